@@ -1,0 +1,122 @@
+//! The counters that the programs keep, one word a CPU each: their order in the map, their names
+//! in `/metrics`, and what class of event they count. Both sides use this one list.
+
+/// What kind of event a counter counts; `/metrics` chooses the metric by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// A ping answered in the kernel.
+    Answered,
+    /// A ping left to user space (`push_kernel_path_declined_total{reason}`).
+    Declined,
+    /// A step of the splice besides answering.
+    Step,
+    /// A segment dropped to protect a stream; TCP repeats it.
+    Dropped,
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $class:ident;)+) => {
+        /// One counter of the kernel path; its number is its index in the map (`COUNTERS`).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u32)]
+        pub enum Counter {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Counter {
+            /// Every counter, in the order of the map.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Its name: stable, snake case; a metric's label.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// What it counts.
+            #[must_use]
+            pub const fn class(self) -> Class {
+                match self {
+                    $(Self::$variant => Class::$class,)+
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// A PINGREQ turned around into its PINGRESP.
+    Answered = "answered", Answered;
+
+    /// Rule 1: its checksum is wrong, or it could not be checked.
+    Unverified = "unverified", Declined;
+    /// Rule 1: other flags, IP or TCP options, a congestion mark.
+    NotPlain = "not_plain", Declined;
+    /// Rule 1: the client's window has no room for the answer.
+    Window = "window", Declined;
+    /// Rule 2: the last answer is not acknowledged yet; mostly a repeated PINGREQ.
+    Pending = "pending", Declined;
+    /// Rule 3: the server has not parsed everything before it, or later bytes were passed.
+    ClientBusy = "client_busy", Declined;
+    /// Rule 4: the server has sent bytes that are not whole frames, or not acknowledged.
+    ServerBusy = "server_busy", Declined;
+    /// Rule 5: the connection's slot is not armed, or belongs to another one.
+    NotArmed = "not_armed", Declined;
+    /// Rule 5: it came by another interface than answers leave by.
+    Interface = "interface", Declined;
+    /// Rule 5: the shard has not stamped its heartbeat for 5 s.
+    ShardSilent = "shard_silent", Declined;
+    /// The flow has not seen CONNACK from its first byte on.
+    NotAnchored = "not_anchored", Declined;
+    /// Bytes were passed that the flow could not follow (IP fragments); it never answers.
+    Barred = "barred", Declined;
+    /// Rule 12: every 256th ping is for user space.
+    EveryNth = "every_256th", Declined;
+
+    /// Segments with shifted sequence numbers, either way.
+    Translated = "translated", Step;
+    /// Flows whose CONNACK was seen.
+    Anchored = "anchored", Step;
+    /// Rule 6: a bare ACK of the server that left as the pending PINGRESP.
+    Resent = "resent", Step;
+    /// Rule 7: a bare ACK of the client that was turned around into the PINGRESP it misses.
+    Refilled = "refilled", Step;
+    /// Rule 9: a bare ACK of a PINGRESP that the stack need not see.
+    Absorbed = "absorbed", Step;
+    /// Rule 10: a flow deleted because the stack began a new connection on its addresses.
+    Replaced = "replaced", Step;
+
+    /// Rule 8: a retransmission of what the client has acknowledged.
+    StaleBytes = "stale_bytes", Dropped;
+    /// Rule 11: a segment that cannot be followed while pings have been answered.
+    Unexpected = "unexpected", Dropped;
+    /// Rule 11: a segment that could not be rewritten.
+    RewriteFailed = "rewrite_failed", Dropped;
+}
+
+/// How many counters there are; the size of the map.
+pub const COUNTERS: u32 = Counter::ALL.len() as u32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_indices_of_the_list() {
+        for (index, counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(*counter as usize, index, "{}", counter.name());
+        }
+    }
+
+    #[test]
+    fn names_are_snake_case_and_differ() {
+        let mut names: Vec<_> = Counter::ALL.iter().map(|counter| counter.name()).collect();
+        let snake = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        assert!(names.iter().all(|name| name.chars().all(snake)));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Counter::ALL.len());
+    }
+}

@@ -1,0 +1,151 @@
+//! The flow: the kernel's record of one connection's sequence numbers, and the key it is found by.
+//! Layout and naming only; what the numbers decide is in [`splice`](crate::splice).
+//!
+//! *C-space*: numbers as the client sees them. *S-space*: as the server's stack sees them. They
+//! differ by [`Flow::delta`], in both directions. All arithmetic is modulo 2^32.
+
+/// How a flow is found: the server's end first. IPv4 addresses are mapped into IPv6
+/// (`::ffff:a.b.c.d`), whatever the family of the listening socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct FlowKey {
+    /// The server's address, network byte order.
+    pub local: [u8; 16],
+    /// The client's address, network byte order.
+    pub peer: [u8; 16],
+    /// The server's port, network byte order.
+    pub local_port: [u8; 2],
+    /// The client's port, network byte order.
+    pub peer_port: [u8; 2],
+}
+
+/// Bits of [`Flow::bits`].
+pub mod bits {
+    /// CONNACK has been seen: `rx_base` and `tx_base` are known.
+    pub const ANCHORED: u8 = 1;
+    /// A PINGRESP is on its way and not acknowledged.
+    pub const PENDING: u8 = 1 << 1;
+    /// `ingress_nxt` holds a position.
+    pub const INGRESS_SEEN: u8 = 1 << 2;
+    /// Something was passed that the flow could not follow; it never answers.
+    pub const BARRED: u8 = 1 << 3;
+    /// `peer_window` is what the stack was last shown.
+    pub const PEER_WINDOW_KNOWN: u8 = 1 << 4;
+    /// `stack_window` holds a window.
+    pub const STACK_WINDOW_KNOWN: u8 = 1 << 5;
+}
+
+/// The record of one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Flow {
+    /// Pings answered in the kernel so far; the streams differ by twice this.
+    pub n: u32,
+    /// S-space position of the client's stream byte 0.
+    pub rx_base: u32,
+    /// S-space position of the server's stream byte 0.
+    pub tx_base: u32,
+    /// S-space: behind the furthest byte (or FIN) that ever left.
+    pub egress_nxt: u32,
+    /// S-space: behind the furthest byte (or FIN) ever passed to the stack.
+    pub ingress_nxt: u32,
+    /// S-space: the furthest acknowledgement that a verified segment has shown to the stack.
+    pub acked_nxt: u32,
+    /// C-space: where the PINGREQ last answered begins.
+    pub req_pos: u32,
+    /// C-space: where its PINGRESP begins.
+    pub resp_pos: u32,
+    /// The connection's slot, an index.
+    pub slot: u32,
+    /// The slot's generation when the flow was made.
+    pub generation: u32,
+    /// The interface that the latest egress segment left by.
+    pub iface: u32,
+    /// The window field the stack last advertised, unscaled.
+    pub stack_window: u16,
+    /// The window field of the client that the stack was last shown, unscaled.
+    pub peer_window: u16,
+    /// Pings answered since one was last passed to user space on purpose (rule 12).
+    pub in_a_row: u16,
+    /// See [`bits`].
+    pub bits: u8,
+    /// Keeps the size a multiple of four without padding.
+    pub reserved: u8,
+}
+
+impl Flow {
+    /// A flow as user space inserts it: not anchored, nothing seen.
+    #[must_use]
+    pub const fn new(slot: u32, generation: u32) -> Self {
+        Self {
+            n: 0,
+            rx_base: 0,
+            tx_base: 0,
+            egress_nxt: 0,
+            ingress_nxt: 0,
+            acked_nxt: 0,
+            req_pos: 0,
+            resp_pos: 0,
+            slot,
+            generation,
+            iface: 0,
+            stack_window: 0,
+            peer_window: 0,
+            in_a_row: 0,
+            bits: 0,
+            reserved: 0,
+        }
+    }
+
+    /// How far C-space runs ahead of S-space: two bytes a ping, each way.
+    #[inline(always)]
+    #[must_use]
+    pub const fn delta(&self) -> u32 {
+        self.n.wrapping_mul(2)
+    }
+
+    /// Whether a bit of [`bits`] is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(&self, bit: u8) -> bool {
+        self.bits & bit != 0
+    }
+
+    /// Sets a bit of [`bits`].
+    #[inline(always)]
+    pub const fn set(&mut self, bit: u8) {
+        self.bits |= bit;
+    }
+
+    /// Clears a bit of [`bits`].
+    #[inline(always)]
+    pub const fn clear(&mut self, bit: u8) {
+        self.bits &= !bit;
+    }
+}
+
+/// A value of the flow map (`FLOWS`): the record behind its lock. The lock's type belongs to the
+/// side that uses it: `bpf_spin_lock` in the programs, a plain `u32` in user space, which never
+/// takes it (the kernel keeps the field out of every copy).
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct LockedFlow<L> {
+    /// The lock.
+    pub lock: L,
+    /// What it guards.
+    pub flow: Flow,
+}
+
+const _: () = assert!(size_of::<FlowKey>() == 36);
+const _: () = assert!(size_of::<Flow>() == 52);
+const _: () = assert!(size_of::<LockedFlow<u32>>() == 56);
+
+// SAFETY: bytes only, no padding (the size is asserted above).
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya's marker for plain old data")]
+unsafe impl aya::Pod for FlowKey {}
+
+// SAFETY: integers only, no padding (the sizes are asserted above).
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya's marker for plain old data")]
+unsafe impl aya::Pod for LockedFlow<u32> {}

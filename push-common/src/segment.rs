@@ -1,0 +1,89 @@
+//! The facts of one TCP segment that the splice needs. Whoever parses packets fills them in; the
+//! splice never sees a packet.
+
+/// TCP flag bits as on the wire (RFC 9293, section 3.1; ECN: RFC 3168).
+pub mod flags {
+    /// No more data from the sender.
+    pub const FIN: u8 = 1;
+    /// Synchronise sequence numbers.
+    pub const SYN: u8 = 1 << 1;
+    /// Reset the connection.
+    pub const RST: u8 = 1 << 2;
+    /// Push.
+    pub const PSH: u8 = 1 << 3;
+    /// The acknowledgement field counts.
+    pub const ACK: u8 = 1 << 4;
+    /// Congestion was experienced (RFC 3168).
+    pub const ECE: u8 = 1 << 6;
+    /// The congestion window was reduced (RFC 3168).
+    pub const CWR: u8 = 1 << 7;
+}
+
+/// One TCP segment: as the client sent it (C-space) at ingress, as the stack sent it (S-space) at
+/// egress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number; meaningless without [`flags::ACK`].
+    pub ack: u32,
+    /// Payload bytes, by the IP header's length (link-layer padding does not count).
+    pub payload_bytes: u32,
+    /// The window field, unscaled.
+    pub window: u16,
+    /// See [`flags`].
+    pub flags: u8,
+    /// The payload is exactly `C0 00`.
+    pub pingreq: bool,
+    /// At most two payload bytes, and its checksum was found right. At egress of no meaning.
+    pub verified: bool,
+    /// Its TCP options could be read through: none, timestamps, SACK blocks, padding.
+    pub options_known: bool,
+    /// No IP options, extension headers or fragments; TCP options none, or timestamps only; no
+    /// congestion mark.
+    pub plain: bool,
+    /// Like `plain`, but SACK blocks may be there as well.
+    pub plain_or_sack: bool,
+    /// Index of the interface it was seen at.
+    pub iface: u32,
+}
+
+impl Segment {
+    /// Whether any of `mask` ([`flags`]) is set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn any(&self, mask: u8) -> bool {
+        self.flags & mask != 0
+    }
+
+    /// Sequence space it takes: payload, SYN and FIN.
+    #[inline(always)]
+    #[must_use]
+    pub const fn span(&self) -> u32 {
+        self.payload_bytes
+            .wrapping_add(self.any(flags::SYN) as u32)
+            .wrapping_add(self.any(flags::FIN) as u32)
+    }
+
+    /// No payload, and no flags besides ACK.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_bare_ack(&self) -> bool {
+        self.payload_bytes == 0 && self.flags == flags::ACK
+    }
+}
+
+/// What the sending socket says of itself when a segment leaves (`bpf_tcp_sock`); it anchors the
+/// flow. Where `rcv_nxt` and `bytes_received` are read while they move, `rcv_nxt` must be read
+/// first: the base then comes out too low, which never answers, and not too high.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketFacts {
+    /// The next byte it expects.
+    pub rcv_nxt: u32,
+    /// Bytes received in order, low half.
+    pub bytes_received: u32,
+    /// The oldest byte not acknowledged.
+    pub snd_una: u32,
+    /// Bytes acknowledged, low half.
+    pub bytes_acked: u32,
+}

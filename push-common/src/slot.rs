@@ -1,0 +1,95 @@
+//! The liveness slot: what the kernel and the server tell each other about one connection without
+//! a system call. A slot is one 64-byte line of an mmapped array map; it holds no lock, because a
+//! map with a spin lock cannot be mmapped. This file owns the layout and the meaning of the words;
+//! it never touches the memory itself.
+
+/// Values of [`Slot::state`].
+pub mod state {
+    /// Nobody's: pings of a flow that still names it are not answered.
+    pub const FREE: u8 = 0;
+    /// Taken by a connection that user space alone serves so far.
+    pub const HELD: u8 = 1;
+    /// Pings of the connection may be answered.
+    pub const ARMED: u8 = 2;
+    /// The connection is going; pings are not answered any more.
+    pub const CLOSING: u8 = 3;
+}
+
+/// One line of the liveness map (`SLOTS`).
+///
+/// The kernel writes [`last_seen`](Self::last_seen) and [`pings`](Self::pings), under the lock of
+/// the flow that names the slot; user space writes the rest. Every word is naturally aligned, so
+/// it is read and written whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Slot {
+    /// When a ping was last answered (`CLOCK_MONOTONIC`, nanoseconds); the registration at first.
+    pub last_seen: u64,
+    /// Pings answered by the kernel since the registration.
+    pub pings: u64,
+    /// Bytes of whole packets parsed from the client since accept; may lag, never leads.
+    pub rx: u64,
+    /// Bytes of whole frames that the socket has accepted since accept; may lag, never leads.
+    pub tx: u64,
+    /// Changes whenever the slot changes hands; a flow with another generation is not answered.
+    pub generation: u32,
+    /// The connection's keep alive; for the reader of a dump, no program decides by it.
+    pub keep_alive_secs: u16,
+    /// The shard that owns the connection; its heartbeat line.
+    pub shard: u16,
+    /// One of [`state`].
+    pub state: u8,
+    /// Fills the line.
+    pub reserved: [u8; 23],
+}
+
+/// One line of the heartbeat map (`HEARTBEATS`), one a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct ShardLine {
+    /// When the shard last said that it lives (`CLOCK_MONOTONIC`, nanoseconds).
+    pub heartbeat: u64,
+    /// Fills the line.
+    pub reserved: [u64; 7],
+}
+
+/// The most shards that can have a heartbeat line: one page of lines.
+pub const SHARDS_MAX: u16 = 64;
+
+/// How old a shard's heartbeat may be before the kernel stops vouching for it (rule 5).
+pub const HEARTBEAT_AGE_NS_MAX: u64 = 5_000_000_000;
+
+const _: () = assert!(size_of::<Slot>() == 64 && align_of::<Slot>() == 64);
+const _: () = assert!(size_of::<ShardLine>() == 64 && align_of::<ShardLine>() == 64);
+
+/// What the splice sees of a slot and of its shard's heartbeat: a copy, read before the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotView {
+    /// Low half of [`Slot::rx`]: sequence numbers are modulo 2^32.
+    pub rx: u32,
+    /// Low half of [`Slot::tx`].
+    pub tx: u32,
+    /// [`Slot::generation`].
+    pub generation: u32,
+    /// [`Slot::state`].
+    pub state: u8,
+    /// [`ShardLine::heartbeat`] of the slot's shard, in nanoseconds.
+    pub heartbeat_ns: u64,
+}
+
+impl SlotView {
+    /// A slot that answers nothing: what a program uses when the slot cannot be read.
+    pub const NONE: Self =
+        Self { rx: 0, tx: 0, generation: 0, state: state::FREE, heartbeat_ns: 0 };
+}
+
+// SAFETY: every field is an integer or an array of integers and no byte is padding (the sizes are
+// asserted above), so any bit pattern is a value and all bytes are initialised.
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya's marker for plain old data")]
+unsafe impl aya::Pod for Slot {}
+
+// SAFETY: as for `Slot`.
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya's marker for plain old data")]
+unsafe impl aya::Pod for ShardLine {}

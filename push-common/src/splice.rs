@@ -1,0 +1,428 @@
+//! The heartbeat splice: whether a segment passes, is translated, is answered in place of the
+//! server, or must not pass. Pure functions: flow, slot and segment facts in, a verdict and the
+//! changed flow out. No packet access, no clock, no counters are touched here.
+//!
+//! The rule numbers are those of the design ("Answering PINGREQ in the kernel"). In short: a
+//! PINGREQ is turned around into its PINGRESP only while every byte that either side has sent was
+//! received, acknowledged and parsed up to a packet boundary. The server's TCP never learns of
+//! those two bytes each way, so every later segment is translated by [`Flow::delta`].
+//!
+//! The caller holds the flow's lock over a call. The functions are inlined everywhere, because the
+//! verifier allows no calls under a spin lock. Rule 11's "lock not taken at once" has no case here:
+//! `bpf_spin_lock` disables interrupts and always takes the lock, and what it guards is one run of
+//! these functions, some hundred instructions without a loop.
+
+use crate::clock::Monotonic;
+use crate::counter::Counter;
+use crate::flow::{Flow, bits};
+use crate::segment::{Segment, SocketFacts, flags};
+use crate::slot::{HEARTBEAT_AGE_NS_MAX, SlotView, state};
+
+/// The fixed header of the packet a client sends as heartbeat: PINGREQ [MQTT-3.12].
+pub const PINGREQ: [u8; 2] = [0xC0, 0x00];
+
+/// Its answer: PINGRESP [MQTT-3.13].
+pub const PINGRESP: [u8; 2] = [0xD0, 0x00];
+
+/// So many pings are answered in a row before one is left to user space (rule 12: every 256th).
+pub const IN_A_ROW_MAX: u16 = 255;
+
+/// The largest window there is (RFC 7323, section 2.3): TCP discards what begins further ahead.
+const WINDOW_BYTES_MAX: u32 = 1 << 30;
+
+/// The length of both packets in sequence space.
+const PING_BYTES: u32 = 2;
+
+/// What to do with a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Let it go as it is.
+    Pass,
+    /// Shift its numbers by `delta` and let it go: ingress subtracts it from the sequence number,
+    /// the acknowledgement and SACK blocks, egress adds it.
+    Translate,
+    /// Ingress: send it back by the interface it came from, as a PINGRESP with `seq`, `ack`
+    /// (C-space) and `window`. SACK blocks become NOPs, timestamps change places.
+    TurnAround,
+    /// Ingress: the stack need not see it.
+    Absorb,
+    /// Egress: a bare ACK leaves as the pending PINGRESP: with `seq` (C-space), its
+    /// acknowledgement and SACK blocks shifted by `delta`.
+    Resend,
+    /// Egress: let it go as it is and delete the flow; a new connection begins.
+    Forget,
+    /// Do not let it go.
+    Drop,
+}
+
+/// A verdict, its numbers, and what to count for it.
+///
+/// Flat, and every number always set: an enum's payload would be undefined in the variants without
+/// it, the compiler copies such values about, and the verifier refuses to read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What to do.
+    pub verdict: Verdict,
+    /// What happened, where that is worth a counter. [`Counter::Answered`] also tells the caller
+    /// to stamp the slot (rule 13), still under the lock. [`Verdict::Translate`] is to be counted
+    /// besides, as [`Counter::Translated`].
+    pub counter: Option<Counter>,
+    /// Sequence number to set; 0 where the verdict needs none.
+    pub seq: u32,
+    /// Acknowledgement number to set; 0 where the verdict needs none.
+    pub ack: u32,
+    /// How far to shift; 0 where the verdict needs none.
+    pub delta: u32,
+    /// Window field to set; 0 where the verdict needs none.
+    pub window: u16,
+}
+
+impl Decision {
+    #[inline(always)]
+    const fn new(verdict: Verdict, counter: Option<Counter>) -> Self {
+        Self { verdict, counter, seq: 0, ack: 0, delta: 0, window: 0 }
+    }
+
+    #[inline(always)]
+    const fn pass() -> Self {
+        Self::new(Verdict::Pass, None)
+    }
+
+    #[inline(always)]
+    const fn counted(verdict: Verdict, counter: Counter) -> Self {
+        Self::new(verdict, Some(counter))
+    }
+
+    /// The pending PINGRESP of a flow, as the answer to a segment of the client.
+    #[inline(always)]
+    const fn pingresp(flow: &Flow, counter: Counter) -> Self {
+        Self {
+            seq: flow.resp_pos,
+            ack: flow.req_pos.wrapping_add(PING_BYTES),
+            window: flow.stack_window,
+            ..Self::counted(Verdict::TurnAround, counter)
+        }
+    }
+
+    /// Lets a segment go, shifted if anything has been answered.
+    #[inline(always)]
+    const fn shifted(flow: &Flow, counter: Option<Counter>) -> Self {
+        match flow.delta() {
+            0 => Self::new(Verdict::Pass, counter),
+            delta => Self { delta, ..Self::new(Verdict::Translate, counter) },
+        }
+    }
+}
+
+/// Decides about a segment from the client (C-space).
+#[inline(always)]
+pub fn on_ingress(flow: &mut Flow, slot: &SlotView, segment: &Segment, now: Monotonic) -> Decision {
+    // Rule 10: an ingress SYN proves nothing. The stack answers it with a challenge ACK.
+    if segment.any(flags::SYN) {
+        return Decision::pass();
+    }
+    if !flow.has(bits::ANCHORED) {
+        // `n` is 0 here. Whether bytes are ahead of the anchor must be known later (rule 3).
+        raise_ingress_before_anchor(flow, segment);
+        let counter = if segment.pingreq { Some(Counter::NotAnchored) } else { None };
+        return Decision::new(Verdict::Pass, counter);
+    }
+
+    if hides_numbers(flow, segment) {
+        return Decision::counted(Verdict::Drop, Counter::Unexpected);
+    }
+    if acknowledges_pingresp(flow, segment) {
+        flow.clear(bits::PENDING);
+    }
+
+    let mut counter = None;
+    if segment.pingreq {
+        match declines(flow, slot, segment, now) {
+            None => return answer(flow, segment),
+            Some(reason) => {
+                if matches!(reason, Counter::EveryNth) {
+                    flow.in_a_row = 0;
+                }
+                counter = Some(reason);
+            }
+        }
+    } else if misses_pingresp(flow, segment) {
+        return Decision::pingresp(flow, Counter::Refilled);
+    } else if tells_nothing_new(flow, slot, segment) {
+        return Decision::counted(Verdict::Absorb, Counter::Absorbed);
+    }
+
+    note_passed_ingress(flow, slot, segment);
+    Decision::shifted(flow, counter)
+}
+
+/// Decides about a segment of the server's stack (S-space). `socket` is what the sending socket
+/// says of itself; needed until the flow is anchored.
+#[inline(always)]
+pub fn on_egress(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> Decision {
+    // Rule 10: only the stack's own word begins a new connection on these addresses. The reset of a
+    // refused one bears no number of the old.
+    if segment.any(flags::SYN) {
+        let replaced = Decision::counted(Verdict::Forget, Counter::Replaced);
+        return if segment.any(flags::ACK) { replaced } else { Decision::pass() };
+    }
+    if segment.any(flags::RST) && segment.any(flags::ACK) && segment.seq == 0 {
+        return Decision::pass();
+    }
+    flow.iface = segment.iface;
+    if !segment.any(flags::RST) {
+        flow.stack_window = segment.window;
+        flow.set(bits::STACK_WINDOW_KNOWN);
+    }
+    if !flow.has(bits::ANCHORED) {
+        return anchor(flow, segment, socket);
+    }
+
+    if hides_numbers(flow, segment) {
+        return Decision::counted(Verdict::Drop, Counter::Unexpected);
+    }
+    note_asked_again(flow, segment);
+    let delta = flow.delta();
+    if segment.span() == 0 {
+        // Rule 6: whatever tells the client that its PINGREQ arrived brings the answer too.
+        if flow.has(bits::PENDING) && !segment.any(flags::RST) {
+            let resent = Decision::counted(Verdict::Resend, Counter::Resent);
+            return Decision { seq: flow.resp_pos, delta, ..resent };
+        }
+        return Decision::shifted(flow, None);
+    }
+    // Rule 8. In S-space new bytes begin at `resp_pos + 2 - delta`; what begins before is a
+    // retransmission of acknowledged bytes and would land on the PINGRESP's place.
+    let new_bytes = flow.resp_pos.wrapping_add(PING_BYTES).wrapping_sub(delta);
+    if flow.has(bits::PENDING) && is_before(segment.seq, new_bytes) {
+        return Decision::counted(Verdict::Drop, Counter::StaleBytes);
+    }
+    let end = segment.seq.wrapping_add(segment.span());
+    if is_before(flow.egress_nxt, end) {
+        flow.egress_nxt = end;
+    }
+    Decision::shifted(flow, None)
+}
+
+/// Decides about a segment, either way, that belongs to the flow but cannot be followed: a
+/// fragment, or headers that do not add up (rule 11). Before the first answer it passes and bars
+/// the flow for good; afterwards it is dropped, which TCP repairs.
+#[inline(always)]
+pub fn on_unexpected(flow: &mut Flow) -> Decision {
+    if flow.n > 0 {
+        return Decision::counted(Verdict::Drop, Counter::Unexpected);
+    }
+    flow.set(bits::BARRED);
+    Decision::pass()
+}
+
+/// Rules 1 to 5 and 12: why this PINGREQ is left to user space; `None` to answer it.
+#[inline(always)]
+fn declines(flow: &Flow, slot: &SlotView, segment: &Segment, now: Monotonic) -> Option<Counter> {
+    if flow.has(bits::BARRED) {
+        return Some(Counter::Barred);
+    }
+    // Rule 1.
+    if !segment.verified {
+        return Some(Counter::Unverified);
+    }
+    if !segment.plain || segment.flags & !flags::PSH != flags::ACK {
+        return Some(Counter::NotPlain);
+    }
+    if u32::from(segment.window) < PING_BYTES {
+        return Some(Counter::Window);
+    }
+    // Rule 2.
+    if flow.has(bits::PENDING) {
+        return Some(Counter::Pending);
+    }
+    // Rule 5.
+    if slot.state != state::ARMED || slot.generation != flow.generation {
+        return Some(Counter::NotArmed);
+    }
+    if segment.iface != flow.iface || !flow.has(bits::STACK_WINDOW_KNOWN) {
+        return Some(Counter::Interface);
+    }
+    if now.0.saturating_sub(slot.heartbeat_ns) > HEARTBEAT_AGE_NS_MAX {
+        return Some(Counter::ShardSilent);
+    }
+    // Rule 3.
+    let delta = flow.delta();
+    let parsed = flow.rx_base.wrapping_add(slot.rx);
+    if segment.seq.wrapping_sub(delta) != flow.ingress_nxt || flow.ingress_nxt != parsed {
+        return Some(Counter::ClientBusy);
+    }
+    // Rule 4. Its last equality has a price: a client that pings on within its delayed ACK (some
+    // 40 ms) after an answer of user space brings the ack of that answer with the ping itself, and
+    // stays with user space until it pauses.
+    let accepted = flow.tx_base.wrapping_add(slot.tx);
+    if segment.ack.wrapping_sub(delta) != flow.egress_nxt
+        || flow.egress_nxt != accepted
+        || flow.acked_nxt != flow.egress_nxt
+    {
+        return Some(Counter::ServerBusy);
+    }
+    // Rule 12.
+    if flow.in_a_row >= IN_A_ROW_MAX {
+        return Some(Counter::EveryNth);
+    }
+    None
+}
+
+/// Rule 11: among options that could not be read there may be SACK blocks, which would go
+/// untranslated. A RST goes all the same; it is the last word.
+#[inline(always)]
+fn hides_numbers(flow: &Flow, segment: &Segment) -> bool {
+    flow.n > 0 && !segment.options_known && !segment.any(flags::RST)
+}
+
+#[inline(always)]
+fn answer(flow: &mut Flow, segment: &Segment) -> Decision {
+    flow.n = flow.n.wrapping_add(1);
+    flow.in_a_row += 1;
+    flow.set(bits::PENDING);
+    flow.req_pos = segment.seq;
+    flow.resp_pos = segment.ack;
+    Decision::pingresp(flow, Counter::Answered)
+}
+
+/// The stack repeats itself, or probes a closed window: it has not got the acknowledgement that it
+/// was shown (a firewall behind us dropped it, say), or wants to hear one. Neither is absorbed next
+/// (rule 9), and what it has not got was not shown (rule 4).
+#[inline(always)]
+fn note_asked_again(flow: &mut Flow, segment: &Segment) {
+    if segment.any(flags::RST) || !is_before(segment.seq, flow.egress_nxt) {
+        return;
+    }
+    flow.clear(bits::PEER_WINDOW_KNOWN);
+    if segment.span() != 0 && is_before(segment.seq, flow.acked_nxt) {
+        flow.acked_nxt = segment.seq;
+    }
+}
+
+/// Rule 9, first half. An acknowledgement of bytes that were never sent ends nothing, nor does one
+/// from ahead of all that was received: a forger would have to guess both numbers.
+#[inline(always)]
+fn acknowledges_pingresp(flow: &Flow, segment: &Segment) -> bool {
+    flow.has(bits::PENDING)
+        && segment.verified
+        && segment.any(flags::ACK)
+        && !is_before(segment.ack, flow.resp_pos.wrapping_add(PING_BYTES))
+        && !is_before(flow.egress_nxt, segment.ack.wrapping_sub(flow.delta()))
+        && !is_before(flow.ingress_nxt, segment.seq.wrapping_sub(flow.delta()))
+}
+
+/// Rule 7. A client without room for the answer drops it and says so again at once: it waits for
+/// its window update, which acknowledges the same place. Duplicate ACKs may bear congestion marks.
+#[inline(always)]
+fn misses_pingresp(flow: &Flow, segment: &Segment) -> bool {
+    flow.has(bits::PENDING)
+        && segment.verified
+        && segment.plain_or_sack
+        && segment.payload_bytes == 0
+        && segment.flags & !(flags::ECE | flags::CWR) == flags::ACK
+        && u32::from(segment.window) >= PING_BYTES
+        && segment.ack == flow.resp_pos
+}
+
+/// Rule 9, second half. The sequence number must be the next one: a keep-alive or window probe of
+/// the client's stack repeats an old one and wants an answer. And the connection must be served
+/// still: behind a socket that is gone, an ACK must reach the stack, which resets it.
+#[inline(always)]
+fn tells_nothing_new(flow: &Flow, slot: &SlotView, segment: &Segment) -> bool {
+    let delta = flow.delta();
+    flow.n > 0
+        && slot.state == state::ARMED
+        && slot.generation == flow.generation
+        && !flow.has(bits::PENDING)
+        && segment.verified
+        && segment.plain
+        && segment.is_bare_ack()
+        && segment.seq.wrapping_sub(delta) == flow.ingress_nxt
+        && segment.ack.wrapping_sub(delta) == flow.egress_nxt
+        && flow.acked_nxt == flow.egress_nxt
+        && flow.has(bits::PEER_WINDOW_KNOWN)
+        && segment.window == flow.peer_window
+}
+
+/// Records what a segment that goes to the stack tells it. Whatever was not verified, or is not
+/// next in order, can only make the rules more cautious.
+#[inline(always)]
+fn note_passed_ingress(flow: &mut Flow, slot: &SlotView, segment: &Segment) {
+    let delta = flow.delta();
+    let seq = segment.seq.wrapping_sub(delta);
+    if segment.verified && segment.any(flags::ACK) && seq == flow.ingress_nxt {
+        flow.peer_window = segment.window;
+        flow.set(bits::PEER_WINDOW_KNOWN);
+        let ack = segment.ack.wrapping_sub(delta);
+        if is_before(flow.acked_nxt, ack) && !is_before(flow.egress_nxt, ack) {
+            flow.acked_nxt = ack;
+        }
+    } else {
+        flow.clear(bits::PEER_WINDOW_KNOWN);
+    }
+
+    let span = segment.span();
+    if span == 0 || slot.generation != flow.generation {
+        // With another generation it never answers again, so nothing need be known.
+        return;
+    }
+    // Compared as distances from the parsed boundary, which no peer can move: compared with each
+    // other, a few forged segments could lead `ingress_nxt` once around the number circle.
+    let parsed = flow.rx_base.wrapping_add(slot.rx);
+    let end = seq.wrapping_add(span);
+    let reached = end.wrapping_sub(parsed);
+    if reached <= WINDOW_BYTES_MAX && reached > flow.ingress_nxt.wrapping_sub(parsed) {
+        flow.ingress_nxt = end;
+    }
+}
+
+#[inline(always)]
+fn raise_ingress_before_anchor(flow: &mut Flow, segment: &Segment) {
+    let span = segment.span();
+    if span == 0 {
+        return;
+    }
+    let end = segment.seq.wrapping_add(span);
+    if !flow.has(bits::INGRESS_SEEN) || is_before(flow.ingress_nxt, end) {
+        flow.ingress_nxt = end;
+        flow.set(bits::INGRESS_SEEN);
+    }
+}
+
+/// The first egress payload anchors the flow, if it is the server's first byte by the socket's own
+/// count. Anything else bars the flow: bytes left that it has not followed.
+#[inline(always)]
+fn anchor(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> Decision {
+    if segment.span() == 0 || flow.has(bits::BARRED) {
+        return Decision::pass();
+    }
+    let Some(socket) = socket else {
+        flow.set(bits::BARRED);
+        return Decision::pass();
+    };
+    let tx_base = socket.snd_una.wrapping_sub(socket.bytes_acked);
+    if segment.seq != tx_base {
+        flow.set(bits::BARRED);
+        return Decision::pass();
+    }
+    flow.tx_base = tx_base;
+    flow.rx_base = socket.rcv_nxt.wrapping_sub(socket.bytes_received);
+    flow.egress_nxt = segment.seq.wrapping_add(segment.span());
+    flow.acked_nxt = tx_base;
+    if !flow.has(bits::INGRESS_SEEN) || is_before(flow.ingress_nxt, socket.rcv_nxt) {
+        flow.ingress_nxt = socket.rcv_nxt;
+        flow.set(bits::INGRESS_SEEN);
+    }
+    flow.set(bits::ANCHORED);
+    Decision::counted(Verdict::Pass, Counter::Anchored)
+}
+
+/// Whether `a` comes before `b` on the number circle (RFC 9293, section 3.4).
+#[inline(always)]
+const fn is_before(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b) > i32::MAX as u32
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! When a PINGREQ is answered: rules 1 to 5, 12 and 13.
+
+use super::*;
+
+#[test]
+fn quiescent_ping_is_turned_around() {
+    let mut world = World::new();
+    let ping = world.ping();
+    let decision = world.answered_ping();
+    assert_eq!(decision.verdict, Verdict::TurnAround);
+    assert_eq!(decision.seq, ping.ack);
+    assert_eq!(decision.ack, ping.seq.wrapping_add(2));
+    assert_eq!(decision.window, STACK_WINDOW);
+    assert_eq!(world.flow.n, 1);
+    assert!(world.flow.has(bits::PENDING));
+    assert_eq!((world.flow.req_pos, world.flow.resp_pos), (ping.seq, ping.ack));
+}
+
+#[test]
+fn pings_are_answered_on_and_on_across_the_wrap() {
+    let world = World::after_pings(200);
+    assert_eq!(world.flow.delta(), 400);
+    assert_eq!(world.flow.ingress_nxt, RX_BASE.wrapping_add(RX));
+    assert_eq!(world.flow.egress_nxt, TX_BASE.wrapping_add(TX));
+}
+
+#[test]
+fn delta_wraps_with_the_number_circle() {
+    let mut world = World::new();
+    world.flow.n = u32::MAX;
+    let decision = world.answered_ping();
+    assert_eq!(decision.seq, TX_BASE.wrapping_add(TX).wrapping_sub(2));
+    assert_eq!(world.flow.delta(), 0);
+}
+
+#[test]
+fn rule_1_unverified_ping_is_declined() {
+    let mut world = World::new();
+    let ping = world.ping();
+    world.declines(Segment { verified: false, ..ping }, Counter::Unverified);
+}
+
+#[test]
+fn rule_1_options_or_congestion_mark_decline() {
+    let mut world = World::new();
+    let ping = world.ping();
+    world.declines(Segment { plain: false, ..ping }, Counter::NotPlain);
+}
+
+#[test]
+fn rule_1_only_ack_and_psh_may_be_set() {
+    for flags in [flags::ACK | flags::FIN, flags::ACK | 0x20, flags::ACK | 0x40, flags::PSH, 0] {
+        let mut world = World::new();
+        let ping = world.ping();
+        world.declines(Segment { flags, ..ping }, Counter::NotPlain);
+    }
+    let mut world = World::new();
+    let ping = Segment { flags: flags::ACK, ..world.ping() };
+    assert_eq!(world.ingress(ping).counter, Some(Counter::Answered));
+}
+
+#[test]
+fn rule_1_window_must_hold_the_answer() {
+    let mut world = World::new();
+    let ping = world.ping();
+    world.declines(Segment { window: 1, ..ping }, Counter::Window);
+}
+
+#[test]
+fn rule_2_repeated_ping_is_declined_and_maps_to_old_bytes() {
+    let mut world = World::new();
+    let ping = world.ping();
+    world.answered_ping();
+    let decision = world.ingress(ping);
+    assert_eq!(decision.counter, Some(Counter::Pending));
+    assert_eq!((decision.verdict, decision.delta), (Verdict::Translate, 2));
+    let seen_by_stack = ping.seq.wrapping_sub(decision.delta);
+    assert_eq!(seen_by_stack.wrapping_add(2), RX_BASE.wrapping_add(RX), "old bytes");
+    assert_eq!(world.flow.ingress_nxt, RX_BASE.wrapping_add(RX));
+}
+
+#[test]
+fn rule_2_next_ping_that_acknowledges_the_answer_is_answered() {
+    let mut world = World::new();
+    world.answered_ping();
+    world.answered_ping();
+    assert_eq!(world.flow.n, 2);
+}
+
+#[test]
+fn rule_3_unparsed_bytes_before_the_ping_decline() {
+    let mut world = World::new();
+    let ping = world.ping();
+    world.slot.rx -= 1;
+    world.declines(ping, Counter::ClientBusy);
+}
+
+#[test]
+fn rule_3_later_bytes_passed_earlier_decline() {
+    let mut world = World::new();
+    let ping = world.ping();
+    let ahead = Segment { seq: ping.seq.wrapping_add(2), ..world.client_data(100) };
+    assert_eq!(world.ingress(ahead).verdict, Verdict::Pass);
+    world.declines(ping, Counter::ClientBusy);
+}
+
+#[test]
+fn rule_3_hole_before_the_ping_declines() {
+    let mut world = World::new();
+    let ping = Segment { seq: world.client_nxt().wrapping_add(5), ..world.ping() };
+    world.declines(ping, Counter::ClientBusy);
+}
+
+#[test]
+fn rule_3_answers_again_when_passed_bytes_are_parsed() {
+    let mut world = World::after_pings(3);
+    let data = world.client_data(100);
+    let decision = world.ingress(data);
+    assert_eq!((decision.verdict, decision.delta), (Verdict::Translate, 6));
+    world.slot.rx += 100;
+    world.answered_ping();
+}
+
+#[test]
+fn rule_4_half_written_frame_declines() {
+    let mut world = World::new();
+    let data = world.server_data(world.server_nxt(), 1000);
+    world.egress(data);
+    let acked = world.bare_ack(data.seq.wrapping_add(1000));
+    world.ingress(acked);
+    // The socket has accepted a part only, so `tx` has not moved.
+    let ping = Segment { ack: acked.ack, ..world.ping() };
+    world.declines(ping, Counter::ServerBusy);
+}
+
+#[test]
+fn rule_4_accepted_but_unsent_frame_declines() {
+    let mut world = World::new();
+    let ping = world.ping();
+    world.slot.tx += 1000;
+    world.declines(ping, Counter::ServerBusy);
+}
+
+#[test]
+fn rule_4_unacknowledged_bytes_decline() {
+    let mut world = World::new();
+    let ping = world.ping();
+    let data = world.server_data(world.server_nxt(), 1000);
+    world.egress(data);
+    world.slot.tx += 1000;
+    world.declines(ping, Counter::ServerBusy);
+}
+
+#[test]
+fn rule_4_ack_that_the_stack_has_not_seen_declines_once() {
+    let mut world = World::new();
+    let data = world.server_data(world.server_nxt(), 1000);
+    world.egress(data);
+    world.slot.tx += 1000;
+    let ping = world.ping();
+    world.declines(ping, Counter::ServerBusy);
+    assert_eq!(world.flow.acked_nxt, world.flow.egress_nxt);
+    world.slot.rx += 2;
+    world.answered_ping();
+}
+
+#[test]
+fn rule_4_old_acknowledgement_of_the_ping_declines() {
+    let mut world = World::after_pings(1);
+    let old_ack = world.server_nxt();
+    let data = world.server_data(TX_BASE.wrapping_add(TX), 10);
+    world.egress(data);
+    world.slot.tx += 10;
+    let ack = world.bare_ack(world.server_nxt());
+    world.ingress(ack);
+    let late = Segment { ack: old_ack, ..world.ping() };
+    assert_eq!(world.ingress(late).counter, Some(Counter::ServerBusy));
+}
+
+#[test]
+fn rule_4_retransmission_of_the_stack_takes_back_what_it_was_shown() {
+    let mut world = World::after_pings(1);
+    let again = world.server_data(TX_BASE, TX);
+    assert_eq!(world.egress(again).verdict, Verdict::Translate);
+    let ping = world.ping();
+    assert_eq!(world.ingress(ping).counter, Some(Counter::ServerBusy), "and the ack is passed");
+    assert_eq!(world.flow.acked_nxt, world.flow.egress_nxt);
+}
+
+#[test]
+fn rule_5_slot_must_be_armed() {
+    for state in [state::FREE, state::HELD, state::CLOSING] {
+        let mut world = World::new();
+        world.slot.state = state;
+        let ping = world.ping();
+        world.declines(ping, Counter::NotArmed);
+    }
+}
+
+#[test]
+fn rule_5_slot_of_another_generation_declines() {
+    let mut world = World::new();
+    world.slot.generation += 1;
+    let ping = world.ping();
+    world.declines(ping, Counter::NotArmed);
+}
+
+#[test]
+fn rule_5_other_interface_than_egress_declines() {
+    let mut world = World::new();
+    let ping = world.ping();
+    world.declines(Segment { iface: IFACE + 1, ..ping }, Counter::Interface);
+}
+
+#[test]
+fn rule_5_interface_follows_the_egress_segments() {
+    let mut world = World::new();
+    let moved = Segment { iface: IFACE + 1, ..world.server_ack() };
+    world.egress(moved);
+    let ping = world.ping();
+    world.declines(ping, Counter::Interface);
+}
+
+#[test]
+fn rule_5_silent_shard_is_not_vouched_for() {
+    let mut world = World::new();
+    world.slot.heartbeat_ns = NOW.0 - HEARTBEAT_AGE_NS_MAX - 1;
+    let ping = world.ping();
+    world.declines(ping, Counter::ShardSilent);
+    let mut world = World::new();
+    world.slot.heartbeat_ns = NOW.0 - HEARTBEAT_AGE_NS_MAX;
+    world.answered_ping();
+}
+
+#[test]
+fn rule_5_heartbeat_stamped_after_the_clock_was_read_is_fresh() {
+    let mut world = World::new();
+    world.slot.heartbeat_ns = NOW.0 + 1;
+    world.answered_ping();
+}
+
+#[test]
+fn rule_12_every_256th_ping_is_left_to_user_space() {
+    let mut world = World::after_pings(IN_A_ROW_MAX.into());
+    let ping = world.ping();
+    world.declines(ping, Counter::EveryNth);
+    world.slot.rx += 2;
+    let answer = world.server_data(TX_BASE.wrapping_add(TX), 2);
+    world.egress(answer);
+    world.slot.tx += 2;
+    let ack = world.bare_ack(world.server_nxt());
+    assert_eq!(world.ingress(ack).verdict, Verdict::Translate);
+    world.answered_ping();
+    assert_eq!(world.flow.n, u32::from(IN_A_ROW_MAX) + 1);
+}
+
+#[test]
+fn rule_13_only_a_new_ping_says_answered() {
+    let mut world = World::new();
+    let ping = world.ping();
+    assert_eq!(world.answered_ping().counter, Some(Counter::Answered));
+    let others = [
+        world.ingress(ping),
+        world.egress(world.server_ack()),
+        world.ingress(world.bare_ack(world.flow.resp_pos)),
+        world.ingress(world.ack_of_pingresp()),
+    ];
+    assert!(others.iter().all(|decision| decision.counter != Some(Counter::Answered)));
+}

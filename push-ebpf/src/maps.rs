@@ -1,0 +1,73 @@
+//! Every map. Their sizes here are placeholders where user space knows better (`SLOTS`, `FLOWS`);
+//! their names are what user space finds them by.
+
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_spin_lock};
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
+use aya_ebpf::macros::btf_map;
+use push_common::counter::{COUNTERS as COUNTERS_LEN, Counter};
+use push_common::flow::{FlowKey, LockedFlow};
+use push_common::slot::{SHARDS_MAX, ShardLine, Slot};
+
+use crate::parse::{TCP_BYTES_MAX, Tcp};
+
+/// A flow behind its lock.
+pub(crate) type FlowCell = LockedFlow<bpf_spin_lock>;
+
+/// Liveness slots, shared with user space by mmap. Sized by user space.
+#[btf_map]
+pub(crate) static SLOTS: Array<Slot, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// One heartbeat line a shard, shared with user space by mmap.
+#[btf_map]
+pub(crate) static HEARTBEATS: Array<
+    ShardLine,
+    { SHARDS_MAX as usize },
+    { BPF_F_MMAPABLE as usize },
+> = Array::new();
+
+/// Flows by addresses and ports. Never LRU: an evicted flow is a corrupted stream. Not
+/// preallocated: memory goes with connections. Sized by user space.
+#[btf_map]
+pub(crate) static FLOWS: HashMap<FlowKey, FlowCell, 1, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// Counters, by [`Counter`].
+#[btf_map]
+pub(crate) static COUNTERS: PerCpuArray<u64, { COUNTERS_LEN as usize }> = PerCpuArray::new();
+
+/// Room that the stack of a program (512 bytes) does not have.
+#[repr(C, align(8))]
+pub(crate) struct Scratch {
+    /// The TCP header with its options, zeros behind.
+    pub(crate) header: [u8; TCP_BYTES_MAX],
+    /// The header as it is to become.
+    pub(crate) changed: [u8; TCP_BYTES_MAX],
+    /// The flow's key.
+    pub(crate) key: FlowKey,
+    /// What was read of the packet; see `parse`.
+    pub(crate) tcp: Tcp,
+}
+
+/// One element. Both programs run with bottom halves disabled, so on one CPU the next packet comes
+/// when the program is done with this one.
+#[btf_map]
+static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+/// This CPU's scratch room; it holds what the last packet left there.
+#[inline(always)]
+pub(crate) fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: the element lives as long as the program, and nobody else uses it meanwhile (above);
+    // each program asks for it once.
+    unsafe { SCRATCH.get_ptr_mut(0)?.as_mut() }
+}
+
+/// Adds one. Not under a lock: it is a helper call.
+#[inline(always)]
+pub(crate) fn count(counter: Counter) {
+    if let Some(word) = COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: the pointer is this CPU's element, which lives as long as the program, and
+        // programs of one CPU do not interrupt each other within these two instructions in a way
+        // that loses more than a count.
+        unsafe { *word += 1 };
+    }
+}

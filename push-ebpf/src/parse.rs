@@ -1,0 +1,423 @@
+//! From a packet to the facts of one TCP segment. Reads only, by helpers, so that it does not
+//! matter where a device has put the bytes. Never fails loudly: what it cannot follow it says.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::helpers::generated::{bpf_csum_diff, bpf_skb_load_bytes};
+use push_common::flow::FlowKey;
+use push_common::segment::Segment;
+use push_common::splice::PINGREQ;
+
+use crate::maps::Scratch;
+
+/// Bytes before the IP header on the devices we attach to (Ethernet, veth, lo).
+pub(crate) const L2_BYTES: u32 = 14;
+/// An IPv4 header without options.
+pub(crate) const IPV4_BYTES: usize = 20;
+/// The fixed IPv6 header.
+const IPV6_BYTES: u32 = 40;
+/// A TCP header without options.
+const TCP_BYTES: usize = 20;
+/// A TCP header with all the options it can hold, rounded up.
+pub(crate) const TCP_BYTES_MAX: usize = 64;
+/// So many IPv6 extension headers are walked; a packet with more is not looked at.
+const EXTENSIONS_MAX: usize = 6;
+
+const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
+const ETH_P_IPV6: u32 = 0x86DD_u16.to_be() as u32;
+const IPPROTO_TCP: u8 = 6;
+const CONGESTION_EXPERIENCED: u8 = 3;
+
+/// Timestamps, SACK, and words of padding: so many groups of options are read.
+const OPTION_GROUPS_MAX: usize = 4;
+
+/// TCP option kinds (IANA).
+pub(crate) mod option {
+    pub(crate) const END: u8 = 0;
+    pub(crate) const NOP: u8 = 1;
+    pub(crate) const SACK: u8 = 5;
+    pub(crate) const TIMESTAMPS: u8 = 8;
+    pub(crate) const TIMESTAMPS_BYTES: u8 = 10;
+}
+
+/// Which way a packet goes; tells which of its ends is the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Ingress,
+    Egress,
+}
+
+/// A packet, by its context.
+#[derive(Clone, Copy)]
+pub(crate) struct Packet {
+    pub(crate) skb: *mut __sk_buff,
+}
+
+impl Packet {
+    /// Copies `N` bytes at `offset`; `None` when the packet is shorter.
+    #[inline(always)]
+    pub(crate) fn load<const N: usize>(self, offset: u32) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        // SAFETY: the destination has `N` bytes.
+        let failed = unsafe {
+            bpf_skb_load_bytes(self.skb.cast(), offset, bytes.as_mut_ptr().cast(), N as u32)
+        };
+        if failed == 0 { Some(bytes) } else { None }
+    }
+
+    /// Length, link layer included.
+    #[inline(always)]
+    pub(crate) fn len(self) -> u32 {
+        // SAFETY: `skb` is the context of the running program.
+        unsafe { (*self.skb).len }
+    }
+
+    #[inline(always)]
+    pub(crate) fn iface(self) -> u32 {
+        // SAFETY: `skb` is the context of the running program.
+        unsafe { (*self.skb).ifindex }
+    }
+
+    #[inline(always)]
+    fn protocol(self) -> u32 {
+        // SAFETY: `skb` is the context of the running program.
+        unsafe { (*self.skb).protocol }
+    }
+
+    /// Whether it is tagged for a VLAN. Tag 0 only bears a priority: such a packet belongs to the
+    /// device itself, and as the tag lies beside the packet, offsets hold.
+    #[inline(always)]
+    fn has_vlan_tag(self) -> bool {
+        const VLAN_ID: u32 = 0x0FFF;
+        // SAFETY: `skb` is the context of the running program.
+        let present = unsafe { (*self.skb).vlan_present != 0 };
+        // SAFETY: as above.
+        present && unsafe { (*self.skb).vlan_tci } & VLAN_ID != 0
+    }
+}
+
+/// What the IP header says.
+pub(crate) struct Headers {
+    pub(crate) ipv6: bool,
+    /// Offset of the TCP header.
+    pub(crate) l4: u32,
+    /// TCP header and payload, in bytes.
+    pub(crate) tcp_bytes: u32,
+    /// No IP options or extension headers, no congestion mark.
+    plain: bool,
+    /// Part of a datagram only.
+    pub(crate) fragment: bool,
+}
+
+/// A parsed TCP segment. One record with a flag, and no `Option` of a record: on the way to
+/// the splice the compiler would copy the fields that a `None` leaves undefined, and the verifier
+/// refuses to read those.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Tcp {
+    /// Whether the rest is filled in; not for a fragment, or headers that do not add up.
+    pub(crate) followed: bool,
+    pub(crate) segment: Segment,
+    /// Length of the header with its options: 20 to 60.
+    pub(crate) header_bytes: u32,
+    /// Where the timestamps option begins in the header; 0 if none.
+    pub(crate) timestamps: u32,
+    /// Where the SACK option begins in the header; 0 if none.
+    pub(crate) sack: u32,
+    /// How many blocks it has.
+    pub(crate) sack_blocks: u32,
+}
+
+/// Reads as far as the flow's key. `None`: not TCP over IP, or tagged for a VLAN, whose own device
+/// sees the packet again without the tag.
+#[inline(always)]
+pub(crate) fn headers(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Headers> {
+    if packet.has_vlan_tag() {
+        return None;
+    }
+    let headers = match packet.protocol() {
+        ETH_P_IP => ipv4(packet, direction, key)?,
+        ETH_P_IPV6 => ipv6(packet, direction, key)?,
+        _ => return None,
+    };
+    let [s0, s1, d0, d1]: [u8; 4] = packet.load(headers.l4)?;
+    (key.local_port, key.peer_port) = match direction {
+        Direction::Ingress => ([d0, d1], [s0, s1]),
+        Direction::Egress => ([s0, s1], [d0, d1]),
+    };
+    Some(headers)
+}
+
+#[inline(always)]
+fn ipv4(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Headers> {
+    let ip: [u8; IPV4_BYTES] = packet.load(L2_BYTES)?;
+    let header_bytes = u32::from(ip[0] & 0x0F) * 4;
+    let fragment = u16::from_be_bytes([ip[6], ip[7]]);
+    // A fragment that is not the first has no ports, and is nothing to TCP without the first.
+    if ip[9] != IPPROTO_TCP || header_bytes < IPV4_BYTES as u32 || fragment & 0x1FFF != 0 {
+        return None;
+    }
+    let l4 = L2_BYTES + header_bytes;
+    let total_bytes = match u32::from(u16::from_be_bytes([ip[2], ip[3]])) {
+        // A super-packet of more than 64 KB (BIG TCP) has no length of its own.
+        0 => packet.len().wrapping_sub(L2_BYTES),
+        bytes => bytes,
+    };
+    let source = mapped([ip[12], ip[13], ip[14], ip[15]]);
+    let destination = mapped([ip[16], ip[17], ip[18], ip[19]]);
+    (key.local, key.peer) = match direction {
+        Direction::Ingress => (destination, source),
+        Direction::Egress => (source, destination),
+    };
+    Some(Headers {
+        ipv6: false,
+        l4,
+        tcp_bytes: total_bytes.wrapping_sub(header_bytes),
+        plain: header_bytes == IPV4_BYTES as u32 && ip[1] & 3 != CONGESTION_EXPERIENCED,
+        fragment: fragment & 0x2000 != 0,
+    })
+}
+
+#[inline(always)]
+fn ipv6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Headers> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const AUTHENTICATION: u8 = 51;
+    const DESTINATION: u8 = 60;
+
+    let ip: [u8; 8] = packet.load(L2_BYTES)?;
+    let mut next = ip[6];
+    let mut l4 = L2_BYTES + IPV6_BYTES;
+    let mut fragment = false;
+    for _ in 0..EXTENSIONS_MAX {
+        if next == IPPROTO_TCP {
+            break;
+        }
+        let extension: [u8; 4] = packet.load(l4)?;
+        l4 += match next {
+            HOP_BY_HOP | ROUTING | DESTINATION => u32::from(extension[1]) * 8 + 8,
+            AUTHENTICATION => u32::from(extension[1]) * 4 + 8,
+            FRAGMENT => {
+                if u16::from_be_bytes([extension[2], extension[3]]) & 0xFFF8 != 0 {
+                    return None;
+                }
+                fragment = true;
+                8
+            }
+            _ => return None,
+        };
+        next = extension[0];
+    }
+    if next != IPPROTO_TCP {
+        return None;
+    }
+    let extension_bytes = l4 - L2_BYTES - IPV6_BYTES;
+    let payload_bytes = match u32::from(u16::from_be_bytes([ip[4], ip[5]])) {
+        // A jumbogram; here only a super-packet of more than 64 KB (BIG TCP).
+        0 => packet.len().wrapping_sub(L2_BYTES + IPV6_BYTES),
+        bytes => bytes,
+    };
+    let source: [u8; 16] = packet.load(L2_BYTES + 8)?;
+    let destination = packet.load(L2_BYTES + 24)?;
+    // Mapped addresses mean IPv4 flows; on the wire they mean nothing (RFC 4942, section 2.2).
+    let [a @ .., _, _, _, _] = source;
+    if a == MAPPED_PREFIX {
+        return None;
+    }
+    (key.local, key.peer) = match direction {
+        Direction::Ingress => (destination, source),
+        Direction::Egress => (source, destination),
+    };
+    Some(Headers {
+        ipv6: true,
+        l4,
+        tcp_bytes: payload_bytes.wrapping_sub(extension_bytes),
+        plain: extension_bytes == 0 && (ip[1] >> 4) & 3 != CONGESTION_EXPERIENCED,
+        fragment,
+    })
+}
+
+/// What IPv4 addresses mapped into IPv6 begin with (RFC 4291, section 2.5.5.2).
+const MAPPED_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF];
+
+#[inline(always)]
+const fn mapped(address: [u8; 4]) -> [u8; 16] {
+    let [a, b, c, d] = address;
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, a, b, c, d]
+}
+
+/// Reads the TCP header, its options and a payload of up to two bytes, and checks the sum of such
+/// a small segment at ingress.
+#[inline(always)]
+pub(crate) fn tcp(
+    packet: Packet,
+    headers: &Headers,
+    direction: Direction,
+    scratch: &mut Scratch,
+) -> Tcp {
+    let mut tcp = Tcp::default();
+    tcp.followed = fill(&mut tcp, packet, headers, direction, scratch).is_some();
+    forgotten(tcp, &mut scratch.tcp)
+}
+
+/// The same value, by way of a map: the verifier does not follow what lies there, so it walks what
+/// comes next once, and not once for every way by which the value may have come about. Without
+/// this the programs exceed its million of instructions.
+#[inline(always)]
+fn forgotten<T: Copy>(value: T, place: &mut T) -> T {
+    // SAFETY: a reference is valid for writes.
+    unsafe { ptr::write_volatile(place, value) };
+    // SAFETY: and for reads; it has just been written.
+    unsafe { ptr::read_volatile(place) }
+}
+
+#[inline(always)]
+fn fill(
+    tcp: &mut Tcp,
+    packet: Packet,
+    headers: &Headers,
+    direction: Direction,
+    scratch: &mut Scratch,
+) -> Option<()> {
+    if headers.fragment {
+        return None;
+    }
+    let [offset]: [u8; 1] = packet.load(headers.l4 + 12)?;
+    let header_bytes = u32::from(offset & 0xF0) >> 2;
+    if header_bytes < TCP_BYTES as u32
+        || header_bytes > headers.tcp_bytes
+        || headers.tcp_bytes > packet.len().wrapping_sub(headers.l4)
+    {
+        return None;
+    }
+    scratch.header = [0; TCP_BYTES_MAX];
+    load_header(packet, headers.l4, header_bytes, &mut scratch.header)?;
+    tcp.header_bytes = header_bytes;
+    let header = &scratch.header;
+    let options_known = options(tcp, header);
+
+    let payload_bytes = headers.tcp_bytes - header_bytes;
+    let segment = &mut tcp.segment;
+    segment.seq = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+    segment.ack = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+    segment.payload_bytes = payload_bytes;
+    segment.window = u16::from_be_bytes([header[14], header[15]]);
+    segment.flags = header[13];
+    segment.options_known = options_known;
+    segment.plain_or_sack = headers.plain && options_known;
+    segment.plain = segment.plain_or_sack && tcp.sack == 0;
+    segment.iface = packet.iface();
+    if direction == Direction::Ingress && payload_bytes <= 2 {
+        let mut payload = [0; 4];
+        if payload_bytes == 2 {
+            let [first, second] = packet.load(headers.l4 + header_bytes)?;
+            payload = [first, second, 0, 0];
+            segment.pingreq = [first, second] == PINGREQ;
+        } else if payload_bytes == 1 {
+            let [first] = packet.load(headers.l4 + header_bytes)?;
+            payload = [first, 0, 0, 0];
+        }
+        segment.verified = sum_is_right(headers.tcp_bytes, scratch, payload);
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn load_header(
+    packet: Packet,
+    l4: u32,
+    header_bytes: u32,
+    header: &mut [u8; TCP_BYTES_MAX],
+) -> Option<()> {
+    let to = header.as_mut_ptr().cast::<c_void>();
+    // SAFETY: the buffer holds `TCP_BYTES_MAX` bytes.
+    let failed = unsafe { bpf_skb_load_bytes(packet.skb.cast(), l4, to, bounded(header_bytes)) };
+    if failed == 0 { Some(()) } else { None }
+}
+
+/// The same number of header bytes, in a form that shows the verifier that it lies in
+/// `1..=TCP_BYTES_MAX`. The volatile read hides from the compiler that it does so anyway, lest the
+/// mask be optimised away.
+#[inline(always)]
+pub(crate) fn bounded(header_bytes: u32) -> u32 {
+    // SAFETY: a local variable.
+    let bytes = unsafe { ptr::read_volatile(&raw const header_bytes) };
+    (bytes.wrapping_sub(1) & (TCP_BYTES_MAX as u32 - 1)) + 1
+}
+
+/// Finds timestamps and SACK blocks among the options (RFC 7323, RFC 2018), and tells whether it
+/// could read all of them. It knows them as every stack in use lays them out: in words of four
+/// bytes, two NOPs first. Free walking would cost the verifier a million steps.
+#[inline(always)]
+fn options(tcp: &mut Tcp, header: &[u8; TCP_BYTES_MAX]) -> bool {
+    let mut at = TCP_BYTES;
+    for _ in 0..OPTION_GROUPS_MAX {
+        if at as u32 == tcp.header_bytes {
+            return true;
+        }
+        // The mask is for the verifier: `at` is below 60 here.
+        let word = |index: usize| header[(at + index) & (TCP_BYTES_MAX - 1)];
+        if word(0) == option::END {
+            return true;
+        }
+        if word(0) != option::NOP || word(1) != option::NOP {
+            return false;
+        }
+        let bytes = match (word(2), word(3)) {
+            (option::NOP, option::NOP) => 0,
+            (option::TIMESTAMPS, option::TIMESTAMPS_BYTES) => 8,
+            (option::SACK, 10) => 8,
+            (option::SACK, 18) => 16,
+            (option::SACK, 26) => 24,
+            (option::SACK, 34) => 32,
+            _ => return false,
+        };
+        let found = (at + 2) as u32;
+        match word(2) {
+            option::TIMESTAMPS => tcp.timestamps = found,
+            option::SACK => {
+                tcp.sack = found;
+                tcp.sack_blocks = bytes / 8;
+            }
+            _ => {}
+        }
+        at += 4 + bytes as usize;
+        if at as u32 > tcp.header_bytes {
+            return false;
+        }
+    }
+    at as u32 == tcp.header_bytes
+}
+
+/// Whether the checksum is right: in full, or equal to the pseudo-header's sum, where a device is
+/// to complete it (`CHECKSUM_PARTIAL`). The mapped form of IPv4 addresses adds `FFFF` twice, which
+/// is zero in this arithmetic.
+#[inline(always)]
+fn sum_is_right(tcp_bytes: u32, scratch: &Scratch, payload: [u8; 4]) -> bool {
+    let header = &scratch.header;
+    let length = (tcp_bytes as u16).to_be();
+    let protocol = u16::from(IPPROTO_TCP).to_be();
+    let seed = u32::from(length) + u32::from(protocol);
+    let pseudo = sum(&scratch.key.peer, sum(&scratch.key.local, seed));
+    if fold(pseudo) == u16::from_ne_bytes([header[16], header[17]]) {
+        return true;
+    }
+    fold(sum(header, sum(&payload, pseudo))) == 0xFFFF
+}
+
+/// Adds the bytes of `value`, whose size is a multiple of four, to a checksum.
+#[inline(always)]
+fn sum<T>(value: &T, seed: u32) -> u32 {
+    const { assert!(size_of::<T>().is_multiple_of(4)) };
+    let bytes = ptr::from_ref(value).cast::<u32>().cast_mut();
+    // SAFETY: the helper reads `size_of::<T>()` bytes there and writes nothing.
+    unsafe { bpf_csum_diff(ptr::null_mut(), 0, bytes, size_of::<T>() as u32, seed) as u32 }
+}
+
+#[inline(always)]
+const fn fold(sum: u32) -> u16 {
+    let sum = (sum & 0xFFFF) + (sum >> 16);
+    ((sum & 0xFFFF) + (sum >> 16)) as u16
+}

@@ -1,0 +1,320 @@
+//! Changes packets as the splice has decided: shifts numbers, turns a segment around, makes a bare
+//! ACK a PINGRESP. Writes by helpers only.
+//!
+//! Checksums are changed by difference. `bpf_l4_csum_replace` leaves a partial sum
+//! (`CHECKSUM_PARTIAL`: lo, veth, all of egress) alone, unless the change is one of the
+//! pseudo-header, where a length lives. The sum over a segment together with its checksum field
+//! stays what it was, so a device's sum of the whole packet (`CHECKSUM_COMPLETE`) holds as well.
+//! A function that returns `None` may have left half a packet: its caller drops it.
+
+use core::ptr;
+
+use aya_ebpf::bindings::BPF_F_PSEUDO_HDR;
+use aya_ebpf::helpers::generated::{
+    bpf_csum_diff, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_change_tail,
+    bpf_skb_store_bytes,
+};
+use push_common::flow::FlowKey;
+use push_common::segment::flags;
+use push_common::splice::{Decision, PINGRESP};
+
+use crate::maps::Scratch;
+use crate::parse::{
+    Direction, Headers, IPV4_BYTES, L2_BYTES, Packet, TCP_BYTES_MAX, Tcp, bounded, option,
+};
+
+/// Offsets in the TCP header.
+const SEQ: usize = 4;
+const ACK: usize = 8;
+const CHECKSUM: u32 = 16;
+/// Keeps an index below the buffer's size; for the verifier, the indices here are below 60 anyway.
+const MASK: usize = TCP_BYTES_MAX - 1;
+
+/// As many as 40 bytes of options hold.
+const SACK_BLOCKS_MAX: u32 = 4;
+
+/// Hop limit of a PINGRESP.
+const TTL: u8 = 64;
+
+/// Shifts sequence number, acknowledgement and SACK blocks by `delta`: down at ingress, up at
+/// egress.
+#[inline(always)]
+pub(crate) fn translate(
+    packet: Packet,
+    headers: &Headers,
+    tcp: &Tcp,
+    scratch: &mut Scratch,
+    direction: Direction,
+    delta: u32,
+) -> Option<()> {
+    let shift = match direction {
+        Direction::Ingress => delta.wrapping_neg(),
+        Direction::Egress => delta,
+    };
+    let seq = tcp.segment.seq.wrapping_add(shift);
+    let ack = shifted_ack(tcp, shift);
+    if tcp.sack == 0 {
+        let old = [tcp.segment.seq.to_be(), tcp.segment.ack.to_be()];
+        let new = [seq.to_be(), ack.to_be()];
+        packet.store(headers.l4 + SEQ as u32, &new)?;
+        return packet.fix_tcp_sum(headers, difference(&old, &new, 0));
+    }
+    scratch.changed = scratch.header;
+    put_u32(&mut scratch.changed, SEQ, seq);
+    put_u32(&mut scratch.changed, ACK, ack);
+    shift_sack(scratch, tcp, shift);
+    packet.store_tcp_header(headers, tcp, scratch, 0)
+}
+
+/// Makes the client's PINGREQ, or its bare ACK (rule 7), the PINGRESP to it.
+#[inline(always)]
+pub(crate) fn turn_around(
+    packet: Packet,
+    headers: &Headers,
+    tcp: &Tcp,
+    scratch: &mut Scratch,
+    decision: &Decision,
+) -> Option<()> {
+    scratch.changed = scratch.header;
+    let header = &mut scratch.changed;
+    let [s0, s1, d0, d1] = [header[0], header[1], header[2], header[3]];
+    [header[0], header[1], header[2], header[3]] = [d0, d1, s0, s1];
+    put_u32(header, SEQ, decision.seq);
+    put_u32(header, ACK, decision.ack);
+    header[13] = flags::ACK | flags::PSH;
+    [header[14], header[15]] = decision.window.to_be_bytes();
+    swap_timestamps(scratch, tcp);
+    blank_sack(scratch, tcp);
+
+    let grown = 2 - tcp.segment.payload_bytes;
+    let payload = if grown == 0 { [0xC0, 0, 0, 0] } else { [0; 4] };
+    // Cuts off what the link layer padded, too.
+    packet.set_len(headers.l4 + tcp.header_bytes + 2)?;
+    packet.turn_link()?;
+    packet.turn_network(headers, &scratch.key, grown)?;
+    put_pingresp(packet, headers, tcp, scratch, payload)?;
+    packet.lengthen_pseudo_header(headers, grown)
+}
+
+/// Makes a bare ACK of the server the pending PINGRESP (rule 6).
+#[inline(always)]
+pub(crate) fn resend(
+    packet: Packet,
+    headers: &Headers,
+    tcp: &Tcp,
+    scratch: &mut Scratch,
+    decision: &Decision,
+) -> Option<()> {
+    scratch.changed = scratch.header;
+    put_u32(&mut scratch.changed, SEQ, decision.seq);
+    put_u32(&mut scratch.changed, ACK, shifted_ack(tcp, decision.delta));
+    scratch.changed[13] |= flags::PSH;
+    shift_sack(scratch, tcp, decision.delta);
+
+    packet.set_len(headers.l4 + tcp.header_bytes + 2)?;
+    packet.lengthen_network(headers)?;
+    put_pingresp(packet, headers, tcp, scratch, [0; 4])?;
+    packet.lengthen_pseudo_header(headers, 2)
+}
+
+#[inline(always)]
+fn put_pingresp(
+    packet: Packet,
+    headers: &Headers,
+    tcp: &Tcp,
+    scratch: &Scratch,
+    old_payload: [u8; 4],
+) -> Option<()> {
+    let payload = [PINGRESP[0], PINGRESP[1], 0, 0];
+    packet.store(headers.l4 + tcp.header_bytes, &PINGRESP)?;
+    packet.store_tcp_header(headers, tcp, scratch, difference(&old_payload, &payload, 0))
+}
+
+impl Packet {
+    #[inline(always)]
+    fn store<T>(self, offset: u32, value: &T) -> Option<()> {
+        let from = ptr::from_ref(value).cast();
+        // SAFETY: the helper reads `size_of::<T>()` bytes of `value`.
+        done(unsafe { bpf_skb_store_bytes(self.skb, offset, from, size_of::<T>() as u32, 0) })
+    }
+
+    /// Replaces the TCP header and its options, and corrects the checksum by the difference and by
+    /// `more`, that of the payload. The checksum field is still the old one.
+    #[inline(always)]
+    fn store_tcp_header(
+        self,
+        headers: &Headers,
+        tcp: &Tcp,
+        scratch: &Scratch,
+        more: u32,
+    ) -> Option<()> {
+        let from = scratch.changed.as_ptr().cast();
+        let bytes = bounded(tcp.header_bytes);
+        // SAFETY: the helper reads at most `TCP_BYTES_MAX` bytes, which the buffer has.
+        done(unsafe { bpf_skb_store_bytes(self.skb, headers.l4, from, bytes, 0) })?;
+        self.fix_tcp_sum(headers, difference(&scratch.header, &scratch.changed, more))
+    }
+
+    #[inline(always)]
+    fn fix_tcp_sum(self, headers: &Headers, difference: u32) -> Option<()> {
+        let offset = headers.l4 + CHECKSUM;
+        // SAFETY: the helper takes no pointer but the context.
+        done(unsafe { bpf_l4_csum_replace(self.skb, offset, 0, u64::from(difference), 0) })
+    }
+
+    #[inline(always)]
+    fn lengthen_pseudo_header(self, headers: &Headers, grown: u32) -> Option<()> {
+        if grown == 0 {
+            return Some(());
+        }
+        let from = u64::from((headers.tcp_bytes as u16).to_be());
+        let to = u64::from(((headers.tcp_bytes + grown) as u16).to_be());
+        let flags = u64::from(BPF_F_PSEUDO_HDR) | 2;
+        // SAFETY: the helper takes no pointer but the context.
+        done(unsafe { bpf_l4_csum_replace(self.skb, headers.l4 + CHECKSUM, from, to, flags) })
+    }
+
+    #[inline(always)]
+    fn set_len(self, bytes: u32) -> Option<()> {
+        if self.len() == bytes {
+            return Some(());
+        }
+        // SAFETY: the helper takes no pointer but the context.
+        done(unsafe { bpf_skb_change_tail(self.skb, bytes, 0) })
+    }
+
+    #[inline(always)]
+    fn turn_link(self) -> Option<()> {
+        let [a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12] = self.load(0)?;
+        self.store(0, &[g, h, i, j, k, l, a, b, c, d, e, f])
+    }
+
+    /// Swaps the addresses, gives the packet a fresh TTL, no congestion bits, and `grown` more
+    /// bytes.
+    #[inline(always)]
+    fn turn_network(self, headers: &Headers, key: &FlowKey, grown: u32) -> Option<()> {
+        if headers.ipv6 {
+            let mut ip: [u8; 8] = self.load(L2_BYTES)?;
+            ip[1] &= !0x30;
+            ip[7] = TTL;
+            add_u16(&mut ip, 4, grown);
+            self.store(L2_BYTES, &ip)?;
+            self.store(L2_BYTES + 8, &key.local)?;
+            return self.store(L2_BYTES + 24, &key.peer);
+        }
+        let old: [u8; IPV4_BYTES] = self.load(L2_BYTES)?;
+        let mut ip = old;
+        ip[1] &= !3;
+        ip[8] = TTL;
+        ip[12..16].copy_from_slice(&old[16..20]);
+        ip[16..20].copy_from_slice(&old[12..16]);
+        add_u16(&mut ip, 2, grown);
+        self.store_ipv4(&old, &ip)
+    }
+
+    /// Two more bytes in the IP header.
+    #[inline(always)]
+    fn lengthen_network(self, headers: &Headers) -> Option<()> {
+        if headers.ipv6 {
+            let mut ip: [u8; 8] = self.load(L2_BYTES)?;
+            add_u16(&mut ip, 4, 2);
+            return self.store(L2_BYTES, &ip);
+        }
+        let old: [u8; IPV4_BYTES] = self.load(L2_BYTES)?;
+        let mut ip = old;
+        add_u16(&mut ip, 2, 2);
+        self.store_ipv4(&old, &ip)
+    }
+
+    #[inline(always)]
+    fn store_ipv4(self, old: &[u8; IPV4_BYTES], new: &[u8; IPV4_BYTES]) -> Option<()> {
+        self.store(L2_BYTES, new)?;
+        let to = u64::from(difference(old, new, 0));
+        // SAFETY: the helper takes no pointer but the context.
+        done(unsafe { bpf_l3_csum_replace(self.skb, L2_BYTES + 10, 0, to, 0) })
+    }
+}
+
+#[inline(always)]
+fn done(result: i64) -> Option<()> {
+    if result == 0 { Some(()) } else { None }
+}
+
+/// What a checksum changes by when `old` becomes `new`; their size is a multiple of four.
+#[inline(always)]
+fn difference<T>(old: &T, new: &T, seed: u32) -> u32 {
+    const { assert!(size_of::<T>().is_multiple_of(4)) };
+    let bytes = size_of::<T>() as u32;
+    let old = ptr::from_ref(old).cast::<u32>().cast_mut();
+    let new = ptr::from_ref(new).cast::<u32>().cast_mut();
+    // SAFETY: the helper reads so many bytes at both places and writes nothing.
+    unsafe { bpf_csum_diff(old, bytes, new, bytes, seed) as u32 }
+}
+
+#[inline(always)]
+fn shifted_ack(tcp: &Tcp, shift: u32) -> u32 {
+    if tcp.segment.any(flags::ACK) { tcp.segment.ack.wrapping_add(shift) } else { tcp.segment.ack }
+}
+
+#[inline(always)]
+fn shift_sack(scratch: &mut Scratch, tcp: &Tcp, shift: u32) {
+    for edge in 0..2 * SACK_BLOCKS_MAX {
+        if edge >= 2 * tcp.sack_blocks {
+            break;
+        }
+        let at = (tcp.sack + 2 + edge * 4) as usize;
+        put_u32(&mut scratch.changed, at, u32_at(&scratch.header, at).wrapping_add(shift));
+    }
+}
+
+/// SACK blocks say what the client has of the server's bytes; to the client they mean nothing.
+#[inline(always)]
+fn blank_sack(scratch: &mut Scratch, tcp: &Tcp) {
+    if tcp.sack == 0 {
+        return;
+    }
+    let nops = u32::from_be_bytes([option::NOP; 4]);
+    // The option begins two bytes into a word, behind two NOPs.
+    for word in 0..2 * SACK_BLOCKS_MAX + 1 {
+        if word > 2 * tcp.sack_blocks {
+            break;
+        }
+        put_u32(&mut scratch.changed, (tcp.sack - 2 + word * 4) as usize, nops);
+    }
+}
+
+/// The client's TSecr is the last TSval it has seen of the server, so as TSval it passes PAWS.
+#[inline(always)]
+fn swap_timestamps(scratch: &mut Scratch, tcp: &Tcp) {
+    if tcp.timestamps == 0 {
+        return;
+    }
+    let at = tcp.timestamps as usize;
+    put_u32(&mut scratch.changed, at + 2, u32_at(&scratch.header, at + 6));
+    put_u32(&mut scratch.changed, at + 6, u32_at(&scratch.header, at + 2));
+}
+
+#[inline(always)]
+fn u32_at(header: &[u8; TCP_BYTES_MAX], at: usize) -> u32 {
+    u32::from_be_bytes([
+        header[at & MASK],
+        header[(at + 1) & MASK],
+        header[(at + 2) & MASK],
+        header[(at + 3) & MASK],
+    ])
+}
+
+#[inline(always)]
+fn put_u32(header: &mut [u8; TCP_BYTES_MAX], at: usize, value: u32) {
+    let [a, b, c, d] = value.to_be_bytes();
+    header[at & MASK] = a;
+    header[(at + 1) & MASK] = b;
+    header[(at + 2) & MASK] = c;
+    header[(at + 3) & MASK] = d;
+}
+
+#[inline(always)]
+fn add_u16<const N: usize>(bytes: &mut [u8; N], at: usize, more: u32) {
+    let value = u16::from_be_bytes([bytes[at], bytes[at + 1]]).wrapping_add(more as u16);
+    [bytes[at], bytes[at + 1]] = value.to_be_bytes();
+}

@@ -1,0 +1,269 @@
+//! Filters and what is kept for each: `ExactFilters`, a hash map in segments, for filters without
+//! wildcards; `WildcardFilters`, a tree, for the others.
+//!
+//! Most subscribers of a push server have one topic of their own. Such a filter costs an entry of
+//! the hash map and shares its text with the session. The map comes in segments, so that growing
+//! one never stops a shard for longer than it takes to move a 64th of a million entries, and so
+//! that shards can lock them one by one.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::level_tree::{LevelTree, NodeId, ROOT, SPARSE, SPARSE_CAPACITY_MIN, Vacant};
+use super::topic::{TopicFilter, TopicName};
+
+/// Segments of the filters without wildcards; a power of two.
+pub(super) const SEGMENTS: usize = 64;
+
+/// Hashes the text of filters and names, both alike, with a seed of its own: which filters
+/// collide is not for a client to know.
+#[derive(Debug, Default)]
+pub(super) struct TextHasher(foldhash::fast::RandomState);
+
+impl TextHasher {
+    /// The hash of `text`.
+    pub(super) fn hash(&self, text: &str) -> u64 {
+        self.0.hash_one(text)
+    }
+
+    /// The segment that a hash belongs to. The bits are none that the segment's table looks at.
+    pub(super) fn segment(hash: u64) -> usize {
+        (hash >> 40) as usize % SEGMENTS
+    }
+}
+
+/// One segment of filters without wildcards.
+#[derive(Debug)]
+pub(super) struct ExactFilters<V>(HashTable<(TopicFilter, V)>);
+
+impl<V> Default for ExactFilters<V> {
+    fn default() -> Self {
+        Self(HashTable::new())
+    }
+}
+
+impl<V: Default + Vacant> ExactFilters<V> {
+    /// What is kept for the filter that reads `text`.
+    pub(super) fn find(&self, hash: u64, text: &str) -> Option<&V> {
+        let (_, value) = self.0.find(hash, |(filter, _)| filter.as_str() == text)?;
+        Some(value)
+    }
+
+    /// What is kept for `filter`, a default where nothing was: make it other than vacant.
+    pub(super) fn make(&mut self, hash: u64, filter: &TopicFilter, hasher: &TextHasher) -> &mut V {
+        let entry = self.0.entry(
+            hash,
+            |(known, _)| known == filter,
+            |(known, _)| hasher.hash(known.as_str()),
+        );
+        let (_, value) = match entry {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert((filter.clone(), V::default())).into_mut(),
+        };
+        value
+    }
+
+    /// Changes what is kept for `filter`, if anything, and forgets it when `change` left it vacant.
+    pub(super) fn change<R>(
+        &mut self,
+        hash: u64,
+        filter: &TopicFilter,
+        hasher: &TextHasher,
+        change: impl FnOnce(&mut V) -> R,
+    ) -> Option<R> {
+        let mut entry = self.0.find_entry(hash, |(known, _)| known == filter).ok()?;
+        let (_, value) = entry.get_mut();
+        let result = change(value);
+        if value.is_vacant() {
+            entry.remove();
+            let capacity = self.0.capacity();
+            if capacity > SPARSE_CAPACITY_MIN && self.0.len() < capacity / SPARSE {
+                self.0.shrink_to(self.0.len() * 2, |(known, _)| hasher.hash(known.as_str()));
+            }
+        }
+        Some(result)
+    }
+
+    /// How many filters there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// What a node of the tree holds.
+#[derive(Debug, Default)]
+struct Ends<V> {
+    /// For the filter that ends here.
+    here: V,
+    /// For the filter that ends with `#` below here. It matches what ends here, too.
+    below: V,
+}
+
+impl<V: Vacant> Vacant for Ends<V> {
+    fn is_vacant(&self) -> bool {
+        self.here.is_vacant() && self.below.is_vacant()
+    }
+}
+
+/// Filters with wildcards.
+#[derive(Debug, Default)]
+pub(super) struct WildcardFilters<V: Default>(LevelTree<Ends<V>>);
+
+impl<V: Default + Vacant> WildcardFilters<V> {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty() && self.0.value(ROOT).is_vacant()
+    }
+
+    /// What is kept for `filter`, a default where nothing was: make it other than vacant.
+    pub(super) fn make(&mut self, filter: &TopicFilter) -> &mut V {
+        let path = Path::of(filter);
+        let node = self.0.make(path.levels());
+        path.end(self.0.value_mut(node))
+    }
+
+    /// Changes what is kept for `filter`, if anything, and forgets it when `change` left it vacant.
+    pub(super) fn change<R>(
+        &mut self,
+        filter: &TopicFilter,
+        change: impl FnOnce(&mut V) -> R,
+    ) -> Option<R> {
+        let path = Path::of(filter);
+        let node = self.0.find(path.levels())?;
+        let value = path.end(self.0.value_mut(node));
+        if value.is_vacant() {
+            return None;
+        }
+        let result = change(value);
+        self.0.prune(node);
+        Some(result)
+    }
+
+    /// Shows `visit` what is kept for each filter that matches `topic`. Visits no node twice; the
+    /// stack holds at most two entries a level.
+    pub(super) fn visit(&self, topic: &TopicName, mut visit: impl FnMut(&V)) {
+        let mut show = |value: &V| {
+            if !value.is_vacant() {
+                visit(value);
+            }
+        };
+        // Where to go on, and the part of the topic not walked yet; `None`: none is left.
+        let mut stack: Vec<(NodeId, Option<&str>)> = vec![(ROOT, Some(topic.as_str()))];
+        while let Some((node, rest)) = stack.pop() {
+            let hidden = node == ROOT && topic.is_hidden();
+            let ends = self.0.value(node);
+            if !hidden {
+                show(&ends.below);
+            }
+            let Some(rest) = rest else {
+                show(&ends.here);
+                continue;
+            };
+            let (level, rest) = match rest.split_once('/') {
+                Some((level, rest)) => (level, Some(rest)),
+                None => (rest, None),
+            };
+            if !hidden {
+                stack.extend(self.0.child(node, "+").map(|child| (child, rest)));
+            }
+            stack.extend(self.0.child(node, level).map(|child| (child, rest)));
+        }
+    }
+
+    /// Nodes in use.
+    #[cfg(test)]
+    pub(super) fn nodes_len(&self) -> usize {
+        self.0.nodes_len()
+    }
+}
+
+/// A filter as a path: its levels without a last `#`. `None`: `#` alone, the root itself.
+struct Path<'a> {
+    levels: Option<&'a str>,
+    below: bool,
+}
+
+impl<'a> Path<'a> {
+    fn of(filter: &'a TopicFilter) -> Self {
+        let text = filter.as_str();
+        match text.strip_suffix('#') {
+            Some(start) => Self { levels: start.strip_suffix('/'), below: true },
+            None => Self { levels: Some(text), below: false },
+        }
+    }
+
+    fn levels(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.levels.into_iter().flat_map(|text| text.split('/'))
+    }
+
+    fn end<'v, V>(&self, ends: &'v mut Ends<V>) -> &'v mut V {
+        if self.below { &mut ends.below } else { &mut ends.here }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::parse(text, 128).unwrap()
+    }
+
+    #[test]
+    fn hash_at_the_start_is_the_root_and_hash_below_is_its_parent() {
+        let levels = |text: &str| {
+            let filter = filter(text);
+            let path = Path::of(&filter);
+            (path.levels().map(str::to_owned).collect::<Vec<_>>(), path.below)
+        };
+        assert_eq!(levels("#"), (vec![], true));
+        assert_eq!(levels("/#"), (vec![String::new()], true));
+        assert_eq!(levels("a/#"), (vec!["a".into()], true));
+        assert_eq!(levels("a/"), (vec!["a".into(), String::new()], false));
+    }
+
+    #[test]
+    fn exact_segments_forget_and_shrink() {
+        let hasher = TextHasher::default();
+        let mut segment = ExactFilters::<Option<u32>>::default();
+        for number in 0..1_000u32 {
+            let filter = filter(&number.to_string());
+            *segment.make(hasher.hash(filter.as_str()), &filter, &hasher) = Some(number);
+        }
+        let full = segment.0.capacity();
+        for number in 10..1_000u32 {
+            let filter = filter(&number.to_string());
+            let hash = hasher.hash(filter.as_str());
+            assert_eq!(segment.change(hash, &filter, &hasher, Option::take), Some(Some(number)));
+            assert_eq!(segment.change(hash, &filter, &hasher, Option::take), None);
+        }
+        assert!(segment.0.capacity() < full / 4, "{} of {full}", segment.0.capacity());
+        for number in 0..10u32 {
+            let text = number.to_string();
+            assert_eq!(segment.find(hasher.hash(&text), &text), Some(&Some(number)));
+        }
+    }
+
+    #[test]
+    fn changing_what_is_not_there_makes_nothing() {
+        let mut tree = WildcardFilters::<Option<u32>>::default();
+        *tree.make(&filter("a/b/#")) = Some(1);
+        for text in ["a/#", "a/+", "a/b/+", "#", "+/b/#"] {
+            assert_eq!(tree.change(&filter(text), Option::take), None, "{text}");
+        }
+        assert_eq!(tree.nodes_len(), 2);
+        assert_eq!(tree.change(&filter("a/b/#"), Option::take), Some(Some(1)));
+        assert!(tree.is_empty());
+    }
+
+    #[test]
+    fn the_filter_of_everything_counts_though_it_needs_no_node() {
+        let mut tree = WildcardFilters::<Option<u32>>::default();
+        *tree.make(&filter("#")) = Some(1);
+        assert!(!tree.is_empty());
+        assert_eq!(tree.nodes_len(), 0);
+    }
+}

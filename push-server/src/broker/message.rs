@@ -1,0 +1,120 @@
+//! An application message, as it travels between sessions: shared, never changed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use push_common::clock::Monotonic;
+
+use super::topic::TopicName;
+
+/// Quality of service of a delivery [MQTT-4.3].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum QoS {
+    /// At most once.
+    #[default]
+    AtMostOnce = 0,
+    /// At least once.
+    AtLeastOnce = 1,
+    /// Exactly once.
+    ExactlyOnce = 2,
+}
+
+/// An application message. `Arc<Message>` is what queues hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Where it was published to.
+    pub topic: TopicName,
+    /// The application's bytes.
+    pub payload: Bytes,
+    /// The quality of service it was published with; an upper bound for every delivery.
+    pub qos: QoS,
+    /// Whether it was published with RETAIN.
+    pub retain: bool,
+    /// What MQTT 5 passes on with a message; `None` when there is nothing (every 3.1.1 publish).
+    pub properties: Option<Arc<MessageProperties>>,
+    /// When it ceases to be worth delivering (message expiry interval), if ever.
+    pub expires_at: Option<Monotonic>,
+}
+
+/// The properties of a PUBLISH that a server passes on unchanged and in order [MQTT-3.3.2-15..20].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageProperties {
+    /// Payload format indicator: 0 bytes, 1 UTF-8.
+    pub payload_format: Option<u8>,
+    /// Content type.
+    pub content_type: Option<String>,
+    /// Response topic.
+    pub response_topic: Option<String>,
+    /// Correlation data.
+    pub correlation_data: Option<Bytes>,
+    /// User properties in the publisher's order.
+    pub user_properties: Vec<(String, String)>,
+}
+
+impl Message {
+    /// What it weighs in a queue or store, in bytes: topic, payload, and properties as text. Not
+    /// the wire length.
+    pub fn weight_bytes(&self) -> usize {
+        let properties = self.properties.as_deref().map_or(0, MessageProperties::weight_bytes);
+        self.topic.as_str().len() + self.payload.len() + properties
+    }
+
+    /// Whether it is no longer worth delivering at `now` [MQTT-3.3.2-5].
+    pub fn is_expired(&self, now: Monotonic) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+impl MessageProperties {
+    /// What they weigh, in bytes of text and data.
+    pub fn weight_bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let pairs = self.user_properties.iter().map(|(key, value)| key.len() + value.len());
+        text(&self.content_type)
+            + text(&self.response_topic)
+            + self.correlation_data.as_ref().map_or(0, Bytes::len)
+            + pairs.sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weight_counts_topic_payload_and_properties() {
+        let mut message = Message {
+            topic: TopicName::parse("a/b", 8).unwrap(),
+            payload: Bytes::from_static(b"12345"),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: None,
+            expires_at: None,
+        };
+        assert_eq!(message.weight_bytes(), 8);
+        message.properties = Some(Arc::new(MessageProperties {
+            payload_format: Some(1),
+            content_type: Some("ab".into()),
+            response_topic: Some("r".into()),
+            correlation_data: Some(Bytes::from_static(b"xyz")),
+            user_properties: vec![("k".into(), "vv".into()), ("k".into(), String::new())],
+        }));
+        assert_eq!(message.weight_bytes(), 8 + 2 + 1 + 3 + 3 + 1);
+    }
+
+    #[test]
+    fn expires_at_the_instant_and_not_before() {
+        let message = Message {
+            topic: TopicName::parse("a", 8).unwrap(),
+            payload: Bytes::new(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: None,
+            expires_at: Some(Monotonic(10)),
+        };
+        assert!(!message.is_expired(Monotonic(9)));
+        assert!(message.is_expired(Monotonic(10)));
+        assert!(!Message { expires_at: None, ..message }.is_expired(Monotonic(u64::MAX)));
+    }
+}

@@ -1,0 +1,17 @@
+//! Topics and messages: names and filters, who is subscribed to what, which shard serves them, and
+//! what is retained. It knows neither sockets, rings, clocks nor the wire format.
+
+pub mod message;
+pub mod retained;
+pub mod routing;
+pub mod subscriptions;
+pub mod topic;
+
+mod filter_table;
+mod level_tree;
+
+pub use message::{Message, MessageProperties, QoS};
+pub use retained::{Retained, RetainedFull};
+pub use routing::{Routing, ShardSet};
+pub use subscriptions::{Match, SubscriptionOptions, Subscriptions};
+pub use topic::{Share, TopicError, TopicFilter, TopicName};

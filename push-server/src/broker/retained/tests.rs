@@ -1,0 +1,170 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::broker::{QoS, TopicName};
+
+const NOW: Monotonic = Monotonic(1_000);
+
+fn message(topic: &str, payload: &str, expires_at: Option<u64>) -> Arc<Message> {
+    Arc::new(Message {
+        topic: TopicName::parse(topic, 128).unwrap(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        qos: QoS::AtMostOnce,
+        retain: true,
+        properties: None,
+        expires_at: expires_at.map(Monotonic),
+    })
+}
+
+fn store_of(topics: &[&str]) -> Retained {
+    let retained = Retained::new(1_000, 1_000_000);
+    for topic in topics {
+        retained.set(&message(topic, "x", None)).unwrap();
+    }
+    retained
+}
+
+fn matched(retained: &Retained, filter: &str, now: Monotonic) -> Vec<String> {
+    let mut out = Vec::new();
+    retained.matches(&TopicFilter::parse(filter, 128).unwrap(), now, &mut out);
+    let mut topics: Vec<_> = out.iter().map(|found| found.topic.as_str().to_owned()).collect();
+    topics.sort();
+    topics
+}
+
+#[test]
+fn wildcards_find_retained_messages() {
+    let store = store_of(&["a", "a/b", "a/b/c", "a/x/c", "/", "$SYS/a", "b/$x", "$SYS"]);
+    for (filter, topics) in [
+        ("a", vec!["a"]),
+        ("a/b", vec!["a/b"]),
+        ("a/#", vec!["a", "a/b", "a/b/c", "a/x/c"]),
+        ("a/+", vec!["a/b"]),
+        ("a/+/c", vec!["a/b/c", "a/x/c"]),
+        ("a/+/#", vec!["a/b", "a/b/c", "a/x/c"]),
+        ("+", vec!["a"]),
+        ("+/+", vec!["/", "a/b", "b/$x"]),
+        ("#", vec!["/", "a", "a/b", "a/b/c", "a/x/c", "b/$x"]),
+        ("+/#", vec!["/", "a", "a/b", "a/b/c", "a/x/c", "b/$x"]),
+        ("$SYS/#", vec!["$SYS", "$SYS/a"]),
+        ("$SYS/+", vec!["$SYS/a"]),
+        ("c/#", vec![]),
+        ("$share/g/a", vec![]),
+        ("$share/g/#", vec![]),
+    ] {
+        assert_eq!(matched(&store, filter, NOW), topics, "{filter}");
+    }
+}
+
+#[test]
+fn a_newer_message_replaces_and_an_empty_one_removes() {
+    let store = Retained::new(10, 1_000);
+    store.set(&message("a", "old", None)).unwrap();
+    store.set(&message("a", "newer", None)).unwrap();
+    assert_eq!((store.len(), store.bytes()), (1, 6));
+    let mut out = Vec::new();
+    store.matches(&TopicFilter::parse("a", 8).unwrap(), NOW, &mut out);
+    assert_eq!(out[0].payload, "newer");
+    store.set(&message("a", "", None)).unwrap();
+    store.set(&message("a", "", None)).unwrap();
+    store.set(&message("never/was", "", None)).unwrap();
+    assert_eq!((store.len(), store.bytes(), store.is_empty()), (0, 0, true));
+    assert!(store.read().tree.is_empty());
+}
+
+#[test]
+fn limits_refuse_new_messages_and_keep_the_old_ones() {
+    let store = Retained::new(2, 10);
+    store.set(&message("a", "1234", None)).unwrap();
+    store.set(&message("b", "1", None)).unwrap();
+    assert_eq!(store.set(&message("c", "1", None)), Err(RetainedFull::Messages));
+    assert_eq!(store.set(&message("b", "123456", None)), Err(RetainedFull::Bytes));
+    assert_eq!((store.len(), store.bytes()), (2, 7));
+    store.set(&message("b", "1234", None)).unwrap();
+    store.set(&message("a", "4321", None)).unwrap();
+    assert_eq!((store.len(), store.bytes()), (2, 10));
+    store.set(&message("a", "", None)).unwrap();
+    store.set(&message("c", "1234", None)).unwrap();
+    assert_eq!(matched(&store, "#", NOW), ["b", "c"]);
+    assert_eq!(store.read().tree.nodes_len(), 2, "refused messages left no nodes");
+}
+
+#[test]
+fn expired_messages_are_not_shown_and_give_their_place_back() {
+    let store = Retained::new(3, 1_000);
+    store.set(&message("a", "x", Some(1_000))).unwrap();
+    store.set(&message("b", "x", Some(1_001))).unwrap();
+    store.set(&message("c", "x", None)).unwrap();
+    assert_eq!(matched(&store, "#", Monotonic(999)), ["a", "b", "c"]);
+    assert_eq!(matched(&store, "#", NOW), ["b", "c"]);
+    assert_eq!(matched(&store, "a", NOW), [""; 0]);
+    assert_eq!(store.set(&message("d", "x", None)), Err(RetainedFull::Messages));
+    assert_eq!((store.remove_expired(NOW), store.remove_expired(NOW)), (1, 0));
+    store.set(&message("d", "x", None)).unwrap();
+    assert_eq!(store.remove_expired(Monotonic(u64::MAX)), 1);
+    assert_eq!(matched(&store, "#", NOW), ["c", "d"]);
+    assert_eq!(store.bytes(), 4);
+}
+
+#[test]
+fn a_replaced_message_no_longer_expires() {
+    let store = Retained::new(3, 1_000);
+    store.set(&message("a", "x", Some(1_000))).unwrap();
+    store.set(&message("a", "x", None)).unwrap();
+    store.set(&message("b", "x", Some(1_000))).unwrap();
+    store.set(&message("b", "", None)).unwrap();
+    assert_eq!(store.remove_expired(Monotonic(u64::MAX)), 0);
+    assert!(store.read().expiries.is_empty());
+    assert_eq!(matched(&store, "#", Monotonic(u64::MAX)), ["a"]);
+}
+
+#[test]
+fn one_call_removes_no_more_than_its_limit() {
+    let store = Retained::new(10_000, 1_000_000);
+    for number in 0..EXPIRED_PER_CALL_MAX + 1 {
+        store.set(&message(&number.to_string(), "x", Some(1))).unwrap();
+    }
+    assert_eq!(store.remove_expired(NOW), EXPIRED_PER_CALL_MAX);
+    assert_eq!(store.remove_expired(NOW), 1);
+    assert!(store.is_empty());
+}
+
+fn level() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["a", "b", "", "$a"])
+}
+
+proptest! {
+    #[test]
+    fn matches_what_the_filters_themselves_say(
+        topics in prop::collection::vec(prop::collection::vec(level(), 1..5), 0..30),
+        gone in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
+        filters in prop::collection::vec(
+            (prop::collection::vec(prop_oneof![level(), Just("+")], 0..4), any::<bool>()), 1..10),
+    ) {
+        let mut topics: Vec<String> = topics.iter().map(|levels| levels.join("/")).collect();
+        topics.retain(|topic| !topic.is_empty());
+        topics.sort();
+        topics.dedup();
+        let store = store_of(&topics.iter().map(String::as_str).collect::<Vec<_>>());
+        for index in gone {
+            if !topics.is_empty() {
+                let topic = topics.remove(index.index(topics.len()));
+                store.set(&message(&topic, "", None)).unwrap();
+            }
+        }
+        prop_assert_eq!(store.len(), topics.len());
+        for (mut levels, hash) in filters {
+            if hash {
+                levels.push("#");
+            }
+            let Ok(filter) = TopicFilter::parse(&levels.join("/"), 128) else { continue };
+            let expected: Vec<_> = topics
+                .iter()
+                .filter(|topic| filter.matches(&TopicName::parse(topic, 128).unwrap()))
+                .cloned()
+                .collect();
+            prop_assert_eq!(matched(&store, filter.as_str(), NOW), expected, "{:?}", filter);
+        }
+    }
+}

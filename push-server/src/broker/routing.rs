@@ -1,0 +1,250 @@
+//! Which shards have a subscriber for a topic: shared by all shards, read at every publish.
+//!
+//! A million sessions with a topic of their own change this table a million times, so filters
+//! without wildcards are spread over many locks; those with wildcards share one, which nobody takes
+//! while there are none. Shards count their own subscribers and come here for the first and the
+//! last of a filter only.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::filter_table::{ExactFilters, SEGMENTS, TextHasher, WildcardFilters};
+use super::level_tree::Vacant;
+use super::topic::{TopicFilter, TopicName};
+
+/// The most shards a set can name.
+pub const SHARDS_MAX: u16 = 64;
+
+/// A set of shards, at most 64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardSet(pub u64);
+
+impl ShardSet {
+    /// The set of one shard, which is below `SHARDS_MAX`.
+    pub fn of(shard: u16) -> Self {
+        debug_assert!(shard < SHARDS_MAX, "config admits 1 to 64 shards");
+        Self(1 << (shard % SHARDS_MAX))
+    }
+
+    /// The shards of the set, in ascending order.
+    pub fn iter(self) -> impl Iterator<Item = u16> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let shard = (left != 0).then(|| left.trailing_zeros() as u16)?;
+            left &= left - 1;
+            Some(shard)
+        })
+    }
+
+    /// Whether no shard is in the set.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether `shard` is in the set.
+    pub fn contains(self, shard: u16) -> bool {
+        self.0 & Self::of(shard).0 != 0
+    }
+}
+
+impl Vacant for ShardSet {
+    fn is_vacant(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// The table. Locks are held for one look-up; a poisoned lock is recovered, not propagated.
+#[derive(Debug)]
+pub struct Routing {
+    hasher: TextHasher,
+    exact: Box<[Segment]>,
+    wildcard: RwLock<WildcardFilters<ShardSet>>,
+    /// Whether `wildcard` has any: written under its lock, read without. A publish that reads it
+    /// before a subscription set it came before that subscription was answered.
+    any_wildcard: AtomicBool,
+}
+
+/// A lock to itself on its cache line: neighbours do not slow each other down.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Segment(RwLock<ExactFilters<ShardSet>>);
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            hasher: TextHasher::default(),
+            exact: (0..SEGMENTS).map(|_| Segment::default()).collect(),
+            wildcard: RwLock::default(),
+            any_wildcard: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Routing {
+    /// `shard` now has a first subscriber of `filter`.
+    pub fn add(&self, filter: &TopicFilter, shard: u16) {
+        let shard = ShardSet::of(shard);
+        if filter.has_wildcards() {
+            let mut wildcard = write(&self.wildcard);
+            wildcard.make(filter).0 |= shard.0;
+            self.any_wildcard.store(true, Ordering::Release);
+        } else {
+            let hash = self.hasher.hash(filter.as_str());
+            let mut segment = write(&self.exact[TextHasher::segment(hash)].0);
+            segment.make(hash, filter, &self.hasher).0 |= shard.0;
+        }
+    }
+
+    /// `shard` lost its last subscriber of `filter`.
+    pub fn remove(&self, filter: &TopicFilter, shard: u16) {
+        let shard = ShardSet::of(shard);
+        let change = |shards: &mut ShardSet| shards.0 &= !shard.0;
+        if filter.has_wildcards() {
+            let mut wildcard = write(&self.wildcard);
+            wildcard.change(filter, change);
+            self.any_wildcard.store(!wildcard.is_empty(), Ordering::Release);
+        } else {
+            let hash = self.hasher.hash(filter.as_str());
+            let mut segment = write(&self.exact[TextHasher::segment(hash)].0);
+            segment.change(hash, filter, &self.hasher, change);
+        }
+    }
+
+    /// The shards that `topic` must be sent to.
+    pub fn shards_for(&self, topic: &TopicName) -> ShardSet {
+        let mut shards = 0;
+        if topic.is_out_of_reach() {
+            return ShardSet(shards);
+        }
+        let hash = self.hasher.hash(topic.as_str());
+        let segment = read(&self.exact[TextHasher::segment(hash)].0);
+        shards |= segment.find(hash, topic.as_str()).copied().unwrap_or_default().0;
+        drop(segment);
+        if self.any_wildcard.load(Ordering::Acquire) {
+            read(&self.wildcard).visit(topic, |found| shards |= found.0);
+        }
+        ShardSet(shards)
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::parse(text, 128).unwrap()
+    }
+
+    fn shards(routing: &Routing, topic: &str) -> Vec<u16> {
+        routing.shards_for(&TopicName::parse(topic, 128).unwrap()).iter().collect()
+    }
+
+    fn filters_kept(routing: &Routing) -> usize {
+        routing.exact.iter().map(|segment| read(&segment.0).len()).sum()
+    }
+
+    #[test]
+    fn sets_name_their_shards_in_order() {
+        assert_eq!(ShardSet(1 << 63 | 0b101).iter().collect::<Vec<_>>(), [0, 2, 63]);
+        assert_eq!(ShardSet(u64::MAX).iter().count(), 64);
+        assert_eq!(ShardSet::default().iter().next(), None);
+        assert!(ShardSet::of(63).contains(63) && !ShardSet::of(63).contains(0));
+    }
+
+    #[test]
+    fn a_topic_goes_to_every_shard_with_a_filter_that_matches() {
+        let routing = Routing::default();
+        for (text, shard) in [("a/b", 1), ("a/b", 5), ("a/+", 63), ("#", 0), ("a/c", 7)] {
+            routing.add(&filter(text), shard);
+        }
+        assert_eq!(shards(&routing, "a/b"), [0, 1, 5, 63]);
+        assert_eq!(shards(&routing, "a/c"), [0, 7, 63]);
+        assert_eq!(shards(&routing, "x"), [0]);
+        assert!(shards(&routing, "$SYS/a").is_empty());
+    }
+
+    #[test]
+    fn the_last_removal_leaves_nothing_behind() {
+        let routing = Routing::default();
+        let all = ["a/b", "a/+", "#", "+/#", "/", "$share/g/a", "$share/g/+"];
+        for text in all {
+            routing.add(&filter(text), 3);
+            routing.add(&filter(text), 4);
+            routing.add(&filter(text), 4);
+        }
+        assert!(routing.any_wildcard.load(Ordering::Relaxed));
+        for text in all {
+            routing.remove(&filter(text), 4);
+        }
+        assert_eq!(shards(&routing, "a/b"), [3]);
+        for text in all {
+            routing.remove(&filter(text), 3);
+            routing.remove(&filter(text), 3);
+        }
+        assert!(shards(&routing, "a/b").is_empty());
+        assert_eq!(filters_kept(&routing), 0);
+        assert_eq!(read(&routing.wildcard).nodes_len(), 0);
+        assert!(!routing.any_wildcard.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn shared_filters_are_kept_and_match_nothing() {
+        let routing = Routing::default();
+        routing.add(&filter("$share/g/a"), 1);
+        routing.add(&filter("$share/g/+"), 1);
+        assert_eq!(filters_kept(&routing), 1);
+        for topic in ["a", "$share/g/a", "$share/g/b"] {
+            assert!(shards(&routing, topic).is_empty(), "{topic}");
+        }
+    }
+
+    #[test]
+    fn a_poisoned_lock_is_recovered() {
+        let routing = Routing::default();
+        routing.add(&filter("+"), 2);
+        let poisoning = std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    let _guard = write(&routing.wildcard);
+                    panic!("with the lock held, on purpose");
+                })
+                .join()
+        });
+        assert!(poisoning.is_err() && routing.wildcard.is_poisoned());
+        assert_eq!(shards(&routing, "a"), [2]);
+        routing.remove(&filter("+"), 2);
+        assert!(shards(&routing, "a").is_empty());
+    }
+
+    #[test]
+    fn shards_change_it_at_the_same_time() {
+        let routing = Routing::default();
+        std::thread::scope(|scope| {
+            for shard in 0..8 {
+                let routing = &routing;
+                scope.spawn(move || {
+                    for number in 0..500 {
+                        routing.add(&filter(&format!("device/{number}")), shard);
+                        routing.add(&filter(&format!("device/{number}/+")), shard);
+                    }
+                    for number in 100..500 {
+                        routing.remove(&filter(&format!("device/{number}")), shard);
+                        routing.remove(&filter(&format!("device/{number}/+")), shard);
+                    }
+                });
+            }
+        });
+        assert_eq!(filters_kept(&routing), 100);
+        assert_eq!(shards(&routing, "device/99"), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(shards(&routing, "device/99/x"), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert!(shards(&routing, "device/100").is_empty());
+    }
+}

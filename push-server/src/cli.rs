@@ -1,0 +1,153 @@
+//! The command line. The settings themselves are in `push_server::config`; this adds their defaults
+//! to the help text, from the same place that the server takes them from.
+
+use std::path::PathBuf;
+
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use push_server::config::{Config, Settings};
+
+/// Columns of help text.
+const HELP_COLUMNS: usize = 88;
+
+const AFTER_HELP: &str = "\
+A setting is taken from its flag, else from the same key in the file of --config, else it is
+the default. Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start or failed, 2 invalid
+settings, 128 and more cut short by a second signal of that number.";
+
+/// An MQTT push server whose heartbeats the kernel answers.
+#[derive(Debug, Parser)]
+#[command(name = "push-server", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Serve until SIGTERM or SIGINT.
+    #[command(after_help = AFTER_HELP)]
+    Run(Box<Run>),
+    /// Check a settings file.
+    ///
+    /// Prints the settings it gives, defaults included, and exits with 0; or prints every mistake
+    /// with its line and exits with 2.
+    CheckConfig {
+        /// The file to check.
+        file: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// TOML file with the settings below, by the same names without the dashes in front: shards = 2.
+    /// An unknown key is an error.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// What the flags say.
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+impl Cli {
+    /// Reads the process's arguments; on a mistake prints it and exits with 2.
+    pub(crate) fn from_process() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The command line with defaults and line breaks in its help.
+fn command() -> Command {
+    let defaults = Config::default().entries();
+    Cli::command().mut_subcommand("run", |run| {
+        run.next_line_help(true).mut_args(|arg| {
+            let Some(help) = arg.get_help() else {
+                return arg;
+            };
+            // clap takes the last full stop away, which suits one sentence and not three.
+            let mut help = wrapped(&format!("{help}."));
+            let key = arg.get_long().unwrap_or_default();
+            if let Some((_, Some(value))) = defaults.iter().find(|(name, _)| *name == key) {
+                help.push_str(&format!("\n[default: {}]", as_flag(value)));
+            }
+            arg.help(help).hide_possible_values(true)
+        })
+    })
+}
+
+/// A value as one would give it on the command line.
+fn as_flag(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Array(items) => items.iter().map(as_flag).collect::<Vec<_>>().join(" and "),
+        toml::Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// `text` in lines of at most `HELP_COLUMNS`, where its words allow.
+fn wrapped(text: &str) -> String {
+    let mut lines = String::with_capacity(text.len());
+    let mut columns = 0;
+    for word in text.split_whitespace() {
+        if columns > 0 && columns + 1 + word.len() > HELP_COLUMNS {
+            lines.push('\n');
+            columns = 0;
+        } else if columns > 0 {
+            lines.push(' ');
+            columns += 1;
+        }
+        lines.push_str(word);
+        columns += word.len();
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_help() -> String {
+        let mut command = command();
+        let run = command.find_subcommand_mut("run").expect("run");
+        run.render_long_help().to_string()
+    }
+
+    #[test]
+    fn command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_gives_every_setting_its_default_and_fits_the_screen() {
+        let help = run_help();
+        let flat = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (key, default) in Config::default().entries() {
+            assert!(help.contains(&format!("--{key}")), "no --{key}");
+            let Some(default) = default.as_ref().map(as_flag) else { continue };
+            let section = flat.split(&format!("--{key}")).nth(1).unwrap_or_default();
+            let section = section.split(" --").next().unwrap_or_default();
+            assert!(section.contains(&format!(". [default: {default}]")), "{key}: {section}");
+        }
+        let longest = help.lines().map(str::len).max();
+        assert!(longest <= Some(HELP_COLUMNS + 12), "{longest:?} columns");
+    }
+
+    #[test]
+    fn help_says_which_connections_are_served_by_default() {
+        let limit = push_server::config::CONNECTIONS_DEFAULT_MAX.to_string();
+        assert!(run_help().contains(&limit), "the text of --max-connections has another number");
+    }
+
+    #[test]
+    fn run_takes_file_and_flags_together() {
+        let arguments = ["push-server", "run", "--config", "a.toml", "--shards", "2", "--status"];
+        let matches = command().try_get_matches_from(arguments).expect("valid");
+        let Action::Run(run) = Cli::from_arg_matches(&matches).expect("valid").action else {
+            panic!("another action");
+        };
+        assert_eq!(run.config, Some("a.toml".into()));
+        assert_eq!(run.settings.status, Some(true));
+        assert!(run.settings.shards.is_some() && run.settings.log.is_none());
+    }
+}

@@ -1,0 +1,356 @@
+//! Validated settings: flag over file over default. What is here is valid; nobody checks again.
+//!
+//! `values` parses single settings, `settings` is the set of them, `file` reads the TOML file; this
+//! module puts them together and checks what concerns more than one of them.
+
+mod file;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use serde::Deserialize;
+use toml::Value;
+
+use crate::mqtt::Limits;
+pub use file::FILE_BYTES_MAX;
+pub use settings::{CONNECTIONS_MAX, SHARDS_MAX, Settings};
+pub use values::{Address, Bounded, Directory, Expected, InterfaceName, LogFilter};
+
+/// Most addresses that clients may connect to.
+pub const LISTEN_MAX: usize = 64;
+/// Connections where `max-connections` is not given and the descriptors allow more: every one of
+/// them takes a preallocated slot in the kernel's liveness map.
+pub const CONNECTIONS_DEFAULT_MAX: u32 = 1_000_000;
+/// The port of MQTT (IANA).
+const MQTT_PORT: u16 = 1883;
+/// The port of health and metrics.
+const HTTP_PORT: u16 = 9880;
+
+/// Whether heartbeats are answered in the kernel.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelPathMode {
+    /// Where it can be; else the user path, said once at start-up.
+    Auto,
+    /// Exit 1 where it cannot.
+    Require,
+    /// Never.
+    Off,
+}
+
+impl fmt::Display for KernelPathMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Auto => "auto",
+            Self::Require => "require",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// Every setting of `push-server run`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `--listen`: where clients connect.
+    pub listen: Vec<SocketAddr>,
+    /// `--iface`: interfaces to attach to; empty: those that own the listen addresses.
+    pub interfaces: Vec<String>,
+    /// `--http`: health and metrics.
+    pub http: SocketAddr,
+    /// `--data-dir`.
+    pub data_dir: PathBuf,
+    /// `--shards`, 1 to 64.
+    pub shards: u16,
+    /// `--kernel-path`.
+    pub kernel_path: KernelPathMode,
+    /// `--max-connections`; `None`: as many as the descriptors allow.
+    pub connections_max: Option<u32>,
+    /// `--max-sessions`: with and without connection.
+    pub sessions_max: u32,
+    /// `--connect-timeout-secs`: from accept to CONNECT.
+    pub connect_timeout_secs: u16,
+    /// `--retained-messages-max`.
+    pub retained_messages_max: usize,
+    /// `--retained-bytes-max`.
+    pub retained_bytes_max: usize,
+    /// `--log`: a tracing filter.
+    pub log: String,
+    /// `--status`: a status line on stdout each second.
+    pub status: bool,
+    /// What the protocol core grants.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    /// What a server without flags and file runs with.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            listen: vec![
+                (Ipv4Addr::LOCALHOST, MQTT_PORT).into(),
+                (Ipv6Addr::LOCALHOST, MQTT_PORT).into(),
+            ],
+            interfaces: Vec::new(),
+            http: (Ipv4Addr::LOCALHOST, HTTP_PORT).into(),
+            data_dir: "/var/lib/push-server".into(),
+            shards: u16::try_from(cores.min(SHARDS_MAX as usize)).unwrap_or(1),
+            kernel_path: KernelPathMode::Auto,
+            connections_max: None,
+            sessions_max: 1_000_000,
+            connect_timeout_secs: 10,
+            retained_messages_max: 100_000,
+            retained_bytes_max: 256 << 20,
+            log: "info".into(),
+            status: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Where a setting comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag of the command line.
+    Flag,
+    /// A line of the file, counted from 1.
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Which line.
+        line: usize,
+    },
+    /// Nobody said anything.
+    Default,
+}
+
+impl Origin {
+    /// `key` as its writer knows it: the flag, or the place in the file and the key.
+    fn name(&self, key: &str) -> String {
+        match self {
+            Self::Flag => format!("--{key}"),
+            Self::File { path, line } => format!("{}:{line}: {key}", path.display()),
+            Self::Default => format!("{key} (by default)"),
+        }
+    }
+}
+
+/// What is wrong with the settings. Flags that are wrong by themselves are refused by clap.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no settings file.
+    #[error("{} has {bytes} bytes: a settings file has at most {FILE_BYTES_MAX}", path.display())]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The file is not TOML.
+    #[error("{}:{line}: not TOML: {message}", path.display())]
+    Syntax {
+        /// Which.
+        path: PathBuf,
+        /// Where, counted from 1.
+        line: usize,
+        /// The parser's words.
+        message: String,
+    },
+    /// The file has a key that means nothing.
+    #[error("{}: unknown key; the keys are {known}", origin.name(key))]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// Where.
+        origin: Origin,
+        /// The keys there are.
+        known: String,
+    },
+    /// A value that is not allowed.
+    #[error("{} = {value}: expected {allowed}", origin.name(key))]
+    Invalid {
+        /// The key.
+        key: String,
+        /// The value, as written.
+        value: String,
+        /// Where.
+        origin: Origin,
+        /// What would be allowed.
+        allowed: String,
+    },
+}
+
+/// Settings and what cannot be seen from them.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Nobody asked for the listen addresses, so one that this machine lacks may be left out.
+    pub listen_is_default: bool,
+}
+
+impl Loaded {
+    /// Flag over file over default; all that is wrong with them otherwise.
+    pub fn new(flags: &Settings, path: Option<&Path>) -> Result<Self, Vec<ConfigError>> {
+        let mut file = path.map(file::File::read).transpose()?.unwrap_or_default();
+        let said = flags.clone().over(std::mem::take(&mut file.settings));
+        let listen_is_default = said.listen.is_none();
+        let config = Config::from(said);
+        let origin = |key: &str, is_flag: bool| match is_flag {
+            true => Origin::Flag,
+            false => file.origin(key).unwrap_or(Origin::Default),
+        };
+        let errors = config.contradictions(flags, origin);
+        if errors.is_empty() { Ok(Self { config, listen_is_default }) } else { Err(errors) }
+    }
+}
+
+impl From<Settings> for Config {
+    fn from(said: Settings) -> Self {
+        let default = Self::default();
+        let limits = Limits {
+            packet_bytes_max: value(said.max_packet_bytes, default.limits.packet_bytes_max),
+            keep_alive_max_secs: value(
+                said.keep_alive_max_secs,
+                default.limits.keep_alive_max_secs,
+            ),
+            receive_max: value(said.receive_max, default.limits.receive_max),
+            inflight_max: value(said.inflight_max, default.limits.inflight_max),
+            outbox_messages_max: value(
+                said.outbox_messages_max,
+                default.limits.outbox_messages_max,
+            ),
+            outbox_bytes_max: value(said.outbox_bytes_max, default.limits.outbox_bytes_max),
+            subscriptions_max: value(said.subscriptions_max, default.limits.subscriptions_max),
+            topic_levels_max: value(said.topic_levels_max, default.limits.topic_levels_max),
+            session_expiry_max_secs: value(
+                said.session_expiry_max_secs,
+                default.limits.session_expiry_max_secs,
+            ),
+            answers_bytes_max: value(said.answers_bytes_max, default.limits.answers_bytes_max),
+        };
+        Self {
+            listen: said.listen.map_or(default.listen, |listen| {
+                listen.into_iter().map(|Address(address)| address).collect()
+            }),
+            interfaces: said.iface.map_or(default.interfaces, |names| {
+                names.into_iter().map(|InterfaceName(name)| name).collect()
+            }),
+            http: said.http.map_or(default.http, |Address(address)| address),
+            data_dir: said.data_dir.map_or(default.data_dir, |Directory(path)| path),
+            shards: value(said.shards, default.shards),
+            kernel_path: said.kernel_path.unwrap_or(default.kernel_path),
+            connections_max: said.max_connections.map(Bounded::value),
+            sessions_max: value(said.max_sessions, default.sessions_max),
+            connect_timeout_secs: value(said.connect_timeout_secs, default.connect_timeout_secs),
+            retained_messages_max: value(said.retained_messages_max, default.retained_messages_max),
+            retained_bytes_max: value(said.retained_bytes_max, default.retained_bytes_max),
+            log: said.log.map_or(default.log, |LogFilter(filter)| filter),
+            status: said.status.unwrap_or(default.status),
+            limits,
+        }
+    }
+}
+
+fn value<T, const MIN: u64, const MAX: u64>(said: Option<Bounded<T, MIN, MAX>>, default: T) -> T
+where
+    T: Copy + TryFrom<u64>,
+{
+    said.map_or(default, Bounded::value)
+}
+
+impl Config {
+    /// Every setting as key and value, in the order of `--help`. `None`: found out at start-up.
+    pub fn entries(&self) -> Vec<(&'static str, Option<Value>)> {
+        let number = |number: u64| Some(Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
+        let text = |text: &dyn fmt::Display| Some(Value::String(text.to_string()));
+        let listen = self.listen.iter().map(|address| Value::String(address.to_string()));
+        let interfaces = self.interfaces.iter().cloned().map(Value::String);
+        vec![
+            ("listen", Some(Value::Array(listen.collect()))),
+            ("iface", (!self.interfaces.is_empty()).then(|| Value::Array(interfaces.collect()))),
+            ("http", text(&self.http)),
+            ("data-dir", text(&self.data_dir.display())),
+            ("shards", number(self.shards.into())),
+            ("kernel-path", text(&self.kernel_path)),
+            ("log", text(&self.log)),
+            ("status", Some(Value::Boolean(self.status))),
+            ("max-connections", self.connections_max.and_then(|count| number(count.into()))),
+            ("max-sessions", number(self.sessions_max.into())),
+            ("retained-messages-max", number(self.retained_messages_max as u64)),
+            ("retained-bytes-max", number(self.retained_bytes_max as u64)),
+            ("connect-timeout-secs", number(self.connect_timeout_secs.into())),
+            ("keep-alive-max-secs", number(self.limits.keep_alive_max_secs.into())),
+            ("session-expiry-max-secs", number(self.limits.session_expiry_max_secs.into())),
+            ("max-packet-bytes", number(self.limits.packet_bytes_max.into())),
+            ("receive-max", number(self.limits.receive_max.into())),
+            ("inflight-max", number(self.limits.inflight_max.into())),
+            ("outbox-messages-max", number(self.limits.outbox_messages_max.into())),
+            ("outbox-bytes-max", number(self.limits.outbox_bytes_max)),
+            ("answers-bytes-max", number(self.limits.answers_bytes_max.into())),
+            ("subscriptions-max", number(self.limits.subscriptions_max.into())),
+            ("topic-levels-max", number(self.limits.topic_levels_max.into())),
+        ]
+    }
+
+    /// The settings as a file that would give them.
+    pub fn to_toml(&self) -> String {
+        let line = |(key, value): (&str, Option<Value>)| match value {
+            Some(value) => format!("{key} = {value}\n"),
+            None => format!("# {key} is found out at start-up\n"),
+        };
+        self.entries().into_iter().map(line).collect()
+    }
+
+    /// What is wrong with settings that are each right by themselves.
+    fn contradictions(
+        &self,
+        flags: &Settings,
+        origin: impl Fn(&str, bool) -> Origin,
+    ) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        let mut refuse = |key: &str, value: &dyn fmt::Display, is_flag, allowed: String| {
+            let (key, value) = (key.to_owned(), value.to_string());
+            errors.push(ConfigError::Invalid {
+                origin: origin(&key, is_flag),
+                key,
+                value,
+                allowed,
+            });
+        };
+        let listen_is_flag = flags.listen.is_some();
+        let listed = self.listen.len();
+        if listed == 0 || listed > LISTEN_MAX {
+            let allowed = format!("1 to {LISTEN_MAX} addresses");
+            refuse("listen", &format_args!("{listed} addresses"), listen_is_flag, allowed);
+        }
+        for (index, address) in self.listen.iter().enumerate() {
+            if address.port() != 0 && self.listen[..index].contains(address) {
+                refuse("listen", address, listen_is_flag, "each address once".into());
+            }
+        }
+        if self.http.port() != 0 && self.listen.contains(&self.http) {
+            let allowed = "an address that is not one of listen".into();
+            refuse("http", &self.http, flags.http.is_some(), allowed);
+        }
+        let (outbox, packet) = (self.limits.outbox_bytes_max, self.limits.packet_bytes_max);
+        if outbox < u64::from(packet) {
+            let allowed = format!("at least max-packet-bytes, which is {packet}");
+            refuse("outbox-bytes-max", &outbox, flags.outbox_bytes_max.is_some(), allowed);
+        }
+        errors
+    }
+}

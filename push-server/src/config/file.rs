@@ -1,0 +1,106 @@
+//! The TOML file: every mistake in it at once, each with its line.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeArray, DeString, DeTable, DeValue};
+
+use super::{ConfigError, Origin, Settings};
+
+/// Largest file read; a settings file is a few kilobytes.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What a file says, and where it says it.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    pub(super) settings: Settings,
+    path: PathBuf,
+    lines: BTreeMap<String, usize>,
+}
+
+impl File {
+    /// Where the file sets `key`, if it does.
+    pub(super) fn origin(&self, key: &str) -> Option<Origin> {
+        let line = *self.lines.get(key)?;
+        Some(Origin::File { path: self.path.clone(), line })
+    }
+
+    pub(super) fn read(path: &Path) -> Result<Self, Vec<ConfigError>> {
+        let unreadable = |source| vec![ConfigError::Unreadable { path: path.to_owned(), source }];
+        let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+        if bytes > FILE_BYTES_MAX {
+            return Err(vec![ConfigError::TooLarge { path: path.to_owned(), bytes }]);
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads each key on its own, so that one mistake does not hide the next.
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Vec<ConfigError>> {
+        let line_of =
+            |offset: usize| text[..offset].bytes().filter(|&byte| byte == b'\n').count() + 1;
+        let table = DeTable::parse(text).map_err(|error| {
+            let line = line_of(error.span().map_or(0, |span| span.start));
+            let message = error.message().trim().replace('\n', ", ");
+            vec![ConfigError::Syntax { path: path.to_owned(), line, message }]
+        })?;
+        let mut file = Self { path: path.to_owned(), ..Self::default() };
+        let mut errors = Vec::new();
+        for (key, value) in table.into_inner() {
+            let name = key.get_ref().to_string();
+            file.lines.insert(name.clone(), line_of(key.span().start));
+            match settings_of(&key, &value) {
+                Ok(settings) => file.settings = settings.over(std::mem::take(&mut file.settings)),
+                Err(error) => {
+                    let span = mistaken_item(&key, &value)
+                        .or(error.span())
+                        .unwrap_or_else(|| value.span());
+                    let line = line_of(span.start);
+                    let origin = Origin::File { path: path.to_owned(), line };
+                    errors.push((line, refusal(name, &text[span], origin, error.message())));
+                }
+            }
+        }
+        // The table is in the order of its keys; its writer reads by line.
+        errors.sort_by_key(|(line, _)| *line);
+        let errors: Vec<_> = errors.into_iter().map(|(_, error)| error).collect();
+        if errors.is_empty() { Ok(file) } else { Err(errors) }
+    }
+}
+
+/// The settings that one key gives.
+fn settings_of(
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<Settings, toml::de::Error> {
+    let span = key.span().start..value.span().end;
+    let only = DeTable::from_iter([(key.clone(), value.clone())]);
+    Settings::deserialize(toml::Deserializer::from(Spanned::new(span, only)))
+}
+
+/// The first item of a list that is refused by itself: serde places such errors at the whole list.
+fn mistaken_item(
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+) -> Option<Range<usize>> {
+    let items = value.get_ref().as_array()?;
+    let is_mistaken = |item: &&Spanned<DeValue<'_>>| {
+        let only = DeArray::from_iter([(*item).clone()]);
+        settings_of(key, &Spanned::new(item.span(), DeValue::Array(only))).is_err()
+    };
+    items.iter().find(is_mistaken).map(Spanned::span)
+}
+
+/// serde's message as ours: what is allowed without what was given, which we name ourselves.
+fn refusal(key: String, value: &str, origin: Origin, message: &str) -> ConfigError {
+    if message.starts_with("unknown field") {
+        let known = message.split_once("expected ").map_or(message, |(_, known)| known);
+        let known = known.trim_start_matches("one of ").replace('`', "");
+        return ConfigError::UnknownKey { key, origin, known };
+    }
+    let allowed = message.split_once("expected ").map_or(message, |(_, allowed)| allowed);
+    ConfigError::Invalid { key, value: value.to_owned(), origin, allowed: allowed.to_owned() }
+}

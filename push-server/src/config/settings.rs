@@ -1,0 +1,173 @@
+//! The set of settings, once: every field is a flag of `push-server run` and a key of its TOML
+//! file, by the same name in kebab-case. `None` is "not said here".
+//!
+//! The doc comments are the text of `--help`, where `cli` adds the default to each.
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::KernelPathMode;
+use super::values::{Address, Bounded, Directory, InterfaceName, LogFilter};
+
+/// Most shards a server may have: one per core, on machines of today.
+pub const SHARDS_MAX: u64 = 64;
+/// Most connections that may be asked for; liveness slots are numbered in 24 bits.
+pub const CONNECTIONS_MAX: u64 = 1 << 24;
+/// Most sessions, retained messages or owed messages that may be asked for.
+pub(super) const COUNT_MAX: u64 = 1_000_000_000;
+/// Most bytes that may be asked for where there is no narrower bound: 1 TiB.
+pub(super) const BYTES_MAX: u64 = 1 << 40;
+/// Smallest `max-packet-bytes`: room for a CONNECT with a client id.
+pub(super) const PACKET_BYTES_MIN: u64 = 128;
+/// Largest packet that MQTT can express: remaining length 268,435,455 and the fixed header
+/// \[MQTT-1.5.5\].
+pub(super) const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
+/// Longest time a client may be given for its CONNECT.
+pub(super) const CONNECT_TIMEOUT_SECS_MAX: u64 = 600;
+/// Least room for answers, so that no ordinary burst of acknowledgements reaches it.
+pub(super) const ANSWERS_BYTES_MIN: u64 = 1024;
+/// Most room for answers of one client.
+pub(super) const ANSWERS_BYTES_MAX: u64 = 64 << 20;
+
+const U16_MAX: u64 = u16::MAX as u64;
+const U32_MAX: u64 = u32::MAX as u64;
+
+/// What flags or a file say.
+#[derive(Args, Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where MQTT clients connect, IPv4 or IPv6; may be given several times. Only clients that can
+    /// reach one of these addresses are served. A default address that this machine does not have
+    /// is left out; one that was asked for is an error.
+    #[arg(long, value_name = "ADDR:PORT", help_heading = "Addresses")]
+    pub listen: Option<Vec<Address>>,
+    /// Interface on which the kernel answers heartbeats; may be given several times. Connections
+    /// over other interfaces are served in user space. Left out: the interfaces that own the listen
+    /// addresses.
+    #[arg(long, value_name = "NAME", help_heading = "Addresses")]
+    pub iface: Option<Vec<InterfaceName>>,
+    /// Where /healthz, /readyz and /metrics are served, without authentication: keep it on an
+    /// address that only your own machines reach.
+    #[arg(long, value_name = "ADDR:PORT", help_heading = "Addresses")]
+    pub http: Option<Address>,
+
+    /// Directory for what outlives the process. Nothing is written yet: sessions and retained
+    /// messages are in memory.
+    #[arg(long, value_name = "DIR", help_heading = "Process")]
+    pub data_dir: Option<Directory>,
+    /// Threads that serve connections, each with its own ring and listener. Left out: one for each
+    /// core.
+    #[arg(long, value_name = "N", help_heading = "Process")]
+    pub shards: Option<Bounded<u16, 1, SHARDS_MAX>>,
+    /// Whether the kernel answers heartbeats. auto: where it can, else user space answers them, and
+    /// a log line says why. require: exit with 1 where it cannot. off: never.
+    #[arg(long, value_name = "WHEN", help_heading = "Process")]
+    pub kernel_path: Option<KernelPathMode>,
+    /// What is logged on standard error: a level or a tracing filter, as
+    /// info,push_server::shard=debug.
+    #[arg(long, value_name = "FILTER", help_heading = "Process")]
+    pub log: Option<LogFilter>,
+    /// Show where to connect on standard output, then one line each second about what the server
+    /// does.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = "Process"
+    )]
+    pub status: Option<bool>,
+
+    /// Open connections. Reaching it pauses accepting until one closes; clients wait in the listen
+    /// queue. Left out: as many as RLIMIT_NOFILE allows, at most 1000000.
+    #[arg(long, value_name = "N", help_heading = "Limits of the server")]
+    pub max_connections: Option<Bounded<u32, 1, CONNECTIONS_MAX>>,
+    /// Sessions, with and without connection. Reaching it refuses clients that would need a new
+    /// session (MQTT 5: 0x97, quota exceeded; 3.1.1: 3, unavailable).
+    #[arg(long, value_name = "N", help_heading = "Limits of the server")]
+    pub max_sessions: Option<Bounded<u32, 1, COUNT_MAX>>,
+    /// Retained messages. Reaching it keeps no further topic: the publish is delivered, not
+    /// retained, and counted.
+    #[arg(long, value_name = "N", help_heading = "Limits of the server")]
+    pub retained_messages_max: Option<Bounded<usize, 0, COUNT_MAX>>,
+    /// Payload and topic bytes of all retained messages. Reaching it is as for their number.
+    #[arg(long, value_name = "BYTES", help_heading = "Limits of the server")]
+    pub retained_bytes_max: Option<Bounded<usize, 0, BYTES_MAX>>,
+
+    /// Seconds from accept to a complete CONNECT. A client that takes longer is closed.
+    #[arg(long, value_name = "SECS", help_heading = "Limits of each client")]
+    pub connect_timeout_secs: Option<Bounded<u16, 1, CONNECT_TIMEOUT_SECS_MAX>>,
+    /// Longest keep alive granted. MQTT 5 clients that ask for more, or for none, are told this
+    /// one (Server Keep Alive) and expired by it; MQTT 3.1.1 cannot be told and keeps its own.
+    #[arg(long, value_name = "SECS", help_heading = "Limits of each client")]
+    pub keep_alive_max_secs: Option<Bounded<u16, 1, U16_MAX>>,
+    /// Longest session expiry granted. MQTT 5 clients that ask for more are told this one; 3.1.1
+    /// sessions without clean session end so long after their connection. 0: sessions end with
+    /// their connection.
+    #[arg(long, value_name = "SECS", help_heading = "Limits of each client")]
+    pub session_expiry_max_secs: Option<Bounded<u32, 0, U32_MAX>>,
+    /// Largest packet accepted, fixed header included. A larger one closes the connection (MQTT 5:
+    /// 0x95, packet too large).
+    #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
+    pub max_packet_bytes: Option<Bounded<u32, PACKET_BYTES_MIN, PACKET_BYTES_MAX>>,
+    /// QoS 1 and 2 publishes that a client may have unacknowledged towards the server. MQTT 5
+    /// clients are told (Receive Maximum); one that exceeds it is closed (0x93).
+    #[arg(long, value_name = "N", help_heading = "Limits of each client")]
+    pub receive_max: Option<Bounded<u16, 1, U16_MAX>>,
+    /// QoS 1 and 2 publishes that the server has unacknowledged towards a client; an MQTT 5 client
+    /// may ask for fewer. Further messages wait in the outbox.
+    #[arg(long, value_name = "N", help_heading = "Limits of each client")]
+    pub inflight_max: Option<Bounded<u16, 1, U16_MAX>>,
+    /// Messages that a session may be owed. Reaching it drops QoS 0 messages, and any for an absent
+    /// client, and counts them; then a connected client that does not keep up is disconnected
+    /// (MQTT 5: 0x97).
+    #[arg(long, value_name = "N", help_heading = "Limits of each client")]
+    pub outbox_messages_max: Option<Bounded<u32, 1, COUNT_MAX>>,
+    /// Payload and topic bytes that a session may be owed; at least max-packet-bytes, or the
+    /// largest messages could never be delivered. Reaching it is as for their number.
+    #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
+    pub outbox_bytes_max: Option<Bounded<u64, PACKET_BYTES_MIN, BYTES_MAX>>,
+    /// Bytes of answers (PUBACK, PINGRESP, ...) that wait for a client that sends and does not read.
+    /// Reaching it closes the connection.
+    #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
+    pub answers_bytes_max: Option<Bounded<u32, ANSWERS_BYTES_MIN, ANSWERS_BYTES_MAX>>,
+    /// Subscriptions of a session. Further ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1: 0x80).
+    #[arg(long, value_name = "N", help_heading = "Limits of each client")]
+    pub subscriptions_max: Option<Bounded<u32, 1, COUNT_MAX>>,
+    /// Levels of a topic name or filter. A publish or subscription with more is refused.
+    #[arg(long, value_name = "N", help_heading = "Limits of each client")]
+    pub topic_levels_max: Option<Bounded<u16, 1, U16_MAX>>,
+}
+
+impl Settings {
+    /// What is said here, and where nothing is, what `lower` says.
+    #[must_use]
+    pub fn over(self, lower: Self) -> Self {
+        Self {
+            listen: self.listen.or(lower.listen),
+            iface: self.iface.or(lower.iface),
+            http: self.http.or(lower.http),
+            data_dir: self.data_dir.or(lower.data_dir),
+            shards: self.shards.or(lower.shards),
+            kernel_path: self.kernel_path.or(lower.kernel_path),
+            log: self.log.or(lower.log),
+            status: self.status.or(lower.status),
+            max_connections: self.max_connections.or(lower.max_connections),
+            max_sessions: self.max_sessions.or(lower.max_sessions),
+            retained_messages_max: self.retained_messages_max.or(lower.retained_messages_max),
+            retained_bytes_max: self.retained_bytes_max.or(lower.retained_bytes_max),
+            connect_timeout_secs: self.connect_timeout_secs.or(lower.connect_timeout_secs),
+            keep_alive_max_secs: self.keep_alive_max_secs.or(lower.keep_alive_max_secs),
+            session_expiry_max_secs: self.session_expiry_max_secs.or(lower.session_expiry_max_secs),
+            max_packet_bytes: self.max_packet_bytes.or(lower.max_packet_bytes),
+            receive_max: self.receive_max.or(lower.receive_max),
+            inflight_max: self.inflight_max.or(lower.inflight_max),
+            outbox_messages_max: self.outbox_messages_max.or(lower.outbox_messages_max),
+            outbox_bytes_max: self.outbox_bytes_max.or(lower.outbox_bytes_max),
+            answers_bytes_max: self.answers_bytes_max.or(lower.answers_bytes_max),
+            subscriptions_max: self.subscriptions_max.or(lower.subscriptions_max),
+            topic_levels_max: self.topic_levels_max.or(lower.topic_levels_max),
+        }
+    }
+}

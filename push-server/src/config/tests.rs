@@ -1,0 +1,215 @@
+//! Claims about precedence and about every message a wrong setting gets.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+
+use clap::{Args, FromArgMatches};
+
+use super::*;
+
+/// The flags of `push-server run`.
+fn flags(arguments: &[&str]) -> Result<Settings, clap::Error> {
+    let command = Settings::augment_args(clap::Command::new("run").no_binary_name(true));
+    Settings::from_arg_matches(&command.try_get_matches_from(arguments)?)
+}
+
+fn load(arguments: &[&str], file: &str) -> Result<Loaded, Vec<String>> {
+    let mut on_disk = tempfile::NamedTempFile::new().expect("file");
+    on_disk.write_all(file.as_bytes()).expect("write");
+    let path = on_disk.path().display().to_string();
+    Loaded::new(&flags(arguments).expect("valid flags"), Some(on_disk.path())).map_err(|errors| {
+        errors.iter().map(|error| error.to_string().replace(&path, "push.toml")).collect()
+    })
+}
+
+fn refusals(arguments: &[&str], file: &str) -> Vec<String> {
+    load(arguments, file).expect_err("refused")
+}
+
+fn flag_refusal(arguments: &[&str]) -> String {
+    let error = flags(arguments).expect_err("refused");
+    assert_eq!(error.exit_code(), 2);
+    error.to_string()
+}
+
+#[test]
+fn flag_goes_over_file_and_file_over_default() {
+    let file = "receive-max = 10\ninflight-max = 11\nlisten = ['127.0.0.1:2000']\n";
+    let loaded = load(&["--receive-max", "20", "--listen", "[::1]:3000"], file).expect("valid");
+    assert_eq!(loaded.config.limits.receive_max, 20);
+    assert_eq!(loaded.config.limits.inflight_max, 11);
+    assert_eq!(loaded.config.limits.topic_levels_max, Limits::default().topic_levels_max);
+    assert_eq!(loaded.config.listen, ["[::1]:3000".parse().expect("address")]);
+    assert!(!loaded.listen_is_default);
+}
+
+#[test]
+fn nothing_said_is_the_default() {
+    let loaded = Loaded::new(&Settings::default(), None).expect("valid");
+    assert!(loaded.listen_is_default);
+    assert_eq!(loaded.config.to_toml(), Config::default().to_toml());
+}
+
+#[test]
+fn every_setting_is_a_flag_a_key_and_an_entry_by_the_same_name() {
+    let command = Settings::augment_args(clap::Command::new("run"));
+    let flags: BTreeSet<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    let entries = Config::default().entries();
+    assert_eq!(flags, entries.iter().map(|(key, _)| *key).collect());
+    let refusals = refusals(&[], "nonsense = 1");
+    let keys = refusals[0].rsplit_once("the keys are ").expect("keys").1.to_owned();
+    let keys: BTreeSet<_> = keys.split(", ").collect();
+    assert_eq!(keys, flags);
+}
+
+/// One value of each setting that is no default, as a file.
+const ALL_SET: &str = r#"listen = ["127.0.0.1:2883", "[::1]:2883"]
+iface = ["lo", "eth0"]
+http = "127.0.0.1:2880"
+data-dir = "/tmp/push"
+shards = 3
+kernel-path = "require"
+log = "debug,push_server=trace"
+status = true
+max-connections = 1
+max-sessions = 2
+retained-messages-max = 3
+retained-bytes-max = 4
+connect-timeout-secs = 5
+keep-alive-max-secs = 6
+session-expiry-max-secs = 7
+max-packet-bytes = 128
+receive-max = 9
+inflight-max = 10
+outbox-messages-max = 11
+outbox-bytes-max = 130
+answers-bytes-max = 2048
+subscriptions-max = 13
+topic-levels-max = 14
+"#;
+
+#[test]
+fn effective_settings_are_a_file_that_gives_them_again() {
+    let from_file = load(&[], ALL_SET).expect("valid").config;
+    assert_eq!(from_file.to_toml(), ALL_SET);
+    let arguments: Vec<String> = from_file
+        .entries()
+        .into_iter()
+        .flat_map(|(key, value)| match value.expect("all are set") {
+            Value::Array(items) => items
+                .iter()
+                .map(|item| format!("--{key}={}", item.as_str().unwrap_or("")))
+                .collect(),
+            Value::String(text) => vec![format!("--{key}={text}")],
+            value => vec![format!("--{key}={value}")],
+        })
+        .collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    assert_eq!(load(&arguments, "").expect("valid").config.to_toml(), ALL_SET);
+}
+
+#[test]
+fn status_is_a_flag_with_or_without_value() {
+    let status =
+        |arguments: &[&str]| load(arguments, "status = true").expect("valid").config.status;
+    assert!(status(&["--status"]) && status(&[]));
+    assert!(!status(&["--status=false"]));
+}
+
+#[test]
+fn a_wrong_flag_names_flag_value_and_what_is_allowed() {
+    for (arguments, parts) in [
+        (["--shards", "65"], ["'65' for '--shards <N>'", "expected a whole number from 1 to 64"]),
+        (["--shards", "x"], ["'x' for '--shards <N>'", "expected a whole number from 1 to 64"]),
+        (["--listen", "1883"], ["'1883' for '--listen <ADDR:PORT>'", "expected ADDR:PORT, as"]),
+        (["--iface", "a b"], ["'a b' for '--iface <NAME>'", "expected the name of a network"]),
+        (["--data-dir", ""], ["'' for '--data-dir <DIR>'", "expected the path of a directory"]),
+        (["--log", "a=b=c"], ["'a=b=c' for '--log <FILTER>'", "expected a level (error, warn"]),
+        (["--kernel-path", "on"], ["'on' for '--kernel-path <WHEN>'", "auto, require, off"]),
+        (["--max-packet-bytes", "127"], ["'127' for '--max-packet-bytes", "128 to 268435460"]),
+    ] {
+        let message = flag_refusal(&arguments);
+        for part in parts {
+            assert!(message.contains(part), "no `{part}` in: {message}");
+        }
+    }
+    assert!(flag_refusal(&["--sharts", "1"]).contains("--shards"), "suggests the right one");
+}
+
+#[test]
+fn a_wrong_key_names_line_key_value_and_what_is_allowed() {
+    for (file, message) in [
+        ("\nshards = 65", "push.toml:2: shards = 65: expected a whole number from 1 to 64"),
+        ("shards = -1", "push.toml:1: shards = -1: expected a whole number from 1 to 64"),
+        ("shards = 'x'", "push.toml:1: shards = 'x': expected a whole number from 1 to 64"),
+        (
+            "listen = [\n  '127.0.0.1:1',\n  'here',\n]",
+            "push.toml:3: listen = 'here': expected ADDR:PORT, as 127.0.0.1:1883 or [::1]:1883",
+        ),
+        ("listen = '[::1]:1'", "push.toml:1: listen = '[::1]:1': expected a sequence"),
+        ("status = 1", "push.toml:1: status = 1: expected a boolean"),
+        (
+            "kernel-path = 'on'",
+            "push.toml:1: kernel-path = 'on': expected one of `auto`, `require`, `off`",
+        ),
+    ] {
+        assert_eq!(refusals(&[], file), [message]);
+    }
+}
+
+#[test]
+fn every_mistake_of_a_file_is_reported_at_once() {
+    let messages = refusals(&[], "shards = 0\nsharts = 1\n[mqtt]\nreceive-max = 1\n");
+    let begins =
+        ["push.toml:1: shards = 0:", "push.toml:2: sharts: unknown", "push.toml:3: mqtt: unknown"];
+    assert_eq!(messages.len(), begins.len(), "{messages:?}");
+    for (message, begin) in messages.iter().zip(begins) {
+        assert!(message.starts_with(begin), "{messages:?}");
+    }
+}
+
+#[test]
+fn what_is_no_toml_is_refused_with_its_line() {
+    let messages = refusals(&[], "shards = 1\nshards\n");
+    assert!(messages[0].starts_with("push.toml:2: not TOML: "), "{messages:?}");
+    let messages = refusals(&[], "shards = 1\nshards = 2\n");
+    assert!(messages[0].starts_with("push.toml:2: not TOML: duplicate key"), "{messages:?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_refused_by_name() {
+    let errors = Loaded::new(&Settings::default(), Some(Path::new("/nowhere/push.toml")));
+    let message = errors.expect_err("refused")[0].to_string();
+    assert!(message.starts_with("cannot read /nowhere/push.toml: No such file"), "{message}");
+}
+
+#[test]
+fn settings_that_contradict_each_other_name_both() {
+    assert_eq!(
+        refusals(&["--max-packet-bytes", "4000"], "\noutbox-bytes-max = 3000"),
+        ["push.toml:2: outbox-bytes-max = 3000: expected at least max-packet-bytes, which is 4000"]
+    );
+    assert_eq!(
+        refusals(&["--max-packet-bytes", "67108864"], ""),
+        ["outbox-bytes-max (by default) = 33554432: expected at least max-packet-bytes, which is \
+          67108864"]
+    );
+    assert_eq!(
+        refusals(&["--http", "127.0.0.1:1883"], ""),
+        ["--http = 127.0.0.1:1883: expected an address that is not one of listen"]
+    );
+}
+
+#[test]
+fn listen_addresses_are_some_and_each_once() {
+    assert_eq!(
+        refusals(&[], "listen = []"),
+        ["push.toml:1: listen = 0 addresses: expected 1 to 64 addresses"]
+    );
+    assert_eq!(
+        refusals(&["--listen", "[::1]:1", "--listen", "[::1]:1"], ""),
+        ["--listen = [::1]:1: expected each address once"]
+    );
+    let any_port = load(&["--listen", "[::1]:0", "--listen", "[::1]:0"], "").expect("valid");
+    assert_eq!(any_port.config.listen.len(), 2);
+}

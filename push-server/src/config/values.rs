@@ -1,0 +1,168 @@
+//! The types of single settings: text and TOML become values here or are refused, with what is
+//! allowed in the message. clap and serde both parse through these, so a flag and a key can never
+//! disagree about what they take.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use serde::de::{Deserialize, Deserializer, Error as _, Unexpected, Visitor};
+use tracing_subscriber::EnvFilter;
+
+/// Longest name of a network interface in bytes (`IFNAMSIZ` less its terminating zero).
+pub(super) const INTERFACE_NAME_BYTES_MAX: usize = 15;
+
+/// Why a value was refused: what would have been allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {0}")]
+pub struct Expected(pub String);
+
+/// A whole number from `MIN` to `MAX`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounded<T, const MIN: u64, const MAX: u64>(T);
+
+impl<T: Copy + TryFrom<u64>, const MIN: u64, const MAX: u64> Bounded<T, MIN, MAX> {
+    /// The number.
+    pub fn value(self) -> T {
+        self.0
+    }
+
+    fn new(number: u64) -> Option<Self> {
+        let number = Some(number).filter(|number| (MIN..=MAX).contains(number))?;
+        T::try_from(number).ok().map(Self)
+    }
+
+    fn expected() -> Expected {
+        Expected(format!("a whole number from {MIN} to {MAX}"))
+    }
+}
+
+impl<T: Copy + TryFrom<u64>, const MIN: u64, const MAX: u64> FromStr for Bounded<T, MIN, MAX> {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        text.parse().ok().and_then(Self::new).ok_or_else(Self::expected)
+    }
+}
+
+impl<'de, T, const MIN: u64, const MAX: u64> Deserialize<'de> for Bounded<T, MIN, MAX>
+where
+    T: Copy + TryFrom<u64>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = deserializer.deserialize_any(Number(Self::expected().0))?;
+        Self::new(number).ok_or_else(|| {
+            D::Error::invalid_value(Unexpected::Unsigned(number), &&*Self::expected().0)
+        })
+    }
+}
+
+/// Reads any non-negative integer; the text says what would be allowed.
+struct Number(String);
+
+impl Visitor<'_> for Number {
+    type Value = u64;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<u64, E> {
+        Ok(number)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<u64, E> {
+        number
+            .try_into()
+            .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self.0.as_str()))
+    }
+}
+
+/// Gives a type that has `FromStr<Err = Expected>` the matching TOML form: a string.
+macro_rules! deserialize_from_str {
+    ($type:ty) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
+/// An address and a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address(pub SocketAddr);
+
+impl FromStr for Address {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| Expected("ADDR:PORT, as 127.0.0.1:1883 or [::1]:1883".into()))
+    }
+}
+
+deserialize_from_str!(Address);
+
+/// The name of a network interface; whether it exists is found out at start-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceName(pub String);
+
+impl FromStr for InterfaceName {
+    type Err = Expected;
+
+    /// The kernel's own rule (`dev_valid_name`).
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let forbidden = |byte: u8| byte == b'/' || byte == b':' || byte.is_ascii_whitespace();
+        let valid = (1..=INTERFACE_NAME_BYTES_MAX).contains(&text.len())
+            && text != "."
+            && text != ".."
+            && !text.bytes().any(forbidden);
+        valid.then(|| Self(text.to_owned())).ok_or_else(|| {
+            Expected(format!(
+                "the name of a network interface, as eth0: 1 to {INTERFACE_NAME_BYTES_MAX} bytes \
+                 without blanks, `/` and `:`"
+            ))
+        })
+    }
+}
+
+deserialize_from_str!(InterfaceName);
+
+/// A directory that is not the empty path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory(pub std::path::PathBuf);
+
+impl FromStr for Directory {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let valid = !text.is_empty() && !text.contains('\0');
+        valid
+            .then(|| Self(text.into()))
+            .ok_or_else(|| Expected("the path of a directory, as /var/lib/push-server".into()))
+    }
+}
+
+deserialize_from_str!(Directory);
+
+/// A filter of log lines that tracing accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter(pub String);
+
+impl FromStr for LogFilter {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        EnvFilter::builder().parse(text).map(|_| Self(text.to_owned())).map_err(|_| {
+            Expected(
+                "a level (error, warn, info, debug, trace) or a tracing filter, \
+                 as info,push_server::shard=debug"
+                    .into(),
+            )
+        })
+    }
+}
+
+deserialize_from_str!(LogFilter);

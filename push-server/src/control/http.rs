@@ -1,0 +1,266 @@
+//! HTTP for operators: `/healthz`, `/readyz` and `/metrics`. It changes nothing, trusts nobody and
+//! holds no more than a named number of connections, each for a named time.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use super::metrics::{CONTENT_TYPE, Metrics};
+use super::observed::Observed;
+
+/// HTTP connections at a time; further ones wait in the listen queue.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+/// Bytes of a request's head, and of what is buffered for one connection.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
+/// Header fields of a request.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// From accept, or the last answer, to the end of the next request's head.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// The whole life of a connection; scrapers that keep one open simply open the next.
+pub const HTTP_CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
+/// Pause after a failed accept (no descriptor left), so that it does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What HTTP clients may take; the constants of this module, less in tests.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Time for a request's head.
+    pub head_timeout: Duration,
+    /// Life of a connection.
+    pub connection_timeout: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections: HTTP_CONNECTIONS_MAX,
+            head_timeout: HTTP_HEAD_TIMEOUT,
+            connection_timeout: HTTP_CONNECTION_TIMEOUT,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Sources {
+    observed: Arc<Observed>,
+    metrics: Metrics,
+}
+
+/// Serves until dropped.
+pub async fn serve(listener: TcpListener, observed: Arc<Observed>, limits: HttpLimits) {
+    let routes = routes(observed);
+    let places = Arc::new(Semaphore::new(limits.connections));
+    loop {
+        // The place comes before the accept: who finds none waits in the kernel's queue.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let routes = routes.clone();
+                tokio::spawn(async move {
+                    serve_connection(stream, routes, limits).await;
+                    drop(place);
+                });
+            }
+            Err(error) if is_of_one_connection(&error) => debug!("http accept: {error}"),
+            Err(error) => {
+                warn!("http accept failed, trying again: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The error belongs to the connection that was to be accepted, not to the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+async fn serve_connection(stream: TcpStream, routes: Router, limits: HttpLimits) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(HTTP_HEAD_BYTES_MAX)
+        .max_headers(HTTP_HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    match tokio::time::timeout(limits.connection_timeout, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!("http connection: {error}"),
+        Err(_) => debug!("http connection: closed after {:?}", limits.connection_timeout),
+    }
+}
+
+fn routes(observed: Arc<Observed>) -> Router {
+    let metrics = Metrics::new(Arc::clone(&observed));
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_text))
+        .with_state(Arc::new(Sources { observed, metrics }))
+}
+
+/// 200 while the process lives and every shard's loop turns: what a supervisor restarts by.
+async fn healthz(State(sources): State<Arc<Sources>>) -> Response {
+    match stall(&sources.observed) {
+        None => "ok\n".into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
+    }
+}
+
+/// 200 while clients should be sent here: what a load balancer goes by.
+async fn readyz(State(sources): State<Arc<Sources>>) -> Response {
+    if sources.observed.is_stopping() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
+    healthz(State(sources)).await
+}
+
+async fn metrics_text(State(sources): State<Arc<Sources>>) -> Response {
+    match sources.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn stall(observed: &Observed) -> Option<String> {
+    let (shard, still) = observed.stalled_shard(Instant::now())?;
+    Some(format!("shard {shard} stands still for {} s\n", still.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::SocketAddr;
+
+    use super::super::observed::SHARD_STALL_MAX;
+    use super::super::observed::tests::{observed, user_path};
+    use super::*;
+
+    async fn served(observed: Arc<Observed>, limits: HttpLimits) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("address");
+        tokio::spawn(serve(listener, observed, limits));
+        address
+    }
+
+    /// Sends `request` and reads until the server closes.
+    async fn answer(address: SocketAddr, request: impl Into<Vec<u8>>) -> String {
+        let request = request.into();
+        let client = move || {
+            let mut stream = std::net::TcpStream::connect(address).expect("connect");
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout");
+            // The server may close before it has read everything.
+            let _ = stream.write_all(&request);
+            let mut answer = Vec::new();
+            let mut chunk = [0; 4096];
+            while let Ok(read @ 1..) = stream.read(&mut chunk) {
+                answer.extend_from_slice(&chunk[..read]);
+            }
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        tokio::task::spawn_blocking(client).await.expect("client")
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: push\r\nconnection: close\r\n\r\n");
+        answer(address, request).await
+    }
+
+    #[tokio::test]
+    async fn metrics_are_open_metrics_text() {
+        let (observed, counters) = observed(user_path(), Instant::now());
+        let address = served(Arc::new(observed), HttpLimits::default()).await;
+        counters[0].connections.add(3);
+        let answer = get(address, "/metrics").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains(CONTENT_TYPE), "{answer}");
+        assert!(answer.contains("\npush_connections 3\n"), "{answer}");
+        assert!(answer.ends_with("# EOF\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_stopping_server_is_healthy_and_not_ready() {
+        let (observed, _) = observed(user_path(), Instant::now());
+        let observed = Arc::new(observed);
+        let address = served(Arc::clone(&observed), HttpLimits::default()).await;
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+        observed.set_stopping();
+        let answer = get(address, "/readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("stopping\n"), "{answer}");
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_stands_still_fails_both_probes_by_name() {
+        let long_ago = Instant::now().checked_sub(SHARD_STALL_MAX * 2).expect("uptime");
+        let (observed, counters) = observed(user_path(), long_ago);
+        counters[0].loop_turns.add(1);
+        let address = served(Arc::new(observed), HttpLimits::default()).await;
+        for path in ["/healthz", "/readyz"] {
+            let answer = get(address, path).await;
+            assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+            assert!(answer.contains("shard 1 stands still for 10 s"), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_are_refused() {
+        let (observed, _) = observed(user_path(), Instant::now());
+        let address = served(Arc::new(observed), HttpLimits::default()).await;
+        assert!(get(address, "/").await.starts_with("HTTP/1.1 404"));
+        let post = "POST /metrics HTTP/1.1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        assert!(answer(address, post).await.starts_with("HTTP/1.1 405"));
+    }
+
+    #[tokio::test]
+    async fn a_head_beyond_its_limits_is_refused() {
+        let (observed, _) = observed(user_path(), Instant::now());
+        let address = served(Arc::new(observed), HttpLimits::default()).await;
+        let long = format!("GET /metrics HTTP/1.1\r\nx: {}", "x".repeat(HTTP_HEAD_BYTES_MAX * 2));
+        let answered = answer(address, long).await;
+        assert!(answered.is_empty() || answered.starts_with("HTTP/1.1 431"), "{answered}");
+        let fields = "x: x\r\n".repeat(HTTP_HEADERS_MAX + 1);
+        let many = format!("GET /metrics HTTP/1.1\r\n{fields}\r\n");
+        let answered = answer(address, many).await;
+        assert!(answered.starts_with("HTTP/1.1 431"), "{answered}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_makes_room_for_the_next() {
+        let (observed, _) = observed(user_path(), Instant::now());
+        let limits = HttpLimits {
+            connections: 1,
+            head_timeout: Duration::from_millis(100),
+            ..HttpLimits::default()
+        };
+        let address = served(Arc::new(observed), limits).await;
+        let silent = std::net::TcpStream::connect(address).expect("connect");
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        drop(silent);
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_even_when_its_client_keeps_asking() {
+        let (observed, _) = observed(user_path(), Instant::now());
+        let limits =
+            HttpLimits { connection_timeout: Duration::from_millis(200), ..HttpLimits::default() };
+        let address = served(Arc::new(observed), limits).await;
+        let answers = answer(address, "GET /healthz HTTP/1.1\r\nhost: push\r\n\r\n").await;
+        assert!(answers.starts_with("HTTP/1.1 200"), "closed by the server: {answers}");
+    }
+}

@@ -1,0 +1,128 @@
+//! The limits that the process finds: raises what it may, says what it found, and turns descriptors
+//! into connections.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{info, warn};
+
+use crate::config::{CONNECTIONS_DEFAULT_MAX, CONNECTIONS_MAX};
+use crate::shard::PARKED_MAX;
+
+/// Descriptors kept for everything but clients: standard streams, the tokio runtime, HTTP
+/// connections ([`super::http::HTTP_CONNECTIONS_MAX`]), the kernel path's maps, programs and links,
+/// log and data files.
+pub const DESCRIPTORS_RESERVED: u64 = 160;
+/// Descriptors kept for each shard: its ring, its event descriptor, and sockets accepted beyond the
+/// limit of connections, which wait for a place.
+pub const DESCRIPTORS_RESERVED_PER_SHARD: u64 = 4 + PARKED_MAX as u64;
+
+/// What `getrlimit` says; `None` is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// `RLIMIT_NOFILE`, soft, after it was raised to the hard limit.
+    pub descriptors: Option<u64>,
+    /// `RLIMIT_MEMLOCK`, soft, in bytes: registered buffers of a ring count against it unless
+    /// `CAP_IPC_LOCK` is held.
+    pub locked_bytes: Option<u64>,
+}
+
+/// Too few descriptors to serve anybody.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "{descriptors} descriptors are too few: {reserved} are needed before the first connection; \
+     raise the hard limit (`ulimit -Hn`, systemd: LimitNOFILE=)"
+)]
+pub struct TooFewDescriptors {
+    descriptors: u64,
+    reserved: u64,
+}
+
+impl Found {
+    /// Raises the descriptors to their hard limit and reads both limits.
+    pub fn raised() -> Self {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        if current != maximum
+            && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+        {
+            warn!("RLIMIT_NOFILE stays at {}: {error}", text(current));
+        }
+        Self {
+            descriptors: getrlimit(Resource::Nofile).current,
+            locked_bytes: getrlimit(Resource::Memlock).current,
+        }
+    }
+
+    /// The connections to serve at most: what is asked, as far as the descriptors allow.
+    pub fn connections_max(
+        &self,
+        asked: Option<u32>,
+        shards: u16,
+        listeners: usize,
+    ) -> Result<u32, TooFewDescriptors> {
+        let reserved = reserved(shards, listeners);
+        let descriptors = self.descriptors.unwrap_or(u64::MAX);
+        let allowed = descriptors.saturating_sub(reserved).min(CONNECTIONS_MAX);
+        let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
+        if allowed == 0 {
+            return Err(TooFewDescriptors { descriptors, reserved });
+        }
+        Ok(asked.unwrap_or(CONNECTIONS_DEFAULT_MAX).min(allowed))
+    }
+
+    /// Logs what was found and what it comes to.
+    pub fn log(&self, asked: Option<u32>, connections_max: u32, shards: u16, listeners: usize) {
+        let reserved = reserved(shards, listeners);
+        info!(
+            "limits: RLIMIT_NOFILE {} less {reserved} reserved, RLIMIT_MEMLOCK {} bytes; \
+             up to {connections_max} connections",
+            text(self.descriptors),
+            text(self.locked_bytes),
+        );
+        if let Some(asked) = asked.filter(|&asked| asked > connections_max) {
+            warn!(
+                "max-connections = {asked} is more than the descriptors allow: serving up to \
+                 {connections_max}; raise the hard limit to {} (`ulimit -Hn`, systemd: LimitNOFILE=)",
+                u64::from(asked) + reserved,
+            );
+        }
+    }
+}
+
+fn reserved(shards: u16, listeners: usize) -> u64 {
+    let per_shard = DESCRIPTORS_RESERVED_PER_SHARD + listeners as u64;
+    DESCRIPTORS_RESERVED + u64::from(shards) * per_shard
+}
+
+fn text(limit: Option<u64>) -> String {
+    limit.map_or_else(|| "unlimited".into(), |limit| limit.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(descriptors: Option<u64>) -> Found {
+        Found { descriptors, locked_bytes: Some(8 << 20) }
+    }
+
+    #[test]
+    fn connections_are_descriptors_less_the_reserve() {
+        // Two shards with two listeners each: 192 + 2 * (4 + 2).
+        assert_eq!(found(Some(20_000)).connections_max(None, 2, 2), Ok(20_000 - 204));
+        assert_eq!(found(Some(20_000)).connections_max(Some(100), 2, 2), Ok(100));
+        assert_eq!(found(Some(20_000)).connections_max(Some(50_000), 2, 2), Ok(20_000 - 204));
+    }
+
+    #[test]
+    fn unlimited_descriptors_do_not_mean_unlimited_slots() {
+        assert_eq!(found(None).connections_max(None, 2, 2), Ok(CONNECTIONS_DEFAULT_MAX));
+        assert_eq!(found(None).connections_max(Some(5_000_000), 2, 2), Ok(5_000_000));
+    }
+
+    #[test]
+    fn too_few_descriptors_name_the_knob() {
+        let error = found(Some(204)).connections_max(None, 2, 2).expect_err("no room");
+        let message = error.to_string();
+        assert!(message.contains("204 descriptors are too few"), "{message}");
+        assert!(message.contains("ulimit -Hn") && message.contains("LimitNOFILE="), "{message}");
+    }
+}

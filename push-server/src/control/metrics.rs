@@ -1,0 +1,349 @@
+//! `/metrics`: the counters of shards and kernel path as OpenMetrics text, read when scraped.
+//!
+//! Names of counters are written here without `_total`, which the text form adds.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use push_common::counter::Class;
+
+use super::observed::{Observed, Path, pings_kernel};
+use crate::config::Config;
+use crate::kernel::KernelCounter;
+use crate::shard::counters::{Counter, ShardCounters};
+
+/// The text form's media type.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Pick = fn(&ShardCounters) -> &Counter;
+
+/// Gauges of the shards: name, help.
+const GAUGES: &[(&str, &str, Pick)] = &[
+    ("push_connections", "Open connections, those before CONNECT included", |shard| {
+        &shard.connections
+    }),
+    ("push_sessions", "Sessions, those without connection included", |shard| &shard.sessions),
+    ("push_subscriptions", "Subscriptions of all sessions", |shard| &shard.subscriptions),
+    ("push_connections_armed", "Connections whose heartbeats the kernel answers", |shard| {
+        &shard.armed
+    }),
+];
+
+/// Counters of the shards without labels: name, help.
+const COUNTERS: &[(&str, &str, Pick)] = &[
+    ("push_sessions_expired", "Connections expired by their keep alive", |shard| &shard.expired),
+    ("push_publishes_received", "PUBLISH packets from clients", |shard| &shard.publishes_received),
+    ("push_publishes_sent", "PUBLISH packets to clients", |shard| &shard.publishes_sent),
+    ("push_stale_completions", "Completions of operations whose connection was gone", |shard| {
+        &shard.stale_completions
+    }),
+];
+
+/// A counter of the shards with one label.
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    samples: &'static [(&'static str, Pick)],
+}
+
+const FAMILIES: &[Family] = &[
+    Family {
+        name: "push_connects",
+        help: "CONNECT attempts by their result",
+        label: "result",
+        samples: &[
+            ("accepted", |shard| &shard.connects_accepted),
+            ("refused", |shard| &shard.connects_refused),
+            ("malformed", |shard| &shard.connects_malformed),
+            ("timeout", |shard| &shard.connects_timeout),
+        ],
+    },
+    Family {
+        name: "push_publishes_dropped",
+        help: "Messages not delivered to a subscriber, by the reason",
+        label: "reason",
+        samples: &[
+            ("outbox_full", |shard| &shard.dropped_outbox_full),
+            ("absent", |shard| &shard.dropped_absent),
+            ("expired", |shard| &shard.dropped_expired),
+            ("too_large", |shard| &shard.dropped_too_large),
+            ("session_ended", |shard| &shard.dropped_session_ended),
+        ],
+    },
+    Family {
+        name: "push_limits_hit",
+        help: "Times that a limit was reached, by the limit",
+        label: "limit",
+        samples: &[
+            ("descriptors", |shard| &shard.limit_descriptors),
+            ("max_connections", |shard| &shard.limit_connections),
+            ("receive_buffers", |shard| &shard.limit_receive_buffers),
+            ("mailbox", |shard| &shard.limit_mailbox),
+            ("outbox", |shard| &shard.limit_outbox),
+            ("subscriptions", |shard| &shard.limit_subscriptions),
+            ("retained", |shard| &shard.limit_retained),
+            ("retained_backlog", |shard| &shard.limit_backlog),
+            ("answers", |shard| &shard.limit_answers),
+            ("packet_bytes", |shard| &shard.limit_packet_bytes),
+            ("sessions", |shard| &shard.limit_sessions),
+        ],
+    },
+];
+
+/// Reasons, counted by the shards, for which a connection is served in user space.
+const UNARMED: &[(&str, Pick)] = &[
+    ("no_slot", |shard| &shard.unarmed_no_slot),
+    ("flow_map", |shard| &shard.unarmed_flow_map),
+    ("out_of_order", |shard| &shard.unarmed_out_of_order),
+    ("socket", |shard| &shard.unarmed_socket),
+];
+
+/// All metrics of the server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    /// Metrics that read `observed` whenever they are asked for.
+    pub fn new(observed: Arc<Observed>) -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Scrape(observed)));
+        Self { registry }
+    }
+
+    /// The text form.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+#[derive(Debug)]
+struct Scrape(Arc<Observed>);
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let observed = &*self.0;
+        let kernel = observed.kernel_counters();
+        let mut out = Out(encoder);
+        for (name, help, pick) in GAUGES {
+            out.gauge(name, help, observed.sum(pick))?;
+        }
+        for (name, help, pick) in COUNTERS {
+            out.counters(name, help, None, [("", observed.sum(pick))])?;
+        }
+        for Family { name, help, label, samples } in FAMILIES {
+            let samples = samples.iter().map(|(value, pick)| (*value, observed.sum(pick)));
+            out.counters(name, help, Some(label), samples)?;
+        }
+        let pings =
+            [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
+        out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
+        kernel_path(&mut out, observed, &kernel)?;
+        process(&mut out, observed)
+    }
+}
+
+/// Whether the kernel answers, and why not for whom it does not.
+fn kernel_path(out: &mut Out<'_>, observed: &Observed, kernel: &[KernelCounter]) -> fmt::Result {
+    let mut declined: BTreeMap<&str, u64> =
+        UNARMED.iter().map(|(reason, pick)| (*reason, observed.sum(pick))).collect();
+    let mut events = BTreeMap::new();
+    for counter in kernel {
+        let family = match counter.class {
+            Class::Declined => &mut declined,
+            Class::Answered | Class::Step | Class::Dropped => &mut events,
+        };
+        *family.entry(counter.name).or_default() += counter.value;
+    }
+    let help = "Connections and heartbeats left to user space, by the reason";
+    out.counters("push_kernel_path_declined", help, Some("reason"), declined)?;
+    let help = "Events counted by the kernel path's programs";
+    out.counters("push_kernel_path_events", help, Some("event"), events)?;
+    let (active, reason) = match &observed.facts.path {
+        Path::Kernel { .. } => (1, ""),
+        Path::User { reason } => (0, reason.as_str()),
+    };
+    let help = "1 if the kernel answers heartbeats, else 0 and the reason";
+    out.gauges("push_kernel_path_active", help, "reason", [(reason, active)])
+}
+
+/// The process, and the limits that the counters of `push_limits_hit` lead to.
+fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
+    let version = [(env!("CARGO_PKG_VERSION"), 1)];
+    out.gauges("push_build_info", "The version that runs", "version", version)?;
+    let started = observed.facts.started.duration_since(SystemTime::UNIX_EPOCH);
+    let started = started.map_or(0, |since| since.as_secs());
+    let help = "When the process began to serve, in seconds since 1970";
+    out.gauge("process_start_time_seconds", help, started)?;
+    out.gauge(
+        "push_shards",
+        "Threads that serve connections",
+        observed.facts.config.shards.into(),
+    )?;
+    let help = "The limits in force; labels as in push_limits_hit where they are the same";
+    let limits = limits(&observed.facts.config, observed.facts.connections_max);
+    out.gauges("push_limit", help, "limit", limits)
+}
+
+fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 15] {
+    let limits = &config.limits;
+    [
+        ("max_connections", connections_max.into()),
+        ("sessions", config.sessions_max.into()),
+        ("retained_messages", config.retained_messages_max as u64),
+        ("retained_bytes", config.retained_bytes_max as u64),
+        ("connect_timeout_secs", config.connect_timeout_secs.into()),
+        ("keep_alive_secs", limits.keep_alive_max_secs.into()),
+        ("session_expiry_secs", limits.session_expiry_max_secs.into()),
+        ("packet_bytes", limits.packet_bytes_max.into()),
+        ("receive_maximum", limits.receive_max.into()),
+        ("inflight", limits.inflight_max.into()),
+        ("outbox_messages", limits.outbox_messages_max.into()),
+        ("outbox_bytes", limits.outbox_bytes_max),
+        ("answers", limits.answers_bytes_max.into()),
+        ("subscriptions", limits.subscriptions_max.into()),
+        ("topic_levels", limits.topic_levels_max.into()),
+    ]
+}
+
+/// Writes metrics whose values are known.
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let gauge = ConstGauge::new(value);
+        gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
+    }
+
+    fn gauges<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        samples: impl IntoIterator<Item = (&'v str, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (value, count) in samples {
+            ConstGauge::new(count).encode(metric.encode_family(&[(label, value)])?)?;
+        }
+        Ok(())
+    }
+
+    fn counters<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: Option<&str>,
+        samples: impl IntoIterator<Item = (&'v str, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (value, count) in samples {
+            match label {
+                Some(label) => {
+                    ConstCounter::new(count).encode(metric.encode_family(&[(label, value)])?)?;
+                }
+                None => return ConstCounter::new(count).encode(metric),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::super::observed::tests::{kernel_path, observed, user_path};
+    use super::*;
+
+    #[test]
+    fn metric_names_are_exactly_those_promised() {
+        let kernel = vec![
+            KernelCounter { name: "answered", class: Class::Answered, value: 41 },
+            KernelCounter { name: "flow_map", class: Class::Declined, value: 2 },
+            KernelCounter { name: "pending", class: Class::Declined, value: 3 },
+            KernelCounter { name: "absorbed", class: Class::Step, value: 50 },
+        ];
+        let (observed, counters) = observed(kernel_path(kernel), Instant::now());
+        counters[0].connections.add(7);
+        counters[1].connections.add(1);
+        counters[0].sessions.add(9);
+        counters[1].pings_user.add(5);
+        counters[0].expired.add(6);
+        counters[0].connects_accepted.add(11);
+        counters[0].publishes_received.add(12);
+        counters[0].publishes_sent.add(13);
+        counters[0].dropped_outbox_full.add(14);
+        counters[0].limit_descriptors.add(15);
+        counters[0].unarmed_flow_map.add(1);
+        let text = Metrics::new(Arc::new(observed)).text().expect("text");
+        for line in [
+            "push_connections 8",
+            "push_sessions 9",
+            r#"push_pings_total{path="kernel"} 41"#,
+            r#"push_pings_total{path="user"} 5"#,
+            r#"push_kernel_path_declined_total{reason="flow_map"} 3"#,
+            r#"push_kernel_path_declined_total{reason="pending"} 3"#,
+            r#"push_kernel_path_declined_total{reason="no_slot"} 0"#,
+            r#"push_kernel_path_events_total{event="absorbed"} 50"#,
+            r#"push_kernel_path_active{reason=""} 1"#,
+            "push_sessions_expired_total 6",
+            r#"push_connects_total{result="accepted"} 11"#,
+            "push_publishes_received_total 12",
+            "push_publishes_sent_total 13",
+            r#"push_publishes_dropped_total{reason="outbox_full"} 14"#,
+            r#"push_limits_hit_total{limit="descriptors"} 15"#,
+            r#"push_limit{limit="max_connections"} 19000"#,
+            r#"push_limit{limit="packet_bytes"} 16777216"#,
+            "process_start_time_seconds 1700000000",
+            concat!(r#"push_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
+            "# TYPE push_connections gauge",
+            "# TYPE push_pings counter",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "no `{line}` in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_user_path_gives_its_reason() {
+        let (observed, _) = observed(user_path(), Instant::now());
+        let text = Metrics::new(Arc::new(observed)).text().expect("text");
+        assert!(
+            text.contains("push_kernel_path_active{reason=\"CAP_BPF is missing\"} 0\n"),
+            "{text}"
+        );
+        assert!(text.contains("push_pings_total{path=\"kernel\"} 0\n"), "{text}");
+    }
+
+    #[test]
+    fn every_counter_of_a_shard_reaches_the_text() {
+        let (observed, counters) = observed(user_path(), Instant::now());
+        let all = GAUGES.iter().chain(COUNTERS).map(|(_, _, pick)| pick);
+        let all =
+            all.chain(FAMILIES.iter().flat_map(|family| family.samples).map(|(_, pick)| pick));
+        let all = all.chain(UNARMED.iter().map(|(_, pick)| pick));
+        for pick in all {
+            pick(&counters[0]).add(1_000_003);
+        }
+        counters[0].pings_user.add(1_000_003);
+        // `Debug` names every field: those still zero are counters that no metric reads.
+        let unread = format!("{:?}", counters[0]);
+        assert_eq!(unread.matches("Counter(0)").count(), 1, "only loop_turns: {unread}");
+        let text = Metrics::new(Arc::new(observed)).text().expect("text");
+        let fields = unread.matches("Counter(").count() - 1;
+        assert_eq!(text.matches(" 1000003\n").count(), fields, "{text}");
+    }
+}

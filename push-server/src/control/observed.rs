@@ -1,0 +1,189 @@
+//! What the rest of `control` may see of the running server: facts fixed at start-up, the shards'
+//! counters and the kernel path's. Nothing in here can change what the server does.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::config::Config;
+use crate::kernel::KernelCounter;
+use crate::shard::counters::{Counter, ShardCounters};
+
+/// How long a shard's loop may stand still before the process counts as unhealthy. A loop turns at
+/// least once a second, by the kernel path's dead-man switch.
+pub const SHARD_STALL_MAX: Duration = Duration::from_secs(5);
+
+/// The kernel's name for heartbeats that it answered.
+const ANSWERED: &str = "answered";
+
+/// Which path answers heartbeats.
+pub enum Path {
+    /// The kernel, where it can.
+    Kernel {
+        /// The interfaces that it serves.
+        interfaces: Vec<String>,
+        /// Reads the programs' counters.
+        counters: Box<dyn Fn() -> Vec<KernelCounter> + Send + Sync>,
+    },
+    /// User space alone.
+    User {
+        /// Why not the kernel.
+        reason: String,
+    },
+}
+
+impl fmt::Debug for Path {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel { interfaces, .. } => {
+                formatter.debug_struct("Kernel").field("interfaces", interfaces).finish()
+            }
+            Self::User { reason } => {
+                formatter.debug_struct("User").field("reason", reason).finish()
+            }
+        }
+    }
+}
+
+/// What was settled at start-up.
+#[derive(Debug)]
+pub struct Facts {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Where clients connect, as bound.
+    pub listening: Vec<SocketAddr>,
+    /// Where HTTP is served, as bound.
+    pub http: SocketAddr,
+    /// The connections that are served at most.
+    pub connections_max: u32,
+    /// Which path answers heartbeats.
+    pub path: Path,
+    /// When the process started serving.
+    pub started: SystemTime,
+}
+
+/// The running server as HTTP and the status line see it.
+#[derive(Debug)]
+pub struct Observed {
+    /// What was settled at start-up.
+    pub facts: Facts,
+    counters: Vec<Arc<ShardCounters>>,
+    stopping: AtomicBool,
+    turns: Mutex<Vec<Turns>>,
+}
+
+/// How far a shard's loop was when last looked at, and since when it is there.
+#[derive(Clone, Copy, Debug)]
+struct Turns {
+    count: u64,
+    since: Instant,
+}
+
+impl Observed {
+    /// Begins to observe shards that serve at `now`.
+    pub fn new(facts: Facts, counters: Vec<Arc<ShardCounters>>, now: Instant) -> Self {
+        let turns =
+            counters.iter().map(|shard| Turns { count: shard.loop_turns.value(), since: now });
+        let turns = Mutex::new(turns.collect());
+        Self { facts, counters, stopping: AtomicBool::new(false), turns }
+    }
+
+    /// A counter over all shards.
+    pub fn sum(&self, pick: impl Fn(&ShardCounters) -> &Counter) -> u64 {
+        self.counters.iter().map(|shard| pick(shard).value()).sum()
+    }
+
+    /// The kernel path's counters; none on the user path.
+    pub fn kernel_counters(&self) -> Vec<KernelCounter> {
+        match &self.facts.path {
+            Path::Kernel { counters, .. } => counters(),
+            Path::User { .. } => Vec::new(),
+        }
+    }
+
+    /// The orderly stop has begun.
+    pub fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the orderly stop has begun.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Looks at every shard's loop. To be called more often than `SHARD_STALL_MAX`, by whoever has a
+    /// clock, so that a stall is noticed even if nobody asks.
+    pub fn observe_turns(&self, now: Instant) {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        for (turns, shard) in turns.iter_mut().zip(&self.counters) {
+            let count = shard.loop_turns.value();
+            if count != turns.count {
+                *turns = Turns { count, since: now };
+            }
+        }
+    }
+
+    /// The first shard whose loop stands still for too long, and since when.
+    pub fn stalled_shard(&self, now: Instant) -> Option<(usize, Duration)> {
+        self.observe_turns(now);
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let still = turns.iter().map(|turns| now.saturating_duration_since(turns.since));
+        still.enumerate().find(|(_, still)| *still > SHARD_STALL_MAX)
+    }
+}
+
+/// The heartbeats that the kernel answered, out of its counters.
+pub fn pings_kernel(counters: &[KernelCounter]) -> u64 {
+    counters.iter().filter(|counter| counter.name == ANSWERED).map(|counter| counter.value).sum()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A server of two shards that serves nobody.
+    pub(crate) fn observed(path: Path, now: Instant) -> (Observed, Vec<Arc<ShardCounters>>) {
+        let config = Arc::new(Config::default());
+        let facts = Facts {
+            listening: config.listen.clone(),
+            http: config.http,
+            config,
+            connections_max: 19_000,
+            path,
+            started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        };
+        let counters = vec![Arc::default(), Arc::default()];
+        (Observed::new(facts, counters.clone(), now), counters)
+    }
+
+    pub(crate) fn user_path() -> Path {
+        Path::User { reason: "CAP_BPF is missing".into() }
+    }
+
+    pub(crate) fn kernel_path(counters: Vec<KernelCounter>) -> Path {
+        let counters = Box::new(move || counters.clone());
+        Path::Kernel { interfaces: vec!["lo".into(), "eth0".into()], counters }
+    }
+
+    #[test]
+    fn a_shard_stalls_only_when_its_own_loop_stands_still() {
+        let start = Instant::now();
+        let (observed, counters) = observed(user_path(), start);
+        let later = start + SHARD_STALL_MAX + Duration::from_millis(1);
+        counters[0].loop_turns.add(1);
+        assert_eq!(observed.stalled_shard(later), Some((1, later - start)));
+        counters[1].loop_turns.add(1);
+        assert_eq!(observed.stalled_shard(later), None);
+        assert_eq!(observed.stalled_shard(later + SHARD_STALL_MAX), None);
+    }
+
+    #[test]
+    fn sums_go_over_all_shards() {
+        let (observed, counters) = observed(user_path(), Instant::now());
+        counters[0].connections.add(2);
+        counters[1].connections.add(3);
+        assert_eq!(observed.sum(|shard| &shard.connections), 5);
+    }
+}

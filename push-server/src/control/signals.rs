@@ -1,0 +1,62 @@
+//! Signals as values, so that what they cause can be tested without any.
+
+use std::io;
+
+use tokio::signal::unix::{self, SignalKind};
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// SIGTERM or SIGINT, by its number: stop in order; the second time at once.
+    Stop(i32),
+    /// SIGHUP: read the settings again.
+    Reload,
+}
+
+/// The signals of the process.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hangup: unix::Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from their default actions. Within a tokio runtime only.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            hangup: unix::signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next request. May be dropped and called again without losing one.
+    pub async fn next(&mut self) -> Request {
+        tokio::select! {
+            _ = self.terminate.recv() => Request::Stop(SignalKind::terminate().as_raw_value()),
+            _ = self.interrupt.recv() => Request::Stop(SignalKind::interrupt().as_raw_value()),
+            _ = self.hangup.recv() => Request::Reload,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_signal_is_its_request() {
+        let mut signals = Signals::new().expect("signals");
+        for (signal, request) in [
+            (Signal::TERM, Request::Stop(15)),
+            (Signal::INT, Request::Stop(2)),
+            (Signal::HUP, Request::Reload),
+        ] {
+            kill_process(getpid(), signal).expect("signal to ourselves");
+            assert_eq!(signals.next().await, request);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The order of starting: limits, addresses, HTTP, kernel path, privileges, shards. Each step says
+//! what it found; what cannot be had names its cause and its knob.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use tracing::{info, warn};
+
+use super::limits::{Found, TooFewDescriptors};
+use super::observed::{Facts, Observed, Path};
+use super::supervise::{self, Ending};
+use super::{privileges, status};
+use crate::config::{Config, KernelPathMode, Loaded};
+use crate::kernel::{self, KernelPath, KernelPathOptions};
+use crate::shard::{ShardError, Shards};
+
+/// One slot in so many is extra: shards share slots out evenly, but clients come to shards by the
+/// hash of their ids.
+const SLOT_SLACK: u32 = 4;
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No descriptors.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
+    /// None of the default addresses can be bound.
+    #[error("this machine has none of the default addresses; say where to listen by --listen")]
+    NoAddress,
+    /// The HTTP address cannot be bound.
+    #[error("cannot listen on {address} for http: {source}; choose another by --http")]
+    Http {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// `--kernel-path require` without the means.
+    #[error("--kernel-path require: {reason}")]
+    KernelPath {
+        /// What is missing.
+        reason: String,
+    },
+    /// The shards cannot start.
+    #[error(transparent)]
+    Shards(#[from] ShardError),
+    /// The control thread cannot start.
+    #[error("cannot start the control thread: {0}")]
+    Control(#[from] io::Error),
+}
+
+/// Serves until stopped. The calling thread becomes the control thread.
+pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
+    let Loaded { mut config, listen_is_default } = loaded;
+    if listen_is_default {
+        config.listen =
+            present_addresses(&config.listen, |address| TcpListener::bind(address).map(drop))?;
+    }
+    let config = Arc::new(config);
+    let (shards, listeners) = (config.shards, config.listen.len());
+    let found = Found::raised();
+    let connections_max = found.connections_max(config.connections_max, shards, listeners)?;
+    found.log(config.connections_max, connections_max, shards, listeners);
+    // Before anything that takes long, and before the right to a low port is dropped.
+    let (http, http_address) = bind_http(config.http)?;
+
+    let choice = choose_path(config.kernel_path, || load(&config, connections_max))?;
+    let (mut kernel, reason) = match choice {
+        Choice::Kernel(loaded) => (Some(loaded), String::new()),
+        Choice::User(reason) => (None, reason),
+    };
+    privileges::drop_after_load();
+    let started = Shards::start(&config, connections_max, kernel.as_mut().map(|(path, _)| path))?;
+    privileges::drop_after_start();
+
+    let path = match kernel {
+        Some((kernel, interfaces)) => {
+            let counters = move || {
+                // Whoever looks at the counters wants to know this, too.
+                kernel.flush_log();
+                kernel.counters()
+            };
+            Path::Kernel { interfaces, counters: Box::new(counters) }
+        }
+        None => Path::User { reason },
+    };
+    let facts = Facts {
+        listening: started.listening().to_vec(),
+        http: http_address,
+        config,
+        connections_max,
+        path,
+        started: SystemTime::now(),
+    };
+    let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));
+    // `observed` owns the kernel path: it is detached after the last shard is gone, when this
+    // function returns.
+    Ok(supervise::run(started, &observed, http)?)
+}
+
+/// The default addresses that this machine has: without IPv6 (`ipv6.disable=1`, or a container
+/// without it) the server serves IPv4, and the other way round. An address in use is no such case:
+/// the shards report it.
+fn present_addresses(
+    addresses: &[SocketAddr],
+    bind: impl Fn(SocketAddr) -> io::Result<()>,
+) -> Result<Vec<SocketAddr>, StartError> {
+    let is_present = |address: &SocketAddr| match bind(SocketAddr::new(address.ip(), 0)) {
+        Err(error) if is_absence(&error) => {
+            info!("not listening on {address}: this machine does not have it ({error})");
+            false
+        }
+        _ => true,
+    };
+    let present: Vec<_> = addresses.iter().copied().filter(is_present).collect();
+    if present.is_empty() { Err(StartError::NoAddress) } else { Ok(present) }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    let absent = [rustix::io::Errno::AFNOSUPPORT, rustix::io::Errno::ADDRNOTAVAIL];
+    absent.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+fn bind_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    });
+    bound.map_err(|source| StartError::Http { address, source })
+}
+
+/// What the kernel path came to.
+enum Choice<T> {
+    /// It is loaded.
+    Kernel(T),
+    /// It is not, and why.
+    User(String),
+}
+
+/// Loads the kernel path as `mode` says.
+fn choose_path<T>(
+    mode: KernelPathMode,
+    load: impl FnOnce() -> Result<T, String>,
+) -> Result<Choice<T>, StartError> {
+    if mode == KernelPathMode::Off {
+        info!("heartbeats are answered in user space: --kernel-path off");
+        return Ok(Choice::User("--kernel-path off".into()));
+    }
+    match load() {
+        Ok(loaded) => Ok(Choice::Kernel(loaded)),
+        Err(reason) if mode == KernelPathMode::Require => Err(StartError::KernelPath { reason }),
+        Err(reason) => {
+            warn!("heartbeats are answered in user space: {reason}");
+            Ok(Choice::User(reason))
+        }
+    }
+}
+
+/// The loaded programs and the interfaces they are attached to.
+fn load(config: &Config, connections_max: u32) -> Result<(KernelPath, Vec<String>), String> {
+    let interfaces = match config.interfaces.as_slice() {
+        [] => kernel::interfaces_for(&config.listen).map_err(|error| {
+            format!("cannot find the interfaces of the listen addresses: {error}")
+        })?,
+        named => named.to_vec(),
+    };
+    if interfaces.is_empty() {
+        return Err("no interface owns a listen address; name them by --iface".into());
+    }
+    let options = KernelPathOptions {
+        interfaces: interfaces.clone(),
+        connections_max: connections_max.saturating_add(connections_max / SLOT_SLACK + 64),
+        shards: config.shards,
+    };
+    let path = KernelPath::load(&options).map_err(|error| with_sources(&error))?;
+    info!("heartbeats are answered by the kernel on {}", interfaces.join(", "));
+    Ok((path, interfaces))
+}
+
+/// An error with the errors that caused it, each once, in one line.
+pub fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        // Many messages already quote their source.
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = error.source();
+    }
+    text.replace('\n', " ")
+}
+
+/// Whether log lines have to make room for a status line.
+pub fn log_clears_line(config: &Config) -> bool {
+    config.status && status::is_redrawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    fn without_v6(address: SocketAddr, errno: Errno) -> io::Result<()> {
+        assert_eq!(address.port(), 0, "asks for the address, not for the port");
+        if address.is_ipv6() { Err(errno.into()) } else { Ok(()) }
+    }
+
+    #[test]
+    fn a_default_address_that_the_machine_lacks_is_left_out() {
+        let default = Config::default().listen;
+        for errno in [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL] {
+            let present = present_addresses(&default, |address| without_v6(address, errno));
+            assert_eq!(present.expect("v4 is there"), default[..1]);
+        }
+        let present = present_addresses(&default, |address| without_v6(address, Errno::NFILE));
+        assert_eq!(present.expect("both"), default, "any other error is for the shards to report");
+    }
+
+    #[test]
+    fn a_machine_without_any_default_address_is_told_the_flag() {
+        let none = present_addresses(&Config::default().listen, |_| Err(Errno::AFNOSUPPORT.into()));
+        assert!(none.expect_err("none").to_string().contains("--listen"));
+    }
+
+    fn chosen(mode: KernelPathMode, load: Result<u8, &str>) -> Result<Choice<u8>, StartError> {
+        choose_path(mode, || load.map_err(str::to_owned))
+    }
+
+    #[test]
+    fn auto_falls_back_with_the_reason_and_require_fails_with_it() {
+        let missing = Err("CAP_BPF is missing");
+        let choice = chosen(KernelPathMode::Auto, missing).expect("falls back");
+        assert!(matches!(choice, Choice::User(reason) if reason == "CAP_BPF is missing"));
+        let error = chosen(KernelPathMode::Require, missing).map(drop).expect_err("required");
+        assert_eq!(error.to_string(), "--kernel-path require: CAP_BPF is missing");
+    }
+
+    #[test]
+    fn the_kernel_path_is_taken_where_it_loads_and_not_tried_when_off() {
+        for mode in [KernelPathMode::Auto, KernelPathMode::Require] {
+            assert!(matches!(chosen(mode, Ok(1)), Ok(Choice::Kernel(1))));
+        }
+        let off = choose_path::<u8>(KernelPathMode::Off, || panic!("tried"));
+        assert!(matches!(off, Ok(Choice::User(reason)) if reason == "--kernel-path off"));
+    }
+
+    #[test]
+    fn an_http_port_in_use_names_address_and_flag() {
+        let (_taken, address) = bind_http("127.0.0.1:0".parse().expect("address")).expect("free");
+        let error = bind_http(address).map(drop).expect_err("taken").to_string();
+        assert!(error.starts_with(&format!("cannot listen on {address} for http: ")), "{error}");
+        assert!(error.contains("in use") && error.ends_with("--http"), "{error}");
+    }
+
+    #[test]
+    fn a_reason_names_its_causes_once_and_in_one_line() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot load")]
+        struct Outer(#[source] StartError);
+        let inner = StartError::Http {
+            address: "127.0.0.1:1".parse().expect("address"),
+            source: io::Error::other("first\nsecond"),
+        };
+        assert_eq!(
+            with_sources(&Outer(inner)),
+            "cannot load: cannot listen on 127.0.0.1:1 for http: first second; \
+             choose another by --http"
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! `--status`: one screen at the start, then one line each second. The text is made by pure
+//! functions; [`show`] only reads, waits and writes.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::observed::{Facts, Observed, Path, pings_kernel};
+
+/// Has the terminal cut a line at its edge: one that wraps could not be redrawn in place.
+const WRAP_OFF: &str = "\x1b[?7l";
+const WRAP_ON: &str = "\x1b[?7h";
+
+/// Time between two lines.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Goes to the start of the terminal's line and clears it.
+pub const CLEAR_LINE: &str = "\r\x1b[K";
+
+/// The counters of a status line, at one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Open now.
+    pub connections: u64,
+    /// Answered by the kernel so far.
+    pub pings_kernel: u64,
+    /// Answered in user space so far.
+    pub pings_user: u64,
+    /// Received so far.
+    pub publishes_in: u64,
+    /// Sent so far.
+    pub publishes_out: u64,
+    /// Expired so far.
+    pub expired: u64,
+}
+
+impl Totals {
+    fn read(observed: &Observed) -> Self {
+        Self {
+            connections: observed.sum(|shard| &shard.connections),
+            pings_kernel: pings_kernel(&observed.kernel_counters()),
+            pings_user: observed.sum(|shard| &shard.pings_user),
+            publishes_in: observed.sum(|shard| &shard.publishes_received),
+            publishes_out: observed.sum(|shard| &shard.publishes_sent),
+            expired: observed.sum(|shard| &shard.expired),
+        }
+    }
+
+    /// What happened since `before`, `elapsed` ago, as one line without its end.
+    pub fn line_since(&self, before: &Self, elapsed: Duration) -> String {
+        let rate = |now: u64, before: u64| {
+            let per_sec = now.saturating_sub(before) as f64 / elapsed.as_secs_f64().max(0.001);
+            grouped(per_sec.round() as u64)
+        };
+        format!(
+            "{} connections | pings/s {} kernel, {} user | publishes/s {} in, {} out | {} expired",
+            grouped(self.connections),
+            rate(self.pings_kernel, before.pings_kernel),
+            rate(self.pings_user, before.pings_user),
+            rate(self.publishes_in, before.publishes_in),
+            rate(self.publishes_out, before.publishes_out),
+            grouped(self.expired),
+        )
+    }
+}
+
+/// The first screen: where to connect, who answers heartbeats, what to try.
+pub fn welcome(facts: &Facts) -> String {
+    let listening: Vec<_> = facts.listening.iter().map(ToString::to_string).collect();
+    let heartbeats = match &facts.path {
+        Path::Kernel { interfaces, .. } => {
+            format!("answered by the kernel on {}", interfaces.join(", "))
+        }
+        Path::User { reason } => format!("answered in user space: {reason}"),
+    };
+    let shards = match facts.config.shards {
+        1 => "1 shard".to_owned(),
+        shards => format!("{shards} shards"),
+    };
+    let mut screen = format!(
+        "\npush-server {}\n\n  connect     {}  (MQTT 3.1.1 and 5)\n  heartbeats  {heartbeats}\n  \
+         room        up to {} connections, {shards}\n  http        http://{}/metrics  /healthz  \
+         /readyz\n",
+        env!("CARGO_PKG_VERSION"),
+        listening.join("  "),
+        grouped(facts.connections_max.into()),
+        reachable(facts.http),
+    );
+    if let Some(&address) = facts.listening.first() {
+        let address = reachable(address);
+        let (host, port) = (address.ip(), address.port());
+        let _ = write!(
+            screen,
+            "\n  try         mosquitto_sub -h {host} -p {port} -k 5 -t 'hello/#' -v &\n              \
+             mosquitto_pub -h {host} -p {port} -t hello/world -m hi\n",
+        );
+    }
+    screen.push_str("\n  Ctrl-C stops it.\n\n");
+    screen
+}
+
+/// An address that a client on this machine can connect to: loopback for "any".
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Whether the status line is redrawn in place, so that log lines have to clear it first.
+pub fn is_redrawn() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Shows the screen and the lines on standard output until `stopped` turns true. A standard output
+/// that is gone (`| head`) ends the showing, not the server.
+pub async fn show(observed: Arc<Observed>, mut stopped: watch::Receiver<bool>) {
+    let redrawn = is_redrawn();
+    if print(&welcome(&observed.facts)).is_err() {
+        return;
+    }
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.tick().await;
+    let (mut before, mut at) = (Totals::read(&observed), Instant::now());
+    loop {
+        let is_last = tokio::select! {
+            _ = ticks.tick() => false,
+            _ = stopped.wait_for(|stopped| *stopped) => true,
+        };
+        let now = Totals::read(&observed);
+        let line = now.line_since(&before, at.elapsed());
+        (before, at) = (now, Instant::now());
+        if print(&framed(&line, redrawn, is_last)).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// `line` with what puts it in its place.
+fn framed(line: &str, redrawn: bool, is_last: bool) -> String {
+    match (redrawn, is_last) {
+        (true, false) => format!("{CLEAR_LINE}{WRAP_OFF}{line}{WRAP_ON}"),
+        (true, true) => format!("{CLEAR_LINE}{WRAP_OFF}{line}{WRAP_ON}\nstopped\n"),
+        (false, false) => format!("{line}\n"),
+        (false, true) => format!("{line}\nstopped\n"),
+    }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::observed::tests::{kernel_path, observed, user_path};
+    use super::*;
+
+    #[test]
+    fn a_line_shows_rates_over_the_time_that_passed_and_totals() {
+        let before = Totals { pings_kernel: 1_000, publishes_in: 5, ..Totals::default() };
+        let now = Totals {
+            connections: 12_345,
+            pings_kernel: 3_001,
+            pings_user: 4,
+            publishes_in: 25,
+            publishes_out: 2_000_000,
+            expired: 1_000,
+        };
+        assert_eq!(
+            now.line_since(&before, Duration::from_secs(2)),
+            "12,345 connections | pings/s 1,001 kernel, 2 user | \
+             publishes/s 10 in, 1,000,000 out | 1,000 expired"
+        );
+    }
+
+    #[test]
+    fn a_line_survives_no_time_and_counters_that_go_back() {
+        let before = Totals { pings_kernel: 10, ..Totals::default() };
+        let line = Totals::default().line_since(&before, Duration::ZERO);
+        assert!(line.starts_with("0 connections | pings/s 0 kernel"), "{line}");
+    }
+
+    #[test]
+    fn welcome_says_where_to_connect_who_answers_and_what_to_try() {
+        let (kernel, _) = observed(kernel_path(Vec::new()), Instant::now());
+        let screen = welcome(&kernel.facts);
+        for part in [
+            "127.0.0.1:1883  [::1]:1883",
+            "answered by the kernel on lo, eth0",
+            "up to 19,000 connections",
+            "http://127.0.0.1:9880/metrics",
+            "mosquitto_sub -h 127.0.0.1 -p 1883 -k 5 -t 'hello/#' -v",
+            "mosquitto_pub -h 127.0.0.1 -p 1883 -t hello/world -m hi",
+        ] {
+            assert!(screen.contains(part), "no `{part}` in:\n{screen}");
+        }
+        let (user, _) = observed(user_path(), Instant::now());
+        let screen = welcome(&user.facts);
+        assert!(screen.contains("answered in user space: CAP_BPF is missing"), "{screen}");
+    }
+
+    #[test]
+    fn what_to_try_connects_by_loopback_where_the_server_listens_on_any_address() {
+        let address = "[::]:2883".parse().expect("address");
+        assert_eq!(reachable(address).to_string(), "[::1]:2883");
+        let address = "0.0.0.0:2883".parse().expect("address");
+        assert_eq!(reachable(address).to_string(), "127.0.0.1:2883");
+    }
+
+    #[test]
+    fn a_terminal_line_is_redrawn_and_the_last_one_stays() {
+        assert_eq!(framed("x", true, false), "\r\x1b[K\x1b[?7lx\x1b[?7h");
+        assert_eq!(framed("x", true, true), "\r\x1b[K\x1b[?7lx\x1b[?7h\nstopped\n");
+        assert_eq!(framed("x", false, false), "x\n");
+    }
+}

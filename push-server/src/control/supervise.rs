@@ -1,0 +1,284 @@
+//! From "every shard serves" to the exit code: HTTP, status line, signals, the orderly stop.
+
+use std::io;
+use std::net;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use super::http::{self, HttpLimits};
+use super::observed::Observed;
+use super::signals::{Request, Signals};
+use super::status;
+use crate::shard::{ShardError, Shards};
+
+/// From the first signal to giving up on shards; `Shards::join` takes about 4 s at most, and the
+/// process promises to be gone after 5.
+pub const STOP_TIMEOUT: Duration = Duration::from_millis(4_500);
+/// How often the shards' loops are looked at.
+const OBSERVE_PERIOD: Duration = Duration::from_secs(1);
+
+/// What is stopped: the shards, or a stand-in in tests.
+pub trait Service: Send + 'static {
+    /// Begins the orderly stop and returns at once.
+    fn stop(&self);
+    /// Whether no part of it has ended by itself.
+    fn is_whole(&self) -> bool;
+    /// Waits for its end.
+    fn join(self) -> Result<(), ShardError>;
+}
+
+impl Service for Shards {
+    fn stop(&self) {
+        Self::stop(self);
+    }
+
+    fn is_whole(&self) -> bool {
+        Self::is_whole(self)
+    }
+
+    fn join(self) -> Result<(), ShardError> {
+        Self::join(self)
+    }
+}
+
+/// How the server ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// Everything was closed in order.
+    Stopped,
+    /// A second signal, by its number, cut the stop short.
+    Cut(i32),
+    /// The shards took longer than `STOP_TIMEOUT`.
+    TimedOut,
+    /// A shard failed.
+    Failed(ShardError),
+}
+
+impl Ending {
+    /// The process's exit code; a cut stop looks as if the signal had killed it (128 + number).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Stopped => 0,
+            Self::Cut(signal) => u8::try_from(128 + signal).unwrap_or(1),
+            Self::TimedOut | Self::Failed(_) => 1,
+        }
+    }
+}
+
+/// Runs the control thread, the calling one, until the server has ended.
+pub fn run(
+    service: impl Service,
+    observed: &Arc<Observed>,
+    http: net::TcpListener,
+) -> io::Result<Ending> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ending = runtime.block_on(async {
+        http.set_nonblocking(true)?;
+        let http = TcpListener::from_std(http)?;
+        let mut signals = Signals::new()?;
+        tokio::spawn(http::serve(http, Arc::clone(observed), HttpLimits::default()));
+        tokio::spawn(observe(Arc::clone(observed)));
+        let (stopped, is_stopped) = watch::channel(false);
+        let status = observed
+            .facts
+            .config
+            .status
+            .then(|| tokio::spawn(status::show(Arc::clone(observed), is_stopped)));
+        let ending =
+            supervise(service, observed, STOP_TIMEOUT, async || signals.next().await).await;
+        stopped.send_replace(true);
+        if let Some(status) = status {
+            // It writes one more line; should that panic, the exit code matters more.
+            let _ = status.await;
+        }
+        Ok(ending)
+    });
+    // A shard that does not end keeps its joining thread: do not wait for that.
+    runtime.shutdown_background();
+    ending
+}
+
+/// Waits for a stop request, then for the service.
+async fn supervise(
+    service: impl Service,
+    observed: &Observed,
+    timeout: Duration,
+    mut next: impl AsyncFnMut() -> Request,
+) -> Ending {
+    tokio::select! {
+        signal = next_stop(&mut next) => {
+            info!("stopping on signal {signal}; a second one ends at once");
+        }
+        () = part_ended(&service) => {
+            // Its clients hang: better all of them connect to a fresh process.
+            error!("a shard has ended by itself: stopping the server");
+        }
+    }
+    observed.set_stopping();
+    service.stop();
+    let join = tokio::task::spawn_blocking(|| service.join());
+    tokio::select! {
+        joined = tokio::time::timeout(timeout, join) => match joined {
+            Ok(Ok(Ok(()))) => {
+                info!("stopped");
+                Ending::Stopped
+            }
+            Ok(Ok(Err(error))) => {
+                error!("stopped with an error: {error}");
+                Ending::Failed(error)
+            }
+            Ok(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+            Err(_) => {
+                error!("shards still run {timeout:?} after the signal: leaving them");
+                Ending::TimedOut
+            }
+        },
+        signal = next_stop(&mut next) => {
+            warn!("stopping at once on a second signal, {signal}");
+            Ending::Cut(signal)
+        }
+    }
+}
+
+/// Returns once a part of the service has ended by itself.
+async fn part_ended(service: &impl Service) {
+    while service.is_whole() {
+        tokio::time::sleep(OBSERVE_PERIOD).await;
+    }
+}
+
+async fn next_stop(next: &mut impl AsyncFnMut() -> Request) -> i32 {
+    loop {
+        match next().await {
+            Request::Stop(signal) => return signal,
+            Request::Reload => warn!("SIGHUP: settings cannot be reloaded yet; restart to change"),
+        }
+    }
+}
+
+/// Notes the shards' progress, and says once when one stands still and when it goes on.
+async fn observe(observed: Arc<Observed>) {
+    let mut ticks = tokio::time::interval(OBSERVE_PERIOD);
+    let mut was_stalled = false;
+    loop {
+        ticks.tick().await;
+        match observed.stalled_shard(Instant::now()) {
+            // Shards that have stopped in order stand still, too.
+            _ if observed.is_stopping() => return,
+            Some((shard, still)) if !was_stalled => {
+                error!("shard {shard} stands still for {} s: /healthz fails", still.as_secs());
+                was_stalled = true;
+            }
+            None if was_stalled => {
+                info!("every shard turns again");
+                was_stalled = false;
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
+
+    use super::super::observed::tests::{observed, user_path};
+    use super::*;
+
+    /// Joins when told, or when the teller is gone.
+    struct Fake {
+        stops: Arc<AtomicU32>,
+        is_whole: bool,
+        joined: mpsc::Receiver<Result<(), ShardError>>,
+    }
+
+    impl Service for Fake {
+        fn stop(&self) {
+            self.stops.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn is_whole(&self) -> bool {
+            self.is_whole
+        }
+
+        fn join(self) -> Result<(), ShardError> {
+            self.joined.recv().unwrap_or(Ok(()))
+        }
+    }
+
+    fn fake() -> (Fake, Arc<AtomicU32>, mpsc::Sender<Result<(), ShardError>>) {
+        let (join, joined) = mpsc::channel();
+        let stops = Arc::new(AtomicU32::new(0));
+        (Fake { stops: Arc::clone(&stops), is_whole: true, joined }, stops, join)
+    }
+
+    /// Supervises with these requests and no further ones.
+    async fn supervised(service: Fake, timeout: Duration, requests: &[Request]) -> (Ending, bool) {
+        let (observed, _) = observed(user_path(), Instant::now());
+        let mut requests = requests.iter().copied();
+        let next = async || match requests.next() {
+            Some(request) => request,
+            None => std::future::pending().await,
+        };
+        let ending = supervise(service, &observed, timeout, next).await;
+        (ending, observed.is_stopping())
+    }
+
+    #[tokio::test]
+    async fn a_signal_stops_once_and_exits_with_0() {
+        let (service, stops, join) = fake();
+        join.send(Ok(())).expect("service");
+        let (ending, is_stopping) =
+            supervised(service, STOP_TIMEOUT, &[Request::Reload, Request::Stop(15)]).await;
+        assert!(matches!(ending, Ending::Stopped), "{ending:?}");
+        assert_eq!((ending.exit_code(), stops.load(Ordering::Relaxed)), (0, 1));
+        assert!(is_stopping, "/readyz was told");
+    }
+
+    #[tokio::test]
+    async fn a_second_signal_exits_at_once_with_its_number() {
+        let (service, stops, join) = fake();
+        let requests = [Request::Stop(15), Request::Reload, Request::Stop(2)];
+        let (ending, _) = supervised(service, STOP_TIMEOUT, &requests).await;
+        assert!(matches!(ending, Ending::Cut(2)), "{ending:?}");
+        assert_eq!((ending.exit_code(), stops.load(Ordering::Relaxed)), (130, 1));
+        drop(join);
+    }
+
+    #[tokio::test]
+    async fn shards_that_do_not_end_are_left_and_exit_with_1() {
+        let (service, _, join) = fake();
+        let timeout = Duration::from_millis(20);
+        let (ending, _) = supervised(service, timeout, &[Request::Stop(15)]).await;
+        assert!(matches!(ending, Ending::TimedOut), "{ending:?}");
+        assert_eq!(ending.exit_code(), 1);
+        drop(join);
+    }
+
+    #[tokio::test]
+    async fn a_failed_shard_exits_with_1() {
+        let (service, _, join) = fake();
+        let address = "127.0.0.1:1883".parse().expect("address");
+        let error = ShardError::Listen { address, source: io::ErrorKind::AddrInUse.into() };
+        join.send(Err(error)).expect("service");
+        let (ending, _) = supervised(service, STOP_TIMEOUT, &[Request::Stop(15)]).await;
+        assert!(matches!(ending, Ending::Failed(_)), "{ending:?}");
+        assert_eq!(ending.exit_code(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_ends_by_itself_stops_the_server_with_1() {
+        let (mut service, stops, join) = fake();
+        service.is_whole = false;
+        join.send(Err(ShardError::Panicked { shard: 1 })).expect("service");
+        let (ending, is_stopping) = supervised(service, STOP_TIMEOUT, &[]).await;
+        assert!(matches!(ending, Ending::Failed(ShardError::Panicked { shard: 1 })), "{ending:?}");
+        assert_eq!((ending.exit_code(), stops.load(Ordering::Relaxed)), (1, 1));
+        assert!(is_stopping, "/readyz was told");
+    }
+}

@@ -1,0 +1,196 @@
+//! Loading and attaching: checks the means first, so that an error names the cause and the knob
+//! instead of an errno.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use aya::maps::{HashMap, Map, MapData, PerCpuArray};
+use aya::programs::tc::TcAttachOptions;
+use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
+use aya::{Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
+use caps::{CapSet, Capability};
+use push_common::flow::{FlowKey, LockedFlow};
+use push_common::slot::{SHARDS_MAX, ShardLine, Slot};
+
+use super::flows::Flows;
+use super::slots::Lines;
+use super::{KernelPathError, KernelPathOptions, interfaces};
+
+/// The eBPF object; empty when the binary was built without (see `build.rs`).
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/push-ebpf"));
+
+const EGRESS: &str = "push_egress";
+const INGRESS: &str = "push_ingress";
+
+/// TCX: the first kernel that has it.
+const KERNEL_MIN: (u32, u32) = (6, 6);
+
+/// What loading needs: maps and programs, attaching to a network interface, and the verifier's
+/// trust in pointers.
+const CAPABILITIES: [Capability; 3] =
+    [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
+
+/// Room in the flow map for the flows of connections that are gone (rule 10), besides those alive.
+const LINGERING_MIN: u32 = 1024;
+
+/// The loaded programs with their typed maps.
+pub(super) struct Loaded {
+    /// Holds the programs and their links; dropping it detaches.
+    pub(super) ebpf: Ebpf,
+    pub(super) slots: Arc<Lines<Slot>>,
+    pub(super) heartbeats: Arc<Lines<ShardLine>>,
+    pub(super) flows: Arc<Flows>,
+    pub(super) counters: PerCpuArray<MapData, u64>,
+    pub(super) log: Option<ProgramLog>,
+}
+
+/// Reads what the programs log, for the `log` crate, which `tracing` takes over.
+pub(super) type ProgramLog = EbpfLogger<&'static dyn log::Log>;
+
+/// How many flows may linger, over all shards.
+pub(super) fn lingering_max(connections_max: u32) -> u32 {
+    connections_max.saturating_add(LINGERING_MIN)
+}
+
+pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathError> {
+    if OBJECT.is_empty() {
+        return Err(KernelPathError::NotBuiltIn);
+    }
+    if options.shards == 0 || options.shards > SHARDS_MAX || options.connections_max == 0 {
+        return Err(KernelPathError::Size);
+    }
+    check_kernel()?;
+    check_capabilities()?;
+    check_interfaces(&options.interfaces)?;
+
+    let flows_max = options.connections_max.saturating_add(lingering_max(options.connections_max));
+    let mut ebpf = EbpfLoader::new()
+        .map_max_entries("SLOTS", options.connections_max)
+        .map_max_entries("FLOWS", flows_max)
+        .load(OBJECT)
+        .map_err(|error| KernelPathError::Maps(Box::new(error)))?;
+
+    // The programs first: until they are loaded, they know the maps by descriptors that taking a
+    // map out would close. Attaching last: nothing is answered before all is in place.
+    for name in [EGRESS, INGRESS] {
+        let refused = |source| KernelPathError::Verifier { program: name, source };
+        program(&mut ebpf, name)?.load().map_err(refused)?;
+    }
+    // Without it the programs serve all the same.
+    let log = EbpfLogger::init(&mut ebpf)
+        .inspect_err(|error| tracing::warn!(%error, "the programs' log cannot be read"))
+        .ok();
+    let slots = Lines::map(map(&mut ebpf, "SLOTS")?.fd().as_fd(), options.connections_max);
+    let heartbeats = Lines::map(map(&mut ebpf, "HEARTBEATS")?.fd().as_fd(), SHARDS_MAX.into());
+    let flows = typed::<HashMap<MapData, FlowKey, LockedFlow<u32>>>(&mut ebpf, "FLOWS")?;
+    let counters = typed(&mut ebpf, "COUNTERS")?;
+    let loaded = Loaded {
+        slots: Arc::new(slots.map_err(KernelPathError::Mmap)?),
+        heartbeats: Arc::new(heartbeats.map_err(KernelPathError::Mmap)?),
+        flows: Arc::new(Flows::new(flows)),
+        counters,
+        log,
+        ebpf: attach(ebpf, &options.interfaces)?,
+    };
+    Ok(loaded)
+}
+
+/// Egress first: an answer at ingress relies on it.
+fn attach(mut ebpf: Ebpf, interfaces: &[String]) -> Result<Ebpf, KernelPathError> {
+    for (name, direction) in [(EGRESS, TcAttachType::Egress), (INGRESS, TcAttachType::Ingress)] {
+        let program = program(&mut ebpf, name)?;
+        for interface in interfaces {
+            let order = TcAttachOptions::TcxOrder(LinkOrder::default());
+            program.attach_with_options(interface, direction, order).map_err(|source| {
+                KernelPathError::Attach { interface: interface.clone(), source }
+            })?;
+        }
+    }
+    Ok(ebpf)
+}
+
+fn program<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, KernelPathError> {
+    let program = ebpf.program_mut(name).ok_or(KernelPathError::Object(name))?;
+    program.try_into().map_err(|_| KernelPathError::Object(name))
+}
+
+fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, KernelPathError> {
+    match ebpf.take_map(name) {
+        Some(Map::Array(map)) => Ok(map),
+        _ => Err(KernelPathError::Object(name)),
+    }
+}
+
+fn typed<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, KernelPathError> {
+    let map = ebpf.take_map(name).ok_or(KernelPathError::Object(name))?;
+    T::try_from(map).map_err(|_| KernelPathError::Object(name))
+}
+
+fn check_kernel() -> Result<(), KernelPathError> {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    match version(&release) {
+        Some(found) if found < KERNEL_MIN => Err(KernelPathError::Kernel { release }),
+        // What cannot be read is tried.
+        _ => Ok(()),
+    }
+}
+
+/// The first two numbers of a kernel release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn check_capabilities() -> Result<(), KernelPathError> {
+    let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(true);
+    if has(Capability::CAP_SYS_ADMIN) && has(Capability::CAP_NET_ADMIN) {
+        return Ok(());
+    }
+    let missing: Vec<_> =
+        CAPABILITIES.into_iter().filter(|&c| !has(c)).map(|c| c.to_string()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(KernelPathError::Capabilities { missing: missing.join(", ") })
+}
+
+fn check_interfaces(names: &[String]) -> Result<(), KernelPathError> {
+    if names.is_empty() {
+        return Err(KernelPathError::NoInterface);
+    }
+    let all = interfaces::list().map_err(KernelPathError::Interfaces)?;
+    for name in names {
+        let Some(interface) = all.get(name) else {
+            return Err(KernelPathError::InterfaceNotFound {
+                interface: name.clone(),
+                found: all.into_keys().collect::<Vec<_>>().join(", "),
+            });
+        };
+        if !interface.ethernet {
+            return Err(KernelPathError::InterfaceKind { interface: name.clone() });
+        }
+    }
+    match interfaces::stacked(names) {
+        Some((lower, upper)) => Err(KernelPathError::Stacked { lower, upper }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn release_is_compared_by_number() {
+        assert_eq!(version("6.18.44-fc-v669"), Some((6, 18)));
+        assert!(version("6.6.0").unwrap() >= KERNEL_MIN);
+        assert!(version("6.5.13").unwrap() < KERNEL_MIN);
+        assert!(version("10.0-rc1").unwrap() >= KERNEL_MIN);
+        assert_eq!(version("weird"), None);
+    }
+}

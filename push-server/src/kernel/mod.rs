@@ -1,0 +1,227 @@
+//! The kernel path from user space: loads and attaches the programs, typed maps, and the mmapped
+//! liveness slots. The only user of aya; it knows no MQTT.
+//!
+//! `load` needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. Afterwards maps are reached through open
+//! descriptors and mmapped memory, which needs no capability on the kernels that can load this at
+//! all (`kernel.unprivileged_bpf_disabled` refuses only new maps and programs since 6.0), so a
+//! server may drop all of them once [`KernelPath::load`] has returned.
+#![expect(unsafe_code, reason = "liveness slots are memory shared with the kernel")]
+
+mod flows;
+mod interfaces;
+mod load;
+mod shard_path;
+mod slots;
+mod tcp_info;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, io};
+
+use aya::Ebpf;
+use aya::maps::{MapData, PerCpuArray};
+use push_common::counter::{Class, Counter};
+use push_common::flow::FlowKey;
+use push_common::slot::{ShardLine, Slot};
+
+use flows::Flows;
+use load::ProgramLog;
+use slots::Lines;
+
+pub use interfaces::interfaces_for;
+pub use shard_path::ShardPath;
+
+/// What to load, and where to attach it.
+#[derive(Clone, Debug)]
+pub struct KernelPathOptions {
+    /// Interfaces to attach to, by name.
+    pub interfaces: Vec<String>,
+    /// Slots in all, shared out evenly to the shards.
+    pub connections_max: u32,
+    /// How many shards there are.
+    pub shards: u16,
+}
+
+/// Why the kernel path cannot serve; every message names the cause and the knob.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelPathError {
+    /// The binary was built without the eBPF object.
+    #[error("this binary was built without the eBPF object: build it by `cargo xtask build`")]
+    NotBuiltIn,
+    /// No connections, no shards, or too many of them.
+    #[error("the kernel path serves 1 to 64 shards and at least one connection")]
+    Size,
+    /// TCX is missing.
+    #[error("kernel {release} is too old for the kernel path: 6.6 or later is needed (TCX)")]
+    Kernel {
+        /// What runs.
+        release: String,
+    },
+    /// The process may not load programs.
+    #[error(
+        "missing {missing}: start as root, or grant CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON \
+         (`setcap cap_bpf,cap_net_admin,cap_perfmon+ep`, or AmbientCapabilities= in systemd)"
+    )]
+    Capabilities {
+        /// Their names.
+        missing: String,
+    },
+    /// The interfaces could not be listed.
+    #[error("cannot list the network interfaces")]
+    Interfaces(#[source] io::Error),
+    /// There is nothing to attach to.
+    #[error("no interface owns the listen addresses: name one with --iface")]
+    NoInterface,
+    /// A named interface is not there.
+    #[error("no interface {interface} for --iface; there are: {found}")]
+    InterfaceNotFound {
+        /// The name asked for.
+        interface: String,
+        /// The names there are.
+        found: String,
+    },
+    /// A named interface has another link layer.
+    #[error("interface {interface} has no Ethernet header; --iface takes lo, veth and Ethernet")]
+    InterfaceKind {
+        /// Its name.
+        interface: String,
+    },
+    /// Two of the interfaces see the same packets.
+    #[error(
+        "{lower} is part of {upper}, which sees its packets again: leave {lower} out of --iface"
+    )]
+    Stacked {
+        /// The one below.
+        lower: String,
+        /// The one above.
+        upper: String,
+    },
+    /// The object or its maps were refused.
+    #[error("the kernel refused the maps of the kernel path (memory limit of the cgroup?)")]
+    Maps(#[source] Box<aya::EbpfError>),
+    /// A map could not be mapped into memory.
+    #[error("cannot mmap the liveness slots (RLIMIT_AS?)")]
+    Mmap(#[source] io::Error),
+    /// The embedded object is not ours.
+    #[error("the embedded eBPF object has no {0}: rebuild by `cargo xtask build`")]
+    Object(&'static str),
+    /// The verifier refused a program.
+    #[error("the kernel's verifier refused {program}")]
+    Verifier {
+        /// Its name.
+        program: &'static str,
+        /// What the verifier said.
+        source: aya::programs::ProgramError,
+    },
+    /// A program could not be attached.
+    #[error("cannot attach to interface {interface} by TCX")]
+    Attach {
+        /// Its name.
+        interface: String,
+        /// Why.
+        source: aya::programs::ProgramError,
+    },
+}
+
+/// Why one connection is not served by the kernel; a metric label each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unarmed {
+    /// The shard's slots are used up.
+    NoSlot,
+    /// The flow map has no room (too many flows of connections gone still linger), or the
+    /// addresses alone do not tell the connection (link-local).
+    FlowMap,
+    /// Bytes overtook others before the flow was there (`tcpi_rcv_ooopack`).
+    OutOfOrder,
+    /// The socket could not be asked.
+    Socket,
+}
+
+/// The loaded and attached programs. Dropping it detaches them.
+pub struct KernelPath {
+    slots: Arc<Lines<Slot>>,
+    heartbeats: Arc<Lines<ShardLine>>,
+    flows: Arc<Flows>,
+    counters: PerCpuArray<MapData, u64>,
+    log: Mutex<Option<ProgramLog>>,
+    shards: u16,
+    taken: Vec<bool>,
+    /// Owns the programs and their links; last, so that it goes last.
+    _ebpf: Ebpf,
+}
+
+impl fmt::Debug for KernelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slots = self.slots.len();
+        f.debug_struct("KernelPath").field("slots", &slots).finish_non_exhaustive()
+    }
+}
+
+/// One counter of the kernel path.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelCounter {
+    /// Its name in push-common.
+    pub name: &'static str,
+    /// What it counts; tells the metric it belongs to.
+    pub class: Class,
+    /// Its value, summed over CPUs.
+    pub value: u64,
+}
+
+/// A connection's place in the liveness map.
+#[derive(Debug)]
+pub struct SlotRef {
+    /// Index in the map.
+    pub index: u32,
+    /// Its generation.
+    pub generation: u32,
+    /// The flow that names the slot.
+    key: FlowKey,
+}
+
+impl KernelPath {
+    /// Loads, verifies and attaches. Minimum kernel 6.6 (TCX).
+    pub fn load(options: &KernelPathOptions) -> Result<Self, KernelPathError> {
+        let load::Loaded { ebpf, slots, heartbeats, flows, counters, log } = load::load(options)?;
+        let taken = vec![false; options.shards.into()];
+        let (shards, log) = (options.shards, Mutex::new(log));
+        Ok(Self { slots, heartbeats, flows, counters, log, shards, taken, _ebpf: ebpf })
+    }
+
+    /// The handle of shard `shard`; once each. Panics when asked twice or for a shard there is
+    /// not: two handles would give the same slots away.
+    pub fn shard(&mut self, shard: u16) -> ShardPath {
+        let taken = &mut self.taken[usize::from(shard)];
+        assert!(!std::mem::replace(taken, true), "shard {shard} has its handle already");
+        let share = |shard: u16| {
+            let slots = u64::from(self.slots.len()) * u64::from(shard) / u64::from(self.shards);
+            u32::try_from(slots).unwrap_or(u32::MAX)
+        };
+        let lingering_max = load::lingering_max(self.slots.len()) / u32::from(self.shards);
+        ShardPath::new(shard_path::Parts {
+            shard,
+            slots: Arc::clone(&self.slots),
+            heartbeats: Arc::clone(&self.heartbeats),
+            flows: Arc::clone(&self.flows),
+            range: share(shard)..share(shard + 1),
+            lingering_max: lingering_max as usize,
+        })
+    }
+
+    /// Passes what the programs have logged on to `tracing`; to be called now and then.
+    pub fn flush_log(&self) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(log) = &mut *log {
+            log.flush();
+        }
+    }
+
+    /// Every counter of the programs, for metrics. May be called from any thread.
+    pub fn counters(&self) -> Vec<KernelCounter> {
+        let read = |counter: Counter| {
+            let values = self.counters.get(&(counter as u32), 0);
+            let value = values.map_or(0, |values| values.iter().sum());
+            KernelCounter { name: counter.name(), class: counter.class(), value }
+        };
+        Counter::ALL.iter().copied().map(read).collect()
+    }
+}

@@ -1,0 +1,228 @@
+//! A shard's handle: which slots are free, which flows are to be removed when. No locks but the
+//! flow map's; it moves to the shard's thread.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
+
+use push_common::clock::Monotonic;
+use push_common::flow::{Flow, FlowKey};
+use push_common::slot::{ShardLine, Slot, state};
+
+use super::flows::{Flows, key_of};
+use super::slots::Lines;
+use super::{SlotRef, Unarmed};
+
+/// How long a flow outlives its socket (rule 10) and the last sign of life of what the stack still
+/// does for it: FIN, RST and TIME_WAIT are translated so long.
+const FLOW_LINGER: Duration = Duration::from_secs(120);
+
+/// A flow that never answered needs no translation; it goes this long after its slot was freed, by
+/// when no program can be running that still saw the slot armed.
+const UNUSED_LINGER: Duration = Duration::from_secs(1);
+
+/// So many flows `sweep` looks at in one call; each is a system call or two.
+const SWEEP_MAX: usize = 2048;
+
+/// One shard's handle: its slots and the flow map. Moves to the shard's thread.
+#[derive(Debug)]
+pub struct ShardPath {
+    shard: u16,
+    slots: Arc<Lines<Slot>>,
+    heartbeats: Arc<Lines<ShardLine>>,
+    flows: Arc<Flows>,
+    free: Vec<u32>,
+    /// Freed slots whose flows may turn out never to have answered; oldest first.
+    closed: VecDeque<Leaving>,
+    /// Flows that linger; oldest first. At most `lingering_max`.
+    lingering: VecDeque<Leaving>,
+    lingering_max: usize,
+}
+
+#[derive(Debug)]
+struct Leaving {
+    slot: SlotRef,
+    /// When its two minutes began.
+    closed_at: Monotonic,
+    /// How far its numbers were then.
+    progress: [u32; 3],
+}
+
+/// What a handle is made of.
+pub(super) struct Parts {
+    pub(super) shard: u16,
+    pub(super) slots: Arc<Lines<Slot>>,
+    pub(super) heartbeats: Arc<Lines<ShardLine>>,
+    pub(super) flows: Arc<Flows>,
+    /// The shard's own range of slots.
+    pub(super) range: std::ops::Range<u32>,
+    /// Flows that may linger before new connections are refused.
+    pub(super) lingering_max: usize,
+}
+
+impl ShardPath {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { shard, slots, heartbeats, flows, range, lingering_max } = parts;
+        // Popped from the end: low indices first, so that few pages are touched.
+        let free = range.rev().collect();
+        let (closed, lingering) = (VecDeque::new(), VecDeque::new());
+        Self { shard, slots, heartbeats, flows, free, closed, lingering, lingering_max }
+    }
+
+    /// The dead-man switch: at least once a second. The kernel stops answering for this shard's
+    /// connections when the last stamp is older than 5 s.
+    pub fn stamp_heartbeat(&self, now: Monotonic) {
+        self.heartbeats.heartbeat(self.shard).store(now.0, Ordering::Release);
+    }
+
+    /// Takes a slot, inserts the flow, and arms the slot; to be called before the first byte
+    /// (CONNACK) is sent, because that byte anchors the flow. `local` and `peer` are the socket's
+    /// own addresses (`getsockname`, `getpeername`); `rx` is the number of bytes of whole packets
+    /// parsed so far. On an error nothing is left behind, and the connection is served by user
+    /// space alone.
+    pub fn register(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        local: SocketAddr,
+        peer: SocketAddr,
+        keep_alive_secs: u16,
+        rx: u64,
+        now: Monotonic,
+    ) -> Result<SlotRef, Unarmed> {
+        if self.flows_leaving() >= self.lingering_max {
+            return Err(Unarmed::FlowMap);
+        }
+        let key = key_of(local, peer).ok_or(Unarmed::FlowMap)?;
+        let index = self.free.pop().ok_or(Unarmed::NoSlot)?;
+        let slot = self.hold(index, key, keep_alive_secs, rx, now);
+        if let Err(unarmed) = self.flows.insert(&key, Flow::new(index, slot.generation)) {
+            self.vacate(&slot);
+            return Err(unarmed);
+        }
+        // Bytes that overtook others before the flow was there are invisible to it. From here on
+        // it sees whatever comes, so this is the moment to ask.
+        match super::tcp_info::out_of_order_packets(socket) {
+            Ok(0) => {
+                self.slots.slot(index).state.store(state::ARMED, Ordering::Release);
+                Ok(slot)
+            }
+            asked => {
+                // Never armed, so never answered: nothing to translate, the flow can go at once.
+                self.flows.remove(&key, slot.index, slot.generation);
+                self.vacate(&slot);
+                Err(if asked.is_ok() { Unarmed::OutOfOrder } else { Unarmed::Socket })
+            }
+        }
+    }
+
+    /// Publishes the boundary of what was parsed.
+    pub fn set_rx(&self, slot: &SlotRef, rx: u64) {
+        self.slots.slot(slot.index).rx.store(rx, Ordering::Release);
+    }
+
+    /// Publishes the boundary of what the socket accepted.
+    pub fn set_tx(&self, slot: &SlotRef, tx: u64) {
+        self.slots.slot(slot.index).tx.store(tx, Ordering::Release);
+    }
+
+    /// When the kernel last answered a ping of this connection; the registration if never.
+    pub fn last_seen(&self, slot: &SlotRef) -> Monotonic {
+        Monotonic(self.slots.slot(slot.index).last_seen.load(Ordering::Acquire))
+    }
+
+    /// How many pings of this connection the kernel has answered.
+    pub fn pings(&self, slot: &SlotRef) -> u64 {
+        self.slots.slot(slot.index).pings.load(Ordering::Acquire)
+    }
+
+    /// The connection is going: no more answers from now on (state closing).
+    pub fn closing(&self, slot: &SlotRef) {
+        self.slots.slot(slot.index).state.store(state::CLOSING, Ordering::Release);
+    }
+
+    /// The socket is closed: frees the slot at once, the flow two minutes later (rule 10).
+    pub fn release(&mut self, slot: SlotRef, now: Monotonic) {
+        self.vacate(&slot);
+        self.closed.push_back(Leaving { slot, closed_at: now, progress: [0; 3] });
+    }
+
+    /// Removes flows whose two minutes are over, and at once those that never answered; call about
+    /// once a second. At most a bounded number per call; returns whether there may be more.
+    pub fn sweep(&mut self, now: Monotonic) -> bool {
+        let mut left = SWEEP_MAX;
+        while left > 0 {
+            let Some(leaving) = take_due(&mut self.closed, UNUSED_LINGER, now) else { break };
+            left -= 1;
+            let SlotRef { index, generation, key } = &leaving.slot;
+            match self.flows.look(key, *index, *generation) {
+                Some(Flow { n: 0, .. }) => self.flows.remove(key, *index, *generation),
+                Some(flow) => {
+                    self.lingering.push_back(Leaving { progress: progress(&flow), ..leaving });
+                }
+                None => {}
+            }
+        }
+        while left > 0 {
+            let Some(leaving) = take_due(&mut self.lingering, FLOW_LINGER, now) else { break };
+            left -= 1;
+            let SlotRef { index, generation, key } = &leaving.slot;
+            match self.flows.look(key, *index, *generation).map(|flow| progress(&flow)) {
+                // A closed socket may go on sending for long, to a client that reads slowly.
+                Some(progress) if progress != leaving.progress => {
+                    self.lingering.push_back(Leaving { progress, closed_at: now, ..leaving });
+                }
+                Some(_) => self.flows.remove(key, *index, *generation),
+                None => {}
+            }
+        }
+        left == 0
+    }
+
+    /// How many flows of closed connections are still in the map.
+    pub fn flows_leaving(&self) -> usize {
+        self.closed.len() + self.lingering.len()
+    }
+
+    fn hold(
+        &self,
+        index: u32,
+        key: FlowKey,
+        keep_alive_secs: u16,
+        rx: u64,
+        now: Monotonic,
+    ) -> SlotRef {
+        let words = self.slots.slot(index);
+        words.last_seen.store(now.0, Ordering::Relaxed);
+        words.pings.store(0, Ordering::Relaxed);
+        words.rx.store(rx, Ordering::Relaxed);
+        words.tx.store(0, Ordering::Relaxed);
+        words.keep_alive_secs.store(keep_alive_secs, Ordering::Relaxed);
+        words.shard.store(self.shard, Ordering::Relaxed);
+        words.state.store(state::HELD, Ordering::Release);
+        SlotRef { index, generation: words.generation.load(Ordering::Relaxed), key }
+    }
+
+    /// Gives the slot back under a new generation. The old flow finds the generation changed
+    /// before any other word is.
+    fn vacate(&mut self, slot: &SlotRef) {
+        let words = self.slots.slot(slot.index);
+        words.state.store(state::FREE, Ordering::Release);
+        words.generation.store(slot.generation.wrapping_add(1), Ordering::Release);
+        fence(Ordering::SeqCst);
+        self.free.push(slot.index);
+    }
+}
+
+/// What moves while the two ends still talk.
+fn progress(flow: &Flow) -> [u32; 3] {
+    [flow.egress_nxt, flow.acked_nxt, flow.ingress_nxt]
+}
+
+/// Takes the oldest entry, if it is due.
+fn take_due(queue: &mut VecDeque<Leaving>, linger: Duration, now: Monotonic) -> Option<Leaving> {
+    let due = now.since(queue.front()?.closed_at) >= linger;
+    if due { queue.pop_front() } else { None }
+}

@@ -1,0 +1,109 @@
+//! The memory shared with the programs: liveness slots and heartbeat lines, mmapped from their
+//! maps. aya has no mmap, so this is the one place that does it. It knows words, not connections.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+
+use push_common::slot::{ShardLine, Slot};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// A line of shared memory, and the size that the kernel and we agree on.
+///
+/// # Safety
+/// Any bytes must be a value of the type, its size must be a multiple of 8 (the kernel rounds
+/// elements of array maps up to that), and its alignment must divide a page.
+pub(super) unsafe trait Line {}
+
+// SAFETY: integers only, 64 bytes, aligned to 64.
+unsafe impl Line for Slot {}
+// SAFETY: integers only, 64 bytes, aligned to 64.
+unsafe impl Line for ShardLine {}
+
+/// An array map of `T`, mapped into this process for reading and writing.
+#[derive(Debug)]
+pub(super) struct Lines<T: Line> {
+    base: NonNull<T>,
+    len: u32,
+}
+
+// SAFETY: the memory is shared with the kernel anyway; it is reached by atomics only (below).
+unsafe impl<T: Line> Send for Lines<T> {}
+// SAFETY: as above.
+unsafe impl<T: Line> Sync for Lines<T> {}
+
+impl<T: Line> Lines<T> {
+    /// Maps the `len` elements of an array map (`BPF_F_MMAPABLE`, kernel 5.5).
+    pub(super) fn map(fd: BorrowedFd<'_>, len: u32) -> io::Result<Self> {
+        let bytes = size_of::<T>() * len as usize;
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
+        let base = unsafe { mmap(ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, 0) }?;
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { base, len })
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// The address of line `index`. Panics when there is none: indices come from our free list.
+    fn line(&self, index: u32) -> *mut T {
+        assert!(index < self.len, "slot {index} of {}", self.len);
+        // SAFETY: inside the mapping, which holds `len` lines.
+        unsafe { self.base.as_ptr().add(index as usize) }
+    }
+}
+
+impl<T: Line> Drop for Lines<T> {
+    fn drop(&mut self) {
+        let bytes = size_of::<T>() * self.len as usize;
+        // SAFETY: mapped by `map` with this size; no reference outlives `self`. Failing leaks it.
+        let _ = unsafe { munmap(self.base.as_ptr().cast(), bytes) };
+    }
+}
+
+/// The words of one slot. All accesses are atomic: the programs write while we read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SlotWords<'a> {
+    pub(super) last_seen: &'a AtomicU64,
+    pub(super) pings: &'a AtomicU64,
+    pub(super) rx: &'a AtomicU64,
+    pub(super) tx: &'a AtomicU64,
+    pub(super) generation: &'a AtomicU32,
+    pub(super) keep_alive_secs: &'a AtomicU16,
+    pub(super) shard: &'a AtomicU16,
+    pub(super) state: &'a AtomicU8,
+}
+
+macro_rules! word {
+    ($atomic:ident, $line:ident.$field:ident) => {
+        // SAFETY: aligned and inside the mapping, which outlives the borrow of `self`; reached as
+        // an atomic by everybody in this process, and by whole words in the programs.
+        unsafe { $atomic::from_ptr(&raw mut (*$line).$field) }
+    };
+}
+
+impl Lines<Slot> {
+    pub(super) fn slot(&self, index: u32) -> SlotWords<'_> {
+        let line = self.line(index);
+        SlotWords {
+            last_seen: word!(AtomicU64, line.last_seen),
+            pings: word!(AtomicU64, line.pings),
+            rx: word!(AtomicU64, line.rx),
+            tx: word!(AtomicU64, line.tx),
+            generation: word!(AtomicU32, line.generation),
+            keep_alive_secs: word!(AtomicU16, line.keep_alive_secs),
+            shard: word!(AtomicU16, line.shard),
+            state: word!(AtomicU8, line.state),
+        }
+    }
+}
+
+impl Lines<ShardLine> {
+    pub(super) fn heartbeat(&self, shard: u16) -> &AtomicU64 {
+        let line = self.line(u32::from(shard));
+        word!(AtomicU64, line.heartbeat)
+    }
+}

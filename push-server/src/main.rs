@@ -1,0 +1,94 @@
+//! The `push-server` binary: flags in, exit code out.
+
+mod cli;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use push_server::config::{Config, ConfigError, Loaded, Settings};
+use push_server::control::{startup, status};
+use tracing_subscriber::EnvFilter;
+
+/// The server could not start, or failed.
+const EXIT_FAILED: u8 = 1;
+/// The settings are not valid.
+const EXIT_INVALID: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::Cli::from_process().action {
+        cli::Action::Run(run) => serve(&run.settings, run.config.as_deref()),
+        cli::Action::CheckConfig { file } => check(&file),
+    }
+}
+
+fn serve(flags: &Settings, file: Option<&Path>) -> ExitCode {
+    let loaded = match Loaded::new(flags, file) {
+        Ok(loaded) => loaded,
+        Err(errors) => return invalid(&errors),
+    };
+    let outcome =
+        log_to_stderr(&loaded.config).and_then(|()| startup::serve(loaded).context("cannot start"));
+    match outcome {
+        Ok(ending) => ExitCode::from(ending.exit_code()),
+        Err(error) => {
+            complain(&startup::with_sources(error.as_ref()));
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+fn check(file: &Path) -> ExitCode {
+    match Loaded::new(&Settings::default(), Some(file)) {
+        Ok(loaded) => match io::stdout().write_all(loaded.config.to_toml().as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(EXIT_FAILED),
+        },
+        Err(errors) => invalid(&errors),
+    }
+}
+
+fn invalid(errors: &[ConfigError]) -> ExitCode {
+    for error in errors {
+        complain(&error.to_string());
+    }
+    ExitCode::from(EXIT_INVALID)
+}
+
+/// In clap's form, which refuses flags before we see them. A closed stderr is no reason to panic.
+fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "error: {message}");
+}
+
+fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::builder().parse(&config.log).context("log")?;
+    let clears_line = startup::log_clears_line(config);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(move || LogWriter { clears_line })
+        .try_init()
+        .map_err(|error| anyhow::anyhow!("cannot set up logging: {error}"))
+}
+
+/// Standard error; a status line that is redrawn on the same terminal makes room first.
+struct LogWriter {
+    clears_line: bool,
+}
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr().lock();
+        if self.clears_line {
+            stderr.write_all(status::CLEAR_LINE.as_bytes())?;
+        }
+        // A whole line at once: otherwise the next write would clear what this one wrote.
+        stderr.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

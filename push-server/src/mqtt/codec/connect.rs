@@ -1,0 +1,236 @@
+//! CONNECT. By hand: mqttbytes takes the password for text, forgets whether user name and password
+//! were there, and lets reserved flags, repeated properties and trailing bytes pass.
+
+use bytes::Bytes;
+
+use super::Reason;
+use super::properties::{self, Allowed, Passing, Value, flag, id};
+use super::publish::qos;
+use super::read::Reader;
+use crate::broker::{Message, TopicName};
+use crate::mqtt::{Connect, Limits, Version, Will};
+
+/// CONNECT flags [MQTT-3.1.2.3].
+mod flags {
+    pub(super) const RESERVED: u8 = 0x01;
+    pub(super) const CLEAN_START: u8 = 0x02;
+    pub(super) const WILL: u8 = 0x04;
+    pub(super) const WILL_QOS: u8 = 0x18;
+    pub(super) const WILL_RETAIN: u8 = 0x20;
+    pub(super) const PASSWORD: u8 = 0x40;
+    pub(super) const USER_NAME: u8 = 0x80;
+}
+
+/// Why a CONNECT was not taken, and in which version's words to say so; `None`: in none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::mqtt) struct Refused {
+    pub version: Option<Version>,
+    pub reason: Reason,
+}
+
+/// Parses the body of a CONNECT.
+pub(in crate::mqtt) fn connect(body: &[u8], limits: &Limits) -> Result<Connect, Refused> {
+    let mut reader = Reader::new(body);
+    let version = protocol(&mut reader)?;
+    match version {
+        Version::V311 => connect_v311(reader, limits),
+        Version::V5 => connect_v5(reader, limits),
+    }
+    .map_err(|reason| Refused { version: Some(version), reason })
+}
+
+/// Protocol name and level [MQTT-3.1.2-1] [MQTT-3.1.2-2]. MQTT 3.1 called itself MQIsdp; it and
+/// every older level understand the return code of 3.1.1. The level's highest bit is a bridge's.
+fn protocol(reader: &mut Reader<'_>) -> Result<Version, Refused> {
+    let silently = |reason| Refused { version: None, reason };
+    let name = reader.binary().map_err(silently)?;
+    let level = reader.u8().map_err(silently)?;
+    let reason = Reason::UnsupportedProtocolVersion;
+    match (name, level) {
+        (b"MQTT", 4) => Ok(Version::V311),
+        (b"MQTT", 5) => Ok(Version::V5),
+        (b"MQTT", level) if level & 0x7F > 5 => Err(Refused { version: Some(Version::V5), reason }),
+        (b"MQTT" | b"MQIsdp", _) => Err(Refused { version: Some(Version::V311), reason }),
+        _ => Err(silently(reason)),
+    }
+}
+
+fn connect_v311(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reason> {
+    let flags = connect_flags(&mut reader)?;
+    // [MQTT-3.1.2-22]
+    if flags & flags::PASSWORD != 0 && flags & flags::USER_NAME == 0 {
+        return Err(Reason::ProtocolError);
+    }
+    let keep_alive_secs = reader.u16()?;
+    let client_id = reader.text()?.to_owned();
+    let clean_start = flags & flags::CLEAN_START != 0;
+    // [MQTT-3.1.3-8]
+    if client_id.is_empty() && !clean_start {
+        return Err(Reason::ClientIdentifierNotValid);
+    }
+    let will = will(&mut reader, flags, Version::V311, limits)?;
+    let (user_name, password) = credentials(&mut reader, flags)?;
+    reader.end()?;
+    Ok(Connect {
+        version: Version::V311,
+        client_id,
+        client_id_assigned: false,
+        clean_start,
+        keep_alive_secs,
+        session_expiry_secs: if clean_start { 0 } else { limits.session_expiry_max_secs },
+        session_expiry_capped: false,
+        receive_max: u16::MAX,
+        packet_bytes_max: None,
+        request_problem_information: false,
+        user_name,
+        password,
+        will,
+    })
+}
+
+fn connect_v5(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reason> {
+    let flags = connect_flags(&mut reader)?;
+    let keep_alive_secs = reader.u16()?;
+    let wishes = Wishes::read(&mut reader)?;
+    let client_id = reader.text()?.to_owned();
+    let will = will(&mut reader, flags, Version::V5, limits)?;
+    let (user_name, password) = credentials(&mut reader, flags)?;
+    reader.end()?;
+    if wishes.authentication_method {
+        // Enhanced authentication is not there yet [MQTT-4.12.0-1].
+        return Err(Reason::BadAuthenticationMethod);
+    }
+    Ok(Connect {
+        version: Version::V5,
+        client_id,
+        client_id_assigned: false,
+        clean_start: flags & flags::CLEAN_START != 0,
+        keep_alive_secs,
+        session_expiry_secs: wishes.session_expiry_secs.min(limits.session_expiry_max_secs),
+        session_expiry_capped: wishes.session_expiry_secs > limits.session_expiry_max_secs,
+        receive_max: wishes.receive_max,
+        packet_bytes_max: wishes.packet_bytes_max,
+        request_problem_information: wishes.request_problem_information,
+        user_name,
+        password,
+        will,
+    })
+}
+
+/// The flags, consistent [MQTT-3.1.2-3] [MQTT-3.1.2-11] [MQTT-3.1.2-13] [MQTT-3.1.2-15].
+fn connect_flags(reader: &mut Reader<'_>) -> Result<u8, Reason> {
+    let flags = reader.u8()?;
+    let will_less = flags & flags::WILL == 0;
+    if flags & flags::RESERVED != 0
+        || flags & flags::WILL_QOS == flags::WILL_QOS
+        || (will_less && flags & (flags::WILL_QOS | flags::WILL_RETAIN) != 0)
+    {
+        return Err(Reason::MalformedPacket);
+    }
+    Ok(flags)
+}
+
+/// What an MQTT 5 client asks for by properties.
+struct Wishes {
+    session_expiry_secs: u32,
+    receive_max: u16,
+    packet_bytes_max: Option<u32>,
+    request_problem_information: bool,
+    authentication_method: bool,
+}
+
+impl Wishes {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Reason> {
+        let mut wishes = Self {
+            session_expiry_secs: 0,
+            receive_max: u16::MAX,
+            packet_bytes_max: None,
+            request_problem_information: true,
+            authentication_method: false,
+        };
+        let mut authentication_data = false;
+        properties::for_each(reader, Allowed::CONNECT, |id, value| {
+            match (id, value) {
+                (id::SESSION_EXPIRY_INTERVAL, Value::Int(secs)) => {
+                    wishes.session_expiry_secs = secs;
+                }
+                (id::RECEIVE_MAXIMUM | id::MAXIMUM_PACKET_SIZE, Value::Int(0)) => {
+                    return Err(Reason::ProtocolError);
+                }
+                (id::RECEIVE_MAXIMUM, Value::Int(max)) => wishes.receive_max = max as u16,
+                (id::MAXIMUM_PACKET_SIZE, Value::Int(max)) => wishes.packet_bytes_max = Some(max),
+                (id::REQUEST_PROBLEM_INFORMATION, Value::Int(value)) => {
+                    wishes.request_problem_information = flag(value)?;
+                }
+                (id::REQUEST_RESPONSE_INFORMATION, Value::Int(value)) => {
+                    flag(value)?;
+                }
+                (id::AUTHENTICATION_METHOD, _) => wishes.authentication_method = true,
+                (id::AUTHENTICATION_DATA, _) => authentication_data = true,
+                // We send no topic aliases, whatever their maximum, and user properties of a
+                // CONNECT mean nothing to us.
+                _ => {}
+            }
+            Ok(())
+        })?;
+        if authentication_data && !wishes.authentication_method {
+            return Err(Reason::ProtocolError);
+        }
+        Ok(wishes)
+    }
+}
+
+/// The will, if the flags announce one [MQTT-3.1.2-9].
+fn will(
+    reader: &mut Reader<'_>,
+    flags: u8,
+    version: Version,
+    limits: &Limits,
+) -> Result<Option<Box<Will>>, Reason> {
+    if flags & flags::WILL == 0 {
+        return Ok(None);
+    }
+    let mut passing = Passing::default();
+    let mut delay_secs = 0;
+    let mut message_expiry_secs = None;
+    if version == Version::V5 {
+        properties::for_each(reader, Allowed::WILL, |id, value| {
+            match (id, value) {
+                (id::WILL_DELAY_INTERVAL, Value::Int(secs)) => delay_secs = secs,
+                (id::MESSAGE_EXPIRY_INTERVAL, Value::Int(secs)) => {
+                    message_expiry_secs = Some(secs);
+                }
+                _ => passing.take(id, value)?,
+            }
+            Ok(())
+        })?;
+    }
+    let topic = TopicName::parse(reader.text()?, limits.topic_levels_max)
+        .map_err(|_| Reason::TopicNameInvalid)?;
+    // A will lives as long as its connection: it must not keep the whole CONNECT alive.
+    let payload = Bytes::copy_from_slice(reader.binary()?);
+    let message = Message {
+        topic,
+        payload,
+        qos: qos((flags & flags::WILL_QOS) >> 3)?,
+        retain: flags & flags::WILL_RETAIN != 0,
+        properties: passing.finish(),
+        expires_at: None,
+    };
+    Ok(Some(Box::new(Will { message, delay_secs, message_expiry_secs })))
+}
+
+fn credentials(
+    reader: &mut Reader<'_>,
+    flags: u8,
+) -> Result<(Option<String>, Option<Bytes>), Reason> {
+    let user_name = match flags & flags::USER_NAME {
+        0 => None,
+        _ => Some(reader.text()?.to_owned()),
+    };
+    let password = match flags & flags::PASSWORD {
+        0 => None,
+        _ => Some(Bytes::copy_from_slice(reader.binary()?)),
+    };
+    Ok((user_name, password))
+}

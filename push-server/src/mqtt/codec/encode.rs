@@ -1,0 +1,291 @@
+//! The server's packets but PUBLISH, written by mqttbytes. Reason codes that a packet type does not
+//! have become the nearest one it has.
+
+use bytes::BytesMut;
+use mqttbytes::{v4, v5};
+
+use super::Reason;
+use crate::broker::QoS;
+use crate::mqtt::{Connect, Limits, Version};
+
+/// The packets that acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::mqtt) enum AckKind {
+    /// PUBACK.
+    Ack,
+    /// PUBREC.
+    Received,
+    /// PUBREL.
+    Release,
+    /// PUBCOMP.
+    Complete,
+}
+
+/// Runs an encoder of mqttbytes. They fail only on packets longer than 256 MB and on packet id 0,
+/// neither of which is ever written here; should it happen, nothing is written, not half a frame.
+fn write(
+    out: &mut BytesMut,
+    encoder: impl FnOnce(&mut BytesMut) -> Result<usize, mqttbytes::Error>,
+) {
+    let len = out.len();
+    if encoder(out).is_err() {
+        debug_assert!(false, "mqttbytes refused a packet of the server's");
+        out.truncate(len);
+    }
+}
+
+/// The CONNACK of an accepted MQTT 3.1.1 client.
+fn connack_v311(out: &mut BytesMut, session_present: bool) {
+    let code = v4::ConnectReturnCode::Success;
+    write(out, |out| v4::ConnAck::new(code, session_present).write(out));
+}
+
+/// Writes the CONNACK that accepts. MQTT 5 is told what differs from the specification's defaults
+/// and what is not there yet [MQTT5 3.2.2.3].
+pub(in crate::mqtt) fn connack(
+    out: &mut BytesMut,
+    connect: &Connect,
+    session_present: bool,
+    keep_alive_secs: u16,
+    limits: &Limits,
+) {
+    if connect.version == Version::V311 {
+        return connack_v311(out, session_present);
+    }
+    let mut properties = v5::ConnAckProperties::new();
+    properties.session_expiry_interval =
+        connect.session_expiry_capped.then_some(connect.session_expiry_secs);
+    properties.receive_max = Some(limits.receive_max);
+    properties.max_packet_size = Some(limits.packet_bytes_max);
+    properties.assigned_client_identifier =
+        connect.client_id_assigned.then(|| connect.client_id.clone());
+    properties.server_keep_alive =
+        (keep_alive_secs != connect.keep_alive_secs).then_some(keep_alive_secs);
+    properties.retain_available = Some(1);
+    properties.wildcard_subscription_available = Some(1);
+    properties.subscription_identifiers_available = Some(0);
+    properties.shared_subscription_available = Some(0);
+    let code = v5::ConnectReturnCode::Success;
+    let connack = v5::ConnAck { session_present, code, properties: Some(properties) };
+    write(out, |out| connack.write(out));
+}
+
+/// Writes the CONNACK that refuses. 3.1.1 knows five reasons; for others nothing is written and the
+/// connection just closes [MQTT-3.2.2-6].
+pub(in crate::mqtt) fn connack_refusal(out: &mut BytesMut, version: Version, reason: Reason) {
+    if version == Version::V5 {
+        let connack = v5::ConnAck {
+            session_present: false,
+            code: connect_code_v5(reason),
+            // mqttbytes leaves out the length of no properties, which MQTT 5 does not allow here.
+            properties: Some(v5::ConnAckProperties::new()),
+        };
+        return write(out, |out| connack.write(out));
+    }
+    let code = match reason {
+        Reason::UnsupportedProtocolVersion => v4::ConnectReturnCode::RefusedProtocolVersion,
+        Reason::ClientIdentifierNotValid => v4::ConnectReturnCode::BadClientId,
+        Reason::ServerUnavailable
+        | Reason::ServerBusy
+        | Reason::ServerShuttingDown
+        | Reason::QuotaExceeded => v4::ConnectReturnCode::ServiceUnavailable,
+        Reason::BadUserNameOrPassword => v4::ConnectReturnCode::BadUserNamePassword,
+        Reason::NotAuthorized => v4::ConnectReturnCode::NotAuthorized,
+        _ => return,
+    };
+    write(out, |out| v4::ConnAck::new(code, false).write(out));
+}
+
+/// [MQTT-3.2.2-8]
+fn connect_code_v5(reason: Reason) -> v5::ConnectReturnCode {
+    use v5::ConnectReturnCode as Code;
+    match reason {
+        Reason::MalformedPacket => Code::MalformedPacket,
+        Reason::ProtocolError => Code::ProtocolError,
+        Reason::ImplementationSpecificError => Code::ImplementationSpecificError,
+        Reason::UnsupportedProtocolVersion => Code::UnsupportedProtocolVersion,
+        Reason::ClientIdentifierNotValid => Code::ClientIdentifierNotValid,
+        Reason::BadUserNameOrPassword => Code::BadUserNamePassword,
+        Reason::NotAuthorized => Code::NotAuthorized,
+        Reason::ServerUnavailable | Reason::ServerShuttingDown => Code::ServerUnavailable,
+        Reason::ServerBusy => Code::ServerBusy,
+        Reason::BadAuthenticationMethod => Code::BadAuthenticationMethod,
+        Reason::TopicNameInvalid => Code::TopicNameInvalid,
+        Reason::PacketTooLarge => Code::PacketTooLarge,
+        Reason::QuotaExceeded => Code::QuotaExceeded,
+        Reason::PayloadFormatInvalid => Code::PayloadFormatInvalid,
+        Reason::RetainNotSupported => Code::RetainNotSupported,
+        _ => Code::UnspecifiedError,
+    }
+}
+
+/// Writes PUBACK, PUBREC, PUBREL or PUBCOMP. 3.1.1 has no reason codes.
+pub(in crate::mqtt) fn ack(
+    out: &mut BytesMut,
+    version: Version,
+    kind: AckKind,
+    packet_id: u16,
+    reason: Reason,
+) {
+    if version == Version::V311 {
+        return write(out, |out| match kind {
+            AckKind::Ack => v4::PubAck::new(packet_id).write(out),
+            AckKind::Received => v4::PubRec::new(packet_id).write(out),
+            AckKind::Release => v4::PubRel::new(packet_id).write(out),
+            AckKind::Complete => v4::PubComp::new(packet_id).write(out),
+        });
+    }
+    let known = reason != Reason::PacketIdentifierNotFound;
+    write(out, |out| match kind {
+        AckKind::Ack => {
+            let mut ack = v5::PubAck::new(packet_id);
+            ack.reason = puback_reason(reason);
+            ack.write(out)
+        }
+        AckKind::Received => {
+            let mut ack = v5::PubRec::new(packet_id);
+            ack.reason = pubrec_reason(reason);
+            ack.write(out)
+        }
+        AckKind::Release => {
+            let mut ack = v5::PubRel::new(packet_id);
+            if !known {
+                ack.reason = v5::PubRelReason::PacketIdentifierNotFound;
+            }
+            ack.write(out)
+        }
+        AckKind::Complete => {
+            let mut ack = v5::PubComp::new(packet_id);
+            if !known {
+                ack.reason = v5::PubCompReason::PacketIdentifierNotFound;
+            }
+            ack.write(out)
+        }
+    });
+}
+
+/// [MQTT-3.4.2-1]
+fn puback_reason(reason: Reason) -> v5::PubAckReason {
+    use v5::PubAckReason as Code;
+    match reason {
+        Reason::NoMatchingSubscribers => Code::NoMatchingSubscribers,
+        Reason::ImplementationSpecificError => Code::ImplementationSpecificError,
+        Reason::NotAuthorized => Code::NotAuthorized,
+        Reason::TopicNameInvalid => Code::TopicNameInvalid,
+        Reason::PacketIdentifierInUse => Code::PacketIdentifierInUse,
+        Reason::QuotaExceeded => Code::QuotaExceeded,
+        Reason::PayloadFormatInvalid => Code::PayloadFormatInvalid,
+        reason if reason.is_error() => Code::UnspecifiedError,
+        _ => Code::Success,
+    }
+}
+
+/// [MQTT-3.5.2-1]
+fn pubrec_reason(reason: Reason) -> v5::PubRecReason {
+    use v5::PubRecReason as Code;
+    match reason {
+        Reason::NoMatchingSubscribers => Code::NoMatchingSubscribers,
+        Reason::ImplementationSpecificError => Code::ImplementationSpecificError,
+        Reason::NotAuthorized => Code::NotAuthorized,
+        Reason::TopicNameInvalid => Code::TopicNameInvalid,
+        Reason::PacketIdentifierInUse => Code::PacketIdentifierInUse,
+        Reason::QuotaExceeded => Code::QuotaExceeded,
+        Reason::PayloadFormatInvalid => Code::PayloadFormatInvalid,
+        reason if reason.is_error() => Code::UnspecifiedError,
+        _ => Code::Success,
+    }
+}
+
+/// Writes SUBACK. 3.1.1 has one code for every failure [MQTT-3.9.3-2].
+pub(in crate::mqtt) fn suback(
+    out: &mut BytesMut,
+    version: Version,
+    packet_id: u16,
+    results: &[Result<QoS, Reason>],
+) {
+    if version == Version::V311 {
+        let code = |result: &Result<QoS, Reason>| match result {
+            Ok(QoS::AtMostOnce) => v4::SubscribeReasonCode::Success(mqttbytes::QoS::AtMostOnce),
+            Ok(QoS::AtLeastOnce) => v4::SubscribeReasonCode::Success(mqttbytes::QoS::AtLeastOnce),
+            Ok(QoS::ExactlyOnce) => v4::SubscribeReasonCode::Success(mqttbytes::QoS::ExactlyOnce),
+            Err(_) => v4::SubscribeReasonCode::Failure,
+        };
+        let suback = v4::SubAck::new(packet_id, results.iter().map(code).collect());
+        return write(out, |out| suback.write(out));
+    }
+    let code = |result: &Result<QoS, Reason>| match *result {
+        Ok(QoS::AtMostOnce) => v5::SubscribeReasonCode::QoS0,
+        Ok(QoS::AtLeastOnce) => v5::SubscribeReasonCode::QoS1,
+        Ok(QoS::ExactlyOnce) => v5::SubscribeReasonCode::QoS2,
+        Err(reason) => (reason as u8)
+            .try_into()
+            .ok()
+            .filter(|_| reason.is_error())
+            .unwrap_or(v5::SubscribeReasonCode::Unspecified),
+    };
+    let suback = v5::SubAck::new(packet_id, results.iter().map(code).collect());
+    write(out, |out| suback.write(out));
+}
+
+/// Writes UNSUBACK; 3.1.1 has no codes in it.
+pub(in crate::mqtt) fn unsuback(
+    out: &mut BytesMut,
+    version: Version,
+    packet_id: u16,
+    results: &[Reason],
+) {
+    if version == Version::V311 {
+        return write(out, |out| v4::UnsubAck::new(packet_id).write(out));
+    }
+    let code = |reason: &Reason| match reason {
+        Reason::Success => v5::UnsubAckReason::Success,
+        Reason::NoSubscriptionExisted => v5::UnsubAckReason::NoSubscriptionExisted,
+        Reason::ImplementationSpecificError => v5::UnsubAckReason::ImplementationSpecificError,
+        Reason::NotAuthorized => v5::UnsubAckReason::NotAuthorized,
+        Reason::TopicFilterInvalid => v5::UnsubAckReason::TopicFilterInvalid,
+        Reason::PacketIdentifierInUse => v5::UnsubAckReason::PacketIdentifierInUse,
+        _ => v5::UnsubAckReason::UnspecifiedError,
+    };
+    let mut unsuback = v5::UnsubAck::new(packet_id);
+    unsuback.reasons = results.iter().map(code).collect();
+    write(out, |out| unsuback.write(out));
+}
+
+/// Writes PINGRESP.
+pub(in crate::mqtt) fn pingresp(out: &mut BytesMut) {
+    write(out, |out| v4::PingResp.write(out));
+}
+
+/// Writes the server's DISCONNECT, which only MQTT 5 has. The reason goes in words too, as far as
+/// the packet stays within `packet_len_max` bytes [MQTT-3.14.2-3]: people read it, and paho 2.1
+/// reads a reason only from a body of three bytes or more.
+pub(in crate::mqtt) fn disconnect(
+    out: &mut BytesMut,
+    version: Version,
+    reason: Reason,
+    packet_len_max: usize,
+) {
+    if version == Version::V311 {
+        return;
+    }
+    let start = out.len();
+    let properties = v5::DisconnectProperties {
+        session_expiry_interval: None,
+        reason_string: Some(reason.to_string()),
+        user_properties: Vec::new(),
+        server_reference: None,
+    };
+    let reason_code = disconnect_code(reason);
+    let told = v5::Disconnect { reason_code, properties: Some(properties) };
+    write(out, |out| told.write(out));
+    if out.len() - start > packet_len_max {
+        out.truncate(start);
+        let bare = v5::Disconnect { reason_code, properties: None };
+        write(out, |out| bare.write(out));
+    }
+}
+
+/// [MQTT-3.14.2-1]
+fn disconnect_code(reason: Reason) -> v5::DisconnectReasonCode {
+    (reason as u8).try_into().unwrap_or(v5::DisconnectReasonCode::UnspecifiedError)
+}

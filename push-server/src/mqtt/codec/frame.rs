@@ -1,0 +1,230 @@
+//! Framing: where a packet ends, whether it may be as long as it says, and the input buffer that
+//! grows by what arrived, never by what was announced.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::Reason;
+use crate::mqtt::Version;
+
+/// Payloads of at least this many bytes are slices of the input and of the output, not copies. A
+/// smaller slice would keep a larger buffer alive than its copy costs.
+pub(in crate::mqtt) const SHARE_BYTES_MIN: usize = 4 << 10;
+
+/// The largest remaining length that four bytes encode [MQTT-2.2.3].
+pub(in crate::mqtt) const REMAINING_LENGTH_MAX: usize = 268_435_455;
+
+/// Packet types, the high half of the first byte [MQTT-2.2.1].
+pub(super) mod packet_type {
+    pub(crate) const CONNECT: u8 = 1;
+    pub(crate) const PUBLISH: u8 = 3;
+    pub(crate) const PUBACK: u8 = 4;
+    pub(crate) const PUBREC: u8 = 5;
+    pub(crate) const PUBREL: u8 = 6;
+    pub(crate) const PUBCOMP: u8 = 7;
+    pub(crate) const SUBSCRIBE: u8 = 8;
+    pub(crate) const UNSUBSCRIBE: u8 = 10;
+    pub(crate) const PINGREQ: u8 = 12;
+    pub(crate) const DISCONNECT: u8 = 14;
+}
+
+/// A fixed header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::mqtt) struct Header {
+    /// Packet type and flags.
+    pub first: u8,
+    /// Its own length, in bytes: 2 to 5.
+    pub len: usize,
+    /// The remaining length, in bytes.
+    pub body_len: usize,
+}
+
+impl Header {
+    /// Parses a fixed header. `None`: more bytes are needed. A length not in its shortest form is
+    /// malformed in MQTT 5 [MQTT-1.5.5-1]; 3.1.1 does not forbid it.
+    pub(in crate::mqtt) fn parse(bytes: &[u8], version: Version) -> Result<Option<Self>, Reason> {
+        let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
+        match variable_int(rest)? {
+            None => Ok(None),
+            Some((_, len)) if version == Version::V5 && !is_shortest(rest, len) => {
+                Err(Reason::MalformedPacket)
+            }
+            Some((value, len)) => Ok(Some(Self { first, len: 1 + len, body_len: value as usize })),
+        }
+    }
+
+    /// Length of the packet, fixed header included, in bytes.
+    pub(in crate::mqtt) fn packet_len(self) -> usize {
+        self.len + self.body_len
+    }
+}
+
+/// Reads a variable byte integer: its value and its length. `None`: it goes on behind `bytes`.
+pub(super) fn variable_int(bytes: &[u8]) -> Result<Option<(u32, usize)>, Reason> {
+    let mut value = 0;
+    for (index, &byte) in bytes.iter().take(4).enumerate() {
+        value |= u32::from(byte & 0x7F) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Ok(Some((value, index + 1)));
+        }
+    }
+    if bytes.len() < 4 { Ok(None) } else { Err(Reason::MalformedPacket) }
+}
+
+/// Whether the variable byte integer that takes `len` bytes of `bytes` could not be shorter.
+pub(super) fn is_shortest(bytes: &[u8], len: usize) -> bool {
+    len == 1 || bytes[len - 1] != 0
+}
+
+/// How many bytes a value takes as variable byte integer.
+pub(super) fn variable_int_len(value: usize) -> usize {
+    match value {
+        0..=0x7F => 1,
+        0x80..=0x3FFF => 2,
+        0x4000..=0x1F_FFFF => 3,
+        _ => 4,
+    }
+}
+
+/// Bytes that arrived and are not parsed yet. Owns nothing while empty.
+#[derive(Debug, Default)]
+pub(in crate::mqtt) struct Input(BytesMut);
+
+impl Input {
+    pub(in crate::mqtt) fn new(bytes: BytesMut) -> Self {
+        Self(bytes)
+    }
+
+    pub(in crate::mqtt) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(in crate::mqtt) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Appends. The buffer doubles at most, so its size is paid for by bytes that did arrive, and
+    /// stops at the end of the packet under way, where that is known.
+    pub(in crate::mqtt) fn extend(&mut self, bytes: &[u8]) {
+        let needed = self.0.len() + bytes.len();
+        if needed > self.0.capacity() {
+            let packet_len = match Header::parse(&self.0, Version::V311) {
+                Ok(Some(header)) => header.packet_len(),
+                _ => usize::MAX,
+            };
+            let capacity = (2 * self.0.len()).min(packet_len).max(needed);
+            let mut grown = BytesMut::with_capacity(capacity);
+            grown.extend_from_slice(&self.0);
+            self.0 = grown;
+        }
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Drops the first `len` bytes.
+    pub(in crate::mqtt) fn advance(&mut self, len: usize) {
+        self.0.advance(len);
+        if self.0.is_empty() {
+            self.0 = BytesMut::new();
+        }
+    }
+
+    /// Takes the first `len` bytes out, to be shared. Copies the smaller part, what is taken or
+    /// what stays: neither then keeps much more memory alive than it fills, and every byte is
+    /// copied at most once.
+    pub(in crate::mqtt) fn take(&mut self, len: usize) -> Bytes {
+        if len < self.0.len() / 2 {
+            let taken = Bytes::copy_from_slice(&self.0[..len]);
+            self.advance(len);
+            return taken;
+        }
+        let rest = BytesMut::from(&self.0[len..]);
+        let mut taken = std::mem::replace(&mut self.0, rest);
+        taken.truncate(len);
+        taken.freeze()
+    }
+
+    /// Takes all.
+    pub(in crate::mqtt) fn take_rest(&mut self) -> BytesMut {
+        std::mem::take(&mut self.0)
+    }
+
+    /// Forgets all.
+    pub(in crate::mqtt) fn clear(&mut self) {
+        self.0 = BytesMut::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_is_read_at_its_borders() {
+        for (bytes, value) in [
+            (&[0x00][..], 0),
+            (&[0x7F], 127),
+            (&[0x80, 0x01], 128),
+            (&[0xFF, 0x7F], 16_383),
+            (&[0x80, 0x80, 0x01], 16_384),
+            (&[0xFF, 0xFF, 0x7F], 2_097_151),
+            (&[0x80, 0x80, 0x80, 0x01], 2_097_152),
+            (&[0xFF, 0xFF, 0xFF, 0x7F], 268_435_455),
+        ] {
+            assert_eq!(variable_int(bytes), Ok(Some((value, bytes.len()))));
+            assert_eq!(variable_int_len(value as usize), bytes.len());
+            assert_eq!(variable_int(&bytes[..bytes.len() - 1]), Ok(None), "cut short");
+        }
+        assert_eq!(variable_int(&[0xFF, 0xFF, 0xFF, 0xFF]), Err(Reason::MalformedPacket));
+        assert_eq!(variable_int(&[0x80, 0x80, 0x80, 0x80, 0x01]), Err(Reason::MalformedPacket));
+    }
+
+    #[test]
+    fn length_in_a_longer_form_is_malformed_only_in_mqtt_5() {
+        let padded = [0xC0, 0x80, 0x00];
+        assert_eq!(Header::parse(&padded, Version::V5), Err(Reason::MalformedPacket));
+        let header = Header { first: 0xC0, len: 3, body_len: 0 };
+        assert_eq!(Header::parse(&padded, Version::V311), Ok(Some(header)));
+    }
+
+    #[test]
+    fn input_grows_by_what_arrived_and_not_by_what_was_announced() {
+        let mut input = Input::default();
+        input.extend(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F]);
+        assert!(input.0.capacity() < 64, "256 MB announced, {} held", input.0.capacity());
+        for _ in 0..1000 {
+            input.extend(&[0; 100]);
+            assert!(input.0.capacity() <= (2 * input.len()).max(64));
+        }
+    }
+
+    #[test]
+    fn input_does_not_grow_past_the_packet_under_way() {
+        let mut input = Input::default();
+        input.extend(&[0x30, 0x80, 0x80, 0x01]);
+        while input.len() < 4 + 16_384 {
+            input.extend(&[0; 1024]);
+        }
+        assert_eq!(input.0.capacity(), 4 + 16_384);
+    }
+
+    #[test]
+    fn drained_input_owns_nothing() {
+        let mut input = Input::default();
+        input.extend(&[1; 10_000]);
+        input.advance(4_000);
+        assert_eq!(input.take(6_000).len(), 6_000);
+        assert_eq!(input.0.capacity(), 0);
+        input.extend(&[1; 10]);
+        input.advance(10);
+        assert_eq!(input.0.capacity(), 0);
+    }
+
+    #[test]
+    fn packet_taken_whole_is_not_copied() {
+        let mut input = Input::default();
+        input.extend(&[7; 10_000]);
+        let at = input.bytes().as_ptr();
+        let taken = input.take(9_000);
+        assert_eq!(taken.as_ptr(), at);
+        assert_eq!(input.len(), 1_000);
+    }
+}

@@ -1,0 +1,244 @@
+//! Hostile bytes: whatever comes, nothing panics, nothing grows past what arrived, and how the
+//! bytes were cut makes no difference.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::broker::MessageProperties;
+use crate::mqtt::{Connection, Event, Handshake, Limits, Progress, Session};
+
+/// Packets of every type, valid in 3.1.1 and in MQTT 5, to be spoilt.
+const SAMPLES: &[(&[u8], &[u8])] = &[
+    (
+        b"\x10\x24\0\x04MQTT\x04\xCE\0\x0A\0\x02id\0\x04will\0\x04gone\0\x02me\0\x02pw",
+        b"\x10\x31\0\x04MQTT\x05\xCE\0\x0A\x08\x11\0\0\0\x09\x21\0\x05\0\x02id\
+          \x02\x01\x01\0\x04will\0\x04gone\0\x02me\0\x02pw",
+    ),
+    (
+        b"\x32\x09\0\x03a/b\0\x01hi",
+        b"\x32\x29\0\x03a/b\0\x01\x1F\x01\x01\x02\0\0\0\x09\x03\0\x01c\x08\0\x01r\x09\0\x01d\
+          \x26\0\x01k\0\x01v\x26\0\0\0\0hi",
+    ),
+    (b"\x40\x02\0\x01", b"\x40\x08\0\x01\x10\x04\x1F\0\x01w"),
+    (b"\x50\x02\0\x01", b"\x50\x03\0\x01\x80"),
+    (b"\x62\x02\0\x01", b"\x62\x04\0\x01\x92\0"),
+    (b"\x70\x02\0\x01", b"\x70\x03\0\x01\x92"),
+    (
+        b"\x82\x0E\0\x01\0\x03a/b\x01\0\x03c/#\x02",
+        b"\x82\x12\0\x01\x03\x0B\x80\x01\0\x03a/b\x01\0\x03c/#\x2C",
+    ),
+    (b"\xA2\x0B\0\x01\0\x03a/b\0\x02c/", b"\xA2\x0B\0\x01\0\0\x03a/b\0\x01c"),
+    (b"\xC0\0", b"\xC0\0"),
+    (b"\xE0\0", b"\xE0\x0B\x04\x09\x11\0\0\0\x09\x1F\0\x01w"),
+    (b"\xF0\0", b"\xF0\x06\x18\x04\x15\0\x01m"),
+];
+
+fn sample(version: Version) -> impl Strategy<Value = Vec<u8>> {
+    (0..SAMPLES.len()).prop_map(move |index| match version {
+        Version::V311 => SAMPLES[index].0.to_vec(),
+        Version::V5 => SAMPLES[index].1.to_vec(),
+    })
+}
+
+/// A valid packet with up to four bytes changed, put in or taken out.
+fn spoilt(version: Version) -> impl Strategy<Value = Vec<u8>> {
+    let edits = vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 0..4);
+    (sample(version), edits).prop_map(|(mut bytes, edits)| {
+        for (index, byte, edit) in edits {
+            let at = index.index(bytes.len().max(1));
+            match edit {
+                0 if !bytes.is_empty() => bytes[at] = byte,
+                1 if !bytes.is_empty() => bytes[at] ^= 1 << (byte & 7),
+                2 if !bytes.is_empty() => drop(bytes.remove(at)),
+                _ => bytes.insert(at, byte),
+            }
+        }
+        bytes
+    })
+}
+
+/// The same with a fixed header that fits what follows, so that the fields are reached.
+fn spoilt_in_a_frame(version: Version) -> impl Strategy<Value = Vec<u8>> {
+    spoilt(version).prop_map(|bytes| {
+        let body = bytes.get(2..).unwrap_or_default();
+        let mut framed = vec![bytes.first().copied().unwrap_or(0)];
+        let mut len = body.len();
+        while len > 0x7F {
+            framed.push((len & 0x7F) as u8 | 0x80);
+            len >>= 7;
+        }
+        framed.push(len as u8);
+        framed.extend(body);
+        framed
+    })
+}
+
+fn stream(version: Version) -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        3 => sample(version),
+        1 => spoilt(version),
+        2 => spoilt_in_a_frame(version),
+        1 => vec(any::<u8>(), 0..40),
+    ];
+    vec(piece, 1..8).prop_map(|pieces| pieces.concat())
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    prop_oneof![Just(Version::V311), Just(Version::V5)]
+}
+
+fn limits() -> Limits {
+    Limits { packet_bytes_max: 200, answers_bytes_max: 100, ..Limits::default() }
+}
+
+/// Serves `bytes` cut into pieces of `cut` bytes. Returns everything told and sent.
+fn serve(version: Version, bytes: &[u8], cut: usize) -> String {
+    let limits = limits();
+    let now = Monotonic(1);
+    let connect: &[u8] = match version {
+        Version::V311 => b"\x10\x0E\0\x04MQTT\x04\0\0\x0A\0\x02id",
+        Version::V5 => b"\x10\x0F\0\x04MQTT\x05\0\0\x0A\0\0\x02id",
+    };
+    let Progress::Connect(connecting) = Handshake::default().handle_bytes(&limits, connect) else {
+        panic!("a valid CONNECT")
+    };
+    let mut session = Session::new("id", 60);
+    let mut connection = Connection::accept(*connecting, &mut session, false, &limits, now);
+    let mut told = String::new();
+    let mut arrived = connection.parsed_bytes();
+    for piece in bytes.chunks(cut) {
+        connection.handle_bytes(piece);
+        arrived += piece.len() as u64;
+        while let Some(event) = connection.poll_event(&mut session, &limits, now) {
+            told += &format!("{event:?}\n");
+            match event {
+                Event::Publish(_, Some(receipt)) => {
+                    connection.publish_done(&mut session, receipt, Reason::Success);
+                }
+                Event::Subscribe(subscribe) => {
+                    let results: Vec<_> = subscribe
+                        .entries
+                        .iter()
+                        .map(|entry| entry.as_ref().map(|entry| entry.options.qos).map_err(|r| *r))
+                        .collect();
+                    connection.subscribed(subscribe.packet_id, &results);
+                }
+                Event::Unsubscribe(unsubscribe) => {
+                    let results = vec![Reason::Success; unsubscribe.filters.len()];
+                    connection.unsubscribed(unsubscribe.packet_id, &results);
+                }
+                _ => {}
+            }
+        }
+        assert!(connection.input_len() <= limits.packet_bytes_max as usize);
+        assert!(connection.parsed_bytes() + connection.input_len() as u64 <= arrived);
+    }
+    let mut out = crate::mqtt::Transmit::default();
+    connection.poll_transmit(&mut session, &mut out, usize::MAX, &limits, now);
+    let sent = out.chunks.concat();
+    assert!(sent.len() <= limits.answers_bytes_max as usize + limits.packet_bytes_max as usize);
+    told + &format!("{sent:02x?}")
+}
+
+/// How much memory a parsed packet holds, heap included, roughly and at most.
+fn weight(packet: &Packet) -> usize {
+    match packet {
+        Packet::Publish(publish) => {
+            let properties = publish.message.properties.as_deref();
+            publish.message.weight_bytes()
+                + properties.map_or(0, |properties: &MessageProperties| {
+                    properties.user_properties.capacity() * size_of::<(String, String)>()
+                })
+        }
+        Packet::Subscribe(subscribe) => {
+            subscribe.entries.capacity() * size_of_val(&subscribe.entries[0])
+        }
+        Packet::Unsubscribe(unsubscribe) => {
+            unsubscribe.filters.capacity() * size_of_val(&unsubscribe.filters[0])
+        }
+        _ => 0,
+    }
+}
+
+fn context(version: Version) -> Context {
+    Context { version, packet_bytes_max: u32::MAX, topic_levels_max: 8, now: Monotonic(1) }
+}
+
+/// Parses one packet as the connection does.
+fn parse(version: Version, bytes: &[u8]) -> Result<Option<Packet>, Reason> {
+    let context = context(version);
+    let Some(header) = Header::parse(bytes, version)? else { return Ok(None) };
+    check_header(header, &context)?;
+    let Some(body) = bytes.get(header.len..header.packet_len()) else { return Ok(None) };
+    packet(header.first, body, None, &context).map(Some)
+}
+
+#[test]
+fn samples_are_valid_before_they_are_spoilt() {
+    for (index, (v311, v5)) in SAMPLES.iter().enumerate() {
+        for (version, bytes) in [(Version::V311, v311), (Version::V5, v5)] {
+            match bytes[0] >> 4 {
+                packet_type::CONNECT => {
+                    connect(&bytes[2..], &Limits::default()).expect("a valid CONNECT");
+                }
+                0x0F => {}
+                _ => assert!(matches!(parse(version, bytes), Ok(Some(_))), "{index} {version:?}"),
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn spoilt_packets_do_not_panic_and_weigh_little_more_than_their_bytes(
+        (version, bytes) in version().prop_flat_map(|version| {
+            (Just(version), prop_oneof![spoilt(version), spoilt_in_a_frame(version)])
+        })
+    ) {
+        if let Ok(Some(packet)) = parse(version, &bytes) {
+            // Vectors begin with room for four.
+            prop_assert!(weight(&packet) <= 16 * bytes.len() + 4 * 64);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bodies_do_not_panic(first in any::<u8>(), version in version(),
+                                     body in vec(any::<u8>(), 0..300)) {
+        let context = context(version);
+        let _ = packet(first, &body, None, &context);
+        let _ = connect(&body, &Limits::default());
+    }
+
+    #[test]
+    fn handshake_takes_anything_in_any_pieces(
+        bytes in prop_oneof![stream(Version::V311), stream(Version::V5), vec(any::<u8>(), 0..600)],
+        cut in 1..50usize,
+    ) {
+        let run = |cut: usize| {
+            let mut handshake = Handshake::default();
+            for piece in bytes.chunks(cut) {
+                match handshake.handle_bytes(&limits(), piece) {
+                    Progress::More => {}
+                    Progress::Connect(connecting) => {
+                        return Some((Ok(connecting.connect.client_id), connecting.wire_bytes));
+                    }
+                    Progress::Refused(refusal) => return Some((Err(refusal.reason), 0)),
+                }
+            }
+            None
+        };
+        prop_assert_eq!(run(cut), run(usize::MAX));
+    }
+
+    #[test]
+    fn connection_takes_anything_and_how_it_is_cut_makes_no_difference(
+        (version, bytes) in version().prop_flat_map(|version| (Just(version), stream(version))),
+        cut in 1..20usize,
+    ) {
+        let whole = serve(version, &bytes, bytes.len().max(1));
+        prop_assert_eq!(serve(version, &bytes, cut), whole);
+    }
+}

@@ -1,0 +1,55 @@
+//! The wire format, and the only user of mqttbytes.
+//!
+//! Outbound, mqttbytes writes every packet but PUBLISH, whose large payloads are to be shared and
+//! not copied. Inbound, every packet is parsed here, once and strictly, since mqttbytes 0.6
+//!
+//! - has no AUTH, no DISCONNECT with a remaining length of 0 or 1, and takes passwords for text;
+//! - reads properties past the end of their section, miscounts subscription identifiers, and lets
+//!   repeated properties, reserved flags and options, empty lists and trailing bytes pass;
+//! - prints the packet id of every MQTT 5 UNSUBSCRIBE to stderr;
+//! - never looks for U+0000, and copies every topic and filter before anything judges it.
+//!
+//! A strict pass in front of it would be a second parser that has to agree with the first on every
+//! byte. Instead the tests hold the two against each other: what mqttbytes writes must parse here
+//! to the same values, and what is written here must parse there.
+
+#[cfg(test)]
+mod agreement;
+mod connect;
+mod decode;
+mod encode;
+mod frame;
+#[cfg(test)]
+mod hostile;
+mod properties;
+mod publish;
+mod read;
+mod reason;
+
+use push_common::clock::Monotonic;
+
+use crate::mqtt::Version;
+
+pub use reason::Reason;
+
+pub(super) use connect::{Refused, connect};
+pub(super) use decode::{Ack, Disconnect, Packet, check_header, packet};
+pub(super) use encode::{
+    AckKind, ack, connack, connack_refusal, disconnect, pingresp, suback, unsuback,
+};
+pub(super) use frame::{Header, Input, SHARE_BYTES_MIN};
+pub(super) use publish::{Outgoing, Publish};
+
+use frame::packet_type;
+
+/// The first byte of a CONNECT, its reserved flags included.
+pub(super) const CONNECT_FIRST: u8 = packet_type::CONNECT << 4;
+
+/// What parsing depends on beside the bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context {
+    pub version: Version,
+    pub packet_bytes_max: u32,
+    pub topic_levels_max: u16,
+    pub now: Monotonic,
+}

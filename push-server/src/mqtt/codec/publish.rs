@@ -1,0 +1,206 @@
+//! PUBLISH, both ways. By hand: mqttbytes reads properties past the end of their section and into
+//! the payload, copies the topic on its way in, and the payload on its way out.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use push_common::clock::Monotonic;
+
+use super::frame::{REMAINING_LENGTH_MAX, SHARE_BYTES_MIN, packet_type, variable_int_len};
+use super::properties::{self, Allowed, Passing, Value, id};
+use super::read::Reader;
+use super::{Context, Reason};
+use crate::broker::{Message, MessageProperties, QoS, TopicName};
+use crate::mqtt::{Delivery, Version};
+
+/// A client's PUBLISH.
+#[derive(Debug)]
+pub(in crate::mqtt) struct Publish {
+    pub message: Message,
+    /// 0 with QoS 0.
+    pub packet_id: u16,
+}
+
+/// A quality of service from its two bits; 3 is malformed [MQTT-3.3.1-4].
+pub(super) fn qos(bits: u8) -> Result<QoS, Reason> {
+    match bits {
+        0 => Ok(QoS::AtMostOnce),
+        1 => Ok(QoS::AtLeastOnce),
+        2 => Ok(QoS::ExactlyOnce),
+        _ => Err(Reason::MalformedPacket),
+    }
+}
+
+/// Parses the body of a PUBLISH. The payload is a slice of `shared`, which `body` is a part of,
+/// when it is large enough to be worth it.
+pub(super) fn publish(
+    flags: u8,
+    body: &[u8],
+    shared: Option<&Bytes>,
+    context: &Context,
+) -> Result<Publish, Reason> {
+    let qos = qos((flags >> 1) & 3)?;
+    // [MQTT-3.3.1-2]
+    if flags & 0x08 != 0 && qos == QoS::AtMostOnce {
+        return Err(Reason::MalformedPacket);
+    }
+    let mut reader = Reader::new(body);
+    let name = reader.text()?;
+    let packet_id = if qos == QoS::AtMostOnce { 0 } else { reader.packet_id()? };
+    let mut passing = Passing::default();
+    let mut expires_at = None;
+    if context.version == Version::V5 {
+        properties::for_each(&mut reader, Allowed::PUBLISH, |id, value| match (id, value) {
+            // Our Topic Alias Maximum is 0 [MQTT-3.3.2-9].
+            (id::TOPIC_ALIAS, _) => Err(Reason::TopicAliasInvalid),
+            (id::MESSAGE_EXPIRY_INTERVAL, Value::Int(secs)) => {
+                expires_at = Some(context.now.after_millis(u64::from(secs) * 1_000));
+                Ok(())
+            }
+            _ => passing.take(id, value),
+        })?;
+    }
+    let topic = TopicName::parse(name, context.topic_levels_max).map_err(|_| topic_error(name))?;
+    let payload = match shared {
+        Some(shared) if reader.rest().len() >= SHARE_BYTES_MIN => shared.slice_ref(reader.rest()),
+        _ => Bytes::copy_from_slice(reader.rest()),
+    };
+    let retain = flags & 0x01 != 0;
+    let properties = passing.finish();
+    let message = Message { topic, payload, qos, retain, properties, expires_at };
+    Ok(Publish { message, packet_id })
+}
+
+/// No topic at all needs an alias, and there was none [MQTT5 3.3.2.1].
+fn topic_error(name: &str) -> Reason {
+    if name.is_empty() { Reason::ProtocolError } else { Reason::TopicNameInvalid }
+}
+
+/// A PUBLISH to a client.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::mqtt) struct Outgoing<'a> {
+    pub delivery: &'a Delivery,
+    /// 0 with QoS 0.
+    pub packet_id: u16,
+    pub dup: bool,
+    pub version: Version,
+    pub now: Monotonic,
+}
+
+impl Outgoing<'_> {
+    /// Length of the packet, in bytes. `None`: the wire format cannot say it, which only a message
+    /// of the server's own making can come to.
+    pub(in crate::mqtt) fn packet_len(&self) -> Option<usize> {
+        let body_len = self.head_len() + self.delivery.message.payload.len();
+        let fits = body_len <= REMAINING_LENGTH_MAX && self.fields_fit();
+        fits.then(|| 1 + variable_int_len(body_len) + body_len)
+    }
+
+    /// Whether the length of every text and of every binary field fits its two bytes.
+    fn fields_fit(&self) -> bool {
+        let fits = |len: usize| len <= usize::from(u16::MAX);
+        self.delivery.message.properties.as_ref().is_none_or(|properties| {
+            properties.content_type.as_ref().is_none_or(|text| fits(text.len()))
+                && properties.response_topic.as_ref().is_none_or(|text| fits(text.len()))
+                && properties.correlation_data.as_ref().is_none_or(|data| fits(data.len()))
+                && properties.user_properties.iter().all(|(k, v)| fits(k.len()) && fits(v.len()))
+        })
+    }
+
+    /// Writes everything before the payload.
+    pub(in crate::mqtt) fn write_head(&self, out: &mut BytesMut) {
+        let Delivery { message, qos, retain } = self.delivery;
+        let flags = u8::from(self.dup) << 3 | (*qos as u8) << 1 | u8::from(*retain);
+        out.put_u8(packet_type::PUBLISH << 4 | flags);
+        put_variable_int(out, self.head_len() + message.payload.len());
+        put_binary(out, message.topic.as_str().as_bytes());
+        if *qos != QoS::AtMostOnce {
+            out.put_u16(self.packet_id);
+        }
+        if self.version == Version::V5 {
+            self.write_properties(out);
+        }
+    }
+
+    /// Length of the variable header.
+    fn head_len(&self) -> usize {
+        let packet_id_len = if self.delivery.qos == QoS::AtMostOnce { 0 } else { 2 };
+        let properties_len = match self.version {
+            Version::V311 => 0,
+            Version::V5 => {
+                let len = self.properties_len();
+                variable_int_len(len) + len
+            }
+        };
+        2 + self.delivery.message.topic.as_str().len() + packet_id_len + properties_len
+    }
+
+    fn properties_len(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, |text| 3 + text.len());
+        let expiry_len = self.delivery.message.expires_at.map_or(0, |_| 5);
+        let Some(properties) = &self.delivery.message.properties else { return expiry_len };
+        let MessageProperties {
+            payload_format,
+            content_type,
+            response_topic,
+            correlation_data,
+            user_properties,
+        } = &**properties;
+        expiry_len
+            + payload_format.map_or(0, |_| 2)
+            + text(content_type)
+            + text(response_topic)
+            + correlation_data.as_ref().map_or(0, |data| 3 + data.len())
+            + user_properties.iter().map(|(k, v)| 5 + k.len() + v.len()).sum::<usize>()
+    }
+
+    fn write_properties(&self, out: &mut BytesMut) {
+        put_variable_int(out, self.properties_len());
+        if let Some(expires_at) = self.delivery.message.expires_at {
+            out.put_u8(id::MESSAGE_EXPIRY_INTERVAL as u8);
+            out.put_u32(secs_left(expires_at, self.now));
+        }
+        let Some(properties) = &self.delivery.message.properties else { return };
+        if let Some(format) = properties.payload_format {
+            out.put_slice(&[id::PAYLOAD_FORMAT_INDICATOR as u8, format]);
+        }
+        if let Some(content_type) = &properties.content_type {
+            out.put_u8(id::CONTENT_TYPE as u8);
+            put_binary(out, content_type.as_bytes());
+        }
+        if let Some(response_topic) = &properties.response_topic {
+            out.put_u8(id::RESPONSE_TOPIC as u8);
+            put_binary(out, response_topic.as_bytes());
+        }
+        if let Some(data) = &properties.correlation_data {
+            out.put_u8(id::CORRELATION_DATA as u8);
+            put_binary(out, data);
+        }
+        for (name, value) in &properties.user_properties {
+            out.put_u8(id::USER_PROPERTY as u8);
+            put_binary(out, name.as_bytes());
+            put_binary(out, value.as_bytes());
+        }
+    }
+}
+
+/// The message expiry interval to send: what was received minus the time that the message waited
+/// here [MQTT-3.3.2-6]. Rounded up, so that a message passed on at once keeps its interval.
+fn secs_left(expires_at: Monotonic, now: Monotonic) -> u32 {
+    let left = expires_at.since(now);
+    let secs = left.as_secs() + u64::from(left.subsec_nanos() != 0);
+    u32::try_from(secs).unwrap_or(u32::MAX)
+}
+
+/// Writes a variable byte integer; callers keep it within `REMAINING_LENGTH_MAX`.
+fn put_variable_int(out: &mut BytesMut, mut value: usize) {
+    while value > 0x7F {
+        out.put_u8((value & 0x7F) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
+}
+
+/// Writes text or binary data, of at most 65,535 bytes: `packet_len` has seen to it.
+fn put_binary(out: &mut BytesMut, bytes: &[u8]) {
+    out.put_u16(bytes.len() as u16);
+    out.put_slice(bytes);
+}

@@ -1,0 +1,76 @@
+//! Reason codes, MQTT 5 numbering; what 3.1.1 makes of them is `encode`'s business.
+
+/// Reason codes that the server sends, MQTT 5 numbering [MQTT5 2.4]. As an error: why a packet was
+/// not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "names are the specification's")]
+pub enum Reason {
+    #[error("success")]
+    Success = 0x00,
+    #[error("no matching subscribers")]
+    NoMatchingSubscribers = 0x10,
+    #[error("no subscription existed")]
+    NoSubscriptionExisted = 0x11,
+    #[error("unspecified error")]
+    UnspecifiedError = 0x80,
+    #[error("malformed packet")]
+    MalformedPacket = 0x81,
+    #[error("protocol error")]
+    ProtocolError = 0x82,
+    #[error("implementation specific error")]
+    ImplementationSpecificError = 0x83,
+    #[error("unsupported protocol version")]
+    UnsupportedProtocolVersion = 0x84,
+    #[error("client identifier not valid")]
+    ClientIdentifierNotValid = 0x85,
+    #[error("bad user name or password")]
+    BadUserNameOrPassword = 0x86,
+    #[error("not authorized")]
+    NotAuthorized = 0x87,
+    #[error("server unavailable")]
+    ServerUnavailable = 0x88,
+    #[error("server busy")]
+    ServerBusy = 0x89,
+    #[error("server shutting down")]
+    ServerShuttingDown = 0x8B,
+    #[error("bad authentication method")]
+    BadAuthenticationMethod = 0x8C,
+    #[error("keep alive timeout")]
+    KeepAliveTimeout = 0x8D,
+    #[error("session taken over")]
+    SessionTakenOver = 0x8E,
+    #[error("topic filter invalid")]
+    TopicFilterInvalid = 0x8F,
+    #[error("topic name invalid")]
+    TopicNameInvalid = 0x90,
+    #[error("packet identifier in use")]
+    PacketIdentifierInUse = 0x91,
+    #[error("packet identifier not found")]
+    PacketIdentifierNotFound = 0x92,
+    #[error("receive maximum exceeded")]
+    ReceiveMaximumExceeded = 0x93,
+    #[error("topic alias invalid")]
+    TopicAliasInvalid = 0x94,
+    #[error("packet too large")]
+    PacketTooLarge = 0x95,
+    #[error("quota exceeded")]
+    QuotaExceeded = 0x97,
+    #[error("payload format invalid")]
+    PayloadFormatInvalid = 0x99,
+    #[error("retain not supported")]
+    RetainNotSupported = 0x9A,
+    #[error("shared subscriptions not supported")]
+    SharedSubscriptionsNotSupported = 0x9E,
+    #[error("subscription identifiers not supported")]
+    SubscriptionIdentifiersNotSupported = 0xA1,
+    #[error("wildcard subscriptions not supported")]
+    WildcardSubscriptionsNotSupported = 0xA2,
+}
+
+impl Reason {
+    /// Whether it says that something went wrong [MQTT5 2.4].
+    pub fn is_error(self) -> bool {
+        self as u8 >= 0x80
+    }
+}

@@ -1,0 +1,462 @@
+//! One served connection: decodes packets on demand, answers them, and turns the session's outbox
+//! into frames.
+
+use std::num::NonZeroU32;
+
+use bytes::BytesMut;
+use push_common::clock::Monotonic;
+
+use super::codec::{self, Ack, AckKind, Context, Header, Input, Outgoing, Packet, Reason};
+use super::handshake::Connecting;
+use super::inflight::Routing;
+use super::keep_alive::KeepAlive;
+use super::session::{Next, Session};
+use super::transmit::{Transmit, Writer};
+use super::will::Will;
+use super::{Limits, Version};
+use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
+
+/// A connection after CONNECT.
+#[derive(Debug)]
+pub struct Connection {
+    input: Input,
+    /// Answers (CONNACK, PUBACK, PINGRESP, ...) not moved into a `Transmit` yet: whole frames.
+    answers: BytesMut,
+    parsed_bytes: u64,
+    will: Option<Box<Will>>,
+    /// The client's Maximum Packet Size.
+    packet_bytes_max: Option<NonZeroU32>,
+    /// The client's Receive Maximum.
+    receive_max: u16,
+    /// The client's QoS 1 and 2 publishes of this connection that we have not acknowledged to the
+    /// end: what our Receive Maximum limits.
+    unacknowledged: u16,
+    keep_alive: KeepAlive,
+    version: Version,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// An answer did not fit the client's Maximum Packet Size: about to fail.
+    Unanswerable,
+    /// Nothing is parsed any more, and nothing but queued answers sent.
+    Over,
+}
+
+/// What a client did.
+#[derive(Debug)]
+pub enum Event {
+    /// It published. Route the message, then call `publish_done` with the receipt, if any.
+    Publish(Message, Option<PublishReceipt>),
+    /// It subscribes; answer by `subscribed`.
+    Subscribe(Subscribe),
+    /// It unsubscribes; answer by `unsubscribed`.
+    Unsubscribe(Unsubscribe),
+    /// PINGREQ; the answer is queued already.
+    Ping,
+    /// It said goodbye: close. The will is gone unless it asked for it.
+    Disconnected,
+    /// It broke the protocol, or a limit: a DISCONNECT is queued where the protocol has one. Send
+    /// what is left, close, publish the will.
+    Failed(Reason),
+}
+
+/// The promise to answer a QoS 1 or 2 publish. Must be given back.
+#[derive(Debug)]
+#[must_use]
+pub struct PublishReceipt {
+    /// The publish's packet id.
+    pub packet_id: u16,
+    /// Whether PUBREC answers it, else PUBACK.
+    pub exactly_once: bool,
+}
+
+/// A SUBSCRIBE.
+#[derive(Debug)]
+pub struct Subscribe {
+    /// Its packet id.
+    pub packet_id: u16,
+    /// In the packet's order; `Err` carries the reason already found.
+    pub entries: Vec<Result<SubscribeEntry, Reason>>,
+}
+
+/// One valid entry of a SUBSCRIBE.
+#[derive(Debug)]
+pub struct SubscribeEntry {
+    /// The filter.
+    pub filter: TopicFilter,
+    /// The options.
+    pub options: SubscriptionOptions,
+}
+
+/// An UNSUBSCRIBE.
+#[derive(Debug)]
+pub struct Unsubscribe {
+    /// Its packet id.
+    pub packet_id: u16,
+    /// In the packet's order.
+    pub filters: Vec<Result<TopicFilter, Reason>>,
+}
+
+impl Connection {
+    /// Begins to serve: queues CONNACK (with the assigned client id, server keep alive and limits),
+    /// and has the session send again what it is owed. The session's expiry becomes what CONNECT
+    /// asked for. Poll events at once: there may be packets behind the CONNECT.
+    pub fn accept(
+        connecting: Connecting,
+        session: &mut Session,
+        session_present: bool,
+        limits: &Limits,
+        now: Monotonic,
+    ) -> Self {
+        let Connecting { mut connect, rest, wire_bytes } = connecting;
+        // What the last connection left, should nobody have said that it ended.
+        session.connection_ended(now);
+        session.expiry_secs = connect.session_expiry_secs;
+        let keep_alive = KeepAlive::granted(
+            connect.version,
+            connect.keep_alive_secs,
+            limits.keep_alive_max_secs,
+        );
+        let mut connection = Self {
+            input: Input::new(rest),
+            answers: BytesMut::new(),
+            parsed_bytes: wire_bytes,
+            will: connect.will.take(),
+            packet_bytes_max: connect.packet_bytes_max.and_then(NonZeroU32::new),
+            receive_max: connect.receive_max,
+            unacknowledged: 0,
+            keep_alive,
+            version: connect.version,
+            state: State::Open,
+        };
+        connection.answer(|out| {
+            codec::connack(out, &connect, session_present, keep_alive.0, limits);
+        });
+        connection
+    }
+
+    /// Takes what arrived; parse it by `poll_event`.
+    pub fn handle_bytes(&mut self, bytes: &[u8]) {
+        if self.state != State::Over {
+            self.input.extend(bytes);
+        }
+    }
+
+    /// Bytes taken and not yet parsed.
+    pub fn input_len(&self) -> usize {
+        self.input.len()
+    }
+
+    /// Parses the next whole packet. `None`: more bytes are needed (or the connection is over).
+    /// To be called until then after every `handle_bytes`: that is what keeps the input within
+    /// `Limits::packet_bytes_max`.
+    pub fn poll_event(
+        &mut self,
+        session: &mut Session,
+        limits: &Limits,
+        now: Monotonic,
+    ) -> Option<Event> {
+        let context = Context {
+            version: self.version,
+            packet_bytes_max: limits.packet_bytes_max,
+            topic_levels_max: limits.topic_levels_max,
+            now,
+        };
+        loop {
+            match self.state {
+                State::Open => {}
+                State::Unanswerable => return Some(self.fail(Reason::PacketTooLarge)),
+                State::Over => return None,
+            }
+            if self.answers.len() > limits.answers_bytes_max as usize {
+                return Some(self.fail(Reason::QuotaExceeded));
+            }
+            let event = match self.next_packet(&context) {
+                Ok(Some(packet)) => self.handle_packet(packet, session, limits),
+                Ok(None) => return None,
+                Err(reason) => Err(reason),
+            };
+            match event {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => {}
+                Err(reason) => return Some(self.fail(reason)),
+            }
+        }
+    }
+
+    /// Moves frames into `out` until it holds about `bytes_max` bytes (at least one frame, if any):
+    /// answers first, then the outbox as far as the client's receive maximum allows.
+    pub fn poll_transmit(
+        &mut self,
+        session: &mut Session,
+        out: &mut Transmit,
+        bytes_max: usize,
+        limits: &Limits,
+        now: Monotonic,
+    ) {
+        let window = self.window(limits);
+        let version = self.version;
+        let packet_len_max = self.packet_len_max();
+        let mut writer = Writer::new(out, std::mem::take(&mut self.answers));
+        while self.state != State::Over && writer.len() < bytes_max.max(1) {
+            let mut len = 0;
+            let next = session.next(window, |delivery, dup| {
+                let publish = Outgoing { delivery, packet_id: 0, dup, version, now };
+                match publish.packet_len() {
+                    // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
+                    _ if !dup && delivery.message.is_expired(now) => writer.dropped_expired(),
+                    Some(packet_len) if packet_len <= packet_len_max => len = packet_len,
+                    _ => writer.dropped_too_large(),
+                }
+                len != 0
+            });
+            match next {
+                Some(Next::Publish { delivery, packet_id, dup }) => {
+                    let delivery = &delivery;
+                    writer.publish(&Outgoing { delivery, packet_id, dup, version, now }, len);
+                }
+                Some(Next::Release(packet_id)) => {
+                    let kind = AckKind::Release;
+                    codec::ack(writer.frames(), version, kind, packet_id, Reason::Success);
+                }
+                None => break,
+            }
+        }
+        writer.finish();
+        session.tidy();
+    }
+
+    /// Whether `poll_transmit` would move anything: a session's outbox may be full and yet wait for
+    /// acknowledgements.
+    pub fn has_transmit(&self, session: &Session, limits: &Limits) -> bool {
+        !self.answers.is_empty()
+            || (self.state != State::Over && session.has_next(self.window(limits)))
+    }
+
+    /// The publish was routed (`Success`, `NoMatchingSubscribers`) or refused.
+    #[expect(clippy::needless_pass_by_value, reason = "a receipt answers once: it is given back")]
+    pub fn publish_done(&mut self, session: &mut Session, receipt: PublishReceipt, reason: Reason) {
+        let PublishReceipt { packet_id, exactly_once } = receipt;
+        // 3.1.1 cannot refuse a publish, only acknowledge it [MQTT-3.3.5-2].
+        let refused = reason.is_error() && self.version == Version::V5;
+        let (kind, owed) = if exactly_once {
+            (AckKind::Received, session.routed_exactly_once(packet_id, refused))
+        } else {
+            (AckKind::Ack, true)
+        };
+        if !exactly_once || (owed && refused) {
+            self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        }
+        if owed {
+            self.acknowledge(kind, packet_id, reason);
+        }
+    }
+
+    /// Queues SUBACK. Granted QoS as `Ok`, a refusal as `Err`.
+    pub fn subscribed(&mut self, packet_id: u16, results: &[Result<QoS, Reason>]) {
+        let version = self.version;
+        self.answer(|out| codec::suback(out, version, packet_id, results));
+    }
+
+    /// Queues UNSUBACK.
+    pub fn unsubscribed(&mut self, packet_id: u16, results: &[Reason]) {
+        let version = self.version;
+        self.answer(|out| codec::unsuback(out, version, packet_id, results));
+    }
+
+    /// The server ends the connection: queues DISCONNECT for MQTT 5; nothing but queued answers is
+    /// sent from now on, and nothing parsed.
+    pub fn close(&mut self, reason: Reason) {
+        if self.state != State::Over {
+            let (version, packet_len_max) = (self.version, self.packet_len_max());
+            self.answer(|out| codec::disconnect(out, version, reason, packet_len_max));
+            self.end();
+        }
+    }
+
+    /// Bytes of whole packets parsed since the socket was accepted, CONNECT included: the slot's
+    /// `rx`.
+    pub fn parsed_bytes(&self) -> u64 {
+        self.parsed_bytes
+    }
+
+    /// The keep alive in force.
+    pub fn keep_alive(&self) -> KeepAlive {
+        self.keep_alive
+    }
+
+    /// The protocol spoken.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Takes the will, if it is still to be published when the connection ends.
+    pub fn take_will(&mut self) -> Option<Box<Will>> {
+        self.will.take()
+    }
+
+    /// Parses the next packet, if it is there whole. Its header is judged as soon as it is there.
+    fn next_packet(&mut self, context: &Context) -> Result<Option<Packet>, Reason> {
+        let Some(header) = Header::parse(self.input.bytes(), context.version)? else {
+            return Ok(None);
+        };
+        codec::check_header(header, context)?;
+        let len = header.packet_len();
+        if self.input.len() < len {
+            return Ok(None);
+        }
+        let packet = if len >= codec::SHARE_BYTES_MIN {
+            let shared = self.input.take(len);
+            codec::packet(header.first, &shared[header.len..], Some(&shared), context)?
+        } else {
+            let body = &self.input.bytes()[header.len..len];
+            let packet = codec::packet(header.first, body, None, context)?;
+            self.input.advance(len);
+            packet
+        };
+        self.parsed_bytes += len as u64;
+        Ok(Some(packet))
+    }
+
+    /// Acts on a packet. `Ok(None)`: there is nothing to tell.
+    fn handle_packet(
+        &mut self,
+        packet: Packet,
+        session: &mut Session,
+        limits: &Limits,
+    ) -> Result<Option<Event>, Reason> {
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(publish, session, limits),
+            Packet::PubAck(Ack { packet_id, .. }) => {
+                session.acknowledge(packet_id)?;
+                Ok(None)
+            }
+            Packet::PubRec(Ack { packet_id, is_error }) => {
+                if let Some(reason) = session.receive(packet_id, is_error)? {
+                    self.acknowledge(AckKind::Release, packet_id, reason);
+                }
+                Ok(None)
+            }
+            Packet::PubRel(Ack { packet_id, .. }) => {
+                let known = session.release(packet_id);
+                self.unacknowledged = self.unacknowledged.saturating_sub(u16::from(known));
+                let reason = if known { Reason::Success } else { Reason::PacketIdentifierNotFound };
+                self.acknowledge(AckKind::Complete, packet_id, reason);
+                Ok(None)
+            }
+            Packet::PubComp(Ack { packet_id, .. }) => {
+                session.complete(packet_id)?;
+                Ok(None)
+            }
+            Packet::Subscribe(subscribe) => Ok(Some(Event::Subscribe(subscribe))),
+            Packet::Unsubscribe(unsubscribe) => Ok(Some(Event::Unsubscribe(unsubscribe))),
+            Packet::PingReq => {
+                self.answer(codec::pingresp);
+                Ok(Some(Event::Ping))
+            }
+            Packet::Disconnect(disconnect) => {
+                self.handle_disconnect(disconnect, session, limits)?;
+                Ok(Some(Event::Disconnected))
+            }
+        }
+    }
+
+    fn handle_publish(
+        &mut self,
+        publish: codec::Publish,
+        session: &mut Session,
+        limits: &Limits,
+    ) -> Result<Option<Event>, Reason> {
+        let codec::Publish { message, packet_id } = publish;
+        if message.qos == QoS::AtMostOnce {
+            return Ok(Some(Event::Publish(message, None)));
+        }
+        let exactly_once = message.qos == QoS::ExactlyOnce;
+        if exactly_once {
+            match session.exactly_once(packet_id) {
+                None => {}
+                // The answer follows when the receipt comes back.
+                Some(Routing::Pending) => return Ok(None),
+                Some(Routing::Done) => {
+                    self.acknowledge(AckKind::Received, packet_id, Reason::Success);
+                    return Ok(None);
+                }
+            }
+        }
+        // [MQTT-3.3.4-7]; 3.1.1 has no such limit but that of its packet ids.
+        if self.version == Version::V5 && self.unacknowledged >= limits.receive_max {
+            return Err(Reason::ReceiveMaximumExceeded);
+        }
+        if exactly_once {
+            session.begin_exactly_once(packet_id);
+        }
+        self.unacknowledged = self.unacknowledged.saturating_add(1);
+        Ok(Some(Event::Publish(message, Some(PublishReceipt { packet_id, exactly_once }))))
+    }
+
+    fn handle_disconnect(
+        &mut self,
+        disconnect: codec::Disconnect,
+        session: &mut Session,
+        limits: &Limits,
+    ) -> Result<(), Reason> {
+        if let Some(secs) = disconnect.session_expiry_secs {
+            // A session that was to end with its connection cannot be kept now [MQTT5 3.14.2.2.2].
+            if session.expiry_secs == 0 && secs != 0 {
+                return Err(Reason::ProtocolError);
+            }
+            session.expiry_secs = secs.min(limits.session_expiry_max_secs);
+        }
+        if !disconnect.keeps_will {
+            self.will = None;
+        }
+        self.end();
+        Ok(())
+    }
+
+    /// How many publishes may be unacknowledged towards the client.
+    fn window(&self, limits: &Limits) -> u16 {
+        self.receive_max.min(limits.inflight_max)
+    }
+
+    /// The longest packet that the client takes, in bytes.
+    fn packet_len_max(&self) -> usize {
+        self.packet_bytes_max.map_or(usize::MAX, |max| max.get() as usize)
+    }
+
+    fn acknowledge(&mut self, kind: AckKind, packet_id: u16, reason: Reason) {
+        let version = self.version;
+        self.answer(|out| codec::ack(out, version, kind, packet_id, reason));
+    }
+
+    /// Queues an answer. One that is larger than the client takes must not be sent
+    /// [MQTT-3.1.2-24]; the client would wait for it in vain, so the connection fails.
+    fn answer(&mut self, encode: impl FnOnce(&mut BytesMut)) {
+        if self.state == State::Over {
+            return;
+        }
+        let len = self.answers.len();
+        encode(&mut self.answers);
+        let answer_len = self.answers.len() - len;
+        if answer_len > self.packet_len_max() {
+            self.answers.truncate(len);
+            self.state = State::Unanswerable;
+        }
+    }
+
+    fn fail(&mut self, reason: Reason) -> Event {
+        self.close(reason);
+        Event::Failed(reason)
+    }
+
+    fn end(&mut self) {
+        self.state = State::Over;
+        self.input.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Packet ids and what is unacknowledged, both directions.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::codec::Reason;
+use super::session::Delivery;
+use crate::broker::QoS;
+
+/// Packet ids there are: 1 to 65,535 [MQTT-2.3.1-1].
+const PACKET_IDS: usize = u16::MAX as usize;
+
+/// Publishes to a client that it has not acknowledged to the end, in the order they were sent in.
+/// Those of an earlier connection that were not sent again yet are the last `unsent` of them.
+/// Bounded by the window under which they were sent, and by the packet ids there are.
+#[derive(Debug, Default)]
+pub(super) struct Inflight {
+    entries: VecDeque<Entry>,
+    unsent: usize,
+    /// How many were sent as PUBLISH on this connection: what the client's receive maximum limits
+    /// [MQTT-3.3.4-9].
+    counted: u16,
+}
+
+#[derive(Debug)]
+struct Entry {
+    packet_id: u16,
+    counted: bool,
+    /// `None` once PUBREC came: PUBREL is what is owed from then on.
+    delivery: Option<Delivery>,
+}
+
+/// What to send again [MQTT-4.4.0-1].
+#[derive(Debug)]
+pub(super) enum Retry {
+    /// A PUBLISH, with DUP.
+    Publish(u16, Delivery),
+    /// A PUBREL.
+    Release(u16),
+}
+
+/// What a PUBREC means.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// The message arrived: answer by PUBREL. The message, when this was the first PUBREC for it.
+    Release(Option<Delivery>),
+    /// The client refused the message: the flow is over [MQTT5 4.3.3].
+    Refused(Option<Delivery>),
+    /// No such flow.
+    Unknown,
+}
+
+impl Inflight {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn has_retries(&self) -> bool {
+        self.unsent != 0
+    }
+
+    /// Whether one more PUBLISH fits `window` and finds a packet id.
+    pub(super) fn has_room(&self, window: u16) -> bool {
+        self.counted < window && self.entries.len() < PACKET_IDS
+    }
+
+    /// Whether `retry` would return anything.
+    pub(super) fn has_retry(&self, window: u16) -> bool {
+        self.first_unsent()
+            .is_some_and(|index| self.entries[index].delivery.is_none() || self.counted < window)
+    }
+
+    /// Takes up a packet id behind `last` for a message that is now sent, and returns it. To be
+    /// called with room only.
+    pub(super) fn push(&mut self, last: u16, delivery: Delivery) -> u16 {
+        debug_assert!(self.entries.len() < PACKET_IDS && !self.has_retries());
+        let mut packet_id = last;
+        loop {
+            packet_id = packet_id.checked_add(1).unwrap_or(1);
+            if self.find(packet_id).is_none() {
+                break;
+            }
+        }
+        self.entries.push_back(Entry { packet_id, counted: true, delivery: Some(delivery) });
+        self.counted += 1;
+        packet_id
+    }
+
+    /// The next of what is to be sent again, in its original order [MQTT-4.6.0-1]. `None`: nothing,
+    /// or `window` is full.
+    pub(super) fn retry(&mut self, window: u16) -> Option<Retry> {
+        if !self.has_retry(window) {
+            return None;
+        }
+        let index = self.first_unsent()?;
+        self.unsent -= 1;
+        let entry = &mut self.entries[index];
+        Some(match &entry.delivery {
+            Some(delivery) => {
+                entry.counted = true;
+                self.counted += 1;
+                Retry::Publish(entry.packet_id, delivery.clone())
+            }
+            None => Retry::Release(entry.packet_id),
+        })
+    }
+
+    /// PUBACK. The message, or `None` when the packet id is not known.
+    pub(super) fn acknowledge(&mut self, packet_id: u16) -> Result<Option<Delivery>, Reason> {
+        let Some(index) = self.find(packet_id) else { return Ok(None) };
+        match &self.entries[index].delivery {
+            Some(delivery) if delivery.qos == QoS::AtLeastOnce => Ok(self.remove(index)),
+            _ => Err(Reason::ProtocolError),
+        }
+    }
+
+    /// PUBREC.
+    pub(super) fn receive(&mut self, packet_id: u16, is_error: bool) -> Result<Received, Reason> {
+        let Some(index) = self.find(packet_id) else { return Ok(Received::Unknown) };
+        match &self.entries[index].delivery {
+            Some(delivery) if delivery.qos != QoS::ExactlyOnce => Err(Reason::ProtocolError),
+            _ if is_error => Ok(Received::Refused(self.remove(index))),
+            _ => Ok(Received::Release(self.entries[index].delivery.take())),
+        }
+    }
+
+    /// PUBCOMP. An unknown packet id is the rest of a flow that ended already.
+    pub(super) fn complete(&mut self, packet_id: u16) -> Result<(), Reason> {
+        match self.find(packet_id) {
+            Some(index) if self.entries[index].delivery.is_some() => Err(Reason::ProtocolError),
+            Some(index) => {
+                self.remove(index);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Ends a flow as though it had been acknowledged. Returns its message.
+    pub(super) fn forget(&mut self, packet_id: u16) -> Option<Delivery> {
+        self.find(packet_id).and_then(|index| self.remove(index))
+    }
+
+    /// The connection is gone: all is to be sent again on the next one.
+    pub(super) fn restart(&mut self) {
+        self.unsent = self.entries.len();
+        self.counted = 0;
+        self.entries.iter_mut().for_each(|entry| entry.counted = false);
+    }
+
+    fn first_unsent(&self) -> Option<usize> {
+        (self.unsent != 0).then(|| self.entries.len() - self.unsent)
+    }
+
+    /// From the front, since clients acknowledge in order [MQTT-4.6.0-2].
+    fn find(&self, packet_id: u16) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.packet_id == packet_id)
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Delivery> {
+        if index + self.unsent >= self.entries.len() {
+            self.unsent -= 1;
+        }
+        let entry = self.entries.remove(index)?;
+        self.counted -= u16::from(entry.counted);
+        entry.delivery
+    }
+}
+
+/// Packet ids of a client's QoS 2 publishes, from PUBLISH to PUBREL: what makes "exactly once" out
+/// of "again". A packet id has 16 bits, which bounds them.
+#[derive(Debug, Default)]
+pub(super) struct Exactly(BTreeMap<u16, Routing>);
+
+/// Where such a publish is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Routing {
+    /// Given out; its receipt is not back.
+    Pending,
+    /// Done, and PUBREC was sent.
+    Done,
+}
+
+impl Exactly {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Where the publish with this packet id is, if it came before.
+    pub(super) fn find(&self, packet_id: u16) -> Option<Routing> {
+        self.0.get(&packet_id).copied()
+    }
+
+    /// PUBLISH, for the first time.
+    pub(super) fn begin(&mut self, packet_id: u16) {
+        self.0.insert(packet_id, Routing::Pending);
+    }
+
+    /// The publish was routed. Returns whether PUBREC is still owed: the client may have gone on.
+    pub(super) fn routed(&mut self, packet_id: u16) -> bool {
+        match self.0.get_mut(&packet_id) {
+            Some(routing) => {
+                *routing = Routing::Done;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// PUBREL, or an end by refusal. Returns whether the packet id was known.
+    pub(super) fn end(&mut self, packet_id: u16) -> bool {
+        self.0.remove(&packet_id).is_some()
+    }
+
+    /// The connection is gone, and receipts that are not back with it. Their publishes were given
+    /// out, so they count as routed: never twice [MQTT-4.3.3-2].
+    pub(super) fn restart(&mut self) {
+        self.0.values_mut().for_each(|routing| *routing = Routing::Done);
+    }
+}

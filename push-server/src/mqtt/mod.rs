@@ -1,0 +1,82 @@
+//! The protocol core, sans I/O: bytes and a clock in, bytes and events out. It never reads a clock,
+//! a socket or a file.
+//!
+//! A socket begins as `Handshake`, which understands CONNECT and nothing else. With a session found
+//! or made for it, `Connection::accept` turns the CONNECT into a `Connection`. From then on whoever
+//! drives it
+//!
+//! - gives what arrived to `handle_bytes` and takes events from `poll_event` until there are none;
+//! - answers those that want it (`publish_done`, `subscribed`, `unsubscribed`);
+//! - puts messages for the client into its `Session`, connected or not;
+//! - moves whole frames out by `poll_transmit`, when the socket can take them.
+//!
+//! A client's state is split by how long it lives: what dies with the socket is `Connection`, what
+//! a reconnect finds again is `Session`. Both own no heap memory but the client id while idle.
+
+pub mod codec;
+pub mod connection;
+pub mod handshake;
+pub mod inflight;
+pub mod keep_alive;
+pub mod session;
+pub mod transmit;
+pub mod will;
+
+pub use connection::{Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe};
+pub use handshake::{Connect, Connecting, Handshake, Progress, Refusal};
+pub use keep_alive::KeepAlive;
+pub use session::{Delivered, Delivery, Session};
+pub use transmit::Transmit;
+pub use will::Will;
+
+/// The protocol spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// MQTT 3.1.1 (protocol level 4).
+    V311,
+    /// MQTT 5.0 (protocol level 5).
+    V5,
+}
+
+/// What the server grants to every client; one shared copy.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest packet accepted, fixed header included, in bytes.
+    pub packet_bytes_max: u32,
+    /// Longest keep alive granted, in seconds. MQTT 5 clients that ask for more (or for 0, when
+    /// this is below 65,535) are given this by Server Keep Alive; 3.1.1 has no way to be told.
+    pub keep_alive_max_secs: u16,
+    /// QoS 1 and 2 publishes a client may have unacknowledged towards us (Receive Maximum).
+    pub receive_max: u16,
+    /// QoS 1 and 2 publishes we have unacknowledged towards a client, its own wish being lower.
+    pub inflight_max: u16,
+    /// Messages a session may be owed.
+    pub outbox_messages_max: u32,
+    /// Bytes a session may be owed, as `Message::weight_bytes` counts them.
+    pub outbox_bytes_max: u64,
+    /// Subscriptions a session may have.
+    pub subscriptions_max: u32,
+    /// Levels of a topic name or filter.
+    pub topic_levels_max: u16,
+    /// Longest session expiry granted, in seconds.
+    pub session_expiry_max_secs: u32,
+    /// Answers (PUBACK, PINGRESP, ...) waiting for a client that does not read, in bytes.
+    pub answers_bytes_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            packet_bytes_max: 16 << 20,
+            keep_alive_max_secs: u16::MAX,
+            receive_max: 64,
+            inflight_max: 32,
+            outbox_messages_max: 1_000,
+            outbox_bytes_max: 32 << 20,
+            subscriptions_max: 1_000,
+            topic_levels_max: 128,
+            session_expiry_max_secs: 7 * 24 * 3600,
+            answers_bytes_max: 64 << 10,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Accepting: multishot accepts that pause when a limit is reached, and go on when there is room.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::{collections::VecDeque, io};
+
+use push_common::clock::Monotonic;
+use rustix::io::Errno;
+
+use super::client::{Client, Phase};
+use super::worker::Worker;
+use crate::mqtt::Handshake;
+use crate::ring::Token;
+
+/// How soon a paused accept is tried again when no connection of this shard ends before.
+const RETRY_MILLIS: u64 = 100;
+
+/// A pause is worth a line in the log this often; the counters tell the rest.
+const WARNING_PERIOD: Duration = Duration::from_secs(10);
+
+/// Sockets that a multishot accept may bring after the limit was seen and before it is cancelled;
+/// they wait for room. More are closed.
+pub(crate) const PARKED_MAX: usize = 16;
+
+/// A shard's listeners and whether they accept.
+#[derive(Debug, Default)]
+pub(super) struct Acceptor {
+    listeners: Vec<Listener>,
+    parked: VecDeque<OwnedFd>,
+    paused_until: Option<Monotonic>,
+    warned_at: Option<Monotonic>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: OwnedFd,
+    accepting: bool,
+}
+
+impl Acceptor {
+    pub(super) fn new(sockets: Vec<OwnedFd>) -> Self {
+        let listeners =
+            sockets.into_iter().map(|socket| Listener { socket, accepting: false }).collect();
+        Self { listeners, ..Self::default() }
+    }
+
+    /// When a paused accept is to be tried again.
+    pub(super) fn retry_at(&self) -> Option<Monotonic> {
+        self.paused_until
+    }
+}
+
+impl Worker {
+    /// Arms every listener that is not accepting.
+    pub(super) fn start_accepting(&mut self) {
+        self.acceptor.paused_until = None;
+        for (index, listener) in (0u32..).zip(&mut self.acceptor.listeners) {
+            if !listener.accepting {
+                listener.accepting = true;
+                self.ring.accept(listener.socket.as_raw_fd(), Token { index, generation: 0 });
+            }
+        }
+    }
+
+    /// For ever: the server stops.
+    pub(super) fn stop_accepting(&mut self) {
+        self.cancel_accepts();
+        self.acceptor.paused_until = None;
+        self.acceptor.parked.clear();
+        // Closing the listeners lets the system refuse new connections at once.
+        self.acceptor.listeners.clear();
+    }
+
+    pub(super) fn on_accepted(&mut self, token: Token, result: io::Result<OwnedFd>, more: bool) {
+        if !more && let Some(listener) = self.acceptor.listeners.get_mut(token.index as usize) {
+            listener.accepting = false;
+        }
+        if self.stopping {
+            return;
+        }
+        match result {
+            Ok(socket) if self.acceptor.parked.is_empty() && self.take_place() => {
+                self.admit(socket);
+            }
+            Ok(socket) => {
+                self.counters.limit_connections.add(1);
+                if self.warning_is_due() {
+                    tracing::warn!(
+                        limit = self.shared.connections_max,
+                        "accepting pauses: --max-connections is reached"
+                    );
+                }
+                if self.acceptor.parked.len() < PARKED_MAX {
+                    self.acceptor.parked.push_back(socket);
+                }
+                self.pause_accepting();
+            }
+            Err(error) => self.on_accept_error(&error),
+        }
+        if self.acceptor.paused_until.is_none() {
+            self.start_accepting();
+        }
+    }
+
+    /// A place has become free, or the retry time has come.
+    pub(super) fn resume_accepting(&mut self) {
+        if self.acceptor.paused_until.is_none() || self.stopping {
+            return;
+        }
+        while self.take_place() {
+            let Some(socket) = self.acceptor.parked.pop_front() else {
+                self.give_place_back();
+                self.start_accepting();
+                return;
+            };
+            self.admit(socket);
+        }
+        self.acceptor.paused_until = Some(self.now.after_millis(RETRY_MILLIS));
+    }
+
+    /// Takes one of the `--max-connections` places, which all shards share.
+    fn take_place(&self) -> bool {
+        let taken = self.shared.open.fetch_add(1, Ordering::Relaxed) < self.shared.connections_max;
+        if !taken {
+            self.give_place_back();
+        }
+        taken
+    }
+
+    pub(super) fn give_place_back(&self) {
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn on_accept_error(&mut self, error: &io::Error) {
+        let errno = Errno::from_io_error(error);
+        match errno {
+            // Cancelled by a pause, or the peer was gone before we came.
+            Some(Errno::CANCELED | Errno::CONNABORTED | Errno::INTR) => return,
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                self.counters.limit_descriptors.add(1);
+                if self.warning_is_due() {
+                    tracing::warn!(
+                        %error,
+                        "accepting pauses; raise the limit (`ulimit -n`, LimitNOFILE=) or lower \
+                         --max-connections"
+                    );
+                }
+            }
+            _ => tracing::warn!(%error, "accept failed; it is tried again"),
+        }
+        self.pause_accepting();
+    }
+
+    /// Whether enough time has passed since the last warning about a pause.
+    fn warning_is_due(&mut self) -> bool {
+        let warned_at = self.acceptor.warned_at;
+        let due = warned_at.is_none_or(|warned_at| self.now - warned_at >= WARNING_PERIOD);
+        if due {
+            self.acceptor.warned_at = Some(self.now);
+        }
+        due
+    }
+
+    fn pause_accepting(&mut self) {
+        if self.acceptor.paused_until.is_none() {
+            tracing::debug!(shard = self.index, "accepting pauses");
+        }
+        self.acceptor.paused_until = Some(self.now.after_millis(RETRY_MILLIS));
+        self.cancel_accepts();
+    }
+
+    fn cancel_accepts(&mut self) {
+        for (index, listener) in (0u32..).zip(&self.acceptor.listeners) {
+            if listener.accepting {
+                self.ring.cancel_accept(Token { index, generation: 0 });
+            }
+        }
+    }
+
+    /// A new client, its place taken: it has until the deadline to send its CONNECT.
+    fn admit(&mut self, socket: OwnedFd) {
+        let timeout = u64::from(self.shared.config.connect_timeout_secs) * 1_000;
+        let deadline = self.now.after_millis(timeout);
+        let phase = Phase::Handshake { handshake: Handshake::default(), deadline };
+        let index = self.add_client(socket, phase, self.now);
+        self.arm_client_timer(index, deadline);
+        // Not multishot: a client whose session lives elsewhere leaves without an operation to
+        // cancel.
+        let client = &mut self.clients[index as usize];
+        client.receiving = true;
+        let (fd, token) = (client.fd(), client.token(index));
+        self.ring.receive_once(fd, token);
+    }
+
+    /// Puts a client into the slab, under a new generation.
+    pub(super) fn add_client(&mut self, socket: OwnedFd, phase: Phase, seen: Monotonic) -> u32 {
+        self.generation = (self.generation + 1) & super::worker::GENERATION_MASK;
+        let client = Client::new(socket, self.generation, phase, seen);
+        self.counters.connections.add(1);
+        u32::try_from(self.clients.insert(client)).expect("connections are limited to u32")
+    }
+}

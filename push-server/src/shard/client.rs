@@ -1,0 +1,114 @@
+//! One accepted socket, from accept to close.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use bytes::Bytes;
+use push_common::clock::Monotonic;
+
+use crate::kernel::SlotRef;
+use crate::mqtt::{Connection, Delivery, Handshake};
+use crate::ring::Token;
+
+/// How long a closing connection waits for its last bytes to be taken and for the peer's FIN.
+/// Closing at once would let a RST (for bytes we did not read) overtake the last DISCONNECT.
+pub(super) const LINGER_MILLIS: u64 = 1_000;
+
+/// A socket and its state. An idle one owns no buffer.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) socket: OwnedFd,
+    pub(super) generation: u32,
+    pub(super) phase: Phase,
+    /// When the last byte came, as user space saw it.
+    pub(super) last_seen: Monotonic,
+    /// When its CONNECT came: of two connections of a client the later one stays.
+    pub(super) connected_at: Monotonic,
+    /// Bytes of whole frames that the socket has accepted: the slot's `tx`.
+    pub(super) sent_bytes: u64,
+    pub(super) slot: Option<SlotRef>,
+    /// The tick of the one timer of this client that counts; others are stale.
+    pub(super) timer_tick: u64,
+    /// Retained messages that a subscription still brings, as far as the outbox had no room.
+    #[expect(clippy::box_collection, reason = "rarely there, and 24 bytes less in every client")]
+    pub(super) backlog: Option<Box<VecDeque<Delivery>>>,
+    /// A receive is under way in the ring.
+    pub(super) receiving: bool,
+    /// A send is under way in the ring.
+    pub(super) sending: bool,
+    /// The peer has ended the connection, or we no longer care whether it has.
+    pub(super) peer_gone: bool,
+    /// A send has failed: nothing more is sent, but what came before the end is still read.
+    pub(super) send_failed: bool,
+    /// It is in the list of clients to close because their outbox is full.
+    pub(super) overflowed: bool,
+    /// It is in the list of clients to flush at the end of the turn.
+    pub(super) dirty: bool,
+    /// It is in the list of clients whose input waits for a full mailbox.
+    pub(super) stalled: bool,
+}
+
+/// Where a client's life is.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// CONNECT has not come whole; closed at the deadline.
+    Handshake { handshake: Handshake, deadline: Monotonic },
+    /// Served, with this session.
+    Serving { connection: Connection, session: u32 },
+    /// The last bytes (a CONNACK with a reason, a DISCONNECT) are on their way; then FIN.
+    Flushing { deadline: Monotonic, frames: Vec<Bytes> },
+    /// FIN is sent, or the socket failed; waiting for the peer's FIN and the ring's operations.
+    Lingering { deadline: Monotonic },
+}
+
+impl Client {
+    pub(super) fn new(
+        socket: OwnedFd,
+        generation: u32,
+        phase: Phase,
+        last_seen: Monotonic,
+    ) -> Self {
+        Self {
+            socket,
+            generation,
+            phase,
+            last_seen,
+            connected_at: last_seen,
+            sent_bytes: 0,
+            slot: None,
+            timer_tick: 0,
+            backlog: None,
+            receiving: false,
+            sending: false,
+            peer_gone: false,
+            send_failed: false,
+            overflowed: false,
+            dirty: false,
+            stalled: false,
+        }
+    }
+
+    pub(super) fn token(&self, index: u32) -> Token {
+        Token { index, generation: self.generation }
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// Whether no operation of the ring refers to the socket any more.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.receiving && !self.sending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_stays_small() {
+        // A slab entry of an idle connection; with its session's it is most of the budget of 400.
+        assert!(size_of::<Client>() <= 256, "{} bytes", size_of::<Client>());
+    }
+}

@@ -1,0 +1,111 @@
+//! A shard's counters: written by the shard alone (relaxed), read by `control`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter or gauge with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; one writer only, so a load and a store.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Subtracts; for gauges.
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// Sets; for gauges.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// Reads.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// The counters of one shard.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct ShardCounters {
+            $($(#[doc = $doc])+ pub $name: Counter,)+
+        }
+    };
+}
+
+counters! {
+    /// Gauge: open sockets, CONNECT not yet seen included (`push_connections`).
+    connections,
+    /// Gauge: sessions, those without connection included (`push_sessions`).
+    sessions,
+    /// Gauge: subscriptions.
+    subscriptions,
+    /// Gauge: connections that the kernel answers for (armed slots).
+    armed,
+    /// Pings answered in user space (`push_pings_total{path="user"}`).
+    pings_user,
+    /// Sessions (connections) expired by keep alive (`push_sessions_expired_total`).
+    expired,
+    /// `push_connects_total{result="accepted"}`.
+    connects_accepted,
+    /// `push_connects_total{result="refused"}`: a CONNACK with a reason.
+    connects_refused,
+    /// `push_connects_total{result="malformed"}`: closed without CONNACK.
+    connects_malformed,
+    /// `push_connects_total{result="timeout"}`: no CONNECT in time.
+    connects_timeout,
+    /// `push_publishes_received_total`.
+    publishes_received,
+    /// `push_publishes_sent_total`.
+    publishes_sent,
+    /// `push_publishes_dropped_total{reason="outbox_full"}`.
+    dropped_outbox_full,
+    /// `push_publishes_dropped_total{reason="absent"}`: QoS 0 for a session without connection.
+    dropped_absent,
+    /// `push_publishes_dropped_total{reason="expired"}`: message expiry interval.
+    dropped_expired,
+    /// `push_publishes_dropped_total{reason="too_large"}`: above the client's maximum packet size.
+    dropped_too_large,
+    /// `push_publishes_dropped_total{reason="session_ended"}`: owed to a session that ended.
+    dropped_session_ended,
+    /// `push_limits_hit_total{limit="descriptors"}`: accept paused.
+    limit_descriptors,
+    /// `push_limits_hit_total{limit="max_connections"}`: accept paused.
+    limit_connections,
+    /// `push_limits_hit_total{limit="receive_buffers"}`.
+    limit_receive_buffers,
+    /// `push_limits_hit_total{limit="mailbox"}`: publishers paused.
+    limit_mailbox,
+    /// `push_limits_hit_total{limit="outbox"}`: slow consumer disconnected.
+    limit_outbox,
+    /// `push_limits_hit_total{limit="subscriptions"}`.
+    limit_subscriptions,
+    /// `push_limits_hit_total{limit="retained"}`.
+    limit_retained,
+    /// `push_limits_hit_total{limit="retained_backlog"}`: subscribes on and on, takes nothing.
+    limit_backlog,
+    /// `push_limits_hit_total{limit="answers"}`: client pipelines requests and reads no answers.
+    limit_answers,
+    /// `push_limits_hit_total{limit="packet_bytes"}`.
+    limit_packet_bytes,
+    /// `push_limits_hit_total{limit="sessions"}`.
+    limit_sessions,
+    /// `push_kernel_path_declined_total{reason="no_slot"}`: connection served in user space.
+    unarmed_no_slot,
+    /// `push_kernel_path_declined_total{reason="flow_map"}`.
+    unarmed_flow_map,
+    /// `push_kernel_path_declined_total{reason="out_of_order"}`.
+    unarmed_out_of_order,
+    /// `push_kernel_path_declined_total{reason="socket"}`.
+    unarmed_socket,
+    /// Completions of operations whose connection is gone.
+    stale_completions,
+    /// Turns of the shard's loop, at least one a second: `/healthz` fails while it stands still.
+    loop_turns,
+}

@@ -1,0 +1,106 @@
+//! How shards talk: a bounded mailbox each, woken once per batch by `MSG_RING`. What does not fit
+//! waits in the sender's overflow, and until it is gone the sending shard takes no packet from any
+//! of its clients: it reads on, up to a limit a client, so a full mailbox delays answers on other
+//! shards too, but loses nothing and cannot deadlock, since mail itself is always taken.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_queue::ArrayQueue;
+use push_common::clock::Monotonic;
+
+use crate::broker::Message;
+use crate::mqtt::Connecting;
+
+/// Messages a mailbox holds; beyond it senders pause their publishers (`limit="mailbox"`).
+pub(super) const MAILBOX_MESSAGES_MAX: usize = 16_384;
+
+/// What one shard has to say to another.
+#[derive(Debug)]
+pub(super) enum Mail {
+    /// A message that some session of the receiving shard is subscribed to.
+    Publish(Arc<Message>),
+    /// A client whose session lives with the receiving shard.
+    Adopt(Box<Adoption>),
+}
+
+/// A socket on its way to its session's shard, with the CONNECT it sent. No ring operation is under
+/// way on it.
+#[derive(Debug)]
+pub(super) struct Adoption {
+    pub(super) socket: OwnedFd,
+    pub(super) connecting: Connecting,
+    pub(super) last_seen: Monotonic,
+}
+
+/// A shard's inbox.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    queue: ArrayQueue<Mail>,
+    /// Whether a wake-up is on its way; spares one `MSG_RING` per message.
+    notified: AtomicBool,
+}
+
+impl Mailbox {
+    pub(super) fn new() -> Self {
+        Self { queue: ArrayQueue::new(MAILBOX_MESSAGES_MAX), notified: AtomicBool::new(false) }
+    }
+
+    /// Puts `mail` in. `Ok(true)`: the owner must be woken.
+    pub(super) fn push(&self, mail: Mail) -> Result<bool, Mail> {
+        self.queue.push(mail)?;
+        Ok(!self.notified.swap(true, Ordering::AcqRel))
+    }
+
+    /// To be called by the owner before it drains: whatever is pushed after this wakes it again.
+    pub(super) fn begin_drain(&self) {
+        self.notified.swap(false, Ordering::AcqRel);
+    }
+
+    pub(super) fn pop(&self) -> Option<Mail> {
+        self.queue.pop()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::broker::{QoS, TopicName};
+
+    fn mail() -> Mail {
+        Mail::Publish(Arc::new(Message {
+            topic: TopicName::parse("a", 1).expect("valid"),
+            payload: Bytes::new(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: None,
+            expires_at: None,
+        }))
+    }
+
+    #[test]
+    fn only_the_first_push_of_a_batch_wakes() {
+        let mailbox = Mailbox::new();
+        assert!(mailbox.push(mail()).expect("room"));
+        assert!(!mailbox.push(mail()).expect("room"));
+        mailbox.begin_drain();
+        assert!(mailbox.push(mail()).expect("room"), "a push after the drain began wakes again");
+        assert_eq!(std::iter::from_fn(|| mailbox.pop()).count(), 3);
+    }
+
+    #[test]
+    fn full_mailbox_gives_the_mail_back() {
+        let mailbox = Mailbox::new();
+        for _ in 0..MAILBOX_MESSAGES_MAX {
+            mailbox.push(mail()).expect("room");
+        }
+        assert!(mailbox.push(mail()).is_err());
+    }
+}

@@ -1,0 +1,285 @@
+//! The loop that joins ring, mqtt, broker and kernel: one thread a shard, with its ring, its
+//! connections and its sessions.
+//!
+//! A client's session lives with the shard that its client id hashes to. Any shard accepts; it reads
+//! no further than CONNECT, then hands socket and request to the session's shard. So a session and
+//! its connection are always together, and a take-over is a local matter. Messages travel between
+//! shards by mailbox, only to shards with a subscriber.
+
+mod accept;
+mod client;
+pub mod counters;
+mod deliver;
+mod mailbox;
+mod serve;
+mod sessions;
+mod wheel;
+mod worker;
+
+pub(crate) use accept::PARKED_MAX;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use rustix::event::{EventfdFlags, eventfd};
+use socket2::{Domain, Socket, Type};
+
+use crate::broker::{Retained, Routing};
+use crate::config::Config;
+use crate::kernel::KernelPath;
+use crate::ring::{self, RingError, RingHandle};
+use counters::ShardCounters;
+use mailbox::Mailbox;
+use worker::{Worker, WorkerSetup};
+
+/// Connections that the system may hold for a listener before a shard accepts them
+/// (capped by `net.core.somaxconn`).
+const LISTEN_BACKLOG: i32 = 4_096;
+
+/// Why shards could not start or went down.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// A listen address could not be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gave no event descriptor or thread.
+    #[error("cannot start shard {shard}: {source}")]
+    Start {
+        /// Which.
+        shard: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// A shard's ring could not be set up, or broke.
+    #[error("shard {shard}: {source}")]
+    Ring {
+        /// Which.
+        shard: u16,
+        /// Why.
+        source: RingError,
+    },
+    /// A shard's thread ended by a panic: a bug.
+    #[error("shard {shard} ended by a panic; please report the message above")]
+    Panicked {
+        /// Which.
+        shard: u16,
+    },
+}
+
+/// What every shard sees of the whole.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    config: Arc<Config>,
+    connections_max: u32,
+    routing: Routing,
+    retained: Retained,
+    mailboxes: Vec<Mailbox>,
+    /// Open sockets of all shards.
+    open: AtomicU32,
+    /// Sessions of all shards.
+    sessions: AtomicU32,
+    stopping: AtomicBool,
+    /// Random per process, so that clients cannot choose colliding ids.
+    hash_seed: u64,
+}
+
+/// The running shards.
+#[derive(Debug)]
+pub struct Shards {
+    shared: Arc<Shared>,
+    listening: Vec<SocketAddr>,
+    counters: Vec<Arc<ShardCounters>>,
+    wake_ups: Vec<OwnedFd>,
+    threads: Vec<JoinHandle<Result<(), ShardError>>>,
+}
+
+impl Shards {
+    /// Binds the listeners and starts one thread a shard. Returns when all of them serve.
+    ///
+    /// # Errors
+    /// An address that cannot be bound; a ring that cannot be set up (the message names the knob).
+    pub fn start(
+        config: &Arc<Config>,
+        connections_max: u32,
+        mut kernel: Option<&mut KernelPath>,
+    ) -> Result<Self, ShardError> {
+        let (listening, mut listeners) = bind_all(&config.listen, config.shards)?;
+        let shared = Arc::new(Shared {
+            config: Arc::clone(config),
+            connections_max,
+            routing: Routing::default(),
+            retained: Retained::new(config.retained_messages_max, config.retained_bytes_max),
+            mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),
+            open: AtomicU32::new(0),
+            sessions: AtomicU32::new(0),
+            stopping: AtomicBool::new(false),
+            hash_seed: rand::random(),
+        });
+        let mut shards = Self {
+            shared: Arc::clone(&shared),
+            listening,
+            counters: Vec::new(),
+            wake_ups: Vec::new(),
+            threads: Vec::new(),
+        };
+        let (ready_tx, ready_rx) = mpsc::channel();
+        let mut peer_txs = Vec::new();
+        for shard in 0..config.shards {
+            let start_error = |source: io::Error| ShardError::Start { shard, source };
+            let wake_up = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+                .map_err(|errno| start_error(errno.into()))?;
+            let counters = Arc::new(ShardCounters::default());
+            let setup = WorkerSetup {
+                index: shard,
+                shared: Arc::clone(&shared),
+                listeners: listeners.pop().unwrap_or_default(),
+                wake_up: wake_up.try_clone().map_err(start_error)?,
+                path: kernel.as_mut().map(|kernel| kernel.shard(shard)),
+                counters: Arc::clone(&counters),
+            };
+            shards.counters.push(counters);
+            shards.wake_ups.push(wake_up);
+            let (peers_tx, peers_rx) = mpsc::channel();
+            peer_txs.push(peers_tx);
+            let ready_tx = ready_tx.clone();
+            let body = move || run_shard(setup, &ready_tx, &peers_rx);
+            let thread = std::thread::Builder::new().name(format!("shard-{shard}")).spawn(body);
+            shards.threads.push(thread.map_err(start_error)?);
+        }
+        drop(ready_tx);
+        let mut handles: Vec<Option<RingHandle>> = vec![None; usize::from(config.shards)];
+        for _ in 0..config.shards {
+            match ready_rx.recv() {
+                Ok((shard, handle)) => handles[usize::from(shard)] = Some(handle),
+                // A shard ended before it was ready: dropping `peer_txs` ends the others, and
+                // joining tells why.
+                Err(mpsc::RecvError) => break,
+            }
+        }
+        let handles: Vec<RingHandle> = handles.into_iter().flatten().collect();
+        if handles.len() == usize::from(config.shards) {
+            for peers in &peer_txs {
+                // A receiver that is gone shows at `join`.
+                let _ = peers.send(handles.clone());
+            }
+            return Ok(shards);
+        }
+        drop(peer_txs);
+        match shards.join() {
+            Err(error) => Err(error),
+            Ok(()) => Err(ShardError::Panicked { shard: 0 }),
+        }
+    }
+
+    /// The addresses bound (ports filled in where 0 was asked).
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// Every shard's counters.
+    pub fn counters(&self) -> &[Arc<ShardCounters>] {
+        &self.counters
+    }
+
+    /// Whether every shard's thread runs. One that has ended before `stop` has failed: `join` tells.
+    pub fn is_whole(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Begins the orderly stop: no more accepts, DISCONNECT 0x8B, close. From any thread.
+    pub fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        for wake_up in &self.wake_ups {
+            if let Err(errno) = rustix::io::write(wake_up, &1u64.to_ne_bytes()) {
+                tracing::warn!(%errno, "cannot wake a shard; it looks at its mailbox within 1 s");
+            }
+        }
+    }
+
+    /// Waits until every shard has stopped (at most about 4 s after `stop`).
+    ///
+    /// # Errors
+    /// The first shard that went down otherwise than by `stop`.
+    pub fn join(self) -> Result<(), ShardError> {
+        let mut result = Ok(());
+        for (shard, thread) in (0u16..).zip(self.threads) {
+            let ended = thread.join().unwrap_or(Err(ShardError::Panicked { shard }));
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+impl Shared {
+    /// The shard that a client's session lives with.
+    fn home_of(&self, client_id: &str) -> u16 {
+        use std::hash::BuildHasher;
+        // Not the seed of the shards' own index: there the ids of one shard must spread again.
+        let hasher = foldhash::fast::FixedState::with_seed(self.hash_seed ^ 0x5EED);
+        let shards = self.mailboxes.len() as u64;
+        // At most 64 shards, so the remainder fits.
+        (hasher.hash_one(client_id) % shards) as u16
+    }
+}
+
+fn run_shard(
+    setup: WorkerSetup,
+    ready: &mpsc::Sender<(u16, RingHandle)>,
+    peers: &mpsc::Receiver<Vec<RingHandle>>,
+) -> Result<(), ShardError> {
+    let shard = setup.index;
+    let mut worker = Worker::new(setup).map_err(|source| ShardError::Ring { shard, source })?;
+    // The starter may be gone; then there are no peers either.
+    let _ = ready.send((shard, worker.ring_handle()));
+    let Ok(handles) = peers.recv() else { return Ok(()) };
+    worker.run(handles).map_err(|source| ShardError::Ring { shard, source })
+}
+
+/// One listener per address and shard: the system spreads connections over them
+/// (`SO_REUSEPORT`). The outer vector is by shard.
+fn bind_all(
+    addresses: &[SocketAddr],
+    shards: u16,
+) -> Result<(Vec<SocketAddr>, Vec<Vec<OwnedFd>>), ShardError> {
+    let mut bound = Vec::new();
+    let mut by_shard: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
+    for address in addresses {
+        let listen_error = |source| ShardError::Listen { address: *address, source };
+        let mut actual = *address;
+        // SO_REUSEPORT lets a second server of the same user bind the same address and take half of
+        // the connections. A plain bind first finds that out.
+        if address.port() != 0 {
+            probe_bind(*address).map_err(listen_error)?;
+        }
+        for listeners in &mut by_shard {
+            let listener = ring::listen(actual, LISTEN_BACKLOG).map_err(listen_error)?;
+            if actual.port() == 0 {
+                let name = rustix::net::getsockname(&listener)
+                    .map_err(|errno| listen_error(errno.into()))?;
+                actual = SocketAddr::try_from(name).map_err(|errno| listen_error(errno.into()))?;
+            }
+            listeners.push(listener);
+        }
+        bound.push(actual);
+    }
+    Ok((bound, by_shard))
+}
+
+/// Binds and lets go again, without `SO_REUSEPORT`.
+fn probe_bind(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())
+}

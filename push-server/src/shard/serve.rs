@@ -1,0 +1,548 @@
+//! A client's way through the shard: handshake, hand-over to its session's shard, take-over,
+//! expiry, close.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use push_common::clock::Monotonic;
+use rustix::io::ioctl_fionread;
+use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
+
+use super::client::{LINGER_MILLIS, Phase};
+use super::mailbox::{Adoption, Mail};
+use super::sessions::Presence;
+use super::worker::Worker;
+use crate::broker::QoS;
+use crate::kernel::Unarmed;
+use crate::mqtt::codec::Reason;
+use crate::mqtt::{
+    Connecting, Connection, Delivered, Delivery, Handshake, Progress, Session, Transmit, Will,
+};
+use crate::ring::Piece;
+
+/// How soon a client that was due to expire, but has bytes waiting, is looked at again.
+const UNREAD_RETRY_MILLIS: u64 = 16;
+
+/// Input that a stalled publisher may have waiting before the shard stops reading from it.
+const STALLED_INPUT_BYTES_MAX: usize = 64 << 10;
+
+impl Worker {
+    /// Takes received bytes to the client's protocol state.
+    pub(super) fn on_bytes(&mut self, index: u32, piece: &Piece) {
+        let client = &mut self.clients[index as usize];
+        client.last_seen = self.now;
+        let bytes = self.ring.bytes(piece);
+        match &mut client.phase {
+            Phase::Handshake { handshake, .. } => {
+                match handshake.handle_bytes(&self.shared.config.limits, bytes) {
+                    Progress::More => {}
+                    Progress::Connect(connecting) => self.on_connecting(index, *connecting),
+                    Progress::Refused(refusal) => {
+                        if refusal.frame.is_empty() {
+                            self.counters.connects_malformed.add(1);
+                        } else {
+                            self.counters.connects_refused.add(1);
+                        }
+                        self.finish(index, vec![refusal.frame]);
+                    }
+                }
+            }
+            Phase::Serving { connection, .. } => {
+                connection.handle_bytes(bytes);
+                self.pump(index);
+            }
+            // Whatever a peer still says after the end is not read.
+            Phase::Flushing { .. } | Phase::Lingering { .. } => {}
+        }
+    }
+
+    /// Arms the next receive, or lets a client go that waits for nothing else.
+    pub(super) fn after_receive(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        if client.receiving {
+            return;
+        }
+        let (fd, token) = (client.fd(), client.token(index));
+        match &client.phase {
+            Phase::Handshake { .. } => {
+                client.receiving = true;
+                self.ring.receive_once(fd, token);
+            }
+            Phase::Serving { connection, .. } => {
+                if !client.stalled || connection.input_len() < STALLED_INPUT_BYTES_MAX {
+                    client.receiving = true;
+                    self.ring.receive(fd, token);
+                }
+            }
+            Phase::Flushing { .. } | Phase::Lingering { .. } => {
+                if client.peer_gone {
+                    self.remove_if_quiet(index);
+                } else {
+                    client.receiving = true;
+                    self.ring.receive(fd, token);
+                }
+            }
+        }
+    }
+
+    /// A valid CONNECT: this shard serves it, or the shard of its session does.
+    fn on_connecting(&mut self, index: u32, mut connecting: Connecting) {
+        self.clients[index as usize].connected_at = self.now;
+        if connecting.connect.client_id.is_empty() {
+            connecting.connect.client_id = format!("auto-{:032x}", rand::random::<u128>());
+            connecting.connect.client_id_assigned = true;
+        }
+        let home = self.shared.home_of(&connecting.connect.client_id);
+        if home == self.index {
+            self.serve(index, connecting);
+            return;
+        }
+        let client = self.clients.remove(index as usize);
+        self.counters.connections.sub(1);
+        let adoption = Adoption { socket: client.socket, connecting, last_seen: self.now };
+        self.post(home, Mail::Adopt(Box::new(adoption)));
+    }
+
+    /// A client that another shard accepted; its place is taken already.
+    pub(super) fn on_adoption(&mut self, adoption: Adoption) {
+        if self.stopping {
+            self.give_place_back();
+            return;
+        }
+        let phase = Phase::Handshake { handshake: Handshake::default(), deadline: self.now };
+        let index = self.add_client(adoption.socket, phase, adoption.last_seen);
+        self.serve(index, adoption.connecting);
+        self.after_receive(index);
+    }
+
+    /// Begins to serve a client whose session belongs here.
+    fn serve(&mut self, index: u32, connecting: Connecting) {
+        if self.is_overtaken(index, &connecting) {
+            self.counters.connects_refused.add(1);
+            self.finish(index, Vec::new());
+            return;
+        }
+        let Some((key, session_present)) = self.session_for(index, &connecting) else {
+            self.counters.connects_refused.add(1);
+            self.counters.limit_sessions.add(1);
+            let refusal = connecting.refuse(Reason::QuotaExceeded);
+            self.finish(index, vec![refusal.frame]);
+            return;
+        };
+        let Some(session) = self.sessions.session_mut(key) else { return };
+        let limits = &self.shared.config.limits;
+        let connection = Connection::accept(connecting, session, session_present, limits, self.now);
+        self.counters.connects_accepted.add(1);
+        let keep_alive = connection.keep_alive();
+        let parsed_bytes = connection.parsed_bytes();
+        let client = &mut self.clients[index as usize];
+        client.phase = Phase::Serving { connection, session: key };
+        if let Some(deadline) = keep_alive.deadline(client.last_seen) {
+            self.arm_client_timer(index, deadline);
+        }
+        // Before CONNACK leaves, because CONNACK is what anchors the flow.
+        self.register_with_kernel(index, keep_alive.0, parsed_bytes);
+        self.pump(index);
+        self.mark_dirty(index);
+    }
+
+    /// Whether the same client has connected again while this CONNECT was on its way between shards.
+    fn is_overtaken(&mut self, index: u32, connecting: &Connecting) -> bool {
+        let connected_at = self.clients[index as usize].connected_at;
+        let Some(key) = self.sessions.find(&connecting.connect.client_id) else { return false };
+        match self.sessions.entry_mut(key).map(|entry| entry.presence) {
+            Some(Presence::Connected(other)) => self
+                .clients
+                .get(other as usize)
+                .is_some_and(|other| other.connected_at > connected_at),
+            Some(Presence::Absent { .. }) | None => false,
+        }
+    }
+
+    /// Finds or makes the session that a CONNECT asks for, after ending what it replaces. Returns
+    /// its key and whether it was there. `None`: there may be no more sessions.
+    fn session_for(&mut self, index: u32, connecting: &Connecting) -> Option<(u32, bool)> {
+        let connect = &connecting.connect;
+        if let Some(key) = self.sessions.find(&connect.client_id)
+            && let Some(entry) = self.sessions.entry_mut(key)
+            && let Presence::Connected(other) = entry.presence
+        {
+            self.close_client(other, Some(Reason::SessionTakenOver));
+        }
+        let mut found = self.sessions.find(&connect.client_id);
+        if let Some(key) = found
+            && connect.clean_start
+        {
+            self.end_session(key);
+            found = None;
+        }
+        if let Some(key) = found {
+            let entry = self.sessions.entry_mut(key)?;
+            entry.presence = Presence::Connected(index);
+            return Some((key, true));
+        }
+        let sessions_max = self.shared.config.sessions_max;
+        if self.shared.sessions.fetch_add(1, Ordering::Relaxed) >= sessions_max {
+            self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let session = Session::new(&connect.client_id, connect.session_expiry_secs);
+        self.counters.sessions.add(1);
+        Some((self.sessions.insert(session, Presence::Connected(index)), false))
+    }
+
+    fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
+        let Some(path) = &mut self.path else { return };
+        let client = &mut self.clients[index as usize];
+        let (Ok(local), Ok(peer)) = (local_address(&client.socket), peer_address(&client.socket))
+        else {
+            self.counters.unarmed_socket.add(1);
+            return;
+        };
+        let socket = client.socket.as_fd();
+        match path.register(socket, local, peer, keep_alive_secs, rx, self.now) {
+            Ok(slot) => {
+                client.slot = Some(slot);
+                self.counters.armed.add(1);
+            }
+            Err(Unarmed::NoSlot) => self.counters.unarmed_no_slot.add(1),
+            Err(Unarmed::FlowMap) => self.counters.unarmed_flow_map.add(1),
+            Err(Unarmed::OutOfOrder) => self.counters.unarmed_out_of_order.add(1),
+            Err(Unarmed::Socket) => self.counters.unarmed_socket.add(1),
+        }
+    }
+
+    /// Parses and handles what a client has sent, as long as no other shard's mailbox is full.
+    pub(super) fn pump(&mut self, index: u32) {
+        loop {
+            let Some(client) = self.clients.get_mut(index as usize) else { return };
+            let Phase::Serving { connection, session } = &mut client.phase else { return };
+            if self.overflowing {
+                if !std::mem::replace(&mut client.stalled, true) {
+                    self.stalled.push(index);
+                }
+                if client.receiving && connection.input_len() >= STALLED_INPUT_BYTES_MAX {
+                    let token = client.token(index);
+                    self.ring.cancel_receive(token);
+                }
+                break;
+            }
+            let key = *session;
+            let Some(session) = self.sessions.session_mut(key) else { return };
+            let limits = &self.shared.config.limits;
+            match connection.poll_event(session, limits, self.now) {
+                Some(event) => self.on_event(index, key, event),
+                None => break,
+            }
+        }
+        self.publish_rx(index);
+        self.mark_dirty(index);
+    }
+
+    /// Moves the slot's `rx` to the end of the last packet parsed.
+    fn publish_rx(&mut self, index: u32) {
+        let client = &self.clients[index as usize];
+        if let (Phase::Serving { connection, .. }, Some(slot), Some(path)) =
+            (&client.phase, &client.slot, &self.path)
+        {
+            path.set_rx(slot, connection.parsed_bytes());
+        }
+    }
+
+    /// Mailboxes have room again: takes up what a stalled client has sent meanwhile.
+    pub(super) fn resume_stalled(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        if !std::mem::take(&mut client.stalled) {
+            return;
+        }
+        self.pump(index);
+        let Some(client) = self.clients.get(index as usize) else { return };
+        if client.peer_gone && !client.stalled {
+            self.on_peer_gone(index);
+        } else {
+            self.after_receive(index);
+        }
+    }
+
+    /// The timer of a client fired: what it means depends on the phase.
+    pub(super) fn on_client_timer(&mut self, index: u32) {
+        let Some(client) = self.clients.get(index as usize) else { return };
+        let due = match &client.phase {
+            Phase::Handshake { deadline, .. }
+            | Phase::Flushing { deadline, .. }
+            | Phase::Lingering { deadline } => Some(*deadline),
+            Phase::Serving { connection, .. } => {
+                let by_kernel = match (&self.path, &client.slot) {
+                    (Some(path), Some(slot)) => path.last_seen(slot),
+                    _ => Monotonic(0),
+                };
+                connection.keep_alive().deadline(client.last_seen.max(by_kernel))
+            }
+        };
+        let Some(deadline) = due else { return };
+        if deadline > self.now {
+            self.arm_client_timer(index, deadline);
+            return;
+        }
+        match &client.phase {
+            Phase::Handshake { .. } => {
+                self.counters.connects_timeout.add(1);
+                self.abort(index);
+            }
+            Phase::Serving { .. } if self.is_unheard(index) => self.expire(index),
+            Phase::Serving { .. } => {
+                let again = self.now.after_millis(UNREAD_RETRY_MILLIS);
+                self.arm_client_timer(index, again);
+            }
+            Phase::Flushing { .. } | Phase::Lingering { .. } => self.abort(index),
+        }
+    }
+
+    /// Whether a client has truly said nothing: a busy shard may not have read yet what it sent.
+    fn is_unheard(&self, index: u32) -> bool {
+        let client = &self.clients[index as usize];
+        // A socket that cannot be asked has failed.
+        !client.stalled && ioctl_fionread(&client.socket).unwrap_or(0) == 0
+    }
+
+    /// The keep alive ran out [MQTT-3.1.2-24].
+    fn expire(&mut self, index: u32) {
+        self.counters.expired.add(1);
+        let blocked = self.clients[index as usize].sending;
+        self.close_client(index, Some(Reason::KeepAliveTimeout));
+        if blocked {
+            // It has not taken what we sent before, so it will not take a goodbye.
+            self.abort(index);
+        }
+    }
+
+    /// The peer ended the connection, or the socket failed.
+    pub(super) fn on_peer_gone(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        client.peer_gone = true;
+        match &client.phase {
+            Phase::Serving { .. } if client.stalled => {}
+            Phase::Serving { .. } => {
+                self.detach(index);
+                self.abort(index);
+            }
+            Phase::Flushing { .. } => self.flush(index),
+            Phase::Handshake { .. } | Phase::Lingering { .. } => self.abort(index),
+        }
+    }
+
+    /// A send has ended.
+    pub(super) fn on_sent(&mut self, index: u32, result: &io::Result<usize>) {
+        let client = &mut self.clients[index as usize];
+        client.sending = false;
+        match result {
+            Ok(bytes) => {
+                client.sent_bytes += *bytes as u64;
+                if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
+                    path.set_tx(slot, client.sent_bytes);
+                }
+                match client.phase {
+                    Phase::Lingering { .. } => self.remove_if_quiet(index),
+                    _ => self.mark_dirty(index),
+                }
+            }
+            Err(_) if matches!(client.phase, Phase::Serving { .. }) => {
+                // What the client sent before it went (a DISCONNECT, say) may still be unread: the
+                // receive brings it, then the end.
+                client.send_failed = true;
+                let _ = shutdown(&client.socket, Shutdown::Both);
+                if !client.receiving && !client.stalled {
+                    self.on_peer_gone(index);
+                }
+            }
+            Err(_) => self.abort(index),
+        }
+    }
+
+    /// Ends a served connection: the goodbye (MQTT 5) and answers that wait are sent, then FIN. The
+    /// will is published unless the client took it back.
+    pub(super) fn close_client(&mut self, index: u32, reason: Option<Reason>) {
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let Phase::Serving { connection, session } = &mut client.phase else { return };
+        if let Some(reason) = reason {
+            connection.close(reason);
+        }
+        let mut frames = Vec::new();
+        if let Some(session) = self.sessions.session_mut(*session) {
+            let limits = &self.shared.config.limits;
+            let mut transmit = Transmit::default();
+            // A connection that is over has nothing but answers to send.
+            connection.poll_transmit(session, &mut transmit, usize::MAX, limits, self.now);
+            frames = transmit.chunks;
+        }
+        self.detach(index);
+        self.finish(index, frames);
+    }
+
+    /// The orderly stop: every client is told, wills stay with us.
+    pub(super) fn close_for_stop(&mut self, index: u32) {
+        match &self.clients[index as usize].phase {
+            Phase::Serving { .. } => self.close_client(index, Some(Reason::ServerShuttingDown)),
+            Phase::Handshake { .. } => self.abort(index),
+            Phase::Flushing { .. } | Phase::Lingering { .. } => {}
+        }
+    }
+
+    /// Parts a served connection from its session, and publishes its will.
+    fn detach(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let Phase::Serving { connection, session: key } = &mut client.phase else { return };
+        let (key, will) = (*key, connection.take_will());
+        let deadline = self.now.after_millis(LINGER_MILLIS);
+        client.phase = Phase::Lingering { deadline };
+        client.stalled = false;
+        let backlog = client.backlog.take();
+        if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
+            path.closing(slot);
+            self.counters.armed.sub(1);
+        }
+        if let Some(backlog) = backlog {
+            self.keep_backlog(key, *backlog);
+        }
+        self.leave_session(key);
+        if let Some(will) = will
+            && !self.stopping
+        {
+            self.publish_will(*will);
+        }
+    }
+
+    /// Retained messages that a subscription still owes go to the outbox of a session that stays, as
+    /// far as it has room.
+    fn keep_backlog(&mut self, key: u32, backlog: VecDeque<Delivery>) {
+        let Some(session) = self.sessions.session_mut(key) else { return };
+        for delivery in backlog {
+            if session.expiry_secs == 0 || delivery.qos == QoS::AtMostOnce {
+                self.counters.dropped_session_ended.add(1);
+                continue;
+            }
+            match session.deliver(delivery, false, &self.shared.config.limits) {
+                Delivered::Queued => {}
+                Delivered::QueuedDropping(others) => {
+                    self.counters.dropped_outbox_full.add(u64::from(others));
+                }
+                Delivered::Dropped | Delivered::Overflow => {
+                    self.counters.dropped_outbox_full.add(1);
+                }
+            }
+        }
+    }
+
+    /// A session's connection has ended: it waits for the next one, or ends too.
+    fn leave_session(&mut self, key: u32) {
+        let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let forgotten = entry.session.connection_ended(self.now);
+        self.counters.dropped_session_ended.add(u64::from(forgotten));
+        match entry.session.expiry_secs {
+            0 => self.end_session(key),
+            u32::MAX => entry.presence = Presence::Absent { expires_at: None, timer_tick: 0 },
+            secs => {
+                let at = self.now.after(Duration::from_secs(u64::from(secs)));
+                self.await_expiry(key, at);
+            }
+        }
+    }
+
+    fn await_expiry(&mut self, key: u32, at: Monotonic) {
+        let timer_tick = self.arm_session_timer(key, at);
+        if let Some(entry) = self.sessions.entry_mut(key) {
+            entry.presence = Presence::Absent { expires_at: Some(at), timer_tick };
+        }
+    }
+
+    /// The timer of a session fired; stale ones are ignored.
+    pub(super) fn on_session_timer(&mut self, key: u32, due_tick: u64) {
+        let Some(entry) = self.sessions.entry_mut(key) else { return };
+        match entry.presence {
+            Presence::Absent { expires_at: Some(at), timer_tick } if timer_tick == due_tick => {
+                if at <= self.now {
+                    self.end_session(key);
+                } else {
+                    self.await_expiry(key, at);
+                }
+            }
+            Presence::Absent { .. } | Presence::Connected(_) => {}
+        }
+    }
+
+    fn publish_will(&mut self, will: Will) {
+        self.publish(will.into_message(self.now), None);
+    }
+
+    /// Sends the last frames, then FIN.
+    fn finish(&mut self, index: u32, mut frames: Vec<Bytes>) {
+        frames.retain(|frame| !frame.is_empty());
+        let deadline = self.now.after_millis(LINGER_MILLIS);
+        self.clients[index as usize].phase = Phase::Flushing { deadline, frames };
+        self.arm_client_timer(index, deadline);
+        self.mark_dirty(index);
+        // A stalled client may have none: its FIN is to be heard.
+        self.after_receive(index);
+    }
+
+    /// All is sent: FIN, then wait for the peer's.
+    pub(super) fn send_fin(&mut self, index: u32) {
+        let client = &mut self.clients[index as usize];
+        let deadline = self.now.after_millis(LINGER_MILLIS);
+        client.phase = Phase::Lingering { deadline };
+        // A socket that cannot be shut down is one that has failed: the receive tells.
+        let _ = shutdown(&client.socket, Shutdown::Write);
+        self.arm_client_timer(index, deadline);
+        if self.clients[index as usize].peer_gone {
+            self.abort(index);
+        }
+    }
+
+    /// Lets go of the socket as soon as the ring's operations on it have ended, which this cancels.
+    pub(super) fn abort(&mut self, index: u32) {
+        let client = &mut self.clients[index as usize];
+        client.peer_gone = true;
+        client.phase = Phase::Lingering { deadline: self.now.after_millis(LINGER_MILLIS) };
+        let token = client.token(index);
+        if client.receiving {
+            self.ring.cancel_receive(token);
+        }
+        if client.sending {
+            self.ring.cancel_send(token);
+        }
+        self.remove_if_quiet(index);
+    }
+
+    fn remove_if_quiet(&mut self, index: u32) {
+        let client = &self.clients[index as usize];
+        let done = client.peer_gone && matches!(client.phase, Phase::Lingering { .. });
+        if !done || !client.is_quiet() {
+            return;
+        }
+        let mut client = self.clients.remove(index as usize);
+        if let (Some(slot), Some(path)) = (client.slot.take(), &mut self.path) {
+            path.release(slot, self.now);
+        }
+        self.counters.connections.sub(1);
+        self.give_place_back();
+        // The descriptor is to be free before the next accept.
+        drop(client);
+        self.resume_accepting();
+    }
+}
+
+fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    Ok(SocketAddr::try_from(getsockname(socket)?)?)
+}
+
+fn peer_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    match getpeername(socket)? {
+        Some(name) => Ok(SocketAddr::try_from(name)?),
+        None => Err(io::ErrorKind::NotConnected.into()),
+    }
+}

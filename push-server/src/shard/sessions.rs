@@ -1,0 +1,107 @@
+//! The sessions whose home is this shard, by key and by client id.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use push_common::clock::Monotonic;
+use slab::Slab;
+
+use crate::mqtt::Session;
+
+/// A session and where it stands.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) session: Session,
+    pub(super) presence: Presence,
+}
+
+/// Whether a session's client is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// Connected, as this client of the shard's.
+    Connected(u32),
+    /// Away; forgotten at that instant, if ever. The tick tells its current timer from stale ones.
+    Absent { expires_at: Option<Monotonic>, timer_tick: u64 },
+}
+
+/// The sessions. The index holds keys only: four bytes and a hash byte a session.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    entries: Slab<Entry>,
+    by_client_id: HashTable<u32>,
+    hasher: FixedState,
+}
+
+impl Sessions {
+    /// `seed` is random per process, so that clients cannot choose colliding ids.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            entries: Slab::new(),
+            by_client_id: HashTable::new(),
+            hasher: FixedState::with_seed(seed),
+        }
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn find(&self, client_id: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(client_id);
+        let same = |key: &u32| self.entries[*key as usize].session.client_id() == client_id;
+        self.by_client_id.find(hash, same).copied()
+    }
+
+    /// Adds a session that `find` does not know.
+    pub(super) fn insert(&mut self, session: Session, presence: Presence) -> u32 {
+        let hash = self.hasher.hash_one(session.client_id());
+        let key = u32::try_from(self.entries.insert(Entry { session, presence }))
+            .expect("sessions are limited to u32 by configuration");
+        let Self { entries, by_client_id, hasher } = self;
+        by_client_id.insert_unique(hash, key, |key| {
+            hasher.hash_one(entries[*key as usize].session.client_id())
+        });
+        key
+    }
+
+    pub(super) fn remove(&mut self, key: u32) -> Option<Session> {
+        let entry = self.entries.try_remove(key as usize)?;
+        let hash = self.hasher.hash_one(entry.session.client_id());
+        if let Ok(occupied) = self.by_client_id.find_entry(hash, |other| *other == key) {
+            occupied.remove();
+        }
+        Some(entry.session)
+    }
+
+    pub(super) fn entry_mut(&mut self, key: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(key as usize)
+    }
+
+    pub(super) fn session_mut(&mut self, key: u32) -> Option<&mut Session> {
+        self.entry_mut(key).map(|entry| &mut entry.session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_found_by_client_id_until_removed() {
+        let mut sessions = Sessions::new(7);
+        let keys: Vec<u32> = (0..1_000)
+            .map(|n| {
+                sessions.insert(Session::new(&format!("device-{n}"), 0), Presence::Connected(n))
+            })
+            .collect();
+        assert_eq!(sessions.find("device-500"), Some(keys[500]));
+        assert_eq!(sessions.find("device-1000"), None);
+        assert!(sessions.remove(keys[500]).is_some());
+        assert!(sessions.remove(keys[500]).is_none());
+        assert_eq!(sessions.find("device-500"), None);
+        assert_eq!(sessions.find("device-501"), Some(keys[501]));
+        assert_eq!(sessions.len(), 999);
+    }
+}

@@ -1,0 +1,246 @@
+//! The shard's timer wheel: three levels of 256 slots, 16 ms a tick. Timers fire late by at most one
+//! tick and never early; nothing is cancelled, an owner that has moved on ignores its stale timer.
+//! It reads no clock.
+
+use push_common::clock::Monotonic;
+
+/// One tick, in nanoseconds. Expiry is promised to within 100 ms; a sixth of that is the wheel's.
+pub(super) const TICK_NANOS: u64 = 16_000_000;
+
+const SLOT_BITS: u32 = 8;
+const SLOTS: usize = 1 << SLOT_BITS;
+const LEVELS: usize = 3;
+
+/// A timer: what the owner gave, and the tick it is due at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Timer<K> {
+    pub(super) key: K,
+    pub(super) due_tick: u64,
+}
+
+/// The wheel. `K` is a small copyable key; a timer costs its size plus 8 bytes.
+#[derive(Debug)]
+pub(super) struct Wheel<K> {
+    /// Every tick up to and including this one has fired.
+    fired_tick: u64,
+    levels: [Level<K>; LEVELS],
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Level<K> {
+    slots: Vec<Vec<Timer<K>>>,
+    occupied: [u64; SLOTS / 64],
+}
+
+/// The first tick at or after `instant`.
+pub(super) fn tick_at_or_after(instant: Monotonic) -> u64 {
+    instant.0.div_ceil(TICK_NANOS)
+}
+
+impl<K: Copy> Wheel<K> {
+    pub(super) fn new(now: Monotonic) -> Self {
+        Self {
+            fired_tick: now.0 / TICK_NANOS,
+            levels: std::array::from_fn(|_| Level::new()),
+            len: 0,
+        }
+    }
+
+    /// Fires `key` at the first tick at or after `deadline`. Returns that tick, by which the owner
+    /// tells its current timer from a stale one. Deadlines beyond the wheel's 74 hours fire then;
+    /// the owner looks at its own deadline and arms again.
+    pub(super) fn arm(&mut self, key: K, deadline: Monotonic) -> u64 {
+        let horizon = self.fired_tick + (1 << (SLOT_BITS * LEVELS as u32)) - SLOTS as u64;
+        let due_tick = tick_at_or_after(deadline).clamp(self.fired_tick + 1, horizon);
+        self.place(Timer { key, due_tick });
+        self.len += 1;
+        due_tick
+    }
+
+    /// How many timers are armed, stale ones included.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// When `fire` next has something to do. `None`: nothing is armed.
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        if self.len == 0 {
+            return None;
+        }
+        let tick = (0..LEVELS).filter_map(|level| self.next_tick_of(level)).min()?;
+        Some(Monotonic(tick * TICK_NANOS))
+    }
+
+    /// Moves every timer due at or before `now` to `fired`.
+    pub(super) fn fire(&mut self, now: Monotonic, fired: &mut Vec<Timer<K>>) {
+        let now_tick = now.0 / TICK_NANOS;
+        while self.fired_tick < now_tick {
+            if self.len == 0 {
+                self.fired_tick = now_tick;
+                return;
+            }
+            // Skip to the next tick at which any level has work.
+            let next = (0..LEVELS).filter_map(|level| self.next_tick_of(level)).min();
+            let Some(tick) = next.filter(|tick| *tick <= now_tick) else {
+                self.fired_tick = now_tick;
+                return;
+            };
+            self.fired_tick = tick;
+            for level in (1..LEVELS).rev() {
+                let shift = SLOT_BITS * level as u32;
+                if tick & ((1 << shift) - 1) == 0 {
+                    self.cascade(level, tick, fired);
+                }
+            }
+            let slot = (tick as usize) & (SLOTS - 1);
+            let due = self.levels[0].take(slot);
+            self.len -= due.len();
+            fired.extend(due);
+        }
+    }
+
+    fn cascade(&mut self, level: usize, tick: u64, fired: &mut Vec<Timer<K>>) {
+        let slot = (tick >> (SLOT_BITS * level as u32)) as usize & (SLOTS - 1);
+        for timer in self.levels[level].take(slot) {
+            if timer.due_tick <= tick {
+                self.len -= 1;
+                fired.push(timer);
+            } else {
+                self.place(timer);
+            }
+        }
+    }
+
+    /// A timer goes to the lowest level whose current round contains it, so that the cascade at the
+    /// start of each round finds exactly the timers of that round.
+    fn place(&mut self, timer: Timer<K>) {
+        let distance = timer.due_tick ^ self.fired_tick;
+        let level = (0..LEVELS - 1)
+            .find(|level| distance >> (SLOT_BITS * (*level as u32 + 1)) == 0)
+            .unwrap_or(LEVELS - 1);
+        let slot = (timer.due_tick >> (SLOT_BITS * level as u32)) as usize & (SLOTS - 1);
+        self.levels[level].put(slot, timer);
+    }
+
+    /// The next tick after `fired_tick` at which `level` has a slot to fire or to cascade.
+    fn next_tick_of(&self, level: usize) -> Option<u64> {
+        let shift = SLOT_BITS * level as u32;
+        let current = self.fired_tick >> shift;
+        let ahead = self.levels[level].next_occupied((current as usize + 1) & (SLOTS - 1))?;
+        Some((current + 1 + ahead as u64) << shift)
+    }
+}
+
+impl<K> Level<K> {
+    fn new() -> Self {
+        Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), occupied: [0; SLOTS / 64] }
+    }
+
+    fn put(&mut self, slot: usize, timer: Timer<K>) {
+        self.slots[slot].push(timer);
+        self.occupied[slot / 64] |= 1 << (slot % 64);
+    }
+
+    fn take(&mut self, slot: usize) -> Vec<Timer<K>> {
+        self.occupied[slot / 64] &= !(1 << (slot % 64));
+        std::mem::take(&mut self.slots[slot])
+    }
+
+    /// How many slots from `start` on (wrapping) to the first occupied one.
+    fn next_occupied(&self, start: usize) -> Option<usize> {
+        (0..SLOTS).find(|ahead| {
+            let slot = (start + ahead) & (SLOTS - 1);
+            self.occupied[slot / 64] >> (slot % 64) & 1 != 0
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic(millis * 1_000_000)
+    }
+
+    /// Fires in steps of `next_deadline`, as the shard does; returns (key, fired at).
+    fn run_until(wheel: &mut Wheel<u32>, end: Monotonic) -> Vec<(u32, Monotonic)> {
+        let mut seen = Vec::new();
+        let mut fired = Vec::new();
+        while let Some(next) = wheel.next_deadline().filter(|next| *next <= end) {
+            wheel.fire(next, &mut fired);
+            seen.extend(fired.drain(..).map(|timer| (timer.key, next)));
+        }
+        seen
+    }
+
+    #[test]
+    fn fires_within_one_tick_and_never_early_at_every_level() {
+        let start = at(1_000_003);
+        let mut wheel = Wheel::new(start);
+        let delays_ms = [1, 15, 16, 17, 100, 4_095, 4_096, 5_000, 90_000, 1_048_576, 98_302_500];
+        for (key, delay) in delays_ms.iter().enumerate() {
+            wheel.arm(key as u32, start.after_millis(*delay));
+        }
+        let mut seen = run_until(&mut wheel, at(200_000_000));
+        seen.sort();
+        assert_eq!(seen.len(), delays_ms.len());
+        for (key, fired_at) in seen {
+            let deadline = start.after_millis(delays_ms[key as usize]);
+            assert!(fired_at >= deadline, "timer {key} early");
+            assert!(fired_at.0 - deadline.0 < TICK_NANOS, "timer {key} late");
+        }
+        assert_eq!(wheel.len(), 0);
+    }
+
+    #[test]
+    fn late_fire_catches_up_over_many_rounds() {
+        let start = at(77);
+        let mut wheel = Wheel::new(start);
+        for key in 0..10_000u32 {
+            wheel.arm(key, start.after_millis(u64::from(key) * 13));
+        }
+        let mut fired = Vec::new();
+        wheel.fire(at(1_000_000), &mut fired);
+        assert_eq!(fired.len(), 10_000);
+        assert_eq!(wheel.next_deadline(), None);
+    }
+
+    #[test]
+    fn past_deadline_fires_at_the_next_tick() {
+        let mut wheel = Wheel::new(at(500));
+        let tick = wheel.arm(1, at(3));
+        assert_eq!(tick, at(500).0 / TICK_NANOS + 1);
+        let mut fired = Vec::new();
+        wheel.fire(at(520), &mut fired);
+        assert_eq!(fired.len(), 1);
+    }
+
+    #[test]
+    fn deadline_beyond_the_horizon_fires_early_enough_to_be_armed_again() {
+        let mut wheel = Wheel::new(at(0));
+        wheel.arm(1, at(u64::from(u32::MAX) * 1_000));
+        let next = wheel.next_deadline().expect("armed");
+        assert!(next <= at(u64::from(u32::MAX) * 1_000));
+        let seen = run_until(&mut wheel, at(u64::from(u32::MAX) * 1_000));
+        assert_eq!(seen.len(), 1);
+    }
+
+    #[test]
+    fn timers_armed_while_time_passes_fire_in_order_of_deadline() {
+        let mut wheel = Wheel::new(at(0));
+        let mut fired = Vec::new();
+        let mut last = 0;
+        for step in 0..50_000u64 {
+            wheel.arm(step as u32, at(step * 7 + 4_000 + (step * 31) % 3_000));
+            wheel.fire(at(step * 7), &mut fired);
+            for timer in fired.drain(..) {
+                assert!(timer.due_tick >= last);
+                assert!(timer.due_tick * TICK_NANOS <= at(step * 7).0);
+                last = timer.due_tick;
+            }
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! One shard's thread: waits for completions, hands them on, fires timers, and once a turn sends
+//! what the turn produced.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use push_common::clock::Monotonic;
+use rustix::time::{ClockId, clock_gettime};
+use slab::Slab;
+
+use super::Shared;
+use super::accept::Acceptor;
+use super::client::Client;
+use super::counters::ShardCounters;
+use super::mailbox::Mail;
+use super::sessions::Sessions;
+use super::wheel::{Timer, Wheel};
+use crate::broker::retained::EXPIRED_PER_CALL_MAX;
+use crate::broker::{Match, Subscriptions};
+use crate::kernel::ShardPath;
+use crate::ring::{Completion, Received, Ring, RingError, RingHandle, RingOptions, Token};
+
+/// Generations of clients, as the ring's tokens carry them.
+pub(super) const GENERATION_MASK: u32 = 0x00FF_FFFF;
+
+/// 8 MiB of receive buffers a shard, whatever the number of connections (`limit="receive_buffers"`).
+const RING_OPTIONS: RingOptions =
+    RingOptions { entries: 4_096, buffers: 2_048, buffer_bytes: 4_096 };
+
+/// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
+/// a shard after 5 s.
+const TURN_MILLIS_MAX: u64 = 1_000;
+
+/// A timer is armed no further ahead; its owner looks at its own deadline and arms again. Timers are
+/// not cancelled, so this bounds how long one outlives a client that comes and goes.
+const TIMER_MILLIS_MAX: u64 = 300_000;
+
+/// After so long a turn leaves what is left of its mail and its sends to the next one, which does
+/// not wait: timers and the heartbeat are not to be late.
+const TURN_BUDGET: Duration = Duration::from_millis(20);
+
+/// How many pieces of work go by between two looks at the clock for that.
+const PIECES_PER_LOOK: usize = 64;
+
+/// How often flows of closed connections and expired retained messages are looked for.
+const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long a turn waits while another shard's mailbox is full.
+const OVERFLOW_RETRY_MILLIS: u64 = 1;
+
+/// Mail handled in one turn, so that a busy neighbour does not starve this shard's clients.
+const MAIL_PER_TURN_MAX: usize = 4_096;
+
+/// From the order to stop until the last connection is aborted.
+const STOP_MILLIS_MAX: u64 = 2_500;
+
+/// From that abort until the shard ends whatever the ring still holds.
+const RESET_MILLIS_MAX: u64 = 500;
+
+/// How often a stopping shard looks whether it is done.
+const STOP_TURN_MILLIS: u64 = 20;
+
+/// The token of the event descriptor by which other threads wake the shard.
+const WAKE_UP: Token = Token { index: u32::MAX, generation: 0 };
+
+/// What a worker starts from.
+#[derive(Debug)]
+pub(super) struct WorkerSetup {
+    pub(super) index: u16,
+    pub(super) shared: Arc<Shared>,
+    pub(super) listeners: Vec<OwnedFd>,
+    pub(super) wake_up: OwnedFd,
+    pub(super) path: Option<ShardPath>,
+    pub(super) counters: Arc<ShardCounters>,
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timed {
+    /// A client: CONNECT, keep alive or linger deadline, by its phase.
+    Client(u32),
+    /// A session without connection.
+    Session(u32),
+}
+
+/// A shard.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) index: u16,
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Arc<ShardCounters>,
+    pub(super) ring: Ring,
+    pub(super) path: Option<ShardPath>,
+    pub(super) acceptor: Acceptor,
+    pub(super) clients: Slab<Client>,
+    pub(super) generation: u32,
+    pub(super) sessions: Sessions,
+    pub(super) subscriptions: Subscriptions,
+    /// The turn's instant; read once after each wait.
+    pub(super) now: Monotonic,
+    /// Clients with something to send at the end of the turn.
+    pub(super) dirty: VecDeque<u32>,
+    /// Clients whose input waits until every mailbox has room again.
+    pub(super) stalled: Vec<u32>,
+    /// Mail that did not fit, by shard.
+    pub(super) overflow: Vec<VecDeque<Mail>>,
+    /// Whether any mail waits in `overflow`.
+    pub(super) overflowing: bool,
+    /// Clients to close because their outbox is full.
+    pub(super) overflowed: Vec<u32>,
+    pub(super) peers: Vec<RingHandle>,
+    pub(super) stopping: bool,
+    /// Scratch, kept for its memory.
+    pub(super) matches: Vec<Match>,
+    wheel: Wheel<Timed>,
+    wake_up: OwnedFd,
+    stop_deadline: Option<Monotonic>,
+    resetting: bool,
+    swept_at: Monotonic,
+}
+
+/// The clock of the kernel path and of every decision: `CLOCK_MONOTONIC`.
+fn read_clock() -> Monotonic {
+    let time = clock_gettime(ClockId::Monotonic);
+    // Both are never negative on this clock.
+    Monotonic(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+impl Worker {
+    pub(super) fn new(setup: WorkerSetup) -> Result<Self, RingError> {
+        let now = read_clock();
+        let shards = setup.shared.mailboxes.len();
+        let sessions = Sessions::new(setup.shared.hash_seed);
+        Ok(Self {
+            index: setup.index,
+            counters: setup.counters,
+            ring: Ring::new(RING_OPTIONS)?,
+            path: setup.path,
+            acceptor: Acceptor::new(setup.listeners),
+            clients: Slab::new(),
+            generation: 0,
+            sessions,
+            subscriptions: Subscriptions::default(),
+            now,
+            dirty: VecDeque::new(),
+            stalled: Vec::new(),
+            overflow: (0..shards).map(|_| VecDeque::new()).collect(),
+            overflowing: false,
+            overflowed: Vec::new(),
+            peers: Vec::new(),
+            stopping: false,
+            matches: Vec::new(),
+            wheel: Wheel::new(now),
+            wake_up: setup.wake_up,
+            stop_deadline: None,
+            resetting: false,
+            swept_at: now,
+            shared: setup.shared,
+        })
+    }
+
+    pub(super) fn ring_handle(&self) -> RingHandle {
+        self.ring.handle()
+    }
+
+    /// Serves until stopped.
+    pub(super) fn run(&mut self, peers: Vec<RingHandle>) -> Result<(), RingError> {
+        self.peers = peers;
+        self.ring.watch(self.wake_up.as_raw_fd(), WAKE_UP);
+        self.start_accepting();
+        let mut fired = Vec::new();
+        while !self.has_stopped() {
+            self.begin_turn();
+            self.ring.submit_and_wait(Some(self.wait_time()))?;
+            self.now = read_clock();
+            while let Some(completion) = self.ring.next_completion() {
+                self.on_completion(completion);
+            }
+            self.read_mail();
+            self.retry_overflow();
+            self.wheel.fire(self.now, &mut fired);
+            for timer in fired.drain(..) {
+                self.on_timer(timer);
+            }
+            if self.acceptor.retry_at().is_some_and(|at| at <= self.now) {
+                self.resume_accepting();
+            }
+            self.flush_dirty();
+        }
+        Ok(())
+    }
+
+    fn begin_turn(&mut self) {
+        self.counters.loop_turns.add(1);
+        if let Some(path) = &self.path {
+            path.stamp_heartbeat(self.now);
+        }
+        if self.now - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
+            self.swept_at = self.now;
+        }
+        if !self.stopping && self.shared.stopping.load(Ordering::Acquire) {
+            self.begin_stop();
+        }
+    }
+
+    /// Forgets what has had its time; each call does a bounded amount of it. Returns whether there
+    /// is more.
+    fn sweep(&mut self) -> bool {
+        let more_flows = self.path.as_mut().is_some_and(|path| path.sweep(self.now));
+        // One shard for all: the retained messages are shared.
+        let more_retained = self.index == 0
+            && self.shared.retained.remove_expired(self.now) == EXPIRED_PER_CALL_MAX;
+        more_flows || more_retained
+    }
+
+    /// Whether this turn has lasted long enough, looked up at every so many pieces of work.
+    fn is_turn_over(&self, pieces: usize) -> bool {
+        pieces % PIECES_PER_LOOK == PIECES_PER_LOOK - 1 && read_clock() - self.now > TURN_BUDGET
+    }
+
+    fn wait_time(&self) -> Duration {
+        let mut until = self.now.after_millis(TURN_MILLIS_MAX);
+        for deadline in [self.wheel.next_deadline(), self.acceptor.retry_at()].into_iter().flatten()
+        {
+            until = until.min(deadline);
+        }
+        if self.stopping {
+            until = until.min(self.now.after_millis(STOP_TURN_MILLIS));
+        }
+        if self.overflowing {
+            until = until.min(self.now.after_millis(OVERFLOW_RETRY_MILLIS));
+        }
+        let unread = !self.shared.mailboxes[usize::from(self.index)].is_empty();
+        if unread || !self.dirty.is_empty() {
+            return Duration::ZERO;
+        }
+        until.since(read_clock())
+    }
+
+    fn on_completion(&mut self, completion: Completion) {
+        match completion {
+            Completion::Accepted { token, result, more } => self.on_accepted(token, result, more),
+            Completion::Received { token, received, more } => {
+                self.on_received(token, received, more);
+            }
+            Completion::Sent { token, result } => match self.resolve(token) {
+                Some(index) => self.on_sent(index, &result),
+                None => self.counters.stale_completions.add(1),
+            },
+            Completion::Readable { more, .. } => {
+                let mut count = [0; 8];
+                // Level is read to rearm the edge; an empty counter is no news.
+                let _ = rustix::io::read(&self.wake_up, &mut count);
+                if !more {
+                    self.ring.watch(self.wake_up.as_raw_fd(), WAKE_UP);
+                }
+            }
+            // The mailbox is read every turn.
+            Completion::Woken => {}
+        }
+    }
+
+    fn on_received(&mut self, token: Token, received: Received, more: bool) {
+        let Some(index) = self.resolve(token) else {
+            self.counters.stale_completions.add(1);
+            if let Received::Data(piece) = received {
+                self.ring.recycle(piece);
+            }
+            return;
+        };
+        self.clients[index as usize].receiving = more;
+        match received {
+            Received::Data(piece) => {
+                self.on_bytes(index, &piece);
+                self.ring.recycle(piece);
+                self.after_receive(index);
+            }
+            Received::NoBuffers => {
+                self.counters.limit_receive_buffers.add(1);
+                self.after_receive(index);
+            }
+            Received::Cancelled => self.after_receive(index),
+            Received::End | Received::Failed(_) => {
+                self.clients[index as usize].receiving = false;
+                self.on_peer_gone(index);
+            }
+        }
+    }
+
+    /// The client that a token means, unless it is gone.
+    fn resolve(&self, token: Token) -> Option<u32> {
+        let client = self.clients.get(token.index as usize)?;
+        (client.generation == token.generation).then_some(token.index)
+    }
+
+    /// Arms the one timer of a client; an earlier one is stale from now on.
+    pub(super) fn arm_client_timer(&mut self, index: u32, deadline: Monotonic) {
+        let tick = self.wheel.arm(Timed::Client(index), self.within_horizon(deadline));
+        self.clients[index as usize].timer_tick = tick;
+    }
+
+    fn on_timer(&mut self, timer: Timer<Timed>) {
+        match timer.key {
+            Timed::Client(index) => {
+                let current = self.clients.get(index as usize);
+                if current.is_some_and(|client| client.timer_tick == timer.due_tick) {
+                    self.on_client_timer(index);
+                }
+            }
+            Timed::Session(key) => self.on_session_timer(key, timer.due_tick),
+        }
+    }
+
+    /// Returns the tick by which a session tells its current timer from a stale one.
+    pub(super) fn arm_session_timer(&mut self, key: u32, deadline: Monotonic) -> u64 {
+        self.wheel.arm(Timed::Session(key), self.within_horizon(deadline))
+    }
+
+    fn within_horizon(&self, deadline: Monotonic) -> Monotonic {
+        deadline.min(self.now.after_millis(TIMER_MILLIS_MAX))
+    }
+
+    fn read_mail(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mailbox = &shared.mailboxes[usize::from(self.index)];
+        mailbox.begin_drain();
+        for pieces in 0..MAIL_PER_TURN_MAX {
+            if self.is_turn_over(pieces) {
+                break;
+            }
+            match mailbox.pop() {
+                Some(Mail::Publish(message)) => self.deliver_here(&message, None),
+                Some(Mail::Adopt(adoption)) => self.on_adoption(*adoption),
+                None => break,
+            }
+        }
+    }
+
+    /// Sends mail to another shard; what does not fit waits, and publishers with it.
+    pub(super) fn post(&mut self, shard: u16, mail: Mail) {
+        let waiting = &mut self.overflow[usize::from(shard)];
+        if !waiting.is_empty() {
+            waiting.push_back(mail);
+            return;
+        }
+        match self.shared.mailboxes[usize::from(shard)].push(mail) {
+            Ok(wake) => {
+                if wake && let Some(peer) = self.peers.get(usize::from(shard)) {
+                    self.ring.wake(*peer);
+                }
+            }
+            Err(mail) => {
+                if !std::mem::replace(&mut self.overflowing, true) {
+                    self.counters.limit_mailbox.add(1);
+                }
+                waiting.push_back(mail);
+            }
+        }
+    }
+
+    fn retry_overflow(&mut self) {
+        if !self.overflowing {
+            return;
+        }
+        for shard in 0..self.overflow.len() {
+            for mail in std::mem::take(&mut self.overflow[shard]) {
+                self.post(shard as u16, mail);
+            }
+        }
+        self.overflowing = self.overflow.iter().any(|mail| !mail.is_empty());
+        if !self.overflowing {
+            for index in std::mem::take(&mut self.stalled) {
+                self.resume_stalled(index);
+            }
+        }
+    }
+
+    fn flush_dirty(&mut self) {
+        self.close_overflowed();
+        // What becomes dirty meanwhile is for the next turn, which then does not wait.
+        for pieces in 0..self.dirty.len() {
+            if self.is_turn_over(pieces) {
+                break;
+            }
+            let Some(index) = self.dirty.pop_front() else { break };
+            if let Some(client) = self.clients.get_mut(index as usize)
+                && std::mem::take(&mut client.dirty)
+            {
+                self.flush(index);
+            }
+        }
+    }
+
+    /// Has `flush` called for this client at the end of the turn.
+    pub(super) fn mark_dirty(&mut self, index: u32) {
+        if let Some(client) = self.clients.get_mut(index as usize)
+            && !std::mem::replace(&mut client.dirty, true)
+        {
+            self.dirty.push_back(index);
+        }
+    }
+
+    fn begin_stop(&mut self) {
+        self.stopping = true;
+        self.stop_deadline = Some(self.now.after_millis(STOP_MILLIS_MAX));
+        self.stop_accepting();
+        for index in self.client_indices() {
+            self.close_for_stop(index);
+        }
+    }
+
+    /// Every client there is now; handling one may remove it.
+    fn client_indices(&self) -> Vec<u32> {
+        self.clients.iter().map(|(index, _)| index as u32).collect()
+    }
+
+    fn has_stopped(&mut self) -> bool {
+        let Some(deadline) = self.stop_deadline else { return false };
+        if self.clients.is_empty() {
+            return true;
+        }
+        if self.now < deadline {
+            return false;
+        }
+        if !std::mem::replace(&mut self.resetting, true) {
+            self.reset_all();
+            return self.clients.is_empty();
+        }
+        self.clients.is_empty() || self.now >= deadline.after_millis(RESET_MILLIS_MAX)
+    }
+
+    /// The stop has lasted long enough: a reset is heard at once, also where a FIN would wait behind
+    /// bytes that the peer does not read.
+    fn reset_all(&mut self) {
+        tracing::info!(shard = self.index, left = self.clients.len(), "resetting connections");
+        for index in self.client_indices() {
+            let socket = &self.clients[index as usize].socket;
+            // A socket that refuses has failed already.
+            let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+            self.abort(index);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Other people's clients: `mosquitto_pub` and `mosquitto_sub`, and paho by a script.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use crate::expectations::{PATIENCE, wait_for};
+use crate::server::{Target, workspace_path};
+use crate::skip::Skip;
+use crate::wire::Version;
+
+/// Begins every message line of a [`Subscriber`], to tell them from what it says of itself.
+const MESSAGE_MARK: &str = "> ";
+
+/// That mosquitto's clients are installed.
+pub fn need_mosquitto_clients() -> Result<(), Skip> {
+    for program in ["mosquitto_pub", "mosquitto_sub", "stdbuf"] {
+        let found = Command::new(program).arg("--help").output();
+        found.map_err(|error| Skip::missing(format!("cannot run {program}: {error}")))?;
+    }
+    Ok(())
+}
+
+/// A running `mosquitto_sub`; killed when dropped.
+#[derive(Debug)]
+pub struct Subscriber {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Subscriber {
+    /// Starts it with `arguments`, printing messages in `format` (its `-F`), and waits until the
+    /// server has granted its subscriptions.
+    #[track_caller]
+    pub fn start(target: &Target, version: Version, format: &str, arguments: &[&str]) -> Self {
+        // Line buffering, because what it prints into a pipe would otherwise come at its end.
+        let mut command = target.command("stdbuf");
+        command.args(["-oL", "mosquitto_sub"]).args(common_arguments(target, version));
+        command.args(["-d", "-F", &format!("{MESSAGE_MARK}{format}")]).args(arguments);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start mosquitto_sub");
+        let output = BufReader::new(child.stdout.take().expect("its output is piped"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let subscriber = Self { child, lines };
+        subscriber.wait_line("mosquitto_sub to subscribe", |line| {
+            line.starts_with("Subscribed (mid:").then_some(())
+        });
+        subscriber
+    }
+
+    /// The next message, as the format says.
+    #[track_caller]
+    pub fn message(&self) -> String {
+        self.wait_line("a message at mosquitto_sub", |line| {
+            line.strip_prefix(MESSAGE_MARK).map(str::to_owned)
+        })
+    }
+
+    /// The next `count` messages, in order.
+    #[track_caller]
+    pub fn messages(&self, count: usize) -> Vec<String> {
+        (0..count).map(|_| self.message()).collect()
+    }
+
+    /// Messages that have come and were not asked for.
+    pub fn unexpected(&self) -> Vec<String> {
+        self.lines.try_iter().filter(|line| line.starts_with(MESSAGE_MARK)).collect()
+    }
+
+    /// Waits for it to say that it sent a ping and got the answer.
+    #[track_caller]
+    pub fn wait_ping(&self) {
+        self.wait_line("mosquitto_sub's PINGRESP", |line| {
+            line.contains("received PINGRESP").then_some(())
+        });
+    }
+
+    /// Ends it without a goodbye (SIGKILL).
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+    }
+
+    /// Waits for it to end by itself, as after the last message of `-C`.
+    #[track_caller]
+    pub fn wait_exit(mut self) {
+        wait_for("mosquitto_sub's end", || self.child.try_wait().expect("wait"));
+    }
+
+    #[track_caller]
+    fn wait_line<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    if let Some(found) = wanted(&line) {
+                        return found;
+                    }
+                }
+                Err(error) => panic!("waited for {what}: {error}"),
+            }
+        }
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs `mosquitto_pub` to its end.
+///
+/// # Panics
+/// When it fails.
+#[track_caller]
+pub fn mosquitto_pub(target: &Target, version: Version, arguments: &[&str]) {
+    let mut command = target.command("mosquitto_pub");
+    let output = command
+        .args(common_arguments(target, version))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("run mosquitto_pub");
+    assert_success("mosquitto_pub", &output);
+}
+
+/// Runs the `case` of `tests/clients/paho_roundtrip.py`.
+///
+/// # Panics
+/// When it fails.
+#[track_caller]
+pub fn paho(target: &Target, version: Version, case: &str) -> Result<(), Skip> {
+    let python = python()?;
+    let protocol = if version == Version::V5 { "5" } else { "4" };
+    let output = target
+        .command(python)
+        .arg(workspace_path("tests/tests/clients/paho_roundtrip.py"))
+        .args(["--host", &target.address.ip().to_string()])
+        .args(["--port", &target.address.port().to_string()])
+        .args(["--protocol", protocol, "--case", case])
+        .stdin(Stdio::null())
+        .output()
+        .expect("run python");
+    assert_success(&format!("paho, case {case}, protocol {protocol}"), &output);
+    Ok(())
+}
+
+/// The Python that has paho: `PUSH_PYTHON`, else the one that `cargo xtask setup` makes.
+fn python() -> Result<PathBuf, Skip> {
+    let named = std::env::var_os("PUSH_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| workspace_path("target/tools/venv/bin/python"));
+    let output = Command::new(&python).args(["-c", "import paho.mqtt.client"]).output();
+    match output {
+        Ok(output) if output.status.success() => Ok(python),
+        _ => Err(Skip::missing(format!(
+            "{} cannot import paho.mqtt: `cargo xtask setup`",
+            python.display()
+        ))),
+    }
+}
+
+fn common_arguments(target: &Target, version: Version) -> Vec<String> {
+    let protocol = if version == Version::V5 { "5" } else { "311" };
+    let (host, port) = (target.address.ip().to_string(), target.address.port().to_string());
+    ["-h", &host, "-p", &port, "-V", protocol].map(str::to_owned).to_vec()
+}
+
+#[track_caller]
+fn assert_success(what: &str, output: &Output) {
+    assert!(
+        output.status.success(),
+        "{what} ended with {}:\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -1,0 +1,58 @@
+//! What the tests of this workspace share: the server as a process, the places it runs in, an MQTT
+//! client of our own, other people's clients, and the load generator.
+//!
+//! It imports nothing of the server's protocol core: what the tests expect is written down here a
+//! second time, from the specification.
+
+pub mod clients;
+pub mod expectations;
+pub mod foreign;
+pub mod load;
+pub mod metrics;
+pub mod netns;
+pub mod server;
+pub mod skip;
+pub mod stand_in;
+pub mod wire;
+
+/// Makes two tests of each function named: `name::kernel_path` and `name::user_path`. The functions
+/// take a [`server::PingPath`] and return [`skip::TestResult`]; both get the same expectations.
+#[macro_export]
+macro_rules! both_paths {
+    ($($name:ident,)+) => {
+        $(
+            mod $name {
+                use $crate::server::PingPath;
+                use $crate::skip::report;
+
+                #[test]
+                fn kernel_path() {
+                    let name = concat!(module_path!(), "::kernel_path");
+                    report(name, super::$name(PingPath::Kernel));
+                }
+
+                #[test]
+                fn user_path() {
+                    let name = concat!(module_path!(), "::user_path");
+                    report(name, super::$name(PingPath::User));
+                }
+            }
+        )+
+    };
+}
+
+/// Makes a test of each function named, for what the path of pings has no part in: `name::once`.
+#[macro_export]
+macro_rules! claims {
+    ($($name:ident,)+) => {
+        $(
+            mod $name {
+                #[test]
+                fn once() {
+                    let name = concat!(module_path!(), "::once");
+                    $crate::skip::report(name, super::$name());
+                }
+            }
+        )+
+    };
+}

@@ -1,0 +1,192 @@
+//! One client: how far its connection has come, and what an answer means there. No I/O but the
+//! socket it holds for its engine.
+
+use std::io::{self, Write};
+
+use mio::net::TcpStream;
+
+use super::wire::{
+    CONNACK, DISCONNECT, Decoder, PINGRESP, PUBLISH_QOS0, Packet, RETAIN, SUBACK, Version,
+};
+
+/// A client. 20,000 of them are a small machine's worth, so it is kept small.
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    pub(super) stream: Option<TcpStream>,
+    pub(super) stage: Stage,
+    pub(super) decoder: Decoder,
+    /// When the ping was sent that is not answered yet.
+    pub(super) pinged_at_ns: Option<u64>,
+    /// When the attempt to connect began.
+    pub(super) connecting_since_ns: u64,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// There is none.
+    #[default]
+    Down,
+    /// TCP is shaking hands.
+    Connecting,
+    /// CONNECT is sent, CONNACK awaited.
+    Greeting,
+    /// In service.
+    Up,
+    /// DISCONNECT is sent, the server's close awaited.
+    Leaving,
+}
+
+/// What a valid packet says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// CONNACK: in service now.
+    Accepted,
+    /// PINGRESP to the ping sent then.
+    Pong { pinged_at_ns: u64 },
+    /// PUBLISH.
+    Publish,
+    /// SUBACK.
+    Subscribed,
+    /// DISCONNECT with its reason.
+    Goodbye(u8),
+}
+
+/// What a server must not send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// CONNACK that says no: not bad, but the end.
+    Refused(u8),
+    /// A packet that is wrong, or wrong at this point.
+    Unexpected(Packet, Stage),
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(code) => write!(f, "the server refused: CONNACK with code {code:#04x}"),
+            Self::Unexpected(packet, stage) => write!(
+                f,
+                "bad packet: first byte {:#04x}, remaining length {}, body begins {:02x?}, {}",
+                packet.first,
+                packet.remaining,
+                &packet.head[..packet.head.len().min(packet.remaining as usize)],
+                match stage {
+                    Stage::Greeting => "where CONNACK was due",
+                    _ => "not valid or not asked for",
+                }
+            ),
+        }
+    }
+}
+
+impl Client {
+    /// What `packet` means here.
+    pub(super) fn hear(&mut self, packet: Packet, version: Version) -> Result<Heard, Fault> {
+        let unexpected = Err(Fault::Unexpected(packet, self.stage));
+        if self.stage == Stage::Greeting {
+            let short = packet.remaining < 2 || version == Version::V311 && packet.remaining != 2;
+            if packet.first != CONNACK || short {
+                return unexpected;
+            }
+            if packet.head[1] != 0 {
+                return Err(Fault::Refused(packet.head[1]));
+            }
+            self.stage = Stage::Up;
+            return Ok(Heard::Accepted);
+        }
+        match packet.first {
+            PINGRESP if packet.remaining == 0 => match self.pinged_at_ns.take() {
+                Some(pinged_at_ns) => Ok(Heard::Pong { pinged_at_ns }),
+                None => unexpected,
+            },
+            first if first & !RETAIN == PUBLISH_QOS0 && packet.remaining >= 2 => Ok(Heard::Publish),
+            // Packet id 1, one granted QoS 0; MQTT 5 has the length of its properties between.
+            SUBACK if packet.head[..2] == [0, 1] && self.is_granted(packet, version) => {
+                Ok(Heard::Subscribed)
+            }
+            DISCONNECT if version == Version::V5 => Ok(Heard::Goodbye(packet.head[0])),
+            _ => unexpected,
+        }
+    }
+
+    /// Writes what is a few bytes, all of them: a socket that does not take them is as good as
+    /// lost, since we never have more than a few unread.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        match stream.write(bytes)? {
+            written if written == bytes.len() => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+
+    fn is_granted(&self, packet: Packet, version: Version) -> bool {
+        match version {
+            Version::V311 => packet.remaining == 3 && packet.head[2] == 0,
+            // With properties the code is out of sight: taken as granted.
+            Version::V5 => packet.remaining >= 4 && (packet.head[2] != 0 || packet.head[3] == 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(bytes: &[u8]) -> Packet {
+        Decoder::default().next(&mut &bytes[..]).unwrap().unwrap()
+    }
+
+    fn heard(stage: Stage, version: Version, bytes: &[u8]) -> Result<Heard, Fault> {
+        let mut client = Client { stage, pinged_at_ns: Some(7), ..Client::default() };
+        client.hear(packet(bytes), version)
+    }
+
+    #[test]
+    fn answers_of_a_server_in_order_are_understood() {
+        use Version::{V5, V311};
+        let pong = Heard::Pong { pinged_at_ns: 7 };
+        for (stage, version, bytes, expected) in [
+            (Stage::Greeting, V311, &[0x20, 2, 0, 0][..], Heard::Accepted),
+            (Stage::Greeting, V5, &[0x20, 3, 0, 0, 0], Heard::Accepted),
+            (Stage::Up, V311, &[0xD0, 0], pong),
+            (Stage::Leaving, V311, &[0xD0, 0], pong),
+            (Stage::Up, V311, &[0x90, 3, 0, 1, 0], Heard::Subscribed),
+            (Stage::Up, V5, &[0x90, 4, 0, 1, 0, 0], Heard::Subscribed),
+            (Stage::Up, V311, &[0x31, 3, 0, 1, b'a'], Heard::Publish),
+            (Stage::Up, V5, &[0xE0, 1, 0x8B], Heard::Goodbye(0x8B)),
+        ] {
+            assert_eq!(heard(stage, version, bytes), Ok(expected), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_a_fault() {
+        use Version::{V5, V311};
+        for (stage, version, bytes) in [
+            (Stage::Greeting, V311, &[0xD0, 0][..]),
+            (Stage::Greeting, V311, &[0x20, 3, 0, 0, 0]),
+            (Stage::Greeting, V5, &[0x20, 1, 0]),
+            (Stage::Up, V311, &[0x20, 2, 0, 0]),
+            (Stage::Up, V311, &[0xD0, 1, 0]),
+            (Stage::Up, V311, &[0xD1, 0]),
+            (Stage::Up, V311, &[0x32, 5, 0, 1, b'a', 0, 1]),
+            (Stage::Up, V311, &[0x90, 3, 0, 1, 0x80]),
+            (Stage::Up, V311, &[0x90, 3, 0, 2, 0]),
+            (Stage::Up, V5, &[0x90, 4, 0, 1, 0, 0x87]),
+            (Stage::Up, V311, &[0xE0, 0]),
+            (Stage::Up, V311, &[0xC0, 0]),
+        ] {
+            let fault = heard(stage, version, bytes).unwrap_err();
+            assert!(matches!(fault, Fault::Unexpected(..)), "{bytes:02x?}: {fault}");
+        }
+        let refused = heard(Stage::Greeting, V311, &[0x20, 2, 0, 5]);
+        assert_eq!(refused, Err(Fault::Refused(5)));
+    }
+
+    #[test]
+    fn an_answer_without_a_ping_is_a_fault() {
+        let mut client = Client { stage: Stage::Up, ..Client::default() };
+        assert!(client.hear(packet(&[0xD0, 0]), Version::V311).is_err());
+    }
+}

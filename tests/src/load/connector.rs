@@ -1,0 +1,192 @@
+//! Making connections: from which address, how many at a time, how many a second, and since when.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How long a connection may take, from SYN to CONNACK.
+pub(super) const CONNECT_NS_MAX: u64 = 20_000_000_000;
+/// Clients on one loopback address before the next one is used; it has 28,232 ports by default.
+const CLIENTS_PER_LOOPBACK_ADDRESS: usize = 20_000;
+/// Addresses of 127.0.0.0/24 that are used without being asked to.
+const LOOPBACK_ADDRESSES_MAX: usize = 250;
+
+/// Which client may begin to connect, and which one takes too long.
+#[derive(Debug)]
+pub(super) struct Connector {
+    /// Who is to connect, and not before when.
+    queue: VecDeque<(u64, usize)>,
+    /// Who began when, in that order; long finished ones among them.
+    begun: VecDeque<(u64, usize)>,
+    in_flight: usize,
+    in_flight_max: usize,
+    /// The least time between two beginnings.
+    spacing_ns: u64,
+    next_start_ns: u64,
+}
+
+impl Connector {
+    /// At most `rate` a second and `in_flight_max` at a time.
+    pub(super) fn new(rate: f64, in_flight_max: usize) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            begun: VecDeque::new(),
+            in_flight: 0,
+            in_flight_max,
+            spacing_ns: (1e9 / rate) as u64,
+            next_start_ns: 0,
+        }
+    }
+
+    /// `client` is to connect, not before `not_before_ns`.
+    pub(super) fn enqueue(&mut self, client: usize, not_before_ns: u64) {
+        self.queue.push_back((not_before_ns, client));
+    }
+
+    /// The next to begin now. Tell `ended` when it is up, or down again.
+    pub(super) fn begin(&mut self, now_ns: u64) -> Option<usize> {
+        if self.next_wake_ns()? > now_ns || self.in_flight == self.in_flight_max {
+            return None;
+        }
+        let (_, client) = self.queue.pop_front()?;
+        // A wake that comes late is made up for, within what a wake may be late.
+        let behind_max_ns = 10_000_000;
+        self.next_start_ns =
+            self.next_start_ns.max(now_ns.saturating_sub(behind_max_ns)) + self.spacing_ns;
+        self.in_flight += 1;
+        self.begun.push_back((now_ns, client));
+        Some(client)
+    }
+
+    /// An attempt is over, one way or the other.
+    pub(super) fn ended(&mut self) {
+        self.in_flight -= 1;
+    }
+
+    /// Who began longer than `CONNECT_NS_MAX` ago, and when; ask again until `None`. It may have
+    /// ended since: compare.
+    pub(super) fn overdue(&mut self, now_ns: u64) -> Option<(u64, usize)> {
+        let &(since_ns, _) = self.begun.front()?;
+        if since_ns + CONNECT_NS_MAX > now_ns {
+            return None;
+        }
+        self.begun.pop_front()
+    }
+
+    /// When to call `begin` or `overdue` again.
+    pub(super) fn next_wake_ns(&self) -> Option<u64> {
+        let overdue =
+            self.begun.front().filter(|_| self.in_flight > 0).map(|begun| begun.0 + CONNECT_NS_MAX);
+        let room = self.in_flight < self.in_flight_max;
+        let begin = self.queue.front().filter(|_| room).map(|next| next.0.max(self.next_start_ns));
+        begin.into_iter().chain(overdue).min()
+    }
+
+    /// Whether nobody waits to connect and nobody is connecting.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.in_flight == 0
+    }
+
+    /// Nobody is to connect any more.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+    }
+}
+
+/// Where the client with this number connects from; `None`: the system chooses.
+pub(super) fn source_of(number: usize, sources: &[IpAddr], target: SocketAddr) -> Option<IpAddr> {
+    if !sources.is_empty() {
+        return Some(sources[number % sources.len()]);
+    }
+    let address = number / CLIENTS_PER_LOOPBACK_ADDRESS % LOOPBACK_ADDRESSES_MAX;
+    let loopback = matches!(target.ip(), IpAddr::V4(ip) if ip.is_loopback());
+    (loopback && address > 0).then(|| IpAddr::from(Ipv4Addr::new(127, 0, 0, address as u8 + 1)))
+}
+
+/// Begins a connection; it is up when the socket becomes writable without error.
+pub(super) fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(source) = source {
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot connect from {source}: {error}"))
+        };
+        socket.bind(&SocketAddr::new(source, 0).into()).map_err(named)?;
+    }
+    match socket.connect(&target.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(in_progress()) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(socket.into())
+}
+
+fn in_progress() -> i32 {
+    rustix::io::Errno::INPROGRESS.raw_os_error()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_begin_no_faster_than_the_rate_and_no_more_at_a_time() {
+        let mut connector = Connector::new(1_000.0, 2);
+        let start = 1_000_000_000;
+        for client in 0..4 {
+            connector.enqueue(client, 0);
+        }
+        assert_eq!(connector.begin(start), Some(0));
+        // The first wake counts as late by the most that is made up for.
+        assert_eq!(connector.begin(start), Some(1));
+        assert_eq!(connector.begin(start + 50_000_000), None, "two are in flight");
+        connector.ended();
+        assert_eq!(connector.begin(start + 50_000_000), Some(2));
+        connector.ended();
+        connector.ended();
+        assert_eq!(connector.begin(start + 50_000_000), Some(3));
+        assert!(!connector.is_idle());
+        connector.ended();
+        assert!(connector.is_idle());
+        assert_eq!(connector.next_wake_ns(), None);
+    }
+
+    #[test]
+    fn a_steady_caller_gets_the_rate() {
+        let mut connector = Connector::new(1_000.0, usize::MAX);
+        (0..10_000).for_each(|client| connector.enqueue(client, 0));
+        let mut begun = 0;
+        for millisecond in 0..2_000u64 {
+            while connector.begin(1_000_000_000 + millisecond * 1_000_000).is_some() {
+                begun += 1;
+            }
+        }
+        assert!((2_000..2_020).contains(&begun), "{begun} in 2 s");
+    }
+
+    #[test]
+    fn attempts_that_take_too_long_are_named() {
+        let mut connector = Connector::new(1e9, 10);
+        connector.enqueue(7, 0);
+        assert_eq!(connector.begin(5), Some(7));
+        assert_eq!(connector.next_wake_ns(), Some(5 + CONNECT_NS_MAX));
+        assert_eq!(connector.overdue(4 + CONNECT_NS_MAX), None);
+        assert_eq!(connector.overdue(5 + CONNECT_NS_MAX), Some((5, 7)));
+        assert_eq!(connector.overdue(5 + CONNECT_NS_MAX), None);
+    }
+
+    #[test]
+    fn clients_are_spread_over_loopback_addresses_as_needed() {
+        let loopback = "127.0.0.1:1883".parse().unwrap();
+        let far = "192.0.2.1:1883".parse().unwrap();
+        assert_eq!(source_of(19_999, &[], loopback), None);
+        assert_eq!(source_of(20_000, &[], loopback), Some("127.0.0.2".parse().unwrap()));
+        assert_eq!(source_of(20_000, &[], far), None);
+        let sources = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
+        assert_eq!(source_of(0, &sources, far), Some(sources[0]));
+        assert_eq!(source_of(3, &sources, far), Some(sources[1]));
+    }
+}

@@ -1,0 +1,179 @@
+//! The command line of `push-load`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Loads an MQTT server with many clients of one process.
+///
+/// Lines for people go to stderr. Stdout has JSON, an object a line; the last one has the counts
+/// and the round trips. Exit code 0: it ran; 1: it could not connect; 2: wrong usage.
+#[derive(Debug, Parser)]
+#[command(name = "push-load", version)]
+pub struct Options {
+    /// What the clients do.
+    #[command(subcommand)]
+    pub mode: Mode,
+}
+
+/// What the clients do.
+#[derive(Debug, Subcommand)]
+pub enum Mode {
+    /// Connect, ping, measure, end.
+    Ping(Ping),
+    /// Connect and be quiet, for measuring the server's memory.
+    Idle(Idle),
+    /// Connect, ping, and now and then publish, until stdin closes or a signal comes.
+    Demo(Demo),
+}
+
+/// `push-load ping`.
+#[derive(Debug, Args)]
+pub struct Ping {
+    /// Where and how to connect.
+    #[command(flatten)]
+    pub common: Common,
+    /// Each client pings that often, its phase spread over the interval.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    #[arg(required_unless_present_any = ["rate", "inflight"], conflicts_with = "rate")]
+    pub interval_ms: Option<u64>,
+    /// Pings a second of all clients together.
+    #[arg(long, value_name = "PINGS_PER_S")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub rate: Option<u64>,
+    /// Closed loop: that many pings unanswered at any time, the next one sent when one is
+    /// answered. An interval or rate is not used then.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub inflight: Option<u64>,
+    /// How long to measure.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// How long to ping before measuring.
+    #[arg(long, value_name = "W", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub warmup_s: u64,
+}
+
+/// `push-load idle`.
+///
+/// Prints `{"event":"ready",...}` when all clients are up.
+#[derive(Debug, Args)]
+pub struct Idle {
+    /// Where and how to connect.
+    #[command(flatten)]
+    pub common: Common,
+    /// Hold the connections until stdin closes. A line `to N` on stdin grows to N clients and
+    /// prints `ready` again.
+    #[arg(long)]
+    pub hold: bool,
+}
+
+/// `push-load demo`.
+///
+/// Every tenth device subscribes to `demo/<its number>`; the first one publishes to one of them
+/// each second. Devices that lose their connection try again every 2 seconds.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where and how to connect.
+    #[command(flatten)]
+    pub common: Common,
+    /// Each client pings that often.
+    #[arg(long, value_name = "MS", default_value_t = 2_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    pub interval_ms: u64,
+}
+
+/// What every mode needs.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// The server.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub target: SocketAddr,
+    /// A local address to connect from, repeatable; one has about 28,000 ports. Default: for a
+    /// target in 127.0.0.0/8 as many of 127.0.0.1, 127.0.0.2, ... as are needed; else the
+    /// system's choice.
+    #[arg(long, value_name = "ADDR")]
+    pub source: Vec<IpAddr>,
+    /// How many clients.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=5_000_000))]
+    pub clients: u32,
+    /// Threads that the clients are spread over.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: u16,
+    /// The clock's step: pings due between two steps are sent together at the second, which saves
+    /// the generator wakes. Due times do not drift.
+    #[arg(long, value_name = "MS", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    pub tick_ms: u64,
+    /// Speak MQTT 5 instead of 3.1.1.
+    #[arg(long)]
+    pub v5: bool,
+    /// Keep alive that the clients announce, 0 for none. They ping three times in it, if the mode
+    /// does not say otherwise. Default: 60, and 1,200 for `idle`.
+    #[arg(long, alias = "keep-alive", value_name = "S")]
+    pub keep_alive_secs: Option<u16>,
+    /// Client ids are this and a number.
+    #[arg(long, value_name = "TEXT", default_value = "load-", value_parser = client_id_prefix)]
+    pub client_id_prefix: String,
+    /// New connections a second, at most.
+    #[arg(long, value_name = "N", default_value_t = 5_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connect_rate: u32,
+    /// Connections being made at a time, at most.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub connect_concurrency: u32,
+}
+
+/// Room for a number behind it within what a two byte length can say.
+const CLIENT_ID_PREFIX_BYTES_MAX: usize = 1_000;
+
+fn client_id_prefix(text: &str) -> Result<String, String> {
+    if text.len() > CLIENT_ID_PREFIX_BYTES_MAX || text.contains('\0') {
+        return Err(format!("at most {CLIENT_ID_PREFIX_BYTES_MAX} bytes, without U+0000"));
+    }
+    Ok(text.to_owned())
+}
+
+impl Mode {
+    /// What every mode has.
+    pub fn common(&self) -> &Common {
+        match self {
+            Self::Ping(ping) => &ping.common,
+            Self::Idle(idle) => &idle.common,
+            Self::Demo(demo) => &demo.common,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, clap::Error> {
+        Options::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn ping_wants_a_pace() {
+        let start = "push-load ping --target 127.0.0.1:1 --seconds 1";
+        assert!(parse(start).is_err());
+        for pace in ["--interval-ms 5", "--rate 5", "--inflight 5", "--interval-ms 5 --inflight 5"]
+        {
+            assert!(parse(&format!("{start} {pace}")).is_ok(), "{pace}");
+        }
+        for pace in ["--interval-ms 5 --rate 5", "--interval-ms 0", "--inflight 0", "--rate x"] {
+            assert!(parse(&format!("{start} {pace}")).is_err(), "{pace}");
+        }
+    }
+
+    #[test]
+    fn sources_repeat() {
+        let line = "push-load idle --target [::1]:1 --source ::1 --source ::2 --keep-alive 9";
+        let Mode::Idle(idle) = parse(line).unwrap().mode else { panic!("not idle") };
+        assert_eq!(idle.common.source.len(), 2);
+        assert_eq!((idle.common.keep_alive_secs, idle.hold), (Some(9), false));
+    }
+}

@@ -1,0 +1,216 @@
+//! What is counted, how it is added up over threads, and how it is told.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// Round trips are kept from 1 us...
+const RTT_NS_MIN: u64 = 1_000;
+/// ...to 60 s,
+const RTT_NS_MAX: u64 = 60_000_000_000;
+/// to three significant digits.
+const RTT_DIGITS: u8 = 3;
+/// So many faults are told in words; the others are counted only.
+const FAULTS_TOLD_MAX: usize = 5;
+
+/// Counts of one thread, or of all.
+#[derive(Debug)]
+pub struct Tally {
+    /// Connections that are up.
+    pub connected: u64,
+    /// PINGREQ sent in the time measured.
+    pub sent: u64,
+    /// Those of `sent` that were answered.
+    pub answered: u64,
+    /// Turns not used, the client's ping before being unanswered or the generator too late.
+    pub skipped: u64,
+    /// Connections that were up and that the server, or a fault, ended.
+    pub closed: u64,
+    /// Packets that a server must not send.
+    pub bad: u64,
+    /// PUBLISH sent.
+    pub publishes_sent: u64,
+    /// PUBLISH received.
+    pub publishes_received: u64,
+    /// The first faults, in words.
+    pub faults: Vec<String>,
+    rtt_ns: Histogram<u64>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            connected: 0,
+            sent: 0,
+            answered: 0,
+            skipped: 0,
+            closed: 0,
+            bad: 0,
+            publishes_sent: 0,
+            publishes_received: 0,
+            faults: Vec::new(),
+            rtt_ns: Histogram::new_with_bounds(RTT_NS_MIN, RTT_NS_MAX, RTT_DIGITS)
+                .expect("constant bounds that hdrhistogram accepts"),
+        }
+    }
+}
+
+impl Tally {
+    /// An answer came `rtt_ns` after its ping.
+    pub fn record_answer(&mut self, rtt_ns: u64) {
+        self.answered += 1;
+        self.rtt_ns.saturating_record(rtt_ns);
+    }
+
+    /// Keeps a fault in words, as long as there are few.
+    pub fn tell(&mut self, fault: impl FnOnce() -> String) {
+        if self.faults.len() < FAULTS_TOLD_MAX {
+            self.faults.push(fault());
+        }
+    }
+
+    /// Adds what another thread counted.
+    pub fn add(&mut self, other: &Self) {
+        self.connected += other.connected;
+        self.sent += other.sent;
+        self.answered += other.answered;
+        self.skipped += other.skipped;
+        self.closed += other.closed;
+        self.bad += other.bad;
+        self.publishes_sent += other.publishes_sent;
+        self.publishes_received += other.publishes_received;
+        let room = FAULTS_TOLD_MAX.saturating_sub(self.faults.len());
+        self.faults.extend(other.faults.iter().take(room).cloned());
+        self.rtt_ns.add(&other.rtt_ns).expect("histograms of the same bounds");
+    }
+
+    /// The round trips in microseconds; zeros when there are none.
+    pub fn rtt_us(&self) -> RoundTrips {
+        let us = |ns: u64| (ns + 500) / 1_000;
+        let quantile =
+            |q| if self.rtt_ns.is_empty() { 0 } else { self.rtt_ns.value_at_quantile(q) };
+        RoundTrips {
+            p50: us(quantile(0.5)),
+            p99: us(quantile(0.99)),
+            p999: us(quantile(0.999)),
+            max: us(self.rtt_ns.max()),
+        }
+    }
+}
+
+/// Round trip times in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct RoundTrips {
+    pub p50: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub max: u64,
+}
+
+/// The last line on stdout.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    /// Always `done`: the other lines say `ready`.
+    pub event: &'static str,
+    /// `ping`, `idle` or `demo`.
+    pub mode: &'static str,
+    /// Clients asked for.
+    pub clients: u64,
+    /// Clients that were up at the end, before they said goodbye.
+    pub connected: u64,
+    /// PINGREQ sent in the time measured.
+    pub sent: u64,
+    /// Those that were answered.
+    pub answered: u64,
+    /// Those that were not, 2 s after the last was sent.
+    pub missing: u64,
+    /// Turns not used: the client's ping before was unanswered, or the generator too late.
+    pub skipped: u64,
+    /// Connections that ended before we ended them, from the first on.
+    pub closed: u64,
+    /// Packets that a server must not send, from the first on.
+    pub bad: u64,
+    /// PUBLISH sent, from the first on.
+    pub publishes_sent: u64,
+    /// PUBLISH received, from the first on.
+    pub publishes_received: u64,
+    /// Round trips of the pings answered.
+    pub rtt_us: RoundTrips,
+    /// CPU time of this process in the time measured, user and system, in microseconds.
+    pub cpu_us: u64,
+    /// The time measured.
+    pub seconds: f64,
+    /// From the first connect to the last CONNACK, the initial clients only.
+    pub connect_seconds: f64,
+}
+
+impl Summary {
+    /// Says it to people, on stderr.
+    pub fn tell(&self, faults: &[String]) {
+        let Self { sent, answered, missing, skipped, closed, bad, .. } = *self;
+        let rate = if self.seconds > 0.0 { answered as f64 / self.seconds } else { 0.0 };
+        eprintln!(
+            "push-load: {sent} pings sent, {answered} answered ({rate:.0}/s), {missing} missing, \
+             {skipped} turns skipped, {closed} connections closed, {bad} bad packets"
+        );
+        if answered > 0 {
+            let RoundTrips { p50, p99, p999, max } = self.rtt_us;
+            let per_ping = self.cpu_us as f64 / answered as f64;
+            eprintln!(
+                "push-load: round trip p50 {p50} us, p99 {p99} us, p999 {p999} us, max {max} us; \
+                 own CPU {per_ping:.1} us a ping, {:.1} s measured",
+                self.seconds
+            );
+        }
+        if self.publishes_sent + self.publishes_received > 0 {
+            let Self { publishes_sent, publishes_received, .. } = self;
+            eprintln!("push-load: {publishes_sent} publishes sent, {publishes_received} received");
+        }
+        for fault in faults {
+            eprintln!("push-load: {fault}");
+        }
+    }
+}
+
+/// CPU time of this process so far, all threads, user and system.
+pub fn process_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0));
+    seconds + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips_of_threads_add_up() {
+        let (mut one, mut other) = (Tally::default(), Tally::default());
+        for _ in 0..98 {
+            one.record_answer(10_000);
+        }
+        other.record_answer(500_000);
+        other.record_answer(RTT_NS_MAX * 2);
+        one.add(&other);
+        assert_eq!(one.answered, 100);
+        let RoundTrips { p50, p99, max, .. } = one.rtt_us();
+        assert_eq!((p50, p99), (10, 500));
+        assert!((59_900_000..=60_100_000).contains(&max), "{max} us");
+    }
+
+    #[test]
+    fn nothing_recorded_is_zeros() {
+        assert_eq!(Tally::default().rtt_us(), RoundTrips { p50: 0, p99: 0, p999: 0, max: 0 });
+    }
+
+    #[test]
+    fn few_faults_are_told_and_the_rest_only_counted() {
+        let mut tally = Tally::default();
+        for number in 0..100 {
+            tally.tell(|| number.to_string());
+        }
+        assert_eq!(tally.faults.len(), FAULTS_TOLD_MAX);
+    }
+}

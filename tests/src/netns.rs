@@ -1,0 +1,154 @@
+//! Network namespaces of a test's own, and the veth pair between two of them. They go when dropped,
+//! panics included.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fd::AsFd;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::skip::{Skip, need_root};
+
+/// Name of the server's end of a [`Veth`].
+pub const SERVER_INTERFACE: &str = "srv0";
+/// Name of the clients' end of a [`Veth`].
+pub const CLIENT_INTERFACE: &str = "cli0";
+
+/// IPv4 address of the server's end.
+pub const SERVER_V4: &str = "10.77.0.1";
+/// IPv6 address of the server's end.
+pub const SERVER_V6: &str = "fd77::1";
+const CLIENT_V4: &str = "10.77.0.2";
+const CLIENT_V6: &str = "fd77::2";
+
+/// A network namespace.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    /// Makes one with its loopback up; `role` ends its name.
+    pub fn create(role: &str) -> Result<Self, Skip> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        need_root()?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("push-{}-{number}-{role}", std::process::id());
+        ip(&["netns", "add", &name])?;
+        let namespace = Self { name };
+        ip(&["-n", &namespace.name, "link", "set", "lo", "up"])?;
+        Ok(namespace)
+    }
+
+    /// Its name, as `ip netns` knows it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs `work` inside. Sockets made there stay there, wherever they are used afterwards.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let path = PathBuf::from("/var/run/netns").join(&self.name);
+        // A thread of its own, because a thread that moved has no way back.
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(move || {
+                let file = File::open(&path).expect("open the namespace");
+                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                    .expect("move into the namespace");
+                work()
+            });
+            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = ip(&["netns", "delete", &self.name]);
+    }
+}
+
+/// Two namespaces with a veth pair between them, IPv4 and IPv6.
+#[derive(Debug)]
+pub struct Veth {
+    /// Where the server runs.
+    pub server: Namespace,
+    /// Where the clients run.
+    pub client: Namespace,
+}
+
+impl Veth {
+    /// Makes both, with addresses, up.
+    pub fn create() -> Result<Self, Skip> {
+        let veth = Self { server: Namespace::create("s")?, client: Namespace::create("c")? };
+        let (server, client) = (veth.server.name(), veth.client.name());
+        ip(&[
+            "link",
+            "add",
+            SERVER_INTERFACE,
+            "netns",
+            server,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            CLIENT_INTERFACE,
+            "netns",
+            client,
+        ])?;
+        for (namespace, interface, v4, v6) in [
+            (server, SERVER_INTERFACE, SERVER_V4, SERVER_V6),
+            (client, CLIENT_INTERFACE, CLIENT_V4, CLIENT_V6),
+        ] {
+            let (v4, v6) = (format!("{v4}/24"), format!("{v6}/64"));
+            ip(&["-n", namespace, "address", "add", &v4, "dev", interface])?;
+            ip(&["-n", namespace, "address", "add", &v6, "dev", interface, "nodad"])?;
+            ip(&["-n", namespace, "link", "set", interface, "up"])?;
+        }
+        Ok(veth)
+    }
+}
+
+/// Runs `ip`; that it cannot is a reason to skip (no privilege, no such tool, no such kernel).
+fn ip(arguments: &[&str]) -> Result<(), Skip> {
+    let output = Command::new("ip")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| Skip::kernel_path(format!("cannot run `ip`: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Skip::kernel_path(format!("`ip {}`: {}", arguments.join(" "), said.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_gone_after_a_panic() {
+        let Ok(namespace) = Namespace::create("t") else { return };
+        let path = PathBuf::from("/var/run/netns").join(namespace.name());
+        assert!(path.exists());
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _held = namespace;
+            std::panic::resume_unwind(Box::new("as asked"));
+        }));
+        assert!(panicked.is_err());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn veth_carries_both_address_families() {
+        let Ok(veth) = Veth::create() else { return };
+        for address in [SERVER_V4, SERVER_V6] {
+            let address: std::net::IpAddr = address.parse().unwrap();
+            let listener = veth.server.run(|| std::net::TcpListener::bind((address, 0)).unwrap());
+            let port = listener.local_addr().unwrap().port();
+            veth.client.run(|| std::net::TcpStream::connect((address, port)).unwrap());
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! The real binary as a child process: started where a test wants it, asked over HTTP, stopped and
+//! looked after.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+use rustix::process::{Pid, Resource, Signal};
+use tempfile::TempDir;
+
+use crate::clients::{Client, Connect};
+use crate::expectations::{PATIENCE, wait_for};
+use crate::metrics::{self, Metrics};
+use crate::netns::{CLIENT_INTERFACE, SERVER_INTERFACE, SERVER_V4, SERVER_V6, Veth};
+use crate::skip::{self, Skip};
+use crate::stand_in;
+use crate::wire::Version;
+
+/// How long an orderly stop may take.
+pub const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// Starts that lost the race for their port are tried again this often.
+const START_TRIES: usize = 5;
+
+/// Pings a witness sends until one must have been answered by the kernel.
+const WITNESS_PINGS_MAX: usize = 30;
+
+/// Between two of them: longer than the 40 ms that TCP may hold an ACK back, because a connection
+/// is quiescent only when everything is acknowledged.
+const WITNESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// `USER_HZ`: the unit of CPU times in `/proc`, the same on all architectures that we build for.
+const TICKS_PER_SECOND: u32 = 100;
+
+/// Lines of the server's log shown when a test fails.
+const LOG_LINES_SHOWN: usize = 60;
+
+/// Who is to answer pings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PingPath {
+    /// `--kernel-path require`.
+    Kernel,
+    /// `--kernel-path off`.
+    User,
+}
+
+/// Where the server listens, and clients come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// 127.0.0.1 in the namespace of the tests.
+    LoopbackV4,
+    /// ::1 in the namespace of the tests.
+    LoopbackV6,
+    /// IPv4 over a veth pair between two namespaces.
+    VethV4,
+    /// IPv6 over a veth pair between two namespaces.
+    VethV6,
+}
+
+/// An address, and the namespace to go there from.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where the server listens.
+    pub address: SocketAddr,
+    veth: Option<Arc<Veth>>,
+}
+
+impl Target {
+    /// Connects from where clients are; `receive_buffer_bytes` is set before connecting, so that
+    /// the window never grows beyond it.
+    pub fn connect(&self, receive_buffer_bytes: Option<usize>) -> io::Result<TcpStream> {
+        let connect = || {
+            let domain = socket2::Domain::for_address(self.address);
+            let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+            if let Some(bytes) = receive_buffer_bytes {
+                socket.set_recv_buffer_size(bytes)?;
+            }
+            socket.set_tcp_nodelay(true)?;
+            socket.connect_timeout(&self.address.into(), PATIENCE)?;
+            Ok(TcpStream::from(socket))
+        };
+        match &self.veth {
+            Some(veth) => veth.client.run(connect),
+            None => connect(),
+        }
+    }
+
+    /// A command that runs where clients are.
+    pub fn command(&self, program: impl Into<OsString>) -> Command {
+        match &self.veth {
+            Some(veth) => in_namespace(veth.client.name(), program),
+            None => Command::new(program.into()),
+        }
+    }
+
+    /// The name of the interface that clients go out by.
+    pub fn client_interface(&self) -> &'static str {
+        if self.veth.is_some() { CLIENT_INTERFACE } else { "lo" }
+    }
+}
+
+/// What to start, with which flags. Made by [`Server::with`].
+#[derive(Clone, Debug)]
+pub struct ServerBuilder {
+    path: PingPath,
+    place: Place,
+    flags: Vec<String>,
+    wrapper: Vec<String>,
+    beside: Option<Arc<Veth>>,
+}
+
+/// A running server. Killed when dropped; its log is shown when the test is failing.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    path: PingPath,
+    target: Target,
+    http: SocketAddr,
+    directory: TempDir,
+    _loopback: Option<File>,
+}
+
+impl Server {
+    /// Begins to describe a server on 127.0.0.1.
+    pub fn with(path: PingPath) -> ServerBuilder {
+        ServerBuilder {
+            path,
+            place: Place::LoopbackV4,
+            flags: Vec::new(),
+            wrapper: Vec::new(),
+            beside: None,
+        }
+    }
+
+    /// Where clients connect.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The server's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Who is to answer pings here.
+    pub fn path(&self) -> PingPath {
+        self.path
+    }
+
+    /// CPU time that it has used, all threads, to 10 ms.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let stat = stat.expect("look at the server's CPU time");
+        // Fields from the third on follow the name's parenthesis; 14 and 15 are utime and stime.
+        let fields = stat.rsplit_once(')').expect("a process name").1.split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+        Duration::from_secs(ticks) / TICKS_PER_SECOND
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        read_log(self.directory.path())
+    }
+
+    /// Scrapes `/metrics`.
+    #[track_caller]
+    pub fn metrics(&self) -> Metrics {
+        if stand_in::binary().is_some() {
+            return Metrics::default();
+        }
+        let answer = self.http("/metrics").expect("scrape the metrics");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        Metrics::parse(&answer.body)
+    }
+
+    /// Asks the HTTP port.
+    pub fn http(&self, path: &str) -> io::Result<metrics::Answer> {
+        let connect = || TcpStream::connect_timeout(&self.http, PATIENCE);
+        let stream = match &self.target.veth {
+            Some(veth) => veth.server.run(connect)?,
+            None => connect()?,
+        };
+        metrics::request(stream, path)
+    }
+
+    /// Waits until a sample satisfies `holds`, and returns it. (`Ok` at once for a stand-in, which
+    /// has no metrics.)
+    #[track_caller]
+    pub fn wait_metric(&self, sample: &str, holds: impl Fn(u64) -> bool) -> u64 {
+        if stand_in::binary().is_some() {
+            return 0;
+        }
+        wait_for(sample, || Some(self.metrics().value(sample)).filter(|value| holds(*value)))
+    }
+
+    /// Proves by the counters who answers pings: a witness pings, and the other path must not have
+    /// answered anything (kernel path off), or the kernel must have (kernel path required).
+    #[track_caller]
+    pub fn prove_path(&self) {
+        if stand_in::binary().is_some() {
+            return;
+        }
+        let before = self.metrics();
+        let mut witness = Client::connect(&self.target, &Connect::new(Version::V311, "witness"));
+        for _ in 0..WITNESS_PINGS_MAX {
+            std::thread::sleep(WITNESS_INTERVAL);
+            witness.ping();
+            let now = self.metrics();
+            match self.path {
+                PingPath::User => {
+                    assert_eq!(now.kernel_pings(), 0, "the kernel answered with its path off");
+                    if now.user_pings() > before.user_pings() {
+                        return witness.disconnect();
+                    }
+                }
+                PingPath::Kernel if now.kernel_pings() > before.kernel_pings() => {
+                    return witness.disconnect();
+                }
+                PingPath::Kernel => {}
+            }
+        }
+        panic!(
+            "{WITNESS_PINGS_MAX} pings, none answered by the {:?} path; metrics:\n{}",
+            self.path,
+            self.metrics().text()
+        );
+    }
+
+    /// Asks it to stop, by SIGTERM.
+    pub fn terminate(&self) {
+        let pid = Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, Signal::TERM).expect("signal the server");
+    }
+
+    /// Waits for its end, and how long that took.
+    #[track_caller]
+    pub fn wait_exit(&mut self) -> (ExitStatus, Duration) {
+        let begun = Instant::now();
+        let status = wait_for("the server's exit", || self.child.try_wait().expect("wait"));
+        (status, begun.elapsed())
+    }
+
+    /// The end of a good test: the path is proven, and an orderly stop exits 0 in time.
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.assert_running();
+        self.prove_path();
+        self.terminate();
+        let (status, took) = self.wait_exit();
+        assert!(status.success(), "the server ended with {status}");
+        assert!(took <= STOP_MAX, "an orderly stop took {took:?}");
+        let log = self.log();
+        assert!(!log.contains("panicked at"), "the server panicked:\n{log}");
+    }
+
+    /// That it has not ended by itself.
+    #[track_caller]
+    pub fn assert_running(&mut self) {
+        let ended = self.child.try_wait().expect("look after the server");
+        assert!(ended.is_none(), "the server ended by itself: {ended:?}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+            println!("--- the server's log ends ---\n{}\n---", shown.join("\n"));
+        }
+    }
+}
+
+impl ServerBuilder {
+    /// Another place than 127.0.0.1.
+    pub fn place(mut self, place: Place) -> Self {
+        self.place = place;
+        self
+    }
+
+    /// On the interface of a server that runs over veth.
+    pub fn beside(mut self, other: &Server, place: Place) -> Self {
+        self.beside.clone_from(&other.target.veth);
+        self.place = place;
+        self
+    }
+
+    /// A flag with its value.
+    pub fn flag(mut self, name: &str, value: impl Display + Copy) -> Self {
+        self.flags.extend([name.to_owned(), value.to_string()]);
+        self
+    }
+
+    /// A soft and hard limit on the server's descriptors.
+    pub fn descriptors(mut self, limit: u64) -> Self {
+        self.wrapper.extend(["prlimit".to_owned(), format!("--nofile={limit}:{limit}")]);
+        self
+    }
+
+    /// Descriptors that are open in the server before it begins.
+    pub fn inherited_descriptors(mut self, count: u64) -> Self {
+        const FIRST: u64 = 20;
+        let last = FIRST + count - 1;
+        let open = format!("for n in {{{FIRST}..{last}}}; do eval \"exec $n</dev/null\"; done");
+        let script = format!("{open}; exec \"$@\"");
+        self.wrapper.extend(["bash", "-c", &script, "bash"].map(str::to_owned));
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it ends instead, other than for the want of a kernel path, which skips.
+    #[track_caller]
+    pub fn start(&self) -> Result<Server, Skip> {
+        if self.path == PingPath::Kernel {
+            if stand_in::binary().is_some() {
+                return Err(Skip::missing("the stand-in has no kernel path"));
+            }
+            skip::need_root()?;
+        }
+        let veth = match (self.place, &self.beside) {
+            (Place::VethV4 | Place::VethV6, Some(veth)) => Some(Arc::clone(veth)),
+            (Place::VethV4 | Place::VethV6, None) => Some(Arc::new(Veth::create()?)),
+            (Place::LoopbackV4 | Place::LoopbackV6, _) => None,
+        };
+        let loopback = match self.path {
+            PingPath::Kernel if veth.is_none() => Some(lock_loopback()),
+            _ => None,
+        };
+        let mut said = String::new();
+        for _ in 0..START_TRIES {
+            let mut server = self.spawn(veth.clone())?;
+            match server.wait_ready() {
+                Ok(()) => {
+                    server._loopback = loopback;
+                    return Ok(server);
+                }
+                Err(log) => said = log,
+            }
+            if !said.contains("in use") {
+                break;
+            }
+        }
+        let last = said.lines().last().unwrap_or_default();
+        assert!(self.path == PingPath::Kernel, "the server did not start:\n{said}");
+        Err(Skip::kernel_path(format!("`--kernel-path require` did not start: {last}")))
+    }
+
+    /// Spawns it on ports that were free a moment ago.
+    fn spawn(&self, veth: Option<Arc<Veth>>) -> Result<Server, Skip> {
+        let ip = self.ip();
+        let free_ports = || (free_address(ip), free_address(ip));
+        let (address, http) = match &veth {
+            Some(veth) => veth.server.run(free_ports),
+            None => free_ports(),
+        };
+        let directory = TempDir::new().expect("make a directory for the server");
+        let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
+        if let Some(binary) = stand_in::binary() {
+            // Shards are ours and change nothing that a client sees; other flags do.
+            let other = self.flags.chunks(2).any(|flag| flag[0] != "--shards");
+            if other || !self.wrapper.is_empty() {
+                return Err(Skip::missing("the stand-in has not our flags"));
+            }
+            let file = stand_in::write_configuration(directory.path(), address)
+                .expect("write the stand-in's configuration");
+            words.extend([binary.into(), "-c".into(), file.into()]);
+        } else {
+            words.push(server_binary()?.into());
+            words.extend(self.arguments(address, http, directory.path(), veth.is_some()));
+        }
+        let mut command = match &veth {
+            Some(veth) => in_namespace(veth.server.name(), &words[0]),
+            None => Command::new(&words[0]),
+        };
+        let log = File::create(log_path(directory.path())).expect("create the server's log");
+        let child = command
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("share the server's log"))
+            .stderr(log)
+            .spawn()
+            .expect("start the server");
+        let target = Target { address, veth };
+        Ok(Server { child, path: self.path, target, http, directory, _loopback: None })
+    }
+
+    fn arguments(
+        &self,
+        address: SocketAddr,
+        http: SocketAddr,
+        directory: &Path,
+        on_veth: bool,
+    ) -> Vec<OsString> {
+        let kernel_path = match self.path {
+            PingPath::Kernel => "require",
+            PingPath::User => "off",
+        };
+        let mut arguments: Vec<OsString> = vec!["run".into()];
+        for (flag, value) in [
+            ("--listen", address.to_string()),
+            ("--http", http.to_string()),
+            ("--kernel-path", kernel_path.to_owned()),
+            ("--log", "info".to_owned()),
+        ] {
+            arguments.extend([flag.into(), value.into()]);
+        }
+        arguments.extend(["--data-dir".into(), directory.join("data").into()]);
+        // On lo the interface is left for the server to find, on veth it is named: both are served.
+        if on_veth {
+            arguments.extend(["--iface".into(), SERVER_INTERFACE.into()]);
+        }
+        arguments.extend(self.flags.iter().map(OsString::from));
+        arguments
+    }
+
+    fn ip(&self) -> IpAddr {
+        match self.place {
+            Place::LoopbackV4 => Ipv4Addr::LOCALHOST.into(),
+            Place::LoopbackV6 => Ipv6Addr::LOCALHOST.into(),
+            Place::VethV4 => SERVER_V4.parse().expect("a valid address"),
+            Place::VethV6 => SERVER_V6.parse().expect("a valid address"),
+        }
+    }
+}
+
+impl Server {
+    /// Waits until it is ready; its log, when it ends instead.
+    #[track_caller]
+    fn wait_ready(&mut self) -> Result<(), String> {
+        let stand_in = stand_in::binary().is_some();
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if self.child.try_wait().expect("look after the server").is_some() {
+                return Err(self.log());
+            }
+            let ready = if stand_in {
+                self.target.connect(None).is_ok()
+            } else {
+                self.http("/readyz").is_ok_and(|answer| answer.status == 200)
+            };
+            if ready {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the server was not ready after {PATIENCE:?}");
+    }
+}
+
+/// A file or directory of the workspace.
+pub fn workspace_path(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join(relative)
+}
+
+/// The server's binary: `PUSH_SERVER_BIN`, else the release build, else the debug build.
+pub fn server_binary() -> Result<PathBuf, Skip> {
+    find_binary("PUSH_SERVER_BIN", "push-server")
+}
+
+/// A binary of the workspace: by the environment, else the release build, else the debug build.
+pub fn find_binary(variable: &str, name: &str) -> Result<PathBuf, Skip> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Ok(path.into());
+    }
+    ["release", "debug"]
+        .map(|profile| workspace_path(&format!("target/{profile}/{name}")))
+        .into_iter()
+        .find(|path| path.exists())
+        .ok_or_else(|| Skip::kernel_path(format!("no {name} is built: `cargo xtask build`")))
+}
+
+/// Lets this process, and what it starts from now on, open as many descriptors as the hard limit
+/// allows.
+pub fn raise_descriptor_limit() {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(Resource::Nofile, limit).expect("raise the soft limit");
+}
+
+/// A command inside a namespace. `ip netns exec` becomes the program, so the process id is its own.
+fn in_namespace(namespace: &str, program: impl Into<OsString>) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace]).arg(program.into());
+    command
+}
+
+/// One server at a time attaches to lo: what a test counts there is then its own server's.
+fn lock_loopback() -> File {
+    let path = workspace_path("target/kernel-path-on-lo.lock");
+    let file = File::create(path).expect("create the lock for lo");
+    rustix::fs::flock(&file, FlockOperation::LockExclusive).expect("lock lo");
+    file
+}
+
+fn free_address(ip: IpAddr) -> SocketAddr {
+    let listener = TcpListener::bind((ip, 0)).expect("bind a free port");
+    listener.local_addr().expect("ask for the port")
+}
+
+fn log_path(directory: &Path) -> PathBuf {
+    directory.join("server.log")
+}
+
+fn read_log(directory: &Path) -> String {
+    let bytes = std::fs::read(log_path(directory)).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,66 @@
+//! Tests that cannot run here say so: on stdout, and in the file that `cargo xtask test` counts.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+/// Names the file that skipped tests are appended to, a line each.
+const SKIPPED_FILE_VARIABLE: &str = "PUSH_SKIPPED_FILE";
+
+/// Why a test cannot run here.
+#[derive(Debug)]
+pub struct Skip {
+    why: String,
+    kernel_path: bool,
+}
+
+/// What a test body returns: it holds, or it could not be tried. Anything else panics.
+pub type TestResult = Result<(), Skip>;
+
+impl Skip {
+    /// Something foreign is missing: a tool, an interpreter, a binary.
+    pub fn missing(why: impl Into<String>) -> Self {
+        Self { why: why.into(), kernel_path: false }
+    }
+
+    /// The kernel path, or a network namespace, cannot be had here. Never an excuse on CI.
+    pub fn kernel_path(why: impl Into<String>) -> Self {
+        Self { why: why.into(), kernel_path: true }
+    }
+}
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Root, or the reason to skip.
+pub fn need_root() -> TestResult {
+    if is_root() { Ok(()) } else { Err(Skip::kernel_path("needs root")) }
+}
+
+/// Ends a test: reports it by `name` when it was skipped.
+///
+/// # Panics
+/// Where CI runs as root and the kernel path was to be skipped: there it must be there.
+pub fn report(name: &str, result: TestResult) {
+    let Err(skip) = result else { return };
+    let on_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(
+        !(skip.kernel_path && on_ci && is_root()),
+        "{name} may not be skipped on CI as root: {}",
+        skip.why
+    );
+    let line = format!("SKIPPED {name}: {}\n", skip.why.replace('\n', " "));
+    print!("{line}");
+    if let Some(file) = std::env::var_os(SKIPPED_FILE_VARIABLE) {
+        // One write of one short line: appends of parallel tests do not mix.
+        let written = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&file)
+            .and_then(|mut file| file.write_all(line.as_bytes()));
+        if let Err(error) = written {
+            panic!("cannot report a skipped test to {}: {error}", file.display());
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What MQTT says of every packet, held against the sans-I/O core: in virtual time, and with the
+//! input cut at every byte offset.
+
+mod connect;
+mod end;
+mod limits;
+mod publish_in;
+mod publish_out;
+mod resume;
+mod server;
+mod subscribe;
+mod v5;
+mod violations;
+mod wire;

@@ -1,0 +1,99 @@
+//! SUBSCRIBE, UNSUBSCRIBE and their answers.
+
+use push_server::mqtt::codec::Reason;
+
+use crate::server::{Seen, at_every_split};
+use crate::wire::{Connect, packet, subscribe, text, unsubscribe, user_property};
+
+#[test]
+fn every_filter_is_answered_in_its_place() {
+    let filters = [("a/b", 0), ("+/#", 2), ("bad#", 1), ("", 1), ("c", 1)];
+    let seen = || {
+        let ok = |filter: &str| Ok(filter.to_owned());
+        let invalid = || Err(Reason::TopicFilterInvalid);
+        [Seen::Subscribe(vec![ok("a/b"), ok("+/#"), invalid(), invalid(), ok("c")])]
+    };
+    at_every_split(|server| {
+        server.open(&Connect::v311());
+        server.send(&subscribe(4, 10, &filters));
+        assert_eq!(server.received(), packet(0x90, &[0, 10, 0, 2, 0x80, 0x80, 1]));
+        assert_eq!(server.events(), seen());
+    });
+    at_every_split(|server| {
+        server.open(&Connect::v5());
+        server.send(&subscribe(5, 10, &filters));
+        assert_eq!(server.received(), packet(0x90, &[0, 10, 0, 0, 2, 0x8F, 0x8F, 1]));
+        assert_eq!(server.events(), seen());
+    });
+}
+
+#[test]
+fn unsuback_has_codes_only_in_v5() {
+    at_every_split(|server| {
+        server.open(&Connect::v311());
+        server.send(&unsubscribe(4, 10, &["a", "b"]));
+        assert_eq!(server.received(), packet(0xB0, &[0, 10]));
+        assert_eq!(server.events(), [Seen::Unsubscribe(vec![Ok("a".into()), Ok("b".into())])]);
+    });
+    at_every_split(|server| {
+        server.open(&Connect::v5());
+        server.send(&unsubscribe(5, 10, &["a", "a/#/b"]));
+        assert_eq!(server.received(), packet(0xB0, &[0, 10, 0, 0, 0x8F]));
+    });
+}
+
+#[test]
+fn shared_subscriptions_are_refused_while_they_are_not_there() {
+    at_every_split(|server| {
+        server.open(&Connect::v5());
+        server.send(&subscribe(5, 1, &[("$share/group/t", 1), ("t", 1)]));
+        assert_eq!(server.received(), packet(0x90, &[0, 1, 0, 0x9E, 1]));
+        server.open(&Connect::v311());
+        server.send(&subscribe(4, 1, &[("$share/group/t", 1)]));
+        assert_eq!(server.received(), packet(0x90, &[0, 1, 0x80]));
+    });
+}
+
+#[test]
+fn subscription_identifiers_are_refused_while_they_are_not_there() {
+    at_every_split(|server| {
+        server.open(&Connect::v5());
+        let properties = [&[0x0B, 5][..], &user_property("k", "v")].concat();
+        let body = [&[0, 1, properties.len() as u8][..], &properties, &text("t"), &[1]].concat();
+        server.send(&packet(0x82, &body));
+        assert_eq!(server.received(), packet(0x90, &[0, 1, 0, 0xA1]));
+        let refused = vec![Err(Reason::SubscriptionIdentifiersNotSupported)];
+        assert_eq!(server.events(), [Seen::Subscribe(refused)]);
+    });
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    for (level, filter, options, reason) in [
+        (4, "t", 3, Reason::MalformedPacket),
+        (4, "t", 0x04, Reason::MalformedPacket),
+        (5, "t", 3, Reason::MalformedPacket),
+        (5, "t", 0x40, Reason::MalformedPacket),
+        (5, "t", 0x30, Reason::ProtocolError),
+        (5, "$share/g/t", 0x04, Reason::ProtocolError),
+    ] {
+        at_every_split(|server| {
+            server.open(&if level == 5 { Connect::v5() } else { Connect::v311() });
+            server.send(&subscribe(level, 1, &[(filter, options)]));
+            assert_eq!(server.events(), [Seen::Failed(reason)], "{options:#x}");
+        });
+    }
+}
+
+#[test]
+fn nothing_to_subscribe_to_is_a_protocol_error() {
+    for level in [4, 5] {
+        for bytes in [subscribe(level, 1, &[]), unsubscribe(level, 1, &[])] {
+            at_every_split(|server| {
+                server.open(&if level == 5 { Connect::v5() } else { Connect::v311() });
+                server.send(&bytes);
+                assert_eq!(server.events(), [Seen::Failed(Reason::ProtocolError)]);
+            });
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The HTTP port: `/metrics`, `/healthz`, `/readyz`.
+
+use push_tests::both_paths;
+use push_tests::clients::{Client, Connect};
+use push_tests::server::{PingPath, Server};
+use push_tests::skip::TestResult;
+use push_tests::stand_in;
+use push_tests::wire::Version;
+
+/// The names of the issue, to be kept.
+const NAMES: [&str; 10] = [
+    "push_connections",
+    "push_sessions",
+    "push_pings_total",
+    "push_kernel_path_declined_total",
+    "push_sessions_expired_total",
+    "push_connects_total",
+    "push_publishes_received_total",
+    "push_publishes_sent_total",
+    "push_publishes_dropped_total",
+    "push_limits_hit_total",
+];
+
+both_paths! {
+    metrics_have_every_name_from_the_start,
+    counters_follow_what_happens,
+    pings_are_counted_once_on_their_path,
+    health_and_readiness_are_told,
+    the_start_up_log_names_the_path_and_the_limits,
+}
+
+fn metrics_have_every_name_from_the_start(path: PingPath) -> TestResult {
+    stand_in::not_for("has no HTTP port")?;
+    let server = Server::with(path).start()?;
+    let metrics = server.metrics();
+    for name in NAMES {
+        assert!(metrics.has_name(name), "{name} is missing:\n{}", metrics.text());
+    }
+    for label in ["kernel", "user"] {
+        let sample = format!("push_pings_total{{path=\"{label}\"}}");
+        assert_eq!(metrics.find(&sample), Some(0), "{}", metrics.text());
+    }
+    let answer = server.http("/metrics").expect("metrics");
+    assert!(answer.head.to_lowercase().contains("content-type: "), "{}", answer.head);
+    server.finish();
+    Ok(())
+}
+
+fn counters_follow_what_happens(path: PingPath) -> TestResult {
+    stand_in::not_for("has no HTTP port")?;
+    let server = Server::with(path).start()?;
+    let target = server.target();
+    let mut subscriber = Client::connect(target, &Connect::new(Version::V5, "subscriber"));
+    subscriber.subscribe(&[("count", 0)]);
+    let sleeper = Connect::new(Version::V5, "sleeper").persistent();
+    Client::connect(target, &sleeper).disconnect();
+    let mut publisher = Client::connect(target, &Connect::new(Version::V5, "publisher"));
+    for _ in 0..7 {
+        publisher.publish("count", b"1", 1);
+        subscriber.message();
+    }
+    server.wait_metric("push_publishes_sent_total", |count| count == 7);
+    let metrics = server.metrics();
+    assert_eq!(metrics.value("push_publishes_received_total"), 7);
+    assert_eq!(metrics.value("push_connects_total{result=\"accepted\"}"), 3);
+    server.wait_metric("push_connections", |count| count == 2);
+    assert_eq!(server.metrics().value("push_sessions"), 3);
+    server.finish();
+    Ok(())
+}
+
+fn pings_are_counted_once_on_their_path(path: PingPath) -> TestResult {
+    stand_in::not_for("has no HTTP port")?;
+    const PINGS: u64 = 10;
+    let server = Server::with(path).start()?;
+    let mut client = Client::connect(server.target(), &Connect::new(Version::V311, "pinger"));
+    for _ in 0..PINGS {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        client.ping();
+    }
+    let metrics = server.metrics();
+    let (kernel, user) = (metrics.kernel_pings(), metrics.user_pings());
+    assert_eq!(kernel + user, PINGS);
+    match path {
+        PingPath::Kernel => assert!(kernel >= PINGS - 2, "{}", metrics.text()),
+        PingPath::User => assert_eq!(kernel, 0),
+    }
+    server.finish();
+    Ok(())
+}
+
+fn health_and_readiness_are_told(path: PingPath) -> TestResult {
+    stand_in::not_for("has no HTTP port")?;
+    let server = Server::with(path).start()?;
+    for page in ["/healthz", "/readyz"] {
+        assert_eq!(server.http(page).expect(page).status, 200, "{page}");
+    }
+    assert_eq!(server.http("/nothing-here").expect("an answer").status, 404);
+    server.finish();
+    Ok(())
+}
+
+fn the_start_up_log_names_the_path_and_the_limits(path: PingPath) -> TestResult {
+    stand_in::not_for("has no HTTP port")?;
+    let server = Server::with(path).start()?;
+    let log = server.log();
+    let named = match path {
+        PingPath::Kernel => "answered by the kernel",
+        PingPath::User => "answered in user space",
+    };
+    assert!(log.to_lowercase().contains(named), "the log does not say '{named}':\n{log}");
+    for limit in ["RLIMIT_NOFILE", "memlock"] {
+        let found = log.to_lowercase().contains(&limit.to_lowercase());
+        assert!(found, "the log does not name {limit}:\n{log}");
+    }
+    server.finish();
+    Ok(())
+}

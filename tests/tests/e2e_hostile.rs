@@ -1,0 +1,246 @@
+//! Peers that break the protocol, or say nothing: they go, the server stays, others are served.
+
+use push_tests::both_paths;
+use push_tests::clients::{Client, Connect, Gone};
+use push_tests::expectations::{PATIENCE, SILENCE};
+use push_tests::server::{PingPath, Server, Target, raise_descriptor_limit};
+use push_tests::skip::TestResult;
+use push_tests::stand_in;
+use push_tests::wire::{self, Packet, Properties, VERSIONS, Version};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// Fixed, so that a failure comes again.
+const SEED: u64 = 0x7075_7368;
+
+/// Connections that send nothing.
+const SILENT: usize = 1_000;
+
+both_paths! {
+    random_bytes_end_their_own_connection_only,
+    random_bytes_after_connect_end_their_own_connection_only,
+    every_prefix_of_a_connect_is_harmless,
+    a_second_connect_on_a_connection_ends_it,
+    a_packet_before_connect_ends_the_connection_without_an_answer,
+    an_unknown_protocol_version_is_refused,
+    protocol_violations_end_the_connection,
+    a_thousand_silent_connections_leave_others_served,
+    connections_reset_in_the_middle_leave_nothing,
+}
+
+fn random_bytes_end_their_own_connection_only(path: PingPath) -> TestResult {
+    let server = Server::with(path).flag("--connect-timeout-secs", 2).start()?;
+    let mut bystander = bystander(server.target());
+    let mut random = StdRng::seed_from_u64(SEED);
+    let mut connections = Vec::new();
+    for _ in 0..200 {
+        let mut client = Client::dial(server.target(), Version::V5, None);
+        let bytes: Vec<u8> = (0..random.random_range(1..300)).map(|_| random.random()).collect();
+        // The server may have closed already.
+        let _ = client.try_send(&bytes);
+        connections.push(client);
+    }
+    assert_served(&mut bystander);
+    for client in &mut connections {
+        wait_gone(client);
+    }
+    server.wait_metric("push_connections", |connections| connections == 1);
+    server.finish();
+    Ok(())
+}
+
+fn random_bytes_after_connect_end_their_own_connection_only(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    let mut bystander = bystander(server.target());
+    let mut random = StdRng::seed_from_u64(SEED);
+    for number in 0..200 {
+        let version = VERSIONS[number % 2];
+        let connect = Connect::new(version, &format!("hostile-{number}")).keep_alive(1);
+        let mut client = Client::connect(server.target(), &connect);
+        // A packet type of the protocol, and a length that is right, so that bodies are parsed.
+        let body: Vec<u8> = (0..random.random_range(0..60)).map(|_| random.random()).collect();
+        let first = random.random_range(0x10..=0xFF);
+        let _ = client.try_send(&wire::frame(first, &body));
+    }
+    assert_served(&mut bystander);
+    server.wait_metric("push_connections", |connections| connections == 1);
+    server.finish();
+    Ok(())
+}
+
+fn every_prefix_of_a_connect_is_harmless(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    let mut bystander = bystander(server.target());
+    for version in VERSIONS {
+        let whole = wire::connect(version, "half", 60, true, None, &Properties::default());
+        for end in 0..whole.len() {
+            let mut client = Client::dial(server.target(), version, None);
+            client.send(&whole[..end]);
+        }
+    }
+    assert_served(&mut bystander);
+    server.wait_metric("push_connections", |connections| connections == 1);
+    server.finish();
+    Ok(())
+}
+
+fn a_second_connect_on_a_connection_ends_it(path: PingPath) -> TestResult {
+    stand_in::not_for("ends the connection without a word")?;
+    let server = Server::with(path).start()?;
+    for version in VERSIONS {
+        let mut client = Client::connect(server.target(), &Connect::new(version, "twice"));
+        client.send(&wire::connect(version, "twice", 60, true, None, &Properties::default()));
+        let ending = client.wait_ending();
+        // "Protocol error", where the protocol has a word for it.
+        assert_eq!(ending.reason, (version == Version::V5).then_some(0x82));
+    }
+    server.wait_metric("push_connections", |connections| connections == 0);
+    server.finish();
+    Ok(())
+}
+
+fn a_packet_before_connect_ends_the_connection_without_an_answer(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    let early =
+        [wire::PINGREQ.to_vec(), wire::disconnect(), wire::subscribe(Version::V5, 1, &[("a", 0)])];
+    for bytes in early {
+        let mut client = Client::dial(server.target(), Version::V5, None);
+        client.send(&bytes);
+        assert_ne!(client.receive(PATIENCE).expect_err("no packet"), Gone::Silent);
+    }
+    server.wait_metric("push_connects_total{result=\"malformed\"}", |count| count == 3);
+    server.wait_metric("push_connections", |connections| connections == 0);
+    server.finish();
+    Ok(())
+}
+
+fn an_unknown_protocol_version_is_refused(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    let mut bytes = wire::connect(Version::V311, "old", 60, true, None, &Properties::default());
+    // The protocol level: after the fixed header (2) and the name (2 + 4).
+    bytes[8] = 3;
+    let mut client = Client::dial(server.target(), Version::V311, None);
+    client.send(&bytes);
+    // [MQTT-3.1.2-2]: return code 1, "unacceptable protocol version", then close.
+    match client.receive(PATIENCE) {
+        Ok(Packet::Connack { code, .. }) => assert_eq!(code, 1),
+        other => panic!("not expected: {other:?}"),
+    }
+    assert_ne!(client.receive(PATIENCE).expect_err("no packet"), Gone::Silent);
+    server.finish();
+    Ok(())
+}
+
+fn protocol_violations_end_the_connection(path: PingPath) -> TestResult {
+    stand_in::not_for("overlooks some of them")?;
+    let server = Server::with(path).start()?;
+    let mut bystander = bystander(server.target());
+    for version in VERSIONS {
+        for (what, bytes) in violations(version) {
+            println!("{version:?}: {what}");
+            let mut client = Client::connect(server.target(), &Connect::new(version, "violator"));
+            client.send(&bytes);
+            let ending = client.wait_ending();
+            if version == Version::V5 {
+                let reason = ending.reason.unwrap_or_else(|| panic!("{what}: no DISCONNECT"));
+                assert!(reason >= 0x80, "{what}: reason {reason:#04x}");
+            }
+        }
+    }
+    assert_served(&mut bystander);
+    server.finish();
+    Ok(())
+}
+
+fn a_thousand_silent_connections_leave_others_served(path: PingPath) -> TestResult {
+    raise_descriptor_limit();
+    let server = Server::with(path).flag("--connect-timeout-secs", 3).start()?;
+    let mut bystander = bystander(server.target());
+    let silent: Vec<Client> =
+        (0..SILENT).map(|_| Client::dial(server.target(), Version::V5, None)).collect();
+    assert_served(&mut bystander);
+    let connections = server.wait_metric("push_connections", |n| n == 1 + SILENT as u64);
+    assert!(connections == 1 + SILENT as u64 || connections == 0);
+    server.wait_metric("push_connections", |connections| connections == 1);
+    let timeouts = server.metrics().value("push_connects_total{result=\"timeout\"}");
+    assert_eq!(timeouts, SILENT as u64);
+    drop(silent);
+    assert_served(&mut bystander);
+    server.finish();
+    Ok(())
+}
+
+fn connections_reset_in_the_middle_leave_nothing(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    let mut publisher = bystander(server.target());
+    for number in 0..100 {
+        let connect = Connect::new(Version::V5, &format!("reset-{number}"));
+        let mut client = Client::connect(server.target(), &connect);
+        client.subscribe(&[("burst", 0)]);
+        for _ in 0..5 {
+            publisher.publish("burst", &[1; 5_000], 0);
+        }
+        if number % 2 == 0 {
+            // With no time to linger, close sends RST.
+            let socket = socket2::SockRef::from(client.stream());
+            socket.set_linger(Some(std::time::Duration::ZERO)).expect("set linger");
+        }
+    }
+    server.wait_metric("push_connections", |connections| connections == 1);
+    server.wait_metric("push_sessions", |sessions| sessions == 1);
+    publisher.assert_alive();
+    server.finish();
+    Ok(())
+}
+
+/// Whole packets that no client may send on a connection [MQTT-4.8.0-1, MQTT-4.13.1-1].
+fn violations(version: Version) -> Vec<(&'static str, Vec<u8>)> {
+    let publish = |flags: u8, body: &[u8]| wire::frame(0x30 | flags, body);
+    let mut list = vec![
+        ("packet type 0", vec![0x00, 0x00]),
+        ("a CONNACK from a client", vec![0x20, 0x02, 0x00, 0x00]),
+        ("a PINGRESP from a client", vec![0xD0, 0x00]),
+        ("flags on PINGREQ", vec![0xC1, 0x00]),
+        ("a SUBSCRIBE with flags 0", wire::frame(0x80, &[0, 1, 0, 0, 1, b'a', 0])),
+        ("a SUBSCRIBE without filters", wire::subscribe(version, 1, &[])),
+        ("QoS 3", publish(0x06, &[0, 1, b'a', 0, 1, 0])),
+        ("a remaining length of five bytes", vec![0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x01]),
+        ("a wildcard in a topic name", {
+            let topic = "a/#".to_owned();
+            wire::publish(version, &wire::Publish { topic, ..Default::default() })
+        }),
+        ("packet id 0", wire::subscribe(version, 0, &[("a", 0)])),
+    ];
+    if version == Version::V5 {
+        list.push(("AUTH without a method", vec![0xF0, 0x00]));
+    } else {
+        list.push(("packet type 15", vec![0xF0, 0x00]));
+    }
+    list
+}
+
+fn bystander(target: &Target) -> Client {
+    let mut client = Client::connect(target, &Connect::new(Version::V5, "bystander"));
+    client.subscribe(&[("echo", 1)]);
+    client
+}
+
+#[track_caller]
+fn assert_served(client: &mut Client) {
+    client.publish("echo", b"served", 1);
+    assert_eq!(client.message().payload, b"served");
+    client.expect_no_message(SILENCE);
+    client.ping();
+}
+
+/// Waits for the server to end the connection, whatever it says before.
+#[track_caller]
+fn wait_gone(client: &mut Client) {
+    loop {
+        match client.read_some(4_096, PATIENCE) {
+            Ok(_) => {}
+            Err(Gone::Silent) => panic!("the server did not end the connection"),
+            Err(_) => return,
+        }
+    }
+}

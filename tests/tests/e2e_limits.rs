@@ -1,0 +1,192 @@
+//! Limits: what happens when one is reached, that it is counted, and that nobody else suffers.
+
+use std::time::Duration;
+
+use push_tests::both_paths;
+use push_tests::clients::{Client, Connect, Gone};
+use push_tests::expectations::{PATIENCE, SILENCE};
+use push_tests::server::{PingPath, Server, Target};
+use push_tests::skip::TestResult;
+use push_tests::wire::{self, Publish, Version};
+
+/// "Packet too large" of an MQTT 5 DISCONNECT.
+const PACKET_TOO_LARGE: u8 = 0x95;
+
+/// How long a client that is not accepted is seen to wait.
+const KEPT_WAITING: Duration = Duration::from_secs(1);
+
+both_paths! {
+    at_max_connections_accept_pauses_and_resumes,
+    out_of_descriptors_accept_pauses_and_resumes,
+    with_few_descriptors_fewer_connections_are_promised,
+    a_packet_too_large_disconnects_its_sender_alone,
+    who_does_not_connect_in_time_is_closed,
+    a_longer_keep_alive_than_allowed_is_cut_to_the_limit,
+}
+
+fn at_max_connections_accept_pauses_and_resumes(path: PingPath) -> TestResult {
+    const CONNECTIONS: usize = 8;
+    // With several shards the limit is still one.
+    for shards in [1, 2] {
+        let server = Server::with(path)
+            .flag("--max-connections", CONNECTIONS)
+            .flag("--shards", shards)
+            .start()?;
+        let mut clients: Vec<Client> =
+            (0..CONNECTIONS).map(|n| connect(server.target(), n)).collect();
+        assert_accept_pauses_and_resumes(&server, &mut clients);
+        let sample = "push_limits_hit_total{limit=\"max_connections\"}";
+        server.wait_metric(sample, |hits| hits > 0);
+        drop(clients);
+        server.wait_metric("push_connections", |connections| connections == 0);
+        server.finish();
+    }
+    Ok(())
+}
+
+fn out_of_descriptors_accept_pauses_and_resumes(path: PingPath) -> TestResult {
+    /// Of these the server keeps its reserve and promises the rest.
+    const DESCRIPTORS: u64 = 256;
+    /// Open already when it starts, which its reserve does not know of: left by who started it, as
+    /// careless supervisors do.
+    const INHERITED: u64 = 190;
+    let server = Server::with(path)
+        .descriptors(DESCRIPTORS)
+        .inherited_descriptors(INHERITED)
+        .flag("--shards", 1)
+        .flag("--max-connections", 1_000)
+        .start()?;
+    let mut clients = fill(&server, (DESCRIPTORS - INHERITED) as usize);
+    assert_accept_pauses_and_resumes(&server, &mut clients);
+    // HTTP needs descriptors too.
+    clients.truncate(clients.len() / 2);
+    server.wait_metric("push_limits_hit_total{limit=\"descriptors\"}", |hits| hits > 0);
+    drop(clients);
+    server.wait_metric("push_connections", |connections| connections == 0);
+    server.finish();
+    Ok(())
+}
+
+fn with_few_descriptors_fewer_connections_are_promised(path: PingPath) -> TestResult {
+    const DESCRIPTORS: u64 = 256;
+    let server = Server::with(path)
+        .descriptors(DESCRIPTORS)
+        .flag("--shards", 1)
+        .flag("--max-connections", 1_000)
+        .start()?;
+    let log = server.log();
+    assert!(log.contains("RLIMIT_NOFILE") && log.contains("ulimit -Hn"), "{log}");
+    let mut clients = fill(&server, DESCRIPTORS as usize);
+    assert_accept_pauses_and_resumes(&server, &mut clients);
+    server.wait_metric("push_limits_hit_total{limit=\"max_connections\"}", |hits| hits > 0);
+    assert_eq!(server.metrics().value("push_limits_hit_total{limit=\"descriptors\"}"), 0);
+    drop(clients);
+    server.wait_metric("push_connections", |connections| connections == 0);
+    server.finish();
+    Ok(())
+}
+
+fn a_packet_too_large_disconnects_its_sender_alone(path: PingPath) -> TestResult {
+    const PACKET_BYTES_MAX: usize = 10_000;
+    let server = Server::with(path).flag("--max-packet-bytes", PACKET_BYTES_MAX).start()?;
+    let mut bystander = connect(server.target(), 0);
+    bystander.subscribe(&[("size", 1)]);
+    let mut client = connect(server.target(), 1);
+    let granted = client.connack.properties.number(wire::property::MAXIMUM_PACKET_SIZE);
+    assert_eq!(granted, Some(PACKET_BYTES_MAX as u32));
+    // Fixed header 3, topic 2 + 4, packet id 2, properties 1.
+    let fits = vec![7; PACKET_BYTES_MAX - 12];
+    client.publish("size", &fits, 1);
+    assert_eq!(bystander.message().payload, fits);
+    let too_large = Publish {
+        topic: "size".to_owned(),
+        payload: vec![7; PACKET_BYTES_MAX - 11],
+        qos: 1,
+        packet_id: 9,
+        ..Publish::default()
+    };
+    client.send(&wire::publish(Version::V5, &too_large));
+    assert_eq!(client.wait_ending().reason, Some(PACKET_TOO_LARGE));
+    server.wait_metric("push_limits_hit_total{limit=\"packet_bytes\"}", |hits| hits == 1);
+    bystander.expect_no_message(SILENCE);
+    bystander.assert_alive();
+    server.finish();
+    Ok(())
+}
+
+fn who_does_not_connect_in_time_is_closed(path: PingPath) -> TestResult {
+    let server = Server::with(path).flag("--connect-timeout-secs", 1).start()?;
+    let mut silent = Client::dial(server.target(), Version::V5, None);
+    let mut half = Client::dial(server.target(), Version::V5, None);
+    half.send(&[0x10, 0x10, 0x00, 0x04, b'M']);
+    for client in [&mut silent, &mut half] {
+        let ending = client.wait_ending();
+        assert_eq!(ending.reason, None, "a packet before CONNECT was answered");
+    }
+    server.wait_metric("push_connects_total{result=\"timeout\"}", |timeouts| timeouts == 2);
+    server.wait_metric("push_connections", |connections| connections == 0);
+    server.finish();
+    Ok(())
+}
+
+fn a_longer_keep_alive_than_allowed_is_cut_to_the_limit(path: PingPath) -> TestResult {
+    let server = Server::with(path).flag("--keep-alive-max-secs", 100).start()?;
+    let server_keep_alive = |asked: u16| {
+        let connect = Connect::new(Version::V5, "asks").keep_alive(asked);
+        let client = Client::connect(server.target(), &connect);
+        client.connack.properties.number(wire::property::SERVER_KEEP_ALIVE)
+    };
+    assert_eq!(server_keep_alive(101), Some(100));
+    assert_eq!(server_keep_alive(0), Some(100));
+    assert_eq!(server_keep_alive(100).unwrap_or(100), 100);
+    server.finish();
+    Ok(())
+}
+
+/// Connects clients until one is kept waiting: more than a handful, and fewer than `clients_max`.
+fn fill(server: &Server, clients_max: usize) -> Vec<Client> {
+    let mut clients = Vec::new();
+    while clients.len() < clients_max {
+        let number = clients.len();
+        let connect = Connect::new(Version::V5, &format!("client-{number}"));
+        let mut client = Client::send_connect(server.target(), &connect);
+        match client.read_connack(KEPT_WAITING) {
+            Ok(()) => clients.push(client),
+            Err(Gone::Silent) => {
+                assert!(number > 4, "only {number} clients fit");
+                return clients;
+            }
+            Err(gone) => panic!("client {number} was {gone:?}, not kept waiting"),
+        }
+    }
+    panic!("{clients_max} clients fit: the limit is not kept");
+}
+
+/// The clients fill the server. The next one waits and nobody else notices, nor does the server
+/// spin; when one leaves, the waiting one is served.
+#[track_caller]
+fn assert_accept_pauses_and_resumes(server: &Server, clients: &mut Vec<Client>) {
+    let target = server.target();
+    let mut waiting = Client::send_connect(target, &Connect::new(Version::V5, "waiting"));
+    let busy_before = server.cpu_time();
+    assert_eq!(waiting.read_connack(KEPT_WAITING), Err(Gone::Silent), "the limit is not kept");
+    let busy = server.cpu_time() - busy_before;
+    assert!(busy < KEPT_WAITING / 2, "the server was busy for {busy:?} of {KEPT_WAITING:?}");
+
+    let (first, others) = clients.split_first_mut().expect("clients");
+    first.subscribe(&[("still", 1)]);
+    for client in others {
+        client.publish("still", b"working", 1);
+        assert_eq!(first.message().payload, b"working");
+        client.assert_alive();
+    }
+    assert_eq!(waiting.read_connack(SILENCE), Err(Gone::Silent), "the limit is not kept");
+    clients.pop().expect("clients").disconnect();
+    waiting.read_connack(PATIENCE).expect("served after one left");
+    assert_eq!(waiting.connack.code, 0);
+    waiting.disconnect();
+}
+
+fn connect(target: &Target, number: usize) -> Client {
+    Client::connect(target, &Connect::new(Version::V5, &format!("client-{number}")))
+}

@@ -1,0 +1,186 @@
+//! Several shards: which one a client lands on must make no difference.
+
+use std::time::Duration;
+
+use push_tests::both_paths;
+use push_tests::clients::{Client, Connect};
+use push_tests::expectations::SILENCE;
+use push_tests::server::{PingPath, Server, Target, raise_descriptor_limit};
+use push_tests::skip::TestResult;
+use push_tests::stand_in;
+use push_tests::wire::Version;
+
+/// Enough for every shard to have many: the kernel spreads them by a hash.
+const CLIENTS: usize = 200;
+
+/// How many others each client publishes to; publisher and subscriber then meet on every pair of
+/// shards.
+const RECEIVERS: usize = 10;
+
+/// Subscribers of the fan-out.
+const FAN_OUT: usize = 500;
+const FAN_OUT_MESSAGES: usize = 20;
+
+/// "Session taken over" of an MQTT 5 DISCONNECT.
+const SESSION_TAKEN_OVER: u8 = 0x8E;
+
+both_paths! {
+    two_hundred_clients_lose_nothing_between_two_shards,
+    two_hundred_clients_lose_nothing_between_four_shards,
+    a_second_connect_takes_over_from_any_shard,
+    a_session_keeps_its_messages_from_shard_to_shard,
+    one_message_reaches_five_hundred_subscribers,
+    a_retained_message_is_known_on_every_shard,
+}
+
+fn two_hundred_clients_lose_nothing_between_two_shards(path: PingPath) -> TestResult {
+    let server = Server::with(path).flag("--shards", 2).start()?;
+    everyone_hears_everyone(server.target());
+    server.finish();
+    Ok(())
+}
+
+fn two_hundred_clients_lose_nothing_between_four_shards(path: PingPath) -> TestResult {
+    let server = Server::with(path).flag("--shards", 4).start()?;
+    everyone_hears_everyone(server.target());
+    server.finish();
+    Ok(())
+}
+
+fn a_second_connect_takes_over_from_any_shard(path: PingPath) -> TestResult {
+    // [MQTT-3.1.4-3] asks for DISCONNECT 0x8E; mosquitto 2.0.11 sends none.
+    stand_in::not_for("does not tell the client taken over")?;
+    let server = Server::with(path).flag("--shards", 4).start()?;
+    let target = server.target();
+    let connect = Connect::new(Version::V5, "wanderer").persistent();
+    let mut current = Client::connect(target, &connect);
+    assert!(!current.connack.session_present);
+    current.subscribe(&[("trail", 1)]);
+    let mut publisher = Client::connect(target, &Connect::new(Version::V5, "publisher"));
+    // Of 16 connections hardly all land on one of four shards: 1 in a billion.
+    for round in 0..16_u8 {
+        let next = Client::connect(target, &connect);
+        assert!(next.connack.session_present, "the session was lost in round {round}");
+        assert_eq!(current.wait_ending().reason, Some(SESSION_TAKEN_OVER));
+        current = next;
+        publisher.publish("trail", &[round], 1);
+        assert_eq!(current.message().payload, [round]);
+    }
+    server.wait_metric("push_connections", |connections| connections == 2);
+    server.wait_metric("push_sessions", |sessions| sessions == 2);
+    server.finish();
+    Ok(())
+}
+
+fn a_session_keeps_its_messages_from_shard_to_shard(path: PingPath) -> TestResult {
+    let server = Server::with(path).flag("--shards", 4).start()?;
+    let target = server.target();
+    let mut publisher = Client::connect(target, &Connect::new(Version::V311, "publisher"));
+    let connect = Connect::new(Version::V311, "sleeper").persistent();
+    let mut sleeper = Client::connect(target, &connect);
+    sleeper.subscribe(&[("mail", 2)]);
+    for round in 0..10_u8 {
+        // Order is promised within a QoS.
+        let qos = 1 + round % 2;
+        sleeper.disconnect();
+        for number in 0..5 {
+            publisher.publish("mail", &[round, number], qos);
+        }
+        sleeper = Client::connect(target, &connect);
+        assert!(sleeper.connack.session_present);
+        for number in 0..5 {
+            assert_eq!(sleeper.message().payload, [round, number]);
+        }
+        sleeper.ping();
+    }
+    sleeper.expect_no_message(SILENCE);
+    server.finish();
+    Ok(())
+}
+
+fn one_message_reaches_five_hundred_subscribers(path: PingPath) -> TestResult {
+    raise_descriptor_limit();
+    let server = Server::with(path).flag("--shards", 4).start()?;
+    let target = server.target();
+    let mut subscribers: Vec<Client> = (0..FAN_OUT).map(|n| client(target, n)).collect();
+    for (number, subscriber) in subscribers.iter_mut().enumerate() {
+        // By the same filter and by different ones.
+        let filter = ["news/today", "news/+", "news/#", "#"][number % 4];
+        subscriber.subscribe(&[(filter, 1)]);
+    }
+    let mut publisher = client(target, FAN_OUT);
+    for number in 0..FAN_OUT_MESSAGES {
+        publisher.publish("news/today", &[number as u8], 1);
+    }
+    for subscriber in &mut subscribers {
+        for number in 0..FAN_OUT_MESSAGES {
+            assert_eq!(subscriber.message().payload, [number as u8]);
+        }
+    }
+    let sent = (FAN_OUT * FAN_OUT_MESSAGES) as u64;
+    server.wait_metric("push_publishes_sent_total", |count| count == sent);
+    server.wait_metric("push_publishes_received_total", |count| count == FAN_OUT_MESSAGES as u64);
+    server.finish();
+    Ok(())
+}
+
+fn a_retained_message_is_known_on_every_shard(path: PingPath) -> TestResult {
+    let server = Server::with(path).flag("--shards", 4).start()?;
+    let target = server.target();
+    client(target, 1_000).publish_packet(push_tests::wire::Publish {
+        topic: "kept".to_owned(),
+        payload: b"for all".to_vec(),
+        qos: 1,
+        retain: true,
+        ..Default::default()
+    });
+    for number in 0..16 {
+        let mut subscriber = client(target, number);
+        subscriber.subscribe(&[("kept", 1)]);
+        let message = subscriber.message();
+        assert_eq!((message.payload.as_slice(), message.retain), (&b"for all"[..], true));
+    }
+    server.finish();
+    Ok(())
+}
+
+/// Every client publishes to several others, at QoS 1 and 2; each gets exactly its own, and pings
+/// are answered in between.
+fn everyone_hears_everyone(target: &Target) {
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|n| client(target, n)).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.subscribe(&[(&format!("inbox/{number}"), 2)]);
+    }
+    for qos in [1, 2] {
+        for (number, client) in clients.iter_mut().enumerate() {
+            for step in 1..=RECEIVERS {
+                let receiver = (number + step * step) % CLIENTS;
+                let payload = format!("{number} {step}");
+                client.publish(&format!("inbox/{receiver}"), payload.as_bytes(), qos);
+            }
+        }
+        for (number, client) in clients.iter_mut().enumerate() {
+            let mut expected: Vec<String> = (1..=RECEIVERS)
+                .map(|step| format!("{} {step}", (number + CLIENTS - step * step) % CLIENTS))
+                .collect();
+            let mut received: Vec<String> = (0..RECEIVERS)
+                .map(|_| {
+                    let message = client.message();
+                    assert_eq!(message.qos, qos);
+                    String::from_utf8(message.payload).expect("what was sent")
+                })
+                .collect();
+            expected.sort();
+            received.sort();
+            assert_eq!(received, expected, "at client {number}, QoS {qos}");
+            client.ping();
+        }
+    }
+    for client in &mut clients {
+        client.expect_no_message(Duration::from_millis(1));
+    }
+}
+
+fn client(target: &Target, number: usize) -> Client {
+    Client::connect(target, &Connect::new(Version::V5, &format!("client-{number}")))
+}

@@ -1,0 +1,387 @@
+//! The servers that are compared, one at a time: started on a free loopback port, asked for their
+//! counters, ended in order.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::children::{Child, Interrupt};
+use crate::workspace::output_of;
+
+/// How long a server may take until it serves.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// How often it is asked meanwhile.
+const READY_TICK: Duration = Duration::from_millis(50);
+
+/// How long one request to its HTTP port may take.
+const HTTP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Connections that a server must have room for beside the clients measured.
+const CONNECTIONS_SPARE: u32 = 100;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Variant {
+    /// Our server, heartbeats answered by the kernel.
+    Kernel,
+    /// Our server, heartbeats answered by itself.
+    User,
+    /// The yardstick.
+    Mosquitto,
+}
+
+impl Variant {
+    /// In the order of the report's columns.
+    pub(super) const ALL: [Self; 3] = [Self::Kernel, Self::User, Self::Mosquitto];
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Kernel => "kernel path",
+            Self::User => "user path",
+            Self::Mosquitto => "mosquitto",
+        })
+    }
+}
+
+/// The order of a round: rotated by one each round, so that what drifts with time, or is left behind
+/// by the one before, falls on each alike.
+pub(super) fn rotated(variants: &[Variant], round: usize) -> Vec<Variant> {
+    let mut order = variants.to_vec();
+    order.rotate_left(round % variants.len().max(1));
+    order
+}
+
+/// The programs, and how to run them.
+#[derive(Debug)]
+pub(super) struct Brokers {
+    /// `target/release/push-server`.
+    pub(super) server: PathBuf,
+    /// `None`: not installed.
+    pub(super) mosquitto: Option<PathBuf>,
+    /// Those wanted; none: all.
+    pub(super) only: Vec<Variant>,
+    /// Where configurations and logs go.
+    pub(super) folder: PathBuf,
+    /// Shards of our server.
+    pub(super) shards: u16,
+    /// Clients there will be.
+    pub(super) clients: u32,
+}
+
+impl Brokers {
+    /// Those that are wanted and that there are programs for, in the order of the report's columns.
+    pub(super) fn variants(&self) -> Vec<Variant> {
+        let is_measured = |variant: &Variant| {
+            let is_wanted = self.only.is_empty() || self.only.contains(variant);
+            is_wanted && (*variant != Variant::Mosquitto || self.mosquitto.is_some())
+        };
+        Variant::ALL.into_iter().filter(is_measured).collect()
+    }
+
+    /// What mosquitto calls itself.
+    pub(super) fn mosquitto_version(&self) -> Option<String> {
+        let program = self.mosquitto.as_ref()?;
+        // The help is what says the version; 2.0 ends it with a failure's exit code.
+        let help = Command::new(program).arg("-h").output().ok()?.stdout;
+        let help = String::from_utf8_lossy(&help).into_owned();
+        let first = help.lines().next()?;
+        Some(first.strip_prefix("mosquitto version ").unwrap_or(first).to_owned())
+    }
+
+    /// Starts one and waits until it serves.
+    pub(super) fn start(&self, variant: Variant, interrupt: &Interrupt) -> Result<Broker> {
+        let [mqtt, http] = free_ports()?;
+        let (mut command, http) = match variant {
+            Variant::Kernel => (self.own(mqtt, http, "require"), Some(http)),
+            Variant::User => (self.own(mqtt, http, "off"), Some(http)),
+            Variant::Mosquitto => (self.mosquitto(mqtt)?, None),
+        };
+        let name = match variant {
+            Variant::Mosquitto => "mosquitto",
+            Variant::Kernel | Variant::User => "push-server",
+        };
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let log = self.folder.join(format!("{name}.log"));
+        let mut broker = Broker { child: Child::start(name, &mut command, &log)?, mqtt, http };
+        broker.wait_until_ready(interrupt)?;
+        Ok(broker)
+    }
+
+    fn own(&self, mqtt: SocketAddr, http: SocketAddr, kernel_path: &str) -> Command {
+        let room = (self.clients + CONNECTIONS_SPARE).to_string();
+        let mut command = Command::new(&self.server);
+        command.args(["run", "--listen", &mqtt.to_string(), "--http", &http.to_string()]);
+        command.args(["--kernel-path", kernel_path, "--shards", &self.shards.to_string()]);
+        command.args(["--max-connections", &room, "--log", "warn"]);
+        command
+    }
+
+    /// As installed, but for a port of ours, strangers allowed, and no word on each connection.
+    fn mosquitto(&self, mqtt: SocketAddr) -> Result<Command> {
+        let program = self.mosquitto.as_ref().context("mosquitto is not installed")?;
+        let file = self.folder.join("mosquitto.conf");
+        let text = format!(
+            "listener {} {}\nallow_anonymous true\npersistence false\nlog_dest stderr\nlog_type \
+             error\nlog_type warning\n",
+            mqtt.port(),
+            mqtt.ip()
+        );
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        let mut command = Command::new(program);
+        command.arg("-c").arg(file);
+        Ok(command)
+    }
+}
+
+/// A server that serves.
+#[derive(Debug)]
+pub(super) struct Broker {
+    child: Child,
+    mqtt: SocketAddr,
+    http: Option<SocketAddr>,
+}
+
+impl Broker {
+    pub(super) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Where clients connect.
+    pub(super) fn mqtt(&self) -> SocketAddr {
+        self.mqtt
+    }
+
+    /// The command as one would type it.
+    pub(super) fn line(&self) -> &str {
+        self.child.line()
+    }
+
+    /// An error once it has ended.
+    pub(super) fn check_alive(&mut self) -> Result<()> {
+        self.child.check_alive()
+    }
+
+    /// Its counters; `None` for mosquitto, which has none by HTTP.
+    pub(super) fn metrics(&self) -> Result<Option<Metrics>> {
+        let Some(http) = self.http else { return Ok(None) };
+        let (status, body) = http_request(http, "/metrics")?;
+        if status != 200 {
+            bail!("http://{http}/metrics answers {status}");
+        }
+        Ok(Some(Metrics(body)))
+    }
+
+    /// Ends it in order.
+    pub(super) fn end(mut self) -> Result<()> {
+        let status = self.child.end()?;
+        if !status.success() {
+            bail!("`{}` ended with {status}{}", self.child.line(), self.child.last_words());
+        }
+        Ok(())
+    }
+
+    fn wait_until_ready(&mut self, interrupt: &Interrupt) -> Result<()> {
+        let until = Instant::now() + READY_WITHIN;
+        loop {
+            self.child.check_alive()?;
+            let is_ready = match self.http {
+                Some(http) => http_request(http, "/readyz").is_ok_and(|(status, _)| status == 200),
+                None => TcpStream::connect_timeout(&self.mqtt, HTTP_WITHIN).is_ok(),
+            };
+            if is_ready {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let seconds = READY_WITHIN.as_secs();
+                let words = self.child.last_words();
+                bail!("`{}` does not serve after {seconds} s{words}", self.child.line());
+            }
+            interrupt.sleep(READY_TICK)?;
+        }
+    }
+}
+
+/// Counters in Prometheus' text form.
+#[derive(Debug)]
+pub(super) struct Metrics(String);
+
+impl Metrics {
+    /// The sample with that name and those labels, spelled as the server spells them.
+    pub(super) fn value(&self, sample: &str) -> Option<f64> {
+        self.0.lines().find_map(|line| {
+            let rest = line.strip_prefix(sample)?;
+            // Behind a space is the value, and perhaps a time.
+            rest.strip_prefix(' ')?.split(' ').next()?.parse().ok()
+        })
+    }
+
+    /// Why the kernel left connections or segments to user space so far, by reason.
+    pub(super) fn declined(&self) -> BTreeMap<String, u64> {
+        let sample = |line: &str| {
+            let rest = line.strip_prefix("push_kernel_path_declined_total{reason=\"")?;
+            let (reason, value) = rest.split_once("\"} ")?;
+            Some((reason.to_owned(), value.split(' ').next()?.parse().ok()?))
+        };
+        self.0.lines().filter_map(sample).collect()
+    }
+
+    /// Pings answered so far.
+    pub(super) fn pings(&self) -> Result<Pings> {
+        let count = |path: &str| {
+            let sample = format!("push_pings_total{{path=\"{path}\"}}");
+            self.value(&sample).with_context(|| format!("the server does not count {sample}"))
+        };
+        Ok(Pings { kernel: count("kernel")?, user: count("user")? })
+    }
+}
+
+/// Pings answered, by who answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Pings {
+    pub(super) kernel: f64,
+    pub(super) user: f64,
+}
+
+impl Pings {
+    /// The kernel's share of those answered since `before`; `None` when there were none.
+    pub(super) fn kernel_share_since(self, before: Self) -> Option<f64> {
+        let (kernel, user) = (self.kernel - before.kernel, self.user - before.user);
+        (kernel + user > 0.0).then(|| kernel / (kernel + user))
+    }
+}
+
+/// What the kernel declined between two readings, most frequent first: `unacked 812, retransmit 3`.
+pub(super) fn declined_text(
+    before: &BTreeMap<String, u64>,
+    after: &BTreeMap<String, u64>,
+) -> String {
+    let since = |(reason, &count): (&String, &u64)| {
+        (count.saturating_sub(before.get(reason).copied().unwrap_or(0)), reason.clone())
+    };
+    let mut reasons: Vec<(u64, String)> = after.iter().map(since).collect();
+    reasons.retain(|&(count, _)| count > 0);
+    if reasons.is_empty() {
+        return "nothing".to_owned();
+    }
+    reasons.sort_by(|one, other| other.cmp(one));
+    let words: Vec<String> =
+        reasons.iter().map(|(count, reason)| format!("{reason} {count}")).collect();
+    words.join(", ")
+}
+
+/// The commit that is checked out, with `+` behind it when files differ from it.
+pub(super) fn git_commit(root: &Path) -> Option<String> {
+    let git = |arguments: &[&str]| output_of(Command::new("git").current_dir(root).args(arguments));
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let is_changed = git(&["status", "--porcelain"]).is_none_or(|files| !files.trim().is_empty());
+    Some(format!("{}{}", commit.trim(), if is_changed { "+" } else { "" }))
+}
+
+/// Ports that nobody listens on at this moment, all different.
+fn free_ports() -> Result<[SocketAddr; 2]> {
+    let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on loopback");
+    let listeners = [any()?, any()?];
+    Ok([listeners[0].local_addr()?, listeners[1].local_addr()?])
+}
+
+fn http_request(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, HTTP_WITHIN)?;
+    stream.set_read_timeout(Some(HTTP_WITHIN))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    parse_http(&answer).with_context(|| format!("http://{address}{path} does not speak HTTP"))
+}
+
+fn parse_http(answer: &str) -> Option<(u16, String)> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METRICS: &str = "# TYPE push_pings counter\n\
+        push_pings_total{path=\"kernel\"} 950\n\
+        push_pings_total{path=\"user\"} 50 1700000000\n\
+        push_kernel_path_declined_total{reason=\"busy\"} 7\n\
+        push_connections 8\n";
+
+    #[test]
+    fn pings_are_read_by_path() {
+        let metrics = Metrics(METRICS.to_owned());
+        assert_eq!(metrics.pings().unwrap(), Pings { kernel: 950.0, user: 50.0 });
+        assert_eq!(metrics.value("push_connections"), Some(8.0));
+        assert_eq!(metrics.value("push_connect"), None);
+        assert_eq!(metrics.declined(), BTreeMap::from([("busy".to_owned(), 7)]));
+        assert!(Metrics(String::new()).pings().is_err());
+    }
+
+    #[test]
+    fn share_is_of_the_pings_between_two_readings() {
+        let before = Pings { kernel: 950.0, user: 50.0 };
+        let after = Pings { kernel: 1_250.0, user: 150.0 };
+        assert_eq!(after.kernel_share_since(before), Some(0.75));
+        assert_eq!(after.kernel_share_since(after), None);
+    }
+
+    fn measured(mosquitto: Option<&str>, only: &[Variant]) -> Vec<Variant> {
+        let brokers = Brokers {
+            server: PathBuf::new(),
+            mosquitto: mosquitto.map(PathBuf::from),
+            only: only.to_vec(),
+            folder: PathBuf::new(),
+            shards: 1,
+            clients: 1,
+        };
+        brokers.variants()
+    }
+
+    #[test]
+    fn missing_mosquitto_leaves_our_own_paths() {
+        assert_eq!(measured(None, &[]), [Variant::Kernel, Variant::User]);
+        assert_eq!(measured(Some("mosquitto"), &[]), Variant::ALL);
+        assert_eq!(measured(None, &[Variant::Mosquitto]), []);
+        assert_eq!(measured(Some("mosquitto"), &[Variant::User]), [Variant::User]);
+    }
+
+    #[test]
+    fn declined_reasons_are_those_of_the_run_most_frequent_first() {
+        let reasons = |counts: [u64; 3]| -> BTreeMap<String, u64> {
+            ["busy", "option", "urgent"].map(str::to_owned).into_iter().zip(counts).collect()
+        };
+        let before = reasons([5, 1, 2]);
+        assert_eq!(declined_text(&before, &reasons([6, 9, 2])), "option 8, busy 1");
+        assert_eq!(declined_text(&before, &before), "nothing");
+    }
+
+    #[test]
+    fn every_variant_is_first_in_its_turn() {
+        let firsts: Vec<Variant> = (0..4).map(|round| rotated(&Variant::ALL, round)[0]).collect();
+        let [kernel, user, mosquitto] = Variant::ALL;
+        assert_eq!(firsts, [kernel, user, mosquitto, kernel]);
+        assert_eq!(rotated(&[], 1), []);
+    }
+
+    #[test]
+    fn http_answer_is_split() {
+        let answer = "HTTP/1.0 503 Service Unavailable\r\na: b\r\n\r\nnot yet";
+        assert_eq!(parse_http(answer), Some((503, "not yet".to_owned())));
+        assert_eq!(parse_http("SSH-2.0\r\n\r\n"), None);
+    }
+}

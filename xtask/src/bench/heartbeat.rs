@@ -1,0 +1,581 @@
+//! `cargo xtask bench heartbeat`: what a ping costs the machine, the server and the client, and how
+//! long it takes.
+//!
+//! A visit is one server in one round: a closed loop for the costs, then a fixed rate for the round
+//! trips, each by a generator of its own with new connections.
+//!
+//! Why so many clients: every 256th ping of a connection goes to user space, and the kernel answers
+//! again once a segment before the next ping has acknowledged that answer (rules 12 and 4 of the
+//! splice). A client that pings again within its delayed ACK, 40 ms, acknowledges by the ping itself,
+//! and would stay on the user path from its 256th ping on. Devices do not ping that often; a closed
+//! loop over too few clients does, and would measure a mixture of both paths.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Serialize;
+
+use super::brokers::{Broker, Variant, declined_text, rotated};
+use super::load::{Load, Outcome, Pace};
+use super::procfs::{MachineTime, ProcessTime, tick_us};
+use super::report::{Machine, Spread, Table, write_json};
+use super::{Bench, CommonArguments, prepare, refuse};
+use crate::workspace::{Workspace, say};
+
+/// Least share of the pings that must go the way that is measured.
+const PATH_SHARE_MIN: f64 = 0.95;
+
+/// Most pings that may stay unanswered, or be skipped by a late generator, as a share of those sent.
+const LOST_SHARE_MAX: f64 = 0.001;
+
+/// Left out at either end of the time measured: this share of it.
+const EDGE_SHARE: f64 = 0.1;
+
+/// How long clients may take to connect.
+const CONNECT_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long the generator may take to end behind its time.
+const DRAIN_WITHIN: Duration = Duration::from_secs(15);
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct HeartbeatArguments {
+    /// Clients, all from one process; each is to ping less often than every 40 ms
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    clients: u32,
+    /// Pings unanswered at any time in the closed loop, which the costs are from
+    #[arg(long, value_name = "K", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    inflight: u32,
+    /// Pings a second at the fixed rate, which the round trips are from
+    #[arg(long, value_name = "R", default_value_t = 1_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    rate: u32,
+    /// How long each of both is measured
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(2..=3_600))]
+    seconds: u32,
+    /// How long clients ping before it
+    #[arg(long, value_name = "S", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=600))]
+    warm_up_s: u32,
+    /// Rounds; in each, all servers have their turn
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
+    #[command(flatten)]
+    common: CommonArguments,
+}
+
+/// What is written to `heartbeat.json`.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    benchmark: &'static str,
+    machine: &'a Machine,
+    background_share: f64,
+    clients: u32,
+    inflight: u32,
+    rate: u32,
+    seconds: u32,
+    warm_up_s: u32,
+    shards: u16,
+    /// The commands of the first round.
+    commands: &'a [String],
+    visits: &'a [Visit],
+    refused: &'a [String],
+    summary: &'a [Row],
+}
+
+/// One server in one round.
+#[derive(Debug, Serialize)]
+struct Visit {
+    round: u32,
+    variant: Variant,
+    closed_loop: Figures,
+    fixed_rate: Figures,
+}
+
+/// What one run of the generator gave.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Figures {
+    pings_per_s: f64,
+    /// Everything that was busy, client included.
+    machine_us_per_ping: f64,
+    /// The same, from the time that was not idle.
+    machine_not_idle_us_per_ping: f64,
+    server_us_per_ping: f64,
+    client_us_per_ping: f64,
+    /// Of all pings since the generator began; `None` for mosquitto.
+    kernel_share: Option<f64>,
+    sampled_s: f64,
+    outcome: Outcome,
+}
+
+/// Times at one moment.
+#[derive(Clone, Debug)]
+struct Sample {
+    at: Instant,
+    machine: MachineTime,
+    server: ProcessTime,
+}
+
+pub(super) fn run(workspace: &Workspace, arguments: &HeartbeatArguments) -> Result<ExitCode> {
+    let bench = prepare(workspace, &arguments.common, arguments.clients)?;
+    let variants = bench.brokers.variants();
+    let (mut visits, mut refused, mut commands) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..arguments.rounds {
+        for variant in rotated(&variants, round as usize) {
+            match visit(&bench, arguments, round, variant, &mut commands) {
+                Ok(visit) => {
+                    visit.tell(arguments.rounds);
+                    visits.push(visit);
+                }
+                Err(error) => {
+                    bench.interrupt.check()?;
+                    refuse(&mut refused, round, variant, &error);
+                }
+            }
+        }
+    }
+    let rows = summary(&visits);
+    let path = bench.results.join("heartbeat.json");
+    let report = Report {
+        benchmark: "heartbeat",
+        machine: &bench.machine,
+        background_share: bench.background_share,
+        clients: arguments.clients,
+        inflight: arguments.inflight,
+        rate: arguments.rate,
+        seconds: arguments.seconds,
+        warm_up_s: arguments.warm_up_s,
+        shards: arguments.common.shards,
+        commands: &commands,
+        visits: &visits,
+        refused: &refused,
+        summary: &rows,
+    };
+    write_json(&path, &report)?;
+    print_report(&bench, arguments, &rows, &refused);
+    say(format_args!("wrote {}", path.display()));
+    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_report(bench: &Bench, arguments: &HeartbeatArguments, rows: &[Row], refused: &[String]) {
+    let about = format!(
+        "Median of the rounds (least-most); clients: {}, pings in flight: {}, fixed rate: {} \
+         pings/s, {} s each, rounds: {}, shards: {}. {}.",
+        arguments.clients,
+        arguments.inflight,
+        arguments.rate,
+        arguments.seconds,
+        arguments.rounds,
+        arguments.common.shards,
+        bench.machine.text()
+    );
+    let table = table(rows);
+    println!("\n{}\n{about}", table.plain());
+    for line in refused {
+        println!("refused: {line}");
+    }
+    if arguments.common.markdown {
+        println!("\n{}\n{about}", table.markdown());
+    }
+}
+
+fn visit(
+    bench: &Bench,
+    arguments: &HeartbeatArguments,
+    round: u32,
+    variant: Variant,
+    commands: &mut Vec<String>,
+) -> Result<Visit> {
+    let mut broker = bench.brokers.start(variant, &bench.interrupt)?;
+    let mut keep = |line: &str| {
+        if round == 0 {
+            commands.push(line.to_owned());
+        }
+    };
+    keep(broker.line());
+    let mut run = |pace| {
+        let load = Load::ping(
+            &bench.generator,
+            broker.mqtt(),
+            arguments.clients,
+            pace,
+            (arguments.warm_up_s, arguments.seconds),
+            &bench.results,
+        )?;
+        keep(load.line());
+        measure(bench, variant, &mut broker, load, (arguments.warm_up_s, arguments.seconds))
+    };
+    let closed_loop = run(Pace::ClosedLoop(arguments.inflight)).context("closed loop")?;
+    let fixed_rate = run(Pace::FixedRate(arguments.rate)).context("fixed rate")?;
+    broker.end()?;
+    Ok(Visit { round, variant, closed_loop, fixed_rate })
+}
+
+/// Follows one run of the generator; the figures, or why there are none.
+fn measure(
+    bench: &Bench,
+    variant: Variant,
+    broker: &mut Broker,
+    mut load: Load,
+    (warm_up_s, seconds): (u32, u32),
+) -> Result<Figures> {
+    let metrics_before = broker.metrics()?;
+    let ready = load.wait_until_ready(CONNECT_WITHIN, &bench.interrupt, || broker.check_alive())?;
+    let from = ready + Duration::from_secs(warm_up_s.into());
+    let edge = Duration::from_secs(seconds.into()).mul_f64(EDGE_SHARE);
+    let (first, last) = (from + edge, from + Duration::from_secs(seconds.into()) - edge);
+    let mut samples: Vec<Sample> = Vec::new();
+    let within = Duration::from_secs((warm_up_s + seconds).into()) + DRAIN_WITHIN;
+    let outcome = load.wait_until_done(within, &bench.interrupt, || {
+        broker.check_alive()?;
+        let at = Instant::now();
+        if (first..=last).contains(&at) {
+            let (machine, server) = (MachineTime::read()?, ProcessTime::read(broker.pid())?);
+            samples.push(Sample { at, machine, server });
+        }
+        Ok(())
+    })?;
+    load.end()?;
+    let (mut kernel_share, mut declined) = (None, String::new());
+    if let (Some(before), Some(after)) = (metrics_before, broker.metrics()?) {
+        kernel_share = after.pings()?.kernel_share_since(before.pings()?);
+        declined = declined_text(&before.declined(), &after.declined());
+    }
+    check_outcome(&outcome)?;
+    check_path(variant, kernel_share, &declined)?;
+    figures(&samples, outcome, kernel_share)
+}
+
+fn figures(samples: &[Sample], outcome: Outcome, kernel_share: Option<f64>) -> Result<Figures> {
+    let [first, .., last] = samples else { bail!("measured for too short a time") };
+    let sampled = last.at.duration_since(first.at);
+    let pings_per_s = outcome.answered as f64 / outcome.seconds;
+    let pings = pings_per_s * sampled.as_secs_f64();
+    let busy_us = last.machine.busy_us.saturating_sub(first.machine.busy_us) as f64;
+    let idle_us = last.machine.idle_us.saturating_sub(first.machine.idle_us) as f64;
+    let stolen_us = last.machine.stolen_us.saturating_sub(first.machine.stolen_us) as f64;
+    let all_us = sampled.as_secs_f64() * 1e6 * f64::from(first.machine.processors);
+    Ok(Figures {
+        pings_per_s,
+        machine_us_per_ping: busy_us / pings,
+        machine_not_idle_us_per_ping: (all_us - idle_us - stolen_us) / pings,
+        server_us_per_ping: last.server.since_us(&first.server, tick_us()) / pings,
+        client_us_per_ping: outcome.cpu_us / outcome.answered as f64,
+        kernel_share,
+        sampled_s: sampled.as_secs_f64(),
+        outcome,
+    })
+}
+
+/// Figures of a run that lost pings or connections are no figures.
+fn check_outcome(outcome: &Outcome) -> Result<()> {
+    let most = (outcome.sent as f64 * LOST_SHARE_MAX) as u64;
+    if outcome.answered == 0 || outcome.seconds <= 0.0 {
+        bail!("no ping was answered");
+    }
+    if outcome.closed > 0 {
+        bail!("the server closed {} connections", outcome.closed);
+    }
+    if outcome.missing > most {
+        bail!("{} of {} pings were not answered", outcome.missing, outcome.sent);
+    }
+    if outcome.skipped > most {
+        bail!("the generator came too late for {} of its pings: lower --rate", outcome.skipped);
+    }
+    Ok(())
+}
+
+/// Figures of the wrong path are no figures.
+fn check_path(variant: Variant, kernel_share: Option<f64>, declined: &str) -> Result<()> {
+    let (meant, share) = match (variant, kernel_share) {
+        (Variant::Mosquitto, _) => return Ok(()),
+        (_, None) => bail!("the server counted no pings at all"),
+        (Variant::Kernel, Some(share)) => ("kernel", share),
+        (Variant::User, Some(share)) => ("user", 1.0 - share),
+    };
+    if share < PATH_SHARE_MIN {
+        bail!(
+            "only {:.1} % of the pings took the {meant} path, {:.0} % are needed; the kernel \
+             declined: {declined}; when that is mostly server_busy, clients pinged within their \
+             delayed ACK: use more --clients",
+            share * 100.0,
+            PATH_SHARE_MIN * 100.0
+        );
+    }
+    Ok(())
+}
+
+impl Visit {
+    fn tell(&self, rounds: u32) {
+        say(format_args!(
+            "round {} of {rounds}, {}: {:.0} pings/s, machine {:.2} us a ping, server {:.2}, client \
+             {:.2}; at the fixed rate p50 {:.0} us, p99 {:.0} us",
+            self.round + 1,
+            self.variant,
+            self.closed_loop.pings_per_s,
+            self.closed_loop.machine_us_per_ping,
+            self.closed_loop.server_us_per_ping,
+            self.closed_loop.client_us_per_ping,
+            self.fixed_rate.outcome.rtt_us.p50,
+            self.fixed_rate.outcome.rtt_us.p99,
+        ));
+    }
+}
+
+/// A line of the table.
+struct Quantity {
+    label: &'static str,
+    decimals: usize,
+    /// Whether the kernel path is set in relation to the others.
+    compared: bool,
+    value: fn(&Visit) -> Option<f64>,
+}
+
+const QUANTITIES: [Quantity; 11] = [
+    Quantity {
+        label: "machine CPU per ping, us (client included)",
+        decimals: 2,
+        compared: true,
+        value: |visit| Some(visit.closed_loop.machine_us_per_ping),
+    },
+    Quantity {
+        label: "server CPU per ping, us",
+        decimals: 2,
+        compared: true,
+        value: |visit| Some(visit.closed_loop.server_us_per_ping),
+    },
+    Quantity {
+        label: "client CPU per ping, us",
+        decimals: 2,
+        compared: true,
+        value: |visit| Some(visit.closed_loop.client_us_per_ping),
+    },
+    Quantity {
+        label: "pings/s in the closed loop",
+        decimals: 0,
+        compared: true,
+        value: |visit| Some(visit.closed_loop.pings_per_s),
+    },
+    Quantity {
+        label: "round trip p50 in the closed loop, us",
+        decimals: 0,
+        compared: false,
+        value: |visit| Some(visit.closed_loop.outcome.rtt_us.p50),
+    },
+    Quantity {
+        label: "round trip p99 in the closed loop, us",
+        decimals: 0,
+        compared: false,
+        value: |visit| Some(visit.closed_loop.outcome.rtt_us.p99),
+    },
+    Quantity {
+        label: "round trip p50 at the fixed rate, us",
+        decimals: 0,
+        compared: true,
+        value: |visit| Some(visit.fixed_rate.outcome.rtt_us.p50),
+    },
+    Quantity {
+        label: "round trip p99 at the fixed rate, us",
+        decimals: 0,
+        compared: true,
+        value: |visit| Some(visit.fixed_rate.outcome.rtt_us.p99),
+    },
+    Quantity {
+        label: "round trip p99.9 at the fixed rate, us",
+        decimals: 0,
+        compared: true,
+        value: |visit| Some(visit.fixed_rate.outcome.rtt_us.p999),
+    },
+    Quantity {
+        label: "server CPU per ping at the fixed rate, its idle work included, us",
+        decimals: 2,
+        compared: true,
+        value: |visit| Some(visit.fixed_rate.server_us_per_ping),
+    },
+    Quantity {
+        label: "answered by the kernel, %",
+        decimals: 1,
+        compared: false,
+        value: |visit| {
+            let of = |figures: &Figures| figures.kernel_share.map(|share| share * 100.0);
+            Some(of(&visit.closed_loop)?.min(of(&visit.fixed_rate)?))
+        },
+    },
+];
+
+/// A line of the table with its numbers.
+#[derive(Debug, Serialize)]
+struct Row {
+    label: &'static str,
+    #[serde(skip)]
+    decimals: usize,
+    kernel: Option<Spread>,
+    user: Option<Spread>,
+    mosquitto: Option<Spread>,
+    kernel_to_user: Option<Spread>,
+    kernel_to_mosquitto: Option<Spread>,
+}
+
+fn summary(visits: &[Visit]) -> Vec<Row> {
+    let row = |quantity: &Quantity| {
+        let by_round = |variant: Variant| -> Vec<(u32, f64)> {
+            let own = visits.iter().filter(|visit| visit.variant == variant);
+            own.filter_map(|visit| Some((visit.round, (quantity.value)(visit)?))).collect()
+        };
+        let [kernel, user, mosquitto] = Variant::ALL.map(by_round);
+        let spread = |values: &[(u32, f64)]| Spread::of(values.iter().map(|&(_, value)| value));
+        let kernel_to = |other: &[(u32, f64)]| {
+            quantity.compared.then(|| Spread::of(ratios(&kernel, other))).flatten()
+        };
+        Row {
+            label: quantity.label,
+            decimals: quantity.decimals,
+            kernel_to_user: kernel_to(&user),
+            kernel_to_mosquitto: kernel_to(&mosquitto),
+            kernel: spread(&kernel),
+            user: spread(&user),
+            mosquitto: spread(&mosquitto),
+        }
+    };
+    QUANTITIES.iter().map(row).collect()
+}
+
+/// One over the other, round by round, where both have a figure.
+fn ratios(values: &[(u32, f64)], others: &[(u32, f64)]) -> Vec<f64> {
+    let same_round = |&(round, value): &(u32, f64)| {
+        let &(_, other) = others.iter().find(|&&(other_round, _)| other_round == round)?;
+        Some(value / other)
+    };
+    values.iter().filter_map(same_round).collect()
+}
+
+fn table(rows: &[Row]) -> Table {
+    let head = ["", "kernel path", "user path", "mosquitto", "kernel/user", "kernel/mosquitto"];
+    let cells = |row: &Row| {
+        let figure = |spread: Option<Spread>, decimals| {
+            spread.map_or_else(|| "-".to_owned(), |spread| spread.text(decimals))
+        };
+        vec![
+            row.label.to_owned(),
+            figure(row.kernel, row.decimals),
+            figure(row.user, row.decimals),
+            figure(row.mosquitto, row.decimals),
+            figure(row.kernel_to_user, 2),
+            figure(row.kernel_to_mosquitto, 2),
+        ]
+    };
+    Table { head: head.map(str::to_owned).to_vec(), rows: rows.iter().map(cells).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::RoundTrips;
+    use super::*;
+
+    fn outcome() -> Outcome {
+        let rtt_us = RoundTrips { p50: 20.0, p99: 90.0, p999: 200.0, max: 900.0 };
+        Outcome {
+            sent: 20_000,
+            answered: 20_000,
+            missing: 0,
+            closed: 0,
+            skipped: 0,
+            rtt_us,
+            cpu_us: 100_000.0,
+            seconds: 10.0,
+        }
+    }
+
+    fn figures_of(machine_us_per_ping: f64, kernel_share: Option<f64>) -> Figures {
+        Figures {
+            pings_per_s: 2_000.0,
+            machine_us_per_ping,
+            machine_not_idle_us_per_ping: machine_us_per_ping,
+            server_us_per_ping: 0.0,
+            client_us_per_ping: 5.0,
+            kernel_share,
+            sampled_s: 8.0,
+            outcome: outcome(),
+        }
+    }
+
+    fn visit_of(round: u32, variant: Variant, machine_us_per_ping: f64) -> Visit {
+        let share = match variant {
+            Variant::Kernel => Some(1.0),
+            Variant::User => Some(0.0),
+            Variant::Mosquitto => None,
+        };
+        let figures = figures_of(machine_us_per_ping, share);
+        Visit { round, variant, closed_loop: figures, fixed_rate: figures }
+    }
+
+    #[test]
+    fn figures_of_the_wrong_path_are_refused() {
+        assert!(check_path(Variant::Kernel, Some(0.96), "").is_ok());
+        let error = check_path(Variant::Kernel, Some(0.5), "busy 9").unwrap_err().to_string();
+        assert!(error.contains("only 50.0 % of the pings took the kernel path"), "{error}");
+        assert!(error.contains("the kernel declined: busy 9"), "{error}");
+        assert!(check_path(Variant::User, Some(0.04), "").is_ok());
+        assert!(check_path(Variant::User, Some(0.06), "").is_err());
+        assert!(check_path(Variant::Kernel, None, "").is_err());
+        assert!(check_path(Variant::Mosquitto, None, "").is_ok());
+    }
+
+    #[test]
+    fn figures_of_lost_pings_are_refused() {
+        assert!(check_outcome(&Outcome { missing: 20, skipped: 20, ..outcome() }).is_ok());
+        assert!(check_outcome(&Outcome { missing: 21, ..outcome() }).is_err());
+        assert!(check_outcome(&Outcome { skipped: 21, ..outcome() }).is_err());
+        assert!(check_outcome(&Outcome { closed: 1, ..outcome() }).is_err());
+        assert!(check_outcome(&Outcome { sent: 0, answered: 0, ..outcome() }).is_err());
+    }
+
+    #[test]
+    fn cost_is_of_the_pings_between_first_and_last_sample() {
+        let at = Instant::now();
+        let sample = |seconds: u64, busy_us, idle_us| Sample {
+            at: at + Duration::from_secs(seconds),
+            machine: MachineTime { busy_us, idle_us, stolen_us: 0, processors: 2 },
+            server: ProcessTime::default(),
+        };
+        let samples =
+            [sample(1, 500_000, 1_000_000), sample(2, 0, 0), sample(5, 580_000, 8_900_000)];
+        let figures = figures(&samples, outcome(), None).unwrap();
+        // 4 s at 2,000 pings/s; 80 ms busy, 7.9 of 8 s idle.
+        assert!((figures.machine_us_per_ping - 10.0).abs() < 1e-9, "{figures:?}");
+        assert!((figures.machine_not_idle_us_per_ping - 12.5).abs() < 1e-9, "{figures:?}");
+        assert!((figures.client_us_per_ping - 5.0).abs() < 1e-9, "{figures:?}");
+        assert!(super::figures(&samples[..1], outcome(), None).is_err());
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        // A machine that slows down by ten in round 1 does not show in the ratio.
+        let visits = [
+            visit_of(0, Variant::Kernel, 10.0),
+            visit_of(0, Variant::User, 20.0),
+            visit_of(0, Variant::Mosquitto, 25.0),
+            visit_of(1, Variant::User, 200.0),
+            visit_of(1, Variant::Kernel, 100.0),
+            visit_of(2, Variant::Kernel, 12.0),
+        ];
+        let rows = summary(&visits);
+        let row = &rows[0];
+        let ratio = row.kernel_to_user.unwrap();
+        assert_eq!((ratio.median, ratio.min, ratio.max), (0.5, 0.5, 0.5));
+        assert_eq!(row.kernel_to_mosquitto.unwrap().median, 0.4);
+        assert_eq!(row.kernel.unwrap().median, 12.0);
+        let table = table(&rows);
+        assert_eq!(
+            table.rows[0][1..],
+            ["12.00 (10.00-100.00)", "110.00 (20.00-200.00)", "25.00", "0.50", "0.40"]
+        );
+        let share = table.rows.last().unwrap();
+        assert_eq!(share[1..], ["100.0", "0.0", "-", "-", "-"]);
+    }
+}

@@ -1,0 +1,448 @@
+//! `cargo xtask bench idle`: what a quiet connection occupies, as the slope of a line through
+//! several numbers of connections. What is there without any connection is not in it.
+//!
+//! Kernel memory is the machine's: both ends of each connection are on it, so that the slab's slope
+//! holds the client's socket, too, the same for every server; a difference between two servers is
+//! theirs alone. BPF maps are stated by the kernel (`procfs::bpf_map_bytes`): a hash that allocates on
+//! demand takes its elements from the slab or the per-cpu area, where they are seen a second time, so
+//! its figure says what part of those is the maps', and is not to be added. What was allocated at
+//! creation (arrays, `VmallocUsed`) has no slope; the JSON has the readings, and the kernel's memory
+//! before the server began. The reclaimable part of the slab moves with every file that anybody
+//! touches: on a machine that is not quite idle trust the unreclaimable part.
+//!
+//! Sockets in TIME_WAIT that one server leaves behind would fade out of the slab during the next
+//! one's turn: each turn waits for them first.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Serialize;
+
+use super::brokers::{Broker, Variant, rotated};
+use super::load::Load;
+use super::procfs::{KernelMemory, ProcessMemory, TcpSockets, bpf_map_bytes};
+use super::report::{Line, Machine, Spread, Table, write_json};
+use super::{Bench, CommonArguments, prepare, refuse};
+use crate::workspace::{Workspace, say};
+
+/// Fewer readings are no line.
+const STEPS_MIN: usize = 4;
+
+/// How long clients may take to connect, a step.
+const CONNECT_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long sockets stay in TIME_WAIT: 60 s in Linux, and some patience.
+const TIME_WAIT_WITHIN: Duration = Duration::from_secs(75);
+
+/// So many of them are no disturbance.
+const TIME_WAIT_MAX: u64 = 50;
+
+/// How often they are counted.
+const TIME_WAIT_TICK: Duration = Duration::from_millis(500);
+
+/// Least share of the connections whose heartbeats the kernel must answer, on the kernel path.
+const ARMED_SHARE_MIN: f64 = 0.95;
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct IdleArguments {
+    /// Connections at the first reading
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    from: u32,
+    /// Connections at the last
+    #[arg(long, value_name = "N", default_value_t = 15_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    to: u32,
+    /// Connections more at each reading in between
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    step: u32,
+    /// How long each number of connections rests before it is read
+    #[arg(long, value_name = "S", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=600))]
+    settle_s: u32,
+    /// Rounds; in each, all servers have their turn
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rounds: u32,
+    #[command(flatten)]
+    common: CommonArguments,
+}
+
+/// What is written to `idle.json`.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    benchmark: &'static str,
+    machine: &'a Machine,
+    background_share: f64,
+    settle_s: u32,
+    rounds: u32,
+    shards: u16,
+    /// The commands of the first round.
+    commands: &'a [String],
+    visits: &'a [Visit],
+    refused: &'a [String],
+    summary: &'a [Row],
+}
+
+/// One server in one round.
+#[derive(Debug, Serialize)]
+struct Visit {
+    round: u32,
+    variant: Variant,
+    /// Before the server was started: what turns before left behind shows here.
+    kernel_before: KernelMemory,
+    readings: Vec<Reading>,
+    slopes: Vec<Slope>,
+}
+
+/// Memory at one number of connections, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+struct Reading {
+    connections: u32,
+    anonymous: u64,
+    private_dirty: u64,
+    resident: u64,
+    slab: u64,
+    slab_unreclaimable: u64,
+    per_cpu: u64,
+    vmalloc: u64,
+    tcp_queues: u64,
+    bpf_maps: u64,
+    available: u64,
+}
+
+/// A quantity's line over the connections.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Slope {
+    label: &'static str,
+    bytes: Line,
+}
+
+/// A line of the table.
+struct Quantity {
+    label: &'static str,
+    value: fn(&Reading) -> f64,
+}
+
+const QUANTITIES: [Quantity; 10] = [
+    Quantity { label: "server process, anonymous", value: |at| at.anonymous as f64 },
+    Quantity { label: "server process, private dirty", value: |at| at.private_dirty as f64 },
+    Quantity { label: "server process, resident", value: |at| at.resident as f64 },
+    Quantity { label: "kernel slab, both ends", value: |at| at.slab as f64 },
+    Quantity {
+        label: "kernel slab, both ends, unreclaimable",
+        value: |at| at.slab_unreclaimable as f64,
+    },
+    Quantity { label: "kernel per-cpu memory", value: |at| at.per_cpu as f64 },
+    Quantity { label: "kernel vmalloc", value: |at| at.vmalloc as f64 },
+    Quantity { label: "TCP queues, both ends", value: |at| at.tcp_queues as f64 },
+    Quantity { label: "BPF maps (partly in the slab, too)", value: |at| at.bpf_maps as f64 },
+    Quantity { label: "all of the machine, client included", value: |at| -(at.available as f64) },
+];
+
+pub(super) fn run(workspace: &Workspace, arguments: &IdleArguments) -> Result<ExitCode> {
+    let steps = steps(arguments)?;
+    let bench = prepare(workspace, &arguments.common, arguments.to)?;
+    let variants = bench.brokers.variants();
+    let (mut visits, mut refused, mut commands) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..arguments.rounds {
+        for variant in rotated(&variants, round as usize) {
+            match visit(&bench, arguments, &steps, round, variant, &mut commands) {
+                Ok(visit) => visits.push(visit),
+                Err(error) => {
+                    bench.interrupt.check()?;
+                    refuse(&mut refused, round, variant, &error);
+                }
+            }
+        }
+    }
+    let rows = summary(&visits);
+    let path = bench.results.join("idle.json");
+    let report = Report {
+        benchmark: "idle",
+        machine: &bench.machine,
+        background_share: bench.background_share,
+        settle_s: arguments.settle_s,
+        rounds: arguments.rounds,
+        shards: arguments.common.shards,
+        commands: &commands,
+        visits: &visits,
+        refused: &refused,
+        summary: &rows,
+    };
+    write_json(&path, &report)?;
+    print_report(&bench, arguments, steps.len(), &rows, &refused);
+    say(format_args!("wrote {}", path.display()));
+    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_report(
+    bench: &Bench,
+    arguments: &IdleArguments,
+    readings: usize,
+    rows: &[Row],
+    refused: &[String],
+) {
+    let about = format!(
+        "Bytes per idle connection: slope of a line through {readings} readings from {} to {} \
+         connections, ± its standard error; rounds: {}, shards: {}. The kernel's figures hold \
+         both ends of each connection. {}.",
+        arguments.from,
+        arguments.to,
+        arguments.rounds,
+        arguments.common.shards,
+        bench.machine.text()
+    );
+    let table = table(rows);
+    println!("\n{}\n{about}", table.plain());
+    for line in refused {
+        println!("refused: {line}");
+    }
+    if arguments.common.markdown {
+        println!("\n{}\n{about}", table.markdown());
+    }
+}
+
+/// The numbers of connections that are read, ascending; the last is `to`.
+fn steps(arguments: &IdleArguments) -> Result<Vec<u32>> {
+    let IdleArguments { from, to, step, .. } = *arguments;
+    let mut steps: Vec<u32> = (from..to).step_by(step as usize).collect();
+    steps.push(to);
+    if from >= to || steps.len() < STEPS_MIN {
+        bail!(
+            "--from {from} --to {to} --step {step}: a line wants {STEPS_MIN} different numbers of \
+             connections"
+        );
+    }
+    Ok(steps)
+}
+
+fn visit(
+    bench: &Bench,
+    arguments: &IdleArguments,
+    steps: &[u32],
+    round: u32,
+    variant: Variant,
+    commands: &mut Vec<String>,
+) -> Result<Visit> {
+    wait_for_time_wait(bench)?;
+    let kernel_before = KernelMemory::read()?;
+    let mut broker = bench.brokers.start(variant, &bench.interrupt)?;
+    let first = steps.first().copied().context("no steps")?;
+    let mut load = Load::idle(&bench.generator, broker.mqtt(), first, &bench.results)?;
+    if round == 0 {
+        commands.extend([broker.line().to_owned(), load.line().to_owned()]);
+    }
+    let settle = Duration::from_secs(arguments.settle_s.into());
+    let mut readings = Vec::new();
+    for &connections in steps {
+        if connections != first {
+            load.grow(connections)?;
+        }
+        load.wait_until_ready(CONNECT_WITHIN, &bench.interrupt, || broker.check_alive())?;
+        bench.interrupt.sleep(settle)?;
+        broker.check_alive()?;
+        check_connections(&broker, variant, connections)?;
+        let reading = Reading::now(&broker, connections)?;
+        say(format_args!(
+            "round {} of {}, {variant}, {connections} connections: {} KiB anonymous, slab {} KiB",
+            round + 1,
+            arguments.rounds,
+            reading.anonymous / 1024,
+            reading.slab / 1024
+        ));
+        readings.push(reading);
+    }
+    load.end()?;
+    broker.end()?;
+    let slopes = slopes(&readings).context("the readings give no line")?;
+    Ok(Visit { round, variant, kernel_before, readings, slopes })
+}
+
+/// Sockets of the turn before are still in the slab, and would leave it during this one.
+fn wait_for_time_wait(bench: &Bench) -> Result<()> {
+    let until = Instant::now() + TIME_WAIT_WITHIN;
+    let mut is_said = false;
+    loop {
+        let waiting = TcpSockets::read()?.time_wait;
+        if waiting <= TIME_WAIT_MAX {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            say(format_args!("warning: {waiting} sockets stay in TIME_WAIT; slab will be too low"));
+            return Ok(());
+        }
+        if !is_said {
+            say(format_args!("waiting until {waiting} sockets have left TIME_WAIT, up to 60 s"));
+            is_said = true;
+        }
+        bench.interrupt.sleep(TIME_WAIT_TICK)?;
+    }
+}
+
+/// Memory of other connections than those meant is no figure. Mosquitto is believed: the generator
+/// has its CONNACKs.
+fn check_connections(broker: &Broker, variant: Variant, meant: u32) -> Result<()> {
+    let Some(metrics) = broker.metrics()? else { return Ok(()) };
+    let value = |name| metrics.value(name).with_context(|| format!("the server counts no {name}"));
+    let (open, armed) = (value("push_connections")?, value("push_connections_armed")?);
+    let meant = f64::from(meant);
+    if open != meant {
+        bail!("the server has {open} connections open, {meant} are meant");
+    }
+    match variant {
+        Variant::Kernel if armed < meant * ARMED_SHARE_MIN => {
+            bail!("the kernel answers for {armed} of {meant} connections only")
+        }
+        Variant::User if armed > 0.0 => {
+            bail!("the kernel answers for {armed} connections on the user path")
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Reading {
+    fn now(broker: &Broker, connections: u32) -> Result<Self> {
+        let process = ProcessMemory::read(broker.pid())?;
+        let kernel = KernelMemory::read()?;
+        Ok(Self {
+            connections,
+            anonymous: process.anonymous,
+            private_dirty: process.private_dirty,
+            resident: process.resident,
+            slab: kernel.slab,
+            slab_unreclaimable: kernel.slab_unreclaimable,
+            per_cpu: kernel.per_cpu,
+            vmalloc: kernel.vmalloc,
+            tcp_queues: kernel.tcp_queues,
+            bpf_maps: bpf_map_bytes(broker.pid())?,
+            available: kernel.available,
+        })
+    }
+}
+
+fn slopes(readings: &[Reading]) -> Option<Vec<Slope>> {
+    let slope = |quantity: &Quantity| {
+        let point = |at: &Reading| (f64::from(at.connections), (quantity.value)(at));
+        let points: Vec<(f64, f64)> = readings.iter().map(point).collect();
+        Some(Slope { label: quantity.label, bytes: Line::through(&points)? })
+    };
+    QUANTITIES.iter().map(slope).collect()
+}
+
+/// A line of the table with its numbers.
+#[derive(Debug, Serialize)]
+struct Row {
+    label: &'static str,
+    kernel: Option<Cell>,
+    user: Option<Cell>,
+    mosquitto: Option<Cell>,
+}
+
+/// One quantity of one server over all rounds.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Cell {
+    bytes: Spread,
+    /// The largest of the rounds.
+    slope_error: f64,
+}
+
+fn summary(visits: &[Visit]) -> Vec<Row> {
+    let row = |quantity: &Quantity| {
+        let cell = |variant: Variant| {
+            let own = visits.iter().filter(|visit| visit.variant == variant);
+            let lines: Vec<Line> = own
+                .flat_map(|visit| &visit.slopes)
+                .filter(|slope| slope.label == quantity.label)
+                .map(|slope| slope.bytes)
+                .collect();
+            let bytes = Spread::of(lines.iter().map(|line| line.slope))?;
+            let slope_error = lines.iter().map(|line| line.slope_error).fold(0.0, f64::max);
+            Some(Cell { bytes, slope_error })
+        };
+        let [kernel, user, mosquitto] = Variant::ALL.map(cell);
+        Row { label: quantity.label, kernel, user, mosquitto }
+    };
+    QUANTITIES.iter().map(row).collect()
+}
+
+fn table(rows: &[Row]) -> Table {
+    let head = ["bytes per connection", "kernel path", "user path", "mosquitto"];
+    let text = |cell: Option<Cell>| {
+        let figure = |cell: Cell| format!("{} ± {:.0}", cell.bytes.text(0), cell.slope_error);
+        cell.map_or_else(|| "-".to_owned(), figure)
+    };
+    let cells = |row: &Row| {
+        vec![row.label.to_owned(), text(row.kernel), text(row.user), text(row.mosquitto)]
+    };
+    Table { head: head.map(str::to_owned).to_vec(), rows: rows.iter().map(cells).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(connections: u32) -> Reading {
+        let each = u64::from(connections);
+        Reading {
+            connections,
+            anonymous: 2_000_000 + each * 512,
+            slab: 9_000_000 + each * 4_000,
+            available: 20_000_000_000 - each * 5_000,
+            ..Reading::default()
+        }
+    }
+
+    #[derive(clap::Parser)]
+    struct Parser {
+        #[command(flatten)]
+        arguments: IdleArguments,
+    }
+
+    fn parsed_steps(line: &str) -> Result<Vec<u32>> {
+        let words = std::iter::once("idle").chain(line.split_ascii_whitespace());
+        steps(&<Parser as clap::Parser>::try_parse_from(words)?.arguments)
+    }
+
+    #[test]
+    fn steps_reach_the_last_number_exactly() {
+        assert_eq!(parsed_steps("").unwrap().len(), 8);
+        assert_eq!(
+            parsed_steps("--to 4500 --step 1000").unwrap(),
+            [1_000, 2_000, 3_000, 4_000, 4_500]
+        );
+    }
+
+    #[test]
+    fn too_few_steps_are_refused() {
+        assert!(parsed_steps("--from 1000 --to 3000 --step 1000").is_err());
+        assert!(parsed_steps("--from 3000 --to 1000").is_err());
+        assert!(parsed_steps("--step 0").is_err());
+    }
+
+    #[test]
+    fn what_is_there_without_connections_is_in_no_slope() {
+        let readings: Vec<Reading> = [1_000, 1_200, 1_500, 1_900].map(reading).to_vec();
+        let slopes = slopes(&readings).unwrap();
+        let slope = |label: &str| {
+            slopes.iter().find(|slope| slope.label.starts_with(label)).unwrap().bytes.slope
+        };
+        assert!((slope("server process, anonymous") - 512.0).abs() < 1e-6);
+        assert!((slope("kernel slab, both ends") - 4_000.0).abs() < 1e-6);
+        assert!((slope("all of the machine") - 5_000.0).abs() < 1e-6);
+        assert_eq!(slope("BPF maps"), 0.0);
+    }
+
+    #[test]
+    fn table_has_a_column_for_each_even_when_one_is_missing() {
+        let readings: Vec<Reading> = [1_000, 1_200, 1_500, 1_900].map(reading).to_vec();
+        let slopes = slopes(&readings).unwrap();
+        let (variant, kernel_before) = (Variant::User, KernelMemory::default());
+        let visits = [Visit { round: 0, variant, kernel_before, readings, slopes }];
+        let table = table(&summary(&visits));
+        assert_eq!(table.rows[0], ["server process, anonymous", "-", "512 ± 0", "-"]);
+    }
+}

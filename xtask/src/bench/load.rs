@@ -1,0 +1,240 @@
+//! The load generator `push-load` as a child: its command lines, and what it says on stdout, one
+//! JSON object a line.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::children::{Child, Interrupt};
+use crate::workspace::say;
+
+/// How the pings of all clients together are paced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Pace {
+    /// So many unanswered at any time, the next sent when one is answered.
+    ClosedLoop(u32),
+    /// So many a second, the clients' phases spread evenly.
+    FixedRate(u32),
+}
+
+/// Round trip times, microseconds.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct RoundTrips {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) p999: f64,
+    pub(super) max: f64,
+}
+
+/// What a run of `push-load ping` counted, in the time that it measured.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Outcome {
+    pub(super) sent: u64,
+    pub(super) answered: u64,
+    pub(super) missing: u64,
+    /// Connections that the server ended.
+    pub(super) closed: u64,
+    /// Turns that the generator came too late for.
+    #[serde(default)]
+    pub(super) skipped: u64,
+    pub(super) rtt_us: RoundTrips,
+    /// The generator's own processor time.
+    pub(super) cpu_us: f64,
+    pub(super) seconds: f64,
+}
+
+/// What the generator says once all its clients are up, or have tried.
+#[derive(Debug, Deserialize)]
+struct Ready {
+    event: String,
+    clients: u32,
+    connected: u32,
+}
+
+/// A running generator.
+#[derive(Debug)]
+pub(super) struct Load {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<(Instant, String)>,
+}
+
+impl Load {
+    /// `push-load ping`.
+    pub(super) fn ping(
+        generator: &Path,
+        target: SocketAddr,
+        clients: u32,
+        pace: Pace,
+        (warm_up_s, seconds): (u32, u32),
+        folder: &Path,
+    ) -> Result<Self> {
+        let mut command = Command::new(generator);
+        command.args(["ping", "--target", &target.to_string(), "--clients", &clients.to_string()]);
+        match pace {
+            Pace::ClosedLoop(inflight) => command.args(["--inflight", &inflight.to_string()]),
+            Pace::FixedRate(per_s) => command.args(["--rate", &per_s.to_string()]),
+        };
+        command.args(["--seconds", &seconds.to_string(), "--warmup-s", &warm_up_s.to_string()]);
+        Self::start(&mut command, folder)
+    }
+
+    /// `push-load idle`, which holds its connections until it is dropped.
+    pub(super) fn idle(
+        generator: &Path,
+        target: SocketAddr,
+        clients: u32,
+        folder: &Path,
+    ) -> Result<Self> {
+        let mut command = Command::new(generator);
+        command.args(["idle", "--target", &target.to_string(), "--clients", &clients.to_string()]);
+        command.arg("--hold");
+        Self::start(&mut command, folder)
+    }
+
+    fn start(command: &mut Command, folder: &Path) -> Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = Child::start("push-load", command, &folder.join("push-load.log"))?;
+        let stdin = child.take_stdin();
+        let stdout = child.take_stdout().context("push-load has no stdout")?;
+        let (sender, lines) = mpsc::channel();
+        // It ends with the pipe, that is with the child.
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send((Instant::now(), line)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, stdin, lines })
+    }
+
+    /// The command as one would type it.
+    pub(super) fn line(&self) -> &str {
+        self.child.line()
+    }
+
+    /// Asks an idle generator for `clients` in all; it says `ready` when they are up.
+    pub(super) fn grow(&mut self, clients: u32) -> Result<()> {
+        let stdin = self.stdin.as_mut().context("push-load has no stdin")?;
+        writeln!(stdin, "to {clients}").context("push-load does not listen")
+    }
+
+    /// Ends it in order: its stdin closes, it says goodbye to the server.
+    pub(super) fn end(mut self) -> Result<()> {
+        drop(self.stdin.take());
+        let until = Instant::now() + GOODBYE_WITHIN;
+        while self.child.check_alive().is_ok() {
+            if Instant::now() > until {
+                say("push-load does not end with its stdin");
+                break;
+            }
+            thread::sleep(GOODBYE_TICK);
+        }
+        self.child.end()?;
+        Ok(())
+    }
+
+    /// Waits until all clients are up; returns when they were. `each` is called meanwhile.
+    pub(super) fn wait_until_ready(
+        &mut self,
+        within: Duration,
+        interrupt: &Interrupt,
+        each: impl FnMut() -> Result<()>,
+    ) -> Result<Instant> {
+        let (at, ready) = self.wait_for(parse_ready, within, interrupt, each)?;
+        if ready.connected != ready.clients {
+            let Ready { connected, clients, .. } = ready;
+            bail!("{connected} of {clients} clients are connected{}", self.child.last_words());
+        }
+        Ok(at)
+    }
+
+    /// Waits for the counts, which come last. `each` is called meanwhile.
+    pub(super) fn wait_until_done(
+        &mut self,
+        within: Duration,
+        interrupt: &Interrupt,
+        each: impl FnMut() -> Result<()>,
+    ) -> Result<Outcome> {
+        let outcome = |line: &str| serde_json::from_str::<Outcome>(line).ok();
+        Ok(self.wait_for(outcome, within, interrupt, each)?.1)
+    }
+
+    fn wait_for<T>(
+        &mut self,
+        wanted: impl Fn(&str) -> Option<T>,
+        within: Duration,
+        interrupt: &Interrupt,
+        mut each: impl FnMut() -> Result<()>,
+    ) -> Result<(Instant, T)> {
+        let until = Instant::now() + within;
+        loop {
+            interrupt.check()?;
+            each()?;
+            match self.lines.recv_timeout(LOOK_EVERY) {
+                Ok((at, line)) => {
+                    if let Some(found) = wanted(&line) {
+                        return Ok((at, found));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.end()?;
+                    bail!("push-load ended too early ({status}){}", self.child.last_words());
+                }
+            }
+            if Instant::now() > until {
+                let seconds = within.as_secs();
+                bail!("push-load is silent for {seconds} s{}", self.child.last_words());
+            }
+        }
+    }
+}
+
+fn parse_ready(line: &str) -> Option<Ready> {
+    serde_json::from_str(line).ok().filter(|ready: &Ready| ready.event == "ready")
+}
+
+/// How often `each` is called: the resolution of what is sampled while the generator works, and
+/// about 0.05 % of a processor, the same for every server.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long the generator may take to close its connections.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(20);
+
+/// How often its end is looked at.
+const GOODBYE_TICK: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_told_from_other_lines() {
+        let line = "{\"event\":\"done\",\"sent\":10,\"answered\":9,\"missing\":1,\"closed\":0,\
+            \"rtt_us\":{\"p50\":20,\"p99\":40.5,\"p999\":50,\"max\":60},\"cpu_us\":77,\
+            \"seconds\":1.0}";
+        let outcome: Outcome = serde_json::from_str(line).unwrap();
+        assert_eq!((outcome.sent, outcome.answered, outcome.missing), (10, 9, 1));
+        assert_eq!((outcome.rtt_us.p99, outcome.cpu_us, outcome.skipped), (40.5, 77.0, 0));
+        assert!(parse_ready(line).is_none());
+    }
+
+    #[test]
+    fn ready_is_told_from_other_lines() {
+        let line = "{\"event\":\"ready\",\"clients\":9,\"connected\":8,\"closed\":0}";
+        let ready = parse_ready(line).unwrap();
+        assert_eq!((ready.clients, ready.connected), (9, 8));
+        assert!(serde_json::from_str::<Outcome>(line).is_err());
+        assert!(parse_ready("push-load: hello").is_none());
+    }
+}

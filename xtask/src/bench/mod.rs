@@ -1,0 +1,179 @@
+//! `cargo xtask bench`: measures our kernel path, our user path and mosquitto in one run, prints a
+//! table and writes JSON below `target/bench/`.
+//!
+//! What could make the figures wrong, and what is done about it:
+//! - *Drift* (temperature, neighbours on the host): the three take turns in every round, each round
+//!   begins with another one, ratios are taken within a round. Median and both ends are shown.
+//! - *One server loads another*: only one runs at a time, and each of its turns is a new process. Our
+//!   programs on `lo` would see the packets of the others, too.
+//! - *Who pays*: on loopback the receiver's work is done on the sender's time, so that the kernel path
+//!   moves work from the server to whoever sends. The machine's time, client included, is the honest
+//!   figure; the server's and the client's own stand beside it. The client is the same program with
+//!   the same flags for all, and its cost is in every machine figure: it draws the ratios towards 1.
+//! - *Start-up*: clients connect and ping for a while before anything counts. Of the time measured
+//!   the middle is sampled, so that neither its beginning nor its end can be hit or missed.
+//! - *Pings in step*: at a fixed rate the phases of all clients are spread evenly; in the closed loop
+//!   the number unanswered is constant. Latencies are taken from the fixed rate, costs from the
+//!   closed loop, where the machine is busy enough for its 10 ms ticks (see `procfs`).
+//! - *The wrong path*: `push_pings_total` before and after tells who answered. A figure is refused
+//!   when less than 95 % went the way that its column says, or pings went missing.
+//! - *Other work on the machine* counts as ours: the machine is looked at first, and a warning given.
+//! - *Settings*: mosquitto has Debian's defaults, our server has as many shards as mosquitto has
+//!   threads, one, unless `--shards` says otherwise. No process is bound to a processor.
+
+mod brokers;
+mod children;
+mod heartbeat;
+mod idle;
+mod load;
+mod procfs;
+mod report;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use self::brokers::{Brokers, Variant};
+use self::children::Interrupt;
+use self::procfs::MachineTime;
+use self::report::Machine;
+use crate::build::{self, Profile};
+use crate::setup;
+use crate::workspace::{Workspace, find_program, say};
+
+/// The machine is looked at for so long before anything is measured.
+const BACKGROUND_LOOK: Duration = Duration::from_secs(2);
+
+/// Above this share of the machine, other work is worth a warning.
+const BACKGROUND_SHARE_MAX: f64 = 0.03;
+
+/// Descriptors that a process needs beside one for each client.
+const DESCRIPTORS_SPARE: u64 = 100;
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArguments {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+}
+
+/// The benchmarks there are.
+#[derive(Debug, Subcommand)]
+enum Benchmark {
+    /// Cost of a ping and its round trip
+    Heartbeat(heartbeat::HeartbeatArguments),
+    /// Memory of an idle connection, in the server process and in the kernel
+    Idle(idle::IdleArguments),
+}
+
+/// What all benchmarks take.
+#[derive(Args, Clone, Debug)]
+struct CommonArguments {
+    /// Also print the table for the README
+    #[arg(long)]
+    markdown: bool,
+    /// Shards of our server; mosquitto has one thread
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
+    shards: u16,
+    /// Measure these only; repeatable
+    #[arg(long, value_name = "SERVER")]
+    only: Vec<Variant>,
+    /// Measure target/release/push-server and push-load as they are, without building first
+    #[arg(long)]
+    no_build: bool,
+}
+
+/// What a benchmark works with.
+#[derive(Debug)]
+struct Bench {
+    brokers: Brokers,
+    /// `target/release/push-load`.
+    generator: PathBuf,
+    /// `target/bench/`; it exists.
+    results: PathBuf,
+    machine: Machine,
+    /// The machine's share that was busy before we began.
+    background_share: f64,
+    interrupt: Interrupt,
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<ExitCode> {
+    match &arguments.benchmark {
+        Benchmark::Heartbeat(arguments) => heartbeat::run(workspace, arguments),
+        Benchmark::Idle(arguments) => idle::run(workspace, arguments),
+    }
+}
+
+/// Builds and finds everything, looks at the machine, and raises the limit of descriptors.
+fn prepare(workspace: &Workspace, arguments: &CommonArguments, clients: u32) -> Result<Bench> {
+    let (server, generator) = if arguments.no_build {
+        let folder = workspace.target().join("release");
+        (folder.join("push-server"), folder.join("push-load"))
+    } else {
+        let object = build::ebpf_object(workspace, &setup::build_needs(workspace)?)?;
+        let server = build::server(workspace, &object, Profile::Release)?;
+        (server, build::load_generator(workspace, &object)?)
+    };
+    let folder = workspace.target().join("bench");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    // From here on, not before: a build is ended by the signal itself.
+    let interrupt = Interrupt::catch()?;
+    let mosquitto = find_program("mosquitto");
+    if mosquitto.is_none() {
+        say("mosquitto is not installed: its column stays empty. On Debian, as root:");
+        say("  apt-get install mosquitto");
+    }
+    raise_descriptors(u64::from(clients) + DESCRIPTORS_SPARE)?;
+    let shards = arguments.shards;
+    let only = arguments.only.clone();
+    let brokers = Brokers { server, mosquitto, only, folder: folder.clone(), shards, clients };
+    let commit = brokers::git_commit(workspace.root());
+    let machine = Machine::look(commit, brokers.mosquitto_version(), procfs::tick_us());
+    let background_share = look_at_background(&interrupt)?;
+    Ok(Bench { brokers, generator, results: folder, machine, background_share, interrupt })
+}
+
+/// Raises the limit of descriptors for the children: both ends take one a client.
+fn raise_descriptors(wanted: u64) -> Result<()> {
+    let found = getrlimit(Resource::Nofile);
+    let most = found.maximum.map(|most| most.max(wanted));
+    // Only root, and not everywhere, may raise the hard limit; the soft one may always follow it.
+    let limits = [most, found.maximum].map(|most| Rlimit { current: most, maximum: most });
+    let is_set = limits.into_iter().any(|limit| setrlimit(Resource::Nofile, limit).is_ok());
+    match getrlimit(Resource::Nofile).current {
+        Some(most) if !is_set || most < wanted => bail!(
+            "RLIMIT_NOFILE allows {most} descriptors a process and {wanted} are needed: ask for \
+             fewer clients, or raise it (`ulimit -Hn`, /etc/security/limits.conf)"
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn look_at_background(interrupt: &Interrupt) -> Result<f64> {
+    let before = MachineTime::read()?;
+    interrupt.sleep(BACKGROUND_LOOK)?;
+    let after = MachineTime::read()?;
+    let busy = (after.busy_us - before.busy_us) as f64;
+    let all = busy + (after.idle_us - before.idle_us) as f64;
+    let share = if all > 0.0 { busy / all } else { 0.0 };
+    if share > BACKGROUND_SHARE_MAX {
+        say(format_args!(
+            "warning: other work keeps {:.0} % of this machine busy; it will be in the figures. \
+             Stop it and measure again",
+            share * 100.0
+        ));
+    }
+    Ok(share)
+}
+
+/// What went wrong with a variant, and is no figure.
+fn refuse(refused: &mut Vec<String>, round: u32, variant: Variant, error: &anyhow::Error) {
+    let text = format!("round {}: no figures of the {variant}: {error:#}", round + 1);
+    say(&text);
+    refused.push(text);
+}

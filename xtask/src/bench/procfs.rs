@@ -1,0 +1,350 @@
+//! What the kernel counts, read from `/proc`: processor time, memory of a process and of the kernel.
+//!
+//! Parsers take text and are tested; readers only name the file. Times are microseconds, sizes bytes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use rustix::param::{clock_ticks_per_second, page_size};
+use serde::Serialize;
+
+/// Processor time of the whole machine since boot, all processors added.
+///
+/// `busy_us` comes from ticks: each is charged to what it interrupts, so a short span of a nearly idle
+/// machine is a small sample. `idle_us` is measured where the kernel stops the tick of an idle
+/// processor (`NO_HZ_IDLE`), so that the wall clock less `idle_us` tells the same from the other side.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct MachineTime {
+    /// User, nice, system, irq and softirq.
+    pub(super) busy_us: u64,
+    /// Idle and waiting for I/O.
+    pub(super) idle_us: u64,
+    /// Taken by the hypervisor: neither busy nor idle.
+    pub(super) stolen_us: u64,
+    /// Processors counted.
+    pub(super) processors: u32,
+}
+
+impl MachineTime {
+    /// Reads `/proc/stat`.
+    pub(super) fn read() -> Result<Self> {
+        parse_machine_time(&read("/proc/stat")?, tick_us())
+    }
+}
+
+/// The resolution of `/proc/stat` and `/proc/PID/stat`.
+pub(super) fn tick_us() -> u64 {
+    1_000_000 / clock_ticks_per_second().max(1)
+}
+
+/// Processor time of a process since its start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct ProcessTime {
+    /// Nanoseconds run by thread, those alive.
+    threads_ns: BTreeMap<u32, u64>,
+    /// Time of the whole process, ended threads included, in whole ticks.
+    group_us: u64,
+}
+
+impl ProcessTime {
+    /// Reads `/proc/PID/task/*/schedstat` and `/proc/PID/stat`.
+    pub(super) fn read(pid: u32) -> Result<Self> {
+        let group_us = parse_process_us(&read(format!("/proc/{pid}/stat"))?, tick_us())?;
+        let mut threads_ns = BTreeMap::new();
+        let folder = format!("/proc/{pid}/task");
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
+            let entry = entry?;
+            let thread = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            // A thread may end while we look; a kernel without SCHED_INFO has no such file at all.
+            let Ok(text) = fs::read_to_string(entry.path().join("schedstat")) else { continue };
+            if let Some(thread) = thread {
+                threads_ns.insert(thread, parse_run_ns(&text)?);
+            }
+        }
+        Ok(Self { threads_ns, group_us })
+    }
+
+    /// Microseconds that the process ran since `before`.
+    ///
+    /// The threads' nanoseconds, unless the coarse count of the whole process is larger by more than
+    /// its resolution: then threads ended in between and took their nanoseconds with them.
+    pub(super) fn since_us(&self, before: &Self, tick_us: u64) -> f64 {
+        let ran_ns = |(thread, &ns): (&u32, &u64)| {
+            // Less than before: the number went to another thread, which began at zero.
+            let began_at = before.threads_ns.get(thread).copied().filter(|&then| then <= ns);
+            ns - began_at.unwrap_or(0)
+        };
+        let threads_us = self.threads_ns.iter().map(ran_ns).sum::<u64>() as f64 / 1e3;
+        let group_us = self.group_us.saturating_sub(before.group_us) as f64;
+        // User and system time are each rounded down to a tick.
+        if group_us > threads_us + 2.0 * tick_us as f64 { group_us } else { threads_us }
+    }
+}
+
+/// Memory of one process, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ProcessMemory {
+    pub(super) anonymous: u64,
+    pub(super) private_dirty: u64,
+    pub(super) resident: u64,
+}
+
+impl ProcessMemory {
+    /// Reads `/proc/PID/smaps_rollup` (Linux 4.14).
+    pub(super) fn read(pid: u32) -> Result<Self> {
+        let text = read(format!("/proc/{pid}/smaps_rollup"))?;
+        let fields = Sizes::parse(&text);
+        Ok(Self {
+            anonymous: fields.bytes("Anonymous")?,
+            private_dirty: fields.bytes("Private_Dirty")?,
+            resident: fields.bytes("Rss")?,
+        })
+    }
+}
+
+/// Memory of the kernel, all processes and both ends of each connection together, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct KernelMemory {
+    pub(super) slab: u64,
+    pub(super) slab_unreclaimable: u64,
+    pub(super) per_cpu: u64,
+    pub(super) vmalloc: u64,
+    /// Pages of TCP's queues (`/proc/net/sockstat`).
+    pub(super) tcp_queues: u64,
+    pub(super) available: u64,
+}
+
+impl KernelMemory {
+    /// Reads `/proc/meminfo` and `/proc/net/sockstat`.
+    pub(super) fn read() -> Result<Self> {
+        let text = read("/proc/meminfo")?;
+        let fields = Sizes::parse(&text);
+        Ok(Self {
+            slab: fields.bytes("Slab")?,
+            slab_unreclaimable: fields.bytes("SUnreclaim")?,
+            per_cpu: fields.bytes("Percpu")?,
+            vmalloc: fields.bytes("VmallocUsed")?,
+            tcp_queues: TcpSockets::read()?.queue_pages * page_size() as u64,
+            available: fields.bytes("MemAvailable")?,
+        })
+    }
+}
+
+/// TCP sockets of this network namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TcpSockets {
+    /// In TIME_WAIT: of connections that are over, and still in slab.
+    pub(super) time_wait: u64,
+    /// Pages of send and receive queues.
+    pub(super) queue_pages: u64,
+}
+
+impl TcpSockets {
+    /// Reads `/proc/net/sockstat`.
+    pub(super) fn read() -> Result<Self> {
+        parse_tcp_sockets(&read("/proc/net/sockstat")?)
+    }
+}
+
+/// What the BPF maps of a process occupy, as the kernel states it in `fdinfo`: exact for what is
+/// allocated at creation, elements times their size for a hash that allocates on demand (Linux 6.4).
+pub(super) fn bpf_map_bytes(pid: u32) -> Result<u64> {
+    let folder = format!("/proc/{pid}/fd");
+    let mut maps = HashMap::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
+        let entry = entry?;
+        // A descriptor may be closed while we look.
+        if !fs::read_link(entry.path()).is_ok_and(|target| target.ends_with("anon_inode:bpf-map")) {
+            continue;
+        }
+        let name = entry.file_name();
+        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", name.display())) else {
+            continue;
+        };
+        maps.extend(parse_bpf_map(&text));
+    }
+    Ok(maps.values().sum())
+}
+
+/// `Name:  value kB` lines, as meminfo and smaps_rollup have.
+struct Sizes<'a>(HashMap<&'a str, u64>);
+
+impl<'a> Sizes<'a> {
+    fn parse(text: &'a str) -> Self {
+        let line = |line: &'a str| {
+            let (name, rest) = line.split_once(':')?;
+            let kilobytes: u64 = rest.trim().strip_suffix("kB")?.trim().parse().ok()?;
+            Some((name, kilobytes * 1024))
+        };
+        Self(text.lines().filter_map(line).collect())
+    }
+
+    fn bytes(&self, name: &str) -> Result<u64> {
+        self.0.get(name).copied().with_context(|| format!("this kernel does not state {name}"))
+    }
+}
+
+fn parse_machine_time(text: &str, tick_us: u64) -> Result<MachineTime> {
+    let mut lines = text.lines();
+    let ticks: Vec<u64> = lines
+        .next()
+        .and_then(|line| line.strip_prefix("cpu "))
+        .context("/proc/stat does not begin with the sum of all processors")?
+        .split_ascii_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .context("/proc/stat holds no numbers")?;
+    // The guest columns that follow are in user and nice already.
+    let &[user, nice, system, idle, io_wait, irq, softirq, stolen, ..] = ticks.as_slice() else {
+        return Err(anyhow!("/proc/stat has {} columns, not 8", ticks.len()));
+    };
+    let processors = lines.take_while(|line| line.starts_with("cpu")).count();
+    Ok(MachineTime {
+        busy_us: (user + nice + system + irq + softirq) * tick_us,
+        idle_us: (idle + io_wait) * tick_us,
+        stolen_us: stolen * tick_us,
+        processors: u32::try_from(processors)?,
+    })
+}
+
+/// User plus system time of `/proc/PID/stat`: fields 14 and 15, counted behind the name, which may
+/// hold anything, parentheses too.
+fn parse_process_us(text: &str, tick_us: u64) -> Result<u64> {
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut fields = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
+    match (fields.next(), fields.next()) {
+        (Some(Ok(user)), Some(Ok(system))) => Ok((user + system) * tick_us),
+        _ => Err(anyhow!("/proc/PID/stat states no times: {text:?}")),
+    }
+}
+
+/// The first field of `schedstat`: nanoseconds run.
+fn parse_run_ns(text: &str) -> Result<u64> {
+    let first = text.split_ascii_whitespace().next().unwrap_or_default();
+    first.parse().with_context(|| format!("schedstat begins with {first:?}"))
+}
+
+fn parse_tcp_sockets(text: &str) -> Result<TcpSockets> {
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:"));
+    let words: Vec<&str> = line.unwrap_or_default().split_ascii_whitespace().collect();
+    let value = |name: &str| {
+        let found = words.chunks_exact(2).find(|pair| pair[0] == name);
+        found.and_then(|pair| pair[1].parse().ok()).with_context(|| format!("no TCP {name}"))
+    };
+    Ok(TcpSockets { time_wait: value("tw")?, queue_pages: value("mem")? })
+}
+
+/// Id and bytes of the map that an `fdinfo` describes.
+fn parse_bpf_map(text: &str) -> Option<(u64, u64)> {
+    let value = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+    };
+    Some((value("map_id")?, value("memlock")?))
+}
+
+fn read(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK_US: u64 = 10_000;
+
+    #[test]
+    fn busy_time_leaves_out_idle_io_wait_stolen_and_guests() {
+        let text = "cpu  1 2 4 1000 2000 8 16 5000 1 2\ncpu0 0 0 0\ncpu1 0 0 0\nintr 5 1\n";
+        let time = parse_machine_time(text, TICK_US).unwrap();
+        assert_eq!(time.busy_us, 310_000);
+        assert_eq!(time.idle_us, 30_000_000);
+        assert_eq!(time.stolen_us, 50_000_000);
+        assert_eq!(time.processors, 2);
+    }
+
+    #[test]
+    fn odd_stat_is_an_error() {
+        assert!(parse_machine_time("", TICK_US).is_err());
+        assert!(parse_machine_time("cpu  1 2 3\n", TICK_US).is_err());
+        assert!(parse_machine_time("cpu  1 2 x 4 5 6 7 8\n", TICK_US).is_err());
+    }
+
+    #[test]
+    fn process_time_is_found_behind_any_name() {
+        let text = "42 (a ) R b) S 1 42 42 0 -1 4194304 100 0 0 0 150 50 7 8 20 0 3 0 9 0 0";
+        assert_eq!(parse_process_us(text, TICK_US).unwrap(), 2_000_000);
+        assert!(parse_process_us("42 (short) S 1", TICK_US).is_err());
+    }
+
+    #[test]
+    fn run_time_is_the_first_field_of_schedstat() {
+        assert_eq!(parse_run_ns("52247 17 1\n").unwrap(), 52_247);
+        assert!(parse_run_ns("").is_err());
+    }
+
+    fn process(threads_ns: &[(u32, u64)], group_us: u64) -> ProcessTime {
+        ProcessTime { threads_ns: threads_ns.iter().copied().collect(), group_us }
+    }
+
+    #[test]
+    fn threads_are_added_and_new_ones_count_from_zero() {
+        let before = process(&[(1, 5_000_000), (2, 1_000_000)], 0);
+        let after = process(&[(1, 6_000_000), (2, 1_500_000), (3, 250_000)], 10_000);
+        assert_eq!(after.since_us(&before, TICK_US), 1_750.0);
+    }
+
+    #[test]
+    fn time_of_ended_threads_comes_from_the_process() {
+        let before = process(&[(1, 0), (2, 40_000_000)], 40_000);
+        let after = process(&[(1, 10_000_000)], 540_000);
+        assert_eq!(after.since_us(&before, TICK_US), 500_000.0);
+    }
+
+    #[test]
+    fn reused_thread_number_counts_from_zero() {
+        let before = process(&[(1, 0), (2, 40_000_000)], 40_000);
+        let after = process(&[(1, 0), (2, 3_000_000)], 40_000);
+        assert_eq!(after.since_us(&before, TICK_US), 3_000.0);
+    }
+
+    #[test]
+    fn sizes_are_bytes() {
+        let text = "Rss:                8148 kB\nHugePages_Total:       0\nbroken\n";
+        let sizes = Sizes::parse(text);
+        assert_eq!(sizes.bytes("Rss").unwrap(), 8_148 * 1_024);
+        assert!(sizes.bytes("HugePages_Total").is_err());
+        assert!(sizes.bytes("Anonymous").is_err());
+    }
+
+    #[test]
+    fn time_wait_sockets_and_queue_pages_are_found() {
+        let text =
+            "sockets: used 99\nTCP: inuse 5 orphan 0 tw 12 alloc 7 mem 3\nUDP: inuse 1 mem 9\n";
+        let expected = TcpSockets { time_wait: 12, queue_pages: 3 };
+        assert_eq!(parse_tcp_sockets(text).unwrap(), expected);
+        assert!(parse_tcp_sockets("UDP: inuse 1 mem 9\n").is_err());
+    }
+
+    #[test]
+    fn bpf_map_states_its_memory() {
+        let text =
+            "pos:\t0\nflags:\t02\nmap_type:\t1\nmax_entries:\t8\nmemlock:\t4096\nmap_id:\t17\n";
+        assert_eq!(parse_bpf_map(text), Some((17, 4_096)));
+        assert_eq!(parse_bpf_map("pos:\t0\nprog_id:\t3\nmemlock:\t4096\n"), None);
+    }
+
+    #[test]
+    fn own_process_can_be_read() {
+        let pid = std::process::id();
+        let before = ProcessTime::read(pid).unwrap();
+        assert!(ProcessTime::read(pid).unwrap().since_us(&before, tick_us()) >= 0.0);
+        assert!(ProcessMemory::read(pid).unwrap().anonymous > 0);
+        assert!(KernelMemory::read().unwrap().slab > 0);
+        assert!(MachineTime::read().unwrap().busy_us > 0);
+        assert_eq!(bpf_map_bytes(pid).unwrap(), 0);
+    }
+}

@@ -1,0 +1,307 @@
+//! What becomes of measurements: medians and slopes, tables for people and for the README, JSON.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// Several measurements of one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Spread {
+    pub(super) median: f64,
+    pub(super) min: f64,
+    pub(super) max: f64,
+}
+
+impl Spread {
+    /// `None` when there is nothing, or something that is no number.
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
+            return None;
+        }
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            f64::midpoint(values[middle - 1], values[middle])
+        };
+        Some(Self { median, min: values[0], max: values[values.len() - 1] })
+    }
+
+    /// `12.3`.
+    pub(super) fn median_text(&self, decimals: usize) -> String {
+        grouped(self.median, decimals)
+    }
+
+    /// `0.58 (0.57-0.60)`, or without the bracket when both ends print alike.
+    pub(super) fn text(&self, decimals: usize) -> String {
+        let (min, max) = (grouped(self.min, decimals), grouped(self.max, decimals));
+        let median = self.median_text(decimals);
+        if min == max { median } else { format!("{median} ({min}-{max})") }
+    }
+}
+
+/// A straight line through points.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Line {
+    pub(super) slope: f64,
+    pub(super) intercept: f64,
+    /// Standard error of the slope: what does not lie on the line shows here.
+    pub(super) slope_error: f64,
+}
+
+impl Line {
+    /// Least squares; `None` below three points or when all have the same x.
+    pub(super) fn through(points: &[(f64, f64)]) -> Option<Self> {
+        if points.len() < 3 {
+            return None;
+        }
+        let count = points.len() as f64;
+        let mean_x = points.iter().map(|&(x, _)| x).sum::<f64>() / count;
+        let mean_y = points.iter().map(|&(_, y)| y).sum::<f64>() / count;
+        let spread_x: f64 = points.iter().map(|&(x, _)| (x - mean_x).powi(2)).sum();
+        if spread_x == 0.0 {
+            return None;
+        }
+        let slope =
+            points.iter().map(|&(x, y)| (x - mean_x) * (y - mean_y)).sum::<f64>() / spread_x;
+        let intercept = mean_y - slope * mean_x;
+        let off: f64 = points.iter().map(|&(x, y)| (y - intercept - slope * x).powi(2)).sum();
+        Some(Self { slope, intercept, slope_error: (off / (count - 2.0) / spread_x).sqrt() })
+    }
+}
+
+/// Rows of text under a head; the first column is words, the others are numbers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    pub(super) head: Vec<String>,
+    pub(super) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// With columns aligned, for a terminal.
+    pub(super) fn plain(&self) -> String {
+        let width = |column: usize| {
+            let cells = self.all().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
+        let mut text = String::new();
+        for row in self.all() {
+            let mut line = String::new();
+            for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+                // Writing to a string does not fail.
+                let _ = match column {
+                    0 => write!(line, "{cell:<width$}"),
+                    _ => write!(line, "   {cell:>width$}"),
+                };
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// For a README.
+    pub(super) fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let mut text = line(&self.head);
+        text.push_str("|---|");
+        text.push_str(&"---:|".repeat(self.head.len().saturating_sub(1)));
+        text.push('\n');
+        for row in &self.rows {
+            text.push_str(&line(row));
+        }
+        text
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Vec<String>> {
+        std::iter::once(&self.head).chain(&self.rows)
+    }
+}
+
+/// What was measured on.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Machine {
+    pub(super) processor: String,
+    pub(super) cores: usize,
+    pub(super) memory_bytes: u64,
+    pub(super) kernel: String,
+    /// UTC, ISO 8601.
+    pub(super) date: String,
+    /// `+` behind it: files differ from it.
+    pub(super) commit: Option<String>,
+    pub(super) mosquitto: Option<String>,
+    /// The resolution of machine processor time.
+    pub(super) tick_us: u64,
+}
+
+impl Machine {
+    /// Looks; what a kernel does not state stays `unknown`.
+    pub(super) fn look(commit: Option<String>, mosquitto: Option<String>, tick_us: u64) -> Self {
+        let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let memory = file("/proc/meminfo");
+        let kilobytes = field(&memory, "MemTotal").and_then(|value| value.split(' ').next());
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            processor: field(&file("/proc/cpuinfo"), "model name").unwrap_or("unknown").to_owned(),
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            memory_bytes: kilobytes
+                .and_then(|text| text.parse().ok())
+                .map_or(0, |kb: u64| kb * 1024),
+            kernel: file("/proc/sys/kernel/osrelease").trim().to_owned(),
+            date: iso_date(since.as_secs()),
+            commit,
+            mosquitto,
+            tick_us,
+        }
+    }
+
+    /// In a sentence, below a table.
+    pub(super) fn text(&self) -> String {
+        format!(
+            "{}, {} cores, {:.0} GB, Linux {}, {}, commit {}, mosquitto {}",
+            self.processor,
+            self.cores,
+            self.memory_bytes as f64 / f64::from(1 << 30),
+            self.kernel,
+            self.date.split('T').next().unwrap_or_default(),
+            self.commit.as_deref().unwrap_or("unknown"),
+            self.mosquitto.as_deref().unwrap_or("not installed"),
+        )
+    }
+}
+
+/// Writes a report where the next run replaces it.
+pub(super) fn write_json(path: &Path, report: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(report).context("the report is no JSON")?;
+    text.push('\n');
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// With thousands set apart by commas.
+pub(super) fn grouped(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    let (whole, fraction) = text.split_once('.').map_or((text.as_str(), ""), |(w, f)| (w, f));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let mut out = sign.to_owned();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if !fraction.is_empty() {
+        out.push('.');
+        out.push_str(fraction);
+    }
+    // -0.0 is 0.0 to a reader.
+    if out.trim_start_matches('-').chars().all(|c| matches!(c, '0' | '.')) {
+        out.trim_start_matches('-').to_owned()
+    } else {
+        out
+    }
+}
+
+/// The first `name : value` line of a file in `/proc`.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().strip_prefix(':')?.trim()))
+}
+
+/// Seconds since 1970 as UTC; the calendar by Howard Hinnant's `civil_from_days`.
+fn iso_date(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let leap_days = day_of_era / 1_460 + day_of_era / 146_096;
+    let year_of_era = (day_of_era + day_of_era / 36_524 - leap_days) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute) = (second / 3_600, second / 60 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_of_an_even_count_lies_between_the_middle_two() {
+        let spread = Spread::of([4.0, 1.0, 3.0, 2.0]).unwrap();
+        assert_eq!((spread.median, spread.min, spread.max), (2.5, 1.0, 4.0));
+        assert_eq!(Spread::of([7.0, 1.0, 3.0]).unwrap().median, 3.0);
+    }
+
+    #[test]
+    fn nothing_and_no_numbers_have_no_median() {
+        assert_eq!(Spread::of([]), None);
+        assert_eq!(Spread::of([1.0, f64::NAN]), None);
+        assert_eq!(Spread::of([1.0 / 0.0]), None);
+    }
+
+    #[test]
+    fn spread_is_written_with_its_ends() {
+        assert_eq!(Spread::of([0.58, 0.571, 0.6]).unwrap().text(2), "0.58 (0.57-0.60)");
+        assert_eq!(Spread::of([95_000.0]).unwrap().text(0), "95,000");
+    }
+
+    #[test]
+    fn line_through_points_on_a_line_is_exact() {
+        let line = Line::through(&[(1.0, 12.0), (2.0, 14.0), (4.0, 18.0), (8.0, 26.0)]).unwrap();
+        assert!((line.slope - 2.0).abs() < 1e-12 && (line.intercept - 10.0).abs() < 1e-12);
+        assert!(line.slope_error < 1e-12);
+    }
+
+    #[test]
+    fn slope_error_is_that_of_the_textbook() {
+        // Residuals -0.1 0.3 -0.3 0.1 around 1.4 x + 0.7: sqrt(0.2 / 2 / 5).
+        let line = Line::through(&[(1.0, 2.0), (2.0, 3.8), (3.0, 4.6), (4.0, 6.4)]).unwrap();
+        assert!((line.slope - 1.4).abs() < 1e-12, "{line:?}");
+        assert!((line.slope_error - 0.02_f64.sqrt()).abs() < 1e-12, "{line:?}");
+    }
+
+    #[test]
+    fn too_few_points_have_no_line() {
+        assert_eq!(Line::through(&[(1.0, 1.0), (2.0, 2.0)]), None);
+        assert_eq!(Line::through(&[(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]), None);
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!(grouped(1_234_567.891, 1), "1,234,567.9");
+        assert_eq!(grouped(-1_234.0, 0), "-1,234");
+        assert_eq!(grouped(-0.001, 2), "0.00");
+        assert_eq!(grouped(123.0, 0), "123");
+    }
+
+    #[test]
+    fn table_is_aligned_and_markdown_has_its_ruler() {
+        let words = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let table = Table { head: words(["", "us"]), rows: vec![words(["ping", "11.5"])] };
+        assert_eq!(table.plain(), "         us\nping   11.5\n");
+        assert_eq!(table.markdown(), "|  | us |\n|---|---:|\n| ping | 11.5 |\n");
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(iso_date(0), "1970-01-01T00:00:00Z");
+        assert_eq!(iso_date(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(iso_date(951_868_800), "2000-03-01T00:00:00Z");
+        assert_eq!(iso_date(1_795_386_000), "2026-11-22T22:20:00Z");
+    }
+
+    #[test]
+    fn fields_of_proc_files_are_found() {
+        assert_eq!(field("a : 1\nmodel name\t: Fast One\n", "model name"), Some("Fast One"));
+        assert_eq!(field("MemTotal:       24685 kB\n", "MemTotal"), Some("24685 kB"));
+        assert_eq!(field("MemTotals: 1\n", "MemTotal"), None);
+    }
+}

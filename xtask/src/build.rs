@@ -1,0 +1,139 @@
+//! `cargo xtask build`: the eBPF object by its own compiler, then the server with the object in it.
+//!
+//! The two compilers never share a target folder: `target/ebpf` is the eBPF compiler's. Cargo decides
+//! what is stale; the object is copied only when its bytes changed, so the server is too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::setup::{self, BuildTools};
+use crate::workspace::{Workspace, run_checked, say};
+
+/// The target of aya's programs: little-endian BPF.
+const EBPF_TARGET: &str = "bpfel-unknown-none";
+
+/// Names the object to push-server's build script, which embeds it.
+const EBPF_OBJECT_VARIABLE: &str = "PUSH_EBPF_OBJECT";
+
+#[derive(Args, Debug)]
+pub(crate) struct BuildArguments {
+    /// Build the server unoptimised, as target/debug/push-server; the eBPF object always is optimised
+    #[arg(long)]
+    debug: bool,
+}
+
+/// How the server is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Optimised: what runs, is measured and is tested end to end.
+    Release,
+    /// Quick to build.
+    Dev,
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: &BuildArguments) -> Result<ExitCode> {
+    let tools = setup::build_needs(workspace)?;
+    let object = ebpf_object(workspace, &tools)?;
+    let profile = if arguments.debug { Profile::Dev } else { Profile::Release };
+    let server = server(workspace, &object, profile)?;
+    say(format_args!("built {}", server.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the eBPF object; returns its path, `target/ebpf/push-ebpf`.
+pub(crate) fn ebpf_object(workspace: &Workspace, tools: &BuildTools) -> Result<PathBuf> {
+    say(format_args!("building the eBPF object with {}", tools.compiler));
+    run_checked(&mut ebpf_cargo(workspace, tools, "build", &[]))?;
+    let folder = workspace.target().join("ebpf");
+    let built = folder.join(EBPF_TARGET).join("release/push-ebpf");
+    let object = folder.join("push-ebpf");
+    copy_if_changed(&built, &object)?;
+    Ok(object)
+}
+
+/// Cargo of the eBPF compiler: `subcommand` on push-ebpf with all its flags, and `more_rustflags`.
+pub(crate) fn ebpf_cargo(
+    workspace: &Workspace,
+    tools: &BuildTools,
+    subcommand: &str,
+    more_rustflags: &[&str],
+) -> Command {
+    let architecture = format!("bpf_target_arch=\"{}\"", std::env::consts::ARCH);
+    let mut rustflags = vec![
+        // BPF ISA v3 has the compare-exchange that the programs use.
+        "-Ctarget-cpu=v3",
+        "-Cdebuginfo=2",
+        "-Clink-arg=--btf",
+        "--cfg",
+        &architecture,
+    ];
+    rustflags.extend_from_slice(more_rustflags);
+    let mut command = workspace.foreign_cargo(&tools.compiler.cargo);
+    command
+        .env("RUSTC", &tools.compiler.rustc)
+        // Debian's compiler is a stable one, and a nightly takes no notice.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_DIR", workspace.target().join("ebpf"))
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &tools.bpf_linker)
+        .env("LD_LIBRARY_PATH", &tools.compiler.llvm)
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\u{1f}"))
+        // The workspace's release profile is the server's.
+        .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
+        .env("CARGO_PROFILE_RELEASE_LTO", "true")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "2");
+    command.args([subcommand, "--package", "push-ebpf", "--release"]);
+    command.args(["--target", EBPF_TARGET, "-Zbuild-std=core"]);
+    command
+}
+
+/// Builds the server with the object embedded; returns its path.
+pub(crate) fn server(workspace: &Workspace, object: &Path, profile: Profile) -> Result<PathBuf> {
+    binary(workspace, object, profile, "push-server", "push-server")
+}
+
+/// Builds the load generator, optimised; returns its path.
+pub(crate) fn load_generator(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
+    binary(workspace, object, Profile::Release, "push-tests", "push-load")
+}
+
+/// Has push-server's build script embed the object. It finds the usual one by itself; naming that
+/// too would have cargo compile anew whenever a plain `cargo build` comes between.
+pub(crate) fn embed(cargo: &mut Command, workspace: &Workspace, object: &Path) {
+    if object != workspace.root().join("target/ebpf/push-ebpf") {
+        cargo.env(EBPF_OBJECT_VARIABLE, object);
+    }
+}
+
+fn binary(
+    workspace: &Workspace,
+    object: &Path,
+    profile: Profile,
+    package: &str,
+    name: &str,
+) -> Result<PathBuf> {
+    let mut cargo = workspace.cargo();
+    embed(&mut cargo, workspace, object);
+    cargo.args(["build", "--package", package, "--bin", name]);
+    let folder = match profile {
+        Profile::Release => {
+            cargo.arg("--release");
+            "release"
+        }
+        Profile::Dev => "debug",
+    };
+    run_checked(&mut cargo)?;
+    Ok(workspace.target().join(folder).join(name))
+}
+
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))
+}

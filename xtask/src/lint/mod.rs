@@ -1,0 +1,104 @@
+//! `cargo xtask lint`: rustfmt, clippy with warnings denied, the import rules, and no suppressed
+//! lint. Every check runs; the command fails when one does.
+
+mod paths;
+mod rules;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::build;
+use crate::setup::{self, BuildTools};
+use crate::workspace::{Workspace, run_checked, say};
+
+/// A file longer than this wants a reason; it is named, not refused.
+const FILE_LINES_MAX: usize = 600;
+
+pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
+    let tools = setup::build_needs(workspace)?;
+    setup::lint_needs(workspace)?;
+    let checks: [(&str, Result<()>); 4] = [
+        ("rustfmt", run_checked(workspace.cargo().args(["fmt", "--all", "--check"]))),
+        ("source rules", source_rules(workspace)),
+        ("push-ebpf", lint_ebpf(workspace, &tools)),
+        ("clippy", clippy(workspace, &tools)),
+    ];
+    let mut code = ExitCode::SUCCESS;
+    for (name, outcome) in checks {
+        match outcome {
+            Ok(()) => say(format_args!("{name}: clean")),
+            Err(error) => {
+                say(format_args!("{name}: {error:#}"));
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn clippy(workspace: &Workspace, tools: &BuildTools) -> Result<()> {
+    let object = build::ebpf_object(workspace, tools)?;
+    let mut clippy = workspace.cargo();
+    build::embed(&mut clippy, workspace, &object);
+    clippy.args(["clippy", "--workspace", "--exclude", "push-ebpf", "--all-targets"]);
+    run_checked(clippy.args(["--", "-Dwarnings"]))
+}
+
+/// The eBPF compiler denies its own warnings. Clippy of another compiler cannot read `core` built by
+/// that one, so clippy looks at the programs as if they were for this machine; it links nothing.
+fn lint_ebpf(workspace: &Workspace, tools: &BuildTools) -> Result<()> {
+    let mut check = build::ebpf_cargo(workspace, tools, "check", &["-Dwarnings"]);
+    run_checked(&mut check)?;
+    let mut clippy = workspace.cargo();
+    clippy
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_PROFILE_DEV_PANIC", "abort")
+        .env("CARGO_TARGET_DIR", workspace.target().join("ebpf-clippy"));
+    clippy.args(["clippy", "--package", "push-ebpf", "--bin", "push-ebpf"]);
+    run_checked(clippy.args(["--", "-Dwarnings"]))
+}
+
+/// Import rules and suppressed lints are refused, long files named.
+fn source_rules(workspace: &Workspace) -> Result<()> {
+    let mut violations = Vec::new();
+    for file in rust_files(workspace.root())? {
+        let text = fs::read_to_string(workspace.root().join(&file))
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        let name = file.to_string_lossy();
+        let lines = text.lines().count();
+        if lines > FILE_LINES_MAX {
+            say(format_args!("warning: {name} has {lines} lines (over {FILE_LINES_MAX})"));
+        }
+        violations.extend(rules::violations(&name, &paths::scan(&text, &rules::module_of(&name))));
+    }
+    for violation in &violations {
+        say(violation);
+    }
+    anyhow::ensure!(violations.is_empty(), "{} violations", violations.len());
+    Ok(())
+}
+
+/// Every Rust file of the workspace, sorted, as paths from its root; built and hidden ones left out.
+fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = vec![root.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let kind = entry.file_type()?;
+            if kind.is_dir() && name != "target" && !name.to_string_lossy().starts_with('.') {
+                folders.push(entry.path());
+            } else if kind.is_file()
+                && Path::new(&name).extension().is_some_and(|kind| kind == "rs")
+            {
+                files.push(entry.path().strip_prefix(root)?.to_owned());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}

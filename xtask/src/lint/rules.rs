@@ -1,0 +1,230 @@
+//! "Who may import whom" of the architecture, as a table, and the check of a source file against it.
+
+use super::paths::Source;
+
+/// Paths that a part of the tree must not name.
+struct Rule {
+    /// Files whose path from the workspace's root starts with one of these.
+    within: &'static [&'static str],
+    /// Except those that start with one of these.
+    except: &'static [&'static str],
+    /// Beginnings of paths that they must not hold, in whole segments.
+    forbidden: &'static [&'static str],
+    /// Whether unit tests may all the same.
+    tests_may: bool,
+    /// Why, for the reader of the message.
+    why: &'static str,
+}
+
+const RULES: [Rule; 11] = [
+    Rule {
+        within: &["push-common/src/"],
+        except: &[],
+        forbidden: &[
+            "std",
+            "alloc",
+            "libc",
+            "rustix",
+            "tokio",
+            "io_uring",
+            "aya_ebpf",
+            "push_server",
+        ],
+        tests_may: true,
+        why: "push-common imports `core` only",
+    },
+    Rule {
+        within: &["push-ebpf/src/"],
+        except: &[],
+        forbidden: &["std", "alloc", "aya", "libc", "push_server"],
+        tests_may: false,
+        why: "push-ebpf imports push-common and aya-ebpf",
+    },
+    Rule {
+        within: &["push-server/src/mqtt/", "push-server/src/broker/"],
+        except: &[],
+        forbidden: &[
+            "crate::ring",
+            "crate::shard",
+            "crate::kernel",
+            "crate::store",
+            "crate::control",
+            "tokio",
+            "io_uring",
+            "aya",
+            "libc",
+        ],
+        tests_may: false,
+        why: "mqtt and broker are sans I/O: only `shard` joins the parts",
+    },
+    Rule {
+        within: &["push-server/src/mqtt/", "push-server/src/broker/"],
+        except: &[],
+        forbidden: &[
+            "std::fs",
+            "std::time::Instant::now",
+            "std::time::SystemTime",
+            "Instant::now",
+            "SystemTime::now",
+            "socket2",
+            "rustix",
+        ],
+        tests_may: false,
+        why: "mqtt and broker never read a clock, a socket or a file",
+    },
+    Rule {
+        within: &["push-server/src/ring/", "push-server/src/kernel/", "push-server/src/store/"],
+        except: &[],
+        forbidden: &["crate::mqtt", "crate::shard", "crate::control", "mqttbytes"],
+        tests_may: false,
+        why: "ring and kernel know no MQTT: only `shard` joins the parts",
+    },
+    Rule {
+        within: &["push-server/src/ring/"],
+        except: &[],
+        forbidden: &["crate::broker", "crate::kernel", "crate::store"],
+        tests_may: false,
+        why: "ring knows no other room",
+    },
+    Rule {
+        within: &["push-server/src/kernel/"],
+        except: &[],
+        forbidden: &["crate::broker", "crate::ring", "crate::store"],
+        tests_may: false,
+        why: "kernel knows no other room",
+    },
+    Rule {
+        within: &["push-server/src/"],
+        except: &["push-server/src/ring/"],
+        forbidden: &["io_uring"],
+        tests_may: false,
+        why: "ring is the only user of io-uring",
+    },
+    Rule {
+        within: &["push-server/src/"],
+        except: &["push-server/src/kernel/"],
+        forbidden: &["aya", "aya_log"],
+        tests_may: false,
+        why: "kernel is the only user of aya",
+    },
+    Rule {
+        within: &["push-server/src/"],
+        except: &["push-server/src/control/", "push-server/src/main.rs"],
+        forbidden: &["tokio", "axum"],
+        tests_may: false,
+        why: "tokio only in control and main",
+    },
+    Rule {
+        within: &["push-server/src/"],
+        except: &["push-server/src/mqtt/codec"],
+        forbidden: &["mqttbytes"],
+        tests_may: false,
+        why: "mqtt::codec is the only user of mqttbytes",
+    },
+];
+
+/// What breaks a rule in `file` (its path from the workspace's root), a line each.
+pub(crate) fn violations(file: &str, source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    for rule in RULES.iter().filter(|rule| rule.covers(file)) {
+        for path in &source.paths {
+            if path.in_tests && rule.tests_may {
+                continue;
+            }
+            if rule.forbidden.iter().any(|forbidden| begins_with(&path.segments, forbidden)) {
+                let name = path.segments.join("::");
+                found.push(format!("{file}:{}: {name}: {}", path.line, rule.why));
+            }
+        }
+    }
+    for line in &source.allow_lines {
+        found.push(format!("{file}:{line}: suppress lints by #[expect(lint, reason = \"...\")]"));
+    }
+    found
+}
+
+/// The module that `file` is, as a path in its crate.
+pub(crate) fn module_of(file: &str) -> Vec<String> {
+    let inside = file.split_once("/src/").map_or("", |(_, inside)| inside);
+    let mut module = vec!["crate".to_owned()];
+    let name = inside.strip_suffix(".rs").unwrap_or(inside);
+    module.extend(name.split('/').map(str::to_owned));
+    if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main" | "")) {
+        module.pop();
+    }
+    module
+}
+
+impl Rule {
+    fn covers(&self, file: &str) -> bool {
+        let starts = |folders: &[&str]| folders.iter().any(|folder| file.starts_with(folder));
+        starts(self.within) && !starts(self.except)
+    }
+}
+
+fn begins_with(segments: &[String], beginning: &str) -> bool {
+    let mut segments = segments.iter();
+    beginning.split("::").all(|wanted| segments.next().is_some_and(|segment| segment == wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::paths::scan;
+    use super::*;
+
+    fn check(file: &str, text: &str) -> Vec<String> {
+        violations(file, &scan(text, &module_of(file)))
+    }
+
+    #[test]
+    fn protocol_core_may_not_import_the_ring() {
+        let found = check("push-server/src/mqtt/codec.rs", "\nuse crate::{broker, ring::Ring};");
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("push-server/src/mqtt/codec.rs:2: crate::ring::Ring: "));
+        assert_eq!(check("push-server/src/mqtt/codec.rs", "use super::super::ring;").len(), 1);
+    }
+
+    #[test]
+    fn protocol_core_may_not_read_the_clock() {
+        let text = "fn f() { Instant::now(); std::time::Instant::now(); }";
+        assert_eq!(check("push-server/src/broker/mod.rs", text).len(), 2);
+        assert!(check("push-server/src/control/mod.rs", text).is_empty());
+    }
+
+    #[test]
+    fn shard_may_join_the_rooms() {
+        let text = "use crate::{broker, kernel::KernelPath, mqtt::Connection, ring, store};";
+        assert!(check("push-server/src/shard/mod.rs", text).is_empty());
+        assert_eq!(check("push-server/src/kernel/mod.rs", text).len(), 4);
+    }
+
+    #[test]
+    fn libraries_have_one_user_each() {
+        for (library, user) in [
+            ("io_uring", "push-server/src/ring/mod.rs"),
+            ("aya", "push-server/src/kernel/load.rs"),
+            ("tokio", "push-server/src/main.rs"),
+            ("mqttbytes", "push-server/src/mqtt/codec.rs"),
+        ] {
+            let text = format!("use {library}::Thing;");
+            assert!(check(user, &text).is_empty(), "{library} in {user}");
+            assert_eq!(check("push-server/src/shard/mod.rs", &text).len(), 1, "{library}");
+        }
+    }
+
+    #[test]
+    fn shared_crate_imports_core_only() {
+        assert!(check("push-common/src/flow.rs", "use core::mem; use crate::slot;").is_empty());
+        assert_eq!(check("push-common/src/flow.rs", "use std::mem;").len(), 1);
+        assert!(check("push-common/src/flow.rs", "mod tests { use std::mem; }").is_empty());
+        assert!(check("push-common/src/flow/tests.rs", "use std::mem;").is_empty());
+    }
+
+    #[test]
+    fn module_follows_from_the_file() {
+        let module = |file| module_of(file).join("::");
+        assert_eq!(module("push-server/src/mqtt/codec.rs"), "crate::mqtt::codec");
+        assert_eq!(module("push-server/src/mqtt/mod.rs"), "crate::mqtt");
+        assert_eq!(module("push-server/src/lib.rs"), "crate");
+    }
+}

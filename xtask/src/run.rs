@@ -1,0 +1,196 @@
+//! `cargo xtask run`: the README's first command. Builds, then becomes the server, or with `--demo`
+//! stands beside it: starts our own devices once it is ready, and ends both in order.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::build::{self, Profile};
+use crate::setup;
+use crate::workspace::{Workspace, command_line, say};
+
+/// Where the server's embedded defaults listen.
+const MQTT_DEFAULT: &str = "127.0.0.1:1883";
+const HTTP_DEFAULT: &str = "127.0.0.1:9880";
+
+/// How often each device of the demonstration pings, in milliseconds.
+const DEMO_INTERVAL_MS: u32 = 2_000;
+
+/// How long the server may take to be ready for the demonstration.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a child may take to end in order before it is killed. The server promises 5 s.
+const END_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often children and signals are looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How long one question for readiness may take.
+const PROBE_WITHIN: Duration = Duration::from_millis(500);
+
+#[derive(Args, Debug)]
+pub(crate) struct RunArguments {
+    /// Also connect this many devices of our own, each pinging every 2 s
+    #[arg(long, value_name = "DEVICES")]
+    demo: Option<u32>,
+    /// Flags of `push-server run`, for example `-- --listen 0.0.0.0:1883`
+    #[arg(last = true, value_name = "SERVER FLAGS")]
+    flags: Vec<String>,
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: &RunArguments) -> Result<ExitCode> {
+    let tools = setup::build_needs(workspace)?;
+    let object = build::ebpf_object(workspace, &tools)?;
+    let server = build::server(workspace, &object, Profile::Release)?;
+    let mut command = Command::new(server);
+    command.current_dir(workspace.root()).args(["run", "--status"]).args(&arguments.flags);
+    let Some(clients) = arguments.demo else {
+        say(format_args!("$ {}", command_line(&command)));
+        // Signals and the exit code are the server's from here on.
+        return Err(command.exec()).context("cannot start the server");
+    };
+    let generator = build::load_generator(workspace, &object)?;
+    demonstrate(command, &generator, clients, &arguments.flags)
+}
+
+/// Server and devices side by side, until a signal or the server's end.
+fn demonstrate(
+    mut server: Command,
+    generator: &Path,
+    clients: u32,
+    flags: &[String],
+) -> Result<ExitCode> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot wait for signals")?;
+    say(format_args!("$ {}", command_line(&server)));
+    // A process group each: Ctrl-C comes to us alone, and the children end in order.
+    let mut server = server.process_group(0).spawn().context("cannot start the server")?;
+    let mut devices = None;
+    let ready_until = Instant::now() + READY_WITHIN;
+    let mut waiting = true;
+    let http = flag_value(flags, "--http").unwrap_or(HTTP_DEFAULT);
+    let status = loop {
+        if let Some(status) = server.try_wait()? {
+            break status;
+        }
+        if signals.pending().next().is_some() {
+            stop_devices(devices.take())?;
+            break stop_server(&mut server)?;
+        }
+        if waiting && is_ready(http) {
+            let target = flag_value(flags, "--listen").unwrap_or(MQTT_DEFAULT);
+            devices = Some(start_devices(generator, clients, target)?);
+            waiting = false;
+        } else if waiting && Instant::now() > ready_until {
+            say(format_args!("http://{http}/readyz does not answer: no devices are started"));
+            waiting = false;
+        }
+        if let Some(ended) = devices.as_mut().and_then(|child| child.try_wait().transpose()) {
+            say(format_args!("the devices ended ({}); the server goes on", ended?));
+            devices = None;
+        }
+        thread::sleep(TICK);
+    };
+    stop_devices(devices)?;
+    Ok(exit_code(status))
+}
+
+fn start_devices(generator: &Path, clients: u32, target: &str) -> Result<Child> {
+    let mut command = Command::new(generator);
+    command.args(["demo", "--clients", &clients.to_string()]);
+    command.args(["--interval-ms", &DEMO_INTERVAL_MS.to_string(), "--target", target]);
+    say(format_args!("$ {}", command_line(&command)));
+    // They live as long as this pipe, so they never outlive us.
+    command.process_group(0).stdin(Stdio::piped());
+    command.spawn().context("cannot start the devices")
+}
+
+/// Closes the devices' stdin and waits for their end.
+fn stop_devices(devices: Option<Child>) -> Result<()> {
+    let Some(mut devices) = devices else { return Ok(()) };
+    drop(devices.stdin.take());
+    wait_or_kill(&mut devices, "the devices")?;
+    Ok(())
+}
+
+fn stop_server(server: &mut Child) -> Result<ExitStatus> {
+    if let Some(pid) = Pid::from_raw(i32::try_from(server.id())?) {
+        kill_process(pid, Signal::INT).context("cannot signal the server")?;
+    }
+    wait_or_kill(server, "the server")
+}
+
+fn wait_or_kill(child: &mut Child, name: &str) -> Result<ExitStatus> {
+    let until = Instant::now() + END_WITHIN;
+    while Instant::now() < until {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        thread::sleep(TICK);
+    }
+    say(format_args!("{name} did not end within {} s: killing it", END_WITHIN.as_secs()));
+    child.kill()?;
+    Ok(child.wait()?)
+}
+
+/// Whether `GET /readyz` answers 200.
+fn is_ready(http: &str) -> bool {
+    let ask = || -> Option<bool> {
+        let address: SocketAddr = http.parse().ok()?;
+        let mut stream = TcpStream::connect_timeout(&address, PROBE_WITHIN).ok()?;
+        stream.set_read_timeout(Some(PROBE_WITHIN)).ok()?;
+        stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").ok()?;
+        let mut status_line = [0; 12];
+        stream.read_exact(&mut status_line).ok()?;
+        Some(status_line.starts_with(b"HTTP/1.") && status_line.ends_with(b" 200"))
+    };
+    ask().unwrap_or(false)
+}
+
+/// The first value of a flag, given as `--flag value` or `--flag=value`.
+fn flag_value<'a>(flags: &'a [String], name: &str) -> Option<&'a str> {
+    flags.iter().enumerate().find_map(|(at, flag)| {
+        let rest = flag.strip_prefix(name)?;
+        match rest.strip_prefix('=') {
+            Some(value) => Some(value),
+            None if rest.is_empty() => flags.get(at + 1).map(String::as_str),
+            None => None,
+        }
+    })
+}
+
+/// The child's exit code, or what a shell makes of a signal.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_flags_are_read_in_both_spellings() {
+        let flags = ["--http=[::1]:80", "--listen", "127.0.0.1:2", "--listen", "127.0.0.1:3"];
+        let flags = flags.map(str::to_owned);
+        assert_eq!(flag_value(&flags, "--http"), Some("[::1]:80"));
+        assert_eq!(flag_value(&flags, "--listen"), Some("127.0.0.1:2"));
+        assert_eq!(flag_value(&flags, "--list"), None);
+        assert_eq!(flag_value(&flags[..2], "--listen"), None);
+    }
+
+    #[test]
+    fn signal_becomes_the_shells_exit_code() {
+        assert_eq!(exit_code(ExitStatus::from_raw(9)), ExitCode::from(137));
+        assert_eq!(exit_code(ExitStatus::from_raw(3 << 8)), ExitCode::from(3));
+    }
+}

@@ -1,0 +1,92 @@
+//! Debian and its kin: whether packages can be installed here, and installing them aloud.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::{find_program, output_of, run_checked, say};
+
+/// Whether this is root on a system of Debian's packages.
+pub(crate) fn can_install() -> bool {
+    rustix::process::geteuid().is_root() && is_debian() && find_program("apt-get").is_some()
+}
+
+/// Whether `/etc/os-release` tells of Debian or something made from it.
+pub(crate) fn is_debian() -> bool {
+    fs::read_to_string("/etc/os-release").is_ok_and(|text| is_debian_like(&text))
+}
+
+/// The command that installs `packages`, as a user would type it.
+pub(crate) fn install_line(packages: &[&str]) -> String {
+    format!("apt-get update && apt-get install --no-install-recommends {}", packages.join(" "))
+}
+
+/// Installs `packages` when the version on offer of each is `acceptable`. The lists of packages are
+/// fetched only when they do not know one, or only an unacceptable version.
+pub(crate) fn install(packages: &[&str], acceptable: impl Fn(&str) -> bool) -> Result<()> {
+    if !can_install() {
+        bail!("installing Debian packages takes root, on Debian");
+    }
+    let unavailable = || {
+        let fits = |package| candidate(package).is_some_and(|version| acceptable(&version));
+        packages.iter().find(|package| !fits(package))
+    };
+    if unavailable().is_some() {
+        run_checked(Command::new("apt-get").arg("update"))?;
+    }
+    if let Some(package) = unavailable() {
+        bail!("Debian package {package} is not on offer in a version that serves");
+    }
+    say(format_args!("installing Debian packages: {}", packages.join(", ")));
+    let mut install = Command::new("apt-get");
+    // Nobody loses a package by our setup: apt-get fails where it would have to remove one.
+    install.args(["install", "--yes", "--no-install-recommends", "--no-remove"]);
+    install.args(["-o", "DPkg::Lock::Timeout=120"]).args(packages);
+    run_checked(install.env("DEBIAN_FRONTEND", "noninteractive"))
+        .with_context(|| format!("Debian packages {}", packages.join(", ")))
+}
+
+/// The version that would be installed.
+fn candidate(package: &str) -> Option<String> {
+    let mut policy = Command::new("apt-cache");
+    parse_candidate(&output_of(policy.env("LC_ALL", "C").args(["policy", package]))?)
+}
+
+fn parse_candidate(policy: &str) -> Option<String> {
+    let version = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "))?;
+    (version != "(none)").then(|| version.to_owned())
+}
+
+fn is_debian_like(os_release: &str) -> bool {
+    let value = |line: &'_ str, key| {
+        line.strip_prefix(key).map(|value| value.trim_matches(['"', '\'']).to_owned())
+    };
+    os_release
+        .lines()
+        .filter_map(|line| value(line, "ID=").or_else(|| value(line, "ID_LIKE=")))
+        .any(|ids| ids.split_whitespace().any(|id| id == "debian" || id == "ubuntu"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debian_and_its_kin_are_told_by_os_release() {
+        assert!(is_debian_like("NAME=\"Debian GNU/Linux\"\nID=debian\n"));
+        assert!(is_debian_like("ID=ubuntu\nID_LIKE=debian\n"));
+        assert!(is_debian_like("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"));
+        assert!(!is_debian_like("ID=fedora\nID_LIKE=\"rhel\"\nHOME_URL=\"https://debian\"\n"));
+        assert!(!is_debian_like("VERSION_ID=debian\n"));
+        assert!(!is_debian_like(""));
+    }
+
+    #[test]
+    fn version_on_offer_is_read_from_apt_policy() {
+        let policy = "rustc-web:\n  Installed: (none)\n  Candidate: 1.96.0+dfsg1-1~deb12u2\n";
+        assert_eq!(parse_candidate(policy).as_deref(), Some("1.96.0+dfsg1-1~deb12u2"));
+        assert_eq!(parse_candidate("x:\n  Installed: (none)\n  Candidate: (none)\n"), None);
+        assert_eq!(parse_candidate(""), None);
+    }
+}

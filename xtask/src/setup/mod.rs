@@ -1,0 +1,101 @@
+//! `cargo xtask setup`: finds, or installs, what building and testing need.
+//!
+//! What is present decides; nothing is fetched twice, nothing is fetched silently. Three groups:
+//! what a build needs (fatal when it cannot be had), what the tests need beside it (mosquitto, `ip`,
+//! a Python with paho: without them tests skip by name), and the components of `lint`.
+
+mod debian;
+mod ebpf_compiler;
+mod test_tools;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+pub(crate) use ebpf_compiler::EbpfCompiler;
+pub(crate) use test_tools::test_needs;
+
+use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
+
+/// The linker's version: the last whose default is the LLVM of `LLVM_MAJOR`.
+const BPF_LINKER_VERSION: &str = "0.10.3";
+
+/// The LLVM major that `BPF_LINKER_VERSION` speaks; the eBPF compiler must have the same.
+const LLVM_MAJOR: u32 = 22;
+
+#[derive(Args, Debug)]
+pub(crate) struct SetupArguments {
+    /// Also what the tests need: mosquitto and its clients, iproute2, a Python with paho-mqtt
+    #[arg(long)]
+    tests: bool,
+}
+
+/// What a build works with.
+#[derive(Debug)]
+pub(crate) struct BuildTools {
+    /// Compiles push-ebpf.
+    pub(crate) compiler: EbpfCompiler,
+    /// Links it.
+    pub(crate) bpf_linker: PathBuf,
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: &SetupArguments) -> Result<ExitCode> {
+    let tools = build_needs(workspace)?;
+    say(format_args!("eBPF compiler: {}", tools.compiler));
+    say(format_args!("bpf-linker {BPF_LINKER_VERSION}: {}", tools.bpf_linker.display()));
+    if arguments.tests {
+        let tools = test_needs(workspace)?;
+        say(format_args!("tests: {tools}"));
+    }
+    say("nothing is missing");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Finds or installs what a build needs.
+pub(crate) fn build_needs(workspace: &Workspace) -> Result<BuildTools> {
+    let compiler = ebpf_compiler::find_or_install(workspace)?;
+    let bpf_linker = bpf_linker(workspace)?;
+    Ok(BuildTools { compiler, bpf_linker })
+}
+
+/// Finds or installs rustfmt and clippy, which rustup's minimal profile leaves out.
+pub(crate) fn lint_needs(workspace: &Workspace) -> Result<()> {
+    for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if output_of(workspace.cargo().args([subcommand, "--version"])).is_some() {
+            continue;
+        }
+        let rustup = find_program("rustup").with_context(|| {
+            format!("`cargo {subcommand}` is missing: install it with your Rust toolchain")
+        })?;
+        say(format_args!("`cargo {subcommand}` is missing: adding it to the Rust toolchain"));
+        run_checked(Command::new(rustup).args(["component", "add", component]))?;
+    }
+    Ok(())
+}
+
+fn bpf_linker(workspace: &Workspace) -> Result<PathBuf> {
+    let program = workspace.tools().join("bin/bpf-linker");
+    let is_present = || {
+        output_of(Command::new(&program).arg("--version"))
+            .is_some_and(|version| version.trim() == format!("bpf-linker {BPF_LINKER_VERSION}"))
+    };
+    if is_present() {
+        return Ok(program);
+    }
+    say(format_args!(
+        "bpf-linker {BPF_LINKER_VERSION} is missing: building it into target/tools, once (a few \
+         minutes)"
+    ));
+    let mut install = workspace.cargo();
+    // A target folder of its own, which cargo removes: a linker's dependencies are not ours.
+    install.env_remove("CARGO_TARGET_DIR");
+    install.args(["install", "--locked", "--force", "--root"]).arg(workspace.tools());
+    install.args(["--version", BPF_LINKER_VERSION, "bpf-linker"]);
+    run_checked(&mut install)?;
+    if !is_present() {
+        bail!("{} does not run after its installation", program.display());
+    }
+    Ok(program)
+}

@@ -1,0 +1,126 @@
+//! What the tests need beside the build: foreign clients and a broker to compare with, network
+//! namespaces, and paho for Python in a virtual environment below `target/tools`.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::debian;
+use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
+
+/// Programs and the Debian packages that bring them.
+const PROGRAMS: [(&str, &str); 5] = [
+    ("mosquitto", "mosquitto"),
+    ("mosquitto_pub", "mosquitto-clients"),
+    ("mosquitto_sub", "mosquitto-clients"),
+    ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
+];
+
+/// The foreign client library of the end-to-end tests, from PyPI.
+const PAHO: &str = "paho-mqtt==2.1.0";
+
+/// What was found for the tests.
+#[derive(Debug)]
+pub(crate) struct TestTools {
+    /// A Python that imports paho.
+    pub(crate) python: PathBuf,
+    /// The broker that benchmarks compare with.
+    pub(crate) mosquitto: PathBuf,
+}
+
+impl fmt::Display for TestTools {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}, {}", self.mosquitto.display(), self.python.display())
+    }
+}
+
+/// Finds or installs what the tests need.
+pub(crate) fn test_needs(workspace: &Workspace) -> Result<TestTools> {
+    install_programs()?;
+    let python = python_with_paho(workspace)?;
+    let mosquitto = find_program("mosquitto").context("mosquitto is not in PATH")?;
+    Ok(TestTools { python, mosquitto })
+}
+
+fn install_programs() -> Result<()> {
+    let is_missing = |program: &&str| find_program(program).is_none();
+    let mut packages: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| is_missing(program))
+        .map(|&(_, package)| package)
+        .collect();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if !debian::can_install() {
+        bail!(
+            "the tests need these programs of {}; on Debian type, as root:\n  {}",
+            packages.join(", "),
+            debian::install_line(&packages)
+        );
+    }
+    debian::install(&packages, |_| true)?;
+    if packages.contains(&"mosquitto") {
+        stop_packaged_mosquitto()?;
+    }
+    Ok(())
+}
+
+/// Debian starts the broker that it installs, on the port that `cargo xtask run` serves. We wanted
+/// the program only.
+fn stop_packaged_mosquitto() -> Result<()> {
+    let booted_by_systemd = Path::new("/run/systemd/system").is_dir();
+    match find_program("systemctl") {
+        Some(systemctl) if booted_by_systemd => {
+            say("stopping the broker that Debian started with its package: port 1883 is ours");
+            run_checked(Command::new(systemctl).args(["disable", "--now", "mosquitto"]))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn python_with_paho(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.tools().join("venv");
+    let python = folder.join("bin/python");
+    if has_paho(&folder) && python.exists() {
+        return Ok(python);
+    }
+    let maker = match python_with_venv() {
+        Some(maker) => maker,
+        None if debian::can_install() => {
+            debian::install(&["python3-venv"], |_| true)?;
+            python_with_venv().context("Debian's python3 makes no virtual environments")?
+        }
+        None => bail!(
+            "the tests need a python3 with venv; on Debian type, as root:\n  {}",
+            debian::install_line(&["python3-venv"])
+        ),
+    };
+    say(format_args!("making a Python environment with {PAHO} in target/tools/venv"));
+    run_checked(Command::new(maker).args(["-m", "venv", "--clear"]).arg(&folder))?;
+    run_checked(Command::new(&python).args(["-m", "pip", "install", "--quiet", PAHO]))?;
+    if !has_paho(&folder) {
+        bail!("{PAHO} is not in {} after its installation", folder.display());
+    }
+    Ok(python)
+}
+
+/// Whether the environment holds paho: a look at its folder, a tenth of a second cheaper than Python.
+fn has_paho(folder: &Path) -> bool {
+    let versions = fs::read_dir(folder.join("lib")).into_iter().flatten().flatten();
+    let mut packages = versions.map(|entry| entry.path().join("site-packages/paho/mqtt"));
+    packages.any(|package| package.is_dir())
+}
+
+/// The system's Python first: one from a version manager may vanish under the environment.
+fn python_with_venv() -> Option<PathBuf> {
+    let candidates = [Some(PathBuf::from("/usr/bin/python3")), find_program("python3")];
+    candidates.into_iter().flatten().find(|python| {
+        output_of(Command::new(python).args(["-c", "import venv, ensurepip"])).is_some()
+    })
+}

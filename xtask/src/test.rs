@@ -1,0 +1,196 @@
+//! `cargo xtask test`: every test of the workspace, against the released server, and an honest count.
+//!
+//! A test that cannot run here appends `SKIPPED <name>: <why>` to the file that the environment
+//! names. libtest counts such a test as passed; here it is counted, and named, as skipped.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::build::{self, Profile};
+use crate::setup;
+use crate::workspace::{Workspace, command_line, say};
+
+/// Names the released server to the end-to-end tests.
+const SERVER_VARIABLE: &str = "PUSH_SERVER_BIN";
+/// Names the load generator to the end-to-end tests.
+const LOAD_VARIABLE: &str = "PUSH_LOAD_BIN";
+/// Names a Python that imports paho; not set where there is none.
+const PYTHON_VARIABLE: &str = "PUSH_PYTHON";
+/// Names the file that skipped tests are appended to.
+const SKIPPED_FILE_VARIABLE: &str = "PUSH_SKIPPED_FILE";
+
+#[derive(Args, Debug)]
+pub(crate) struct TestArguments {
+    /// Only this package (repeatable); default: the whole workspace
+    #[arg(short, long, value_name = "NAME")]
+    package: Vec<String>,
+    /// Only this test file, such as tests/tests/NAME.rs (repeatable)
+    #[arg(long, value_name = "NAME")]
+    test: Vec<String>,
+    /// Only tests whose name holds one of these
+    filters: Vec<String>,
+    /// What the test binaries take, for example `-- --nocapture`
+    #[arg(last = true, value_name = "TEST BINARY ARGUMENTS")]
+    binaries: Vec<String>,
+}
+
+/// What libtest's lines add up to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    /// `SKIPPED` and ignored tests, as `name: why`.
+    skipped: Vec<String>,
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<ExitCode> {
+    let tools = setup::build_needs(workspace)?;
+    let test_tools = setup::test_needs(workspace);
+    if let Err(error) = &test_tools {
+        say(format_args!("{error:#}"));
+        say("going on: tests that need what is missing skip, and are named at the end");
+    }
+    let object = build::ebpf_object(workspace, &tools)?;
+    let server = build::server(workspace, &object, Profile::Release)?;
+    let generator = build::load_generator(workspace, &object)?;
+    let skipped_file = workspace.target().join("skipped-tests");
+    fs::write(&skipped_file, "")
+        .with_context(|| format!("cannot write {}", skipped_file.display()))?;
+
+    let mut cargo = workspace.cargo();
+    build::embed(&mut cargo, workspace, &object);
+    cargo
+        .env(SERVER_VARIABLE, server)
+        .env(LOAD_VARIABLE, generator)
+        .env(SKIPPED_FILE_VARIABLE, &skipped_file);
+    if let Ok(tools) = test_tools {
+        cargo.env(PYTHON_VARIABLE, tools.python);
+    }
+    cargo.args(["test", "--no-fail-fast"]);
+    if arguments.package.is_empty() {
+        // push-ebpf has no tests of its own: what it decides is tested in push-common.
+        cargo.args(["--workspace", "--exclude", "push-ebpf"]);
+    }
+    for package in &arguments.package {
+        cargo.args(["--package", package]);
+    }
+    for test in &arguments.test {
+        cargo.args(["--test", test]);
+    }
+    cargo.arg("--").args(&arguments.filters).args(&arguments.binaries);
+
+    let (mut tally, succeeded) = stream(&mut cargo)?;
+    tally.count_skipped(&read_skipped(&skipped_file)?);
+    if !succeeded && tally.failed == 0 {
+        say("cargo test failed without a failed test: see above");
+        tally.failed = 1;
+    }
+    tally.print();
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the tests, passes their output on line by line, and adds up what libtest says.
+fn stream(command: &mut Command) -> Result<(Tally, bool)> {
+    let line = command_line(command);
+    say(format_args!("$ {line}"));
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run `{line}`"))?;
+    let mut tally = Tally::default();
+    let mut reader = BufReader::new(child.stdout.take().context("no stdout of cargo test")?);
+    let mut stdout = io::stdout().lock();
+    let mut bytes = Vec::new();
+    // Tests print what they like: bytes, not text, are passed on.
+    while reader.read_until(b'\n', &mut bytes)? > 0 {
+        stdout.write_all(&bytes)?;
+        tally.read_line(String::from_utf8_lossy(&bytes).trim_end());
+        bytes.clear();
+    }
+    Ok((tally, child.wait()?.success()))
+}
+
+impl Tally {
+    /// Takes a line of libtest's: the result of a binary, or an ignored test.
+    fn read_line(&mut self, line: &str) {
+        if let Some((passed, failed)) = parse_result(line) {
+            self.passed += passed;
+            self.failed += failed;
+        } else if let Some(test) = line.strip_prefix("test ")
+            && let Some((name, why)) = test.split_once(" ... ignored")
+        {
+            let why = why.strip_prefix(", ").unwrap_or("ignored");
+            self.skipped.push(format!("{name}: {why}"));
+        }
+    }
+
+    /// Takes the tests that skipped themselves; libtest has counted them as passed.
+    fn count_skipped(&mut self, names: &[String]) {
+        self.passed = self.passed.saturating_sub(names.len() as u64);
+        self.skipped.extend_from_slice(names);
+    }
+
+    fn print(&self) {
+        for test in &self.skipped {
+            println!("skipped {test}");
+        }
+        println!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped.len());
+    }
+}
+
+/// Passed and failed of `test result: ok. 1 passed; 0 failed; 0 ignored; ...`.
+fn parse_result(line: &str) -> Option<(u64, u64)> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let count = |name: &str| {
+        counts.split("; ").find_map(|part| part.strip_suffix(name)?.trim_end().parse().ok())
+    };
+    Some((count("passed")?, count("failed")?))
+}
+
+/// The tests that skipped themselves, as `name: why`.
+fn read_skipped(file: &Path) -> Result<Vec<String>> {
+    let text =
+        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(parse_skipped(&text))
+}
+
+fn parse_skipped(text: &str) -> Vec<String> {
+    text.lines().filter_map(|line| line.strip_prefix("SKIPPED ")).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_all_binaries_are_added_up() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 3 tests",
+            "test mqtt::codec::tests::connect_is_parsed ... ok",
+            "test wire::slow ... ignored, takes an hour",
+            "test wire::other ... ignored",
+            "test result: ok. 12 passed; 0 failed; 2 ignored; 0 measured; 4 filtered out; finished in 0.00s",
+            "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
+            "my test result: ok. 9 passed; 9 failed",
+        ] {
+            tally.read_line(line);
+        }
+        assert_eq!((tally.passed, tally.failed), (13, 2));
+        assert_eq!(tally.skipped, ["wire::slow: takes an hour", "wire::other: ignored"]);
+    }
+
+    #[test]
+    fn test_that_skipped_itself_is_not_counted_as_passed() {
+        let mut tally = Tally { passed: 5, failed: 1, skipped: Vec::new() };
+        let skipped = parse_skipped(
+            "SKIPPED e2e::veth: needs root\nnoise\nSKIPPED e2e::paho: no paho: none\n",
+        );
+        tally.count_skipped(&skipped);
+        assert_eq!((tally.passed, tally.failed), (3, 1));
+        assert_eq!(tally.skipped, ["e2e::veth: needs root", "e2e::paho: no paho: none"]);
+    }
+}

@@ -1,0 +1,128 @@
+//! Where things are, and how child processes are started: their environment, and saying what runs.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// The checkout that this xtask belongs to.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    root: PathBuf,
+}
+
+impl Workspace {
+    /// The workspace around this package: the one `cargo run` names, else the one it was built in.
+    pub(crate) fn locate() -> Result<Self> {
+        let package = env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = package.parent().context("xtask has no workspace around it")?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// The folder of the workspace's `Cargo.toml`.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `target/`, whatever `CARGO_TARGET_DIR` says: paths printed and documented stay true.
+    pub(crate) fn target(&self) -> PathBuf {
+        self.root.join("target")
+    }
+
+    /// `target/tools/`: what setup fetched for building and testing.
+    pub(crate) fn tools(&self) -> PathBuf {
+        self.target().join("tools")
+    }
+
+    /// The cargo that runs xtask, with the environment a user's shell would have given it.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(&self.root).env("CARGO_TARGET_DIR", self.target());
+        remove_package_variables(&mut command);
+        command
+    }
+
+    /// A cargo of another toolchain: nothing of the toolchain that runs xtask reaches it.
+    pub(crate) fn foreign_cargo(&self, cargo: &Path) -> Command {
+        let mut command = Command::new(cargo);
+        command.current_dir(&self.root);
+        remove_package_variables(&mut command);
+        for variable in TOOLCHAIN_VARIABLES {
+            command.env_remove(variable);
+        }
+        command
+    }
+}
+
+/// What rustup and `cargo run` set, or a user may have set, for the toolchain of the workspace.
+const TOOLCHAIN_VARIABLES: [&str; 14] = [
+    "CARGO",
+    "CARGO_BUILD_RUSTC",
+    "CARGO_BUILD_RUSTC_WRAPPER",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "LD_LIBRARY_PATH",
+    "RUSTC",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTC_WRAPPER",
+    "RUSTDOC",
+    "RUSTFLAGS",
+    "RUSTUP_TOOLCHAIN",
+    "RUST_RECURSION_COUNT",
+];
+
+/// `cargo run` describes xtask's own package to xtask; to a build it would be noise.
+fn remove_package_variables(command: &mut Command) {
+    for (variable, _) in env::vars_os() {
+        let name = variable.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&variable);
+        }
+    }
+}
+
+/// Prints a line of xtask's own to stderr; stdout belongs to what the command is about.
+pub(crate) fn say(line: impl fmt::Display) {
+    eprintln!("xtask: {line}");
+}
+
+/// A command as one would type it, without its environment.
+pub(crate) fn command_line(command: &Command) -> String {
+    let mut line = command.get_program().to_string_lossy().into_owned();
+    for argument in command.get_args() {
+        line.push(' ');
+        line.push_str(&argument.to_string_lossy());
+    }
+    line
+}
+
+/// Says the command, runs it with our standard streams, and fails when it does.
+pub(crate) fn run_checked(command: &mut Command) -> Result<()> {
+    let line = command_line(command);
+    say(format_args!("$ {line}"));
+    let status = command.status().with_context(|| format!("cannot run `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Runs a command quietly and returns its stdout; `None` when it cannot run or fails.
+pub(crate) fn output_of(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The path of an executable in `PATH`, or where a non-root `PATH` does not look for daemons.
+pub(crate) fn find_program(name: impl AsRef<OsStr>) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
+        .map(|folder| folder.join(name.as_ref()))
+        .find(|program| program.is_file())
+}
