@@ -65,6 +65,9 @@ fn a_second_connect_takes_over_from_any_shard(path: PingPath) -> TestResult {
         current = next;
         publisher.publish("trail", &[round], 1);
         assert_eq!(current.message().payload, [round]);
+        // Answered once the PUBACK before it has been read; else the next connection may rightly be
+        // sent the message again.
+        current.ping();
     }
     server.wait_metric("push_connections", |connections| connections == 2);
     server.wait_metric("push_sessions", |sessions| sessions == 2);
