@@ -7,6 +7,7 @@
 pub mod clients;
 pub mod expectations;
 pub mod foreign;
+pub mod link;
 pub mod load;
 pub mod metrics;
 pub mod netns;

@@ -69,7 +69,8 @@ impl Drop for Namespace {
     }
 }
 
-/// Two namespaces with a veth pair between them, IPv4 and IPv6.
+/// Two namespaces with a veth pair between them, IPv4 and IPv6. (Or with another pair of Ethernet
+/// interfaces of the same names and addresses: see [`crate::link`].)
 #[derive(Debug)]
 pub struct Veth {
     /// Where the server runs.
@@ -81,32 +82,42 @@ pub struct Veth {
 impl Veth {
     /// Makes both, with addresses, up.
     pub fn create() -> Result<Self, Skip> {
-        let veth = Self { server: Namespace::create("s")?, client: Namespace::create("c")? };
-        let (server, client) = (veth.server.name(), veth.client.name());
+        let veth = Self::apart()?;
         ip(&[
             "link",
             "add",
             SERVER_INTERFACE,
             "netns",
-            server,
+            veth.server.name(),
             "type",
             "veth",
             "peer",
             "name",
             CLIENT_INTERFACE,
             "netns",
-            client,
+            veth.client.name(),
         ])?;
+        veth.configure()?;
+        Ok(veth)
+    }
+
+    /// Makes both, with no interfaces yet.
+    pub(crate) fn apart() -> Result<Self, Skip> {
+        Ok(Self { server: Namespace::create("s")?, client: Namespace::create("c")? })
+    }
+
+    /// Gives the interfaces their addresses and sets them up.
+    pub(crate) fn configure(&self) -> Result<(), Skip> {
         for (namespace, interface, v4, v6) in [
-            (server, SERVER_INTERFACE, SERVER_V4, SERVER_V6),
-            (client, CLIENT_INTERFACE, CLIENT_V4, CLIENT_V6),
+            (self.server.name(), SERVER_INTERFACE, SERVER_V4, SERVER_V6),
+            (self.client.name(), CLIENT_INTERFACE, CLIENT_V4, CLIENT_V6),
         ] {
             let (v4, v6) = (format!("{v4}/24"), format!("{v6}/64"));
             ip(&["-n", namespace, "address", "add", &v4, "dev", interface])?;
             ip(&["-n", namespace, "address", "add", &v6, "dev", interface, "nodad"])?;
             ip(&["-n", namespace, "link", "set", interface, "up"])?;
         }
-        Ok(veth)
+        Ok(())
     }
 }
 

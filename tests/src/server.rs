@@ -100,6 +100,22 @@ impl Target {
         }
     }
 
+    /// Runs `work` in the namespace that clients are in.
+    pub fn run_at_client<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match &self.veth {
+            Some(veth) => veth.client.run(work),
+            None => work(),
+        }
+    }
+
+    /// Runs `work` in the namespace that the server is in.
+    pub fn run_at_server<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match &self.veth {
+            Some(veth) => veth.server.run(work),
+            None => work(),
+        }
+    }
+
     /// The name of the interface that clients go out by.
     pub fn client_interface(&self) -> &'static str {
         if self.veth.is_some() { CLIENT_INTERFACE } else { "lo" }
@@ -291,6 +307,13 @@ impl ServerBuilder {
     /// On the interface of a server that runs over veth.
     pub fn beside(mut self, other: &Server, place: Place) -> Self {
         self.beside.clone_from(&other.target.veth);
+        self.place = place;
+        self
+    }
+
+    /// In namespaces that the test has made.
+    pub fn within(mut self, veth: Arc<Veth>, place: Place) -> Self {
+        self.beside = Some(veth);
         self.place = place;
         self
     }

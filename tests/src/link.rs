@@ -1,0 +1,317 @@
+//! A link of ours between two network namespaces: a TAP device in each, and two threads that carry
+//! Ethernet frames between them and lose, repeat, hold back, reorder and corrupt TCP segments by a
+//! seed. What else there is (ARP, neighbour discovery) passes unharmed.
+//!
+//! The seed decides what becomes of the n-th frame of a direction. Which frame that is the machine's
+//! scheduler decides, so a seed repeats the adversary and not the whole run; a failed run is
+//! examined by its captures ([`Link::save_captures`]).
+
+mod capture;
+mod faults;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::{CpuSet, sched_setaffinity};
+use tun_rs::{DeviceBuilder, Layer, SyncDevice};
+
+use self::capture::Capture;
+pub use self::faults::{Fault, Faults};
+use crate::netns::{CLIENT_INTERFACE, Namespace, SERVER_INTERFACE, Veth};
+use crate::skip::Skip;
+
+/// The largest Ethernet frame of an interface with an MTU of 1,500.
+const FRAME_BYTES_MAX: usize = 1514;
+
+/// How long a frame is on the way, when nothing befalls it.
+const TRAVEL: Duration = Duration::from_micros(150);
+
+/// A direction looks at least this often whether the link is to end.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Two namespaces, and the link between them. Ends when dropped.
+#[derive(Debug)]
+pub struct Link {
+    veth: Arc<Veth>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Where a frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From client to server.
+    ToServer,
+    /// From server to client.
+    ToClient,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    healed: AtomicBool,
+    counts: [[AtomicU64; Fault::ALL.len()]; 2],
+    at_server: Capture,
+    at_client: Capture,
+}
+
+impl Link {
+    /// Makes both namespaces and joins them. Each direction works on the CPU named for it: the one
+    /// to the server is where its ingress program runs.
+    pub fn create(faults: Faults, seed: u64, cpus: [usize; 2]) -> Result<Self, Skip> {
+        let veth = Arc::new(Veth::apart()?);
+        let server = Arc::new(tap(&veth.server, SERVER_INTERFACE)?);
+        let client = Arc::new(tap(&veth.client, CLIENT_INTERFACE)?);
+        veth.configure()?;
+        let shared = Arc::new(Shared::default());
+        let threads = [
+            (Way::ToServer, &client, &server, cpus[0]),
+            (Way::ToClient, &server, &client, cpus[1]),
+        ]
+        .map(|(way, from, to, cpu)| {
+            let carrier = Carrier {
+                way,
+                from: Arc::clone(from),
+                to: Arc::clone(to),
+                faults,
+                // Any two streams of numbers of one seed that differ.
+                rng: StdRng::seed_from_u64(seed.wrapping_mul(2).wrapping_add(way as u64)),
+                on_the_way: BinaryHeap::new(),
+                last_due: Instant::now(),
+                number: 0,
+                shared: Arc::clone(&shared),
+            };
+            std::thread::spawn(move || {
+                pin(cpu);
+                carrier.run();
+            })
+        });
+        Ok(Self { veth, shared, threads: threads.into() })
+    }
+
+    /// The namespaces, for [`crate::server::ServerBuilder::within`].
+    pub fn namespaces(&self) -> Arc<Veth> {
+        Arc::clone(&self.veth)
+    }
+
+    /// From now on nothing befalls a frame any more.
+    pub fn heal(&self) {
+        self.shared.healed.store(true, Ordering::Relaxed);
+    }
+
+    /// How often something befell a frame of one direction.
+    pub fn count(&self, way: Way, fault: Fault) -> u64 {
+        self.shared.count(way, fault).load(Ordering::Relaxed)
+    }
+
+    /// Writes what the two ends have sent and received last, a file each that Wireshark reads.
+    pub fn save_captures(&self, directory: &Path, name: &str) -> io::Result<[PathBuf; 2]> {
+        let path = |end: &str| directory.join(format!("{name}-{end}.pcap"));
+        let paths = [path("server"), path("client")];
+        self.shared.at_server.save(&paths[0])?;
+        self.shared.at_client.save(&paths[1])?;
+        Ok(paths)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn count(&self, way: Way, fault: Fault) -> &AtomicU64 {
+        &self.counts[way as usize][fault as usize]
+    }
+}
+
+/// Lets the calling thread run on one CPU only.
+pub fn pin(cpu: usize) {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    sched_setaffinity(None, &cpus).expect("move to a CPU");
+}
+
+/// A TAP device in a namespace; it goes with its descriptor.
+fn tap(namespace: &Namespace, name: &str) -> Result<SyncDevice, Skip> {
+    let made = namespace.run(|| {
+        let device = DeviceBuilder::new().name(name).layer(Layer::L2).build_sync()?;
+        device.set_nonblocking(true)?;
+        Ok(device)
+    });
+    made.map_err(|error: io::Error| Skip::kernel_path(format!("no TAP device: {error}")))
+}
+
+/// One direction of the link.
+struct Carrier {
+    way: Way,
+    from: Arc<SyncDevice>,
+    to: Arc<SyncDevice>,
+    faults: Faults,
+    rng: StdRng,
+    on_the_way: BinaryHeap<Reverse<Held>>,
+    /// When the last frame that keeps the order arrives.
+    last_due: Instant,
+    number: u64,
+    shared: Arc<Shared>,
+}
+
+/// A frame on its way, in the order of arrival.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Held {
+    due: Instant,
+    number: u64,
+    frame: Arc<[u8]>,
+}
+
+impl Carrier {
+    fn run(mut self) {
+        let mut buffer = [0; FRAME_BYTES_MAX];
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            self.deliver_due();
+            self.wait();
+            while let Ok(length) = self.from.recv(&mut buffer) {
+                self.take(&buffer[..length]);
+                self.deliver_due();
+            }
+        }
+    }
+
+    /// Until a frame comes, or one on its way is due.
+    fn wait(&self) {
+        let next = self.on_the_way.peek().map(|Reverse(held)| held.due);
+        let time = next.map_or(LOOK, |due| due.saturating_duration_since(Instant::now()));
+        let time = Timespec::try_from(time.min(LOOK)).expect("a short time");
+        let mut fds = [PollFd::new(&*self.from, PollFlags::IN)];
+        // Interrupted is as good as nothing there.
+        let _ = poll(&mut fds, Some(&time));
+    }
+
+    fn deliver_due(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse(held)) = self.on_the_way.peek()
+            && held.due <= now
+        {
+            let Some(Reverse(held)) = self.on_the_way.pop() else { return };
+            self.captures().1.record(&held.frame);
+            // It fails only while the far interface is going away.
+            let _ = self.to.send(&held.frame);
+        }
+    }
+
+    /// The captures where frames of this direction enter the link, and where they leave it.
+    fn captures(&self) -> (&Capture, &Capture) {
+        match self.way {
+            Way::ToServer => (&self.shared.at_client, &self.shared.at_server),
+            Way::ToClient => (&self.shared.at_server, &self.shared.at_client),
+        }
+    }
+
+    /// Decides what becomes of a frame.
+    fn take(&mut self, bytes: &[u8]) {
+        let frame: Arc<[u8]> = bytes.into();
+        self.captures().0.record(&frame);
+        let faults = match faults::corruptible(bytes) {
+            Some(_) if !self.shared.healed.load(Ordering::Relaxed) => self.faults,
+            _ => Faults::NONE,
+        };
+        self.note(Fault::Carried);
+        if self.happens(faults.lost) {
+            return self.note(Fault::Lost);
+        }
+        let mut copies = 1;
+        if self.happens(faults.repeated) {
+            self.note(Fault::Repeated);
+            copies = 2;
+        }
+        for _ in 0..copies {
+            let mut frame = Arc::clone(&frame);
+            if let Some(range) = faults::corruptible(bytes)
+                && self.happens(faults.corrupted)
+            {
+                self.note(Fault::Corrupted);
+                frame = faults::corrupt(bytes, range, &mut self.rng).into();
+            }
+            let due = self.due(&faults);
+            self.number += 1;
+            self.on_the_way.push(Reverse(Held { due, number: self.number, frame }));
+        }
+    }
+
+    /// When a frame is to arrive. One that is reordered is overtaken; one that is held back holds
+    /// back all that follow it.
+    fn due(&mut self, faults: &Faults) -> Instant {
+        let due = Instant::now() + TRAVEL;
+        if self.happens(faults.reordered) {
+            self.note(Fault::Reordered);
+            let held_us = self.rng.random_range(faults::REORDERED_US);
+            return due + Duration::from_micros(held_us);
+        }
+        let mut due = due.max(self.last_due);
+        if self.happens(faults.held_back) {
+            self.note(Fault::HeldBack);
+            due += Duration::from_micros(self.rng.random_range(faults::HELD_BACK_US));
+        }
+        self.last_due = due;
+        due
+    }
+
+    fn happens(&mut self, permille: u32) -> bool {
+        permille > 0 && self.rng.random_ratio(permille, 1000)
+    }
+
+    fn note(&self, fault: Fault) {
+        self.shared.count(self.way, fault).fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{IpAddr, TcpListener, TcpStream};
+
+    use super::*;
+    use crate::netns::{SERVER_V4, SERVER_V6};
+
+    #[test]
+    fn a_bad_link_carries_a_whole_stream_and_counts_what_it_did_to_it() {
+        let Ok(link) = Link::create(Faults::with_loss(5), 1, [0, 0]) else { return };
+        let veth = link.namespaces();
+        for address in [SERVER_V4, SERVER_V6] {
+            let address: IpAddr = address.parse().unwrap();
+            let listener = veth.server.run(|| TcpListener::bind((address, 0)).unwrap());
+            let port = listener.local_addr().unwrap().port();
+            let mut client = veth.client.run(|| TcpStream::connect((address, port)).unwrap());
+            let (mut server, _) = listener.accept().unwrap();
+            let sent: Vec<u8> = (0..300_000_u32).map(|n| n as u8).collect();
+            std::thread::scope(|scope| {
+                let all = sent.clone();
+                scope.spawn(move || {
+                    client.write_all(&all).unwrap();
+                    drop(client);
+                });
+                let mut received = Vec::new();
+                server.read_to_end(&mut received).unwrap();
+                assert_eq!(received, sent);
+            });
+        }
+        assert!(link.count(Way::ToServer, Fault::Lost) > 0);
+        assert!(link.count(Way::ToServer, Fault::Reordered) > 0);
+        let directory = tempfile::tempdir().unwrap();
+        let [at_server, _] = link.save_captures(directory.path(), "t").unwrap();
+        assert!(std::fs::metadata(at_server).unwrap().len() > 100_000);
+    }
+}
