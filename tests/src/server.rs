@@ -383,8 +383,8 @@ impl ServerBuilder {
     /// Spawns it on ports that were free a moment ago.
     fn spawn(&self, veth: Option<Arc<Veth>>) -> Result<Server, Skip> {
         let ip = self.ip();
-        let free_ports = || (free_address(ip), free_address(ip));
-        let (address, http) = match &veth {
+        let free_ports = || free_addresses(ip);
+        let [address, http] = match &veth {
             Some(veth) => veth.server.run(free_ports),
             None => free_ports(),
         };
@@ -527,9 +527,11 @@ fn lock_loopback() -> File {
     file
 }
 
-fn free_address(ip: IpAddr) -> SocketAddr {
-    let listener = TcpListener::bind((ip, 0)).expect("bind a free port");
-    listener.local_addr().expect("ask for the port")
+/// Two addresses that nobody listens at. Both ports are held until both are chosen: the kernel may
+/// give out a port again that was let go of.
+fn free_addresses(ip: IpAddr) -> [SocketAddr; 2] {
+    let held = [(); 2].map(|()| TcpListener::bind((ip, 0)).expect("find a free port"));
+    held.map(|listener| listener.local_addr().expect("ask for the port"))
 }
 
 fn log_path(directory: &Path) -> PathBuf {
