@@ -72,6 +72,8 @@ counters! {
     NotAnchored = "not_anchored", Declined;
     /// Bytes were passed that the flow could not follow (IP fragments); it never answers.
     Barred = "barred", Declined;
+    /// The connection has used up its pings (`--ping-rate`); user space counts it, and judges.
+    PingRate = "ping_rate", Declined;
     /// Rule 12: every 256th ping is for user space.
     EveryNth = "every_256th", Declined;
 

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod counter;
 pub mod flow;
+pub mod ping_rate;
 pub mod segment;
 pub mod slot;
 pub mod splice;

@@ -3,6 +3,8 @@
 //! map with a spin lock cannot be mmapped. This file owns the layout and the meaning of the words;
 //! it never touches the memory itself.
 
+use crate::clock::Monotonic;
+
 /// Values of [`Slot::state`].
 pub mod state {
     /// Nobody's: pings of a flow that still names it are not answered.
@@ -17,8 +19,9 @@ pub mod state {
 
 /// One line of the liveness map (`SLOTS`).
 ///
-/// The kernel writes [`last_seen`](Self::last_seen) and [`pings`](Self::pings), under the lock of
-/// the flow that names the slot; user space writes the rest. Every word is naturally aligned, so
+/// The kernel writes [`last_seen`](Self::last_seen), [`pings`](Self::pings) and
+/// [`ping_due`](Self::ping_due), under the lock of the flow that names the slot; user space writes
+/// the rest. Every word is naturally aligned, so
 /// it is read and written whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
@@ -31,6 +34,8 @@ pub struct Slot {
     pub rx: u64,
     /// Bytes of whole frames that the socket has accepted since accept; may lag, never leads.
     pub tx: u64,
+    /// When the next ping is due by the ping rate (`CLOCK_MONOTONIC`, nanoseconds).
+    pub ping_due: u64,
     /// Changes whenever the slot changes hands; a flow with another generation is not answered.
     pub generation: u32,
     /// The connection's keep alive; for the reader of a dump, no program decides by it.
@@ -40,7 +45,7 @@ pub struct Slot {
     /// One of [`state`].
     pub state: u8,
     /// Fills the line.
-    pub reserved: [u8; 23],
+    pub reserved: [u8; 15],
 }
 
 /// One line of the heartbeat map (`HEARTBEATS`), one a shard.
@@ -73,14 +78,22 @@ pub struct SlotView {
     pub generation: u32,
     /// [`Slot::state`].
     pub state: u8,
+    /// [`Slot::ping_due`].
+    pub ping_due: Monotonic,
     /// [`ShardLine::heartbeat`] of the slot's shard, in nanoseconds.
     pub heartbeat_ns: u64,
 }
 
 impl SlotView {
     /// A slot that answers nothing: what a program uses when the slot cannot be read.
-    pub const NONE: Self =
-        Self { rx: 0, tx: 0, generation: 0, state: state::FREE, heartbeat_ns: 0 };
+    pub const NONE: Self = Self {
+        rx: 0,
+        tx: 0,
+        generation: 0,
+        state: state::FREE,
+        ping_due: Monotonic(0),
+        heartbeat_ns: 0,
+    };
 }
 
 // SAFETY: every field is an integer or an array of integers and no byte is padding (the sizes are

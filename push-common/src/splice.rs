@@ -15,6 +15,7 @@
 use crate::clock::Monotonic;
 use crate::counter::Counter;
 use crate::flow::{Flow, bits};
+use crate::ping_rate::PingRate;
 use crate::segment::{Segment, SocketFacts, flags};
 use crate::slot::{HEARTBEAT_AGE_NS_MAX, SlotView, state};
 
@@ -114,9 +115,16 @@ impl Decision {
     }
 }
 
-/// Decides about a segment from the client (C-space).
+/// Decides about a segment from the client (C-space). After [`Counter::Answered`] the caller also
+/// charges the ping to the slot ([`PingRate::charged`]).
 #[inline(always)]
-pub fn on_ingress(flow: &mut Flow, slot: &SlotView, segment: &Segment, now: Monotonic) -> Decision {
+pub fn on_ingress(
+    flow: &mut Flow,
+    slot: &SlotView,
+    segment: &Segment,
+    rate: PingRate,
+    now: Monotonic,
+) -> Decision {
     // Rule 10: an ingress SYN proves nothing. The stack answers it with a challenge ACK.
     if segment.any(flags::SYN) {
         return Decision::pass();
@@ -137,7 +145,7 @@ pub fn on_ingress(flow: &mut Flow, slot: &SlotView, segment: &Segment, now: Mono
 
     let mut counter = None;
     if segment.pingreq {
-        match declines(flow, slot, segment, now) {
+        match declines(flow, slot, segment, rate, now) {
             None => return answer(flow, segment),
             Some(reason) => {
                 if matches!(reason, Counter::EveryNth) {
@@ -216,9 +224,15 @@ pub fn on_unexpected(flow: &mut Flow) -> Decision {
     Decision::pass()
 }
 
-/// Rules 1 to 5 and 12: why this PINGREQ is left to user space; `None` to answer it.
+/// Rules 1 to 5 and 12, and the ping rate: why this PINGREQ is left to user space; `None` to answer it.
 #[inline(always)]
-fn declines(flow: &Flow, slot: &SlotView, segment: &Segment, now: Monotonic) -> Option<Counter> {
+fn declines(
+    flow: &Flow,
+    slot: &SlotView,
+    segment: &Segment,
+    rate: PingRate,
+    now: Monotonic,
+) -> Option<Counter> {
     if flow.has(bits::BARRED) {
         return Some(Counter::Barred);
     }
@@ -261,6 +275,11 @@ fn declines(flow: &Flow, slot: &SlotView, segment: &Segment, now: Monotonic) -> 
         || flow.acked_nxt != flow.egress_nxt
     {
         return Some(Counter::ServerBusy);
+    }
+    // What exceeds the rate is for user space to judge. The slot was read before the lock, but rule
+    // 2 keeps answers so far apart that the last one's charge is seen.
+    if !rate.admits(slot.ping_due, now) {
+        return Some(Counter::PingRate);
     }
     // Rule 12.
     if flow.in_a_row >= IN_A_ROW_MAX {

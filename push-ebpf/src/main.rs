@@ -34,7 +34,7 @@ use push_common::segment::SocketFacts;
 use push_common::slot::{Slot, SlotView};
 use push_common::splice::{self, Decision, Verdict};
 
-use maps::{FLOWS, FlowCell, HEARTBEATS, SLOTS, Scratch, count, scratch};
+use maps::{FLOWS, FlowCell, HEARTBEATS, SLOTS, Scratch, count, ping_rate, scratch};
 use parse::{Direction, Headers, Packet, Tcp};
 
 /// Goes on to the next program of the interface, or to the stack (`TCX_NEXT`).
@@ -83,17 +83,18 @@ fn ingress(packet: Packet) -> i32 {
     };
     // SAFETY: the helper has no arguments.
     let now = Monotonic(unsafe { bpf_ktime_get_ns() });
+    let rate = ping_rate();
 
     lock(cell);
     // SAFETY: the lock is held, and the element lives as long as the program.
     let flow = unsafe { &mut (*cell).flow };
     let decision = if tcp.followed {
-        splice::on_ingress(flow, &view, &tcp.segment, now)
+        splice::on_ingress(flow, &view, &tcp.segment, rate, now)
     } else {
         splice::on_unexpected(flow)
     };
     if let (Some(Counter::Answered), Some(slot)) = (decision.counter, slot) {
-        stamp(slot, now);
+        stamp(slot, now, rate.charged(view.ping_due, now));
     }
     unlock(cell);
 
@@ -247,6 +248,7 @@ fn view_of(slot: *mut Slot) -> SlotView {
     }
     let generation = word!(generation);
     let (rx, tx, state, shard) = (word!(rx), word!(tx), word!(state), word!(shard));
+    let ping_due = Monotonic(word!(ping_due));
     let heartbeat_ns = match HEARTBEATS.get_ptr(u32::from(shard)) {
         // SAFETY: the element lives as long as the program, and the word is aligned.
         Some(line) => unsafe { ptr::read_volatile(&raw const (*line).heartbeat) },
@@ -255,14 +257,16 @@ fn view_of(slot: *mut Slot) -> SlotView {
     if word!(generation) != generation {
         return SlotView::NONE;
     }
-    SlotView { rx: rx as u32, tx: tx as u32, generation, state, heartbeat_ns }
+    SlotView { rx: rx as u32, tx: tx as u32, generation, state, ping_due, heartbeat_ns }
 }
 
 /// Rule 13: a new ping was answered. Under the flow's lock, so the count loses nothing.
 #[inline(always)]
-fn stamp(slot: *mut Slot, now: Monotonic) {
+fn stamp(slot: *mut Slot, now: Monotonic, ping_due: Monotonic) {
     // SAFETY: the element lives as long as the program, and the word is aligned.
     unsafe { ptr::write_volatile(&raw mut (*slot).last_seen, now.0) };
+    // SAFETY: as above.
+    unsafe { ptr::write_volatile(&raw mut (*slot).ping_due, ping_due.0) };
     // SAFETY: as above.
     let pings = unsafe { ptr::read_volatile(&raw const (*slot).pings) };
     // SAFETY: as above.

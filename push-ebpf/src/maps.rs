@@ -1,11 +1,13 @@
 //! Every map. Their sizes here are placeholders where user space knows better (`SLOTS`, `FLOWS`);
 //! their names are what user space finds them by.
 
+use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_spin_lock};
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use push_common::counter::{COUNTERS as COUNTERS_LEN, Counter};
 use push_common::flow::{FlowKey, LockedFlow};
+use push_common::ping_rate::PingRate;
 use push_common::slot::{SHARDS_MAX, ShardLine, Slot};
 
 use crate::parse::{TCP_BYTES_MAX, Tcp};
@@ -34,6 +36,18 @@ pub(crate) static FLOWS: HashMap<FlowKey, FlowCell, 1, { BPF_F_NO_PREALLOC as us
 /// Counters, by [`Counter`].
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { COUNTERS_LEN as usize }> = PerCpuArray::new();
+
+/// `--ping-rate` and `--ping-burst`; set by user space before the programs are loaded.
+#[unsafe(no_mangle)]
+static PINGS_PER_SEC: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static PING_BURST: Global<u32> = Global::new(1);
+
+/// What a connection may ping.
+#[inline(always)]
+pub(crate) fn ping_rate() -> PingRate {
+    PingRate { per_sec: PINGS_PER_SEC.load(), burst: PING_BURST.load() }
+}
 
 /// Room that the stack of a program (512 bytes) does not have.
 #[repr(C, align(8))]

@@ -14,6 +14,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use push_common::ping_rate::PingRate;
 use serde::Deserialize;
 use toml::Value;
 
@@ -241,6 +242,10 @@ impl From<Settings> for Config {
                 default.limits.session_expiry_max_secs,
             ),
             answers_bytes_max: value(said.answers_bytes_max, default.limits.answers_bytes_max),
+            ping_rate: PingRate {
+                per_sec: value(said.ping_rate, default.limits.ping_rate.per_sec),
+                burst: value(said.ping_burst, default.limits.ping_rate.burst),
+            },
         };
         Self {
             listen: said.listen.map_or(default.listen, |listen| {
@@ -302,6 +307,8 @@ impl Config {
             ("outbox-bytes-max", number(self.limits.outbox_bytes_max)),
             ("answers-bytes-max", number(self.limits.answers_bytes_max.into())),
             ("subscriptions-max", number(self.limits.subscriptions_max.into())),
+            ("ping-rate", number(self.limits.ping_rate.per_sec.into())),
+            ("ping-burst", number(self.limits.ping_rate.burst.into())),
             ("topic-levels-max", number(self.limits.topic_levels_max.into())),
         ]
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::PATIENCE;
-use push_tests::server::{PingPath, Place, Server};
+use push_tests::server::{PingPath, Place, Server, ServerBuilder};
 use push_tests::skip::TestResult;
 use push_tests::wire::{PINGREQ, Packet, Publish, VERSIONS, Version};
 
@@ -26,8 +26,13 @@ both_paths! {
     a_pinging_client_may_publish_a_great_message,
 }
 
+/// Its clients ping as fast as they are answered.
+fn pinged_server(path: PingPath) -> ServerBuilder {
+    Server::with(path).flag("--ping-rate", 0)
+}
+
 fn four_megabytes_reach_a_slow_pinging_reader_intact(path: PingPath) -> TestResult {
-    let server = Server::with(path).start()?;
+    let server = pinged_server(path).start()?;
     for version in VERSIONS {
         for qos in [0, 1, 2] {
             transfer(&server, version, 4 << 20, qos, Some(8 << 10), 64 << 10);
@@ -38,7 +43,7 @@ fn four_megabytes_reach_a_slow_pinging_reader_intact(path: PingPath) -> TestResu
 }
 
 fn every_size_reaches_a_slow_pinging_reader_intact(path: PingPath) -> TestResult {
-    let server = Server::with(path).start()?;
+    let server = pinged_server(path).start()?;
     for bytes in [0, 1, 1_446, 1_460, 16_383, 65_483, 65_536, 300_000, 1 << 20] {
         transfer(&server, Version::V311, bytes, 0, Some(4 << 10), 3_001);
         transfer(&server, Version::V5, bytes, 1, None, 32 << 10);
@@ -49,7 +54,7 @@ fn every_size_reaches_a_slow_pinging_reader_intact(path: PingPath) -> TestResult
 
 fn a_great_message_crosses_veth_intact(path: PingPath) -> TestResult {
     for place in [Place::VethV4, Place::VethV6] {
-        let server = Server::with(path).place(place).start()?;
+        let server = pinged_server(path).place(place).start()?;
         transfer(&server, Version::V5, 4 << 20, 1, Some(8 << 10), 64 << 10);
         server.finish();
     }
@@ -57,7 +62,7 @@ fn a_great_message_crosses_veth_intact(path: PingPath) -> TestResult {
 }
 
 fn a_pinging_client_may_publish_a_great_message(path: PingPath) -> TestResult {
-    let server = Server::with(path).start()?;
+    let server = pinged_server(path).start()?;
     let mut reader = Client::connect(server.target(), &Connect::new(Version::V5, "reader"));
     reader.subscribe(&[("up", 1)]);
     let mut writer = Client::connect(server.target(), &Connect::new(Version::V5, "writer"));

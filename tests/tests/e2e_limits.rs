@@ -7,10 +7,16 @@ use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::server::{PingPath, Server, Target};
 use push_tests::skip::TestResult;
-use push_tests::wire::{self, Publish, Version};
+use push_tests::wire::{self, PINGREQ, Packet, Publish, Version};
 
 /// "Packet too large" of an MQTT 5 DISCONNECT.
 const PACKET_TOO_LARGE: u8 = 0x95;
+
+/// "Message rate too high" of an MQTT 5 DISCONNECT.
+const MESSAGE_RATE_TOO_HIGH: u8 = 0x96;
+
+/// Longer than a client's kernel puts off an acknowledgement.
+const DELAYED_ACK: Duration = Duration::from_millis(100);
 
 /// How long a client that is not accepted is seen to wait.
 const KEPT_WAITING: Duration = Duration::from_secs(1);
@@ -20,6 +26,8 @@ both_paths! {
     out_of_descriptors_accept_pauses_and_resumes,
     with_few_descriptors_fewer_connections_are_promised,
     a_packet_too_large_disconnects_its_sender_alone,
+    a_ping_flood_disconnects_its_sender_alone,
+    pings_without_limit_are_all_answered,
     who_does_not_connect_in_time_is_closed,
     a_longer_keep_alive_than_allowed_is_cut_to_the_limit,
 }
@@ -110,6 +118,50 @@ fn a_packet_too_large_disconnects_its_sender_alone(path: PingPath) -> TestResult
     server.wait_metric("push_limits_hit_total{limit=\"packet_bytes\"}", |hits| hits == 1);
     bystander.expect_no_message(SILENCE);
     bystander.assert_alive();
+    server.finish();
+    Ok(())
+}
+
+fn a_ping_flood_disconnects_its_sender_alone(path: PingPath) -> TestResult {
+    const BURST: usize = 20;
+    /// Enough even if the flood takes this many seconds less the burst.
+    const FLOOD: usize = 200;
+    let server = Server::with(path).start()?;
+    let mut bystander = connect(server.target(), 0);
+    let mut client = connect(server.target(), 1);
+    // As the kernel's rules want it: the CONNACK acknowledged before the first ping.
+    std::thread::sleep(DELAYED_ACK);
+    let mut answered = 0;
+    let reason = loop {
+        assert!(answered < FLOOD, "{answered} pings at once are answered");
+        client.send(&PINGREQ);
+        match client.receive(PATIENCE).expect("a PINGRESP or a DISCONNECT") {
+            Packet::Pingresp => answered += 1,
+            Packet::Disconnect { reason, .. } => break reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(answered >= BURST, "{answered} pings were answered of a burst of {BURST}");
+    assert_eq!(reason, MESSAGE_RATE_TOO_HIGH);
+    server.wait_metric("push_limits_hit_total{limit=\"ping_rate\"}", |hits| hits == 1);
+    let metrics = server.metrics();
+    let declined = metrics.value("push_kernel_path_declined_total{reason=\"ping_rate\"}");
+    match path {
+        PingPath::User => assert_eq!((metrics.kernel_pings(), declined), (0, 0)),
+        PingPath::Kernel => assert!(metrics.kernel_pings() > 0 && declined > 0),
+    }
+    bystander.assert_alive();
+    server.finish();
+    Ok(())
+}
+
+fn pings_without_limit_are_all_answered(path: PingPath) -> TestResult {
+    let server = Server::with(path).flag("--ping-rate", 0).start()?;
+    let mut client = connect(server.target(), 0);
+    for _ in 0..500 {
+        client.ping();
+    }
+    assert_eq!(server.metrics().value("push_limits_hit_total{limit=\"ping_rate\"}"), 0);
     server.finish();
     Ok(())
 }

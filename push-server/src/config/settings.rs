@@ -26,6 +26,8 @@ pub(super) const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
 pub(super) const CONNECT_TIMEOUT_SECS_MAX: u64 = 600;
 /// Least room for answers, so that no ordinary burst of acknowledgements reaches it.
 pub(super) const ANSWERS_BYTES_MIN: u64 = 1024;
+/// Most pings, a second or at once, that can be asked for.
+pub(super) const PINGS_MAX: u64 = 1_000_000;
 /// Most room for answers of one client.
 pub(super) const ANSWERS_BYTES_MAX: u64 = 64 << 20;
 
@@ -135,6 +137,13 @@ pub struct Settings {
     /// Subscriptions of a session. Further ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1: 0x80).
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub subscriptions_max: Option<Bounded<u32, 1, COUNT_MAX>>,
+    /// Pings a second that a client may send for ever, answered by the kernel or not. One that exceeds
+    /// rate and burst is disconnected (MQTT 5: 0x96, message rate too high). 0: no limit.
+    #[arg(long, value_name = "N", help_heading = "Limits of each client")]
+    pub ping_rate: Option<Bounded<u32, 0, PINGS_MAX>>,
+    /// Pings that a client may send at once after a pause.
+    #[arg(long, value_name = "N", help_heading = "Limits of each client")]
+    pub ping_burst: Option<Bounded<u32, 1, PINGS_MAX>>,
     /// Levels of a topic name or filter. A publish or subscription with more is refused.
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub topic_levels_max: Option<Bounded<u16, 1, U16_MAX>>,
@@ -167,6 +176,8 @@ impl Settings {
             outbox_bytes_max: self.outbox_bytes_max.or(lower.outbox_bytes_max),
             answers_bytes_max: self.answers_bytes_max.or(lower.answers_bytes_max),
             subscriptions_max: self.subscriptions_max.or(lower.subscriptions_max),
+            ping_rate: self.ping_rate.or(lower.ping_rate),
+            ping_burst: self.ping_burst.or(lower.ping_burst),
             topic_levels_max: self.topic_levels_max.or(lower.topic_levels_max),
         }
     }

@@ -85,6 +85,8 @@ outbox-messages-max = 11
 outbox-bytes-max = 130
 answers-bytes-max = 2048
 subscriptions-max = 13
+ping-rate = 15
+ping-burst = 16
 topic-levels-max = 14
 "#;
 

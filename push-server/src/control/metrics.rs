@@ -94,6 +94,7 @@ const FAMILIES: &[Family] = &[
             ("retained_backlog", |shard| &shard.limit_backlog),
             ("answers", |shard| &shard.limit_answers),
             ("packet_bytes", |shard| &shard.limit_packet_bytes),
+            ("ping_rate", |shard| &shard.limit_ping_rate),
             ("sessions", |shard| &shard.limit_sessions),
         ],
     },
@@ -197,7 +198,7 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauges("push_limit", help, "limit", limits)
 }
 
-fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 15] {
+fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 17] {
     let limits = &config.limits;
     [
         ("max_connections", connections_max.into()),
@@ -214,6 +215,8 @@ fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 15] {
         ("outbox_bytes", limits.outbox_bytes_max),
         ("answers", limits.answers_bytes_max.into()),
         ("subscriptions", limits.subscriptions_max.into()),
+        ("ping_rate", limits.ping_rate.per_sec.into()),
+        ("ping_burst", limits.ping_rate.burst.into()),
         ("topic_levels", limits.topic_levels_max.into()),
     ]
 }

@@ -173,6 +173,7 @@ fn load(config: &Config, connections_max: u32) -> Result<(KernelPath, Vec<String
         interfaces: interfaces.clone(),
         connections_max: connections_max.saturating_add(connections_max / SLOT_SLACK + 64),
         shards: config.shards,
+        ping_rate: config.limits.ping_rate,
     };
     let path = KernelPath::load(&options).map_err(|error| with_sources(&error))?;
     info!("heartbeats are answered by the kernel on {}", interfaces.join(", "));

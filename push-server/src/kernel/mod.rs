@@ -21,6 +21,7 @@ use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray};
 use push_common::counter::{Class, Counter};
 use push_common::flow::FlowKey;
+use push_common::ping_rate::PingRate;
 use push_common::slot::{ShardLine, Slot};
 
 use flows::Flows;
@@ -39,6 +40,8 @@ pub struct KernelPathOptions {
     pub connections_max: u32,
     /// How many shards there are.
     pub shards: u16,
+    /// Pings that a connection has answered by the kernel; what exceeds it goes to user space.
+    pub ping_rate: PingRate,
 }
 
 /// Why the kernel path cannot serve; every message names the cause and the knob.

@@ -197,6 +197,7 @@ impl ShardPath {
         let words = self.slots.slot(index);
         words.last_seen.store(now.0, Ordering::Relaxed);
         words.pings.store(0, Ordering::Relaxed);
+        words.ping_due.store(now.0, Ordering::Relaxed);
         words.rx.store(rx, Ordering::Relaxed);
         words.tx.store(0, Ordering::Relaxed);
         words.keep_alive_secs.store(keep_alive_secs, Ordering::Relaxed);

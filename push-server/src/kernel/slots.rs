@@ -69,6 +69,7 @@ impl<T: Line> Drop for Lines<T> {
 pub(super) struct SlotWords<'a> {
     pub(super) last_seen: &'a AtomicU64,
     pub(super) pings: &'a AtomicU64,
+    pub(super) ping_due: &'a AtomicU64,
     pub(super) rx: &'a AtomicU64,
     pub(super) tx: &'a AtomicU64,
     pub(super) generation: &'a AtomicU32,
@@ -91,6 +92,7 @@ impl Lines<Slot> {
         SlotWords {
             last_seen: word!(AtomicU64, line.last_seen),
             pings: word!(AtomicU64, line.pings),
+            ping_due: word!(AtomicU64, line.ping_due),
             rx: word!(AtomicU64, line.rx),
             tx: word!(AtomicU64, line.tx),
             generation: word!(AtomicU32, line.generation),

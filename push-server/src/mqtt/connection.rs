@@ -31,6 +31,10 @@ pub struct Connection {
     /// The client's QoS 1 and 2 publishes of this connection that we have not acknowledged to the
     /// end: what our Receive Maximum limits.
     unacknowledged: u16,
+    /// When the next ping is due by the ping rate.
+    ping_due: Monotonic,
+    /// Pings answered elsewhere that are charged already; the low half is enough.
+    pings_elsewhere: u32,
     keep_alive: KeepAlive,
     version: Version,
     state: State,
@@ -128,6 +132,8 @@ impl Connection {
             packet_bytes_max: connect.packet_bytes_max.and_then(NonZeroU32::new),
             receive_max: connect.receive_max,
             unacknowledged: 0,
+            ping_due: now,
+            pings_elsewhere: 0,
             keep_alive,
             version: connect.version,
             state: State::Open,
@@ -175,7 +181,7 @@ impl Connection {
                 return Some(self.fail(Reason::QuotaExceeded));
             }
             let event = match self.next_packet(&context) {
-                Ok(Some(packet)) => self.handle_packet(packet, session, limits),
+                Ok(Some(packet)) => self.handle_packet(packet, session, limits, now),
                 Ok(None) => return None,
                 Err(reason) => Err(reason),
             };
@@ -277,6 +283,15 @@ impl Connection {
         }
     }
 
+    /// So many pings of this connection were answered by somebody else so far: they use up the same
+    /// ping rate. To be told before `poll_event`.
+    pub fn pings_answered_elsewhere(&mut self, pings: u64, limits: &Limits) {
+        let pings = pings as u32;
+        let more = pings.wrapping_sub(self.pings_elsewhere);
+        self.pings_elsewhere = pings;
+        self.ping_due = limits.ping_rate.charged_earlier(self.ping_due, more);
+    }
+
     /// Bytes of whole packets parsed since the socket was accepted, CONNECT included: the slot's
     /// `rx`.
     pub fn parsed_bytes(&self) -> u64 {
@@ -327,6 +342,7 @@ impl Connection {
         packet: Packet,
         session: &mut Session,
         limits: &Limits,
+        now: Monotonic,
     ) -> Result<Option<Event>, Reason> {
         match packet {
             Packet::Publish(publish) => self.handle_publish(publish, session, limits),
@@ -354,6 +370,7 @@ impl Connection {
             Packet::Subscribe(subscribe) => Ok(Some(Event::Subscribe(subscribe))),
             Packet::Unsubscribe(unsubscribe) => Ok(Some(Event::Unsubscribe(unsubscribe))),
             Packet::PingReq => {
+                self.charge_ping(limits, now)?;
                 self.answer(codec::pingresp);
                 Ok(Some(Event::Ping))
             }
@@ -414,6 +431,14 @@ impl Connection {
             self.will = None;
         }
         self.end();
+        Ok(())
+    }
+
+    fn charge_ping(&mut self, limits: &Limits, now: Monotonic) -> Result<(), Reason> {
+        if !limits.ping_rate.admits(self.ping_due, now) {
+            return Err(Reason::MessageRateTooHigh);
+        }
+        self.ping_due = limits.ping_rate.charged(self.ping_due, now);
         Ok(())
     }
 

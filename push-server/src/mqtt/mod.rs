@@ -22,6 +22,8 @@ pub mod session;
 pub mod transmit;
 pub mod will;
 
+use push_common::ping_rate::PingRate;
+
 pub use connection::{Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe};
 pub use handshake::{Connect, Connecting, Handshake, Progress, Refusal};
 pub use keep_alive::KeepAlive;
@@ -62,6 +64,8 @@ pub struct Limits {
     pub session_expiry_max_secs: u32,
     /// Answers (PUBACK, PINGRESP, ...) waiting for a client that does not read, in bytes.
     pub answers_bytes_max: u32,
+    /// Pings a client may send; one that exceeds it is closed (0x96).
+    pub ping_rate: PingRate,
 }
 
 impl Default for Limits {
@@ -77,6 +81,7 @@ impl Default for Limits {
             topic_levels_max: 128,
             session_expiry_max_secs: 7 * 24 * 3600,
             answers_bytes_max: 64 << 10,
+            ping_rate: PingRate::default(),
         }
     }
 }

@@ -92,6 +92,8 @@ counters! {
     limit_backlog,
     /// `push_limits_hit_total{limit="answers"}`: client pipelines requests and reads no answers.
     limit_answers,
+    /// `push_limits_hit_total{limit="ping_rate"}`: client disconnected.
+    limit_ping_rate,
     /// `push_limits_hit_total{limit="packet_bytes"}`.
     limit_packet_bytes,
     /// `push_limits_hit_total{limit="sessions"}`.

@@ -32,6 +32,7 @@ impl Worker {
             Event::Failed(reason) => {
                 match reason {
                     Reason::PacketTooLarge => self.counters.limit_packet_bytes.add(1),
+                    Reason::MessageRateTooHigh => self.counters.limit_ping_rate.add(1),
                     Reason::QuotaExceeded => self.counters.limit_answers.add(1),
                     _ => {}
                 }

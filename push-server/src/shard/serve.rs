@@ -53,6 +53,10 @@ impl Worker {
                 }
             }
             Phase::Serving { connection, .. } => {
+                if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
+                    let limits = &self.shared.config.limits;
+                    connection.pings_answered_elsewhere(path.pings(slot), limits);
+                }
                 connection.handle_bytes(bytes);
                 self.pump(index);
             }

@@ -1,5 +1,6 @@
 //! What a client can make grow ends somewhere.
 
+use push_common::ping_rate::PingRate;
 use push_server::broker::QoS::AtMostOnce;
 use push_server::mqtt::codec::Reason;
 
@@ -27,12 +28,43 @@ fn packet_over_the_limit_fails_by_its_header_alone() {
 fn answers_that_nobody_reads_end_the_connection() {
     at_every_split(|server| {
         server.limits.answers_bytes_max = 40;
+        server.limits.ping_rate = PingRate::OFF;
         server.open(&Connect::v5());
         server.send(&PINGREQ.repeat(25));
         let events = server.events();
         assert_eq!(events.len(), 22, "21 answers are more than 40 bytes");
         assert_eq!(events.last(), Some(&Seen::Failed(Reason::QuotaExceeded)));
         assert!(server.received().ends_with(&disconnected(0x97)));
+    });
+}
+
+#[test]
+fn pings_beyond_the_rate_end_the_connection() {
+    at_every_split(|server| {
+        server.limits.ping_rate = PingRate { per_sec: 2, burst: 3 };
+        server.open(&Connect::v5());
+        server.send(&PINGREQ.repeat(3));
+        assert_eq!(server.events(), [Seen::Ping, Seen::Ping, Seen::Ping]);
+        server.now = server.now.after_millis(500);
+        server.send(&PINGREQ.repeat(2));
+        assert_eq!(server.events(), [Seen::Ping, Seen::Failed(Reason::MessageRateTooHigh)]);
+        assert!(server.received().ends_with(&disconnected(0x96)));
+    });
+}
+
+#[test]
+fn pings_that_the_kernel_answers_use_up_the_rate() {
+    at_every_split(|server| {
+        server.limits.ping_rate = PingRate { per_sec: 1, burst: 3 };
+        server.open(&Connect::v5());
+        server.pings_answered_elsewhere(2);
+        server.send(PINGREQ);
+        assert_eq!(server.events(), [Seen::Ping]);
+        // The same two, told again, cost nothing; the pause gives one back.
+        server.now = server.now.after_millis(1_000);
+        server.pings_answered_elsewhere(2);
+        server.send(&PINGREQ.repeat(2));
+        assert_eq!(server.events(), [Seen::Ping, Seen::Failed(Reason::MessageRateTooHigh)]);
     });
 }
 

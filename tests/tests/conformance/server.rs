@@ -103,6 +103,12 @@ impl Server {
         self.accepted();
     }
 
+    /// The kernel has answered so many pings so far.
+    pub(crate) fn pings_answered_elsewhere(&mut self, pings: u64) {
+        let Link::Open(connection) = &mut self.link else { panic!("not connected") };
+        connection.pings_answered_elsewhere(pings, &self.limits);
+    }
+
     /// Takes the CONNACK from what the client received first, and drops it. Returns what follows.
     pub(crate) fn accepted(&mut self) -> Vec<u8> {
         let mut received = self.received();

@@ -193,6 +193,7 @@ pub(crate) fn disconnected(reason: u8) -> Vec<u8> {
         0x93 => "receive maximum exceeded",
         0x94 => "topic alias invalid",
         0x95 => "packet too large",
+        0x96 => "message rate too high",
         0x97 => "quota exceeded",
         _ => panic!("no test expects the server to end a connection by {reason:#04x}"),
     };

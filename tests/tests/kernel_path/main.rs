@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use namespace::{Veth, ip, private_lo};
 use push_common::clock::Monotonic;
+use push_common::ping_rate::PingRate;
 use push_server::kernel::{
     KernelPath, KernelPathError, KernelPathOptions, ShardPath, SlotRef, Unarmed, interfaces_for,
 };
@@ -240,6 +241,7 @@ fn load(test: &str, interface: &str) -> Option<KernelPath> {
         interfaces: vec![interface.to_owned()],
         connections_max: 64,
         shards: 1,
+        ping_rate: PingRate::OFF,
     };
     match KernelPath::load(&options) {
         Ok(path) => Some(path),
@@ -513,8 +515,12 @@ fn connections_come_and_go_without_any_capability() {
         for set in [caps::CapSet::Effective, caps::CapSet::Permitted] {
             caps::clear(None, set).expect("drops capabilities");
         }
-        let options =
-            KernelPathOptions { interfaces: vec!["lo".to_owned()], connections_max: 1, shards: 1 };
+        let options = KernelPathOptions {
+            interfaces: vec!["lo".to_owned()],
+            connections_max: 1,
+            shards: 1,
+            ping_rate: PingRate::OFF,
+        };
         let error = KernelPath::load(&options).expect_err("loading needs capabilities");
         assert!(matches!(error, KernelPathError::Capabilities { .. }), "{error:?}");
         assert!(error.to_string().contains("CAP_BPF"));
@@ -543,8 +549,12 @@ fn missing_interface_is_named_together_with_those_there_are() {
         );
         return;
     }
-    let options =
-        KernelPathOptions { interfaces: vec!["nope0".to_owned()], connections_max: 1, shards: 1 };
+    let options = KernelPathOptions {
+        interfaces: vec!["nope0".to_owned()],
+        connections_max: 1,
+        shards: 1,
+        ping_rate: PingRate::OFF,
+    };
     let error = KernelPath::load(&options).expect_err("there is no nope0");
     assert!(matches!(error, KernelPathError::InterfaceNotFound { .. }), "{error:?}");
     let message = error.to_string();

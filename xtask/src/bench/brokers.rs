@@ -125,6 +125,8 @@ impl Brokers {
         let mut command = Command::new(&self.server);
         command.args(["run", "--listen", &mqtt.to_string(), "--http", &http.to_string()]);
         command.args(["--kernel-path", kernel_path, "--shards", &self.shards.to_string()]);
+        // Its clients ping as fast as they are answered.
+        command.args(["--ping-rate", "0"]);
         command.args(["--max-connections", &room, "--log", "warn"]);
         command
     }

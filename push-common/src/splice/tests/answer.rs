@@ -267,3 +267,33 @@ fn rule_13_only_a_new_ping_says_answered() {
     ];
     assert!(others.iter().all(|decision| decision.counter != Some(Counter::Answered)));
 }
+
+#[test]
+fn pings_beyond_the_rate_are_left_to_user_space() {
+    let mut world = World::new();
+    for _ in 0..world.rate.burst {
+        world.answered_ping();
+        world.slot.ping_due = world.rate.charged(world.slot.ping_due, world.now);
+        let ack = world.ack_of_pingresp();
+        world.ingress(ack);
+    }
+    let ping = world.ping();
+    world.declines(ping, Counter::PingRate);
+    // User space has parsed and answered it, and the client taken the answer.
+    (world.slot.rx, world.slot.tx) = (RX + 2, TX + 2);
+    let (seq, ack) = (TX_BASE.wrapping_add(TX), RX_BASE.wrapping_add(RX + 2));
+    let answer = Segment { seq, ack, ..world.server_data(seq, 2) };
+    world.egress(answer);
+    let ack = world.bare_ack(world.server_nxt());
+    world.ingress(ack);
+    world.now = world.now.after_millis(1_000);
+    world.answered_ping();
+}
+
+#[test]
+fn rate_of_zero_leaves_nothing_to_user_space() {
+    let mut world = World::new();
+    world.rate = PingRate::OFF;
+    world.slot.ping_due = Monotonic(u64::MAX);
+    world.answered_ping();
+}

@@ -22,6 +22,7 @@ const NOW: Monotonic = Monotonic(100_000_000_000);
 struct World {
     flow: Flow,
     slot: SlotView,
+    rate: PingRate,
     now: Monotonic,
 }
 
@@ -41,9 +42,10 @@ impl World {
             tx: TX,
             generation: 3,
             state: state::ARMED,
+            ping_due: Monotonic(0),
             heartbeat_ns: NOW.0 - 1_000_000_000,
         };
-        Self { flow: Flow::new(1, 3), slot, now: NOW }
+        Self { flow: Flow::new(1, 3), slot, rate: PingRate::default(), now: NOW }
     }
 
     /// A world with `n` answered and acknowledged pings.
@@ -58,7 +60,7 @@ impl World {
     }
 
     fn ingress(&mut self, segment: Segment) -> Decision {
-        on_ingress(&mut self.flow, &self.slot, &segment, self.now)
+        on_ingress(&mut self.flow, &self.slot, &segment, self.rate, self.now)
     }
 
     fn egress(&mut self, segment: Segment) -> Decision {

@@ -54,7 +54,7 @@ fn rule_7_needs_a_verified_bare_ack_of_exactly_that_place() {
         Segment { plain_or_sack: false, ..misses },
         Segment { payload_bytes: 1, ..misses },
     ] {
-        let mut world = World { flow: world.flow, slot: world.slot, now: NOW };
+        let mut world = World { flow: world.flow, slot: world.slot, ..world };
         assert_eq!(world.ingress(other).verdict, Verdict::Translate, "{other:?}");
     }
 }
@@ -133,7 +133,7 @@ fn rule_9_ack_that_tells_something_is_passed() {
         Segment { flags: flags::ACK | flags::FIN, ..ack },
         Segment { seq: ack.seq.wrapping_sub(1), ..ack },
     ] {
-        let mut world = World { flow: world.flow, slot: world.slot, now: NOW };
+        let mut world = World { flow: world.flow, slot: world.slot, ..world };
         let decision = world.ingress(news);
         assert_eq!((decision.verdict, decision.delta), (Verdict::Translate, 2), "{news:?}");
     }

@@ -295,6 +295,7 @@ fn disconnect_is_written_for_every_reason_that_ends_a_connection() {
         Reason::ReceiveMaximumExceeded,
         Reason::TopicAliasInvalid,
         Reason::PacketTooLarge,
+        Reason::MessageRateTooHigh,
         Reason::QuotaExceeded,
     ] {
         let words = reason.to_string();

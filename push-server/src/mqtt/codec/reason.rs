@@ -54,6 +54,8 @@ pub enum Reason {
     TopicAliasInvalid = 0x94,
     #[error("packet too large")]
     PacketTooLarge = 0x95,
+    #[error("message rate too high")]
+    MessageRateTooHigh = 0x96,
     #[error("quota exceeded")]
     QuotaExceeded = 0x97,
     #[error("payload format invalid")]
