@@ -11,6 +11,7 @@ use std::ptr;
 /// One interface, as the kernel lists it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Interface {
+    pub(super) index: u32,
     pub(super) up: bool,
     /// Its packets begin with an Ethernet header.
     pub(super) ethernet: bool,
@@ -57,6 +58,7 @@ pub(super) fn list() -> io::Result<BTreeMap<String, Interface>> {
             libc::AF_PACKET => {
                 // SAFETY: of this family, as the kernel's netlink interface fills it.
                 let link = unsafe { &*entry.ifa_addr.cast::<libc::sockaddr_ll>() };
+                interface.index = link.sll_ifindex as u32;
                 interface.ethernet =
                     matches!(link.sll_hatype, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK);
             }

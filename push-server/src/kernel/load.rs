@@ -41,6 +41,7 @@ pub(super) struct Loaded {
     pub(super) slots: Arc<Lines<Slot>>,
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
     pub(super) flows: Arc<Flows>,
+    pub(super) covered: Arc<[u32]>,
     pub(super) counters: PerCpuArray<MapData, u64>,
     pub(super) log: Option<ProgramLog>,
 }
@@ -62,7 +63,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
     }
     check_kernel()?;
     check_capabilities()?;
-    check_interfaces(&options.interfaces)?;
+    let covered = check_interfaces(&options.interfaces)?;
 
     let flows_max = options.connections_max.saturating_add(lingering_max(options.connections_max));
     let mut ebpf = EbpfLoader::new()
@@ -91,6 +92,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
         slots: Arc::new(slots.map_err(KernelPathError::Mmap)?),
         heartbeats: Arc::new(heartbeats.map_err(KernelPathError::Mmap)?),
         flows: Arc::new(Flows::new(flows)),
+        covered,
         counters,
         log,
         ebpf: attach(ebpf, &options.interfaces)?,
@@ -161,25 +163,28 @@ fn check_capabilities() -> Result<(), KernelPathError> {
     Err(KernelPathError::Capabilities { missing: missing.join(", ") })
 }
 
-fn check_interfaces(names: &[String]) -> Result<(), KernelPathError> {
+/// Returns their indices.
+fn check_interfaces(names: &[String]) -> Result<Arc<[u32]>, KernelPathError> {
     if names.is_empty() {
         return Err(KernelPathError::NoInterface);
     }
     let all = interfaces::list().map_err(KernelPathError::Interfaces)?;
+    let mut indices = Vec::with_capacity(names.len());
     for name in names {
         let Some(interface) = all.get(name) else {
             return Err(KernelPathError::InterfaceNotFound {
                 interface: name.clone(),
-                found: all.into_keys().collect::<Vec<_>>().join(", "),
+                found: all.keys().cloned().collect::<Vec<_>>().join(", "),
             });
         };
         if !interface.ethernet {
             return Err(KernelPathError::InterfaceKind { interface: name.clone() });
         }
+        indices.push(interface.index);
     }
     match interfaces::stacked(names) {
         Some((lower, upper)) => Err(KernelPathError::Stacked { lower, upper }),
-        None => Ok(()),
+        None => Ok(indices.into()),
     }
 }
 

@@ -12,7 +12,7 @@ mod interfaces;
 mod load;
 mod shard_path;
 mod slots;
-mod tcp_info;
+mod socket;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, io};
@@ -135,6 +135,8 @@ pub enum Unarmed {
     FlowMap,
     /// Bytes overtook others before the flow was there (`tcpi_rcv_ooopack`).
     OutOfOrder,
+    /// It comes or leaves by an interface without our programs, or leaves by another than it comes.
+    Interface,
     /// The socket could not be asked.
     Socket,
 }
@@ -144,6 +146,8 @@ pub struct KernelPath {
     slots: Arc<Lines<Slot>>,
     heartbeats: Arc<Lines<ShardLine>>,
     flows: Arc<Flows>,
+    /// Indices of the interfaces that have the programs.
+    covered: Arc<[u32]>,
     counters: PerCpuArray<MapData, u64>,
     log: Mutex<Option<ProgramLog>>,
     shards: u16,
@@ -179,15 +183,26 @@ pub struct SlotRef {
     pub generation: u32,
     /// The flow that names the slot.
     key: FlowKey,
+    /// The interface that the connection came by, an index.
+    iface: u32,
+    armed: bool,
+}
+
+impl SlotRef {
+    /// Whether the kernel may answer the connection's pings.
+    pub fn is_armed(&self) -> bool {
+        self.armed
+    }
 }
 
 impl KernelPath {
     /// Loads, verifies and attaches. Minimum kernel 6.6 (TCX).
     pub fn load(options: &KernelPathOptions) -> Result<Self, KernelPathError> {
-        let load::Loaded { ebpf, slots, heartbeats, flows, counters, log } = load::load(options)?;
+        let loaded = load::load(options)?;
+        let load::Loaded { ebpf, slots, heartbeats, flows, covered, counters, log } = loaded;
         let taken = vec![false; options.shards.into()];
         let (shards, log) = (options.shards, Mutex::new(log));
-        Ok(Self { slots, heartbeats, flows, counters, log, shards, taken, _ebpf: ebpf })
+        Ok(Self { slots, heartbeats, flows, covered, counters, log, shards, taken, _ebpf: ebpf })
     }
 
     /// The handle of shard `shard`; once each. Panics when asked twice or for a shard there is
@@ -205,6 +220,7 @@ impl KernelPath {
             slots: Arc::clone(&self.slots),
             heartbeats: Arc::clone(&self.heartbeats),
             flows: Arc::clone(&self.flows),
+            covered: Arc::clone(&self.covered),
             range: share(shard)..share(shard + 1),
             lingering_max: lingering_max as usize,
         })

@@ -9,7 +9,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
-use push_common::flow::{Flow, FlowKey};
+use push_common::flow::{Flow, bits};
 use push_common::slot::{ShardLine, Slot, state};
 
 use super::flows::{Flows, key_of};
@@ -34,6 +34,7 @@ pub struct ShardPath {
     slots: Arc<Lines<Slot>>,
     heartbeats: Arc<Lines<ShardLine>>,
     flows: Arc<Flows>,
+    covered: Arc<[u32]>,
     free: Vec<u32>,
     /// Freed slots whose flows may turn out never to have answered; oldest first.
     closed: VecDeque<Leaving>,
@@ -57,6 +58,8 @@ pub(super) struct Parts {
     pub(super) slots: Arc<Lines<Slot>>,
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
     pub(super) flows: Arc<Flows>,
+    /// Indices of the interfaces that have the programs.
+    pub(super) covered: Arc<[u32]>,
     /// The shard's own range of slots.
     pub(super) range: std::ops::Range<u32>,
     /// Flows that may linger before new connections are refused.
@@ -65,11 +68,11 @@ pub(super) struct Parts {
 
 impl ShardPath {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { shard, slots, heartbeats, flows, range, lingering_max } = parts;
+        let Parts { shard, slots, heartbeats, flows, covered, range, lingering_max } = parts;
         // Popped from the end: low indices first, so that few pages are touched.
         let free = range.rev().collect();
         let (closed, lingering) = (VecDeque::new(), VecDeque::new());
-        Self { shard, slots, heartbeats, flows, free, closed, lingering, lingering_max }
+        Self { shard, slots, heartbeats, flows, covered, free, closed, lingering, lingering_max }
     }
 
     /// The dead-man switch: at least once a second. The kernel stops answering for this shard's
@@ -78,11 +81,10 @@ impl ShardPath {
         self.heartbeats.heartbeat(self.shard).store(now.0, Ordering::Release);
     }
 
-    /// Takes a slot, inserts the flow, and arms the slot; to be called before the first byte
-    /// (CONNACK) is sent, because that byte anchors the flow. `local` and `peer` are the socket's
-    /// own addresses (`getsockname`, `getpeername`); `rx` is the number of bytes of whole packets
-    /// parsed so far. On an error nothing is left behind, and the connection is served by user
-    /// space alone.
+    /// Takes a slot and inserts the flow; to be called before the first byte (CONNACK) is sent,
+    /// because that byte anchors the flow. `local` and `peer` are the socket's own addresses
+    /// (`getsockname`, `getpeername`); `rx` is the number of bytes of whole packets parsed so far.
+    /// On an error nothing is left behind, and the connection is served by user space alone.
     pub fn register(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -92,29 +94,50 @@ impl ShardPath {
         rx: u64,
         now: Monotonic,
     ) -> Result<SlotRef, Unarmed> {
+        let iface = super::socket::arrival_interface(socket, local.is_ipv6())
+            .map_err(|_| Unarmed::Socket)?;
+        if !self.covered.contains(&iface) {
+            return Err(Unarmed::Interface);
+        }
         if self.flows_leaving() >= self.lingering_max {
             return Err(Unarmed::FlowMap);
         }
         let key = key_of(local, peer).ok_or(Unarmed::FlowMap)?;
         let index = self.free.pop().ok_or(Unarmed::NoSlot)?;
-        let slot = self.hold(index, key, keep_alive_secs, rx, now);
-        if let Err(unarmed) = self.flows.insert(&key, Flow::new(index, slot.generation)) {
-            self.vacate(&slot);
-            return Err(unarmed);
-        }
-        // Bytes that overtook others before the flow was there are invisible to it. From here on
-        // it sees whatever comes, so this is the moment to ask.
-        match super::tcp_info::out_of_order_packets(socket) {
-            Ok(0) => {
-                self.slots.slot(index).state.store(state::ARMED, Ordering::Release);
-                Ok(slot)
-            }
-            asked => {
-                // Never armed, so never answered: nothing to translate, the flow can go at once.
-                self.flows.remove(&key, slot.index, slot.generation);
+        let generation = self.hold(index, keep_alive_secs, rx, now);
+        let slot = SlotRef { index, generation, key, iface, armed: false };
+        match self.flows.insert(&slot.key, Flow::new(index, generation)) {
+            Ok(()) => Ok(slot),
+            Err(unarmed) => {
                 self.vacate(&slot);
-                Err(if asked.is_ok() { Unarmed::OutOfOrder } else { Unarmed::Socket })
+                Err(unarmed)
             }
+        }
+    }
+
+    /// Lets the kernel answer; to be called once, when the CONNACK has been sent. On an error the
+    /// slot is to be released, and the connection is served by user space alone.
+    ///
+    /// A segment that passes by none of our programs is not translated, so an armed connection must
+    /// keep to an interface that has them: the socket is bound to the one that both directions use.
+    /// Should the route change later, the connection ends, and the client comes back by the new one.
+    pub fn arm(&self, socket: BorrowedFd<'_>, slot: &mut SlotRef) -> Result<(), Unarmed> {
+        let flow = self.flows.look(&slot.key, slot.index, slot.generation);
+        let leaves_by = |flow: Flow| flow.has(bits::ANCHORED).then_some(flow.iface);
+        if flow.and_then(leaves_by) != Some(slot.iface) {
+            return Err(Unarmed::Interface);
+        }
+        super::socket::bind_to_interface(socket, slot.iface).map_err(|_| Unarmed::Socket)?;
+        // Bytes that overtook others before the flow was there, or by another interface, are
+        // invisible to it. From here on it sees whatever comes, so this is the moment to ask.
+        match super::socket::out_of_order_packets(socket) {
+            Ok(0) => {
+                self.slots.slot(slot.index).state.store(state::ARMED, Ordering::Release);
+                slot.armed = true;
+                Ok(())
+            }
+            Ok(_) => Err(Unarmed::OutOfOrder),
+            Err(_) => Err(Unarmed::Socket),
         }
     }
 
@@ -156,7 +179,7 @@ impl ShardPath {
         while left > 0 {
             let Some(leaving) = take_due(&mut self.closed, UNUSED_LINGER, now) else { break };
             left -= 1;
-            let SlotRef { index, generation, key } = &leaving.slot;
+            let SlotRef { index, generation, key, .. } = &leaving.slot;
             match self.flows.look(key, *index, *generation) {
                 Some(Flow { n: 0, .. }) => self.flows.remove(key, *index, *generation),
                 Some(flow) => {
@@ -168,7 +191,7 @@ impl ShardPath {
         while left > 0 {
             let Some(leaving) = take_due(&mut self.lingering, FLOW_LINGER, now) else { break };
             left -= 1;
-            let SlotRef { index, generation, key } = &leaving.slot;
+            let SlotRef { index, generation, key, .. } = &leaving.slot;
             match self.flows.look(key, *index, *generation).map(|flow| progress(&flow)) {
                 // A closed socket may go on sending for long, to a client that reads slowly.
                 Some(progress) if progress != leaving.progress => {
@@ -186,14 +209,8 @@ impl ShardPath {
         self.closed.len() + self.lingering.len()
     }
 
-    fn hold(
-        &self,
-        index: u32,
-        key: FlowKey,
-        keep_alive_secs: u16,
-        rx: u64,
-        now: Monotonic,
-    ) -> SlotRef {
+    /// Fills a slot; its generation.
+    fn hold(&self, index: u32, keep_alive_secs: u16, rx: u64, now: Monotonic) -> u32 {
         let words = self.slots.slot(index);
         words.last_seen.store(now.0, Ordering::Relaxed);
         words.pings.store(0, Ordering::Relaxed);
@@ -203,7 +220,7 @@ impl ShardPath {
         words.keep_alive_secs.store(keep_alive_secs, Ordering::Relaxed);
         words.shard.store(self.shard, Ordering::Relaxed);
         words.state.store(state::HELD, Ordering::Release);
-        SlotRef { index, generation: words.generation.load(Ordering::Relaxed), key }
+        words.generation.load(Ordering::Relaxed)
     }
 
     /// Gives the slot back under a new generation. The old flow finds the generation changed

@@ -104,6 +104,8 @@ counters! {
     unarmed_flow_map,
     /// `push_kernel_path_declined_total{reason="out_of_order"}`.
     unarmed_out_of_order,
+    /// `push_kernel_path_declined_total{reason="uncovered_interface"}`.
+    unarmed_interface,
     /// `push_kernel_path_declined_total{reason="socket"}`.
     unarmed_socket,
     /// Completions of operations whose connection is gone.

@@ -210,15 +210,39 @@ impl Worker {
         };
         let socket = client.socket.as_fd();
         match path.register(socket, local, peer, keep_alive_secs, rx, self.now) {
-            Ok(slot) => {
-                client.slot = Some(slot);
-                self.counters.armed.add(1);
-            }
-            Err(Unarmed::NoSlot) => self.counters.unarmed_no_slot.add(1),
-            Err(Unarmed::FlowMap) => self.counters.unarmed_flow_map.add(1),
-            Err(Unarmed::OutOfOrder) => self.counters.unarmed_out_of_order.add(1),
-            Err(Unarmed::Socket) => self.counters.unarmed_socket.add(1),
+            Ok(slot) => client.slot = Some(slot),
+            Err(unarmed) => self.count_unarmed(unarmed),
         }
+    }
+
+    /// Bytes were sent: tells the kernel path how far, and the first time has it serve.
+    fn publish_tx(&mut self, index: u32) {
+        let client = &mut self.clients[index as usize];
+        let (Some(slot), Some(path)) = (&mut client.slot, &mut self.path) else { return };
+        path.set_tx(slot, client.sent_bytes);
+        if slot.is_armed() || !matches!(client.phase, Phase::Serving { .. }) {
+            return;
+        }
+        match path.arm(client.socket.as_fd(), slot) {
+            Ok(()) => self.counters.armed.add(1),
+            Err(unarmed) => {
+                if let Some(slot) = client.slot.take() {
+                    path.release(slot, self.now);
+                }
+                self.count_unarmed(unarmed);
+            }
+        }
+    }
+
+    fn count_unarmed(&self, unarmed: Unarmed) {
+        let counter = match unarmed {
+            Unarmed::NoSlot => &self.counters.unarmed_no_slot,
+            Unarmed::FlowMap => &self.counters.unarmed_flow_map,
+            Unarmed::OutOfOrder => &self.counters.unarmed_out_of_order,
+            Unarmed::Interface => &self.counters.unarmed_interface,
+            Unarmed::Socket => &self.counters.unarmed_socket,
+        };
+        counter.add(1);
     }
 
     /// Parses and handles what a client has sent, as long as no other shard's mailbox is full.
@@ -347,10 +371,8 @@ impl Worker {
         match result {
             Ok(bytes) => {
                 client.sent_bytes += *bytes as u64;
-                if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
-                    path.set_tx(slot, client.sent_bytes);
-                }
-                match client.phase {
+                self.publish_tx(index);
+                match self.clients[index as usize].phase {
                     Phase::Lingering { .. } => self.remove_if_quiet(index),
                     _ => self.mark_dirty(index),
                 }
@@ -408,7 +430,7 @@ impl Worker {
         let backlog = client.backlog.take();
         if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
             path.closing(slot);
-            self.counters.armed.sub(1);
+            self.counters.armed.sub(u64::from(slot.is_armed()));
         }
         if let Some(backlog) = backlog {
             self.keep_backlog(key, *backlog);

@@ -2,6 +2,7 @@
 //! connections with `push_server::kernel`, and the counters tell who answered. Needs root; says so
 //! by name where it cannot run.
 mod namespace;
+mod routes;
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -88,9 +89,11 @@ impl Served {
         let local = socket.local_addr().expect("local address");
         shard.stamp_heartbeat(now());
         let rx = CONNECT.len() as u64;
-        let slot = shard.register(socket.as_fd(), local, peer, 60, rx, now()).expect("registered");
+        let slot = shard.register(socket.as_fd(), local, peer, 60, rx, now());
+        let mut slot = slot.expect("registered");
         socket.write_all(&CONNACK).expect("CONNACK");
         shard.set_tx(&slot, CONNACK.len() as u64);
+        shard.arm(socket.as_fd(), &mut slot).expect("armed");
         let mut connack = [0; CONNACK.len()];
         client.read_exact(&mut connack).expect("read CONNACK");
         assert_eq!(connack, CONNACK);
@@ -451,9 +454,10 @@ fn silent_shard_and_closing_slot_are_not_vouched_for() {
     let local = socket.local_addr().expect("address");
     socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
     let mut shard = shard;
-    let slot = shard.register(socket.as_fd(), local, peer, 60, 0, now()).expect("registered");
+    let mut slot = shard.register(socket.as_fd(), local, peer, 60, 0, now()).expect("registered");
     socket.write_all(&CONNACK).expect("CONNACK");
     shard.set_tx(&slot, 4);
+    shard.arm(socket.as_fd(), &mut slot).expect("armed");
     let mut connack = [0; 4];
     client.read_exact(&mut connack).expect("CONNACK");
     let mut rx = 0;

@@ -1,0 +1,107 @@
+//! What the kernel path asks of a socket, and the one thing it does to it. Raw `getsockopt`, because
+//! no library knows these options.
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// How many packets have reached the socket ahead of others (`tcpi_rcv_ooopack`, kernel 5.4).
+pub(super) fn out_of_order_packets(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: the record is integers and bit fields; zeros are a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let bytes = get(socket, (libc::IPPROTO_TCP, libc::TCP_INFO), &mut info)?;
+    let needed = std::mem::offset_of!(libc::tcp_info, tcpi_rcv_ooopack) + size_of::<u32>();
+    if bytes < needed {
+        return Err(io::Error::from(io::ErrorKind::Unsupported));
+    }
+    Ok(info.tcpi_rcv_ooopack)
+}
+
+/// The index of the interface by which the connection came (its handshake's last segment).
+pub(super) fn arrival_interface(socket: BorrowedFd<'_>, is_ipv6: bool) -> io::Result<u32> {
+    if is_ipv6 { arrival_ipv6(socket) } else { arrival_ipv4(socket) }
+}
+
+/// From now on the connection leaves and arrives by this interface, or not at all
+/// (`SO_BINDTOIFINDEX`).
+pub(super) fn bind_to_interface(socket: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+    let index = c_int::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
+    set(socket, (libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX), index)
+}
+
+/// `getsockopt(IP_PKTOPTIONS)` of `<linux/in.h>`, which libc does not name.
+const IP_PKTOPTIONS: c_int = 9;
+/// `IPV6_2292PKTOPTIONS` of `<linux/in6.h>`.
+const IPV6_PKTOPTIONS: c_int = 6;
+
+/// A control message as the kernel lays it out.
+#[repr(C)]
+struct Control<T> {
+    header: libc::cmsghdr,
+    info: T,
+}
+
+fn arrival_ipv4(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    set(socket, (libc::IPPROTO_IP, libc::IP_PKTINFO), 1)?;
+    // SAFETY: integers only; zeros are a value.
+    let mut control: Control<libc::in_pktinfo> = unsafe { std::mem::zeroed() };
+    let bytes = get(socket, (libc::IPPROTO_IP, IP_PKTOPTIONS), &mut control)?;
+    let found = bytes >= size_of_val(&control) && control.header.cmsg_type == libc::IP_PKTINFO;
+    found.then_some(control.info.ipi_ifindex as u32).ok_or(io::ErrorKind::Unsupported.into())
+}
+
+fn arrival_ipv6(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    // Switched off again, because with it the kernel keeps a copy of each segment for us.
+    set(socket, (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO), 1)?;
+    // SAFETY: integers only; zeros are a value.
+    let mut control: Control<libc::in6_pktinfo> = unsafe { std::mem::zeroed() };
+    let asked = get(socket, (libc::IPPROTO_IPV6, IPV6_PKTOPTIONS), &mut control);
+    set(socket, (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO), 0)?;
+    let bytes = size_of::<libc::cmsghdr>() + size_of::<libc::in6_pktinfo>();
+    let found = asked? >= bytes && control.header.cmsg_type == libc::IPV6_PKTINFO;
+    found.then_some(control.info.ipi6_ifindex).ok_or(io::ErrorKind::Unsupported.into())
+}
+
+/// Reads an option into `value`, plain old data; how many bytes the kernel wrote.
+fn get<T>(
+    socket: BorrowedFd<'_>,
+    (level, name): (c_int, c_int),
+    value: &mut T,
+) -> io::Result<usize> {
+    let mut bytes = size_of::<T>() as libc::socklen_t;
+    let value = (&raw mut *value).cast();
+    // SAFETY: the buffer is `bytes` long, and the kernel writes no more than that.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, value, &raw mut bytes) };
+    if result == 0 { Ok(bytes as usize) } else { Err(io::Error::last_os_error()) }
+}
+
+fn set(socket: BorrowedFd<'_>, (level, name): (c_int, c_int), value: c_int) -> io::Result<()> {
+    let bytes = size_of::<c_int>() as libc::socklen_t;
+    let value = (&raw const value).cast();
+    // SAFETY: the buffer is `bytes` long, and the kernel only reads it.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, bytes) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn loopback_connections_came_by_lo_and_can_be_bound_to_it() {
+        const LO: u32 = 1;
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let local = listener.local_addr().unwrap();
+            let _client = TcpStream::connect(local).unwrap();
+            let (socket, _) = listener.accept().unwrap();
+            assert_eq!(arrival_interface(socket.as_fd(), local.is_ipv6()).unwrap(), LO);
+            bind_to_interface(socket.as_fd(), LO).unwrap();
+            assert_eq!(out_of_order_packets(socket.as_fd()).unwrap(), 0);
+        }
+    }
+}
