@@ -83,6 +83,9 @@ counters! {
     Anchored = "anchored", Step;
     /// Rule 6: a bare ACK of the server that left as the pending PINGRESP.
     Resent = "resent", Step;
+    /// Rule 8: a retransmission of what the client has acknowledged, which left as the pending
+    /// PINGRESP.
+    StaleBytes = "stale_bytes", Step;
     /// Rule 7: a bare ACK of the client that was turned around into the PINGRESP it misses.
     Refilled = "refilled", Step;
     /// Rule 9: a bare ACK of a PINGRESP that the stack need not see.
@@ -90,8 +93,6 @@ counters! {
     /// Rule 10: a flow deleted because the stack began a new connection on its addresses.
     Replaced = "replaced", Step;
 
-    /// Rule 8: a retransmission of what the client has acknowledged.
-    StaleBytes = "stale_bytes", Dropped;
     /// Rule 11: a segment that cannot be followed while pings have been answered.
     Unexpected = "unexpected", Dropped;
     /// Rule 11: a segment that could not be rewritten.

@@ -15,6 +15,7 @@
 use crate::clock::Monotonic;
 use crate::counter::Counter;
 use crate::flow::{Flow, bits};
+use crate::mutant::{Part, is_left_out};
 use crate::ping_rate::PingRate;
 use crate::segment::{Segment, SocketFacts, flags};
 use crate::slot::{HEARTBEAT_AGE_NS_MAX, SlotView, state};
@@ -47,8 +48,8 @@ pub enum Verdict {
     TurnAround,
     /// Ingress: the stack need not see it.
     Absorb,
-    /// Egress: a bare ACK leaves as the pending PINGRESP: with `seq` (C-space), its
-    /// acknowledgement and SACK blocks shifted by `delta`.
+    /// Egress: it leaves as the pending PINGRESP, whatever its payload was: with `seq` (C-space),
+    /// without FIN, its acknowledgement and SACK blocks shifted by `delta`.
     Resend,
     /// Egress: let it go as it is and delete the flow; a new connection begins.
     Forget,
@@ -103,6 +104,12 @@ impl Decision {
             window: flow.stack_window,
             ..Self::counted(Verdict::TurnAround, counter)
         }
+    }
+
+    /// The pending PINGRESP of a flow, in the place of what the stack sends.
+    #[inline(always)]
+    const fn resent(flow: &Flow, counter: Counter) -> Self {
+        Self { seq: flow.resp_pos, delta: flow.delta(), ..Self::counted(Verdict::Resend, counter) }
     }
 
     /// Lets a segment go, shifted if anything has been answered.
@@ -193,17 +200,19 @@ pub fn on_egress(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts
     let delta = flow.delta();
     if segment.span() == 0 {
         // Rule 6: whatever tells the client that its PINGREQ arrived brings the answer too.
-        if flow.has(bits::PENDING) && !segment.any(flags::RST) {
-            let resent = Decision::counted(Verdict::Resend, Counter::Resent);
-            return Decision { seq: flow.resp_pos, delta, ..resent };
+        if flow.has(bits::PENDING) && !segment.any(flags::RST) && !is_left_out(Part::Resend) {
+            return Decision::resent(flow, Counter::Resent);
         }
         return Decision::shifted(flow, None);
     }
     // Rule 8. In S-space new bytes begin at `resp_pos + 2 - delta`; what begins before is a
-    // retransmission of acknowledged bytes and would land on the PINGRESP's place.
+    // retransmission of acknowledged bytes and would land on the PINGRESP's place. Dropping it is not
+    // enough: where the acknowledgement of the PINGRESP was lost, nobody would say anything new,
+    // and the stack would repeat itself in vain until the next ping. The PINGRESP asks the client.
     let new_bytes = flow.resp_pos.wrapping_add(PING_BYTES).wrapping_sub(delta);
-    if flow.has(bits::PENDING) && is_before(segment.seq, new_bytes) {
-        return Decision::counted(Verdict::Drop, Counter::StaleBytes);
+    let stale = flow.has(bits::PENDING) && is_before(segment.seq, new_bytes);
+    if stale && !is_left_out(Part::StaleBytes) {
+        return Decision::resent(flow, Counter::StaleBytes);
     }
     let end = segment.seq.wrapping_add(segment.span());
     if is_before(flow.egress_nxt, end) {
@@ -263,16 +272,20 @@ fn declines(
     // Rule 3.
     let delta = flow.delta();
     let parsed = flow.rx_base.wrapping_add(slot.rx);
-    if segment.seq.wrapping_sub(delta) != flow.ingress_nxt || flow.ingress_nxt != parsed {
+    let in_order = segment.seq.wrapping_sub(delta) == flow.ingress_nxt;
+    if !holds(Part::ClientInOrder, in_order)
+        || !holds(Part::ClientParsed, flow.ingress_nxt == parsed)
+    {
         return Some(Counter::ClientBusy);
     }
     // Rule 4. Its last equality has a price: a client that pings on within its delayed ACK (some
     // 40 ms) after an answer of user space brings the ack of that answer with the ping itself, and
     // stays with user space until it pauses.
     let accepted = flow.tx_base.wrapping_add(slot.tx);
-    if segment.ack.wrapping_sub(delta) != flow.egress_nxt
-        || flow.egress_nxt != accepted
-        || flow.acked_nxt != flow.egress_nxt
+    let acknowledged = segment.ack.wrapping_sub(delta) == flow.egress_nxt;
+    if !holds(Part::ServerAcknowledged, acknowledged)
+        || !holds(Part::ServerWhole, flow.egress_nxt == accepted)
+        || !holds(Part::ServerShown, flow.acked_nxt == flow.egress_nxt)
     {
         return Some(Counter::ServerBusy);
     }
@@ -286,6 +299,11 @@ fn declines(
         return Some(Counter::EveryNth);
     }
     None
+}
+
+#[inline(always)]
+fn holds(part: Part, condition: bool) -> bool {
+    condition || is_left_out(part)
 }
 
 /// Rule 11: among options that could not be read there may be SACK blocks, which would go
@@ -320,7 +338,9 @@ fn note_asked_again(flow: &mut Flow, segment: &Segment) {
 }
 
 /// Rule 9, first half. An acknowledgement of bytes that were never sent ends nothing, nor does one
-/// from ahead of all that was received: a forger would have to guess both numbers.
+/// from far off: a forger would have to guess both numbers. One from ahead of what was passed does,
+/// because the segments between may be lost, and what is lost is repeated only when the client
+/// hears ACKs again: a bare ACK that leaves as a PINGRESP long taken is old to it, and not read.
 #[inline(always)]
 fn acknowledges_pingresp(flow: &Flow, segment: &Segment) -> bool {
     flow.has(bits::PENDING)
@@ -328,7 +348,7 @@ fn acknowledges_pingresp(flow: &Flow, segment: &Segment) -> bool {
         && segment.any(flags::ACK)
         && !is_before(segment.ack, flow.resp_pos.wrapping_add(PING_BYTES))
         && !is_before(flow.egress_nxt, segment.ack.wrapping_sub(flow.delta()))
-        && !is_before(flow.ingress_nxt, segment.seq.wrapping_sub(flow.delta()))
+        && is_near(segment.seq.wrapping_sub(flow.delta()), flow.ingress_nxt)
 }
 
 /// Rule 7. A client without room for the answer drops it and says so again at once: it waits for
@@ -342,6 +362,7 @@ fn misses_pingresp(flow: &Flow, segment: &Segment) -> bool {
         && segment.flags & !(flags::ECE | flags::CWR) == flags::ACK
         && u32::from(segment.window) >= PING_BYTES
         && segment.ack == flow.resp_pos
+        && !is_left_out(Part::Refill)
 }
 
 /// Rule 9, second half. The sequence number must be the next one: a keep-alive or window probe of
@@ -435,6 +456,12 @@ fn anchor(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> D
     }
     flow.set(bits::ANCHORED);
     Decision::counted(Verdict::Pass, Counter::Anchored)
+}
+
+/// Whether less than a window lies between `a` and `b`, either way.
+#[inline(always)]
+const fn is_near(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b).wrapping_add(WINDOW_BYTES_MAX) <= 2 * WINDOW_BYTES_MAX
 }
 
 /// Whether `a` comes before `b` on the number circle (RFC 9293, section 3.4).

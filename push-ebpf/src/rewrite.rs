@@ -96,7 +96,8 @@ pub(crate) fn turn_around(
     packet.lengthen_pseudo_header(headers, grown)
 }
 
-/// Makes a bare ACK of the server the pending PINGRESP (rule 6).
+/// Makes a segment of the server the pending PINGRESP: a bare ACK (rule 6), or stale bytes, which go
+/// (rule 8). Their part in the checksum is not undone: here it is partial always.
 #[inline(always)]
 pub(crate) fn resend(
     packet: Packet,
@@ -108,13 +109,14 @@ pub(crate) fn resend(
     scratch.changed = scratch.header;
     put_u32(&mut scratch.changed, SEQ, decision.seq);
     put_u32(&mut scratch.changed, ACK, shifted_ack(tcp, decision.delta));
-    scratch.changed[13] |= flags::PSH;
+    scratch.changed[13] = (scratch.changed[13] & !flags::FIN) | flags::PSH;
     shift_sack(scratch, tcp, decision.delta);
 
     packet.set_len(headers.l4 + tcp.header_bytes + 2)?;
-    packet.lengthen_network(headers)?;
+    let grown = 2_u32.wrapping_sub(tcp.segment.payload_bytes);
+    packet.lengthen_network(headers, grown)?;
     put_pingresp(packet, headers, tcp, scratch, [0; 4])?;
-    packet.lengthen_pseudo_header(headers, 2)
+    packet.lengthen_pseudo_header(headers, grown)
 }
 
 #[inline(always)]
@@ -168,7 +170,7 @@ impl Packet {
             return Some(());
         }
         let from = u64::from((headers.tcp_bytes as u16).to_be());
-        let to = u64::from(((headers.tcp_bytes + grown) as u16).to_be());
+        let to = u64::from((headers.tcp_bytes.wrapping_add(grown) as u16).to_be());
         let flags = u64::from(BPF_F_PSEUDO_HDR) | 2;
         // SAFETY: the helper takes no pointer but the context.
         done(unsafe { bpf_l4_csum_replace(self.skb, headers.l4 + CHECKSUM, from, to, flags) })
@@ -212,17 +214,17 @@ impl Packet {
         self.store_ipv4(&old, &ip)
     }
 
-    /// Two more bytes in the IP header.
+    /// `grown` more bytes in the IP header; modulo 2^16, as its length is.
     #[inline(always)]
-    fn lengthen_network(self, headers: &Headers) -> Option<()> {
+    fn lengthen_network(self, headers: &Headers, grown: u32) -> Option<()> {
         if headers.ipv6 {
             let mut ip: [u8; 8] = self.load(L2_BYTES)?;
-            add_u16(&mut ip, 4, 2);
+            add_u16(&mut ip, 4, grown);
             return self.store(L2_BYTES, &ip);
         }
         let old: [u8; IPV4_BYTES] = self.load(L2_BYTES)?;
         let mut ip = old;
-        add_u16(&mut ip, 2, 2);
+        add_u16(&mut ip, 2, grown);
         self.store_ipv4(&old, &ip)
     }
 

@@ -24,6 +24,9 @@ const PYTHON_VARIABLE: &str = "PUSH_PYTHON";
 /// Names the file that skipped tests are appended to.
 const SKIPPED_FILE_VARIABLE: &str = "PUSH_SKIPPED_FILE";
 
+/// The package of the tests that are files of `tests/tests`.
+const TESTS_PACKAGE: &str = "push-tests";
+
 #[derive(Args, Debug)]
 pub(crate) struct TestArguments {
     /// Only this package (repeatable); default: the whole workspace
@@ -32,7 +35,17 @@ pub(crate) struct TestArguments {
     /// Only this test file, such as tests/tests/NAME.rs (repeatable)
     #[arg(long, value_name = "NAME")]
     test: Vec<String>,
-    /// Only tests whose name holds one of these
+    /// Run the model test alone for so many hours, on all cores, optimised
+    #[arg(long, value_name = "H", conflicts_with_all = ["package", "test", "filters"])]
+    model_hours: Option<f64>,
+    /// How long tests that take a length run: wire, packet
+    #[arg(long, value_name = "S")]
+    seconds: Option<u64>,
+    /// The seed of tests that take one: model, wire, packet
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Only tests whose name holds one of these. A first one that names a test file of tests/tests
+    /// means that file
     filters: Vec<String>,
     /// What the test binaries take, for example `-- --nocapture`
     #[arg(last = true, value_name = "TEST BINARY ARGUMENTS")]
@@ -49,6 +62,9 @@ struct Tally {
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<ExitCode> {
+    if let Some(hours) = arguments.model_hours {
+        return run_model(workspace, arguments, hours);
+    }
     let tools = setup::build_needs(workspace)?;
     let test_tools = setup::test_needs(workspace);
     if let Err(error) = &test_tools {
@@ -71,8 +87,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     if let Ok(tools) = test_tools {
         cargo.env(PYTHON_VARIABLE, tools.python);
     }
+    arguments.set_lengths_and_seed(&mut cargo);
     cargo.args(["test", "--no-fail-fast"]);
-    if arguments.package.is_empty() {
+    let (file, filters) = arguments.file_and_filters(workspace);
+    if let Some(file) = file {
+        cargo.args(["--package", TESTS_PACKAGE, "--test", file]);
+    } else if arguments.package.is_empty() {
         // push-ebpf has no tests of its own: what it decides is tested in push-common.
         cargo.args(["--workspace", "--exclude", "push-ebpf"]);
     }
@@ -82,7 +102,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     for test in &arguments.test {
         cargo.args(["--test", test]);
     }
-    cargo.arg("--").args(&arguments.filters).args(&arguments.binaries);
+    cargo.arg("--").args(filters).args(&arguments.binaries);
 
     let (mut tally, succeeded) = stream(&mut cargo)?;
     tally.count_skipped(&read_skipped(&skipped_file)?);
@@ -92,6 +112,46 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     }
     tally.print();
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The long run of the model, which needs neither server nor eBPF.
+fn run_model(workspace: &Workspace, arguments: &TestArguments, hours: f64) -> Result<ExitCode> {
+    let mut cargo = workspace.cargo();
+    arguments.set_lengths_and_seed(&mut cargo);
+    cargo.env("PUSH_MODEL_HOURS", hours.to_string());
+    cargo.args(["test", "--release", "--package", TESTS_PACKAGE, "--test", "model"]);
+    cargo.args(["streams_stay_whole", "--", "--nocapture"]);
+    let (tally, succeeded) = stream(&mut cargo)?;
+    tally.print();
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl TestArguments {
+    fn set_lengths_and_seed(&self, cargo: &mut Command) {
+        if let Some(seconds) = self.seconds {
+            cargo.env("PUSH_WIRE_SECONDS", seconds.to_string());
+            cargo.env("PUSH_FUZZ_SECONDS", seconds.to_string());
+        }
+        if let Some(seed) = self.seed {
+            for test in ["MODEL", "WIRE", "FUZZ"] {
+                cargo.env(format!("PUSH_{test}_SEED"), seed.to_string());
+            }
+        }
+    }
+
+    /// The test file that the first filter names, if it does, and the filters that are left.
+    fn file_and_filters(&self, workspace: &Workspace) -> (Option<&str>, &[String]) {
+        let tests = workspace.root().join("tests/tests");
+        match self.filters.split_first() {
+            Some((first, rest))
+                if tests.join(first).join("main.rs").exists()
+                    || tests.join(format!("{first}.rs")).exists() =>
+            {
+                (Some(first), rest)
+            }
+            _ => (None, &self.filters),
+        }
+    }
 }
 
 /// Runs the tests, passes their output on line by line, and adds up what libtest says.

@@ -78,15 +78,16 @@ fn rule_7_waits_for_room_and_takes_congestion_marks() {
 }
 
 #[test]
-fn rule_8_retransmission_onto_the_pingresp_is_dropped() {
+fn rule_8_retransmission_onto_the_pingresp_leaves_as_the_pingresp() {
     let mut world = World::new();
     world.answered_ping();
     let end = TX_BASE.wrapping_add(TX);
     for back in 1..=TX {
         let stale = world.server_data(end.wrapping_sub(back), back);
         let decision = world.egress(stale);
-        assert_eq!(decision.verdict, Verdict::Drop);
+        assert_eq!(decision.verdict, Verdict::Resend);
         assert_eq!(decision.counter, Some(Counter::StaleBytes));
+        assert_eq!(decision.seq, world.flow.resp_pos);
     }
     assert_eq!(world.egress(world.server_data(end, 10)).verdict, Verdict::Translate);
 }
@@ -188,13 +189,21 @@ fn rule_9_nothing_is_absorbed_for_a_connection_that_is_gone() {
 }
 
 #[test]
-fn rule_9_ack_from_ahead_of_all_bytes_ends_nothing() {
+fn rule_9_ack_from_far_off_ends_nothing() {
     let mut world = World::new();
     world.answered_ping();
     let ack = world.ack_of_pingresp();
-    let forged = Segment { seq: ack.seq.wrapping_add(1), ..ack };
+    let forged = Segment { seq: ack.seq.wrapping_add(WINDOW_BYTES_MAX + 1), ..ack };
     world.ingress(forged);
     assert!(world.flow.has(bits::PENDING));
-    world.ingress(ack);
+}
+
+#[test]
+fn rule_9_ack_behind_a_lost_segment_ends_pending() {
+    let mut world = World::new();
+    world.answered_ping();
+    let ack = world.ack_of_pingresp();
+    let behind_a_hole = Segment { seq: ack.seq.wrapping_add(1), ..ack };
+    assert_eq!(world.ingress(behind_a_hole).verdict, Verdict::Translate);
     assert!(!world.flow.has(bits::PENDING));
 }

@@ -1,0 +1,60 @@
+//! Rules that a test may leave out, to see that it notices: a rig that cannot fail proves nothing.
+//! Exists for tests only (feature `mutants`); without the feature every rule holds, and the compiler
+//! sees a constant.
+
+/// A part of the rules that can be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Rule 3: the ping is next behind all that was passed to the stack.
+    ClientInOrder,
+    /// Rule 3: user space has parsed all that was passed.
+    ClientParsed,
+    /// Rule 4: the ping acknowledges all that ever left.
+    ServerAcknowledged,
+    /// Rule 4: what left is whole frames.
+    ServerWhole,
+    /// Rule 4: the stack has been shown that acknowledgement.
+    ServerShown,
+    /// Rule 6: a bare ACK leaves as the pending PINGRESP.
+    Resend,
+    /// Rule 7: a client that misses the PINGRESP gets it again.
+    Refill,
+    /// Rule 8: no stale bytes behind a pending PINGRESP.
+    StaleBytes,
+}
+
+impl Part {
+    /// Every part.
+    pub const ALL: &[Self] = &[
+        Self::ClientInOrder,
+        Self::ClientParsed,
+        Self::ServerAcknowledged,
+        Self::ServerWhole,
+        Self::ServerShown,
+        Self::Resend,
+        Self::Refill,
+        Self::StaleBytes,
+    ];
+}
+
+#[cfg(feature = "mutants")]
+std::thread_local! {
+    static LEFT_OUT: core::cell::Cell<Option<Part>> = const { core::cell::Cell::new(None) };
+}
+
+/// From now on this thread leaves this part out, and no other.
+#[cfg(feature = "mutants")]
+pub fn leave_out(part: Option<Part>) {
+    LEFT_OUT.set(part);
+}
+
+#[cfg(feature = "mutants")]
+pub(crate) fn is_left_out(part: Part) -> bool {
+    LEFT_OUT.get() == Some(part)
+}
+
+#[cfg(not(feature = "mutants"))]
+#[inline(always)]
+pub(crate) const fn is_left_out(_part: Part) -> bool {
+    false
+}

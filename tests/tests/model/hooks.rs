@@ -1,0 +1,189 @@
+//! The two programs as the model runs them: the pure splice, its flow and its slot, and what the
+//! rewrite does to a segment. The order of the steps is that of push-ebpf: the slot is looked at
+//! before the lock, decision and stamp are one step, the rewrite follows.
+
+use push_common::clock::Monotonic;
+use push_common::counter::Counter;
+use push_common::flow::{Flow, bits};
+use push_common::ping_rate::PingRate;
+use push_common::segment::SocketFacts;
+use push_common::slot::{SlotView, state};
+use push_common::splice::{self, Decision, PINGRESP, Verdict};
+
+use crate::segment::Seg;
+
+const GENERATION: u32 = 1;
+
+/// Where a segment goes from the ingress hook.
+#[derive(Debug)]
+pub(crate) enum Ingress {
+    ToStack(Seg),
+    ToClient(Seg),
+    Gone,
+}
+
+/// A ping that the splice has just answered: where PINGREQ and PINGRESP lie (C-space).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    pub(crate) request: u32,
+    pub(crate) response: u32,
+}
+
+/// How often each thing happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) answered: u64,
+    pub(crate) declined: u64,
+    pub(crate) resent: u64,
+    pub(crate) refilled: u64,
+    pub(crate) absorbed: u64,
+    pub(crate) stale: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.answered += other.answered;
+        self.declined += other.declined;
+        self.resent += other.resent;
+        self.refilled += other.refilled;
+        self.absorbed += other.absorbed;
+        self.stale += other.stale;
+    }
+}
+
+/// Flow, slot and hooks of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Hooks {
+    flow: Option<Flow>,
+    pub(crate) rx: u64,
+    pub(crate) tx: u64,
+    state: u8,
+    pub(crate) tally: Tally,
+    last: Option<Decision>,
+}
+
+impl Hooks {
+    /// User space has parsed CONNECT and is about to send CONNACK.
+    pub(crate) fn register(&mut self, rx: u64) {
+        self.flow = Some(Flow::new(0, GENERATION));
+        (self.rx, self.state) = (rx, state::HELD);
+    }
+
+    /// CONNACK is on its way: the slot may be armed.
+    pub(crate) fn arm(&mut self, out_of_order: u32) {
+        let anchored = self.flow.is_some_and(|flow| flow.has(bits::ANCHORED));
+        if self.state == state::HELD && anchored && out_of_order == 0 {
+            self.state = state::ARMED;
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.state = state::CLOSING;
+    }
+
+    pub(crate) fn is_registered(&self) -> bool {
+        self.flow.is_some()
+    }
+
+    /// The slot as a program sees it that starts now.
+    pub(crate) fn view(&self, now_us: u64) -> SlotView {
+        SlotView {
+            rx: self.rx as u32,
+            tx: self.tx as u32,
+            generation: GENERATION,
+            state: self.state,
+            ping_due: Monotonic(0),
+            heartbeat_ns: now_us * 1_000,
+        }
+    }
+
+    /// The ingress program from the lock on, with the look at the slot that it has taken before.
+    pub(crate) fn ingress(
+        &mut self,
+        now_us: u64,
+        view: &SlotView,
+        segment: Seg,
+    ) -> (Ingress, Option<Answer>) {
+        let Some(flow) = &mut self.flow else { return (Ingress::ToStack(segment), None) };
+        let now = Monotonic(now_us * 1_000);
+        let decision = splice::on_ingress(flow, view, &segment.facts(), PingRate::OFF, now);
+        let answered = decision.counter == Some(Counter::Answered);
+        let answer = answered.then_some(Answer { request: flow.req_pos, response: flow.resp_pos });
+        self.count(&decision);
+        let to = match decision.verdict {
+            Verdict::Pass => Ingress::ToStack(segment),
+            Verdict::Translate => Ingress::ToStack(segment.shifted(decision.delta.wrapping_neg())),
+            Verdict::TurnAround => Ingress::ToClient(turned(&segment, &decision)),
+            Verdict::Absorb | Verdict::Drop => Ingress::Gone,
+            Verdict::Resend | Verdict::Forget => unreachable!("{decision:?} at ingress"),
+        };
+        (to, answer)
+    }
+
+    /// The egress program; `None`: dropped.
+    pub(crate) fn egress(&mut self, socket: &SocketFacts, segment: Seg) -> Option<Seg> {
+        let Some(flow) = &mut self.flow else { return Some(segment) };
+        let decision = splice::on_egress(flow, &segment.facts(), Some(socket));
+        self.count(&decision);
+        match decision.verdict {
+            Verdict::Pass => Some(segment),
+            Verdict::Translate => Some(segment.shifted(decision.delta)),
+            Verdict::Resend => {
+                let mut resent = segment.shifted(decision.delta);
+                resent.seq = decision.seq;
+                resent.payload = PINGRESP.to_vec();
+                resent.flags &= !push_common::segment::flags::FIN;
+                Some(resent)
+            }
+            Verdict::Drop => None,
+            Verdict::TurnAround | Verdict::Absorb | Verdict::Forget => {
+                unreachable!("{decision:?} at egress")
+            }
+        }
+    }
+
+    /// The flow's numbers, for a trace.
+    pub(crate) fn flow_in_words(&self) -> String {
+        let Some(flow) = &self.flow else { return "no flow".to_owned() };
+        let (egress, ingress, acked) = (flow.egress_nxt, flow.ingress_nxt, flow.acked_nxt);
+        format!(
+            "n {} egress {} ingress {} acked {} resp {} pending {} last {:?}",
+            flow.n,
+            egress as i32,
+            ingress as i32,
+            acked as i32,
+            flow.resp_pos as i32,
+            flow.has(bits::PENDING),
+            self.last,
+        )
+    }
+
+    fn count(&mut self, decision: &Decision) {
+        let tally = &mut self.tally;
+        self.last = Some(*decision);
+        match decision.counter {
+            Some(Counter::Answered) => tally.answered += 1,
+            Some(Counter::Resent) => tally.resent += 1,
+            Some(Counter::Refilled) => tally.refilled += 1,
+            Some(Counter::Absorbed) => tally.absorbed += 1,
+            Some(Counter::StaleBytes) => tally.stale += 1,
+            Some(Counter::Anchored) | None => {}
+            Some(_) => tally.declined += 1,
+        }
+    }
+}
+
+/// The segment turned around into the PINGRESP: timestamps change places, SACK blocks go.
+fn turned(segment: &Seg, decision: &Decision) -> Seg {
+    Seg {
+        seq: decision.seq,
+        ack: decision.ack,
+        flags: push_common::segment::flags::ACK | push_common::segment::flags::PSH,
+        window: decision.window,
+        sack: Vec::new(),
+        ts_val: segment.ts_ecr,
+        ts_ecr: segment.ts_val,
+        payload: PINGRESP.to_vec(),
+        corrupt: segment.corrupt,
+    }
+}

@@ -1,0 +1,172 @@
+//! The adversary on one link: what becomes of a segment, by its dice.
+
+use std::collections::VecDeque;
+
+use push_common::segment::flags;
+use rand::rngs::SmallRng;
+use rand::{Rng, RngExt as _};
+
+use crate::scenario::Faults;
+use crate::segment::Seg;
+
+/// How many acknowledgement numbers a stale one is taken from.
+const ACKS_KEPT: usize = 4;
+
+/// A segment on its way, and when it arrives (microseconds).
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) at: u64,
+    pub(crate) segment: Seg,
+}
+
+/// What the adversary has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Harm {
+    pub(crate) dropped: u64,
+    pub(crate) repeated: u64,
+    pub(crate) delayed: u64,
+    pub(crate) split: u64,
+    pub(crate) merged: u64,
+    pub(crate) corrupted: u64,
+    pub(crate) staled: u64,
+}
+
+impl Harm {
+    pub(crate) fn total(&self) -> u64 {
+        self.dropped
+            + self.repeated
+            + self.delayed
+            + self.split
+            + self.merged
+            + self.corrupted
+            + self.staled
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.dropped += other.dropped;
+        self.repeated += other.repeated;
+        self.delayed += other.delayed;
+        self.split += other.split;
+        self.merged += other.merged;
+        self.corrupted += other.corrupted;
+        self.staled += other.staled;
+    }
+}
+
+/// One direction of a link.
+#[derive(Debug)]
+pub(crate) struct Link {
+    faults: Faults,
+    latency_us: u64,
+    /// What is under way, in no order.
+    flights: Vec<Flight>,
+    /// The latest acknowledgement numbers that were sent, the newest first.
+    acks: VecDeque<u32>,
+    pub(crate) harm: Harm,
+}
+
+impl Link {
+    pub(crate) fn new(faults: Faults, latency_us: u64) -> Self {
+        Self {
+            faults,
+            latency_us,
+            flights: Vec::new(),
+            acks: VecDeque::new(),
+            harm: Harm::default(),
+        }
+    }
+
+    /// From now on everything arrives, once, in order, as it was.
+    pub(crate) fn heal(&mut self) {
+        self.faults = Faults::default();
+    }
+
+    pub(crate) fn send(&mut self, rng: &mut SmallRng, now: u64, mut segment: Seg) {
+        let Faults { drop, repeat, delay, split, merge, corrupt, stale } = self.faults;
+        if !self.acks.contains(&segment.ack) {
+            self.acks.truncate(ACKS_KEPT - 1);
+            self.acks.push_front(segment.ack);
+        }
+        if hit(rng, stale) {
+            self.harm.staled += 1;
+            segment.ack = self.acks[rng.random_range(0..self.acks.len())];
+        }
+        if hit(rng, drop) {
+            self.harm.dropped += 1;
+            return;
+        }
+        if hit(rng, merge)
+            && let Some(flight) = self.flights.iter_mut().find(|f| f.segment.takes(&segment))
+        {
+            self.harm.merged += 1;
+            flight.segment.merge(segment);
+            return;
+        }
+        if segment.payload.len() > 1 && hit(rng, split) {
+            self.harm.split += 1;
+            let at = rng.random_range(1..segment.payload.len());
+            let (first, second) = segment.split(at);
+            self.launch(rng, now, delay, first);
+            return self.launch(rng, now, delay, second);
+        }
+        if hit(rng, repeat) {
+            self.harm.repeated += 1;
+            self.launch(rng, now, delay, segment.clone());
+        }
+        let segment = if hit(rng, corrupt) {
+            self.harm.corrupted += 1;
+            spoiled(rng, segment)
+        } else {
+            segment
+        };
+        self.launch(rng, now, delay, segment);
+    }
+
+    fn launch(&mut self, rng: &mut SmallRng, now: u64, delay: u32, segment: Seg) {
+        let mut at = now + self.latency_us;
+        if hit(rng, delay) {
+            self.harm.delayed += 1;
+            let scale = [1_000, 30_000, 600_000][rng.random_range(0..3)];
+            at += rng.random_range(0..scale);
+        }
+        self.flights.push(Flight { at, segment });
+    }
+
+    /// When the next segment arrives.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.flights.iter().map(|flight| flight.at).min()
+    }
+
+    /// The segment that arrives first; of several at once, the one sent first.
+    pub(crate) fn take(&mut self) -> Option<Seg> {
+        let at = self.next()?;
+        let first = self.flights.iter().position(|flight| flight.at == at)?;
+        Some(self.flights.remove(first).segment)
+    }
+}
+
+/// Once in a thousand, `chance` times.
+pub(crate) fn hit(rng: &mut SmallRng, chance: u32) -> bool {
+    chance > 0 && rng.random_range(0..1_000) < chance
+}
+
+/// Bits flipped anywhere: the checksum is wrong afterwards, and programs may have read any of it.
+fn spoiled(rng: &mut SmallRng, mut segment: Seg) -> Seg {
+    segment.corrupt = true;
+    match rng.random_range(0..5) {
+        0 => segment.seq ^= 1 << rng.random_range(0..32),
+        1 => segment.ack ^= 1 << rng.random_range(0..32),
+        2 => {
+            let all = [flags::FIN, flags::SYN, flags::RST, flags::PSH, flags::ACK];
+            segment.flags ^= all[rng.random_range(0..all.len())];
+        }
+        3 => segment.window ^= 1 << rng.random_range(0..16),
+        _ => {
+            let bits = (rng.next_u32() & 0xFF) as u8;
+            if let Some(byte) = segment.payload.first_mut() {
+                *byte ^= bits;
+            }
+        }
+    }
+    segment
+}

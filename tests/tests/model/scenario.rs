@@ -1,0 +1,162 @@
+//! What happens in one run: the applications' plans, how the connection ends, and how bad the
+//! network is. All of it is data, so that a failing run can be shrunk.
+
+use proptest::prelude::*;
+
+/// One step of an application's plan; the next begins when it is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Act {
+    Idle {
+        micros: u64,
+    },
+    /// The client sends PINGREQ; the server's application has no such step.
+    Ping,
+    /// Heartbeats, each after a pause.
+    Beats {
+        pings: usize,
+        micros: u64,
+    },
+    /// A frame of `bytes` payload, written in `pieces` with a pause between them.
+    Publish {
+        bytes: usize,
+        pieces: usize,
+    },
+    /// The stack probes an idle connection (SO_KEEPALIVE).
+    Probe,
+    /// The application reads nothing for so long.
+    Deaf {
+        micros: u64,
+    },
+}
+
+/// How the connection ends, once both plans are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It does not: everything arrives, and it stays.
+    Open,
+    /// Everything that was written arrives, then FIN; the other side follows.
+    ClientCloses,
+    ServerCloses,
+    BothClose,
+    /// The client says that it has no more, and the server goes on with its plan for a while.
+    HalfClose,
+    ClientResets,
+    ServerResets,
+}
+
+/// Chances in a thousand, for each segment on a link.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) drop: u32,
+    pub(crate) repeat: u32,
+    pub(crate) delay: u32,
+    pub(crate) split: u32,
+    pub(crate) merge: u32,
+    pub(crate) corrupt: u32,
+    /// It bears an acknowledgement of some segments before, as after a middlebox that cuts anew.
+    pub(crate) stale: u32,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    /// Decides everything that is not said here.
+    pub(crate) seed: u64,
+    pub(crate) client: Vec<Act>,
+    pub(crate) server: Vec<Act>,
+    pub(crate) ending: Ending,
+    /// Between client and hooks, each way.
+    pub(crate) wire: Faults,
+    /// Between hooks and stack, each way.
+    pub(crate) host: Faults,
+    /// How far before 2^32 each stream begins.
+    pub(crate) before_wrap: [u32; 2],
+}
+
+/// Up to `acts_max` steps for each application.
+pub(crate) fn scenarios(acts_max: usize) -> impl Strategy<Value = Scenario> {
+    let client = proptest::collection::vec(client_act(), 0..acts_max);
+    let server = proptest::collection::vec(server_act(), 0..acts_max);
+    let before_wrap = [0..3_000_u32, 0..3_000];
+    (any::<u64>(), client, server, ending(), faults(200), host_faults(), before_wrap).prop_map(
+        |(seed, client, server, ending, wire, host, before_wrap)| Scenario {
+            seed,
+            client,
+            server,
+            ending,
+            wire,
+            host,
+            before_wrap,
+        },
+    )
+}
+
+fn client_act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => Just(Act::Ping),
+        4 => (1..12_usize, 20_000..200_000_u64)
+            .prop_map(|(pings, micros)| Act::Beats { pings, micros }),
+        6 => idle(),
+        2 => publish(),
+        1 => Just(Act::Probe),
+        1 => (0..400_000_u64).prop_map(|micros| Act::Deaf { micros }),
+    ]
+}
+
+fn server_act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => idle(),
+        3 => publish(),
+        1 => Just(Act::Probe),
+        1 => (0..400_000_u64).prop_map(|micros| Act::Deaf { micros }),
+    ]
+}
+
+/// From back to back, over the round trip and the delayed ACK, to beyond the first timeouts.
+fn idle() -> impl Strategy<Value = Act> {
+    prop_oneof![0..2_000_u64, 0..60_000_u64, 0..700_000_u64].prop_map(|micros| Act::Idle { micros })
+}
+
+fn publish() -> impl Strategy<Value = Act> {
+    let bytes = prop_oneof![
+        40 => 0..4_usize,
+        40 => 0..200_usize,
+        15 => 0..20_000_usize,
+        4 => 0..100_000_usize,
+        1 => 900_000..1_048_577_usize,
+    ];
+    (bytes, 1..4_usize).prop_map(|(bytes, pieces)| Act::Publish { bytes, pieces })
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    prop_oneof![
+        8 => Just(Ending::Open),
+        2 => Just(Ending::ClientCloses),
+        2 => Just(Ending::ServerCloses),
+        1 => Just(Ending::BothClose),
+        1 => Just(Ending::HalfClose),
+        1 => Just(Ending::ClientResets),
+        1 => Just(Ending::ServerResets),
+    ]
+}
+
+/// Between a stack and its own hooks segments are rarely lost, but CPUs race.
+fn host_faults() -> impl Strategy<Value = Faults> {
+    let delay = prop_oneof![2 => Just(0), 1 => 0..300_u32];
+    (faults(60), delay).prop_map(|(faults, delay)| Faults { delay, ..faults })
+}
+
+fn faults(most: u32) -> impl Strategy<Value = Faults> {
+    let chance = || prop_oneof![2 => Just(0), 2 => 0..most / 6, 1 => 0..most];
+    (chance(), chance(), chance(), chance(), chance(), chance(), chance()).prop_map(
+        |(drop, repeat, delay, split, merge, corrupt, stale)| Faults {
+            drop,
+            repeat,
+            delay,
+            split,
+            merge,
+            corrupt: corrupt / 3,
+            stale,
+        },
+    )
+}

@@ -1,0 +1,109 @@
+//! One TCP segment on the wire of the model: header fields and real bytes.
+
+use std::fmt;
+
+use push_common::segment::{self, flags};
+
+/// Scale of every window field, as both ends have agreed on.
+pub(crate) const WINDOW_SHIFT: u32 = 6;
+
+/// A SACK block: first sequence number, and the one behind the last.
+pub(crate) type Block = (u32, u32);
+
+/// A segment. Numbers are C-space or S-space, by where it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seg {
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) flags: u8,
+    pub(crate) window: u16,
+    pub(crate) sack: Vec<Block>,
+    pub(crate) ts_val: u32,
+    pub(crate) ts_ecr: u32,
+    pub(crate) payload: Vec<u8>,
+    /// Its checksum is wrong: no stack takes it.
+    pub(crate) corrupt: bool,
+}
+
+impl fmt::Display for Seg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [(flags::FIN, 'F'), (flags::SYN, 'S'), (flags::RST, 'R'), (flags::PSH, 'P')];
+        let set = names.iter().filter(|(flag, _)| self.has(*flag)).map(|(_, name)| *name);
+        let (seq, ack, len) = (self.seq as i32, self.ack as i32, self.payload.len());
+        write!(f, "{seq}+{len} ack {ack} {}", set.collect::<String>())?;
+        write!(f, " win {} ts {}/{}", self.window, self.ts_val, self.ts_ecr)?;
+        for (first, end) in &self.sack {
+            write!(f, " sack {}..{}", *first as i32, *end as i32)?;
+        }
+        if self.corrupt { f.write_str(" corrupt") } else { Ok(()) }
+    }
+}
+
+impl Seg {
+    pub(crate) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Sequence space it takes.
+    pub(crate) fn span(&self) -> u32 {
+        self.payload.len() as u32 + u32::from(self.has(flags::FIN))
+    }
+
+    /// What the splice is told of it.
+    pub(crate) fn facts(&self) -> segment::Segment {
+        segment::Segment {
+            seq: self.seq,
+            ack: self.ack,
+            payload_bytes: self.payload.len() as u32,
+            window: self.window,
+            flags: self.flags,
+            pingreq: self.payload == push_common::splice::PINGREQ,
+            verified: !self.corrupt && self.payload.len() <= 2,
+            options_known: true,
+            plain: self.sack.is_empty(),
+            plain_or_sack: true,
+            iface: 1,
+        }
+    }
+
+    /// Shifts its numbers by `delta` as the rewrite does.
+    pub(crate) fn shifted(mut self, delta: u32) -> Self {
+        self.seq = self.seq.wrapping_add(delta);
+        self.ack = self.ack.wrapping_add(delta);
+        for (first, end) in &mut self.sack {
+            (*first, *end) = (first.wrapping_add(delta), end.wrapping_add(delta));
+        }
+        self
+    }
+
+    /// Cuts it in two behind `at` payload bytes; FIN and PSH stay with the second.
+    pub(crate) fn split(mut self, at: usize) -> (Self, Self) {
+        let mut second = self.clone();
+        second.payload = self.payload.split_off(at);
+        second.seq = self.seq.wrapping_add(at as u32);
+        self.flags &= !(flags::FIN | flags::PSH);
+        (self, second)
+    }
+
+    /// Whether `next` can be merged behind it, as receive offload does.
+    pub(crate) fn takes(&self, next: &Self) -> bool {
+        const UNMERGED: u8 = flags::SYN | flags::RST | flags::FIN;
+        !self.payload.is_empty()
+            && !next.payload.is_empty()
+            && self.seq.wrapping_add(self.payload.len() as u32) == next.seq
+            && self.ack == next.ack
+            && !self.has(UNMERGED)
+            && !next.has(flags::SYN | flags::RST)
+            && self.sack.is_empty()
+            && next.sack.is_empty()
+            && self.corrupt == next.corrupt
+            && self.payload.len() + next.payload.len() <= 60_000
+    }
+
+    /// Merges `next` behind it.
+    pub(crate) fn merge(&mut self, next: Self) {
+        self.payload.extend(next.payload);
+        self.flags |= next.flags;
+        (self.window, self.ts_val, self.ts_ecr) = (next.window, next.ts_val, next.ts_ecr);
+    }
+}
