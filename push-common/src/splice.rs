@@ -246,11 +246,11 @@ fn declines(
         return Some(Counter::Barred);
     }
     // Rule 1.
-    if !segment.verified {
-        return Some(Counter::Unverified);
-    }
     if !segment.plain || segment.flags & !flags::PSH != flags::ACK {
         return Some(Counter::NotPlain);
+    }
+    if !segment.verified {
+        return Some(Counter::Unverified);
     }
     if u32::from(segment.window) < PING_BYTES {
         return Some(Counter::Window);

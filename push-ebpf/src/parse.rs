@@ -105,6 +105,8 @@ pub(crate) struct Headers {
     pub(crate) l4: u32,
     /// TCP header and payload, in bytes.
     pub(crate) tcp_bytes: u32,
+    /// The checksum of the IP header is right, or there is none; with options it is not looked at.
+    checked: bool,
     /// No IP options or extension headers, no congestion mark.
     plain: bool,
     /// Part of a datagram only.
@@ -154,6 +156,12 @@ fn ipv4(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
     let ip: [u8; IPV4_BYTES] = packet.load(L2_BYTES)?;
     let header_bytes = u32::from(ip[0] & 0x0F) * 4;
     let fragment = u16::from_be_bytes([ip[6], ip[7]]);
+    let has_options = header_bytes != IPV4_BYTES as u32;
+    // What the stack drops at once has told it nothing, so it must tell the splice nothing.
+    let is_spoiled = direction == Direction::Ingress && !has_options && fold(sum(&ip, 0)) != 0xFFFF;
+    if ip[0] >> 4 != 4 || is_spoiled {
+        return None;
+    }
     // A fragment that is not the first has no ports, and is nothing to TCP without the first.
     if ip[9] != IPPROTO_TCP || header_bytes < IPV4_BYTES as u32 || fragment & 0x1FFF != 0 {
         return None;
@@ -174,7 +182,8 @@ fn ipv4(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
         ipv6: false,
         l4,
         tcp_bytes: total_bytes.wrapping_sub(header_bytes),
-        plain: header_bytes == IPV4_BYTES as u32 && ip[1] & 3 != CONGESTION_EXPERIENCED,
+        checked: !has_options,
+        plain: !has_options && ip[1] & 3 != CONGESTION_EXPERIENCED,
         fragment: fragment & 0x2000 != 0,
     })
 }
@@ -188,6 +197,9 @@ fn ipv6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
     const DESTINATION: u8 = 60;
 
     let ip: [u8; 8] = packet.load(L2_BYTES)?;
+    if ip[0] >> 4 != 6 {
+        return None;
+    }
     let mut next = ip[6];
     let mut l4 = L2_BYTES + IPV6_BYTES;
     let mut fragment = false;
@@ -233,6 +245,7 @@ fn ipv6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
     Some(Headers {
         ipv6: true,
         l4,
+        checked: true,
         tcp_bytes: payload_bytes.wrapping_sub(extension_bytes),
         plain: extension_bytes == 0 && (ip[1] >> 4) & 3 != CONGESTION_EXPERIENCED,
         fragment,
@@ -319,7 +332,7 @@ fn fill(
             let [first] = packet.load(headers.l4 + header_bytes)?;
             payload = [first, 0, 0, 0];
         }
-        segment.verified = sum_is_right(headers.tcp_bytes, scratch, payload);
+        segment.verified = headers.checked && sum_is_right(headers.tcp_bytes, scratch, payload);
     }
     Some(())
 }

@@ -1,0 +1,185 @@
+//! Packets changed at random, against an oracle of its own on top of etherparse: nothing is accepted
+//! that the rules decline, and with answered pings nothing of the connection passes untranslated.
+//!
+//! `PUSH_FUZZ_SECONDS` says how long, `PUSH_FUZZ_SEED` runs one seed again.
+
+use std::time::{Duration, Instant};
+
+use push_common::segment::flags;
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use crate::bytes::{Read, read, sack, timestamps};
+use crate::cases;
+use crate::rig::{Outcome, Rig, Verdict, Way};
+use crate::world::World;
+
+/// How long an ordinary run goes on, for each address family.
+const SECONDS: u64 = 4;
+
+cases! {
+    nothing_is_accepted_that_the_rules_decline,
+}
+
+fn nothing_is_accepted_that_the_rules_decline(rig: &mut Rig, ipv6: bool) {
+    let number = |name: &str| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
+    let seconds = number("PUSH_FUZZ_SECONDS").unwrap_or(SECONDS);
+    let seed = number("PUSH_FUZZ_SEED").unwrap_or_else(rand::random);
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (mut runs, mut accepted) = (0_u64, 0_u64);
+    while runs == 0 || Instant::now() < end {
+        let world = world(&mut rng, ipv6);
+        let (way, packet) = packet(&mut rng, &world);
+        let outcome = world.run_raw(rig, way, &packet);
+        let fault = match way {
+            Way::Ingress => ingress_fault(&world, &packet, &outcome),
+            Way::Egress => egress_fault(&world, &packet, &outcome),
+        };
+        if let Some(fault) = fault {
+            panic!(
+                "PUSH_FUZZ_SEED={seed}, run {runs}: {fault}\n{packet:02x?}\n{world:?}\n{outcome:x?}"
+            );
+        }
+        runs += 1;
+        accepted += u64::from(outcome.verdict == Verdict::Redirect);
+    }
+    println!("fuzz: {runs} packets, {accepted} accepted, seed {seed}");
+    assert!(accepted > 0, "a fuzz that is never accepted proves nothing");
+}
+
+fn world(rng: &mut SmallRng, ipv6: bool) -> World {
+    let n = [0, 1, 7, u32::MAX][rng.random_range(0..4)];
+    let mut world =
+        if n > 0 && rng.random() { World::pending(ipv6, n) } else { World::new(ipv6, n) };
+    if rng.random_range(0..8) == 0 {
+        world.flow.bits = rng.random();
+        if n > 0 {
+            world.flow.bits |= push_common::flow::bits::ANCHORED;
+        }
+    }
+    world
+}
+
+/// A packet of the connection, right or not, and then some bytes of it changed.
+fn packet(rng: &mut SmallRng, world: &World) -> (Way, Vec<u8>) {
+    let mut packet = match rng.random_range(0..8) {
+        0..=3 => world.ping(),
+        4..=5 => world.client(),
+        _ => world.server(),
+    };
+    if rng.random_range(0..3) == 0 {
+        packet.ack = packet.ack.wrapping_sub(2);
+    }
+    if rng.random_range(0..4) == 0 {
+        let bytes = [0, 1, 2, 3, 4, 40, 1_400][rng.random_range(0..7)];
+        packet.payload = (0..bytes).map(|_| rng.random()).collect();
+    }
+    packet.options = match rng.random_range(0..6) {
+        0 => timestamps(rng.random(), rng.random()),
+        1 => sack(&[(packet.ack.wrapping_add(2), packet.ack.wrapping_add(4))]),
+        2 => (0..4 * rng.random_range(0..11)).map(|_| rng.random()).collect(),
+        _ => vec![],
+    };
+    if rng.random_range(0..6) == 0 {
+        packet.flags = rng.random();
+    }
+    if rng.random_range(0..10) == 0 {
+        packet.window = rng.random_range(0..4);
+    }
+    if rng.random_range(0..10) == 0 {
+        packet.padding = rng.random_range(0..20);
+    }
+    if rng.random_range(0..10) == 0 {
+        let extension: Vec<u8> = (0..8).map(|_| rng.random()).collect();
+        packet.extensions = vec![([0, 43, 44, 60][rng.random_range(0..4)], extension)];
+        packet.ip_options = vec![rng.random(), 4, 0, 0];
+    }
+    let mut bytes = packet.build();
+    if rng.random_range(0..3) == 0 {
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(12..bytes.len());
+            bytes[at] = rng.random();
+        }
+    }
+    if rng.random_range(0..12) == 0 {
+        bytes.truncate(rng.random_range(60..=bytes.len().max(60)));
+    }
+    (packet.way, bytes)
+}
+
+/// What the client may have meant, by the rules' text alone.
+fn ingress_fault(world: &World, packet: &[u8], outcome: &Outcome) -> Option<&'static str> {
+    let read = read(packet);
+    match outcome.verdict {
+        Verdict::Redirect => {
+            let Some(read) = read else { return Some("what is no TCP segment was accepted") };
+            if !is_sound(&read) || read.window < 2 {
+                return Some("a segment that TCP might not take was accepted");
+            }
+            let next = read.seq == world.client_nxt();
+            let is_ping = read.payload == [0xC0, 0x00]
+                && read.flags & !flags::PSH == flags::ACK
+                && next
+                && read.ack == world.server_nxt()
+                && timestamps_at_most(&read.options);
+            let misses = read.payload.is_empty()
+                && read.flags & !(flags::ECE | flags::CWR) == flags::ACK
+                && world.flow.has(push_common::flow::bits::PENDING)
+                && read.ack == world.flow.resp_pos;
+            (!is_ping && !misses).then_some("neither a ping to answer nor an ACK that misses one")
+        }
+        Verdict::Drop => {
+            // Absorbed or refused. What the stack must hear goes on, before the first answer.
+            (world.flow.n == 0).then_some("dropped before the first answer")
+        }
+        Verdict::Next => untranslated(world, read.as_ref(), packet, outcome),
+    }
+}
+
+fn egress_fault(world: &World, packet: &[u8], outcome: &Outcome) -> Option<&'static str> {
+    match outcome.verdict {
+        Verdict::Redirect => Some("a segment of the server was turned around"),
+        Verdict::Drop if world.flow.n == 0 => Some("dropped before the first answer"),
+        Verdict::Drop => None,
+        Verdict::Next => {
+            let read = read(packet).filter(|read| {
+                // The reset of a refused connection has no number of the old one.
+                read.flags & (flags::RST | flags::ACK) != flags::RST | flags::ACK || read.seq != 0
+            });
+            untranslated(world, read.as_ref(), packet, outcome)
+        }
+    }
+}
+
+/// With answered pings, whatever is of the connection must have been shifted; a SYN is not of it.
+fn untranslated(
+    world: &World,
+    read: Option<&Read>,
+    packet: &[u8],
+    outcome: &Outcome,
+) -> Option<&'static str> {
+    let for_this_host = packet[..6] == [0; 6];
+    let read = read?;
+    let of_the_flow = read.from_server || (read.from_client && for_this_host);
+    let followed = of_the_flow && read.sums_right && read.flags & flags::SYN == 0;
+    (world.flow.n > 0 && followed && outcome.packet == packet)
+        .then_some("a segment of the connection passed untranslated")
+}
+
+/// Nothing about it that TCP, or the way to it, might refuse or read differently.
+fn is_sound(read: &Read) -> bool {
+    read.from_client && read.sums_right && read.ip_plain
+}
+
+fn timestamps_at_most(options: &[u8]) -> bool {
+    let mut rest = options;
+    loop {
+        match rest {
+            [] | [0, ..] => return true,
+            [1, rest_of @ ..] => rest = rest_of,
+            [8, 10, rest_of @ ..] if rest_of.len() >= 8 => rest = &rest_of[8..],
+            _ => return false,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Both programs loaded into this kernel, run on one packet at a time (`BPF_PROG_TEST_RUN`) with a
+//! flow and a slot of the test's making. No interface is touched.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
+use aya::{Ebpf, EbpfLoader};
+use push_common::counter::Counter;
+use push_common::flow::{Flow, FlowKey, LockedFlow};
+use push_common::slot::{ShardLine, Slot};
+use push_tests::server::workspace_path;
+use push_tests::skip::Skip;
+
+/// Room for what a program makes of a packet.
+const OUTPUT_BYTES_MAX: usize = 8_192;
+
+/// Which program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Ingress,
+    Egress,
+}
+
+/// What a program returned (`<linux/pkt_cls.h>`, TCX).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Next,
+    Drop,
+    Redirect,
+}
+
+/// What became of a packet, its flow and its slot.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    pub(crate) packet: Vec<u8>,
+    pub(crate) flow: Option<Flow>,
+    pub(crate) slot: Slot,
+    /// Counters that have counted, in their order.
+    pub(crate) counted: Vec<(Counter, u64)>,
+}
+
+impl Outcome {
+    /// That exactly these have counted one each.
+    #[track_caller]
+    pub(crate) fn assert_counted(&self, counters: &[Counter]) {
+        let counted: Vec<_> = self.counted.iter().map(|(counter, _)| *counter).collect();
+        assert_eq!(counted, counters, "{self:x?}");
+        assert!(self.counted.iter().all(|(_, count)| *count == 1));
+    }
+}
+
+/// The loaded programs and their maps.
+pub(crate) struct Rig {
+    ebpf: Ebpf,
+    flows: HashMap<MapData, FlowKey, LockedFlow<u32>>,
+    slots: Array<MapData, Slot>,
+    heartbeats: Array<MapData, ShardLine>,
+    counters: PerCpuArray<MapData, u64>,
+}
+
+static RIG: Mutex<Option<Rig>> = Mutex::new(None);
+
+/// Runs a test with the rig, which is loaded once.
+pub(crate) fn with_rig(test: impl FnOnce(&mut Rig)) -> Result<(), Skip> {
+    let mut rig: MutexGuard<'_, _> = RIG.lock().unwrap_or_else(PoisonError::into_inner);
+    if rig.is_none() {
+        *rig = Some(Rig::load()?);
+    }
+    test(rig.as_mut().expect("loaded above"));
+    Ok(())
+}
+
+impl Rig {
+    fn load() -> Result<Self, Skip> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Skip::kernel_path("not root"));
+        }
+        let path = std::env::var_os("PUSH_EBPF_OBJECT")
+            .map_or_else(|| workspace_path("target/ebpf/push-ebpf"), Into::into);
+        let object = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("SLOTS", 1)
+            .map_max_entries("FLOWS", 16)
+            .load(&object)
+            .expect("maps");
+        for name in ["push_ingress", "push_egress"] {
+            let program = ebpf.program_mut(name).expect("a program of this name");
+            let program: &mut SchedClassifier = program.try_into().expect("a classifier");
+            program.load().expect("the verifier takes it");
+        }
+        let mut take = |name: &str| ebpf.take_map(name).expect("a map of this name");
+        let flows = take("FLOWS").try_into().expect("a hash map");
+        let slots = take("SLOTS").try_into().expect("an array");
+        let heartbeats = take("HEARTBEATS").try_into().expect("an array");
+        let counters = take("COUNTERS").try_into().expect("an array for each CPU");
+        Ok(Self { ebpf, flows, slots, heartbeats, counters })
+    }
+
+    /// Runs a program on `packet`, which names the connection of `key`. `gso_bytes`: the segment
+    /// size of a super-packet, 0 for an ordinary one.
+    pub(crate) fn run(
+        &mut self,
+        way: Way,
+        packet: &[u8],
+        key: FlowKey,
+        flow: Flow,
+        slot: Slot,
+        gso_bytes: u32,
+    ) -> Outcome {
+        self.flows.insert(key, LockedFlow { lock: 0, flow }, 0).expect("insert the flow");
+        self.slots.set(0, slot, 0).expect("set the slot");
+        let line = ShardLine { heartbeat: now_ns(), reserved: [0; 7] };
+        self.heartbeats.set(0, line, 0).expect("set the heartbeat");
+        let before = self.counts();
+
+        let mut output = vec![0; OUTPUT_BYTES_MAX];
+        let context = context(gso_bytes, packet.len());
+        let name = if way == Way::Ingress { "push_ingress" } else { "push_egress" };
+        let program = self.ebpf.program(name).expect("a program of this name");
+        let program: &SchedClassifier = program.try_into().expect("a classifier");
+        let result = program.test_run(TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(&mut output),
+            ctx_in: Some(&context),
+            ..TestRunOptions::new()
+        });
+        let result = result.unwrap_or_else(|e| panic!("{} bytes {packet:02x?}: {e}", packet.len()));
+        output.truncate(result.data_size_out as usize);
+
+        let counted = Counter::ALL.iter().zip(self.counts()).zip(before);
+        let counted = counted.map(|((counter, after), before)| (*counter, after - before));
+        Outcome {
+            verdict: match result.return_value as i32 {
+                -1 => Verdict::Next,
+                2 => Verdict::Drop,
+                7 => Verdict::Redirect,
+                other => panic!("the program returned {other}"),
+            },
+            packet: output,
+            flow: self.flows.get(&key, 0).ok().map(|locked| locked.flow),
+            slot: self.slots.get(&0, 0).expect("read the slot"),
+            counted: counted.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+
+    fn counts(&self) -> Vec<u64> {
+        let count = |counter: &Counter| {
+            let values = self.counters.get(&(*counter as u32), 0).expect("read a counter");
+            values.iter().sum()
+        };
+        Counter::ALL.iter().map(count).collect()
+    }
+}
+
+/// `struct __sk_buff` with what a test may say of a packet.
+fn context(gso_bytes: u32, packet_bytes: usize) -> [u8; 192] {
+    const WIRE_LEN: usize = 160;
+    const GSO_SEGS: usize = 164;
+    const GSO_SIZE: usize = 176;
+    let mut context = [0; 192];
+    if gso_bytes > 0 {
+        let segments = (packet_bytes as u32).div_ceil(gso_bytes);
+        for (at, value) in
+            [(WIRE_LEN, packet_bytes as u32), (GSO_SEGS, segments), (GSO_SIZE, gso_bytes)]
+        {
+            context[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+    }
+    context
+}
+
+pub(crate) fn now_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

@@ -1,0 +1,95 @@
+//! The connection that every case is about, as user space and the programs know it: CONNECT parsed,
+//! CONNACK sent and acknowledged, `n` pings answered. Both streams begin close below 2^32.
+
+use push_common::flow::{Flow, bits};
+use push_common::segment::flags;
+use push_common::slot::{Slot, state};
+
+use crate::bytes::{Bytes, key};
+use crate::rig::{Outcome, Rig, Way, now_ns};
+
+pub(crate) const RX_BASE: u32 = u32::MAX - 2;
+pub(crate) const TX_BASE: u32 = u32::MAX - 1;
+pub(crate) const RX: u32 = 14;
+pub(crate) const TX: u32 = 4;
+pub(crate) const STACK_WINDOW: u16 = 600;
+const CLIENT_WINDOW: u16 = 500;
+/// The device of a test run: lo.
+const IFACE: u32 = 1;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct World {
+    pub(crate) ipv6: bool,
+    pub(crate) flow: Flow,
+    pub(crate) slot: Slot,
+    pub(crate) gso_bytes: u32,
+}
+
+impl World {
+    /// After `n` pings, the last one acknowledged.
+    pub(crate) fn new(ipv6: bool, n: u32) -> Self {
+        let mut flow = Flow::new(0, 7);
+        flow.n = n;
+        (flow.rx_base, flow.tx_base) = (RX_BASE, TX_BASE);
+        flow.ingress_nxt = RX_BASE.wrapping_add(RX);
+        flow.egress_nxt = TX_BASE.wrapping_add(TX);
+        flow.acked_nxt = flow.egress_nxt;
+        flow.iface = IFACE;
+        (flow.stack_window, flow.peer_window) = (STACK_WINDOW, CLIENT_WINDOW);
+        flow.bits = bits::ANCHORED
+            | bits::INGRESS_SEEN
+            | bits::PEER_WINDOW_KNOWN
+            | bits::STACK_WINDOW_KNOWN;
+        let slot = Slot {
+            rx: RX.into(),
+            tx: TX.into(),
+            generation: 7,
+            state: state::ARMED,
+            ..Slot::default()
+        };
+        Self { ipv6, flow, slot, gso_bytes: 0 }
+    }
+
+    /// The same with the last of them not acknowledged.
+    pub(crate) fn pending(ipv6: bool, n: u32) -> Self {
+        let mut world = Self::new(ipv6, n);
+        world.flow.bits |= bits::PENDING;
+        world.flow.req_pos = world.client_nxt().wrapping_sub(2);
+        world.flow.resp_pos = world.server_nxt().wrapping_sub(2);
+        world
+    }
+
+    /// C-space: where the client goes on, and the server.
+    pub(crate) fn client_nxt(&self) -> u32 {
+        RX_BASE.wrapping_add(RX).wrapping_add(self.flow.delta())
+    }
+
+    pub(crate) fn server_nxt(&self) -> u32 {
+        TX_BASE.wrapping_add(TX).wrapping_add(self.flow.delta())
+    }
+
+    /// A bare ACK of the client for all that there is.
+    pub(crate) fn client(&self) -> Bytes {
+        Bytes::new(Way::Ingress, self.ipv6, self.client_nxt(), self.server_nxt())
+    }
+
+    pub(crate) fn ping(&self) -> Bytes {
+        let flags = flags::ACK | flags::PSH;
+        Bytes { flags, payload: vec![0xC0, 0x00], ..self.client() }
+    }
+
+    /// A bare ACK of the server's stack (S-space).
+    pub(crate) fn server(&self) -> Bytes {
+        let (seq, ack) = (TX_BASE.wrapping_add(TX), RX_BASE.wrapping_add(RX));
+        Bytes { window: STACK_WINDOW + 1, ..Bytes::new(Way::Egress, self.ipv6, seq, ack) }
+    }
+
+    pub(crate) fn run(&self, rig: &mut Rig, packet: &Bytes) -> Outcome {
+        self.run_raw(rig, packet.way, &packet.build())
+    }
+
+    pub(crate) fn run_raw(&self, rig: &mut Rig, way: Way, packet: &[u8]) -> Outcome {
+        let slot = Slot { last_seen: now_ns() - 1, ..self.slot };
+        rig.run(way, packet, key(self.ipv6), self.flow, slot, self.gso_bytes)
+    }
+}
