@@ -36,6 +36,15 @@ pub(crate) enum Action {
         /// The file to check.
         file: PathBuf,
     },
+    /// Remove the programs that a crashed server left on the interfaces.
+    ///
+    /// Prints what it removes. Not needed before a new start, which does so by itself two minutes
+    /// later; fails while a server runs.
+    Detach {
+        /// The server's --bpf-dir.
+        #[arg(long, value_name = "DIR", default_value = push_server::config::BPF_DIR)]
+        bpf_dir: PathBuf,
+    },
 }
 
 #[derive(Args, Debug)]

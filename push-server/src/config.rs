@@ -28,6 +28,8 @@ pub const LISTEN_MAX: usize = 64;
 /// Connections where `max-connections` is not given and the descriptors allow more: every one of
 /// them takes a preallocated slot in the kernel's liveness map.
 pub const CONNECTIONS_DEFAULT_MAX: u32 = 1_000_000;
+/// Where links are pinned.
+pub const BPF_DIR: &str = "/sys/fs/bpf/push";
 /// The port of MQTT (IANA).
 const MQTT_PORT: u16 = 1883;
 /// The port of health and metrics.
@@ -66,6 +68,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// `--data-dir`.
     pub data_dir: PathBuf,
+    /// `--bpf-dir`: where links are pinned.
+    pub bpf_dir: PathBuf,
     /// `--shards`, 1 to 64.
     pub shards: u16,
     /// `--kernel-path`.
@@ -100,6 +104,7 @@ impl Default for Config {
             interfaces: Vec::new(),
             http: (Ipv4Addr::LOCALHOST, HTTP_PORT).into(),
             data_dir: "/var/lib/push-server".into(),
+            bpf_dir: BPF_DIR.into(),
             shards: u16::try_from(cores.min(SHARDS_MAX as usize)).unwrap_or(1),
             kernel_path: KernelPathMode::Auto,
             connections_max: None,
@@ -256,6 +261,7 @@ impl From<Settings> for Config {
             }),
             http: said.http.map_or(default.http, |Address(address)| address),
             data_dir: said.data_dir.map_or(default.data_dir, |Directory(path)| path),
+            bpf_dir: said.bpf_dir.map_or(default.bpf_dir, |Directory(path)| path),
             shards: value(said.shards, default.shards),
             kernel_path: said.kernel_path.unwrap_or(default.kernel_path),
             connections_max: said.max_connections.map(Bounded::value),
@@ -290,6 +296,7 @@ impl Config {
             ("http", text(&self.http)),
             ("data-dir", text(&self.data_dir.display())),
             ("shards", number(self.shards.into())),
+            ("bpf-dir", text(&self.bpf_dir.display())),
             ("kernel-path", text(&self.kernel_path)),
             ("log", text(&self.log)),
             ("status", Some(Value::Boolean(self.status))),

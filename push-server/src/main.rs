@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     match cli::Cli::from_process().action {
         cli::Action::Run(run) => serve(&run.settings, run.config.as_deref()),
         cli::Action::CheckConfig { file } => check(&file),
+        cli::Action::Detach { bpf_dir } => detach(&bpf_dir),
     }
 }
 
@@ -47,6 +48,22 @@ fn check(file: &Path) -> ExitCode {
         },
         Err(errors) => invalid(&errors),
     }
+}
+
+fn detach(dir: &Path) -> ExitCode {
+    let said = match push_server::kernel::detach(dir) {
+        Ok(removed) if removed.is_empty() => {
+            writeln!(io::stdout(), "nothing to remove in {}", dir.display())
+        }
+        Ok(removed) => {
+            removed.iter().try_for_each(|link| writeln!(io::stdout(), "removed {}", link.display()))
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitCode::from(EXIT_FAILED);
+        }
+    };
+    if said.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }
 }
 
 fn invalid(errors: &[ConfigError]) -> ExitCode {

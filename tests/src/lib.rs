@@ -11,6 +11,7 @@ pub mod link;
 pub mod load;
 pub mod metrics;
 pub mod netns;
+pub mod pins;
 pub mod server;
 pub mod skip;
 pub mod stand_in;

@@ -19,6 +19,7 @@ use crate::clients::{Client, Connect};
 use crate::expectations::{PATIENCE, wait_for};
 use crate::metrics::{self, Metrics};
 use crate::netns::{CLIENT_INTERFACE, SERVER_INTERFACE, SERVER_V4, SERVER_V6, Veth};
+use crate::pins::PinDir;
 use crate::skip::{self, Skip};
 use crate::stand_in;
 use crate::wire::Version;
@@ -130,6 +131,7 @@ pub struct ServerBuilder {
     flags: Vec<String>,
     wrapper: Vec<String>,
     beside: Option<Arc<Veth>>,
+    pins: Option<Arc<PinDir>>,
 }
 
 /// A running server. Killed when dropped; its log is shown when the test is failing.
@@ -140,6 +142,7 @@ pub struct Server {
     target: Target,
     http: SocketAddr,
     directory: TempDir,
+    pins: Arc<PinDir>,
     _loopback: Option<File>,
 }
 
@@ -152,6 +155,7 @@ impl Server {
             flags: Vec::new(),
             wrapper: Vec::new(),
             beside: None,
+            pins: None,
         }
     }
 
@@ -249,10 +253,20 @@ impl Server {
         );
     }
 
+    /// Where it pins its programs.
+    pub fn pins(&self) -> &Arc<PinDir> {
+        &self.pins
+    }
+
     /// Asks it to stop, by SIGTERM.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, Signal::TERM).expect("signal the server");
+        rustix::process::kill_process(pid, signal).expect("signal the server");
     }
 
     /// Waits for its end, and how long that took.
@@ -318,6 +332,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Where another server pins, or has pinned, and over the same link.
+    pub fn pinned_as(mut self, other: &Server) -> Self {
+        self.pins = Some(Arc::clone(&other.pins));
+        self.beside.clone_from(&other.target.veth);
+        self
+    }
+
     /// A flag with its value.
     pub fn flag(mut self, name: &str, value: impl Display + Copy) -> Self {
         self.flags.extend([name.to_owned(), value.to_string()]);
@@ -327,6 +348,13 @@ impl ServerBuilder {
     /// A soft and hard limit on the server's descriptors.
     pub fn descriptors(mut self, limit: u64) -> Self {
         self.wrapper.extend(["prlimit".to_owned(), format!("--nofile={limit}:{limit}")]);
+        self
+    }
+
+    /// Not as root, but as nobody with these capabilities.
+    pub fn as_nobody_with(mut self, capabilities: &[&str]) -> Self {
+        self.wrapper.push("setpriv".to_owned());
+        self.wrapper.extend(nobody_with(capabilities));
         self
     }
 
@@ -388,6 +416,7 @@ impl ServerBuilder {
             Some(veth) => veth.server.run(free_ports),
             None => free_ports(),
         };
+        let pins = self.pins.clone().unwrap_or_default();
         let directory = TempDir::new().expect("make a directory for the server");
         let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
         if let Some(binary) = stand_in::binary() {
@@ -402,6 +431,7 @@ impl ServerBuilder {
         } else {
             words.push(server_binary()?.into());
             words.extend(self.arguments(address, http, directory.path(), veth.is_some()));
+            words.extend(["--bpf-dir".into(), pins.path().into()]);
         }
         let mut command = match &veth {
             Some(veth) => in_namespace(veth.server.name(), &words[0]),
@@ -416,7 +446,7 @@ impl ServerBuilder {
             .spawn()
             .expect("start the server");
         let target = Target { address, veth };
-        Ok(Server { child, path: self.path, target, http, directory, _loopback: None })
+        Ok(Server { child, path: self.path, target, http, directory, pins, _loopback: None })
     }
 
     fn arguments(
@@ -480,6 +510,18 @@ impl Server {
         }
         panic!("the server was not ready after {PATIENCE:?}");
     }
+}
+
+/// Arguments of `setpriv`: nobody, with these capabilities.
+pub fn nobody_with(capabilities: &[&str]) -> Vec<String> {
+    const NOBODY: &str = "65534";
+    let sets: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
+    let sets = sets.join(",");
+    ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--inh-caps", &sets, "--ambient-caps"]
+        .into_iter()
+        .chain([sets.as_str()])
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A file or directory of the workspace.

@@ -61,6 +61,10 @@ pub struct Settings {
     /// core.
     #[arg(long, value_name = "N", help_heading = "Process")]
     pub shards: Option<Bounded<u16, 1, SHARDS_MAX>>,
+    /// Directory on a BPF file system where the programs are kept alive through a crash of the server.
+    /// One server at a time has it. Below /sys/fs/bpf that file system is mounted if it is missing.
+    #[arg(long, value_name = "DIR", help_heading = "Process")]
+    pub bpf_dir: Option<Directory>,
     /// Whether the kernel answers heartbeats. auto: where it can, else user space answers them, and
     /// a log line says why. require: exit with 1 where it cannot. off: never.
     #[arg(long, value_name = "WHEN", help_heading = "Process")]
@@ -159,6 +163,7 @@ impl Settings {
             http: self.http.or(lower.http),
             data_dir: self.data_dir.or(lower.data_dir),
             shards: self.shards.or(lower.shards),
+            bpf_dir: self.bpf_dir.or(lower.bpf_dir),
             kernel_path: self.kernel_path.or(lower.kernel_path),
             log: self.log.or(lower.log),
             status: self.status.or(lower.status),

@@ -68,6 +68,7 @@ iface = ["lo", "eth0"]
 http = "127.0.0.1:2880"
 data-dir = "/tmp/push"
 shards = 3
+bpf-dir = "/run/bpf"
 kernel-path = "require"
 log = "debug,push_server=trace"
 status = true

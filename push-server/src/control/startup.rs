@@ -13,7 +13,7 @@ use super::observed::{Facts, Observed, Path};
 use super::supervise::{self, Ending};
 use super::{privileges, status};
 use crate::config::{Config, KernelPathMode, Loaded};
-use crate::kernel::{self, KernelPath, KernelPathOptions};
+use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
 use crate::shard::{ShardError, Shards};
 
 /// One slot in so many is extra: shards share slots out evenly, but clients come to shards by the
@@ -43,6 +43,9 @@ pub enum StartError {
         /// What is missing.
         reason: String,
     },
+    /// Another server runs.
+    #[error(transparent)]
+    Pins(PinError),
     /// The shards cannot start.
     #[error(transparent)]
     Shards(#[from] ShardError),
@@ -66,7 +69,8 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
     // Before anything that takes long, and before the right to a low port is dropped.
     let (http, http_address) = bind_http(config.http)?;
 
-    let choice = choose_path(config.kernel_path, || load(&config, connections_max))?;
+    let pins = claim_pins(&config)?;
+    let choice = choose_path(config.kernel_path, || load(&config, connections_max, pins))?;
     let (mut kernel, reason) = match choice {
         Choice::Kernel(loaded) => (Some(loaded), String::new()),
         Choice::User(reason) => (None, reason),
@@ -74,6 +78,9 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
     privileges::drop_after_load();
     let started = Shards::start(&config, connections_max, kernel.as_mut().map(|(path, _)| path))?;
     privileges::drop_after_start();
+    if let Some((path, _)) = &kernel {
+        path.remove_earlier_pins_later();
+    }
 
     let path = match kernel {
         Some((kernel, interfaces)) => {
@@ -131,6 +138,22 @@ fn bind_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErro
     bound.map_err(|source| StartError::Http { address, source })
 }
 
+/// Claims the pin directory. Two servers at once would share clients as they come, so a second
+/// one does not start; where nothing can be pinned, it goes without.
+fn claim_pins(config: &Config) -> Result<Option<Pins>, StartError> {
+    if config.kernel_path == KernelPathMode::Off {
+        return Ok(None);
+    }
+    match Pins::claim(&config.bpf_dir) {
+        Ok(pins) => Ok(Some(pins)),
+        Err(error @ PinError::InUse(_)) => Err(StartError::Pins(error)),
+        Err(error) => {
+            warn!("a crash of this server would break its clients' connections: {error}");
+            Ok(None)
+        }
+    }
+}
+
 /// What the kernel path came to.
 enum Choice<T> {
     /// It is loaded.
@@ -159,7 +182,11 @@ fn choose_path<T>(
 }
 
 /// The loaded programs and the interfaces they are attached to.
-fn load(config: &Config, connections_max: u32) -> Result<(KernelPath, Vec<String>), String> {
+fn load(
+    config: &Config,
+    connections_max: u32,
+    pins: Option<Pins>,
+) -> Result<(KernelPath, Vec<String>), String> {
     let interfaces = match config.interfaces.as_slice() {
         [] => kernel::interfaces_for(&config.listen).map_err(|error| {
             format!("cannot find the interfaces of the listen addresses: {error}")
@@ -175,7 +202,10 @@ fn load(config: &Config, connections_max: u32) -> Result<(KernelPath, Vec<String
         shards: config.shards,
         ping_rate: config.limits.ping_rate,
     };
-    let path = KernelPath::load(&options).map_err(|error| with_sources(&error))?;
+    let mut path = KernelPath::load(&options).map_err(|error| with_sources(&error))?;
+    if let Some(pins) = pins {
+        path.pin(pins).map_err(|error| with_sources(&error))?;
+    }
     info!("heartbeats are answered by the kernel on {}", interfaces.join(", "));
     Ok((path, interfaces))
 }

@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
-use aya::programs::tc::TcAttachOptions;
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
@@ -14,6 +15,7 @@ use push_common::flow::{FlowKey, LockedFlow};
 use push_common::slot::{SHARDS_MAX, ShardLine, Slot};
 
 use super::flows::Flows;
+use super::pins::Pins;
 use super::slots::Lines;
 use super::{KernelPathError, KernelPathOptions, interfaces};
 
@@ -38,12 +40,20 @@ const LINGERING_MIN: u32 = 1024;
 pub(super) struct Loaded {
     /// Holds the programs and their links; dropping it detaches.
     pub(super) ebpf: Ebpf,
+    pub(super) links: Vec<Attached>,
     pub(super) slots: Arc<Lines<Slot>>,
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
     pub(super) flows: Arc<Flows>,
     pub(super) covered: Arc<[u32]>,
     pub(super) counters: PerCpuArray<MapData, u64>,
     pub(super) log: Option<ProgramLog>,
+}
+
+/// A link: program, interface, and its number in the program's own list.
+pub(super) struct Attached {
+    program: &'static str,
+    interface: u32,
+    id: SchedClassifierLinkId,
 }
 
 /// Reads what the programs log, for the `log` crate, which `tracing` takes over.
@@ -95,23 +105,44 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
         covered,
         counters,
         log,
-        ebpf: attach(ebpf, &options.interfaces)?,
+        links: Vec::new(),
+        ebpf,
     };
-    Ok(loaded)
+    attach(loaded, &options.interfaces)
 }
 
 /// Egress first: an answer at ingress relies on it.
-fn attach(mut ebpf: Ebpf, interfaces: &[String]) -> Result<Ebpf, KernelPathError> {
+fn attach(mut loaded: Loaded, interfaces: &[String]) -> Result<Loaded, KernelPathError> {
     for (name, direction) in [(EGRESS, TcAttachType::Egress), (INGRESS, TcAttachType::Ingress)] {
-        let program = program(&mut ebpf, name)?;
-        for interface in interfaces {
+        let program = program(&mut loaded.ebpf, name)?;
+        for (interface, &index) in interfaces.iter().zip(loaded.covered.iter()) {
             let order = TcAttachOptions::TcxOrder(LinkOrder::default());
-            program.attach_with_options(interface, direction, order).map_err(|source| {
-                KernelPathError::Attach { interface: interface.clone(), source }
-            })?;
+            let id =
+                program.attach_with_options(interface, direction, order).map_err(|source| {
+                    KernelPathError::Attach { interface: interface.clone(), source }
+                })?;
+            loaded.links.push(Attached { program: name, interface: index, id });
         }
     }
-    Ok(ebpf)
+    Ok(loaded)
+}
+
+/// Pins every link; while what is returned lives, so does each of them without its pin.
+pub(super) fn pin(
+    ebpf: &mut Ebpf,
+    links: Vec<Attached>,
+    pins: &Pins,
+) -> Result<Vec<PinnedLink>, KernelPathError> {
+    let mut pinned = Vec::with_capacity(links.len());
+    for Attached { program: name, interface, id } in links {
+        let broken = |_| KernelPathError::Object(name);
+        let link = program(ebpf, name)?.take_link(id).map_err(broken)?;
+        let link: FdLink = link.try_into().map_err(|_| KernelPathError::Object(name))?;
+        let path = pins.path(name, interface);
+        let link = link.pin(&path).map_err(|source| KernelPathError::Pin { path, source })?;
+        pinned.push(link);
+    }
+    Ok(pinned)
 }
 
 fn program<'a>(

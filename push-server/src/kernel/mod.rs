@@ -10,6 +10,7 @@
 mod flows;
 mod interfaces;
 mod load;
+mod pins;
 mod shard_path;
 mod slots;
 mod socket;
@@ -19,6 +20,7 @@ use std::{fmt, io};
 
 use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray};
+use aya::programs::links::PinnedLink;
 use push_common::counter::{Class, Counter};
 use push_common::flow::FlowKey;
 use push_common::ping_rate::PingRate;
@@ -29,6 +31,7 @@ use load::ProgramLog;
 use slots::Lines;
 
 pub use interfaces::interfaces_for;
+pub use pins::{PinError, Pins, detach};
 pub use shard_path::ShardPath;
 
 /// What to load, and where to attach it.
@@ -115,6 +118,14 @@ pub enum KernelPathError {
         /// What the verifier said.
         source: aya::programs::ProgramError,
     },
+    /// A link could not be pinned.
+    #[error("cannot pin what is attached at {}", path.display())]
+    Pin {
+        /// Where.
+        path: std::path::PathBuf,
+        /// Why.
+        source: aya::pin::PinError,
+    },
     /// A program could not be attached.
     #[error("cannot attach to interface {interface} by TCX")]
     Attach {
@@ -152,8 +163,11 @@ pub struct KernelPath {
     log: Mutex<Option<ProgramLog>>,
     shards: u16,
     taken: Vec<bool>,
+    links: Vec<load::Attached>,
+    /// Goes before the programs: what is pinned outlives them.
+    pins: Option<(Pins, Vec<PinnedLink>)>,
     /// Owns the programs and their links; last, so that it goes last.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
 }
 
 impl fmt::Debug for KernelPath {
@@ -199,10 +213,37 @@ impl KernelPath {
     /// Loads, verifies and attaches. Minimum kernel 6.6 (TCX).
     pub fn load(options: &KernelPathOptions) -> Result<Self, KernelPathError> {
         let loaded = load::load(options)?;
-        let load::Loaded { ebpf, slots, heartbeats, flows, covered, counters, log } = loaded;
+        let load::Loaded { ebpf, links, slots, heartbeats, flows, covered, counters, log } = loaded;
         let taken = vec![false; options.shards.into()];
         let (shards, log) = (options.shards, Mutex::new(log));
-        Ok(Self { slots, heartbeats, flows, covered, counters, log, shards, taken, _ebpf: ebpf })
+        Ok(Self {
+            slots,
+            heartbeats,
+            flows,
+            covered,
+            counters,
+            log,
+            shards,
+            taken,
+            links,
+            pins: None,
+            ebpf,
+        })
+    }
+
+    /// Pins the links: from now on they outlive a crash of this process.
+    pub fn pin(&mut self, pins: Pins) -> Result<(), KernelPathError> {
+        let links = load::pin(&mut self.ebpf, std::mem::take(&mut self.links), &pins)?;
+        self.pins = Some((pins, links));
+        Ok(())
+    }
+
+    /// Has what a crashed server left removed, once its sockets have had two minutes. The thread for it
+    /// has the caller's capabilities, so call this when they are dropped.
+    pub fn remove_earlier_pins_later(&self) {
+        if let Some((pins, _)) = &self.pins {
+            pins.remove_earlier_later();
+        }
     }
 
     /// The handle of shard `shard`; once each. Panics when asked twice or for a shard there is

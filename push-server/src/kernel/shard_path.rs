@@ -18,7 +18,7 @@ use super::{SlotRef, Unarmed};
 
 /// How long a flow outlives its socket (rule 10) and the last sign of life of what the stack still
 /// does for it: FIN, RST and TIME_WAIT are translated so long.
-const FLOW_LINGER: Duration = Duration::from_secs(120);
+pub(super) const FLOW_LINGER: Duration = Duration::from_secs(120);
 
 /// A flow that never answered needs no translation; it goes this long after its slot was freed, by
 /// when no program can be running that still saw the slot armed.

@@ -1,0 +1,202 @@
+//! What keeps the programs at work when the process dies: their links, pinned in a BPF file system.
+//!
+//! A connection with answered pings needs its segments translated to the last FIN, and after a crash
+//! it is the kernel that sends those. So a crash leaves the programs attached, with their maps: a
+//! *generation*, one directory of links below `--bpf-dir`. A start does not adopt the maps of an
+//! earlier generation, whose layout may be another's and whose sockets are gone; it puts its own
+//! programs beside, and removes the earlier ones when their flows have lingered long enough. An
+//! orderly stop removes everything, and `push-server detach` what a crash has left.
+//!
+//! A lock on the directory tells whether a server runs; it goes with the process.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::fs::{FlockOperation, flock, statfs};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+
+use super::shard_path::FLOW_LINGER;
+
+/// Where BPF file systems are by custom, and where one is mounted if there is none.
+const BPF_ROOT: &str = "/sys/fs/bpf";
+/// `f_type` of a BPF file system (`<linux/magic.h>`).
+const BPF_FS_MAGIC: u64 = 0xCAFE_4A11;
+/// For those who run the server.
+const DIR_MODE: u32 = 0o700;
+
+/// Why links cannot be pinned.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// Another process holds the directory.
+    #[error(
+        "another push-server runs with --bpf-dir {}: stop it, or give this one another directory",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// The directory is not on a BPF file system.
+    #[error("{} is on no BPF file system (`mount -t bpf bpf {BPF_ROOT}`)", .0.display())]
+    NotBpf(PathBuf),
+    /// Something else.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What.
+        source: io::Error,
+    },
+}
+
+/// The pin directory, claimed for this process. Dropping it removes all that is pinned there.
+#[derive(Debug)]
+pub struct Pins {
+    generation: PathBuf,
+    earlier: Vec<PathBuf>,
+    /// Its lock is the claim.
+    _dir: File,
+}
+
+impl Pins {
+    /// Claims `dir`, which is made if need be. What an earlier server left there stays attached for
+    /// now.
+    pub fn claim(dir: &Path) -> Result<Self, PinError> {
+        let locked = lock(dir)?;
+        let earlier = generations(dir)?;
+        if !earlier.is_empty() {
+            tracing::info!("{}: an earlier server did not stop in order", dir.display());
+        }
+        let generation = (0..)
+            .map(|number| dir.join(format!("generation-{number}")))
+            .find(|path| !earlier.contains(path))
+            .expect("numbers do not run out");
+        make(&generation)?;
+        Ok(Self { generation, earlier, _dir: locked })
+    }
+
+    /// Has what an earlier server left removed in two minutes, by a thread of this one's rights.
+    pub(super) fn remove_earlier_later(&self) {
+        if !self.earlier.is_empty() {
+            remove_later(self.earlier.clone());
+        }
+    }
+
+    /// Where the link of a program on an interface goes.
+    pub(super) fn path(&self, program: &str, interface: u32) -> PathBuf {
+        self.generation.join(format!("{program}-{interface}"))
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        for generation in self.earlier.iter().chain([&self.generation]) {
+            if let Err(error) = remove(generation) {
+                tracing::warn!("{}: not removed: {error}", generation.display());
+            }
+        }
+    }
+}
+
+/// Removes what servers that are gone have left in `dir`; the paths of the links. A directory that
+/// is not there, or on no BPF file system, has none.
+pub fn detach(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    let _locked = lock(dir)?;
+    let mut removed = Vec::new();
+    for generation in generations(dir)? {
+        removed.extend(remove(&generation).map_err(at(&generation))?);
+    }
+    Ok(removed)
+}
+
+/// Makes the directory and locks it.
+fn lock(dir: &Path) -> Result<File, PinError> {
+    if dir.starts_with(BPF_ROOT) {
+        mount_root().map_err(at(Path::new(BPF_ROOT)))?;
+    }
+    let parent = dir.parent().unwrap_or(dir);
+    if !is_bpf(parent).map_err(at(parent))? {
+        return Err(PinError::NotBpf(dir.into()));
+    }
+    make(dir)?;
+    let file = File::open(dir).map_err(at(dir))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(PinError::InUse(dir.into())),
+        Err(error) => Err(at(dir)(error.into())),
+    }
+}
+
+/// Mounts the BPF file system where it belongs, unless it is there. Two servers at once must not
+/// both do so: the second mount would hide what the first server pins.
+fn mount_root() -> io::Result<()> {
+    let root = Path::new(BPF_ROOT);
+    if is_bpf(root)? {
+        return Ok(());
+    }
+    let file = File::open(root)?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    if !is_bpf(root)? {
+        mount("bpf", root, "bpf", MountFlags::empty(), None)?;
+        tracing::info!("mounted a BPF file system at {BPF_ROOT}");
+    }
+    Ok(())
+}
+
+fn is_bpf(path: &Path) -> io::Result<bool> {
+    Ok(statfs(path)?.f_type as u64 == BPF_FS_MAGIC)
+}
+
+fn make(dir: &Path) -> Result<(), PinError> {
+    match DirBuilder::new().mode(DIR_MODE).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(at(dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn generations(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
+    let entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    Ok(entries.map_err(at(dir))?.into_iter().map(|entry| entry.path()).collect())
+}
+
+/// Unpins what is in a generation's directory, which detaches it, and removes that.
+fn remove(generation: &Path) -> io::Result<Vec<PathBuf>> {
+    let names: Vec<OsString> = match fs::read_dir(generation) {
+        Ok(entries) => entries.map(|e| e.map(|e| e.file_name())).collect::<io::Result<_>>()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let links: Vec<PathBuf> = names.iter().map(|name| generation.join(name)).collect();
+    for link in &links {
+        fs::remove_file(link)?;
+    }
+    fs::remove_dir(generation)?;
+    Ok(links)
+}
+
+/// Whatever the sockets of a dead server still send is done by then. The thread sleeps; should the
+/// process end before, its `Pins` remove the rest.
+fn remove_later(generations: Vec<PathBuf>) {
+    let work = move || {
+        thread::sleep(FLOW_LINGER);
+        for generation in generations {
+            match remove(&generation) {
+                Ok(_) => tracing::info!("{}: removed", generation.display()),
+                Err(error) => tracing::warn!("{}: not removed: {error}", generation.display()),
+            }
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("push-pins".into()).spawn(work) {
+        tracing::warn!("what an earlier server left stays until the stop: {error}");
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> PinError {
+    let path = path.to_owned();
+    move |source| PinError::Io { path, source }
+}
