@@ -33,6 +33,8 @@ pub mod bits {
     pub const PEER_WINDOW_KNOWN: u8 = 1 << 4;
     /// `stack_window` holds a window.
     pub const STACK_WINDOW_KNOWN: u8 = 1 << 5;
+    /// `stack_ts` holds a timestamp.
+    pub const STACK_TS_KNOWN: u8 = 1 << 6;
 }
 
 /// The record of one connection.
@@ -61,6 +63,8 @@ pub struct Flow {
     pub generation: u32,
     /// The interface that the latest egress segment left by.
     pub iface: u32,
+    /// The latest timestamp (TSval) that the stack has sent.
+    pub stack_ts: u32,
     /// The window field the stack last advertised, unscaled.
     pub stack_window: u16,
     /// The window field of the client that the stack was last shown, unscaled.
@@ -89,6 +93,7 @@ impl Flow {
             slot,
             generation,
             iface: 0,
+            stack_ts: 0,
             stack_window: 0,
             peer_window: 0,
             in_a_row: 0,
@@ -137,8 +142,8 @@ pub struct LockedFlow<L> {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 36);
-const _: () = assert!(size_of::<Flow>() == 52);
-const _: () = assert!(size_of::<LockedFlow<u32>>() == 56);
+const _: () = assert!(size_of::<Flow>() == 56);
+const _: () = assert!(size_of::<LockedFlow<u32>>() == 60);
 
 // SAFETY: bytes only, no padding (the size is asserted above).
 #[cfg(feature = "user")]

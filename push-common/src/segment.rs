@@ -31,8 +31,14 @@ pub struct Segment {
     pub payload_bytes: u32,
     /// The window field, unscaled.
     pub window: u16,
+    /// Its own timestamp (TSval; RFC 7323), where it has the option.
+    pub ts_val: u32,
+    /// The timestamp it echoes (TSecr), where it has the option.
+    pub ts_ecr: u32,
     /// See [`flags`].
     pub flags: u8,
+    /// It has the timestamps option.
+    pub timestamped: bool,
     /// The payload is exactly `C0 00`.
     pub pingreq: bool,
     /// At most two payload bytes, and its checksum was found right. At egress of no meaning.

@@ -44,7 +44,7 @@ pub enum Verdict {
     /// the acknowledgement and SACK blocks, egress adds it.
     Translate,
     /// Ingress: send it back by the interface it came from, as a PINGRESP with `seq`, `ack`
-    /// (C-space) and `window`. SACK blocks become NOPs, timestamps change places.
+    /// (C-space), `window` and `ts_val`. SACK blocks become NOPs, the client's TSval is echoed.
     TurnAround,
     /// Ingress: the stack need not see it.
     Absorb,
@@ -75,6 +75,8 @@ pub struct Decision {
     pub ack: u32,
     /// How far to shift; 0 where the verdict needs none.
     pub delta: u32,
+    /// TSval to set, where the segment has timestamps: 0 where the verdict needs none.
+    pub ts_val: u32,
     /// Window field to set; 0 where the verdict needs none.
     pub window: u16,
 }
@@ -82,7 +84,7 @@ pub struct Decision {
 impl Decision {
     #[inline(always)]
     const fn new(verdict: Verdict, counter: Option<Counter>) -> Self {
-        Self { verdict, counter, seq: 0, ack: 0, delta: 0, window: 0 }
+        Self { verdict, counter, seq: 0, ack: 0, delta: 0, ts_val: 0, window: 0 }
     }
 
     #[inline(always)]
@@ -95,10 +97,13 @@ impl Decision {
         Self::new(verdict, Some(counter))
     }
 
-    /// The pending PINGRESP of a flow, as the answer to a segment of the client.
+    /// The pending PINGRESP of a flow, as the answer to a segment of the client. Its timestamp is the
+    /// stack's latest: the one that the client echoes may be older than what it has got since, and
+    /// PAWS would drop it.
     #[inline(always)]
-    const fn pingresp(flow: &Flow, counter: Counter) -> Self {
+    const fn pingresp(flow: &Flow, segment: &Segment, counter: Counter) -> Self {
         Self {
+            ts_val: if flow.has(bits::STACK_TS_KNOWN) { flow.stack_ts } else { segment.ts_ecr },
             seq: flow.resp_pos,
             ack: flow.req_pos.wrapping_add(PING_BYTES),
             window: flow.stack_window,
@@ -162,7 +167,7 @@ pub fn on_ingress(
             }
         }
     } else if misses_pingresp(flow, segment) {
-        return Decision::pingresp(flow, Counter::Refilled);
+        return Decision::pingresp(flow, segment, Counter::Refilled);
     } else if tells_nothing_new(flow, slot, segment) {
         return Decision::counted(Verdict::Absorb, Counter::Absorbed);
     }
@@ -188,6 +193,7 @@ pub fn on_egress(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts
     if !segment.any(flags::RST) {
         flow.stack_window = segment.window;
         flow.set(bits::STACK_WINDOW_KNOWN);
+        note_timestamp(flow, segment);
     }
     if !flow.has(bits::ANCHORED) {
         return anchor(flow, segment, socket);
@@ -320,7 +326,17 @@ fn answer(flow: &mut Flow, segment: &Segment) -> Decision {
     flow.set(bits::PENDING);
     flow.req_pos = segment.seq;
     flow.resp_pos = segment.ack;
-    Decision::pingresp(flow, Counter::Answered)
+    Decision::pingresp(flow, segment, Counter::Answered)
+}
+
+/// The stack's clock only goes forward; what overtakes on another CPU may be older.
+#[inline(always)]
+fn note_timestamp(flow: &mut Flow, segment: &Segment) {
+    let is_newer = !flow.has(bits::STACK_TS_KNOWN) || is_before(flow.stack_ts, segment.ts_val);
+    if segment.timestamped && is_newer {
+        flow.stack_ts = segment.ts_val;
+        flow.set(bits::STACK_TS_KNOWN);
+    }
 }
 
 /// The stack repeats itself, or probes a closed window: it has not got the acknowledgement that it

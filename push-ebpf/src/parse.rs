@@ -318,6 +318,11 @@ fn fill(
     segment.payload_bytes = payload_bytes;
     segment.window = u16::from_be_bytes([header[14], header[15]]);
     segment.flags = header[13];
+    segment.timestamped = tcp.timestamps != 0;
+    if segment.timestamped {
+        segment.ts_val = header_word(header, tcp.timestamps as usize + 2);
+        segment.ts_ecr = header_word(header, tcp.timestamps as usize + 6);
+    }
     segment.options_known = options_known;
     segment.plain_or_sack = headers.plain && options_known;
     segment.plain = segment.plain_or_sack && tcp.sack == 0;
@@ -335,6 +340,13 @@ fn fill(
         segment.verified = headers.checked && sum_is_right(headers.tcp_bytes, scratch, payload);
     }
     Some(())
+}
+
+/// Four bytes of the header; the mask is for the verifier.
+#[inline(always)]
+pub(crate) fn header_word(header: &[u8; TCP_BYTES_MAX], at: usize) -> u32 {
+    let byte = |index: usize| header[(at + index) & (TCP_BYTES_MAX - 1)];
+    u32::from_be_bytes([byte(0), byte(1), byte(2), byte(3)])
 }
 
 #[inline(always)]

@@ -20,7 +20,8 @@ use push_common::splice::{Decision, PINGRESP};
 
 use crate::maps::Scratch;
 use crate::parse::{
-    Direction, Headers, IPV4_BYTES, L2_BYTES, Packet, TCP_BYTES_MAX, Tcp, bounded, option,
+    Direction, Headers, IPV4_BYTES, L2_BYTES, Packet, TCP_BYTES_MAX, Tcp, bounded, header_word,
+    option,
 };
 
 /// Offsets in the TCP header.
@@ -83,7 +84,7 @@ pub(crate) fn turn_around(
     put_u32(header, ACK, decision.ack);
     header[13] = flags::ACK | flags::PSH;
     [header[14], header[15]] = decision.window.to_be_bytes();
-    swap_timestamps(scratch, tcp);
+    answer_timestamps(scratch, tcp, decision.ts_val);
     blank_sack(scratch, tcp);
 
     let grown = 2 - tcp.segment.payload_bytes;
@@ -265,7 +266,7 @@ fn shift_sack(scratch: &mut Scratch, tcp: &Tcp, shift: u32) {
             break;
         }
         let at = (tcp.sack + 2 + edge * 4) as usize;
-        put_u32(&mut scratch.changed, at, u32_at(&scratch.header, at).wrapping_add(shift));
+        put_u32(&mut scratch.changed, at, header_word(&scratch.header, at).wrapping_add(shift));
     }
 }
 
@@ -285,25 +286,15 @@ fn blank_sack(scratch: &mut Scratch, tcp: &Tcp) {
     }
 }
 
-/// The client's TSecr is the last TSval it has seen of the server, so as TSval it passes PAWS.
+/// The client's TSval is echoed, and `ts_val` is ours.
 #[inline(always)]
-fn swap_timestamps(scratch: &mut Scratch, tcp: &Tcp) {
+fn answer_timestamps(scratch: &mut Scratch, tcp: &Tcp, ts_val: u32) {
     if tcp.timestamps == 0 {
         return;
     }
     let at = tcp.timestamps as usize;
-    put_u32(&mut scratch.changed, at + 2, u32_at(&scratch.header, at + 6));
-    put_u32(&mut scratch.changed, at + 6, u32_at(&scratch.header, at + 2));
-}
-
-#[inline(always)]
-fn u32_at(header: &[u8; TCP_BYTES_MAX], at: usize) -> u32 {
-    u32::from_be_bytes([
-        header[at & MASK],
-        header[(at + 1) & MASK],
-        header[(at + 2) & MASK],
-        header[(at + 3) & MASK],
-    ])
+    put_u32(&mut scratch.changed, at + 2, ts_val);
+    put_u32(&mut scratch.changed, at + 6, header_word(&scratch.header, at + 2));
 }
 
 #[inline(always)]

@@ -131,7 +131,9 @@ impl Client {
 
     /// Connects and returns with whatever CONNACK comes; `Err` when none does.
     pub fn open(target: &Target, connect: &Connect) -> Result<Self, Gone> {
-        let mut client = Self::send_connect(target, connect);
+        let stream = target.connect(connect.receive_buffer_bytes).map_err(|_| Gone::Silent)?;
+        let mut client = Self::over(stream, connect.version);
+        client.say_connect(connect);
         client.read_connack(PATIENCE)?;
         Ok(client)
     }
@@ -140,8 +142,14 @@ impl Client {
     #[track_caller]
     pub fn send_connect(target: &Target, connect: &Connect) -> Self {
         let mut client = Self::dial(target, connect.version, connect.receive_buffer_bytes);
+        client.say_connect(connect);
+        client
+    }
+
+    #[track_caller]
+    fn say_connect(&mut self, connect: &Connect) {
         let will = connect.will.as_ref();
-        client.send(&wire::connect(
+        self.send(&wire::connect(
             connect.version,
             &connect.client_id,
             connect.keep_alive_secs,
@@ -149,13 +157,16 @@ impl Client {
             will,
             &connect.properties,
         ));
-        client
     }
 
     /// Opens the TCP connection and sends nothing.
     #[track_caller]
     pub fn dial(target: &Target, version: Version, receive_buffer_bytes: Option<usize>) -> Self {
         let stream = target.connect(receive_buffer_bytes).expect("connect to the server");
+        Self::over(stream, version)
+    }
+
+    fn over(stream: TcpStream, version: Version) -> Self {
         stream.set_write_timeout(Some(PATIENCE)).expect("set a timeout");
         Self {
             stream,

@@ -101,6 +101,11 @@ impl Target {
         }
     }
 
+    /// The same address, to be gone to from wherever the caller is.
+    pub fn from_here(&self) -> Self {
+        Self { address: self.address, veth: None }
+    }
+
     /// Runs `work` in the namespace that clients are in.
     pub fn run_at_client<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.veth {

@@ -173,7 +173,7 @@ impl Hooks {
     }
 }
 
-/// The segment turned around into the PINGRESP: timestamps change places, SACK blocks go.
+/// The segment turned around into the PINGRESP: its timestamp is echoed, SACK blocks go.
 fn turned(segment: &Seg, decision: &Decision) -> Seg {
     Seg {
         seq: decision.seq,
@@ -181,7 +181,7 @@ fn turned(segment: &Seg, decision: &Decision) -> Seg {
         flags: push_common::segment::flags::ACK | push_common::segment::flags::PSH,
         window: decision.window,
         sack: Vec::new(),
-        ts_val: segment.ts_ecr,
+        ts_val: decision.ts_val,
         ts_ecr: segment.ts_val,
         payload: PINGRESP.to_vec(),
         corrupt: segment.corrupt,

@@ -63,6 +63,9 @@ impl Seg {
             plain: self.sack.is_empty(),
             plain_or_sack: true,
             iface: 1,
+            timestamped: true,
+            ts_val: self.ts_val,
+            ts_ecr: self.ts_ecr,
         }
     }
 

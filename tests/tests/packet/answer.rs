@@ -12,6 +12,7 @@ use crate::world::{RX, RX_BASE, STACK_WINDOW, World};
 cases! {
     ping_becomes_its_pingresp,
     timestamps_change_places_in_the_answer,
+    answer_bears_the_newest_timestamp_of_the_stack,
     answer_is_cut_to_its_length_where_the_link_layer_has_padded,
     ping_with_the_sum_of_the_pseudo_header_alone_is_answered,
     every_combination_of_flags_but_ack_and_psh_is_left_to_user_space,
@@ -53,6 +54,17 @@ fn timestamps_change_places_in_the_answer(rig: &mut Rig, ipv6: bool) {
         assert!(answer.options.ends_with(&timestamps(9, 70)), "{:02x?}", answer.options);
         assert_eq!(answer.options.len(), options.len());
     }
+}
+
+fn answer_bears_the_newest_timestamp_of_the_stack(rig: &mut Rig, ipv6: bool) {
+    let mut world = World::new(ipv6, 1);
+    world.flow.stack_ts = 3;
+    world.flow.bits |= bits::STACK_TS_KNOWN;
+    let outcome = world.run(rig, &Bytes { options: timestamps(70, u32::MAX), ..world.ping() });
+    assert_eq!(assert_answered(&outcome).options, timestamps(3, 70));
+    // It is learned at egress.
+    let ack = Bytes { options: timestamps(5, 70), ..world.server() };
+    assert_eq!(world.run(rig, &ack).flow.expect("the flow stays").stack_ts, 5);
 }
 
 fn answer_is_cut_to_its_length_where_the_link_layer_has_padded(rig: &mut Rig, ipv6: bool) {

@@ -1,34 +1,162 @@
-//! The real server behind a link of ours between two network namespaces: who answers pings there is
-//! proven by the counters, and what the link did to the segments by its own.
+//! The real server behind a link of ours between two network namespaces, and over the kernel's own
+//! links with every offload on. Who answers pings is proven by the counters, and what the link did to
+//! the segments by its own.
+//!
+//! `PUSH_WIRE_SECONDS` and `PUSH_WIRE_SEED`: how long each load goes on, and what decides the faults
+//! (`cargo xtask test wire --seconds S --seed N`).
+mod device;
+mod load;
+mod message;
 
-use push_tests::both_paths;
+use std::path::PathBuf;
+
+use push_tests::claims;
 use push_tests::link::{Fault, Faults, Link, Way};
-use push_tests::server::{PingPath, Place, Server};
-use push_tests::skip::TestResult;
+use push_tests::server::{
+    PingPath, Place, Server, ServerBuilder, raise_descriptor_limit, workspace_path,
+};
+use push_tests::skip::{Skip, TestResult};
 
-/// Decides what the link does.
-const SEED: u64 = 3;
+use load::Outcome;
 
-both_paths! {
-    pings_are_answered_over_a_link_without_faults,
+claims! {
     pings_are_answered_over_a_link_that_loses_and_corrupts,
+    load_over_a_link_without_loss_comes_out_whole,
+    load_over_a_link_that_loses_1_percent_comes_out_whole,
+    load_over_a_link_that_loses_5_percent_comes_out_whole,
+    load_over_a_link_that_loses_20_percent_comes_out_whole,
+    load_over_veth_with_every_offload_comes_out_whole,
+    load_over_lo_comes_out_whole,
 }
 
-fn pings_are_answered_over_a_link_without_faults(path: PingPath) -> TestResult {
-    let link = Link::create(Faults::NONE, SEED, [0, 0])?;
-    let server = Server::with(path).within(link.namespaces(), Place::VethV4).start()?;
-    server.finish();
-    assert!(link.count(Way::ToServer, Fault::Carried) > 0, "the link carried nothing");
-    assert_eq!(link.count(Way::ToServer, Fault::Lost), 0);
-    Ok(())
-}
-
-fn pings_are_answered_over_a_link_that_loses_and_corrupts(path: PingPath) -> TestResult {
-    let link = Link::create(Faults::with_loss(20), SEED, [0, 0])?;
-    let server = Server::with(path).within(link.namespaces(), Place::VethV6).start()?;
-    while link.count(Way::ToServer, Fault::Lost) == 0 {
-        server.prove_path();
+fn pings_are_answered_over_a_link_that_loses_and_corrupts() -> TestResult {
+    for path in [PingPath::User, PingPath::Kernel] {
+        let link = Link::create(Faults::with_loss(20), load::seed(), [0, 0])?;
+        let server = Server::with(path).within(link.namespaces(), Place::VethV6).start()?;
+        while link.count(Way::ToServer, Fault::Lost) == 0 {
+            server.prove_path();
+        }
+        server.finish();
     }
-    server.finish();
     Ok(())
+}
+
+fn load_over_a_link_without_loss_comes_out_whole() -> TestResult {
+    over_the_link(0, Place::VethV4)
+}
+
+fn load_over_a_link_that_loses_1_percent_comes_out_whole() -> TestResult {
+    over_the_link(1, Place::VethV6)
+}
+
+fn load_over_a_link_that_loses_5_percent_comes_out_whole() -> TestResult {
+    every_recovery_was_taken(&over_the_link_on_both_paths(5, Place::VethV4)?);
+    Ok(())
+}
+
+fn load_over_a_link_that_loses_20_percent_comes_out_whole() -> TestResult {
+    every_recovery_was_taken(&over_the_link_on_both_paths(20, Place::VethV6)?);
+    Ok(())
+}
+
+fn load_over_veth_with_every_offload_comes_out_whole() -> TestResult {
+    for place in [Place::VethV4, Place::VethV6] {
+        compare("veth", |path| {
+            let server = loaded_server(path).place(place).start()?;
+            let outcome = load::run(&server, || ());
+            Ok((outcome, 0, server, None))
+        })?;
+    }
+    Ok(())
+}
+
+fn load_over_lo_comes_out_whole() -> TestResult {
+    compare("lo", |path| {
+        let server = loaded_server(path).start()?;
+        let outcome = load::run(&server, || ());
+        Ok((outcome, 0, server, None))
+    })
+    .map(drop)
+}
+
+fn over_the_link(percent: u32, place: Place) -> TestResult {
+    over_the_link_on_both_paths(percent, place).map(drop)
+}
+
+/// What came of the kernel path's run.
+fn over_the_link_on_both_paths(percent: u32, place: Place) -> Result<Outcome, Skip> {
+    compare(&format!("{percent} % loss"), |path| {
+        let link = Link::create(Faults::with_loss(percent), load::seed(), [0, 1])?;
+        let captures = Captures { link: &link, name: format!("wire-{percent}-{path:?}") };
+        let server = loaded_server(path).within(link.namespaces(), place).start()?;
+        let outcome = load::run(&server, || link.heal());
+        drop(captures);
+        let faults = [Way::ToServer, Way::ToClient].map(|way| {
+            [Fault::Lost, Fault::Repeated, Fault::Reordered, Fault::HeldBack, Fault::Corrupted]
+                .map(|fault| link.count(way, fault))
+                .iter()
+                .sum::<u64>()
+        });
+        if percent > 0 {
+            assert!(faults.iter().all(|&count| count > 0), "{faults:?}");
+        }
+        Ok((outcome, faults.iter().sum(), server, Some(link)))
+    })
+}
+
+/// Runs the load on the user path and on the kernel path. They differ in who answers pings, and in
+/// nothing that clients see (`load::run` checks that), nor in what TCP finds odd.
+fn compare(
+    what: &str,
+    run: impl Fn(PingPath) -> Result<(Outcome, u64, Server, Option<Link>), Skip>,
+) -> Result<Outcome, Skip> {
+    /// What the scheduler alone makes of two runs with the same seed.
+    const CHANCE: u64 = 100;
+    raise_descriptor_limit();
+    let run = |path| {
+        let (outcome, faults, server, link) = run(path)?;
+        outcome.print(what, path, faults);
+        load::settle(&server);
+        server.finish();
+        drop(link);
+        Ok(outcome)
+    };
+    let (user, kernel) = (run(PingPath::User)?, run(PingPath::Kernel)?);
+    assert_eq!(user.kernel_pings, 0);
+    assert!(kernel.kernel_pings > 0);
+    let (usual, found) = (user.suspicions, kernel.suspicions);
+    for (name, usual, found) in [
+        ("challenge ACKs", usual.challenge_acks, found.challenge_acks),
+        ("PAWS", usual.paws, found.paws),
+        ("checksums", usual.checksums, found.checksums),
+    ] {
+        assert!(found <= usual * 2 + CHANCE, "{name}: {found}, on the user path {usual}");
+    }
+    Ok(kernel)
+}
+
+/// Rules 6, 7 and 9.
+fn every_recovery_was_taken(outcome: &Outcome) {
+    let Outcome { resent, refilled, absorbed, .. } = *outcome;
+    assert!(resent > 0 && refilled > 0 && absorbed > 0, "{resent} {refilled} {absorbed}");
+}
+
+/// Its devices ping more often than any real one.
+fn loaded_server(path: PingPath) -> ServerBuilder {
+    Server::with(path).flag("--ping-rate", 0).flag("--shards", 2)
+}
+
+/// Keeps what both ends have seen last when the run fails.
+struct Captures<'a> {
+    link: &'a Link,
+    name: String,
+}
+
+impl Drop for Captures<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let directory: PathBuf = workspace_path("target");
+            println!("captures: {:?}", self.link.save_captures(&directory, &self.name));
+        }
+    }
 }
