@@ -2,6 +2,50 @@
 //! What the eBPF program and the server share: records with a fixed layout, the names of counters,
 //! and the heartbeat splice as pure functions. It imports `core` only, does no I/O, reads no
 //! clock, and knows no packets: segment facts come in, verdicts go out.
+//!
+//! # The heartbeat splice
+//!
+//! A connection is *quiescent* when every byte that either side sent has been received, acknowledged
+//! and parsed, up to a packet boundary. Only then may the ingress program turn an incoming PINGREQ
+//! around into its PINGRESP. TCP on the server never learns of those 2 + 2 bytes, so from then on the
+//! client's numbers (*C-space*) run ahead of the server's (*S-space*) by two a ping, in both
+//! directions, and both programs translate every later segment.
+//!
+//! The rules, by the numbers that code and tests use:
+//!
+//! 1. A PINGREQ is answered only if its checksum is right (the IP header's too), its flags are ACK or
+//!    ACK and PSH, its payload is `C0 00`, there are no IP options, extension headers, fragments or
+//!    congestion mark, TCP options are timestamps at most, and the window has room for the answer.
+//! 2. Nothing is pending: the last PINGRESP is acknowledged. (Rule 4 implies it.)
+//! 3. The client is quiescent: the ping is next behind all that was ever passed to the stack, and user
+//!    space has parsed all of that.
+//! 4. The server is quiescent: the ping acknowledges all that ever left, that is whole frames, and
+//!    the stack has been shown this acknowledgement by an earlier segment.
+//! 5. The slot is armed, the generation is the connection's, the shard has stamped its heartbeat within
+//!    5 s, and answers leave by the interface that the ping came by. User space arms a slot only when
+//!    both directions of the connection use one interface with our programs, and binds the socket to
+//!    it: what passes by no program of ours would not be translated.
+//! 6. While a PINGRESP is pending, a segment of the stack without payload leaves as the PINGRESP again.
+//! 7. A client that acknowledges exactly up to the pending PINGRESP misses it, and gets it again. It
+//!    bears the newest timestamp that the stack has sent, not the one that the client echoes: PAWS
+//!    would drop an older one.
+//! 8. A retransmission of what the client has acknowledged would land on the PINGRESP's place. It leaves
+//!    as the PINGRESP instead of being dropped: where the acknowledgement of the PINGRESP was lost, nobody
+//!    else would ask the client.
+//! 9. An acknowledgement of the PINGRESP ends pending, also from ahead of what was passed: what lies
+//!    between may be lost, and a client that only gets old PINGRESPs hears no ACK. A bare ACK that tells
+//!    the stack nothing new is absorbed.
+//! 10. Only the stack's own SYN-ACK begins a new connection on the same addresses. Flows outlive their
+//!     sockets by two minutes.
+//! 11. What cannot be followed is dropped once a ping has been answered, and passes before; then the
+//!     flow never answers, because bytes have gone by that it does not know.
+//! 12. Every 256th ping, and what exceeds the ping rate, is left to user space.
+//! 13. Liveness is stamped by new pings alone.
+//! 14. Programs outlive a crash of the server (pinned links).
+//!
+//! A sender that lies about its own numbers can break its own stream and no other. One who only
+//! guesses addresses and ports can have a flow that has not answered yet left to user space (rule 11),
+//! and nothing else without the sequence numbers.
 
 pub mod clock;
 pub mod counter;
