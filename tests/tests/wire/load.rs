@@ -69,6 +69,8 @@ pub(crate) fn run(server: &Server, heal: impl FnOnce()) -> Outcome {
     let hub_target = target.clone();
 
     let (lives, collected) = std::thread::scope(|scope| {
+        // Whatever fails, nobody goes on without end.
+        let _ends = EndOnDrop([&stop, &done]);
         let hub = Hub::connect(&hub_target);
         let publisher = hub.publisher;
         let collector = scope.spawn(|| collect(hub.collector, &done));
@@ -132,6 +134,15 @@ impl Hub {
         let mut collector = connect("collector");
         collector.subscribe(&[("up/#", 0)]);
         Self { collector, publisher: connect("publisher") }
+    }
+}
+
+/// Sets its flags when it goes, as by a panic.
+struct EndOnDrop<'a>([&'a AtomicBool; 2]);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|flag| flag.store(true, Ordering::SeqCst));
     }
 }
 
