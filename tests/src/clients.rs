@@ -166,7 +166,8 @@ impl Client {
         Self::over(stream, version)
     }
 
-    fn over(stream: TcpStream, version: Version) -> Self {
+    /// A client over a connection made elsewhere; nothing is sent.
+    pub fn over(stream: TcpStream, version: Version) -> Self {
         stream.set_write_timeout(Some(PATIENCE)).expect("set a timeout");
         Self {
             stream,

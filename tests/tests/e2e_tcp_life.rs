@@ -1,0 +1,117 @@
+//! TCP's odd endings and beginnings on real sockets, with pings answered before them: the numbers of
+//! one connection must never reach the next, and no end be lost.
+
+use std::io::Read as _;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use push_tests::both_paths;
+use push_tests::clients::{Client, Connect};
+use push_tests::expectations::PATIENCE;
+use push_tests::server::{PingPath, Server, raise_descriptor_limit};
+use push_tests::skip::TestResult;
+use push_tests::wire::{self, Properties, Version};
+use socket2::{Domain, Socket, Type};
+
+/// Longer than a client's kernel puts off an acknowledgement.
+const CALM: Duration = Duration::from_millis(100);
+
+both_paths! {
+    a_port_used_again_at_once_begins_a_new_stream,
+    a_client_that_has_no_more_to_say_gets_its_end,
+    a_storm_of_resets_leaves_the_others_alone,
+}
+
+fn a_port_used_again_at_once_begins_a_new_stream(path: PingPath) -> TestResult {
+    const ROUNDS: u64 = 8;
+    let server = Server::with(path).start()?;
+    let mut local: Option<SocketAddr> = None;
+    for _ in 0..ROUNDS {
+        let stream = connect_from(local, server.target().address);
+        local = Some(stream.local_addr().expect("a connected socket"));
+        let mut client = Client::over(stream, Version::V5);
+        client.send(&wire::connect(Version::V5, "same", 60, true, None, &Properties::default()));
+        client.read_connack(PATIENCE).expect("a CONNACK");
+        ping_twice(&mut client);
+        client.publish("t", &[7; 3_000], 1);
+        reset(client);
+    }
+    let replaced = "push_kernel_path_events_total{event=\"replaced\"}";
+    let metrics = server.metrics();
+    match path {
+        PingPath::User => assert_eq!(metrics.kernel_pings(), 0),
+        PingPath::Kernel => {
+            assert!(metrics.kernel_pings() >= ROUNDS, "{}", metrics.text());
+            assert!(metrics.value(replaced) > 0, "no flow was there from the connection before");
+        }
+    }
+    server.finish();
+    Ok(())
+}
+
+fn a_client_that_has_no_more_to_say_gets_its_end(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    let mut client = connect(&server, 0);
+    ping_twice(&mut client);
+    let mut stream = client.stream().try_clone().expect("a descriptor");
+    stream.shutdown(Shutdown::Write).expect("FIN");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    assert_eq!(stream.read(&mut [0; 16]).expect("the server's FIN"), 0);
+    server.wait_metric("push_connections", |connections| connections == 0);
+    server.finish();
+    Ok(())
+}
+
+fn a_storm_of_resets_leaves_the_others_alone(path: PingPath) -> TestResult {
+    const CLIENTS: usize = 200;
+    raise_descriptor_limit();
+    let server = Server::with(path).flag("--shards", 2).start()?;
+    let mut bystander = connect(&server, CLIENTS);
+    bystander.subscribe(&[("still", 1)]);
+    for _ in 0..3 {
+        let mut clients: Vec<Client> = (0..CLIENTS).map(|n| connect(&server, n)).collect();
+        std::thread::sleep(CALM);
+        clients.iter_mut().for_each(Client::ping);
+        clients.into_iter().for_each(reset);
+        bystander.publish("still", b"here", 1);
+        assert_eq!(bystander.message().payload, b"here");
+    }
+    server.wait_metric("push_connections", |connections| connections == 1);
+    if path == PingPath::Kernel {
+        assert!(server.metrics().kernel_pings() >= CLIENTS as u64);
+    }
+    bystander.assert_alive();
+    server.finish();
+    Ok(())
+}
+
+fn connect(server: &Server, number: usize) -> Client {
+    Client::connect(server.target(), &Connect::new(Version::V5, &format!("client-{number}")))
+}
+
+/// Connects from a port of before, if there is one.
+fn connect_from(local: Option<SocketAddr>, server: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("an option");
+    socket.set_tcp_nodelay(true).expect("an option");
+    if let Some(local) = local {
+        socket.bind(&local.into()).expect("the port of before");
+    }
+    socket.connect_timeout(&server.into(), PATIENCE).expect("connect");
+    socket.into()
+}
+
+/// At least the second is the kernel's to answer.
+fn ping_twice(client: &mut Client) {
+    for _ in 0..2 {
+        std::thread::sleep(CALM);
+        client.ping();
+    }
+}
+
+/// Closes by RST.
+fn reset(client: Client) {
+    let linger = socket2::SockRef::from(client.stream()).set_linger(Some(Duration::ZERO));
+    linger.expect("an option");
+    drop(client);
+}
