@@ -44,8 +44,9 @@
 //! 14. Programs outlive a crash of the server (pinned links).
 //!
 //! A sender that lies about its own numbers can break its own stream and no other. One who only
-//! guesses addresses and ports can have a flow that has not answered yet left to user space (rule 11),
-//! and nothing else without the sequence numbers.
+//! guesses addresses and ports can have a connection's pings left to user space: by a fragment before
+//! the first answer (rule 11), or by a segment whose number happens to lie within a window ahead (rule
+//! 3). He changes no stream and answers no ping without the sequence numbers.
 
 pub mod clock;
 pub mod counter;
