@@ -6,6 +6,7 @@ pub mod retained;
 pub mod routing;
 pub mod subscriptions;
 pub mod topic;
+pub mod via;
 
 mod filter_table;
 mod level_tree;
@@ -15,3 +16,4 @@ pub use retained::{Retained, RetainedFull};
 pub use routing::{Routing, ShardSet};
 pub use subscriptions::{Match, SubscriptionOptions, Subscriptions};
 pub use topic::{Share, TopicError, TopicFilter, TopicName};
+pub use via::{SubscriptionId, Via};

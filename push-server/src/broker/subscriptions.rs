@@ -2,11 +2,13 @@
 //! without wildcards, a trie of topic levels for those with.
 //!
 //! A session with several filters that match a topic gets it once:
-//! - with the highest QoS of them [MQTT-3.3.5-1];
-//! - `no_local` only when all of them say so: one that does not wants the session's own messages;
+//! - with the highest QoS of them [MQTT-3.3.4-2];
+//! - with the identifiers of all of them [MQTT-3.3.4-3] [MQTT-3.3.4-4];
 //! - `retain_as_published` when any of them says so: the flag as published is what was published,
-//!   while a cleared one would take from that subscription what it asked for;
-//! - `retain_handling`, which matters when subscribing only, is the lowest.
+//!   while a cleared one would take from that subscription what it asked for.
+//!
+//! Subscriptions with `no_local` match nothing that their own session published [MQTT-3.8.3-3], so
+//! they add neither QoS nor identifier to one that wants it.
 //!
 //! Shared filters (`$share/...`) are kept, so that first and last subscribers are told apart, but
 //! match nothing here: a group's choice of one session is not this table's to make.
@@ -24,6 +26,7 @@ use super::filter_table::{ExactFilters, SEGMENTS, TextHasher, WildcardFilters};
 use super::level_tree::{SPARSE, SPARSE_CAPACITY_MIN, Vacant};
 use super::message::QoS;
 use super::topic::{TopicFilter, TopicName};
+use super::via::{SubscriptionId, Via};
 
 /// What a subscriber asked for with a filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,15 +39,21 @@ pub struct SubscriptionOptions {
     pub retain_as_published: bool,
     /// MQTT 5: 0 send retained at subscribe, 1 only for a new subscription, 2 never.
     pub retain_handling: u8,
+    /// MQTT 5: the identifier to send along with what the subscription brings.
+    pub id: Option<SubscriptionId>,
 }
 
-/// A session that a message goes to; overlapping filters are merged to one (highest QoS).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A session that a message goes to; overlapping filters are merged to one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
     /// The session's key in its shard.
     pub subscriber: u32,
-    /// The merged options.
-    pub options: SubscriptionOptions,
+    /// The most the delivery may have.
+    pub qos: QoS,
+    /// Whether the RETAIN flag is kept as published.
+    pub retain_as_published: bool,
+    /// The identifiers of the subscriptions.
+    pub via: Via,
 }
 
 /// The table.
@@ -68,7 +77,7 @@ impl Default for Subscriptions {
 }
 
 impl Subscriptions {
-    /// Adds or replaces. Returns the options replaced, and whether this is the shard's first
+    /// Adds or replaces. Returns whether it replaced, and whether this is the shard's first
     /// subscriber of the filter (then `Routing::add` is due).
     ///
     /// The filter's text is shared with `filter`, not copied, unless it has wildcards.
@@ -77,7 +86,7 @@ impl Subscriptions {
         filter: &TopicFilter,
         subscriber: u32,
         options: SubscriptionOptions,
-    ) -> (Option<SubscriptionOptions>, bool) {
+    ) -> (bool, bool) {
         let subscribers = if filter.has_wildcards() {
             self.wildcard.make(filter)
         } else {
@@ -86,8 +95,8 @@ impl Subscriptions {
         };
         let first = subscribers.is_vacant();
         let replaced = subscribers.insert(subscriber, Packed::from(options));
-        self.len += usize::from(replaced.is_none());
-        (replaced.map(Packed::options), first)
+        self.len += usize::from(!replaced);
+        (replaced, first)
     }
 
     /// Removes. Returns whether it was there, and whether it was the shard's last subscriber of the
@@ -109,14 +118,15 @@ impl Subscriptions {
     }
 
     /// Appends every session that `topic` goes to, each once, to `out`, in no particular order.
-    pub fn matches(&self, topic: &TopicName, out: &mut Vec<Match>) {
+    /// `from`: the session that published, if it is one of this table.
+    pub fn matches(&self, topic: &TopicName, from: Option<u32>, out: &mut Vec<Match>) {
         if topic.is_out_of_reach() {
             return;
         }
         let start = out.len();
         let mut filters = 0;
         let mut take = |subscribers: &Subscribers| {
-            subscribers.append_to(out);
+            subscribers.append_to(from, out);
             filters += 1;
         };
         let hash = self.hasher.hash(topic.as_str());
@@ -128,7 +138,7 @@ impl Subscriptions {
             self.wildcard.visit(topic, take);
         }
         // A session is in a filter's set once: only several filters can name it again.
-        if filters > 1 {
+        if filters > 1 && out.len() > start {
             merge_from(out, start);
         }
     }
@@ -149,59 +159,67 @@ fn merge_from(out: &mut Vec<Match>, start: usize) {
     out[start..].sort_unstable_by_key(|found| found.subscriber);
     let mut kept = start;
     for index in start + 1..out.len() {
-        let found = out[index];
-        if found.subscriber == out[kept].subscriber {
-            out[kept].options = merged(out[kept].options, found.options);
+        let (before, rest) = out.split_at_mut(index);
+        let (known, found) = (&mut before[kept], &rest[0]);
+        if found.subscriber == known.subscriber {
+            known.merge(found);
         } else {
             kept += 1;
-            out[kept] = found;
+            out.swap(kept, index);
         }
     }
     out.truncate(kept + 1);
 }
 
-/// Two subscriptions as one; the module says why so.
-fn merged(one: SubscriptionOptions, other: SubscriptionOptions) -> SubscriptionOptions {
-    SubscriptionOptions {
-        qos: one.qos.max(other.qos),
-        no_local: one.no_local && other.no_local,
-        retain_as_published: one.retain_as_published || other.retain_as_published,
-        retain_handling: one.retain_handling.min(other.retain_handling),
+impl Match {
+    /// Two subscriptions as one; the module says why so.
+    fn merge(&mut self, other: &Self) {
+        self.qos = self.qos.max(other.qos);
+        self.retain_as_published |= other.retain_as_published;
+        for &id in other.via.ids() {
+            self.via.add(Some(id));
+        }
     }
 }
 
-/// Options in a byte, laid out as in a SUBSCRIBE of MQTT 5 [MQTT5 3.8.3.1].
+/// What a delivery needs of the options, in a word: two bits of QoS, two flags, and the identifier,
+/// 0 for none. `retain_handling` matters when subscribing only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Packed(u8);
+struct Packed(u32);
 
-const NO_LOCAL: u8 = 1 << 2;
-const RETAIN_AS_PUBLISHED: u8 = 1 << 3;
-const RETAIN_HANDLING_SHIFT: u8 = 4;
-const TWO_BITS: u8 = 0b11;
+const QOS_BITS: u32 = 0b11;
+const NO_LOCAL: u32 = 1 << 2;
+const RETAIN_AS_PUBLISHED: u32 = 1 << 3;
+const ID_SHIFT: u32 = 4;
 
 impl From<SubscriptionOptions> for Packed {
     fn from(options: SubscriptionOptions) -> Self {
         let flag = |set, bit| if set { bit } else { 0 };
         Self(
-            options.qos as u8
+            options.qos as u32
                 | flag(options.no_local, NO_LOCAL)
                 | flag(options.retain_as_published, RETAIN_AS_PUBLISHED)
-                | (options.retain_handling & TWO_BITS) << RETAIN_HANDLING_SHIFT,
+                | options.id.map_or(0, SubscriptionId::value) << ID_SHIFT,
         )
     }
 }
 
 impl Packed {
-    fn options(self) -> SubscriptionOptions {
-        SubscriptionOptions {
-            qos: match self.0 & TWO_BITS {
+    /// Whether the session that subscribed so is not to have what it published itself.
+    fn is_no_local(self) -> bool {
+        self.0 & NO_LOCAL != 0
+    }
+
+    fn matched(self, subscriber: u32) -> Match {
+        Match {
+            subscriber,
+            qos: match self.0 & QOS_BITS {
                 0 => QoS::AtMostOnce,
                 1 => QoS::AtLeastOnce,
                 _ => QoS::ExactlyOnce,
             },
-            no_local: self.0 & NO_LOCAL != 0,
             retain_as_published: self.0 & RETAIN_AS_PUBLISHED != 0,
-            retain_handling: self.0 >> RETAIN_HANDLING_SHIFT & TWO_BITS,
+            via: Via::Own(SubscriptionId::new(self.0 >> ID_SHIFT)),
         }
     }
 }
@@ -225,21 +243,23 @@ impl Vacant for Subscribers {
 }
 
 impl Subscribers {
-    fn insert(&mut self, subscriber: u32, options: Packed) -> Option<Packed> {
+    /// Whether it replaced.
+    fn insert(&mut self, subscriber: u32, options: Packed) -> bool {
         match self {
             Self::Nobody => {
                 *self = Self::One(subscriber, options);
-                None
+                false
             }
             Self::One(known, replaced) if *known == subscriber => {
-                Some(std::mem::replace(replaced, options))
+                *replaced = options;
+                true
             }
             Self::One(known, known_options) => {
                 let both = [(*known, *known_options), (subscriber, options)];
                 *self = Self::Many(Box::new(both.into_iter().collect()));
-                None
+                false
             }
-            Self::Many(set) => set.insert(subscriber, options),
+            Self::Many(set) => set.insert(subscriber, options).is_some(),
         }
     }
 
@@ -270,12 +290,15 @@ impl Subscribers {
         }
     }
 
-    fn append_to(&self, out: &mut Vec<Match>) {
-        let found = |subscriber, options: Packed| Match { subscriber, options: options.options() };
+    fn append_to(&self, from: Option<u32>, out: &mut Vec<Match>) {
+        let found = |(&subscriber, &options): (&u32, &Packed)| {
+            let own = from == Some(subscriber) && options.is_no_local();
+            (!own).then(|| options.matched(subscriber))
+        };
         match self {
             Self::Nobody => {}
-            Self::One(subscriber, options) => out.push(found(*subscriber, *options)),
-            Self::Many(set) => out.extend(set.iter().map(|(&s, &options)| found(s, options))),
+            Self::One(subscriber, options) => out.extend(found((subscriber, options))),
+            Self::Many(set) => out.extend(set.iter().filter_map(found)),
         }
     }
 }

@@ -8,7 +8,7 @@ use push_common::clock::Monotonic;
 use super::Limits;
 use super::codec::Reason;
 use super::inflight::{Exactly, Inflight, Received, Retry, Routing};
-use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
+use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, Via};
 
 /// A session.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Delivery {
     pub qos: QoS,
     /// The RETAIN flag to send.
     pub retain: bool,
+    /// By which subscriptions it came.
+    pub via: Via,
 }
 
 impl Delivery {

@@ -88,7 +88,7 @@ mod tests {
     use push_common::clock::Monotonic;
 
     use super::*;
-    use crate::broker::{Message, QoS, TopicName};
+    use crate::broker::{Message, QoS, TopicName, Via};
     use crate::mqtt::{Delivery, Version};
 
     fn delivery(payload_len: usize) -> Delivery {
@@ -100,7 +100,12 @@ mod tests {
             properties: None,
             expires_at: None,
         };
-        Delivery { message: Arc::new(message), qos: QoS::AtMostOnce, retain: false }
+        Delivery {
+            message: Arc::new(message),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            via: Via::default(),
+        }
     }
 
     fn write(deliveries: &[Delivery]) -> Transmit {

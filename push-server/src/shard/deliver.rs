@@ -85,15 +85,13 @@ impl Worker {
     /// Delivers to this shard's subscribers.
     pub(super) fn deliver_here(&mut self, message: &Arc<Message>, from: Option<u32>) {
         let mut matches = std::mem::take(&mut self.matches);
-        self.subscriptions.matches(&message.topic, &mut matches);
+        self.subscriptions.matches(&message.topic, from, &mut matches);
         for found in matches.drain(..) {
-            if found.options.no_local && from == Some(found.subscriber) {
-                continue;
-            }
             let delivery = Delivery {
                 message: Arc::clone(message),
-                qos: message.qos.min(found.options.qos),
-                retain: message.retain && found.options.retain_as_published,
+                qos: message.qos.min(found.qos),
+                retain: message.retain && found.retain_as_published,
+                via: found.via,
             };
             self.deliver_to(found.subscriber, delivery);
         }
@@ -164,9 +162,10 @@ impl Worker {
         key: u32,
         entry: &SubscribeEntry,
     ) -> Result<QoS, Reason> {
-        let options = entry.options;
+        let SubscribeEntry { filter, options } = entry;
+        let options = *options;
         if options.retain_handling == 2 {
-            self.add_subscription(key, &entry.filter, options)?;
+            self.add_subscription(key, filter, options)?;
             return Ok(options.qos);
         }
         let waiting =
@@ -176,9 +175,9 @@ impl Worker {
             self.counters.limit_backlog.add(1);
             return Err(Reason::QuotaExceeded);
         }
-        let is_new = self.add_subscription(key, &entry.filter, options)?;
+        let is_new = self.add_subscription(key, filter, options)?;
         if options.retain_handling == 0 || is_new {
-            self.queue_retained(index, &entry.filter, options.qos);
+            self.queue_retained(index, filter, options);
         }
         Ok(options.qos)
     }
@@ -205,10 +204,8 @@ impl Worker {
         if is_first {
             self.shared.routing.add(filter, self.index);
         }
-        if replaced.is_none() {
-            self.counters.subscriptions.add(1);
-        }
-        Ok(replaced.is_none())
+        self.counters.subscriptions.add(u64::from(!replaced));
+        Ok(!replaced)
     }
 
     fn on_unsubscribe(&mut self, index: u32, key: u32, unsubscribe: Unsubscribe) {
@@ -258,7 +255,7 @@ impl Worker {
 
     /// Has the retained messages of a filter sent, as the client takes them: a wide filter may match
     /// more than an outbox holds.
-    fn queue_retained(&mut self, index: u32, filter: &TopicFilter, qos: QoS) {
+    fn queue_retained(&mut self, index: u32, filter: &TopicFilter, options: SubscriptionOptions) {
         let mut found = Vec::new();
         self.shared.retained.matches(filter, self.now, &mut found);
         if found.is_empty() {
@@ -266,9 +263,10 @@ impl Worker {
         }
         let backlog = self.clients[index as usize].backlog.get_or_insert_default();
         backlog.extend(found.into_iter().map(|message| Delivery {
-            qos: message.qos.min(qos),
+            qos: message.qos.min(options.qos),
             message,
             retain: true,
+            via: options.id.into(),
         }));
         self.mark_dirty(index);
     }

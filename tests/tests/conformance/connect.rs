@@ -31,7 +31,7 @@ fn connack_v5_says_what_is_granted_and_what_is_not_there() {
             &[0x27, 0, 3, 2, 1],
             &text_property(0x12, "assigned"),
             &[0x28, 1],
-            &[0x29, 0],
+            &[0x29, 1],
             &[0x2A, 0],
             &[0x13, 0, 30],
         ]);
@@ -50,7 +50,7 @@ fn connack_v5_leaves_out_what_is_as_asked_for() {
             &[0x25, 1],
             &[0x27, 1, 0, 0, 0],
             &[0x28, 1],
-            &[0x29, 0],
+            &[0x29, 1],
             &[0x2A, 0],
         ]);
         assert_eq!(server.received(), packet(0x20, &[&[0, 0][..], &granted].concat()));

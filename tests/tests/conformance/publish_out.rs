@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use push_server::broker::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
-use push_server::broker::{Message, MessageProperties, TopicName};
+use push_server::broker::{Message, MessageProperties, SubscriptionId, TopicName, Via};
 use push_server::mqtt::Delivered;
 
 use crate::server::{Server, at_every_split};
@@ -127,6 +127,39 @@ fn properties_are_passed_on_and_expiry_counts_down() {
         server.deliver_message(message);
         assert_eq!(server.received(), publish(4, "t", b"p", AtMostOnce, 0));
     });
+}
+
+/// [MQTT-3.3.4-3] [MQTT-3.3.4-4]; 3.1.1 has no place for them.
+#[test]
+fn identifiers_of_all_subscriptions_are_sent_along() {
+    let message = || Message {
+        topic: TopicName::parse("t", 8).expect("valid"),
+        payload: b"p".to_vec().into(),
+        qos: AtMostOnce,
+        retain: false,
+        properties: None,
+        expires_at: None,
+    };
+    let id = |number| SubscriptionId::new(number).expect("in range");
+    for (via, section) in [
+        (Via::Own(None), properties(&[])),
+        (Via::Own(Some(id(127))), properties(&[&[0x0B, 127]])),
+        (Via::Own(Some(id(268_435_455))), properties(&[&[0x0B, 0xFF, 0xFF, 0xFF, 0x7F]])),
+        (
+            Via::Several(Arc::new(vec![id(128), id(1), id(1)])),
+            properties(&[&[0x0B, 0x80, 0x01], &[0x0B, 1], &[0x0B, 1]]),
+        ),
+    ] {
+        at_every_split(|server| {
+            server.open(&Connect::v5());
+            server.deliver_via(message(), via.clone());
+            let body = [text("t"), section.clone(), b"p".to_vec()].concat();
+            assert_eq!(server.received(), packet(0x30, &body));
+            server.open(&Connect::v311());
+            server.deliver_via(message(), via.clone());
+            assert_eq!(server.received(), publish(4, "t", b"p", AtMostOnce, 0));
+        });
+    }
 }
 
 #[test]

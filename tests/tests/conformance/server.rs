@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::wire::Connect;
 use push_common::clock::Monotonic;
-use push_server::broker::{Message, QoS, TopicName};
+use push_server::broker::{Message, QoS, SubscriptionId, TopicName, Via};
 use push_server::mqtt::codec::Reason;
 use push_server::mqtt::{
     Connection, Delivered, Delivery, Event, Handshake, Limits, Progress, PublishReceipt, Session,
@@ -63,6 +63,8 @@ pub(crate) struct Server {
     pub(crate) routed: Reason,
     pub(crate) session: Option<Session>,
     pub(crate) messages: Vec<Message>,
+    /// Of every filter subscribed to, in order.
+    pub(crate) subscription_ids: Vec<Option<SubscriptionId>>,
     pub(crate) transmit: Transmit,
     link: Link,
     held: Vec<PublishReceipt>,
@@ -81,6 +83,7 @@ impl Server {
             routed: Reason::Success,
             session: None,
             messages: Vec::new(),
+            subscription_ids: Vec::new(),
             transmit: Transmit::default(),
             link: Link::Closed,
             held: Vec::new(),
@@ -173,7 +176,13 @@ impl Server {
 
     /// The same, with everything a message may have.
     pub(crate) fn deliver_message(&mut self, message: Message) -> Delivered {
-        let delivery = Delivery { qos: message.qos, retain: false, message: Arc::new(message) };
+        self.deliver_via(message, Via::default())
+    }
+
+    /// The same, by these subscriptions.
+    pub(crate) fn deliver_via(&mut self, message: Message, via: Via) -> Delivered {
+        let qos = message.qos;
+        let delivery = Delivery { qos, retain: false, message: Arc::new(message), via };
         let connected = matches!(self.link, Link::Open(_));
         let session = self.session.as_mut().expect("a session");
         session.deliver(delivery, connected, &self.limits)
@@ -269,6 +278,8 @@ impl Server {
                     .iter()
                     .map(|entry| entry.as_ref().map(|entry| entry.options.qos).map_err(|r| *r))
                     .collect();
+                let ids = entries.iter().flatten().map(|entry| entry.options.id);
+                self.subscription_ids.extend(ids);
                 self.connection().subscribed(subscribe.packet_id, &granted);
                 let filter = |entry: &Result<push_server::mqtt::SubscribeEntry, Reason>| {
                     entry.as_ref().map(|e| e.filter.as_str().to_owned()).map_err(|r| *r)

@@ -1,9 +1,12 @@
 //! SUBSCRIBE, UNSUBSCRIBE and their answers.
 
+use push_server::broker::SubscriptionId;
 use push_server::mqtt::codec::Reason;
 
 use crate::server::{Seen, at_every_split};
-use crate::wire::{Connect, packet, subscribe, text, unsubscribe, user_property};
+use crate::wire::{
+    Connect, disconnected, packet, properties, subscribe, text, unsubscribe, user_property,
+};
 
 #[test]
 fn every_filter_is_answered_in_its_place() {
@@ -54,17 +57,48 @@ fn shared_subscriptions_are_refused_while_they_are_not_there() {
     });
 }
 
+/// A SUBSCRIBE of MQTT 5 with an identifier, as it stands on the wire.
+fn subscribe_with_id(identifier: &[u8], filters: &[&str]) -> Vec<u8> {
+    let property = [&[0x0B][..], identifier].concat();
+    let section = properties(&[&property, &user_property("k", "v")]);
+    let mut body = [vec![0, 1], section].concat();
+    for filter in filters {
+        body.extend([text(filter), vec![1]].concat());
+    }
+    packet(0x82, &body)
+}
+
+/// [MQTT5 3.8.2.1.2]: 1 to 268,435,455, for every filter of the packet.
 #[test]
-fn subscription_identifiers_are_refused_while_they_are_not_there() {
-    at_every_split(|server| {
-        server.open(&Connect::v5());
-        let properties = [&[0x0B, 5][..], &user_property("k", "v")].concat();
-        let body = [&[0, 1, properties.len() as u8][..], &properties, &text("t"), &[1]].concat();
-        server.send(&packet(0x82, &body));
-        assert_eq!(server.received(), packet(0x90, &[0, 1, 0, 0xA1]));
-        let refused = vec![Err(Reason::SubscriptionIdentifiersNotSupported)];
-        assert_eq!(server.events(), [Seen::Subscribe(refused)]);
-    });
+fn subscription_identifier_belongs_to_every_filter_of_its_packet() {
+    for (identifier, number) in [(&[1][..], 1), (&[0xFF, 0xFF, 0xFF, 0x7F], 268_435_455)] {
+        at_every_split(|server| {
+            server.open(&Connect::v5());
+            server.send(&subscribe_with_id(identifier, &["a", "b"]));
+            assert_eq!(server.received(), packet(0x90, &[0, 1, 0, 1, 1]));
+            assert_eq!(server.subscription_ids, [SubscriptionId::new(number); 2]);
+            server.subscription_ids.clear();
+            server.send(&subscribe(5, 1, &[("a", 1)]));
+            assert_eq!(server.subscription_ids, [None]);
+            server.subscription_ids.clear();
+        });
+    }
+}
+
+#[test]
+fn subscription_identifier_out_of_range_or_twice_ends_the_connection() {
+    for (identifier, reason) in [
+        (&[0][..], Reason::ProtocolError),
+        (&[1, 0x0B, 2], Reason::ProtocolError),
+        (&[0xFF, 0xFF, 0xFF, 0xFF, 0x01], Reason::MalformedPacket),
+    ] {
+        at_every_split(|server| {
+            server.open(&Connect::v5());
+            server.send(&subscribe_with_id(identifier, &["a"]));
+            assert_eq!(server.events(), [Seen::Failed(reason)], "{identifier:02x?}");
+            assert_eq!(server.received(), disconnected(reason as u8));
+        });
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -16,12 +17,31 @@ fn at(qos: QoS) -> SubscriptionOptions {
     SubscriptionOptions { qos, ..SubscriptionOptions::default() }
 }
 
-fn matched(table: &Subscriptions, topic: &str) -> Vec<(u32, SubscriptionOptions)> {
-    let mut out = Vec::new();
-    table.matches(&name(topic), &mut out);
-    let mut found: Vec<_> = out.iter().map(|found| (found.subscriber, found.options)).collect();
-    found.sort_by_key(|found| found.0);
+fn id(number: u32) -> Option<SubscriptionId> {
+    SubscriptionId::new(number)
+}
+
+/// What a subscription by itself brings.
+fn by(subscriber: u32, options: SubscriptionOptions) -> Match {
+    let SubscriptionOptions { qos, retain_as_published, id, .. } = options;
+    Match { subscriber, qos, retain_as_published, via: Via::Own(id) }
+}
+
+/// What a message of `from` on `topic` goes to, in order.
+fn matched_from(table: &Subscriptions, topic: &str, from: Option<u32>) -> Vec<Match> {
+    let mut found = Vec::new();
+    table.matches(&name(topic), from, &mut found);
+    found.sort_by_key(|found| found.subscriber);
+    for found in &mut found {
+        if let Via::Several(ids) = &mut found.via {
+            Arc::make_mut(ids).sort();
+        }
+    }
     found
+}
+
+fn matched(table: &Subscriptions, topic: &str) -> Vec<Match> {
+    matched_from(table, topic, None)
 }
 
 /// Filters without wildcards and nodes of those with: what must be nothing in the end.
@@ -35,10 +55,10 @@ fn first_and_last_subscribers_are_told_apart() {
         let mut table = Subscriptions::default();
         let filter = filter(text);
         let (low, high) = (at(QoS::AtMostOnce), at(QoS::ExactlyOnce));
-        assert_eq!(table.insert(&filter, 1, low), (None, true), "{text}");
-        assert_eq!(table.insert(&filter, 1, high), (Some(low), false), "{text}");
-        assert_eq!(table.insert(&filter, 2, low), (None, false), "{text}");
-        assert_eq!(table.insert(&filter, 3, low), (None, false), "{text}");
+        assert_eq!(table.insert(&filter, 1, low), (false, true), "{text}");
+        assert_eq!(table.insert(&filter, 1, high), (true, false), "{text}");
+        assert_eq!(table.insert(&filter, 2, low), (false, false), "{text}");
+        assert_eq!(table.insert(&filter, 3, low), (false, false), "{text}");
         assert_eq!(table.len(), 3);
         assert_eq!(table.remove(&filter, 9), (false, false), "{text}");
         assert_eq!(table.remove(&filter, 2), (true, false), "{text}");
@@ -57,23 +77,57 @@ fn overlapping_filters_are_one_match_with_the_highest_qos() {
     table.insert(&filter("a/+"), 1, at(QoS::ExactlyOnce));
     table.insert(&filter("#"), 1, at(QoS::AtLeastOnce));
     table.insert(&filter("#"), 2, at(QoS::AtLeastOnce));
-    let expected = [(1, at(QoS::ExactlyOnce)), (2, at(QoS::AtLeastOnce))];
+    let expected = [by(1, at(QoS::ExactlyOnce)), by(2, at(QoS::AtLeastOnce))];
     assert_eq!(matched(&table, "a/b"), expected);
-    assert_eq!(matched(&table, "x"), [(1, at(QoS::AtLeastOnce)), (2, at(QoS::AtLeastOnce))]);
+    assert_eq!(matched(&table, "x"), [by(1, at(QoS::AtLeastOnce)), by(2, at(QoS::AtLeastOnce))]);
 }
 
 #[test]
-fn merged_options_favour_what_a_subscription_asked_to_be_given() {
+fn retain_as_published_for_one_of_several_is_kept_for_all() {
     let mut table = Subscriptions::default();
-    let own = SubscriptionOptions { no_local: true, retain_handling: 2, ..at(QoS::AtLeastOnce) };
     let kept = SubscriptionOptions { retain_as_published: true, ..at(QoS::AtMostOnce) };
-    table.insert(&filter("a"), 1, own);
-    assert!(matched(&table, "a")[0].1.no_local);
-    table.insert(&filter("+"), 1, own);
-    assert_eq!(matched(&table, "a"), [(1, own)]);
+    table.insert(&filter("a"), 1, at(QoS::AtLeastOnce));
     table.insert(&filter("#"), 1, kept);
     let both = SubscriptionOptions { retain_as_published: true, ..at(QoS::AtLeastOnce) };
-    assert_eq!(matched(&table, "a"), [(1, both)]);
+    assert_eq!(matched(&table, "a"), [by(1, both)]);
+}
+
+/// [MQTT-3.3.4-3] [MQTT-3.3.4-4]
+#[test]
+fn overlapping_filters_bring_all_their_identifiers_and_a_new_one_replaces() {
+    let mut table = Subscriptions::default();
+    let with = |number| SubscriptionOptions { id: id(number), ..at(QoS::AtMostOnce) };
+    table.insert(&filter("a/b"), 1, with(3));
+    assert_eq!(matched(&table, "a/b"), [by(1, with(3))]);
+    table.insert(&filter("a/+"), 1, with(268_435_455));
+    table.insert(&filter("+/b"), 1, at(QoS::AtLeastOnce));
+    table.insert(&filter("#"), 1, with(3));
+    table.insert(&filter("#"), 2, with(4));
+    let several = |numbers: &[u32]| {
+        Via::Several(Arc::new(numbers.iter().filter_map(|&number| id(number)).collect()))
+    };
+    let all = Match { via: several(&[3, 3, 268_435_455]), ..by(1, at(QoS::AtLeastOnce)) };
+    assert_eq!(matched(&table, "a/b"), [all, by(2, with(4))]);
+    table.insert(&filter("a/+"), 1, at(QoS::AtMostOnce));
+    table.insert(&filter("a/b"), 1, with(9));
+    let all = Match { via: several(&[3, 9]), ..by(1, at(QoS::AtLeastOnce)) };
+    assert_eq!(matched(&table, "a/b"), [all, by(2, with(4))]);
+}
+
+/// [MQTT-3.8.3-3]
+#[test]
+fn no_local_subscriptions_do_not_match_what_their_session_published() {
+    let mut table = Subscriptions::default();
+    let own = SubscriptionOptions { no_local: true, id: id(1), ..at(QoS::ExactlyOnce) };
+    let any = SubscriptionOptions { id: id(2), ..at(QoS::AtMostOnce) };
+    table.insert(&filter("a"), 1, own);
+    table.insert(&filter("a"), 2, own);
+    table.insert(&filter("+"), 1, own);
+    assert_eq!(matched_from(&table, "a", Some(1)), [by(2, own)]);
+    assert_eq!(matched_from(&table, "b", Some(1)), []);
+    table.insert(&filter("#"), 1, any);
+    assert_eq!(matched_from(&table, "a", Some(1)), [by(1, any), by(2, own)]);
+    assert_eq!(matched_from(&table, "a", Some(2))[0].via.ids().len(), 3);
 }
 
 #[test]
@@ -81,11 +135,11 @@ fn matches_are_appended_behind_what_was_there() {
     let mut table = Subscriptions::default();
     table.insert(&filter("a"), 1, at(QoS::AtMostOnce));
     table.insert(&filter("+"), 1, at(QoS::AtMostOnce));
-    let before = Match { subscriber: 1, options: at(QoS::ExactlyOnce) };
-    let mut out = vec![before, before];
-    table.matches(&name("a"), &mut out);
-    assert_eq!(out, [before, before, Match { subscriber: 1, options: at(QoS::AtMostOnce) }]);
-    table.matches(&name("b/c"), &mut out);
+    let before = by(1, at(QoS::ExactlyOnce));
+    let mut out = vec![before.clone(), before.clone()];
+    table.matches(&name("a"), None, &mut out);
+    assert_eq!(out, [before.clone(), before, by(1, at(QoS::AtMostOnce))]);
+    table.matches(&name("b/c"), None, &mut out);
     assert_eq!(out.len(), 3);
 }
 
@@ -123,15 +177,21 @@ fn a_filter_with_many_subscribers_shrinks_as_they_go() {
         table.remove(&filter("news"), subscriber);
     }
     assert_eq!(capacity(&table), 1);
-    assert_eq!(matched(&table, "news"), [(4, at(QoS::AtMostOnce))]);
+    assert_eq!(matched(&table, "news"), [by(4, at(QoS::AtMostOnce))]);
 }
 
 #[test]
-fn options_survive_their_byte() {
-    for bits in 0..48u8 {
-        let packed = Packed(bits);
-        if bits & TWO_BITS != 3 {
-            assert_eq!(Packed::from(packed.options()), packed);
+fn options_survive_their_word() {
+    for bits in 0..16 {
+        for number in [0, 1, 0x0800_0001, 0x0FFF_FFFF] {
+            let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][bits % 3];
+            let (no_local, retain_as_published) = (bits & 4 != 0, bits & 8 != 0);
+            let id = id(number);
+            let options =
+                SubscriptionOptions { qos, no_local, retain_as_published, id, retain_handling: 2 };
+            let packed = Packed::from(options);
+            assert_eq!(packed.is_no_local(), no_local);
+            assert_eq!(packed.matched(7), by(7, options));
         }
     }
 }
@@ -139,10 +199,15 @@ fn options_survive_their_byte() {
 #[test]
 fn an_entry_without_wildcards_takes_32_bytes() {
     assert_eq!(size_of::<(TopicFilter, Subscribers)>(), 32);
+    // Nor does an identifier cost the session anything.
+    assert_eq!(size_of::<(TopicFilter, SubscriptionOptions)>(), 24);
 }
 
 /// A line of what a test does: a filter, a subscriber, options; `None` removes.
 type Change = (String, u32, Option<SubscriptionOptions>);
+
+/// What a session is to get: QoS, RETAIN as published, identifiers.
+type Expected = (QoS, bool, Vec<SubscriptionId>);
 
 fn level() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["a", "b", "", "$a"])
@@ -164,12 +229,13 @@ fn pattern() -> impl Strategy<Value = String> {
 
 fn options() -> impl Strategy<Value = SubscriptionOptions> {
     let qos = prop::sample::select(vec![QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]);
-    (qos, any::<bool>(), any::<bool>(), 0..3u8).prop_map(
-        |(qos, no_local, retain_as_published, retain_handling)| SubscriptionOptions {
+    (qos, any::<bool>(), any::<bool>(), 0..3u8, 0..3u32).prop_map(
+        |(qos, no_local, retain_as_published, retain_handling, number)| SubscriptionOptions {
             qos,
             no_local,
             retain_as_published,
             retain_handling,
+            id: id(number),
         },
     )
 }
@@ -183,6 +249,7 @@ proptest! {
     fn matches_what_the_filters_themselves_say(
         changes in prop::collection::vec(change(), 0..60),
         topics in prop::collection::vec(topic(), 1..10),
+        from in prop::option::of(0..4u32),
     ) {
         let mut table = Subscriptions::default();
         let mut naive: BTreeMap<(TopicFilter, u32), SubscriptionOptions> = BTreeMap::new();
@@ -193,8 +260,8 @@ proptest! {
             };
             let key = (filter.clone(), subscriber);
             if let Some(options) = options {
-                let replaced = naive.insert(key, options);
-                let first = replaced.is_none() && others(&naive) == 0;
+                let replaced = naive.insert(key, options).is_some();
+                let first = !replaced && others(&naive) == 0;
                 prop_assert_eq!(table.insert(&filter, subscriber, options), (replaced, first));
             } else {
                 let removed = naive.remove(&key).is_some();
@@ -204,14 +271,22 @@ proptest! {
             prop_assert_eq!(table.len(), naive.len());
         }
         for topic in topics.iter().filter(|topic| !topic.is_empty()) {
-            let mut expected: BTreeMap<u32, SubscriptionOptions> = BTreeMap::new();
+            let mut expected: BTreeMap<u32, Expected> = BTreeMap::new();
             for ((filter, subscriber), options) in &naive {
-                if filter.matches(&name(topic)) {
-                    let known = expected.entry(*subscriber).or_insert(*options);
-                    *known = merged(*known, *options);
+                let hidden = options.no_local && from == Some(*subscriber);
+                if filter.matches(&name(topic)) && !hidden {
+                    let known = expected.entry(*subscriber).or_default();
+                    known.0 = known.0.max(options.qos);
+                    known.1 |= options.retain_as_published;
+                    known.2.extend(options.id);
+                    known.2.sort();
                 }
             }
-            prop_assert_eq!(matched(&table, topic), expected.into_iter().collect::<Vec<_>>());
+            let found: BTreeMap<u32, Expected> = matched_from(&table, topic, from)
+                .into_iter()
+                .map(|m| (m.subscriber, (m.qos, m.retain_as_published, m.via.ids().to_vec())))
+                .collect();
+            prop_assert_eq!(found, expected);
         }
         for (filter, subscriber) in naive.keys() {
             table.remove(filter, *subscriber);

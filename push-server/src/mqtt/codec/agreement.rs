@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::{Message, MessageProperties, QoS, TopicName};
+use crate::broker::{Message, MessageProperties, QoS, TopicName, Via};
 use crate::mqtt::{Delivery, Limits};
 
 const NOW: Monotonic = Monotonic(5_000_000_000);
@@ -91,7 +91,12 @@ fn their_publish(message: &Message, packet_id: u16, dup: bool) -> v5::Publish {
 }
 
 fn delivery(message: Message) -> Delivery {
-    Delivery { qos: message.qos, retain: message.retain, message: Arc::new(message) }
+    Delivery {
+        qos: message.qos,
+        retain: message.retain,
+        message: Arc::new(message),
+        via: Via::default(),
+    }
 }
 
 fn parse(version: Version, bytes: &[u8]) -> Packet {

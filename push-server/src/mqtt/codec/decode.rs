@@ -4,7 +4,7 @@ use super::properties::{self, Allowed, Value, id};
 use super::publish::{Publish, publish, qos};
 use super::read::Reader;
 use super::{Context, Header, Reason, packet_type};
-use crate::broker::{SubscriptionOptions, TopicFilter};
+use crate::broker::{SubscriptionId, SubscriptionOptions, TopicFilter};
 use crate::mqtt::{Subscribe, SubscribeEntry, Unsubscribe, Version};
 use bytes::Bytes;
 
@@ -141,30 +141,29 @@ fn ack(mut reader: Reader<'_>, version: Version, reasons: &[u8]) -> Result<Ack, 
 
 fn subscribe(mut reader: Reader<'_>, context: &Context) -> Result<Subscribe, Reason> {
     let packet_id = reader.packet_id()?;
-    let mut identified = false;
+    let mut subscription_id = None;
     if context.version == Version::V5 {
-        properties::for_each(&mut reader, Allowed::SUBSCRIBE, |id, value| match (id, value) {
-            // [MQTT5 3.8.2.1.2]
-            (id::SUBSCRIPTION_IDENTIFIER, Value::Int(0)) => Err(Reason::ProtocolError),
-            (id::SUBSCRIPTION_IDENTIFIER, _) => {
-                identified = true;
-                Ok(())
+        properties::for_each(&mut reader, Allowed::SUBSCRIBE, |id, value| {
+            if let (id::SUBSCRIPTION_IDENTIFIER, Value::Int(number)) = (id, value) {
+                // 0 is a protocol error [MQTT5 3.8.2.1.2]; the encoding has no more than the most.
+                let id = SubscriptionId::new(number).ok_or(Reason::ProtocolError)?;
+                subscription_id = Some(id);
             }
-            _ => Ok(()),
+            Ok(())
         })?;
     }
     let mut entries = Vec::new();
     while !reader.is_empty() {
         let filter = filter(reader.text()?, context);
-        let options = subscription_options(reader.u8()?, context.version)?;
+        let mut options = subscription_options(reader.u8()?, context.version)?;
+        options.id = subscription_id;
         let is_shared = filter.as_ref().is_ok_and(TopicFilter::is_shared);
         // [MQTT-3.8.3-4]
         if is_shared && options.no_local {
             return Err(Reason::ProtocolError);
         }
-        // The CONNACK said that neither is available [MQTT5 3.2.2.3.12] [MQTT5 3.2.2.3.13].
+        // The CONNACK said that they are not available [MQTT5 3.2.2.3.13].
         entries.push(match filter {
-            _ if identified => Err(Reason::SubscriptionIdentifiersNotSupported),
             Ok(_) if is_shared => Err(Reason::SharedSubscriptionsNotSupported),
             filter => filter.map(|filter| SubscribeEntry { filter, options }),
         });
@@ -197,6 +196,7 @@ fn subscription_options(byte: u8, version: Version) -> Result<SubscriptionOption
         no_local: byte & 0x04 != 0,
         retain_as_published: byte & 0x08 != 0,
         retain_handling,
+        id: None,
     })
 }
 

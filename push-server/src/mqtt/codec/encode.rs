@@ -63,7 +63,7 @@ pub(in crate::mqtt) fn connack(
         (keep_alive_secs != connect.keep_alive_secs).then_some(keep_alive_secs);
     properties.retain_available = Some(1);
     properties.wildcard_subscription_available = Some(1);
-    properties.subscription_identifiers_available = Some(0);
+    properties.subscription_identifiers_available = Some(1);
     properties.shared_subscription_available = Some(0);
     let code = v5::ConnectReturnCode::Success;
     let connack = v5::ConnAck { session_present, code, properties: Some(properties) };

@@ -8,7 +8,7 @@ use super::frame::{REMAINING_LENGTH_MAX, SHARE_BYTES_MIN, packet_type, variable_
 use super::properties::{self, Allowed, Passing, Value, id};
 use super::read::Reader;
 use super::{Context, Reason};
-use crate::broker::{Message, MessageProperties, QoS, TopicName};
+use crate::broker::{Message, MessageProperties, QoS, SubscriptionId, TopicName};
 use crate::mqtt::{Delivery, Version};
 
 /// A client's PUBLISH.
@@ -107,7 +107,7 @@ impl Outgoing<'_> {
 
     /// Writes everything before the payload.
     pub(in crate::mqtt) fn write_head(&self, out: &mut BytesMut) {
-        let Delivery { message, qos, retain } = self.delivery;
+        let Delivery { message, qos, retain, .. } = self.delivery;
         let flags = u8::from(self.dup) << 3 | (*qos as u8) << 1 | u8::from(*retain);
         out.put_u8(packet_type::PUBLISH << 4 | flags);
         put_variable_int(out, self.head_len() + message.payload.len());
@@ -136,7 +136,11 @@ impl Outgoing<'_> {
     fn properties_len(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, |text| 3 + text.len());
         let expiry_len = self.delivery.message.expires_at.map_or(0, |_| 5);
-        let Some(properties) = &self.delivery.message.properties else { return expiry_len };
+        let id_len = |id: &SubscriptionId| 1 + variable_int_len(id.value() as usize);
+        let ids_len = self.delivery.via.ids().iter().map(id_len).sum::<usize>();
+        let Some(properties) = &self.delivery.message.properties else {
+            return expiry_len + ids_len;
+        };
         let MessageProperties {
             payload_format,
             content_type,
@@ -145,6 +149,7 @@ impl Outgoing<'_> {
             user_properties,
         } = &**properties;
         expiry_len
+            + ids_len
             + payload_format.map_or(0, |_| 2)
             + text(content_type)
             + text(response_topic)
@@ -157,6 +162,10 @@ impl Outgoing<'_> {
         if let Some(expires_at) = self.delivery.message.expires_at {
             out.put_u8(id::MESSAGE_EXPIRY_INTERVAL as u8);
             out.put_u32(secs_left(expires_at, self.now));
+        }
+        for id in self.delivery.via.ids() {
+            out.put_u8(id::SUBSCRIPTION_IDENTIFIER as u8);
+            put_variable_int(out, id.value() as usize);
         }
         let Some(properties) = &self.delivery.message.properties else { return };
         if let Some(format) = properties.payload_format {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::broker::TopicName;
+use crate::broker::{TopicName, Via};
 use crate::mqtt::{Delivery, Handshake, Progress};
 
 const NOW: Monotonic = Monotonic(1);
@@ -35,7 +35,7 @@ fn deliver(session: &mut Session, qos: QoS, payload_len: usize) {
         properties: None,
         expires_at: None,
     };
-    let delivery = Delivery { message: Arc::new(message), qos, retain: false };
+    let delivery = Delivery { message: Arc::new(message), qos, retain: false, via: Via::default() };
     session.deliver(delivery, true, &Limits::default());
 }
 

@@ -4,7 +4,7 @@ use std::mem::size_of;
 
 use super::super::Connection;
 use super::*;
-use crate::broker::TopicName;
+use crate::broker::{TopicName, Via};
 
 fn delivery(qos: QoS, payload_len: usize) -> Delivery {
     let message = Message {
@@ -15,7 +15,7 @@ fn delivery(qos: QoS, payload_len: usize) -> Delivery {
         properties: None,
         expires_at: None,
     };
-    Delivery { message: Arc::new(message), qos, retain: false }
+    Delivery { message: Arc::new(message), qos, retain: false, via: Via::default() }
 }
 
 fn limits(outbox_messages_max: u32, outbox_bytes_max: u64) -> Limits {
@@ -45,6 +45,11 @@ fn idle_session_and_connection_cost_at_most_250_bytes() {
     assert!(total <= 250, "{total} bytes");
     assert!(size_of::<Connection>() <= 112, "{} bytes", size_of::<Connection>());
     assert!(size_of::<Session>() <= 64, "{} bytes", size_of::<Session>());
+}
+
+#[test]
+fn a_message_owed_costs_at_most_32_bytes_beside_the_message() {
+    assert!(size_of::<Delivery>() <= 32, "{} bytes", size_of::<Delivery>());
 }
 
 #[test]

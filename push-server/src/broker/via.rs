@@ -1,0 +1,106 @@
+//! By which subscriptions a message came to a session: what the session needs to tell its client,
+//! and nothing of the tables that found it.
+
+use std::num::NonZeroU32;
+use std::slice;
+use std::sync::Arc;
+
+/// The greatest subscription identifier [MQTT5 3.8.2.1.2].
+pub const SUBSCRIPTION_ID_MAX: u32 = 268_435_455;
+
+/// A subscription identifier: 1 to 268,435,455, chosen by the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionId(NonZeroU32);
+
+impl SubscriptionId {
+    /// `None`: out of range.
+    pub fn new(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).filter(|_| number <= SUBSCRIPTION_ID_MAX).map(Self)
+    }
+
+    /// The number.
+    pub fn value(self) -> u32 {
+        self.0.get()
+    }
+}
+
+/// By which subscriptions a message comes to a session. No allocation but for several
+/// identifiers, which only overlapping filters bring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// By subscriptions of the session's own of which at most one has an identifier.
+    Own(Option<SubscriptionId>),
+    /// By several with identifiers, which may repeat: all go into the PUBLISH, in any order
+    /// [MQTT-3.3.4-4].
+    Several(Arc<Vec<SubscriptionId>>),
+}
+
+impl Default for Via {
+    fn default() -> Self {
+        Self::Own(None)
+    }
+}
+
+impl From<Option<SubscriptionId>> for Via {
+    fn from(id: Option<SubscriptionId>) -> Self {
+        Self::Own(id)
+    }
+}
+
+impl Via {
+    /// The identifiers to send along.
+    pub fn ids(&self) -> &[SubscriptionId] {
+        match self {
+            Self::Own(None) => &[],
+            Self::Own(Some(id)) => slice::from_ref(id),
+            Self::Several(ids) => ids,
+        }
+    }
+
+    /// One more subscription of the session's own matches.
+    pub(super) fn add(&mut self, other: Option<SubscriptionId>) {
+        let Some(other) = other else { return };
+        match self {
+            Self::Own(id @ None) => *id = Some(other),
+            Self::Own(Some(id)) => *self = Self::Several(Arc::new(vec![*id, other])),
+            Self::Several(ids) => Arc::make_mut(ids).push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u32) -> Option<SubscriptionId> {
+        SubscriptionId::new(number)
+    }
+
+    #[test]
+    fn identifiers_are_1_to_268435455() {
+        assert_eq!((id(0), id(SUBSCRIPTION_ID_MAX + 1)), (None, None));
+        assert_eq!(id(1).map(SubscriptionId::value), Some(1));
+        assert_eq!(id(SUBSCRIPTION_ID_MAX).map(SubscriptionId::value), Some(SUBSCRIPTION_ID_MAX));
+    }
+
+    #[test]
+    fn identifiers_are_collected_repeated_ones_included() {
+        let mut via = Via::default();
+        let numbers = |via: &Via| via.ids().iter().map(|id| id.value()).collect::<Vec<_>>();
+        for (next, expected) in [
+            (None, vec![]),
+            (id(7), vec![7]),
+            (None, vec![7]),
+            (id(8), vec![7, 8]),
+            (id(7), vec![7, 8, 7]),
+        ] {
+            via.add(next);
+            assert_eq!(numbers(&via), expected);
+        }
+    }
+
+    #[test]
+    fn via_takes_two_words() {
+        assert_eq!(size_of::<Via>(), 16);
+    }
+}
