@@ -8,3 +8,4 @@ pub mod kernel;
 pub mod mqtt;
 pub mod ring;
 pub mod shard;
+pub mod store;

@@ -1,0 +1,57 @@
+//! The store's counters: written by the store's thread (relaxed), read by `control`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the store did so far. Totals, unless it says gauge or maximum.
+#[derive(Debug, Default)]
+pub struct StoreCounters {
+    /// Requests that came back as committed.
+    pub committed: AtomicU64,
+    /// Requests that came back as failed.
+    pub failed: AtomicU64,
+    /// Pages read.
+    pub pages: AtomicU64,
+    /// Groups of requests written as one.
+    pub groups: AtomicU64,
+    /// Most requests in a group.
+    pub group_requests_max: AtomicU64,
+    /// Waits for the disk (fdatasync) on behalf of commits.
+    pub fsyncs: AtomicU64,
+    /// Records written, removals included.
+    pub records: AtomicU64,
+    /// Changes that needed no record, because a later one of the same group undid them.
+    pub coalesced: AtomicU64,
+    /// Bytes of keys and values written, before what the database makes of them.
+    pub bytes: AtomicU64,
+    /// Longest time from taking a group to its completion, in microseconds.
+    pub group_us_max: AtomicU64,
+    /// Longest wait for the disk, in microseconds.
+    pub fsync_us_max: AtomicU64,
+    /// Times that the disk or the database failed while it was thought to work.
+    pub failures: AtomicU64,
+    /// Times that it was opened again after a failure.
+    pub reopened: AtomicU64,
+    /// Requests refused because too much was waiting.
+    pub refused_backlog: AtomicU64,
+    /// Records that could not be understood, and were left out.
+    pub unreadable: AtomicU64,
+    /// Gauge: large bodies kept once for all their outboxes.
+    pub shared_bodies: AtomicU64,
+    /// Gauge: bytes on disk, as last looked at.
+    pub disk_bytes: AtomicU64,
+}
+
+/// Adds to a total.
+pub(super) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+/// Keeps the larger.
+pub(super) fn max(counter: &AtomicU64, n: u64) {
+    counter.fetch_max(n, Ordering::Relaxed);
+}
+
+/// Sets a gauge.
+pub(super) fn set(counter: &AtomicU64, n: u64) {
+    counter.store(n, Ordering::Relaxed);
+}
