@@ -58,6 +58,9 @@ pub enum Event {
     Subscribe(Subscribe),
     /// It unsubscribes; answer by `unsubscribed`.
     Unsubscribe(Unsubscribe),
+    /// It acknowledged, and is owed an answer to that (PUBREL, PUBCOMP): give it to `answer_now` as
+    /// soon as what the session changed by it is safe.
+    Owes(Answer),
     /// PINGREQ; the answer is queued already.
     Ping,
     /// It said goodbye: close. The will is gone unless it asked for it.
@@ -75,6 +78,14 @@ pub struct PublishReceipt {
     pub packet_id: u16,
     /// Whether PUBREC answers it, else PUBACK.
     pub exactly_once: bool,
+}
+
+/// An acknowledgement that the server owes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    kind: AckKind,
+    packet_id: u16,
+    reason: Reason,
 }
 
 /// A SUBSCRIBE.
@@ -261,6 +272,12 @@ impl Connection {
         }
     }
 
+    /// Queues what an event owed.
+    pub fn answer_now(&mut self, answer: Answer) {
+        let Answer { kind, packet_id, reason } = answer;
+        self.acknowledge(kind, packet_id, reason);
+    }
+
     /// Queues SUBACK. Granted QoS as `Ok`, a refusal as `Err`.
     pub fn subscribed(&mut self, packet_id: u16, results: &[Result<QoS, Reason>]) {
         let version = self.version;
@@ -351,17 +368,15 @@ impl Connection {
                 Ok(None)
             }
             Packet::PubRec(Ack { packet_id, is_error }) => {
-                if let Some(reason) = session.receive(packet_id, is_error)? {
-                    self.acknowledge(AckKind::Release, packet_id, reason);
-                }
-                Ok(None)
+                let reason = session.receive(packet_id, is_error)?;
+                let kind = AckKind::Release;
+                Ok(reason.map(|reason| Event::Owes(Answer { kind, packet_id, reason })))
             }
             Packet::PubRel(Ack { packet_id, .. }) => {
                 let known = session.release(packet_id);
                 self.unacknowledged = self.unacknowledged.saturating_sub(u16::from(known));
                 let reason = if known { Reason::Success } else { Reason::PacketIdentifierNotFound };
-                self.acknowledge(AckKind::Complete, packet_id, reason);
-                Ok(None)
+                Ok(Some(Event::Owes(Answer { kind: AckKind::Complete, packet_id, reason })))
             }
             Packet::PubComp(Ack { packet_id, .. }) => {
                 session.complete(packet_id)?;

@@ -1,13 +1,11 @@
-//! Packet ids and what is unacknowledged, both directions.
+//! What is unacknowledged, both directions.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::codec::Reason;
+use super::outbox::{Owed, packet_id};
 use super::session::Delivery;
 use crate::broker::QoS;
-
-/// Packet ids there are: 1 to 65,535 [MQTT-2.3.1-1].
-const PACKET_IDS: usize = u16::MAX as usize;
 
 /// Publishes to a client that it has not acknowledged to the end, in the order they were sent in.
 /// Those of an earlier connection that were not sent again yet are the last `unsent` of them.
@@ -22,11 +20,11 @@ pub(super) struct Inflight {
 }
 
 #[derive(Debug)]
-struct Entry {
-    packet_id: u16,
+pub(super) struct Entry {
+    pub(super) position: u64,
     counted: bool,
     /// `None` once PUBREC came: PUBREL is what is owed from then on.
-    delivery: Option<Delivery>,
+    pub(super) owed: Option<Owed>,
 }
 
 /// What to send again [MQTT-4.4.0-1].
@@ -42,11 +40,19 @@ pub(super) enum Retry {
 #[derive(Debug)]
 pub(super) enum Received {
     /// The message arrived: answer by PUBREL. The message, when this was the first PUBREC for it.
-    Release(Option<Delivery>),
+    Release(Option<Owed>),
     /// The client refused the message: the flow is over [MQTT5 4.3.3].
-    Refused(Option<Delivery>),
+    Refused(Ended),
     /// No such flow.
     Unknown,
+}
+
+/// A flow that is over.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) position: u64,
+    /// Its message, unless that was received before (PUBREC).
+    pub(super) owed: Option<Owed>,
 }
 
 impl Inflight {
@@ -62,31 +68,31 @@ impl Inflight {
         self.unsent != 0
     }
 
-    /// Whether one more PUBLISH fits `window` and finds a packet id.
-    pub(super) fn has_room(&self, window: u16) -> bool {
-        self.counted < window && self.entries.len() < PACKET_IDS
+    /// Whether a PUBLISH from `position` fits `window`, and its packet id is free. A client that
+    /// never acknowledges one message holds up the one that comes 65,535 behind it.
+    pub(super) fn has_room(&self, window: u16, position: u64) -> bool {
+        self.counted < window && self.find(packet_id(position)).is_none()
     }
 
     /// Whether `retry` would return anything.
     pub(super) fn has_retry(&self, window: u16) -> bool {
         self.first_unsent()
-            .is_some_and(|index| self.entries[index].delivery.is_none() || self.counted < window)
+            .is_some_and(|index| self.entries[index].owed.is_none() || self.counted < window)
     }
 
-    /// Takes up a packet id behind `last` for a message that is now sent, and returns it. To be
-    /// called with room only.
-    pub(super) fn push(&mut self, last: u16, delivery: Delivery) -> u16 {
-        debug_assert!(self.entries.len() < PACKET_IDS && !self.has_retries());
-        let mut packet_id = last;
-        loop {
-            packet_id = packet_id.checked_add(1).unwrap_or(1);
-            if self.find(packet_id).is_none() {
-                break;
-            }
-        }
-        self.entries.push_back(Entry { packet_id, counted: true, delivery: Some(delivery) });
+    /// A message is now sent. To be called with room only.
+    pub(super) fn push(&mut self, owed: Owed) {
+        debug_assert!(!self.has_retries() && self.find(packet_id(owed.position)).is_none());
+        let position = owed.position;
+        self.entries.push_back(Entry { position, counted: true, owed: Some(owed) });
         self.counted += 1;
-        packet_id
+    }
+
+    /// What an earlier connection sent, or may have sent, and is behind all that is here: to be sent
+    /// again. `None` for a release.
+    pub(super) fn push_retry(&mut self, position: u64, owed: Option<Owed>) {
+        self.entries.push_back(Entry { position, counted: false, owed });
+        self.unsent += 1;
     }
 
     /// The next of what is to be sent again, in its original order [MQTT-4.6.0-1]. `None`: nothing,
@@ -98,21 +104,22 @@ impl Inflight {
         let index = self.first_unsent()?;
         self.unsent -= 1;
         let entry = &mut self.entries[index];
-        Some(match &entry.delivery {
-            Some(delivery) => {
+        let packet_id = packet_id(entry.position);
+        Some(match &entry.owed {
+            Some(owed) => {
                 entry.counted = true;
                 self.counted += 1;
-                Retry::Publish(entry.packet_id, delivery.clone())
+                Retry::Publish(packet_id, owed.delivery.clone())
             }
-            None => Retry::Release(entry.packet_id),
+            None => Retry::Release(packet_id),
         })
     }
 
-    /// PUBACK. The message, or `None` when the packet id is not known.
-    pub(super) fn acknowledge(&mut self, packet_id: u16) -> Result<Option<Delivery>, Reason> {
+    /// PUBACK. The flow, or `None` when the packet id is not known.
+    pub(super) fn acknowledge(&mut self, packet_id: u16) -> Result<Option<Ended>, Reason> {
         let Some(index) = self.find(packet_id) else { return Ok(None) };
-        match &self.entries[index].delivery {
-            Some(delivery) if delivery.qos == QoS::AtLeastOnce => Ok(self.remove(index)),
+        match &self.entries[index].owed {
+            Some(owed) if owed.delivery.qos == QoS::AtLeastOnce => Ok(self.remove(index)),
             _ => Err(Reason::ProtocolError),
         }
     }
@@ -120,27 +127,24 @@ impl Inflight {
     /// PUBREC.
     pub(super) fn receive(&mut self, packet_id: u16, is_error: bool) -> Result<Received, Reason> {
         let Some(index) = self.find(packet_id) else { return Ok(Received::Unknown) };
-        match &self.entries[index].delivery {
-            Some(delivery) if delivery.qos != QoS::ExactlyOnce => Err(Reason::ProtocolError),
-            _ if is_error => Ok(Received::Refused(self.remove(index))),
-            _ => Ok(Received::Release(self.entries[index].delivery.take())),
+        match &self.entries[index].owed {
+            Some(owed) if owed.delivery.qos != QoS::ExactlyOnce => Err(Reason::ProtocolError),
+            _ if is_error => Ok(self.remove(index).map_or(Received::Unknown, Received::Refused)),
+            _ => Ok(Received::Release(self.entries[index].owed.take())),
         }
     }
 
-    /// PUBCOMP. An unknown packet id is the rest of a flow that ended already.
-    pub(super) fn complete(&mut self, packet_id: u16) -> Result<(), Reason> {
+    /// PUBCOMP. An unknown packet id is the rest of a flow that ended already: `None`.
+    pub(super) fn complete(&mut self, packet_id: u16) -> Result<Option<Ended>, Reason> {
         match self.find(packet_id) {
-            Some(index) if self.entries[index].delivery.is_some() => Err(Reason::ProtocolError),
-            Some(index) => {
-                self.remove(index);
-                Ok(())
-            }
-            None => Ok(()),
+            Some(index) if self.entries[index].owed.is_some() => Err(Reason::ProtocolError),
+            Some(index) => Ok(self.remove(index)),
+            None => Ok(None),
         }
     }
 
-    /// Ends a flow as though it had been acknowledged. Returns its message.
-    pub(super) fn forget(&mut self, packet_id: u16) -> Option<Delivery> {
+    /// Ends a flow as though it had been acknowledged.
+    pub(super) fn forget(&mut self, packet_id: u16) -> Option<Ended> {
         self.find(packet_id).and_then(|index| self.remove(index))
     }
 
@@ -151,22 +155,34 @@ impl Inflight {
         self.entries.iter_mut().for_each(|entry| entry.counted = false);
     }
 
+    /// All of them, in the order they were sent in.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// The message of a flow that waits for its first acknowledgement.
+    pub(super) fn owed_mut(&mut self, position: u64) -> Option<&mut Owed> {
+        let index = self.find(packet_id(position))?;
+        let entry = &mut self.entries[index];
+        entry.owed.as_mut().filter(|owed| owed.position == position)
+    }
+
     fn first_unsent(&self) -> Option<usize> {
         (self.unsent != 0).then(|| self.entries.len() - self.unsent)
     }
 
     /// From the front, since clients acknowledge in order [MQTT-4.6.0-2].
-    fn find(&self, packet_id: u16) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.packet_id == packet_id)
+    fn find(&self, id: u16) -> Option<usize> {
+        self.entries.iter().position(|entry| packet_id(entry.position) == id)
     }
 
-    fn remove(&mut self, index: usize) -> Option<Delivery> {
+    fn remove(&mut self, index: usize) -> Option<Ended> {
         if index + self.unsent >= self.entries.len() {
             self.unsent -= 1;
         }
-        let entry = self.entries.remove(index)?;
-        self.counted -= u16::from(entry.counted);
-        entry.delivery
+        let Entry { position, counted, owed } = self.entries.remove(index)?;
+        self.counted -= u16::from(counted);
+        Some(Ended { position, owed })
     }
 }
 
@@ -187,6 +203,11 @@ pub(super) enum Routing {
 impl Exactly {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Taken and answered before a restart of the server.
+    pub(super) fn recover(&mut self, packet_id: u16) {
+        self.0.insert(packet_id, Routing::Done);
     }
 
     /// Where the publish with this packet id is, if it came before.

@@ -18,15 +18,19 @@ pub mod connection;
 pub mod handshake;
 pub mod inflight;
 pub mod keep_alive;
+pub mod outbox;
 pub mod session;
 pub mod transmit;
 pub mod will;
 
 use push_common::ping_rate::PingRate;
 
-pub use connection::{Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe};
+pub use connection::{
+    Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe,
+};
 pub use handshake::{Connect, Connecting, Handshake, Progress, Refusal};
 pub use keep_alive::KeepAlive;
+pub use outbox::{Change, Extent, Filing};
 pub use session::{Delivered, Delivery, Session};
 pub use transmit::Transmit;
 pub use will::Will;

@@ -1,16 +1,19 @@
 //! A client's MQTT state, which outlives connections.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use push_common::clock::Monotonic;
 
 use super::Limits;
 use super::codec::Reason;
-use super::inflight::{Exactly, Inflight, Received, Retry, Routing};
+use super::inflight::{Received, Retry, Routing};
+use super::outbox::{Change, Extent, Filing, Owed, Pending, packet_id};
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, Via};
 
 /// A session.
+///
+/// A durable one is also kept on disk, by whoever drives it: its messages are `Filing`, and what
+/// becomes of them is told by `take_changes`.
 #[derive(Debug)]
 pub struct Session {
     client_id: Box<str>,
@@ -18,10 +21,11 @@ pub struct Session {
     pub subscriptions: Vec<(TopicFilter, SubscriptionOptions)>,
     /// Nothing while nothing is pending, as with nearly every session nearly always.
     pending: Option<Box<Pending>>,
+    /// The place of the next message with QoS 1 or 2.
+    next_position: u64,
     /// How long it outlives its connection, in seconds; `u32::MAX`: for ever.
     pub expiry_secs: u32,
-    /// The packet id given out last.
-    last_packet_id: u16,
+    is_durable: bool,
 }
 
 /// A message for a session.
@@ -39,7 +43,7 @@ pub struct Delivery {
 
 impl Delivery {
     /// What it counts against `Limits::outbox_bytes_max`.
-    fn size(&self) -> u64 {
+    pub(super) fn size(&self) -> u64 {
         self.message.weight_bytes() as u64
     }
 }
@@ -74,9 +78,34 @@ impl Session {
             client_id: client_id.into(),
             subscriptions: Vec::new(),
             pending: None,
+            next_position: 0,
             expiry_secs,
-            last_packet_id: 0,
+            is_durable: false,
         }
+    }
+
+    /// The same, to be kept on disk.
+    pub fn durable(client_id: &str, expiry_secs: u32) -> Self {
+        Self { is_durable: true, ..Self::new(client_id, expiry_secs) }
+    }
+
+    /// Takes up what a restart of the server found on disk. `sent_to`: what lies before that place was
+    /// sent already; so may have been `maybe_sent` more, where nobody could write it down.
+    pub fn recover(
+        &mut self,
+        disk: Option<Extent>,
+        sent_to: u64,
+        maybe_sent: u32,
+        exactly_once: &[u16],
+    ) {
+        self.next_position = disk.map_or(sent_to, |disk| disk.next.max(sent_to));
+        let maybe_sent = if disk.is_some() { maybe_sent } else { 0 };
+        let mut pending = Pending::recovered(disk, sent_to, maybe_sent);
+        for &packet_id in exactly_once {
+            pending.exactly.recover(packet_id);
+        }
+        self.pending = Some(Box::new(pending));
+        self.tidy();
     }
 
     /// Whose it is.
@@ -84,44 +113,116 @@ impl Session {
         &self.client_id
     }
 
-    /// Puts a message into the outbox.
+    /// Whether it is kept on disk.
+    pub fn is_durable(&self) -> bool {
+        self.is_durable
+    }
+
+    /// Puts a message into the outbox. `filing`: how it is on its way to the disk, if the session is
+    /// durable.
     ///
     /// Messages unacknowledged count against its limits. A session that is owed nothing takes any
     /// message, even one larger than `outbox_bytes_max`. Where room is missing, queued QoS 0
     /// messages make it for the others, the oldest first, if that is enough.
-    pub fn deliver(&mut self, delivery: Delivery, connected: bool, limits: &Limits) -> Delivered {
-        if !connected && delivery.qos == QoS::AtMostOnce {
+    pub fn deliver(
+        &mut self,
+        delivery: Delivery,
+        connected: bool,
+        filing: Filing,
+        limits: &Limits,
+    ) -> Delivered {
+        let at_most_once = delivery.qos == QoS::AtMostOnce;
+        if !connected && at_most_once {
             return Delivered::Dropped;
         }
+        let filing = if at_most_once || !self.is_durable { Filing::Never } else { filing };
         let pending = self.pending.get_or_insert_default();
-        if pending.total().takes(delivery.size(), limits) {
-            pending.push(delivery);
-            return Delivered::Queued;
-        }
-        if delivery.qos == QoS::AtMostOnce {
-            return Delivered::Dropped;
-        }
-        match pending.make_room(delivery.size(), limits) {
-            Some(dropped) => {
-                pending.push(delivery);
-                Delivered::QueuedDropping(dropped)
+        let mut delivered = Delivered::Queued;
+        if !pending.total().takes(delivery.size(), limits) {
+            if at_most_once {
+                return Delivered::Dropped;
             }
-            None if connected => Delivered::Overflow,
-            None => Delivered::Dropped,
+            delivered = match pending.make_room(delivery.size(), limits) {
+                Some(dropped) => Delivered::QueuedDropping(dropped),
+                None if connected => return Delivered::Overflow,
+                None => return Delivered::Dropped,
+            };
         }
+        pending.push(Owed { position: self.next_position, filing, delivery }, connected);
+        self.next_position += u64::from(!at_most_once);
+        delivered
+    }
+
+    /// The place that the last message with QoS 1 or 2 was given.
+    pub fn last_position(&self) -> u64 {
+        self.next_position.saturating_sub(1)
+    }
+
+    /// What lies before this place was sent already, for all that is owed.
+    pub fn sent_to(&self) -> u64 {
+        self.pending.as_deref().map_or(self.next_position, |pending| pending.sent_to)
+    }
+
+    /// The message in this place is on disk; `filed`: what was said of it when it was delivered.
+    pub fn written(&mut self, position: u64, filed: Filing, connected: bool) {
+        self.pending.get_or_insert_default().written(position, filed, connected);
+        self.tidy();
+    }
+
+    /// The message in this place will not be on disk, and its publisher knows. Returns whether it was
+    /// dropped: it may have left already.
+    pub fn not_written(&mut self, position: u64) -> bool {
+        let dropped = self.pending.as_deref_mut().is_some_and(|p| p.not_written(position));
+        self.tidy();
+        dropped
+    }
+
+    /// Where the next page is to be read from disk, if one is due. The client is here.
+    pub fn begin_page(&mut self) -> Option<u64> {
+        self.pending.as_deref_mut()?.begin_page()
+    }
+
+    /// The page that `begin_page` asked for: what was found in order, `None` for a release, and where
+    /// to read on. Returns how many messages that should be there are not.
+    pub fn page_loaded(
+        &mut self,
+        found: Vec<(u64, Option<Delivery>)>,
+        next: Option<u64>,
+        connected: bool,
+    ) -> u32 {
+        let Some(pending) = self.pending.as_deref_mut() else { return 0 };
+        let lost = pending.page_loaded(found, next, connected);
+        self.tidy();
+        lost
+    }
+
+    /// The page could not be read.
+    pub fn page_failed(&mut self) {
+        if let Some(pending) = self.pending.as_deref_mut() {
+            pending.page_failed();
+        }
+    }
+
+    /// Takes what is to be done on disk, in order.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        let Some(pending) = self.pending.as_deref_mut() else { return Vec::new() };
+        let changes = std::mem::take(&mut pending.changes);
+        if !changes.is_empty() {
+            self.tidy();
+        }
+        changes
     }
 
     /// Whether anything waits to be sent. It may have to wait longer: see
     /// `Connection::has_transmit`.
     pub fn has_outbox(&self) -> bool {
-        let waits =
-            |pending: &Pending| !pending.outbox.is_empty() || pending.inflight.has_retries();
+        let waits = |pending: &Pending| pending.has_waiting() || pending.inflight.has_retries();
         self.pending.as_deref().is_some_and(waits)
     }
 
     /// Messages owed: outbox and inflight.
     pub fn owed(&self) -> usize {
-        self.pending.as_ref().map_or(0, |pending| pending.outbox.len() + pending.inflight.len())
+        self.pending.as_ref().map_or(0, |pending| pending.total().messages as usize)
     }
 
     /// Tells the session that its connection ended at `now`: what was sent and not acknowledged is
@@ -134,6 +235,7 @@ impl Session {
         });
         pending.inflight.restart();
         pending.exactly.restart();
+        pending.store_away();
         self.tidy();
         forgotten
     }
@@ -144,9 +246,11 @@ impl Session {
             if pending.inflight.has_retries() {
                 return pending.inflight.has_retry(window);
             }
-            let fits =
-                |next: &Delivery| next.qos == QoS::AtMostOnce || pending.inflight.has_room(window);
-            pending.outbox.front().is_some_and(fits)
+            let fits = |next: &Owed| {
+                next.delivery.qos == QoS::AtMostOnce
+                    || pending.inflight.has_room(window, next.position)
+            };
+            pending.peek().is_some_and(fits)
         })
     }
 
@@ -166,37 +270,40 @@ impl Session {
                     return Some(Next::Publish { delivery, packet_id, dup: true });
                 }
                 Retry::Publish(packet_id, _) => {
-                    let dropped = pending.inflight.forget(packet_id);
-                    pending.settle(dropped.as_ref());
+                    if let Some(ended) = pending.inflight.forget(packet_id) {
+                        pending.end(&ended, self.is_durable);
+                    }
                 }
             }
         }
         loop {
-            let exact = pending.outbox.front()?.qos != QoS::AtMostOnce;
-            if exact && !pending.inflight.has_room(window) {
+            let front = pending.front()?;
+            let (position, exact) = (front.position, front.delivery.qos != QoS::AtMostOnce);
+            if exact && !pending.inflight.has_room(window, position) {
                 return None;
             }
-            let delivery = pending.pop()?;
-            if !judge(&delivery, false) {
-                pending.settle(Some(&delivery));
+            let owed = pending.pop()?;
+            if !judge(&owed.delivery, false) {
+                pending.settle(&owed);
                 continue;
             }
-            let mut packet_id = 0;
-            if exact {
-                packet_id = pending.inflight.push(self.last_packet_id, delivery.clone());
-                self.last_packet_id = packet_id;
-            } else {
-                pending.settle(Some(&delivery));
+            let delivery = owed.delivery.clone();
+            if !exact {
+                pending.settle(&owed);
+                return Some(Next::Publish { delivery, packet_id: 0, dup: false });
             }
-            return Some(Next::Publish { delivery, packet_id, dup: false });
+            pending.sent_to = position + 1;
+            pending.inflight.push(owed);
+            return Some(Next::Publish { delivery, packet_id: packet_id(position), dup: false });
         }
     }
 
     /// PUBACK.
     pub(super) fn acknowledge(&mut self, packet_id: u16) -> Result<(), Reason> {
         let Some(pending) = self.pending.as_deref_mut() else { return Ok(()) };
-        let delivery = pending.inflight.acknowledge(packet_id)?;
-        pending.settle(delivery.as_ref());
+        if let Some(ended) = pending.inflight.acknowledge(packet_id)? {
+            pending.end(&ended, self.is_durable);
+        }
         self.tidy();
         Ok(())
     }
@@ -210,12 +317,14 @@ impl Session {
         let pending = self.pending.get_or_insert_default();
         let received = pending.inflight.receive(packet_id, is_error);
         let answer = match &received {
-            Ok(Received::Release(delivery)) => {
-                pending.settle(delivery.as_ref());
+            Ok(Received::Release(owed)) => {
+                if let Some(owed) = owed {
+                    pending.received(owed);
+                }
                 Some(Reason::Success)
             }
-            Ok(Received::Refused(delivery)) => {
-                pending.settle(delivery.as_ref());
+            Ok(Received::Refused(ended)) => {
+                pending.end(ended, self.is_durable);
                 None
             }
             // An error ends the flow, also one that was not there.
@@ -229,7 +338,9 @@ impl Session {
     /// PUBCOMP.
     pub(super) fn complete(&mut self, packet_id: u16) -> Result<(), Reason> {
         let Some(pending) = self.pending.as_deref_mut() else { return Ok(()) };
-        pending.inflight.complete(packet_id)?;
+        if let Some(ended) = pending.inflight.complete(packet_id)? {
+            pending.end(&ended, self.is_durable);
+        }
         self.tidy();
         Ok(())
     }
@@ -247,20 +358,28 @@ impl Session {
     /// A client's QoS 2 publish was routed, or refused, which ends its flow. Returns whether PUBREC
     /// is still owed.
     pub(super) fn routed_exactly_once(&mut self, packet_id: u16, refused: bool) -> bool {
+        let is_durable = self.is_durable;
         let Some(pending) = self.pending.as_deref_mut() else { return false };
         let owed = if refused {
             pending.exactly.end(packet_id)
         } else {
             pending.exactly.routed(packet_id)
         };
+        if owed && refused && is_durable {
+            pending.changes.push(Change::EndExactlyOnce(packet_id));
+        }
         self.tidy();
         owed
     }
 
     /// PUBREL. Returns whether its packet id was known.
     pub(super) fn release(&mut self, packet_id: u16) -> bool {
-        let known =
-            self.pending.as_deref_mut().is_some_and(|pending| pending.exactly.end(packet_id));
+        let is_durable = self.is_durable;
+        let Some(pending) = self.pending.as_deref_mut() else { return false };
+        let known = pending.exactly.end(packet_id);
+        if known && is_durable {
+            pending.changes.push(Change::EndExactlyOnce(packet_id));
+        }
         self.tidy();
         known
     }
@@ -270,110 +389,6 @@ impl Session {
         if self.pending.as_deref().is_some_and(Pending::is_empty) {
             self.pending = None;
         }
-    }
-}
-
-/// What a session has under way.
-#[derive(Debug, Default)]
-struct Pending {
-    outbox: VecDeque<Delivery>,
-    inflight: Inflight,
-    exactly: Exactly,
-    /// Payload and topic bytes of outbox and inflight.
-    bytes: u64,
-    /// The QoS 0 messages in the outbox.
-    at_most_once: Load,
-}
-
-/// So many messages and so many bytes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Load {
-    messages: u64,
-    bytes: u64,
-}
-
-impl Load {
-    /// Whether a message of `size` bytes may come on top.
-    fn takes(self, size: u64, limits: &Limits) -> bool {
-        self.messages == 0
-            || (self.messages < u64::from(limits.outbox_messages_max)
-                && self.bytes + size <= limits.outbox_bytes_max)
-    }
-
-    fn without(self, other: Self) -> Self {
-        Self { messages: self.messages - other.messages, bytes: self.bytes - other.bytes }
-    }
-}
-
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.outbox.is_empty() && self.inflight.is_empty() && self.exactly.is_empty()
-    }
-
-    fn total(&self) -> Load {
-        Load { messages: (self.outbox.len() + self.inflight.len()) as u64, bytes: self.bytes }
-    }
-
-    fn push(&mut self, delivery: Delivery) {
-        self.bytes += delivery.size();
-        if delivery.qos == QoS::AtMostOnce {
-            self.at_most_once.messages += 1;
-            self.at_most_once.bytes += delivery.size();
-        }
-        self.outbox.push_back(delivery);
-    }
-
-    /// Takes the first message out of the outbox; `settle` it unless it is inflight from now on.
-    fn pop(&mut self) -> Option<Delivery> {
-        let delivery = self.outbox.pop_front()?;
-        if delivery.qos == QoS::AtMostOnce {
-            self.at_most_once.messages -= 1;
-            self.at_most_once.bytes -= delivery.size();
-        }
-        Some(delivery)
-    }
-
-    /// A message is owed no longer.
-    fn settle(&mut self, delivery: Option<&Delivery>) {
-        self.bytes -= delivery.map_or(0, Delivery::size);
-    }
-
-    /// Drops as many QoS 0 messages as make room for `size` bytes, the oldest first; none, if all
-    /// of them would not. Returns how many, or `None` when there is no room.
-    fn make_room(&mut self, size: u64, limits: &Limits) -> Option<u32> {
-        if !self.total().without(self.at_most_once).takes(size, limits) {
-            return None;
-        }
-        let mut total = self.total();
-        Some(self.discard(|delivery| {
-            let drop = delivery.qos == QoS::AtMostOnce && !total.takes(size, limits);
-            if drop {
-                total = total.without(Load { messages: 1, bytes: delivery.size() });
-            }
-            drop
-        }))
-    }
-
-    /// Drops the messages of the outbox that `which` points at. Returns how many.
-    fn discard(&mut self, mut which: impl FnMut(&Delivery) -> bool) -> u32 {
-        let mut dropped = Load::default();
-        let mut at_most_once = Load::default();
-        self.outbox.retain(|delivery| {
-            let drop = which(delivery);
-            if drop {
-                let load = Load { messages: 1, bytes: delivery.size() };
-                dropped.messages += load.messages;
-                dropped.bytes += load.bytes;
-                if delivery.qos == QoS::AtMostOnce {
-                    at_most_once.messages += load.messages;
-                    at_most_once.bytes += load.bytes;
-                }
-            }
-            !drop
-        });
-        self.bytes -= dropped.bytes;
-        self.at_most_once = self.at_most_once.without(at_most_once);
-        dropped.messages as u32
     }
 }
 

@@ -11,8 +11,8 @@ use super::worker::Worker;
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Delivered, Delivery, Event, PublishReceipt, Session, Subscribe, SubscribeEntry, Transmit,
-    Unsubscribe,
+    Delivered, Delivery, Event, Filing, PublishReceipt, Session, Subscribe, SubscribeEntry,
+    Transmit, Unsubscribe,
 };
 
 /// Bytes handed to a socket at a time; a larger single frame goes alone.
@@ -27,6 +27,11 @@ impl Worker {
             Event::Publish(message, receipt) => self.on_publish(index, key, message, receipt),
             Event::Subscribe(subscribe) => self.on_subscribe(index, key, subscribe),
             Event::Unsubscribe(unsubscribe) => self.on_unsubscribe(index, key, unsubscribe),
+            Event::Owes(answer) => {
+                if let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase {
+                    connection.answer_now(answer);
+                }
+            }
             Event::Ping => self.counters.pings_user.add(1),
             Event::Disconnected => self.close_client(index, None),
             Event::Failed(reason) => {
@@ -109,7 +114,7 @@ impl Worker {
             return;
         }
         let limits = &self.shared.config.limits;
-        match entry.session.deliver(delivery, client.is_some(), limits) {
+        match entry.session.deliver(delivery, client.is_some(), Filing::Never, limits) {
             Delivered::Queued => {}
             Delivered::QueuedDropping(dropped) => {
                 self.counters.dropped_outbox_full.add(u64::from(dropped));
@@ -341,7 +346,7 @@ fn feed_outbox(backlog: &mut VecDeque<Delivery>, session: &mut Session, shared: 
         if !shared.retained.holds(&delivery.message) {
             continue;
         }
-        match session.deliver(delivery.clone(), true, limits) {
+        match session.deliver(delivery.clone(), true, Filing::Never, limits) {
             Delivered::Queued => {}
             Delivered::QueuedDropping(others) => fed.dropped += u64::from(others),
             // A session that is owed nothing takes any message, so this one's turn comes.

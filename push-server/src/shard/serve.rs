@@ -21,7 +21,8 @@ use crate::broker::QoS;
 use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Connecting, Connection, Delivered, Delivery, Handshake, Progress, Session, Transmit, Will,
+    Connecting, Connection, Delivered, Delivery, Filing, Handshake, Progress, Session, Transmit,
+    Will,
 };
 use crate::ring::Piece;
 
@@ -452,7 +453,7 @@ impl Worker {
                 self.counters.dropped_session_ended.add(1);
                 continue;
             }
-            match session.deliver(delivery, false, &self.shared.config.limits) {
+            match session.deliver(delivery, false, Filing::Never, &self.shared.config.limits) {
                 Delivered::Queued => {}
                 Delivered::QueuedDropping(others) => {
                     self.counters.dropped_outbox_full.add(u64::from(others));

@@ -8,8 +8,8 @@ use push_common::clock::Monotonic;
 use push_server::broker::{Message, QoS, SubscriptionId, TopicName, Via};
 use push_server::mqtt::codec::Reason;
 use push_server::mqtt::{
-    Connection, Delivered, Delivery, Event, Handshake, Limits, Progress, PublishReceipt, Session,
-    Transmit,
+    Connection, Delivered, Delivery, Event, Filing, Handshake, Limits, Progress, PublishReceipt,
+    Session, Transmit,
 };
 
 /// Runs a test with whole packets, byte by byte, and cut in two at every offset of its input.
@@ -185,7 +185,7 @@ impl Server {
         let delivery = Delivery { qos, retain: false, message: Arc::new(message), via };
         let connected = matches!(self.link, Link::Open(_));
         let session = self.session.as_mut().expect("a session");
-        session.deliver(delivery, connected, &self.limits)
+        session.deliver(delivery, connected, Filing::Never, &self.limits)
     }
 
     /// Routes the publishes held back.
@@ -296,6 +296,10 @@ impl Server {
                     f.as_ref().map(|f| f.as_str().to_owned()).map_err(|r| *r)
                 };
                 Seen::Unsubscribe(filters.iter().map(text).collect())
+            }
+            Event::Owes(answer) => {
+                self.connection().answer_now(answer);
+                return;
             }
             Event::Ping => Seen::Ping,
             Event::Disconnected => Seen::Disconnected,

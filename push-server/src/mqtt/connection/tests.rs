@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::broker::{TopicName, Via};
-use crate::mqtt::{Delivery, Handshake, Progress};
+use crate::mqtt::{Delivery, Filing, Handshake, Progress};
 
 const NOW: Monotonic = Monotonic(1);
 
@@ -36,7 +36,7 @@ fn deliver(session: &mut Session, qos: QoS, payload_len: usize) {
         expires_at: None,
     };
     let delivery = Delivery { message: Arc::new(message), qos, retain: false, via: Via::default() };
-    session.deliver(delivery, true, &Limits::default());
+    session.deliver(delivery, true, Filing::Never, &Limits::default());
 }
 
 #[test]

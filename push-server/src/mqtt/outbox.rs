@@ -1,0 +1,480 @@
+//! What a session is owed, in order: in memory, and for a durable session's further part on disk.
+//!
+//! ```text
+//!   inflight | head | disk | tail
+//! ```
+//! The head goes out next. What lies on disk is known by its extent alone and comes back into the
+//! head page by page. The tail holds what is not safe yet; once it is, it joins what lies on disk.
+//! A session that is not durable has nothing but a head. QoS 0 is never written, and always in the
+//! head: only messages of one QoS keep their order [MQTT-4.6.0-6].
+//!
+//! This file moves messages and counts them. What is asked of the disk is left behind as `Change`s
+//! for whoever drives the session.
+
+use std::collections::VecDeque;
+
+use super::Limits;
+use super::inflight::{Ended, Exactly, Inflight};
+use super::session::Delivery;
+use crate::broker::QoS;
+
+/// Messages of a durable session that the head takes from the disk at a time, and holds before
+/// further ones stay on disk.
+pub const HEAD_MESSAGES_MAX: usize = 64;
+
+/// Packet ids there are: 1 to 65,535 [MQTT-2.3.1-1].
+const PACKET_IDS: u64 = u16::MAX as u64;
+
+/// The packet id that a message is sent with, and sent again with [MQTT-4.4.0-1]: it follows from
+/// its place, so that it needs no writing down.
+pub(super) const fn packet_id(position: u64) -> u16 {
+    (position % PACKET_IDS) as u16 + 1
+}
+
+/// How far a message of a durable session is on its way to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filing {
+    /// It is not on its way: QoS 0, or the session ends with its connection.
+    Never,
+    /// Its write is being put together; what is asked of the disk meanwhile may come before it.
+    Pending,
+    /// Its write is queued; what is asked of the disk from now on comes behind it.
+    Queued,
+    /// It is on disk.
+    Written,
+}
+
+/// What is to be done on disk. Nothing waits for the removals but the answers that say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The message in this place is owed no longer.
+    Settle(u64),
+    /// The message in this place was received (PUBREC): its release is owed.
+    Release(u64),
+    /// The client's QoS 2 publish with this packet id is over.
+    EndExactlyOnce(u16),
+}
+
+/// A message in its place.
+#[derive(Debug)]
+pub(super) struct Owed {
+    /// Its place, given out in order; that of the next message with QoS 1 or 2, for QoS 0.
+    pub(super) position: u64,
+    pub(super) filing: Filing,
+    pub(super) delivery: Delivery,
+}
+
+impl Owed {
+    /// A message of QoS 2 does not leave before it is on disk: after a crash its packet id would
+    /// mean another one, which the client would take for this one.
+    fn may_leave(&self) -> bool {
+        self.delivery.qos != QoS::ExactlyOnce
+            || matches!(self.filing, Filing::Never | Filing::Written)
+    }
+
+    fn is_unsafe(&self) -> bool {
+        matches!(self.filing, Filing::Pending | Filing::Queued)
+    }
+}
+
+/// The part of an outbox that lies on disk: `from` up to but without `next`, with gaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// The first place.
+    pub from: u64,
+    /// The place behind the last.
+    pub next: u64,
+    /// Messages and releases in it.
+    pub messages: u32,
+    /// Bytes of the messages, as `Message::weight_bytes` counts them.
+    pub bytes: u64,
+}
+
+/// So many messages and so many bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+}
+
+impl Load {
+    /// Whether a message of `size` bytes may come on top.
+    pub(super) fn takes(self, size: u64, limits: &Limits) -> bool {
+        self.messages == 0
+            || (self.messages < u64::from(limits.outbox_messages_max)
+                && self.bytes + size <= limits.outbox_bytes_max)
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self { messages: self.messages - other.messages, bytes: self.bytes - other.bytes }
+    }
+
+    fn add(&mut self, size: u64) {
+        self.messages += 1;
+        self.bytes += size;
+    }
+}
+
+/// What a session has under way.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    head: VecDeque<Owed>,
+    disk: Option<Extent>,
+    tail: VecDeque<Owed>,
+    pub(super) inflight: Inflight,
+    pub(super) exactly: Exactly,
+    pub(super) changes: Vec<Change>,
+    /// Bytes of all messages but those on disk.
+    bytes: u64,
+    /// The QoS 0 messages in the head.
+    at_most_once: Load,
+    /// What lies before was sent.
+    pub(super) sent_to: u64,
+    /// So many more from the front may have been sent, before a crash.
+    maybe_sent: u32,
+    /// A page is being read.
+    loading: bool,
+}
+
+impl Pending {
+    /// What a restart of the server found.
+    pub(super) fn recovered(disk: Option<Extent>, sent_to: u64, maybe_sent: u32) -> Self {
+        Self { disk, sent_to, maybe_sent, ..Self::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.is_empty()
+            && self.disk.is_none()
+            && self.tail.is_empty()
+            && self.inflight.is_empty()
+            && self.exactly.is_empty()
+            && self.changes.is_empty()
+    }
+
+    /// Everything that counts against the outbox's limits.
+    pub(super) fn total(&self) -> Load {
+        let disk = self.disk.unwrap_or_default();
+        let in_memory = self.head.len() + self.tail.len() + self.inflight.len();
+        Load {
+            messages: in_memory as u64 + u64::from(disk.messages),
+            bytes: self.bytes + disk.bytes,
+        }
+    }
+
+    /// Whether any message waits, for room or for the disk.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.head.is_empty() || self.disk.is_some() || !self.tail.is_empty()
+    }
+
+    /// Puts a message behind the others.
+    pub(super) fn push(&mut self, owed: Owed, connected: bool) {
+        let size = owed.delivery.size();
+        self.bytes += size;
+        if owed.delivery.qos == QoS::AtMostOnce {
+            self.at_most_once.add(size);
+        }
+        let follows_head = self.disk.is_none()
+            && self.tail.is_empty()
+            && connected
+            && self.head.len() < HEAD_MESSAGES_MAX;
+        if owed.filing == Filing::Never || follows_head {
+            self.head.push_back(owed);
+        } else {
+            self.tail.push_back(owed);
+        }
+    }
+
+    /// The next message, if it is here and may leave.
+    pub(super) fn front(&mut self) -> Option<&Owed> {
+        self.refill();
+        self.head.front().filter(|owed| owed.may_leave())
+    }
+
+    /// The same, without looking where it would have to be fetched from.
+    pub(super) fn peek(&self) -> Option<&Owed> {
+        let behind = if self.disk.is_none() { self.tail.front() } else { None };
+        self.head.front().or(behind).filter(|owed| owed.may_leave())
+    }
+
+    /// Takes the next message out; `settle` it unless it is inflight from now on.
+    pub(super) fn pop(&mut self) -> Option<Owed> {
+        let owed = self.head.pop_front()?;
+        if owed.delivery.qos == QoS::AtMostOnce {
+            self.at_most_once =
+                self.at_most_once.without(Load { messages: 1, bytes: owed.delivery.size() });
+        }
+        Some(owed)
+    }
+
+    /// A message is owed no longer.
+    pub(super) fn settle(&mut self, owed: &Owed) {
+        self.release_bytes(owed);
+        self.settle_on_disk(owed.position, owed.filing);
+    }
+
+    /// A flow is over.
+    pub(super) fn end(&mut self, ended: &Ended, durable: bool) {
+        match &ended.owed {
+            Some(owed) => self.settle(owed),
+            None if durable => self.changes.push(Change::Settle(ended.position)),
+            None => {}
+        }
+    }
+
+    /// The first PUBREC came for a message.
+    pub(super) fn received(&mut self, owed: &Owed) {
+        self.release_bytes(owed);
+        if owed.filing != Filing::Never {
+            self.changes.push(Change::Release(owed.position));
+        }
+    }
+
+    fn release_bytes(&mut self, owed: &Owed) {
+        self.bytes -= owed.delivery.size();
+    }
+
+    /// A write still being put together would come behind the removal: `written` removes it then.
+    fn settle_on_disk(&mut self, position: u64, filing: Filing) {
+        if matches!(filing, Filing::Queued | Filing::Written) {
+            self.changes.push(Change::Settle(position));
+        }
+    }
+
+    /// The message in this place is on disk. `filed`: how it was on its way when it came here.
+    pub(super) fn written(&mut self, position: u64, filed: Filing, connected: bool) {
+        let found = match find(&mut self.tail, position).or_else(|| find(&mut self.head, position))
+        {
+            Some(owed) => Some(owed),
+            None => self.inflight.owed_mut(position),
+        };
+        match found {
+            Some(owed) => owed.filing = Filing::Written,
+            // Acknowledged meanwhile, when its removal could not be asked for.
+            None if filed == Filing::Pending => self.changes.push(Change::Settle(position)),
+            None => {}
+        }
+        if connected {
+            self.spill();
+        } else {
+            self.store_away();
+        }
+    }
+
+    /// The message in this place is not going to be on disk: its publisher has been told so. What
+    /// has not left is dropped. Returns whether it was.
+    pub(super) fn not_written(&mut self, position: u64) -> bool {
+        let dropped = remove_unsafe(&mut self.head, position)
+            .or_else(|| remove_unsafe(&mut self.tail, position));
+        if let Some(owed) = dropped {
+            self.release_bytes(&owed);
+            self.spill();
+            return true;
+        }
+        if let Some(owed) = self.inflight.owed_mut(position) {
+            owed.filing = Filing::Never;
+        }
+        false
+    }
+
+    /// Lets the front of the tail join what lies on disk, unless the head can take it.
+    fn spill(&mut self) {
+        if self.disk.is_none() && self.head.len() < HEAD_MESSAGES_MAX {
+            return;
+        }
+        while let Some(owed) = self.tail.pop_front_if(|owed| owed.filing == Filing::Written) {
+            self.put_on_disk(&owed);
+        }
+    }
+
+    fn put_on_disk(&mut self, owed: &Owed) {
+        self.release_bytes(owed);
+        let position = owed.position;
+        let disk =
+            self.disk.get_or_insert(Extent { from: position, next: position, ..Extent::default() });
+        disk.next = position + 1;
+        disk.messages += 1;
+        disk.bytes += owed.delivery.size();
+    }
+
+    /// The client is away: memory holds nothing that is on disk, once all that comes first is.
+    pub(super) fn store_away(&mut self) {
+        if self.loading || !self.is_safe_before_tail() {
+            return;
+        }
+        if let Some(disk) = self.extent_before_tail() {
+            self.disk = Some(disk);
+            self.bytes = self.tail.iter().map(|owed| owed.delivery.size()).sum();
+            self.head = VecDeque::new();
+            self.inflight = Inflight::default();
+        }
+        while let Some(owed) = self.tail.pop_front_if(|owed| owed.filing == Filing::Written) {
+            self.put_on_disk(&owed);
+        }
+    }
+
+    fn is_safe_before_tail(&self) -> bool {
+        let inflight = self.inflight.iter().filter_map(|entry| entry.owed.as_ref());
+        inflight.chain(&self.head).all(|owed| owed.filing == Filing::Written)
+    }
+
+    /// Inflight, head and disk as one piece.
+    fn extent_before_tail(&self) -> Option<Extent> {
+        let mut whole = Extent::default();
+        let inflight = self.inflight.iter().map(|entry| {
+            (entry.position, entry.owed.as_ref().map_or(0, |owed| owed.delivery.size()))
+        });
+        let head = self.head.iter().map(|owed| (owed.position, owed.delivery.size()));
+        for (position, size) in inflight.chain(head) {
+            if whole.messages == 0 {
+                whole.from = position;
+            }
+            whole.next = position + 1;
+            whole.messages += 1;
+            whole.bytes += size;
+        }
+        if let Some(disk) = self.disk {
+            if whole.messages == 0 {
+                whole.from = disk.from;
+            }
+            whole.next = disk.next;
+            whole.messages += disk.messages;
+            whole.bytes += disk.bytes;
+        }
+        (whole.messages > 0).then_some(whole)
+    }
+
+    /// Where a page is to be read from, for the client that is here; `page_loaded` brings it.
+    pub(super) fn begin_page(&mut self) -> Option<u64> {
+        let disk = self.disk?;
+        let is_low = self.head.len() < HEAD_MESSAGES_MAX / 4 && !self.inflight.has_retries();
+        if self.loading || !is_low {
+            return None;
+        }
+        self.loading = true;
+        Some(disk.from)
+    }
+
+    /// A page from disk: what was found in order, without a delivery for a release, and where to
+    /// read on. Returns how many messages that should be there are not.
+    pub(super) fn page_loaded(
+        &mut self,
+        found: Vec<(u64, Option<Delivery>)>,
+        next: Option<u64>,
+        connected: bool,
+    ) -> u32 {
+        self.loading = false;
+        let Some(mut disk) = self.disk else { return 0 };
+        if !connected {
+            self.store_away();
+            return 0;
+        }
+        for (position, delivery) in found {
+            if position < disk.from || position >= disk.next {
+                continue;
+            }
+            let size = delivery.as_ref().map_or(0, Delivery::size);
+            disk.messages = disk.messages.saturating_sub(1);
+            disk.bytes = disk.bytes.saturating_sub(size);
+            self.bytes += size;
+            let was_sent = position < self.sent_to || self.maybe_sent > 0;
+            self.maybe_sent = self.maybe_sent.saturating_sub(1);
+            let owed = |delivery| Owed { position, filing: Filing::Written, delivery };
+            match delivery.map(owed) {
+                Some(owed) if !was_sent => self.head.push_back(owed),
+                owed => self.inflight.push_retry(position, owed),
+            }
+        }
+        match next {
+            Some(next) if next < disk.next => {
+                disk.from = next;
+                self.disk = Some(disk);
+                0
+            }
+            _ => {
+                self.disk = None;
+                self.maybe_sent = 0;
+                disk.messages
+            }
+        }
+    }
+
+    /// The read failed; the next `begin_page` tries again.
+    pub(super) fn page_failed(&mut self) {
+        self.loading = false;
+    }
+
+    fn refill(&mut self) {
+        if self.disk.is_some() || self.tail.is_empty() {
+            return;
+        }
+        while self.head.len() < HEAD_MESSAGES_MAX
+            && let Some(owed) = self.tail.pop_front()
+        {
+            self.head.push_back(owed);
+        }
+    }
+
+    /// Drops as many QoS 0 messages as make room for `size` bytes, the oldest first; none, if all
+    /// of them would not. Returns how many, or `None` when there is no room.
+    pub(super) fn make_room(&mut self, size: u64, limits: &Limits) -> Option<u32> {
+        if !self.total().without(self.at_most_once).takes(size, limits) {
+            return None;
+        }
+        let mut total = self.total();
+        Some(self.discard(|delivery| {
+            let drop = delivery.qos == QoS::AtMostOnce && !total.takes(size, limits);
+            if drop {
+                total = total.without(Load { messages: 1, bytes: delivery.size() });
+            }
+            drop
+        }))
+    }
+
+    /// Drops the messages not sent yet, and in memory, that `which` points at. Returns how many.
+    pub(super) fn discard(&mut self, mut which: impl FnMut(&Delivery) -> bool) -> u32 {
+        let mut dropped = Vec::new();
+        for queue in [&mut self.head, &mut self.tail] {
+            for owed in std::mem::take(queue) {
+                if which(&owed.delivery) {
+                    dropped.push(owed);
+                } else {
+                    queue.push_back(owed);
+                }
+            }
+        }
+        for owed in &dropped {
+            if owed.delivery.qos == QoS::AtMostOnce {
+                self.at_most_once =
+                    self.at_most_once.without(Load { messages: 1, bytes: owed.delivery.size() });
+            }
+            self.settle(owed);
+        }
+        dropped.len() as u32
+    }
+
+    #[cfg(test)]
+    pub(super) fn in_memory(&self) -> impl Iterator<Item = &Owed> {
+        self.head.iter().chain(&self.tail)
+    }
+
+    #[cfg(test)]
+    pub(super) fn counted_bytes(&self) -> (u64, u64) {
+        (self.bytes, self.at_most_once.bytes)
+    }
+}
+
+/// Takes out the message in a place, if it is not on disk yet.
+fn remove_unsafe(queue: &mut VecDeque<Owed>, position: u64) -> Option<Owed> {
+    let index = queue.iter().position(|owed| owed.position == position && owed.is_unsafe())?;
+    queue.remove(index)
+}
+
+/// The message in a place, among others in order.
+fn find(queue: &mut VecDeque<Owed>, position: u64) -> Option<&mut Owed> {
+    let index = queue.partition_point(|owed| owed.position < position);
+    // QoS 0 messages share the place of the next one.
+    queue
+        .range_mut(index..)
+        .take_while(|owed| owed.position == position)
+        .find(|owed| owed.filing != Filing::Never)
+}
