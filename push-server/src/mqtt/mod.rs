@@ -29,7 +29,7 @@ pub use handshake::{Connect, Connecting, Handshake, Progress, Refusal};
 pub use keep_alive::KeepAlive;
 pub use session::{Delivered, Delivery, Session};
 pub use transmit::Transmit;
-pub use will::Will;
+pub use will::{PendingWill, Will};
 
 /// The protocol spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
