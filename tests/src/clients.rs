@@ -54,7 +54,14 @@ impl Connect {
     /// A will at QoS 1.
     pub fn will(mut self, topic: &str, payload: &[u8]) -> Self {
         let (topic, payload) = (topic.to_owned(), payload.to_vec());
-        self.will = Some(Will { topic, payload, qos: 1, retain: false });
+        self.will = Some(Will { topic, payload, qos: 1, ..Will::default() });
+        self
+    }
+
+    /// The will waits so long (MQTT 5).
+    pub fn will_delay(mut self, secs: u32) -> Self {
+        let will = self.will.as_mut().expect("a will to delay");
+        will.properties.0.push((property::WILL_DELAY_INTERVAL, Value::Number(secs)));
         self
     }
 
@@ -238,8 +245,20 @@ impl Client {
     /// Subscribes; the codes of SUBACK.
     #[track_caller]
     pub fn subscribe(&mut self, filters: &[(&str, u8)]) -> Vec<u8> {
+        self.subscribe_with(&Properties::default(), filters)
+    }
+
+    /// Subscribes with an identifier (MQTT 5); the codes of SUBACK.
+    #[track_caller]
+    pub fn subscribe_as(&mut self, identifier: u32, filters: &[(&str, u8)]) -> Vec<u8> {
+        let number = Value::Number(identifier);
+        self.subscribe_with(&Properties(vec![(property::SUBSCRIPTION_IDENTIFIER, number)]), filters)
+    }
+
+    #[track_caller]
+    fn subscribe_with(&mut self, properties: &Properties, filters: &[(&str, u8)]) -> Vec<u8> {
         let id = self.next_packet_id();
-        self.send(&wire::subscribe(self.version, id, filters));
+        self.send(&wire::subscribe_with(self.version, id, properties, filters));
         self.expect("a SUBACK", |packet| match packet {
             Packet::Suback { packet_id, codes } if *packet_id == id => Some(codes.clone()),
             _ => None,
@@ -350,6 +369,14 @@ impl Client {
     #[track_caller]
     pub fn disconnect(mut self) {
         self.send(&wire::disconnect());
+        let ending = self.wait_ending();
+        assert_eq!(ending.how, Gone::Closed, "after our DISCONNECT");
+    }
+
+    /// Says goodbye with a reason and properties (MQTT 5), and closes.
+    #[track_caller]
+    pub fn disconnect_with(mut self, reason: u8, properties: &Properties) {
+        self.send(&wire::disconnect_with(reason, properties));
         let ending = self.wait_ending();
         assert_eq!(ending.how, Gone::Closed, "after our DISCONNECT");
     }

@@ -24,12 +24,18 @@ pub mod property {
     pub const CONTENT_TYPE: u8 = 0x03;
     pub const RESPONSE_TOPIC: u8 = 0x08;
     pub const CORRELATION_DATA: u8 = 0x09;
+    pub const SUBSCRIPTION_IDENTIFIER: u8 = 0x0B;
     pub const SESSION_EXPIRY_INTERVAL: u8 = 0x11;
     pub const ASSIGNED_CLIENT_IDENTIFIER: u8 = 0x12;
     pub const SERVER_KEEP_ALIVE: u8 = 0x13;
+    pub const WILL_DELAY_INTERVAL: u8 = 0x18;
     pub const RECEIVE_MAXIMUM: u8 = 0x21;
-    pub const MAXIMUM_PACKET_SIZE: u8 = 0x27;
+    pub const RETAIN_AVAILABLE: u8 = 0x25;
     pub const USER_PROPERTY: u8 = 0x26;
+    pub const MAXIMUM_PACKET_SIZE: u8 = 0x27;
+    pub const WILDCARD_SUBSCRIPTION_AVAILABLE: u8 = 0x28;
+    pub const SUBSCRIPTION_IDENTIFIERS_AVAILABLE: u8 = 0x29;
+    pub const SHARED_SUBSCRIPTION_AVAILABLE: u8 = 0x2A;
 }
 
 /// The value of a property.
@@ -61,6 +67,17 @@ impl Properties {
             Some(Value::Number(number)) => Some(*number),
             _ => None,
         }
+    }
+
+    /// All of that identifier that are numbers, in the order of the packet.
+    pub fn numbers(&self, identifier: u8) -> Vec<u32> {
+        let of_it = self.0.iter().filter(|(id, _)| *id == identifier);
+        of_it
+            .filter_map(|(_, value)| match value {
+                Value::Number(number) => Some(*number),
+                _ => None,
+            })
+            .collect()
     }
 }
 
@@ -125,6 +142,7 @@ pub struct Will {
     pub payload: Vec<u8>,
     pub qos: u8,
     pub retain: bool,
+    pub properties: Properties,
 }
 
 /// A CONNECT, whole.
@@ -145,7 +163,7 @@ pub fn connect(
     put_properties(&mut body, version, properties);
     put_text(&mut body, client_id);
     if let Some(will) = will {
-        put_properties(&mut body, version, &Properties::default());
+        put_properties(&mut body, version, &will.properties);
         put_text(&mut body, &will.topic);
         put_bytes(&mut body, &will.payload);
     }
@@ -167,8 +185,18 @@ pub fn publish(version: Version, publish: &Publish) -> Vec<u8> {
 
 /// A SUBSCRIBE, whole: filters with their options byte (in 3.1.1, the QoS).
 pub fn subscribe(version: Version, packet_id: u16, filters: &[(&str, u8)]) -> Vec<u8> {
+    subscribe_with(version, packet_id, &Properties::default(), filters)
+}
+
+/// The same, with properties.
+pub fn subscribe_with(
+    version: Version,
+    packet_id: u16,
+    properties: &Properties,
+    filters: &[(&str, u8)],
+) -> Vec<u8> {
     let mut body = packet_id.to_be_bytes().to_vec();
-    put_properties(&mut body, version, &Properties::default());
+    put_properties(&mut body, version, properties);
     for (filter, options) in filters {
         put_text(&mut body, filter);
         body.push(*options);
@@ -195,6 +223,13 @@ pub fn ack(kind: u8, packet_id: u16) -> Vec<u8> {
 /// A DISCONNECT, whole, normal.
 pub fn disconnect() -> Vec<u8> {
     frame(0xE0, &[])
+}
+
+/// A DISCONNECT of MQTT 5 with a reason code and properties, whole.
+pub fn disconnect_with(reason: u8, properties: &Properties) -> Vec<u8> {
+    let mut body = vec![reason];
+    put_properties(&mut body, Version::V5, properties);
+    frame(0xE0, &body)
 }
 
 /// A frame: first byte, remaining length, body.

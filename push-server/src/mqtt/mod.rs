@@ -33,7 +33,7 @@ pub use keep_alive::KeepAlive;
 pub use outbox::{Change, Extent, Filing};
 pub use session::{Delivered, Delivery, Session};
 pub use transmit::Transmit;
-pub use will::Will;
+pub use will::{PendingWill, Will};
 
 /// The protocol spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,16 +4,26 @@ use push_common::clock::Monotonic;
 
 use crate::broker::Message;
 
-/// A will. Its delay (MQTT 5) is kept; the server of today publishes at once.
+/// A will.
 #[derive(Clone, Debug)]
 pub struct Will {
     /// What to publish.
     pub message: Message,
-    /// How long after the connection's end, in seconds.
+    /// How long after the connection's end, in seconds; 0 in 3.1.1.
     pub delay_secs: u32,
     /// The message expiry interval, in seconds, which begins when the will is published
     /// [MQTT5 3.1.3.2.4]; until then `message.expires_at` is `None`.
     pub message_expiry_secs: Option<u32>,
+}
+
+/// The will of a client that has gone, until its delay has passed or its session ends; a new
+/// connection of the session cancels it [MQTT-3.1.3-9].
+#[derive(Clone, Debug)]
+pub struct PendingWill {
+    /// What to publish.
+    pub will: Will,
+    /// When, if the session lasts so long.
+    pub publish_at: Monotonic,
 }
 
 impl Will {
@@ -22,5 +32,11 @@ impl Will {
         let expires_at =
             self.message_expiry_secs.map(|secs| now.after_millis(u64::from(secs) * 1_000));
         Message { expires_at, ..self.message }
+    }
+
+    /// The connection ended at `now`, and its session goes on.
+    pub fn pending(self, now: Monotonic) -> PendingWill {
+        let publish_at = now.after_millis(u64::from(self.delay_secs) * 1_000);
+        PendingWill { will: self, publish_at }
     }
 }

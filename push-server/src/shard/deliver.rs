@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::Shared;
 use super::client::Phase;
 use super::mailbox::Mail;
-use super::sessions::Presence;
 use super::worker::Worker;
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
 use crate::mqtt::codec::Reason;
@@ -105,10 +104,7 @@ impl Worker {
 
     fn deliver_to(&mut self, key: u32, delivery: Delivery) {
         let Some(entry) = self.sessions.entry_mut(key) else { return };
-        let client = match entry.presence {
-            Presence::Connected(client) => Some(client),
-            Presence::Absent { .. } => None,
-        };
+        let client = entry.presence.client();
         if client.is_none() && delivery.qos == QoS::AtMostOnce {
             self.counters.dropped_absent.add(1);
             return;
@@ -236,7 +232,7 @@ impl Worker {
     }
 
     /// Returns whether there was one.
-    fn drop_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
+    pub(super) fn drop_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
         let (existed, was_last) = self.subscriptions.remove(filter, key);
         if was_last {
             self.shared.routing.remove(filter, self.index);
@@ -245,17 +241,6 @@ impl Worker {
             self.counters.subscriptions.sub(1);
         }
         existed
-    }
-
-    /// Forgets a session and all it is owed.
-    pub(super) fn end_session(&mut self, key: u32) {
-        let Some(session) = self.sessions.remove(key) else { return };
-        for (filter, _) in &session.subscriptions {
-            self.drop_subscription(key, filter);
-        }
-        self.counters.dropped_session_ended.add(session.owed() as u64);
-        self.counters.sessions.sub(1);
-        self.shared.sessions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Has the retained messages of a filter sent, as the client takes them: a wide filter may match

@@ -6,6 +6,7 @@
 //! its connection are always together, and a take-over is a local matter. Messages travel between
 //! shards by mailbox, only to shards with a subscriber.
 
+mod absence;
 mod accept;
 mod client;
 pub mod counters;

@@ -6,7 +6,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
@@ -22,7 +21,6 @@ use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Connecting, Connection, Delivered, Delivery, Filing, Handshake, Progress, Session, Transmit,
-    Will,
 };
 use crate::ring::Piece;
 
@@ -160,13 +158,10 @@ impl Worker {
     fn is_overtaken(&mut self, index: u32, connecting: &Connecting) -> bool {
         let connected_at = self.clients[index as usize].connected_at;
         let Some(key) = self.sessions.find(&connecting.connect.client_id) else { return false };
-        match self.sessions.entry_mut(key).map(|entry| entry.presence) {
-            Some(Presence::Connected(other)) => self
-                .clients
-                .get(other as usize)
-                .is_some_and(|other| other.connected_at > connected_at),
-            Some(Presence::Absent { .. }) | None => false,
-        }
+        let other = self.sessions.entry_mut(key).and_then(|entry| entry.presence.client());
+        other
+            .and_then(|other| self.clients.get(other as usize))
+            .is_some_and(|other| other.connected_at > connected_at)
     }
 
     /// Finds or makes the session that a CONNECT asks for, after ending what it replaces. Returns
@@ -174,8 +169,7 @@ impl Worker {
     fn session_for(&mut self, index: u32, connecting: &Connecting) -> Option<(u32, bool)> {
         let connect = &connecting.connect;
         if let Some(key) = self.sessions.find(&connect.client_id)
-            && let Some(entry) = self.sessions.entry_mut(key)
-            && let Presence::Connected(other) = entry.presence
+            && let Some(other) = self.sessions.entry_mut(key)?.presence.client()
         {
             self.close_client(other, Some(Reason::SessionTakenOver));
         }
@@ -188,6 +182,7 @@ impl Worker {
         }
         if let Some(key) = found {
             let entry = self.sessions.entry_mut(key)?;
+            // With the absence goes the will that still waited [MQTT-3.1.3-9].
             entry.presence = Presence::Connected(index);
             return Some((key, true));
         }
@@ -420,7 +415,7 @@ impl Worker {
         }
     }
 
-    /// Parts a served connection from its session, and publishes its will.
+    /// Parts a served connection from its session, which takes its will along.
     fn detach(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
         let Phase::Serving { connection, session: key } = &mut client.phase else { return };
@@ -436,12 +431,7 @@ impl Worker {
         if let Some(backlog) = backlog {
             self.keep_backlog(key, *backlog);
         }
-        self.leave_session(key);
-        if let Some(will) = will
-            && !self.stopping
-        {
-            self.publish_will(*will);
-        }
+        self.leave_session(key, will);
     }
 
     /// Retained messages that a subscription still owes go to the outbox of a session that stays, as
@@ -463,47 +453,6 @@ impl Worker {
                 }
             }
         }
-    }
-
-    /// A session's connection has ended: it waits for the next one, or ends too.
-    fn leave_session(&mut self, key: u32) {
-        let Some(entry) = self.sessions.entry_mut(key) else { return };
-        let forgotten = entry.session.connection_ended(self.now);
-        self.counters.dropped_session_ended.add(u64::from(forgotten));
-        match entry.session.expiry_secs {
-            0 => self.end_session(key),
-            u32::MAX => entry.presence = Presence::Absent { expires_at: None, timer_tick: 0 },
-            secs => {
-                let at = self.now.after(Duration::from_secs(u64::from(secs)));
-                self.await_expiry(key, at);
-            }
-        }
-    }
-
-    fn await_expiry(&mut self, key: u32, at: Monotonic) {
-        let timer_tick = self.arm_session_timer(key, at);
-        if let Some(entry) = self.sessions.entry_mut(key) {
-            entry.presence = Presence::Absent { expires_at: Some(at), timer_tick };
-        }
-    }
-
-    /// The timer of a session fired; stale ones are ignored.
-    pub(super) fn on_session_timer(&mut self, key: u32, due_tick: u64) {
-        let Some(entry) = self.sessions.entry_mut(key) else { return };
-        match entry.presence {
-            Presence::Absent { expires_at: Some(at), timer_tick } if timer_tick == due_tick => {
-                if at <= self.now {
-                    self.end_session(key);
-                } else {
-                    self.await_expiry(key, at);
-                }
-            }
-            Presence::Absent { .. } | Presence::Connected(_) => {}
-        }
-    }
-
-    fn publish_will(&mut self, will: Will) {
-        self.publish(will.into_message(self.now), None);
     }
 
     /// Sends the last frames, then FIN.

@@ -4,9 +4,9 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use push_common::clock::Monotonic;
 use slab::Slab;
 
+use super::absence::Absence;
 use crate::mqtt::Session;
 
 /// A session and where it stands.
@@ -17,12 +17,22 @@ pub(super) struct Entry {
 }
 
 /// Whether a session's client is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Presence {
     /// Connected, as this client of the shard's.
     Connected(u32),
-    /// Away; forgotten at that instant, if ever. The tick tells its current timer from stale ones.
-    Absent { expires_at: Option<Monotonic>, timer_tick: u64 },
+    /// Away.
+    Absent(Absence),
+}
+
+impl Presence {
+    /// The client, when it is here.
+    pub(super) fn client(&self) -> Option<u32> {
+        match self {
+            Self::Connected(client) => Some(*client),
+            Self::Absent(_) => None,
+        }
+    }
 }
 
 /// The sessions. The index holds keys only: four bytes and a hash byte a session.
@@ -66,13 +76,13 @@ impl Sessions {
         key
     }
 
-    pub(super) fn remove(&mut self, key: u32) -> Option<Session> {
+    pub(super) fn remove(&mut self, key: u32) -> Option<Entry> {
         let entry = self.entries.try_remove(key as usize)?;
         let hash = self.hasher.hash_one(entry.session.client_id());
         if let Ok(occupied) = self.by_client_id.find_entry(hash, |other| *other == key) {
             occupied.remove();
         }
-        Some(entry.session)
+        Some(entry)
     }
 
     pub(super) fn entry_mut(&mut self, key: u32) -> Option<&mut Entry> {

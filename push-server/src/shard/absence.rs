@@ -1,0 +1,208 @@
+//! A session's time without connection: how long it lasts, and what becomes of the will.
+//!
+//! A will is published when its delay has passed or its session ends, whichever comes first
+//! [MQTT-3.1.2-8] [MQTT-3.1.3-9]:
+//! - no delay, or a session that ends with its connection: at once;
+//! - the session is resumed in time, be it by a take-over: never;
+//! - a new connection with a clean start ends the session: then.
+//!
+//! The orderly stop publishes no will: its clients are alive and will be back. Wills that wait for
+//! their delay stay with their sessions.
+
+use push_common::clock::Monotonic;
+
+use super::sessions::{Entry, Presence};
+use super::worker::Worker;
+use crate::broker::Message;
+use crate::mqtt::{PendingWill, Will};
+
+/// What is known of a session while it has no connection.
+#[derive(Debug)]
+pub(super) struct Absence {
+    /// When the session ends, unless it is endless.
+    ends_at: Monotonic,
+    /// The last connection's will, while it waits for its delay.
+    will: Option<Box<PendingWill>>,
+    /// The low half of the tick that tells the session's current timer from stale ones.
+    timer_tick: u32,
+    is_endless: bool,
+}
+
+impl Absence {
+    /// Begins at `now`, for a session that outlives its connection.
+    pub(super) fn new(expiry_secs: u32, will: Option<Box<PendingWill>>, now: Monotonic) -> Self {
+        Self {
+            ends_at: now.after_millis(u64::from(expiry_secs) * 1_000),
+            will,
+            timer_tick: 0,
+            is_endless: expiry_secs == u32::MAX,
+        }
+    }
+
+    /// When there is something to do next, if ever.
+    fn next_deadline(&self) -> Option<Monotonic> {
+        let end = (!self.is_endless).then_some(self.ends_at);
+        let will = self.will.as_ref().map(|will| will.publish_at);
+        end.into_iter().chain(will).min()
+    }
+
+    fn is_over(&self, now: Monotonic) -> bool {
+        !self.is_endless && self.ends_at <= now
+    }
+
+    /// Takes the will if its time has come.
+    fn take_due_will(&mut self, now: Monotonic) -> Option<Message> {
+        let due = self.will.take_if(|will| will.publish_at <= now)?;
+        Some(due.will.into_message(now))
+    }
+
+    /// Takes the will because the session ends.
+    fn take_will(&mut self, now: Monotonic) -> Option<Message> {
+        self.will.take().map(|pending| pending.will.into_message(now))
+    }
+}
+
+impl Worker {
+    /// A session's connection has ended: it waits for the next one, or ends too.
+    pub(super) fn leave_session(&mut self, key: u32, will: Option<Box<Will>>) {
+        let (now, stopping) = (self.now, self.stopping);
+        let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let forgotten = entry.session.connection_ended(now);
+        self.counters.dropped_session_ended.add(u64::from(forgotten));
+        let expiry_secs = entry.session.expiry_secs;
+        let pending = will.map(|will| Box::new(will.pending(now)));
+        let mut absence = Absence::new(expiry_secs, pending, now);
+        let ends = expiry_secs == 0;
+        let due = if stopping {
+            None
+        } else if ends {
+            absence.take_will(now)
+        } else {
+            absence.take_due_will(now)
+        };
+        entry.presence = Presence::Absent(absence);
+        if ends {
+            self.end_session(key);
+        } else {
+            self.arm_absence(key);
+        }
+        if let Some(message) = due {
+            self.publish(message, (!ends).then_some(key));
+        }
+    }
+
+    /// Arms the timer for whatever an absent session waits for next.
+    fn arm_absence(&mut self, key: u32) {
+        let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
+        else {
+            return;
+        };
+        let Some(deadline) = absence.next_deadline() else { return };
+        let tick = self.arm_session_timer(key, deadline);
+        if let Some(Entry { presence: Presence::Absent(absence), .. }) =
+            self.sessions.entry_mut(key)
+        {
+            absence.timer_tick = tick as u32;
+        }
+    }
+
+    /// The timer of a session fired; stale ones are ignored.
+    pub(super) fn on_session_timer(&mut self, key: u32, due_tick: u64) {
+        let now = self.now;
+        let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
+        else {
+            return;
+        };
+        if absence.timer_tick != due_tick as u32 {
+            return;
+        }
+        if absence.is_over(now) {
+            self.end_session(key);
+            return;
+        }
+        let will = absence.take_due_will(now);
+        self.arm_absence(key);
+        if let Some(message) = will {
+            self.publish(message, Some(key));
+        }
+    }
+
+    /// Forgets a session and all it is owed, and publishes the will that waited.
+    pub(super) fn end_session(&mut self, key: u32) {
+        let Some(Entry { session, presence }) = self.sessions.remove(key) else { return };
+        for (filter, _) in &session.subscriptions {
+            self.drop_subscription(key, filter);
+        }
+        self.counters.dropped_session_ended.add(session.owed() as u64);
+        self.counters.sessions.sub(1);
+        self.shared.sessions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        if let Presence::Absent(mut absence) = presence
+            && !self.stopping
+            && let Some(message) = absence.take_will(self.now)
+        {
+            self.publish(message, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{QoS, TopicName};
+
+    const NOW: Monotonic = Monotonic(5_000_000_000);
+
+    fn pending(delay_secs: u32) -> Option<Box<PendingWill>> {
+        let message = Message {
+            topic: TopicName::parse("will", 8).expect("valid"),
+            payload: "gone".into(),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: None,
+            expires_at: None,
+        };
+        let will = Will { message, delay_secs, message_expiry_secs: Some(9) };
+        Some(Box::new(will.pending(NOW)))
+    }
+
+    fn secs_later(secs: u64) -> Monotonic {
+        NOW.after_millis(secs * 1_000)
+    }
+
+    /// [MQTT-3.1.3-9]
+    #[test]
+    fn will_is_due_after_its_delay_and_once() {
+        let mut absence = Absence::new(60, pending(10), NOW);
+        assert_eq!(absence.next_deadline(), Some(secs_later(10)));
+        assert_eq!(absence.take_due_will(Monotonic(secs_later(10).0 - 1)), None);
+        let message = absence.take_due_will(secs_later(11)).expect("due");
+        assert_eq!(message.expires_at, Some(secs_later(20)), "expiry begins with publication");
+        assert_eq!(absence.take_due_will(secs_later(12)), None);
+        assert_eq!(absence.next_deadline(), Some(secs_later(60)), "the session's end is left");
+    }
+
+    /// [MQTT5 3.1.3.2.2]: the session ends, whatever is left of the delay.
+    #[test]
+    fn the_sessions_end_comes_first_where_the_delay_is_longer() {
+        let mut absence = Absence::new(60, pending(u32::MAX), NOW);
+        assert_eq!(absence.next_deadline(), Some(secs_later(60)));
+        assert!(!absence.is_over(secs_later(59)) && absence.is_over(secs_later(60)));
+        assert_eq!(absence.take_due_will(secs_later(60)), None);
+        assert!(absence.take_will(secs_later(60)).is_some());
+    }
+
+    #[test]
+    fn an_endless_session_waits_for_its_will_only() {
+        let mut absence = Absence::new(u32::MAX, pending(10), NOW);
+        assert_eq!(absence.next_deadline(), Some(secs_later(10)));
+        assert!(absence.take_due_will(secs_later(10)).is_some());
+        assert_eq!(absence.next_deadline(), None);
+        assert!(!absence.is_over(Monotonic(u64::MAX)));
+    }
+
+    #[test]
+    fn a_session_costs_no_more_for_being_absent() {
+        assert!(size_of::<Presence>() <= 24, "{} bytes", size_of::<Presence>());
+        assert!(size_of::<Entry>() <= 80, "{} bytes", size_of::<Entry>());
+    }
+}
