@@ -11,10 +11,11 @@ use super::handshake::Connecting;
 use super::inflight::Routing;
 use super::keep_alive::KeepAlive;
 use super::session::{Next, Session};
+use super::topic_alias::{self, Inbound, Outbound, TopicForm};
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
 use super::{Limits, Version};
-use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
+use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
 
 /// A connection after CONNECT.
 #[derive(Debug)]
@@ -23,11 +24,14 @@ pub struct Connection {
     /// Answers (CONNACK, PUBACK, PINGRESP, ...) not moved into a `Transmit` yet: whole frames.
     answers: BytesMut,
     parsed_bytes: u64,
-    will: Option<Box<Will>>,
+    /// Nothing with a client that has no will and no aliases, as nearly every idle one.
+    rare: Option<Box<Rare>>,
     /// The client's Maximum Packet Size.
     packet_bytes_max: Option<NonZeroU32>,
     /// The client's Receive Maximum.
     receive_max: u16,
+    /// The client's Topic Alias Maximum.
+    topic_alias_max: u16,
     /// The client's QoS 1 and 2 publishes of this connection that we have not acknowledged to the
     /// end: what our Receive Maximum limits.
     unacknowledged: u16,
@@ -38,6 +42,16 @@ pub struct Connection {
     keep_alive: KeepAlive,
     version: Version,
     state: State,
+}
+
+/// What few connections have.
+#[derive(Debug, Default)]
+struct Rare {
+    will: Option<Box<Will>>,
+    /// The client's topic aliases.
+    inbound: Inbound,
+    /// Ours.
+    outbound: Outbound,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,9 +142,13 @@ impl Connection {
             input: Input::new(rest),
             answers: BytesMut::new(),
             parsed_bytes: wire_bytes,
-            will: connect.will.take(),
+            rare: connect
+                .will
+                .take()
+                .map(|will| Box::new(Rare { will: Some(will), ..Rare::default() })),
             packet_bytes_max: connect.packet_bytes_max.and_then(NonZeroU32::new),
             receive_max: connect.receive_max,
+            topic_alias_max: connect.topic_alias_max,
             unacknowledged: 0,
             ping_due: now,
             pings_elsewhere: 0,
@@ -206,23 +224,33 @@ impl Connection {
         let window = self.window(limits);
         let version = self.version;
         let packet_len_max = self.packet_len_max();
+        let topic_alias_max = self.topic_alias_max.min(limits.topic_alias_send_max);
         let mut writer = Writer::new(out, std::mem::take(&mut self.answers));
         while self.state != State::Over && writer.len() < bytes_max.max(1) {
-            let mut len = 0;
+            let (mut topic, mut len) = (TopicForm::Whole, 0);
             let next = session.next(window, |delivery, dup| {
-                let publish = Outgoing { delivery, packet_id: 0, dup, version, now };
-                match publish.packet_len() {
-                    // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
-                    _ if !dup && delivery.message.is_expired(now) => writer.dropped_expired(),
-                    Some(packet_len) if packet_len <= packet_len_max => len = packet_len,
-                    _ => writer.dropped_too_large(),
+                // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
+                if !dup && delivery.message.is_expired(now) {
+                    writer.dropped_expired();
+                    return false;
                 }
-                len != 0
+                topic = form(&mut self.rare, &delivery.message.topic, topic_alias_max);
+                let publish = Outgoing { delivery, topic, packet_id: 0, dup, version, now };
+                let fitting = publish.fitting(packet_len_max);
+                match fitting {
+                    Some(fitting) => (topic, len) = fitting,
+                    None => writer.dropped_too_large(),
+                }
+                fitting.is_some()
             });
             match next {
                 Some(Next::Publish { delivery, packet_id, dup }) => {
+                    if let (TopicForm::Introduced(alias), Some(rare)) = (topic, &mut self.rare) {
+                        rare.outbound.introduced(&delivery.message.topic, alias);
+                    }
                     let delivery = &delivery;
-                    writer.publish(&Outgoing { delivery, packet_id, dup, version, now }, len);
+                    writer
+                        .publish(&Outgoing { delivery, topic, packet_id, dup, version, now }, len);
                 }
                 Some(Next::Release(packet_id)) => {
                     let kind = AckKind::Release;
@@ -310,7 +338,7 @@ impl Connection {
 
     /// Takes the will, if it is still to be published when the connection ends.
     pub fn take_will(&mut self) -> Option<Box<Will>> {
-        self.will.take()
+        self.rare.as_mut().and_then(|rare| rare.will.take())
     }
 
     /// Parses the next packet, if it is there whole. Its header is judged as soon as it is there.
@@ -387,7 +415,9 @@ impl Connection {
         session: &mut Session,
         limits: &Limits,
     ) -> Result<Option<Event>, Reason> {
-        let codec::Publish { message, packet_id } = publish;
+        let packet_id = publish.packet_id;
+        let topic = self.topic_of(&publish, limits)?;
+        let message = publish.into_message(topic);
         if message.qos == QoS::AtMostOnce {
             return Ok(Some(Event::Publish(message, None)));
         }
@@ -414,6 +444,19 @@ impl Connection {
         Ok(Some(Event::Publish(message, Some(PublishReceipt { packet_id, exactly_once }))))
     }
 
+    /// What a PUBLISH is about: every one that comes counts for its alias, whatever else becomes
+    /// of it.
+    fn topic_of(&mut self, publish: &codec::Publish, limits: &Limits) -> Result<TopicName, Reason> {
+        let topic = publish.topic.clone();
+        match publish.topic_alias {
+            Some(alias) => {
+                let rare = self.rare.get_or_insert_default();
+                rare.inbound.resolve(topic, alias, limits.topic_alias_max)
+            }
+            None => topic.ok_or(Reason::ProtocolError),
+        }
+    }
+
     fn handle_disconnect(
         &mut self,
         disconnect: codec::Disconnect,
@@ -428,7 +471,7 @@ impl Connection {
             session.expiry_secs = secs.min(limits.session_expiry_max_secs);
         }
         if !disconnect.keeps_will {
-            self.will = None;
+            self.take_will();
         }
         self.end();
         Ok(())
@@ -480,6 +523,15 @@ impl Connection {
     fn end(&mut self) {
         self.state = State::Over;
         self.input.clear();
+    }
+}
+
+/// How to say a topic to a client that takes `max` aliases.
+fn form(rare: &mut Option<Box<Rare>>, topic: &TopicName, max: u16) -> TopicForm {
+    if topic_alias::pays(topic, max) {
+        rare.get_or_insert_default().outbound.form(topic, max)
+    } else {
+        TopicForm::Whole
     }
 }
 

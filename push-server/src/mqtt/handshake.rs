@@ -68,6 +68,8 @@ pub struct Connect {
     pub session_expiry_capped: bool,
     pub receive_max: u16,
     pub packet_bytes_max: Option<u32>,
+    /// 0 in 3.1.1, which has none.
+    pub topic_alias_max: u16,
     pub request_problem_information: bool,
     pub user_name: Option<String>,
     pub password: Option<Bytes>,

@@ -1,6 +1,7 @@
 //! What MQTT says of every packet, held against the sans-I/O core: in virtual time, and with the
 //! input cut at every byte offset.
 
+mod alias;
 mod connect;
 mod end;
 mod limits;

@@ -81,6 +81,7 @@ fn connect_v311(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reas
         session_expiry_capped: false,
         receive_max: u16::MAX,
         packet_bytes_max: None,
+        topic_alias_max: 0,
         request_problem_information: false,
         user_name,
         password,
@@ -110,6 +111,7 @@ fn connect_v5(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reason
         session_expiry_capped: wishes.session_expiry_secs > limits.session_expiry_max_secs,
         receive_max: wishes.receive_max,
         packet_bytes_max: wishes.packet_bytes_max,
+        topic_alias_max: wishes.topic_alias_max,
         request_problem_information: wishes.request_problem_information,
         user_name,
         password,
@@ -135,6 +137,7 @@ struct Wishes {
     session_expiry_secs: u32,
     receive_max: u16,
     packet_bytes_max: Option<u32>,
+    topic_alias_max: u16,
     request_problem_information: bool,
     authentication_method: bool,
 }
@@ -145,6 +148,7 @@ impl Wishes {
             session_expiry_secs: 0,
             receive_max: u16::MAX,
             packet_bytes_max: None,
+            topic_alias_max: 0,
             request_problem_information: true,
             authentication_method: false,
         };
@@ -159,6 +163,7 @@ impl Wishes {
                 }
                 (id::RECEIVE_MAXIMUM, Value::Int(max)) => wishes.receive_max = max as u16,
                 (id::MAXIMUM_PACKET_SIZE, Value::Int(max)) => wishes.packet_bytes_max = Some(max),
+                (id::TOPIC_ALIAS_MAXIMUM, Value::Int(max)) => wishes.topic_alias_max = max as u16,
                 (id::REQUEST_PROBLEM_INFORMATION, Value::Int(value)) => {
                     wishes.request_problem_information = flag(value)?;
                 }
@@ -167,8 +172,7 @@ impl Wishes {
                 }
                 (id::AUTHENTICATION_METHOD, _) => wishes.authentication_method = true,
                 (id::AUTHENTICATION_DATA, _) => authentication_data = true,
-                // We send no topic aliases, whatever their maximum, and user properties of a
-                // CONNECT mean nothing to us.
+                // User properties of a CONNECT mean nothing to us.
                 _ => {}
             }
             Ok(())

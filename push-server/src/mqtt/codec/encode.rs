@@ -59,6 +59,7 @@ pub(in crate::mqtt) fn connack(
     properties.max_packet_size = Some(limits.packet_bytes_max);
     properties.assigned_client_identifier =
         connect.client_id_assigned.then(|| connect.client_id.clone());
+    properties.topic_alias_max = (limits.topic_alias_max != 0).then_some(limits.topic_alias_max);
     properties.server_keep_alive =
         (keep_alive_secs != connect.keep_alive_secs).then_some(keep_alive_secs);
     properties.retain_available = Some(1);
