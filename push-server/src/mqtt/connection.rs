@@ -6,7 +6,9 @@ use std::num::NonZeroU32;
 use bytes::BytesMut;
 use push_common::clock::Monotonic;
 
-use super::codec::{self, Ack, AckKind, Context, Header, Input, Outgoing, Packet, Reason};
+use super::codec::{
+    self, Ack, AckKind, Audience, Context, Header, Input, Outgoing, Packet, Reason,
+};
 use super::handshake::Connecting;
 use super::inflight::Routing;
 use super::keep_alive::KeepAlive;
@@ -41,6 +43,8 @@ pub struct Connection {
     pings_elsewhere: u32,
     keep_alive: KeepAlive,
     version: Version,
+    /// Whether the client asked for problem information.
+    wants_words: bool,
     state: State,
 }
 
@@ -154,6 +158,7 @@ impl Connection {
             pings_elsewhere: 0,
             keep_alive,
             version: connect.version,
+            wants_words: connect.request_problem_information,
             state: State::Open,
         };
         connection.answer(|out| {
@@ -222,8 +227,7 @@ impl Connection {
         now: Monotonic,
     ) {
         let window = self.window(limits);
-        let version = self.version;
-        let packet_len_max = self.packet_len_max();
+        let Audience { version, packet_len_max, .. } = self.audience();
         let topic_alias_max = self.topic_alias_max.min(limits.topic_alias_send_max);
         let mut writer = Writer::new(out, std::mem::take(&mut self.answers));
         while self.state != State::Over && writer.len() < bytes_max.max(1) {
@@ -291,22 +295,22 @@ impl Connection {
 
     /// Queues SUBACK. Granted QoS as `Ok`, a refusal as `Err`.
     pub fn subscribed(&mut self, packet_id: u16, results: &[Result<QoS, Reason>]) {
-        let version = self.version;
-        self.answer(|out| codec::suback(out, version, packet_id, results));
+        let audience = self.audience();
+        self.answer(|out| codec::suback(out, audience, packet_id, results));
     }
 
     /// Queues UNSUBACK.
     pub fn unsubscribed(&mut self, packet_id: u16, results: &[Reason]) {
-        let version = self.version;
-        self.answer(|out| codec::unsuback(out, version, packet_id, results));
+        let audience = self.audience();
+        self.answer(|out| codec::unsuback(out, audience, packet_id, results));
     }
 
     /// The server ends the connection: queues DISCONNECT for MQTT 5; nothing but queued answers is
     /// sent from now on, and nothing parsed.
     pub fn close(&mut self, reason: Reason) {
         if self.state != State::Over {
-            let (version, packet_len_max) = (self.version, self.packet_len_max());
-            self.answer(|out| codec::disconnect(out, version, reason, packet_len_max));
+            let audience = self.audience();
+            self.answer(|out| codec::disconnect(out, audience, reason));
             self.end();
         }
     }
@@ -490,9 +494,9 @@ impl Connection {
         self.receive_max.min(limits.inflight_max)
     }
 
-    /// The longest packet that the client takes, in bytes.
-    fn packet_len_max(&self) -> usize {
-        self.packet_bytes_max.map_or(usize::MAX, |max| max.get() as usize)
+    fn audience(&self) -> Audience {
+        let packet_bytes_max = self.packet_bytes_max.map(NonZeroU32::get);
+        Audience::new(self.version, packet_bytes_max, self.wants_words)
     }
 
     fn acknowledge(&mut self, kind: AckKind, packet_id: u16, reason: Reason) {
@@ -509,7 +513,7 @@ impl Connection {
         let len = self.answers.len();
         encode(&mut self.answers);
         let answer_len = self.answers.len() - len;
-        if answer_len > self.packet_len_max() {
+        if answer_len > self.audience().packet_len_max {
             self.answers.truncate(len);
             self.state = State::Unanswerable;
         }

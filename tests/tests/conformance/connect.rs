@@ -3,7 +3,7 @@
 use push_server::mqtt::codec::Reason;
 
 use crate::server::{Seen, at_every_split};
-use crate::wire::{Connect, PINGREQ, PINGRESP, packet, properties, text, text_property};
+use crate::wire::{Connect, PINGREQ, PINGRESP, packet, properties, refused, text, text_property};
 
 #[test]
 fn connect_v311_is_accepted_without_session() {
@@ -157,7 +157,7 @@ fn malformed_connect_of_v5_is_told_so() {
     at_every_split(|server| {
         server.connect(&Connect { rest: vec![0], ..Connect::v5() }.bytes());
         assert_eq!(server.events(), [Seen::Refused(Reason::MalformedPacket)]);
-        assert_eq!(server.received(), [0x20, 3, 0, 0x81, 0]);
+        assert_eq!(server.received(), refused(0x81));
     });
 }
 
@@ -186,7 +186,7 @@ fn enhanced_authentication_is_refused_as_unknown_method() {
     at_every_split(|server| {
         server.connect(&Connect::v5().property(&text_property(0x15, "SCRAM")).bytes());
         assert_eq!(server.events(), [Seen::Refused(Reason::BadAuthenticationMethod)]);
-        assert_eq!(server.received(), [0x20, 3, 0, 0x8C, 0]);
+        assert_eq!(server.received(), refused(0x8C));
     });
 }
 

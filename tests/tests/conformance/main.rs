@@ -5,6 +5,7 @@ mod alias;
 mod connect;
 mod end;
 mod limits;
+mod problem_information;
 mod publish_in;
 mod publish_out;
 mod resume;

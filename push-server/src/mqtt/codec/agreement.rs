@@ -311,9 +311,10 @@ fn disconnect_is_written_for_every_reason_that_ends_a_connection() {
         let len = words.len() as u8;
         let mut told = vec![0xE0, 5 + len, reason as u8, 3 + len, 0x1F, 0, len];
         told.extend(words.as_bytes());
-        assert_eq!(write(|out| disconnect(out, Version::V5, reason, told.len())), told);
-        let bare = write(|out| disconnect(out, Version::V5, reason, told.len() - 1));
+        let to = |version, len: usize| Audience::new(version, Some(len as u32), false);
+        assert_eq!(write(|out| disconnect(out, to(Version::V5, told.len()), reason)), told);
+        let bare = write(|out| disconnect(out, to(Version::V5, told.len() - 1), reason));
         assert_eq!(&bare[..], [0xE0, 1, reason as u8], "words that do not fit are left out");
-        assert!(write(|out| disconnect(out, Version::V311, reason, usize::MAX)).is_empty());
+        assert!(write(|out| disconnect(out, to(Version::V311, 1_000), reason)).is_empty());
     }
 }
