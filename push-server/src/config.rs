@@ -240,6 +240,11 @@ impl From<Settings> for Config {
                 default.limits.outbox_messages_max,
             ),
             outbox_bytes_max: value(said.outbox_bytes_max, default.limits.outbox_bytes_max),
+            topic_alias_max: value(said.topic_alias_max, default.limits.topic_alias_max),
+            topic_alias_send_max: value(
+                said.topic_alias_send_max,
+                default.limits.topic_alias_send_max,
+            ),
             subscriptions_max: value(said.subscriptions_max, default.limits.subscriptions_max),
             topic_levels_max: value(said.topic_levels_max, default.limits.topic_levels_max),
             session_expiry_max_secs: value(
@@ -313,6 +318,8 @@ impl Config {
             ("outbox-messages-max", number(self.limits.outbox_messages_max.into())),
             ("outbox-bytes-max", number(self.limits.outbox_bytes_max)),
             ("answers-bytes-max", number(self.limits.answers_bytes_max.into())),
+            ("topic-alias-max", number(self.limits.topic_alias_max.into())),
+            ("topic-alias-send-max", number(self.limits.topic_alias_send_max.into())),
             ("subscriptions-max", number(self.limits.subscriptions_max.into())),
             ("ping-rate", number(self.limits.ping_rate.per_sec.into())),
             ("ping-burst", number(self.limits.ping_rate.burst.into())),

@@ -28,6 +28,8 @@ pub(super) const CONNECT_TIMEOUT_SECS_MAX: u64 = 600;
 pub(super) const ANSWERS_BYTES_MIN: u64 = 1024;
 /// Most pings, a second or at once, that can be asked for.
 pub(super) const PINGS_MAX: u64 = 1_000_000;
+/// Most topics said by alias towards one client: they are looked through one by one.
+pub(super) const ALIASES_SENT_MAX: u64 = 256;
 /// Most room for answers of one client.
 pub(super) const ANSWERS_BYTES_MAX: u64 = 64 << 20;
 
@@ -138,6 +140,15 @@ pub struct Settings {
     /// Reaching it closes the connection.
     #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
     pub answers_bytes_max: Option<Bounded<u32, ANSWERS_BYTES_MIN, ANSWERS_BYTES_MAX>>,
+    /// Topics that an MQTT 5 client may say by alias towards the server, which keeps them as long as
+    /// the connection. Clients are told (Topic Alias Maximum); one that exceeds it is closed (0x94).
+    /// 0: none.
+    #[arg(long, value_name = "N", help_heading = "Limits of each client")]
+    pub topic_alias_max: Option<Bounded<u16, 0, U16_MAX>>,
+    /// Topics that the server says by alias towards an MQTT 5 client, which may take fewer. Topics
+    /// beyond it go in full. 0: none.
+    #[arg(long, value_name = "N", help_heading = "Limits of each client")]
+    pub topic_alias_send_max: Option<Bounded<u16, 0, ALIASES_SENT_MAX>>,
     /// Subscriptions of a session. Further ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1: 0x80).
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub subscriptions_max: Option<Bounded<u32, 1, COUNT_MAX>>,
@@ -180,6 +191,8 @@ impl Settings {
             outbox_messages_max: self.outbox_messages_max.or(lower.outbox_messages_max),
             outbox_bytes_max: self.outbox_bytes_max.or(lower.outbox_bytes_max),
             answers_bytes_max: self.answers_bytes_max.or(lower.answers_bytes_max),
+            topic_alias_max: self.topic_alias_max.or(lower.topic_alias_max),
+            topic_alias_send_max: self.topic_alias_send_max.or(lower.topic_alias_send_max),
             subscriptions_max: self.subscriptions_max.or(lower.subscriptions_max),
             ping_rate: self.ping_rate.or(lower.ping_rate),
             ping_burst: self.ping_burst.or(lower.ping_burst),

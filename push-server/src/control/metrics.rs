@@ -199,7 +199,7 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauges("push_limit", help, "limit", limits)
 }
 
-fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 17] {
+fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 19] {
     let limits = &config.limits;
     [
         ("max_connections", connections_max.into()),
@@ -215,6 +215,8 @@ fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 17] {
         ("outbox_messages", limits.outbox_messages_max.into()),
         ("outbox_bytes", limits.outbox_bytes_max),
         ("answers", limits.answers_bytes_max.into()),
+        ("topic_aliases", limits.topic_alias_max.into()),
+        ("topic_aliases_sent", limits.topic_alias_send_max.into()),
         ("subscriptions", limits.subscriptions_max.into()),
         ("ping_rate", limits.ping_rate.per_sec.into()),
         ("ping_burst", limits.ping_rate.burst.into()),

@@ -6,15 +6,18 @@ use std::num::NonZeroU32;
 use bytes::BytesMut;
 use push_common::clock::Monotonic;
 
-use super::codec::{self, Ack, AckKind, Context, Header, Input, Outgoing, Packet, Reason};
+use super::codec::{
+    self, Ack, AckKind, Audience, Context, Header, Input, Outgoing, Packet, Reason,
+};
 use super::handshake::Connecting;
 use super::inflight::Routing;
 use super::keep_alive::KeepAlive;
 use super::session::{Next, Session};
+use super::topic_alias::{self, Inbound, Outbound, TopicForm};
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
 use super::{Limits, Version};
-use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
+use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
 
 /// A connection after CONNECT.
 #[derive(Debug)]
@@ -23,11 +26,14 @@ pub struct Connection {
     /// Answers (CONNACK, PUBACK, PINGRESP, ...) not moved into a `Transmit` yet: whole frames.
     answers: BytesMut,
     parsed_bytes: u64,
-    will: Option<Box<Will>>,
+    /// Nothing with a client that has no will and no aliases, as nearly every idle one.
+    rare: Option<Box<Rare>>,
     /// The client's Maximum Packet Size.
     packet_bytes_max: Option<NonZeroU32>,
     /// The client's Receive Maximum.
     receive_max: u16,
+    /// The client's Topic Alias Maximum.
+    topic_alias_max: u16,
     /// The client's QoS 1 and 2 publishes of this connection that we have not acknowledged to the
     /// end: what our Receive Maximum limits.
     unacknowledged: u16,
@@ -37,7 +43,19 @@ pub struct Connection {
     pings_elsewhere: u32,
     keep_alive: KeepAlive,
     version: Version,
+    /// Whether the client asked for problem information.
+    wants_words: bool,
     state: State,
+}
+
+/// What few connections have.
+#[derive(Debug, Default)]
+struct Rare {
+    will: Option<Box<Will>>,
+    /// The client's topic aliases.
+    inbound: Inbound,
+    /// Ours.
+    outbound: Outbound,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,14 +157,19 @@ impl Connection {
             input: Input::new(rest),
             answers: BytesMut::new(),
             parsed_bytes: wire_bytes,
-            will: connect.will.take(),
+            rare: connect
+                .will
+                .take()
+                .map(|will| Box::new(Rare { will: Some(will), ..Rare::default() })),
             packet_bytes_max: connect.packet_bytes_max.and_then(NonZeroU32::new),
             receive_max: connect.receive_max,
+            topic_alias_max: connect.topic_alias_max,
             unacknowledged: 0,
             ping_due: now,
             pings_elsewhere: 0,
             keep_alive,
             version: connect.version,
+            wants_words: connect.request_problem_information,
             state: State::Open,
         };
         connection.answer(|out| {
@@ -215,25 +238,34 @@ impl Connection {
         now: Monotonic,
     ) {
         let window = self.window(limits);
-        let version = self.version;
-        let packet_len_max = self.packet_len_max();
+        let Audience { version, packet_len_max, .. } = self.audience();
+        let topic_alias_max = self.topic_alias_max.min(limits.topic_alias_send_max);
         let mut writer = Writer::new(out, std::mem::take(&mut self.answers));
         while self.state != State::Over && writer.len() < bytes_max.max(1) {
-            let mut len = 0;
+            let (mut topic, mut len) = (TopicForm::Whole, 0);
             let next = session.next(window, |delivery, dup| {
-                let publish = Outgoing { delivery, packet_id: 0, dup, version, now };
-                match publish.packet_len() {
-                    // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
-                    _ if !dup && delivery.message.is_expired(now) => writer.dropped_expired(),
-                    Some(packet_len) if packet_len <= packet_len_max => len = packet_len,
-                    _ => writer.dropped_too_large(),
+                // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
+                if !dup && delivery.message.is_expired(now) {
+                    writer.dropped_expired();
+                    return false;
                 }
-                len != 0
+                topic = form(&mut self.rare, &delivery.message.topic, topic_alias_max);
+                let publish = Outgoing { delivery, topic, packet_id: 0, dup, version, now };
+                let fitting = publish.fitting(packet_len_max);
+                match fitting {
+                    Some(fitting) => (topic, len) = fitting,
+                    None => writer.dropped_too_large(),
+                }
+                fitting.is_some()
             });
             match next {
                 Some(Next::Publish { delivery, packet_id, dup }) => {
+                    if let (TopicForm::Introduced(alias), Some(rare)) = (topic, &mut self.rare) {
+                        rare.outbound.introduced(&delivery.message.topic, alias);
+                    }
                     let delivery = &delivery;
-                    writer.publish(&Outgoing { delivery, packet_id, dup, version, now }, len);
+                    writer
+                        .publish(&Outgoing { delivery, topic, packet_id, dup, version, now }, len);
                 }
                 Some(Next::Release(packet_id)) => {
                     let kind = AckKind::Release;
@@ -280,22 +312,22 @@ impl Connection {
 
     /// Queues SUBACK. Granted QoS as `Ok`, a refusal as `Err`.
     pub fn subscribed(&mut self, packet_id: u16, results: &[Result<QoS, Reason>]) {
-        let version = self.version;
-        self.answer(|out| codec::suback(out, version, packet_id, results));
+        let audience = self.audience();
+        self.answer(|out| codec::suback(out, audience, packet_id, results));
     }
 
     /// Queues UNSUBACK.
     pub fn unsubscribed(&mut self, packet_id: u16, results: &[Reason]) {
-        let version = self.version;
-        self.answer(|out| codec::unsuback(out, version, packet_id, results));
+        let audience = self.audience();
+        self.answer(|out| codec::unsuback(out, audience, packet_id, results));
     }
 
     /// The server ends the connection: queues DISCONNECT for MQTT 5; nothing but queued answers is
     /// sent from now on, and nothing parsed.
     pub fn close(&mut self, reason: Reason) {
         if self.state != State::Over {
-            let (version, packet_len_max) = (self.version, self.packet_len_max());
-            self.answer(|out| codec::disconnect(out, version, reason, packet_len_max));
+            let audience = self.audience();
+            self.answer(|out| codec::disconnect(out, audience, reason));
             self.end();
         }
     }
@@ -327,7 +359,7 @@ impl Connection {
 
     /// Takes the will, if it is still to be published when the connection ends.
     pub fn take_will(&mut self) -> Option<Box<Will>> {
-        self.will.take()
+        self.rare.as_mut().and_then(|rare| rare.will.take())
     }
 
     /// Parses the next packet, if it is there whole. Its header is judged as soon as it is there.
@@ -402,7 +434,9 @@ impl Connection {
         session: &mut Session,
         limits: &Limits,
     ) -> Result<Option<Event>, Reason> {
-        let codec::Publish { message, packet_id } = publish;
+        let packet_id = publish.packet_id;
+        let topic = self.topic_of(&publish, limits)?;
+        let message = publish.into_message(topic);
         if message.qos == QoS::AtMostOnce {
             return Ok(Some(Event::Publish(message, None)));
         }
@@ -429,6 +463,19 @@ impl Connection {
         Ok(Some(Event::Publish(message, Some(PublishReceipt { packet_id, exactly_once }))))
     }
 
+    /// What a PUBLISH is about: every one that comes counts for its alias, whatever else becomes
+    /// of it.
+    fn topic_of(&mut self, publish: &codec::Publish, limits: &Limits) -> Result<TopicName, Reason> {
+        let topic = publish.topic.clone();
+        match publish.topic_alias {
+            Some(alias) => {
+                let rare = self.rare.get_or_insert_default();
+                rare.inbound.resolve(topic, alias, limits.topic_alias_max)
+            }
+            None => topic.ok_or(Reason::ProtocolError),
+        }
+    }
+
     fn handle_disconnect(
         &mut self,
         disconnect: codec::Disconnect,
@@ -443,7 +490,7 @@ impl Connection {
             session.expiry_secs = secs.min(limits.session_expiry_max_secs);
         }
         if !disconnect.keeps_will {
-            self.will = None;
+            self.take_will();
         }
         self.end();
         Ok(())
@@ -462,9 +509,9 @@ impl Connection {
         self.receive_max.min(limits.inflight_max)
     }
 
-    /// The longest packet that the client takes, in bytes.
-    fn packet_len_max(&self) -> usize {
-        self.packet_bytes_max.map_or(usize::MAX, |max| max.get() as usize)
+    fn audience(&self) -> Audience {
+        let packet_bytes_max = self.packet_bytes_max.map(NonZeroU32::get);
+        Audience::new(self.version, packet_bytes_max, self.wants_words)
     }
 
     fn acknowledge(&mut self, kind: AckKind, packet_id: u16, reason: Reason) {
@@ -481,7 +528,7 @@ impl Connection {
         let len = self.answers.len();
         encode(&mut self.answers);
         let answer_len = self.answers.len() - len;
-        if answer_len > self.packet_len_max() {
+        if answer_len > self.audience().packet_len_max {
             self.answers.truncate(len);
             self.state = State::Unanswerable;
         }
@@ -495,6 +542,15 @@ impl Connection {
     fn end(&mut self) {
         self.state = State::Over;
         self.input.clear();
+    }
+}
+
+/// How to say a topic to a client that takes `max` aliases.
+fn form(rare: &mut Option<Box<Rare>>, topic: &TopicName, max: u16) -> TopicForm {
+    if topic_alias::pays(topic, max) {
+        rare.get_or_insert_default().outbound.form(topic, max)
+    } else {
+        TopicForm::Whole
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::codec::{self, CONNECT_FIRST, Header, Input, Reason};
+use super::codec::{self, Audience, CONNECT_FIRST, Header, Input, Reason};
 use super::will::Will;
 use super::{Limits, Version};
 
@@ -43,9 +43,9 @@ impl Refusal {
         Self { frame: Bytes::new(), reason }
     }
 
-    fn with_connack(version: Version, reason: Reason) -> Self {
+    fn with_connack(audience: Audience, reason: Reason) -> Self {
         let mut frame = BytesMut::new();
-        codec::connack_refusal(&mut frame, version, reason);
+        codec::connack_refusal(&mut frame, audience, reason);
         Self { frame: frame.freeze(), reason }
     }
 }
@@ -68,10 +68,19 @@ pub struct Connect {
     pub session_expiry_capped: bool,
     pub receive_max: u16,
     pub packet_bytes_max: Option<u32>,
+    /// 0 in 3.1.1, which has none.
+    pub topic_alias_max: u16,
     pub request_problem_information: bool,
     pub user_name: Option<String>,
     pub password: Option<Bytes>,
     pub will: Option<Box<Will>>,
+}
+
+impl Connect {
+    pub(super) fn audience(&self) -> Audience {
+        let wants_words = self.request_problem_information;
+        Audience::new(self.version, self.packet_bytes_max, wants_words)
+    }
 }
 
 /// A valid CONNECT and what came after it in the same bytes.
@@ -123,10 +132,10 @@ impl Handshake {
                 let rest = self.input.take_rest();
                 Progress::Connect(Box::new(Connecting { connect, rest, wire_bytes: len as u64 }))
             }
-            Err(codec::Refused { version: None, reason }) => return Err(reason),
-            Err(codec::Refused { version: Some(version), reason }) => {
+            Err(codec::Refused { audience: None, reason }) => return Err(reason),
+            Err(codec::Refused { audience: Some(audience), reason }) => {
                 self.input.clear();
-                Progress::Refused(Refusal::with_connack(version, reason))
+                Progress::Refused(Refusal::with_connack(audience, reason))
             }
         })
     }
@@ -135,6 +144,6 @@ impl Handshake {
 impl Connecting {
     /// The CONNACK that turns this client away for a reason of the server's.
     pub fn refuse(&self, reason: Reason) -> Refusal {
-        Refusal::with_connack(self.connect.version, reason)
+        Refusal::with_connack(self.connect.audience(), reason)
     }
 }

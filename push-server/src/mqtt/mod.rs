@@ -20,6 +20,7 @@ pub mod inflight;
 pub mod keep_alive;
 pub mod outbox;
 pub mod session;
+mod topic_alias;
 pub mod transmit;
 pub mod will;
 
@@ -64,6 +65,10 @@ pub struct Limits {
     pub subscriptions_max: u32,
     /// Levels of a topic name or filter.
     pub topic_levels_max: u16,
+    /// Topics a client may say by alias towards us (Topic Alias Maximum); 0: none.
+    pub topic_alias_max: u16,
+    /// Topics we say by alias towards a client, its own wish being lower; 0: none.
+    pub topic_alias_send_max: u16,
     /// Longest session expiry granted, in seconds.
     pub session_expiry_max_secs: u32,
     /// Answers (PUBACK, PINGRESP, ...) waiting for a client that does not read, in bytes.
@@ -83,6 +88,8 @@ impl Default for Limits {
             outbox_bytes_max: 32 << 20,
             subscriptions_max: 1_000,
             topic_levels_max: 128,
+            topic_alias_max: 16,
+            topic_alias_send_max: 16,
             session_expiry_max_secs: 7 * 24 * 3600,
             answers_bytes_max: 64 << 10,
             ping_rate: PingRate::default(),

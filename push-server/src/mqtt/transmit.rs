@@ -89,6 +89,7 @@ mod tests {
 
     use super::*;
     use crate::broker::{Message, QoS, TopicName, Via};
+    use crate::mqtt::topic_alias::TopicForm;
     use crate::mqtt::{Delivery, Version};
 
     fn delivery(payload_len: usize) -> Delivery {
@@ -113,7 +114,8 @@ mod tests {
         let mut writer = Writer::new(&mut out, BytesMut::from(&[0xD0, 0][..]));
         for delivery in deliveries {
             let (version, now) = (Version::V311, Monotonic(0));
-            let publish = Outgoing { delivery, packet_id: 0, dup: false, version, now };
+            let topic = TopicForm::Whole;
+            let publish = Outgoing { delivery, topic, packet_id: 0, dup: false, version, now };
             writer.publish(&publish, publish.packet_len().expect("short"));
         }
         writer.finish();

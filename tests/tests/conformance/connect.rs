@@ -3,7 +3,7 @@
 use push_server::mqtt::codec::Reason;
 
 use crate::server::{Seen, at_every_split};
-use crate::wire::{Connect, PINGREQ, PINGRESP, packet, properties, text, text_property};
+use crate::wire::{Connect, PINGREQ, PINGRESP, packet, properties, refused, text, text_property};
 
 #[test]
 fn connect_v311_is_accepted_without_session() {
@@ -30,6 +30,7 @@ fn connack_v5_says_what_is_granted_and_what_is_not_there() {
             &[0x25, 1],
             &[0x27, 0, 3, 2, 1],
             &text_property(0x12, "assigned"),
+            &[0x22, 0, 16],
             &[0x28, 1],
             &[0x29, 1],
             &[0x2A, 0],
@@ -49,6 +50,7 @@ fn connack_v5_leaves_out_what_is_as_asked_for() {
             &[0x21, 0, 64],
             &[0x25, 1],
             &[0x27, 1, 0, 0, 0],
+            &[0x22, 0, 16],
             &[0x28, 1],
             &[0x29, 1],
             &[0x2A, 0],
@@ -155,7 +157,7 @@ fn malformed_connect_of_v5_is_told_so() {
     at_every_split(|server| {
         server.connect(&Connect { rest: vec![0], ..Connect::v5() }.bytes());
         assert_eq!(server.events(), [Seen::Refused(Reason::MalformedPacket)]);
-        assert_eq!(server.received(), [0x20, 3, 0, 0x81, 0]);
+        assert_eq!(server.received(), refused(0x81));
     });
 }
 
@@ -184,7 +186,7 @@ fn enhanced_authentication_is_refused_as_unknown_method() {
     at_every_split(|server| {
         server.connect(&Connect::v5().property(&text_property(0x15, "SCRAM")).bytes());
         assert_eq!(server.events(), [Seen::Refused(Reason::BadAuthenticationMethod)]);
-        assert_eq!(server.received(), [0x20, 3, 0, 0x8C, 0]);
+        assert_eq!(server.received(), refused(0x8C));
     });
 }
 

@@ -5,8 +5,8 @@ use push_server::mqtt::codec::Reason;
 
 use crate::server::{Seen, at_every_split};
 use crate::wire::{
-    Connect, DISCONNECT, PINGREQ, PINGRESP, disconnected, packet, properties, text, text_property,
-    user_property,
+    Connect, DISCONNECT, PINGREQ, PINGRESP, disconnected, packet, properties, refused, text,
+    text_property, user_property,
 };
 
 #[test]
@@ -87,7 +87,7 @@ fn will_on_an_invalid_topic_is_refused() {
         let rest = [properties(&[]), text("will/#"), text("")].concat();
         server.connect(&Connect { flags: 0x06, rest, ..Connect::v5() }.bytes());
         assert_eq!(server.events(), [Seen::Refused(Reason::TopicNameInvalid)]);
-        assert_eq!(server.received(), [0x20, 3, 0, 0x90, 0]);
+        assert_eq!(server.received(), refused(0x90));
     });
 }
 

@@ -1,9 +1,11 @@
 //! What MQTT says of every packet, held against the sans-I/O core: in virtual time, and with the
 //! input cut at every byte offset.
 
+mod alias;
 mod connect;
 mod end;
 mod limits;
+mod problem_information;
 mod publish_in;
 mod publish_out;
 mod resume;

@@ -238,14 +238,3 @@ fn properties_are_taken_in_order_and_expiry_becomes_an_instant() {
         assert_eq!(properties.user_properties, pairs.map(|(k, v)| (k.into(), v.into())));
     });
 }
-
-#[test]
-fn topic_alias_is_refused_since_our_maximum_is_zero() {
-    at_every_split(|server| {
-        server.open(&Connect::v5());
-        let section = properties(&[&[0x23, 0, 1]]);
-        server.send(&packet(0x30, &[text("t"), section].concat()));
-        assert_eq!(server.events(), [Seen::Failed(Reason::TopicAliasInvalid)]);
-        assert_eq!(server.received(), disconnected(0x94));
-    });
-}

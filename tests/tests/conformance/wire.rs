@@ -185,19 +185,41 @@ pub(crate) fn unsubscribe(level: u8, packet_id: u16, filters: &[&str]) -> Vec<u8
 
 /// The server's DISCONNECT of MQTT 5: a reason code, and the code's name as reason string.
 pub(crate) fn disconnected(reason: u8) -> Vec<u8> {
-    let name = match reason {
+    let words = properties(&[&reason_string(name(reason))]);
+    packet(0xE0, &[&[reason][..], &words].concat())
+}
+
+/// The server's CONNACK of MQTT 5 that refuses: the same.
+pub(crate) fn refused(reason: u8) -> Vec<u8> {
+    let words = properties(&[&reason_string(name(reason))]);
+    packet(0x20, &[&[0, reason][..], &words].concat())
+}
+
+/// SUBACK (0x90) or UNSUBACK (0xB0) of MQTT 5 with a reason string and reason codes.
+pub(crate) fn answered(first: u8, packet_id: u8, words: &str, codes: &[u8]) -> Vec<u8> {
+    let words = properties(&[&reason_string(words)]);
+    packet(first, &[&[0, packet_id][..], &words, codes].concat())
+}
+
+fn reason_string(words: &str) -> Vec<u8> {
+    text_property(0x1F, words)
+}
+
+/// A reason code's name.
+fn name(reason: u8) -> &'static str {
+    match reason {
         0x81 => "malformed packet",
         0x82 => "protocol error",
+        0x87 => "not authorized",
+        0x8C => "bad authentication method",
         0x8B => "server shutting down",
         0x90 => "topic name invalid",
         0x93 => "receive maximum exceeded",
         0x94 => "topic alias invalid",
         0x95 => "packet too large",
+        0x8E => "session taken over",
         0x96 => "message rate too high",
         0x97 => "quota exceeded",
         _ => panic!("no test expects the server to end a connection by {reason:#04x}"),
-    };
-    let mut body = vec![reason, 3 + name.len() as u8, 0x1F];
-    body.extend(text(name));
-    packet(0xE0, &body)
+    }
 }

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::broker::{Message, MessageProperties, QoS, TopicName, Via};
+use crate::mqtt::topic_alias::TopicForm;
 use crate::mqtt::{Delivery, Limits};
 
 const NOW: Monotonic = Monotonic(5_000_000_000);
@@ -107,6 +108,12 @@ fn parse(version: Version, bytes: &[u8]) -> Packet {
     packet(header.first, &bytes[header.len..], None, &context).expect("a good packet")
 }
 
+/// The message of a PUBLISH that says its topic.
+fn whole(publish: Publish) -> Message {
+    let topic = publish.topic.clone().expect("a topic");
+    publish.into_message(topic)
+}
+
 fn write(encode: impl FnOnce(&mut BytesMut)) -> BytesMut {
     let mut bytes = BytesMut::new();
     encode(&mut bytes);
@@ -126,12 +133,13 @@ proptest! {
         let theirs = their_publish(&message, packet_id, dup);
         let Packet::Publish(read) = parse(Version::V5, &their_bytes(|out| theirs.write(out)))
         else { panic!("a PUBLISH") };
-        prop_assert_eq!(&read.message, &message);
         prop_assert_eq!(read.packet_id, theirs.pkid);
+        prop_assert_eq!(&whole(read), &message);
 
         let delivery = delivery(message);
         let publish = Outgoing {
             delivery: &delivery,
+            topic: TopicForm::Whole,
             packet_id: theirs.pkid,
             dup: theirs.dup,
             version: Version::V5,
@@ -153,11 +161,12 @@ proptest! {
         theirs.pkid = if message.qos == QoS::AtMostOnce { 0 } else { packet_id };
         let Packet::Publish(read) = parse(Version::V311, &their_bytes(|out| theirs.write(out)))
         else { panic!("a PUBLISH") };
-        prop_assert_eq!(&read.message, &message);
+        prop_assert_eq!(&whole(read), &message);
 
         let delivery = delivery(message);
         let (packet_id, version) = (theirs.pkid, Version::V311);
-        let publish = Outgoing { delivery: &delivery, packet_id, dup: false, version, now: NOW };
+        let (topic, dup) = (TopicForm::Whole, false);
+        let publish = Outgoing { delivery: &delivery, topic, packet_id, dup, version, now: NOW };
         let mut ours = write(|out| publish.write_head(out));
         ours.extend_from_slice(&delivery.message.payload);
         let read = v4::read(&mut ours, usize::MAX).expect("readable");
@@ -307,9 +316,10 @@ fn disconnect_is_written_for_every_reason_that_ends_a_connection() {
         let len = words.len() as u8;
         let mut told = vec![0xE0, 5 + len, reason as u8, 3 + len, 0x1F, 0, len];
         told.extend(words.as_bytes());
-        assert_eq!(write(|out| disconnect(out, Version::V5, reason, told.len())), told);
-        let bare = write(|out| disconnect(out, Version::V5, reason, told.len() - 1));
+        let to = |version, len: usize| Audience::new(version, Some(len as u32), false);
+        assert_eq!(write(|out| disconnect(out, to(Version::V5, told.len()), reason)), told);
+        let bare = write(|out| disconnect(out, to(Version::V5, told.len() - 1), reason));
         assert_eq!(&bare[..], [0xE0, 1, reason as u8], "words that do not fit are left out");
-        assert!(write(|out| disconnect(out, Version::V311, reason, usize::MAX)).is_empty());
+        assert!(write(|out| disconnect(out, to(Version::V311, 1_000), reason)).is_empty());
     }
 }

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 
-use super::Reason;
 use super::properties::{self, Allowed, Passing, Value, flag, id};
 use super::publish::qos;
 use super::read::Reader;
+use super::{Audience, Reason};
 use crate::broker::{Message, TopicName};
 use crate::mqtt::{Connect, Limits, Version, Will};
 
@@ -21,10 +21,10 @@ mod flags {
     pub(super) const USER_NAME: u8 = 0x80;
 }
 
-/// Why a CONNECT was not taken, and in which version's words to say so; `None`: in none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a CONNECT was not taken, and whom to say so to; `None`: nobody that would understand.
+#[derive(Clone, Copy, Debug)]
 pub(in crate::mqtt) struct Refused {
-    pub version: Option<Version>,
+    pub audience: Option<Audience>,
     pub reason: Reason,
 }
 
@@ -32,25 +32,27 @@ pub(in crate::mqtt) struct Refused {
 pub(in crate::mqtt) fn connect(body: &[u8], limits: &Limits) -> Result<Connect, Refused> {
     let mut reader = Reader::new(body);
     let version = protocol(&mut reader)?;
+    let mut audience = Audience::unknown(version);
     match version {
         Version::V311 => connect_v311(reader, limits),
-        Version::V5 => connect_v5(reader, limits),
+        Version::V5 => connect_v5(reader, limits, &mut audience),
     }
-    .map_err(|reason| Refused { version: Some(version), reason })
+    .map_err(|reason| Refused { audience: Some(audience), reason })
 }
 
 /// Protocol name and level [MQTT-3.1.2-1] [MQTT-3.1.2-2]. MQTT 3.1 called itself MQIsdp; it and
 /// every older level understand the return code of 3.1.1. The level's highest bit is a bridge's.
 fn protocol(reader: &mut Reader<'_>) -> Result<Version, Refused> {
-    let silently = |reason| Refused { version: None, reason };
+    let silently = |reason| Refused { audience: None, reason };
     let name = reader.binary().map_err(silently)?;
     let level = reader.u8().map_err(silently)?;
     let reason = Reason::UnsupportedProtocolVersion;
+    let told = |version| Refused { audience: Some(Audience::unknown(version)), reason };
     match (name, level) {
         (b"MQTT", 4) => Ok(Version::V311),
         (b"MQTT", 5) => Ok(Version::V5),
-        (b"MQTT", level) if level & 0x7F > 5 => Err(Refused { version: Some(Version::V5), reason }),
-        (b"MQTT" | b"MQIsdp", _) => Err(Refused { version: Some(Version::V311), reason }),
+        (b"MQTT", level) if level & 0x7F > 5 => Err(told(Version::V5)),
+        (b"MQTT" | b"MQIsdp", _) => Err(told(Version::V311)),
         _ => Err(silently(reason)),
     }
 }
@@ -81,6 +83,7 @@ fn connect_v311(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reas
         session_expiry_capped: false,
         receive_max: u16::MAX,
         packet_bytes_max: None,
+        topic_alias_max: 0,
         request_problem_information: false,
         user_name,
         password,
@@ -88,10 +91,15 @@ fn connect_v311(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reas
     })
 }
 
-fn connect_v5(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reason> {
+fn connect_v5(
+    mut reader: Reader<'_>,
+    limits: &Limits,
+    audience: &mut Audience,
+) -> Result<Connect, Reason> {
     let flags = connect_flags(&mut reader)?;
     let keep_alive_secs = reader.u16()?;
     let wishes = Wishes::read(&mut reader)?;
+    *audience = wishes.audience();
     let client_id = reader.text()?.to_owned();
     let will = will(&mut reader, flags, Version::V5, limits)?;
     let (user_name, password) = credentials(&mut reader, flags)?;
@@ -110,6 +118,7 @@ fn connect_v5(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reason
         session_expiry_capped: wishes.session_expiry_secs > limits.session_expiry_max_secs,
         receive_max: wishes.receive_max,
         packet_bytes_max: wishes.packet_bytes_max,
+        topic_alias_max: wishes.topic_alias_max,
         request_problem_information: wishes.request_problem_information,
         user_name,
         password,
@@ -135,6 +144,7 @@ struct Wishes {
     session_expiry_secs: u32,
     receive_max: u16,
     packet_bytes_max: Option<u32>,
+    topic_alias_max: u16,
     request_problem_information: bool,
     authentication_method: bool,
 }
@@ -145,6 +155,7 @@ impl Wishes {
             session_expiry_secs: 0,
             receive_max: u16::MAX,
             packet_bytes_max: None,
+            topic_alias_max: 0,
             request_problem_information: true,
             authentication_method: false,
         };
@@ -159,6 +170,7 @@ impl Wishes {
                 }
                 (id::RECEIVE_MAXIMUM, Value::Int(max)) => wishes.receive_max = max as u16,
                 (id::MAXIMUM_PACKET_SIZE, Value::Int(max)) => wishes.packet_bytes_max = Some(max),
+                (id::TOPIC_ALIAS_MAXIMUM, Value::Int(max)) => wishes.topic_alias_max = max as u16,
                 (id::REQUEST_PROBLEM_INFORMATION, Value::Int(value)) => {
                     wishes.request_problem_information = flag(value)?;
                 }
@@ -167,8 +179,7 @@ impl Wishes {
                 }
                 (id::AUTHENTICATION_METHOD, _) => wishes.authentication_method = true,
                 (id::AUTHENTICATION_DATA, _) => authentication_data = true,
-                // We send no topic aliases, whatever their maximum, and user properties of a
-                // CONNECT mean nothing to us.
+                // User properties of a CONNECT mean nothing to us.
                 _ => {}
             }
             Ok(())
@@ -177,6 +188,10 @@ impl Wishes {
             return Err(Reason::ProtocolError);
         }
         Ok(wishes)
+    }
+
+    fn audience(&self) -> Audience {
+        Audience::new(Version::V5, self.packet_bytes_max, self.request_problem_information)
     }
 }
 

@@ -34,6 +34,57 @@ fn write(
     }
 }
 
+/// Who a packet is for: what it understands, takes, and wants to be told.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::mqtt) struct Audience {
+    pub version: Version,
+    /// The longest packet it takes, in bytes.
+    pub packet_len_max: usize,
+    /// Whether it wants words beside reason codes. Without them it has them in CONNACK and
+    /// DISCONNECT only [MQTT-3.1.2-29].
+    pub wants_words: bool,
+}
+
+impl Audience {
+    /// A client that takes packets of so many bytes; `None`: of any length.
+    pub(in crate::mqtt) fn new(
+        version: Version,
+        packet_bytes_max: Option<u32>,
+        wants_words: bool,
+    ) -> Self {
+        let packet_len_max = packet_bytes_max.map_or(usize::MAX, |max| max as usize);
+        Self { version, packet_len_max, wants_words }
+    }
+
+    /// A client of which only the version is known: it is sent no more than needs be.
+    pub(in crate::mqtt) fn unknown(version: Version) -> Self {
+        Self { version, packet_len_max: CONNACK_BARE_LEN, wants_words: false }
+    }
+
+    /// Writes a packet with `words` for people, or without where it would be longer than the
+    /// client takes: words must not be what makes a packet too long [MQTT-3.2.2-19]
+    /// [MQTT-3.9.2-1] [MQTT-3.11.2-1] [MQTT-3.14.2-3].
+    fn write(
+        self,
+        out: &mut BytesMut,
+        words: Option<String>,
+        encoder: impl Fn(&mut BytesMut, Option<String>) -> Result<usize, mqttbytes::Error>,
+    ) {
+        let start = out.len();
+        if words.is_some() {
+            write(out, |out| encoder(out, words));
+            if out.len() - start <= self.packet_len_max {
+                return;
+            }
+            out.truncate(start);
+        }
+        write(out, |out| encoder(out, None));
+    }
+}
+
+/// The length of a CONNACK of MQTT 5 without properties.
+const CONNACK_BARE_LEN: usize = 5;
+
 /// The CONNACK of an accepted MQTT 3.1.1 client.
 fn connack_v311(out: &mut BytesMut, session_present: bool) {
     let code = v4::ConnectReturnCode::Success;
@@ -59,6 +110,7 @@ pub(in crate::mqtt) fn connack(
     properties.max_packet_size = Some(limits.packet_bytes_max);
     properties.assigned_client_identifier =
         connect.client_id_assigned.then(|| connect.client_id.clone());
+    properties.topic_alias_max = (limits.topic_alias_max != 0).then_some(limits.topic_alias_max);
     properties.server_keep_alive =
         (keep_alive_secs != connect.keep_alive_secs).then_some(keep_alive_secs);
     properties.retain_available = Some(1);
@@ -70,17 +122,22 @@ pub(in crate::mqtt) fn connack(
     write(out, |out| connack.write(out));
 }
 
-/// Writes the CONNACK that refuses. 3.1.1 knows five reasons; for others nothing is written and the
-/// connection just closes [MQTT-3.2.2-6].
-pub(in crate::mqtt) fn connack_refusal(out: &mut BytesMut, version: Version, reason: Reason) {
-    if version == Version::V5 {
-        let connack = v5::ConnAck {
-            session_present: false,
-            code: connect_code_v5(reason),
+/// Writes the CONNACK that refuses, the reason in words too. 3.1.1 knows five reasons; for others
+/// nothing is written and the connection just closes [MQTT-3.2.2-6], as for a client that takes no
+/// packet as long as this [MQTT-3.1.2-24].
+pub(in crate::mqtt) fn connack_refusal(out: &mut BytesMut, audience: Audience, reason: Reason) {
+    if audience.version == Version::V5 {
+        if audience.packet_len_max < CONNACK_BARE_LEN {
+            return;
+        }
+        let words = Some(reason.to_string());
+        return audience.write(out, words, |out, reason_string| {
+            let code = connect_code_v5(reason);
             // mqttbytes leaves out the length of no properties, which MQTT 5 does not allow here.
-            properties: Some(v5::ConnAckProperties::new()),
-        };
-        return write(out, |out| connack.write(out));
+            let properties =
+                Some(v5::ConnAckProperties { reason_string, ..v5::ConnAckProperties::new() });
+            v5::ConnAck { session_present: false, code, properties }.write(out)
+        });
     }
     let code = match reason {
         Reason::UnsupportedProtocolVersion => v4::ConnectReturnCode::RefusedProtocolVersion,
@@ -196,14 +253,15 @@ fn pubrec_reason(reason: Reason) -> v5::PubRecReason {
     }
 }
 
-/// Writes SUBACK. 3.1.1 has one code for every failure [MQTT-3.9.3-2].
+/// Writes SUBACK, with the first refusal in words too. 3.1.1 has one code for every failure
+/// [MQTT-3.9.3-2].
 pub(in crate::mqtt) fn suback(
     out: &mut BytesMut,
-    version: Version,
+    audience: Audience,
     packet_id: u16,
     results: &[Result<QoS, Reason>],
 ) {
-    if version == Version::V311 {
+    if audience.version == Version::V311 {
         let code = |result: &Result<QoS, Reason>| match result {
             Ok(QoS::AtMostOnce) => v4::SubscribeReasonCode::Success(mqttbytes::QoS::AtMostOnce),
             Ok(QoS::AtLeastOnce) => v4::SubscribeReasonCode::Success(mqttbytes::QoS::AtLeastOnce),
@@ -223,18 +281,38 @@ pub(in crate::mqtt) fn suback(
             .filter(|_| reason.is_error())
             .unwrap_or(v5::SubscribeReasonCode::Unspecified),
     };
-    let suback = v5::SubAck::new(packet_id, results.iter().map(code).collect());
-    write(out, |out| suback.write(out));
+    let codes: Vec<_> = results.iter().map(code).collect();
+    let words = refusal_words(audience, results.iter().map(|result| result.as_ref().err()));
+    audience.write(out, words, |out, words| {
+        let mut suback = v5::SubAck::new(packet_id, codes.clone());
+        suback.properties = words.map(|words| v5::SubAckProperties {
+            reason_string: Some(words),
+            user_properties: Vec::new(),
+        });
+        suback.write(out)
+    });
+}
+
+/// Which filter of several was refused first, and why. `None`: none was, or nobody wants to know.
+fn refusal_words<'a>(
+    audience: Audience,
+    refusals: impl Iterator<Item = Option<&'a Reason>>,
+) -> Option<String> {
+    if !audience.wants_words {
+        return None;
+    }
+    let (number, reason) = (1..).zip(refusals).find_map(|(n, refusal)| Some((n, refusal?)))?;
+    Some(format!("filter {number}: {reason}"))
 }
 
 /// Writes UNSUBACK; 3.1.1 has no codes in it.
 pub(in crate::mqtt) fn unsuback(
     out: &mut BytesMut,
-    version: Version,
+    audience: Audience,
     packet_id: u16,
     results: &[Reason],
 ) {
-    if version == Version::V311 {
+    if audience.version == Version::V311 {
         return write(out, |out| v4::UnsubAck::new(packet_id).write(out));
     }
     let code = |reason: &Reason| match reason {
@@ -246,9 +324,17 @@ pub(in crate::mqtt) fn unsuback(
         Reason::PacketIdentifierInUse => v5::UnsubAckReason::PacketIdentifierInUse,
         _ => v5::UnsubAckReason::UnspecifiedError,
     };
-    let mut unsuback = v5::UnsubAck::new(packet_id);
-    unsuback.reasons = results.iter().map(code).collect();
-    write(out, |out| unsuback.write(out));
+    let codes: Vec<_> = results.iter().map(code).collect();
+    let refusals = results.iter().map(|reason| Some(reason).filter(|reason| reason.is_error()));
+    audience.write(out, refusal_words(audience, refusals), |out, words| {
+        let mut unsuback = v5::UnsubAck::new(packet_id);
+        unsuback.reasons = codes.clone();
+        unsuback.properties = words.map(|words| v5::UnsubAckProperties {
+            reason_string: Some(words),
+            user_properties: Vec::new(),
+        });
+        unsuback.write(out)
+    });
 }
 
 /// Writes PINGRESP.
@@ -257,32 +343,20 @@ pub(in crate::mqtt) fn pingresp(out: &mut BytesMut) {
 }
 
 /// Writes the server's DISCONNECT, which only MQTT 5 has. The reason goes in words too, as far as
-/// the packet stays within `packet_len_max` bytes [MQTT-3.14.2-3]: people read it, and paho 2.1
-/// reads a reason only from a body of three bytes or more.
-pub(in crate::mqtt) fn disconnect(
-    out: &mut BytesMut,
-    version: Version,
-    reason: Reason,
-    packet_len_max: usize,
-) {
-    if version == Version::V311 {
+/// the client takes the packet: people read it, and paho 2.1 reads a reason only from a body of
+/// three bytes or more.
+pub(in crate::mqtt) fn disconnect(out: &mut BytesMut, audience: Audience, reason: Reason) {
+    if audience.version == Version::V311 {
         return;
     }
-    let start = out.len();
-    let properties = v5::DisconnectProperties {
-        session_expiry_interval: None,
-        reason_string: Some(reason.to_string()),
-        user_properties: Vec::new(),
-        server_reference: None,
-    };
-    let reason_code = disconnect_code(reason);
-    let told = v5::Disconnect { reason_code, properties: Some(properties) };
-    write(out, |out| told.write(out));
-    if out.len() - start > packet_len_max {
-        out.truncate(start);
-        let bare = v5::Disconnect { reason_code, properties: None };
-        write(out, |out| bare.write(out));
-    }
+    audience.write(out, Some(reason.to_string()), |out, words| {
+        let reason_code = disconnect_code(reason);
+        let properties = words.map(|words| v5::DisconnectProperties {
+            reason_string: Some(words),
+            ..v5::DisconnectProperties::new()
+        });
+        v5::Disconnect { reason_code, properties }.write(out)
+    });
 }
 
 /// [MQTT-3.14.2-1]

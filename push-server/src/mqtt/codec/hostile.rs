@@ -20,6 +20,8 @@ const SAMPLES: &[(&[u8], &[u8])] = &[
         b"\x32\x29\0\x03a/b\0\x01\x1F\x01\x01\x02\0\0\0\x09\x03\0\x01c\x08\0\x01r\x09\0\x01d\
           \x26\0\x01k\0\x01v\x26\0\0\0\0hi",
     ),
+    (b"\x30\x03\0\x01a", b"\x30\x07\0\x01a\x03\x23\0\x01"),
+    (b"\x30\x03\0\x01a", b"\x30\x06\0\0\x03\x23\0\x01"),
     (b"\x40\x02\0\x01", b"\x40\x08\0\x01\x10\x04\x1F\0\x01w"),
     (b"\x50\x02\0\x01", b"\x50\x03\0\x01\x80"),
     (b"\x62\x02\0\x01", b"\x62\x04\0\x01\x92\0"),
@@ -145,8 +147,10 @@ fn serve(version: Version, bytes: &[u8], cut: usize) -> String {
 fn weight(packet: &Packet) -> usize {
     match packet {
         Packet::Publish(publish) => {
-            let properties = publish.message.properties.as_deref();
-            publish.message.weight_bytes()
+            let properties = publish.properties.as_deref();
+            publish.topic.as_ref().map_or(0, |topic| topic.as_str().len())
+                + publish.payload.len()
+                + properties.map_or(0, MessageProperties::weight_bytes)
                 + properties.map_or(0, |properties: &MessageProperties| {
                     properties.user_properties.capacity() * size_of::<(String, String)>()
                 })

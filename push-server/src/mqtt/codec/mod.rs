@@ -35,7 +35,7 @@ pub use reason::Reason;
 pub(super) use connect::{Refused, connect};
 pub(super) use decode::{Ack, Disconnect, Packet, check_header, packet};
 pub(super) use encode::{
-    AckKind, ack, connack, connack_refusal, disconnect, pingresp, suback, unsuback,
+    AckKind, Audience, ack, connack, connack_refusal, disconnect, pingresp, suback, unsuback,
 };
 pub(super) use frame::{Header, Input, SHARE_BYTES_MIN};
 pub(super) use publish::{Outgoing, Publish};

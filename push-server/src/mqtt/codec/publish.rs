@@ -1,6 +1,8 @@
 //! PUBLISH, both ways. By hand: mqttbytes reads properties past the end of their section and into
 //! the payload, copies the topic on its way in, and the payload on its way out.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use push_common::clock::Monotonic;
 
@@ -9,14 +11,30 @@ use super::properties::{self, Allowed, Passing, Value, id};
 use super::read::Reader;
 use super::{Context, Reason};
 use crate::broker::{Message, MessageProperties, QoS, SubscriptionId, TopicName};
+use crate::mqtt::topic_alias::TopicForm;
 use crate::mqtt::{Delivery, Version};
 
 /// A client's PUBLISH.
 #[derive(Debug)]
 pub(in crate::mqtt) struct Publish {
-    pub message: Message,
+    /// `None`: the alias says it.
+    pub topic: Option<TopicName>,
+    pub topic_alias: Option<u16>,
     /// 0 with QoS 0.
     pub packet_id: u16,
+    pub payload: Bytes,
+    pub qos: QoS,
+    pub retain: bool,
+    pub properties: Option<Arc<MessageProperties>>,
+    pub expires_at: Option<Monotonic>,
+}
+
+impl Publish {
+    /// The message, its topic known.
+    pub(in crate::mqtt) fn into_message(self, topic: TopicName) -> Message {
+        let Self { payload, qos, retain, properties, expires_at, .. } = self;
+        Message { topic, payload, qos, retain, properties, expires_at }
+    }
 }
 
 /// A quality of service from its two bits; 3 is malformed [MQTT-3.3.1-4].
@@ -47,10 +65,13 @@ pub(super) fn publish(
     let packet_id = if qos == QoS::AtMostOnce { 0 } else { reader.packet_id()? };
     let mut passing = Passing::default();
     let mut expires_at = None;
+    let mut topic_alias = None;
     if context.version == Version::V5 {
         properties::for_each(&mut reader, Allowed::PUBLISH, |id, value| match (id, value) {
-            // Our Topic Alias Maximum is 0 [MQTT-3.3.2-9].
-            (id::TOPIC_ALIAS, _) => Err(Reason::TopicAliasInvalid),
+            (id::TOPIC_ALIAS, Value::Int(alias)) => {
+                topic_alias = u16::try_from(alias).ok();
+                Ok(())
+            }
             (id::MESSAGE_EXPIRY_INTERVAL, Value::Int(secs)) => {
                 expires_at = Some(context.now.after_millis(u64::from(secs) * 1_000));
                 Ok(())
@@ -58,26 +79,29 @@ pub(super) fn publish(
             _ => passing.take(id, value),
         })?;
     }
-    let topic = TopicName::parse(name, context.topic_levels_max).map_err(|_| topic_error(name))?;
+    let topic = match name {
+        // [MQTT-4.7.3-1]; MQTT 5 asks for an alias instead [MQTT5 3.3.2.1].
+        "" if topic_alias.is_none() => return Err(Reason::ProtocolError),
+        "" => None,
+        name => {
+            let topic = TopicName::parse(name, context.topic_levels_max);
+            Some(topic.map_err(|_| Reason::TopicNameInvalid)?)
+        }
+    };
     let payload = match shared {
         Some(shared) if reader.rest().len() >= SHARE_BYTES_MIN => shared.slice_ref(reader.rest()),
         _ => Bytes::copy_from_slice(reader.rest()),
     };
     let retain = flags & 0x01 != 0;
     let properties = passing.finish();
-    let message = Message { topic, payload, qos, retain, properties, expires_at };
-    Ok(Publish { message, packet_id })
-}
-
-/// No topic at all needs an alias, and there was none [MQTT5 3.3.2.1].
-fn topic_error(name: &str) -> Reason {
-    if name.is_empty() { Reason::ProtocolError } else { Reason::TopicNameInvalid }
+    Ok(Publish { topic, topic_alias, packet_id, payload, qos, retain, properties, expires_at })
 }
 
 /// A PUBLISH to a client.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mqtt) struct Outgoing<'a> {
     pub delivery: &'a Delivery,
+    pub topic: TopicForm,
     /// 0 with QoS 0.
     pub packet_id: u16,
     pub dup: bool,
@@ -92,6 +116,16 @@ impl Outgoing<'_> {
         let body_len = self.head_len() + self.delivery.message.payload.len();
         let fits = body_len <= REMAINING_LENGTH_MAX && self.fields_fit();
         fits.then(|| 1 + variable_int_len(body_len) + body_len)
+    }
+
+    /// How the topic is to be said and how long the packet is then, in bytes, within
+    /// `packet_len_max`: introducing an alias must not make a packet too long [MQTT-3.1.2-24].
+    pub(in crate::mqtt) fn fitting(mut self, packet_len_max: usize) -> Option<(TopicForm, usize)> {
+        let fits = |publish: &Self| publish.packet_len().filter(|len| *len <= packet_len_max);
+        if matches!(self.topic, TopicForm::Introduced(_)) && fits(&self).is_none() {
+            self.topic = TopicForm::Whole;
+        }
+        fits(&self).map(|len| (self.topic, len))
     }
 
     /// Whether the length of every text and of every binary field fits its two bytes.
@@ -111,12 +145,20 @@ impl Outgoing<'_> {
         let flags = u8::from(self.dup) << 3 | (*qos as u8) << 1 | u8::from(*retain);
         out.put_u8(packet_type::PUBLISH << 4 | flags);
         put_variable_int(out, self.head_len() + message.payload.len());
-        put_binary(out, message.topic.as_str().as_bytes());
+        put_binary(out, self.topic().as_bytes());
         if *qos != QoS::AtMostOnce {
             out.put_u16(self.packet_id);
         }
         if self.version == Version::V5 {
             self.write_properties(out);
+        }
+    }
+
+    /// The topic as it stands in the packet: empty where its alias says it.
+    fn topic(&self) -> &str {
+        match self.topic {
+            TopicForm::Whole | TopicForm::Introduced(_) => self.delivery.message.topic.as_str(),
+            TopicForm::Alias(_) => "",
         }
     }
 
@@ -130,7 +172,7 @@ impl Outgoing<'_> {
                 variable_int_len(len) + len
             }
         };
-        2 + self.delivery.message.topic.as_str().len() + packet_id_len + properties_len
+        2 + self.topic().len() + packet_id_len + properties_len
     }
 
     fn properties_len(&self) -> usize {
@@ -138,9 +180,8 @@ impl Outgoing<'_> {
         let expiry_len = self.delivery.message.expires_at.map_or(0, |_| 5);
         let id_len = |id: &SubscriptionId| 1 + variable_int_len(id.value() as usize);
         let ids_len = self.delivery.via.ids().iter().map(id_len).sum::<usize>();
-        let Some(properties) = &self.delivery.message.properties else {
-            return expiry_len + ids_len;
-        };
+        let own_len = expiry_len + ids_len + self.topic.alias().map_or(0, |_| 3);
+        let Some(properties) = &self.delivery.message.properties else { return own_len };
         let MessageProperties {
             payload_format,
             content_type,
@@ -148,8 +189,7 @@ impl Outgoing<'_> {
             correlation_data,
             user_properties,
         } = &**properties;
-        expiry_len
-            + ids_len
+        own_len
             + payload_format.map_or(0, |_| 2)
             + text(content_type)
             + text(response_topic)
@@ -166,6 +206,10 @@ impl Outgoing<'_> {
         for id in self.delivery.via.ids() {
             out.put_u8(id::SUBSCRIPTION_IDENTIFIER as u8);
             put_variable_int(out, id.value() as usize);
+        }
+        if let Some(alias) = self.topic.alias() {
+            out.put_u8(id::TOPIC_ALIAS as u8);
+            out.put_u16(alias.get());
         }
         let Some(properties) = &self.delivery.message.properties else { return };
         if let Some(format) = properties.payload_format {

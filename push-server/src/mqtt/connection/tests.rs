@@ -10,8 +10,11 @@ use crate::mqtt::{Delivery, Filing, Handshake, Progress};
 const NOW: Monotonic = Monotonic(1);
 
 fn accepted() -> (Connection, Session) {
+    accepted_with(b"\x10\x0E\0\x04MQTT\x04\0\0\x0A\0\x02id")
+}
+
+fn accepted_with(connect: &[u8]) -> (Connection, Session) {
     let limits = Limits::default();
-    let connect = b"\x10\x0E\0\x04MQTT\x04\0\0\x0A\0\x02id";
     let Progress::Connect(connecting) = Handshake::default().handle_bytes(&limits, connect) else {
         panic!("a valid CONNECT")
     };
@@ -49,6 +52,17 @@ fn connection_that_is_done_with_its_packets_owns_no_buffer() {
     assert_eq!(connection.answers.capacity(), 0);
     assert_eq!(connection.input.bytes().len(), 0);
     assert!(!connection.has_transmit(&session, &Limits::default()));
+}
+
+#[test]
+fn client_that_takes_topic_aliases_owns_no_table_before_the_first() {
+    let connect = b"\x10\x12\0\x04MQTT\x05\0\0\x0A\x03\x22\0\x09\0\x02id";
+    let (mut connection, mut session) = accepted_with(connect);
+    transmit(&mut connection, &mut session, 1 << 20);
+    assert!(connection.rare.is_none());
+    deliver(&mut session, QoS::AtMostOnce, 10);
+    transmit(&mut connection, &mut session, 1 << 20);
+    assert!(connection.rare.is_none(), "a topic too short for an alias costs none either");
 }
 
 #[test]
