@@ -57,6 +57,28 @@ impl fmt::Display for KernelPathMode {
     }
 }
 
+/// What an acknowledgement of a message for a durable session means.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum DurabilityMode {
+    /// It is on the disk: survives a loss of power.
+    Fsync,
+    /// The operating system has it: survives a crash of the server.
+    Os,
+    /// It is in memory.
+    Off,
+}
+
+impl fmt::Display for DurabilityMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Fsync => "fsync",
+            Self::Os => "os",
+            Self::Off => "off",
+        })
+    }
+}
+
 /// Every setting of `push-server run`.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -68,6 +90,10 @@ pub struct Config {
     pub http: SocketAddr,
     /// `--data-dir`.
     pub data_dir: PathBuf,
+    /// `--durability`: what acknowledgements promise.
+    pub durability: DurabilityMode,
+    /// `--outbox-age-max-secs`: a message that has waited longer on disk is not delivered.
+    pub outbox_age_max_secs: u32,
     /// `--bpf-dir`: where links are pinned.
     pub bpf_dir: PathBuf,
     /// `--shards`, 1 to 64.
@@ -104,6 +130,8 @@ impl Default for Config {
             interfaces: Vec::new(),
             http: (Ipv4Addr::LOCALHOST, HTTP_PORT).into(),
             data_dir: "/var/lib/push-server".into(),
+            durability: DurabilityMode::Fsync,
+            outbox_age_max_secs: 7 * 24 * 3600,
             bpf_dir: BPF_DIR.into(),
             shards: u16::try_from(cores.min(SHARDS_MAX as usize)).unwrap_or(1),
             kernel_path: KernelPathMode::Auto,
@@ -266,6 +294,8 @@ impl From<Settings> for Config {
             }),
             http: said.http.map_or(default.http, |Address(address)| address),
             data_dir: said.data_dir.map_or(default.data_dir, |Directory(path)| path),
+            durability: said.durability.unwrap_or(default.durability),
+            outbox_age_max_secs: value(said.outbox_age_max_secs, default.outbox_age_max_secs),
             bpf_dir: said.bpf_dir.map_or(default.bpf_dir, |Directory(path)| path),
             shards: value(said.shards, default.shards),
             kernel_path: said.kernel_path.unwrap_or(default.kernel_path),
@@ -300,6 +330,7 @@ impl Config {
             ("iface", (!self.interfaces.is_empty()).then(|| Value::Array(interfaces.collect()))),
             ("http", text(&self.http)),
             ("data-dir", text(&self.data_dir.display())),
+            ("durability", text(&self.durability)),
             ("shards", number(self.shards.into())),
             ("bpf-dir", text(&self.bpf_dir.display())),
             ("kernel-path", text(&self.kernel_path)),
@@ -317,6 +348,7 @@ impl Config {
             ("inflight-max", number(self.limits.inflight_max.into())),
             ("outbox-messages-max", number(self.limits.outbox_messages_max.into())),
             ("outbox-bytes-max", number(self.limits.outbox_bytes_max)),
+            ("outbox-age-max-secs", number(self.outbox_age_max_secs.into())),
             ("answers-bytes-max", number(self.limits.answers_bytes_max.into())),
             ("topic-alias-max", number(self.limits.topic_alias_max.into())),
             ("topic-alias-send-max", number(self.limits.topic_alias_send_max.into())),

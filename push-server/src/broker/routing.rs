@@ -36,6 +36,11 @@ impl ShardSet {
         })
     }
 
+    /// The set without one shard.
+    pub fn without(self, shard: u16) -> Self {
+        Self(self.0 & !Self::of(shard).0)
+    }
+
     /// Whether no shard is in the set.
     pub fn is_empty(self) -> bool {
         self.0 == 0

@@ -47,6 +47,14 @@ impl From<Option<SubscriptionId>> for Via {
     }
 }
 
+impl FromIterator<SubscriptionId> for Via {
+    fn from_iter<I: IntoIterator<Item = SubscriptionId>>(ids: I) -> Self {
+        let mut via = Self::default();
+        ids.into_iter().for_each(|id| via.add(Some(id)));
+        via
+    }
+}
+
 impl Via {
     /// The identifiers to send along.
     pub fn ids(&self) -> &[SubscriptionId] {

@@ -6,7 +6,7 @@
 use clap::Args;
 use serde::Deserialize;
 
-use super::KernelPathMode;
+use super::{DurabilityMode, KernelPathMode};
 use super::values::{Address, Bounded, Directory, InterfaceName, LogFilter};
 
 /// Most shards a server may have: one per core, on machines of today.
@@ -55,10 +55,15 @@ pub struct Settings {
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Addresses")]
     pub http: Option<Address>,
 
-    /// Directory for what outlives the process. Nothing is written yet: sessions and retained
-    /// messages are in memory.
+    /// Directory for what outlives the process: sessions that outlive their connection, with all they
+    /// are owed, and retained messages. It is made if it is not there. One server at a time has it.
     #[arg(long, value_name = "DIR", help_heading = "Process")]
     pub data_dir: Option<Directory>,
+    /// When a message for such a session, or a subscription of one, is acknowledged. fsync: when it is
+    /// on the disk. os: when the operating system has it, which survives a crash of the server, not
+    /// of the machine. off: at once; nothing is kept in data-dir.
+    #[arg(long, value_name = "WHEN", help_heading = "Process")]
+    pub durability: Option<DurabilityMode>,
     /// Threads that serve connections, each with its own ring and listener. Left out: one for each
     /// core.
     #[arg(long, value_name = "N", help_heading = "Process")]
@@ -136,6 +141,10 @@ pub struct Settings {
     /// largest messages could never be delivered. Reaching it is as for their number.
     #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
     pub outbox_bytes_max: Option<Bounded<u64, PACKET_BYTES_MIN, BYTES_MAX>>,
+    /// How long a message may wait on disk for its client. One that has waited longer is dropped when
+    /// its turn comes, and counted.
+    #[arg(long, value_name = "SECS", help_heading = "Limits of each client")]
+    pub outbox_age_max_secs: Option<Bounded<u32, 1, U32_MAX>>,
     /// Bytes of answers (PUBACK, PINGRESP, ...) that wait for a client that sends and does not read.
     /// Reaching it closes the connection.
     #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
@@ -173,6 +182,7 @@ impl Settings {
             iface: self.iface.or(lower.iface),
             http: self.http.or(lower.http),
             data_dir: self.data_dir.or(lower.data_dir),
+            durability: self.durability.or(lower.durability),
             shards: self.shards.or(lower.shards),
             bpf_dir: self.bpf_dir.or(lower.bpf_dir),
             kernel_path: self.kernel_path.or(lower.kernel_path),
@@ -190,6 +200,7 @@ impl Settings {
             inflight_max: self.inflight_max.or(lower.inflight_max),
             outbox_messages_max: self.outbox_messages_max.or(lower.outbox_messages_max),
             outbox_bytes_max: self.outbox_bytes_max.or(lower.outbox_bytes_max),
+            outbox_age_max_secs: self.outbox_age_max_secs.or(lower.outbox_age_max_secs),
             answers_bytes_max: self.answers_bytes_max.or(lower.answers_bytes_max),
             topic_alias_max: self.topic_alias_max.or(lower.topic_alias_max),
             topic_alias_send_max: self.topic_alias_send_max.or(lower.topic_alias_send_max),

@@ -127,6 +127,10 @@ async fn readyz(State(sources): State<Arc<Sources>>) -> Response {
     if sources.observed.is_stopping() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }
+    if !sources.observed.is_storing() {
+        let why = "the data directory cannot be written; the log has the cause\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    }
     healthz(State(sources)).await
 }
 

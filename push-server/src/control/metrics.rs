@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
@@ -19,6 +20,7 @@ use super::observed::{Observed, Path, pings_kernel};
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
+use crate::shard::{STORE_BACKLOG_BYTES_MAX, StoreView};
 
 /// The text form's media type.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -77,6 +79,8 @@ const FAMILIES: &[Family] = &[
             ("expired", |shard| &shard.dropped_expired),
             ("too_large", |shard| &shard.dropped_too_large),
             ("session_ended", |shard| &shard.dropped_session_ended),
+            ("stale", |shard| &shard.dropped_stale),
+            ("store", |shard| &shard.dropped_store),
         ],
     },
     Family {
@@ -88,6 +92,7 @@ const FAMILIES: &[Family] = &[
             ("max_connections", |shard| &shard.limit_connections),
             ("receive_buffers", |shard| &shard.limit_receive_buffers),
             ("mailbox", |shard| &shard.limit_mailbox),
+            ("store", |shard| &shard.limit_store),
             ("outbox", |shard| &shard.limit_outbox),
             ("subscriptions", |shard| &shard.limit_subscriptions),
             ("retained", |shard| &shard.limit_retained),
@@ -153,8 +158,44 @@ impl Collector for Scrape {
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
         kernel_path(&mut out, observed, &kernel)?;
+        if let Some(view) = &observed.facts.store {
+            store(&mut out, view)?;
+        }
         process(&mut out, observed)
     }
+}
+
+/// What is kept on disk, and how it fares.
+fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
+    let counters = view.counters();
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let totals: [(&str, &str, &AtomicU64); 14] = [
+        ("push_store_commits", "Groups of changes written as one", &counters.groups),
+        ("push_store_fsyncs", "Waits for the disk", &counters.fsyncs),
+        ("push_store_requests", "Requests of shards that were committed", &counters.committed),
+        ("push_store_requests_failed", "Requests of shards that failed", &counters.failed),
+        ("push_store_records", "Records written, removals included", &counters.records),
+        ("push_store_coalesced", "Changes undone before they were written", &counters.coalesced),
+        ("push_store_bytes", "Bytes of records written", &counters.bytes),
+        ("push_store_pages", "Pages of outboxes read", &counters.pages),
+        ("push_store_failures", "Times that the disk failed", &counters.failures),
+        ("push_store_reopened", "Times that it was opened again", &counters.reopened),
+        ("push_store_refused", "Requests beyond the backlog's limit", &counters.refused_backlog),
+        ("push_store_unreadable", "Records left out as unreadable", &counters.unreadable),
+        ("push_store_commit_us_max", "Longest commit, in us", &counters.group_us_max),
+        ("push_store_fsync_us_max", "Longest wait for the disk, in us", &counters.fsync_us_max),
+    ];
+    for (name, help, counter) in totals {
+        if name.ends_with("_max") {
+            out.gauge(name, help, read(counter))?;
+        } else {
+            out.counters(name, help, None, [("", read(counter))])?;
+        }
+    }
+    out.gauge("push_store_shared_bodies", "Bodies kept once", read(&counters.shared_bodies))?;
+    out.gauge("push_store_disk_bytes", "Bytes on disk", read(&counters.disk_bytes))?;
+    out.gauge("push_store_backlog_bytes", "Bytes that wait to be stored", view.backlog_bytes())?;
+    out.gauge("push_store_serving", "1 while the disk works", view.is_serving().into())
 }
 
 /// Whether the kernel answers, and why not for whom it does not.
@@ -199,7 +240,7 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauges("push_limit", help, "limit", limits)
 }
 
-fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 19] {
+fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 21] {
     let limits = &config.limits;
     [
         ("max_connections", connections_max.into()),
@@ -214,6 +255,8 @@ fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 19] {
         ("inflight", limits.inflight_max.into()),
         ("outbox_messages", limits.outbox_messages_max.into()),
         ("outbox_bytes", limits.outbox_bytes_max),
+        ("outbox_age_secs", config.outbox_age_max_secs.into()),
+        ("store", STORE_BACKLOG_BYTES_MAX),
         ("answers", limits.answers_bytes_max.into()),
         ("topic_aliases", limits.topic_alias_max.into()),
         ("topic_aliases_sent", limits.topic_alias_send_max.into()),

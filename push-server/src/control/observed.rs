@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Config;
 use crate::kernel::KernelCounter;
+use crate::shard::StoreView;
 use crate::shard::counters::{Counter, ShardCounters};
 
 /// How long a shard's loop may stand still before the process counts as unhealthy. A loop turns at
@@ -60,6 +61,8 @@ pub struct Facts {
     pub connections_max: u32,
     /// Which path answers heartbeats.
     pub path: Path,
+    /// The store; `None` where nothing is kept.
+    pub store: Option<StoreView>,
     /// When the process started serving.
     pub started: SystemTime,
 }
@@ -88,6 +91,11 @@ impl Observed {
             counters.iter().map(|shard| Turns { count: shard.loop_turns.value(), since: now });
         let turns = Mutex::new(turns.collect());
         Self { facts, counters, stopping: AtomicBool::new(false), turns }
+    }
+
+    /// Whether what must be kept can be written; also true where nothing is kept.
+    pub fn is_storing(&self) -> bool {
+        self.facts.store.as_ref().is_none_or(StoreView::is_serving)
     }
 
     /// A counter over all shards.
@@ -152,6 +160,7 @@ pub(super) mod tests {
             config,
             connections_max: 19_000,
             path,
+            store: None,
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         };
         let counters = vec![Arc::default(), Arc::default()];

@@ -99,6 +99,7 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
         config,
         connections_max,
         path,
+        store: started.store(),
         started: SystemTime::now(),
     };
     let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));

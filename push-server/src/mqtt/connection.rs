@@ -89,7 +89,7 @@ pub enum Event {
 }
 
 /// The promise to answer a QoS 1 or 2 publish. Must be given back.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct PublishReceipt {
     /// The publish's packet id.
@@ -286,7 +286,6 @@ impl Connection {
     }
 
     /// The publish was routed (`Success`, `NoMatchingSubscribers`) or refused.
-    #[expect(clippy::needless_pass_by_value, reason = "a receipt answers once: it is given back")]
     pub fn publish_done(&mut self, session: &mut Session, receipt: PublishReceipt, reason: Reason) {
         let PublishReceipt { packet_id, exactly_once } = receipt;
         // 3.1.1 cannot refuse a publish, only acknowledge it [MQTT-3.3.5-2].
@@ -355,6 +354,11 @@ impl Connection {
     /// The protocol spoken.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// The will, if it is still to be published when the connection ends.
+    pub fn will(&self) -> Option<&Will> {
+        self.rare.as_ref()?.will.as_deref()
     }
 
     /// Takes the will, if it is still to be published when the connection ends.

@@ -31,7 +31,7 @@ pub use connection::{
 };
 pub use handshake::{Connect, Connecting, Handshake, Progress, Refusal};
 pub use keep_alive::KeepAlive;
-pub use outbox::{Change, Extent, Filing};
+pub use outbox::{Change, Extent, Fetched, Filing, HEAD_MESSAGES_MAX};
 pub use session::{Delivered, Delivery, Session};
 pub use transmit::Transmit;
 pub use will::{PendingWill, Will};

@@ -55,6 +55,17 @@ pub enum Change {
     EndExactlyOnce(u16),
 }
 
+/// What was found in a place on disk.
+#[derive(Debug)]
+pub enum Fetched {
+    /// A message.
+    Message(Delivery),
+    /// A message that was received already (PUBREC): its release is owed.
+    Release,
+    /// A message that has waited too long, and is owed no longer.
+    Stale(Delivery),
+}
+
 /// A message in its place.
 #[derive(Debug)]
 pub(super) struct Owed {
@@ -354,46 +365,60 @@ impl Pending {
         Some(disk.from)
     }
 
-    /// A page from disk: what was found in order, without a delivery for a release, and where to
-    /// read on. Returns how many messages that should be there are not.
+    /// A page from disk: what was found in order, and where to read on. Returns how many messages
+    /// that should be there are not.
     pub(super) fn page_loaded(
         &mut self,
-        found: Vec<(u64, Option<Delivery>)>,
+        found: Vec<(u64, Fetched)>,
         next: Option<u64>,
         connected: bool,
     ) -> u32 {
         self.loading = false;
-        let Some(mut disk) = self.disk else { return 0 };
+        let Some(disk) = self.disk else { return 0 };
         if !connected {
             self.store_away();
             return 0;
         }
-        for (position, delivery) in found {
-            if position < disk.from || position >= disk.next {
-                continue;
-            }
-            let size = delivery.as_ref().map_or(0, Delivery::size);
-            disk.messages = disk.messages.saturating_sub(1);
-            disk.bytes = disk.bytes.saturating_sub(size);
-            self.bytes += size;
-            let was_sent = position < self.sent_to || self.maybe_sent > 0;
-            self.maybe_sent = self.maybe_sent.saturating_sub(1);
-            let owed = |delivery| Owed { position, filing: Filing::Written, delivery };
-            match delivery.map(owed) {
-                Some(owed) if !was_sent => self.head.push_back(owed),
-                owed => self.inflight.push_retry(position, owed),
+        for (position, fetched) in found {
+            if (disk.from..disk.next).contains(&position) {
+                self.take_from_disk(position, fetched);
             }
         }
+        let left = self.disk.take().unwrap_or_default();
         match next {
             Some(next) if next < disk.next => {
-                disk.from = next;
-                self.disk = Some(disk);
+                self.disk = Some(Extent { from: next, ..left });
                 0
             }
             _ => {
-                self.disk = None;
                 self.maybe_sent = 0;
-                disk.messages
+                left.messages
+            }
+        }
+    }
+
+    fn take_from_disk(&mut self, position: u64, fetched: Fetched) {
+        let size = match &fetched {
+            Fetched::Message(delivery) | Fetched::Stale(delivery) => delivery.size(),
+            Fetched::Release => 0,
+        };
+        if let Some(disk) = &mut self.disk {
+            disk.messages = disk.messages.saturating_sub(1);
+            disk.bytes = disk.bytes.saturating_sub(size);
+        }
+        let was_sent = position < self.sent_to || self.maybe_sent > 0;
+        self.maybe_sent = self.maybe_sent.saturating_sub(1);
+        match fetched {
+            Fetched::Release => self.inflight.push_retry(position, None),
+            Fetched::Stale(_) if !was_sent => self.changes.push(Change::Settle(position)),
+            Fetched::Message(delivery) | Fetched::Stale(delivery) => {
+                self.bytes += size;
+                let owed = Owed { position, filing: Filing::Written, delivery };
+                if was_sent {
+                    self.inflight.push_retry(position, Some(owed));
+                } else {
+                    self.head.push_back(owed);
+                }
             }
         }
     }

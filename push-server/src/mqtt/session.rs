@@ -7,7 +7,7 @@ use push_common::clock::Monotonic;
 use super::Limits;
 use super::codec::Reason;
 use super::inflight::{Received, Retry, Routing};
-use super::outbox::{Change, Extent, Filing, Owed, Pending, packet_id};
+use super::outbox::{Change, Extent, Fetched, Filing, Owed, Pending, packet_id};
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, Via};
 
 /// A session.
@@ -182,11 +182,10 @@ impl Session {
         self.pending.as_deref_mut()?.begin_page()
     }
 
-    /// The page that `begin_page` asked for: what was found in order, `None` for a release, and where
-    /// to read on. Returns how many messages that should be there are not.
+    /// The page that `begin_page` asked for: what was found in order, and where to read on. Returns how many messages that should be there are not.
     pub fn page_loaded(
         &mut self,
-        found: Vec<(u64, Option<Delivery>)>,
+        found: Vec<(u64, Fetched)>,
         next: Option<u64>,
         connected: bool,
     ) -> u32 {
@@ -228,13 +227,18 @@ impl Session {
     /// Tells the session that its connection ended at `now`: what was sent and not acknowledged is
     /// to be sent again, QoS 0 messages are forgotten, and so are expired ones that were never
     /// sent. Returns how many were forgotten.
+    ///
+    /// Receipts of QoS 2 publishes that are still out count as given back, unless the session is
+    /// durable: there `routed_exactly_once` is to be told.
     pub fn connection_ended(&mut self, now: Monotonic) -> u32 {
         let Some(pending) = self.pending.as_deref_mut() else { return 0 };
         let forgotten = pending.discard(|delivery| {
             delivery.qos == QoS::AtMostOnce || delivery.message.is_expired(now)
         });
         pending.inflight.restart();
-        pending.exactly.restart();
+        if !self.is_durable {
+            pending.exactly.restart();
+        }
         pending.store_away();
         self.tidy();
         forgotten
@@ -357,7 +361,7 @@ impl Session {
 
     /// A client's QoS 2 publish was routed, or refused, which ends its flow. Returns whether PUBREC
     /// is still owed.
-    pub(super) fn routed_exactly_once(&mut self, packet_id: u16, refused: bool) -> bool {
+    pub fn routed_exactly_once(&mut self, packet_id: u16, refused: bool) -> bool {
         let is_durable = self.is_durable;
         let Some(pending) = self.pending.as_deref_mut() else { return false };
         let owed = if refused {

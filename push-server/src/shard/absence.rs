@@ -12,9 +12,11 @@
 use push_common::clock::Monotonic;
 
 use super::sessions::{Entry, Presence};
+use super::ticket::Draft;
 use super::worker::Worker;
 use crate::broker::Message;
 use crate::mqtt::{PendingWill, Will};
+use crate::store::{Clocks, WallMillis, Write};
 
 /// What is known of a session while it has no connection.
 #[derive(Debug)]
@@ -37,6 +39,28 @@ impl Absence {
             timer_tick: 0,
             is_endless: expiry_secs == u32::MAX,
         }
+    }
+
+    /// Goes on after a restart of the server, so long after it began.
+    pub(super) fn resumed(
+        expiry_secs: u32,
+        gone_millis: u64,
+        will: Option<Box<PendingWill>>,
+        now: Monotonic,
+    ) -> Self {
+        let left_millis = (u64::from(expiry_secs) * 1_000).saturating_sub(gone_millis);
+        Self { ends_at: now.after_millis(left_millis), ..Self::new(expiry_secs, will, now) }
+    }
+
+    /// When it began. Told from its end, because that may have been before the boot.
+    pub(super) fn begun(&self, expiry_secs: u32, clocks: Clocks) -> WallMillis {
+        let ends_at = clocks.to_wall(self.ends_at);
+        WallMillis(ends_at.0.saturating_sub(u64::from(expiry_secs) * 1_000))
+    }
+
+    /// The will that waits.
+    pub(super) fn will(&self) -> Option<&PendingWill> {
+        self.will.as_deref()
     }
 
     /// When there is something to do next, if ever.
@@ -81,18 +105,23 @@ impl Worker {
             absence.take_due_will(now)
         };
         entry.presence = Presence::Absent(absence);
+        self.file_changes(key, None);
+        let mut draft = Draft::default();
         if ends {
             self.end_session(key);
         } else {
             self.arm_absence(key);
+            draft = self.saved_session(key);
         }
-        if let Some(message) = due {
-            self.publish(message, (!ends).then_some(key));
+        match due {
+            // The will and the record without it are one write.
+            Some(message) => self.publish(message, (!ends).then_some(key), draft),
+            None => self.file(draft),
         }
     }
 
     /// Arms the timer for whatever an absent session waits for next.
-    fn arm_absence(&mut self, key: u32) {
+    pub(super) fn arm_absence(&mut self, key: u32) {
         let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
         else {
             return;
@@ -123,24 +152,31 @@ impl Worker {
         let will = absence.take_due_will(now);
         self.arm_absence(key);
         if let Some(message) = will {
-            self.publish(message, Some(key));
+            let draft = self.saved_session(key);
+            self.publish(message, Some(key), draft);
         }
     }
 
     /// Forgets a session and all it is owed, and publishes the will that waited.
     pub(super) fn end_session(&mut self, key: u32) {
-        let Some(Entry { session, presence }) = self.sessions.remove(key) else { return };
+        let Some(Entry { session, presence, number }) = self.sessions.remove(key) else { return };
         for (filter, _) in &session.subscriptions {
             self.drop_subscription(key, filter);
         }
         self.counters.dropped_session_ended.add(session.owed() as u64);
         self.counters.sessions.sub(1);
         self.shared.sessions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        let mut draft = Draft::default();
+        if session.is_durable() {
+            draft.writes.push(Write::RemoveSession { number });
+        }
         if let Presence::Absent(mut absence) = presence
             && !self.stopping
             && let Some(message) = absence.take_will(self.now)
         {
-            self.publish(message, None);
+            self.publish(message, None, draft);
+        } else {
+            self.file(draft);
         }
     }
 }
@@ -192,6 +228,16 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_does_not_prolong_an_absence() {
+        let clocks = Clocks { monotonic: NOW, wall: WallMillis(1_000_000) };
+        let absence = Absence::resumed(60, 45_000, pending(10), NOW);
+        assert!(!absence.is_over(secs_later(14)) && absence.is_over(secs_later(15)));
+        assert_eq!(absence.begun(60, clocks), WallMillis(1_000_000 - 45_000));
+        assert!(Absence::resumed(60, u64::MAX, None, NOW).is_over(NOW));
+        assert!(!Absence::resumed(u32::MAX, u64::MAX, None, NOW).is_over(NOW));
+    }
+
+    #[test]
     fn an_endless_session_waits_for_its_will_only() {
         let mut absence = Absence::new(u32::MAX, pending(10), NOW);
         assert_eq!(absence.next_deadline(), Some(secs_later(10)));
@@ -203,6 +249,6 @@ mod tests {
     #[test]
     fn a_session_costs_no_more_for_being_absent() {
         assert!(size_of::<Presence>() <= 24, "{} bytes", size_of::<Presence>());
-        assert!(size_of::<Entry>() <= 80, "{} bytes", size_of::<Entry>());
+        assert!(size_of::<Entry>() <= 96, "{} bytes", size_of::<Entry>());
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
+use super::durable::Receipts;
 use crate::kernel::SlotRef;
 use crate::mqtt::{Connection, Delivery, Handshake};
 use crate::ring::Token;
@@ -32,6 +33,8 @@ pub(super) struct Client {
     /// Retained messages that a subscription still brings, as far as the outbox had no room.
     #[expect(clippy::box_collection, reason = "rarely there, and 24 bytes less in every client")]
     pub(super) backlog: Option<Box<VecDeque<Delivery>>>,
+    /// Publishes of this connection whose acknowledgement waits.
+    pub(super) receipts: Option<Box<Receipts>>,
     /// A receive is under way in the ring.
     pub(super) receiving: bool,
     /// A send is under way in the ring.
@@ -78,6 +81,7 @@ impl Client {
             slot: None,
             timer_tick: 0,
             backlog: None,
+            receipts: None,
             receiving: false,
             sending: false,
             peer_gone: false,

@@ -72,6 +72,10 @@ counters! {
     dropped_expired,
     /// `push_publishes_dropped_total{reason="too_large"}`: above the client's maximum packet size.
     dropped_too_large,
+    /// `push_publishes_dropped_total{reason="stale"}`: older than `--outbox-age-max-secs`.
+    dropped_stale,
+    /// `push_publishes_dropped_total{reason="store"}`: the store failed.
+    dropped_store,
     /// `push_publishes_dropped_total{reason="session_ended"}`: owed to a session that ended.
     dropped_session_ended,
     /// `push_limits_hit_total{limit="descriptors"}`: accept paused.
@@ -82,6 +86,8 @@ counters! {
     limit_receive_buffers,
     /// `push_limits_hit_total{limit="mailbox"}`: publishers paused.
     limit_mailbox,
+    /// `push_limits_hit_total{limit="store"}`: publishers paused.
+    limit_store,
     /// `push_limits_hit_total{limit="outbox"}`: slow consumer disconnected.
     limit_outbox,
     /// `push_limits_hit_total{limit="subscriptions"}`.

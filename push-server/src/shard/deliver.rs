@@ -1,18 +1,26 @@
 //! What clients ask for, and what becomes of messages: subscribe, publish, route, deliver, send.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Shared;
 use super::client::Phase;
+use super::durable;
 use super::mailbox::Mail;
+use super::ticket::{Done, Draft, Ticket};
 use super::worker::Worker;
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Delivered, Delivery, Event, Filing, PublishReceipt, Session, Subscribe, SubscribeEntry,
-    Transmit, Unsubscribe,
+    Delivered, Delivery, Event, Filing, PublishReceipt, Subscribe, SubscribeEntry, Transmit,
+    Unsubscribe,
 };
+use crate::store::{Position, Write};
+
+/// Who is to be told what became of a publish.
+struct Publisher {
+    index: u32,
+    key: u32,
+    receipt: PublishReceipt,
+}
 
 /// Bytes handed to a socket at a time; a larger single frame goes alone.
 const FLUSH_BYTES_MAX: usize = 128 << 10;
@@ -27,9 +35,8 @@ impl Worker {
             Event::Subscribe(subscribe) => self.on_subscribe(index, key, subscribe),
             Event::Unsubscribe(unsubscribe) => self.on_unsubscribe(index, key, unsubscribe),
             Event::Owes(answer) => {
-                if let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase {
-                    connection.answer_now(answer);
-                }
+                let done = Done::Answer { client: self.token_of(index), answer };
+                self.file_changes(key, Some(done));
             }
             Event::Ping => self.counters.pings_user.add(1),
             Event::Disconnected => self.close_client(index, None),
@@ -54,40 +61,107 @@ impl Worker {
         receipt: Option<PublishReceipt>,
     ) {
         self.counters.publishes_received.add(1);
-        let routed = self.publish(message, Some(key));
-        let Some(receipt) = receipt else { return };
-        let reason = if routed { Reason::Success } else { Reason::NoMatchingSubscribers };
-        let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase else {
-            return;
-        };
-        if let Some(session) = self.sessions.session_mut(key) {
-            connection.publish_done(session, receipt, reason);
+        let mut draft = Draft::default();
+        if let Some(PublishReceipt { packet_id, exactly_once: true }) = receipt
+            && let Some(number) = self.number_of(key)
+        {
+            draft.writes.push(Write::PutExactlyOnce { number, packet_id });
+        }
+        let publisher = receipt.map(|receipt| Publisher { index, key, receipt });
+        self.publish_and_answer(message, Some(key), draft, publisher);
+    }
+
+    /// Retains a message if it asks for it, and sends it to every shard with a subscriber, together
+    /// with what `draft` has to write. `from`: the session of this shard that published it.
+    pub(super) fn publish(&mut self, message: Message, from: Option<u32>, draft: Draft) {
+        self.publish_and_answer(message, from, draft, None);
+    }
+
+    fn publish_and_answer(
+        &mut self,
+        message: Message,
+        from: Option<u32>,
+        mut draft: Draft,
+        publisher: Option<Publisher>,
+    ) {
+        let message = Arc::new(message);
+        if message.retain {
+            self.retain(&message, &mut draft);
+        }
+        let shards = self.shared.routing.shards_for(&message.topic);
+        let reason =
+            if shards.is_empty() { Reason::NoMatchingSubscribers } else { Reason::Success };
+        let others = shards.without(self.index);
+        // Other shards may have something to write, too: all of it is one write.
+        let is_shared_write = !others.is_empty()
+            && self.shared.store.is_some()
+            && (message.qos != QoS::AtMostOnce || !draft.is_empty());
+        if shards.contains(self.index) {
+            let filing = if is_shared_write { Filing::Pending } else { Filing::Queued };
+            self.deliver_here(&message, from, &mut draft, filing);
+        }
+        if let Some(Publisher { index, key, receipt }) = publisher {
+            let waits = is_shared_write
+                || !draft.writes.is_empty()
+                || self.clients[index as usize].receipts.is_some();
+            if waits {
+                let number = self.wait_receipt(index, receipt);
+                let session = (key, self.number_of(key).unwrap_or_default());
+                let client = self.token_of(index);
+                let done = Done::Publish { client, number, reason, session, receipt };
+                draft.waiting.push((self.index, done));
+            } else {
+                self.acknowledge_publish(index, receipt, reason);
+            }
+        }
+        let ticket = is_shared_write
+            .then(|| Ticket::new(others.iter().count() as u32, std::mem::take(&mut draft)));
+        for shard in others.iter() {
+            self.post(shard, Mail::Publish(Arc::clone(&message), ticket.clone()));
+        }
+        self.file(draft);
+    }
+
+    fn retain(&self, message: &Arc<Message>, draft: &mut Draft) {
+        match self.shared.retained.set(message) {
+            Ok(()) if self.shared.store.is_none() => {}
+            Ok(()) if message.payload.is_empty() => {
+                draft.writes.push(Write::RemoveRetained { topic: message.topic.clone() });
+            }
+            Ok(()) => draft.writes.push(Write::PutRetained { message: Arc::clone(message) }),
+            Err(error) => {
+                self.counters.limit_retained.add(1);
+                tracing::debug!(%error, topic = message.topic.as_str(), "not retained");
+            }
         }
     }
 
-    /// Retains a message if it asks for it, and sends it to every shard with a subscriber. `from`:
-    /// the session of this shard that published it. Returns whether there was any subscriber.
-    pub(super) fn publish(&mut self, message: Message, from: Option<u32>) -> bool {
-        let message = Arc::new(message);
-        if message.retain
-            && let Err(error) = self.shared.retained.set(&message)
-        {
-            self.counters.limit_retained.add(1);
-            tracing::debug!(%error, topic = message.topic.as_str(), "not retained");
-        }
-        let shards = self.shared.routing.shards_for(&message.topic);
-        for shard in shards.iter() {
-            if shard == self.index {
-                self.deliver_here(&message, from);
-            } else {
-                self.post(shard, Mail::Publish(Arc::clone(&message)));
+    /// A message from another shard, and the write that it is part of.
+    pub(super) fn on_mailed(&mut self, message: &Arc<Message>, ticket: Option<&Ticket>) {
+        let filing = match ticket {
+            Some(ticket) if !ticket.is_last() => Filing::Pending,
+            _ => Filing::Queued,
+        };
+        let mut draft = Draft::default();
+        self.deliver_here(message, None, &mut draft, filing);
+        match ticket {
+            Some(ticket) => {
+                if let Some(whole) = ticket.finish(draft) {
+                    self.file(whole);
+                }
             }
+            None => self.file(draft),
         }
-        shards.iter().next().is_some()
     }
 
     /// Delivers to this shard's subscribers.
-    pub(super) fn deliver_here(&mut self, message: &Arc<Message>, from: Option<u32>) {
+    fn deliver_here(
+        &mut self,
+        message: &Arc<Message>,
+        from: Option<u32>,
+        draft: &mut Draft,
+        filing: Filing,
+    ) {
         let mut matches = std::mem::take(&mut self.matches);
         self.subscriptions.matches(&message.topic, from, &mut matches);
         for found in matches.drain(..) {
@@ -97,20 +171,20 @@ impl Worker {
                 retain: message.retain && found.retain_as_published,
                 via: found.via,
             };
-            self.deliver_to(found.subscriber, delivery);
+            self.deliver_to(found.subscriber, delivery, draft, filing);
         }
         self.matches = matches;
     }
 
-    fn deliver_to(&mut self, key: u32, delivery: Delivery) {
+    fn deliver_to(&mut self, key: u32, delivery: Delivery, draft: &mut Draft, filing: Filing) {
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let client = entry.presence.client();
         if client.is_none() && delivery.qos == QoS::AtMostOnce {
             self.counters.dropped_absent.add(1);
             return;
         }
-        let limits = &self.shared.config.limits;
-        match entry.session.deliver(delivery, client.is_some(), Filing::Never, limits) {
+        let delivered = self.put_into_outbox(key, delivery, client.is_some(), draft, filing);
+        match delivered {
             Delivered::Queued => {}
             Delivered::QueuedDropping(dropped) => {
                 self.counters.dropped_outbox_full.add(u64::from(dropped));
@@ -132,6 +206,37 @@ impl Worker {
         }
     }
 
+    /// Puts a message into a session's outbox, and what that means for the disk into `draft`.
+    pub(super) fn put_into_outbox(
+        &mut self,
+        key: u32,
+        delivery: Delivery,
+        connected: bool,
+        draft: &mut Draft,
+        filing: Filing,
+    ) -> Delivered {
+        let written_at = self.shared.clocks.to_wall(self.now);
+        let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
+        let number = entry.number;
+        let is_written = entry.session.is_durable() && delivery.qos != QoS::AtMostOnce;
+        let outbox_entry = is_written.then(|| durable::outbox_entry(&delivery, written_at));
+        let limits = &self.shared.config.limits;
+        let delivered = entry.session.deliver(delivery, connected, filing, limits);
+        if let Some(entry_written) = outbox_entry
+            && matches!(delivered, Delivered::Queued | Delivered::QueuedDropping(_))
+        {
+            let position = entry.session.last_position();
+            draft.writes.push(Write::PutOutbox {
+                number,
+                position: Position(position),
+                entry: entry_written,
+            });
+            let done = Done::Written { session: key, number, position, filed: filing };
+            draft.waiting.push((self.index, done));
+        }
+        delivered
+    }
+
     /// Closes the clients that did not keep up in this turn.
     pub(super) fn close_overflowed(&mut self) {
         while let Some(index) = self.overflowed.pop() {
@@ -145,29 +250,42 @@ impl Worker {
     }
 
     fn on_subscribe(&mut self, index: u32, key: u32, subscribe: Subscribe) {
+        let number = self.number_of(key);
         let mut results = Vec::with_capacity(subscribe.entries.len());
+        let (mut writes, mut fresh) = (Vec::new(), Vec::new());
         for entry in subscribe.entries {
-            results.push(entry.and_then(|entry| self.subscribe_one(index, key, &entry)));
+            let result = entry.and_then(|entry| {
+                let (qos, is_new) = self.subscribe_one(index, key, &entry)?;
+                if let Some(number) = number {
+                    let SubscribeEntry { filter, options } = entry;
+                    if is_new {
+                        fresh.push(filter.clone());
+                    }
+                    writes.push(Write::PutSubscription { number, filter, options });
+                }
+                Ok(qos)
+            });
+            results.push(result);
         }
-        let client = &mut self.clients[index as usize];
-        if let Phase::Serving { connection, .. } = &mut client.phase {
-            connection.subscribed(subscribe.packet_id, &results);
-        }
+        let client = self.token_of(index);
+        let done = Done::Subscribe { client, packet_id: subscribe.packet_id, results, fresh };
+        self.file(Draft { writes, waiting: vec![(self.index, done)] });
     }
 
     /// Subscribes, and has the retained messages sent that this brings; they leave behind SUBACK,
-    /// because answers go first.
+    /// because answers go first; for a durable session, whose SUBACK waits, maybe before it. Returns
+    /// the QoS granted, and whether the filter is new to the session.
     fn subscribe_one(
         &mut self,
         index: u32,
         key: u32,
         entry: &SubscribeEntry,
-    ) -> Result<QoS, Reason> {
+    ) -> Result<(QoS, bool), Reason> {
         let SubscribeEntry { filter, options } = entry;
         let options = *options;
         if options.retain_handling == 2 {
-            self.add_subscription(key, filter, options)?;
-            return Ok(options.qos);
+            let is_new = self.add_subscription(key, filter, options)?;
+            return Ok((options.qos, is_new));
         }
         let waiting =
             self.clients[index as usize].backlog.as_ref().map_or(0, |backlog| backlog.len());
@@ -180,7 +298,7 @@ impl Worker {
         if options.retain_handling == 0 || is_new {
             self.queue_retained(index, filter, options);
         }
-        Ok(options.qos)
+        Ok((options.qos, is_new))
     }
 
     /// Returns whether the session did not have the filter before.
@@ -201,34 +319,49 @@ impl Worker {
             }
             None => session.subscriptions.push((filter.clone(), options)),
         }
+        Ok(self.index_subscription(key, filter, options))
+    }
+
+    /// Has messages come to a session by a filter that it has. Returns whether it is a new one.
+    pub(super) fn index_subscription(
+        &mut self,
+        key: u32,
+        filter: &TopicFilter,
+        options: SubscriptionOptions,
+    ) -> bool {
         let (replaced, is_first) = self.subscriptions.insert(filter, key, options);
         if is_first {
             self.shared.routing.add(filter, self.index);
         }
         self.counters.subscriptions.add(u64::from(!replaced));
-        Ok(!replaced)
+        !replaced
     }
 
     fn on_unsubscribe(&mut self, index: u32, key: u32, unsubscribe: Unsubscribe) {
+        let number = self.number_of(key);
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
+        let mut writes = Vec::new();
         for filter in unsubscribe.filters {
             reasons.push(match filter {
-                Ok(filter) => {
-                    if let Some(session) = self.sessions.session_mut(key) {
-                        session.subscriptions.retain(|(have, _)| *have != filter);
-                    }
-                    if self.drop_subscription(key, &filter) {
-                        Reason::Success
-                    } else {
-                        Reason::NoSubscriptionExisted
-                    }
+                Ok(filter) if self.forget_subscription(key, &filter) => {
+                    writes.extend(number.map(|number| Write::RemoveSubscription { number, filter }));
+                    Reason::Success
                 }
+                Ok(_) => Reason::NoSubscriptionExisted,
                 Err(reason) => reason,
             });
         }
-        if let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase {
-            connection.unsubscribed(unsubscribe.packet_id, &reasons);
+        let client = self.token_of(index);
+        let done = Done::Unsubscribe { client, packet_id: unsubscribe.packet_id, reasons };
+        self.file(Draft { writes, waiting: vec![(self.index, done)] });
+    }
+
+    /// Ends a session's subscription. Returns whether there was one.
+    pub(super) fn forget_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
+        if let Some(session) = self.sessions.session_mut(key) {
+            session.subscriptions.retain(|(have, _)| have != filter);
         }
+        self.drop_subscription(key, filter)
     }
 
     /// Returns whether there was one.
@@ -273,19 +406,14 @@ impl Worker {
             }
             return;
         }
-        let mut feeding = false;
+        let feeding = self.feed_backlog(index);
+        let client = &mut self.clients[index as usize];
+        let mut served = None;
         let chunks = match &mut client.phase {
             Phase::Serving { connection, session } => {
+                served = Some(*session);
                 let Some(session) = self.sessions.session_mut(*session) else { return };
                 let limits = &self.shared.config.limits;
-                if let Some(backlog) = &mut client.backlog {
-                    let fed = feed_outbox(backlog, session, &self.shared);
-                    self.counters.dropped_outbox_full.add(fed.dropped);
-                    feeding = fed.moved > 0 && !backlog.is_empty();
-                    if backlog.is_empty() {
-                        client.backlog = None;
-                    }
-                }
                 let mut transmit = Transmit::default();
                 connection.poll_transmit(session, &mut transmit, FLUSH_BYTES_MAX, limits, self.now);
                 self.counters.publishes_sent.add(u64::from(transmit.publishes));
@@ -310,37 +438,46 @@ impl Worker {
             // All that was fed was dropped (expired, too large), so no end of a send calls again.
             self.mark_dirty(index);
         }
-    }
-}
-
-/// What `feed_outbox` did.
-struct Fed {
-    moved: usize,
-    dropped: u64,
-}
-
-/// Moves retained messages on into the outbox while it is nearly empty and takes them. One that
-/// has been replaced meanwhile is left out: the subscription has brought the new one already.
-fn feed_outbox(backlog: &mut VecDeque<Delivery>, session: &mut Session, shared: &Shared) -> Fed {
-    let limits = &shared.config.limits;
-    let mut fed = Fed { moved: 0, dropped: 0 };
-    while session.owed() < BACKLOG_FEED_MESSAGES
-        && let Some(delivery) = backlog.pop_front()
-    {
-        fed.moved += 1;
-        if !shared.retained.holds(&delivery.message) {
-            continue;
+        if let Some(key) = served {
+            self.file_changes(key, None);
+            self.begin_page(key);
         }
-        match session.deliver(delivery.clone(), true, Filing::Never, limits) {
-            Delivered::Queued => {}
-            Delivered::QueuedDropping(others) => fed.dropped += u64::from(others),
-            // A session that is owed nothing takes any message, so this one's turn comes.
-            Delivered::Dropped | Delivered::Overflow => {
-                fed.moved -= 1;
-                backlog.push_front(delivery);
-                break;
+    }
+
+    /// Moves retained messages on into the outbox while it is nearly empty and takes them. One that
+    /// has been replaced meanwhile is left out: the subscription has brought the new one already.
+    /// Returns whether some were moved and some are left.
+    fn feed_backlog(&mut self, index: u32) -> bool {
+        let client = &mut self.clients[index as usize];
+        let Phase::Serving { session: key, .. } = client.phase else { return false };
+        let Some(mut backlog) = client.backlog.take() else { return false };
+        let mut draft = Draft::default();
+        let mut moved = 0;
+        while self.sessions.session_mut(key).is_some_and(|s| s.owed() < BACKLOG_FEED_MESSAGES)
+            && let Some(delivery) = backlog.pop_front()
+        {
+            if !self.shared.retained.holds(&delivery.message) {
+                moved += 1;
+                continue;
             }
+            match self.put_into_outbox(key, delivery.clone(), true, &mut draft, Filing::Queued) {
+                Delivered::Queued => {}
+                Delivered::QueuedDropping(others) => {
+                    self.counters.dropped_outbox_full.add(u64::from(others));
+                }
+                // A session that is owed nothing takes any message, so this one's turn comes.
+                Delivered::Dropped | Delivered::Overflow => {
+                    backlog.push_front(delivery);
+                    break;
+                }
+            }
+            moved += 1;
         }
+        self.file(draft);
+        let is_left = !backlog.is_empty();
+        if is_left {
+            self.clients[index as usize].backlog = Some(backlog);
+        }
+        moved > 0 && is_left
     }
-    fed
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_queue::ArrayQueue;
 use push_common::clock::Monotonic;
 
+use super::ticket::Ticket;
 use crate::broker::Message;
 use crate::mqtt::Connecting;
 
@@ -19,8 +20,9 @@ pub(super) const MAILBOX_MESSAGES_MAX: usize = 16_384;
 /// What one shard has to say to another.
 #[derive(Debug)]
 pub(super) enum Mail {
-    /// A message that some session of the receiving shard is subscribed to.
-    Publish(Arc<Message>),
+    /// A message that some session of the receiving shard is subscribed to, and the write that it is
+    /// part of.
+    Publish(Arc<Message>, Option<Arc<Ticket>>),
     /// A client whose session lives with the receiving shard.
     Adopt(Box<Adoption>),
 }
@@ -75,14 +77,15 @@ mod tests {
     use crate::broker::{QoS, TopicName};
 
     fn mail() -> Mail {
-        Mail::Publish(Arc::new(Message {
+        let message = Message {
             topic: TopicName::parse("a", 1).expect("valid"),
             payload: Bytes::new(),
             qos: QoS::AtMostOnce,
             retain: false,
             properties: None,
             expires_at: None,
-        }))
+        };
+        Mail::Publish(Arc::new(message), None)
     }
 
     #[test]

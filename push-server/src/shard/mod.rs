@@ -11,30 +11,39 @@ mod accept;
 mod client;
 pub mod counters;
 mod deliver;
+mod durable;
 mod mailbox;
 mod serve;
 mod sessions;
+mod ticket;
 mod wheel;
 mod worker;
 
 pub(crate) use accept::PARKED_MAX;
+pub(crate) use durable::STORE_BACKLOG_BYTES_MAX;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rustix::event::{EventfdFlags, eventfd};
 use socket2::{Domain, Socket, Type};
 
-use crate::broker::{Retained, Routing};
-use crate::config::Config;
+use crate::broker::{Message, Retained, Routing};
+use crate::config::{Config, DurabilityMode};
 use crate::kernel::KernelPath;
 use crate::ring::{self, RingError, RingHandle};
+use crate::store::{
+    self, Clocks, Durability, Recovered, RecoveredSession, Store, StoreCounters, StoreError,
+    StoreOptions,
+};
 use counters::ShardCounters;
 use mailbox::Mailbox;
+use ticket::{Completions, StoreSink, Waiting};
 use worker::{Worker, WorkerSetup};
 
 /// Connections that the system may hold for a listener before a shard accepts them
@@ -68,6 +77,9 @@ pub enum ShardError {
         /// Why.
         source: RingError,
     },
+    /// What must outlive the process cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A shard's thread ended by a panic: a bug.
     #[error("shard {shard} ended by a panic; please report the message above")]
     Panicked {
@@ -84,6 +96,14 @@ pub(crate) struct Shared {
     routing: Routing,
     retained: Retained,
     mailboxes: Vec<Mailbox>,
+    /// Durable sessions; none with `--durability off`.
+    store: Option<Arc<ShardStore>>,
+    /// What the store and other shards have done for each shard.
+    completions: Arc<Vec<Completions>>,
+    /// The next durable session's.
+    next_number: AtomicU64,
+    /// For what the store keeps by the wall clock.
+    clocks: Clocks,
     /// Open sockets of all shards.
     open: AtomicU32,
     /// Sessions of all shards.
@@ -92,6 +112,9 @@ pub(crate) struct Shared {
     /// Random per process, so that clients cannot choose colliding ids.
     hash_seed: u64,
 }
+
+/// The store, as shards see it.
+pub(crate) type ShardStore = dyn Store<Waiting>;
 
 /// The running shards.
 #[derive(Debug)]
@@ -103,52 +126,87 @@ pub struct Shards {
     threads: Vec<JoinHandle<Result<(), ShardError>>>,
 }
 
+/// The store, for those who only look at it.
+#[derive(Clone, Debug)]
+pub struct StoreView(Arc<ShardStore>);
+
+impl StoreView {
+    /// What it did so far.
+    pub fn counters(&self) -> &StoreCounters {
+        self.0.counters()
+    }
+
+    /// What waits to be stored, in bytes.
+    pub fn backlog_bytes(&self) -> u64 {
+        self.0.backlog_bytes()
+    }
+
+    /// Whether the disk works.
+    pub fn is_serving(&self) -> bool {
+        self.0.is_serving()
+    }
+}
+
 impl Shards {
-    /// Binds the listeners and starts one thread a shard. Returns when all of them serve.
+    /// Binds the listeners, opens the store and starts one thread a shard. Returns when all of them
+    /// serve.
     ///
     /// # Errors
-    /// An address that cannot be bound; a ring that cannot be set up (the message names the knob).
+    /// An address that cannot be bound; a data directory that cannot be used; a ring that cannot be set
+    /// up (the message names the knob).
     pub fn start(
         config: &Arc<Config>,
         connections_max: u32,
         mut kernel: Option<&mut KernelPath>,
     ) -> Result<Self, ShardError> {
         let (listening, mut listeners) = bind_all(&config.listen, config.shards)?;
+        let wake_ups = (0..config.shards).map(event_descriptor).collect::<Result<Vec<_>, _>>()?;
+        let completions = wake_ups.iter().zip(0..).map(|(wake_up, shard)| {
+            Ok(Completions::new(duplicate(wake_up, shard)?))
+        });
+        let completions = Arc::new(completions.collect::<Result<Vec<_>, ShardError>>()?);
+        let clocks = Clocks::now();
+        let (store, recovered) = open_store(config, clocks, &completions)?;
+        let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
+        restore_retained(&retained, &recovered.retained);
         let shared = Arc::new(Shared {
             config: Arc::clone(config),
             connections_max,
             routing: Routing::default(),
-            retained: Retained::new(config.retained_messages_max, config.retained_bytes_max),
+            retained,
             mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),
             open: AtomicU32::new(0),
             sessions: AtomicU32::new(0),
             stopping: AtomicBool::new(false),
             hash_seed: rand::random(),
+            store,
+            completions,
+            next_number: AtomicU64::new(recovered.next_number.0),
+            clocks,
         });
+        let mut recovered = shared.sort_by_home(recovered.sessions);
         let mut shards = Self {
             shared: Arc::clone(&shared),
             listening,
             counters: Vec::new(),
-            wake_ups: Vec::new(),
+            wake_ups,
             threads: Vec::new(),
         };
         let (ready_tx, ready_rx) = mpsc::channel();
         let mut peer_txs = Vec::new();
         for shard in 0..config.shards {
             let start_error = |source: io::Error| ShardError::Start { shard, source };
-            let wake_up = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-                .map_err(|errno| start_error(errno.into()))?;
             let counters = Arc::new(ShardCounters::default());
             let setup = WorkerSetup {
                 index: shard,
                 shared: Arc::clone(&shared),
                 listeners: listeners.pop().unwrap_or_default(),
-                wake_up: wake_up.try_clone().map_err(start_error)?,
+                wake_up: duplicate(&shards.wake_ups[usize::from(shard)], shard)?,
                 path: kernel.as_mut().map(|kernel| kernel.shard(shard)),
                 counters: Arc::clone(&counters),
+                recovered: std::mem::take(&mut recovered[usize::from(shard)]),
             };
             shards.counters.push(counters);
-            shards.wake_ups.push(wake_up);
             let (peers_tx, peers_rx) = mpsc::channel();
             peer_txs.push(peers_tx);
             let ready_tx = ready_tx.clone();
@@ -191,6 +249,11 @@ impl Shards {
         &self.counters
     }
 
+    /// What the store did so far; `None` where nothing is kept.
+    pub fn store(&self) -> Option<StoreView> {
+        self.shared.store.clone().map(StoreView)
+    }
+
     /// Whether every shard's thread runs. One that has ended before `stop` has failed: `join` tells.
     pub fn is_whole(&self) -> bool {
         !self.threads.iter().any(JoinHandle::is_finished)
@@ -221,6 +284,15 @@ impl Shards {
 }
 
 impl Shared {
+    /// Sessions found on disk, by the shard that they live with from now on.
+    fn sort_by_home(&self, sessions: Vec<RecoveredSession>) -> Vec<Vec<RecoveredSession>> {
+        let mut by_shard: Vec<_> = self.mailboxes.iter().map(|_| Vec::new()).collect();
+        for session in sessions {
+            by_shard[usize::from(self.home_of(&session.record.client_id))].push(session);
+        }
+        by_shard
+    }
+
     /// The shard that a client's session lives with.
     fn home_of(&self, client_id: &str) -> u16 {
         use std::hash::BuildHasher;
@@ -229,6 +301,46 @@ impl Shared {
         let shards = self.mailboxes.len() as u64;
         // At most 64 shards, so the remainder fits.
         (hasher.hash_one(client_id) % shards) as u16
+    }
+}
+
+fn event_descriptor(shard: u16) -> Result<OwnedFd, ShardError> {
+    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+        .map_err(|errno| ShardError::Start { shard, source: errno.into() })
+}
+
+fn duplicate(wake_up: &OwnedFd, shard: u16) -> Result<OwnedFd, ShardError> {
+    wake_up.try_clone().map_err(|source| ShardError::Start { shard, source })
+}
+
+/// Opens the data directory, unless nothing is to be kept.
+fn open_store(
+    config: &Config,
+    clocks: Clocks,
+    completions: &Arc<Vec<Completions>>,
+) -> Result<(Option<Arc<ShardStore>>, Recovered), ShardError> {
+    let durability = match config.durability {
+        DurabilityMode::Off => return Ok((None, Recovered::default())),
+        DurabilityMode::Os => Durability::Os,
+        DurabilityMode::Fsync => Durability::Fsync,
+    };
+    let options = StoreOptions { clocks, ..StoreOptions::new(&config.data_dir, durability) };
+    let begun = Instant::now();
+    let (store, recovered) = store::open(options, StoreSink::new(Arc::clone(completions)))?;
+    tracing::info!(
+        sessions = recovered.sessions.len(),
+        retained = recovered.retained.len(),
+        took_ms = begun.elapsed().as_millis() as u64,
+        "sessions and retained messages are kept in {}",
+        config.data_dir.display()
+    );
+    Ok((Some(Arc::new(store)), recovered))
+}
+
+fn restore_retained(retained: &Retained, messages: &[Arc<Message>]) {
+    let refused = messages.iter().filter(|message| retained.set(message).is_err()).count();
+    if refused > 0 {
+        tracing::warn!(refused, "retained messages on disk exceed the limits, and are left out");
     }
 }
 

@@ -15,12 +15,13 @@ use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 use super::client::{LINGER_MILLIS, Phase};
 use super::mailbox::{Adoption, Mail};
 use super::sessions::Presence;
+use super::ticket::Draft;
 use super::worker::Worker;
 use crate::broker::QoS;
 use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Connecting, Connection, Delivered, Delivery, Filing, Handshake, Progress, Session, Transmit,
+    Connecting, Connection, Delivered, Delivery, Filing, Handshake, Progress, Transmit,
 };
 use crate::ring::Piece;
 
@@ -145,6 +146,8 @@ impl Worker {
         let parsed_bytes = connection.parsed_bytes();
         let client = &mut self.clients[index as usize];
         client.phase = Phase::Serving { connection, session: key };
+        self.save_session(key);
+        let client = &self.clients[index as usize];
         if let Some(deadline) = keep_alive.deadline(client.last_seen) {
             self.arm_client_timer(index, deadline);
         }
@@ -191,9 +194,9 @@ impl Worker {
             self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let session = Session::new(&connect.client_id, connect.session_expiry_secs);
+        let (session, number) = self.new_session(&connect.client_id, connect.session_expiry_secs);
         self.counters.sessions.add(1);
-        Some((self.sessions.insert(session, Presence::Connected(index)), false))
+        Some((self.sessions.insert(session, Presence::Connected(index), number), false))
     }
 
     fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
@@ -241,12 +244,15 @@ impl Worker {
         counter.add(1);
     }
 
-    /// Parses and handles what a client has sent, as long as no other shard's mailbox is full.
+    /// Parses and handles what a client has sent, as long as no other shard's mailbox is full and the
+    /// store keeps up.
     pub(super) fn pump(&mut self, index: u32) {
+        let served = self.clients.get(index as usize).map(|client| &client.phase);
+        let Some(&Phase::Serving { session: key, .. }) = served else { return };
         loop {
             let Some(client) = self.clients.get_mut(index as usize) else { return };
-            let Phase::Serving { connection, session } = &mut client.phase else { return };
-            if self.overflowing {
+            let Phase::Serving { connection, .. } = &mut client.phase else { return };
+            if self.overflowing || self.store_is_behind {
                 if !std::mem::replace(&mut client.stalled, true) {
                     self.stalled.push(index);
                 }
@@ -256,7 +262,6 @@ impl Worker {
                 }
                 break;
             }
-            let key = *session;
             let Some(session) = self.sessions.session_mut(key) else { return };
             let limits = &self.shared.config.limits;
             match connection.poll_event(session, limits, self.now) {
@@ -264,6 +269,7 @@ impl Worker {
                 None => break,
             }
         }
+        self.file_changes(key, None);
         self.publish_rx(index);
         self.mark_dirty(index);
     }
@@ -438,12 +444,14 @@ impl Worker {
     /// far as it has room.
     fn keep_backlog(&mut self, key: u32, backlog: VecDeque<Delivery>) {
         let Some(session) = self.sessions.session_mut(key) else { return };
+        let ends = session.expiry_secs == 0;
+        let mut draft = Draft::default();
         for delivery in backlog {
-            if session.expiry_secs == 0 || delivery.qos == QoS::AtMostOnce {
+            if ends || delivery.qos == QoS::AtMostOnce {
                 self.counters.dropped_session_ended.add(1);
                 continue;
             }
-            match session.deliver(delivery, false, Filing::Never, &self.shared.config.limits) {
+            match self.put_into_outbox(key, delivery, false, &mut draft, Filing::Queued) {
                 Delivered::Queued => {}
                 Delivered::QueuedDropping(others) => {
                     self.counters.dropped_outbox_full.add(u64::from(others));
@@ -453,6 +461,7 @@ impl Worker {
                 }
             }
         }
+        self.file(draft);
     }
 
     /// Sends the last frames, then FIN.

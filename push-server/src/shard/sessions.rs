@@ -8,12 +8,15 @@ use slab::Slab;
 
 use super::absence::Absence;
 use crate::mqtt::Session;
+use crate::store::SessionNumber;
 
 /// A session and where it stands.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) session: Session,
     pub(super) presence: Presence,
+    /// What the store knows a durable session by.
+    pub(super) number: SessionNumber,
 }
 
 /// Whether a session's client is here.
@@ -65,9 +68,14 @@ impl Sessions {
     }
 
     /// Adds a session that `find` does not know.
-    pub(super) fn insert(&mut self, session: Session, presence: Presence) -> u32 {
+    pub(super) fn insert(
+        &mut self,
+        session: Session,
+        presence: Presence,
+        number: SessionNumber,
+    ) -> u32 {
         let hash = self.hasher.hash_one(session.client_id());
-        let key = u32::try_from(self.entries.insert(Entry { session, presence }))
+        let key = u32::try_from(self.entries.insert(Entry { session, presence, number }))
             .expect("sessions are limited to u32 by configuration");
         let Self { entries, by_client_id, hasher } = self;
         by_client_id.insert_unique(hash, key, |key| {
@@ -103,7 +111,8 @@ mod tests {
         let mut sessions = Sessions::new(7);
         let keys: Vec<u32> = (0..1_000)
             .map(|n| {
-                sessions.insert(Session::new(&format!("device-{n}"), 0), Presence::Connected(n))
+                let session = Session::new(&format!("device-{n}"), 0);
+                sessions.insert(session, Presence::Connected(n), SessionNumber(0))
             })
             .collect();
         assert_eq!(sessions.find("device-500"), Some(keys[500]));

@@ -17,11 +17,13 @@ use super::client::Client;
 use super::counters::ShardCounters;
 use super::mailbox::Mail;
 use super::sessions::Sessions;
+use super::ticket::{Done, Draft};
 use super::wheel::{Timer, Wheel};
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::broker::{Match, Subscriptions};
 use crate::kernel::ShardPath;
 use crate::ring::{Completion, Received, Ring, RingError, RingHandle, RingOptions, Token};
+use crate::store::{Outcome, RecoveredSession, SessionNumber};
 
 /// Generations of clients, as the ring's tokens carry them.
 pub(super) const GENERATION_MASK: u32 = 0x00FF_FFFF;
@@ -75,6 +77,7 @@ pub(super) struct WorkerSetup {
     pub(super) wake_up: OwnedFd,
     pub(super) path: Option<ShardPath>,
     pub(super) counters: Arc<ShardCounters>,
+    pub(super) recovered: Vec<RecoveredSession>,
 }
 
 /// What a timer is for.
@@ -113,6 +116,18 @@ pub(super) struct Worker {
     pub(super) overflowed: Vec<u32>,
     pub(super) peers: Vec<RingHandle>,
     pub(super) stopping: bool,
+    /// What this turn has to write.
+    pub(super) draft: Draft,
+    /// Pages to be read from the store: session, its number, from where.
+    pub(super) page_reads: Vec<(u32, SessionNumber, u64)>,
+    /// Too much waits to be stored; no packets are taken from clients.
+    pub(super) store_is_behind: bool,
+    /// Sessions whose record could not be written.
+    pub(super) unsaved: Vec<(u32, SessionNumber)>,
+    /// Sessions whose page could not be read.
+    pub(super) unread: Vec<(u32, SessionNumber)>,
+    /// Scratch, kept for its memory.
+    pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
     pub(super) matches: Vec<Match>,
     wheel: Wheel<Timed>,
@@ -134,7 +149,7 @@ impl Worker {
         let now = read_clock();
         let shards = setup.shared.mailboxes.len();
         let sessions = Sessions::new(setup.shared.hash_seed);
-        Ok(Self {
+        let mut worker = Self {
             index: setup.index,
             counters: setup.counters,
             ring: Ring::new(RING_OPTIONS)?,
@@ -152,6 +167,12 @@ impl Worker {
             overflowed: Vec::new(),
             peers: Vec::new(),
             stopping: false,
+            draft: Draft::default(),
+            page_reads: Vec::new(),
+            store_is_behind: false,
+            unsaved: Vec::new(),
+            unread: Vec::new(),
+            done: Vec::new(),
             matches: Vec::new(),
             wheel: Wheel::new(now),
             wake_up: setup.wake_up,
@@ -159,7 +180,9 @@ impl Worker {
             resetting: false,
             swept_at: now,
             shared: setup.shared,
-        })
+        };
+        worker.recover(setup.recovered);
+        Ok(worker)
     }
 
     pub(super) fn ring_handle(&self) -> RingHandle {
@@ -179,6 +202,7 @@ impl Worker {
             while let Some(completion) = self.ring.next_completion() {
                 self.on_completion(completion);
             }
+            self.read_completions();
             self.read_mail();
             self.retry_overflow();
             self.wheel.fire(self.now, &mut fired);
@@ -189,7 +213,10 @@ impl Worker {
                 self.resume_accepting();
             }
             self.flush_dirty();
+            self.submit_draft();
         }
+        // What the stop has brought, or had left unwritten.
+        self.submit_draft();
         Ok(())
     }
 
@@ -200,6 +227,7 @@ impl Worker {
         }
         if self.now - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
             self.swept_at = self.now;
+            self.retry_store();
         }
         if !self.stopping && self.shared.stopping.load(Ordering::Acquire) {
             self.begin_stop();
@@ -233,7 +261,9 @@ impl Worker {
         if self.overflowing {
             until = until.min(self.now.after_millis(OVERFLOW_RETRY_MILLIS));
         }
-        let unread = !self.shared.mailboxes[usize::from(self.index)].is_empty();
+        let own = usize::from(self.index);
+        let unread = !self.shared.mailboxes[own].is_empty()
+            || !self.shared.completions[own].is_empty();
         if unread || !self.dirty.is_empty() {
             return Duration::ZERO;
         }
@@ -291,7 +321,7 @@ impl Worker {
     }
 
     /// The client that a token means, unless it is gone.
-    fn resolve(&self, token: Token) -> Option<u32> {
+    pub(super) fn resolve(&self, token: Token) -> Option<u32> {
         let client = self.clients.get(token.index as usize)?;
         (client.generation == token.generation).then_some(token.index)
     }
@@ -332,7 +362,7 @@ impl Worker {
                 break;
             }
             match mailbox.pop() {
-                Some(Mail::Publish(message)) => self.deliver_here(&message, None),
+                Some(Mail::Publish(message, ticket)) => self.on_mailed(&message, ticket.as_deref()),
                 Some(Mail::Adopt(adoption)) => self.on_adoption(*adoption),
                 None => break,
             }
@@ -372,9 +402,14 @@ impl Worker {
         }
         self.overflowing = self.overflow.iter().any(|mail| !mail.is_empty());
         if !self.overflowing {
-            for index in std::mem::take(&mut self.stalled) {
-                self.resume_stalled(index);
-            }
+            self.resume_all_stalled();
+        }
+    }
+
+    /// What clients have sent is taken up again, where nothing else is in the way.
+    pub(super) fn resume_all_stalled(&mut self) {
+        for index in std::mem::take(&mut self.stalled) {
+            self.resume_stalled(index);
         }
     }
 

@@ -17,6 +17,7 @@
 mod clocks;
 mod counters;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,7 +242,7 @@ pub enum StoreFailure {
 }
 
 /// Durable state behind a queue. `T` is the caller's token.
-pub trait Store<T>: Send + Sync {
+pub trait Store<T>: Send + Sync + fmt::Debug {
     /// Queues changes, which take effect together. `Committed` or `Failed` comes back. Without
     /// changes it is a barrier: `Committed` when everything queued before is safe.
     fn commit(&self, writes: Vec<Write>, token: T);

@@ -1,0 +1,530 @@
+//! Durable sessions: what a shard writes to the store, reads from it, and answers when it hears back.
+//!
+//! A turn's changes are filed as one request at its end. An acknowledgement leaves when what it promises
+//! is safe: PUBACK and PUBREC wait for the message in every durable outbox and for the publisher's
+//! exactly-once id, PUBREL and PUBCOMP for the flow's next state, SUBACK and UNSUBACK for the
+//! subscriptions. The shard itself never waits. While the store is behind, no packets are taken from
+//! clients; while it fails, they are told so, and what was acknowledged stays.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::absence::Absence;
+use super::client::Phase;
+use super::sessions::{Entry, Presence};
+use super::ticket::{Done, Draft};
+use super::worker::Worker;
+use crate::broker::{Message, SubscriptionId};
+use crate::mqtt::codec::Reason;
+use crate::mqtt::{
+    Change, Delivery, Extent, Fetched, Filing, HEAD_MESSAGES_MAX, PendingWill, PublishReceipt,
+    Session, Version, Will,
+};
+use crate::ring::Token;
+use crate::store::{
+    Outcome, OutboxEntry, Page, PageLimit, Position, RecoveredSession, SessionNumber,
+    SessionRecord, Stored, StoredWill, WallMillis, Write,
+};
+
+/// Bytes that wait to be stored, of all shards together, from which on no packets are taken from
+/// clients (`limit="store"`), until half of them is stored.
+pub(crate) const STORE_BACKLOG_BYTES_MAX: u64 = 64 << 20;
+
+/// What is read of an outbox at a time.
+const PAGE: PageLimit = PageLimit { messages: HEAD_MESSAGES_MAX as u32, bytes: 256 << 10 };
+
+const MILLIS_PER_SEC: u64 = 1_000;
+
+/// A client's publishes whose acknowledgement waits, in the order they came: so they are answered
+/// [MQTT-4.6.0-2, MQTT-4.6.0-3]. Bounded by the packet ids there are.
+#[derive(Debug, Default)]
+pub(super) struct Receipts {
+    /// The number of the first one.
+    first: u64,
+    queue: VecDeque<(PublishReceipt, Option<Reason>)>,
+}
+
+impl Receipts {
+    fn push(&mut self, receipt: PublishReceipt) -> u64 {
+        self.queue.push_back((receipt, None));
+        self.first + self.queue.len() as u64 - 1
+    }
+
+    fn settle(&mut self, number: u64, reason: Reason) {
+        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        if let Some((_, settled)) = index.and_then(|index| self.queue.get_mut(index)) {
+            *settled = Some(reason);
+        }
+    }
+
+    fn pop_settled(&mut self) -> Option<(PublishReceipt, Reason)> {
+        let reason = self.queue.front()?.1?;
+        let (receipt, _) = self.queue.pop_front()?;
+        self.first += 1;
+        Some((receipt, reason))
+    }
+}
+
+impl Worker {
+    /// Has a draft written at the end of the turn. What changes nothing is done at once.
+    pub(super) fn file(&mut self, draft: Draft) {
+        if !draft.writes.is_empty() {
+            self.draft.append(draft);
+            return;
+        }
+        for (shard, done) in draft.waiting {
+            if shard == self.index {
+                self.on_done(done, Outcome::Committed);
+            } else {
+                let completions = &self.shared.completions[usize::from(shard)];
+                completions.push(&mut vec![(done, Outcome::Committed)]);
+            }
+        }
+    }
+
+    /// Gives the store what this turn has brought, and asks it for what clients wait for.
+    pub(super) fn submit_draft(&mut self) {
+        let Some(store) = &self.shared.store else { return };
+        if !self.draft.is_empty() {
+            let Draft { writes, waiting } = std::mem::take(&mut self.draft);
+            store.commit(writes, waiting);
+        }
+        for (session, number, from) in self.page_reads.drain(..) {
+            let waiting = vec![(self.index, Done::Page { session, number })];
+            store.read_outbox(number, Position(from), PAGE, waiting);
+        }
+        let behind = store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX;
+        if behind && !std::mem::replace(&mut self.store_is_behind, true) {
+            self.counters.limit_store.add(1);
+        }
+    }
+
+    /// Takes what the store and other shards have done.
+    pub(super) fn read_completions(&mut self) {
+        let mut done = std::mem::take(&mut self.done);
+        self.shared.completions[usize::from(self.index)].take(&mut done);
+        for (done, outcome) in done.drain(..) {
+            self.on_done(done, outcome);
+        }
+        self.done = done;
+        if let Some(store) = &self.shared.store
+            && self.store_is_behind
+            && store.backlog_bytes() < STORE_BACKLOG_BYTES_MAX / 2
+        {
+            self.store_is_behind = false;
+            self.resume_all_stalled();
+        }
+    }
+
+    fn on_done(&mut self, done: Done, outcome: Outcome) {
+        let failed = matches!(outcome, Outcome::Failed(_));
+        match done {
+            Done::Publish { client, number, reason, session, receipt } => {
+                let reason = if failed { Reason::ImplementationSpecificError } else { reason };
+                match self.resolve(client) {
+                    Some(index) => self.settle_receipt(index, number, reason),
+                    None => self.settle_for_absent(session, receipt, reason),
+                }
+            }
+            Done::Answer { client, answer } => {
+                let Some(index) = self.resolve(client) else { return };
+                if failed {
+                    self.close_client(index, Some(Reason::ImplementationSpecificError));
+                } else if let Phase::Serving { connection, .. } =
+                    &mut self.clients[index as usize].phase
+                {
+                    connection.answer_now(answer);
+                    self.mark_dirty(index);
+                }
+            }
+            Done::Subscribe { client, packet_id, mut results, fresh } => {
+                let Some(index) = self.resolve(client) else { return };
+                let Phase::Serving { session, .. } = self.clients[index as usize].phase else {
+                    return;
+                };
+                if failed {
+                    results = vec![Err(Reason::ImplementationSpecificError); results.len()];
+                    for filter in fresh {
+                        self.forget_subscription(session, &filter);
+                    }
+                }
+                if let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase {
+                    connection.subscribed(packet_id, &results);
+                    self.mark_dirty(index);
+                }
+            }
+            Done::Unsubscribe { client, packet_id, mut reasons } => {
+                let Some(index) = self.resolve(client) else { return };
+                if failed {
+                    reasons = vec![Reason::ImplementationSpecificError; reasons.len()];
+                }
+                if let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase {
+                    connection.unsubscribed(packet_id, &reasons);
+                    self.mark_dirty(index);
+                }
+            }
+            Done::Written { session, number, position, filed } => {
+                self.on_written(session, number, position, filed, failed);
+            }
+            Done::Session { session, number } => {
+                if failed && self.numbered(session, number).is_some() {
+                    self.unsaved.push((session, number));
+                }
+            }
+            Done::Page { session, number } => self.on_page(session, number, outcome),
+        }
+    }
+
+    /// The session with this key, if it is still the one with this number.
+    fn numbered(&mut self, key: u32, number: SessionNumber) -> Option<&mut Entry> {
+        self.sessions.entry_mut(key).filter(|entry| entry.number == number)
+    }
+
+    fn on_written(
+        &mut self,
+        key: u32,
+        number: SessionNumber,
+        position: u64,
+        filed: Filing,
+        failed: bool,
+    ) {
+        let Some(entry) = self.numbered(key, number) else { return };
+        let client = entry.presence.client();
+        if failed {
+            let dropped = entry.session.not_written(position);
+            self.counters.dropped_store.add(u64::from(dropped));
+        } else {
+            entry.session.written(position, filed, client.is_some());
+        }
+        self.file_changes(key, None);
+        if let Some(index) = client {
+            // QoS 2 may go out now.
+            self.mark_dirty(index);
+        }
+    }
+
+    /// The receipt of a client's publish waits; returns what tells it from others.
+    pub(super) fn wait_receipt(&mut self, index: u32, receipt: PublishReceipt) -> u64 {
+        self.clients[index as usize].receipts.get_or_insert_default().push(receipt)
+    }
+
+    fn settle_receipt(&mut self, index: u32, number: u64, reason: Reason) {
+        if let Some(receipts) = &mut self.clients[index as usize].receipts {
+            receipts.settle(number, reason);
+        }
+        while let Some(receipts) = &mut self.clients[index as usize].receipts
+            && let Some((receipt, reason)) = receipts.pop_settled()
+        {
+            if receipts.queue.is_empty() {
+                self.clients[index as usize].receipts = None;
+            }
+            self.acknowledge_publish(index, receipt, reason);
+        }
+    }
+
+    /// Answers a publish. A 3.1.1 client cannot be told that it failed: its connection ends, so that
+    /// it sends again.
+    pub(super) fn acknowledge_publish(
+        &mut self,
+        index: u32,
+        receipt: PublishReceipt,
+        reason: Reason,
+    ) {
+        let client = &mut self.clients[index as usize];
+        let Phase::Serving { connection, session: key } = &mut client.phase else { return };
+        let key = *key;
+        let Some(session) = self.sessions.session_mut(key) else { return };
+        let told = !reason.is_error() || connection.version() == Version::V5;
+        if told {
+            connection.publish_done(session, receipt, reason);
+        } else if receipt.exactly_once {
+            session.routed_exactly_once(receipt.packet_id, true);
+        }
+        self.file_changes(key, None);
+        if told {
+            self.mark_dirty(index);
+        } else {
+            self.close_client(index, None);
+        }
+    }
+
+    /// The client has gone meanwhile, and may be back on another connection: there PUBREC is owed.
+    fn settle_for_absent(
+        &mut self,
+        (key, number): (u32, SessionNumber),
+        receipt: PublishReceipt,
+        reason: Reason,
+    ) {
+        if !receipt.exactly_once || number == SessionNumber(0) {
+            return;
+        }
+        let Some(entry) = self.numbered(key, number) else { return };
+        match entry.presence.client() {
+            Some(index) => self.acknowledge_publish(index, receipt, reason),
+            None => {
+                entry.session.routed_exactly_once(receipt.packet_id, reason.is_error());
+                self.file_changes(key, None);
+            }
+        }
+    }
+
+    /// Files what has changed in a session, and what waits for it.
+    pub(super) fn file_changes(&mut self, key: u32, done: Option<Done>) {
+        let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let number = entry.number;
+        let changes = entry.session.take_changes();
+        if changes.is_empty() && done.is_none() {
+            return;
+        }
+        let write = |change| match change {
+            Change::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
+            Change::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
+            Change::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
+        };
+        let writes = changes.into_iter().map(write).collect();
+        let waiting = done.map(|done| (self.index, done)).into_iter().collect();
+        self.file(Draft { writes, waiting });
+    }
+
+    /// The store's number of a session, if it is durable.
+    pub(super) fn number_of(&mut self, key: u32) -> Option<SessionNumber> {
+        let entry = self.sessions.entry_mut(key)?;
+        entry.session.is_durable().then_some(entry.number)
+    }
+
+    /// Makes the session that a CONNECT asks for, durable if it outlives its connection.
+    pub(super) fn new_session(
+        &mut self,
+        client_id: &str,
+        expiry_secs: u32,
+    ) -> (Session, SessionNumber) {
+        if self.shared.store.is_some() && expiry_secs > 0 {
+            let number = self.shared.next_number.fetch_add(1, Ordering::Relaxed);
+            (Session::durable(client_id, expiry_secs), SessionNumber(number))
+        } else {
+            (Session::new(client_id, expiry_secs), SessionNumber(0))
+        }
+    }
+
+    /// Writes a durable session's own record.
+    pub(super) fn save_session(&mut self, key: u32) {
+        let draft = self.saved_session(key);
+        self.file(draft);
+    }
+
+    /// A durable session's own record, to be written together with something else.
+    pub(super) fn saved_session(&mut self, key: u32) -> Draft {
+        let clocks = self.shared.clocks;
+        let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
+        if !entry.session.is_durable() {
+            return Draft::default();
+        }
+        let number = entry.number;
+        let (disconnected_at, will) = match &entry.presence {
+            Presence::Connected(index) => {
+                let phase = self.clients.get(*index as usize).map(|client| &client.phase);
+                let will = match phase {
+                    Some(Phase::Serving { connection, .. }) => connection.will(),
+                    _ => None,
+                };
+                (None, will.map(|will| stored_will(will, None)))
+            }
+            Presence::Absent(absence) => {
+                let begun = absence.begun(entry.session.expiry_secs, clocks);
+                let due_at = |pending: &PendingWill| clocks.to_wall(pending.publish_at);
+                let will = absence.will().map(|pending| (&pending.will, due_at(pending)));
+                (Some(begun), will.map(|(will, due_at)| stored_will(will, Some(due_at))))
+            }
+        };
+        let record = SessionRecord {
+            client_id: entry.session.client_id().into(),
+            expiry_secs: entry.session.expiry_secs,
+            disconnected_at,
+            sent_to: Position(entry.session.sent_to()),
+            will,
+        };
+        Draft {
+            writes: vec![Write::PutSession { number, record: Box::new(record) }],
+            waiting: vec![(self.index, Done::Session { session: key, number })],
+        }
+    }
+
+    /// Writes again what a failure of the store has left out. Called now and then.
+    pub(super) fn retry_store(&mut self) {
+        if !self.shared.store.as_ref().is_some_and(|store| store.is_serving()) {
+            return;
+        }
+        for (key, number) in std::mem::take(&mut self.unsaved) {
+            if self.numbered(key, number).is_some() {
+                self.save_session(key);
+            }
+        }
+        for (key, number) in std::mem::take(&mut self.unread) {
+            if let Some(index) = self.numbered(key, number).and_then(|e| e.presence.client()) {
+                self.mark_dirty(index);
+            }
+        }
+    }
+
+    /// Asks for the next page of a connected client's outbox, if one is due.
+    pub(super) fn begin_page(&mut self, key: u32) {
+        if let Some(entry) = self.sessions.entry_mut(key)
+            && let Some(from) = entry.session.begin_page()
+        {
+            self.page_reads.push((key, entry.number, from));
+        }
+    }
+
+    fn on_page(&mut self, key: u32, number: SessionNumber, outcome: Outcome) {
+        let age_max_millis =
+            u64::from(self.shared.config.outbox_age_max_secs).saturating_mul(MILLIS_PER_SEC);
+        let oldest = self.shared.clocks.to_wall(self.now).0.saturating_sub(age_max_millis);
+        let Some(entry) = self.numbered(key, number) else { return };
+        let client = entry.presence.client();
+        match outcome {
+            Outcome::Page(Page { entries, next }) => {
+                let mut stale = 0;
+                let fetched = entries.into_iter().map(|(position, stored)| {
+                    let fetched = fetched(stored, WallMillis(oldest));
+                    stale += u64::from(matches!(fetched, Fetched::Stale(_)));
+                    (position.0, fetched)
+                });
+                let fetched = fetched.collect();
+                let next = next.map(|next| next.0);
+                let lost = entry.session.page_loaded(fetched, next, client.is_some());
+                if client.is_some() {
+                    self.counters.dropped_stale.add(stale);
+                }
+                if lost > 0 {
+                    self.counters.dropped_store.add(u64::from(lost));
+                    tracing::error!(lost, "messages of a session are missing in the data directory");
+                }
+                self.file_changes(key, None);
+            }
+            Outcome::Committed | Outcome::Failed(_) => {
+                entry.session.page_failed();
+                self.unread.push((key, number));
+                return;
+            }
+        }
+        if let Some(index) = client {
+            self.mark_dirty(index);
+        }
+    }
+
+    /// Takes up the sessions of this shard that a restart has found on disk.
+    pub(super) fn recover(&mut self, sessions: Vec<RecoveredSession>) {
+        let (now, clocks) = (self.now, self.shared.clocks);
+        let (now_wall, window) = (clocks.to_wall(now), self.shared.config.limits.inflight_max);
+        for recovered in sessions {
+            let RecoveredSession { number, record, subscriptions, exactly_once, outbox } = recovered;
+            let mut session = Session::durable(&record.client_id, record.expiry_secs);
+            let extent = Extent {
+                from: outbox.first.0,
+                next: outbox.next.0,
+                messages: outbox.messages,
+                bytes: outbox.bytes,
+            };
+            let extent = (outbox.messages > 0).then_some(extent);
+            let crashed = record.disconnected_at.is_none();
+            let maybe_sent = if crashed { u32::from(window) } else { 0 };
+            session.recover(extent, record.sent_to.0, maybe_sent, &exactly_once);
+            let gone_millis = record.disconnected_at.map_or(0, |at| now_wall.0.saturating_sub(at.0));
+            let will = record.will.map(|will| {
+                let publish_at = match will.due_at {
+                    Some(due_at) => clocks.to_monotonic(due_at),
+                    None => now.after_millis(u64::from(will.delay_secs) * MILLIS_PER_SEC),
+                };
+                Box::new(PendingWill { will: recovered_will(will), publish_at })
+            });
+            let absence = Absence::resumed(record.expiry_secs, gone_millis, will, now);
+            let key = self.sessions.insert(session, Presence::Absent(absence), number);
+            self.counters.sessions.add(1);
+            self.shared.sessions.fetch_add(1, Ordering::Relaxed);
+            for stored in subscriptions {
+                if let Some(session) = self.sessions.session_mut(key) {
+                    session.subscriptions.push((stored.filter.clone(), stored.options));
+                }
+                self.index_subscription(key, &stored.filter, stored.options);
+            }
+            if crashed {
+                self.save_session(key);
+            }
+            self.arm_absence(key);
+        }
+    }
+
+    /// What a client's token is, for whoever answers it later.
+    pub(super) fn token_of(&self, index: u32) -> Token {
+        self.clients[index as usize].token(index)
+    }
+}
+
+/// A message as it goes into the outbox of a durable session.
+pub(super) fn outbox_entry(delivery: &Delivery, queued_at: WallMillis) -> OutboxEntry {
+    OutboxEntry {
+        message: Arc::clone(&delivery.message),
+        qos: delivery.qos,
+        retain: delivery.retain,
+        subscription_ids: delivery.via.ids().iter().map(|id| id.value()).collect(),
+        queued_at,
+    }
+}
+
+fn stored_will(will: &Will, due_at: Option<WallMillis>) -> StoredWill {
+    StoredWill {
+        message: Arc::new(will.message.clone()),
+        delay_secs: will.delay_secs,
+        message_expiry_secs: will.message_expiry_secs,
+        due_at,
+    }
+}
+
+fn recovered_will(will: StoredWill) -> Will {
+    let StoredWill { message, delay_secs, message_expiry_secs, due_at: _ } = will;
+    let message = Message::clone(&message);
+    Will { message, delay_secs, message_expiry_secs }
+}
+
+fn fetched(stored: Stored, oldest: WallMillis) -> Fetched {
+    let entry = match stored {
+        Stored::Released => return Fetched::Release,
+        Stored::Entry(entry) => entry,
+    };
+    let ids = entry.subscription_ids.iter().filter_map(|&id| SubscriptionId::new(id));
+    let delivery = Delivery {
+        message: entry.message,
+        qos: entry.qos,
+        retain: entry.retain,
+        via: ids.collect(),
+    };
+    if entry.queued_at < oldest { Fetched::Stale(delivery) } else { Fetched::Message(delivery) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(packet_id: u16) -> PublishReceipt {
+        PublishReceipt { packet_id, exactly_once: false }
+    }
+
+    #[test]
+    fn publishes_are_answered_in_the_order_they_came() {
+        let mut receipts = Receipts::default();
+        let numbers: Vec<u64> = (1..=3).map(|id| receipts.push(receipt(id))).collect();
+        receipts.settle(numbers[1], Reason::Success);
+        assert!(receipts.pop_settled().is_none(), "the first one still waits");
+        receipts.settle(numbers[0], Reason::NoMatchingSubscribers);
+        let mut answered = Vec::new();
+        while let Some((receipt, reason)) = receipts.pop_settled() {
+            answered.push((receipt.packet_id, reason));
+        }
+        assert_eq!(answered, [(1, Reason::NoMatchingSubscribers), (2, Reason::Success)]);
+        receipts.settle(numbers[0], Reason::Success);
+        receipts.settle(numbers[2], Reason::Success);
+        assert_eq!(receipts.pop_settled().map(|(receipt, _)| receipt.packet_id), Some(3));
+        assert!(receipts.queue.is_empty());
+    }
+}

@@ -1,0 +1,219 @@
+//! What a shard has to write, what waits until it is safe, and how it hears of that.
+//!
+//! A message may have subscribers on several shards. What it changes on all of them is one write,
+//! together with what its publisher's session notes of it: after a crash there is all of it or nothing,
+//! so that a publish sent again is neither lost nor doubled. Each shard adds its part to the
+//! message's `Ticket`; the last one files the whole.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::broker::TopicFilter;
+use crate::mqtt::codec::Reason;
+use crate::mqtt::{Answer, Filing, PublishReceipt};
+use crate::ring::Token;
+use crate::store::{Outcome, SessionNumber, Sink, Write};
+
+/// What is to be done by a shard when what it waits for is safe, or has failed.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// Acknowledge a publish of this client, the one with this number among those that wait. The
+    /// session and the receipt are for the case that the client is gone.
+    Publish {
+        client: Token,
+        number: u64,
+        reason: Reason,
+        session: (u32, SessionNumber),
+        receipt: PublishReceipt,
+    },
+    /// Give a client what it is owed (PUBREL, PUBCOMP).
+    Answer { client: Token, answer: Answer },
+    /// Answer a SUBSCRIBE; the filters that are new, should it have failed.
+    Subscribe {
+        client: Token,
+        packet_id: u16,
+        results: Vec<Result<crate::broker::QoS, Reason>>,
+        fresh: Vec<TopicFilter>,
+    },
+    /// Answer an UNSUBSCRIBE.
+    Unsubscribe { client: Token, packet_id: u16, reasons: Vec<Reason> },
+    /// A message is in an outbox.
+    Written { session: u32, number: SessionNumber, position: u64, filed: Filing },
+    /// A session's own record is written.
+    Session { session: u32, number: SessionNumber },
+    /// A page of an outbox is here.
+    Page { session: u32, number: SessionNumber },
+}
+
+/// Who waits: shards, and what for. The token of a request to the store.
+pub(crate) type Waiting = Vec<(u16, Done)>;
+
+/// Changes, and who waits for them.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) writes: Vec<Write>,
+    pub(super) waiting: Waiting,
+}
+
+impl Draft {
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.waiting.is_empty()
+    }
+
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.writes.append(&mut other.writes);
+        self.waiting.append(&mut other.waiting);
+    }
+}
+
+impl From<Write> for Draft {
+    fn from(write: Write) -> Self {
+        Self { writes: vec![write], waiting: Vec::new() }
+    }
+}
+
+/// One message's changes on several shards.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    parts: AtomicU32,
+    draft: Mutex<Draft>,
+}
+
+impl Ticket {
+    /// Begins with what the publishing shard has to write; so many other shards add theirs.
+    pub(super) fn new(parts: u32, draft: Draft) -> Arc<Self> {
+        Arc::new(Self { parts: AtomicU32::new(parts), draft: Mutex::new(draft) })
+    }
+
+    /// Whether only the caller's part is missing: what it asks of the store after `finish` then
+    /// comes behind the whole.
+    pub(super) fn is_last(&self) -> bool {
+        self.parts.load(Ordering::Acquire) == 1
+    }
+
+    /// Adds a shard's part. Returns the whole to the last one.
+    pub(super) fn finish(&self, part: Draft) -> Option<Draft> {
+        let mut draft = lock(&self.draft);
+        draft.append(part);
+        let last = self.parts.fetch_sub(1, Ordering::AcqRel) == 1;
+        last.then(|| std::mem::take(&mut *draft))
+    }
+}
+
+/// What has come to pass for one shard: filled by the store's thread and by other shards.
+#[derive(Debug)]
+pub(super) struct Completions {
+    queue: Mutex<Vec<(Done, Outcome)>>,
+    wake_up: OwnedFd,
+}
+
+impl Completions {
+    /// `wake_up`: the shard's event descriptor.
+    pub(super) fn new(wake_up: OwnedFd) -> Self {
+        Self { queue: Mutex::new(Vec::new()), wake_up }
+    }
+
+    /// Hands over, and wakes the shard unless it is on its way already.
+    pub(super) fn push(&self, done: &mut Vec<(Done, Outcome)>) {
+        let mut queue = lock(&self.queue);
+        let was_empty = queue.is_empty();
+        queue.append(done);
+        drop(queue);
+        if was_empty && let Err(errno) = rustix::io::write(&self.wake_up, &1u64.to_ne_bytes()) {
+            tracing::warn!(%errno, "cannot wake a shard; it looks for itself within 1 s");
+        }
+    }
+
+    /// Takes all there is into `out`, which is empty.
+    pub(super) fn take(&self, out: &mut Vec<(Done, Outcome)>) {
+        std::mem::swap(&mut *lock(&self.queue), out);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.queue).is_empty()
+    }
+}
+
+/// Sorts the store's completions by shard.
+#[derive(Debug)]
+pub(crate) struct StoreSink {
+    shards: Arc<Vec<Completions>>,
+    batches: Vec<Vec<(Done, Outcome)>>,
+}
+
+impl StoreSink {
+    pub(super) fn new(shards: Arc<Vec<Completions>>) -> Self {
+        let batches = shards.iter().map(|_| Vec::new()).collect();
+        Self { shards, batches }
+    }
+}
+
+impl Sink<Waiting> for StoreSink {
+    fn complete(&mut self, waiting: Waiting, outcome: Outcome) {
+        for (shard, done) in waiting {
+            self.batches[usize::from(shard)].push((done, outcome.clone()));
+        }
+    }
+
+    fn flush(&mut self) {
+        for (shard, batch) in self.shards.iter().zip(&mut self.batches) {
+            if !batch.is_empty() {
+                shard.push(batch);
+            }
+        }
+    }
+}
+
+/// A panic elsewhere leaves whole values behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::*;
+
+    fn session(number: u64) -> Done {
+        Done::Session { session: 7, number: SessionNumber(number) }
+    }
+
+    fn part(number: u64) -> Draft {
+        let mut draft = Draft::from(Write::RemoveSession { number: SessionNumber(number) });
+        draft.waiting.push((number as u16, session(number)));
+        draft
+    }
+
+    #[test]
+    fn the_last_part_brings_the_whole() {
+        let ticket = Ticket::new(2, part(0));
+        assert!(!ticket.is_last());
+        assert!(ticket.finish(part(1)).is_none());
+        assert!(ticket.is_last());
+        let whole = ticket.finish(part(2)).expect("all parts are there");
+        assert_eq!((whole.writes.len(), whole.waiting.len()), (3, 3));
+    }
+
+    #[test]
+    fn completions_go_to_their_shards_and_wake_each_once() {
+        let event = || eventfd(0, EventfdFlags::NONBLOCK).expect("an event descriptor");
+        let shards = Arc::new(vec![Completions::new(event()), Completions::new(event())]);
+        let mut sink = StoreSink::new(Arc::clone(&shards));
+        sink.complete(vec![(0, session(1)), (1, session(2))], Outcome::Committed);
+        sink.complete(vec![(1, session(3))], Outcome::Committed);
+        assert!(shards[1].is_empty(), "nothing before the flush");
+        sink.flush();
+        sink.complete(vec![(1, session(4))], Outcome::Committed);
+        sink.flush();
+        let mut count = [0; 8];
+        rustix::io::read(&shards[1].wake_up, &mut count).expect("woken");
+        assert_eq!(u64::from_ne_bytes(count), 1);
+        let mut done = Vec::new();
+        shards[1].take(&mut done);
+        assert_eq!(done.len(), 3);
+        shards[0].take(&mut Vec::new());
+        assert!(shards[0].is_empty() && shards[1].is_empty());
+    }
+}
