@@ -10,6 +10,7 @@ pub mod via;
 
 mod filter_table;
 mod level_tree;
+mod locked_filters;
 
 pub use message::{Message, MessageProperties, QoS};
 pub use retained::{Retained, RetainedFull};
