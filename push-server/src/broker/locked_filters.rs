@@ -74,6 +74,17 @@ impl<V: Default + Vacant> LockedFilters<V> {
         }
     }
 
+    /// Looks at what is kept for `filter`, if anything.
+    pub(super) fn look<R>(&self, filter: &TopicFilter, look: impl FnOnce(&V) -> R) -> Option<R> {
+        if filter.has_wildcards() {
+            read(&self.wildcard).find(filter).map(look)
+        } else {
+            let hash = self.hasher.hash(filter.as_str());
+            let segment = read(&self.exact[TextHasher::segment(hash)].0);
+            segment.find(hash, filter.as_str()).map(look)
+        }
+    }
+
     /// Shows `visit` what is kept for each filter that matches `topic`.
     pub(super) fn visit(&self, topic: &TopicName, mut visit: impl FnMut(&V)) {
         let hash = self.hasher.hash(topic.as_str());

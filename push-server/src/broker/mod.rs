@@ -4,6 +4,7 @@
 pub mod message;
 pub mod retained;
 pub mod routing;
+pub mod shares;
 pub mod subscriptions;
 pub mod topic;
 pub mod via;
@@ -15,6 +16,7 @@ mod locked_filters;
 pub use message::{Message, MessageProperties, QoS};
 pub use retained::{Retained, RetainedFull};
 pub use routing::{Routing, ShardSet};
+pub use shares::{Group, Member, Shares};
 pub use subscriptions::{Match, SubscriptionOptions, Subscriptions};
 pub use topic::{Share, TopicError, TopicFilter, TopicName};
 pub use via::{SubscriptionId, Via};

@@ -42,6 +42,9 @@ const COUNTERS: &[(&str, &str, Pick)] = &[
     ("push_sessions_expired", "Connections expired by their keep alive", |shard| &shard.expired),
     ("push_publishes_received", "PUBLISH packets from clients", |shard| &shard.publishes_received),
     ("push_publishes_sent", "PUBLISH packets to clients", |shard| &shard.publishes_sent),
+    ("push_shared_passed_on", "Messages owed to a member of a group that left", |shard| {
+        &shard.shared_passed_on
+    }),
     ("push_stale_completions", "Completions of operations whose connection was gone", |shard| {
         &shard.stale_completions
     }),
@@ -77,6 +80,7 @@ const FAMILIES: &[Family] = &[
             ("expired", |shard| &shard.dropped_expired),
             ("too_large", |shard| &shard.dropped_too_large),
             ("session_ended", |shard| &shard.dropped_session_ended),
+            ("no_member", |shard| &shard.dropped_no_member),
         ],
     },
     Family {

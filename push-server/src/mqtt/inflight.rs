@@ -151,6 +151,19 @@ impl Inflight {
         self.entries.iter_mut().for_each(|entry| entry.counted = false);
     }
 
+    /// Takes out the messages of QoS 1 that `which` points at, in their order.
+    pub(super) fn take_unacknowledged(
+        &mut self,
+        mut which: impl FnMut(&Delivery) -> bool,
+    ) -> Vec<Delivery> {
+        let mut wanted = |entry: &Entry| {
+            let delivery = entry.delivery.as_ref()?;
+            (delivery.qos == QoS::AtLeastOnce && which(delivery)).then_some(entry.packet_id)
+        };
+        let ids: Vec<u16> = self.entries.iter().filter_map(&mut wanted).collect();
+        ids.into_iter().filter_map(|packet_id| self.forget(packet_id)).collect()
+    }
+
     fn first_unsent(&self) -> Option<usize> {
         (self.unsent != 0).then(|| self.entries.len() - self.unsent)
     }

@@ -84,6 +84,7 @@ impl Worker {
         if ends {
             self.end_session(key);
         } else {
+            self.set_shares_online(key, false);
             self.arm_absence(key);
         }
         if let Some(message) = due {
@@ -127,12 +128,14 @@ impl Worker {
         }
     }
 
-    /// Forgets a session and all it is owed, and publishes the will that waited.
+    /// Forgets a session and all it is owed but what goes to others of its groups, and publishes the
+    /// will that waited.
     pub(super) fn end_session(&mut self, key: u32) {
-        let Some(Entry { session, presence }) = self.sessions.remove(key) else { return };
+        let Some(Entry { mut session, presence }) = self.sessions.remove(key) else { return };
         for (filter, _) in &session.subscriptions {
             self.drop_subscription(key, filter);
         }
+        self.pass_on(session.take_shared(true, |_| true));
         self.counters.dropped_session_ended.add(session.owed() as u64);
         self.counters.sessions.sub(1);
         self.shared.sessions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);

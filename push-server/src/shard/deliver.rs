@@ -60,7 +60,8 @@ impl Worker {
         }
     }
 
-    /// Retains a message if it asks for it, and sends it to every shard with a subscriber. `from`:
+    /// Retains a message if it asks for it, and sends it to every shard with a subscriber and to one
+    /// member of each group. `from`:
     /// the session of this shard that published it. Returns whether there was any subscriber.
     pub(super) fn publish(&mut self, message: Message, from: Option<u32>) -> bool {
         let message = Arc::new(message);
@@ -78,7 +79,8 @@ impl Worker {
                 self.post(shard, Mail::Publish(Arc::clone(&message)));
             }
         }
-        shards.iter().next().is_some()
+        let shared = self.publish_shared(&message);
+        shared || !shards.is_empty()
     }
 
     /// Delivers to this shard's subscribers.
@@ -97,7 +99,7 @@ impl Worker {
         self.matches = matches;
     }
 
-    fn deliver_to(&mut self, key: u32, delivery: Delivery) {
+    pub(super) fn deliver_to(&mut self, key: u32, delivery: Delivery) {
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let client = entry.presence.client();
         if client.is_none() && delivery.qos == QoS::AtMostOnce {
@@ -160,7 +162,8 @@ impl Worker {
     ) -> Result<QoS, Reason> {
         let SubscribeEntry { filter, options } = entry;
         let options = *options;
-        if options.retain_handling == 2 {
+        // Shared subscriptions bring no retained messages [MQTT5 4.8.2].
+        if options.retain_handling == 2 || filter.is_shared() {
             self.add_subscription(key, filter, options)?;
             return Ok(options.qos);
         }
@@ -196,10 +199,15 @@ impl Worker {
             }
             None => session.subscriptions.push((filter.clone(), options)),
         }
-        let (replaced, is_first) = self.subscriptions.insert(filter, key, options);
-        if is_first {
-            self.shared.routing.add(filter, self.index);
-        }
+        let replaced = if filter.is_shared() {
+            self.shared.shares.join(filter, self.member(key), options, true)
+        } else {
+            let (replaced, is_first) = self.subscriptions.insert(filter, key, options);
+            if is_first {
+                self.shared.routing.add(filter, self.index);
+            }
+            replaced
+        };
         self.counters.subscriptions.add(u64::from(!replaced));
         Ok(!replaced)
     }
@@ -212,11 +220,11 @@ impl Worker {
                     if let Some(session) = self.sessions.session_mut(key) {
                         session.subscriptions.retain(|(have, _)| *have != filter);
                     }
-                    if self.drop_subscription(key, &filter) {
-                        Reason::Success
-                    } else {
-                        Reason::NoSubscriptionExisted
+                    let existed = self.drop_subscription(key, &filter);
+                    if existed && filter.is_shared() {
+                        self.pass_on_unsent(key, &filter);
                     }
+                    if existed { Reason::Success } else { Reason::NoSubscriptionExisted }
                 }
                 Err(reason) => reason,
             });
@@ -228,10 +236,15 @@ impl Worker {
 
     /// Returns whether there was one.
     pub(super) fn drop_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
-        let (existed, was_last) = self.subscriptions.remove(filter, key);
-        if was_last {
-            self.shared.routing.remove(filter, self.index);
-        }
+        let existed = if filter.is_shared() {
+            self.shared.shares.leave(filter, self.member(key))
+        } else {
+            let (existed, was_last) = self.subscriptions.remove(filter, key);
+            if was_last {
+                self.shared.routing.remove(filter, self.index);
+            }
+            existed
+        };
         if existed {
             self.counters.subscriptions.sub(1);
         }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_queue::ArrayQueue;
 use push_common::clock::Monotonic;
 
+use super::share::SharedMail;
 use crate::broker::Message;
 use crate::mqtt::Connecting;
 
@@ -21,6 +22,8 @@ pub(super) const MAILBOX_MESSAGES_MAX: usize = 16_384;
 pub(super) enum Mail {
     /// A message that some session of the receiving shard is subscribed to.
     Publish(Arc<Message>),
+    /// A message for one session of the receiving shard, picked from a group.
+    Share(Box<SharedMail>),
     /// A client whose session lives with the receiving shard.
     Adopt(Box<Adoption>),
 }

@@ -14,6 +14,7 @@ mod deliver;
 mod mailbox;
 mod serve;
 mod sessions;
+mod share;
 mod wheel;
 mod worker;
 
@@ -29,7 +30,7 @@ use std::thread::JoinHandle;
 use rustix::event::{EventfdFlags, eventfd};
 use socket2::{Domain, Socket, Type};
 
-use crate::broker::{Retained, Routing};
+use crate::broker::{Retained, Routing, Shares};
 use crate::config::Config;
 use crate::kernel::KernelPath;
 use crate::ring::{self, RingError, RingHandle};
@@ -82,6 +83,7 @@ pub(crate) struct Shared {
     config: Arc<Config>,
     connections_max: u32,
     routing: Routing,
+    shares: Shares,
     retained: Retained,
     mailboxes: Vec<Mailbox>,
     /// Open sockets of all shards.
@@ -118,6 +120,7 @@ impl Shards {
             config: Arc::clone(config),
             connections_max,
             routing: Routing::default(),
+            shares: Shares::default(),
             retained: Retained::new(config.retained_messages_max, config.retained_bytes_max),
             mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),
             open: AtomicU32::new(0),

@@ -184,6 +184,7 @@ impl Worker {
             let entry = self.sessions.entry_mut(key)?;
             // With the absence goes the will that still waited [MQTT-3.1.3-9].
             entry.presence = Presence::Connected(index);
+            self.set_shares_online(key, true);
             return Some((key, true));
         }
         let sessions_max = self.shared.config.sessions_max;

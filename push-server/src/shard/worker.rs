@@ -19,7 +19,7 @@ use super::mailbox::Mail;
 use super::sessions::Sessions;
 use super::wheel::{Timer, Wheel};
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
-use crate::broker::{Match, Subscriptions};
+use crate::broker::{Group, Match, Subscriptions};
 use crate::kernel::ShardPath;
 use crate::ring::{Completion, Received, Ring, RingError, RingHandle, RingOptions, Token};
 
@@ -115,6 +115,7 @@ pub(super) struct Worker {
     pub(super) stopping: bool,
     /// Scratch, kept for its memory.
     pub(super) matches: Vec<Match>,
+    pub(super) groups: Vec<Arc<Group>>,
     wheel: Wheel<Timed>,
     wake_up: OwnedFd,
     stop_deadline: Option<Monotonic>,
@@ -153,6 +154,7 @@ impl Worker {
             peers: Vec::new(),
             stopping: false,
             matches: Vec::new(),
+            groups: Vec::new(),
             wheel: Wheel::new(now),
             wake_up: setup.wake_up,
             stop_deadline: None,
@@ -333,6 +335,7 @@ impl Worker {
             }
             match mailbox.pop() {
                 Some(Mail::Publish(message)) => self.deliver_here(&message, None),
+                Some(Mail::Share(mail)) => self.on_shared_mail(*mail),
                 Some(Mail::Adopt(adoption)) => self.on_adoption(*adoption),
                 None => break,
             }

@@ -32,7 +32,7 @@ fn connack_v5_says_what_is_granted_and_what_is_not_there() {
             &text_property(0x12, "assigned"),
             &[0x28, 1],
             &[0x29, 1],
-            &[0x2A, 0],
+            &[0x2A, 1],
             &[0x13, 0, 30],
         ]);
         assert_eq!(server.received(), packet(0x20, &[&[0, 0][..], &granted].concat()));
@@ -51,7 +51,7 @@ fn connack_v5_leaves_out_what_is_as_asked_for() {
             &[0x27, 1, 0, 0, 0],
             &[0x28, 1],
             &[0x29, 1],
-            &[0x2A, 0],
+            &[0x2A, 1],
         ]);
         assert_eq!(server.received(), packet(0x20, &[&[0, 0][..], &granted].concat()));
     });
