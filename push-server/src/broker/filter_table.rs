@@ -118,6 +118,13 @@ impl<V: Default + Vacant> WildcardFilters<V> {
         self.0.is_empty() && self.0.value(ROOT).is_vacant()
     }
 
+    /// What is kept for `filter`; perhaps vacant.
+    pub(super) fn find(&self, filter: &TopicFilter) -> Option<&V> {
+        let path = Path::of(filter);
+        let ends = self.0.value(self.0.find(path.levels())?);
+        Some(if path.below { &ends.below } else { &ends.here })
+    }
+
     /// What is kept for `filter`, a default where nothing was: make it other than vacant.
     pub(super) fn make(&mut self, filter: &TopicFilter) -> &mut V {
         let path = Path::of(filter);

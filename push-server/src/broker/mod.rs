@@ -4,16 +4,19 @@
 pub mod message;
 pub mod retained;
 pub mod routing;
+pub mod shares;
 pub mod subscriptions;
 pub mod topic;
 pub mod via;
 
 mod filter_table;
 mod level_tree;
+mod locked_filters;
 
 pub use message::{Message, MessageProperties, QoS};
 pub use retained::{Retained, RetainedFull};
 pub use routing::{Routing, ShardSet};
+pub use shares::{Group, Member, Shares};
 pub use subscriptions::{Match, SubscriptionOptions, Subscriptions};
 pub use topic::{Share, TopicError, TopicFilter, TopicName};
 pub use via::{SubscriptionId, Via};

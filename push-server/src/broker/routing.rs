@@ -1,15 +1,9 @@
-//! Which shards have a subscriber for a topic: shared by all shards, read at every publish.
-//!
-//! A million sessions with a topic of their own change this table a million times, so filters
-//! without wildcards are spread over many locks; those with wildcards share one, which nobody takes
-//! while there are none. Shards count their own subscribers and come here for the first and the
-//! last of a filter only.
+//! Which shards have a subscriber for a topic: shared by all shards, read at every publish. Shards
+//! count their own subscribers and come here for the first and the last of a filter only. Shared
+//! subscriptions are not here but in `shares`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
-use super::filter_table::{ExactFilters, SEGMENTS, TextHasher, WildcardFilters};
 use super::level_tree::Vacant;
+use super::locked_filters::LockedFilters;
 use super::topic::{TopicFilter, TopicName};
 
 /// The most shards a set can name.
@@ -58,86 +52,31 @@ impl Vacant for ShardSet {
     }
 }
 
-/// The table. Locks are held for one look-up; a poisoned lock is recovered, not propagated.
-#[derive(Debug)]
-pub struct Routing {
-    hasher: TextHasher,
-    exact: Box<[Segment]>,
-    wildcard: RwLock<WildcardFilters<ShardSet>>,
-    /// Whether `wildcard` has any: written under its lock, read without. A publish that reads it
-    /// before a subscription set it came before that subscription was answered.
-    any_wildcard: AtomicBool,
-}
-
-/// A lock to itself on its cache line: neighbours do not slow each other down.
+/// The table.
 #[derive(Debug, Default)]
-#[repr(align(64))]
-struct Segment(RwLock<ExactFilters<ShardSet>>);
-
-impl Default for Routing {
-    fn default() -> Self {
-        Self {
-            hasher: TextHasher::default(),
-            exact: (0..SEGMENTS).map(|_| Segment::default()).collect(),
-            wildcard: RwLock::default(),
-            any_wildcard: AtomicBool::new(false),
-        }
-    }
-}
+pub struct Routing(LockedFilters<ShardSet>);
 
 impl Routing {
     /// `shard` now has a first subscriber of `filter`.
     pub fn add(&self, filter: &TopicFilter, shard: u16) {
         let shard = ShardSet::of(shard);
-        if filter.has_wildcards() {
-            let mut wildcard = write(&self.wildcard);
-            wildcard.make(filter).0 |= shard.0;
-            self.any_wildcard.store(true, Ordering::Release);
-        } else {
-            let hash = self.hasher.hash(filter.as_str());
-            let mut segment = write(&self.exact[TextHasher::segment(hash)].0);
-            segment.make(hash, filter, &self.hasher).0 |= shard.0;
-        }
+        self.0.make(filter, |shards| shards.0 |= shard.0);
     }
 
     /// `shard` lost its last subscriber of `filter`.
     pub fn remove(&self, filter: &TopicFilter, shard: u16) {
         let shard = ShardSet::of(shard);
-        let change = |shards: &mut ShardSet| shards.0 &= !shard.0;
-        if filter.has_wildcards() {
-            let mut wildcard = write(&self.wildcard);
-            wildcard.change(filter, change);
-            self.any_wildcard.store(!wildcard.is_empty(), Ordering::Release);
-        } else {
-            let hash = self.hasher.hash(filter.as_str());
-            let mut segment = write(&self.exact[TextHasher::segment(hash)].0);
-            segment.change(hash, filter, &self.hasher, change);
-        }
+        self.0.change(filter, |shards| shards.0 &= !shard.0);
     }
 
     /// The shards that `topic` must be sent to.
     pub fn shards_for(&self, topic: &TopicName) -> ShardSet {
-        let mut shards = 0;
-        if topic.is_out_of_reach() {
-            return ShardSet(shards);
+        let mut shards = ShardSet::default();
+        if !topic.is_out_of_reach() {
+            self.0.visit(topic, |found| shards.0 |= found.0);
         }
-        let hash = self.hasher.hash(topic.as_str());
-        let segment = read(&self.exact[TextHasher::segment(hash)].0);
-        shards |= segment.find(hash, topic.as_str()).copied().unwrap_or_default().0;
-        drop(segment);
-        if self.any_wildcard.load(Ordering::Acquire) {
-            read(&self.wildcard).visit(topic, |found| shards |= found.0);
-        }
-        ShardSet(shards)
+        shards
     }
-}
-
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -150,10 +89,6 @@ mod tests {
 
     fn shards(routing: &Routing, topic: &str) -> Vec<u16> {
         routing.shards_for(&TopicName::parse(topic, 128).unwrap()).iter().collect()
-    }
-
-    fn filters_kept(routing: &Routing) -> usize {
-        routing.exact.iter().map(|segment| read(&segment.0).len()).sum()
     }
 
     #[test]
@@ -185,7 +120,7 @@ mod tests {
             routing.add(&filter(text), 4);
             routing.add(&filter(text), 4);
         }
-        assert!(routing.any_wildcard.load(Ordering::Relaxed));
+        assert!(routing.0.kept().2);
         for text in all {
             routing.remove(&filter(text), 4);
         }
@@ -195,9 +130,7 @@ mod tests {
             routing.remove(&filter(text), 3);
         }
         assert!(shards(&routing, "a/b").is_empty());
-        assert_eq!(filters_kept(&routing), 0);
-        assert_eq!(read(&routing.wildcard).nodes_len(), 0);
-        assert!(!routing.any_wildcard.load(Ordering::Relaxed));
+        assert_eq!(routing.0.kept(), (0, 0, false));
     }
 
     #[test]
@@ -205,7 +138,7 @@ mod tests {
         let routing = Routing::default();
         routing.add(&filter("$share/g/a"), 1);
         routing.add(&filter("$share/g/+"), 1);
-        assert_eq!(filters_kept(&routing), 1);
+        assert_eq!(routing.0.kept().0, 1);
         for topic in ["a", "$share/g/a", "$share/g/b"] {
             assert!(shards(&routing, topic).is_empty(), "{topic}");
         }
@@ -215,15 +148,7 @@ mod tests {
     fn a_poisoned_lock_is_recovered() {
         let routing = Routing::default();
         routing.add(&filter("+"), 2);
-        let poisoning = std::thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    let _guard = write(&routing.wildcard);
-                    panic!("with the lock held, on purpose");
-                })
-                .join()
-        });
-        assert!(poisoning.is_err() && routing.wildcard.is_poisoned());
+        routing.0.poison();
         assert_eq!(shards(&routing, "a"), [2]);
         routing.remove(&filter("+"), 2);
         assert!(shards(&routing, "a").is_empty());
@@ -247,7 +172,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(filters_kept(&routing), 100);
+        assert_eq!(routing.0.kept().0, 100);
         assert_eq!(shards(&routing, "device/99"), [0, 1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(shards(&routing, "device/99/x"), [0, 1, 2, 3, 4, 5, 6, 7]);
         assert!(shards(&routing, "device/100").is_empty());

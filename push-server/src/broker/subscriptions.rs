@@ -10,8 +10,8 @@
 //! Subscriptions with `no_local` match nothing that their own session published [MQTT-3.8.3-3], so
 //! they add neither QoS nor identifier to one that wants it.
 //!
-//! Shared filters (`$share/...`) are kept, so that first and last subscribers are told apart, but
-//! match nothing here: a group's choice of one session is not this table's to make.
+//! Shared filters (`$share/...`) belong into `Shares` and match nothing here: a group's choice of
+//! one session is not this table's to make.
 //!
 //! What a client can make grow: its subscriptions, limited per session by `subscriptions_max`, and
 //! the nodes of a filter, limited by `topic_levels_max`. A publish visits each node at most once.

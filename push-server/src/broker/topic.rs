@@ -114,6 +114,11 @@ impl TopicFilter {
         split_share(self.0.strip_prefix(SHARE_PREFIX)?)
     }
 
+    /// The ordinary filter behind the group, when it is a shared subscription.
+    pub(super) fn unshared(&self) -> Option<Self> {
+        self.share().map(|share| Self(share.filter.into()))
+    }
+
     /// Whether it is a shared subscription (`$share/{group}/{filter}`).
     pub fn is_shared(&self) -> bool {
         self.share().is_some()

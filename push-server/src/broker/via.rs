@@ -2,8 +2,9 @@
 //! and nothing of the tables that found it.
 
 use std::num::NonZeroU32;
-use std::slice;
 use std::sync::Arc;
+
+use super::shares::Group;
 
 /// The greatest subscription identifier [MQTT5 3.8.2.1.2].
 pub const SUBSCRIPTION_ID_MAX: u32 = 268_435_455;
@@ -33,6 +34,9 @@ pub enum Via {
     /// By several with identifiers, which may repeat: all go into the PUBLISH, in any order
     /// [MQTT-3.3.4-4].
     Several(Arc<Vec<SubscriptionId>>),
+    /// By a shared subscription of this group, and its identifier for this member: a delivery of
+    /// its own, whatever else the session subscribed to.
+    Share(Arc<Group>, Option<SubscriptionId>),
 }
 
 impl Default for Via {
@@ -59,9 +63,16 @@ impl Via {
     /// The identifiers to send along.
     pub fn ids(&self) -> &[SubscriptionId] {
         match self {
-            Self::Own(None) => &[],
-            Self::Own(Some(id)) => slice::from_ref(id),
+            Self::Own(id) | Self::Share(_, id) => id.as_slice(),
             Self::Several(ids) => ids,
+        }
+    }
+
+    /// The group, when it came by a shared subscription.
+    pub fn group(&self) -> Option<&Arc<Group>> {
+        match self {
+            Self::Share(group, _) => Some(group),
+            Self::Own(_) | Self::Several(_) => None,
         }
     }
 
@@ -72,6 +83,7 @@ impl Via {
             Self::Own(id @ None) => *id = Some(other),
             Self::Own(Some(id)) => *self = Self::Several(Arc::new(vec![*id, other])),
             Self::Several(ids) => Arc::make_mut(ids).push(other),
+            Self::Share(..) => debug_assert!(false, "shared subscriptions are not merged"),
         }
     }
 }

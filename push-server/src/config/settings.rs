@@ -6,8 +6,8 @@
 use clap::Args;
 use serde::Deserialize;
 
-use super::{DurabilityMode, KernelPathMode};
 use super::values::{Address, Bounded, Directory, InterfaceName, LogFilter};
+use super::{DurabilityMode, KernelPathMode};
 
 /// Most shards a server may have: one per core, on machines of today.
 pub const SHARDS_MAX: u64 = 64;

@@ -44,6 +44,9 @@ const COUNTERS: &[(&str, &str, Pick)] = &[
     ("push_sessions_expired", "Connections expired by their keep alive", |shard| &shard.expired),
     ("push_publishes_received", "PUBLISH packets from clients", |shard| &shard.publishes_received),
     ("push_publishes_sent", "PUBLISH packets to clients", |shard| &shard.publishes_sent),
+    ("push_shared_passed_on", "Messages owed to a member of a group that left", |shard| {
+        &shard.shared_passed_on
+    }),
     ("push_stale_completions", "Completions of operations whose connection was gone", |shard| {
         &shard.stale_completions
     }),
@@ -81,6 +84,7 @@ const FAMILIES: &[Family] = &[
             ("session_ended", |shard| &shard.dropped_session_ended),
             ("stale", |shard| &shard.dropped_stale),
             ("store", |shard| &shard.dropped_store),
+            ("no_member", |shard| &shard.dropped_no_member),
         ],
     },
     Family {

@@ -167,6 +167,19 @@ impl Inflight {
         entry.owed.as_mut().filter(|owed| owed.position == position)
     }
 
+    /// Takes out the messages of QoS 1 that `which` points at, in their order.
+    pub(super) fn take_unacknowledged(
+        &mut self,
+        mut which: impl FnMut(&Delivery) -> bool,
+    ) -> Vec<Owed> {
+        let mut wanted = |entry: &Entry| {
+            let delivery = &entry.owed.as_ref()?.delivery;
+            (delivery.qos == QoS::AtLeastOnce && which(delivery)).then(|| packet_id(entry.position))
+        };
+        let ids: Vec<u16> = self.entries.iter().filter_map(&mut wanted).collect();
+        ids.into_iter().filter_map(|packet_id| self.forget(packet_id)?.owed).collect()
+    }
+
     fn first_unsent(&self) -> Option<usize> {
         (self.unsent != 0).then(|| self.entries.len() - self.unsent)
     }

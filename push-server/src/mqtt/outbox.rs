@@ -172,6 +172,11 @@ impl Pending {
         }
     }
 
+    /// The same without what would make room for others.
+    pub(super) fn total_to_keep(&self) -> Load {
+        self.total().without(self.at_most_once)
+    }
+
     /// Whether any message waits, for room or for the disk.
     pub(super) fn has_waiting(&self) -> bool {
         !self.head.is_empty() || self.disk.is_some() || !self.tail.is_empty()
@@ -442,7 +447,7 @@ impl Pending {
     /// Drops as many QoS 0 messages as make room for `size` bytes, the oldest first; none, if all
     /// of them would not. Returns how many, or `None` when there is no room.
     pub(super) fn make_room(&mut self, size: u64, limits: &Limits) -> Option<u32> {
-        if !self.total().without(self.at_most_once).takes(size, limits) {
+        if !self.total_to_keep().takes(size, limits) {
             return None;
         }
         let mut total = self.total();

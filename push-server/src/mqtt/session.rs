@@ -212,6 +212,48 @@ impl Session {
         changes
     }
 
+    /// Whether a message finds room without another, or the client, being dropped for it.
+    pub fn has_room(&self, delivery: &Delivery, connected: bool, limits: &Limits) -> bool {
+        let at_most_once = delivery.qos == QoS::AtMostOnce;
+        if at_most_once && !connected {
+            return false;
+        }
+        self.pending.as_deref().is_none_or(|pending| {
+            let in_the_way = if at_most_once { pending.total() } else { pending.total_to_keep() };
+            in_the_way.takes(delivery.size(), limits)
+        })
+    }
+
+    /// Takes out, in their order, the messages of QoS 1 and 2 that came by a shared subscription
+    /// which `left` names, as far as another member may have them: those never sent, and, if the
+    /// session `ends`, those of QoS 1 sent and not acknowledged. What was sent at QoS 2 no other
+    /// member may have [MQTT-4.8.2-5].
+    pub fn take_shared(
+        &mut self,
+        ends: bool,
+        mut left: impl FnMut(&TopicFilter) -> bool,
+    ) -> Vec<Delivery> {
+        let Some(pending) = self.pending.as_deref_mut() else { return Vec::new() };
+        let mut is_left =
+            |delivery: &Delivery| delivery.via.group().is_some_and(|group| left(group.filter()));
+        let mut taken = Vec::new();
+        if ends {
+            for owed in pending.inflight.take_unacknowledged(&mut is_left) {
+                pending.settle(&owed);
+                taken.push(owed.delivery);
+            }
+        }
+        pending.discard(|delivery| {
+            let take = delivery.qos != QoS::AtMostOnce && is_left(delivery);
+            if take {
+                taken.push(delivery.clone());
+            }
+            take
+        });
+        self.tidy();
+        taken
+    }
+
     /// Whether anything waits to be sent. It may have to wait longer: see
     /// `Connection::has_transmit`.
     pub fn has_outbox(&self) -> bool {

@@ -110,6 +110,7 @@ impl Worker {
         if ends {
             self.end_session(key);
         } else {
+            self.set_shares_online(key, false);
             self.arm_absence(key);
             draft = self.saved_session(key);
         }
@@ -157,12 +158,16 @@ impl Worker {
         }
     }
 
-    /// Forgets a session and all it is owed, and publishes the will that waited.
+    /// Forgets a session and all it is owed but what goes to others of its groups, and publishes the
+    /// will that waited.
     pub(super) fn end_session(&mut self, key: u32) {
-        let Some(Entry { session, presence, number }) = self.sessions.remove(key) else { return };
+        let Some(Entry { mut session, presence, number }) = self.sessions.remove(key) else {
+            return;
+        };
         for (filter, _) in &session.subscriptions {
             self.drop_subscription(key, filter);
         }
+        let passed_on = session.take_shared(true, |_| true);
         self.counters.dropped_session_ended.add(session.owed() as u64);
         self.counters.sessions.sub(1);
         self.shared.sessions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
@@ -170,13 +175,19 @@ impl Worker {
         if session.is_durable() {
             draft.writes.push(Write::RemoveSession { number });
         }
+        let mut will = None;
         if let Presence::Absent(mut absence) = presence
             && !self.stopping
-            && let Some(message) = absence.take_will(self.now)
         {
-            self.publish(message, None, draft);
-        } else {
-            self.file(draft);
+            will = absence.take_will(self.now);
+        }
+        match will {
+            // The session's end and its will are one write; what goes to others may come twice.
+            Some(message) => {
+                self.pass_on(passed_on, Draft::default());
+                self.publish(message, None, draft);
+            }
+            None => self.pass_on(passed_on, draft),
         }
     }
 }

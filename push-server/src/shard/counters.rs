@@ -78,6 +78,10 @@ counters! {
     dropped_store,
     /// `push_publishes_dropped_total{reason="session_ended"}`: owed to a session that ended.
     dropped_session_ended,
+    /// `push_publishes_dropped_total{reason="no_member"}`: nobody of a group could take it.
+    dropped_no_member,
+    /// `push_shared_passed_on_total`: owed to a member that left, given to another.
+    shared_passed_on,
     /// `push_limits_hit_total{limit="descriptors"}`: accept paused.
     limit_descriptors,
     /// `push_limits_hit_total{limit="max_connections"}`: accept paused.

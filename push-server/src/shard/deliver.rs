@@ -5,13 +5,12 @@ use std::sync::Arc;
 use super::client::Phase;
 use super::durable;
 use super::mailbox::Mail;
-use super::ticket::{Done, Draft, Ticket};
+use super::ticket::{Done, Draft, Part, Ticket};
 use super::worker::Worker;
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Delivered, Delivery, Event, Filing, PublishReceipt, Subscribe, SubscribeEntry, Transmit,
-    Unsubscribe,
+    Delivered, Delivery, Event, PublishReceipt, Subscribe, SubscribeEntry, Transmit, Unsubscribe,
 };
 use crate::store::{Position, Write};
 
@@ -71,8 +70,9 @@ impl Worker {
         self.publish_and_answer(message, Some(key), draft, publisher);
     }
 
-    /// Retains a message if it asks for it, and sends it to every shard with a subscriber, together
-    /// with what `draft` has to write. `from`: the session of this shard that published it.
+    /// Retains a message if it asks for it, and sends it to every shard with a subscriber and to one
+    /// member of each group, together with what `draft` has to write. `from`: the session of this
+    /// shard that published it.
     pub(super) fn publish(&mut self, message: Message, from: Option<u32>, draft: Draft) {
         self.publish_and_answer(message, from, draft, None);
     }
@@ -89,37 +89,42 @@ impl Worker {
             self.retain(&message, &mut draft);
         }
         let shards = self.shared.routing.shards_for(&message.topic);
-        let reason =
-            if shards.is_empty() { Reason::NoMatchingSubscribers } else { Reason::Success };
+        let groups = self.groups_for(&message.topic);
+        let nobody = shards.is_empty() && groups.is_empty();
+        let reason = if nobody { Reason::NoMatchingSubscribers } else { Reason::Success };
         let others = shards.without(self.index);
         // Other shards may have something to write, too: all of it is one write.
-        let is_shared_write = !others.is_empty()
+        let is_shared_write = (!others.is_empty() || !groups.is_empty())
             && self.shared.store.is_some()
             && (message.qos != QoS::AtMostOnce || !draft.is_empty());
-        if shards.contains(self.index) {
-            let filing = if is_shared_write { Filing::Pending } else { Filing::Queued };
-            self.deliver_here(&message, from, &mut draft, filing);
-        }
-        if let Some(Publisher { index, key, receipt }) = publisher {
-            let waits = is_shared_write
-                || !draft.writes.is_empty()
-                || self.clients[index as usize].receipts.is_some();
-            if waits {
-                let number = self.wait_receipt(index, receipt);
-                let session = (key, self.number_of(key).unwrap_or_default());
-                let client = self.token_of(index);
-                let done = Done::Publish { client, number, reason, session, receipt };
-                draft.waiting.push((self.index, done));
-            } else {
-                self.acknowledge_publish(index, receipt, reason);
-            }
-        }
-        let ticket = is_shared_write
-            .then(|| Ticket::new(others.iter().count() as u32, std::mem::take(&mut draft)));
+        let mut part = Part::of_publisher(draft, is_shared_write);
         for shard in others.iter() {
-            self.post(shard, Mail::Publish(Arc::clone(&message), ticket.clone()));
+            self.post(shard, Mail::Publish(Arc::clone(&message), part.another()));
         }
-        self.file(draft);
+        if shards.contains(self.index) {
+            self.deliver_here(&message, from, &mut part);
+        }
+        for group in groups {
+            self.place(Arc::clone(&message), group, &mut part);
+        }
+        if let Some(publisher) = publisher {
+            self.answer_publisher(publisher, reason, &mut part);
+        }
+        self.finish_part(part);
+    }
+
+    /// Answers a publish, at once or when its part of the store's work is done.
+    fn answer_publisher(&mut self, publisher: Publisher, reason: Reason, part: &mut Part) {
+        let Publisher { index, key, receipt } = publisher;
+        if !part.has_to_wait() && self.clients[index as usize].receipts.is_none() {
+            self.acknowledge_publish(index, receipt, reason);
+            return;
+        }
+        let number = self.wait_receipt(index, receipt);
+        let session = (key, self.number_of(key).unwrap_or_default());
+        let client = self.token_of(index);
+        let done = Done::Publish { client, number, reason, session, receipt };
+        part.draft.waiting.push((self.index, done));
     }
 
     fn retain(&self, message: &Arc<Message>, draft: &mut Draft) {
@@ -137,31 +142,14 @@ impl Worker {
     }
 
     /// A message from another shard, and the write that it is part of.
-    pub(super) fn on_mailed(&mut self, message: &Arc<Message>, ticket: Option<&Ticket>) {
-        let filing = match ticket {
-            Some(ticket) if !ticket.is_last() => Filing::Pending,
-            _ => Filing::Queued,
-        };
-        let mut draft = Draft::default();
-        self.deliver_here(message, None, &mut draft, filing);
-        match ticket {
-            Some(ticket) => {
-                if let Some(whole) = ticket.finish(draft) {
-                    self.file(whole);
-                }
-            }
-            None => self.file(draft),
-        }
+    pub(super) fn on_mailed(&mut self, message: &Arc<Message>, ticket: Option<Arc<Ticket>>) {
+        let mut part = Part::of_receiver(ticket);
+        self.deliver_here(message, None, &mut part);
+        self.finish_part(part);
     }
 
     /// Delivers to this shard's subscribers.
-    fn deliver_here(
-        &mut self,
-        message: &Arc<Message>,
-        from: Option<u32>,
-        draft: &mut Draft,
-        filing: Filing,
-    ) {
+    fn deliver_here(&mut self, message: &Arc<Message>, from: Option<u32>, part: &mut Part) {
         let mut matches = std::mem::take(&mut self.matches);
         self.subscriptions.matches(&message.topic, from, &mut matches);
         for found in matches.drain(..) {
@@ -171,20 +159,19 @@ impl Worker {
                 retain: message.retain && found.retain_as_published,
                 via: found.via,
             };
-            self.deliver_to(found.subscriber, delivery, draft, filing);
+            self.deliver_to(found.subscriber, delivery, part);
         }
         self.matches = matches;
     }
 
-    fn deliver_to(&mut self, key: u32, delivery: Delivery, draft: &mut Draft, filing: Filing) {
+    pub(super) fn deliver_to(&mut self, key: u32, delivery: Delivery, part: &mut Part) {
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let client = entry.presence.client();
         if client.is_none() && delivery.qos == QoS::AtMostOnce {
             self.counters.dropped_absent.add(1);
             return;
         }
-        let delivered = self.put_into_outbox(key, delivery, client.is_some(), draft, filing);
-        match delivered {
+        match self.put_into_outbox(key, delivery, client.is_some(), part) {
             Delivered::Queued => {}
             Delivered::QueuedDropping(dropped) => {
                 self.counters.dropped_outbox_full.add(u64::from(dropped));
@@ -206,14 +193,13 @@ impl Worker {
         }
     }
 
-    /// Puts a message into a session's outbox, and what that means for the disk into `draft`.
+    /// Puts a message into a session's outbox, and what that means for the disk into `part`.
     pub(super) fn put_into_outbox(
         &mut self,
         key: u32,
         delivery: Delivery,
         connected: bool,
-        draft: &mut Draft,
-        filing: Filing,
+        part: &mut Part,
     ) -> Delivered {
         let written_at = self.shared.clocks.to_wall(self.now);
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
@@ -221,18 +207,18 @@ impl Worker {
         let is_written = entry.session.is_durable() && delivery.qos != QoS::AtMostOnce;
         let outbox_entry = is_written.then(|| durable::outbox_entry(&delivery, written_at));
         let limits = &self.shared.config.limits;
-        let delivered = entry.session.deliver(delivery, connected, filing, limits);
+        let delivered = entry.session.deliver(delivery, connected, part.filing, limits);
         if let Some(entry_written) = outbox_entry
             && matches!(delivered, Delivered::Queued | Delivered::QueuedDropping(_))
         {
             let position = entry.session.last_position();
-            draft.writes.push(Write::PutOutbox {
+            part.draft.writes.push(Write::PutOutbox {
                 number,
                 position: Position(position),
                 entry: entry_written,
             });
-            let done = Done::Written { session: key, number, position, filed: filing };
-            draft.waiting.push((self.index, done));
+            let done = Done::Written { session: key, number, position, filed: part.filing };
+            part.draft.waiting.push((self.index, done));
         }
         delivered
     }
@@ -283,7 +269,8 @@ impl Worker {
     ) -> Result<(QoS, bool), Reason> {
         let SubscribeEntry { filter, options } = entry;
         let options = *options;
-        if options.retain_handling == 2 {
+        // Shared subscriptions bring no retained messages [MQTT5 4.8.2].
+        if options.retain_handling == 2 || filter.is_shared() {
             let is_new = self.add_subscription(key, filter, options)?;
             return Ok((options.qos, is_new));
         }
@@ -329,10 +316,17 @@ impl Worker {
         filter: &TopicFilter,
         options: SubscriptionOptions,
     ) -> bool {
-        let (replaced, is_first) = self.subscriptions.insert(filter, key, options);
-        if is_first {
-            self.shared.routing.add(filter, self.index);
-        }
+        let replaced = if filter.is_shared() {
+            let presence = self.sessions.entry_mut(key).map(|entry| &entry.presence);
+            let is_online = presence.is_some_and(|presence| presence.client().is_some());
+            self.shared.shares.join(filter, self.member(key), options, is_online)
+        } else {
+            let (replaced, is_first) = self.subscriptions.insert(filter, key, options);
+            if is_first {
+                self.shared.routing.add(filter, self.index);
+            }
+            replaced
+        };
         self.counters.subscriptions.add(u64::from(!replaced));
         !replaced
     }
@@ -344,7 +338,11 @@ impl Worker {
         for filter in unsubscribe.filters {
             reasons.push(match filter {
                 Ok(filter) if self.forget_subscription(key, &filter) => {
-                    writes.extend(number.map(|number| Write::RemoveSubscription { number, filter }));
+                    if filter.is_shared() {
+                        self.pass_on_unsent(key, &filter);
+                    }
+                    writes
+                        .extend(number.map(|number| Write::RemoveSubscription { number, filter }));
                     Reason::Success
                 }
                 Ok(_) => Reason::NoSubscriptionExisted,
@@ -366,10 +364,15 @@ impl Worker {
 
     /// Returns whether there was one.
     pub(super) fn drop_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
-        let (existed, was_last) = self.subscriptions.remove(filter, key);
-        if was_last {
-            self.shared.routing.remove(filter, self.index);
-        }
+        let existed = if filter.is_shared() {
+            self.shared.shares.leave(filter, self.member(key))
+        } else {
+            let (existed, was_last) = self.subscriptions.remove(filter, key);
+            if was_last {
+                self.shared.routing.remove(filter, self.index);
+            }
+            existed
+        };
         if existed {
             self.counters.subscriptions.sub(1);
         }
@@ -451,7 +454,7 @@ impl Worker {
         let client = &mut self.clients[index as usize];
         let Phase::Serving { session: key, .. } = client.phase else { return false };
         let Some(mut backlog) = client.backlog.take() else { return false };
-        let mut draft = Draft::default();
+        let mut part = Part::default();
         let mut moved = 0;
         while self.sessions.session_mut(key).is_some_and(|s| s.owed() < BACKLOG_FEED_MESSAGES)
             && let Some(delivery) = backlog.pop_front()
@@ -460,7 +463,7 @@ impl Worker {
                 moved += 1;
                 continue;
             }
-            match self.put_into_outbox(key, delivery.clone(), true, &mut draft, Filing::Queued) {
+            match self.put_into_outbox(key, delivery.clone(), true, &mut part) {
                 Delivered::Queued => {}
                 Delivered::QueuedDropping(others) => {
                     self.counters.dropped_outbox_full.add(u64::from(others));
@@ -473,7 +476,7 @@ impl Worker {
             }
             moved += 1;
         }
-        self.file(draft);
+        self.finish_part(part);
         let is_left = !backlog.is_empty();
         if is_left {
             self.clients[index as usize].backlog = Some(backlog);

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use super::absence::Absence;
 use super::client::Phase;
 use super::sessions::{Entry, Presence};
-use super::ticket::{Done, Draft};
+use super::ticket::{Done, Draft, Part};
 use super::worker::Worker;
 use crate::broker::{Message, SubscriptionId};
 use crate::mqtt::codec::Reason;
@@ -23,7 +23,7 @@ use crate::mqtt::{
 };
 use crate::ring::Token;
 use crate::store::{
-    Outcome, OutboxEntry, Page, PageLimit, Position, RecoveredSession, SessionNumber,
+    OutboxEntry, Outcome, Page, PageLimit, Position, RecoveredSession, SessionNumber,
     SessionRecord, Stored, StoredWill, WallMillis, Write,
 };
 
@@ -80,6 +80,14 @@ impl Worker {
                 let completions = &self.shared.completions[usize::from(shard)];
                 completions.push(&mut vec![(done, Outcome::Committed)]);
             }
+        }
+    }
+
+    /// Files a shard's part of a write, or has it wait for the others.
+    pub(super) fn finish_part(&mut self, part: Part) {
+        let draft = part.finish();
+        if !draft.is_empty() {
+            self.file(draft);
         }
     }
 
@@ -189,7 +197,13 @@ impl Worker {
         filed: Filing,
         failed: bool,
     ) {
-        let Some(entry) = self.numbered(key, number) else { return };
+        let Some(entry) = self.numbered(key, number) else {
+            // It came behind the session's end.
+            if filed == Filing::Pending && !failed {
+                self.file(Write::RemoveOutbox { number, position: Position(position) }.into());
+            }
+            return;
+        };
         let client = entry.presence.client();
         if failed {
             let dropped = entry.session.not_written(position);
@@ -271,20 +285,24 @@ impl Worker {
 
     /// Files what has changed in a session, and what waits for it.
     pub(super) fn file_changes(&mut self, key: u32, done: Option<Done>) {
-        let Some(entry) = self.sessions.entry_mut(key) else { return };
-        let number = entry.number;
-        let changes = entry.session.take_changes();
-        if changes.is_empty() && done.is_none() {
-            return;
+        let mut draft = self.drafted_changes(key);
+        draft.waiting.extend(done.map(|done| (self.index, done)));
+        if !draft.is_empty() {
+            self.file(draft);
         }
+    }
+
+    /// What has changed in a session, to be filed.
+    pub(super) fn drafted_changes(&mut self, key: u32) -> Draft {
+        let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
+        let number = entry.number;
         let write = |change| match change {
             Change::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
             Change::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
             Change::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
         };
-        let writes = changes.into_iter().map(write).collect();
-        let waiting = done.map(|done| (self.index, done)).into_iter().collect();
-        self.file(Draft { writes, waiting });
+        let writes = entry.session.take_changes().into_iter().map(write).collect();
+        Draft { writes, waiting: Vec::new() }
     }
 
     /// The store's number of a session, if it is durable.
@@ -398,7 +416,10 @@ impl Worker {
                 }
                 if lost > 0 {
                     self.counters.dropped_store.add(u64::from(lost));
-                    tracing::error!(lost, "messages of a session are missing in the data directory");
+                    tracing::error!(
+                        lost,
+                        "messages of a session are missing in the data directory"
+                    );
                 }
                 self.file_changes(key, None);
             }
@@ -418,7 +439,8 @@ impl Worker {
         let (now, clocks) = (self.now, self.shared.clocks);
         let (now_wall, window) = (clocks.to_wall(now), self.shared.config.limits.inflight_max);
         for recovered in sessions {
-            let RecoveredSession { number, record, subscriptions, exactly_once, outbox } = recovered;
+            let RecoveredSession { number, record, subscriptions, exactly_once, outbox } =
+                recovered;
             let mut session = Session::durable(&record.client_id, record.expiry_secs);
             let extent = Extent {
                 from: outbox.first.0,
@@ -430,7 +452,8 @@ impl Worker {
             let crashed = record.disconnected_at.is_none();
             let maybe_sent = if crashed { u32::from(window) } else { 0 };
             session.recover(extent, record.sent_to.0, maybe_sent, &exactly_once);
-            let gone_millis = record.disconnected_at.map_or(0, |at| now_wall.0.saturating_sub(at.0));
+            let gone_millis =
+                record.disconnected_at.map_or(0, |at| now_wall.0.saturating_sub(at.0));
             let will = record.will.map(|will| {
                 let publish_at = match will.due_at {
                     Some(due_at) => clocks.to_monotonic(due_at),

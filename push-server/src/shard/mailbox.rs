@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_queue::ArrayQueue;
 use push_common::clock::Monotonic;
 
+use super::share::SharedMail;
 use super::ticket::Ticket;
 use crate::broker::Message;
 use crate::mqtt::Connecting;
@@ -23,6 +24,8 @@ pub(super) enum Mail {
     /// A message that some session of the receiving shard is subscribed to, and the write that it is
     /// part of.
     Publish(Arc<Message>, Option<Arc<Ticket>>),
+    /// A message for one session of the receiving shard, picked from a group.
+    Share(Box<SharedMail>),
     /// A client whose session lives with the receiving shard.
     Adopt(Box<Adoption>),
 }

@@ -15,6 +15,7 @@ mod durable;
 mod mailbox;
 mod serve;
 mod sessions;
+mod share;
 mod ticket;
 mod wheel;
 mod worker;
@@ -33,7 +34,7 @@ use std::time::Instant;
 use rustix::event::{EventfdFlags, eventfd};
 use socket2::{Domain, Socket, Type};
 
-use crate::broker::{Message, Retained, Routing};
+use crate::broker::{Message, Retained, Routing, Shares};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::KernelPath;
 use crate::ring::{self, RingError, RingHandle};
@@ -94,6 +95,7 @@ pub(crate) struct Shared {
     config: Arc<Config>,
     connections_max: u32,
     routing: Routing,
+    shares: Shares,
     retained: Retained,
     mailboxes: Vec<Mailbox>,
     /// Durable sessions; none with `--durability off`.
@@ -161,9 +163,10 @@ impl Shards {
     ) -> Result<Self, ShardError> {
         let (listening, mut listeners) = bind_all(&config.listen, config.shards)?;
         let wake_ups = (0..config.shards).map(event_descriptor).collect::<Result<Vec<_>, _>>()?;
-        let completions = wake_ups.iter().zip(0..).map(|(wake_up, shard)| {
-            Ok(Completions::new(duplicate(wake_up, shard)?))
-        });
+        let completions = wake_ups
+            .iter()
+            .zip(0..)
+            .map(|(wake_up, shard)| Ok(Completions::new(duplicate(wake_up, shard)?)));
         let completions = Arc::new(completions.collect::<Result<Vec<_>, ShardError>>()?);
         let clocks = Clocks::now();
         let (store, recovered) = open_store(config, clocks, &completions)?;
@@ -173,6 +176,7 @@ impl Shards {
             config: Arc::clone(config),
             connections_max,
             routing: Routing::default(),
+            shares: Shares::default(),
             retained,
             mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),
             open: AtomicU32::new(0),

@@ -15,14 +15,12 @@ use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 use super::client::{LINGER_MILLIS, Phase};
 use super::mailbox::{Adoption, Mail};
 use super::sessions::Presence;
-use super::ticket::Draft;
+use super::ticket::Part;
 use super::worker::Worker;
 use crate::broker::QoS;
 use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{
-    Connecting, Connection, Delivered, Delivery, Filing, Handshake, Progress, Transmit,
-};
+use crate::mqtt::{Connecting, Connection, Delivered, Delivery, Handshake, Progress, Transmit};
 use crate::ring::Piece;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
@@ -187,6 +185,7 @@ impl Worker {
             let entry = self.sessions.entry_mut(key)?;
             // With the absence goes the will that still waited [MQTT-3.1.3-9].
             entry.presence = Presence::Connected(index);
+            self.set_shares_online(key, true);
             return Some((key, true));
         }
         let sessions_max = self.shared.config.sessions_max;
@@ -445,13 +444,13 @@ impl Worker {
     fn keep_backlog(&mut self, key: u32, backlog: VecDeque<Delivery>) {
         let Some(session) = self.sessions.session_mut(key) else { return };
         let ends = session.expiry_secs == 0;
-        let mut draft = Draft::default();
+        let mut part = Part::default();
         for delivery in backlog {
             if ends || delivery.qos == QoS::AtMostOnce {
                 self.counters.dropped_session_ended.add(1);
                 continue;
             }
-            match self.put_into_outbox(key, delivery, false, &mut draft, Filing::Queued) {
+            match self.put_into_outbox(key, delivery, false, &mut part) {
                 Delivered::Queued => {}
                 Delivered::QueuedDropping(others) => {
                     self.counters.dropped_outbox_full.add(u64::from(others));
@@ -461,7 +460,7 @@ impl Worker {
                 }
             }
         }
-        self.file(draft);
+        self.finish_part(part);
     }
 
     /// Sends the last frames, then FIN.

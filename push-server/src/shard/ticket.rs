@@ -81,23 +81,81 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// Begins with what the publishing shard has to write; so many other shards add theirs.
-    pub(super) fn new(parts: u32, draft: Draft) -> Arc<Self> {
-        Arc::new(Self { parts: AtomicU32::new(parts), draft: Mutex::new(draft) })
+    /// One part is missing: the publishing shard's.
+    fn new() -> Arc<Self> {
+        Arc::new(Self { parts: AtomicU32::new(1), draft: Mutex::default() })
     }
 
-    /// Whether only the caller's part is missing: what it asks of the store after `finish` then
-    /// comes behind the whole.
-    pub(super) fn is_last(&self) -> bool {
+    /// One more part will come; to be called by who has not finished its own.
+    fn add_part(&self) {
+        self.parts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether only the caller's part is missing.
+    fn is_last(&self) -> bool {
         self.parts.load(Ordering::Acquire) == 1
     }
 
     /// Adds a shard's part. Returns the whole to the last one.
-    pub(super) fn finish(&self, part: Draft) -> Option<Draft> {
+    fn finish(&self, part: Draft) -> Option<Draft> {
         let mut draft = lock(&self.draft);
         draft.append(part);
         let last = self.parts.fetch_sub(1, Ordering::AcqRel) == 1;
         last.then(|| std::mem::take(&mut *draft))
+    }
+}
+
+/// What one shard adds to a message's write.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) draft: Draft,
+    ticket: Option<Arc<Ticket>>,
+    /// How what goes into an outbox is on its way to the disk.
+    pub(super) filing: Filing,
+}
+
+/// The whole of a write that concerns this shard alone.
+impl Default for Part {
+    fn default() -> Self {
+        Self { draft: Draft::default(), ticket: None, filing: Filing::Queued }
+    }
+}
+
+impl Part {
+    /// The publishing shard's. Several shards' writes are `shared` in one.
+    pub(super) fn of_publisher(draft: Draft, shared: bool) -> Self {
+        if shared {
+            Self { draft, ticket: Some(Ticket::new()), filing: Filing::Pending }
+        } else {
+            Self { draft, ..Self::default() }
+        }
+    }
+
+    /// That of a shard that a message has come to. It delivers, or sends on.
+    pub(super) fn of_receiver(ticket: Option<Arc<Ticket>>) -> Self {
+        let is_last = ticket.as_ref().is_none_or(|ticket| ticket.is_last());
+        let filing = if is_last { Filing::Queued } else { Filing::Pending };
+        Self { draft: Draft::default(), ticket, filing }
+    }
+
+    /// For one more shard.
+    pub(super) fn another(&self) -> Option<Arc<Ticket>> {
+        let ticket = self.ticket.as_ref()?;
+        ticket.add_part();
+        Some(Arc::clone(ticket))
+    }
+
+    /// Whether there is something to write, here or perhaps elsewhere.
+    pub(super) fn has_to_wait(&self) -> bool {
+        self.ticket.is_some() || !self.draft.writes.is_empty()
+    }
+
+    /// What is to be filed now.
+    pub(super) fn finish(self) -> Draft {
+        match self.ticket {
+            Some(ticket) => ticket.finish(self.draft).unwrap_or_default(),
+            None => self.draft,
+        }
     }
 }
 
@@ -188,12 +246,27 @@ mod tests {
 
     #[test]
     fn the_last_part_brings_the_whole() {
-        let ticket = Ticket::new(2, part(0));
-        assert!(!ticket.is_last());
-        assert!(ticket.finish(part(1)).is_none());
-        assert!(ticket.is_last());
-        let whole = ticket.finish(part(2)).expect("all parts are there");
+        let publisher = Part::of_publisher(part(0), true);
+        let mut first = Part::of_receiver(publisher.another());
+        let second = publisher.another();
+        assert_eq!(first.filing, Filing::Pending, "others are not done");
+        first.draft = part(1);
+        assert!(first.finish().is_empty());
+        assert!(publisher.finish().is_empty());
+        let mut second = Part::of_receiver(second);
+        assert_eq!(second.filing, Filing::Queued, "all others are done");
+        second.draft = part(2);
+        let whole = second.finish();
         assert_eq!((whole.writes.len(), whole.waiting.len()), (3, 3));
+    }
+
+    #[test]
+    fn a_write_of_one_shard_alone_needs_no_ticket() {
+        let alone = Part::of_publisher(part(0), false);
+        assert!(alone.another().is_none() && alone.has_to_wait());
+        assert_eq!(alone.filing, Filing::Queued);
+        assert_eq!(alone.finish().writes.len(), 1);
+        assert!(!Part::default().has_to_wait());
     }
 
     #[test]

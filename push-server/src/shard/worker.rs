@@ -262,8 +262,8 @@ impl Worker {
             until = until.min(self.now.after_millis(OVERFLOW_RETRY_MILLIS));
         }
         let own = usize::from(self.index);
-        let unread = !self.shared.mailboxes[own].is_empty()
-            || !self.shared.completions[own].is_empty();
+        let unread =
+            !self.shared.mailboxes[own].is_empty() || !self.shared.completions[own].is_empty();
         if unread || !self.dirty.is_empty() {
             return Duration::ZERO;
         }
@@ -362,7 +362,8 @@ impl Worker {
                 break;
             }
             match mailbox.pop() {
-                Some(Mail::Publish(message, ticket)) => self.on_mailed(&message, ticket.as_deref()),
+                Some(Mail::Publish(message, ticket)) => self.on_mailed(&message, ticket),
+                Some(Mail::Share(mail)) => self.on_shared_mail(*mail),
                 Some(Mail::Adopt(adoption)) => self.on_adoption(*adoption),
                 None => break,
             }

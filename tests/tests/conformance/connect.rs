@@ -33,7 +33,7 @@ fn connack_v5_says_what_is_granted_and_what_is_not_there() {
             &[0x22, 0, 16],
             &[0x28, 1],
             &[0x29, 1],
-            &[0x2A, 0],
+            &[0x2A, 1],
             &[0x13, 0, 30],
         ]);
         assert_eq!(server.received(), packet(0x20, &[&[0, 0][..], &granted].concat()));
@@ -53,7 +53,7 @@ fn connack_v5_leaves_out_what_is_as_asked_for() {
             &[0x22, 0, 16],
             &[0x28, 1],
             &[0x29, 1],
-            &[0x2A, 0],
+            &[0x2A, 1],
         ]);
         assert_eq!(server.received(), packet(0x20, &[&[0, 0][..], &granted].concat()));
     });

@@ -50,16 +50,18 @@ fn unsuback_has_codes_only_in_v5() {
     });
 }
 
+/// [MQTT-4.8.2-1] [MQTT-4.8.2-2]; to 3.1.1 they are an extension.
 #[test]
-fn shared_subscriptions_are_refused_while_they_are_not_there() {
+fn shared_subscriptions_need_a_name_and_a_filter() {
+    let filters = ["$share/group/t", "$share/group/", "$share//t", "$share/g+/t", "$share/g/#/t"];
+    let filters = filters.map(|filter| (filter, 1));
     at_every_split(|server| {
         server.open(&Connect::v5());
-        server.send(&subscribe(5, 1, &[("$share/group/t", 1), ("t", 1)]));
-        let words = "filter 1: shared subscriptions not supported";
-        assert_eq!(server.received(), answered(0x90, 1, words, &[0x9E, 1]));
+        server.send(&subscribe(5, 1, &filters));
+        assert_eq!(server.received(), packet(0x90, &[0, 1, 0, 1, 0x8F, 0x8F, 0x8F, 0x8F]));
         server.open(&Connect::v311());
-        server.send(&subscribe(4, 1, &[("$share/group/t", 1)]));
-        assert_eq!(server.received(), packet(0x90, &[0, 1, 0x80]));
+        server.send(&subscribe(4, 1, &filters));
+        assert_eq!(server.received(), packet(0x90, &[0, 1, 1, 0x80, 0x80, 0x80, 0x80]));
     });
 }
 

@@ -162,11 +162,7 @@ fn subscribe(mut reader: Reader<'_>, context: &Context) -> Result<Subscribe, Rea
         if is_shared && options.no_local {
             return Err(Reason::ProtocolError);
         }
-        // The CONNACK said that they are not available [MQTT5 3.2.2.3.13].
-        entries.push(match filter {
-            Ok(_) if is_shared => Err(Reason::SharedSubscriptionsNotSupported),
-            filter => filter.map(|filter| SubscribeEntry { filter, options }),
-        });
+        entries.push(filter.map(|filter| SubscribeEntry { filter, options }));
         if entries.len() > ENTRIES_MAX {
             return Err(Reason::QuotaExceeded);
         }

@@ -116,7 +116,7 @@ pub(in crate::mqtt) fn connack(
     properties.retain_available = Some(1);
     properties.wildcard_subscription_available = Some(1);
     properties.subscription_identifiers_available = Some(1);
-    properties.shared_subscription_available = Some(0);
+    properties.shared_subscription_available = Some(1);
     let code = v5::ConnectReturnCode::Success;
     let connack = v5::ConnAck { session_present, code, properties: Some(properties) };
     write(out, |out| connack.write(out));

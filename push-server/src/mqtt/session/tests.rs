@@ -4,7 +4,7 @@ use std::mem::size_of;
 
 use super::super::Connection;
 use super::*;
-use crate::broker::{TopicName, Via};
+use crate::broker::{Member, Shares, TopicName, Via};
 
 fn delivery(qos: QoS, payload_len: usize) -> Delivery {
     let message = Message {
@@ -205,4 +205,91 @@ fn rejected_messages_are_owed_no_longer() {
         Delivered::Queued
     );
     check(&session);
+}
+
+/// A message that came by the shared subscription of that name.
+fn shared(name: &str, qos: QoS, payload_len: usize) -> Delivery {
+    let shares = Shares::default();
+    let filter = TopicFilter::parse(&format!("$share/{name}/t"), 8).expect("valid");
+    let member = Member { shard: 0, session: 0 };
+    shares.join(&filter, member, SubscriptionOptions::default(), true);
+    let mut groups = Vec::new();
+    shares.groups_for(&TopicName::parse("t", 8).expect("valid"), &mut groups);
+    let via = Via::Share(groups.remove(0), None);
+    Delivery { via, ..delivery(qos, payload_len) }
+}
+
+/// Payload lengths, by which these tests know messages.
+fn lengths(deliveries: &[Delivery]) -> Vec<usize> {
+    deliveries.iter().map(|delivery| delivery.message.payload.len()).collect()
+}
+
+/// [MQTT5 4.8.2] [MQTT-4.8.2-5]
+#[test]
+fn a_session_that_ends_gives_others_what_no_one_else_may_have_got() {
+    let (zero, one, two) = (QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce);
+    let mut session = Session::new("c", 60);
+    let limits = Limits::default();
+    // Sent: of a share at QoS 1 and 2, the latter up to PUBREC too, and of the session's own.
+    let sent = [shared("g", one, 1), shared("g", two, 2), shared("g", two, 3), delivery(one, 4)];
+    // Never sent, since the window is full.
+    let waiting = [
+        shared("g", one, 5),
+        delivery(one, 6),
+        shared("h", two, 7),
+        shared("h", zero, 8),
+        shared("g", one, 9),
+    ];
+    for delivery in sent.into_iter().chain(waiting) {
+        assert_eq!(session.deliver(delivery, true, Filing::Never, &limits), Delivered::Queued);
+    }
+    for _ in 0..4 {
+        assert!(session.next(4, |_, _| true).is_some());
+    }
+    session.receive(3, false).expect("PUBREC for what was sent");
+    let left = TopicFilter::parse("$share/h/t", 8).expect("valid");
+    assert_eq!(lengths(&session.take_shared(false, |filter| *filter == left)), [7]);
+    assert_eq!(lengths(&session.take_shared(true, |_| true)), [1, 5, 9], "in their order");
+    assert!(session.take_shared(true, |_| true).is_empty());
+    // What is left: 2 and 3 under way, 4, 6 and 8.
+    assert_eq!(session.owed(), 5);
+    let pending = session.pending.as_deref().expect("owed");
+    assert_eq!(pending.counted_bytes().0, [2, 4, 6, 8].iter().map(|len| len + 1).sum::<u64>());
+}
+
+#[test]
+fn what_is_taken_away_from_a_session_costs_it_nothing_any_more() {
+    let mut session = Session::new("c", 60);
+    let limits = Limits { outbox_messages_max: 2, ..Limits::default() };
+    for _ in 0..2 {
+        session.deliver(shared("g", QoS::AtLeastOnce, 1), true, Filing::Never, &limits);
+    }
+    assert!(session.next(1, |_, _| true).is_some());
+    assert!(!session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits));
+    assert_eq!(session.take_shared(true, |_| true).len(), 2);
+    assert!(session.pending.is_none());
+    assert!(session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits));
+}
+
+#[test]
+fn room_is_what_deliver_would_find() {
+    let limits = Limits { outbox_messages_max: 2, ..Limits::default() };
+    for connected in [false, true] {
+        for first in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+                for queued in 0..3 {
+                    let mut session = Session::new("c", 60);
+                    for _ in 0..queued {
+                        session.deliver(delivery(first, 1), connected, Filing::Never, &limits);
+                    }
+                    let room = session.has_room(&delivery(qos, 1), connected, &limits);
+                    let delivered =
+                        session.deliver(delivery(qos, 1), connected, Filing::Never, &limits);
+                    let taken =
+                        matches!(delivered, Delivered::Queued | Delivered::QueuedDropping(_));
+                    assert_eq!(room, taken, "{connected} {first:?} {qos:?} {queued}");
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,132 @@
+//! Filters and what is kept for each, for all shards at once: read at every publish.
+//!
+//! A million sessions with a topic of their own change such a table a million times, so filters
+//! without wildcards are spread over many locks; those with wildcards share one, which nobody takes
+//! while there are none. Locks are held for one look-up; a poisoned one is recovered, not
+//! propagated.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::filter_table::{ExactFilters, SEGMENTS, TextHasher, WildcardFilters};
+use super::level_tree::Vacant;
+use super::topic::{TopicFilter, TopicName};
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct LockedFilters<V: Default> {
+    hasher: TextHasher,
+    exact: Box<[Segment<V>]>,
+    wildcard: RwLock<WildcardFilters<V>>,
+    /// Whether `wildcard` has any: written under its lock, read without. A publish that reads it
+    /// before a subscription set it came before that subscription was answered.
+    any_wildcard: AtomicBool,
+}
+
+/// A lock to itself on its cache line: neighbours do not slow each other down.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Segment<V>(RwLock<ExactFilters<V>>);
+
+impl<V: Default> Default for LockedFilters<V> {
+    fn default() -> Self {
+        let segment = || Segment(RwLock::new(ExactFilters::default()));
+        Self {
+            hasher: TextHasher::default(),
+            exact: std::iter::repeat_with(segment).take(SEGMENTS).collect(),
+            wildcard: RwLock::default(),
+            any_wildcard: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<V: Default + Vacant> LockedFilters<V> {
+    /// Changes what is kept for `filter`, a default where nothing was. `change` must not leave it
+    /// vacant.
+    pub(super) fn make<R>(&self, filter: &TopicFilter, change: impl FnOnce(&mut V) -> R) -> R {
+        if filter.has_wildcards() {
+            let mut wildcard = write(&self.wildcard);
+            let result = change(wildcard.make(filter));
+            self.any_wildcard.store(true, Ordering::Release);
+            result
+        } else {
+            let hash = self.hasher.hash(filter.as_str());
+            let mut segment = write(&self.exact[TextHasher::segment(hash)].0);
+            change(segment.make(hash, filter, &self.hasher))
+        }
+    }
+
+    /// Changes what is kept for `filter`, if anything, and forgets it when `change` left it vacant.
+    pub(super) fn change<R>(
+        &self,
+        filter: &TopicFilter,
+        change: impl FnOnce(&mut V) -> R,
+    ) -> Option<R> {
+        if filter.has_wildcards() {
+            let mut wildcard = write(&self.wildcard);
+            let result = wildcard.change(filter, change);
+            self.any_wildcard.store(!wildcard.is_empty(), Ordering::Release);
+            result
+        } else {
+            let hash = self.hasher.hash(filter.as_str());
+            let mut segment = write(&self.exact[TextHasher::segment(hash)].0);
+            segment.change(hash, filter, &self.hasher, change)
+        }
+    }
+
+    /// Looks at what is kept for `filter`, if anything.
+    pub(super) fn look<R>(&self, filter: &TopicFilter, look: impl FnOnce(&V) -> R) -> Option<R> {
+        if filter.has_wildcards() {
+            read(&self.wildcard).find(filter).map(look)
+        } else {
+            let hash = self.hasher.hash(filter.as_str());
+            let segment = read(&self.exact[TextHasher::segment(hash)].0);
+            segment.find(hash, filter.as_str()).map(look)
+        }
+    }
+
+    /// Shows `visit` what is kept for each filter that matches `topic`.
+    pub(super) fn visit(&self, topic: &TopicName, mut visit: impl FnMut(&V)) {
+        let hash = self.hasher.hash(topic.as_str());
+        let segment = read(&self.exact[TextHasher::segment(hash)].0);
+        if let Some(value) = segment.find(hash, topic.as_str()) {
+            visit(value);
+        }
+        drop(segment);
+        if self.any_wildcard.load(Ordering::Acquire) {
+            read(&self.wildcard).visit(topic, visit);
+        }
+    }
+
+    /// Filters without wildcards, nodes of those with, and whether anybody looks at them.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> (usize, usize, bool) {
+        let exact = self.exact.iter().map(|segment| read(&segment.0).len()).sum();
+        let any_wildcard = self.any_wildcard.load(Ordering::Relaxed);
+        (exact, read(&self.wildcard).nodes_len(), any_wildcard)
+    }
+
+    /// Panics with the lock of the wildcards held.
+    #[cfg(test)]
+    pub(super) fn poison(&self)
+    where
+        V: Send + Sync,
+    {
+        let poisoning = std::thread::scope(|scope| {
+            let holder = scope.spawn(|| {
+                let _guard = write(&self.wildcard);
+                panic!("with the lock held, on purpose");
+            });
+            holder.join()
+        });
+        assert!(poisoning.is_err() && self.wildcard.is_poisoned());
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,289 @@
+//! Shared subscriptions: groups of sessions, on whichever shards, that share a filter's messages
+//! [MQTT5 4.8.2]. One table for all shards.
+//!
+//! A group is a share name and a filter. Each message that its filter matches goes to one member:
+//! whoever publishes picks, and the member's shard asks here again when the pick does not fit any
+//! more (the member left, or lost its connection meanwhile).
+//!
+//! - Members that are online take turns, over all shards. One that joins or leaves moves another's
+//!   turn by one place at most.
+//! - Nobody is online: members whose subscription has QoS 1 or 2 take turns keeping the message
+//!   until they are back; the others have nothing to keep it by.
+//!
+//! What a client can make grow: its memberships, limited per session by `subscriptions_max`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashMap;
+
+use super::level_tree::Vacant;
+use super::locked_filters::LockedFilters;
+use super::message::QoS;
+use super::subscriptions::SubscriptionOptions;
+use super::topic::{TopicFilter, TopicName};
+
+/// A session of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// Its shard.
+    pub shard: u16,
+    /// Its key in that shard.
+    pub session: u32,
+}
+
+/// How a member stands in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What it subscribed with.
+    pub options: SubscriptionOptions,
+    /// How many others a pick may name, the member being what it is now.
+    pub others: usize,
+    /// Whether a pick would not name it, since it is away and others are not.
+    pub is_passed_over: bool,
+}
+
+/// The groups.
+#[derive(Debug, Default)]
+pub struct Shares {
+    /// By the filter behind the share name.
+    groups: LockedFilters<Groups>,
+    /// How many there are: spares a publish the look-up where nobody shares.
+    len: AtomicUsize,
+}
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// The groups of one filter, by the whole of their text.
+#[derive(Debug, Default)]
+struct Groups(Option<Box<Map<TopicFilter, Arc<Group>>>>);
+
+impl Vacant for Groups {
+    fn is_vacant(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+/// A share name, a filter, and the sessions that subscribed to both.
+#[derive(Debug)]
+pub struct Group {
+    filter: TopicFilter,
+    members: Mutex<Members>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    places: Map<Member, Place>,
+    /// Whose turn it is, of the members with connection and of those without.
+    online: Turns,
+    waiting: Turns,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    options: SubscriptionOptions,
+    among: Among,
+    /// The index there.
+    index: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Among {
+    Online,
+    Waiting,
+    /// Away, with nothing to keep a message by.
+    Neither,
+}
+
+#[derive(Debug, Default)]
+struct Turns {
+    members: Vec<Member>,
+    next: usize,
+}
+
+impl Shares {
+    /// A session subscribes; a second time with the same filter replaces. Returns whether it did.
+    pub fn join(
+        &self,
+        filter: &TopicFilter,
+        member: Member,
+        options: SubscriptionOptions,
+        is_online: bool,
+    ) -> bool {
+        let Some(plain) = filter.unshared() else { return false };
+        self.groups.make(&plain, |groups| {
+            let groups = groups.0.get_or_insert_default();
+            let group = groups.entry(filter.clone()).or_insert_with(|| {
+                self.len.fetch_add(1, Ordering::Release);
+                Arc::new(Group { filter: filter.clone(), members: Mutex::default() })
+            });
+            let mut members = group.lock();
+            let replaced = members.remove(member);
+            members.insert(member, options, is_online);
+            replaced.is_some()
+        })
+    }
+
+    /// A session unsubscribes, or ends. Returns whether it was a member.
+    pub fn leave(&self, filter: &TopicFilter, member: Member) -> bool {
+        let Some(plain) = filter.unshared() else { return false };
+        let left = self.groups.change(&plain, |groups| {
+            let map = groups.0.as_deref_mut()?;
+            let group = map.get(filter)?;
+            let mut members = group.lock();
+            let left = members.remove(member);
+            let is_empty = members.places.is_empty();
+            drop(members);
+            if is_empty {
+                map.remove(filter);
+                self.len.fetch_sub(1, Ordering::Release);
+            }
+            if map.is_empty() {
+                groups.0 = None;
+            }
+            left
+        });
+        left.flatten().is_some()
+    }
+
+    /// A member's connection came or went.
+    pub fn set_online(&self, filter: &TopicFilter, member: Member, is_online: bool) {
+        let Some(group) = self.find(filter) else { return };
+        let mut members = group.lock();
+        if let Some(Place { options, .. }) = members.remove(member) {
+            members.insert(member, options, is_online);
+        }
+    }
+
+    /// Appends the groups that a message on `topic` goes to.
+    pub fn groups_for(&self, topic: &TopicName, out: &mut Vec<Arc<Group>>) {
+        if self.len.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        self.groups.visit(topic, |groups| {
+            out.extend(groups.0.iter().flat_map(|groups| groups.values().cloned()));
+        });
+    }
+
+    /// Whose turn it is in `group`, or in the one that has its name now. `None`: nobody there could
+    /// take a message of this QoS.
+    pub fn pick(&self, group: &Group, qos: QoS) -> Option<Member> {
+        group.pick(qos).or_else(|| self.find(&group.filter)?.pick(qos))
+    }
+
+    /// Whether somebody of the group could take a message.
+    pub fn is_served(&self, filter: &TopicFilter) -> bool {
+        self.find(filter).is_some_and(|group| {
+            let members = group.lock();
+            !members.online.members.is_empty() || !members.waiting.members.is_empty()
+        })
+    }
+
+    /// How many members a group has, if it is there.
+    #[cfg(test)]
+    fn members_len(&self, filter: &TopicFilter) -> Option<usize> {
+        Some(self.find(filter)?.lock().places.len())
+    }
+
+    fn find(&self, filter: &TopicFilter) -> Option<Arc<Group>> {
+        let plain = filter.unshared()?;
+        self.groups.look(&plain, |groups| groups.0.as_ref()?.get(filter).cloned()).flatten()
+    }
+}
+
+/// Groups of the same text are the same, made anew or not.
+impl PartialEq for Group {
+    fn eq(&self, other: &Self) -> bool {
+        self.filter == other.filter
+    }
+}
+
+impl Eq for Group {}
+
+impl Group {
+    /// The filter that its members subscribed to: `$share/{name}/{filter}`.
+    pub fn filter(&self) -> &TopicFilter {
+        &self.filter
+    }
+
+    /// How a member stands, if it is one.
+    pub fn standing(&self, member: Member) -> Option<Standing> {
+        let members = self.lock();
+        let place = members.places.get(&member)?;
+        let (online, waiting) = (members.online.members.len(), members.waiting.members.len());
+        let others = match place.among {
+            Among::Online => online - 1,
+            _ if online > 0 => online,
+            Among::Waiting => waiting - 1,
+            Among::Neither => waiting,
+        };
+        let is_passed_over = online > 0 && place.among != Among::Online;
+        Some(Standing { options: place.options, others, is_passed_over })
+    }
+
+    fn pick(&self, qos: QoS) -> Option<Member> {
+        let mut members = self.lock();
+        match members.online.next() {
+            None if qos != QoS::AtMostOnce => members.waiting.next(),
+            picked => picked,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Members {
+    /// Adds a member that is not there.
+    fn insert(&mut self, member: Member, options: SubscriptionOptions, is_online: bool) {
+        let among = match is_online {
+            true => Among::Online,
+            false if options.qos != QoS::AtMostOnce => Among::Waiting,
+            false => Among::Neither,
+        };
+        let index = self.turns(among).map_or(0, |turns| turns.add(member));
+        self.places.insert(member, Place { options, among, index });
+    }
+
+    fn remove(&mut self, member: Member) -> Option<Place> {
+        let place = self.places.remove(&member)?;
+        let moved = self.turns(place.among).and_then(|turns| turns.remove(place.index));
+        if let Some(moved) = moved.and_then(|moved| self.places.get_mut(&moved)) {
+            moved.index = place.index;
+        }
+        Some(place)
+    }
+
+    fn turns(&mut self, among: Among) -> Option<&mut Turns> {
+        match among {
+            Among::Online => Some(&mut self.online),
+            Among::Waiting => Some(&mut self.waiting),
+            Among::Neither => None,
+        }
+    }
+}
+
+impl Turns {
+    fn next(&mut self) -> Option<Member> {
+        let index = if self.next < self.members.len() { self.next } else { 0 };
+        let member = self.members.get(index).copied()?;
+        self.next = index + 1;
+        Some(member)
+    }
+
+    /// Returns the member's index.
+    fn add(&mut self, member: Member) -> usize {
+        self.members.push(member);
+        self.members.len() - 1
+    }
+
+    /// Returns who is at `index` now, if anybody.
+    fn remove(&mut self, index: usize) -> Option<Member> {
+        self.members.swap_remove(index);
+        self.members.get(index).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests;

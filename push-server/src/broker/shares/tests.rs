@@ -1,0 +1,203 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::broker::SubscriptionId;
+
+fn filter(text: &str) -> TopicFilter {
+    TopicFilter::parse(text, 128).expect("a valid filter")
+}
+
+fn member(shard: u16, session: u32) -> Member {
+    Member { shard, session }
+}
+
+fn at(qos: QoS) -> SubscriptionOptions {
+    SubscriptionOptions { qos, ..SubscriptionOptions::default() }
+}
+
+/// The filters of the groups that a topic goes to, in order.
+fn groups(shares: &Shares, topic: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    shares.groups_for(&TopicName::parse(topic, 128).expect("a valid topic"), &mut found);
+    let mut found: Vec<_> = found.iter().map(|group| group.filter().as_str().to_owned()).collect();
+    found.sort();
+    found
+}
+
+fn group(shares: &Shares, text: &str) -> Arc<Group> {
+    shares.find(&filter(text)).expect("a group")
+}
+
+/// How often each member is picked in `picks` messages.
+fn turns(shares: &Shares, group: &Group, qos: QoS, picks: usize) -> BTreeMap<(u16, u32), usize> {
+    let mut turns = BTreeMap::new();
+    for _ in 0..picks {
+        if let Some(Member { shard, session }) = shares.pick(group, qos) {
+            *turns.entry((shard, session)).or_default() += 1;
+        }
+    }
+    turns
+}
+
+/// [MQTT-4.8.2-1]; the filter behind the name matches as any other.
+#[test]
+fn a_topic_goes_to_every_group_whose_filter_matches() {
+    let shares = Shares::default();
+    assert!(groups(&shares, "a/b").is_empty());
+    for text in ["$share/g/a/b", "$share/h/a/b", "$share/g/a/+", "$share/g/#", "$share/g//a"] {
+        assert!(!shares.join(&filter(text), member(1, 1), at(QoS::AtMostOnce), true));
+    }
+    let all = ["$share/g/#", "$share/g/a/+", "$share/g/a/b", "$share/h/a/b"];
+    assert_eq!(groups(&shares, "a/b"), all);
+    assert_eq!(groups(&shares, "/a"), ["$share/g/#", "$share/g//a"]);
+    assert_eq!(groups(&shares, "$SYS/x"), [""; 0], "hidden from a leading wildcard");
+}
+
+#[test]
+fn the_last_member_takes_its_group_away() {
+    let shares = Shares::default();
+    let all = ["$share/g/a", "$share/h/a", "$share/g/+", "$share/h/+/#"].map(filter);
+    for filter in &all {
+        assert!(!shares.join(filter, member(1, 7), at(QoS::AtLeastOnce), true));
+        assert!(shares.join(filter, member(1, 7), at(QoS::AtMostOnce), true), "again");
+        assert!(!shares.join(filter, member(2, 7), at(QoS::AtMostOnce), false));
+        assert_eq!(shares.members_len(filter), Some(2));
+    }
+    for filter in &all {
+        assert!(!shares.leave(filter, member(3, 7)));
+        assert!(shares.leave(filter, member(1, 7)));
+        assert!(!shares.leave(filter, member(1, 7)));
+        assert_eq!(shares.members_len(filter), Some(1));
+        assert!(shares.leave(filter, member(2, 7)));
+        assert_eq!(shares.members_len(filter), None);
+        assert!(!shares.leave(filter, member(2, 7)));
+    }
+    assert_eq!(shares.groups.kept(), (0, 0, false));
+    assert_eq!(shares.len.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn members_take_turns_over_all_shards() {
+    let shares = Shares::default();
+    let text = "$share/g/jobs";
+    for shard in 0..3 {
+        // Not as many members on each shard.
+        for session in 0..=u32::from(shard) {
+            shares.join(&filter(text), member(shard, session), at(QoS::AtMostOnce), true);
+        }
+    }
+    let group = group(&shares, text);
+    let turns = turns(&shares, &group, QoS::AtMostOnce, 600);
+    assert_eq!(turns.len(), 6);
+    assert!(turns.values().all(|&count| count == 100), "{turns:?}");
+}
+
+#[test]
+fn members_without_connection_are_passed_over_while_any_has_one() {
+    let shares = Shares::default();
+    let text = filter("$share/g/jobs");
+    for session in 0..4 {
+        shares.join(&text, member(0, session), at(QoS::AtLeastOnce), true);
+    }
+    shares.set_online(&text, member(0, 1), false);
+    shares.set_online(&text, member(0, 2), false);
+    let group = group(&shares, text.as_str());
+    let found = turns(&shares, &group, QoS::AtLeastOnce, 100);
+    assert_eq!(found, BTreeMap::from([((0, 0), 50), ((0, 3), 50)]));
+    shares.set_online(&text, member(0, 1), true);
+    let found = turns(&shares, &group, QoS::AtLeastOnce, 90);
+    assert_eq!(found, BTreeMap::from([((0, 0), 30), ((0, 1), 30), ((0, 3), 30)]));
+}
+
+#[test]
+fn with_nobody_online_those_that_can_keep_a_message_take_turns() {
+    let shares = Shares::default();
+    let text = filter("$share/g/jobs");
+    shares.join(&text, member(0, 0), at(QoS::AtLeastOnce), false);
+    shares.join(&text, member(1, 1), at(QoS::ExactlyOnce), false);
+    shares.join(&text, member(2, 2), at(QoS::AtMostOnce), false);
+    let group = group(&shares, text.as_str());
+    assert_eq!(turns(&shares, &group, QoS::AtMostOnce, 10), BTreeMap::new());
+    let found = turns(&shares, &group, QoS::AtLeastOnce, 10);
+    assert_eq!(found, BTreeMap::from([((0, 0), 5), ((1, 1), 5)]));
+}
+
+#[test]
+fn standing_says_whether_another_could_take_it() {
+    let shares = Shares::default();
+    let text = filter("$share/g/jobs");
+    let id = SubscriptionId::new(5);
+    let options = SubscriptionOptions { id, ..at(QoS::AtLeastOnce) };
+    shares.join(&text, member(0, 0), options, false);
+    let group = group(&shares, text.as_str());
+    let standing = |session| group.standing(member(0, session));
+    assert_eq!(standing(9), None);
+    let alone = Standing { options, others: 0, is_passed_over: false };
+    assert_eq!(standing(0), Some(alone));
+    shares.join(&text, member(0, 1), at(QoS::AtLeastOnce), false);
+    assert_eq!(standing(0).map(|standing| standing.others), Some(1));
+    shares.join(&text, member(0, 2), at(QoS::AtMostOnce), false);
+    assert_eq!(standing(0).map(|standing| standing.others), Some(1), "QoS 0 keeps nothing");
+    shares.set_online(&text, member(0, 2), true);
+    assert_eq!(standing(0).map(|standing| standing.others), Some(1), "the one online");
+    assert!(standing(0).is_some_and(|standing| standing.is_passed_over));
+    assert_eq!(standing(2).map(|standing| standing.others), Some(0), "nobody else is");
+}
+
+#[test]
+fn turns_survive_members_that_come_and_go() {
+    let shares = Shares::default();
+    let text = filter("$share/g/jobs");
+    for session in 0..10 {
+        shares.join(&text, member(0, session), at(QoS::AtMostOnce), true);
+    }
+    let group = group(&shares, text.as_str());
+    for session in 0..9 {
+        assert!(shares.pick(&group, QoS::AtMostOnce).is_some());
+        assert!(shares.leave(&text, member(0, session)));
+        let left = 9 - session as usize;
+        let found = turns(&shares, &group, QoS::AtMostOnce, left * 3);
+        assert_eq!(found.len(), left);
+        assert!(found.values().all(|&count| count == 3), "{found:?}");
+        assert!(found.keys().all(|&(_, left)| left > session));
+    }
+}
+
+#[test]
+fn a_group_made_anew_serves_those_that_hold_the_old_one() {
+    let shares = Shares::default();
+    let text = filter("$share/g/jobs");
+    shares.join(&text, member(0, 0), at(QoS::AtLeastOnce), true);
+    let old = group(&shares, text.as_str());
+    shares.leave(&text, member(0, 0));
+    assert_eq!(shares.pick(&old, QoS::AtLeastOnce), None);
+    shares.join(&text, member(0, 1), at(QoS::AtLeastOnce), true);
+    assert_eq!(shares.pick(&old, QoS::AtLeastOnce), Some(member(0, 1)));
+}
+
+#[test]
+fn shards_change_groups_at_the_same_time() {
+    let shares = Shares::default();
+    std::thread::scope(|scope| {
+        for shard in 0..8 {
+            let shares = &shares;
+            scope.spawn(move || {
+                for number in 0..300 {
+                    let texts = [format!("$share/g/{number}"), format!("$share/g/{number}/+")];
+                    for text in texts.map(|text| filter(&text)) {
+                        shares.join(&text, member(shard, number), at(QoS::AtLeastOnce), true);
+                        shares.set_online(&text, member(shard, number), false);
+                        let group = shares.find(&text).expect("I am in it");
+                        assert!(shares.pick(&group, QoS::AtLeastOnce).is_some());
+                        if number >= 100 {
+                            assert!(shares.leave(&text, member(shard, number)));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(shares.len.load(Ordering::Relaxed), 200);
+    assert_eq!(shares.members_len(&filter("$share/g/99/+")), Some(8));
+    assert_eq!(shares.members_len(&filter("$share/g/100")), None);
+}

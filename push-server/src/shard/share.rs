@@ -1,0 +1,140 @@
+//! Shared subscriptions, as a shard takes part in them: a message goes to one member of each group,
+//! and on to another when that one is gone, away, or cannot keep up.
+//!
+//! What is owed to a member that leaves (it unsubscribes, or its session ends) goes to another
+//! [MQTT5 4.8.2]: messages never sent, and those of QoS 1 that were sent and not acknowledged. One
+//! of QoS 2 that was sent stays with its session, or ends with it [MQTT-4.8.2-4] [MQTT-4.8.2-5];
+//! one that was refused is over [MQTT-4.8.2-6]. A member that only lost its connection keeps what
+//! it is owed until it is back.
+
+use std::sync::Arc;
+
+use super::mailbox::Mail;
+use super::ticket::{Draft, Part, Ticket};
+use super::worker::Worker;
+use crate::broker::{Group, Member, Message, TopicFilter, TopicName, Via};
+use crate::mqtt::Delivery;
+
+/// Members that one message may be refused by (`others` of its group being there) before it goes to
+/// the next one whatever its state. Bounds how often it travels between shards.
+const TRIES_MAX: u8 = 8;
+
+/// A message for one member of a group, on its way to that member's shard.
+#[derive(Debug)]
+pub(super) struct SharedMail {
+    message: Arc<Message>,
+    group: Arc<Group>,
+    session: u32,
+    tries: u8,
+    /// The write that it is part of.
+    ticket: Option<Arc<Ticket>>,
+}
+
+impl Worker {
+    /// The groups that a message goes to one member of each.
+    pub(super) fn groups_for(&self, topic: &TopicName) -> Vec<Arc<Group>> {
+        let mut groups = Vec::new();
+        self.shared.shares.groups_for(topic, &mut groups);
+        groups
+    }
+
+    /// A message that another shard picked a member of this one for.
+    pub(super) fn on_shared_mail(&mut self, mut mail: SharedMail) {
+        let mut part = Part::of_receiver(mail.ticket.take());
+        if !self.take_shared(&mail, &mut part) {
+            mail.tries += 1;
+            self.place_mail(mail, &mut part);
+        }
+        self.finish_part(part);
+    }
+
+    /// Tells the groups of a session that its connection came or went.
+    pub(super) fn set_shares_online(&mut self, key: u32, is_online: bool) {
+        let member = self.member(key);
+        let Some(session) = self.sessions.session_mut(key) else { return };
+        for (filter, _) in session.subscriptions.iter().filter(|(filter, _)| filter.is_shared()) {
+            self.shared.shares.set_online(filter, member, is_online);
+        }
+    }
+
+    /// A session has left a group: what it was not sent yet goes to others, if there are any;
+    /// else it is still its own.
+    pub(super) fn pass_on_unsent(&mut self, key: u32, left: &TopicFilter) {
+        if !self.shared.shares.is_served(left) {
+            return;
+        }
+        let Some(session) = self.sessions.session_mut(key) else { return };
+        let unsent = session.take_shared(false, |filter| filter == left);
+        let draft = self.drafted_changes(key);
+        self.pass_on(unsent, draft);
+    }
+
+    /// Gives what one member was owed to others, in one write with its own loss.
+    pub(super) fn pass_on(&mut self, deliveries: Vec<Delivery>, draft: Draft) {
+        let is_shared_write = self.shared.store.is_some() && !deliveries.is_empty();
+        let mut part = Part::of_publisher(draft, is_shared_write);
+        for Delivery { message, via, .. } in deliveries {
+            if let Via::Share(group, _) = via {
+                self.counters.shared_passed_on.add(1);
+                self.place(message, group, &mut part);
+            }
+        }
+        self.finish_part(part);
+    }
+
+    pub(super) fn member(&self, key: u32) -> Member {
+        Member { shard: self.index, session: key }
+    }
+
+    /// Looks for a member of a group that takes a message.
+    pub(super) fn place(&mut self, message: Arc<Message>, group: Arc<Group>, part: &mut Part) {
+        let mail = SharedMail { message, group, session: 0, tries: 0, ticket: None };
+        self.place_mail(mail, part);
+    }
+
+    fn place_mail(&mut self, mut mail: SharedMail, part: &mut Part) {
+        while let Some(member) = self.shared.shares.pick(&mail.group, mail.message.qos) {
+            mail.session = member.session;
+            if member.shard != self.index {
+                mail.ticket = part.another();
+                self.post(member.shard, Mail::Share(Box::new(mail)));
+                return;
+            }
+            if self.take_shared(&mail, part) {
+                return;
+            }
+            mail.tries += 1;
+        }
+        self.counters.dropped_no_member.add(1);
+    }
+
+    /// Delivers to a session of this shard, unless another member should rather have it. Returns
+    /// whether the message is dealt with.
+    fn take_shared(&mut self, mail: &SharedMail, part: &mut Part) -> bool {
+        let SharedMail { message, group, session: key, tries, ticket: _ } = mail;
+        let may_refuse = *tries < TRIES_MAX;
+        let standing = group.standing(self.member(*key));
+        let (Some(standing), Some(entry)) = (standing, self.sessions.entry_mut(*key)) else {
+            if !may_refuse {
+                self.counters.dropped_no_member.add(1);
+            }
+            return !may_refuse;
+        };
+        let options = standing.options;
+        let delivery = Delivery {
+            message: Arc::clone(message),
+            qos: message.qos.min(options.qos),
+            retain: message.retain && options.retain_as_published,
+            via: Via::Share(Arc::clone(group), options.id),
+        };
+        let is_connected = entry.presence.client().is_some();
+        let limits = &self.shared.config.limits;
+        let is_fit =
+            !standing.is_passed_over && entry.session.has_room(&delivery, is_connected, limits);
+        if !is_fit && standing.others > 0 && may_refuse {
+            return false;
+        }
+        self.deliver_to(*key, delivery, part);
+        true
+    }
+}
