@@ -14,8 +14,16 @@
 //! A failure never loses what was reported as [`Outcome::Committed`]. What was reported as
 //! [`Outcome::Failed`] may or may not be found after a restart.
 
+mod bodies;
 mod clocks;
 mod counters;
+mod database;
+mod embedded;
+mod encode;
+mod group;
+mod queue;
+mod recover;
+mod thread;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -26,6 +34,7 @@ use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
 
 pub use clocks::{Clocks, WallMillis};
 pub use counters::StoreCounters;
+pub use embedded::{EmbeddedStore, open};
 
 /// A persistent session, as the store knows it. Given out by the caller, counting up from
 /// [`Recovered::next_number`], and never used for a second session.
@@ -236,9 +245,6 @@ pub enum StoreFailure {
     /// More was waiting than [`StoreOptions::backlog_bytes_max`]. Only this request is lost.
     #[error("too much waits to be stored")]
     Backlog,
-    /// The store is closing.
-    #[error("the store is closing")]
-    Closing,
 }
 
 /// Durable state behind a queue. `T` is the caller's token.
@@ -406,3 +412,6 @@ pub enum StoreError {
         source: std::io::Error,
     },
 }
+
+#[cfg(test)]
+mod tests;

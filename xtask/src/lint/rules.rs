@@ -16,7 +16,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 13] = [
     Rule {
         within: &["push-common/src/"],
         // Its thread-local exists under a feature of the tests' own.
@@ -78,7 +78,7 @@ const RULES: [Rule; 11] = [
         except: &[],
         forbidden: &["crate::mqtt", "crate::shard", "crate::control", "mqttbytes"],
         tests_may: false,
-        why: "ring and kernel know no MQTT: only `shard` joins the parts",
+        why: "ring, kernel and store know no MQTT: only `shard` joins the parts",
     },
     Rule {
         within: &["push-server/src/ring/"],
@@ -93,6 +93,20 @@ const RULES: [Rule; 11] = [
         forbidden: &["crate::broker", "crate::ring", "crate::store"],
         tests_may: false,
         why: "kernel knows no other room",
+    },
+    Rule {
+        within: &["push-server/src/store/"],
+        except: &[],
+        forbidden: &["crate::ring", "crate::kernel", "crate::config", "libc"],
+        tests_may: true,
+        why: "store knows topics and messages, and no other room",
+    },
+    Rule {
+        within: &["push-server/src/"],
+        except: &["push-server/src/store/"],
+        forbidden: &["fjall", "postcard"],
+        tests_may: false,
+        why: "store is the only user of fjall and of its records' encoding",
     },
     Rule {
         within: &["push-server/src/"],
@@ -200,12 +214,19 @@ mod tests {
     }
 
     #[test]
+    fn store_knows_messages_and_no_other_room() {
+        let text = "use crate::{broker, config, kernel, mqtt, ring, shard};";
+        assert_eq!(check("push-server/src/store/mod.rs", text).len(), 5);
+    }
+
+    #[test]
     fn libraries_have_one_user_each() {
         for (library, user) in [
             ("io_uring", "push-server/src/ring/mod.rs"),
             ("aya", "push-server/src/kernel/load.rs"),
             ("tokio", "push-server/src/main.rs"),
             ("mqttbytes", "push-server/src/mqtt/codec.rs"),
+            ("fjall", "push-server/src/store/database.rs"),
         ] {
             let text = format!("use {library}::Thing;");
             assert!(check(user, &text).is_empty(), "{library} in {user}");

@@ -1,0 +1,231 @@
+//! Large bodies, kept once for all outboxes that hold them: which entry refers to which body, and
+//! how many do. Of the bodies themselves nothing is kept here.
+//!
+//! Memory: some 50 bytes an entry that refers to a large body, and 100 a body.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use hashbrown::HashMap;
+
+use super::encode::BodyNumber;
+use super::{Position, SessionNumber};
+use crate::broker::Message;
+
+/// Weight from which a message is kept beside the outboxes. Below it a second record and a second
+/// removal cost more than copies.
+pub(super) const SHARED_BODY_BYTES: usize = 4 << 10;
+
+/// Identities known before the first look at which messages are still alive.
+const SWEEP_FROM: usize = 1_024;
+
+type Place = (SessionNumber, Position);
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// The index.
+#[derive(Debug, Default)]
+pub(super) struct Bodies {
+    of_place: BTreeMap<Place, BodyNumber>,
+    bodies: Map<BodyNumber, Body>,
+    /// Bodies of messages that may be alive, by address. The `Weak` keeps the address from being
+    /// used again.
+    by_address: Map<usize, (Weak<Message>, BodyNumber)>,
+    next: BodyNumber,
+    sweep_at: usize,
+}
+
+#[derive(Debug, Default)]
+struct Body {
+    entries: u64,
+    /// The message as it was last seen in memory.
+    seen: Weak<Message>,
+}
+
+/// What taking a reference came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// The body's number.
+    pub(super) number: BodyNumber,
+    /// Whether it is new, and has to be written.
+    pub(super) is_new: bool,
+    /// A body that the place referred to before, and nothing does any more.
+    pub(super) orphan: Option<BodyNumber>,
+}
+
+impl Bodies {
+    /// Notes an entry found on disk.
+    pub(super) fn found(&mut self, place: Place, number: BodyNumber) {
+        self.of_place.insert(place, number);
+        self.bodies.entry(number).or_default().entries += 1;
+        self.reserve(number);
+    }
+
+    /// Numbers up to this one are in use.
+    pub(super) fn reserve(&mut self, number: BodyNumber) {
+        self.next = self.next.max(BodyNumber(number.0.saturating_add(1)));
+    }
+
+    /// Whether any entry refers to it.
+    pub(super) fn is_known(&self, number: BodyNumber) -> bool {
+        self.bodies.contains_key(&number)
+    }
+
+    /// The body of `message` is wanted in `place`.
+    pub(super) fn take(&mut self, place: Place, message: &Arc<Message>) -> Taken {
+        let address = Arc::as_ptr(message) as usize;
+        let known = self.by_address.get(&address).map(|&(_, number)| number);
+        let known = known.filter(|number| self.bodies.contains_key(number));
+        let number = known.unwrap_or_else(|| {
+            let number = self.next;
+            self.next.0 += 1;
+            self.remember(number, message);
+            number
+        });
+        // The reference is counted before the place's old one is let go: it may be the same body.
+        let body = self.bodies.entry(number).or_default();
+        body.entries += 1;
+        body.seen = Arc::downgrade(message);
+        let orphan =
+            self.of_place.insert(place, number).and_then(|replaced| self.release(replaced));
+        Taken { number, is_new: known.is_none(), orphan }
+    }
+
+    /// Nothing refers to a body from `place` any more. Returns the body if nothing refers to it at
+    /// all.
+    pub(super) fn drop_place(&mut self, place: Place) -> Option<BodyNumber> {
+        // Most stores have no large body at all.
+        if self.of_place.is_empty() {
+            return None;
+        }
+        let number = self.of_place.remove(&place)?;
+        self.release(number)
+    }
+
+    /// The places of a session that refer to bodies.
+    pub(super) fn places_of(&self, number: SessionNumber) -> Vec<Place> {
+        let (first, last) = ((number, Position(0)), (number, Position(u64::MAX)));
+        self.of_place.range(first..=last).map(|(&place, _)| place).collect()
+    }
+
+    /// The message of a body, if it is in memory.
+    pub(super) fn in_memory(&self, number: BodyNumber) -> Option<Arc<Message>> {
+        self.bodies.get(&number)?.seen.upgrade()
+    }
+
+    /// The message of a body was read from disk: who reads it next, or stores it again, shares it.
+    pub(super) fn was_read(&mut self, number: BodyNumber, message: &Arc<Message>) {
+        if let Some(body) = self.bodies.get_mut(&number) {
+            body.seen = Arc::downgrade(message);
+            self.remember(number, message);
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.bodies.len()
+    }
+
+    fn remember(&mut self, number: BodyNumber, message: &Arc<Message>) {
+        if self.by_address.len() >= self.sweep_at.max(SWEEP_FROM) {
+            self.by_address.retain(|_, (message, _)| message.strong_count() > 0);
+            self.sweep_at = 2 * self.by_address.len();
+        }
+        let address = Arc::as_ptr(message) as usize;
+        self.by_address.insert(address, (Arc::downgrade(message), number));
+    }
+
+    fn release(&mut self, number: BodyNumber) -> Option<BodyNumber> {
+        let body = self.bodies.get_mut(&number)?;
+        body.entries -= 1;
+        (body.entries == 0).then(|| {
+            self.bodies.remove(&number);
+            number
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::broker::{QoS, TopicName};
+
+    fn message() -> Arc<Message> {
+        Arc::new(Message {
+            topic: TopicName::parse("a", 8).unwrap(),
+            payload: Bytes::new(),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: None,
+            expires_at: None,
+        })
+    }
+
+    const fn place(number: u64, position: u64) -> Place {
+        (SessionNumber(number), Position(position))
+    }
+
+    #[test]
+    fn a_body_lives_as_long_as_its_last_entry() {
+        let mut bodies = Bodies::default();
+        let message = message();
+        let first = bodies.take(place(1, 1), &message);
+        let second = bodies.take(place(2, 1), &message);
+        assert!(first.is_new && !second.is_new);
+        assert_eq!(first.number, second.number);
+        assert_eq!(bodies.places_of(SessionNumber(2)), [place(2, 1)]);
+        assert_eq!(bodies.drop_place(place(1, 1)), None);
+        assert_eq!(bodies.drop_place(place(1, 1)), None);
+        assert_eq!(bodies.drop_place(place(2, 1)), Some(first.number));
+        assert_eq!(bodies.len(), 0);
+        let again = bodies.take(place(3, 1), &message);
+        assert!(again.is_new && again.number != first.number);
+    }
+
+    #[test]
+    fn another_message_at_the_same_address_is_another_body() {
+        let mut bodies = Bodies::default();
+        let mut numbers = Vec::new();
+        for position in 0..100 {
+            // Dropped in each round: an allocator likes to give the same address again.
+            let taken = bodies.take(place(1, position), &message());
+            assert!(taken.is_new);
+            numbers.push(taken.number);
+        }
+        numbers.dedup();
+        assert_eq!(numbers.len(), 100);
+    }
+
+    #[test]
+    fn a_place_that_is_put_again_lets_go_of_its_body() {
+        let mut bodies = Bodies::default();
+        let (one, other) = (message(), message());
+        let first = bodies.take(place(1, 1), &one);
+        assert_eq!(bodies.take(place(1, 1), &one).orphan, None);
+        assert_eq!(bodies.take(place(1, 1), &other).orphan, Some(first.number));
+    }
+
+    #[test]
+    fn a_body_that_was_read_is_shared_while_it_is_in_memory() {
+        let mut bodies = Bodies::default();
+        bodies.found(place(1, 1), BodyNumber(7));
+        assert_eq!(bodies.in_memory(BodyNumber(7)), None);
+        let message = message();
+        bodies.was_read(BodyNumber(7), &message);
+        assert!(bodies.in_memory(BodyNumber(7)).is_some());
+        assert_eq!(bodies.take(place(2, 1), &message).number, BodyNumber(7));
+        drop(message);
+        assert_eq!(bodies.in_memory(BodyNumber(7)), None);
+        assert_eq!(bodies.take(place(3, 1), &self::message()).number, BodyNumber(8));
+    }
+
+    #[test]
+    fn dead_messages_are_forgotten() {
+        let mut bodies = Bodies::default();
+        for position in 0..10 * SWEEP_FROM as u64 {
+            bodies.take(place(1, position), &message());
+        }
+        assert!(bodies.by_address.len() <= SWEEP_FROM);
+    }
+}

@@ -1,0 +1,359 @@
+//! The embedded database: which trees it has, how it is tuned, and what its errors mean. The only
+//! user of fjall.
+//!
+//! All trees share one journal, which is what makes a group of changes atomic and what is synced.
+//! The database's own threads move it into sorted tables and merge those.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry};
+use fjall::{CompressionType, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::encode::LAYOUT;
+use super::{Durability, StoreError, StoreOptions};
+
+pub(super) use fjall::Slice;
+
+/// The database's directory below the data directory.
+const DATABASE: &str = "db";
+/// The same while it is made for the first time.
+const DATABASE_NEW: &str = "db.new";
+/// Written and removed to find out whether the disk takes anything.
+const PROBE: &str = "probe";
+/// Bytes of the probe: room without which opening again would fail again at once.
+const PROBE_BYTES: usize = 1 << 20;
+
+/// Size from which a tree's changes in memory are written out as a table. Most outbox entries are
+/// gone by then, and only their removal is written.
+const MEMTABLE_BYTES: u64 = 32 << 20;
+/// Size of all journals from which trees that hold up their removal are written out. Bounds what a
+/// start reads again, and the memory that takes.
+const JOURNALS_BYTES: u64 = 128 << 20;
+/// Threads of the database; one may merge while the other writes out.
+const WORKERS: usize = 2;
+/// Open files of the database.
+const FILES_MAX: usize = 200;
+/// Block size: outboxes are read in order.
+const BLOCK_BYTES: u32 = 16 << 10;
+
+/// Pending tables and merges at which writing pauses. The database has limits of its own, 4 and 20,
+/// but waits at them for ever when its threads have failed; this room looks.
+const PENDING_TABLES_MAX: usize = 3;
+const UNMERGED_TABLES_MAX: usize = 16;
+const PRESSURE_PAUSE: Duration = Duration::from_millis(2);
+
+/// The trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub(super) enum Tree {
+    Meta,
+    Sessions,
+    Subscriptions,
+    Outbox,
+    Bodies,
+    ExactlyOnce,
+    Retained,
+}
+
+const TREES: [(Tree, &str); 7] = [
+    (Tree::Meta, "meta"),
+    (Tree::Sessions, "sessions"),
+    (Tree::Subscriptions, "subscriptions"),
+    (Tree::Outbox, "outbox"),
+    (Tree::Bodies, "bodies"),
+    (Tree::ExactlyOnce, "exactly-once"),
+    (Tree::Retained, "retained"),
+];
+
+/// The key of the layout's number in `Meta`.
+const LAYOUT_KEY: &[u8] = b"layout";
+
+/// What the database says when it fails.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DatabaseError {
+    #[error(transparent)]
+    Fjall(#[from] fjall::Error),
+    #[error("the database's own threads failed earlier")]
+    Poisoned,
+    #[error("the database panicked")]
+    Panicked,
+}
+
+/// An open database.
+pub(super) struct Database {
+    trees: [Keyspace; TREES.len()],
+    database: fjall::Database,
+    persist: PersistMode,
+}
+
+/// Changes to be made together.
+pub(super) struct Batch {
+    changes: fjall::OwnedWriteBatch,
+    bytes: u64,
+}
+
+/// Takes the data directory for this process, making it if there is none, as long as the file lives.
+pub(super) fn claim(dir: &Path) -> Result<File, StoreError> {
+    let io = |source| StoreError::Io { dir: dir.to_owned(), source };
+    fs::create_dir_all(dir).map_err(io)?;
+    let claim = File::open(dir).map_err(io)?;
+    match claim.try_lock() {
+        Ok(()) => Ok(claim),
+        Err(fs::TryLockError::WouldBlock) => Err(StoreError::InUse(dir.to_owned())),
+        Err(fs::TryLockError::Error(source)) => Err(io(source)),
+    }
+}
+
+impl Batch {
+    /// Bytes of keys and values in it.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Database {
+    /// Opens the database in a claimed data directory, making it if there is none.
+    pub(super) fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+        let dir = &options.dir;
+        let io = |source| StoreError::Io { dir: dir.clone(), source };
+        probe(dir).map_err(io)?;
+        if !dir.join(DATABASE).try_exists().map_err(io)? {
+            create(options)?;
+        }
+        let path = dir.join(DATABASE);
+        // Where this is missing, fjall would begin a new database on top of the old.
+        if !path.join("version").try_exists().map_err(io)? {
+            return Err(damaged(dir, format!("{}/version is missing", path.display())));
+        }
+        Self::open_at(&path, options)
+    }
+
+    fn open_at(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        let dir = &options.dir;
+        let opening = || -> Result<Self, fjall::Error> {
+            let database = fjall::Database::builder(path)
+                .cache_size(options.cache_bytes)
+                .journal_compression(CompressionType::None)
+                .manual_journal_persist(true)
+                .max_cached_files(Some(FILES_MAX))
+                .max_journaling_size(JOURNALS_BYTES)
+                .worker_threads(WORKERS)
+                .open()?;
+            let mut trees = Vec::with_capacity(TREES.len());
+            for (_, name) in TREES {
+                trees.push(database.keyspace(name, tree_options)?);
+            }
+            let trees = trees.try_into().map_err(|_| fjall::Error::Unrecoverable)?;
+            let persist = match options.durability {
+                Durability::Fsync => PersistMode::SyncData,
+                Durability::Os => PersistMode::Buffer,
+            };
+            Ok(Self { trees, database, persist })
+        };
+        // Damaged files can run into assertions of the database.
+        let opened = catch_unwind(AssertUnwindSafe(opening))
+            .unwrap_or_else(|_| Err(fjall::Error::Unrecoverable))
+            .map_err(|error| explain(error, dir))?;
+        opened.check_layout(dir)?;
+        Ok(opened)
+    }
+
+    fn check_layout(&self, dir: &Path) -> Result<(), StoreError> {
+        let unknown =
+            |found| StoreError::UnknownLayout { dir: dir.to_owned(), found, known: LAYOUT };
+        match self.read(Tree::Meta, LAYOUT_KEY) {
+            Ok(Some(value)) => match <[u8; 4]>::try_from(&*value).map(u32::from_be_bytes) {
+                Ok(LAYOUT) => Ok(()),
+                Ok(other) => Err(unknown(other.to_string())),
+                Err(_) => Err(unknown("no number".to_owned())),
+            },
+            Ok(None) => Err(unknown("none".to_owned())),
+            Err(error) => Err(damaged(dir, error.to_string())),
+        }
+    }
+
+    /// An empty batch.
+    pub(super) fn batch(&self, changes: usize) -> Batch {
+        let changes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), changes);
+        Batch { changes, bytes: 0 }
+    }
+
+    /// Adds a change: a new value, or none.
+    pub(super) fn change(&self, batch: &mut Batch, tree: Tree, key: &[u8], value: Option<Slice>) {
+        batch.bytes += key.len() as u64;
+        match value {
+            Some(value) => {
+                batch.bytes += value.len() as u64;
+                batch.changes.insert(self.tree(tree), key, value);
+            }
+            None => batch.changes.remove(self.tree(tree), key),
+        }
+    }
+
+    /// Makes the changes of a batch, and waits for what the durability promises. Returns how long
+    /// the disk was waited for, if it was. After an error none of it is certain, and the database
+    /// must be dropped.
+    pub(super) fn commit(&self, batch: Batch) -> Result<Option<Duration>, DatabaseError> {
+        self.await_capacity()?;
+        batch.changes.commit()?;
+        let started = Instant::now();
+        self.database.persist(self.persist)?;
+        Ok((self.persist != PersistMode::Buffer).then(|| started.elapsed()))
+    }
+
+    /// Waits until the database's threads have caught up.
+    fn await_capacity(&self) -> Result<(), DatabaseError> {
+        loop {
+            let behind = self.trees.iter().any(|tree| {
+                tree.sealed_memtable_count() >= PENDING_TABLES_MAX
+                    || tree.l0_table_count() >= UNMERGED_TABLES_MAX
+            });
+            if !behind {
+                return Ok(());
+            }
+            // Nothing is buffered here, so this only tells whether the threads are alive.
+            self.database.persist(PersistMode::Buffer).map_err(|_| DatabaseError::Poisoned)?;
+            std::thread::sleep(PRESSURE_PAUSE);
+        }
+    }
+
+    /// The value of a key.
+    pub(super) fn read(&self, tree: Tree, key: &[u8]) -> Result<Option<Slice>, DatabaseError> {
+        Ok(self.tree(tree).get(key)?)
+    }
+
+    /// Keys and values from `from` on as long as keys begin with `prefix`, in order.
+    pub(super) fn scan(
+        &self,
+        tree: Tree,
+        prefix: &[u8],
+        from: &[u8],
+    ) -> impl Iterator<Item = Result<(Slice, Slice), DatabaseError>> + use<> {
+        let prefix = prefix.to_vec();
+        self.tree(tree)
+            .range::<&[u8], _>(from..)
+            .map(|guard| guard.into_inner().map_err(DatabaseError::from))
+            .take_while(move |found| {
+                found.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix))
+            })
+    }
+
+    /// Keys that begin with `prefix`, in order.
+    pub(super) fn keys(
+        &self,
+        tree: Tree,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<Slice, DatabaseError>> + use<> {
+        self.tree(tree).prefix(prefix).map(|guard| guard.key().map_err(DatabaseError::from))
+    }
+
+    /// Bytes on disk; `None` when that cannot be told.
+    pub(super) fn disk_bytes(&self) -> Option<u64> {
+        self.database.disk_space().ok()
+    }
+
+    fn tree(&self, tree: Tree) -> &Keyspace {
+        &self.trees[tree as usize]
+    }
+}
+
+fn tree_options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default()
+        .manual_journal_persist(true)
+        .max_memtable_size(MEMTABLE_BYTES)
+        .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
+        .data_block_compression_policy(CompressionPolicy::disabled())
+        // Nothing is looked up that is not there.
+        .filter_policy(FilterPolicy::all(FilterPolicyEntry::None))
+        .expect_point_read_hits(true)
+}
+
+/// Makes the database under another name first, so that one that is there is complete.
+fn create(options: &StoreOptions) -> Result<(), StoreError> {
+    let dir = &options.dir;
+    let io = |source| StoreError::Io { dir: dir.clone(), source };
+    let path = dir.join(DATABASE_NEW);
+    match fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
+    {
+        let opening = || -> Result<(), fjall::Error> {
+            let database = fjall::Database::builder(&path).worker_threads(1).open()?;
+            for (_, name) in TREES {
+                database.keyspace(name, tree_options)?;
+            }
+            let meta = database.keyspace(TREES[Tree::Meta as usize].1, tree_options)?;
+            meta.insert(LAYOUT_KEY, LAYOUT.to_be_bytes())?;
+            database.persist(PersistMode::SyncAll)
+        };
+        opening().map_err(|error| explain(error, dir))?;
+    }
+    fs::rename(&path, dir.join(DATABASE)).map_err(io)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
+}
+
+/// Whether the disk takes anything.
+pub(super) fn probe(dir: &Path) -> io::Result<()> {
+    let path = dir.join(PROBE);
+    let outcome = write_probe(&path);
+    let removed = fs::remove_file(&path);
+    outcome.and(match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    })
+}
+
+fn write_probe(path: &Path) -> io::Result<()> {
+    use io::Write as _;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    file.write_all(&vec![0x5a; PROBE_BYTES])?;
+    file.sync_data()
+}
+
+impl DatabaseError {
+    /// What the error means to who starts the server.
+    pub(super) fn at_start(self, dir: &Path) -> StoreError {
+        match self {
+            Self::Fjall(error) => explain(error, dir),
+            other => damaged(dir, other.to_string()),
+        }
+    }
+}
+
+/// What an error at opening means to who runs the server.
+fn explain(error: fjall::Error, dir: &Path) -> StoreError {
+    let io = |source: io::Error| {
+        use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+        if matches!(source.kind(), NotFound | UnexpectedEof | InvalidData) {
+            damaged(dir, format!("a file is missing or too short: {source}"))
+        } else {
+            StoreError::Io { dir: dir.to_owned(), source }
+        }
+    };
+    match error {
+        fjall::Error::Locked => StoreError::InUse(dir.to_owned()),
+        fjall::Error::InvalidVersion(found) => StoreError::UnknownLayout {
+            dir: dir.to_owned(),
+            found: found.map_or_else(|| "none".to_owned(), |v| format!("of database format {v}")),
+            known: LAYOUT,
+        },
+        fjall::Error::Io(source) => io(source),
+        fjall::Error::Storage(fjall::LsmError::Io(source)) => io(source),
+        other => damaged(dir, other.to_string()),
+    }
+}
+
+fn damaged(dir: &Path, detail: String) -> StoreError {
+    StoreError::Damaged { dir: dir.to_owned(), detail }
+}
+
+/// Where the database is, for tests that damage it.
+#[cfg(test)]
+pub(super) fn database_path(dir: &Path) -> std::path::PathBuf {
+    dir.join(DATABASE)
+}

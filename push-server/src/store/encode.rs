@@ -1,0 +1,441 @@
+//! Records as bytes. Keys are fixed and big-endian, so that a session's records lie together and in
+//! order; values are postcard of the private types below, whose fields may only change together
+//! with [`LAYOUT`].
+//!
+//! What is read is checked like what a peer sends: nothing panics, and nothing is allocated beyond a
+//! small multiple of the bytes that are there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::clocks::{Clocks, WallMillis};
+use super::{OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill};
+use crate::broker::{
+    Message, MessageProperties, QoS, SubscriptionOptions, TopicError, TopicFilter, TopicName,
+};
+
+/// Which keys, values and trees there are. An unknown one is refused at start.
+pub(super) const LAYOUT: u32 = 1;
+
+/// Levels are limited where topics come in; what was let in then stays valid.
+const LEVELS_ANY: u16 = u16::MAX;
+
+/// Bytes of a session's number in keys.
+pub(super) const NUMBER_BYTES: usize = 8;
+
+/// Why bytes are not the record that they should be.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DecodeError {
+    #[error("malformed record: {0}")]
+    Malformed(#[from] postcard::Error),
+    #[error("record with {0} bytes too many")]
+    TooLong(usize),
+    #[error("key of {0} bytes")]
+    KeyLength(usize),
+    #[error("quality of service {0}")]
+    QoS(u8),
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    #[error("key is not UTF-8")]
+    Utf8(#[from] std::str::Utf8Error),
+}
+
+/// The number of a large body that is kept beside the outboxes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct BodyNumber(pub(super) u64);
+
+#[derive(Serialize, Deserialize)]
+struct MessageRecord<'a> {
+    #[serde(borrow)]
+    topic: &'a str,
+    #[serde(borrow, with = "serde_bytes")]
+    payload: &'a [u8],
+    qos: u8,
+    retain: bool,
+    expires_at: Option<u64>,
+    #[serde(borrow)]
+    properties: Option<PropertiesRecord<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PropertiesRecord<'a> {
+    payload_format: Option<u8>,
+    #[serde(borrow)]
+    content_type: Option<&'a str>,
+    #[serde(borrow)]
+    response_topic: Option<&'a str>,
+    #[serde(borrow, with = "serde_bytes")]
+    correlation_data: Option<&'a [u8]>,
+    #[serde(borrow)]
+    user_properties: Vec<(&'a str, &'a str)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SessionValue<'a> {
+    #[serde(borrow)]
+    client_id: &'a str,
+    expiry_secs: u32,
+    disconnected_at: Option<u64>,
+    sent_to: u64,
+    #[serde(borrow)]
+    will: Option<WillRecord<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WillRecord<'a> {
+    #[serde(borrow)]
+    message: MessageRecord<'a>,
+    delay_secs: u32,
+    message_expiry_secs: Option<u32>,
+    due_at: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SubscriptionValue {
+    qos: u8,
+    no_local: bool,
+    retain_as_published: bool,
+    retain_handling: u8,
+    subscription_id: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum OutboxValue<'a> {
+    Inline(DeliveryRecord, #[serde(borrow)] MessageRecord<'a>),
+    Shared(DeliveryRecord, SharedRecord),
+    Released,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DeliveryRecord {
+    qos: u8,
+    retain: bool,
+    subscription_ids: Vec<u32>,
+    queued_at: u64,
+}
+
+/// A message that lies in the tree of bodies.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct SharedRecord {
+    number: u64,
+    weight_bytes: u64,
+}
+
+/// A session's part of a key.
+pub(super) fn number_key(number: SessionNumber) -> [u8; NUMBER_BYTES] {
+    number.0.to_be_bytes()
+}
+
+/// The key of a place in an outbox.
+pub(super) fn outbox_key(number: SessionNumber, position: Position) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..NUMBER_BYTES].copy_from_slice(&number.0.to_be_bytes());
+    key[NUMBER_BYTES..].copy_from_slice(&position.0.to_be_bytes());
+    key
+}
+
+/// The key of a packet id.
+pub(super) fn exactly_once_key(number: SessionNumber, packet_id: u16) -> [u8; 10] {
+    let mut key = [0; 10];
+    key[..NUMBER_BYTES].copy_from_slice(&number.0.to_be_bytes());
+    key[NUMBER_BYTES..].copy_from_slice(&packet_id.to_be_bytes());
+    key
+}
+
+/// The number that a key begins with, and the rest.
+pub(super) fn split_key(key: &[u8]) -> Result<(SessionNumber, &[u8]), DecodeError> {
+    let (number, rest) = key.split_first_chunk().ok_or(DecodeError::KeyLength(key.len()))?;
+    Ok((SessionNumber(u64::from_be_bytes(*number)), rest))
+}
+
+/// The place that an outbox key names.
+pub(super) fn decode_outbox_key(key: &[u8]) -> Result<(SessionNumber, Position), DecodeError> {
+    let (number, rest) = split_key(key)?;
+    let position = rest.try_into().map_err(|_| DecodeError::KeyLength(key.len()))?;
+    Ok((number, Position(u64::from_be_bytes(position))))
+}
+
+/// The packet id that a key names.
+pub(super) fn decode_exactly_once_key(key: &[u8]) -> Result<(SessionNumber, u16), DecodeError> {
+    let (number, rest) = split_key(key)?;
+    let packet_id = rest.try_into().map_err(|_| DecodeError::KeyLength(key.len()))?;
+    Ok((number, u16::from_be_bytes(packet_id)))
+}
+
+/// The body that a key names.
+pub(super) fn decode_body_key(key: &[u8]) -> Result<BodyNumber, DecodeError> {
+    let number = key.try_into().map_err(|_| DecodeError::KeyLength(key.len()))?;
+    Ok(BodyNumber(u64::from_be_bytes(number)))
+}
+
+/// Encodes a session's own record.
+pub(super) fn encode_session(record: &SessionRecord, clocks: &Clocks, out: &mut Vec<u8>) {
+    let value = SessionValue {
+        client_id: &record.client_id,
+        expiry_secs: record.expiry_secs,
+        disconnected_at: record.disconnected_at.map(|at| at.0),
+        sent_to: record.sent_to.0,
+        will: record.will.as_ref().map(|will| WillRecord {
+            message: message_record(&will.message, clocks),
+            delay_secs: will.delay_secs,
+            message_expiry_secs: will.message_expiry_secs,
+            due_at: will.due_at.map(|at| at.0),
+        }),
+    };
+    encode(&value, out);
+}
+
+/// Decodes a session's own record.
+pub(super) fn decode_session(value: &[u8], clocks: &Clocks) -> Result<SessionRecord, DecodeError> {
+    let value: SessionValue<'_> = decode(value)?;
+    let will = value.will.map(|will| {
+        Ok::<_, DecodeError>(StoredWill {
+            message: Arc::new(message(&will.message, clocks)?),
+            delay_secs: will.delay_secs,
+            message_expiry_secs: will.message_expiry_secs,
+            due_at: will.due_at.map(WallMillis),
+        })
+    });
+    Ok(SessionRecord {
+        client_id: value.client_id.into(),
+        expiry_secs: value.expiry_secs,
+        disconnected_at: value.disconnected_at.map(WallMillis),
+        sent_to: Position(value.sent_to),
+        will: will.transpose()?,
+    })
+}
+
+/// Encodes what was asked for with a filter.
+pub(super) fn encode_subscription(options: SubscriptionOptions, out: &mut Vec<u8>) {
+    let value = SubscriptionValue {
+        qos: options.qos as u8,
+        no_local: options.no_local,
+        retain_as_published: options.retain_as_published,
+        retain_handling: options.retain_handling,
+        subscription_id: None,
+    };
+    encode(&value, out);
+}
+
+/// Decodes a subscription from its key, without the number, and its value.
+pub(super) fn decode_subscription(
+    filter: &[u8],
+    value: &[u8],
+) -> Result<StoredSubscription, DecodeError> {
+    let value: SubscriptionValue = decode(value)?;
+    Ok(StoredSubscription {
+        filter: TopicFilter::parse(std::str::from_utf8(filter)?, LEVELS_ANY)?,
+        options: SubscriptionOptions {
+            qos: qos(value.qos)?,
+            no_local: value.no_local,
+            retain_as_published: value.retain_as_published,
+            retain_handling: value.retain_handling,
+        },
+    })
+}
+
+/// Encodes a message by itself: retained, or the body of several outboxes.
+pub(super) fn encode_message(message: &Message, clocks: &Clocks, out: &mut Vec<u8>) {
+    encode(&message_record(message, clocks), out);
+}
+
+/// Decodes a message by itself.
+pub(super) fn decode_message(value: &[u8], clocks: &Clocks) -> Result<Message, DecodeError> {
+    message(&decode(value)?, clocks)
+}
+
+/// Encodes an outbox entry with its message, or, if that has a number, without.
+pub(super) fn encode_entry(
+    entry: &OutboxEntry,
+    body: Option<BodyNumber>,
+    clocks: &Clocks,
+    out: &mut Vec<u8>,
+) {
+    let delivery = DeliveryRecord {
+        qos: entry.qos as u8,
+        retain: entry.retain,
+        subscription_ids: entry.subscription_ids.to_vec(),
+        queued_at: entry.queued_at.0,
+    };
+    let value = match body {
+        None => OutboxValue::Inline(delivery, message_record(&entry.message, clocks)),
+        Some(number) => {
+            let weight_bytes = entry.message.weight_bytes() as u64;
+            OutboxValue::Shared(delivery, SharedRecord { number: number.0, weight_bytes })
+        }
+    };
+    encode(&value, out);
+}
+
+/// Encodes an owed release.
+pub(super) fn encode_released(out: &mut Vec<u8>) {
+    encode(&OutboxValue::Released, out);
+}
+
+/// An outbox entry as far as its own value tells.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// All of it.
+    Entry(OutboxEntry),
+    /// To be completed by the body of this number.
+    Shared(BodyNumber, SharedDelivery),
+    /// An owed release.
+    Released,
+}
+
+/// A delivery whose message lies elsewhere.
+#[derive(Debug)]
+pub(super) struct SharedDelivery {
+    qos: QoS,
+    retain: bool,
+    subscription_ids: Box<[u32]>,
+    queued_at: WallMillis,
+}
+
+impl SharedDelivery {
+    /// The entry with its message.
+    pub(super) fn with_message(self, message: Arc<Message>) -> OutboxEntry {
+        OutboxEntry {
+            message,
+            qos: self.qos,
+            retain: self.retain,
+            subscription_ids: self.subscription_ids,
+            queued_at: self.queued_at,
+        }
+    }
+}
+
+/// Decodes the value of a place in an outbox.
+pub(super) fn decode_place(value: &[u8], clocks: &Clocks) -> Result<Place, DecodeError> {
+    let delivery = |record: DeliveryRecord| {
+        Ok::<_, DecodeError>(SharedDelivery {
+            qos: qos(record.qos)?,
+            retain: record.retain,
+            subscription_ids: record.subscription_ids.into(),
+            queued_at: WallMillis(record.queued_at),
+        })
+    };
+    Ok(match decode(value)? {
+        OutboxValue::Inline(record, body) => {
+            Place::Entry(delivery(record)?.with_message(Arc::new(message(&body, clocks)?)))
+        }
+        OutboxValue::Shared(record, shared) => {
+            Place::Shared(BodyNumber(shared.number), delivery(record)?)
+        }
+        OutboxValue::Released => Place::Released,
+    })
+}
+
+/// What recovery wants to know of a place in an outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlaceFacts {
+    pub(super) weight_bytes: u64,
+    pub(super) queued_at: Option<WallMillis>,
+    pub(super) body: Option<BodyNumber>,
+}
+
+/// Decodes the value of a place as far as recovery needs it, without copying the message.
+pub(super) fn decode_place_facts(value: &[u8]) -> Result<PlaceFacts, DecodeError> {
+    Ok(match decode(value)? {
+        OutboxValue::Inline(record, body) => PlaceFacts {
+            weight_bytes: body.weight_bytes(),
+            queued_at: Some(WallMillis(record.queued_at)),
+            body: None,
+        },
+        OutboxValue::Shared(record, shared) => PlaceFacts {
+            weight_bytes: shared.weight_bytes,
+            queued_at: Some(WallMillis(record.queued_at)),
+            body: Some(BodyNumber(shared.number)),
+        },
+        OutboxValue::Released => PlaceFacts { weight_bytes: 0, queued_at: None, body: None },
+    })
+}
+
+impl MessageRecord<'_> {
+    /// As [`Message::weight_bytes`].
+    fn weight_bytes(&self) -> u64 {
+        let properties = self.properties.as_ref().map_or(0, |properties| {
+            let text = |text: Option<&str>| text.map_or(0, str::len);
+            let pairs = properties.user_properties.iter();
+            text(properties.content_type)
+                + text(properties.response_topic)
+                + properties.correlation_data.map_or(0, <[u8]>::len)
+                + pairs.map(|(key, value)| key.len() + value.len()).sum::<usize>()
+        });
+        (self.topic.len() + self.payload.len() + properties) as u64
+    }
+}
+
+fn message_record<'a>(message: &'a Message, clocks: &Clocks) -> MessageRecord<'a> {
+    MessageRecord {
+        topic: message.topic.as_str(),
+        payload: &message.payload,
+        qos: message.qos as u8,
+        retain: message.retain,
+        expires_at: message.expires_at.map(|at| clocks.to_wall(at).0),
+        properties: message.properties.as_deref().map(|properties| PropertiesRecord {
+            payload_format: properties.payload_format,
+            content_type: properties.content_type.as_deref(),
+            response_topic: properties.response_topic.as_deref(),
+            correlation_data: properties.correlation_data.as_deref(),
+            user_properties: properties
+                .user_properties
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str()))
+                .collect(),
+        }),
+    }
+}
+
+fn message(record: &MessageRecord<'_>, clocks: &Clocks) -> Result<Message, DecodeError> {
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    let properties = record.properties.as_ref().map(|properties| {
+        Arc::new(MessageProperties {
+            payload_format: properties.payload_format,
+            content_type: owned(properties.content_type),
+            response_topic: owned(properties.response_topic),
+            correlation_data: properties.correlation_data.map(Bytes::copy_from_slice),
+            user_properties: properties
+                .user_properties
+                .iter()
+                .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        })
+    });
+    Ok(Message {
+        topic: TopicName::parse(record.topic, LEVELS_ANY)?,
+        payload: Bytes::copy_from_slice(record.payload),
+        qos: qos(record.qos)?,
+        retain: record.retain,
+        properties,
+        expires_at: record.expires_at.map(|at| clocks.to_monotonic(WallMillis(at))),
+    })
+}
+
+fn qos(byte: u8) -> Result<QoS, DecodeError> {
+    match byte {
+        0 => Ok(QoS::AtMostOnce),
+        1 => Ok(QoS::AtLeastOnce),
+        2 => Ok(QoS::ExactlyOnce),
+        other => Err(DecodeError::QoS(other)),
+    }
+}
+
+/// Appends to `out`.
+fn encode(value: &impl Serialize, out: &mut Vec<u8>) {
+    // Growing a vector cannot fail, and every type here has a known length.
+    match postcard::to_extend(value, std::mem::take(out)) {
+        Ok(bytes) => *out = bytes,
+        Err(error) => unreachable!("a record that cannot be encoded: {error}"),
+    }
+}
+
+fn decode<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, DecodeError> {
+    let (record, rest) = postcard::take_from_bytes(value)?;
+    if rest.is_empty() { Ok(record) } else { Err(DecodeError::TooLong(rest.len())) }
+}
+
+#[cfg(test)]
+mod tests;

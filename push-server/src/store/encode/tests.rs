@@ -1,0 +1,206 @@
+use proptest::prelude::*;
+use push_common::clock::Monotonic;
+
+use super::*;
+
+const CLOCKS: Clocks =
+    Clocks { monotonic: Monotonic(9_000_000_000), wall: WallMillis(1_700_000_000_000) };
+
+fn text() -> impl Strategy<Value = String> {
+    "[a-z]{0,20}"
+}
+
+fn qualities() -> impl Strategy<Value = QoS> {
+    prop_oneof![Just(QoS::AtMostOnce), Just(QoS::AtLeastOnce), Just(QoS::ExactlyOnce)]
+}
+
+fn properties() -> impl Strategy<Value = MessageProperties> {
+    let data = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20));
+    let pairs = proptest::collection::vec((text(), text()), 0..4);
+    let texts = (proptest::option::of(text()), proptest::option::of(text()));
+    (proptest::option::of(any::<u8>()), texts, data, pairs).prop_map(
+        |(payload_format, (content_type, response_topic), data, user_properties)| {
+            MessageProperties {
+                payload_format,
+                content_type,
+                response_topic,
+                correlation_data: data.map(Bytes::from),
+                user_properties,
+            }
+        },
+    )
+}
+
+fn messages() -> impl Strategy<Value = Message> {
+    let payload = proptest::collection::vec(any::<u8>(), 0..200);
+    // Whole milliseconds: that is what the disk keeps.
+    let expires_at = proptest::option::of(0_u64..100_000);
+    let properties = proptest::option::of(properties());
+    ("[a-z/]{1,30}", payload, qualities(), any::<bool>(), expires_at, properties).prop_map(
+        |(topic, payload, qos, retain, expires_at, properties)| Message {
+            topic: TopicName::parse(&topic, 128).unwrap(),
+            payload: Bytes::from(payload),
+            qos,
+            retain,
+            properties: properties.map(Arc::new),
+            expires_at: expires_at.map(|millis| Monotonic(millis * 1_000_000)),
+        },
+    )
+}
+
+fn entries() -> impl Strategy<Value = OutboxEntry> {
+    let ids = proptest::collection::vec(any::<u32>(), 0..4);
+    (messages(), qualities(), any::<bool>(), ids, any::<u64>()).prop_map(
+        |(message, qos, retain, ids, queued_at)| OutboxEntry {
+            message: Arc::new(message),
+            qos,
+            retain,
+            subscription_ids: ids.into(),
+            queued_at: WallMillis(queued_at),
+        },
+    )
+}
+
+fn records() -> impl Strategy<Value = SessionRecord> {
+    let moment = || proptest::option::of(any::<u64>().prop_map(WallMillis));
+    let will = (messages(), any::<u32>(), proptest::option::of(any::<u32>()), moment()).prop_map(
+        |(message, delay_secs, message_expiry_secs, due_at)| StoredWill {
+            message: Arc::new(message),
+            delay_secs,
+            message_expiry_secs,
+            due_at,
+        },
+    );
+    (text(), any::<u32>(), moment(), any::<u64>(), proptest::option::of(will)).prop_map(
+        |(client_id, expiry_secs, disconnected_at, sent_to, will)| SessionRecord {
+            client_id: client_id.into(),
+            expiry_secs,
+            disconnected_at,
+            sent_to: Position(sent_to),
+            will,
+        },
+    )
+}
+
+fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(&mut bytes);
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn entries_come_back_as_they_were(entry in entries()) {
+        let bytes = encoded(|out| encode_entry(&entry, None, &CLOCKS, out));
+        let facts = decode_place_facts(&bytes).unwrap();
+        prop_assert_eq!(facts.weight_bytes, entry.message.weight_bytes() as u64);
+        prop_assert_eq!(facts.queued_at, Some(entry.queued_at));
+        prop_assert_eq!(facts.body, None);
+        let Place::Entry(decoded) = decode_place(&bytes, &CLOCKS).unwrap() else { panic!() };
+        prop_assert_eq!(decoded, entry);
+    }
+
+    #[test]
+    fn entries_without_their_message_are_completed_by_it(entry in entries(), number: u64) {
+        let body = Some(BodyNumber(number));
+        let bytes = encoded(|out| encode_entry(&entry, body, &CLOCKS, out));
+        let facts = decode_place_facts(&bytes).unwrap();
+        prop_assert_eq!(facts.weight_bytes, entry.message.weight_bytes() as u64);
+        prop_assert_eq!(facts.body, body);
+        let Place::Shared(found, delivery) = decode_place(&bytes, &CLOCKS).unwrap() else {
+            panic!()
+        };
+        prop_assert_eq!(found, BodyNumber(number));
+        let bytes = encoded(|out| encode_message(&entry.message, &CLOCKS, out));
+        let message = Arc::new(decode_message(&bytes, &CLOCKS).unwrap());
+        prop_assert_eq!(delivery.with_message(message), entry);
+    }
+
+    #[test]
+    fn sessions_come_back_as_they_were(record in records()) {
+        let bytes = encoded(|out| encode_session(&record, &CLOCKS, out));
+        prop_assert_eq!(decode_session(&bytes, &CLOCKS).unwrap(), record);
+    }
+
+    #[test]
+    fn subscriptions_come_back_as_they_were(
+        qos in qualities(),
+        no_local: bool,
+        retain_as_published: bool,
+        retain_handling in 0_u8..3,
+    ) {
+        let options =
+            SubscriptionOptions { qos, no_local, retain_as_published, retain_handling };
+        let bytes = encoded(|out| encode_subscription(options, out));
+        let stored = decode_subscription(b"$share/g/a/#", &bytes).unwrap();
+        prop_assert_eq!(stored.options, options);
+        prop_assert_eq!(stored.filter.as_str(), "$share/g/a/#");
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        let _ = decode_place(&bytes, &CLOCKS);
+        let _ = decode_place_facts(&bytes);
+        let _ = decode_session(&bytes, &CLOCKS);
+        let _ = decode_message(&bytes, &CLOCKS);
+        let _ = decode_subscription(&bytes, &bytes);
+        let _ = decode_outbox_key(&bytes);
+        let _ = decode_exactly_once_key(&bytes);
+        let _ = decode_body_key(&bytes);
+    }
+
+    #[test]
+    fn changed_bytes_panic_nobody(record in records(), at: prop::sample::Index, flip in 1_u8..) {
+        let mut bytes = encoded(|out| encode_session(&record, &CLOCKS, out));
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        let _ = decode_session(&bytes, &CLOCKS);
+    }
+
+    #[test]
+    fn cut_bytes_are_refused(entry in entries(), at: prop::sample::Index) {
+        let bytes = encoded(|out| encode_entry(&entry, None, &CLOCKS, out));
+        let at = at.index(bytes.len());
+        prop_assert!(decode_place(&bytes[..at], &CLOCKS).is_err());
+    }
+}
+
+#[test]
+fn bytes_behind_a_record_are_refused() {
+    let mut bytes = encoded(encode_released);
+    assert!(matches!(decode_place(&bytes, &CLOCKS), Ok(Place::Released)));
+    bytes.push(0);
+    assert!(matches!(decode_place(&bytes, &CLOCKS), Err(DecodeError::TooLong(1))));
+}
+
+#[test]
+fn a_length_without_its_bytes_allocates_nothing() {
+    // A message whose topic says it has 2^62 bytes, and one with as many user properties.
+    let mut topic = vec![0xff; 8];
+    topic.push(0x3f);
+    assert!(decode_message(&topic, &CLOCKS).is_err());
+    let mut pairs = vec![1, b'a', 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    pairs.extend_from_slice(&topic);
+    assert!(decode_message(&pairs, &CLOCKS).is_err());
+    pairs.truncate(11);
+    pairs.push(0);
+    assert!(decode_message(&pairs, &CLOCKS).is_ok());
+}
+
+#[test]
+fn keys_sort_as_their_numbers() {
+    let mut keys = vec![];
+    for number in [0, 1, 255, 256, u64::MAX] {
+        for position in [0, 255, 256, u64::MAX] {
+            keys.push(outbox_key(SessionNumber(number), Position(position)));
+        }
+    }
+    assert!(keys.is_sorted());
+    for key in keys {
+        let (number, position) = decode_outbox_key(&key).unwrap();
+        assert_eq!(outbox_key(number, position), key);
+    }
+    let key = exactly_once_key(SessionNumber(7), 513);
+    assert_eq!(decode_exactly_once_key(&key).unwrap(), (SessionNumber(7), 513));
+    assert!(decode_exactly_once_key(&key[1..]).is_err());
+}

@@ -1,0 +1,336 @@
+//! A group of requests on its way to the disk as one write: each record at most once, in its last
+//! state. What is put and removed within the group is not written at all, which at full load, with
+//! subscribers that acknowledge at once, is most of it.
+
+use std::hash::{BuildHasher as _, Hash};
+use std::time::Duration;
+
+use hashbrown::hash_table::Entry;
+use hashbrown::{HashSet, HashTable};
+
+use super::bodies::{Bodies, SHARED_BODY_BYTES};
+use super::clocks::Clocks;
+use super::database::{Batch, Database, DatabaseError, Slice, Tree};
+use super::encode::{self, BodyNumber};
+use super::{OutboxEntry, Position, SessionNumber, Write};
+use crate::broker::{TopicFilter, TopicName};
+
+/// Numbers of sessions that are set aside at a time, so that none is used twice even when its
+/// session, and with it every trace on disk, is gone.
+const NUMBERS_AHEAD: u64 = 1_024;
+
+/// The key of the first number not set aside, in `Meta`.
+pub(super) const NEXT_NUMBER_KEY: &[u8] = b"next-number";
+
+/// A record's name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    NextNumber,
+    Session(SessionNumber),
+    Subscription(SessionNumber, TopicFilter),
+    Outbox(SessionNumber, Position),
+    ExactlyOnce(SessionNumber, u16),
+    Body(BodyNumber),
+    Retained(TopicName),
+}
+
+#[derive(Debug)]
+struct Slot {
+    key: Key,
+    /// Whether the record was made in this group: then unmaking it leaves nothing to be done.
+    is_new: bool,
+    change: Change,
+}
+
+#[derive(Debug)]
+enum Change {
+    Nothing,
+    Put(Slice),
+    Remove,
+}
+
+/// What is put together.
+pub(super) struct Group {
+    clocks: Clocks,
+    next_number: SessionNumber,
+    slots: Vec<Slot>,
+    /// Indices of `slots`.
+    by_key: HashTable<u32>,
+    hasher: foldhash::fast::RandomState,
+    removed: HashSet<SessionNumber, foldhash::fast::RandomState>,
+    changes: u64,
+    scratch: Vec<u8>,
+}
+
+/// What a group came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Records written, removals included.
+    pub(super) records: u64,
+    /// Changes that needed no record of their own.
+    pub(super) coalesced: u64,
+    /// Bytes of keys and values.
+    pub(super) bytes: u64,
+    /// How long the disk was waited for, if it was.
+    pub(super) fsync: Option<Duration>,
+}
+
+impl Group {
+    /// An empty one. Numbers below `next_number` are set aside already.
+    pub(super) fn new(clocks: Clocks, next_number: SessionNumber) -> Self {
+        Self {
+            clocks,
+            next_number,
+            slots: Vec::new(),
+            by_key: HashTable::new(),
+            hasher: foldhash::fast::RandomState::default(),
+            removed: HashSet::default(),
+            changes: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Adds a change.
+    pub(super) fn add(&mut self, write: Write, bodies: &mut Bodies) {
+        self.changes += 1;
+        match write {
+            Write::PutSession { number, record } => {
+                self.set_aside(number);
+                let value = self.encoded(|clocks, out| {
+                    encode::encode_session(&record, clocks, out);
+                });
+                self.put(Key::Session(number), value);
+            }
+            Write::RemoveSession { number } => {
+                for place in bodies.places_of(number) {
+                    self.forget_body(bodies.drop_place(place));
+                }
+                self.removed.insert(number);
+            }
+            Write::PutSubscription { number, filter, options } => {
+                let value = self.encoded(|_, out| encode::encode_subscription(options, out));
+                self.put(Key::Subscription(number, filter), value);
+            }
+            Write::RemoveSubscription { number, filter } => {
+                self.remove(Key::Subscription(number, filter));
+            }
+            Write::PutOutbox { number, position, entry } => {
+                self.put_outbox(number, position, &entry, bodies);
+            }
+            Write::ReleaseOutbox { number, position } => {
+                self.forget_body(bodies.drop_place((number, position)));
+                let value = self.encoded(|_, out| encode::encode_released(out));
+                self.put(Key::Outbox(number, position), value);
+            }
+            Write::RemoveOutbox { number, position } => {
+                self.forget_body(bodies.drop_place((number, position)));
+                self.remove(Key::Outbox(number, position));
+            }
+            Write::PutExactlyOnce { number, packet_id } => {
+                self.put_new(Key::ExactlyOnce(number, packet_id), Slice::from([]));
+            }
+            Write::RemoveExactlyOnce { number, packet_id } => {
+                self.remove(Key::ExactlyOnce(number, packet_id));
+            }
+            Write::PutRetained { message } => {
+                let value = self.encoded(|clocks, out| {
+                    encode::encode_message(&message, clocks, out);
+                });
+                self.put(Key::Retained(message.topic.clone()), value);
+            }
+            Write::RemoveRetained { topic } => self.remove(Key::Retained(topic)),
+        }
+    }
+
+    /// Removes a record, whether or not it is there.
+    pub(super) fn remove(&mut self, key: Key) {
+        let slot = self.slot(key, false);
+        slot.change = if slot.is_new { Change::Nothing } else { Change::Remove };
+    }
+
+    /// Writes everything as one, and begins anew. After an error [`Group::made`] tells what may
+    /// have to be undone.
+    pub(super) fn write(&mut self, database: &Database) -> Result<Written, DatabaseError> {
+        let mut batch = database.batch(self.slots.len());
+        let mut records = 0;
+        let mut key = Vec::with_capacity(64);
+        for slot in &self.slots {
+            if slot.key.session().is_some_and(|number| self.removed.contains(&number)) {
+                continue;
+            }
+            let value = match &slot.change {
+                Change::Nothing => continue,
+                Change::Put(value) => Some(value.clone()),
+                Change::Remove => None,
+            };
+            key.clear();
+            let tree = slot.key.encode(&mut key);
+            database.change(&mut batch, tree, &key, value);
+            records += 1;
+        }
+        for &number in &self.removed {
+            records += remove_session(database, &mut batch, number)?;
+        }
+        let coalesced = self.changes.saturating_sub(records);
+        let bytes = batch.bytes();
+        let fsync = if records == 0 { None } else { database.commit(batch)? };
+        self.clear();
+        Ok(Written { records, coalesced, bytes, fsync })
+    }
+
+    /// Records that this group makes, and that were not there before.
+    pub(super) fn made(&self) -> Vec<Key> {
+        let is_made = |slot: &&Slot| slot.is_new && matches!(slot.change, Change::Put(_));
+        self.slots.iter().filter(is_made).map(|slot| slot.key.clone()).collect()
+    }
+
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.by_key.clear();
+        self.removed.clear();
+        self.changes = 0;
+    }
+
+    fn put_outbox(
+        &mut self,
+        number: SessionNumber,
+        position: Position,
+        entry: &OutboxEntry,
+        bodies: &mut Bodies,
+    ) {
+        if self.removed.contains(&number) {
+            return;
+        }
+        let place = (number, position);
+        let body = if entry.message.weight_bytes() < SHARED_BODY_BYTES {
+            self.forget_body(bodies.drop_place(place));
+            None
+        } else {
+            let taken = bodies.take(place, &entry.message);
+            self.forget_body(taken.orphan);
+            if taken.is_new {
+                let value = self.encoded(|clocks, out| {
+                    encode::encode_message(&entry.message, clocks, out);
+                });
+                self.put_new(Key::Body(taken.number), value);
+            }
+            Some(taken.number)
+        };
+        let value = self.encoded(|clocks, out| encode::encode_entry(entry, body, clocks, out));
+        self.put_new(Key::Outbox(number, position), value);
+    }
+
+    fn forget_body(&mut self, orphan: Option<BodyNumber>) {
+        if let Some(number) = orphan {
+            self.remove(Key::Body(number));
+        }
+    }
+
+    /// Sees to it that no session is ever given this number again.
+    fn set_aside(&mut self, number: SessionNumber) {
+        if number < self.next_number {
+            return;
+        }
+        self.next_number = SessionNumber(number.0.saturating_add(NUMBERS_AHEAD));
+        let value = Slice::from(self.next_number.0.to_be_bytes());
+        self.put(Key::NextNumber, value);
+    }
+
+    /// Writes a record that may be on disk already.
+    fn put(&mut self, key: Key, value: Slice) {
+        self.slot(key, false).change = Change::Put(value);
+    }
+
+    /// Writes a record that is not on disk, unless this group has touched it.
+    fn put_new(&mut self, key: Key, value: Slice) {
+        self.slot(key, true).change = Change::Put(value);
+    }
+
+    fn encoded(&mut self, encode: impl FnOnce(&Clocks, &mut Vec<u8>)) -> Slice {
+        self.scratch.clear();
+        encode(&self.clocks, &mut self.scratch);
+        Slice::from(&self.scratch[..])
+    }
+
+    /// The slot of a key. `is_new` matters for the first change of a record only.
+    fn slot(&mut self, key: Key, is_new: bool) -> &mut Slot {
+        let Self { slots, by_key, hasher, .. } = self;
+        let hash = hasher.hash_one(&key);
+        let same = |&index: &u32| slots[index as usize].key == key;
+        let index = match by_key.entry(hash, same, |&i| hasher.hash_one(&slots[i as usize].key)) {
+            Entry::Occupied(entry) => *entry.get() as usize,
+            Entry::Vacant(entry) => {
+                let index = slots.len();
+                // Groups are limited to far fewer.
+                entry.insert(index as u32);
+                slots.push(Slot { key, is_new, change: Change::Nothing });
+                index
+            }
+        };
+        &mut slots[index]
+    }
+}
+
+impl Key {
+    fn session(&self) -> Option<SessionNumber> {
+        match self {
+            Self::Session(number)
+            | Self::Subscription(number, _)
+            | Self::Outbox(number, _)
+            | Self::ExactlyOnce(number, _) => Some(*number),
+            Self::NextNumber | Self::Body(_) | Self::Retained(_) => None,
+        }
+    }
+
+    /// Appends the key's bytes, and says where it belongs.
+    fn encode(&self, out: &mut Vec<u8>) -> Tree {
+        match self {
+            Self::NextNumber => {
+                out.extend_from_slice(NEXT_NUMBER_KEY);
+                Tree::Meta
+            }
+            Self::Session(number) => {
+                out.extend_from_slice(&encode::number_key(*number));
+                Tree::Sessions
+            }
+            Self::Subscription(number, filter) => {
+                out.extend_from_slice(&encode::number_key(*number));
+                out.extend_from_slice(filter.as_str().as_bytes());
+                Tree::Subscriptions
+            }
+            Self::Outbox(number, position) => {
+                out.extend_from_slice(&encode::outbox_key(*number, *position));
+                Tree::Outbox
+            }
+            Self::ExactlyOnce(number, packet_id) => {
+                out.extend_from_slice(&encode::exactly_once_key(*number, *packet_id));
+                Tree::ExactlyOnce
+            }
+            Self::Body(number) => {
+                out.extend_from_slice(&number.0.to_be_bytes());
+                Tree::Bodies
+            }
+            Self::Retained(topic) => {
+                out.extend_from_slice(topic.as_str().as_bytes());
+                Tree::Retained
+            }
+        }
+    }
+}
+
+/// Removes all that is on disk of a session; its bodies are seen to already.
+fn remove_session(
+    database: &Database,
+    batch: &mut Batch,
+    number: SessionNumber,
+) -> Result<u64, DatabaseError> {
+    let prefix = encode::number_key(number);
+    let mut records = 0;
+    for tree in [Tree::Sessions, Tree::Subscriptions, Tree::Outbox, Tree::ExactlyOnce] {
+        for key in database.keys(tree, &prefix) {
+            database.change(batch, tree, &key?, None);
+            records += 1;
+        }
+    }
+    Ok(records)
+}

@@ -1,0 +1,175 @@
+//! The way in: requests of all shards in one line, taken by the store's thread all at once.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{PageLimit, Position, SessionNumber, Write};
+
+/// What one change costs beside the message it carries, in bytes of the backlog.
+const CHANGE_BYTES: u64 = 64;
+/// What a request costs by itself.
+const REQUEST_BYTES: u64 = 64;
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// Changes to be made together.
+    Commit(Vec<Write>),
+    /// Changes that were let go because too much waits.
+    Refused,
+    /// A piece of an outbox.
+    Read(SessionNumber, Position, PageLimit),
+}
+
+/// A request in the queue.
+#[derive(Debug)]
+pub(super) struct Request<T> {
+    pub(super) ask: Ask,
+    pub(super) token: T,
+    pub(super) bytes: u64,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    waiting: Mutex<Waiting<T>>,
+    wake: Condvar,
+    /// Bytes of requests that are queued or under way.
+    backlog_bytes: AtomicU64,
+    backlog_bytes_max: u64,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    requests: VecDeque<Request<T>>,
+    is_closed: bool,
+    /// Whether the store's thread sleeps, and wants to be woken.
+    is_awaited: bool,
+}
+
+/// What the store's thread found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Requests.
+    Requests,
+    /// Nothing within the time.
+    Nothing,
+    /// Nothing, and nothing will come.
+    Closed,
+}
+
+impl<T> Queue<T> {
+    pub(super) fn new(backlog_bytes_max: u64) -> Self {
+        let waiting = Waiting { requests: VecDeque::new(), is_closed: false, is_awaited: false };
+        Self {
+            waiting: Mutex::new(waiting),
+            wake: Condvar::new(),
+            backlog_bytes: AtomicU64::new(0),
+            backlog_bytes_max,
+        }
+    }
+
+    /// Queues changes, or, above the limit, only their token.
+    pub(super) fn commit(&self, writes: Vec<Write>, token: T) {
+        let bytes = REQUEST_BYTES + writes.iter().map(weight_bytes).sum::<u64>();
+        // Whoever passes the limit first still gets in: a bit more, once.
+        if self.backlog_bytes() > self.backlog_bytes_max && !writes.is_empty() {
+            self.push(Request { ask: Ask::Refused, token, bytes: REQUEST_BYTES });
+        } else {
+            self.push(Request { ask: Ask::Commit(writes), token, bytes });
+        }
+    }
+
+    /// Queues a read.
+    pub(super) fn read(&self, number: SessionNumber, from: Position, limit: PageLimit, token: T) {
+        let ask = Ask::Read(number, from, limit);
+        self.push(Request { ask, token, bytes: REQUEST_BYTES });
+    }
+
+    /// No more requests are coming.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn backlog_bytes(&self) -> u64 {
+        self.backlog_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Moves all waiting requests to the end of `taken`, waiting for one until `until`, or without
+    /// end.
+    pub(super) fn take(&self, taken: &mut VecDeque<Request<T>>, until: Option<Instant>) -> Found {
+        let mut waiting = self.lock();
+        while waiting.requests.is_empty() {
+            if waiting.is_closed {
+                return Found::Closed;
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Found::Nothing;
+            }
+            waiting.is_awaited = true;
+            waiting = match left {
+                None => self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    let woken = self.wake.wait_timeout(waiting, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+            waiting.is_awaited = false;
+        }
+        if taken.is_empty() {
+            std::mem::swap(taken, &mut waiting.requests);
+        } else {
+            taken.append(&mut waiting.requests);
+        }
+        Found::Requests
+    }
+
+    /// Requests of so many bytes are done with.
+    pub(super) fn done(&self, bytes: u64) {
+        self.backlog_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn push(&self, request: Request<T>) {
+        self.backlog_bytes.fetch_add(request.bytes, Ordering::Relaxed);
+        let mut waiting = self.lock();
+        waiting.requests.push_back(request);
+        let wakes = std::mem::take(&mut waiting.is_awaited);
+        drop(waiting);
+        if wakes {
+            self.wake.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+        // Nothing that holds it can panic half way through a change.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a change weighs in the backlog.
+fn weight_bytes(write: &Write) -> u64 {
+    let carried = match write {
+        Write::PutSession { record, .. } => {
+            let will = record.will.as_ref().map_or(0, |will| will.message.weight_bytes());
+            record.client_id.len() + will
+        }
+        Write::PutOutbox { entry, .. } => {
+            entry.message.weight_bytes() + 4 * entry.subscription_ids.len()
+        }
+        Write::PutRetained { message } => message.weight_bytes(),
+        Write::PutSubscription { filter, .. } | Write::RemoveSubscription { filter, .. } => {
+            filter.as_str().len()
+        }
+        Write::RemoveRetained { topic } => topic.as_str().len(),
+        Write::RemoveSession { .. }
+        | Write::ReleaseOutbox { .. }
+        | Write::RemoveOutbox { .. }
+        | Write::PutExactlyOnce { .. }
+        | Write::RemoveExactlyOnce { .. } => 0,
+    };
+    CHANGE_BYTES + carried as u64
+}

@@ -1,0 +1,278 @@
+//! What a start reads: everything but the bodies in outboxes, of which it keeps figures only. One
+//! pass over each tree, in order; memory grows with sessions, subscriptions and retained messages.
+//!
+//! What belongs to no session is removed on the way, and so is the older of two sessions with one
+//! client identifier: its removal failed, and whoever asked for it was told so.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::bodies::Bodies;
+use super::clocks::Clocks;
+use super::counters::{self, StoreCounters};
+use super::database::{Database, DatabaseError, Tree};
+use super::encode::{self, DecodeError, PlaceFacts};
+use super::group::{Group, Key, NEXT_NUMBER_KEY};
+use super::{OutboxSummary, Position, Recovered, RecoveredSession, SessionNumber, Write};
+use crate::broker::Message;
+
+/// Leftovers that are removed in one write.
+const REMOVED_AT_A_TIME: usize = 1_000;
+
+/// What the store's thread goes on with.
+pub(super) struct Index {
+    pub(super) bodies: Bodies,
+    /// Above every number that was set aside.
+    pub(super) next_number: SessionNumber,
+}
+
+/// Reads everything.
+pub(super) fn recover(
+    database: &Database,
+    clocks: &Clocks,
+    counters: &StoreCounters,
+) -> Result<(Recovered, Index), DatabaseError> {
+    let mut recovery =
+        Recovery { database, clocks, leftovers: Leftovers::default(), unreadable: 0 };
+    let mut sessions = recovery.sessions()?;
+    recovery.subscriptions(&mut sessions)?;
+    recovery.exactly_once(&mut sessions)?;
+    let mut bodies = recovery.outboxes(&mut sessions)?;
+    let retained = recovery.retained()?;
+    recovery.unused_bodies(&mut bodies)?;
+    let above = sessions.last().map_or(0, |session| session.number.0.saturating_add(1));
+    let next_number = set_aside(database)?.max(SessionNumber(above));
+    recovery.leftovers.remove(Group::new(*clocks, next_number), database, &mut bodies)?;
+    counters::add(&counters.unreadable, recovery.unreadable);
+    Ok((Recovered { sessions, retained, next_number }, Index { bodies, next_number }))
+}
+
+/// Reads what the store's thread keeps, to go on after a failure.
+pub(super) fn reindex(database: &Database) -> Result<Index, DatabaseError> {
+    let mut bodies = Bodies::default();
+    for found in database.scan(Tree::Outbox, &[], &[]) {
+        let (key, value) = found?;
+        if let (Ok(place), Ok(PlaceFacts { body: Some(body), .. })) =
+            (encode::decode_outbox_key(&key), encode::decode_place_facts(&value))
+        {
+            bodies.found(place, body);
+        }
+    }
+    for key in database.keys(Tree::Bodies, &[]) {
+        if let Ok(number) = encode::decode_body_key(&key?) {
+            bodies.reserve(number);
+        }
+    }
+    Ok(Index { bodies, next_number: set_aside(database)? })
+}
+
+/// The first number not set aside.
+fn set_aside(database: &Database) -> Result<SessionNumber, DatabaseError> {
+    let value = database.read(Tree::Meta, NEXT_NUMBER_KEY)?;
+    let number = value.and_then(|value| encode::split_key(&value).map(|(number, _)| number).ok());
+    Ok(number.unwrap_or_default())
+}
+
+struct Recovery<'a> {
+    database: &'a Database,
+    clocks: &'a Clocks,
+    leftovers: Leftovers,
+    unreadable: u64,
+}
+
+impl Recovery<'_> {
+    fn sessions(&mut self) -> Result<Vec<RecoveredSession>, DatabaseError> {
+        let mut sessions = Vec::new();
+        for found in self.database.scan(Tree::Sessions, &[], &[]) {
+            let (key, value) = found?;
+            let Some((number, _)) = self.readable(encode::split_key(&key)) else { continue };
+            match self.readable(encode::decode_session(&value, self.clocks)) {
+                Some(record) => sessions.push(RecoveredSession {
+                    number,
+                    outbox: OutboxSummary {
+                        first: record.sent_to,
+                        next: record.sent_to,
+                        ..OutboxSummary::default()
+                    },
+                    record,
+                    subscriptions: Vec::new(),
+                    exactly_once: Vec::new(),
+                }),
+                None => self.leftovers.spared.push(number),
+            }
+        }
+        let older = older_twins(&sessions);
+        sessions.retain(|session| older.binary_search(&session.number).is_err());
+        self.leftovers.sessions.extend(older);
+        Ok(sessions)
+    }
+
+    fn subscriptions(&mut self, sessions: &mut [RecoveredSession]) -> Result<(), DatabaseError> {
+        let mut cursor = Cursor { sessions, at: 0 };
+        for found in self.database.scan(Tree::Subscriptions, &[], &[]) {
+            let (key, value) = found?;
+            let Some((number, filter)) = self.readable(encode::split_key(&key)) else { continue };
+            let Some(session) = cursor.seek(number) else {
+                self.leftovers.add_session(number);
+                continue;
+            };
+            if let Some(stored) = self.readable(encode::decode_subscription(filter, &value)) {
+                session.subscriptions.push(stored);
+            }
+        }
+        Ok(())
+    }
+
+    fn exactly_once(&mut self, sessions: &mut [RecoveredSession]) -> Result<(), DatabaseError> {
+        let mut cursor = Cursor { sessions, at: 0 };
+        for key in self.database.keys(Tree::ExactlyOnce, &[]) {
+            let decoded = encode::decode_exactly_once_key(&key?);
+            let Some((number, packet_id)) = self.readable(decoded) else { continue };
+            match cursor.seek(number) {
+                Some(session) => session.exactly_once.push(packet_id),
+                None => self.leftovers.add_session(number),
+            }
+        }
+        Ok(())
+    }
+
+    fn outboxes(&mut self, sessions: &mut [RecoveredSession]) -> Result<Bodies, DatabaseError> {
+        let mut bodies = Bodies::default();
+        let mut cursor = Cursor { sessions, at: 0 };
+        for found in self.database.scan(Tree::Outbox, &[], &[]) {
+            let (key, value) = found?;
+            let Some(place) = self.readable(encode::decode_outbox_key(&key)) else { continue };
+            let facts = self.readable(encode::decode_place_facts(&value));
+            if let Some(body) = facts.and_then(|facts| facts.body) {
+                bodies.found(place, body);
+            }
+            match cursor.seek(place.0) {
+                // A place that cannot be read is one all the same: it must not be used again.
+                Some(session) => add_place(&mut session.outbox, place.1, facts),
+                None => self.leftovers.add_session(place.0),
+            }
+        }
+        Ok(bodies)
+    }
+
+    fn retained(&mut self) -> Result<Vec<Arc<Message>>, DatabaseError> {
+        let mut retained = Vec::new();
+        for found in self.database.scan(Tree::Retained, &[], &[]) {
+            let (_, value) = found?;
+            let decoded = encode::decode_message(&value, self.clocks);
+            let Some(message) = self.readable(decoded) else { continue };
+            if message.is_expired(self.clocks.monotonic) {
+                self.leftovers.records.push(Key::Retained(message.topic));
+            } else {
+                retained.push(Arc::new(message));
+            }
+        }
+        Ok(retained)
+    }
+
+    fn unused_bodies(&mut self, bodies: &mut Bodies) -> Result<(), DatabaseError> {
+        for key in self.database.keys(Tree::Bodies, &[]) {
+            let Some(number) = self.readable(encode::decode_body_key(&key?)) else { continue };
+            bodies.reserve(number);
+            if !bodies.is_known(number) {
+                self.leftovers.records.push(Key::Body(number));
+            }
+        }
+        Ok(())
+    }
+
+    fn readable<D>(&mut self, decoded: Result<D, DecodeError>) -> Option<D> {
+        decoded
+            .map_err(|error| {
+                if self.unreadable == 0 {
+                    tracing::warn!(%error, "a stored record cannot be read and is left out; \
+                        others are counted only");
+                }
+                self.unreadable += 1;
+            })
+            .ok()
+    }
+}
+
+/// Finds sessions in order.
+struct Cursor<'a> {
+    sessions: &'a mut [RecoveredSession],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn seek(&mut self, number: SessionNumber) -> Option<&mut RecoveredSession> {
+        while self.sessions.get(self.at)?.number < number {
+            self.at += 1;
+        }
+        self.sessions.get_mut(self.at).filter(|session| session.number == number)
+    }
+}
+
+/// What is to be removed.
+#[derive(Default)]
+struct Leftovers {
+    /// Sessions whose own record cannot be read: their rest is left where it is.
+    spared: Vec<SessionNumber>,
+    sessions: Vec<SessionNumber>,
+    records: Vec<Key>,
+}
+
+impl Leftovers {
+    fn add_session(&mut self, number: SessionNumber) {
+        let is_known = self.sessions.last() == Some(&number) || self.spared.contains(&number);
+        if !is_known {
+            self.sessions.push(number);
+        }
+    }
+
+    fn remove(
+        &mut self,
+        mut group: Group,
+        database: &Database,
+        bodies: &mut Bodies,
+    ) -> Result<(), DatabaseError> {
+        self.sessions.sort_unstable();
+        self.sessions.dedup();
+        for numbers in self.sessions.chunks(REMOVED_AT_A_TIME) {
+            for &number in numbers {
+                group.add(Write::RemoveSession { number }, bodies);
+            }
+            group.write(database)?;
+        }
+        while !self.records.is_empty() {
+            let rest = self.records.len().saturating_sub(REMOVED_AT_A_TIME);
+            for key in self.records.drain(rest..) {
+                group.remove(key);
+            }
+            group.write(database)?;
+        }
+        Ok(())
+    }
+}
+
+/// The numbers of sessions whose client identifier a younger one has, in order.
+fn older_twins(sessions: &[RecoveredSession]) -> Vec<SessionNumber> {
+    let mut youngest = HashMap::<&str, SessionNumber, foldhash::fast::RandomState>::default();
+    let mut older: Vec<_> = sessions
+        .iter()
+        .filter_map(|session| youngest.insert(&session.record.client_id, session.number))
+        .collect();
+    older.sort_unstable();
+    older
+}
+
+fn add_place(outbox: &mut OutboxSummary, position: Position, facts: Option<PlaceFacts>) {
+    if outbox.messages == 0 {
+        outbox.first = position;
+    }
+    outbox.next = outbox.next.max(position.next());
+    outbox.messages = outbox.messages.saturating_add(1);
+    let Some(facts) = facts else { return };
+    outbox.bytes = outbox.bytes.saturating_add(facts.weight_bytes);
+    match facts.queued_at {
+        Some(at) => outbox.oldest_at = Some(outbox.oldest_at.map_or(at, |oldest| oldest.min(at))),
+        None => outbox.released += 1,
+    }
+}

@@ -1,0 +1,375 @@
+//! What the store keeps, over a stop and a start.
+
+use push_common::clock::Monotonic;
+
+use super::*;
+
+#[test]
+fn everything_comes_back_after_a_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let options =
+        SubscriptionOptions { qos: QoS::ExactlyOnce, retain_handling: 2, ..Default::default() };
+    let will = StoredWill {
+        message: message("will", "gone"),
+        delay_secs: 5,
+        message_expiry_secs: Some(60),
+        due_at: Some(WallMillis(77)),
+    };
+    let kept = SessionRecord {
+        will: Some(will),
+        disconnected_at: Some(WallMillis(99)),
+        sent_to: Position(2),
+        ..record("one")
+    };
+    let number = SessionNumber(1);
+    {
+        let mut rig = Rig::open(dir.path());
+        assert!(rig.recovered.sessions.is_empty());
+        assert_eq!(rig.recovered.next_number, SessionNumber(0));
+        rig.commit(vec![
+            Write::PutSession { number, record: Box::new(kept.clone()) },
+            put_session(2, "two"),
+            subscribe(1, "a/+", options),
+            subscribe(1, "$share/g/b", SubscriptionOptions::default()),
+            subscribe(2, "c", SubscriptionOptions::default()),
+            put(1, 1, &message("a/b", "first")),
+            put(1, 2, &message("a/c", "second")),
+            put(1, 3, &message("a/d", "third")),
+            Write::PutExactlyOnce { number, packet_id: 300 },
+            Write::PutExactlyOnce { number, packet_id: 7 },
+            Write::PutRetained { message: message("r", "kept") },
+        ]);
+        rig.commit(vec![release(1, 1), remove(1, 2)]);
+    }
+    let mut rig = Rig::open(dir.path());
+    assert_eq!(rig.recovered.sessions.len(), 2);
+    assert!(rig.recovered.next_number > SessionNumber(2));
+    assert_eq!(rig.recovered.retained, [message("r", "kept")]);
+    let one = rig.session(1).clone();
+    assert_eq!(one.record, kept);
+    let filters: Vec<_> = one.subscriptions.iter().map(|s| s.filter.as_str()).collect();
+    assert_eq!(filters, ["$share/g/b", "a/+"]);
+    assert_eq!(one.subscriptions[1].options, options);
+    assert_eq!(one.exactly_once, [7, 300]);
+    let expected = OutboxSummary {
+        first: Position(1),
+        next: Position(4),
+        messages: 2,
+        released: 1,
+        bytes: 8,
+        oldest_at: Some(WallMillis(1_000)),
+    };
+    assert_eq!(one.outbox, expected);
+    assert_eq!(rig.session(2).outbox, OutboxSummary::default());
+    let third = Stored::Entry(entry(&message("a/d", "third")));
+    assert_eq!(rig.outbox(1), [(1, Stored::Released), (3, third)]);
+    assert_eq!(rig.outbox(2), []);
+}
+
+#[test]
+fn what_was_removed_stays_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let number = SessionNumber(1);
+    let filter = TopicFilter::parse("a", 8).unwrap();
+    {
+        let mut rig = Rig::open(dir.path());
+        rig.commit(vec![
+            put_session(1, "one"),
+            subscribe(1, "a", SubscriptionOptions::default()),
+            put(1, 1, &message("a", "x")),
+            Write::PutExactlyOnce { number, packet_id: 1 },
+            Write::PutRetained { message: message("r", "x") },
+        ]);
+        rig.commit(vec![
+            Write::RemoveSubscription { number, filter },
+            remove(1, 1),
+            Write::RemoveExactlyOnce { number, packet_id: 1 },
+            Write::RemoveRetained { topic: TopicName::parse("r", 8).unwrap() },
+        ]);
+    }
+    let rig = Rig::open(dir.path());
+    assert_eq!(rig.recovered.retained, []);
+    let one = rig.session(1);
+    assert!(one.subscriptions.is_empty() && one.exactly_once.is_empty());
+    assert_eq!(one.outbox, OutboxSummary::default());
+}
+
+#[test]
+fn a_removed_session_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let number = SessionNumber(1);
+    let large = message("a", vec![1; 10_000]);
+    {
+        let mut rig = Rig::open(dir.path());
+        let puts = (0..500).map(|position| put(1, position, &message("a", "x")));
+        rig.commit(
+            [put_session(1, "one"), put_session(2, "two")].into_iter().chain(puts).collect(),
+        );
+        rig.commit(vec![
+            subscribe(1, "a", SubscriptionOptions::default()),
+            put(1, 500, &large),
+            put(2, 1, &large),
+            Write::PutExactlyOnce { number, packet_id: 1 },
+        ]);
+        assert_eq!(rig.counter(|c| &c.shared_bodies), 1);
+        // In the same group as changes of the session, before and after.
+        rig.commit(vec![put(1, 501, &large), Write::RemoveSession { number }, put(1, 502, &large)]);
+        assert_eq!(rig.outbox(1), []);
+        assert_eq!(rig.outbox(2).len(), 1);
+        rig.commit(vec![Write::RemoveSession { number: SessionNumber(2) }]);
+        assert_eq!(rig.counter(|c| &c.shared_bodies), 0);
+    }
+    let rig = Rig::open(dir.path());
+    assert!(rig.recovered.sessions.is_empty());
+    assert!(rig.recovered.next_number > SessionNumber(2), "numbers are not given out again");
+}
+
+#[test]
+fn what_is_put_and_removed_in_one_group_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    rig.commit(vec![put_session(1, "one")]);
+    let (records, coalesced) = (rig.counter(|c| &c.records), rig.counter(|c| &c.coalesced));
+    let number = SessionNumber(1);
+    rig.commit(vec![
+        put(1, 1, &message("a", "small")),
+        put(1, 2, &message("a", vec![0; 100_000])),
+        put(1, 3, &message("a", "exactly once")),
+        Write::PutExactlyOnce { number, packet_id: 1 },
+        release(1, 3),
+        remove(1, 1),
+        remove(1, 2),
+        remove(1, 3),
+        Write::RemoveExactlyOnce { number, packet_id: 1 },
+    ]);
+    assert_eq!(rig.counter(|c| &c.records), records);
+    assert_eq!(rig.counter(|c| &c.coalesced), coalesced + 9);
+    // What is there already is removed for good, and what comes again is kept.
+    rig.commit(vec![put(1, 4, &message("a", "x")), Write::PutExactlyOnce { number, packet_id: 9 }]);
+    rig.commit(vec![
+        Write::RemoveExactlyOnce { number, packet_id: 9 },
+        Write::PutExactlyOnce { number, packet_id: 9 },
+        Write::RemoveExactlyOnce { number, packet_id: 9 },
+        release(1, 4),
+        remove(1, 4),
+        put(1, 5, &message("a", "y")),
+    ]);
+    drop(rig);
+    let mut rig = Rig::open(dir.path());
+    assert!(rig.session(1).exactly_once.is_empty());
+    assert_eq!(rig.outbox(1), [(5, Stored::Entry(entry(&message("a", "y"))))]);
+}
+
+#[test]
+fn large_bodies_are_kept_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let large = message("a", vec![7; 100_000]);
+    {
+        let mut rig = Rig::open(dir.path());
+        for number in 0..50 {
+            rig.commit(vec![
+                put_session(number, &format!("client {number}")),
+                put(number, 1, &large),
+            ]);
+        }
+        assert_eq!(rig.counter(|c| &c.shared_bodies), 1);
+        assert!(rig.counter(|c| &c.bytes) < 120_000);
+    }
+    let mut rig = Rig::open(dir.path());
+    assert_eq!(rig.session(3).outbox.bytes, 100_001);
+    let read = |rig: &mut Rig, number| match rig.outbox(number).pop() {
+        Some((1, Stored::Entry(entry))) => entry.message,
+        other => panic!("{other:?}"),
+    };
+    let (first, second) = (read(&mut rig, 0), read(&mut rig, 1));
+    assert_eq!(first, large);
+    assert!(Arc::ptr_eq(&first, &second), "read once as long as it is in memory");
+    rig.commit((0..49).map(|number| remove(number, 1)).collect());
+    assert_eq!(rig.counter(|c| &c.shared_bodies), 1);
+    rig.commit(vec![release(49, 1)]);
+    assert_eq!(rig.counter(|c| &c.shared_bodies), 0);
+    assert_eq!(rig.outbox(49), [(1, Stored::Released)]);
+}
+
+#[test]
+fn pages_are_limited_and_say_where_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    let puts = (0..10).map(|position| put(1, 2 * position, &message("a", vec![0; 99])));
+    rig.commit(
+        [put_session(1, "one"), put(2, 0, &message("a", "other"))]
+            .into_iter()
+            .chain(puts)
+            .collect(),
+    );
+    let positions =
+        |page: &Page| page.entries.iter().map(|(position, _)| position.0).collect::<Vec<_>>();
+    let page = rig.page(1, 3, PageLimit { messages: 2, bytes: u64::MAX });
+    assert_eq!((positions(&page), page.next), (vec![4, 6], Some(Position(8))));
+    let page = rig.page(1, 3, PageLimit { messages: 9, bytes: 250 });
+    assert_eq!((positions(&page), page.next), (vec![4, 6, 8], Some(Position(10))));
+    let page = rig.page(1, 0, PageLimit { messages: 9, bytes: 1 });
+    assert_eq!((positions(&page), page.next), (vec![0], Some(Position(2))));
+    let page = rig.page(1, 18, PageLimit { messages: 1, bytes: 1 });
+    assert_eq!((positions(&page), page.next), (vec![18], None));
+    let page = rig.page(1, 19, PageLimit { messages: 1, bytes: 1 });
+    assert_eq!(page, Page::default());
+    assert_eq!(rig.counter(|c| &c.pages), 5);
+}
+
+#[test]
+fn a_page_shows_what_was_queued_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    rig.commit(vec![put_session(1, "one")]);
+    for position in 0..100 {
+        let put = rig.queue(vec![put(1, position, &message("a", "x"))]);
+        rig.store.read_outbox(
+            SessionNumber(1),
+            Position(position),
+            PageLimit { messages: 1, bytes: 1 },
+            put + 1,
+        );
+        rig.next_token += 1;
+        assert!(matches!(rig.wait(put), Outcome::Committed));
+        let Outcome::Page(page) = rig.wait(put + 1) else { panic!("no page") };
+        assert_eq!(page.entries[0].0, Position(position));
+    }
+}
+
+#[test]
+fn requests_that_wait_together_are_one_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig =
+        Rig::try_open(StoreOptions { durability: Durability::Fsync, ..options(dir.path()) })
+            .unwrap();
+    let mut last = 0;
+    for position in 0..1_000 {
+        last = rig.queue(vec![put(1, position, &message("a", "x"))]);
+    }
+    for token in 1..=last {
+        assert!(matches!(rig.wait(token), Outcome::Committed));
+    }
+    let groups = rig.counter(|c| &c.groups);
+    assert!(groups < 1_000, "{groups}");
+    assert_eq!(rig.counter(|c| &c.fsyncs), groups);
+    assert_eq!(rig.counter(|c| &c.committed), 1_000);
+    assert_eq!(rig.store.backlog_bytes(), 0);
+}
+
+#[test]
+fn a_request_without_changes_is_a_barrier() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(dir.path());
+    rig.commit(vec![]);
+    assert_eq!(rig.counter(|c| &c.groups), 0);
+}
+
+#[test]
+fn a_backlog_over_the_limit_is_refused_and_only_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let limited = StoreOptions { backlog_bytes_max: 10_000, ..options(dir.path()) };
+    let mut rig = Rig::try_open(limited).unwrap();
+    let large = message("a", vec![0; 9_000]);
+    let tokens: Vec<_> =
+        (0..1_000).map(|position| rig.queue(vec![put(1, position, &large)])).collect();
+    let mut refused = 0;
+    for token in tokens {
+        match rig.wait(token) {
+            Outcome::Committed => {}
+            Outcome::Failed(StoreFailure::Backlog) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused > 0);
+    assert_eq!(rig.counter(|c| &c.refused_backlog), refused);
+    assert_eq!(rig.store.backlog_bytes(), 0);
+    rig.commit(vec![put_session(1, "one")]);
+    let kept = rig.outbox(1).len() as u64;
+    assert_eq!(kept, 1_000 - refused);
+}
+
+#[test]
+fn what_is_queued_at_a_stop_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let mut rig = Rig::open(dir.path());
+        rig.queue(vec![put_session(1, "one")]);
+        for position in 0..1_000 {
+            rig.queue(vec![put(1, position, &message("a", "x"))]);
+        }
+    }
+    assert_eq!(Rig::open(dir.path()).session(1).outbox.messages, 1_000);
+}
+
+#[test]
+fn times_are_kept_on_the_wall_clock() {
+    let dir = tempfile::tempdir().unwrap();
+    let clocks = Clocks { monotonic: Monotonic(1_000_000_000), wall: WallMillis(50_000) };
+    let expiring = |at_millis: u64| {
+        let message = Message::clone(&message(&format!("a/{at_millis}"), "x"));
+        Arc::new(Message { expires_at: Some(Monotonic(at_millis * 1_000_000)), ..message })
+    };
+    {
+        let mut rig = Rig::try_open(StoreOptions { clocks, ..options(dir.path()) }).unwrap();
+        rig.commit(vec![
+            put_session(1, "one"),
+            put(1, 1, &expiring(6_000)),
+            Write::PutRetained { message: expiring(4_000) },
+            Write::PutRetained { message: expiring(9_000) },
+        ]);
+    }
+    // Booted anew: 5 seconds later by the wall clock, half a second by the other.
+    let clocks = Clocks { monotonic: Monotonic(500_000_000), wall: WallMillis(55_000) };
+    let mut rig = Rig::try_open(StoreOptions { clocks, ..options(dir.path()) }).unwrap();
+    let retained: Vec<_> = rig.recovered.retained.iter().map(|m| m.topic.as_str()).collect();
+    assert_eq!(retained, ["a/9000"], "what expired meanwhile is gone");
+    assert_eq!(rig.recovered.retained[0].expires_at, Some(Monotonic(3_500_000_000)));
+    let Some((1, Stored::Entry(entry))) = rig.outbox(1).pop() else { panic!("no entry") };
+    assert_eq!(entry.message.expires_at, Some(Monotonic(500_000_000)));
+}
+
+#[test]
+fn of_two_sessions_with_one_client_identifier_the_younger_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let mut rig = Rig::open(dir.path());
+        rig.commit(vec![put_session(3, "same"), put(3, 1, &message("a", vec![0; 5_000]))]);
+        rig.commit(vec![put_session(9, "same"), put_session(4, "other")]);
+    }
+    {
+        let rig = Rig::open(dir.path());
+        let numbers: Vec<_> = rig.recovered.sessions.iter().map(|s| s.number.0).collect();
+        assert_eq!(numbers, [4, 9]);
+    }
+    let mut rig = Rig::open(dir.path());
+    assert_eq!(rig.outbox(3), [], "what belonged to it is removed");
+    assert_eq!(rig.counter(|c| &c.shared_bodies), 0);
+}
+
+#[test]
+fn what_belongs_to_no_session_is_removed_at_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let mut rig = Rig::open(dir.path());
+        rig.commit(vec![
+            put_session(5, "five"),
+            put(1, 1, &message("a", "x")),
+            put(6, 1, &message("a", vec![0; 5_000])),
+            put(5, 1, &message("a", "x")),
+            subscribe(2, "a", SubscriptionOptions::default()),
+        ]);
+    }
+    let mut rig = Rig::open(dir.path());
+    assert_eq!(rig.recovered.sessions.len(), 1);
+    assert_eq!(rig.session(5).outbox.messages, 1);
+    assert_eq!((rig.outbox(1), rig.outbox(6)), (vec![], vec![]));
+}
+
+#[test]
+fn packet_ids_follow_from_places() {
+    assert_eq!(Position(0).packet_id(), 1);
+    assert_eq!(Position(65_534).packet_id(), 65_535);
+    assert_eq!(Position(65_535).packet_id(), 1);
+    assert_eq!(Position(u64::MAX).next(), Position(u64::MAX));
+}

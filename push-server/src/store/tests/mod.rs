@@ -1,0 +1,164 @@
+//! The store on real disks: what it keeps, what it does when they fail, and what a crash leaves.
+
+mod behaviour;
+mod crash;
+mod failures;
+mod figures;
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+
+/// Patience for whatever a store has to do.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+type Token = u64;
+
+/// A sink that passes everything on.
+struct Forward(Sender<(Token, Outcome)>);
+
+impl Sink<Token> for Forward {
+    fn complete(&mut self, token: Token, outcome: Outcome) {
+        // Tests may have ended before what they asked for last.
+        let _ = self.0.send((token, outcome));
+    }
+
+    fn flush(&mut self) {}
+}
+
+/// A store with its completions.
+struct Rig {
+    store: EmbeddedStore<Token>,
+    completions: Receiver<(Token, Outcome)>,
+    next_token: Token,
+    recovered: Recovered,
+}
+
+impl Rig {
+    fn open(dir: &Path) -> Self {
+        Self::try_open(options(dir)).unwrap()
+    }
+
+    fn try_open(options: StoreOptions) -> Result<Self, StoreError> {
+        let (sender, completions) = channel();
+        let (store, recovered) = super::open(options, Forward(sender))?;
+        Ok(Self { store, completions, next_token: 0, recovered })
+    }
+
+    fn queue(&mut self, writes: Vec<Write>) -> Token {
+        self.next_token += 1;
+        self.store.commit(writes, self.next_token);
+        self.next_token
+    }
+
+    fn wait(&mut self, token: Token) -> Outcome {
+        let (done, outcome) = self.completions.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(done, token, "requests complete in order");
+        outcome
+    }
+
+    fn try_commit(&mut self, writes: Vec<Write>) -> Result<(), StoreFailure> {
+        let token = self.queue(writes);
+        match self.wait(token) {
+            Outcome::Committed => Ok(()),
+            Outcome::Failed(failure) => Err(failure),
+            Outcome::Page(_) => panic!("a page of a commit"),
+        }
+    }
+
+    fn commit(&mut self, writes: Vec<Write>) {
+        self.try_commit(writes).unwrap();
+    }
+
+    fn page(&mut self, number: u64, from: u64, limit: PageLimit) -> Page {
+        self.next_token += 1;
+        let token = self.next_token;
+        self.store.read_outbox(SessionNumber(number), Position(from), limit, token);
+        match self.wait(token) {
+            Outcome::Page(page) => page,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn outbox(&mut self, number: u64) -> Vec<(u64, Stored)> {
+        let page = self.page(number, 0, PageLimit { messages: u32::MAX, bytes: u64::MAX });
+        assert_eq!(page.next, None);
+        page.entries.into_iter().map(|(position, stored)| (position.0, stored)).collect()
+    }
+
+    fn session(&self, number: u64) -> &RecoveredSession {
+        let of_number = |session: &&RecoveredSession| session.number == SessionNumber(number);
+        self.recovered.sessions.iter().find(of_number).unwrap()
+    }
+
+    fn counter(&self, counter: impl Fn(&StoreCounters) -> &std::sync::atomic::AtomicU64) -> u64 {
+        counter(self.store.counters()).load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+fn options(dir: &Path) -> StoreOptions {
+    StoreOptions {
+        reopen_every: Duration::from_millis(100),
+        ..StoreOptions::new(dir, Durability::Os)
+    }
+}
+
+fn record(client_id: &str) -> SessionRecord {
+    SessionRecord {
+        client_id: client_id.into(),
+        expiry_secs: 3_600,
+        disconnected_at: None,
+        sent_to: Position(0),
+        will: None,
+    }
+}
+
+fn put_session(number: u64, client_id: &str) -> Write {
+    Write::PutSession { number: SessionNumber(number), record: Box::new(record(client_id)) }
+}
+
+fn message(topic: &str, payload: impl Into<Bytes>) -> Arc<Message> {
+    Arc::new(Message {
+        topic: TopicName::parse(topic, 128).unwrap(),
+        payload: payload.into(),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: None,
+        expires_at: None,
+    })
+}
+
+fn entry(message: &Arc<Message>) -> OutboxEntry {
+    OutboxEntry {
+        message: Arc::clone(message),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        subscription_ids: Box::default(),
+        queued_at: WallMillis(1_000),
+    }
+}
+
+fn put(number: u64, position: u64, message: &Arc<Message>) -> Write {
+    Write::PutOutbox {
+        number: SessionNumber(number),
+        position: Position(position),
+        entry: entry(message),
+    }
+}
+
+fn release(number: u64, position: u64) -> Write {
+    Write::ReleaseOutbox { number: SessionNumber(number), position: Position(position) }
+}
+
+fn remove(number: u64, position: u64) -> Write {
+    Write::RemoveOutbox { number: SessionNumber(number), position: Position(position) }
+}
+
+fn subscribe(number: u64, filter: &str, options: SubscriptionOptions) -> Write {
+    let filter = TopicFilter::parse(filter, 128).unwrap();
+    Write::PutSubscription { number: SessionNumber(number), filter, options }
+}

@@ -1,0 +1,372 @@
+//! The store's thread: takes what is queued, writes it as one, tells what became of it. When the
+//! disk fails it fails every request at once, and tries now and then to begin again.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::bodies::Bodies;
+use super::counters;
+use super::database::{self, Database, DatabaseError, Tree};
+use super::embedded::Shared;
+use super::encode::{self, Place};
+use super::group::{Group, Key, Written};
+use super::queue::{Ask, Found, Request};
+use super::recover::{self, Index};
+use super::{
+    Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, StoreOptions, Stored,
+    Write,
+};
+use crate::broker::Message;
+
+/// Bytes of a group beyond which it is closed: bounds the time that one write takes.
+const GROUP_BYTES_MAX: u64 = 4 << 20;
+/// The same in requests.
+const GROUP_REQUESTS_MAX: usize = 16_384;
+/// What a page weighs in a group, for the time it takes.
+const PAGE_BYTES: u64 = 64 << 10;
+/// What removing a session weighs: the search for its records.
+const REMOVE_SESSION_BYTES: u64 = 4 << 10;
+/// Time between looks at the size on disk.
+const DISK_LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Time between reports that records cannot be read.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// The thread's state.
+pub(super) struct StoreThread<T, S> {
+    shared: Arc<Shared<T>>,
+    sink: S,
+    options: StoreOptions,
+    /// Keeps other servers out.
+    _claim: File,
+    state: State,
+    /// Taken from the queue, and not yet in a group.
+    taken: VecDeque<Request<T>>,
+    /// In the group.
+    requests: Vec<Request<T>>,
+    /// Records of a failed group that may be on disk all the same, and must not be.
+    doubtful: Vec<Key>,
+    look_at: Instant,
+    report_at: Instant,
+}
+
+enum State {
+    Serving(Box<Serving>),
+    Failing { since: Instant, retry_at: Instant },
+}
+
+/// What there is while the disk works.
+struct Serving {
+    database: Database,
+    bodies: Bodies,
+    group: Group,
+}
+
+impl<T, S: Sink<T>> StoreThread<T, S> {
+    pub(super) fn new(
+        shared: Arc<Shared<T>>,
+        sink: S,
+        options: StoreOptions,
+        claim: File,
+        database: Database,
+        index: Index,
+    ) -> Self {
+        let serving = Serving::new(database, index, &options);
+        let now = Instant::now();
+        Self {
+            shared,
+            sink,
+            options,
+            _claim: claim,
+            state: State::Serving(Box::new(serving)),
+            taken: VecDeque::new(),
+            requests: Vec::new(),
+            doubtful: Vec::new(),
+            look_at: now,
+            report_at: now,
+        }
+    }
+
+    /// Serves until the queue is closed and empty.
+    pub(super) fn run(mut self) {
+        loop {
+            let until = match self.state {
+                _ if !self.taken.is_empty() => Some(Instant::now()),
+                State::Serving { .. } => None,
+                State::Failing { retry_at, .. } => Some(retry_at),
+            };
+            let found = self.shared.queue.take(&mut self.taken, until);
+            if found == Found::Closed && self.taken.is_empty() {
+                return;
+            }
+            match self.state {
+                State::Serving(_) => self.write_group(),
+                State::Failing { .. } => {
+                    self.requests.extend(self.taken.drain(..));
+                    self.fail_requests();
+                    self.try_again();
+                }
+            }
+        }
+    }
+
+    /// Makes a group of what was taken, writes it, and completes its requests.
+    fn write_group(&mut self) {
+        let State::Serving(serving) = &mut self.state else { return };
+        let started = Instant::now();
+        let mut bytes = 0;
+        while bytes < GROUP_BYTES_MAX && self.requests.len() < GROUP_REQUESTS_MAX {
+            let Some(mut request) = self.taken.pop_front() else { break };
+            bytes += request.bytes;
+            match &mut request.ask {
+                Ask::Commit(writes) => {
+                    for write in std::mem::take(writes) {
+                        if matches!(write, Write::RemoveSession { .. }) {
+                            bytes += REMOVE_SESSION_BYTES;
+                        }
+                        serving.group.add(write, &mut serving.bodies);
+                    }
+                }
+                Ask::Read(..) => bytes += PAGE_BYTES,
+                Ask::Refused => {}
+            }
+            self.requests.push(request);
+        }
+        if self.requests.is_empty() {
+            return;
+        }
+        match caught(|| serving.group.write(&serving.database)) {
+            Ok(written) => {
+                // Counted first: who sees a completion finds it counted.
+                self.count_group(written);
+                self.complete_requests();
+                counters::max(&self.shared.counters.group_us_max, micros(started.elapsed()));
+            }
+            Err(error) => self.stop_serving(&error),
+        }
+    }
+
+    fn complete_requests(&mut self) {
+        let State::Serving(serving) = &mut self.state else { return };
+        let counters = &self.shared.counters;
+        self.shared.queue.done(self.requests.iter().map(|request| request.bytes).sum());
+        for Request { ask, token, .. } in self.requests.drain(..) {
+            let outcome = match ask {
+                Ask::Commit(_) => Outcome::Committed,
+                Ask::Refused => {
+                    counters::add(&counters.refused_backlog, 1);
+                    counters::add(&counters.failed, 1);
+                    Outcome::Failed(StoreFailure::Backlog)
+                }
+                Ask::Read(number, from, limit) => {
+                    match caught(|| serving.read_page(number, from, limit, &self.options)) {
+                        Ok((page, unreadable)) => {
+                            counters::add(&counters.pages, 1);
+                            counters::add(&counters.unreadable, unreadable);
+                            Outcome::Page(page)
+                        }
+                        Err(error) => {
+                            counters::add(&counters.failed, 1);
+                            if Instant::now() >= self.report_at {
+                                self.report_at = Instant::now() + REPORT_EVERY;
+                                tracing::error!(%error, "cannot read an outbox");
+                            }
+                            Outcome::Failed(StoreFailure::Disk)
+                        }
+                    }
+                }
+            };
+            self.sink.complete(token, outcome);
+        }
+        self.sink.flush();
+    }
+
+    fn count_group(&mut self, written: Written) {
+        let counters = &self.shared.counters;
+        let is_commit = |request: &&Request<T>| matches!(request.ask, Ask::Commit(_));
+        let committed = self.requests.iter().filter(is_commit).count();
+        counters::add(&counters.committed, committed as u64);
+        counters::max(&counters.group_requests_max, self.requests.len() as u64);
+        counters::add(&counters.groups, u64::from(written.records > 0));
+        counters::add(&counters.records, written.records);
+        counters::add(&counters.coalesced, written.coalesced);
+        counters::add(&counters.bytes, written.bytes);
+        if let Some(waited) = written.fsync {
+            counters::add(&counters.fsyncs, 1);
+            counters::max(&counters.fsync_us_max, micros(waited));
+        }
+        let State::Serving(serving) = &self.state else { return };
+        counters::set(&counters.shared_bodies, serving.bodies.len() as u64);
+        let now = Instant::now();
+        if now >= self.look_at
+            && let Some(bytes) = serving.database.disk_bytes()
+        {
+            self.look_at = now + DISK_LOOK_EVERY;
+            counters::set(&counters.disk_bytes, bytes);
+        }
+    }
+
+    /// The disk or the database failed.
+    fn stop_serving(&mut self, error: &DatabaseError) {
+        let now = Instant::now();
+        let failing = State::Failing { since: now, retry_at: now + self.options.reopen_every };
+        if let State::Serving(serving) = std::mem::replace(&mut self.state, failing) {
+            self.doubtful.extend(serving.group.made());
+            // Closing tries to write once more, and may fail in its own way.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(serving)));
+        }
+        self.shared.is_serving.store(false, Ordering::Relaxed);
+        counters::add(&self.shared.counters.failures, 1);
+        tracing::error!(
+            %error,
+            dir = %self.options.dir.display(),
+            "cannot store: nothing is acknowledged until it can be; look at the disk's space,              mount and health, it is tried again every {:?}",
+            self.options.reopen_every
+        );
+        self.requests.extend(self.taken.drain(..));
+        self.fail_requests();
+    }
+
+    fn fail_requests(&mut self) {
+        if self.requests.is_empty() {
+            return;
+        }
+        counters::add(&self.shared.counters.failed, self.requests.len() as u64);
+        self.shared.queue.done(self.requests.iter().map(|request| request.bytes).sum());
+        for request in self.requests.drain(..) {
+            self.sink.complete(request.token, Outcome::Failed(StoreFailure::Disk));
+        }
+        self.sink.flush();
+    }
+
+    /// Opens the database again, if it is time and the disk takes anything.
+    fn try_again(&mut self) {
+        let State::Failing { since, retry_at } = &mut self.state else { return };
+        if Instant::now() < *retry_at {
+            return;
+        }
+        match reopen(&self.options, &self.doubtful) {
+            Ok(serving) => {
+                tracing::info!(after = ?since.elapsed(), "the store works again");
+                self.state = State::Serving(Box::new(serving));
+                self.doubtful.clear();
+                counters::add(&self.shared.counters.reopened, 1);
+                self.shared.is_serving.store(true, Ordering::Relaxed);
+            }
+            Err(error) => {
+                tracing::debug!(error = error.as_ref(), "the store does not work yet");
+                *retry_at = Instant::now() + self.options.reopen_every;
+            }
+        }
+    }
+}
+
+/// Opens the database again, undoes what was reported as failed and got to the disk all the same,
+/// and reads what the thread keeps.
+///
+/// Only what a failed group made is undone, and all of it at once: what it replaced or removed has
+/// no earlier state to go back to, and is what its requests wanted. Without that a message could
+/// lie in an outbox twice: from a publish that failed, and from its repetition.
+fn reopen(
+    options: &StoreOptions,
+    doubtful: &[Key],
+) -> Result<Serving, Box<dyn std::error::Error + Send + Sync>> {
+    database::probe(&options.dir)?;
+    let database = Database::open(options)?;
+    let mut group = Group::new(options.clocks, SessionNumber::default());
+    for key in doubtful {
+        group.remove(key.clone());
+    }
+    let index = caught(|| {
+        group.write(&database)?;
+        recover::reindex(&database)
+    })?;
+    Ok(Serving::new(database, index, options))
+}
+
+impl Serving {
+    fn new(database: Database, index: Index, options: &StoreOptions) -> Self {
+        let Index { bodies, next_number } = index;
+        Self { database, bodies, group: Group::new(options.clocks, next_number) }
+    }
+
+    /// Reads a piece of an outbox. Also returns how many places in it cannot be read.
+    fn read_page(
+        &mut self,
+        number: SessionNumber,
+        from: Position,
+        limit: PageLimit,
+        options: &StoreOptions,
+    ) -> Result<(Page, u64), DatabaseError> {
+        let mut page = Page::default();
+        let (mut bytes, mut unreadable) = (0, 0);
+        let prefix = encode::number_key(number);
+        for found in self.database.scan(Tree::Outbox, &prefix, &encode::outbox_key(number, from)) {
+            let (key, value) = found?;
+            let Ok((_, position)) = encode::decode_outbox_key(&key) else {
+                unreadable += 1;
+                continue;
+            };
+            if page.entries.len() >= limit.messages as usize || bytes >= limit.bytes {
+                page.next = Some(position);
+                break;
+            }
+            match self.stored(&value, options)? {
+                Some(stored) => {
+                    if let Stored::Entry(entry) = &stored {
+                        bytes += entry.message.weight_bytes() as u64;
+                    }
+                    page.entries.push((position, stored));
+                }
+                None => unreadable += 1,
+            }
+        }
+        Ok((page, unreadable))
+    }
+
+    /// What a place holds; `None` if it cannot be read.
+    fn stored(
+        &mut self,
+        value: &[u8],
+        options: &StoreOptions,
+    ) -> Result<Option<Stored>, DatabaseError> {
+        Ok(match encode::decode_place(value, &options.clocks) {
+            Ok(Place::Entry(entry)) => Some(Stored::Entry(entry)),
+            Ok(Place::Released) => Some(Stored::Released),
+            Ok(Place::Shared(number, delivery)) => {
+                let message = self.body(number, options)?;
+                message.map(|message| Stored::Entry(delivery.with_message(message)))
+            }
+            Err(_) => None,
+        })
+    }
+
+    fn body(
+        &mut self,
+        number: encode::BodyNumber,
+        options: &StoreOptions,
+    ) -> Result<Option<Arc<Message>>, DatabaseError> {
+        if let Some(message) = self.bodies.in_memory(number) {
+            return Ok(Some(message));
+        }
+        let value = self.database.read(Tree::Bodies, &number.0.to_be_bytes())?;
+        let decoded = value.and_then(|value| encode::decode_message(&value, &options.clocks).ok());
+        Ok(decoded.map(|message| {
+            let message = Arc::new(message);
+            self.bodies.was_read(number, &message);
+            message
+        }))
+    }
+}
+
+/// A damaged file can run into an assertion of the database: that is an error like others.
+fn caught<R>(act: impl FnOnce() -> Result<R, DatabaseError>) -> Result<R, DatabaseError> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or(Err(DatabaseError::Panicked))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
