@@ -1,5 +1,6 @@
 //! The embedded store's handle: a queue, and the thread behind it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -61,7 +62,7 @@ where
     Ok((EmbeddedStore { shared, thread: Some(thread) }, recovered))
 }
 
-impl<T: Send> Store<T> for EmbeddedStore<T> {
+impl<T: Send + fmt::Debug> Store<T> for EmbeddedStore<T> {
     fn commit(&self, writes: Vec<Write>, token: T) {
         self.shared.queue.commit(writes, token);
     }

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::clocks::{Clocks, WallMillis};
 use super::{OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill};
 use crate::broker::{
-    Message, MessageProperties, QoS, SubscriptionOptions, TopicError, TopicFilter, TopicName,
+    Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicError, TopicFilter,
+    TopicName,
 };
 
 /// Which keys, values and trees there are. An unknown one is refused at start.
@@ -214,7 +215,7 @@ pub(super) fn encode_subscription(options: SubscriptionOptions, out: &mut Vec<u8
         no_local: options.no_local,
         retain_as_published: options.retain_as_published,
         retain_handling: options.retain_handling,
-        subscription_id: None,
+        subscription_id: options.id.map(SubscriptionId::value),
     };
     encode(&value, out);
 }
@@ -232,6 +233,7 @@ pub(super) fn decode_subscription(
             no_local: value.no_local,
             retain_as_published: value.retain_as_published,
             retain_handling: value.retain_handling,
+            id: value.subscription_id.and_then(SubscriptionId::new),
         },
     })
 }

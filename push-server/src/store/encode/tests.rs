@@ -128,9 +128,11 @@ proptest! {
         no_local: bool,
         retain_as_published: bool,
         retain_handling in 0_u8..3,
+        id in 0_u32..300_000_000,
     ) {
+        let id = SubscriptionId::new(id);
         let options =
-            SubscriptionOptions { qos, no_local, retain_as_published, retain_handling };
+            SubscriptionOptions { qos, no_local, retain_as_published, retain_handling, id };
         let bytes = encoded(|out| encode_subscription(options, out));
         let stored = decode_subscription(b"$share/g/a/#", &bytes).unwrap();
         prop_assert_eq!(stored.options, options);
