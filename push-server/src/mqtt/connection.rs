@@ -169,6 +169,7 @@ impl Connection {
             version: self.version,
             packet_bytes_max: limits.packet_bytes_max,
             topic_levels_max: limits.topic_levels_max,
+            features: limits.features,
             now,
         };
         loop {

@@ -3,6 +3,7 @@
 
 mod connect;
 mod end;
+mod features;
 mod limits;
 mod publish_in;
 mod publish_out;

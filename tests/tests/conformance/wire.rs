@@ -195,6 +195,9 @@ pub(crate) fn disconnected(reason: u8) -> Vec<u8> {
         0x95 => "packet too large",
         0x96 => "message rate too high",
         0x97 => "quota exceeded",
+        0x9A => "retain not supported",
+        0x9E => "shared subscriptions not supported",
+        0xA2 => "wildcard subscriptions not supported",
         _ => panic!("no test expects the server to end a connection by {reason:#04x}"),
     };
     let mut body = vec![reason, 3 + name.len() as u8, 0x1F];
