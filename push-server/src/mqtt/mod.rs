@@ -27,7 +27,7 @@ use push_common::ping_rate::PingRate;
 pub use connection::{Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe};
 pub use handshake::{Connect, Connecting, Handshake, Progress, Refusal};
 pub use keep_alive::KeepAlive;
-pub use session::{Delivered, Delivery, Session};
+pub use session::{Delivered, Delivery, Forgotten, Session};
 pub use transmit::Transmit;
 pub use will::{PendingWill, Will};
 
