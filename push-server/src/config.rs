@@ -18,7 +18,7 @@ use push_common::ping_rate::PingRate;
 use serde::Deserialize;
 use toml::Value;
 
-use crate::mqtt::Limits;
+use crate::mqtt::{Features, Limits};
 pub use file::FILE_BYTES_MAX;
 pub use settings::{CONNECTIONS_MAX, SHARDS_MAX, Settings};
 pub use values::{Address, Bounded, Directory, Expected, InterfaceName, LogFilter};
@@ -74,6 +74,31 @@ impl fmt::Display for DurabilityMode {
         formatter.write_str(match self {
             Self::Fsync => "fsync",
             Self::Os => "os",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// Whether there is something.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Switch {
+    /// There is.
+    On,
+    /// There is not.
+    Off,
+}
+
+impl From<bool> for Switch {
+    fn from(is_on: bool) -> Self {
+        if is_on { Self::On } else { Self::Off }
+    }
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::On => "on",
             Self::Off => "off",
         })
     }
@@ -284,6 +309,17 @@ impl From<Settings> for Config {
                 per_sec: value(said.ping_rate, default.limits.ping_rate.per_sec),
                 burst: value(said.ping_burst, default.limits.ping_rate.burst),
             },
+            features: Features {
+                wildcard_subscriptions: is_on(
+                    said.wildcard_subscriptions,
+                    default.limits.features.wildcard_subscriptions,
+                ),
+                retain: is_on(said.retain, default.limits.features.retain),
+                shared_subscriptions: is_on(
+                    said.shared_subscriptions,
+                    default.limits.features.shared_subscriptions,
+                ),
+            },
         };
         Self {
             listen: said.listen.map_or(default.listen, |listen| {
@@ -316,6 +352,10 @@ where
     T: Copy + TryFrom<u64>,
 {
     said.map_or(default, Bounded::value)
+}
+
+fn is_on(said: Option<Switch>, default: bool) -> bool {
+    said.map_or(default, |switch| switch == Switch::On)
 }
 
 impl Config {
@@ -356,6 +396,15 @@ impl Config {
             ("ping-rate", number(self.limits.ping_rate.per_sec.into())),
             ("ping-burst", number(self.limits.ping_rate.burst.into())),
             ("topic-levels-max", number(self.limits.topic_levels_max.into())),
+            (
+                "wildcard-subscriptions",
+                text(&Switch::from(self.limits.features.wildcard_subscriptions)),
+            ),
+            ("retain", text(&Switch::from(self.limits.features.retain))),
+            (
+                "shared-subscriptions",
+                text(&Switch::from(self.limits.features.shared_subscriptions)),
+            ),
         ]
     }
 

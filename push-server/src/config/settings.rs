@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::values::{Address, Bounded, Directory, InterfaceName, LogFilter};
-use super::{DurabilityMode, KernelPathMode};
+use super::{DurabilityMode, KernelPathMode, Switch};
 
 /// Most shards a server may have: one per core, on machines of today.
 pub const SHARDS_MAX: u64 = 64;
@@ -171,6 +171,20 @@ pub struct Settings {
     /// Levels of a topic name or filter. A publish or subscription with more is refused.
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub topic_levels_max: Option<Bounded<u16, 1, U16_MAX>>,
+
+    /// Whether filters may have + and #. off: MQTT 5 clients are told, and disconnected if they ask
+    /// all the same (0xA2); to 3.1.1 the subscription fails in the SUBACK (0x80).
+    #[arg(long, value_name = "SWITCH", help_heading = "Features")]
+    pub wildcard_subscriptions: Option<Switch>,
+    /// Whether messages are retained. off: MQTT 5 clients are told, and disconnected if they ask all
+    /// the same, by a publish or a will (0x9A); 3.1.1 clients are disconnected.
+    #[arg(long, value_name = "SWITCH", help_heading = "Features")]
+    pub retain: Option<Switch>,
+    /// Whether sessions may share a filter ($share/...). off: MQTT 5 clients are told, and
+    /// disconnected if they ask all the same (0x9E); to 3.1.1 the subscription fails in the SUBACK
+    /// (0x80).
+    #[arg(long, value_name = "SWITCH", help_heading = "Features")]
+    pub shared_subscriptions: Option<Switch>,
 }
 
 impl Settings {
@@ -208,6 +222,9 @@ impl Settings {
             ping_rate: self.ping_rate.or(lower.ping_rate),
             ping_burst: self.ping_burst.or(lower.ping_burst),
             topic_levels_max: self.topic_levels_max.or(lower.topic_levels_max),
+            wildcard_subscriptions: self.wildcard_subscriptions.or(lower.wildcard_subscriptions),
+            retain: self.retain.or(lower.retain),
+            shared_subscriptions: self.shared_subscriptions.or(lower.shared_subscriptions),
         }
     }
 }

@@ -91,6 +91,9 @@ subscriptions-max = 13
 ping-rate = 15
 ping-burst = 16
 topic-levels-max = 14
+wildcard-subscriptions = "off"
+retain = "off"
+shared-subscriptions = "off"
 "#;
 
 #[test]
@@ -131,6 +134,7 @@ fn a_wrong_flag_names_flag_value_and_what_is_allowed() {
         (["--data-dir", ""], ["'' for '--data-dir <DIR>'", "expected the path of a directory"]),
         (["--log", "a=b=c"], ["'a=b=c' for '--log <FILTER>'", "expected a level (error, warn"]),
         (["--kernel-path", "on"], ["'on' for '--kernel-path <WHEN>'", "auto, require, off"]),
+        (["--retain", "no"], ["'no' for '--retain <SWITCH>'", "on, off"]),
         (["--max-packet-bytes", "127"], ["'127' for '--max-packet-bytes", "128 to 268435460"]),
     ] {
         let message = flag_refusal(&arguments);
@@ -157,6 +161,7 @@ fn a_wrong_key_names_line_key_value_and_what_is_allowed() {
             "kernel-path = 'on'",
             "push.toml:1: kernel-path = 'on': expected one of `auto`, `require`, `off`",
         ),
+        ("retain = 'no'", "push.toml:1: retain = 'no': expected `on` or `off`"),
     ] {
         assert_eq!(refusals(&[], file), [message]);
     }

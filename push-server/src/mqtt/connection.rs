@@ -145,8 +145,7 @@ impl Connection {
         now: Monotonic,
     ) -> Self {
         let Connecting { mut connect, rest, wire_bytes } = connecting;
-        // What the last connection left, should nobody have said that it ended.
-        session.connection_ended(now);
+        session.restart();
         session.expiry_secs = connect.session_expiry_secs;
         let keep_alive = KeepAlive::granted(
             connect.version,
@@ -203,6 +202,7 @@ impl Connection {
             version: self.version,
             packet_bytes_max: limits.packet_bytes_max,
             topic_levels_max: limits.topic_levels_max,
+            features: limits.features,
             now,
         };
         loop {

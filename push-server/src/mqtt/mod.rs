@@ -32,7 +32,7 @@ pub use connection::{
 pub use handshake::{Connect, Connecting, Handshake, Progress, Refusal};
 pub use keep_alive::KeepAlive;
 pub use outbox::{Change, Extent, Fetched, Filing, HEAD_MESSAGES_MAX};
-pub use session::{Delivered, Delivery, Session};
+pub use session::{Delivered, Delivery, Forgotten, Session};
 pub use transmit::Transmit;
 pub use will::{PendingWill, Will};
 
@@ -75,6 +75,26 @@ pub struct Limits {
     pub answers_bytes_max: u32,
     /// Pings a client may send; one that exceeds it is closed (0x96).
     pub ping_rate: PingRate,
+    /// What clients may do at all.
+    pub features: Features,
+}
+
+/// What the specification leaves to a server. MQTT 5 clients are told what there is not; one that
+/// asks for it all the same is disconnected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Filters with `+` and `#` (else 0xA2; 3.1.1: SUBACK 0x80).
+    pub wildcard_subscriptions: bool,
+    /// Retained messages, wills included (else 0x9A; 3.1.1: the connection is closed).
+    pub retain: bool,
+    /// `$share/...` (else 0x9E; 3.1.1: SUBACK 0x80).
+    pub shared_subscriptions: bool,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self { wildcard_subscriptions: true, retain: true, shared_subscriptions: true }
+    }
 }
 
 impl Default for Limits {
@@ -93,6 +113,7 @@ impl Default for Limits {
             session_expiry_max_secs: 7 * 24 * 3600,
             answers_bytes_max: 64 << 10,
             ping_rate: PingRate::default(),
+            features: Features::default(),
         }
     }
 }

@@ -62,6 +62,15 @@ pub enum Delivered {
     Overflow,
 }
 
+/// What a session forgets with its connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Messages of QoS 0.
+    pub at_most_once: u32,
+    /// Others whose expiry interval had passed before they were sent.
+    pub expired: u32,
+}
+
 /// What a session sends next.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -272,18 +281,24 @@ impl Session {
     ///
     /// Receipts of QoS 2 publishes that are still out count as given back, unless the session is
     /// durable: there `routed_exactly_once` is to be told.
-    pub fn connection_ended(&mut self, now: Monotonic) -> u32 {
-        let Some(pending) = self.pending.as_deref_mut() else { return 0 };
-        let forgotten = pending.discard(|delivery| {
-            delivery.qos == QoS::AtMostOnce || delivery.message.is_expired(now)
-        });
+    pub fn connection_ended(&mut self, now: Monotonic) -> Forgotten {
+        let Some(pending) = self.pending.as_deref_mut() else { return Forgotten::default() };
+        let at_most_once = pending.discard(|delivery| delivery.qos == QoS::AtMostOnce);
+        let expired = pending.discard(|delivery| delivery.message.is_expired(now));
+        self.restart();
+        Forgotten { at_most_once, expired }
+    }
+
+    /// A new connection begins, whether or not anybody said that the last one ended: what is
+    /// unacknowledged is to be sent again.
+    pub(super) fn restart(&mut self) {
+        let Some(pending) = self.pending.as_deref_mut() else { return };
         pending.inflight.restart();
         if !self.is_durable {
             pending.exactly.restart();
         }
         pending.store_away();
         self.tidy();
-        forgotten
     }
 
     /// Whether `next` would find anything to send within `window`, expired messages included.

@@ -92,7 +92,8 @@ impl Worker {
         let (now, stopping) = (self.now, self.stopping);
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let forgotten = entry.session.connection_ended(now);
-        self.counters.dropped_session_ended.add(u64::from(forgotten));
+        self.counters.dropped_session_ended.add(forgotten.at_most_once.into());
+        self.counters.dropped_expired.add(forgotten.expired.into());
         let expiry_secs = entry.session.expiry_secs;
         let pending = will.map(|will| Box::new(will.pending(now)));
         let mut absence = Absence::new(expiry_secs, pending, now);

@@ -4,6 +4,7 @@
 mod alias;
 mod connect;
 mod end;
+mod features;
 mod limits;
 mod problem_information;
 mod publish_in;

@@ -220,6 +220,9 @@ fn name(reason: u8) -> &'static str {
         0x8E => "session taken over",
         0x96 => "message rate too high",
         0x97 => "quota exceeded",
+        0x9A => "retain not supported",
+        0x9E => "shared subscriptions not supported",
+        0xA2 => "wildcard subscriptions not supported",
         _ => panic!("no test expects the server to end a connection by {reason:#04x}"),
     }
 }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::broker::{Message, MessageProperties, QoS, TopicName, Via};
 use crate::mqtt::topic_alias::TopicForm;
-use crate::mqtt::{Delivery, Limits};
+use crate::mqtt::{Delivery, Features, Limits};
 
 const NOW: Monotonic = Monotonic(5_000_000_000);
 
@@ -101,7 +101,13 @@ fn delivery(message: Message) -> Delivery {
 }
 
 fn parse(version: Version, bytes: &[u8]) -> Packet {
-    let context = Context { version, packet_bytes_max: 1 << 20, topic_levels_max: 128, now: NOW };
+    let context = Context {
+        version,
+        packet_bytes_max: 1 << 20,
+        topic_levels_max: 128,
+        features: Features::default(),
+        now: NOW,
+    };
     let header = Header::parse(bytes, version).expect("a header").expect("all of it");
     assert_eq!(header.packet_len(), bytes.len());
     check_header(header, &context).expect("a good header");
@@ -311,6 +317,9 @@ fn disconnect_is_written_for_every_reason_that_ends_a_connection() {
         Reason::PacketTooLarge,
         Reason::MessageRateTooHigh,
         Reason::QuotaExceeded,
+        Reason::RetainNotSupported,
+        Reason::SharedSubscriptionsNotSupported,
+        Reason::WildcardSubscriptionsNotSupported,
     ] {
         let words = reason.to_string();
         let len = words.len() as u8;

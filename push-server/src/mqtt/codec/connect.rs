@@ -205,6 +205,11 @@ fn will(
     if flags & flags::WILL == 0 {
         return Ok(None);
     }
+    let retain = flags & flags::WILL_RETAIN != 0;
+    // [MQTT-3.2.2-13]
+    if retain && !limits.features.retain {
+        return Err(Reason::RetainNotSupported);
+    }
     let mut passing = Passing::default();
     let mut delay_secs = 0;
     let mut message_expiry_secs = None;
@@ -228,7 +233,7 @@ fn will(
         topic,
         payload,
         qos: qos((flags & flags::WILL_QOS) >> 3)?,
-        retain: flags & flags::WILL_RETAIN != 0,
+        retain,
         properties: passing.finish(),
         expires_at: None,
     };

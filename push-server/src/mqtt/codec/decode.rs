@@ -162,7 +162,19 @@ fn subscribe(mut reader: Reader<'_>, context: &Context) -> Result<Subscribe, Rea
         if is_shared && options.no_local {
             return Err(Reason::ProtocolError);
         }
-        entries.push(filter.map(|filter| SubscribeEntry { filter, options }));
+        entries.push(filter.and_then(|filter| {
+            available(&filter, context)?;
+            Ok(SubscribeEntry { filter, options })
+        }));
+        // The CONNACK said that there is no such thing [MQTT5 3.2.2.3.11] [MQTT5 3.2.2.3.13].
+        if let Some(&Err(
+            reason @ (Reason::WildcardSubscriptionsNotSupported
+            | Reason::SharedSubscriptionsNotSupported),
+        )) = entries.last()
+            && context.version == Version::V5
+        {
+            return Err(reason);
+        }
         if entries.len() > ENTRIES_MAX {
             return Err(Reason::QuotaExceeded);
         }
@@ -172,6 +184,17 @@ fn subscribe(mut reader: Reader<'_>, context: &Context) -> Result<Subscribe, Rea
         return Err(Reason::ProtocolError);
     }
     Ok(Subscribe { packet_id, entries })
+}
+
+/// Whether a filter asks for nothing that is switched off.
+fn available(filter: &TopicFilter, context: &Context) -> Result<(), Reason> {
+    if filter.is_shared() && !context.features.shared_subscriptions {
+        return Err(Reason::SharedSubscriptionsNotSupported);
+    }
+    if filter.has_wildcards() && !context.features.wildcard_subscriptions {
+        return Err(Reason::WildcardSubscriptionsNotSupported);
+    }
+    Ok(())
 }
 
 /// The byte behind a filter [MQTT-3.8.3-4] [MQTT5 3.8.3.1].

@@ -113,10 +113,11 @@ pub(in crate::mqtt) fn connack(
     properties.topic_alias_max = (limits.topic_alias_max != 0).then_some(limits.topic_alias_max);
     properties.server_keep_alive =
         (keep_alive_secs != connect.keep_alive_secs).then_some(keep_alive_secs);
-    properties.retain_available = Some(1);
-    properties.wildcard_subscription_available = Some(1);
+    let features = limits.features;
+    properties.retain_available = Some(features.retain.into());
+    properties.wildcard_subscription_available = Some(features.wildcard_subscriptions.into());
     properties.subscription_identifiers_available = Some(1);
-    properties.shared_subscription_available = Some(1);
+    properties.shared_subscription_available = Some(features.shared_subscriptions.into());
     let code = v5::ConnectReturnCode::Success;
     let connack = v5::ConnAck { session_present, code, properties: Some(properties) };
     write(out, |out| connack.write(out));

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::broker::MessageProperties;
-use crate::mqtt::{Connection, Event, Handshake, Limits, Progress, Session};
+use crate::mqtt::{Connection, Event, Features, Handshake, Limits, Progress, Session};
 
 /// Packets of every type, valid in 3.1.1 and in MQTT 5, to be spoilt.
 const SAMPLES: &[(&[u8], &[u8])] = &[
@@ -166,7 +166,13 @@ fn weight(packet: &Packet) -> usize {
 }
 
 fn context(version: Version) -> Context {
-    Context { version, packet_bytes_max: u32::MAX, topic_levels_max: 8, now: Monotonic(1) }
+    Context {
+        version,
+        packet_bytes_max: u32::MAX,
+        topic_levels_max: 8,
+        features: Features::default(),
+        now: Monotonic(1),
+    }
 }
 
 /// Parses one packet as the connection does.

@@ -28,7 +28,7 @@ mod reason;
 
 use push_common::clock::Monotonic;
 
-use crate::mqtt::Version;
+use crate::mqtt::{Features, Version};
 
 pub use reason::Reason;
 
@@ -51,5 +51,6 @@ pub(super) struct Context {
     pub version: Version,
     pub packet_bytes_max: u32,
     pub topic_levels_max: u16,
+    pub features: Features,
     pub now: Monotonic,
 }

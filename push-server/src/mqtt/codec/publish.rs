@@ -60,6 +60,11 @@ pub(super) fn publish(
     if flags & 0x08 != 0 && qos == QoS::AtMostOnce {
         return Err(Reason::MalformedPacket);
     }
+    let retain = flags & 0x01 != 0;
+    // The CONNACK said so [MQTT-3.2.2-14]. 3.1.1 has no other way to refuse [MQTT-3.3.5-2].
+    if retain && !context.features.retain {
+        return Err(Reason::RetainNotSupported);
+    }
     let mut reader = Reader::new(body);
     let name = reader.text()?;
     let packet_id = if qos == QoS::AtMostOnce { 0 } else { reader.packet_id()? };
@@ -92,7 +97,6 @@ pub(super) fn publish(
         Some(shared) if reader.rest().len() >= SHARE_BYTES_MIN => shared.slice_ref(reader.rest()),
         _ => Bytes::copy_from_slice(reader.rest()),
     };
-    let retain = flags & 0x01 != 0;
     let properties = passing.finish();
     Ok(Publish { topic, topic_alias, packet_id, payload, qos, retain, properties, expires_at })
 }

@@ -157,7 +157,7 @@ fn end_of_connection_forgets_at_most_once_and_what_expired_unsent() {
     session.deliver(delivery(QoS::AtMostOnce, 1), true, Filing::Never, &limits);
     session.deliver(expiring, true, Filing::Never, &limits);
     session.deliver(delivery(QoS::ExactlyOnce, 1), true, Filing::Never, &limits);
-    assert_eq!(session.connection_ended(Monotonic(10)), 2);
+    assert_eq!(session.connection_ended(Monotonic(10)), Forgotten { at_most_once: 1, expired: 1 });
     assert_eq!(outbox_qos(&session), [QoS::ExactlyOnce]);
     check(&session);
 }
