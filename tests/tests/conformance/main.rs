@@ -2,6 +2,7 @@
 //! input cut at every byte offset.
 
 mod connect;
+mod connect_form;
 mod end;
 mod limits;
 mod publish_in;
