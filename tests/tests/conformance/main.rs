@@ -1,15 +1,18 @@
 //! What MQTT says of every packet, held against the sans-I/O core: in virtual time, and with the
 //! input cut at every byte offset.
 
+mod codes;
 mod connect;
 mod connect_form;
 mod end;
+mod flow;
 mod limits;
 mod publish_in;
 mod publish_out;
 mod resume;
 mod server;
 mod subscribe;
+mod text;
 mod v5;
 mod violations;
 mod wire;
