@@ -1,6 +1,8 @@
-//! Other people's clients: `mosquitto_pub` and `mosquitto_sub`, and paho by a script.
+//! Other people's clients: `mosquitto_pub` and `mosquitto_sub`, and by scripts paho for Python,
+//! MQTT.js and paho for JavaScript.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -168,6 +170,61 @@ fn python() -> Result<PathBuf, Skip> {
             python.display()
         ))),
     }
+}
+
+/// Runs the `case` of `tests/clients/mqttjs_roundtrip.cjs`.
+///
+/// # Panics
+/// When it fails.
+#[track_caller]
+pub fn mqtt_js(target: &Target, version: Version, case: &str) -> Result<(), Skip> {
+    let modules = node_modules("mqtt")?;
+    let protocol = if version == Version::V5 { "5" } else { "4" };
+    let (host, port) = (target.address.ip().to_string(), target.address.port().to_string());
+    let output = target
+        .command("node")
+        .env("NODE_PATH", modules)
+        .arg(workspace_path("tests/tests/clients/mqttjs_roundtrip.cjs"))
+        .args([&host, &port, protocol, case])
+        .stdin(Stdio::null())
+        .output()
+        .expect("run node");
+    assert_success(&format!("MQTT.js, case {case}, protocol {protocol}"), &output);
+    Ok(())
+}
+
+/// Runs the `case` of `tests/clients/paho_websocket.cjs` against a WebSocket listener.
+///
+/// # Panics
+/// When it fails.
+#[track_caller]
+pub fn paho_js(listener: SocketAddr, case: &str) -> Result<(), Skip> {
+    let modules = node_modules("paho-mqtt")?;
+    let output = Command::new("node")
+        .env("NODE_PATH", modules)
+        .arg(workspace_path("tests/tests/clients/paho_websocket.cjs"))
+        .args([&listener.ip().to_string(), &listener.port().to_string(), case])
+        .stdin(Stdio::null())
+        .output()
+        .expect("run node");
+    assert_success(&format!("paho for JavaScript, case {case}"), &output);
+    Ok(())
+}
+
+/// Where Node.js finds `package`: `PUSH_NODE_MODULES`, else the folder that `cargo xtask setup`
+/// fills.
+fn node_modules(package: &str) -> Result<PathBuf, Skip> {
+    let named = std::env::var_os("PUSH_NODE_MODULES").map(PathBuf::from);
+    let modules = named.unwrap_or_else(|| workspace_path("target/tools/node/node_modules"));
+    let node = Command::new("node").arg("--version").output();
+    node.map_err(|error| Skip::missing(format!("cannot run node: {error}")))?;
+    if modules.join(package).join("package.json").exists() {
+        return Ok(modules);
+    }
+    Err(Skip::missing(format!(
+        "no {package} in {}: `cargo xtask setup --tests`",
+        modules.display()
+    )))
 }
 
 fn common_arguments(target: &Target, version: Version) -> Vec<String> {

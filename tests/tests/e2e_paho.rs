@@ -17,6 +17,11 @@ both_paths! {
     a_client_without_id_is_given_one,
     pings_are_answered,
     the_servers_keep_alive_is_taken,
+    retained_messages_meet_later_subscribers_until_cleared,
+    wills_are_published_as_their_clients_wish,
+    subscription_options_are_heeded,
+    sessions_and_messages_expire,
+    a_clients_receive_maximum_and_packet_size_are_kept_to,
 }
 
 fn messages_round_trip_at_every_qos(path: PingPath) -> TestResult {
@@ -94,6 +99,46 @@ fn pings_are_answered(path: PingPath) -> TestResult {
 fn the_servers_keep_alive_is_taken(path: PingPath) -> TestResult {
     let server = Server::with(path).flag("--keep-alive-max-secs", 30).start()?;
     paho(server.target(), Version::V5, "server-keep-alive")?;
+    server.finish();
+    Ok(())
+}
+
+fn retained_messages_meet_later_subscribers_until_cleared(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    for version in VERSIONS {
+        paho(server.target(), version, "retained")?;
+    }
+    server.finish();
+    Ok(())
+}
+
+fn wills_are_published_as_their_clients_wish(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    for version in VERSIONS {
+        paho(server.target(), version, "will")?;
+    }
+    server.finish();
+    Ok(())
+}
+
+fn subscription_options_are_heeded(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    paho(server.target(), Version::V5, "subscribe-options")?;
+    server.finish();
+    Ok(())
+}
+
+fn sessions_and_messages_expire(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    paho(server.target(), Version::V5, "expiry")?;
+    server.finish();
+    Ok(())
+}
+
+fn a_clients_receive_maximum_and_packet_size_are_kept_to(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    paho(server.target(), Version::V5, "limits")?;
+    server.wait_metric("push_publishes_dropped_total{reason=\"too_large\"}", |count| count == 1);
     server.finish();
     Ok(())
 }

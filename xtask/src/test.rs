@@ -21,6 +21,8 @@ const SERVER_VARIABLE: &str = "PUSH_SERVER_BIN";
 const LOAD_VARIABLE: &str = "PUSH_LOAD_BIN";
 /// Names a Python that imports paho; not set where there is none.
 const PYTHON_VARIABLE: &str = "PUSH_PYTHON";
+/// Names the folder of the JavaScript clients; not set where there is no Node.js.
+const NODE_MODULES_VARIABLE: &str = "PUSH_NODE_MODULES";
 /// Names the file that skipped tests are appended to.
 const SKIPPED_FILE_VARIABLE: &str = "PUSH_SKIPPED_FILE";
 
@@ -86,6 +88,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
         .env(SKIPPED_FILE_VARIABLE, &skipped_file);
     if let Ok(tools) = test_tools {
         cargo.env(PYTHON_VARIABLE, tools.python);
+        if let Some(modules) = tools.node_modules {
+            cargo.env(NODE_MODULES_VARIABLE, modules);
+        }
     }
     arguments.set_lengths_and_seed(&mut cargo);
     cargo.args(["test", "--no-fail-fast"]);

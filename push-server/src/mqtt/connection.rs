@@ -63,6 +63,8 @@ enum State {
     Open,
     /// An answer did not fit the client's Maximum Packet Size: about to fail.
     Unanswerable,
+    /// Not even the CONNACK that accepts did: refused, without DISCONNECT.
+    Refused,
     /// Nothing is parsed any more, and nothing but queued answers sent.
     Over,
 }
@@ -174,6 +176,9 @@ impl Connection {
         connection.answer(|out| {
             codec::connack(out, &connect, session_present, keep_alive.0, limits);
         });
+        if connection.state == State::Unanswerable {
+            connection.refuse();
+        }
         connection
     }
 
@@ -209,6 +214,10 @@ impl Connection {
             match self.state {
                 State::Open => {}
                 State::Unanswerable => return Some(self.fail(Reason::PacketTooLarge)),
+                State::Refused => {
+                    self.end();
+                    return Some(Event::Failed(Reason::PacketTooLarge));
+                }
                 State::Over => return None,
             }
             if self.answers.len() > limits.answers_bytes_max as usize {
@@ -536,6 +545,15 @@ impl Connection {
             self.answers.truncate(len);
             self.state = State::Unanswerable;
         }
+    }
+
+    /// The CONNACK that accepts is larger than the client takes. No DISCONNECT may come before it
+    /// [MQTT-3.14.0-1], so a CONNACK refuses instead, if that one fits.
+    fn refuse(&mut self) {
+        let version = self.version;
+        self.answer(|out| codec::connack_refusal(out, version, Reason::PacketTooLarge));
+        self.state = State::Refused;
+        self.will = None;
     }
 
     fn fail(&mut self, reason: Reason) -> Event {

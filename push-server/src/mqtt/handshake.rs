@@ -142,8 +142,13 @@ impl Handshake {
 }
 
 impl Connecting {
-    /// The CONNACK that turns this client away for a reason of the server's.
+    /// The CONNACK that turns this client away for a reason of the server's; none that is larger
+    /// than the client takes [MQTT-3.1.2-24].
     pub fn refuse(&self, reason: Reason) -> Refusal {
-        Refusal::with_connack(self.connect.audience(), reason)
+        let refusal = Refusal::with_connack(self.connect.audience(), reason);
+        match self.connect.packet_bytes_max {
+            Some(max) if refusal.frame.len() > max as usize => Refusal::silent(reason),
+            _ => refusal,
+        }
     }
 }

@@ -9,6 +9,7 @@ import time
 import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 # How long to wait for what must come, and to listen for what must not, in seconds.
@@ -21,7 +22,9 @@ V5 = mqtt.MQTTv5
 class Client:
     """paho with its callbacks turned into queues."""
 
-    def __init__(self, options, client_id, clean=True, keep_alive=60, expiry_secs=3600):
+    def __init__(
+        self, options, client_id, clean=True, keep_alive=60, expiry_secs=3600, will=None, **more
+    ):
         self.v5 = options.protocol == V5
         arguments = {} if self.v5 else {"clean_session": clean}
         self.paho = mqtt.Client(
@@ -43,7 +46,11 @@ class Client:
         if self.v5:
             properties = Properties(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = 0 if clean else expiry_secs
+            for name, value in more.items():
+                setattr(properties, name, value)
             arguments = {"clean_start": clean, "properties": properties}
+        if will is not None:
+            self.paho.will_set(**will)
         self.paho.connect(options.host, options.port, keep_alive, **arguments)
         self.paho.loop_start()
         self.flags, self.reason, self.properties = self.connects.get(timeout=PATIENCE)
@@ -63,6 +70,11 @@ class Client:
     def assert_no_message(self):
         time.sleep(SILENCE)
         assert self.messages.empty(), f"a message too much: {self.messages.get().payload}"
+
+    def kill(self):
+        """Closes the socket without a goodbye."""
+        self.paho.loop_stop()
+        self.paho.socket().close()
 
     def leave(self):
         self.paho.disconnect()
@@ -213,7 +225,126 @@ def server_keep_alive(options):
     client.leave()
 
 
+def retained(options):
+    publisher = Client(options, "publisher")
+    for level in (0, 1, 2):
+        publisher.publish(f"kept/{level}", "old", level, retain=True)
+        publisher.publish(f"kept/{level}", "new", level, retain=True)
+    early = Client(options, "early")
+    early.subscribe("kept/+", 2)
+    received = sorted((early.message() for _ in range(3)), key=lambda message: message.topic)
+    for level, message in enumerate(received):
+        assert (message.payload, message.qos, message.retain) == (b"new", level, True)
+    for level in (0, 1, 2):
+        publisher.publish(f"kept/{level}", None, level, retain=True)
+        message = early.message()
+        assert (message.payload, message.retain) == (b"", False), "an established subscription"
+    late = Client(options, "late")
+    late.subscribe("kept/+", 2)
+    late.assert_no_message()
+    for client in (publisher, early, late):
+        client.leave()
+
+
+def will(options):
+    watcher = Client(options, "watcher")
+    watcher.subscribe("wills/+", 2)
+    arguments = {"topic": "wills/dies", "payload": "gone", "qos": 1}
+    if watcher.v5:
+        arguments["properties"] = Properties(PacketTypes.WILLMESSAGE)
+        arguments["properties"].ContentType = "text/plain"
+        arguments["properties"].UserProperty = [("b", "1"), ("a", "2")]
+    Client(options, "dies", will=arguments).kill()
+    message = watcher.message()
+    assert (message.topic, message.payload, message.qos) == ("wills/dies", b"gone", 1)
+    if watcher.v5:
+        assert message.properties.ContentType == "text/plain"
+        assert message.properties.UserProperty == [("b", "1"), ("a", "2")]
+    Client(options, "leaves", will={"topic": "wills/leaves", "payload": "gone"}).leave()
+    watcher.assert_no_message()
+    if watcher.v5:
+        # "Disconnect with Will Message"
+        asks = Client(options, "asks", will={"topic": "wills/asks", "payload": "gone"})
+        asks.paho.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=4))
+        assert watcher.message().topic == "wills/asks"
+        asks.paho.loop_stop()
+    watcher.leave()
+
+
+def subscribe_options(options):
+    talker, listener = Client(options, "talker"), Client(options, "listener")
+    for client in (talker, listener):
+        client.paho.subscribe("room", options=SubscribeOptions(qos=1, noLocal=True))
+        assert client.grants.get(timeout=PATIENCE)[0].value == 1
+    talker.publish("room", "hello", 1)
+    assert listener.message().payload == b"hello"
+    talker.assert_no_message()
+
+    def brings(how, count):
+        listener.paho.subscribe("state", options=how)
+        assert listener.grants.get(timeout=PATIENCE)[0].value == 1
+        for _ in range(count):
+            assert listener.message().retain
+        listener.assert_no_message()
+
+    talker.publish("state", "kept", 1, retain=True)
+    brings(SubscribeOptions(qos=1, retainHandling=1), 1)
+    brings(SubscribeOptions(qos=1, retainHandling=1), 0)
+    brings(SubscribeOptions(qos=1, retainHandling=2), 0)
+    brings(SubscribeOptions(qos=1, retainHandling=0), 1)
+    brings(SubscribeOptions(qos=1, retainHandling=2, retainAsPublished=True), 0)
+    talker.publish("state", "kept", 1, retain=True)
+    assert listener.message().retain
+    talker.publish("state", "passing", 1)
+    assert not listener.message().retain
+    talker.leave()
+    listener.leave()
+
+
+def expiry(options):
+    for expiry_secs, stays in ((1, False), (60, True)):
+        sleeper = Client(options, f"sleeper-{expiry_secs}", clean=False, expiry_secs=expiry_secs)
+        sleeper.subscribe("mail", 1)
+        sleeper.leave()
+    publisher = Client(options, "publisher")
+    for secs, payload in ((1, "expires"), (60, "remains")):
+        sent = Properties(PacketTypes.PUBLISH)
+        sent.MessageExpiryInterval = secs
+        publisher.publish("mail", payload, 1, properties=sent)
+    time.sleep(2.5)
+    for expiry_secs, stays in ((1, False), (60, True)):
+        sleeper = Client(options, f"sleeper-{expiry_secs}", clean=False)
+        assert sleeper.flags.session_present == stays
+        if stays:
+            message = sleeper.message()
+            assert message.payload == b"remains"
+            assert message.properties.MessageExpiryInterval <= 58
+        sleeper.assert_no_message()
+        sleeper.leave()
+    publisher.leave()
+
+
+def limits(options):
+    """Receive Maximum, and Maximum Packet Size, of the client."""
+    slow = Client(options, "slow", ReceiveMaximum=1, MaximumPacketSize=100)
+    slow.subscribe("flow", 2)
+    publisher = Client(options, "publisher")
+    for number in range(30):
+        publisher.publish("flow", str(number), 1 + number % 2)
+    publisher.publish("flow", bytes(100), 1)
+    received = [int(slow.message().payload) for _ in range(30)]
+    assert received == list(range(30)), received
+    slow.assert_no_message()
+    slow.leave()
+    publisher.leave()
+
+
 CASES = {
+    "retained": retained,
+    "will": will,
+    "subscribe-options": subscribe_options,
+    "expiry": expiry,
+    "limits": limits,
     "qos": qos,
     "offline": offline,
     "take-over": take_over,

@@ -2,9 +2,12 @@
 //! input cut at every byte offset.
 
 mod alias;
+mod codes;
 mod connect;
+mod connect_form;
 mod end;
 mod features;
+mod flow;
 mod limits;
 mod problem_information;
 mod publish_in;
@@ -12,6 +15,7 @@ mod publish_out;
 mod resume;
 mod server;
 mod subscribe;
+mod text;
 mod v5;
 mod violations;
 mod wire;

@@ -6,6 +6,7 @@
 
 mod debian;
 mod ebpf_compiler;
+mod javascript;
 mod test_tools;
 
 use std::path::PathBuf;
@@ -27,7 +28,8 @@ const LLVM_MAJOR: u32 = 22;
 
 #[derive(Args, Debug)]
 pub(crate) struct SetupArguments {
-    /// Also what the tests need: mosquitto and its clients, iproute2, a Python with paho-mqtt
+    /// Also what the tests need: mosquitto and its clients, iproute2, a Python with
+    /// paho-mqtt, and for Node.js MQTT.js and paho-mqtt
     #[arg(long)]
     tests: bool,
 }

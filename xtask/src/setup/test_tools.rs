@@ -1,5 +1,6 @@
 //! What the tests need beside the build: foreign clients and a broker to compare with, network
-//! namespaces, and paho for Python in a virtual environment below `target/tools`.
+//! namespaces, paho for Python in a virtual environment below `target/tools`, and beside it the
+//! clients for JavaScript.
 
 use std::fmt;
 use std::fs;
@@ -8,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::debian;
+use super::{debian, javascript};
 use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
 
 /// Programs and the Debian packages that bring them.
@@ -30,11 +31,17 @@ pub(crate) struct TestTools {
     pub(crate) python: PathBuf,
     /// The broker that benchmarks compare with.
     pub(crate) mosquitto: PathBuf,
+    /// Where the JavaScript clients are, if there is a Node.js.
+    pub(crate) node_modules: Option<PathBuf>,
 }
 
 impl fmt::Display for TestTools {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}, {}", self.mosquitto.display(), self.python.display())
+        write!(formatter, "{}, {}", self.mosquitto.display(), self.python.display())?;
+        match &self.node_modules {
+            Some(modules) => write!(formatter, ", {}", modules.display()),
+            None => write!(formatter, ", no Node.js"),
+        }
     }
 }
 
@@ -43,7 +50,8 @@ pub(crate) fn test_needs(workspace: &Workspace) -> Result<TestTools> {
     install_programs()?;
     let python = python_with_paho(workspace)?;
     let mosquitto = find_program("mosquitto").context("mosquitto is not in PATH")?;
-    Ok(TestTools { python, mosquitto })
+    let node_modules = javascript::node_modules(workspace)?;
+    Ok(TestTools { python, mosquitto, node_modules })
 }
 
 fn install_programs() -> Result<()> {

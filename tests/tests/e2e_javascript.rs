@@ -1,0 +1,115 @@
+//! JavaScript's clients on Node.js against the server: MQTT.js over TCP, and paho over WebSocket,
+//! the only transport that it has.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::Command;
+
+use push_tests::both_paths;
+use push_tests::foreign::{mqtt_js, paho_js};
+use push_tests::server::{PingPath, Server, server_binary};
+use push_tests::skip::{Skip, TestResult};
+use push_tests::stand_in;
+use push_tests::wire::{VERSIONS, Version};
+
+both_paths! {
+    mqtt_js_round_trips_at_every_qos,
+    mqtt_js_finds_retained_messages_until_cleared,
+    mqtt_js_gets_what_was_sent_meanwhile,
+    mqtt_js_wills_are_published_unless_it_leaves,
+    mqtt_js_is_told_of_a_take_over,
+    mqtt_js_properties_are_passed_on,
+    mqtt_js_pings_are_answered,
+    paho_round_trips_at_every_qos,
+    paho_messages_cross_frames_of_every_size,
+    paho_finds_retained_messages_until_cleared,
+    paho_gets_what_was_sent_meanwhile,
+    paho_wills_are_published_unless_it_leaves,
+    paho_pings_are_answered,
+}
+
+fn mqtt_js_round_trips_at_every_qos(path: PingPath) -> TestResult {
+    over_tcp(path, "qos", &VERSIONS)
+}
+
+fn mqtt_js_finds_retained_messages_until_cleared(path: PingPath) -> TestResult {
+    over_tcp(path, "retained", &VERSIONS)
+}
+
+fn mqtt_js_gets_what_was_sent_meanwhile(path: PingPath) -> TestResult {
+    over_tcp(path, "offline", &VERSIONS)
+}
+
+fn mqtt_js_wills_are_published_unless_it_leaves(path: PingPath) -> TestResult {
+    over_tcp(path, "will", &VERSIONS)
+}
+
+fn mqtt_js_is_told_of_a_take_over(path: PingPath) -> TestResult {
+    stand_in::not_for("does not tell the client taken over")?;
+    over_tcp(path, "take-over", &VERSIONS)
+}
+
+fn mqtt_js_properties_are_passed_on(path: PingPath) -> TestResult {
+    over_tcp(path, "properties", &[Version::V5])
+}
+
+fn mqtt_js_pings_are_answered(path: PingPath) -> TestResult {
+    over_tcp(path, "ping", &VERSIONS)
+}
+
+fn over_tcp(path: PingPath, case: &str, versions: &[Version]) -> TestResult {
+    let server = Server::with(path).start()?;
+    for &version in versions {
+        mqtt_js(server.target(), version, case)?;
+    }
+    server.finish();
+    Ok(())
+}
+
+fn paho_round_trips_at_every_qos(path: PingPath) -> TestResult {
+    over_websocket(path, "qos")
+}
+
+fn paho_messages_cross_frames_of_every_size(path: PingPath) -> TestResult {
+    over_websocket(path, "large")
+}
+
+fn paho_finds_retained_messages_until_cleared(path: PingPath) -> TestResult {
+    over_websocket(path, "retained")
+}
+
+fn paho_gets_what_was_sent_meanwhile(path: PingPath) -> TestResult {
+    over_websocket(path, "offline")
+}
+
+fn paho_wills_are_published_unless_it_leaves(path: PingPath) -> TestResult {
+    over_websocket(path, "will")
+}
+
+fn paho_pings_are_answered(path: PingPath) -> TestResult {
+    over_websocket(path, "ping")
+}
+
+fn over_websocket(path: PingPath, case: &str) -> TestResult {
+    need_websocket_listener()?;
+    let address = free_address();
+    let server = Server::with(path).flag("--ws-listen", address).start()?;
+    paho_js(address, case)?;
+    server.finish();
+    Ok(())
+}
+
+/// That the server has a WebSocket listener, by its help.
+fn need_websocket_listener() -> TestResult {
+    let output = Command::new(server_binary()?).args(["run", "--help"]).output();
+    let help = output.expect("run the server's help").stdout;
+    if String::from_utf8_lossy(&help).contains("--ws-listen") {
+        return Ok(());
+    }
+    Err(Skip::missing("the server has no WebSocket listener (--ws-listen)"))
+}
+
+/// An address that nobody listens at.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("find a free port");
+    listener.local_addr().expect("ask for the port")
+}
