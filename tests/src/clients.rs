@@ -54,7 +54,14 @@ impl Connect {
     /// A will at QoS 1.
     pub fn will(mut self, topic: &str, payload: &[u8]) -> Self {
         let (topic, payload) = (topic.to_owned(), payload.to_vec());
-        self.will = Some(Will { topic, payload, qos: 1, retain: false });
+        self.will = Some(Will { topic, payload, qos: 1, ..Will::default() });
+        self
+    }
+
+    /// The will waits so long (MQTT 5).
+    pub fn will_delay(mut self, secs: u32) -> Self {
+        let will = self.will.as_mut().expect("a will to delay");
+        will.properties.0.push((property::WILL_DELAY_INTERVAL, Value::Number(secs)));
         self
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use tempfile::TempDir;
 
 use crate::server::server_binary;
@@ -61,19 +61,22 @@ impl SmallDisk {
         self.directory.path()
     }
 
-    /// Takes all the room that is left, but for so many bytes.
-    pub fn fill(&self, bytes_spared: u64) {
+    /// Nobody can write to it any more.
+    pub fn make_read_only(&self) {
+        mount_remount(self.path(), MountFlags::RDONLY, c"").expect("make a tmpfs read-only");
+    }
+
+    /// Takes all the room that is left.
+    pub fn fill(&self) {
         let mut filler = File::create(self.filler()).expect("create the filler");
         let block = vec![0x5A; FILLER_BYTES];
         let full = loop {
-            match filler.write(&block) {
-                Ok(_) => {}
-                Err(error) => break error,
+            // Of the last block a part may fit.
+            if let Err(error) = filler.write_all(&block) {
+                break error;
             }
         };
         assert_eq!(full.kind(), io::ErrorKind::StorageFull, "{full}");
-        let bytes = filler.metadata().expect("look at the filler").len();
-        filler.set_len(bytes.saturating_sub(bytes_spared)).expect("give some room back");
     }
 
     /// Gives the room back.
@@ -101,9 +104,11 @@ mod tests {
     fn a_small_disk_is_full_when_filled_and_has_room_again() {
         let Ok(disk) = SmallDisk::mount(4) else { return };
         let file = disk.path().join("file");
-        disk.fill(0);
+        disk.fill();
         assert!(std::fs::write(&file, vec![1; 1 << 20]).is_err());
         disk.empty();
         std::fs::write(&file, vec![1; 1 << 20]).unwrap();
+        disk.make_read_only();
+        assert!(std::fs::write(&file, [1]).is_err());
     }
 }

@@ -27,6 +27,7 @@ pub mod property {
     pub const SESSION_EXPIRY_INTERVAL: u8 = 0x11;
     pub const ASSIGNED_CLIENT_IDENTIFIER: u8 = 0x12;
     pub const SERVER_KEEP_ALIVE: u8 = 0x13;
+    pub const WILL_DELAY_INTERVAL: u8 = 0x18;
     pub const RECEIVE_MAXIMUM: u8 = 0x21;
     pub const MAXIMUM_PACKET_SIZE: u8 = 0x27;
     pub const USER_PROPERTY: u8 = 0x26;
@@ -125,6 +126,7 @@ pub struct Will {
     pub payload: Vec<u8>,
     pub qos: u8,
     pub retain: bool,
+    pub properties: Properties,
 }
 
 /// A CONNECT, whole.
@@ -145,7 +147,7 @@ pub fn connect(
     put_properties(&mut body, version, properties);
     put_text(&mut body, client_id);
     if let Some(will) = will {
-        put_properties(&mut body, version, &Properties::default());
+        put_properties(&mut body, version, &will.properties);
         put_text(&mut body, &will.topic);
         put_bytes(&mut body, &will.payload);
     }
