@@ -5,6 +5,7 @@
 //! second time, from the specification.
 
 pub mod clients;
+pub mod durable;
 pub mod expectations;
 pub mod foreign;
 pub mod link;
@@ -15,6 +16,7 @@ pub mod pins;
 pub mod server;
 pub mod skip;
 pub mod stand_in;
+pub mod target;
 pub mod wire;
 
 /// Makes two tests of each function named: `name::kernel_path` and `name::user_path`. The functions

@@ -18,10 +18,12 @@ use tempfile::TempDir;
 use crate::clients::{Client, Connect};
 use crate::expectations::{PATIENCE, wait_for};
 use crate::metrics::{self, Metrics};
-use crate::netns::{CLIENT_INTERFACE, SERVER_INTERFACE, SERVER_V4, SERVER_V6, Veth};
+use crate::netns::{SERVER_INTERFACE, SERVER_V4, SERVER_V6, Veth};
 use crate::pins::PinDir;
 use crate::skip::{self, Skip};
 use crate::stand_in;
+pub use crate::target::Target;
+use crate::target::in_namespace;
 use crate::wire::Version;
 
 /// How long an orderly stop may take.
@@ -65,69 +67,6 @@ pub enum Place {
     VethV6,
 }
 
-/// An address, and the namespace to go there from.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Where the server listens.
-    pub address: SocketAddr,
-    veth: Option<Arc<Veth>>,
-}
-
-impl Target {
-    /// Connects from where clients are; `receive_buffer_bytes` is set before connecting, so that
-    /// the window never grows beyond it.
-    pub fn connect(&self, receive_buffer_bytes: Option<usize>) -> io::Result<TcpStream> {
-        let connect = || {
-            let domain = socket2::Domain::for_address(self.address);
-            let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-            if let Some(bytes) = receive_buffer_bytes {
-                socket.set_recv_buffer_size(bytes)?;
-            }
-            socket.set_tcp_nodelay(true)?;
-            socket.connect_timeout(&self.address.into(), PATIENCE)?;
-            Ok(TcpStream::from(socket))
-        };
-        match &self.veth {
-            Some(veth) => veth.client.run(connect),
-            None => connect(),
-        }
-    }
-
-    /// A command that runs where clients are.
-    pub fn command(&self, program: impl Into<OsString>) -> Command {
-        match &self.veth {
-            Some(veth) => in_namespace(veth.client.name(), program),
-            None => Command::new(program.into()),
-        }
-    }
-
-    /// The same address, to be gone to from wherever the caller is.
-    pub fn from_here(&self) -> Self {
-        Self { address: self.address, veth: None }
-    }
-
-    /// Runs `work` in the namespace that clients are in.
-    pub fn run_at_client<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        match &self.veth {
-            Some(veth) => veth.client.run(work),
-            None => work(),
-        }
-    }
-
-    /// Runs `work` in the namespace that the server is in.
-    pub fn run_at_server<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        match &self.veth {
-            Some(veth) => veth.server.run(work),
-            None => work(),
-        }
-    }
-
-    /// The name of the interface that clients go out by.
-    pub fn client_interface(&self) -> &'static str {
-        if self.veth.is_some() { CLIENT_INTERFACE } else { "lo" }
-    }
-}
-
 /// What to start, with which flags. Made by [`Server::with`].
 #[derive(Clone, Debug)]
 pub struct ServerBuilder {
@@ -137,6 +76,7 @@ pub struct ServerBuilder {
     wrapper: Vec<String>,
     beside: Option<Arc<Veth>>,
     pins: Option<Arc<PinDir>>,
+    data_dir: Option<PathBuf>,
 }
 
 /// A running server. Killed when dropped; its log is shown when the test is failing.
@@ -161,6 +101,7 @@ impl Server {
             wrapper: Vec::new(),
             beside: None,
             pins: None,
+            data_dir: None,
         }
     }
 
@@ -344,6 +285,12 @@ impl ServerBuilder {
         self
     }
 
+    /// A `--data-dir` that outlives the server.
+    pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(directory.into());
+        self
+    }
+
     /// A flag with its value.
     pub fn flag(mut self, name: &str, value: impl Display + Copy) -> Self {
         self.flags.extend([name.to_owned(), value.to_string()]);
@@ -413,6 +360,16 @@ impl ServerBuilder {
         Err(Skip::kernel_path(format!("`--kernel-path require` did not start: {last}")))
     }
 
+    /// Starts it and waits for nothing: it may be about to end, or to be killed. Not over veth.
+    ///
+    /// # Panics
+    /// When it is to require the kernel path.
+    #[track_caller]
+    pub fn launch(&self) -> Result<Server, Skip> {
+        assert!(self.path == PingPath::User, "a launched server has not been waited for");
+        self.spawn(self.beside.clone())
+    }
+
     /// Spawns it on ports that were free a moment ago.
     fn spawn(&self, veth: Option<Arc<Veth>>) -> Result<Server, Skip> {
         let ip = self.ip();
@@ -425,12 +382,11 @@ impl ServerBuilder {
         let directory = TempDir::new().expect("make a directory for the server");
         let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
         if let Some(binary) = stand_in::binary() {
-            // Shards are ours and change nothing that a client sees; other flags do.
-            let other = self.flags.chunks(2).any(|flag| flag[0] != "--shards");
-            if other || !self.wrapper.is_empty() {
+            if !stand_in::does_without(&self.flags) || !self.wrapper.is_empty() {
                 return Err(Skip::missing("the stand-in has not our flags"));
             }
-            let file = stand_in::write_configuration(directory.path(), address)
+            let data = self.data_dir.as_deref();
+            let file = stand_in::write_configuration(directory.path(), address, data)
                 .expect("write the stand-in's configuration");
             words.extend([binary.into(), "-c".into(), file.into()]);
         } else {
@@ -474,7 +430,8 @@ impl ServerBuilder {
         ] {
             arguments.extend([flag.into(), value.into()]);
         }
-        arguments.extend(["--data-dir".into(), directory.join("data").into()]);
+        let data = self.data_dir.clone().unwrap_or_else(|| directory.join("data"));
+        arguments.extend(["--data-dir".into(), data.into()]);
         // On lo the interface is left for the server to find, on veth it is named: both are served.
         if on_veth {
             arguments.extend(["--iface".into(), SERVER_INTERFACE.into()]);
@@ -496,7 +453,7 @@ impl ServerBuilder {
 impl Server {
     /// Waits until it is ready; its log, when it ends instead.
     #[track_caller]
-    fn wait_ready(&mut self) -> Result<(), String> {
+    pub fn wait_ready(&mut self) -> Result<(), String> {
         let stand_in = stand_in::binary().is_some();
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -557,13 +514,6 @@ pub fn raise_descriptor_limit() {
     let mut limit = rustix::process::getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     rustix::process::setrlimit(Resource::Nofile, limit).expect("raise the soft limit");
-}
-
-/// A command inside a namespace. `ip netns exec` becomes the program, so the process id is its own.
-fn in_namespace(namespace: &str, program: impl Into<OsString>) -> Command {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", namespace]).arg(program.into());
-    command
 }
 
 /// One server at a time attaches to lo: what a test counts there is then its own server's.

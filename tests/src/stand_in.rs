@@ -25,14 +25,37 @@ pub fn not_for(does: &str) -> TestResult {
     }
 }
 
-/// Writes its configuration into `directory`.
-pub fn write_configuration(directory: &Path, listen: SocketAddr) -> io::Result<PathBuf> {
+/// Flags of ours that change nothing a client sees, or that its configuration says otherwise.
+const FLAGS_SPARED: [&str; 4] =
+    ["--shards", "--durability", "--outbox-messages-max", "--outbox-bytes-max"];
+
+/// Whether it can go without these flags, which come with their values.
+pub fn does_without(flags: &[String]) -> bool {
+    flags.chunks(2).all(|flag| FLAGS_SPARED.contains(&flag[0].as_str()))
+}
+
+/// Writes its configuration into `directory`. With `data`, it keeps there what is to outlive it, as
+/// often as it can be told to: every second.
+pub fn write_configuration(
+    directory: &Path,
+    listen: SocketAddr,
+    data: Option<&Path>,
+) -> io::Result<PathBuf> {
     let path = directory.join("mosquitto.conf");
-    let text = format!(
-        "listener {} {}\nallow_anonymous true\nuser root\nmax_queued_messages 5000\n",
+    let mut text = format!(
+        "listener {} {}\nallow_anonymous true\nuser root\nmax_queued_messages {}\n",
         listen.port(),
-        listen.ip()
+        listen.ip(),
+        if data.is_some() { 0 } else { 5_000 },
     );
+    if let Some(data) = data {
+        std::fs::create_dir_all(data)?;
+        text.push_str(&format!(
+            "max_queued_bytes 0\nmax_inflight_messages 0\n\
+             persistence true\npersistence_location {}/\nautosave_interval 1\n",
+            data.display()
+        ));
+    }
     std::fs::write(&path, text)?;
     Ok(path)
 }

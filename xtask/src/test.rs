@@ -43,7 +43,10 @@ pub(crate) struct TestArguments {
     /// How long tests that take a length run: wire, packet
     #[arg(long, value_name = "S")]
     seconds: Option<u64>,
-    /// The seed of tests that take one: model, wire, packet
+    /// How many lives of the server the crash test takes; it then also prints what it counted
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
+    /// The seed of tests that take one: model, wire, packet, crash
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Only tests whose name holds one of these. A first one that names a test file of tests/tests
@@ -108,6 +111,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
         cargo.args(["--test", test]);
     }
     cargo.arg("--").args(filters).args(&arguments.binaries);
+    if arguments.rounds.is_some() {
+        cargo.arg("--nocapture");
+    }
 
     let (mut tally, succeeded) = stream(&mut cargo)?;
     tally.count_skipped(&read_skipped(&skipped_file)?);
@@ -137,8 +143,11 @@ impl TestArguments {
             cargo.env("PUSH_WIRE_SECONDS", seconds.to_string());
             cargo.env("PUSH_FUZZ_SECONDS", seconds.to_string());
         }
+        if let Some(rounds) = self.rounds {
+            cargo.env("PUSH_CRASH_ROUNDS", rounds.to_string());
+        }
         if let Some(seed) = self.seed {
-            for test in ["MODEL", "WIRE", "FUZZ"] {
+            for test in ["MODEL", "WIRE", "FUZZ", "CRASH"] {
                 cargo.env(format!("PUSH_{test}_SEED"), seed.to_string());
             }
         }

@@ -474,7 +474,7 @@ impl Engine {
                 if self.roles.subscribes(number) {
                     self.frame.clear();
                     let filter = Roles::topic(number);
-                    wire::subscribe(&mut self.frame, self.settings.version, &filter);
+                    wire::subscribe(&mut self.frame, self.settings.version, &filter, 0);
                     if let Err(error) = self.clients[index].write(&self.frame) {
                         self.lose(index, || format!("cannot subscribe: {error}"));
                     }

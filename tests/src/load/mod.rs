@@ -16,6 +16,7 @@ mod engine;
 mod fleet;
 mod limits;
 mod pacer;
+mod publish;
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -38,8 +39,9 @@ const LOSSES_GATHERED_FOR: Duration = Duration::from_millis(300);
 /// Does what the command line says. An error: it could not connect.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let common = options.mode.common();
-    limits::raise(u64::from(common.clients), u64::from(common.threads))?;
+    limits::raise(options.mode.connections(), u64::from(common.threads))?;
     match &options.mode {
+        Mode::Publish(publish) => publish::run(publish),
         Mode::Ping(ping) => run_ping(ping),
         Mode::Idle(idle) => run_idle(idle),
         Mode::Demo(demo) => run_demo(demo),

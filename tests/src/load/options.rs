@@ -25,6 +25,8 @@ pub enum Mode {
     Idle(Idle),
     /// Connect, ping, and now and then publish, until stdin closes or a signal comes.
     Demo(Demo),
+    /// Publish at QoS 1 to sessions that outlive their connections, and measure.
+    Publish(Publish),
 }
 
 /// `push-load ping`.
@@ -81,6 +83,51 @@ pub struct Demo {
     #[arg(long, value_name = "MS", default_value_t = 2_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub interval_ms: u64,
+}
+
+/// `push-load publish`.
+///
+/// The clients are sessions: each subscribes at QoS 1 to a topic of its own, and acknowledges what
+/// comes, or goes away again. Publishers beside them publish to all topics in turn, at QoS 1, as many
+/// unacknowledged at a time as the window says. All of it is MQTT 3.1.1.
+///
+/// Prints `{"event":"ready",...}` when the sessions are there, `begin` and `end` around the time
+/// measured.
+#[derive(Debug, Args)]
+pub struct Publish {
+    /// Where and how to connect.
+    #[command(flatten)]
+    pub common: Common,
+    /// The sessions disconnect once they have subscribed.
+    #[arg(long)]
+    pub absent: bool,
+    /// Publishers, beside the clients.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub publishers: u32,
+    /// Messages that each publisher has unacknowledged at most.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=u16::MAX as i64))]
+    pub window: u16,
+    /// Messages a second of all publishers together, at most. Default: as fast as they are
+    /// acknowledged.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub rate: Option<u64>,
+    /// Bytes of a message.
+    #[arg(long, value_name = "BYTES", default_value_t = 128)]
+    #[arg(value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
+    pub payload_bytes: u32,
+    /// End after so many messages, each of them acknowledged.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(required_unless_present = "seconds")]
+    pub messages: Option<u64>,
+    /// How long to measure; with --messages, at most.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: Option<u64>,
+    /// How long to publish before measuring.
+    #[arg(long, value_name = "W", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub warmup_s: u64,
 }
 
 /// What every mode needs.
@@ -144,6 +191,21 @@ impl Mode {
             Self::Ping(ping) => &ping.common,
             Self::Idle(idle) => &idle.common,
             Self::Demo(demo) => &demo.common,
+            Self::Publish(publish) => &publish.common,
+        }
+    }
+
+    /// Connections at a time.
+    pub fn connections(&self) -> u64 {
+        let common = self.common();
+        let clients = u64::from(common.clients);
+        match self {
+            // Absent sessions are not connected all at once.
+            Self::Publish(publish) if publish.absent => {
+                u64::from(publish.publishers) + clients.min(common.connect_concurrency.into())
+            }
+            Self::Publish(publish) => u64::from(publish.publishers) + clients,
+            _ => clients,
         }
     }
 }
@@ -167,6 +229,18 @@ mod tests {
         for pace in ["--interval-ms 5 --rate 5", "--interval-ms 0", "--inflight 0", "--rate x"] {
             assert!(parse(&format!("{start} {pace}")).is_err(), "{pace}");
         }
+    }
+
+    #[test]
+    fn publish_wants_an_end() {
+        let start = "push-load publish --target 127.0.0.1:1";
+        assert!(parse(start).is_err());
+        for end in ["--messages 5", "--seconds 5", "--messages 5 --seconds 5"] {
+            assert!(parse(&format!("{start} {end}")).is_ok(), "{end}");
+        }
+        let absent = "--clients 100000 --absent --publishers 8 --connect-concurrency 100";
+        let options = parse(&format!("{start} --messages 5 {absent}")).unwrap();
+        assert_eq!(options.mode.connections(), 108);
     }
 
     #[test]

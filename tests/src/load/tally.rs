@@ -14,8 +14,45 @@ const RTT_DIGITS: u8 = 3;
 /// So many faults are told in words; the others are counted only.
 const FAULTS_TOLD_MAX: usize = 5;
 
+/// Times from a question to its answer.
+#[derive(Clone, Debug)]
+pub struct Latencies(Histogram<u64>);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self(
+            Histogram::new_with_bounds(RTT_NS_MIN, RTT_NS_MAX, RTT_DIGITS)
+                .expect("constant bounds that hdrhistogram accepts"),
+        )
+    }
+}
+
+impl Latencies {
+    /// One more.
+    pub fn record(&mut self, ns: u64) {
+        self.0.saturating_record(ns);
+    }
+
+    /// Adds what another thread recorded.
+    pub fn add(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("histograms of the same bounds");
+    }
+
+    /// In microseconds; zeros when there are none.
+    pub fn us(&self) -> RoundTrips {
+        let us = |ns: u64| (ns + 500) / 1_000;
+        let quantile = |q| if self.0.is_empty() { 0 } else { self.0.value_at_quantile(q) };
+        RoundTrips {
+            p50: us(quantile(0.5)),
+            p99: us(quantile(0.99)),
+            p999: us(quantile(0.999)),
+            max: us(self.0.max()),
+        }
+    }
+}
+
 /// Counts of one thread, or of all.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tally {
     /// Connections that are up.
     pub connected: u64,
@@ -35,32 +72,14 @@ pub struct Tally {
     pub publishes_received: u64,
     /// The first faults, in words.
     pub faults: Vec<String>,
-    rtt_ns: Histogram<u64>,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self {
-            connected: 0,
-            sent: 0,
-            answered: 0,
-            skipped: 0,
-            closed: 0,
-            bad: 0,
-            publishes_sent: 0,
-            publishes_received: 0,
-            faults: Vec::new(),
-            rtt_ns: Histogram::new_with_bounds(RTT_NS_MIN, RTT_NS_MAX, RTT_DIGITS)
-                .expect("constant bounds that hdrhistogram accepts"),
-        }
-    }
+    rtt: Latencies,
 }
 
 impl Tally {
     /// An answer came `rtt_ns` after its ping.
     pub fn record_answer(&mut self, rtt_ns: u64) {
         self.answered += 1;
-        self.rtt_ns.saturating_record(rtt_ns);
+        self.rtt.record(rtt_ns);
     }
 
     /// Keeps a fault in words, as long as there are few.
@@ -82,20 +101,12 @@ impl Tally {
         self.publishes_received += other.publishes_received;
         let room = FAULTS_TOLD_MAX.saturating_sub(self.faults.len());
         self.faults.extend(other.faults.iter().take(room).cloned());
-        self.rtt_ns.add(&other.rtt_ns).expect("histograms of the same bounds");
+        self.rtt.add(&other.rtt);
     }
 
     /// The round trips in microseconds; zeros when there are none.
     pub fn rtt_us(&self) -> RoundTrips {
-        let us = |ns: u64| (ns + 500) / 1_000;
-        let quantile =
-            |q| if self.rtt_ns.is_empty() { 0 } else { self.rtt_ns.value_at_quantile(q) };
-        RoundTrips {
-            p50: us(quantile(0.5)),
-            p99: us(quantile(0.99)),
-            p999: us(quantile(0.999)),
-            max: us(self.rtt_ns.max()),
-        }
+        self.rtt.us()
     }
 }
 

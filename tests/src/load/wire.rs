@@ -39,24 +39,35 @@ const LENGTH_BYTES_MAX: u8 = 4;
 
 /// Appends a CONNECT with clean session.
 pub fn connect(out: &mut Vec<u8>, version: Version, client_id: &str, keep_alive_secs: u16) {
+    connect_as(out, version, client_id, keep_alive_secs, true);
+}
+
+/// Appends a CONNECT. Without `clean` a 3.1.1 session outlives its connection.
+pub fn connect_as(
+    out: &mut Vec<u8>,
+    version: Version,
+    client_id: &str,
+    keep_alive_secs: u16,
+    clean: bool,
+) {
     let level = if version == Version::V5 { 5 } else { 4 };
     let properties = usize::from(version == Version::V5);
     begin(out, 0x10, 10 + properties + 2 + client_id.len());
     string(out, "MQTT");
-    out.extend([level, 0x02]);
+    out.extend([level, u8::from(clean) << 1]);
     out.extend(keep_alive_secs.to_be_bytes());
     out.extend(std::iter::repeat_n(0, properties));
     string(out, client_id);
 }
 
-/// Appends a SUBSCRIBE with packet id 1 for `filter` at QoS 0.
-pub fn subscribe(out: &mut Vec<u8>, version: Version, filter: &str) {
+/// Appends a SUBSCRIBE with packet id 1 for `filter`.
+pub fn subscribe(out: &mut Vec<u8>, version: Version, filter: &str, qos: u8) {
     let properties = usize::from(version == Version::V5);
     begin(out, 0x82, 2 + properties + 2 + filter.len() + 1);
     out.extend([0, 1]);
     out.extend(std::iter::repeat_n(0, properties));
     string(out, filter);
-    out.push(0);
+    out.push(qos);
 }
 
 /// Appends a PUBLISH at QoS 0.
@@ -68,7 +79,8 @@ pub fn publish(out: &mut Vec<u8>, version: Version, topic: &str, payload: &[u8])
     out.extend(payload);
 }
 
-fn begin(out: &mut Vec<u8>, first: u8, mut remaining: usize) {
+/// Appends the fixed header of a packet.
+pub(super) fn begin(out: &mut Vec<u8>, first: u8, mut remaining: usize) {
     out.push(first);
     loop {
         let digit = (remaining % 128) as u8;
@@ -81,7 +93,8 @@ fn begin(out: &mut Vec<u8>, first: u8, mut remaining: usize) {
     }
 }
 
-fn string(out: &mut Vec<u8>, text: &str) {
+/// Appends a string with its length.
+pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     let length = u16::try_from(text.len()).expect("names of our own are short");
     out.extend(length.to_be_bytes());
     out.extend(text.as_bytes());
@@ -223,11 +236,14 @@ mod tests {
         connect(&mut out, Version::V5, "ab", 60);
         assert_eq!(out, *b"\x10\x0f\0\x04MQTT\x05\x02\0\x3c\0\0\x02ab");
         out.clear();
-        subscribe(&mut out, Version::V311, "a/b");
+        subscribe(&mut out, Version::V311, "a/b", 0);
         assert_eq!(out, *b"\x82\x08\0\x01\0\x03a/b\0");
         out.clear();
-        subscribe(&mut out, Version::V5, "a/b");
-        assert_eq!(out, *b"\x82\x09\0\x01\0\0\x03a/b\0");
+        subscribe(&mut out, Version::V5, "a/b", 1);
+        assert_eq!(out, *b"\x82\x09\0\x01\0\0\x03a/b\x01");
+        out.clear();
+        connect_as(&mut out, Version::V311, "ab", 60, false);
+        assert_eq!(out, *b"\x10\x0e\0\x04MQTT\x04\0\0\x3c\0\x02ab");
         out.clear();
         publish(&mut out, Version::V5, "a", b"xy");
         assert_eq!(out, *b"\x30\x06\0\x01a\0xy");

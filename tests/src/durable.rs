@@ -1,0 +1,114 @@
+//! What tests of the durable store share: whether there is one, and a disk that can be full.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+use tempfile::TempDir;
+
+use crate::server::server_binary;
+use crate::skip::{Skip, TestResult, need_root};
+use crate::stand_in;
+
+/// The flag that tells a server with a store from one without.
+const DURABILITY_FLAG: &str = "--durability";
+
+/// Bytes that a [`SmallDisk`] is filled by at a time.
+const FILLER_BYTES: usize = 64 << 10;
+
+/// Whether the server knows `--durability`; a stand-in is taken at its word.
+pub fn is_there() -> Result<bool, Skip> {
+    if stand_in::binary().is_some() {
+        return Ok(true);
+    }
+    let binary = server_binary()?;
+    let help = Command::new(&binary).args(["run", "--help"]).output();
+    let help = help.map_err(|error| {
+        Skip::missing(format!("cannot ask {} for its flags: {error}", binary.display()))
+    })?;
+    Ok(String::from_utf8_lossy(&help.stdout).contains(DURABILITY_FLAG))
+}
+
+/// A durable server, or the reason to skip.
+pub fn need() -> TestResult {
+    if is_there()? {
+        return Ok(());
+    }
+    Err(Skip::missing("this push-server keeps nothing yet: `run --help` has no --durability"))
+}
+
+/// A file system of its own with little room, gone when dropped.
+#[derive(Debug)]
+pub struct SmallDisk {
+    directory: TempDir,
+}
+
+impl SmallDisk {
+    /// Mounts one of so many MiB.
+    pub fn mount(mib: u32) -> Result<Self, Skip> {
+        need_root()?;
+        let directory = TempDir::new().expect("make a directory to mount on");
+        let options = std::ffi::CString::new(format!("size={mib}m")).expect("no NUL in a number");
+        mount("push-tests", directory.path(), "tmpfs", MountFlags::empty(), options.as_c_str())
+            .map_err(|error| Skip::missing(format!("cannot mount a tmpfs: {error}")))?;
+        Ok(Self { directory })
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Nobody can write to it any more.
+    pub fn make_read_only(&self) {
+        mount_remount(self.path(), MountFlags::RDONLY, c"").expect("make a tmpfs read-only");
+    }
+
+    /// Takes all the room that is left.
+    pub fn fill(&self) {
+        let mut filler = File::create(self.filler()).expect("create the filler");
+        let block = vec![0x5A; FILLER_BYTES];
+        let full = loop {
+            // Of the last block a part may fit.
+            if let Err(error) = filler.write_all(&block) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull, "{full}");
+    }
+
+    /// Gives the room back.
+    pub fn empty(&self) {
+        std::fs::remove_file(self.filler()).expect("remove the filler");
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path().join("filler")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // What still has files open there keeps them, and nobody else sees them.
+        let _ = unmount(self.path(), UnmountFlags::DETACH);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_disk_is_full_when_filled_and_has_room_again() {
+        let Ok(disk) = SmallDisk::mount(4) else { return };
+        let file = disk.path().join("file");
+        disk.fill();
+        assert!(std::fs::write(&file, vec![1; 1 << 20]).is_err());
+        disk.empty();
+        std::fs::write(&file, vec![1; 1 << 20]).unwrap();
+        disk.make_read_only();
+        assert!(std::fs::write(&file, [1]).is_err());
+    }
+}

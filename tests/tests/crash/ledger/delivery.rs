@@ -1,0 +1,237 @@
+//! What comes to a subscriber, judged as it comes: nothing invented, nothing changed, nothing
+//! twice that may come once, nothing out of order, nothing that nobody asked for.
+
+use std::sync::Arc;
+
+use super::{Ledger, Receipt, Sent, Subscriber};
+use crate::message::MessageId;
+
+/// A PUBLISH that a subscriber takes: repeated QoS 2 packets of a flow under way do not count.
+#[derive(Clone, Debug)]
+pub(crate) struct Delivery<'a> {
+    /// `None`: it has no payload.
+    pub(crate) id: Option<MessageId>,
+    pub(crate) topic: &'a str,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    pub(crate) dup: bool,
+    /// 0 with QoS 0.
+    pub(crate) packet_id: u16,
+}
+
+impl Ledger {
+    /// A subscriber's new connection, with that life of the server.
+    pub(crate) fn begin_connection(&mut self, subscriber: usize, life: u32) {
+        let subscriber = &mut self.subscribers[subscriber];
+        subscriber.connection += 1;
+        subscriber.life = life;
+    }
+
+    /// A message came.
+    pub(crate) fn delivered(&mut self, subscriber: usize, delivery: &Delivery<'_>) {
+        self.moment += 1;
+        if delivery.qos == 2 {
+            let unreleased = &mut self.subscribers[subscriber].unreleased;
+            unreleased.insert(delivery.packet_id, delivery.id);
+        }
+        if let Err(text) = self.judge(subscriber, delivery) {
+            let about = delivery.id.map_or_else(
+                || format!("an empty message on {}", delivery.topic),
+                |id| self.described(id),
+            );
+            let name = self.subscribers[subscriber].name.clone();
+            let Delivery { topic, qos, retain, dup, packet_id, .. } = delivery;
+            self.fault(format_args!(
+                "{name}: {text}: {about}; came on {topic}, QoS {qos}, packet id {packet_id}, \
+                 DUP {dup}, RETAIN {retain}"
+            ));
+        }
+    }
+
+    /// A QoS 2 PUBLISH came again, under a packet id whose PUBREL is awaited.
+    pub(crate) fn repeated(&mut self, subscriber: usize, delivery: &Delivery<'_>) {
+        self.moment += 1;
+        self.counts.repeated += 1;
+        let subscriber = &self.subscribers[subscriber];
+        let before = subscriber.unreleased.get(&delivery.packet_id).copied().flatten();
+        if before != delivery.id {
+            let (name, packet_id) = (subscriber.name.clone(), delivery.packet_id);
+            let describe = |id: Option<MessageId>| {
+                id.map_or_else(|| "an empty message".to_owned(), |id| self.described(id))
+            };
+            let (before, now) = (describe(before), describe(delivery.id));
+            self.fault(format_args!(
+                "{name}: packet id {packet_id} is given to {now} while it is that of {before}"
+            ));
+        }
+    }
+
+    /// PUBREL came.
+    pub(crate) fn released(&mut self, subscriber: usize, packet_id: u16) {
+        self.moment += 1;
+        self.subscribers[subscriber].unreleased.remove(&packet_id);
+    }
+
+    fn judge(&mut self, subscriber: usize, delivery: &Delivery<'_>) -> Result<(), String> {
+        let Some(id) = delivery.id else { return self.judge_empty(delivery) };
+        let is_settled = id.number < self.floors.get(&id.publisher).copied().unwrap_or(0);
+        if is_settled && delivery.qos == 1 {
+            // Its PUBACK may have been lost with the server.
+            self.counts.repeated += 1;
+            return Ok(());
+        }
+        if is_settled && !delivery.retain {
+            return Err("delivered again after all was settled".into());
+        }
+        let Some(sent) = self.messages.get(&id) else {
+            let text = if is_settled { "retained long after it was replaced" } else { "invented" };
+            return Err(text.into());
+        };
+        let subscriber = &mut self.subscribers[subscriber];
+        if *sent.what.topic != *delivery.topic {
+            return Err("it came on another topic".into());
+        }
+        let right = judge_right(subscriber, sent, delivery);
+        let receipt = subscriber.receipts.entry(id).or_default();
+        if delivery.retain {
+            right?;
+            receipt.retained_times += 1;
+            let asks = |sent: &Sent| -> u32 {
+                let terms = subscriber.terms.iter().filter(|term| term.matches(sent));
+                terms.map(|term| term.asks).sum()
+            };
+            return match receipt.retained_times > asks(sent) && delivery.qos == 2 {
+                true => Err("a retained message came more often than it was asked for".into()),
+                false => Ok(()),
+            };
+        }
+        let is_first = receipt.times == 0;
+        let (connection, life) = (subscriber.connection, subscriber.life);
+        let before =
+            std::mem::replace(receipt, receipt.with(delivery, self.round, connection, life));
+        right?;
+        if is_first {
+            self.counts.delivered += 1;
+            return judge_order(subscriber, id, sent, delivery);
+        }
+        self.counts.repeated += 1;
+        let is_other_life = before.life != life;
+        if delivery.qos > 0 && !delivery.dup && before.packet_ids.contains(&delivery.packet_id) {
+            if !is_other_life {
+                return Err("delivered again without DUP".into());
+            }
+            self.counts.repeated_without_dup += 1;
+        }
+        judge_repetition(&before, sent, delivery, connection)
+    }
+
+    /// Without payload nothing says which message it is: one of its kind must have been sent.
+    fn judge_empty(&self, delivery: &Delivery<'_>) -> Result<(), String> {
+        let is_sent = |sent: &Sent| sent.what.empty && *sent.what.topic == *delivery.topic;
+        if delivery.retain {
+            return Err("an empty message cannot be retained".into());
+        }
+        // A floor means that some are forgotten.
+        if self.floors.is_empty() && !self.messages.values().any(is_sent) {
+            return Err("invented: nobody sent one".into());
+        }
+        Ok(())
+    }
+}
+
+impl Receipt {
+    fn with(&self, delivery: &Delivery<'_>, round: u32, connection: u32, life: u32) -> Self {
+        let mut packet_ids = self.packet_ids.clone();
+        if !packet_ids.contains(&delivery.packet_id) {
+            packet_ids.push(delivery.packet_id);
+        }
+        Self {
+            times: self.times + 1,
+            retained_times: self.retained_times,
+            packet_ids,
+            round: if self.times == 0 { round } else { self.round },
+            connection,
+            life,
+        }
+    }
+}
+
+/// That the subscriber has asked for it, at this QoS.
+fn judge_right(
+    subscriber: &Subscriber,
+    sent: &Sent,
+    delivery: &Delivery<'_>,
+) -> Result<(), String> {
+    let highest = |certain: bool| {
+        let holds = |term: &&super::Term| {
+            if certain { term.holds_for(sent) } else { term.may_hold_for(sent) }
+        };
+        subscriber.terms.iter().filter(holds).map(|term| term.qos.min(sent.what.qos)).max()
+    };
+    match highest(false) {
+        None => {
+            let ever = subscriber.terms.iter().any(|term| term.matches(sent));
+            Err(if ever { "came after UNSUBACK" } else { "nobody asked for it" }.into())
+        }
+        Some(most) if delivery.qos > most => Err(format!("QoS {most} was asked for at most")),
+        // A retained one comes by the new subscription's QoS alone.
+        Some(_) => match highest(true).filter(|_| !delivery.retain) {
+            Some(least) if delivery.qos < least => Err(format!("QoS {least} was granted")),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Of a publisher, a topic and a QoS, first deliveries are in the order sent.
+fn judge_order(
+    subscriber: &mut Subscriber,
+    id: MessageId,
+    sent: &Sent,
+    delivery: &Delivery<'_>,
+) -> Result<(), String> {
+    let key = (id.publisher, Arc::clone(&sent.what.topic), sent.what.qos, delivery.qos);
+    let latest = subscriber.latest.entry(key).or_insert(id.number);
+    if *latest <= id.number {
+        *latest = id.number;
+        return Ok(());
+    }
+    let after = *latest;
+    // One that was sent again, and only then found the subscription, comes late in good order.
+    let is_certain = subscriber.terms.iter().any(|term| term.holds_for(sent));
+    if is_certain || sent.sends == 1 {
+        return Err(format!("out of order: after message {after}"));
+    }
+    Ok(())
+}
+
+/// A delivery of what was delivered before.
+fn judge_repetition(
+    before: &Receipt,
+    sent: &Sent,
+    delivery: &Delivery<'_>,
+    connection: u32,
+) -> Result<(), String> {
+    let times = before.times + 1;
+    let known = before.packet_ids.contains(&delivery.packet_id);
+    let routings = before.packet_ids.len() as u32 + u32::from(!known);
+    match (sent.what.qos, delivery.qos) {
+        (2, 2) => Err(format!(
+            "exactly once, and it came {times} times (first in round {})",
+            before.round
+        )),
+        (_, 0) if times > sent.sends || sent.what.qos == 2 => {
+            Err(format!("at most once, and it came {times} times"))
+        }
+        (2, 1) if !known => Err(format!(
+            "published exactly once, and routed twice: it came under packet ids {:?} and now another",
+            before.packet_ids
+        )),
+        (1, 1) if routings > sent.sends => {
+            Err(format!("sent {} times, and it came under {routings} packet ids", sent.sends))
+        }
+        (_, 1) if known && before.connection == connection => {
+            Err("delivered again on the same connection".into())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,82 @@
+//! What is missing when nothing is under way any more.
+
+use super::{Ledger, Receipt, Sent, Subscriber};
+use crate::message::MessageId;
+
+impl Ledger {
+    /// How much is still to come: deliveries, and flows to be completed.
+    pub(crate) fn missing(&self) -> usize {
+        let flows = self.messages.values().filter(|sent| !sent.complete).count();
+        let releases: usize = self.subscribers.iter().map(|one| one.unreleased.len()).sum();
+        let deliveries: usize = self.subscribers.iter().map(|one| self.owed(one).count()).sum();
+        flows + releases + deliveries
+    }
+
+    /// Judges what did not come, and forgets what is settled but for what may be retained.
+    pub(crate) fn settle(&mut self) {
+        let mut faults = Vec::new();
+        for (id, sent) in self.messages.iter().filter(|(_, sent)| !sent.complete) {
+            let last = if sent.acknowledged.is_some() { "PUBCOMP" } else { "PUBACK or PUBREC" };
+            faults.push(format!("its flow never ended, no {last}: {}", self.described(*id)));
+        }
+        for subscriber in &self.subscribers {
+            let name = &subscriber.name;
+            for (id, sent, by) in self.owed(subscriber) {
+                let qos = sent.what.qos.min(by.qos);
+                faults.push(format!(
+                    "{name}: lost: {} never came at QoS {qos}; SUBACK of {} came in round {}",
+                    self.described(id),
+                    by.filter,
+                    by.granted_round
+                ));
+            }
+            for (packet_id, id) in &subscriber.unreleased {
+                let what = id.map_or("an empty message".to_owned(), |id| self.described(id));
+                faults.push(format!("{name}: no PUBREL for packet id {packet_id}: {what}"));
+            }
+        }
+        faults.into_iter().for_each(|text| self.fault(text));
+        self.forget();
+    }
+
+    /// What a subscriber should have got and has not, and by which subscription.
+    fn owed<'a>(
+        &'a self,
+        subscriber: &'a Subscriber,
+    ) -> impl Iterator<Item = (MessageId, &'a Sent, &'a super::Term)> {
+        let promised = self.messages.iter().filter(|(_, sent)| sent.is_promised());
+        promised.filter(|(_, sent)| !sent.what.empty).filter_map(move |(id, sent)| {
+            let came = subscriber.receipts.get(id).is_some_and(Receipt::is_there);
+            let terms = subscriber.terms.iter().filter(|_| !came);
+            let by = terms.filter(|term| term.qos > 0 && term.holds_for(sent));
+            by.max_by_key(|term| term.qos).map(|term| (*id, sent, term))
+        })
+    }
+
+    /// What may still be retained is remembered, an empty message that says so included.
+    fn forget(&mut self) {
+        let possible = self.retained_possible();
+        let may_stand = |id: &MessageId, sent: &Sent| {
+            let may = possible.get(&sent.what.topic).filter(|_| sent.what.retain);
+            may.is_some_and(|may| may.messages.contains(id) || (sent.what.empty && may.nothing))
+        };
+        for id in self.messages.keys() {
+            let floor = self.floors.entry(id.publisher).or_insert(0);
+            *floor = (*floor).max(id.number + 1);
+        }
+        self.messages.retain(|id, sent| may_stand(id, sent));
+        for subscriber in &mut self.subscribers {
+            let messages = &self.messages;
+            subscriber.receipts.retain(|id, _| messages.contains_key(id));
+            subscriber.unreleased.clear();
+            subscriber.terms.retain(|term| term.gone.is_none());
+        }
+    }
+}
+
+impl Receipt {
+    /// Whether the message came, as a publish or for a new subscription.
+    fn is_there(&self) -> bool {
+        self.times > 0
+    }
+}

@@ -1,0 +1,258 @@
+//! A publisher as the protocol wants it: what is not acknowledged is kept, and sent again on the
+//! next connection with the same packet id, as PUBLISH with DUP, or as PUBREL once PUBREC came.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use push_tests::wire::{self, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet, Publish, Version, property};
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+
+use crate::ledger::Publication;
+use crate::link::{self, Link, Lost};
+use crate::message::{self, MessageId};
+use crate::world::{Phase, World};
+
+/// Messages a second, at most.
+const RATE: f64 = 500.0;
+
+/// Messages that a pause may have saved up.
+const BURST: f64 = 40.0;
+
+/// Messages unacknowledged, unless the server wants fewer.
+const WINDOW: u16 = 48;
+
+/// Packet ids are used in turn up to here, so that each is used again soon.
+const PACKET_ID_MAX: u16 = 90;
+
+/// How long acknowledgements are waited for before more is sent.
+const TURN: Duration = Duration::from_millis(4);
+
+/// A turn ends the connection for no reason with this probability.
+const LEAVE: f64 = 0.001;
+
+/// A refused connection is tried again so much later.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Topics of the live messages.
+pub(crate) const BRANCHES: [&str; 4] = ["0", "1", "2", "3"];
+/// Their last levels.
+pub(crate) const LEAVES: [&str; 3] = ["a", "b", "c"];
+/// Retained topics of a publisher.
+const RETAINED: u32 = 6;
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Publisher {
+    pub(crate) name: &'static str,
+    pub(crate) version: Version,
+    /// How often in ten QoS 0, 1 and 2 are chosen.
+    pub(crate) weights: [u32; 3],
+}
+
+/// A publisher's state, which outlives its connections as the server's does.
+struct State<'a> {
+    world: &'a World,
+    who: Publisher,
+    index: u32,
+    rng: StdRng,
+    flows: VecDeque<Flow>,
+    next_number: u32,
+    packet_id: u16,
+    tokens: f64,
+    refilled: Instant,
+    rested: bool,
+}
+
+/// A QoS 1 or 2 message under way.
+#[derive(Debug)]
+struct Flow {
+    packet_id: u16,
+    id: MessageId,
+    what: Publication,
+    payload: Vec<u8>,
+    /// PUBREC came: PUBREL is owed.
+    received: bool,
+}
+
+/// Publishes until the end.
+pub(crate) fn run(world: &World, who: Publisher, index: u32) {
+    let mut state = State {
+        world,
+        who,
+        index,
+        rng: world.chance(u64::from(index)),
+        flows: VecDeque::new(),
+        next_number: 0,
+        packet_id: 0,
+        tokens: 0.0,
+        refilled: Instant::now(),
+        rested: false,
+    };
+    // In 3.1.1 a clean session would end with its connection.
+    let mut clean = who.version == Version::V5;
+    while world.phase() != Phase::Stop {
+        let Some((target, life)) = world.server() else { continue };
+        match Link::open(&target, who.version, who.name, clean) {
+            Ok(link) => {
+                world.ledger().connected(who.name, clean, link.connack.session_present);
+                clean = false;
+                if state.serve(link) == Err(Lost) {
+                    world.lost(who.name, life);
+                }
+            }
+            Err(Lost) => std::thread::sleep(RETRY),
+        }
+    }
+}
+
+impl State<'_> {
+    fn serve(&mut self, mut link: Link) -> Result<(), Lost> {
+        let receive_max = link.connack.properties.number(property::RECEIVE_MAXIMUM);
+        let window = receive_max.map_or(WINDOW, |max| WINDOW.min(max as u16));
+        self.resume(&mut link)?;
+        loop {
+            let phase = self.world.phase();
+            self.world.rest(phase == Phase::Drain && self.flows.is_empty(), &mut self.rested);
+            match phase {
+                Phase::Stop => return Ok(()),
+                Phase::Load if self.rng.random_bool(LEAVE) => return Ok(()),
+                Phase::Load => self.publish(&mut link, window)?,
+                Phase::Drain => {}
+            }
+            let mut within = TURN;
+            while let Some(packet) = link.receive(within)? {
+                self.hear(&mut link, &packet);
+                within = Duration::from_millis(1);
+                if link.unsent() > 0 && self.rng.random_bool(0.5) {
+                    break;
+                }
+            }
+            link.flush()?;
+        }
+    }
+
+    /// [MQTT-4.4.0-1]; without a session everything is new to the server.
+    fn resume(&mut self, link: &mut Link) -> Result<(), Lost> {
+        let present = link.connack.session_present;
+        if !present {
+            // The server has forgotten what it had received; `connected` has judged that.
+            self.flows.retain(|flow| !flow.received);
+        }
+        for flow in &self.flows {
+            if flow.received {
+                self.world.releases_resent.fetch_add(1, Ordering::Relaxed);
+                link.say(&wire::ack(PUBREL, flow.packet_id));
+            } else {
+                self.world.ledger().publishing(flow.id, &flow.what);
+                link.say(&flow.packet(self.who.version, present));
+            }
+        }
+        link.flush()
+    }
+
+    fn publish(&mut self, link: &mut Link, window: u16) -> Result<(), Lost> {
+        let elapsed = std::mem::replace(&mut self.refilled, Instant::now()).elapsed();
+        self.tokens = (self.tokens + elapsed.as_secs_f64() * RATE).min(BURST);
+        while self.tokens >= 1.0 && self.flows.len() < usize::from(window) {
+            self.tokens -= 1.0;
+            let id = MessageId { publisher: self.index, number: self.next_number };
+            self.next_number += 1;
+            let what = self.choose();
+            let payload = if what.empty { Vec::new() } else { message::make(&mut self.rng, id) };
+            let packet_id = if what.qos == 0 { 0 } else { self.next_packet_id() };
+            let flow = Flow { packet_id, id, what, payload, received: false };
+            self.world.ledger().publishing(flow.id, &flow.what);
+            link.say(&flow.packet(self.who.version, false));
+            if flow.what.qos > 0 {
+                self.flows.push_back(flow);
+            }
+        }
+        link.flush()
+    }
+
+    fn choose(&mut self) -> Publication {
+        let weights = self.who.weights;
+        let mut dice = self.rng.random_range(0..weights.iter().sum());
+        let mut qos = 0;
+        while dice >= weights[usize::from(qos)] {
+            dice -= weights[usize::from(qos)];
+            qos += 1;
+        }
+        // What is retained at QoS 0 is promised to nobody.
+        let retain = qos > 0 && self.rng.random_bool(0.15);
+        let topic: Arc<str> = if retain {
+            format!("r/{}/{}", self.index, self.rng.random_range(0..RETAINED)).into()
+        } else {
+            let branch = BRANCHES[self.rng.random_range(0..BRANCHES.len())];
+            let leaf = LEAVES[self.rng.random_range(0..LEAVES.len())];
+            format!("t/{branch}/{leaf}").into()
+        };
+        Publication { topic, qos, retain, empty: retain && self.rng.random_bool(0.1) }
+    }
+
+    /// The next one that no flow has.
+    fn next_packet_id(&mut self) -> u16 {
+        loop {
+            self.packet_id = self.packet_id % PACKET_ID_MAX + 1;
+            if self.flows.iter().all(|flow| flow.packet_id != self.packet_id) {
+                return self.packet_id;
+            }
+        }
+    }
+
+    fn hear(&mut self, link: &mut Link, packet: &Packet) {
+        let name = self.who.name;
+        let (kind, packet_id, reason) = match packet {
+            Packet::Ack { kind, packet_id, reason } => (*kind, *packet_id, *reason),
+            Packet::Disconnect { reason: link::SHUTTING_DOWN, .. } => return,
+            other => return self.world.ledger().fault(format_args!("{name}: what is {other:?}?")),
+        };
+        let expected = |flow: &Flow| match (flow.what.qos, flow.received) {
+            (1, _) => PUBACK,
+            (_, false) => PUBREC,
+            (_, true) => PUBCOMP,
+        };
+        let found = self.flows.iter().position(|flow| flow.packet_id == packet_id);
+        let Some(at) = found.filter(|at| expected(&self.flows[*at]) == kind) else {
+            return self.world.ledger().fault(format_args!(
+                "{name}: an acknowledgement of type {kind} for packet id {packet_id}, of which \
+                 none is due"
+            ));
+        };
+        let flow = &mut self.flows[at];
+        let mut ledger = self.world.ledger();
+        if kind != PUBCOMP && reason >= 0x80 {
+            ledger.refused(flow.id, reason);
+            self.flows.remove(at);
+        } else if kind == PUBREC {
+            ledger.acknowledged(flow.id);
+            ledger.promised(name);
+            flow.received = true;
+            link.say(&wire::ack(PUBREL, packet_id));
+        } else {
+            if kind == PUBACK {
+                ledger.acknowledged(flow.id);
+            }
+            ledger.completed(flow.id);
+            self.flows.remove(at);
+        }
+    }
+}
+
+impl Flow {
+    fn packet(&self, version: Version, dup: bool) -> Vec<u8> {
+        let publish = Publish {
+            topic: self.what.topic.to_string(),
+            payload: self.payload.clone(),
+            qos: self.what.qos,
+            retain: self.what.retain,
+            dup,
+            packet_id: self.packet_id,
+            ..Publish::default()
+        };
+        wire::publish(version, &publish)
+    }
+}

@@ -1,0 +1,57 @@
+//! What outlives the server's process, an orderly case at a time: after SIGTERM and after kill -9.
+//! What load and chance do to it is `crash`'s.
+//!
+//! All of it is skipped while the server does not know `--durability`.
+
+mod damage;
+mod disk;
+mod life;
+mod sessions;
+mod times;
+
+use push_tests::claims;
+
+use damage::{
+    a_cut_off_file_is_told_or_refused, a_missing_file_is_missed_or_refused,
+    a_torn_last_write_is_told_and_costs_nothing_else,
+};
+use disk::{
+    a_directory_that_cannot_be_is_refused, a_full_disk_refuses_and_serves_again,
+    a_read_only_directory_is_refused, a_second_server_on_the_directory_is_refused,
+    durability_off_keeps_nothing, durable_writes_are_counted,
+};
+use sessions::{
+    an_unsubscribed_filter_stays_gone, clean_sessions_are_forgotten,
+    exactly_once_publishes_are_known_again, options_of_subscriptions_survive,
+    owed_messages_survive_in_order, retained_messages_survive,
+    unacknowledged_messages_come_again_under_their_packet_ids,
+};
+use times::{
+    a_pending_will_is_published_after_a_restart, a_resumed_session_takes_its_will_back,
+    a_will_that_fell_due_while_down_is_published, message_expiry_counts_while_down,
+    session_expiry_counts_while_down,
+};
+
+claims! {
+    owed_messages_survive_in_order,
+    unacknowledged_messages_come_again_under_their_packet_ids,
+    exactly_once_publishes_are_known_again,
+    an_unsubscribed_filter_stays_gone,
+    options_of_subscriptions_survive,
+    retained_messages_survive,
+    clean_sessions_are_forgotten,
+    session_expiry_counts_while_down,
+    message_expiry_counts_while_down,
+    a_pending_will_is_published_after_a_restart,
+    a_will_that_fell_due_while_down_is_published,
+    a_resumed_session_takes_its_will_back,
+    a_full_disk_refuses_and_serves_again,
+    a_read_only_directory_is_refused,
+    a_directory_that_cannot_be_is_refused,
+    a_second_server_on_the_directory_is_refused,
+    durability_off_keeps_nothing,
+    durable_writes_are_counted,
+    a_torn_last_write_is_told_and_costs_nothing_else,
+    a_missing_file_is_missed_or_refused,
+    a_cut_off_file_is_told_or_refused,
+}
