@@ -2,6 +2,10 @@
 //!
 //! A test that cannot run here appends `SKIPPED <name>: <why>` to the file that the environment
 //! names. libtest counts such a test as passed; here it is counted, and named, as skipped.
+//!
+//! `cargo xtask test vm` runs those that ask something of the kernel under other kernels: [`vm`].
+
+mod vm;
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -50,7 +54,7 @@ pub(crate) struct TestArguments {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Only tests whose name holds one of these. A first one that names a test file of tests/tests
-    /// means that file
+    /// means that file. `vm [6.1|6.12] [FILE...]`: in virtual machines with Debian's kernels
     filters: Vec<String>,
     /// What the test binaries take, for example `-- --nocapture`
     #[arg(last = true, value_name = "TEST BINARY ARGUMENTS")]
@@ -69,6 +73,9 @@ struct Tally {
 pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<ExitCode> {
     if let Some(hours) = arguments.model_hours {
         return run_model(workspace, arguments, hours);
+    }
+    if arguments.filters.first().is_some_and(|first| first == "vm") {
+        return vm::run(workspace, arguments);
     }
     let tools = setup::build_needs(workspace)?;
     let test_tools = setup::test_needs(workspace);
@@ -205,6 +212,13 @@ impl Tally {
     fn count_skipped(&mut self, names: &[String]) {
         self.passed = self.passed.saturating_sub(names.len() as u64);
         self.skipped.extend_from_slice(names);
+    }
+
+    /// Takes what was counted `under` another kernel.
+    fn add(&mut self, under: &str, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped.extend(other.skipped.iter().map(|test| format!("{under}: {test}")));
     }
 
     fn print(&self) {

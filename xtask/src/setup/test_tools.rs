@@ -21,6 +21,14 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("ethtool", "ethtool"),
 ];
 
+/// The same for virtual machines: qemu, and what makes their images.
+const VM_PROGRAMS: [(&str, &str); 4] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("modprobe", "kmod"),
+    ("depmod", "kmod"),
+    ("cpio", "cpio"),
+];
+
 /// The foreign client library of the end-to-end tests, from PyPI.
 const PAHO: &str = "paho-mqtt==2.1.0";
 
@@ -35,6 +43,15 @@ pub(crate) struct TestTools {
     pub(crate) node_modules: Option<PathBuf>,
 }
 
+/// What was found for virtual machines.
+#[derive(Debug)]
+pub(crate) struct VmTools {
+    /// What the tests inside need.
+    pub(crate) tests: TestTools,
+    /// What runs the machines.
+    pub(crate) qemu: PathBuf,
+}
+
 impl fmt::Display for TestTools {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}, {}", self.mosquitto.display(), self.python.display())?;
@@ -47,16 +64,27 @@ impl fmt::Display for TestTools {
 
 /// Finds or installs what the tests need.
 pub(crate) fn test_needs(workspace: &Workspace) -> Result<TestTools> {
-    install_programs()?;
+    install_programs(&PROGRAMS)?;
     let python = python_with_paho(workspace)?;
     let mosquitto = find_program("mosquitto").context("mosquitto is not in PATH")?;
     let node_modules = javascript::node_modules(workspace)?;
     Ok(TestTools { python, mosquitto, node_modules })
 }
 
-fn install_programs() -> Result<()> {
+/// Finds or installs what `cargo xtask test vm` needs, and what the tests in the machines do.
+pub(crate) fn vm_needs(workspace: &Workspace) -> Result<VmTools> {
+    if std::env::consts::ARCH != "x86_64" || !debian::is_debian() {
+        bail!("`test vm` boots Debian's amd64 kernels, on x86-64 Debian");
+    }
+    let tests = test_needs(workspace)?;
+    install_programs(&VM_PROGRAMS)?;
+    let qemu = find_program("qemu-system-x86_64").context("qemu is not in PATH")?;
+    Ok(VmTools { tests, qemu })
+}
+
+fn install_programs(programs: &[(&str, &'static str)]) -> Result<()> {
     let is_missing = |program: &&str| find_program(program).is_none();
-    let mut packages: Vec<&str> = PROGRAMS
+    let mut packages: Vec<&str> = programs
         .iter()
         .filter(|(program, _)| is_missing(program))
         .map(|&(_, package)| package)

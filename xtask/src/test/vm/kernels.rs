@@ -1,0 +1,156 @@
+//! Debian's kernels for virtual machines: found on offer, downloaded as packages, unpacked below
+//! `target/vm`. Nothing is installed: this machine's own kernel stays as it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::checked_output;
+use crate::workspace::{find_program, output_of, run_checked, say};
+
+/// How the packages of small kernels for virtual machines end.
+const FLAVOUR: &str = "-cloud-amd64";
+
+/// An unpacked kernel.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    /// As `uname -r` will say.
+    pub(super) release: String,
+    /// The package's files.
+    root: PathBuf,
+}
+
+impl Kernel {
+    /// What qemu boots.
+    pub(super) fn image(&self) -> PathBuf {
+        self.root.join("boot").join(format!("vmlinuz-{}", self.release))
+    }
+
+    /// The files of `modules` and all that they need, in the order to load them in. A module that
+    /// this kernel has not, or has built in, has none.
+    pub(super) fn modules(&self, modules: &[&str]) -> Result<Vec<PathBuf>> {
+        let modprobe = find_program("modprobe").context("modprobe is not in PATH")?;
+        let mut files: Vec<PathBuf> = Vec::new();
+        for module in modules {
+            let mut command = Command::new(&modprobe);
+            command.arg("--show-depends").arg("--dirname").arg(&self.root);
+            command.args(["--set-version", &self.release, module]);
+            let Some(text) = output_of(&mut command) else { continue };
+            for line in text.lines() {
+                let mut words = line.split_whitespace();
+                if let (Some("insmod"), Some(file)) = (words.next(), words.next())
+                    && !files.iter().any(|known| known == Path::new(file))
+                {
+                    files.push(file.into());
+                }
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// The newest kernel of `series` that Debian offers, unpacked in `folder`; what was downloaded
+/// before, where nothing is on offer.
+pub(super) fn find_or_download(folder: &Path, series: &str) -> Result<Kernel> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let unpacked = || newest(&folder_names(folder), series);
+    let Some(package) = on_offer(series).or_else(unpacked) else {
+        say("Debian's lists of packages know no such kernel: fetching them anew");
+        run_checked(Command::new("apt-get").arg("update"))?;
+        let package = on_offer(series).with_context(|| {
+            format!("Debian offers no linux-image-{series}*{FLAVOUR} here (amd64, Debian 12)")
+        })?;
+        return unpack(folder, &package);
+    };
+    unpack(folder, &package)
+}
+
+fn unpack(folder: &Path, package: &str) -> Result<Kernel> {
+    let root = folder.join(package);
+    let release = package.strip_prefix("linux-image-").unwrap_or(package).to_owned();
+    let kernel = Kernel { release, root };
+    if kernel.image().exists() {
+        return Ok(kernel);
+    }
+    say(format_args!("downloading {package} (30 MB)"));
+    let download = |folder: &Path| {
+        let mut apt = Command::new("apt-get");
+        run_checked(apt.current_dir(folder).args(["download", package]))
+    };
+    if download(folder).is_err() {
+        // A list of packages that is out of date names files that are gone.
+        run_checked(Command::new("apt-get").arg("update"))?;
+        download(folder)?;
+    }
+    let deb = folder_names(folder)
+        .into_iter()
+        .find(|name| name.starts_with(&format!("{package}_")) && name.ends_with(".deb"))
+        .with_context(|| format!("apt-get downloaded no {package}"))?;
+    let deb = folder.join(deb);
+    // The name it is found by is given when it is complete.
+    let partial = folder.join("partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial).context("cannot clear target/vm/partial")?;
+    }
+    checked_output(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&partial))?;
+    let depmod = find_program("depmod").context("depmod is not in PATH")?;
+    checked_output(Command::new(depmod).arg("-b").arg(&partial).arg(&kernel.release))?;
+    fs::rename(&partial, &kernel.root).context("cannot name the unpacked kernel")?;
+    fs::remove_file(&deb).context("cannot remove the package")?;
+    if !kernel.image().exists() {
+        bail!("{package} has no {}", kernel.image().display());
+    }
+    Ok(kernel)
+}
+
+fn on_offer(series: &str) -> Option<String> {
+    let names = output_of(Command::new("apt-cache").args(["pkgnames", "linux-image-"]))?;
+    newest(&names.lines().map(str::to_owned).collect::<Vec<_>>(), series)
+}
+
+fn folder_names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The newest of `packages` that is a kernel of `series`, by the numbers in its name.
+fn newest(packages: &[String], series: &str) -> Option<String> {
+    let numbers = |name: &str| -> Vec<u64> {
+        name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+    };
+    packages
+        .iter()
+        .filter(|name| {
+            name.strip_prefix("linux-image-")
+                .and_then(|rest| rest.strip_prefix(series)?.strip_prefix('.'))
+                .is_some_and(|rest| rest.ends_with(FLAVOUR))
+        })
+        .max_by_key(|name| numbers(name.trim_end_matches(FLAVOUR)))
+        .cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newest_kernel_of_a_series_is_told_by_number() {
+        let packages: Vec<String> = [
+            "linux-image-6.1.0-9-cloud-amd64",
+            "linux-image-6.1.0-56-cloud-amd64",
+            "linux-image-6.1.0-56-cloud-amd64-unsigned",
+            "linux-image-6.1.0-99-amd64",
+            "linux-image-6.12.9+deb12-cloud-amd64",
+            "linux-image-6.12.117+deb12-cloud-amd64",
+            "linux-image-6.12-cloud-amd64",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let newest = |series| newest(&packages, series);
+        assert_eq!(newest("6.1").as_deref(), Some("linux-image-6.1.0-56-cloud-amd64"));
+        assert_eq!(newest("6.12").as_deref(), Some("linux-image-6.12.117+deb12-cloud-amd64"));
+        assert_eq!(newest("6.6"), None);
+    }
+}

@@ -1,0 +1,152 @@
+//! One virtual machine: qemu from start to end. What the tests say comes by the second serial line,
+//! what the kernel says goes to a file. A machine that does not end in time is killed.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::image::{self, Image};
+use super::kernels::Kernel;
+use crate::setup::VmTools;
+use crate::test::Tally;
+use crate::workspace::{command_line, say};
+
+/// Room for the files in memory, twice while they are unpacked, and for the tests.
+const MEMORY_MIB: u32 = 2048;
+const CPUS: u32 = 2;
+
+/// How long a machine may say nothing at all before its first word: the boot.
+const BOOT_MAX: Duration = Duration::from_secs(300);
+
+/// Kills qemu whatever happens to us.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs the image to its end, passes on what the tests say and adds it up. Whether it ended in
+/// order; if not, it was said why.
+pub(super) fn run(
+    tools: &VmTools,
+    kernel: &Kernel,
+    image: &Image,
+    whole: Duration,
+    tally: &mut Tally,
+) -> Result<bool> {
+    // It ends with us, even if we are killed; and everybody else's work comes first.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "nice", "-n", "10"]).arg(&tools.qemu);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+    command.args(["-machine", "q35", "-accel", "tcg,thread=multi"]);
+    command.args(["-cpu", "max", "-m", &MEMORY_MIB.to_string(), "-smp", &CPUS.to_string()]);
+    command.arg("-serial").arg(format!("file:{}", image.console.display()));
+    command.args(["-serial", "stdio"]);
+    command.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(&image.file);
+    command.args(["-append", "console=ttyS0 panic=-1 loglevel=5"]);
+    let line = command_line(&command);
+    say(format_args!("$ {line}"));
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut qemu = Killed(child.with_context(|| format!("cannot run `{line}`"))?);
+    let lines = lines_of(qemu.0.stdout.take().context("no stdout of qemu")?);
+    let done = follow(&lines, whole, tally)?;
+    if !done {
+        say(format_args!("the kernel's last words are in {}", image.console.display()));
+    }
+    Ok(done)
+}
+
+/// Takes lines until the machine says that it is done (true), ends, or is late.
+fn follow(lines: &Receiver<String>, whole: Duration, tally: &mut Tally) -> Result<bool> {
+    let begun = Instant::now();
+    let mut patience = BOOT_MAX;
+    let mut last = String::new();
+    let mut stdout = io::stdout().lock();
+    loop {
+        match lines.recv_timeout(patience.saturating_sub(begun.elapsed())) {
+            Ok(line) => {
+                patience = whole;
+                if line == image::DONE {
+                    return Ok(true);
+                }
+                if line.starts_with(image::RUNNING) {
+                    last.clone_from(&line);
+                }
+                writeln!(stdout, "{line}")?;
+                read_line(&line, tally);
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                say(format_args!("killed the machine after {:?}; last was {last:?}", patience));
+                return Ok(false);
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                say(format_args!("the machine ended before its tests; last was {last:?}"));
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// A line of libtest's, or one of the image's own about a binary.
+fn read_line(line: &str, tally: &mut Tally) {
+    if let Some(test) = line.strip_prefix(image::SKIPPED) {
+        tally.count_skipped(&[test.to_owned()]);
+    } else if line.starts_with(image::BROKEN) {
+        tally.failed += 1;
+    } else {
+        tally.read_line(line);
+    }
+}
+
+fn lines_of(stdout: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stdout);
+        let mut bytes = Vec::new();
+        while reader.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
+            let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+            bytes.clear();
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn followed(text: &'static str) -> (bool, Tally) {
+        let mut tally = Tally::default();
+        let lines = lines_of(text.as_bytes());
+        let done = follow(&lines, Duration::from_secs(60), &mut tally).expect("stdout");
+        (done, tally)
+    }
+
+    #[test]
+    fn a_machine_is_counted_by_libtest_and_by_what_skipped() {
+        let (done, tally) = followed(
+            "vm: running packet\r\ntest result: ok. 5 passed; 0 failed; 0 ignored\r\n\
+             vm: SKIPPED packet::x: no TCX\r\nvm: broken: wire ended with 124\r\nvm: done\r\n",
+        );
+        assert!(done);
+        assert_eq!((tally.passed, tally.failed), (4, 1));
+        assert_eq!(tally.skipped, ["packet::x: no TCX"]);
+    }
+
+    #[test]
+    fn a_machine_that_ends_early_is_not_done() {
+        let (done, tally) = followed("test result: ok. 5 passed; 0 failed; 0 ignored\r\n");
+        assert!(!done);
+        assert_eq!(tally.passed, 5);
+    }
+}

@@ -1,0 +1,246 @@
+//! `cargo xtask test vm`: the tests that ask something of the kernel, in virtual machines with other
+//! kernels than this machine's.
+//!
+//! A machine is qemu, emulated throughout, with a Debian kernel and an initial
+//! memory file system of what the tests need of this machine: [`image`]. No disk, no network, no
+//! share: what happens inside stays inside. The test binaries are those that `cargo test` builds.
+
+mod image;
+mod kernels;
+mod machine;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::{
+    LOAD_VARIABLE, PYTHON_VARIABLE, SERVER_VARIABLE, SKIPPED_FILE_VARIABLE, TESTS_PACKAGE, Tally,
+    TestArguments,
+};
+use crate::build::{self, Profile};
+use crate::setup::{self, VmTools};
+use crate::workspace::{Workspace, command_line, say};
+
+/// A series of kernels, of which the newest on offer is run.
+struct Series {
+    /// Its first two numbers.
+    name: &'static str,
+    /// Whether the kernel path must serve there. If so, no test may skip for want of it.
+    serves_kernel_path: bool,
+    /// Tests that are not run on it.
+    left_out: &'static [LeftOut],
+}
+
+/// A test that is not run in a machine, and why.
+struct LeftOut {
+    binary: &'static str,
+    /// The beginning of its name; empty for all of the binary.
+    test: &'static str,
+    why: &'static str,
+}
+
+/// The kernels that are tried.
+const SERIES: [Series; 2] = [
+    Series { name: "6.1", serves_kernel_path: false, left_out: &[] },
+    Series { name: "6.12", serves_kernel_path: true, left_out: &[] },
+];
+
+/// Test binaries that ask nothing of the kernel: the ordinary run has them.
+const NO_KERNEL: [&str; 5] = ["exit_codes", "load_generator", "model", "push-common", "xtask"];
+
+/// Tests that are too heavy for an emulated machine, whatever its kernel.
+const TOO_HEAVY: [LeftOut; 0] = [];
+
+/// How long a test binary may take in a machine. The longest takes a tenth of it on this one, and
+/// emulation costs a factor of ten.
+const BINARY_SECS_MAX: u64 = 900;
+
+/// How long the tests of a length run in a machine.
+const LENGTH_SECS: u64 = 5;
+
+/// A test binary as `cargo test` built it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct TestBinary {
+    /// Name of its target.
+    name: String,
+    path: PathBuf,
+    /// The folder that its tests run in.
+    folder: PathBuf,
+}
+
+/// What one call of a test binary in a machine is.
+#[derive(Debug)]
+struct Step {
+    binary: TestBinary,
+    /// Beginnings of names of tests to leave out.
+    skip: Vec<&'static str>,
+}
+
+/// Builds, boots every kernel that `arguments` name (all, if none), and adds up.
+pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<ExitCode> {
+    let words = &arguments.filters[1..];
+    let (kernels, tests): (Vec<&String>, Vec<&String>) =
+        words.iter().partition(|word| SERIES.iter().any(|series| series.name == **word));
+    let tools = setup::build_needs(workspace)?;
+    let vm_tools = setup::vm_needs(workspace)?;
+    let object = build::ebpf_object(workspace, &tools)?;
+    let server = build::server(workspace, &object, Profile::Release)?;
+    let generator = build::load_generator(workspace, &object)?;
+    let mut binaries = test_binaries(workspace, &object)?;
+    binaries.retain(|binary| {
+        let wanted = tests.is_empty() || tests.iter().any(|word| binary.name == **word);
+        wanted && !NO_KERNEL.contains(&binary.name.as_str())
+    });
+    if binaries.is_empty() {
+        bail!("no test binary of these names is run in machines");
+    }
+    let seconds = arguments.seconds.unwrap_or(LENGTH_SECS).to_string();
+    let mut environment = vec![
+        (SERVER_VARIABLE.to_owned(), server.display().to_string()),
+        (LOAD_VARIABLE.to_owned(), generator.display().to_string()),
+        (PYTHON_VARIABLE.to_owned(), vm_tools.tests.python.display().to_string()),
+        (SKIPPED_FILE_VARIABLE.to_owned(), image::SKIPPED_FILE.to_owned()),
+        ("PUSH_EBPF_OBJECT".to_owned(), object.display().to_string()),
+        ("PUSH_WIRE_SECONDS".to_owned(), seconds.clone()),
+        ("PUSH_FUZZ_SECONDS".to_owned(), seconds),
+    ];
+    if let Some(seed) = arguments.seed {
+        for test in ["WIRE", "FUZZ"] {
+            environment.push((format!("PUSH_{test}_SEED"), seed.to_string()));
+        }
+    }
+    let mut tally = Tally::default();
+    for series in &SERIES {
+        if !kernels.is_empty() && !kernels.iter().any(|name| *name == series.name) {
+            continue;
+        }
+        let run = Run { workspace, tools: &vm_tools, environment: &environment, series };
+        tally.add(&format!("Linux {}", series.name), run.all(&binaries)?);
+    }
+    tally.print();
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A kernel's turn.
+struct Run<'a> {
+    workspace: &'a Workspace,
+    tools: &'a VmTools,
+    environment: &'a [(String, String)],
+    series: &'a Series,
+}
+
+impl Run<'_> {
+    /// Boots the kernel and runs every binary in it.
+    fn all(&self, binaries: &[TestBinary]) -> Result<Tally> {
+        let folder = self.workspace.target().join("vm");
+        let kernel = kernels::find_or_download(&folder, self.series.name)?;
+        say(format_args!("Linux {}: {}", self.series.name, kernel.release));
+        let mut tally = Tally::default();
+        let steps = self.steps(binaries, &mut tally);
+        let mut environment = self.environment.to_vec();
+        if self.series.serves_kernel_path {
+            // Where it must serve, a test that skips for want of it fails.
+            environment.push(("CI".to_owned(), "true".to_owned()));
+        }
+        let image = image::build(&image::Parts {
+            folder: &folder.join(self.series.name),
+            workspace: self.workspace,
+            kernel: &kernel,
+            steps: &steps,
+            environment: &environment,
+            binary_secs_max: BINARY_SECS_MAX,
+        })?;
+        let whole = Duration::from_secs(BINARY_SECS_MAX * (1 + steps.len() as u64 / 3));
+        let ended = machine::run(self.tools, &kernel, &image, whole, &mut tally)?;
+        if !ended {
+            tally.failed += 1;
+        }
+        Ok(tally)
+    }
+
+    /// What to run; what is left out of it goes to the tally by name.
+    fn steps(&self, binaries: &[TestBinary], tally: &mut Tally) -> Vec<Step> {
+        let left_out: Vec<&LeftOut> = self.series.left_out.iter().chain(&TOO_HEAVY).collect();
+        let mut steps = Vec::new();
+        for binary in binaries {
+            let of_it = left_out.iter().filter(|left| left.binary == binary.name);
+            let skip: Vec<&'static str> = of_it.clone().map(|left| left.test).collect();
+            for left in of_it {
+                tally.skipped.push(format!("{} {}*: {}", left.binary, left.test, left.why));
+            }
+            if !skip.contains(&"") {
+                steps.push(Step { binary: binary.clone(), skip });
+            }
+        }
+        steps
+    }
+}
+
+/// Builds the tests of the workspace, and says where they are.
+fn test_binaries(workspace: &Workspace, object: &Path) -> Result<Vec<TestBinary>> {
+    let mut cargo = workspace.cargo();
+    build::embed(&mut cargo, workspace, object);
+    cargo.args(["test", "--no-run", "--package", TESTS_PACKAGE, "--package", "push-server"]);
+    cargo.arg("--message-format=json-render-diagnostics");
+    let line = command_line(&cargo);
+    say(format_args!("$ {line}"));
+    let output = cargo.stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot run `{line}`"))?;
+    if !output.status.success() {
+        bail!("`{line}` failed ({})", output.status);
+    }
+    let text = String::from_utf8(output.stdout).context("cargo's messages")?;
+    let mut binaries: Vec<TestBinary> = text.lines().filter_map(parse_artifact).collect();
+    binaries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(binaries)
+}
+
+/// The test binary that a message of cargo's is about, if it is about one with tests in it.
+fn parse_artifact(line: &str) -> Option<TestBinary> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let path = message["executable"].as_str()?;
+    let is_binary = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "bin");
+    let is_test = message["profile"]["test"].as_bool()? && !is_binary;
+    let folder = Path::new(message["manifest_path"].as_str()?).parent()?;
+    is_test.then(|| {
+        let name = message["target"]["name"].as_str().unwrap_or_default().to_owned();
+        TestBinary { name, path: path.into(), folder: folder.to_owned() }
+    })
+}
+
+/// The output of a program that must succeed.
+fn checked_output(command: &mut Command) -> Result<String> {
+    let line = command_line(command);
+    let output = command.output().with_context(|| format!("cannot run `{line}`"))?;
+    if !output.status.success() {
+        bail!("`{line}`: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_binaries_are_read_from_cargo() {
+        let message = |kind: &str, test: bool, executable: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml","target":{{
+                "kind":["{kind}"],"name":"packet"}},"profile":{{"test":{test}}},
+                "executable":{executable}}}"#
+            )
+        };
+        let found = parse_artifact(&message("test", true, "\"/w/target/packet-1\"")).expect("one");
+        assert_eq!(
+            (found.name.as_str(), found.folder.as_path()),
+            ("packet", Path::new("/w/tests"))
+        );
+        assert_eq!(parse_artifact(&message("bin", true, "\"/w/target/x\"")), None);
+        assert_eq!(parse_artifact(&message("lib", false, "null")), None);
+        assert_eq!(parse_artifact(r#"{"reason":"build-finished","success":true}"#), None);
+    }
+}
