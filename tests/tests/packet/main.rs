@@ -6,6 +6,7 @@ mod follow;
 mod fuzz;
 
 mod rig;
+mod timestamps;
 mod world;
 
 /// Makes a test of each function, for IPv4 and for IPv6.
