@@ -11,7 +11,7 @@ mod faults;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io;
+use std::{fmt, io};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,11 +39,18 @@ const TRAVEL: Duration = Duration::from_micros(150);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Two namespaces, and the link between them. Ends when dropped.
-#[derive(Debug)]
 pub struct Link {
     veth: Arc<Veth>,
     shared: Arc<Shared>,
+    /// The server's end and the client's.
+    devices: [Arc<SyncDevice>; 2],
     threads: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("veth", &self.veth).finish_non_exhaustive()
+    }
 }
 
 /// Where a frame goes.
@@ -59,6 +66,7 @@ pub enum Way {
 struct Shared {
     stop: AtomicBool,
     healed: AtomicBool,
+    held: AtomicBool,
     counts: [[AtomicU64; Fault::ALL.len()]; 2],
     at_server: Capture,
     at_client: Capture,
@@ -95,7 +103,7 @@ impl Link {
                 carrier.run();
             })
         });
-        Ok(Self { veth, shared, threads: threads.into() })
+        Ok(Self { veth, shared, devices: [server, client], threads: threads.into() })
     }
 
     /// The namespaces, for [`crate::server::ServerBuilder::within`].
@@ -106,6 +114,28 @@ impl Link {
     /// From now on nothing befalls a frame any more.
     pub fn heal(&self) {
         self.shared.healed.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on frames enter the link and none leaves it, until they are released.
+    pub fn hold(&self) {
+        self.shared.held.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets go of the frames that were held.
+    pub fn release(&self) {
+        self.shared.held.store(false, Ordering::Relaxed);
+    }
+
+    /// Puts a frame of somebody else's onto the link, where it is about to leave it.
+    pub fn inject(&self, way: Way, frame: &[u8]) -> io::Result<()> {
+        let [server, client] = &self.devices;
+        let sent = if way == Way::ToServer { server } else { client }.send(frame)?;
+        if sent == frame.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// The last frame that the client's end has sent or received and that `wanted` takes.
+    pub fn last_frame(&self, wanted: impl Fn(&[u8]) -> bool) -> Option<Arc<[u8]>> {
+        self.shared.at_client.last(wanted)
     }
 
     /// How often something befell a frame of one direction.
@@ -194,6 +224,7 @@ impl Carrier {
     fn wait(&self) {
         let next = self.on_the_way.peek().map(|Reverse(held)| held.due);
         let time = next.map_or(LOOK, |due| due.saturating_duration_since(Instant::now()));
+        let time = if self.shared.held.load(Ordering::Relaxed) { LOOK } else { time };
         let time = Timespec::try_from(time.min(LOOK)).expect("a short time");
         let mut fds = [PollFd::new(&*self.from, PollFlags::IN)];
         // Interrupted is as good as nothing there.
@@ -201,6 +232,9 @@ impl Carrier {
     }
 
     fn deliver_due(&mut self) {
+        if self.shared.held.load(Ordering::Relaxed) {
+            return;
+        }
         let now = Instant::now();
         while let Some(Reverse(held)) = self.on_the_way.peek()
             && held.due <= now
