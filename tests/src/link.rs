@@ -11,12 +11,12 @@ mod faults;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::{fmt, io};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -66,7 +66,7 @@ pub enum Way {
 struct Shared {
     stop: AtomicBool,
     healed: AtomicBool,
-    held: AtomicBool,
+    held: [AtomicBool; 2],
     counts: [[AtomicU64; Fault::ALL.len()]; 2],
     at_server: Capture,
     at_client: Capture,
@@ -116,14 +116,15 @@ impl Link {
         self.shared.healed.store(true, Ordering::Relaxed);
     }
 
-    /// From now on frames enter the link and none leaves it, until they are released.
-    pub fn hold(&self) {
-        self.shared.held.store(true, Ordering::Relaxed);
+    /// From now on frames of one direction enter the link and do not leave it, until they are
+    /// released.
+    pub fn hold(&self, way: Way) {
+        self.shared.held[way as usize].store(true, Ordering::Relaxed);
     }
 
-    /// Lets go of the frames that were held.
+    /// Lets go of all frames that were held.
     pub fn release(&self) {
-        self.shared.held.store(false, Ordering::Relaxed);
+        self.shared.held.iter().for_each(|held| held.store(false, Ordering::Relaxed));
     }
 
     /// Puts a frame of somebody else's onto the link, where it is about to leave it.
@@ -163,6 +164,10 @@ impl Drop for Link {
 }
 
 impl Shared {
+    fn is_held(&self, way: Way) -> bool {
+        self.held[way as usize].load(Ordering::Relaxed)
+    }
+
     fn count(&self, way: Way, fault: Fault) -> &AtomicU64 {
         &self.counts[way as usize][fault as usize]
     }
@@ -224,7 +229,7 @@ impl Carrier {
     fn wait(&self) {
         let next = self.on_the_way.peek().map(|Reverse(held)| held.due);
         let time = next.map_or(LOOK, |due| due.saturating_duration_since(Instant::now()));
-        let time = if self.shared.held.load(Ordering::Relaxed) { LOOK } else { time };
+        let time = if self.shared.is_held(self.way) { LOOK } else { time };
         let time = Timespec::try_from(time.min(LOOK)).expect("a short time");
         let mut fds = [PollFd::new(&*self.from, PollFlags::IN)];
         // Interrupted is as good as nothing there.
@@ -232,7 +237,7 @@ impl Carrier {
     }
 
     fn deliver_due(&mut self) {
-        if self.shared.held.load(Ordering::Relaxed) {
+        if self.shared.is_held(self.way) {
             return;
         }
         let now = Instant::now();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::{PATIENCE, wait_for};
-use push_tests::link::{Faults, Link};
+use push_tests::link::{Faults, Link, Way};
 use push_tests::server::{PingPath, Place, Server, raise_descriptor_limit};
 use push_tests::skip::TestResult;
 use push_tests::wire::{self, Properties, Version};
@@ -104,7 +104,7 @@ fn ends_that_cross_end_the_connection(path: PingPath) -> TestResult {
     let at_server = || target.run_at_server(|| states(port));
 
     std::thread::sleep(CALM);
-    link.hold();
+    [Way::ToServer, Way::ToClient].map(|way| link.hold(way));
     client.stream().shutdown(Shutdown::Write).expect("FIN");
     // From the server's own side, where nothing is held: the session's next connection, for which the
     // server closes this one.

@@ -130,7 +130,7 @@ impl Hooks {
         segment: Seg,
     ) -> Option<Seg> {
         let Some(flow) = &mut self.flow else { return Some(segment) };
-        let decision = 
+        let decision =
             splice::on_egress(flow, &segment.facts(), Some(socket), Monotonic(now_us * 1_000));
         self.count(&decision);
         match decision.verdict {

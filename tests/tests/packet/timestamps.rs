@@ -23,7 +23,8 @@ cases! {
 
 fn old_pings_are_left_to_user_space_before_the_first_answer(rig: &mut Rig, ipv6: bool) {
     let world = stamped(ipv6, 0);
-    for (payload, expected) in [(vec![0xC0, 0x00], &[Counter::Timestamp][..]), (vec![9; 100], &[])] {
+    for (payload, expected) in [(vec![0xC0, 0x00], &[Counter::Timestamp][..]), (vec![9; 100], &[])]
+    {
         let old = Bytes { payload, options: timestamps(OLD, 9), ..world.client() };
         let outcome = world.run(rig, &old);
         assert_eq!((outcome.verdict, &outcome.packet), (Verdict::Next, &old.build()));
