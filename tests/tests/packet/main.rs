@@ -2,6 +2,7 @@
 //! packet, flow, slot, verdict and counters. Outputs are read by etherparse.
 mod answer;
 mod bytes;
+mod contention;
 mod follow;
 mod fuzz;
 
