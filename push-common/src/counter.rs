@@ -56,6 +56,8 @@ counters! {
     NotPlain = "not_plain", Declined;
     /// Rule 1: the client's window has no room for the answer.
     Window = "window", Declined;
+    /// Rule 1: its timestamp is older than one that was taken before it, or missing.
+    Timestamp = "timestamp", Declined;
     /// Rule 2: the last answer is not acknowledged yet; mostly a repeated PINGREQ.
     Pending = "pending", Declined;
     /// Rule 3: the server has not parsed everything before it, or later bytes were passed.
@@ -93,6 +95,8 @@ counters! {
     /// Rule 10: a flow deleted because the stack began a new connection on its addresses.
     Replaced = "replaced", Step;
 
+    /// Rule 11: a segment of the client that is older than what was taken before it.
+    OldTimestamp = "old_timestamp", Dropped;
     /// Rule 11: a segment that cannot be followed while pings have been answered.
     Unexpected = "unexpected", Dropped;
     /// Rule 11: a segment that could not be rewritten.

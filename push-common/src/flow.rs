@@ -35,6 +35,8 @@ pub mod bits {
     pub const STACK_WINDOW_KNOWN: u8 = 1 << 5;
     /// `stack_ts` holds a timestamp.
     pub const STACK_TS_KNOWN: u8 = 1 << 6;
+    /// `client_ts` holds a timestamp.
+    pub const CLIENT_TS_KNOWN: u8 = 1 << 7;
 }
 
 /// The record of one connection.
@@ -65,6 +67,12 @@ pub struct Flow {
     pub iface: u32,
     /// The latest timestamp (TSval) that the stack has sent.
     pub stack_ts: u32,
+    /// The timestamp of the client that the stack last said it has taken (TSecr); 0: none yet.
+    pub stack_ecr: u32,
+    /// The newest timestamp (TSval) of the client that was taken, by the stack or in its place.
+    pub client_ts: u32,
+    /// When that was (`CLOCK_MONOTONIC`, seconds).
+    pub client_ts_secs: u32,
     /// The window field the stack last advertised, unscaled.
     pub stack_window: u16,
     /// The window field of the client that the stack was last shown, unscaled.
@@ -94,6 +102,9 @@ impl Flow {
             generation,
             iface: 0,
             stack_ts: 0,
+            stack_ecr: 0,
+            client_ts: 0,
+            client_ts_secs: 0,
             stack_window: 0,
             peer_window: 0,
             in_a_row: 0,
@@ -142,8 +153,8 @@ pub struct LockedFlow<L> {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 36);
-const _: () = assert!(size_of::<Flow>() == 56);
-const _: () = assert!(size_of::<LockedFlow<u32>>() == 60);
+const _: () = assert!(size_of::<Flow>() == 68);
+const _: () = assert!(size_of::<LockedFlow<u32>>() == 72);
 
 // SAFETY: bytes only, no padding (the size is asserted above).
 #[cfg(feature = "user")]

@@ -15,7 +15,9 @@
 //!
 //! 1. A PINGREQ is answered only if its checksum is right (the IP header's too), its flags are ACK or
 //!    ACK and PSH, its payload is `C0 00`, there are no IP options, extension headers, fragments or
-//!    congestion mark, TCP options are timestamps at most, and the window has room for the answer.
+//!    congestion mark, TCP options are timestamps at most, the window has room for the answer, and its
+//!    timestamp is there if others of the client have one, and not older than what was taken before it
+//!    (PAWS, RFC 7323, section 5).
 //! 2. Nothing is pending: the last PINGRESP is acknowledged. (Rule 4 implies it.)
 //! 3. The client is quiescent: the ping is next behind all that was ever passed to the stack, and user
 //!    space has parsed all of that.
@@ -38,10 +40,20 @@
 //! 10. Only the stack's own SYN-ACK begins a new connection on the same addresses. Flows outlive their
 //!     sockets by two minutes.
 //! 11. What cannot be followed is dropped once a ping has been answered, and passes before; then the
-//!     flow never answers, because bytes have gone by that it does not know.
+//!     flow never answers, because bytes have gone by that it does not know. What is old by its timestamp
+//!     is dropped too once a ping has been answered, because the stack has not seen all that was taken
+//!     before it; before that it passes, and tells nothing.
 //! 12. Every 256th ping, and what exceeds the ping rate, is left to user space.
 //! 13. Liveness is stamped by new pings alone.
 //! 14. Programs outlive a crash of the server (pinned links).
+//!
+//! Two CPUs may work for one connection at once. Each decision is made under the flow's lock, which is
+//! always taken: `bpf_spin_lock` waits, and does not fail. So no segment is lost to contention, and no
+//! counter tells of it.
+//!
+//! Whose timestamp makes others old? Of what is passed on, only what the stack itself says it has taken,
+//! by echoing it (TSecr); of what it is not shown, pings answered and ACKs absorbed, whose numbers are
+//! exactly the next ones. So a forger can raise it where he could have raised TCP's own, and not else.
 //!
 //! A sender that lies about its own numbers can break its own stream and no other. One who only
 //! guesses addresses and ports can have a connection's pings left to user space: by a fragment before

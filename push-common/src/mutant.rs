@@ -5,6 +5,8 @@
 /// A part of the rules that can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
+    /// Rule 1: no timestamp older than what was taken before (PAWS); of every segment that is believed.
+    ClientTimestamp,
     /// Rule 3: the ping is next behind all that was passed to the stack.
     ClientInOrder,
     /// Rule 3: user space has parsed all that was passed.
@@ -26,6 +28,7 @@ pub enum Part {
 impl Part {
     /// Every part.
     pub const ALL: &[Self] = &[
+        Self::ClientTimestamp,
         Self::ClientInOrder,
         Self::ClientParsed,
         Self::ServerAcknowledged,

@@ -151,14 +151,24 @@ pub fn on_ingress(
     if hides_numbers(flow, segment) {
         return Decision::counted(Verdict::Drop, Counter::Unexpected);
     }
-    if acknowledges_pingresp(flow, segment) {
+    // PAWS. The stack may not know that it is old, once newer segments were taken in its place. A RST
+    // needs no timestamp.
+    let old = timestamps::is_old(flow, segment, now);
+    if old && flow.n > 0 && !segment.any(flags::RST) {
+        return Decision::counted(Verdict::Drop, Counter::OldTimestamp);
+    }
+    let believed = segment.verified && !old;
+    if believed && acknowledges_pingresp(flow, segment) {
         flow.clear(bits::PENDING);
     }
 
     let mut counter = None;
     if segment.pingreq {
-        match declines(flow, slot, segment, rate, now) {
-            None => return answer(flow, segment),
+        match declines(flow, slot, segment, believed, rate, now) {
+            None => {
+                timestamps::note_taken(flow, segment, now);
+                return answer(flow, segment);
+            }
             Some(reason) => {
                 if matches!(reason, Counter::EveryNth) {
                     flow.in_a_row = 0;
@@ -166,20 +176,26 @@ pub fn on_ingress(
                 counter = Some(reason);
             }
         }
-    } else if misses_pingresp(flow, segment) {
+    } else if believed && misses_pingresp(flow, segment) {
         return Decision::pingresp(flow, segment, Counter::Refilled);
-    } else if tells_nothing_new(flow, slot, segment) {
+    } else if believed && tells_nothing_new(flow, slot, segment) {
+        timestamps::note_taken(flow, segment, now);
         return Decision::counted(Verdict::Absorb, Counter::Absorbed);
     }
 
-    note_passed_ingress(flow, slot, segment);
+    note_passed_ingress(flow, slot, segment, believed);
     Decision::shifted(flow, counter)
 }
 
 /// Decides about a segment of the server's stack (S-space). `socket` is what the sending socket
 /// says of itself; needed until the flow is anchored.
 #[inline(always)]
-pub fn on_egress(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> Decision {
+pub fn on_egress(
+    flow: &mut Flow,
+    segment: &Segment,
+    socket: Option<&SocketFacts>,
+    now: Monotonic,
+) -> Decision {
     // Rule 10: only the stack's own word begins a new connection on these addresses. The reset of a
     // refused one bears no number of the old.
     if segment.any(flags::SYN) {
@@ -193,7 +209,7 @@ pub fn on_egress(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts
     if !segment.any(flags::RST) {
         flow.stack_window = segment.window;
         flow.set(bits::STACK_WINDOW_KNOWN);
-        note_timestamp(flow, segment);
+        timestamps::note_stack(flow, segment, now);
     }
     if !flow.has(bits::ANCHORED) {
         return anchor(flow, segment, socket);
@@ -245,18 +261,22 @@ fn declines(
     flow: &Flow,
     slot: &SlotView,
     segment: &Segment,
+    believed: bool,
     rate: PingRate,
     now: Monotonic,
 ) -> Option<Counter> {
     if flow.has(bits::BARRED) {
         return Some(Counter::Barred);
     }
-    // Rule 1.
+    // Rule 1. What is verified, and not believed, is old.
     if !segment.plain || segment.flags & !flags::PSH != flags::ACK {
         return Some(Counter::NotPlain);
     }
     if !segment.verified {
         return Some(Counter::Unverified);
+    }
+    if !believed || timestamps::is_missing(flow, segment) {
+        return Some(Counter::Timestamp);
     }
     if u32::from(segment.window) < PING_BYTES {
         return Some(Counter::Window);
@@ -329,16 +349,6 @@ fn answer(flow: &mut Flow, segment: &Segment) -> Decision {
     Decision::pingresp(flow, segment, Counter::Answered)
 }
 
-/// The stack's clock only goes forward; what overtakes on another CPU may be older.
-#[inline(always)]
-fn note_timestamp(flow: &mut Flow, segment: &Segment) {
-    let is_newer = !flow.has(bits::STACK_TS_KNOWN) || is_before(flow.stack_ts, segment.ts_val);
-    if segment.timestamped && is_newer {
-        flow.stack_ts = segment.ts_val;
-        flow.set(bits::STACK_TS_KNOWN);
-    }
-}
-
 /// The stack repeats itself, or probes a closed window: it has not got the acknowledgement that it
 /// was shown (a firewall behind us dropped it, say), or wants to hear one. Neither is absorbed next
 /// (rule 9), and what it has not got was not shown (rule 4).
@@ -360,7 +370,6 @@ fn note_asked_again(flow: &mut Flow, segment: &Segment) {
 #[inline(always)]
 fn acknowledges_pingresp(flow: &Flow, segment: &Segment) -> bool {
     flow.has(bits::PENDING)
-        && segment.verified
         && segment.any(flags::ACK)
         && !is_before(segment.ack, flow.resp_pos.wrapping_add(PING_BYTES))
         && !is_before(flow.egress_nxt, segment.ack.wrapping_sub(flow.delta()))
@@ -372,12 +381,12 @@ fn acknowledges_pingresp(flow: &Flow, segment: &Segment) -> bool {
 #[inline(always)]
 fn misses_pingresp(flow: &Flow, segment: &Segment) -> bool {
     flow.has(bits::PENDING)
-        && segment.verified
         && segment.plain_or_sack
         && segment.payload_bytes == 0
         && segment.flags & !(flags::ECE | flags::CWR) == flags::ACK
         && u32::from(segment.window) >= PING_BYTES
         && segment.ack == flow.resp_pos
+        && is_near(segment.seq.wrapping_sub(flow.delta()), flow.ingress_nxt)
         && !is_left_out(Part::Refill)
 }
 
@@ -391,7 +400,6 @@ fn tells_nothing_new(flow: &Flow, slot: &SlotView, segment: &Segment) -> bool {
         && slot.state == state::ARMED
         && slot.generation == flow.generation
         && !flow.has(bits::PENDING)
-        && segment.verified
         && segment.plain
         && segment.is_bare_ack()
         && segment.seq.wrapping_sub(delta) == flow.ingress_nxt
@@ -401,13 +409,13 @@ fn tells_nothing_new(flow: &Flow, slot: &SlotView, segment: &Segment) -> bool {
         && segment.window == flow.peer_window
 }
 
-/// Records what a segment that goes to the stack tells it. Whatever was not verified, or is not
+/// Records what a segment that goes to the stack tells it. Whatever is not believed, or is not
 /// next in order, can only make the rules more cautious.
 #[inline(always)]
-fn note_passed_ingress(flow: &mut Flow, slot: &SlotView, segment: &Segment) {
+fn note_passed_ingress(flow: &mut Flow, slot: &SlotView, segment: &Segment, believed: bool) {
     let delta = flow.delta();
     let seq = segment.seq.wrapping_sub(delta);
-    if segment.verified && segment.any(flags::ACK) && seq == flow.ingress_nxt {
+    if believed && segment.any(flags::ACK) && seq == flow.ingress_nxt {
         flow.peer_window = segment.window;
         flow.set(bits::PEER_WINDOW_KNOWN);
         let ack = segment.ack.wrapping_sub(delta);
@@ -485,6 +493,8 @@ const fn is_near(a: u32, b: u32) -> bool {
 const fn is_before(a: u32, b: u32) -> bool {
     a.wrapping_sub(b) > i32::MAX as u32
 }
+
+mod timestamps;
 
 #[cfg(test)]
 mod tests;

@@ -153,12 +153,14 @@ fn egress(packet: Packet) -> i32 {
     let mut facts = SocketFacts::default();
     let asked = seen & bits::ANCHORED == 0 && ask_socket(packet, &mut facts).is_some();
     let socket = if asked { Some(&facts) } else { None };
+    // SAFETY: the helper has no arguments.
+    let now = Monotonic(unsafe { bpf_ktime_get_ns() });
 
     lock(cell);
     // SAFETY: the lock is held, and the element lives as long as the program.
     let flow = unsafe { &mut (*cell).flow };
     let decision = if tcp.followed {
-        splice::on_egress(flow, &tcp.segment, socket)
+        splice::on_egress(flow, &tcp.segment, socket, now)
     } else {
         splice::on_unexpected(flow)
     };

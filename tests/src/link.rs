@@ -11,12 +11,12 @@ mod faults;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -39,11 +39,18 @@ const TRAVEL: Duration = Duration::from_micros(150);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Two namespaces, and the link between them. Ends when dropped.
-#[derive(Debug)]
 pub struct Link {
     veth: Arc<Veth>,
     shared: Arc<Shared>,
+    /// The server's end and the client's.
+    devices: [Arc<SyncDevice>; 2],
     threads: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("veth", &self.veth).finish_non_exhaustive()
+    }
 }
 
 /// Where a frame goes.
@@ -59,6 +66,7 @@ pub enum Way {
 struct Shared {
     stop: AtomicBool,
     healed: AtomicBool,
+    held: [AtomicBool; 2],
     counts: [[AtomicU64; Fault::ALL.len()]; 2],
     at_server: Capture,
     at_client: Capture,
@@ -95,7 +103,7 @@ impl Link {
                 carrier.run();
             })
         });
-        Ok(Self { veth, shared, threads: threads.into() })
+        Ok(Self { veth, shared, devices: [server, client], threads: threads.into() })
     }
 
     /// The namespaces, for [`crate::server::ServerBuilder::within`].
@@ -106,6 +114,29 @@ impl Link {
     /// From now on nothing befalls a frame any more.
     pub fn heal(&self) {
         self.shared.healed.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on frames of one direction enter the link and do not leave it, until they are
+    /// released.
+    pub fn hold(&self, way: Way) {
+        self.shared.held[way as usize].store(true, Ordering::Relaxed);
+    }
+
+    /// Lets go of all frames that were held.
+    pub fn release(&self) {
+        self.shared.held.iter().for_each(|held| held.store(false, Ordering::Relaxed));
+    }
+
+    /// Puts a frame of somebody else's onto the link, where it is about to leave it.
+    pub fn inject(&self, way: Way, frame: &[u8]) -> io::Result<()> {
+        let [server, client] = &self.devices;
+        let sent = if way == Way::ToServer { server } else { client }.send(frame)?;
+        if sent == frame.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// The last frame that the client's end has sent or received and that `wanted` takes.
+    pub fn last_frame(&self, wanted: impl Fn(&[u8]) -> bool) -> Option<Arc<[u8]>> {
+        self.shared.at_client.last(wanted)
     }
 
     /// How often something befell a frame of one direction.
@@ -133,6 +164,10 @@ impl Drop for Link {
 }
 
 impl Shared {
+    fn is_held(&self, way: Way) -> bool {
+        self.held[way as usize].load(Ordering::Relaxed)
+    }
+
     fn count(&self, way: Way, fault: Fault) -> &AtomicU64 {
         &self.counts[way as usize][fault as usize]
     }
@@ -194,6 +229,7 @@ impl Carrier {
     fn wait(&self) {
         let next = self.on_the_way.peek().map(|Reverse(held)| held.due);
         let time = next.map_or(LOOK, |due| due.saturating_duration_since(Instant::now()));
+        let time = if self.shared.is_held(self.way) { LOOK } else { time };
         let time = Timespec::try_from(time.min(LOOK)).expect("a short time");
         let mut fds = [PollFd::new(&*self.from, PollFlags::IN)];
         // Interrupted is as good as nothing there.
@@ -201,6 +237,9 @@ impl Carrier {
     }
 
     fn deliver_due(&mut self) {
+        if self.shared.is_held(self.way) {
+            return;
+        }
         let now = Instant::now();
         while let Some(Reverse(held)) = self.on_the_way.peek()
             && held.due <= now

@@ -6,9 +6,10 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use push_tests::both_paths;
-use push_tests::clients::{Client, Connect};
-use push_tests::expectations::PATIENCE;
-use push_tests::server::{PingPath, Server, raise_descriptor_limit};
+use push_tests::clients::{Client, Connect, Gone};
+use push_tests::expectations::{PATIENCE, wait_for};
+use push_tests::link::{Faults, Link, Way};
+use push_tests::server::{PingPath, Place, Server, raise_descriptor_limit};
 use push_tests::skip::TestResult;
 use push_tests::wire::{self, Properties, Version};
 use socket2::{Domain, Socket, Type};
@@ -20,6 +21,7 @@ both_paths! {
     a_port_used_again_at_once_begins_a_new_stream,
     a_client_that_has_no_more_to_say_gets_its_end,
     a_storm_of_resets_leaves_the_others_alone,
+    ends_that_cross_end_the_connection,
 }
 
 fn a_port_used_again_at_once_begins_a_new_stream(path: PingPath) -> TestResult {
@@ -83,6 +85,63 @@ fn a_storm_of_resets_leaves_the_others_alone(path: PingPath) -> TestResult {
     bystander.assert_alive();
     server.finish();
     Ok(())
+}
+
+/// Simultaneous close (RFC 9293, section 3.6, figure 13): each FIN is on its way when the other end
+/// sends its own.
+fn ends_that_cross_end_the_connection(path: PingPath) -> TestResult {
+    /// "Session taken over" of an MQTT 5 DISCONNECT.
+    const TAKEN_OVER: u8 = 0x8E;
+    let link = Link::create(Faults::NONE, 0, [0, 1])?;
+    let server = Server::with(path).within(link.namespaces(), Place::VethV4).start()?;
+    let target = server.target();
+    let mut client = connect(&server, 0);
+    ping_twice(&mut client);
+    let metrics = server.metrics();
+    assert_eq!(metrics.kernel_pings() > 0, path == PingPath::Kernel, "{}", metrics.text());
+    let port = client.stream().local_addr().expect("an address").port();
+    let at_client = || target.run_at_client(|| states(port));
+    let at_server = || target.run_at_server(|| states(port));
+
+    std::thread::sleep(CALM);
+    [Way::ToServer, Way::ToClient].map(|way| link.hold(way));
+    client.stream().shutdown(Shutdown::Write).expect("FIN");
+    // From the server's own side, where nothing is held: the session's next connection, for which the
+    // server closes this one.
+    let next = target.run_at_server(|| {
+        Client::connect(&target.from_here(), &Connect::new(Version::V5, "client-0"))
+    });
+    wait_for("the server's FIN", || (at_server() == [FIN_WAIT1]).then_some(()));
+    assert_eq!(at_client(), [FIN_WAIT1], "the ends have not crossed");
+    link.release();
+
+    let ending = client.wait_ending();
+    assert_eq!((ending.how, ending.reason), (Gone::Closed, Some(TAKEN_OVER)));
+    // Both ends wait: neither was the one that only answered.
+    wait_for("the client's end", || (at_client() == [TIME_WAIT]).then_some(()));
+    wait_for("the server's end", || (at_server() == [TIME_WAIT]).then_some(()));
+    server.wait_metric("push_connections", |connections| connections == 1);
+    drop(next);
+    server.finish();
+    Ok(())
+}
+
+/// States of TCP as `/proc/net/tcp` has them.
+const FIN_WAIT1: u8 = 4;
+const TIME_WAIT: u8 = 6;
+
+/// The states of this namespace's sockets that have the port at either end.
+fn states(port: u16) -> Vec<u8> {
+    let table = std::fs::read_to_string("/proc/thread-self/net/tcp").expect("TCP's sockets");
+    let port = format!(":{port:04X}");
+    let state = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let ends = [fields.next()?, fields.next()?];
+        let ours = ends.iter().any(|end| end.ends_with(&port));
+        let state = fields.next().filter(|_| ours)?;
+        Some(u8::from_str_radix(state, 16).expect("a state"))
+    };
+    table.lines().skip(1).filter_map(state).collect()
 }
 
 fn connect(server: &Server, number: usize) -> Client {

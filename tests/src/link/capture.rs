@@ -29,6 +29,12 @@ impl Capture {
         frames.push_back((now, Arc::clone(frame)));
     }
 
+    /// The last frame that `wanted` takes.
+    pub(super) fn last(&self, wanted: impl Fn(&[u8]) -> bool) -> Option<Arc<[u8]>> {
+        let frames = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.iter().rev().map(|(_, frame)| frame).find(|frame| wanted(frame)).map(Arc::clone)
+    }
+
     /// In the pcap format.
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {
         let frames = self.0.lock().unwrap_or_else(PoisonError::into_inner);

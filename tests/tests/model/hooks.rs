@@ -38,6 +38,7 @@ pub(crate) struct Tally {
     pub(crate) refilled: u64,
     pub(crate) absorbed: u64,
     pub(crate) stale: u64,
+    pub(crate) old: u64,
 }
 
 impl Tally {
@@ -48,6 +49,7 @@ impl Tally {
         self.refilled += other.refilled;
         self.absorbed += other.absorbed;
         self.stale += other.stale;
+        self.old += other.old;
     }
 }
 
@@ -121,9 +123,15 @@ impl Hooks {
     }
 
     /// The egress program; `None`: dropped.
-    pub(crate) fn egress(&mut self, socket: &SocketFacts, segment: Seg) -> Option<Seg> {
+    pub(crate) fn egress(
+        &mut self,
+        now_us: u64,
+        socket: &SocketFacts,
+        segment: Seg,
+    ) -> Option<Seg> {
         let Some(flow) = &mut self.flow else { return Some(segment) };
-        let decision = splice::on_egress(flow, &segment.facts(), Some(socket));
+        let decision =
+            splice::on_egress(flow, &segment.facts(), Some(socket), Monotonic(now_us * 1_000));
         self.count(&decision);
         match decision.verdict {
             Verdict::Pass => Some(segment),
@@ -167,6 +175,7 @@ impl Hooks {
             Some(Counter::Refilled) => tally.refilled += 1,
             Some(Counter::Absorbed) => tally.absorbed += 1,
             Some(Counter::StaleBytes) => tally.stale += 1,
+            Some(Counter::OldTimestamp) => tally.old += 1,
             Some(Counter::Anchored) | None => {}
             Some(_) => tally.declined += 1,
         }

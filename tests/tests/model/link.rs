@@ -29,6 +29,7 @@ pub(crate) struct Harm {
     pub(crate) merged: u64,
     pub(crate) corrupted: u64,
     pub(crate) staled: u64,
+    pub(crate) replayed: u64,
 }
 
 impl Harm {
@@ -40,6 +41,7 @@ impl Harm {
             + self.merged
             + self.corrupted
             + self.staled
+            + self.replayed
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -50,6 +52,7 @@ impl Harm {
         self.merged += other.merged;
         self.corrupted += other.corrupted;
         self.staled += other.staled;
+        self.replayed += other.replayed;
     }
 }
 
@@ -82,7 +85,7 @@ impl Link {
     }
 
     pub(crate) fn send(&mut self, rng: &mut SmallRng, now: u64, mut segment: Seg) {
-        let Faults { drop, repeat, delay, split, merge, corrupt, stale } = self.faults;
+        let Faults { drop, repeat, delay, split, merge, corrupt, stale, .. } = self.faults;
         if !self.acks.contains(&segment.ack) {
             self.acks.truncate(ACKS_KEPT - 1);
             self.acks.push_front(segment.ack);
@@ -153,7 +156,7 @@ pub(crate) fn hit(rng: &mut SmallRng, chance: u32) -> bool {
 /// Bits flipped anywhere: the checksum is wrong afterwards, and programs may have read any of it.
 fn spoiled(rng: &mut SmallRng, mut segment: Seg) -> Seg {
     segment.corrupt = true;
-    match rng.random_range(0..5) {
+    match rng.random_range(0..6) {
         0 => segment.seq ^= 1 << rng.random_range(0..32),
         1 => segment.ack ^= 1 << rng.random_range(0..32),
         2 => {
@@ -161,6 +164,7 @@ fn spoiled(rng: &mut SmallRng, mut segment: Seg) -> Seg {
             segment.flags ^= all[rng.random_range(0..all.len())];
         }
         3 => segment.window ^= 1 << rng.random_range(0..16),
+        4 => segment.ts_val ^= 1 << rng.random_range(0..32),
         _ => {
             let bits = (rng.next_u32() & 0xFF) as u8;
             if let Some(byte) = segment.payload.first_mut() {

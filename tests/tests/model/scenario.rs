@@ -55,6 +55,8 @@ pub(crate) struct Faults {
     pub(crate) corrupt: u32,
     /// It bears an acknowledgement of some segments before, as after a middlebox that cuts anew.
     pub(crate) stale: u32,
+    /// Behind it comes one of before, renumbered, with its old timestamp (the client's wire alone).
+    pub(crate) replay: u32,
 }
 
 /// One run.
@@ -148,8 +150,8 @@ fn host_faults() -> impl Strategy<Value = Faults> {
 
 fn faults(most: u32) -> impl Strategy<Value = Faults> {
     let chance = || prop_oneof![2 => Just(0), 2 => 0..most / 6, 1 => 0..most];
-    (chance(), chance(), chance(), chance(), chance(), chance(), chance()).prop_map(
-        |(drop, repeat, delay, split, merge, corrupt, stale)| Faults {
+    (chance(), chance(), chance(), chance(), chance(), chance(), chance(), chance()).prop_map(
+        |(drop, repeat, delay, split, merge, corrupt, stale, replay)| Faults {
             drop,
             repeat,
             delay,
@@ -157,6 +159,7 @@ fn faults(most: u32) -> impl Strategy<Value = Faults> {
             merge,
             corrupt: corrupt / 3,
             stale,
+            replay,
         },
     )
 }

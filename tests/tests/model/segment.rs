@@ -95,6 +95,7 @@ impl Seg {
             && !next.payload.is_empty()
             && self.seq.wrapping_add(self.payload.len() as u32) == next.seq
             && self.ack == next.ack
+            && (self.ts_val, self.ts_ecr) == (next.ts_val, next.ts_ecr)
             && !self.has(UNMERGED)
             && !next.has(flags::SYN | flags::RST)
             && self.sack.is_empty()
@@ -107,6 +108,6 @@ impl Seg {
     pub(crate) fn merge(&mut self, next: Self) {
         self.payload.extend(next.payload);
         self.flags |= next.flags;
-        (self.window, self.ts_val, self.ts_ecr) = (next.window, next.ts_val, next.ts_ecr);
+        self.window = next.window;
     }
 }

@@ -19,6 +19,9 @@ const RTO_MIN_US: u64 = 200_000;
 /// Small, so that an honest network brings an end soon after the adversary has left.
 const RTO_MAX_US: u64 = 3_000_000;
 
+/// The clock of timestamps when a run begins: it wraps soon.
+const TS_FIRST: u32 = 0_u32.wrapping_sub(3_000);
+
 /// Why there is no connection any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reset {
@@ -88,7 +91,7 @@ impl Tcp {
             room,
             advertised_end: room as u64,
             last_ack_sent: 0,
-            ts_recent: 0,
+            ts_recent: TS_FIRST,
             unacknowledged: 0,
             ack_at: None,
             reset: None,
@@ -422,7 +425,7 @@ impl Tcp {
             flags: flags::ACK,
             window: window as u16,
             sack: self.blocks(),
-            ts_val: (now / 1_000) as u32,
+            ts_val: timestamp(now),
             ts_ecr: self.ts_recent,
             ..Seg::default()
         }
@@ -449,7 +452,7 @@ impl Tcp {
         self.outgoing.push(Seg {
             seq: segment.ack,
             flags: flags::RST,
-            ts_val: (now / 1_000) as u32,
+            ts_val: timestamp(now),
             ..Seg::default()
         });
     }
@@ -466,6 +469,11 @@ fn offset(near: u64, base: u32, number: u32) -> i64 {
     near as i64 + i64::from(difference)
 }
 
-fn before(a: u32, b: u32) -> bool {
+/// Milliseconds, as Linux counts.
+fn timestamp(now: u64) -> u32 {
+    TS_FIRST.wrapping_add((now / 1_000) as u32)
+}
+
+pub(crate) fn before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
 }

@@ -14,6 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use crate::apps::{Packet, Parser, Todo, todos};
 use crate::hooks::{Hooks, Ingress, Tally};
 use crate::link::{Harm, Link, hit};
+use crate::replay::Replayer;
 use crate::scenario::{Ending, Faults, Scenario};
 use crate::segment::Seg;
 use crate::streams::{CONNACK, CONNECT, Streams};
@@ -80,6 +81,9 @@ struct World {
     hooks: Hooks,
     wire: [Link; 2],
     host: [Link; 2],
+    replayer: Replayer,
+    /// Chances in a thousand for each segment of the client.
+    replay: u32,
     later: BTreeMap<(u64, u64), Later>,
     serial: u64,
     streams: Streams,
@@ -121,6 +125,7 @@ fn run_in(world: &mut World) -> Result<Report, String> {
     };
     let mut harm = Harm::default();
     world.wire.iter().chain(&world.host).for_each(|link| harm.add(&link.harm));
+    harm.replayed += world.replayer.replayed;
     let pings = world.streams.pings.len() as u64;
     result.map(|()| Report { runs: 1, steps, pings, tally: world.hooks.tally, harm })
 }
@@ -150,6 +155,8 @@ impl World {
             hooks: Hooks::default(),
             wire: link(scenario.wire, WIRE_LATENCY_US),
             host: link(host, HOST_LATENCY_US),
+            replayer: Replayer::new(iss[0]),
+            replay: scenario.wire.replay,
             later: BTreeMap::new(),
             serial: 0,
             streams: Streams::default(),
@@ -220,9 +227,10 @@ impl World {
         } else if is_due(self.host[1].next()) {
             if let Some(segment) = self.host[1].take() {
                 self.note("egress sees", &segment);
-                let passed = self.hooks.egress(&self.server.tcp.facts(), segment);
+                let passed = self.hooks.egress(self.now, &self.server.tcp.facts(), segment);
                 self.note_flow();
                 if let Some(segment) = passed {
+                    self.replayer.hear_taken(segment.ts_ecr);
                     self.wire[1].send(&mut self.rng, self.now, segment);
                 }
             }
@@ -252,6 +260,7 @@ impl World {
         } else if is_due(self.heal_at) && self.healed_at.is_none() {
             self.healed_at = Some(self.now);
             self.wire.iter_mut().chain(&mut self.host).for_each(Link::heal);
+            self.replay = 0;
         }
         Ok(())
     }
@@ -259,9 +268,11 @@ impl World {
     /// The ingress program, from the lock on.
     fn decide(&mut self, view: &SlotView, segment: Seg) -> Result<(), String> {
         self.note("ingress sees", &segment);
+        let ts_val = segment.ts_val;
         let (to, answer) = self.hooks.ingress(self.now, view, segment);
         self.note_flow();
         if let Some(answer) = answer {
+            self.replayer.hear_taken(ts_val);
             let request = answer.request.wrapping_sub(self.iss[0]);
             let response = answer.response.wrapping_sub(self.iss[1]);
             self.streams.answer(request.into(), response.into())?;
@@ -294,7 +305,13 @@ impl World {
             self.hooks.arm(self.server.tcp.out_of_order);
         }
         for segment in self.client.tcp.take_outgoing() {
+            self.replayer.hear(&segment);
             self.wire[0].send(&mut self.rng, self.now, segment);
+            if hit(&mut self.rng, self.replay)
+                && let Some(segment) = self.replayer.replay(&mut self.rng)
+            {
+                self.wire[0].send(&mut self.rng, self.now, segment);
+            }
         }
         for segment in self.server.tcp.take_outgoing() {
             self.host[1].send(&mut self.rng, self.now, segment);

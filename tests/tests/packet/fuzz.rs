@@ -5,13 +5,15 @@
 
 use std::time::{Duration, Instant};
 
+use etherparse::{TcpOptionElement, TcpOptionsIterator};
+use push_common::flow::bits;
 use push_common::segment::flags;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::bytes::{Read, read, sack, timestamps};
 use crate::cases;
-use crate::rig::{Outcome, Rig, Verdict, Way};
+use crate::rig::{Outcome, Rig, Verdict, Way, now_ns};
 use crate::world::World;
 
 /// How long an ordinary run goes on, for each address family.
@@ -55,8 +57,15 @@ fn world(rng: &mut SmallRng, ipv6: bool) -> World {
     if rng.random_range(0..8) == 0 {
         world.flow.bits = rng.random();
         if n > 0 {
-            world.flow.bits |= push_common::flow::bits::ANCHORED;
+            world.flow.bits |= bits::ANCHORED;
         }
+    }
+    if rng.random_range(0..3) == 0 {
+        world.flow.bits |= bits::CLIENT_TS_KNOWN;
+        world.flow.client_ts = rng.random();
+        // Comparable still, or not any more.
+        let age_secs = [0, 60, 100_000][rng.random_range(0..3)];
+        world.flow.client_ts_secs = now_secs().saturating_sub(age_secs);
     }
     world
 }
@@ -76,7 +85,10 @@ fn packet(rng: &mut SmallRng, world: &World) -> (Way, Vec<u8>) {
         packet.payload = (0..bytes).map(|_| rng.random()).collect();
     }
     packet.options = match rng.random_range(0..6) {
-        0 => timestamps(rng.random(), rng.random()),
+        0 => {
+            let near = world.flow.client_ts.wrapping_add(rng.random_range(0..5)).wrapping_sub(2);
+            timestamps(if rng.random() { near } else { rng.random() }, rng.random())
+        }
         1 => sack(&[(packet.ack.wrapping_add(2), packet.ack.wrapping_add(4))]),
         2 => (0..4 * rng.random_range(0..11)).map(|_| rng.random()).collect(),
         _ => vec![],
@@ -117,15 +129,19 @@ fn ingress_fault(world: &World, packet: &[u8], outcome: &Outcome) -> Option<&'st
             if !is_sound(&read) || read.window < 2 {
                 return Some("a segment that TCP might not take was accepted");
             }
+            if is_old(world, &read) {
+                return Some("a segment of old was accepted");
+            }
             let next = read.seq == world.client_nxt();
             let is_ping = read.payload == [0xC0, 0x00]
                 && read.flags & !flags::PSH == flags::ACK
                 && next
                 && read.ack == world.server_nxt()
-                && timestamps_at_most(&read.options);
+                && timestamps_at_most(&read.options)
+                && (timestamp(&read).is_some() || !world.flow.has(bits::CLIENT_TS_KNOWN));
             let misses = read.payload.is_empty()
                 && read.flags & !(flags::ECE | flags::CWR) == flags::ACK
-                && world.flow.has(push_common::flow::bits::PENDING)
+                && world.flow.has(bits::PENDING)
                 && read.ack == world.flow.resp_pos;
             (!is_ping && !misses).then_some("neither a ping to answer nor an ACK that misses one")
         }
@@ -133,7 +149,18 @@ fn ingress_fault(world: &World, packet: &[u8], outcome: &Outcome) -> Option<&'st
             // Absorbed or refused. What the stack must hear goes on, before the first answer.
             (world.flow.n == 0).then_some("dropped before the first answer")
         }
-        Verdict::Next => untranslated(world, read.as_ref(), packet, outcome),
+        Verdict::Next => {
+            let passes_as_old = read.as_ref().is_some_and(|read| {
+                let for_this_host = packet[..6] == [0; 6];
+                let counts = read.from_client && for_this_host && read.sums_right;
+                let exempt = read.flags & (flags::SYN | flags::RST) != 0;
+                world.flow.n > 0 && counts && !exempt && is_old(world, read)
+            });
+            if passes_as_old {
+                return Some("a segment of old passed after an answer");
+            }
+            untranslated(world, read.as_ref(), packet, outcome)
+        }
     }
 }
 
@@ -165,6 +192,25 @@ fn untranslated(
     let followed = of_the_flow && read.sums_right && read.flags & flags::SYN == 0;
     (world.flow.n > 0 && followed && outcome.packet == packet)
         .then_some("a segment of the connection passed untranslated")
+}
+
+/// Older than what was taken before it (RFC 7323, section 5.3).
+fn is_old(world: &World, read: &Read) -> bool {
+    let age_secs = now_secs() - world.flow.client_ts_secs;
+    let comparable = world.flow.has(bits::CLIENT_TS_KNOWN) && age_secs < 2_000;
+    let older = |ts_val: u32| world.flow.client_ts.wrapping_sub(ts_val) as i32 > 0;
+    comparable && timestamp(read).is_some_and(older)
+}
+
+fn timestamp(read: &Read) -> Option<u32> {
+    TcpOptionsIterator::from_slice(&read.options).find_map(|option| match option {
+        Ok(TcpOptionElement::Timestamp(value, _)) => Some(value),
+        _ => None,
+    })
+}
+
+fn now_secs() -> u32 {
+    (now_ns() / 1_000_000_000) as u32
 }
 
 /// Nothing about it that TCP, or the way to it, might refuse or read differently.

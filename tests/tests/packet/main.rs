@@ -2,10 +2,12 @@
 //! packet, flow, slot, verdict and counters. Outputs are read by etherparse.
 mod answer;
 mod bytes;
+mod contention;
 mod follow;
 mod fuzz;
 
 mod rig;
+mod timestamps;
 mod world;
 
 /// Makes a test of each function, for IPv4 and for IPv6.

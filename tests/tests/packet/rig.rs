@@ -114,7 +114,38 @@ impl Rig {
         let line = ShardLine { heartbeat: now_ns(), reserved: [0; 7] };
         self.heartbeats.set(0, line, 0).expect("set the heartbeat");
         let before = self.counts();
+        let (verdict, packet) = self.run_as_it_is(way, packet, gso_bytes);
+        let counted = Counter::ALL.iter().zip(self.counts()).zip(before);
+        let counted = counted.map(|((counter, after), before)| (*counter, after - before));
+        let (flow, slot) = self.state(key);
+        Outcome {
+            verdict,
+            packet,
+            flow,
+            slot,
+            counted: counted.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
 
+    /// The connection as the programs have left it.
+    pub(crate) fn state(&self, key: FlowKey) -> (Option<Flow>, Slot) {
+        let flow = self.flows.get(&key, 0).ok().map(|locked| locked.flow);
+        (flow, self.slots.get(&0, 0).expect("read the slot"))
+    }
+
+    /// How often something has been counted so far.
+    pub(crate) fn count(&self, counter: Counter) -> u64 {
+        let values = self.counters.get(&(counter as u32), 0).expect("read a counter");
+        values.iter().sum()
+    }
+
+    /// Runs a program on `packet` with flow and slot as they are; several threads may do so at once.
+    pub(crate) fn run_as_it_is(
+        &self,
+        way: Way,
+        packet: &[u8],
+        gso_bytes: u32,
+    ) -> (Verdict, Vec<u8>) {
         let mut output = vec![0; OUTPUT_BYTES_MAX];
         let context = context(gso_bytes, packet.len());
         let name = if way == Way::Ingress { "push_ingress" } else { "push_egress" };
@@ -128,29 +159,17 @@ impl Rig {
         });
         let result = result.unwrap_or_else(|e| panic!("{} bytes {packet:02x?}: {e}", packet.len()));
         output.truncate(result.data_size_out as usize);
-
-        let counted = Counter::ALL.iter().zip(self.counts()).zip(before);
-        let counted = counted.map(|((counter, after), before)| (*counter, after - before));
-        Outcome {
-            verdict: match result.return_value as i32 {
-                -1 => Verdict::Next,
-                2 => Verdict::Drop,
-                7 => Verdict::Redirect,
-                other => panic!("the program returned {other}"),
-            },
-            packet: output,
-            flow: self.flows.get(&key, 0).ok().map(|locked| locked.flow),
-            slot: self.slots.get(&0, 0).expect("read the slot"),
-            counted: counted.filter(|(_, count)| *count > 0).collect(),
-        }
+        let verdict = match result.return_value as i32 {
+            -1 => Verdict::Next,
+            2 => Verdict::Drop,
+            7 => Verdict::Redirect,
+            other => panic!("the program returned {other}"),
+        };
+        (verdict, output)
     }
 
     fn counts(&self) -> Vec<u64> {
-        let count = |counter: &Counter| {
-            let values = self.counters.get(&(*counter as u32), 0).expect("read a counter");
-            values.iter().sum()
-        };
-        Counter::ALL.iter().map(count).collect()
+        Counter::ALL.iter().map(|counter| self.count(*counter)).collect()
     }
 }
 

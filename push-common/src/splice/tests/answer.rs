@@ -297,25 +297,3 @@ fn rate_of_zero_leaves_nothing_to_user_space() {
     world.slot.ping_due = Monotonic(u64::MAX);
     world.answered_ping();
 }
-
-#[test]
-fn answer_bears_the_newest_timestamp_of_the_stack() {
-    let mut world = World::new();
-    let stamped =
-        |segment: Segment, ts_val, ts_ecr| Segment { timestamped: true, ts_val, ts_ecr, ..segment };
-    // Near the wrap, as all numbers here; an older one that comes later changes nothing.
-    for ts_val in [u32::MAX - 1, 3, u32::MAX] {
-        let ack = stamped(world.server_ack(), ts_val, 0);
-        world.egress(ack);
-    }
-    // The client has not got the newest yet when it pings.
-    let ping = stamped(world.ping(), 70, u32::MAX - 1);
-    assert_eq!(world.ingress(ping).ts_val, 3);
-}
-
-#[test]
-fn answer_echoes_where_the_stack_has_sent_no_timestamp() {
-    let mut world = World::new();
-    let ping = Segment { timestamped: true, ts_val: 70, ts_ecr: 9, ..world.ping() };
-    assert_eq!(world.ingress(ping).ts_val, 9);
-}

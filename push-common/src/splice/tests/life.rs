@@ -42,7 +42,7 @@ fn first_segment_that_is_not_the_first_byte_bars_the_flow() {
 fn segment_without_socket_bars_the_flow() {
     let mut world = World::unanchored();
     let connack = world.connack();
-    assert_eq!(on_egress(&mut world.flow, &connack, None).verdict, Verdict::Pass);
+    assert_eq!(on_egress(&mut world.flow, &connack, None, NOW).verdict, Verdict::Pass);
     assert!(world.flow.has(bits::BARRED));
 }
 

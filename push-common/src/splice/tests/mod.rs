@@ -4,6 +4,7 @@
 mod answer;
 mod life;
 mod pending;
+mod timestamps;
 
 use super::*;
 
@@ -65,7 +66,7 @@ impl World {
 
     fn egress(&mut self, segment: Segment) -> Decision {
         let facts = self.facts();
-        on_egress(&mut self.flow, &segment, Some(&facts))
+        on_egress(&mut self.flow, &segment, Some(&facts), self.now)
     }
 
     fn facts(&self) -> SocketFacts {
