@@ -16,6 +16,9 @@ const EXIT_FAILED: u8 = 1;
 /// The settings are not valid.
 const EXIT_INVALID: u8 = 2;
 
+/// What the database's own messages are worth, unless `--log` says otherwise.
+const QUIET: &str = "fjall=warn,lsm_tree=warn";
+
 fn main() -> ExitCode {
     match cli::Cli::from_process().action {
         cli::Action::Run(run) => serve(&run.settings, run.config.as_deref()),
@@ -79,7 +82,9 @@ fn complain(message: &str) {
 }
 
 fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(&config.log).context("log")?;
+    // The database says much at `info`. Whoever names it in the filter hears it all the same.
+    let log = format!("{QUIET},{}", config.log);
+    let filter = EnvFilter::builder().parse(log).context("log")?;
     let clears_line = startup::log_clears_line(config);
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -379,7 +379,7 @@ impl ServerBuilder {
             None => free_ports(),
         };
         let pins = self.pins.clone().unwrap_or_default();
-        let directory = TempDir::new().expect("make a directory for the server");
+        let directory = server_directory().expect("make a directory for the server");
         let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
         if let Some(binary) = stand_in::binary() {
             if !stand_in::does_without(&self.flags) || !self.wrapper.is_empty() {
@@ -484,6 +484,12 @@ pub fn nobody_with(capabilities: &[&str]) -> Vec<String> {
         .chain([sets.as_str()])
         .map(str::to_owned)
         .collect()
+}
+
+/// A server's own directory, in memory where the system has such a place: what most tests store is not
+/// what they are about, and the disk would be what they wait for.
+fn server_directory() -> io::Result<TempDir> {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new())
 }
 
 /// A file or directory of the workspace.

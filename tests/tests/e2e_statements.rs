@@ -177,7 +177,13 @@ fn a_will_is_retained_only_if_it_says_so(path: PingPath) -> TestResult {
             let topic = format!("wills/{version:?}/{retain}/{qos}");
             let mut watcher = client(server.target(), version, "watcher");
             watcher.subscribe(&[(&topic, 2)]);
-            let will = Will { topic: topic.clone(), payload: b"gone".to_vec(), qos, retain };
+            let will = Will {
+                topic: topic.clone(),
+                payload: b"gone".to_vec(),
+                qos,
+                retain,
+                properties: Vec::new(),
+            };
             let connect = Connect { will: Some(will), ..Connect::new(version, "dying") };
             drop(client_with(server.target(), &connect));
             let seen = watcher.message();

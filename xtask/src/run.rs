@@ -22,6 +22,8 @@ use crate::workspace::{Workspace, command_line, say};
 /// Where the server's embedded defaults listen.
 const MQTT_DEFAULT: &str = "127.0.0.1:1883";
 const HTTP_DEFAULT: &str = "127.0.0.1:9880";
+/// Where the server keeps what it keeps, from the root of the workspace.
+const DATA_DIR: &str = "target/data";
 
 /// How often each device of the demonstration pings, in milliseconds.
 const DEMO_INTERVAL_MS: u32 = 2_000;
@@ -48,12 +50,23 @@ pub(crate) struct RunArguments {
     flags: Vec<String>,
 }
 
+fn has_data_dir(arguments: &RunArguments) -> bool {
+    // A file may name it, too.
+    flag_value(&arguments.flags, "--data-dir").is_some()
+        || flag_value(&arguments.flags, "--config").is_some()
+}
+
 pub(crate) fn run(workspace: &Workspace, arguments: &RunArguments) -> Result<ExitCode> {
     let tools = setup::build_needs(workspace)?;
     let object = build::ebpf_object(workspace, &tools)?;
     let server = build::server(workspace, &object, Profile::Release)?;
     let mut command = Command::new(server);
-    command.current_dir(workspace.root()).args(["run", "--status"]).args(&arguments.flags);
+    command.current_dir(workspace.root()).args(["run", "--status"]);
+    if !has_data_dir(arguments) {
+        // The default is an installed server's, which only root may make.
+        command.args(["--data-dir", DATA_DIR]);
+    }
+    command.args(&arguments.flags);
     let Some(clients) = arguments.demo else {
         say(format_args!("$ {}", command_line(&command)));
         // Signals and the exit code are the server's from here on.

@@ -550,10 +550,10 @@ impl Connection {
     /// The CONNACK that accepts is larger than the client takes. No DISCONNECT may come before it
     /// [MQTT-3.14.0-1], so a CONNACK refuses instead, if that one fits.
     fn refuse(&mut self) {
-        let version = self.version;
-        self.answer(|out| codec::connack_refusal(out, version, Reason::PacketTooLarge));
+        let audience = self.audience();
+        self.answer(|out| codec::connack_refusal(out, audience, Reason::PacketTooLarge));
         self.state = State::Refused;
-        self.will = None;
+        self.take_will();
     }
 
     fn fail(&mut self, reason: Reason) -> Event {
