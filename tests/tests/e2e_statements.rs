@@ -182,7 +182,7 @@ fn a_will_is_retained_only_if_it_says_so(path: PingPath) -> TestResult {
                 payload: b"gone".to_vec(),
                 qos,
                 retain,
-                properties: Vec::new(),
+                properties: Properties::default(),
             };
             let connect = Connect { will: Some(will), ..Connect::new(version, "dying") };
             drop(client_with(server.target(), &connect));
