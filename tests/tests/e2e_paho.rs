@@ -17,6 +17,8 @@ both_paths! {
     a_client_without_id_is_given_one,
     pings_are_answered,
     the_servers_keep_alive_is_taken,
+    identifiers_of_subscriptions_are_passed_on,
+    members_of_a_group_share_its_messages,
 }
 
 fn messages_round_trip_at_every_qos(path: PingPath) -> TestResult {
@@ -94,6 +96,24 @@ fn pings_are_answered(path: PingPath) -> TestResult {
 fn the_servers_keep_alive_is_taken(path: PingPath) -> TestResult {
     let server = Server::with(path).flag("--keep-alive-max-secs", 30).start()?;
     paho(server.target(), Version::V5, "server-keep-alive")?;
+    server.finish();
+    Ok(())
+}
+
+/// [MQTT-3.3.4-3] [MQTT-3.3.4-4]
+fn identifiers_of_subscriptions_are_passed_on(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    paho(server.target(), Version::V5, "identifiers")?;
+    server.finish();
+    Ok(())
+}
+
+/// [MQTT5 4.8.2]
+fn members_of_a_group_share_its_messages(path: PingPath) -> TestResult {
+    let server = Server::with(path).flag("--shards", 3).start()?;
+    for version in VERSIONS {
+        paho(server.target(), version, "shared")?;
+    }
     server.finish();
     Ok(())
 }
