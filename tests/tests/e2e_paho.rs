@@ -22,6 +22,8 @@ both_paths! {
     subscription_options_are_heeded,
     sessions_and_messages_expire,
     a_clients_receive_maximum_and_packet_size_are_kept_to,
+    identifiers_of_subscriptions_are_passed_on,
+    members_of_a_group_share_its_messages,
 }
 
 fn messages_round_trip_at_every_qos(path: PingPath) -> TestResult {
@@ -139,6 +141,24 @@ fn a_clients_receive_maximum_and_packet_size_are_kept_to(path: PingPath) -> Test
     let server = Server::with(path).start()?;
     paho(server.target(), Version::V5, "limits")?;
     server.wait_metric("push_publishes_dropped_total{reason=\"too_large\"}", |count| count == 1);
+    server.finish();
+    Ok(())
+}
+
+/// [MQTT-3.3.4-3] [MQTT-3.3.4-4]
+fn identifiers_of_subscriptions_are_passed_on(path: PingPath) -> TestResult {
+    let server = Server::with(path).start()?;
+    paho(server.target(), Version::V5, "identifiers")?;
+    server.finish();
+    Ok(())
+}
+
+/// [MQTT5 4.8.2]
+fn members_of_a_group_share_its_messages(path: PingPath) -> TestResult {
+    let server = Server::with(path).flag("--shards", 3).start()?;
+    for version in VERSIONS {
+        paho(server.target(), version, "shared")?;
+    }
     server.finish();
     Ok(())
 }

@@ -439,7 +439,7 @@ fn members_that_come_and_go_lose_and_repeat_nothing() -> TestResult {
     const MESSAGES: u32 = 2_000;
     let server = server()?;
     let target = server.target();
-    let mut steady = vec![member(target, "steady-0", 2), member(target, "steady-1", 2)];
+    let mut steady = [member(target, "steady-0", 2), member(target, "steady-1", 2)];
     let published = std::sync::atomic::AtomicBool::new(false);
     let over = || published.load(std::sync::atomic::Ordering::Acquire);
     let (received, taken) = std::thread::scope(|scope| {

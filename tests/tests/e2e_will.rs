@@ -26,6 +26,8 @@ claims! {
     a_take_over_publishes_the_will_that_has_no_delay_or_no_session_left,
     a_goodbye_deletes_the_will_and_one_with_will_delays_it,
     a_silent_client_is_expired_and_its_will_still_waits,
+    who_breaks_the_protocol_leaves_his_will,
+    a_will_for_its_own_session_respects_no_local,
     a_will_is_a_message_like_any_other,
     an_orderly_stop_publishes_no_will,
 }
@@ -182,6 +184,38 @@ fn a_silent_client_is_expired_and_its_will_still_waits() -> TestResult {
     let due = Duration::from_millis(1_500) + Duration::from_secs(SHORT_SECS.into());
     assert!(begun.elapsed() >= due, "{:?}", begun.elapsed());
     assert_eq!(server.metrics().value("push_sessions_expired_total"), 1);
+    server.finish();
+    Ok(())
+}
+
+/// [MQTT-3.1.2-8]: "the Server closes the Network Connection because of a protocol error".
+fn who_breaks_the_protocol_leaves_his_will() -> TestResult {
+    let server = Server::with(PingPath::User).start()?;
+    let mut watcher = watcher(server.target());
+    let mut faulty = Client::connect(server.target(), &mortal("faulty", SHORT_SECS));
+    let begun = Instant::now();
+    // A second CONNECT.
+    faulty.send(&push_tests::wire::frame(0x10, b"\0\x04MQTT\x05\0\0\0\0\0\0"));
+    assert_eq!(faulty.wait_ending().reason, Some(0x82));
+    expect_will(&mut watcher, "faulty");
+    assert!(begun.elapsed() >= Duration::from_secs(SHORT_SECS.into()), "{:?}", begun.elapsed());
+    server.finish();
+    Ok(())
+}
+
+/// [MQTT-3.8.3-3]
+fn a_will_for_its_own_session_respects_no_local() -> TestResult {
+    let server = Server::with(PingPath::User).start()?;
+    let mut watcher = watcher(server.target());
+    let mut own = Client::connect(server.target(), &mortal("own", 0));
+    own.subscribe(&[("wills/own", 1 | 0x04), ("wills/other", 1)]);
+    drop(own);
+    expect_will(&mut watcher, "own");
+    drop(Client::connect(server.target(), &mortal("other", 0)));
+    expect_will(&mut watcher, "other");
+    let mut own = Client::connect(server.target(), &mortal("own", 0));
+    expect_will(&mut own, "other");
+    own.expect_no_message(SILENCE);
     server.finish();
     Ok(())
 }

@@ -6,8 +6,8 @@
 //! - the session is resumed in time, be it by a take-over: never;
 //! - a new connection with a clean start ends the session: then.
 //!
-//! The orderly stop publishes no will: its clients are alive and will be back. Wills that wait for
-//! their delay stay with their sessions.
+//! The orderly stop publishes no will: its clients are alive and will be back. From then on all
+//! wills, with a delay or not, wait with their sessions, as far as these outlive their connections.
 
 use push_common::clock::Monotonic;
 
@@ -89,7 +89,7 @@ impl Absence {
 impl Worker {
     /// A session's connection has ended: it waits for the next one, or ends too.
     pub(super) fn leave_session(&mut self, key: u32, will: Option<Box<Will>>) {
-        let (now, stopping) = (self.now, self.stopping);
+        let now = self.now;
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let forgotten = entry.session.connection_ended(now);
         self.counters.dropped_session_ended.add(forgotten.at_most_once.into());
@@ -97,27 +97,20 @@ impl Worker {
         let expiry_secs = entry.session.expiry_secs;
         let pending = will.map(|will| Box::new(will.pending(now)));
         let mut absence = Absence::new(expiry_secs, pending, now);
-        let ends = expiry_secs == 0;
-        let due = if stopping {
-            None
-        } else if ends {
-            absence.take_will(now)
-        } else {
-            absence.take_due_will(now)
-        };
+        let stays = expiry_secs != 0;
+        let due = if stays && !self.stopping { absence.take_due_will(now) } else { None };
         entry.presence = Presence::Absent(absence);
         self.file_changes(key, None);
-        let mut draft = Draft::default();
-        if ends {
+        if !stays {
             self.end_session(key);
-        } else {
-            self.set_shares_online(key, false);
-            self.arm_absence(key);
-            draft = self.saved_session(key);
+            return;
         }
+        self.set_shares_online(key, false);
+        self.arm_absence(key);
+        let draft = self.saved_session(key);
         match due {
             // The will and the record without it are one write.
-            Some(message) => self.publish(message, (!ends).then_some(key), draft),
+            Some(message) => self.publish(message, Some(key), draft),
             None => self.file(draft),
         }
     }
@@ -137,8 +130,11 @@ impl Worker {
         }
     }
 
-    /// The timer of a session fired; stale ones are ignored.
+    /// The timer of a session fired; stale ones are ignored, and all once the server stops.
     pub(super) fn on_session_timer(&mut self, key: u32, due_tick: u64) {
+        if self.stopping {
+            return;
+        }
         let now = self.now;
         let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
         else {

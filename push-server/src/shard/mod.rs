@@ -4,7 +4,8 @@
 //! A client's session lives with the shard that its client id hashes to. Any shard accepts; it reads
 //! no further than CONNECT, then hands socket and request to the session's shard. So a session and
 //! its connection are always together, and a take-over is a local matter. Messages travel between
-//! shards by mailbox, only to shards with a subscriber.
+//! shards by mailbox, only to shards with a subscriber; of a group that shares a subscription, to the
+//! shard of the one member whose turn it is.
 
 mod absence;
 mod accept;

@@ -339,6 +339,36 @@ def limits(options):
     publisher.leave()
 
 
+def identifiers(options):
+    subscriber, publisher = Client(options, "subscriber"), Client(options, "publisher")
+    for identifier, topic in ((1, "a/b"), (200, "a/+"), (268435455, "#")):
+        asked = Properties(PacketTypes.SUBSCRIBE)
+        asked.SubscriptionIdentifier = identifier
+        subscriber.paho.subscribe(topic, options=SubscribeOptions(qos=1), properties=asked)
+        assert [grant.value for grant in subscriber.grants.get(timeout=PATIENCE)] == [1]
+    publisher.publish("a/b", "x", 1)
+    assert sorted(subscriber.message().properties.SubscriptionIdentifier) == [1, 200, 268435455]
+    publisher.publish("c", "x", 1)
+    assert subscriber.message().properties.SubscriptionIdentifier == [268435455]
+    subscriber.assert_no_message()
+    subscriber.leave()
+    publisher.leave()
+
+
+def shared(options):
+    members = [Client(options, f"member-{number}") for number in range(3)]
+    publisher = Client(options, "publisher")
+    for member in members:
+        assert member.subscribe("$share/workers/jobs/+", 2) == [2]
+    for number in range(30):
+        publisher.publish(f"jobs/{number}", str(number), number % 3)
+    taken = [[int(member.message().payload) for _ in range(10)] for member in members]
+    assert sorted(sum(taken, [])) == list(range(30)), taken
+    members[0].assert_no_message()
+    for client in members + [publisher]:
+        client.leave()
+
+
 CASES = {
     "retained": retained,
     "will": will,
@@ -353,6 +383,8 @@ CASES = {
     "assigned-id": assigned_id,
     "ping": ping,
     "server-keep-alive": server_keep_alive,
+    "identifiers": identifiers,
+    "shared": shared,
 }
 
 
