@@ -9,6 +9,7 @@ use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::SILENCE;
 use push_tests::server::{PingPath, Server, Target};
 use push_tests::skip::TestResult;
+use push_tests::stand_in;
 use push_tests::wire::{
     self, Packet, Properties, Publish, VERSIONS, Value, Version, Will, property,
 };
@@ -43,6 +44,7 @@ both_paths! {
 fn text_reaches_subscribers_unaltered(path: PingPath) -> TestResult {
     // A byte order mark in front and within, a letter in two forms, one that is not assigned.
     const TEXT: &str = "\u{FEFF}a\u{FEFF}/\u{c5}/A\u{30a}/\u{10FFFD}/ ";
+    stand_in::not_for("closes on an invalid filter")?;
     let server = Server::with(path).start()?;
     for version in VERSIONS {
         let mut client = client(server.target(), version, "texts");
@@ -68,6 +70,7 @@ fn text_reaches_subscribers_unaltered(path: PingPath) -> TestResult {
 }
 
 fn a_refused_connect_is_closed_after_its_connack(path: PingPath) -> TestResult {
+    stand_in::not_for("closes without a CONNACK")?;
     let server = Server::with(path).start()?;
     // It is here, and none of what follows finds it.
     let kept = client_with(server.target(), &Connect::new(Version::V5, "kept").persistent());
@@ -409,6 +412,7 @@ fn filters_of_one_subscribe_are_handled_in_sequence(path: PingPath) -> TestResul
 }
 
 fn unsubscribe_ends_only_the_very_same_filter(path: PingPath) -> TestResult {
+    stand_in::not_for("sends a copy for each subscription")?;
     let server = Server::with(path).start()?;
     for version in VERSIONS {
         let codes = |codes: &[u8]| match version {

@@ -4,6 +4,7 @@ use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::server::{PingPath, Server};
 use push_tests::skip::TestResult;
+use push_tests::stand_in;
 use push_tests::wire::Version::{self, V5, V311};
 use push_tests::wire::{self, Properties, Publish, Will, property};
 use push_tests::{both_paths, claims};
@@ -187,6 +188,7 @@ fn v311_overlapping_subscriptions() -> TestResult {
 }
 
 fn overlapping_in(version: Version) -> TestResult {
+    stand_in::not_for("sends a copy for each subscription")?;
     let server = start()?;
     let mut a = client(&server, version, "a");
     a.subscribe(&[("TopicA/#", 2), ("TopicA/+", 1)]);
@@ -207,6 +209,7 @@ fn v311_keepalive(path: PingPath) -> TestResult {
 }
 
 fn keepalive_in(version: Version, path: PingPath) -> TestResult {
+    stand_in::not_for("does not say why it closes")?;
     let server = Server::with(path).start()?;
     let mut b = client_with(&server, &Connect::new(version, "b").keep_alive(0));
     b.subscribe(&[(TOPICS[4], 2)]);
