@@ -262,7 +262,7 @@ fn begin_life(
         ends.killed_starting += 1;
     }
     let server = builder(plan, data, rng).start()?;
-    world.set_server(Some(server.target().clone()));
+    world.begin_life(server.target().clone());
     Ok(server)
 }
 
@@ -282,7 +282,6 @@ fn end(mut server: Server, signal: Signal, world: &World) {
     world.end_life();
     server.signal(signal);
     let (status, _) = server.wait_exit();
-    world.set_server(None);
     let log = server.log();
     if log.contains("panicked at") {
         world.ledger().fault(format_args!("the server panicked:\n{log}"));

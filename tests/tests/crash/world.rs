@@ -29,14 +29,19 @@ pub(crate) enum Phase {
 pub(crate) struct World {
     seed: u64,
     ledger: Mutex<Ledger>,
-    server: Mutex<Option<Target>>,
+    server: Mutex<Whereabouts>,
     phase: AtomicU32,
-    /// The server's lives so far.
-    life: AtomicU32,
     /// Clients that have nothing under way, since `Drain`.
     idle: AtomicU32,
     /// PUBREL packets sent again.
     pub(crate) releases_resent: AtomicU64,
+}
+
+/// Where the server is, and how many lives it has had before.
+#[derive(Clone, Debug, Default)]
+struct Whereabouts {
+    target: Option<Target>,
+    life: u32,
 }
 
 impl World {
@@ -44,9 +49,8 @@ impl World {
         Self {
             seed,
             ledger: Mutex::new(Ledger::new(subscribers)),
-            server: Mutex::new(None),
+            server: Mutex::default(),
             phase: AtomicU32::new(Phase::Load as u32),
-            life: AtomicU32::new(0),
             idle: AtomicU32::new(0),
             releases_resent: AtomicU64::new(0),
         }
@@ -69,32 +73,36 @@ impl World {
         self.phase.store(phase as u32, Ordering::SeqCst);
     }
 
-    /// The server's life is about to be ended: what it does to connections from now on is no fault.
+    /// The server serves.
+    pub(crate) fn begin_life(&self, target: Target) {
+        self.whereabouts().target = Some(target);
+    }
+
+    /// The server is about to go: what it does to connections from now on is no fault.
     pub(crate) fn end_life(&self) {
-        self.life.fetch_add(1, Ordering::SeqCst);
+        let mut server = self.whereabouts();
+        server.target = None;
+        server.life += 1;
     }
 
     /// A client's connection, from that life of the server, is lost. The server must be, too.
     pub(crate) fn lost(&self, client: &str, life: u32) {
-        if self.life.load(Ordering::SeqCst) == life {
+        if self.whereabouts().life == life {
             self.ledger().fault(format_args!("{client}: the server ended the connection"));
         }
     }
 
-    /// The server serves at `target`, or nowhere.
-    pub(crate) fn set_server(&self, target: Option<Target>) {
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = target;
-    }
-
     /// Where the server is and in which of its lives; `None` after some waiting: nowhere.
     pub(crate) fn server(&self) -> Option<(Target, u32)> {
-        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = server.clone().map(|target| (target, self.life.load(Ordering::SeqCst)));
-        drop(server);
-        if found.is_none() {
+        let Whereabouts { target, life } = self.whereabouts().clone();
+        if target.is_none() {
             std::thread::sleep(LOOK_AGAIN);
         }
-        found
+        target.map(|target| (target, life))
+    }
+
+    fn whereabouts(&self) -> MutexGuard<'_, Whereabouts> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A client has come to rest (`true`) or begins something.
