@@ -135,7 +135,7 @@ pub(crate) enum Ending {
     Crash,
     /// In order.
     Orderly,
-    /// Not at all before the run's end: clients alone come and go.
+    /// Not at all before the run's end: all connections are cut at once instead.
     Never,
 }
 
@@ -145,6 +145,8 @@ struct Ends {
     killed: u32,
     killed_starting: u32,
     stopped: u32,
+    /// The server went on, and all connections were cut.
+    cut: u32,
 }
 
 /// Runs it.
@@ -236,6 +238,8 @@ fn play(
             break;
         }
         if plan.ending == Ending::Never && !is_last {
+            world.cut();
+            ends.cut += 1;
             running = Some(server);
             continue;
         }
@@ -358,13 +362,14 @@ fn report(world: &World, rounds: u32, ends: Ends, took: Duration) {
     let releases = world.releases_resent.load(std::sync::atomic::Ordering::Relaxed);
     println!(
         "crash: {rounds} rounds in {:.0} s: killed {} times, {} more while starting, stopped in \
-         order {} times; {least} QoS 1 and {once} QoS 2 messages acknowledged, {} deliveries; \
+         order {} times, connections cut {} times; {least} QoS 1 and {once} QoS 2 messages acknowledged, {} deliveries; \
          publishers sent {} PUBLISH and {releases} PUBREL again, subscribers got {} again ({} \
          without DUP from another life); sessions resumed {} times, {} retained topics compared",
         took.as_secs_f64(),
         ends.killed,
         ends.killed_starting,
         ends.stopped,
+        ends.cut,
         counts.delivered,
         counts.resent,
         counts.repeated,

@@ -37,11 +37,20 @@ pub(crate) struct World {
     pub(crate) releases_resent: AtomicU64,
 }
 
-/// Where the server is, and how many lives it has had before.
+/// Where the server is.
 #[derive(Clone, Debug, Default)]
 struct Whereabouts {
     target: Option<Target>,
-    life: u32,
+    era: Era,
+}
+
+/// What a connection lasts within.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Era {
+    /// Lives that the server has had before.
+    pub(crate) life: u32,
+    /// How often all connections have been cut at once.
+    cuts: u32,
 }
 
 impl World {
@@ -82,23 +91,33 @@ impl World {
     pub(crate) fn end_life(&self) {
         let mut server = self.whereabouts();
         server.target = None;
-        server.life += 1;
+        server.era.life += 1;
     }
 
-    /// A client's connection, from that life of the server, is lost. The server must be, too.
-    pub(crate) fn lost(&self, client: &str, life: u32) {
-        if self.whereabouts().life == life {
+    /// All clients are to break off their connections, wherever they are.
+    pub(crate) fn cut(&self) {
+        self.whereabouts().era.cuts += 1;
+    }
+
+    /// Whether connections of that era are to go on.
+    pub(crate) fn is_in(&self, era: Era) -> bool {
+        self.whereabouts().era == era
+    }
+
+    /// A client's connection is lost. So must be the server of that era, or all connections.
+    pub(crate) fn lost(&self, client: &str, era: Era) {
+        if self.is_in(era) {
             self.ledger().fault(format_args!("{client}: the server ended the connection"));
         }
     }
 
-    /// Where the server is and in which of its lives; `None` after some waiting: nowhere.
-    pub(crate) fn server(&self) -> Option<(Target, u32)> {
-        let Whereabouts { target, life } = self.whereabouts().clone();
+    /// Where the server is, and in which era; `None` after some waiting: nowhere.
+    pub(crate) fn server(&self) -> Option<(Target, Era)> {
+        let Whereabouts { target, era } = self.whereabouts().clone();
         if target.is_none() {
             std::thread::sleep(LOOK_AGAIN);
         }
-        target.map(|target| (target, life))
+        target.map(|target| (target, era))
     }
 
     fn whereabouts(&self) -> MutexGuard<'_, Whereabouts> {
