@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use crate::ledger::Publication;
 use crate::link::{self, Link, Lost};
 use crate::message::{self, MessageId};
-use crate::world::{Phase, World};
+use crate::world::{Era, Phase, World};
 
 /// Messages a second, at most.
 const RATE: f64 = 500.0;
@@ -94,13 +94,13 @@ pub(crate) fn run(world: &World, who: Publisher, index: u32) {
     // In 3.1.1 a clean session would end with its connection.
     let mut clean = who.version == Version::V5;
     while world.phase() != Phase::Stop {
-        let Some((target, life)) = world.server() else { continue };
+        let Some((target, era)) = world.server() else { continue };
         match Link::open(&target, who.version, who.name, clean) {
             Ok(link) => {
                 world.ledger().connected(who.name, clean, link.connack.session_present);
                 clean = false;
-                if state.serve(link) == Err(Lost) {
-                    world.lost(who.name, life);
+                if state.serve(link, era) == Err(Lost) {
+                    world.lost(who.name, era);
                 }
             }
             Err(Lost) => std::thread::sleep(RETRY),
@@ -109,11 +109,11 @@ pub(crate) fn run(world: &World, who: Publisher, index: u32) {
 }
 
 impl State<'_> {
-    fn serve(&mut self, mut link: Link) -> Result<(), Lost> {
+    fn serve(&mut self, mut link: Link, era: Era) -> Result<(), Lost> {
         let receive_max = link.connack.properties.number(property::RECEIVE_MAXIMUM);
         let window = receive_max.map_or(WINDOW, |max| WINDOW.min(max as u16));
         self.resume(&mut link)?;
-        loop {
+        while self.world.is_in(era) {
             let phase = self.world.phase();
             self.world.rest(phase == Phase::Drain && self.flows.is_empty(), &mut self.rested);
             match phase {
@@ -132,6 +132,7 @@ impl State<'_> {
             }
             link.flush()?;
         }
+        Err(Lost)
     }
 
     /// [MQTT-4.4.0-1]; without a session everything is new to the server.

@@ -135,7 +135,7 @@ pub(crate) enum Ending {
     Crash,
     /// In order.
     Orderly,
-    /// Not at all before the run's end: clients alone come and go.
+    /// Not at all before the run's end: all connections are cut at once instead.
     Never,
 }
 
@@ -145,6 +145,8 @@ struct Ends {
     killed: u32,
     killed_starting: u32,
     stopped: u32,
+    /// The server went on, and all connections were cut.
+    cut: u32,
 }
 
 /// Runs it.
@@ -236,6 +238,8 @@ fn play(
             break;
         }
         if plan.ending == Ending::Never && !is_last {
+            world.cut();
+            ends.cut += 1;
             running = Some(server);
             continue;
         }
@@ -262,7 +266,7 @@ fn begin_life(
         ends.killed_starting += 1;
     }
     let server = builder(plan, data, rng).start()?;
-    world.set_server(Some(server.target().clone()));
+    world.begin_life(server.target().clone());
     Ok(server)
 }
 
@@ -282,7 +286,6 @@ fn end(mut server: Server, signal: Signal, world: &World) {
     world.end_life();
     server.signal(signal);
     let (status, _) = server.wait_exit();
-    world.set_server(None);
     let log = server.log();
     if log.contains("panicked at") {
         world.ledger().fault(format_args!("the server panicked:\n{log}"));
@@ -359,13 +362,14 @@ fn report(world: &World, rounds: u32, ends: Ends, took: Duration) {
     let releases = world.releases_resent.load(std::sync::atomic::Ordering::Relaxed);
     println!(
         "crash: {rounds} rounds in {:.0} s: killed {} times, {} more while starting, stopped in \
-         order {} times; {least} QoS 1 and {once} QoS 2 messages acknowledged, {} deliveries; \
+         order {} times, connections cut {} times; {least} QoS 1 and {once} QoS 2 messages acknowledged, {} deliveries; \
          publishers sent {} PUBLISH and {releases} PUBREL again, subscribers got {} again ({} \
          without DUP from another life); sessions resumed {} times, {} retained topics compared",
         took.as_secs_f64(),
         ends.killed,
         ends.killed_starting,
         ends.stopped,
+        ends.cut,
         counts.delivered,
         counts.resent,
         counts.repeated,

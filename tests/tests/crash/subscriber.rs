@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use crate::ledger::Delivery;
 use crate::link::{self, Link, Lost};
 use crate::message;
-use crate::world::{Phase, World};
+use crate::world::{Era, Phase, World};
 
 /// How long packets are waited for at a time.
 const TURN: Duration = Duration::from_millis(10);
@@ -87,13 +87,13 @@ pub(crate) fn run(world: &World, who: Subscriber, index: usize, client: u64) {
     let mut clean = who.version == Version::V5;
     while world.phase() != Phase::Stop {
         state.stay_away();
-        let Some((target, life)) = world.server() else { continue };
+        let Some((target, era)) = world.server() else { continue };
         match Link::open(&target, who.version, who.name, clean) {
             Ok(link) => {
-                state.begin(&link, clean, life);
+                state.begin(&link, clean, era.life);
                 clean = false;
-                if state.serve(link) == Err(Lost) {
-                    world.lost(who.name, life);
+                if state.serve(link, era) == Err(Lost) {
+                    world.lost(who.name, era);
                 }
                 state.asked_as = None;
             }
@@ -131,9 +131,9 @@ impl State<'_> {
         }
     }
 
-    fn serve(&mut self, mut link: Link) -> Result<(), Lost> {
+    fn serve(&mut self, mut link: Link, era: Era) -> Result<(), Lost> {
         let leave = if self.who.stays_away { LEAVE * 10.0 } else { LEAVE };
-        loop {
+        while self.world.is_in(era) {
             let phase = self.world.phase();
             let rests = self.changes.is_empty() && self.unreleased.is_empty();
             self.world.rest(phase == Phase::Drain && rests, &mut self.rested);
@@ -147,6 +147,7 @@ impl State<'_> {
             link.flush()?;
             self.listen(&mut link, phase)?;
         }
+        Err(Lost)
     }
 
     fn listen(&mut self, link: &mut Link, phase: Phase) -> Result<(), Lost> {

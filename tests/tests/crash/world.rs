@@ -29,14 +29,28 @@ pub(crate) enum Phase {
 pub(crate) struct World {
     seed: u64,
     ledger: Mutex<Ledger>,
-    server: Mutex<Option<Target>>,
+    server: Mutex<Whereabouts>,
     phase: AtomicU32,
-    /// The server's lives so far.
-    life: AtomicU32,
     /// Clients that have nothing under way, since `Drain`.
     idle: AtomicU32,
     /// PUBREL packets sent again.
     pub(crate) releases_resent: AtomicU64,
+}
+
+/// Where the server is.
+#[derive(Clone, Debug, Default)]
+struct Whereabouts {
+    target: Option<Target>,
+    era: Era,
+}
+
+/// What a connection lasts within.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Era {
+    /// Lives that the server has had before.
+    pub(crate) life: u32,
+    /// How often all connections have been cut at once.
+    cuts: u32,
 }
 
 impl World {
@@ -44,9 +58,8 @@ impl World {
         Self {
             seed,
             ledger: Mutex::new(Ledger::new(subscribers)),
-            server: Mutex::new(None),
+            server: Mutex::default(),
             phase: AtomicU32::new(Phase::Load as u32),
-            life: AtomicU32::new(0),
             idle: AtomicU32::new(0),
             releases_resent: AtomicU64::new(0),
         }
@@ -69,32 +82,46 @@ impl World {
         self.phase.store(phase as u32, Ordering::SeqCst);
     }
 
-    /// The server's life is about to be ended: what it does to connections from now on is no fault.
-    pub(crate) fn end_life(&self) {
-        self.life.fetch_add(1, Ordering::SeqCst);
+    /// The server serves.
+    pub(crate) fn begin_life(&self, target: Target) {
+        self.whereabouts().target = Some(target);
     }
 
-    /// A client's connection, from that life of the server, is lost. The server must be, too.
-    pub(crate) fn lost(&self, client: &str, life: u32) {
-        if self.life.load(Ordering::SeqCst) == life {
+    /// The server is about to go: what it does to connections from now on is no fault.
+    pub(crate) fn end_life(&self) {
+        let mut server = self.whereabouts();
+        server.target = None;
+        server.era.life += 1;
+    }
+
+    /// All clients are to break off their connections, wherever they are.
+    pub(crate) fn cut(&self) {
+        self.whereabouts().era.cuts += 1;
+    }
+
+    /// Whether connections of that era are to go on.
+    pub(crate) fn is_in(&self, era: Era) -> bool {
+        self.whereabouts().era == era
+    }
+
+    /// A client's connection is lost. So must be the server of that era, or all connections.
+    pub(crate) fn lost(&self, client: &str, era: Era) {
+        if self.is_in(era) {
             self.ledger().fault(format_args!("{client}: the server ended the connection"));
         }
     }
 
-    /// The server serves at `target`, or nowhere.
-    pub(crate) fn set_server(&self, target: Option<Target>) {
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = target;
-    }
-
-    /// Where the server is and in which of its lives; `None` after some waiting: nowhere.
-    pub(crate) fn server(&self) -> Option<(Target, u32)> {
-        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = server.clone().map(|target| (target, self.life.load(Ordering::SeqCst)));
-        drop(server);
-        if found.is_none() {
+    /// Where the server is, and in which era; `None` after some waiting: nowhere.
+    pub(crate) fn server(&self) -> Option<(Target, Era)> {
+        let Whereabouts { target, era } = self.whereabouts().clone();
+        if target.is_none() {
             std::thread::sleep(LOOK_AGAIN);
         }
-        found
+        target.map(|target| (target, era))
+    }
+
+    fn whereabouts(&self) -> MutexGuard<'_, Whereabouts> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A client has come to rest (`true`) or begins something.

@@ -21,7 +21,7 @@ use crate::workspace::output_of;
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// How often it is asked meanwhile.
-const READY_TICK: Duration = Duration::from_millis(50);
+const READY_TICK: Duration = Duration::from_millis(20);
 
 /// How long one request to its HTTP port may take.
 const HTTP_WITHIN: Duration = Duration::from_secs(5);
@@ -113,11 +113,7 @@ impl Brokers {
             Variant::Mosquitto => "mosquitto",
             Variant::Kernel | Variant::User => "push-server",
         };
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        let log = self.folder.join(format!("{name}.log"));
-        let mut broker = Broker { child: Child::start(name, &mut command, &log)?, mqtt, http };
-        broker.wait_until_ready(interrupt)?;
-        Ok(broker)
+        Broker::launch(name, &mut command, &self.folder, (mqtt, http), READY_WITHIN, interrupt)
     }
 
     fn own(&self, mqtt: SocketAddr, http: SocketAddr, kernel_path: &str) -> Command {
@@ -157,6 +153,23 @@ pub(super) struct Broker {
 }
 
 impl Broker {
+    /// Starts a command that serves at these addresses, with its log in `folder`, and waits until
+    /// it does.
+    pub(super) fn launch(
+        name: &'static str,
+        command: &mut Command,
+        folder: &Path,
+        (mqtt, http): (SocketAddr, Option<SocketAddr>),
+        within: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let log = folder.join(format!("{name}.log"));
+        let mut broker = Self { child: Child::start(name, command, &log)?, mqtt, http };
+        broker.wait_until_ready(within, interrupt)?;
+        Ok(broker)
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.child.pid()
     }
@@ -195,8 +208,13 @@ impl Broker {
         Ok(())
     }
 
-    fn wait_until_ready(&mut self, interrupt: &Interrupt) -> Result<()> {
-        let until = Instant::now() + READY_WITHIN;
+    /// Ends it as a crash would.
+    pub(super) fn kill(mut self) -> Result<()> {
+        self.child.kill()
+    }
+
+    fn wait_until_ready(&mut self, within: Duration, interrupt: &Interrupt) -> Result<()> {
+        let until = Instant::now() + within;
         loop {
             self.child.check_alive()?;
             let is_ready = match self.http {
@@ -207,7 +225,7 @@ impl Broker {
                 return Ok(());
             }
             if Instant::now() > until {
-                let seconds = READY_WITHIN.as_secs();
+                let seconds = within.as_secs();
                 let words = self.child.last_words();
                 bail!("`{}` does not serve after {seconds} s{words}", self.child.line());
             }
@@ -293,7 +311,7 @@ pub(super) fn git_commit(root: &Path) -> Option<String> {
 }
 
 /// Ports that nobody listens on at this moment, all different.
-fn free_ports() -> Result<[SocketAddr; 2]> {
+pub(super) fn free_ports() -> Result<[SocketAddr; 2]> {
     let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on loopback");
     let listeners = [any()?, any()?];
     Ok([listeners[0].local_addr()?, listeners[1].local_addr()?])

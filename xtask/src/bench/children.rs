@@ -136,6 +136,13 @@ impl Child {
         Ok(self.process.wait()?)
     }
 
+    /// Kills it at once.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
     /// The end of its log, as the continuation of an error.
     pub(super) fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();

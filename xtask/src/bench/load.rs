@@ -51,6 +51,25 @@ pub(super) struct Outcome {
     pub(super) seconds: f64,
 }
 
+/// What a run of `push-load publish` counted.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Published {
+    pub(super) sent: u64,
+    pub(super) acknowledged: u64,
+    /// Sent and never acknowledged.
+    pub(super) missing: u64,
+    pub(super) delivered: u64,
+    /// Acknowledged in the time measured.
+    pub(super) measured: u64,
+    /// Delivered in the time measured.
+    pub(super) delivered_measured: u64,
+    pub(super) ack_us: RoundTrips,
+    pub(super) delivery_us: RoundTrips,
+    /// The generator's own processor time in the time measured.
+    pub(super) cpu_us: f64,
+    pub(super) seconds: f64,
+}
+
 /// What the generator says once all its clients are up, or have tried.
 #[derive(Debug, Deserialize)]
 struct Ready {
@@ -97,6 +116,18 @@ impl Load {
         let mut command = Command::new(generator);
         command.args(["idle", "--target", &target.to_string(), "--clients", &clients.to_string()]);
         command.arg("--hold");
+        Self::start(&mut command, folder)
+    }
+
+    /// `push-load publish`, with what else it is to be told.
+    pub(super) fn publish(
+        generator: &Path,
+        target: SocketAddr,
+        arguments: &[String],
+        folder: &Path,
+    ) -> Result<Self> {
+        let mut command = Command::new(generator);
+        command.args(["publish", "--target", &target.to_string()]).args(arguments);
         Self::start(&mut command, folder)
     }
 
@@ -169,6 +200,29 @@ impl Load {
         Ok(self.wait_for(outcome, within, interrupt, each)?.1)
     }
 
+    /// Waits for a line that says no more than `event`.
+    pub(super) fn wait_until(
+        &mut self,
+        event: &str,
+        within: Duration,
+        interrupt: &Interrupt,
+        each: impl FnMut() -> Result<()>,
+    ) -> Result<Instant> {
+        let wanted = |line: &str| (parse_event(line)? == event).then_some(());
+        Ok(self.wait_for(wanted, within, interrupt, each)?.0)
+    }
+
+    /// Waits for the counts of publishing, which come last.
+    pub(super) fn wait_until_published(
+        &mut self,
+        within: Duration,
+        interrupt: &Interrupt,
+        each: impl FnMut() -> Result<()>,
+    ) -> Result<Published> {
+        let outcome = |line: &str| serde_json::from_str::<Published>(line).ok();
+        Ok(self.wait_for(outcome, within, interrupt, each)?.1)
+    }
+
     fn wait_for<T>(
         &mut self,
         wanted: impl Fn(&str) -> Option<T>,
@@ -200,6 +254,14 @@ impl Load {
     }
 }
 
+fn parse_event(line: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Event {
+        event: String,
+    }
+    serde_json::from_str(line).ok().map(|event: Event| event.event)
+}
+
 fn parse_ready(line: &str) -> Option<Ready> {
     serde_json::from_str(line).ok().filter(|ready: &Ready| ready.event == "ready")
 }
@@ -227,6 +289,22 @@ mod tests {
         assert_eq!((outcome.sent, outcome.answered, outcome.missing), (10, 9, 1));
         assert_eq!((outcome.rtt_us.p99, outcome.cpu_us, outcome.skipped), (40.5, 77.0, 0));
         assert!(parse_ready(line).is_none());
+    }
+
+    #[test]
+    fn counts_of_publishing_are_told_from_other_lines() {
+        let times = "{\"p50\":20,\"p99\":40,\"p999\":50,\"max\":60}";
+        let line = format!(
+            "{{\"event\":\"done\",\"mode\":\"publish\",\"sent\":9,\"acknowledged\":8,\"missing\":1,\
+             \"delivered\":7,\"measured\":6,\"delivered_measured\":5,\"ack_us\":{times},\
+             \"delivery_us\":{times},\"cpu_us\":77,\"seconds\":1.5}}"
+        );
+        let published: Published = serde_json::from_str(&line).unwrap();
+        assert_eq!((published.sent, published.measured, published.missing), (9, 6, 1));
+        assert!(serde_json::from_str::<Outcome>(&line).is_err());
+        assert_eq!(parse_event(&line).as_deref(), Some("done"));
+        assert_eq!(parse_event("{\"event\":\"begin\"}").as_deref(), Some("begin"));
+        assert_eq!(parse_event("{}"), None);
     }
 
     #[test]

@@ -23,6 +23,7 @@
 
 mod brokers;
 mod children;
+mod durable;
 mod heartbeat;
 mod idle;
 mod load;
@@ -68,6 +69,8 @@ enum Benchmark {
     Heartbeat(heartbeat::HeartbeatArguments),
     /// Memory of an idle connection, in the server process and in the kernel
     Idle(idle::IdleArguments),
+    /// Durable QoS 1 messages to many sessions, and how soon a server is back
+    Durable(durable::DurableArguments),
 }
 
 /// What all benchmarks take.
@@ -106,6 +109,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<E
     match &arguments.benchmark {
         Benchmark::Heartbeat(arguments) => heartbeat::run(workspace, arguments),
         Benchmark::Idle(arguments) => idle::run(workspace, arguments),
+        Benchmark::Durable(arguments) => durable::run(workspace, arguments),
     }
 }
 

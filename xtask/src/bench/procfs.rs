@@ -104,6 +104,20 @@ impl ProcessMemory {
     }
 }
 
+/// What a process had the disk write since its start, in bytes: pages that it made dirty, less those
+/// that it took back before they were written (`/proc/PID/io`, `write_bytes`).
+pub(super) fn disk_bytes_written(pid: u32) -> Result<u64> {
+    parse_written(&read(format!("/proc/{pid}/io"))?)
+}
+
+/// The file system that a directory is on: `ext4 on /dev/vda`.
+pub(super) fn file_system(directory: &Path) -> Result<String> {
+    let directory = directory.canonicalize().context("cannot find the directory")?;
+    let mounts = read("/proc/self/mounts")?;
+    parse_file_system(&mounts, &directory)
+        .with_context(|| format!("no mount is above {}", directory.display()))
+}
+
 /// Memory of the kernel, all processes and both ends of each connection together, bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct KernelMemory {
@@ -184,6 +198,23 @@ impl<'a> Sizes<'a> {
     fn bytes(&self, name: &str) -> Result<u64> {
         self.0.get(name).copied().with_context(|| format!("this kernel does not state {name}"))
     }
+}
+
+fn parse_written(text: &str) -> Result<u64> {
+    let field = |name| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    let written: u64 = field("write_bytes:").context("/proc/PID/io does not state write_bytes")?;
+    let taken_back: u64 = field("cancelled_write_bytes:").unwrap_or(0);
+    Ok(written.saturating_sub(taken_back))
+}
+
+/// The mount with the longest path above `directory`; of equal ones the last, which hides the others.
+fn parse_file_system(mounts: &str, directory: &Path) -> Option<String> {
+    let mount = |line: &str| {
+        let mut fields = line.split(' ');
+        let (device, path, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        directory.starts_with(path).then(|| (path.len(), format!("{kind} on {device}")))
+    };
+    mounts.lines().filter_map(mount).max_by_key(|(length, _)| *length).map(|(_, text)| text)
 }
 
 fn parse_machine_time(text: &str, tick_us: u64) -> Result<MachineTime> {
@@ -278,6 +309,24 @@ mod tests {
         let text = "42 (a ) R b) S 1 42 42 0 -1 4194304 100 0 0 0 150 50 7 8 20 0 3 0 9 0 0";
         assert_eq!(parse_process_us(text, TICK_US).unwrap(), 2_000_000);
         assert!(parse_process_us("42 (short) S 1", TICK_US).is_err());
+    }
+
+    #[test]
+    fn bytes_written_are_without_those_taken_back() {
+        let text =
+            "rchar: 9\nwchar: 8\nread_bytes: 7\nwrite_bytes: 4096\ncancelled_write_bytes: 96\n";
+        assert_eq!(parse_written(text).unwrap(), 4_000);
+        assert!(parse_written("rchar: 9\n").is_err());
+    }
+
+    #[test]
+    fn file_system_is_that_of_the_nearest_mount() {
+        let mounts = "/dev/vda / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\ndata /tmp/data xfs rw 0 0\n";
+        let found = |path: &str| parse_file_system(mounts, Path::new(path)).unwrap();
+        assert_eq!(found("/work/target"), "ext4 on /dev/vda");
+        assert_eq!(found("/tmp/data/a"), "xfs on data");
+        assert_eq!(found("/tmp/database"), "tmpfs on tmpfs");
+        assert_eq!(parse_file_system("", Path::new("/")), None);
     }
 
     #[test]

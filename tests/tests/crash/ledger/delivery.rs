@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Ledger, Receipt, Sent, Subscriber};
+use super::{Ledger, Receipt, Routing, Sent, Subscriber};
 use crate::message::MessageId;
 
 /// A PUBLISH that a subscriber takes: repeated QoS 2 packets of a flow under way do not count.
@@ -105,24 +105,27 @@ impl Ledger {
                 false => Ok(()),
             };
         }
-        let is_first = receipt.times == 0;
-        let (connection, life) = (subscriber.connection, subscriber.life);
-        let before =
-            std::mem::replace(receipt, receipt.with(delivery, self.round, connection, life));
+        let here = Routing {
+            packet_id: delivery.packet_id,
+            connection: subscriber.connection,
+            life: subscriber.life,
+        };
+        let before = receipt.clone();
+        receipt.add(here, self.round);
         right?;
-        if is_first {
+        if before.times == 0 {
             self.counts.delivered += 1;
             return judge_order(subscriber, id, sent, delivery);
         }
         self.counts.repeated += 1;
-        let is_other_life = before.life != life;
-        if delivery.qos > 0 && !delivery.dup && before.packet_ids.contains(&delivery.packet_id) {
-            if !is_other_life {
+        let known = before.routings.iter().find(|routing| routing.packet_id == here.packet_id);
+        if let Some(known) = known.filter(|_| delivery.qos > 0 && !delivery.dup) {
+            if known.life == here.life {
                 return Err("delivered again without DUP".into());
             }
             self.counts.repeated_without_dup += 1;
         }
-        judge_repetition(&before, sent, delivery, connection)
+        judge_repetition(&before, sent, delivery, known.copied(), here)
     }
 
     /// Without payload nothing says which message it is: one of its kind must have been sent.
@@ -140,18 +143,14 @@ impl Ledger {
 }
 
 impl Receipt {
-    fn with(&self, delivery: &Delivery<'_>, round: u32, connection: u32, life: u32) -> Self {
-        let mut packet_ids = self.packet_ids.clone();
-        if !packet_ids.contains(&delivery.packet_id) {
-            packet_ids.push(delivery.packet_id);
+    fn add(&mut self, here: Routing, round: u32) {
+        if self.times == 0 {
+            self.round = round;
         }
-        Self {
-            times: self.times + 1,
-            retained_times: self.retained_times,
-            packet_ids,
-            round: if self.times == 0 { round } else { self.round },
-            connection,
-            life,
+        self.times += 1;
+        match self.routings.iter_mut().find(|routing| routing.packet_id == here.packet_id) {
+            Some(known) => *known = here,
+            None => self.routings.push(here),
         }
     }
 }
@@ -196,40 +195,41 @@ fn judge_order(
         return Ok(());
     }
     let after = *latest;
-    // One that was sent again, and only then found the subscription, comes late in good order.
-    let is_certain = subscriber.terms.iter().any(|term| term.holds_for(sent));
+    // One that was sent again, and only then found the subscription, comes late in good order; so
+    // does one whose first copy was lost, as it may be at QoS 0.
+    let is_certain = delivery.qos > 0 && subscriber.terms.iter().any(|term| term.holds_for(sent));
     if is_certain || sent.sends == 1 {
         return Err(format!("out of order: after message {after}"));
     }
     Ok(())
 }
 
-/// A delivery of what was delivered before.
+/// A delivery of what was delivered before; `known`: where it came last under this packet id.
 fn judge_repetition(
     before: &Receipt,
     sent: &Sent,
     delivery: &Delivery<'_>,
-    connection: u32,
+    known: Option<Routing>,
+    here: Routing,
 ) -> Result<(), String> {
     let times = before.times + 1;
-    let known = before.packet_ids.contains(&delivery.packet_id);
-    let routings = before.packet_ids.len() as u32 + u32::from(!known);
+    let routings = before.routings.len() as u32 + u32::from(known.is_none());
     match (sent.what.qos, delivery.qos) {
-        (2, 2) => Err(format!(
-            "exactly once, and it came {times} times (first in round {})",
-            before.round
-        )),
+        (2, 2) => {
+            let round = before.round;
+            Err(format!("exactly once, and it came {times} times (first in round {round})"))
+        }
         (_, 0) if times > sent.sends || sent.what.qos == 2 => {
             Err(format!("at most once, and it came {times} times"))
         }
-        (2, 1) if !known => Err(format!(
-            "published exactly once, and routed twice: it came under packet ids {:?} and now another",
-            before.packet_ids
+        (2, 1) if known.is_none() => Err(format!(
+            "published exactly once, and routed twice: it came as {:?} before",
+            before.routings
         )),
         (1, 1) if routings > sent.sends => {
             Err(format!("sent {} times, and it came under {routings} packet ids", sent.sends))
         }
-        (_, 1) if known && before.connection == connection => {
+        (_, 1) if known.is_some_and(|known| known.connection == here.connection) => {
             Err("delivered again on the same connection".into())
         }
         _ => Ok(()),

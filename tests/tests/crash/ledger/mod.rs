@@ -133,9 +133,15 @@ struct Receipt {
     times: u32,
     /// Those for a new subscription (RETAIN set).
     retained_times: u32,
-    /// The packet ids they came under: each is a routing of its own.
-    packet_ids: Vec<u16>,
+    /// The packet ids they came under, each a routing of its own, and where each came last.
+    routings: Vec<Routing>,
     round: u32,
+}
+
+/// A packet id that a message came under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Routing {
+    packet_id: u16,
     connection: u32,
     life: u32,
 }

@@ -277,6 +277,42 @@ fn order_is_that_of_publisher_topic_and_qos() {
 }
 
 #[test]
+fn at_most_once_a_message_sent_again_may_come_late() {
+    let late = |sends: u32| {
+        let mut ledger = ledger();
+        subscribe(&mut ledger, "t/+", 0);
+        for _ in 0..sends {
+            ledger.publishing(ID, &live("t/0", 1));
+        }
+        publish(&mut ledger, id(1), &live("t/0", 1));
+        ledger.acknowledged(ID);
+        ledger.completed(ID);
+        deliver(&mut ledger, id(1), "t/0", 0);
+        deliver(&mut ledger, ID, "t/0", 0);
+        ledger
+    };
+    assert_good(&mut late(2));
+    assert_fault(&mut late(1), "out of order");
+}
+
+#[test]
+fn copies_of_a_message_are_repeated_each_for_itself() {
+    let mut one = ledger();
+    subscribe(&mut one, "t/+", 1);
+    one.publishing(ID, &live("t/0", 1));
+    one.publishing(ID, &live("t/0", 1));
+    one.acknowledged(ID);
+    one.completed(ID);
+    deliver(&mut one, ID, "t/0", 1);
+    one.begin_connection(0, 1);
+    one.delivered(0, &Delivery { packet_id: 8, ..came(ID, "t/0", 1) });
+    one.delivered(0, &Delivery { dup: true, ..came(ID, "t/0", 1) });
+    assert!(one.faults().is_empty(), "{:#?}", one.faults());
+    one.delivered(0, &Delivery { packet_id: 8, dup: true, ..came(ID, "t/0", 1) });
+    assert_fault(&mut one, "on the same connection");
+}
+
+#[test]
 fn what_nobody_sent_is_invented() {
     let mut one = ledger();
     subscribe(&mut one, "t/+", 1);

@@ -1,0 +1,235 @@
+//! The servers that keep what they acknowledge, or do not: how each is started on a data directory.
+
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::super::Bench;
+use super::super::brokers::{Broker, free_ports};
+use super::DurableArguments;
+use crate::workspace::{output_of, say};
+
+/// How long a server may take until it serves, a large directory to be read included.
+const READY_WITHIN: Duration = Duration::from_secs(300);
+
+/// Connections that a server must have room for beside those measured.
+const CONNECTIONS_SPARE: u32 = 100;
+
+/// Nothing is to be dropped for being too much: more than any run sends.
+const OUTBOX_MESSAGES_MAX: &str = "1000000000";
+const OUTBOX_BYTES_MAX: &str = "1000000000000";
+
+/// What an acknowledgement means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Mode {
+    /// Ours: on the disk.
+    Fsync,
+    /// Ours: with the kernel, which outlives the process.
+    Os,
+    /// Ours: in memory.
+    Off,
+    /// In memory, written every second.
+    Mosquitto,
+}
+
+impl Mode {
+    /// In the order of the report's columns.
+    pub(super) const ALL: [Self; 4] = [Self::Fsync, Self::Os, Self::Off, Self::Mosquitto];
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Fsync => "fsync",
+            Self::Os => "os",
+            Self::Off => "off",
+            Self::Mosquitto => "mosquitto",
+        })
+    }
+}
+
+/// Starts servers.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    server: PathBuf,
+    mosquitto: Option<PathBuf>,
+    /// Where logs and configurations go.
+    folder: PathBuf,
+    /// Where data directories are made.
+    below: PathBuf,
+    shards: u16,
+    connections: u32,
+    /// Whether our server knows `--durability`.
+    is_durable: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(bench: &Bench, arguments: &DurableArguments, below: PathBuf) -> Result<Self> {
+        let server = bench.brokers.server.clone();
+        let help = output_of(Command::new(&server).args(["run", "--help"]));
+        let is_durable = help
+            .with_context(|| format!("{} does not tell its flags", server.display()))?
+            .contains("--durability");
+        if !is_durable {
+            say("this push-server has no --durability: it is measured as `off` only");
+        }
+        Ok(Self {
+            server,
+            mosquitto: bench.brokers.mosquitto.clone(),
+            folder: bench.results.clone(),
+            below,
+            shards: arguments.shards,
+            connections: arguments.sessions + arguments.publishers + CONNECTIONS_SPARE,
+            is_durable,
+        })
+    }
+
+    /// Those that are wanted and that there are programs for.
+    pub(super) fn modes(&self, only: &[Mode]) -> Vec<Mode> {
+        let is_measured = |mode: &Mode| {
+            let is_there = match mode {
+                Mode::Fsync | Mode::Os => self.is_durable,
+                Mode::Off => true,
+                Mode::Mosquitto => self.mosquitto.is_some(),
+            };
+            is_there && (only.is_empty() || only.contains(mode))
+        };
+        Mode::ALL.into_iter().filter(is_measured).collect()
+    }
+
+    /// A new data directory, without what an earlier run may have left.
+    pub(super) fn directory(&self) -> Result<DataDirectory> {
+        let path = self.below.join("durable-data");
+        let directory = DataDirectory(path);
+        directory.remove();
+        fs::create_dir_all(&directory.0)
+            .with_context(|| format!("cannot make {}", directory.0.display()))?;
+        Ok(directory)
+    }
+
+    /// Starts a server on a data directory and waits until it serves.
+    pub(super) fn start(&self, bench: &Bench, mode: Mode, data: &Path) -> Result<Broker> {
+        let [mqtt, http] = free_ports()?;
+        let (name, mut command, http) = match mode {
+            Mode::Mosquitto => ("mosquitto", self.mosquitto(mqtt, data)?, None),
+            _ => ("push-server", self.own(mode, mqtt, http, data), Some(http)),
+        };
+        let addresses = (mqtt, http);
+        let (folder, interrupt) = (&self.folder, &bench.interrupt);
+        Broker::launch(name, &mut command, folder, addresses, READY_WITHIN, interrupt)
+    }
+
+    /// Heartbeats are not what is measured: the kernel path is off.
+    fn own(&self, mode: Mode, mqtt: SocketAddr, http: SocketAddr, data: &Path) -> Command {
+        let mut command = Command::new(&self.server);
+        command.args(["run", "--listen", &mqtt.to_string(), "--http", &http.to_string()]);
+        command.args(["--kernel-path", "off", "--shards", &self.shards.to_string()]);
+        command.args(["--max-connections", &self.connections.to_string(), "--log", "warn"]);
+        command.args(["--outbox-messages-max", OUTBOX_MESSAGES_MAX]);
+        command.args(["--outbox-bytes-max", OUTBOX_BYTES_MAX]);
+        command.arg("--data-dir").arg(data);
+        if self.is_durable {
+            command.args(["--durability", &mode.to_string()]);
+        }
+        command
+    }
+
+    fn mosquitto(&self, mqtt: SocketAddr, data: &Path) -> Result<Command> {
+        let program = self.mosquitto.as_ref().context("mosquitto is not installed")?;
+        let file = self.folder.join("mosquitto-durable.conf");
+        let text = format!(
+            "listener {} {}\nallow_anonymous true\nuser root\npersistence true\n\
+             persistence_location {}/\nautosave_interval 1\nmax_queued_messages 0\n\
+             max_queued_bytes 0\nmax_inflight_messages 0\nlog_dest stderr\nlog_type error\n\
+             log_type warning\n",
+            mqtt.port(),
+            mqtt.ip(),
+            data.display()
+        );
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        let mut command = Command::new(program);
+        command.arg("-c").arg(file);
+        Ok(command)
+    }
+}
+
+/// A data directory, removed when dropped.
+#[derive(Debug)]
+pub(super) struct DataDirectory(PathBuf);
+
+impl DataDirectory {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What it occupies on the disk.
+    pub(super) fn bytes(&self) -> u64 {
+        occupied(&self.0)
+    }
+
+    fn remove(&self) {
+        // What cannot be removed is found when it is made again.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Drop for DataDirectory {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Blocks of all files below a path, in bytes.
+fn occupied(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    /// The unit of `st_blocks`.
+    const BLOCK_BYTES: u64 = 512;
+    let Ok(found) = fs::symlink_metadata(path) else { return 0 };
+    let below = fs::read_dir(path).into_iter().flatten().flatten();
+    found.blocks() * BLOCK_BYTES + below.map(|entry| occupied(&entry.path())).sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeper(is_durable: bool, mosquitto: Option<&str>) -> Keeper {
+        Keeper {
+            server: PathBuf::new(),
+            mosquitto: mosquitto.map(PathBuf::from),
+            folder: PathBuf::new(),
+            below: std::env::temp_dir().join(format!("xtask-keeper-{}", std::process::id())),
+            shards: 1,
+            connections: 1,
+            is_durable,
+        }
+    }
+
+    #[test]
+    fn a_server_without_a_store_is_measured_in_memory_only() {
+        assert_eq!(keeper(false, None).modes(&[]), [Mode::Off]);
+        assert_eq!(keeper(false, Some("m")).modes(&[Mode::Fsync]), []);
+        assert_eq!(keeper(true, Some("m")).modes(&[]), Mode::ALL);
+        assert_eq!(keeper(true, Some("m")).modes(&[Mode::Os]), [Mode::Os]);
+    }
+
+    #[test]
+    fn a_data_directory_begins_empty_and_is_removed() {
+        let keeper = keeper(true, None);
+        let directory = keeper.directory().unwrap();
+        fs::write(directory.path().join("file"), vec![1; 100_000]).unwrap();
+        assert!(directory.bytes() >= 100_000);
+        let path = directory.path().to_owned();
+        drop(directory);
+        assert!(!path.exists());
+        let _ = fs::remove_dir_all(&keeper.below);
+    }
+}

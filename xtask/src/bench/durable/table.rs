@@ -1,0 +1,174 @@
+//! The table: quantities of each row by server, and what durability costs as ratios of one run.
+
+use serde::Serialize;
+
+use super::super::report::{Spread, Table};
+use super::keeper::Mode;
+use super::visit::{Scenario, StoreFigures, Visit};
+
+/// A line of the table.
+struct Quantity {
+    label: &'static str,
+    decimals: usize,
+    /// Whether ratios are taken.
+    compared: bool,
+    value: fn(&Visit) -> Option<f64>,
+}
+
+const fn quantity(
+    label: &'static str,
+    decimals: usize,
+    compared: bool,
+    value: fn(&Visit) -> Option<f64>,
+) -> Quantity {
+    Quantity { label, decimals, compared, value }
+}
+
+const QUANTITIES: [Quantity; 10] = [
+    quantity("messages acknowledged/s", 0, true, |visit| Some(visit.messages_per_s)),
+    quantity("PUBACK p50, us", 0, true, |visit| Some(visit.outcome.ack_us.p50)),
+    quantity("PUBACK p99, us", 0, true, |visit| Some(visit.outcome.ack_us.p99)),
+    quantity("to the subscriber p99, us", 0, true, |visit| {
+        Some(visit.outcome.delivery_us.p99).filter(|_| visit.scenario != Scenario::Absent)
+    }),
+    quantity("server CPU a message, us", 2, true, |visit| Some(visit.server_us_per_message)),
+    quantity("client CPU a message, us", 2, false, |visit| Some(visit.client_us_per_message)),
+    quantity("machine CPU a message, us", 2, true, |visit| Some(visit.machine_us_per_message)),
+    quantity("bytes to the disk a message", 0, false, |visit| Some(visit.disk_bytes_per_message)),
+    quantity("fsyncs/s", 0, false, |visit| store(visit, |store| Some(store.fsyncs_per_s))),
+    quantity("messages an fsync", 0, false, |visit| store(visit, |store| store.messages_per_fsync)),
+];
+
+fn store(visit: &Visit, value: impl Fn(&StoreFigures) -> Option<f64>) -> Option<f64> {
+    visit.store.as_ref().and_then(value)
+}
+
+/// A line of the table with its numbers.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    scenario: Scenario,
+    label: &'static str,
+    #[serde(skip)]
+    decimals: usize,
+    fsync: Option<Spread>,
+    os: Option<Spread>,
+    off: Option<Spread>,
+    mosquitto: Option<Spread>,
+    fsync_to_off: Option<Spread>,
+    os_to_off: Option<Spread>,
+    fsync_to_mosquitto: Option<Spread>,
+}
+
+pub(super) fn summary(visits: &[Visit]) -> Vec<Row> {
+    let measured = |scenario: &Scenario| visits.iter().any(|visit| visit.scenario == *scenario);
+    let scenarios = Scenario::chosen(&[]).into_iter().filter(measured);
+    scenarios
+        .flat_map(|scenario| {
+            let visits: Vec<&Visit> =
+                visits.iter().filter(|visit| visit.scenario == scenario).collect();
+            let row = move |quantity: &Quantity| row(scenario, quantity, &visits);
+            QUANTITIES.iter().map(row).collect::<Vec<Row>>()
+        })
+        .collect()
+}
+
+fn row(scenario: Scenario, quantity: &Quantity, visits: &[&Visit]) -> Row {
+    let values = |mode: Mode| {
+        let own = visits.iter().filter(move |visit| visit.mode == mode);
+        own.filter_map(|visit| Some((visit.round, (quantity.value)(visit)?)))
+    };
+    let spread = |mode| Spread::of(values(mode).map(|(_, value)| value));
+    // Ratios are of one round each.
+    let ratio = |one: Mode, other: Mode| {
+        let of = |(round, value): (u32, f64)| {
+            let (_, other) = values(other).find(|(other, _)| *other == round)?;
+            Some(value / other)
+        };
+        Spread::of(values(one).filter_map(of)).filter(|_| quantity.compared)
+    };
+    Row {
+        scenario,
+        label: quantity.label,
+        decimals: quantity.decimals,
+        fsync: spread(Mode::Fsync),
+        os: spread(Mode::Os),
+        off: spread(Mode::Off),
+        mosquitto: spread(Mode::Mosquitto),
+        fsync_to_off: ratio(Mode::Fsync, Mode::Off),
+        os_to_off: ratio(Mode::Os, Mode::Off),
+        fsync_to_mosquitto: ratio(Mode::Fsync, Mode::Mosquitto),
+    }
+}
+
+pub(super) fn table(rows: &[Row]) -> Table {
+    let head = ["", "fsync", "os", "off", "mosquitto", "fsync/off", "os/off", "fsync/mosquitto"];
+    let figure = |spread: Option<Spread>, decimals: usize| {
+        spread.map_or_else(|| "-".to_owned(), |spread| spread.text(decimals))
+    };
+    let cells = |row: &Row| {
+        let mut cells = vec![format!("{}: {}", row.scenario, row.label)];
+        let values = [row.fsync, row.os, row.off, row.mosquitto];
+        cells.extend(values.map(|spread| figure(spread, row.decimals)));
+        let ratios = [row.fsync_to_off, row.os_to_off, row.fsync_to_mosquitto];
+        cells.extend(ratios.map(|spread| figure(spread, 2)));
+        cells
+    };
+    let is_there =
+        |row: &&Row| [row.fsync, row.os, row.off, row.mosquitto].iter().any(Option::is_some);
+    let rows = rows.iter().filter(is_there).map(cells).collect();
+    Table { head: head.map(str::to_owned).to_vec(), rows }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::load::{Published, RoundTrips};
+
+    fn visit(round: u32, mode: Mode, messages_per_s: f64) -> Visit {
+        let times = RoundTrips { p50: 1.0, p99: 2.0, p999: 3.0, max: 4.0 };
+        let outcome = Published {
+            sent: 1,
+            acknowledged: 1,
+            missing: 0,
+            delivered: 0,
+            measured: 1,
+            delivered_measured: 0,
+            ack_us: times,
+            delivery_us: times,
+            cpu_us: 1.0,
+            seconds: 1.0,
+        };
+        Visit {
+            round,
+            scenario: Scenario::Absent,
+            mode,
+            messages_per_s,
+            delivered_per_s: 0.0,
+            server_us_per_message: 5.0,
+            machine_us_per_message: 9.0,
+            client_us_per_message: 1.0,
+            disk_bytes_per_message: 200.0,
+            store: None,
+            outcome,
+            commands: Default::default(),
+        }
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let visits = [
+            visit(0, Mode::Fsync, 50.0),
+            visit(0, Mode::Off, 100.0),
+            visit(1, Mode::Fsync, 10.0),
+            visit(1, Mode::Off, 40.0),
+            visit(2, Mode::Fsync, 10.0),
+        ];
+        let rows = summary(&visits);
+        assert_eq!(rows.len(), QUANTITIES.len());
+        let ratio = rows[0].fsync_to_off.unwrap();
+        assert_eq!((ratio.min, ratio.max), (0.25, 0.5));
+        assert!(rows[0].fsync_to_mosquitto.is_none());
+        // Nothing was delivered, and no fsync counted.
+        assert_eq!(table(&rows).rows.len(), QUANTITIES.len() - 3);
+    }
+}
