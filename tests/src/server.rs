@@ -29,6 +29,9 @@ use crate::wire::Version;
 /// How long an orderly stop may take.
 pub const STOP_MAX: Duration = Duration::from_secs(5);
 
+/// How long a start may take: 20 s in an emulated machine, nearly all of it the verifier's.
+const START_MAX: Duration = Duration::from_secs(120);
+
 /// Starts that lost the race for their port are tried again this often.
 const START_TRIES: usize = 5;
 
@@ -72,6 +75,7 @@ pub enum Place {
 pub struct ServerBuilder {
     path: PingPath,
     place: Place,
+    mode: Option<&'static str>,
     flags: Vec<String>,
     wrapper: Vec<String>,
     beside: Option<Arc<Veth>>,
@@ -97,6 +101,7 @@ impl Server {
         ServerBuilder {
             path,
             place: Place::LoopbackV4,
+            mode: None,
             flags: Vec::new(),
             wrapper: Vec::new(),
             beside: None,
@@ -264,6 +269,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Another `--kernel-path` than the path says.
+    pub fn kernel_path(mut self, mode: &'static str) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
     /// On the interface of a server that runs over veth.
     pub fn beside(mut self, other: &Server, place: Place) -> Self {
         self.beside.clone_from(&other.target.veth);
@@ -417,10 +428,10 @@ impl ServerBuilder {
         directory: &Path,
         on_veth: bool,
     ) -> Vec<OsString> {
-        let kernel_path = match self.path {
+        let kernel_path = self.mode.unwrap_or(match self.path {
             PingPath::Kernel => "require",
             PingPath::User => "off",
-        };
+        });
         let mut arguments: Vec<OsString> = vec!["run".into()];
         for (flag, value) in [
             ("--listen", address.to_string()),
@@ -456,7 +467,7 @@ impl Server {
     pub fn wait_ready(&mut self) -> Result<(), String> {
         let stand_in = stand_in::binary().is_some();
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < START_MAX {
             if self.child.try_wait().expect("look after the server").is_some() {
                 return Err(self.log());
             }
@@ -470,7 +481,7 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("the server was not ready after {PATIENCE:?}");
+        panic!("the server was not ready after {START_MAX:?}");
     }
 }
 

@@ -38,6 +38,29 @@ pub fn need_root() -> TestResult {
     if is_root() { Ok(()) } else { Err(Skip::kernel_path("needs root")) }
 }
 
+/// The first kernel that serves the kernel path (TCX).
+const KERNEL_PATH_MIN: (u32, u32) = (6, 6);
+
+/// A kernel new enough for the kernel path, or the reason to skip.
+pub fn need_kernel_path_kernel() -> TestResult {
+    match old_kernel() {
+        Some(release) => {
+            Err(Skip::kernel_path(format!("kernel {release} is older than 6.6 (TCX)")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The release of this kernel, if it is too old for the kernel path.
+pub fn old_kernel() -> Option<String> {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|number| number.parse().ok());
+    let version: (u32, u32) = (number()?, number()?);
+    (version < KERNEL_PATH_MIN).then_some(release)
+}
+
 /// Ends a test: reports it by `name` when it was skipped.
 ///
 /// # Panics

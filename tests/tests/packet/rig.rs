@@ -10,7 +10,7 @@ use push_common::counter::Counter;
 use push_common::flow::{Flow, FlowKey, LockedFlow};
 use push_common::slot::{ShardLine, Slot};
 use push_tests::server::workspace_path;
-use push_tests::skip::Skip;
+use push_tests::skip::{Skip, need_kernel_path_kernel};
 
 /// Room for what a program makes of a packet.
 const OUTPUT_BYTES_MAX: usize = 8_192;
@@ -77,6 +77,7 @@ impl Rig {
         if !rustix::process::geteuid().is_root() {
             return Err(Skip::kernel_path("not root"));
         }
+        need_kernel_path_kernel()?;
         let path = std::env::var_os("PUSH_EBPF_OBJECT")
             .map_or_else(|| workspace_path("target/ebpf/push-ebpf"), Into::into);
         let object = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

@@ -86,6 +86,19 @@ const FILES: [&str; 12] = [
     "/var/run",
 ];
 
+/// Folders that the tests' Python does without: half of the image.
+const NOT_NEEDED: [&str; 9] = [
+    "config-3.11-x86_64-linux-gnu",
+    "ensurepip",
+    "idlelib",
+    "lib2to3",
+    "pip",
+    "pkg_resources",
+    "pydoc_data",
+    "setuptools",
+    "tkinter",
+];
+
 /// What an image is made of.
 pub(super) struct Parts<'a> {
     /// Where it is made; what was there goes.
@@ -94,6 +107,8 @@ pub(super) struct Parts<'a> {
     pub(super) kernel: &'a Kernel,
     pub(super) steps: &'a [Step],
     pub(super) environment: &'a [(String, String)],
+    /// What every binary is given.
+    pub(super) arguments: &'a [String],
     pub(super) binary_secs_max: u64,
 }
 
@@ -182,7 +197,7 @@ fn script(parts: &Parts<'_>, modules: &[String]) -> String {
     }
     text.push_str("echo \"vm: $(uname -sr)\"\n");
     for step in parts.steps {
-        let _ = writeln!(text, "run {}", call(step, parts.binary_secs_max));
+        let _ = writeln!(text, "run {}", call(step, parts));
     }
     let _ = writeln!(text, "echo '{DONE}'\nsleep 1\necho b >/proc/sysrq-trigger\nsleep 60");
     text
@@ -214,12 +229,16 @@ const FUNCTION: &str = r#"run() {
 }
 "#;
 
-fn call(step: &Step, secs_max: u64) -> String {
+fn call(step: &Step, parts: &Parts<'_>) -> String {
+    let secs_max = parts.binary_secs_max;
     let (name, folder) = (quoted(&step.binary.name), quoted(&step.binary.folder.to_string_lossy()));
     let binary = quoted(&step.binary.path.to_string_lossy());
     let mut line = format!("{name} {folder} timeout -k 10 {secs_max} {binary} --test-threads 2");
     for test in &step.skip {
         let _ = write!(line, " --skip {}", quoted(test));
+    }
+    for argument in parts.arguments {
+        let _ = write!(line, " {}", quoted(argument));
     }
     line
 }
@@ -265,6 +284,9 @@ impl HostFiles {
         let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
         for entry in entries {
             let entry = entry?;
+            if NOT_NEEDED.iter().any(|name| entry.file_name() == *name) {
+                continue;
+            }
             if entry.file_type()?.is_dir() {
                 self.add_tree(&entry.path())?;
             } else if entry.path().exists() {
