@@ -2,6 +2,7 @@
 //! connections with `push_server::kernel`, and the counters tell who answered. Needs root; says so
 //! by name where it cannot run.
 mod namespace;
+mod retention;
 mod routes;
 
 use std::io::{self, Read, Write};
