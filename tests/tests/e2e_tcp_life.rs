@@ -104,7 +104,8 @@ fn ends_that_cross_end_the_connection(path: PingPath) -> TestResult {
     let at_server = || target.run_at_server(|| states(port));
 
     std::thread::sleep(CALM);
-    [Way::ToServer, Way::ToClient].map(|way| link.hold(way));
+    link.hold(Way::ToServer);
+    link.hold(Way::ToClient);
     client.stream().shutdown(Shutdown::Write).expect("FIN");
     // From the server's own side, where nothing is held: the session's next connection, for which the
     // server closes this one.
