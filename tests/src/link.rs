@@ -67,6 +67,7 @@ struct Shared {
     stop: AtomicBool,
     healed: AtomicBool,
     held: [AtomicBool; 2],
+    cut: [AtomicBool; 2],
     counts: [[AtomicU64; Fault::ALL.len()]; 2],
     at_server: Capture,
     at_client: Capture,
@@ -122,9 +123,15 @@ impl Link {
         self.shared.held[way as usize].store(true, Ordering::Relaxed);
     }
 
-    /// Lets go of all frames that were held.
+    /// From now on every frame of one direction is lost, until the link is released.
+    pub fn cut(&self, way: Way) {
+        self.shared.cut[way as usize].store(true, Ordering::Relaxed);
+    }
+
+    /// Lets go of all frames that were held, and loses none any more.
     pub fn release(&self) {
-        self.shared.held.iter().for_each(|held| held.store(false, Ordering::Relaxed));
+        let Shared { held, cut, .. } = &*self.shared;
+        held.iter().chain(cut).for_each(|flag| flag.store(false, Ordering::Relaxed));
     }
 
     /// Puts a frame of somebody else's onto the link, where it is about to leave it.
@@ -268,7 +275,8 @@ impl Carrier {
             _ => Faults::NONE,
         };
         self.note(Fault::Carried);
-        if self.happens(faults.lost) {
+        let is_cut = self.shared.cut[self.way as usize].load(Ordering::Relaxed);
+        if is_cut || self.happens(faults.lost) {
             return self.note(Fault::Lost);
         }
         let mut copies = 1;

@@ -20,7 +20,8 @@ pub const CLIENT_INTERFACE: &str = "cli0";
 pub const SERVER_V4: &str = "10.77.0.1";
 /// IPv6 address of the server's end.
 pub const SERVER_V6: &str = "fd77::1";
-const CLIENT_V4: &str = "10.77.0.2";
+/// IPv4 address of the clients' end.
+pub const CLIENT_V4: &str = "10.77.0.2";
 const CLIENT_V6: &str = "fd77::2";
 
 /// A network namespace.
@@ -45,6 +46,12 @@ impl Namespace {
     /// Its name, as `ip netns` knows it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Runs `ip` with these words on it.
+    pub fn ip(&self, words: &str) -> Result<(), Skip> {
+        let words: Vec<&str> = ["-n", &self.name].into_iter().chain(words.split(' ')).collect();
+        ip(&words)
     }
 
     /// Runs `work` inside. Sockets made there stay there, wherever they are used afterwards.
@@ -83,22 +90,28 @@ impl Veth {
     /// Makes both, with addresses, up.
     pub fn create() -> Result<Self, Skip> {
         let veth = Self::apart()?;
-        ip(&[
-            "link",
-            "add",
-            SERVER_INTERFACE,
-            "netns",
-            veth.server.name(),
-            "type",
-            "veth",
-            "peer",
-            "name",
-            CLIENT_INTERFACE,
-            "netns",
-            veth.client.name(),
-        ])?;
-        veth.configure()?;
+        veth.join()?;
         Ok(veth)
+    }
+
+    /// Makes the pair, with addresses, up; again, if it was deleted.
+    pub fn join(&self) -> Result<(), Skip> {
+        let client = self.client.name();
+        self.server.ip(&format!(
+            "link add {SERVER_INTERFACE} type veth peer name {CLIENT_INTERFACE} netns {client}"
+        ))?;
+        self.configure()
+    }
+
+    /// A second pair, `srv1` and `cli1`, with the addresses 10.78.0.1 and 10.78.0.2.
+    pub fn join_again(&self) -> Result<(), Skip> {
+        let client = self.client.name();
+        self.server.ip(&format!("link add srv1 type veth peer name cli1 netns {client}"))?;
+        for (namespace, interface, last) in [(&self.server, "srv1", 1), (&self.client, "cli1", 2)] {
+            namespace.ip(&format!("address add 10.78.0.{last}/24 dev {interface}"))?;
+            namespace.ip(&format!("link set {interface} up"))?;
+        }
+        Ok(())
     }
 
     /// Makes both, with no interfaces yet.

@@ -1,8 +1,11 @@
 //! Peers that break the protocol, or say nothing: they go, the server stays, others are served.
 
+use std::time::Duration;
+
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::{PATIENCE, SILENCE};
+use push_tests::metrics::Metrics;
 use push_tests::server::{PingPath, Server, Target, raise_descriptor_limit};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
@@ -22,6 +25,7 @@ both_paths! {
     every_prefix_of_a_connect_is_harmless,
     a_second_connect_on_a_connection_ends_it,
     a_packet_before_connect_ends_the_connection_without_an_answer,
+    pings_after_disconnect_are_not_answered,
     an_unknown_protocol_version_is_refused,
     protocol_violations_end_the_connection,
     a_thousand_silent_connections_leave_others_served,
@@ -114,6 +118,45 @@ fn a_packet_before_connect_ends_the_connection_without_an_answer(path: PingPath)
     Ok(())
 }
 
+fn pings_after_disconnect_are_not_answered(path: PingPath) -> TestResult {
+    /// Longer than a client's kernel puts off an acknowledgement.
+    const CALM: Duration = Duration::from_millis(100);
+    let server = Server::with(path).start()?;
+    // In one segment, in one right behind the other, and when the server has closed.
+    for pause in [None, Some(Duration::ZERO), Some(CALM)] {
+        let mut client = Client::connect(server.target(), &Connect::new(Version::V5, "leaves"));
+        for _ in 0..2 {
+            std::thread::sleep(CALM);
+            client.ping();
+        }
+        std::thread::sleep(CALM);
+        let before = server.metrics();
+        let mut last = wire::disconnect();
+        match pause {
+            None => last.extend(wire::PINGREQ),
+            Some(pause) => {
+                client.send(&last);
+                std::thread::sleep(pause);
+                last = wire::PINGREQ.to_vec();
+            }
+        }
+        // The server may have closed already.
+        let _ = client.try_send(&last);
+        assert_ne!(client.receive(PATIENCE).expect_err("no answer"), Gone::Silent, "{pause:?}");
+        for _ in 0..3 {
+            let _ = client.try_send(&wire::PINGREQ);
+            std::thread::sleep(CALM);
+        }
+        let after = server.metrics();
+        let pings = |metrics: &Metrics| (metrics.kernel_pings(), metrics.user_pings());
+        assert_eq!(pings(&after), pings(&before), "{pause:?}");
+        assert_eq!(before.kernel_pings() > 0, path == PingPath::Kernel, "{}", before.text());
+    }
+    server.wait_metric("push_connections", |connections| connections == 0);
+    server.finish();
+    Ok(())
+}
+
 fn an_unknown_protocol_version_is_refused(path: PingPath) -> TestResult {
     let server = Server::with(path).start()?;
     let mut bytes = wire::connect(Version::V311, "old", 60, true, None, &Properties::default());
@@ -183,7 +226,7 @@ fn connections_reset_in_the_middle_leave_nothing(path: PingPath) -> TestResult {
         if number % 2 == 0 {
             // With no time to linger, close sends RST.
             let socket = socket2::SockRef::from(client.stream());
-            socket.set_linger(Some(std::time::Duration::ZERO)).expect("set linger");
+            socket.set_linger(Some(Duration::ZERO)).expect("set linger");
         }
     }
     server.wait_metric("push_connections", |connections| connections == 1);

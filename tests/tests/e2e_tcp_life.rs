@@ -8,7 +8,7 @@ use std::time::Duration;
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::{PATIENCE, wait_for};
-use push_tests::link::{Faults, Link, Way};
+use push_tests::link::{Fault, Faults, Link, Way};
 use push_tests::server::{PingPath, Place, Server, raise_descriptor_limit};
 use push_tests::skip::TestResult;
 use push_tests::wire::{self, Properties, Version};
@@ -22,6 +22,7 @@ both_paths! {
     a_client_that_has_no_more_to_say_gets_its_end,
     a_storm_of_resets_leaves_the_others_alone,
     ends_that_cross_end_the_connection,
+    a_client_that_has_forgotten_comes_back_by_the_same_port,
 }
 
 fn a_port_used_again_at_once_begins_a_new_stream(path: PingPath) -> TestResult {
@@ -104,7 +105,8 @@ fn ends_that_cross_end_the_connection(path: PingPath) -> TestResult {
     let at_server = || target.run_at_server(|| states(port));
 
     std::thread::sleep(CALM);
-    [Way::ToServer, Way::ToClient].map(|way| link.hold(way));
+    link.hold(Way::ToServer);
+    link.hold(Way::ToClient);
     client.stream().shutdown(Shutdown::Write).expect("FIN");
     // From the server's own side, where nothing is held: the session's next connection, for which the
     // server closes this one.
@@ -126,7 +128,45 @@ fn ends_that_cross_end_the_connection(path: PingPath) -> TestResult {
     Ok(())
 }
 
+/// SYN on a live tuple: the server's stack answers it by a challenge ACK, whose numbers must be such
+/// that the client's RST to it ends the old connection (RFC 5961, section 4).
+fn a_client_that_has_forgotten_comes_back_by_the_same_port(path: PingPath) -> TestResult {
+    let link = Link::create(Faults::NONE, 0, [0, 1])?;
+    let server = Server::with(path).within(link.namespaces(), Place::VethV4).start()?;
+    let target = server.target();
+    let mut client = connect(&server, 0);
+    ping_twice(&mut client);
+    let local = client.stream().local_addr().expect("an address");
+    let before = server.metrics();
+    assert_eq!(before.kernel_pings() > 0, path == PingPath::Kernel, "{}", before.text());
+    std::thread::sleep(CALM);
+    link.cut(Way::ToServer);
+    reset(client);
+    wait_for("the lost RST", || (link.count(Way::ToServer, Fault::Lost) > 0).then_some(()));
+    assert_eq!(target.run_at_server(|| states(local.port())), [ESTABLISHED]);
+    link.release();
+
+    let stream = target.run_at_client(|| connect_from(Some(local), target.address));
+    let mut client = Client::over(stream, Version::V5);
+    client.send(&wire::connect(Version::V5, "new", 60, true, None, &Properties::default()));
+    client.read_connack(PATIENCE).expect("a CONNACK");
+    client.subscribe(&[("own", 1)]);
+    ping_twice(&mut client);
+    client.publish("own", &[7; 3_000], 1);
+    assert_eq!(client.message().payload, [7; 3_000]);
+    server.wait_metric("push_connections", |connections| connections == 1);
+    if path == PingPath::Kernel {
+        let after = server.metrics();
+        assert!(after.kernel_pings() > before.kernel_pings(), "{}", after.text());
+        assert_eq!(after.value("push_kernel_path_events_total{event=\"replaced\"}"), 1);
+    }
+    client.disconnect();
+    server.finish();
+    Ok(())
+}
+
 /// States of TCP as `/proc/net/tcp` has them.
+const ESTABLISHED: u8 = 1;
 const FIN_WAIT1: u8 = 4;
 const TIME_WAIT: u8 = 6;
 

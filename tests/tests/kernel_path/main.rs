@@ -3,6 +3,7 @@
 //! by name where it cannot run.
 mod devices;
 mod namespace;
+mod retention;
 mod routes;
 
 use std::io::{self, Read, Write};
