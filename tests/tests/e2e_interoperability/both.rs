@@ -292,6 +292,12 @@ fn dollar_in(version: Version) -> TestResult {
 
 /// Client `a`, with a will.
 fn with_will(version: Version, topic: &str) -> Connect {
-    let will = Will { topic: topic.to_owned(), payload: b"gone".to_vec(), qos: 2, retain: false };
+    let will = Will {
+        topic: topic.to_owned(),
+        payload: b"gone".to_vec(),
+        qos: 2,
+        retain: false,
+        properties: Properties::default(),
+    };
     Connect { will: Some(will), ..Connect::new(version, "a") }
 }
