@@ -67,6 +67,7 @@ const ALL_SET: &str = r#"listen = ["127.0.0.1:2883", "[::1]:2883"]
 iface = ["lo", "eth0"]
 http = "127.0.0.1:2880"
 data-dir = "/tmp/push"
+durability = "os"
 shards = 3
 bpf-dir = "/run/bpf"
 kernel-path = "require"
@@ -84,6 +85,7 @@ receive-max = 9
 inflight-max = 10
 outbox-messages-max = 11
 outbox-bytes-max = 130
+outbox-age-max-secs = 12
 answers-bytes-max = 2048
 topic-alias-max = 17
 topic-alias-send-max = 18
