@@ -458,7 +458,10 @@ impl Connection {
             match session.exactly_once(packet_id) {
                 None => {}
                 // The answer follows when the receipt comes back.
-                Some(Routing::Pending) => return Ok(None),
+                Some(Routing::Pending | Routing::Asked) => {
+                    session.ask_exactly_once(packet_id);
+                    return Ok(None);
+                }
                 Some(Routing::Done) => {
                     self.acknowledge(AckKind::Received, packet_id, Reason::Success);
                     return Ok(None);

@@ -209,6 +209,8 @@ pub(super) struct Exactly(BTreeMap<u16, Routing>);
 pub(super) enum Routing {
     /// Given out; its receipt is not back.
     Pending,
+    /// So it is, and the client has sent it again on another connection than the receipt's.
+    Asked,
     /// Done, and PUBREC was sent.
     Done,
 }
@@ -226,6 +228,11 @@ impl Exactly {
     /// Where the publish with this packet id is, if it came before.
     pub(super) fn find(&self, packet_id: u16) -> Option<Routing> {
         self.0.get(&packet_id).copied()
+    }
+
+    /// PUBLISH, again, while its receipt is not back.
+    pub(super) fn ask(&mut self, packet_id: u16) {
+        self.0.entry(packet_id).and_modify(|routing| *routing = Routing::Asked);
     }
 
     /// PUBLISH, for the first time.
@@ -247,6 +254,13 @@ impl Exactly {
     /// PUBREL, or an end by refusal. Returns whether the packet id was known.
     pub(super) fn end(&mut self, packet_id: u16) -> bool {
         self.0.remove(&packet_id).is_some()
+    }
+
+    /// The connection is gone; receipts will be back.
+    pub(super) fn keep(&mut self) {
+        for routing in self.0.values_mut().filter(|routing| **routing == Routing::Asked) {
+            *routing = Routing::Pending;
+        }
     }
 
     /// The connection is gone, and receipts that are not back with it. Their publishes were given

@@ -36,6 +36,8 @@ pub(super) const fn packet_id(position: u64) -> u16 {
 pub enum Filing {
     /// It is not on its way: QoS 0, or the session ends with its connection.
     Never,
+    /// Nor is this one, but it does not leave before what its publisher is promised is on disk.
+    Held,
     /// Its write is being put together; what is asked of the disk meanwhile may come before it.
     Pending,
     /// Its write is queued; what is asked of the disk from now on comes behind it.
@@ -69,22 +71,23 @@ pub enum Fetched {
 /// A message in its place.
 #[derive(Debug)]
 pub(super) struct Owed {
-    /// Its place, given out in order; that of the next message with QoS 1 or 2, for QoS 0.
+    /// Its place, given out in order; with QoS 0 that of the message before.
     pub(super) position: u64,
     pub(super) filing: Filing,
     pub(super) delivery: Delivery,
 }
 
 impl Owed {
-    /// A message of QoS 2 does not leave before it is on disk: after a crash its packet id would
-    /// mean another one, which the client would take for this one.
+    /// A message published with QoS 2 does not leave before it is on disk, at whatever QoS: after a
+    /// crash its publisher would send it again as one that nobody has had. And its packet id would
+    /// mean another one, which a client at QoS 2 would take for this one.
     fn may_leave(&self) -> bool {
-        self.delivery.qos != QoS::ExactlyOnce
+        self.delivery.message.qos != QoS::ExactlyOnce
             || matches!(self.filing, Filing::Never | Filing::Written)
     }
 
     fn is_unsafe(&self) -> bool {
-        matches!(self.filing, Filing::Pending | Filing::Queued)
+        matches!(self.filing, Filing::Held | Filing::Pending | Filing::Queued)
     }
 }
 
@@ -183,17 +186,20 @@ impl Pending {
     }
 
     /// Puts a message behind the others.
-    pub(super) fn push(&mut self, owed: Owed, connected: bool) {
+    pub(super) fn push(&mut self, mut owed: Owed, connected: bool) {
         let size = owed.delivery.size();
         self.bytes += size;
         if owed.delivery.qos == QoS::AtMostOnce {
             self.at_most_once.add(size);
+            if owed.filing == Filing::Never {
+                owed.position = self.head.back().map_or(0, |before| before.position);
+            }
         }
         let follows_head = self.disk.is_none()
             && self.tail.is_empty()
             && connected
             && self.head.len() < HEAD_MESSAGES_MAX;
-        if owed.filing == Filing::Never || follows_head {
+        if matches!(owed.filing, Filing::Never | Filing::Held) || follows_head {
             self.head.push_back(owed);
         } else {
             self.tail.push_back(owed);
@@ -240,7 +246,7 @@ impl Pending {
     /// The first PUBREC came for a message.
     pub(super) fn received(&mut self, owed: &Owed) {
         self.release_bytes(owed);
-        if owed.filing != Filing::Never {
+        if matches!(owed.filing, Filing::Queued | Filing::Written) {
             self.changes.push(Change::Release(owed.position));
         }
     }
@@ -264,6 +270,7 @@ impl Pending {
             None => self.inflight.owed_mut(position),
         };
         match found {
+            Some(owed) if owed.filing == Filing::Held => owed.filing = Filing::Never,
             Some(owed) => owed.filing = Filing::Written,
             // Acknowledged meanwhile, when its removal could not be asked for.
             None if filed == Filing::Pending => self.changes.push(Change::Settle(position)),
@@ -499,12 +506,15 @@ fn remove_unsafe(queue: &mut VecDeque<Owed>, position: u64) -> Option<Owed> {
     queue.remove(index)
 }
 
-/// The message in a place, among others in order.
+/// The message in a place. Nearly always they are in order of their places; a QoS 0 message that is
+/// held may stand before an earlier one.
 fn find(queue: &mut VecDeque<Owed>, position: u64) -> Option<&mut Owed> {
-    let index = queue.partition_point(|owed| owed.position < position);
-    // QoS 0 messages share the place of the next one.
-    queue
-        .range_mut(index..)
-        .take_while(|owed| owed.position == position)
-        .find(|owed| owed.filing != Filing::Never)
+    let is_it = |owed: &Owed| owed.position == position && owed.filing != Filing::Never;
+    let guess = queue.partition_point(|owed| owed.position < position);
+    let index = match queue.get(guess) {
+        Some(owed) if is_it(owed) => guess,
+        // QoS 0 messages share the place of the one before.
+        _ => queue.iter().position(is_it)?,
+    };
+    queue.get_mut(index)
 }

@@ -21,7 +21,7 @@ pub struct Session {
     pub subscriptions: Vec<(TopicFilter, SubscriptionOptions)>,
     /// Nothing while nothing is pending, as with nearly every session nearly always.
     pending: Option<Box<Pending>>,
-    /// The place of the next message with QoS 1 or 2.
+    /// The place of the next message.
     next_position: u64,
     /// How long it outlives its connection, in seconds; `u32::MAX`: for ever.
     pub expiry_secs: u32,
@@ -144,7 +144,8 @@ impl Session {
         if !connected && at_most_once {
             return Delivered::Dropped;
         }
-        let filing = if at_most_once || !self.is_durable { Filing::Never } else { filing };
+        let is_written = self.is_durable && !at_most_once;
+        let filing = if is_written || filing == Filing::Held { filing } else { Filing::Never };
         let pending = self.pending.get_or_insert_default();
         let mut delivered = Delivered::Queued;
         if !pending.total().takes(delivery.size(), limits) {
@@ -158,11 +159,11 @@ impl Session {
             };
         }
         pending.push(Owed { position: self.next_position, filing, delivery }, connected);
-        self.next_position += u64::from(!at_most_once);
+        self.next_position += u64::from(!at_most_once || filing == Filing::Held);
         delivered
     }
 
-    /// The place that the last message with QoS 1 or 2 was given.
+    /// The place that was given to a message last.
     pub fn last_position(&self) -> u64 {
         self.next_position.saturating_sub(1)
     }
@@ -294,7 +295,9 @@ impl Session {
     pub(super) fn restart(&mut self) {
         let Some(pending) = self.pending.as_deref_mut() else { return };
         pending.inflight.restart();
-        if !self.is_durable {
+        if self.is_durable {
+            pending.exactly.keep();
+        } else {
             pending.exactly.restart();
         }
         pending.store_away();
@@ -409,6 +412,19 @@ impl Session {
     /// Where a client's QoS 2 publish is, if it came before.
     pub(super) fn exactly_once(&self, packet_id: u16) -> Option<Routing> {
         self.pending.as_deref().and_then(|pending| pending.exactly.find(packet_id))
+    }
+
+    /// A client's QoS 2 publish came again while its receipt is not back.
+    pub(super) fn ask_exactly_once(&mut self, packet_id: u16) {
+        if let Some(pending) = self.pending.as_deref_mut() {
+            pending.exactly.ask(packet_id);
+        }
+    }
+
+    /// Whether the client waits for the answer to a QoS 2 publish on another connection than the
+    /// one whose receipt is out.
+    pub fn has_asked_again(&self, packet_id: u16) -> bool {
+        self.exactly_once(packet_id) == Some(Routing::Asked)
     }
 
     /// A client's QoS 2 publish came for the first time.

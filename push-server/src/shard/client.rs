@@ -43,6 +43,8 @@ pub(super) struct Client {
     pub(super) peer_gone: bool,
     /// A send has failed: nothing more is sent, but what came before the end is still read.
     pub(super) send_failed: bool,
+    /// Nothing is sent yet: CONNACK waits for the store.
+    pub(super) held: bool,
     /// It is in the list of clients to close because their outbox is full.
     pub(super) overflowed: bool,
     /// It is in the list of clients to flush at the end of the turn.
@@ -86,6 +88,7 @@ impl Client {
             sending: false,
             peer_gone: false,
             send_failed: false,
+            held: false,
             overflowed: false,
             dirty: false,
             stalled: false,

@@ -10,7 +10,8 @@ use super::worker::Worker;
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Delivered, Delivery, Event, PublishReceipt, Subscribe, SubscribeEntry, Transmit, Unsubscribe,
+    Delivered, Delivery, Event, Filing, PublishReceipt, Subscribe, SubscribeEntry, Transmit,
+    Unsubscribe,
 };
 use crate::store::{Position, Write};
 
@@ -121,7 +122,8 @@ impl Worker {
             return;
         }
         let number = self.wait_receipt(index, receipt);
-        let session = (key, self.number_of(key).unwrap_or_default());
+        let number_of_session = self.sessions.entry_mut(key).map(|entry| entry.number);
+        let session = (key, number_of_session.unwrap_or_default());
         let client = self.token_of(index);
         let done = Done::Publish { client, number, reason, session, receipt };
         part.draft.waiting.push((self.index, done));
@@ -201,23 +203,30 @@ impl Worker {
         connected: bool,
         part: &mut Part,
     ) -> Delivered {
-        let written_at = self.shared.clocks.to_wall(self.now);
+        let queued_at = self.shared.clocks.to_wall(self.now);
+        let has_store = self.shared.store.is_some();
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let number = entry.number;
         let is_written = entry.session.is_durable() && delivery.qos != QoS::AtMostOnce;
-        let outbox_entry = is_written.then(|| durable::outbox_entry(&delivery, written_at));
+        let filing = if is_written {
+            part.filing
+        } else if has_store && delivery.message.qos == QoS::ExactlyOnce {
+            Filing::Held
+        } else {
+            Filing::Never
+        };
+        let outbox_entry = is_written.then(|| durable::outbox_entry(&delivery, queued_at));
         let limits = &self.shared.config.limits;
-        let delivered = entry.session.deliver(delivery, connected, part.filing, limits);
-        if let Some(entry_written) = outbox_entry
-            && matches!(delivered, Delivered::Queued | Delivered::QueuedDropping(_))
-        {
+        let delivered = entry.session.deliver(delivery, connected, filing, limits);
+        let is_queued = matches!(delivered, Delivered::Queued | Delivered::QueuedDropping(_));
+        if is_queued && filing != Filing::Never {
             let position = entry.session.last_position();
-            part.draft.writes.push(Write::PutOutbox {
+            part.draft.writes.extend(outbox_entry.map(|entry| Write::PutOutbox {
                 number,
                 position: Position(position),
-                entry: entry_written,
-            });
-            let done = Done::Written { session: key, number, position, filed: part.filing };
+                entry,
+            }));
+            let done = Done::Written { session: key, number, position, filed: filing };
             part.draft.waiting.push((self.index, done));
         }
         delivered
@@ -400,7 +409,8 @@ impl Worker {
     /// Sends what a client is owed, unless a send is under way: its end calls again.
     pub(super) fn flush(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
-        if client.sending {
+        let is_served = matches!(client.phase, Phase::Serving { .. });
+        if client.sending || (client.held && is_served) {
             return;
         }
         if client.send_failed {

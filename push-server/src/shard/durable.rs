@@ -130,9 +130,15 @@ impl Worker {
         match done {
             Done::Publish { client, number, reason, session, receipt } => {
                 let reason = if failed { Reason::ImplementationSpecificError } else { reason };
-                match self.resolve(client) {
+                match self.resolve(client).filter(|index| self.is_served(*index)) {
                     Some(index) => self.settle_receipt(index, number, reason),
                     None => self.settle_for_absent(session, receipt, reason),
+                }
+            }
+            Done::Connect { client } => {
+                if let Some(index) = self.resolve(client) {
+                    self.clients[index as usize].held = false;
+                    self.mark_dirty(index);
                 }
             }
             Done::Answer { client, answer } => {
@@ -218,6 +224,20 @@ impl Worker {
         }
     }
 
+    fn is_served(&self, index: u32) -> bool {
+        matches!(self.clients[index as usize].phase, Phase::Serving { .. })
+    }
+
+    /// A connection ends with publishes that are settled, and wait for earlier ones to be answered.
+    pub(super) fn settle_unanswered(&mut self, key: u32, receipts: Receipts) {
+        let Some(session) = self.sessions.session_mut(key) else { return };
+        for (receipt, reason) in receipts.queue {
+            if let (true, Some(reason)) = (receipt.exactly_once, reason) {
+                session.routed_exactly_once(receipt.packet_id, reason.is_error());
+            }
+        }
+    }
+
     /// The receipt of a client's publish waits; returns what tells it from others.
     pub(super) fn wait_receipt(&mut self, index: u32, receipt: PublishReceipt) -> u64 {
         self.clients[index as usize].receipts.get_or_insert_default().push(receipt)
@@ -263,20 +283,22 @@ impl Worker {
         }
     }
 
-    /// The client has gone meanwhile, and may be back on another connection: there PUBREC is owed.
+    /// The client has gone meanwhile. If it is back and has sent its publish again, PUBREC is owed
+    /// there; else its next one is answered.
     fn settle_for_absent(
         &mut self,
         (key, number): (u32, SessionNumber),
         receipt: PublishReceipt,
         reason: Reason,
     ) {
-        if !receipt.exactly_once || number == SessionNumber(0) {
+        let Some(entry) = self.numbered(key, number).filter(|_| receipt.exactly_once) else {
             return;
-        }
-        let Some(entry) = self.numbered(key, number) else { return };
+        };
         match entry.presence.client() {
-            Some(index) => self.acknowledge_publish(index, receipt, reason),
-            None => {
+            Some(index) if entry.session.has_asked_again(receipt.packet_id) => {
+                self.acknowledge_publish(index, receipt, reason);
+            }
+            _ => {
                 entry.session.routed_exactly_once(receipt.packet_id, reason.is_error());
                 self.file_changes(key, None);
             }
@@ -317,12 +339,24 @@ impl Worker {
         client_id: &str,
         expiry_secs: u32,
     ) -> (Session, SessionNumber) {
+        let number = SessionNumber(self.shared.next_number.fetch_add(1, Ordering::Relaxed));
         if self.shared.store.is_some() && expiry_secs > 0 {
-            let number = self.shared.next_number.fetch_add(1, Ordering::Relaxed);
-            (Session::durable(client_id, expiry_secs), SessionNumber(number))
+            (Session::durable(client_id, expiry_secs), number)
         } else {
-            (Session::new(client_id, expiry_secs), SessionNumber(0))
+            (Session::new(client_id, expiry_secs), number)
         }
+    }
+
+    /// A session begins, or goes on, with a connection: CONNACK waits for what it says of the session,
+    /// and that of one that `ended` for it. If the store fails, SUBACK and PUBACK will tell.
+    pub(super) fn save_connected(&mut self, index: u32, key: u32, ended: bool) {
+        let mut draft = self.saved_session(key);
+        if draft.writes.is_empty() && !ended {
+            return;
+        }
+        self.clients[index as usize].held = true;
+        draft.waiting.push((self.index, Done::Connect { client: self.token_of(index) }));
+        self.draft.append(draft);
     }
 
     /// Writes a durable session's own record.

@@ -129,7 +129,7 @@ impl Worker {
             self.finish(index, Vec::new());
             return;
         }
-        let Some((key, session_present)) = self.session_for(index, &connecting) else {
+        let Some((key, session_present, ended)) = self.session_for(index, &connecting) else {
             self.counters.connects_refused.add(1);
             self.counters.limit_sessions.add(1);
             let refusal = connecting.refuse(Reason::QuotaExceeded);
@@ -144,7 +144,7 @@ impl Worker {
         let parsed_bytes = connection.parsed_bytes();
         let client = &mut self.clients[index as usize];
         client.phase = Phase::Serving { connection, session: key };
-        self.save_session(key);
+        self.save_connected(index, key, ended);
         let client = &self.clients[index as usize];
         if let Some(deadline) = keep_alive.deadline(client.last_seen) {
             self.arm_client_timer(index, deadline);
@@ -166,8 +166,9 @@ impl Worker {
     }
 
     /// Finds or makes the session that a CONNECT asks for, after ending what it replaces. Returns
-    /// its key and whether it was there. `None`: there may be no more sessions.
-    fn session_for(&mut self, index: u32, connecting: &Connecting) -> Option<(u32, bool)> {
+    /// its key, whether it was there, and whether a durable one has ended for it. `None`: there may
+    /// be no more sessions.
+    fn session_for(&mut self, index: u32, connecting: &Connecting) -> Option<(u32, bool, bool)> {
         let connect = &connecting.connect;
         if let Some(key) = self.sessions.find(&connect.client_id)
             && let Some(other) = self.sessions.entry_mut(key)?.presence.client()
@@ -175,9 +176,11 @@ impl Worker {
             self.close_client(other, Some(Reason::SessionTakenOver));
         }
         let mut found = self.sessions.find(&connect.client_id);
+        let mut ended = false;
         if let Some(key) = found
             && connect.clean_start
         {
+            ended = self.number_of(key).is_some();
             self.end_session(key);
             found = None;
         }
@@ -186,7 +189,7 @@ impl Worker {
             // With the absence goes the will that still waited [MQTT-3.1.3-9].
             entry.presence = Presence::Connected(index);
             self.set_shares_online(key, true);
-            return Some((key, true));
+            return Some((key, true, false));
         }
         let sessions_max = self.shared.config.sessions_max;
         if self.shared.sessions.fetch_add(1, Ordering::Relaxed) >= sessions_max {
@@ -195,7 +198,7 @@ impl Worker {
         }
         let (session, number) = self.new_session(&connect.client_id, connect.session_expiry_secs);
         self.counters.sessions.add(1);
-        Some((self.sessions.insert(session, Presence::Connected(index), number), false))
+        Some((self.sessions.insert(session, Presence::Connected(index), number), false, ended))
     }
 
     fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
@@ -429,9 +432,13 @@ impl Worker {
         client.phase = Phase::Lingering { deadline };
         client.stalled = false;
         let backlog = client.backlog.take();
+        let receipts = client.receipts.take();
         if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
             path.closing(slot);
             self.counters.armed.sub(u64::from(slot.is_armed()));
+        }
+        if let Some(receipts) = receipts {
+            self.settle_unanswered(key, *receipts);
         }
         if let Some(backlog) = backlog {
             self.keep_backlog(key, *backlog);

@@ -27,6 +27,8 @@ pub(crate) enum Done {
         session: (u32, SessionNumber),
         receipt: PublishReceipt,
     },
+    /// Let a client have its CONNACK.
+    Connect { client: Token },
     /// Give a client what it is owed (PUBREL, PUBCOMP).
     Answer { client: Token, answer: Answer },
     /// Answer a SUBSCRIBE; the filters that are new, should it have failed.

@@ -6,8 +6,8 @@ use push_server::mqtt::{Handshake, Limits, Progress};
 
 use crate::server::{Seen, at_every_split};
 use crate::wire::{
-    Connect, PINGREQ, PINGRESP, ack, packet, properties, publish, publish_again, subscribe, text,
-    user_property,
+    Connect, PINGREQ, PINGRESP, ack, packet, properties, publish, publish_again, refused,
+    subscribe, text, user_property,
 };
 
 const LEVELS: [u8; 2] = [4, 5];
@@ -17,8 +17,8 @@ fn connect(level: u8) -> Connect {
 }
 
 /// The CONNACK for a malformed CONNECT: 3.1.1 has none.
-fn malformed(level: u8) -> &'static [u8] {
-    if level == 5 { &[0x20, 3, 0, 0x81, 0] } else { &[] }
+fn malformed(level: u8) -> Vec<u8> {
+    if level == 5 { refused(0x81) } else { Vec::new() }
 }
 
 #[test]

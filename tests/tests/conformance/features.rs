@@ -5,7 +5,9 @@ use push_server::mqtt::Features;
 use push_server::mqtt::codec::Reason;
 
 use crate::server::{Seen, Server, at_every_split};
-use crate::wire::{Connect, disconnected, no_properties, packet, publish, subscribe, text};
+use crate::wire::{
+    Connect, disconnected, no_properties, packet, publish, refused, subscribe, text,
+};
 
 const WITHOUT: Features =
     Features { wildcard_subscriptions: false, retain: false, shared_subscriptions: false };
@@ -91,8 +93,8 @@ fn retained_will_is_refused_where_nothing_is_retained() {
             let retained = Connect { flags: 0x26, rest: will.clone(), ..connect(level) };
             server.connect(&retained.bytes());
             assert_eq!(server.events(), [Seen::Refused(Reason::RetainNotSupported)]);
-            let refused = if level == 5 { vec![0x20, 3, 0, 0x9A, 0] } else { Vec::new() };
-            assert_eq!(server.received(), refused);
+            let answer = if level == 5 { refused(0x9A) } else { Vec::new() };
+            assert_eq!(server.received(), answer);
             server.open(&Connect { flags: 0x06, rest: will, ..connect(level) });
             assert!(server.hang_up().is_some());
         });
