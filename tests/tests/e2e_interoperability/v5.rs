@@ -306,8 +306,8 @@ fn client_topic_alias() -> TestResult {
 }
 
 fn server_topic_alias() -> TestResult {
-    // The suite's topic; a short one a server may rather say in full.
-    const TOPIC: &str = "client_test5/TopicA";
+    // The suite's own topic, of six bytes: no shorter one pays.
+    const TOPIC: &str = TOPICS[0];
     not_yet("topic aliases")?;
     let server = start()?;
     let alias = |message: &Publish| message.properties.number(TOPIC_ALIAS);
