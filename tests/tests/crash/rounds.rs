@@ -364,8 +364,9 @@ fn report(world: &World, ends: Ends, took: Duration) {
     println!(
         "crash: {} rounds in {:.0} s: killed {} times, {} more while starting, stopped in \
          order {} times, connections cut {} times; {least} QoS 1 and {once} QoS 2 messages \
-         acknowledged, {} deliveries; publishers sent {} PUBLISH and {releases} PUBREL again, subscribers got {} again ({} \
-         without DUP from another life); sessions resumed {} times, {} retained topics compared",
+         acknowledged, {} deliveries; publishers sent {} PUBLISH and {releases} PUBREL again, \
+         subscribers got {} again ({} without DUP from another life); sessions resumed {} times, \
+         {} retained topics compared",
         ends.rounds,
         took.as_secs_f64(),
         ends.killed,
