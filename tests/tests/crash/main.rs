@@ -6,7 +6,7 @@
 //! the server is killed; threads and sockets have a will of their own, so that a seed makes a run
 //! alike and not the same.
 //!
-//! `PUSH_CRASH_ROUNDS` and `PUSH_CRASH_SEED` (`cargo xtask test crash --rounds N --seed S`);
+//! `PUSH_CRASH_ROUNDS` and `PUSH_CRASH_SEED` (`cargo xtask test crash kill_9 --rounds N --seed S`).
 //! To see that it fails where it should: `PUSH_CRASH_ANYWAY=1` runs it against a server that keeps
 //! nothing, `PUSH_STAND_IN=/usr/sbin/mosquitto` against mosquitto, and `PUSH_CRASH_ORDERLY=1` stops
 //! either in order each time. That it fails only there: when all connections are cut at once and the
@@ -19,6 +19,8 @@ mod publisher;
 mod rounds;
 mod subscriber;
 mod world;
+
+use std::sync::{Mutex, PoisonError};
 
 use push_tests::claims;
 use push_tests::durable;
@@ -48,7 +50,11 @@ fn what_was_acknowledged_outlives_cut_connections() -> TestResult {
     run(Ending::Never)
 }
 
+/// One run at a time: each has as many clients as the machine is to bear.
+static ALONE: Mutex<()> = Mutex::new(());
+
 fn run(ending: Ending) -> TestResult {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let rounds = number("PUSH_CRASH_ROUNDS").unwrap_or(u64::from(ROUNDS));
     rounds::run(Plan {
         rounds: u32::try_from(rounds).expect("PUSH_CRASH_ROUNDS fits 32 bits"),

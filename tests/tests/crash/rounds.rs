@@ -142,6 +142,7 @@ pub(crate) enum Ending {
 /// How the lives of the server ended.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ends {
+    rounds: u32,
     killed: u32,
     killed_starting: u32,
     stopped: u32,
@@ -158,9 +159,8 @@ pub(crate) fn run(plan: Plan) -> TestResult {
     let names: Vec<&str> = SUBSCRIBERS.iter().map(|who| who.name).collect();
     let world = World::new(seed, &names);
     let data = TempDir::new().expect("make a data directory");
-    println!(
-        "crash: {rounds} rounds, seed {seed}: cargo xtask test crash --rounds {rounds} --seed {seed}"
-    );
+    let filter = if plan.ending == Ending::Never { "cut_connections" } else { "kill_9" };
+    println!("crash: cargo xtask test crash {filter} --rounds {rounds} --seed {seed}");
     let begun = Instant::now();
     let ends = std::thread::scope(|scope| {
         // Clients end even if this thread panics: the scope waits for them.
@@ -176,7 +176,7 @@ pub(crate) fn run(plan: Plan) -> TestResult {
         }
         play(plan, &world, data.path(), &clients)
     })?;
-    report(&world, rounds, ends, begun.elapsed());
+    report(&world, ends, begun.elapsed());
     let ledger = world.ledger();
     if !ledger.faults().is_empty() {
         let kept = data.keep();
@@ -222,6 +222,7 @@ fn play(
     let mut running = None;
     for round in 1..=plan.rounds {
         world.ledger().begin_round(round);
+        ends.rounds = round;
         let is_last = round == plan.rounds;
         let mut server = match running.take() {
             Some(server) => server,
@@ -356,15 +357,17 @@ fn read_retained(world: &World, server: &Server) -> HashMap<String, MessageId> {
     found
 }
 
-fn report(world: &World, rounds: u32, ends: Ends, took: Duration) {
+fn report(world: &World, ends: Ends, took: Duration) {
     let counts = world.ledger().counts();
     let [least, once] = counts.acknowledged;
     let releases = world.releases_resent.load(std::sync::atomic::Ordering::Relaxed);
     println!(
-        "crash: {rounds} rounds in {:.0} s: killed {} times, {} more while starting, stopped in \
-         order {} times, connections cut {} times; {least} QoS 1 and {once} QoS 2 messages acknowledged, {} deliveries; \
-         publishers sent {} PUBLISH and {releases} PUBREL again, subscribers got {} again ({} \
-         without DUP from another life); sessions resumed {} times, {} retained topics compared",
+        "crash: {} rounds in {:.0} s: killed {} times, {} more while starting, stopped in \
+         order {} times, connections cut {} times; {least} QoS 1 and {once} QoS 2 messages \
+         acknowledged, {} deliveries; publishers sent {} PUBLISH and {releases} PUBREL again, \
+         subscribers got {} again ({} without DUP from another life); sessions resumed {} times, \
+         {} retained topics compared",
+        ends.rounds,
         took.as_secs_f64(),
         ends.killed,
         ends.killed_starting,
