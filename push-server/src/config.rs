@@ -21,7 +21,9 @@ use toml::Value;
 use crate::mqtt::Limits;
 pub use file::FILE_BYTES_MAX;
 pub use settings::{CONNECTIONS_MAX, SHARDS_MAX, Settings};
-pub use values::{Address, Bounded, Directory, Expected, InterfaceName, LogFilter};
+pub use values::{
+    Address, Bounded, Directory, Expected, InterfaceName, LogFilter, ServerReference, TopicPrefix,
+};
 
 /// Most addresses that clients may connect to.
 pub const LISTEN_MAX: usize = 64;
@@ -66,6 +68,8 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// `--http`: health and metrics.
     pub http: SocketAddr,
+    /// `--redirect-to`: the server that clients are told to use when this one stops.
+    pub redirect_to: Option<String>,
     /// `--data-dir`.
     pub data_dir: PathBuf,
     /// `--bpf-dir`: where links are pinned.
@@ -103,6 +107,7 @@ impl Default for Config {
             ],
             interfaces: Vec::new(),
             http: (Ipv4Addr::LOCALHOST, HTTP_PORT).into(),
+            redirect_to: None,
             data_dir: "/var/lib/push-server".into(),
             bpf_dir: BPF_DIR.into(),
             shards: u16::try_from(cores.min(SHARDS_MAX as usize)).unwrap_or(1),
@@ -252,6 +257,9 @@ impl From<Settings> for Config {
                 default.limits.session_expiry_max_secs,
             ),
             answers_bytes_max: value(said.answers_bytes_max, default.limits.answers_bytes_max),
+            response_topic_prefix: said
+                .response_topic_prefix
+                .map(|TopicPrefix(prefix)| prefix.into_boxed_str()),
             ping_rate: PingRate {
                 per_sec: value(said.ping_rate, default.limits.ping_rate.per_sec),
                 burst: value(said.ping_burst, default.limits.ping_rate.burst),
@@ -265,6 +273,7 @@ impl From<Settings> for Config {
                 names.into_iter().map(|InterfaceName(name)| name).collect()
             }),
             http: said.http.map_or(default.http, |Address(address)| address),
+            redirect_to: said.redirect_to.map(|ServerReference(reference)| reference),
             data_dir: said.data_dir.map_or(default.data_dir, |Directory(path)| path),
             bpf_dir: said.bpf_dir.map_or(default.bpf_dir, |Directory(path)| path),
             shards: value(said.shards, default.shards),
@@ -295,10 +304,13 @@ impl Config {
         let text = |text: &dyn fmt::Display| Some(Value::String(text.to_string()));
         let listen = self.listen.iter().map(|address| Value::String(address.to_string()));
         let interfaces = self.interfaces.iter().cloned().map(Value::String);
+        let prefix = &self.limits.response_topic_prefix;
         vec![
             ("listen", Some(Value::Array(listen.collect()))),
             ("iface", (!self.interfaces.is_empty()).then(|| Value::Array(interfaces.collect()))),
             ("http", text(&self.http)),
+            ("redirect-to", self.redirect_to.as_ref().and_then(|to| text(to))),
+            ("response-topic-prefix", prefix.as_ref().and_then(|prefix| text(prefix))),
             ("data-dir", text(&self.data_dir.display())),
             ("shards", number(self.shards.into())),
             ("bpf-dir", text(&self.bpf_dir.display())),

@@ -7,7 +7,9 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::KernelPathMode;
-use super::values::{Address, Bounded, Directory, InterfaceName, LogFilter};
+use super::values::{
+    Address, Bounded, Directory, InterfaceName, LogFilter, ServerReference, TopicPrefix,
+};
 
 /// Most shards a server may have: one per core, on machines of today.
 pub const SHARDS_MAX: u64 = 64;
@@ -54,6 +56,15 @@ pub struct Settings {
     /// address that only your own machines reach.
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Addresses")]
     pub http: Option<Address>,
+    /// Another server, which MQTT 5 clients are told when this one stops and when they connect
+    /// meanwhile (0x9C with a Server Reference). MQTT 3.1.1 clients are only closed. Left out: they
+    /// are told that the server stops.
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Addresses")]
+    pub redirect_to: Option<ServerReference>,
+    /// Topic below which MQTT 5 clients that ask for it are told to have their responses: TOPIC, a
+    /// slash, and the client id (Response Information). Left out: they are told none.
+    #[arg(long, value_name = "TOPIC", help_heading = "Addresses")]
+    pub response_topic_prefix: Option<TopicPrefix>,
 
     /// Directory for what outlives the process. Nothing is written yet: sessions and retained
     /// messages are in memory.
@@ -172,6 +183,8 @@ impl Settings {
             listen: self.listen.or(lower.listen),
             iface: self.iface.or(lower.iface),
             http: self.http.or(lower.http),
+            redirect_to: self.redirect_to.or(lower.redirect_to),
+            response_topic_prefix: self.response_topic_prefix.or(lower.response_topic_prefix),
             data_dir: self.data_dir.or(lower.data_dir),
             shards: self.shards.or(lower.shards),
             bpf_dir: self.bpf_dir.or(lower.bpf_dir),

@@ -66,6 +66,8 @@ fn every_setting_is_a_flag_a_key_and_an_entry_by_the_same_name() {
 const ALL_SET: &str = r#"listen = ["127.0.0.1:2883", "[::1]:2883"]
 iface = ["lo", "eth0"]
 http = "127.0.0.1:2880"
+redirect-to = "mqtt.example.org:1884"
+response-topic-prefix = "response/to"
 data-dir = "/tmp/push"
 shards = 3
 bpf-dir = "/run/bpf"

@@ -315,6 +315,15 @@ impl Connection {
         }
     }
 
+    /// The server stops and names another one: as `close`, with the Server Reference.
+    pub fn redirect(&mut self, reference: &str) {
+        if self.state != State::Over {
+            let audience = self.audience();
+            self.answer(|out| codec::disconnect_to(out, audience, reference));
+            self.end();
+        }
+    }
+
     /// So many pings of this connection were answered by somebody else so far: they use up the same
     /// ping rate. To be told before `poll_event`.
     pub fn pings_answered_elsewhere(&mut self, pings: u64, limits: &Limits) {

@@ -71,6 +71,7 @@ pub struct Connect {
     /// 0 in 3.1.1, which has none.
     pub topic_alias_max: u16,
     pub request_problem_information: bool,
+    pub request_response_information: bool,
     pub user_name: Option<String>,
     pub password: Option<Bytes>,
     pub will: Option<Box<Will>>,
@@ -142,6 +143,13 @@ impl Handshake {
 }
 
 impl Connecting {
+    /// The CONNACK that sends this client to another server; `reference` is its Server Reference.
+    pub fn redirect(&self, reference: &str) -> Refusal {
+        let mut frame = BytesMut::new();
+        codec::connack_to(&mut frame, self.connect.audience(), reference);
+        Refusal { frame: frame.freeze(), reason: Reason::UseAnotherServer }
+    }
+
     /// The CONNACK that turns this client away for a reason of the server's.
     pub fn refuse(&self, reason: Reason) -> Refusal {
         Refusal::with_connack(self.connect.audience(), reason)

@@ -65,6 +65,8 @@ pub struct Limits {
     pub topic_alias_max: u16,
     /// Topics we say by alias towards a client, its own wish being lower; 0: none.
     pub topic_alias_send_max: u16,
+    /// Where clients are told to have their responses, each below its own id.
+    pub response_topic_prefix: Option<Box<str>>,
     /// Longest session expiry granted, in seconds.
     pub session_expiry_max_secs: u32,
     /// Answers (PUBACK, PINGRESP, ...) waiting for a client that does not read, in bytes.
@@ -86,6 +88,7 @@ impl Default for Limits {
             topic_levels_max: 128,
             topic_alias_max: 16,
             topic_alias_send_max: 16,
+            response_topic_prefix: None,
             session_expiry_max_secs: 7 * 24 * 3600,
             answers_bytes_max: 64 << 10,
             ping_rate: PingRate::default(),

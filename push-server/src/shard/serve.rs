@@ -28,6 +28,10 @@ use crate::ring::Piece;
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
 const UNREAD_RETRY_MILLIS: u64 = 16;
 
+/// How long a stopping server that names another one waits for the CONNECT of clients that have
+/// connected already.
+const LAST_CONNECT_MILLIS: u64 = 500;
+
 /// Input that a stalled publisher may have waiting before the shard stops reading from it.
 const STALLED_INPUT_BYTES_MAX: usize = 64 << 10;
 
@@ -96,6 +100,10 @@ impl Worker {
 
     /// A valid CONNECT: this shard serves it, or the shard of its session does.
     fn on_connecting(&mut self, index: u32, mut connecting: Connecting) {
+        if self.stopping {
+            self.turn_away(index, &connecting);
+            return;
+        }
         self.clients[index as usize].connected_at = self.now;
         if connecting.connect.client_id.is_empty() {
             connecting.connect.client_id = format!("auto-{:032x}", rand::random::<u128>());
@@ -114,13 +122,13 @@ impl Worker {
 
     /// A client that another shard accepted; its place is taken already.
     pub(super) fn on_adoption(&mut self, adoption: Adoption) {
-        if self.stopping {
-            self.give_place_back();
-            return;
-        }
         let phase = Phase::Handshake { handshake: Handshake::default(), deadline: self.now };
         let index = self.add_client(adoption.socket, phase, adoption.last_seen);
-        self.serve(index, adoption.connecting);
+        if self.stopping {
+            self.turn_away(index, &adoption.connecting);
+        } else {
+            self.serve(index, adoption.connecting);
+        }
         self.after_receive(index);
     }
 
@@ -318,6 +326,7 @@ impl Worker {
             return;
         }
         match &client.phase {
+            Phase::Handshake { .. } if self.stopping => self.abort(index),
             Phase::Handshake { .. } => {
                 self.counters.connects_timeout.add(1);
                 self.abort(index);
@@ -413,10 +422,48 @@ impl Worker {
     /// The orderly stop: every client is told, wills stay with us.
     pub(super) fn close_for_stop(&mut self, index: u32) {
         match &self.clients[index as usize].phase {
+            Phase::Serving { .. } if self.shared.config.redirect_to.is_some() => {
+                self.redirect_client(index);
+            }
             Phase::Serving { .. } => self.close_client(index, Some(Reason::ServerShuttingDown)),
+            Phase::Handshake { .. } if self.shared.config.redirect_to.is_some() => {
+                self.await_last_connect(index);
+            }
             Phase::Handshake { .. } => self.abort(index),
             Phase::Flushing { .. } | Phase::Lingering { .. } => {}
         }
+    }
+
+    fn redirect_client(&mut self, index: u32) {
+        if let Some(client) = self.clients.get_mut(index as usize)
+            && let Phase::Serving { connection, .. } = &mut client.phase
+            && let Some(reference) = &self.shared.config.redirect_to
+        {
+            connection.redirect(reference);
+            self.close_client(index, None);
+        }
+    }
+
+    /// A client that has connected and not said so yet has little time left for it.
+    fn await_last_connect(&mut self, index: u32) {
+        let last = self.now.after_millis(LAST_CONNECT_MILLIS);
+        if let Some(client) = self.clients.get_mut(index as usize)
+            && let Phase::Handshake { deadline, .. } = &mut client.phase
+        {
+            *deadline = last.min(*deadline);
+            let deadline = *deadline;
+            self.arm_client_timer(index, deadline);
+        }
+    }
+
+    /// A valid CONNECT came while the server stops: it is sent on, if there is where to.
+    fn turn_away(&mut self, index: u32, connecting: &Connecting) {
+        self.counters.connects_refused.add(1);
+        let refusal = match &self.shared.config.redirect_to {
+            Some(reference) => connecting.redirect(reference),
+            None => connecting.refuse(Reason::ServerUnavailable),
+        };
+        self.finish(index, vec![refusal.frame]);
     }
 
     /// Parts a served connection from its session, and publishes its will.

@@ -8,6 +8,8 @@ mod limits;
 mod problem_information;
 mod publish_in;
 mod publish_out;
+mod redirect;
+mod response_information;
 mod resume;
 mod server;
 mod subscribe;

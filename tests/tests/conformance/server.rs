@@ -8,8 +8,8 @@ use push_common::clock::Monotonic;
 use push_server::broker::{Message, QoS, TopicName};
 use push_server::mqtt::codec::Reason;
 use push_server::mqtt::{
-    Connection, Delivered, Delivery, Event, Handshake, Limits, Progress, PublishReceipt, Session,
-    Transmit,
+    Connection, Delivered, Delivery, Event, Handshake, Limits, Progress, PublishReceipt, Refusal,
+    Session, Transmit,
 };
 
 /// Runs a test with whole packets, byte by byte, and cut in two at every offset of its input.
@@ -61,6 +61,8 @@ pub(crate) struct Server {
     pub(crate) hold: bool,
     /// What publishes are answered with.
     pub(crate) routed: Reason,
+    /// The server stops, and sends those who connect there.
+    pub(crate) redirect_to: Option<&'static str>,
     pub(crate) session: Option<Session>,
     pub(crate) messages: Vec<Message>,
     pub(crate) transmit: Transmit,
@@ -79,6 +81,7 @@ impl Server {
             now: Monotonic(1_000_000_000),
             hold: false,
             routed: Reason::Success,
+            redirect_to: None,
             session: None,
             messages: Vec::new(),
             transmit: Transmit::default(),
@@ -208,10 +211,9 @@ impl Server {
             Link::Closed => {}
             Link::Handshake(handshake) => match handshake.handle_bytes(&self.limits, bytes) {
                 Progress::More => {}
-                Progress::Refused(refusal) => {
-                    self.output.extend(&refusal.frame);
-                    self.events.push(Seen::Refused(refusal.reason));
-                    self.link = Link::Closed;
+                Progress::Refused(refusal) => self.refuse(refusal),
+                Progress::Connect(connecting) if self.redirect_to.is_some() => {
+                    self.refuse(connecting.redirect(self.redirect_to.unwrap_or_default()));
                 }
                 Progress::Connect(mut connecting) => {
                     let connect = &mut connecting.connect;
@@ -237,6 +239,12 @@ impl Server {
                 self.poll();
             }
         }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.output.extend(&refusal.frame);
+        self.events.push(Seen::Refused(refusal.reason));
+        self.link = Link::Closed;
     }
 
     fn poll(&mut self) {

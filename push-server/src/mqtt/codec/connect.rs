@@ -85,6 +85,7 @@ fn connect_v311(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reas
         packet_bytes_max: None,
         topic_alias_max: 0,
         request_problem_information: false,
+        request_response_information: false,
         user_name,
         password,
         will,
@@ -120,6 +121,7 @@ fn connect_v5(
         packet_bytes_max: wishes.packet_bytes_max,
         topic_alias_max: wishes.topic_alias_max,
         request_problem_information: wishes.request_problem_information,
+        request_response_information: wishes.request_response_information,
         user_name,
         password,
         will,
@@ -146,6 +148,7 @@ struct Wishes {
     packet_bytes_max: Option<u32>,
     topic_alias_max: u16,
     request_problem_information: bool,
+    request_response_information: bool,
     authentication_method: bool,
 }
 
@@ -157,6 +160,7 @@ impl Wishes {
             packet_bytes_max: None,
             topic_alias_max: 0,
             request_problem_information: true,
+            request_response_information: false,
             authentication_method: false,
         };
         let mut authentication_data = false;
@@ -175,7 +179,7 @@ impl Wishes {
                     wishes.request_problem_information = flag(value)?;
                 }
                 (id::REQUEST_RESPONSE_INFORMATION, Value::Int(value)) => {
-                    flag(value)?;
+                    wishes.request_response_information = flag(value)?;
                 }
                 (id::AUTHENTICATION_METHOD, _) => wishes.authentication_method = true,
                 (id::AUTHENTICATION_DATA, _) => authentication_data = true,

@@ -25,6 +25,7 @@ mod properties;
 mod publish;
 mod read;
 mod reason;
+mod redirect;
 
 use push_common::clock::Monotonic;
 
@@ -39,6 +40,7 @@ pub(super) use encode::{
 };
 pub(super) use frame::{Header, Input, SHARE_BYTES_MIN};
 pub(super) use publish::{Outgoing, Publish};
+pub(super) use redirect::{connack_to, disconnect_to};
 
 use frame::packet_type;
 
