@@ -22,7 +22,8 @@ use crate::mqtt::Limits;
 pub use file::FILE_BYTES_MAX;
 pub use settings::{CONNECTIONS_MAX, SHARDS_MAX, Settings};
 pub use values::{
-    Address, Bounded, Directory, Expected, InterfaceName, LogFilter, ServerReference, TopicPrefix,
+    Address, Bounded, Directory, Expected, FilePath, InterfaceName, LogFilter, ServerReference,
+    TopicPrefix,
 };
 
 /// Most addresses that clients may connect to.
@@ -70,6 +71,10 @@ pub struct Config {
     pub http: SocketAddr,
     /// `--redirect-to`: the server that clients are told to use when this one stops.
     pub redirect_to: Option<String>,
+    /// `--scram-users`: who can be authenticated.
+    pub scram_users: Option<PathBuf>,
+    /// `--scram-required`: whether nobody else is served.
+    pub scram_required: bool,
     /// `--data-dir`.
     pub data_dir: PathBuf,
     /// `--bpf-dir`: where links are pinned.
@@ -108,6 +113,8 @@ impl Default for Config {
             interfaces: Vec::new(),
             http: (Ipv4Addr::LOCALHOST, HTTP_PORT).into(),
             redirect_to: None,
+            scram_users: None,
+            scram_required: false,
             data_dir: "/var/lib/push-server".into(),
             bpf_dir: BPF_DIR.into(),
             shards: u16::try_from(cores.min(SHARDS_MAX as usize)).unwrap_or(1),
@@ -274,6 +281,8 @@ impl From<Settings> for Config {
             }),
             http: said.http.map_or(default.http, |Address(address)| address),
             redirect_to: said.redirect_to.map(|ServerReference(reference)| reference),
+            scram_users: said.scram_users.map(|FilePath(path)| path),
+            scram_required: said.scram_required.unwrap_or(default.scram_required),
             data_dir: said.data_dir.map_or(default.data_dir, |Directory(path)| path),
             bpf_dir: said.bpf_dir.map_or(default.bpf_dir, |Directory(path)| path),
             shards: value(said.shards, default.shards),
@@ -311,6 +320,8 @@ impl Config {
             ("http", text(&self.http)),
             ("redirect-to", self.redirect_to.as_ref().and_then(|to| text(to))),
             ("response-topic-prefix", prefix.as_ref().and_then(|prefix| text(prefix))),
+            ("scram-users", self.scram_users.as_ref().and_then(|path| text(&path.display()))),
+            ("scram-required", Some(Value::Boolean(self.scram_required))),
             ("data-dir", text(&self.data_dir.display())),
             ("shards", number(self.shards.into())),
             ("bpf-dir", text(&self.bpf_dir.display())),
@@ -378,6 +389,10 @@ impl Config {
         if self.http.port() != 0 && self.listen.contains(&self.http) {
             let allowed = "an address that is not one of listen".into();
             refuse("http", &self.http, flags.http.is_some(), allowed);
+        }
+        if self.scram_required && self.scram_users.is_none() {
+            let allowed = "a file of users, by scram-users".into();
+            refuse("scram-required", &true, flags.scram_required.is_some(), allowed);
         }
         let (outbox, packet) = (self.limits.outbox_bytes_max, self.limits.packet_bytes_max);
         if outbox < u64::from(packet) {

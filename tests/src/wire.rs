@@ -102,6 +102,10 @@ pub enum Packet {
         reason: u8,
         properties: Properties,
     },
+    Auth {
+        reason: u8,
+        properties: Properties,
+    },
 }
 
 /// A PUBLISH, either way.
@@ -206,6 +210,13 @@ pub fn disconnect() -> Vec<u8> {
     frame(0xE0, &[])
 }
 
+/// An AUTH, whole.
+pub fn auth(reason: u8, properties: &Properties) -> Vec<u8> {
+    let mut body = vec![reason];
+    put_properties(&mut body, Version::V5, properties);
+    frame(0xF0, &body)
+}
+
 /// A frame: first byte, remaining length, body.
 pub fn frame(first: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
@@ -253,6 +264,9 @@ pub fn decode(version: Version, bytes: &[u8]) -> Option<(Packet, usize)> {
             reason: if body.0.is_empty() { 0 } else { body.byte() },
             properties: body.properties(version),
         },
+        0xF0 if version == Version::V5 => {
+            Packet::Auth { reason: body.byte(), properties: body.properties(version) }
+        }
         _ => panic!("no server sends a packet that begins with {first:#04x}: the stream is broken"),
     };
     Some((packet, end))

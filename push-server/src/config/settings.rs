@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::KernelPathMode;
 use super::values::{
-    Address, Bounded, Directory, InterfaceName, LogFilter, ServerReference, TopicPrefix,
+    Address, Bounded, Directory, FilePath, InterfaceName, LogFilter, ServerReference, TopicPrefix,
 };
 
 /// Most shards a server may have: one per core, on machines of today.
@@ -65,6 +65,22 @@ pub struct Settings {
     /// slash, and the client id (Response Information). Left out: they are told none.
     #[arg(long, value_name = "TOPIC", help_heading = "Addresses")]
     pub response_topic_prefix: Option<TopicPrefix>,
+
+    /// File of users that MQTT 5 clients can be authenticated as by SCRAM-SHA-256; push-server
+    /// scram-user prints its lines. Read again on SIGHUP. Left out: nobody can.
+    #[arg(long, value_name = "FILE", help_heading = "Authentication")]
+    pub scram_users: Option<FilePath>,
+    /// Refuse clients that are not authenticated by SCRAM-SHA-256 (MQTT 5: 0x87, not authorized;
+    /// 3.1.1, which has no way to be: 5).
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = "Authentication"
+    )]
+    pub scram_required: Option<bool>,
 
     /// Directory for what outlives the process. Nothing is written yet: sessions and retained
     /// messages are in memory.
@@ -185,6 +201,8 @@ impl Settings {
             http: self.http.or(lower.http),
             redirect_to: self.redirect_to.or(lower.redirect_to),
             response_topic_prefix: self.response_topic_prefix.or(lower.response_topic_prefix),
+            scram_users: self.scram_users.or(lower.scram_users),
+            scram_required: self.scram_required.or(lower.scram_required),
             data_dir: self.data_dir.or(lower.data_dir),
             shards: self.shards.or(lower.shards),
             bpf_dir: self.bpf_dir.or(lower.bpf_dir),

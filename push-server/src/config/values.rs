@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error as _, Unexpected, Visitor};
@@ -144,7 +145,7 @@ deserialize_from_str!(InterfaceName);
 
 /// A directory that is not the empty path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory(pub std::path::PathBuf);
+pub struct Directory(pub PathBuf);
 
 impl FromStr for Directory {
     type Err = Expected;
@@ -158,6 +159,23 @@ impl FromStr for Directory {
 }
 
 deserialize_from_str!(Directory);
+
+/// The path of a file; whether it is there is found out at start-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePath(pub PathBuf);
+
+impl FromStr for FilePath {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let valid = !text.is_empty() && !text.contains('\0') && !text.ends_with('/');
+        valid
+            .then(|| Self(text.into()))
+            .ok_or_else(|| Expected("the path of a file, as /etc/push-server/users".into()))
+    }
+}
+
+deserialize_from_str!(FilePath);
 
 /// The part of the topic tree below which clients are told to have their responses.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,17 +7,18 @@ use bytes::BytesMut;
 use push_common::clock::Monotonic;
 
 use super::codec::{
-    self, Ack, AckKind, Audience, Context, Header, Input, Outgoing, Packet, Reason,
+    self, Ack, AckKind, Audience, Auth, Context, Header, Input, Outgoing, Packet, Reason,
 };
 use super::handshake::Connecting;
 use super::inflight::Routing;
 use super::keep_alive::KeepAlive;
 use super::session::{Next, Session};
-use super::topic_alias::{self, Inbound, Outbound, TopicForm};
+use super::topic_alias::TopicForm;
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
 use super::{Limits, Version};
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
+use rare::{Rare, form};
 
 /// A connection after CONNECT.
 #[derive(Debug)]
@@ -48,16 +49,6 @@ pub struct Connection {
     state: State,
 }
 
-/// What few connections have.
-#[derive(Debug, Default)]
-struct Rare {
-    will: Option<Box<Will>>,
-    /// The client's topic aliases.
-    inbound: Inbound,
-    /// Ours.
-    outbound: Outbound,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
@@ -78,6 +69,8 @@ pub enum Event {
     Unsubscribe(Unsubscribe),
     /// PINGREQ; the answer is queued already.
     Ping,
+    /// AUTH of a client that was authenticated; answer by `authenticate`.
+    Authenticate(Auth),
     /// It said goodbye: close. The will is gone unless it asked for it.
     Disconnected,
     /// It broke the protocol, or a limit: a DISCONNECT is queued where the protocol has one. Send
@@ -137,19 +130,12 @@ impl Connection {
         // What the last connection left, should nobody have said that it ended.
         session.connection_ended(now);
         session.expiry_secs = connect.session_expiry_secs;
-        let keep_alive = KeepAlive::granted(
-            connect.version,
-            connect.keep_alive_secs,
-            limits.keep_alive_max_secs,
-        );
+        let keep_alive = connect.keep_alive(limits);
         let mut connection = Self {
             input: Input::new(rest),
             answers: BytesMut::new(),
             parsed_bytes: wire_bytes,
-            rare: connect
-                .will
-                .take()
-                .map(|will| Box::new(Rare { will: Some(will), ..Rare::default() })),
+            rare: Rare::of(&mut connect),
             packet_bytes_max: connect.packet_bytes_max.and_then(NonZeroU32::new),
             receive_max: connect.receive_max,
             topic_alias_max: connect.topic_alias_max,
@@ -272,6 +258,11 @@ impl Connection {
     pub fn has_transmit(&self, session: &Session, limits: &Limits) -> bool {
         !self.answers.is_empty()
             || (self.state != State::Over && session.has_next(self.window(limits)))
+    }
+
+    /// Whether answers, CONNACK the first of them, wait to be moved out.
+    pub fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
     }
 
     /// The publish was routed (`Success`, `NoMatchingSubscribers`) or refused.
@@ -415,6 +406,11 @@ impl Connection {
                 self.answer(codec::pingresp);
                 Ok(Some(Event::Ping))
             }
+            // [MQTT-4.12.0-6]: who asked for no authentication does not get any.
+            Packet::Auth(auth) => match self.identity_mut() {
+                Some(_) => Ok(Some(Event::Authenticate(auth))),
+                None => Err(Reason::ProtocolError),
+            },
             Packet::Disconnect(disconnect) => {
                 self.handle_disconnect(disconnect, session, limits)?;
                 Ok(Some(Event::Disconnected))
@@ -539,14 +535,7 @@ impl Connection {
     }
 }
 
-/// How to say a topic to a client that takes `max` aliases.
-fn form(rare: &mut Option<Box<Rare>>, topic: &TopicName, max: u16) -> TopicForm {
-    if topic_alias::pays(topic, max) {
-        rare.get_or_insert_default().outbound.form(topic, max)
-    } else {
-        TopicForm::Whole
-    }
-}
-
+mod authenticate;
+mod rare;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The protocol core, sans I/O: bytes and a clock in, bytes and events out. It never reads a clock,
 //! a socket or a file.
 //!
-//! A socket begins as `Handshake`, which understands CONNECT and nothing else. With a session found
+//! A socket begins as `Handshake`, which understands CONNECT, AUTH behind it, and nothing else. With a session found
 //! or made for it, `Connection::accept` turns the CONNECT into a `Connection`. From then on whoever
 //! drives it
 //!
@@ -18,6 +18,7 @@ pub mod connection;
 pub mod handshake;
 pub mod inflight;
 pub mod keep_alive;
+pub mod scram;
 pub mod session;
 mod topic_alias;
 pub mod transmit;
@@ -26,7 +27,9 @@ pub mod will;
 use push_common::ping_rate::PingRate;
 
 pub use connection::{Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe};
-pub use handshake::{Connect, Connecting, Handshake, Progress, Refusal};
+pub use handshake::{
+    Access, Authenticated, Authentication, Connect, Connecting, Handshake, Progress, Refusal,
+};
 pub use keep_alive::KeepAlive;
 pub use session::{Delivered, Delivery, Session};
 pub use transmit::Transmit;

@@ -28,6 +28,7 @@ impl Worker {
             Event::Subscribe(subscribe) => self.on_subscribe(index, key, subscribe),
             Event::Unsubscribe(unsubscribe) => self.on_unsubscribe(index, key, unsubscribe),
             Event::Ping => self.counters.pings_user.add(1),
+            Event::Authenticate(auth) => self.on_authenticate(index, key, &auth),
             Event::Disconnected => self.close_client(index, None),
             Event::Failed(reason) => {
                 match reason {
@@ -312,7 +313,8 @@ impl Worker {
                 }
                 std::mem::take(frames)
             }
-            Phase::Handshake { .. } | Phase::Lingering { .. } => return,
+            Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
+            Phase::Lingering { .. } => return,
         };
         if !chunks.is_empty() {
             client.sending = true;

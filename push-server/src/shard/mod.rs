@@ -10,6 +10,7 @@ mod accept;
 mod client;
 pub mod counters;
 mod deliver;
+mod introduce;
 mod mailbox;
 mod serve;
 mod sessions;
@@ -22,7 +23,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -31,6 +32,7 @@ use socket2::{Domain, Socket, Type};
 use crate::broker::{Retained, Routing};
 use crate::config::Config;
 use crate::kernel::KernelPath;
+use crate::mqtt::Access;
 use crate::ring::{self, RingError, RingHandle};
 use counters::ShardCounters;
 use mailbox::Mailbox;
@@ -79,6 +81,7 @@ pub enum ShardError {
 #[derive(Debug)]
 pub(crate) struct Shared {
     config: Arc<Config>,
+    access: RwLock<Arc<Access>>,
     connections_max: u32,
     routing: Routing,
     retained: Retained,
@@ -109,12 +112,14 @@ impl Shards {
     /// An address that cannot be bound; a ring that cannot be set up (the message names the knob).
     pub fn start(
         config: &Arc<Config>,
+        access: Access,
         connections_max: u32,
         mut kernel: Option<&mut KernelPath>,
     ) -> Result<Self, ShardError> {
         let (listening, mut listeners) = bind_all(&config.listen, config.shards)?;
         let shared = Arc::new(Shared {
             config: Arc::clone(config),
+            access: RwLock::new(Arc::new(access)),
             connections_max,
             routing: Routing::default(),
             retained: Retained::new(config.retained_messages_max, config.retained_bytes_max),
@@ -190,6 +195,22 @@ impl Shards {
         &self.counters
     }
 
+    /// The settings they were started with.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Who may connect.
+    pub fn access(&self) -> Arc<Access> {
+        self.shared.access()
+    }
+
+    /// From now on others may connect; those that are connected stay.
+    pub fn set_access(&self, access: Access) {
+        let mut current = self.shared.access.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(access);
+    }
+
     /// Whether every shard's thread runs. One that has ended before `stop` has failed: `join` tells.
     pub fn is_whole(&self) -> bool {
         !self.threads.iter().any(JoinHandle::is_finished)
@@ -220,6 +241,11 @@ impl Shards {
 }
 
 impl Shared {
+    fn access(&self) -> Arc<Access> {
+        // The lock holds one pointer, whole whatever panicked.
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The shard that a client's session lives with.
     fn home_of(&self, client_id: &str) -> u16 {
         use std::hash::BuildHasher;

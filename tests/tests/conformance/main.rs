@@ -2,6 +2,7 @@
 //! input cut at every byte offset.
 
 mod alias;
+mod authenticate;
 mod connect;
 mod end;
 mod limits;
@@ -11,6 +12,7 @@ mod publish_out;
 mod redirect;
 mod response_information;
 mod resume;
+mod scram;
 mod server;
 mod subscribe;
 mod v5;

@@ -8,7 +8,7 @@ use super::publish::qos;
 use super::read::Reader;
 use super::{Audience, Reason};
 use crate::broker::{Message, TopicName};
-use crate::mqtt::{Connect, Limits, Version, Will};
+use crate::mqtt::{Authentication, Connect, Limits, Version, Will};
 
 /// CONNECT flags [MQTT-3.1.2.3].
 mod flags {
@@ -89,6 +89,8 @@ fn connect_v311(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reas
         user_name,
         password,
         will,
+        authentication: None,
+        authenticated: None,
     })
 }
 
@@ -105,10 +107,6 @@ fn connect_v5(
     let will = will(&mut reader, flags, Version::V5, limits)?;
     let (user_name, password) = credentials(&mut reader, flags)?;
     reader.end()?;
-    if wishes.authentication_method {
-        // Enhanced authentication is not there yet [MQTT-4.12.0-1].
-        return Err(Reason::BadAuthenticationMethod);
-    }
     Ok(Connect {
         version: Version::V5,
         client_id,
@@ -125,6 +123,8 @@ fn connect_v5(
         user_name,
         password,
         will,
+        authentication: wishes.authentication,
+        authenticated: None,
     })
 }
 
@@ -149,7 +149,7 @@ struct Wishes {
     topic_alias_max: u16,
     request_problem_information: bool,
     request_response_information: bool,
-    authentication_method: bool,
+    authentication: Option<Authentication>,
 }
 
 impl Wishes {
@@ -161,9 +161,9 @@ impl Wishes {
             topic_alias_max: 0,
             request_problem_information: true,
             request_response_information: false,
-            authentication_method: false,
+            authentication: None,
         };
-        let mut authentication_data = false;
+        let (mut method, mut data) = (None, None);
         properties::for_each(reader, Allowed::CONNECT, |id, value| {
             match (id, value) {
                 (id::SESSION_EXPIRY_INTERVAL, Value::Int(secs)) => {
@@ -181,16 +181,21 @@ impl Wishes {
                 (id::REQUEST_RESPONSE_INFORMATION, Value::Int(value)) => {
                     wishes.request_response_information = flag(value)?;
                 }
-                (id::AUTHENTICATION_METHOD, _) => wishes.authentication_method = true,
-                (id::AUTHENTICATION_DATA, _) => authentication_data = true,
+                (id::AUTHENTICATION_METHOD, Value::Text(text)) => method = Some(text.into()),
+                (id::AUTHENTICATION_DATA, Value::Binary(bytes)) => {
+                    data = Some(Bytes::copy_from_slice(bytes));
+                }
                 // User properties of a CONNECT mean nothing to us.
                 _ => {}
             }
             Ok(())
         })?;
-        if authentication_data && !wishes.authentication_method {
-            return Err(Reason::ProtocolError);
-        }
+        wishes.authentication = match (method, data) {
+            (Some(method), data) => Some(Authentication { method, data }),
+            // [MQTT5 3.1.2.11.10]
+            (None, Some(_)) => return Err(Reason::ProtocolError),
+            (None, None) => None,
+        };
         Ok(wishes)
     }
 

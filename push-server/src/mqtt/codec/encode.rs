@@ -6,6 +6,7 @@ use mqttbytes::{v4, v5};
 
 use super::Reason;
 use crate::broker::{QoS, TopicName};
+use crate::mqtt::scram::METHOD;
 use crate::mqtt::{Connect, Limits, Version};
 
 /// The packets that acknowledge.
@@ -113,6 +114,11 @@ pub(in crate::mqtt) fn connack(
     properties.topic_alias_max = (limits.topic_alias_max != 0).then_some(limits.topic_alias_max);
     properties.server_keep_alive =
         (keep_alive_secs != connect.keep_alive_secs).then_some(keep_alive_secs);
+    // [MQTT-4.12.0-5]
+    if let Some(authenticated) = &connect.authenticated {
+        properties.authentication_method = Some(METHOD.to_owned());
+        properties.authentication_data = Some(authenticated.data.clone());
+    }
     properties.retain_available = Some(1);
     properties.wildcard_subscription_available = Some(1);
     properties.subscription_identifiers_available = Some(0);
