@@ -2,6 +2,7 @@
 //! input cut at every byte offset.
 
 mod alias;
+mod allowed;
 mod authenticate;
 mod connect;
 mod end;
