@@ -1,13 +1,18 @@
 //! The command line. The settings themselves are in `push_server::config`; this adds their defaults
 //! to the help text, from the same place that the server takes them from.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use push_server::config::{Config, Settings};
+use push_server::mqtt::scram::{ITERATIONS_MAX, ITERATIONS_MIN};
 
 /// Columns of help text.
 const HELP_COLUMNS: usize = 88;
+
+/// What --iterations may be.
+const ITERATIONS: RangeInclusive<i64> = ITERATIONS_MIN as i64..=ITERATIONS_MAX as i64;
 
 const AFTER_HELP: &str = "\
 A setting is taken from its flag, else from the same key in the file of --config, else it is
@@ -35,6 +40,23 @@ pub(crate) enum Action {
     CheckConfig {
         /// The file to check.
         file: PathBuf,
+    },
+    /// Print the line of a user for the file of --scram-users.
+    ///
+    /// Reads the password from standard input, up to the end of its first line. The line has what
+    /// it takes to recognise the password (RFC 5803), not the password.
+    ScramUser {
+        /// The user's name.
+        name: String,
+        /// Iterations of PBKDF2: each doubling makes passwords twice as hard to guess from the file,
+        /// and each connect of a client twice as long.
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 16_384,
+            value_parser = clap::value_parser!(u32).range(ITERATIONS)
+        )]
+        iterations: u32,
     },
     /// Remove the programs that a crashed server left on the interfaces.
     ///

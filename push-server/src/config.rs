@@ -21,7 +21,10 @@ use toml::Value;
 use crate::mqtt::{Features, Limits};
 pub use file::FILE_BYTES_MAX;
 pub use settings::{CONNECTIONS_MAX, SHARDS_MAX, Settings};
-pub use values::{Address, Bounded, Directory, Expected, InterfaceName, LogFilter};
+pub use values::{
+    Address, Bounded, Directory, Expected, FilePath, InterfaceName, LogFilter, ServerReference,
+    TopicPrefix,
+};
 
 /// Most addresses that clients may connect to.
 pub const LISTEN_MAX: usize = 64;
@@ -113,6 +116,12 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// `--http`: health and metrics.
     pub http: SocketAddr,
+    /// `--redirect-to`: the server that clients are told to use when this one stops.
+    pub redirect_to: Option<String>,
+    /// `--scram-users`: who can be authenticated.
+    pub scram_users: Option<PathBuf>,
+    /// `--scram-required`: whether nobody else is served.
+    pub scram_required: bool,
     /// `--data-dir`.
     pub data_dir: PathBuf,
     /// `--durability`: what acknowledgements promise.
@@ -154,6 +163,9 @@ impl Default for Config {
             ],
             interfaces: Vec::new(),
             http: (Ipv4Addr::LOCALHOST, HTTP_PORT).into(),
+            redirect_to: None,
+            scram_users: None,
+            scram_required: false,
             data_dir: "/var/lib/push-server".into(),
             durability: DurabilityMode::Fsync,
             outbox_age_max_secs: 7 * 24 * 3600,
@@ -305,6 +317,9 @@ impl From<Settings> for Config {
                 default.limits.session_expiry_max_secs,
             ),
             answers_bytes_max: value(said.answers_bytes_max, default.limits.answers_bytes_max),
+            response_topic_prefix: said
+                .response_topic_prefix
+                .map(|TopicPrefix(prefix)| prefix.into_boxed_str()),
             ping_rate: PingRate {
                 per_sec: value(said.ping_rate, default.limits.ping_rate.per_sec),
                 burst: value(said.ping_burst, default.limits.ping_rate.burst),
@@ -329,6 +344,9 @@ impl From<Settings> for Config {
                 names.into_iter().map(|InterfaceName(name)| name).collect()
             }),
             http: said.http.map_or(default.http, |Address(address)| address),
+            redirect_to: said.redirect_to.map(|ServerReference(reference)| reference),
+            scram_users: said.scram_users.map(|FilePath(path)| path),
+            scram_required: said.scram_required.unwrap_or(default.scram_required),
             data_dir: said.data_dir.map_or(default.data_dir, |Directory(path)| path),
             durability: said.durability.unwrap_or(default.durability),
             outbox_age_max_secs: value(said.outbox_age_max_secs, default.outbox_age_max_secs),
@@ -365,10 +383,15 @@ impl Config {
         let text = |text: &dyn fmt::Display| Some(Value::String(text.to_string()));
         let listen = self.listen.iter().map(|address| Value::String(address.to_string()));
         let interfaces = self.interfaces.iter().cloned().map(Value::String);
+        let prefix = &self.limits.response_topic_prefix;
         vec![
             ("listen", Some(Value::Array(listen.collect()))),
             ("iface", (!self.interfaces.is_empty()).then(|| Value::Array(interfaces.collect()))),
             ("http", text(&self.http)),
+            ("redirect-to", self.redirect_to.as_ref().and_then(|to| text(to))),
+            ("response-topic-prefix", prefix.as_ref().and_then(|prefix| text(prefix))),
+            ("scram-users", self.scram_users.as_ref().and_then(|path| text(&path.display()))),
+            ("scram-required", Some(Value::Boolean(self.scram_required))),
             ("data-dir", text(&self.data_dir.display())),
             ("durability", text(&self.durability)),
             ("shards", number(self.shards.into())),
@@ -447,6 +470,10 @@ impl Config {
         if self.http.port() != 0 && self.listen.contains(&self.http) {
             let allowed = "an address that is not one of listen".into();
             refuse("http", &self.http, flags.http.is_some(), allowed);
+        }
+        if self.scram_required && self.scram_users.is_none() {
+            let allowed = "a file of users, by scram-users".into();
+            refuse("scram-required", &true, flags.scram_required.is_some(), allowed);
         }
         let (outbox, packet) = (self.limits.outbox_bytes_max, self.limits.packet_bytes_max);
         if outbox < u64::from(packet) {

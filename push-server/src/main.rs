@@ -2,17 +2,20 @@
 
 mod cli;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use push_server::config::{Config, ConfigError, Loaded, Settings};
 use push_server::control::{startup, status};
+use push_server::mqtt::scram;
 use tracing_subscriber::EnvFilter;
 
 /// The server could not start, or failed.
 const EXIT_FAILED: u8 = 1;
+/// Longest line read as a password.
+const PASSWORD_BYTES_MAX: u64 = 4 << 10;
 /// The settings are not valid.
 const EXIT_INVALID: u8 = 2;
 
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
     match cli::Cli::from_process().action {
         cli::Action::Run(run) => serve(&run.settings, run.config.as_deref()),
         cli::Action::CheckConfig { file } => check(&file),
+        cli::Action::ScramUser { name, iterations } => scram_user(&name, iterations),
         cli::Action::Detach { bpf_dir } => detach(&bpf_dir),
     }
 }
@@ -51,6 +55,32 @@ fn check(file: &Path) -> ExitCode {
         },
         Err(errors) => invalid(&errors),
     }
+}
+
+fn scram_user(name: &str, iterations: u32) -> ExitCode {
+    let line = read_password().and_then(|password| {
+        Ok(scram::verifier_line(name, &password, &rand::random(), iterations)?)
+    });
+    match line.and_then(|line| Ok(writeln!(io::stdout(), "{line}")?)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// The first line of standard input.
+fn read_password() -> anyhow::Result<String> {
+    if io::stdin().is_terminal() {
+        writeln!(io::stderr(), "password (shown as you type):")?;
+    }
+    let mut password = String::new();
+    let stdin = io::stdin().lock();
+    stdin.take(PASSWORD_BYTES_MAX).read_line(&mut password).context("cannot read a password")?;
+    let end = password.trim_end_matches(['\r', '\n']).len();
+    password.truncate(end);
+    Ok(password)
 }
 
 fn detach(dir: &Path) -> ExitCode {

@@ -153,8 +153,9 @@ impl Client {
         client
     }
 
+    /// Sends CONNECT, waiting for nothing.
     #[track_caller]
-    fn say_connect(&mut self, connect: &Connect) {
+    pub fn say_connect(&mut self, connect: &Connect) {
         let will = connect.will.as_ref();
         self.send(&wire::connect(
             connect.version,

@@ -308,6 +308,12 @@ impl ServerBuilder {
         self
     }
 
+    /// A flag without value.
+    pub fn switch(mut self, name: &str) -> Self {
+        self.flags.push(name.to_owned());
+        self
+    }
+
     /// A soft and hard limit on the server's descriptors.
     pub fn descriptors(mut self, limit: u64) -> Self {
         self.wrapper.extend(["prlimit".to_owned(), format!("--nofile={limit}:{limit}")]);
@@ -437,9 +443,11 @@ impl ServerBuilder {
             ("--listen", address.to_string()),
             ("--http", http.to_string()),
             ("--kernel-path", kernel_path.to_owned()),
-            ("--log", "info".to_owned()),
         ] {
             arguments.extend([flag.into(), value.into()]);
+        }
+        if !self.flags.iter().any(|flag| flag == "--log") {
+            arguments.extend(["--log".into(), "info".into()]);
         }
         let data = self.data_dir.clone().unwrap_or_else(|| directory.join("data"));
         arguments.extend(["--data-dir".into(), data.into()]);

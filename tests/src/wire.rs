@@ -28,8 +28,17 @@ pub mod property {
     pub const SESSION_EXPIRY_INTERVAL: u8 = 0x11;
     pub const ASSIGNED_CLIENT_IDENTIFIER: u8 = 0x12;
     pub const SERVER_KEEP_ALIVE: u8 = 0x13;
+    pub const AUTHENTICATION_METHOD: u8 = 0x15;
+    pub const AUTHENTICATION_DATA: u8 = 0x16;
+    pub const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
     pub const WILL_DELAY_INTERVAL: u8 = 0x18;
+    pub const REQUEST_RESPONSE_INFORMATION: u8 = 0x19;
+    pub const RESPONSE_INFORMATION: u8 = 0x1A;
+    pub const SERVER_REFERENCE: u8 = 0x1C;
+    pub const REASON_STRING: u8 = 0x1F;
     pub const RECEIVE_MAXIMUM: u8 = 0x21;
+    pub const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
+    pub const TOPIC_ALIAS: u8 = 0x23;
     pub const RETAIN_AVAILABLE: u8 = 0x25;
     pub const USER_PROPERTY: u8 = 0x26;
     pub const MAXIMUM_PACKET_SIZE: u8 = 0x27;
@@ -107,6 +116,10 @@ pub enum Packet {
     },
     Pingresp,
     Disconnect {
+        reason: u8,
+        properties: Properties,
+    },
+    Auth {
         reason: u8,
         properties: Properties,
     },
@@ -232,6 +245,13 @@ pub fn disconnect_with(reason: u8, properties: &Properties) -> Vec<u8> {
     frame(0xE0, &body)
 }
 
+/// An AUTH, whole.
+pub fn auth(reason: u8, properties: &Properties) -> Vec<u8> {
+    let mut body = vec![reason];
+    put_properties(&mut body, Version::V5, properties);
+    frame(0xF0, &body)
+}
+
 /// A frame: first byte, remaining length, body.
 pub fn frame(first: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
@@ -279,6 +299,9 @@ pub fn decode(version: Version, bytes: &[u8]) -> Option<(Packet, usize)> {
             reason: if body.0.is_empty() { 0 } else { body.byte() },
             properties: body.properties(version),
         },
+        0xF0 if version == Version::V5 => {
+            Packet::Auth { reason: body.byte(), properties: body.properties(version) }
+        }
         _ => panic!("no server sends a packet that begins with {first:#04x}: the stream is broken"),
     };
     Some((packet, end))

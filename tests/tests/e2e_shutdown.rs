@@ -4,19 +4,24 @@ use std::time::Duration;
 
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect, Gone};
+use push_tests::expectations::{PATIENCE, wait_for};
 use push_tests::server::{PingPath, Place, STOP_MAX, Server, raise_descriptor_limit};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
-use push_tests::wire::{VERSIONS, Version};
+use push_tests::wire::{Packet, Properties, VERSIONS, Value, Version, property};
 
 /// "Server shutting down" of an MQTT 5 DISCONNECT.
 const SERVER_SHUTTING_DOWN: u8 = 0x8B;
+
+/// "Use another server" of an MQTT 5 DISCONNECT or CONNACK.
+const USE_ANOTHER_SERVER: u8 = 0x9C;
 
 /// Clients of the great stop.
 const CLIENTS: usize = 500;
 
 both_paths! {
     clients_are_told_of_the_stop,
+    clients_are_sent_to_the_server_named,
     five_hundred_pinged_clients_see_a_clean_end,
     a_client_that_does_not_read_cannot_delay_the_stop,
     a_new_server_takes_the_port_at_once,
@@ -38,6 +43,53 @@ fn clients_are_told_of_the_stop(path: PingPath) -> TestResult {
     }
     assert_orderly_exit(&mut server);
     Ok(())
+}
+
+/// [MQTT5 4.11] Those served, and those that come with their CONNECT during the stop.
+fn clients_are_sent_to_the_server_named(path: PingPath) -> TestResult {
+    stand_in::not_for("gives another reason")?;
+    let elsewhere = "mqtt.example.org:1884";
+    let mut server =
+        Server::with(path).flag("--redirect-to", elsewhere).flag("--shards", 1).start()?;
+    let mut served = VERSIONS.map(|version| {
+        (version, Client::connect(server.target(), &Connect::new(version, &format!("{version:?}"))))
+    });
+    let mut late = VERSIONS.map(|version| (version, Client::dial(server.target(), version, None)));
+    wait_for("all of them to be accepted", || {
+        (server.metrics().value("push_connections") >= 4).then_some(())
+    });
+    server.prove_path();
+    server.terminate();
+    for (version, client) in &mut served {
+        let (reason, properties) = match version {
+            Version::V5 => client.expect("a DISCONNECT", |packet| match packet {
+                Packet::Disconnect { reason, properties } => {
+                    Some((Some(*reason), properties.clone()))
+                }
+                _ => None,
+            }),
+            Version::V311 => (None, Properties::default()),
+        };
+        let expected = (*version == Version::V5).then_some(USE_ANOTHER_SERVER);
+        assert_eq!(reason, expected);
+        assert_eq!(names(&properties, elsewhere), *version == Version::V5);
+        assert_eq!(client.wait_ending().how, Gone::Closed);
+    }
+    for (version, client) in &mut late {
+        client.say_connect(&Connect::new(*version, "late"));
+        client.read_connack(PATIENCE).expect("a CONNACK");
+        let expected = if *version == Version::V5 { USE_ANOTHER_SERVER } else { 3 };
+        assert_eq!(client.connack.code, expected);
+        assert_eq!(names(&client.connack.properties, elsewhere), *version == Version::V5);
+        assert_eq!(client.wait_ending().how, Gone::Closed);
+    }
+    assert_orderly_exit(&mut server);
+    Ok(())
+}
+
+/// Whether the properties have `reference` as Server Reference.
+fn names(properties: &Properties, reference: &str) -> bool {
+    properties.0.contains(&(property::SERVER_REFERENCE, Value::Text(reference.to_owned())))
 }
 
 fn five_hundred_pinged_clients_see_a_clean_end(path: PingPath) -> TestResult {

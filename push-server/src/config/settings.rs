@@ -6,7 +6,9 @@
 use clap::Args;
 use serde::Deserialize;
 
-use super::values::{Address, Bounded, Directory, InterfaceName, LogFilter};
+use super::values::{
+    Address, Bounded, Directory, FilePath, InterfaceName, LogFilter, ServerReference, TopicPrefix,
+};
 use super::{DurabilityMode, KernelPathMode, Switch};
 
 /// Most shards a server may have: one per core, on machines of today.
@@ -54,6 +56,31 @@ pub struct Settings {
     /// address that only your own machines reach.
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Addresses")]
     pub http: Option<Address>,
+    /// Another server, which MQTT 5 clients are told when this one stops and when they connect
+    /// meanwhile (0x9C with a Server Reference). MQTT 3.1.1 clients are only closed. Left out: they
+    /// are told that the server stops.
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Addresses")]
+    pub redirect_to: Option<ServerReference>,
+    /// Topic below which MQTT 5 clients that ask for it are told to have their responses: TOPIC, a
+    /// slash, and the client id (Response Information). Left out: they are told none.
+    #[arg(long, value_name = "TOPIC", help_heading = "Addresses")]
+    pub response_topic_prefix: Option<TopicPrefix>,
+
+    /// File of users that MQTT 5 clients can be authenticated as by SCRAM-SHA-256; push-server
+    /// scram-user prints its lines. Read again on SIGHUP. Left out: nobody can.
+    #[arg(long, value_name = "FILE", help_heading = "Authentication")]
+    pub scram_users: Option<FilePath>,
+    /// Refuse clients that are not authenticated by SCRAM-SHA-256 (MQTT 5: 0x87, not authorized;
+    /// 3.1.1, which has no way to be: 5).
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = "Authentication"
+    )]
+    pub scram_required: Option<bool>,
 
     /// Directory for what outlives the process: sessions that outlive their connection, with all they
     /// are owed, and retained messages. It is made if it is not there. One server at a time has it.
@@ -195,6 +222,10 @@ impl Settings {
             listen: self.listen.or(lower.listen),
             iface: self.iface.or(lower.iface),
             http: self.http.or(lower.http),
+            redirect_to: self.redirect_to.or(lower.redirect_to),
+            response_topic_prefix: self.response_topic_prefix.or(lower.response_topic_prefix),
+            scram_users: self.scram_users.or(lower.scram_users),
+            scram_required: self.scram_required.or(lower.scram_required),
             data_dir: self.data_dir.or(lower.data_dir),
             durability: self.durability.or(lower.durability),
             shards: self.shards.or(lower.shards),

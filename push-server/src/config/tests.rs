@@ -66,6 +66,10 @@ fn every_setting_is_a_flag_a_key_and_an_entry_by_the_same_name() {
 const ALL_SET: &str = r#"listen = ["127.0.0.1:2883", "[::1]:2883"]
 iface = ["lo", "eth0"]
 http = "127.0.0.1:2880"
+redirect-to = "mqtt.example.org:1884"
+response-topic-prefix = "response/to"
+scram-users = "/tmp/users"
+scram-required = true
 data-dir = "/tmp/push"
 durability = "os"
 shards = 3
@@ -134,6 +138,10 @@ fn a_wrong_flag_names_flag_value_and_what_is_allowed() {
         (["--listen", "1883"], ["'1883' for '--listen <ADDR:PORT>'", "expected ADDR:PORT, as"]),
         (["--iface", "a b"], ["'a b' for '--iface <NAME>'", "expected the name of a network"]),
         (["--data-dir", ""], ["'' for '--data-dir <DIR>'", "expected the path of a directory"]),
+        (
+            ["--scram-users", "d/"],
+            ["'d/' for '--scram-users <FILE>'", "expected the path of a file"],
+        ),
         (["--log", "a=b=c"], ["'a=b=c' for '--log <FILTER>'", "expected a level (error, warn"]),
         (["--kernel-path", "on"], ["'on' for '--kernel-path <WHEN>'", "auto, require, off"]),
         (["--retain", "no"], ["'no' for '--retain <SWITCH>'", "on, off"]),
@@ -145,6 +153,32 @@ fn a_wrong_flag_names_flag_value_and_what_is_allowed() {
         }
     }
     assert!(flag_refusal(&["--sharts", "1"]).contains("--shards"), "suggests the right one");
+}
+
+#[test]
+fn another_server_is_a_host_and_a_port() {
+    for good in ["a:1", "mqtt-1.example.org:65535", "10.0.0.1:1883", "[2001:db8::1]:1883"] {
+        let config = load(&["--redirect-to", good], "").expect("valid").config;
+        assert_eq!(config.redirect_to.as_deref(), Some(good));
+    }
+    let long = format!("{}:1", "a".repeat(254));
+    for bad in ["", "a", ":1", "a:", "a:0", "a:65536", "a b:1", "::1:1", "[::g]:1", "a/b:1", &long]
+    {
+        let message = flag_refusal(&["--redirect-to", bad]);
+        assert!(message.contains("expected HOST:PORT"), "{bad}: {message}");
+    }
+}
+
+#[test]
+fn prefix_of_response_topics_leaves_room_for_a_client_id() {
+    for good in ["response", "a/b", "$r"] {
+        let limits = load(&["--response-topic-prefix", good], "").expect("valid").config.limits;
+        assert_eq!(limits.response_topic_prefix.as_deref(), Some(good));
+    }
+    for bad in ["", "a/", "a/#", "+", &"a".repeat(1_001), &"a/".repeat(16).replace("//", "/")] {
+        let message = flag_refusal(&["--response-topic-prefix", bad]);
+        assert!(message.contains("expected a topic of at most 1000 bytes"), "{bad}: {message}");
+    }
 }
 
 #[test]
@@ -209,6 +243,10 @@ fn settings_that_contradict_each_other_name_both() {
     assert_eq!(
         refusals(&["--http", "127.0.0.1:1883"], ""),
         ["--http = 127.0.0.1:1883: expected an address that is not one of listen"]
+    );
+    assert_eq!(
+        refusals(&["--scram-required"], ""),
+        ["--scram-required = true: expected a file of users, by scram-users"]
     );
 }
 

@@ -3,14 +3,27 @@
 //! disagree about what they take.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error as _, Unexpected, Visitor};
 use tracing_subscriber::EnvFilter;
 
+use crate::broker::TopicName;
+
 /// Longest name of a network interface in bytes (`IFNAMSIZ` less its terminating zero).
 pub(super) const INTERFACE_NAME_BYTES_MAX: usize = 15;
+
+/// Longest prefix of response topics in bytes: a client's own id has to follow.
+pub(super) const TOPIC_PREFIX_BYTES_MAX: usize = 1_000;
+
+/// Most levels of such a prefix.
+pub(super) const TOPIC_PREFIX_LEVELS_MAX: u16 = 16;
+
+/// Longest name of a host in bytes (RFC 1035, section 2.3.4).
+pub(super) const HOST_BYTES_MAX: usize = 253;
 
 /// Why a value was refused: what would have been allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -132,7 +145,7 @@ deserialize_from_str!(InterfaceName);
 
 /// A directory that is not the empty path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory(pub std::path::PathBuf);
+pub struct Directory(pub PathBuf);
 
 impl FromStr for Directory {
     type Err = Expected;
@@ -146,6 +159,73 @@ impl FromStr for Directory {
 }
 
 deserialize_from_str!(Directory);
+
+/// The path of a file; whether it is there is found out at start-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePath(pub PathBuf);
+
+impl FromStr for FilePath {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let valid = !text.is_empty() && !text.contains('\0') && !text.ends_with('/');
+        valid
+            .then(|| Self(text.into()))
+            .ok_or_else(|| Expected("the path of a file, as /etc/push-server/users".into()))
+    }
+}
+
+deserialize_from_str!(FilePath);
+
+/// The part of the topic tree below which clients are told to have their responses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPrefix(pub String);
+
+impl FromStr for TopicPrefix {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let levels_max = TOPIC_PREFIX_LEVELS_MAX;
+        let valid = text.len() <= TOPIC_PREFIX_BYTES_MAX
+            && !text.ends_with('/')
+            && TopicName::parse(text, levels_max).is_ok();
+        valid.then(|| Self(text.to_owned())).ok_or_else(|| {
+            Expected(format!(
+                "a topic of at most {TOPIC_PREFIX_BYTES_MAX} bytes and {levels_max} levels, without \
+                 wildcards and without / at its end, as response"
+            ))
+        })
+    }
+}
+
+deserialize_from_str!(TopicPrefix);
+
+/// Another server, as clients are told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerReference(pub String);
+
+impl FromStr for ServerReference {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let is_name = |host: &str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            !host.is_empty() && host.len() <= HOST_BYTES_MAX && host.bytes().all(plain)
+        };
+        let is_v6 = |host: &str| {
+            let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            inner.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok())
+        };
+        let valid = text.rsplit_once(':').is_some_and(|(host, port)| {
+            (is_name(host) || is_v6(host)) && port.parse::<NonZeroU16>().is_ok()
+        });
+        valid
+            .then(|| Self(text.to_owned()))
+            .ok_or_else(|| Expected("HOST:PORT, as mqtt.example.org:1883 or [::1]:1883".into()))
+    }
+}
+
+deserialize_from_str!(ServerReference);
 
 /// A filter of log lines that tracing accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -73,6 +73,15 @@ const FAMILIES: &[Family] = &[
         ],
     },
     Family {
+        name: "push_authentications",
+        help: "Authentications by their result, those of clients that are connected included",
+        label: "result",
+        samples: &[
+            ("accepted", |shard| &shard.authentications_accepted),
+            ("refused", |shard| &shard.authentications_refused),
+        ],
+    },
+    Family {
         name: "push_publishes_dropped",
         help: "Messages not delivered to a subscriber, by the reason",
         label: "reason",

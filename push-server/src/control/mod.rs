@@ -1,8 +1,9 @@
-//! Everything about the server that is not serving: the order of starting, the limits and
-//! privileges of the process, signals, HTTP (health, metrics) and the status line.
+//! Everything about the server that is not serving: the order of starting, who may connect, the
+//! limits and privileges of the process, signals, HTTP (health, metrics) and the status line.
 //!
 //! The only user of tokio, in one thread of its own: the main one, which has nothing else to do.
 
+pub mod access;
 pub mod http;
 pub mod limits;
 pub mod metrics;

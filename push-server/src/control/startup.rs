@@ -8,10 +8,11 @@ use std::time::{Instant, SystemTime};
 
 use tracing::{info, warn};
 
+use super::access::AccessError;
 use super::limits::{Found, TooFewDescriptors};
 use super::observed::{Facts, Observed, Path};
 use super::supervise::{self, Ending};
-use super::{privileges, status};
+use super::{access, privileges, status};
 use crate::config::{Config, KernelPathMode, Loaded};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
 use crate::shard::{ShardError, Shards};
@@ -46,6 +47,9 @@ pub enum StartError {
     /// Another server runs.
     #[error(transparent)]
     Pins(PinError),
+    /// The file of users cannot be taken.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The shards cannot start.
     #[error(transparent)]
     Shards(#[from] ShardError),
@@ -66,6 +70,7 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
     let found = Found::raised();
     let connections_max = found.connections_max(config.connections_max, shards, listeners)?;
     found.log(config.connections_max, connections_max, shards, listeners);
+    let access = access::load(&config)?;
     // Before anything that takes long, and before the right to a low port is dropped.
     let (http, http_address) = bind_http(config.http)?;
 
@@ -76,7 +81,8 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
         Choice::User(reason) => (None, reason),
     };
     privileges::drop_after_load();
-    let started = Shards::start(&config, connections_max, kernel.as_mut().map(|(path, _)| path))?;
+    let path = kernel.as_mut().map(|(path, _)| path);
+    let started = Shards::start(&config, access, connections_max, path)?;
     privileges::drop_after_start();
     if let Some((path, _)) = &kernel {
         path.remove_earlier_pins_later();

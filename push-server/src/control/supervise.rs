@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::access;
 use super::http::{self, HttpLimits};
 use super::observed::Observed;
 use super::signals::{Request, Signals};
@@ -25,6 +26,8 @@ const OBSERVE_PERIOD: Duration = Duration::from_secs(1);
 pub trait Service: Send + 'static {
     /// Begins the orderly stop and returns at once.
     fn stop(&self);
+    /// Reads again what can be changed while it runs.
+    fn reload(&self);
     /// Whether no part of it has ended by itself.
     fn is_whole(&self) -> bool;
     /// Waits for its end.
@@ -34,6 +37,10 @@ pub trait Service: Send + 'static {
 impl Service for Shards {
     fn stop(&self) {
         Self::stop(self);
+    }
+
+    fn reload(&self) {
+        access::reload(self);
     }
 
     fn is_whole(&self) -> bool {
@@ -110,7 +117,7 @@ async fn supervise(
     mut next: impl AsyncFnMut() -> Request,
 ) -> Ending {
     tokio::select! {
-        signal = next_stop(&mut next) => {
+        signal = next_stop(&mut next, || service.reload()) => {
             info!("stopping on signal {signal}; a second one ends at once");
         }
         () = part_ended(&service) => {
@@ -137,7 +144,7 @@ async fn supervise(
                 Ending::TimedOut
             }
         },
-        signal = next_stop(&mut next) => {
+        signal = next_stop(&mut next, || warn!("SIGHUP: the server stops")) => {
             warn!("stopping at once on a second signal, {signal}");
             Ending::Cut(signal)
         }
@@ -151,11 +158,11 @@ async fn part_ended(service: &impl Service) {
     }
 }
 
-async fn next_stop(next: &mut impl AsyncFnMut() -> Request) -> i32 {
+async fn next_stop(next: &mut impl AsyncFnMut() -> Request, reload: impl Fn()) -> i32 {
     loop {
         match next().await {
             Request::Stop(signal) => return signal,
-            Request::Reload => warn!("SIGHUP: settings cannot be reloaded yet; restart to change"),
+            Request::Reload => reload(),
         }
     }
 }
@@ -193,6 +200,7 @@ mod tests {
     /// Joins when told, or when the teller is gone.
     struct Fake {
         stops: Arc<AtomicU32>,
+        reloads: Arc<AtomicU32>,
         is_whole: bool,
         joined: mpsc::Receiver<Result<(), ShardError>>,
     }
@@ -200,6 +208,10 @@ mod tests {
     impl Service for Fake {
         fn stop(&self) {
             self.stops.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn reload(&self) {
+            self.reloads.fetch_add(1, Ordering::Relaxed);
         }
 
         fn is_whole(&self) -> bool {
@@ -214,7 +226,9 @@ mod tests {
     fn fake() -> (Fake, Arc<AtomicU32>, mpsc::Sender<Result<(), ShardError>>) {
         let (join, joined) = mpsc::channel();
         let stops = Arc::new(AtomicU32::new(0));
-        (Fake { stops: Arc::clone(&stops), is_whole: true, joined }, stops, join)
+        let fake =
+            Fake { stops: Arc::clone(&stops), reloads: Arc::default(), is_whole: true, joined };
+        (fake, stops, join)
     }
 
     /// Supervises with these requests and no further ones.
@@ -238,6 +252,22 @@ mod tests {
         assert!(matches!(ending, Ending::Stopped), "{ending:?}");
         assert_eq!((ending.exit_code(), stops.load(Ordering::Relaxed)), (0, 1));
         assert!(is_stopping, "/readyz was told");
+    }
+
+    #[tokio::test]
+    async fn sighup_reloads_until_the_stop_begins() {
+        let (service, _, join) = fake();
+        let reloads = Arc::clone(&service.reloads);
+        let requests = [
+            Request::Reload,
+            Request::Reload,
+            Request::Stop(15),
+            Request::Reload,
+            Request::Stop(2),
+        ];
+        supervised(service, STOP_TIMEOUT, &requests).await;
+        assert_eq!(reloads.load(Ordering::Relaxed), 2);
+        drop(join);
     }
 
     #[tokio::test]

@@ -7,17 +7,18 @@ use bytes::BytesMut;
 use push_common::clock::Monotonic;
 
 use super::codec::{
-    self, Ack, AckKind, Audience, Context, Header, Input, Outgoing, Packet, Reason,
+    self, Ack, AckKind, Audience, Auth, Context, Header, Input, Outgoing, Packet, Reason,
 };
 use super::handshake::Connecting;
 use super::inflight::Routing;
 use super::keep_alive::KeepAlive;
 use super::session::{Next, Session};
-use super::topic_alias::{self, Inbound, Outbound, TopicForm};
+use super::topic_alias::TopicForm;
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
 use super::{Limits, Version};
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
+use rare::{Rare, form};
 
 /// A connection after CONNECT.
 #[derive(Debug)]
@@ -48,16 +49,6 @@ pub struct Connection {
     state: State,
 }
 
-/// What few connections have.
-#[derive(Debug, Default)]
-struct Rare {
-    will: Option<Box<Will>>,
-    /// The client's topic aliases.
-    inbound: Inbound,
-    /// Ours.
-    outbound: Outbound,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
@@ -83,6 +74,8 @@ pub enum Event {
     Owes(Answer),
     /// PINGREQ; the answer is queued already.
     Ping,
+    /// AUTH of a client that was authenticated; answer by `authenticate`.
+    Authenticate(Auth),
     /// It said goodbye: close. The will is gone unless it asked for it.
     Disconnected,
     /// It broke the protocol, or a limit: a DISCONNECT is queued where the protocol has one. Send
@@ -149,19 +142,12 @@ impl Connection {
         let Connecting { mut connect, rest, wire_bytes } = connecting;
         session.restart();
         session.expiry_secs = connect.session_expiry_secs;
-        let keep_alive = KeepAlive::granted(
-            connect.version,
-            connect.keep_alive_secs,
-            limits.keep_alive_max_secs,
-        );
+        let keep_alive = connect.keep_alive(limits);
         let mut connection = Self {
             input: Input::new(rest),
             answers: BytesMut::new(),
             parsed_bytes: wire_bytes,
-            rare: connect
-                .will
-                .take()
-                .map(|will| Box::new(Rare { will: Some(will), ..Rare::default() })),
+            rare: Rare::of(&mut connect),
             packet_bytes_max: connect.packet_bytes_max.and_then(NonZeroU32::new),
             receive_max: connect.receive_max,
             topic_alias_max: connect.topic_alias_max,
@@ -294,6 +280,11 @@ impl Connection {
             || (self.state != State::Over && session.has_next(self.window(limits)))
     }
 
+    /// Whether answers, CONNACK the first of them, wait to be moved out.
+    pub fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// The publish was routed (`Success`, `NoMatchingSubscribers`) or refused.
     pub fn publish_done(&mut self, session: &mut Session, receipt: PublishReceipt, reason: Reason) {
         let PublishReceipt { packet_id, exactly_once } = receipt;
@@ -336,6 +327,15 @@ impl Connection {
         if self.state != State::Over {
             let audience = self.audience();
             self.answer(|out| codec::disconnect(out, audience, reason));
+            self.end();
+        }
+    }
+
+    /// The server stops and names another one: as `close`, with the Server Reference.
+    pub fn redirect(&mut self, reference: &str) {
+        if self.state != State::Over {
+            let audience = self.audience();
+            self.answer(|out| codec::disconnect_to(out, audience, reference));
             self.end();
         }
     }
@@ -434,6 +434,11 @@ impl Connection {
                 self.answer(codec::pingresp);
                 Ok(Some(Event::Ping))
             }
+            // [MQTT-4.12.0-6]: who asked for no authentication does not get any.
+            Packet::Auth(auth) => match self.identity_mut() {
+                Some(_) => Ok(Some(Event::Authenticate(auth))),
+                None => Err(Reason::ProtocolError),
+            },
             Packet::Disconnect(disconnect) => {
                 self.handle_disconnect(disconnect, session, limits)?;
                 Ok(Some(Event::Disconnected))
@@ -570,14 +575,7 @@ impl Connection {
     }
 }
 
-/// How to say a topic to a client that takes `max` aliases.
-fn form(rare: &mut Option<Box<Rare>>, topic: &TopicName, max: u16) -> TopicForm {
-    if topic_alias::pays(topic, max) {
-        rare.get_or_insert_default().outbound.form(topic, max)
-    } else {
-        TopicForm::Whole
-    }
-}
-
+mod authenticate;
+mod rare;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,13 @@
-//! Before CONNECT: the only packet that this type understands [MQTT-3.1.0-1].
+//! Before CONNACK: CONNECT must come first [MQTT-3.1.0-1], and behind it AUTH only, where the client
+//! has to say who it is [MQTT5 4.12].
 
 use bytes::{Bytes, BytesMut};
 
-use super::codec::{self, Audience, CONNECT_FIRST, Header, Input, Reason};
+use super::codec::{
+    self, AUTH_FIRST, Audience, AuthReason, CONNECT_FIRST, DISCONNECT_FIRST, Header, Input, Reason,
+};
+use super::keep_alive::KeepAlive;
+use super::scram::{Exchange, METHOD, Nonce, Step, Users};
 use super::will::Will;
 use super::{Limits, Version};
 
@@ -11,10 +16,33 @@ use super::{Limits, Version};
 /// 64 KiB each).
 pub const CONNECT_BYTES_MAX: u32 = 512 << 10;
 
-/// A connection whose CONNECT has not arrived whole.
+/// The longest AUTH taken, in bytes: its data is at most `scram::MESSAGE_BYTES_MAX` of them.
+pub const AUTH_BYTES_MAX: u32 = 4 << 10;
+
+/// Who may connect.
 #[derive(Debug, Default)]
+pub struct Access {
+    /// Those who can be authenticated by SCRAM-SHA-256; `None`: nobody is.
+    pub users: Option<Users>,
+    /// Whether all others are refused.
+    pub scram_required: bool,
+}
+
+/// A connection whose CONNECT has not arrived whole, or whose client is being authenticated.
+#[derive(Debug)]
 pub struct Handshake {
     input: Input,
+    nonce: Nonce,
+    pending: Option<Box<Pending>>,
+}
+
+/// A CONNECT whose client has still to show who it is.
+#[derive(Debug)]
+struct Pending {
+    connect: Connect,
+    exchange: Exchange,
+    /// Length of its packets so far, in bytes.
+    wire_bytes: u64,
 }
 
 /// How far a handshake has come.
@@ -22,6 +50,8 @@ pub struct Handshake {
 pub enum Progress {
     /// More bytes are needed.
     More,
+    /// Send the frame; then more bytes are needed.
+    Reply(Bytes),
     /// A valid CONNECT.
     Connect(Box<Connecting>),
     /// Not to be served: send the frame (may be empty), then close.
@@ -38,11 +68,6 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Closes without a word.
-    fn silent(reason: Reason) -> Self {
-        Self { frame: Bytes::new(), reason }
-    }
-
     fn with_connack(audience: Audience, reason: Reason) -> Self {
         let mut frame = BytesMut::new();
         codec::connack_refusal(&mut frame, audience, reason);
@@ -71,12 +96,39 @@ pub struct Connect {
     /// 0 in 3.1.1, which has none.
     pub topic_alias_max: u16,
     pub request_problem_information: bool,
+    pub request_response_information: bool,
     pub user_name: Option<String>,
     pub password: Option<Bytes>,
     pub will: Option<Box<Will>>,
+    /// What it asked for, until it is dealt with.
+    pub authentication: Option<Authentication>,
+    pub authenticated: Option<Authenticated>,
+}
+
+/// How a client wants to be authenticated.
+#[derive(Debug)]
+pub struct Authentication {
+    /// The Authentication Method.
+    pub method: Box<str>,
+    /// The Authentication Data.
+    pub data: Option<Bytes>,
+}
+
+/// A client that has shown who it is.
+#[derive(Debug)]
+pub struct Authenticated {
+    /// Its user.
+    pub user: Box<str>,
+    /// The last Authentication Data, for CONNACK.
+    pub data: Bytes,
 }
 
 impl Connect {
+    /// What will be in force on its connection.
+    pub fn keep_alive(&self, limits: &Limits) -> KeepAlive {
+        KeepAlive::granted(self.version, self.keep_alive_secs, limits.keep_alive_max_secs)
+    }
+
     pub(super) fn audience(&self) -> Audience {
         let wants_words = self.request_problem_information;
         Audience::new(self.version, self.packet_bytes_max, wants_words)
@@ -90,30 +142,73 @@ pub struct Connecting {
     pub connect: Connect,
     /// Bytes behind the CONNECT packet, not parsed.
     pub rest: BytesMut,
-    /// Length of the CONNECT packet on the wire, in bytes.
+    /// Length of the CONNECT packet, and of every AUTH behind it, on the wire, in bytes.
     pub wire_bytes: u64,
 }
 
 impl Handshake {
-    /// Takes what arrived. To be called no more once it has returned anything but `More`.
-    pub fn handle_bytes(&mut self, limits: &Limits, bytes: &[u8]) -> Progress {
+    /// Of a new socket. `nonce` is random: should the client be authenticated, it is spent.
+    pub fn new(nonce: Nonce) -> Self {
+        Self { input: Input::default(), nonce, pending: None }
+    }
+
+    /// The CONNECT of a client that has still to show who it is. An empty client id may be filled
+    /// in.
+    pub fn pending_mut(&mut self) -> Option<&mut Connect> {
+        self.pending.as_mut().map(|pending| &mut pending.connect)
+    }
+
+    /// Bytes of its packets so far.
+    pub fn parsed_bytes(&self) -> u64 {
+        self.pending.as_ref().map_or(0, |pending| pending.wire_bytes)
+    }
+
+    /// Takes what arrived. To be called no more once it has returned anything but `More` or
+    /// `Reply`.
+    pub fn handle_bytes(&mut self, limits: &Limits, access: &Access, bytes: &[u8]) -> Progress {
         self.input.extend(bytes);
-        match self.progress(limits) {
-            Ok(progress) => progress,
-            Err(reason) => {
-                self.input.clear();
-                Progress::Refused(Refusal::silent(reason))
+        let mut said = BytesMut::new();
+        loop {
+            match self.progress(limits, access) {
+                Ok(Progress::Reply(frame)) => said.extend_from_slice(&frame),
+                Ok(Progress::More) if said.is_empty() => return Progress::More,
+                Ok(Progress::More) => return Progress::Reply(said.freeze()),
+                Ok(Progress::Connect(connecting)) if said.is_empty() => {
+                    return Progress::Connect(connecting);
+                }
+                // It answers what was not sent yet.
+                Ok(Progress::Connect(_)) => return self.refused(Reason::ProtocolError, said),
+                Ok(Progress::Refused(refusal)) => {
+                    self.input.clear();
+                    said.extend_from_slice(&refusal.frame);
+                    return Progress::Refused(Refusal { frame: said.freeze(), ..refusal });
+                }
+                Err(reason) => return self.refused(reason, said),
             }
         }
     }
 
+    /// Not to be served, and nothing is said but what was.
+    fn refused(&mut self, reason: Reason, said: BytesMut) -> Progress {
+        self.input.clear();
+        Progress::Refused(Refusal { frame: said.freeze(), reason })
+    }
+
     /// Errors are those that no CONNACK answers: what came is not even a CONNECT.
-    fn progress(&mut self, limits: &Limits) -> Result<Progress, Reason> {
-        match self.input.bytes().first() {
-            None => return Ok(Progress::More),
-            // [MQTT-3.1.0-1]; the flags are reserved [MQTT-2.2.2-1].
-            Some(&first) if first != CONNECT_FIRST => return Err(Reason::ProtocolError),
-            Some(_) => {}
+    fn progress(&mut self, limits: &Limits, access: &Access) -> Result<Progress, Reason> {
+        let Some(&first) = self.input.bytes().first() else { return Ok(Progress::More) };
+        if let Some(pending) = self.pending.take() {
+            let audience = pending.connect.audience();
+            return match self.exchange(first, pending, access) {
+                // It has gone before it was let in.
+                Err(Reason::Success) => Err(Reason::Success),
+                Err(reason) => Ok(Progress::Refused(Refusal::with_connack(audience, reason))),
+                Ok(progress) => Ok(progress),
+            };
+        }
+        // [MQTT-3.1.0-1]; the flags are reserved [MQTT-2.2.2-1].
+        if first != CONNECT_FIRST {
+            return Err(Reason::ProtocolError);
         }
         // Which version's rules the length obeys is not known yet.
         let Some(header) = Header::parse(self.input.bytes(), Version::V311)? else {
@@ -126,28 +221,131 @@ impl Handshake {
         let Some(body) = self.input.bytes().get(header.len..len) else {
             return Ok(Progress::More);
         };
-        Ok(match codec::connect(body, limits) {
+        match codec::connect(body, limits) {
             Ok(connect) => {
                 self.input.advance(len);
-                let rest = self.input.take_rest();
-                Progress::Connect(Box::new(Connecting { connect, rest, wire_bytes: len as u64 }))
+                let audience = connect.audience();
+                let admitted = self.admit(connect, len as u64, access);
+                Ok(admitted.unwrap_or_else(|reason| {
+                    Progress::Refused(Refusal::with_connack(audience, reason))
+                }))
             }
-            Err(codec::Refused { audience: None, reason }) => return Err(reason),
+            Err(codec::Refused { audience: None, reason }) => Err(reason),
             Err(codec::Refused { audience: Some(audience), reason }) => {
-                self.input.clear();
-                Progress::Refused(Refusal::with_connack(audience, reason))
+                Ok(Progress::Refused(Refusal::with_connack(audience, reason)))
             }
-        })
+        }
+    }
+
+    /// Whether a client may come in as it is, or first has to say who it is [MQTT-4.12.0-1].
+    fn admit(
+        &mut self,
+        mut connect: Connect,
+        wire_bytes: u64,
+        access: &Access,
+    ) -> Result<Progress, Reason> {
+        match connect.authentication.take() {
+            None if access.scram_required => Err(Reason::NotAuthorized),
+            None => {
+                let rest = self.input.take_rest();
+                Ok(Progress::Connect(Box::new(Connecting { connect, rest, wire_bytes })))
+            }
+            Some(Authentication { method, data }) => {
+                if &*method != METHOD || access.users.is_none() {
+                    return Err(Reason::BadAuthenticationMethod);
+                }
+                let pending = Pending { connect, exchange: Exchange::Begun, wire_bytes };
+                match data {
+                    Some(data) => self.step(pending, Some(&data), access),
+                    None => self.reply(pending, None),
+                }
+            }
+        }
+    }
+
+    /// Nothing but AUTH and DISCONNECT may come before CONNACK [MQTT-3.1.2-30].
+    fn exchange(
+        &mut self,
+        first: u8,
+        mut pending: Box<Pending>,
+        access: &Access,
+    ) -> Result<Progress, Reason> {
+        match first {
+            AUTH_FIRST => {}
+            DISCONNECT_FIRST => return Err(Reason::Success),
+            // Reserved flags [MQTT-3.15.1-1].
+            _ if first & 0xF0 == AUTH_FIRST => return Err(Reason::MalformedPacket),
+            _ => return Err(Reason::ProtocolError),
+        }
+        let header = Header::parse(self.input.bytes(), Version::V5)?;
+        let len = header.map_or(0, Header::packet_len);
+        if len > AUTH_BYTES_MAX as usize {
+            return Err(Reason::PacketTooLarge);
+        }
+        let body = header.and_then(|header| self.input.bytes().get(header.len..len));
+        let Some(body) = body else {
+            self.pending = Some(pending);
+            return Ok(Progress::More);
+        };
+        let auth = codec::auth(body)?;
+        self.input.advance(len);
+        pending.wire_bytes += len as u64;
+        // [MQTT-4.12.0-3] [MQTT-4.12.0-5]
+        if auth.reason != AuthReason::Continue || &*auth.method != METHOD {
+            return Err(Reason::ProtocolError);
+        }
+        self.step(*pending, auth.data.as_deref(), access)
+    }
+
+    fn step(
+        &mut self,
+        pending: Pending,
+        data: Option<&[u8]>,
+        access: &Access,
+    ) -> Result<Progress, Reason> {
+        let Pending { mut connect, exchange, wire_bytes } = pending;
+        let users = access.users.as_ref().ok_or(Reason::NotAuthorized)?;
+        match exchange.step(users, &self.nonce, data) {
+            Ok(Step::Continue(exchange, data)) => {
+                self.reply(Pending { connect, exchange, wire_bytes }, Some(&data))
+            }
+            Ok(Step::Done(user, data)) => {
+                connect.authenticated = Some(Authenticated { user, data });
+                let rest = self.input.take_rest();
+                Ok(Progress::Connect(Box::new(Connecting { connect, rest, wire_bytes })))
+            }
+            Err(_) => Err(Reason::NotAuthorized),
+        }
+    }
+
+    /// Has the client go on [MQTT-4.12.0-2].
+    fn reply(&mut self, pending: Pending, data: Option<&[u8]>) -> Result<Progress, Reason> {
+        let mut frame = BytesMut::new();
+        codec::put_auth(&mut frame, AuthReason::Continue, METHOD, data);
+        if frame.len() > pending.connect.audience().packet_len_max {
+            return Err(Reason::PacketTooLarge);
+        }
+        self.pending = Some(Box::new(pending));
+        Ok(Progress::Reply(frame.freeze()))
     }
 }
 
 impl Connecting {
+    /// The CONNACK that sends this client to another server; `reference` is its Server Reference.
+    pub fn redirect(&self, reference: &str) -> Refusal {
+        let mut frame = BytesMut::new();
+        codec::connack_to(&mut frame, self.connect.audience(), reference);
+        Refusal { frame: frame.freeze(), reason: Reason::UseAnotherServer }
+    }
+
     /// The CONNACK that turns this client away for a reason of the server's; none that is larger
     /// than the client takes [MQTT-3.1.2-24].
     pub fn refuse(&self, reason: Reason) -> Refusal {
         let refusal = Refusal::with_connack(self.connect.audience(), reason);
         match self.connect.packet_bytes_max {
-            Some(max) if refusal.frame.len() > max as usize => Refusal::silent(reason),
+            Some(max) if refusal.frame.len() > max as usize => {
+                Refusal { frame: Bytes::new(), reason }
+            }
             _ => refusal,
         }
     }

@@ -1,7 +1,7 @@
 //! The protocol core, sans I/O: bytes and a clock in, bytes and events out. It never reads a clock,
 //! a socket or a file.
 //!
-//! A socket begins as `Handshake`, which understands CONNECT and nothing else. With a session found
+//! A socket begins as `Handshake`, which understands CONNECT, AUTH behind it, and nothing else. With a session found
 //! or made for it, `Connection::accept` turns the CONNECT into a `Connection`. From then on whoever
 //! drives it
 //!
@@ -19,6 +19,7 @@ pub mod handshake;
 pub mod inflight;
 pub mod keep_alive;
 pub mod outbox;
+pub mod scram;
 pub mod session;
 mod topic_alias;
 pub mod transmit;
@@ -29,7 +30,9 @@ use push_common::ping_rate::PingRate;
 pub use connection::{
     Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe,
 };
-pub use handshake::{Connect, Connecting, Handshake, Progress, Refusal};
+pub use handshake::{
+    Access, Authenticated, Authentication, Connect, Connecting, Handshake, Progress, Refusal,
+};
 pub use keep_alive::KeepAlive;
 pub use outbox::{Change, Extent, Fetched, Filing, HEAD_MESSAGES_MAX};
 pub use session::{Delivered, Delivery, Forgotten, Session};
@@ -69,6 +72,8 @@ pub struct Limits {
     pub topic_alias_max: u16,
     /// Topics we say by alias towards a client, its own wish being lower; 0: none.
     pub topic_alias_send_max: u16,
+    /// Where clients are told to have their responses, each below its own id.
+    pub response_topic_prefix: Option<Box<str>>,
     /// Longest session expiry granted, in seconds.
     pub session_expiry_max_secs: u32,
     /// Answers (PUBACK, PINGRESP, ...) waiting for a client that does not read, in bytes.
@@ -110,6 +115,7 @@ impl Default for Limits {
             topic_levels_max: 128,
             topic_alias_max: 16,
             topic_alias_send_max: 16,
+            response_topic_prefix: None,
             session_expiry_max_secs: 7 * 24 * 3600,
             answers_bytes_max: 64 << 10,
             ping_rate: PingRate::default(),

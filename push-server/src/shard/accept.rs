@@ -8,9 +8,8 @@ use std::{collections::VecDeque, io};
 use push_common::clock::Monotonic;
 use rustix::io::Errno;
 
-use super::client::{Client, Phase};
+use super::client::{Client, Introduction, Phase};
 use super::worker::Worker;
-use crate::mqtt::Handshake;
 use crate::ring::Token;
 
 /// How soon a paused accept is tried again when no connection of this shard ends before.
@@ -182,7 +181,7 @@ impl Worker {
     fn admit(&mut self, socket: OwnedFd) {
         let timeout = u64::from(self.shared.config.connect_timeout_secs) * 1_000;
         let deadline = self.now.after_millis(timeout);
-        let phase = Phase::Handshake { handshake: Handshake::default(), deadline };
+        let phase = Phase::Handshake(Introduction::new(rand::random(), deadline));
         let index = self.add_client(socket, phase, self.now);
         self.arm_client_timer(index, deadline);
         // Not multishot: a client whose session lives elsewhere leaves without an operation to

@@ -8,6 +8,7 @@ use push_common::clock::Monotonic;
 
 use super::durable::Receipts;
 use crate::kernel::SlotRef;
+use crate::mqtt::scram::Nonce;
 use crate::mqtt::{Connection, Delivery, Handshake};
 use crate::ring::Token;
 
@@ -56,14 +57,32 @@ pub(super) struct Client {
 /// Where a client's life is.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// CONNECT has not come whole; closed at the deadline.
-    Handshake { handshake: Handshake, deadline: Monotonic },
+    /// CONNECT has not come whole, or the client is being authenticated; closed at the deadline.
+    Handshake(Introduction),
     /// Served, with this session.
     Serving { connection: Connection, session: u32 },
     /// The last bytes (a CONNACK with a reason, a DISCONNECT) are on their way; then FIN.
     Flushing { deadline: Monotonic, frames: Vec<Bytes> },
     /// FIN is sent, or the socket failed; waiting for the peer's FIN and the ring's operations.
     Lingering { deadline: Monotonic },
+}
+
+/// A client that may come in, once it has introduced itself.
+#[derive(Debug)]
+pub(super) struct Introduction {
+    pub(super) handshake: Handshake,
+    pub(super) deadline: Monotonic,
+    /// What is to be sent meanwhile (AUTH).
+    pub(super) frames: Vec<Bytes>,
+    /// It is with the shard of its session.
+    pub(super) is_home: bool,
+}
+
+impl Introduction {
+    /// Of a new socket; `nonce` is random.
+    pub(super) fn new(nonce: Nonce, deadline: Monotonic) -> Self {
+        Self { handshake: Handshake::new(nonce), deadline, frames: Vec::new(), is_home: false }
+    }
 }
 
 impl Client {

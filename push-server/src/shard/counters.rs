@@ -60,6 +60,10 @@ counters! {
     connects_malformed,
     /// `push_connects_total{result="timeout"}`: no CONNECT in time.
     connects_timeout,
+    /// `push_authentications_total{result="accepted"}`: once more on a connection, too.
+    authentications_accepted,
+    /// `push_authentications_total{result="refused"}`: those that were missing, too.
+    authentications_refused,
     /// `push_publishes_received_total`.
     publishes_received,
     /// `push_publishes_sent_total`.

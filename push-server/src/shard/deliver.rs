@@ -39,6 +39,7 @@ impl Worker {
                 self.file_changes(key, Some(done));
             }
             Event::Ping => self.counters.pings_user.add(1),
+            Event::Authenticate(auth) => self.on_authenticate(index, key, &auth),
             Event::Disconnected => self.close_client(index, None),
             Event::Failed(reason) => {
                 match reason {
@@ -441,7 +442,8 @@ impl Worker {
                 }
                 std::mem::take(frames)
             }
-            Phase::Handshake { .. } | Phase::Lingering { .. } => return,
+            Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
+            Phase::Lingering { .. } => return,
         };
         if !chunks.is_empty() {
             client.sending = true;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_queue::ArrayQueue;
 use push_common::clock::Monotonic;
 
+use super::client::Introduction;
 use super::share::SharedMail;
 use super::ticket::Ticket;
 use crate::broker::Message;
@@ -30,13 +31,22 @@ pub(super) enum Mail {
     Adopt(Box<Adoption>),
 }
 
-/// A socket on its way to its session's shard, with the CONNECT it sent. No ring operation is under
-/// way on it.
+/// A socket on its way to its session's shard, with the CONNECT it sent. Nothing was sent on it, and
+/// no ring operation is under way.
 #[derive(Debug)]
 pub(super) struct Adoption {
     pub(super) socket: OwnedFd,
-    pub(super) connecting: Connecting,
+    pub(super) arrival: Arrival,
     pub(super) last_seen: Monotonic,
+}
+
+/// How far it had come.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// It may come in.
+    Admitted(Connecting),
+    /// It has to say who it is, and is not told so yet.
+    Questioned(Introduction),
 }
 
 /// A shard's inbox.

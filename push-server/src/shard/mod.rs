@@ -13,6 +13,7 @@ mod client;
 pub mod counters;
 mod deliver;
 mod durable;
+mod introduce;
 mod mailbox;
 mod serve;
 mod sessions;
@@ -28,7 +29,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -38,6 +39,7 @@ use socket2::{Domain, Socket, Type};
 use crate::broker::{Message, Retained, Routing, Shares};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::KernelPath;
+use crate::mqtt::Access;
 use crate::ring::{self, RingError, RingHandle};
 use crate::store::{
     self, Clocks, Durability, Recovered, RecoveredSession, Store, StoreCounters, StoreError,
@@ -94,6 +96,7 @@ pub enum ShardError {
 #[derive(Debug)]
 pub(crate) struct Shared {
     config: Arc<Config>,
+    access: RwLock<Arc<Access>>,
     connections_max: u32,
     routing: Routing,
     shares: Shares,
@@ -159,6 +162,7 @@ impl Shards {
     /// up (the message names the knob).
     pub fn start(
         config: &Arc<Config>,
+        access: Access,
         connections_max: u32,
         mut kernel: Option<&mut KernelPath>,
     ) -> Result<Self, ShardError> {
@@ -175,6 +179,7 @@ impl Shards {
         restore_retained(&retained, &recovered.retained);
         let shared = Arc::new(Shared {
             config: Arc::clone(config),
+            access: RwLock::new(Arc::new(access)),
             connections_max,
             routing: Routing::default(),
             shares: Shares::default(),
@@ -259,6 +264,22 @@ impl Shards {
         self.shared.store.clone().map(StoreView)
     }
 
+    /// The settings they were started with.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Who may connect.
+    pub fn access(&self) -> Arc<Access> {
+        self.shared.access()
+    }
+
+    /// From now on others may connect; those that are connected stay.
+    pub fn set_access(&self, access: Access) {
+        let mut current = self.shared.access.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(access);
+    }
+
     /// Whether every shard's thread runs. One that has ended before `stop` has failed: `join` tells.
     pub fn is_whole(&self) -> bool {
         !self.threads.iter().any(JoinHandle::is_finished)
@@ -296,6 +317,11 @@ impl Shared {
             by_shard[usize::from(self.home_of(&session.record.client_id))].push(session);
         }
         by_shard
+    }
+
+    fn access(&self) -> Arc<Access> {
+        // The lock holds one pointer, whole whatever panicked.
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The shard that a client's session lives with.

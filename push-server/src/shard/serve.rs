@@ -1,5 +1,4 @@
-//! A client's way through the shard: handshake, hand-over to its session's shard, take-over,
-//! expiry, close.
+//! A client's way through the shard once it may come in: take-over, expiry, close.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,14 +12,13 @@ use rustix::io::ioctl_fionread;
 use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
 use super::client::{LINGER_MILLIS, Phase};
-use super::mailbox::{Adoption, Mail};
 use super::sessions::Presence;
 use super::ticket::Part;
 use super::worker::Worker;
 use crate::broker::QoS;
 use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Connecting, Connection, Delivered, Delivery, Handshake, Progress, Transmit};
+use crate::mqtt::{Connecting, Connection, Delivered, Delivery, Transmit};
 use crate::ring::Piece;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
@@ -36,19 +34,11 @@ impl Worker {
         client.last_seen = self.now;
         let bytes = self.ring.bytes(piece);
         match &mut client.phase {
-            Phase::Handshake { handshake, .. } => {
-                match handshake.handle_bytes(&self.shared.config.limits, bytes) {
-                    Progress::More => {}
-                    Progress::Connect(connecting) => self.on_connecting(index, *connecting),
-                    Progress::Refused(refusal) => {
-                        if refusal.frame.is_empty() {
-                            self.counters.connects_malformed.add(1);
-                        } else {
-                            self.counters.connects_refused.add(1);
-                        }
-                        self.finish(index, vec![refusal.frame]);
-                    }
-                }
+            Phase::Handshake(introduction) => {
+                let limits = &self.shared.config.limits;
+                let access = self.shared.access();
+                let progress = introduction.handshake.handle_bytes(limits, &access, bytes);
+                self.on_introduction(index, progress);
             }
             Phase::Serving { connection, .. } => {
                 if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
@@ -71,7 +61,7 @@ impl Worker {
         }
         let (fd, token) = (client.fd(), client.token(index));
         match &client.phase {
-            Phase::Handshake { .. } => {
+            Phase::Handshake(_) => {
                 client.receiving = true;
                 self.ring.receive_once(fd, token);
             }
@@ -92,38 +82,8 @@ impl Worker {
         }
     }
 
-    /// A valid CONNECT: this shard serves it, or the shard of its session does.
-    fn on_connecting(&mut self, index: u32, mut connecting: Connecting) {
-        self.clients[index as usize].connected_at = self.now;
-        if connecting.connect.client_id.is_empty() {
-            connecting.connect.client_id = format!("auto-{:032x}", rand::random::<u128>());
-            connecting.connect.client_id_assigned = true;
-        }
-        let home = self.shared.home_of(&connecting.connect.client_id);
-        if home == self.index {
-            self.serve(index, connecting);
-            return;
-        }
-        let client = self.clients.remove(index as usize);
-        self.counters.connections.sub(1);
-        let adoption = Adoption { socket: client.socket, connecting, last_seen: self.now };
-        self.post(home, Mail::Adopt(Box::new(adoption)));
-    }
-
-    /// A client that another shard accepted; its place is taken already.
-    pub(super) fn on_adoption(&mut self, adoption: Adoption) {
-        if self.stopping {
-            self.give_place_back();
-            return;
-        }
-        let phase = Phase::Handshake { handshake: Handshake::default(), deadline: self.now };
-        let index = self.add_client(adoption.socket, phase, adoption.last_seen);
-        self.serve(index, adoption.connecting);
-        self.after_receive(index);
-    }
-
     /// Begins to serve a client whose session belongs here.
-    fn serve(&mut self, index: u32, connecting: Connecting) {
+    pub(super) fn serve(&mut self, index: u32, connecting: Connecting) {
         if self.is_overtaken(index, &connecting) {
             self.counters.connects_refused.add(1);
             self.finish(index, Vec::new());
@@ -149,8 +109,10 @@ impl Worker {
         if let Some(deadline) = keep_alive.deadline(client.last_seen) {
             self.arm_client_timer(index, deadline);
         }
-        // Before CONNACK leaves, because CONNACK is what anchors the flow.
-        self.register_with_kernel(index, keep_alive.0, parsed_bytes);
+        if self.clients[index as usize].slot.is_none() {
+            // Before CONNACK leaves, because CONNACK is what anchors the flow.
+            self.register_with_kernel(index, keep_alive.0, parsed_bytes);
+        }
         self.pump(index);
         self.mark_dirty(index);
     }
@@ -201,7 +163,7 @@ impl Worker {
         Some((self.sessions.insert(session, Presence::Connected(index), number), false, ended))
     }
 
-    fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
+    pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
         let Some(path) = &mut self.path else { return };
         let client = &mut self.clients[index as usize];
         let (Ok(local), Ok(peer)) = (local_address(&client.socket), peer_address(&client.socket))
@@ -221,7 +183,10 @@ impl Worker {
         let client = &mut self.clients[index as usize];
         let (Some(slot), Some(path)) = (&mut client.slot, &mut self.path) else { return };
         path.set_tx(slot, client.sent_bytes);
-        if slot.is_armed() || !matches!(client.phase, Phase::Serving { .. }) {
+        // What was sent may be AUTH, with CONNACK still to come.
+        let is_served = matches!(&client.phase,
+            Phase::Serving { connection, .. } if !connection.has_answers());
+        if slot.is_armed() || !is_served {
             return;
         }
         match path.arm(client.socket.as_fd(), slot) {
@@ -305,9 +270,8 @@ impl Worker {
     pub(super) fn on_client_timer(&mut self, index: u32) {
         let Some(client) = self.clients.get(index as usize) else { return };
         let due = match &client.phase {
-            Phase::Handshake { deadline, .. }
-            | Phase::Flushing { deadline, .. }
-            | Phase::Lingering { deadline } => Some(*deadline),
+            Phase::Handshake(introduction) => Some(introduction.deadline),
+            Phase::Flushing { deadline, .. } | Phase::Lingering { deadline } => Some(*deadline),
             Phase::Serving { connection, .. } => {
                 let by_kernel = match (&self.path, &client.slot) {
                     (Some(path), Some(slot)) => path.last_seen(slot),
@@ -322,7 +286,8 @@ impl Worker {
             return;
         }
         match &client.phase {
-            Phase::Handshake { .. } => {
+            Phase::Handshake(_) if self.stopping => self.abort(index),
+            Phase::Handshake(_) => {
                 self.counters.connects_timeout.add(1);
                 self.abort(index);
             }
@@ -364,7 +329,7 @@ impl Worker {
                 self.abort(index);
             }
             Phase::Flushing { .. } => self.flush(index),
-            Phase::Handshake { .. } | Phase::Lingering { .. } => self.abort(index),
+            Phase::Handshake(_) | Phase::Lingering { .. } => self.abort(index),
         }
     }
 
@@ -376,7 +341,7 @@ impl Worker {
             Ok(bytes) => {
                 client.sent_bytes += *bytes as u64;
                 self.publish_tx(index);
-                match self.clients[index as usize].phase {
+                match &mut self.clients[index as usize].phase {
                     Phase::Lingering { .. } => self.remove_if_quiet(index),
                     _ => self.mark_dirty(index),
                 }
@@ -417,9 +382,25 @@ impl Worker {
     /// The orderly stop: every client is told, wills stay with us.
     pub(super) fn close_for_stop(&mut self, index: u32) {
         match &self.clients[index as usize].phase {
+            Phase::Serving { .. } if self.shared.config.redirect_to.is_some() => {
+                self.redirect_client(index);
+            }
             Phase::Serving { .. } => self.close_client(index, Some(Reason::ServerShuttingDown)),
-            Phase::Handshake { .. } => self.abort(index),
+            Phase::Handshake(_) if self.shared.config.redirect_to.is_some() => {
+                self.await_last_connect(index);
+            }
+            Phase::Handshake(_) => self.abort(index),
             Phase::Flushing { .. } | Phase::Lingering { .. } => {}
+        }
+    }
+
+    fn redirect_client(&mut self, index: u32) {
+        if let Some(client) = self.clients.get_mut(index as usize)
+            && let Phase::Serving { connection, .. } = &mut client.phase
+            && let Some(reference) = &self.shared.config.redirect_to
+        {
+            connection.redirect(reference);
+            self.close_client(index, None);
         }
     }
 
@@ -471,7 +452,7 @@ impl Worker {
     }
 
     /// Sends the last frames, then FIN.
-    fn finish(&mut self, index: u32, mut frames: Vec<Bytes>) {
+    pub(super) fn finish(&mut self, index: u32, mut frames: Vec<Bytes>) {
         frames.retain(|frame| !frame.is_empty());
         let deadline = self.now.after_millis(LINGER_MILLIS);
         self.clients[index as usize].phase = Phase::Flushing { deadline, frames };

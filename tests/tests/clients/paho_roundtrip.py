@@ -172,6 +172,37 @@ def properties(options):
     publisher.leave()
 
 
+def aliases(options):
+    # paho leaves it to its user what an alias stands for.
+    subscriber = Client(options, "subscriber", TopicAliasMaximum=2)
+    publisher = Client(options, "publisher")
+    assert publisher.properties.TopicAliasMaximum >= 2
+    subscriber.subscribe("aliases/#", 2)
+    known = {}
+    by_alias = 0
+    for number in range(60):
+        alias = 1 + number % 2
+        sent = Properties(PacketTypes.PUBLISH)
+        sent.TopicAlias = alias
+        topic = f"aliases/of/a/client/{alias}"
+        publisher.publish(topic if number < 2 else "", str(number), number % 3, properties=sent)
+        message = subscriber.message()
+        assert message.payload.decode() == str(number)
+        theirs = getattr(message.properties, "TopicAlias", None)
+        if message.topic:
+            known[theirs] = message.topic
+        else:
+            by_alias += 1
+        assert known[theirs] == topic, (number, theirs, known)
+    assert by_alias == 58, by_alias
+    # Beyond the maximum the connection ends: "Topic alias invalid".
+    sent = Properties(PacketTypes.PUBLISH)
+    sent.TopicAlias = publisher.properties.TopicAliasMaximum + 1
+    publisher.paho.publish("aliases", "x", 0, properties=sent)
+    assert publisher.disconnects.get(timeout=PATIENCE).value == 0x94
+    subscriber.leave()
+
+
 def reasons(options):
     client = Client(options, "reasons")
     assert client.reason == "Success"
@@ -379,6 +410,7 @@ CASES = {
     "offline": offline,
     "take-over": take_over,
     "properties": properties,
+    "aliases": aliases,
     "reasons": reasons,
     "assigned-id": assigned_id,
     "ping": ping,

@@ -3,7 +3,7 @@
 
 use push_server::broker::QoS::{AtLeastOnce, ExactlyOnce};
 use push_server::mqtt::codec::Reason;
-use push_server::mqtt::{Handshake, Limits, Progress};
+use push_server::mqtt::{Access, Handshake, Limits, Progress};
 
 use crate::server::at_every_split;
 use crate::wire::{Connect, packet, publish};
@@ -79,7 +79,11 @@ fn assert_code(code: u8, reason: Reason, table: &[u8]) {
 fn refusals_bear_only_reason_codes_of_connack() {
     for reason in errors() {
         for connect in [Connect::v311(), Connect::v5()] {
-            let progress = Handshake::default().handle_bytes(&Limits::default(), &connect.bytes());
+            let progress = Handshake::new([0; 18]).handle_bytes(
+                &Limits::default(),
+                &Access::default(),
+                &connect.bytes(),
+            );
             let Progress::Connect(connecting) = progress else { panic!("a good CONNECT") };
             let frame = connecting.refuse(reason).frame;
             if connect.level == 5 {

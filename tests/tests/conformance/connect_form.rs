@@ -2,7 +2,7 @@
 
 use push_server::broker::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use push_server::mqtt::codec::Reason;
-use push_server::mqtt::{Handshake, Limits, Progress};
+use push_server::mqtt::{Access, Handshake, Limits, Progress};
 
 use crate::server::{Seen, at_every_split};
 use crate::wire::{
@@ -216,7 +216,11 @@ fn connack_larger_than_the_client_takes_refuses_it() {
 fn refusal_larger_than_the_client_takes_is_not_sent() {
     for (bytes, answer) in [(5, &[0x20, 3, 0, 0x97, 0][..]), (4, &[])] {
         let connect = Connect::v5().property(&[0x27, 0, 0, 0, bytes]);
-        let progress = Handshake::default().handle_bytes(&Limits::default(), &connect.bytes());
+        let progress = Handshake::new([0; 18]).handle_bytes(
+            &Limits::default(),
+            &Access::default(),
+            &connect.bytes(),
+        );
         let Progress::Connect(connecting) = progress else { panic!("a good CONNECT") };
         assert_eq!(connecting.refuse(Reason::QuotaExceeded).frame, answer);
     }

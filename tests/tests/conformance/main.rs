@@ -2,6 +2,8 @@
 //! input cut at every byte offset.
 
 mod alias;
+mod allowed;
+mod authenticate;
 mod codes;
 mod connect;
 mod connect_form;
@@ -12,7 +14,10 @@ mod limits;
 mod problem_information;
 mod publish_in;
 mod publish_out;
+mod redirect;
+mod response_information;
 mod resume;
+mod scram;
 mod server;
 mod subscribe;
 mod text;

@@ -7,9 +7,10 @@ use crate::wire::Connect;
 use push_common::clock::Monotonic;
 use push_server::broker::{Message, QoS, SubscriptionId, TopicName, Via};
 use push_server::mqtt::codec::Reason;
+use push_server::mqtt::scram::Nonce;
 use push_server::mqtt::{
-    Connection, Delivered, Delivery, Event, Filing, Handshake, Limits, Progress, PublishReceipt,
-    Session, Transmit,
+    Access, Connection, Delivered, Delivery, Event, Filing, Handshake, Limits, Progress,
+    PublishReceipt, Refusal, Session, Transmit,
 };
 
 /// Runs a test with whole packets, byte by byte, and cut in two at every offset of its input.
@@ -20,6 +21,11 @@ pub(crate) fn at_every_split(test: impl Fn(&mut Server)) {
     for offset in 1..whole.offset {
         test(&mut Server::new(Split::At(offset)));
     }
+}
+
+/// Runs a test with whole packets only, for tables too long for the others.
+pub(crate) fn whole(mut test: impl FnMut(&mut Server)) {
+    test(&mut Server::new(Split::Never));
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +48,8 @@ pub(crate) enum Seen {
     Subscribe(Vec<Result<String, Reason>>),
     Unsubscribe(Vec<Result<String, Reason>>),
     Ping,
+    /// Once more.
+    Authenticated,
     Disconnected,
     Failed(Reason),
     Refused(Reason),
@@ -61,12 +69,17 @@ pub(crate) struct Server {
     pub(crate) hold: bool,
     /// What publishes are answered with.
     pub(crate) routed: Reason,
+    /// The server stops, and sends those who connect there.
+    pub(crate) redirect_to: Option<&'static str>,
+    /// Who may connect.
+    pub(crate) access: Access,
     pub(crate) session: Option<Session>,
     pub(crate) messages: Vec<Message>,
     /// Of every filter subscribed to, in order.
     pub(crate) subscription_ids: Vec<Option<SubscriptionId>>,
     pub(crate) transmit: Transmit,
     link: Link,
+    nonces: u8,
     held: Vec<PublishReceipt>,
     events: Vec<Seen>,
     output: Vec<u8>,
@@ -81,11 +94,14 @@ impl Server {
             now: Monotonic(1_000_000_000),
             hold: false,
             routed: Reason::Success,
+            redirect_to: None,
+            access: Access::default(),
             session: None,
             messages: Vec::new(),
             subscription_ids: Vec::new(),
             transmit: Transmit::default(),
             link: Link::Closed,
+            nonces: 0,
             held: Vec::new(),
             events: Vec::new(),
             output: Vec::new(),
@@ -96,7 +112,7 @@ impl Server {
 
     /// A new socket, and its first bytes.
     pub(crate) fn connect(&mut self, bytes: &[u8]) {
-        self.link = Link::Handshake(Handshake::default());
+        self.link = Link::Handshake(Handshake::new(self.nonce()));
         self.send(bytes);
     }
 
@@ -215,37 +231,50 @@ impl Server {
     fn feed(&mut self, bytes: &[u8]) {
         match &mut self.link {
             Link::Closed => {}
-            Link::Handshake(handshake) => match handshake.handle_bytes(&self.limits, bytes) {
-                Progress::More => {}
-                Progress::Refused(refusal) => {
-                    self.output.extend(&refusal.frame);
-                    self.events.push(Seen::Refused(refusal.reason));
-                    self.link = Link::Closed;
-                }
-                Progress::Connect(mut connecting) => {
-                    let connect = &mut connecting.connect;
-                    if connect.client_id.is_empty() {
-                        connect.client_id = "assigned".to_owned();
-                        connect.client_id_assigned = true;
+            Link::Handshake(handshake) => {
+                match handshake.handle_bytes(&self.limits, &self.access, bytes) {
+                    Progress::More => {}
+                    Progress::Reply(frame) => self.output.extend(&frame),
+                    Progress::Refused(refusal) => self.refuse(&refusal),
+                    Progress::Connect(connecting) if self.redirect_to.is_some() => {
+                        self.refuse(&connecting.redirect(self.redirect_to.unwrap_or_default()));
                     }
-                    if connect.clean_start {
-                        self.session = None;
+                    Progress::Connect(mut connecting) => {
+                        let connect = &mut connecting.connect;
+                        if connect.client_id.is_empty() {
+                            connect.client_id = "assigned".to_owned();
+                            connect.client_id_assigned = true;
+                        }
+                        if connect.clean_start {
+                            self.session = None;
+                        }
+                        let present = self.session.is_some();
+                        let session = self.session.get_or_insert_with(|| {
+                            Session::new(&connect.client_id, connect.session_expiry_secs)
+                        });
+                        let connection = Connection::accept(
+                            *connecting,
+                            session,
+                            present,
+                            &self.limits,
+                            self.now,
+                        );
+                        self.link = Link::Open(Box::new(connection));
+                        self.poll();
                     }
-                    let present = self.session.is_some();
-                    let session = self.session.get_or_insert_with(|| {
-                        Session::new(&connect.client_id, connect.session_expiry_secs)
-                    });
-                    let connection =
-                        Connection::accept(*connecting, session, present, &self.limits, self.now);
-                    self.link = Link::Open(Box::new(connection));
-                    self.poll();
                 }
-            },
+            }
             Link::Open(connection) => {
                 connection.handle_bytes(bytes);
                 self.poll();
             }
         }
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) {
+        self.output.extend(&refusal.frame);
+        self.events.push(Seen::Refused(refusal.reason));
+        self.link = Link::Closed;
     }
 
     fn poll(&mut self) {
@@ -302,10 +331,25 @@ impl Server {
                 return;
             }
             Event::Ping => Seen::Ping,
+            Event::Authenticate(auth) => {
+                let nonce = self.nonce();
+                let Link::Open(connection) = &mut self.link else { return };
+                match connection.authenticate(&auth, &self.access, &nonce) {
+                    Ok(true) => Seen::Authenticated,
+                    Ok(false) => return,
+                    Err(event) => return self.handle(event),
+                }
+            }
             Event::Disconnected => Seen::Disconnected,
             Event::Failed(reason) => Seen::Failed(reason),
         };
         self.events.push(seen);
+    }
+
+    /// Another one each time.
+    fn nonce(&mut self) -> Nonce {
+        self.nonces += 1;
+        [self.nonces; 18]
     }
 
     /// Takes everything out of the core, a frame or so at a time.

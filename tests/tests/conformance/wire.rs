@@ -218,6 +218,7 @@ fn name(reason: u8) -> &'static str {
         0x94 => "topic alias invalid",
         0x95 => "packet too large",
         0x8E => "session taken over",
+        0x9C => "use another server",
         0x96 => "message rate too high",
         0x97 => "quota exceeded",
         0x9A => "retain not supported",

@@ -8,7 +8,7 @@ use super::publish::qos;
 use super::read::Reader;
 use super::{Audience, Reason};
 use crate::broker::{Message, TopicName};
-use crate::mqtt::{Connect, Limits, Version, Will};
+use crate::mqtt::{Authentication, Connect, Limits, Version, Will};
 
 /// CONNECT flags [MQTT-3.1.2.3].
 mod flags {
@@ -85,9 +85,12 @@ fn connect_v311(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reas
         packet_bytes_max: None,
         topic_alias_max: 0,
         request_problem_information: false,
+        request_response_information: false,
         user_name,
         password,
         will,
+        authentication: None,
+        authenticated: None,
     })
 }
 
@@ -104,10 +107,6 @@ fn connect_v5(
     let will = will(&mut reader, flags, Version::V5, limits)?;
     let (user_name, password) = credentials(&mut reader, flags)?;
     reader.end()?;
-    if wishes.authentication_method {
-        // Enhanced authentication is not there yet [MQTT-4.12.0-1].
-        return Err(Reason::BadAuthenticationMethod);
-    }
     Ok(Connect {
         version: Version::V5,
         client_id,
@@ -120,9 +119,12 @@ fn connect_v5(
         packet_bytes_max: wishes.packet_bytes_max,
         topic_alias_max: wishes.topic_alias_max,
         request_problem_information: wishes.request_problem_information,
+        request_response_information: wishes.request_response_information,
         user_name,
         password,
         will,
+        authentication: wishes.authentication,
+        authenticated: None,
     })
 }
 
@@ -146,7 +148,8 @@ struct Wishes {
     packet_bytes_max: Option<u32>,
     topic_alias_max: u16,
     request_problem_information: bool,
-    authentication_method: bool,
+    request_response_information: bool,
+    authentication: Option<Authentication>,
 }
 
 impl Wishes {
@@ -157,9 +160,10 @@ impl Wishes {
             packet_bytes_max: None,
             topic_alias_max: 0,
             request_problem_information: true,
-            authentication_method: false,
+            request_response_information: false,
+            authentication: None,
         };
-        let mut authentication_data = false;
+        let (mut method, mut data) = (None, None);
         properties::for_each(reader, Allowed::CONNECT, |id, value| {
             match (id, value) {
                 (id::SESSION_EXPIRY_INTERVAL, Value::Int(secs)) => {
@@ -175,18 +179,23 @@ impl Wishes {
                     wishes.request_problem_information = flag(value)?;
                 }
                 (id::REQUEST_RESPONSE_INFORMATION, Value::Int(value)) => {
-                    flag(value)?;
+                    wishes.request_response_information = flag(value)?;
                 }
-                (id::AUTHENTICATION_METHOD, _) => wishes.authentication_method = true,
-                (id::AUTHENTICATION_DATA, _) => authentication_data = true,
+                (id::AUTHENTICATION_METHOD, Value::Text(text)) => method = Some(text.into()),
+                (id::AUTHENTICATION_DATA, Value::Binary(bytes)) => {
+                    data = Some(Bytes::copy_from_slice(bytes));
+                }
                 // User properties of a CONNECT mean nothing to us.
                 _ => {}
             }
             Ok(())
         })?;
-        if authentication_data && !wishes.authentication_method {
-            return Err(Reason::ProtocolError);
-        }
+        wishes.authentication = match (method, data) {
+            (Some(method), data) => Some(Authentication { method, data }),
+            // [MQTT5 3.1.2.11.10]
+            (None, Some(_)) => return Err(Reason::ProtocolError),
+            (None, None) => None,
+        };
         Ok(wishes)
     }
 

@@ -1,5 +1,6 @@
 //! A client's packets behind CONNECT.
 
+use super::auth::{Auth, auth};
 use super::properties::{self, Allowed, Value, id};
 use super::publish::{Publish, publish, qos};
 use super::read::Reader;
@@ -24,6 +25,7 @@ pub(in crate::mqtt) enum Packet {
     Unsubscribe(Unsubscribe),
     PingReq,
     Disconnect(Disconnect),
+    Auth(Auth),
 }
 
 /// PUBACK, PUBREC, PUBREL or PUBCOMP.
@@ -65,8 +67,8 @@ pub(in crate::mqtt) fn check_header(header: Header, context: &Context) -> Result
         | packet_type::PUBCOMP
         | packet_type::PINGREQ
         | packet_type::DISCONNECT => Ok(()),
-        // A second CONNECT [MQTT-3.1.0-2], AUTH without authentication method
-        // [MQTT-4.12.0-6], and what only servers send.
+        packet_type::AUTH if context.version == Version::V5 => Ok(()),
+        // A second CONNECT [MQTT-3.1.0-2], and what only servers send.
         _ => Err(Reason::ProtocolError),
     }
 }
@@ -91,6 +93,7 @@ pub(in crate::mqtt) fn packet(
         packet_type::UNSUBSCRIBE => unsubscribe(reader, context).map(Packet::Unsubscribe),
         packet_type::PINGREQ => reader.end().map(|()| Packet::PingReq),
         packet_type::DISCONNECT => disconnect(reader, version).map(Packet::Disconnect),
+        packet_type::AUTH if version == Version::V5 => auth(reader).map(Packet::Auth),
         _ => Err(Reason::ProtocolError),
     }
 }

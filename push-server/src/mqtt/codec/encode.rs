@@ -5,7 +5,8 @@ use bytes::BytesMut;
 use mqttbytes::{v4, v5};
 
 use super::Reason;
-use crate::broker::QoS;
+use crate::broker::{QoS, TopicName};
+use crate::mqtt::scram::METHOD;
 use crate::mqtt::{Connect, Limits, Version};
 
 /// The packets that acknowledge.
@@ -61,10 +62,10 @@ impl Audience {
         Self { version, packet_len_max: CONNACK_BARE_LEN, wants_words: false }
     }
 
-    /// Writes a packet with `words` for people, or without where it would be longer than the
-    /// client takes: words must not be what makes a packet too long [MQTT-3.2.2-19]
+    /// Writes a packet with `words` that it can do without, or without them where it would be longer
+    /// than the client takes: they must not be what makes a packet too long [MQTT-3.2.2-19]
     /// [MQTT-3.9.2-1] [MQTT-3.11.2-1] [MQTT-3.14.2-3].
-    fn write(
+    pub(super) fn write(
         self,
         out: &mut BytesMut,
         words: Option<String>,
@@ -113,14 +114,31 @@ pub(in crate::mqtt) fn connack(
     properties.topic_alias_max = (limits.topic_alias_max != 0).then_some(limits.topic_alias_max);
     properties.server_keep_alive =
         (keep_alive_secs != connect.keep_alive_secs).then_some(keep_alive_secs);
+    // [MQTT-4.12.0-5]
+    if let Some(authenticated) = &connect.authenticated {
+        properties.authentication_method = Some(METHOD.to_owned());
+        properties.authentication_data = Some(authenticated.data.clone());
+    }
     let features = limits.features;
     properties.retain_available = Some(features.retain.into());
     properties.wildcard_subscription_available = Some(features.wildcard_subscriptions.into());
     properties.subscription_identifiers_available = Some(1);
     properties.shared_subscription_available = Some(features.shared_subscriptions.into());
-    let code = v5::ConnectReturnCode::Success;
-    let connack = v5::ConnAck { session_present, code, properties: Some(properties) };
-    write(out, |out| connack.write(out));
+    connect.audience().write(out, response_information(connect, limits), |out, information| {
+        let code = v5::ConnectReturnCode::Success;
+        let properties =
+            v5::ConnAckProperties { response_information: information, ..properties.clone() };
+        v5::ConnAck { session_present, code, properties: Some(properties) }.write(out)
+    });
+}
+
+/// The part of the topic tree that is this client's to have responses in, if it asked for one and
+/// there is one [MQTT-3.1.2-28]. A client id that is no part of a topic has none.
+fn response_information(connect: &Connect, limits: &Limits) -> Option<String> {
+    let prefix = limits.response_topic_prefix.as_deref()?;
+    let information = format!("{prefix}/{}", connect.client_id);
+    let is_topic = TopicName::parse(&information, limits.topic_levels_max).is_ok();
+    (connect.request_response_information && is_topic).then_some(information)
 }
 
 /// Writes the CONNACK that refuses, the reason in words too. 3.1.1 knows five reasons; for others

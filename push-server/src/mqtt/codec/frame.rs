@@ -1,7 +1,7 @@
 //! Framing: where a packet ends, whether it may be as long as it says, and the input buffer that
 //! grows by what arrived, never by what was announced.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::Reason;
 use crate::mqtt::Version;
@@ -25,6 +25,7 @@ pub(super) mod packet_type {
     pub(crate) const UNSUBSCRIBE: u8 = 10;
     pub(crate) const PINGREQ: u8 = 12;
     pub(crate) const DISCONNECT: u8 = 14;
+    pub(crate) const AUTH: u8 = 15;
 }
 
 /// A fixed header.
@@ -83,6 +84,21 @@ pub(super) fn variable_int_len(value: usize) -> usize {
         0x4000..=0x1F_FFFF => 3,
         _ => 4,
     }
+}
+
+/// Writes a variable byte integer; callers keep it within `REMAINING_LENGTH_MAX`.
+pub(super) fn put_variable_int(out: &mut BytesMut, mut value: usize) {
+    while value > 0x7F {
+        out.put_u8((value & 0x7F) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
+}
+
+/// Writes text or binary data, of at most 65,535 bytes; callers have seen to it.
+pub(super) fn put_binary(out: &mut BytesMut, bytes: &[u8]) {
+    out.put_u16(bytes.len() as u16);
+    out.put_slice(bytes);
 }
 
 /// Bytes that arrived and are not parsed yet. Owns nothing while empty.

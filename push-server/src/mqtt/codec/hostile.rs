@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::broker::MessageProperties;
-use crate::mqtt::{Connection, Event, Features, Handshake, Limits, Progress, Session};
+use crate::mqtt::scram::Users;
+use crate::mqtt::{Access, Connection, Event, Features, Handshake, Limits, Progress, Session};
 
 /// Packets of every type, valid in 3.1.1 and in MQTT 5, to be spoilt.
 const SAMPLES: &[(&[u8], &[u8])] = &[
@@ -20,6 +21,12 @@ const SAMPLES: &[(&[u8], &[u8])] = &[
         b"\x32\x29\0\x03a/b\0\x01\x1F\x01\x01\x02\0\0\0\x09\x03\0\x01c\x08\0\x01r\x09\0\x01d\
           \x26\0\x01k\0\x01v\x26\0\0\0\0hi",
     ),
+    (
+        b"\x10\x0E\0\x04MQTT\x04\0\0\x0A\0\x02id",
+        b"\x10\x35\0\x04MQTT\x05\0\0\x0A\x26\x15\0\x0DSCRAM-SHA-256\
+          \x16\0\x13n,,n=user,r=rOprNGf\0\x02id",
+    ),
+    (b"\xF0\0", b"\xF0\x16\x18\x14\x15\0\x0DSCRAM-SHA-256\x16\0\x01c"),
     (b"\x30\x03\0\x01a", b"\x30\x07\0\x01a\x03\x23\0\x01"),
     (b"\x30\x03\0\x01a", b"\x30\x06\0\0\x03\x23\0\x01"),
     (b"\x40\x02\0\x01", b"\x40\x08\0\x01\x10\x04\x1F\0\x01w"),
@@ -90,6 +97,14 @@ fn version() -> impl Strategy<Value = Version> {
     prop_oneof![Just(Version::V311), Just(Version::V5)]
 }
 
+/// Has a user that the samples' CONNECT names.
+fn access() -> Access {
+    let line = "user SCRAM-SHA-256$4096:AAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:\
+                AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let users = Users::parse(line, [7; 32]).expect("a valid line");
+    Access { users: Some(users), scram_required: false }
+}
+
 fn limits() -> Limits {
     Limits { packet_bytes_max: 200, answers_bytes_max: 100, ..Limits::default() }
 }
@@ -102,7 +117,9 @@ fn serve(version: Version, bytes: &[u8], cut: usize) -> String {
         Version::V311 => b"\x10\x0E\0\x04MQTT\x04\0\0\x0A\0\x02id",
         Version::V5 => b"\x10\x0F\0\x04MQTT\x05\0\0\x0A\0\0\x02id",
     };
-    let Progress::Connect(connecting) = Handshake::default().handle_bytes(&limits, connect) else {
+    let Progress::Connect(connecting) =
+        Handshake::new([0; 18]).handle_bytes(&limits, &Access::default(), connect)
+    else {
         panic!("a valid CONNECT")
     };
     let mut session = Session::new("id", 60);
@@ -227,18 +244,25 @@ proptest! {
         bytes in prop_oneof![stream(Version::V311), stream(Version::V5), vec(any::<u8>(), 0..600)],
         cut in 1..50usize,
     ) {
+        let access = access();
         let run = |cut: usize| {
-            let mut handshake = Handshake::default();
+            let mut handshake = Handshake::new([0; 18]);
+            let mut said = Vec::new();
             for piece in bytes.chunks(cut) {
-                match handshake.handle_bytes(&limits(), piece) {
+                match handshake.handle_bytes(&limits(), &access, piece) {
                     Progress::More => {}
+                    Progress::Reply(frame) => said.extend_from_slice(&frame),
                     Progress::Connect(connecting) => {
-                        return Some((Ok(connecting.connect.client_id), connecting.wire_bytes));
+                        let client_id = connecting.connect.client_id;
+                        return (Some(Ok(client_id)), connecting.wire_bytes, said);
                     }
-                    Progress::Refused(refusal) => return Some((Err(refusal.reason), 0)),
+                    Progress::Refused(refusal) => {
+                        said.extend_from_slice(&refusal.frame);
+                        return (Some(Err(refusal.reason)), 0, said);
+                    }
                 }
             }
-            None
+            (None, 0, said)
         };
         prop_assert_eq!(run(cut), run(usize::MAX));
     }

@@ -1,7 +1,7 @@
 //! The wire format, and the only user of mqttbytes.
 //!
-//! Outbound, mqttbytes writes every packet but PUBLISH, whose large payloads are to be shared and
-//! not copied. Inbound, every packet is parsed here, once and strictly, since mqttbytes 0.6
+//! Outbound, mqttbytes writes every packet but AUTH, which it does not have, and PUBLISH, whose large
+//! payloads are to be shared and not copied. Inbound, every packet is parsed here, once and strictly, since mqttbytes 0.6
 //!
 //! - has no AUTH, no DISCONNECT with a remaining length of 0 or 1, and takes passwords for text;
 //! - reads properties past the end of their section, miscounts subscription identifiers, and lets
@@ -15,6 +15,7 @@
 
 #[cfg(test)]
 mod agreement;
+mod auth;
 mod connect;
 mod decode;
 mod encode;
@@ -25,13 +26,16 @@ mod properties;
 mod publish;
 mod read;
 mod reason;
+mod redirect;
 
 use push_common::clock::Monotonic;
 
 use crate::mqtt::{Features, Version};
 
+pub use auth::Auth;
 pub use reason::Reason;
 
+pub(super) use auth::{AuthReason, put_auth};
 pub(super) use connect::{Refused, connect};
 pub(super) use decode::{Ack, Disconnect, Packet, check_header, packet};
 pub(super) use encode::{
@@ -39,11 +43,23 @@ pub(super) use encode::{
 };
 pub(super) use frame::{Header, Input, SHARE_BYTES_MIN};
 pub(super) use publish::{Outgoing, Publish};
+pub(super) use redirect::{connack_to, disconnect_to};
 
 use frame::packet_type;
 
 /// The first byte of a CONNECT, its reserved flags included.
 pub(super) const CONNECT_FIRST: u8 = packet_type::CONNECT << 4;
+
+/// The first byte of an AUTH.
+pub(super) const AUTH_FIRST: u8 = packet_type::AUTH << 4;
+
+/// The first byte of a DISCONNECT.
+pub(super) const DISCONNECT_FIRST: u8 = packet_type::DISCONNECT << 4;
+
+/// Parses the body of an AUTH.
+pub(super) fn auth(body: &[u8]) -> Result<Auth, Reason> {
+    auth::auth(read::Reader::new(body))
+}
 
 /// What parsing depends on beside the bytes.
 #[derive(Clone, Copy, Debug)]

@@ -80,6 +80,8 @@ impl Allowed {
     pub(super) const ACK: Self = Self::of(&[id::REASON_STRING]);
     pub(super) const SUBSCRIBE: Self = Self::of(&[id::SUBSCRIPTION_IDENTIFIER]);
     pub(super) const UNSUBSCRIBE: Self = Self::of(&[]);
+    pub(super) const AUTH: Self =
+        Self::of(&[id::AUTHENTICATION_METHOD, id::AUTHENTICATION_DATA, id::REASON_STRING]);
     /// Without server reference, which only a server may send [MQTT5 3.14.2.2.5].
     pub(super) const DISCONNECT: Self = Self::of(&[id::SESSION_EXPIRY_INTERVAL, id::REASON_STRING]);
 }

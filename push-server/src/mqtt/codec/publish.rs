@@ -6,7 +6,10 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use push_common::clock::Monotonic;
 
-use super::frame::{REMAINING_LENGTH_MAX, SHARE_BYTES_MIN, packet_type, variable_int_len};
+use super::frame::{
+    REMAINING_LENGTH_MAX, SHARE_BYTES_MIN, packet_type, put_binary, put_variable_int,
+    variable_int_len,
+};
 use super::properties::{self, Allowed, Passing, Value, id};
 use super::read::Reader;
 use super::{Context, Reason};
@@ -245,19 +248,4 @@ fn secs_left(expires_at: Monotonic, now: Monotonic) -> u32 {
     let left = expires_at.since(now);
     let secs = left.as_secs() + u64::from(left.subsec_nanos() != 0);
     u32::try_from(secs).unwrap_or(u32::MAX)
-}
-
-/// Writes a variable byte integer; callers keep it within `REMAINING_LENGTH_MAX`.
-fn put_variable_int(out: &mut BytesMut, mut value: usize) {
-    while value > 0x7F {
-        out.put_u8((value & 0x7F) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.put_u8(value as u8);
-}
-
-/// Writes text or binary data, of at most 65,535 bytes: `packet_len` has seen to it.
-fn put_binary(out: &mut BytesMut, bytes: &[u8]) {
-    out.put_u16(bytes.len() as u16);
-    out.put_slice(bytes);
 }

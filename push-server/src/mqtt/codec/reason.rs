@@ -62,6 +62,8 @@ pub enum Reason {
     PayloadFormatInvalid = 0x99,
     #[error("retain not supported")]
     RetainNotSupported = 0x9A,
+    #[error("use another server")]
+    UseAnotherServer = 0x9C,
     #[error("shared subscriptions not supported")]
     SharedSubscriptionsNotSupported = 0x9E,
     #[error("subscription identifiers not supported")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::broker::{TopicName, Via};
-use crate::mqtt::{Delivery, Filing, Handshake, Progress};
+use crate::mqtt::{Access, Delivery, Filing, Handshake, Progress};
 
 const NOW: Monotonic = Monotonic(1);
 
@@ -15,7 +15,9 @@ fn accepted() -> (Connection, Session) {
 
 fn accepted_with(connect: &[u8]) -> (Connection, Session) {
     let limits = Limits::default();
-    let Progress::Connect(connecting) = Handshake::default().handle_bytes(&limits, connect) else {
+    let Progress::Connect(connecting) =
+        Handshake::new([0; 18]).handle_bytes(&limits, &Access::default(), connect)
+    else {
         panic!("a valid CONNECT")
     };
     let mut session = Session::new("id", 60);

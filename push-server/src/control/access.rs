@@ -1,0 +1,125 @@
+//! Who may connect, from the file of `--scram-users`: read at start and on SIGHUP.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::mqtt::Access;
+use crate::mqtt::scram::{Users, UsersError};
+use crate::shard::Shards;
+
+/// Largest file read: 1,000,000 users take less.
+pub const USERS_FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// Why the file is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// It cannot be read.
+    #[error("cannot read {}: {source}; it is named by --scram-users", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no file of users.
+    #[error("{} has {bytes} bytes: a file of users has at most {USERS_FILE_BYTES_MAX}", path.display())]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A line that is none.
+    #[error("{}:{}: {}; `push-server scram-user NAME` prints such a line", path.display(), error.line, error.problem)]
+    Line {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        error: UsersError,
+    },
+}
+
+/// Who may connect at the start. Salts of names that are not there are random to this process.
+pub fn load(config: &Config) -> Result<Access, AccessError> {
+    let users = match &config.scram_users {
+        Some(path) => Some(read(path, |text| Users::parse(text, rand::random()))?),
+        None => None,
+    };
+    Ok(Access { users, scram_required: config.scram_required })
+}
+
+/// Reads the file again. Clients that are connected stay, also those whose user is gone.
+pub fn reload(shards: &Shards) {
+    let config = shards.config();
+    let Some(path) = &config.scram_users else {
+        warn!("SIGHUP: there is nothing to reload; restart to change settings");
+        return;
+    };
+    let access = shards.access();
+    let again = |text: &str| match &access.users {
+        Some(users) => users.parse_again(text),
+        None => Users::parse(text, rand::random()),
+    };
+    match read(path, again) {
+        Ok(users) => {
+            let scram_required = config.scram_required;
+            shards.set_access(Access { users: Some(users), scram_required });
+        }
+        Err(error) => error!("SIGHUP: the users stay as they were: {error}"),
+    }
+}
+
+fn read(
+    path: &Path,
+    parse: impl FnOnce(&str) -> Result<Users, UsersError>,
+) -> Result<Users, AccessError> {
+    let unreadable = |source| AccessError::Unreadable { path: path.to_owned(), source };
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    let bytes = metadata.len();
+    if bytes > USERS_FILE_BYTES_MAX {
+        return Err(AccessError::TooLarge { path: path.to_owned(), bytes });
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        warn!("{} can be read by others: passwords can be guessed from it", path.display());
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let users = parse(&text).map_err(|error| AccessError::Line { path: path.to_owned(), error })?;
+    info!("{} users from {}", users.len(), path.display());
+    Ok(users)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::scram::verifier_line;
+
+    fn loaded(text: &str) -> Result<Access, String> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), text).expect("written");
+        let scram_users = Some(file.path().to_owned());
+        load(&Config { scram_users, ..Config::default() }).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn users_are_read_and_a_wrong_line_is_named() {
+        let line = verifier_line("user", "pencil", &[0; 16], 4_096).expect("valid");
+        let access = loaded(&format!("# one\n{line}\n")).expect("valid");
+        assert_eq!(access.users.map(|users| users.len()), Some(1));
+        let error = loaded(&format!("{line}\nother pencil\n")).expect_err("no verifier");
+        assert!(error.contains(":2: expected NAME SCRAM-SHA-256$"), "{error}");
+        assert!(error.contains("push-server scram-user") && !error.contains("pencil"), "{error}");
+    }
+
+    #[test]
+    fn missing_file_names_the_flag_and_none_is_no_users() {
+        let config = Config { scram_users: Some("/nonexistent".into()), ..Config::default() };
+        let error = load(&config).expect_err("missing").to_string();
+        assert!(error.contains("/nonexistent") && error.contains("--scram-users"), "{error}");
+        assert!(load(&Config::default()).expect("none").users.is_none());
+    }
+}

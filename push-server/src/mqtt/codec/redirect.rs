@@ -1,0 +1,51 @@
+//! Sending clients to another server [MQTT5 4.11]: for the time being (0x9C), since a server that
+//! stops says nothing about coming back. 3.1.1 has no words for it.
+
+use bytes::BytesMut;
+use mqttbytes::v5;
+
+use super::encode::{Audience, connack_refusal, disconnect};
+use super::{Reason, Version};
+
+/// Writes the DISCONNECT with `reference`. A client that does not take so long a packet is told that
+/// the server stops.
+pub(in crate::mqtt) fn disconnect_to(out: &mut BytesMut, audience: Audience, reference: &str) {
+    if audience.version == Version::V311 {
+        return;
+    }
+    let start = out.len();
+    audience.write(out, Some(Reason::UseAnotherServer.to_string()), |out, reason_string| {
+        let reason_code = v5::DisconnectReasonCode::UseAnotherServer;
+        let properties = Some(v5::DisconnectProperties {
+            reason_string,
+            server_reference: Some(reference.to_owned()),
+            ..v5::DisconnectProperties::new()
+        });
+        v5::Disconnect { reason_code, properties }.write(out)
+    });
+    if out.len() - start > audience.packet_len_max {
+        out.truncate(start);
+        disconnect(out, audience, Reason::ServerShuttingDown);
+    }
+}
+
+/// Writes the CONNACK with `reference`, or the one that refuses as unavailable.
+pub(in crate::mqtt) fn connack_to(out: &mut BytesMut, audience: Audience, reference: &str) {
+    let start = out.len();
+    if audience.version == Version::V5 {
+        audience.write(out, Some(Reason::UseAnotherServer.to_string()), |out, reason_string| {
+            let code = v5::ConnectReturnCode::UseAnotherServer;
+            let properties = Some(v5::ConnAckProperties {
+                reason_string,
+                server_reference: Some(reference.to_owned()),
+                ..v5::ConnAckProperties::new()
+            });
+            v5::ConnAck { session_present: false, code, properties }.write(out)
+        });
+        if out.len() - start <= audience.packet_len_max {
+            return;
+        }
+        out.truncate(start);
+    }
+    connack_refusal(out, audience, Reason::ServerUnavailable);
+}

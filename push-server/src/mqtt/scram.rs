@@ -1,0 +1,354 @@
+//! SCRAM-SHA-256 (RFC 5802, RFC 7677), the server's side: verifiers in, messages in and out. Nonces
+//! come in as arguments; no password is ever here but where a verifier is made of it.
+//!
+//! The primitives are crates'. The messages are read here, since the libraries there are (rsasl
+//! 2.3, scram 0.6) slice a client's bytes without looking how many there are, and so can be made to
+//! panic by anybody who connects; they also draw their nonces themselves.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// The Authentication Method of MQTT 5 that this is.
+pub const METHOD: &str = "SCRAM-SHA-256";
+
+/// The longest message of a client, in bytes: a user's name and a nonce.
+pub const MESSAGE_BYTES_MAX: usize = 1_024;
+
+/// Fewest and most iterations of a verifier: RFC 7677 wants 4,096 at least.
+pub const ITERATIONS_MIN: u32 = 4_096;
+/// See `ITERATIONS_MIN`.
+pub const ITERATIONS_MAX: u32 = 10_000_000;
+
+/// The salt of a verifier made here, in bytes.
+pub const SALT_BYTES: usize = 16;
+
+/// The longest salt read, in bytes.
+const SALT_BYTES_MAX: usize = 64;
+
+/// Users read from one file; each takes some 200 bytes.
+pub const USERS_MAX: usize = 1_000_000;
+
+type Key = [u8; 32];
+
+/// Random bytes for one exchange, never to be used for a second one.
+pub type Nonce = [u8; 18];
+
+/// What is known of a password: enough to recognise it, not to know it.
+#[derive(Clone)]
+struct Verifier {
+    salt: Box<[u8]>,
+    iterations: u32,
+    stored_key: Key,
+    server_key: Key,
+}
+
+/// The users there are, by name. `Debug` says how many.
+pub struct Users {
+    by_name: HashMap<Box<str>, Verifier>,
+    /// What the salts of names that are not there are made of, so that those look like any other
+    /// (RFC 5802, section 9) each time they are asked for.
+    secret: Key,
+    /// Iterations and length of the salt that such a name shows: those of the first user.
+    shown: (u32, usize),
+}
+
+/// Why a file of users is not taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct UsersError {
+    /// Which line, counted from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+/// Why no verifier is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifierError {
+    /// The name.
+    #[error("a user's name has 1 to 255 bytes, no control characters, and does not begin with #")]
+    Name,
+    /// The password.
+    #[error("a password has at least one character and no control characters")]
+    Password,
+}
+
+/// An exchange fails without a reason: the client is not to learn which part of it was wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not authenticated")]
+pub(super) struct Refused;
+
+impl Users {
+    /// Reads lines as `verifier_line` makes them; empty ones and those that begin with # are
+    /// skipped. `secret` is random, or the same as before where names are to go on looking alike.
+    pub fn parse(text: &str, secret: Key) -> Result<Self, UsersError> {
+        let mut by_name = HashMap::new();
+        let mut shown = (ITERATIONS_MIN, SALT_BYTES);
+        for (line, said) in (1..).zip(text.lines()) {
+            let said = said.trim();
+            if said.is_empty() || said.starts_with('#') {
+                continue;
+            }
+            let wrong = |problem| UsersError { line, problem };
+            let (name, verifier) = parse_line(said).ok_or(wrong(
+                "expected NAME SCRAM-SHA-256$ITERATIONS:SALT$STORED_KEY:SERVER_KEY",
+            ))?;
+            if by_name.is_empty() {
+                shown = (verifier.iterations, verifier.salt.len());
+            }
+            if by_name.len() == USERS_MAX {
+                return Err(wrong("more users than a server takes"));
+            }
+            if by_name.insert(name, verifier).is_some() {
+                return Err(wrong("the same name as on a line before"));
+            }
+        }
+        Ok(Self { by_name, secret, shown })
+    }
+
+    /// Reads another file, with the secret of this one.
+    pub fn parse_again(&self, text: &str) -> Result<Self, UsersError> {
+        Self::parse(text, self.secret)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    /// The verifier of a name, and whether there is such a user: for others one that nothing
+    /// satisfies. Both take the same steps.
+    fn verifier(&self, name: &str) -> (Verifier, bool) {
+        let (iterations, salt_len) = self.shown;
+        let made = |what: &[u8]| mac(&self.secret, &[what, name.as_bytes()]);
+        let salt: Vec<u8> = made(b"salt").into_iter().cycle().take(salt_len).collect();
+        let fake = Verifier {
+            salt: salt.into(),
+            iterations,
+            stored_key: made(b"stored key"),
+            server_key: made(b"server key"),
+        };
+        match self.by_name.get(name) {
+            Some(verifier) => (verifier.clone(), true),
+            None => (fake, false),
+        }
+    }
+}
+
+impl fmt::Debug for Users {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} users", self.len())
+    }
+}
+
+/// The line of a file of users for `name`: the verifier of `password`, which is not in it.
+pub fn verifier_line(
+    name: &str,
+    password: &str,
+    salt: &[u8; SALT_BYTES],
+    iterations: u32,
+) -> Result<String, VerifierError> {
+    let name = prepared_name(name).ok_or(VerifierError::Name)?;
+    let password = stringprep::saslprep(password).map_err(|_| VerifierError::Password)?;
+    if password.is_empty() {
+        return Err(VerifierError::Password);
+    }
+    let mut salted = Key::default();
+    pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), salt, iterations, &mut salted);
+    let stored_key: Key = Sha256::digest(mac(&salted, &[b"Client Key"])).into();
+    let server_key = mac(&salted, &[b"Server Key"]);
+    let [salt, stored_key, server_key] =
+        [&salt[..], &stored_key, &server_key].map(|bytes| STANDARD.encode(bytes));
+    Ok(format!("{name} {METHOD}${iterations}:{salt}${stored_key}:{server_key}"))
+}
+
+/// The form of a name by which users are known (RFC 5802, section 5.1). `None`: no name.
+fn prepared_name(name: &str) -> Option<Box<str>> {
+    let name = stringprep::saslprep(name).ok()?;
+    let is_name = (1..=255).contains(&name.len()) && !name.starts_with('#') && name.trim() == name;
+    is_name.then(|| name.into())
+}
+
+fn parse_line(line: &str) -> Option<(Box<str>, Verifier)> {
+    let (name, verifier) = line.rsplit_once(' ')?;
+    let name = prepared_name(name)?;
+    let mut parts = verifier.split('$');
+    let (method, salting, keys) = (parts.next()?, parts.next()?, parts.next()?);
+    let (iterations, salt) = salting.split_once(':')?;
+    let (stored_key, server_key) = keys.split_once(':')?;
+    let iterations: u32 = iterations.parse().ok()?;
+    let salt = STANDARD.decode(salt).ok()?;
+    let is_valid = method == METHOD
+        && parts.next().is_none()
+        && (ITERATIONS_MIN..=ITERATIONS_MAX).contains(&iterations)
+        && (1..=SALT_BYTES_MAX).contains(&salt.len());
+    let key = |text: &str| Key::try_from(STANDARD.decode(text).ok()?).ok();
+    let (stored_key, server_key) = (key(stored_key)?, key(server_key)?);
+    is_valid.then(|| (name, Verifier { salt: salt.into(), iterations, stored_key, server_key }))
+}
+
+/// Where an exchange with a client stands. `Debug` shows no key.
+pub(super) enum Exchange {
+    /// Its first message is due.
+    Begun,
+    /// It has the challenge.
+    Challenged(Box<Challenge>),
+}
+
+/// What the last message of a client is held against.
+pub(super) struct Challenge {
+    name: Box<str>,
+    is_known: bool,
+    stored_key: Key,
+    server_key: Key,
+    /// The first part of the client's first message, as it comes again in the last.
+    binding: String,
+    /// The client's nonce and ours.
+    nonce: String,
+    /// The client's first message without that part, and our answer.
+    said: String,
+}
+
+/// What a message of a client came to.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Send the data; the client's next message goes on with the exchange.
+    Continue(Exchange, Bytes),
+    /// It knows the password. Send the data, by which it knows that we know its verifier.
+    Done(Box<str>, Bytes),
+}
+
+impl Exchange {
+    /// Takes the client's next message; `None`: it has said nothing.
+    pub(super) fn step(
+        self,
+        users: &Users,
+        nonce: &Nonce,
+        message: Option<&[u8]>,
+    ) -> Result<Step, Refused> {
+        let message = message.map(text).transpose()?;
+        match (self, message) {
+            (Self::Begun, Some(message)) => {
+                let (challenge, answer) = challenge(users, nonce, message)?;
+                Ok(Step::Continue(Self::Challenged(Box::new(challenge)), answer.into()))
+            }
+            (Self::Challenged(challenge), Some(message)) => challenge.judge(message),
+            (_, None) => Err(Refused),
+        }
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Begun => "Begun",
+            Self::Challenged(_) => "Challenged",
+        })
+    }
+}
+
+fn text(message: &[u8]) -> Result<&str, Refused> {
+    if message.len() > MESSAGE_BYTES_MAX {
+        return Err(Refused);
+    }
+    std::str::from_utf8(message).map_err(|_| Refused)
+}
+
+/// Answers a client's first message: `n,[a=NAME],n=NAME,r=NONCE[,...]` (RFC 5802, section 7).
+fn challenge(users: &Users, nonce: &Nonce, first: &str) -> Result<(Challenge, String), Refused> {
+    let mut header = first.splitn(3, ',');
+    let (flag, authorized, bare) = match (header.next(), header.next(), header.next()) {
+        (Some(flag), Some(authorized), Some(bare)) => (flag, authorized, bare),
+        _ => return Err(Refused),
+    };
+    // n: no channel binding; y: not with a server that has none. p asks for it.
+    if flag != "n" && flag != "y" {
+        return Err(Refused);
+    }
+    let mut attributes = bare.split(',');
+    let said_name = attributes.next().and_then(|part| part.strip_prefix("n=")).ok_or(Refused)?;
+    let client_nonce = attributes.next().and_then(|part| part.strip_prefix("r=")).ok_or(Refused)?;
+    let name = unescaped(said_name).and_then(|name| prepared_name(&name)).ok_or(Refused)?;
+    // To act for somebody else is not there.
+    let is_own = match authorized.strip_prefix("a=") {
+        Some(other) => other == said_name,
+        None => authorized.is_empty(),
+    };
+    let is_printable = client_nonce.bytes().all(|byte| (0x21..=0x7E).contains(&byte));
+    if !is_own || client_nonce.is_empty() || !is_printable {
+        return Err(Refused);
+    }
+    let (verifier, is_known) = users.verifier(&name);
+    let nonce = format!("{client_nonce}{}", STANDARD.encode(nonce));
+    let salt = STANDARD.encode(&verifier.salt);
+    let answer = format!("r={nonce},s={salt},i={}", verifier.iterations);
+    let Verifier { stored_key, server_key, .. } = verifier;
+    let binding = STANDARD.encode(format!("{flag},{authorized},"));
+    let said = format!("{bare},{answer}");
+    Ok((Challenge { name, is_known, stored_key, server_key, binding, nonce, said }, answer))
+}
+
+/// A name as it was before `,` and `=` were written as `=2C` and `=3D`. `None`: anything else was.
+fn unescaped(name: &str) -> Option<String> {
+    let mut parts = name.split('=');
+    let mut plain = parts.next()?.to_owned();
+    for part in parts {
+        let (escaped, rest) = match (part.strip_prefix("2C"), part.strip_prefix("3D")) {
+            (Some(rest), _) => (',', rest),
+            (_, Some(rest)) => ('=', rest),
+            _ => return None,
+        };
+        plain.push(escaped);
+        plain.push_str(rest);
+    }
+    Some(plain)
+}
+
+impl Challenge {
+    /// Judges a client's last message: `c=BINDING,r=NONCE[,...],p=PROOF`.
+    fn judge(self, last: &str) -> Result<Step, Refused> {
+        let (unproved, proof) = last.rsplit_once(",p=").ok_or(Refused)?;
+        let mut attributes = unproved.split(',');
+        let binding = attributes.next().and_then(|part| part.strip_prefix("c="));
+        let nonce = attributes.next().and_then(|part| part.strip_prefix("r="));
+        if binding != Some(&self.binding) || nonce != Some(&self.nonce) {
+            return Err(Refused);
+        }
+        let proof = STANDARD.decode(proof).ok().and_then(|proof| Key::try_from(proof).ok());
+        let mut client_key = proof.ok_or(Refused)?;
+        let said = [self.said.as_bytes(), b",", unproved.as_bytes()];
+        let signature = mac(&self.stored_key, &said);
+        client_key.iter_mut().zip(signature).for_each(|(byte, other)| *byte ^= other);
+        let is_proved = Sha256::digest(client_key).ct_eq(&self.stored_key);
+        if !bool::from(is_proved) || !self.is_known {
+            return Err(Refused);
+        }
+        let answer = format!("v={}", STANDARD.encode(mac(&self.server_key, &said)));
+        Ok(Step::Done(self.name, answer.into()))
+    }
+}
+
+/// HMAC-SHA-256 of the parts, one behind the other.
+fn mac(key: &Key, parts: &[&[u8]]) -> Key {
+    // A key is a block, filled up by zeros (RFC 2104, section 2).
+    let mut block = [0; 64];
+    block[..key.len()].copy_from_slice(key);
+    let mut mac = Hmac::<Sha256>::new(&block.into());
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! Against the example of RFC 7677, and messages that are none. Exchanges with another
+//! implementation's client are among the conformance tests.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// RFC 7677, section 3: user `user`, password `pencil`.
+const FIRST: &str = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
+const SALT: &str = "W22ZaJ0SNY7soEsUEjb6gQ==";
+
+/// Made once: 4,096 iterations take their time unoptimised.
+static PENCIL: LazyLock<String> = LazyLock::new(|| line("user", "pencil"));
+
+fn users(line: &str) -> Users {
+    Users::parse(line, [7; 32]).expect("a valid file")
+}
+
+fn line(name: &str, password: &str) -> String {
+    let salt = STANDARD.decode(SALT).expect("the example's").try_into().expect("16 bytes");
+    verifier_line(name, password, &salt, 4_096).expect("a name and a password")
+}
+
+/// The challenge of the example: its server's nonce is no base64, so it is put in by hand.
+fn example() -> Challenge {
+    let nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+    let (mut challenge, _) = challenge(&users(&PENCIL), &[0; 18], FIRST).expect("a first message");
+    challenge.nonce = nonce.to_owned();
+    challenge.said = format!("n=user,r=rOprNGfwEbeRWgbNEkqO,r={nonce},s={SALT},i=4096");
+    challenge
+}
+
+const LAST: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                    p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+
+fn answer(step: Result<Step, Refused>) -> String {
+    match step {
+        Ok(Step::Continue(_, data) | Step::Done(_, data)) => {
+            String::from_utf8(data.to_vec()).expect("text")
+        }
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+#[test]
+fn example_of_rfc_7677_is_proved_and_answered() {
+    let step = example().judge(LAST);
+    assert_eq!(answer(step), "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+}
+
+#[test]
+fn proof_that_differs_in_any_byte_is_refused() {
+    let at = LAST.find(",p=").expect("a proof") + 3;
+    for index in at..LAST.len() - 1 {
+        let mut last = LAST.to_owned().into_bytes();
+        last[index] = if last[index] == b'A' { b'B' } else { b'A' };
+        let last = String::from_utf8(last).expect("text");
+        assert_eq!(example().judge(&last).err(), Some(Refused), "{last}");
+    }
+}
+
+#[test]
+fn last_message_must_repeat_binding_and_nonce() {
+    for (said, instead) in [
+        ("c=biws", "c=eSws"),
+        ("c=biws,", ""),
+        ("%hvY", "%hvZ"),
+        ("r=rOpr", "r=Opr"),
+        (",p=", ",q="),
+        (",p=d", ",p="),
+        (",p=", ",x=y,p="),
+    ] {
+        let last = LAST.replace(said, instead);
+        assert_eq!(example().judge(&last).err(), Some(Refused), "{last}");
+    }
+}
+
+#[test]
+fn first_message_must_be_whole_and_ask_for_nothing_that_is_not_there() {
+    let users = users(&PENCIL);
+    let begin = |first: &[u8]| Exchange::Begun.step(&users, &[0; 18], Some(first));
+    for first in ["n,,n=user,r=abc", "y,,n=user,r=abc", "n,a=user,n=user,r=abc", "n,,n=u,r=a,x=y"] {
+        assert!(answer(begin(first.as_bytes())).starts_with("r=a"), "{first}");
+    }
+    let long = format!("n,,n=user,r={}", "x".repeat(MESSAGE_BYTES_MAX));
+    for first in [
+        "",
+        "n",
+        "n,",
+        "n,,",
+        "n,a,",
+        "n,,n",
+        "n,,n=",
+        "n,,n=,r=a",
+        "n,,n=user",
+        "n,,n=user,r",
+        "n,,n=user,r=",
+        "n,,r=a,n=user",
+        "n,,m=x,n=user,r=a",
+        "p=tls-unique,,n=user,r=a",
+        "x,,n=user,r=a",
+        "n,a=other,n=user,r=a",
+        "n,b=user,n=user,r=a",
+        "n,,n=us=er,r=a",
+        "n,,n=us=2cer,r=a",
+        "n,,n=user,r=a b",
+        "n,,n=user,r=\u{e9}",
+        "n,,n=us\u{7}er,r=a",
+        &long,
+    ] {
+        assert_eq!(begin(first.as_bytes()).err(), Some(Refused), "{first:?}");
+    }
+    assert_eq!(begin(&[0xFF]).err(), Some(Refused));
+    let silent = Exchange::Begun.step(&users, &[0; 18], None);
+    assert_eq!(silent.err(), Some(Refused));
+}
+
+#[test]
+fn name_with_comma_and_equals_sign_is_found() {
+    let users = users(&line("a,b=c", "x"));
+    let (challenge, _) = challenge(&users, &[0; 18], "n,,n=a=2Cb=3Dc,r=n").expect("valid");
+    assert!(challenge.is_known);
+    assert_eq!(&*challenge.name, "a,b=c");
+}
+
+#[test]
+fn unknown_name_looks_like_a_known_one_and_always_the_same() {
+    let users = users(&PENCIL);
+    let salt = |name: &str| {
+        let (challenge, answer) =
+            challenge(&users, &[0; 18], &format!("n,,n={name},r=n")).expect("valid");
+        let mut parts = answer.split(',');
+        let salt = parts.nth(1).and_then(|part| part.strip_prefix("s=")).expect("a salt");
+        assert_eq!(parts.next(), Some("i=4096"));
+        (salt.to_owned(), challenge.is_known)
+    };
+    let (nobody, is_known) = salt("nobody");
+    assert!(!is_known);
+    assert_eq!(salt("nobody").0, nobody);
+    assert_ne!(salt("no-one").0, nobody);
+    assert_eq!(salt("user"), (SALT.to_owned(), true));
+    assert_eq!(nobody.len(), SALT.len());
+}
+
+#[test]
+fn verifiers_of_unknown_names_satisfy_no_proof() {
+    let users = users(&PENCIL);
+    let (challenge, _) = challenge(&users, &[0; 18], "n,,n=nobody,r=n").expect("valid");
+    // Even who knew the stored key by heart.
+    let unproved = format!("c=biws,r={}", challenge.nonce);
+    let said = [challenge.said.as_bytes(), b",", unproved.as_bytes()];
+    let proof = STANDARD.encode(mac(&challenge.stored_key, &said));
+    assert_eq!(challenge.judge(&format!("{unproved},p={proof}")).err(), Some(Refused));
+}
+
+#[test]
+fn file_of_users_names_the_line_that_is_wrong() {
+    let good = &*PENCIL;
+    let parse = |text: &str| Users::parse(text, [0; 32]).map(|users| users.len());
+    assert_eq!(parse(&format!("# users\n\n  {good}  \n")), Ok(1));
+    assert_eq!(parse(""), Ok(0));
+    let wrong = |text: String| parse(&text).expect_err("wrong").line;
+    assert_eq!(wrong(format!("{good}\n\n{good}")), 3, "twice");
+    for (said, instead) in [
+        ("user ", ""),
+        ("SHA-256", "SHA-1"),
+        ("$4096", "$4095"),
+        ("$4096", "$10000001"),
+        ("$4096", "$many"),
+        (":W22Z", ":W22"),
+        (":", ","),
+        ("==$", "==$$"),
+    ] {
+        assert_eq!(wrong(format!("#\n{}", good.replacen(said, instead, 1))), 2, "{said}");
+    }
+}
+
+#[test]
+fn neither_password_nor_keys_are_shown() {
+    let good = &*PENCIL;
+    assert!(!good.contains("pencil"));
+    let users = users(good);
+    assert_eq!(format!("{users:?}"), "1 users");
+    let begun = Exchange::Begun.step(&users, &[0; 18], Some(FIRST.as_bytes()));
+    let Ok(Step::Continue(exchange, _)) = begun else { panic!("{begun:?}") };
+    assert_eq!(format!("{exchange:?}"), "Challenged");
+}
+
+#[test]
+fn no_verifier_is_made_of_what_is_no_name_or_no_password() {
+    let make = |name, password| verifier_line(name, password, &[0; 16], 4_096).err();
+    for name in ["", "#user", " user", "us\ner"] {
+        assert_eq!(make(name, "x"), Some(VerifierError::Name), "{name:?}");
+    }
+    for password in ["", "x\u{7}"] {
+        assert_eq!(make("user", password), Some(VerifierError::Password), "{password:?}");
+    }
+    assert_eq!(make("two words", "x"), None);
+}
+
+proptest! {
+    #[test]
+    fn messages_of_any_kind_do_not_panic(
+        first in prop_oneof!["[ny]?,?(a=)?[a-c=]{0,3},?(n=)?(user|[a-c=]{0,4}),?(r=)?[ -~]{0,9}", ".{0,40}"],
+        last in prop_oneof!["(c=)?[a-zA-Z=]{0,6},?(r=)?[ -~]{0,9},?(p=)?[ -~]{0,50}", ".{0,40}"],
+    ) {
+        let users = users(&PENCIL);
+        let begun = Exchange::Begun.step(&users, &[0; 18], Some(first.as_bytes()));
+        if let Ok(Step::Continue(exchange, _)) = begun {
+            let judged = exchange.step(&users, &[0; 18], Some(last.as_bytes()));
+            prop_assert!(judged.is_err());
+        }
+        prop_assert!(example().judge(&last).is_err());
+    }
+}

@@ -1,0 +1,186 @@
+//! Before a client may come in: CONNECT, authentication, and the hand-over to its session's shard. The
+//! hand-over comes before the server's first byte, because that byte is what the kernel's record of the
+//! connection begins with, and the record belongs to a shard.
+
+use bytes::Bytes;
+
+use super::client::{Client, Phase};
+use super::mailbox::{Adoption, Arrival, Mail};
+use super::worker::Worker;
+use crate::mqtt::codec::{Auth, Reason};
+use crate::mqtt::{Connect, Connecting, Event, Progress};
+
+/// How long a stopping server that names another one waits for the CONNECT of clients that have
+/// connected already.
+const LAST_CONNECT_MILLIS: u64 = 500;
+
+impl Worker {
+    /// How far a client has introduced itself.
+    pub(super) fn on_introduction(&mut self, index: u32, progress: Progress) {
+        match progress {
+            Progress::More => {}
+            Progress::Reply(frame) => self.on_reply(index, frame),
+            Progress::Connect(connecting) => {
+                let authenticated = connecting.connect.authenticated.is_some();
+                self.counters.authentications_accepted.add(u64::from(authenticated));
+                self.on_connecting(index, *connecting);
+            }
+            Progress::Refused(refusal) => {
+                if refusal.frame.is_empty() {
+                    self.counters.connects_malformed.add(1);
+                } else {
+                    self.counters.connects_refused.add(1);
+                }
+                self.count_refusal(refusal.reason);
+                let mut frames = match &mut self.clients[index as usize].phase {
+                    Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
+                    _ => Vec::new(),
+                };
+                frames.push(refusal.frame);
+                self.finish(index, frames);
+            }
+        }
+    }
+
+    /// A client has to say who it is before it may come in. The first time it goes to its session's
+    /// shard, which then says so.
+    fn on_reply(&mut self, index: u32, frame: Bytes) {
+        let Phase::Handshake(introduction) = &mut self.clients[index as usize].phase else {
+            return;
+        };
+        introduction.frames.push(frame);
+        if introduction.is_home {
+            self.mark_dirty(index);
+            return;
+        }
+        let Some(connect) = introduction.handshake.pending_mut() else { return };
+        name(connect);
+        let home = self.shared.home_of(&connect.client_id);
+        if home == self.index {
+            self.question(index);
+            return;
+        }
+        let Client { socket, phase, .. } = self.clients.remove(index as usize);
+        self.counters.connections.sub(1);
+        if let Phase::Handshake(introduction) = phase {
+            let arrival = Arrival::Questioned(introduction);
+            let adoption = Adoption { socket, arrival, last_seen: self.now };
+            self.post(home, Mail::Adopt(Box::new(adoption)));
+        }
+    }
+
+    /// Begins to authenticate a client whose session belongs here.
+    fn question(&mut self, index: u32) {
+        let limits = &self.shared.config.limits;
+        let Phase::Handshake(introduction) = &mut self.clients[index as usize].phase else {
+            return;
+        };
+        introduction.is_home = true;
+        let rx = introduction.handshake.parsed_bytes();
+        let keep_alive =
+            introduction.handshake.pending_mut().map(|connect| connect.keep_alive(limits));
+        self.register_with_kernel(index, keep_alive.unwrap_or_default().0, rx);
+        self.mark_dirty(index);
+    }
+
+    /// A client that may come in: this shard serves it, or the shard of its session does.
+    fn on_connecting(&mut self, index: u32, mut connecting: Connecting) {
+        if self.stopping {
+            self.turn_away(index, &connecting);
+            return;
+        }
+        self.clients[index as usize].connected_at = self.now;
+        name(&mut connecting.connect);
+        let home = self.shared.home_of(&connecting.connect.client_id);
+        if home == self.index {
+            self.serve(index, connecting);
+            return;
+        }
+        let Client { socket, .. } = self.clients.remove(index as usize);
+        self.counters.connections.sub(1);
+        let arrival = Arrival::Admitted(connecting);
+        let adoption = Adoption { socket, arrival, last_seen: self.now };
+        self.post(home, Mail::Adopt(Box::new(adoption)));
+    }
+
+    /// A client that another shard accepted; its place is taken already.
+    pub(super) fn on_adoption(&mut self, adoption: Adoption) {
+        let Adoption { socket, arrival, last_seen } = adoption;
+        match arrival {
+            Arrival::Admitted(connecting) => {
+                let phase = Phase::Lingering { deadline: self.now };
+                let index = self.add_client(socket, phase, last_seen);
+                if self.stopping {
+                    self.turn_away(index, &connecting);
+                } else {
+                    self.serve(index, connecting);
+                }
+                self.after_receive(index);
+            }
+            Arrival::Questioned(introduction) => {
+                let deadline = introduction.deadline;
+                let index = self.add_client(socket, Phase::Handshake(introduction), last_seen);
+                self.arm_client_timer(index, deadline);
+                if self.stopping {
+                    self.close_for_stop(index);
+                } else {
+                    self.question(index);
+                }
+                self.after_receive(index);
+            }
+        }
+    }
+
+    /// A client that was authenticated is so once more, or says that it wants to be.
+    pub(super) fn on_authenticate(&mut self, index: u32, key: u32, auth: &Auth) {
+        let access = self.shared.access();
+        let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase else {
+            return;
+        };
+        match connection.authenticate(auth, &access, &rand::random()) {
+            Ok(done) => self.counters.authentications_accepted.add(u64::from(done)),
+            Err(event) => {
+                if let Event::Failed(reason) = event {
+                    self.count_refusal(reason);
+                }
+                self.on_event(index, key, event);
+            }
+        }
+    }
+
+    fn count_refusal(&self, reason: Reason) {
+        if matches!(reason, Reason::NotAuthorized | Reason::BadAuthenticationMethod) {
+            self.counters.authentications_refused.add(1);
+        }
+    }
+
+    /// A client that has connected and not said so yet has little time left for it.
+    pub(super) fn await_last_connect(&mut self, index: u32) {
+        let last = self.now.after_millis(LAST_CONNECT_MILLIS);
+        if let Some(client) = self.clients.get_mut(index as usize)
+            && let Phase::Handshake(introduction) = &mut client.phase
+        {
+            let deadline = last.min(introduction.deadline);
+            introduction.deadline = deadline;
+            self.arm_client_timer(index, deadline);
+        }
+    }
+
+    /// A valid CONNECT came while the server stops: it is sent on, if there is where to.
+    fn turn_away(&mut self, index: u32, connecting: &Connecting) {
+        self.counters.connects_refused.add(1);
+        let refusal = match &self.shared.config.redirect_to {
+            Some(reference) => connecting.redirect(reference),
+            None => connecting.refuse(Reason::ServerUnavailable),
+        };
+        self.finish(index, vec![refusal.frame]);
+    }
+}
+
+/// Gives a client an id that has none.
+fn name(connect: &mut Connect) {
+    if connect.client_id.is_empty() {
+        connect.client_id = format!("auto-{:032x}", rand::random::<u128>());
+        connect.client_id_assigned = true;
+    }
+}
