@@ -133,9 +133,13 @@ impl Database {
             create(options)?;
         }
         let path = dir.join(DATABASE);
-        // Where this is missing, fjall would begin a new database on top of the old.
-        if !path.join("version").try_exists().map_err(io)? {
-            return Err(damaged(dir, format!("{}/version is missing", path.display())));
+        // Where one of these is missing, fjall begins a new database on top of the old, or removes
+        // the tree. The first tree is its own.
+        let current = |tree: usize| path.join(format!("keyspaces/{tree}/current"));
+        for needed in (0..=TREES.len()).map(current).chain([path.join("version")]) {
+            if !needed.try_exists().map_err(io)? {
+                return Err(damaged(dir, format!("{} is missing", needed.display())));
+            }
         }
         let unsynced = dir.join(UNSYNCED);
         let newest = fs::read_to_string(dir.join(NEWEST_JOURNAL)).ok();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use push_server::broker::SubscriptionOptions;
-use push_server::store::{Durability, Store as _, StoreError, StoreOptions};
+use push_server::store::{Durability, SessionNumber, Store as _, StoreError, StoreOptions, Write};
 
 use super::rig::{Rig, message, options, put, put_session, subscribe};
 
@@ -53,6 +53,7 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// A copy to be opened. Tables are shared: nobody writes to them.
 fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for found in fs::read_dir(from).unwrap() {
@@ -60,10 +61,18 @@ fn copy_tree(from: &Path, to: &Path) {
         let copy = to.join(path.file_name().unwrap());
         if path.is_dir() {
             copy_tree(&path, &copy);
+        } else if from.ends_with("tables") {
+            fs::hard_link(&path, &copy).unwrap();
         } else {
             fs::copy(&path, &copy).unwrap();
         }
     }
+}
+
+/// Replaces a file of a copy.
+fn replace(path: &Path, bytes: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
 }
 
 #[test]
@@ -122,31 +131,36 @@ fn a_damaged_file_is_no_silent_loss() {
     fill(dir.path());
     flush_to_tables(dir.path());
     let files = files_below(&dir.path().join("db"));
-    assert!(files.iter().any(|file| file.parent().unwrap().ends_with("tables")), "{files:?}");
+    assert!(files.iter().any(|file| is_table(file)), "{files:?}");
     let is_journal = |file: &&PathBuf| file.extension().is_some_and(|e| e == "jnl");
     let newest =
         files.iter().rfind(is_journal).unwrap().strip_prefix(dir.path()).unwrap().to_owned();
     let (mut refused, mut harmless) = (0, Vec::new());
     for file in files {
         let name = file.strip_prefix(dir.path()).unwrap();
-        for damage in ["removed", "emptied", "cut", "changed"] {
+        // Trees are alike: a full, an empty and the database's own one are enough.
+        let is_like_others = ["2", "3", "5", "6"]
+            .iter()
+            .any(|tree| name.starts_with(Path::new("db/keyspaces").join(tree)));
+        let damages = ["removed", "emptied", "cut", "changed"];
+        for damage in &damages[..if is_like_others { 1 } else { damages.len() }] {
             let damaged = tempfile::tempdir().unwrap();
             copy_tree(dir.path(), damaged.path());
             let victim = damaged.path().join(name);
             let mut bytes = fs::read(&victim).unwrap();
             let half = bytes.len() / 2;
-            match damage {
+            match *damage {
                 "removed" => fs::remove_file(&victim).unwrap(),
-                "emptied" => fs::write(&victim, []).unwrap(),
-                "cut" => fs::write(&victim, &bytes[..half]).unwrap(),
+                "emptied" => replace(&victim, &[]),
+                "cut" => replace(&victim, &bytes[..half]),
                 _ if bytes.is_empty() => continue,
                 _ => {
                     bytes[half] ^= 0x10;
-                    fs::write(&victim, &bytes).unwrap();
+                    replace(&victim, &bytes);
                 }
             }
             // A journal that ends early cannot be told from one that was written no further.
-            let may_end_early = name == newest && matches!(damage, "emptied" | "cut");
+            let may_end_early = name == newest && matches!(*damage, "emptied" | "cut");
             match Rig::try_open(durable(damaged.path())) {
                 Ok(_) if may_end_early => {}
                 Err(StoreError::Damaged { .. } | StoreError::UnknownLayout { .. }) => refused += 1,
@@ -162,17 +176,24 @@ fn a_damaged_file_is_no_silent_loss() {
     assert!(refused > 10, "{refused}");
 }
 
-/// Moves what is in the journal into tables: it is written when it passes 64 MB.
+/// Has tables written: what is in memory is, when it passes 32 MB.
 fn flush_to_tables(dir: &Path) {
     let mut rig = Rig::try_open(durable(dir)).unwrap();
     rig.commit(vec![put_session(2, "filler")]);
     let filler = vec![7; 1 << 20];
-    for position in 0..80 {
+    let tables = || files_below(&dir.join("db")).into_iter().filter(|file| is_table(file)).count();
+    let before = tables();
+    for position in 0.. {
         rig.commit(vec![put(2, position, &message("a", &filler[..]))]);
+        if tables() > before {
+            break;
+        }
     }
-    rig.commit(vec![push_server::store::Write::RemoveSession {
-        number: push_server::store::SessionNumber(2),
-    }]);
+    rig.commit(vec![Write::RemoveSession { number: SessionNumber(2) }]);
+}
+
+fn is_table(file: &Path) -> bool {
+    file.parent().unwrap().ends_with("tables")
 }
 
 #[test]
