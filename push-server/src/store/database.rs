@@ -4,16 +4,18 @@
 //! All trees share one journal, which is what makes a group of changes atomic and what is synced.
 //! The database's own threads move it into sorted tables and merge those.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{CompressionType, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::encode::LAYOUT;
+use super::journal::{self, JournalError};
 use super::{Durability, StoreError, StoreOptions};
 
 pub(super) use fjall::Slice;
@@ -22,6 +24,10 @@ pub(super) use fjall::Slice;
 const DATABASE: &str = "db";
 /// The same while it is made for the first time.
 const DATABASE_NEW: &str = "db.new";
+/// There while batches are written without waiting for the disk.
+const UNSYNCED: &str = "unsynced";
+/// Holds the number of a journal that there was, so that its absence is noticed.
+const NEWEST_JOURNAL: &str = "newest-journal";
 /// Written and removed to find out whether the disk takes anything.
 const PROBE: &str = "probe";
 /// Bytes of the probe: room without which opening again would fail again at once.
@@ -88,6 +94,8 @@ pub(super) struct Database {
     trees: [Keyspace; TREES.len()],
     database: fjall::Database,
     persist: PersistMode,
+    dir: PathBuf,
+    noted_journal: Cell<u64>,
 }
 
 /// Changes to be made together.
@@ -125,11 +133,46 @@ impl Database {
             create(options)?;
         }
         let path = dir.join(DATABASE);
-        // Where this is missing, fjall would begin a new database on top of the old.
-        if !path.join("version").try_exists().map_err(io)? {
-            return Err(damaged(dir, format!("{}/version is missing", path.display())));
+        // Where one of these is missing, fjall begins a new database on top of the old, or removes
+        // the tree. The first tree is its own.
+        let current = |tree: usize| path.join(format!("keyspaces/{tree}/current"));
+        for needed in (0..=TREES.len()).map(current).chain([path.join("version")]) {
+            if !needed.try_exists().map_err(io)? {
+                return Err(damaged(dir, format!("{} is missing", needed.display())));
+            }
         }
-        Self::open_at(&path, options)
+        let unsynced = dir.join(UNSYNCED);
+        let newest = fs::read_to_string(dir.join(NEWEST_JOURNAL)).ok();
+        let newest = newest.and_then(|text| text.trim().parse().ok());
+        let cut = journal::check(&path, newest, unsynced.try_exists().map_err(io)?)
+            .map_err(|error| explain_journal(error, dir))?;
+        if cut > 0 {
+            tracing::warn!(
+                bytes = cut,
+                "the end of the journal was being written when the server or the machine died, and \
+                 is cut off: nothing in it was acknowledged, unless --durability was os and the \
+                 machine lost power"
+            );
+        }
+        let opened = Self::open_at(&path, options)?;
+        // Opening synced the journal.
+        match options.durability {
+            Durability::Os => File::create(&unsynced).and_then(|_| File::open(dir)?.sync_all()),
+            Durability::Fsync => remove_if_there(&unsynced),
+        }
+        .map_err(io)?;
+        opened.note_journals();
+        Ok(opened)
+    }
+
+    /// Notes which journals there are. To be called now and then; a note that is late, or cannot be
+    /// written, is no fault.
+    pub(super) fn note_journals(&self) {
+        if let Ok(Some(newest)) = journal::newest(&self.dir.join(DATABASE))
+            && newest != self.noted_journal.replace(newest)
+        {
+            let _ = fs::write(self.dir.join(NEWEST_JOURNAL), format!("{newest}\n"));
+        }
     }
 
     fn open_at(path: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
@@ -152,7 +195,7 @@ impl Database {
                 Durability::Fsync => PersistMode::SyncData,
                 Durability::Os => PersistMode::Buffer,
             };
-            Ok(Self { trees, database, persist })
+            Ok(Self { trees, database, persist, dir: dir.clone(), noted_journal: Cell::new(0) })
         };
         // Damaged files can run into assertions of the database.
         let opened = catch_unwind(AssertUnwindSafe(opening))
@@ -300,12 +343,17 @@ fn create(options: &StoreOptions) -> Result<(), StoreError> {
 /// Whether the disk takes anything.
 pub(super) fn probe(dir: &Path) -> io::Result<()> {
     let path = dir.join(PROBE);
-    let outcome = write_probe(&path);
-    let removed = fs::remove_file(&path);
-    outcome.and(match removed {
+    let written = write_probe(&path);
+    // In any case, and above all when the disk is full.
+    let removed = remove_if_there(&path);
+    written.and(removed)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
-    })
+    }
 }
 
 fn write_probe(path: &Path) -> io::Result<()> {
@@ -328,8 +376,9 @@ impl DatabaseError {
 /// What an error at opening means to who runs the server.
 fn explain(error: fjall::Error, dir: &Path) -> StoreError {
     let io = |source: io::Error| {
-        use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
-        if matches!(source.kind(), NotFound | UnexpectedEof | InvalidData) {
+        // A position outside a file that is too short is an invalid argument.
+        use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+        if matches!(source.kind(), NotFound | UnexpectedEof | InvalidData | InvalidInput) {
             damaged(dir, format!("a file is missing or too short: {source}"))
         } else {
             StoreError::Io { dir: dir.to_owned(), source }
@@ -348,12 +397,54 @@ fn explain(error: fjall::Error, dir: &Path) -> StoreError {
     }
 }
 
+fn explain_journal(error: JournalError, dir: &Path) -> StoreError {
+    match error {
+        JournalError::Io { source, .. } => StoreError::Io { dir: dir.to_owned(), source },
+        other => damaged(dir, other.to_string()),
+    }
+}
+
 fn damaged(dir: &Path, detail: String) -> StoreError {
     StoreError::Damaged { dir: dir.to_owned(), detail }
 }
 
-/// Where the database is, for tests that damage it.
 #[cfg(test)]
-pub(super) fn database_path(dir: &Path) -> std::path::PathBuf {
-    dir.join(DATABASE)
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_layout_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions::new(dir.path(), Durability::Fsync);
+        for (value, found) in
+            [(Some(&[0, 0, 0, 9][..]), "9"), (Some(b"x"), "no number"), (None, "none")]
+        {
+            let _ = fs::remove_dir_all(dir.path().join(DATABASE));
+            let database = Database::open(&options).unwrap();
+            let mut batch = database.batch(1);
+            database.change(&mut batch, Tree::Meta, LAYOUT_KEY, value.map(Slice::from));
+            database.commit(batch).unwrap();
+            drop(database);
+            match Database::open(&options).err() {
+                Some(error @ StoreError::UnknownLayout { .. }) => {
+                    assert!(
+                        error.to_string().contains(&format!("has layout {found}, ")),
+                        "{error}"
+                    );
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn another_format_of_the_database_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions::new(dir.path(), Durability::Fsync);
+        drop(Database::open(&options).unwrap());
+        fs::write(dir.path().join(DATABASE).join("version"), b"FJL\x02").unwrap();
+        let error = Database::open(&options).err().unwrap();
+        assert!(matches!(error, StoreError::UnknownLayout { .. }), "{error}");
+        assert!(error.to_string().contains("of database format 2"), "{error}");
+    }
 }

@@ -21,6 +21,7 @@ mod database;
 mod embedded;
 mod encode;
 mod group;
+mod journal;
 mod queue;
 mod recover;
 mod thread;
@@ -412,6 +413,3 @@ pub enum StoreError {
         source: std::io::Error,
     },
 }
-
-#[cfg(test)]
-mod tests;

@@ -100,6 +100,9 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             };
             let found = self.shared.queue.take(&mut self.taken, until);
             if found == Found::Closed && self.taken.is_empty() {
+                if let State::Serving(serving) = &self.state {
+                    serving.database.note_journals();
+                }
                 return;
             }
             match self.state {
@@ -201,10 +204,12 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         let State::Serving(serving) = &self.state else { return };
         counters::set(&counters.shared_bodies, serving.bodies.len() as u64);
         let now = Instant::now();
-        if now >= self.look_at
-            && let Some(bytes) = serving.database.disk_bytes()
-        {
-            self.look_at = now + DISK_LOOK_EVERY;
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now + DISK_LOOK_EVERY;
+        serving.database.note_journals();
+        if let Some(bytes) = serving.database.disk_bytes() {
             counters::set(&counters.disk_bytes, bytes);
         }
     }

@@ -1,22 +1,24 @@
-//! The store on real disks: what it keeps, what it does when they fail, and what a crash leaves.
-
-mod behaviour;
-mod crash;
-mod failures;
-mod figures;
+//! A store with its completions, and short names for what goes into it.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use super::*;
+use push_server::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
+use push_server::store::{
+    self, Durability, EmbeddedStore, OutboxEntry, Outcome, Page, PageLimit, Position, Recovered,
+    RecoveredSession, SessionNumber, SessionRecord, Sink, Store as _, StoreCounters, StoreError,
+    StoreFailure, StoreOptions, Stored, WallMillis, Write,
+};
 
 /// Patience for whatever a store has to do.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause between looks at something that takes its time.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-type Token = u64;
+pub(crate) type Token = u64;
 
 /// A sink that passes everything on.
 struct Forward(Sender<(Token, Outcome)>);
@@ -30,38 +32,37 @@ impl Sink<Token> for Forward {
     fn flush(&mut self) {}
 }
 
-/// A store with its completions.
-struct Rig {
-    store: EmbeddedStore<Token>,
+pub(crate) struct Rig {
+    pub(crate) store: EmbeddedStore<Token>,
     completions: Receiver<(Token, Outcome)>,
-    next_token: Token,
-    recovered: Recovered,
+    pub(crate) next_token: Token,
+    pub(crate) recovered: Recovered,
 }
 
 impl Rig {
-    fn open(dir: &Path) -> Self {
+    pub(crate) fn open(dir: &Path) -> Self {
         Self::try_open(options(dir)).unwrap()
     }
 
-    fn try_open(options: StoreOptions) -> Result<Self, StoreError> {
+    pub(crate) fn try_open(options: StoreOptions) -> Result<Self, StoreError> {
         let (sender, completions) = channel();
-        let (store, recovered) = super::open(options, Forward(sender))?;
+        let (store, recovered) = store::open(options, Forward(sender))?;
         Ok(Self { store, completions, next_token: 0, recovered })
     }
 
-    fn queue(&mut self, writes: Vec<Write>) -> Token {
+    pub(crate) fn queue(&mut self, writes: Vec<Write>) -> Token {
         self.next_token += 1;
         self.store.commit(writes, self.next_token);
         self.next_token
     }
 
-    fn wait(&mut self, token: Token) -> Outcome {
+    pub(crate) fn wait(&mut self, token: Token) -> Outcome {
         let (done, outcome) = self.completions.recv_timeout(PATIENCE).unwrap();
         assert_eq!(done, token, "requests complete in order");
         outcome
     }
 
-    fn try_commit(&mut self, writes: Vec<Write>) -> Result<(), StoreFailure> {
+    pub(crate) fn try_commit(&mut self, writes: Vec<Write>) -> Result<(), StoreFailure> {
         let token = self.queue(writes);
         match self.wait(token) {
             Outcome::Committed => Ok(()),
@@ -70,11 +71,11 @@ impl Rig {
         }
     }
 
-    fn commit(&mut self, writes: Vec<Write>) {
+    pub(crate) fn commit(&mut self, writes: Vec<Write>) {
         self.try_commit(writes).unwrap();
     }
 
-    fn page(&mut self, number: u64, from: u64, limit: PageLimit) -> Page {
+    pub(crate) fn page(&mut self, number: u64, from: u64, limit: PageLimit) -> Page {
         self.next_token += 1;
         let token = self.next_token;
         self.store.read_outbox(SessionNumber(number), Position(from), limit, token);
@@ -84,30 +85,45 @@ impl Rig {
         }
     }
 
-    fn outbox(&mut self, number: u64) -> Vec<(u64, Stored)> {
+    /// All of an outbox.
+    pub(crate) fn outbox(&mut self, number: u64) -> Vec<(u64, Stored)> {
         let page = self.page(number, 0, PageLimit { messages: u32::MAX, bytes: u64::MAX });
         assert_eq!(page.next, None);
         page.entries.into_iter().map(|(position, stored)| (position.0, stored)).collect()
     }
 
-    fn session(&self, number: u64) -> &RecoveredSession {
+    /// The occupied places of an outbox.
+    pub(crate) fn places(&mut self, number: u64) -> Vec<u64> {
+        self.outbox(number).into_iter().map(|(position, _)| position).collect()
+    }
+
+    pub(crate) fn session(&self, number: u64) -> &RecoveredSession {
         let of_number = |session: &&RecoveredSession| session.number == SessionNumber(number);
         self.recovered.sessions.iter().find(of_number).unwrap()
     }
 
-    fn counter(&self, counter: impl Fn(&StoreCounters) -> &std::sync::atomic::AtomicU64) -> u64 {
-        counter(self.store.counters()).load(std::sync::atomic::Ordering::Relaxed)
+    pub(crate) fn counter(&self, counter: impl Fn(&StoreCounters) -> &AtomicU64) -> u64 {
+        counter(self.store.counters()).load(Ordering::Relaxed)
+    }
+
+    /// Waits until the store thinks of its disk as said.
+    pub(crate) fn await_serving(&self, is_serving: bool) {
+        let started = Instant::now();
+        while self.store.is_serving() != is_serving {
+            assert!(started.elapsed() < PATIENCE, "is_serving() is not {is_serving}");
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 }
 
-fn options(dir: &Path) -> StoreOptions {
+pub(crate) fn options(dir: &Path) -> StoreOptions {
     StoreOptions {
         reopen_every: Duration::from_millis(100),
         ..StoreOptions::new(dir, Durability::Os)
     }
 }
 
-fn record(client_id: &str) -> SessionRecord {
+pub(crate) fn record(client_id: &str) -> SessionRecord {
     SessionRecord {
         client_id: client_id.into(),
         expiry_secs: 3_600,
@@ -117,14 +133,14 @@ fn record(client_id: &str) -> SessionRecord {
     }
 }
 
-fn put_session(number: u64, client_id: &str) -> Write {
+pub(crate) fn put_session(number: u64, client_id: &str) -> Write {
     Write::PutSession { number: SessionNumber(number), record: Box::new(record(client_id)) }
 }
 
-fn message(topic: &str, payload: impl Into<Bytes>) -> Arc<Message> {
+pub(crate) fn message(topic: &str, payload: impl Into<Vec<u8>>) -> Arc<Message> {
     Arc::new(Message {
         topic: TopicName::parse(topic, 128).unwrap(),
-        payload: payload.into(),
+        payload: payload.into().into(),
         qos: QoS::AtLeastOnce,
         retain: false,
         properties: None,
@@ -132,7 +148,7 @@ fn message(topic: &str, payload: impl Into<Bytes>) -> Arc<Message> {
     })
 }
 
-fn entry(message: &Arc<Message>) -> OutboxEntry {
+pub(crate) fn entry(message: &Arc<Message>) -> OutboxEntry {
     OutboxEntry {
         message: Arc::clone(message),
         qos: QoS::AtLeastOnce,
@@ -142,7 +158,7 @@ fn entry(message: &Arc<Message>) -> OutboxEntry {
     }
 }
 
-fn put(number: u64, position: u64, message: &Arc<Message>) -> Write {
+pub(crate) fn put(number: u64, position: u64, message: &Arc<Message>) -> Write {
     Write::PutOutbox {
         number: SessionNumber(number),
         position: Position(position),
@@ -150,15 +166,15 @@ fn put(number: u64, position: u64, message: &Arc<Message>) -> Write {
     }
 }
 
-fn release(number: u64, position: u64) -> Write {
+pub(crate) fn release(number: u64, position: u64) -> Write {
     Write::ReleaseOutbox { number: SessionNumber(number), position: Position(position) }
 }
 
-fn remove(number: u64, position: u64) -> Write {
+pub(crate) fn remove(number: u64, position: u64) -> Write {
     Write::RemoveOutbox { number: SessionNumber(number), position: Position(position) }
 }
 
-fn subscribe(number: u64, filter: &str, options: SubscriptionOptions) -> Write {
+pub(crate) fn subscribe(number: u64, filter: &str, options: SubscriptionOptions) -> Write {
     let filter = TopicFilter::parse(filter, 128).unwrap();
     Write::PutSubscription { number: SessionNumber(number), filter, options }
 }

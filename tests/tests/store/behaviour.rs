@@ -1,8 +1,17 @@
 //! What the store keeps, over a stop and a start.
 
-use push_common::clock::Monotonic;
+use std::sync::Arc;
 
-use super::*;
+use push_common::clock::Monotonic;
+use push_server::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
+use push_server::store::{
+    Clocks, Durability, OutboxSummary, Outcome, Page, PageLimit, Position, SessionNumber,
+    SessionRecord, Store as _, StoreFailure, StoreOptions, Stored, StoredWill, WallMillis, Write,
+};
+
+use super::rig::{
+    Rig, entry, message, options, put, put_session, record, release, remove, subscribe,
+};
 
 #[test]
 fn everything_comes_back_after_a_stop() {

@@ -1,0 +1,12 @@
+//! The durable store on real disks: what it keeps, what it does when they are full or damaged, and
+//! what `kill -9` leaves. Without a server: `push_server::store` by itself.
+//!
+//! `PUSH_STORE_ROUNDS`: how many rounds of `kill -9` (a few otherwise). `PUSH_STORE_FIGURES`: print
+//! what a full start and full load cost (`cargo test --release -p push-tests --test store figures --
+//! --nocapture`).
+mod behaviour;
+mod crash;
+mod damage;
+mod disk;
+mod figures;
+mod rig;
