@@ -34,6 +34,7 @@ pub(crate) struct Outcome {
     pub(crate) resent: u64,
     pub(crate) refilled: u64,
     pub(crate) absorbed: u64,
+    pub(crate) old: u64,
     /// Of both namespaces: challenge ACKs, PAWS, checksums.
     pub(crate) suspicions: Suspicions,
 }
@@ -108,6 +109,7 @@ pub(crate) fn run(server: &Server, heal: impl FnOnce()) -> Outcome {
         resent: event("resent"),
         refilled: event("refilled"),
         absorbed: event("absorbed"),
+        old: event("old_timestamp"),
         suspicions: Suspicions {
             challenge_acks: after.challenge_acks - before.challenge_acks,
             paws: after.paws - before.paws,
@@ -231,7 +233,7 @@ impl Outcome {
         let pings: u64 = self.lives.iter().map(|life| life.pings).sum();
         println!(
             "wire {what} {path:?} seed {}: {} connections, {:.0} connection-seconds, {faults} faults, \
-             {pings} pings, {} by the kernel, {} by user space, resent {}, refilled {}, absorbed {}, {:?}",
+             {pings} pings, {} by the kernel, {} by user space, resent {}, refilled {}, absorbed {}, old {}, {:?}",
             seed(),
             self.lives.len(),
             lasted.as_secs_f64(),
@@ -240,6 +242,7 @@ impl Outcome {
             self.resent,
             self.refilled,
             self.absorbed,
+            self.old,
             self.suspicions,
         );
     }

@@ -112,6 +112,9 @@ fn compare(
 ) -> Result<Outcome, Skip> {
     /// What the scheduler alone makes of two runs with the same seed.
     const CHANCE: u64 = 100;
+    /// A PINGRESP that is sent again (rule 6) has payload where the user path's bare ACK has none. TCP
+    /// counts those that are overtaken, and bare ACKs not; the link lets one in fifty be overtaken.
+    const RESENT_PER_PAWS: u64 = 25;
     raise_descriptor_limit();
     let run = |path| {
         let (outcome, faults, server, link) = run(path)?;
@@ -126,11 +129,11 @@ fn compare(
     assert!(kernel.kernel_pings > 0);
     let (usual, found) = (user.suspicions, kernel.suspicions);
     for (name, usual, found) in [
-        ("challenge ACKs", usual.challenge_acks, found.challenge_acks),
-        ("PAWS", usual.paws, found.paws),
-        ("checksums", usual.checksums, found.checksums),
+        ("challenge ACKs", usual.challenge_acks * 2, found.challenge_acks),
+        ("PAWS", usual.paws * 2 + kernel.resent / RESENT_PER_PAWS, found.paws),
+        ("checksums", usual.checksums * 2, found.checksums),
     ] {
-        assert!(found <= usual * 2 + CHANCE, "{name}: {found}, on the user path {usual}");
+        assert!(found <= usual + CHANCE, "{name}: {found}, to be expected {usual}");
     }
     Ok(kernel)
 }
