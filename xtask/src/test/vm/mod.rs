@@ -150,7 +150,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
             arguments: &arguments.binaries,
             series,
         };
-        tally.add(&format!("Linux {}", series.name), run.all(&binaries)?);
+        tally.add(&format!("Linux {}", series.name), &run.all(&binaries)?);
     }
     tally.print();
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
