@@ -137,7 +137,8 @@ impl Server {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        read_log(self.directory.path())
+        let bytes = std::fs::read(log_path(self.directory.path())).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Scrapes `/metrics`.
@@ -558,9 +559,4 @@ fn free_addresses(ip: IpAddr) -> [SocketAddr; 2] {
 
 fn log_path(directory: &Path) -> PathBuf {
     directory.join("server.log")
-}
-
-fn read_log(directory: &Path) -> String {
-    let bytes = std::fs::read(log_path(directory)).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -215,7 +215,7 @@ impl Tally {
     }
 
     /// Takes what was counted `under` another kernel.
-    fn add(&mut self, under: &str, other: Self) {
+    fn add(&mut self, under: &str, other: &Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped.extend(other.skipped.iter().map(|test| format!("{under}: {test}")));
