@@ -8,7 +8,7 @@ use crate::broker::TopicName;
 
 /// The shortest topic that gets an alias, in bytes: the property takes 3, and an alias is to pay at
 /// the second message.
-const ALIASED_BYTES_MIN: usize = 8;
+const ALIASED_BYTES_MIN: usize = 6;
 
 /// What a client's aliases stand for. Bounded by `Limits::topic_alias_max` topics.
 #[derive(Debug, Default)]

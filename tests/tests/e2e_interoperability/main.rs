@@ -7,15 +7,10 @@ mod v5;
 
 use push_tests::clients::{Client, Connect};
 use push_tests::server::{PingPath, Server};
-use push_tests::skip::{Skip, TestResult};
+use push_tests::skip::Skip;
 use push_tests::wire::{Packet, Properties, Publish, Value, Version, property};
 
 pub(crate) const TOPICS: [&str; 5] = ["TopicA", "TopicA/B", "Topic/C", "TopicA/C", "/TopicA"];
-
-/// Skips a case whose feature other hands are building.
-pub(crate) fn not_yet(feature: &str) -> TestResult {
-    Err(Skip::missing(format!("{feature}: not built yet")))
-}
 
 #[track_caller]
 pub(crate) fn start() -> Result<Server, Skip> {

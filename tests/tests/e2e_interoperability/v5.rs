@@ -11,7 +11,7 @@ use push_tests::stand_in;
 use push_tests::wire::Version::V5;
 use push_tests::wire::{self, Packet, Properties, Publish, Value, property};
 
-use crate::{TOPICS, client, client_with, message, not_yet, pairs, publish_of, start};
+use crate::{TOPICS, client, client_with, message, pairs, publish_of, start};
 
 /// Subscription options beside the QoS.
 const NO_LOCAL: u8 = 0x04;
@@ -101,7 +101,6 @@ fn session_expiry() -> TestResult {
 
 fn shared_subscriptions() -> TestResult {
     const MESSAGES: u8 = 20;
-    not_yet("shared subscriptions")?;
     let server = start()?;
     let mut members = ["a", "b"].map(|id| client(&server, V5, id));
     for member in &mut members {
@@ -236,7 +235,6 @@ fn assigned_clientid() -> TestResult {
 }
 
 fn subscribe_identifiers() -> TestResult {
-    not_yet("subscription identifiers")?;
     let server = start()?;
     let mut a = client(&server, V5, "a");
     subscribe_identified(&mut a, TOPICS[0], 456_789);
@@ -278,7 +276,6 @@ fn request_response() -> TestResult {
 }
 
 fn client_topic_alias() -> TestResult {
-    not_yet("topic aliases")?;
     let server = start()?;
     let persistent = Connect::new(V5, "a").persistent();
     let mut a = client_with(&server, &persistent);
@@ -308,7 +305,6 @@ fn client_topic_alias() -> TestResult {
 fn server_topic_alias() -> TestResult {
     // The suite's own topic, of six bytes: no shorter one pays.
     const TOPIC: &str = TOPICS[0];
-    not_yet("topic aliases")?;
     let server = start()?;
     let alias = |message: &Publish| message.properties.number(TOPIC_ALIAS);
     for maximum in [Some(1), Some(0), None] {
@@ -405,7 +401,6 @@ fn flow_control2() -> TestResult {
 }
 
 fn will_delay() -> TestResult {
-    not_yet("will delay")?;
     let server = start()?;
     // Delay and session expiry, and how long the will takes: no less, and no longer than this.
     for (delay_secs, expiry_secs, least_secs, most_secs) in
