@@ -374,14 +374,14 @@ pub struct OutboxSummary {
 pub enum StoreError {
     /// Another process holds the directory.
     #[error(
-        "another server keeps its sessions in {}: stop it, or give this one another --data-dir",
+        "another push-server keeps its sessions in {}: stop it, or name another --data-dir",
         .0.display()
     )]
     InUse(PathBuf),
     /// It was written by another version.
     #[error(
         "{} has layout {found}, this server knows layout {known} only: \
-         run the version that wrote it, or move the directory away to begin anew",
+         run the version that wrote it, or begin anew in another --data-dir",
         dir.display()
     )]
     UnknownLayout {
@@ -395,7 +395,7 @@ pub enum StoreError {
     /// Files are missing or damaged beyond what can be recovered.
     #[error(
         "the database in {} is damaged ({detail}): restore it from a backup, \
-         or move the directory away to begin anew, without the sessions in it",
+         or begin anew, without its sessions, in another --data-dir",
         dir.display()
     )]
     Damaged {
@@ -405,7 +405,7 @@ pub enum StoreError {
         detail: String,
     },
     /// The directory cannot be read or written.
-    #[error("cannot use {} as data directory: {source}", dir.display())]
+    #[error("cannot use {} as --data-dir: {source}", dir.display())]
     Io {
         /// Where.
         dir: PathBuf,
