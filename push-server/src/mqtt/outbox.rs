@@ -518,3 +518,6 @@ fn find(queue: &mut VecDeque<Owed>, position: u64) -> Option<&mut Owed> {
     };
     queue.get_mut(index)
 }
+
+#[cfg(test)]
+mod tests;

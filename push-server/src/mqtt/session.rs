@@ -461,6 +461,11 @@ impl Session {
         known
     }
 
+    #[cfg(test)]
+    pub(super) fn pending(&self) -> Option<&Pending> {
+        self.pending.as_deref()
+    }
+
     /// Gives memory back where nothing is pending.
     pub(super) fn tidy(&mut self) {
         if self.pending.as_deref().is_some_and(Pending::is_empty) {

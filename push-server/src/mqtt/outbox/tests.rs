@@ -1,0 +1,229 @@
+//! What a durable session keeps in memory, and what it asks of the disk.
+
+use std::sync::Arc;
+
+use push_common::clock::Monotonic;
+
+use super::*;
+use crate::broker::{Message, TopicName, Via};
+use crate::mqtt::session::Next;
+use crate::mqtt::{Limits, Session};
+
+const NOW: Monotonic = Monotonic(1);
+
+fn delivery(qos: QoS, published: QoS) -> Delivery {
+    let message = Message {
+        topic: TopicName::parse("t", 8).expect("valid"),
+        payload: vec![0; 9].into(),
+        qos: published,
+        retain: false,
+        properties: None,
+        expires_at: None,
+    };
+    Delivery { message: Arc::new(message), qos, retain: false, via: Via::default() }
+}
+
+fn one() -> Delivery {
+    delivery(QoS::AtLeastOnce, QoS::AtLeastOnce)
+}
+
+/// A durable session and its client.
+struct Rig {
+    session: Session,
+    connected: bool,
+    limits: Limits,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let session = Session::durable("c", 60);
+        Self { session, connected: true, limits: Limits::default() }
+    }
+
+    /// Delivers, and returns the place.
+    fn deliver(&mut self, delivery: Delivery, filing: Filing) -> u64 {
+        let delivered = self.session.deliver(delivery, self.connected, filing, &self.limits);
+        assert_eq!(delivered, crate::mqtt::Delivered::Queued);
+        self.session.last_position()
+    }
+
+    fn deliver_written(&mut self, messages: u64) {
+        for _ in 0..messages {
+            let position = self.deliver(one(), Filing::Queued);
+            self.session.written(position, Filing::Queued, self.connected);
+        }
+    }
+
+    /// Sends what can be sent: packet ids, and whether again.
+    fn send(&mut self) -> Vec<(u16, bool)> {
+        std::iter::from_fn(|| match self.session.next(u16::MAX, |_, _| true)? {
+            Next::Publish { packet_id, dup, .. } => Some((packet_id, dup)),
+            Next::Release(packet_id) => Some((packet_id, true)),
+        })
+        .collect()
+    }
+
+    fn leave(&mut self) {
+        self.session.connection_ended(NOW);
+        self.connected = false;
+    }
+
+    /// The page that the session asks for, as a store would bring it that has all of `places`.
+    fn load(&mut self, places: std::ops::Range<u64>) -> Option<u64> {
+        let from = self.session.begin_page()?;
+        assert!(self.session.begin_page().is_none(), "one page at a time");
+        let mut all = places.filter(|place| *place >= from);
+        let page = all.by_ref().take(HEAD_MESSAGES_MAX);
+        let found = page.map(|place| (place, Fetched::Message(one()))).collect();
+        assert_eq!(self.session.page_loaded(found, all.next(), self.connected), 0);
+        Some(from)
+    }
+}
+
+#[test]
+fn a_client_that_is_away_costs_no_message_in_memory() {
+    let mut rig = Rig::new();
+    rig.deliver_written(3);
+    assert_eq!(rig.send(), [(1, false), (2, false), (3, false)]);
+    rig.leave();
+    rig.deliver_written(900);
+    let pending = rig.session.pending().expect("owed");
+    assert_eq!(pending.in_memory().count(), 0);
+    assert!(pending.inflight.is_empty());
+    assert_eq!(pending.counted_bytes().0, 0);
+    assert_eq!(rig.session.owed(), 903);
+}
+
+#[test]
+fn what_was_sent_comes_again_first_and_by_its_packet_id() {
+    let mut rig = Rig::new();
+    rig.deliver_written(2);
+    assert_eq!(rig.send(), [(1, false), (2, false)]);
+    rig.leave();
+    rig.deliver_written(1);
+    assert_eq!(rig.session.sent_to(), 2);
+    rig.connected = true;
+    assert!(rig.send().is_empty(), "all of it is on disk");
+    assert_eq!(rig.load(0..3), Some(0));
+    assert_eq!(rig.send(), [(1, true), (2, true), (3, false)]);
+    assert!(rig.session.begin_page().is_none(), "nothing is left there");
+}
+
+#[test]
+fn a_slow_client_has_a_page_in_memory_and_the_rest_on_disk() {
+    let mut rig = Rig::new();
+    let messages = 5 * HEAD_MESSAGES_MAX as u64;
+    rig.deliver_written(messages);
+    let in_memory = |rig: &Rig| rig.session.pending().map_or(0, |p| p.in_memory().count());
+    assert_eq!(in_memory(&rig), HEAD_MESSAGES_MAX);
+    let mut sent = rig.send();
+    while rig.load(0..messages).is_some() {
+        assert!(in_memory(&rig) <= HEAD_MESSAGES_MAX);
+        sent.extend(rig.send());
+    }
+    let expected: Vec<(u16, bool)> = (1..=messages as u16).map(|id| (id, false)).collect();
+    assert_eq!(sent, expected, "each once, in order");
+}
+
+#[test]
+fn what_was_published_exactly_once_leaves_when_it_is_on_disk() {
+    for qos in [QoS::ExactlyOnce, QoS::AtLeastOnce] {
+        let mut rig = Rig::new();
+        let place = rig.deliver(delivery(qos, QoS::ExactlyOnce), Filing::Queued);
+        assert!(rig.send().is_empty());
+        rig.session.written(place, Filing::Queued, true);
+        assert_eq!(rig.send(), [(1, false)]);
+    }
+    let mut rig = Rig::new();
+    let place = rig.deliver(delivery(QoS::AtMostOnce, QoS::ExactlyOnce), Filing::Held);
+    assert!(rig.send().is_empty(), "though it is not written itself");
+    rig.session.written(place, Filing::Held, true);
+    assert_eq!(rig.send(), [(0, false)]);
+    assert!(rig.session.take_changes().is_empty(), "there is nothing to remove");
+}
+
+#[test]
+fn an_early_acknowledgement_is_written_behind_the_message() {
+    let mut rig = Rig::new();
+    let place = rig.deliver(one(), Filing::Queued);
+    assert_eq!(rig.send(), [(1, false)]);
+    rig.session.acknowledge(1).expect("inflight");
+    assert_eq!(rig.session.take_changes(), [Change::Settle(place)], "behind it in the queue");
+    rig.session.written(place, Filing::Queued, true);
+    assert!(rig.session.take_changes().is_empty());
+
+    let place = rig.deliver(one(), Filing::Pending);
+    assert_eq!(rig.send(), [(2, false)]);
+    rig.session.acknowledge(2).expect("inflight");
+    assert!(rig.session.take_changes().is_empty(), "it could come before the message");
+    rig.session.written(place, Filing::Pending, true);
+    assert_eq!(rig.session.take_changes(), [Change::Settle(place)]);
+}
+
+#[test]
+fn a_message_that_cannot_be_written_is_dropped_unless_it_has_left() {
+    let mut rig = Rig::new();
+    let sent = rig.deliver(one(), Filing::Queued);
+    assert_eq!(rig.send(), [(1, false)]);
+    let waiting = rig.deliver(delivery(QoS::ExactlyOnce, QoS::ExactlyOnce), Filing::Queued);
+    assert!(rig.session.not_written(waiting));
+    assert!(!rig.session.not_written(sent));
+    assert_eq!(rig.session.owed(), 1);
+    rig.session.acknowledge(1).expect("inflight");
+    assert_eq!(rig.session.owed(), 0);
+    assert!(rig.session.take_changes().is_empty());
+}
+
+#[test]
+fn a_held_message_that_stands_before_an_earlier_one_is_found() {
+    let mut rig = Rig::new();
+    let places: Vec<u64> =
+        (0..=HEAD_MESSAGES_MAX).map(|_| rig.deliver(one(), Filing::Queued)).collect();
+    // The head is full, so the last one is in the tail, and this one before it.
+    let held = rig.deliver(delivery(QoS::AtMostOnce, QoS::ExactlyOnce), Filing::Held);
+    assert_eq!(rig.send().len(), HEAD_MESSAGES_MAX);
+    for place in places {
+        rig.session.written(place, Filing::Queued, true);
+    }
+    rig.session.written(held, Filing::Held, true);
+    assert_eq!(rig.send().len(), 2);
+}
+
+#[test]
+fn a_restart_sends_again_what_may_have_been_sent() {
+    let disk = Extent { from: 7, next: 12, messages: 5, bytes: 50 };
+    let mut rig = Rig::new();
+    rig.session.recover(Some(disk), 0, 2, &[]);
+    assert_eq!(rig.load(7..12), Some(7));
+    assert_eq!(rig.send(), [(8, true), (9, true), (10, false), (11, false), (12, false)]);
+    let place = rig.deliver(one(), Filing::Queued);
+    assert_eq!(place, 12, "behind all that was there");
+}
+
+#[test]
+fn messages_missing_on_disk_are_told_and_hold_nothing_up() {
+    let disk = Extent { from: 0, next: 4, messages: 4, bytes: 40 };
+    let mut rig = Rig::new();
+    rig.session.recover(Some(disk), 0, 0, &[]);
+    assert_eq!(rig.session.begin_page(), Some(0));
+    let found = vec![(1, Fetched::Message(one())), (3, Fetched::Stale(one()))];
+    assert_eq!(rig.session.page_loaded(found, None, true), 2);
+    assert_eq!(rig.send(), [(2, false)]);
+    assert_eq!(rig.session.take_changes(), [Change::Settle(3)], "the stale one");
+    assert_eq!(rig.session.owed(), 1);
+}
+
+#[test]
+fn a_page_that_comes_when_the_client_has_gone_changes_nothing() {
+    let mut rig = Rig::new();
+    rig.deliver_written(1);
+    rig.leave();
+    rig.connected = true;
+    assert_eq!(rig.session.begin_page(), Some(0));
+    rig.leave();
+    let found = vec![(0, Fetched::Message(one()))];
+    assert_eq!(rig.session.page_loaded(found, None, false), 0);
+    rig.connected = true;
+    assert_eq!(rig.load(0..1), Some(0));
+    assert_eq!(rig.send(), [(1, false)]);
+}
