@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::clocks::{Clocks, WallMillis};
 use super::{OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill};
@@ -39,8 +40,6 @@ pub(super) enum DecodeError {
     QoS(u8),
     #[error(transparent)]
     Topic(#[from] TopicError),
-    #[error("key is not UTF-8")]
-    Utf8(#[from] std::str::Utf8Error),
 }
 
 /// The number of a large body that is kept beside the outboxes.
@@ -94,7 +93,9 @@ struct WillRecord<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct SubscriptionValue {
+struct SubscriptionValue<'a> {
+    #[serde(borrow)]
+    filter: &'a str,
     qos: u8,
     no_local: bool,
     retain_as_published: bool,
@@ -142,6 +143,15 @@ pub(super) fn exactly_once_key(number: SessionNumber, packet_id: u16) -> [u8; 10
     let mut key = [0; 10];
     key[..NUMBER_BYTES].copy_from_slice(&number.0.to_be_bytes());
     key[NUMBER_BYTES..].copy_from_slice(&packet_id.to_be_bytes());
+    key
+}
+
+/// The key of a subscription. The filter itself may be longer than keys can be.
+pub(super) fn subscription_key(number: SessionNumber, filter: &TopicFilter) -> [u8; 24] {
+    let mut key = [0; 24];
+    key[..NUMBER_BYTES].copy_from_slice(&number.0.to_be_bytes());
+    let digest = xxh3_128(filter.as_str().as_bytes());
+    key[NUMBER_BYTES..].copy_from_slice(&digest.to_be_bytes());
     key
 }
 
@@ -208,9 +218,14 @@ pub(super) fn decode_session(value: &[u8], clocks: &Clocks) -> Result<SessionRec
     })
 }
 
-/// Encodes what was asked for with a filter.
-pub(super) fn encode_subscription(options: SubscriptionOptions, out: &mut Vec<u8>) {
+/// Encodes a subscription.
+pub(super) fn encode_subscription(
+    filter: &TopicFilter,
+    options: SubscriptionOptions,
+    out: &mut Vec<u8>,
+) {
     let value = SubscriptionValue {
+        filter: filter.as_str(),
         qos: options.qos as u8,
         no_local: options.no_local,
         retain_as_published: options.retain_as_published,
@@ -220,14 +235,11 @@ pub(super) fn encode_subscription(options: SubscriptionOptions, out: &mut Vec<u8
     encode(&value, out);
 }
 
-/// Decodes a subscription from its key, without the number, and its value.
-pub(super) fn decode_subscription(
-    filter: &[u8],
-    value: &[u8],
-) -> Result<StoredSubscription, DecodeError> {
-    let value: SubscriptionValue = decode(value)?;
+/// Decodes a subscription.
+pub(super) fn decode_subscription(value: &[u8]) -> Result<StoredSubscription, DecodeError> {
+    let value: SubscriptionValue<'_> = decode(value)?;
     Ok(StoredSubscription {
-        filter: TopicFilter::parse(std::str::from_utf8(filter)?, LEVELS_ANY)?,
+        filter: TopicFilter::parse(value.filter, LEVELS_ANY)?,
         options: SubscriptionOptions {
             qos: qos(value.qos)?,
             no_local: value.no_local,

@@ -108,7 +108,9 @@ impl Group {
                 self.removed.insert(number);
             }
             Write::PutSubscription { number, filter, options } => {
-                let value = self.encoded(|_, out| encode::encode_subscription(options, out));
+                let value = self.encoded(|_, out| {
+                    encode::encode_subscription(&filter, options, out);
+                });
                 self.put(Key::Subscription(number, filter), value);
             }
             Write::RemoveSubscription { number, filter } => {
@@ -294,8 +296,7 @@ impl Key {
                 Tree::Sessions
             }
             Self::Subscription(number, filter) => {
-                out.extend_from_slice(&encode::number_key(*number));
-                out.extend_from_slice(filter.as_str().as_bytes());
+                out.extend_from_slice(&encode::subscription_key(*number, filter));
                 Tree::Subscriptions
             }
             Self::Outbox(number, position) => {

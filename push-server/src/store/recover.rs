@@ -112,12 +112,12 @@ impl Recovery<'_> {
         let mut cursor = Cursor { sessions, at: 0 };
         for found in self.database.scan(Tree::Subscriptions, &[], &[]) {
             let (key, value) = found?;
-            let Some((number, filter)) = self.readable(encode::split_key(&key)) else { continue };
+            let Some((number, _)) = self.readable(encode::split_key(&key)) else { continue };
             let Some(session) = cursor.seek(number) else {
                 self.leftovers.add_session(number);
                 continue;
             };
-            if let Some(stored) = self.readable(encode::decode_subscription(filter, &value)) {
+            if let Some(stored) = self.readable(encode::decode_subscription(&value)) {
                 session.subscriptions.push(stored);
             }
         }
