@@ -185,7 +185,8 @@ impl Shares {
         Some(self.find(filter)?.lock().places.len())
     }
 
-    fn find(&self, filter: &TopicFilter) -> Option<Arc<Group>> {
+    /// The group of a shared filter, if it has members.
+    pub fn find(&self, filter: &TopicFilter) -> Option<Arc<Group>> {
         let plain = filter.unshared()?;
         self.groups.look(&plain, |groups| groups.0.as_ref()?.get(filter).cloned()).flatten()
     }

@@ -366,6 +366,11 @@ impl Pending {
         (whole.messages > 0).then_some(whole)
     }
 
+    /// Where the part on disk begins, and how many from there on may have been sent.
+    pub(super) fn on_disk(&self) -> Option<(u64, u32)> {
+        Some((self.disk?.from, self.maybe_sent))
+    }
+
     /// Where a page is to be read from, for the client that is here; `page_loaded` brings it.
     pub(super) fn begin_page(&mut self) -> Option<u64> {
         let disk = self.disk?;

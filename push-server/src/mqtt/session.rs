@@ -173,6 +173,12 @@ impl Session {
         self.pending.as_deref().map_or(self.next_position, |pending| pending.sent_to)
     }
 
+    /// Where the part of its outbox that lies on disk begins, and how many messages from there on have
+    /// been sent, at the most; places before `sent_to` have been.
+    pub fn on_disk(&self) -> Option<(u64, u32)> {
+        self.pending.as_deref()?.on_disk()
+    }
+
     /// The message in this place is on disk; `filed`: what was said of it when it was delivered.
     pub fn written(&mut self, position: u64, filed: Filing, connected: bool) {
         self.pending.get_or_insert_default().written(position, filed, connected);

@@ -15,8 +15,8 @@ use super::sessions::{Entry, Presence};
 use super::ticket::Draft;
 use super::worker::Worker;
 use crate::broker::Message;
-use crate::mqtt::{PendingWill, Will};
-use crate::store::{Clocks, WallMillis, Write};
+use crate::mqtt::{PendingWill, Session, Will};
+use crate::store::{Clocks, Position, SessionRecord, WallMillis, Write};
 
 /// What is known of a session while it has no connection.
 #[derive(Debug)]
@@ -165,11 +165,17 @@ impl Worker {
             self.drop_subscription(key, filter);
         }
         let passed_on = session.take_shared(true, |_| true);
-        self.counters.dropped_session_ended.add(session.owed() as u64);
+        let left_on_disk = session.is_durable() && self.pass_on_stored(&session, number);
+        if !left_on_disk {
+            self.counters.dropped_session_ended.add(session.owed() as u64);
+        }
         self.counters.sessions.sub(1);
         self.shared.sessions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         let mut draft = Draft::default();
-        if session.is_durable() {
+        if left_on_disk {
+            // A crash before the last page is passed on finds it ended, and goes on.
+            draft.writes.push(Write::PutSession { number, record: Box::new(ended(&session)) });
+        } else if session.is_durable() {
             draft.writes.push(Write::RemoveSession { number });
         }
         let mut will = None;
@@ -186,6 +192,17 @@ impl Worker {
             }
             None => self.pass_on(passed_on, draft),
         }
+    }
+}
+
+/// The record of a session that has ended.
+fn ended(session: &Session) -> SessionRecord {
+    SessionRecord {
+        client_id: session.client_id().into(),
+        expiry_secs: 0,
+        disconnected_at: Some(WallMillis(0)),
+        sent_to: Position(session.sent_to()),
+        will: None,
     }
 }
 

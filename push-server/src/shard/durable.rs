@@ -10,21 +10,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::absence::Absence;
 use super::client::Phase;
 use super::sessions::{Entry, Presence};
 use super::ticket::{Done, Draft, Part};
 use super::worker::Worker;
-use crate::broker::{Message, SubscriptionId};
+use crate::broker::{Shares, SubscriptionId, Via};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Change, Delivery, Extent, Fetched, Filing, HEAD_MESSAGES_MAX, PendingWill, PublishReceipt,
-    Session, Version, Will,
+    Change, Delivery, Fetched, Filing, HEAD_MESSAGES_MAX, PendingWill, PublishReceipt, Session,
+    Version, Will,
 };
 use crate::ring::Token;
 use crate::store::{
-    OutboxEntry, Outcome, Page, PageLimit, Position, RecoveredSession, SessionNumber,
-    SessionRecord, Stored, StoredWill, WallMillis, Write,
+    OutboxEntry, Outcome, Page, PageLimit, Position, SessionNumber, SessionRecord, Stored,
+    StoredWill, WallMillis, Write,
 };
 
 /// Bytes that wait to be stored, of all shards together, from which on no packets are taken from
@@ -98,9 +97,8 @@ impl Worker {
             let Draft { writes, waiting } = std::mem::take(&mut self.draft);
             store.commit(writes, waiting);
         }
-        for (session, number, from) in self.page_reads.drain(..) {
-            let waiting = vec![(self.index, Done::Page { session, number })];
-            store.read_outbox(number, Position(from), PAGE, waiting);
+        for (number, from, done) in self.page_reads.drain(..) {
+            store.read_outbox(number, Position(from), PAGE, vec![(self.index, done)]);
         }
         let behind = store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX;
         if behind && !std::mem::replace(&mut self.store_is_behind, true) {
@@ -187,6 +185,7 @@ impl Worker {
                 }
             }
             Done::Page { session, number } => self.on_page(session, number, outcome),
+            Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
         }
     }
 
@@ -412,6 +411,9 @@ impl Worker {
                 self.save_session(key);
             }
         }
+        for leaver in std::mem::take(&mut self.unread_leavers) {
+            self.read_leavers_page(leaver);
+        }
         for (key, number) in std::mem::take(&mut self.unread) {
             if let Some(index) = self.numbered(key, number).and_then(|e| e.presence.client()) {
                 self.mark_dirty(index);
@@ -424,7 +426,8 @@ impl Worker {
         if let Some(entry) = self.sessions.entry_mut(key)
             && let Some(from) = entry.session.begin_page()
         {
-            self.page_reads.push((key, entry.number, from));
+            let number = entry.number;
+            self.page_reads.push((number, from, Done::Page { session: key, number }));
         }
     }
 
@@ -432,83 +435,34 @@ impl Worker {
         let age_max_millis =
             u64::from(self.shared.config.outbox_age_max_secs).saturating_mul(MILLIS_PER_SEC);
         let oldest = self.shared.clocks.to_wall(self.now).0.saturating_sub(age_max_millis);
-        let Some(entry) = self.numbered(key, number) else { return };
-        let client = entry.presence.client();
-        match outcome {
-            Outcome::Page(Page { entries, next }) => {
-                let mut stale = 0;
-                let fetched = entries.into_iter().map(|(position, stored)| {
-                    let fetched = fetched(stored, WallMillis(oldest));
-                    stale += u64::from(matches!(fetched, Fetched::Stale(_)));
-                    (position.0, fetched)
-                });
-                let fetched = fetched.collect();
-                let next = next.map(|next| next.0);
-                let lost = entry.session.page_loaded(fetched, next, client.is_some());
-                if client.is_some() {
-                    self.counters.dropped_stale.add(stale);
-                }
-                if lost > 0 {
-                    self.counters.dropped_store.add(u64::from(lost));
-                    tracing::error!(
-                        lost,
-                        "messages of a session are missing in the data directory"
-                    );
-                }
-                self.file_changes(key, None);
-            }
-            Outcome::Committed | Outcome::Failed(_) => {
+        let Outcome::Page(Page { entries, next }) = outcome else {
+            if let Some(entry) = self.numbered(key, number) {
                 entry.session.page_failed();
                 self.unread.push((key, number));
-                return;
             }
+            return;
+        };
+        let mut stale = 0;
+        let fetched = entries.into_iter().map(|(position, stored)| {
+            let fetched = fetched(stored, WallMillis(oldest), &self.shared.shares);
+            stale += u64::from(matches!(fetched, Fetched::Stale(_)));
+            (position.0, fetched)
+        });
+        let fetched = fetched.collect();
+        let Some(entry) = self.numbered(key, number) else { return };
+        let client = entry.presence.client();
+        let next = next.map(|next| next.0);
+        let lost = entry.session.page_loaded(fetched, next, client.is_some());
+        if client.is_some() {
+            self.counters.dropped_stale.add(stale);
         }
+        if lost > 0 {
+            self.counters.dropped_store.add(u64::from(lost));
+            tracing::error!(lost, "messages of a session are missing in the data directory");
+        }
+        self.file_changes(key, None);
         if let Some(index) = client {
             self.mark_dirty(index);
-        }
-    }
-
-    /// Takes up the sessions of this shard that a restart has found on disk.
-    pub(super) fn recover(&mut self, sessions: Vec<RecoveredSession>) {
-        let (now, clocks) = (self.now, self.shared.clocks);
-        let (now_wall, window) = (clocks.to_wall(now), self.shared.config.limits.inflight_max);
-        for recovered in sessions {
-            let RecoveredSession { number, record, subscriptions, exactly_once, outbox } =
-                recovered;
-            let mut session = Session::durable(&record.client_id, record.expiry_secs);
-            let extent = Extent {
-                from: outbox.first.0,
-                next: outbox.next.0,
-                messages: outbox.messages,
-                bytes: outbox.bytes,
-            };
-            let extent = (outbox.messages > 0).then_some(extent);
-            let crashed = record.disconnected_at.is_none();
-            let maybe_sent = if crashed { u32::from(window) } else { 0 };
-            session.recover(extent, record.sent_to.0, maybe_sent, &exactly_once);
-            let gone_millis =
-                record.disconnected_at.map_or(0, |at| now_wall.0.saturating_sub(at.0));
-            let will = record.will.map(|will| {
-                let publish_at = match will.due_at {
-                    Some(due_at) => clocks.to_monotonic(due_at),
-                    None => now.after_millis(u64::from(will.delay_secs) * MILLIS_PER_SEC),
-                };
-                Box::new(PendingWill { will: recovered_will(will), publish_at })
-            });
-            let absence = Absence::resumed(record.expiry_secs, gone_millis, will, now);
-            let key = self.sessions.insert(session, Presence::Absent(absence), number);
-            self.counters.sessions.add(1);
-            self.shared.sessions.fetch_add(1, Ordering::Relaxed);
-            for stored in subscriptions {
-                if let Some(session) = self.sessions.session_mut(key) {
-                    session.subscriptions.push((stored.filter.clone(), stored.options));
-                }
-                self.index_subscription(key, &stored.filter, stored.options);
-            }
-            if crashed {
-                self.save_session(key);
-            }
-            self.arm_absence(key);
         }
     }
 
@@ -525,6 +479,7 @@ pub(super) fn outbox_entry(delivery: &Delivery, queued_at: WallMillis) -> Outbox
         qos: delivery.qos,
         retain: delivery.retain,
         subscription_ids: delivery.via.ids().iter().map(|id| id.value()).collect(),
+        share: delivery.via.group().map(|group| group.filter().clone()),
         queued_at,
     }
 }
@@ -538,24 +493,18 @@ fn stored_will(will: &Will, due_at: Option<WallMillis>) -> StoredWill {
     }
 }
 
-fn recovered_will(will: StoredWill) -> Will {
-    let StoredWill { message, delay_secs, message_expiry_secs, due_at: _ } = will;
-    let message = Message::clone(&message);
-    Will { message, delay_secs, message_expiry_secs }
-}
-
-fn fetched(stored: Stored, oldest: WallMillis) -> Fetched {
+fn fetched(stored: Stored, oldest: WallMillis, shares: &Shares) -> Fetched {
     let entry = match stored {
         Stored::Released => return Fetched::Release,
         Stored::Entry(entry) => entry,
     };
-    let ids = entry.subscription_ids.iter().filter_map(|&id| SubscriptionId::new(id));
-    let delivery = Delivery {
-        message: entry.message,
-        qos: entry.qos,
-        retain: entry.retain,
-        via: ids.collect(),
+    let mut ids = entry.subscription_ids.iter().filter_map(|&id| SubscriptionId::new(id));
+    // Of a group that is gone it is the session's own.
+    let via = match entry.share.and_then(|filter| shares.find(&filter)) {
+        Some(group) => Via::Share(group, ids.next()),
+        None => ids.collect(),
     };
+    let delivery = Delivery { message: entry.message, qos: entry.qos, retain: entry.retain, via };
     if entry.queued_at < oldest { Fetched::Stale(delivery) } else { Fetched::Message(delivery) }
 }
 

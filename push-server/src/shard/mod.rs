@@ -15,6 +15,7 @@ mod deliver;
 mod durable;
 mod introduce;
 mod mailbox;
+mod recovery;
 mod serve;
 mod sessions;
 mod share;

@@ -46,6 +46,20 @@ pub(crate) enum Done {
     Session { session: u32, number: SessionNumber },
     /// A page of an outbox is here.
     Page { session: u32, number: SessionNumber },
+    /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.
+    PassOn(Leaver),
+}
+
+/// A session that has ended, and left messages of shared subscriptions on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leaver {
+    pub(super) number: SessionNumber,
+    /// What lies before was sent.
+    pub(super) sent_to: u64,
+    /// So may have been so many more from where the page begins.
+    pub(super) maybe_sent: u32,
+    /// Where the page begins.
+    pub(super) from: u64,
 }
 
 /// Who waits: shards, and what for. The token of a request to the store.

@@ -17,7 +17,7 @@ use super::client::Client;
 use super::counters::ShardCounters;
 use super::mailbox::Mail;
 use super::sessions::Sessions;
-use super::ticket::{Done, Draft};
+use super::ticket::{Done, Draft, Leaver};
 use super::wheel::{Timer, Wheel};
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::broker::{Match, Subscriptions};
@@ -118,14 +118,16 @@ pub(super) struct Worker {
     pub(super) stopping: bool,
     /// What this turn has to write.
     pub(super) draft: Draft,
-    /// Pages to be read from the store: session, its number, from where.
-    pub(super) page_reads: Vec<(u32, SessionNumber, u64)>,
+    /// Pages to be read from the store: whose, from where, and what for.
+    pub(super) page_reads: Vec<(SessionNumber, u64, Done)>,
     /// Too much waits to be stored; no packets are taken from clients.
     pub(super) store_is_behind: bool,
     /// Sessions whose record could not be written.
     pub(super) unsaved: Vec<(u32, SessionNumber)>,
     /// Sessions whose page could not be read.
     pub(super) unread: Vec<(u32, SessionNumber)>,
+    /// Ended ones whose page could not be read.
+    pub(super) unread_leavers: Vec<Leaver>,
     /// Scratch, kept for its memory.
     pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
@@ -172,6 +174,7 @@ impl Worker {
             store_is_behind: false,
             unsaved: Vec::new(),
             unread: Vec::new(),
+            unread_leavers: Vec::new(),
             done: Vec::new(),
             matches: Vec::new(),
             wheel: Wheel::new(now),

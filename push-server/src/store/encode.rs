@@ -115,6 +115,7 @@ struct DeliveryRecord {
     qos: u8,
     retain: bool,
     subscription_ids: Vec<u32>,
+    share: Option<String>,
     queued_at: u64,
 }
 
@@ -271,6 +272,7 @@ pub(super) fn encode_entry(
         qos: entry.qos as u8,
         retain: entry.retain,
         subscription_ids: entry.subscription_ids.to_vec(),
+        share: entry.share.as_ref().map(|filter| filter.as_str().to_owned()),
         queued_at: entry.queued_at.0,
     };
     let value = match body {
@@ -305,6 +307,7 @@ pub(super) struct SharedDelivery {
     qos: QoS,
     retain: bool,
     subscription_ids: Box<[u32]>,
+    share: Option<TopicFilter>,
     queued_at: WallMillis,
 }
 
@@ -316,6 +319,7 @@ impl SharedDelivery {
             qos: self.qos,
             retain: self.retain,
             subscription_ids: self.subscription_ids,
+            share: self.share,
             queued_at: self.queued_at,
         }
     }
@@ -328,6 +332,7 @@ pub(super) fn decode_place(value: &[u8], clocks: &Clocks) -> Result<Place, Decod
             qos: qos(record.qos)?,
             retain: record.retain,
             subscription_ids: record.subscription_ids.into(),
+            share: record.share.map(|text| TopicFilter::parse(&text, LEVELS_ANY)).transpose()?,
             queued_at: WallMillis(record.queued_at),
         })
     };

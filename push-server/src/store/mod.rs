@@ -113,6 +113,8 @@ pub struct OutboxEntry {
     pub retain: bool,
     /// The subscription identifiers of this delivery [MQTT5 3.3.2.3.8]; empty costs no allocation.
     pub subscription_ids: Box<[u32]>,
+    /// The shared subscription that it came by, if it did.
+    pub share: Option<TopicFilter>,
     /// When it was queued; for limits of age.
     pub queued_at: WallMillis,
 }

@@ -50,12 +50,14 @@ fn messages() -> impl Strategy<Value = Message> {
 
 fn entries() -> impl Strategy<Value = OutboxEntry> {
     let ids = proptest::collection::vec(any::<u32>(), 0..4);
-    (messages(), qualities(), any::<bool>(), ids, any::<u64>()).prop_map(
-        |(message, qos, retain, ids, queued_at)| OutboxEntry {
+    let share = proptest::option::of(Just("$share/g/a/#"));
+    (messages(), qualities(), any::<bool>(), ids, share, any::<u64>()).prop_map(
+        |(message, qos, retain, ids, share, queued_at)| OutboxEntry {
             message: Arc::new(message),
             qos,
             retain,
             subscription_ids: ids.into(),
+            share: share.map(|text| TopicFilter::parse(text, 128).unwrap()),
             queued_at: WallMillis(queued_at),
         },
     )

@@ -285,17 +285,18 @@ impl Ledger {
         self.moment += 1;
         let moment = self.moment;
         let terms = &mut self.subscribers[subscriber].terms;
-        let open = terms.iter_mut().find(|term| term.filter == filter && term.gone.is_none());
-        match open {
-            Some(term) if term.granted.is_none() => {
+        let mut asked_before = false;
+        for term in terms.iter_mut().filter(|term| term.filter == filter && term.gone.is_none()) {
+            if term.granted.is_some() {
+                term.leaving.get_or_insert(moment);
+            } else {
                 term.asks += 1;
                 term.qos = term.qos.max(qos);
-                return;
+                asked_before = true;
             }
-            Some(term) => {
-                term.leaving.get_or_insert(moment);
-            }
-            None => {}
+        }
+        if asked_before {
+            return;
         }
         terms.push(Term {
             filter: filter.to_owned(),

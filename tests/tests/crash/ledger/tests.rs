@@ -350,6 +350,20 @@ fn what_nobody_asked_for_must_not_come() {
     assert_good(&mut one);
 }
 
+/// The server may have done what it did not get to answer.
+#[test]
+fn a_subscription_asked_for_again_after_a_crash_is_one_and_ends_with_the_next() {
+    let mut one = ledger();
+    subscribe(&mut one, "t/+", 1);
+    // Its SUBACK is lost.
+    one.subscribing(0, "t/+", 2);
+    subscribe(&mut one, "t/+", 2);
+    one.subscribing(0, "t/+", 0);
+    publish(&mut one, ID, &live("t/0", 2));
+    deliver(&mut one, ID, "t/0", 0);
+    assert_good(&mut one);
+}
+
 #[test]
 fn qos_is_what_was_granted() {
     let mut one = ledger();
