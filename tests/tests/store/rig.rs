@@ -155,6 +155,7 @@ pub(crate) fn entry(message: &Arc<Message>) -> OutboxEntry {
         retain: false,
         subscription_ids: Box::default(),
         queued_at: WallMillis(1_000),
+        share: None,
     }
 }
 
