@@ -26,10 +26,14 @@ use crate::broker::Message;
 const GROUP_BYTES_MAX: u64 = 4 << 20;
 /// The same in requests.
 const GROUP_REQUESTS_MAX: usize = 16_384;
+/// Requests from which a group counts as load, and the time from the start of such a group to the
+/// start of the next: a larger group costs less a request, and more of it undoes itself.
+const LOAD_REQUESTS_MIN: usize = 64;
+const GATHER: Duration = Duration::from_millis(1);
 /// What a page weighs in a group, for the time it takes.
 const PAGE_BYTES: u64 = 64 << 10;
 /// What removing a session weighs: the search for its records.
-const REMOVE_SESSION_BYTES: u64 = 4 << 10;
+const REMOVE_SESSION_BYTES: u64 = 16 << 10;
 /// Time between looks at the size on disk.
 const DISK_LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Time between reports that records cannot be read.
@@ -49,6 +53,8 @@ pub(super) struct StoreThread<T, S> {
     requests: Vec<Request<T>>,
     /// Records of a failed group that may be on disk all the same, and must not be.
     doubtful: Vec<Key>,
+    /// When the next group may begin.
+    gather_until: Instant,
     look_at: Instant,
     report_at: Instant,
 }
@@ -85,6 +91,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             taken: VecDeque::new(),
             requests: Vec::new(),
             doubtful: Vec::new(),
+            gather_until: now,
             look_at: now,
             report_at: now,
         }
@@ -118,6 +125,11 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
 
     /// Makes a group of what was taken, writes it, and completes its requests.
     fn write_group(&mut self) {
+        let wait = self.gather_until.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            std::thread::sleep(wait);
+            self.shared.queue.take(&mut self.taken, Some(Instant::now()));
+        }
         let State::Serving(serving) = &mut self.state else { return };
         let started = Instant::now();
         let mut bytes = 0;
@@ -140,6 +152,9 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         }
         if self.requests.is_empty() {
             return;
+        }
+        if self.requests.len() >= LOAD_REQUESTS_MIN {
+            self.gather_until = started + GATHER;
         }
         match caught(|| serving.group.write(&serving.database)) {
             Ok(written) => {

@@ -92,9 +92,9 @@ impl Rig {
         page.entries.into_iter().map(|(position, stored)| (position.0, stored)).collect()
     }
 
-    /// The occupied places of an outbox.
-    pub(crate) fn places(&mut self, number: u64) -> Vec<u64> {
-        self.outbox(number).into_iter().map(|(position, _)| position).collect()
+    /// The occupied places of an outbox, as runs without gaps.
+    pub(crate) fn places(&mut self, number: u64) -> Vec<Run> {
+        runs(self.outbox(number).into_iter().map(|(position, _)| position))
     }
 
     pub(crate) fn session(&self, number: u64) -> &RecoveredSession {
@@ -114,6 +114,21 @@ impl Rig {
             std::thread::sleep(LOOK_EVERY);
         }
     }
+}
+
+/// The first of a run of numbers without gaps, and the one behind its last.
+pub(crate) type Run = (u64, u64);
+
+/// Rising numbers as runs without gaps.
+pub(crate) fn runs(numbers: impl IntoIterator<Item = u64>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, behind)) if *behind == number => *behind += 1,
+            _ => runs.push((number, number + 1)),
+        }
+    }
+    runs
 }
 
 pub(crate) fn options(dir: &Path) -> StoreOptions {
