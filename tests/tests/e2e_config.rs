@@ -7,7 +7,7 @@ use std::time::Duration;
 use push_tests::claims;
 use push_tests::expectations::{PATIENCE, wait_for};
 use push_tests::server::server_binary;
-use push_tests::skip::{Skip, TestResult, need_root};
+use push_tests::skip::{Skip, TestResult, need_kernel_path_kernel, need_root};
 
 /// Exit code for settings that cannot be.
 const EXIT_SETTINGS: i32 = 2;
@@ -127,6 +127,8 @@ fn help_names_every_flag_and_version_is_printed() -> TestResult {
 }
 
 fn require_without_privilege_exits_naming_the_capability() -> TestResult {
+    // Where the kernel is too old, that is the reason that is named.
+    need_kernel_path_kernel()?;
     let home = tempfile::tempdir().expect("make a directory");
     let output = unprivileged("require", home.path())?
         .stdin(Stdio::null())
@@ -146,6 +148,7 @@ fn auto_without_privilege_serves_on_the_user_path_and_says_why() -> TestResult {
             let _ = self.0.wait();
         }
     }
+    need_kernel_path_kernel()?;
     let home = tempfile::tempdir().expect("make a directory");
     let log = home.path().join("log");
     let file = std::fs::File::create(&log).expect("create the log");
