@@ -81,8 +81,15 @@ pub fn welcome(facts: &Facts) -> String {
         1 => "1 shard".to_owned(),
         shards => format!("{shards} shards"),
     };
+    let websocket = match facts.websocket_listening.as_slice() {
+        [] => String::new(),
+        addresses => {
+            let urls: Vec<_> = addresses.iter().map(|address| format!("ws://{address}/mqtt")).collect();
+            format!("              {}\n", urls.join("  "))
+        }
+    };
     let mut screen = format!(
-        "\npush-server {}\n\n  connect     {}  (MQTT 3.1.1 and 5)\n  heartbeats  {heartbeats}\n  \
+        "\npush-server {}\n\n  connect     {}  (MQTT 3.1.1 and 5)\n{websocket}  heartbeats  {heartbeats}\n  \
          room        up to {} connections, {shards}\n  http        http://{}/metrics  /healthz  \
          /readyz\n",
         env!("CARGO_PKG_VERSION"),

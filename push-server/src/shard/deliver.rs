@@ -412,7 +412,8 @@ impl Worker {
         let feeding = self.feed_backlog(index);
         let client = &mut self.clients[index as usize];
         let mut served = None;
-        let chunks = match &mut client.phase {
+        let owes_frames = client.owes_frames();
+        let mut chunks = match &mut client.phase {
             Phase::Serving { connection, session } => {
                 served = Some(*session);
                 let Some(session) = self.sessions.session_mut(*session) else { return };
@@ -425,14 +426,19 @@ impl Worker {
                 transmit.chunks
             }
             Phase::Flushing { frames, .. } => {
-                if frames.is_empty() {
+                if frames.is_empty() && !owes_frames {
                     self.send_fin(index);
                     return;
                 }
                 std::mem::take(frames)
             }
-            Phase::Handshake { .. } | Phase::Lingering { .. } => return,
+            // What WebSocket alone has to say.
+            Phase::Handshake { .. } => Vec::new(),
+            Phase::Lingering { .. } => return,
         };
+        if let Some(websocket) = &mut client.websocket {
+            websocket.wrap(&mut chunks);
+        }
         if !chunks.is_empty() {
             client.sending = true;
             let (fd, token) = (client.fd(), client.token(index));

@@ -12,7 +12,7 @@ use push_common::clock::Monotonic;
 use rustix::io::ioctl_fionread;
 use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
-use super::client::{LINGER_MILLIS, Phase};
+use super::client::{Client, LINGER_MILLIS, Phase};
 use super::mailbox::{Adoption, Mail};
 use super::sessions::Presence;
 use super::ticket::Part;
@@ -22,6 +22,7 @@ use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connecting, Connection, Delivered, Delivery, Handshake, Progress, Transmit};
 use crate::ring::Piece;
+use crate::websocket::Goodbye;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
 const UNREAD_RETRY_MILLIS: u64 = 16;
@@ -33,8 +34,18 @@ impl Worker {
     /// Takes received bytes to the client's protocol state.
     pub(super) fn on_bytes(&mut self, index: u32, piece: &Piece) {
         let client = &mut self.clients[index as usize];
+        let mut bytes = self.ring.bytes(piece);
+        if let Some(websocket) = &mut client.websocket {
+            self.unwrapped.clear();
+            let rate = self.shared.config.limits.ping_rate;
+            websocket.handle_bytes(bytes, rate, self.now, &mut self.unwrapped);
+            bytes = &self.unwrapped;
+        }
+        if bytes.is_empty() {
+            self.after_frames(index);
+            return;
+        }
         client.last_seen = self.now;
-        let bytes = self.ring.bytes(piece);
         match &mut client.phase {
             Phase::Handshake { handshake, .. } => {
                 match handshake.handle_bytes(&self.shared.config.limits, bytes) {
@@ -61,6 +72,7 @@ impl Worker {
             // Whatever a peer still says after the end is not read.
             Phase::Flushing { .. } | Phase::Lingering { .. } => {}
         }
+        self.after_frames(index);
     }
 
     /// Arms the next receive, or lets a client go that waits for nothing else.
@@ -71,6 +83,8 @@ impl Worker {
         }
         let (fd, token) = (client.fd(), client.token(index));
         match &client.phase {
+            // It may leave for another shard, which no send may be under way for.
+            Phase::Handshake { .. } if client.sending || client.owes_frames() => {}
             Phase::Handshake { .. } => {
                 client.receiving = true;
                 self.ring.receive_once(fd, token);
@@ -105,8 +119,10 @@ impl Worker {
             return;
         }
         let client = self.clients.remove(index as usize);
+        debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
         self.counters.connections.sub(1);
-        let adoption = Adoption { socket: client.socket, connecting, last_seen: self.now };
+        let Client { socket, websocket, .. } = client;
+        let adoption = Adoption { socket, connecting, websocket, last_seen: self.now };
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
 
@@ -118,7 +134,9 @@ impl Worker {
         }
         let phase = Phase::Handshake { handshake: Handshake::default(), deadline: self.now };
         let index = self.add_client(adoption.socket, phase, adoption.last_seen);
+        self.clients[index as usize].websocket = adoption.websocket;
         self.serve(index, adoption.connecting);
+        self.after_frames(index);
         self.after_receive(index);
     }
 
@@ -201,6 +219,11 @@ impl Worker {
     fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
         let Some(path) = &mut self.path else { return };
         let client = &mut self.clients[index as usize];
+        if client.websocket.is_some() {
+            // The programs know no frames: neither the header around a ping nor its mask.
+            self.counters.unarmed_websocket.add(1);
+            return;
+        }
         let (Ok(local), Ok(peer)) = (local_address(&client.socket), peer_address(&client.socket))
         else {
             self.counters.unarmed_socket.add(1);
@@ -290,6 +313,7 @@ impl Worker {
             return;
         }
         self.pump(index);
+        self.after_frames(index);
         let Some(client) = self.clients.get(index as usize) else { return };
         if client.peer_gone && !client.stalled {
             self.on_peer_gone(index);
@@ -375,7 +399,8 @@ impl Worker {
                 self.publish_tx(index);
                 match self.clients[index as usize].phase {
                     Phase::Lingering { .. } => self.remove_if_quiet(index),
-                    _ => self.mark_dirty(index),
+                    Phase::Handshake { .. } => self.after_receive(index),
+                    Phase::Serving { .. } | Phase::Flushing { .. } => self.mark_dirty(index),
                 }
             }
             Err(_) if matches!(client.phase, Phase::Serving { .. }) => {
@@ -464,10 +489,14 @@ impl Worker {
     }
 
     /// Sends the last frames, then FIN.
-    fn finish(&mut self, index: u32, mut frames: Vec<Bytes>) {
+    pub(super) fn finish(&mut self, index: u32, mut frames: Vec<Bytes>) {
         frames.retain(|frame| !frame.is_empty());
         let deadline = self.now.after_millis(LINGER_MILLIS);
-        self.clients[index as usize].phase = Phase::Flushing { deadline, frames };
+        let client = &mut self.clients[index as usize];
+        if let Some(websocket) = &mut client.websocket {
+            websocket.close(if self.stopping { Goodbye::Stopping } else { Goodbye::Done });
+        }
+        client.phase = Phase::Flushing { deadline, frames };
         self.arm_client_timer(index, deadline);
         self.mark_dirty(index);
         // A stalled client may have none: its FIN is to be heard.
