@@ -22,7 +22,6 @@ const PENDING: &[&str] = &[
     "problem-information",
     "shared-subscriptions",
     "subscription-ids",
-    "websocket",
     "will-delay",
 ];
 
