@@ -69,7 +69,10 @@ fn assert_served(server: &Server, listener: SocketAddr) {
 
 fn publish(version: Version, topic: &str, payload: &[u8], qos: u8) -> Vec<u8> {
     let (topic, payload) = (topic.to_owned(), payload.to_vec());
-    wire::publish(version, &wire::Publish { topic, payload, qos, packet_id: 7, ..Default::default() })
+    wire::publish(
+        version,
+        &wire::Publish { topic, payload, qos, packet_id: 7, ..Default::default() },
+    )
 }
 
 fn fragment(data: Data, payload: &[u8], is_final: bool) -> Message {
@@ -78,7 +81,8 @@ fn fragment(data: Data, payload: &[u8], is_final: bool) -> Message {
 
 fn the_subprotocol_chosen_is_mqtt(path: PingPath) -> TestResult {
     let (server, listener) = start(path)?;
-    for (offer, place) in [("mqtt", "/mqtt"), ("mqttv3.1, mqtt", "/"), ("x,mqtt", "/any/path?q=1")] {
+    for (offer, place) in [("mqtt", "/mqtt"), ("mqttv3.1, mqtt", "/"), ("x,mqtt", "/any/path?q=1")]
+    {
         let upgraded = WebClient::upgrade(listener, Version::V5, place, offer);
         let (mut client, answer) = upgraded.expect("an upgrade");
         assert_eq!(answer.headers()["Sec-WebSocket-Protocol"], "mqtt", "of {offer}");

@@ -84,7 +84,8 @@ pub fn welcome(facts: &Facts) -> String {
     let websocket = match facts.websocket_listening.as_slice() {
         [] => String::new(),
         addresses => {
-            let urls: Vec<_> = addresses.iter().map(|address| format!("ws://{address}/mqtt")).collect();
+            let urls: Vec<_> =
+                addresses.iter().map(|address| format!("ws://{address}/mqtt")).collect();
             format!("              {}\n", urls.join("  "))
         }
     };
@@ -222,9 +223,12 @@ mod tests {
         ] {
             assert!(screen.contains(part), "no `{part}` in:\n{screen}");
         }
-        let (user, _) = observed(user_path(), Instant::now());
+        assert!(!screen.contains("ws://"), "{screen}");
+        let (mut user, _) = observed(user_path(), Instant::now());
+        user.facts.websocket_listening = vec!["127.0.0.1:9001".parse().expect("address")];
         let screen = welcome(&user.facts);
         assert!(screen.contains("answered in user space: CAP_BPF is missing"), "{screen}");
+        assert!(screen.contains("\n              ws://127.0.0.1:9001/mqtt\n"), "{screen}");
     }
 
     #[test]

@@ -156,7 +156,11 @@ fn a_request_head_has_a_longest_length() {
 #[test]
 fn text_is_refused_as_such() {
     assert_eq!(ending(&masked(0x81, b"\xC0\0")), (Some(Ended::Fault), vec![0x03, 0xEB]));
-    assert_eq!(ending(&masked(0x01, b"\xC0")), (Some(Ended::Fault), vec![0x03, 0xEB]), "a fragment");
+    assert_eq!(
+        ending(&masked(0x01, b"\xC0")),
+        (Some(Ended::Fault), vec![0x03, 0xEB]),
+        "a fragment"
+    );
 }
 
 #[test]

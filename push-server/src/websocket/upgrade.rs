@@ -47,7 +47,9 @@ pub(super) fn answer(head: &mut Vec<u8>, bytes: &[u8]) -> Answer {
     };
     *head = Vec::new();
     match granted {
-        Ok((len, response)) => Answer::Accepted { answer: written(&response, ""), used: len - begun },
+        Ok((len, response)) => {
+            Answer::Accepted { answer: written(&response, ""), used: len - begun }
+        }
         Err(refusal) => refusal.answer(),
     }
 }

@@ -78,11 +78,7 @@ const RULES: [Rule; 15] = [
         why: "websocket is sans I/O and knows no MQTT: only `shard` joins the parts",
     },
     Rule {
-        within: &[
-            "push-server/src/mqtt/",
-            "push-server/src/broker/",
-            "push-server/src/websocket/",
-        ],
+        within: &["push-server/src/mqtt/", "push-server/src/broker/", "push-server/src/websocket/"],
         except: &[],
         forbidden: &[
             "std::fs",
