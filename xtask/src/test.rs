@@ -218,7 +218,7 @@ impl Tally {
     fn add(&mut self, under: &str, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
-        self.skipped.extend(other.skipped.iter().map(|test| format!("{under}: {test}")));
+        self.skipped.extend(other.skipped.into_iter().map(|test| format!("{under}: {test}")));
     }
 
     fn print(&self) {

@@ -108,14 +108,14 @@ impl Worker {
             self.place(Arc::clone(&message), group, &mut part);
         }
         if let Some(publisher) = publisher {
-            self.answer_publisher(publisher, reason, &mut part);
+            self.answer_publisher(&publisher, reason, &mut part);
         }
         self.finish_part(part);
     }
 
     /// Answers a publish, at once or when its part of the store's work is done.
-    fn answer_publisher(&mut self, publisher: Publisher, reason: Reason, part: &mut Part) {
-        let Publisher { index, key, receipt } = publisher;
+    fn answer_publisher(&mut self, publisher: &Publisher, reason: Reason, part: &mut Part) {
+        let Publisher { index, key, receipt } = *publisher;
         if !part.has_to_wait() && self.clients[index as usize].receipts.is_none() {
             self.acknowledge_publish(index, receipt, reason);
             return;

@@ -351,9 +351,3 @@ fn explain(error: fjall::Error, dir: &Path) -> StoreError {
 fn damaged(dir: &Path, detail: String) -> StoreError {
     StoreError::Damaged { dir: dir.to_owned(), detail }
 }
-
-/// Where the database is, for tests that damage it.
-#[cfg(test)]
-pub(super) fn database_path(dir: &Path) -> std::path::PathBuf {
-    dir.join(DATABASE)
-}
