@@ -110,6 +110,7 @@ fn command() -> Command {
 /// A value as one would give it on the command line.
 fn as_flag(value: &toml::Value) -> String {
     match value {
+        toml::Value::Array(items) if items.is_empty() => "none".into(),
         toml::Value::Array(items) => items.iter().map(as_flag).collect::<Vec<_>>().join(" and "),
         toml::Value::String(text) => text.clone(),
         value => value.to_string(),

@@ -26,7 +26,7 @@ pub use values::{
     TopicPrefix,
 };
 
-/// Most addresses that clients may connect to.
+/// Most addresses that clients may connect to, by either kind of listener.
 pub const LISTEN_MAX: usize = 64;
 /// Connections where `max-connections` is not given and the descriptors allow more: every one of
 /// them takes a preallocated slot in the kernel's liveness map.
@@ -112,6 +112,8 @@ impl fmt::Display for Switch {
 pub struct Config {
     /// `--listen`: where clients connect.
     pub listen: Vec<SocketAddr>,
+    /// `--ws-listen`: where clients connect over WebSocket.
+    pub ws_listen: Vec<SocketAddr>,
     /// `--iface`: interfaces to attach to; empty: those that own the listen addresses.
     pub interfaces: Vec<String>,
     /// `--http`: health and metrics.
@@ -161,6 +163,7 @@ impl Default for Config {
                 (Ipv4Addr::LOCALHOST, MQTT_PORT).into(),
                 (Ipv6Addr::LOCALHOST, MQTT_PORT).into(),
             ],
+            ws_listen: Vec::new(),
             interfaces: Vec::new(),
             http: (Ipv4Addr::LOCALHOST, HTTP_PORT).into(),
             redirect_to: None,
@@ -337,9 +340,8 @@ impl From<Settings> for Config {
             },
         };
         Self {
-            listen: said.listen.map_or(default.listen, |listen| {
-                listen.into_iter().map(|Address(address)| address).collect()
-            }),
+            listen: said.listen.map_or(default.listen, socket_addresses),
+            ws_listen: said.ws_listen.map_or(default.ws_listen, socket_addresses),
             interfaces: said.iface.map_or(default.interfaces, |names| {
                 names.into_iter().map(|InterfaceName(name)| name).collect()
             }),
@@ -372,6 +374,14 @@ where
     said.map_or(default, Bounded::value)
 }
 
+fn not_one_of(key: &str) -> String {
+    format!("an address that is not one of {key}")
+}
+
+fn socket_addresses(said: Vec<Address>) -> Vec<SocketAddr> {
+    said.into_iter().map(|Address(address)| address).collect()
+}
+
 fn is_on(said: Option<Switch>, default: bool) -> bool {
     said.map_or(default, |switch| switch == Switch::On)
 }
@@ -381,11 +391,15 @@ impl Config {
     pub fn entries(&self) -> Vec<(&'static str, Option<Value>)> {
         let number = |number: u64| Some(Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
         let text = |text: &dyn fmt::Display| Some(Value::String(text.to_string()));
-        let listen = self.listen.iter().map(|address| Value::String(address.to_string()));
+        let addresses = |addresses: &[SocketAddr]| {
+            let texts = addresses.iter().map(|address| Value::String(address.to_string()));
+            Some(Value::Array(texts.collect()))
+        };
         let interfaces = self.interfaces.iter().cloned().map(Value::String);
         let prefix = &self.limits.response_topic_prefix;
         vec![
-            ("listen", Some(Value::Array(listen.collect()))),
+            ("listen", addresses(&self.listen)),
+            ("ws-listen", addresses(&self.ws_listen)),
             ("iface", (!self.interfaces.is_empty()).then(|| Value::Array(interfaces.collect()))),
             ("http", text(&self.http)),
             ("redirect-to", self.redirect_to.as_ref().and_then(|to| text(to))),
@@ -456,20 +470,28 @@ impl Config {
                 allowed,
             });
         };
-        let listen_is_flag = flags.listen.is_some();
-        let listed = self.listen.len();
-        if listed == 0 || listed > LISTEN_MAX {
-            let allowed = format!("1 to {LISTEN_MAX} addresses");
-            refuse("listen", &format_args!("{listed} addresses"), listen_is_flag, allowed);
-        }
-        for (index, address) in self.listen.iter().enumerate() {
-            if address.port() != 0 && self.listen[..index].contains(address) {
-                refuse("listen", address, listen_is_flag, "each address once".into());
+        let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
+        for (key, addresses, is_flag, least) in [
+            ("listen", &self.listen, flags.listen.is_some(), 1),
+            ("ws-listen", &self.ws_listen, flags.ws_listen.is_some(), 0),
+        ] {
+            let listed = addresses.len();
+            if listed < least || listed > LISTEN_MAX {
+                let allowed = format!("{least} to {LISTEN_MAX} addresses");
+                refuse(key, &format_args!("{listed} addresses"), is_flag, allowed);
+            }
+            for address in addresses.iter().filter(|address| address.port() != 0) {
+                match taken.iter().find(|(_, other)| other == address) {
+                    Some(&(other, _)) if other == key => {
+                        refuse(key, address, is_flag, "each address once".into());
+                    }
+                    Some((other, _)) => refuse(key, address, is_flag, not_one_of(other)),
+                    None => taken.push((key, *address)),
+                }
             }
         }
-        if self.http.port() != 0 && self.listen.contains(&self.http) {
-            let allowed = "an address that is not one of listen".into();
-            refuse("http", &self.http, flags.http.is_some(), allowed);
+        if let Some((key, _)) = taken.iter().find(|(_, address)| *address == self.http) {
+            refuse("http", &self.http, flags.http.is_some(), not_one_of(key));
         }
         if self.scram_required && self.scram_users.is_none() {
             let allowed = "a file of users, by scram-users".into();

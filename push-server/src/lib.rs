@@ -1,5 +1,5 @@
 //! The push server, as a library for its binary and for the tests. `shard` joins `ring`, `mqtt`,
-//! `broker` and `kernel`; none of those knows another (see the crate's README section).
+//! `websocket`, `broker` and `kernel`; none of those knows another (see the crate's README section).
 
 pub mod broker;
 pub mod config;
@@ -9,3 +9,4 @@ pub mod mqtt;
 pub mod ring;
 pub mod shard;
 pub mod store;
+pub mod websocket;

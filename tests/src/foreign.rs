@@ -172,24 +172,47 @@ fn python() -> Result<PathBuf, Skip> {
     }
 }
 
-/// Runs the `case` of `tests/clients/mqttjs_roundtrip.cjs`.
+/// Runs the `case` of `tests/clients/mqttjs_roundtrip.cjs` over TCP.
 ///
 /// # Panics
 /// When it fails.
 #[track_caller]
 pub fn mqtt_js(target: &Target, version: Version, case: &str) -> Result<(), Skip> {
+    run_mqtt_js(target.command("node"), target.address, version, case, "mqtt")
+}
+
+/// Runs it against a WebSocket listener.
+///
+/// # Panics
+/// When it fails.
+#[track_caller]
+pub fn mqtt_js_by_websocket(
+    listener: SocketAddr,
+    version: Version,
+    case: &str,
+) -> Result<(), Skip> {
+    run_mqtt_js(Command::new("node"), listener, version, case, "ws")
+}
+
+#[track_caller]
+fn run_mqtt_js(
+    mut node: Command,
+    address: SocketAddr,
+    version: Version,
+    case: &str,
+    transport: &str,
+) -> Result<(), Skip> {
     let modules = node_modules("mqtt")?;
     let protocol = if version == Version::V5 { "5" } else { "4" };
-    let (host, port) = (target.address.ip().to_string(), target.address.port().to_string());
-    let output = target
-        .command("node")
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let output = node
         .env("NODE_PATH", modules)
         .arg(workspace_path("tests/tests/clients/mqttjs_roundtrip.cjs"))
-        .args([&host, &port, protocol, case])
+        .args([&host, &port, protocol, case, transport])
         .stdin(Stdio::null())
         .output()
         .expect("run node");
-    assert_success(&format!("MQTT.js, case {case}, protocol {protocol}"), &output);
+    assert_success(&format!("MQTT.js, case {case}, protocol {protocol}, {transport}"), &output);
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub mod server;
 pub mod skip;
 pub mod stand_in;
 pub mod target;
+pub mod websocket;
 pub mod wire;
 
 /// Makes two tests of each function named: `name::kernel_path` and `name::user_path`. The functions

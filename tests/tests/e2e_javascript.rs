@@ -1,14 +1,14 @@
-//! JavaScript's clients on Node.js against the server: MQTT.js over TCP, and paho over WebSocket,
-//! the only transport that it has.
+//! JavaScript's clients on Node.js against the server: MQTT.js over TCP and WebSocket, and paho over
+//! WebSocket, the only transport that it has.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::process::Command;
+use std::net::SocketAddr;
 
 use push_tests::both_paths;
-use push_tests::foreign::{mqtt_js, paho_js};
-use push_tests::server::{PingPath, Server, server_binary};
-use push_tests::skip::{Skip, TestResult};
+use push_tests::foreign::{mqtt_js, mqtt_js_by_websocket, paho_js};
+use push_tests::server::{PingPath, Server};
+use push_tests::skip::TestResult;
 use push_tests::stand_in;
+use push_tests::websocket::listener_of;
 use push_tests::wire::{VERSIONS, Version};
 
 both_paths! {
@@ -19,6 +19,7 @@ both_paths! {
     mqtt_js_is_told_of_a_take_over,
     mqtt_js_properties_are_passed_on,
     mqtt_js_pings_are_answered,
+    mqtt_js_does_all_of_it_over_websocket,
     paho_round_trips_at_every_qos,
     paho_messages_cross_frames_of_every_size,
     paho_finds_retained_messages_until_cleared,
@@ -57,6 +58,17 @@ fn mqtt_js_pings_are_answered(path: PingPath) -> TestResult {
     over_tcp(path, "ping", &VERSIONS)
 }
 
+fn mqtt_js_does_all_of_it_over_websocket(path: PingPath) -> TestResult {
+    with_websocket(path, |listener| {
+        for version in VERSIONS {
+            for case in ["qos", "retained", "offline", "will", "take-over", "ping"] {
+                mqtt_js_by_websocket(listener, version, case)?;
+            }
+        }
+        mqtt_js_by_websocket(listener, Version::V5, "properties")
+    })
+}
+
 fn over_tcp(path: PingPath, case: &str, versions: &[Version]) -> TestResult {
     let server = Server::with(path).start()?;
     for &version in versions {
@@ -91,26 +103,17 @@ fn paho_pings_are_answered(path: PingPath) -> TestResult {
 }
 
 fn over_websocket(path: PingPath, case: &str) -> TestResult {
-    need_websocket_listener()?;
-    let address = free_address();
-    let server = Server::with(path).flag("--ws-listen", address).start()?;
-    paho_js(address, case)?;
+    with_websocket(path, |listener| paho_js(listener, case))
+}
+
+/// Runs clients against a WebSocket listener, and looks after the server.
+fn with_websocket(path: PingPath, run: impl FnOnce(SocketAddr) -> TestResult) -> TestResult {
+    let server = Server::with(path).flag("--ws-listen", "127.0.0.1:0").start()?;
+    run(listener_of(&server))?;
+    let metrics = server.metrics();
+    let declined = metrics.value("push_kernel_path_declined_total{reason=\"websocket\"}");
+    assert_eq!(declined > 0, path == PingPath::Kernel, "{declined} left to user space");
+    assert_eq!(metrics.kernel_pings(), 0);
     server.finish();
     Ok(())
-}
-
-/// That the server has a WebSocket listener, by its help.
-fn need_websocket_listener() -> TestResult {
-    let output = Command::new(server_binary()?).args(["run", "--help"]).output();
-    let help = output.expect("run the server's help").stdout;
-    if String::from_utf8_lossy(&help).contains("--ws-listen") {
-        return Ok(());
-    }
-    Err(Skip::missing("the server has no WebSocket listener (--ws-listen)"))
-}
-
-/// An address that nobody listens at.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("find a free port");
-    listener.local_addr().expect("ask for the port")
 }

@@ -47,6 +47,11 @@ pub struct Settings {
     /// is left out; one that was asked for is an error.
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Addresses")]
     pub listen: Option<Vec<Address>>,
+    /// Where MQTT clients connect over WebSocket, as those in browsers do; may be given several times.
+    /// Any path is taken, /mqtt by custom; clients offer the subprotocol mqtt. The kernel does not
+    /// answer heartbeats there. For wss:// put a proxy in front.
+    #[arg(long, value_name = "ADDR:PORT", help_heading = "Addresses")]
+    pub ws_listen: Option<Vec<Address>>,
     /// Interface on which the kernel answers heartbeats; may be given several times. Connections
     /// over other interfaces are served in user space. Left out: the interfaces that own the listen
     /// addresses.
@@ -220,6 +225,7 @@ impl Settings {
     pub fn over(self, lower: Self) -> Self {
         Self {
             listen: self.listen.or(lower.listen),
+            ws_listen: self.ws_listen.or(lower.ws_listen),
             iface: self.iface.or(lower.iface),
             http: self.http.or(lower.http),
             redirect_to: self.redirect_to.or(lower.redirect_to),

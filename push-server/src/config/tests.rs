@@ -64,6 +64,7 @@ fn every_setting_is_a_flag_a_key_and_an_entry_by_the_same_name() {
 
 /// One value of each setting that is no default, as a file.
 const ALL_SET: &str = r#"listen = ["127.0.0.1:2883", "[::1]:2883"]
+ws-listen = ["127.0.0.1:2884", "[::1]:2884"]
 iface = ["lo", "eth0"]
 http = "127.0.0.1:2880"
 redirect-to = "mqtt.example.org:1884"
@@ -262,4 +263,34 @@ fn listen_addresses_are_some_and_each_once() {
     );
     let any_port = load(&["--listen", "[::1]:0", "--listen", "[::1]:0"], "").expect("valid");
     assert_eq!(any_port.config.listen.len(), 2);
+}
+
+#[test]
+fn nobody_listens_for_websocket_unless_asked() {
+    let config = Loaded::new(&Settings::default(), None).expect("valid").config;
+    assert_eq!(config.ws_listen, []);
+    assert!(load(&[], "ws-listen = []").expect("valid").config.ws_listen.is_empty());
+    let loaded = load(&["--ws-listen", "[::1]:9001"], "ws-listen = ['127.0.0.1:1']");
+    assert_eq!(loaded.expect("valid").config.ws_listen, ["[::1]:9001".parse().expect("address")]);
+}
+
+#[test]
+fn websocket_addresses_are_each_once_and_nobody_elses() {
+    assert_eq!(
+        refusals(&["--ws-listen", "[::1]:1", "--ws-listen", "[::1]:1"], ""),
+        ["--ws-listen = [::1]:1: expected each address once"]
+    );
+    assert_eq!(
+        refusals(&["--ws-listen", "127.0.0.1:1883"], ""),
+        ["--ws-listen = 127.0.0.1:1883: expected an address that is not one of listen"]
+    );
+    assert_eq!(
+        refusals(&["--http", "127.0.0.1:9001"], "\nws-listen = ['127.0.0.1:9001']"),
+        ["--http = 127.0.0.1:9001: expected an address that is not one of ws-listen"]
+    );
+    let many = format!("ws-listen = [{}]", "'127.0.0.1:0',".repeat(65));
+    assert_eq!(
+        refusals(&[], &many),
+        ["push.toml:1: ws-listen = 65 addresses: expected 0 to 64 addresses"]
+    );
 }

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::{STORE_BACKLOG_BYTES_MAX, StoreView};
+use crate::websocket::UPGRADE_HEAD_BYTES_MAX;
 
 /// The text form's media type.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -114,6 +115,7 @@ const FAMILIES: &[Family] = &[
             ("packet_bytes", |shard| &shard.limit_packet_bytes),
             ("ping_rate", |shard| &shard.limit_ping_rate),
             ("sessions", |shard| &shard.limit_sessions),
+            ("upgrade_head", |shard| &shard.limit_upgrade_head),
         ],
     },
 ];
@@ -125,6 +127,7 @@ const UNARMED: &[(&str, Pick)] = &[
     ("out_of_order", |shard| &shard.unarmed_out_of_order),
     ("uncovered_interface", |shard| &shard.unarmed_interface),
     ("socket", |shard| &shard.unarmed_socket),
+    ("websocket", |shard| &shard.unarmed_websocket),
 ];
 
 /// All metrics of the server.
@@ -253,7 +256,7 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauges("push_limit", help, "limit", limits)
 }
 
-fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 21] {
+fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 22] {
     let limits = &config.limits;
     [
         ("max_connections", connections_max.into()),
@@ -277,6 +280,7 @@ fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 21] {
         ("ping_rate", limits.ping_rate.per_sec.into()),
         ("ping_burst", limits.ping_rate.burst.into()),
         ("topic_levels", limits.topic_levels_max.into()),
+        ("upgrade_head", UPGRADE_HEAD_BYTES_MAX as u64),
     ]
 }
 

@@ -55,6 +55,8 @@ pub struct Facts {
     pub config: Arc<Config>,
     /// Where clients connect, as bound.
     pub listening: Vec<SocketAddr>,
+    /// Where clients connect over WebSocket.
+    pub websocket_listening: Vec<SocketAddr>,
     /// Where HTTP is served, as bound.
     pub http: SocketAddr,
     /// The connections that are served at most.
@@ -156,6 +158,7 @@ pub(super) mod tests {
         let config = Arc::new(Config::default());
         let facts = Facts {
             listening: config.listen.clone(),
+            websocket_listening: config.ws_listen.clone(),
             http: config.http,
             config,
             connections_max: 19_000,

@@ -66,7 +66,7 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
             present_addresses(&config.listen, |address| TcpListener::bind(address).map(drop))?;
     }
     let config = Arc::new(config);
-    let (shards, listeners) = (config.shards, config.listen.len());
+    let (shards, listeners) = (config.shards, config.listen.len() + config.ws_listen.len());
     let found = Found::raised();
     let connections_max = found.connections_max(config.connections_max, shards, listeners)?;
     found.log(config.connections_max, connections_max, shards, listeners);
@@ -84,6 +84,9 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
     let path = kernel.as_mut().map(|(path, _)| path);
     let started = Shards::start(&config, access, connections_max, path)?;
     privileges::drop_after_start();
+    for address in started.websocket_listening() {
+        info!("MQTT over WebSocket on {address}; user space answers the heartbeats there");
+    }
     if let Some((path, _)) = &kernel {
         path.remove_earlier_pins_later();
     }
@@ -101,6 +104,7 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
     };
     let facts = Facts {
         listening: started.listening().to_vec(),
+        websocket_listening: started.websocket_listening().to_vec(),
         http: http_address,
         config,
         connections_max,

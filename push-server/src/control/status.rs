@@ -81,8 +81,16 @@ pub fn welcome(facts: &Facts) -> String {
         1 => "1 shard".to_owned(),
         shards => format!("{shards} shards"),
     };
+    let websocket = match facts.websocket_listening.as_slice() {
+        [] => String::new(),
+        addresses => {
+            let urls: Vec<_> =
+                addresses.iter().map(|address| format!("ws://{address}/mqtt")).collect();
+            format!("              {}\n", urls.join("  "))
+        }
+    };
     let mut screen = format!(
-        "\npush-server {}\n\n  connect     {}  (MQTT 3.1.1 and 5)\n  heartbeats  {heartbeats}\n  \
+        "\npush-server {}\n\n  connect     {}  (MQTT 3.1.1 and 5)\n{websocket}  heartbeats  {heartbeats}\n  \
          room        up to {} connections, {shards}\n  http        http://{}/metrics  /healthz  \
          /readyz\n",
         env!("CARGO_PKG_VERSION"),
@@ -215,9 +223,12 @@ mod tests {
         ] {
             assert!(screen.contains(part), "no `{part}` in:\n{screen}");
         }
-        let (user, _) = observed(user_path(), Instant::now());
+        assert!(!screen.contains("ws://"), "{screen}");
+        let (mut user, _) = observed(user_path(), Instant::now());
+        user.facts.websocket_listening = vec!["127.0.0.1:9001".parse().expect("address")];
         let screen = welcome(&user.facts);
         assert!(screen.contains("answered in user space: CAP_BPF is missing"), "{screen}");
+        assert!(screen.contains("\n              ws://127.0.0.1:9001/mqtt\n"), "{screen}");
     }
 
     #[test]

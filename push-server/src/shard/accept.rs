@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::client::{Client, Introduction, Phase};
 use super::worker::Worker;
 use crate::ring::Token;
+use crate::websocket::WebSocket;
 
 /// How soon a paused accept is tried again when no connection of this shard ends before.
 const RETRY_MILLIS: u64 = 100;
@@ -22,11 +23,20 @@ const WARNING_PERIOD: Duration = Duration::from_secs(10);
 /// they wait for room. More are closed.
 pub(crate) const PARKED_MAX: usize = 16;
 
+/// How MQTT comes over a listener's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// Bytes of MQTT and nothing else.
+    Tcp,
+    /// In WebSocket's binary frames.
+    WebSocket,
+}
+
 /// A shard's listeners and whether they accept.
 #[derive(Debug, Default)]
 pub(super) struct Acceptor {
     listeners: Vec<Listener>,
-    parked: VecDeque<OwnedFd>,
+    parked: VecDeque<(OwnedFd, Transport)>,
     paused_until: Option<Monotonic>,
     warned_at: Option<Monotonic>,
 }
@@ -34,13 +44,16 @@ pub(super) struct Acceptor {
 #[derive(Debug)]
 struct Listener {
     socket: OwnedFd,
+    transport: Transport,
     accepting: bool,
 }
 
 impl Acceptor {
-    pub(super) fn new(sockets: Vec<OwnedFd>) -> Self {
-        let listeners =
-            sockets.into_iter().map(|socket| Listener { socket, accepting: false }).collect();
+    pub(super) fn new(sockets: Vec<(OwnedFd, Transport)>) -> Self {
+        let listeners = sockets
+            .into_iter()
+            .map(|(socket, transport)| Listener { socket, transport, accepting: false })
+            .collect();
         Self { listeners, ..Self::default() }
     }
 
@@ -72,15 +85,15 @@ impl Worker {
     }
 
     pub(super) fn on_accepted(&mut self, token: Token, result: io::Result<OwnedFd>, more: bool) {
-        if !more && let Some(listener) = self.acceptor.listeners.get_mut(token.index as usize) {
-            listener.accepting = false;
-        }
         if self.stopping {
             return;
         }
+        let Some(listener) = self.acceptor.listeners.get_mut(token.index as usize) else { return };
+        listener.accepting &= more;
+        let transport = listener.transport;
         match result {
             Ok(socket) if self.acceptor.parked.is_empty() && self.take_place() => {
-                self.admit(socket);
+                self.admit(socket, transport);
             }
             Ok(socket) => {
                 self.counters.limit_connections.add(1);
@@ -91,7 +104,7 @@ impl Worker {
                     );
                 }
                 if self.acceptor.parked.len() < PARKED_MAX {
-                    self.acceptor.parked.push_back(socket);
+                    self.acceptor.parked.push_back((socket, transport));
                 }
                 self.pause_accepting();
             }
@@ -108,12 +121,12 @@ impl Worker {
             return;
         }
         while self.take_place() {
-            let Some(socket) = self.acceptor.parked.pop_front() else {
+            let Some((socket, transport)) = self.acceptor.parked.pop_front() else {
                 self.give_place_back();
                 self.start_accepting();
                 return;
             };
-            self.admit(socket);
+            self.admit(socket, transport);
         }
         self.acceptor.paused_until = Some(self.now.after_millis(RETRY_MILLIS));
     }
@@ -177,8 +190,9 @@ impl Worker {
         }
     }
 
-    /// A new client, its place taken: it has until the deadline to send its CONNECT.
-    fn admit(&mut self, socket: OwnedFd) {
+    /// A new client, its place taken: it has until the deadline to send its CONNECT, what WebSocket
+    /// asks for before it included.
+    fn admit(&mut self, socket: OwnedFd, transport: Transport) {
         let timeout = u64::from(self.shared.config.connect_timeout_secs) * 1_000;
         let deadline = self.now.after_millis(timeout);
         let phase = Phase::Handshake(Introduction::new(rand::random(), deadline));
@@ -187,6 +201,9 @@ impl Worker {
         // Not multishot: a client whose session lives elsewhere leaves without an operation to
         // cancel.
         let client = &mut self.clients[index as usize];
+        if transport == Transport::WebSocket {
+            client.websocket = Some(Box::new(WebSocket::new(self.now)));
+        }
         client.receiving = true;
         let (fd, token) = (client.fd(), client.token(index));
         self.ring.receive_once(fd, token);

@@ -11,6 +11,7 @@ use crate::kernel::SlotRef;
 use crate::mqtt::scram::Nonce;
 use crate::mqtt::{Connection, Delivery, Handshake};
 use crate::ring::Token;
+use crate::websocket::WebSocket;
 
 /// How long a closing connection waits for its last bytes to be taken and for the peer's FIN.
 /// Closing at once would let a RST (for bytes we did not read) overtake the last DISCONNECT.
@@ -22,11 +23,14 @@ pub(super) struct Client {
     pub(super) socket: OwnedFd,
     pub(super) generation: u32,
     pub(super) phase: Phase,
-    /// When the last byte came, as user space saw it.
+    /// What stands between the socket and MQTT, for those who came by WebSocket.
+    pub(super) websocket: Option<Box<WebSocket>>,
+    /// When the last byte of MQTT came, as user space saw it.
     pub(super) last_seen: Monotonic,
     /// When its CONNECT came: of two connections of a client the later one stays.
     pub(super) connected_at: Monotonic,
-    /// Bytes of whole frames that the socket has accepted: the slot's `tx`.
+    /// Bytes of whole frames that the socket has accepted: the slot's `tx`. With WebSocket, which has
+    /// no slot, its own bytes count, too.
     pub(super) sent_bytes: u64,
     pub(super) slot: Option<SlotRef>,
     /// The tick of the one timer of this client that counts; others are stale.
@@ -96,6 +100,7 @@ impl Client {
             socket,
             generation,
             phase,
+            websocket: None,
             last_seen,
             connected_at: last_seen,
             sent_bytes: 0,
@@ -120,6 +125,11 @@ impl Client {
 
     pub(super) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+
+    /// Whether WebSocket has something to send that is not MQTT's.
+    pub(super) fn owes_frames(&self) -> bool {
+        self.websocket.as_ref().is_some_and(|websocket| websocket.owes())
     }
 
     /// Whether no operation of the ring refers to the socket any more.

@@ -112,6 +112,8 @@ counters! {
     limit_packet_bytes,
     /// `push_limits_hit_total{limit="sessions"}`.
     limit_sessions,
+    /// `push_limits_hit_total{limit="upgrade_head"}`: request for WebSocket refused.
+    limit_upgrade_head,
     /// `push_kernel_path_declined_total{reason="no_slot"}`: connection served in user space.
     unarmed_no_slot,
     /// `push_kernel_path_declined_total{reason="flow_map"}`.
@@ -122,6 +124,8 @@ counters! {
     unarmed_interface,
     /// `push_kernel_path_declined_total{reason="socket"}`.
     unarmed_socket,
+    /// `push_kernel_path_declined_total{reason="websocket"}`.
+    unarmed_websocket,
     /// Completions of operations whose connection is gone.
     stale_completions,
     /// Turns of the shard's loop, at least one a second: `/healthz` fails while it stands still.

@@ -110,14 +110,14 @@ impl Worker {
             self.place(Arc::clone(&message), group, &mut part);
         }
         if let Some(publisher) = publisher {
-            self.answer_publisher(publisher, reason, &mut part);
+            self.answer_publisher(&publisher, reason, &mut part);
         }
         self.finish_part(part);
     }
 
     /// Answers a publish, at once or when its part of the store's work is done.
-    fn answer_publisher(&mut self, publisher: Publisher, reason: Reason, part: &mut Part) {
-        let Publisher { index, key, receipt } = publisher;
+    fn answer_publisher(&mut self, publisher: &Publisher, reason: Reason, part: &mut Part) {
+        let Publisher { index, key, receipt } = *publisher;
         if !part.has_to_wait() && self.clients[index as usize].receipts.is_none() {
             self.acknowledge_publish(index, receipt, reason);
             return;
@@ -423,7 +423,8 @@ impl Worker {
         let feeding = self.feed_backlog(index);
         let client = &mut self.clients[index as usize];
         let mut served = None;
-        let chunks = match &mut client.phase {
+        let owes_frames = client.owes_frames();
+        let mut chunks = match &mut client.phase {
             Phase::Serving { connection, session } => {
                 served = Some(*session);
                 let Some(session) = self.sessions.session_mut(*session) else { return };
@@ -436,7 +437,7 @@ impl Worker {
                 transmit.chunks
             }
             Phase::Flushing { frames, .. } => {
-                if frames.is_empty() {
+                if frames.is_empty() && !owes_frames {
                     self.send_fin(index);
                     return;
                 }
@@ -445,6 +446,9 @@ impl Worker {
             Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
             Phase::Lingering { .. } => return,
         };
+        if let Some(websocket) = &mut client.websocket {
+            websocket.wrap(&mut chunks);
+        }
         if !chunks.is_empty() {
             client.sending = true;
             let (fd, token) = (client.fd(), client.token(index));

@@ -60,11 +60,13 @@ impl Worker {
             self.question(index);
             return;
         }
-        let Client { socket, phase, .. } = self.clients.remove(index as usize);
+        let client = self.clients.remove(index as usize);
+        debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
+        let Client { socket, phase, websocket, .. } = client;
         self.counters.connections.sub(1);
         if let Phase::Handshake(introduction) = phase {
             let arrival = Arrival::Questioned(introduction);
-            let adoption = Adoption { socket, arrival, last_seen: self.now };
+            let adoption = Adoption { socket, arrival, websocket, last_seen: self.now };
             self.post(home, Mail::Adopt(Box::new(adoption)));
         }
     }
@@ -96,36 +98,42 @@ impl Worker {
             self.serve(index, connecting);
             return;
         }
-        let Client { socket, .. } = self.clients.remove(index as usize);
+        let client = self.clients.remove(index as usize);
+        debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
+        let Client { socket, websocket, .. } = client;
         self.counters.connections.sub(1);
         let arrival = Arrival::Admitted(connecting);
-        let adoption = Adoption { socket, arrival, last_seen: self.now };
+        let adoption = Adoption { socket, arrival, websocket, last_seen: self.now };
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
 
     /// A client that another shard accepted; its place is taken already.
     pub(super) fn on_adoption(&mut self, adoption: Adoption) {
-        let Adoption { socket, arrival, last_seen } = adoption;
+        let Adoption { socket, arrival, websocket, last_seen } = adoption;
         match arrival {
             Arrival::Admitted(connecting) => {
                 let phase = Phase::Lingering { deadline: self.now };
                 let index = self.add_client(socket, phase, last_seen);
+                self.clients[index as usize].websocket = websocket;
                 if self.stopping {
                     self.turn_away(index, &connecting);
                 } else {
                     self.serve(index, connecting);
                 }
+                self.after_frames(index);
                 self.after_receive(index);
             }
             Arrival::Questioned(introduction) => {
                 let deadline = introduction.deadline;
                 let index = self.add_client(socket, Phase::Handshake(introduction), last_seen);
+                self.clients[index as usize].websocket = websocket;
                 self.arm_client_timer(index, deadline);
                 if self.stopping {
                     self.close_for_stop(index);
                 } else {
                     self.question(index);
                 }
+                self.after_frames(index);
                 self.after_receive(index);
             }
         }

@@ -15,6 +15,7 @@ use super::share::SharedMail;
 use super::ticket::Ticket;
 use crate::broker::Message;
 use crate::mqtt::Connecting;
+use crate::websocket::WebSocket;
 
 /// Messages a mailbox holds; beyond it senders pause their publishers (`limit="mailbox"`).
 pub(super) const MAILBOX_MESSAGES_MAX: usize = 16_384;
@@ -37,6 +38,8 @@ pub(super) enum Mail {
 pub(super) struct Adoption {
     pub(super) socket: OwnedFd,
     pub(super) arrival: Arrival,
+    /// With what it still owes to the client.
+    pub(super) websocket: Option<Box<WebSocket>>,
     pub(super) last_seen: Monotonic,
 }
 

@@ -1,5 +1,5 @@
-//! The loop that joins ring, mqtt, broker and kernel: one thread a shard, with its ring, its
-//! connections and its sessions.
+//! The loop that joins ring, websocket, mqtt, broker and kernel: one thread a shard, with its ring,
+//! its connections and its sessions.
 //!
 //! A client's session lives with the shard that its client id hashes to. Any shard accepts; it reads
 //! no further than CONNECT, then hands socket and request to the session's shard. So a session and
@@ -20,6 +20,7 @@ mod serve;
 mod sessions;
 mod share;
 mod ticket;
+mod websocket;
 mod wheel;
 mod worker;
 
@@ -46,6 +47,7 @@ use crate::store::{
     self, Clocks, Durability, Recovered, RecoveredSession, Store, StoreCounters, StoreError,
     StoreOptions,
 };
+use accept::Transport;
 use counters::ShardCounters;
 use mailbox::Mailbox;
 use ticket::{Completions, StoreSink, Waiting};
@@ -128,6 +130,7 @@ pub(crate) type ShardStore = dyn Store<Waiting>;
 pub struct Shards {
     shared: Arc<Shared>,
     listening: Vec<SocketAddr>,
+    websocket_listening: Vec<SocketAddr>,
     counters: Vec<Arc<ShardCounters>>,
     wake_ups: Vec<OwnedFd>,
     threads: Vec<JoinHandle<Result<(), ShardError>>>,
@@ -167,7 +170,10 @@ impl Shards {
         connections_max: u32,
         mut kernel: Option<&mut KernelPath>,
     ) -> Result<Self, ShardError> {
-        let (listening, mut listeners) = bind_all(&config.listen, config.shards)?;
+        let mut listeners: Vec<Vec<_>> = (0..config.shards).map(|_| Vec::new()).collect();
+        let listening = bind_all(&config.listen, Transport::Tcp, &mut listeners)?;
+        let websocket_listening =
+            bind_all(&config.ws_listen, Transport::WebSocket, &mut listeners)?;
         let wake_ups = (0..config.shards).map(event_descriptor).collect::<Result<Vec<_>, _>>()?;
         let completions = wake_ups
             .iter()
@@ -199,6 +205,7 @@ impl Shards {
         let mut shards = Self {
             shared: Arc::clone(&shared),
             listening,
+            websocket_listening,
             counters: Vec::new(),
             wake_ups,
             threads: Vec::new(),
@@ -253,6 +260,11 @@ impl Shards {
     /// The addresses bound (ports filled in where 0 was asked).
     pub fn listening(&self) -> &[SocketAddr] {
         &self.listening
+    }
+
+    /// The same of the listeners for WebSocket.
+    pub fn websocket_listening(&self) -> &[SocketAddr] {
+        &self.websocket_listening
     }
 
     /// Every shard's counters.
@@ -389,14 +401,14 @@ fn run_shard(
     worker.run(handles).map_err(|source| ShardError::Ring { shard, source })
 }
 
-/// One listener per address and shard: the system spreads connections over them
-/// (`SO_REUSEPORT`). The outer vector is by shard.
+/// Adds one listener per address to each shard's: the system spreads connections over them
+/// (`SO_REUSEPORT`). Returns the addresses, ports filled in.
 fn bind_all(
     addresses: &[SocketAddr],
-    shards: u16,
-) -> Result<(Vec<SocketAddr>, Vec<Vec<OwnedFd>>), ShardError> {
+    transport: Transport,
+    by_shard: &mut [Vec<(OwnedFd, Transport)>],
+) -> Result<Vec<SocketAddr>, ShardError> {
     let mut bound = Vec::new();
-    let mut by_shard: Vec<Vec<OwnedFd>> = (0..shards).map(|_| Vec::new()).collect();
     for address in addresses {
         let listen_error = |source| ShardError::Listen { address: *address, source };
         let mut actual = *address;
@@ -405,18 +417,18 @@ fn bind_all(
         if address.port() != 0 {
             probe_bind(*address).map_err(listen_error)?;
         }
-        for listeners in &mut by_shard {
+        for listeners in &mut *by_shard {
             let listener = ring::listen(actual, LISTEN_BACKLOG).map_err(listen_error)?;
             if actual.port() == 0 {
                 let name = rustix::net::getsockname(&listener)
                     .map_err(|errno| listen_error(errno.into()))?;
                 actual = SocketAddr::try_from(name).map_err(|errno| listen_error(errno.into()))?;
             }
-            listeners.push(listener);
+            listeners.push((listener, transport));
         }
         bound.push(actual);
     }
-    Ok((bound, by_shard))
+    Ok(bound)
 }
 
 /// Binds and lets go again, without `SO_REUSEPORT`.

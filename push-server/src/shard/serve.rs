@@ -20,6 +20,7 @@ use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connecting, Connection, Delivered, Delivery, Transmit};
 use crate::ring::Piece;
+use crate::websocket::Goodbye;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
 const UNREAD_RETRY_MILLIS: u64 = 16;
@@ -31,8 +32,18 @@ impl Worker {
     /// Takes received bytes to the client's protocol state.
     pub(super) fn on_bytes(&mut self, index: u32, piece: &Piece) {
         let client = &mut self.clients[index as usize];
+        let mut bytes = self.ring.bytes(piece);
+        if let Some(websocket) = &mut client.websocket {
+            self.unwrapped.clear();
+            let rate = self.shared.config.limits.ping_rate;
+            websocket.handle_bytes(bytes, rate, self.now, &mut self.unwrapped);
+            bytes = &self.unwrapped;
+        }
+        if bytes.is_empty() {
+            self.after_frames(index);
+            return;
+        }
         client.last_seen = self.now;
-        let bytes = self.ring.bytes(piece);
         match &mut client.phase {
             Phase::Handshake(introduction) => {
                 let limits = &self.shared.config.limits;
@@ -51,6 +62,7 @@ impl Worker {
             // Whatever a peer still says after the end is not read.
             Phase::Flushing { .. } | Phase::Lingering { .. } => {}
         }
+        self.after_frames(index);
     }
 
     /// Arms the next receive, or lets a client go that waits for nothing else.
@@ -61,6 +73,8 @@ impl Worker {
         }
         let (fd, token) = (client.fd(), client.token(index));
         match &client.phase {
+            // It may leave for another shard, which no send may be under way for.
+            Phase::Handshake(_) if client.sending || client.owes_frames() => {}
             Phase::Handshake(_) => {
                 client.receiving = true;
                 self.ring.receive_once(fd, token);
@@ -166,6 +180,11 @@ impl Worker {
     pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
         let Some(path) = &mut self.path else { return };
         let client = &mut self.clients[index as usize];
+        if client.websocket.is_some() {
+            // The programs know no frames: neither the header around a ping nor its mask.
+            self.counters.unarmed_websocket.add(1);
+            return;
+        }
         let (Ok(local), Ok(peer)) = (local_address(&client.socket), peer_address(&client.socket))
         else {
             self.counters.unarmed_socket.add(1);
@@ -258,6 +277,7 @@ impl Worker {
             return;
         }
         self.pump(index);
+        self.after_frames(index);
         let Some(client) = self.clients.get(index as usize) else { return };
         if client.peer_gone && !client.stalled {
             self.on_peer_gone(index);
@@ -343,7 +363,11 @@ impl Worker {
                 self.publish_tx(index);
                 match &mut self.clients[index as usize].phase {
                     Phase::Lingering { .. } => self.remove_if_quiet(index),
-                    _ => self.mark_dirty(index),
+                    Phase::Handshake(_) => {
+                        self.after_receive(index);
+                        self.mark_dirty(index);
+                    }
+                    Phase::Serving { .. } | Phase::Flushing { .. } => self.mark_dirty(index),
                 }
             }
             Err(_) if matches!(client.phase, Phase::Serving { .. }) => {
@@ -455,7 +479,11 @@ impl Worker {
     pub(super) fn finish(&mut self, index: u32, mut frames: Vec<Bytes>) {
         frames.retain(|frame| !frame.is_empty());
         let deadline = self.now.after_millis(LINGER_MILLIS);
-        self.clients[index as usize].phase = Phase::Flushing { deadline, frames };
+        let client = &mut self.clients[index as usize];
+        if let Some(websocket) = &mut client.websocket {
+            websocket.close(if self.stopping { Goodbye::Stopping } else { Goodbye::Done });
+        }
+        client.phase = Phase::Flushing { deadline, frames };
         self.arm_client_timer(index, deadline);
         self.mark_dirty(index);
         // A stalled client may have none: its FIN is to be heard.

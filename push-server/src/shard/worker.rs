@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use slab::Slab;
 
 use super::Shared;
-use super::accept::Acceptor;
+use super::accept::{Acceptor, Transport};
 use super::client::Client;
 use super::counters::ShardCounters;
 use super::mailbox::Mail;
@@ -73,7 +73,7 @@ const WAKE_UP: Token = Token { index: u32::MAX, generation: 0 };
 pub(super) struct WorkerSetup {
     pub(super) index: u16,
     pub(super) shared: Arc<Shared>,
-    pub(super) listeners: Vec<OwnedFd>,
+    pub(super) listeners: Vec<(OwnedFd, Transport)>,
     pub(super) wake_up: OwnedFd,
     pub(super) path: Option<ShardPath>,
     pub(super) counters: Arc<ShardCounters>,
@@ -132,6 +132,8 @@ pub(super) struct Worker {
     pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
     pub(super) matches: Vec<Match>,
+    /// Scratch, kept for its memory: MQTT out of WebSocket, of one receive buffer.
+    pub(super) unwrapped: Vec<u8>,
     wheel: Wheel<Timed>,
     wake_up: OwnedFd,
     stop_deadline: Option<Monotonic>,
@@ -177,6 +179,7 @@ impl Worker {
             unread_leavers: Vec::new(),
             done: Vec::new(),
             matches: Vec::new(),
+            unwrapped: Vec::new(),
             wheel: Wheel::new(now),
             wake_up: setup.wake_up,
             stop_deadline: None,

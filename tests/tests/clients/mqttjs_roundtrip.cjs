@@ -1,5 +1,6 @@
-// One case of MQTT.js against a server over TCP: `HOST PORT PROTOCOL CASE`, the protocol being 4
-// (3.1.1) or 5. Exits 0 when it holds; an assertion says what did not.
+// One case of MQTT.js against a server: `HOST PORT PROTOCOL CASE TRANSPORT`, the protocol being 4
+// (3.1.1) or 5, the transport mqtt (TCP) or ws (WebSocket). Exits 0 when it holds; an assertion says
+// what did not.
 
 'use strict';
 
@@ -10,7 +11,7 @@ const mqtt = require('mqtt');
 const PATIENCE = 20000;
 const SILENCE = 300;
 
-const [host, port, protocol, name] = process.argv.slice(2);
+const [host, port, protocol, name, transport] = process.argv.slice(2);
 const v5 = protocol === '5';
 
 const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
@@ -25,7 +26,8 @@ class Client {
     client.client = mqtt.connect({
       host,
       port: Number(port),
-      protocol: 'mqtt',
+      protocol: transport,
+      path: '/mqtt',
       protocolVersion: Number(protocol),
       clientId,
       clean,

@@ -16,7 +16,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 15] = [
     Rule {
         within: &["push-common/src/"],
         // Its thread-local exists under a feature of the tests' own.
@@ -59,7 +59,26 @@ const RULES: [Rule; 13] = [
         why: "mqtt and broker are sans I/O: only `shard` joins the parts",
     },
     Rule {
-        within: &["push-server/src/mqtt/", "push-server/src/broker/"],
+        within: &["push-server/src/websocket/"],
+        except: &[],
+        forbidden: &[
+            "crate::broker",
+            "crate::control",
+            "crate::kernel",
+            "crate::mqtt",
+            "crate::ring",
+            "crate::shard",
+            "crate::store",
+            "tokio",
+            "io_uring",
+            "aya",
+            "libc",
+        ],
+        tests_may: false,
+        why: "websocket is sans I/O and knows no MQTT: only `shard` joins the parts",
+    },
+    Rule {
+        within: &["push-server/src/mqtt/", "push-server/src/broker/", "push-server/src/websocket/"],
         except: &[],
         forbidden: &[
             "std::fs",
@@ -71,7 +90,7 @@ const RULES: [Rule; 13] = [
             "rustix",
         ],
         tests_may: false,
-        why: "mqtt and broker never read a clock, a socket or a file",
+        why: "mqtt, broker and websocket never read a clock, a socket or a file",
     },
     Rule {
         within: &["push-server/src/ring/", "push-server/src/kernel/", "push-server/src/store/"],
@@ -128,6 +147,13 @@ const RULES: [Rule; 13] = [
         forbidden: &["tokio", "axum"],
         tests_may: false,
         why: "tokio only in control and main",
+    },
+    Rule {
+        within: &["push-server/src/"],
+        except: &["push-server/src/websocket/"],
+        forbidden: &["tungstenite"],
+        tests_may: false,
+        why: "websocket is the only user of tungstenite",
     },
     Rule {
         within: &["push-server/src/"],
@@ -214,6 +240,13 @@ mod tests {
     }
 
     #[test]
+    fn websocket_knows_no_other_room() {
+        let text = "use crate::{broker, kernel, mqtt, ring, shard}; use std::net::TcpStream;";
+        assert_eq!(check("push-server/src/websocket/mod.rs", text).len(), 5);
+        assert_eq!(check("push-server/src/mqtt/mod.rs", "use crate::websocket;").len(), 1);
+    }
+
+    #[test]
     fn store_knows_messages_and_no_other_room() {
         let text = "use crate::{broker, config, kernel, mqtt, ring, shard};";
         assert_eq!(check("push-server/src/store/mod.rs", text).len(), 5);
@@ -227,6 +260,7 @@ mod tests {
             ("tokio", "push-server/src/main.rs"),
             ("mqttbytes", "push-server/src/mqtt/codec.rs"),
             ("fjall", "push-server/src/store/database.rs"),
+            ("tungstenite", "push-server/src/websocket/frames.rs"),
         ] {
             let text = format!("use {library}::Thing;");
             assert!(check(user, &text).is_empty(), "{library} in {user}");

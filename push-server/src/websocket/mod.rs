@@ -1,0 +1,198 @@
+//! MQTT over WebSocket (section 6 of both specifications, RFC 6455), the server's side: bytes of the
+//! peer in; bytes of MQTT, and what is owed to the peer, out. Knows no MQTT packet, no socket and no
+//! clock.
+//!
+//! tungstenite reads and answers the request for the upgrade, and reads and writes frame headers. Its
+//! own `WebSocket` is not used: that keeps buffers in every connection, takes memory for a frame by
+//! the length that its header announces, and copies all that is sent. Here the bytes of a frame go on
+//! as they come [MQTT-6.0.0-2], so that no length of a frame costs anything, an idle connection owns
+//! no buffer, and what is sent gets a header in front.
+
+mod frames;
+#[cfg(test)]
+mod tests;
+mod upgrade;
+
+use bytes::Bytes;
+use push_common::clock::Monotonic;
+use push_common::ping_rate::PingRate;
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+use frames::{Frames, Step};
+use upgrade::Answer;
+pub use upgrade::UPGRADE_HEAD_BYTES_MAX;
+
+/// One connection, from its first byte on.
+#[derive(Debug)]
+pub struct WebSocket {
+    stage: Stage,
+    /// The answer to the request, until it is moved out.
+    answer: Vec<u8>,
+    /// The payload of the last ping, which alone is answered [RFC 6455, 5.5.3]: a peer that pings and
+    /// does not read makes nothing grow.
+    pong: Option<Vec<u8>>,
+    /// The close frame, until it is moved out.
+    farewell: Vec<u8>,
+    /// When the next ping is due by the ping rate.
+    ping_due: Monotonic,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// What came of the request.
+    Upgrading(Vec<u8>),
+    Open(Frames),
+    /// The peer's doing; the payload of the close frame to send, where frames can be sent.
+    Ended(Ended, Option<Vec<u8>>),
+    /// Our doing.
+    Closed,
+}
+
+/// Why nothing that a peer still sends is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It asked for something else than MQTT over WebSocket.
+    NotUpgraded,
+    /// Its request is longer than [`UPGRADE_HEAD_BYTES_MAX`].
+    HeadTooLarge,
+    /// It sent a close frame.
+    Left,
+    /// It broke the rules of frames, or sent text [MQTT-6.0.0-1].
+    Fault,
+    /// It sent too many pings.
+    PingRate,
+}
+
+/// Why the server ends a connection, as its close frame says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goodbye {
+    /// MQTT has ended: 1000.
+    Done,
+    /// The server stops: 1001.
+    Stopping,
+}
+
+impl WebSocket {
+    /// A connection from which nothing has come; pings are charged from `now` on.
+    pub fn new(now: Monotonic) -> Self {
+        Self {
+            stage: Stage::Upgrading(Vec::new()),
+            answer: Vec::new(),
+            pong: None,
+            farewell: Vec::new(),
+            ping_due: now,
+        }
+    }
+
+    /// Takes what came, and appends the bytes of MQTT in it to `mqtt`. Look at `ended` and `owes`
+    /// then.
+    pub fn handle_bytes(
+        &mut self,
+        mut bytes: &[u8],
+        rate: PingRate,
+        now: Monotonic,
+        mqtt: &mut Vec<u8>,
+    ) {
+        if let Stage::Upgrading(head) = &mut self.stage {
+            match upgrade::answer(head, bytes) {
+                Answer::More => return,
+                Answer::Accepted { answer, used } => {
+                    self.answer = answer;
+                    self.stage = Stage::Open(Frames::default());
+                    bytes = &bytes[used..];
+                }
+                Answer::Refused { answer, how } => {
+                    self.answer = answer;
+                    self.stage = Stage::Ended(how, None);
+                }
+            }
+        }
+        while let Stage::Open(frames) = &mut self.stage {
+            match frames.step(&mut bytes, mqtt) {
+                Step::More => return,
+                Step::Ping(payload) if rate.admits(self.ping_due, now) => {
+                    self.ping_due = rate.charged(self.ping_due, now);
+                    self.pong = Some(payload);
+                }
+                Step::Ping(_) => self.end(Ended::PingRate, Some(CloseCode::Policy)),
+                Step::Left(code) => self.end(Ended::Left, code),
+                Step::Fault(code) => self.end(Ended::Fault, Some(code)),
+            }
+        }
+    }
+
+    /// Why nothing more is taken from the peer; `None` while it is, and once `close` was called.
+    pub fn ended(&self) -> Option<Ended> {
+        match self.stage {
+            Stage::Ended(how, _) => Some(how),
+            Stage::Upgrading(_) | Stage::Open(_) | Stage::Closed => None,
+        }
+    }
+
+    /// Takes nothing more, and has a close frame sent behind all that is wrapped next: the answer to
+    /// the peer's own, or the word for its fault, else `goodbye`.
+    pub fn close(&mut self, goodbye: Goodbye) {
+        self.farewell = match std::mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Open(_) => frame(Control::Close, &code_bytes(goodbye.code())),
+            Stage::Ended(_, Some(code)) => frame(Control::Close, &code),
+            Stage::Upgrading(_) | Stage::Ended(_, None) | Stage::Closed => return,
+        };
+    }
+
+    /// Whether something is to be sent that is not MQTT's.
+    pub fn owes(&self) -> bool {
+        !self.answer.is_empty() || self.pong.is_some() || !self.farewell.is_empty()
+    }
+
+    /// Makes a binary frame of the bytes in `chunks`, if any, and puts what is owed before and behind
+    /// it.
+    pub fn wrap(&mut self, chunks: &mut Vec<Bytes>) {
+        let mut front = std::mem::take(&mut self.answer);
+        if let Some(payload) = self.pong.take() {
+            front.extend(frame(Control::Pong, &payload));
+        }
+        let len: usize = chunks.iter().map(Bytes::len).sum();
+        if len > 0 {
+            write_header(&mut front, OpCode::Data(Data::Binary), len);
+        }
+        if !front.is_empty() {
+            chunks.insert(0, front.into());
+        }
+        if !self.farewell.is_empty() {
+            chunks.push(std::mem::take(&mut self.farewell).into());
+        }
+    }
+
+    fn end(&mut self, how: Ended, code: Option<CloseCode>) {
+        let payload = code.map_or_else(Vec::new, |code| code_bytes(code).to_vec());
+        self.stage = Stage::Ended(how, Some(payload));
+    }
+}
+
+impl Goodbye {
+    fn code(self) -> CloseCode {
+        match self {
+            Self::Done => CloseCode::Normal,
+            Self::Stopping => CloseCode::Away,
+        }
+    }
+}
+
+fn code_bytes(code: CloseCode) -> [u8; 2] {
+    u16::from(code).to_be_bytes()
+}
+
+/// A whole control frame.
+fn frame(control: Control, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write_header(&mut frame, OpCode::Control(control), payload.len());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+fn write_header(out: &mut Vec<u8>, opcode: OpCode, len: usize) {
+    // By default the frame is a final one, and a server's has no mask.
+    let header = FrameHeader { opcode, ..FrameHeader::default() };
+    header.format(len as u64, out).expect("a vector takes all");
+}

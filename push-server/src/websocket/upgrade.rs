@@ -1,0 +1,140 @@
+//! The request that a connection begins with, and its answer [RFC 6455, 4.2]. Any path is taken, and
+//! any origin: nothing that a browser adds by itself, such as a cookie, means anything here.
+
+use tungstenite::error::{CapacityError, Error, ProtocolError};
+use tungstenite::handshake::machine::TryParse;
+use tungstenite::handshake::server::{Request, Response, create_response, write_response};
+use tungstenite::http::header::{HeaderName, HeaderValue};
+use tungstenite::http::{self, StatusCode, header};
+
+use super::Ended;
+
+/// The longest request head taken, in bytes: room for the cookies that a browser may add.
+pub const UPGRADE_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// The name of MQTT among subprotocols [MQTT-6.0.0-3].
+const SUBPROTOCOL: &str = "mqtt";
+
+/// The version of WebSocket [RFC 6455, 4.4].
+const VERSION: HeaderValue = HeaderValue::from_static("13");
+
+/// What has become of a request.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// It has not come whole.
+    More,
+    /// It is granted; frames begin behind `used` of the bytes that were given.
+    Accepted { answer: Vec<u8>, used: usize },
+    /// It is not.
+    Refused { answer: Vec<u8>, how: Ended },
+}
+
+/// Takes more of a request, whose beginning is in `head`.
+pub(super) fn answer(head: &mut Vec<u8>, bytes: &[u8]) -> Answer {
+    let begun = head.len();
+    let room = UPGRADE_HEAD_BYTES_MAX - begun;
+    head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    // Whatever is no request shows at once; its end, only in a line's end.
+    let parsed = match begun == 0 || head[begun..].contains(&b'\n') {
+        true => Request::try_parse(head),
+        false => Ok(None),
+    };
+    let granted = match parsed {
+        Ok(None) if bytes.len() < room => return Answer::More,
+        Ok(None) => Err(Refusal::head_too_large()),
+        Ok(Some((len, request))) => grant(&request).map(|response| (len, response)),
+        Err(error) => Err(Refusal::from(error)),
+    };
+    *head = Vec::new();
+    match granted {
+        Ok((len, response)) => {
+            Answer::Accepted { answer: written(&response, ""), used: len - begun }
+        }
+        Err(refusal) => refusal.answer(),
+    }
+}
+
+/// The response that grants a request, or why it is refused.
+fn grant(request: &Request) -> Result<Response, Refusal> {
+    let mut response = create_response(request)?;
+    let offers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let offers_mqtt = offers
+        .iter()
+        .filter_map(|offer| offer.to_str().ok())
+        .flat_map(|offer| offer.split(','))
+        .any(|offer| offer.trim() == SUBPROTOCOL);
+    if !offers_mqtt {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "the subprotocol mqtt is not offered"));
+    }
+    // [MQTT-6.0.0-4]
+    let mqtt = HeaderValue::from_static(SUBPROTOCOL);
+    response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, mqtt);
+    Ok(response)
+}
+
+/// Why a request is refused, for those who look at it by hand.
+struct Refusal {
+    status: StatusCode,
+    why: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self { status, why: why.into() }
+    }
+
+    fn head_too_large() -> Self {
+        let why = format!("a request has at most {UPGRADE_HEAD_BYTES_MAX} bytes and 124 headers");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, why)
+    }
+
+    fn answer(self) -> Answer {
+        let Self { status, why } = self;
+        let how = match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Ended::HeadTooLarge,
+            _ => Ended::NotUpgraded,
+        };
+        let mut response = http::Response::new(());
+        *response.status_mut() = status;
+        let body = format!("MQTT over WebSocket is served here: {why}\n");
+        let mut add = |name: HeaderName, value: HeaderValue| {
+            response.headers_mut().insert(name, value);
+        };
+        add(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        add(header::CONTENT_LENGTH, body.len().into());
+        add(header::CONNECTION, HeaderValue::from_static("close"));
+        match status {
+            StatusCode::UPGRADE_REQUIRED => {
+                add(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
+                add(header::UPGRADE, HeaderValue::from_static("websocket"));
+                add(header::SEC_WEBSOCKET_VERSION, VERSION);
+            }
+            StatusCode::METHOD_NOT_ALLOWED => add(header::ALLOW, HeaderValue::from_static("GET")),
+            _ => {}
+        }
+        Answer::Refused { answer: written(&response, &body), how }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let status = match &error {
+            Error::Capacity(CapacityError::TooManyHeaders) => return Self::head_too_large(),
+            Error::Protocol(ProtocolError::WrongHttpMethod) => StatusCode::METHOD_NOT_ALLOWED,
+            Error::Protocol(
+                ProtocolError::MissingConnectionUpgradeHeader
+                | ProtocolError::MissingUpgradeWebSocketHeader
+                | ProtocolError::MissingSecWebSocketVersionHeader,
+            ) => StatusCode::UPGRADE_REQUIRED,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+fn written(response: &Response, body: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_response(&mut out, response).expect("our own headers are text, and a vector takes all");
+    out.extend_from_slice(body.as_bytes());
+    out
+}
