@@ -157,7 +157,9 @@ mod tests {
         for (key, default) in Config::default().entries() {
             assert!(help.contains(&format!("--{key}")), "no --{key}");
             let Some(default) = default.as_ref().map(as_flag) else { continue };
-            let section = flat.split(&format!("--{key}")).nth(1).unwrap_or_default();
+            // Some keys begin as others do: a name ends where its value begins.
+            let after = [" ", "["].map(|end| flat.split_once(&format!("--{key}{end}")));
+            let section = after.into_iter().flatten().next().unwrap_or_default().1;
             let section = section.split(" --").next().unwrap_or_default();
             assert!(section.contains(&format!(". [default: {default}]")), "{key}: {section}");
         }
