@@ -246,11 +246,13 @@ impl Worker {
         if let Some(receipts) = &mut self.clients[index as usize].receipts {
             receipts.settle(number, reason);
         }
-        while let Some(receipts) = &mut self.clients[index as usize].receipts
+        // An answer may be the connection's last.
+        while let Some(client) = self.clients.get_mut(index as usize)
+            && let Some(receipts) = &mut client.receipts
             && let Some((receipt, reason)) = receipts.pop_settled()
         {
             if receipts.queue.is_empty() {
-                self.clients[index as usize].receipts = None;
+                client.receipts = None;
             }
             self.acknowledge_publish(index, receipt, reason);
         }

@@ -79,6 +79,14 @@ impl Lives {
         Ok(())
     }
 
+    /// Waits until it is written that clients have gone: DISCONNECT has no answer that would say so,
+    /// but a CONNACK that waits for the disk comes behind it.
+    #[track_caller]
+    pub(crate) fn settle(&self) {
+        self.server().wait_metric("push_connections", |count| count == 0);
+        self.persistent("barrier").0.disconnect();
+    }
+
     fn end(&mut self) {
         let mut server = self.server.take().expect("it runs");
         end(&mut server, self.ending);

@@ -24,6 +24,7 @@ pub(crate) fn session_expiry_counts_while_down() -> TestResult {
             client.subscribe(&[("t", 1)]);
             client.disconnect();
         }
+        lives.settle();
         lives.restart(Duration::from_millis(2_500))?;
         lives.passing("publisher").publish("t", b"", 1);
         let (mut short, present) = lives.connect(&expiring(&lives, "short", 2));
