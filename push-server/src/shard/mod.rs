@@ -398,7 +398,10 @@ fn run_shard(
     // The starter may be gone; then there are no peers either.
     let _ = ready.send((shard, worker.ring_handle()));
     let Ok(handles) = peers.recv() else { return Ok(()) };
-    worker.run(handles).map_err(|source| ShardError::Ring { shard, source })
+    let ended = worker.run(handles).map_err(|source| ShardError::Ring { shard, source });
+    // Freeing millions of messages one by one would outlast the time that a stop has.
+    worker.leave_memory();
+    ended
 }
 
 /// Adds one listener per address to each shard's: the system spreads connections over them

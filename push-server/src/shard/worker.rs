@@ -226,6 +226,12 @@ impl Worker {
         Ok(())
     }
 
+    /// Leaves what the sessions own to the system, which takes it back when the process ends.
+    pub(super) fn leave_memory(&mut self) {
+        let empty = Sessions::new(self.shared.hash_seed);
+        std::mem::forget(std::mem::replace(&mut self.sessions, empty));
+    }
+
     fn begin_turn(&mut self) {
         self.counters.loop_turns.add(1);
         if let Some(path) = &self.path {
