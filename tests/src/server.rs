@@ -3,9 +3,10 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -398,6 +399,11 @@ impl ServerBuilder {
         };
         let pins = self.pins.clone().unwrap_or_default();
         let directory = server_directory().expect("make a directory for the server");
+        if !self.wrapper.is_empty() {
+            // It may run as somebody else, who keeps its data there.
+            let for_all = Permissions::from_mode(0o777);
+            std::fs::set_permissions(directory.path(), for_all).expect("open up a directory");
+        }
         let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
         if let Some(binary) = stand_in::binary() {
             if !stand_in::does_without(&self.flags) || !self.wrapper.is_empty() {
