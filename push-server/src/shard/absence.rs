@@ -115,6 +115,15 @@ impl Worker {
         }
     }
 
+    /// Whether a session has had its time: its timer comes up to a tick later.
+    pub(super) fn is_over(&mut self, key: u32) -> bool {
+        let now = self.now;
+        match self.sessions.entry_mut(key).map(|entry| &entry.presence) {
+            Some(Presence::Absent(absence)) => absence.is_over(now),
+            Some(Presence::Connected(_)) | None => false,
+        }
+    }
+
     /// Arms the timer for whatever an absent session waits for next.
     pub(super) fn arm_absence(&mut self, key: u32) {
         let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)

@@ -154,7 +154,7 @@ impl Worker {
         let mut found = self.sessions.find(&connect.client_id);
         let mut ended = false;
         if let Some(key) = found
-            && connect.clean_start
+            && (connect.clean_start || self.is_over(key))
         {
             ended = self.number_of(key).is_some();
             self.end_session(key);
