@@ -182,7 +182,8 @@ fn load(durability: Durability, is_acknowledged_at_once: bool) {
         paced.counter(|c| &c.records),
         paced.counter(|c| &c.coalesced),
     );
-    assert!(removed > 0);
+    // Otherwise it depends on the disk how many were reported while messages still came.
+    assert!(!is_acknowledged_at_once || removed == messages);
     assert!(paced.counter(|c| &c.groups) - groups < messages);
     assert_eq!(paced.store.backlog_bytes(), 0);
 }
