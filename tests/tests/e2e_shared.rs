@@ -440,6 +440,7 @@ fn members_that_come_and_go_lose_and_repeat_nothing() -> TestResult {
     let server = server()?;
     let target = server.target();
     let mut steady = [member(target, "steady-0", 2), member(target, "steady-1", 2)];
+    let mut deserter = member(target, "deserter", 1);
     let published = std::sync::atomic::AtomicBool::new(false);
     let over = || published.load(std::sync::atomic::Ordering::Acquire);
     let (received, taken) = std::thread::scope(|scope| {
@@ -467,6 +468,8 @@ fn members_that_come_and_go_lose_and_repeat_nothing() -> TestResult {
                 })
             })
             .collect();
+        // Leaves what it has got to others, whatever the guests do.
+        scope.spawn(move || deserter.receive(PATIENCE).map(drop));
         publish_jobs(&mut client(target, "publisher"), 0..MESSAGES, 1);
         published.store(true, std::sync::atomic::Ordering::Release);
         let taken: Vec<Vec<u32>> =
@@ -485,10 +488,11 @@ fn members_that_come_and_go_lose_and_repeat_nothing() -> TestResult {
     let mut all = sorted(&[received.concat(), taken.concat()]);
     let total = all.len();
     all.dedup();
-    assert_eq!(all, (0..MESSAGES).collect::<Vec<_>>(), "every message");
+    let missing: Vec<u32> = (0..MESSAGES).filter(|n| all.binary_search(n).is_err()).collect();
+    assert!(missing.is_empty(), "nobody got {missing:?}");
     assert!(taken.iter().any(|taken| !taken.is_empty()), "no guest ever had a turn");
     let passed_on = server.metrics().value(PASSED_ON);
-    assert!(passed_on > 0, "no guest ever left anything");
+    assert!(passed_on > 0, "nobody ever left anything");
     let repeated = total - all.len();
     assert!(repeated as u64 <= passed_on, "{repeated} repeated of {passed_on} passed on");
     assert_eq!(server.metrics().value(NO_MEMBER), 0);
