@@ -25,7 +25,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pu
 const EGRESS: &str = "push_egress";
 const INGRESS: &str = "push_ingress";
 
-/// TCX: the first kernel that has it.
+/// TCX: the first kernel that has it. Older ones would take more than filters by netlink (clsact),
+/// whose removal needs the CAP_NET_ADMIN that is dropped: 6.1's verifier refuses both programs
+/// (at egress, because it loses the bounds of a TCP option's place in `parse`).
 const KERNEL_MIN: (u32, u32) = (6, 6);
 
 /// What loading needs: maps and programs, attaching to a network interface, and the verifier's

@@ -81,30 +81,23 @@ fn connections_of_a_bond_survive_a_failover_and_are_answered_again() {
 }
 
 #[test]
-fn server_takes_the_device_and_not_its_ports_by_itself() {
-    for (tag, device) in [("d", bridge as fn(&Veth) -> TestResult), ("e", bond)] {
-        with(device, tag, |links| {
-            let said = start(links, &["--listen", "0.0.0.0:0"])?;
-            assert!(said.contains("answered by the kernel on"), "{said}");
-            let interfaces: Vec<&str> = said.split([' ', ',']).collect();
-            assert!(interfaces.contains(&DEVICE), "{said}");
-            assert!(!interfaces.contains(&Veth::SERVER_IFACE), "{said}");
-            Ok(())
-        });
-    }
+fn server_takes_a_bridge_and_not_its_ports_by_itself() {
+    with(bridge, "d", takes_the_device_alone);
 }
 
 #[test]
-fn server_refuses_a_device_together_with_its_port() {
-    for (tag, device) in [("g", bridge as fn(&Veth) -> TestResult), ("h", bond)] {
-        with(device, tag, |links| {
-            let both = ["--iface", DEVICE, "--iface", Veth::SERVER_IFACE];
-            let said = start(links, &[&["--listen", "10.90.0.1:0"][..], &both].concat())?;
-            let expected = format!("{} is part of {DEVICE}", Veth::SERVER_IFACE);
-            assert!(said.contains(&expected), "{said}");
-            Ok(())
-        });
-    }
+fn server_takes_a_bond_and_not_its_ports_by_itself() {
+    with(bond, "e", takes_the_device_alone);
+}
+
+#[test]
+fn server_refuses_a_bridge_together_with_its_port() {
+    with(bridge, "g", refuses_both);
+}
+
+#[test]
+fn server_refuses_a_bond_together_with_its_port() {
+    with(bond, "h", refuses_both);
 }
 
 #[test]
@@ -230,6 +223,25 @@ fn is_left_to_user_space(interface: &str, client: &str) {
     let refused = shard.register(socket.as_fd(), address, peer, 60, 0, now());
     assert_eq!(refused.err(), Some(Unarmed::Interface));
     drop(client);
+}
+
+/// Told nothing but to listen everywhere, the server finds the device, and not the device's port.
+fn takes_the_device_alone(links: &Veth) -> TestResult {
+    let said = start(links, &["--listen", "0.0.0.0:0"])?;
+    assert!(said.contains("answered by the kernel on"), "{said}");
+    let interfaces: Vec<&str> = said.split([' ', ',']).collect();
+    assert!(interfaces.contains(&DEVICE), "{said}");
+    assert!(!interfaces.contains(&Veth::SERVER_IFACE), "{said}");
+    Ok(())
+}
+
+/// Both would see the same packet.
+fn refuses_both(links: &Veth) -> TestResult {
+    let both = ["--iface", DEVICE, "--iface", Veth::SERVER_IFACE];
+    let said = start(links, &[&["--listen", "10.90.0.1:0"][..], &both].concat())?;
+    let expected = format!("{} is part of {DEVICE}", Veth::SERVER_IFACE);
+    assert!(said.contains(&expected), "{said}");
+    Ok(())
 }
 
 /// Starts the real server in its namespace, with a view of `/sys` of its own, and ends it; the line

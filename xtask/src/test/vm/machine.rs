@@ -146,6 +146,14 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_hangs_is_given_up() {
+        let mut tally = Tally::default();
+        let (sender, lines) = mpsc::channel();
+        sender.send("vm: running packet".to_owned()).expect("a receiver");
+        assert!(!follow(&lines, Duration::ZERO, &mut tally).expect("stdout"));
+    }
+
+    #[test]
     fn a_machine_that_ends_early_is_not_done() {
         let (done, tally) = followed("test result: ok. 5 passed; 0 failed; 0 ignored\r\n");
         assert!(!done);
