@@ -6,22 +6,16 @@
 
 const assert = require('node:assert/strict');
 const mqtt = require('mqtt');
-
-// How long to wait for what must come, and to listen for what must not, in milliseconds.
-const PATIENCE = 20000;
-const SILENCE = 300;
+const { Inbox, pause, run } = require('./harness.cjs');
 
 const [host, port, protocol, name, transport] = process.argv.slice(2);
 const v5 = protocol === '5';
 
-const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
-
 /** MQTT.js with its messages turned into a queue. */
-class Client {
+class Client extends Inbox {
   static async connect(clientId, options = {}) {
     const { clean = true, ...more } = options;
     const client = new Client();
-    client.messages = [];
     client.closed = false;
     client.client = mqtt.connect({
       host,
@@ -53,24 +47,6 @@ class Client {
 
   publish(topic, payload, options) {
     return this.client.publishAsync(topic, payload, options);
-  }
-
-  async until(what, holds) {
-    const begun = Date.now();
-    while (!holds()) {
-      assert(Date.now() - begun < PATIENCE, `waited in vain for ${what}`);
-      await pause(5);
-    }
-  }
-
-  async message() {
-    await this.until('a message', () => this.messages.length > 0);
-    return this.messages.shift();
-  }
-
-  async assertNoMessage() {
-    await pause(SILENCE);
-    assert.deepEqual(this.messages, []);
   }
 
   leave() {
@@ -207,10 +183,4 @@ const cases = {
   },
 };
 
-cases[name]().then(
-  () => process.exit(0),
-  (error) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+run(cases, name);

@@ -8,20 +8,14 @@ const assert = require('node:assert/strict');
 // A browser's WebSocket, which paho looks for.
 global.WebSocket = require('ws');
 const Paho = require('paho-mqtt');
-
-// How long to wait for what must come, and to listen for what must not, in milliseconds.
-const PATIENCE = 20000;
-const SILENCE = 300;
+const { Inbox, pause, run } = require('./harness.cjs');
 
 const [host, port, name] = process.argv.slice(2);
 
-const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
-
 /** paho with its callbacks turned into queues. */
-class Client {
+class Client extends Inbox {
   static async connect(clientId, options = {}) {
     const client = new Client();
-    client.messages = [];
     client.delivered = 0;
     client.lost = undefined;
     client.paho = new Paho.Client(host, Number(port), '/mqtt', clientId);
@@ -46,24 +40,6 @@ class Client {
     const before = this.delivered;
     this.paho.send(topic, payload, qos, retained);
     await this.until('the acknowledgement', () => this.delivered > before);
-  }
-
-  async until(what, holds) {
-    const begun = Date.now();
-    while (!holds()) {
-      assert(Date.now() - begun < PATIENCE, `waited in vain for ${what}`);
-      await pause(5);
-    }
-  }
-
-  async message() {
-    await this.until('a message', () => this.messages.length > 0);
-    return this.messages.shift();
-  }
-
-  async assertNoMessage() {
-    await pause(SILENCE);
-    assert.deepEqual(this.messages, []);
   }
 
   async leave() {
@@ -171,10 +147,4 @@ const cases = {
   },
 };
 
-cases[name]().then(
-  () => process.exit(0),
-  (error) => {
-    console.error(error);
-    process.exit(1);
-  },
-);
+run(cases, name);

@@ -17,11 +17,11 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::brokers::{Broker, Variant, declined_text, rotated};
+use super::brokers::{Broker, Variant, declined_text};
 use super::load::{Load, Outcome, Pace};
 use super::procfs::{MachineTime, ProcessTime, tick_us};
-use super::report::{Machine, Spread, Table, write_json};
-use super::{Bench, CommonArguments, prepare, refuse};
+use super::report::{Machine, Shown, Spread, Table, finish};
+use super::{Bench, CommonArguments, prepare, take_turns};
 use crate::workspace::{Workspace, say};
 
 /// Least share of the pings that must go the way that is measured.
@@ -123,22 +123,12 @@ struct Sample {
 
 pub(super) fn run(workspace: &Workspace, arguments: &HeartbeatArguments) -> Result<ExitCode> {
     let bench = prepare(workspace, &arguments.common, arguments.clients)?;
-    let variants = bench.brokers.variants();
-    let (mut visits, mut refused, mut commands) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..arguments.rounds {
-        for variant in rotated(&variants, round as usize) {
-            match visit(&bench, arguments, round, variant, &mut commands) {
-                Ok(visit) => {
-                    visit.tell(arguments.rounds);
-                    visits.push(visit);
-                }
-                Err(error) => {
-                    bench.interrupt.check()?;
-                    refuse(&mut refused, round, variant, &error);
-                }
-            }
-        }
-    }
+    let mut commands = Vec::new();
+    let (visits, refused) = take_turns(&bench, arguments.rounds, |round, variant| {
+        let visit = visit(&bench, arguments, round, variant, &mut commands)?;
+        visit.tell(arguments.rounds);
+        Ok(visit)
+    })?;
     let rows = summary(&visits);
     let path = bench.results.join("heartbeat.json");
     let report = Report {
@@ -156,14 +146,17 @@ pub(super) fn run(workspace: &Workspace, arguments: &HeartbeatArguments) -> Resu
         refused: &refused,
         summary: &rows,
     };
-    write_json(&path, &report)?;
-    print_report(&bench, arguments, &rows, &refused);
-    say(format_args!("wrote {}", path.display()));
-    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let shown = Shown {
+        table: table(&rows),
+        about: about(&bench, arguments),
+        markdown: arguments.common.markdown,
+        refused: &refused,
+    };
+    finish(&path, &report, &shown)
 }
 
-fn print_report(bench: &Bench, arguments: &HeartbeatArguments, rows: &[Row], refused: &[String]) {
-    let about = format!(
+fn about(bench: &Bench, arguments: &HeartbeatArguments) -> String {
+    format!(
         "Median of the rounds (least-most); clients: {}, pings in flight: {}, fixed rate: {} \
          pings/s, {} s each, rounds: {}, shards: {}. {}.",
         arguments.clients,
@@ -173,15 +166,7 @@ fn print_report(bench: &Bench, arguments: &HeartbeatArguments, rows: &[Row], ref
         arguments.rounds,
         arguments.common.shards,
         bench.machine.text()
-    );
-    let table = table(rows);
-    println!("\n{}\n{about}", table.plain());
-    for line in refused {
-        println!("refused: {line}");
-    }
-    if arguments.common.markdown {
-        println!("\n{}\n{about}", table.markdown());
-    }
+    )
 }
 
 fn visit(

@@ -20,11 +20,11 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::brokers::{Broker, Variant, rotated};
+use super::brokers::{Broker, Variant};
 use super::load::Load;
 use super::procfs::{KernelMemory, ProcessMemory, TcpSockets, bpf_map_bytes};
-use super::report::{Line, Machine, Spread, Table, write_json};
-use super::{Bench, CommonArguments, prepare, refuse};
+use super::report::{Line, Machine, Shown, Spread, Table, finish};
+use super::{Bench, CommonArguments, prepare, take_turns};
 use crate::workspace::{Workspace, say};
 
 /// Fewer readings are no line.
@@ -146,19 +146,10 @@ const QUANTITIES: [Quantity; 10] = [
 pub(super) fn run(workspace: &Workspace, arguments: &IdleArguments) -> Result<ExitCode> {
     let steps = steps(arguments)?;
     let bench = prepare(workspace, &arguments.common, arguments.to)?;
-    let variants = bench.brokers.variants();
-    let (mut visits, mut refused, mut commands) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..arguments.rounds {
-        for variant in rotated(&variants, round as usize) {
-            match visit(&bench, arguments, &steps, round, variant, &mut commands) {
-                Ok(visit) => visits.push(visit),
-                Err(error) => {
-                    bench.interrupt.check()?;
-                    refuse(&mut refused, round, variant, &error);
-                }
-            }
-        }
-    }
+    let mut commands = Vec::new();
+    let (visits, refused) = take_turns(&bench, arguments.rounds, |round, variant| {
+        visit(&bench, arguments, &steps, round, variant, &mut commands)
+    })?;
     let rows = summary(&visits);
     let path = bench.results.join("idle.json");
     let report = Report {
@@ -173,20 +164,17 @@ pub(super) fn run(workspace: &Workspace, arguments: &IdleArguments) -> Result<Ex
         refused: &refused,
         summary: &rows,
     };
-    write_json(&path, &report)?;
-    print_report(&bench, arguments, steps.len(), &rows, &refused);
-    say(format_args!("wrote {}", path.display()));
-    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let shown = Shown {
+        table: table(&rows),
+        about: about(&bench, arguments, steps.len()),
+        markdown: arguments.common.markdown,
+        refused: &refused,
+    };
+    finish(&path, &report, &shown)
 }
 
-fn print_report(
-    bench: &Bench,
-    arguments: &IdleArguments,
-    readings: usize,
-    rows: &[Row],
-    refused: &[String],
-) {
-    let about = format!(
+fn about(bench: &Bench, arguments: &IdleArguments, readings: usize) -> String {
+    format!(
         "Bytes per idle connection: slope of a line through {readings} readings from {} to {} \
          connections, ± its standard error; rounds: {}, shards: {}. The kernel's figures hold \
          both ends of each connection. {}.",
@@ -195,15 +183,7 @@ fn print_report(
         arguments.rounds,
         arguments.common.shards,
         bench.machine.text()
-    );
-    let table = table(rows);
-    println!("\n{}\n{about}", table.plain());
-    for line in refused {
-        println!("refused: {line}");
-    }
-    if arguments.common.markdown {
-        println!("\n{}\n{about}", table.markdown());
-    }
+    )
 }
 
 /// The numbers of connections that are read, ascending; the last is `to`.

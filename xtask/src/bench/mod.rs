@@ -39,7 +39,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use self::brokers::{Brokers, Variant};
+use self::brokers::{Brokers, Variant, rotated};
 use self::children::Interrupt;
 use self::procfs::MachineTime;
 use self::report::Machine;
@@ -175,9 +175,28 @@ fn look_at_background(interrupt: &Interrupt) -> Result<f64> {
     Ok(share)
 }
 
-/// What went wrong with a variant, and is no figure.
-fn refuse(refused: &mut Vec<String>, round: u32, variant: Variant, error: &anyhow::Error) {
-    let text = format!("round {}: no figures of the {variant}: {error:#}", round + 1);
-    say(&text);
-    refused.push(text);
+/// Has every variant its turn in every round. Returns the visits made, and what went wrong with the
+/// others, which is no figure.
+fn take_turns<V>(
+    bench: &Bench,
+    rounds: u32,
+    mut visit: impl FnMut(u32, Variant) -> Result<V>,
+) -> Result<(Vec<V>, Vec<String>)> {
+    let variants = bench.brokers.variants();
+    let (mut visits, mut refused) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        for variant in rotated(&variants, round as usize) {
+            match visit(round, variant) {
+                Ok(visit) => visits.push(visit),
+                Err(error) => {
+                    bench.interrupt.check()?;
+                    let number = round + 1;
+                    let text = format!("round {number}: no figures of the {variant}: {error:#}");
+                    say(&text);
+                    refused.push(text);
+                }
+            }
+        }
+    }
+    Ok((visits, refused))
 }

@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+
+use crate::workspace::say;
 
 /// Several measurements of one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -177,8 +180,34 @@ impl Machine {
     }
 }
 
+/// What a benchmark shows when it is done.
+pub(super) struct Shown<'a> {
+    pub(super) table: Table,
+    /// What was measured, and where.
+    pub(super) about: String,
+    /// Whether the README's table is wanted, too.
+    pub(super) markdown: bool,
+    /// Figures that there are not, and why.
+    pub(super) refused: &'a [String],
+}
+
+/// Writes the report, prints the table, and says whether nothing was refused.
+pub(super) fn finish(path: &Path, report: &impl Serialize, shown: &Shown) -> Result<ExitCode> {
+    let Shown { table, about, markdown, refused } = shown;
+    write_json(path, report)?;
+    println!("\n{}\n{about}", table.plain());
+    for line in *refused {
+        println!("refused: {line}");
+    }
+    if *markdown {
+        println!("\n{}\n{about}", table.markdown());
+    }
+    say(format_args!("wrote {}", path.display()));
+    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// Writes a report where the next run replaces it.
-pub(super) fn write_json(path: &Path, report: &impl Serialize) -> Result<()> {
+fn write_json(path: &Path, report: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(report).context("the report is no JSON")?;
     text.push('\n');
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))

@@ -31,7 +31,7 @@ use self::keeper::{Keeper, Mode};
 use self::table::Row;
 use self::visit::{Scenario, Visit};
 use super::procfs::file_system;
-use super::report::{Machine, write_json};
+use super::report::{Machine, Shown, finish};
 use super::{Bench, CommonArguments, prepare};
 use crate::workspace::{Workspace, say};
 
@@ -154,10 +154,13 @@ pub(super) fn run(workspace: &Workspace, arguments: &DurableArguments) -> Result
         refused: &refused,
         summary: &rows,
     };
-    write_json(&path, &report)?;
-    print_report(&bench, arguments, &file_system, &rows, &refused);
-    say(format_args!("wrote {}", path.display()));
-    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let shown = Shown {
+        table: table::table(&rows),
+        about: about(&bench, arguments, &file_system),
+        markdown: arguments.markdown,
+        refused: &refused,
+    };
+    finish(&path, &report, &shown)
 }
 
 /// All rounds: visits, what was refused, and the commands of the first round.
@@ -197,14 +200,8 @@ fn measure(
     Ok((visits, refused, commands))
 }
 
-fn print_report(
-    bench: &Bench,
-    arguments: &DurableArguments,
-    file_system: &str,
-    rows: &[Row],
-    refused: &[String],
-) {
-    let about = format!(
+fn about(bench: &Bench, arguments: &DurableArguments, file_system: &str) -> String {
+    format!(
         "Median of the rounds (least-most); QoS 1 messages of {} bytes to {} sessions, {} \
          publishers with a window of {}, paced rows {} messages/s, {} s each, rounds: {}, shards: \
          {}. {}, data on {file_system}.",
@@ -217,13 +214,5 @@ fn print_report(
         arguments.rounds,
         arguments.shards,
         bench.machine.text()
-    );
-    let table = table::table(rows);
-    println!("\n{}\n{about}", table.plain());
-    for line in refused {
-        println!("refused: {line}");
-    }
-    if arguments.markdown {
-        println!("\n{}\n{about}", table.markdown());
-    }
+    )
 }

@@ -11,7 +11,7 @@ use super::super::Bench;
 use super::super::brokers::Broker;
 use super::super::load::Load;
 use super::super::procfs::ProcessMemory;
-use super::super::report::{Machine, Table, grouped, write_json};
+use super::super::report::{Machine, Shown, Table, finish, grouped};
 use super::DurableArguments;
 use super::keeper::{DataDirectory, Keeper, Mode};
 use crate::workspace::say;
@@ -98,7 +98,6 @@ pub(super) fn run(
         starts: &starts,
         refused: &refused,
     };
-    write_json(&path, &report)?;
     let about = format!(
         "{} sessions, {} messages of {} bytes owed to them, shards: {}. {}, data on {file_system}.",
         grouped(f64::from(arguments.recovery_sessions), 0),
@@ -107,16 +106,9 @@ pub(super) fn run(
         arguments.shards,
         bench.machine.text()
     );
-    let table = table(&starts);
-    println!("\n{}\n{about}", table.plain());
-    if arguments.markdown {
-        println!("\n{}\n{about}", table.markdown());
-    }
-    for line in &refused {
-        println!("refused: {line}");
-    }
-    say(format_args!("wrote {}", path.display()));
-    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let shown =
+        Shown { table: table(&starts), about, markdown: arguments.markdown, refused: &refused };
+    finish(&path, &report, &shown)
 }
 
 fn visit(
