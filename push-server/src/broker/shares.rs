@@ -155,14 +155,15 @@ impl Shares {
         }
     }
 
-    /// Appends the groups that a message on `topic` goes to.
-    pub fn groups_for(&self, topic: &TopicName, out: &mut Vec<Arc<Group>>) {
-        if self.len.load(Ordering::Acquire) == 0 {
-            return;
+    /// The groups that a message on `topic` goes to one member of each.
+    pub fn groups_for(&self, topic: &TopicName) -> Vec<Arc<Group>> {
+        let mut found = Vec::new();
+        if self.len.load(Ordering::Acquire) > 0 {
+            self.groups.visit(topic, |groups| {
+                found.extend(groups.0.iter().flat_map(|groups| groups.values().cloned()));
+            });
         }
-        self.groups.visit(topic, |groups| {
-            out.extend(groups.0.iter().flat_map(|groups| groups.values().cloned()));
-        });
+        found
     }
 
     /// Whose turn it is in `group`, or in the one that has its name now. `None`: nobody there could

@@ -91,7 +91,7 @@ impl Worker {
             self.retain(&message, &mut draft);
         }
         let shards = self.shared.routing.shards_for(&message.topic);
-        let groups = self.groups_for(&message.topic);
+        let groups = self.shared.shares.groups_for(&message.topic);
         let nobody = shards.is_empty() && groups.is_empty();
         let reason = if nobody { Reason::NoMatchingSubscribers } else { Reason::Success };
         let others = shards.without(self.index);

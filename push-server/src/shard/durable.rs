@@ -84,10 +84,7 @@ impl Worker {
 
     /// Files a shard's part of a write, or has it wait for the others.
     pub(super) fn finish_part(&mut self, part: Part) {
-        let draft = part.finish();
-        if !draft.is_empty() {
-            self.file(draft);
-        }
+        self.file(part.finish());
     }
 
     /// Gives the store what this turn has brought, and asks it for what clients wait for.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::mailbox::Mail;
 use super::ticket::{Done, Draft, Leaver, Part, Ticket};
 use super::worker::Worker;
-use crate::broker::{Group, Member, Message, QoS, TopicFilter, TopicName, Via};
+use crate::broker::{Group, Member, Message, QoS, TopicFilter, Via};
 use crate::mqtt::{Delivery, Session};
 use crate::store::{Outcome, Page, SessionNumber, Stored, Write};
 
@@ -32,13 +32,6 @@ pub(super) struct SharedMail {
 }
 
 impl Worker {
-    /// The groups that a message goes to one member of each.
-    pub(super) fn groups_for(&self, topic: &TopicName) -> Vec<Arc<Group>> {
-        let mut groups = Vec::new();
-        self.shared.shares.groups_for(topic, &mut groups);
-        groups
-    }
-
     /// A message that another shard picked a member of this one for.
     pub(super) fn on_shared_mail(&mut self, mut mail: SharedMail) {
         let mut part = Part::of_receiver(mail.ticket.take());

@@ -17,8 +17,7 @@ fn at(qos: QoS) -> SubscriptionOptions {
 
 /// The filters of the groups that a topic goes to, in order.
 fn groups(shares: &Shares, topic: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    shares.groups_for(&TopicName::parse(topic, 128).expect("a valid topic"), &mut found);
+    let found = shares.groups_for(&TopicName::parse(topic, 128).expect("a valid topic"));
     let mut found: Vec<_> = found.iter().map(|group| group.filter().as_str().to_owned()).collect();
     found.sort();
     found
