@@ -11,23 +11,26 @@
 
 use push_common::clock::Monotonic;
 
+use super::leaving::Found;
 use super::sessions::{Entry, Presence};
-use super::ticket::Draft;
+use super::ticket::{Done, Draft};
 use super::worker::Worker;
 use crate::broker::Message;
-use crate::mqtt::{PendingWill, Session, Will};
-use crate::store::{Clocks, Position, SessionRecord, WallMillis, Write};
+use crate::mqtt::{PendingWill, Will};
+use crate::store::{Clocks, SessionNumber, WallMillis};
 
 /// What is known of a session while it has no connection.
 #[derive(Debug)]
 pub(super) struct Absence {
     /// When the session ends, unless it is endless.
     ends_at: Monotonic,
-    /// The last connection's will, while it waits for its delay.
+    /// The last connection's will, while it waits for its delay, and until its publication is safe.
     will: Option<Box<PendingWill>>,
     /// The low half of the tick that tells the session's current timer from stale ones.
     timer_tick: u32,
     is_endless: bool,
+    /// Whether the will is being published.
+    will_is_out: bool,
 }
 
 impl Absence {
@@ -38,6 +41,7 @@ impl Absence {
             will,
             timer_tick: 0,
             is_endless: expiry_secs == u32::MAX,
+            will_is_out: false,
         }
     }
 
@@ -58,7 +62,7 @@ impl Absence {
         WallMillis(ends_at.0.saturating_sub(u64::from(expiry_secs) * 1_000))
     }
 
-    /// The will that waits.
+    /// The will that waits, or is not safe elsewhere yet.
     pub(super) fn will(&self) -> Option<&PendingWill> {
         self.will.as_deref()
     }
@@ -66,7 +70,7 @@ impl Absence {
     /// When there is something to do next, if ever.
     fn next_deadline(&self) -> Option<Monotonic> {
         let end = (!self.is_endless).then_some(self.ends_at);
-        let will = self.will.as_ref().map(|will| will.publish_at);
+        let will = self.waiting_will().map(|will| will.publish_at);
         end.into_iter().chain(will).min()
     }
 
@@ -74,15 +78,26 @@ impl Absence {
         !self.is_endless && self.ends_at <= now
     }
 
-    /// Takes the will if its time has come.
-    fn take_due_will(&mut self, now: Monotonic) -> Option<Message> {
-        let due = self.will.take_if(|will| will.publish_at <= now)?;
-        Some(due.will.into_message(now))
+    fn waiting_will(&self) -> Option<&PendingWill> {
+        self.will().filter(|_| !self.will_is_out)
     }
 
-    /// Takes the will because the session ends.
-    fn take_will(&mut self, now: Monotonic) -> Option<Message> {
-        self.will.take().map(|pending| pending.will.into_message(now))
+    /// The will, once, if its time has come. It is kept until `will_is_published`.
+    fn due_will(&mut self, now: Monotonic) -> Option<Message> {
+        let due = self.waiting_will().filter(|will| will.publish_at <= now)?;
+        let message = due.will.clone().into_message(now);
+        self.will_is_out = true;
+        Some(message)
+    }
+
+    /// The will that `due_will` gave is safe, or is not going to be. Returns whether there is one.
+    fn will_is_published(&mut self) -> bool {
+        std::mem::take(&mut self.will_is_out) && self.will.take().is_some()
+    }
+
+    /// The will that still waits, because the session ends.
+    fn into_will(self) -> Option<Box<PendingWill>> {
+        self.will.filter(|_| !self.will_is_out)
     }
 }
 
@@ -96,22 +111,49 @@ impl Worker {
         self.counters.dropped_expired.add(forgotten.expired.into());
         let expiry_secs = entry.session.expiry_secs;
         let pending = will.map(|will| Box::new(will.pending(now)));
-        let mut absence = Absence::new(expiry_secs, pending, now);
-        let stays = expiry_secs != 0;
-        let due = if stays && !self.stopping { absence.take_due_will(now) } else { None };
-        entry.presence = Presence::Absent(absence);
+        entry.presence = Presence::Absent(Absence::new(expiry_secs, pending, now));
         self.file_changes(key, None);
-        if !stays {
+        if expiry_secs == 0 {
             self.end_session(key);
             return;
         }
         self.set_shares_online(key, false);
+        // With its will: a crash finds it, and publishes it.
+        self.save_session(key);
+        self.publish_due_will(key);
         self.arm_absence(key);
-        let draft = self.saved_session(key);
-        match due {
-            // The will and the record without it are one write.
-            Some(message) => self.publish(message, Some(key), draft),
-            None => self.file(draft),
+    }
+
+    /// Publishes a session's will if it is time. A durable session's record has it until it is in
+    /// every outbox: it may come twice, after a crash, rather than not at all. (It is no one write
+    /// with the record, because records must reach the disk in their order, and what several shards
+    /// write together has none.)
+    fn publish_due_will(&mut self, key: u32) {
+        let now = self.now;
+        if self.stopping {
+            return;
+        }
+        let number = self.number_of(key);
+        let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
+        else {
+            return;
+        };
+        let Some(message) = absence.due_will(now) else { return };
+        let mut draft = Draft::default();
+        match number {
+            Some(number) => draft.waiting.push((self.index, Done::Will { session: key, number })),
+            None => {
+                absence.will_is_published();
+            }
+        }
+        self.publish(message, Some(key), draft);
+    }
+
+    pub(super) fn on_will_published(&mut self, key: u32, number: SessionNumber) {
+        if let Some(Entry { presence: Presence::Absent(absence), .. }) = self.numbered(key, number)
+            && absence.will_is_published()
+        {
+            self.save_session(key);
         }
     }
 
@@ -156,12 +198,8 @@ impl Worker {
             self.end_session(key);
             return;
         }
-        let will = absence.take_due_will(now);
+        self.publish_due_will(key);
         self.arm_absence(key);
-        if let Some(message) = will {
-            let draft = self.saved_session(key);
-            self.publish(message, Some(key), draft);
-        }
     }
 
     /// Forgets a session and all it is owed but what goes to others of its groups, and publishes the
@@ -173,45 +211,22 @@ impl Worker {
         for (filter, _) in &session.subscriptions {
             self.drop_subscription(key, filter);
         }
-        let passed_on = session.take_shared(true, |_| true);
-        let left_on_disk = session.is_durable() && self.pass_on_stored(&session, number);
-        if !left_on_disk {
-            self.counters.dropped_session_ended.add(session.owed() as u64);
-        }
         self.counters.sessions.sub(1);
         self.shared.sessions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-        let mut draft = Draft::default();
-        if left_on_disk {
-            // A crash before the last page is passed on finds it ended, and goes on.
-            draft.writes.push(Write::PutSession { number, record: Box::new(ended(&session)) });
-        } else if session.is_durable() {
-            draft.writes.push(Write::RemoveSession { number });
+        let will = match presence {
+            Presence::Absent(absence) if !self.stopping => absence.into_will(),
+            Presence::Absent(_) | Presence::Connected(_) => None,
+        };
+        if session.is_durable() {
+            self.leave_behind(Found { session, number, will });
+            return;
         }
-        let mut will = None;
-        if let Presence::Absent(mut absence) = presence
-            && !self.stopping
-        {
-            will = absence.take_will(self.now);
+        let passed_on = session.take_shared(true, |_| true);
+        self.counters.dropped_session_ended.add(session.owed() as u64);
+        self.pass_on(passed_on, Draft::default());
+        if let Some(will) = will {
+            self.publish(will.will.into_message(self.now), None, Draft::default());
         }
-        match will {
-            // The session's end and its will are one write; what goes to others may come twice.
-            Some(message) => {
-                self.pass_on(passed_on, Draft::default());
-                self.publish(message, None, draft);
-            }
-            None => self.pass_on(passed_on, draft),
-        }
-    }
-}
-
-/// The record of a session that has ended.
-fn ended(session: &Session) -> SessionRecord {
-    SessionRecord {
-        client_id: session.client_id().into(),
-        expiry_secs: 0,
-        disconnected_at: Some(WallMillis(0)),
-        sent_to: Position(session.sent_to()),
-        will: None,
     }
 }
 
@@ -244,10 +259,10 @@ mod tests {
     fn will_is_due_after_its_delay_and_once() {
         let mut absence = Absence::new(60, pending(10), NOW);
         assert_eq!(absence.next_deadline(), Some(secs_later(10)));
-        assert_eq!(absence.take_due_will(Monotonic(secs_later(10).0 - 1)), None);
-        let message = absence.take_due_will(secs_later(11)).expect("due");
+        assert_eq!(absence.due_will(Monotonic(secs_later(10).0 - 1)), None);
+        let message = absence.due_will(secs_later(11)).expect("due");
         assert_eq!(message.expires_at, Some(secs_later(20)), "expiry begins with publication");
-        assert_eq!(absence.take_due_will(secs_later(12)), None);
+        assert_eq!(absence.due_will(secs_later(12)), None);
         assert_eq!(absence.next_deadline(), Some(secs_later(60)), "the session's end is left");
     }
 
@@ -257,8 +272,8 @@ mod tests {
         let mut absence = Absence::new(60, pending(u32::MAX), NOW);
         assert_eq!(absence.next_deadline(), Some(secs_later(60)));
         assert!(!absence.is_over(secs_later(59)) && absence.is_over(secs_later(60)));
-        assert_eq!(absence.take_due_will(secs_later(60)), None);
-        assert!(absence.take_will(secs_later(60)).is_some());
+        assert_eq!(absence.due_will(secs_later(60)), None);
+        assert!(absence.into_will().is_some());
     }
 
     #[test]
@@ -275,7 +290,7 @@ mod tests {
     fn an_endless_session_waits_for_its_will_only() {
         let mut absence = Absence::new(u32::MAX, pending(10), NOW);
         assert_eq!(absence.next_deadline(), Some(secs_later(10)));
-        assert!(absence.take_due_will(secs_later(10)).is_some());
+        assert!(absence.due_will(secs_later(10)).is_some());
         assert_eq!(absence.next_deadline(), None);
         assert!(!absence.is_over(Monotonic(u64::MAX)));
     }

@@ -22,7 +22,7 @@ use crate::mqtt::{
 };
 use crate::ring::Token;
 use crate::store::{
-    OutboxEntry, Outcome, Page, PageLimit, Position, SessionNumber, SessionRecord, Stored,
+    Clocks, OutboxEntry, Outcome, Page, PageLimit, Position, SessionNumber, SessionRecord, Stored,
     StoredWill, WallMillis, Write,
 };
 
@@ -182,12 +182,14 @@ impl Worker {
                 }
             }
             Done::Page { session, number } => self.on_page(session, number, outcome),
+            Done::Will { session, number } => self.on_will_published(session, number),
+            Done::Left(number) => self.on_left(number, failed),
             Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
         }
     }
 
     /// The session with this key, if it is still the one with this number.
-    fn numbered(&mut self, key: u32, number: SessionNumber) -> Option<&mut Entry> {
+    pub(super) fn numbered(&mut self, key: u32, number: SessionNumber) -> Option<&mut Entry> {
         self.sessions.entry_mut(key).filter(|entry| entry.number == number)
     }
 
@@ -316,13 +318,8 @@ impl Worker {
     pub(super) fn drafted_changes(&mut self, key: u32) -> Draft {
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         let number = entry.number;
-        let write = |change| match change {
-            Change::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
-            Change::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
-            Change::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
-        };
-        let writes = entry.session.take_changes().into_iter().map(write).collect();
-        Draft { writes, waiting: Vec::new() }
+        let changes = entry.session.take_changes().into_iter();
+        Draft { writes: changes.map(|change| change.write(number)).collect(), waiting: Vec::new() }
     }
 
     /// The store's number of a session, if it is durable.
@@ -382,9 +379,7 @@ impl Worker {
             }
             Presence::Absent(absence) => {
                 let begun = absence.begun(entry.session.expiry_secs, clocks);
-                let due_at = |pending: &PendingWill| clocks.to_wall(pending.publish_at);
-                let will = absence.will().map(|pending| (&pending.will, due_at(pending)));
-                (Some(begun), will.map(|(will, due_at)| stored_will(will, Some(due_at))))
+                (Some(begun), absence.will().map(|will| pending_will(will, clocks)))
             }
         };
         let record = SessionRecord {
@@ -481,6 +476,22 @@ pub(super) fn outbox_entry(delivery: &Delivery, queued_at: WallMillis) -> Outbox
         share: delivery.via.group().map(|group| group.filter().clone()),
         queued_at,
     }
+}
+
+impl Change {
+    /// The write that keeps it, in the outbox of the session with this number.
+    pub(super) fn write(self, number: SessionNumber) -> Write {
+        match self {
+            Self::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
+            Self::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
+            Self::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
+        }
+    }
+}
+
+/// A will that waits, as the store has it.
+pub(super) fn pending_will(pending: &PendingWill, clocks: Clocks) -> StoredWill {
+    stored_will(&pending.will, Some(clocks.to_wall(pending.publish_at)))
 }
 
 fn stored_will(will: &Will, due_at: Option<WallMillis>) -> StoredWill {

@@ -14,6 +14,7 @@ pub mod counters;
 mod deliver;
 mod durable;
 mod introduce;
+mod leaving;
 mod mailbox;
 mod recovery;
 mod serve;

@@ -2,14 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
+use push_common::clock::Monotonic;
+
 use super::absence::Absence;
+use super::leaving::Found;
 use super::sessions::Presence;
 use super::worker::Worker;
 use crate::broker::Message;
 use crate::mqtt::{Extent, PendingWill, Session, Will};
-use crate::store::{RecoveredSession, SessionNumber, StoredWill, Write};
-
-const MILLIS_PER_SEC: u64 = 1_000;
+use crate::store::{Clocks, RecoveredSession, StoredWill};
 
 impl Worker {
     /// Takes up the sessions of this shard that a restart has found on disk.
@@ -34,18 +35,13 @@ impl Worker {
             session.recover(extent, record.sent_to.0, maybe_sent, &exactly_once);
             // It ended with its connection, or before, and was giving away what it owed to its groups.
             if record.expiry_secs == 0 {
-                self.end_recovered(&session, number);
+                let will = record.will.map(|will| pending_will(will, now, clocks));
+                self.found_ended.push(Found { session, number, will });
                 continue;
             }
             let gone_millis =
                 record.disconnected_at.map_or(0, |at| now_wall.0.saturating_sub(at.0));
-            let will = record.will.map(|will| {
-                let publish_at = match will.due_at {
-                    Some(due_at) => clocks.to_monotonic(due_at),
-                    None => now.after_millis(u64::from(will.delay_secs) * MILLIS_PER_SEC),
-                };
-                Box::new(PendingWill { will: recovered_will(will), publish_at })
-            });
+            let will = record.will.map(|will| pending_will(will, now, clocks));
             let absence = Absence::resumed(record.expiry_secs, gone_millis, will, now);
             let filters = session.subscriptions.clone();
             let key = self.sessions.insert(session, Presence::Absent(absence), number);
@@ -60,16 +56,15 @@ impl Worker {
             self.arm_absence(key);
         }
     }
-
-    fn end_recovered(&mut self, session: &Session, number: SessionNumber) {
-        if !self.pass_on_stored(session, number) {
-            self.file(Write::RemoveSession { number }.into());
-        }
-    }
 }
 
-fn recovered_will(will: StoredWill) -> Will {
-    let StoredWill { message, delay_secs, message_expiry_secs, due_at: _ } = will;
-    let message = Message::clone(&message);
-    Will { message, delay_secs, message_expiry_secs }
+/// The will of a session that a restart has found. The delay of one whose connection the crash has
+/// ended begins now.
+fn pending_will(stored: StoredWill, now: Monotonic, clocks: Clocks) -> Box<PendingWill> {
+    let StoredWill { message, delay_secs, message_expiry_secs, due_at } = stored;
+    let will = Will { message: Message::clone(&message), delay_secs, message_expiry_secs };
+    match due_at {
+        Some(due_at) => Box::new(PendingWill { will, publish_at: clocks.to_monotonic(due_at) }),
+        None => Box::new(will.pending(now)),
+    }
 }

@@ -10,11 +10,10 @@
 use std::sync::Arc;
 
 use super::mailbox::Mail;
-use super::ticket::{Done, Draft, Leaver, Part, Ticket};
+use super::ticket::{Draft, Part, Ticket};
 use super::worker::Worker;
-use crate::broker::{Group, Member, Message, QoS, TopicFilter, Via};
-use crate::mqtt::{Delivery, Session};
-use crate::store::{Outcome, Page, SessionNumber, Stored, Write};
+use crate::broker::{Group, Member, Message, TopicFilter, Via};
+use crate::mqtt::Delivery;
 
 /// Members that one message may be refused by (`others` of its group being there) before it goes to
 /// the next one whatever its state. Bounds how often it travels between shards.
@@ -60,6 +59,8 @@ impl Worker {
         let Some(session) = self.sessions.session_mut(key) else { return };
         let unsent = session.take_shared(false, |filter| filter == left);
         let draft = self.drafted_changes(key);
+        // A message that this turn has put into its outbox must not come behind its removal there.
+        self.submit_draft();
         self.pass_on(unsent, draft);
     }
 
@@ -74,51 +75,6 @@ impl Worker {
             }
         }
         self.finish_part(part);
-    }
-
-    /// A durable session has ended. Returns whether it stays on disk for now, since messages of its
-    /// groups lie there that others may have.
-    pub(super) fn pass_on_stored(&mut self, session: &Session, number: SessionNumber) -> bool {
-        let shares = session.subscriptions.iter().any(|(filter, _)| filter.is_shared());
-        let Some((from, maybe_sent)) = session.on_disk().filter(|_| shares) else { return false };
-        let sent_to = session.sent_to();
-        self.read_leavers_page(Leaver { number, sent_to, maybe_sent, from });
-        true
-    }
-
-    pub(super) fn read_leavers_page(&mut self, leaver: Leaver) {
-        self.page_reads.push((leaver.number, leaver.from, Done::PassOn(leaver)));
-    }
-
-    /// Gives the messages of a page to others, each in one write with its removal; after the last page
-    /// the session is removed.
-    pub(super) fn on_leavers_page(&mut self, mut leaver: Leaver, outcome: Outcome) {
-        let Outcome::Page(Page { entries, next }) = outcome else {
-            self.unread_leavers.push(leaver);
-            return;
-        };
-        let number = leaver.number;
-        for (position, stored) in entries {
-            let was_sent = position.0 < leaver.sent_to || leaver.maybe_sent > 0;
-            leaver.maybe_sent = leaver.maybe_sent.saturating_sub(1);
-            let Stored::Entry(entry) = stored else { continue };
-            let is_theirs = !was_sent || entry.qos == QoS::AtLeastOnce;
-            let group = entry.share.and_then(|filter| self.shared.shares.find(&filter));
-            match group.filter(|_| is_theirs) {
-                Some(group) => {
-                    self.counters.shared_passed_on.add(1);
-                    let draft = Write::RemoveOutbox { number, position }.into();
-                    let mut part = Part::of_publisher(draft, true);
-                    self.place(entry.message, group, &mut part);
-                    self.finish_part(part);
-                }
-                None => self.counters.dropped_session_ended.add(1),
-            }
-        }
-        match next {
-            Some(next) => self.read_leavers_page(Leaver { from: next.0, ..leaver }),
-            None => self.file(Write::RemoveSession { number }.into()),
-        }
     }
 
     pub(super) fn member(&self, key: u32) -> Member {

@@ -46,6 +46,10 @@ pub(crate) enum Done {
     Session { session: u32, number: SessionNumber },
     /// A page of an outbox is here.
     Page { session: u32, number: SessionNumber },
+    /// A will is published; its session goes on.
+    Will { session: u32, number: SessionNumber },
+    /// Something of what a session that has ended left is safe elsewhere.
+    Left(SessionNumber),
     /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.
     PassOn(Leaver),
 }

@@ -1,12 +1,13 @@
 //! One shard's thread: waits for completions, hands them on, fires timers, and once a turn sends
 //! what the turn produced.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
 use rustix::time::{ClockId, clock_gettime};
 use slab::Slab;
@@ -15,6 +16,7 @@ use super::Shared;
 use super::accept::{Acceptor, Transport};
 use super::client::Client;
 use super::counters::ShardCounters;
+use super::leaving::{Found, Leaving};
 use super::mailbox::Mail;
 use super::sessions::Sessions;
 use super::ticket::{Done, Draft, Leaver};
@@ -126,8 +128,12 @@ pub(super) struct Worker {
     pub(super) unsaved: Vec<(u32, SessionNumber)>,
     /// Sessions whose page could not be read.
     pub(super) unread: Vec<(u32, SessionNumber)>,
-    /// Ended ones whose page could not be read.
+    /// Ended ones that still have something to give away.
+    pub(super) leaving: HashMap<SessionNumber, Leaving, FixedState>,
+    /// Those whose page could not be read, or not be given away.
     pub(super) unread_leavers: Vec<Leaver>,
+    /// Those that the start has found.
+    pub(super) found_ended: Vec<Found>,
     /// Scratch, kept for its memory.
     pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
@@ -176,7 +182,9 @@ impl Worker {
             store_is_behind: false,
             unsaved: Vec::new(),
             unread: Vec::new(),
+            leaving: HashMap::with_hasher(FixedState::default()),
             unread_leavers: Vec::new(),
+            found_ended: Vec::new(),
             done: Vec::new(),
             matches: Vec::new(),
             unwrapped: Vec::new(),
@@ -200,6 +208,10 @@ impl Worker {
         self.peers = peers;
         self.ring.watch(self.wake_up.as_raw_fd(), WAKE_UP);
         self.start_accepting();
+        // Not before: every shard has its subscriptions now.
+        for found in std::mem::take(&mut self.found_ended) {
+            self.leave_behind(found);
+        }
         let mut fired = Vec::new();
         while !self.has_stopped() {
             self.begin_turn();

@@ -252,12 +252,15 @@ impl Leftovers {
     }
 }
 
-/// The numbers of sessions whose client identifier a younger one has, in order.
+/// The numbers of sessions whose client identifier a younger one has, in order. Those that have ended
+/// (expiry 0) are no sessions any more, but still have something to give away.
 fn older_twins(sessions: &[RecoveredSession]) -> Vec<SessionNumber> {
-    let mut youngest = HashMap::<&str, SessionNumber, foldhash::fast::RandomState>::default();
+    let mut youngest = HashMap::<&str, &RecoveredSession, foldhash::fast::RandomState>::default();
     let mut older: Vec<_> = sessions
         .iter()
-        .filter_map(|session| youngest.insert(&session.record.client_id, session.number))
+        .filter_map(|session| youngest.insert(&session.record.client_id, session))
+        .filter(|older| older.record.expiry_secs != 0)
+        .map(|older| older.number)
         .collect();
     older.sort_unstable();
     older

@@ -6,6 +6,7 @@
 mod damage;
 mod disk;
 mod life;
+mod order;
 mod sessions;
 mod times;
 
@@ -19,6 +20,10 @@ use disk::{
     a_directory_that_cannot_be_is_refused, a_full_disk_refuses_and_serves_again,
     a_read_only_directory_is_refused, a_second_server_on_the_directory_is_refused,
     durability_off_keeps_nothing, durable_writes_are_counted,
+};
+use order::{
+    a_session_that_was_taken_over_is_a_living_one,
+    what_an_ended_session_leaves_to_its_group_is_never_lost,
 };
 use sessions::{
     an_unsubscribed_filter_stays_gone, clean_sessions_are_forgotten,
@@ -45,6 +50,8 @@ claims! {
     a_pending_will_is_published_after_a_restart,
     a_will_that_fell_due_while_down_is_published,
     a_resumed_session_takes_its_will_back,
+    a_session_that_was_taken_over_is_a_living_one,
+    what_an_ended_session_leaves_to_its_group_is_never_lost,
     a_full_disk_refuses_and_serves_again,
     a_read_only_directory_is_refused,
     a_directory_that_cannot_be_is_refused,

@@ -110,6 +110,7 @@ pub(crate) fn a_will_that_fell_due_while_down_is_published() -> TestResult {
         assert_eq!(watcher.message().payload, b"gone", "{lives:?}");
         // Once, and not again in the next life.
         watcher.disconnect();
+        lives.settle();
         lives.restart(Duration::ZERO)?;
         let (mut watcher, _) = lives.persistent("watcher");
         watcher.expect_no_message(SILENCE);
@@ -154,7 +155,7 @@ fn leave_a_will(lives: &Lives, delay_secs: u32) -> Instant {
     gone_at
 }
 
-fn expiring(lives: &Lives, client_id: &str, secs: u32) -> Connect {
+pub(crate) fn expiring(lives: &Lives, client_id: &str, secs: u32) -> Connect {
     let mut connect = Connect::new(lives.version, client_id);
     connect.clean = false;
     connect.property(property::SESSION_EXPIRY_INTERVAL, Value::Number(secs))

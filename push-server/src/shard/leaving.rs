@@ -1,0 +1,157 @@
+//! Durable sessions that have ended and leave something: a will, and messages that others of their
+//! groups may have.
+//!
+//! Such a session is first marked on disk as ended, together with its will, by the shard's own draft,
+//! like all that has an order; CONNACK of whoever replaces it waits for that. Then what it leaves goes
+//! its ways, each message in one write with its removal from the outbox. Its records go when all of it
+//! is safe. What could not be written is given away again when the store works; and a stop or a crash
+//! in between leaves the mark, by which the next start goes on. So no message is lost or comes twice;
+//! the will may.
+
+use super::durable::pending_will;
+use super::ticket::{Done, Draft, Leaver, Part};
+use super::worker::Worker;
+use crate::broker::QoS;
+use crate::mqtt::{PendingWill, Session};
+use crate::store::{
+    Outcome, Page, Position, SessionNumber, SessionRecord, Stored, WallMillis, Write,
+};
+
+/// How far an ended session has come with giving away.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    /// Writes under way.
+    parts: u32,
+    /// Whether one of them failed.
+    failed: bool,
+    /// What they are of, to be read and given away again if one fails.
+    page: Leaver,
+    /// What comes next; then the session's records go.
+    next: Option<Leaver>,
+}
+
+/// An ended session that a start has found on disk.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) session: Session,
+    pub(super) number: SessionNumber,
+    pub(super) will: Option<Box<PendingWill>>,
+}
+
+impl Worker {
+    /// A durable session has ended, and is no longer one of the shard's.
+    pub(super) fn leave_behind(&mut self, found: Found) {
+        let Found { mut session, number, will } = found;
+        let passed_on = session.take_shared(true, |_| true);
+        let shares = session.subscriptions.iter().any(|(filter, _)| filter.is_shared());
+        let stored = session.on_disk().filter(|_| shares);
+        if stored.is_none() {
+            self.counters.dropped_session_ended.add(session.owed() as u64);
+        }
+        if passed_on.is_empty() && stored.is_none() && will.is_none() {
+            self.file(Write::RemoveSession { number }.into());
+            return;
+        }
+        let record = Box::new(self.ended(&session, will.as_deref()));
+        let mut mark = Draft::from(Write::PutSession { number, record });
+        mark.waiting.push((self.index, Done::Left(number)));
+        self.file(mark);
+        // Ahead of all that other shards write for it.
+        self.submit_draft();
+        let (from, maybe_sent) = stored.unwrap_or_default();
+        let leaver = Leaver { number, sent_to: session.sent_to(), maybe_sent, from };
+        let leaving = Leaving {
+            parts: 2,
+            failed: false,
+            page: Leaver { from: 0, ..leaver },
+            next: stored.map(|_| leaver),
+        };
+        self.leaving.insert(number, leaving);
+        if !passed_on.is_empty() {
+            let mut draft = self.leavers_draft(number);
+            draft.writes = session.take_changes().into_iter().map(|c| c.write(number)).collect();
+            self.pass_on(passed_on, draft);
+        }
+        if let Some(will) = will {
+            let draft = self.leavers_draft(number);
+            self.publish(will.will.into_message(self.now), None, draft);
+        }
+        self.on_left(number, false);
+    }
+
+    /// The record of a session that has ended.
+    fn ended(&self, session: &Session, will: Option<&PendingWill>) -> SessionRecord {
+        SessionRecord {
+            client_id: session.client_id().into(),
+            expiry_secs: 0,
+            disconnected_at: Some(WallMillis(0)),
+            sent_to: Position(session.sent_to()),
+            will: will.map(|will| pending_will(will, self.shared.clocks)),
+        }
+    }
+
+    /// For one more write that a session's end waits for.
+    fn leavers_draft(&mut self, number: SessionNumber) -> Draft {
+        let mut draft = Draft::default();
+        if let Some(leaving) = self.leaving.get_mut(&number) {
+            leaving.parts += 1;
+            draft.waiting.push((self.index, Done::Left(number)));
+        }
+        draft
+    }
+
+    /// One of the writes is safe, or has failed.
+    pub(super) fn on_left(&mut self, number: SessionNumber, failed: bool) {
+        let Some(leaving) = self.leaving.get_mut(&number) else { return };
+        leaving.parts -= 1;
+        leaving.failed |= failed;
+        if leaving.parts > 0 {
+            return;
+        }
+        if leaving.failed {
+            self.unread_leavers.push(leaving.page);
+        } else if let Some(next) = leaving.next {
+            self.read_leavers_page(next);
+        } else {
+            self.leaving.remove(&number);
+            self.file(Write::RemoveSession { number }.into());
+        }
+    }
+
+    pub(super) fn read_leavers_page(&mut self, leaver: Leaver) {
+        self.page_reads.push((leaver.number, leaver.from, Done::PassOn(leaver)));
+    }
+
+    /// Gives the messages of a page to others.
+    pub(super) fn on_leavers_page(&mut self, mut leaver: Leaver, outcome: Outcome) {
+        let Outcome::Page(Page { entries, next }) = outcome else {
+            self.unread_leavers.push(leaver);
+            return;
+        };
+        let number = leaver.number;
+        let Some(leaving) = self.leaving.get_mut(&number) else { return };
+        *leaving = Leaving { parts: 1, failed: false, page: leaver, next: None };
+        for (position, stored) in entries {
+            let was_sent = position.0 < leaver.sent_to || leaver.maybe_sent > 0;
+            leaver.maybe_sent = leaver.maybe_sent.saturating_sub(1);
+            let Stored::Entry(entry) = stored else { continue };
+            let is_theirs = !was_sent || entry.qos == QoS::AtLeastOnce;
+            let group = entry.share.and_then(|filter| self.shared.shares.find(&filter));
+            match group.filter(|_| is_theirs) {
+                Some(group) => {
+                    self.counters.shared_passed_on.add(1);
+                    let mut draft = self.leavers_draft(number);
+                    draft.writes.push(Write::RemoveOutbox { number, position });
+                    let mut part = Part::of_publisher(draft, true);
+                    self.place(entry.message, group, &mut part);
+                    self.finish_part(part);
+                }
+                None => self.counters.dropped_session_ended.add(1),
+            }
+        }
+        if let Some(leaving) = self.leaving.get_mut(&number) {
+            leaving.next = next.map(|next| Leaver { from: next.0, ..leaver });
+        }
+        self.on_left(number, false);
+    }
+}
