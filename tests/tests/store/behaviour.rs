@@ -359,6 +359,23 @@ fn of_two_sessions_with_one_client_identifier_the_younger_is_kept() {
 }
 
 #[test]
+fn an_ended_session_stays_beside_a_younger_one_of_its_client() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let mut rig = Rig::open(dir.path());
+        let ended = SessionRecord { expiry_secs: 0, ..record("same") };
+        rig.commit(vec![put_session(2, "same"), put(3, 1, &message("a", "left to its group"))]);
+        let number = SessionNumber(3);
+        rig.commit(vec![Write::PutSession { number, record: Box::new(ended) }]);
+        rig.commit(vec![put_session(9, "same")]);
+    }
+    let mut rig = Rig::open(dir.path());
+    let numbers: Vec<_> = rig.recovered.sessions.iter().map(|s| s.number.0).collect();
+    assert_eq!(numbers, [3, 9]);
+    assert_eq!(rig.outbox(3).len(), 1, "it is given away yet");
+}
+
+#[test]
 fn what_belongs_to_no_session_is_removed_at_a_start() {
     let dir = tempfile::tempdir().unwrap();
     {
