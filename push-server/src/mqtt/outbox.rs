@@ -127,6 +127,10 @@ impl Load {
         self.messages += 1;
         self.bytes += size;
     }
+
+    fn remove(&mut self, size: u64) {
+        *self = self.without(Self { messages: 1, bytes: size });
+    }
 }
 
 /// What a session has under way.
@@ -221,11 +225,15 @@ impl Pending {
     /// Takes the next message out; `settle` it unless it is inflight from now on.
     pub(super) fn pop(&mut self) -> Option<Owed> {
         let owed = self.head.pop_front()?;
-        if owed.delivery.qos == QoS::AtMostOnce {
-            self.at_most_once =
-                self.at_most_once.without(Load { messages: 1, bytes: owed.delivery.size() });
-        }
+        self.no_longer_waits(&owed);
         Some(owed)
+    }
+
+    /// A message has left the head or the tail.
+    fn no_longer_waits(&mut self, owed: &Owed) {
+        if owed.delivery.qos == QoS::AtMostOnce {
+            self.at_most_once.remove(owed.delivery.size());
+        }
     }
 
     /// A message is owed no longer.
@@ -289,6 +297,7 @@ impl Pending {
         let dropped = remove_unsafe(&mut self.head, position)
             .or_else(|| remove_unsafe(&mut self.tail, position));
         if let Some(owed) = dropped {
+            self.no_longer_waits(&owed);
             self.release_bytes(&owed);
             self.spill();
             return true;
@@ -466,7 +475,7 @@ impl Pending {
         Some(self.discard(|delivery| {
             let drop = delivery.qos == QoS::AtMostOnce && !total.takes(size, limits);
             if drop {
-                total = total.without(Load { messages: 1, bytes: delivery.size() });
+                total.remove(delivery.size());
             }
             drop
         }))
@@ -485,10 +494,7 @@ impl Pending {
             }
         }
         for owed in &dropped {
-            if owed.delivery.qos == QoS::AtMostOnce {
-                self.at_most_once =
-                    self.at_most_once.without(Load { messages: 1, bytes: owed.delivery.size() });
-            }
+            self.no_longer_waits(owed);
             self.settle(owed);
         }
         dropped.len() as u32

@@ -227,3 +227,24 @@ fn a_page_that_comes_when_the_client_has_gone_changes_nothing() {
     assert_eq!(rig.load(0..1), Some(0));
     assert_eq!(rig.send(), [(1, false)]);
 }
+
+#[test]
+fn at_most_once_messages_that_were_held_in_vain_leave_no_trace() {
+    let mut rig = Rig::new();
+    rig.deliver_written(1);
+    assert_eq!(rig.send(), [(1, false)]);
+    let held =
+        [(); 2].map(|()| rig.deliver(delivery(QoS::AtMostOnce, QoS::ExactlyOnce), Filing::Held));
+    for place in held {
+        assert!(rig.session.not_written(place));
+    }
+    let pending = rig.session.pending().expect("one is inflight");
+    assert_eq!(pending.counted_bytes(), (one().size(), 0));
+    assert!(rig.session.has_room(&one(), true, &rig.limits));
+    // As many as the limits say, and no more.
+    rig.limits.outbox_messages_max = 3;
+    for has_room in [true, true, false] {
+        assert_eq!(rig.session.has_room(&one(), true, &rig.limits), has_room);
+        rig.session.deliver(one(), true, Filing::Queued, &rig.limits);
+    }
+}
