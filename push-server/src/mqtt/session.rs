@@ -303,10 +303,10 @@ impl Session {
         pending.inflight.restart();
         if self.is_durable {
             pending.exactly.keep();
+            pending.store_away();
         } else {
             pending.exactly.restart();
         }
-        pending.store_away();
         self.tidy();
     }
 

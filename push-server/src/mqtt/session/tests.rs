@@ -162,6 +162,20 @@ fn end_of_connection_forgets_at_most_once_and_what_expired_unsent() {
     check(&session);
 }
 
+/// [MQTT-4.4.0-1]
+#[test]
+fn a_release_is_owed_on_the_next_connection_though_nothing_is_on_disk() {
+    let mut session = Session::new("c", 60);
+    session.deliver(delivery(QoS::ExactlyOnce, 1), true, Filing::Never, &Limits::default());
+    assert!(session.next(10, |_, _| true).is_some());
+    session.receive(1, false).expect("PUBREC for what was sent");
+    session.connection_ended(Monotonic(1));
+    session.restart();
+    assert_eq!(session.begin_page(), None);
+    let next = session.next(10, |_, _| true);
+    assert!(matches!(next, Some(Next::Release(1))), "{next:?}");
+}
+
 #[test]
 fn packet_ids_go_round_without_zero_and_wait_for_one_in_use() {
     let mut session = Session::new("c", 60);
