@@ -39,8 +39,9 @@ pub(super) enum Retry {
 /// What a PUBREC means.
 #[derive(Debug)]
 pub(super) enum Received {
-    /// The message arrived: answer by PUBREL. The message, when this was the first PUBREC for it.
-    Release(Option<Owed>),
+    /// The message in this place arrived: answer by PUBREL. The message, when this was the first
+    /// PUBREC for it.
+    Release(u64, Option<Owed>),
     /// The client refused the message: the flow is over [MQTT5 4.3.3].
     Refused(Ended),
     /// No such flow.
@@ -127,10 +128,11 @@ impl Inflight {
     /// PUBREC.
     pub(super) fn receive(&mut self, packet_id: u16, is_error: bool) -> Result<Received, Reason> {
         let Some(index) = self.find(packet_id) else { return Ok(Received::Unknown) };
-        match &self.entries[index].owed {
+        let entry = &mut self.entries[index];
+        match &entry.owed {
             Some(owed) if owed.delivery.qos != QoS::ExactlyOnce => Err(Reason::ProtocolError),
             _ if is_error => Ok(self.remove(index).map_or(Received::Unknown, Received::Refused)),
-            _ => Ok(Received::Release(self.entries[index].owed.take())),
+            _ => Ok(Received::Release(entry.position, entry.owed.take())),
         }
     }
 

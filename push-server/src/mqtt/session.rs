@@ -387,9 +387,15 @@ impl Session {
         let pending = self.pending.get_or_insert_default();
         let received = pending.inflight.receive(packet_id, is_error);
         let answer = match &received {
-            Ok(Received::Release(owed)) => {
-                if let Some(owed) = owed {
-                    pending.received(owed);
+            Ok(Received::Release(_, Some(owed))) => {
+                pending.received(owed);
+                Some(Reason::Success)
+            }
+            Ok(Received::Release(position, None)) => {
+                // PUBREL leaves behind this, and so behind what the first PUBREC has under way; and
+                // if that has failed, this makes up for it.
+                if self.is_durable {
+                    pending.changes.push(Change::Release(*position));
                 }
                 Some(Reason::Success)
             }
@@ -457,10 +463,11 @@ impl Session {
 
     /// PUBREL. Returns whether its packet id was known.
     pub(super) fn release(&mut self, packet_id: u16) -> bool {
-        let is_durable = self.is_durable;
-        let Some(pending) = self.pending.as_deref_mut() else { return false };
+        let pending = self.pending.get_or_insert_default();
         let known = pending.exactly.end(packet_id);
-        if known && is_durable {
+        // Even if it is not known, for the reasons that `receive` has. An id that stays on disk would
+        // swallow a later publish that bears it.
+        if self.is_durable {
             pending.changes.push(Change::EndExactlyOnce(packet_id));
         }
         self.tidy();

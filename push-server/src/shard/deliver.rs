@@ -346,18 +346,24 @@ impl Worker {
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         let mut writes = Vec::new();
         for filter in unsubscribe.filters {
-            reasons.push(match filter {
-                Ok(filter) if self.forget_subscription(key, &filter) => {
-                    if filter.is_shared() {
-                        self.pass_on_unsent(key, &filter);
-                    }
-                    writes
-                        .extend(number.map(|number| Write::RemoveSubscription { number, filter }));
-                    Reason::Success
+            let filter = match filter {
+                Ok(filter) => filter,
+                Err(reason) => {
+                    reasons.push(reason);
+                    continue;
                 }
-                Ok(_) => Reason::NoSubscriptionExisted,
-                Err(reason) => reason,
-            });
+            };
+            if self.forget_subscription(key, &filter) {
+                if filter.is_shared() {
+                    self.pass_on_unsent(key, &filter);
+                }
+                reasons.push(Reason::Success);
+            } else {
+                reasons.push(Reason::NoSubscriptionExisted);
+            }
+            // Even if there was none: UNSUBACK leaves behind this, and so behind a removal that is
+            // under way; and if that has failed, this makes up for it.
+            writes.extend(number.map(|number| Write::RemoveSubscription { number, filter }));
         }
         let client = self.token_of(index);
         let done = Done::Unsubscribe { client, packet_id: unsubscribe.packet_id, reasons };

@@ -248,3 +248,27 @@ fn at_most_once_messages_that_were_held_in_vain_leave_no_trace() {
         rig.session.deliver(one(), true, Filing::Queued, &rig.limits);
     }
 }
+
+#[test]
+fn what_is_received_again_is_written_again() {
+    let mut rig = Rig::new();
+    let place = rig.deliver(delivery(QoS::ExactlyOnce, QoS::ExactlyOnce), Filing::Queued);
+    rig.session.written(place, Filing::Queued, true);
+    assert_eq!(rig.send(), [(1, false)]);
+    for _ in 0..2 {
+        // The second answer waits behind the first write, and makes up for it should it fail.
+        rig.session.receive(1, false).expect("inflight");
+        assert_eq!(rig.session.take_changes(), [Change::Release(place)]);
+    }
+}
+
+#[test]
+fn what_is_released_again_is_written_again() {
+    let mut rig = Rig::new();
+    rig.session.begin_exactly_once(7);
+    assert!(rig.session.routed_exactly_once(7, false));
+    for known in [true, false] {
+        assert_eq!(rig.session.release(7), known);
+        assert_eq!(rig.session.take_changes(), [Change::EndExactlyOnce(7)]);
+    }
+}
