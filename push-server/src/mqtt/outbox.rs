@@ -146,18 +146,16 @@ pub(super) struct Pending {
     bytes: u64,
     /// The QoS 0 messages in the head.
     at_most_once: Load,
-    /// What lies before was sent.
+    /// What lies before was sent, or may have been, before a crash.
     pub(super) sent_to: u64,
-    /// So many more from the front may have been sent, before a crash.
-    maybe_sent: u32,
     /// A page is being read.
     loading: bool,
 }
 
 impl Pending {
     /// What a restart of the server found.
-    pub(super) fn recovered(disk: Option<Extent>, sent_to: u64, maybe_sent: u32) -> Self {
-        Self { disk, sent_to, maybe_sent, ..Self::default() }
+    pub(super) fn recovered(disk: Option<Extent>, sent_to: u64) -> Self {
+        Self { disk, sent_to, ..Self::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -375,9 +373,9 @@ impl Pending {
         (whole.messages > 0).then_some(whole)
     }
 
-    /// Where the part on disk begins, and how many from there on may have been sent.
-    pub(super) fn on_disk(&self) -> Option<(u64, u32)> {
-        Some((self.disk?.from, self.maybe_sent))
+    /// Where the part on disk begins.
+    pub(super) fn on_disk(&self) -> Option<u64> {
+        Some(self.disk?.from)
     }
 
     /// Where a page is to be read from, for the client that is here; `page_loaded` brings it.
@@ -416,10 +414,7 @@ impl Pending {
                 self.disk = Some(Extent { from: next, ..left });
                 0
             }
-            _ => {
-                self.maybe_sent = 0;
-                left.messages
-            }
+            _ => left.messages,
         }
     }
 
@@ -432,8 +427,7 @@ impl Pending {
             disk.messages = disk.messages.saturating_sub(1);
             disk.bytes = disk.bytes.saturating_sub(size);
         }
-        let was_sent = position < self.sent_to || self.maybe_sent > 0;
-        self.maybe_sent = self.maybe_sent.saturating_sub(1);
+        let was_sent = position < self.sent_to;
         match fetched {
             Fetched::Release => self.inflight.push_retry(position, None),
             Fetched::Stale(_) if !was_sent => self.changes.push(Change::Settle(position)),

@@ -99,17 +99,10 @@ impl Session {
     }
 
     /// Takes up what a restart of the server found on disk. `sent_to`: what lies before that place was
-    /// sent already; so may have been `maybe_sent` more, where nobody could write it down.
-    pub fn recover(
-        &mut self,
-        disk: Option<Extent>,
-        sent_to: u64,
-        maybe_sent: u32,
-        exactly_once: &[u16],
-    ) {
+    /// sent already, or may have been.
+    pub fn recover(&mut self, disk: Option<Extent>, sent_to: u64, exactly_once: &[u16]) {
         self.next_position = disk.map_or(sent_to, |disk| disk.next.max(sent_to));
-        let maybe_sent = if disk.is_some() { maybe_sent } else { 0 };
-        let mut pending = Pending::recovered(disk, sent_to, maybe_sent);
+        let mut pending = Pending::recovered(disk, sent_to);
         for &packet_id in exactly_once {
             pending.exactly.recover(packet_id);
         }
@@ -168,14 +161,13 @@ impl Session {
         self.next_position.saturating_sub(1)
     }
 
-    /// What lies before this place was sent already, for all that is owed.
+    /// What lies before this place was sent already, or may have been, for all that is owed.
     pub fn sent_to(&self) -> u64 {
         self.pending.as_deref().map_or(self.next_position, |pending| pending.sent_to)
     }
 
-    /// Where the part of its outbox that lies on disk begins, and how many messages from there on have
-    /// been sent, at the most; places before `sent_to` have been.
-    pub fn on_disk(&self) -> Option<(u64, u32)> {
+    /// Where the part of its outbox that lies on disk begins.
+    pub fn on_disk(&self) -> Option<u64> {
         self.pending.as_deref()?.on_disk()
     }
 
@@ -362,7 +354,7 @@ impl Session {
                 pending.settle(&owed);
                 return Some(Next::Publish { delivery, packet_id: 0, dup: false });
             }
-            pending.sent_to = position + 1;
+            pending.sent_to = pending.sent_to.max(position + 1);
             pending.inflight.push(owed);
             return Some(Next::Publish { delivery, packet_id: packet_id(position), dup: false });
         }

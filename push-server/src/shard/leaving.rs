@@ -58,8 +58,8 @@ impl Worker {
         self.file(mark);
         // Ahead of all that other shards write for it.
         self.submit_draft();
-        let (from, maybe_sent) = stored.unwrap_or_default();
-        let leaver = Leaver { number, sent_to: session.sent_to(), maybe_sent, from };
+        let from = stored.unwrap_or_default();
+        let leaver = Leaver { number, sent_to: session.sent_to(), from };
         let leaving = Leaving {
             parts: 2,
             failed: false,
@@ -123,7 +123,7 @@ impl Worker {
     }
 
     /// Gives the messages of a page to others.
-    pub(super) fn on_leavers_page(&mut self, mut leaver: Leaver, outcome: Outcome) {
+    pub(super) fn on_leavers_page(&mut self, leaver: Leaver, outcome: Outcome) {
         let Outcome::Page(Page { entries, next }) = outcome else {
             self.unread_leavers.push(leaver);
             return;
@@ -132,8 +132,7 @@ impl Worker {
         let Some(leaving) = self.leaving.get_mut(&number) else { return };
         *leaving = Leaving { parts: 1, failed: false, page: leaver, next: None };
         for (position, stored) in entries {
-            let was_sent = position.0 < leaver.sent_to || leaver.maybe_sent > 0;
-            leaver.maybe_sent = leaver.maybe_sent.saturating_sub(1);
+            let was_sent = position.0 < leaver.sent_to;
             let Stored::Entry(entry) = stored else { continue };
             let is_theirs = !was_sent || entry.qos == QoS::AtLeastOnce;
             let group = entry.share.and_then(|filter| self.shared.shares.find(&filter));

@@ -369,7 +369,9 @@ fn open_store(
         DurabilityMode::Os => Durability::Os,
         DurabilityMode::Fsync => Durability::Fsync,
     };
-    let options = StoreOptions { clocks, ..StoreOptions::new(&config.data_dir, durability) };
+    let inflight_max = config.limits.inflight_max;
+    let options = StoreOptions::new(&config.data_dir, durability);
+    let options = StoreOptions { clocks, inflight_max, ..options };
     let begun = Instant::now();
     let (store, recovered) = store::open(options, StoreSink::new(Arc::clone(completions)))?;
     tracing::info!(

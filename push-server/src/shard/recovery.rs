@@ -16,7 +16,7 @@ impl Worker {
     /// Takes up the sessions of this shard that a restart has found on disk.
     pub(super) fn recover(&mut self, sessions: Vec<RecoveredSession>) {
         let (now, clocks) = (self.now, self.shared.clocks);
-        let (now_wall, window) = (clocks.to_wall(now), self.shared.config.limits.inflight_max);
+        let now_wall = clocks.to_wall(now);
         for recovered in sessions {
             let RecoveredSession { number, record, subscriptions, exactly_once, outbox } =
                 recovered;
@@ -30,9 +30,7 @@ impl Worker {
                 bytes: outbox.bytes,
             };
             let extent = (outbox.messages > 0).then_some(extent);
-            let crashed = record.disconnected_at.is_none();
-            let maybe_sent = if crashed { u32::from(window) } else { 0 };
-            session.recover(extent, record.sent_to.0, maybe_sent, &exactly_once);
+            session.recover(extent, outbox.sent_to.0, &exactly_once);
             // It ended with its connection, or before, and was giving away what it owed to its groups.
             if record.expiry_secs == 0 {
                 let will = record.will.map(|will| pending_will(will, now, clocks));
@@ -50,7 +48,7 @@ impl Worker {
             for (filter, options) in filters {
                 self.index_subscription(key, &filter, options);
             }
-            if crashed {
+            if record.disconnected_at.is_none() {
                 self.save_session(key);
             }
             self.arm_absence(key);

@@ -58,10 +58,8 @@ pub(crate) enum Done {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Leaver {
     pub(super) number: SessionNumber,
-    /// What lies before was sent.
+    /// What lies before was sent, or may have been.
     pub(super) sent_to: u64,
-    /// So may have been so many more from where the page begins.
-    pub(super) maybe_sent: u32,
     /// Where the page begins.
     pub(super) from: u64,
 }

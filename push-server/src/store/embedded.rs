@@ -51,7 +51,7 @@ where
         counters: StoreCounters::default(),
         is_serving: AtomicBool::new(true),
     });
-    let (recovered, index) = recover::recover(&database, &options.clocks, &shared.counters)
+    let (recovered, index) = recover::recover(&database, &options, &shared.counters)
         .map_err(|error| error.at_start(&options.dir))?;
     let dir = options.dir.clone();
     let thread = StoreThread::new(Arc::clone(&shared), sink, options, claim, database, index);

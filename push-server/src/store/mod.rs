@@ -73,8 +73,8 @@ pub struct SessionRecord {
     /// When its connection ended; `None` while it is connected, which after a crash means "until
     /// the crash".
     pub disconnected_at: Option<WallMillis>,
-    /// Everything in its outbox before this was sent at least once. A watermark for orderly stops:
-    /// it need not be up to date after a crash.
+    /// Everything in its outbox before this was sent at least once, or may have been. A watermark
+    /// for orderly stops: after a crash [`OutboxSummary::sent_to`] is what counts.
     pub sent_to: Position,
     /// What to publish when the client is gone.
     pub will: Option<StoredWill>,
@@ -299,6 +299,8 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// One instant on both clocks: monotonic times are stored as wall clock times.
     pub clocks: Clocks,
+    /// Messages of a connected session that may be sent and not received for certain.
+    pub inflight_max: u16,
     /// Bytes that may wait to be stored, beyond which requests fail.
     pub backlog_bytes_max: u64,
     /// Memory for blocks that were read from disk, in bytes.
@@ -321,6 +323,7 @@ impl StoreOptions {
             dir: dir.into(),
             durability,
             clocks: Clocks::now(),
+            inflight_max: 0,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             cache_bytes: CACHE_BYTES,
             reopen_every: REOPEN_EVERY,
@@ -365,6 +368,10 @@ pub struct OutboxSummary {
     pub messages: u32,
     /// Of which owed releases.
     pub released: u32,
+    /// What lies before this was sent, or may have been: as the record says, or, of a session that
+    /// was connected until a crash, what is owed a release, all before that, and the first
+    /// [`StoreOptions::inflight_max`] messages.
+    pub sent_to: Position,
     /// Their bytes ([`Message::weight_bytes`]).
     pub bytes: u64,
     /// When the oldest message was queued.

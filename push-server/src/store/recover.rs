@@ -14,7 +14,9 @@ use super::counters::{self, StoreCounters};
 use super::database::{Database, DatabaseError, Tree};
 use super::encode::{self, DecodeError, PlaceFacts};
 use super::group::{Group, Key, NEXT_NUMBER_KEY};
-use super::{OutboxSummary, Position, Recovered, RecoveredSession, SessionNumber, Write};
+use super::{
+    OutboxSummary, Position, Recovered, RecoveredSession, SessionNumber, StoreOptions, Write,
+};
 use crate::broker::Message;
 
 /// Leftovers that are removed in one write.
@@ -30,11 +32,17 @@ pub(super) struct Index {
 /// Reads everything.
 pub(super) fn recover(
     database: &Database,
-    clocks: &Clocks,
+    options: &StoreOptions,
     counters: &StoreCounters,
 ) -> Result<(Recovered, Index), DatabaseError> {
-    let mut recovery =
-        Recovery { database, clocks, leftovers: Leftovers::default(), unreadable: 0 };
+    let StoreOptions { clocks, inflight_max, .. } = options;
+    let mut recovery = Recovery {
+        database,
+        clocks,
+        inflight_max: (*inflight_max).into(),
+        leftovers: Leftovers::default(),
+        unreadable: 0,
+    };
     let mut sessions = recovery.sessions()?;
     recovery.subscriptions(&mut sessions)?;
     recovery.exactly_once(&mut sessions)?;
@@ -77,6 +85,7 @@ fn set_aside(database: &Database) -> Result<SessionNumber, DatabaseError> {
 struct Recovery<'a> {
     database: &'a Database,
     clocks: &'a Clocks,
+    inflight_max: u32,
     leftovers: Leftovers,
     unreadable: u64,
 }
@@ -93,6 +102,7 @@ impl Recovery<'_> {
                     outbox: OutboxSummary {
                         first: record.sent_to,
                         next: record.sent_to,
+                        sent_to: record.sent_to,
                         ..OutboxSummary::default()
                     },
                     record,
@@ -149,7 +159,11 @@ impl Recovery<'_> {
             }
             match cursor.seek(place.0) {
                 // A place that cannot be read is one all the same: it must not be used again.
-                Some(session) => add_place(&mut session.outbox, place.1, facts),
+                Some(session) => {
+                    let crashed = session.record.disconnected_at.is_none();
+                    let may_be_sent = if crashed { self.inflight_max } else { 0 };
+                    add_place(&mut session.outbox, place.1, facts, may_be_sent);
+                }
                 None => self.leftovers.add_session(place.0),
             }
         }
@@ -266,9 +280,20 @@ fn older_twins(sessions: &[RecoveredSession]) -> Vec<SessionNumber> {
     older
 }
 
-fn add_place(outbox: &mut OutboxSummary, position: Position, facts: Option<PlaceFacts>) {
+/// Messages are sent in order. So what lies before an owed release was sent, and up to `inflight`
+/// others may have been, the first of them.
+fn add_place(
+    outbox: &mut OutboxSummary,
+    position: Position,
+    facts: Option<PlaceFacts>,
+    inflight: u32,
+) {
     if outbox.messages == 0 {
         outbox.first = position;
+    }
+    let is_released = facts.is_some_and(|facts| facts.queued_at.is_none());
+    if is_released || outbox.messages - outbox.released < inflight {
+        outbox.sent_to = outbox.sent_to.max(position.next());
     }
     outbox.next = outbox.next.max(position.next());
     outbox.messages = outbox.messages.saturating_add(1);

@@ -44,6 +44,12 @@ pub(crate) fn all() -> Result<Vec<Lives>, Skip> {
     Ok(lives)
 }
 
+/// Those that end by a crash.
+pub(crate) fn all_crashing() -> Result<Vec<Lives>, Skip> {
+    stand_in::not_for("is not killed here")?;
+    Ok(all()?.into_iter().filter(|lives| lives.ending == Ending::Crash).collect())
+}
+
 /// Those of MQTT 5.
 pub(crate) fn all_v5() -> Result<Vec<Lives>, Skip> {
     Ok(all()?.into_iter().filter(|lives| lives.version == Version::V5).collect())

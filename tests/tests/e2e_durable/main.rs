@@ -30,6 +30,8 @@ use sessions::{
     exactly_once_publishes_are_known_again, options_of_subscriptions_survive,
     owed_messages_survive_in_order, retained_messages_survive,
     unacknowledged_messages_come_again_under_their_packet_ids,
+    what_may_have_been_sent_before_a_crash_says_so, what_one_member_may_have_got_goes_to_no_other,
+    what_was_sent_behind_owed_releases_says_so,
 };
 use times::{
     a_pending_will_is_published_after_a_restart, a_resumed_session_takes_its_will_back,
@@ -40,6 +42,9 @@ use times::{
 claims! {
     owed_messages_survive_in_order,
     unacknowledged_messages_come_again_under_their_packet_ids,
+    what_may_have_been_sent_before_a_crash_says_so,
+    what_one_member_may_have_got_goes_to_no_other,
+    what_was_sent_behind_owed_releases_says_so,
     exactly_once_publishes_are_known_again,
     an_unsubscribed_filter_stays_gone,
     options_of_subscriptions_survive,

@@ -12,6 +12,9 @@ use crate::life::{self, Ending, expect_ack, take};
 /// More than may be inflight at a time.
 const OWED: u32 = 100;
 
+/// Messages that may be inflight at a time, by default.
+const INFLIGHT_MAX: usize = 32;
+
 pub(crate) fn owed_messages_survive_in_order() -> TestResult {
     for mut lives in life::all()? {
         let (mut absent, _) = lives.persistent("absent");
@@ -80,6 +83,95 @@ pub(crate) fn unacknowledged_messages_come_again_under_their_packet_ids() -> Tes
         expect_ack(&mut subscriber, PUBREL, released);
         subscriber.send(&wire::ack(PUBCOMP, released));
         subscriber.expect_no_message(SILENCE);
+    }
+    Ok(())
+}
+
+/// However often the server starts, and the client comes and goes.
+pub(crate) fn what_may_have_been_sent_before_a_crash_says_so() -> TestResult {
+    for mut lives in life::all_crashing()? {
+        let (mut subscriber, _) = lives.persistent("subscriber");
+        subscriber.subscribe(&[("t", 2)]);
+        let mut publisher = lives.passing("publisher");
+        publisher.publish("t", b"one", 1);
+        publisher.publish("t", b"two", 2);
+        let sent = [take(&mut subscriber), take(&mut subscriber)];
+        assert!(sent.iter().all(|publish| !publish.dup), "{sent:?}");
+        lives.restart(Duration::ZERO)?;
+        lives.ending = Ending::Stop;
+        lives.restart(Duration::ZERO)?;
+
+        for connection in 0..3 {
+            let (mut subscriber, present) = lives.persistent("subscriber");
+            assert!(present);
+            for earlier in &sent {
+                let again = take(&mut subscriber);
+                let expected = Publish { dup: true, ..earlier.clone() };
+                assert_eq!(again, expected, "{connection}: {lives:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// [MQTT-4.8.2-5]
+pub(crate) fn what_one_member_may_have_got_goes_to_no_other() -> TestResult {
+    for mut lives in life::all_crashing()? {
+        let (mut member, _) = lives.persistent("member");
+        member.subscribe(&[("$share/group/t", 2)]);
+        lives.passing("publisher").publish("t", b"once", 2);
+        assert!(!take(&mut member).dup);
+        lives.restart(Duration::ZERO)?;
+        let (mut member, _) = lives.persistent("member");
+        assert!(take(&mut member).dup);
+        drop(member);
+
+        let (mut other, _) = lives.persistent("other");
+        other.subscribe(&[("$share/group/t", 2)]);
+        // A clean start ends the session, and leaves what nobody may have got to others.
+        lives.passing("member");
+        lives.passing("publisher").publish("t", b"next", 2);
+        assert_eq!(other.message().payload, b"next", "{lives:?}");
+        let passed_on = lives.server().metrics().value("push_shared_passed_on_total");
+        assert_eq!(passed_on, 0, "{lives:?}");
+    }
+    Ok(())
+}
+
+/// Releases that an earlier connection was owed are no part of the window.
+pub(crate) fn what_was_sent_behind_owed_releases_says_so() -> TestResult {
+    for mut lives in life::all_crashing()? {
+        let (mut subscriber, _) = lives.persistent("subscriber");
+        subscriber.subscribe(&[("t", 2)]);
+        let mut publisher = lives.passing("publisher");
+        for _ in 0..INFLIGHT_MAX {
+            publisher.publish("t", b"received", 2);
+        }
+        let ids = [(); INFLIGHT_MAX].map(|()| take(&mut subscriber).packet_id);
+        for packet_id in ids {
+            subscriber.send(&wire::ack(PUBREC, packet_id));
+            expect_ack(&mut subscriber, PUBREL, packet_id);
+        }
+        drop(subscriber);
+        for _ in 0..INFLIGHT_MAX {
+            publisher.publish("t", b"sent", 2);
+        }
+        let (mut subscriber, _) = lives.persistent("subscriber");
+        for packet_id in ids {
+            expect_ack(&mut subscriber, PUBREL, packet_id);
+        }
+        let sent = [(); INFLIGHT_MAX].map(|()| take(&mut subscriber));
+        assert!(sent.iter().all(|publish| !publish.dup), "{sent:?}");
+        lives.restart(Duration::ZERO)?;
+
+        let (mut subscriber, _) = lives.persistent("subscriber");
+        for packet_id in ids {
+            expect_ack(&mut subscriber, PUBREL, packet_id);
+        }
+        for earlier in &sent {
+            let again = take(&mut subscriber);
+            assert_eq!(again, Publish { dup: true, ..earlier.clone() }, "{lives:?}");
+        }
     }
     Ok(())
 }

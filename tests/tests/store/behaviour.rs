@@ -67,6 +67,7 @@ fn everything_comes_back_after_a_stop() {
         next: Position(4),
         messages: 2,
         released: 1,
+        sent_to: Position(2),
         bytes: 8,
         oldest_at: Some(WallMillis(1_000)),
     };
@@ -75,6 +76,44 @@ fn everything_comes_back_after_a_stop() {
     let third = Stored::Entry(entry(&message("a/d", "third")));
     assert_eq!(rig.outbox(1), [(1, Stored::Released), (3, third)]);
     assert_eq!(rig.outbox(2), []);
+}
+
+#[test]
+fn what_may_have_been_sent_before_a_crash_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let stopped = |client_id, sent_to| SessionRecord {
+        disconnected_at: Some(WallMillis(99)),
+        sent_to: Position(sent_to),
+        ..record(client_id)
+    };
+    let put_record = |number, record| Write::PutSession {
+        number: SessionNumber(number),
+        record: Box::new(record),
+    };
+    let places = |numbers: &[u64], first: u64| -> Vec<Write> {
+        let message = message("a", "x");
+        let put_all = |&number: &u64| (first..first + 9).map(move |at| (number, at));
+        numbers.iter().flat_map(put_all).map(|(number, at)| put(number, at, &message)).collect()
+    };
+    {
+        let mut rig = Rig::open(dir.path());
+        rig.commit(vec![
+            put_session(1, "nothing received"),
+            put_session(2, "received in between"),
+            put_session(3, "received behind"),
+            put_record(4, SessionRecord { sent_to: Position(18), ..record("sent before") }),
+            put_record(5, stopped("gone", 11)),
+            put_record(6, stopped("gone before it was sent any", 0)),
+            put_session(7, "owed nothing"),
+        ]);
+        rig.commit(places(&[1, 2, 3, 4, 5, 6], 10));
+        // Received messages are outside the window, and so are gaps.
+        rig.commit(vec![remove(1, 11), release(2, 11), release(2, 13), release(3, 17)]);
+    }
+    let options = StoreOptions { inflight_max: 3, ..options(dir.path()) };
+    let rig = Rig::try_open(options).unwrap();
+    let sent_to: Vec<u64> = (1..=7).map(|number| rig.session(number).outbox.sent_to.0).collect();
+    assert_eq!(sent_to, [14, 15, 18, 18, 11, 0, 0]);
 }
 
 #[test]

@@ -193,7 +193,7 @@ fn a_held_message_that_stands_before_an_earlier_one_is_found() {
 fn a_restart_sends_again_what_may_have_been_sent() {
     let disk = Extent { from: 7, next: 12, messages: 5, bytes: 50 };
     let mut rig = Rig::new();
-    rig.session.recover(Some(disk), 0, 2, &[]);
+    rig.session.recover(Some(disk), 9, &[]);
     assert_eq!(rig.load(7..12), Some(7));
     assert_eq!(rig.send(), [(8, true), (9, true), (10, false), (11, false), (12, false)]);
     let place = rig.deliver(one(), Filing::Queued);
@@ -201,10 +201,31 @@ fn a_restart_sends_again_what_may_have_been_sent() {
 }
 
 #[test]
+fn what_may_have_been_sent_before_a_crash_stays_so() {
+    let disk = Extent { from: 7, next: 12, messages: 5, bytes: 50 };
+    let mut rig = Rig::new();
+    rig.session.recover(Some(disk), 9, &[]);
+    for sent_to in [9, 12] {
+        assert_eq!(rig.session.sent_to(), sent_to);
+        rig.connected = true;
+        assert_eq!(rig.load(7..12), Some(7));
+        let expected: Vec<_> = (7..12).map(|at| (packet_id(at), at < sent_to)).collect();
+        assert_eq!(rig.send(), expected);
+        rig.leave();
+    }
+    // Nor does a client undo it that leaves before it was sent anything.
+    rig.session.recover(Some(disk), 9, &[]);
+    rig.connected = true;
+    assert_eq!(rig.load(7..12), Some(7));
+    rig.leave();
+    assert_eq!((rig.session.sent_to(), rig.session.on_disk()), (9, Some(7)));
+}
+
+#[test]
 fn messages_missing_on_disk_are_told_and_hold_nothing_up() {
     let disk = Extent { from: 0, next: 4, messages: 4, bytes: 40 };
     let mut rig = Rig::new();
-    rig.session.recover(Some(disk), 0, 0, &[]);
+    rig.session.recover(Some(disk), 0, &[]);
     assert_eq!(rig.session.begin_page(), Some(0));
     let found = vec![(1, Fetched::Message(one())), (3, Fetched::Stale(one()))];
     assert_eq!(rig.session.page_loaded(found, None, true), 2);
