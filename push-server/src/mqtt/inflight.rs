@@ -169,6 +169,11 @@ impl Inflight {
         entry.owed.as_mut().filter(|owed| owed.position == position)
     }
 
+    /// All messages that wait for their first acknowledgement.
+    pub(super) fn owed_iter_mut(&mut self) -> impl Iterator<Item = &mut Owed> {
+        self.entries.iter_mut().filter_map(|entry| entry.owed.as_mut())
+    }
+
     /// Takes out the messages of QoS 1 that `which` points at, in their order.
     pub(super) fn take_unacknowledged(
         &mut self,

@@ -34,7 +34,8 @@ pub(super) const fn packet_id(position: u64) -> u16 {
 /// How far a message of a durable session is on its way to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filing {
-    /// It is not on its way: QoS 0, or the session ends with its connection.
+    /// It is not on its way: QoS 0, or the session ends with its connection, or its write failed when
+    /// it had left.
     Never,
     /// Nor is this one, but it does not leave before what its publisher is promised is on disk.
     Held,
@@ -304,6 +305,16 @@ impl Pending {
             owed.filing = Filing::Never;
         }
         false
+    }
+
+    /// Messages that have left and whose write failed: their write is queued once more.
+    pub(super) fn take_unwritten(&mut self) -> Vec<(u64, Delivery)> {
+        let unwritten = self.inflight.owed_iter_mut().filter(|owed| owed.filing == Filing::Never);
+        let queue = |owed: &mut Owed| {
+            owed.filing = Filing::Queued;
+            (owed.position, owed.delivery.clone())
+        };
+        unwritten.map(queue).collect()
     }
 
     /// Lets the front of the tail join what lies on disk, unless the head can take it.

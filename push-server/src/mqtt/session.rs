@@ -185,6 +185,14 @@ impl Session {
         dropped
     }
 
+    /// Takes the messages of a durable session that could not be written and had left by then, to
+    /// have them written now: they count as queued. Until they are on disk, or acknowledged, all
+    /// behind them is kept in memory.
+    pub fn take_unwritten(&mut self) -> Vec<(u64, Delivery)> {
+        let pending = self.pending.as_deref_mut().filter(|_| self.is_durable);
+        pending.map(Pending::take_unwritten).unwrap_or_default()
+    }
+
     /// Where the next page is to be read from disk, if one is due. The client is here.
     pub fn begin_page(&mut self) -> Option<u64> {
         self.pending.as_deref_mut()?.begin_page()

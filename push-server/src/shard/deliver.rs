@@ -233,6 +233,23 @@ impl Worker {
         delivered
     }
 
+    /// Has written what a client was sent and has not acknowledged, and could not be written then.
+    pub(super) fn file_unwritten(&mut self, key: u32) {
+        let queued_at = self.shared.clocks.to_wall(self.now);
+        let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let number = entry.number;
+        let mut draft = Draft::default();
+        for (position, delivery) in entry.session.take_unwritten() {
+            let entry = durable::outbox_entry(&delivery, queued_at);
+            draft.writes.push(Write::PutOutbox { number, position: Position(position), entry });
+            let filed = Filing::Queued;
+            draft
+                .waiting
+                .push((self.index, Done::Written { session: key, number, position, filed }));
+        }
+        self.file(draft);
+    }
+
     /// Closes the clients that did not keep up in this turn.
     pub(super) fn close_overflowed(&mut self) {
         while let Some(index) = self.overflowed.pop() {

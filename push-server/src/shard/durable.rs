@@ -212,6 +212,9 @@ impl Worker {
         if failed {
             let dropped = entry.session.not_written(position);
             self.counters.dropped_store.add(u64::from(dropped));
+            if !dropped {
+                self.unsaved.push((key, number));
+            }
         } else {
             entry.session.written(position, filed, client.is_some());
         }
@@ -397,11 +400,15 @@ impl Worker {
 
     /// Writes again what a failure of the store has left out. Called now and then.
     pub(super) fn retry_store(&mut self) {
+        // No more than there are sessions, however long it fails.
+        self.unsaved.sort_unstable();
+        self.unsaved.dedup();
         if !self.shared.store.as_ref().is_some_and(|store| store.is_serving()) {
             return;
         }
         for (key, number) in std::mem::take(&mut self.unsaved) {
             if self.numbered(key, number).is_some() {
+                self.file_unwritten(key);
                 self.save_session(key);
             }
         }

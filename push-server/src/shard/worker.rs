@@ -124,7 +124,7 @@ pub(super) struct Worker {
     pub(super) page_reads: Vec<(SessionNumber, u64, Done)>,
     /// Too much waits to be stored; no packets are taken from clients.
     pub(super) store_is_behind: bool,
-    /// Sessions whose record could not be written.
+    /// Sessions of which something could not be written: the record, or messages that had left.
     pub(super) unsaved: Vec<(u32, SessionNumber)>,
     /// Sessions whose page could not be read.
     pub(super) unread: Vec<(u32, SessionNumber)>,

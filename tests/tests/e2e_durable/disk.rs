@@ -112,6 +112,52 @@ fn full_disk(version: Version, ending: Ending) -> TestResult {
     Ok(())
 }
 
+/// A message that was sent and could not be written is under way all the same: it is written when the
+/// disk works again, and is not lost by a crash then.
+pub(crate) fn what_had_left_is_written_later() -> TestResult {
+    const RECORDS: &str = "push_store_records_total";
+    /// The retained message; the message with its body and the session's own record.
+    const RECORDS_MADE: u64 = 1 + 3;
+    durable::need()?;
+    stand_in::not_for("goes on in memory when its disk is full")?;
+    let version = Version::V5;
+    let disk = SmallDisk::mount(DISK_MIB)?;
+    let data = disk.path().join("data");
+    let mut server = life::builder(&data).start()?;
+    let persistent = Connect::new(version, "subscriber").persistent();
+    let mut subscriber = Client::connect(server.target(), &persistent);
+    subscriber.subscribe(&[("t", 1)]);
+    let mut publisher = Client::connect(server.target(), &Connect::new(version, "publisher"));
+    disk.fill();
+    let refused = (0..MESSAGES_MAX as u32).find_map(|number| {
+        let answer = publish(&mut publisher, version, number);
+        let sent = life::take(&mut subscriber);
+        assert_eq!(head(&sent), number);
+        if answer == Answer::Acknowledged {
+            subscriber.acknowledge(&sent);
+            return None;
+        }
+        assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
+        Some(sent)
+    });
+    let refused = refused.expect("a full disk takes no more than it has room for");
+    let records = server.metrics().value(RECORDS);
+    disk.empty();
+    wait_for("the server to serve again", || {
+        let retained = Publish { topic: "r".to_owned(), qos: 1, retain: true, ..refused.clone() };
+        (publisher.publish_packet(retained) < 0x80).then_some(())
+    });
+    server.wait_metric(RECORDS, |now| now >= records + RECORDS_MADE);
+    life::end(&mut server, Ending::Crash);
+
+    let server = life::builder(&data).start()?;
+    let mut subscriber = Client::connect(server.target(), &persistent);
+    let again = life::take(&mut subscriber);
+    assert_eq!(again, Publish { dup: true, ..refused });
+    server.finish();
+    Ok(())
+}
+
 /// Publishes a large message at QoS 1 and waits for what comes of it.
 fn publish(publisher: &mut Client, version: Version, number: u32) -> Answer {
     let mut payload = vec![0x5A; PAYLOAD_BYTES];

@@ -19,7 +19,7 @@ use damage::{
 use disk::{
     a_directory_that_cannot_be_is_refused, a_full_disk_refuses_and_serves_again,
     a_read_only_directory_is_refused, a_second_server_on_the_directory_is_refused,
-    durability_off_keeps_nothing, durable_writes_are_counted,
+    durability_off_keeps_nothing, durable_writes_are_counted, what_had_left_is_written_later,
 };
 use order::{
     a_session_that_was_taken_over_is_a_living_one,
@@ -58,6 +58,7 @@ claims! {
     a_session_that_was_taken_over_is_a_living_one,
     what_an_ended_session_leaves_to_its_group_is_never_lost,
     a_full_disk_refuses_and_serves_again,
+    what_had_left_is_written_later,
     a_read_only_directory_is_refused,
     a_directory_that_cannot_be_is_refused,
     a_second_server_on_the_directory_is_refused,

@@ -250,6 +250,31 @@ fn a_page_that_comes_when_the_client_has_gone_changes_nothing() {
 }
 
 #[test]
+fn what_could_not_be_written_and_has_left_is_written_later() {
+    let mut rig = Rig::new();
+    let sent = rig.deliver(one(), Filing::Queued);
+    assert_eq!(rig.send(), [(1, false)]);
+    assert!(!rig.session.not_written(sent));
+    rig.leave();
+    rig.deliver_written(9);
+    let in_memory = |rig: &Rig| rig.session.pending().expect("owed").in_memory().count();
+    assert_eq!(in_memory(&rig), 9, "behind what is nowhere else");
+    let unwritten = rig.session.take_unwritten();
+    assert_eq!(unwritten.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [sent]);
+    assert!(rig.session.take_unwritten().is_empty(), "it is on its way");
+    // In vain once more, then not.
+    assert!(!rig.session.not_written(sent));
+    assert_eq!(rig.session.take_unwritten().len(), 1);
+    rig.session.written(sent, Filing::Queued, false);
+    assert_eq!((in_memory(&rig), rig.session.owed()), (0, 10));
+    rig.connected = true;
+    assert_eq!(rig.load(0..10), Some(sent));
+    assert_eq!(rig.send()[..2], [(1, true), (2, false)]);
+    rig.session.acknowledge(1).expect("inflight");
+    assert_eq!(rig.session.take_changes(), [Change::Settle(sent)]);
+}
+
+#[test]
 fn at_most_once_messages_that_were_held_in_vain_leave_no_trace() {
     let mut rig = Rig::new();
     rig.deliver_written(1);
