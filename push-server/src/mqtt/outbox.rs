@@ -455,8 +455,11 @@ impl Pending {
     }
 
     /// The read failed; the next `begin_page` tries again.
-    pub(super) fn page_failed(&mut self) {
+    pub(super) fn page_failed(&mut self, connected: bool) {
         self.loading = false;
+        if !connected {
+            self.store_away();
+        }
     }
 
     fn refill(&mut self) {

@@ -212,9 +212,9 @@ impl Session {
     }
 
     /// The page could not be read.
-    pub fn page_failed(&mut self) {
+    pub fn page_failed(&mut self, connected: bool) {
         if let Some(pending) = self.pending.as_deref_mut() {
-            pending.page_failed();
+            pending.page_failed(connected);
         }
     }
 

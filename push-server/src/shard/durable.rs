@@ -438,7 +438,7 @@ impl Worker {
         let oldest = self.shared.clocks.to_wall(self.now).0.saturating_sub(age_max_millis);
         let Outcome::Page(Page { entries, next }) = outcome else {
             if let Some(entry) = self.numbered(key, number) {
-                entry.session.page_failed();
+                entry.session.page_failed(entry.presence.client().is_some());
                 self.unread.push((key, number));
             }
             return;

@@ -318,3 +318,17 @@ fn what_is_released_again_is_written_again() {
         assert_eq!(rig.session.take_changes(), [Change::EndExactlyOnce(7)]);
     }
 }
+
+#[test]
+fn a_page_that_cannot_be_read_when_the_client_has_gone_leaves_nothing_in_memory() {
+    let mut rig = Rig::new();
+    rig.deliver_written(2 * HEAD_MESSAGES_MAX as u64);
+    assert_eq!(rig.send().len(), HEAD_MESSAGES_MAX);
+    assert_eq!(rig.session.begin_page(), Some(HEAD_MESSAGES_MAX as u64));
+    rig.leave();
+    rig.session.page_failed(false);
+    let pending = rig.session.pending().expect("owed");
+    assert_eq!((pending.counted_bytes().0, pending.inflight.len()), (0, 0));
+    rig.connected = true;
+    assert_eq!(rig.load(0..2 * HEAD_MESSAGES_MAX as u64), Some(0));
+}
