@@ -243,7 +243,8 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         tracing::error!(
             %error,
             dir = %self.options.dir.display(),
-            "cannot store: nothing is acknowledged until it can be; look at the disk's space,              mount and health, it is tried again every {:?}",
+            "cannot store: nothing is acknowledged until it can be; look at the disk's space, \
+             mount and health, it is tried again every {:?}",
             self.options.reopen_every
         );
         self.requests.extend(self.taken.drain(..));
