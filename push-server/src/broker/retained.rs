@@ -12,7 +12,7 @@ use push_common::clock::Monotonic;
 
 use super::level_tree::{LevelTree, NodeId, ROOT};
 use super::message::Message;
-use super::topic::TopicFilter;
+use super::topic::{TopicFilter, TopicName};
 
 /// The most that one `remove_expired` removes: publishers on other shards wait for it.
 pub const EXPIRED_PER_CALL_MAX: usize = 1_000;
@@ -75,12 +75,24 @@ impl Retained {
         Ok(())
     }
 
+    /// The retained message of `topic`, expired or not.
+    pub fn get(&self, topic: &TopicName) -> Option<Arc<Message>> {
+        let store = self.read();
+        let node = store.tree.find(topic.as_str().split('/'))?;
+        store.tree.value(node).clone()
+    }
+
+    /// All there are, expired or not, in no particular order.
+    pub fn all(&self) -> Vec<Arc<Message>> {
+        let store = self.read();
+        let mut all = Vec::with_capacity(store.messages);
+        all.extend(store.tree.values().flatten().cloned());
+        all
+    }
+
     /// Whether `message` is its topic's retained one still.
     pub fn holds(&self, message: &Arc<Message>) -> bool {
-        let store = self.read();
-        let node = store.tree.find(message.topic.as_str().split('/'));
-        let kept = node.and_then(|node| store.tree.value(node).as_ref());
-        kept.is_some_and(|kept| Arc::ptr_eq(kept, message))
+        self.get(&message.topic).is_some_and(|kept| Arc::ptr_eq(&kept, message))
     }
 
     /// Appends what `filter` matches and has not expired at `now`. A shared filter matches

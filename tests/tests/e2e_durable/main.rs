@@ -6,6 +6,7 @@
 mod damage;
 mod disk;
 mod life;
+mod retained;
 mod sessions;
 mod times;
 
@@ -20,6 +21,7 @@ use disk::{
     a_read_only_directory_is_refused, a_second_server_on_the_directory_is_refused,
     durability_off_keeps_nothing, durable_writes_are_counted,
 };
+use retained::retained_messages_are_the_last_ones_after_a_restart;
 use sessions::{
     an_unsubscribed_filter_stays_gone, clean_sessions_are_forgotten,
     exactly_once_publishes_are_known_again, options_of_subscriptions_survive,
@@ -39,6 +41,7 @@ claims! {
     an_unsubscribed_filter_stays_gone,
     options_of_subscriptions_survive,
     retained_messages_survive,
+    retained_messages_are_the_last_ones_after_a_restart,
     clean_sessions_are_forgotten,
     session_expiry_counts_while_down,
     message_expiry_counts_while_down,
