@@ -113,19 +113,17 @@ impl Retained {
         }
     }
 
-    /// Removes what has expired at `now`, at most `EXPIRED_PER_CALL_MAX` messages, and says how
-    /// many it were.
-    pub fn remove_expired(&self, now: Monotonic) -> usize {
+    /// Removes what has expired at `now`, at most `EXPIRED_PER_CALL_MAX` messages, and returns it.
+    pub fn remove_expired(&self, now: Monotonic) -> Vec<Arc<Message>> {
         let nothing_due = |store: &Store| store.expiries.first().is_none_or(|first| first.0 > now);
         if nothing_due(&self.read()) {
-            return 0;
+            return Vec::new();
         }
         let mut store = self.write();
-        let mut removed = 0;
-        while removed < EXPIRED_PER_CALL_MAX && !nothing_due(&store) {
+        let mut removed = Vec::new();
+        while removed.len() < EXPIRED_PER_CALL_MAX && !nothing_due(&store) {
             let Some(&(_, node)) = store.expiries.first() else { break };
-            store.clear(node);
-            removed += 1;
+            removed.extend(store.clear(node));
         }
         removed
     }
@@ -163,10 +161,12 @@ impl Store {
         self.expiries.extend(message.expires_at.map(|at| (at, node)));
     }
 
-    fn clear(&mut self, node: NodeId) {
+    /// Returns what was there.
+    fn clear(&mut self, node: NodeId) -> Option<Arc<Message>> {
         let old = self.tree.value_mut(node).take();
         self.forget(node, old.as_deref());
         self.tree.prune(node);
+        old
     }
 
     /// Gives back what `old`, no longer at `node`, took.

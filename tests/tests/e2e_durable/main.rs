@@ -21,7 +21,9 @@ use disk::{
     a_read_only_directory_is_refused, a_second_server_on_the_directory_is_refused,
     durability_off_keeps_nothing, durable_writes_are_counted,
 };
-use retained::retained_messages_are_the_last_ones_after_a_restart;
+use retained::{
+    expired_retained_messages_leave_the_disk, retained_messages_are_the_last_ones_after_a_restart,
+};
 use sessions::{
     an_unsubscribed_filter_stays_gone, clean_sessions_are_forgotten,
     exactly_once_publishes_are_known_again, options_of_subscriptions_survive,
@@ -42,6 +44,7 @@ claims! {
     options_of_subscriptions_survive,
     retained_messages_survive,
     retained_messages_are_the_last_ones_after_a_restart,
+    expired_retained_messages_leave_the_disk,
     clean_sessions_are_forgotten,
     session_expiry_counts_while_down,
     message_expiry_counts_while_down,

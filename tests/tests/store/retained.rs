@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use push_common::clock::Monotonic;
 use push_server::broker::Message;
-use push_server::store::{Outcome, Store as _, StoreFailure, StoreOptions, Write};
+use push_server::store::{
+    Clocks, Outcome, Store as _, StoreFailure, StoreOptions, WallMillis, Write,
+};
 
 use super::rig::{Rig, message, options, put};
 
@@ -88,6 +91,36 @@ fn threads_that_queue_in_any_order_leave_on_disk_what_memory_has() {
         rig.retained()
     };
     assert_eq!(found(dir.path()), expected);
+}
+
+#[test]
+fn what_has_expired_is_removed_and_not_what_came_instead() {
+    let dir = tempfile::tempdir().unwrap();
+    let clocks = Clocks { monotonic: Monotonic(1_000_000_000), wall: WallMillis(50_000) };
+    let options = StoreOptions { clocks, ..options(dir.path()) };
+    let short = |topic| {
+        let message = Message::clone(&message(topic, "short"));
+        Arc::new(Message { expires_at: Some(Monotonic(2_000_000_000)), ..message })
+    };
+    {
+        let mut rig = Rig::try_open(options.clone()).unwrap();
+        for topic in ["expired", "set again before", "set again after"] {
+            let write = rig.retain(&short(topic));
+            rig.commit(vec![write]);
+        }
+        let before = rig.retain(&message("set again before", "new"));
+        let expired = rig.retained.remove_expired(Monotonic(3_000_000_000));
+        assert_eq!(expired.len(), 2);
+        let after = rig.retain(&message("set again after", "new"));
+        let removals = expired.into_iter().map(|cause| Write::SaveRetained { cause });
+        let removals = removals.collect();
+        // The removal is overtaken.
+        rig.commit(vec![before, after]);
+        rig.commit(removals);
+    }
+    // By this clock nothing has expired yet.
+    let found = Rig::try_open(options).unwrap().retained();
+    assert_eq!(found, [message("set again after", "new"), message("set again before", "new")]);
 }
 
 #[test]
