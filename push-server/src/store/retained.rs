@@ -32,8 +32,8 @@ use crate::broker::{Message, Retained, TopicName};
 /// Topics that are written as one, if they have not too many bytes.
 const TOPICS_AT_A_TIME: usize = 1_000;
 
-/// Writes what memory holds wherever the disk differs. A change meanwhile is not missed: its request
-/// comes behind.
+/// Writes what memory holds wherever the disk differs; what a start had no room for is removed by
+/// that. A change meanwhile is not missed: its request comes behind.
 pub(super) fn catch_up(
     database: &Database,
     group: &mut Group,
