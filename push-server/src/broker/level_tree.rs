@@ -106,6 +106,11 @@ impl<V> LevelTree<V> {
         &mut self.node_mut(node.0).value
     }
 
+    /// What all nodes hold, in no particular order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.nodes.iter().map(|(_, node)| &node.value)
+    }
+
     /// The last level of `node`'s path.
     pub(super) fn level(&self, node: NodeId) -> &str {
         &self.node(node.0).level

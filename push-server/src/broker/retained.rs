@@ -12,7 +12,7 @@ use push_common::clock::Monotonic;
 
 use super::level_tree::{LevelTree, NodeId, ROOT};
 use super::message::Message;
-use super::topic::TopicFilter;
+use super::topic::{TopicFilter, TopicName};
 
 /// The most that one `remove_expired` removes: publishers on other shards wait for it.
 pub const EXPIRED_PER_CALL_MAX: usize = 1_000;
@@ -75,12 +75,24 @@ impl Retained {
         Ok(())
     }
 
+    /// The retained message of `topic`, expired or not.
+    pub fn get(&self, topic: &TopicName) -> Option<Arc<Message>> {
+        let store = self.read();
+        let node = store.tree.find(topic.as_str().split('/'))?;
+        store.tree.value(node).clone()
+    }
+
+    /// All there are, expired or not, in no particular order.
+    pub fn all(&self) -> Vec<Arc<Message>> {
+        let store = self.read();
+        let mut all = Vec::with_capacity(store.messages);
+        all.extend(store.tree.values().flatten().cloned());
+        all
+    }
+
     /// Whether `message` is its topic's retained one still.
     pub fn holds(&self, message: &Arc<Message>) -> bool {
-        let store = self.read();
-        let node = store.tree.find(message.topic.as_str().split('/'));
-        let kept = node.and_then(|node| store.tree.value(node).as_ref());
-        kept.is_some_and(|kept| Arc::ptr_eq(kept, message))
+        self.get(&message.topic).is_some_and(|kept| Arc::ptr_eq(&kept, message))
     }
 
     /// Appends what `filter` matches and has not expired at `now`. A shared filter matches
@@ -101,19 +113,17 @@ impl Retained {
         }
     }
 
-    /// Removes what has expired at `now`, at most `EXPIRED_PER_CALL_MAX` messages, and says how
-    /// many it were.
-    pub fn remove_expired(&self, now: Monotonic) -> usize {
+    /// Removes what has expired at `now`, at most `EXPIRED_PER_CALL_MAX` messages, and returns it.
+    pub fn remove_expired(&self, now: Monotonic) -> Vec<Arc<Message>> {
         let nothing_due = |store: &Store| store.expiries.first().is_none_or(|first| first.0 > now);
         if nothing_due(&self.read()) {
-            return 0;
+            return Vec::new();
         }
         let mut store = self.write();
-        let mut removed = 0;
-        while removed < EXPIRED_PER_CALL_MAX && !nothing_due(&store) {
+        let mut removed = Vec::new();
+        while removed.len() < EXPIRED_PER_CALL_MAX && !nothing_due(&store) {
             let Some(&(_, node)) = store.expiries.first() else { break };
-            store.clear(node);
-            removed += 1;
+            removed.extend(store.clear(node));
         }
         removed
     }
@@ -151,10 +161,12 @@ impl Store {
         self.expiries.extend(message.expires_at.map(|at| (at, node)));
     }
 
-    fn clear(&mut self, node: NodeId) {
+    /// Returns what was there.
+    fn clear(&mut self, node: NodeId) -> Option<Arc<Message>> {
         let old = self.tree.value_mut(node).take();
         self.forget(node, old.as_deref());
         self.tree.prune(node);
+        old
     }
 
     /// Gives back what `old`, no longer at `node`, took.

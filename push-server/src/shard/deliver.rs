@@ -133,10 +133,7 @@ impl Worker {
     fn retain(&self, message: &Arc<Message>, draft: &mut Draft) {
         match self.shared.retained.set(message) {
             Ok(()) if self.shared.store.is_none() => {}
-            Ok(()) if message.payload.is_empty() => {
-                draft.writes.push(Write::RemoveRetained { topic: message.topic.clone() });
-            }
-            Ok(()) => draft.writes.push(Write::PutRetained { message: Arc::clone(message) }),
+            Ok(()) => draft.writes.push(Write::SaveRetained { cause: Arc::clone(message) }),
             Err(error) => {
                 self.counters.limit_retained.add(1);
                 tracing::debug!(%error, topic = message.topic.as_str(), "not retained");

@@ -39,7 +39,7 @@ use std::time::Instant;
 use rustix::event::{EventfdFlags, eventfd};
 use socket2::{Domain, Socket, Type};
 
-use crate::broker::{Message, Retained, Routing, Shares};
+use crate::broker::{Retained, Routing, Shares};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::KernelPath;
 use crate::mqtt::Access;
@@ -104,7 +104,7 @@ pub(crate) struct Shared {
     connections_max: u32,
     routing: Routing,
     shares: Shares,
-    retained: Retained,
+    retained: Arc<Retained>,
     mailboxes: Vec<Mailbox>,
     /// Durable sessions; none with `--durability off`.
     store: Option<Arc<ShardStore>>,
@@ -182,9 +182,9 @@ impl Shards {
             .map(|(wake_up, shard)| Ok(Completions::new(duplicate(wake_up, shard)?)));
         let completions = Arc::new(completions.collect::<Result<Vec<_>, ShardError>>()?);
         let clocks = Clocks::now();
-        let (store, recovered) = open_store(config, clocks, &completions)?;
         let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
-        restore_retained(&retained, &recovered.retained);
+        let retained = Arc::new(retained);
+        let (store, recovered) = open_store(config, clocks, &retained, &completions)?;
         let shared = Arc::new(Shared {
             config: Arc::clone(config),
             access: RwLock::new(Arc::new(access)),
@@ -362,6 +362,7 @@ fn duplicate(wake_up: &OwnedFd, shard: u16) -> Result<OwnedFd, ShardError> {
 fn open_store(
     config: &Config,
     clocks: Clocks,
+    retained: &Arc<Retained>,
     completions: &Arc<Vec<Completions>>,
 ) -> Result<(Option<Arc<ShardStore>>, Recovered), ShardError> {
     let durability = match config.durability {
@@ -373,22 +374,16 @@ fn open_store(
     let options = StoreOptions::new(&config.data_dir, durability);
     let options = StoreOptions { clocks, inflight_max, ..options };
     let begun = Instant::now();
-    let (store, recovered) = store::open(options, StoreSink::new(Arc::clone(completions)))?;
+    let sink = StoreSink::new(Arc::clone(completions));
+    let (store, recovered) = store::open(options, Arc::clone(retained), sink)?;
     tracing::info!(
         sessions = recovered.sessions.len(),
-        retained = recovered.retained.len(),
+        retained = retained.len(),
         took_ms = begun.elapsed().as_millis() as u64,
         "sessions and retained messages are kept in {}",
         config.data_dir.display()
     );
     Ok((Some(Arc::new(store)), recovered))
-}
-
-fn restore_retained(retained: &Retained, messages: &[Arc<Message>]) {
-    let refused = messages.iter().filter(|message| retained.set(message).is_err()).count();
-    if refused > 0 {
-        tracing::warn!(refused, "retained messages on disk exceed the limits, and are left out");
-    }
 }
 
 fn run_shard(

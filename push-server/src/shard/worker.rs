@@ -25,7 +25,7 @@ use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::broker::{Match, Subscriptions};
 use crate::kernel::ShardPath;
 use crate::ring::{Completion, Received, Ring, RingError, RingHandle, RingOptions, Token};
-use crate::store::{Outcome, RecoveredSession, SessionNumber};
+use crate::store::{Outcome, RecoveredSession, SessionNumber, Write};
 
 /// Generations of clients, as the ring's tokens carry them.
 pub(super) const GENERATION_MASK: u32 = 0x00FF_FFFF;
@@ -145,6 +145,8 @@ pub(super) struct Worker {
     stop_deadline: Option<Monotonic>,
     resetting: bool,
     swept_at: Monotonic,
+    /// More retained messages have expired than a turn removes.
+    more_expired: bool,
 }
 
 /// The clock of the kernel path and of every decision: `CLOCK_MONOTONIC`.
@@ -193,6 +195,7 @@ impl Worker {
             stop_deadline: None,
             resetting: false,
             swept_at: now,
+            more_expired: false,
             shared: setup.shared,
         };
         worker.recover(setup.recovered);
@@ -263,9 +266,24 @@ impl Worker {
     fn sweep(&mut self) -> bool {
         let more_flows = self.path.as_mut().is_some_and(|path| path.sweep(self.now));
         // One shard for all: the retained messages are shared.
-        let more_retained = self.index == 0
-            && self.shared.retained.remove_expired(self.now) == EXPIRED_PER_CALL_MAX;
-        more_flows || more_retained
+        self.more_expired = self.index == 0 && self.remove_expired();
+        more_flows || self.more_expired
+    }
+
+    /// Removes retained messages that have expired, from the disk as well. Returns whether there
+    /// are more.
+    fn remove_expired(&mut self) -> bool {
+        // They can wait; what waits for the disk already is not to become more by them.
+        if self.store_is_behind {
+            return false;
+        }
+        let expired = self.shared.retained.remove_expired(self.now);
+        let more = expired.len() == EXPIRED_PER_CALL_MAX;
+        if self.shared.store.is_some() {
+            let removals = expired.into_iter().map(|cause| Write::SaveRetained { cause });
+            self.draft.writes.extend(removals);
+        }
+        more
     }
 
     /// Whether this turn has lasted long enough, looked up at every so many pieces of work.
@@ -288,7 +306,7 @@ impl Worker {
         let own = usize::from(self.index);
         let unread =
             !self.shared.mailboxes[own].is_empty() || !self.shared.completions[own].is_empty();
-        if unread || !self.dirty.is_empty() {
+        if unread || self.more_expired || !self.dirty.is_empty() {
             return Duration::ZERO;
         }
         until.since(read_clock())

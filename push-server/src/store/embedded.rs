@@ -13,6 +13,7 @@ use super::thread::StoreThread;
 use super::{
     PageLimit, Position, Recovered, SessionNumber, Sink, Store, StoreError, StoreOptions, Write,
 };
+use crate::broker::Retained;
 
 /// The name of the store's thread.
 const THREAD_NAME: &str = "store";
@@ -30,14 +31,19 @@ pub(super) struct Shared<T> {
     pub(super) queue: Queue<T>,
     pub(super) counters: StoreCounters,
     pub(super) is_serving: AtomicBool,
+    pub(super) retained: Arc<Retained>,
 }
 
 /// Opens the store in `options.dir`, making it if there is none, and reads what is there.
+///
+/// Retained messages are put into `retained`, which is empty; from then on those on disk follow
+/// what it holds.
 ///
 /// Completions go to `sink`, on the store's own thread. Cost of a start: about a microsecond a
 /// record, and the database's journals, of at most some 200 MiB.
 pub fn open<T, S>(
     options: StoreOptions,
+    retained: Arc<Retained>,
     sink: S,
 ) -> Result<(EmbeddedStore<T>, Recovered), StoreError>
 where
@@ -50,9 +56,11 @@ where
         queue: Queue::new(options.backlog_bytes_max),
         counters: StoreCounters::default(),
         is_serving: AtomicBool::new(true),
+        retained,
     });
-    let (recovered, index) = recover::recover(&database, &options, &shared.counters)
-        .map_err(|error| error.at_start(&options.dir))?;
+    let (recovered, index) =
+        recover::recover(&database, &options, &shared.counters, &shared.retained)
+            .map_err(|error| error.at_start(&options.dir))?;
     let dir = options.dir.clone();
     let thread = StoreThread::new(Arc::clone(&shared), sink, options, claim, database, index);
     let thread = std::thread::Builder::new()

@@ -39,6 +39,8 @@ pub(super) enum DecodeError {
     #[error("quality of service {0}")]
     QoS(u8),
     #[error(transparent)]
+    Text(#[from] std::str::Utf8Error),
+    #[error(transparent)]
     Topic(#[from] TopicError),
 }
 
@@ -180,6 +182,11 @@ pub(super) fn decode_exactly_once_key(key: &[u8]) -> Result<(SessionNumber, u16)
 pub(super) fn decode_body_key(key: &[u8]) -> Result<BodyNumber, DecodeError> {
     let number = key.try_into().map_err(|_| DecodeError::KeyLength(key.len()))?;
     Ok(BodyNumber(u64::from_be_bytes(number)))
+}
+
+/// The topic that a key is.
+pub(super) fn decode_retained_key(key: &[u8]) -> Result<TopicName, DecodeError> {
+    Ok(TopicName::parse(std::str::from_utf8(key)?, LEVELS_ANY)?)
 }
 
 /// Encodes a session's own record.

@@ -13,7 +13,7 @@ use super::clocks::Clocks;
 use super::database::{Batch, Database, DatabaseError, Slice, Tree};
 use super::encode::{self, BodyNumber};
 use super::{OutboxEntry, Position, SessionNumber, Write};
-use crate::broker::{TopicFilter, TopicName};
+use crate::broker::{Message, Retained, TopicFilter, TopicName};
 
 /// Numbers of sessions that are set aside at a time, so that none is used twice even when its
 /// session, and with it every trace on disk, is gone.
@@ -91,7 +91,7 @@ impl Group {
     }
 
     /// Adds a change.
-    pub(super) fn add(&mut self, write: Write, bodies: &mut Bodies) {
+    pub(super) fn add(&mut self, write: Write, bodies: &mut Bodies, retained: &Retained) {
         self.changes += 1;
         match write {
             Write::PutSession { number, record } => {
@@ -134,14 +134,28 @@ impl Group {
             Write::RemoveExactlyOnce { number, packet_id } => {
                 self.remove(Key::ExactlyOnce(number, packet_id));
             }
-            Write::PutRetained { message } => {
-                let value = self.encoded(|clocks, out| {
-                    encode::encode_message(&message, clocks, out);
-                });
-                self.put(Key::Retained(message.topic.clone()), value);
+            Write::SaveRetained { cause } => {
+                self.save_retained(&cause.topic, retained);
             }
-            Write::RemoveRetained { topic } => self.remove(Key::Retained(topic)),
         }
+    }
+
+    /// Makes the record of a topic what memory holds now. Returns the bytes of that.
+    pub(super) fn save_retained(&mut self, topic: &TopicName, retained: &Retained) -> u64 {
+        let key = Key::Retained(topic.clone());
+        let Some(message) = retained.get(topic) else {
+            self.remove(key);
+            return 0;
+        };
+        let value = self.encoded(|clocks, out| encode::encode_message(&message, clocks, out));
+        let bytes = value.len() as u64;
+        self.put(key, value);
+        bytes
+    }
+
+    /// Whether `value` is what a retained message is written as.
+    pub(super) fn is_record_of(&mut self, message: &Message, value: &[u8]) -> bool {
+        *self.encoded(|clocks, out| encode::encode_message(message, clocks, out)) == *value
     }
 
     /// Removes a record, whether or not it is there.

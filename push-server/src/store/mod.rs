@@ -9,7 +9,8 @@
 //! The store keeps order: requests of one caller take effect, and complete, in the order they were
 //! made, and several of them become one atomic write (group commit). It knows topics and messages,
 //! and no protocol: what an acknowledgement means, which limits an outbox has, and what to do while
-//! the disk fails is the caller's to say.
+//! the disk fails is the caller's to say. Retained messages are all in memory, where their order is
+//! made, and the disk follows that: see `retained`.
 //!
 //! A failure never loses what was reported as [`Outcome::Committed`]. What was reported as
 //! [`Outcome::Failed`] may or may not be found after a restart.
@@ -24,6 +25,7 @@ mod group;
 mod journal;
 mod queue;
 mod recover;
+mod retained;
 mod thread;
 
 use std::fmt;
@@ -31,7 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
+use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
 
 pub use clocks::{Clocks, WallMillis};
 pub use counters::StoreCounters;
@@ -197,15 +199,12 @@ pub enum Write {
         /// The client's packet id.
         packet_id: u16,
     },
-    /// Adds or replaces the retained message of the message's topic.
-    PutRetained {
-        /// What.
-        message: Arc<Message>,
-    },
-    /// Removes the retained message of a topic.
-    RemoveRetained {
-        /// Which.
-        topic: TopicName,
+    /// Makes the retained message of a topic on disk the one in memory: what this change has made
+    /// it, or a later one. To be queued when memory has changed, not before. A change that is
+    /// refused for the backlog is made all the same.
+    SaveRetained {
+        /// What has changed it: what is retained now, what has removed it, or what was removed.
+        cause: Arc<Message>,
     },
 }
 
@@ -331,13 +330,12 @@ impl StoreOptions {
     }
 }
 
-/// What was found on disk. Bodies of messages in outboxes stay there.
+/// What was found on disk. Bodies of messages in outboxes stay there, and retained messages have
+/// gone where memory keeps them.
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// Every session. Of two with the same client identifier only the younger.
     pub sessions: Vec<RecoveredSession>,
-    /// Retained messages that have not expired.
-    pub retained: Vec<Arc<Message>>,
     /// Above every number ever used.
     pub next_number: SessionNumber,
 }

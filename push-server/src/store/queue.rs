@@ -17,8 +17,8 @@ const REQUEST_BYTES: u64 = 64;
 pub(super) enum Ask {
     /// Changes to be made together.
     Commit(Vec<Write>),
-    /// Changes that were let go because too much waits.
-    Refused,
+    /// What is left of changes that were let go because too much waits.
+    Refused(Vec<Write>),
     /// A piece of an outbox.
     Read(SessionNumber, Position, PageLimit),
 }
@@ -71,15 +71,17 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Queues changes, or, above the limit, only their token.
-    pub(super) fn commit(&self, writes: Vec<Write>, token: T) {
-        let bytes = REQUEST_BYTES + writes.iter().map(weight_bytes).sum::<u64>();
+    /// Queues changes, or, above the limit, only their token, and which retained messages have
+    /// changed: memory has those already.
+    pub(super) fn commit(&self, mut writes: Vec<Write>, token: T) {
         // Whoever passes the limit first still gets in: a bit more, once.
-        if self.backlog_bytes() > self.backlog_bytes_max && !writes.is_empty() {
-            self.push(Request { ask: Ask::Refused, token, bytes: REQUEST_BYTES });
-        } else {
-            self.push(Request { ask: Ask::Commit(writes), token, bytes });
+        let refused = self.backlog_bytes() > self.backlog_bytes_max && !writes.is_empty();
+        if refused {
+            writes.retain(|write| matches!(write, Write::SaveRetained { .. }));
         }
+        let bytes = REQUEST_BYTES + writes.iter().map(weight_bytes).sum::<u64>();
+        let ask = if refused { Ask::Refused(writes) } else { Ask::Commit(writes) };
+        self.push(Request { ask, token, bytes });
     }
 
     /// Queues a read.
@@ -160,11 +162,10 @@ fn weight_bytes(write: &Write) -> u64 {
         Write::PutOutbox { entry, .. } => {
             entry.message.weight_bytes() + 4 * entry.subscription_ids.len()
         }
-        Write::PutRetained { message } => message.weight_bytes(),
+        Write::SaveRetained { cause } => cause.weight_bytes(),
         Write::PutSubscription { filter, .. } | Write::RemoveSubscription { filter, .. } => {
             filter.as_str().len()
         }
-        Write::RemoveRetained { topic } => topic.as_str().len(),
         Write::RemoveSession { .. }
         | Write::ReleaseOutbox { .. }
         | Write::RemoveOutbox { .. }

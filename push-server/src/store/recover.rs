@@ -1,5 +1,6 @@
 //! What a start reads: everything but the bodies in outboxes, of which it keeps figures only. One
-//! pass over each tree, in order; memory grows with sessions, subscriptions and retained messages.
+//! pass over each tree, in order; memory grows with sessions and subscriptions, and with retained
+//! messages up to their limits.
 //!
 //! What belongs to no session is removed on the way, and so is the older of two sessions with one
 //! client identifier: its removal failed, and whoever asked for it was told so.
@@ -17,7 +18,7 @@ use super::group::{Group, Key, NEXT_NUMBER_KEY};
 use super::{
     OutboxSummary, Position, Recovered, RecoveredSession, SessionNumber, StoreOptions, Write,
 };
-use crate::broker::Message;
+use crate::broker::Retained;
 
 /// Leftovers that are removed in one write.
 const REMOVED_AT_A_TIME: usize = 1_000;
@@ -34,6 +35,7 @@ pub(super) fn recover(
     database: &Database,
     options: &StoreOptions,
     counters: &StoreCounters,
+    retained: &Retained,
 ) -> Result<(Recovered, Index), DatabaseError> {
     let StoreOptions { clocks, inflight_max, .. } = options;
     let mut recovery = Recovery {
@@ -47,13 +49,14 @@ pub(super) fn recover(
     recovery.subscriptions(&mut sessions)?;
     recovery.exactly_once(&mut sessions)?;
     let mut bodies = recovery.outboxes(&mut sessions)?;
-    let retained = recovery.retained()?;
+    recovery.retained(retained)?;
     recovery.unused_bodies(&mut bodies)?;
     let above = sessions.last().map_or(0, |session| session.number.0.saturating_add(1));
     let next_number = set_aside(database)?.max(SessionNumber(above));
-    recovery.leftovers.remove(Group::new(*clocks, next_number), database, &mut bodies)?;
+    let group = Group::new(*clocks, next_number);
+    recovery.leftovers.remove(group, database, &mut bodies, retained)?;
     counters::add(&counters.unreadable, recovery.unreadable);
-    Ok((Recovered { sessions, retained, next_number }, Index { bodies, next_number }))
+    Ok((Recovered { sessions, next_number }, Index { bodies, next_number }))
 }
 
 /// Reads what the store's thread keeps, to go on after a failure.
@@ -170,19 +173,26 @@ impl Recovery<'_> {
         Ok(bodies)
     }
 
-    fn retained(&mut self) -> Result<Vec<Arc<Message>>, DatabaseError> {
-        let mut retained = Vec::new();
+    /// Takes up what has not expired, as far as there is room for it.
+    fn retained(&mut self, retained: &Retained) -> Result<(), DatabaseError> {
+        let mut refused = 0_u64;
         for found in self.database.scan(Tree::Retained, &[], &[]) {
             let (_, value) = found?;
             let decoded = encode::decode_message(&value, self.clocks);
             let Some(message) = self.readable(decoded) else { continue };
             if message.is_expired(self.clocks.monotonic) {
                 self.leftovers.records.push(Key::Retained(message.topic));
-            } else {
-                retained.push(Arc::new(message));
+            } else if retained.set(&Arc::new(message)).is_err() {
+                refused += 1;
             }
         }
-        Ok(retained)
+        if refused > 0 {
+            tracing::warn!(
+                refused,
+                "retained messages on disk exceed the limits, and are left out"
+            );
+        }
+        Ok(())
     }
 
     fn unused_bodies(&mut self, bodies: &mut Bodies) -> Result<(), DatabaseError> {
@@ -246,12 +256,13 @@ impl Leftovers {
         mut group: Group,
         database: &Database,
         bodies: &mut Bodies,
+        retained: &Retained,
     ) -> Result<(), DatabaseError> {
         self.sessions.sort_unstable();
         self.sessions.dedup();
         for numbers in self.sessions.chunks(REMOVED_AT_A_TIME) {
             for &number in numbers {
-                group.add(Write::RemoveSession { number }, bodies);
+                group.add(Write::RemoveSession { number }, bodies, retained);
             }
             group.write(database)?;
         }

@@ -16,14 +16,15 @@ use super::encode::{self, Place};
 use super::group::{Group, Key, Written};
 use super::queue::{Ask, Found, Request};
 use super::recover::{self, Index};
+use super::retained;
 use super::{
     Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, StoreOptions, Stored,
     Write,
 };
-use crate::broker::Message;
+use crate::broker::{Message, Retained};
 
 /// Bytes of a group beyond which it is closed: bounds the time that one write takes.
-const GROUP_BYTES_MAX: u64 = 4 << 20;
+pub(super) const GROUP_BYTES_MAX: u64 = 4 << 20;
 /// The same in requests.
 const GROUP_REQUESTS_MAX: usize = 16_384;
 /// Requests from which a group counts as load, and the time from the start of such a group to the
@@ -137,16 +138,15 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             let Some(mut request) = self.taken.pop_front() else { break };
             bytes += request.bytes;
             match &mut request.ask {
-                Ask::Commit(writes) => {
+                Ask::Commit(writes) | Ask::Refused(writes) => {
                     for write in std::mem::take(writes) {
                         if matches!(write, Write::RemoveSession { .. }) {
                             bytes += REMOVE_SESSION_BYTES;
                         }
-                        serving.group.add(write, &mut serving.bodies);
+                        serving.group.add(write, &mut serving.bodies, &self.shared.retained);
                     }
                 }
                 Ask::Read(..) => bytes += PAGE_BYTES,
-                Ask::Refused => {}
             }
             self.requests.push(request);
         }
@@ -174,7 +174,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         for Request { ask, token, .. } in self.requests.drain(..) {
             let outcome = match ask {
                 Ask::Commit(_) => Outcome::Committed,
-                Ask::Refused => {
+                Ask::Refused(_) => {
                     counters::add(&counters.refused_backlog, 1);
                     counters::add(&counters.failed, 1);
                     Outcome::Failed(StoreFailure::Backlog)
@@ -269,7 +269,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         if Instant::now() < *retry_at {
             return;
         }
-        match reopen(&self.options, &self.doubtful) {
+        match reopen(&self.options, &self.doubtful, &self.shared.retained) {
             Ok(serving) => {
                 tracing::info!(after = ?since.elapsed(), "the store works again");
                 self.state = State::Serving(Box::new(serving));
@@ -290,10 +290,12 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
 ///
 /// Only what a failed group made is undone, and all of it at once: what it replaced or removed has
 /// no earlier state to go back to, and is what its requests wanted. Without that a message could
-/// lie in an outbox twice: from a publish that failed, and from its repetition.
+/// lie in an outbox twice: from a publish that failed, and from its repetition. Retained messages
+/// become what memory holds.
 fn reopen(
     options: &StoreOptions,
     doubtful: &[Key],
+    in_memory: &Retained,
 ) -> Result<Serving, Box<dyn std::error::Error + Send + Sync>> {
     database::probe(&options.dir)?;
     let database = Database::open(options)?;
@@ -303,6 +305,7 @@ fn reopen(
     }
     let index = caught(|| {
         group.write(&database)?;
+        retained::catch_up(&database, &mut group, in_memory)?;
         recover::reindex(&database)
     })?;
     Ok(Serving::new(database, index, options))

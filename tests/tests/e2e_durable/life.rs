@@ -85,6 +85,13 @@ impl Lives {
         Ok(())
     }
 
+    /// Ends this life; the directory it leaves.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> TempDir {
+        self.end();
+        self.data
+    }
+
     /// Waits until it is written that clients have gone: DISCONNECT has no answer that would say so,
     /// but a CONNACK that waits for the disk comes behind it.
     #[track_caller]

@@ -7,6 +7,7 @@ mod damage;
 mod disk;
 mod life;
 mod order;
+mod retained;
 mod sessions;
 mod times;
 
@@ -24,6 +25,9 @@ use disk::{
 use order::{
     a_session_that_was_taken_over_is_a_living_one,
     what_an_ended_session_leaves_to_its_group_is_never_lost,
+};
+use retained::{
+    expired_retained_messages_leave_the_disk, retained_messages_are_the_last_ones_after_a_restart,
 };
 use sessions::{
     an_unsubscribed_filter_stays_gone, clean_sessions_are_forgotten,
@@ -49,6 +53,8 @@ claims! {
     an_unsubscribed_filter_stays_gone,
     options_of_subscriptions_survive,
     retained_messages_survive,
+    retained_messages_are_the_last_ones_after_a_restart,
+    expired_retained_messages_leave_the_disk,
     clean_sessions_are_forgotten,
     session_expiry_counts_while_down,
     message_expiry_counts_while_down,

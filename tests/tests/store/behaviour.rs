@@ -35,6 +35,7 @@ fn everything_comes_back_after_a_stop() {
         let mut rig = Rig::open(dir.path());
         assert!(rig.recovered.sessions.is_empty());
         assert_eq!(rig.recovered.next_number, SessionNumber(0));
+        let retained = rig.retain(&message("r", "kept"));
         rig.commit(vec![
             Write::PutSession { number, record: Box::new(kept.clone()) },
             put_session(2, "two"),
@@ -46,14 +47,14 @@ fn everything_comes_back_after_a_stop() {
             put(1, 3, &message("a/d", "third")),
             Write::PutExactlyOnce { number, packet_id: 300 },
             Write::PutExactlyOnce { number, packet_id: 7 },
-            Write::PutRetained { message: message("r", "kept") },
+            retained,
         ]);
         rig.commit(vec![release(1, 1), remove(1, 2)]);
     }
     let mut rig = Rig::open(dir.path());
     assert_eq!(rig.recovered.sessions.len(), 2);
     assert!(rig.recovered.next_number > SessionNumber(2));
-    assert_eq!(rig.recovered.retained, [message("r", "kept")]);
+    assert_eq!(rig.retained(), [message("r", "kept")]);
     let one = rig.session(1).clone();
     assert_eq!(one.record, kept);
     let mut subscriptions = one.subscriptions.clone();
@@ -123,22 +124,24 @@ fn what_was_removed_stays_away() {
     let filter = TopicFilter::parse("a", 8).unwrap();
     {
         let mut rig = Rig::open(dir.path());
+        let retained = rig.retain(&message("r", "x"));
         rig.commit(vec![
             put_session(1, "one"),
             subscribe(1, "a", SubscriptionOptions::default()),
             put(1, 1, &message("a", "x")),
             Write::PutExactlyOnce { number, packet_id: 1 },
-            Write::PutRetained { message: message("r", "x") },
+            retained,
         ]);
+        let removed = rig.retain(&message("r", ""));
         rig.commit(vec![
             Write::RemoveSubscription { number, filter },
             remove(1, 1),
             Write::RemoveExactlyOnce { number, packet_id: 1 },
-            Write::RemoveRetained { topic: TopicName::parse("r", 8).unwrap() },
+            removed,
         ]);
     }
     let rig = Rig::open(dir.path());
-    assert_eq!(rig.recovered.retained, []);
+    assert_eq!(rig.retained(), []);
     let one = rig.session(1);
     assert!(one.subscriptions.is_empty() && one.exactly_once.is_empty());
     assert_eq!(one.outbox, OutboxSummary::default());
@@ -362,19 +365,17 @@ fn times_are_kept_on_the_wall_clock() {
     };
     {
         let mut rig = Rig::try_open(StoreOptions { clocks, ..options(dir.path()) }).unwrap();
-        rig.commit(vec![
-            put_session(1, "one"),
-            put(1, 1, &expiring(6_000)),
-            Write::PutRetained { message: expiring(4_000) },
-            Write::PutRetained { message: expiring(9_000) },
-        ]);
+        rig.commit(vec![put_session(1, "one"), put(1, 1, &expiring(6_000))]);
+        let retained = [4_000, 9_000].map(|at_millis| rig.retain(&expiring(at_millis)));
+        rig.commit(retained.into());
     }
     // Booted anew: 5 seconds later by the wall clock, half a second by the other.
     let clocks = Clocks { monotonic: Monotonic(500_000_000), wall: WallMillis(55_000) };
     let mut rig = Rig::try_open(StoreOptions { clocks, ..options(dir.path()) }).unwrap();
-    let retained: Vec<_> = rig.recovered.retained.iter().map(|m| m.topic.as_str()).collect();
-    assert_eq!(retained, ["a/9000"], "what expired meanwhile is gone");
-    assert_eq!(rig.recovered.retained[0].expires_at, Some(Monotonic(3_500_000_000)));
+    let retained = rig.retained();
+    let topics: Vec<_> = retained.iter().map(|message| message.topic.as_str()).collect();
+    assert_eq!(topics, ["a/9000"], "what expired meanwhile is gone");
+    assert_eq!(retained[0].expires_at, Some(Monotonic(3_500_000_000)));
     let Some((1, Stored::Entry(entry))) = rig.outbox(1).pop() else { panic!("no entry") };
     assert_eq!(entry.message.expires_at, Some(Monotonic(500_000_000)));
 }
@@ -441,15 +442,16 @@ fn the_longest_of_everything_is_kept() {
     let body = Arc::new(Message { topic, ..Message::clone(&message("a", "x")) });
     {
         let mut rig = Rig::open(dir.path());
+        let retained = rig.retain(&body);
         rig.commit(vec![
             put_session(1, &longest),
             subscribe(1, &longest, SubscriptionOptions::default()),
-            Write::PutRetained { message: Arc::clone(&body) },
+            retained,
             put(1, u64::MAX - 1, &body),
         ]);
     }
     let mut rig = Rig::open(dir.path());
-    assert_eq!(rig.recovered.retained, [Arc::clone(&body)]);
+    assert_eq!(rig.retained(), [Arc::clone(&body)]);
     assert_eq!(&*rig.session(1).record.client_id, longest);
     assert_eq!(rig.session(1).subscriptions[0].filter.as_str(), longest);
     assert_eq!(rig.outbox(1), [(u64::MAX - 1, Stored::Entry(entry(&body)))]);

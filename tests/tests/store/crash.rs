@@ -19,7 +19,7 @@ use push_server::store::{
 };
 use rand::RngExt as _;
 
-use super::rig::{Rig, message, options, put, put_session, release, remove};
+use super::rig::{Rig, message, no_retained, options, put, put_session, release, remove};
 
 /// Rounds of each durability when nothing else is said.
 const ROUNDS: u64 = 4;
@@ -255,7 +255,7 @@ fn write_without_end(dir: &Path, durability: Durability, round: u64) -> ! {
     let (tell, told) = channel();
     let sink = Ledger { file, tokens: Vec::new(), tell };
     let options = StoreOptions { durability, ..options(&data_dir(dir)) };
-    let (store, recovered) = store::open(options, sink).unwrap();
+    let (store, recovered) = store::open(options, no_retained(), sink).unwrap();
     assert!(recovered.sessions.is_empty());
     let first = round * SESSIONS;
     store.commit((first..first + SESSIONS).map(|n| put_session(n, &n.to_string())).collect(), 0);

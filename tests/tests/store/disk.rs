@@ -15,6 +15,7 @@ use super::rig::{Rig, message, options, put, put_session, runs};
 claims! {
     a_full_disk_fails_at_once_and_serves_again_when_there_is_room,
     a_full_disk_under_full_load_loses_nothing_committed,
+    retained_messages_that_changed_while_the_disk_failed_are_made_good,
     a_disk_that_turned_read_only_is_tried_until_it_is_writable,
     a_read_only_directory_is_refused_by_name,
     a_full_disk_at_the_start_is_refused_by_name,
@@ -138,6 +139,50 @@ fn a_full_disk_under_full_load_loses_nothing_committed() -> TestResult {
     committed.push(position);
     drop(rig);
     assert_eq!(Rig::try_open(options).unwrap().places(1), runs(committed));
+    Ok(())
+}
+
+fn retained_messages_that_changed_while_the_disk_failed_are_made_good() -> TestResult {
+    need_root()?;
+    let disk = SmallDisk::mount(24);
+    let options = options(&data_dir(&disk));
+    let mut rig = Rig::try_open(options.clone()).unwrap();
+    for topic in ["kept", "replaced", "removed", "$hidden/removed"] {
+        let write = rig.retain(&message(topic, "before"));
+        rig.commit(vec![put_session(1, "one"), write]);
+    }
+    disk.occupy(16);
+    put_until_full(&mut rig);
+    // More bytes than a group, too.
+    let large = vec![1; 1 << 20];
+    for (topic, payload) in [
+        ("replaced", &b"meanwhile"[..]),
+        ("removed", b""),
+        ("$hidden/removed", b""),
+        ("$hidden/made", b"meanwhile"),
+        ("made/and/removed", b"meanwhile"),
+        ("made/and/removed", b""),
+        ("large/1", &large),
+        ("large/2", &large),
+        ("large/3", &large),
+        ("large/4", &large),
+        ("large/5", &large),
+        ("large/6", &large),
+    ] {
+        let write = rig.retain(&message(topic, payload));
+        assert_eq!(rig.try_commit(vec![write]), Err(StoreFailure::Disk));
+    }
+    disk.give_back();
+    rig.await_serving(true);
+    // Others may follow at once.
+    let write = rig.retain(&message("large/6", "after"));
+    rig.commit(vec![write]);
+    let expected = rig.retained();
+    let topics: Vec<_> = expected.iter().map(|message| message.topic.as_str()).collect();
+    let large = ["large/1", "large/2", "large/3", "large/4", "large/5", "large/6"];
+    assert_eq!(topics, [&["$hidden/made", "kept"][..], &large, &["replaced"]].concat());
+    drop(rig);
+    assert_eq!(Rig::try_open(options).unwrap().retained(), expected);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use push_server::store::{
     self, Durability, EmbeddedStore, Outcome, Sink, Store as _, StoreCounters, StoreOptions, Write,
 };
 
-use super::rig::{message, put, put_session, remove, subscribe};
+use super::rig::{message, no_retained, put, put_session, remove, subscribe};
 
 const FIGURES_VARIABLE: &str = "PUSH_STORE_FIGURES";
 
@@ -50,7 +50,8 @@ struct Paced {
 impl Paced {
     fn open(dir: &Path, durability: Durability) -> Self {
         let (tell, told) = channel();
-        let (store, _) = store::open(StoreOptions::new(dir, durability), Tell(tell)).unwrap();
+        let (store, _) =
+            store::open(StoreOptions::new(dir, durability), no_retained(), Tell(tell)).unwrap();
         Self { store, told, under_way: 0 }
     }
 
@@ -114,7 +115,8 @@ fn a_start_reads_everything_but_the_bodies() {
     let (started, cpu_before) = (Instant::now(), cpu());
     let (tell, _told) = channel();
     let (_store, recovered) =
-        store::open(StoreOptions::new(dir.path(), Durability::Os), Tell(tell)).unwrap();
+        store::open(StoreOptions::new(dir.path(), Durability::Os), no_retained(), Tell(tell))
+            .unwrap();
     println!(
         "start with {sessions} sessions, a subscription and {MESSAGES_PER_SESSION} messages each: \
          {:?}, {:?} of CPU; resident {} MiB, at most {} MiB",

@@ -9,4 +9,5 @@ mod crash;
 mod damage;
 mod disk;
 mod figures;
+mod retained;
 mod rig;

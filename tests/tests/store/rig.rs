@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use push_server::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
+use push_server::broker::{Message, QoS, Retained, SubscriptionOptions, TopicFilter, TopicName};
 use push_server::store::{
     self, Durability, EmbeddedStore, OutboxEntry, Outcome, Page, PageLimit, Position, Recovered,
     RecoveredSession, SessionNumber, SessionRecord, Sink, Store as _, StoreCounters, StoreError,
@@ -15,6 +15,8 @@ use push_server::store::{
 
 /// Patience for whatever a store has to do.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// More retained messages than any test has.
+const RETAINED_MAX: usize = 1_000_000;
 /// Pause between looks at something that takes its time.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -37,6 +39,7 @@ pub(crate) struct Rig {
     completions: Receiver<(Token, Outcome)>,
     pub(crate) next_token: Token,
     pub(crate) recovered: Recovered,
+    pub(crate) retained: Arc<Retained>,
 }
 
 impl Rig {
@@ -46,8 +49,23 @@ impl Rig {
 
     pub(crate) fn try_open(options: StoreOptions) -> Result<Self, StoreError> {
         let (sender, completions) = channel();
-        let (store, recovered) = store::open(options, Forward(sender))?;
-        Ok(Self { store, completions, next_token: 0, recovered })
+        let retained = no_retained();
+        let (store, recovered) = store::open(options, Arc::clone(&retained), Forward(sender))?;
+        Ok(Self { store, completions, next_token: 0, recovered, retained })
+    }
+
+    /// Sets the retained message of a topic in memory, or removes it if it is empty; what is to be
+    /// written for that.
+    pub(crate) fn retain(&self, message: &Arc<Message>) -> Write {
+        self.retained.set(message).unwrap();
+        Write::SaveRetained { cause: Arc::clone(message) }
+    }
+
+    /// The retained messages in memory, in the order of their topics.
+    pub(crate) fn retained(&self) -> Vec<Arc<Message>> {
+        let mut all = self.retained.all();
+        all.sort_by(|one, other| one.topic.cmp(&other.topic));
+        all
     }
 
     pub(crate) fn queue(&mut self, writes: Vec<Write>) -> Token {
@@ -129,6 +147,11 @@ pub(crate) fn runs(numbers: impl IntoIterator<Item = u64>) -> Vec<Run> {
         }
     }
     runs
+}
+
+/// What a store finds retained messages for.
+pub(crate) fn no_retained() -> Arc<Retained> {
+    Arc::new(Retained::new(RETAINED_MAX, usize::MAX))
 }
 
 pub(crate) fn options(dir: &Path) -> StoreOptions {
