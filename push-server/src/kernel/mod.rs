@@ -152,7 +152,7 @@ pub enum Unarmed {
     Socket,
 }
 
-/// The loaded and attached programs. Dropping it detaches them.
+/// The loaded and attached programs. Dropping it detaches them, unless they are pinned and serve.
 pub struct KernelPath {
     slots: Arc<Lines<Slot>>,
     heartbeats: Arc<Lines<ShardLine>>,
@@ -238,11 +238,20 @@ impl KernelPath {
         Ok(())
     }
 
-    /// Has what a crashed server left removed, once its sockets have had two minutes. The thread for it
-    /// has the caller's capabilities, so call this when they are dropped.
-    pub fn remove_earlier_pins_later(&self) {
+    /// Clients are served: until [`Self::end_serving`], what is pinned stays when this is dropped, as it
+    /// does in a crash. And has what a crashed server left removed, once its sockets have had two
+    /// minutes; the thread for it has the caller's capabilities, so call this when they are dropped.
+    pub fn begin_serving(&self) {
         if let Some((pins, _)) = &self.pins {
+            pins.set_serving(true);
             pins.remove_earlier_later();
+        }
+    }
+
+    /// Every socket is closed, and none is left that needs the programs: dropping this detaches them.
+    pub fn end_serving(&self) {
+        if let Some((pins, _)) = &self.pins {
+            pins.set_serving(false);
         }
     }
 

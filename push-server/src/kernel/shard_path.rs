@@ -166,6 +166,14 @@ impl ShardPath {
         self.slots.slot(slot.index).state.store(state::CLOSING, Ordering::Release);
     }
 
+    /// Whether the connection must be broken off, rather than left for the system to end, when the
+    /// programs go away after it: what its socket sends, or sends again, is to be translated, and a
+    /// client that got it untranslated would miss two bytes for each ping, or hear no end.
+    pub fn needs_programs_to_end(&self, socket: BorrowedFd<'_>, slot: &SlotRef) -> bool {
+        // A socket that cannot be asked has failed.
+        self.pings(slot) > 0 && !super::socket::is_heard_out(socket).unwrap_or(false)
+    }
+
     /// The socket is closed: frees the slot at once, the flow two minutes later (rule 10).
     pub fn release(&mut self, slot: SlotRef, now: Monotonic) {
         self.vacate(&slot);

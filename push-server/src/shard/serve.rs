@@ -5,10 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 use rustix::io::ioctl_fionread;
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
 use super::client::{LINGER_MILLIS, Phase};
@@ -526,6 +528,9 @@ impl Worker {
         }
         let mut client = self.clients.remove(index as usize);
         if let (Some(slot), Some(path)) = (client.slot.take(), &mut self.path) {
+            if self.stopping && path.needs_programs_to_end(client.socket.as_fd(), &slot) {
+                reset_on_close(&client.socket);
+            }
             path.release(slot, self.now);
         }
         self.counters.connections.sub(1);
@@ -534,6 +539,12 @@ impl Worker {
         drop(client);
         self.resume_accepting();
     }
+}
+
+/// Has the socket's close send a RST at once, and leave nothing behind that sends.
+pub(super) fn reset_on_close(socket: &OwnedFd) {
+    // A socket that refuses has failed already.
+    let _ = set_socket_linger(socket, Some(Duration::ZERO));
 }
 
 fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {

@@ -16,6 +16,7 @@ use super::accept::{Acceptor, Transport};
 use super::client::Client;
 use super::counters::ShardCounters;
 use super::mailbox::Mail;
+use super::serve::reset_on_close;
 use super::sessions::Sessions;
 use super::ticket::{Done, Draft, Leaver};
 use super::wheel::{Timer, Wheel};
@@ -485,9 +486,7 @@ impl Worker {
     fn reset_all(&mut self) {
         tracing::info!(shard = self.index, left = self.clients.len(), "resetting connections");
         for index in self.client_indices() {
-            let socket = &self.clients[index as usize].socket;
-            // A socket that refuses has failed already.
-            let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+            reset_on_close(&self.clients[index as usize].socket);
             self.abort(index);
         }
     }
