@@ -67,6 +67,8 @@ pub struct Flow {
     pub iface: u32,
     /// The latest timestamp (TSval) that the stack has sent.
     pub stack_ts: u32,
+    /// When the stack last sent a segment (`CLOCK_MONOTONIC`, seconds).
+    pub stack_secs: u32,
     /// The timestamp of the client that the stack last said it has taken (TSecr); 0: none yet.
     pub stack_ecr: u32,
     /// The newest timestamp (TSval) of the client that was taken, by the stack or in its place.
@@ -102,6 +104,7 @@ impl Flow {
             generation,
             iface: 0,
             stack_ts: 0,
+            stack_secs: 0,
             stack_ecr: 0,
             client_ts: 0,
             client_ts_secs: 0,
@@ -153,8 +156,8 @@ pub struct LockedFlow<L> {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 36);
-const _: () = assert!(size_of::<Flow>() == 68);
-const _: () = assert!(size_of::<LockedFlow<u32>>() == 72);
+const _: () = assert!(size_of::<Flow>() == 72);
+const _: () = assert!(size_of::<LockedFlow<u32>>() == 76);
 
 // SAFETY: bytes only, no padding (the size is asserted above).
 #[cfg(feature = "user")]

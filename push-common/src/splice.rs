@@ -29,6 +29,12 @@ pub const PINGRESP: [u8; 2] = [0xD0, 0x00];
 /// So many pings are answered in a row before one is left to user space (rule 12: every 256th).
 pub const IN_A_ROW_MAX: u16 = 255;
 
+/// When the stack has said nothing for so long, the next ping is left to user space (rule 12). Each
+/// answer bears the last timestamp of the stack, and makes it the newest to the client's PAWS: what the
+/// stack sends once its clock has gone half around from there would be old, and thrown away for good.
+/// In milliseconds that is 24 days; connections whose timestamps are microseconds are not armed.
+const SILENCE_SECS_MAX: u32 = 24 * 3_600;
+
 /// The largest window there is (RFC 7323, section 2.3): TCP discards what begins further ahead.
 const WINDOW_BYTES_MAX: u32 = 1 << 30;
 
@@ -321,7 +327,7 @@ fn declines(
         return Some(Counter::PingRate);
     }
     // Rule 12.
-    if flow.in_a_row >= IN_A_ROW_MAX {
+    if flow.in_a_row >= IN_A_ROW_MAX || timestamps::silence_secs(flow, now) > SILENCE_SECS_MAX {
         return Some(Counter::EveryNth);
     }
     None
