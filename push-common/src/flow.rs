@@ -39,6 +39,9 @@ pub mod bits {
     pub const CLIENT_TS_KNOWN: u8 = 1 << 7;
 }
 
+/// The largest shift there is (RFC 7323, section 2.3).
+pub const WINDOW_SHIFT_MAX: u8 = 14;
+
 /// The record of one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -83,12 +86,13 @@ pub struct Flow {
     pub in_a_row: u16,
     /// See [`bits`].
     pub bits: u8,
-    /// Keeps the size a multiple of four without padding.
-    pub reserved: u8,
+    /// How far the stack's window fields are to be shifted (RFC 7323, section 2), as the handshake has
+    /// agreed.
+    pub window_shift: u8,
 }
 
 impl Flow {
-    /// A flow as user space inserts it: not anchored, nothing seen.
+    /// A flow as user space inserts it: not anchored, nothing seen, windows as large as there are.
     #[must_use]
     pub const fn new(slot: u32, generation: u32) -> Self {
         Self {
@@ -112,7 +116,7 @@ impl Flow {
             peer_window: 0,
             in_a_row: 0,
             bits: 0,
-            reserved: 0,
+            window_shift: WINDOW_SHIFT_MAX,
         }
     }
 
