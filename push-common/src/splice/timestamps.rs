@@ -73,10 +73,11 @@ pub(super) fn note_stack(flow: &mut Flow, segment: &Segment, now: Monotonic) {
     }
 }
 
-/// How long the stack has sent nothing.
+/// How long the stack has sent nothing; the clock may be behind the stamp here, too.
 #[inline(always)]
 pub(super) fn silence_secs(flow: &Flow, now: Monotonic) -> u32 {
-    secs(now).saturating_sub(flow.stack_secs)
+    let secs = secs(now).wrapping_sub(flow.stack_secs);
+    if secs > i32::MAX as u32 { 0 } else { secs }
 }
 
 #[inline(always)]

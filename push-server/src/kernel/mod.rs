@@ -146,6 +146,9 @@ pub enum Unarmed {
     FlowMap,
     /// Bytes overtook others before the flow was there (`tcpi_rcv_ooopack`).
     OutOfOrder,
+    /// Its timestamps are microseconds: the stack's next one would be too far ahead of what an answer
+    /// bears, in half an hour (rule 12).
+    FineTimestamps,
     /// It comes or leaves by an interface without our programs, or leaves by another than it comes.
     Interface,
     /// The socket could not be asked.

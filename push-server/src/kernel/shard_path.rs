@@ -129,15 +129,24 @@ impl ShardPath {
         if flow.and_then(leaves_by) != Some(slot.iface) {
             return Err(Unarmed::Interface);
         }
-        super::socket::bind_to_interface(socket, slot.iface).map_err(|_| Unarmed::Socket)?;
+        let has_fine_timestamps = super::socket::has_fine_timestamps(socket);
+        if has_fine_timestamps.map_err(|_| Unarmed::Socket)? {
+            return Err(Unarmed::FineTimestamps);
+        }
         // Bytes that overtook others before the flow was there, or by another interface, are
-        // invisible to it. From here on it sees whatever comes, so this is the moment to ask.
+        // invisible to it. Asked before it is bound, which takes a capability to undo, and again
+        // after: from there on the flow sees whatever comes.
+        Self::check_order(socket)?;
+        super::socket::bind_to_interface(socket, slot.iface).map_err(|_| Unarmed::Socket)?;
+        Self::check_order(socket)?;
+        self.slots.slot(slot.index).state.store(state::ARMED, Ordering::Release);
+        slot.armed = true;
+        Ok(())
+    }
+
+    fn check_order(socket: BorrowedFd<'_>) -> Result<(), Unarmed> {
         match super::socket::out_of_order_packets(socket) {
-            Ok(0) => {
-                self.slots.slot(slot.index).state.store(state::ARMED, Ordering::Release);
-                slot.armed = true;
-                Ok(())
-            }
+            Ok(0) => Ok(()),
             Ok(_) => Err(Unarmed::OutOfOrder),
             Err(_) => Err(Unarmed::Socket),
         }

@@ -15,6 +15,15 @@ pub(super) fn out_of_order_packets(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(info.tcpi_rcv_ooopack)
 }
 
+/// Whether its timestamps are microseconds instead of milliseconds (a route's feature `tcp_usec_ts`,
+/// kernel 6.7).
+pub(super) fn has_fine_timestamps(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    /// `TCPI_OPT_USEC_TS` of `<linux/tcp.h>`, which libc does not name.
+    const USEC_TS: u8 = 64;
+    let (info, _) = tcp_info(socket)?;
+    Ok(info.tcpi_options & USEC_TS != 0)
+}
+
 /// How far the socket's window fields are to be shifted; 0 where the handshake has agreed on none.
 pub(super) fn window_shift(socket: BorrowedFd<'_>) -> io::Result<u8> {
     let (info, _) = tcp_info(socket)?;

@@ -226,6 +226,7 @@ impl Worker {
             Unarmed::NoSlot => &self.counters.unarmed_no_slot,
             Unarmed::FlowMap => &self.counters.unarmed_flow_map,
             Unarmed::OutOfOrder => &self.counters.unarmed_out_of_order,
+            Unarmed::FineTimestamps => &self.counters.unarmed_fine_timestamps,
             Unarmed::Interface => &self.counters.unarmed_interface,
             Unarmed::Socket => &self.counters.unarmed_socket,
         };
