@@ -494,7 +494,8 @@ fn anchor(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> D
 /// what was passed to it or behind.
 #[inline(always)]
 const fn is_in_reach(flow: &Flow, segment: &Segment) -> bool {
-    let shift = if flow.window_shift < WINDOW_SHIFT_MAX { flow.window_shift } else { WINDOW_SHIFT_MAX };
+    let shift =
+        if flow.window_shift < WINDOW_SHIFT_MAX { flow.window_shift } else { WINDOW_SHIFT_MAX };
     let window = (u16::MAX as u32) << shift;
     let ahead = segment.seq.wrapping_sub(flow.delta()).wrapping_sub(flow.ingress_nxt);
     ahead.wrapping_add(window) <= 2 * window

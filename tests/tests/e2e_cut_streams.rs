@@ -31,6 +31,7 @@ claims! {
     killed_its_programs_stay_when_the_next_start_fails,
     killed_its_programs_stay_when_the_next_server_stops_at_once,
     stopped_at_once_by_a_second_signal_its_programs_stay,
+    stopped_after_it_has_given_a_client_up_its_programs_stay,
 }
 
 fn stopped_in_a_gap_of_the_link_it_cuts_nothing_out_of_a_stream(path: PingPath) -> TestResult {
@@ -122,6 +123,23 @@ fn stopped_at_once_by_a_second_signal_its_programs_stay() -> TestResult {
     server.terminate();
     let (status, _) = server.wait_exit();
     assert_eq!(status.code(), Some(128 + 15), "{}", server.log());
+    assert_eq!(server.pins().links().len(), 2, "as after a crash");
+    link.release();
+    assert_begins_and_ends(&mut client, &sent);
+    Ok(())
+}
+
+/// The connection is closed before the stop, and its socket out of reach: the system sends for it.
+fn stopped_after_it_has_given_a_client_up_its_programs_stay() -> TestResult {
+    let (link, mut server) = start(PingPath::Kernel)?;
+    let connecting = Connect::new(Version::V5, "client").keep_alive(3);
+    let mut client = Client::connect(server.target(), &connecting);
+    ping(&server, &mut client);
+    let sent = send_into_the_gap(&link, &server);
+    server.wait_metric("push_sessions_expired_total", |expired| expired == 1);
+    server.wait_metric("push_connections", |connections| connections == 0);
+    server.terminate();
+    assert!(server.wait_exit().0.success(), "{}", server.log());
     assert_eq!(server.pins().links().len(), 2, "as after a crash");
     link.release();
     assert_begins_and_ends(&mut client, &sent);

@@ -15,6 +15,7 @@ mod shard_path;
 mod slots;
 mod socket;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, io};
 
@@ -167,6 +168,8 @@ pub struct KernelPath {
     shards: u16,
     taken: Vec<bool>,
     links: Vec<load::Attached>,
+    /// A shard has left closed sockets behind that still speak.
+    speaking: Arc<AtomicBool>,
     /// Goes before the programs: what is pinned outlives them.
     pins: Option<(Pins, Vec<PinnedLink>)>,
     /// Owns the programs and their links; last, so that it goes last.
@@ -229,6 +232,7 @@ impl KernelPath {
             shards,
             taken,
             links,
+            speaking: Arc::default(),
             pins: None,
             ebpf,
         })
@@ -251,9 +255,16 @@ impl KernelPath {
         }
     }
 
-    /// Every socket is closed, and none is left that needs the programs: dropping this detaches them.
+    /// Every socket is closed, and every shard has left: dropping this detaches the programs, unless
+    /// sockets that were closed before still need them.
     pub fn end_serving(&self) {
-        if let Some((pins, _)) = &self.pins {
+        let Some((pins, _)) = &self.pins else { return };
+        if self.speaking.load(Ordering::Acquire) {
+            tracing::info!(
+                "connections closed before still have something to send: the programs stay, as after \
+                 a crash"
+            );
+        } else {
             pins.set_serving(false);
         }
     }
@@ -276,6 +287,7 @@ impl KernelPath {
             covered: Arc::clone(&self.covered),
             range: share(shard)..share(shard + 1),
             lingering_max: lingering_max as usize,
+            speaking: Arc::clone(&self.speaking),
         })
     }
 

@@ -5,8 +5,8 @@
 //! *generation*, one directory of links below `--bpf-dir`. A start does not adopt the maps of an
 //! earlier generation, whose layout may be another's and whose sockets are gone; it puts its own
 //! programs beside, and removes the earlier ones when their flows have lingered long enough. An
-//! orderly stop removes its own, for it leaves no socket that sends; a stop that is cut short leaves
-//! them, as a crash does. A start that fails, or a stop that comes too early to remove the earlier
+//! orderly stop removes its own, unless sockets that were closed before it still send; a stop that is
+//! cut short leaves them, as a crash does. A start that fails, or a stop that comes too early to remove the earlier
 //! ones, leaves those to the next start. `push-server detach` removes what is left.
 //!
 //! A lock on the directory tells whether a server runs; it goes with the process.

@@ -214,7 +214,7 @@ impl Worker {
             Ok(()) => self.counters.armed.add(1),
             Err(unarmed) => {
                 if let Some(slot) = client.slot.take() {
-                    path.release(slot, self.now);
+                    path.release(slot, false, self.now);
                 }
                 self.count_unarmed(unarmed);
             }
@@ -529,10 +529,13 @@ impl Worker {
         }
         let mut client = self.clients.remove(index as usize);
         if let (Some(slot), Some(path)) = (client.slot.take(), &mut self.path) {
-            if self.stopping && path.needs_programs_to_end(client.socket.as_fd(), &slot) {
+            let mut speaks = path.speaks_on(client.socket.as_fd(), &slot);
+            // The programs go soon: it is to say its last word now.
+            if speaks && self.stopping {
                 reset_on_close(&client.socket);
+                speaks = false;
             }
-            path.release(slot, self.now);
+            path.release(slot, speaks, self.now);
         }
         self.counters.connections.sub(1);
         self.give_place_back();

@@ -224,6 +224,9 @@ impl Worker {
         }
         // What the stop has brought, or had left unwritten.
         self.submit_draft();
+        if let Some(path) = &self.path {
+            path.leave();
+        }
         Ok(())
     }
 
