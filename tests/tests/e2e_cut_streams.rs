@@ -88,8 +88,9 @@ fn killed_its_programs_stay_when_the_next_start_fails() -> TestResult {
     assert_eq!(left.len(), 2, "ingress and egress");
 
     let next = Server::with(PingPath::Kernel).place(Place::VethV4).pinned_as(&server);
-    let failed = next.data_dir("/dev/null/nothing").start();
-    assert!(failed.is_err(), "it started");
+    let failed = next.data_dir("/dev/null/nothing").start().expect_err("it started");
+    // Only after the pins are claimed.
+    assert!(format!("{failed:?}").contains("/dev/null/nothing"), "{failed:?}");
     assert_eq!(server.pins().links(), left, "they translate what the dead server's sockets send");
     link.release();
     assert_begins_and_ends(&mut client, &sent);
