@@ -76,7 +76,7 @@ counters! {
     Barred = "barred", Declined;
     /// The connection has used up its pings (`--ping-rate`); user space counts it, and judges.
     PingRate = "ping_rate", Declined;
-    /// Rule 12: every 256th ping is for user space.
+    /// Rule 12: every 256th ping is for user space, and one when the stack was silent for a day.
     EveryNth = "every_256th", Declined;
 
     /// Segments with shifted sequence numbers, either way.

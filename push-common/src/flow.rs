@@ -39,6 +39,9 @@ pub mod bits {
     pub const CLIENT_TS_KNOWN: u8 = 1 << 7;
 }
 
+/// The largest shift there is (RFC 7323, section 2.3).
+pub const WINDOW_SHIFT_MAX: u8 = 14;
+
 /// The record of one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -67,6 +70,8 @@ pub struct Flow {
     pub iface: u32,
     /// The latest timestamp (TSval) that the stack has sent.
     pub stack_ts: u32,
+    /// When the stack last sent a segment (`CLOCK_MONOTONIC`, seconds).
+    pub stack_secs: u32,
     /// The timestamp of the client that the stack last said it has taken (TSecr); 0: none yet.
     pub stack_ecr: u32,
     /// The newest timestamp (TSval) of the client that was taken, by the stack or in its place.
@@ -81,12 +86,13 @@ pub struct Flow {
     pub in_a_row: u16,
     /// See [`bits`].
     pub bits: u8,
-    /// Keeps the size a multiple of four without padding.
-    pub reserved: u8,
+    /// How far the stack's window fields are to be shifted (RFC 7323, section 2), as the handshake has
+    /// agreed.
+    pub window_shift: u8,
 }
 
 impl Flow {
-    /// A flow as user space inserts it: not anchored, nothing seen.
+    /// A flow as user space inserts it: not anchored, nothing seen, windows as large as there are.
     #[must_use]
     pub const fn new(slot: u32, generation: u32) -> Self {
         Self {
@@ -102,6 +108,7 @@ impl Flow {
             generation,
             iface: 0,
             stack_ts: 0,
+            stack_secs: 0,
             stack_ecr: 0,
             client_ts: 0,
             client_ts_secs: 0,
@@ -109,7 +116,7 @@ impl Flow {
             peer_window: 0,
             in_a_row: 0,
             bits: 0,
-            reserved: 0,
+            window_shift: WINDOW_SHIFT_MAX,
         }
     }
 
@@ -153,8 +160,8 @@ pub struct LockedFlow<L> {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 36);
-const _: () = assert!(size_of::<Flow>() == 68);
-const _: () = assert!(size_of::<LockedFlow<u32>>() == 72);
+const _: () = assert!(size_of::<Flow>() == 72);
+const _: () = assert!(size_of::<LockedFlow<u32>>() == 76);
 
 // SAFETY: bytes only, no padding (the size is asserted above).
 #[cfg(feature = "user")]

@@ -34,18 +34,21 @@
 //! 8. A retransmission of what the client has acknowledged would land on the PINGRESP's place. It leaves
 //!    as the PINGRESP instead of being dropped: where the acknowledgement of the PINGRESP was lost, nobody
 //!    else would ask the client.
-//! 9. An acknowledgement of the PINGRESP ends pending, also from ahead of what was passed: what lies
-//!    between may be lost, and a client that only gets old PINGRESPs hears no ACK. A bare ACK that tells
-//!    the stack nothing new is absorbed.
+//! 9. An acknowledgement of the PINGRESP ends pending, also from ahead of what was passed, as far as the
+//!    stack's window can reach: what lies between may be lost, and a client that only gets old PINGRESPs
+//!    hears no ACK. A bare ACK that tells the stack nothing new is absorbed.
 //! 10. Only the stack's own SYN-ACK begins a new connection on the same addresses. Flows outlive their
-//!     sockets by two minutes.
+//!     sockets by two minutes, and by two more each time that the stack has still sent something.
 //! 11. What cannot be followed is dropped once a ping has been answered, and passes before; then the
 //!     flow never answers, because bytes have gone by that it does not know. What is old by its timestamp
 //!     is dropped too once a ping has been answered, because the stack has not seen all that was taken
 //!     before it; before that it passes, and tells nothing.
-//! 12. Every 256th ping, and what exceeds the ping rate, is left to user space.
+//! 12. Every 256th ping is left to user space, one when the stack has sent nothing for a day, and what
+//!     exceeds the ping rate. An answer bears the stack's last timestamp and makes it the client's
+//!     newest: were the next one of the stack half of the circle ahead, PAWS would drop it for good.
 //! 13. Liveness is stamped by new pings alone.
-//! 14. Programs outlive a crash of the server (pinned links).
+//! 14. Programs outlive a crash of the server (pinned links), and every other end that leaves sockets
+//!     which the system goes on to send for. An orderly stop leaves none: it resets them.
 //!
 //! Two CPUs may work for one connection at once. Each decision is made under the flow's lock, which is
 //! always taken: `bpf_spin_lock` waits, and does not fail. So no segment is lost to contention, and no

@@ -14,7 +14,7 @@
 
 use crate::clock::Monotonic;
 use crate::counter::Counter;
-use crate::flow::{Flow, bits};
+use crate::flow::{Flow, WINDOW_SHIFT_MAX, bits};
 use crate::mutant::{Part, is_left_out};
 use crate::ping_rate::PingRate;
 use crate::segment::{Segment, SocketFacts, flags};
@@ -28,6 +28,12 @@ pub const PINGRESP: [u8; 2] = [0xD0, 0x00];
 
 /// So many pings are answered in a row before one is left to user space (rule 12: every 256th).
 pub const IN_A_ROW_MAX: u16 = 255;
+
+/// When the stack has said nothing for so long, the next ping is left to user space (rule 12). Each
+/// answer bears the last timestamp of the stack, and makes it the newest to the client's PAWS: what the
+/// stack sends once its clock has gone half around from there would be old, and thrown away for good.
+/// In milliseconds that is 24 days; connections whose timestamps are microseconds are not armed.
+const SILENCE_SECS_MAX: u32 = 24 * 3_600;
 
 /// The largest window there is (RFC 7323, section 2.3): TCP discards what begins further ahead.
 const WINDOW_BYTES_MAX: u32 = 1 << 30;
@@ -321,7 +327,7 @@ fn declines(
         return Some(Counter::PingRate);
     }
     // Rule 12.
-    if flow.in_a_row >= IN_A_ROW_MAX {
+    if flow.in_a_row >= IN_A_ROW_MAX || timestamps::silence_secs(flow, now) > SILENCE_SECS_MAX {
         return Some(Counter::EveryNth);
     }
     None
@@ -364,16 +370,18 @@ fn note_asked_again(flow: &mut Flow, segment: &Segment) {
 }
 
 /// Rule 9, first half. An acknowledgement of bytes that were never sent ends nothing, nor does one
-/// from far off: a forger would have to guess both numbers. One from ahead of what was passed does,
-/// because the segments between may be lost, and what is lost is repeated only when the client
-/// hears ACKs again: a bare ACK that leaves as a PINGRESP long taken is old to it, and not read.
+/// from farther off than the stack can ever have advertised: like one that TCP is to take, a forged one
+/// must have the acknowledgement right and a sequence number from the window (here, from as much behind
+/// as well). One from ahead of what was passed does, because the segments between may be lost, and what
+/// is lost is repeated only when the client hears ACKs again: a bare ACK that leaves as a PINGRESP long
+/// taken is old to it, and not read.
 #[inline(always)]
 fn acknowledges_pingresp(flow: &Flow, segment: &Segment) -> bool {
     flow.has(bits::PENDING)
         && segment.any(flags::ACK)
         && !is_before(segment.ack, flow.resp_pos.wrapping_add(PING_BYTES))
         && !is_before(flow.egress_nxt, segment.ack.wrapping_sub(flow.delta()))
-        && is_near(segment.seq.wrapping_sub(flow.delta()), flow.ingress_nxt)
+        && is_in_reach(flow, segment)
 }
 
 /// Rule 7. A client without room for the answer drops it and says so again at once: it waits for
@@ -386,7 +394,7 @@ fn misses_pingresp(flow: &Flow, segment: &Segment) -> bool {
         && segment.flags & !(flags::ECE | flags::CWR) == flags::ACK
         && u32::from(segment.window) >= PING_BYTES
         && segment.ack == flow.resp_pos
-        && is_near(segment.seq.wrapping_sub(flow.delta()), flow.ingress_nxt)
+        && is_in_reach(flow, segment)
         && !is_left_out(Part::Refill)
 }
 
@@ -482,10 +490,15 @@ fn anchor(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> D
     Decision::counted(Verdict::Pass, Counter::Anchored)
 }
 
-/// Whether less than a window lies between `a` and `b`, either way.
+/// Whether the sequence number is within the largest window that the stack can have advertised, ahead of
+/// what was passed to it or behind.
 #[inline(always)]
-const fn is_near(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b).wrapping_add(WINDOW_BYTES_MAX) <= 2 * WINDOW_BYTES_MAX
+const fn is_in_reach(flow: &Flow, segment: &Segment) -> bool {
+    let shift =
+        if flow.window_shift < WINDOW_SHIFT_MAX { flow.window_shift } else { WINDOW_SHIFT_MAX };
+    let window = (u16::MAX as u32) << shift;
+    let ahead = segment.seq.wrapping_sub(flow.delta()).wrapping_sub(flow.ingress_nxt);
+    ahead.wrapping_add(window) <= 2 * window
 }
 
 /// Whether `a` comes before `b` on the number circle (RFC 9293, section 3.4).

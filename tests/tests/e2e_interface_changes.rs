@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect, Gone};
-use push_tests::expectations::wait_for;
+use push_tests::expectations::{PATIENCE, wait_for};
+use push_tests::link::{Faults, Link};
 use push_tests::netns::{CLIENT_INTERFACE, CLIENT_V4, SERVER_INTERFACE, SERVER_V4, Veth};
 use push_tests::server::{PingPath, Place, Server};
 use push_tests::skip::{Skip, TestResult};
-use push_tests::wire::{PINGREQ, Packet, Version};
+use push_tests::wire::{self, PINGREQ, Packet, Properties, Version};
 
 /// Longer than a client's kernel puts off an acknowledgement.
 const CALM: Duration = Duration::from_millis(100);
@@ -23,6 +24,7 @@ both_paths! {
     an_interface_that_comes_later_is_served_in_user_space,
     an_interface_that_goes_down_and_changes_is_served_on,
     a_route_that_moves_at_the_server_changes_no_stream,
+    what_is_left_to_user_space_goes_with_its_route,
 }
 
 fn an_interface_deleted_and_made_again_is_served_in_user_space(path: PingPath) -> TestResult {
@@ -111,6 +113,34 @@ fn a_route_that_moves_at_the_server_changes_no_stream(path: PingPath) -> TestRes
     talk(&server, &mut before, path);
     talk(&server, &mut client, PingPath::User);
     server.finish();
+    Ok(())
+}
+
+/// A connection is bound to its interface for the programs' sake only.
+fn what_is_left_to_user_space_goes_with_its_route(path: PingPath) -> TestResult {
+    /// Some of so many small segments overtake others on a link that delays each by its own time.
+    const PIECES: usize = 60;
+    let link = Link::create(Faults { reordered: 1_000, ..Faults::NONE }, 7, [0, 1])?;
+    let veth = link.namespaces();
+    let server = Server::with(path).within(Arc::clone(&veth), Place::VethV4).start()?;
+    let mut client = Client::dial(server.target(), Version::V311, None);
+    let name = "overtaken".repeat(PIECES);
+    let connect = wire::connect(Version::V311, &name, 60, true, None, &Properties::default());
+    for piece in connect.chunks(connect.len().div_ceil(PIECES)) {
+        client.send(piece);
+    }
+    client.read_connack(PATIENCE).expect("a CONNACK");
+    link.heal();
+    let overtaken = "push_kernel_path_declined_total{reason=\"out_of_order\"}";
+    assert_eq!(server.metrics().value(overtaken), u64::from(path == PingPath::Kernel));
+    talk(&server, &mut client, PingPath::User);
+
+    veth.join_again()?;
+    veth.server.ip(&format!("route add {CLIENT_V4}/32 dev srv1"))?;
+    veth.client.ip(&format!("route add {SERVER_V4}/32 dev cli1"))?;
+    talk(&server, &mut client, PingPath::User);
+    // Everybody else's way leads elsewhere, too: no path can be proven to be the kernel's.
+    client.disconnect();
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::segment::Segment;
 
 use super::is_before;
 
-/// So long the client's newest timestamp can be compared with: in the finest unit in use,
+/// So long the newest timestamp of either side can be compared with: in the finest unit in use,
 /// microseconds, half of the number circle goes by meanwhile. Afterwards the stack compares no more
 /// either (Linux: `TCP_PAWS_WRAP`; RFC 7323, section 5.5).
 const COMPARABLE_SECS_MAX: u32 = i32::MAX as u32 / 1_000_000;
@@ -44,14 +44,21 @@ pub(super) fn note_taken(flow: &mut Flow, segment: &Segment, now: Monotonic) {
     }
 }
 
-/// What a segment of the stack says: its own time, and which of the client's it has taken last.
+/// What a segment of the stack says: that it is there, its own time, and which of the client's it has
+/// taken last.
 #[inline(always)]
 pub(super) fn note_stack(flow: &mut Flow, segment: &Segment, now: Monotonic) {
+    let silence_secs = silence_secs(flow, now);
+    flow.stack_secs = secs(now);
     if !segment.timestamped {
         return;
     }
-    // The stack's clock only goes forward; what overtakes on another CPU may be older.
-    if !flow.has(bits::STACK_TS_KNOWN) || is_before(flow.stack_ts, segment.ts_val) {
+    // The stack's clock only goes forward; what overtakes on another CPU may be older. After a long
+    // silence the two cannot be compared, and nothing is overtaken by that much.
+    if !flow.has(bits::STACK_TS_KNOWN)
+        || silence_secs > COMPARABLE_SECS_MAX
+        || is_before(flow.stack_ts, segment.ts_val)
+    {
         flow.stack_ts = segment.ts_val;
         flow.set(bits::STACK_TS_KNOWN);
     }
@@ -64,6 +71,13 @@ pub(super) fn note_stack(flow: &mut Flow, segment: &Segment, now: Monotonic) {
     if !is_comparable(flow, now) || is_before(flow.client_ts, segment.ts_ecr) {
         set_client_ts(flow, segment.ts_ecr, now);
     }
+}
+
+/// How long the stack has sent nothing; the clock may be behind the stamp here, too.
+#[inline(always)]
+pub(super) fn silence_secs(flow: &Flow, now: Monotonic) -> u32 {
+    let secs = secs(now).wrapping_sub(flow.stack_secs);
+    if secs > i32::MAX as u32 { 0 } else { secs }
 }
 
 #[inline(always)]

@@ -125,6 +125,7 @@ const UNARMED: &[(&str, Pick)] = &[
     ("no_slot", |shard| &shard.unarmed_no_slot),
     ("flow_map", |shard| &shard.unarmed_flow_map),
     ("out_of_order", |shard| &shard.unarmed_out_of_order),
+    ("fine_timestamps", |shard| &shard.unarmed_fine_timestamps),
     ("uncovered_interface", |shard| &shard.unarmed_interface),
     ("socket", |shard| &shard.unarmed_socket),
     ("websocket", |shard| &shard.unarmed_websocket),

@@ -87,12 +87,14 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
     for address in started.websocket_listening() {
         info!("MQTT over WebSocket on {address}; user space answers the heartbeats there");
     }
+    let kernel = kernel.map(|(path, interfaces)| (Arc::new(path), interfaces));
     if let Some((path, _)) = &kernel {
-        path.remove_earlier_pins_later();
+        path.begin_serving();
     }
 
-    let path = match kernel {
+    let path = match &kernel {
         Some((kernel, interfaces)) => {
+            let (kernel, interfaces) = (Arc::clone(kernel), interfaces.clone());
             let counters = move || {
                 // Whoever looks at the counters wants to know this, too.
                 kernel.flush_log();
@@ -113,9 +115,13 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
         started: SystemTime::now(),
     };
     let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));
-    // `observed` owns the kernel path: it is detached after the last shard is gone, when this
-    // function returns.
-    Ok(supervise::run(started, &observed, http)?)
+    let ending = supervise::run(started, &observed, http)?;
+    // Otherwise there may be sockets still, or the system is about to end them: the programs stay, as
+    // after a crash. They go with `kernel` and `observed`, when this function returns.
+    if let (Ending::Stopped, Some((path, _))) = (&ending, &kernel) {
+        path.end_serving();
+    }
+    Ok(ending)
 }
 
 /// The default addresses that this machine has: without IPv6 (`ipv6.disable=1`, or a container

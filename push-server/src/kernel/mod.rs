@@ -15,6 +15,7 @@ mod shard_path;
 mod slots;
 mod socket;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, io};
 
@@ -146,13 +147,16 @@ pub enum Unarmed {
     FlowMap,
     /// Bytes overtook others before the flow was there (`tcpi_rcv_ooopack`).
     OutOfOrder,
+    /// Its timestamps are microseconds: the stack's next one would be too far ahead of what an answer
+    /// bears, in half an hour (rule 12).
+    FineTimestamps,
     /// It comes or leaves by an interface without our programs, or leaves by another than it comes.
     Interface,
     /// The socket could not be asked.
     Socket,
 }
 
-/// The loaded and attached programs. Dropping it detaches them.
+/// The loaded and attached programs. Dropping it detaches them, unless they are pinned and serve.
 pub struct KernelPath {
     slots: Arc<Lines<Slot>>,
     heartbeats: Arc<Lines<ShardLine>>,
@@ -164,6 +168,8 @@ pub struct KernelPath {
     shards: u16,
     taken: Vec<bool>,
     links: Vec<load::Attached>,
+    /// A shard has left closed sockets behind that still speak.
+    speaking: Arc<AtomicBool>,
     /// Goes before the programs: what is pinned outlives them.
     pins: Option<(Pins, Vec<PinnedLink>)>,
     /// Owns the programs and their links; last, so that it goes last.
@@ -226,6 +232,7 @@ impl KernelPath {
             shards,
             taken,
             links,
+            speaking: Arc::default(),
             pins: None,
             ebpf,
         })
@@ -238,11 +245,27 @@ impl KernelPath {
         Ok(())
     }
 
-    /// Has what a crashed server left removed, once its sockets have had two minutes. The thread for it
-    /// has the caller's capabilities, so call this when they are dropped.
-    pub fn remove_earlier_pins_later(&self) {
+    /// Clients are served: until [`Self::end_serving`], what is pinned stays when this is dropped, as it
+    /// does in a crash. And has what a crashed server left removed, once its sockets have had two
+    /// minutes; the thread for it has the caller's capabilities, so call this when they are dropped.
+    pub fn begin_serving(&self) {
         if let Some((pins, _)) = &self.pins {
+            pins.set_serving(true);
             pins.remove_earlier_later();
+        }
+    }
+
+    /// Every socket is closed, and every shard has left: dropping this detaches the programs, unless
+    /// sockets that were closed before still need them.
+    pub fn end_serving(&self) {
+        let Some((pins, _)) = &self.pins else { return };
+        if self.speaking.load(Ordering::Acquire) {
+            tracing::info!(
+                "connections closed before still have something to send: the programs stay, as after \
+                 a crash"
+            );
+        } else {
+            pins.set_serving(false);
         }
     }
 
@@ -264,6 +287,7 @@ impl KernelPath {
             covered: Arc::clone(&self.covered),
             range: share(shard)..share(shard + 1),
             lingering_max: lingering_max as usize,
+            speaking: Arc::clone(&self.speaking),
         })
     }
 

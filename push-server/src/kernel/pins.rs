@@ -5,7 +5,9 @@
 //! *generation*, one directory of links below `--bpf-dir`. A start does not adopt the maps of an
 //! earlier generation, whose layout may be another's and whose sockets are gone; it puts its own
 //! programs beside, and removes the earlier ones when their flows have lingered long enough. An
-//! orderly stop removes everything, and `push-server detach` what a crash has left.
+//! orderly stop removes its own, unless sockets that were closed before it still send; a stop that is
+//! cut short leaves them, as a crash does. A start that fails, or a stop that comes too early to remove the earlier
+//! ones, leaves those to the next start. `push-server detach` removes what is left.
 //!
 //! A lock on the directory tells whether a server runs; it goes with the process.
 
@@ -14,7 +16,9 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use rustix::fs::{FlockOperation, flock, statfs};
 use rustix::io::Errno;
@@ -51,11 +55,15 @@ pub enum PinError {
     },
 }
 
-/// The pin directory, claimed for this process. Dropping it removes all that is pinned there.
+/// The pin directory, claimed for this process. Dropping it removes what nobody's socket needs any
+/// more: what this process has pinned, unless it serves (see [`Pins::set_serving`]), and what an earlier
+/// one has left, if that has had its time.
 #[derive(Debug)]
 pub struct Pins {
     generation: PathBuf,
     earlier: Vec<PathBuf>,
+    claimed_at: Instant,
+    serving: AtomicBool,
     /// Its lock is the claim.
     _dir: File,
 }
@@ -74,7 +82,14 @@ impl Pins {
             .find(|path| !earlier.contains(path))
             .expect("numbers do not run out");
         make(&generation)?;
-        Ok(Self { generation, earlier, _dir: locked })
+        let (claimed_at, serving) = (Instant::now(), AtomicBool::new(false));
+        Ok(Self { generation, earlier, claimed_at, serving, _dir: locked })
+    }
+
+    /// Whether there may be sockets that need what this process has pinned: while there may, it stays,
+    /// whatever ends the process.
+    pub(super) fn set_serving(&self, serving: bool) {
+        self.serving.store(serving, Ordering::Release);
     }
 
     /// Has what an earlier server left removed in two minutes, by a thread of this one's rights.
@@ -92,7 +107,10 @@ impl Pins {
 
 impl Drop for Pins {
     fn drop(&mut self) {
-        for generation in self.earlier.iter().chain([&self.generation]) {
+        let had_their_time = self.claimed_at.elapsed() >= FLOW_LINGER;
+        let earlier = self.earlier.iter().filter(|_| had_their_time);
+        let own = Some(&self.generation).filter(|_| !self.serving.load(Ordering::Acquire));
+        for generation in earlier.chain(own) {
             if let Err(error) = remove(generation) {
                 tracing::warn!("{}: not removed: {error}", generation.display());
             }
@@ -180,7 +198,7 @@ fn remove(generation: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Whatever the sockets of a dead server still send is done by then. The thread sleeps; should the
-/// process end before, its `Pins` remove the rest.
+/// process end before, the next one begins anew to wait.
 fn remove_later(generations: Vec<PathBuf>) {
     let work = move || {
         thread::sleep(FLOW_LINGER);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
@@ -17,8 +17,9 @@ use super::slots::Lines;
 use super::{SlotRef, Unarmed};
 
 /// How long a flow outlives its socket (rule 10) and the last sign of life of what the stack still
-/// does for it: FIN, RST and TIME_WAIT are translated so long.
-pub(super) const FLOW_LINGER: Duration = Duration::from_secs(120);
+/// does for it: FIN, RST and TIME_WAIT are translated so long. Longer than TCP ever waits before it
+/// says the same once more (Linux: `TCP_RTO_MAX`, two minutes).
+pub(super) const FLOW_LINGER: Duration = Duration::from_secs(125);
 
 /// A flow that never answered needs no translation; it goes this long after its slot was freed, by
 /// when no program can be running that still saw the slot armed.
@@ -41,6 +42,7 @@ pub struct ShardPath {
     /// Flows that linger; oldest first. At most `lingering_max`.
     lingering: VecDeque<Leaving>,
     lingering_max: usize,
+    speaking: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -48,8 +50,10 @@ struct Leaving {
     slot: SlotRef,
     /// When its two minutes began.
     closed_at: Monotonic,
-    /// How far its numbers were then.
-    progress: [u32; 3],
+    /// How far its numbers were then, and when the stack had last sent.
+    progress: [u32; 4],
+    /// When it was closed, the peer had not acknowledged everything: the system goes on to send.
+    speaks: bool,
 }
 
 /// What a handle is made of.
@@ -64,15 +68,29 @@ pub(super) struct Parts {
     pub(super) range: std::ops::Range<u32>,
     /// Flows that may linger before new connections are refused.
     pub(super) lingering_max: usize,
+    /// Set when sockets that still speak are left behind.
+    pub(super) speaking: Arc<AtomicBool>,
 }
 
 impl ShardPath {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { shard, slots, heartbeats, flows, covered, range, lingering_max } = parts;
+        let Parts { shard, slots, heartbeats, flows, covered, range, lingering_max, speaking } =
+            parts;
         // Popped from the end: low indices first, so that few pages are touched.
         let free = range.rev().collect();
         let (closed, lingering) = (VecDeque::new(), VecDeque::new());
-        Self { shard, slots, heartbeats, flows, covered, free, closed, lingering, lingering_max }
+        Self {
+            shard,
+            slots,
+            heartbeats,
+            flows,
+            covered,
+            free,
+            closed,
+            lingering,
+            lingering_max,
+            speaking,
+        }
     }
 
     /// The dead-man switch: at least once a second. The kernel stops answering for this shard's
@@ -102,11 +120,13 @@ impl ShardPath {
         if self.flows_leaving() >= self.lingering_max {
             return Err(Unarmed::FlowMap);
         }
+        let window_shift = super::socket::window_shift(socket).map_err(|_| Unarmed::Socket)?;
         let key = key_of(local, peer).ok_or(Unarmed::FlowMap)?;
         let index = self.free.pop().ok_or(Unarmed::NoSlot)?;
         let generation = self.hold(index, keep_alive_secs, rx, now);
         let slot = SlotRef { index, generation, key, iface, armed: false };
-        match self.flows.insert(&slot.key, Flow::new(index, generation)) {
+        let flow = Flow { window_shift, ..Flow::new(index, generation) };
+        match self.flows.insert(&slot.key, flow) {
             Ok(()) => Ok(slot),
             Err(unarmed) => {
                 self.vacate(&slot);
@@ -127,15 +147,24 @@ impl ShardPath {
         if flow.and_then(leaves_by) != Some(slot.iface) {
             return Err(Unarmed::Interface);
         }
-        super::socket::bind_to_interface(socket, slot.iface).map_err(|_| Unarmed::Socket)?;
+        let has_fine_timestamps = super::socket::has_fine_timestamps(socket);
+        if has_fine_timestamps.map_err(|_| Unarmed::Socket)? {
+            return Err(Unarmed::FineTimestamps);
+        }
         // Bytes that overtook others before the flow was there, or by another interface, are
-        // invisible to it. From here on it sees whatever comes, so this is the moment to ask.
+        // invisible to it. Asked before it is bound, which takes a capability to undo, and again
+        // after: from there on the flow sees whatever comes.
+        Self::check_order(socket)?;
+        super::socket::bind_to_interface(socket, slot.iface).map_err(|_| Unarmed::Socket)?;
+        Self::check_order(socket)?;
+        self.slots.slot(slot.index).state.store(state::ARMED, Ordering::Release);
+        slot.armed = true;
+        Ok(())
+    }
+
+    fn check_order(socket: BorrowedFd<'_>) -> Result<(), Unarmed> {
         match super::socket::out_of_order_packets(socket) {
-            Ok(0) => {
-                self.slots.slot(slot.index).state.store(state::ARMED, Ordering::Release);
-                slot.armed = true;
-                Ok(())
-            }
+            Ok(0) => Ok(()),
             Ok(_) => Err(Unarmed::OutOfOrder),
             Err(_) => Err(Unarmed::Socket),
         }
@@ -166,10 +195,32 @@ impl ShardPath {
         self.slots.slot(slot.index).state.store(state::CLOSING, Ordering::Release);
     }
 
-    /// The socket is closed: frees the slot at once, the flow two minutes later (rule 10).
-    pub fn release(&mut self, slot: SlotRef, now: Monotonic) {
+    /// Whether the socket, once it is closed, goes on to send what must be translated. Without the
+    /// programs, a client would miss two bytes for each ping, or hear no end.
+    pub fn speaks_on(&self, socket: BorrowedFd<'_>, slot: &SlotRef) -> bool {
+        // A socket that cannot be asked has failed.
+        self.pings(slot) > 0 && !super::socket::is_heard_out(socket).unwrap_or(false)
+    }
+
+    /// The socket is closed: frees the slot at once, the flow two minutes later (rule 10). `speaks`: see
+    /// [`Self::speaks_on`].
+    pub fn release(&mut self, slot: SlotRef, speaks: bool, now: Monotonic) {
         self.vacate(&slot);
-        self.closed.push_back(Leaving { slot, closed_at: now, progress: [0; 3] });
+        self.closed.push_back(Leaving { slot, closed_at: now, progress: [0; 4], speaks });
+    }
+
+    /// The shard ends, and has closed every socket: notes whether one of those that were closed before
+    /// still speaks, as far as the flows know.
+    pub fn leave(&self) {
+        let is_unheard = |leaving: &Leaving| {
+            let SlotRef { index, generation, key, .. } = &leaving.slot;
+            let flow = self.flows.look(key, *index, *generation);
+            flow.is_some_and(|flow| flow.n > 0 && flow.acked_nxt != flow.egress_nxt)
+        };
+        let mut leaving = self.closed.iter().chain(&self.lingering);
+        if leaving.any(|leaving| leaving.speaks && is_unheard(leaving)) {
+            self.speaking.store(true, Ordering::Release);
+        }
     }
 
     /// Removes flows whose two minutes are over, and at once those that never answered; call about
@@ -193,7 +244,7 @@ impl ShardPath {
             left -= 1;
             let SlotRef { index, generation, key, .. } = &leaving.slot;
             match self.flows.look(key, *index, *generation).map(|flow| progress(&flow)) {
-                // A closed socket may go on sending for long, to a client that reads slowly.
+                // A closed socket may go on sending for long, to a client that reads slowly or not at all.
                 Some(progress) if progress != leaving.progress => {
                     self.lingering.push_back(Leaving { progress, closed_at: now, ..leaving });
                 }
@@ -235,8 +286,8 @@ impl ShardPath {
 }
 
 /// What moves while the two ends still talk.
-fn progress(flow: &Flow) -> [u32; 3] {
-    [flow.egress_nxt, flow.acked_nxt, flow.ingress_nxt]
+fn progress(flow: &Flow) -> [u32; 4] {
+    [flow.egress_nxt, flow.acked_nxt, flow.ingress_nxt, flow.stack_secs]
 }
 
 /// Takes the oldest entry, if it is due.

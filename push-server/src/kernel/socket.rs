@@ -7,14 +7,48 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// How many packets have reached the socket ahead of others (`tcpi_rcv_ooopack`, kernel 5.4).
 pub(super) fn out_of_order_packets(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    // SAFETY: the record is integers and bit fields; zeros are a value.
-    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let bytes = get(socket, (libc::IPPROTO_TCP, libc::TCP_INFO), &mut info)?;
+    let (info, bytes) = tcp_info(socket)?;
     let needed = std::mem::offset_of!(libc::tcp_info, tcpi_rcv_ooopack) + size_of::<u32>();
     if bytes < needed {
         return Err(io::Error::from(io::ErrorKind::Unsupported));
     }
     Ok(info.tcpi_rcv_ooopack)
+}
+
+/// Whether its timestamps are microseconds instead of milliseconds (a route's feature `tcp_usec_ts`,
+/// kernel 6.7).
+pub(super) fn has_fine_timestamps(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    /// `TCPI_OPT_USEC_TS` of `<linux/tcp.h>`, which libc does not name.
+    const USEC_TS: u8 = 64;
+    let (info, _) = tcp_info(socket)?;
+    Ok(info.tcpi_options & USEC_TS != 0)
+}
+
+/// How far the socket's window fields are to be shifted; 0 where the handshake has agreed on none.
+pub(super) fn window_shift(socket: BorrowedFd<'_>) -> io::Result<u8> {
+    let (info, _) = tcp_info(socket)?;
+    // Bit fields: the peer's shift, and ours.
+    let shifts = info.tcpi_snd_rcv_wscale;
+    Ok(if cfg!(target_endian = "little") { shifts >> 4 } else { shifts & 0xF })
+}
+
+/// Whether the peer has acknowledged all that was sent, FIN included: a socket that is closed now has
+/// nothing more to say.
+pub(super) fn is_heard_out(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    /// States of `<net/tcp_states.h>`: FIN is acknowledged, and the peer's is still to come, or has come.
+    const FIN_WAIT2: u8 = 5;
+    const TIME_WAIT: u8 = 6;
+    const CLOSE: u8 = 7;
+    let (info, _) = tcp_info(socket)?;
+    Ok(matches!(info.tcpi_state, FIN_WAIT2 | TIME_WAIT | CLOSE))
+}
+
+/// What TCP says of the socket, and how many bytes of the record this kernel fills.
+fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<(libc::tcp_info, usize)> {
+    // SAFETY: the record is integers and bit fields; zeros are a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let bytes = get(socket, (libc::IPPROTO_TCP, libc::TCP_INFO), &mut info)?;
+    Ok((info, bytes))
 }
 
 /// The index of the interface by which the connection came (its handshake's last segment).
@@ -86,8 +120,9 @@ fn set(socket: BorrowedFd<'_>, (level, name): (c_int, c_int), value: c_int) -> i
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{Shutdown, TcpListener, TcpStream};
     use std::os::fd::AsFd;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -103,5 +138,34 @@ mod tests {
             bind_to_interface(socket.as_fd(), LO).unwrap();
             assert_eq!(out_of_order_packets(socket.as_fd()).unwrap(), 0);
         }
+    }
+
+    #[test]
+    fn the_window_shift_is_what_the_peer_was_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let (told, _) = tcp_info(client.as_fd()).unwrap();
+        let told = told.tcpi_snd_rcv_wscale & 0xF;
+        assert_eq!(window_shift(socket.as_fd()).unwrap(), told);
+        assert!(told > 0, "the system offers none, which proves nothing");
+    }
+
+    #[test]
+    fn a_socket_is_heard_out_when_its_fin_is_acknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let is_heard_out = || is_heard_out(socket.as_fd()).unwrap();
+        assert!(!is_heard_out(), "it has not ended");
+        socket.shutdown(Shutdown::Write).unwrap();
+        // The peer may put its acknowledgement off, by some 40 ms.
+        let begun = Instant::now();
+        while !is_heard_out() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "nothing was acknowledged");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(client);
+        assert!(is_heard_out(), "its own FIN changes nothing");
     }
 }

@@ -5,10 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 use rustix::io::ioctl_fionread;
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
 use super::client::{LINGER_MILLIS, Phase};
@@ -212,7 +214,7 @@ impl Worker {
             Ok(()) => self.counters.armed.add(1),
             Err(unarmed) => {
                 if let Some(slot) = client.slot.take() {
-                    path.release(slot, self.now);
+                    path.release(slot, false, self.now);
                 }
                 self.count_unarmed(unarmed);
             }
@@ -224,6 +226,7 @@ impl Worker {
             Unarmed::NoSlot => &self.counters.unarmed_no_slot,
             Unarmed::FlowMap => &self.counters.unarmed_flow_map,
             Unarmed::OutOfOrder => &self.counters.unarmed_out_of_order,
+            Unarmed::FineTimestamps => &self.counters.unarmed_fine_timestamps,
             Unarmed::Interface => &self.counters.unarmed_interface,
             Unarmed::Socket => &self.counters.unarmed_socket,
         };
@@ -526,7 +529,13 @@ impl Worker {
         }
         let mut client = self.clients.remove(index as usize);
         if let (Some(slot), Some(path)) = (client.slot.take(), &mut self.path) {
-            path.release(slot, self.now);
+            let mut speaks = path.speaks_on(client.socket.as_fd(), &slot);
+            // The programs go soon: it is to say its last word now.
+            if speaks && self.stopping {
+                reset_on_close(&client.socket);
+                speaks = false;
+            }
+            path.release(slot, speaks, self.now);
         }
         self.counters.connections.sub(1);
         self.give_place_back();
@@ -534,6 +543,12 @@ impl Worker {
         drop(client);
         self.resume_accepting();
     }
+}
+
+/// Has the socket's close send a RST at once, and leave nothing behind that sends.
+pub(super) fn reset_on_close(socket: &OwnedFd) {
+    // A socket that refuses has failed already.
+    let _ = set_socket_linger(socket, Some(Duration::ZERO));
 }
 
 fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {

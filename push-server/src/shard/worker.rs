@@ -18,6 +18,7 @@ use super::client::Client;
 use super::counters::ShardCounters;
 use super::leaving::{Found, Leaving};
 use super::mailbox::Mail;
+use super::serve::reset_on_close;
 use super::sessions::Sessions;
 use super::ticket::{Done, Draft, Leaver};
 use super::wheel::{Timer, Wheel};
@@ -238,6 +239,9 @@ impl Worker {
         }
         // What the stop has brought, or had left unwritten.
         self.submit_draft();
+        if let Some(path) = &self.path {
+            path.leave();
+        }
         Ok(())
     }
 
@@ -515,9 +519,7 @@ impl Worker {
     fn reset_all(&mut self) {
         tracing::info!(shard = self.index, left = self.clients.len(), "resetting connections");
         for index in self.client_indices() {
-            let socket = &self.clients[index as usize].socket;
-            // A socket that refuses has failed already.
-            let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+            reset_on_close(&self.clients[index as usize].socket);
             self.abort(index);
         }
     }

@@ -234,8 +234,9 @@ impl StandIn {
     fn finish(mut self) -> (ShardPath, u64) {
         let pings = self.shard.pings(&self.slot);
         self.shard.closing(&self.slot);
+        let speaks = self.shard.speaks_on(self.socket.as_fd(), &self.slot);
         drop(self.socket);
-        self.shard.release(self.slot, now());
+        self.shard.release(self.slot, speaks, now());
         (self.shard, pings)
     }
 }
@@ -512,7 +513,7 @@ fn slots_run_out_and_come_back_with_a_new_generation() {
     assert_eq!(register(64).err(), Some(Unarmed::NoSlot));
     let freed = slots.pop().expect("a slot");
     let (index, generation) = (freed.index, freed.generation);
-    shard.release(freed, now());
+    shard.release(freed, false, now());
     let (_, (socket, peer)) = &connected[64];
     let local = socket.local_addr().expect("address");
     let slot = shard.register(socket.as_fd(), local, *peer, 60, 0, now()).expect("a slot");

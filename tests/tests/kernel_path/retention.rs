@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use push_server::kernel::{KernelPath, ShardPath};
 
-use super::{Order, PATIENCE, PINGREQ, Served, counter, load_on_private_lo, now};
+use super::{Order, PATIENCE, PINGREQ, Served, counter, frame, load_on_private_lo, now};
 
 /// States of TCP as `/proc/net/tcp` has them.
 const TIME_WAIT: &str = "06";
@@ -35,7 +35,7 @@ fn client_that_closes_after_the_server_comes_to_its_end() {
     assert!(counter(&path, "translated") >= translated + 2, "its FIN, and the ACK of that");
     // What still moves has two minutes more.
     for minutes in [2, 4, 6] {
-        shard.sweep(now().after_millis(minutes * 60_000 + 2_000));
+        shard.sweep(now().after_millis(minutes * 60_000 + 10_000));
     }
     assert_eq!(shard.flows_leaving(), 0);
 }
@@ -62,6 +62,37 @@ fn client_that_talks_on_after_the_server_has_closed_is_reset() {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// It says nothing new, for as long as its client does not read; each time it must be translated.
+#[test]
+fn socket_that_probes_a_closed_window_keeps_its_flow() {
+    let test = "socket_that_probes_a_closed_window_keeps_its_flow";
+    let Some(mut path) = load_on_private_lo(test) else { return };
+    let shard = path.shard(0);
+    let mut served = Served::open(shard, "127.0.0.1".parse().expect("address"), |address| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.set_recv_buffer_size(4 << 10)?;
+        socket.connect(&address.into())?;
+        Ok(socket.into())
+    });
+    for _ in 0..3 {
+        served.ping_until_kernel_answers(&path);
+    }
+    for order in [Order::Send(frame(300_000)), Order::Close] {
+        served.orders.send(order).expect("stand-in lives");
+    }
+    let (mut shard, _) = served.server.join().expect("stand-in");
+    // What fits into the window has left by now.
+    std::thread::sleep(Duration::from_millis(500));
+    shard.sweep(now().after_millis(1_500));
+    // Two probes at least, in another second.
+    std::thread::sleep(Duration::from_millis(2_500));
+    shard.sweep(now().after_millis(130_000));
+    assert_eq!(shard.flows_leaving(), 1);
+    // Not for ever: the sweeper is ahead of the clock, so this is a silence to it.
+    shard.sweep(now().after_millis(260_000));
+    assert_eq!(shard.flows_leaving(), 0);
 }
 
 /// A connection with answered pings whose server has closed and forgotten it, and the client not.

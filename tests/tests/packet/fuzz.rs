@@ -67,6 +67,9 @@ fn world(rng: &mut SmallRng, ipv6: bool) -> World {
         let age_secs = [0, 60, 100_000][rng.random_range(0..3)];
         world.flow.client_ts_secs = now_secs().saturating_sub(age_secs);
     }
+    // Silent for long, or not.
+    let silence_secs = [0, 80_000, 100_000][rng.random_range(0..3)];
+    world.flow.stack_secs = now_secs().wrapping_sub(silence_secs);
     world
 }
 
@@ -137,6 +140,7 @@ fn ingress_fault(world: &World, packet: &[u8], outcome: &Outcome) -> Option<&'st
                 && read.flags & !flags::PSH == flags::ACK
                 && next
                 && read.ack == world.server_nxt()
+                && now_secs().wrapping_sub(world.flow.stack_secs) < 90_000
                 && timestamps_at_most(&read.options)
                 && (timestamp(&read).is_some() || !world.flow.has(bits::CLIENT_TS_KNOWN));
             let misses = read.payload.is_empty()

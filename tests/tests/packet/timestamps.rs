@@ -19,6 +19,7 @@ cases! {
     old_segments_are_dropped_after_an_answer,
     answered_pings_and_echoes_of_the_stack_make_older_ones_old,
     ping_without_timestamp_is_left_to_user_space_where_others_have_one,
+    ping_is_left_to_user_space_when_the_stack_was_silent_for_a_day,
 }
 
 fn old_pings_are_left_to_user_space_before_the_first_answer(rig: &mut Rig, ipv6: bool) {
@@ -78,6 +79,21 @@ fn ping_without_timestamp_is_left_to_user_space_where_others_have_one(rig: &mut 
     let outcome = world.run(rig, &world.ping());
     assert_eq!(outcome.verdict, Verdict::Next);
     outcome.assert_counted(&[Counter::Timestamp, Counter::Translated]);
+}
+
+fn ping_is_left_to_user_space_when_the_stack_was_silent_for_a_day(rig: &mut Rig, ipv6: bool) {
+    const DAY_SECS: u32 = 86_400;
+    let mut world = World::new(ipv6, 2);
+    let now_secs = world.flow.stack_secs;
+    // Before the machine was up, perhaps.
+    world.flow.stack_secs = now_secs.wrapping_sub(DAY_SECS + 60);
+    let outcome = world.run(rig, &world.ping());
+    assert_eq!(outcome.verdict, Verdict::Next);
+    outcome.assert_counted(&[Counter::EveryNth, Counter::Translated]);
+    // Its answer ends the silence.
+    let outcome = world.run(rig, &world.server());
+    let stamped = outcome.flow.expect("the flow stays").stack_secs;
+    assert!(stamped >= now_secs && stamped < now_secs + DAY_SECS, "{stamped} after {now_secs}");
 }
 
 /// After `n` pings of a client with timestamps.

@@ -35,6 +35,7 @@ impl World {
         flow.egress_nxt = TX_BASE.wrapping_add(TX);
         flow.acked_nxt = flow.egress_nxt;
         flow.iface = IFACE;
+        flow.stack_secs = (now_ns() / 1_000_000_000) as u32;
         (flow.stack_window, flow.peer_window) = (STACK_WINDOW, CLIENT_WINDOW);
         flow.bits = bits::ANCHORED
             | bits::INGRESS_SEEN

@@ -255,6 +255,32 @@ fn rule_12_every_256th_ping_is_left_to_user_space() {
 }
 
 #[test]
+fn rule_12_the_stack_is_never_silent_for_more_than_a_day() {
+    const HOUR_MILLIS: u64 = 3_600_000;
+    let mut world = World::new();
+    let pass = |world: &mut World, millis: u64| {
+        world.now = world.now.after_millis(millis);
+        world.slot.heartbeat_ns = world.now.0;
+    };
+    for _ in 0..24 {
+        pass(&mut world, HOUR_MILLIS);
+        world.answered_ping();
+        let ack = world.ack_of_pingresp();
+        world.ingress(ack);
+    }
+    pass(&mut world, HOUR_MILLIS);
+    let ping = world.ping();
+    world.declines(ping, Counter::EveryNth);
+    world.slot.rx += 2;
+    let answer = world.server_data(TX_BASE.wrapping_add(TX), 2);
+    world.egress(answer);
+    world.slot.tx += 2;
+    let ack = world.bare_ack(world.server_nxt());
+    world.ingress(ack);
+    world.answered_ping();
+}
+
+#[test]
 fn rule_13_only_a_new_ping_says_answered() {
     let mut world = World::new();
     let ping = world.ping();

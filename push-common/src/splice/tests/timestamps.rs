@@ -145,6 +145,26 @@ fn timestamps_wrap_while_the_client_is_silent_or_only_pings() {
     assert_old(&mut world, |world| world.ping(), behind(CLIENT_TS).wrapping_sub(1));
 }
 
+/// A client that takes the answer's timestamp for the newest would throw away, as old, what the stack
+/// sends once its own has gone half around from there.
+#[test]
+fn after_a_long_silence_any_timestamp_of_the_stack_is_the_newest() {
+    let mut world = World::new();
+    let stamped = |world: &mut World, ts_val| {
+        let ack = Segment { timestamped: true, ts_val, ..world.server_ack() };
+        world.egress(ack);
+        world.flow.stack_ts
+    };
+    assert_eq!(stamped(&mut world, 5), 5);
+    // In microseconds half of the circle is 2,147 s.
+    let later = 5_u32.wrapping_add(2_200_000_000);
+    world.now = world.now.after_millis(2_200_000);
+    assert_eq!(stamped(&mut world, later), later);
+    // Not so after a short one: what another CPU sent before is no news.
+    world.now = world.now.after_millis(2_000);
+    assert_eq!(stamped(&mut world, later - 1), later);
+}
+
 #[test]
 fn clock_read_before_the_stamp_of_another_cpu_is_no_long_silence() {
     let mut world = World::new();
