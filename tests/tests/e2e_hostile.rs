@@ -1,6 +1,6 @@
 //! Peers that break the protocol, or say nothing: they go, the server stays, others are served.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect, Gone};
@@ -9,7 +9,7 @@ use push_tests::metrics::Metrics;
 use push_tests::server::{PingPath, Server, Target, raise_descriptor_limit};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
-use push_tests::wire::{self, Packet, Properties, VERSIONS, Version};
+use push_tests::wire::{self, Packet, Properties, Publish, VERSIONS, Version};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -30,6 +30,7 @@ both_paths! {
     protocol_violations_end_the_connection,
     a_thousand_silent_connections_leave_others_served,
     connections_reset_in_the_middle_leave_nothing,
+    a_subscribe_of_wide_filters_leaves_others_served,
 }
 
 fn random_bytes_end_their_own_connection_only(path: PingPath) -> TestResult {
@@ -232,6 +233,57 @@ fn connections_reset_in_the_middle_leave_nothing(path: PingPath) -> TestResult {
     server.wait_metric("push_connections", |connections| connections == 1);
     server.wait_metric("push_sessions", |sessions| sessions == 1);
     publisher.assert_alive();
+    server.finish();
+    Ok(())
+}
+
+/// One packet that asks to look at every retained message more than a thousand million times: nobody
+/// else may notice, whatever becomes of it.
+fn a_subscribe_of_wide_filters_leaves_others_served(path: PingPath) -> TestResult {
+    const RETAINED: usize = 100_000;
+    const FILTERS: usize = 16_384;
+    /// A shard that works through it in one go takes minutes.
+    const FROZEN: Duration = Duration::from_secs(10);
+    stand_in::not_for("knows no such limits")?;
+    let server = Server::with(path).flag("--shards", 1).flag("--durability", "off").start()?;
+    let mut bystander = bystander(server.target());
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V311, "publisher"));
+    let mut packets = Vec::new();
+    for number in 0..RETAINED {
+        let (topic, payload) = (format!("x/{number}"), b"kept".to_vec());
+        let publish = Publish { topic, payload, retain: true, ..Publish::default() };
+        packets.extend(wire::publish(Version::V311, &publish));
+    }
+    publisher.send(&packets);
+    publisher.publish("all", b"sent", 1);
+    let mut greedy = Client::connect(server.target(), &Connect::new(Version::V311, "greedy"));
+    greedy.send(&wire::subscribe(Version::V311, 1, &vec![("+/+/a", 1); FILTERS]));
+    let mut codes = None;
+    for _ in 0..20 {
+        let begun = Instant::now();
+        bystander.ping();
+        assert_eq!(server.http("/healthz").expect("asked").status, 200);
+        assert!(begun.elapsed() < FROZEN, "frozen for {:?}", begun.elapsed());
+        match greedy.receive(Duration::from_millis(100)) {
+            Ok(Packet::Suback { codes: answer, .. }) => codes = Some(answer),
+            Err(Gone::Silent) => {}
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+    // As many as it may have subscriptions are looked for; more it may not ask for at once.
+    let codes = codes.expect("a SUBACK");
+    assert_eq!(codes.len(), FILTERS);
+    let granted = codes.iter().filter(|code| **code == 1).count();
+    assert!((1_000..FILTERS).contains(&granted), "{granted} granted");
+    assert!(codes.iter().all(|code| [1, 0x80].contains(code)));
+    let refused = server.metrics().value("push_limits_hit_total{limit=\"retained_backlog\"}");
+    assert_eq!(refused as usize, FILTERS - granted);
+    // Who comes now has what is retained, though others still look.
+    let mut late = Client::connect(server.target(), &Connect::new(Version::V311, "late"));
+    late.subscribe(&[("x/77", 1), ("x/78/#", 1)]);
+    let topics = [late.message().topic, late.message().topic];
+    assert_eq!(topics, ["x/77", "x/78"]);
+    assert_served(&mut bystander);
     server.finish();
     Ok(())
 }

@@ -21,6 +21,7 @@ pub mod keep_alive;
 pub mod outbox;
 pub mod scram;
 pub mod session;
+pub mod subscription_list;
 mod topic_alias;
 pub mod transmit;
 pub mod will;
@@ -36,6 +37,7 @@ pub use handshake::{
 pub use keep_alive::KeepAlive;
 pub use outbox::{Change, Extent, Fetched, Filing, HEAD_MESSAGES_MAX};
 pub use session::{Delivered, Delivery, Forgotten, Session};
+pub use subscription_list::{ListFull, SubscriptionList};
 pub use transmit::Transmit;
 pub use will::{PendingWill, Will};
 

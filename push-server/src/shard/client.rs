@@ -1,6 +1,5 @@
 //! One accepted socket, from accept to close.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use push_common::clock::Monotonic;
 use super::durable::Receipts;
 use crate::kernel::SlotRef;
 use crate::mqtt::scram::Nonce;
-use crate::mqtt::{Connection, Delivery, Handshake};
+use crate::mqtt::{Connection, Handshake};
 use crate::ring::Token;
 use crate::websocket::WebSocket;
 
@@ -35,9 +34,6 @@ pub(super) struct Client {
     pub(super) slot: Option<SlotRef>,
     /// The tick of the one timer of this client that counts; others are stale.
     pub(super) timer_tick: u64,
-    /// Retained messages that a subscription still brings, as far as the outbox had no room.
-    #[expect(clippy::box_collection, reason = "rarely there, and 24 bytes less in every client")]
-    pub(super) backlog: Option<Box<VecDeque<Delivery>>>,
     /// Publishes of this connection whose acknowledgement waits.
     pub(super) receipts: Option<Box<Receipts>>,
     /// A receive is under way in the ring.
@@ -106,7 +102,6 @@ impl Client {
             sent_bytes: 0,
             slot: None,
             timer_tick: 0,
-            backlog: None,
             receipts: None,
             receiving: false,
             sending: false,

@@ -9,6 +9,7 @@
 
 mod absence;
 mod accept;
+mod backlog;
 mod client;
 pub mod counters;
 mod deliver;

@@ -1,6 +1,5 @@
 //! A client's way through the shard once it may come in: take-over, expiry, close.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,12 +12,10 @@ use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
 use super::client::{LINGER_MILLIS, Phase};
 use super::sessions::Presence;
-use super::ticket::Part;
 use super::worker::Worker;
-use crate::broker::QoS;
 use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Connecting, Connection, Delivered, Delivery, Transmit};
+use crate::mqtt::{Connecting, Connection, Transmit};
 use crate::ring::Piece;
 use crate::websocket::Goodbye;
 
@@ -436,7 +433,6 @@ impl Worker {
         let deadline = self.now.after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
         client.stalled = false;
-        let backlog = client.backlog.take();
         let receipts = client.receipts.take();
         if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
             path.closing(slot);
@@ -445,34 +441,9 @@ impl Worker {
         if let Some(receipts) = receipts {
             self.settle_unanswered(key, *receipts);
         }
-        if let Some(backlog) = backlog {
-            self.keep_backlog(key, *backlog);
-        }
+        let ends = self.sessions.session_mut(key).is_none_or(|session| session.expiry_secs == 0);
+        self.leave_backlog(key, ends);
         self.leave_session(key, will);
-    }
-
-    /// Retained messages that a subscription still owes go to the outbox of a session that stays, as
-    /// far as it has room.
-    fn keep_backlog(&mut self, key: u32, backlog: VecDeque<Delivery>) {
-        let Some(session) = self.sessions.session_mut(key) else { return };
-        let ends = session.expiry_secs == 0;
-        let mut part = Part::default();
-        for delivery in backlog {
-            if ends || delivery.qos == QoS::AtMostOnce {
-                self.counters.dropped_session_ended.add(1);
-                continue;
-            }
-            match self.put_into_outbox(key, delivery, false, &mut part) {
-                Delivered::Queued => {}
-                Delivered::QueuedDropping(others) => {
-                    self.counters.dropped_outbox_full.add(u64::from(others));
-                }
-                Delivered::Dropped | Delivered::Overflow => {
-                    self.counters.dropped_outbox_full.add(1);
-                }
-            }
-        }
-        self.finish_part(part);
     }
 
     /// Sends the last frames, then FIN.

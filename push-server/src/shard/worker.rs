@@ -13,6 +13,7 @@ use slab::Slab;
 
 use super::Shared;
 use super::accept::{Acceptor, Transport};
+use super::backlog::Backlogs;
 use super::client::Client;
 use super::counters::ShardCounters;
 use super::mailbox::Mail;
@@ -128,6 +129,10 @@ pub(super) struct Worker {
     pub(super) unread: Vec<(u32, SessionNumber)>,
     /// Ended ones whose page could not be read.
     pub(super) unread_leavers: Vec<Leaver>,
+    /// Retained messages that subscriptions still bring.
+    pub(super) backlogs: Backlogs,
+    /// A good way was gone among them since somebody looked at the clock.
+    pub(super) has_walked: bool,
     /// Scratch, kept for its memory.
     pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
@@ -177,6 +182,8 @@ impl Worker {
             unsaved: Vec::new(),
             unread: Vec::new(),
             unread_leavers: Vec::new(),
+            backlogs: Backlogs::default(),
+            has_walked: false,
             done: Vec::new(),
             matches: Vec::new(),
             unwrapped: Vec::new(),
@@ -219,6 +226,7 @@ impl Worker {
                 self.resume_accepting();
             }
             self.flush_dirty();
+            self.feed_absent();
             self.submit_draft();
         }
         // What the stop has brought, or had left unwritten.
@@ -258,7 +266,12 @@ impl Worker {
 
     /// Whether this turn has lasted long enough, looked up at every so many pieces of work.
     fn is_turn_over(&self, pieces: usize) -> bool {
-        pieces % PIECES_PER_LOOK == PIECES_PER_LOOK - 1 && read_clock() - self.now > TURN_BUDGET
+        pieces % PIECES_PER_LOOK == PIECES_PER_LOOK - 1 && self.is_late()
+    }
+
+    /// Whether this turn has lasted long enough.
+    pub(super) fn is_late(&self) -> bool {
+        read_clock() - self.now > TURN_BUDGET
     }
 
     fn wait_time(&self) -> Duration {
@@ -276,7 +289,7 @@ impl Worker {
         let own = usize::from(self.index);
         let unread =
             !self.shared.mailboxes[own].is_empty() || !self.shared.completions[own].is_empty();
-        if unread || !self.dirty.is_empty() {
+        if unread || !self.dirty.is_empty() || self.has_absent_backlogs() {
             return Duration::ZERO;
         }
         until.since(read_clock())
@@ -430,7 +443,8 @@ impl Worker {
         self.close_overflowed();
         // What becomes dirty meanwhile is for the next turn, which then does not wait.
         for pieces in 0..self.dirty.len() {
-            if self.is_turn_over(pieces) {
+            let has_walked = std::mem::take(&mut self.has_walked);
+            if self.is_turn_over(pieces) || (has_walked && self.is_late()) {
                 break;
             }
             let Some(index) = self.dirty.pop_front() else { break };
@@ -467,7 +481,7 @@ impl Worker {
 
     fn has_stopped(&mut self) -> bool {
         let Some(deadline) = self.stop_deadline else { return false };
-        if self.clients.is_empty() {
+        if self.clients.is_empty() && !self.has_absent_backlogs() {
             return true;
         }
         if self.now < deadline {
