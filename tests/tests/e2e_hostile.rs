@@ -1,5 +1,6 @@
 //! Peers that break the protocol, or say nothing: they go, the server stays, others are served.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use push_tests::both_paths;
@@ -31,6 +32,8 @@ both_paths! {
     a_thousand_silent_connections_leave_others_served,
     connections_reset_in_the_middle_leave_nothing,
     a_subscribe_of_wide_filters_leaves_others_served,
+    who_reads_the_answers_may_ask_as_much_at_once_as_there_are_packet_ids,
+    who_never_reads_the_answers_is_closed,
 }
 
 fn random_bytes_end_their_own_connection_only(path: PingPath) -> TestResult {
@@ -286,6 +289,65 @@ fn a_subscribe_of_wide_filters_leaves_others_served(path: PingPath) -> TestResul
     assert_served(&mut bystander);
     server.finish();
     Ok(())
+}
+
+/// The answers are more than may wait, and the server takes no more than it can answer.
+fn who_reads_the_answers_may_ask_as_much_at_once_as_there_are_packet_ids(
+    path: PingPath,
+) -> TestResult {
+    const PUBLISHES: u16 = 40_000;
+    let server = Server::with(path).flag("--shards", 1).start()?;
+    let mut subscriber =
+        Client::connect(server.target(), &Connect::new(Version::V5, "durable").persistent());
+    subscriber.subscribe(&[("stored", 1)]);
+    subscriber.disconnect();
+    // Answered at once, and when the disk has the message.
+    for topic in ["t", "stored"] {
+        let mut client = Client::connect(server.target(), &Connect::new(Version::V311, "eager"));
+        let packets: Vec<u8> = (1..=PUBLISHES).flat_map(|id| publish_qos_1(topic, id)).collect();
+        let mut writer = client.stream().try_clone().expect("a second handle");
+        std::thread::scope(|scope| {
+            scope.spawn(move || writer.write_all(&packets).expect("send all"));
+            for expected in 1..=PUBLISHES {
+                match client.receive(PATIENCE) {
+                    Ok(Packet::Ack { kind: wire::PUBACK, packet_id, .. }) => {
+                        assert_eq!(packet_id, expected);
+                    }
+                    other => panic!("{other:?} instead of PUBACK {expected}"),
+                }
+            }
+        });
+        client.assert_alive();
+        client.disconnect();
+    }
+    assert_eq!(server.metrics().value("push_limits_hit_total{limit=\"answers\"}"), 0);
+    server.finish();
+    Ok(())
+}
+
+fn who_never_reads_the_answers_is_closed(path: PingPath) -> TestResult {
+    stand_in::not_for("has no such limit")?;
+    let server = Server::with(path).flag("--shards", 1).start()?;
+    let mut bystander = bystander(server.target());
+    // Without a keep alive: nothing else would end it.
+    let connect = Connect::new(Version::V311, "deaf").keep_alive(0).receive_buffer(4 << 10);
+    let mut client = Client::connect(server.target(), &connect);
+    let packets: Vec<u8> = (1..=u16::MAX).flat_map(|id| publish_qos_1("t", id)).collect();
+    let begun = Instant::now();
+    while client.try_send(&packets).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "all of it is taken, and nothing read");
+    }
+    server.wait_metric("push_limits_hit_total{limit=\"answers\"}", |hits| hits == 1);
+    server.wait_metric("push_connections", |connections| connections == 1);
+    assert_served(&mut bystander);
+    server.finish();
+    Ok(())
+}
+
+/// A PUBLISH without payload, as 3.1.1 has it.
+fn publish_qos_1(topic: &str, packet_id: u16) -> Vec<u8> {
+    let topic = topic.to_owned();
+    wire::publish(Version::V311, &Publish { topic, qos: 1, packet_id, ..Publish::default() })
 }
 
 /// Whole packets that no client may send on a connection [MQTT-4.8.0-1, MQTT-4.13.1-1].

@@ -177,8 +177,9 @@ pub struct Settings {
     /// its turn comes, and counted.
     #[arg(long, value_name = "SECS", help_heading = "Limits of each client")]
     pub outbox_age_max_secs: Option<Bounded<u32, 1, U32_MAX>>,
-    /// Bytes of answers (PUBACK, PINGRESP, ...) that wait for a client that sends and does not read.
-    /// Reaching it closes the connection.
+    /// Bytes of answers (PUBACK, PINGRESP, ...) that wait for a client. Beyond half of it no more is
+    /// taken from the client until they have left; one that takes none of them for 10 seconds is
+    /// closed (MQTT 5: 0x97).
     #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
     pub answers_bytes_max: Option<Bounded<u32, ANSWERS_BYTES_MIN, ANSWERS_BYTES_MAX>>,
     /// Topics that an MQTT 5 client may say by alias towards the server, which keeps them as long as

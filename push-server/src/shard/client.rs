@@ -50,8 +50,11 @@ pub(super) struct Client {
     pub(super) overflowed: bool,
     /// It is in the list of clients to flush at the end of the turn.
     pub(super) dirty: bool,
-    /// It is in the list of clients whose input waits for a full mailbox.
+    /// Its input waits: for a full mailbox or the store, for the next turn, or for its own answers
+    /// to leave.
     pub(super) stalled: bool,
+    /// Since when its input has waited for its answers to leave.
+    pub(super) throttled_since: Option<Monotonic>,
 }
 
 /// Where a client's life is.
@@ -111,6 +114,7 @@ impl Client {
             overflowed: false,
             dirty: false,
             stalled: false,
+            throttled_since: None,
         }
     }
 

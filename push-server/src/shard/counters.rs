@@ -104,7 +104,7 @@ counters! {
     limit_retained,
     /// `push_limits_hit_total{limit="retained_backlog"}`: subscribes on and on, takes nothing.
     limit_backlog,
-    /// `push_limits_hit_total{limit="answers"}`: client pipelines requests and reads no answers.
+    /// `push_limits_hit_total{limit="answers"}`: client asks and asks and reads no answers.
     limit_answers,
     /// `push_limits_hit_total{limit="ping_rate"}`: client disconnected.
     limit_ping_rate,

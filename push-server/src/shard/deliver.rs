@@ -396,6 +396,7 @@ impl Worker {
             return;
         }
         let feeding = self.feed_backlog(index);
+        let now = self.now;
         let client = &mut self.clients[index as usize];
         let mut served = None;
         let owes_frames = client.owes_frames();
@@ -426,6 +427,7 @@ impl Worker {
         }
         if !chunks.is_empty() {
             client.sending = true;
+            client.throttled_since = client.throttled_since.map(|_| now);
             let (fd, token) = (client.fd(), client.token(index));
             self.ring.send(fd, token, chunks);
         } else if feeding {
@@ -433,6 +435,7 @@ impl Worker {
             self.mark_dirty(index);
         }
         if let Some(key) = served {
+            self.unthrottle(index);
             self.file_changes(key, None);
             self.begin_page(key);
         }

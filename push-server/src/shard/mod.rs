@@ -14,6 +14,7 @@ mod client;
 pub mod counters;
 mod deliver;
 mod durable;
+mod input;
 mod introduce;
 mod mailbox;
 mod recovery;

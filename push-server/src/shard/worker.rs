@@ -41,8 +41,8 @@ const TURN_MILLIS_MAX: u64 = 1_000;
 /// not cancelled, so this bounds how long one outlives a client that comes and goes.
 const TIMER_MILLIS_MAX: u64 = 300_000;
 
-/// After so long a turn leaves what is left of its mail and its sends to the next one, which does
-/// not wait: timers and the heartbeat are not to be late.
+/// After so long a turn leaves what is left of its mail, its sends and its clients' input to the next
+/// one, which does not wait: timers and the heartbeat are not to be late.
 const TURN_BUDGET: Duration = Duration::from_millis(20);
 
 /// How many pieces of work go by between two looks at the clock for that.
@@ -109,6 +109,12 @@ pub(super) struct Worker {
     pub(super) dirty: VecDeque<u32>,
     /// Clients whose input waits until every mailbox has room again.
     pub(super) stalled: Vec<u32>,
+    /// Clients whose input waits for the next turn.
+    pub(super) paused: VecDeque<u32>,
+    /// Pieces of work since the last look at the clock.
+    pub(super) pieces: usize,
+    /// The turn has lasted long enough, as far as input of clients goes.
+    pub(super) turn_is_over: bool,
     /// Mail that did not fit, by shard.
     pub(super) overflow: Vec<VecDeque<Mail>>,
     /// Whether any mail waits in `overflow`.
@@ -171,6 +177,9 @@ impl Worker {
             now,
             dirty: VecDeque::new(),
             stalled: Vec::new(),
+            paused: VecDeque::new(),
+            pieces: 0,
+            turn_is_over: false,
             overflow: (0..shards).map(|_| VecDeque::new()).collect(),
             overflowing: false,
             overflowed: Vec::new(),
@@ -212,6 +221,8 @@ impl Worker {
             self.begin_turn();
             self.ring.submit_and_wait(Some(self.wait_time()))?;
             self.now = read_clock();
+            self.turn_is_over = false;
+            self.resume_paused();
             while let Some(completion) = self.ring.next_completion() {
                 self.on_completion(completion);
             }
@@ -269,6 +280,15 @@ impl Worker {
         pieces % PIECES_PER_LOOK == PIECES_PER_LOOK - 1 && self.is_late()
     }
 
+    /// Counts work done on clients' input; after enough of it has a look at the clock.
+    pub(super) fn count_pieces(&mut self, pieces: usize) {
+        self.pieces += pieces;
+        if self.pieces >= PIECES_PER_LOOK {
+            self.pieces = 0;
+            self.turn_is_over |= self.is_late();
+        }
+    }
+
     /// Whether this turn has lasted long enough.
     pub(super) fn is_late(&self) -> bool {
         read_clock() - self.now > TURN_BUDGET
@@ -289,7 +309,9 @@ impl Worker {
         let own = usize::from(self.index);
         let unread =
             !self.shared.mailboxes[own].is_empty() || !self.shared.completions[own].is_empty();
-        if unread || !self.dirty.is_empty() || self.has_absent_backlogs() {
+        let unfinished =
+            !self.dirty.is_empty() || !self.paused.is_empty() || self.has_absent_backlogs();
+        if unread || unfinished {
             return Duration::ZERO;
         }
         until.since(read_clock())
