@@ -24,7 +24,7 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     /// What stands between the socket and MQTT, for those who came by WebSocket.
     pub(super) websocket: Option<Box<WebSocket>>,
-    /// When the last byte of MQTT came, as user space saw it.
+    /// When the last packet came whole, or a good part of one, as user space saw it.
     pub(super) last_seen: Monotonic,
     /// When its CONNECT came: of two connections of a client the later one stays.
     pub(super) connected_at: Monotonic,
@@ -36,6 +36,8 @@ pub(super) struct Client {
     pub(super) timer_tick: u64,
     /// Publishes of this connection whose acknowledgement waits.
     pub(super) receipts: Option<Box<Receipts>>,
+    /// Bytes that came since, of a packet that is not whole.
+    pub(super) unheard_bytes: u16,
     /// A receive is under way in the ring.
     pub(super) receiving: bool,
     /// A send is under way in the ring.
@@ -106,6 +108,7 @@ impl Client {
             slot: None,
             timer_tick: 0,
             receipts: None,
+            unheard_bytes: 0,
             receiving: false,
             sending: false,
             peer_gone: false,

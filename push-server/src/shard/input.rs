@@ -16,6 +16,9 @@ const STALLED_INPUT_BYTES_MAX: usize = 64 << 10;
 /// before, until it is closed (`limit="answers"`).
 pub(super) const ANSWERS_WAIT_MILLIS: u64 = 10_000;
 
+/// So many bytes of a packet under way count like a whole one for the keep alive.
+const HEARD_BYTES_MIN: usize = 1 << 10;
+
 /// What is in the way of a client's input.
 #[derive(Clone, Copy, Debug)]
 enum Obstacle {
@@ -42,9 +45,10 @@ impl Worker {
             self.after_frames(index);
             return;
         }
-        client.last_seen = self.now;
+        let bytes_len = bytes.len();
         match &mut client.phase {
             Phase::Handshake(introduction) => {
+                client.last_seen = self.now;
                 let limits = &self.shared.config.limits;
                 let access = self.shared.access();
                 let progress = introduction.handshake.handle_bytes(limits, &access, bytes);
@@ -56,12 +60,27 @@ impl Worker {
                     connection.pings_answered_elsewhere(path.pings(slot), limits);
                 }
                 connection.handle_bytes(bytes);
+                self.hear(index, bytes_len);
                 self.pump(index);
             }
             // Whatever a peer still says after the end is not read.
             Phase::Flushing { .. } | Phase::Lingering { .. } => {}
         }
         self.after_frames(index);
+    }
+
+    /// Bytes of a packet that is not whole keep a connection alive where they are more than a few:
+    /// so a large one may be long under way, and a client cannot live on one that never ends.
+    fn hear(&mut self, index: u32, bytes_len: usize) {
+        let client = &mut self.clients[index as usize];
+        let unheard = usize::from(client.unheard_bytes) + bytes_len;
+        if unheard < HEARD_BYTES_MIN {
+            // Less than the constant, which fits.
+            client.unheard_bytes = unheard as u16;
+        } else {
+            client.unheard_bytes = 0;
+            client.last_seen = self.now;
+        }
     }
 
     /// Arms the next receive, or lets a client go that waits for nothing else.
@@ -99,6 +118,7 @@ impl Worker {
     pub(super) fn pump(&mut self, index: u32) {
         let served = self.clients.get(index as usize).map(|client| &client.phase);
         let Some(&Phase::Serving { session: key, .. }) = served else { return };
+        let parsed_bytes = self.parsed_bytes(index);
         loop {
             if self.clients.get(index as usize).is_some_and(|client| client.stalled) {
                 break;
@@ -115,6 +135,11 @@ impl Worker {
             self.count_pieces(pieces(&event));
             self.on_event(index, key, event);
         }
+        if self.parsed_bytes(index) > parsed_bytes {
+            let client = &mut self.clients[index as usize];
+            client.unheard_bytes = 0;
+            client.last_seen = self.now;
+        }
         self.limit_stalled_input(index);
         self.file_changes(key, None);
         self.publish_rx(index);
@@ -128,6 +153,14 @@ impl Worker {
             (&client.phase, &client.slot, &self.path)
         {
             path.set_rx(slot, connection.parsed_bytes());
+        }
+    }
+
+    /// Bytes of whole packets that a client has sent, while it is served.
+    fn parsed_bytes(&self, index: u32) -> u64 {
+        match self.clients.get(index as usize).map(|client| &client.phase) {
+            Some(Phase::Serving { connection, .. }) => connection.parsed_bytes(),
+            _ => 0,
         }
     }
 
