@@ -15,6 +15,8 @@ pub struct SubscriptionList(Vec<Subscription>);
 pub enum ListFull {
     /// `Limits::subscriptions_max` is reached.
     Number,
+    /// `Limits::subscription_bytes_max` is.
+    Bytes,
 }
 
 impl SubscriptionList {
@@ -28,10 +30,14 @@ impl SubscriptionList {
         options: SubscriptionOptions,
         limits: &Limits,
     ) -> Result<(), ListFull> {
+        let bytes_max = limits.subscription_bytes_max as usize;
         match self.find(filter) {
             Ok(index) => self.0[index].1 = options,
             Err(_) if self.0.len() >= limits.subscriptions_max as usize => {
                 return Err(ListFull::Number);
+            }
+            Err(_) if self.bytes() + filter.as_str().len() > bytes_max => {
+                return Err(ListFull::Bytes);
             }
             Err(index) => self.0.insert(index, (filter.clone(), options)),
         }
@@ -53,6 +59,12 @@ impl SubscriptionList {
     /// All of them.
     pub fn iter(&self) -> std::slice::Iter<'_, Subscription> {
         self.0.iter()
+    }
+
+    /// Of all filters. Added up when it is asked, because every session, nearly all of them with a
+    /// filter or two, would have to have room for it.
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|(filter, _)| filter.as_str().len()).sum()
     }
 
     fn find(&self, filter: &TopicFilter) -> Result<usize, usize> {
@@ -131,5 +143,20 @@ mod tests {
         assert_eq!(list.set(&filter("c"), options, &limits), Err(ListFull::Number));
         assert_eq!(list.set(&filter("a"), options, &limits), Ok(()));
         assert_eq!(texts(&list), ["a", "b"]);
+    }
+
+    #[test]
+    fn filters_have_only_so_many_bytes_together() {
+        let limits = Limits { subscription_bytes_max: 10, ..Limits::default() };
+        let mut list = SubscriptionList::default();
+        let mut set = |text| list.set(&filter(text), SubscriptionOptions::default(), &limits);
+        assert_eq!(set("12345"), Ok(()));
+        assert_eq!(set("123456"), Err(ListFull::Bytes));
+        assert_eq!(set("1234"), Ok(()));
+        assert_eq!(set("12345"), Ok(()), "it is there already");
+        assert_eq!(set("x"), Ok(()));
+        assert_eq!(set("y"), Err(ListFull::Bytes));
+        list.remove(&filter("1234"));
+        assert_eq!(list.set(&filter("y"), SubscriptionOptions::default(), &limits), Ok(()));
     }
 }

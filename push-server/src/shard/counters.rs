@@ -100,6 +100,10 @@ counters! {
     limit_outbox,
     /// `push_limits_hit_total{limit="subscriptions"}`.
     limit_subscriptions,
+    /// `push_limits_hit_total{limit="subscription_bytes"}`.
+    limit_subscription_bytes,
+    /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.
+    limit_client_id_bytes,
     /// `push_limits_hit_total{limit="retained"}`.
     limit_retained,
     /// `push_limits_hit_total{limit="retained_backlog"}`: subscribes on and on, takes nothing.

@@ -305,6 +305,7 @@ impl Worker {
         if let Err(full) = session.subscriptions.set(filter, options, limits) {
             let counter = match full {
                 ListFull::Number => &self.counters.limit_subscriptions,
+                ListFull::Bytes => &self.counters.limit_subscription_bytes,
             };
             counter.add(1);
             return Err(Reason::QuotaExceeded);
