@@ -314,6 +314,14 @@ impl From<Settings> for Config {
                 default.limits.topic_alias_send_max,
             ),
             subscriptions_max: value(said.subscriptions_max, default.limits.subscriptions_max),
+            subscription_bytes_max: value(
+                said.subscription_bytes_max,
+                default.limits.subscription_bytes_max,
+            ),
+            client_id_bytes_max: value(
+                said.client_id_bytes_max,
+                default.limits.client_id_bytes_max,
+            ),
             topic_levels_max: value(said.topic_levels_max, default.limits.topic_levels_max),
             session_expiry_max_secs: value(
                 said.session_expiry_max_secs,
@@ -430,6 +438,8 @@ impl Config {
             ("topic-alias-max", number(self.limits.topic_alias_max.into())),
             ("topic-alias-send-max", number(self.limits.topic_alias_send_max.into())),
             ("subscriptions-max", number(self.limits.subscriptions_max.into())),
+            ("subscription-bytes-max", number(self.limits.subscription_bytes_max.into())),
+            ("client-id-bytes-max", number(self.limits.client_id_bytes_max.into())),
             ("ping-rate", number(self.limits.ping_rate.per_sec.into())),
             ("ping-burst", number(self.limits.ping_rate.burst.into())),
             ("topic-levels-max", number(self.limits.topic_levels_max.into())),

@@ -1,4 +1,4 @@
-//! A client that falls silent is closed 1.5 times its keep alive after its last byte or
+//! A client that falls silent is closed 1.5 times its keep alive after its last packet or
 //! kernel-answered ping: never early, at most 0.1 s late. The one timing that is promised, so the
 //! one that is asserted.
 
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect, Gone};
-use push_tests::expectations::{SILENCE, SchedulingWatch, wait_for};
+use push_tests::expectations::{PATIENCE, SILENCE, SchedulingWatch, wait_for};
 use push_tests::server::{PingPath, Place, Server, Target};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
-use push_tests::wire::{VERSIONS, Version};
+use push_tests::wire::{self, Packet, Publish, VERSIONS, Version};
 
 /// The promise: how late an expiry may be.
 const LATE_MAX: Duration = Duration::from_millis(100);
@@ -41,6 +41,8 @@ both_paths! {
     keep_alive_zero_never_expires,
     receiving_messages_does_not_postpone_expiry,
     a_stopped_pinger_is_counted_and_its_connection_freed,
+    bytes_that_never_make_a_packet_do_not_postpone_expiry,
+    a_large_packet_may_take_longer_than_the_keep_alive,
 }
 
 fn a_silent_client_is_closed_on_time_and_its_will_delivered(path: PingPath) -> TestResult {
@@ -161,6 +163,69 @@ fn a_stopped_pinger_is_counted_and_its_connection_freed(path: PingPath) -> TestR
     wait_for("the clean session to go", || {
         (server.metrics().value("push_sessions") == 0).then_some(())
     });
+    server.finish();
+    Ok(())
+}
+
+/// A client has to send whole packets in time, not just bytes.
+fn bytes_that_never_make_a_packet_do_not_postpone_expiry(path: PingPath) -> TestResult {
+    const KEEP_ALIVE_SECS: u16 = 2;
+    /// A PUBLISH of 2 MiB.
+    const BEGUN: [u8; 4] = [0x30, 0xFF, 0xFF, 0x7F];
+    stand_in::not_for("waits for ever")?;
+    let server = Server::with(path).start()?;
+    std::thread::scope(|scope| {
+        for version in VERSIONS {
+            let server = &server;
+            scope.spawn(move || {
+                let connect =
+                    Connect::new(version, &format!("{version:?}")).keep_alive(KEEP_ALIVE_SECS);
+                let connected = Instant::now();
+                let mut client = Client::connect(server.target(), &connect);
+                client.send(&BEGUN);
+                let mut reason = None;
+                loop {
+                    match client.receive(Duration::from_millis(250)) {
+                        Err(Gone::Silent) => {}
+                        Err(_) => break,
+                        Ok(Packet::Disconnect { reason: code, .. }) => reason = Some(code),
+                        Ok(other) => panic!("not expected: {other:?}"),
+                    }
+                    assert!(connected.elapsed() < PATIENCE, "{version:?} lives by single bytes");
+                    // The server may have closed already.
+                    let _ = client.try_send(&[0]);
+                }
+                assert!(connected.elapsed() >= Duration::from_secs(KEEP_ALIVE_SECS.into()) * 3 / 2);
+                assert_eq!(reason, (version == Version::V5).then_some(KEEP_ALIVE_TIMEOUT));
+            });
+        }
+    });
+    server.wait_metric("push_sessions_expired_total", |expired| expired == 2);
+    server.finish();
+    Ok(())
+}
+
+/// Over a slow line: some of it comes all the time.
+fn a_large_packet_may_take_longer_than_the_keep_alive(path: PingPath) -> TestResult {
+    const PAUSE: Duration = Duration::from_millis(300);
+    const PIECES: usize = 15;
+    const PIECE_BYTES: usize = 2 << 10;
+    let server = Server::with(path).start()?;
+    let mut subscriber = Client::connect(server.target(), &Connect::new(Version::V5, "patient"));
+    subscriber.subscribe(&[("large", 1)]);
+    let mut uploader =
+        Client::connect(server.target(), &Connect::new(Version::V5, "slow").keep_alive(1));
+    let payload = vec![7; PIECES * PIECE_BYTES];
+    let (topic, packet_id) = ("large".to_owned(), 1);
+    let publish =
+        Publish { topic, payload: payload.clone(), qos: 1, packet_id, ..Publish::default() };
+    for piece in wire::publish(Version::V5, &publish).chunks(PIECE_BYTES) {
+        uploader.send(piece);
+        std::thread::sleep(PAUSE);
+    }
+    assert_eq!(subscriber.message().payload, payload);
+    uploader.assert_alive();
+    assert_eq!(server.metrics().value("push_sessions_expired_total"), 0);
     server.finish();
     Ok(())
 }

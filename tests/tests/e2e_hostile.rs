@@ -1,6 +1,7 @@
 //! Peers that break the protocol, or say nothing: they go, the server stays, others are served.
 
-use std::time::Duration;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect, Gone};
@@ -9,7 +10,7 @@ use push_tests::metrics::Metrics;
 use push_tests::server::{PingPath, Server, Target, raise_descriptor_limit};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
-use push_tests::wire::{self, Packet, Properties, VERSIONS, Version};
+use push_tests::wire::{self, Packet, Properties, Publish, VERSIONS, Version};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -30,6 +31,9 @@ both_paths! {
     protocol_violations_end_the_connection,
     a_thousand_silent_connections_leave_others_served,
     connections_reset_in_the_middle_leave_nothing,
+    a_subscribe_of_wide_filters_leaves_others_served,
+    who_reads_the_answers_may_ask_as_much_at_once_as_there_are_packet_ids,
+    who_never_reads_the_answers_is_closed,
 }
 
 fn random_bytes_end_their_own_connection_only(path: PingPath) -> TestResult {
@@ -234,6 +238,116 @@ fn connections_reset_in_the_middle_leave_nothing(path: PingPath) -> TestResult {
     publisher.assert_alive();
     server.finish();
     Ok(())
+}
+
+/// One packet that asks to look at every retained message more than a thousand million times: nobody
+/// else may notice, whatever becomes of it.
+fn a_subscribe_of_wide_filters_leaves_others_served(path: PingPath) -> TestResult {
+    const RETAINED: usize = 100_000;
+    const FILTERS: usize = 16_384;
+    /// A shard that works through it in one go takes minutes.
+    const FROZEN: Duration = Duration::from_secs(10);
+    stand_in::not_for("knows no such limits")?;
+    let server = Server::with(path).flag("--shards", 1).flag("--durability", "off").start()?;
+    let mut bystander = bystander(server.target());
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V311, "publisher"));
+    let mut packets = Vec::new();
+    for number in 0..RETAINED {
+        let (topic, payload) = (format!("x/{number}"), b"kept".to_vec());
+        let publish = Publish { topic, payload, retain: true, ..Publish::default() };
+        packets.extend(wire::publish(Version::V311, &publish));
+    }
+    publisher.send(&packets);
+    publisher.publish("all", b"sent", 1);
+    let mut greedy = Client::connect(server.target(), &Connect::new(Version::V311, "greedy"));
+    greedy.send(&wire::subscribe(Version::V311, 1, &vec![("+/+/a", 1); FILTERS]));
+    let mut codes = None;
+    for _ in 0..20 {
+        let begun = Instant::now();
+        bystander.ping();
+        assert_eq!(server.http("/healthz").expect("asked").status, 200);
+        assert!(begun.elapsed() < FROZEN, "frozen for {:?}", begun.elapsed());
+        match greedy.receive(Duration::from_millis(100)) {
+            Ok(Packet::Suback { codes: answer, .. }) => codes = Some(answer),
+            Err(Gone::Silent) => {}
+            other => panic!("not expected: {other:?}"),
+        }
+    }
+    // As many as it may have subscriptions are looked for; more it may not ask for at once.
+    let codes = codes.expect("a SUBACK");
+    assert_eq!(codes.len(), FILTERS);
+    let granted = codes.iter().filter(|code| **code == 1).count();
+    assert!((1_000..FILTERS).contains(&granted), "{granted} granted");
+    assert!(codes.iter().all(|code| [1, 0x80].contains(code)));
+    let refused = server.metrics().value("push_limits_hit_total{limit=\"retained_backlog\"}");
+    assert_eq!(refused as usize, FILTERS - granted);
+    // Who comes now has what is retained, though others still look.
+    let mut late = Client::connect(server.target(), &Connect::new(Version::V311, "late"));
+    late.subscribe(&[("x/77", 1), ("x/78/#", 1)]);
+    let topics = [late.message().topic, late.message().topic];
+    assert_eq!(topics, ["x/77", "x/78"]);
+    assert_served(&mut bystander);
+    server.finish();
+    Ok(())
+}
+
+/// The answers are more than may wait, and the server takes no more than it can answer.
+fn who_reads_the_answers_may_ask_as_much_at_once_as_there_are_packet_ids(
+    path: PingPath,
+) -> TestResult {
+    const PUBLISHES: u16 = 40_000;
+    let server = Server::with(path).flag("--shards", 1).start()?;
+    let mut subscriber =
+        Client::connect(server.target(), &Connect::new(Version::V5, "durable").persistent());
+    subscriber.subscribe(&[("stored", 1)]);
+    subscriber.disconnect();
+    // Answered at once, and when the disk has the message.
+    for topic in ["t", "stored"] {
+        let mut client = Client::connect(server.target(), &Connect::new(Version::V311, "eager"));
+        let packets: Vec<u8> = (1..=PUBLISHES).flat_map(|id| publish_qos_1(topic, id)).collect();
+        let mut writer = client.stream().try_clone().expect("a second handle");
+        std::thread::scope(|scope| {
+            scope.spawn(move || writer.write_all(&packets).expect("send all"));
+            for expected in 1..=PUBLISHES {
+                match client.receive(PATIENCE) {
+                    Ok(Packet::Ack { kind: wire::PUBACK, packet_id, .. }) => {
+                        assert_eq!(packet_id, expected);
+                    }
+                    other => panic!("{other:?} instead of PUBACK {expected}"),
+                }
+            }
+        });
+        client.assert_alive();
+        client.disconnect();
+    }
+    assert_eq!(server.metrics().value("push_limits_hit_total{limit=\"answers\"}"), 0);
+    server.finish();
+    Ok(())
+}
+
+fn who_never_reads_the_answers_is_closed(path: PingPath) -> TestResult {
+    stand_in::not_for("has no such limit")?;
+    let server = Server::with(path).flag("--shards", 1).start()?;
+    let mut bystander = bystander(server.target());
+    // Without a keep alive: nothing else would end it.
+    let connect = Connect::new(Version::V311, "deaf").keep_alive(0).receive_buffer(4 << 10);
+    let mut client = Client::connect(server.target(), &connect);
+    let packets: Vec<u8> = (1..=u16::MAX).flat_map(|id| publish_qos_1("t", id)).collect();
+    let begun = Instant::now();
+    while client.try_send(&packets).is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "all of it is taken, and nothing read");
+    }
+    server.wait_metric("push_limits_hit_total{limit=\"answers\"}", |hits| hits == 1);
+    server.wait_metric("push_connections", |connections| connections == 1);
+    assert_served(&mut bystander);
+    server.finish();
+    Ok(())
+}
+
+/// A PUBLISH without payload, as 3.1.1 has it.
+fn publish_qos_1(topic: &str, packet_id: u16) -> Vec<u8> {
+    let topic = topic.to_owned();
+    wire::publish(Version::V311, &Publish { topic, qos: 1, packet_id, ..Publish::default() })
 }
 
 /// Whole packets that no client may send on a connection [MQTT-4.8.0-1, MQTT-4.13.1-1].

@@ -7,6 +7,7 @@ use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::server::{PingPath, Server, Target};
 use push_tests::skip::TestResult;
+use push_tests::stand_in;
 use push_tests::wire::{self, PINGREQ, Packet, Publish, Version};
 
 /// "Packet too large" of an MQTT 5 DISCONNECT.
@@ -30,6 +31,8 @@ both_paths! {
     pings_without_limit_are_all_answered,
     who_does_not_connect_in_time_is_closed,
     a_longer_keep_alive_than_allowed_is_cut_to_the_limit,
+    a_client_id_is_no_longer_than_allowed,
+    filters_of_a_session_have_only_so_many_bytes_together,
 }
 
 fn at_max_connections_accept_pauses_and_resumes(path: PingPath) -> TestResult {
@@ -191,6 +194,53 @@ fn a_longer_keep_alive_than_allowed_is_cut_to_the_limit(path: PingPath) -> TestR
     assert_eq!(server_keep_alive(101), Some(100));
     assert_eq!(server_keep_alive(0), Some(100));
     assert_eq!(server_keep_alive(100).unwrap_or(100), 100);
+    server.finish();
+    Ok(())
+}
+
+fn a_client_id_is_no_longer_than_allowed(path: PingPath) -> TestResult {
+    stand_in::not_for("has another limit")?;
+    for (flag, longest) in [(None, 1_024), (Some(23), 23)] {
+        let server = Server::with(path).flag("--shards", 2);
+        let server = match flag {
+            Some(bytes) => server.flag("--client-id-bytes-max", bytes),
+            None => server,
+        };
+        let server = server.start()?;
+        for (version, code) in [(Version::V311, 2), (Version::V5, 0x85)] {
+            let connect = |bytes: usize| {
+                let connect = Connect::new(version, &"x".repeat(bytes));
+                Client::open(server.target(), &connect).expect("a CONNACK")
+            };
+            assert_eq!(connect(longest + 1).connack.code, code);
+            assert_eq!(connect(longest).connack.code, 0);
+        }
+        server.wait_metric("push_limits_hit_total{limit=\"client_id_bytes\"}", |hits| hits == 2);
+        let refused = server.metrics().value("push_connects_total{result=\"refused\"}");
+        assert_eq!(refused, 2);
+        server.finish();
+    }
+    Ok(())
+}
+
+fn filters_of_a_session_have_only_so_many_bytes_together(path: PingPath) -> TestResult {
+    stand_in::not_for("has no such limit")?;
+    let server = Server::with(path).flag("--subscription-bytes-max", 2_048).start()?;
+    let filters = ["a", "b", "c"].map(|level| format!("{level}/{}/+", "x".repeat(1_000)));
+    let [first, second, third] = &filters;
+    for (version, full) in [(Version::V311, 0x80), (Version::V5, 0x97)] {
+        let mut client = Client::connect(server.target(), &Connect::new(version, "collector"));
+        let asked = [(first.as_str(), 1), (second, 1), (third, 1), ("short", 1)];
+        assert_eq!(client.subscribe(&asked), [1, 1, full, 1]);
+        // Those that are there may change.
+        assert_eq!(client.subscribe(&[(first, 0), (third, 0)]), [0, full]);
+        client.unsubscribe(&[second]);
+        assert_eq!(client.subscribe(&[(third, 1)]), [1]);
+        client.publish(&third.replace('+', "it"), b"is here", 1);
+        assert_eq!(client.message().payload, b"is here");
+        client.disconnect();
+    }
+    server.wait_metric("push_limits_hit_total{limit=\"subscription_bytes\"}", |hits| hits == 4);
     server.finish();
     Ok(())
 }

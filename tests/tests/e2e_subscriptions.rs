@@ -33,6 +33,7 @@ claims! {
     messages_of_a_topic_keep_their_order,
     a_message_is_delivered_with_what_is_left_of_its_expiry_or_not_at_all,
     a_retained_message_expires,
+    retained_messages_that_a_client_had_no_time_to_take_come_when_it_is_back,
     a_session_lasts_as_long_as_asked_and_granted,
     what_is_switched_off_is_announced_and_refused,
 }
@@ -413,6 +414,39 @@ fn a_retained_message_expires() -> TestResult {
     assert!(left < 100, "{left}");
     late.expect_no_message(SILENCE);
     server.finish();
+    Ok(())
+}
+
+/// They are part of its session, as all that its subscriptions bring, also through a stop.
+fn retained_messages_that_a_client_had_no_time_to_take_come_when_it_is_back() -> TestResult {
+    const RETAINED: usize = 400;
+    let data = tempfile::TempDir::new().expect("a directory");
+    for stop in [false, true] {
+        let start = || Server::with(PingPath::User).flag("--shards", 1).data_dir(data.path());
+        let mut server = start().start()?;
+        let mut publisher = client(server.target(), "publisher");
+        for number in 0..RETAINED {
+            publisher.publish_packet(retained(&format!("kept/{number}"), b"x", 1));
+        }
+        let connect = Connect::new(Version::V5, &format!("hasty-{stop}")).persistent();
+        let mut hasty = Client::connect(server.target(), &connect);
+        assert_eq!(hasty.subscribe(&[("kept/+", 1)]), [1]);
+        if stop {
+            server.terminate();
+            assert!(server.wait_exit().0.success());
+            server = start().start()?;
+        } else {
+            drop(hasty);
+        }
+        let mut hasty = Client::connect(server.target(), &connect);
+        assert!(hasty.connack.session_present);
+        let topics: std::collections::BTreeSet<_> =
+            (0..RETAINED).map(|_| hasty.message().topic).collect();
+        assert_eq!(topics.len(), RETAINED);
+        hasty.ping();
+        hasty.expect_no_message(SILENCE);
+        server.finish();
+    }
     Ok(())
 }
 

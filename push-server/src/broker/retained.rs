@@ -4,15 +4,23 @@
 //! retained message it had. The message is still delivered, so its publisher is not told. What
 //! expired is never shown; it gives its place back when its topic is set again or by
 //! `remove_expired`, which shards call now and then.
+//!
+//! What a subscription brings is found by a `Walk`, which whoever subscribes takes in parts: a filter
+//! may pass by every topic there is and match none.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use push_common::clock::Monotonic;
 
-use super::level_tree::{LevelTree, NodeId, ROOT};
+use super::level_tree::{LevelTree, NodeId, Vacant};
 use super::message::Message;
-use super::topic::{TopicFilter, TopicName};
+use super::topic::TopicName;
+
+pub use walk::Walk;
+
+mod walk;
 
 /// The most that one `remove_expired` removes: publishers on other shards wait for it.
 pub const EXPIRED_PER_CALL_MAX: usize = 1_000;
@@ -38,11 +46,29 @@ pub struct Retained {
 
 #[derive(Debug, Default)]
 struct Store {
-    tree: LevelTree<Option<Arc<Message>>>,
+    tree: LevelTree<Place>,
     /// Where the messages are that expire, in the order they do.
     expiries: BTreeSet<(Monotonic, NodeId)>,
     messages: usize,
     bytes: usize,
+    /// Messages set so far.
+    changes: u64,
+}
+
+/// What a topic's node holds.
+#[derive(Debug, Default)]
+struct Place {
+    message: Option<Arc<Message>>,
+    /// Which of all changes set it.
+    change: u64,
+    /// Walks that rest here: the node stays until they go on.
+    walks: AtomicU32,
+}
+
+impl Vacant for Place {
+    fn is_vacant(&self) -> bool {
+        self.message.is_none() && self.walks.load(Ordering::Relaxed) == 0
+    }
 }
 
 impl Retained {
@@ -62,7 +88,7 @@ impl Retained {
             }
             return Ok(());
         }
-        let replaced = known.and_then(|node| store.tree.value(node).as_deref());
+        let replaced = known.and_then(|node| store.tree.value(node).message.as_deref());
         let (replaced, freed) = replaced.map_or((0, 0), |old| (1, old.weight_bytes()));
         if store.messages - replaced >= self.messages_max {
             return Err(RetainedFull::Messages);
@@ -79,38 +105,20 @@ impl Retained {
     pub fn get(&self, topic: &TopicName) -> Option<Arc<Message>> {
         let store = self.read();
         let node = store.tree.find(topic.as_str().split('/'))?;
-        store.tree.value(node).clone()
+        store.tree.value(node).message.clone()
     }
 
     /// All there are, expired or not, in no particular order.
     pub fn all(&self) -> Vec<Arc<Message>> {
         let store = self.read();
         let mut all = Vec::with_capacity(store.messages);
-        all.extend(store.tree.values().flatten().cloned());
+        all.extend(store.tree.values().filter_map(|place| place.message.clone()));
         all
     }
 
     /// Whether `message` is its topic's retained one still.
     pub fn holds(&self, message: &Arc<Message>) -> bool {
         self.get(&message.topic).is_some_and(|kept| Arc::ptr_eq(&kept, message))
-    }
-
-    /// Appends what `filter` matches and has not expired at `now`. A shared filter matches
-    /// nothing: subscribing with one brings no retained messages [MQTT5 3.8.4].
-    pub fn matches(&self, filter: &TopicFilter, now: Monotonic, out: &mut Vec<Arc<Message>>) {
-        if filter.is_shared() {
-            return;
-        }
-        let store = self.read();
-        let mut take = |node| {
-            let message = store.tree.value(node).as_ref();
-            out.extend(message.filter(|message| !message.is_expired(now)).cloned());
-        };
-        if filter.has_wildcards() {
-            store.walk(filter, take);
-        } else if let Some(node) = store.tree.find(filter.as_str().split('/')) {
-            take(node);
-        }
     }
 
     /// Removes what has expired at `now`, at most `EXPIRED_PER_CALL_MAX` messages, and returns it.
@@ -154,7 +162,10 @@ impl Retained {
 
 impl Store {
     fn put(&mut self, node: NodeId, message: &Arc<Message>) {
-        let old = self.tree.value_mut(node).replace(Arc::clone(message));
+        self.changes += 1;
+        let place = self.tree.value_mut(node);
+        place.change = self.changes;
+        let old = place.message.replace(Arc::clone(message));
         self.forget(node, old.as_deref());
         self.messages += 1;
         self.bytes += message.weight_bytes();
@@ -163,7 +174,7 @@ impl Store {
 
     /// Returns what was there.
     fn clear(&mut self, node: NodeId) -> Option<Arc<Message>> {
-        let old = self.tree.value_mut(node).take();
+        let old = self.tree.value_mut(node).message.take();
         self.forget(node, old.as_deref());
         self.tree.prune(node);
         old
@@ -178,77 +189,6 @@ impl Store {
             self.expiries.remove(&(at, node));
         }
     }
-
-    /// Shows `visit` every node whose topic `filter` matches, whether it holds a message or not.
-    /// The stack holds at most two entries a level, however many children a `+` stands for.
-    fn walk(&self, filter: &TopicFilter, mut visit: impl FnMut(NodeId)) {
-        let mut stack = vec![Step { node: ROOT, rest: Some(filter.as_str()), siblings: false }];
-        while let Some(Step { node, rest, siblings }) = stack.pop() {
-            if siblings {
-                let next = self.shown(self.tree.next_sibling(node));
-                stack.extend(next.map(|node| Step { node, rest, siblings }));
-            }
-            let Some(rest) = rest else {
-                visit(node);
-                continue;
-            };
-            let (level, rest) = match rest.split_once('/') {
-                Some((level, rest)) => (level, Some(rest)),
-                None => (rest, None),
-            };
-            match level {
-                "#" => self.visit_subtree(node, &mut visit),
-                "+" => {
-                    let first = self.shown(self.tree.first_child(node));
-                    stack.extend(first.map(|node| Step { node, rest, siblings: true }));
-                }
-                _ => {
-                    let child = self.tree.child(node, level);
-                    stack.extend(child.map(|node| Step { node, rest, siblings: false }));
-                }
-            }
-        }
-    }
-
-    /// Shows `visit` `top` and all below it, hidden topics not, when `top` is the root.
-    fn visit_subtree(&self, top: NodeId, visit: &mut impl FnMut(NodeId)) {
-        let mut node = top;
-        loop {
-            visit(node);
-            let mut next = self.shown(self.tree.first_child(node));
-            while next.is_none() && node != top {
-                next = self.shown(self.tree.next_sibling(node));
-                if next.is_none() {
-                    node = self.tree.parent(node).unwrap_or(top);
-                }
-            }
-            let Some(next) = next else { return };
-            node = next;
-        }
-    }
-
-    /// `node`, or its first sibling from there on that wildcards see: topics that begin with `$`
-    /// are hidden from a wildcard in a filter's first level [MQTT-4.7.2-1].
-    fn shown(&self, mut node: Option<NodeId>) -> Option<NodeId> {
-        while let Some(candidate) = node {
-            let hidden = self.tree.parent(candidate) == Some(ROOT)
-                && self.tree.level(candidate).starts_with('$');
-            if !hidden {
-                break;
-            }
-            node = self.tree.next_sibling(candidate);
-        }
-        node
-    }
-}
-
-/// Where a walk goes on.
-struct Step<'a> {
-    node: NodeId,
-    /// The part of the filter not walked yet; `None`: none is left.
-    rest: Option<&'a str>,
-    /// Whether the siblings behind `node` are to be walked as well.
-    siblings: bool,
 }
 
 #[cfg(test)]

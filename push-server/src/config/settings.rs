@@ -28,6 +28,10 @@ pub(super) const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
 pub(super) const CONNECT_TIMEOUT_SECS_MAX: u64 = 600;
 /// Least room for answers, so that no ordinary burst of acknowledgements reaches it.
 pub(super) const ANSWERS_BYTES_MIN: u64 = 1024;
+/// Least room for the filters of a session.
+pub(super) const SUBSCRIPTION_BYTES_MIN: u64 = 1024;
+/// Client ids of this length every server takes \[MQTT-3.1.3-5\].
+pub(super) const CLIENT_ID_BYTES_MIN: u64 = 23;
 /// Most pings, a second or at once, that can be asked for.
 pub(super) const PINGS_MAX: u64 = 1_000_000;
 /// Most topics said by alias towards one client: they are looked through one by one.
@@ -177,8 +181,9 @@ pub struct Settings {
     /// its turn comes, and counted.
     #[arg(long, value_name = "SECS", help_heading = "Limits of each client")]
     pub outbox_age_max_secs: Option<Bounded<u32, 1, U32_MAX>>,
-    /// Bytes of answers (PUBACK, PINGRESP, ...) that wait for a client that sends and does not read.
-    /// Reaching it closes the connection.
+    /// Bytes of answers (PUBACK, PINGRESP, ...) that wait for a client. Beyond half of it no more is
+    /// taken from the client until they have left; one that takes none of them for 10 seconds is
+    /// closed (MQTT 5: 0x97).
     #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
     pub answers_bytes_max: Option<Bounded<u32, ANSWERS_BYTES_MIN, ANSWERS_BYTES_MAX>>,
     /// Topics that an MQTT 5 client may say by alias towards the server, which keeps them as long as
@@ -193,6 +198,14 @@ pub struct Settings {
     /// Subscriptions of a session. Further ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1: 0x80).
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub subscriptions_max: Option<Bounded<u32, 1, COUNT_MAX>>,
+    /// Bytes that the filters of a session may have together. Further ones fail in the SUBACK (MQTT 5:
+    /// 0x97; 3.1.1: 0x80).
+    #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
+    pub subscription_bytes_max: Option<Bounded<u32, SUBSCRIPTION_BYTES_MIN, U32_MAX>>,
+    /// Longest client id. A client with a longer one is refused (MQTT 5: 0x85, client identifier not
+    /// valid; 3.1.1: 2).
+    #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
+    pub client_id_bytes_max: Option<Bounded<u16, CLIENT_ID_BYTES_MIN, U16_MAX>>,
     /// Pings a second that a client may send for ever, answered by the kernel or not. One that exceeds
     /// rate and burst is disconnected (MQTT 5: 0x96, message rate too high). 0: no limit.
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
@@ -256,6 +269,8 @@ impl Settings {
             topic_alias_max: self.topic_alias_max.or(lower.topic_alias_max),
             topic_alias_send_max: self.topic_alias_send_max.or(lower.topic_alias_send_max),
             subscriptions_max: self.subscriptions_max.or(lower.subscriptions_max),
+            subscription_bytes_max: self.subscription_bytes_max.or(lower.subscription_bytes_max),
+            client_id_bytes_max: self.client_id_bytes_max.or(lower.client_id_bytes_max),
             ping_rate: self.ping_rate.or(lower.ping_rate),
             ping_burst: self.ping_burst.or(lower.ping_burst),
             topic_levels_max: self.topic_levels_max.or(lower.topic_levels_max),

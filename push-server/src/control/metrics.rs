@@ -109,6 +109,8 @@ const FAMILIES: &[Family] = &[
             ("store", |shard| &shard.limit_store),
             ("outbox", |shard| &shard.limit_outbox),
             ("subscriptions", |shard| &shard.limit_subscriptions),
+            ("subscription_bytes", |shard| &shard.limit_subscription_bytes),
+            ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
             ("retained", |shard| &shard.limit_retained),
             ("retained_backlog", |shard| &shard.limit_backlog),
             ("answers", |shard| &shard.limit_answers),
@@ -257,7 +259,7 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauges("push_limit", help, "limit", limits)
 }
 
-fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 22] {
+fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 24] {
     let limits = &config.limits;
     [
         ("max_connections", connections_max.into()),
@@ -278,6 +280,8 @@ fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 22] {
         ("topic_aliases", limits.topic_alias_max.into()),
         ("topic_aliases_sent", limits.topic_alias_send_max.into()),
         ("subscriptions", limits.subscriptions_max.into()),
+        ("subscription_bytes", limits.subscription_bytes_max.into()),
+        ("client_id_bytes", limits.client_id_bytes_max.into()),
         ("ping_rate", limits.ping_rate.per_sec.into()),
         ("ping_burst", limits.ping_rate.burst.into()),
         ("topic_levels", limits.topic_levels_max.into()),

@@ -18,6 +18,7 @@ use super::transmit::{Transmit, Writer};
 use super::will::Will;
 use super::{Limits, Version};
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
+use due::{ANSWER_BYTES, answer_bytes};
 use rare::{Rare, form};
 
 /// A connection after CONNECT.
@@ -26,6 +27,8 @@ pub struct Connection {
     input: Input,
     /// Answers (CONNACK, PUBACK, PINGRESP, ...) not moved into a `Transmit` yet: whole frames.
     answers: BytesMut,
+    /// What the answers that whoever drives it still owes will take, about.
+    owed_bytes: u32,
     parsed_bytes: u64,
     /// Nothing with a client that has no will and no aliases, as nearly every idle one.
     rare: Option<Box<Rare>>,
@@ -146,6 +149,7 @@ impl Connection {
         let mut connection = Self {
             input: Input::new(rest),
             answers: BytesMut::new(),
+            owed_bytes: 0,
             parsed_bytes: wire_bytes,
             rare: Rare::of(&mut connect),
             packet_bytes_max: connect.packet_bytes_max.and_then(NonZeroU32::new),
@@ -288,6 +292,7 @@ impl Connection {
     /// The publish was routed (`Success`, `NoMatchingSubscribers`) or refused.
     pub fn publish_done(&mut self, session: &mut Session, receipt: PublishReceipt, reason: Reason) {
         let PublishReceipt { packet_id, exactly_once } = receipt;
+        self.answered(ANSWER_BYTES);
         // 3.1.1 cannot refuse a publish, only acknowledge it [MQTT-3.3.5-2].
         let refused = reason.is_error() && self.version == Version::V5;
         let (kind, owed) = if exactly_once {
@@ -306,17 +311,20 @@ impl Connection {
     /// Queues what an event owed.
     pub fn answer_now(&mut self, answer: Answer) {
         let Answer { kind, packet_id, reason } = answer;
+        self.answered(ANSWER_BYTES);
         self.acknowledge(kind, packet_id, reason);
     }
 
     /// Queues SUBACK. Granted QoS as `Ok`, a refusal as `Err`.
     pub fn subscribed(&mut self, packet_id: u16, results: &[Result<QoS, Reason>]) {
+        self.answered(answer_bytes(results.len()));
         let audience = self.audience();
         self.answer(|out| codec::suback(out, audience, packet_id, results));
     }
 
     /// Queues UNSUBACK.
     pub fn unsubscribed(&mut self, packet_id: u16, results: &[Reason]) {
+        self.answered(answer_bytes(results.len()));
         let audience = self.audience();
         self.answer(|out| codec::unsuback(out, audience, packet_id, results));
     }
@@ -415,20 +423,26 @@ impl Connection {
             Packet::PubRec(Ack { packet_id, is_error }) => {
                 let reason = session.receive(packet_id, is_error)?;
                 let kind = AckKind::Release;
-                Ok(reason.map(|reason| Event::Owes(Answer { kind, packet_id, reason })))
+                Ok(reason.map(|reason| self.owe(Answer { kind, packet_id, reason })))
             }
             Packet::PubRel(Ack { packet_id, .. }) => {
                 let known = session.release(packet_id);
                 self.unacknowledged = self.unacknowledged.saturating_sub(u16::from(known));
                 let reason = if known { Reason::Success } else { Reason::PacketIdentifierNotFound };
-                Ok(Some(Event::Owes(Answer { kind: AckKind::Complete, packet_id, reason })))
+                Ok(Some(self.owe(Answer { kind: AckKind::Complete, packet_id, reason })))
             }
             Packet::PubComp(Ack { packet_id, .. }) => {
                 session.complete(packet_id)?;
                 Ok(None)
             }
-            Packet::Subscribe(subscribe) => Ok(Some(Event::Subscribe(subscribe))),
-            Packet::Unsubscribe(unsubscribe) => Ok(Some(Event::Unsubscribe(unsubscribe))),
+            Packet::Subscribe(subscribe) => {
+                self.owed_bytes += answer_bytes(subscribe.entries.len());
+                Ok(Some(Event::Subscribe(subscribe)))
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                self.owed_bytes += answer_bytes(unsubscribe.filters.len());
+                Ok(Some(Event::Unsubscribe(unsubscribe)))
+            }
             Packet::PingReq => {
                 self.charge_ping(limits, now)?;
                 self.answer(codec::pingresp);
@@ -481,6 +495,7 @@ impl Connection {
             session.begin_exactly_once(packet_id);
         }
         self.unacknowledged = self.unacknowledged.saturating_add(1);
+        self.owed_bytes += ANSWER_BYTES;
         Ok(Some(Event::Publish(message, Some(PublishReceipt { packet_id, exactly_once }))))
     }
 
@@ -576,6 +591,7 @@ impl Connection {
 }
 
 mod authenticate;
+mod due;
 mod rare;
 #[cfg(test)]
 mod tests;

@@ -223,8 +223,12 @@ impl Handshake {
         };
         match codec::connect(body, limits) {
             Ok(connect) => {
-                self.input.advance(len);
                 let audience = connect.audience();
+                // Now it is known [MQTT-1.5.5-1].
+                if let Err(reason) = Header::parse(self.input.bytes(), connect.version) {
+                    return Ok(Progress::Refused(Refusal::with_connack(audience, reason)));
+                }
+                self.input.advance(len);
                 let admitted = self.admit(connect, len as u64, access);
                 Ok(admitted.unwrap_or_else(|reason| {
                     Progress::Refused(Refusal::with_connack(audience, reason))

@@ -21,6 +21,7 @@ pub mod keep_alive;
 pub mod outbox;
 pub mod scram;
 pub mod session;
+pub mod subscription_list;
 mod topic_alias;
 pub mod transmit;
 pub mod will;
@@ -36,6 +37,7 @@ pub use handshake::{
 pub use keep_alive::KeepAlive;
 pub use outbox::{Change, Extent, Fetched, Filing, HEAD_MESSAGES_MAX};
 pub use session::{Delivered, Delivery, Forgotten, Session};
+pub use subscription_list::{ListFull, SubscriptionList};
 pub use transmit::Transmit;
 pub use will::{PendingWill, Will};
 
@@ -66,6 +68,10 @@ pub struct Limits {
     pub outbox_bytes_max: u64,
     /// Subscriptions a session may have.
     pub subscriptions_max: u32,
+    /// Bytes that their filters may have together.
+    pub subscription_bytes_max: u32,
+    /// Longest client id, in bytes.
+    pub client_id_bytes_max: u16,
     /// Levels of a topic name or filter.
     pub topic_levels_max: u16,
     /// Topics a client may say by alias towards us (Topic Alias Maximum); 0: none.
@@ -112,6 +118,8 @@ impl Default for Limits {
             outbox_messages_max: 1_000,
             outbox_bytes_max: 32 << 20,
             subscriptions_max: 1_000,
+            subscription_bytes_max: 1 << 20,
+            client_id_bytes_max: 1_024,
             topic_levels_max: 128,
             topic_alias_max: 16,
             topic_alias_send_max: 16,

@@ -8,7 +8,8 @@ use super::Limits;
 use super::codec::Reason;
 use super::inflight::{Received, Retry, Routing};
 use super::outbox::{Change, Extent, Fetched, Filing, Owed, Pending, packet_id};
-use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, Via};
+use super::subscription_list::SubscriptionList;
+use crate::broker::{Message, QoS, TopicFilter, Via};
 
 /// A session.
 ///
@@ -18,7 +19,7 @@ use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, Via};
 pub struct Session {
     client_id: Box<str>,
     /// The client's subscriptions, for resumption and clean-up.
-    pub subscriptions: Vec<(TopicFilter, SubscriptionOptions)>,
+    pub subscriptions: SubscriptionList,
     /// Nothing while nothing is pending, as with nearly every session nearly always.
     pending: Option<Box<Pending>>,
     /// The place of the next message.
@@ -85,7 +86,7 @@ impl Session {
     pub fn new(client_id: &str, expiry_secs: u32) -> Self {
         Self {
             client_id: client_id.into(),
-            subscriptions: Vec::new(),
+            subscriptions: SubscriptionList::default(),
             pending: None,
             next_position: 0,
             expiry_secs,

@@ -1,6 +1,5 @@
 //! One accepted socket, from accept to close.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use push_common::clock::Monotonic;
 use super::durable::Receipts;
 use crate::kernel::SlotRef;
 use crate::mqtt::scram::Nonce;
-use crate::mqtt::{Connection, Delivery, Handshake};
+use crate::mqtt::{Connection, Handshake};
 use crate::ring::Token;
 use crate::websocket::WebSocket;
 
@@ -25,7 +24,7 @@ pub(super) struct Client {
     pub(super) phase: Phase,
     /// What stands between the socket and MQTT, for those who came by WebSocket.
     pub(super) websocket: Option<Box<WebSocket>>,
-    /// When the last byte of MQTT came, as user space saw it.
+    /// When the last packet came whole, or a good part of one, as user space saw it.
     pub(super) last_seen: Monotonic,
     /// When its CONNECT came: of two connections of a client the later one stays.
     pub(super) connected_at: Monotonic,
@@ -35,11 +34,10 @@ pub(super) struct Client {
     pub(super) slot: Option<SlotRef>,
     /// The tick of the one timer of this client that counts; others are stale.
     pub(super) timer_tick: u64,
-    /// Retained messages that a subscription still brings, as far as the outbox had no room.
-    #[expect(clippy::box_collection, reason = "rarely there, and 24 bytes less in every client")]
-    pub(super) backlog: Option<Box<VecDeque<Delivery>>>,
     /// Publishes of this connection whose acknowledgement waits.
     pub(super) receipts: Option<Box<Receipts>>,
+    /// Bytes that came since, of a packet that is not whole.
+    pub(super) unheard_bytes: u16,
     /// A receive is under way in the ring.
     pub(super) receiving: bool,
     /// A send is under way in the ring.
@@ -54,8 +52,11 @@ pub(super) struct Client {
     pub(super) overflowed: bool,
     /// It is in the list of clients to flush at the end of the turn.
     pub(super) dirty: bool,
-    /// It is in the list of clients whose input waits for a full mailbox.
+    /// Its input waits: for a full mailbox or the store, for the next turn, or for its own answers
+    /// to leave.
     pub(super) stalled: bool,
+    /// Since when its input has waited for its answers to leave.
+    pub(super) throttled_since: Option<Monotonic>,
 }
 
 /// Where a client's life is.
@@ -106,8 +107,8 @@ impl Client {
             sent_bytes: 0,
             slot: None,
             timer_tick: 0,
-            backlog: None,
             receipts: None,
+            unheard_bytes: 0,
             receiving: false,
             sending: false,
             peer_gone: false,
@@ -116,6 +117,7 @@ impl Client {
             overflowed: false,
             dirty: false,
             stalled: false,
+            throttled_since: None,
         }
     }
 

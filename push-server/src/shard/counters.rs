@@ -100,11 +100,15 @@ counters! {
     limit_outbox,
     /// `push_limits_hit_total{limit="subscriptions"}`.
     limit_subscriptions,
+    /// `push_limits_hit_total{limit="subscription_bytes"}`.
+    limit_subscription_bytes,
+    /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.
+    limit_client_id_bytes,
     /// `push_limits_hit_total{limit="retained"}`.
     limit_retained,
     /// `push_limits_hit_total{limit="retained_backlog"}`: subscribes on and on, takes nothing.
     limit_backlog,
-    /// `push_limits_hit_total{limit="answers"}`: client pipelines requests and reads no answers.
+    /// `push_limits_hit_total{limit="answers"}`: client asks and asks and reads no answers.
     limit_answers,
     /// `push_limits_hit_total{limit="ping_rate"}`: client disconnected.
     limit_ping_rate,

@@ -10,8 +10,8 @@ use super::worker::Worker;
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Delivered, Delivery, Event, Filing, PublishReceipt, Subscribe, SubscribeEntry, Transmit,
-    Unsubscribe,
+    Delivered, Delivery, Event, Filing, ListFull, PublishReceipt, Subscribe, SubscribeEntry,
+    Transmit, Unsubscribe,
 };
 use crate::store::{Position, Write};
 
@@ -24,9 +24,6 @@ struct Publisher {
 
 /// Bytes handed to a socket at a time; a larger single frame goes alone.
 const FLUSH_BYTES_MAX: usize = 128 << 10;
-
-/// Retained messages of a new subscription wait outside the outbox while it holds this many.
-const BACKLOG_FEED_MESSAGES: usize = 64;
 
 impl Worker {
     pub(super) fn on_event(&mut self, index: u32, key: u32, event: Event) {
@@ -298,16 +295,14 @@ impl Worker {
             let is_new = self.add_subscription(key, filter, options)?;
             return Ok((options.qos, is_new));
         }
-        let waiting =
-            self.clients[index as usize].backlog.as_ref().map_or(0, |backlog| backlog.len());
-        if waiting > self.shared.config.retained_messages_max {
-            // It is owed all there is already, and asks again without taking it.
+        if !self.has_backlog_room(key) {
+            // It asks again and again without taking what it is owed.
             self.counters.limit_backlog.add(1);
             return Err(Reason::QuotaExceeded);
         }
         let is_new = self.add_subscription(key, filter, options)?;
         if options.retain_handling == 0 || is_new {
-            self.queue_retained(index, filter, options);
+            self.queue_retained(index, key, filter, options);
         }
         Ok((options.qos, is_new))
     }
@@ -319,16 +314,15 @@ impl Worker {
         filter: &TopicFilter,
         options: SubscriptionOptions,
     ) -> Result<bool, Reason> {
-        let subscriptions_max = self.shared.config.limits.subscriptions_max as usize;
+        let limits = &self.shared.config.limits;
         let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
-        let known = session.subscriptions.iter().position(|(have, _)| have == filter);
-        match known {
-            Some(at) => session.subscriptions[at].1 = options,
-            None if session.subscriptions.len() >= subscriptions_max => {
-                self.counters.limit_subscriptions.add(1);
-                return Err(Reason::QuotaExceeded);
-            }
-            None => session.subscriptions.push((filter.clone(), options)),
+        if let Err(full) = session.subscriptions.set(filter, options, limits) {
+            let counter = match full {
+                ListFull::Number => &self.counters.limit_subscriptions,
+                ListFull::Bytes => &self.counters.limit_subscription_bytes,
+            };
+            counter.add(1);
+            return Err(Reason::QuotaExceeded);
         }
         Ok(self.index_subscription(key, filter, options))
     }
@@ -387,7 +381,7 @@ impl Worker {
     /// Ends a session's subscription. Returns whether there was one.
     pub(super) fn forget_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
         if let Some(session) = self.sessions.session_mut(key) {
-            session.subscriptions.retain(|(have, _)| have != filter);
+            session.subscriptions.remove(filter);
         }
         self.drop_subscription(key, filter)
     }
@@ -409,24 +403,6 @@ impl Worker {
         existed
     }
 
-    /// Has the retained messages of a filter sent, as the client takes them: a wide filter may match
-    /// more than an outbox holds.
-    fn queue_retained(&mut self, index: u32, filter: &TopicFilter, options: SubscriptionOptions) {
-        let mut found = Vec::new();
-        self.shared.retained.matches(filter, self.now, &mut found);
-        if found.is_empty() {
-            return;
-        }
-        let backlog = self.clients[index as usize].backlog.get_or_insert_default();
-        backlog.extend(found.into_iter().map(|message| Delivery {
-            qos: message.qos.min(options.qos),
-            message,
-            retain: true,
-            via: options.id.into(),
-        }));
-        self.mark_dirty(index);
-    }
-
     /// Sends what a client is owed, unless a send is under way: its end calls again.
     pub(super) fn flush(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
@@ -441,6 +417,7 @@ impl Worker {
             return;
         }
         let feeding = self.feed_backlog(index);
+        let now = self.now;
         let client = &mut self.clients[index as usize];
         let mut served = None;
         let owes_frames = client.owes_frames();
@@ -471,6 +448,7 @@ impl Worker {
         }
         if !chunks.is_empty() {
             client.sending = true;
+            client.throttled_since = client.throttled_since.map(|_| now);
             let (fd, token) = (client.fd(), client.token(index));
             self.ring.send(fd, token, chunks);
         } else if feeding {
@@ -478,45 +456,9 @@ impl Worker {
             self.mark_dirty(index);
         }
         if let Some(key) = served {
+            self.unthrottle(index);
             self.file_changes(key, None);
             self.begin_page(key);
         }
-    }
-
-    /// Moves retained messages on into the outbox while it is nearly empty and takes them. One that
-    /// has been replaced meanwhile is left out: the subscription has brought the new one already.
-    /// Returns whether some were moved and some are left.
-    fn feed_backlog(&mut self, index: u32) -> bool {
-        let client = &mut self.clients[index as usize];
-        let Phase::Serving { session: key, .. } = client.phase else { return false };
-        let Some(mut backlog) = client.backlog.take() else { return false };
-        let mut part = Part::default();
-        let mut moved = 0;
-        while self.sessions.session_mut(key).is_some_and(|s| s.owed() < BACKLOG_FEED_MESSAGES)
-            && let Some(delivery) = backlog.pop_front()
-        {
-            if !self.shared.retained.holds(&delivery.message) {
-                moved += 1;
-                continue;
-            }
-            match self.put_into_outbox(key, delivery.clone(), true, &mut part) {
-                Delivered::Queued => {}
-                Delivered::QueuedDropping(others) => {
-                    self.counters.dropped_outbox_full.add(u64::from(others));
-                }
-                // A session that is owed nothing takes any message, so this one's turn comes.
-                Delivered::Dropped | Delivered::Overflow => {
-                    backlog.push_front(delivery);
-                    break;
-                }
-            }
-            moved += 1;
-        }
-        self.finish_part(part);
-        let is_left = !backlog.is_empty();
-        if is_left {
-            self.clients[index as usize].backlog = Some(backlog);
-        }
-        moved > 0 && is_left
     }
 }

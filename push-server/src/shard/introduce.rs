@@ -91,6 +91,14 @@ impl Worker {
             self.turn_away(index, &connecting);
             return;
         }
+        let id_bytes_max = usize::from(self.shared.config.limits.client_id_bytes_max);
+        if connecting.connect.client_id.len() > id_bytes_max {
+            self.counters.connects_refused.add(1);
+            self.counters.limit_client_id_bytes.add(1);
+            let refusal = connecting.refuse(Reason::ClientIdentifierNotValid);
+            self.finish(index, vec![refusal.frame]);
+            return;
+        }
         self.clients[index as usize].connected_at = self.now;
         name(&mut connecting.connect);
         let home = self.shared.home_of(&connecting.connect.client_id);

@@ -9,10 +9,12 @@
 
 mod absence;
 mod accept;
+mod backlog;
 mod client;
 pub mod counters;
 mod deliver;
 mod durable;
+mod input;
 mod introduce;
 mod leaving;
 mod mailbox;

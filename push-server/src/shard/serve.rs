@@ -1,6 +1,5 @@
 //! A client's way through the shard once it may come in: take-over, expiry, close.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,90 +13,18 @@ use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
 use super::client::{LINGER_MILLIS, Phase};
+use super::input::ANSWERS_WAIT_MILLIS;
 use super::sessions::Presence;
-use super::ticket::Part;
 use super::worker::Worker;
-use crate::broker::QoS;
 use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Connecting, Connection, Delivered, Delivery, Transmit};
-use crate::ring::Piece;
+use crate::mqtt::{Connecting, Connection, Transmit};
 use crate::websocket::Goodbye;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
 const UNREAD_RETRY_MILLIS: u64 = 16;
 
-/// Input that a stalled publisher may have waiting before the shard stops reading from it.
-const STALLED_INPUT_BYTES_MAX: usize = 64 << 10;
-
 impl Worker {
-    /// Takes received bytes to the client's protocol state.
-    pub(super) fn on_bytes(&mut self, index: u32, piece: &Piece) {
-        let client = &mut self.clients[index as usize];
-        let mut bytes = self.ring.bytes(piece);
-        if let Some(websocket) = &mut client.websocket {
-            self.unwrapped.clear();
-            let rate = self.shared.config.limits.ping_rate;
-            websocket.handle_bytes(bytes, rate, self.now, &mut self.unwrapped);
-            bytes = &self.unwrapped;
-        }
-        if bytes.is_empty() {
-            self.after_frames(index);
-            return;
-        }
-        client.last_seen = self.now;
-        match &mut client.phase {
-            Phase::Handshake(introduction) => {
-                let limits = &self.shared.config.limits;
-                let access = self.shared.access();
-                let progress = introduction.handshake.handle_bytes(limits, &access, bytes);
-                self.on_introduction(index, progress);
-            }
-            Phase::Serving { connection, .. } => {
-                if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
-                    let limits = &self.shared.config.limits;
-                    connection.pings_answered_elsewhere(path.pings(slot), limits);
-                }
-                connection.handle_bytes(bytes);
-                self.pump(index);
-            }
-            // Whatever a peer still says after the end is not read.
-            Phase::Flushing { .. } | Phase::Lingering { .. } => {}
-        }
-        self.after_frames(index);
-    }
-
-    /// Arms the next receive, or lets a client go that waits for nothing else.
-    pub(super) fn after_receive(&mut self, index: u32) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
-        if client.receiving {
-            return;
-        }
-        let (fd, token) = (client.fd(), client.token(index));
-        match &client.phase {
-            // It may leave for another shard, which no send may be under way for.
-            Phase::Handshake(_) if client.sending || client.owes_frames() => {}
-            Phase::Handshake(_) => {
-                client.receiving = true;
-                self.ring.receive_once(fd, token);
-            }
-            Phase::Serving { connection, .. } => {
-                if !client.stalled || connection.input_len() < STALLED_INPUT_BYTES_MAX {
-                    client.receiving = true;
-                    self.ring.receive(fd, token);
-                }
-            }
-            Phase::Flushing { .. } | Phase::Lingering { .. } => {
-                if client.peer_gone {
-                    self.remove_if_quiet(index);
-                } else {
-                    client.receiving = true;
-                    self.ring.receive(fd, token);
-                }
-            }
-        }
-    }
-
     /// Begins to serve a client whose session belongs here.
     pub(super) fn serve(&mut self, index: u32, connecting: Connecting) {
         if self.is_overtaken(index, &connecting) {
@@ -233,75 +160,13 @@ impl Worker {
         counter.add(1);
     }
 
-    /// Parses and handles what a client has sent, as long as no other shard's mailbox is full and the
-    /// store keeps up.
-    pub(super) fn pump(&mut self, index: u32) {
-        let served = self.clients.get(index as usize).map(|client| &client.phase);
-        let Some(&Phase::Serving { session: key, .. }) = served else { return };
-        loop {
-            let Some(client) = self.clients.get_mut(index as usize) else { return };
-            let Phase::Serving { connection, .. } = &mut client.phase else { return };
-            if self.overflowing || self.store_is_behind {
-                if !std::mem::replace(&mut client.stalled, true) {
-                    self.stalled.push(index);
-                }
-                if client.receiving && connection.input_len() >= STALLED_INPUT_BYTES_MAX {
-                    let token = client.token(index);
-                    self.ring.cancel_receive(token);
-                }
-                break;
-            }
-            let Some(session) = self.sessions.session_mut(key) else { return };
-            let limits = &self.shared.config.limits;
-            match connection.poll_event(session, limits, self.now) {
-                Some(event) => self.on_event(index, key, event),
-                None => break,
-            }
-        }
-        self.file_changes(key, None);
-        self.publish_rx(index);
-        self.mark_dirty(index);
-    }
-
-    /// Moves the slot's `rx` to the end of the last packet parsed.
-    fn publish_rx(&mut self, index: u32) {
-        let client = &self.clients[index as usize];
-        if let (Phase::Serving { connection, .. }, Some(slot), Some(path)) =
-            (&client.phase, &client.slot, &self.path)
-        {
-            path.set_rx(slot, connection.parsed_bytes());
-        }
-    }
-
-    /// Mailboxes have room again: takes up what a stalled client has sent meanwhile.
-    pub(super) fn resume_stalled(&mut self, index: u32) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
-        if !std::mem::take(&mut client.stalled) {
-            return;
-        }
-        self.pump(index);
-        self.after_frames(index);
-        let Some(client) = self.clients.get(index as usize) else { return };
-        if client.peer_gone && !client.stalled {
-            self.on_peer_gone(index);
-        } else {
-            self.after_receive(index);
-        }
-    }
-
     /// The timer of a client fired: what it means depends on the phase.
     pub(super) fn on_client_timer(&mut self, index: u32) {
         let Some(client) = self.clients.get(index as usize) else { return };
         let due = match &client.phase {
             Phase::Handshake(introduction) => Some(introduction.deadline),
             Phase::Flushing { deadline, .. } | Phase::Lingering { deadline } => Some(*deadline),
-            Phase::Serving { connection, .. } => {
-                let by_kernel = match (&self.path, &client.slot) {
-                    (Some(path), Some(slot)) => path.last_seen(slot),
-                    _ => Monotonic(0),
-                };
-                connection.keep_alive().deadline(client.last_seen.max(by_kernel))
-            }
+            Phase::Serving { .. } => self.serving_deadline(index),
         };
         let Some(deadline) = due else { return };
         if deadline > self.now {
@@ -314,6 +179,9 @@ impl Worker {
                 self.counters.connects_timeout.add(1);
                 self.abort(index);
             }
+            Phase::Serving { .. } if client.throttled_since.is_some() => {
+                self.on_throttled_long(index);
+            }
             Phase::Serving { .. } if self.is_unheard(index) => self.expire(index),
             Phase::Serving { .. } => {
                 let again = self.now.after_millis(UNREAD_RETRY_MILLIS);
@@ -321,6 +189,20 @@ impl Worker {
             }
             Phase::Flushing { .. } | Phase::Lingering { .. } => self.abort(index),
         }
+    }
+
+    /// When a served client is to be looked at: its keep alive has run out, or its input has waited
+    /// too long for its answers.
+    pub(super) fn serving_deadline(&self, index: u32) -> Option<Monotonic> {
+        let client = &self.clients[index as usize];
+        let Phase::Serving { connection, .. } = &client.phase else { return None };
+        let by_kernel = match (&self.path, &client.slot) {
+            (Some(path), Some(slot)) => path.last_seen(slot),
+            _ => Monotonic(0),
+        };
+        let silent = connection.keep_alive().deadline(client.last_seen.max(by_kernel));
+        let deaf = client.throttled_since.map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
+        silent.into_iter().chain(deaf).min()
     }
 
     /// Whether a client has truly said nothing: a busy shard may not have read yet what it sent.
@@ -378,6 +260,8 @@ impl Worker {
                 // receive brings it, then the end.
                 client.send_failed = true;
                 let _ = shutdown(&client.socket, Shutdown::Both);
+                self.unthrottle(index);
+                let client = &self.clients[index as usize];
                 if !client.receiving && !client.stalled {
                     self.on_peer_gone(index);
                 }
@@ -439,7 +323,7 @@ impl Worker {
         let deadline = self.now.after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
         client.stalled = false;
-        let backlog = client.backlog.take();
+        client.throttled_since = None;
         let receipts = client.receipts.take();
         if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
             path.closing(slot);
@@ -448,34 +332,9 @@ impl Worker {
         if let Some(receipts) = receipts {
             self.settle_unanswered(key, *receipts);
         }
-        if let Some(backlog) = backlog {
-            self.keep_backlog(key, *backlog);
-        }
+        let ends = self.sessions.session_mut(key).is_none_or(|session| session.expiry_secs == 0);
+        self.leave_backlog(key, ends);
         self.leave_session(key, will);
-    }
-
-    /// Retained messages that a subscription still owes go to the outbox of a session that stays, as
-    /// far as it has room.
-    fn keep_backlog(&mut self, key: u32, backlog: VecDeque<Delivery>) {
-        let Some(session) = self.sessions.session_mut(key) else { return };
-        let ends = session.expiry_secs == 0;
-        let mut part = Part::default();
-        for delivery in backlog {
-            if ends || delivery.qos == QoS::AtMostOnce {
-                self.counters.dropped_session_ended.add(1);
-                continue;
-            }
-            match self.put_into_outbox(key, delivery, false, &mut part) {
-                Delivered::Queued => {}
-                Delivered::QueuedDropping(others) => {
-                    self.counters.dropped_outbox_full.add(u64::from(others));
-                }
-                Delivered::Dropped | Delivered::Overflow => {
-                    self.counters.dropped_outbox_full.add(1);
-                }
-            }
-        }
-        self.finish_part(part);
     }
 
     /// Sends the last frames, then FIN.
@@ -521,7 +380,7 @@ impl Worker {
         self.remove_if_quiet(index);
     }
 
-    fn remove_if_quiet(&mut self, index: u32) {
+    pub(super) fn remove_if_quiet(&mut self, index: u32) {
         let client = &self.clients[index as usize];
         let done = client.peer_gone && matches!(client.phase, Phase::Lingering { .. });
         if !done || !client.is_quiet() {

@@ -14,6 +14,7 @@ use slab::Slab;
 
 use super::Shared;
 use super::accept::{Acceptor, Transport};
+use super::backlog::Backlogs;
 use super::client::Client;
 use super::counters::ShardCounters;
 use super::leaving::{Found, Leaving};
@@ -43,8 +44,8 @@ const TURN_MILLIS_MAX: u64 = 1_000;
 /// not cancelled, so this bounds how long one outlives a client that comes and goes.
 const TIMER_MILLIS_MAX: u64 = 300_000;
 
-/// After so long a turn leaves what is left of its mail and its sends to the next one, which does
-/// not wait: timers and the heartbeat are not to be late.
+/// After so long a turn leaves what is left of its mail, its sends and its clients' input to the next
+/// one, which does not wait: timers and the heartbeat are not to be late.
 const TURN_BUDGET: Duration = Duration::from_millis(20);
 
 /// How many pieces of work go by between two looks at the clock for that.
@@ -111,6 +112,12 @@ pub(super) struct Worker {
     pub(super) dirty: VecDeque<u32>,
     /// Clients whose input waits until every mailbox has room again.
     pub(super) stalled: Vec<u32>,
+    /// Clients whose input waits for the next turn.
+    pub(super) paused: VecDeque<u32>,
+    /// Pieces of work since the last look at the clock.
+    pub(super) pieces: usize,
+    /// The turn has lasted long enough, as far as input of clients goes.
+    pub(super) turn_is_over: bool,
     /// Mail that did not fit, by shard.
     pub(super) overflow: Vec<VecDeque<Mail>>,
     /// Whether any mail waits in `overflow`.
@@ -135,6 +142,10 @@ pub(super) struct Worker {
     pub(super) unread_leavers: Vec<Leaver>,
     /// Those that the start has found.
     pub(super) found_ended: Vec<Found>,
+    /// Retained messages that subscriptions still bring.
+    pub(super) backlogs: Backlogs,
+    /// A good way was gone among them since somebody looked at the clock.
+    pub(super) has_walked: bool,
     /// Scratch, kept for its memory.
     pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
@@ -175,6 +186,9 @@ impl Worker {
             now,
             dirty: VecDeque::new(),
             stalled: Vec::new(),
+            paused: VecDeque::new(),
+            pieces: 0,
+            turn_is_over: false,
             overflow: (0..shards).map(|_| VecDeque::new()).collect(),
             overflowing: false,
             overflowed: Vec::new(),
@@ -188,6 +202,8 @@ impl Worker {
             leaving: HashMap::with_hasher(FixedState::default()),
             unread_leavers: Vec::new(),
             found_ended: Vec::new(),
+            backlogs: Backlogs::default(),
+            has_walked: false,
             done: Vec::new(),
             matches: Vec::new(),
             unwrapped: Vec::new(),
@@ -221,6 +237,8 @@ impl Worker {
             self.begin_turn();
             self.ring.submit_and_wait(Some(self.wait_time()))?;
             self.now = read_clock();
+            self.turn_is_over = false;
+            self.resume_paused();
             while let Some(completion) = self.ring.next_completion() {
                 self.on_completion(completion);
             }
@@ -235,6 +253,7 @@ impl Worker {
                 self.resume_accepting();
             }
             self.flush_dirty();
+            self.feed_absent();
             self.submit_draft();
         }
         // What the stop has brought, or had left unwritten.
@@ -292,7 +311,21 @@ impl Worker {
 
     /// Whether this turn has lasted long enough, looked up at every so many pieces of work.
     fn is_turn_over(&self, pieces: usize) -> bool {
-        pieces % PIECES_PER_LOOK == PIECES_PER_LOOK - 1 && read_clock() - self.now > TURN_BUDGET
+        pieces % PIECES_PER_LOOK == PIECES_PER_LOOK - 1 && self.is_late()
+    }
+
+    /// Counts work done on clients' input; after enough of it has a look at the clock.
+    pub(super) fn count_pieces(&mut self, pieces: usize) {
+        self.pieces += pieces;
+        if self.pieces >= PIECES_PER_LOOK {
+            self.pieces = 0;
+            self.turn_is_over |= self.is_late();
+        }
+    }
+
+    /// Whether this turn has lasted long enough.
+    pub(super) fn is_late(&self) -> bool {
+        read_clock() - self.now > TURN_BUDGET
     }
 
     fn wait_time(&self) -> Duration {
@@ -310,7 +343,11 @@ impl Worker {
         let own = usize::from(self.index);
         let unread =
             !self.shared.mailboxes[own].is_empty() || !self.shared.completions[own].is_empty();
-        if unread || self.more_expired || !self.dirty.is_empty() {
+        let unfinished = self.more_expired
+            || !self.dirty.is_empty()
+            || !self.paused.is_empty()
+            || self.has_absent_backlogs();
+        if unread || unfinished {
             return Duration::ZERO;
         }
         until.since(read_clock())
@@ -464,7 +501,8 @@ impl Worker {
         self.close_overflowed();
         // What becomes dirty meanwhile is for the next turn, which then does not wait.
         for pieces in 0..self.dirty.len() {
-            if self.is_turn_over(pieces) {
+            let has_walked = std::mem::take(&mut self.has_walked);
+            if self.is_turn_over(pieces) || (has_walked && self.is_late()) {
                 break;
             }
             let Some(index) = self.dirty.pop_front() else { break };
@@ -501,7 +539,7 @@ impl Worker {
 
     fn has_stopped(&mut self) -> bool {
         let Some(deadline) = self.stop_deadline else { return false };
-        if self.clients.is_empty() {
+        if self.clients.is_empty() && !self.has_absent_backlogs() {
             return true;
         }
         if self.now < deadline {

@@ -75,6 +75,27 @@ fn fields_are_those_that_the_flags_announce() {
     }
 }
 
+/// [MQTT-1.5.5-1]
+#[test]
+fn length_in_a_longer_form_is_malformed_in_v5_and_told() {
+    for level in LEVELS {
+        for padding in [&[0x00][..], &[0x80, 0x00], &[0x80, 0x80, 0x00]] {
+            let shortest = connect(level).bytes();
+            let bytes = [&[0x10, shortest[1] | 0x80], padding, &shortest[2..]].concat();
+            at_every_split(|server| {
+                server.connect(&bytes);
+                if level == 5 {
+                    assert_eq!(server.events(), [Seen::Refused(Reason::MalformedPacket)]);
+                    assert_malformed(&server.received(), level);
+                } else {
+                    // 3.1.1 does not forbid it.
+                    assert_eq!(server.received(), [0x20, 2, 0, 0]);
+                }
+            });
+        }
+    }
+}
+
 #[test]
 fn inconsistent_flags_are_malformed_in_v5_and_told() {
     // Reserved; will QoS 3; will QoS without will; will retain without will.

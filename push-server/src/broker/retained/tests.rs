@@ -2,7 +2,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::{QoS, TopicName};
+use crate::broker::{QoS, TopicFilter, TopicName};
 
 const NOW: Monotonic = Monotonic(1_000);
 
@@ -24,6 +24,22 @@ fn store_of(topics: &[&str]) -> Retained {
     }
     retained
 }
+
+impl Retained {
+    /// Appends what `filter` matches, by a walk whose parts are of `nodes` topics.
+    fn matches_in_parts(&self, filter: &TopicFilter, now: Monotonic, nodes: usize) -> Found {
+        let mut out = Vec::new();
+        let Some(mut walk) = self.begin_walk(filter) else { return out };
+        while !self.walk_on(filter, &mut walk, now, &mut nodes.clone(), usize::MAX / 2, &mut out) {}
+        out
+    }
+
+    fn matches(&self, filter: &TopicFilter, now: Monotonic, out: &mut Found) {
+        out.extend(self.matches_in_parts(filter, now, usize::MAX));
+    }
+}
+
+type Found = Vec<Arc<Message>>;
 
 fn matched(retained: &Retained, filter: &str, now: Monotonic) -> Vec<String> {
     let mut out = Vec::new();
@@ -132,6 +148,86 @@ fn one_call_removes_no_more_than_its_limit() {
     assert!(store.is_empty());
 }
 
+fn filter(text: &str) -> TopicFilter {
+    TopicFilter::parse(text, 128).unwrap()
+}
+
+/// Takes one part of a walk; the topics found.
+fn part(store: &Retained, walk: &mut Walk, text: &str, mut nodes: usize) -> (Vec<String>, bool) {
+    let mut out = Vec::new();
+    let over = store.walk_on(&filter(text), walk, NOW, &mut nodes, 1_000, &mut out);
+    (out.iter().map(|found| found.topic.as_str().to_owned()).collect(), over)
+}
+
+#[test]
+fn a_walk_visits_no_more_than_it_may_and_says_what_is_left() {
+    let store = store_of(&["a", "b", "c", "d/x", "$e"]);
+    let mut walk = store.begin_walk(&filter("+")).unwrap();
+    let (mut nodes, mut out) = (3, Vec::new());
+    assert!(!store.walk_on(&filter("+"), &mut walk, NOW, &mut nodes, 1_000, &mut out));
+    assert_eq!(nodes, 0);
+    nodes = 100;
+    while !store.walk_on(&filter("+"), &mut walk, NOW, &mut nodes, 1, &mut out) {}
+    // The root, `d`, which holds nothing, and `$e`, which is hidden, are visited, too.
+    assert_eq!((out.len(), nodes), (3, 100 + 3 - 6));
+}
+
+#[test]
+fn a_walk_survives_what_is_removed_and_set_while_it_rests() {
+    let topics = ["a/1", "a/2", "a/3", "a/4", "b/1"];
+    let store = store_of(&topics);
+    let mut walk = store.begin_walk(&filter("a/#")).unwrap();
+    // The root and `a`.
+    assert_eq!(part(&store, &mut walk, "a/#", 2), (vec![], false));
+    let (first, over) = part(&store, &mut walk, "a/#", 1);
+    assert!(!over);
+    // The one that it rests at goes, others do, and new ones come, also to the place just left.
+    for topic in [first[0].as_str(), "b/1", "a/2"] {
+        store.set(&message(topic, "", None)).unwrap();
+    }
+    for topic in ["a/0", "a/1", "a/2", "b/2", &first[0]] {
+        store.set(&message(topic, "new", None)).unwrap();
+    }
+    let (mut rest, over) = part(&store, &mut walk, "a/#", 100);
+    assert!(over);
+    rest.push(first[0].clone());
+    rest.sort();
+    rest.dedup();
+    // What was set anew the subscription has brought.
+    let mut expected = vec!["a/1", "a/2", "a/3", "a/4"];
+    expected.retain(|topic| !["a/1", "a/2"].contains(topic) || first[0] == *topic);
+    assert_eq!(rest, expected, "what was there when it began");
+    for topic in ["a/0", "a/1", "a/2", "a/3", "a/4", "b/2"] {
+        store.set(&message(topic, "", None)).unwrap();
+    }
+    assert!(store.read().tree.is_empty(), "no walk rests anywhere");
+}
+
+#[test]
+fn a_walk_that_is_given_up_leaves_no_nodes() {
+    let store = store_of(&["a/1", "a/2"]);
+    let mut walk = store.begin_walk(&filter("+/+")).unwrap();
+    let (_, over) = part(&store, &mut walk, "+/+", 3);
+    assert!(!over);
+    for topic in ["a/1", "a/2"] {
+        store.set(&message(topic, "", None)).unwrap();
+    }
+    assert_eq!(store.read().tree.nodes_len(), 2, "`a` and the node it rests at");
+    store.end_walk(&mut walk);
+    assert!(store.read().tree.is_empty());
+}
+
+#[test]
+fn no_walk_begins_where_nothing_can_be_found() {
+    let store = store_of(&["a/b"]);
+    for text in ["a", "a/b/c", "c", "c/#", "$share/g/a/b", "$share/g/#"] {
+        assert!(store.begin_walk(&filter(text)).is_none(), "{text}");
+    }
+    for text in ["a/b", "a/+", "#"] {
+        assert!(store.begin_walk(&filter(text)).is_some(), "{text}");
+    }
+}
+
 fn level() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["a", "b", "", "$a"])
 }
@@ -166,6 +262,8 @@ proptest! {
                 .filter(|topic| filter.matches(&TopicName::parse(topic, 128).unwrap()))
                 .cloned()
                 .collect();
+            let in_parts = store.matches_in_parts(&filter, NOW, 1).len();
+            prop_assert_eq!(in_parts, expected.len(), "{:?} one by one", filter);
             prop_assert_eq!(matched(&store, filter.as_str(), NOW), expected, "{:?}", filter);
         }
     }

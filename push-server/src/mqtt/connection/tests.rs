@@ -107,3 +107,28 @@ fn transmit_moves_about_what_was_asked_for_and_at_least_one_frame() {
     let out = transmit(&mut connection, &mut session, usize::MAX);
     assert_eq!((out.len, out.publishes, out.chunks.len()), (600, 6, 1));
 }
+
+#[test]
+fn answers_are_due_from_their_event_until_they_are_moved_out() {
+    let (mut connection, mut session) = accepted();
+    transmit(&mut connection, &mut session, 1);
+    assert_eq!(connection.answers_due_bytes(), 0);
+    connection.handle_bytes(b"\x32\x05\0\x01t\0\x01"); // PUBLISH
+    connection.handle_bytes(b"\x82\x0A\0\x02\0\x01a\0\0\x01b\0"); // SUBSCRIBE, two filters
+    connection.handle_bytes(b"\x62\x02\0\x09"); // PUBREL
+    let mut next = || connection.poll_event(&mut session, &Limits::default(), NOW);
+    let (publish, subscribe, release) = (next(), next(), next());
+    assert_eq!((connection.answers_due_bytes(), connection.has_answers()), (4 + 6 + 4, false));
+    if let Some(Event::Publish(_, Some(receipt))) = publish {
+        connection.publish_done(&mut session, receipt, Reason::Success);
+    }
+    if let Some(Event::Subscribe(subscribe)) = subscribe {
+        connection.subscribed(subscribe.packet_id, &[Ok(QoS::AtMostOnce); 2]);
+    }
+    if let Some(Event::Owes(answer)) = release {
+        connection.answer_now(answer);
+    }
+    assert_eq!((connection.answers_due_bytes(), connection.owed_bytes), (14, 0));
+    assert_eq!(transmit(&mut connection, &mut session, 1).len, 14);
+    assert_eq!(connection.answers_due_bytes(), 0);
+}

@@ -4,7 +4,7 @@ use std::mem::size_of;
 
 use super::super::Connection;
 use super::*;
-use crate::broker::{Member, Shares, TopicName, Via};
+use crate::broker::{Member, Shares, SubscriptionOptions, TopicName, Via};
 
 fn delivery(qos: QoS, payload_len: usize) -> Delivery {
     let message = Message {

@@ -1,0 +1,173 @@
+//! A filter's way through the retained messages, taken in parts of a bounded length.
+//!
+//! Each level of a filter is one level of the tree, until its `#`. So the node that was visited last
+//! says all there is to say of where a walk is, and only that node has to stay while it rests. Others
+//! come and go meanwhile: a message that was set after the walk began is passed by, since the
+//! subscription that it is for has brought it already.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use push_common::clock::Monotonic;
+
+use super::{Retained, Store};
+use crate::broker::level_tree::{NodeId, ROOT};
+use crate::broker::message::Message;
+use crate::broker::topic::TopicFilter;
+
+/// A walk that has begun. To be ended by `Retained::end_walk`, unless it came to its end.
+#[derive(Debug)]
+#[must_use]
+pub struct Walk {
+    /// What was set later is passed by.
+    last_change: u64,
+    /// The node visited last, which is kept for it. `None`: none was visited.
+    rests_at: Option<NodeId>,
+}
+
+impl Retained {
+    /// Begins to look for what `filter` matches of the messages retained now. `None`: there is
+    /// nothing to look for. A shared filter matches nothing: subscribing with one brings no retained
+    /// messages [MQTT5 3.8.4].
+    pub fn begin_walk(&self, filter: &TopicFilter) -> Option<Walk> {
+        let store = self.read();
+        let is_wild = |level: &&str| matches!(*level, "+" | "#");
+        let start = filter.as_str().split('/').take_while(|level| !is_wild(level));
+        let found = (!filter.is_shared()).then(|| store.tree.find(start)).flatten()?;
+        let may_match = filter.has_wildcards() || store.tree.value(found).message.is_some();
+        may_match.then(|| Walk { last_change: store.changes, rests_at: None })
+    }
+
+    /// Goes on with a walk by `filter`, which it was begun with: visits at most `nodes` topics, which
+    /// are counted down, and appends at most `messages_max` messages that have not expired at `now`.
+    /// Returns whether it came to its end.
+    pub fn walk_on(
+        &self,
+        filter: &TopicFilter,
+        walk: &mut Walk,
+        now: Monotonic,
+        nodes: &mut usize,
+        messages_max: usize,
+        out: &mut Vec<Arc<Message>>,
+    ) -> bool {
+        let path = Path::of(filter);
+        let out_len_max = out.len() + messages_max;
+        let store = self.read();
+        let mut last = walk.rests_at;
+        let mut next = match last {
+            None => Some((ROOT, 0)),
+            Some(node) => store.following(&path, node, store.depth(node)),
+        };
+        while let Some((node, depth)) = next
+            && *nodes > 0
+            && out.len() < out_len_max
+        {
+            *nodes -= 1;
+            let place = store.tree.value(node);
+            if let Some(message) = &place.message
+                && path.ends_at(depth)
+                && !store.is_hidden(&path, node, depth)
+                && place.change <= walk.last_change
+                && !message.is_expired(now)
+            {
+                out.push(Arc::clone(message));
+            }
+            last = Some(node);
+            next = store.following(&path, node, depth);
+        }
+        let rests_at = last.filter(|_| next.is_some());
+        if let Some(node) = rests_at {
+            // Before the lock is let go, or the node may be.
+            store.tree.value(node).walks.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(store);
+        self.leave(std::mem::replace(&mut walk.rests_at, rests_at));
+        next.is_none()
+    }
+
+    /// Ends a walk before its end.
+    pub fn end_walk(&self, walk: &mut Walk) {
+        self.leave(walk.rests_at.take());
+    }
+
+    /// A walk rests at `node` no longer.
+    fn leave(&self, node: Option<NodeId>) {
+        let Some(node) = node else { return };
+        let store = self.read();
+        let place = store.tree.value(node);
+        if place.message.is_some() {
+            place.walks.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        drop(store);
+        let mut store = self.write();
+        *store.tree.value_mut(node).walks.get_mut() -= 1;
+        store.tree.prune(node);
+    }
+}
+
+impl Store {
+    /// Levels from the root to `node`.
+    fn depth(&self, node: NodeId) -> usize {
+        std::iter::successors(self.tree.parent(node), |&node| self.tree.parent(node)).count()
+    }
+
+    /// Topics that begin with `$` are hidden from a wildcard in a filter's first level
+    /// [MQTT-4.7.2-1].
+    fn is_hidden(&self, path: &Path<'_>, node: NodeId, depth: usize) -> bool {
+        depth == 1 && path.is_wild(0) && self.tree.level(node).starts_with('$')
+    }
+
+    /// The node to visit after `node`: below it, or else beside it or one of those above.
+    fn following(
+        &self,
+        path: &Path<'_>,
+        mut node: NodeId,
+        mut depth: usize,
+    ) -> Option<(NodeId, usize)> {
+        let below = match path.levels.get(depth) {
+            _ if self.is_hidden(path, node, depth) => None,
+            Some(level) if !path.is_wild(depth) => self.tree.child(node, level),
+            None if !path.is_open => None,
+            _ => self.tree.first_child(node),
+        };
+        if let Some(below) = below {
+            return Some((below, depth + 1));
+        }
+        while depth > 0 {
+            let beside = path.is_wild(depth - 1).then(|| self.tree.next_sibling(node)).flatten();
+            if let Some(beside) = beside {
+                return Some((beside, depth));
+            }
+            node = self.tree.parent(node)?;
+            depth -= 1;
+        }
+        None
+    }
+}
+
+/// A filter, level by level.
+struct Path<'a> {
+    /// Without a last `#`.
+    levels: Vec<&'a str>,
+    /// Whether there was one.
+    is_open: bool,
+}
+
+impl<'a> Path<'a> {
+    fn of(filter: &'a TopicFilter) -> Self {
+        let mut levels: Vec<_> = filter.as_str().split('/').collect();
+        let is_open = levels.pop_if(|level| *level == "#").is_some();
+        Self { levels, is_open }
+    }
+
+    /// Whether any level will do in this place.
+    fn is_wild(&self, index: usize) -> bool {
+        self.levels.get(index).map_or(self.is_open, |level| *level == "+")
+    }
+
+    /// Whether topics of so many levels are matched, as far as their number goes.
+    fn ends_at(&self, depth: usize) -> bool {
+        depth == self.levels.len() || (self.is_open && depth > self.levels.len())
+    }
+}

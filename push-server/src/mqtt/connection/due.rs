@@ -1,0 +1,32 @@
+//! Answers that wait, those that are still owed among them: how far a client may run ahead.
+
+use super::{Answer, Connection, Event};
+
+/// The least that an answer takes, in bytes; a PINGRESP, which is never owed, takes two.
+pub(super) const ANSWER_BYTES: u32 = 4;
+
+/// The least that a SUBACK or UNSUBACK for so many filters takes.
+pub(super) fn answer_bytes(filters: usize) -> u32 {
+    // A packet has 16,384 filters at most.
+    ANSWER_BYTES + filters as u32
+}
+
+impl Connection {
+    /// Bytes of answers that wait to be moved out, or will, when the events that want one are
+    /// answered. Who sends more while these wait need not be heard yet: beyond
+    /// `Limits::answers_bytes_max` of those that wait already, `poll_event` fails.
+    pub fn answers_due_bytes(&self) -> usize {
+        self.answers.len() + self.owed_bytes as usize
+    }
+
+    pub(super) fn owe(&mut self, answer: Answer) -> Event {
+        self.owed_bytes += ANSWER_BYTES;
+        Event::Owes(answer)
+    }
+
+    /// So much is owed no longer. It may have been an earlier connection of the session that it was
+    /// owed to first.
+    pub(super) fn answered(&mut self, bytes: u32) {
+        self.owed_bytes = self.owed_bytes.saturating_sub(bytes);
+    }
+}

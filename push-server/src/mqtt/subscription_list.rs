@@ -1,0 +1,162 @@
+//! The subscriptions of one session, in the order of their filters' text: one is found among many
+//! without a look at them all, and a list takes no more memory than its entries.
+
+use super::Limits;
+use crate::broker::{SubscriptionOptions, TopicFilter};
+
+type Subscription = (TopicFilter, SubscriptionOptions);
+
+/// The list.
+#[derive(Clone, Debug, Default)]
+pub struct SubscriptionList(Vec<Subscription>);
+
+/// Why a subscription was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListFull {
+    /// `Limits::subscriptions_max` is reached.
+    Number,
+    /// `Limits::subscription_bytes_max` is.
+    Bytes,
+}
+
+impl SubscriptionList {
+    /// Adds a subscription, or gives it other options.
+    ///
+    /// # Errors
+    /// It would be one more than the limits allow. The list is as it was.
+    pub fn set(
+        &mut self,
+        filter: &TopicFilter,
+        options: SubscriptionOptions,
+        limits: &Limits,
+    ) -> Result<(), ListFull> {
+        let bytes_max = limits.subscription_bytes_max as usize;
+        match self.find(filter) {
+            Ok(index) => self.0[index].1 = options,
+            Err(_) if self.0.len() >= limits.subscriptions_max as usize => {
+                return Err(ListFull::Number);
+            }
+            Err(_) if self.bytes() + filter.as_str().len() > bytes_max => {
+                return Err(ListFull::Bytes);
+            }
+            Err(index) => self.0.insert(index, (filter.clone(), options)),
+        }
+        Ok(())
+    }
+
+    /// Removes a subscription, if it is there.
+    pub fn remove(&mut self, filter: &TopicFilter) {
+        if let Ok(index) = self.find(filter) {
+            self.0.remove(index);
+        }
+    }
+
+    /// Whether there is one with this filter.
+    pub fn contains(&self, filter: &TopicFilter) -> bool {
+        self.find(filter).is_ok()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Subscription> {
+        self.0.iter()
+    }
+
+    /// Of all filters. Added up when it is asked, because every session, nearly all of them with a
+    /// filter or two, would have to have room for it.
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|(filter, _)| filter.as_str().len()).sum()
+    }
+
+    fn find(&self, filter: &TopicFilter) -> Result<usize, usize> {
+        self.0.binary_search_by(|(have, _)| have.cmp(filter))
+    }
+}
+
+impl FromIterator<Subscription> for SubscriptionList {
+    /// Of subscriptions whose filters differ, however many.
+    fn from_iter<I: IntoIterator<Item = Subscription>>(subscriptions: I) -> Self {
+        let mut list: Vec<_> = subscriptions.into_iter().collect();
+        list.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Self(list)
+    }
+}
+
+impl IntoIterator for SubscriptionList {
+    type Item = Subscription;
+    type IntoIter = std::vec::IntoIter<Subscription>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a SubscriptionList {
+    type Item = &'a Subscription;
+    type IntoIter = std::slice::Iter<'a, Subscription>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::QoS;
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::parse(text, 8).expect("valid")
+    }
+
+    fn with_qos(qos: QoS) -> SubscriptionOptions {
+        SubscriptionOptions { qos, ..SubscriptionOptions::default() }
+    }
+
+    fn texts(list: &SubscriptionList) -> Vec<&str> {
+        list.iter().map(|(filter, _)| filter.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_added_in_any_order_is_found_changed_and_removed() {
+        let limits = Limits::default();
+        let mut list = SubscriptionList::default();
+        for text in ["b", "d", "a/+", "c", "#"] {
+            assert_eq!(list.set(&filter(text), with_qos(QoS::AtMostOnce), &limits), Ok(()));
+        }
+        assert_eq!(list.set(&filter("c"), with_qos(QoS::ExactlyOnce), &limits), Ok(()));
+        assert_eq!(texts(&list), ["#", "a/+", "b", "c", "d"]);
+        assert_eq!(list.iter().map(|(_, options)| options.qos as u8).sum::<u8>(), 2);
+        list.remove(&filter("b"));
+        list.remove(&filter("never/was"));
+        assert!(list.contains(&filter("c")) && !list.contains(&filter("b")));
+        let again: SubscriptionList = list.clone().into_iter().rev().collect();
+        assert_eq!(texts(&again), ["#", "a/+", "c", "d"]);
+    }
+
+    #[test]
+    fn one_too_many_is_refused_and_a_known_one_is_not() {
+        let limits = Limits { subscriptions_max: 2, ..Limits::default() };
+        let mut list = SubscriptionList::default();
+        let options = SubscriptionOptions::default();
+        assert_eq!(list.set(&filter("a"), options, &limits), Ok(()));
+        assert_eq!(list.set(&filter("b"), options, &limits), Ok(()));
+        assert_eq!(list.set(&filter("c"), options, &limits), Err(ListFull::Number));
+        assert_eq!(list.set(&filter("a"), options, &limits), Ok(()));
+        assert_eq!(texts(&list), ["a", "b"]);
+    }
+
+    #[test]
+    fn filters_have_only_so_many_bytes_together() {
+        let limits = Limits { subscription_bytes_max: 10, ..Limits::default() };
+        let mut list = SubscriptionList::default();
+        let mut set = |text| list.set(&filter(text), SubscriptionOptions::default(), &limits);
+        assert_eq!(set("12345"), Ok(()));
+        assert_eq!(set("123456"), Err(ListFull::Bytes));
+        assert_eq!(set("1234"), Ok(()));
+        assert_eq!(set("12345"), Ok(()), "it is there already");
+        assert_eq!(set("x"), Ok(()));
+        assert_eq!(set("y"), Err(ListFull::Bytes));
+        list.remove(&filter("1234"));
+        assert_eq!(list.set(&filter("y"), SubscriptionOptions::default(), &limits), Ok(()));
+    }
+}

@@ -1,0 +1,284 @@
+//! What clients send: from the socket to the protocol state and on, as far as nothing is in the way.
+//! Input that waits is bounded, and what is beyond it waits in the socket.
+
+use push_common::clock::Monotonic;
+
+use super::client::Phase;
+use super::worker::Worker;
+use crate::mqtt::Event;
+use crate::mqtt::codec::Reason;
+use crate::ring::Piece;
+
+/// Input that a stalled publisher may have waiting before the shard stops reading from it.
+const STALLED_INPUT_BYTES_MAX: usize = 64 << 10;
+
+/// How long a client's input waits for its answers to leave, while it takes nothing of what was sent
+/// before, until it is closed (`limit="answers"`).
+pub(super) const ANSWERS_WAIT_MILLIS: u64 = 10_000;
+
+/// So many bytes of a packet under way count like a whole one for the keep alive.
+const HEARD_BYTES_MIN: usize = 1 << 10;
+
+/// What is in the way of a client's input.
+#[derive(Clone, Copy, Debug)]
+enum Obstacle {
+    /// Another shard's mailbox is full, or the store does not keep up.
+    Shard,
+    /// Its answers have to leave first.
+    Answers,
+    /// This turn has lasted long enough.
+    Turn,
+}
+
+impl Worker {
+    /// Takes received bytes to the client's protocol state.
+    pub(super) fn on_bytes(&mut self, index: u32, piece: &Piece) {
+        let client = &mut self.clients[index as usize];
+        let mut bytes = self.ring.bytes(piece);
+        if let Some(websocket) = &mut client.websocket {
+            self.unwrapped.clear();
+            let rate = self.shared.config.limits.ping_rate;
+            websocket.handle_bytes(bytes, rate, self.now, &mut self.unwrapped);
+            bytes = &self.unwrapped;
+        }
+        if bytes.is_empty() {
+            self.after_frames(index);
+            return;
+        }
+        let bytes_len = bytes.len();
+        match &mut client.phase {
+            Phase::Handshake(introduction) => {
+                client.last_seen = self.now;
+                let limits = &self.shared.config.limits;
+                let access = self.shared.access();
+                let progress = introduction.handshake.handle_bytes(limits, &access, bytes);
+                self.on_introduction(index, progress);
+            }
+            Phase::Serving { connection, .. } => {
+                if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
+                    let limits = &self.shared.config.limits;
+                    connection.pings_answered_elsewhere(path.pings(slot), limits);
+                }
+                connection.handle_bytes(bytes);
+                self.hear(index, bytes_len);
+                self.pump(index);
+            }
+            // Whatever a peer still says after the end is not read.
+            Phase::Flushing { .. } | Phase::Lingering { .. } => {}
+        }
+        self.after_frames(index);
+    }
+
+    /// Bytes of a packet that is not whole keep a connection alive where they are more than a few:
+    /// so a large one may be long under way, and a client cannot live on one that never ends.
+    fn hear(&mut self, index: u32, bytes_len: usize) {
+        let client = &mut self.clients[index as usize];
+        let unheard = usize::from(client.unheard_bytes) + bytes_len;
+        if unheard < HEARD_BYTES_MIN {
+            // Less than the constant, which fits.
+            client.unheard_bytes = unheard as u16;
+        } else {
+            client.unheard_bytes = 0;
+            client.last_seen = self.now;
+        }
+    }
+
+    /// Arms the next receive, or lets a client go that waits for nothing else.
+    pub(super) fn after_receive(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        if client.receiving {
+            return;
+        }
+        let (fd, token) = (client.fd(), client.token(index));
+        match &client.phase {
+            // It may leave for another shard, which no send may be under way for.
+            Phase::Handshake(_) if client.sending || client.owes_frames() => {}
+            Phase::Handshake(_) => {
+                client.receiving = true;
+                self.ring.receive_once(fd, token);
+            }
+            Phase::Serving { connection, .. } => {
+                if !client.stalled || connection.input_len() < STALLED_INPUT_BYTES_MAX {
+                    client.receiving = true;
+                    self.ring.receive(fd, token);
+                }
+            }
+            Phase::Flushing { .. } | Phase::Lingering { .. } => {
+                if client.peer_gone {
+                    self.remove_if_quiet(index);
+                } else {
+                    client.receiving = true;
+                    self.ring.receive(fd, token);
+                }
+            }
+        }
+    }
+
+    /// Parses and handles what a client has sent, until something is in the way.
+    pub(super) fn pump(&mut self, index: u32) {
+        let served = self.clients.get(index as usize).map(|client| &client.phase);
+        let Some(&Phase::Serving { session: key, .. }) = served else { return };
+        let parsed_bytes = self.parsed_bytes(index);
+        loop {
+            if self.clients.get(index as usize).is_some_and(|client| client.stalled) {
+                break;
+            }
+            if let Some(obstacle) = self.obstacle(index) {
+                self.stall(index, obstacle);
+                break;
+            }
+            let Some(client) = self.clients.get_mut(index as usize) else { return };
+            let Phase::Serving { connection, .. } = &mut client.phase else { return };
+            let Some(session) = self.sessions.session_mut(key) else { return };
+            let limits = &self.shared.config.limits;
+            let Some(event) = connection.poll_event(session, limits, self.now) else { break };
+            self.count_pieces(pieces(&event));
+            self.on_event(index, key, event);
+        }
+        if self.parsed_bytes(index) > parsed_bytes {
+            let client = &mut self.clients[index as usize];
+            client.unheard_bytes = 0;
+            client.last_seen = self.now;
+        }
+        self.limit_stalled_input(index);
+        self.file_changes(key, None);
+        self.publish_rx(index);
+        self.mark_dirty(index);
+    }
+
+    /// Moves the slot's `rx` to the end of the last packet parsed.
+    fn publish_rx(&mut self, index: u32) {
+        let client = &self.clients[index as usize];
+        if let (Phase::Serving { connection, .. }, Some(slot), Some(path)) =
+            (&client.phase, &client.slot, &self.path)
+        {
+            path.set_rx(slot, connection.parsed_bytes());
+        }
+    }
+
+    /// Bytes of whole packets that a client has sent, while it is served.
+    fn parsed_bytes(&self, index: u32) -> u64 {
+        match self.clients.get(index as usize).map(|client| &client.phase) {
+            Some(Phase::Serving { connection, .. }) => connection.parsed_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// What is in the way of a client's input.
+    fn obstacle(&self, index: u32) -> Option<Obstacle> {
+        let client = self.clients.get(index as usize)?;
+        let Phase::Serving { connection, .. } = &client.phase else { return None };
+        if self.overflowing || self.store_is_behind {
+            return Some(Obstacle::Shard);
+        }
+        let is_throttled = connection.answers_due_bytes() > self.answers_due_bytes_max();
+        if is_throttled && !client.send_failed {
+            return Some(Obstacle::Answers);
+        }
+        self.turn_is_over.then_some(Obstacle::Turn)
+    }
+
+    /// From here on a client's input waits for its answers. The other half of the limit is for those
+    /// that take more than they were expected to, and for what is not an answer to input.
+    fn answers_due_bytes_max(&self) -> usize {
+        self.shared.config.limits.answers_bytes_max as usize / 2
+    }
+
+    fn stall(&mut self, index: u32, obstacle: Obstacle) {
+        let client = &mut self.clients[index as usize];
+        client.stalled = true;
+        match obstacle {
+            Obstacle::Shard => self.stalled.push(index),
+            Obstacle::Turn => self.paused.push_back(index),
+            Obstacle::Answers => {
+                client.throttled_since = Some(self.now);
+                if let Some(deadline) = self.serving_deadline(index) {
+                    self.arm_client_timer(index, deadline);
+                }
+            }
+        }
+    }
+
+    /// Stops reading from a client whose input waits, where there is enough of it.
+    fn limit_stalled_input(&mut self, index: u32) {
+        if let Some(client) = self.clients.get(index as usize)
+            && let Phase::Serving { connection, .. } = &client.phase
+            && client.stalled
+            && client.receiving
+            && connection.input_len() >= STALLED_INPUT_BYTES_MAX
+        {
+            let token = client.token(index);
+            self.ring.cancel_receive(token);
+        }
+    }
+
+    /// A client's answers were handed to the socket, or never will be: its input goes on in the next
+    /// turn, unless more is owed than is to wait.
+    pub(super) fn unthrottle(&mut self, index: u32) {
+        let due_bytes_max = self.answers_due_bytes_max();
+        let client = &mut self.clients[index as usize];
+        if let Phase::Serving { connection, .. } = &client.phase
+            && client.throttled_since.is_some()
+            && (client.send_failed || connection.answers_due_bytes() <= due_bytes_max)
+        {
+            client.throttled_since = None;
+            self.paused.push_back(index);
+        }
+    }
+
+    /// Takes up what the last turn had no time for, as far as this one has.
+    pub(super) fn resume_paused(&mut self) {
+        for _ in 0..self.paused.len() {
+            if self.turn_is_over {
+                break;
+            }
+            let Some(index) = self.paused.pop_front() else { break };
+            self.resume_stalled(index);
+        }
+    }
+
+    /// Nothing is in the way any more: takes up what a stalled client has sent meanwhile.
+    pub(super) fn resume_stalled(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        if !std::mem::take(&mut client.stalled) {
+            return;
+        }
+        self.pump(index);
+        self.after_frames(index);
+        let Some(client) = self.clients.get(index as usize) else { return };
+        if client.peer_gone && !client.stalled {
+            self.on_peer_gone(index);
+        } else {
+            self.after_receive(index);
+        }
+    }
+
+    /// A client's answers have waited long to leave. They may wait for the store; but a client that
+    /// has not taken what was sent before does not read.
+    pub(super) fn on_throttled_long(&mut self, index: u32) {
+        let client = &mut self.clients[index as usize];
+        let Phase::Serving { connection, .. } = &client.phase else { return };
+        let waited = client.throttled_since.map_or(Monotonic(0), |since| since);
+        let is_over = waited.after_millis(ANSWERS_WAIT_MILLIS) <= self.now;
+        if is_over && client.sending && connection.has_answers() {
+            self.counters.limit_answers.add(1);
+            self.close_client(index, Some(Reason::QuotaExceeded));
+            self.abort(index);
+            return;
+        }
+        if is_over {
+            client.throttled_since = Some(self.now);
+        }
+        let again = client.throttled_since.unwrap_or(self.now).after_millis(ANSWERS_WAIT_MILLIS);
+        self.arm_client_timer(index, again);
+    }
+}
+
+/// How much work an event means.
+fn pieces(event: &Event) -> usize {
+    match event {
+        Event::Subscribe(subscribe) => subscribe.entries.len(),
+        Event::Unsubscribe(unsubscribe) => unsubscribe.filters.len(),
+        _ => 1,
+    }
+}
