@@ -185,7 +185,7 @@ impl Worker {
             // A crash before the last page is passed on finds it ended, and goes on.
             draft.writes.push(Write::PutSession { number, record: Box::new(ended(&session)) });
         } else if session.is_durable() {
-            draft.writes.push(Write::RemoveSession { number });
+            draft.append(self.removal(number));
         }
         let mut will = None;
         if let Presence::Absent(mut absence) = presence

@@ -13,9 +13,11 @@ mod client;
 pub mod counters;
 mod deliver;
 mod durable;
+mod fresh;
 mod introduce;
 mod mailbox;
 mod recovery;
+mod retry;
 mod serve;
 mod sessions;
 mod share;
@@ -26,6 +28,7 @@ mod worker;
 
 pub(crate) use accept::PARKED_MAX;
 pub(crate) use durable::STORE_BACKLOG_BYTES_MAX;
+pub(crate) use retry::UNREMOVED_MAX;
 
 use std::io;
 use std::net::SocketAddr;

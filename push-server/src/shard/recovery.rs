@@ -7,7 +7,7 @@ use super::sessions::Presence;
 use super::worker::Worker;
 use crate::broker::Message;
 use crate::mqtt::{Extent, PendingWill, Session, Will};
-use crate::store::{RecoveredSession, SessionNumber, StoredWill, Write};
+use crate::store::{RecoveredSession, SessionNumber, StoredWill};
 
 const MILLIS_PER_SEC: u64 = 1_000;
 
@@ -63,7 +63,7 @@ impl Worker {
 
     fn end_recovered(&mut self, session: &Session, number: SessionNumber) {
         if !self.pass_on_stored(session, number) {
-            self.file(Write::RemoveSession { number }.into());
+            self.file(self.removal(number));
         }
     }
 }

@@ -117,7 +117,7 @@ impl Worker {
         }
         match next {
             Some(next) => self.read_leavers_page(Leaver { from: next.0, ..leaver }),
-            None => self.file(Write::RemoveSession { number }.into()),
+            None => self.file(self.removal(number)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! One shard's thread: waits for completions, hands them on, fires timers, and once a turn sends
 //! what the turn produced.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +15,7 @@ use super::Shared;
 use super::accept::{Acceptor, Transport};
 use super::client::Client;
 use super::counters::ShardCounters;
+use super::fresh::Fresh;
 use super::mailbox::Mail;
 use super::sessions::Sessions;
 use super::ticket::{Done, Draft, Leaver};
@@ -122,12 +123,16 @@ pub(super) struct Worker {
     pub(super) page_reads: Vec<(SessionNumber, u64, Done)>,
     /// Too much waits to be stored; no packets are taken from clients.
     pub(super) store_is_behind: bool,
-    /// Sessions whose record could not be written.
-    pub(super) unsaved: Vec<(u32, SessionNumber)>,
-    /// Sessions whose page could not be read.
-    pub(super) unread: Vec<(u32, SessionNumber)>,
+    /// Sessions whose record could not be written, by key: one entry each, however often it fails.
+    pub(super) unsaved: BTreeMap<u32, SessionNumber>,
+    /// Ended sessions that could not be removed.
+    pub(super) unremoved: Vec<SessionNumber>,
+    /// Sessions whose page could not be read, by key.
+    pub(super) unread: BTreeMap<u32, SessionNumber>,
     /// Ended ones whose page could not be read.
     pub(super) unread_leavers: Vec<Leaver>,
+    /// Subscriptions that may not be on disk yet.
+    pub(super) fresh: Fresh,
     /// Scratch, kept for its memory.
     pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
@@ -174,9 +179,11 @@ impl Worker {
             draft: Draft::default(),
             page_reads: Vec::new(),
             store_is_behind: false,
-            unsaved: Vec::new(),
-            unread: Vec::new(),
+            unsaved: BTreeMap::new(),
+            unremoved: Vec::new(),
+            unread: BTreeMap::new(),
             unread_leavers: Vec::new(),
+            fresh: Fresh::default(),
             done: Vec::new(),
             matches: Vec::new(),
             unwrapped: Vec::new(),
