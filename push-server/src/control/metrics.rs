@@ -20,7 +20,7 @@ use super::observed::{Observed, Path, pings_kernel};
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
-use crate::shard::{STORE_BACKLOG_BYTES_MAX, StoreView, UNREMOVED_MAX};
+use crate::shard::{RECEIPTS_MAX, STORE_BACKLOG_BYTES_MAX, StoreView, UNREMOVED_MAX};
 use crate::websocket::UPGRADE_HEAD_BYTES_MAX;
 
 /// The text form's media type.
@@ -111,6 +111,7 @@ const FAMILIES: &[Family] = &[
             ("mailbox", |shard| &shard.limit_mailbox),
             ("store", |shard| &shard.limit_store),
             ("removals", |shard| &shard.limit_removals),
+            ("receipts", |shard| &shard.limit_receipts),
             ("outbox", |shard| &shard.limit_outbox),
             ("subscriptions", |shard| &shard.limit_subscriptions),
             ("retained", |shard| &shard.limit_retained),
@@ -260,7 +261,7 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauges("push_limit", help, "limit", limits)
 }
 
-fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 23] {
+fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 24] {
     let limits = &config.limits;
     [
         ("max_connections", connections_max.into()),
@@ -277,6 +278,7 @@ fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 23] {
         ("outbox_bytes", limits.outbox_bytes_max),
         ("outbox_age_secs", config.outbox_age_max_secs.into()),
         ("store", STORE_BACKLOG_BYTES_MAX),
+        ("receipts", RECEIPTS_MAX as u64),
         ("removals", UNREMOVED_MAX as u64),
         ("answers", limits.answers_bytes_max.into()),
         ("topic_aliases", limits.topic_alias_max.into()),

@@ -54,8 +54,10 @@ pub(super) struct Client {
     pub(super) overflowed: bool,
     /// It is in the list of clients to flush at the end of the turn.
     pub(super) dirty: bool,
-    /// It is in the list of clients whose input waits for a full mailbox.
+    /// It is in the list of clients whose input waits for a full mailbox, or for the store.
     pub(super) stalled: bool,
+    /// Its input waits for its own publishes to be answered.
+    pub(super) paused: bool,
 }
 
 /// Where a client's life is.
@@ -116,6 +118,7 @@ impl Client {
             overflowed: false,
             dirty: false,
             stalled: false,
+            paused: false,
         }
     }
 
@@ -130,6 +133,11 @@ impl Client {
     /// Whether WebSocket has something to send that is not MQTT's.
     pub(super) fn owes_frames(&self) -> bool {
         self.websocket.as_ref().is_some_and(|websocket| websocket.owes())
+    }
+
+    /// Whether packets of it wait to be taken.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.stalled || self.paused
     }
 
     /// Whether no operation of the ring refers to the socket any more.

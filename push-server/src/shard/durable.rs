@@ -35,8 +35,13 @@ const PAGE: PageLimit = PageLimit { messages: HEAD_MESSAGES_MAX as u32, bytes: 2
 
 const MILLIS_PER_SEC: u64 = 1_000;
 
+/// Publishes of a client whose acknowledgement waits, at the most: as many as there are packet ids.
+/// One that uses an id again before it is acknowledged, which nothing forbids at QoS 1 without a
+/// Receive Maximum, is not read from (`limit="receipts"`) until half of them are answered.
+pub(crate) const RECEIPTS_MAX: usize = u16::MAX as usize;
+
 /// A client's publishes whose acknowledgement waits, in the order they came: so they are answered
-/// [MQTT-4.6.0-2, MQTT-4.6.0-3]. Bounded by the packet ids there are.
+/// [MQTT-4.6.0-2, MQTT-4.6.0-3].
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
     /// The number of the first one.
@@ -45,6 +50,16 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
+    /// Whether no more publishes are to be taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() >= RECEIPTS_MAX
+    }
+
+    /// Whether they are to be taken again.
+    pub(super) fn is_half_empty(&self) -> bool {
+        self.queue.len() <= RECEIPTS_MAX / 2
+    }
+
     fn push(&mut self, receipt: PublishReceipt) -> u64 {
         self.queue.push_back((receipt, None));
         self.first + self.queue.len() as u64 - 1
@@ -516,6 +531,20 @@ mod tests {
 
     fn receipt(packet_id: u16) -> PublishReceipt {
         PublishReceipt { packet_id, exactly_once: false }
+    }
+
+    #[test]
+    fn no_more_publishes_wait_than_there_are_packet_ids() {
+        let mut receipts = Receipts::default();
+        let numbers: Vec<u64> = (0..RECEIPTS_MAX).map(|_| receipts.push(receipt(1))).collect();
+        assert!(receipts.is_full());
+        for number in &numbers[..RECEIPTS_MAX / 2] {
+            receipts.settle(*number, Reason::Success);
+            assert!(receipts.pop_settled().is_some());
+        }
+        assert!(!receipts.is_full() && !receipts.is_half_empty());
+        receipts.settle(numbers[RECEIPTS_MAX / 2], Reason::Success);
+        assert!(receipts.pop_settled().is_some() && receipts.is_half_empty());
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod wheel;
 mod worker;
 
 pub(crate) use accept::PARKED_MAX;
-pub(crate) use durable::STORE_BACKLOG_BYTES_MAX;
+pub(crate) use durable::{RECEIPTS_MAX, STORE_BACKLOG_BYTES_MAX};
 pub(crate) use retry::UNREMOVED_MAX;
 
 use std::io;

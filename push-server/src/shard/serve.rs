@@ -80,7 +80,7 @@ impl Worker {
                 self.ring.receive_once(fd, token);
             }
             Phase::Serving { connection, .. } => {
-                if !client.stalled || connection.input_len() < STALLED_INPUT_BYTES_MAX {
+                if !client.is_waiting() || connection.input_len() < STALLED_INPUT_BYTES_MAX {
                     client.receiving = true;
                     self.ring.receive(fd, token);
                 }
@@ -230,18 +230,23 @@ impl Worker {
         counter.add(1);
     }
 
-    /// Parses and handles what a client has sent, as long as no other shard's mailbox is full and the
-    /// store keeps up.
+    /// Parses and handles what a client has sent, as long as no other shard's mailbox is full, the
+    /// store keeps up, and not too many publishes of its own wait to be answered.
     pub(super) fn pump(&mut self, index: u32) {
         let served = self.clients.get(index as usize).map(|client| &client.phase);
         let Some(&Phase::Serving { session: key, .. }) = served else { return };
         loop {
             let Some(client) = self.clients.get_mut(index as usize) else { return };
             let Phase::Serving { connection, .. } = &mut client.phase else { return };
-            if self.overflowing || self.store_is_behind {
-                if !std::mem::replace(&mut client.stalled, true) {
-                    self.stalled.push(index);
-                }
+            let stall = self.overflowing || self.store_is_behind;
+            let is_full = client.receipts.as_ref().is_some_and(|receipts| receipts.is_full());
+            if stall && !std::mem::replace(&mut client.stalled, true) {
+                self.stalled.push(index);
+            }
+            if is_full && !std::mem::replace(&mut client.paused, true) {
+                self.counters.limit_receipts.add(1);
+            }
+            if stall || client.paused {
                 if client.receiving && connection.input_len() >= STALLED_INPUT_BYTES_MAX {
                     let token = client.token(index);
                     self.ring.cancel_receive(token);
@@ -273,13 +278,31 @@ impl Worker {
     /// Mailboxes have room again: takes up what a stalled client has sent meanwhile.
     pub(super) fn resume_stalled(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
-        if !std::mem::take(&mut client.stalled) {
+        if std::mem::take(&mut client.stalled) && !client.paused {
+            self.resume(index);
+        }
+    }
+
+    /// So many of a client's publishes are answered, and the answers on their way, that it may go on.
+    pub(super) fn resume_paused(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let Phase::Serving { connection, .. } = &client.phase else { return };
+        let is_full = client.receipts.as_ref().is_some_and(|receipts| !receipts.is_half_empty());
+        let owes = connection.has_answers() && !client.send_failed;
+        if !client.paused || is_full || owes {
             return;
         }
+        client.paused = false;
+        if !client.stalled {
+            self.resume(index);
+        }
+    }
+
+    fn resume(&mut self, index: u32) {
         self.pump(index);
         self.after_frames(index);
         let Some(client) = self.clients.get(index as usize) else { return };
-        if client.peer_gone && !client.stalled {
+        if client.peer_gone && !client.is_waiting() {
             self.on_peer_gone(index);
         } else {
             self.after_receive(index);
@@ -324,7 +347,7 @@ impl Worker {
     fn is_unheard(&self, index: u32) -> bool {
         let client = &self.clients[index as usize];
         // A socket that cannot be asked has failed.
-        !client.stalled && ioctl_fionread(&client.socket).unwrap_or(0) == 0
+        !client.is_waiting() && ioctl_fionread(&client.socket).unwrap_or(0) == 0
     }
 
     /// The keep alive ran out [MQTT-3.1.2-24].
@@ -343,7 +366,7 @@ impl Worker {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
         client.peer_gone = true;
         match &client.phase {
-            Phase::Serving { .. } if client.stalled => {}
+            Phase::Serving { .. } if client.is_waiting() => {}
             Phase::Serving { .. } => {
                 self.detach(index);
                 self.abort(index);
@@ -375,7 +398,7 @@ impl Worker {
                 // receive brings it, then the end.
                 client.send_failed = true;
                 let _ = shutdown(&client.socket, Shutdown::Both);
-                if !client.receiving && !client.stalled {
+                if !client.receiving && !client.is_waiting() {
                     self.on_peer_gone(index);
                 }
             }
@@ -436,6 +459,7 @@ impl Worker {
         let deadline = self.now.after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
         client.stalled = false;
+        client.paused = false;
         let backlog = client.backlog.take();
         let receipts = client.receipts.take();
         if let (Some(slot), Some(path)) = (&client.slot, &self.path) {

@@ -23,7 +23,7 @@ impl Worker {
         let client = &self.clients[index as usize];
         match &client.phase {
             // What came before the end is still to be handled.
-            Phase::Serving { .. } if client.stalled => return,
+            Phase::Serving { .. } if client.is_waiting() => return,
             Phase::Serving { .. } => self.close_client(index, None),
             Phase::Handshake { .. } => {
                 self.counters.connects_malformed.add(u64::from(ended != Ended::Left));

@@ -445,6 +445,7 @@ impl Worker {
                 && std::mem::take(&mut client.dirty)
             {
                 self.flush(index);
+                self.resume_paused(index);
             }
         }
     }

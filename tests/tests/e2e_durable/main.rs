@@ -5,6 +5,7 @@
 
 mod damage;
 mod disk;
+mod hung;
 mod life;
 mod removals;
 mod sessions;
@@ -21,6 +22,7 @@ use disk::{
     a_read_only_directory_is_refused, a_second_server_on_the_directory_is_refused,
     durability_off_keeps_nothing, durable_writes_are_counted,
 };
+use hung::one_id_used_again_and_again_is_not_taken_without_end;
 use removals::{
     a_session_begun_without_a_disk_is_written_with_its_first_subscription,
     a_session_whose_end_failed_is_ended_when_the_disk_is_back,
@@ -53,6 +55,7 @@ claims! {
     a_will_that_fell_due_while_down_is_published,
     a_resumed_session_takes_its_will_back,
     a_full_disk_refuses_and_serves_again,
+    one_id_used_again_and_again_is_not_taken_without_end,
     an_id_whose_release_failed_is_free_once_it_is_released_again,
     an_unsubscribe_that_failed_is_told_and_done_when_repeated,
     a_session_whose_end_failed_is_ended_when_the_disk_is_back,
