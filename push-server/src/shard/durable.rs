@@ -99,6 +99,10 @@ impl Worker {
 
     /// Files a shard's part of a write, or has it wait for the others.
     pub(super) fn finish_part(&mut self, part: Part) {
+        if part.is_shared() && !self.unsaved.is_empty() {
+            // Another shard may file it at any time, behind the records that it needs.
+            self.submit_draft();
+        }
         self.file(part.finish());
     }
 

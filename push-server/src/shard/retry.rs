@@ -18,7 +18,7 @@ const RETRIED_AT_A_TIME: usize = 16_384;
 impl Worker {
     /// Offers again what the store has refused. Called now and then.
     pub(super) fn retry_store(&mut self) {
-        if !self.is_store_serving() {
+        if !self.shared.store.as_ref().is_some_and(|store| store.is_serving()) {
             return;
         }
         let unsaved = self.unsaved.iter().take(RETRIED_AT_A_TIME);
@@ -80,12 +80,12 @@ impl Worker {
         if self.is_unsaved(key) { self.saved_session(key) } else { Draft::default() }
     }
 
-    /// The same, to be written before what may wait for other shards: these must not find the record
-    /// older than it is by then.
+    /// The same for what is part of a write of several shards: in this shard's own draft, which
+    /// `finish_part` has go before, because in a write that waits for others the record would be
+    /// older than what is filed meanwhile.
     pub(super) fn save_if_owed(&mut self, key: u32) {
-        if self.is_store_serving() && self.is_unsaved(key) {
+        if self.is_unsaved(key) {
             self.save_session(key);
-            self.submit_draft();
         }
     }
 
@@ -93,9 +93,5 @@ impl Worker {
         // Nearly always there is none at all.
         let Some(&number) = self.unsaved.get(&key) else { return false };
         self.numbered(key, number).is_some()
-    }
-
-    fn is_store_serving(&self) -> bool {
-        self.shared.store.as_ref().is_some_and(|store| store.is_serving())
     }
 }

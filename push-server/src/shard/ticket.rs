@@ -171,6 +171,11 @@ impl Part {
         Some(Arc::clone(ticket))
     }
 
+    /// Whether other shards have parts of it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.ticket.is_some()
+    }
+
     /// Whether there is something to write, here or perhaps elsewhere.
     pub(super) fn has_to_wait(&self) -> bool {
         self.ticket.is_some() || !self.draft.writes.is_empty()

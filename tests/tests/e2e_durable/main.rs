@@ -24,6 +24,7 @@ use disk::{
 };
 use hung::one_id_used_again_and_again_is_not_taken_without_end;
 use removals::{
+    a_session_begun_without_a_disk_is_written_before_its_first_publish,
     a_session_begun_without_a_disk_is_written_with_its_first_subscription,
     a_session_whose_end_failed_is_ended_when_the_disk_is_back,
     an_id_whose_release_failed_is_free_once_it_is_released_again,
@@ -59,6 +60,7 @@ claims! {
     an_id_whose_release_failed_is_free_once_it_is_released_again,
     an_unsubscribe_that_failed_is_told_and_done_when_repeated,
     a_session_whose_end_failed_is_ended_when_the_disk_is_back,
+    a_session_begun_without_a_disk_is_written_before_its_first_publish,
     a_session_begun_without_a_disk_is_written_with_its_first_subscription,
     a_read_only_directory_is_refused,
     a_directory_that_cannot_be_is_refused,

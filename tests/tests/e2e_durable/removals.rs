@@ -196,3 +196,38 @@ pub(crate) fn a_session_begun_without_a_disk_is_written_with_its_first_subscript
     }
     Ok(())
 }
+
+pub(crate) fn a_session_begun_without_a_disk_is_written_before_its_first_publish() -> TestResult {
+    const ID: u16 = 7;
+    let version = Version::V5;
+    for _ in 0..3 {
+        let mut world = Breakable::start(version)?;
+        let mut reader = world.persistent("reader");
+        reader.subscribe(&[("t", 2)]);
+        reader.disconnect();
+        world.break_disk();
+        let mut publisher = world.persistent("publisher");
+        world.disk.empty();
+        let mut refused = 0;
+        wait_for("a PUBREC", || {
+            publisher.send(&wire::publish(version, &exactly_once(ID, b"once")));
+            let reason = expect_ack(&mut publisher, PUBREC, ID);
+            refused += usize::from(reason == FAILED);
+            (reason == 0).then_some(())
+        });
+        assert!(refused > 0, "the disk was back before the session was begun");
+        world.crash()?;
+        let mut publisher = world.persistent("publisher");
+        assert!(publisher.connack.session_present);
+        let again = Publish { dup: true, ..exactly_once(ID, b"once") };
+        publisher.send(&wire::publish(version, &again));
+        expect_ack(&mut publisher, PUBREC, ID);
+        publisher.send(&wire::ack(PUBREL, ID));
+        expect_ack(&mut publisher, PUBCOMP, ID);
+        let mut reader = world.persistent("reader");
+        assert_eq!(reader.message().payload, b"once");
+        reader.expect_no_message(SILENCE);
+        world.server.finish();
+    }
+    Ok(())
+}
