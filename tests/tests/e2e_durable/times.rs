@@ -110,6 +110,7 @@ pub(crate) fn a_will_that_fell_due_while_down_is_published() -> TestResult {
         assert_eq!(watcher.message().payload, b"gone", "{lives:?}");
         // Once, and not again in the next life.
         watcher.disconnect();
+        lives.settle();
         lives.restart(Duration::ZERO)?;
         let (mut watcher, _) = lives.persistent("watcher");
         watcher.expect_no_message(SILENCE);
