@@ -48,7 +48,7 @@ const COUNTERS: &[(&str, &str, Pick)] = &[
     ("push_shared_passed_on", "Messages owed to a member of a group that left", |shard| {
         &shard.shared_passed_on
     }),
-    ("push_store_removals_retried", "Ends of sessions that had failed, tried again", |shard| {
+    ("push_store_removals_retried", "Ends of sessions written, not at the first try", |shard| {
         &shard.removals_retried
     }),
     ("push_stale_completions", "Completions of operations whose connection was gone", |shard| {

@@ -86,7 +86,7 @@ counters! {
     dropped_no_member,
     /// `push_shared_passed_on_total`: owed to a member that left, given to another.
     shared_passed_on,
-    /// `push_store_removals_retried_total`: ends of sessions that the store had failed to write.
+    /// `push_store_removals_retried_total`: ends of sessions that are written, though not at the first try.
     removals_retried,
     /// `push_limits_hit_total{limit="descriptors"}`: accept paused.
     limit_descriptors,

@@ -188,7 +188,7 @@ impl Worker {
                 self.on_written(session, number, position, filed, failed);
             }
             Done::Session { session, number } => self.on_saved(session, number, failed),
-            Done::Removed { number } => self.on_removed(number, failed),
+            Done::Removed { number, again } => self.on_removed(number, again, failed),
             Done::Page { session, number } => self.on_page(session, number, outcome),
             Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
         }

@@ -2,7 +2,8 @@
 //! sessions, and pages that somebody waits for.
 //!
 //! A client may have been told meanwhile that it is connected, with its session or without the one
-//! before. What it is promised from then on stands on the session's record, which is written first.
+//! before. What it is promised from then on stands on the session's record, which is written before
+//! or with it.
 
 use super::ticket::{Done, Draft};
 use super::worker::Worker;
@@ -31,8 +32,7 @@ impl Worker {
         }
         let from = self.unremoved.len().saturating_sub(RETRIED_AT_A_TIME);
         for number in self.unremoved.split_off(from) {
-            self.counters.removals_retried.add(1);
-            self.file(self.removal(number));
+            self.file(self.removed(number, true));
         }
         for leaver in std::mem::take(&mut self.unread_leavers) {
             self.read_leavers_page(leaver);
@@ -42,21 +42,26 @@ impl Worker {
                 self.mark_dirty(index);
             }
         }
+        // Not at the end of a turn that waits first.
+        self.submit_draft();
     }
 
     /// The removal of a session and all that is its own, which is tried until it is done.
     pub(super) fn removal(&self, number: SessionNumber) -> Draft {
+        self.removed(number, false)
+    }
+
+    fn removed(&self, number: SessionNumber, again: bool) -> Draft {
         Draft {
             writes: vec![Write::RemoveSession { number }],
-            waiting: vec![(self.index, Done::Removed { number })],
+            waiting: vec![(self.index, Done::Removed { number, again })],
         }
     }
 
-    pub(super) fn on_removed(&mut self, number: SessionNumber, failed: bool) {
+    pub(super) fn on_removed(&mut self, number: SessionNumber, again: bool, failed: bool) {
         if !failed {
-            return;
-        }
-        if self.unremoved.len() < UNREMOVED_MAX {
+            self.counters.removals_retried.add(u64::from(again));
+        } else if self.unremoved.len() < UNREMOVED_MAX {
             self.unremoved.push(number);
         } else {
             self.counters.limit_removals.add(1);

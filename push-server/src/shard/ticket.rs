@@ -39,8 +39,8 @@ pub(crate) enum Done {
     Written { session: u32, number: SessionNumber, position: u64, filed: Filing },
     /// A session's own record is written.
     Session { session: u32, number: SessionNumber },
-    /// A session that has ended is removed.
-    Removed { number: SessionNumber },
+    /// A session that has ended is removed; `again`: at another try.
+    Removed { number: SessionNumber, again: bool },
     /// A page of an outbox is here.
     Page { session: u32, number: SessionNumber },
     /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.

@@ -164,9 +164,7 @@ pub(crate) fn a_session_whose_end_failed_is_ended_when_the_disk_is_back() -> Tes
 
         world.heal_disk();
         let removed = || world.server.metrics().value("push_store_removals_retried_total");
-        wait_for("the removal to be tried again", || (removed() > 0).then_some(()));
-        // Behind what was tried again.
-        world.persistent("barrier").disconnect();
+        wait_for("the removal", || (removed() > 0).then_some(()));
         world.crash()?;
         let mut subscriber = world.persistent("subscriber");
         assert!(!subscriber.connack.session_present, "{version:?}");
