@@ -1,5 +1,7 @@
-//! What tests of the durable store share: whether there is one, and a disk that can be full.
+//! What tests of the durable store share: whether there is one, and disks that can be
+//! full, or have everybody wait.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -94,6 +96,79 @@ impl Drop for SmallDisk {
         // What still has files open there keeps them, and nobody else sees them.
         let _ = unmount(self.path(), UnmountFlags::DETACH);
     }
+}
+
+/// The size of a [`SlowDisk`].
+const SLOW_DISK_BYTES: u64 = 256 << 20;
+
+/// A file system of its own that can be made to wait, gone when dropped.
+#[derive(Debug)]
+pub struct SlowDisk {
+    directory: TempDir,
+}
+
+/// Holds up all that writes to a [`SlowDisk`], which cannot even be killed meanwhile: to be dropped
+/// before whatever waits for such a process.
+#[derive(Debug)]
+#[must_use]
+pub struct Stopped<'a>(&'a SlowDisk);
+
+impl SlowDisk {
+    /// Mounts one.
+    pub fn mount() -> Result<Self, Skip> {
+        need_root()?;
+        let directory = TempDir::new().expect("make a directory to mount on");
+        let image = directory.path().join("image");
+        let file = File::create(&image).expect("create an image");
+        file.set_len(SLOW_DISK_BYTES).expect("size the image");
+        let disk = Self { directory };
+        std::fs::create_dir(disk.path()).expect("make the mount point");
+        let (image, path) = (image.as_os_str(), disk.path().into_os_string());
+        run("mkfs.ext4", &["-q".as_ref(), image])?;
+        run("mount", &["-o".as_ref(), "loop".as_ref(), image, &path])?;
+        // Whether it can be stopped is to be known before anything depends on it.
+        drop(disk.try_stop()?);
+        Ok(disk)
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("disk")
+    }
+
+    /// Has writes wait.
+    pub fn stop(&self) -> Stopped<'_> {
+        self.try_stop().expect("it could be stopped when it was mounted")
+    }
+
+    fn try_stop(&self) -> Result<Stopped<'_>, Skip> {
+        run("fsfreeze", &["--freeze".as_ref(), self.path().as_os_str()])?;
+        Ok(Stopped(self))
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        let thawed = run("fsfreeze", &["--unfreeze".as_ref(), self.0.path().as_os_str()]);
+        thawed.expect("have a disk go on");
+    }
+}
+
+impl Drop for SlowDisk {
+    fn drop(&mut self) {
+        // As with a small one; the loop device goes with the last file open on it.
+        let _ = unmount(self.path(), UnmountFlags::DETACH);
+    }
+}
+
+fn run(program: &str, arguments: &[&OsStr]) -> TestResult {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.map_err(|error| Skip::missing(format!("{program}: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Skip::missing(format!("{program} {arguments:?}: {}", said.trim())))
 }
 
 #[cfg(test)]

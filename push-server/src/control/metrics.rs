@@ -20,7 +20,7 @@ use super::observed::{Observed, Path, pings_kernel};
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
-use crate::shard::{STORE_BACKLOG_BYTES_MAX, StoreView};
+use crate::shard::{STORE_BACKLOG_BYTES_MAX, StoreView, UNREMOVED_MAX};
 use crate::websocket::UPGRADE_HEAD_BYTES_MAX;
 
 /// The text form's media type.
@@ -47,6 +47,9 @@ const COUNTERS: &[(&str, &str, Pick)] = &[
     ("push_publishes_sent", "PUBLISH packets to clients", |shard| &shard.publishes_sent),
     ("push_shared_passed_on", "Messages owed to a member of a group that left", |shard| {
         &shard.shared_passed_on
+    }),
+    ("push_store_removals_retried", "Ends of sessions written, not at the first try", |shard| {
+        &shard.removals_retried
     }),
     ("push_stale_completions", "Completions of operations whose connection was gone", |shard| {
         &shard.stale_completions
@@ -107,6 +110,7 @@ const FAMILIES: &[Family] = &[
             ("receive_buffers", |shard| &shard.limit_receive_buffers),
             ("mailbox", |shard| &shard.limit_mailbox),
             ("store", |shard| &shard.limit_store),
+            ("removals", |shard| &shard.limit_removals),
             ("outbox", |shard| &shard.limit_outbox),
             ("subscriptions", |shard| &shard.limit_subscriptions),
             ("subscription_bytes", |shard| &shard.limit_subscription_bytes),
@@ -259,7 +263,7 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauges("push_limit", help, "limit", limits)
 }
 
-fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 24] {
+fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 25] {
     let limits = &config.limits;
     [
         ("max_connections", connections_max.into()),
@@ -276,6 +280,7 @@ fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 24] {
         ("outbox_bytes", limits.outbox_bytes_max),
         ("outbox_age_secs", config.outbox_age_max_secs.into()),
         ("store", STORE_BACKLOG_BYTES_MAX),
+        ("removals", UNREMOVED_MAX as u64),
         ("answers", limits.answers_bytes_max.into()),
         ("topic_aliases", limits.topic_alias_max.into()),
         ("topic_aliases_sent", limits.topic_alias_send_max.into()),

@@ -449,30 +449,39 @@ impl Session {
     /// is still owed.
     pub fn routed_exactly_once(&mut self, packet_id: u16, refused: bool) -> bool {
         let is_durable = self.is_durable;
-        let Some(pending) = self.pending.as_deref_mut() else { return false };
+        let Some(pending) = self.pending_for_change() else { return false };
         let owed = if refused {
             pending.exactly.end(packet_id)
         } else {
             pending.exactly.routed(packet_id)
         };
-        if owed && refused && is_durable {
+        // An id that is not known has been released meanwhile, before it was noted on disk.
+        if is_durable && (refused || !owed) {
             pending.changes.push(Change::EndExactlyOnce(packet_id));
         }
         self.tidy();
         owed
     }
 
-    /// PUBREL. Returns whether its packet id was known.
+    /// PUBREL. Returns whether its packet id was known. On disk it is forgotten in any case: an
+    /// earlier attempt may have failed, and this is the client's next one.
     pub(super) fn release(&mut self, packet_id: u16) -> bool {
-        let pending = self.pending.get_or_insert_default();
+        let is_durable = self.is_durable;
+        let Some(pending) = self.pending_for_change() else { return false };
         let known = pending.exactly.end(packet_id);
-        // Even if it is not known, for the reasons that `receive` has. An id that stays on disk would
-        // swallow a later publish that bears it.
-        if self.is_durable {
+        if is_durable {
             pending.changes.push(Change::EndExactlyOnce(packet_id));
         }
         self.tidy();
         known
+    }
+
+    /// What is pending; also where that is nothing, if the disk may be asked for something.
+    fn pending_for_change(&mut self) -> Option<&mut Pending> {
+        if self.is_durable && self.pending.is_none() {
+            self.pending = Some(Box::default());
+        }
+        self.pending.as_deref_mut()
     }
 
     #[cfg(test)]

@@ -86,6 +86,8 @@ counters! {
     dropped_no_member,
     /// `push_shared_passed_on_total`: owed to a member that left, given to another.
     shared_passed_on,
+    /// `push_store_removals_retried_total`: ends of sessions that are written, though not at the first try.
+    removals_retried,
     /// `push_limits_hit_total{limit="descriptors"}`: accept paused.
     limit_descriptors,
     /// `push_limits_hit_total{limit="max_connections"}`: accept paused.
@@ -96,6 +98,8 @@ counters! {
     limit_mailbox,
     /// `push_limits_hit_total{limit="store"}`: publishers paused.
     limit_store,
+    /// `push_limits_hit_total{limit="removals"}`: a session that ended may be back after a restart.
+    limit_removals,
     /// `push_limits_hit_total{limit="outbox"}`: slow consumer disconnected.
     limit_outbox,
     /// `push_limits_hit_total{limit="subscriptions"}`.

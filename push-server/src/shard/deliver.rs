@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::client::Phase;
 use super::durable;
 use super::mailbox::Mail;
-use super::ticket::{Done, Draft, Part, Ticket};
+use super::ticket::{Done, Draft, Part, Subscribed, Ticket};
 use super::worker::Worker;
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
 use crate::mqtt::codec::Reason;
@@ -63,6 +63,7 @@ impl Worker {
         if let Some(PublishReceipt { packet_id, exactly_once: true }) = receipt
             && let Some(number) = self.number_of(key)
         {
+            self.save_if_owed(key);
             draft.writes.push(Write::PutExactlyOnce { number, packet_id });
         }
         let publisher = receipt.map(|receipt| Publisher { index, key, receipt });
@@ -203,6 +204,9 @@ impl Worker {
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let number = entry.number;
         let is_written = entry.session.is_durable() && delivery.qos != QoS::AtMostOnce;
+        if is_written {
+            self.save_if_owed(key);
+        }
         let filing = if is_written {
             part.filing
         } else if has_store && delivery.message.qos == QoS::ExactlyOnce {
@@ -212,6 +216,7 @@ impl Worker {
         };
         let outbox_entry = is_written.then(|| durable::outbox_entry(&delivery, queued_at));
         let limits = &self.shared.config.limits;
+        let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let delivered = entry.session.deliver(delivery, connected, filing, limits);
         let is_queued = matches!(delivered, Delivered::Queued | Delivered::QueuedDropping(_));
         if is_queued && filing != Filing::Never {
@@ -259,24 +264,32 @@ impl Worker {
     fn on_subscribe(&mut self, index: u32, key: u32, subscribe: Subscribe) {
         let number = self.number_of(key);
         let mut results = Vec::with_capacity(subscribe.entries.len());
-        let (mut writes, mut fresh) = (Vec::new(), Vec::new());
+        let mut draft = self.owed_record(key);
+        let (serial, mut fresh) = (self.fresh.begin(), Vec::new());
         for entry in subscribe.entries {
             let result = entry.and_then(|entry| {
                 let (qos, is_new) = self.subscribe_one(index, key, &entry)?;
                 if let Some(number) = number {
                     let SubscribeEntry { filter, options } = entry;
-                    if is_new {
+                    if self.fresh.touch(serial, number, &filter, is_new) {
                         fresh.push(filter.clone());
                     }
-                    writes.push(Write::PutSubscription { number, filter, options });
+                    draft.writes.push(Write::PutSubscription { number, filter, options });
                 }
                 Ok(qos)
             });
             results.push(result);
         }
-        let client = self.token_of(index);
-        let done = Done::Subscribe { client, packet_id: subscribe.packet_id, results, fresh };
-        self.file(Draft { writes, waiting: vec![(self.index, done)] });
+        let subscribed = Subscribed {
+            client: self.token_of(index),
+            session: (key, number.unwrap_or_default()),
+            packet_id: subscribe.packet_id,
+            results,
+            subscribe: serial,
+            fresh,
+        };
+        draft.waiting.push((self.index, Done::Subscribe(Box::new(subscribed))));
+        self.file(draft);
     }
 
     /// Subscribes, and has the retained messages sent that this brings; they leave behind SUBACK,
@@ -361,17 +374,16 @@ impl Worker {
                     continue;
                 }
             };
-            if self.forget_subscription(key, &filter) {
-                if filter.is_shared() {
-                    self.pass_on_unsent(key, &filter);
-                }
-                reasons.push(Reason::Success);
-            } else {
-                reasons.push(Reason::NoSubscriptionExisted);
+            let existed = self.forget_subscription(key, &filter);
+            if existed && filter.is_shared() {
+                self.pass_on_unsent(key, &filter);
             }
-            // Even if there was none: UNSUBACK leaves behind this, and so behind a removal that is
-            // under way; and if that has failed, this makes up for it.
-            writes.extend(number.map(|number| Write::RemoveSubscription { number, filter }));
+            reasons.push(if existed { Reason::Success } else { Reason::NoSubscriptionExisted });
+            if let Some(number) = number {
+                self.fresh.end(number, &filter);
+                // Also of one that memory does not know: an earlier removal may have failed.
+                writes.push(Write::RemoveSubscription { number, filter });
+            }
         }
         let client = self.token_of(index);
         let done = Done::Unsubscribe { client, packet_id: unsubscribe.packet_id, reasons };

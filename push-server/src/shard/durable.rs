@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use super::client::Phase;
 use super::sessions::{Entry, Presence};
-use super::ticket::{Done, Draft, Part};
+use super::ticket::{Done, Draft, Part, Subscribed};
 use super::worker::Worker;
 use crate::broker::{Shares, SubscriptionId, Via};
 use crate::mqtt::codec::Reason;
@@ -36,7 +36,7 @@ const PAGE: PageLimit = PageLimit { messages: HEAD_MESSAGES_MAX as u32, bytes: 2
 const MILLIS_PER_SEC: u64 = 1_000;
 
 /// A client's publishes whose acknowledgement waits, in the order they came: so they are answered
-/// [MQTT-4.6.0-2, MQTT-4.6.0-3]. Bounded by the packet ids there are.
+/// [MQTT-4.6.0-2, MQTT-4.6.0-3]. Bounded by `--answers-bytes-max`, which counts what is owed.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
     /// The number of the first one.
@@ -84,6 +84,10 @@ impl Worker {
 
     /// Files a shard's part of a write, or has it wait for the others.
     pub(super) fn finish_part(&mut self, part: Part) {
+        if part.is_shared() && !self.unsaved.is_empty() {
+            // Another shard may file it at any time, behind the records that it needs.
+            self.submit_draft();
+        }
         self.file(part.finish());
     }
 
@@ -147,40 +151,29 @@ impl Worker {
                     self.mark_dirty(index);
                 }
             }
-            Done::Subscribe { client, packet_id, mut results, fresh } => {
-                let Some(index) = self.resolve(client) else { return };
-                let Phase::Serving { session, .. } = self.clients[index as usize].phase else {
-                    return;
-                };
-                if failed {
-                    results = vec![Err(Reason::ImplementationSpecificError); results.len()];
-                    for filter in fresh {
-                        self.forget_subscription(session, &filter);
-                    }
-                }
-                if let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase {
-                    connection.subscribed(packet_id, &results);
-                    self.mark_dirty(index);
-                }
-            }
+            Done::Subscribe(subscribed) => self.on_subscribed(*subscribed, failed),
             Done::Unsubscribe { client, packet_id, mut reasons } => {
                 let Some(index) = self.resolve(client) else { return };
+                let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase
+                else {
+                    return;
+                };
+                if failed && connection.version() != Version::V5 {
+                    // Its UNSUBACK always says that it was done.
+                    self.close_client(index, None);
+                    return;
+                }
                 if failed {
                     reasons = vec![Reason::ImplementationSpecificError; reasons.len()];
                 }
-                if let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase {
-                    connection.unsubscribed(packet_id, &reasons);
-                    self.mark_dirty(index);
-                }
+                connection.unsubscribed(packet_id, &reasons);
+                self.mark_dirty(index);
             }
             Done::Written { session, number, position, filed } => {
                 self.on_written(session, number, position, filed, failed);
             }
-            Done::Session { session, number } => {
-                if failed && self.numbered(session, number).is_some() {
-                    self.unsaved.push((session, number));
-                }
-            }
+            Done::Session { session, number } => self.on_saved(session, number, failed),
+            Done::Removed { number, again } => self.on_removed(number, again, failed),
             Done::Page { session, number } => self.on_page(session, number, outcome),
             Done::Will { session, number } => self.on_will_published(session, number),
             Done::Left(number) => self.on_left(number, failed),
@@ -191,6 +184,29 @@ impl Worker {
     /// The session with this key, if it is still the one with this number.
     pub(super) fn numbered(&mut self, key: u32, number: SessionNumber) -> Option<&mut Entry> {
         self.sessions.entry_mut(key).filter(|entry| entry.number == number)
+    }
+
+    /// What a SUBSCRIBE brought is on disk, or is not.
+    fn on_subscribed(&mut self, subscribed: Subscribed, failed: bool) {
+        let Subscribed { client, session: (key, number), packet_id, results, .. } = subscribed;
+        let (subscribe, mut results) = (subscribed.subscribe, results);
+        for filter in subscribed.fresh {
+            if !failed {
+                self.fresh.written(subscribe, number, filter);
+            } else if self.fresh.failed(subscribe, number, &filter)
+                && self.numbered(key, number).is_some()
+            {
+                self.forget_subscription(key, &filter);
+            }
+        }
+        if failed {
+            results = vec![Err(Reason::ImplementationSpecificError); results.len()];
+        }
+        let Some(index) = self.resolve(client) else { return };
+        if let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase {
+            connection.subscribed(packet_id, &results);
+            self.mark_dirty(index);
+        }
     }
 
     fn on_written(
@@ -213,7 +229,7 @@ impl Worker {
             let dropped = entry.session.not_written(position);
             self.counters.dropped_store.add(u64::from(dropped));
             if !dropped {
-                self.unsaved.push((key, number));
+                self.unsaved.insert(key, number);
             }
         } else {
             entry.session.written(position, filed, client.is_some());
@@ -294,7 +310,15 @@ impl Worker {
         receipt: PublishReceipt,
         reason: Reason,
     ) {
-        let Some(entry) = self.numbered(key, number).filter(|_| receipt.exactly_once) else {
+        if !receipt.exactly_once {
+            return;
+        }
+        let Some(entry) = self.numbered(key, number) else {
+            // Its id may have come to the disk behind the session's end.
+            if self.shared.store.is_some() && !reason.is_error() {
+                let packet_id = receipt.packet_id;
+                self.file(Write::RemoveExactlyOnce { number, packet_id }.into());
+            }
             return;
         };
         match entry.presence.client() {
@@ -346,7 +370,10 @@ impl Worker {
     }
 
     /// A session begins, or goes on, with a connection: CONNACK waits for what it says of the session,
-    /// and that of one that `ended` for it. If the store fails, SUBACK and PUBACK will tell.
+    /// and that of one that `ended` for it. If the store fails, CONNACK leaves all the same: who is
+    /// connected has its heartbeats answered and gets what needs no disk, where a refusal would only
+    /// bring it back the next second. SUBACK and PUBACK tell that nothing is promised, and what the
+    /// CONNACK said becomes true when the store is back.
     pub(super) fn save_connected(&mut self, index: u32, key: u32, ended: bool) {
         let mut draft = self.saved_session(key);
         if draft.writes.is_empty() && !ended {
@@ -398,30 +425,6 @@ impl Worker {
         }
     }
 
-    /// Writes again what a failure of the store has left out. Called now and then.
-    pub(super) fn retry_store(&mut self) {
-        // No more than there are sessions, however long it fails.
-        self.unsaved.sort_unstable();
-        self.unsaved.dedup();
-        if !self.shared.store.as_ref().is_some_and(|store| store.is_serving()) {
-            return;
-        }
-        for (key, number) in std::mem::take(&mut self.unsaved) {
-            if self.numbered(key, number).is_some() {
-                self.file_unwritten(key);
-                self.save_session(key);
-            }
-        }
-        for leaver in std::mem::take(&mut self.unread_leavers) {
-            self.read_leavers_page(leaver);
-        }
-        for (key, number) in std::mem::take(&mut self.unread) {
-            if let Some(index) = self.numbered(key, number).and_then(|e| e.presence.client()) {
-                self.mark_dirty(index);
-            }
-        }
-    }
-
     /// Asks for the next page of a connected client's outbox, if one is due.
     pub(super) fn begin_page(&mut self, key: u32) {
         if let Some(entry) = self.sessions.entry_mut(key)
@@ -439,7 +442,7 @@ impl Worker {
         let Outcome::Page(Page { entries, next }) = outcome else {
             if let Some(entry) = self.numbered(key, number) {
                 entry.session.page_failed(entry.presence.client().is_some());
-                self.unread.push((key, number));
+                self.unread.insert(key, number);
             }
             return;
         };

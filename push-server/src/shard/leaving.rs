@@ -49,7 +49,7 @@ impl Worker {
             self.counters.dropped_session_ended.add(session.owed() as u64);
         }
         if passed_on.is_empty() && stored.is_none() && will.is_none() {
-            self.file(Write::RemoveSession { number }.into());
+            self.file(self.removal(number));
             return;
         }
         let record = Box::new(self.ended(&session, will.as_deref()));
@@ -114,7 +114,7 @@ impl Worker {
             self.read_leavers_page(next);
         } else {
             self.leaving.remove(&number);
-            self.file(Write::RemoveSession { number }.into());
+            self.file(self.removal(number));
         }
     }
 

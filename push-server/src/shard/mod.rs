@@ -14,11 +14,13 @@ mod client;
 pub mod counters;
 mod deliver;
 mod durable;
+mod fresh;
 mod input;
 mod introduce;
 mod leaving;
 mod mailbox;
 mod recovery;
+mod retry;
 mod serve;
 mod sessions;
 mod share;
@@ -29,6 +31,7 @@ mod worker;
 
 pub(crate) use accept::PARKED_MAX;
 pub(crate) use durable::STORE_BACKLOG_BYTES_MAX;
+pub(crate) use retry::UNREMOVED_MAX;
 
 use std::io;
 use std::net::SocketAddr;

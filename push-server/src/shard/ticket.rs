@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::broker::TopicFilter;
+use crate::broker::{QoS, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Answer, Filing, PublishReceipt};
 use crate::ring::Token;
@@ -31,19 +31,16 @@ pub(crate) enum Done {
     Connect { client: Token },
     /// Give a client what it is owed (PUBREL, PUBCOMP).
     Answer { client: Token, answer: Answer },
-    /// Answer a SUBSCRIBE; the filters that are new, should it have failed.
-    Subscribe {
-        client: Token,
-        packet_id: u16,
-        results: Vec<Result<crate::broker::QoS, Reason>>,
-        fresh: Vec<TopicFilter>,
-    },
+    /// Answer a SUBSCRIBE.
+    Subscribe(Box<Subscribed>),
     /// Answer an UNSUBSCRIBE.
     Unsubscribe { client: Token, packet_id: u16, reasons: Vec<Reason> },
     /// A message is in an outbox.
     Written { session: u32, number: SessionNumber, position: u64, filed: Filing },
     /// A session's own record is written.
     Session { session: u32, number: SessionNumber },
+    /// A session that has ended is removed; `again`: at another try.
+    Removed { number: SessionNumber, again: bool },
     /// A page of an outbox is here.
     Page { session: u32, number: SessionNumber },
     /// A will is published; its session goes on.
@@ -52,6 +49,19 @@ pub(crate) enum Done {
     Left(SessionNumber),
     /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.
     PassOn(Leaver),
+}
+
+/// A SUBSCRIBE whose subscriptions are being written.
+#[derive(Debug)]
+pub(crate) struct Subscribed {
+    pub(super) client: Token,
+    pub(super) session: (u32, SessionNumber),
+    pub(super) packet_id: u16,
+    pub(super) results: Vec<Result<QoS, Reason>>,
+    /// What tells it from others.
+    pub(super) subscribe: u64,
+    /// The filters that may have to be forgotten, should it fail.
+    pub(super) fresh: Vec<TopicFilter>,
 }
 
 /// A session that has ended, and left messages of shared subscriptions on disk.
@@ -161,6 +171,11 @@ impl Part {
         let ticket = self.ticket.as_ref()?;
         ticket.add_part();
         Some(Arc::clone(ticket))
+    }
+
+    /// Whether other shards have parts of it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.ticket.is_some()
     }
 
     /// Whether there is something to write, here or perhaps elsewhere.

@@ -1,7 +1,7 @@
 //! One shard's thread: waits for completions, hands them on, fires timers, and once a turn sends
 //! what the turn produced.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +17,7 @@ use super::accept::{Acceptor, Transport};
 use super::backlog::Backlogs;
 use super::client::Client;
 use super::counters::ShardCounters;
+use super::fresh::Fresh;
 use super::leaving::{Found, Leaving};
 use super::mailbox::Mail;
 use super::serve::reset_on_close;
@@ -132,16 +133,21 @@ pub(super) struct Worker {
     pub(super) page_reads: Vec<(SessionNumber, u64, Done)>,
     /// Too much waits to be stored; no packets are taken from clients.
     pub(super) store_is_behind: bool,
-    /// Sessions of which something could not be written: the record, or messages that had left.
-    pub(super) unsaved: Vec<(u32, SessionNumber)>,
-    /// Sessions whose page could not be read.
-    pub(super) unread: Vec<(u32, SessionNumber)>,
+    /// Sessions of which something could not be written (the record, or messages that had left), by key:
+    /// one entry each, however often it fails.
+    pub(super) unsaved: BTreeMap<u32, SessionNumber>,
+    /// Ended sessions that could not be removed.
+    pub(super) unremoved: Vec<SessionNumber>,
+    /// Sessions whose page could not be read, by key.
+    pub(super) unread: BTreeMap<u32, SessionNumber>,
     /// Ended ones that still have something to give away.
     pub(super) leaving: HashMap<SessionNumber, Leaving, FixedState>,
     /// Those whose page could not be read, or not be given away.
     pub(super) unread_leavers: Vec<Leaver>,
     /// Those that the start has found.
     pub(super) found_ended: Vec<Found>,
+    /// Subscriptions that may not be on disk yet.
+    pub(super) fresh: Fresh,
     /// Retained messages that subscriptions still bring.
     pub(super) backlogs: Backlogs,
     /// A good way was gone among them since somebody looked at the clock.
@@ -197,11 +203,13 @@ impl Worker {
             draft: Draft::default(),
             page_reads: Vec::new(),
             store_is_behind: false,
-            unsaved: Vec::new(),
-            unread: Vec::new(),
+            unsaved: BTreeMap::new(),
+            unremoved: Vec::new(),
+            unread: BTreeMap::new(),
             leaving: HashMap::with_hasher(FixedState::default()),
             unread_leavers: Vec::new(),
             found_ended: Vec::new(),
+            fresh: Fresh::default(),
             backlogs: Backlogs::default(),
             has_walked: false,
             done: Vec::new(),

@@ -160,8 +160,11 @@ impl Group {
 
     /// Removes a record, whether or not it is there.
     pub(super) fn remove(&mut self, key: Key) {
+        // An id that is new may be on disk all the same: its removal failed, and its client began anew.
+        let may_be_there = matches!(key, Key::ExactlyOnce(..));
         let slot = self.slot(key, false);
-        slot.change = if slot.is_new { Change::Nothing } else { Change::Remove };
+        let leaves_nothing = slot.is_new && !may_be_there;
+        slot.change = if leaves_nothing { Change::Nothing } else { Change::Remove };
     }
 
     /// Writes everything as one, and begins anew. After an error [`Group::made`] tells what may

@@ -5,8 +5,10 @@
 
 mod damage;
 mod disk;
+mod hung;
 mod life;
 mod order;
+mod removals;
 mod retained;
 mod sessions;
 mod times;
@@ -22,9 +24,17 @@ use disk::{
     a_read_only_directory_is_refused, a_second_server_on_the_directory_is_refused,
     durability_off_keeps_nothing, durable_writes_are_counted, what_had_left_is_written_later,
 };
+use hung::one_id_used_again_and_again_is_not_taken_without_end;
 use order::{
     a_session_that_was_taken_over_is_a_living_one,
     what_an_ended_session_leaves_to_its_group_is_never_lost,
+};
+use removals::{
+    a_session_begun_without_a_disk_is_written_before_its_first_publish,
+    a_session_begun_without_a_disk_is_written_with_its_first_subscription,
+    a_session_whose_end_failed_is_ended_when_the_disk_is_back,
+    an_id_whose_release_failed_is_free_once_it_is_released_again,
+    an_unsubscribe_that_failed_is_told_and_done_when_repeated,
 };
 use retained::{
     expired_retained_messages_leave_the_disk, retained_messages_are_the_last_ones_after_a_restart,
@@ -65,6 +75,12 @@ claims! {
     what_an_ended_session_leaves_to_its_group_is_never_lost,
     a_full_disk_refuses_and_serves_again,
     what_had_left_is_written_later,
+    one_id_used_again_and_again_is_not_taken_without_end,
+    an_id_whose_release_failed_is_free_once_it_is_released_again,
+    an_unsubscribe_that_failed_is_told_and_done_when_repeated,
+    a_session_whose_end_failed_is_ended_when_the_disk_is_back,
+    a_session_begun_without_a_disk_is_written_before_its_first_publish,
+    a_session_begun_without_a_disk_is_written_with_its_first_subscription,
     a_read_only_directory_is_refused,
     a_directory_that_cannot_be_is_refused,
     a_second_server_on_the_directory_is_refused,

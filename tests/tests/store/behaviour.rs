@@ -188,15 +188,13 @@ fn what_is_put_and_removed_in_one_group_is_not_written() {
         put(1, 1, &message("a", "small")),
         put(1, 2, &message("a", vec![0; 100_000])),
         put(1, 3, &message("a", "exactly once")),
-        Write::PutExactlyOnce { number, packet_id: 1 },
         release(1, 3),
         remove(1, 1),
         remove(1, 2),
         remove(1, 3),
-        Write::RemoveExactlyOnce { number, packet_id: 1 },
     ]);
     assert_eq!(rig.counter(|c| &c.records), records);
-    assert_eq!(rig.counter(|c| &c.coalesced), coalesced + 9);
+    assert_eq!(rig.counter(|c| &c.coalesced), coalesced + 7);
     // What is there already is removed for good, and what comes again is kept.
     rig.commit(vec![put(1, 4, &message("a", "x")), Write::PutExactlyOnce { number, packet_id: 9 }]);
     rig.commit(vec![
@@ -211,6 +209,22 @@ fn what_is_put_and_removed_in_one_group_is_not_written() {
     let mut rig = Rig::open(dir.path());
     assert!(rig.session(1).exactly_once.is_empty());
     assert_eq!(rig.outbox(1), [(5, Stored::Entry(entry(&message("a", "y"))))]);
+}
+
+/// Its removal failed, and its client has used it again.
+#[test]
+fn an_id_that_is_there_already_is_removed_in_the_group_that_puts_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (number, packet_id) = (SessionNumber(1), 7);
+    {
+        let mut rig = Rig::open(dir.path());
+        rig.commit(vec![put_session(1, "one"), Write::PutExactlyOnce { number, packet_id }]);
+        rig.commit(vec![
+            Write::PutExactlyOnce { number, packet_id },
+            Write::RemoveExactlyOnce { number, packet_id },
+        ]);
+    }
+    assert!(Rig::open(dir.path()).session(1).exactly_once.is_empty());
 }
 
 #[test]
