@@ -39,9 +39,6 @@ pub mod bits {
     pub const CLIENT_TS_KNOWN: u8 = 1 << 7;
 }
 
-/// The largest shift there is (RFC 7323, section 2.3).
-pub const WINDOW_SHIFT_MAX: u8 = 14;
-
 /// The record of one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -86,13 +83,12 @@ pub struct Flow {
     pub in_a_row: u16,
     /// See [`bits`].
     pub bits: u8,
-    /// How far the stack's window fields are to be shifted (RFC 7323, section 2), as the handshake has
-    /// agreed.
-    pub window_shift: u8,
+    /// Keeps the size a multiple of four without padding.
+    pub reserved: u8,
 }
 
 impl Flow {
-    /// A flow as user space inserts it: not anchored, nothing seen, windows as large as there are.
+    /// A flow as user space inserts it: not anchored, nothing seen.
     #[must_use]
     pub const fn new(slot: u32, generation: u32) -> Self {
         Self {
@@ -116,7 +112,7 @@ impl Flow {
             peer_window: 0,
             in_a_row: 0,
             bits: 0,
-            window_shift: WINDOW_SHIFT_MAX,
+            reserved: 0,
         }
     }
 

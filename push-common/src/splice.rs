@@ -14,7 +14,7 @@
 
 use crate::clock::Monotonic;
 use crate::counter::Counter;
-use crate::flow::{Flow, WINDOW_SHIFT_MAX, bits};
+use crate::flow::{Flow, bits};
 use crate::mutant::{Part, is_left_out};
 use crate::ping_rate::PingRate;
 use crate::segment::{Segment, SocketFacts, flags};
@@ -370,18 +370,22 @@ fn note_asked_again(flow: &mut Flow, segment: &Segment) {
 }
 
 /// Rule 9, first half. An acknowledgement of bytes that were never sent ends nothing, nor does one
-/// from farther off than the stack can ever have advertised: like one that TCP is to take, a forged one
-/// must have the acknowledgement right and a sequence number from the window (here, from as much behind
-/// as well). One from ahead of what was passed does, because the segments between may be lost, and what
-/// is lost is repeated only when the client hears ACKs again: a bare ACK that leaves as a PINGRESP long
-/// taken is old to it, and not read.
+/// from far off. One from ahead of what was passed does, because the segments between may be lost, and
+/// what is lost is repeated only when the client hears ACKs again: a bare ACK that leaves as a PINGRESP
+/// long taken is old to it, and not read.
+///
+/// A forger must have the acknowledgement right, but only half of the sequence number: TCP asks for one
+/// within its window. Asking for the same here leads to a standstill, which the model finds: a segment
+/// that TCP refuses (its checksum is wrong, say) may have raised `ingress_nxt` by any distance (rule 3
+/// becomes more careful by that), and then no true one would be within the window again. What he wins
+/// is that a PINGRESP which is lost as well is not repeated, so the connection ends by its keep alive.
 #[inline(always)]
 fn acknowledges_pingresp(flow: &Flow, segment: &Segment) -> bool {
     flow.has(bits::PENDING)
         && segment.any(flags::ACK)
         && !is_before(segment.ack, flow.resp_pos.wrapping_add(PING_BYTES))
         && !is_before(flow.egress_nxt, segment.ack.wrapping_sub(flow.delta()))
-        && is_in_reach(flow, segment)
+        && is_near(segment.seq.wrapping_sub(flow.delta()), flow.ingress_nxt)
 }
 
 /// Rule 7. A client without room for the answer drops it and says so again at once: it waits for
@@ -394,7 +398,7 @@ fn misses_pingresp(flow: &Flow, segment: &Segment) -> bool {
         && segment.flags & !(flags::ECE | flags::CWR) == flags::ACK
         && u32::from(segment.window) >= PING_BYTES
         && segment.ack == flow.resp_pos
-        && is_in_reach(flow, segment)
+        && is_near(segment.seq.wrapping_sub(flow.delta()), flow.ingress_nxt)
         && !is_left_out(Part::Refill)
 }
 
@@ -490,15 +494,10 @@ fn anchor(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> D
     Decision::counted(Verdict::Pass, Counter::Anchored)
 }
 
-/// Whether the sequence number is within the largest window that the stack can have advertised, ahead of
-/// what was passed to it or behind.
+/// Whether less than a window lies between `a` and `b`, either way.
 #[inline(always)]
-const fn is_in_reach(flow: &Flow, segment: &Segment) -> bool {
-    let shift =
-        if flow.window_shift < WINDOW_SHIFT_MAX { flow.window_shift } else { WINDOW_SHIFT_MAX };
-    let window = (u16::MAX as u32) << shift;
-    let ahead = segment.seq.wrapping_sub(flow.delta()).wrapping_sub(flow.ingress_nxt);
-    ahead.wrapping_add(window) <= 2 * window
+const fn is_near(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b).wrapping_add(WINDOW_BYTES_MAX) <= 2 * WINDOW_BYTES_MAX
 }
 
 /// Whether `a` comes before `b` on the number circle (RFC 9293, section 3.4).

@@ -120,13 +120,11 @@ impl ShardPath {
         if self.flows_leaving() >= self.lingering_max {
             return Err(Unarmed::FlowMap);
         }
-        let window_shift = super::socket::window_shift(socket).map_err(|_| Unarmed::Socket)?;
         let key = key_of(local, peer).ok_or(Unarmed::FlowMap)?;
         let index = self.free.pop().ok_or(Unarmed::NoSlot)?;
         let generation = self.hold(index, keep_alive_secs, rx, now);
         let slot = SlotRef { index, generation, key, iface, armed: false };
-        let flow = Flow { window_shift, ..Flow::new(index, generation) };
-        match self.flows.insert(&slot.key, flow) {
+        match self.flows.insert(&slot.key, Flow::new(index, generation)) {
             Ok(()) => Ok(slot),
             Err(unarmed) => {
                 self.vacate(&slot);

@@ -24,14 +24,6 @@ pub(super) fn has_fine_timestamps(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(info.tcpi_options & USEC_TS != 0)
 }
 
-/// How far the socket's window fields are to be shifted; 0 where the handshake has agreed on none.
-pub(super) fn window_shift(socket: BorrowedFd<'_>) -> io::Result<u8> {
-    let (info, _) = tcp_info(socket)?;
-    // Bit fields: the peer's shift, and ours.
-    let shifts = info.tcpi_snd_rcv_wscale;
-    Ok(if cfg!(target_endian = "little") { shifts >> 4 } else { shifts & 0xF })
-}
-
 /// Whether the peer has acknowledged all that was sent, FIN included: a socket that is closed now has
 /// nothing more to say.
 pub(super) fn is_heard_out(socket: BorrowedFd<'_>) -> io::Result<bool> {
@@ -138,17 +130,6 @@ mod tests {
             bind_to_interface(socket.as_fd(), LO).unwrap();
             assert_eq!(out_of_order_packets(socket.as_fd()).unwrap(), 0);
         }
-    }
-
-    #[test]
-    fn the_window_shift_is_what_the_peer_was_told() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (socket, _) = listener.accept().unwrap();
-        let (told, _) = tcp_info(client.as_fd()).unwrap();
-        let told = told.tcpi_snd_rcv_wscale & 0xF;
-        assert_eq!(window_shift(socket.as_fd()).unwrap(), told);
-        assert!(told > 0, "the system offers none, which proves nothing");
     }
 
     #[test]

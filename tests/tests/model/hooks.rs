@@ -10,7 +10,7 @@ use push_common::segment::SocketFacts;
 use push_common::slot::{SlotView, state};
 use push_common::splice::{self, Decision, PINGRESP, Verdict};
 
-use crate::segment::{Seg, WINDOW_SHIFT};
+use crate::segment::Seg;
 
 const GENERATION: u32 = 1;
 
@@ -67,7 +67,7 @@ pub(crate) struct Hooks {
 impl Hooks {
     /// User space has parsed CONNECT and is about to send CONNACK.
     pub(crate) fn register(&mut self, rx: u64) {
-        self.flow = Some(Flow { window_shift: WINDOW_SHIFT, ..Flow::new(0, GENERATION) });
+        self.flow = Some(Flow::new(0, GENERATION));
         (self.rx, self.state) = (rx, state::HELD);
     }
 

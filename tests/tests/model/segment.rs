@@ -5,7 +5,7 @@ use std::fmt;
 use push_common::segment::{self, flags};
 
 /// Scale of every window field, as both ends have agreed on.
-pub(crate) const WINDOW_SHIFT: u8 = 6;
+pub(crate) const WINDOW_SHIFT: u32 = 6;
 
 /// A SACK block: first sequence number, and the one behind the last.
 pub(crate) type Block = (u32, u32);
