@@ -34,9 +34,9 @@
 //! 8. A retransmission of what the client has acknowledged would land on the PINGRESP's place. It leaves
 //!    as the PINGRESP instead of being dropped: where the acknowledgement of the PINGRESP was lost, nobody
 //!    else would ask the client.
-//! 9. An acknowledgement of the PINGRESP ends pending, also from ahead of what was passed, as far as the
-//!    stack's window can reach: what lies between may be lost, and a client that only gets old PINGRESPs
-//!    hears no ACK. A bare ACK that tells the stack nothing new is absorbed.
+//! 9. An acknowledgement of the PINGRESP ends pending, also from ahead of what was passed: what lies
+//!    between may be lost, and a client that only gets old PINGRESPs hears no ACK. A bare ACK that tells
+//!    the stack nothing new is absorbed.
 //! 10. Only the stack's own SYN-ACK begins a new connection on the same addresses. Flows outlive their
 //!     sockets by two minutes, and by two more each time that the stack has still sent something.
 //! 11. What cannot be followed is dropped once a ping has been answered, and passes before; then the
