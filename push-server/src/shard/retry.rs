@@ -98,7 +98,7 @@ impl Worker {
         self.file(record);
     }
 
-    fn is_unsaved(&mut self, key: u32) -> bool {
+    pub(super) fn is_unsaved(&mut self, key: u32) -> bool {
         // Nearly always there is none at all.
         let Some(&number) = self.unsaved.get(&key) else { return false };
         self.numbered(key, number).is_some()
