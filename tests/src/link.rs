@@ -81,9 +81,6 @@ impl Link {
         let server = Arc::new(tap(&veth.server, SERVER_INTERFACE)?);
         let client = Arc::new(tap(&veth.client, CLIENT_INTERFACE)?);
         veth.configure()?;
-        for namespace in [&veth.server, &veth.client] {
-            namespace.run(resend_within_a_second);
-        }
         let shared = Arc::new(Shared::default());
         let threads = [
             (Way::ToServer, &client, &server, cpus[0]),
@@ -113,6 +110,20 @@ impl Link {
     /// The namespaces, for [`crate::server::ServerBuilder::within`].
     pub fn namespaces(&self) -> Arc<Veth> {
         Arc::clone(&self.veth)
+    }
+
+    /// Has TCP, which waits twice as long after each loss in a row, get through in a time that tests
+    /// wait. Kernels before 6.15 have no such setting and take their chance. Not for where connections
+    /// end: the system then gives up a closed socket at its first loss, and its client hears nothing.
+    pub fn resend_within_a_second(&self) {
+        for namespace in [&self.veth.server, &self.veth.client] {
+            namespace.run(|| {
+                let setting = Path::new("/proc/sys/net/ipv4/tcp_rto_max_ms");
+                if setting.exists() {
+                    std::fs::write(setting, "1000").expect("set the longest wait of TCP");
+                }
+            });
+        }
     }
 
     /// From now on nothing befalls a frame any more.
@@ -188,15 +199,6 @@ pub fn pin(cpu: usize) {
     let mut cpus = CpuSet::new();
     cpus.set(cpu);
     sched_setaffinity(None, &cpus).expect("move to a CPU");
-}
-
-/// So that TCP, which waits twice as long after each loss in a row, gets through any link in a time
-/// that tests wait. Kernels before 6.15 have no such setting and take their chance.
-fn resend_within_a_second() {
-    let setting = Path::new("/proc/sys/net/ipv4/tcp_rto_max_ms");
-    if setting.exists() {
-        std::fs::write(setting, "1000").expect("set the longest wait of TCP");
-    }
 }
 
 /// A TAP device in a namespace; it goes with its descriptor.
