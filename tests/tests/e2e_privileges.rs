@@ -16,6 +16,7 @@ const NEEDED: [&str; 3] = ["bpf", "net_admin", "perfmon"];
 claims! {
     three_capabilities_instead_of_root_are_enough,
     a_missing_capability_is_named,
+    root_unpins_what_another_user_pinned,
 }
 
 both_paths! {
@@ -56,6 +57,25 @@ fn a_missing_capability_is_named() -> TestResult {
         let name = format!("missing CAP_{}:", missing.to_uppercase());
         assert!(said.contains(&name), "{name} {said}");
     }
+    Ok(())
+}
+
+/// The directory is of the user that the first server ran as, who is let in alone. Root is let in by
+/// a capability, which it has at its start and not at its stop.
+fn root_unpins_what_another_user_pinned() -> TestResult {
+    need_root()?;
+    let users = Server::with(PingPath::Kernel).place(Place::VethV4).as_nobody_with(&NEEDED);
+    let mut users = users.start()?;
+    assert_eq!(users.pins().links().len(), 2, "{}", users.log());
+    users.terminate();
+    users.wait_exit();
+
+    let roots = Server::with(PingPath::Kernel).place(Place::VethV4).pinned_as(&users);
+    let mut roots = roots.start()?;
+    assert_eq!(roots.pins().links().len(), 2, "{}", roots.log());
+    roots.terminate();
+    assert!(roots.wait_exit().0.success(), "{}", roots.log());
+    assert!(roots.pins().links().is_empty(), "{}", roots.log());
     Ok(())
 }
 

@@ -14,15 +14,17 @@
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::iter;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use rustix::fs::{FlockOperation, flock, statfs};
+use rustix::fs::{FlockOperation, chown, flock, statfs};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
+use rustix::process::geteuid;
 
 use super::shard_path::FLOW_LINGER;
 
@@ -74,6 +76,7 @@ impl Pins {
     pub fn claim(dir: &Path) -> Result<Self, PinError> {
         let locked = lock(dir)?;
         let earlier = generations(dir)?;
+        iter::once(dir).chain(earlier.iter().map(PathBuf::as_path)).try_for_each(take_over)?;
         if !earlier.is_empty() {
             tracing::info!("{}: an earlier server did not stop in order", dir.display());
         }
@@ -175,6 +178,17 @@ fn make(dir: &Path) -> Result<(), PinError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(at(dir)(error)),
         _ => Ok(()),
     }
+}
+
+/// Makes a directory that another user's server has left this one's. Root could unpin there now, but
+/// not at the stop, when it has no capabilities any more. Who may not change the owner may be let in
+/// by the directory's mode.
+fn take_over(dir: &Path) -> Result<(), PinError> {
+    let (owner, own) = (fs::metadata(dir).map_err(at(dir))?.uid(), geteuid());
+    if owner != own.as_raw() && chown(dir, Some(own), None).is_ok() {
+        tracing::info!("{}: taken over from user {owner}", dir.display());
+    }
+    Ok(())
 }
 
 fn generations(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
