@@ -22,12 +22,14 @@ use crate::mqtt::{Features, Limits};
 pub use file::FILE_BYTES_MAX;
 pub use settings::{CONNECTIONS_MAX, SHARDS_MAX, Settings};
 pub use values::{
-    Address, Bounded, Directory, Expected, FilePath, InterfaceName, LogFilter, ServerReference,
-    TopicPrefix,
+    Address, Bounded, Directory, Expected, FilePath, InterfaceName, LogFilter, PlainFilter,
+    ServerReference, TopicPrefix,
 };
 
 /// Most addresses that clients may connect to, by either kind of listener.
 pub const LISTEN_MAX: usize = 64;
+/// Most filters that nobody may subscribe to: each subscription is compared with all of them.
+pub const FILTERS_DENIED_MAX: usize = 64;
 /// Connections where `max-connections` is not given and the descriptors allow more: every one of
 /// them takes a preallocated slot in the kernel's liveness map.
 pub const CONNECTIONS_DEFAULT_MAX: u32 = 1_000_000;
@@ -335,6 +337,9 @@ impl From<Settings> for Config {
                 per_sec: value(said.ping_rate, default.limits.ping_rate.per_sec),
                 burst: value(said.ping_burst, default.limits.ping_rate.burst),
             },
+            filters_denied: said.denied_filter.map_or(default.limits.filters_denied, |filters| {
+                filters.into_iter().map(|PlainFilter(filter)| filter).collect()
+            }),
             features: Features {
                 wildcard_subscriptions: is_on(
                     said.wildcard_subscriptions,
@@ -404,6 +409,7 @@ impl Config {
             Some(Value::Array(texts.collect()))
         };
         let interfaces = self.interfaces.iter().cloned().map(Value::String);
+        let denied = self.limits.filters_denied.iter().map(|filter| filter.as_str().into());
         let prefix = &self.limits.response_topic_prefix;
         vec![
             ("listen", addresses(&self.listen)),
@@ -452,6 +458,7 @@ impl Config {
                 "shared-subscriptions",
                 text(&Switch::from(self.limits.features.shared_subscriptions)),
             ),
+            ("denied-filter", Some(Value::Array(denied.collect()))),
         ]
     }
 
@@ -502,6 +509,12 @@ impl Config {
         }
         if let Some((key, _)) = taken.iter().find(|(_, address)| *address == self.http) {
             refuse("http", &self.http, flags.http.is_some(), not_one_of(key));
+        }
+        let denied = self.limits.filters_denied.len();
+        if denied > FILTERS_DENIED_MAX {
+            let (value, allowed) =
+                (format_args!("{denied} filters"), format!("at most {FILTERS_DENIED_MAX} filters"));
+            refuse("denied-filter", &value, flags.denied_filter.is_some(), allowed);
         }
         if self.scram_required && self.scram_users.is_none() {
             let allowed = "a file of users, by scram-users".into();

@@ -7,7 +7,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::values::{
-    Address, Bounded, Directory, FilePath, InterfaceName, LogFilter, ServerReference, TopicPrefix,
+    Address, Bounded, Directory, FilePath, InterfaceName, LogFilter, PlainFilter, ServerReference,
+    TopicPrefix,
 };
 use super::{DurabilityMode, KernelPathMode, Switch};
 
@@ -230,6 +231,10 @@ pub struct Settings {
     /// (0x80).
     #[arg(long, value_name = "SWITCH", help_heading = "Features")]
     pub shared_subscriptions: Option<Switch>,
+    /// A filter that nobody may subscribe to, shared or not; may be given several times. The
+    /// subscription fails in the SUBACK (0x80). It is compared as written: with # denied, +/# is not.
+    #[arg(long, value_name = "FILTER", help_heading = "Features")]
+    pub denied_filter: Option<Vec<PlainFilter>>,
 }
 
 impl Settings {
@@ -277,6 +282,7 @@ impl Settings {
             wildcard_subscriptions: self.wildcard_subscriptions.or(lower.wildcard_subscriptions),
             retain: self.retain.or(lower.retain),
             shared_subscriptions: self.shared_subscriptions.or(lower.shared_subscriptions),
+            denied_filter: self.denied_filter.or(lower.denied_filter),
         }
     }
 }

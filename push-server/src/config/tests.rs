@@ -103,6 +103,7 @@ topic-levels-max = 14
 wildcard-subscriptions = "off"
 retain = "off"
 shared-subscriptions = "off"
+denied-filter = ["a/+", "+/b"]
 "#;
 
 #[test]
@@ -294,5 +295,17 @@ fn websocket_addresses_are_each_once_and_nobody_elses() {
     assert_eq!(
         refusals(&[], &many),
         ["push.toml:1: ws-listen = 65 addresses: expected 0 to 64 addresses"]
+    );
+}
+
+#[test]
+fn denied_filters_are_filters_that_are_not_shared_and_not_too_many() {
+    let shared = refusals(&["--denied-filter", "a/#"], "denied-filter = ['$share/g/a']");
+    assert_eq!(shared.len(), 1, "{shared:?}");
+    assert!(shared[0].ends_with("expected a topic filter without $share/, as a/+/#"), "{shared:?}");
+    let many: String = (0..65).map(|n| format!("'{n}',")).collect();
+    assert_eq!(
+        refusals(&[], &format!("denied-filter = [{many}]")),
+        ["push.toml:1: denied-filter = 65 filters: expected at most 64 filters"]
     );
 }

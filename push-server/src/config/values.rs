@@ -11,7 +11,7 @@ use std::str::FromStr;
 use serde::de::{Deserialize, Deserializer, Error as _, Unexpected, Visitor};
 use tracing_subscriber::EnvFilter;
 
-use crate::broker::TopicName;
+use crate::broker::{TopicFilter, TopicName};
 
 /// Longest name of a network interface in bytes (`IFNAMSIZ` less its terminating zero).
 pub(super) const INTERFACE_NAME_BYTES_MAX: usize = 15;
@@ -199,6 +199,21 @@ impl FromStr for TopicPrefix {
 }
 
 deserialize_from_str!(TopicPrefix);
+
+/// A filter that is not itself shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlainFilter(pub TopicFilter);
+
+impl FromStr for PlainFilter {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let parsed = TopicFilter::parse(text, u16::MAX).ok().filter(|filter| !filter.is_shared());
+        parsed.map(Self).ok_or_else(|| Expected("a topic filter without $share/, as a/+/#".into()))
+    }
+}
+
+deserialize_from_str!(PlainFilter);
 
 /// Another server, as clients are told it.
 #[derive(Clone, Debug, PartialEq, Eq)]

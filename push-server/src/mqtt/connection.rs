@@ -17,9 +17,10 @@ use super::topic_alias::TopicForm;
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
 use super::{Limits, Version};
-use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
+use crate::broker::{Message, QoS, TopicName};
 use due::{ANSWER_BYTES, answer_bytes};
 use rare::{Rare, form};
+pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
 
 /// A connection after CONNECT.
 #[derive(Debug)]
@@ -102,33 +103,6 @@ pub struct Answer {
     kind: AckKind,
     packet_id: u16,
     reason: Reason,
-}
-
-/// A SUBSCRIBE.
-#[derive(Debug)]
-pub struct Subscribe {
-    /// Its packet id.
-    pub packet_id: u16,
-    /// In the packet's order; `Err` carries the reason already found.
-    pub entries: Vec<Result<SubscribeEntry, Reason>>,
-}
-
-/// One valid entry of a SUBSCRIBE.
-#[derive(Debug)]
-pub struct SubscribeEntry {
-    /// The filter.
-    pub filter: TopicFilter,
-    /// The options.
-    pub options: SubscriptionOptions,
-}
-
-/// An UNSUBSCRIBE.
-#[derive(Debug)]
-pub struct Unsubscribe {
-    /// Its packet id.
-    pub packet_id: u16,
-    /// In the packet's order.
-    pub filters: Vec<Result<TopicFilter, Reason>>,
 }
 
 impl Connection {
@@ -435,7 +409,8 @@ impl Connection {
                 session.complete(packet_id)?;
                 Ok(None)
             }
-            Packet::Subscribe(subscribe) => {
+            Packet::Subscribe(mut subscribe) => {
+                subscribe.deny(&limits.filters_denied);
                 self.owed_bytes += answer_bytes(subscribe.entries.len());
                 Ok(Some(Event::Subscribe(subscribe)))
             }
@@ -593,5 +568,6 @@ impl Connection {
 mod authenticate;
 mod due;
 mod rare;
+mod subscribe;
 #[cfg(test)]
 mod tests;

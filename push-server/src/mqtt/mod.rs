@@ -28,6 +28,8 @@ pub mod will;
 
 use push_common::ping_rate::PingRate;
 
+use crate::broker::TopicFilter;
+
 pub use connection::{
     Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe,
 };
@@ -86,6 +88,9 @@ pub struct Limits {
     pub answers_bytes_max: u32,
     /// Pings a client may send; one that exceeds it is closed (0x96).
     pub ping_rate: PingRate,
+    /// Filters that nobody may subscribe to, as they are written; others that match the same topics
+    /// are not among them.
+    pub filters_denied: Box<[TopicFilter]>,
     /// What clients may do at all.
     pub features: Features,
 }
@@ -127,6 +132,7 @@ impl Default for Limits {
             session_expiry_max_secs: 7 * 24 * 3600,
             answers_bytes_max: 64 << 10,
             ping_rate: PingRate::default(),
+            filters_denied: Box::default(),
             features: Features::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! What a server may leave out: announced, and refused to who asks for it all the same.
 
 use push_server::broker::QoS::AtMostOnce;
+use push_server::broker::TopicFilter;
 use push_server::mqtt::Features;
 use push_server::mqtt::codec::Reason;
 
@@ -60,6 +61,22 @@ fn subscription_of_a_kind_that_is_switched_off_is_refused() {
             open_without(server, 4);
             server.send(&subscribe(4, 1, &[("a", 1), (filter, 1), ("b", 0)]));
             assert_eq!(server.received(), packet(0x90, &[0, 1, 1, 0x80, 0]));
+        });
+    }
+}
+
+/// [MQTT-3.9.3-2] [MQTT5 3.9.3]
+#[test]
+fn filter_that_nobody_may_subscribe_to_fails_alone() {
+    for level in [4, 5] {
+        at_every_split(|server| {
+            let denied = TopicFilter::parse("a/#", 8).expect("a filter");
+            server.limits.filters_denied = Box::new([denied]);
+            server.open(&connect(level));
+            let filters = [("a", 1), ("a/#", 1), ("$share/g/a/#", 0), ("a/+", 2)];
+            server.send(&subscribe(level, 1, &filters));
+            let suback = server.received();
+            assert!(suback.ends_with(&[1, 0x80, 0x80, 2]), "{suback:02x?}");
         });
     }
 }

@@ -1,0 +1,50 @@
+//! What a client subscribes to and unsubscribes from, as its packets say it, less what nobody may
+//! subscribe to. Whether there is room for it is for whoever keeps the subscriptions.
+
+use super::super::codec::Reason;
+use crate::broker::{SubscriptionOptions, TopicFilter};
+
+/// A SUBSCRIBE.
+#[derive(Debug)]
+pub struct Subscribe {
+    /// Its packet id.
+    pub packet_id: u16,
+    /// In the packet's order; `Err` carries the reason already found.
+    pub entries: Vec<Result<SubscribeEntry, Reason>>,
+}
+
+/// One valid entry of a SUBSCRIBE.
+#[derive(Debug)]
+pub struct SubscribeEntry {
+    /// The filter.
+    pub filter: TopicFilter,
+    /// The options.
+    pub options: SubscriptionOptions,
+}
+
+/// An UNSUBSCRIBE.
+#[derive(Debug)]
+pub struct Unsubscribe {
+    /// Its packet id.
+    pub packet_id: u16,
+    /// In the packet's order.
+    pub filters: Vec<Result<TopicFilter, Reason>>,
+}
+
+impl Subscribe {
+    /// Refuses the entries whose filter, without the group that shares it, is one of `denied`. It is
+    /// not the client that is denied it, but everybody: an unspecified error (\[MQTT5 3.9.3\],
+    /// \[MQTT-3.9.3-2\]).
+    pub(super) fn deny(&mut self, denied: &[TopicFilter]) {
+        for entry in &mut self.entries {
+            if entry.as_ref().is_ok_and(|entry| is_one_of(&entry.filter, denied)) {
+                *entry = Err(Reason::UnspecifiedError);
+            }
+        }
+    }
+}
+
+fn is_one_of(filter: &TopicFilter, denied: &[TopicFilter]) -> bool {
+    let plain = filter.share().map_or(filter.as_str(), |share| share.filter);
+    denied.iter().any(|denied| denied.as_str() == plain)
+}
