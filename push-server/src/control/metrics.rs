@@ -124,6 +124,18 @@ const FAMILIES: &[Family] = &[
             ("upgrade_head", |shard| &shard.limit_upgrade_head),
         ],
     },
+    Family {
+        name: "push_ring_faults",
+        help: "What went wrong in the shards' rings: completions of no operation, wakes of another \
+               shard and watches that failed, and times that the submission queue was full",
+        label: "kind",
+        samples: &[
+            ("stale", |shard| &shard.ring_stale),
+            ("wake_failed", |shard| &shard.ring_wake_failed),
+            ("watch_failed", |shard| &shard.ring_watch_failed),
+            ("queue_full", |shard| &shard.ring_queue_full),
+        ],
+    },
 ];
 
 /// Reasons, counted by the shards, for which a connection is served in user space.

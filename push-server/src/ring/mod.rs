@@ -103,7 +103,7 @@ pub struct RingCounters {
     pub stale: u64,
     /// Wakes that did not arrive: the other ring is gone or out of memory.
     pub wake_failed: u64,
-    /// Watches that ended by an error; they are not reported otherwise.
+    /// Watches that ended by an error. Whoever watches is told that there may be something.
     pub watch_failed: u64,
     /// Times that the submission queue was full before the turn's end.
     pub sq_full: u64,
@@ -339,7 +339,7 @@ impl Ring {
             Kind::Send => self.sent(token, entry.result()),
             Kind::Watch if entry.result() < 0 => {
                 self.counters.watch_failed += 1;
-                None
+                Some(Completion::Readable { token, more: false })
             }
             Kind::Watch => Some(Completion::Readable { token, more }),
             Kind::Woken => Some(Completion::Woken),

@@ -138,6 +138,14 @@ counters! {
     unarmed_websocket,
     /// Completions of operations whose connection is gone.
     stale_completions,
+    /// `push_ring_faults_total{kind="stale"}`, as `RingCounters` has them; so the next three.
+    ring_stale,
+    /// `push_ring_faults_total{kind="wake_failed"}`.
+    ring_wake_failed,
+    /// `push_ring_faults_total{kind="watch_failed"}`.
+    ring_watch_failed,
+    /// `push_ring_faults_total{kind="queue_full"}`.
+    ring_queue_full,
     /// Turns of the shard's loop, at least one a second: `/healthz` fails while it stands still.
     loop_turns,
 }
