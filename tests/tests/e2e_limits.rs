@@ -57,10 +57,10 @@ fn at_max_connections_accept_pauses_and_resumes(path: PingPath) -> TestResult {
 
 fn out_of_descriptors_accept_pauses_and_resumes(path: PingPath) -> TestResult {
     /// Of these the server keeps its reserve and promises the rest.
-    const DESCRIPTORS: u64 = 256;
+    const DESCRIPTORS: u64 = 512;
     /// Open already when it starts, which its reserve does not know of: left by who started it, as
     /// careless supervisors do.
-    const INHERITED: u64 = 190;
+    const INHERITED: u64 = 446;
     let server = Server::with(path)
         .descriptors(DESCRIPTORS)
         .inherited_descriptors(INHERITED)
@@ -79,7 +79,7 @@ fn out_of_descriptors_accept_pauses_and_resumes(path: PingPath) -> TestResult {
 }
 
 fn with_few_descriptors_fewer_connections_are_promised(path: PingPath) -> TestResult {
-    const DESCRIPTORS: u64 = 256;
+    const DESCRIPTORS: u64 = 512;
     let server = Server::with(path)
         .descriptors(DESCRIPTORS)
         .flag("--shards", 1)

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::mqtt::Access;
 use crate::mqtt::scram::{Users, UsersError};
-use crate::shard::Shards;
+use crate::shard::SharedAccess;
 
 /// Largest file read: 1,000,000 users take less.
 pub const USERS_FILE_BYTES_MAX: u64 = 256 << 20;
@@ -19,7 +19,8 @@ pub const USERS_FILE_BYTES_MAX: u64 = 256 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// It cannot be read.
-    #[error("cannot read {}: {source}; it is named by --scram-users", path.display())]
+    #[error("cannot read {}: {source}; it is named by --scram-users, and read without \
+         capabilities, as it is again on SIGHUP", path.display())]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -54,23 +55,21 @@ pub fn load(config: &Config) -> Result<Access, AccessError> {
 }
 
 /// Reads the file again. Clients that are connected stay, also those whose user is gone.
-pub fn reload(shards: &Shards) {
-    let config = shards.config();
+pub fn reload(config: &Config, access: &SharedAccess) {
     let Some(path) = &config.scram_users else {
         warn!("SIGHUP: there is nothing to reload; restart to change settings");
         return;
     };
-    let access = shards.access();
-    let again = |text: &str| match &access.users {
-        Some(users) => users.parse_again(text),
-        None => Users::parse(text, rand::random()),
-    };
-    match read(path, again) {
-        Ok(users) => {
-            let scram_required = config.scram_required;
-            shards.set_access(Access { users: Some(users), scram_required });
-        }
-        Err(error) => error!("SIGHUP: the users stay as they were: {error}"),
+    let scram_required = config.scram_required;
+    let read_again = access.change(|current| {
+        let again = |text: &str| match &current.users {
+            Some(users) => users.parse_again(text),
+            None => Users::parse(text, rand::random()),
+        };
+        read(path, again).map(|users| Access { users: Some(users), scram_required })
+    });
+    if let Err(error) = read_again {
+        error!("SIGHUP: the users stay as they were: {error}");
     }
 }
 

@@ -4,13 +4,14 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
-use crate::config::{CONNECTIONS_DEFAULT_MAX, CONNECTIONS_MAX};
+use super::http::HTTP_CONNECTIONS_MAX;
+use crate::config::{CONNECTIONS_DEFAULT_MAX, CONNECTIONS_MAX, Config, DurabilityMode};
 use crate::shard::PARKED_MAX;
+use crate::store;
 
-/// Descriptors kept for everything but clients: standard streams, the tokio runtime, HTTP
-/// connections ([`super::http::HTTP_CONNECTIONS_MAX`]), the kernel path's maps, programs and links,
-/// log and data files.
-pub const DESCRIPTORS_RESERVED: u64 = 160;
+/// Descriptors kept for everything but clients, HTTP and the store: standard streams, the tokio
+/// runtime, the kernel path's maps, programs and links, and files that are read now and then.
+pub const DESCRIPTORS_RESERVED: u64 = 96;
 /// Descriptors kept for each shard: its ring, its event descriptor, and sockets accepted beyond the
 /// limit of connections, which wait for a place.
 pub const DESCRIPTORS_RESERVED_PER_SHARD: u64 = 4 + PARKED_MAX as u64;
@@ -52,32 +53,27 @@ impl Found {
     }
 
     /// The connections to serve at most: what is asked, as far as the descriptors allow.
-    pub fn connections_max(
-        &self,
-        asked: Option<u32>,
-        shards: u16,
-        listeners: usize,
-    ) -> Result<u32, TooFewDescriptors> {
-        let reserved = reserved(shards, listeners);
+    pub fn connections_max(&self, config: &Config) -> Result<u32, TooFewDescriptors> {
+        let reserved = reserved(config);
         let descriptors = self.descriptors.unwrap_or(u64::MAX);
         let allowed = descriptors.saturating_sub(reserved).min(CONNECTIONS_MAX);
         let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
         if allowed == 0 {
             return Err(TooFewDescriptors { descriptors, reserved });
         }
-        Ok(asked.unwrap_or(CONNECTIONS_DEFAULT_MAX).min(allowed))
+        Ok(config.connections_max.unwrap_or(CONNECTIONS_DEFAULT_MAX).min(allowed))
     }
 
     /// Logs what was found and what it comes to.
-    pub fn log(&self, asked: Option<u32>, connections_max: u32, shards: u16, listeners: usize) {
-        let reserved = reserved(shards, listeners);
+    pub fn log(&self, config: &Config, connections_max: u32) {
+        let reserved = reserved(config);
         info!(
             "limits: RLIMIT_NOFILE {} less {reserved} reserved, RLIMIT_MEMLOCK {} bytes; \
              up to {connections_max} connections",
             text(self.descriptors),
             text(self.locked_bytes),
         );
-        if let Some(asked) = asked.filter(|&asked| asked > connections_max) {
+        if let Some(asked) = config.connections_max.filter(|&asked| asked > connections_max) {
             warn!(
                 "max-connections = {asked} is more than the descriptors allow: serving up to \
                  {connections_max}; raise the hard limit to {} (`ulimit -Hn`, systemd: LimitNOFILE=)",
@@ -87,9 +83,14 @@ impl Found {
     }
 }
 
-fn reserved(shards: u16, listeners: usize) -> u64 {
-    let per_shard = DESCRIPTORS_RESERVED_PER_SHARD + listeners as u64;
-    DESCRIPTORS_RESERVED + u64::from(shards) * per_shard
+fn reserved(config: &Config) -> u64 {
+    let listeners = (config.listen.len() + config.ws_listen.len()) as u64;
+    let shards = u64::from(config.shards) * (DESCRIPTORS_RESERVED_PER_SHARD + listeners);
+    let store = match config.durability {
+        DurabilityMode::Fsync | DurabilityMode::Os => store::DESCRIPTORS_MAX,
+        DurabilityMode::Off => 0,
+    };
+    DESCRIPTORS_RESERVED + HTTP_CONNECTIONS_MAX as u64 + store + shards
 }
 
 fn text(limit: Option<u64>) -> String {
@@ -104,23 +105,34 @@ mod tests {
         Found { descriptors, locked_bytes: Some(8 << 20) }
     }
 
+    /// Two shards with two listeners each.
+    fn asked(connections_max: Option<u32>, durability: DurabilityMode) -> Config {
+        Config { connections_max, durability, shards: 2, ..Config::default() }
+    }
+
     #[test]
     fn connections_are_descriptors_less_the_reserve() {
-        // Two shards with two listeners each: 192 + 2 * (4 + 2).
-        assert_eq!(found(Some(20_000)).connections_max(None, 2, 2), Ok(20_000 - 204));
-        assert_eq!(found(Some(20_000)).connections_max(Some(100), 2, 2), Ok(100));
-        assert_eq!(found(Some(20_000)).connections_max(Some(50_000), 2, 2), Ok(20_000 - 204));
+        let found = found(Some(20_000));
+        for (durability, store) in [(DurabilityMode::Fsync, 240), (DurabilityMode::Off, 0)] {
+            let asked = |connections_max| asked(connections_max, durability);
+            let left = 20_000 - (96 + 64 + store + 2 * (20 + 2));
+            assert_eq!(found.connections_max(&asked(None)), Ok(left));
+            assert_eq!(found.connections_max(&asked(Some(100))), Ok(100));
+            assert_eq!(found.connections_max(&asked(Some(50_000))), Ok(left));
+        }
     }
 
     #[test]
     fn unlimited_descriptors_do_not_mean_unlimited_slots() {
-        assert_eq!(found(None).connections_max(None, 2, 2), Ok(CONNECTIONS_DEFAULT_MAX));
-        assert_eq!(found(None).connections_max(Some(5_000_000), 2, 2), Ok(5_000_000));
+        let asked = |connections_max| asked(connections_max, DurabilityMode::Fsync);
+        assert_eq!(found(None).connections_max(&asked(None)), Ok(CONNECTIONS_DEFAULT_MAX));
+        assert_eq!(found(None).connections_max(&asked(Some(5_000_000))), Ok(5_000_000));
     }
 
     #[test]
     fn too_few_descriptors_name_the_knob() {
-        let error = found(Some(204)).connections_max(None, 2, 2).expect_err("no room");
+        let config = asked(None, DurabilityMode::Off);
+        let error = found(Some(204)).connections_max(&config).expect_err("no room");
         let message = error.to_string();
         assert!(message.contains("204 descriptors are too few"), "{message}");
         assert!(message.contains("ulimit -Hn") && message.contains("LimitNOFILE="), "{message}");

@@ -1,4 +1,4 @@
-//! The order of starting: limits, addresses, HTTP, kernel path, privileges, shards. Each step says
+//! The order of starting: signals, limits, addresses, HTTP, kernel path, privileges, users, shards. Each step says
 //! what it found; what cannot be had names its cause and its knob.
 
 use std::io;
@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::access::AccessError;
 use super::limits::{Found, TooFewDescriptors};
 use super::observed::{Facts, Observed, Path};
-use super::supervise::{self, Ending};
+use super::supervise::{Ending, Supervisor};
 use super::{access, privileges, status};
 use crate::config::{Config, KernelPathMode, Loaded};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
@@ -60,17 +60,17 @@ pub enum StartError {
 
 /// Serves until stopped. The calling thread becomes the control thread.
 pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
+    // First of all: a signal that comes while the server starts waits until it can be obeyed.
+    let supervisor = Supervisor::new()?;
     let Loaded { mut config, listen_is_default } = loaded;
     if listen_is_default {
         config.listen =
             present_addresses(&config.listen, |address| TcpListener::bind(address).map(drop))?;
     }
     let config = Arc::new(config);
-    let (shards, listeners) = (config.shards, config.listen.len() + config.ws_listen.len());
     let found = Found::raised();
-    let connections_max = found.connections_max(config.connections_max, shards, listeners)?;
-    found.log(config.connections_max, connections_max, shards, listeners);
-    let access = access::load(&config)?;
+    let connections_max = found.connections_max(&config)?;
+    found.log(&config, connections_max);
     // Before anything that takes long, and before the right to a low port is dropped.
     let (http, http_address) = bind_http(config.http)?;
 
@@ -81,6 +81,8 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
         Choice::User(reason) => (None, reason),
     };
     privileges::drop_after_load();
+    // With the rights that the server has when it reads them again.
+    let access = access::load(&config)?;
     let path = kernel.as_mut().map(|(path, _)| path);
     let started = Shards::start(&config, access, connections_max, path)?;
     privileges::drop_after_start();
@@ -115,7 +117,7 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
         started: SystemTime::now(),
     };
     let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));
-    let ending = supervise::run(started, &observed, http)?;
+    let ending = supervisor.run(started, &observed, http)?;
     // Otherwise there may be sockets still, or the system is about to end them: the programs stay, as
     // after a crash. They go with `kernel` and `observed`, when this function returns.
     if let (Ending::Stopped, Some((path, _))) = (&ending, &kernel) {

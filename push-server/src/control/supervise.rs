@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use super::access;
@@ -26,8 +28,8 @@ const OBSERVE_PERIOD: Duration = Duration::from_secs(1);
 pub trait Service: Send + 'static {
     /// Begins the orderly stop and returns at once.
     fn stop(&self);
-    /// Reads again what can be changed while it runs.
-    fn reload(&self);
+    /// What reads again what can be changed while it runs. That may take seconds.
+    fn reload(&self) -> impl FnOnce() + Send + 'static;
     /// Whether no part of it has ended by itself.
     fn is_whole(&self) -> bool;
     /// Waits for its end.
@@ -39,8 +41,9 @@ impl Service for Shards {
         Self::stop(self);
     }
 
-    fn reload(&self) {
-        access::reload(self);
+    fn reload(&self) -> impl FnOnce() + Send + 'static {
+        let (config, access) = (Arc::clone(self.config()), Arc::clone(self.access()));
+        move || access::reload(&config, &access)
     }
 
     fn is_whole(&self) -> bool {
@@ -76,17 +79,45 @@ impl Ending {
     }
 }
 
-/// Runs the control thread, the calling one, until the server has ended.
-pub fn run(
+/// The control thread, before there is anything to supervise: it has the signals.
+#[derive(Debug)]
+pub struct Supervisor {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Supervisor {
+    /// Takes the signals over: from now on they wait for [`Supervisor::run`]. Starts no thread.
+    pub fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let signals = runtime.block_on(async { Signals::new() })?;
+        Ok(Self { runtime, signals })
+    }
+
+    /// Runs the control thread, the calling one, until the server has ended.
+    pub fn run(
+        self,
+        service: impl Service,
+        observed: &Arc<Observed>,
+        http: net::TcpListener,
+    ) -> io::Result<Ending> {
+        let Self { runtime, mut signals } = self;
+        let ending = runtime.block_on(serve(service, observed, http, &mut signals));
+        // A shard that does not end keeps its joining thread: do not wait for that.
+        runtime.shutdown_background();
+        ending
+    }
+}
+
+async fn serve(
     service: impl Service,
     observed: &Arc<Observed>,
     http: net::TcpListener,
+    signals: &mut Signals,
 ) -> io::Result<Ending> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ending = runtime.block_on(async {
+    {
         http.set_nonblocking(true)?;
         let http = TcpListener::from_std(http)?;
-        let mut signals = Signals::new()?;
         tokio::spawn(http::serve(http, Arc::clone(observed), HttpLimits::default()));
         tokio::spawn(observe(Arc::clone(observed)));
         let (stopped, is_stopped) = watch::channel(false);
@@ -103,10 +134,7 @@ pub fn run(
             let _ = status.await;
         }
         Ok(ending)
-    });
-    // A shard that does not end keeps its joining thread: do not wait for that.
-    runtime.shutdown_background();
-    ending
+    }
 }
 
 /// Waits for a stop request, then for the service.
@@ -117,7 +145,7 @@ async fn supervise(
     mut next: impl AsyncFnMut() -> Request,
 ) -> Ending {
     tokio::select! {
-        signal = next_stop(&mut next, || service.reload()) => {
+        signal = next_stop(&mut next, || drop(spawn_blocking(service.reload()))) => {
             info!("stopping on signal {signal}; a second one ends at once");
         }
         () = part_ended(&service) => {
@@ -127,7 +155,7 @@ async fn supervise(
     }
     observed.set_stopping();
     service.stop();
-    let join = tokio::task::spawn_blocking(|| service.join());
+    let join = spawn_blocking(|| service.join());
     tokio::select! {
         joined = tokio::time::timeout(timeout, join) => match joined {
             Ok(Ok(Ok(()))) => {
@@ -210,8 +238,9 @@ mod tests {
             self.stops.fetch_add(1, Ordering::Relaxed);
         }
 
-        fn reload(&self) {
+        fn reload(&self) -> impl FnOnce() + Send + 'static {
             self.reloads.fetch_add(1, Ordering::Relaxed);
+            || ()
         }
 
         fn is_whole(&self) -> bool {

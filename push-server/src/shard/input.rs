@@ -50,7 +50,7 @@ impl Worker {
             Phase::Handshake(introduction) => {
                 client.last_seen = self.now;
                 let limits = &self.shared.config.limits;
-                let access = self.shared.access();
+                let access = self.shared.access.current();
                 let progress = introduction.handshake.handle_bytes(limits, &access, bytes);
                 self.on_introduction(index, progress);
             }

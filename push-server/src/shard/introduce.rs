@@ -149,7 +149,7 @@ impl Worker {
 
     /// A client that was authenticated is so once more, or says that it wants to be.
     pub(super) fn on_authenticate(&mut self, index: u32, key: u32, auth: &Auth) {
-        let access = self.shared.access();
+        let access = self.shared.access.current();
         let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase else {
             return;
         };

@@ -24,6 +24,7 @@ mod retry;
 mod serve;
 mod sessions;
 mod share;
+mod shared_access;
 mod ticket;
 mod websocket;
 mod wheel;
@@ -32,12 +33,13 @@ mod worker;
 pub(crate) use accept::PARKED_MAX;
 pub(crate) use durable::STORE_BACKLOG_BYTES_MAX;
 pub(crate) use retry::UNREMOVED_MAX;
+pub use shared_access::SharedAccess;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -105,7 +107,7 @@ pub enum ShardError {
 #[derive(Debug)]
 pub(crate) struct Shared {
     config: Arc<Config>,
-    access: RwLock<Arc<Access>>,
+    access: Arc<SharedAccess>,
     connections_max: u32,
     routing: Routing,
     shares: Shares,
@@ -192,7 +194,7 @@ impl Shards {
         let (store, recovered) = open_store(config, clocks, &retained, &completions)?;
         let shared = Arc::new(Shared {
             config: Arc::clone(config),
-            access: RwLock::new(Arc::new(access)),
+            access: Arc::new(SharedAccess::new(access)),
             connections_max,
             routing: Routing::default(),
             shares: Shares::default(),
@@ -284,19 +286,13 @@ impl Shards {
     }
 
     /// The settings they were started with.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &Arc<Config> {
         &self.shared.config
     }
 
     /// Who may connect.
-    pub fn access(&self) -> Arc<Access> {
-        self.shared.access()
-    }
-
-    /// From now on others may connect; those that are connected stay.
-    pub fn set_access(&self, access: Access) {
-        let mut current = self.shared.access.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(access);
+    pub fn access(&self) -> &Arc<SharedAccess> {
+        &self.shared.access
     }
 
     /// Whether every shard's thread runs. One that has ended before `stop` has failed: `join` tells.
@@ -336,11 +332,6 @@ impl Shared {
             by_shard[usize::from(self.home_of(&session.record.client_id))].push(session);
         }
         by_shard
-    }
-
-    fn access(&self) -> Arc<Access> {
-        // The lock holds one pointer, whole whatever panicked.
-        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The shard that a client's session lives with.

@@ -41,8 +41,11 @@ const MEMTABLE_BYTES: u64 = 32 << 20;
 const JOURNALS_BYTES: u64 = 128 << 20;
 /// Threads of the database; one may merge while the other writes out.
 const WORKERS: usize = 2;
-/// Open files of the database.
+/// Tables of the database that are kept open.
 const FILES_MAX: usize = 200;
+/// Descriptors that a store takes at most: its tables, and its journals, the tables that are being
+/// written, and directories.
+pub const DESCRIPTORS_MAX: u64 = FILES_MAX as u64 + 40;
 /// Block size: outboxes are read in order.
 const BLOCK_BYTES: u32 = 16 << 10;
 

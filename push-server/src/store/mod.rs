@@ -37,6 +37,7 @@ use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
 
 pub use clocks::{Clocks, WallMillis};
 pub use counters::StoreCounters;
+pub use database::DESCRIPTORS_MAX;
 pub use embedded::{EmbeddedStore, open};
 
 /// A persistent session, as the store knows it. Given out by the caller, counting up from
