@@ -4,7 +4,7 @@
 use push_common::clock::Monotonic;
 
 use super::client::Phase;
-use super::worker::Worker;
+use super::worker::{MESSAGE_PIECES, Worker};
 use crate::mqtt::Event;
 use crate::mqtt::codec::Reason;
 use crate::ring::Piece;
@@ -279,6 +279,7 @@ fn pieces(event: &Event) -> usize {
     match event {
         Event::Subscribe(subscribe) => subscribe.entries.len(),
         Event::Unsubscribe(unsubscribe) => unsubscribe.filters.len(),
+        Event::Publish(..) => MESSAGE_PIECES,
         _ => 1,
     }
 }

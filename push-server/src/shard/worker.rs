@@ -54,6 +54,10 @@ const TURN_BUDGET: Duration = Duration::from_millis(20);
 /// How many pieces of work go by between two looks at the clock for that.
 const PIECES_PER_LOOK: usize = 64;
 
+/// How many of them a message is: one that passes by many filters, or has many subscribers, can take
+/// 10 ms and more.
+pub(super) const MESSAGE_PIECES: usize = 16;
+
 /// How often flows of closed connections and expired retained messages are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
@@ -62,6 +66,9 @@ const OVERFLOW_RETRY_MILLIS: u64 = 1;
 
 /// Mail handled in one turn, so that a busy neighbour does not starve this shard's clients.
 const MAIL_PER_TURN_MAX: usize = 4_096;
+
+/// How much mail is read between two looks at the clock.
+const LETTERS_PER_LOOK: usize = PIECES_PER_LOOK / MESSAGE_PIECES;
 
 /// From the order to stop until the last connection is aborted.
 const STOP_MILLIS_MAX: u64 = 2_500;
@@ -459,8 +466,8 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let mailbox = &shared.mailboxes[usize::from(self.index)];
         mailbox.begin_drain();
-        for pieces in 0..MAIL_PER_TURN_MAX {
-            if self.is_turn_over(pieces) {
+        for letters in 0..MAIL_PER_TURN_MAX {
+            if letters % LETTERS_PER_LOOK == LETTERS_PER_LOOK - 1 && self.is_late() {
                 break;
             }
             match mailbox.pop() {
