@@ -332,6 +332,13 @@ fn no_local_keeps_a_clients_own_messages_from_it(path: PingPath) -> TestResult {
             }
         }
     }
+    let kept = Publish { retain: true, ..message("kept", b"kept", 1) };
+    clients[0].publish_packet(kept);
+    for client in &mut clients[1..] {
+        client.subscribe(&[("kept", 1 | NO_LOCAL)]);
+        assert_eq!(client.message().payload, b"kept");
+    }
+    clients[0].subscribe(&[("kept", 1 | NO_LOCAL)]);
     for client in &mut clients {
         client.expect_no_message(SILENCE);
     }

@@ -14,7 +14,7 @@ mod level_tree;
 mod locked_filters;
 
 pub use message::{Message, MessageProperties, QoS};
-pub use retained::{Retained, RetainedFull, Walk};
+pub use retained::{Kept, Retained, RetainedFull, Walk};
 pub use routing::{Routing, ShardSet};
 pub use shares::{Group, Member, Shares};
 pub use subscriptions::{Match, SubscriptionOptions, Subscriptions};

@@ -36,6 +36,16 @@ pub enum RetainedFull {
     Bytes,
 }
 
+/// A retained message, and whose it is.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The message.
+    pub message: Arc<Message>,
+    /// The client id of its publisher, where that is known: a subscription that does not want its
+    /// own client's messages passes it by (No Local, [MQTT-3.8.3-3]).
+    pub publisher: Option<Arc<str>>,
+}
+
 /// The store.
 #[derive(Debug)]
 pub struct Retained {
@@ -58,7 +68,7 @@ struct Store {
 /// What a topic's node holds.
 #[derive(Debug, Default)]
 struct Place {
-    message: Option<Arc<Message>>,
+    kept: Option<Kept>,
     /// Which of all changes set it.
     change: u64,
     /// Walks that rest here: the node stays until they go on.
@@ -67,7 +77,13 @@ struct Place {
 
 impl Vacant for Place {
     fn is_vacant(&self) -> bool {
-        self.message.is_none() && self.walks.load(Ordering::Relaxed) == 0
+        self.kept.is_none() && self.walks.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Kept {
+    fn weight_bytes(&self) -> usize {
+        self.message.weight_bytes() + self.publisher.as_ref().map_or(0, |name| name.len())
     }
 }
 
@@ -77,8 +93,18 @@ impl Retained {
         Self { messages_max, bytes_max, store: RwLock::default() }
     }
 
-    /// Keeps `message` as its topic's retained one; an empty payload removes [MQTT-3.3.1-6].
+    /// Keeps `message`, whoever published it, as `set_by` does.
     pub fn set(&self, message: &Arc<Message>) -> Result<(), RetainedFull> {
+        self.set_by(message, None)
+    }
+
+    /// Keeps `message` as its topic's retained one, published by the client of that id; an empty
+    /// payload removes [MQTT-3.3.1-6].
+    pub fn set_by(
+        &self,
+        message: &Arc<Message>,
+        publisher: Option<&str>,
+    ) -> Result<(), RetainedFull> {
         let mut store = self.write();
         let levels = || message.topic.as_str().split('/');
         let known = store.tree.find(levels());
@@ -88,37 +114,38 @@ impl Retained {
             }
             return Ok(());
         }
-        let replaced = known.and_then(|node| store.tree.value(node).message.as_deref());
+        let replaced = known.and_then(|node| store.tree.value(node).kept.as_ref());
         let (replaced, freed) = replaced.map_or((0, 0), |old| (1, old.weight_bytes()));
+        let kept = Kept { message: Arc::clone(message), publisher: publisher.map(Arc::from) };
         if store.messages - replaced >= self.messages_max {
             return Err(RetainedFull::Messages);
         }
-        if (store.bytes - freed).saturating_add(message.weight_bytes()) > self.bytes_max {
+        if (store.bytes - freed).saturating_add(kept.weight_bytes()) > self.bytes_max {
             return Err(RetainedFull::Bytes);
         }
         let node = known.unwrap_or_else(|| store.tree.make(levels()));
-        store.put(node, message);
+        store.put(node, kept);
         Ok(())
     }
 
     /// The retained message of `topic`, expired or not.
-    pub fn get(&self, topic: &TopicName) -> Option<Arc<Message>> {
+    pub fn get(&self, topic: &TopicName) -> Option<Kept> {
         let store = self.read();
         let node = store.tree.find(topic.as_str().split('/'))?;
-        store.tree.value(node).message.clone()
+        store.tree.value(node).kept.clone()
     }
 
     /// All there are, expired or not, in no particular order.
-    pub fn all(&self) -> Vec<Arc<Message>> {
+    pub fn all(&self) -> Vec<Kept> {
         let store = self.read();
         let mut all = Vec::with_capacity(store.messages);
-        all.extend(store.tree.values().filter_map(|place| place.message.clone()));
+        all.extend(store.tree.values().filter_map(|place| place.kept.clone()));
         all
     }
 
     /// Whether `message` is its topic's retained one still.
     pub fn holds(&self, message: &Arc<Message>) -> bool {
-        self.get(&message.topic).is_some_and(|kept| Arc::ptr_eq(&kept, message))
+        self.get(&message.topic).is_some_and(|kept| Arc::ptr_eq(&kept.message, message))
     }
 
     /// Removes what has expired at `now`, at most `EXPIRED_PER_CALL_MAX` messages, and returns it.
@@ -131,7 +158,7 @@ impl Retained {
         let mut removed = Vec::new();
         while removed.len() < EXPIRED_PER_CALL_MAX && !nothing_due(&store) {
             let Some(&(_, node)) = store.expiries.first() else { break };
-            removed.extend(store.clear(node));
+            removed.extend(store.clear(node).map(|kept| kept.message));
         }
         removed
     }
@@ -161,31 +188,32 @@ impl Retained {
 }
 
 impl Store {
-    fn put(&mut self, node: NodeId, message: &Arc<Message>) {
+    fn put(&mut self, node: NodeId, kept: Kept) {
         self.changes += 1;
         let place = self.tree.value_mut(node);
         place.change = self.changes;
-        let old = place.message.replace(Arc::clone(message));
-        self.forget(node, old.as_deref());
+        let (bytes, expires_at) = (kept.weight_bytes(), kept.message.expires_at);
+        let old = place.kept.replace(kept);
+        self.forget(node, old.as_ref());
         self.messages += 1;
-        self.bytes += message.weight_bytes();
-        self.expiries.extend(message.expires_at.map(|at| (at, node)));
+        self.bytes += bytes;
+        self.expiries.extend(expires_at.map(|at| (at, node)));
     }
 
     /// Returns what was there.
-    fn clear(&mut self, node: NodeId) -> Option<Arc<Message>> {
-        let old = self.tree.value_mut(node).message.take();
-        self.forget(node, old.as_deref());
+    fn clear(&mut self, node: NodeId) -> Option<Kept> {
+        let old = self.tree.value_mut(node).kept.take();
+        self.forget(node, old.as_ref());
         self.tree.prune(node);
         old
     }
 
     /// Gives back what `old`, no longer at `node`, took.
-    fn forget(&mut self, node: NodeId, old: Option<&Message>) {
+    fn forget(&mut self, node: NodeId, old: Option<&Kept>) {
         let Some(old) = old else { return };
         self.messages -= 1;
         self.bytes -= old.weight_bytes();
-        if let Some(at) = old.expires_at {
+        if let Some(at) = old.message.expires_at {
             self.expiries.remove(&(at, node));
         }
     }

@@ -76,7 +76,12 @@ impl Worker {
         options: SubscriptionOptions,
     ) {
         let Some(number) = self.sessions.entry_mut(key).map(|entry| entry.number) else { return };
-        let Some(walk) = self.shared.retained.begin_walk(filter) else { return };
+        let Some(mut walk) = self.shared.retained.begin_walk(filter) else { return };
+        if options.no_local
+            && let Some(session) = self.sessions.session_mut(key)
+        {
+            walk = walk.without(session.client_id());
+        }
         if self.backlogs.by_session.get(&key).is_some_and(|backlog| backlog.number != number) {
             self.drop_backlog(key);
         }

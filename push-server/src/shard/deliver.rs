@@ -86,7 +86,7 @@ impl Worker {
     ) {
         let message = Arc::new(message);
         if message.retain {
-            self.retain(&message, &mut draft);
+            self.retain(&message, from, &mut draft);
         }
         let shards = self.shared.routing.shards_for(&message.topic);
         let groups = self.shared.shares.groups_for(&message.topic);
@@ -128,8 +128,10 @@ impl Worker {
         part.draft.waiting.push((self.index, done));
     }
 
-    fn retain(&self, message: &Arc<Message>, draft: &mut Draft) {
-        match self.shared.retained.set(message) {
+    fn retain(&mut self, message: &Arc<Message>, from: Option<u32>, draft: &mut Draft) {
+        let publisher = from.and_then(|key| self.sessions.session_mut(key));
+        let publisher = publisher.map(|session| session.client_id());
+        match self.shared.retained.set_by(message, publisher) {
             Ok(()) if self.shared.store.is_none() => {}
             Ok(()) => draft.writes.push(Write::SaveRetained { cause: Arc::clone(message) }),
             Err(error) => {

@@ -14,8 +14,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::clocks::{Clocks, WallMillis};
 use super::{OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill};
 use crate::broker::{
-    Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicError, TopicFilter,
-    TopicName,
+    Kept, Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicError,
+    TopicFilter, TopicName,
 };
 
 /// Which keys, values and trees there are. An unknown one is refused at start.
@@ -258,7 +258,22 @@ pub(super) fn decode_subscription(value: &[u8]) -> Result<StoredSubscription, De
     })
 }
 
-/// Encodes a message by itself: retained, or the body of several outboxes.
+/// Encodes a retained message.
+pub(super) fn encode_retained(kept: &Kept, clocks: &Clocks, out: &mut Vec<u8>) {
+    encode(&(message_record(&kept.message, clocks), kept.publisher.as_deref()), out);
+}
+
+/// Decodes a retained message. Its publisher is left out of records of before it was written.
+pub(super) fn decode_retained(value: &[u8], clocks: &Clocks) -> Result<Kept, DecodeError> {
+    let (record, publisher) = match decode::<(MessageRecord, Option<&str>)>(value) {
+        Ok(found) => found,
+        Err(_) => (decode(value)?, None),
+    };
+    let message = Arc::new(message(&record, clocks)?);
+    Ok(Kept { message, publisher: publisher.map(Arc::from) })
+}
+
+/// Encodes a message by itself: the body of several outboxes.
 pub(super) fn encode_message(message: &Message, clocks: &Clocks, out: &mut Vec<u8>) {
     encode(&message_record(message, clocks), out);
 }

@@ -13,7 +13,7 @@ use super::clocks::Clocks;
 use super::database::{Batch, Database, DatabaseError, Slice, Tree};
 use super::encode::{self, BodyNumber};
 use super::{OutboxEntry, Position, SessionNumber, Write};
-use crate::broker::{Message, Retained, TopicFilter, TopicName};
+use crate::broker::{Kept, Retained, TopicFilter, TopicName};
 
 /// Numbers of sessions that are set aside at a time, so that none is used twice even when its
 /// session, and with it every trace on disk, is gone.
@@ -143,19 +143,19 @@ impl Group {
     /// Makes the record of a topic what memory holds now. Returns the bytes of that.
     pub(super) fn save_retained(&mut self, topic: &TopicName, retained: &Retained) -> u64 {
         let key = Key::Retained(topic.clone());
-        let Some(message) = retained.get(topic) else {
+        let Some(kept) = retained.get(topic) else {
             self.remove(key);
             return 0;
         };
-        let value = self.encoded(|clocks, out| encode::encode_message(&message, clocks, out));
+        let value = self.encoded(|clocks, out| encode::encode_retained(&kept, clocks, out));
         let bytes = value.len() as u64;
         self.put(key, value);
         bytes
     }
 
     /// Whether `value` is what a retained message is written as.
-    pub(super) fn is_record_of(&mut self, message: &Message, value: &[u8]) -> bool {
-        *self.encoded(|clocks, out| encode::encode_message(message, clocks, out)) == *value
+    pub(super) fn is_record_of(&mut self, kept: &Kept, value: &[u8]) -> bool {
+        *self.encoded(|clocks, out| encode::encode_retained(kept, clocks, out)) == *value
     }
 
     /// Removes a record, whether or not it is there.

@@ -5,8 +5,6 @@
 //! What belongs to no session is removed on the way, and so is the older of two sessions with one
 //! client identifier: its removal failed, and whoever asked for it was told so.
 
-use std::sync::Arc;
-
 use hashbrown::HashMap;
 
 use super::bodies::Bodies;
@@ -18,7 +16,7 @@ use super::group::{Group, Key, NEXT_NUMBER_KEY};
 use super::{
     OutboxSummary, Position, Recovered, RecoveredSession, SessionNumber, StoreOptions, Write,
 };
-use crate::broker::Retained;
+use crate::broker::{Kept, Retained};
 
 /// Leftovers that are removed in one write.
 const REMOVED_AT_A_TIME: usize = 1_000;
@@ -178,11 +176,11 @@ impl Recovery<'_> {
         let mut refused = 0_u64;
         for found in self.database.scan(Tree::Retained, &[], &[]) {
             let (_, value) = found?;
-            let decoded = encode::decode_message(&value, self.clocks);
-            let Some(message) = self.readable(decoded) else { continue };
+            let decoded = encode::decode_retained(&value, self.clocks);
+            let Some(Kept { message, publisher }) = self.readable(decoded) else { continue };
             if message.is_expired(self.clocks.monotonic) {
-                self.leftovers.records.push(Key::Retained(message.topic));
-            } else if retained.set(&Arc::new(message)).is_err() {
+                self.leftovers.records.push(Key::Retained(message.topic.clone()));
+            } else if retained.set_by(&message, publisher.as_deref()).is_err() {
                 refused += 1;
             }
         }

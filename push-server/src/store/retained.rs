@@ -27,7 +27,7 @@ use super::database::{Database, DatabaseError, Tree};
 use super::encode;
 use super::group::Group;
 use super::thread::GROUP_BYTES_MAX;
-use crate::broker::{Message, Retained, TopicName};
+use crate::broker::{Kept, Retained, TopicName};
 
 /// Topics that are written as one, if they have not too many bytes.
 const TOPICS_AT_A_TIME: usize = 1_000;
@@ -40,19 +40,19 @@ pub(super) fn catch_up(
     retained: &Retained,
 ) -> Result<(), DatabaseError> {
     let all = retained.all();
-    let mut missing: HashMap<&[u8], &Message, foldhash::fast::RandomState> =
-        all.iter().map(|message| (message.topic.as_str().as_bytes(), &**message)).collect();
+    let mut missing: HashMap<&[u8], &Kept, foldhash::fast::RandomState> =
+        all.iter().map(|kept| (kept.message.topic.as_str().as_bytes(), kept)).collect();
     let mut differing = Vec::new();
     for found in database.scan(Tree::Retained, &[], &[]) {
         let (key, value) = found?;
         match missing.remove(&*key) {
             Some(held) if group.is_record_of(held, &value) => {}
-            Some(held) => differing.push(held.topic.clone()),
+            Some(held) => differing.push(held.message.topic.clone()),
             // What names no topic is left alone here as at a start.
             None => differing.extend(encode::decode_retained_key(&key).ok()),
         }
     }
-    differing.extend(missing.values().map(|message| message.topic.clone()));
+    differing.extend(missing.values().map(|kept| kept.message.topic.clone()));
     for topics in differing.chunks(TOPICS_AT_A_TIME) {
         save(topics, database, group, retained)?;
     }

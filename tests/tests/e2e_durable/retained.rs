@@ -151,7 +151,8 @@ fn on_disk(data: &Path) -> Vec<String> {
     let options = StoreOptions { clocks, ..StoreOptions::new(data, Durability::Os) };
     let found = Arc::new(Retained::new(usize::MAX, usize::MAX));
     store::open(options, Arc::clone(&found), Deaf).expect("open the data directory");
-    let mut topics: Vec<_> = found.all().iter().map(|m| m.topic.as_str().to_owned()).collect();
+    let mut topics: Vec<_> =
+        found.all().iter().map(|kept| kept.message.topic.as_str().to_owned()).collect();
     topics.sort();
     topics
 }

@@ -151,3 +151,17 @@ fn a_change_that_the_backlog_has_no_room_for_is_made_all_the_same() {
     };
     assert_eq!(found(dir.path()), expected);
 }
+
+#[test]
+fn who_published_one_is_kept_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let mut rig = Rig::open(dir.path());
+        let kept = message("a", "x");
+        rig.retained.set_by(&kept, Some("publisher")).unwrap();
+        rig.commit(vec![Write::SaveRetained { cause: kept }]);
+    }
+    let found = Rig::open(dir.path()).retained.all();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].publisher.as_deref(), Some("publisher"));
+}

@@ -63,7 +63,8 @@ impl Rig {
 
     /// The retained messages in memory, in the order of their topics.
     pub(crate) fn retained(&self) -> Vec<Arc<Message>> {
-        let mut all = self.retained.all();
+        let all = self.retained.all().into_iter();
+        let mut all: Vec<_> = all.map(|kept| kept.message).collect();
         all.sort_by(|one, other| one.topic.cmp(&other.topic));
         all
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use push_common::clock::Monotonic;
 
-use super::{Retained, Store};
+use super::{Kept, Place, Retained, Store};
 use crate::broker::level_tree::{NodeId, ROOT};
 use crate::broker::message::Message;
 use crate::broker::topic::TopicFilter;
@@ -21,8 +21,23 @@ use crate::broker::topic::TopicFilter;
 pub struct Walk {
     /// What was set later is passed by.
     last_change: u64,
+    /// Whose messages are passed by.
+    without: Option<Arc<str>>,
     /// The node visited last, which is kept for it. `None`: none was visited.
     rests_at: Option<NodeId>,
+}
+
+impl Walk {
+    /// Passes by what the client of this id has published.
+    pub fn without(self, client_id: &str) -> Self {
+        Self { without: Some(client_id.into()), ..self }
+    }
+
+    fn passes_by(&self, place: &Place) -> bool {
+        let publisher = place.kept.as_ref().and_then(|kept| kept.publisher.as_ref());
+        place.change > self.last_change
+            || (publisher.is_some() && publisher == self.without.as_ref())
+    }
 }
 
 impl Retained {
@@ -34,8 +49,8 @@ impl Retained {
         let is_wild = |level: &&str| matches!(*level, "+" | "#");
         let start = filter.as_str().split('/').take_while(|level| !is_wild(level));
         let found = (!filter.is_shared()).then(|| store.tree.find(start)).flatten()?;
-        let may_match = filter.has_wildcards() || store.tree.value(found).message.is_some();
-        may_match.then(|| Walk { last_change: store.changes, rests_at: None })
+        let may_match = filter.has_wildcards() || store.tree.value(found).kept.is_some();
+        may_match.then(|| Walk { last_change: store.changes, without: None, rests_at: None })
     }
 
     /// Goes on with a walk by `filter`, which it was begun with: visits at most `nodes` topics, which
@@ -64,10 +79,10 @@ impl Retained {
         {
             *nodes -= 1;
             let place = store.tree.value(node);
-            if let Some(message) = &place.message
+            if let Some(Kept { message, .. }) = &place.kept
                 && path.ends_at(depth)
                 && !store.is_hidden(&path, node, depth)
-                && place.change <= walk.last_change
+                && !walk.passes_by(place)
                 && !message.is_expired(now)
             {
                 out.push(Arc::clone(message));
@@ -95,7 +110,7 @@ impl Retained {
         let Some(node) = node else { return };
         let store = self.read();
         let place = store.tree.value(node);
-        if place.message.is_some() {
+        if place.kept.is_some() {
             place.walks.fetch_sub(1, Ordering::Relaxed);
             return;
         }

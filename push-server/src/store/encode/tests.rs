@@ -119,6 +119,21 @@ proptest! {
     }
 
     #[test]
+    fn retained_messages_come_back_with_their_publisher_if_it_was_written(
+        entry in entries(),
+        publisher in proptest::option::of("[a-z]{1,30}"),
+    ) {
+        let publisher = publisher.map(Arc::from);
+        let kept = Kept { message: Arc::clone(&entry.message), publisher };
+        let bytes = encoded(|out| encode_retained(&kept, &CLOCKS, out));
+        let decoded = decode_retained(&bytes, &CLOCKS).unwrap();
+        prop_assert_eq!((&decoded.message, decoded.publisher), (&kept.message, kept.publisher));
+        let before = encoded(|out| encode_message(&entry.message, &CLOCKS, out));
+        let decoded = decode_retained(&before, &CLOCKS).unwrap();
+        prop_assert_eq!((decoded.message, decoded.publisher), (kept.message, None));
+    }
+
+    #[test]
     fn sessions_come_back_as_they_were(record in records()) {
         let bytes = encoded(|out| encode_session(&record, &CLOCKS, out));
         prop_assert_eq!(decode_session(&bytes, &CLOCKS).unwrap(), record);
@@ -148,6 +163,7 @@ proptest! {
         let _ = decode_place_facts(&bytes);
         let _ = decode_session(&bytes, &CLOCKS);
         let _ = decode_message(&bytes, &CLOCKS);
+        let _ = decode_retained(&bytes, &CLOCKS);
         let _ = decode_subscription(&bytes);
         let _ = decode_outbox_key(&bytes);
         let _ = decode_exactly_once_key(&bytes);
