@@ -342,6 +342,18 @@ impl Connecting {
         Refusal { frame: frame.freeze(), reason: Reason::UseAnotherServer }
     }
 
+    /// Turns this client away if the CONNACK that accepts is larger than it takes [MQTT-3.1.2-24].
+    /// To be asked, with the client id filled in, before a session is found or made: whoever is
+    /// turned away must not have ended or changed the one that is there.
+    pub fn unanswerable(&self, limits: &Limits) -> Option<Refusal> {
+        let max = self.connect.packet_bytes_max?;
+        let keep_alive_secs = self.connect.keep_alive(limits).0;
+        let mut frame = BytesMut::new();
+        // Whether a session is present is told by a bit: the length is the same.
+        codec::connack(&mut frame, &self.connect, false, keep_alive_secs, limits);
+        (frame.len() > max as usize).then(|| self.refuse(Reason::PacketTooLarge))
+    }
+
     /// The CONNACK that turns this client away for a reason of the server's; none that is larger
     /// than the client takes [MQTT-3.1.2-24].
     pub fn refuse(&self, reason: Reason) -> Refusal {

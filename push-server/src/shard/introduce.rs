@@ -101,6 +101,11 @@ impl Worker {
         }
         self.clients[index as usize].connected_at = self.now;
         name(&mut connecting.connect);
+        if let Some(refusal) = connecting.unanswerable(&self.shared.config.limits) {
+            self.counters.connects_refused.add(1);
+            self.finish(index, vec![refusal.frame]);
+            return;
+        }
         let home = self.shared.home_of(&connecting.connect.client_id);
         if home == self.index {
             self.serve(index, connecting);

@@ -75,7 +75,8 @@ impl Worker {
     /// be no more sessions.
     fn session_for(&mut self, index: u32, connecting: &Connecting) -> Option<(u32, bool, bool)> {
         let connect = &connecting.connect;
-        if let Some(key) = self.sessions.find(&connect.client_id)
+        let replaced = self.sessions.find(&connect.client_id);
+        if let Some(key) = replaced
             && let Some(other) = self.sessions.entry_mut(key)?.presence.client()
         {
             self.close_client(other, Some(Reason::SessionTakenOver));
@@ -96,7 +97,8 @@ impl Worker {
             self.set_shares_online(key, true);
             return Some((key, true, false));
         }
-        let sessions_max = self.shared.config.sessions_max;
+        // What has ended for this client leaves it its place, whoever else wants one meanwhile.
+        let sessions_max = replaced.map_or(self.shared.config.sessions_max, |_| u32::MAX);
         if self.shared.sessions.fetch_add(1, Ordering::Relaxed) >= sessions_max {
             self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
             return None;

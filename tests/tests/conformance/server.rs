@@ -245,6 +245,10 @@ impl Server {
                             connect.client_id = "assigned".to_owned();
                             connect.client_id_assigned = true;
                         }
+                        if let Some(refusal) = connecting.unanswerable(&self.limits) {
+                            return self.refuse(&refusal);
+                        }
+                        let connect = &connecting.connect;
                         if connect.clean_start {
                             self.session = None;
                         }
