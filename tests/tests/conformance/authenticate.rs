@@ -47,12 +47,8 @@ fn client_with_the_password_is_accepted_and_told_that_the_server_knows_it() {
         let received = server.received();
         let connack = properties(&[
             &[0x21, 0, 64],
-            &[0x25, 1],
             &[0x27, 1, 0, 0, 0],
             &[0x22, 0, 16],
-            &[0x28, 1],
-            &[0x29, 1],
-            &[0x2A, 1],
             &text_property(0x15, METHOD),
             &text_property(0x16, std::str::from_utf8(&answer).expect("text")),
         ]);

@@ -92,8 +92,8 @@ fn connack_v311(out: &mut BytesMut, session_present: bool) {
     write(out, |out| v4::ConnAck::new(code, session_present).write(out));
 }
 
-/// Writes the CONNACK that accepts. MQTT 5 is told what differs from the specification's defaults
-/// and what is not there yet [MQTT5 3.2.2.3].
+/// Writes the CONNACK that accepts. MQTT 5 is told what differs from what it would take for
+/// granted [MQTT5 3.2.2.3], and the limits in any case.
 pub(in crate::mqtt) fn connack(
     out: &mut BytesMut,
     connect: &Connect,
@@ -120,10 +120,10 @@ pub(in crate::mqtt) fn connack(
         properties.authentication_data = Some(authenticated.data.clone());
     }
     let features = limits.features;
-    properties.retain_available = Some(features.retain.into());
-    properties.wildcard_subscription_available = Some(features.wildcard_subscriptions.into());
-    properties.subscription_identifiers_available = Some(1);
-    properties.shared_subscription_available = Some(features.shared_subscriptions.into());
+    let unless = |there: bool| (!there).then_some(0);
+    properties.retain_available = unless(features.retain);
+    properties.wildcard_subscription_available = unless(features.wildcard_subscriptions);
+    properties.shared_subscription_available = unless(features.shared_subscriptions);
     connect.audience().write(out, response_information(connect, limits), |out, information| {
         let code = v5::ConnectReturnCode::Success;
         let properties =
