@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use push_tests::both_paths;
-use push_tests::clients::{Client, Connect};
+use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::SILENCE;
 use push_tests::server::{PingPath, Server, Target, raise_descriptor_limit};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
-use push_tests::wire::Version;
+use push_tests::wire::{Value, Version, property};
 
 /// Enough for every shard to have many: the kernel spreads them by a hash.
 const CLIENTS: usize = 200;
@@ -23,11 +23,14 @@ const FAN_OUT_MESSAGES: usize = 20;
 
 /// "Session taken over" of an MQTT 5 DISCONNECT.
 const SESSION_TAKEN_OVER: u8 = 0x8E;
+/// "Packet too large" of a CONNACK.
+const PACKET_TOO_LARGE: u8 = 0x95;
 
 both_paths! {
     two_hundred_clients_lose_nothing_between_two_shards,
     two_hundred_clients_lose_nothing_between_four_shards,
     a_second_connect_takes_over_from_any_shard,
+    a_second_connect_that_is_refused_takes_nothing_over,
     a_session_keeps_its_messages_from_shard_to_shard,
     one_message_reaches_five_hundred_subscribers,
     a_retained_message_is_known_on_every_shard,
@@ -71,6 +74,45 @@ fn a_second_connect_takes_over_from_any_shard(path: PingPath) -> TestResult {
     }
     server.wait_metric("push_connections", |connections| connections == 2);
     server.wait_metric("push_sessions", |sessions| sessions == 2);
+    server.finish();
+    Ok(())
+}
+
+fn a_second_connect_that_is_refused_takes_nothing_over(path: PingPath) -> TestResult {
+    stand_in::not_for("ends the session before it knows")?;
+    let server = Server::with(path).flag("--shards", 4).start()?;
+    let target = server.target();
+    let connect = Connect::new(Version::V5, "settled").persistent().will("gone", b"settled");
+    let mut settled = Client::connect(target, &connect);
+    settled.subscribe(&[("mail", 1)]);
+    let mut other = Client::connect(target, &Connect::new(Version::V5, "other"));
+    other.subscribe(&[("gone", 1)]);
+    let accepted = server.metrics().value("push_connects_total{result=\"accepted\"}");
+    // No CONNACK that accepts is as short as this. Of 16 connections some land on each shard.
+    let refused = Connect::new(Version::V5, "settled")
+        .property(property::MAXIMUM_PACKET_SIZE, Value::Number(10));
+    for round in 0..16 {
+        let clean = round % 2 == 0;
+        let client = Client::open(target, &Connect { clean, ..refused.clone() });
+        let mut client = client.expect("a CONNACK that refuses");
+        assert_eq!(client.connack.code, PACKET_TOO_LARGE);
+        assert_eq!(client.wait_ending().how, Gone::Closed);
+    }
+    let metrics = server.metrics();
+    assert_eq!(metrics.value("push_connects_total{result=\"refused\"}"), 16);
+    assert_eq!(metrics.value("push_connects_total{result=\"accepted\"}"), accepted);
+    assert_eq!(other.publish("mail", b"x", 1), 0);
+    assert_eq!(settled.message().payload, b"x", "still connected, and subscribed");
+    settled.ping();
+    other.expect_no_message(SILENCE);
+    // And neither its will nor what it is owed goes while it is away.
+    settled.disconnect();
+    assert_eq!(other.publish("mail", b"y", 1), 0);
+    let client = Client::open(target, &Connect { clean: true, ..refused });
+    assert_eq!(client.expect("a CONNACK").connack.code, PACKET_TOO_LARGE);
+    let mut settled = Client::connect(target, &connect);
+    assert!(settled.connack.session_present);
+    assert_eq!(settled.message().payload, b"y");
     server.finish();
     Ok(())
 }

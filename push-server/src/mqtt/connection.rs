@@ -58,8 +58,6 @@ enum State {
     Open,
     /// An answer did not fit the client's Maximum Packet Size: about to fail.
     Unanswerable,
-    /// Not even the CONNACK that accepts did: refused, without DISCONNECT.
-    Refused,
     /// Nothing is parsed any more, and nothing but queued answers sent.
     Over,
 }
@@ -109,6 +107,9 @@ impl Connection {
     /// Begins to serve: queues CONNACK (with the assigned client id, server keep alive and limits),
     /// and has the session send again what it is owed. The session's expiry becomes what CONNECT
     /// asked for. Poll events at once: there may be packets behind the CONNECT.
+    ///
+    /// Not for a client that is `Connecting::unanswerable`: no DISCONNECT may come before a CONNACK
+    /// that accepts [MQTT-3.14.0-1].
     pub fn accept(
         connecting: Connecting,
         session: &mut Session,
@@ -140,9 +141,6 @@ impl Connection {
         connection.answer(|out| {
             codec::connack(out, &connect, session_present, keep_alive.0, limits);
         });
-        if connection.state == State::Unanswerable {
-            connection.refuse();
-        }
         connection
     }
 
@@ -178,10 +176,6 @@ impl Connection {
             match self.state {
                 State::Open => {}
                 State::Unanswerable => return Some(self.fail(Reason::PacketTooLarge)),
-                State::Refused => {
-                    self.end();
-                    return Some(Event::Failed(Reason::PacketTooLarge));
-                }
                 State::Over => return None,
             }
             if self.answers.len() > limits.answers_bytes_max as usize {
@@ -543,15 +537,6 @@ impl Connection {
             self.answers.truncate(len);
             self.state = State::Unanswerable;
         }
-    }
-
-    /// The CONNACK that accepts is larger than the client takes. No DISCONNECT may come before it
-    /// [MQTT-3.14.0-1], so a CONNACK refuses instead, if that one fits.
-    fn refuse(&mut self) {
-        let audience = self.audience();
-        self.answer(|out| codec::connack_refusal(out, audience, Reason::PacketTooLarge));
-        self.state = State::Refused;
-        self.take_will();
     }
 
     fn fail(&mut self, reason: Reason) -> Event {

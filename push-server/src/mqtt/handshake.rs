@@ -129,6 +129,11 @@ impl Connect {
         KeepAlive::granted(self.version, self.keep_alive_secs, limits.keep_alive_max_secs)
     }
 
+    /// Who its client was authenticated as.
+    pub fn user(&self) -> Option<&str> {
+        self.authenticated.as_ref().map(|authenticated| &*authenticated.user)
+    }
+
     pub(super) fn audience(&self) -> Audience {
         let wants_words = self.request_problem_information;
         Audience::new(self.version, self.packet_bytes_max, wants_words)
@@ -340,6 +345,18 @@ impl Connecting {
         let mut frame = BytesMut::new();
         codec::connack_to(&mut frame, self.connect.audience(), reference);
         Refusal { frame: frame.freeze(), reason: Reason::UseAnotherServer }
+    }
+
+    /// Turns this client away if the CONNACK that accepts is larger than it takes [MQTT-3.1.2-24].
+    /// To be asked, with the client id filled in, before a session is found or made: whoever is
+    /// turned away must not have ended or changed the one that is there.
+    pub fn unanswerable(&self, limits: &Limits) -> Option<Refusal> {
+        let max = self.connect.packet_bytes_max?;
+        let keep_alive_secs = self.connect.keep_alive(limits).0;
+        let mut frame = BytesMut::new();
+        // Whether a session is present is told by a bit: the length is the same.
+        codec::connack(&mut frame, &self.connect, false, keep_alive_secs, limits);
+        (frame.len() > max as usize).then(|| self.refuse(Reason::PacketTooLarge))
     }
 
     /// The CONNACK that turns this client away for a reason of the server's; none that is larger

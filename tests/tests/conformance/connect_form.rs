@@ -225,10 +225,29 @@ fn connack_larger_than_the_client_takes_refuses_it() {
     {
         at_every_split(|server| {
             server.connect(&[takes(bytes).bytes(), PINGREQ.to_vec(), ack(0x40, 1)].concat());
-            assert_eq!(server.events(), [Seen::Failed(Reason::PacketTooLarge)]);
+            assert_eq!(server.events(), [Seen::Refused(Reason::PacketTooLarge)]);
             // Nothing too large, and no DISCONNECT before a CONNACK that accepts.
             assert_eq!(server.received(), answer, "{bytes} bytes");
             assert_eq!(server.hang_up(), None, "a client not accepted has no will");
+        });
+    }
+}
+
+/// The longest client id is the server's: it counts, too.
+#[test]
+fn client_that_takes_just_the_connack_is_accepted() {
+    for client_id in ["client", ""] {
+        at_every_split(|server| {
+            let taking = |bytes| {
+                let connect = Connect { client_id, ..Connect::v5() };
+                connect.property(&[0x27, 0, 0, 0, bytes]).bytes()
+            };
+            server.connect(&taking(200));
+            let len = server.received().len() as u8;
+            server.connect(&taking(len));
+            assert_eq!(server.accepted(), []);
+            server.connect(&taking(len - 1));
+            assert_refused(&server.received(), 0x95);
         });
     }
 }

@@ -25,7 +25,7 @@ fn open_without(server: &mut Server, level: u8) {
 /// [MQTT5 3.2.2.3.5] [MQTT5 3.2.2.3.11] [MQTT5 3.2.2.3.13]
 #[test]
 fn connack_says_what_there_is_not() {
-    let (retain, wildcard, shared) = (0x25, 0x28, 0x2A);
+    let (retain, wildcard, subscription_ids, shared) = (0x25, 0x28, 0x29, 0x2A);
     for (features, absent) in [
         (Features { wildcard_subscriptions: false, ..Features::default() }, Some(wildcard)),
         (Features { retain: false, ..Features::default() }, Some(retain)),
@@ -36,10 +36,11 @@ fn connack_says_what_there_is_not() {
             server.limits.features = features;
             server.connect(&Connect::v5().bytes());
             let connack = server.received();
-            for id in [retain, wildcard, shared] {
-                let value = u8::from(absent != Some(id));
-                let found = connack.windows(2).filter(|pair| *pair == [id, value]).count();
-                assert_eq!(found, 1, "{id:#x} in {connack:02x?}");
+            // That something is there is what a client takes for granted.
+            for id in [retain, wildcard, subscription_ids, shared] {
+                let found = |value| connack.windows(2).any(|pair| pair == [id, value]);
+                assert_eq!(found(0), absent == Some(id), "{id:#x} in {connack:02x?}");
+                assert!(!found(1), "{id:#x} in {connack:02x?}");
             }
         });
     }

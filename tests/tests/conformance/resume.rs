@@ -3,8 +3,9 @@
 use push_server::broker::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use push_server::broker::{Message, TopicName};
 use push_server::mqtt::Delivered;
+use push_server::mqtt::codec::Reason;
 
-use crate::server::at_every_split;
+use crate::server::{Seen, at_every_split};
 use crate::wire::{Connect, PUBACK, PUBCOMP, PUBREC, PUBREL, ack, packet, publish, publish_again};
 
 const LEVELS: [u8; 2] = [4, 5];
@@ -26,6 +27,25 @@ fn session_present_says_whether_a_session_was_there() {
             server.hang_up();
             server.connect(&Connect { flags: 0x02, ..connect }.bytes());
             assert_eq!(server.received()[2], 0, "a clean start forgets it");
+        });
+    }
+}
+
+/// Whether or not it asks for a clean start.
+#[test]
+fn connect_that_is_refused_leaves_the_session_as_it_was() {
+    for flags in [0x00, 0x02] {
+        at_every_split(|server| {
+            server.open(&connect(5));
+            server.deliver("t", b"x", AtLeastOnce);
+            server.hang_up();
+            // An expiry of 0, and no CONNACK that would fit.
+            let other = Connect { flags, ..Connect::v5() }.property(&[0x27, 0, 0, 0, 5]);
+            server.connect(&other.bytes());
+            assert_eq!(server.events(), [Seen::Refused(Reason::PacketTooLarge)]);
+            assert_eq!(server.received(), [0x20, 3, 0, 0x95, 0]);
+            let session = server.session.as_ref().expect("the session that was there");
+            assert_eq!((session.expiry_secs, session.owed()), (3_600, 1));
         });
     }
 }
