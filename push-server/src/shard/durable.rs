@@ -128,14 +128,6 @@ impl Worker {
         let failed = matches!(outcome, Outcome::Failed(_));
         match done {
             Done::Publish { client, number, reason, session, receipt } => {
-                if !failed && receipt.exactly_once && self.is_unsaved(session.0) {
-                    // The disk came back between the record, which failed, and this.
-                    let mut draft = self.saved_session(session.0);
-                    let done = Done::Publish { client, number, reason, session, receipt };
-                    draft.waiting.push((self.index, done));
-                    self.file(draft);
-                    return;
-                }
                 let reason = if failed { Reason::ImplementationSpecificError } else { reason };
                 match self.resolve(client).filter(|index| self.is_served(*index)) {
                     Some(index) => self.settle_receipt(index, number, reason),

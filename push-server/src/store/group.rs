@@ -203,6 +203,14 @@ impl Group {
         self.slots.iter().filter(is_made).map(|slot| slot.key.clone()).collect()
     }
 
+    /// Sessions whose own record this group writes.
+    pub(super) fn saved(&self) -> impl Iterator<Item = SessionNumber> {
+        self.slots.iter().filter_map(|slot| match slot.key {
+            Key::Session(number) if !self.removed.contains(&number) => Some(number),
+            _ => None,
+        })
+    }
+
     fn clear(&mut self) {
         self.slots.clear();
         self.by_key.clear();

@@ -12,6 +12,9 @@
 //! the disk fails is the caller's to say. Retained messages are all in memory, where their order is
 //! made, and the disk follows that: see `retained`.
 //!
+//! Nothing is promised in a session whose own record has failed: what puts something into it fails as
+//! well, until its record is written, whether or not the caller has heard of that: see `unsaved`.
+//!
 //! A failure never loses what was reported as [`Outcome::Committed`]. What was reported as
 //! [`Outcome::Failed`] may or may not be found after a restart.
 
@@ -27,6 +30,7 @@ mod queue;
 mod recover;
 mod retained;
 mod thread;
+mod unsaved;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -247,6 +251,9 @@ pub enum StoreFailure {
     /// More was waiting than [`StoreOptions::backlog_bytes_max`]. Only this request is lost.
     #[error("too much waits to be stored")]
     Backlog,
+    /// It puts something into a session whose own record has failed, and does not write that.
+    #[error("the record of the session is not stored")]
+    Unsaved,
 }
 
 /// Durable state behind a queue. `T` is the caller's token.

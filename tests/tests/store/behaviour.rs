@@ -357,6 +357,25 @@ fn a_backlog_over_the_limit_is_refused_and_only_that() {
 }
 
 #[test]
+fn nothing_is_promised_in_a_session_whose_record_was_too_much() {
+    let dir = tempfile::tempdir().unwrap();
+    let limited = StoreOptions { backlog_bytes_max: 10_000, ..options(dir.path()) };
+    let mut rig = Rig::try_open(limited).unwrap();
+    let large = message("a", vec![0; 20_000]);
+    let refused = (1..1_000).find(|&number| {
+        let before = rig.queue(vec![put(0, number, &large)]);
+        let record = rig.queue(vec![put_session(number, "one")]);
+        assert!(matches!(rig.wait(before), Outcome::Committed));
+        matches!(rig.wait(record), Outcome::Failed(StoreFailure::Backlog))
+    });
+    let number = refused.expect("the store is not always that quick");
+    let promise = vec![put(number, 0, &message("a", "x"))];
+    assert_eq!(rig.try_commit(promise.clone()), Err(StoreFailure::Unsaved));
+    rig.commit(vec![put_session(number, "one")]);
+    rig.commit(promise);
+}
+
+#[test]
 fn what_is_queued_at_a_stop_is_written() {
     let dir = tempfile::tempdir().unwrap();
     {
