@@ -128,14 +128,6 @@ impl Worker {
         let failed = matches!(outcome, Outcome::Failed(_));
         match done {
             Done::Publish { client, number, reason, session, receipt } => {
-                if !failed && receipt.exactly_once && self.is_unsaved(session.0) {
-                    // The disk came back between the record, which failed, and this.
-                    let mut draft = self.saved_session(session.0);
-                    let done = Done::Publish { client, number, reason, session, receipt };
-                    draft.waiting.push((self.index, done));
-                    self.file(draft);
-                    return;
-                }
                 let reason = if failed { Reason::ImplementationSpecificError } else { reason };
                 match self.resolve(client).filter(|index| self.is_served(*index)) {
                     Some(index) => self.settle_receipt(index, number, reason),
@@ -183,7 +175,7 @@ impl Worker {
             Done::Session { session, number } => self.on_saved(session, number, failed),
             Done::Removed { number, again } => self.on_removed(number, again, failed),
             Done::Page { session, number } => self.on_page(session, number, outcome),
-            Done::Will { session, number } => self.on_will_published(session, number),
+            Done::Will(will) => self.on_will_published(will, failed),
             Done::Left(number) => self.on_left(number, failed),
             Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
         }
@@ -507,7 +499,7 @@ impl Change {
 }
 
 /// A will that waits, as the store has it.
-pub(super) fn pending_will(pending: &PendingWill, clocks: Clocks) -> StoredWill {
+fn pending_will(pending: &PendingWill, clocks: Clocks) -> StoredWill {
     stored_will(&pending.will, Some(clocks.to_wall(pending.publish_at)))
 }
 

@@ -3,7 +3,8 @@
 //!
 //! A client may have been told meanwhile that it is connected, with its session or without the one
 //! before. What it is promised from then on stands on the session's record, which is written before
-//! or with it.
+//! or with it. What was asked for when the shard did not know yet that the record had failed, fails,
+//! too, though the disk may be back: the store sees to that.
 
 use super::ticket::{Done, Draft};
 use super::worker::Worker;
@@ -35,6 +36,7 @@ impl Worker {
         for number in self.unremoved.split_off(from) {
             self.file(self.removed(number, true));
         }
+        self.retry_wills();
         for leaver in std::mem::take(&mut self.unread_leavers) {
             self.read_leavers_page(leaver);
         }
@@ -98,7 +100,7 @@ impl Worker {
         self.file(record);
     }
 
-    pub(super) fn is_unsaved(&mut self, key: u32) -> bool {
+    fn is_unsaved(&mut self, key: u32) -> bool {
         // Nearly always there is none at all.
         let Some(&number) = self.unsaved.get(&key) else { return false };
         self.numbered(key, number).is_some()

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{PageLimit, Position, SessionNumber, Write};
+use super::unsaved;
+use super::{PageLimit, Position, SessionNumber, StoreFailure, Write};
 
 /// What one change costs beside the message it carries, in bytes of the backlog.
 const CHANGE_BYTES: u64 = 64;
@@ -17,10 +18,28 @@ const REQUEST_BYTES: u64 = 64;
 pub(super) enum Ask {
     /// Changes to be made together.
     Commit(Vec<Write>),
-    /// What is left of changes that were let go because too much waits.
-    Refused(Vec<Write>),
+    /// Changes that are not made.
+    Refused(Refused),
     /// A piece of an outbox.
     Read(SessionNumber, Position, PageLimit),
+}
+
+/// What is left of changes that were let go.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) failure: StoreFailure,
+    /// Which retained messages have changed: memory has that already.
+    pub(super) retained: Vec<Write>,
+    /// Whose own records were among the changes.
+    pub(super) unsaved: Vec<SessionNumber>,
+}
+
+impl Refused {
+    pub(super) fn new(mut writes: Vec<Write>, failure: StoreFailure) -> Self {
+        let unsaved = writes.iter().filter_map(unsaved::saves).collect();
+        writes.retain(|write| matches!(write, Write::SaveRetained { .. }));
+        Self { failure, retained: writes, unsaved }
+    }
 }
 
 /// A request in the queue.
@@ -71,17 +90,21 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Queues changes, or, above the limit, only their token, and which retained messages have
-    /// changed: memory has those already.
-    pub(super) fn commit(&self, mut writes: Vec<Write>, token: T) {
+    /// Queues changes, or, above the limit, only what is left of them when they are refused.
+    pub(super) fn commit(&self, writes: Vec<Write>, token: T) {
         // Whoever passes the limit first still gets in: a bit more, once.
         let refused = self.backlog_bytes() > self.backlog_bytes_max && !writes.is_empty();
-        if refused {
-            writes.retain(|write| matches!(write, Write::SaveRetained { .. }));
-        }
-        let bytes = REQUEST_BYTES + writes.iter().map(weight_bytes).sum::<u64>();
-        let ask = if refused { Ask::Refused(writes) } else { Ask::Commit(writes) };
-        self.push(Request { ask, token, bytes });
+        let ask = if refused {
+            Ask::Refused(Refused::new(writes, StoreFailure::Backlog))
+        } else {
+            Ask::Commit(writes)
+        };
+        let bytes = match &ask {
+            Ask::Commit(writes) => writes.iter().map(weight_bytes).sum(),
+            Ask::Refused(refused) => refused.retained.iter().map(weight_bytes).sum(),
+            Ask::Read(..) => 0,
+        };
+        self.push(Request { ask, token, bytes: REQUEST_BYTES + bytes });
     }
 
     /// Queues a read.
@@ -162,6 +185,7 @@ fn weight_bytes(write: &Write) -> u64 {
         Write::PutOutbox { entry, .. } => {
             entry.message.weight_bytes() + 4 * entry.subscription_ids.len()
         }
+        Write::PutWill { message, .. } => message.weight_bytes(),
         Write::SaveRetained { cause } => cause.weight_bytes(),
         Write::PutSubscription { filter, .. } | Write::RemoveSubscription { filter, .. } => {
             filter.as_str().len()
@@ -170,7 +194,8 @@ fn weight_bytes(write: &Write) -> u64 {
         | Write::ReleaseOutbox { .. }
         | Write::RemoveOutbox { .. }
         | Write::PutExactlyOnce { .. }
-        | Write::RemoveExactlyOnce { .. } => 0,
+        | Write::RemoveExactlyOnce { .. }
+        | Write::RemoveWill { .. } => 0,
     };
     CHANGE_BYTES + carried as u64
 }

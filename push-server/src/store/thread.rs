@@ -14,9 +14,10 @@ use super::database::{self, Database, DatabaseError, Tree};
 use super::embedded::Shared;
 use super::encode::{self, Place};
 use super::group::{Group, Key, Written};
-use super::queue::{Ask, Found, Request};
+use super::queue::{Ask, Found, Refused, Request};
 use super::recover::{self, Index};
 use super::retained;
+use super::unsaved::Unsaved;
 use super::{
     Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, StoreOptions, Stored,
     Write,
@@ -54,6 +55,8 @@ pub(super) struct StoreThread<T, S> {
     requests: Vec<Request<T>>,
     /// Records of a failed group that may be on disk all the same, and must not be.
     doubtful: Vec<Key>,
+    /// Sessions that nothing may be promised in.
+    unsaved: Unsaved,
     /// When the next group may begin.
     gather_until: Instant,
     look_at: Instant,
@@ -92,6 +95,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             taken: VecDeque::new(),
             requests: Vec::new(),
             doubtful: Vec::new(),
+            unsaved: Unsaved::default(),
             gather_until: now,
             look_at: now,
             report_at: now,
@@ -131,24 +135,11 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             std::thread::sleep(wait);
             self.shared.queue.take(&mut self.taken, Some(Instant::now()));
         }
-        let State::Serving(serving) = &mut self.state else { return };
         let started = Instant::now();
         let mut bytes = 0;
         while bytes < GROUP_BYTES_MAX && self.requests.len() < GROUP_REQUESTS_MAX {
-            let Some(mut request) = self.taken.pop_front() else { break };
-            bytes += request.bytes;
-            match &mut request.ask {
-                Ask::Commit(writes) | Ask::Refused(writes) => {
-                    for write in std::mem::take(writes) {
-                        if matches!(write, Write::RemoveSession { .. }) {
-                            bytes += REMOVE_SESSION_BYTES;
-                        }
-                        serving.group.add(write, &mut serving.bodies, &self.shared.retained);
-                    }
-                }
-                Ask::Read(..) => bytes += PAGE_BYTES,
-            }
-            self.requests.push(request);
+            let Some(request) = self.taken.pop_front() else { break };
+            bytes += self.add_to_group(request);
         }
         if self.requests.is_empty() {
             return;
@@ -156,6 +147,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         if self.requests.len() >= LOAD_REQUESTS_MIN {
             self.gather_until = started + GATHER;
         }
+        let State::Serving(serving) = &mut self.state else { return };
         match caught(|| serving.group.write(&serving.database)) {
             Ok(written) => {
                 // Counted first: who sees a completion finds it counted.
@@ -167,6 +159,38 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         }
     }
 
+    /// Adds a request to the group, or what is left of it if it may not be promised. Returns what it
+    /// weighs.
+    fn add_to_group(&mut self, mut request: Request<T>) -> u64 {
+        let State::Serving(serving) = &mut self.state else { return 0 };
+        let mut bytes = request.bytes;
+        if let Ask::Commit(writes) = &mut request.ask
+            && !self.unsaved.admits(writes)
+        {
+            let writes = std::mem::take(writes);
+            request.ask = Ask::Refused(Refused::new(writes, StoreFailure::Unsaved));
+        }
+        let writes = match &mut request.ask {
+            Ask::Commit(writes) => std::mem::take(writes),
+            Ask::Refused(refused) => {
+                self.unsaved.extend(refused.unsaved.drain(..));
+                std::mem::take(&mut refused.retained)
+            }
+            Ask::Read(..) => {
+                bytes += PAGE_BYTES;
+                Vec::new()
+            }
+        };
+        for write in writes {
+            if matches!(write, Write::RemoveSession { .. }) {
+                bytes += REMOVE_SESSION_BYTES;
+            }
+            serving.group.add(write, &mut serving.bodies, &self.shared.retained);
+        }
+        self.requests.push(request);
+        bytes
+    }
+
     fn complete_requests(&mut self) {
         let State::Serving(serving) = &mut self.state else { return };
         let counters = &self.shared.counters;
@@ -174,10 +198,11 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         for Request { ask, token, .. } in self.requests.drain(..) {
             let outcome = match ask {
                 Ask::Commit(_) => Outcome::Committed,
-                Ask::Refused(_) => {
-                    counters::add(&counters.refused_backlog, 1);
+                Ask::Refused(Refused { failure, .. }) => {
+                    let for_backlog = u64::from(failure == StoreFailure::Backlog);
+                    counters::add(&counters.refused_backlog, for_backlog);
                     counters::add(&counters.failed, 1);
-                    Outcome::Failed(StoreFailure::Backlog)
+                    Outcome::Failed(failure)
                 }
                 Ask::Read(number, from, limit) => {
                     match caught(|| serving.read_page(number, from, limit, &self.options)) {
@@ -235,6 +260,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         let failing = State::Failing { since: now, retry_at: now + self.options.reopen_every };
         if let State::Serving(serving) = std::mem::replace(&mut self.state, failing) {
             self.doubtful.extend(serving.group.made());
+            self.unsaved.extend(serving.group.saved());
             // Closing tries to write once more, and may fail in its own way.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(serving)));
         }
@@ -258,6 +284,12 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         counters::add(&self.shared.counters.failed, self.requests.len() as u64);
         self.shared.queue.done(self.requests.iter().map(|request| request.bytes).sum());
         for request in self.requests.drain(..) {
+            match &request.ask {
+                // Those of a group are gone: it has told what it was to save.
+                Ask::Commit(writes) => self.unsaved.fail(writes),
+                Ask::Refused(refused) => self.unsaved.extend(refused.unsaved.iter().copied()),
+                Ask::Read(..) => {}
+            }
             self.sink.complete(request.token, Outcome::Failed(StoreFailure::Disk));
         }
         self.sink.flush();

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use push_common::clock::Monotonic;
 use push_server::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
 use push_server::store::{
-    Clocks, Durability, OutboxSummary, Outcome, Page, PageLimit, Position, SessionNumber,
-    SessionRecord, Store as _, StoreFailure, StoreOptions, Stored, StoredWill, WallMillis, Write,
+    Clocks, Durability, OutboxSummary, Outcome, Page, PageLimit, Position, RecoveredWill,
+    SessionNumber, SessionRecord, Store as _, StoreFailure, StoreOptions, Stored, StoredWill,
+    WallMillis, WillNumber, Write,
 };
 
 use super::rig::{
@@ -78,6 +79,38 @@ fn everything_comes_back_after_a_stop() {
     let third = Stored::Entry(entry(&message("a/d", "third")));
     assert_eq!(rig.outbox(1), [(1, Stored::Released), (3, third)]);
     assert_eq!(rig.outbox(2), []);
+}
+
+#[test]
+fn a_will_that_is_being_published_needs_no_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = SessionNumber(1);
+    let will = |number, message: &Arc<Message>| Write::PutWill {
+        session,
+        number: WillNumber(number),
+        message: Arc::clone(message),
+    };
+    let over = |number| Write::RemoveWill { session, number: WillNumber(number) };
+    let (first, second) = (message("wills/a", "first"), message("wills/a", "second"));
+    {
+        let mut rig = Rig::open(dir.path());
+        assert_eq!(rig.recovered.wills, []);
+        rig.commit(vec![put_session(1, "one"), will(2, &first), will(3, &first)]);
+        rig.commit(vec![put_session(1, "one"), will(5_000, &second), will(5_001, &first)]);
+        rig.commit(vec![over(5_001)]);
+        rig.commit(vec![Write::RemoveSession { number: session }, over(3)]);
+    }
+    let found = |number, message: &Arc<Message>| RecoveredWill {
+        session,
+        number: WillNumber(number),
+        message: Arc::clone(message),
+    };
+    let mut rig = Rig::open(dir.path());
+    assert_eq!(rig.recovered.wills, [found(2, &first), found(5_000, &second)]);
+    assert!(rig.recovered.next_number > SessionNumber(5_001), "no number is given twice");
+    rig.commit(vec![over(2), over(5_000)]);
+    drop(rig);
+    assert_eq!(Rig::open(dir.path()).recovered.wills, []);
 }
 
 #[test]
@@ -355,6 +388,25 @@ fn a_backlog_over_the_limit_is_refused_and_only_that() {
     rig.commit(vec![put_session(1, "one")]);
     let kept = rig.outbox(1).len() as u64;
     assert_eq!(kept, 1_000 - refused);
+}
+
+#[test]
+fn nothing_is_promised_in_a_session_whose_record_was_too_much() {
+    let dir = tempfile::tempdir().unwrap();
+    let limited = StoreOptions { backlog_bytes_max: 10_000, ..options(dir.path()) };
+    let mut rig = Rig::try_open(limited).unwrap();
+    let large = message("a", vec![0; 20_000]);
+    let refused = (1..1_000).find(|&number| {
+        let before = rig.queue(vec![put(0, number, &large)]);
+        let record = rig.queue(vec![put_session(number, "one")]);
+        assert!(matches!(rig.wait(before), Outcome::Committed));
+        matches!(rig.wait(record), Outcome::Failed(StoreFailure::Backlog))
+    });
+    let number = refused.expect("the store is not always that quick");
+    let promise = vec![put(number, 0, &message("a", "x"))];
+    assert_eq!(rig.try_commit(promise.clone()), Err(StoreFailure::Unsaved));
+    rig.commit(vec![put_session(number, "one")]);
+    rig.commit(promise);
 }
 
 #[test]

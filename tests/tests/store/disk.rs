@@ -3,19 +3,24 @@
 use std::fs;
 use std::path::Path;
 
-use push_server::store::{Durability, Store as _, StoreError, StoreFailure, StoreOptions};
+use push_server::broker::SubscriptionOptions;
+use push_server::store::{
+    Durability, SessionNumber, Store as _, StoreError, StoreFailure, StoreOptions, WillNumber,
+    Write,
+};
 use push_tests::claims;
 use push_tests::skip::{TestResult, need_root};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, mount_remount, unmount,
 };
 
-use super::rig::{Rig, message, options, put, put_session, runs};
+use super::rig::{Rig, message, options, put, put_session, runs, subscribe};
 
 claims! {
     a_full_disk_fails_at_once_and_serves_again_when_there_is_room,
     a_full_disk_under_full_load_loses_nothing_committed,
     retained_messages_that_changed_while_the_disk_failed_are_made_good,
+    nothing_is_promised_in_a_session_whose_record_failed,
     a_disk_that_turned_read_only_is_tried_until_it_is_writable,
     a_read_only_directory_is_refused_by_name,
     a_full_disk_at_the_start_is_refused_by_name,
@@ -183,6 +188,54 @@ fn retained_messages_that_changed_while_the_disk_failed_are_made_good() -> TestR
     assert_eq!(topics, [&["$hidden/made", "kept"][..], &large, &["replaced"]].concat());
     drop(rig);
     assert_eq!(Rig::try_open(options).unwrap().retained(), expected);
+    Ok(())
+}
+
+/// Whoever asks need not have heard of the failure before the disk was back.
+fn nothing_is_promised_in_a_session_whose_record_failed() -> TestResult {
+    need_root()?;
+    let disk = SmallDisk::mount(24);
+    let options = options(&data_dir(&disk));
+    let mut rig = Rig::try_open(options.clone()).unwrap();
+    rig.commit(vec![put_session(1, "one")]);
+    disk.occupy(16);
+    // Of these the second is part of the group that the disk fails at, the third comes behind it.
+    let body = message("a", vec![1; 3_000]);
+    let mut at = 0;
+    while rig.try_commit(vec![put_session(2, "two"), put(1, at, &body)]).is_ok() {
+        at += 1;
+    }
+    assert_eq!(rig.try_commit(vec![put_session(3, "three")]), Err(StoreFailure::Disk));
+    disk.give_back();
+    rig.await_serving(true);
+    let small = message("a", "x");
+    for number in [2, 3] {
+        for write in [
+            put(number, 0, &small),
+            subscribe(number, "a", SubscriptionOptions::default()),
+            Write::PutExactlyOnce { number: SessionNumber(number), packet_id: 1 },
+            // The record may still have it.
+            Write::RemoveWill { session: SessionNumber(number), number: WillNumber(9) },
+        ] {
+            // Together with what might be promised, and a record that now fails for it.
+            let together = vec![put(1, at, &small), put_session(4, "four"), write];
+            assert_eq!(rig.try_commit(together), Err(StoreFailure::Unsaved));
+        }
+    }
+    let retained = rig.retain(&message("r", "kept"));
+    let refused = vec![put(4, 0, &small), retained];
+    assert_eq!(rig.try_commit(refused), Err(StoreFailure::Unsaved));
+    rig.commit(vec![put(1, at, &small)]);
+    // With its record, behind it, and when nothing is owed to it any more.
+    rig.commit(vec![put(2, 0, &small), put_session(2, "two")]);
+    rig.commit(vec![put(2, 1, &small)]);
+    rig.commit(vec![Write::RemoveSession { number: SessionNumber(3) }]);
+    rig.commit(vec![put(3, 0, &small)]);
+    drop(rig);
+    let mut rig = Rig::try_open(options).unwrap();
+    assert_eq!([rig.places(1), rig.places(2)], [[(0, at + 1)], [(0, 2)]]);
+    assert_eq!(rig.retained(), [message("r", "kept")]);
+    assert_eq!(rig.recovered.sessions.len(), 2);
     Ok(())
 }
 

@@ -1,0 +1,150 @@
+//! Sessions whose own record was to be written and was not. Nothing is promised in them until it is:
+//! a start takes what belongs to no session for leftovers, and a record that is older than it should
+//! be may say that the session has long expired.
+//!
+//! A caller hears of a failure some time after it, and the disk may be back by then: what the caller
+//! asks for meanwhile must not be promised, however many callers, queues and shared writes it came
+//! through. So it is the store that remembers, which sees all requests in their order: *a request
+//! that puts something into a session is committed only if the last record of it that was asked for
+//! before, or with it, is written*. For a record is put down here when its request fails, for
+//! whatever reason, and every later request, being behind it in the queue, is looked at after that.
+//! It is crossed out when a later record joins a group, and put down again if that group fails, with
+//! which everything behind it in the group fails, too. When the session is removed, there is nothing
+//! in it left to promise.
+//!
+//! At most one number a session that there is; usually none.
+
+use hashbrown::HashSet;
+
+use super::{SessionNumber, Write};
+
+/// The sessions.
+#[derive(Debug, Default)]
+pub(super) struct Unsaved {
+    numbers: HashSet<SessionNumber, foldhash::fast::RandomState>,
+}
+
+impl Unsaved {
+    /// These changes are to be made together. Returns whether they may be promised; if so, records
+    /// among them count as written.
+    pub(super) fn admits(&mut self, writes: &[Write]) -> bool {
+        if self.numbers.is_empty() {
+            return true;
+        }
+        let saved: HashSet<_> = writes.iter().filter_map(saves).collect();
+        let is_owed = |number| self.numbers.contains(&number) && !saved.contains(&number);
+        if writes.iter().filter_map(promises_in).any(is_owed) {
+            return false;
+        }
+        for number in writes.iter().filter_map(ends).chain(saved) {
+            self.numbers.remove(&number);
+        }
+        true
+    }
+
+    /// These changes have failed.
+    pub(super) fn fail(&mut self, writes: &[Write]) {
+        self.numbers.extend(writes.iter().filter_map(saves));
+        for number in writes.iter().filter_map(ends) {
+            self.numbers.remove(&number);
+        }
+    }
+
+    /// The records of these sessions have failed.
+    pub(super) fn extend(&mut self, numbers: impl IntoIterator<Item = SessionNumber>) {
+        self.numbers.extend(numbers);
+    }
+}
+
+/// The session whose own record a change is.
+pub(super) fn saves(write: &Write) -> Option<SessionNumber> {
+    match write {
+        Write::PutSession { number, .. } => Some(*number),
+        _ => None,
+    }
+}
+
+/// The session that a change removes.
+fn ends(write: &Write) -> Option<SessionNumber> {
+    match write {
+        Write::RemoveSession { number } => Some(*number),
+        _ => None,
+    }
+}
+
+/// The session that a change promises something in. What only takes away promises nothing that was
+/// not there before; but where a will is taken away, it is promised that the record has it no more.
+fn promises_in(write: &Write) -> Option<SessionNumber> {
+    match write {
+        Write::PutSubscription { number, .. }
+        | Write::PutOutbox { number, .. }
+        | Write::PutExactlyOnce { number, .. } => Some(*number),
+        Write::RemoveWill { session, .. } => Some(*session),
+        Write::PutSession { .. }
+        | Write::RemoveSession { .. }
+        | Write::RemoveSubscription { .. }
+        | Write::ReleaseOutbox { .. }
+        | Write::RemoveOutbox { .. }
+        | Write::RemoveExactlyOnce { .. }
+        | Write::PutWill { .. }
+        | Write::SaveRetained { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Position, SessionRecord};
+
+    fn save(number: u64) -> Write {
+        let record = SessionRecord {
+            client_id: "client".into(),
+            user: None,
+            expiry_secs: 60,
+            disconnected_at: None,
+            sent_to: Position(0),
+            will: None,
+        };
+        Write::PutSession { number: SessionNumber(number), record: Box::new(record) }
+    }
+
+    fn promise(number: u64) -> Write {
+        Write::PutExactlyOnce { number: SessionNumber(number), packet_id: 1 }
+    }
+
+    fn end(number: u64) -> Write {
+        Write::RemoveSession { number: SessionNumber(number) }
+    }
+
+    #[test]
+    fn a_promise_needs_the_last_record_that_was_asked_for() {
+        let mut unsaved = Unsaved::default();
+        unsaved.fail(&[save(1), promise(2)]);
+        assert!(!unsaved.admits(&[promise(2), promise(1)]));
+        assert!(unsaved.admits(&[promise(2)]), "its record has not failed");
+        assert!(unsaved.admits(&[promise(1), save(1)]), "they are made together");
+        assert!(unsaved.admits(&[promise(1)]));
+        // The group with that record fails.
+        unsaved.extend([SessionNumber(1)]);
+        assert!(!unsaved.admits(&[promise(1)]));
+    }
+
+    #[test]
+    fn what_is_not_admitted_crosses_nothing_out() {
+        let mut unsaved = Unsaved::default();
+        unsaved.fail(&[save(1), save(2)]);
+        let together = [save(1), promise(2)];
+        assert!(!unsaved.admits(&together));
+        unsaved.fail(&together);
+        assert!(!unsaved.admits(&[promise(1)]));
+    }
+
+    #[test]
+    fn an_ended_session_is_forgotten_even_if_its_removal_fails() {
+        let mut unsaved = Unsaved::default();
+        unsaved.fail(&[save(1), save(2)]);
+        assert!(unsaved.admits(&[end(1)]));
+        unsaved.fail(&[end(2)]);
+        assert!(unsaved.numbers.is_empty());
+    }
+}
