@@ -11,7 +11,7 @@ use std::time::Duration;
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::PATIENCE;
-use push_tests::server::{PingPath, Server, server_binary};
+use push_tests::server::{PingPath, Server, ServerBuilder, server_binary};
 use push_tests::skip::{Skip, TestResult};
 use push_tests::stand_in;
 use push_tests::wire::{self, Packet, Properties, Value, Version, property};
@@ -69,7 +69,7 @@ impl Users {
         Ok(())
     }
 
-    fn start(&self, path: PingPath) -> push_tests::server::ServerBuilder {
+    fn start(&self, path: PingPath) -> ServerBuilder {
         Server::with(path).flag("--scram-users", Shown(&self.path()))
     }
 }
@@ -364,12 +364,21 @@ fn assert_out_of_reach(server: &Server) {
     assert_eq!(server.metrics().value(refused), before + 6);
 }
 
+/// Ends a server in order, and starts another one with its data.
+fn restarted(mut server: Server, builder: &ServerBuilder) -> Result<Server, Skip> {
+    server.terminate();
+    assert!(server.wait_exit().0.success());
+    // On the kernel path the loopback interface is one server's at a time.
+    drop(server);
+    builder.start()
+}
+
 fn session_of_a_user_is_nobody_elses_also_after_a_restart(path: PingPath) -> TestResult {
     stand_in::not_for("has no enhanced authentication")?;
     let users = Users::new(&[("alice", "pencil"), ("bob", "crayon")])?;
     let data = tempfile::tempdir().expect("make a directory");
     let builder = users.start(path).flag("--shards", 4).data_dir(data.path());
-    let mut server = builder.start()?;
+    let server = builder.start()?;
     let mut alice = alices(&server);
     alice.subscribe(&[("mail", 1)]);
     assert_out_of_reach(&server);
@@ -379,9 +388,7 @@ fn session_of_a_user_is_nobody_elses_also_after_a_restart(path: PingPath) -> Tes
     alice.disconnect();
     assert_eq!(publisher.publish("mail", b"away", 1), 0);
     assert_out_of_reach(&server);
-    server.terminate();
-    assert!(server.wait_exit().0.success());
-    let server = builder.start()?;
+    let server = restarted(server, &builder)?;
     assert_out_of_reach(&server);
     let mut alice = alices(&server);
     assert!(alice.connack.session_present);
@@ -402,7 +409,7 @@ fn session_of_nobody_is_replaced_by_a_users(path: PingPath) -> TestResult {
     let users = Users::new(&[("alice", "pencil"), ("bob", "crayon")])?;
     let data = tempfile::tempdir().expect("make a directory");
     let builder = users.start(path).flag("--shards", 4).data_dir(data.path());
-    let mut server = builder.start()?;
+    let server = builder.start()?;
     let connect = Connect::new(Version::V5, "device").persistent();
     let mut nobody = Client::connect(server.target(), &connect);
     nobody.subscribe(&[("mail", 1)]);
@@ -412,9 +419,7 @@ fn session_of_nobody_is_replaced_by_a_users(path: PingPath) -> TestResult {
     let mut publisher = Client::connect(server.target(), &Connect::new(Version::V5, "publisher"));
     assert_eq!(publisher.publish("mail", b"x", 1), NO_MATCHING_SUBSCRIBERS);
     assert_out_of_reach(&server);
-    server.terminate();
-    assert!(server.wait_exit().0.success());
-    let server = builder.start()?;
+    let server = restarted(server, &builder)?;
     assert_out_of_reach(&server);
     assert!(alices(&server).connack.session_present);
     server.finish();
