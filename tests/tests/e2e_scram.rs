@@ -11,7 +11,7 @@ use std::time::Duration;
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::PATIENCE;
-use push_tests::server::{PingPath, Server, server_binary};
+use push_tests::server::{PingPath, Server, ServerBuilder, server_binary};
 use push_tests::skip::{Skip, TestResult};
 use push_tests::stand_in;
 use push_tests::wire::{self, Packet, Properties, Value, Version, property};
@@ -25,6 +25,8 @@ const CONTINUE: u8 = 0x18;
 const REAUTHENTICATE: u8 = 0x19;
 const NOT_AUTHORIZED: u8 = 0x87;
 const BAD_AUTHENTICATION_METHOD: u8 = 0x8C;
+const SESSION_TAKEN_OVER: u8 = 0x8E;
+const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 
 /// Longer than TCP may hold an ACK back.
 const PING_INTERVAL: Duration = Duration::from_millis(100);
@@ -36,6 +38,8 @@ both_paths! {
     client_is_authenticated_again_while_it_is_served,
     users_are_read_again_on_sighup,
     client_that_does_not_go_on_is_closed_in_time,
+    session_of_a_user_is_nobody_elses_also_after_a_restart,
+    session_of_nobody_is_replaced_by_a_users,
 }
 
 /// A file of users.
@@ -65,7 +69,7 @@ impl Users {
         Ok(())
     }
 
-    fn start(&self, path: PingPath) -> push_tests::server::ServerBuilder {
+    fn start(&self, path: PingPath) -> ServerBuilder {
         Server::with(path).flag("--scram-users", Shown(&self.path()))
     }
 }
@@ -150,10 +154,15 @@ fn receive_auth(client: &mut Client) -> (u8, Vec<u8>) {
 /// Sends CONNECT and proof; CONNACK is what comes next. Both sides of the exchange.
 #[track_caller]
 fn prove(server: &Server, client_id: &str, name: &str, password: &str) -> (Client, Sasl) {
+    prove_by(server, Connect::new(Version::V5, client_id), name, password)
+}
+
+/// The same by this CONNECT, with the method and the proof added to it.
+#[track_caller]
+fn prove_by(server: &Server, mut connect: Connect, name: &str, password: &str) -> (Client, Sasl) {
     let mut sasl = Sasl::new(name, password);
     let (_, first) = sasl.step(None);
-    let mut connect = Connect::new(Version::V5, client_id);
-    connect.properties = method_and(first);
+    connect.properties.0.extend(method_and(first).0);
     let mut client = Client::send_connect(server.target(), &connect);
     let (reason, challenge) = receive_auth(&mut client);
     assert_eq!(reason, CONTINUE);
@@ -323,6 +332,96 @@ fn client_that_does_not_go_on_is_closed_in_time(path: PingPath) -> TestResult {
     receive_auth(&mut client);
     client.wait_ending();
     assert_eq!(server.metrics().value("push_connects_total{result=\"timeout\"}"), 1);
+    server.finish();
+    Ok(())
+}
+
+/// Alice's, by whom `device` may be resumed.
+fn alices(server: &Server) -> Client {
+    let connect = Connect::new(Version::V5, "device").persistent();
+    let (client, _) = prove_by(server, connect, "alice", "pencil");
+    assert_eq!(client.connack.code, 0);
+    client
+}
+
+/// Neither another user nor nobody gets to the session of `device`, nor can they end it.
+#[track_caller]
+fn assert_out_of_reach(server: &Server) {
+    let refused = "push_connects_total{result=\"refused\"}";
+    let before = server.metrics().value(refused);
+    for clean in [false, true] {
+        let connect = Connect { clean, ..Connect::new(Version::V5, "device").persistent() };
+        let (mut bob, _) = prove_by(server, connect.clone(), "bob", "crayon");
+        assert_eq!((bob.connack.code, bob.connack.session_present), (NOT_AUTHORIZED, false));
+        assert_eq!(bob.wait_ending().how, Gone::Closed);
+        for (version, code) in [(Version::V5, NOT_AUTHORIZED), (Version::V311, 5)] {
+            let connect = Connect { version, ..connect.clone() };
+            let mut nobody = Client::open(server.target(), &connect).expect("a CONNACK");
+            assert_eq!((nobody.connack.code, nobody.connack.session_present), (code, false));
+            assert_eq!(nobody.wait_ending().how, Gone::Closed);
+        }
+    }
+    assert_eq!(server.metrics().value(refused), before + 6);
+}
+
+/// Ends a server in order, and starts another one with its data.
+fn restarted(mut server: Server, builder: &ServerBuilder) -> Result<Server, Skip> {
+    server.terminate();
+    assert!(server.wait_exit().0.success());
+    // On the kernel path the loopback interface is one server's at a time.
+    drop(server);
+    builder.start()
+}
+
+fn session_of_a_user_is_nobody_elses_also_after_a_restart(path: PingPath) -> TestResult {
+    stand_in::not_for("has no enhanced authentication")?;
+    let users = Users::new(&[("alice", "pencil"), ("bob", "crayon")])?;
+    let data = tempfile::tempdir().expect("make a directory");
+    let builder = users.start(path).flag("--shards", 4).data_dir(data.path());
+    let server = builder.start()?;
+    let mut alice = alices(&server);
+    alice.subscribe(&[("mail", 1)]);
+    assert_out_of_reach(&server);
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V5, "publisher"));
+    assert_eq!(publisher.publish("mail", b"here", 1), 0);
+    assert_eq!(alice.message().payload, b"here", "still connected");
+    alice.disconnect();
+    assert_eq!(publisher.publish("mail", b"away", 1), 0);
+    assert_out_of_reach(&server);
+    let server = restarted(server, &builder)?;
+    assert_out_of_reach(&server);
+    let mut alice = alices(&server);
+    assert!(alice.connack.session_present);
+    assert_eq!(alice.message().payload, b"away");
+    // What has ended is nobody's any more.
+    alice.disconnect();
+    let connect = Connect::new(Version::V5, "device");
+    assert_eq!(prove_by(&server, connect, "alice", "pencil").0.connack.code, 0);
+    server.wait_metric("push_sessions", |sessions| sessions == 0);
+    let (bob, _) = prove(&server, "device", "bob", "crayon");
+    assert_eq!((bob.connack.code, bob.connack.session_present), (0, false));
+    server.finish();
+    Ok(())
+}
+
+fn session_of_nobody_is_replaced_by_a_users(path: PingPath) -> TestResult {
+    stand_in::not_for("has no enhanced authentication")?;
+    let users = Users::new(&[("alice", "pencil"), ("bob", "crayon")])?;
+    let data = tempfile::tempdir().expect("make a directory");
+    let builder = users.start(path).flag("--shards", 4).data_dir(data.path());
+    let server = builder.start()?;
+    let connect = Connect::new(Version::V5, "device").persistent();
+    let mut nobody = Client::connect(server.target(), &connect);
+    nobody.subscribe(&[("mail", 1)]);
+    let alice = alices(&server);
+    assert!(!alice.connack.session_present, "she has made none yet");
+    assert_eq!(nobody.wait_ending().reason, Some(SESSION_TAKEN_OVER));
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V5, "publisher"));
+    assert_eq!(publisher.publish("mail", b"x", 1), NO_MATCHING_SUBSCRIBERS);
+    assert_out_of_reach(&server);
+    let server = restarted(server, &builder)?;
+    assert_out_of_reach(&server);
+    assert!(alices(&server).connack.session_present);
     server.finish();
     Ok(())
 }

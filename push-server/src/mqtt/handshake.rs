@@ -129,6 +129,11 @@ impl Connect {
         KeepAlive::granted(self.version, self.keep_alive_secs, limits.keep_alive_max_secs)
     }
 
+    /// Who its client was authenticated as.
+    pub fn user(&self) -> Option<&str> {
+        self.authenticated.as_ref().map(|authenticated| &*authenticated.user)
+    }
+
     pub(super) fn audience(&self) -> Audience {
         let wants_words = self.request_problem_information;
         Audience::new(self.version, self.packet_bytes_max, wants_words)

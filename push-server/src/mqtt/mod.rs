@@ -11,7 +11,8 @@
 //! - moves whole frames out by `poll_transmit`, when the socket can take them.
 //!
 //! A client's state is split by how long it lives: what dies with the socket is `Connection`, what
-//! a reconnect finds again is `Session`. Both own no heap memory but the client id while idle.
+//! a reconnect finds again is `Session`. Both own no heap memory but the client's names
+//! while idle.
 
 pub mod codec;
 pub mod connection;
@@ -38,7 +39,7 @@ pub use handshake::{
 };
 pub use keep_alive::KeepAlive;
 pub use outbox::{Change, Extent, Fetched, Filing, HEAD_MESSAGES_MAX};
-pub use session::{Delivered, Delivery, Forgotten, Session};
+pub use session::{Claim, Delivered, Delivery, Forgotten, Session};
 pub use subscription_list::{ListFull, SubscriptionList};
 pub use transmit::Transmit;
 pub use will::{PendingWill, Will};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use push_common::clock::Monotonic;
 
-use super::Limits;
 use super::codec::Reason;
 use super::inflight::{Received, Retry, Routing};
 use super::outbox::{Change, Extent, Fetched, Filing, Owed, Pending, packet_id};
 use super::subscription_list::SubscriptionList;
+use super::{Connect, Limits};
 use crate::broker::{Message, QoS, TopicFilter, Via};
 
 /// A session.
@@ -17,7 +17,7 @@ use crate::broker::{Message, QoS, TopicFilter, Via};
 /// becomes of them is told by `take_changes`.
 #[derive(Debug)]
 pub struct Session {
-    client_id: Box<str>,
+    name: Name,
     /// The client's subscriptions, for resumption and clean-up.
     pub subscriptions: SubscriptionList,
     /// Nothing while nothing is pending, as with nearly every session nearly always.
@@ -27,6 +27,30 @@ pub struct Session {
     /// How long it outlives its connection, in seconds; `u32::MAX`: for ever.
     pub expiry_secs: u32,
     is_durable: bool,
+}
+
+/// Whose a session is. A session that nobody was authenticated for pays nothing for that.
+#[derive(Debug)]
+enum Name {
+    Anybodys(Box<str>),
+    Owned(Box<Owned>),
+}
+
+#[derive(Debug)]
+struct Owned {
+    client_id: Box<str>,
+    user: Box<str>,
+}
+
+/// What a CONNECT with a session's client id makes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It goes on.
+    Resumed,
+    /// It ends, and another one begins.
+    Replaced,
+    /// It is somebody else's: the CONNECT is refused, and nothing happens to the session.
+    Refused,
 }
 
 /// A message for a session.
@@ -85,7 +109,7 @@ impl Session {
     /// A new session.
     pub fn new(client_id: &str, expiry_secs: u32) -> Self {
         Self {
-            client_id: client_id.into(),
+            name: Name::Anybodys(client_id.into()),
             subscriptions: SubscriptionList::default(),
             pending: None,
             next_position: 0,
@@ -97,6 +121,16 @@ impl Session {
     /// The same, to be kept on disk.
     pub fn durable(client_id: &str, expiry_secs: u32) -> Self {
         Self { is_durable: true, ..Self::new(client_id, expiry_secs) }
+    }
+
+    /// The same, made by a client that was authenticated as `user`; `None`: by one that was not.
+    #[must_use]
+    pub fn of_user(mut self, user: Option<&str>) -> Self {
+        if let Some(user) = user {
+            let (client_id, user) = (self.client_id().into(), user.into());
+            self.name = Name::Owned(Box::new(Owned { client_id, user }));
+        }
+        self
     }
 
     /// Takes up what a restart of the server found on disk. `sent_to`: what lies before that place was
@@ -111,9 +145,34 @@ impl Session {
         self.tidy();
     }
 
-    /// Whose it is.
+    /// Its client's identifier.
     pub fn client_id(&self) -> &str {
-        &self.client_id
+        match &self.name {
+            Name::Anybodys(client_id) => client_id,
+            Name::Owned(owned) => &owned.client_id,
+        }
+    }
+
+    /// Whose it is: the user that its client was authenticated as.
+    pub fn user(&self) -> Option<&str> {
+        match &self.name {
+            Name::Anybodys(_) => None,
+            Name::Owned(owned) => Some(&owned.user),
+        }
+    }
+
+    /// What becomes of it by a CONNECT with its client id.
+    ///
+    /// A user's session is nobody else's. One that is nobody's protects nobody, so a user is not kept
+    /// out by it; but neither may a user find what a stranger has put there, who could choose for him
+    /// what he is subscribed to, and which of his messages are taken for duplicates.
+    pub fn claimed_by(&self, connect: &Connect) -> Claim {
+        match (self.user(), connect.user()) {
+            (Some(owner), user) if user != Some(owner) => Claim::Refused,
+            (None, Some(_)) => Claim::Replaced,
+            _ if connect.clean_start => Claim::Replaced,
+            _ => Claim::Resumed,
+        }
     }
 
     /// Whether it is kept on disk.

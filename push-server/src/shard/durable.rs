@@ -17,8 +17,8 @@ use super::worker::Worker;
 use crate::broker::{Shares, SubscriptionId, Via};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Change, Delivery, Fetched, Filing, HEAD_MESSAGES_MAX, PendingWill, PublishReceipt, Session,
-    Version, Will,
+    Change, Connect, Delivery, Fetched, Filing, HEAD_MESSAGES_MAX, PendingWill, PublishReceipt,
+    Session, Version, Will,
 };
 use crate::ring::Token;
 use crate::store::{
@@ -364,17 +364,15 @@ impl Worker {
     }
 
     /// Makes the session that a CONNECT asks for, durable if it outlives its connection.
-    pub(super) fn new_session(
-        &mut self,
-        client_id: &str,
-        expiry_secs: u32,
-    ) -> (Session, SessionNumber) {
+    pub(super) fn new_session(&mut self, connect: &Connect) -> (Session, SessionNumber) {
+        let (client_id, expiry_secs) = (&connect.client_id, connect.session_expiry_secs);
         let number = SessionNumber(self.shared.next_number.fetch_add(1, Ordering::Relaxed));
-        if self.shared.store.is_some() && expiry_secs > 0 {
-            (Session::durable(client_id, expiry_secs), number)
+        let session = if self.shared.store.is_some() && expiry_secs > 0 {
+            Session::durable(client_id, expiry_secs)
         } else {
-            (Session::new(client_id, expiry_secs), number)
-        }
+            Session::new(client_id, expiry_secs)
+        };
+        (session.of_user(connect.user()), number)
     }
 
     /// A session begins, or goes on, with a connection: CONNACK waits for what it says of the session,
@@ -422,6 +420,7 @@ impl Worker {
         };
         let record = SessionRecord {
             client_id: entry.session.client_id().into(),
+            user: entry.session.user().map(Into::into),
             expiry_secs: entry.session.expiry_secs,
             disconnected_at,
             sent_to: Position(entry.session.sent_to()),

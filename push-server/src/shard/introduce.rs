@@ -8,7 +8,7 @@ use super::client::{Client, Phase};
 use super::mailbox::{Adoption, Arrival, Mail};
 use super::worker::Worker;
 use crate::mqtt::codec::{Auth, Reason};
-use crate::mqtt::{Connect, Connecting, Event, Progress};
+use crate::mqtt::{Connect, Connecting, Event, Progress, Refusal};
 
 /// How long a stopping server that names another one waits for the CONNECT of clients that have
 /// connected already.
@@ -93,17 +93,14 @@ impl Worker {
         }
         let id_bytes_max = usize::from(self.shared.config.limits.client_id_bytes_max);
         if connecting.connect.client_id.len() > id_bytes_max {
-            self.counters.connects_refused.add(1);
             self.counters.limit_client_id_bytes.add(1);
-            let refusal = connecting.refuse(Reason::ClientIdentifierNotValid);
-            self.finish(index, vec![refusal.frame]);
+            self.refuse(index, connecting.refuse(Reason::ClientIdentifierNotValid));
             return;
         }
         self.clients[index as usize].connected_at = self.now;
         name(&mut connecting.connect);
         if let Some(refusal) = connecting.unanswerable(&self.shared.config.limits) {
-            self.counters.connects_refused.add(1);
-            self.finish(index, vec![refusal.frame]);
+            self.refuse(index, refusal);
             return;
         }
         let home = self.shared.home_of(&connecting.connect.client_id);
@@ -189,11 +186,16 @@ impl Worker {
 
     /// A valid CONNECT came while the server stops: it is sent on, if there is where to.
     fn turn_away(&mut self, index: u32, connecting: &Connecting) {
-        self.counters.connects_refused.add(1);
         let refusal = match &self.shared.config.redirect_to {
             Some(reference) => connecting.redirect(reference),
             None => connecting.refuse(Reason::ServerUnavailable),
         };
+        self.refuse(index, refusal);
+    }
+
+    /// A client whose CONNECT was valid does not come in.
+    pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
+        self.counters.connects_refused.add(1);
         self.finish(index, vec![refusal.frame]);
     }
 }

@@ -83,6 +83,8 @@ impl Worker {
     fn ended(&self, session: &Session, will: Option<&PendingWill>) -> SessionRecord {
         SessionRecord {
             client_id: session.client_id().into(),
+            // Nobody can have it any more.
+            user: None,
             expiry_secs: 0,
             disconnected_at: Some(WallMillis(0)),
             sent_to: Position(session.sent_to()),

@@ -20,7 +20,8 @@ impl Worker {
         for recovered in sessions {
             let RecoveredSession { number, record, subscriptions, exactly_once, outbox } =
                 recovered;
-            let mut session = Session::durable(&record.client_id, record.expiry_secs);
+            let mut session = Session::durable(&record.client_id, record.expiry_secs)
+                .of_user(record.user.as_deref());
             let filters = subscriptions.into_iter().map(|kept| (kept.filter, kept.options));
             session.subscriptions = filters.collect();
             let extent = Extent {

@@ -18,7 +18,7 @@ use super::sessions::Presence;
 use super::worker::Worker;
 use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Connecting, Connection, Transmit};
+use crate::mqtt::{Claim, Connecting, Connection, Transmit};
 use crate::websocket::Goodbye;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
@@ -27,16 +27,18 @@ const UNREAD_RETRY_MILLIS: u64 = 16;
 impl Worker {
     /// Begins to serve a client whose session belongs here.
     pub(super) fn serve(&mut self, index: u32, connecting: Connecting) {
+        if self.claim(&connecting) == Some(Claim::Refused) {
+            self.refuse(index, connecting.refuse(Reason::NotAuthorized));
+            return;
+        }
         if self.is_overtaken(index, &connecting) {
             self.counters.connects_refused.add(1);
             self.finish(index, Vec::new());
             return;
         }
         let Some((key, session_present, ended)) = self.session_for(index, &connecting) else {
-            self.counters.connects_refused.add(1);
             self.counters.limit_sessions.add(1);
-            let refusal = connecting.refuse(Reason::QuotaExceeded);
-            self.finish(index, vec![refusal.frame]);
+            self.refuse(index, connecting.refuse(Reason::QuotaExceeded));
             return;
         };
         let Some(session) = self.sessions.session_mut(key) else { return };
@@ -70,6 +72,16 @@ impl Worker {
             .is_some_and(|other| other.connected_at > connected_at)
     }
 
+    /// What a CONNECT makes of the session with its client id. `None`: there is none that would
+    /// still be one.
+    fn claim(&mut self, connecting: &Connecting) -> Option<Claim> {
+        let key = self.sessions.find(&connecting.connect.client_id)?;
+        if self.is_over(key) {
+            return None;
+        }
+        self.sessions.session_mut(key).map(|session| session.claimed_by(&connecting.connect))
+    }
+
     /// Finds or makes the session that a CONNECT asks for, after ending what it replaces. Returns
     /// its key, whether it was there, and whether a durable one has ended for it. `None`: there may
     /// be no more sessions.
@@ -84,7 +96,7 @@ impl Worker {
         let mut found = self.sessions.find(&connect.client_id);
         let mut ended = false;
         if let Some(key) = found
-            && (connect.clean_start || self.is_over(key))
+            && self.claim(connecting) != Some(Claim::Resumed)
         {
             ended = self.number_of(key).is_some();
             self.end_session(key);
@@ -103,7 +115,7 @@ impl Worker {
             self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let (session, number) = self.new_session(&connect.client_id, connect.session_expiry_secs);
+        let (session, number) = self.new_session(connect);
         self.counters.sessions.add(1);
         Some((self.sessions.insert(session, Presence::Connected(index), number), false, ended))
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{CompressionType, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::encode::LAYOUT;
+use super::encode::{LAYOUT, LAYOUT_BEFORE};
 use super::journal::{self, JournalError};
 use super::{Durability, StoreError, StoreOptions};
 
@@ -205,12 +205,20 @@ impl Database {
         Ok(opened)
     }
 
+    /// In the same journal as all that this layout has and the one before had not, and ahead of it.
+    fn note_layout(&self) -> Result<(), DatabaseError> {
+        let mut batch = self.batch(1);
+        self.change(&mut batch, Tree::Meta, LAYOUT_KEY, Some(Slice::from(LAYOUT.to_be_bytes())));
+        self.commit(batch).map(drop)
+    }
+
     fn check_layout(&self, dir: &Path) -> Result<(), StoreError> {
         let unknown =
             |found| StoreError::UnknownLayout { dir: dir.to_owned(), found, known: LAYOUT };
         match self.read(Tree::Meta, LAYOUT_KEY) {
             Ok(Some(value)) => match <[u8; 4]>::try_from(&*value).map(u32::from_be_bytes) {
                 Ok(LAYOUT) => Ok(()),
+                Ok(LAYOUT_BEFORE) => self.note_layout().map_err(|error| error.at_start(dir)),
                 Ok(other) => Err(unknown(other.to_string())),
                 Err(_) => Err(unknown("no number".to_owned())),
             },
@@ -434,6 +442,23 @@ mod tests {
                 }
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn the_layout_before_becomes_this_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions::new(dir.path(), Durability::Fsync);
+        let database = Database::open(&options).unwrap();
+        let mut batch = database.batch(1);
+        let before = Slice::from(LAYOUT_BEFORE.to_be_bytes());
+        database.change(&mut batch, Tree::Meta, LAYOUT_KEY, Some(before));
+        database.commit(batch).unwrap();
+        drop(database);
+        for _ in 0..2 {
+            let database = Database::open(&options).unwrap();
+            let noted = database.read(Tree::Meta, LAYOUT_KEY).unwrap().unwrap();
+            assert_eq!(*noted, LAYOUT.to_be_bytes());
         }
     }
 

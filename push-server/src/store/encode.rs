@@ -19,7 +19,10 @@ use crate::broker::{
 };
 
 /// Which keys, values and trees there are. An unknown one is refused at start.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
+/// The one before, whose records are all records of this one: there, no session had a user. A start
+/// makes it this one, since a server of then would not know the sessions that have.
+pub(super) const LAYOUT_BEFORE: u32 = 1;
 
 /// Levels are limited where topics come in; what was let in then stays valid.
 const LEVELS_ANY: u16 = u16::MAX;
@@ -74,6 +77,7 @@ struct PropertiesRecord<'a> {
     user_properties: Vec<(&'a str, &'a str)>,
 }
 
+/// If the session has a user, that follows.
 #[derive(Serialize, Deserialize)]
 struct SessionValue<'a> {
     #[serde(borrow)]
@@ -204,11 +208,15 @@ pub(super) fn encode_session(record: &SessionRecord, clocks: &Clocks, out: &mut 
         }),
     };
     encode(&value, out);
+    if let Some(user) = &record.user {
+        encode(user, out);
+    }
 }
 
 /// Decodes a session's own record.
 pub(super) fn decode_session(value: &[u8], clocks: &Clocks) -> Result<SessionRecord, DecodeError> {
-    let value: SessionValue<'_> = decode(value)?;
+    let (value, rest): (SessionValue<'_>, _) = postcard::take_from_bytes(value)?;
+    let user = if rest.is_empty() { None } else { Some(decode::<&str>(rest)?.into()) };
     let will = value.will.map(|will| {
         Ok::<_, DecodeError>(StoredWill {
             message: Arc::new(message(&will.message, clocks)?),
@@ -219,6 +227,7 @@ pub(super) fn decode_session(value: &[u8], clocks: &Clocks) -> Result<SessionRec
     });
     Ok(SessionRecord {
         client_id: value.client_id.into(),
+        user,
         expiry_secs: value.expiry_secs,
         disconnected_at: value.disconnected_at.map(WallMillis),
         sent_to: Position(value.sent_to),

@@ -70,6 +70,8 @@ impl Position {
 pub struct SessionRecord {
     /// The client identifier.
     pub client_id: Box<str>,
+    /// Whose it is; `None`: nobody was authenticated for it, or it was written before users were kept.
+    pub user: Option<Box<str>>,
     /// The session expiry interval, in seconds; `u32::MAX` for never [MQTT5 3.1.2.11.2].
     pub expiry_secs: u32,
     /// When its connection ended; `None` while it is connected, which after a crash means "until

@@ -119,6 +119,51 @@ fn method_that_is_not_there_is_refused_by_its_name() {
     });
 }
 
+/// Whether or not it asks for a clean start.
+#[test]
+fn session_of_a_user_is_refused_to_others() {
+    for flags in [0x00, 0x02] {
+        at_every_split(|server| {
+            authenticated(server);
+            server.deliver("t", b"x", AtLeastOnce);
+            server.hang_up();
+            let other = Client::new("other", "other");
+            server.connect(&Connect { flags, ..connect(&other.first()) }.bytes());
+            let (last, _) = other.last(&challenge(&server.received()));
+            server.send(&auth(CONTINUE, METHOD, &last));
+            assert_eq!(server.received(), refused(0x87), "it is authenticated, as another user");
+            server.connect(&Connect { flags, ..Connect::v5() }.bytes());
+            assert_eq!(server.received(), refused(0x87));
+            server.connect(&Connect { flags, ..Connect::v311() }.bytes());
+            assert_eq!(server.received(), [0x20, 2, 0, 5]);
+            assert_eq!(server.events(), [(); 3].map(|()| Seen::Refused(Reason::NotAuthorized)));
+            assert_eq!(server.session.as_ref().expect("the user's").owed(), 1);
+        });
+    }
+}
+
+/// Without a clean start: a user's session is what he made himself.
+#[test]
+fn session_of_nobody_is_not_resumed_by_a_user() {
+    at_every_split(|server| {
+        server.open(&Connect::v5().persistent());
+        server.deliver("t", b"x", AtLeastOnce);
+        server.hang_up();
+        server.access = access();
+        let client = Client::user();
+        let resuming = |client: &Client| Connect { flags: 0, ..connect(&client.first()) };
+        for present in [0, 1] {
+            server.connect(&resuming(&client).bytes());
+            let (last, _) = client.last(&challenge(&server.received()));
+            server.send(&auth(CONTINUE, METHOD, &last));
+            assert_eq!(server.received()[2..4], [present, 0]);
+            assert_eq!(server.session.as_ref().expect("one").owed(), 0);
+            server.hang_up();
+        }
+        assert_eq!(server.session.as_ref().expect("one").user(), Some("user"));
+    });
+}
+
 #[test]
 fn who_is_not_authenticated_is_refused_where_it_is_required() {
     at_every_split(|server| {

@@ -42,11 +42,7 @@ fn connack_v5_says_what_is_granted() {
 fn connack_v5_leaves_out_what_is_as_asked_for() {
     at_every_split(|server| {
         server.connect(&Connect::v5().property(&[0x11, 0, 0, 0, 9]).bytes());
-        let granted = properties(&[
-            &[0x21, 0, 64],
-            &[0x27, 1, 0, 0, 0],
-            &[0x22, 0, 16],
-        ]);
+        let granted = properties(&[&[0x21, 0, 64], &[0x27, 1, 0, 0, 0], &[0x22, 0, 16]]);
         assert_eq!(server.received(), packet(0x20, &[&[0, 0][..], &granted].concat()));
     });
 }

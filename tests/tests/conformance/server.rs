@@ -9,7 +9,7 @@ use push_server::broker::{Message, QoS, SubscriptionId, TopicName, Via};
 use push_server::mqtt::codec::Reason;
 use push_server::mqtt::scram::Nonce;
 use push_server::mqtt::{
-    Access, Connection, Delivered, Delivery, Event, Filing, Handshake, Limits, Progress,
+    Access, Claim, Connection, Delivered, Delivery, Event, Filing, Handshake, Limits, Progress,
     PublishReceipt, Refusal, Session, Transmit,
 };
 
@@ -249,12 +249,17 @@ impl Server {
                             return self.refuse(&refusal);
                         }
                         let connect = &connecting.connect;
-                        if connect.clean_start {
-                            self.session = None;
+                        match self.session.as_ref().map(|session| session.claimed_by(connect)) {
+                            Some(Claim::Refused) => {
+                                return self.refuse(&connecting.refuse(Reason::NotAuthorized));
+                            }
+                            Some(Claim::Replaced) => self.session = None,
+                            Some(Claim::Resumed) | None => {}
                         }
                         let present = self.session.is_some();
                         let session = self.session.get_or_insert_with(|| {
                             Session::new(&connect.client_id, connect.session_expiry_secs)
+                                .of_user(connect.user())
                         });
                         let connection = Connection::accept(
                             *connecting,

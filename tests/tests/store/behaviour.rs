@@ -25,6 +25,7 @@ fn everything_comes_back_after_a_stop() {
         due_at: Some(WallMillis(77)),
     };
     let kept = SessionRecord {
+        user: Some("alice".into()),
         will: Some(will),
         disconnected_at: Some(WallMillis(99)),
         sent_to: Position(2),

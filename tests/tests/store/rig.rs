@@ -164,6 +164,7 @@ pub(crate) fn options(dir: &Path) -> StoreOptions {
 pub(crate) fn record(client_id: &str) -> SessionRecord {
     SessionRecord {
         client_id: client_id.into(),
+        user: None,
         expiry_secs: 3_600,
         disconnected_at: None,
         sent_to: Position(0),

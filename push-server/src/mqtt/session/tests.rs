@@ -335,3 +335,11 @@ fn an_id_released_before_its_publish_is_routed_is_not_left_on_disk() {
     assert!(session.routed_exactly_once(8, false));
     assert!(session.take_changes().is_empty());
 }
+
+#[test]
+fn a_session_without_a_user_pays_nothing_for_those_that_have_one() {
+    assert_eq!(size_of::<Name>(), size_of::<Box<str>>());
+    let session = Session::new("c", 60).of_user(Some("u"));
+    assert_eq!((session.client_id(), session.user()), ("c", Some("u")));
+    assert_eq!(Session::new("c", 60).of_user(None).user(), None);
+}

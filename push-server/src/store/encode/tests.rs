@@ -73,9 +73,11 @@ fn records() -> impl Strategy<Value = SessionRecord> {
             due_at,
         },
     );
-    (text(), any::<u32>(), moment(), any::<u64>(), proptest::option::of(will)).prop_map(
-        |(client_id, expiry_secs, disconnected_at, sent_to, will)| SessionRecord {
+    let names = (text(), proptest::option::of(text().prop_map(Into::into)));
+    (names, any::<u32>(), moment(), any::<u64>(), proptest::option::of(will)).prop_map(
+        |((client_id, user), expiry_secs, disconnected_at, sent_to, will)| SessionRecord {
             client_id: client_id.into(),
+            user,
             expiry_secs,
             disconnected_at,
             sent_to: Position(sent_to),
@@ -176,6 +178,19 @@ fn bytes_behind_a_record_are_refused() {
     assert!(matches!(decode_place(&bytes, &CLOCKS), Ok(Place::Released)));
     bytes.push(0);
     assert!(matches!(decode_place(&bytes, &CLOCKS), Err(DecodeError::TooLong(1))));
+}
+
+#[test]
+fn a_session_of_the_layout_before_is_nobodys() {
+    let value = SessionValue {
+        client_id: "old",
+        expiry_secs: 60,
+        disconnected_at: Some(7),
+        sent_to: 8,
+        will: None,
+    };
+    let record = decode_session(&encoded(|out| encode(&value, out)), &CLOCKS).unwrap();
+    assert_eq!((&*record.client_id, record.user, record.sent_to), ("old", None, Position(8)));
 }
 
 #[test]
