@@ -5,7 +5,7 @@
 //! 2.3, scram 0.6) slice a client's bytes without looking how many there are, and so can be made to
 //! panic by anybody who connects; they also draw their nonces themselves.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use base64::Engine as _;
@@ -55,9 +55,15 @@ pub struct Users {
     /// What the salts of names that are not there are made of, so that those look like any other
     /// (RFC 5802, section 9) each time they are asked for.
     secret: Key,
-    /// Iterations and length of the salt that such a name shows: those of the first user.
-    shown: (u32, usize),
+    shapes: Shapes,
 }
+
+/// What is seen of a verifier without the password: iterations, and length of the salt in bytes.
+type Shape = (u32, usize);
+
+/// What the users' verifiers look like, and how many look like that or like one before. A name that
+/// is not there has a shape as often as users have it, so that the shape tells nothing.
+struct Shapes(Vec<(Shape, u64)>);
 
 /// Why a file of users is not taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,7 +96,6 @@ impl Users {
     /// skipped. `secret` is random, or the same as before where names are to go on looking alike.
     pub fn parse(text: &str, secret: Key) -> Result<Self, UsersError> {
         let mut by_name = HashMap::new();
-        let mut shown = (ITERATIONS_MIN, SALT_BYTES);
         for (line, said) in (1..).zip(text.lines()) {
             let said = said.trim();
             if said.is_empty() || said.starts_with('#') {
@@ -100,9 +105,6 @@ impl Users {
             let (name, verifier) = parse_line(said).ok_or(wrong(
                 "expected NAME SCRAM-SHA-256$ITERATIONS:SALT$STORED_KEY:SERVER_KEY",
             ))?;
-            if by_name.is_empty() {
-                shown = (verifier.iterations, verifier.salt.len());
-            }
             if by_name.len() == USERS_MAX {
                 return Err(wrong("more users than a server takes"));
             }
@@ -110,7 +112,8 @@ impl Users {
                 return Err(wrong("the same name as on a line before"));
             }
         }
-        Ok(Self { by_name, secret, shown })
+        let shapes = Shapes::of(by_name.values());
+        Ok(Self { by_name, secret, shapes })
     }
 
     /// Reads another file, with the secret of this one.
@@ -131,9 +134,14 @@ impl Users {
     /// The verifier of a name, and whether there is such a user: for others one that nothing
     /// satisfies. Both take the same steps.
     fn verifier(&self, name: &str) -> (Verifier, bool) {
-        let (iterations, salt_len) = self.shown;
         let made = |what: &[u8]| mac(&self.secret, &[what, name.as_bytes()]);
-        let salt: Vec<u8> = made(b"salt").into_iter().cycle().take(salt_len).collect();
+        let (iterations, salt_len) = self.shapes.choose(&made(b"shape"));
+        // Where another file has another shape for the name, it is as with a new password: the salt
+        // is another as well.
+        let shape = [iterations.to_be_bytes(), (salt_len as u32).to_be_bytes()].concat();
+        let salted = |what: &[u8]| mac(&self.secret, &[what, &shape, name.as_bytes()]);
+        let mut salt = [salted(b"salt"), salted(b"more salt")].concat();
+        salt.truncate(salt_len);
         let fake = Verifier {
             salt: salt.into(),
             iterations,
@@ -144,6 +152,31 @@ impl Users {
             Some(verifier) => (verifier.clone(), true),
             None => (fake, false),
         }
+    }
+}
+
+impl Shapes {
+    fn of<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> Self {
+        let mut shapes = BTreeMap::<Shape, u64>::new();
+        for verifier in verifiers {
+            *shapes.entry((verifier.iterations, verifier.salt.len())).or_default() += 1;
+        }
+        let mut users = 0;
+        let up_to = |(shape, these)| {
+            users += these;
+            (shape, users)
+        };
+        Self(shapes.into_iter().map(up_to).collect())
+    }
+
+    /// The shape of the user that a random key falls on.
+    fn choose(&self, key: &Key) -> Shape {
+        let users = self.0.last().map_or(0, |&(_, users)| users);
+        let random = u64::from_be_bytes(std::array::from_fn(|index| key[index]));
+        // A fraction of them, and so below them.
+        let user = ((u128::from(random) * u128::from(users)) >> 64) as u64;
+        let at = self.0.partition_point(|&(_, up_to)| up_to <= user);
+        self.0.get(at).map_or((ITERATIONS_MIN, SALT_BYTES), |&(shape, _)| shape)
     }
 }
 

@@ -144,6 +144,41 @@ fn unknown_name_looks_like_a_known_one_and_always_the_same() {
     assert_eq!(nobody.len(), SALT.len());
 }
 
+/// A line whose verifier looks so; its keys are nothing.
+fn shaped(name: &str, iterations: u32, salt_len: usize) -> String {
+    let [salt, key] = [salt_len, 32].map(|len| STANDARD.encode(vec![0x5A; len]));
+    format!("{name} {METHOD}${iterations}:{salt}${key}:{key}\n")
+}
+
+#[test]
+fn unknown_names_look_like_the_users_as_often_as_these_do() {
+    let many = (0..30).map(|n| shaped(&format!("many-{n}"), 4_096, 16));
+    let few = (0..10).map(|n| shaped(&format!("few-{n}"), 10_000, 64));
+    let one = users(&many.chain(few).collect::<String>());
+    let mut seen = BTreeMap::<Shape, u32>::new();
+    for number in 0..4_000 {
+        let (verifier, is_known) = one.verifier(&format!("unknown-{number}"));
+        assert!(!is_known);
+        *seen.entry((verifier.iterations, verifier.salt.len())).or_default() += 1;
+        let (begin, end) = verifier.salt.split_at(verifier.salt.len() / 2);
+        assert_ne!(begin, end, "a salt that repeats itself is no user's");
+    }
+    // 3,000 and 1,000, and six standard deviations. The secret being given, so is the outcome.
+    let seen: Vec<(Shape, u32)> = seen.into_iter().collect();
+    let [((4_096, 16), many), ((10_000, 64), few)] = seen[..] else { panic!("{seen:?}") };
+    assert!((2_836..=3_164).contains(&many) && few == 4_000 - many, "{seen:?}");
+}
+
+#[test]
+fn unknown_name_whose_shape_changes_has_another_salt() {
+    let before = users(&shaped("a", 4_096, 16));
+    let after = before.parse_again(&shaped("a", 5_000, 16)).expect("a valid file");
+    let same = before.parse_again(&shaped("b", 4_096, 16)).expect("a valid file");
+    let salt = |users: &Users| users.verifier("nobody").0.salt;
+    assert_ne!(salt(&before), salt(&after), "as with a user who has a new password");
+    assert_eq!(salt(&before), salt(&same));
+}
+
 #[test]
 fn verifiers_of_unknown_names_satisfy_no_proof() {
     let users = users(&PENCIL);
