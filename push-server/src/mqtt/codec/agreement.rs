@@ -299,7 +299,7 @@ fn acknowledgements_are_written_so_that_mqttbytes_reads_them() {
         assert_eq!((read.pkid, read.reason as u8), (9, reason as u8));
     }
     // A reason that a PUBACK has no code for.
-    let mut bytes = write(|out| ack(out, Version::V5, AckKind::Ack, 9, Reason::ServerBusy));
+    let mut bytes = write(|out| ack(out, Version::V5, AckKind::Ack, 9, Reason::ServerShuttingDown));
     assert_eq!(&bytes.split()[..], [0x40, 3, 0, 9, 0x80]);
 }
 

@@ -161,11 +161,9 @@ pub(in crate::mqtt) fn connack_refusal(out: &mut BytesMut, audience: Audience, r
     let code = match reason {
         Reason::UnsupportedProtocolVersion => v4::ConnectReturnCode::RefusedProtocolVersion,
         Reason::ClientIdentifierNotValid => v4::ConnectReturnCode::BadClientId,
-        Reason::ServerUnavailable
-        | Reason::ServerBusy
-        | Reason::ServerShuttingDown
-        | Reason::QuotaExceeded => v4::ConnectReturnCode::ServiceUnavailable,
-        Reason::BadUserNameOrPassword => v4::ConnectReturnCode::BadUserNamePassword,
+        Reason::ServerUnavailable | Reason::ServerShuttingDown | Reason::QuotaExceeded => {
+            v4::ConnectReturnCode::ServiceUnavailable
+        }
         Reason::NotAuthorized => v4::ConnectReturnCode::NotAuthorized,
         _ => return,
     };
@@ -181,15 +179,12 @@ fn connect_code_v5(reason: Reason) -> v5::ConnectReturnCode {
         Reason::ImplementationSpecificError => Code::ImplementationSpecificError,
         Reason::UnsupportedProtocolVersion => Code::UnsupportedProtocolVersion,
         Reason::ClientIdentifierNotValid => Code::ClientIdentifierNotValid,
-        Reason::BadUserNameOrPassword => Code::BadUserNamePassword,
         Reason::NotAuthorized => Code::NotAuthorized,
         Reason::ServerUnavailable | Reason::ServerShuttingDown => Code::ServerUnavailable,
-        Reason::ServerBusy => Code::ServerBusy,
         Reason::BadAuthenticationMethod => Code::BadAuthenticationMethod,
         Reason::TopicNameInvalid => Code::TopicNameInvalid,
         Reason::PacketTooLarge => Code::PacketTooLarge,
         Reason::QuotaExceeded => Code::QuotaExceeded,
-        Reason::PayloadFormatInvalid => Code::PayloadFormatInvalid,
         Reason::RetainNotSupported => Code::RetainNotSupported,
         _ => Code::UnspecifiedError,
     }
@@ -248,9 +243,7 @@ fn puback_reason(reason: Reason) -> v5::PubAckReason {
         Reason::ImplementationSpecificError => Code::ImplementationSpecificError,
         Reason::NotAuthorized => Code::NotAuthorized,
         Reason::TopicNameInvalid => Code::TopicNameInvalid,
-        Reason::PacketIdentifierInUse => Code::PacketIdentifierInUse,
         Reason::QuotaExceeded => Code::QuotaExceeded,
-        Reason::PayloadFormatInvalid => Code::PayloadFormatInvalid,
         reason if reason.is_error() => Code::UnspecifiedError,
         _ => Code::Success,
     }
@@ -264,9 +257,7 @@ fn pubrec_reason(reason: Reason) -> v5::PubRecReason {
         Reason::ImplementationSpecificError => Code::ImplementationSpecificError,
         Reason::NotAuthorized => Code::NotAuthorized,
         Reason::TopicNameInvalid => Code::TopicNameInvalid,
-        Reason::PacketIdentifierInUse => Code::PacketIdentifierInUse,
         Reason::QuotaExceeded => Code::QuotaExceeded,
-        Reason::PayloadFormatInvalid => Code::PayloadFormatInvalid,
         reason if reason.is_error() => Code::UnspecifiedError,
         _ => Code::Success,
     }
@@ -340,7 +331,6 @@ pub(in crate::mqtt) fn unsuback(
         Reason::ImplementationSpecificError => v5::UnsubAckReason::ImplementationSpecificError,
         Reason::NotAuthorized => v5::UnsubAckReason::NotAuthorized,
         Reason::TopicFilterInvalid => v5::UnsubAckReason::TopicFilterInvalid,
-        Reason::PacketIdentifierInUse => v5::UnsubAckReason::PacketIdentifierInUse,
         _ => v5::UnsubAckReason::UnspecifiedError,
     };
     let codes: Vec<_> = results.iter().map(code).collect();

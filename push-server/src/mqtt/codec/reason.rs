@@ -24,14 +24,10 @@ pub enum Reason {
     UnsupportedProtocolVersion = 0x84,
     #[error("client identifier not valid")]
     ClientIdentifierNotValid = 0x85,
-    #[error("bad user name or password")]
-    BadUserNameOrPassword = 0x86,
     #[error("not authorized")]
     NotAuthorized = 0x87,
     #[error("server unavailable")]
     ServerUnavailable = 0x88,
-    #[error("server busy")]
-    ServerBusy = 0x89,
     #[error("server shutting down")]
     ServerShuttingDown = 0x8B,
     #[error("bad authentication method")]
@@ -44,8 +40,6 @@ pub enum Reason {
     TopicFilterInvalid = 0x8F,
     #[error("topic name invalid")]
     TopicNameInvalid = 0x90,
-    #[error("packet identifier in use")]
-    PacketIdentifierInUse = 0x91,
     #[error("packet identifier not found")]
     PacketIdentifierNotFound = 0x92,
     #[error("receive maximum exceeded")]
@@ -58,16 +52,12 @@ pub enum Reason {
     MessageRateTooHigh = 0x96,
     #[error("quota exceeded")]
     QuotaExceeded = 0x97,
-    #[error("payload format invalid")]
-    PayloadFormatInvalid = 0x99,
     #[error("retain not supported")]
     RetainNotSupported = 0x9A,
     #[error("use another server")]
     UseAnotherServer = 0x9C,
     #[error("shared subscriptions not supported")]
     SharedSubscriptionsNotSupported = 0x9E,
-    #[error("subscription identifiers not supported")]
-    SubscriptionIdentifiersNotSupported = 0xA1,
     #[error("wildcard subscriptions not supported")]
     WildcardSubscriptionsNotSupported = 0xA2,
 }
