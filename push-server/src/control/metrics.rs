@@ -20,7 +20,7 @@ use super::observed::{Observed, Path, pings_kernel};
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
-use crate::shard::{STORE_BACKLOG_BYTES_MAX, StoreView, UNREMOVED_MAX};
+use crate::shard::{STORE_BACKLOG_BYTES_MAX, StoreView, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_MAX};
 use crate::websocket::UPGRADE_HEAD_BYTES_MAX;
 
 /// The text form's media type.
@@ -111,6 +111,7 @@ const FAMILIES: &[Family] = &[
             ("mailbox", |shard| &shard.limit_mailbox),
             ("store", |shard| &shard.limit_store),
             ("removals", |shard| &shard.limit_removals),
+            ("wills", |shard| &shard.limit_wills),
             ("outbox", |shard| &shard.limit_outbox),
             ("subscriptions", |shard| &shard.limit_subscriptions),
             ("subscription_bytes", |shard| &shard.limit_subscription_bytes),
@@ -263,7 +264,7 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauges("push_limit", help, "limit", limits)
 }
 
-fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 25] {
+fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 26] {
     let limits = &config.limits;
     [
         ("max_connections", connections_max.into()),
@@ -281,6 +282,7 @@ fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 25] {
         ("outbox_age_secs", config.outbox_age_max_secs.into()),
         ("store", STORE_BACKLOG_BYTES_MAX),
         ("removals", UNREMOVED_MAX as u64),
+        ("wills", UNPUBLISHED_WILL_BYTES_MAX as u64),
         ("answers", limits.answers_bytes_max.into()),
         ("topic_aliases", limits.topic_alias_max.into()),
         ("topic_aliases_sent", limits.topic_alias_send_max.into()),

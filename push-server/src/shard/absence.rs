@@ -9,28 +9,28 @@
 //! The orderly stop publishes no will: its clients are alive and will be back. From then on all
 //! wills, with a delay or not, wait with their sessions, as far as these outlive their connections.
 
+use std::sync::Arc;
+
 use push_common::clock::Monotonic;
 
 use super::leaving::Found;
 use super::sessions::{Entry, Presence};
-use super::ticket::{Done, Draft};
+use super::ticket::Draft;
 use super::worker::Worker;
 use crate::broker::Message;
 use crate::mqtt::{PendingWill, Will};
-use crate::store::{Clocks, SessionNumber, WallMillis};
+use crate::store::{Clocks, WallMillis};
 
 /// What is known of a session while it has no connection.
 #[derive(Debug)]
 pub(super) struct Absence {
     /// When the session ends, unless it is endless.
     ends_at: Monotonic,
-    /// The last connection's will, while it waits for its delay, and until its publication is safe.
+    /// The last connection's will, while it waits for its delay.
     will: Option<Box<PendingWill>>,
     /// The low half of the tick that tells the session's current timer from stale ones.
     timer_tick: u32,
     is_endless: bool,
-    /// Whether the will is being published.
-    will_is_out: bool,
 }
 
 impl Absence {
@@ -41,7 +41,6 @@ impl Absence {
             will,
             timer_tick: 0,
             is_endless: expiry_secs == u32::MAX,
-            will_is_out: false,
         }
     }
 
@@ -62,7 +61,7 @@ impl Absence {
         WallMillis(ends_at.0.saturating_sub(u64::from(expiry_secs) * 1_000))
     }
 
-    /// The will that waits, or is not safe elsewhere yet.
+    /// The will that waits.
     pub(super) fn will(&self) -> Option<&PendingWill> {
         self.will.as_deref()
     }
@@ -70,7 +69,7 @@ impl Absence {
     /// When there is something to do next, if ever.
     fn next_deadline(&self) -> Option<Monotonic> {
         let end = (!self.is_endless).then_some(self.ends_at);
-        let will = self.waiting_will().map(|will| will.publish_at);
+        let will = self.will().map(|will| will.publish_at);
         end.into_iter().chain(will).min()
     }
 
@@ -78,26 +77,10 @@ impl Absence {
         !self.is_endless && self.ends_at <= now
     }
 
-    fn waiting_will(&self) -> Option<&PendingWill> {
-        self.will().filter(|_| !self.will_is_out)
-    }
-
-    /// The will, once, if its time has come. It is kept until `will_is_published`.
-    fn due_will(&mut self, now: Monotonic) -> Option<Message> {
-        let due = self.waiting_will().filter(|will| will.publish_at <= now)?;
-        let message = due.will.clone().into_message(now);
-        self.will_is_out = true;
-        Some(message)
-    }
-
-    /// The will that `due_will` gave is safe, or is not going to be. Returns whether there is one.
-    fn will_is_published(&mut self) -> bool {
-        std::mem::take(&mut self.will_is_out) && self.will.take().is_some()
-    }
-
-    /// The will that still waits, because the session ends.
-    fn into_will(self) -> Option<Box<PendingWill>> {
-        self.will.filter(|_| !self.will_is_out)
+    /// The will, if its time has come.
+    fn take_due_will(&mut self, now: Monotonic) -> Option<Message> {
+        let due = self.will.take_if(|will| will.publish_at <= now)?;
+        Some(due.will.into_message(now))
     }
 }
 
@@ -118,43 +101,32 @@ impl Worker {
             return;
         }
         self.set_shares_online(key, false);
-        // With its will: a crash finds it, and publishes it.
-        self.save_session(key);
-        self.publish_due_will(key);
+        if !self.publish_due_will(key) {
+            // With its will: a crash finds it, and publishes it.
+            self.save_session(key);
+        }
         self.arm_absence(key);
     }
 
-    /// Publishes a session's will if it is time. A durable session's record has it until it is in
-    /// every outbox: it may come twice, after a crash, rather than not at all. (It is no one write
-    /// with the record, because records must reach the disk in their order, and what several shards
-    /// write together has none.)
-    fn publish_due_will(&mut self, key: u32) {
+    /// Publishes a session's will if it is time. Returns whether it was: then the session's record
+    /// is written without it.
+    fn publish_due_will(&mut self, key: u32) -> bool {
         let now = self.now;
         if self.stopping {
-            return;
+            return false;
         }
-        let number = self.number_of(key);
         let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
         else {
-            return;
+            return false;
         };
-        let Some(message) = absence.due_will(now) else { return };
-        let mut draft = Draft::default();
-        match number {
-            Some(number) => draft.waiting.push((self.index, Done::Will { session: key, number })),
-            None => {
-                absence.will_is_published();
-            }
+        let Some(message) = absence.take_due_will(now) else { return false };
+        if let Some(number) = self.number_of(key) {
+            let record = self.saved_session(key);
+            self.publish_will((number, Some(key)), message, record);
+        } else {
+            self.publish(&Arc::new(message), Some(key), Draft::default());
         }
-        self.publish(message, Some(key), draft);
-    }
-
-    pub(super) fn on_will_published(&mut self, key: u32, number: SessionNumber) {
-        if let Some(Entry { presence: Presence::Absent(absence), .. }) = self.numbered(key, number)
-            && absence.will_is_published()
-        {
-            self.save_session(key);
-        }
+        true
     }
 
     /// Whether a session has had its time: its timer comes up to a tick later.
@@ -214,7 +186,7 @@ impl Worker {
         self.counters.sessions.sub(1);
         self.shared.sessions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
         let will = match presence {
-            Presence::Absent(absence) if !self.stopping => absence.into_will(),
+            Presence::Absent(absence) if !self.stopping => absence.will,
             Presence::Absent(_) | Presence::Connected(_) => None,
         };
         if session.is_durable() {
@@ -225,7 +197,8 @@ impl Worker {
         self.counters.dropped_session_ended.add(session.owed() as u64);
         self.pass_on(passed_on, Draft::default());
         if let Some(will) = will {
-            self.publish(will.will.into_message(self.now), None, Draft::default());
+            let message = will.will.into_message(self.now);
+            self.publish(&Arc::new(message), None, Draft::default());
         }
     }
 }
@@ -259,10 +232,10 @@ mod tests {
     fn will_is_due_after_its_delay_and_once() {
         let mut absence = Absence::new(60, pending(10), NOW);
         assert_eq!(absence.next_deadline(), Some(secs_later(10)));
-        assert_eq!(absence.due_will(Monotonic(secs_later(10).0 - 1)), None);
-        let message = absence.due_will(secs_later(11)).expect("due");
+        assert_eq!(absence.take_due_will(Monotonic(secs_later(10).0 - 1)), None);
+        let message = absence.take_due_will(secs_later(11)).expect("due");
         assert_eq!(message.expires_at, Some(secs_later(20)), "expiry begins with publication");
-        assert_eq!(absence.due_will(secs_later(12)), None);
+        assert_eq!(absence.take_due_will(secs_later(12)), None);
         assert_eq!(absence.next_deadline(), Some(secs_later(60)), "the session's end is left");
     }
 
@@ -272,8 +245,8 @@ mod tests {
         let mut absence = Absence::new(60, pending(u32::MAX), NOW);
         assert_eq!(absence.next_deadline(), Some(secs_later(60)));
         assert!(!absence.is_over(secs_later(59)) && absence.is_over(secs_later(60)));
-        assert_eq!(absence.due_will(secs_later(60)), None);
-        assert!(absence.into_will().is_some());
+        assert_eq!(absence.take_due_will(secs_later(60)), None);
+        assert!(absence.will.is_some());
     }
 
     #[test]
@@ -290,7 +263,7 @@ mod tests {
     fn an_endless_session_waits_for_its_will_only() {
         let mut absence = Absence::new(u32::MAX, pending(10), NOW);
         assert_eq!(absence.next_deadline(), Some(secs_later(10)));
-        assert!(absence.due_will(secs_later(10)).is_some());
+        assert!(absence.take_due_will(secs_later(10)).is_some());
         assert_eq!(absence.next_deadline(), None);
         assert!(!absence.is_over(Monotonic(u64::MAX)));
     }

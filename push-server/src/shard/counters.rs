@@ -100,6 +100,8 @@ counters! {
     limit_store,
     /// `push_limits_hit_total{limit="removals"}`: a session that ended may be back after a restart.
     limit_removals,
+    /// `push_limits_hit_total{limit="wills"}`: one that could not be stored is not published again.
+    limit_wills,
     /// `push_limits_hit_total{limit="outbox"}`: slow consumer disconnected.
     limit_outbox,
     /// `push_limits_hit_total{limit="subscriptions"}`.

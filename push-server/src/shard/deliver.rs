@@ -16,7 +16,7 @@ use crate::mqtt::{
 use crate::store::{Position, Write};
 
 /// Who is to be told what became of a publish.
-struct Publisher {
+pub(super) struct Publisher {
     index: u32,
     key: u32,
     receipt: PublishReceipt,
@@ -67,27 +67,26 @@ impl Worker {
             draft.writes.push(Write::PutExactlyOnce { number, packet_id });
         }
         let publisher = receipt.map(|receipt| Publisher { index, key, receipt });
-        self.publish_and_answer(message, Some(key), draft, publisher);
+        let message = Arc::new(message);
+        self.retain(&message, &mut draft);
+        self.route(&message, Some(key), draft, publisher);
     }
 
-    /// Retains a message if it asks for it, and sends it to every shard with a subscriber and to one
-    /// member of each group, together with what `draft` has to write. `from`: the session of this
-    /// shard that published it.
-    pub(super) fn publish(&mut self, message: Message, from: Option<u32>, draft: Draft) {
-        self.publish_and_answer(message, from, draft, None);
+    /// Retains a message if it asks for it, and routes it.
+    pub(super) fn publish(&mut self, message: &Arc<Message>, from: Option<u32>, mut draft: Draft) {
+        self.retain(message, &mut draft);
+        self.route(message, from, draft, None);
     }
 
-    fn publish_and_answer(
+    /// Sends a message to every shard with a subscriber and to one member of each group, together with
+    /// what `draft` has to write. `from`: the session of this shard that published it.
+    pub(super) fn route(
         &mut self,
-        message: Message,
+        message: &Arc<Message>,
         from: Option<u32>,
-        mut draft: Draft,
+        draft: Draft,
         publisher: Option<Publisher>,
     ) {
-        let message = Arc::new(message);
-        if message.retain {
-            self.retain(&message, &mut draft);
-        }
         let shards = self.shared.routing.shards_for(&message.topic);
         let groups = self.shared.shares.groups_for(&message.topic);
         let nobody = shards.is_empty() && groups.is_empty();
@@ -99,13 +98,13 @@ impl Worker {
             && (message.qos != QoS::AtMostOnce || !draft.is_empty());
         let mut part = Part::of_publisher(draft, is_shared_write);
         for shard in others.iter() {
-            self.post(shard, Mail::Publish(Arc::clone(&message), part.another()));
+            self.post(shard, Mail::Publish(Arc::clone(message), part.another()));
         }
         if shards.contains(self.index) {
-            self.deliver_here(&message, from, &mut part);
+            self.deliver_here(message, from, &mut part);
         }
         for group in groups {
-            self.place(Arc::clone(&message), group, &mut part);
+            self.place(Arc::clone(message), group, &mut part);
         }
         if let Some(publisher) = publisher {
             self.answer_publisher(&publisher, reason, &mut part);
@@ -129,6 +128,9 @@ impl Worker {
     }
 
     fn retain(&self, message: &Arc<Message>, draft: &mut Draft) {
+        if !message.retain {
+            return;
+        }
         match self.shared.retained.set(message) {
             Ok(()) if self.shared.store.is_none() => {}
             Ok(()) => draft.writes.push(Write::SaveRetained { cause: Arc::clone(message) }),

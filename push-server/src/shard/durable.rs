@@ -175,7 +175,7 @@ impl Worker {
             Done::Session { session, number } => self.on_saved(session, number, failed),
             Done::Removed { number, again } => self.on_removed(number, again, failed),
             Done::Page { session, number } => self.on_page(session, number, outcome),
-            Done::Will { session, number } => self.on_will_published(session, number),
+            Done::Will(will) => self.on_will_published(will, failed),
             Done::Left(number) => self.on_left(number, failed),
             Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
         }
@@ -500,7 +500,7 @@ impl Change {
 }
 
 /// A will that waits, as the store has it.
-pub(super) fn pending_will(pending: &PendingWill, clocks: Clocks) -> StoredWill {
+fn pending_will(pending: &PendingWill, clocks: Clocks) -> StoredWill {
     stored_will(&pending.will, Some(clocks.to_wall(pending.publish_at)))
 }
 

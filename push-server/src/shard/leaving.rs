@@ -1,14 +1,13 @@
 //! Durable sessions that have ended and leave something: a will, and messages that others of their
 //! groups may have.
 //!
-//! Such a session is first marked on disk as ended, together with its will, by the shard's own draft,
-//! like all that has an order; CONNACK of whoever replaces it waits for that. Then what it leaves goes
-//! its ways, each message in one write with its removal from the outbox. Its records go when all of it
-//! is safe. What could not be written is given away again when the store works; and a stop or a crash
-//! in between leaves the mark, by which the next start goes on. So no message is lost or comes twice;
-//! the will may.
+//! Such a session is first marked on disk as ended, by the shard's own draft, like all that has an
+//! order; CONNACK of whoever replaces it waits for that. With the mark the will leaves its record, and
+//! goes its own way (`wills`). Then what else the session leaves goes, each message in one write with
+//! its removal from the outbox. Its records go when all of that is safe. What could not be written is
+//! given away again when the store works; and a stop or a crash in between leaves the mark, by which
+//! the next start goes on. So no message is lost or comes twice.
 
-use super::durable::pending_will;
 use super::ticket::{Done, Draft, Leaver, Part};
 use super::worker::Worker;
 use crate::broker::QoS;
@@ -52,42 +51,30 @@ impl Worker {
             self.file(self.removal(number));
             return;
         }
-        let record = Box::new(self.ended(&session, will.as_deref()));
-        let mut mark = Draft::from(Write::PutSession { number, record });
-        mark.waiting.push((self.index, Done::Left(number)));
-        self.file(mark);
-        // Ahead of all that other shards write for it.
-        self.submit_draft();
         let from = stored.unwrap_or_default();
         let leaver = Leaver { number, sent_to: session.sent_to(), from };
         let leaving = Leaving {
-            parts: 2,
+            parts: 1,
             failed: false,
             page: Leaver { from: 0, ..leaver },
             next: stored.map(|_| leaver),
         };
         self.leaving.insert(number, leaving);
+        let mut mark = self.leavers_draft(number);
+        mark.writes.push(Write::PutSession { number, record: Box::new(ended(&session)) });
+        if let Some(will) = will {
+            self.publish_will((number, None), will.will.into_message(self.now), mark);
+        } else {
+            self.file(mark);
+            // Ahead of all that other shards write for it.
+            self.submit_draft();
+        }
         if !passed_on.is_empty() {
             let mut draft = self.leavers_draft(number);
             draft.writes = session.take_changes().into_iter().map(|c| c.write(number)).collect();
             self.pass_on(passed_on, draft);
         }
-        if let Some(will) = will {
-            let draft = self.leavers_draft(number);
-            self.publish(will.will.into_message(self.now), None, draft);
-        }
         self.on_left(number, false);
-    }
-
-    /// The record of a session that has ended.
-    fn ended(&self, session: &Session, will: Option<&PendingWill>) -> SessionRecord {
-        SessionRecord {
-            client_id: session.client_id().into(),
-            expiry_secs: 0,
-            disconnected_at: Some(WallMillis(0)),
-            sent_to: Position(session.sent_to()),
-            will: will.map(|will| pending_will(will, self.shared.clocks)),
-        }
     }
 
     /// For one more write that a session's end waits for.
@@ -152,5 +139,16 @@ impl Worker {
             leaving.next = next.map(|next| Leaver { from: next.0, ..leaver });
         }
         self.on_left(number, false);
+    }
+}
+
+/// The record of a session that has ended.
+fn ended(session: &Session) -> SessionRecord {
+    SessionRecord {
+        client_id: session.client_id().into(),
+        expiry_secs: 0,
+        disconnected_at: Some(WallMillis(0)),
+        sent_to: Position(session.sent_to()),
+        will: None,
     }
 }

@@ -27,11 +27,13 @@ mod share;
 mod ticket;
 mod websocket;
 mod wheel;
+mod wills;
 mod worker;
 
 pub(crate) use accept::PARKED_MAX;
 pub(crate) use durable::STORE_BACKLOG_BYTES_MAX;
 pub(crate) use retry::UNREMOVED_MAX;
+pub(crate) use wills::UNPUBLISHED_WILL_BYTES_MAX;
 
 use std::io;
 use std::net::SocketAddr;
@@ -50,12 +52,12 @@ use crate::kernel::KernelPath;
 use crate::mqtt::Access;
 use crate::ring::{self, RingError, RingHandle};
 use crate::store::{
-    self, Clocks, Durability, Recovered, RecoveredSession, Store, StoreCounters, StoreError,
-    StoreOptions,
+    self, Clocks, Durability, Recovered, Store, StoreCounters, StoreError, StoreOptions,
 };
 use accept::Transport;
 use counters::ShardCounters;
 use mailbox::Mailbox;
+use recovery::RecoveredPart;
 use ticket::{Completions, StoreSink, Waiting};
 use worker::{Worker, WorkerSetup};
 
@@ -207,7 +209,7 @@ impl Shards {
             next_number: AtomicU64::new(recovered.next_number.0),
             clocks,
         });
-        let mut recovered = shared.sort_by_home(recovered.sessions);
+        let mut recovered = shared.sort_by_home(recovered);
         let mut shards = Self {
             shared: Arc::clone(&shared),
             listening,
@@ -329,11 +331,19 @@ impl Shards {
 }
 
 impl Shared {
-    /// Sessions found on disk, by the shard that they live with from now on.
-    fn sort_by_home(&self, sessions: Vec<RecoveredSession>) -> Vec<Vec<RecoveredSession>> {
-        let mut by_shard: Vec<_> = self.mailboxes.iter().map(|_| Vec::new()).collect();
+    /// What was found on disk, by the shard that it lives with from now on.
+    fn sort_by_home(&self, recovered: Recovered) -> Vec<RecoveredPart> {
+        let Recovered { sessions, wills, .. } = recovered;
+        let mut by_shard: Vec<_> =
+            self.mailboxes.iter().map(|_| RecoveredPart::default()).collect();
+        for will in wills {
+            // They are in the order of their numbers. A will whose session is gone goes to any.
+            let found = sessions.binary_search_by_key(&will.session, |session| session.number);
+            let home = found.map_or(0, |at| self.home_of(&sessions[at].record.client_id));
+            by_shard[usize::from(home)].wills.push(will);
+        }
         for session in sessions {
-            by_shard[usize::from(self.home_of(&session.record.client_id))].push(session);
+            by_shard[usize::from(self.home_of(&session.record.client_id))].sessions.push(session);
         }
         by_shard
     }

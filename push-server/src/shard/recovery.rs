@@ -1,20 +1,34 @@
-//! Sessions that a restart has found on disk: how they become this shard's again.
+//! Sessions, and wills on their way, that a restart has found on disk: how they become this shard's
+//! again.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
+use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
 
 use super::absence::Absence;
 use super::leaving::Found;
 use super::sessions::Presence;
+use super::wills::Outgoing;
 use super::worker::Worker;
 use crate::broker::Message;
 use crate::mqtt::{Extent, PendingWill, Session, Will};
-use crate::store::{Clocks, RecoveredSession, StoredWill};
+use crate::store::{Clocks, RecoveredSession, RecoveredWill, SessionNumber, StoredWill};
+
+/// A shard's part of what was found.
+#[derive(Debug, Default)]
+pub(super) struct RecoveredPart {
+    pub(super) sessions: Vec<RecoveredSession>,
+    pub(super) wills: Vec<RecoveredWill>,
+}
 
 impl Worker {
-    /// Takes up the sessions of this shard that a restart has found on disk.
-    pub(super) fn recover(&mut self, sessions: Vec<RecoveredSession>) {
+    /// Takes up what a restart has found on disk and is this shard's.
+    pub(super) fn recover(&mut self, found: RecoveredPart) {
+        let RecoveredPart { sessions, wills } = found;
+        let mut keys: HashMap<SessionNumber, Option<u32>, FixedState> =
+            wills.iter().map(|will| (will.session, None)).collect();
         let (now, clocks) = (self.now, self.shared.clocks);
         let now_wall = clocks.to_wall(now);
         for recovered in sessions {
@@ -43,6 +57,7 @@ impl Worker {
             let absence = Absence::resumed(record.expiry_secs, gone_millis, will, now);
             let filters = session.subscriptions.clone();
             let key = self.sessions.insert(session, Presence::Absent(absence), number);
+            keys.entry(number).and_modify(|found| *found = Some(key));
             self.counters.sessions.add(1);
             self.shared.sessions.fetch_add(1, Ordering::Relaxed);
             for (filter, options) in filters {
@@ -53,6 +68,13 @@ impl Worker {
             }
             self.arm_absence(key);
         }
+        self.found_wills = wills
+            .into_iter()
+            .map(|will| {
+                let key = keys.get(&will.session).copied().flatten();
+                Outgoing::found(will, key)
+            })
+            .collect();
     }
 }
 

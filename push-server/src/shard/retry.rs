@@ -36,6 +36,7 @@ impl Worker {
         for number in self.unremoved.split_off(from) {
             self.file(self.removed(number, true));
         }
+        self.retry_wills();
         for leaver in std::mem::take(&mut self.unread_leavers) {
             self.read_leavers_page(leaver);
         }

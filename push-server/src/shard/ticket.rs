@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::wills::Outgoing;
 use crate::broker::{QoS, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Answer, Filing, PublishReceipt};
@@ -43,8 +44,8 @@ pub(crate) enum Done {
     Removed { number: SessionNumber, again: bool },
     /// A page of an outbox is here.
     Page { session: u32, number: SessionNumber },
-    /// A will is published; its session goes on.
-    Will { session: u32, number: SessionNumber },
+    /// A will is published.
+    Will(Outgoing),
     /// Something of what a session that has ended left is safe elsewhere.
     Left(SessionNumber),
     /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.

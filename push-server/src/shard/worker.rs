@@ -20,15 +20,17 @@ use super::counters::ShardCounters;
 use super::fresh::Fresh;
 use super::leaving::{Found, Leaving};
 use super::mailbox::Mail;
+use super::recovery::RecoveredPart;
 use super::serve::reset_on_close;
 use super::sessions::Sessions;
 use super::ticket::{Done, Draft, Leaver};
 use super::wheel::{Timer, Wheel};
+use super::wills::{Outgoing, Unpublished};
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::broker::{Match, Subscriptions};
 use crate::kernel::ShardPath;
 use crate::ring::{Completion, Received, Ring, RingError, RingHandle, RingOptions, Token};
-use crate::store::{Outcome, RecoveredSession, SessionNumber, Write};
+use crate::store::{Outcome, SessionNumber, Write};
 
 /// Generations of clients, as the ring's tokens carry them.
 pub(super) const GENERATION_MASK: u32 = 0x00FF_FFFF;
@@ -82,7 +84,7 @@ pub(super) struct WorkerSetup {
     pub(super) wake_up: OwnedFd,
     pub(super) path: Option<ShardPath>,
     pub(super) counters: Arc<ShardCounters>,
-    pub(super) recovered: Vec<RecoveredSession>,
+    pub(super) recovered: RecoveredPart,
 }
 
 /// What a timer is for.
@@ -146,6 +148,10 @@ pub(super) struct Worker {
     pub(super) unread_leavers: Vec<Leaver>,
     /// Those that the start has found.
     pub(super) found_ended: Vec<Found>,
+    /// Wills that could not be published safely.
+    pub(super) unpublished: Unpublished,
+    /// Those that the start has found on their way.
+    pub(super) found_wills: Vec<Outgoing>,
     /// Subscriptions that may not be on disk yet.
     pub(super) fresh: Fresh,
     /// Retained messages that subscriptions still bring.
@@ -209,6 +215,8 @@ impl Worker {
             leaving: HashMap::with_hasher(FixedState::default()),
             unread_leavers: Vec::new(),
             found_ended: Vec::new(),
+            unpublished: Unpublished::default(),
+            found_wills: Vec::new(),
             fresh: Fresh::default(),
             backlogs: Backlogs::default(),
             has_walked: false,
@@ -239,6 +247,9 @@ impl Worker {
         // Not before: every shard has its subscriptions now.
         for found in std::mem::take(&mut self.found_ended) {
             self.leave_behind(found);
+        }
+        for will in std::mem::take(&mut self.found_wills) {
+            self.send_will(will);
         }
         let mut fired = Vec::new();
         while !self.has_stopped() {

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::clocks::{Clocks, WallMillis};
-use super::{OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill};
+use super::{
+    OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill, WillNumber,
+};
 use crate::broker::{
     Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicError, TopicFilter,
     TopicName,
@@ -26,6 +28,11 @@ const LEVELS_ANY: u16 = u16::MAX;
 
 /// Bytes of a session's number in keys.
 pub(super) const NUMBER_BYTES: usize = 8;
+
+/// What keys of wills begin with: in `Meta` few other keys are, and none of them does.
+pub(super) const WILL_PREFIX: &[u8] = b"will";
+/// Bytes of such a key.
+const WILL_KEY_BYTES: usize = WILL_PREFIX.len() + 2 * NUMBER_BYTES;
 
 /// Why bytes are not the record that they should be.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +165,16 @@ pub(super) fn subscription_key(number: SessionNumber, filter: &TopicFilter) -> [
     key
 }
 
+/// The key of a will that is being published.
+pub(super) fn will_key(session: SessionNumber, number: WillNumber) -> [u8; WILL_KEY_BYTES] {
+    let mut key = [0; WILL_KEY_BYTES];
+    let (prefix, numbers) = key.split_at_mut(WILL_PREFIX.len());
+    prefix.copy_from_slice(WILL_PREFIX);
+    numbers[..NUMBER_BYTES].copy_from_slice(&session.0.to_be_bytes());
+    numbers[NUMBER_BYTES..].copy_from_slice(&number.0.to_be_bytes());
+    key
+}
+
 /// The number that a key begins with, and the rest.
 pub(super) fn split_key(key: &[u8]) -> Result<(SessionNumber, &[u8]), DecodeError> {
     let (number, rest) = key.split_first_chunk().ok_or(DecodeError::KeyLength(key.len()))?;
@@ -182,6 +199,14 @@ pub(super) fn decode_exactly_once_key(key: &[u8]) -> Result<(SessionNumber, u16)
 pub(super) fn decode_body_key(key: &[u8]) -> Result<BodyNumber, DecodeError> {
     let number = key.try_into().map_err(|_| DecodeError::KeyLength(key.len()))?;
     Ok(BodyNumber(u64::from_be_bytes(number)))
+}
+
+/// The will that a key names, and whose it was.
+pub(super) fn decode_will_key(key: &[u8]) -> Result<(SessionNumber, WillNumber), DecodeError> {
+    let numbers = key.strip_prefix(WILL_PREFIX).ok_or(DecodeError::KeyLength(key.len()))?;
+    let (session, rest) = split_key(numbers)?;
+    let number = rest.try_into().map_err(|_| DecodeError::KeyLength(key.len()))?;
+    Ok((session, WillNumber(u64::from_be_bytes(number))))
 }
 
 /// The topic that a key is.
@@ -258,7 +283,7 @@ pub(super) fn decode_subscription(value: &[u8]) -> Result<StoredSubscription, De
     })
 }
 
-/// Encodes a message by itself: retained, or the body of several outboxes.
+/// Encodes a message by itself: retained, a will, or the body of several outboxes.
 pub(super) fn encode_message(message: &Message, clocks: &Clocks, out: &mut Vec<u8>) {
     encode(&message_record(message, clocks), out);
 }

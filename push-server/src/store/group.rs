@@ -12,7 +12,7 @@ use super::bodies::{Bodies, SHARED_BODY_BYTES};
 use super::clocks::Clocks;
 use super::database::{Batch, Database, DatabaseError, Slice, Tree};
 use super::encode::{self, BodyNumber};
-use super::{OutboxEntry, Position, SessionNumber, Write};
+use super::{OutboxEntry, Position, SessionNumber, WillNumber, Write};
 use crate::broker::{Message, Retained, TopicFilter, TopicName};
 
 /// Numbers of sessions that are set aside at a time, so that none is used twice even when its
@@ -31,6 +31,7 @@ pub(super) enum Key {
     Outbox(SessionNumber, Position),
     ExactlyOnce(SessionNumber, u16),
     Body(BodyNumber),
+    Will(SessionNumber, WillNumber),
     Retained(TopicName),
 }
 
@@ -134,6 +135,14 @@ impl Group {
             Write::RemoveExactlyOnce { number, packet_id } => {
                 self.remove(Key::ExactlyOnce(number, packet_id));
             }
+            Write::PutWill { session, number, message } => {
+                self.set_aside(SessionNumber(number.0));
+                let value = self.encoded(|clocks, out| {
+                    encode::encode_message(&message, clocks, out);
+                });
+                self.put(Key::Will(session, number), value);
+            }
+            Write::RemoveWill { session, number } => self.remove(Key::Will(session, number)),
             Write::SaveRetained { cause } => {
                 self.save_retained(&cause.topic, retained);
             }
@@ -253,7 +262,7 @@ impl Group {
         }
     }
 
-    /// Sees to it that no session is ever given this number again.
+    /// Sees to it that no session, and no will, is ever given this number again.
     fn set_aside(&mut self, number: SessionNumber) {
         if number < self.next_number {
             return;
@@ -305,7 +314,7 @@ impl Key {
             | Self::Subscription(number, _)
             | Self::Outbox(number, _)
             | Self::ExactlyOnce(number, _) => Some(*number),
-            Self::NextNumber | Self::Body(_) | Self::Retained(_) => None,
+            Self::NextNumber | Self::Body(_) | Self::Will(..) | Self::Retained(_) => None,
         }
     }
 
@@ -335,6 +344,10 @@ impl Key {
             Self::Body(number) => {
                 out.extend_from_slice(&number.0.to_be_bytes());
                 Tree::Bodies
+            }
+            Self::Will(session, number) => {
+                out.extend_from_slice(&encode::will_key(*session, *number));
+                Tree::Meta
             }
             Self::Retained(topic) => {
                 out.extend_from_slice(topic.as_str().as_bytes());

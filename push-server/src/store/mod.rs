@@ -48,6 +48,11 @@ pub use embedded::{EmbeddedStore, open};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionNumber(pub u64);
 
+/// A will that is being published. Given out by the caller, counting up together with the numbers of
+/// sessions, and never used for a second will.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WillNumber(pub u64);
+
 /// A message's place in its session's outbox. Given out by the caller, counting up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
@@ -203,6 +208,23 @@ pub enum Write {
         /// The client's packet id.
         packet_id: u16,
     },
+    /// Keeps a will that is being published by itself, whatever becomes of its session.
+    PutWill {
+        /// Whose it was.
+        session: SessionNumber,
+        /// Which.
+        number: WillNumber,
+        /// What is published.
+        message: Arc<Message>,
+    },
+    /// Forgets it: it is published. Like a promise in its session, this fails where the session's own
+    /// record has failed: that may still have the will.
+    RemoveWill {
+        /// Whose it was.
+        session: SessionNumber,
+        /// Which.
+        number: WillNumber,
+    },
     /// Makes the retained message of a topic on disk the one in memory: what this change has made
     /// it, or a later one. To be queued when memory has changed, not before. A change that is
     /// refused for the backlog is made all the same.
@@ -341,8 +363,11 @@ impl StoreOptions {
 /// gone where memory keeps them.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// Every session. Of two with the same client identifier only the younger.
+    /// Every session, in the order of their numbers. Of two with the same client identifier only the
+    /// younger.
     pub sessions: Vec<RecoveredSession>,
+    /// Wills that were being published.
+    pub wills: Vec<RecoveredWill>,
     /// Above every number ever used.
     pub next_number: SessionNumber,
 }
@@ -360,6 +385,17 @@ pub struct RecoveredSession {
     pub exactly_once: Vec<u16>,
     /// What lies in its outbox.
     pub outbox: OutboxSummary,
+}
+
+/// A will that was being published, in no outbox yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredWill {
+    /// Whose it was. The session need not be there any more.
+    pub session: SessionNumber,
+    /// Its number, to remove it by.
+    pub number: WillNumber,
+    /// What to publish.
+    pub message: Arc<Message>,
 }
 
 /// An outbox in figures.

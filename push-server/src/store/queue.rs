@@ -185,6 +185,7 @@ fn weight_bytes(write: &Write) -> u64 {
         Write::PutOutbox { entry, .. } => {
             entry.message.weight_bytes() + 4 * entry.subscription_ids.len()
         }
+        Write::PutWill { message, .. } => message.weight_bytes(),
         Write::SaveRetained { cause } => cause.weight_bytes(),
         Write::PutSubscription { filter, .. } | Write::RemoveSubscription { filter, .. } => {
             filter.as_str().len()
@@ -193,7 +194,8 @@ fn weight_bytes(write: &Write) -> u64 {
         | Write::ReleaseOutbox { .. }
         | Write::RemoveOutbox { .. }
         | Write::PutExactlyOnce { .. }
-        | Write::RemoveExactlyOnce { .. } => 0,
+        | Write::RemoveExactlyOnce { .. }
+        | Write::RemoveWill { .. } => 0,
     };
     CHANGE_BYTES + carried as u64
 }

@@ -16,7 +16,8 @@ use super::database::{Database, DatabaseError, Tree};
 use super::encode::{self, DecodeError, PlaceFacts};
 use super::group::{Group, Key, NEXT_NUMBER_KEY};
 use super::{
-    OutboxSummary, Position, Recovered, RecoveredSession, SessionNumber, StoreOptions, Write,
+    OutboxSummary, Position, Recovered, RecoveredSession, RecoveredWill, SessionNumber,
+    StoreOptions, Write,
 };
 use crate::broker::Retained;
 
@@ -49,6 +50,7 @@ pub(super) fn recover(
     recovery.subscriptions(&mut sessions)?;
     recovery.exactly_once(&mut sessions)?;
     let mut bodies = recovery.outboxes(&mut sessions)?;
+    let wills = recovery.wills()?;
     recovery.retained(retained)?;
     recovery.unused_bodies(&mut bodies)?;
     let above = sessions.last().map_or(0, |session| session.number.0.saturating_add(1));
@@ -56,7 +58,7 @@ pub(super) fn recover(
     let group = Group::new(*clocks, next_number);
     recovery.leftovers.remove(group, database, &mut bodies, retained)?;
     counters::add(&counters.unreadable, recovery.unreadable);
-    Ok((Recovered { sessions, next_number }, Index { bodies, next_number }))
+    Ok((Recovered { sessions, wills, next_number }, Index { bodies, next_number }))
 }
 
 /// Reads what the store's thread keeps, to go on after a failure.
@@ -171,6 +173,20 @@ impl Recovery<'_> {
             }
         }
         Ok(bodies)
+    }
+
+    fn wills(&mut self) -> Result<Vec<RecoveredWill>, DatabaseError> {
+        let mut wills = Vec::new();
+        for found in self.database.scan(Tree::Meta, encode::WILL_PREFIX, encode::WILL_PREFIX) {
+            let (key, value) = found?;
+            let Some((session, number)) = self.readable(encode::decode_will_key(&key)) else {
+                continue;
+            };
+            if let Some(message) = self.readable(encode::decode_message(&value, self.clocks)) {
+                wills.push(RecoveredWill { session, number, message: Arc::new(message) });
+            }
+        }
+        Ok(wills)
     }
 
     /// Takes up what has not expired, as far as there is room for it.

@@ -73,18 +73,20 @@ fn ends(write: &Write) -> Option<SessionNumber> {
 }
 
 /// The session that a change promises something in. What only takes away promises nothing that was
-/// not there before.
+/// not there before; but where a will is taken away, it is promised that the record has it no more.
 fn promises_in(write: &Write) -> Option<SessionNumber> {
     match write {
         Write::PutSubscription { number, .. }
         | Write::PutOutbox { number, .. }
         | Write::PutExactlyOnce { number, .. } => Some(*number),
+        Write::RemoveWill { session, .. } => Some(*session),
         Write::PutSession { .. }
         | Write::RemoveSession { .. }
         | Write::RemoveSubscription { .. }
         | Write::ReleaseOutbox { .. }
         | Write::RemoveOutbox { .. }
         | Write::RemoveExactlyOnce { .. }
+        | Write::PutWill { .. }
         | Write::SaveRetained { .. } => None,
     }
 }

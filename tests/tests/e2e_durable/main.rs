@@ -12,6 +12,7 @@ mod removals;
 mod retained;
 mod sessions;
 mod times;
+mod wills;
 
 use push_tests::claims;
 
@@ -52,6 +53,11 @@ use times::{
     a_will_that_fell_due_while_down_is_published, message_expiry_counts_while_down,
     session_expiry_counts_while_down,
 };
+use wills::{
+    a_take_over_loses_no_will_wherever_the_crash_met_it,
+    a_will_of_qos_2_comes_once_wherever_the_crash_met_it,
+    a_will_that_the_disk_has_failed_comes_when_it_is_back,
+};
 
 claims! {
     owed_messages_survive_in_order,
@@ -71,6 +77,9 @@ claims! {
     a_pending_will_is_published_after_a_restart,
     a_will_that_fell_due_while_down_is_published,
     a_resumed_session_takes_its_will_back,
+    a_will_of_qos_2_comes_once_wherever_the_crash_met_it,
+    a_take_over_loses_no_will_wherever_the_crash_met_it,
+    a_will_that_the_disk_has_failed_comes_when_it_is_back,
     a_session_that_was_taken_over_is_a_living_one,
     what_an_ended_session_leaves_to_its_group_is_never_lost,
     a_full_disk_refuses_and_serves_again,

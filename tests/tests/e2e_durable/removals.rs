@@ -24,15 +24,15 @@ const PAYLOAD_BYTES: usize = 256 << 10;
 const FAILED: u8 = 0x83;
 
 /// A server on a disk that can fail.
-struct Breakable {
+pub(crate) struct Breakable {
     version: Version,
-    server: Server,
+    pub(crate) server: Server,
     data: PathBuf,
     disk: SmallDisk,
 }
 
 impl Breakable {
-    fn start(version: Version) -> Result<Self, Skip> {
+    pub(crate) fn start(version: Version) -> Result<Self, Skip> {
         durable::need()?;
         stand_in::not_for("goes on in memory when its disk is full")?;
         let disk = SmallDisk::mount(DISK_MIB)?;
@@ -42,7 +42,7 @@ impl Breakable {
     }
 
     /// From here on nothing can be written, whatever its size.
-    fn break_disk(&self) {
+    pub(crate) fn break_disk(&self) {
         self.disk.fill();
         let mut filler =
             Client::connect(self.server.target(), &Connect::new(Version::V5, "filler"));
@@ -60,24 +60,24 @@ impl Breakable {
         filler.disconnect();
     }
 
-    fn heal_disk(&self) {
+    pub(crate) fn heal_disk(&self) {
         self.disk.empty();
         self.server.wait_metric("push_store_serving", |serving| serving == 1);
     }
 
-    fn crash(&mut self) -> TestResult {
+    pub(crate) fn crash(&mut self) -> TestResult {
         life::end(&mut self.server, Ending::Crash);
         self.server = life::builder(&self.data).start()?;
         Ok(())
     }
 
     #[track_caller]
-    fn persistent(&self, client_id: &str) -> Client {
+    pub(crate) fn persistent(&self, client_id: &str) -> Client {
         Client::connect(self.server.target(), &Connect::new(self.version, client_id).persistent())
     }
 
     #[track_caller]
-    fn passing(&self, client_id: &str) -> Client {
+    pub(crate) fn passing(&self, client_id: &str) -> Client {
         Client::connect(self.server.target(), &Connect::new(self.version, client_id))
     }
 }

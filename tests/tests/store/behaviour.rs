@@ -5,8 +5,9 @@ use std::sync::Arc;
 use push_common::clock::Monotonic;
 use push_server::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
 use push_server::store::{
-    Clocks, Durability, OutboxSummary, Outcome, Page, PageLimit, Position, SessionNumber,
-    SessionRecord, Store as _, StoreFailure, StoreOptions, Stored, StoredWill, WallMillis, Write,
+    Clocks, Durability, OutboxSummary, Outcome, Page, PageLimit, Position, RecoveredWill,
+    SessionNumber, SessionRecord, Store as _, StoreFailure, StoreOptions, Stored, StoredWill,
+    WallMillis, WillNumber, Write,
 };
 
 use super::rig::{
@@ -77,6 +78,38 @@ fn everything_comes_back_after_a_stop() {
     let third = Stored::Entry(entry(&message("a/d", "third")));
     assert_eq!(rig.outbox(1), [(1, Stored::Released), (3, third)]);
     assert_eq!(rig.outbox(2), []);
+}
+
+#[test]
+fn a_will_that_is_being_published_needs_no_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = SessionNumber(1);
+    let will = |number, message: &Arc<Message>| Write::PutWill {
+        session,
+        number: WillNumber(number),
+        message: Arc::clone(message),
+    };
+    let over = |number| Write::RemoveWill { session, number: WillNumber(number) };
+    let (first, second) = (message("wills/a", "first"), message("wills/a", "second"));
+    {
+        let mut rig = Rig::open(dir.path());
+        assert_eq!(rig.recovered.wills, []);
+        rig.commit(vec![put_session(1, "one"), will(2, &first), will(3, &first)]);
+        rig.commit(vec![put_session(1, "one"), will(5_000, &second), will(5_001, &first)]);
+        rig.commit(vec![over(5_001)]);
+        rig.commit(vec![Write::RemoveSession { number: session }, over(3)]);
+    }
+    let found = |number, message: &Arc<Message>| RecoveredWill {
+        session,
+        number: WillNumber(number),
+        message: Arc::clone(message),
+    };
+    let mut rig = Rig::open(dir.path());
+    assert_eq!(rig.recovered.wills, [found(2, &first), found(5_000, &second)]);
+    assert!(rig.recovered.next_number > SessionNumber(5_001), "no number is given twice");
+    rig.commit(vec![over(2), over(5_000)]);
+    drop(rig);
+    assert_eq!(Rig::open(dir.path()).recovered.wills, []);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use push_server::broker::SubscriptionOptions;
 use push_server::store::{
-    Durability, SessionNumber, Store as _, StoreError, StoreFailure, StoreOptions, Write,
+    Durability, SessionNumber, Store as _, StoreError, StoreFailure, StoreOptions, WillNumber,
+    Write,
 };
 use push_tests::claims;
 use push_tests::skip::{TestResult, need_root};
@@ -213,6 +214,8 @@ fn nothing_is_promised_in_a_session_whose_record_failed() -> TestResult {
             put(number, 0, &small),
             subscribe(number, "a", SubscriptionOptions::default()),
             Write::PutExactlyOnce { number: SessionNumber(number), packet_id: 1 },
+            // The record may still have it.
+            Write::RemoveWill { session: SessionNumber(number), number: WillNumber(9) },
         ] {
             // Together with what might be promised, and a record that now fails for it.
             let together = vec![put(1, at, &small), put_session(4, "four"), write];

@@ -1,0 +1,134 @@
+//! Wills on their way out of the records of their sessions.
+//!
+//! A will waits in its session's record. Records have an order, which only the shard's own requests
+//! keep, and the next connection replaces them; the will's publication is a write of several shards,
+//! filed when the last of them is done with it. So the will is moved first: in one request of the
+//! shard's own the session's record is written without it, and the will as a record by itself. Its
+//! publication removes that, in one write with all that it puts into outboxes. Whenever a crash
+//! comes, it finds the will in one of these places: in the session's record or by itself, and then
+//! the start publishes it, or in every outbox. So it is not lost, whatever has become of its session
+//! meanwhile, and at QoS 2, where nobody is sent what is not safe, nobody gets it twice. (Should the
+//! move fail and the disk be back for the publication, the session's record still has the will: then
+//! the store fails the publication, too, as a promise in a session whose record has failed.)
+//!
+//! Who publishes and is told of a failure sends again. A will's client is gone; so the shard does it,
+//! once a second: all but what has QoS 0, and without retaining it once more, because memory has
+//! retained it, and something later perhaps instead.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::ticket::{Done, Draft};
+use super::worker::Worker;
+use crate::broker::{Message, QoS};
+use crate::store::{RecoveredWill, SessionNumber, WillNumber, Write};
+
+/// Bytes of wills of a shard that could not be published safely, and are published again. Further
+/// ones are not (`limit="wills"`); a restart may find them on disk.
+pub(crate) const UNPUBLISHED_WILL_BYTES_MAX: usize = 16 << 20;
+
+/// A will that is being published.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    number: WillNumber,
+    /// Whose it is, and under which key if it was one of the shard's: for No Local [MQTT-3.8.3-3].
+    session: SessionNumber,
+    key: Option<u32>,
+    message: Arc<Message>,
+}
+
+/// Those that are to be published again.
+#[derive(Debug, Default)]
+pub(super) struct Unpublished {
+    wills: Vec<Outgoing>,
+    bytes: usize,
+}
+
+impl Unpublished {
+    /// Returns whether there was room.
+    fn push(&mut self, will: Outgoing) -> bool {
+        let bytes = self.bytes + size_of::<Outgoing>() + will.message.weight_bytes();
+        if bytes > UNPUBLISHED_WILL_BYTES_MAX {
+            return false;
+        }
+        self.bytes = bytes;
+        self.wills.push(will);
+        true
+    }
+}
+
+impl Outgoing {
+    /// One that a start has found on disk.
+    pub(super) fn found(will: RecoveredWill, key: Option<u32>) -> Self {
+        let RecoveredWill { session, number, message } = will;
+        Self { number, session, key, message }
+    }
+
+    fn removal(&self) -> Write {
+        Write::RemoveWill { session: self.session, number: self.number }
+    }
+}
+
+impl Worker {
+    /// Publishes the will of a durable session. `record` is that of the session, without it; `key`
+    /// is the session's if it goes on.
+    pub(super) fn publish_will(
+        &mut self,
+        (session, key): (SessionNumber, Option<u32>),
+        message: Message,
+        record: Draft,
+    ) {
+        let number = WillNumber(self.shared.next_number.fetch_add(1, Ordering::Relaxed));
+        let will = Outgoing { number, session, key, message: Arc::new(message) };
+        self.move_will(&will, record);
+        self.send_will(will);
+    }
+
+    /// Has a will written by itself, ahead of all that other shards write for it.
+    fn move_will(&mut self, will: &Outgoing, mut record: Draft) {
+        let Outgoing { session, number, key: _, message } = will;
+        let (session, number, message) = (*session, *number, Arc::clone(message));
+        record.writes.push(Write::PutWill { session, number, message });
+        self.file(record);
+        self.submit_draft();
+    }
+
+    /// Publishes a will that is written by itself.
+    pub(super) fn send_will(&mut self, will: Outgoing) {
+        let (message, from) = (Arc::clone(&will.message), self.key_of(&will));
+        let draft = self.will_draft(will);
+        self.publish(&message, from, draft);
+    }
+
+    fn will_draft(&self, will: Outgoing) -> Draft {
+        let mut draft = Draft::from(will.removal());
+        draft.waiting.push((self.index, Done::Will(will)));
+        draft
+    }
+
+    fn key_of(&mut self, will: &Outgoing) -> Option<u32> {
+        will.key.filter(|&key| self.numbered(key, will.session).is_some())
+    }
+
+    /// A will is in every outbox, or is not.
+    pub(super) fn on_will_published(&mut self, will: Outgoing, failed: bool) {
+        if failed && !self.unpublished.push(will) {
+            self.counters.limit_wills.add(1);
+        }
+    }
+
+    /// Publishes again what could not be published safely.
+    pub(super) fn retry_wills(&mut self) {
+        for will in std::mem::take(&mut self.unpublished).wills {
+            if will.message.qos == QoS::AtMostOnce {
+                let draft = self.will_draft(will);
+                self.file(draft);
+                continue;
+            }
+            self.move_will(&will, Draft::default());
+            let (message, from) = (Arc::clone(&will.message), self.key_of(&will));
+            let draft = self.will_draft(will);
+            self.route(&message, from, draft, None);
+        }
+    }
+}
