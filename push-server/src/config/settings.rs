@@ -141,7 +141,8 @@ pub struct Settings {
     /// retained, and counted.
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
     pub retained_messages_max: Option<Bounded<usize, 0, COUNT_MAX>>,
-    /// Payload and topic bytes of all retained messages. Reaching it is as for their number.
+    /// Memory of all retained messages, some 250 bytes beside what each says included. Reaching it
+    /// is as for their number.
     #[arg(long, value_name = "BYTES", help_heading = "Limits of the server")]
     pub retained_bytes_max: Option<Bounded<usize, 0, BYTES_MAX>>,
 
@@ -174,8 +175,8 @@ pub struct Settings {
     /// (MQTT 5: 0x97).
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub outbox_messages_max: Option<Bounded<u32, 1, COUNT_MAX>>,
-    /// Payload and topic bytes that a session may be owed; at least max-packet-bytes, or the
-    /// largest messages could never be delivered. Reaching it is as for their number.
+    /// Memory of the messages that a session may be owed, some 250 bytes beside what each says
+    /// included; at least max-packet-bytes. Reaching it is as for their number.
     #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
     pub outbox_bytes_max: Option<Bounded<u64, PACKET_BYTES_MIN, BYTES_MAX>>,
     /// How long a message may wait on disk for its client. One that has waited longer is dropped when
