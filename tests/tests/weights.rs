@@ -6,7 +6,11 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use push_server::broker::{Message, MessageProperties, QoS, TopicName, UserProperties};
+use push_server::broker::{
+    Member, Message, MessageProperties, QoS, Retained, Routing, Shares, SubscriptionOptions,
+    Subscriptions, TopicFilter, TopicName, UserProperties, subscription_weight_bytes,
+};
+use push_server::mqtt::{Limits, SubscriptionList};
 
 /// The system's allocator, which notes what each thread holds.
 struct Counting;
@@ -108,4 +112,75 @@ fn a_thousand_user_properties_take_what_they_take_on_the_wire() {
     let (made, held_bytes) = held(|| pairs(1_000));
     assert_eq!(made.encoded().len(), 7_000);
     assert!(held_bytes < 7_100, "{held_bytes} bytes");
+}
+
+/// Numbers that put tables just before and just behind their growth.
+const NUMBERS: [usize; 6] = [100, 450, 520, 540, 1_000, 1_030];
+
+#[test]
+fn subscriptions_take_no_more_than_they_weigh() {
+    /// Of empty tables in 64 segments, twice: their first entries.
+    const TABLES_BYTES: usize = 2 * 64 * 200;
+    let shapes: [(&str, fn(usize) -> String); 6] = [
+        ("empty levels", |n| format!("q{n}/0/0{}+", "/".repeat(123))),
+        ("short levels", |n| format!("q{n}{}/+", "/a".repeat(120))),
+        ("ordinary", |n| format!("company/site/{n}/+/state")),
+        ("one level", |n| format!("{n}/+")),
+        ("no wildcard", |n| format!("device/{n}")),
+        ("shared", |n| format!("$share/group/device/{n}/+")),
+    ];
+    let limits =
+        Limits { subscriptions_max: 10_000, subscription_bytes_max: u32::MAX, ..Limits::default() };
+    for ((what, shape), number) in shapes.into_iter().flat_map(|s| NUMBERS.map(|n| (s, n))) {
+        let (mut table, mut list) = (Subscriptions::default(), SubscriptionList::default());
+        let (routing, shares) = (Routing::default(), Shares::default());
+        let options = SubscriptionOptions::default();
+        let (weight, held_bytes) = held(|| {
+            let mut weight = 0;
+            for filter in (0..number).map(shape) {
+                let filter = TopicFilter::parse(&filter, 128).expect("valid");
+                list.set(&filter, options, &limits).expect("within");
+                if filter.is_shared() {
+                    shares.join(&filter, Member { shard: 0, session: 1 }, options, true);
+                } else {
+                    table.insert(&filter, 1, options);
+                    routing.add(&filter, 0);
+                }
+                weight += subscription_weight_bytes(&filter);
+            }
+            weight
+        });
+        println!("{number} {what}: {held_bytes} bytes held, weigh {weight}");
+        let weight = weight + TABLES_BYTES;
+        assert!(held_bytes <= weight, "{number} {what}: {held_bytes} held, weigh {weight}");
+    }
+}
+
+#[test]
+fn retained_messages_take_no_more_than_is_counted() {
+    let shapes: [(&str, fn(usize) -> String); 4] = [
+        ("empty levels", |n| format!("{n}{}", "/".repeat(126))),
+        ("short levels", |n| format!("{n}{}", "/a".repeat(126))),
+        ("ordinary", |n| format!("company/site/{n}/state")),
+        ("one level", |n| n.to_string()),
+    ];
+    for ((what, shape), number) in shapes.into_iter().flat_map(|s| NUMBERS.map(|n| (s, n))) {
+        let retained = Retained::new(number, 1 << 30);
+        let ((), held_bytes) = held(|| {
+            for topic in (0..number).map(shape) {
+                let message = Message {
+                    topic: TopicName::parse(&topic, 128).expect("valid"),
+                    payload: Bytes::copy_from_slice(b"x"),
+                    qos: QoS::AtLeastOnce,
+                    retain: true,
+                    properties: None,
+                    expires_at: None,
+                };
+                retained.set(&Arc::new(message)).expect("within");
+            }
+        });
+        let counted = retained.bytes();
+        println!("{number} {what}: {held_bytes} bytes held, {counted} counted");
+        assert!(held_bytes <= counted, "{number} {what}: {held_bytes} held, {counted} counted");
+    }
 }

@@ -19,7 +19,7 @@ pub use message::{Message, MessageProperties, QoS};
 pub use retained::{Retained, RetainedFull, Walk};
 pub use routing::{Routing, ShardSet};
 pub use shares::{Group, Member, Shares};
-pub use subscriptions::{Match, SubscriptionOptions, Subscriptions};
+pub use subscriptions::{Match, SubscriptionOptions, Subscriptions, subscription_weight_bytes};
 pub use topic::{Share, TopicError, TopicFilter, TopicName};
 pub use user_properties::{UserProperties, UserPropertiesBuilder, UserPropertyTooLong};
 pub use via::{SubscriptionId, Via};

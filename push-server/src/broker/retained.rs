@@ -36,6 +36,10 @@ pub enum RetainedFull {
     Bytes,
 }
 
+/// What a message that expires takes in the order of expiry, in bytes: an entry of a tree whose nodes
+/// are at least half full.
+const EXPIRY_BYTES: usize = 48;
+
 /// The store.
 #[derive(Debug)]
 pub struct Retained {
@@ -50,6 +54,7 @@ struct Store {
     /// Where the messages are that expire, in the order they do.
     expiries: BTreeSet<(Monotonic, NodeId)>,
     messages: usize,
+    /// What the messages weigh, the tree's nodes not counted.
     bytes: usize,
     /// Messages set so far.
     changes: u64,
@@ -72,7 +77,8 @@ impl Vacant for Place {
 }
 
 impl Retained {
-    /// An empty store with its limits. Bytes are those of topic, payload and properties.
+    /// An empty store with its limits. Bytes are those that the messages take in memory, and the tree
+    /// that they are in.
     pub fn new(messages_max: usize, bytes_max: usize) -> Self {
         Self { messages_max, bytes_max, store: RwLock::default() }
     }
@@ -89,11 +95,13 @@ impl Retained {
             return Ok(());
         }
         let replaced = known.and_then(|node| store.tree.value(node).message.as_deref());
-        let (replaced, freed) = replaced.map_or((0, 0), |old| (1, old.weight_bytes()));
+        let (replaced, freed) = replaced.map_or((0, 0), |old| (1, weight_bytes(old)));
         if store.messages - replaced >= self.messages_max {
             return Err(RetainedFull::Messages);
         }
-        if (store.bytes - freed).saturating_add(message.weight_bytes()) > self.bytes_max {
+        let new_nodes = if known.is_some() { 0 } else { store.tree.missing(levels()) };
+        let taken = store.bytes_taken() - freed + new_nodes * NODE_BYTES;
+        if taken.saturating_add(weight_bytes(message)) > self.bytes_max {
             return Err(RetainedFull::Bytes);
         }
         let node = known.unwrap_or_else(|| store.tree.make(levels()));
@@ -148,7 +156,7 @@ impl Retained {
 
     /// How many bytes count against the limit.
     pub fn bytes(&self) -> usize {
-        self.read().bytes
+        self.read().bytes_taken()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Store> {
@@ -160,7 +168,20 @@ impl Retained {
     }
 }
 
+/// What a level of a topic takes that no other topic shares.
+const NODE_BYTES: usize = LevelTree::<Place>::NODE_BYTES;
+
+/// What a message takes here: its topic is kept once more, as levels.
+fn weight_bytes(message: &Message) -> usize {
+    let expiry_bytes = message.expires_at.map_or(0, |_| EXPIRY_BYTES);
+    message.weight_bytes() + message.topic.as_str().len() + expiry_bytes
+}
+
 impl Store {
+    fn bytes_taken(&self) -> usize {
+        self.bytes + self.tree.nodes_len() * NODE_BYTES
+    }
+
     fn put(&mut self, node: NodeId, message: &Arc<Message>) {
         self.changes += 1;
         let place = self.tree.value_mut(node);
@@ -168,7 +189,7 @@ impl Store {
         let old = place.message.replace(Arc::clone(message));
         self.forget(node, old.as_deref());
         self.messages += 1;
-        self.bytes += message.weight_bytes();
+        self.bytes += weight_bytes(message);
         self.expiries.extend(message.expires_at.map(|at| (at, node)));
     }
 
@@ -184,7 +205,7 @@ impl Store {
     fn forget(&mut self, node: NodeId, old: Option<&Message>) {
         let Some(old) = old else { return };
         self.messages -= 1;
-        self.bytes -= old.weight_bytes();
+        self.bytes -= weight_bytes(old);
         if let Some(at) = old.expires_at {
             self.expiries.remove(&(at, node));
         }

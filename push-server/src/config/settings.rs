@@ -141,8 +141,8 @@ pub struct Settings {
     /// retained, and counted.
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
     pub retained_messages_max: Option<Bounded<usize, 0, COUNT_MAX>>,
-    /// Memory of all retained messages, some 250 bytes beside what each says included. Reaching it
-    /// is as for their number.
+    /// Memory of all retained messages: topic, payload and properties, some 250 bytes a message, and 200
+    /// a level of its topic that no other shares. Reaching it is as for their number.
     #[arg(long, value_name = "BYTES", help_heading = "Limits of the server")]
     pub retained_bytes_max: Option<Bounded<usize, 0, BYTES_MAX>>,
 
@@ -200,7 +200,8 @@ pub struct Settings {
     /// Subscriptions of a session. Further ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1: 0x80).
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub subscriptions_max: Option<Bounded<u32, 1, COUNT_MAX>>,
-    /// Bytes that the filters of a session may have together. Further ones fail in the SUBACK (MQTT 5:
+    /// Memory that the subscriptions of a session may take, if no other shares any of it: a filter's
+    /// text, some 250 bytes, and with wildcards 400 a level. Further ones fail in the SUBACK (MQTT 5:
     /// 0x97; 3.1.1: 0x80).
     #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
     pub subscription_bytes_max: Option<Bounded<u32, SUBSCRIPTION_BYTES_MIN, U32_MAX>>,

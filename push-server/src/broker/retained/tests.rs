@@ -5,8 +5,8 @@ use super::*;
 use crate::broker::{QoS, TopicFilter, TopicName};
 
 const NOW: Monotonic = Monotonic(1_000);
-/// What each message weighs beside topic and payload.
-const OWN: usize = Message::OWN_BYTES;
+/// What a message with a topic of one letter weighs beside topic and payload.
+const OWN: usize = Message::OWN_BYTES + NODE_BYTES + 1;
 
 fn message(topic: &str, payload: &str, expires_at: Option<u64>) -> Arc<Message> {
     Arc::new(Message {
@@ -77,7 +77,7 @@ fn wildcards_find_retained_messages() {
 
 #[test]
 fn a_newer_message_replaces_and_an_empty_one_removes() {
-    let store = Retained::new(10, 1_000);
+    let store = Retained::new(10, 100_000);
     store.set(&message("a", "old", None)).unwrap();
     store.set(&message("a", "newer", None)).unwrap();
     assert_eq!((store.len(), store.bytes()), (1, OWN + 6));
@@ -109,8 +109,23 @@ fn limits_refuse_new_messages_and_keep_the_old_ones() {
 }
 
 #[test]
+fn levels_count_against_the_bytes_once_for_all_topics_that_share_them() {
+    let store = Retained::new(10, 1_000_000);
+    store.set(&message("a/b/c", "x", None)).unwrap();
+    let first = store.bytes();
+    assert_eq!(first, Message::OWN_BYTES + 5 + 1 + 5 + 3 * NODE_BYTES);
+    store.set(&message("a/b/d/e", "x", None)).unwrap();
+    assert_eq!(store.bytes() - first, Message::OWN_BYTES + 7 + 1 + 7 + 2 * NODE_BYTES);
+    store.set(&message("a/b/d/e", "", None)).unwrap();
+    assert_eq!(store.bytes(), first);
+    let full = Retained::new(10, first - 1);
+    assert_eq!(full.set(&message("a/b/c", "x", None)), Err(RetainedFull::Bytes));
+    assert_eq!((full.bytes(), full.read().tree.nodes_len()), (0, 0));
+}
+
+#[test]
 fn expired_messages_are_not_shown_and_give_their_place_back() {
-    let store = Retained::new(3, 1_000);
+    let store = Retained::new(3, 100_000);
     store.set(&message("a", "x", Some(1_000))).unwrap();
     store.set(&message("b", "x", Some(1_001))).unwrap();
     store.set(&message("c", "x", None)).unwrap();
@@ -129,7 +144,7 @@ fn expired_messages_are_not_shown_and_give_their_place_back() {
 
 #[test]
 fn a_replaced_message_no_longer_expires() {
-    let store = Retained::new(3, 1_000);
+    let store = Retained::new(3, 100_000);
     store.set(&message("a", "x", Some(1_000))).unwrap();
     store.set(&message("a", "x", None)).unwrap();
     store.set(&message("b", "x", Some(1_000))).unwrap();
