@@ -33,6 +33,9 @@ pub const FILTERS_DENIED_MAX: usize = 64;
 /// Connections where `max-connections` is not given and the descriptors allow more: every one of
 /// them takes a preallocated slot in the kernel's liveness map.
 pub const CONNECTIONS_DEFAULT_MAX: u32 = 1_000_000;
+/// Largest packets that may be under way at once, at the least: one client alone is not to use up
+/// what all have.
+pub const INPUT_PACKETS_MIN: u64 = 4;
 /// Where links are pinned.
 pub const BPF_DIR: &str = "/sys/fs/bpf/push";
 /// The port of MQTT (IANA).
@@ -148,6 +151,8 @@ pub struct Config {
     pub retained_messages_max: usize,
     /// `--retained-bytes-max`.
     pub retained_bytes_max: usize,
+    /// `--input-bytes-max`: of packets of all clients that have not come whole.
+    pub input_bytes_max: u64,
     /// `--log`: a tracing filter.
     pub log: String,
     /// `--status`: a status line on stdout each second.
@@ -182,6 +187,7 @@ impl Default for Config {
             connect_timeout_secs: 10,
             retained_messages_max: 100_000,
             retained_bytes_max: 256 << 20,
+            input_bytes_max: 1 << 30,
             log: "info".into(),
             status: false,
             limits: Limits::default(),
@@ -373,6 +379,7 @@ impl From<Settings> for Config {
             connect_timeout_secs: value(said.connect_timeout_secs, default.connect_timeout_secs),
             retained_messages_max: value(said.retained_messages_max, default.retained_messages_max),
             retained_bytes_max: value(said.retained_bytes_max, default.retained_bytes_max),
+            input_bytes_max: value(said.input_bytes_max, default.input_bytes_max),
             log: said.log.map_or(default.log, |LogFilter(filter)| filter),
             status: said.status.unwrap_or(default.status),
             limits,
@@ -431,6 +438,7 @@ impl Config {
             ("max-sessions", number(self.sessions_max.into())),
             ("retained-messages-max", number(self.retained_messages_max as u64)),
             ("retained-bytes-max", number(self.retained_bytes_max as u64)),
+            ("input-bytes-max", number(self.input_bytes_max)),
             ("connect-timeout-secs", number(self.connect_timeout_secs.into())),
             ("keep-alive-max-secs", number(self.limits.keep_alive_max_secs.into())),
             ("session-expiry-max-secs", number(self.limits.session_expiry_max_secs.into())),
@@ -524,6 +532,12 @@ impl Config {
         if outbox < u64::from(packet) {
             let allowed = format!("at least max-packet-bytes, which is {packet}");
             refuse("outbox-bytes-max", &outbox, flags.outbox_bytes_max.is_some(), allowed);
+        }
+        let (input, least) = (self.input_bytes_max, INPUT_PACKETS_MIN * u64::from(packet));
+        if input < least {
+            let allowed =
+                format!("at least {INPUT_PACKETS_MIN} times max-packet-bytes, which is {least}");
+            refuse("input-bytes-max", &input, flags.input_bytes_max.is_some(), allowed);
         }
         errors
     }

@@ -31,6 +31,7 @@ both_paths! {
     protocol_violations_end_the_connection,
     a_thousand_silent_connections_leave_others_served,
     connections_reset_in_the_middle_leave_nothing,
+    half_sent_packets_have_only_so_much_memory_together,
     a_subscribe_of_wide_filters_leaves_others_served,
     who_reads_the_answers_may_ask_as_much_at_once_as_there_are_packet_ids,
     who_never_reads_the_answers_is_closed,
@@ -236,6 +237,62 @@ fn connections_reset_in_the_middle_leave_nothing(path: PingPath) -> TestResult {
     server.wait_metric("push_connections", |connections| connections == 1);
     server.wait_metric("push_sessions", |sessions| sessions == 1);
     publisher.assert_alive();
+    server.finish();
+    Ok(())
+}
+
+/// Each waits for ever for the rest of its packet; nothing but the budget would end it.
+fn half_sent_packets_have_only_so_much_memory_together(path: PingPath) -> TestResult {
+    const PACKET_BYTES: usize = 1 << 20;
+    const CLIENTS: usize = 12;
+    /// As many halves as the budget has room for.
+    const ROOM: usize = 8;
+    stand_in::not_for("has no such limit")?;
+    let server = Server::with(path)
+        .flag("--max-packet-bytes", PACKET_BYTES)
+        .flag("--input-bytes-max", ROOM * PACKET_BYTES / 2)
+        .start()?;
+    let mut bystander = bystander(server.target());
+    let payload = vec![b'x'; PACKET_BYTES - 100];
+    let mut halves = Vec::new();
+    for number in 0..CLIENTS {
+        let version = VERSIONS[number % 2];
+        let connect = Connect::new(version, &format!("half-{number}")).keep_alive(0);
+        let mut client = Client::connect(server.target(), &connect);
+        let (topic, payload) = ("half".to_owned(), payload.clone());
+        let packet = wire::publish(version, &Publish { topic, payload, ..Publish::default() });
+        // The server may have ended it already.
+        let _ = client.try_send(&packet[..PACKET_BYTES / 2]);
+        halves.push((version, client));
+    }
+    let limit = "push_limits_hit_total{limit=\"input_bytes\"}";
+    server.wait_metric(limit, |hits| hits >= (CLIENTS - ROOM) as u64);
+    server.wait_metric("push_connections", |connections| connections <= 1 + ROOM as u64);
+    assert_served(&mut bystander);
+    let mut ended = 0;
+    for (version, client) in &mut halves {
+        match client.receive(SILENCE) {
+            Err(Gone::Silent) => {}
+            Ok(Packet::Disconnect { reason, .. }) => {
+                ended += 1;
+                assert_eq!((*version, reason), (Version::V5, 0x97));
+            }
+            Ok(other) => panic!("not expected: {other:?}"),
+            Err(_) => {
+                ended += 1;
+                assert_eq!(*version, Version::V311, "without a word");
+            }
+        }
+    }
+    assert_eq!(server.metrics().value(limit), ended);
+    drop(halves);
+    server.wait_metric("push_connections", |connections| connections == 1);
+    // With the budget used up as before it would not come through.
+    let mut whole = Client::connect(server.target(), &Connect::new(Version::V5, "whole"));
+    whole.publish("echo", &payload, 1);
+    assert_eq!(bystander.message().payload, payload);
+    assert_eq!(server.metrics().value(limit), ended);
+    whole.disconnect();
     server.finish();
     Ok(())
 }

@@ -45,6 +45,9 @@ impl<V> Default for ExactFilters<V> {
 }
 
 impl<V: Default + Vacant> ExactFilters<V> {
+    /// What a filter takes at the most, beside its text: its entry of a table that is half empty.
+    pub(super) const FILTER_BYTES: usize = 16 * (size_of::<(TopicFilter, V)>() + 1) / 7;
+
     /// What is kept for the filter that reads `text`.
     pub(super) fn find(&self, hash: u64, text: &str) -> Option<&V> {
         let (_, value) = self.0.find(hash, |(filter, _)| filter.as_str() == text)?;
@@ -111,6 +114,11 @@ impl<V: Vacant> Vacant for Ends<V> {
 /// Filters with wildcards.
 #[derive(Debug, Default)]
 pub(super) struct WildcardFilters<V: Default>(LevelTree<Ends<V>>);
+
+impl<V: Default> WildcardFilters<V> {
+    /// What a level of a filter takes at the most, beside its text.
+    pub(super) const LEVEL_BYTES: usize = LevelTree::<Ends<V>>::NODE_BYTES;
+}
 
 impl<V: Default + Vacant> WildcardFilters<V> {
     /// Whether there are none.

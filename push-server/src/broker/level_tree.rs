@@ -11,6 +11,8 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use slab::Slab;
 
+use super::message::ALLOCATION_BYTES;
+
 /// A table is shrunk when less than 1 / `SPARSE` of it is in use...
 pub(super) const SPARSE: usize = 4;
 /// ...and it is not small anyway.
@@ -85,13 +87,18 @@ impl<V: Default> Node<V> {
 }
 
 impl<V> LevelTree<V> {
+    /// What a node takes at the most, beside the text of its level: its place in the arena and its
+    /// edge, where both are half empty, as they are when they have just grown, and the text's
+    /// allocation. `tests/weights.rs` holds it against the allocator.
+    pub(super) const NODE_BYTES: usize =
+        2 * size_of::<(Node<V>, u64)>() + 16 * (size_of::<Edge>() + 1) / 7 + ALLOCATION_BYTES;
+
     /// Whether there is nothing but the root.
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.len() == 1
     }
 
     /// Nodes, the root not counted.
-    #[cfg(test)]
     pub(super) fn nodes_len(&self) -> usize {
         self.nodes.len() - 1
     }
@@ -126,6 +133,16 @@ impl<V> LevelTree<V> {
     /// Where `levels` lead from the root.
     pub(super) fn find<'a>(&self, levels: impl IntoIterator<Item = &'a str>) -> Option<NodeId> {
         levels.into_iter().try_fold(ROOT, |node, level| self.child(node, level))
+    }
+
+    /// How many nodes `make` would add.
+    pub(super) fn missing<'a>(&self, levels: impl IntoIterator<Item = &'a str>) -> usize {
+        let mut node = Some(ROOT);
+        let missing = levels.into_iter().filter(|level| {
+            node = node.and_then(|parent| self.child(parent, level));
+            node.is_none()
+        });
+        missing.count()
     }
 
     /// One of `node`'s children; the others are its siblings.

@@ -6,6 +6,17 @@ use bytes::Bytes;
 use push_common::clock::Monotonic;
 
 use super::topic::TopicName;
+use super::user_properties::UserProperties;
+
+/// What an allocation may take beside the bytes that were asked for: glibc keeps 8 of its own, rounds
+/// to 16, and gives no less than 32.
+pub(super) const ALLOCATION_BYTES: usize = 31;
+
+/// The two counts of an `Arc`.
+const COUNTS_BYTES: usize = 2 * size_of::<usize>();
+
+/// What `Bytes` allocate the first time that they are shared: where they are, and a count.
+const SHARED_BYTES: usize = 3 * size_of::<usize>();
 
 /// Quality of service of a delivery [MQTT-4.3].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,15 +60,20 @@ pub struct MessageProperties {
     /// Correlation data.
     pub correlation_data: Option<Bytes>,
     /// User properties in the publisher's order.
-    pub user_properties: Vec<(String, String)>,
+    pub user_properties: UserProperties,
 }
 
 impl Message {
-    /// What it weighs in a queue or store, in bytes: topic, payload, and properties as text. Not
-    /// the wire length.
+    /// What it weighs beside its topic, its payload and its properties: itself, and the allocations
+    /// that these are in.
+    pub const OWN_BYTES: usize =
+        COUNTS_BYTES + size_of::<Self>() + COUNTS_BYTES + SHARED_BYTES + 4 * ALLOCATION_BYTES;
+
+    /// What it weighs in a queue or store, in bytes: all the memory it takes, whoever else holds it
+    /// too. Not the wire length, though near it where topic, payload and properties are large.
     pub fn weight_bytes(&self) -> usize {
         let properties = self.properties.as_deref().map_or(0, MessageProperties::weight_bytes);
-        self.topic.as_str().len() + self.payload.len() + properties
+        Self::OWN_BYTES + self.topic.as_str().len() + self.payload.len() + properties
     }
 
     /// Whether it is no longer worth delivering at `now` [MQTT-3.3.2-5].
@@ -67,14 +83,18 @@ impl Message {
 }
 
 impl MessageProperties {
-    /// What they weigh, in bytes of text and data.
+    /// What they weigh beside the bytes of text and data: themselves, and five allocations.
+    pub const OWN_BYTES: usize =
+        COUNTS_BYTES + size_of::<Self>() + SHARED_BYTES + 6 * ALLOCATION_BYTES;
+
+    /// What they weigh, in bytes: all the memory that they take.
     pub fn weight_bytes(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let pairs = self.user_properties.iter().map(|(key, value)| key.len() + value.len());
-        text(&self.content_type)
+        Self::OWN_BYTES
+            + text(&self.content_type)
             + text(&self.response_topic)
             + self.correlation_data.as_ref().map_or(0, Bytes::len)
-            + pairs.sum::<usize>()
+            + self.user_properties.encoded().len()
     }
 }
 
@@ -83,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weight_counts_topic_payload_and_properties() {
+    fn weight_counts_topic_payload_properties_and_what_they_lie_in() {
         let mut message = Message {
             topic: TopicName::parse("a/b", 8).unwrap(),
             payload: Bytes::from_static(b"12345"),
@@ -92,15 +112,17 @@ mod tests {
             properties: None,
             expires_at: None,
         };
-        assert_eq!(message.weight_bytes(), 8);
+        assert_eq!(message.weight_bytes(), Message::OWN_BYTES + 8);
         message.properties = Some(Arc::new(MessageProperties {
             payload_format: Some(1),
             content_type: Some("ab".into()),
             response_topic: Some("r".into()),
             correlation_data: Some(Bytes::from_static(b"xyz")),
-            user_properties: vec![("k".into(), "vv".into()), ("k".into(), String::new())],
+            user_properties: UserProperties::collect([("k", "vv"), ("k", "")]).unwrap(),
         }));
-        assert_eq!(message.weight_bytes(), 8 + 2 + 1 + 3 + 3 + 1);
+        let own_bytes = Message::OWN_BYTES + MessageProperties::OWN_BYTES;
+        let pairs_bytes = (5 + 3) + (5 + 1);
+        assert_eq!(message.weight_bytes(), own_bytes + 8 + 2 + 1 + 3 + pairs_bytes);
     }
 
     #[test]

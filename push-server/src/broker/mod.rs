@@ -1,5 +1,6 @@
 //! Topics and messages: names and filters, who is subscribed to what, which shard serves them, and
-//! what is retained. It knows neither sockets, rings, clocks nor the wire format.
+//! what is retained. It knows neither sockets, rings, clocks nor the wire format, but that user properties
+//! are kept in the bytes they are sent in.
 
 pub mod message;
 pub mod retained;
@@ -7,6 +8,7 @@ pub mod routing;
 pub mod shares;
 pub mod subscriptions;
 pub mod topic;
+pub mod user_properties;
 pub mod via;
 
 mod filter_table;
@@ -17,6 +19,7 @@ pub use message::{Message, MessageProperties, QoS};
 pub use retained::{Kept, Retained, RetainedFull, Walk};
 pub use routing::{Routing, ShardSet};
 pub use shares::{Group, Member, Shares};
-pub use subscriptions::{Match, SubscriptionOptions, Subscriptions};
+pub use subscriptions::{Match, SubscriptionOptions, Subscriptions, subscription_weight_bytes};
 pub use topic::{Share, TopicError, TopicFilter, TopicName};
+pub use user_properties::{UserProperties, UserPropertiesBuilder, UserPropertyTooLong};
 pub use via::{SubscriptionId, Via};

@@ -46,6 +46,14 @@ pub struct Kept {
     pub publisher: Option<Arc<str>>,
 }
 
+/// What a message that expires takes in the order of expiry, in bytes: an entry of a tree whose nodes
+/// are at least half full.
+const EXPIRY_BYTES: usize = 48;
+
+/// What a publisher's id takes beside its bytes: the counts of its references, and what the allocator
+/// rounds up to.
+const PUBLISHER_BYTES: usize = 32;
+
 /// The store.
 #[derive(Debug)]
 pub struct Retained {
@@ -60,6 +68,7 @@ struct Store {
     /// Where the messages are that expire, in the order they do.
     expiries: BTreeSet<(Monotonic, NodeId)>,
     messages: usize,
+    /// What the messages weigh, the tree's nodes not counted.
     bytes: usize,
     /// Messages set so far.
     changes: u64,
@@ -82,13 +91,18 @@ impl Vacant for Place {
 }
 
 impl Kept {
+    /// What it takes here: its topic is kept once more, as levels.
     fn weight_bytes(&self) -> usize {
-        self.message.weight_bytes() + self.publisher.as_ref().map_or(0, |name| name.len())
+        let Self { message, publisher } = self;
+        let expiry_bytes = message.expires_at.map_or(0, |_| EXPIRY_BYTES);
+        let publisher_bytes = publisher.as_ref().map_or(0, |name| PUBLISHER_BYTES + name.len());
+        message.weight_bytes() + message.topic.as_str().len() + expiry_bytes + publisher_bytes
     }
 }
 
 impl Retained {
-    /// An empty store with its limits. Bytes are those of topic, payload and properties.
+    /// An empty store with its limits. Bytes are those that the messages take in memory, and the tree
+    /// that they are in.
     pub fn new(messages_max: usize, bytes_max: usize) -> Self {
         Self { messages_max, bytes_max, store: RwLock::default() }
     }
@@ -116,11 +130,13 @@ impl Retained {
         }
         let replaced = known.and_then(|node| store.tree.value(node).kept.as_ref());
         let (replaced, freed) = replaced.map_or((0, 0), |old| (1, old.weight_bytes()));
-        let kept = Kept { message: Arc::clone(message), publisher: publisher.map(Arc::from) };
         if store.messages - replaced >= self.messages_max {
             return Err(RetainedFull::Messages);
         }
-        if (store.bytes - freed).saturating_add(kept.weight_bytes()) > self.bytes_max {
+        let kept = Kept { message: Arc::clone(message), publisher: publisher.map(Arc::from) };
+        let new_nodes = if known.is_some() { 0 } else { store.tree.missing(levels()) };
+        let taken = store.bytes_taken() - freed + new_nodes * NODE_BYTES;
+        if taken.saturating_add(kept.weight_bytes()) > self.bytes_max {
             return Err(RetainedFull::Bytes);
         }
         let node = known.unwrap_or_else(|| store.tree.make(levels()));
@@ -175,7 +191,7 @@ impl Retained {
 
     /// How many bytes count against the limit.
     pub fn bytes(&self) -> usize {
-        self.read().bytes
+        self.read().bytes_taken()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Store> {
@@ -187,7 +203,14 @@ impl Retained {
     }
 }
 
+/// What a level of a topic takes that no other topic shares.
+const NODE_BYTES: usize = LevelTree::<Place>::NODE_BYTES;
+
 impl Store {
+    fn bytes_taken(&self) -> usize {
+        self.bytes + self.tree.nodes_len() * NODE_BYTES
+    }
+
     fn put(&mut self, node: NodeId, kept: Kept) {
         self.changes += 1;
         let place = self.tree.value_mut(node);

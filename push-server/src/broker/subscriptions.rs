@@ -13,8 +13,8 @@
 //! Shared filters (`$share/...`) belong into `Shares` and match nothing here: a group's choice of
 //! one session is not this table's to make.
 //!
-//! What a client can make grow: its subscriptions, limited per session by `subscriptions_max`, and
-//! the nodes of a filter, limited by `topic_levels_max`. A publish visits each node at most once.
+//! What a client can make grow: its subscriptions, limited per session by `subscriptions_max` and, by
+//! what they weigh, `subscription_bytes_max`; and the nodes of a filter, by `topic_levels_max`. A publish visits each node at most once.
 //!
 //! Measured as growth of the resident set, a million sessions with a filter of their own
 //! (`push/device/00012345`, kept by the session too): 70 bytes a subscription without wildcards,
@@ -24,9 +24,42 @@ use hashbrown::HashMap;
 
 use super::filter_table::{ExactFilters, SEGMENTS, TextHasher, WildcardFilters};
 use super::level_tree::{SPARSE, SPARSE_CAPACITY_MIN, Vacant};
+use super::message::ALLOCATION_BYTES;
 use super::message::QoS;
+use super::routing::ShardSet;
 use super::topic::{TopicFilter, TopicName};
 use super::via::{SubscriptionId, Via};
+
+/// What a subscription takes beside its filter's text and levels, in bytes: its place in its
+/// session's list, which may be half empty, the text's allocation, and an entry each of its shard's
+/// table and of `Routing`.
+const SUBSCRIPTION_BYTES: usize = 2 * 32
+    + 2 * size_of::<usize>()
+    + ALLOCATION_BYTES
+    + ExactFilters::<Subscribers>::FILTER_BYTES
+    + ExactFilters::<ShardSet>::FILTER_BYTES;
+
+/// What a level of a filter with wildcards takes, its text not counted: a node each of the shard's
+/// tree and of `Routing`'s.
+const LEVEL_BYTES: usize =
+    WildcardFilters::<Subscribers>::LEVEL_BYTES + WildcardFilters::<ShardSet>::LEVEL_BYTES;
+
+/// What a shared subscription takes in `Shares`: a group with its members.
+const SHARE_BYTES: usize = 768;
+
+/// What a subscription takes in memory at the most, in bytes, as if no other shared anything of it.
+/// `tests/weights.rs` holds it against the allocator.
+pub fn subscription_weight_bytes(filter: &TopicFilter) -> usize {
+    let text_bytes = filter.as_str().len();
+    let levels_bytes = if filter.has_wildcards() {
+        // Each tree has the text once more.
+        2 * text_bytes + LEVEL_BYTES * filter.as_str().split('/').count()
+    } else {
+        0
+    };
+    let share_bytes = if filter.is_shared() { SHARE_BYTES + text_bytes } else { 0 };
+    SUBSCRIPTION_BYTES + text_bytes + levels_bytes + share_bytes
+}
 
 /// What a subscriber asked for with a filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

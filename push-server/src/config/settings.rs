@@ -141,9 +141,15 @@ pub struct Settings {
     /// retained, and counted.
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
     pub retained_messages_max: Option<Bounded<usize, 0, COUNT_MAX>>,
-    /// Payload and topic bytes of all retained messages. Reaching it is as for their number.
+    /// Memory of all retained messages: topic, payload and properties, some 250 bytes a message, and 200
+    /// a level of its topic that no other shares. Reaching it is as for their number.
     #[arg(long, value_name = "BYTES", help_heading = "Limits of the server")]
     pub retained_bytes_max: Option<Bounded<usize, 0, BYTES_MAX>>,
+    /// Bytes of packets that have not come whole, of all clients together, where a client has 4 KiB of
+    /// them or more; at least four times max-packet-bytes. A client whose packet would go past it is
+    /// disconnected (MQTT 5: 0x97, quota exceeded).
+    #[arg(long, value_name = "BYTES", help_heading = "Limits of the server")]
+    pub input_bytes_max: Option<Bounded<u64, PACKET_BYTES_MIN, BYTES_MAX>>,
 
     /// Seconds from accept to a complete CONNECT. A client that takes longer is closed.
     #[arg(long, value_name = "SECS", help_heading = "Limits of each client")]
@@ -174,8 +180,8 @@ pub struct Settings {
     /// (MQTT 5: 0x97).
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub outbox_messages_max: Option<Bounded<u32, 1, COUNT_MAX>>,
-    /// Payload and topic bytes that a session may be owed; at least max-packet-bytes, or the
-    /// largest messages could never be delivered. Reaching it is as for their number.
+    /// Memory of the messages that a session may be owed, some 250 bytes beside what each says
+    /// included; at least max-packet-bytes. Reaching it is as for their number.
     #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
     pub outbox_bytes_max: Option<Bounded<u64, PACKET_BYTES_MIN, BYTES_MAX>>,
     /// How long a message may wait on disk for its client. One that has waited longer is dropped when
@@ -199,7 +205,8 @@ pub struct Settings {
     /// Subscriptions of a session. Further ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1: 0x80).
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub subscriptions_max: Option<Bounded<u32, 1, COUNT_MAX>>,
-    /// Bytes that the filters of a session may have together. Further ones fail in the SUBACK (MQTT 5:
+    /// Memory that the subscriptions of a session may take, if no other shares any of it: a filter's
+    /// text, some 250 bytes, and with wildcards 400 a level. Further ones fail in the SUBACK (MQTT 5:
     /// 0x97; 3.1.1: 0x80).
     #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
     pub subscription_bytes_max: Option<Bounded<u32, SUBSCRIPTION_BYTES_MIN, U32_MAX>>,
@@ -261,6 +268,7 @@ impl Settings {
             max_sessions: self.max_sessions.or(lower.max_sessions),
             retained_messages_max: self.retained_messages_max.or(lower.retained_messages_max),
             retained_bytes_max: self.retained_bytes_max.or(lower.retained_bytes_max),
+            input_bytes_max: self.input_bytes_max.or(lower.input_bytes_max),
             connect_timeout_secs: self.connect_timeout_secs.or(lower.connect_timeout_secs),
             keep_alive_max_secs: self.keep_alive_max_secs.or(lower.keep_alive_max_secs),
             session_expiry_max_secs: self.session_expiry_max_secs.or(lower.session_expiry_max_secs),

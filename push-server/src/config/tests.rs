@@ -82,6 +82,7 @@ max-connections = 1
 max-sessions = 2
 retained-messages-max = 3
 retained-bytes-max = 4
+input-bytes-max = 512
 connect-timeout-secs = 5
 keep-alive-max-secs = 6
 session-expiry-max-secs = 7
@@ -243,6 +244,12 @@ fn settings_that_contradict_each_other_name_both() {
         refusals(&["--max-packet-bytes", "67108864"], ""),
         ["outbox-bytes-max (by default) = 33554432: expected at least max-packet-bytes, which is \
           67108864"]
+    );
+    assert_eq!(
+        refusals(&["--input-bytes-max", "67108863"], ""),
+        [
+            "--input-bytes-max = 67108863: expected at least 4 times max-packet-bytes, which is 67108864"
+        ]
     );
     assert_eq!(
         refusals(&["--http", "127.0.0.1:1883"], ""),

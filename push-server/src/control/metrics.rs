@@ -120,6 +120,7 @@ const FAMILIES: &[Family] = &[
             ("retained_backlog", |shard| &shard.limit_backlog),
             ("answers", |shard| &shard.limit_answers),
             ("packet_bytes", |shard| &shard.limit_packet_bytes),
+            ("input_bytes", |shard| &shard.limit_input_bytes),
             ("ping_rate", |shard| &shard.limit_ping_rate),
             ("sessions", |shard| &shard.limit_sessions),
             ("upgrade_head", |shard| &shard.limit_upgrade_head),
@@ -276,7 +277,7 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauges("push_limit", help, "limit", limits)
 }
 
-fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 26] {
+fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 27] {
     let limits = &config.limits;
     [
         ("max_connections", connections_max.into()),
@@ -286,6 +287,7 @@ fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 26] {
         ("connect_timeout_secs", config.connect_timeout_secs.into()),
         ("keep_alive_secs", limits.keep_alive_max_secs.into()),
         ("session_expiry_secs", limits.session_expiry_max_secs.into()),
+        ("input_bytes", config.input_bytes_max),
         ("packet_bytes", limits.packet_bytes_max.into()),
         ("receive_maximum", limits.receive_max.into()),
         ("inflight", limits.inflight_max.into()),

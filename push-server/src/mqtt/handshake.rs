@@ -163,6 +163,11 @@ impl Handshake {
         self.pending.as_mut().map(|pending| &mut pending.connect)
     }
 
+    /// Bytes taken and not yet parsed.
+    pub fn input_len(&self) -> usize {
+        self.input.len()
+    }
+
     /// Bytes of its packets so far.
     pub fn parsed_bytes(&self) -> u64 {
         self.pending.as_ref().map_or(0, |pending| pending.wire_bytes)

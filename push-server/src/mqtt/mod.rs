@@ -71,7 +71,7 @@ pub struct Limits {
     pub outbox_bytes_max: u64,
     /// Subscriptions a session may have.
     pub subscriptions_max: u32,
-    /// Bytes that their filters may have together.
+    /// Bytes that they may take together, as `subscription_weight_bytes` counts them.
     pub subscription_bytes_max: u32,
     /// Longest client id, in bytes.
     pub client_id_bytes_max: u16,
@@ -124,7 +124,7 @@ impl Default for Limits {
             outbox_messages_max: 1_000,
             outbox_bytes_max: 32 << 20,
             subscriptions_max: 1_000,
-            subscription_bytes_max: 1 << 20,
+            subscription_bytes_max: 4 << 20,
             client_id_bytes_max: 1_024,
             topic_levels_max: 128,
             topic_alias_max: 16,

@@ -2,13 +2,23 @@
 //! without a look at them all, and a list takes no more memory than its entries.
 
 use super::Limits;
-use crate::broker::{SubscriptionOptions, TopicFilter};
+use crate::broker::{SubscriptionOptions, TopicFilter, subscription_weight_bytes};
 
 type Subscription = (TopicFilter, SubscriptionOptions);
+type Shown<'a> = (&'a TopicFilter, &'a SubscriptionOptions);
+
+/// Private, though named by the iterators.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    filter: TopicFilter,
+    options: SubscriptionOptions,
+    /// Counting a filter's levels takes longer than adding all of these up.
+    weight_bytes: u32,
+}
 
 /// The list.
 #[derive(Clone, Debug, Default)]
-pub struct SubscriptionList(Vec<Subscription>);
+pub struct SubscriptionList(Vec<Entry>);
 
 /// Why a subscription was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +42,17 @@ impl SubscriptionList {
     ) -> Result<(), ListFull> {
         let bytes_max = limits.subscription_bytes_max as usize;
         match self.find(filter) {
-            Ok(index) => self.0[index].1 = options,
+            Ok(index) => self.0[index].options = options,
             Err(_) if self.0.len() >= limits.subscriptions_max as usize => {
                 return Err(ListFull::Number);
             }
-            Err(_) if self.bytes() + filter.as_str().len() > bytes_max => {
-                return Err(ListFull::Bytes);
+            Err(index) => {
+                let entry = Entry::new(filter.clone(), options);
+                if self.bytes() + entry.weight_bytes as usize > bytes_max {
+                    return Err(ListFull::Bytes);
+                }
+                self.0.insert(index, entry);
             }
-            Err(index) => self.0.insert(index, (filter.clone(), options)),
         }
         Ok(())
     }
@@ -57,45 +70,59 @@ impl SubscriptionList {
     }
 
     /// All of them.
-    pub fn iter(&self) -> std::slice::Iter<'_, Subscription> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Shown<'_>> {
+        self.0.iter().map(Entry::show)
     }
 
-    /// Of all filters. Added up when it is asked, because every session, nearly all of them with a
+    /// What all of them weigh. Added up when it is asked, because every session, nearly all of them with a
     /// filter or two, would have to have room for it.
     fn bytes(&self) -> usize {
-        self.0.iter().map(|(filter, _)| filter.as_str().len()).sum()
+        self.0.iter().map(|entry| entry.weight_bytes as usize).sum()
     }
 
     fn find(&self, filter: &TopicFilter) -> Result<usize, usize> {
-        self.0.binary_search_by(|(have, _)| have.cmp(filter))
+        self.0.binary_search_by(|have| have.filter.cmp(filter))
+    }
+}
+
+impl Entry {
+    fn new(filter: TopicFilter, options: SubscriptionOptions) -> Self {
+        // A filter has at most 65,535 bytes.
+        let weight_bytes = u32::try_from(subscription_weight_bytes(&filter)).unwrap_or(u32::MAX);
+        Self { filter, options, weight_bytes }
+    }
+
+    fn show(&self) -> Shown<'_> {
+        (&self.filter, &self.options)
     }
 }
 
 impl FromIterator<Subscription> for SubscriptionList {
     /// Of subscriptions whose filters differ, however many.
     fn from_iter<I: IntoIterator<Item = Subscription>>(subscriptions: I) -> Self {
-        let mut list: Vec<_> = subscriptions.into_iter().collect();
-        list.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let entries =
+            subscriptions.into_iter().map(|(filter, options)| Entry::new(filter, options));
+        let mut list: Vec<_> = entries.collect();
+        list.sort_unstable_by(|one, other| one.filter.cmp(&other.filter));
         Self(list)
     }
 }
 
 impl IntoIterator for SubscriptionList {
     type Item = Subscription;
-    type IntoIter = std::vec::IntoIter<Subscription>;
+    type IntoIter = std::iter::Map<std::vec::IntoIter<Entry>, fn(Entry) -> Subscription>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.0.into_iter().map(|entry| (entry.filter, entry.options))
     }
 }
 
 impl<'a> IntoIterator for &'a SubscriptionList {
-    type Item = &'a Subscription;
-    type IntoIter = std::slice::Iter<'a, Subscription>;
+    type Item = Shown<'a>;
+    type IntoIter = std::iter::Map<std::slice::Iter<'a, Entry>, fn(&'a Entry) -> Shown<'a>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.iter()
+        self.0.iter().map(Entry::show)
     }
 }
 
@@ -147,16 +174,41 @@ mod tests {
 
     #[test]
     fn filters_have_only_so_many_bytes_together() {
-        let limits = Limits { subscription_bytes_max: 10, ..Limits::default() };
+        let own_bytes = subscription_weight_bytes(&filter("x")) as u32 - 1;
+        let limits = Limits { subscription_bytes_max: 3 * own_bytes + 10, ..Limits::default() };
         let mut list = SubscriptionList::default();
         let mut set = |text| list.set(&filter(text), SubscriptionOptions::default(), &limits);
         assert_eq!(set("12345"), Ok(()));
-        assert_eq!(set("123456"), Err(ListFull::Bytes));
         assert_eq!(set("1234"), Ok(()));
+        assert_eq!(set("12"), Err(ListFull::Bytes));
         assert_eq!(set("12345"), Ok(()), "it is there already");
         assert_eq!(set("x"), Ok(()));
         assert_eq!(set("y"), Err(ListFull::Bytes));
         list.remove(&filter("1234"));
         assert_eq!(list.set(&filter("y"), SubscriptionOptions::default(), &limits), Ok(()));
+    }
+
+    #[test]
+    fn levels_of_wildcard_filters_count_against_the_bytes() {
+        let limits = Limits { subscription_bytes_max: 4_096, ..Limits::default() };
+        let mut list = SubscriptionList::default();
+        let mut set = |text: &str| {
+            let filter = TopicFilter::parse(text, 128).expect("valid");
+            list.set(&filter, SubscriptionOptions::default(), &limits)
+        };
+        assert_eq!(set(&"/".repeat(100)), Ok(()), "without wildcards it is in no tree");
+        assert_eq!(set(&format!("{}+", "/".repeat(100))), Err(ListFull::Bytes));
+        assert_eq!(set("a/b/+"), Ok(()));
+    }
+
+    #[test]
+    fn a_thousand_ordinary_subscriptions_are_within_the_default() {
+        let limits = Limits::default();
+        let mut list = SubscriptionList::default();
+        for number in 0..limits.subscriptions_max {
+            let text = format!("company/site-{number:04}/building/floor/room/device/+/state/#");
+            let filter = TopicFilter::parse(&text, 128).expect("valid");
+            assert_eq!(list.set(&filter, SubscriptionOptions::default(), &limits), Ok(()));
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! One accepted socket, from accept to close.
 
+use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
 use super::durable::Receipts;
+use super::input_budget::InputCharge;
 use crate::kernel::SlotRef;
 use crate::mqtt::scram::Nonce;
 use crate::mqtt::{Connection, Handshake};
@@ -36,6 +38,8 @@ pub(super) struct Client {
     pub(super) timer_tick: u64,
     /// Publishes of this connection whose acknowledgement waits.
     pub(super) receipts: Option<Box<Receipts>>,
+    /// Its part of the budget of input, while it has much waiting.
+    pub(super) input_charge: Option<Box<InputCharge>>,
     /// Bytes that came since, of a packet that is not whole.
     pub(super) unheard_bytes: u16,
     /// A receive is under way in the ring.
@@ -55,8 +59,8 @@ pub(super) struct Client {
     /// Its input waits: for a full mailbox or the store, for the next turn, or for its own answers
     /// to leave.
     pub(super) stalled: bool,
-    /// Since when its input has waited for its answers to leave.
-    pub(super) throttled_since: Option<Monotonic>,
+    /// `throttled_since`, in nanoseconds.
+    throttled_at: Option<NonZeroU64>,
 }
 
 /// Where a client's life is.
@@ -108,6 +112,7 @@ impl Client {
             slot: None,
             timer_tick: 0,
             receipts: None,
+            input_charge: None,
             unheard_bytes: 0,
             receiving: false,
             sending: false,
@@ -117,7 +122,7 @@ impl Client {
             overflowed: false,
             dirty: false,
             stalled: false,
-            throttled_since: None,
+            throttled_at: None,
         }
     }
 
@@ -127,6 +132,16 @@ impl Client {
 
     pub(super) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+
+    /// Since when its input has waited for its answers to leave.
+    pub(super) fn throttled_since(&self) -> Option<Monotonic> {
+        self.throttled_at.map(|nanos| Monotonic(nanos.get()))
+    }
+
+    /// Its input waits for its answers, or does so no longer. Nobody waits since the machine's start.
+    pub(super) fn set_throttled_since(&mut self, since: Option<Monotonic>) {
+        self.throttled_at = since.and_then(|since| NonZeroU64::new(since.0));
     }
 
     /// Whether WebSocket has something to send that is not MQTT's.

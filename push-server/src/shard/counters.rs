@@ -120,6 +120,8 @@ counters! {
     limit_ping_rate,
     /// `push_limits_hit_total{limit="packet_bytes"}`.
     limit_packet_bytes,
+    /// `push_limits_hit_total{limit="input_bytes"}`: client disconnected.
+    limit_input_bytes,
     /// `push_limits_hit_total{limit="sessions"}`.
     limit_sessions,
     /// `push_limits_hit_total{limit="upgrade_head"}`: request for WebSocket refused.

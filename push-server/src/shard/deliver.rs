@@ -464,7 +464,7 @@ impl Worker {
         }
         if !chunks.is_empty() {
             client.sending = true;
-            client.throttled_since = client.throttled_since.map(|_| now);
+            client.set_throttled_since(client.throttled_since().map(|_| now));
             let (fd, token) = (client.fd(), client.token(index));
             self.ring.send(fd, token, chunks);
         } else if feeding {

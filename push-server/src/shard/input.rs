@@ -53,6 +53,7 @@ impl Worker {
                 let access = self.shared.access.current();
                 let progress = introduction.handshake.handle_bytes(limits, &access, bytes);
                 self.on_introduction(index, progress);
+                self.charge_input(index);
             }
             Phase::Serving { connection, .. } => {
                 if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
@@ -140,10 +141,33 @@ impl Worker {
             client.unheard_bytes = 0;
             client.last_seen = self.now;
         }
+        self.charge_input(index);
         self.limit_stalled_input(index);
         self.file_changes(key, None);
         self.publish_rx(index);
         self.mark_dirty(index);
+    }
+
+    /// Counts what a client has waiting to become whole packets against the budget of all. Who makes it
+    /// grow past that is disconnected; but not whom the server itself keeps waiting, which has little.
+    fn charge_input(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let input_bytes = match &client.phase {
+            Phase::Handshake(introduction) => introduction.handshake.input_len(),
+            Phase::Serving { connection, .. } => connection.input_len(),
+            Phase::Flushing { .. } | Phase::Lingering { .. } => 0,
+        };
+        let is_within = self.shared.input_budget.charge(&mut client.input_charge, input_bytes);
+        if is_within || client.stalled {
+            return;
+        }
+        self.counters.limit_input_bytes.add(1);
+        client.input_charge = None;
+        match &client.phase {
+            // It is not known yet what it would understand.
+            Phase::Handshake(_) => self.finish(index, Vec::new()),
+            _ => self.close_client(index, Some(Reason::QuotaExceeded)),
+        }
     }
 
     /// Moves the slot's `rx` to the end of the last packet parsed.
@@ -191,7 +215,7 @@ impl Worker {
             Obstacle::Shard => self.stalled.push(index),
             Obstacle::Turn => self.paused.push_back(index),
             Obstacle::Answers => {
-                client.throttled_since = Some(self.now);
+                client.set_throttled_since(Some(self.now));
                 if let Some(deadline) = self.serving_deadline(index) {
                     self.arm_client_timer(index, deadline);
                 }
@@ -218,10 +242,10 @@ impl Worker {
         let due_bytes_max = self.answers_due_bytes_max();
         let client = &mut self.clients[index as usize];
         if let Phase::Serving { connection, .. } = &client.phase
-            && client.throttled_since.is_some()
+            && client.throttled_since().is_some()
             && (client.send_failed || connection.answers_due_bytes() <= due_bytes_max)
         {
-            client.throttled_since = None;
+            client.set_throttled_since(None);
             self.paused.push_back(index);
         }
     }
@@ -258,7 +282,7 @@ impl Worker {
     pub(super) fn on_throttled_long(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
         let Phase::Serving { connection, .. } = &client.phase else { return };
-        let waited = client.throttled_since.map_or(Monotonic(0), |since| since);
+        let waited = client.throttled_since().map_or(Monotonic(0), |since| since);
         let is_over = waited.after_millis(ANSWERS_WAIT_MILLIS) <= self.now;
         if is_over && client.sending && connection.has_answers() {
             self.counters.limit_answers.add(1);
@@ -267,9 +291,9 @@ impl Worker {
             return;
         }
         if is_over {
-            client.throttled_since = Some(self.now);
+            client.set_throttled_since(Some(self.now));
         }
-        let again = client.throttled_since.unwrap_or(self.now).after_millis(ANSWERS_WAIT_MILLIS);
+        let again = client.throttled_since().unwrap_or(self.now).after_millis(ANSWERS_WAIT_MILLIS);
         self.arm_client_timer(index, again);
     }
 }

@@ -16,6 +16,7 @@ mod deliver;
 mod durable;
 mod fresh;
 mod input;
+mod input_budget;
 mod introduce;
 mod leaving;
 mod mailbox;
@@ -58,6 +59,7 @@ use crate::store::{
 };
 use accept::Transport;
 use counters::ShardCounters;
+use input_budget::InputBudget;
 use mailbox::Mailbox;
 use recovery::RecoveredPart;
 use ticket::{Completions, StoreSink, Waiting};
@@ -114,6 +116,7 @@ pub(crate) struct Shared {
     routing: Routing,
     shares: Shares,
     retained: Arc<Retained>,
+    input_budget: Arc<InputBudget>,
     mailboxes: Vec<Mailbox>,
     /// Durable sessions; none with `--durability off`.
     store: Option<Arc<ShardStore>>,
@@ -201,6 +204,7 @@ impl Shards {
             routing: Routing::default(),
             shares: Shares::default(),
             retained,
+            input_budget: InputBudget::new(config.input_bytes_max),
             mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),
             open: AtomicU32::new(0),
             sessions: AtomicU32::new(0),

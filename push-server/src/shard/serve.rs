@@ -193,7 +193,7 @@ impl Worker {
                 self.counters.connects_timeout.add(1);
                 self.abort(index);
             }
-            Phase::Serving { .. } if client.throttled_since.is_some() => {
+            Phase::Serving { .. } if client.throttled_since().is_some() => {
                 self.on_throttled_long(index);
             }
             Phase::Serving { .. } if self.is_unheard(index) => self.expire(index),
@@ -215,7 +215,7 @@ impl Worker {
             _ => Monotonic(0),
         };
         let silent = connection.keep_alive().deadline(client.last_seen.max(by_kernel));
-        let deaf = client.throttled_since.map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
+        let deaf = client.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
         silent.into_iter().chain(deaf).min()
     }
 
@@ -337,7 +337,8 @@ impl Worker {
         let deadline = self.now.after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
         client.stalled = false;
-        client.throttled_since = None;
+        client.set_throttled_since(None);
+        client.input_charge = None;
         let receipts = client.receipts.take();
         if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
             path.closing(slot);

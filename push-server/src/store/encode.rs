@@ -17,7 +17,7 @@ use super::{
 };
 use crate::broker::{
     Kept, Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicError,
-    TopicFilter, TopicName,
+    TopicFilter, TopicName, UserProperties, UserPropertyTooLong,
 };
 
 /// Which keys, values and trees there are. An unknown one is refused at start.
@@ -52,6 +52,8 @@ pub(super) enum DecodeError {
     Text(#[from] std::str::Utf8Error),
     #[error(transparent)]
     Topic(#[from] TopicError),
+    #[error(transparent)]
+    UserProperty(#[from] UserPropertyTooLong),
 }
 
 /// The number of a large body that is kept beside the outboxes.
@@ -434,12 +436,15 @@ impl MessageRecord<'_> {
         let properties = self.properties.as_ref().map_or(0, |properties| {
             let text = |text: Option<&str>| text.map_or(0, str::len);
             let pairs = properties.user_properties.iter();
-            text(properties.content_type)
+            let pair =
+                |&(key, value): &(&str, &str)| UserProperties::PAIR_BYTES + key.len() + value.len();
+            MessageProperties::OWN_BYTES
+                + text(properties.content_type)
                 + text(properties.response_topic)
                 + properties.correlation_data.map_or(0, <[u8]>::len)
-                + pairs.map(|(key, value)| key.len() + value.len()).sum::<usize>()
+                + pairs.map(pair).sum::<usize>()
         });
-        (self.topic.len() + self.payload.len() + properties) as u64
+        (Message::OWN_BYTES + self.topic.len() + self.payload.len() + properties) as u64
     }
 }
 
@@ -455,11 +460,7 @@ fn message_record<'a>(message: &'a Message, clocks: &Clocks) -> MessageRecord<'a
             content_type: properties.content_type.as_deref(),
             response_topic: properties.response_topic.as_deref(),
             correlation_data: properties.correlation_data.as_deref(),
-            user_properties: properties
-                .user_properties
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str()))
-                .collect(),
+            user_properties: properties.user_properties.iter().collect(),
         }),
     }
 }
@@ -467,24 +468,21 @@ fn message_record<'a>(message: &'a Message, clocks: &Clocks) -> MessageRecord<'a
 fn message(record: &MessageRecord<'_>, clocks: &Clocks) -> Result<Message, DecodeError> {
     let owned = |text: Option<&str>| text.map(str::to_owned);
     let properties = record.properties.as_ref().map(|properties| {
-        Arc::new(MessageProperties {
+        let pairs = properties.user_properties.iter().copied();
+        Ok::<_, DecodeError>(Arc::new(MessageProperties {
             payload_format: properties.payload_format,
             content_type: owned(properties.content_type),
             response_topic: owned(properties.response_topic),
             correlation_data: properties.correlation_data.map(Bytes::copy_from_slice),
-            user_properties: properties
-                .user_properties
-                .iter()
-                .map(|&(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
-        })
+            user_properties: UserProperties::collect(pairs)?,
+        }))
     });
     Ok(Message {
         topic: TopicName::parse(record.topic, LEVELS_ANY)?,
         payload: Bytes::copy_from_slice(record.payload),
         qos: qos(record.qos)?,
         retain: record.retain,
-        properties,
+        properties: properties.transpose()?,
         expires_at: record.expires_at.map(|at| clocks.to_monotonic(WallMillis(at))),
     })
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use push_server::broker::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
-use push_server::broker::{Message, MessageProperties, SubscriptionId, TopicName, Via};
+use push_server::broker::{
+    Message, MessageProperties, SubscriptionId, TopicName, UserProperties, Via,
+};
 use push_server::mqtt::Delivered;
 
 use crate::server::{Server, at_every_split};
@@ -104,7 +106,7 @@ fn properties_are_passed_on_and_expiry_counts_down() {
                 content_type: Some("c".into()),
                 response_topic: Some("r".into()),
                 correlation_data: Some(b"d".to_vec().into()),
-                user_properties: vec![("k".into(), "1".into()), ("k".into(), "2".into())],
+                user_properties: UserProperties::collect([("k", "1"), ("k", "2")]).expect("short"),
             })),
             expires_at: Some(server.now.after_millis(10_000)),
         };

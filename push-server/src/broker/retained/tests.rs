@@ -5,6 +5,8 @@ use super::*;
 use crate::broker::{QoS, TopicFilter, TopicName};
 
 const NOW: Monotonic = Monotonic(1_000);
+/// What a message with a topic of one letter weighs beside topic and payload.
+const OWN: usize = Message::OWN_BYTES + NODE_BYTES + 1;
 
 fn message(topic: &str, payload: &str, expires_at: Option<u64>) -> Arc<Message> {
     Arc::new(Message {
@@ -75,10 +77,10 @@ fn wildcards_find_retained_messages() {
 
 #[test]
 fn a_newer_message_replaces_and_an_empty_one_removes() {
-    let store = Retained::new(10, 1_000);
+    let store = Retained::new(10, 100_000);
     store.set(&message("a", "old", None)).unwrap();
     store.set(&message("a", "newer", None)).unwrap();
-    assert_eq!((store.len(), store.bytes()), (1, 6));
+    assert_eq!((store.len(), store.bytes()), (1, OWN + 6));
     let mut out = Vec::new();
     store.matches(&TopicFilter::parse("a", 8).unwrap(), NOW, &mut out);
     assert_eq!(out[0].payload, "newer");
@@ -91,15 +93,15 @@ fn a_newer_message_replaces_and_an_empty_one_removes() {
 
 #[test]
 fn limits_refuse_new_messages_and_keep_the_old_ones() {
-    let store = Retained::new(2, 10);
+    let store = Retained::new(2, 2 * OWN + 10);
     store.set(&message("a", "1234", None)).unwrap();
     store.set(&message("b", "1", None)).unwrap();
     assert_eq!(store.set(&message("c", "1", None)), Err(RetainedFull::Messages));
     assert_eq!(store.set(&message("b", "123456", None)), Err(RetainedFull::Bytes));
-    assert_eq!((store.len(), store.bytes()), (2, 7));
+    assert_eq!((store.len(), store.bytes()), (2, 2 * OWN + 7));
     store.set(&message("b", "1234", None)).unwrap();
     store.set(&message("a", "4321", None)).unwrap();
-    assert_eq!((store.len(), store.bytes()), (2, 10));
+    assert_eq!((store.len(), store.bytes()), (2, 2 * OWN + 10));
     store.set(&message("a", "", None)).unwrap();
     store.set(&message("c", "1234", None)).unwrap();
     assert_eq!(matched(&store, "#", NOW), ["b", "c"]);
@@ -107,8 +109,23 @@ fn limits_refuse_new_messages_and_keep_the_old_ones() {
 }
 
 #[test]
+fn levels_count_against_the_bytes_once_for_all_topics_that_share_them() {
+    let store = Retained::new(10, 1_000_000);
+    store.set(&message("a/b/c", "x", None)).unwrap();
+    let first = store.bytes();
+    assert_eq!(first, Message::OWN_BYTES + 5 + 1 + 5 + 3 * NODE_BYTES);
+    store.set(&message("a/b/d/e", "x", None)).unwrap();
+    assert_eq!(store.bytes() - first, Message::OWN_BYTES + 7 + 1 + 7 + 2 * NODE_BYTES);
+    store.set(&message("a/b/d/e", "", None)).unwrap();
+    assert_eq!(store.bytes(), first);
+    let full = Retained::new(10, first - 1);
+    assert_eq!(full.set(&message("a/b/c", "x", None)), Err(RetainedFull::Bytes));
+    assert_eq!((full.bytes(), full.read().tree.nodes_len()), (0, 0));
+}
+
+#[test]
 fn expired_messages_are_not_shown_and_give_their_place_back() {
-    let store = Retained::new(3, 1_000);
+    let store = Retained::new(3, 100_000);
     store.set(&message("a", "x", Some(1_000))).unwrap();
     store.set(&message("b", "x", Some(1_001))).unwrap();
     store.set(&message("c", "x", None)).unwrap();
@@ -122,12 +139,12 @@ fn expired_messages_are_not_shown_and_give_their_place_back() {
     store.set(&message("d", "x", None)).unwrap();
     assert_eq!(store.remove_expired(Monotonic(u64::MAX)).len(), 1);
     assert_eq!(matched(&store, "#", NOW), ["c", "d"]);
-    assert_eq!(store.bytes(), 4);
+    assert_eq!(store.bytes(), 2 * (OWN + 2));
 }
 
 #[test]
 fn a_replaced_message_no_longer_expires() {
-    let store = Retained::new(3, 1_000);
+    let store = Retained::new(3, 100_000);
     store.set(&message("a", "x", Some(1_000))).unwrap();
     store.set(&message("a", "x", None)).unwrap();
     store.set(&message("b", "x", Some(1_000))).unwrap();

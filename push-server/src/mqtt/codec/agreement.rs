@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::{Message, MessageProperties, QoS, TopicName, Via};
+use crate::broker::{Message, MessageProperties, QoS, TopicName, UserProperties, Via};
 use crate::mqtt::topic_alias::TopicForm;
 use crate::mqtt::{Delivery, Features, Limits};
 
@@ -27,6 +27,15 @@ fn their_qos(qos: QoS) -> mqttbytes::QoS {
     mqttbytes::qos(qos as u8).expect("0 to 2")
 }
 
+fn pairs(pairs: &[(String, String)]) -> UserProperties {
+    let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    UserProperties::collect(pairs).expect("short")
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
 fn message_properties() -> impl Strategy<Value = MessageProperties> {
     (
         proptest::option::of(0..2u8),
@@ -41,7 +50,7 @@ fn message_properties() -> impl Strategy<Value = MessageProperties> {
                 content_type,
                 response_topic,
                 correlation_data: data.map(Into::into),
-                user_properties,
+                user_properties: pairs(&user_properties),
             }
         })
 }
@@ -70,7 +79,7 @@ fn their_properties(message: &Message, properties: &MessageProperties) -> v5::Pu
         topic_alias: None,
         response_topic: properties.response_topic.clone(),
         correlation_data: properties.correlation_data.clone(),
-        user_properties: properties.user_properties.clone(),
+        user_properties: properties.user_properties.iter().map(owned).collect(),
         subscription_identifiers: Vec::new(),
         content_type: properties.content_type.clone(),
     }

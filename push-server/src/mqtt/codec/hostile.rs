@@ -168,9 +168,6 @@ fn weight(packet: &Packet) -> usize {
             publish.topic.as_ref().map_or(0, |topic| topic.as_str().len())
                 + publish.payload.len()
                 + properties.map_or(0, MessageProperties::weight_bytes)
-                + properties.map_or(0, |properties: &MessageProperties| {
-                    properties.user_properties.capacity() * size_of::<(String, String)>()
-                })
         }
         Packet::Subscribe(subscribe) => {
             subscribe.entries.capacity() * size_of_val(&subscribe.entries[0])

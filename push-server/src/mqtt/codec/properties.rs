@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::Reason;
 use super::read::Reader;
-use crate::broker::MessageProperties;
+use crate::broker::{MessageProperties, UserPropertiesBuilder};
 
-/// User properties one packet may have. Beyond it the connection fails with 0x97: a packet of
-/// empty ones would take ten times its size in memory.
+/// User properties one packet may have. Beyond it the connection fails with 0x97: each of them is
+/// looked at, and nobody has use for so many.
 const USER_PROPERTIES_MAX: usize = 1_000;
 
 /// Property identifiers [MQTT5 2.2.2.2].
@@ -159,6 +159,7 @@ pub(super) fn flag(value: u32) -> Result<bool, Reason> {
 #[derive(Debug, Default)]
 pub(super) struct Passing {
     properties: MessageProperties,
+    user_properties: UserPropertiesBuilder,
     any: bool,
 }
 
@@ -182,7 +183,9 @@ impl Passing {
                 properties.correlation_data = Some(Bytes::copy_from_slice(data));
             }
             (id::USER_PROPERTY, Value::Pair(name, value)) => {
-                properties.user_properties.push((name.into(), value.into()));
+                // The lengths that they were read by have two bytes.
+                let pushed = self.user_properties.push(name, value);
+                pushed.map_err(|_| Reason::MalformedPacket)?;
             }
             _ => return Ok(()),
         }
@@ -192,6 +195,9 @@ impl Passing {
 
     /// What was collected; `None` when there was nothing.
     pub(super) fn finish(self) -> Option<Arc<MessageProperties>> {
-        self.any.then(|| Arc::new(self.properties))
+        self.any.then(|| {
+            let user_properties = self.user_properties.finish();
+            Arc::new(MessageProperties { user_properties, ..self.properties })
+        })
     }
 }

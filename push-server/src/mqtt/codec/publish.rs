@@ -51,7 +51,8 @@ pub(super) fn qos(bits: u8) -> Result<QoS, Reason> {
 }
 
 /// Parses the body of a PUBLISH. The payload is a slice of `shared`, which `body` is a part of,
-/// when it is large enough to be worth it.
+/// when it is large enough to be worth it, and most of it: else a message would keep more alive
+/// than it weighs.
 pub(super) fn publish(
     flags: u8,
     body: &[u8],
@@ -97,7 +98,9 @@ pub(super) fn publish(
         }
     };
     let payload = match shared {
-        Some(shared) if reader.rest().len() >= SHARE_BYTES_MIN => shared.slice_ref(reader.rest()),
+        Some(shared) if reader.rest().len() >= SHARE_BYTES_MIN.max(shared.len() / 2) => {
+            shared.slice_ref(reader.rest())
+        }
         _ => Bytes::copy_from_slice(reader.rest()),
     };
     let properties = passing.finish();
@@ -135,14 +138,14 @@ impl Outgoing<'_> {
         fits(&self).map(|len| (self.topic, len))
     }
 
-    /// Whether the length of every text and of every binary field fits its two bytes.
+    /// Whether the length of every text and of every binary field fits its two bytes. User
+    /// properties that do not are none.
     fn fields_fit(&self) -> bool {
         let fits = |len: usize| len <= usize::from(u16::MAX);
         self.delivery.message.properties.as_ref().is_none_or(|properties| {
             properties.content_type.as_ref().is_none_or(|text| fits(text.len()))
                 && properties.response_topic.as_ref().is_none_or(|text| fits(text.len()))
                 && properties.correlation_data.as_ref().is_none_or(|data| fits(data.len()))
-                && properties.user_properties.iter().all(|(k, v)| fits(k.len()) && fits(v.len()))
         })
     }
 
@@ -201,7 +204,7 @@ impl Outgoing<'_> {
             + text(content_type)
             + text(response_topic)
             + correlation_data.as_ref().map_or(0, |data| 3 + data.len())
-            + user_properties.iter().map(|(k, v)| 5 + k.len() + v.len()).sum::<usize>()
+            + user_properties.encoded().len()
     }
 
     fn write_properties(&self, out: &mut BytesMut) {
@@ -234,11 +237,7 @@ impl Outgoing<'_> {
             out.put_u8(id::CORRELATION_DATA as u8);
             put_binary(out, data);
         }
-        for (name, value) in &properties.user_properties {
-            out.put_u8(id::USER_PROPERTY as u8);
-            put_binary(out, name.as_bytes());
-            put_binary(out, value.as_bytes());
-        }
+        out.put_slice(properties.user_properties.encoded());
     }
 }
 

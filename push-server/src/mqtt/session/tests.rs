@@ -18,6 +18,9 @@ fn delivery(qos: QoS, payload_len: usize) -> Delivery {
     Delivery { message: Arc::new(message), qos, retain: false, via: Via::default() }
 }
 
+/// What each message weighs beside topic and payload.
+const OWN: u64 = Message::OWN_BYTES as u64;
+
 fn limits(outbox_messages_max: u32, outbox_bytes_max: u64) -> Limits {
     Limits { outbox_messages_max, outbox_bytes_max, ..Limits::default() }
 }
@@ -95,7 +98,7 @@ fn full_outbox_drops_at_most_once_and_overflows_for_the_rest() {
 #[test]
 fn queued_at_most_once_makes_room_oldest_first_and_no_more_than_needed() {
     let mut session = Session::new("c", 60);
-    let limits = limits(100, 303);
+    let limits = limits(100, 3 * OWN + 303);
     for (qos, len) in [(QoS::AtMostOnce, 99), (QoS::AtLeastOnce, 99), (QoS::AtMostOnce, 99)] {
         assert_eq!(
             session.deliver(delivery(qos, len), true, Filing::Never, &limits),
@@ -116,7 +119,7 @@ fn queued_at_most_once_makes_room_oldest_first_and_no_more_than_needed() {
 #[test]
 fn session_owed_nothing_takes_even_a_message_over_its_limit() {
     let mut session = Session::new("c", 60);
-    let limits = limits(10, 50);
+    let limits = limits(10, OWN + 50);
     assert_eq!(
         session.deliver(delivery(QoS::AtLeastOnce, 99), true, Filing::Never, &limits),
         Delivered::Queued
@@ -203,7 +206,7 @@ fn packet_ids_go_round_without_zero_and_wait_for_one_in_use() {
 #[test]
 fn rejected_messages_are_owed_no_longer() {
     let mut session = Session::new("c", 60);
-    let limits = limits(10, 120);
+    let limits = limits(10, 2 * OWN + 120);
     for qos in [QoS::AtLeastOnce, QoS::AtMostOnce] {
         session.deliver(delivery(qos, 50), true, Filing::Never, &limits);
     }
@@ -267,7 +270,10 @@ fn a_session_that_ends_gives_others_what_no_one_else_may_have_got() {
     // What is left: 2 and 3 under way, 4, 6 and 8.
     assert_eq!(session.owed(), 5);
     let pending = session.pending.as_deref().expect("owed");
-    assert_eq!(pending.counted_bytes().0, [2, 4, 6, 8].iter().map(|len| len + 1).sum::<u64>());
+    assert_eq!(
+        pending.counted_bytes().0,
+        [2, 4, 6, 8].iter().map(|len| OWN + len + 1).sum::<u64>()
+    );
 }
 
 #[test]

@@ -25,7 +25,10 @@ fn properties() -> impl Strategy<Value = MessageProperties> {
                 content_type,
                 response_topic,
                 correlation_data: data.map(Bytes::from),
-                user_properties,
+                user_properties: UserProperties::collect(
+                    user_properties.iter().map(|(name, value)| (&**name, &**value)),
+                )
+                .unwrap(),
             }
         },
     )

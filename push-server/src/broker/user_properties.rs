@@ -1,0 +1,122 @@
+//! The user properties of a message, in the bytes that they are sent in [MQTT5 2.2.2.2]: as objects a
+//! thousand short ones would take fifteen times as much. It knows no other property.
+
+use std::fmt;
+
+/// What stands before each: its identifier (38), the one piece of the wire format in this room.
+const IDENTIFIER: u8 = 38;
+
+/// Longest name or value, in bytes: what a two byte length can say [MQTT5 1.5.4].
+const TEXT_BYTES_MAX: usize = u16::MAX as usize;
+
+/// Names and values in the publisher's order [MQTT-3.3.2-18]; a name may come again.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct UserProperties(Box<[u8]>);
+
+/// Puts them together.
+#[derive(Debug, Default)]
+pub struct UserPropertiesBuilder(Vec<u8>);
+
+/// A name or a value of more than 65,535 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a user property of {0} bytes")]
+pub struct UserPropertyTooLong(usize);
+
+impl UserProperties {
+    /// What each takes beside its name and its value, in bytes.
+    pub const PAIR_BYTES: usize = 5;
+
+    /// Of names and values.
+    ///
+    /// # Errors
+    /// One of them is longer than 65,535 bytes.
+    pub fn collect<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, UserPropertyTooLong> {
+        let mut builder = UserPropertiesBuilder::default();
+        for (name, value) in pairs {
+            builder.push(name, value)?;
+        }
+        Ok(builder.finish())
+    }
+
+    /// As they are sent, and as much as they take in memory.
+    pub fn encoded(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut rest = &*self.0;
+        // What was put together here has none of the faults that would end it early.
+        std::iter::from_fn(move || {
+            rest = rest.strip_prefix(&[IDENTIFIER])?;
+            Some((take_text(&mut rest)?, take_text(&mut rest)?))
+        })
+    }
+}
+
+impl fmt::Debug for UserProperties {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl UserPropertiesBuilder {
+    /// One more, behind the others.
+    ///
+    /// # Errors
+    /// Its name or its value is longer than 65,535 bytes. Nothing was added.
+    pub fn push(&mut self, name: &str, value: &str) -> Result<(), UserPropertyTooLong> {
+        let longest = name.len().max(value.len());
+        if longest > TEXT_BYTES_MAX {
+            return Err(UserPropertyTooLong(longest));
+        }
+        self.0.push(IDENTIFIER);
+        for text in [name, value] {
+            self.0.extend_from_slice(&(text.len() as u16).to_be_bytes());
+            self.0.extend_from_slice(text.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// What was put together.
+    pub fn finish(self) -> UserProperties {
+        UserProperties(self.0.into_boxed_slice())
+    }
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let (len, behind) = rest.split_first_chunk()?;
+    let (text, behind) = behind.split_at_checked(u16::from_be_bytes(*len).into())?;
+    *rest = behind;
+    std::str::from_utf8(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_come_out_as_they_went_in_and_take_five_bytes_more_each() {
+        let pairs = [("k", "v"), ("k", ""), ("", "ä"), ("", ""), ("k", "v")];
+        let properties = UserProperties::collect(pairs).expect("short");
+        assert!(properties.iter().eq(pairs));
+        let text_bytes = pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let pairs_bytes = pairs.len() * UserProperties::PAIR_BYTES;
+        assert_eq!(properties.encoded().len(), text_bytes + pairs_bytes);
+        assert_eq!(properties.encoded()[..7], [38, 0, 1, b'k', 0, 1, b'v']);
+        assert_eq!(UserProperties::default().iter().count(), 0);
+    }
+
+    #[test]
+    fn a_text_longer_than_its_length_can_say_is_refused() {
+        let longest = "x".repeat(65_535);
+        let properties = UserProperties::collect([("a", &*longest), (&*longest, "b")]);
+        assert_eq!(properties.expect("fits").iter().count(), 2);
+        let too_long = longest + "x";
+        let refused = Err(UserPropertyTooLong(65_536));
+        assert_eq!(UserProperties::collect([(&*too_long, "")]), refused);
+        assert_eq!(UserProperties::collect([("", &*too_long)]), refused);
+    }
+}

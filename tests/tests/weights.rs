@@ -1,0 +1,186 @@
+//! What counts against byte limits, held against the bytes that are really allocated for it. A binary
+//! of its own, because the allocator is the whole process's.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use push_server::broker::{
+    Member, Message, MessageProperties, QoS, Retained, Routing, Shares, SubscriptionOptions,
+    Subscriptions, TopicFilter, TopicName, UserProperties, subscription_weight_bytes,
+};
+use push_server::mqtt::{Limits, SubscriptionList};
+
+/// The system's allocator, which notes what each thread holds.
+struct Counting;
+
+thread_local! {
+    /// Bytes allocated by this thread, less those that it freed. Without a destructor: the allocator
+    /// is asked to the end.
+    static HELD: Cell<isize> = const { Cell::new(0) };
+}
+
+/// What glibc takes for so many bytes: 8 of its own, rounded to 16, and no less than 32.
+fn taken(layout: Layout) -> isize {
+    (layout.size() + 8).next_multiple_of(16).max(32) as isize
+}
+
+// SAFETY: every call goes on to `System` as it came, which keeps the contract.
+#[expect(unsafe_code, reason = "an allocator is unsafe to implement")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.set(HELD.get() + taken(layout));
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        HELD.set(HELD.get() - taken(layout));
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What `make` made, and the bytes that it holds.
+fn held<T>(make: impl FnOnce() -> T) -> (T, usize) {
+    let before = HELD.get();
+    let made = make();
+    (made, usize::try_from(HELD.get() - before).expect("more than before"))
+}
+
+/// As the codec makes one; shared, as queues hold it.
+fn message(payload_len: usize, properties: Option<MessageProperties>) -> [Arc<Message>; 2] {
+    let message = Arc::new(Message {
+        topic: TopicName::parse("site/7/state", 8).expect("valid"),
+        payload: Bytes::copy_from_slice(&vec![b'x'; payload_len]),
+        qos: QoS::AtLeastOnce,
+        retain: true,
+        properties: properties.map(Arc::new),
+        expires_at: None,
+    });
+    let clones = (message.payload.clone(), message.properties.clone());
+    drop(clones);
+    [Arc::clone(&message), message]
+}
+
+fn pairs(number: usize) -> UserProperties {
+    UserProperties::collect(std::iter::repeat_n(("k", "v"), number)).expect("short")
+}
+
+fn properties(user_properties: UserProperties) -> MessageProperties {
+    MessageProperties { user_properties, ..MessageProperties::default() }
+}
+
+fn all_properties() -> MessageProperties {
+    let properties = MessageProperties {
+        payload_format: Some(1),
+        content_type: Some("t".into()),
+        response_topic: Some("r".into()),
+        correlation_data: Some(Bytes::copy_from_slice(b"c")),
+        user_properties: pairs(1),
+    };
+    drop(properties.correlation_data.clone());
+    properties
+}
+
+#[test]
+fn a_message_takes_no_more_than_it_weighs() {
+    let cases: [(&str, fn() -> [Arc<Message>; 2]); 6] = [
+        ("empty", || message(0, None)),
+        ("a byte", || message(1, None)),
+        ("large", || message(100_000, None)),
+        ("every property", || message(1, Some(all_properties()))),
+        ("one user property", || message(1, Some(properties(pairs(1))))),
+        ("a thousand user properties", || message(1, Some(properties(pairs(1_000))))),
+    ];
+    for (what, make) in cases {
+        let (made, held_bytes) = held(make);
+        let weight = made[0].weight_bytes();
+        println!("{what}: {held_bytes} bytes held, weighs {weight}");
+        assert!(held_bytes <= weight, "{what}: {held_bytes} bytes held, weighs {weight}");
+        let own_bytes = Message::OWN_BYTES + MessageProperties::OWN_BYTES;
+        assert!(weight <= held_bytes + own_bytes, "{what} weighs far more than {held_bytes}");
+    }
+}
+
+#[test]
+fn a_thousand_user_properties_take_what_they_take_on_the_wire() {
+    let (made, held_bytes) = held(|| pairs(1_000));
+    assert_eq!(made.encoded().len(), 7_000);
+    assert!(held_bytes < 7_100, "{held_bytes} bytes");
+}
+
+/// Numbers that put tables just before and just behind their growth.
+const NUMBERS: [usize; 6] = [100, 450, 520, 540, 1_000, 1_030];
+
+#[test]
+fn subscriptions_take_no_more_than_they_weigh() {
+    /// Of empty tables in 64 segments, twice: their first entries.
+    const TABLES_BYTES: usize = 2 * 64 * 200;
+    let shapes: [(&str, fn(usize) -> String); 6] = [
+        ("empty levels", |n| format!("q{n}/0/0{}+", "/".repeat(123))),
+        ("short levels", |n| format!("q{n}{}/+", "/a".repeat(120))),
+        ("ordinary", |n| format!("company/site/{n}/+/state")),
+        ("one level", |n| format!("{n}/+")),
+        ("no wildcard", |n| format!("device/{n}")),
+        ("shared", |n| format!("$share/group/device/{n}/+")),
+    ];
+    let limits =
+        Limits { subscriptions_max: 10_000, subscription_bytes_max: u32::MAX, ..Limits::default() };
+    for ((what, shape), number) in shapes.into_iter().flat_map(|s| NUMBERS.map(|n| (s, n))) {
+        let (mut table, mut list) = (Subscriptions::default(), SubscriptionList::default());
+        let (routing, shares) = (Routing::default(), Shares::default());
+        let options = SubscriptionOptions::default();
+        let (weight, held_bytes) = held(|| {
+            let mut weight = 0;
+            for filter in (0..number).map(shape) {
+                let filter = TopicFilter::parse(&filter, 128).expect("valid");
+                list.set(&filter, options, &limits).expect("within");
+                if filter.is_shared() {
+                    shares.join(&filter, Member { shard: 0, session: 1 }, options, true);
+                } else {
+                    table.insert(&filter, 1, options);
+                    routing.add(&filter, 0);
+                }
+                weight += subscription_weight_bytes(&filter);
+            }
+            weight
+        });
+        println!("{number} {what}: {held_bytes} bytes held, weigh {weight}");
+        let weight = weight + TABLES_BYTES;
+        assert!(held_bytes <= weight, "{number} {what}: {held_bytes} held, weigh {weight}");
+    }
+}
+
+#[test]
+fn retained_messages_take_no_more_than_is_counted() {
+    let shapes: [(&str, fn(usize) -> String); 4] = [
+        ("empty levels", |n| format!("{n}{}", "/".repeat(126))),
+        ("short levels", |n| format!("{n}{}", "/a".repeat(126))),
+        ("ordinary", |n| format!("company/site/{n}/state")),
+        ("one level", |n| n.to_string()),
+    ];
+    for ((what, shape), number) in shapes.into_iter().flat_map(|s| NUMBERS.map(|n| (s, n))) {
+        let retained = Retained::new(number, 1 << 30);
+        let ((), held_bytes) = held(|| {
+            for topic in (0..number).map(shape) {
+                let message = Message {
+                    topic: TopicName::parse(&topic, 128).expect("valid"),
+                    payload: Bytes::copy_from_slice(b"x"),
+                    qos: QoS::AtLeastOnce,
+                    retain: true,
+                    properties: None,
+                    expires_at: None,
+                };
+                retained.set(&Arc::new(message)).expect("within");
+            }
+        });
+        let counted = retained.bytes();
+        println!("{number} {what}: {held_bytes} bytes held, {counted} counted");
+        assert!(held_bytes <= counted, "{number} {what}: {held_bytes} held, {counted} counted");
+    }
+}
