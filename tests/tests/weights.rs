@@ -52,6 +52,9 @@ fn held<T>(make: impl FnOnce() -> T) -> (T, usize) {
     (made, usize::try_from(HELD.get() - before).expect("more than before"))
 }
 
+/// What a message is like, and how it is made.
+type Case = (&'static str, fn() -> [Arc<Message>; 2]);
+
 /// As the codec makes one; shared, as queues hold it.
 fn message(payload_len: usize, properties: Option<MessageProperties>) -> [Arc<Message>; 2] {
     let message = Arc::new(Message {
@@ -89,7 +92,7 @@ fn all_properties() -> MessageProperties {
 
 #[test]
 fn a_message_takes_no_more_than_it_weighs() {
-    let cases: [(&str, fn() -> [Arc<Message>; 2]); 6] = [
+    let cases: [Case; 6] = [
         ("empty", || message(0, None)),
         ("a byte", || message(1, None)),
         ("large", || message(100_000, None)),
@@ -114,6 +117,9 @@ fn a_thousand_user_properties_take_what_they_take_on_the_wire() {
     assert!(held_bytes < 7_100, "{held_bytes} bytes");
 }
 
+/// What topics are like, and the one of a number.
+type Shape = (&'static str, fn(usize) -> String);
+
 /// Numbers that put tables just before and just behind their growth.
 const NUMBERS: [usize; 6] = [100, 450, 520, 540, 1_000, 1_030];
 
@@ -121,7 +127,7 @@ const NUMBERS: [usize; 6] = [100, 450, 520, 540, 1_000, 1_030];
 fn subscriptions_take_no_more_than_they_weigh() {
     /// Of empty tables in 64 segments, twice: their first entries.
     const TABLES_BYTES: usize = 2 * 64 * 200;
-    let shapes: [(&str, fn(usize) -> String); 6] = [
+    let shapes: [Shape; 6] = [
         ("empty levels", |n| format!("q{n}/0/0{}+", "/".repeat(123))),
         ("short levels", |n| format!("q{n}{}/+", "/a".repeat(120))),
         ("ordinary", |n| format!("company/site/{n}/+/state")),
@@ -158,7 +164,7 @@ fn subscriptions_take_no_more_than_they_weigh() {
 
 #[test]
 fn retained_messages_take_no_more_than_is_counted() {
-    let shapes: [(&str, fn(usize) -> String); 4] = [
+    let shapes: [Shape; 4] = [
         ("empty levels", |n| format!("{n}{}", "/".repeat(126))),
         ("short levels", |n| format!("{n}{}", "/a".repeat(126))),
         ("ordinary", |n| format!("company/site/{n}/state")),
