@@ -14,6 +14,9 @@ use super::rig::{
     Rig, entry, message, options, put, put_session, record, release, remove, subscribe,
 };
 
+/// What each message weighs beside topic and payload.
+const OWN_BYTES: u64 = Message::OWN_BYTES as u64;
+
 #[test]
 fn everything_comes_back_after_a_stop() {
     let dir = tempfile::tempdir().unwrap();
@@ -71,7 +74,7 @@ fn everything_comes_back_after_a_stop() {
         messages: 2,
         released: 1,
         sent_to: Position(2),
-        bytes: 8,
+        bytes: OWN_BYTES + 8,
         oldest_at: Some(WallMillis(1_000)),
     };
     assert_eq!(one.outbox, expected);
@@ -277,7 +280,7 @@ fn large_bodies_are_kept_once() {
         assert!(rig.counter(|c| &c.bytes) < 120_000);
     }
     let mut rig = Rig::open(dir.path());
-    assert_eq!(rig.session(3).outbox.bytes, 100_001);
+    assert_eq!(rig.session(3).outbox.bytes, OWN_BYTES + 100_001);
     let read = |rig: &mut Rig, number| match rig.outbox(number).pop() {
         Some((1, Stored::Entry(entry))) => entry.message,
         other => panic!("{other:?}"),
@@ -307,7 +310,7 @@ fn pages_are_limited_and_say_where_to_go_on() {
         |page: &Page| page.entries.iter().map(|(position, _)| position.0).collect::<Vec<_>>();
     let page = rig.page(1, 3, PageLimit { messages: 2, bytes: u64::MAX });
     assert_eq!((positions(&page), page.next), (vec![4, 6], Some(Position(8))));
-    let page = rig.page(1, 3, PageLimit { messages: 9, bytes: 250 });
+    let page = rig.page(1, 3, PageLimit { messages: 9, bytes: 3 * OWN_BYTES + 250 });
     assert_eq!((positions(&page), page.next), (vec![4, 6, 8], Some(Position(10))));
     let page = rig.page(1, 0, PageLimit { messages: 9, bytes: 1 });
     assert_eq!((positions(&page), page.next), (vec![0], Some(Position(2))));
