@@ -84,16 +84,24 @@ impl Worker {
 
     /// Files a shard's part of a write, or has it wait for the others.
     pub(super) fn finish_part(&mut self, part: Part) {
-        if part.is_shared() && !self.unsaved.is_empty() {
+        let is_shared = part.is_shared();
+        if is_shared && !self.unsaved.is_empty() {
             // Another shard may file it at any time, behind the records that it needs.
             self.submit_draft();
         }
-        self.file(part.finish());
+        let draft = part.finish();
+        if is_shared && !draft.writes.is_empty() {
+            self.shared.wholes.push(draft);
+        } else {
+            self.file(draft);
+        }
     }
 
-    /// Gives the store what this turn has brought, and asks it for what clients wait for.
+    /// Gives the store what this turn has brought, and asks it for what clients wait for. What a
+    /// turn does to an outbox comes behind what the same turn has helped to put there.
     pub(super) fn submit_draft(&mut self) {
         let Some(store) = &self.shared.store else { return };
+        self.shared.wholes.file(|Draft { writes, waiting }| store.commit(writes, waiting));
         if !self.draft.is_empty() {
             let Draft { writes, waiting } = std::mem::take(&mut self.draft);
             store.commit(writes, waiting);

@@ -62,7 +62,7 @@ use counters::ShardCounters;
 use input_budget::InputBudget;
 use mailbox::Mailbox;
 use recovery::RecoveredPart;
-use ticket::{Completions, StoreSink, Waiting};
+use ticket::{Completions, StoreSink, Waiting, Wholes};
 use worker::{Worker, WorkerSetup};
 
 /// Connections that the system may hold for a listener before a shard accepts them
@@ -116,6 +116,7 @@ pub(crate) struct Shared {
     routing: Routing,
     shares: Shares,
     retained: Arc<Retained>,
+    wholes: Wholes,
     input_budget: Arc<InputBudget>,
     mailboxes: Vec<Mailbox>,
     /// Durable sessions; none with `--durability off`.
@@ -204,6 +205,7 @@ impl Shards {
             routing: Routing::default(),
             shares: Shares::default(),
             retained,
+            wholes: Wholes::default(),
             input_budget: InputBudget::new(config.input_bytes_max),
             mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),
             open: AtomicU32::new(0),

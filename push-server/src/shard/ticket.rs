@@ -3,7 +3,7 @@
 //! A message may have subscribers on several shards. What it changes on all of them is one write,
 //! together with what its publisher's session notes of it: after a crash there is all of it or nothing,
 //! so that a publish sent again is neither lost nor doubled. Each shard adds its part to the
-//! message's `Ticket`; the last one files the whole.
+//! message's `Ticket`; the last one hands in the whole, which whoever's turn ends next files.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -131,6 +131,27 @@ impl Ticket {
         draft.append(part);
         let last = self.parts.fetch_sub(1, Ordering::AcqRel) == 1;
         last.then(|| std::mem::take(&mut *draft))
+    }
+}
+
+/// Writes of several shards that are whole, until the end of the first turn that ends. Of two
+/// messages for the same shards the earlier one is whole first, though perhaps by another shard. It is
+/// to be filed first, too: after a crash in between, only the later one would be there, and the
+/// earlier one, sent again, would come behind it [MQTT-4.6.0-6].
+#[derive(Debug, Default)]
+pub(super) struct Wholes(Mutex<Draft>);
+
+impl Wholes {
+    pub(super) fn push(&self, whole: Draft) {
+        lock(&self.0).append(whole);
+    }
+
+    /// Has all of them filed, before anybody else has later ones filed.
+    pub(super) fn file(&self, commit: impl FnOnce(Draft)) {
+        let mut wholes = lock(&self.0);
+        if !wholes.is_empty() {
+            commit(std::mem::take(&mut *wholes));
+        }
     }
 }
 
@@ -292,6 +313,26 @@ mod tests {
         second.draft = part(2);
         let whole = second.finish();
         assert_eq!((whole.writes.len(), whole.waiting.len()), (3, 3));
+    }
+
+    #[test]
+    fn whole_writes_are_filed_in_the_order_they_became_whole_whoever_files_them() {
+        let wholes = Wholes::default();
+        let messages = [1, 2].map(|number| (Part::of_publisher(Draft::default(), true), number));
+        // Of the first the publisher's part is the last one, of the second another's.
+        for (mut publisher, number) in messages {
+            let mut other = Part::of_receiver(publisher.another());
+            publisher.draft = part(number * 10);
+            other.draft = part(number * 10 + 1);
+            let (first, last) = if number == 1 { (other, publisher) } else { (publisher, other) };
+            assert!(first.finish().is_empty());
+            wholes.push(last.finish());
+        }
+        let mut filed = Draft::default();
+        wholes.file(|whole| filed = whole);
+        let numbers: Vec<_> = filed.waiting.iter().map(|(shard, _)| *shard).collect();
+        assert_eq!(numbers, [11, 10, 20, 21]);
+        wholes.file(|_| panic!("nothing is left"));
     }
 
     #[test]
