@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::ring::RingCounters;
+
 /// A counter or gauge with one writer.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -152,4 +154,15 @@ counters! {
     ring_queue_full,
     /// Turns of the shard's loop, at least one a second: `/healthz` fails while it stands still.
     loop_turns,
+}
+
+impl ShardCounters {
+    /// Takes over what the shard's ring counts.
+    pub(super) fn set_ring_faults(&self, faults: RingCounters) {
+        let RingCounters { stale, wake_failed, watch_failed, sq_full } = faults;
+        self.ring_stale.set(stale);
+        self.ring_wake_failed.set(wake_failed);
+        self.ring_watch_failed.set(watch_failed);
+        self.ring_queue_full.set(sq_full);
+    }
 }

@@ -29,9 +29,7 @@ use super::wills::{Outgoing, Unpublished};
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::broker::{Match, Subscriptions};
 use crate::kernel::ShardPath;
-use crate::ring::{
-    Completion, Received, Ring, RingCounters, RingError, RingHandle, RingOptions, Token,
-};
+use crate::ring::{Completion, Received, Ring, RingError, RingHandle, RingOptions, Token};
 use crate::store::{Outcome, SessionNumber, Write};
 
 /// Generations of clients, as the ring's tokens carry them.
@@ -306,19 +304,11 @@ impl Worker {
         if self.now - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
             self.swept_at = self.now;
             self.retry_store();
-            self.count_ring_faults();
+            self.counters.set_ring_faults(self.ring.counters());
         }
         if !self.stopping && self.shared.stopping.load(Ordering::Acquire) {
             self.begin_stop();
         }
-    }
-
-    fn count_ring_faults(&self) {
-        let RingCounters { stale, wake_failed, watch_failed, sq_full } = self.ring.counters();
-        self.counters.ring_stale.set(stale);
-        self.counters.ring_wake_failed.set(wake_failed);
-        self.counters.ring_watch_failed.set(watch_failed);
-        self.counters.ring_queue_full.set(sq_full);
     }
 
     /// Forgets what has had its time; each call does a bounded amount of it. Returns whether there
