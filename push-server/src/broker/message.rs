@@ -13,7 +13,7 @@ use super::user_properties::UserProperties;
 pub(super) const ALLOCATION_BYTES: usize = 31;
 
 /// The two counts of an `Arc`.
-const COUNTS_BYTES: usize = 2 * size_of::<usize>();
+pub(super) const COUNTS_BYTES: usize = 2 * size_of::<usize>();
 
 /// What `Bytes` allocate the first time that they are shared: where they are, and a count.
 const SHARED_BYTES: usize = 3 * size_of::<usize>();

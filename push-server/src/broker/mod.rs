@@ -1,6 +1,6 @@
 //! Topics and messages: names and filters, who is subscribed to what, which shard serves them, and
-//! what is retained. It knows neither sockets, rings, clocks nor the wire format, but that user properties
-//! are kept in the bytes they are sent in.
+//! what is retained. It knows neither sockets, rings, clocks nor the wire format, but that user
+//! properties are kept in the bytes they are sent in.
 
 pub mod message;
 pub mod retained;

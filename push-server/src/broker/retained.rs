@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use push_common::clock::Monotonic;
 
 use super::level_tree::{LevelTree, NodeId, Vacant};
-use super::message::Message;
+use super::message::{ALLOCATION_BYTES, COUNTS_BYTES, Message};
 use super::topic::TopicName;
 
 pub use walk::Walk;
@@ -50,9 +50,8 @@ pub struct Kept {
 /// are at least half full.
 const EXPIRY_BYTES: usize = 48;
 
-/// What a publisher's id takes beside its bytes: the counts of its references, and what the allocator
-/// rounds up to.
-const PUBLISHER_BYTES: usize = 32;
+/// What a publisher's id takes beside its bytes.
+const PUBLISHER_BYTES: usize = COUNTS_BYTES + ALLOCATION_BYTES;
 
 /// The store.
 #[derive(Debug)]

@@ -24,8 +24,7 @@ use hashbrown::HashMap;
 
 use super::filter_table::{ExactFilters, SEGMENTS, TextHasher, WildcardFilters};
 use super::level_tree::{SPARSE, SPARSE_CAPACITY_MIN, Vacant};
-use super::message::ALLOCATION_BYTES;
-use super::message::QoS;
+use super::message::{ALLOCATION_BYTES, QoS};
 use super::routing::ShardSet;
 use super::topic::{TopicFilter, TopicName};
 use super::via::{SubscriptionId, Via};

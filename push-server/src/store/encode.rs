@@ -234,16 +234,12 @@ pub(super) fn encode_session(record: &SessionRecord, clocks: &Clocks, out: &mut 
             due_at: will.due_at.map(|at| at.0),
         }),
     };
-    encode(&value, out);
-    if let Some(user) = &record.user {
-        encode(user, out);
-    }
+    encode_with_text(&value, record.user.as_deref(), out);
 }
 
 /// Decodes a session's own record.
 pub(super) fn decode_session(value: &[u8], clocks: &Clocks) -> Result<SessionRecord, DecodeError> {
-    let (value, rest): (SessionValue<'_>, _) = postcard::take_from_bytes(value)?;
-    let user = if rest.is_empty() { None } else { Some(decode::<&str>(rest)?.into()) };
+    let (value, user): (SessionValue<'_>, _) = decode_with_text(value)?;
     let will = value.will.map(|will| {
         Ok::<_, DecodeError>(StoredWill {
             message: Arc::new(message(&will.message, clocks)?),
@@ -254,7 +250,7 @@ pub(super) fn decode_session(value: &[u8], clocks: &Clocks) -> Result<SessionRec
     });
     Ok(SessionRecord {
         client_id: value.client_id.into(),
-        user,
+        user: user.map(Into::into),
         expiry_secs: value.expiry_secs,
         disconnected_at: value.disconnected_at.map(WallMillis),
         sent_to: Position(value.sent_to),
@@ -296,15 +292,12 @@ pub(super) fn decode_subscription(value: &[u8]) -> Result<StoredSubscription, De
 
 /// Encodes a retained message.
 pub(super) fn encode_retained(kept: &Kept, clocks: &Clocks, out: &mut Vec<u8>) {
-    encode(&(message_record(&kept.message, clocks), kept.publisher.as_deref()), out);
+    encode_with_text(&message_record(&kept.message, clocks), kept.publisher.as_deref(), out);
 }
 
-/// Decodes a retained message. Its publisher is left out of records of before it was written.
+/// Decodes a retained message.
 pub(super) fn decode_retained(value: &[u8], clocks: &Clocks) -> Result<Kept, DecodeError> {
-    let (record, publisher) = match decode::<(MessageRecord, Option<&str>)>(value) {
-        Ok(found) => found,
-        Err(_) => (decode(value)?, None),
-    };
+    let (record, publisher) = decode_with_text(value)?;
     let message = Arc::new(message(&record, clocks)?);
     Ok(Kept { message, publisher: publisher.map(Arc::from) })
 }
@@ -497,6 +490,23 @@ fn qos(byte: u8) -> Result<QoS, DecodeError> {
 }
 
 /// Appends to `out`.
+/// Encodes a record, and a text behind it if there is one. So records of before there could be one
+/// are like those without.
+fn encode_with_text(value: &impl Serialize, text: Option<&str>, out: &mut Vec<u8>) {
+    encode(value, out);
+    if let Some(text) = text {
+        encode(&text, out);
+    }
+}
+
+fn decode_with_text<'a, T: Deserialize<'a>>(
+    value: &'a [u8],
+) -> Result<(T, Option<&'a str>), DecodeError> {
+    let (record, rest) = postcard::take_from_bytes(value)?;
+    let text = if rest.is_empty() { None } else { Some(decode(rest)?) };
+    Ok((record, text))
+}
+
 fn encode(value: &impl Serialize, out: &mut Vec<u8>) {
     // Growing a vector cannot fail, and every type here has a known length.
     match postcard::to_extend(value, std::mem::take(out)) {
