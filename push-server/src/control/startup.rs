@@ -1,5 +1,5 @@
-//! The order of starting: signals, limits, addresses, HTTP, kernel path, privileges, users, shards. Each step says
-//! what it found; what cannot be had names its cause and its knob.
+//! The order of starting: signals, limits, addresses, HTTP, kernel path, privileges, users, shards.
+//! Each step says what it found; what cannot be had names its cause and its knob.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -115,26 +115,23 @@ async fn serve(
     http: net::TcpListener,
     signals: &mut Signals,
 ) -> io::Result<Ending> {
-    {
-        http.set_nonblocking(true)?;
-        let http = TcpListener::from_std(http)?;
-        tokio::spawn(http::serve(http, Arc::clone(observed), HttpLimits::default()));
-        tokio::spawn(observe(Arc::clone(observed)));
-        let (stopped, is_stopped) = watch::channel(false);
-        let status = observed
-            .facts
-            .config
-            .status
-            .then(|| tokio::spawn(status::show(Arc::clone(observed), is_stopped)));
-        let ending =
-            supervise(service, observed, STOP_TIMEOUT, async || signals.next().await).await;
-        stopped.send_replace(true);
-        if let Some(status) = status {
-            // It writes one more line; should that panic, the exit code matters more.
-            let _ = status.await;
-        }
-        Ok(ending)
+    http.set_nonblocking(true)?;
+    let http = TcpListener::from_std(http)?;
+    tokio::spawn(http::serve(http, Arc::clone(observed), HttpLimits::default()));
+    tokio::spawn(observe(Arc::clone(observed)));
+    let (stopped, is_stopped) = watch::channel(false);
+    let status = observed
+        .facts
+        .config
+        .status
+        .then(|| tokio::spawn(status::show(Arc::clone(observed), is_stopped)));
+    let ending = supervise(service, observed, STOP_TIMEOUT, async || signals.next().await).await;
+    stopped.send_replace(true);
+    if let Some(status) = status {
+        // It writes one more line; should that panic, the exit code matters more.
+        let _ = status.await;
     }
+    Ok(ending)
 }
 
 /// Waits for a stop request, then for the service.

@@ -95,19 +95,20 @@ impl Worker {
 
     /// Publishes a will that is written by itself.
     pub(super) fn send_will(&mut self, will: Outgoing) {
-        let (message, from) = (Arc::clone(&will.message), self.key_of(&will));
-        let draft = self.will_draft(will);
+        let (message, from, draft) = self.sent_out(will);
         self.publish(&message, from, draft);
+    }
+
+    /// The message, who published it, and what is to be written with it.
+    fn sent_out(&mut self, will: Outgoing) -> (Arc<Message>, Option<u32>, Draft) {
+        let key = will.key.filter(|&key| self.numbered(key, will.session).is_some());
+        (Arc::clone(&will.message), key, self.will_draft(will))
     }
 
     fn will_draft(&self, will: Outgoing) -> Draft {
         let mut draft = Draft::from(will.removal());
         draft.waiting.push((self.index, Done::Will(will)));
         draft
-    }
-
-    fn key_of(&mut self, will: &Outgoing) -> Option<u32> {
-        will.key.filter(|&key| self.numbered(key, will.session).is_some())
     }
 
     /// A will is in every outbox, or is not.
@@ -126,8 +127,7 @@ impl Worker {
                 continue;
             }
             self.move_will(&will, Draft::default());
-            let (message, from) = (Arc::clone(&will.message), self.key_of(&will));
-            let draft = self.will_draft(will);
+            let (message, from, draft) = self.sent_out(will);
             self.route(&message, from, draft, None);
         }
     }

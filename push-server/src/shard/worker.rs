@@ -67,9 +67,6 @@ const OVERFLOW_RETRY_MILLIS: u64 = 1;
 /// Mail handled in one turn, so that a busy neighbour does not starve this shard's clients.
 const MAIL_PER_TURN_MAX: usize = 4_096;
 
-/// How much mail is read between two looks at the clock.
-const LETTERS_PER_LOOK: usize = PIECES_PER_LOOK / MESSAGE_PIECES;
-
 /// From the order to stop until the last connection is aborted.
 const STOP_MILLIS_MAX: u64 = 2_500;
 
@@ -336,9 +333,11 @@ impl Worker {
         more
     }
 
-    /// Whether this turn has lasted long enough, looked up at every so many pieces of work.
-    fn is_turn_over(&self, pieces: usize) -> bool {
-        pieces % PIECES_PER_LOOK == PIECES_PER_LOOK - 1 && self.is_late()
+    /// Whether this turn has lasted long enough, looked up at every so many pieces of work: `done`
+    /// things of so many `pieces` each are.
+    fn is_turn_over(&self, done: usize, pieces: usize) -> bool {
+        let per_look = PIECES_PER_LOOK / pieces;
+        done % per_look == per_look - 1 && self.is_late()
     }
 
     /// Counts work done on clients' input; after enough of it has a look at the clock.
@@ -468,7 +467,7 @@ impl Worker {
         let mailbox = &shared.mailboxes[usize::from(self.index)];
         mailbox.begin_drain();
         for letters in 0..MAIL_PER_TURN_MAX {
-            if letters % LETTERS_PER_LOOK == LETTERS_PER_LOOK - 1 && self.is_late() {
+            if self.is_turn_over(letters, MESSAGE_PIECES) {
                 break;
             }
             match mailbox.pop() {
@@ -527,9 +526,9 @@ impl Worker {
     fn flush_dirty(&mut self) {
         self.close_overflowed();
         // What becomes dirty meanwhile is for the next turn, which then does not wait.
-        for pieces in 0..self.dirty.len() {
+        for flushed in 0..self.dirty.len() {
             let has_walked = std::mem::take(&mut self.has_walked);
-            if self.is_turn_over(pieces) || (has_walked && self.is_late()) {
+            if self.is_turn_over(flushed, 1) || (has_walked && self.is_late()) {
                 break;
             }
             let Some(index) = self.dirty.pop_front() else { break };
