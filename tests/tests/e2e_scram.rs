@@ -69,6 +69,13 @@ impl Users {
         Ok(())
     }
 
+    /// Four shards with these data, to be started again with the same.
+    fn start_with(&self, path: PingPath, data: &Path) -> Result<(ServerBuilder, Server), Skip> {
+        let builder = self.start(path).flag("--shards", 4).data_dir(data);
+        let server = builder.start()?;
+        Ok((builder, server))
+    }
+
     fn start(&self, path: PingPath) -> ServerBuilder {
         Server::with(path).flag("--scram-users", Shown(&self.path()))
     }
@@ -377,8 +384,7 @@ fn session_of_a_user_is_nobody_elses_also_after_a_restart(path: PingPath) -> Tes
     stand_in::not_for("has no enhanced authentication")?;
     let users = Users::new(&[("alice", "pencil"), ("bob", "crayon")])?;
     let data = tempfile::tempdir().expect("make a directory");
-    let builder = users.start(path).flag("--shards", 4).data_dir(data.path());
-    let server = builder.start()?;
+    let (builder, server) = users.start_with(path, data.path())?;
     let mut alice = alices(&server);
     alice.subscribe(&[("mail", 1)]);
     assert_out_of_reach(&server);
@@ -408,8 +414,7 @@ fn session_of_nobody_is_replaced_by_a_users(path: PingPath) -> TestResult {
     stand_in::not_for("has no enhanced authentication")?;
     let users = Users::new(&[("alice", "pencil"), ("bob", "crayon")])?;
     let data = tempfile::tempdir().expect("make a directory");
-    let builder = users.start(path).flag("--shards", 4).data_dir(data.path());
-    let server = builder.start()?;
+    let (builder, server) = users.start_with(path, data.path())?;
     let connect = Connect::new(Version::V5, "device").persistent();
     let mut nobody = Client::connect(server.target(), &connect);
     nobody.subscribe(&[("mail", 1)]);

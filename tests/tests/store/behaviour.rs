@@ -372,8 +372,7 @@ fn a_request_without_changes_is_a_barrier() {
 #[test]
 fn a_backlog_over_the_limit_is_refused_and_only_that() {
     let dir = tempfile::tempdir().unwrap();
-    let limited = StoreOptions { backlog_bytes_max: 10_000, ..options(dir.path()) };
-    let mut rig = Rig::try_open(limited).unwrap();
+    let mut rig = Rig::limited(dir.path());
     let large = message("a", vec![0; 9_000]);
     let tokens: Vec<_> =
         (0..1_000).map(|position| rig.queue(vec![put(1, position, &large)])).collect();
@@ -396,8 +395,7 @@ fn a_backlog_over_the_limit_is_refused_and_only_that() {
 #[test]
 fn nothing_is_promised_in_a_session_whose_record_was_too_much() {
     let dir = tempfile::tempdir().unwrap();
-    let limited = StoreOptions { backlog_bytes_max: 10_000, ..options(dir.path()) };
-    let mut rig = Rig::try_open(limited).unwrap();
+    let mut rig = Rig::limited(dir.path());
     let large = message("a", vec![0; 20_000]);
     let refused = (1..1_000).find(|&number| {
         let before = rig.queue(vec![put(0, number, &large)]);

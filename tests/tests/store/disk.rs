@@ -69,6 +69,14 @@ fn data_dir(disk: &SmallDisk) -> std::path::PathBuf {
     disk.path().join("data")
 }
 
+/// A disk of so many MiB, what the store on it was opened with, and that store.
+fn small(mib: u32) -> (SmallDisk, StoreOptions, Rig) {
+    let disk = SmallDisk::mount(mib);
+    let options = options(&data_dir(&disk));
+    let rig = Rig::try_open(options.clone()).unwrap();
+    (disk, options, rig)
+}
+
 /// Puts messages one after the other until that fails; how many were committed.
 fn put_until_full(rig: &mut Rig) -> u64 {
     let body = message("a", vec![1; 3_000]);
@@ -114,9 +122,7 @@ fn a_full_disk_fails_at_once_and_serves_again_when_there_is_room() -> TestResult
 
 fn a_full_disk_under_full_load_loses_nothing_committed() -> TestResult {
     need_root()?;
-    let disk = SmallDisk::mount(160);
-    let options = options(&data_dir(&disk));
-    let mut rig = Rig::try_open(options.clone()).unwrap();
+    let (disk, options, mut rig) = small(160);
     rig.commit(vec![put_session(1, "one")]);
     // Enough for tables to be written, by the database's own threads, when the room runs out.
     disk.occupy(60);
@@ -149,9 +155,7 @@ fn a_full_disk_under_full_load_loses_nothing_committed() -> TestResult {
 
 fn retained_messages_that_changed_while_the_disk_failed_are_made_good() -> TestResult {
     need_root()?;
-    let disk = SmallDisk::mount(24);
-    let options = options(&data_dir(&disk));
-    let mut rig = Rig::try_open(options.clone()).unwrap();
+    let (disk, options, mut rig) = small(24);
     for topic in ["kept", "replaced", "removed", "$hidden/removed"] {
         let write = rig.retain(&message(topic, "before"));
         rig.commit(vec![put_session(1, "one"), write]);
@@ -194,9 +198,7 @@ fn retained_messages_that_changed_while_the_disk_failed_are_made_good() -> TestR
 /// Whoever asks need not have heard of the failure before the disk was back.
 fn nothing_is_promised_in_a_session_whose_record_failed() -> TestResult {
     need_root()?;
-    let disk = SmallDisk::mount(24);
-    let options = options(&data_dir(&disk));
-    let mut rig = Rig::try_open(options.clone()).unwrap();
+    let (disk, options, mut rig) = small(24);
     rig.commit(vec![put_session(1, "one")]);
     disk.occupy(16);
     // Of these the second is part of the group that the disk fails at, the third comes behind it.

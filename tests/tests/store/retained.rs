@@ -127,8 +127,7 @@ fn what_has_expired_is_removed_and_not_what_came_instead() {
 fn a_change_that_the_backlog_has_no_room_for_is_made_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let expected = {
-        let limited = StoreOptions { backlog_bytes_max: 10_000, ..options(dir.path()) };
-        let mut rig = Rig::try_open(limited).unwrap();
+        let mut rig = Rig::limited(dir.path());
         let large = message("a", vec![0; 9_000]);
         let mut tokens = Vec::new();
         for position in 0..1_000 {

@@ -47,6 +47,11 @@ impl Rig {
         Self::try_open(options(dir)).unwrap()
     }
 
+    /// One that refuses what comes while 10,000 bytes wait.
+    pub(crate) fn limited(dir: &Path) -> Self {
+        Self::try_open(StoreOptions { backlog_bytes_max: 10_000, ..options(dir) }).unwrap()
+    }
+
     pub(crate) fn try_open(options: StoreOptions) -> Result<Self, StoreError> {
         let (sender, completions) = channel();
         let retained = no_retained();
