@@ -39,11 +39,18 @@ pub(super) enum Variant {
     User,
     /// The yardstick.
     Mosquitto,
+    /// The build of `--before`, heartbeats answered by the kernel.
+    BeforeKernel,
+    /// The build of `--before`, heartbeats answered by itself.
+    BeforeUser,
 }
 
 impl Variant {
-    /// In the order of the report's columns.
+    /// What every run compares, in the order of the report's columns.
     pub(super) const ALL: [Self; 3] = [Self::Kernel, Self::User, Self::Mosquitto];
+
+    /// What `--before` adds.
+    pub(super) const BEFORE: [Self; 2] = [Self::BeforeKernel, Self::BeforeUser];
 }
 
 impl fmt::Display for Variant {
@@ -52,6 +59,8 @@ impl fmt::Display for Variant {
             Self::Kernel => "kernel path",
             Self::User => "user path",
             Self::Mosquitto => "mosquitto",
+            Self::BeforeKernel => "kernel path before",
+            Self::BeforeUser => "user path before",
         })
     }
 }
@@ -69,6 +78,8 @@ pub(super) fn rotated(variants: &[Variant], round: usize) -> Vec<Variant> {
 pub(super) struct Brokers {
     /// `target/release/push-server`.
     pub(super) server: PathBuf,
+    /// An earlier build of it, measured in the same rounds.
+    pub(super) before: Option<PathBuf>,
     /// `None`: not installed.
     pub(super) mosquitto: Option<PathBuf>,
     /// Those wanted; none: all.
@@ -86,9 +97,14 @@ impl Brokers {
     pub(super) fn variants(&self) -> Vec<Variant> {
         let is_measured = |variant: &Variant| {
             let is_wanted = self.only.is_empty() || self.only.contains(variant);
-            is_wanted && (*variant != Variant::Mosquitto || self.mosquitto.is_some())
+            let is_there = match variant {
+                Variant::Kernel | Variant::User => true,
+                Variant::Mosquitto => self.mosquitto.is_some(),
+                Variant::BeforeKernel | Variant::BeforeUser => self.before.is_some(),
+            };
+            is_wanted && is_there
         };
-        Variant::ALL.into_iter().filter(is_measured).collect()
+        Variant::ALL.into_iter().chain(Variant::BEFORE).filter(is_measured).collect()
     }
 
     /// What mosquitto calls itself.
@@ -105,20 +121,27 @@ impl Brokers {
     pub(super) fn start(&self, variant: Variant, interrupt: &Interrupt) -> Result<Broker> {
         let [mqtt, http] = free_ports()?;
         let (mut command, http) = match variant {
-            Variant::Kernel => (self.own(mqtt, http, "require"), Some(http)),
-            Variant::User => (self.own(mqtt, http, "off"), Some(http)),
+            Variant::Kernel => (self.own(&self.server, mqtt, http, "require"), Some(http)),
+            Variant::User => (self.own(&self.server, mqtt, http, "off"), Some(http)),
+            Variant::BeforeKernel => (self.own(self.before()?, mqtt, http, "require"), Some(http)),
+            Variant::BeforeUser => (self.own(self.before()?, mqtt, http, "off"), Some(http)),
             Variant::Mosquitto => (self.mosquitto(mqtt)?, None),
         };
         let name = match variant {
             Variant::Mosquitto => "mosquitto",
+            Variant::BeforeKernel | Variant::BeforeUser => "push-server-before",
             Variant::Kernel | Variant::User => "push-server",
         };
         Broker::launch(name, &mut command, &self.folder, (mqtt, http), READY_WITHIN, interrupt)
     }
 
-    fn own(&self, mqtt: SocketAddr, http: SocketAddr, kernel_path: &str) -> Command {
+    fn before(&self) -> Result<&Path> {
+        self.before.as_deref().context("no build is given with --before")
+    }
+
+    fn own(&self, server: &Path, mqtt: SocketAddr, http: SocketAddr, kernel_path: &str) -> Command {
         let room = (self.clients + CONNECTIONS_SPARE).to_string();
-        let mut command = Command::new(&self.server);
+        let mut command = Command::new(server);
         command.args(["run", "--listen", &mqtt.to_string(), "--http", &http.to_string()]);
         command.args(["--kernel-path", kernel_path, "--shards", &self.shards.to_string()]);
         // Its clients ping as fast as they are answered.
@@ -363,6 +386,7 @@ mod tests {
     fn measured(mosquitto: Option<&str>, only: &[Variant]) -> Vec<Variant> {
         let brokers = Brokers {
             server: PathBuf::new(),
+            before: None,
             mosquitto: mosquitto.map(PathBuf::from),
             only: only.to_vec(),
             folder: PathBuf::new(),

@@ -10,6 +10,7 @@
 //! and would stay on the user path from its 256th ping on. Devices do not ping that often; a closed
 //! loop over too few clients does, and would measure a mixture of both paths.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,9 @@ pub(crate) struct HeartbeatArguments {
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rounds: u32,
+    /// Also measure this earlier build of push-server, in the same rounds
+    #[arg(long, value_name = "PATH")]
+    before: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArguments,
 }
@@ -122,7 +126,8 @@ struct Sample {
 }
 
 pub(super) fn run(workspace: &Workspace, arguments: &HeartbeatArguments) -> Result<ExitCode> {
-    let bench = prepare(workspace, &arguments.common, arguments.clients)?;
+    let mut bench = prepare(workspace, &arguments.common, arguments.clients)?;
+    bench.brokers.before.clone_from(&arguments.before);
     let mut commands = Vec::new();
     let (visits, refused) = take_turns(&bench, arguments.rounds, |round, variant| {
         let visit = visit(&bench, arguments, round, variant, &mut commands)?;
@@ -280,8 +285,8 @@ fn check_path(variant: Variant, kernel_share: Option<f64>, declined: &str) -> Re
     let (meant, share) = match (variant, kernel_share) {
         (Variant::Mosquitto, _) => return Ok(()),
         (_, None) => bail!("the server counted no pings at all"),
-        (Variant::Kernel, Some(share)) => ("kernel", share),
-        (Variant::User, Some(share)) => ("user", 1.0 - share),
+        (Variant::Kernel | Variant::BeforeKernel, Some(share)) => ("kernel", share),
+        (Variant::User | Variant::BeforeUser, Some(share)) => ("user", 1.0 - share),
     };
     if share < PATH_SHARE_MIN {
         bail!(
@@ -404,6 +409,9 @@ struct Row {
     mosquitto: Option<Spread>,
     kernel_to_user: Option<Spread>,
     kernel_to_mosquitto: Option<Spread>,
+    /// This build over that of `--before`, the same path.
+    kernel_to_before: Option<Spread>,
+    user_to_before: Option<Spread>,
 }
 
 fn summary(visits: &[Visit]) -> Vec<Row> {
@@ -413,15 +421,18 @@ fn summary(visits: &[Visit]) -> Vec<Row> {
             own.filter_map(|visit| Some((visit.round, (quantity.value)(visit)?))).collect()
         };
         let [kernel, user, mosquitto] = Variant::ALL.map(by_round);
+        let [kernel_before, user_before] = Variant::BEFORE.map(by_round);
         let spread = |values: &[(u32, f64)]| Spread::of(values.iter().map(|&(_, value)| value));
-        let kernel_to = |other: &[(u32, f64)]| {
-            quantity.compared.then(|| Spread::of(ratios(&kernel, other))).flatten()
+        let ratio = |values: &[(u32, f64)], other: &[(u32, f64)]| {
+            quantity.compared.then(|| Spread::of(ratios(values, other))).flatten()
         };
         Row {
             label: quantity.label,
             decimals: quantity.decimals,
-            kernel_to_user: kernel_to(&user),
-            kernel_to_mosquitto: kernel_to(&mosquitto),
+            kernel_to_user: ratio(&kernel, &user),
+            kernel_to_mosquitto: ratio(&kernel, &mosquitto),
+            kernel_to_before: ratio(&kernel, &kernel_before),
+            user_to_before: ratio(&user, &user_before),
             kernel: spread(&kernel),
             user: spread(&user),
             mosquitto: spread(&mosquitto),
@@ -440,21 +451,34 @@ fn ratios(values: &[(u32, f64)], others: &[(u32, f64)]) -> Vec<f64> {
 }
 
 fn table(rows: &[Row]) -> Table {
-    let head = ["", "kernel path", "user path", "mosquitto", "kernel/user", "kernel/mosquitto"];
+    let mut head =
+        vec!["", "kernel path", "user path", "mosquitto", "kernel/user", "kernel/mosquitto"];
+    let has_before =
+        rows.iter().any(|row| row.kernel_to_before.is_some() || row.user_to_before.is_some());
+    if has_before {
+        head.extend(["kernel/before", "user/before"]);
+    }
     let cells = |row: &Row| {
         let figure = |spread: Option<Spread>, decimals| {
             spread.map_or_else(|| "-".to_owned(), |spread| spread.text(decimals))
         };
-        vec![
+        let mut cells = vec![
             row.label.to_owned(),
             figure(row.kernel, row.decimals),
             figure(row.user, row.decimals),
             figure(row.mosquitto, row.decimals),
             figure(row.kernel_to_user, 2),
             figure(row.kernel_to_mosquitto, 2),
-        ]
+        ];
+        if has_before {
+            cells.extend([figure(row.kernel_to_before, 3), figure(row.user_to_before, 3)]);
+        }
+        cells
     };
-    Table { head: head.map(str::to_owned).to_vec(), rows: rows.iter().map(cells).collect() }
+    Table {
+        head: head.into_iter().map(str::to_owned).collect(),
+        rows: rows.iter().map(cells).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -491,8 +515,8 @@ mod tests {
 
     fn visit_of(round: u32, variant: Variant, machine_us_per_ping: f64) -> Visit {
         let share = match variant {
-            Variant::Kernel => Some(1.0),
-            Variant::User => Some(0.0),
+            Variant::Kernel | Variant::BeforeKernel => Some(1.0),
+            Variant::User | Variant::BeforeUser => Some(0.0),
             Variant::Mosquitto => None,
         };
         let figures = figures_of(machine_us_per_ping, share);
@@ -562,5 +586,19 @@ mod tests {
         );
         let share = table.rows.last().unwrap();
         assert_eq!(share[1..], ["100.0", "0.0", "-", "-", "-"]);
+    }
+
+    #[test]
+    fn an_earlier_build_is_set_against_the_same_path_in_the_same_round() {
+        let visits = [
+            visit_of(0, Variant::Kernel, 10.2),
+            visit_of(0, Variant::BeforeKernel, 10.0),
+            visit_of(0, Variant::User, 19.0),
+            visit_of(0, Variant::BeforeUser, 20.0),
+            visit_of(1, Variant::BeforeKernel, 50.0),
+        ];
+        let table = table(&summary(&visits));
+        assert_eq!(table.head[6..], ["kernel/before", "user/before"]);
+        assert_eq!(table.rows[0][6..], ["1.020", "0.950"]);
     }
 }

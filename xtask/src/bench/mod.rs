@@ -134,8 +134,15 @@ fn prepare(workspace: &Workspace, arguments: &CommonArguments, clients: u32) -> 
     }
     raise_descriptors(u64::from(clients) + DESCRIPTORS_SPARE)?;
     let shards = arguments.shards;
-    let only = arguments.only.clone();
-    let brokers = Brokers { server, mosquitto, only, folder: folder.clone(), shards, clients };
+    let brokers = Brokers {
+        server,
+        before: None,
+        mosquitto,
+        only: arguments.only.clone(),
+        folder: folder.clone(),
+        shards,
+        clients,
+    };
     let commit = brokers::git_commit(workspace.root());
     let machine = Machine::look(commit, brokers.mosquitto_version(), procfs::tick_us());
     let background_share = look_at_background(&interrupt)?;
