@@ -3,23 +3,51 @@
 //!
 //! The generic cell rate algorithm (ITU-T I.371) in its virtual scheduling form: all it remembers is
 //! the *theoretical arrival time*, when the next ping would be due if all had come evenly.
+//!
+//! A ping is read later than it was sent: by any time, where the network, a stopped process or a
+//! suspended machine held it back, and then together with all that were sent since. Nobody can tell
+//! when each was sent, so the budget does not ask. A connection keeps the pings that it has not used
+//! for [`UNUSED_SECS_MAX`]: pings that were within the rate when they were sent are within it
+//! whenever they are read. Nor can the time since the last packet replace that: it is zero for the
+//! second part of what was read at once, and a suspended machine's clock may stand still. Who floods
+//! wins nothing in the long run; over any time, a connection has its burst and the rate.
 
 use crate::clock::Monotonic;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
+
+/// How long a connection keeps pings that it has not used, in seconds: as long as TCP repeats what
+/// it cannot deliver before it gives up (Linux: `tcp_retries2`, 924 s).
+pub const UNUSED_SECS_MAX: u64 = 924;
+
+/// A client may ping this often within its keep alive, however low the rate: brokers before this
+/// one taught devices to ping at half of it, and a device that hears no answer tries again.
+const PINGS_PER_KEEP_ALIVE: u32 = 4;
 
 /// A sustained rate and the burst on top of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PingRate {
     /// Pings a second, for ever; 0: no limit.
     pub per_sec: u32,
-    /// Pings that may come at once after a pause; at least 1.
+    /// Pings that may come at once, besides those that were not used before; at least 1.
     pub burst: u32,
 }
 
 impl PingRate {
     /// No limit.
     pub const OFF: Self = Self { per_sec: 0, burst: 1 };
+
+    /// The rate for a client with this keep alive (0: none): never less than it takes to keep the
+    /// promise.
+    #[inline(always)]
+    #[must_use]
+    pub const fn for_keep_alive(self, keep_alive_secs: u16) -> Self {
+        if self.per_sec == 0 || keep_alive_secs == 0 {
+            return self;
+        }
+        let needed = PINGS_PER_KEEP_ALIVE.div_ceil(keep_alive_secs as u32);
+        if needed > self.per_sec { Self { per_sec: needed, ..self } } else { self }
+    }
 
     /// Whether a ping that comes at `now` is within the budget, when the next one is due at `due`.
     #[inline(always)]
@@ -36,7 +64,8 @@ impl PingRate {
     #[inline(always)]
     #[must_use]
     pub const fn charged(self, due: Monotonic, now: Monotonic) -> Monotonic {
-        let from = if due.0 > now.0 { due.0 } else { now.0 };
+        let oldest = now.0.saturating_sub(UNUSED_SECS_MAX * NANOS_PER_SEC);
+        let from = if due.0 > oldest { due.0 } else { oldest };
         Monotonic(from.saturating_add(self.interval_ns()))
     }
 
@@ -99,17 +128,56 @@ mod tests {
         assert_eq!(admitted(PingRate::default(), 10_000, 10), 20 + 99);
     }
 
-    #[test]
-    fn a_pause_gives_back_the_burst_and_not_more() {
+    /// How many pings are admitted at once, `secs` after the last of the first 20.
+    fn admitted_after(secs: u64) -> u64 {
         let rate = PingRate::default();
-        let now = START.after_millis(3_600_000);
+        let now = START.after_millis(secs * 1_000);
         let mut due = rate.charged_earlier(START, 20);
-        let mut burst = 0;
+        let mut count = 0;
         while rate.admits(due, now) {
             due = rate.charged(due, now);
-            burst += 1;
+            count += 1;
         }
-        assert_eq!(burst, 20);
+        count
+    }
+
+    #[test]
+    fn pings_held_back_are_admitted_together() {
+        assert_eq!(admitted_after(0), 0);
+        assert_eq!(admitted_after(30), 30);
+        assert_eq!(admitted_after(600), 600);
+    }
+
+    #[test]
+    fn pings_are_kept_no_longer_than_tcp_repeats_them() {
+        let kept = UNUSED_SECS_MAX + 20;
+        assert_eq!(admitted_after(3_600), kept);
+        assert_eq!(admitted_after(1_000_000), kept);
+    }
+
+    #[test]
+    fn a_stop_in_the_middle_changes_nothing() {
+        // A ping a second, of which 30 are read at once, in two parts at the same instant.
+        let rate = PingRate { per_sec: 1, burst: 1 };
+        let mut due = START;
+        for ping in 0..100 {
+            let read_at = if (20..50).contains(&ping) { 50 } else { ping };
+            let now = START.after_millis(read_at * 1_000);
+            assert!(rate.admits(due, now), "ping {ping}");
+            due = rate.charged(due, now);
+        }
+    }
+
+    #[test]
+    fn the_rate_follows_the_keep_alive() {
+        let per_sec = |rate: u32, keep_alive_secs| {
+            PingRate { per_sec: rate, burst: 1 }.for_keep_alive(keep_alive_secs).per_sec
+        };
+        for (keep_alive_secs, expected) in [(0, 1), (1, 4), (2, 2), (3, 2), (4, 1), (u16::MAX, 1)] {
+            assert_eq!(per_sec(1, keep_alive_secs), expected, "{keep_alive_secs} s");
+        }
+        assert_eq!(per_sec(5, 1), 5);
+        assert_eq!(per_sec(0, 1), 0, "no limit stays none");
     }
 
     #[test]

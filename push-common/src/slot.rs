@@ -38,7 +38,7 @@ pub struct Slot {
     pub ping_due: u64,
     /// Changes whenever the slot changes hands; a flow with another generation is not answered.
     pub generation: u32,
-    /// The connection's keep alive; for the reader of a dump, no program decides by it.
+    /// The keep alive granted to the connection; 0: none. Its ping rate follows it.
     pub keep_alive_secs: u16,
     /// The shard that owns the connection; its heartbeat line.
     pub shard: u16,
@@ -78,6 +78,8 @@ pub struct SlotView {
     pub generation: u32,
     /// [`Slot::state`].
     pub state: u8,
+    /// [`Slot::keep_alive_secs`].
+    pub keep_alive_secs: u16,
     /// [`Slot::ping_due`].
     pub ping_due: Monotonic,
     /// [`ShardLine::heartbeat`] of the slot's shard, in nanoseconds.
@@ -91,6 +93,7 @@ impl SlotView {
         tx: 0,
         generation: 0,
         state: state::FREE,
+        keep_alive_secs: 0,
         ping_due: Monotonic(0),
         heartbeat_ns: 0,
     };

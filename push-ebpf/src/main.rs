@@ -83,7 +83,7 @@ fn ingress(packet: Packet) -> i32 {
     };
     // SAFETY: the helper has no arguments.
     let now = Monotonic(unsafe { bpf_ktime_get_ns() });
-    let rate = ping_rate();
+    let rate = ping_rate().for_keep_alive(view.keep_alive_secs);
 
     lock(cell);
     // SAFETY: the lock is held, and the element lives as long as the program.
@@ -250,6 +250,7 @@ fn view_of(slot: *mut Slot) -> SlotView {
     }
     let generation = word!(generation);
     let (rx, tx, state, shard) = (word!(rx), word!(tx), word!(state), word!(shard));
+    let keep_alive_secs = word!(keep_alive_secs);
     let ping_due = Monotonic(word!(ping_due));
     let heartbeat_ns = match HEARTBEATS.get_ptr(u32::from(shard)) {
         // SAFETY: the element lives as long as the program, and the word is aligned.
@@ -259,7 +260,8 @@ fn view_of(slot: *mut Slot) -> SlotView {
     if word!(generation) != generation {
         return SlotView::NONE;
     }
-    SlotView { rx: rx as u32, tx: tx as u32, generation, state, ping_due, heartbeat_ns }
+    let (rx, tx) = (rx as u32, tx as u32);
+    SlotView { rx, tx, generation, state, keep_alive_secs, ping_due, heartbeat_ns }
 }
 
 /// Rule 13: a new ping was answered. Under the flow's lock, so the count loses nothing.

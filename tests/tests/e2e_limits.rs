@@ -9,6 +9,7 @@ use push_tests::server::{PingPath, Server, Target};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
 use push_tests::wire::{self, PINGREQ, Packet, Publish, Version};
+use rustix::process::Signal;
 
 /// "Packet too large" of an MQTT 5 DISCONNECT.
 const PACKET_TOO_LARGE: u8 = 0x95;
@@ -29,6 +30,8 @@ both_paths! {
     a_packet_too_large_disconnects_its_sender_alone,
     a_ping_flood_disconnects_its_sender_alone,
     pings_without_limit_are_all_answered,
+    pings_sent_while_the_server_stood_still_cost_no_connection,
+    a_short_keep_alive_raises_the_ping_rate,
     who_does_not_connect_in_time_is_closed,
     a_longer_keep_alive_than_allowed_is_cut_to_the_limit,
     a_client_id_is_no_longer_than_allowed,
@@ -166,6 +169,60 @@ fn pings_without_limit_are_all_answered(path: PingPath) -> TestResult {
     }
     assert_eq!(server.metrics().value("push_limits_hit_total{limit=\"ping_rate\"}"), 0);
     server.finish();
+    Ok(())
+}
+
+/// A stopped process reads at once what came meanwhile; a suspended machine does the same.
+fn pings_sent_while_the_server_stood_still_cost_no_connection(path: PingPath) -> TestResult {
+    /// After so long the kernel answers for a shard no more, and all pings wait in the socket.
+    const SHARD_SILENT: Duration = Duration::from_secs(6);
+    const PER_SEC: u32 = 20;
+    const HELD_BACK: usize = 40;
+    let server = Server::with(path).flag("--ping-rate", PER_SEC).flag("--ping-burst", 5).start()?;
+    let mut client = connect(server.target(), 0);
+    client.ping();
+    server.signal(Signal::STOP);
+    if path == PingPath::Kernel {
+        std::thread::sleep(SHARD_SILENT);
+    }
+    for _ in 0..HELD_BACK {
+        client.send(&PINGREQ);
+        // Never faster than the rate, and a busy machine only makes it slower.
+        std::thread::sleep(Duration::from_secs(1) / PER_SEC);
+    }
+    server.signal(Signal::CONT);
+    for ping in 0..HELD_BACK {
+        let answer = client.receive(PATIENCE);
+        assert!(matches!(answer, Ok(Packet::Pingresp)), "ping {ping}: {answer:?}");
+    }
+    let metrics = server.metrics();
+    assert_eq!(metrics.value("push_limits_hit_total{limit=\"ping_rate\"}"), 0);
+    let left = metrics.value("push_kernel_path_declined_total{reason=\"shard_silent\"}");
+    assert_eq!(left > 0, path == PingPath::Kernel, "{left} pings were left to user space");
+    client.assert_alive();
+    server.finish();
+    Ok(())
+}
+
+fn a_short_keep_alive_raises_the_ping_rate(path: PingPath) -> TestResult {
+    /// Four a second: what the keep alive allows, and four times `--ping-rate`.
+    const INTERVAL: Duration = Duration::from_millis(250);
+    const PINGS: usize = 12;
+    for version in [Version::V311, Version::V5] {
+        let server = Server::with(path).flag("--ping-burst", 1).start()?;
+        let connect = Connect::new(version, "impatient").keep_alive(1);
+        let mut client = Client::connect(server.target(), &connect);
+        for _ in 0..PINGS {
+            std::thread::sleep(INTERVAL);
+            client.ping();
+        }
+        let metrics = server.metrics();
+        assert_eq!(metrics.value("push_limits_hit_total{limit=\"ping_rate\"}"), 0);
+        let declined = metrics.value("push_kernel_path_declined_total{reason=\"ping_rate\"}");
+        assert_eq!(declined, 0, "the kernel has the same rate");
+        assert_eq!(metrics.kernel_pings() > 0, path == PingPath::Kernel);
+        server.finish();
+    }
     Ok(())
 }
 

@@ -215,10 +215,11 @@ pub struct Settings {
     #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
     pub client_id_bytes_max: Option<Bounded<u16, CLIENT_ID_BYTES_MIN, U16_MAX>>,
     /// Pings a second that a client may send for ever, answered by the kernel or not. One that exceeds
-    /// rate and burst is disconnected (MQTT 5: 0x96, message rate too high). 0: no limit.
+    /// rate and burst is disconnected (MQTT 5: 0x96, message rate too high). A keep alive below 4
+    /// seconds has at least four pings in each. 0: no limit.
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub ping_rate: Option<Bounded<u32, 0, PINGS_MAX>>,
-    /// Pings that a client may send at once after a pause.
+    /// Pings that a client may send at once, besides those that it has not used in the last 924 seconds.
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub ping_burst: Option<Bounded<u32, 1, PINGS_MAX>>,
     /// Levels of a topic name or filter. A publish or subscription with more is refused.

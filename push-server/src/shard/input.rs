@@ -37,7 +37,11 @@ impl Worker {
         let mut bytes = self.ring.bytes(piece);
         if let Some(websocket) = &mut client.websocket {
             self.unwrapped.clear();
-            let rate = self.shared.config.limits.ping_rate;
+            let limits = &self.shared.config.limits;
+            let rate = match &client.phase {
+                Phase::Serving { connection, .. } => connection.ping_rate(limits),
+                _ => limits.ping_rate,
+            };
             websocket.handle_bytes(bytes, rate, self.now, &mut self.unwrapped);
             bytes = &self.unwrapped;
         }

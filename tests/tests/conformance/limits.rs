@@ -69,6 +69,39 @@ fn pings_that_the_kernel_answers_use_up_the_rate() {
 }
 
 #[test]
+fn pings_that_were_held_back_are_charged_by_when_they_were_sent() {
+    at_every_split(|server| {
+        server.limits.ping_rate = PingRate { per_sec: 1, burst: 3 };
+        server.open(&Connect::v5());
+        // A ping a second, read half a minute later: while the server stood still, say.
+        server.now = server.now.after_millis(30_000);
+        server.send(&PINGREQ.repeat(30));
+        let events = server.events();
+        assert!(events.iter().all(|event| *event == Seen::Ping) && events.len() == 30);
+        // The burst is left, and no more.
+        server.send(&PINGREQ.repeat(4));
+        let failed = Seen::Failed(Reason::MessageRateTooHigh);
+        assert_eq!(server.events(), [Seen::Ping, Seen::Ping, Seen::Ping, failed]);
+    });
+}
+
+#[test]
+fn a_short_keep_alive_has_four_pings_in_each() {
+    at_every_split(|server| {
+        server.limits.ping_rate = PingRate { per_sec: 1, burst: 1 };
+        server.open(&Connect { keep_alive_secs: 1, ..Connect::v5() });
+        for _ in 0..100 {
+            server.send(PINGREQ);
+            assert_eq!(server.events(), [Seen::Ping]);
+            server.now = server.now.after_millis(250);
+        }
+        server.send(&PINGREQ.repeat(3));
+        let failed = Seen::Failed(Reason::MessageRateTooHigh);
+        assert_eq!(server.events(), [Seen::Ping, failed]);
+    });
+}
+
+#[test]
 fn topic_with_too_many_levels_is_invalid() {
     at_every_split(|server| {
         server.limits.topic_levels_max = 2;

@@ -94,6 +94,7 @@ impl Hooks {
             tx: self.tx as u32,
             generation: GENERATION,
             state: self.state,
+            keep_alive_secs: 0,
             ping_due: Monotonic(0),
             heartbeat_ns: now_us * 1_000,
         }

@@ -43,7 +43,8 @@ impl World {
             tx: TX,
             generation: 3,
             state: state::ARMED,
-            ping_due: Monotonic(0),
+            keep_alive_secs: 60,
+            ping_due: NOW,
             heartbeat_ns: NOW.0 - 1_000_000_000,
         };
         Self { flow: Flow::new(1, 3), slot, rate: PingRate::default(), now: NOW }
