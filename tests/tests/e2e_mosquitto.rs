@@ -14,7 +14,6 @@ both_paths! {
     a_retained_message_meets_later_subscribers_until_cleared,
     a_killed_clients_will_is_published_and_a_leaving_ones_is_not,
     wildcards_match_what_they_should,
-    topics_that_begin_with_a_dollar_are_hidden_from_wildcards,
     four_publishers_at_once_lose_nothing_and_keep_their_order,
     properties_of_mqtt_5_are_passed_on,
     mosquittos_own_pings_are_answered,
@@ -116,20 +115,6 @@ fn wildcards_match_what_they_should(path: PingPath) -> TestResult {
     for subscriber in [&plus, &hash, &all] {
         assert_eq!(subscriber.unexpected(), Vec::<String>::new());
     }
-    server.finish();
-    Ok(())
-}
-
-fn topics_that_begin_with_a_dollar_are_hidden_from_wildcards(path: PingPath) -> TestResult {
-    need_mosquitto_clients()?;
-    let server = Server::with(path).start()?;
-    let target = server.target();
-    let all = Subscriber::start(target, Version::V311, "%t", &["-t", "#", "-t", "+/private"]);
-    let named = Subscriber::start(target, Version::V311, "%t", &["-t", "$mine/private"]);
-    mosquitto_pub(target, Version::V311, &["-t", "$mine/private", "-q", "1", "-m", "x"]);
-    mosquitto_pub(target, Version::V311, &["-t", "public", "-q", "1", "-m", "x"]);
-    assert_eq!(named.message(), "$mine/private");
-    assert_eq!(all.message(), "public");
     server.finish();
     Ok(())
 }

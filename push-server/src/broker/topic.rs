@@ -66,12 +66,26 @@ pub enum TopicError {
 impl TopicName {
     /// Parses a topic name; at most `levels_max` levels.
     pub fn parse(text: &str, levels_max: u16) -> Result<Self, TopicError> {
+        let name = Self::parse_any_depth(text)?;
+        if name.is_deeper_than(levels_max) {
+            return Err(TopicError::TooManyLevels { levels_max });
+        }
+        Ok(name)
+    }
+
+    /// Parses a topic name and leaves it to the caller to ask whether it `is_deeper_than` it may be.
+    pub fn parse_any_depth(text: &str) -> Result<Self, TopicError> {
         check_text(text)?;
         if text.contains(['+', '#']) {
             return Err(TopicError::WildcardInName);
         }
-        check_levels(text, levels_max)?;
         Ok(Self(text.into()))
+    }
+
+    /// Whether it has more than `levels_max` levels.
+    pub fn is_deeper_than(&self, levels_max: u16) -> bool {
+        // A topic of n bytes has at most n + 1 levels: nearly all need no counting.
+        self.0.len() >= usize::from(levels_max) && has_more_levels(&self.0, levels_max)
     }
 
     /// The name.
@@ -79,7 +93,8 @@ impl TopicName {
         &self.0
     }
 
-    /// Whether wildcards at a filter's start pass it by: it begins with `$` [MQTT-4.7.2-1].
+    /// Whether wildcards at a filter's start pass it by: it begins with `$` [MQTT-4.7.2-1]. Such topics
+    /// are the server's own; clients may subscribe to them and not publish [MQTT 4.7.2].
     pub fn is_hidden(&self) -> bool {
         self.0.starts_with('$')
     }
@@ -165,10 +180,14 @@ fn check_text(text: &str) -> Result<(), TopicError> {
 }
 
 fn check_levels(text: &str, levels_max: u16) -> Result<(), TopicError> {
-    if text.split('/').count() > usize::from(levels_max) {
+    if has_more_levels(text, levels_max) {
         return Err(TopicError::TooManyLevels { levels_max });
     }
     Ok(())
+}
+
+fn has_more_levels(text: &str, levels_max: u16) -> bool {
+    text.split('/').count() > usize::from(levels_max)
 }
 
 fn check_wildcards(filter: &str) -> Result<(), TopicError> {

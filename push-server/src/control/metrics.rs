@@ -98,6 +98,8 @@ const FAMILIES: &[Family] = &[
             ("stale", |shard| &shard.dropped_stale),
             ("store", |shard| &shard.dropped_store),
             ("no_member", |shard| &shard.dropped_no_member),
+            ("reserved_topic", |shard| &shard.dropped_reserved_topic),
+            ("topic_levels", |shard| &shard.dropped_topic_levels),
         ],
     },
     Family {
@@ -206,7 +208,7 @@ impl Collector for Scrape {
 fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
     let counters = view.counters();
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let totals: [(&str, &str, &AtomicU64); 14] = [
+    let totals: [(&str, &str, &AtomicU64); 15] = [
         ("push_store_commits", "Groups of changes written as one", &counters.groups),
         ("push_store_fsyncs", "Waits for the disk", &counters.fsyncs),
         ("push_store_requests", "Requests of shards that were committed", &counters.committed),
@@ -219,6 +221,11 @@ fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
         ("push_store_reopened", "Times that it was opened again", &counters.reopened),
         ("push_store_refused", "Requests beyond the backlog's limit", &counters.refused_backlog),
         ("push_store_unreadable", "Records left out as unreadable", &counters.unreadable),
+        (
+            "push_store_reserved_removed",
+            "Retained messages removed at the start, their topic beginning with $",
+            &counters.reserved_removed,
+        ),
         ("push_store_commit_us_max", "Longest commit, in us", &counters.group_us_max),
         ("push_store_fsync_us_max", "Longest wait for the disk, in us", &counters.fsync_us_max),
     ];

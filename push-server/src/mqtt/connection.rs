@@ -68,6 +68,9 @@ enum State {
 pub enum Event {
     /// It published. Route the message, then call `publish_done` with the receipt, if any.
     Publish(Message, Option<PublishReceipt>),
+    /// It published what nobody may: the message is dropped. Call `publish_done` with the receipt, if
+    /// any, and the reason where the protocol has a word for it.
+    PublishRefused(Reason, Option<PublishReceipt>),
     /// It subscribes; answer by `subscribed`.
     Subscribe(Subscribe),
     /// It unsubscribes; answer by `unsubscribed`.
@@ -443,11 +446,16 @@ impl Connection {
     ) -> Result<Option<Event>, Reason> {
         let packet_id = publish.packet_id;
         let topic = self.topic_of(&publish, limits)?;
-        let message = publish.into_message(topic);
-        if message.qos == QoS::AtMostOnce {
-            return Ok(Some(Event::Publish(message, None)));
+        let qos = publish.qos;
+        // Dropped or not, it is acknowledged as every publish is.
+        let event = |receipt| match limits.refuses_publish_to(&topic) {
+            Some(reason) => Event::PublishRefused(reason, receipt),
+            None => Event::Publish(publish.into_message(topic), receipt),
+        };
+        if qos == QoS::AtMostOnce {
+            return Ok(Some(event(None)));
         }
-        let exactly_once = message.qos == QoS::ExactlyOnce;
+        let exactly_once = qos == QoS::ExactlyOnce;
         if exactly_once {
             match session.exactly_once(packet_id) {
                 None => {}
@@ -471,7 +479,7 @@ impl Connection {
         }
         self.unacknowledged = self.unacknowledged.saturating_add(1);
         self.owed_bytes += ANSWER_BYTES;
-        Ok(Some(Event::Publish(message, Some(PublishReceipt { packet_id, exactly_once }))))
+        Ok(Some(event(Some(PublishReceipt { packet_id, exactly_once }))))
     }
 
     /// What a PUBLISH is about: every one that comes counts for its alias, whatever else becomes

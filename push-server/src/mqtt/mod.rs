@@ -29,7 +29,8 @@ pub mod will;
 
 use push_common::ping_rate::PingRate;
 
-use crate::broker::TopicFilter;
+use crate::broker::{TopicFilter, TopicName};
+use codec::Reason;
 
 pub use connection::{
     Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe,
@@ -94,6 +95,20 @@ pub struct Limits {
     pub filters_denied: Box<[TopicFilter]>,
     /// What clients may do at all.
     pub features: Features,
+}
+
+impl Limits {
+    /// Why a client's publish to `topic` is refused, if it is: topics that begin with `$` are the
+    /// server's own [MQTT 4.7.2], and `topic_levels_max` bounds all others.
+    pub(crate) fn refuses_publish_to(&self, topic: &TopicName) -> Option<Reason> {
+        if topic.is_hidden() {
+            Some(Reason::NotAuthorized)
+        } else if topic.is_deeper_than(self.topic_levels_max) {
+            Some(Reason::TopicNameInvalid)
+        } else {
+            None
+        }
+    }
 }
 
 /// What the specification leaves to a server. MQTT 5 clients are told what there is not; one that

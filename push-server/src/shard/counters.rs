@@ -86,6 +86,10 @@ counters! {
     dropped_session_ended,
     /// `push_publishes_dropped_total{reason="no_member"}`: nobody of a group could take it.
     dropped_no_member,
+    /// `push_publishes_dropped_total{reason="reserved_topic"}`: published to a topic that begins with `$`.
+    dropped_reserved_topic,
+    /// `push_publishes_dropped_total{reason="topic_levels"}`: more levels than `--topic-levels-max`.
+    dropped_topic_levels,
     /// `push_shared_passed_on_total`: owed to a member that left, given to another.
     shared_passed_on,
     /// `push_store_removals_retried_total`: ends of sessions that are written, though not at the first try.

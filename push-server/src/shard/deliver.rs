@@ -11,7 +11,7 @@ use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Delivered, Delivery, Event, Filing, ListFull, PublishReceipt, Subscribe, SubscribeEntry,
-    Transmit, Unsubscribe,
+    Transmit, Unsubscribe, Version,
 };
 use crate::store::{Position, Write};
 
@@ -29,6 +29,9 @@ impl Worker {
     pub(super) fn on_event(&mut self, index: u32, key: u32, event: Event) {
         match event {
             Event::Publish(message, receipt) => self.on_publish(index, key, message, receipt),
+            Event::PublishRefused(reason, receipt) => {
+                self.on_publish_refused(index, key, reason, receipt);
+            }
             Event::Subscribe(subscribe) => self.on_subscribe(index, key, subscribe),
             Event::Unsubscribe(unsubscribe) => self.on_unsubscribe(index, key, unsubscribe),
             Event::Owes(answer) => {
@@ -72,8 +75,37 @@ impl Worker {
         self.route(&message, Some(key), draft, publisher);
     }
 
-    /// Retains a message if it asks for it, and routes it.
+    /// Drops a publish that nobody may make, and answers it in its turn. MQTT 3.1.1 has no word for a
+    /// refusal, and whoever is disconnected for a publish sends it again for ever: it is told that all
+    /// is well [MQTT-3.3.5-2].
+    fn on_publish_refused(
+        &mut self,
+        index: u32,
+        key: u32,
+        reason: Reason,
+        receipt: Option<PublishReceipt>,
+    ) {
+        self.counters.publishes_received.add(1);
+        match reason {
+            Reason::TopicNameInvalid => self.counters.dropped_topic_levels.add(1),
+            _ => self.counters.dropped_reserved_topic.add(1),
+        }
+        let Phase::Serving { connection, .. } = &self.clients[index as usize].phase else { return };
+        let told = if connection.version() == Version::V5 { reason } else { Reason::Success };
+        let Some(receipt) = receipt else { return };
+        let mut part = Part::default();
+        self.answer_publisher(&Publisher { index, key, receipt }, told, &mut part);
+        self.finish_part(part);
+    }
+
+    /// Publishes a will: retains it if it asks for that, and routes it. One on a topic that is the
+    /// server's own comes from an earlier version, which took it, and is dropped.
     pub(super) fn publish(&mut self, message: &Arc<Message>, from: Option<u32>, mut draft: Draft) {
+        if message.topic.is_hidden() {
+            self.counters.dropped_reserved_topic.add(1);
+            self.file(draft);
+            return;
+        }
         self.retain(message, from, &mut draft);
         self.route(message, from, draft, None);
     }

@@ -35,6 +35,8 @@ pub struct StoreCounters {
     pub refused_backlog: AtomicU64,
     /// Records that could not be understood, and were left out.
     pub unreadable: AtomicU64,
+    /// Retained messages removed at the start, their topic beginning with `$`.
+    pub reserved_removed: AtomicU64,
     /// Gauge: large bodies kept once for all their outboxes.
     pub shared_bodies: AtomicU64,
     /// Gauge: bytes on disk, as last looked at.

@@ -6,6 +6,7 @@
 //! client identifier: its removal failed, and whoever asked for it was told so.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use hashbrown::HashMap;
 
@@ -45,6 +46,7 @@ pub(super) fn recover(
         inflight_max: (*inflight_max).into(),
         leftovers: Leftovers::default(),
         unreadable: 0,
+        reserved: &counters.reserved_removed,
     };
     let mut sessions = recovery.sessions()?;
     recovery.subscriptions(&mut sessions)?;
@@ -93,6 +95,8 @@ struct Recovery<'a> {
     inflight_max: u32,
     leftovers: Leftovers,
     unreadable: u64,
+    /// Counts retained messages on topics that are the server's own.
+    reserved: &'a AtomicU64,
 }
 
 impl Recovery<'_> {
@@ -189,18 +193,30 @@ impl Recovery<'_> {
         Ok(wills)
     }
 
-    /// Takes up what has not expired, as far as there is room for it.
+    /// Takes up what has not expired, as far as there is room for it. Topics that begin with `$` are
+    /// the server's own: what a client of an earlier version has put there is removed.
     fn retained(&mut self, retained: &Retained) -> Result<(), DatabaseError> {
-        let mut refused = 0_u64;
+        let (mut refused, mut reserved) = (0_u64, 0_u64);
         for found in self.database.scan(Tree::Retained, &[], &[]) {
             let (_, value) = found?;
             let decoded = encode::decode_retained(&value, self.clocks);
             let Some(Kept { message, publisher }) = self.readable(decoded) else { continue };
             if message.is_expired(self.clocks.monotonic) {
                 self.leftovers.records.push(Key::Retained(message.topic.clone()));
+            } else if message.topic.is_hidden() {
+                reserved += 1;
+                self.leftovers.records.push(Key::Retained(message.topic.clone()));
             } else if retained.set_by(&message, publisher.as_deref()).is_err() {
                 refused += 1;
             }
+        }
+        if reserved > 0 {
+            counters::add(self.reserved, reserved);
+            tracing::warn!(
+                reserved,
+                "retained messages on topics that begin with $ are removed: clients may no longer \
+                 publish to them"
+            );
         }
         if refused > 0 {
             tracing::warn!(

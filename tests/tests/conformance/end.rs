@@ -91,6 +91,20 @@ fn will_on_an_invalid_topic_is_refused() {
     });
 }
 
+/// CONNACK is the only packet that can say so.
+#[test]
+fn will_on_a_topic_of_the_servers_own_is_refused() {
+    at_every_split(|server| {
+        let rest = [properties(&[]), text("$SYS/uptime"), text("")].concat();
+        server.connect(&Connect { flags: 0x06, rest, ..Connect::v5() }.bytes());
+        assert_eq!(server.events(), [Seen::Refused(Reason::TopicNameInvalid)]);
+        assert_eq!(server.received(), refused(0x90));
+        let rest = [text("$SYS/uptime"), text("")].concat();
+        server.connect(&Connect { flags: 0x06, rest, ..Connect::v311() }.bytes());
+        assert_eq!(server.received(), [0x20, 2, 0, 5]);
+    });
+}
+
 #[test]
 fn goodbye_may_change_the_session_expiry() {
     at_every_split(|server| {

@@ -6,7 +6,8 @@ use push_server::mqtt::codec::Reason;
 
 use crate::server::{Seen, at_every_split};
 use crate::wire::{
-    Connect, PINGREQ, answered, disconnected, packet, publish, subscribe, text, user_property,
+    Connect, PINGREQ, answered, disconnected, packet, properties, publish, refused, subscribe,
+    text, user_property,
 };
 
 #[test]
@@ -113,8 +114,11 @@ fn topic_with_too_many_levels_is_invalid() {
         );
         server.events();
         server.send(&publish(5, "a/b/c", b"", AtMostOnce, 0));
-        assert_eq!(server.events(), [Seen::Failed(Reason::TopicNameInvalid)]);
-        assert_eq!(server.received(), disconnected(0x90));
+        assert_eq!(server.events(), [Seen::PublishRefused(Reason::TopicNameInvalid)]);
+        assert_eq!(server.received(), []);
+        let rest = [properties(&[]), text("a/b/c"), text("")].concat();
+        server.connect(&Connect { flags: 0x06, rest, ..Connect::v5() }.bytes());
+        assert_eq!(server.received(), refused(0x90), "a will on it");
     });
 }
 

@@ -148,6 +148,75 @@ fn outcome_of_routing_is_told_to_v5_and_kept_from_v311() {
     }
 }
 
+/// Topics that nobody may publish to, and what MQTT 5 is told.
+const REFUSED: [(&str, Reason, u8); 4] = [
+    ("$SYS/uptime", Reason::NotAuthorized, 0x87),
+    ("$share/g/a", Reason::NotAuthorized, 0x87),
+    ("$", Reason::NotAuthorized, 0x87),
+    ("a/b/c", Reason::TopicNameInvalid, 0x90),
+];
+
+/// [MQTT 4.7.2]
+#[test]
+fn publish_to_a_topic_that_is_not_accepted_is_refused_and_the_connection_goes_on() {
+    for (topic, reason, code) in REFUSED {
+        at_every_split(|server| {
+            server.limits.topic_levels_max = 2;
+            server.open(&Connect::v5());
+            server.send(&publish(5, topic, b"x", AtMostOnce, 0));
+            server.send(&publish(5, topic, b"x", AtLeastOnce, 1));
+            server.send(&publish(5, topic, b"x", ExactlyOnce, 2));
+            let refusals = [ack_reason(PUBACK, 1, code), ack_reason(PUBREC, 2, code)].concat();
+            assert_eq!(server.received(), refusals, "{topic}");
+            let refused = || Seen::PublishRefused(reason);
+            assert_eq!(server.events(), [refused(), refused(), refused()], "{topic}");
+            // The packet id is free again.
+            server.send(&publish(5, "a/b", b"y", ExactlyOnce, 2));
+            assert_eq!(server.events(), [seen(b"y", ExactlyOnce)]);
+            assert_eq!(server.received(), ack(PUBREC, 2));
+        });
+    }
+}
+
+/// [MQTT-3.3.5-2]
+#[test]
+fn v311_is_told_that_a_refused_publish_has_arrived() {
+    for (topic, reason, _) in REFUSED {
+        at_every_split(|server| {
+            server.limits.topic_levels_max = 2;
+            server.open(&Connect::v311());
+            server.send(&publish(4, topic, b"x", AtLeastOnce, 1));
+            server.send(&publish(4, topic, b"x", ExactlyOnce, 2));
+            server.send(&publish_again(4, topic, b"x", ExactlyOnce, 2));
+            server.send(&ack(PUBREL, 2));
+            let acks = [ack(PUBACK, 1), ack(PUBREC, 2), ack(PUBREC, 2), ack(PUBCOMP, 2)].concat();
+            assert_eq!(server.received(), acks, "{topic}");
+            let refused = || Seen::PublishRefused(reason);
+            assert_eq!(server.events(), [refused(), refused()], "{topic}: dropped once each");
+        });
+    }
+}
+
+#[test]
+fn alias_of_a_topic_that_is_not_accepted_stands_for_it_all_the_same() {
+    for (topic, reason, code) in REFUSED {
+        at_every_split(|server| {
+            server.limits.topic_levels_max = 2;
+            server.open(&Connect::v5());
+            let by_alias = |topic: &str, packet_id: u8| {
+                let head = [text(topic), vec![0, packet_id], properties(&[&[0x23, 0, 3]])];
+                packet(0x32, &head.concat())
+            };
+            server.send(&by_alias(topic, 1));
+            server.send(&by_alias("", 2));
+            let refusals = [ack_reason(PUBACK, 1, code), ack_reason(PUBACK, 2, code)].concat();
+            assert_eq!(server.received(), refusals, "{topic}");
+            let refused = || Seen::PublishRefused(reason);
+            assert_eq!(server.events(), [refused(), refused()], "{topic}");
+        });
+    }
+}
+
 #[test]
 fn refused_exactly_once_frees_its_packet_id() {
     at_every_split(|server| {

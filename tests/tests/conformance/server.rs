@@ -44,6 +44,7 @@ pub(crate) enum Seen {
         qos: QoS,
         retain: bool,
     },
+    PublishRefused(Reason),
     /// Filters, or the reason against them.
     Subscribe(Vec<Result<String, Reason>>),
     Unsubscribe(Vec<Result<String, Reason>>),
@@ -309,6 +310,14 @@ impl Server {
                     None => {}
                 }
                 seen
+            }
+            Event::PublishRefused(reason, receipt) => {
+                if let (Some(receipt), Link::Open(connection), Some(session)) =
+                    (receipt, &mut self.link, &mut self.session)
+                {
+                    connection.publish_done(session, receipt, reason);
+                }
+                Seen::PublishRefused(reason)
             }
             Event::Subscribe(subscribe) => {
                 let entries = &subscribe.entries;

@@ -1,6 +1,7 @@
 //! Retained messages: the disk follows memory, whatever comes in between.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use push_common::clock::Monotonic;
 use push_server::broker::Message;
@@ -149,6 +150,25 @@ fn a_change_that_the_backlog_has_no_room_for_is_made_all_the_same() {
         rig.retained()
     };
     assert_eq!(found(dir.path()), expected);
+}
+
+/// Earlier versions let clients publish there.
+#[test]
+fn what_is_on_a_topic_of_the_servers_own_is_removed_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let mut rig = Rig::open(dir.path());
+        for topic in ["$SYS/uptime", "$share/g/a", "a/$SYS"] {
+            let write = rig.retain(&message(topic, "x"));
+            rig.commit(vec![write]);
+        }
+    }
+    let removed = |rig: &Rig| rig.store.counters().reserved_removed.load(Ordering::Relaxed);
+    let rig = Rig::open(dir.path());
+    assert_eq!((rig.retained(), removed(&rig)), (vec![message("a/$SYS", "x")], 2));
+    drop(rig);
+    let rig = Rig::open(dir.path());
+    assert_eq!((rig.retained().len(), removed(&rig)), (1, 0), "from the disk, too");
 }
 
 #[test]

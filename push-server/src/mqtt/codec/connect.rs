@@ -234,8 +234,7 @@ fn will(
             Ok(())
         })?;
     }
-    let topic = TopicName::parse(reader.text()?, limits.topic_levels_max)
-        .map_err(|_| Reason::TopicNameInvalid)?;
+    let topic = will_topic(reader.text()?, version, limits)?;
     // A will lives as long as its connection: it must not keep the whole CONNECT alive.
     let payload = Bytes::copy_from_slice(reader.binary()?);
     let message = Message {
@@ -247,6 +246,20 @@ fn will(
         expires_at: None,
     };
     Ok(Some(Box::new(Will { message, delay_secs, message_expiry_secs })))
+}
+
+/// A will is refused with its client: CONNACK is the only packet that can tell it. One on a topic that
+/// publishes are refused on is well-formed, but not accepted [MQTT5 3.2.2.2].
+fn will_topic(text: &str, version: Version, limits: &Limits) -> Result<TopicName, Reason> {
+    let topic = TopicName::parse_any_depth(text).map_err(|_| match version {
+        // Nobody that deserves an answer [MQTT-3.1.4-1].
+        Version::V311 => Reason::MalformedPacket,
+        Version::V5 => Reason::TopicNameInvalid,
+    })?;
+    match limits.refuses_publish_to(&topic) {
+        Some(_) => Err(Reason::TopicNameInvalid),
+        None => Ok(topic),
+    }
 }
 
 fn credentials(

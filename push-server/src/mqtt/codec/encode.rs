@@ -164,7 +164,8 @@ pub(in crate::mqtt) fn connack_refusal(out: &mut BytesMut, audience: Audience, r
         Reason::ServerUnavailable | Reason::ServerShuttingDown | Reason::QuotaExceeded => {
             v4::ConnectReturnCode::ServiceUnavailable
         }
-        Reason::NotAuthorized => v4::ConnectReturnCode::NotAuthorized,
+        // The will's topic is one that nobody may publish to.
+        Reason::NotAuthorized | Reason::TopicNameInvalid => v4::ConnectReturnCode::NotAuthorized,
         _ => return,
     };
     write(out, |out| v4::ConnAck::new(code, false).write(out));

@@ -93,7 +93,8 @@ pub(super) fn publish(
         "" if topic_alias.is_none() => return Err(Reason::ProtocolError),
         "" => None,
         name => {
-            let topic = TopicName::parse(name, context.topic_levels_max);
+            // One that is too deep is well-formed: only this publish is refused for it.
+            let topic = TopicName::parse_any_depth(name);
             Some(topic.map_err(|_| Reason::TopicNameInvalid)?)
         }
     };
