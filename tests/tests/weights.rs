@@ -125,9 +125,11 @@ const NUMBERS: [usize; 6] = [100, 450, 520, 540, 1_000, 1_030];
 
 #[test]
 fn subscriptions_take_no_more_than_they_weigh() {
-    /// Of empty tables in 64 segments, twice: their first entries.
-    const TABLES_BYTES: usize = 2 * 64 * 200;
-    let shapes: [Shape; 6] = [
+    /// Of empty tables in 64 segments, twice: their first entries. And of both trees, a chunk each of
+    /// nodes, of ends and of texts.
+    const TABLES_BYTES: usize = 2 * 64 * 200 + 2 * 256 * (24 + 32 + 24);
+    let shapes: [Shape; 7] = [
+        ("wildcards alone", |n| format!("{n}/+/+/+/+/+/+/+/+")),
         ("empty levels", |n| format!("q{n}/0/0{}+", "/".repeat(123))),
         ("short levels", |n| format!("q{n}{}/+", "/a".repeat(120))),
         ("ordinary", |n| format!("company/site/{n}/+/state")),
@@ -162,6 +164,29 @@ fn subscriptions_take_no_more_than_they_weigh() {
     }
 }
 
+/// 22 KB of filters as they come in a SUBSCRIBE, made to take as much memory as they can.
+#[test]
+fn filters_of_wildcards_take_at_most_36_times_their_bytes() {
+    let limits = Limits { subscriptions_max: 1_000, ..Limits::default() };
+    let filters: Vec<_> = (0..1_000)
+        .map(|n| TopicFilter::parse(&format!("{n:03x}/+/+/+/+/+/+/+/+"), 128).expect("valid"))
+        .collect();
+    let wire_bytes: usize = filters.iter().map(|filter| filter.as_str().len() + 3).sum();
+    let (mut table, mut list) = (Subscriptions::default(), SubscriptionList::default());
+    let routing = Routing::default();
+    let options = SubscriptionOptions::default();
+    let ((), held_bytes) = held(|| {
+        for filter in &filters {
+            let filter = TopicFilter::parse(filter.as_str(), 128).expect("valid");
+            list.set(&filter, options, &limits).expect("within");
+            table.insert(&filter, 1, options);
+            routing.add(&filter, 0);
+        }
+    });
+    println!("{wire_bytes} bytes on the wire, {held_bytes} held");
+    assert!(held_bytes <= 36 * wire_bytes, "{wire_bytes} bytes on the wire, {held_bytes} held");
+}
+
 #[test]
 fn retained_messages_take_no_more_than_is_counted() {
     let shapes: [Shape; 4] = [
@@ -185,7 +210,9 @@ fn retained_messages_take_no_more_than_is_counted() {
                 retained.set(&Arc::new(message)).expect("within");
             }
         });
-        let counted = retained.bytes();
+        // A chunk each of nodes, messages and texts.
+        const CHUNKS_BYTES: usize = 256 * (32 + 32 + 24);
+        let counted = retained.bytes() + CHUNKS_BYTES;
         println!("{number} {what}: {held_bytes} bytes held, {counted} counted");
         assert!(held_bytes <= counted, "{number} {what}: {held_bytes} held, {counted} counted");
     }

@@ -11,6 +11,8 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use super::arena::{Arena, Key};
+use super::level_names::LevelNames;
 use super::level_tree::{LevelTree, NodeId, ROOT, SPARSE, SPARSE_CAPACITY_MIN, Vacant};
 use super::topic::{TopicFilter, TopicName};
 
@@ -96,7 +98,7 @@ impl<V: Default + Vacant> ExactFilters<V> {
     }
 }
 
-/// What a node of the tree holds.
+/// What is kept for the filters that end at a node of the tree.
 #[derive(Debug, Default)]
 struct Ends<V> {
     /// For the filter that ends here.
@@ -111,33 +113,52 @@ impl<V: Vacant> Vacant for Ends<V> {
     }
 }
 
-/// Filters with wildcards.
-#[derive(Debug, Default)]
-pub(super) struct WildcardFilters<V: Default>(LevelTree<Ends<V>>);
+/// Filters with wildcards. Most nodes lead to others and are the end of no filter, so what is kept for
+/// filters lies beside the tree.
+#[derive(Debug)]
+pub(super) struct WildcardFilters<V> {
+    tree: LevelTree<Option<Key>>,
+    ends: Arena<Ends<V>>,
+}
 
-impl<V: Default> WildcardFilters<V> {
+impl<V> Default for WildcardFilters<V> {
+    fn default() -> Self {
+        Self { tree: LevelTree::default(), ends: Arena::default() }
+    }
+}
+
+impl<V> WildcardFilters<V> {
+    /// What a filter takes at the most, beside its levels.
+    pub(super) const FILTER_BYTES: usize =
+        Arena::<Ends<V>>::VALUE_BYTES + LevelTree::<Option<Key>>::PATH_BYTES;
+
     /// What a level of a filter takes at the most, beside its text.
-    pub(super) const LEVEL_BYTES: usize = LevelTree::<Ends<V>>::NODE_BYTES;
+    pub(super) const LEVEL_BYTES: usize = LevelTree::<Option<Key>>::NODE_BYTES;
+
+    /// What the text of a level takes beside its bytes, if no other level reads the same.
+    pub(super) const TEXT_BYTES: usize = LevelNames::NAME_BYTES;
 }
 
 impl<V: Default + Vacant> WildcardFilters<V> {
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty() && self.0.value(ROOT).is_vacant()
+        self.ends.len() == 0
     }
 
     /// What is kept for `filter`; perhaps vacant.
     pub(super) fn find(&self, filter: &TopicFilter) -> Option<&V> {
         let path = Path::of(filter);
-        let ends = self.0.value(self.0.find(path.levels())?);
+        let ends = self.ends_at(self.tree.find(path.levels())?)?;
         Some(if path.below { &ends.below } else { &ends.here })
     }
 
     /// What is kept for `filter`, a default where nothing was: make it other than vacant.
     pub(super) fn make(&mut self, filter: &TopicFilter) -> &mut V {
         let path = Path::of(filter);
-        let node = self.0.make(path.levels());
-        path.end(self.0.value_mut(node))
+        let node = self.tree.make(path.levels());
+        let Self { tree, ends } = self;
+        let key = *tree.value_mut(node).get_or_insert_with(|| ends.insert(Ends::default()));
+        path.end(ends.at_mut(key))
     }
 
     /// Changes what is kept for `filter`, if anything, and forgets it when `change` left it vacant.
@@ -147,13 +168,19 @@ impl<V: Default + Vacant> WildcardFilters<V> {
         change: impl FnOnce(&mut V) -> R,
     ) -> Option<R> {
         let path = Path::of(filter);
-        let node = self.0.find(path.levels())?;
-        let value = path.end(self.0.value_mut(node));
+        let node = self.tree.find(path.levels())?;
+        let key = (*self.tree.value(node))?;
+        let ends = self.ends.at_mut(key);
+        let value = path.end(ends);
         if value.is_vacant() {
             return None;
         }
         let result = change(value);
-        self.0.prune(node);
+        if ends.is_vacant() {
+            self.ends.remove(key);
+            *self.tree.value_mut(node) = None;
+            self.tree.prune(node);
+        }
         Some(result)
     }
 
@@ -165,33 +192,41 @@ impl<V: Default + Vacant> WildcardFilters<V> {
                 visit(value);
             }
         };
-        // Where to go on, and the part of the topic not walked yet; `None`: none is left.
-        let mut stack: Vec<(NodeId, Option<&str>)> = vec![(ROOT, Some(topic.as_str()))];
-        while let Some((node, rest)) = stack.pop() {
+        let tree = &self.tree;
+        let levels: Vec<_> = topic.as_str().split('/').map(|level| tree.level_id(level)).collect();
+        let wild = tree.level_id("+");
+        // Where to go on, and how many levels of the topic led there.
+        let mut stack: Vec<(NodeId, usize)> = vec![(ROOT, 0)];
+        while let Some((node, depth)) = stack.pop() {
             let hidden = node == ROOT && topic.is_hidden();
-            let ends = self.0.value(node);
-            if !hidden {
+            let ends = self.ends_at(node);
+            if let Some(ends) = ends
+                && !hidden
+            {
                 show(&ends.below);
             }
-            let Some(rest) = rest else {
-                show(&ends.here);
+            let Some(&level) = levels.get(depth) else {
+                if let Some(ends) = ends {
+                    show(&ends.here);
+                }
                 continue;
             };
-            let (level, rest) = match rest.split_once('/') {
-                Some((level, rest)) => (level, Some(rest)),
-                None => (rest, None),
-            };
+            let next = |level| Some((tree.child_by_id(node, level?)?, depth + 1));
             if !hidden {
-                stack.extend(self.0.child(node, "+").map(|child| (child, rest)));
+                stack.extend(next(wild));
             }
-            stack.extend(self.0.child(node, level).map(|child| (child, rest)));
+            stack.extend(next(level));
         }
+    }
+
+    fn ends_at(&self, node: NodeId) -> Option<&Ends<V>> {
+        self.tree.value(node).map(|key| self.ends.at(key))
     }
 
     /// Nodes in use.
     #[cfg(test)]
     pub(super) fn nodes_len(&self) -> usize {
-        self.0.nodes_len()
+        self.tree.nodes_len()
     }
 }
 

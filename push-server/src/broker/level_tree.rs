@@ -2,16 +2,18 @@
 //! the retained messages are kept in. It knows levels as text, and nothing of wildcards.
 //!
 //! Nodes live in one arena and name each other by index, so that nothing recurses: neither a walk
-//! nor the drop of a tree a peer made deep. The edges of all nodes share one hash table of 8 byte
-//! entries, so a node without children owns no table of its own. A node that holds nothing and
-//! leads nowhere is removed at once; its place is used again.
+//! nor the drop of a tree a peer made deep. A peer chooses how many nodes its filters and topics have, two
+//! bytes of text each, so a node is small: it names its level's text, which `LevelNames` keeps once, and an
+//! only child is found by its parent alone. Where nodes have several children, the edges of all of them
+//! share one hash table of 8 byte entries. A node that holds nothing and leads nowhere is removed at
+//! once; its place is used again.
 
 use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
-use slab::Slab;
 
-use super::message::ALLOCATION_BYTES;
+use super::arena::{Arena, Key};
+use super::level_names::{LevelId, LevelNames, spread};
 
 /// A table is shrunk when less than 1 / `SPARSE` of it is in use...
 pub(super) const SPARSE: usize = 4;
@@ -32,68 +34,69 @@ impl<T> Vacant for Option<T> {
 
 /// A node of the tree that is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct NodeId(u32);
+pub(super) struct NodeId(Key);
 
 /// Where every path begins. It is never removed.
-pub(super) const ROOT: NodeId = NodeId(0);
-
-/// In place of an index: there is no such node. As a parent, parent of the root alone.
-const NONE: u32 = u32::MAX;
+pub(super) const ROOT: NodeId = NodeId(Key::FIRST);
 
 #[derive(Debug)]
 struct Node<V> {
-    level: Box<str>,
-    parent: u32,
-    first_child: u32,
-    next_sibling: u32,
-    previous_sibling: u32,
+    level: LevelId,
+    /// The root alone has none.
+    parent: Option<NodeId>,
+    first_child: Option<NodeId>,
+    next_sibling: Option<NodeId>,
+    previous_sibling: Option<NodeId>,
     value: V,
 }
 
-/// An edge: where it leads, and 32 bits of its hash, so that the table grows without reading nodes.
+/// An edge to one of several children: where it leads, and 32 bits of its hash, so that the table grows
+/// without reading nodes.
 #[derive(Clone, Copy, Debug)]
 struct Edge {
     hash: u32,
-    child: u32,
+    child: NodeId,
 }
 
 /// The tree.
 #[derive(Debug)]
 pub(super) struct LevelTree<V> {
-    nodes: Slab<Node<V>>,
+    nodes: Arena<Node<V>>,
+    names: LevelNames,
     edges: HashTable<Edge>,
     hasher: foldhash::fast::RandomState,
 }
 
 impl<V: Default> Default for LevelTree<V> {
     fn default() -> Self {
-        let mut nodes = Slab::new();
-        nodes.insert(Node::new("", NONE, NONE));
-        Self { nodes, edges: HashTable::new(), hasher: foldhash::fast::RandomState::default() }
+        let (mut nodes, mut names) = (Arena::default(), LevelNames::default());
+        let root = nodes.insert(Node::new(names.take(""), None, None));
+        debug_assert_eq!(NodeId(root), ROOT);
+        let hasher = foldhash::fast::RandomState::default();
+        Self { nodes, names, edges: HashTable::new(), hasher }
     }
 }
 
 impl<V: Default> Node<V> {
-    fn new(level: &str, parent: u32, next_sibling: u32) -> Self {
-        Self {
-            level: level.into(),
-            parent,
-            first_child: NONE,
-            next_sibling,
-            previous_sibling: NONE,
-            value: V::default(),
-        }
+    fn new(level: LevelId, parent: Option<NodeId>, next_sibling: Option<NodeId>) -> Self {
+        let value = V::default();
+        Self { level, parent, first_child: None, next_sibling, previous_sibling: None, value }
     }
 }
 
 impl<V> LevelTree<V> {
-    /// What a node takes at the most, beside the text of its level: its place in the arena and its
-    /// edge, where both are half empty, as they are when they have just grown, and the text's
-    /// allocation. `tests/weights.rs` holds it against the allocator.
-    pub(super) const NODE_BYTES: usize =
-        2 * size_of::<(Node<V>, u64)>() + 16 * (size_of::<Edge>() + 1) / 7 + ALLOCATION_BYTES;
+    /// What a node takes beside its level's text and the edges.
+    pub(super) const NODE_BYTES: usize = Arena::<Node<V>>::VALUE_BYTES;
+
+    /// What the edges take that a path adds, at the most, in a table that is half empty: it branches
+    /// off from one other, which gives two children an edge that had none.
+    pub(super) const PATH_BYTES: usize = 2 * Self::EDGE_BYTES;
+
+    /// What an edge takes, in a table that is half empty.
+    pub(super) const EDGE_BYTES: usize = 16 * (size_of::<Edge>() + 1) / 7;
 
     /// Whether there is nothing but the root.
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.len() == 1
     }
@@ -105,29 +108,42 @@ impl<V> LevelTree<V> {
 
     /// What `node` holds.
     pub(super) fn value(&self, node: NodeId) -> &V {
-        &self.node(node.0).value
+        &self.node(node).value
     }
 
     /// What `node` holds. Call `prune` when it may have become vacant.
     pub(super) fn value_mut(&mut self, node: NodeId) -> &mut V {
-        &mut self.node_mut(node.0).value
-    }
-
-    /// What all nodes hold, in no particular order.
-    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
-        self.nodes.iter().map(|(_, node)| &node.value)
+        &mut self.node_mut(node).value
     }
 
     /// The last level of `node`'s path.
     pub(super) fn level(&self, node: NodeId) -> &str {
-        &self.node(node.0).level
+        self.names.text(self.node(node).level)
+    }
+
+    /// The id by which `child_by_id` finds children at `level`. `None`: no node has any. Valid until a
+    /// node is removed.
+    pub(super) fn level_id(&self, level: &str) -> Option<LevelId> {
+        self.names.find(level)
     }
 
     /// The child of `node` at `level`.
     pub(super) fn child(&self, node: NodeId, level: &str) -> Option<NodeId> {
-        let hash = self.edge_hash(node.0, level);
-        let edge = self.edges.find(spread(hash), |edge| self.is_edge(edge, hash, node.0, level))?;
-        Some(NodeId(edge.child))
+        self.child_by_id(node, self.level_id(level)?)
+    }
+
+    /// The child of `node` at the level of this id.
+    pub(super) fn child_by_id(&self, node: NodeId, level: LevelId) -> Option<NodeId> {
+        let first = self.node(node).first_child?;
+        let child = self.node(first);
+        if child.level == level {
+            return Some(first);
+        }
+        // An only child has no edge.
+        child.next_sibling?;
+        let hash = self.edge_hash(node, level);
+        let edge = self.edges.find(spread(hash), |edge| self.is_edge(edge, hash, node, level))?;
+        Some(edge.child)
     }
 
     /// Where `levels` lead from the root.
@@ -147,37 +163,37 @@ impl<V> LevelTree<V> {
 
     /// One of `node`'s children; the others are its siblings.
     pub(super) fn first_child(&self, node: NodeId) -> Option<NodeId> {
-        some(self.node(node.0).first_child)
+        self.node(node).first_child
     }
 
     /// The next child of `node`'s parent, in no particular order.
     pub(super) fn next_sibling(&self, node: NodeId) -> Option<NodeId> {
-        some(self.node(node.0).next_sibling)
+        self.node(node).next_sibling
     }
 
     /// `node`'s parent; the root has none.
     pub(super) fn parent(&self, node: NodeId) -> Option<NodeId> {
-        some(self.node(node.0).parent)
+        self.node(node).parent
     }
 
-    fn edge_hash(&self, parent: u32, level: &str) -> u32 {
+    fn edge_hash(&self, parent: NodeId, level: LevelId) -> u32 {
         // The upper half: foldhash folds its last multiplication, both halves are as good.
-        (self.hasher.hash_one((parent, level)) >> 32) as u32
+        (self.hasher.hash_one((parent.0, level)) >> 32) as u32
     }
 
-    fn is_edge(&self, edge: &Edge, hash: u32, parent: u32, level: &str) -> bool {
+    fn is_edge(&self, edge: &Edge, hash: u32, parent: NodeId, level: LevelId) -> bool {
         edge.hash == hash && {
             let child = self.node(edge.child);
-            child.parent == parent && *child.level == *level
+            child.parent == Some(parent) && child.level == level
         }
     }
 
-    fn node(&self, index: u32) -> &Node<V> {
-        &self.nodes[index as usize]
+    fn node(&self, id: NodeId) -> &Node<V> {
+        self.nodes.at(id.0)
     }
 
-    fn node_mut(&mut self, index: u32) -> &mut Node<V> {
-        &mut self.nodes[index as usize]
+    fn node_mut(&mut self, id: NodeId) -> &mut Node<V> {
+        self.nodes.at_mut(id.0)
     }
 }
 
@@ -191,65 +207,67 @@ impl<V: Default + Vacant> LevelTree<V> {
 
     /// Removes `node` when it holds nothing and leads nowhere, and so its ancestors.
     pub(super) fn prune(&mut self, node: NodeId) {
-        let mut index = node.0;
+        let mut id = node;
         loop {
-            let node = self.node(index);
-            let parent = node.parent;
-            if parent == NONE || node.first_child != NONE || !node.value.is_vacant() {
+            let node = self.node(id);
+            let Some(parent) = node.parent else { break };
+            if node.first_child.is_some() || !node.value.is_vacant() {
                 break;
             }
-            self.remove_leaf(index);
-            index = parent;
+            self.remove_leaf(id, parent);
+            id = parent;
         }
         let capacity = self.edges.capacity();
         if capacity > SPARSE_CAPACITY_MIN && self.edges.len() < capacity / SPARSE {
             self.edges.shrink_to(self.edges.len() * 2, |edge| spread(edge.hash));
         }
-        // The arena cannot be moved together, its indices being names; but it can be let go.
-        if self.is_empty() {
-            self.nodes.shrink_to_fit();
-        }
     }
 
     fn add_child(&mut self, parent: NodeId, level: &str) -> NodeId {
-        let hash = self.edge_hash(parent.0, level);
-        let sibling = self.node(parent.0).first_child;
-        let key = self.nodes.insert(Node::new(level, parent.0, sibling));
-        // Four billion nodes need 160 GB: memory ends first, and limits on subscriptions and
-        // retained messages long before.
-        let child = u32::try_from(key).expect("fewer nodes than 32 bits can name");
-        if sibling != NONE {
-            self.node_mut(sibling).previous_sibling = child;
+        let level = self.names.take(level);
+        let sibling = self.node(parent).first_child;
+        let child = NodeId(self.nodes.insert(Node::new(level, Some(parent), sibling)));
+        self.node_mut(parent).first_child = Some(child);
+        if let Some(sibling) = sibling {
+            self.node_mut(sibling).previous_sibling = Some(child);
+            if self.next_sibling(sibling).is_none() {
+                self.add_edge(parent, sibling);
+            }
+            self.add_edge(parent, child);
         }
-        self.node_mut(parent.0).first_child = child;
-        self.edges.insert_unique(spread(hash), Edge { hash, child }, |edge| spread(edge.hash));
-        NodeId(child)
+        child
     }
 
-    fn remove_leaf(&mut self, index: u32) {
-        let Node { level, parent, next_sibling, previous_sibling, .. } =
-            self.nodes.remove(index as usize);
+    fn remove_leaf(&mut self, id: NodeId, parent: NodeId) {
+        let Node { level, next_sibling, previous_sibling, .. } = self.nodes.remove(id.0);
         match previous_sibling {
-            NONE => self.node_mut(parent).first_child = next_sibling,
-            previous => self.node_mut(previous).next_sibling = next_sibling,
+            None => self.node_mut(parent).first_child = next_sibling,
+            Some(previous) => self.node_mut(previous).next_sibling = next_sibling,
         }
-        if next_sibling != NONE {
-            self.node_mut(next_sibling).previous_sibling = previous_sibling;
+        if let Some(next) = next_sibling {
+            self.node_mut(next).previous_sibling = previous_sibling;
         }
-        let hash = spread(self.edge_hash(parent, &level));
-        if let Ok(edge) = self.edges.find_entry(hash, |edge| edge.child == index) {
+        if let Some(first) = self.node(parent).first_child {
+            self.remove_edge(parent, id, level);
+            let first_node = self.node(first);
+            if first_node.next_sibling.is_none() {
+                self.remove_edge(parent, first, first_node.level);
+            }
+        }
+        self.names.give_back(level);
+    }
+
+    fn add_edge(&mut self, parent: NodeId, child: NodeId) {
+        let hash = self.edge_hash(parent, self.node(child).level);
+        self.edges.insert_unique(spread(hash), Edge { hash, child }, |edge| spread(edge.hash));
+    }
+
+    fn remove_edge(&mut self, parent: NodeId, child: NodeId, level: LevelId) {
+        let hash = spread(self.edge_hash(parent, level));
+        if let Ok(edge) = self.edges.find_entry(hash, |edge| edge.child == child) {
             edge.remove();
         }
     }
-}
-
-fn some(index: u32) -> Option<NodeId> {
-    (index != NONE).then_some(NodeId(index))
-}
-
-/// Makes of 32 bits of hash the 64 that the table wants: it reads the lowest and the highest.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]
@@ -286,6 +304,7 @@ mod tests {
         }
         assert!(tree.is_empty());
         assert_eq!((tree.edges.len(), tree.first_child(ROOT)), (0, None));
+        assert_eq!(tree.names.len(), 1, "the root's");
     }
 
     #[test]
@@ -337,8 +356,27 @@ mod tests {
     }
 
     #[test]
+    fn only_children_are_found_without_edges() {
+        let mut tree = Tree::default();
+        let [abc, abd] = ["a/b/c", "a/b/d"].map(|path| add(&mut tree, path, 1));
+        assert_eq!(tree.edges.len(), 2, "of `b`, which alone has two children");
+        assert_eq!(tree.find("a/b/c".split('/')), Some(abc));
+        assert_eq!(tree.find("a/b/d".split('/')), Some(abd));
+        assert_eq!(tree.find("a/x".split('/')), None);
+        for (path, edges) in [("a/b/e", 3), ("x", 5), ("y", 6)] {
+            add(&mut tree, path, 1);
+            assert_eq!(tree.edges.len(), edges, "{path}");
+        }
+        for (path, edges) in [("x", 5), ("a/b/c", 4), ("a/b/d", 2), ("a/b/e", 0)] {
+            remove(&mut tree, path);
+            assert_eq!(tree.edges.len(), edges, "{path}");
+        }
+        assert!(tree.find(["y"]).is_some());
+    }
+
+    #[test]
     fn a_node_is_no_larger_than_it_says() {
-        assert_eq!(size_of::<Node<[u128; 0]>>(), 32);
+        assert_eq!(size_of::<Option<Node<Option<Key>>>>(), 24);
         assert_eq!(size_of::<Edge>(), 8);
     }
 }

@@ -11,7 +11,9 @@ pub mod topic;
 pub mod user_properties;
 pub mod via;
 
+mod arena;
 mod filter_table;
+mod level_names;
 mod level_tree;
 mod locked_filters;
 

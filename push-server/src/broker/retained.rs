@@ -14,6 +14,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use push_common::clock::Monotonic;
 
+use super::arena::{Arena, Key};
+use super::level_names::LevelNames;
 use super::level_tree::{LevelTree, NodeId, Vacant};
 use super::message::{ALLOCATION_BYTES, COUNTS_BYTES, Message};
 use super::topic::TopicName;
@@ -64,9 +66,10 @@ pub struct Retained {
 #[derive(Debug, Default)]
 struct Store {
     tree: LevelTree<Place>,
+    /// What places hold: beside the tree, since most of its nodes only lead to others.
+    contents: Arena<Content>,
     /// Where the messages are that expire, in the order they do.
     expiries: BTreeSet<(Monotonic, NodeId)>,
-    messages: usize,
     /// What the messages weigh, the tree's nodes not counted.
     bytes: usize,
     /// Messages set so far.
@@ -76,17 +79,23 @@ struct Store {
 /// What a topic's node holds.
 #[derive(Debug, Default)]
 struct Place {
-    kept: Option<Kept>,
-    /// Which of all changes set it.
-    change: u64,
+    content: Option<Key>,
     /// Walks that rest here: the node stays until they go on.
     walks: AtomicU32,
 }
 
 impl Vacant for Place {
     fn is_vacant(&self) -> bool {
-        self.kept.is_none() && self.walks.load(Ordering::Relaxed) == 0
+        self.content.is_none() && self.walks.load(Ordering::Relaxed) == 0
     }
+}
+
+/// A topic's message.
+#[derive(Debug)]
+struct Content {
+    kept: Kept,
+    /// Which of all changes set it.
+    change: u64,
 }
 
 impl Kept {
@@ -95,7 +104,11 @@ impl Kept {
         let Self { message, publisher } = self;
         let expiry_bytes = message.expires_at.map_or(0, |_| EXPIRY_BYTES);
         let publisher_bytes = publisher.as_ref().map_or(0, |name| PUBLISHER_BYTES + name.len());
-        message.weight_bytes() + message.topic.as_str().len() + expiry_bytes + publisher_bytes
+        message.weight_bytes()
+            + message.topic.as_str().len()
+            + Arena::<Content>::VALUE_BYTES
+            + expiry_bytes
+            + publisher_bytes
     }
 }
 
@@ -127,9 +140,9 @@ impl Retained {
             }
             return Ok(());
         }
-        let replaced = known.and_then(|node| store.tree.value(node).kept.as_ref());
-        let (replaced, freed) = replaced.map_or((0, 0), |old| (1, old.weight_bytes()));
-        if store.messages - replaced >= self.messages_max {
+        let replaced = known.and_then(|node| store.content_of(node));
+        let (replaced, freed) = replaced.map_or((0, 0), |old| (1, old.kept.weight_bytes()));
+        if store.contents.len() - replaced >= self.messages_max {
             return Err(RetainedFull::Messages);
         }
         let kept = Kept { message: Arc::clone(message), publisher: publisher.map(Arc::from) };
@@ -147,15 +160,13 @@ impl Retained {
     pub fn get(&self, topic: &TopicName) -> Option<Kept> {
         let store = self.read();
         let node = store.tree.find(topic.as_str().split('/'))?;
-        store.tree.value(node).kept.clone()
+        Some(store.content_of(node)?.kept.clone())
     }
 
     /// All there are, expired or not, in no particular order.
     pub fn all(&self) -> Vec<Kept> {
         let store = self.read();
-        let mut all = Vec::with_capacity(store.messages);
-        all.extend(store.tree.values().filter_map(|place| place.kept.clone()));
-        all
+        store.contents.iter().map(|content| content.kept.clone()).collect()
     }
 
     /// Whether `message` is its topic's retained one still.
@@ -180,7 +191,7 @@ impl Retained {
 
     /// How many there are, expired ones that still hold a place included.
     pub fn len(&self) -> usize {
-        self.read().messages
+        self.read().contents.len()
     }
 
     /// Whether there are none.
@@ -202,38 +213,45 @@ impl Retained {
     }
 }
 
-/// What a level of a topic takes that no other topic shares.
-const NODE_BYTES: usize = LevelTree::<Place>::NODE_BYTES;
+/// What a level of a topic takes that no other topic shares: a node, an edge, and its text's keeping.
+const NODE_BYTES: usize =
+    LevelTree::<Place>::NODE_BYTES + LevelTree::<Place>::EDGE_BYTES + LevelNames::NAME_BYTES;
 
 impl Store {
     fn bytes_taken(&self) -> usize {
         self.bytes + self.tree.nodes_len() * NODE_BYTES
     }
 
+    fn content_of(&self, node: NodeId) -> Option<&Content> {
+        self.tree.value(node).content.map(|key| self.contents.at(key))
+    }
+
     fn put(&mut self, node: NodeId, kept: Kept) {
         self.changes += 1;
-        let place = self.tree.value_mut(node);
-        place.change = self.changes;
         let (bytes, expires_at) = (kept.weight_bytes(), kept.message.expires_at);
-        let old = place.kept.replace(kept);
-        self.forget(node, old.as_ref());
-        self.messages += 1;
+        let content = Content { kept, change: self.changes };
+        if let Some(key) = self.tree.value(node).content {
+            let old = std::mem::replace(self.contents.at_mut(key), content);
+            self.forget(node, &old.kept);
+        } else {
+            self.tree.value_mut(node).content = Some(self.contents.insert(content));
+        }
         self.bytes += bytes;
         self.expiries.extend(expires_at.map(|at| (at, node)));
     }
 
     /// Returns what was there.
     fn clear(&mut self, node: NodeId) -> Option<Kept> {
-        let old = self.tree.value_mut(node).kept.take();
-        self.forget(node, old.as_ref());
+        let old = self.tree.value_mut(node).content.take().map(|key| self.contents.remove(key));
+        if let Some(old) = &old {
+            self.forget(node, &old.kept);
+        }
         self.tree.prune(node);
-        old
+        old.map(|content| content.kept)
     }
 
     /// Gives back what `old`, no longer at `node`, took.
-    fn forget(&mut self, node: NodeId, old: Option<&Kept>) {
-        let Some(old) = old else { return };
-        self.messages -= 1;
+    fn forget(&mut self, node: NodeId, old: &Kept) {
         self.bytes -= old.weight_bytes();
         if let Some(at) = old.message.expires_at {
             self.expiries.remove(&(at, node));

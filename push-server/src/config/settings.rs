@@ -141,7 +141,7 @@ pub struct Settings {
     /// retained, and counted.
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
     pub retained_messages_max: Option<Bounded<usize, 0, COUNT_MAX>>,
-    /// Memory of all retained messages: topic, payload and properties, some 250 bytes a message, and 200
+    /// Memory of all retained messages: topic, payload and properties, some 250 bytes a message, and 120
     /// a level of its topic that no other shares. Reaching it is as for their number.
     #[arg(long, value_name = "BYTES", help_heading = "Limits of the server")]
     pub retained_bytes_max: Option<Bounded<usize, 0, BYTES_MAX>>,
@@ -206,8 +206,8 @@ pub struct Settings {
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub subscriptions_max: Option<Bounded<u32, 1, COUNT_MAX>>,
     /// Memory that the subscriptions of a session may take, if no other shares any of it: a filter's
-    /// text, some 250 bytes, and with wildcards 400 a level. Further ones fail in the SUBACK (MQTT 5:
-    /// 0x97; 3.1.1: 0x80).
+    /// text, some 250 bytes, and with wildcards 50 a level and 140 more if its name is longer than a
+    /// byte. Further ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1: 0x80).
     #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
     pub subscription_bytes_max: Option<Bounded<u32, SUBSCRIPTION_BYTES_MIN, U32_MAX>>,
     /// Longest client id. A client with a longer one is refused (MQTT 5: 0x85, client identifier not

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use push_common::clock::Monotonic;
 
-use super::{Kept, Place, Retained, Store};
+use super::{Content, Retained, Store};
 use crate::broker::level_tree::{NodeId, ROOT};
 use crate::broker::message::Message;
 use crate::broker::topic::TopicFilter;
@@ -33,9 +33,9 @@ impl Walk {
         Self { without: Some(client_id.into()), ..self }
     }
 
-    fn passes_by(&self, place: &Place) -> bool {
-        let publisher = place.kept.as_ref().and_then(|kept| kept.publisher.as_ref());
-        place.change > self.last_change
+    fn passes_by(&self, content: &Content) -> bool {
+        let publisher = content.kept.publisher.as_ref();
+        content.change > self.last_change
             || (publisher.is_some() && publisher == self.without.as_ref())
     }
 }
@@ -49,7 +49,7 @@ impl Retained {
         let is_wild = |level: &&str| matches!(*level, "+" | "#");
         let start = filter.as_str().split('/').take_while(|level| !is_wild(level));
         let found = (!filter.is_shared()).then(|| store.tree.find(start)).flatten()?;
-        let may_match = filter.has_wildcards() || store.tree.value(found).kept.is_some();
+        let may_match = filter.has_wildcards() || store.content_of(found).is_some();
         may_match.then(|| Walk { last_change: store.changes, without: None, rests_at: None })
     }
 
@@ -78,14 +78,13 @@ impl Retained {
             && out.len() < out_len_max
         {
             *nodes -= 1;
-            let place = store.tree.value(node);
-            if let Some(Kept { message, .. }) = &place.kept
+            if let Some(content) = store.content_of(node)
                 && path.ends_at(depth)
                 && !store.is_hidden(&path, node, depth)
-                && !walk.passes_by(place)
-                && !message.is_expired(now)
+                && !walk.passes_by(content)
+                && !content.kept.message.is_expired(now)
             {
-                out.push(Arc::clone(message));
+                out.push(Arc::clone(&content.kept.message));
             }
             last = Some(node);
             next = store.following(&path, node, depth);
@@ -110,7 +109,7 @@ impl Retained {
         let Some(node) = node else { return };
         let store = self.read();
         let place = store.tree.value(node);
-        if place.kept.is_some() {
+        if place.content.is_some() {
             place.walks.fetch_sub(1, Ordering::Relaxed);
             return;
         }

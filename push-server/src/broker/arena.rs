@@ -1,0 +1,190 @@
+//! Values named by 32 bits, in chunks: growing moves no value, so that a large arena neither stops its
+//! shard nor stands half empty, and a chunk whose last value goes is freed.
+//!
+//! A new value goes to the lowest chunk with room, which empties the upper ones of an arena that
+//! shrinks.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+use slab::Slab;
+
+/// Values a chunk holds; a power of two, so that a chunk that grows by doubling ends up exactly full.
+const CHUNK_LEN: usize = 256;
+
+/// Names a value of the arena that is asked. An `Option` of it takes no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Key(NonZeroU32);
+
+impl Key {
+    /// Names the first value of an empty arena.
+    pub(super) const FIRST: Self = Self(NonZeroU32::MIN);
+
+    fn new(chunk: usize, place: usize) -> Self {
+        // Four billion values need 100 GB: memory ends first, and limits on subscriptions and
+        // retained messages long before.
+        let index = u32::try_from(chunk * CHUNK_LEN + place + 1).ok().and_then(NonZeroU32::new);
+        Self(index.expect("fewer values than 32 bits can name"))
+    }
+
+    /// The chunk, and the place in it.
+    fn split(self) -> (usize, usize) {
+        let index = self.0.get() as usize - 1;
+        (index / CHUNK_LEN, index % CHUNK_LEN)
+    }
+}
+
+/// The values.
+#[derive(Debug)]
+pub(super) struct Arena<T> {
+    chunks: Vec<Slab<T>>,
+    /// Chunks that are not full.
+    with_room: BTreeSet<usize>,
+    len: usize,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), with_room: BTreeSet::new(), len: 0 }
+    }
+}
+
+impl<T> Arena<T> {
+    /// What a value takes. Beside that there is at most one chunk more than needed, as long as none
+    /// has been removed.
+    pub(super) const VALUE_BYTES: usize = {
+        // What a slab makes of it: a vacant place holds the index of the next one.
+        let (size, align) = (size_of::<T>(), align_of::<T>());
+        let aligned = if align < 8 { size.next_multiple_of(8) } else { size };
+        // The chunk's own fields, shared by its values, in a vector that may be half empty.
+        aligned + 1
+    };
+
+    /// Values held.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Every value, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter().map(|(_, value)| value))
+    }
+
+    /// The value that `key` names.
+    ///
+    /// # Panics
+    /// It was removed: keys live as long as what they are kept with.
+    pub(super) fn at(&self, key: Key) -> &T {
+        let (chunk, place) = key.split();
+        &self.chunks[chunk][place]
+    }
+
+    /// The same, to change it.
+    pub(super) fn at_mut(&mut self, key: Key) -> &mut T {
+        let (chunk, place) = key.split();
+        &mut self.chunks[chunk][place]
+    }
+
+    /// Adds a value.
+    pub(super) fn insert(&mut self, value: T) -> Key {
+        let chunk = self.with_room.first().copied().unwrap_or_else(|| {
+            self.chunks.push(Slab::new());
+            self.with_room.insert(self.chunks.len() - 1);
+            self.chunks.len() - 1
+        });
+        let places = &mut self.chunks[chunk];
+        let place = places.insert(value);
+        if places.len() == CHUNK_LEN {
+            self.with_room.remove(&chunk);
+        }
+        self.len += 1;
+        Key::new(chunk, place)
+    }
+
+    /// Removes a value.
+    ///
+    /// # Panics
+    /// As `at`.
+    pub(super) fn remove(&mut self, key: Key) -> T {
+        let (chunk, place) = key.split();
+        let places = &mut self.chunks[chunk];
+        let was_full = places.len() == CHUNK_LEN;
+        let value = places.remove(place);
+        self.len -= 1;
+        if places.is_empty() {
+            *places = Slab::new();
+        }
+        if was_full {
+            self.with_room.insert(chunk);
+        }
+        while self.chunks.last().is_some_and(Slab::is_empty) {
+            self.chunks.pop();
+            self.with_room.remove(&self.chunks.len());
+        }
+        if self.chunks.is_empty() {
+            self.chunks.shrink_to_fit();
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(len: usize) -> (Arena<usize>, Vec<Key>) {
+        let mut arena = Arena::default();
+        let keys = (0..len).map(|value| arena.insert(value)).collect();
+        (arena, keys)
+    }
+
+    #[test]
+    fn values_stay_where_their_keys_say_while_others_come_and_go() {
+        let (mut arena, mut keys) = filled(1_000);
+        for value in (0..1_000).step_by(3) {
+            assert_eq!(arena.remove(keys[value]), value);
+        }
+        for value in (0..1_000).step_by(3) {
+            keys[value] = arena.insert(value);
+        }
+        for (value, key) in keys.iter().enumerate() {
+            assert_eq!(*arena.at(*key), value);
+        }
+        assert_eq!((arena.len(), arena.iter().sum::<usize>()), (1_000, 999 * 500));
+    }
+
+    #[test]
+    fn a_chunk_without_values_is_freed_and_the_lowest_is_filled_first() {
+        let (mut arena, keys) = filled(4 * CHUNK_LEN);
+        for key in &keys[CHUNK_LEN..2 * CHUNK_LEN] {
+            arena.remove(*key);
+        }
+        assert_eq!(arena.chunks[1].capacity(), 0);
+        for key in &keys[3 * CHUNK_LEN..] {
+            arena.remove(*key);
+        }
+        assert_eq!(arena.chunks.len(), 3);
+        assert_eq!(arena.insert(7).split().0, 1);
+        for key in keys[..CHUNK_LEN].iter().chain(&keys[2 * CHUNK_LEN..3 * CHUNK_LEN]) {
+            arena.remove(*key);
+        }
+        assert_eq!((arena.len(), arena.chunks.len()), (1, 2));
+    }
+
+    #[test]
+    fn an_empty_arena_owns_nothing_and_begins_with_the_first_key() {
+        let (mut arena, keys) = filled(600);
+        for key in keys {
+            arena.remove(key);
+        }
+        assert_eq!((arena.chunks.capacity(), arena.with_room.len()), (0, 0));
+        assert_eq!(arena.insert(1), Key::FIRST);
+    }
+
+    #[test]
+    fn full_chunks_have_no_room_to_spare() {
+        let (arena, _) = filled(2 * CHUNK_LEN);
+        assert!(arena.chunks.iter().all(|chunk| chunk.capacity() == CHUNK_LEN));
+        assert_eq!(size_of::<Option<Key>>(), 4);
+    }
+}

@@ -1,0 +1,138 @@
+//! The texts of a tree's levels, each kept once however many nodes bear it: `+` alone is the level of
+//! half of all filters with wildcards.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+
+use super::arena::{Arena, Key};
+use super::level_tree::{SPARSE, SPARSE_CAPACITY_MIN};
+use super::message::ALLOCATION_BYTES;
+
+/// Names a level's text as long as a node of the tree bears it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LevelId(Key);
+
+#[derive(Debug)]
+struct Name {
+    text: Box<str>,
+    uses: u32,
+    /// So that the table grows without reading texts.
+    hash: u32,
+}
+
+/// The texts.
+#[derive(Debug, Default)]
+pub(super) struct LevelNames {
+    names: Arena<Name>,
+    by_text: HashTable<LevelId>,
+    hasher: foldhash::fast::RandomState,
+}
+
+impl LevelNames {
+    /// What a text takes beside its bytes: its place, its entry of a table that is half empty, and its
+    /// allocation.
+    pub(super) const NAME_BYTES: usize =
+        Arena::<Name>::VALUE_BYTES + 16 * (size_of::<LevelId>() + 1) / 7 + ALLOCATION_BYTES;
+
+    /// The id of `text`, if any node bears it.
+    pub(super) fn find(&self, text: &str) -> Option<LevelId> {
+        let hash = self.hash(text);
+        self.by_text.find(spread(hash), |id| self.is_named(*id, hash, text)).copied()
+    }
+
+    /// The text of an id.
+    pub(super) fn text(&self, id: LevelId) -> &str {
+        &self.names.at(id.0).text
+    }
+
+    /// The id of `text` for one node more.
+    pub(super) fn take(&mut self, text: &str) -> LevelId {
+        if let Some(id) = self.find(text) {
+            self.names.at_mut(id.0).uses += 1;
+            return id;
+        }
+        let hash = self.hash(text);
+        let id = LevelId(self.names.insert(Name { text: text.into(), uses: 1, hash }));
+        let Self { names, by_text, .. } = self;
+        by_text.insert_unique(spread(hash), id, |id| spread(names.at(id.0).hash));
+        id
+    }
+
+    /// A node that bore `id` is gone.
+    pub(super) fn give_back(&mut self, id: LevelId) {
+        let name = self.names.at_mut(id.0);
+        name.uses -= 1;
+        if name.uses > 0 {
+            return;
+        }
+        let hash = spread(name.hash);
+        if let Ok(entry) = self.by_text.find_entry(hash, |other| *other == id) {
+            entry.remove();
+        }
+        self.names.remove(id.0);
+        let capacity = self.by_text.capacity();
+        if capacity > SPARSE_CAPACITY_MIN && self.by_text.len() < capacity / SPARSE {
+            let names = &self.names;
+            self.by_text.shrink_to(self.by_text.len() * 2, |id| spread(names.at(id.0).hash));
+        }
+    }
+
+    fn hash(&self, text: &str) -> u32 {
+        // The upper half: foldhash folds its last multiplication, both halves are as good.
+        (self.hasher.hash_one(text) >> 32) as u32
+    }
+
+    fn is_named(&self, id: LevelId, hash: u32, text: &str) -> bool {
+        let name = self.names.at(id.0);
+        name.hash == hash && *name.text == *text
+    }
+
+    /// How many texts there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+}
+
+/// Makes of 32 bits of hash the 64 that a table wants: it reads the lowest and the highest.
+pub(super) fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_kept_once_and_until_its_last_node_is_gone() {
+        let mut names = LevelNames::default();
+        let plus = names.take("+");
+        assert_eq!((names.take("+"), names.find("+")), (plus, Some(plus)));
+        let device = names.take("device");
+        assert_eq!((names.text(plus), names.text(device), names.len()), ("+", "device", 2));
+        names.give_back(plus);
+        assert_eq!(names.find("+"), Some(plus));
+        names.give_back(plus);
+        assert_eq!((names.find("+"), names.len()), (None, 1));
+    }
+
+    #[test]
+    fn the_table_shrinks_when_most_texts_are_gone() {
+        let mut names = LevelNames::default();
+        let ids: Vec<_> = (0..10_000).map(|number| names.take(&number.to_string())).collect();
+        let full = names.by_text.capacity();
+        for id in &ids[100..] {
+            names.give_back(*id);
+        }
+        assert!(names.by_text.capacity() < full / 10);
+        for (number, id) in ids[..100].iter().enumerate() {
+            assert_eq!(names.find(&number.to_string()), Some(*id));
+        }
+    }
+
+    #[test]
+    fn a_name_is_no_larger_than_it_says() {
+        assert_eq!(size_of::<Option<Name>>(), 24);
+    }
+}
