@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 pub(crate) use ebpf_compiler::EbpfCompiler;
-pub(crate) use test_tools::{VmTools, test_needs, vm_needs};
+pub(crate) use test_tools::{test_needs, vm_needs};
 
 use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
 

@@ -21,13 +21,8 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("ethtool", "ethtool"),
 ];
 
-/// The same for virtual machines: qemu, and what makes their images.
-const VM_PROGRAMS: [(&str, &str); 4] = [
-    ("qemu-system-x86_64", "qemu-system-x86"),
-    ("modprobe", "kmod"),
-    ("depmod", "kmod"),
-    ("cpio", "cpio"),
-];
+/// The same for what makes the images of virtual machines; qemu is unpacked, not installed.
+const VM_PROGRAMS: [(&str, &str); 3] = [("modprobe", "kmod"), ("depmod", "kmod"), ("cpio", "cpio")];
 
 /// The foreign client library of the end-to-end tests, from PyPI.
 const PAHO: &str = "paho-mqtt==2.1.0";
@@ -41,15 +36,6 @@ pub(crate) struct TestTools {
     pub(crate) mosquitto: PathBuf,
     /// Where the JavaScript clients are, if there is a Node.js.
     pub(crate) node_modules: Option<PathBuf>,
-}
-
-/// What was found for virtual machines.
-#[derive(Debug)]
-pub(crate) struct VmTools {
-    /// What the tests inside need.
-    pub(crate) tests: TestTools,
-    /// What runs the machines.
-    pub(crate) qemu: PathBuf,
 }
 
 impl fmt::Display for TestTools {
@@ -71,15 +57,15 @@ pub(crate) fn test_needs(workspace: &Workspace) -> Result<TestTools> {
     Ok(TestTools { python, mosquitto, node_modules })
 }
 
-/// Finds or installs what `cargo xtask test vm` needs, and what the tests in the machines do.
-pub(crate) fn vm_needs(workspace: &Workspace) -> Result<VmTools> {
+/// Finds or installs what makes the images of `cargo xtask test vm`, and what the tests in the
+/// machines need.
+pub(crate) fn vm_needs(workspace: &Workspace) -> Result<TestTools> {
     if std::env::consts::ARCH != "x86_64" || !debian::is_debian() {
         bail!("`test vm` boots Debian's amd64 kernels, on x86-64 Debian");
     }
     let tests = test_needs(workspace)?;
     install_programs(&VM_PROGRAMS)?;
-    let qemu = find_program("qemu-system-x86_64").context("qemu is not in PATH")?;
-    Ok(VmTools { tests, qemu })
+    Ok(tests)
 }
 
 fn install_programs(programs: &[(&str, &'static str)]) -> Result<()> {

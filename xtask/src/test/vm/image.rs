@@ -21,6 +21,10 @@ use crate::workspace::{Workspace, find_program, output_of};
 /// Where tests of a machine report that they skipped.
 pub(super) const SKIPPED_FILE: &str = "/run/skipped-tests";
 
+/// File systems that the machine mounts: what the image has below one of them is out of sight. `/tmp`
+/// and `/run` are the image's own, which is in memory anyway.
+const MOUNTED: [&str; 3] = ["/dev", "/proc", "/sys"];
+
 /// Begins the line before a test binary's own.
 pub(super) const RUNNING: &str = "vm: running ";
 /// Begins the line of a test that skipped.
@@ -121,6 +125,25 @@ pub(super) struct Image {
     pub(super) console: PathBuf,
 }
 
+/// Refuses a checkout that the tests would not see in a machine, before anything is built.
+pub(super) fn check_place(workspace: &Workspace) -> Result<()> {
+    for folder in [workspace.root(), &workspace.target()] {
+        if let Some(mounted) = hiding(folder) {
+            bail!(
+                "{} cannot be seen in a machine, which mounts a file system of its own at {mounted}; \
+                 use a checkout elsewhere",
+                folder.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The file system that would hide `folder`.
+fn hiding(folder: &Path) -> Option<&'static str> {
+    MOUNTED.into_iter().find(|mounted| folder.starts_with(mounted))
+}
+
 /// Makes the image.
 pub(super) fn build(parts: &Parts<'_>) -> Result<Image> {
     let own = parts.folder.join("own");
@@ -209,8 +232,7 @@ mount -t devtmpfs dev /dev
 exec </dev/null >/dev/ttyS1 2>&1
 mount -t proc proc /proc
 mount -t sysfs sys /sys
-mount -t tmpfs -o mode=1777 tmp /tmp
-mount -t tmpfs run /run
+chmod 1777 /tmp
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
 ulimit -n 20000
@@ -401,6 +423,18 @@ mod tests {
                     \tnot a dynamic executable\n\tlibgone.so => not found\n";
         let expected = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"];
         assert_eq!(libraries(text), expected);
+    }
+
+    #[test]
+    fn a_checkout_is_seen_below_tmp_and_refused_where_the_machine_mounts() {
+        assert_eq!(hiding(Path::new("/dev/shm/push-server")), Some("/dev"));
+        for seen in ["/tmp/push-server", "/run/user/0/push-server", "/development/push-server"] {
+            assert_eq!(hiding(Path::new(seen)), None, "{seen}");
+        }
+        for line in SET_UP.lines().filter(|line| line.starts_with("mount ")) {
+            let point = line.split(' ').next_back().expect("a mount point");
+            assert!(hiding(Path::new(point)).is_some(), "{point} hides checkouts below it");
+        }
     }
 
     #[test]

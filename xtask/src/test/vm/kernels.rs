@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::checked_output;
+use super::{checked_output, packages};
 use crate::workspace::{find_program, output_of, run_checked, say};
 
 /// How the packages of small kernels for virtual machines end.
@@ -55,7 +55,7 @@ impl Kernel {
 /// before, where nothing is on offer.
 pub(super) fn find_or_download(folder: &Path, series: &str) -> Result<Kernel> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let unpacked = || newest(&folder_names(folder), series);
+    let unpacked = || newest(&packages::names_in(folder), series);
     let Some(package) = on_offer(series).or_else(unpacked) else {
         say("Debian's lists of packages know no such kernel: fetching them anew");
         run_checked(Command::new("apt-get").arg("update"))?;
@@ -75,30 +75,11 @@ fn unpack(folder: &Path, package: &str) -> Result<Kernel> {
         return Ok(kernel);
     }
     say(format_args!("downloading {package} (30 MB)"));
-    let download = |folder: &Path| {
-        let mut apt = Command::new("apt-get");
-        run_checked(apt.current_dir(folder).args(["download", package]))
-    };
-    if download(folder).is_err() {
-        // A list of packages that is out of date names files that are gone.
-        run_checked(Command::new("apt-get").arg("update"))?;
-        download(folder)?;
-    }
-    let deb = folder_names(folder)
-        .into_iter()
-        .find(|name| name.starts_with(&format!("{package}_")) && name.ends_with(".deb"))
-        .with_context(|| format!("apt-get downloaded no {package}"))?;
-    let deb = folder.join(deb);
-    // The name it is found by is given when it is complete.
-    let partial = folder.join("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial).context("cannot clear target/vm/partial")?;
-    }
-    checked_output(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&partial))?;
-    let depmod = find_program("depmod").context("depmod is not in PATH")?;
-    checked_output(Command::new(depmod).arg("-b").arg(&partial).arg(&kernel.release))?;
-    fs::rename(&partial, &kernel.root).context("cannot name the unpacked kernel")?;
-    fs::remove_file(&deb).context("cannot remove the package")?;
+    packages::unpack(folder, &[package.to_owned()], &kernel.root, |partial| {
+        let depmod = find_program("depmod").context("depmod is not in PATH")?;
+        checked_output(Command::new(depmod).arg("-b").arg(partial).arg(&kernel.release))?;
+        Ok(())
+    })?;
     if !kernel.image().exists() {
         bail!("{package} has no {}", kernel.image().display());
     }
@@ -108,11 +89,6 @@ fn unpack(folder: &Path, package: &str) -> Result<Kernel> {
 fn on_offer(series: &str) -> Option<String> {
     let names = output_of(Command::new("apt-cache").args(["pkgnames", "linux-image-"]))?;
     newest(&names.lines().map(str::to_owned).collect::<Vec<_>>(), series)
-}
-
-fn folder_names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// The newest of `packages` that is a kernel of `series`, by the numbers in its name.

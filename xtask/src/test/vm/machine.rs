@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use super::image::{self, Image};
 use super::kernels::Kernel;
-use crate::setup::VmTools;
+use super::qemu::Qemu;
 use crate::test::Tally;
 use crate::workspace::{command_line, say};
 
@@ -35,15 +35,16 @@ impl Drop for Killed {
 /// Runs the image to its end, passes on what the tests say and adds it up. Whether it ended in
 /// order; if not, it was said why.
 pub(super) fn run(
-    tools: &VmTools,
+    qemu: &Qemu,
     kernel: &Kernel,
     image: &Image,
     whole: Duration,
     tally: &mut Tally,
 ) -> Result<bool> {
     // It ends with us, even if we are killed; and everybody else's work comes first.
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "nice", "-n", "10"]).arg(&tools.qemu);
+    let mut command = qemu.with_libraries(Command::new("setpriv"));
+    command.args(["--pdeathsig", "KILL", "nice", "-n", "10"]).arg(qemu.program());
+    command.args(qemu.arguments());
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     // One thread for both processors: with one each, qemu 7.2 lets a processor run code that the
     // kernel is patching on the other (seen: an oops in `sched_clock_cpu` at boot).

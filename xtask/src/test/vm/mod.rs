@@ -8,6 +8,8 @@
 mod image;
 mod kernels;
 mod machine;
+mod packages;
+mod qemu;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -16,12 +18,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use qemu::Qemu;
+
 use super::{
     LOAD_VARIABLE, PYTHON_VARIABLE, SERVER_VARIABLE, SKIPPED_FILE_VARIABLE, TESTS_PACKAGE, Tally,
     TestArguments,
 };
 use crate::build::{self, Profile};
-use crate::setup::{self, VmTools};
+use crate::setup;
 use crate::workspace::{Workspace, command_line, say};
 
 /// A series of kernels, of which the newest on offer is run.
@@ -110,8 +114,10 @@ pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     let words = &arguments.filters[1..];
     let (kernels, tests): (Vec<&String>, Vec<&String>) =
         words.iter().partition(|word| SERIES.iter().any(|series| series.name == **word));
+    image::check_place(workspace)?;
     let tools = setup::build_needs(workspace)?;
-    let vm_tools = setup::vm_needs(workspace)?;
+    let test_tools = setup::vm_needs(workspace)?;
+    let qemu = Qemu::find_or_download(&workspace.target().join("vm"))?;
     let object = build::ebpf_object(workspace, &tools)?;
     let server = build::server(workspace, &object, Profile::Release)?;
     let generator = build::load_generator(workspace, &object)?;
@@ -127,7 +133,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     let mut environment = vec![
         (SERVER_VARIABLE.to_owned(), server.display().to_string()),
         (LOAD_VARIABLE.to_owned(), generator.display().to_string()),
-        (PYTHON_VARIABLE.to_owned(), vm_tools.tests.python.display().to_string()),
+        (PYTHON_VARIABLE.to_owned(), test_tools.python.display().to_string()),
         (SKIPPED_FILE_VARIABLE.to_owned(), image::SKIPPED_FILE.to_owned()),
         ("PUSH_EBPF_OBJECT".to_owned(), object.display().to_string()),
         ("PUSH_WIRE_SECONDS".to_owned(), seconds.clone()),
@@ -145,7 +151,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
         }
         let run = Run {
             workspace,
-            tools: &vm_tools,
+            qemu: &qemu,
             environment: &environment,
             arguments: &arguments.binaries,
             series,
@@ -159,7 +165,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
 /// A kernel's turn.
 struct Run<'a> {
     workspace: &'a Workspace,
-    tools: &'a VmTools,
+    qemu: &'a Qemu,
     environment: &'a [(String, String)],
     arguments: &'a [String],
     series: &'a Series,
@@ -188,7 +194,7 @@ impl Run<'_> {
             binary_secs_max: BINARY_SECS_MAX,
         })?;
         let whole = Duration::from_secs(BINARY_SECS_MAX * (1 + steps.len() as u64 / 3));
-        let ended = machine::run(self.tools, &kernel, &image, whole, &mut tally)?;
+        let ended = machine::run(self.qemu, &kernel, &image, whole, &mut tally)?;
         if !ended {
             tally.failed += 1;
         }

@@ -1,0 +1,51 @@
+//! Debian packages for virtual machines: downloaded and unpacked below `target/vm`. Nothing is
+//! installed, so that nothing of this machine has to give way.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::checked_output;
+use crate::workspace::run_checked;
+
+/// Downloads `packages`, unpacks them into one folder, finishes that by `complete`, and only then
+/// gives it the name `root`, in `folder`.
+pub(super) fn unpack(
+    folder: &Path,
+    packages: &[String],
+    root: &Path,
+    complete: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    let debs = fresh(&folder.join("packages"))?;
+    let download =
+        || run_checked(Command::new("apt-get").current_dir(&debs).arg("download").args(packages));
+    if download().is_err() {
+        // A list of packages that is out of date names files that are gone.
+        run_checked(Command::new("apt-get").arg("update"))?;
+        download()?;
+    }
+    let partial = fresh(&folder.join("partial"))?;
+    for deb in names_in(&debs) {
+        checked_output(Command::new("dpkg-deb").arg("-x").arg(debs.join(deb)).arg(&partial))?;
+    }
+    complete(&partial)?;
+    fs::rename(&partial, root).with_context(|| format!("cannot name {}", root.display()))?;
+    fs::remove_dir_all(&debs).with_context(|| format!("cannot remove {}", debs.display()))
+}
+
+/// An empty folder of this name.
+fn fresh(folder: &Path) -> Result<PathBuf> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder.to_owned())
+}
+
+/// The names of what is in a folder; none if there is no folder.
+pub(super) fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}

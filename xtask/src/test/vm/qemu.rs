@@ -1,0 +1,108 @@
+//! The qemu that runs the machines: this machine's, or Debian's, unpacked below `target/vm`. It is not
+//! installed: apt would have to remove a `qemu-utils` of another version.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::packages;
+use crate::workspace::{find_program, output_of, run_checked, say};
+
+const PROGRAM: &str = "qemu-system-x86_64";
+const PACKAGE: &str = "qemu-system-x86";
+/// Where Debian keeps libraries, below `/usr/lib`.
+const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+
+/// A qemu that runs.
+#[derive(Debug)]
+pub(super) struct Qemu {
+    /// Where it is unpacked; `None`: it is this machine's own.
+    root: Option<PathBuf>,
+    program: PathBuf,
+}
+
+impl Qemu {
+    /// This machine's, else the one in `folder`, which is filled if it is not there.
+    pub(super) fn find_or_download(folder: &Path) -> Result<Self> {
+        if let Some(program) = find_program(PROGRAM) {
+            return Ok(Self { root: None, program });
+        }
+        let root = folder.join("qemu");
+        let program = root.join("usr/bin").join(PROGRAM);
+        if !program.exists() {
+            let packages = needed()?;
+            say(format_args!("downloading qemu, {} packages (60 MB)", packages.len()));
+            packages::unpack(folder, &packages, &root, |_| Ok(()))?;
+        }
+        let qemu = Self { root: Some(root), program };
+        if output_of(qemu.with_libraries(Command::new(&qemu.program)).arg("--version")).is_none() {
+            bail!("{} does not run; remove its folder to have it anew", qemu.program.display());
+        }
+        Ok(qemu)
+    }
+
+    /// The program, for another's command line.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Has `command`, which runs the program, find what belongs to it.
+    pub(super) fn with_libraries(&self, mut command: Command) -> Command {
+        if let Some(root) = &self.root {
+            command.env("LD_LIBRARY_PATH", root.join(LIBRARIES));
+            command.env("QEMU_MODULE_DIR", root.join(LIBRARIES).join("qemu"));
+        }
+        command
+    }
+
+    /// Arguments that name its firmware.
+    pub(super) fn arguments(&self) -> Vec<PathBuf> {
+        let firmware = |root: &PathBuf, name| ["-L".into(), root.join("usr/share").join(name)];
+        let root = self.root.iter();
+        root.flat_map(|root| ["qemu", "seabios"].map(|name| firmware(root, name)))
+            .flatten()
+            .collect()
+    }
+}
+
+/// The packages that apt would install for qemu here.
+fn needed() -> Result<Vec<String>> {
+    let ask = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("LC_ALL", "C").args(["install", "--simulate", "--no-install-recommends", PACKAGE]);
+        output_of(&mut apt)
+    };
+    let said = match ask() {
+        Some(said) => said,
+        None => {
+            run_checked(Command::new("apt-get").arg("update"))?;
+            ask().with_context(|| format!("Debian offers no {PACKAGE} here"))?
+        }
+    };
+    let packages = to_install(&said);
+    if packages.is_empty() {
+        bail!("{PACKAGE} is installed, but {PROGRAM} is not in PATH");
+    }
+    Ok(packages)
+}
+
+fn to_install(simulation: &str) -> Vec<String> {
+    let lines = simulation.lines().filter_map(|line| line.strip_prefix("Inst "));
+    lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_to_unpack_are_those_that_apt_would_install_and_none_that_it_would_remove() {
+        let simulation = "Reading package lists...\nThe following packages will be REMOVED:\n  \
+                          qemu-utils\nRemv qemu-utils [1:10.0.2]\n\
+                          Inst libfdt1 (1.6.1-4+b1 Debian:12.14/oldstable [amd64])\n\
+                          Inst libc6 [2.36-9] (2.36-9+deb12u13 Debian:12.14/oldstable [amd64])\n\
+                          Conf libfdt1 (1.6.1-4+b1 Debian:12.14/oldstable [amd64])\n";
+        assert_eq!(to_install(simulation), ["libfdt1", "libc6"]);
+    }
+}
