@@ -8,16 +8,17 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use push_server::config::{Config, Settings};
 use push_server::mqtt::scram::{ITERATIONS_MAX, ITERATIONS_MIN};
 
-/// Columns of help text.
-const HELP_COLUMNS: usize = 88;
+/// Columns of help text on a terminal that has more.
+const HELP_COLUMNS_MAX: usize = 100;
 
 /// What --iterations may be.
 const ITERATIONS: RangeInclusive<i64> = ITERATIONS_MIN as i64..=ITERATIONS_MAX as i64;
 
 const AFTER_HELP: &str = "\
-A setting is taken from its flag, else from the same key in the file of --config, else it is
-the default. Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start or failed, 2 invalid
-settings, 128 and more cut short by a second signal of that number.";
+A setting is taken from its flag, else from the same key in the file of --config, else it is the \
+default. A SIZE is a number of bytes or has a unit (64KiB, 1.5GiB, 2MB), a TIME is a number of \
+seconds or has one (90s, 10m, 7d). Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start \
+or failed, 2 invalid settings, 128 and more cut short by a second signal of that number.";
 
 /// An MQTT push server whose heartbeats the kernel answers.
 #[derive(Debug, Parser)]
@@ -88,16 +89,16 @@ impl Cli {
     }
 }
 
-/// The command line with defaults and line breaks in its help.
+/// The command line with defaults in its help, which wraps at the terminal's width.
 fn command() -> Command {
     let defaults = Config::default().entries();
-    Cli::command().mut_subcommand("run", |run| {
+    Cli::command().max_term_width(HELP_COLUMNS_MAX).mut_subcommand("run", |run| {
         run.next_line_help(true).mut_args(|arg| {
             let Some(help) = arg.get_help() else {
                 return arg;
             };
             // clap takes the last full stop away, which suits one sentence and not three.
-            let mut help = wrapped(&format!("{help}."));
+            let mut help = format!("{help}.");
             let key = arg.get_long().unwrap_or_default();
             if let Some((_, Some(value))) = defaults.iter().find(|(name, _)| *name == key) {
                 help.push_str(&format!("\n[default: {}]", as_flag(value)));
@@ -117,30 +118,14 @@ fn as_flag(value: &toml::Value) -> String {
     }
 }
 
-/// `text` in lines of at most `HELP_COLUMNS`, where its words allow.
-fn wrapped(text: &str) -> String {
-    let mut lines = String::with_capacity(text.len());
-    let mut columns = 0;
-    for word in text.split_whitespace() {
-        if columns > 0 && columns + 1 + word.len() > HELP_COLUMNS {
-            lines.push('\n');
-            columns = 0;
-        } else if columns > 0 {
-            lines.push(' ');
-            columns += 1;
-        }
-        lines.push_str(word);
-        columns += word.len();
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run_help() -> String {
-        let mut command = command();
+    fn run_help(columns: usize) -> String {
+        let mut command = command().term_width(columns);
+        // Subcommands take the width over when they are built.
+        command.build();
         let run = command.find_subcommand_mut("run").expect("run");
         run.render_long_help().to_string()
     }
@@ -151,8 +136,8 @@ mod tests {
     }
 
     #[test]
-    fn help_gives_every_setting_its_default_and_fits_the_screen() {
-        let help = run_help();
+    fn help_gives_every_setting_its_default() {
+        let help = run_help(HELP_COLUMNS_MAX);
         let flat = help.split_whitespace().collect::<Vec<_>>().join(" ");
         for (key, default) in Config::default().entries() {
             assert!(help.contains(&format!("--{key}")), "no --{key}");
@@ -163,14 +148,24 @@ mod tests {
             let section = section.split(" --").next().unwrap_or_default();
             assert!(section.contains(&format!(". [default: {default}]")), "{key}: {section}");
         }
-        let longest = help.lines().map(str::len).max();
-        assert!(longest <= Some(HELP_COLUMNS + 12), "{longest:?} columns");
+    }
+
+    #[test]
+    fn help_wraps_at_the_width_of_the_terminal() {
+        for columns in [60, 80, HELP_COLUMNS_MAX] {
+            let help = run_help(columns);
+            let longest = help.lines().max_by_key(|line| line.chars().count()).expect("help");
+            assert!(longest.chars().count() <= columns, "{columns}: {longest:?}");
+        }
     }
 
     #[test]
     fn help_says_which_connections_are_served_by_default() {
         let limit = push_server::config::CONNECTIONS_DEFAULT_MAX.to_string();
-        assert!(run_help().contains(&limit), "the text of --max-connections has another number");
+        assert!(
+            run_help(HELP_COLUMNS_MAX).contains(&limit),
+            "the text of --max-connections has another number"
+        );
     }
 
     #[test]

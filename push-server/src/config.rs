@@ -3,7 +3,9 @@
 //! `values` parses single settings, `settings` is the set of them, `file` reads the TOML file; this
 //! module puts them together and checks what concerns more than one of them.
 
+mod bounded;
 mod file;
+mod log_filter;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -19,11 +21,13 @@ use serde::Deserialize;
 use toml::Value;
 
 use crate::mqtt::{Features, Limits};
+pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use file::FILE_BYTES_MAX;
+pub use log_filter::LogFilter;
 pub use settings::{CONNECTIONS_MAX, SHARDS_MAX, Settings};
 pub use values::{
-    Address, Bounded, Directory, Expected, FilePath, InterfaceName, LogFilter, PlainFilter,
-    ServerReference, TopicPrefix,
+    Address, Directory, Expected, FilePath, InterfaceName, PlainFilter, ServerReference,
+    TopicPrefix,
 };
 
 /// Most addresses that clients may connect to, by either kind of listener.
@@ -213,7 +217,7 @@ pub enum Origin {
 
 impl Origin {
     /// `key` as its writer knows it: the flag, or the place in the file and the key.
-    fn name(&self, key: &str) -> String {
+    pub(crate) fn name(&self, key: &str) -> String {
         match self {
             Self::Flag => format!("--{key}"),
             Self::File { path, line } => format!("{}:{line}: {key}", path.display()),
@@ -252,14 +256,14 @@ pub enum ConfigError {
         message: String,
     },
     /// The file has a key that means nothing.
-    #[error("{}: unknown key; the keys are {known}", origin.name(key))]
+    #[error("{}: unknown key; {}", origin.name(key), suggestion(nearest.as_deref()))]
     UnknownKey {
         /// The key.
         key: String,
         /// Where.
         origin: Origin,
-        /// The keys there are.
-        known: String,
+        /// The key that was probably meant.
+        nearest: Option<String>,
     },
     /// A value that is not allowed.
     #[error("{} = {value}: expected {allowed}", origin.name(key))]
@@ -275,6 +279,13 @@ pub enum ConfigError {
     },
 }
 
+fn suggestion(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(key) => format!("did you mean {key}?"),
+        None => "`push-server run --help` lists the keys".into(),
+    }
+}
+
 /// Settings and what cannot be seen from them.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -282,6 +293,7 @@ pub struct Loaded {
     pub config: Config,
     /// Nobody asked for the listen addresses, so one that this machine lacks may be left out.
     pub listen_is_default: bool,
+    file: file::File,
 }
 
 impl Loaded {
@@ -296,7 +308,12 @@ impl Loaded {
             false => file.origin(key).unwrap_or(Origin::Default),
         };
         let errors = config.contradictions(flags, origin);
-        if errors.is_empty() { Ok(Self { config, listen_is_default }) } else { Err(errors) }
+        if errors.is_empty() { Ok(Self { config, listen_is_default, file }) } else { Err(errors) }
+    }
+
+    /// Where the value of `key` comes from, if no flag gave it.
+    pub fn origin(&self, key: &str) -> Origin {
+        self.file.origin(key).unwrap_or(Origin::Default)
     }
 }
 
@@ -387,9 +404,13 @@ impl From<Settings> for Config {
     }
 }
 
-fn value<T, const MIN: u64, const MAX: u64>(said: Option<Bounded<T, MIN, MAX>>, default: T) -> T
+fn value<T, const MIN: u64, const MAX: u64, U>(
+    said: Option<Bounded<T, MIN, MAX, U>>,
+    default: T,
+) -> T
 where
     T: Copy + TryFrom<u64>,
+    U: Unit,
 {
     said.map_or(default, Bounded::value)
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use push_server::config::{Config, ConfigError, Loaded, Settings};
-use push_server::control::{startup, status};
+use push_server::config::{Config, Loaded, Settings};
+use push_server::control::{preflight, privileges, startup, status};
 use push_server::mqtt::scram;
 use tracing_subscriber::EnvFilter;
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 fn serve(flags: &Settings, file: Option<&Path>) -> ExitCode {
     let loaded = match Loaded::new(flags, file) {
         Ok(loaded) => loaded,
-        Err(errors) => return invalid(&errors),
+        Err(errors) => return invalid(&lines(&errors)),
     };
     let outcome =
         log_to_stderr(&loaded.config).and_then(|()| startup::serve(loaded).context("cannot start"));
@@ -48,12 +48,19 @@ fn serve(flags: &Settings, file: Option<&Path>) -> ExitCode {
 }
 
 fn check(file: &Path) -> ExitCode {
-    match Loaded::new(&Settings::default(), Some(file)) {
+    let checked = Loaded::new(&Settings::default(), Some(file)).map_err(|errors| lines(&errors));
+    let checked = checked.and_then(|loaded| {
+        // With the rights that the server has when it opens its files.
+        privileges::drop_after_load();
+        let problems = preflight::problems(&loaded);
+        if problems.is_empty() { Ok(loaded) } else { Err(lines(&problems)) }
+    });
+    match checked {
         Ok(loaded) => match io::stdout().write_all(loaded.config.to_toml().as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(EXIT_FAILED),
         },
-        Err(errors) => invalid(&errors),
+        Err(lines) => invalid(&lines),
     }
 }
 
@@ -99,9 +106,13 @@ fn detach(dir: &Path) -> ExitCode {
     if said.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) }
 }
 
-fn invalid(errors: &[ConfigError]) -> ExitCode {
-    for error in errors {
-        complain(&error.to_string());
+fn lines(errors: &[impl ToString]) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
+}
+
+fn invalid(lines: &[String]) -> ExitCode {
+    for line in lines {
+        complain(line);
     }
     ExitCode::from(EXIT_INVALID)
 }

@@ -18,6 +18,11 @@ claims! {
     invalid_values_name_key_value_and_what_is_allowed,
     a_good_file_passes_the_check_and_a_bad_one_does_not,
     a_flag_goes_over_the_file,
+    a_log_filter_that_would_silence_the_server_is_refused_with_the_levels,
+    the_check_finds_what_the_machine_lacks,
+    an_unknown_key_gets_the_nearest_one,
+    sizes_and_times_take_units,
+    help_wraps_at_the_width_of_the_terminal,
     help_names_every_flag_and_version_is_printed,
     require_without_privilege_exits_naming_the_capability,
     auto_without_privilege_serves_on_the_user_path_and_says_why,
@@ -50,13 +55,8 @@ fn invalid_values_name_key_value_and_what_is_allowed() -> TestResult {
 }
 
 fn a_good_file_passes_the_check_and_a_bad_one_does_not() -> TestResult {
-    let directory = tempfile::tempdir().expect("make a directory");
-    let check = |text: &str| {
-        let path = directory.path().join("push.toml");
-        std::fs::write(&path, text).expect("write the file");
-        run(&["check-config", path.to_str().expect("a plain path")])
-    };
-    let (code, said) = check("listen = [\"127.0.0.1:1883\", \"[::1]:1883\"]\nshards = 2\n")?;
+    let (code, said) =
+        check("listen = [\"127.0.0.1:1883\", \"[::1]:1883\"]\nshards = 2\ndurability = \"off\"\n")?;
     assert_eq!(code, Some(0), "{said}");
     for (text, parts) in [
         ("shards = 0\n", ["shards", "0"]),
@@ -94,6 +94,83 @@ fn a_flag_goes_over_the_file() -> TestResult {
     let (code, said) = run(&["run", "--config", file, "--data-dir", data])?;
     assert_eq!(code, Some(EXIT_SETTINGS), "{said}");
     assert!(said.contains("77"), "{said}");
+    Ok(())
+}
+
+fn a_log_filter_that_would_silence_the_server_is_refused_with_the_levels() -> TestResult {
+    const LEVELS: &str = "error, warn, info, debug, trace, off";
+    for filter in ["verbose", "inof", "info,push_server::shards=debug"] {
+        let (code, said) = run(&["run", "--log", filter])?;
+        assert_eq!(code, Some(EXIT_SETTINGS), "{filter}: {said}");
+        assert!(said.contains(filter) && said.contains(LEVELS), "{said}");
+    }
+    let (code, said) = check("shards = 1\nlog = \"inof\"\n")?;
+    assert_eq!(code, Some(EXIT_SETTINGS), "{said}");
+    assert!(said.contains("push.toml:2: log = \"inof\"") && said.contains(LEVELS), "{said}");
+    Ok(())
+}
+
+fn the_check_finds_what_the_machine_lacks() -> TestResult {
+    let (code, said) = check(
+        "scram-users = \"/nowhere/users\"\niface = [\"lo\", \"nosuch0\"]\n\
+         data-dir = \"/proc/nowhere/data\"\nlisten = [\"192.0.2.1:1883\"]\n",
+    )?;
+    assert_eq!(code, Some(EXIT_SETTINGS), "{said}");
+    for part in [
+        "push.toml:1: scram-users = /nowhere/users: cannot read",
+        "push.toml:2: iface = nosuch0: ",
+        "push.toml:3: data-dir = /proc/nowhere/data: ",
+        "push.toml:4: listen = 192.0.2.1:1883: ",
+    ] {
+        assert!(said.contains(part), "the check does not say `{part}`: {said}");
+    }
+    Ok(())
+}
+
+fn an_unknown_key_gets_the_nearest_one() -> TestResult {
+    let (code, said) = check("keep_alive_max = 60\n")?;
+    assert_eq!(code, Some(EXIT_SETTINGS), "{said}");
+    assert!(said.contains("push.toml:1: keep_alive_max: unknown key"), "{said}");
+    assert!(said.contains("did you mean keep-alive-max-secs?"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    Ok(())
+}
+
+fn sizes_and_times_take_units() -> TestResult {
+    let dir = tempfile::tempdir().expect("make a directory");
+    let data = dir.path().join("data");
+    let (code, said) = check(&format!(
+        "max-packet-bytes = \"1MiB\"\noutbox-age-max-secs = \"7d\"\nkeep-alive-max-secs = 600\n\
+         data-dir = {data:?}\n"
+    ))?;
+    assert_eq!(code, Some(0), "{said}");
+    for line in
+        ["max-packet-bytes = 1048576", "outbox-age-max-secs = 604800", "keep-alive-max-secs = 600"]
+    {
+        assert!(said.lines().any(|found| found == line), "no `{line}` in {said}");
+    }
+    assert!(!data.exists(), "the check leaves nothing behind");
+    for (flag, value) in [("--max-packet-bytes", "64XB"), ("--outbox-age-max-secs", "7 moons")] {
+        let (code, said) = run(&["run", flag, value])?;
+        assert_eq!(code, Some(EXIT_SETTINGS), "{said}");
+        assert!(said.contains("KiB") || said.contains("10m"), "{said}");
+    }
+    Ok(())
+}
+
+fn help_wraps_at_the_width_of_the_terminal() -> TestResult {
+    for columns in [60, 100] {
+        let output = Command::new(server_binary()?)
+            .args(["run", "--help"])
+            .env("COLUMNS", columns.to_string())
+            .stdin(Stdio::null())
+            .output()
+            .expect("run the server");
+        let help = text(&output);
+        let longest = help.lines().map(|line| line.chars().count()).max();
+        // clap breaks between words, so what it fills comes near the width.
+        assert!((columns - 20..=columns).contains(&longest.unwrap_or(0)), "{longest:?}:\n{help}");
+    }
     Ok(())
 }
 
@@ -201,6 +278,14 @@ fn unprivileged(kernel_path: &str, home: &Path) -> Result<Command, Skip> {
         .arg("--data-dir")
         .arg(home.join("data"));
     Ok(command)
+}
+
+/// Has the server check a file with this text, which messages name push.toml.
+fn check(text: &str) -> Result<(Option<i32>, String), Skip> {
+    let directory = tempfile::tempdir().expect("make a directory");
+    let path = directory.path().join("push.toml");
+    std::fs::write(&path, text).expect("write the file");
+    run(&["check-config", path.to_str().expect("a plain path")])
 }
 
 /// Runs the server with arguments that end it; exit code, and what it said on both outputs.

@@ -13,8 +13,11 @@ use super::{ConfigError, Origin, Settings};
 /// Largest file read; a settings file is a few kilobytes.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// How like a key a known one has to be to be proposed; clap proposes flags from 0.7.
+const LIKENESS_MIN: f64 = 0.8;
+
 /// What a file says, and where it says it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct File {
     pub(super) settings: Settings,
     path: PathBuf,
@@ -98,9 +101,18 @@ fn mistaken_item(
 fn refusal(key: String, value: &str, origin: Origin, message: &str) -> ConfigError {
     if message.starts_with("unknown field") {
         let known = message.split_once("expected ").map_or(message, |(_, known)| known);
-        let known = known.trim_start_matches("one of ").replace('`', "");
-        return ConfigError::UnknownKey { key, origin, known };
+        let nearest = nearest(&key, known.split('`').skip(1).step_by(2));
+        return ConfigError::UnknownKey { key, origin, nearest };
     }
     let allowed = message.split_once("expected ").map_or(message, |(_, allowed)| allowed);
     ConfigError::Invalid { key, value: value.to_owned(), origin, allowed: allowed.to_owned() }
+}
+
+/// The key that was probably meant by `key`, if one is near.
+fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    // The field's own spelling and others' are the same to whoever reads them.
+    let key = key.to_lowercase().replace('_', "-");
+    let rated = known.map(|known| (strsim::jaro_winkler(&key, known), known));
+    let (likeness, known) = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (likeness >= LIKENESS_MIN).then(|| known.to_owned())
 }

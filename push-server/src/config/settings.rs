@@ -6,9 +6,10 @@
 use clap::Args;
 use serde::Deserialize;
 
+use super::bounded::{Bounded, Bytes, Secs};
+use super::log_filter::LogFilter;
 use super::values::{
-    Address, Bounded, Directory, FilePath, InterfaceName, LogFilter, PlainFilter, ServerReference,
-    TopicPrefix,
+    Address, Directory, FilePath, InterfaceName, PlainFilter, ServerReference, TopicPrefix,
 };
 use super::{DurabilityMode, KernelPathMode, Switch};
 
@@ -143,30 +144,30 @@ pub struct Settings {
     pub retained_messages_max: Option<Bounded<usize, 0, COUNT_MAX>>,
     /// Memory of all retained messages: topic, payload and properties, some 250 bytes a message, and 120
     /// a level of its topic that no other shares. Reaching it is as for their number.
-    #[arg(long, value_name = "BYTES", help_heading = "Limits of the server")]
-    pub retained_bytes_max: Option<Bounded<usize, 0, BYTES_MAX>>,
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
+    pub retained_bytes_max: Option<Bytes<usize, 0, BYTES_MAX>>,
     /// Bytes of packets that have not come whole, of all clients together, where a client has 4 KiB of
     /// them or more; at least four times max-packet-bytes. A client whose packet would go past it is
     /// disconnected (MQTT 5: 0x97, quota exceeded).
-    #[arg(long, value_name = "BYTES", help_heading = "Limits of the server")]
-    pub input_bytes_max: Option<Bounded<u64, PACKET_BYTES_MIN, BYTES_MAX>>,
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
+    pub input_bytes_max: Option<Bytes<u64, PACKET_BYTES_MIN, BYTES_MAX>>,
 
-    /// Seconds from accept to a complete CONNECT. A client that takes longer is closed.
-    #[arg(long, value_name = "SECS", help_heading = "Limits of each client")]
-    pub connect_timeout_secs: Option<Bounded<u16, 1, CONNECT_TIMEOUT_SECS_MAX>>,
+    /// Time from accept to a complete CONNECT. A client that takes longer is closed.
+    #[arg(long, value_name = "TIME", help_heading = "Limits of each client")]
+    pub connect_timeout_secs: Option<Secs<u16, 1, CONNECT_TIMEOUT_SECS_MAX>>,
     /// Longest keep alive granted. MQTT 5 clients that ask for more, or for none, are told this
     /// one (Server Keep Alive) and expired by it; MQTT 3.1.1 cannot be told and keeps its own.
-    #[arg(long, value_name = "SECS", help_heading = "Limits of each client")]
-    pub keep_alive_max_secs: Option<Bounded<u16, 1, U16_MAX>>,
+    #[arg(long, value_name = "TIME", help_heading = "Limits of each client")]
+    pub keep_alive_max_secs: Option<Secs<u16, 1, U16_MAX>>,
     /// Longest session expiry granted. MQTT 5 clients that ask for more are told this one; 3.1.1
     /// sessions without clean session end so long after their connection. 0: sessions end with
     /// their connection.
-    #[arg(long, value_name = "SECS", help_heading = "Limits of each client")]
-    pub session_expiry_max_secs: Option<Bounded<u32, 0, U32_MAX>>,
+    #[arg(long, value_name = "TIME", help_heading = "Limits of each client")]
+    pub session_expiry_max_secs: Option<Secs<u32, 0, U32_MAX>>,
     /// Largest packet accepted, fixed header included. A larger one closes the connection (MQTT 5:
     /// 0x95, packet too large).
-    #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
-    pub max_packet_bytes: Option<Bounded<u32, PACKET_BYTES_MIN, PACKET_BYTES_MAX>>,
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of each client")]
+    pub max_packet_bytes: Option<Bytes<u32, PACKET_BYTES_MIN, PACKET_BYTES_MAX>>,
     /// QoS 1 and 2 publishes that a client may have unacknowledged towards the server. MQTT 5
     /// clients are told (Receive Maximum); one that exceeds it is closed (0x93).
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
@@ -182,17 +183,17 @@ pub struct Settings {
     pub outbox_messages_max: Option<Bounded<u32, 1, COUNT_MAX>>,
     /// Memory of the messages that a session may be owed, some 250 bytes beside what each says
     /// included; at least max-packet-bytes. Reaching it is as for their number.
-    #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
-    pub outbox_bytes_max: Option<Bounded<u64, PACKET_BYTES_MIN, BYTES_MAX>>,
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of each client")]
+    pub outbox_bytes_max: Option<Bytes<u64, PACKET_BYTES_MIN, BYTES_MAX>>,
     /// How long a message may wait on disk for its client. One that has waited longer is dropped when
     /// its turn comes, and counted.
-    #[arg(long, value_name = "SECS", help_heading = "Limits of each client")]
-    pub outbox_age_max_secs: Option<Bounded<u32, 1, U32_MAX>>,
+    #[arg(long, value_name = "TIME", help_heading = "Limits of each client")]
+    pub outbox_age_max_secs: Option<Secs<u32, 1, U32_MAX>>,
     /// Bytes of answers (PUBACK, PINGRESP, ...) that wait for a client. Beyond half of it no more is
     /// taken from the client until they have left; one that takes none of them for 10 seconds is
     /// closed (MQTT 5: 0x97).
-    #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
-    pub answers_bytes_max: Option<Bounded<u32, ANSWERS_BYTES_MIN, ANSWERS_BYTES_MAX>>,
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of each client")]
+    pub answers_bytes_max: Option<Bytes<u32, ANSWERS_BYTES_MIN, ANSWERS_BYTES_MAX>>,
     /// Topics that an MQTT 5 client may say by alias towards the server, which keeps them as long as
     /// the connection. Clients are told (Topic Alias Maximum); one that exceeds it is closed (0x94).
     /// 0: none.
@@ -208,12 +209,12 @@ pub struct Settings {
     /// Memory that the subscriptions of a session may take, if no other shares any of it: a filter's
     /// text, some 250 bytes, and with wildcards 50 a level and 140 more if its name is longer than a
     /// byte. Further ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1: 0x80).
-    #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
-    pub subscription_bytes_max: Option<Bounded<u32, SUBSCRIPTION_BYTES_MIN, U32_MAX>>,
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of each client")]
+    pub subscription_bytes_max: Option<Bytes<u32, SUBSCRIPTION_BYTES_MIN, U32_MAX>>,
     /// Longest client id. A client with a longer one is refused (MQTT 5: 0x85, client identifier not
     /// valid; 3.1.1: 2).
-    #[arg(long, value_name = "BYTES", help_heading = "Limits of each client")]
-    pub client_id_bytes_max: Option<Bounded<u16, CLIENT_ID_BYTES_MIN, U16_MAX>>,
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of each client")]
+    pub client_id_bytes_max: Option<Bytes<u16, CLIENT_ID_BYTES_MIN, U16_MAX>>,
     /// Pings a second that a client may send for ever, answered by the kernel or not. One that exceeds
     /// rate and burst is disconnected (MQTT 5: 0x96, message rate too high). A keep alive below 4
     /// seconds has at least four pings in each. 0: no limit.

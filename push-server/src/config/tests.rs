@@ -56,10 +56,49 @@ fn every_setting_is_a_flag_a_key_and_an_entry_by_the_same_name() {
     let flags: BTreeSet<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
     let entries = Config::default().entries();
     assert_eq!(flags, entries.iter().map(|(key, _)| *key).collect());
-    let refusals = refusals(&[], "nonsense = 1");
-    let keys = refusals[0].rsplit_once("the keys are ").expect("keys").1.to_owned();
-    let keys: BTreeSet<_> = keys.split(", ").collect();
-    assert_eq!(keys, flags);
+    // That each is a key, too: all of them are in this file, which is read elsewhere.
+    let keys = ALL_SET.lines().filter_map(|line| line.split_once(" = "));
+    assert_eq!(keys.map(|(key, _)| key).collect::<BTreeSet<_>>(), flags);
+}
+
+#[test]
+fn an_unknown_key_gets_the_nearest_one_or_where_they_are_listed() {
+    for (file, message) in [
+        ("sharts = 1", "push.toml:1: sharts: unknown key; did you mean shards?"),
+        (
+            "keep_alive_max_secs = 1",
+            "push.toml:1: keep_alive_max_secs: unknown key; did you mean keep-alive-max-secs?",
+        ),
+        (
+            "max-conections = 1",
+            "push.toml:1: max-conections: unknown key; did you mean max-connections?",
+        ),
+        (
+            "nonsense = 1",
+            "push.toml:1: nonsense: unknown key; `push-server run --help` lists the keys",
+        ),
+    ] {
+        assert_eq!(refusals(&[], file), [message]);
+    }
+}
+
+#[test]
+fn sizes_and_times_take_units_as_flag_and_key() {
+    let file = "max-packet-bytes = '1MiB'\nkeep-alive-max-secs = '10m'\nretained-bytes-max = 5000";
+    let config = load(&["--outbox-bytes-max", "64MiB", "--outbox-age-max-secs=7d"], file);
+    let config = config.expect("valid").config;
+    assert_eq!(config.limits.packet_bytes_max, 1 << 20);
+    assert_eq!(config.limits.keep_alive_max_secs, 600);
+    assert_eq!(config.retained_bytes_max, 5_000);
+    assert_eq!(config.limits.outbox_bytes_max, 64 << 20);
+    assert_eq!(config.outbox_age_max_secs, 7 * 24 * 3600);
+    assert_eq!(
+        refusals(&[], "connect-timeout-secs = '20m'"),
+        [
+            "push.toml:1: connect-timeout-secs = '20m': expected a time from 1 to 600 seconds, as 600 \
+          or 10m"
+        ]
+    );
 }
 
 /// One value of each setting that is no default, as a file.
@@ -150,7 +189,10 @@ fn a_wrong_flag_names_flag_value_and_what_is_allowed() {
         (["--log", "a=b=c"], ["'a=b=c' for '--log <FILTER>'", "expected a level (error, warn"]),
         (["--kernel-path", "on"], ["'on' for '--kernel-path <WHEN>'", "auto, require, off"]),
         (["--retain", "no"], ["'no' for '--retain <SWITCH>'", "on, off"]),
-        (["--max-packet-bytes", "127"], ["'127' for '--max-packet-bytes", "128 to 268435460"]),
+        (
+            ["--max-packet-bytes", "127"],
+            ["'127' for '--max-packet-bytes", "a size from 128 to 268435460 bytes"],
+        ),
     ] {
         let message = flag_refusal(&arguments);
         for part in parts {

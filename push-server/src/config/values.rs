@@ -2,14 +2,12 @@
 //! allowed in the message. clap and serde both parse through these, so a flag and a key can never
 //! disagree about what they take.
 
-use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::de::{Deserialize, Deserializer, Error as _, Unexpected, Visitor};
-use tracing_subscriber::EnvFilter;
+use serde::de::{Deserialize, Deserializer, Error as _};
 
 use crate::broker::{TopicFilter, TopicName};
 
@@ -29,67 +27,6 @@ pub(super) const HOST_BYTES_MAX: usize = 253;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
 pub struct Expected(pub String);
-
-/// A whole number from `MIN` to `MAX`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounded<T, const MIN: u64, const MAX: u64>(T);
-
-impl<T: Copy + TryFrom<u64>, const MIN: u64, const MAX: u64> Bounded<T, MIN, MAX> {
-    /// The number.
-    pub fn value(self) -> T {
-        self.0
-    }
-
-    fn new(number: u64) -> Option<Self> {
-        let number = Some(number).filter(|number| (MIN..=MAX).contains(number))?;
-        T::try_from(number).ok().map(Self)
-    }
-
-    fn expected() -> Expected {
-        Expected(format!("a whole number from {MIN} to {MAX}"))
-    }
-}
-
-impl<T: Copy + TryFrom<u64>, const MIN: u64, const MAX: u64> FromStr for Bounded<T, MIN, MAX> {
-    type Err = Expected;
-
-    fn from_str(text: &str) -> Result<Self, Expected> {
-        text.parse().ok().and_then(Self::new).ok_or_else(Self::expected)
-    }
-}
-
-impl<'de, T, const MIN: u64, const MAX: u64> Deserialize<'de> for Bounded<T, MIN, MAX>
-where
-    T: Copy + TryFrom<u64>,
-{
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = deserializer.deserialize_any(Number(Self::expected().0))?;
-        Self::new(number).ok_or_else(|| {
-            D::Error::invalid_value(Unexpected::Unsigned(number), &&*Self::expected().0)
-        })
-    }
-}
-
-/// Reads any non-negative integer; the text says what would be allowed.
-struct Number(String);
-
-impl Visitor<'_> for Number {
-    type Value = u64;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<u64, E> {
-        Ok(number)
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<u64, E> {
-        number
-            .try_into()
-            .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self.0.as_str()))
-    }
-}
 
 /// Gives a type that has `FromStr<Err = Expected>` the matching TOML form: a string.
 macro_rules! deserialize_from_str {
@@ -115,6 +52,8 @@ impl FromStr for Address {
             .map_err(|_| Expected("ADDR:PORT, as 127.0.0.1:1883 or [::1]:1883".into()))
     }
 }
+
+pub(super) use deserialize_from_str;
 
 deserialize_from_str!(Address);
 
@@ -241,23 +180,3 @@ impl FromStr for ServerReference {
 }
 
 deserialize_from_str!(ServerReference);
-
-/// A filter of log lines that tracing accepts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogFilter(pub String);
-
-impl FromStr for LogFilter {
-    type Err = Expected;
-
-    fn from_str(text: &str) -> Result<Self, Expected> {
-        EnvFilter::builder().parse(text).map(|_| Self(text.to_owned())).map_err(|_| {
-            Expected(
-                "a level (error, warn, info, debug, trace) or a tracing filter, \
-                 as info,push_server::shard=debug"
-                    .into(),
-            )
-        })
-    }
-}
-
-deserialize_from_str!(LogFilter);

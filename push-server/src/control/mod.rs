@@ -8,6 +8,7 @@ pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod observed;
+pub mod preflight;
 pub mod privileges;
 pub mod signals;
 pub mod startup;

@@ -62,7 +62,7 @@ pub enum StartError {
 pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
     // First of all: a signal that comes while the server starts waits until it can be obeyed.
     let supervisor = Supervisor::new()?;
-    let Loaded { mut config, listen_is_default } = loaded;
+    let Loaded { mut config, listen_is_default, .. } = loaded;
     if listen_is_default {
         config.listen =
             present_addresses(&config.listen, |address| TcpListener::bind(address).map(drop))?;
@@ -144,7 +144,7 @@ fn present_addresses(
     if present.is_empty() { Err(StartError::NoAddress) } else { Ok(present) }
 }
 
-fn is_absence(error: &io::Error) -> bool {
+pub(super) fn is_absence(error: &io::Error) -> bool {
     let absent = [rustix::io::Errno::AFNOSUPPORT, rustix::io::Errno::ADDRNOTAVAIL];
     absent.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

@@ -36,6 +36,12 @@ pub fn interfaces_for(addresses: &[SocketAddr]) -> io::Result<Vec<String>> {
     Ok(all.into_iter().filter(|(name, i)| serves(name, i)).map(|(name, _)| name).collect())
 }
 
+/// Those of `names` that this machine does not have.
+pub fn missing_interfaces(names: &[String]) -> io::Result<Vec<String>> {
+    let all = list()?;
+    Ok(names.iter().filter(|name| !all.contains_key(*name)).cloned().collect())
+}
+
 /// The interfaces of this thread's network namespace, by name.
 pub(super) fn list() -> io::Result<BTreeMap<String, Interface>> {
     let mut head = ptr::null_mut();

@@ -31,7 +31,7 @@ use flows::Flows;
 use load::ProgramLog;
 use slots::Lines;
 
-pub use interfaces::interfaces_for;
+pub use interfaces::{interfaces_for, missing_interfaces};
 pub use pins::{PinError, Pins, detach};
 pub use shard_path::ShardPath;
 

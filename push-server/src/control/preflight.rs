@@ -1,0 +1,152 @@
+//! `check-config`: what the settings ask of this machine, looked for without starting. Serves nobody
+//! and leaves nothing behind.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use super::{access, startup};
+use crate::config::{Config, DurabilityMode, Loaded};
+use crate::kernel;
+
+/// Something that the start would stumble over.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{setting} = {value}: {problem}")]
+pub struct Problem {
+    /// The key, with its place in the file if it is there.
+    setting: String,
+    value: String,
+    problem: String,
+}
+
+/// All that is in the way of a start. To be called with the rights that the server has left when it
+/// opens its files.
+pub fn problems(loaded: &Loaded) -> Vec<Problem> {
+    let config = &loaded.config;
+    let mut found: Vec<(&str, String, String)> = Vec::new();
+    for (key, address) in asked_addresses(loaded) {
+        if let Err(error) = TcpListener::bind(SocketAddr::new(address.ip(), 0))
+            && startup::is_absence(&error)
+        {
+            found.push((
+                key,
+                address.to_string(),
+                format!("this machine does not have it ({error})"),
+            ));
+        }
+    }
+    match kernel::missing_interfaces(&config.interfaces) {
+        Ok(missing) => found.extend(
+            missing.into_iter().map(|name| ("iface", name, "there is no such interface".into())),
+        ),
+        Err(error) => found.push(("iface", config.interfaces.join(", "), error.to_string())),
+    }
+    if let (Some(path), Err(error)) = (&config.scram_users, access::load(config)) {
+        found.push(("scram-users", path.display().to_string(), error.to_string()));
+    }
+    if config.durability != DurabilityMode::Off
+        && let Err(problem) = try_directory(&config.data_dir)
+    {
+        found.push(("data-dir", config.data_dir.display().to_string(), problem));
+    }
+    let place =
+        |(key, value, problem)| Problem { setting: loaded.origin(key).name(key), value, problem };
+    found.into_iter().map(place).collect()
+}
+
+/// Where the server is to listen; a default address that is not there would be left out.
+fn asked_addresses(loaded: &Loaded) -> Vec<(&'static str, SocketAddr)> {
+    let Config { listen, ws_listen, http, .. } = &loaded.config;
+    let listen = if loaded.listen_is_default { &[][..] } else { listen };
+    let clients = listen.iter().map(|address| ("listen", *address));
+    let websocket = ws_listen.iter().map(|address| ("ws-listen", *address));
+    clients.chain(websocket).chain([("http", *http)]).collect()
+}
+
+/// Whether files can be made in `dir`, or `dir` itself: by making one where it would be, because
+/// permissions alone do not tell (read-only file systems, `/proc`).
+fn try_directory(dir: &Path) -> Result<(), String> {
+    for folder in dir.ancestors() {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        match fs::metadata(folder) {
+            Ok(metadata) if !metadata.is_dir() => {
+                return Err(format!("{} is not a directory", folder.display()));
+            }
+            Ok(_) => {
+                let probe = folder.join(format!(".push-server-check-{}", std::process::id()));
+                let made = fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe));
+                return made
+                    .map_err(|error| format!("cannot write in {}: {error}", folder.display()));
+            }
+            Err(error) if is_further_up(&error) => {}
+            Err(error) => return Err(format!("cannot open {}: {error}", folder.display())),
+        }
+    }
+    Err("there is no directory above it".into())
+}
+
+/// The path is missing, or something above it is not a directory.
+fn is_further_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::config::Settings;
+
+    fn problems_of(file: &str) -> Vec<String> {
+        let mut on_disk = tempfile::NamedTempFile::new().expect("file");
+        on_disk.write_all(file.as_bytes()).expect("write");
+        let path = on_disk.path().display().to_string();
+        let loaded = Loaded::new(&Settings::default(), Some(on_disk.path())).expect("valid");
+        let found = problems(&loaded).into_iter();
+        found.map(|problem| problem.to_string().replace(&path, "push.toml")).collect()
+    }
+
+    #[test]
+    fn what_the_machine_lacks_is_found_by_line_all_at_once() {
+        let found = problems_of(
+            "listen = ['192.0.2.1:1883']\niface = ['lo', 'nosuch0']\n\
+             scram-users = '/nonexistent/users'\ndata-dir = '/proc/push/data'\n",
+        );
+        let begins = [
+            "push.toml:1: listen = 192.0.2.1:1883: this machine does not have it (",
+            "push.toml:2: iface = nosuch0: there is no such interface",
+            "push.toml:3: scram-users = /nonexistent/users: cannot read /nonexistent/users: No such",
+            "push.toml:4: data-dir = /proc/push/data: cannot write in /proc: ",
+        ];
+        assert_eq!(found.len(), begins.len(), "{found:?}");
+        for (found, begin) in found.iter().zip(begins) {
+            assert!(found.starts_with(begin), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_can_be_made_is_no_problem_and_is_not_made() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let deep = dir.path().join("a/b");
+        assert_eq!(try_directory(&deep), Ok(()));
+        assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 0);
+        assert_eq!(try_directory(dir.path()), Ok(()));
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_named() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let below = file.path().join("data");
+        let problem = try_directory(&below).expect_err("a file is no directory");
+        assert_eq!(problem, format!("{} is not a directory", file.path().display()));
+    }
+
+    #[test]
+    fn a_server_that_keeps_nothing_asks_for_no_directory() {
+        assert_eq!(
+            problems_of("durability = 'off'\ndata-dir = '/proc/push'\n"),
+            Vec::<String>::new()
+        );
+    }
+}
