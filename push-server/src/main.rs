@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use push_server::config::{Config, Loaded, Settings};
+use push_server::control::line_queue::{FLUSH_MAX, LOG_LINES_MAX, LineQueue, LinesLost};
 use push_server::control::{preflight, privileges, startup, status};
 use push_server::mqtt::scram;
 use tracing_subscriber::EnvFilter;
@@ -36,15 +37,25 @@ fn serve(flags: &Settings, file: Option<&Path>) -> ExitCode {
         Ok(loaded) => loaded,
         Err(errors) => return invalid(&lines(&errors)),
     };
-    let outcome =
-        log_to_stderr(&loaded.config).and_then(|()| startup::serve(loaded).context("cannot start"));
-    match outcome {
-        Ok(ending) => ExitCode::from(ending.exit_code()),
+    let lost = LinesLost::default();
+    let log = match log_to_stderr(&loaded.config, &lost) {
+        Ok(log) => log,
         Err(error) => {
             complain(&startup::with_sources(error.as_ref()));
-            ExitCode::from(EXIT_FAILED)
+            return ExitCode::from(EXIT_FAILED);
         }
-    }
+    };
+    let code = match startup::serve(loaded, lost).context("cannot start") {
+        Ok(ending) => ending.exit_code(),
+        Err(error) => {
+            // After what was logged before it, and not waiting for a reader either.
+            let complaint = format!("error: {}\n", startup::with_sources(error.as_ref()));
+            log.push(complaint.into_bytes());
+            EXIT_FAILED
+        }
+    };
+    log.flush(FLUSH_MAX);
+    ExitCode::from(code)
 }
 
 fn check(file: &Path) -> ExitCode {
@@ -122,17 +133,26 @@ fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "error: {message}");
 }
 
-fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
+/// Logs to standard error, by way of a queue: nobody waits for whoever reads it.
+fn log_to_stderr(config: &Config, lost: &LinesLost) -> anyhow::Result<LineQueue> {
     // The database says much at `info`. Whoever names it in the filter hears it all the same.
     let log = format!("{QUIET},{}", config.log);
     let filter = EnvFilter::builder().parse(log).context("log")?;
     let clears_line = startup::log_clears_line(config);
+    let queue = LineQueue::start("log", LogWriter { clears_line }, LOG_LINES_MAX, lost.clone())
+        .context("cannot start the log's thread")?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(move || LogWriter { clears_line })
+        .with_ansi(status::takes_terminal_codes(&io::stderr()))
+        .with_writer(queue.clone())
         .try_init()
-        .map_err(|error| anyhow::anyhow!("cannot set up logging: {error}"))
+        .map_err(|error| anyhow::anyhow!("cannot set up logging: {error}"))?;
+    let of_panics = queue.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!("{}", panic.to_string().replace('\n', " "));
+        of_panics.flush(FLUSH_MAX);
+    }));
+    Ok(queue)
 }
 
 /// Standard error; a status line that is redrawn on the same terminal makes room first.

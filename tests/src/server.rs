@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::fs::{File, Permissions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -82,6 +83,7 @@ pub struct ServerBuilder {
     beside: Option<Arc<Veth>>,
     pins: Option<Arc<PinDir>>,
     data_dir: Option<PathBuf>,
+    outputs: Option<Arc<OwnedFd>>,
 }
 
 /// A running server. Killed when dropped; its log is shown when the test is failing.
@@ -108,6 +110,7 @@ impl Server {
             beside: None,
             pins: None,
             data_dir: None,
+            outputs: None,
         }
     }
 
@@ -304,6 +307,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Where it writes what it says, instead of the file that `Server::log` reads.
+    pub fn outputs_to(mut self, outputs: impl Into<OwnedFd>) -> Self {
+        self.outputs = Some(Arc::new(outputs.into()));
+        self
+    }
+
     /// A flag with its value.
     pub fn flag(mut self, name: &str, value: impl Display + Copy) -> Self {
         self.flags.extend([name.to_owned(), value.to_string()]);
@@ -422,7 +431,10 @@ impl ServerBuilder {
             Some(veth) => in_namespace(veth.server.name(), &words[0]),
             None => Command::new(&words[0]),
         };
-        let log = File::create(log_path(directory.path())).expect("create the server's log");
+        let log = match &self.outputs {
+            Some(outputs) => File::from(outputs.try_clone().expect("share an output")),
+            None => File::create(log_path(directory.path())).expect("create the server's log"),
+        };
         let child = command
             .args(&words[1..])
             .stdin(Stdio::null())

@@ -279,6 +279,8 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
         "Threads that serve connections",
         observed.facts.config.shards.into(),
     )?;
+    let help = "Lines of the log and the status dropped because they could not be written";
+    out.counters("push_log_lines_lost", help, None, [("", observed.facts.lines_lost.count())])?;
     let help = "The limits in force; labels as in push_limits_hit where they are the same";
     let limits = limits(&observed.facts.config, observed.facts.connections_max);
     out.gauges("push_limit", help, "limit", limits)

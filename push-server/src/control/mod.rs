@@ -1,11 +1,13 @@
 //! Everything about the server that is not serving: the order of starting, who may connect, the
-//! limits and privileges of the process, signals, HTTP (health, metrics) and the status line.
+//! limits and privileges of the process, signals, HTTP (health, metrics), the status line, and the
+//! threads that write what is said.
 //!
 //! The only user of tokio, in one thread of its own: the main one, which has nothing else to do.
 
 pub mod access;
 pub mod http;
 pub mod limits;
+pub mod line_queue;
 pub mod metrics;
 pub mod observed;
 pub mod preflight;

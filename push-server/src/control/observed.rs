@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::line_queue::LinesLost;
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::StoreView;
@@ -65,6 +66,8 @@ pub struct Facts {
     pub path: Path,
     /// The store; `None` where nothing is kept.
     pub store: Option<StoreView>,
+    /// Lines of the log and of the status that could not be written.
+    pub lines_lost: LinesLost,
     /// When the process started serving.
     pub started: SystemTime,
 }
@@ -164,6 +167,7 @@ pub(super) mod tests {
             connections_max: 19_000,
             path,
             store: None,
+            lines_lost: LinesLost::default(),
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         };
         let counters = vec![Arc::default(), Arc::default()];

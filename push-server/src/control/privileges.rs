@@ -24,11 +24,9 @@ pub const RUN_CAPABILITIES: &[Capability] = &[];
 pub const START_CAPABILITIES: &[Capability] =
     &[Capability::CAP_NET_BIND_SERVICE, Capability::CAP_IPC_LOCK];
 
-/// Step 1; see the module. Also sets `no_new_privs`: nothing that this process runs gains anything.
+/// Step 1; see the module. Each step sets `no_new_privs`, too: nothing that the thread runs gains
+/// anything.
 pub fn drop_after_load() {
-    if let Err(error) = rustix::thread::set_no_new_privs(true) {
-        warn!("cannot set no_new_privs: {error}");
-    }
     keep_only(&[RUN_CAPABILITIES, START_CAPABILITIES].concat());
 }
 
@@ -37,7 +35,15 @@ pub fn drop_after_start() {
     keep_only(RUN_CAPABILITIES);
 }
 
+/// For a thread that needs none, before the others may drop theirs.
+pub fn drop_all() {
+    keep_only(&[]);
+}
+
 fn keep_only(kept: &[Capability]) {
+    if let Err(error) = rustix::thread::set_no_new_privs(true) {
+        warn!("cannot set no_new_privs: {error}");
+    }
     if let Err(error) = try_keep_only(kept) {
         warn!("cannot drop capabilities, serving with more than needed: {error}");
     }

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::access::AccessError;
 use super::limits::{Found, TooFewDescriptors};
+use super::line_queue::LinesLost;
 use super::observed::{Facts, Observed, Path};
 use super::supervise::{Ending, Supervisor};
 use super::{access, privileges, status};
@@ -58,8 +59,9 @@ pub enum StartError {
     Control(#[from] io::Error),
 }
 
-/// Serves until stopped. The calling thread becomes the control thread.
-pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
+/// Serves until stopped. The calling thread becomes the control thread. `lines_lost` counts what
+/// could not be logged.
+pub fn serve(loaded: Loaded, lines_lost: LinesLost) -> Result<Ending, StartError> {
     // First of all: a signal that comes while the server starts waits until it can be obeyed.
     let supervisor = Supervisor::new()?;
     let Loaded { mut config, listen_is_default, .. } = loaded;
@@ -114,6 +116,7 @@ pub fn serve(loaded: Loaded) -> Result<Ending, StartError> {
         connections_max,
         path,
         store: started.store(),
+        lines_lost,
         started: SystemTime::now(),
     };
     let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));
@@ -245,9 +248,9 @@ pub fn with_sources(error: &dyn std::error::Error) -> String {
     text.replace('\n', " ")
 }
 
-/// Whether log lines have to make room for a status line.
+/// Whether log lines have to make room for a status line: both are on terminals, so on the same.
 pub fn log_clears_line(config: &Config) -> bool {
-    config.status && status::is_redrawn()
+    config.status && status::is_redrawn() && status::takes_terminal_codes(&io::stderr())
 }
 
 #[cfg(test)]

@@ -2,13 +2,15 @@
 //! functions; [`show`] only reads, waits and writes.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tracing::warn;
 
+use super::line_queue::{FLUSH_MAX, LineQueue, STATUS_LINES_MAX};
 use super::observed::{Facts, Observed, Path, pings_kernel};
 
 /// Has the terminal cut a line at its edge: one that wraps could not be redrawn in place.
@@ -136,16 +138,30 @@ fn grouped(number: u64) -> String {
 
 /// Whether the status line is redrawn in place, so that log lines have to clear it first.
 pub fn is_redrawn() -> bool {
-    io::stdout().is_terminal()
+    takes_terminal_codes(&io::stdout())
+}
+
+/// Whether `output` is a terminal, and one that understands more than text. The user may not want it
+/// all the same (<https://no-color.org>).
+pub fn takes_terminal_codes(output: &impl IsTerminal) -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    output.is_terminal() && !is_dumb && !is_set("NO_COLOR")
 }
 
 /// Shows the screen and the lines on standard output until `stopped` turns true. A standard output
-/// that is gone (`| head`) ends the showing, not the server.
+/// that is gone (`| head`) ends the showing, not the server; nor does one that is not read stop it.
 pub async fn show(observed: Arc<Observed>, mut stopped: watch::Receiver<bool>) {
     let redrawn = is_redrawn();
-    if print(&welcome(&observed.facts)).is_err() {
-        return;
-    }
+    let lost = observed.facts.lines_lost.clone();
+    let out = match LineQueue::start("status", io::stdout(), STATUS_LINES_MAX, lost) {
+        Ok(out) => out,
+        Err(error) => {
+            warn!("no status is shown, for want of a thread: {error}");
+            return;
+        }
+    };
+    out.push(welcome(&observed.facts).into_bytes());
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.tick().await;
     let (mut before, mut at) = (Totals::read(&observed), Instant::now());
@@ -157,7 +173,11 @@ pub async fn show(observed: Arc<Observed>, mut stopped: watch::Receiver<bool>) {
         let now = Totals::read(&observed);
         let line = now.line_since(&before, at.elapsed());
         (before, at) = (now, Instant::now());
-        if print(&framed(&line, redrawn, is_last)).is_err() || is_last {
+        out.push(framed(&line, redrawn, is_last).into_bytes());
+        if is_last {
+            out.flush(FLUSH_MAX);
+        }
+        if is_last || out.is_gone() {
             return;
         }
     }
@@ -171,12 +191,6 @@ fn framed(line: &str, redrawn: bool, is_last: bool) -> String {
         (false, false) => format!("{line}\n"),
         (false, true) => format!("{line}\nstopped\n"),
     }
-}
-
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }
 
 #[cfg(test)]

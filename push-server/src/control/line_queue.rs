@@ -1,0 +1,217 @@
+//! Lines for standard error and standard output, written by a thread of their own: whoever has
+//! something to say never waits for whoever reads it. What finds the queue full, or cannot be written
+//! because the reader has gone, is dropped and counted.
+//!
+//! Not `tracing-appender`: its thread would keep the capabilities that the start drops, and it counts
+//! only what finds its queue full.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::privileges;
+
+/// Log lines that may wait to be written.
+pub const LOG_LINES_MAX: usize = 4_096;
+/// Status lines that may wait: more would be old when they are read.
+pub const STATUS_LINES_MAX: usize = 4;
+/// How long the end waits for lines to be written.
+pub const FLUSH_MAX: Duration = Duration::from_millis(200);
+/// Pause before what would block is written again (`O_NONBLOCK` by whoever shares the output).
+const BLOCKED_PAUSE: Duration = Duration::from_millis(10);
+/// Pause before [`LineQueue::flush`] looks again.
+const FLUSH_PAUSE: Duration = Duration::from_millis(2);
+
+/// Lines that were dropped, of all queues that share it.
+#[derive(Clone, Debug, Default)]
+pub struct LinesLost(Arc<AtomicU64>);
+
+impl LinesLost {
+    /// How many so far.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The way to one output. Clones lead to the same.
+#[derive(Clone, Debug)]
+pub struct LineQueue {
+    sender: SyncSender<Vec<u8>>,
+    lost: LinesLost,
+    progress: Arc<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    queued: AtomicU64,
+    done: AtomicU64,
+    is_gone: AtomicBool,
+}
+
+impl LineQueue {
+    /// Starts the thread that writes to `out`, with at most `lines_max` lines waiting.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        name: &str,
+        out: impl Write + Send + 'static,
+        lines_max: usize,
+        lost: LinesLost,
+    ) -> io::Result<Self> {
+        let (sender, lines) = mpsc::sync_channel(lines_max);
+        let progress = Arc::new(Progress::default());
+        let queue = Self { sender, lost: lost.clone(), progress: Arc::clone(&progress) };
+        let body = move || {
+            privileges::drop_all();
+            write_lines(&lines, out, &lost, &progress);
+        };
+        thread::Builder::new().name(name.into()).spawn(body)?;
+        Ok(queue)
+    }
+
+    /// Has `text`, one line or more, written; or drops and counts it.
+    pub fn push(&self, text: Vec<u8>) {
+        self.progress.queued.fetch_add(1, Ordering::Relaxed);
+        if self.sender.try_send(text).is_err() {
+            self.lost.add();
+            self.progress.done.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Waits until what was pushed before is written or dropped, at most `timeout`.
+    pub fn flush(&self, timeout: Duration) {
+        let until = Instant::now() + timeout;
+        let queued = self.progress.queued.load(Ordering::Relaxed);
+        while self.progress.done.load(Ordering::Acquire) < queued && Instant::now() < until {
+            thread::sleep(FLUSH_PAUSE);
+        }
+    }
+
+    /// Whether the last line could not be written.
+    pub fn is_gone(&self) -> bool {
+        self.progress.is_gone.load(Ordering::Relaxed)
+    }
+}
+
+fn write_lines(
+    lines: &Receiver<Vec<u8>>,
+    mut out: impl Write,
+    lost: &LinesLost,
+    progress: &Progress,
+) {
+    for line in lines {
+        let written = write_whole(&mut out, &line);
+        if written.is_err() {
+            lost.add();
+        }
+        progress.is_gone.store(written.is_err(), Ordering::Relaxed);
+        progress.done.fetch_add(1, Ordering::Release);
+    }
+}
+
+fn write_whole(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match out.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(BLOCKED_PAUSE),
+            Err(error) => return Err(error),
+        }
+    }
+    out.flush()
+}
+
+/// For tracing, which writes each line whole.
+impl<'a> MakeWriter<'a> for LineQueue {
+    type Writer = LineWriter<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        LineWriter(self)
+    }
+}
+
+/// Pushes what is written; never fails, since tracing would complain on standard error.
+#[derive(Debug)]
+pub struct LineWriter<'a>(&'a LineQueue);
+
+impl Write for LineWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.push(bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    fn pipe(lines_max: usize) -> (io::PipeReader, LineQueue, LinesLost) {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let lost = LinesLost::default();
+        let queue = LineQueue::start("lines", writer, lines_max, lost.clone()).expect("a thread");
+        (reader, queue, lost)
+    }
+
+    #[test]
+    fn lines_come_whole_and_in_order() {
+        let (mut reader, queue, lost) = pipe(16);
+        for line in ["one\n", "two\n"] {
+            queue.make_writer().write_all(line.as_bytes()).expect("never fails");
+        }
+        queue.flush(LONG);
+        drop(queue);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("text");
+        assert_eq!((text.as_str(), lost.count()), ("one\ntwo\n", 0));
+    }
+
+    #[test]
+    fn lines_for_a_reader_that_has_gone_are_counted() {
+        let (reader, queue, lost) = pipe(16);
+        drop(reader);
+        for _ in 0..3 {
+            queue.push(b"lost\n".to_vec());
+        }
+        queue.flush(LONG);
+        assert_eq!(lost.count(), 3);
+        assert!(queue.is_gone());
+    }
+
+    #[test]
+    fn a_full_pipe_stalls_nobody_and_what_finds_no_room_is_counted() {
+        const LINES: u64 = 100;
+        let (mut reader, queue, lost) = pipe(4);
+        // More than any pipe holds, so that the writer stands still with one line in its hands.
+        let line = vec![b'x'; 1 << 20];
+        for _ in 0..LINES {
+            queue.push(line.clone());
+        }
+        let lost_before = lost.count();
+        assert!((LINES - 6..LINES).contains(&lost_before), "{lost_before}");
+        // A reader that comes back gets whole lines, and none is lost any more.
+        drop(queue);
+        let mut text = Vec::new();
+        reader.read_to_end(&mut text).expect("text");
+        assert_eq!(text.len() as u64, (LINES - lost_before) << 20);
+        assert_eq!(lost.count(), lost_before);
+    }
+}
