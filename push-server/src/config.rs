@@ -20,7 +20,7 @@ use push_common::ping_rate::PingRate;
 use serde::Deserialize;
 use toml::Value;
 
-use crate::mqtt::{Features, Limits};
+use crate::mqtt::{Features, Limits, OutboxFull};
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use file::FILE_BYTES_MAX;
 pub use log_filter::LogFilter;
@@ -87,6 +87,48 @@ impl fmt::Display for DurabilityMode {
             Self::Fsync => "fsync",
             Self::Os => "os",
             Self::Off => "off",
+        })
+    }
+}
+
+/// What becomes of a message for a client that is away and whose outbox is full.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutboxFullMode {
+    /// The oldest messages are dropped for it.
+    DropOldest,
+    /// It is dropped.
+    DropNewest,
+    /// It is dropped, and an MQTT 5 publisher is told.
+    Refuse,
+}
+
+impl From<OutboxFullMode> for OutboxFull {
+    fn from(mode: OutboxFullMode) -> Self {
+        match mode {
+            OutboxFullMode::DropOldest => Self::DropOldest,
+            OutboxFullMode::DropNewest => Self::DropNewest,
+            OutboxFullMode::Refuse => Self::Refuse,
+        }
+    }
+}
+
+impl From<OutboxFull> for OutboxFullMode {
+    fn from(policy: OutboxFull) -> Self {
+        match policy {
+            OutboxFull::DropOldest => Self::DropOldest,
+            OutboxFull::DropNewest => Self::DropNewest,
+            OutboxFull::Refuse => Self::Refuse,
+        }
+    }
+}
+
+impl fmt::Display for OutboxFullMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::DropOldest => "drop-oldest",
+            Self::DropNewest => "drop-newest",
+            Self::Refuse => "refuse",
         })
     }
 }
@@ -333,6 +375,7 @@ impl From<Settings> for Config {
                 default.limits.outbox_messages_max,
             ),
             outbox_bytes_max: value(said.outbox_bytes_max, default.limits.outbox_bytes_max),
+            outbox_full: said.outbox_full.map_or(default.limits.outbox_full, Into::into),
             topic_alias_max: value(said.topic_alias_max, default.limits.topic_alias_max),
             topic_alias_send_max: value(
                 said.topic_alias_send_max,
@@ -468,6 +511,7 @@ impl Config {
             ("inflight-max", number(self.limits.inflight_max.into())),
             ("outbox-messages-max", number(self.limits.outbox_messages_max.into())),
             ("outbox-bytes-max", number(self.limits.outbox_bytes_max)),
+            ("outbox-full", text(&OutboxFullMode::from(self.limits.outbox_full))),
             ("outbox-age-max-secs", number(self.outbox_age_max_secs.into())),
             ("answers-bytes-max", number(self.limits.answers_bytes_max.into())),
             ("topic-alias-max", number(self.limits.topic_alias_max.into())),

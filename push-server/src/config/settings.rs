@@ -11,7 +11,7 @@ use super::log_filter::LogFilter;
 use super::values::{
     Address, Directory, FilePath, InterfaceName, PlainFilter, ServerReference, TopicPrefix,
 };
-use super::{DurabilityMode, KernelPathMode, Switch};
+use super::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
 
 /// Most shards a server may have: one per core, on machines of today.
 pub const SHARDS_MAX: u64 = 64;
@@ -176,8 +176,8 @@ pub struct Settings {
     /// may ask for fewer. Further messages wait in the outbox.
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub inflight_max: Option<Bounded<u16, 1, U16_MAX>>,
-    /// Messages that a session may be owed. Reaching it drops QoS 0 messages, and any for an absent
-    /// client, and counts them; then a connected client that does not keep up is disconnected
+    /// Messages that a session may be owed. Reaching it drops QoS 0 messages; for an absent client
+    /// outbox-full says what is dropped; a connected client that does not keep up is disconnected
     /// (MQTT 5: 0x97).
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
     pub outbox_messages_max: Option<Bounded<u32, 1, COUNT_MAX>>,
@@ -185,6 +185,12 @@ pub struct Settings {
     /// included; at least max-packet-bytes. Reaching it is as for their number.
     #[arg(long, value_name = "SIZE", help_heading = "Limits of each client")]
     pub outbox_bytes_max: Option<Bytes<u64, PACKET_BYTES_MIN, BYTES_MAX>>,
+    /// What becomes of a message for a client that is away and whose outbox is full. drop-oldest: the
+    /// oldest messages never sent are dropped for it. drop-newest: it is dropped. refuse: it is
+    /// dropped, and an MQTT 5 publisher is told (PUBACK or PUBREC 0x97), though other subscribers have
+    /// it; 3.1.1, which has no way to be told, is answered as usual. All of them are counted.
+    #[arg(long, value_name = "POLICY", help_heading = "Limits of each client")]
+    pub outbox_full: Option<OutboxFullMode>,
     /// How long a message may wait on disk for its client. One that has waited longer is dropped when
     /// its turn comes, and counted.
     #[arg(long, value_name = "TIME", help_heading = "Limits of each client")]
@@ -279,6 +285,7 @@ impl Settings {
             inflight_max: self.inflight_max.or(lower.inflight_max),
             outbox_messages_max: self.outbox_messages_max.or(lower.outbox_messages_max),
             outbox_bytes_max: self.outbox_bytes_max.or(lower.outbox_bytes_max),
+            outbox_full: self.outbox_full.or(lower.outbox_full),
             outbox_age_max_secs: self.outbox_age_max_secs.or(lower.outbox_age_max_secs),
             answers_bytes_max: self.answers_bytes_max.or(lower.answers_bytes_max),
             topic_alias_max: self.topic_alias_max.or(lower.topic_alias_max),

@@ -115,6 +115,7 @@ const FAMILIES: &[Family] = &[
             ("removals", |shard| &shard.limit_removals),
             ("wills", |shard| &shard.limit_wills),
             ("outbox", |shard| &shard.limit_outbox),
+            ("outbox_refused", |shard| &shard.limit_outbox_refused),
             ("subscriptions", |shard| &shard.limit_subscriptions),
             ("subscription_bytes", |shard| &shard.limit_subscription_bytes),
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),

@@ -39,7 +39,7 @@ pub use handshake::{
     Access, Authenticated, Authentication, Connect, Connecting, Handshake, Progress, Refusal,
 };
 pub use keep_alive::KeepAlive;
-pub use outbox::{Change, Extent, Fetched, Filing, HEAD_MESSAGES_MAX};
+pub use outbox::{Change, Extent, Fetched, Filing, HEAD_MESSAGES_MAX, OutboxFull};
 pub use session::{Claim, Delivered, Delivery, Forgotten, Session};
 pub use subscription_list::{ListFull, SubscriptionList};
 pub use transmit::Transmit;
@@ -70,6 +70,8 @@ pub struct Limits {
     pub outbox_messages_max: u32,
     /// Bytes a session may be owed, as `Message::weight_bytes` counts them.
     pub outbox_bytes_max: u64,
+    /// What becomes of a message for a client that is away and whose outbox is full.
+    pub outbox_full: OutboxFull,
     /// Subscriptions a session may have.
     pub subscriptions_max: u32,
     /// Bytes that they may take together, as `subscription_weight_bytes` counts them.
@@ -138,6 +140,7 @@ impl Default for Limits {
             inflight_max: 32,
             outbox_messages_max: 1_000,
             outbox_bytes_max: 32 << 20,
+            outbox_full: OutboxFull::DropOldest,
             subscriptions_max: 1_000,
             subscription_bytes_max: 4 << 20,
             client_id_bytes_max: 1_024,

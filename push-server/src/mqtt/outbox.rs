@@ -11,6 +11,8 @@
 //! This file moves messages and counts them. What is asked of the disk is left behind as `Change`s
 //! for whoever drives the session.
 
+mod overrun;
+
 use std::collections::VecDeque;
 
 use super::Limits;
@@ -29,6 +31,17 @@ const PACKET_IDS: u64 = u16::MAX as u64;
 /// its place, so that it needs no writing down.
 pub(super) const fn packet_id(position: u64) -> u16 {
     (position % PACKET_IDS) as u16 + 1
+}
+
+/// What becomes of a message for a client that is away, when its outbox is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutboxFull {
+    /// It is taken, and the oldest messages that were never sent are dropped for it.
+    DropOldest,
+    /// It is dropped.
+    DropNewest,
+    /// It is dropped, and its publisher is told.
+    Refuse,
 }
 
 /// How far a message of a durable session is on its way to the disk.
@@ -134,6 +147,19 @@ impl Load {
     }
 }
 
+/// What an outbox has asked the disk for. One thing at a time, so that what is found is what is still
+/// there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Loading {
+    /// Nothing.
+    #[default]
+    No,
+    /// The next messages, for the client that is here.
+    Page,
+    /// The oldest messages, to be dropped.
+    Trim,
+}
+
 /// What a session has under way.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -149,8 +175,8 @@ pub(super) struct Pending {
     at_most_once: Load,
     /// What lies before was sent, or may have been, before a crash.
     pub(super) sent_to: u64,
-    /// A page is being read.
-    loading: bool,
+    /// What is being read from disk.
+    loading: Loading,
 }
 
 impl Pending {
@@ -339,7 +365,7 @@ impl Pending {
 
     /// The client is away: memory holds nothing that is on disk, once all that comes first is.
     pub(super) fn store_away(&mut self) {
-        if self.loading || !self.is_safe_before_tail() {
+        if self.loading != Loading::No || !self.is_safe_before_tail() {
             return;
         }
         if let Some(disk) = self.extent_before_tail() {
@@ -393,10 +419,10 @@ impl Pending {
     pub(super) fn begin_page(&mut self) -> Option<u64> {
         let disk = self.disk?;
         let is_low = self.head.len() < HEAD_MESSAGES_MAX / 4 && !self.inflight.has_retries();
-        if self.loading || !is_low {
+        if self.loading != Loading::No || !is_low {
             return None;
         }
-        self.loading = true;
+        self.loading = Loading::Page;
         Some(disk.from)
     }
 
@@ -408,7 +434,7 @@ impl Pending {
         next: Option<u64>,
         connected: bool,
     ) -> u32 {
-        self.loading = false;
+        self.loading = Loading::No;
         let Some(disk) = self.disk else { return 0 };
         if !connected {
             self.store_away();
@@ -454,9 +480,9 @@ impl Pending {
         }
     }
 
-    /// The read failed; the next `begin_page` tries again.
+    /// The read failed; the next `begin_page` or `begin_trim` tries again.
     pub(super) fn page_failed(&mut self, connected: bool) {
-        self.loading = false;
+        self.loading = Loading::No;
         if !connected {
             self.store_away();
         }

@@ -8,7 +8,7 @@ use super::codec::Reason;
 use super::inflight::{Received, Retry, Routing};
 use super::outbox::{Change, Extent, Fetched, Filing, Owed, Pending, packet_id};
 use super::subscription_list::SubscriptionList;
-use super::{Connect, Limits};
+use super::{Connect, Limits, OutboxFull};
 use crate::broker::{Message, QoS, TopicFilter, Via};
 
 /// A session.
@@ -78,11 +78,14 @@ impl Delivery {
 pub enum Delivered {
     /// It is in the outbox.
     Queued,
-    /// In the outbox, and that many queued QoS 0 messages were dropped for it.
+    /// In the outbox, and that many messages were dropped for it: queued ones of QoS 0, or the
+    /// oldest.
     QueuedDropping(u32),
     /// Dropped, the outbox being full: a QoS 0 message, or any for a session without connection.
     /// Without connection QoS 0 messages are never queued.
     Dropped,
+    /// The same, and its publisher is to be told (0x97).
+    Refused,
     /// Not taken: QoS 1 or 2 for a connected client that does not keep up. Close with 0x97.
     Overflow,
 }
@@ -185,7 +188,8 @@ impl Session {
     ///
     /// Messages unacknowledged count against its limits. A session that is owed nothing takes any
     /// message, even one larger than `outbox_bytes_max`. Where room is missing, queued QoS 0
-    /// messages make it for the others, the oldest first, if that is enough.
+    /// messages make it for the others, the oldest first, if that is enough. If it is not,
+    /// `Limits::outbox_full` decides for a client that is away; one that is here does not keep up.
     pub fn deliver(
         &mut self,
         delivery: Delivery,
@@ -207,8 +211,16 @@ impl Session {
             }
             delivered = match pending.make_room(delivery.size(), limits) {
                 Some(dropped) => Delivered::QueuedDropping(dropped),
-                None if connected => return Delivered::Overflow,
-                None => return Delivered::Dropped,
+                // Who is back before the oldest have been dropped for it has done nothing wrong.
+                None if connected && !pending.is_over(limits) => return Delivered::Overflow,
+                None => match limits.outbox_full {
+                    OutboxFull::DropOldest => match pending.drop_oldest(delivery.size(), limits) {
+                        Some(dropped) => Delivered::QueuedDropping(dropped),
+                        None => return Delivered::Dropped,
+                    },
+                    OutboxFull::DropNewest => return Delivered::Dropped,
+                    OutboxFull::Refuse => return Delivered::Refused,
+                },
             };
         }
         pending.push(Owed { position: self.next_position, filing, delivery }, connected);
@@ -258,7 +270,28 @@ impl Session {
         self.pending.as_deref_mut()?.begin_page()
     }
 
-    /// The page that `begin_page` asked for: what was found in order, and where to read on. Returns how many messages that should be there are not.
+    /// Where the oldest messages on disk are to be read from, because some of them have to be dropped.
+    pub fn begin_trim(&mut self, limits: &Limits) -> Option<u64> {
+        self.pending.as_deref_mut()?.begin_trim(limits)
+    }
+
+    /// What `begin_trim` asked for: places and sizes, in order, and where to read on. Returns how many
+    /// messages were dropped.
+    pub fn trimmed(
+        &mut self,
+        found: &[(u64, u64)],
+        behind: Option<u64>,
+        limits: &Limits,
+        connected: bool,
+    ) -> u32 {
+        let Some(pending) = self.pending.as_deref_mut() else { return 0 };
+        let dropped = pending.trimmed(found, behind, limits, connected);
+        self.tidy();
+        dropped
+    }
+
+    /// The page that `begin_page` asked for: what was found in order, and where to read on. Returns
+    /// how many messages that should be there are not.
     pub fn page_loaded(
         &mut self,
         found: Vec<(u64, Fetched)>,

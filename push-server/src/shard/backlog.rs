@@ -234,14 +234,25 @@ impl Worker {
             self.counters.dropped_session_ended.add(1);
             return Ok(());
         }
+        // What is retained is no news: nothing else is dropped for it.
+        let limits = &self.shared.config.limits;
+        let session = self.sessions.session_mut(key);
+        if !connected && session.is_some_and(|s| !s.has_room(&delivery, connected, limits)) {
+            self.counters.dropped_outbox_full.add(1);
+            return Ok(());
+        }
         match self.put_into_outbox(key, delivery.clone(), connected, part) {
             Delivered::Queued => {}
             Delivered::QueuedDropping(others) => {
                 self.counters.dropped_outbox_full.add(u64::from(others));
             }
             // A session that is owed nothing takes any message, so this one's turn comes.
-            Delivered::Dropped | Delivered::Overflow if connected => return Err(delivery),
-            Delivered::Dropped | Delivered::Overflow => self.counters.dropped_outbox_full.add(1),
+            Delivered::Dropped | Delivered::Refused | Delivered::Overflow if connected => {
+                return Err(delivery);
+            }
+            Delivered::Dropped | Delivered::Refused | Delivered::Overflow => {
+                self.counters.dropped_outbox_full.add(1);
+            }
         }
         Ok(())
     }

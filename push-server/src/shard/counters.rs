@@ -110,6 +110,8 @@ counters! {
     limit_wills,
     /// `push_limits_hit_total{limit="outbox"}`: slow consumer disconnected.
     limit_outbox,
+    /// `push_limits_hit_total{limit="outbox_refused"}`: publisher told, by `--outbox-full refuse`.
+    limit_outbox_refused,
     /// `push_limits_hit_total{limit="subscriptions"}`.
     limit_subscriptions,
     /// `push_limits_hit_total{limit="subscription_bytes"}`.

@@ -10,8 +10,8 @@ use super::worker::Worker;
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Delivered, Delivery, Event, Filing, ListFull, PublishReceipt, Subscribe, SubscribeEntry,
-    Transmit, Unsubscribe, Version,
+    Delivered, Delivery, Event, Filing, ListFull, OutboxFull, PublishReceipt, Subscribe,
+    SubscribeEntry, Transmit, Unsubscribe, Version,
 };
 use crate::store::{Position, Write};
 
@@ -125,8 +125,11 @@ impl Worker {
         let reason = if nobody { Reason::NoMatchingSubscribers } else { Reason::Success };
         let others = shards.without(self.index);
         // Other shards may have something to write, too: all of it is one write.
+        // Or to say, as long as the publisher can be refused.
+        let has_parts = self.shared.store.is_some()
+            || self.shared.config.limits.outbox_full == OutboxFull::Refuse;
         let is_shared_write = (!others.is_empty() || !groups.is_empty())
-            && self.shared.store.is_some()
+            && has_parts
             && (message.qos != QoS::AtMostOnce || !draft.is_empty());
         let mut part = Part::of_publisher(draft, is_shared_write);
         for shard in others.iter() {
@@ -138,6 +141,7 @@ impl Worker {
         for group in groups {
             self.place(Arc::clone(message), group, &mut part);
         }
+        let reason = if part.is_refused() { Reason::QuotaExceeded } else { reason };
         if let Some(publisher) = publisher {
             self.answer_publisher(&publisher, reason, &mut part);
         }
@@ -211,6 +215,11 @@ impl Worker {
                 self.counters.dropped_outbox_full.add(u64::from(dropped));
             }
             Delivered::Dropped => self.counters.dropped_outbox_full.add(1),
+            Delivered::Refused => {
+                self.counters.dropped_outbox_full.add(1);
+                self.counters.limit_outbox_refused.add(1);
+                part.refuse();
+            }
             Delivered::Overflow => {
                 self.counters.dropped_outbox_full.add(1);
                 // Not here: the close publishes a will, which may overflow another, and so on.
@@ -264,6 +273,10 @@ impl Worker {
             }));
             let done = Done::Written { session: key, number, position, filed: filing };
             part.draft.waiting.push((self.index, done));
+        }
+        if matches!(delivered, Delivered::QueuedDropping(_)) {
+            self.file_changes(key, None);
+            self.begin_trim(key);
         }
         delivered
     }

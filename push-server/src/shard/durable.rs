@@ -33,6 +33,10 @@ pub(crate) const STORE_BACKLOG_BYTES_MAX: u64 = 64 << 20;
 /// What is read of an outbox at a time.
 const PAGE: PageLimit = PageLimit { messages: HEAD_MESSAGES_MAX as u32, bytes: 256 << 10 };
 
+/// The same of its oldest messages, to drop some: more, because those that come meanwhile must not
+/// outrun it.
+const TRIM_PAGE: PageLimit = PageLimit { messages: 1_024, bytes: 4 << 20 };
+
 const MILLIS_PER_SEC: u64 = 1_000;
 
 /// A client's publishes whose acknowledgement waits, in the order they came: so they are answered
@@ -62,6 +66,22 @@ impl Receipts {
         let (receipt, _) = self.queue.pop_front()?;
         self.first += 1;
         Some((receipt, reason))
+    }
+}
+
+/// A page of an outbox that the store is to read at the end of the turn.
+#[derive(Debug)]
+pub(super) struct PageRead {
+    number: SessionNumber,
+    from: u64,
+    limit: PageLimit,
+    done: Done,
+}
+
+impl PageRead {
+    /// The next messages from a place on.
+    pub(super) fn next(number: SessionNumber, from: u64, done: Done) -> Self {
+        Self { number, from, limit: PAGE, done }
     }
 }
 
@@ -106,8 +126,8 @@ impl Worker {
             let Draft { writes, waiting } = std::mem::take(&mut self.draft);
             store.commit(writes, waiting);
         }
-        for (number, from, done) in self.page_reads.drain(..) {
-            store.read_outbox(number, Position(from), PAGE, vec![(self.index, done)]);
+        for PageRead { number, from, limit, done } in self.page_reads.drain(..) {
+            store.read_outbox(number, Position(from), limit, vec![(self.index, done)]);
         }
         let behind = store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX;
         if behind && !std::mem::replace(&mut self.store_is_behind, true) {
@@ -183,6 +203,7 @@ impl Worker {
             Done::Session { session, number } => self.on_saved(session, number, failed),
             Done::Removed { number, again } => self.on_removed(number, again, failed),
             Done::Page { session, number } => self.on_page(session, number, outcome),
+            Done::Trim { session, number } => self.on_trim(session, number, outcome),
             Done::Will(will) => self.on_will_published(will, failed),
             Done::Left(number) => self.on_left(number, failed),
             Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
@@ -296,6 +317,10 @@ impl Worker {
         let Phase::Serving { connection, session: key } = &mut client.phase else { return };
         let key = *key;
         let Some(session) = self.sessions.session_mut(key) else { return };
+        // What a full outbox refuses, it would refuse again at once: an older client is not to be sent
+        // into a loop for what somebody else does not fetch.
+        let is_heard = reason != Reason::QuotaExceeded || connection.version() == Version::V5;
+        let reason = if is_heard { reason } else { Reason::Success };
         let told = !reason.is_error() || connection.version() == Version::V5;
         if told {
             connection.publish_done(session, receipt, reason);
@@ -434,11 +459,51 @@ impl Worker {
 
     /// Asks for the next page of a connected client's outbox, if one is due.
     pub(super) fn begin_page(&mut self, key: u32) {
+        self.begin_trim(key);
         if let Some(entry) = self.sessions.entry_mut(key)
             && let Some(from) = entry.session.begin_page()
         {
             let number = entry.number;
-            self.page_reads.push((number, from, Done::Page { session: key, number }));
+            let done = Done::Page { session: key, number };
+            self.page_reads.push(PageRead::next(number, from, done));
+        }
+    }
+
+    /// Asks for the oldest messages of an outbox that is over its limits, to drop them.
+    pub(super) fn begin_trim(&mut self, key: u32) {
+        let limits = &self.shared.config.limits;
+        if let Some(entry) = self.sessions.entry_mut(key)
+            && let Some(from) = entry.session.begin_trim(limits)
+        {
+            let number = entry.number;
+            let done = Done::Trim { session: key, number };
+            self.page_reads.push(PageRead { number, from, limit: TRIM_PAGE, done });
+        }
+    }
+
+    /// The oldest messages of an outbox are here, and as many are dropped as it is over its limits.
+    fn on_trim(&mut self, key: u32, number: SessionNumber, outcome: Outcome) {
+        let shared = Arc::clone(&self.shared);
+        let Some(entry) = self.numbered(key, number) else { return };
+        let client = entry.presence.client();
+        if let Outcome::Page(Page { entries, next }) = outcome {
+            let sizes = entries.into_iter().filter_map(|(position, stored)| match stored {
+                Stored::Entry(entry) => Some((position.0, entry.message.weight_bytes() as u64)),
+                Stored::Released => None,
+            });
+            let (sizes, limits) = (sizes.collect::<Vec<_>>(), &shared.config.limits);
+            let next = next.map(|next| next.0);
+            let dropped = entry.session.trimmed(&sizes, next, limits, client.is_some());
+            self.counters.dropped_outbox_full.add(u64::from(dropped));
+            self.file_changes(key, None);
+            self.begin_trim(key);
+            if let Some(index) = client {
+                self.mark_dirty(index);
+            }
+        } else {
+            // The next message for it tries again, or its client when the store is back.
+            entry.session.page_failed(client.is_some());
+            self.unread.insert(key, number);
         }
     }
 
@@ -472,8 +537,9 @@ impl Worker {
             tracing::error!(lost, "messages of a session are missing in the data directory");
         }
         self.file_changes(key, None);
-        if let Some(index) = client {
-            self.mark_dirty(index);
+        match client {
+            Some(index) => self.mark_dirty(index),
+            None => self.begin_trim(key),
         }
     }
 

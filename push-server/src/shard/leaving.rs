@@ -8,6 +8,7 @@
 //! given away again when the store works; and a stop or a crash in between leaves the mark, by which
 //! the next start goes on. So no message is lost or comes twice.
 
+use super::durable::PageRead;
 use super::ticket::{Done, Draft, Leaver, Part};
 use super::worker::Worker;
 use crate::broker::QoS;
@@ -106,7 +107,8 @@ impl Worker {
     }
 
     pub(super) fn read_leavers_page(&mut self, leaver: Leaver) {
-        self.page_reads.push((leaver.number, leaver.from, Done::PassOn(leaver)));
+        let Leaver { number, from, .. } = leaver;
+        self.page_reads.push(PageRead::next(number, from, Done::PassOn(leaver)));
     }
 
     /// Gives the messages of a page to others.

@@ -6,7 +6,7 @@
 //! message's `Ticket`; the last one hands in the whole, which whoever's turn ends next files.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::wills::Outgoing;
@@ -44,6 +44,8 @@ pub(crate) enum Done {
     Removed { number: SessionNumber, again: bool },
     /// A page of an outbox is here.
     Page { session: u32, number: SessionNumber },
+    /// The oldest messages of an outbox that is over its limits are here.
+    Trim { session: u32, number: SessionNumber },
     /// A will is published.
     Will(Outgoing),
     /// Something of what a session that has ended left is safe elsewhere.
@@ -94,6 +96,15 @@ impl Draft {
         self.writes.append(&mut other.writes);
         self.waiting.append(&mut other.waiting);
     }
+
+    /// The publisher is told that an outbox had no room.
+    fn refuse(&mut self) {
+        for (_, done) in &mut self.waiting {
+            if let Done::Publish { reason, .. } = done {
+                *reason = Reason::QuotaExceeded;
+            }
+        }
+    }
 }
 
 impl From<Write> for Draft {
@@ -106,13 +117,19 @@ impl From<Write> for Draft {
 #[derive(Debug)]
 pub(super) struct Ticket {
     parts: AtomicU32,
+    /// Somebody's outbox has refused it.
+    is_refused: AtomicBool,
     draft: Mutex<Draft>,
 }
 
 impl Ticket {
     /// One part is missing: the publishing shard's.
     fn new() -> Arc<Self> {
-        Arc::new(Self { parts: AtomicU32::new(1), draft: Mutex::default() })
+        Arc::new(Self {
+            parts: AtomicU32::new(1),
+            is_refused: AtomicBool::new(false),
+            draft: Mutex::default(),
+        })
     }
 
     /// One more part will come; to be called by who has not finished its own.
@@ -130,7 +147,13 @@ impl Ticket {
         let mut draft = lock(&self.draft);
         draft.append(part);
         let last = self.parts.fetch_sub(1, Ordering::AcqRel) == 1;
-        last.then(|| std::mem::take(&mut *draft))
+        last.then(|| {
+            let mut whole = std::mem::take(&mut *draft);
+            if self.is_refused.load(Ordering::Relaxed) {
+                whole.refuse();
+            }
+            whole
+        })
     }
 }
 
@@ -160,6 +183,7 @@ impl Wholes {
 pub(super) struct Part {
     pub(super) draft: Draft,
     ticket: Option<Arc<Ticket>>,
+    is_refused: bool,
     /// How what goes into an outbox is on its way to the disk.
     pub(super) filing: Filing,
 }
@@ -167,7 +191,7 @@ pub(super) struct Part {
 /// The whole of a write that concerns this shard alone.
 impl Default for Part {
     fn default() -> Self {
-        Self { draft: Draft::default(), ticket: None, filing: Filing::Queued }
+        Self { draft: Draft::default(), ticket: None, is_refused: false, filing: Filing::Queued }
     }
 }
 
@@ -175,7 +199,8 @@ impl Part {
     /// The publishing shard's. Several shards' writes are `shared` in one.
     pub(super) fn of_publisher(draft: Draft, shared: bool) -> Self {
         if shared {
-            Self { draft, ticket: Some(Ticket::new()), filing: Filing::Pending }
+            let ticket = Some(Ticket::new());
+            Self { draft, ticket, is_refused: false, filing: Filing::Pending }
         } else {
             Self { draft, ..Self::default() }
         }
@@ -185,7 +210,7 @@ impl Part {
     pub(super) fn of_receiver(ticket: Option<Arc<Ticket>>) -> Self {
         let is_last = ticket.as_ref().is_none_or(|ticket| ticket.is_last());
         let filing = if is_last { Filing::Queued } else { Filing::Pending };
-        Self { draft: Draft::default(), ticket, filing }
+        Self { draft: Draft::default(), ticket, is_refused: false, filing }
     }
 
     /// For one more shard.
@@ -203,6 +228,20 @@ impl Part {
     /// Whether there is something to write, here or perhaps elsewhere.
     pub(super) fn has_to_wait(&self) -> bool {
         self.ticket.is_some() || !self.draft.writes.is_empty()
+    }
+
+    /// An outbox had no room, and the publisher is to be told.
+    pub(super) fn refuse(&mut self) {
+        self.is_refused = true;
+        if let Some(ticket) = &self.ticket {
+            // The lock of the ticket orders it before the last part.
+            ticket.is_refused.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether an outbox of this shard had no room.
+    pub(super) fn is_refused(&self) -> bool {
+        self.is_refused
     }
 
     /// What is to be filed now.

@@ -17,6 +17,7 @@ use super::accept::{Acceptor, Transport};
 use super::backlog::Backlogs;
 use super::client::Client;
 use super::counters::ShardCounters;
+use super::durable::PageRead;
 use super::fresh::Fresh;
 use super::leaving::{Found, Leaving};
 use super::mailbox::Mail;
@@ -135,8 +136,8 @@ pub(super) struct Worker {
     pub(super) stopping: bool,
     /// What this turn has to write.
     pub(super) draft: Draft,
-    /// Pages to be read from the store: whose, from where, and what for.
-    pub(super) page_reads: Vec<(SessionNumber, u64, Done)>,
+    /// Pages to be read from the store.
+    pub(super) page_reads: Vec<PageRead>,
     /// Too much waits to be stored; no packets are taken from clients.
     pub(super) store_is_behind: bool,
     /// Sessions of which something could not be written (the record, or messages that had left), by key:

@@ -88,11 +88,35 @@ fn full_outbox_drops_at_most_once_and_overflows_for_the_rest() {
         session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits),
         Delivered::Overflow
     );
-    assert_eq!(
-        session.deliver(delivery(QoS::AtLeastOnce, 1), false, Filing::Never, &limits),
-        Delivered::Dropped
-    );
+    for (outbox_full, expected) in
+        [(OutboxFull::DropNewest, Delivered::Dropped), (OutboxFull::Refuse, Delivered::Refused)]
+    {
+        let limits = Limits { outbox_full, ..limits.clone() };
+        let delivered =
+            session.deliver(delivery(QoS::AtLeastOnce, 1), false, Filing::Never, &limits);
+        assert_eq!(delivered, expected);
+    }
     assert_eq!(session.owed(), 2);
+}
+
+#[test]
+fn a_full_outbox_of_an_absent_client_drops_its_oldest_and_no_more_than_needed() {
+    let mut session = Session::new("c", 60);
+    let limits = limits(3, 3 * OWN + 303);
+    let mut deliver =
+        |len| session.deliver(delivery(QoS::AtLeastOnce, len), false, Filing::Never, &limits);
+    for len in [1, 2, 3] {
+        assert_eq!(deliver(len), Delivered::Queued);
+    }
+    assert_eq!(deliver(4), Delivered::QueuedDropping(1), "by number");
+    assert_eq!(deliver(299), Delivered::QueuedDropping(2), "by bytes");
+    // One that is larger than all of them may be is taken alone.
+    assert_eq!(deliver(5_000), Delivered::QueuedDropping(2));
+    let pending = session.pending.as_ref().expect("something is pending");
+    let lens: Vec<usize> =
+        pending.in_memory().map(|owed| owed.delivery.message.payload.len()).collect();
+    assert_eq!(lens, [5_000]);
+    check(&session);
 }
 
 #[test]
@@ -292,7 +316,8 @@ fn what_is_taken_away_from_a_session_costs_it_nothing_any_more() {
 
 #[test]
 fn room_is_what_deliver_would_find() {
-    let limits = Limits { outbox_messages_max: 2, ..Limits::default() };
+    let outbox_full = OutboxFull::DropNewest;
+    let limits = Limits { outbox_messages_max: 2, outbox_full, ..Limits::default() };
     for connected in [false, true] {
         for first in [QoS::AtMostOnce, QoS::AtLeastOnce] {
             for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {

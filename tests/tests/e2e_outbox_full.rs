@@ -1,0 +1,167 @@
+//! What becomes of messages for a client that is away and whose outbox is full: `--outbox-full`.
+
+use push_tests::claims;
+use push_tests::clients::{Client, Connect};
+use push_tests::durable;
+use push_tests::expectations::SILENCE;
+use push_tests::server::{PingPath, Server, ServerBuilder};
+use push_tests::skip::TestResult;
+use push_tests::stand_in;
+use push_tests::wire::{VERSIONS, Version};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+claims! {
+    the_newest_messages_are_kept_in_memory_and_on_disk,
+    a_crash_does_not_bring_back_what_was_dropped,
+    the_oldest_messages_are_kept_where_that_is_asked_for,
+    who_publishes_to_a_full_outbox_is_told_where_that_is_asked_for,
+}
+
+/// Messages that an outbox holds here.
+const HELD: u8 = 5;
+
+/// Messages that are published.
+const PUBLISHED: u8 = 12;
+
+const DROPPED: &str = "push_publishes_dropped_total{reason=\"outbox_full\"}";
+const REFUSED: &str = "push_limits_hit_total{limit=\"outbox_refused\"}";
+
+/// "Quota exceeded" of a PUBACK or PUBREC.
+const QUOTA_EXCEEDED: u8 = 0x97;
+
+/// Two shards, so that publisher and subscribers are not always on the same one.
+fn builder(data: &TempDir, durability: &'static str) -> ServerBuilder {
+    Server::with(PingPath::User)
+        .data_dir(data.path())
+        .flag("--shards", 2)
+        .flag("--durability", durability)
+        .flag("--outbox-messages-max", HELD)
+}
+
+fn data() -> TempDir {
+    TempDir::new().expect("make a data directory")
+}
+
+fn persistent(server: &Server, version: Version, client_id: &str) -> Client {
+    Client::connect(server.target(), &Connect::new(version, client_id).persistent())
+}
+
+/// Absent sessions that are subscribed to `t`, on both shards, most likely.
+const ABSENT: [&str; 4] = ["absent-a", "absent-b", "absent-c", "absent-d"];
+
+fn leave_absent(server: &Server, version: Version, qos: u8) {
+    for client_id in ABSENT {
+        let mut absent = persistent(server, version, client_id);
+        absent.subscribe(&[("t", qos)]);
+        absent.disconnect();
+    }
+    server.wait_metric("push_connections", |count| count == 0);
+}
+
+fn assert_owed(server: &Server, version: Version, expected: &[u8]) {
+    for client_id in ABSENT {
+        let mut absent = persistent(server, version, client_id);
+        assert!(absent.connack.session_present);
+        let payloads: Vec<u8> = expected.iter().map(|_| absent.message().payload[0]).collect();
+        assert_eq!(payloads, expected, "{client_id}");
+        absent.expect_no_message(SILENCE);
+        absent.disconnect();
+    }
+}
+
+fn publish_all(server: &Server, version: Version, qos: u8) -> Vec<u8> {
+    let mut publisher = Client::connect(server.target(), &Connect::new(version, "publisher"));
+    (0..PUBLISHED).map(|number| publisher.publish("t", &[number], qos)).collect()
+}
+
+fn the_newest_messages_are_kept_in_memory_and_on_disk() -> TestResult {
+    durable::need()?;
+    stand_in::not_for("drops the newest")?;
+    for durability in ["off", "fsync"] {
+        for (version, qos) in [(Version::V311, 1), (Version::V5, 2)] {
+            let data = data();
+            let server = builder(&data, durability).start()?;
+            leave_absent(&server, version, qos);
+            let reasons = publish_all(&server, version, qos);
+            assert_eq!(reasons, vec![0; reasons.len()], "all are taken");
+            let expected = u64::from(PUBLISHED - HELD) * ABSENT.len() as u64;
+            server.wait_metric(DROPPED, |dropped| dropped == expected);
+            assert_owed(&server, version, &(PUBLISHED - HELD..PUBLISHED).collect::<Vec<_>>());
+            assert_eq!(server.metrics().value(DROPPED), expected);
+            server.finish();
+        }
+    }
+    Ok(())
+}
+
+fn a_crash_does_not_bring_back_what_was_dropped() -> TestResult {
+    durable::need()?;
+    stand_in::not_for("is not killed here")?;
+    for qos in [1, 2] {
+        let data = data();
+        let mut server = builder(&data, "fsync").start()?;
+        leave_absent(&server, Version::V5, qos);
+        publish_all(&server, Version::V5, qos);
+        let expected = u64::from(PUBLISHED - HELD) * ABSENT.len() as u64;
+        server.wait_metric(DROPPED, |dropped| dropped == expected);
+        // Each of these waits for the disk, behind the removals of its shard.
+        for client_id in ["barrier-a", "barrier-b", "barrier-c", "barrier-d"] {
+            persistent(&server, Version::V5, client_id).disconnect();
+        }
+        server.signal(Signal::KILL);
+        server.wait_exit();
+        let server = builder(&data, "fsync").start()?;
+        assert_owed(&server, Version::V5, &(PUBLISHED - HELD..PUBLISHED).collect::<Vec<_>>());
+        assert_eq!(server.metrics().value("push_publishes_dropped_total{reason=\"store\"}"), 0);
+        server.finish();
+    }
+    Ok(())
+}
+
+fn the_oldest_messages_are_kept_where_that_is_asked_for() -> TestResult {
+    durable::need()?;
+    stand_in::not_for("has no such flag")?;
+    let data = data();
+    let server = builder(&data, "fsync").flag("--outbox-full", "drop-newest").start()?;
+    leave_absent(&server, Version::V5, 1);
+    let reasons = publish_all(&server, Version::V5, 1);
+    assert_eq!(reasons, vec![0; reasons.len()], "nobody is told");
+    assert_owed(&server, Version::V5, &(0..HELD).collect::<Vec<_>>());
+    let expected = u64::from(PUBLISHED - HELD) * ABSENT.len() as u64;
+    assert_eq!(server.metrics().value(DROPPED), expected);
+    server.finish();
+    Ok(())
+}
+
+fn who_publishes_to_a_full_outbox_is_told_where_that_is_asked_for() -> TestResult {
+    durable::need()?;
+    stand_in::not_for("has no such flag")?;
+    for durability in ["off", "fsync"] {
+        for version in VERSIONS {
+            for qos in [1, 2] {
+                let data = data();
+                let server = builder(&data, durability).flag("--outbox-full", "refuse").start()?;
+                leave_absent(&server, version, qos);
+                let mut present = persistent(&server, version, "present");
+                present.subscribe(&[("t", qos)]);
+                let reasons = publish_all(&server, version, qos);
+                // Who cannot be told is answered as though it had been taken, and stays connected.
+                let refused = if version == Version::V5 { QUOTA_EXCEEDED } else { 0 };
+                let expected: Vec<u8> =
+                    (0..PUBLISHED).map(|n| if n < HELD { 0 } else { refused }).collect();
+                assert_eq!(reasons, expected, "{durability} {version:?} {qos}");
+                for number in 0..PUBLISHED {
+                    assert_eq!(present.message().payload, [number], "others have all of them");
+                }
+                present.disconnect();
+                assert_owed(&server, version, &(0..HELD).collect::<Vec<_>>());
+                let dropped = u64::from(PUBLISHED - HELD) * ABSENT.len() as u64;
+                let metrics = server.metrics();
+                assert_eq!((metrics.value(DROPPED), metrics.value(REFUSED)), (dropped, dropped));
+                server.finish();
+            }
+        }
+    }
+    Ok(())
+}
