@@ -191,6 +191,8 @@ pub struct Config {
     pub connections_max: Option<u32>,
     /// `--max-sessions`: with and without connection.
     pub sessions_max: u32,
+    /// `--sessions-share-percent`: of those, how many a network or user may have when they are short.
+    pub sessions_share_percent: u8,
     /// `--connect-timeout-secs`: from accept to CONNECT.
     pub connect_timeout_secs: u16,
     /// `--retained-messages-max`.
@@ -199,6 +201,8 @@ pub struct Config {
     pub retained_bytes_max: usize,
     /// `--input-bytes-max`: of packets of all clients that have not come whole.
     pub input_bytes_max: u64,
+    /// `--packet-rate-min`: bytes a second that a large packet has to come at; 0: at any.
+    pub packet_rate_min: u32,
     /// `--log`: a tracing filter.
     pub log: String,
     /// `--status`: a status line on stdout each second.
@@ -230,10 +234,12 @@ impl Default for Config {
             kernel_path: KernelPathMode::Auto,
             connections_max: None,
             sessions_max: 1_000_000,
+            sessions_share_percent: 10,
             connect_timeout_secs: 10,
             retained_messages_max: 100_000,
             retained_bytes_max: 256 << 20,
             input_bytes_max: 1 << 30,
+            packet_rate_min: 256,
             log: "info".into(),
             status: false,
             limits: Limits::default(),
@@ -436,10 +442,15 @@ impl From<Settings> for Config {
             kernel_path: said.kernel_path.unwrap_or(default.kernel_path),
             connections_max: said.max_connections.map(Bounded::value),
             sessions_max: value(said.max_sessions, default.sessions_max),
+            sessions_share_percent: value(
+                said.sessions_share_percent,
+                default.sessions_share_percent,
+            ),
             connect_timeout_secs: value(said.connect_timeout_secs, default.connect_timeout_secs),
             retained_messages_max: value(said.retained_messages_max, default.retained_messages_max),
             retained_bytes_max: value(said.retained_bytes_max, default.retained_bytes_max),
             input_bytes_max: value(said.input_bytes_max, default.input_bytes_max),
+            packet_rate_min: value(said.packet_rate_min, default.packet_rate_min),
             log: said.log.map_or(default.log, |LogFilter(filter)| filter),
             status: said.status.unwrap_or(default.status),
             limits,
@@ -500,6 +511,7 @@ impl Config {
             ("status", Some(Value::Boolean(self.status))),
             ("max-connections", self.connections_max.and_then(|count| number(count.into()))),
             ("max-sessions", number(self.sessions_max.into())),
+            ("sessions-share-percent", number(self.sessions_share_percent.into())),
             ("retained-messages-max", number(self.retained_messages_max as u64)),
             ("retained-bytes-max", number(self.retained_bytes_max as u64)),
             ("input-bytes-max", number(self.input_bytes_max)),
@@ -507,6 +519,7 @@ impl Config {
             ("keep-alive-max-secs", number(self.limits.keep_alive_max_secs.into())),
             ("session-expiry-max-secs", number(self.limits.session_expiry_max_secs.into())),
             ("max-packet-bytes", number(self.limits.packet_bytes_max.into())),
+            ("packet-rate-min", number(self.packet_rate_min.into())),
             ("receive-max", number(self.limits.receive_max.into())),
             ("inflight-max", number(self.limits.inflight_max.into())),
             ("outbox-messages-max", number(self.limits.outbox_messages_max.into())),

@@ -32,6 +32,8 @@ both_paths! {
     a_thousand_silent_connections_leave_others_served,
     connections_reset_in_the_middle_leave_nothing,
     half_sent_packets_have_only_so_much_memory_together,
+    publishers_are_served_while_others_hold_all_of_the_budget,
+    a_packet_that_does_not_go_on_ends_its_connection,
     a_subscribe_of_wide_filters_leaves_others_served,
     who_reads_the_answers_may_ask_as_much_at_once_as_there_are_packet_ids,
     who_never_reads_the_answers_is_closed,
@@ -293,6 +295,92 @@ fn half_sent_packets_have_only_so_much_memory_together(path: PingPath) -> TestRe
     assert_eq!(bystander.message().payload, payload);
     assert_eq!(server.metrics().value(limit), ended);
     whole.disconnect();
+    server.finish();
+    Ok(())
+}
+
+/// Those that hold the most for the longest pay, not who comes next.
+fn publishers_are_served_while_others_hold_all_of_the_budget(path: PingPath) -> TestResult {
+    const PACKET_BYTES: usize = 1 << 20;
+    const HOLDERS: usize = 4;
+    stand_in::not_for("has no such limit")?;
+    let server = Server::with(path)
+        .flag("--shards", 2)
+        .flag("--max-packet-bytes", PACKET_BYTES)
+        .flag("--input-bytes-max", HOLDERS * PACKET_BYTES)
+        .start()?;
+    let mut bystander = bystander(server.target());
+    let holders: Vec<Client> = (0..HOLDERS)
+        .map(|number| {
+            let connect = Connect::new(Version::V5, &format!("holder-{number}")).keep_alive(0);
+            let mut client = Client::connect(server.target(), &connect);
+            let (topic, payload) = ("held".to_owned(), vec![b'x'; PACKET_BYTES - 100]);
+            let publish = Publish { topic, payload, ..Publish::default() };
+            let packet = wire::publish(Version::V5, &publish);
+            client.send(&packet[..packet.len() - 100]);
+            client
+        })
+        .collect();
+    // 100 bytes of each are missing, so all together have some 800 bytes left.
+    let limit = "push_limits_hit_total{limit=\"input_bytes\"}";
+    for round in 0..20 {
+        let connect = Connect::new(VERSIONS[round % 2], &format!("honest-{round}"));
+        let mut honest = Client::connect(server.target(), &connect);
+        let payload = vec![round as u8; 20_000];
+        let (topic, packet_id) = ("echo".to_owned(), 1);
+        let publish =
+            Publish { topic, payload: payload.clone(), qos: 1, packet_id, ..Publish::default() };
+        for piece in wire::publish(connect.version, &publish).chunks(5_000) {
+            honest.send(piece);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(bystander.message().payload, payload, "{round}");
+        honest.assert_alive();
+    }
+    let hits = server.metrics().value(limit);
+    assert!((1..=HOLDERS as u64).contains(&hits), "{hits}");
+    server.wait_metric("push_connections", |count| count <= 1 + HOLDERS as u64 - hits);
+    drop(holders);
+    server.finish();
+    Ok(())
+}
+
+fn a_packet_that_does_not_go_on_ends_its_connection(path: PingPath) -> TestResult {
+    const RATE_MIN: usize = 1_000;
+    stand_in::not_for("has no such limit")?;
+    let server = Server::with(path).flag("--packet-rate-min", RATE_MIN).start()?;
+    let connect = |name| {
+        let connect = Connect::new(Version::V5, name).keep_alive(0);
+        Client::connect(server.target(), &connect)
+    };
+    let (mut stuck, mut slow) = (connect("stuck"), connect("slow"));
+    let (topic, payload) = ("t".to_owned(), vec![b'x'; 1 << 20]);
+    let publish = Publish { topic, payload, qos: 1, packet_id: 1, ..Publish::default() };
+    let packet = wire::publish(Version::V5, &publish);
+    let (head, rest) = packet.split_at(8_000);
+    stuck.send(head);
+    slow.send(head);
+    let limit = "push_limits_hit_total{limit=\"packet_rate\"}";
+    // Twice what is asked for.
+    let mut sent = 0;
+    for piece in rest.chunks(RATE_MIN).take(100) {
+        if server.metrics().value(limit) > 0 {
+            break;
+        }
+        slow.send(piece);
+        sent += piece.len();
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert_eq!(server.metrics().value(limit), 1);
+    assert_eq!(stuck.wait_ending().reason, Some(0x97));
+    slow.send(&rest[sent..]);
+    assert_eq!(
+        slow.expect("an acknowledgement", |packet| match packet {
+            Packet::Ack { packet_id, .. } => Some(*packet_id),
+            _ => None,
+        }),
+        1
+    );
     server.finish();
     Ok(())
 }

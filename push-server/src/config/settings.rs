@@ -134,10 +134,17 @@ pub struct Settings {
     /// queue. Left out: as many as RLIMIT_NOFILE allows, at most 1000000.
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
     pub max_connections: Option<Bounded<u32, 1, CONNECTIONS_MAX>>,
-    /// Sessions, with and without connection. Reaching it refuses clients that would need a new
-    /// session (MQTT 5: 0x97, quota exceeded; 3.1.1: 3, unavailable).
+    /// Sessions, with and without connection. From 15 of 16 on, sessions without connection that have
+    /// no subscription and were never owed a message give way, the oldest first. Reaching it refuses
+    /// clients that would need a new session (MQTT 5: 0x97, quota exceeded; 3.1.1: 3, unavailable).
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
     pub max_sessions: Option<Bounded<u32, 1, COUNT_MAX>>,
+    /// Of max-sessions, how many clients of one network (IPv4 /24, IPv6 /48), or of one user, may have
+    /// while more than half of all are taken; never less than 1024. A client that would need one more
+    /// is refused (MQTT 5: 0x97; 3.1.1: 3). Where all clients come by one proxy or address translator:
+    /// 100, which is no share.
+    #[arg(long, value_name = "PERCENT", help_heading = "Limits of the server")]
+    pub sessions_share_percent: Option<Bounded<u8, 1, 100>>,
     /// Retained messages. Reaching it keeps no further topic: the publish is delivered, not
     /// retained, and counted.
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
@@ -147,8 +154,8 @@ pub struct Settings {
     #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
     pub retained_bytes_max: Option<Bytes<usize, 0, BYTES_MAX>>,
     /// Bytes of packets that have not come whole, of all clients together, where a client has 4 KiB of
-    /// them or more; at least four times max-packet-bytes. A client whose packet would go past it is
-    /// disconnected (MQTT 5: 0x97, quota exceeded).
+    /// them or more; at least four times max-packet-bytes. When it is used up, the client that has
+    /// held the most of it for the longest is disconnected (MQTT 5: 0x97, quota exceeded).
     #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
     pub input_bytes_max: Option<Bytes<u64, PACKET_BYTES_MIN, BYTES_MAX>>,
 
@@ -168,6 +175,10 @@ pub struct Settings {
     /// 0x95, packet too large).
     #[arg(long, value_name = "SIZE", help_heading = "Limits of each client")]
     pub max_packet_bytes: Option<Bytes<u32, PACKET_BYTES_MIN, PACKET_BYTES_MAX>>,
+    /// Bytes a second at which a packet has to come of which 4 KiB or more are here and which is not
+    /// whole, over 30 seconds. A client that is slower is disconnected (MQTT 5: 0x97). 0: at any.
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of each client")]
+    pub packet_rate_min: Option<Bytes<u32, 0, PACKET_BYTES_MAX>>,
     /// QoS 1 and 2 publishes that a client may have unacknowledged towards the server. MQTT 5
     /// clients are told (Receive Maximum); one that exceeds it is closed (0x93).
     #[arg(long, value_name = "N", help_heading = "Limits of each client")]
@@ -274,6 +285,7 @@ impl Settings {
             status: self.status.or(lower.status),
             max_connections: self.max_connections.or(lower.max_connections),
             max_sessions: self.max_sessions.or(lower.max_sessions),
+            sessions_share_percent: self.sessions_share_percent.or(lower.sessions_share_percent),
             retained_messages_max: self.retained_messages_max.or(lower.retained_messages_max),
             retained_bytes_max: self.retained_bytes_max.or(lower.retained_bytes_max),
             input_bytes_max: self.input_bytes_max.or(lower.input_bytes_max),
@@ -281,6 +293,7 @@ impl Settings {
             keep_alive_max_secs: self.keep_alive_max_secs.or(lower.keep_alive_max_secs),
             session_expiry_max_secs: self.session_expiry_max_secs.or(lower.session_expiry_max_secs),
             max_packet_bytes: self.max_packet_bytes.or(lower.max_packet_bytes),
+            packet_rate_min: self.packet_rate_min.or(lower.packet_rate_min),
             receive_max: self.receive_max.or(lower.receive_max),
             inflight_max: self.inflight_max.or(lower.inflight_max),
             outbox_messages_max: self.outbox_messages_max.or(lower.outbox_messages_max),

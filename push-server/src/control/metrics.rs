@@ -124,8 +124,11 @@ const FAMILIES: &[Family] = &[
             ("answers", |shard| &shard.limit_answers),
             ("packet_bytes", |shard| &shard.limit_packet_bytes),
             ("input_bytes", |shard| &shard.limit_input_bytes),
+            ("packet_rate", |shard| &shard.limit_packet_rate),
             ("ping_rate", |shard| &shard.limit_ping_rate),
             ("sessions", |shard| &shard.limit_sessions),
+            ("sessions_share", |shard| &shard.limit_sessions_share),
+            ("sessions_unused", |shard| &shard.limit_sessions_unused),
             ("upgrade_head", |shard| &shard.limit_upgrade_head),
         ],
     },
@@ -287,17 +290,19 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauges("push_limit", help, "limit", limits)
 }
 
-fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 27] {
+fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 29] {
     let limits = &config.limits;
     [
         ("max_connections", connections_max.into()),
         ("sessions", config.sessions_max.into()),
+        ("sessions_share_percent", config.sessions_share_percent.into()),
         ("retained_messages", config.retained_messages_max as u64),
         ("retained_bytes", config.retained_bytes_max as u64),
         ("connect_timeout_secs", config.connect_timeout_secs.into()),
         ("keep_alive_secs", limits.keep_alive_max_secs.into()),
         ("session_expiry_secs", limits.session_expiry_max_secs.into()),
         ("input_bytes", config.input_bytes_max),
+        ("packet_rate", config.packet_rate_min.into()),
         ("packet_bytes", limits.packet_bytes_max.into()),
         ("receive_maximum", limits.receive_max.into()),
         ("inflight", limits.inflight_max.into()),

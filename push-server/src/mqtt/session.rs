@@ -178,6 +178,14 @@ impl Session {
         }
     }
 
+    /// Whether nothing would be missed if it ended: it has no subscription, and was never owed
+    /// anything.
+    pub fn is_unused(&self) -> bool {
+        self.next_position == 0
+            && self.pending.is_none()
+            && self.subscriptions.iter().next().is_none()
+    }
+
     /// Whether it is kept on disk.
     pub fn is_durable(&self) -> bool {
         self.is_durable

@@ -106,6 +106,7 @@ impl Worker {
             self.save_session(key);
         }
         self.arm_absence(key);
+        self.note_unused(key);
     }
 
     /// Publishes a session's will if it is time. Returns whether it was: then the session's record
@@ -177,6 +178,7 @@ impl Worker {
     /// Forgets a session and all it is owed but what goes to others of its groups, and publishes the
     /// will that waited.
     pub(super) fn end_session(&mut self, key: u32) {
+        let origin = self.sessions.origin(key);
         let Some(Entry { mut session, presence, number }) = self.sessions.remove(key) else {
             return;
         };
@@ -184,7 +186,7 @@ impl Worker {
             self.drop_subscription(key, filter);
         }
         self.counters.sessions.sub(1);
-        self.shared.sessions.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.shared.session_shares.give_back(origin, session.user());
         let will = match presence {
             Presence::Absent(absence) if !self.stopping => absence.will,
             Presence::Absent(_) | Presence::Connected(_) => None,

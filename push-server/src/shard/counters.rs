@@ -130,8 +130,14 @@ counters! {
     limit_packet_bytes,
     /// `push_limits_hit_total{limit="input_bytes"}`: client disconnected.
     limit_input_bytes,
+    /// `push_limits_hit_total{limit="packet_rate"}`: client disconnected.
+    limit_packet_rate,
     /// `push_limits_hit_total{limit="sessions"}`.
     limit_sessions,
+    /// `push_limits_hit_total{limit="sessions_share"}`: client refused.
+    limit_sessions_share,
+    /// `push_limits_hit_total{limit="sessions_unused"}`: a session that nobody uses has ended.
+    limit_sessions_unused,
     /// `push_limits_hit_total{limit="upgrade_head"}`: request for WebSocket refused.
     limit_upgrade_head,
     /// `push_kernel_path_declined_total{reason="no_slot"}`: connection served in user space.

@@ -207,6 +207,7 @@ impl Worker {
             Done::Will(will) => self.on_will_published(will, failed),
             Done::Left(number) => self.on_left(number, failed),
             Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
+            Done::EndInput { client } => self.on_end_input(client),
         }
     }
 

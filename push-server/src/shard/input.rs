@@ -3,11 +3,14 @@
 
 use push_common::clock::Monotonic;
 
-use super::client::Phase;
+use super::client::{Introduction, Phase};
+use super::input_budget::Unfinished;
+use super::ticket::Done;
 use super::worker::{MESSAGE_PIECES, Worker};
 use crate::mqtt::Event;
 use crate::mqtt::codec::Reason;
-use crate::ring::Piece;
+use crate::ring::{Piece, Token};
+use crate::store::Outcome;
 
 /// Input that a stalled publisher may have waiting before the shard stops reading from it.
 const STALLED_INPUT_BYTES_MAX: usize = 64 << 10;
@@ -152,25 +155,91 @@ impl Worker {
         self.mark_dirty(index);
     }
 
-    /// Counts what a client has waiting to become whole packets against the budget of all. Who makes it
-    /// grow past that is disconnected; but not whom the server itself keeps waiting, which has little.
+    /// Counts what a client has waiting to become whole packets against the budget of all. When that
+    /// is used up, whoever has held the most for the longest is disconnected, on whatever shard.
     fn charge_input(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
-        let input_bytes = match &client.phase {
-            Phase::Handshake(introduction) => introduction.handshake.input_len(),
-            Phase::Serving { connection, .. } => connection.input_len(),
-            Phase::Flushing { .. } | Phase::Lingering { .. } => 0,
+        let (bytes, behind) = match &client.phase {
+            Phase::Handshake(Introduction { handshake, .. }) => {
+                (handshake.input_len(), handshake.parsed_bytes())
+            }
+            Phase::Serving { connection, .. } => {
+                (connection.input_len(), connection.parsed_bytes())
+            }
+            Phase::Flushing { .. } | Phase::Lingering { .. } => (0, 0),
         };
-        let is_within = self.shared.input_budget.charge(&mut client.input_charge, input_bytes);
-        if is_within || client.stalled {
-            return;
+        let input = Unfinished { bytes, behind, is_kept_waiting: client.stalled };
+        let own = (self.index, client.token(index));
+        let was_charged = client.input_charge.is_some();
+        let budget = &self.shared.input_budget;
+        let condemned = budget.charge(&mut client.input_charge, own, input, self.now);
+        let is_new = !was_charged && client.input_charge.is_some();
+        let goes = condemned.contains(&own);
+        for (shard, client) in condemned.into_iter().filter(|holder| *holder != own) {
+            let done = (Done::EndInput { client }, Outcome::Committed);
+            self.shared.completions[usize::from(shard)].push(&mut vec![done]);
         }
+        if goes {
+            self.end_input(index);
+        } else if is_new {
+            self.watch_progress(index);
+        }
+    }
+
+    /// Another client's input needs the room of this one's, unless that has become whole meanwhile.
+    pub(super) fn on_end_input(&mut self, client: Token) {
+        if let Some(index) = self.resolve(client)
+            && let Some(charge) = &self.clients[index as usize].input_charge
+            && charge.is_condemned()
+        {
+            self.end_input(index);
+        }
+    }
+
+    /// Disconnects a client that holds too much of the budget of input.
+    fn end_input(&mut self, index: u32) {
         self.counters.limit_input_bytes.add(1);
+        let client = &mut self.clients[index as usize];
         client.input_charge = None;
         match &client.phase {
             // It is not known yet what it would understand.
             Phase::Handshake(_) => self.finish(index, Vec::new()),
             _ => self.close_client(index, Some(Reason::QuotaExceeded)),
+        }
+    }
+
+    /// A large packet has begun: it is looked at from time to time.
+    fn watch_progress(&mut self, index: u32) {
+        if let Some(deadline) = self.progress_deadline(index)
+            && !self.is_client_timer_before(index, deadline)
+        {
+            self.arm_client_timer(index, deadline);
+        }
+    }
+
+    /// When a served client's large packet has to have gone on, while the server takes it.
+    pub(super) fn progress_deadline(&self, index: u32) -> Option<Monotonic> {
+        let client = self.clients.get(index as usize)?;
+        let is_watched = matches!(client.phase, Phase::Serving { .. })
+            && !client.stalled
+            && self.shared.config.packet_rate_min > 0;
+        let charge = client.input_charge.as_ref().filter(|_| is_watched)?;
+        Some(charge.progress_deadline())
+    }
+
+    /// A served client's large packet has had its time. Ends the connection if it has hardly gone on.
+    pub(super) fn on_progress_due(&mut self, index: u32) {
+        let (now, rate_min) = (self.now, self.shared.config.packet_rate_min);
+        let client = &mut self.clients[index as usize];
+        let Phase::Serving { connection, .. } = &client.phase else { return };
+        let bytes = connection.input_len();
+        if let Some(charge) = &mut client.input_charge
+            && charge.is_too_slow(bytes, rate_min, now)
+        {
+            self.counters.limit_packet_rate.add(1);
+            self.close_client(index, Some(Reason::QuotaExceeded));
+        } else if let Some(deadline) = self.serving_deadline(index) {
+            self.arm_client_timer(index, deadline);
         }
     }
 

@@ -23,10 +23,12 @@ mod mailbox;
 mod recovery;
 mod retry;
 mod serve;
+mod session_shares;
 mod sessions;
 mod share;
 mod shared_access;
 mod ticket;
+mod unused;
 mod websocket;
 mod wheel;
 mod wills;
@@ -62,6 +64,7 @@ use counters::ShardCounters;
 use input_budget::InputBudget;
 use mailbox::Mailbox;
 use recovery::RecoveredPart;
+use session_shares::SessionShares;
 use ticket::{Completions, StoreSink, Waiting, Wholes};
 use worker::{Worker, WorkerSetup};
 
@@ -129,8 +132,8 @@ pub(crate) struct Shared {
     clocks: Clocks,
     /// Open sockets of all shards.
     open: AtomicU32,
-    /// Sessions of all shards.
-    sessions: AtomicU32,
+    /// Sessions of all shards, and whose they are.
+    session_shares: SessionShares,
     stopping: AtomicBool,
     /// Random per process, so that clients cannot choose colliding ids.
     hash_seed: u64,
@@ -209,7 +212,11 @@ impl Shards {
             input_budget: InputBudget::new(config.input_bytes_max),
             mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),
             open: AtomicU32::new(0),
-            sessions: AtomicU32::new(0),
+            session_shares: SessionShares::new(
+                config.sessions_max,
+                config.sessions_share_percent,
+                rand::random(),
+            ),
             stopping: AtomicBool::new(false),
             hash_seed: rand::random(),
             store,

@@ -2,13 +2,13 @@
 //! again.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 
 use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
 
 use super::absence::Absence;
 use super::leaving::Found;
+use super::session_shares::Origin;
 use super::sessions::Presence;
 use super::wills::Outgoing;
 use super::worker::Worker;
@@ -60,7 +60,8 @@ impl Worker {
             let key = self.sessions.insert(session, Presence::Absent(absence), number);
             keys.entry(number).and_modify(|found| *found = Some(key));
             self.counters.sessions.add(1);
-            self.shared.sessions.fetch_add(1, Ordering::Relaxed);
+            self.sessions.set_origin(key, Origin::default());
+            self.shared.session_shares.take_unasked(Origin::default(), record.user.as_deref());
             for (filter, options) in filters {
                 self.index_subscription(key, &filter, options);
             }
@@ -68,6 +69,7 @@ impl Worker {
                 self.save_session(key);
             }
             self.arm_absence(key);
+            self.note_unused(key);
         }
         self.found_wills = wills
             .into_iter()

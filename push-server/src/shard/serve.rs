@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
 use super::client::{LINGER_MILLIS, Phase};
 use super::input::ANSWERS_WAIT_MILLIS;
+use super::session_shares::{NoPlace, Origin};
 use super::sessions::Presence;
 use super::worker::Worker;
 use crate::kernel::Unarmed;
@@ -36,10 +36,13 @@ impl Worker {
             self.finish(index, Vec::new());
             return;
         }
-        let Some((key, session_present, ended)) = self.session_for(index, &connecting) else {
-            self.counters.limit_sessions.add(1);
-            self.refuse(index, connecting.refuse(Reason::QuotaExceeded));
-            return;
+        let (key, session_present, ended) = match self.session_for(index, &connecting) {
+            Ok(found) => found,
+            Err(no_place) => {
+                self.count_no_place(no_place);
+                self.refuse(index, connecting.refuse(Reason::QuotaExceeded));
+                return;
+            }
         };
         let Some(session) = self.sessions.session_mut(key) else { return };
         let limits = &self.shared.config.limits;
@@ -83,13 +86,18 @@ impl Worker {
     }
 
     /// Finds or makes the session that a CONNECT asks for, after ending what it replaces. Returns
-    /// its key, whether it was there, and whether a durable one has ended for it. `None`: there may
-    /// be no more sessions.
-    fn session_for(&mut self, index: u32, connecting: &Connecting) -> Option<(u32, bool, bool)> {
+    /// its key, whether it was there, and whether a durable one has ended for it.
+    fn session_for(
+        &mut self,
+        index: u32,
+        connecting: &Connecting,
+    ) -> Result<(u32, bool, bool), NoPlace> {
         let connect = &connecting.connect;
+        let origin = self.origin_of(index);
         let replaced = self.sessions.find(&connect.client_id);
         if let Some(key) = replaced
-            && let Some(other) = self.sessions.entry_mut(key)?.presence.client()
+            && let Some(entry) = self.sessions.entry_mut(key)
+            && let Some(other) = entry.presence.client()
         {
             self.close_client(other, Some(Reason::SessionTakenOver));
         }
@@ -102,22 +110,33 @@ impl Worker {
             self.end_session(key);
             found = None;
         }
-        if let Some(key) = found {
-            let entry = self.sessions.entry_mut(key)?;
+        if let Some(key) = found
+            && let Some(entry) = self.sessions.entry_mut(key)
+        {
             // With the absence goes the will that still waited [MQTT-3.1.3-9].
             entry.presence = Presence::Connected(index);
+            let before = self.sessions.set_origin(key, origin);
+            self.shared.session_shares.move_origin(before, origin);
             self.set_shares_online(key, true);
-            return Some((key, true, false));
+            return Ok((key, true, false));
         }
         // What has ended for this client leaves it its place, whoever else wants one meanwhile.
-        let sessions_max = replaced.map_or(self.shared.config.sessions_max, |_| u32::MAX);
-        if self.shared.sessions.fetch_add(1, Ordering::Relaxed) >= sessions_max {
-            self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
-            return None;
+        if replaced.is_some() {
+            self.shared.session_shares.take_unasked(origin, connect.user());
+        } else {
+            self.take_session_place(origin, connect.user())?;
         }
         let (session, number) = self.new_session(connect);
         self.counters.sessions.add(1);
-        Some((self.sessions.insert(session, Presence::Connected(index), number), false, ended))
+        let key = self.sessions.insert(session, Presence::Connected(index), number);
+        self.sessions.set_origin(key, origin);
+        Ok((key, false, ended))
+    }
+
+    /// The network that a client comes from.
+    fn origin_of(&self, index: u32) -> Origin {
+        let peer = peer_address(&self.clients[index as usize].socket);
+        peer.map(|peer| self.shared.session_shares.origin(peer.ip())).unwrap_or_default()
     }
 
     pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
@@ -196,7 +215,14 @@ impl Worker {
             Phase::Serving { .. } if client.throttled_since().is_some() => {
                 self.on_throttled_long(index);
             }
-            Phase::Serving { .. } if self.is_unheard(index) => self.expire(index),
+            Phase::Serving { .. } if self.is_unheard(index) => {
+                let slow = self.progress_deadline(index);
+                if slow.is_some_and(|deadline| deadline <= self.now) {
+                    self.on_progress_due(index);
+                } else {
+                    self.expire(index);
+                }
+            }
             Phase::Serving { .. } => {
                 let again = self.now.after_millis(UNREAD_RETRY_MILLIS);
                 self.arm_client_timer(index, again);
@@ -205,8 +231,8 @@ impl Worker {
         }
     }
 
-    /// When a served client is to be looked at: its keep alive has run out, or its input has waited
-    /// too long for its answers.
+    /// When a served client is to be looked at: its keep alive has run out, its input has waited too
+    /// long for its answers, or a large packet of its has had time to go on.
     pub(super) fn serving_deadline(&self, index: u32) -> Option<Monotonic> {
         let client = &self.clients[index as usize];
         let Phase::Serving { connection, .. } = &client.phase else { return None };
@@ -216,7 +242,7 @@ impl Worker {
         };
         let silent = connection.keep_alive().deadline(client.last_seen.max(by_kernel));
         let deaf = client.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
-        silent.into_iter().chain(deaf).min()
+        silent.into_iter().chain(deaf).chain(self.progress_deadline(index)).min()
     }
 
     /// Whether a client has truly said nothing: a busy shard may not have read yet what it sent.

@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::absence::Absence;
+use super::session_shares::Origin;
 use crate::mqtt::Session;
 use crate::store::SessionNumber;
 
@@ -42,6 +43,8 @@ impl Presence {
 #[derive(Debug)]
 pub(super) struct Sessions {
     entries: Slab<Entry>,
+    /// Beside the entries, which would grow by eight bytes for its two.
+    origins: Vec<Origin>,
     by_client_id: HashTable<u32>,
     hasher: FixedState,
 }
@@ -51,6 +54,7 @@ impl Sessions {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             entries: Slab::new(),
+            origins: Vec::new(),
             by_client_id: HashTable::new(),
             hasher: FixedState::with_seed(seed),
         }
@@ -77,7 +81,7 @@ impl Sessions {
         let hash = self.hasher.hash_one(session.client_id());
         let key = u32::try_from(self.entries.insert(Entry { session, presence, number }))
             .expect("sessions are limited to u32 by configuration");
-        let Self { entries, by_client_id, hasher } = self;
+        let Self { entries, by_client_id, hasher, .. } = self;
         by_client_id.insert_unique(hash, key, |key| {
             hasher.hash_one(entries[*key as usize].session.client_id())
         });
@@ -91,6 +95,20 @@ impl Sessions {
             occupied.remove();
         }
         Some(entry)
+    }
+
+    /// The network that a session's client has connected from last.
+    pub(super) fn origin(&self, key: u32) -> Origin {
+        self.origins.get(key as usize).copied().unwrap_or_default()
+    }
+
+    /// A session's client has connected from there. Returns from where before.
+    pub(super) fn set_origin(&mut self, key: u32, origin: Origin) -> Origin {
+        let index = key as usize;
+        if self.origins.len() <= index {
+            self.origins.resize(index + 1, Origin::default());
+        }
+        std::mem::replace(&mut self.origins[index], origin)
     }
 
     pub(super) fn entry_mut(&mut self, key: u32) -> Option<&mut Entry> {

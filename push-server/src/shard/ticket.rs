@@ -52,6 +52,8 @@ pub(crate) enum Done {
     Left(SessionNumber),
     /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.
     PassOn(Leaver),
+    /// Another client's input needs the room of this one's.
+    EndInput { client: Token },
 }
 
 /// A SUBSCRIBE whose subscriptions are being written.

@@ -58,6 +58,11 @@ impl<K: Copy> Wheel<K> {
         due_tick
     }
 
+    /// Whether that tick has not fired yet.
+    pub(super) fn is_ahead(&self, tick: u64) -> bool {
+        tick > self.fired_tick
+    }
+
     /// How many timers are armed, stale ones included.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

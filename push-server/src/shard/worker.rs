@@ -25,7 +25,8 @@ use super::recovery::RecoveredPart;
 use super::serve::reset_on_close;
 use super::sessions::Sessions;
 use super::ticket::{Done, Draft, Leaver};
-use super::wheel::{Timer, Wheel};
+use super::unused::UnusedSessions;
+use super::wheel::{Timer, Wheel, tick_at_or_after};
 use super::wills::{Outgoing, Unpublished};
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::broker::{Match, Subscriptions};
@@ -159,6 +160,8 @@ pub(super) struct Worker {
     pub(super) found_wills: Vec<Outgoing>,
     /// Subscriptions that may not be on disk yet.
     pub(super) fresh: Fresh,
+    /// Sessions that give way when places are short.
+    pub(super) unused: UnusedSessions,
     /// Retained messages that subscriptions still bring.
     pub(super) backlogs: Backlogs,
     /// A good way was gone among them since somebody looked at the clock.
@@ -223,6 +226,7 @@ impl Worker {
             unpublished: Unpublished::default(),
             found_wills: Vec::new(),
             fresh: Fresh::default(),
+            unused: UnusedSessions::default(),
             backlogs: Backlogs::default(),
             has_walked: false,
             done: Vec::new(),
@@ -440,6 +444,12 @@ impl Worker {
     pub(super) fn arm_client_timer(&mut self, index: u32, deadline: Monotonic) {
         let tick = self.wheel.arm(Timed::Client(index), self.within_horizon(deadline));
         self.clients[index as usize].timer_tick = tick;
+    }
+
+    /// Whether a client's timer is armed and fires no later than that.
+    pub(super) fn is_client_timer_before(&self, index: u32, deadline: Monotonic) -> bool {
+        let due_tick = self.clients[index as usize].timer_tick;
+        self.wheel.is_ahead(due_tick) && due_tick <= tick_at_or_after(deadline)
     }
 
     fn on_timer(&mut self, timer: Timer<Timed>) {
