@@ -7,6 +7,7 @@ use push_tests::expectations::SILENCE;
 use push_tests::server::{PingPath, Server, ServerBuilder};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
+use push_tests::wire::property::SUBSCRIPTION_IDENTIFIER;
 use push_tests::wire::{VERSIONS, Version};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -16,6 +17,7 @@ claims! {
     a_crash_does_not_bring_back_what_was_dropped,
     the_oldest_messages_are_kept_where_that_is_asked_for,
     who_publishes_to_a_full_outbox_is_told_where_that_is_asked_for,
+    an_identifier_of_many_overlapping_filters_is_stored_once_a_message,
 }
 
 /// Messages that an outbox holds here.
@@ -164,5 +166,48 @@ fn who_publishes_to_a_full_outbox_is_told_where_that_is_asked_for() -> TestResul
             }
         }
     }
+    Ok(())
+}
+
+/// [MQTT5 3.3.4]: the message carries the identifier once for each of them all the same.
+fn an_identifier_of_many_overlapping_filters_is_stored_once_a_message() -> TestResult {
+    const IDENTIFIER: u32 = 268_435_455;
+    const LEVELS: u32 = 8;
+    const FILTERS: usize = 1 << LEVELS;
+    const MESSAGES: u64 = 50;
+    /// Of a message in an outbox, with all that is written about it. The identifiers alone would be
+    /// five times that.
+    const STORED_BYTES_MAX: u64 = 250;
+    durable::need()?;
+    stand_in::not_for("has no such metric")?;
+    let data = data();
+    let server = Server::with(PingPath::User).data_dir(data.path()).start()?;
+    let filters: Vec<String> = (0..FILTERS)
+        .map(|bits| {
+            let level = |level| if bits >> level & 1 == 0 { "a" } else { "+" };
+            (0..LEVELS).map(level).collect::<Vec<_>>().join("/")
+        })
+        .collect();
+    let filters: Vec<(&str, u8)> = filters.iter().map(|filter| (filter.as_str(), 1)).collect();
+    for client_id in ABSENT {
+        let mut absent = persistent(&server, Version::V5, client_id);
+        assert_eq!(absent.subscribe_as(IDENTIFIER, &filters), vec![1; FILTERS]);
+        absent.disconnect();
+    }
+    server.wait_metric("push_connections", |count| count == 0);
+    persistent(&server, Version::V5, "barrier").disconnect();
+    let stored = "push_store_bytes_total";
+    let before = server.metrics().value(stored);
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V5, "publisher"));
+    for _ in 0..MESSAGES {
+        publisher.publish("a/a/a/a/a/a/a/a", b"x", 1);
+    }
+    let bytes = server.metrics().value(stored) - before;
+    let copies = MESSAGES * ABSENT.len() as u64;
+    assert!(bytes < copies * STORED_BYTES_MAX, "{bytes} bytes for {copies}");
+    let mut absent = persistent(&server, Version::V5, ABSENT[0]);
+    let message = absent.message();
+    assert_eq!(message.properties.numbers(SUBSCRIPTION_IDENTIFIER), vec![IDENTIFIER; FILTERS]);
+    server.finish();
     Ok(())
 }

@@ -24,4 +24,4 @@ pub use shares::{Group, Member, Shares};
 pub use subscriptions::{Match, SubscriptionOptions, Subscriptions, subscription_weight_bytes};
 pub use topic::{Share, TopicError, TopicFilter, TopicName};
 pub use user_properties::{UserProperties, UserPropertiesBuilder, UserPropertyTooLong};
-pub use via::{SubscriptionId, Via};
+pub use via::{SUBSCRIPTION_ID_MAX, SubscriptionId, Via, subscription_ids_weight_bytes};

@@ -4,6 +4,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use super::message::{ALLOCATION_BYTES, COUNTS_BYTES};
 use super::shares::Group;
 
 /// The greatest subscription identifier [MQTT5 3.8.2.1.2].
@@ -23,6 +24,16 @@ impl SubscriptionId {
     pub fn value(self) -> u32 {
         self.0.get()
     }
+}
+
+/// What so many identifiers of one delivery weigh, in bytes: the memory of a list that has grown to
+/// them. A single one lies in the delivery itself.
+pub fn subscription_ids_weight_bytes(ids: usize) -> usize {
+    if ids < 2 {
+        return 0;
+    }
+    let list_bytes = COUNTS_BYTES + size_of::<Vec<SubscriptionId>>();
+    list_bytes + 2 * ALLOCATION_BYTES + 2 * size_of::<SubscriptionId>() * ids
 }
 
 /// By which subscriptions a message comes to a session. No allocation but for several
@@ -66,6 +77,11 @@ impl Via {
             Self::Own(id) | Self::Share(_, id) => id.as_slice(),
             Self::Several(ids) => ids,
         }
+    }
+
+    /// What they weigh in an outbox, in bytes.
+    pub fn weight_bytes(&self) -> usize {
+        subscription_ids_weight_bytes(self.ids().len())
     }
 
     /// The group, when it came by a shared subscription.
@@ -116,6 +132,20 @@ mod tests {
         ] {
             via.add(next);
             assert_eq!(numbers(&via), expected);
+        }
+    }
+
+    #[test]
+    fn a_list_of_identifiers_weighs_at_least_what_it_takes() {
+        let mut via = Via::default();
+        assert_eq!(via.weight_bytes(), 0);
+        for count in 1..1_000 {
+            via.add(id(count));
+            let taken = match &via {
+                Via::Several(ids) => size_of::<Vec<SubscriptionId>>() + 4 * ids.capacity(),
+                _ => 0,
+            };
+            assert!(via.weight_bytes() >= taken, "{count}: {taken}");
         }
     }
 

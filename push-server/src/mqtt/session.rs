@@ -69,7 +69,7 @@ pub struct Delivery {
 impl Delivery {
     /// What it counts against `Limits::outbox_bytes_max`.
     pub(super) fn size(&self) -> u64 {
-        self.message.weight_bytes() as u64
+        (self.message.weight_bytes() + self.via.weight_bytes()) as u64
     }
 }
 

@@ -489,7 +489,7 @@ impl Worker {
         let client = entry.presence.client();
         if let Outcome::Page(Page { entries, next }) = outcome {
             let sizes = entries.into_iter().filter_map(|(position, stored)| match stored {
-                Stored::Entry(entry) => Some((position.0, entry.message.weight_bytes() as u64)),
+                Stored::Entry(entry) => Some((position.0, entry.weight_bytes())),
                 Stored::Released => None,
             });
             let (sizes, limits) = (sizes.collect::<Vec<_>>(), &shared.config.limits);

@@ -5,6 +5,8 @@
 //! What is read is checked like what a peer sends: nothing panics, and nothing is allocated beyond a
 //! small multiple of the bytes that are there.
 
+mod runs;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::broker::{
     Kept, Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicError,
-    TopicFilter, TopicName, UserProperties, UserPropertyTooLong,
+    TopicFilter, TopicName, UserProperties, UserPropertyTooLong, subscription_ids_weight_bytes,
 };
 
 /// Which keys, values and trees there are. An unknown one is refused at start.
@@ -48,6 +50,8 @@ pub(super) enum DecodeError {
     KeyLength(usize),
     #[error("quality of service {0}")]
     QoS(u8),
+    #[error("{0} subscription identifiers")]
+    SubscriptionIds(usize),
     #[error(transparent)]
     Text(#[from] std::str::Utf8Error),
     #[error(transparent)]
@@ -129,6 +133,7 @@ enum OutboxValue<'a> {
 struct DeliveryRecord {
     qos: u8,
     retain: bool,
+    /// As [`runs`] makes them of the identifiers.
     subscription_ids: Vec<u32>,
     share: Option<String>,
     queued_at: u64,
@@ -322,7 +327,7 @@ pub(super) fn encode_entry(
     let delivery = DeliveryRecord {
         qos: entry.qos as u8,
         retain: entry.retain,
-        subscription_ids: entry.subscription_ids.to_vec(),
+        subscription_ids: runs::of(&entry.subscription_ids),
         share: entry.share.as_ref().map(|filter| filter.as_str().to_owned()),
         queued_at: entry.queued_at.0,
     };
@@ -382,7 +387,7 @@ pub(super) fn decode_place(value: &[u8], clocks: &Clocks) -> Result<Place, Decod
         Ok::<_, DecodeError>(SharedDelivery {
             qos: qos(record.qos)?,
             retain: record.retain,
-            subscription_ids: record.subscription_ids.into(),
+            subscription_ids: runs::ids(&record.subscription_ids)?,
             share: record.share.map(|text| TopicFilter::parse(&text, LEVELS_ANY)).transpose()?,
             queued_at: WallMillis(record.queued_at),
         })
@@ -410,17 +415,21 @@ pub(super) struct PlaceFacts {
 pub(super) fn decode_place_facts(value: &[u8]) -> Result<PlaceFacts, DecodeError> {
     Ok(match decode(value)? {
         OutboxValue::Inline(record, body) => PlaceFacts {
-            weight_bytes: body.weight_bytes(),
+            weight_bytes: body.weight_bytes() + ids_weight_bytes(&record)?,
             queued_at: Some(WallMillis(record.queued_at)),
             body: None,
         },
         OutboxValue::Shared(record, shared) => PlaceFacts {
-            weight_bytes: shared.weight_bytes,
+            weight_bytes: shared.weight_bytes.saturating_add(ids_weight_bytes(&record)?),
             queued_at: Some(WallMillis(record.queued_at)),
             body: Some(BodyNumber(shared.number)),
         },
         OutboxValue::Released => PlaceFacts { weight_bytes: 0, queued_at: None, body: None },
     })
+}
+
+fn ids_weight_bytes(record: &DeliveryRecord) -> Result<u64, DecodeError> {
+    Ok(subscription_ids_weight_bytes(runs::len(&record.subscription_ids)?) as u64)
 }
 
 impl MessageRecord<'_> {

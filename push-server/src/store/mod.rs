@@ -37,7 +37,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
+use crate::broker::{
+    Message, QoS, SubscriptionOptions, TopicFilter, subscription_ids_weight_bytes,
+};
 
 pub use clocks::{Clocks, WallMillis};
 pub use counters::StoreCounters;
@@ -131,6 +133,14 @@ pub struct OutboxEntry {
     pub share: Option<TopicFilter>,
     /// When it was queued; for limits of age.
     pub queued_at: WallMillis,
+}
+
+impl OutboxEntry {
+    /// What it weighs in its outbox, in bytes: its message, and the identifiers that come with it.
+    pub fn weight_bytes(&self) -> u64 {
+        let ids_bytes = subscription_ids_weight_bytes(self.subscription_ids.len());
+        (self.message.weight_bytes() + ids_bytes) as u64
+    }
 }
 
 /// What is found in a place of an outbox.
@@ -242,7 +252,7 @@ pub enum Write {
 pub struct PageLimit {
     /// At most so many messages.
     pub messages: u32,
-    /// At most so many bytes of them ([`Message::weight_bytes`]).
+    /// At most so many bytes of them ([`OutboxEntry::weight_bytes`]).
     pub bytes: u64,
 }
 

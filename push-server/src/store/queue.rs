@@ -183,7 +183,8 @@ fn weight_bytes(write: &Write) -> u64 {
             record.client_id.len() + will
         }
         Write::PutOutbox { entry, .. } => {
-            entry.message.weight_bytes() + 4 * entry.subscription_ids.len()
+            let share = entry.share.as_ref().map_or(0, |share| share.as_str().len());
+            entry.weight_bytes() as usize + share
         }
         Write::PutWill { message, .. } => message.weight_bytes(),
         Write::SaveRetained { cause } => cause.weight_bytes(),

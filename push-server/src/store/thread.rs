@@ -373,7 +373,7 @@ impl Serving {
             match self.stored(&value, options)? {
                 Some(stored) => {
                     if let Stored::Entry(entry) = &stored {
-                        bytes += entry.message.weight_bytes() as u64;
+                        bytes += entry.weight_bytes();
                     }
                     page.entries.push((position, stored));
                 }

@@ -4,7 +4,7 @@ use std::mem::size_of;
 
 use super::super::Connection;
 use super::*;
-use crate::broker::{Member, Shares, SubscriptionOptions, TopicName, Via};
+use crate::broker::{Member, Shares, SubscriptionId, SubscriptionOptions, TopicName, Via};
 
 fn delivery(qos: QoS, payload_len: usize) -> Delivery {
     let message = Message {
@@ -373,4 +373,21 @@ fn a_session_without_a_user_pays_nothing_for_those_that_have_one() {
     let session = Session::new("c", 60).of_user(Some("u"));
     assert_eq!((session.client_id(), session.user()), ("c", Some("u")));
     assert_eq!(Session::new("c", 60).of_user(None).user(), None);
+}
+
+#[test]
+fn identifiers_of_overlapping_subscriptions_count_against_the_outbox() {
+    let many = |count: u32| -> Delivery {
+        let ids = (1..=count).filter_map(SubscriptionId::new);
+        Delivery { via: ids.collect(), ..delivery(QoS::AtLeastOnce, 1) }
+    };
+    let own = OWN + 2;
+    assert_eq!(many(1).size(), own, "one lies in the delivery");
+    assert!(many(1_000).size() >= own + 4_000);
+    let limits = limits(100, 2 * many(1_000).size());
+    let mut session = Session::new("c", 60);
+    for expected in [Delivered::Queued, Delivered::Queued, Delivered::Overflow] {
+        assert_eq!(session.deliver(many(1_000), true, Filing::Never, &limits), expected);
+    }
+    check(&session);
 }

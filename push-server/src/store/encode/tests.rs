@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use push_common::clock::Monotonic;
 
 use super::*;
+use crate::broker::SUBSCRIPTION_ID_MAX;
 
 const CLOCKS: Clocks =
     Clocks { monotonic: Monotonic(9_000_000_000), wall: WallMillis(1_700_000_000_000) };
@@ -52,7 +53,8 @@ fn messages() -> impl Strategy<Value = Message> {
 }
 
 fn entries() -> impl Strategy<Value = OutboxEntry> {
-    let ids = proptest::collection::vec(any::<u32>(), 0..4);
+    let few = prop_oneof![1..4_u32, 1..=SUBSCRIPTION_ID_MAX];
+    let ids = proptest::collection::vec(few, 0..9);
     let share = proptest::option::of(Just("$share/g/a/#"));
     (messages(), qualities(), any::<bool>(), ids, share, any::<u64>()).prop_map(
         |(message, qos, retain, ids, share, queued_at)| OutboxEntry {
@@ -100,7 +102,7 @@ proptest! {
     fn entries_come_back_as_they_were(entry in entries()) {
         let bytes = encoded(|out| encode_entry(&entry, None, &CLOCKS, out));
         let facts = decode_place_facts(&bytes).unwrap();
-        prop_assert_eq!(facts.weight_bytes, entry.message.weight_bytes() as u64);
+        prop_assert_eq!(facts.weight_bytes, entry.weight_bytes());
         prop_assert_eq!(facts.queued_at, Some(entry.queued_at));
         prop_assert_eq!(facts.body, None);
         let Place::Entry(decoded) = decode_place(&bytes, &CLOCKS).unwrap() else { panic!() };
@@ -112,7 +114,7 @@ proptest! {
         let body = Some(BodyNumber(number));
         let bytes = encoded(|out| encode_entry(&entry, body, &CLOCKS, out));
         let facts = decode_place_facts(&bytes).unwrap();
-        prop_assert_eq!(facts.weight_bytes, entry.message.weight_bytes() as u64);
+        prop_assert_eq!(facts.weight_bytes, entry.weight_bytes());
         prop_assert_eq!(facts.body, body);
         let Place::Shared(found, delivery) = decode_place(&bytes, &CLOCKS).unwrap() else {
             panic!()
@@ -242,4 +244,29 @@ fn keys_sort_as_their_numbers() {
     let key = exactly_once_key(SessionNumber(7), 513);
     assert_eq!(decode_exactly_once_key(&key).unwrap(), (SessionNumber(7), 513));
     assert!(decode_exactly_once_key(&key[1..]).is_err());
+}
+
+/// [MQTT5 3.3.4]: every filter that matches adds its identifier, the same one or not.
+#[test]
+fn an_identifier_that_many_filters_share_is_stored_once() {
+    let message = Message {
+        topic: TopicName::parse("a", 8).unwrap(),
+        payload: Bytes::from_static(b"x"),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: None,
+        expires_at: None,
+    };
+    let entry = OutboxEntry {
+        message: Arc::new(message),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        subscription_ids: vec![SUBSCRIPTION_ID_MAX; 1_000].into(),
+        share: None,
+        queued_at: WallMillis(1),
+    };
+    let bytes = encoded(|out| encode_entry(&entry, None, &CLOCKS, out));
+    assert!(bytes.len() < 50, "{} bytes", bytes.len());
+    let Place::Entry(decoded) = decode_place(&bytes, &CLOCKS).unwrap() else { panic!() };
+    assert_eq!(decoded, entry);
 }
