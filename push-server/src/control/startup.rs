@@ -16,7 +16,7 @@ use super::supervise::{Ending, Supervisor};
 use super::{access, privileges, status};
 use crate::config::{Config, KernelPathMode, Loaded};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
-use crate::shard::{ShardError, Shards};
+use crate::shard::{BindError, ShardError, Shards, bind_patiently};
 
 /// One slot in so many is extra: shards share slots out evenly, but clients come to shards by the
 /// hash of their ids.
@@ -37,7 +37,7 @@ pub enum StartError {
         /// Where.
         address: SocketAddr,
         /// Why.
-        source: io::Error,
+        source: BindError,
     },
     /// `--kernel-path require` without the means.
     #[error("--kernel-path require: {reason}")]
@@ -153,11 +153,12 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
 }
 
 fn bind_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
         let bound = listener.local_addr()?;
         Ok((listener, bound))
-    });
-    bound.map_err(|source| StartError::Http { address, source })
+    };
+    bind_patiently(address, bind).map_err(|source| StartError::Http { address, source })
 }
 
 /// Claims the pin directory. Two servers at once would share clients as they come, so a second
@@ -318,7 +319,7 @@ mod tests {
         struct Outer(#[source] StartError);
         let inner = StartError::Http {
             address: "127.0.0.1:1".parse().expect("address"),
-            source: io::Error::other("first\nsecond"),
+            source: BindError::Io(io::Error::other("first\nsecond")),
         };
         assert_eq!(
             with_sources(&Outer(inner)),
