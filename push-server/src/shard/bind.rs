@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use super::ShardError;
 use super::accept::Transport;
 use super::holder::{Holder, holder_of};
+use crate::config::Config;
 use crate::ring;
 
 /// How long a start waits for an address that nobody alive is seen to hold. A dead server's listeners
@@ -29,6 +31,10 @@ const ASK_EVERY: u32 = 25;
 /// Connections that the system may hold for a listener before a shard accepts them
 /// (capped by `net.core.somaxconn`).
 const LISTEN_BACKLOG: i32 = 4_096;
+
+/// The flags that name addresses.
+pub(super) const LISTEN_FLAG: &str = "--listen";
+pub(super) const WS_LISTEN_FLAG: &str = "--ws-listen";
 
 /// Why an address cannot be bound.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +56,22 @@ pub enum BindError {
     /// Something else.
     #[error(transparent)]
     Io(io::Error),
+}
+
+/// Waits until nobody holds an address of the settings; port 0 is free by itself. To be called while the
+/// process has the rights to see who holds one.
+///
+/// # Errors
+/// The address that cannot be bound.
+pub fn wait_for_addresses(config: &Config) -> Result<(), ShardError> {
+    let named = [(&config.listen, LISTEN_FLAG), (&config.ws_listen, WS_LISTEN_FLAG)];
+    for (addresses, flag) in named {
+        for &address in addresses.iter().filter(|address| address.port() != 0) {
+            bind_patiently(address, || probe_bind(address))
+                .map_err(|source| ShardError::Listen { address, flag, source })?;
+        }
+    }
+    Ok(())
 }
 
 /// Adds one listener per address to each shard's: the system spreads connections over them

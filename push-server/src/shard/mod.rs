@@ -35,7 +35,7 @@ mod wills;
 mod worker;
 
 pub(crate) use accept::PARKED_MAX;
-pub use bind::{BIND_WAIT_MAX, BindError, bind_patiently};
+pub use bind::{BIND_WAIT_MAX, BindError, bind_patiently, wait_for_addresses};
 pub(crate) use durable::STORE_BACKLOG_BYTES_MAX;
 pub(crate) use retry::UNREMOVED_MAX;
 pub use shared_access::SharedAccess;
@@ -60,7 +60,7 @@ use crate::store::{
     self, Clocks, Durability, Recovered, Store, StoreCounters, StoreError, StoreOptions,
 };
 use accept::Transport;
-use bind::bind_all;
+use bind::{LISTEN_FLAG, WS_LISTEN_FLAG, bind_all};
 use counters::ShardCounters;
 use input_budget::InputBudget;
 use mailbox::Mailbox;
@@ -189,9 +189,9 @@ impl Shards {
         let listen_error =
             |flag| move |(address, source)| ShardError::Listen { address, flag, source };
         let listening = bind_all(&config.listen, Transport::Tcp, &mut listeners)
-            .map_err(listen_error("--listen"))?;
+            .map_err(listen_error(LISTEN_FLAG))?;
         let websocket_listening = bind_all(&config.ws_listen, Transport::WebSocket, &mut listeners)
-            .map_err(listen_error("--ws-listen"))?;
+            .map_err(listen_error(WS_LISTEN_FLAG))?;
         let wake_ups = (0..config.shards).map(event_descriptor).collect::<Result<Vec<_>, _>>()?;
         let completions = wake_ups
             .iter()
