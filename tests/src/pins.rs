@@ -39,7 +39,10 @@ impl PinDir {
         let entries = |dir: &Path| -> Vec<PathBuf> {
             fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
         };
-        entries(&self.0).iter().flat_map(|generation| entries(generation)).collect()
+        let is_link = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("push_"))
+        };
+        entries(&self.0).iter().flat_map(|generation| entries(generation)).filter(is_link).collect()
     }
 }
 

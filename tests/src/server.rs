@@ -82,6 +82,8 @@ pub struct ServerBuilder {
     wrapper: Vec<String>,
     beside: Option<Arc<Veth>>,
     pins: Option<Arc<PinDir>>,
+    bpf_dir: Option<PathBuf>,
+    addresses: Option<[SocketAddr; 2]>,
     data_dir: Option<PathBuf>,
     outputs: Option<Arc<OwnedFd>>,
 }
@@ -109,6 +111,8 @@ impl Server {
             wrapper: Vec::new(),
             beside: None,
             pins: None,
+            bpf_dir: None,
+            addresses: None,
             data_dir: None,
             outputs: None,
         }
@@ -301,6 +305,19 @@ impl ServerBuilder {
         self
     }
 
+    /// Another `--bpf-dir` than one that the tests look after.
+    pub fn bpf_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.bpf_dir = Some(directory.into());
+        self
+    }
+
+    /// At the very addresses of another server, which it is to get at the first try.
+    pub fn at(mut self, other: &Server) -> Self {
+        self.addresses = Some([other.target.address, other.http]);
+        self.beside.clone_from(&other.target.veth);
+        self
+    }
+
     /// A `--data-dir` that outlives the server.
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(directory.into());
@@ -379,7 +396,7 @@ impl ServerBuilder {
                 }
                 Err(log) => said = log,
             }
-            if !said.contains("in use") {
+            if !said.contains("in use") || self.addresses.is_some() {
                 break;
             }
         }
@@ -401,7 +418,7 @@ impl ServerBuilder {
     /// Spawns it on ports that were free a moment ago.
     fn spawn(&self, veth: Option<Arc<Veth>>) -> Result<Server, Skip> {
         let ip = self.ip();
-        let free_ports = || free_addresses(ip);
+        let free_ports = || self.addresses.unwrap_or_else(|| free_addresses(ip));
         let [address, http] = match &veth {
             Some(veth) => veth.server.run(free_ports),
             None => free_ports(),
@@ -425,7 +442,8 @@ impl ServerBuilder {
         } else {
             words.push(server_binary()?.into());
             words.extend(self.arguments(address, http, directory.path(), veth.is_some()));
-            words.extend(["--bpf-dir".into(), pins.path().into()]);
+            let bpf_dir = self.bpf_dir.as_deref().unwrap_or(pins.path());
+            words.extend(["--bpf-dir".into(), bpf_dir.into()]);
         }
         let mut command = match &veth {
             Some(veth) => in_namespace(veth.server.name(), &words[0]),

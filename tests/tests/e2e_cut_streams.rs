@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::{PATIENCE, wait_for};
 use push_tests::link::{Fault, Faults, Link, Way};
-use push_tests::server::{PingPath, Place, Server};
+use push_tests::server::{PingPath, Place, Server, ServerBuilder};
 use push_tests::skip::{Skip, TestResult};
 use push_tests::wire::{self, PINGREQ, Publish, Version};
 use push_tests::{both_paths, claims};
@@ -32,6 +32,8 @@ claims! {
     killed_its_programs_stay_when_the_next_server_stops_at_once,
     stopped_at_once_by_a_second_signal_its_programs_stay,
     stopped_after_it_has_given_a_client_up_its_programs_stay,
+    killed_where_its_pins_die_with_it_it_leaves_no_stream_that_goes_on,
+    where_its_pins_die_with_it_a_connection_that_is_closed_ends_as_elsewhere,
 }
 
 fn stopped_in_a_gap_of_the_link_it_cuts_nothing_out_of_a_stream(path: PingPath) -> TestResult {
@@ -147,7 +149,63 @@ fn stopped_after_it_has_given_a_client_up_its_programs_stay() -> TestResult {
     Ok(())
 }
 
+/// Below `/sys`, which `ip netns exec` mounts anew for its process alone; and where there is no BPF file
+/// system at all.
+fn dirs_that_die_with_the_server() -> [std::path::PathBuf; 2] {
+    let name = format!("push-tests-{}", std::process::id());
+    [std::path::Path::new("/sys/fs/bpf").join(&name), std::env::temp_dir().join(&name)]
+}
+
+fn killed_where_its_pins_die_with_it_it_leaves_no_stream_that_goes_on() -> TestResult {
+    for dir in dirs_that_die_with_the_server() {
+        // The clients of a gap of the link, and those that do not read.
+        for gap in [true, false] {
+            let (link, mut server) = start_with(PingPath::Kernel, |server| server.bpf_dir(&dir))?;
+            assert!(server.log().contains("WARN"), "{}", server.log());
+            let metrics = server.metrics();
+            assert!(metrics.text().contains("push_kernel_path_durable{reason=\""));
+            let connecting = Connect::new(Version::V5, "client").receive_buffer(4 << 10);
+            let mut client = Client::connect(server.target(), &connecting);
+            ping(&server, &mut client);
+            let sent = if gap {
+                send_into_the_gap(&link, &server)
+            } else {
+                let publish = message(4 << 20);
+                let mut publisher =
+                    Client::connect(server.target(), &Connect::new(Version::V5, "publisher"));
+                publisher.publish(&publish.topic, &publish.payload, 1);
+                wire::publish(Version::V5, &publish)
+            };
+            server.signal(Signal::KILL);
+            server.wait_exit();
+            link.release();
+            assert_begins_and_ends(&mut client, &sent);
+        }
+    }
+    Ok(())
+}
+
+fn where_its_pins_die_with_it_a_connection_that_is_closed_ends_as_elsewhere() -> TestResult {
+    for dir in dirs_that_die_with_the_server() {
+        let (_link, server) = start_with(PingPath::Kernel, |server| server.bpf_dir(&dir))?;
+        let mut replaced = connect(&server, Version::V5);
+        let _next = Client::connect(server.target(), &Connect::new(Version::V5, "client"));
+        let ending = replaced.wait_ending();
+        assert_eq!(ending.how, Gone::Closed, "a FIN, behind the reason: {ending:?}");
+        assert!(ending.reason.is_some(), "{ending:?}");
+        server.finish();
+    }
+    Ok(())
+}
+
 fn start(path: PingPath) -> Result<(Link, Server), Skip> {
+    start_with(path, |server| server)
+}
+
+fn start_with(
+    path: PingPath,
+    with: impl FnOnce(ServerBuilder) -> ServerBuilder,
+) -> Result<(Link, Server), Skip> {
     let link = Link::create(Faults::NONE, 0, [0, 1])?;
     let namespaces = link.namespaces();
     // Neither the sockets that the server leaves behind nor the client's shall give up while the test
@@ -160,7 +218,8 @@ fn start(path: PingPath) -> Result<(Link, Server), Skip> {
             }
         });
     }
-    let server = Server::with(path).within(Arc::clone(&namespaces), Place::VethV4).start()?;
+    let server = Server::with(path).within(Arc::clone(&namespaces), Place::VethV4);
+    let server = with(server).start()?;
     Ok((link, server))
 }
 

@@ -267,7 +267,16 @@ fn kernel_path(out: &mut Out<'_>, observed: &Observed, kernel: &[KernelCounter])
         Path::User { reason } => (0, reason.as_str()),
     };
     let help = "1 if the kernel answers heartbeats, else 0 and the reason";
-    out.gauges("push_kernel_path_active", help, "reason", [(reason, active)])
+    out.gauges("push_kernel_path_active", help, "reason", [(reason, active)])?;
+    if let Path::Kernel { doubt, .. } = &observed.facts.path {
+        let help =
+            "1 if the programs outlive a crash, else 0 and the reason: connections are reset";
+        let durable = [(doubt.as_deref().unwrap_or_default(), doubt.is_none().into())];
+        out.gauges("push_kernel_path_durable", help, "reason", durable)?;
+    }
+    let help = "Servers that died whose sockets still need their programs";
+    let generations = observed.facts.generations.load(Ordering::Relaxed);
+    out.gauge("push_kernel_path_generations", help, generations as u64)
 }
 
 /// The process, and the limits that the counters of `push_limits_hit` lead to.

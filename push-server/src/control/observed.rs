@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,6 +28,8 @@ pub enum Path {
         interfaces: Vec<String>,
         /// Reads the programs' counters.
         counters: Box<dyn Fn() -> Vec<KernelCounter> + Send + Sync>,
+        /// Why the programs may not outlive a crash of the server; `None` when they do.
+        doubt: Option<String>,
     },
     /// User space alone.
     User {
@@ -64,6 +66,8 @@ pub struct Facts {
     pub connections_max: u32,
     /// Which path answers heartbeats.
     pub path: Path,
+    /// How many servers that died still need their programs, for what their sockets send.
+    pub generations: Arc<AtomicUsize>,
     /// The store; `None` where nothing is kept.
     pub store: Option<StoreView>,
     /// Lines of the log and of the status that could not be written.
@@ -166,6 +170,7 @@ pub(super) mod tests {
             config,
             connections_max: 19_000,
             path,
+            generations: Arc::default(),
             store: None,
             lines_lost: LinesLost::default(),
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
@@ -180,7 +185,7 @@ pub(super) mod tests {
 
     pub(crate) fn kernel_path(counters: Vec<KernelCounter>) -> Path {
         let counters = Box::new(move || counters.clone());
-        Path::Kernel { interfaces: vec!["lo".into(), "eth0".into()], counters }
+        Path::Kernel { interfaces: vec!["lo".into(), "eth0".into()], counters, doubt: None }
     }
 
     #[test]

@@ -4,9 +4,10 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::access::AccessError;
 use super::limits::{Found, TooFewDescriptors};
@@ -16,7 +17,7 @@ use super::supervise::{Ending, Supervisor};
 use super::{access, privileges, status};
 use crate::config::{Config, KernelPathMode, Loaded};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
-use crate::shard::{ShardError, Shards};
+use crate::shard::{BindError, ShardError, Shards, bind_patiently, wait_for_addresses};
 
 /// One slot in so many is extra: shards share slots out evenly, but clients come to shards by the
 /// hash of their ids.
@@ -37,7 +38,7 @@ pub enum StartError {
         /// Where.
         address: SocketAddr,
         /// Why.
-        source: io::Error,
+        source: BindError,
     },
     /// `--kernel-path require` without the means.
     #[error("--kernel-path require: {reason}")]
@@ -75,9 +76,11 @@ pub fn serve(loaded: Loaded, lines_lost: LinesLost) -> Result<Ending, StartError
     found.log(&config, connections_max);
     // Before anything that takes long, and before the right to a low port is dropped.
     let (http, http_address) = bind_http(config.http)?;
+    wait_for_addresses(&config)?;
 
-    let pins = claim_pins(&config)?;
-    let choice = choose_path(config.kernel_path, || load(&config, connections_max, pins))?;
+    let mut pins = claim_pins(&config)?;
+    let generations = pins.as_ref().map(Pins::earlier).unwrap_or_default();
+    let choice = choose_path(config.kernel_path, || load(&config, connections_max, &mut pins))?;
     let (mut kernel, reason) = match choice {
         Choice::Kernel(loaded) => (Some(loaded), String::new()),
         Choice::User(reason) => (None, reason),
@@ -95,16 +98,21 @@ pub fn serve(loaded: Loaded, lines_lost: LinesLost) -> Result<Ending, StartError
     if let Some((path, _)) = &kernel {
         path.begin_serving();
     }
+    // On the user path because there are too many, perhaps: the next start finds fewer.
+    if let Some(pins) = &pins {
+        pins.remove_earlier_later();
+    }
 
     let path = match &kernel {
         Some((kernel, interfaces)) => {
             let (kernel, interfaces) = (Arc::clone(kernel), interfaces.clone());
+            let doubt = kernel.doubt().map(str::to_owned);
             let counters = move || {
                 // Whoever looks at the counters wants to know this, too.
                 kernel.flush_log();
                 kernel.counters()
             };
-            Path::Kernel { interfaces, counters: Box::new(counters) }
+            Path::Kernel { interfaces, counters: Box::new(counters), doubt }
         }
         None => Path::User { reason },
     };
@@ -115,16 +123,20 @@ pub fn serve(loaded: Loaded, lines_lost: LinesLost) -> Result<Ending, StartError
         config,
         connections_max,
         path,
+        generations,
         store: started.store(),
         lines_lost,
         started: SystemTime::now(),
     };
     let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));
     let ending = supervisor.run(started, &observed, http)?;
-    // Otherwise there may be sockets still, or the system is about to end them: the programs stay, as
-    // after a crash. They go with `kernel` and `observed`, when this function returns.
-    if let (Ending::Stopped, Some((path, _))) = (&ending, &kernel) {
-        path.end_serving();
+    match (&ending, kernel) {
+        // They go with it and `observed`, when this function returns.
+        (Ending::Stopped, Some((path, _))) => path.end_serving(),
+        // There may be sockets still, or the system is about to end them: the programs stay, as after a
+        // crash. Where they are not pinned, they go last of all that the process has.
+        (_, Some((path, _))) => std::mem::forget(path),
+        (_, None) => {}
     }
     Ok(ending)
 }
@@ -153,26 +165,50 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
 }
 
 fn bind_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
         let bound = listener.local_addr()?;
         Ok((listener, bound))
-    });
-    bound.map_err(|source| StartError::Http { address, source })
+    };
+    bind_patiently(address, bind).map_err(|source| StartError::Http { address, source })
 }
 
 /// Claims the pin directory. Two servers at once would share clients as they come, so a second
-/// one does not start; where nothing can be pinned, it goes without.
+/// one does not start; where nothing can be pinned, it goes without, and its connections are reset
+/// in a crash.
 fn claim_pins(config: &Config) -> Result<Option<Pins>, StartError> {
     if config.kernel_path == KernelPathMode::Off {
+        tidy_pins(config);
         return Ok(None);
     }
     match Pins::claim(&config.bpf_dir) {
         Ok(pins) => Ok(Some(pins)),
         Err(error @ PinError::InUse(_)) => Err(StartError::Pins(error)),
         Err(error) => {
-            warn!("a crash of this server would break its clients' connections: {error}");
+            warn!("nothing can be pinned: {error}");
             Ok(None)
         }
+    }
+}
+
+/// Without a kernel path of its own, a server removes what crashed ones have left as far as it may, and
+/// does not hold the directory.
+fn tidy_pins(config: &Config) {
+    if !config.bpf_dir.exists() {
+        return;
+    }
+    match Pins::claim(&config.bpf_dir) {
+        Ok(pins) => {
+            let left = pins.earlier().load(Ordering::Relaxed);
+            if left > 0 {
+                let dir = config.bpf_dir.display();
+                info!(
+                    "{dir}: sockets of {left} earlier servers need their programs still; later, \
+                       `push-server detach` removes them"
+                );
+            }
+        }
+        Err(error) => debug!("what earlier servers left stays: {error}"),
     }
 }
 
@@ -207,8 +243,11 @@ fn choose_path<T>(
 fn load(
     config: &Config,
     connections_max: u32,
-    pins: Option<Pins>,
+    pins: &mut Option<Pins>,
 ) -> Result<(KernelPath, Vec<String>), String> {
+    if let Some(pins) = pins {
+        KernelPath::check_room(pins).map_err(|error| with_sources(&error))?;
+    }
     let interfaces = match config.interfaces.as_slice() {
         [] => kernel::interfaces_for(&config.listen).map_err(|error| {
             format!("cannot find the interfaces of the listen addresses: {error}")
@@ -225,8 +264,11 @@ fn load(
         ping_rate: config.limits.ping_rate,
     };
     let mut path = KernelPath::load(&options).map_err(|error| with_sources(&error))?;
-    if let Some(pins) = pins {
-        path.pin(pins).map_err(|error| with_sources(&error))?;
+    path.pin(pins).map_err(|error| with_sources(&error))?;
+    if let Some(doubt) = path.doubt() {
+        warn!(
+            "a crash of this server would reset the connections that the kernel answers: {doubt}"
+        );
     }
     info!("heartbeats are answered by the kernel on {}", interfaces.join(", "));
     Ok((path, interfaces))
@@ -318,7 +360,7 @@ mod tests {
         struct Outer(#[source] StartError);
         let inner = StartError::Http {
             address: "127.0.0.1:1".parse().expect("address"),
-            source: io::Error::other("first\nsecond"),
+            source: BindError::Io(io::Error::other("first\nsecond")),
         };
         assert_eq!(
             with_sources(&Outer(inner)),

@@ -319,8 +319,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_shard_exits_with_1() {
         let (service, _, join) = fake();
-        let address = "127.0.0.1:1883".parse().expect("address");
-        let error = ShardError::Listen { address, source: io::ErrorKind::AddrInUse.into() };
+        let error = ShardError::Panicked { shard: 0 };
         join.send(Err(error)).expect("service");
         let (ending, _) = supervised(service, STOP_TIMEOUT, &[Request::Stop(15)]).await;
         assert!(matches!(ending, Ending::Failed(_)), "{ending:?}");

@@ -46,6 +46,8 @@ pub(super) struct Loaded {
     pub(super) slots: Arc<Lines<Slot>>,
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
     pub(super) flows: Arc<Flows>,
+    /// The flows' and the heartbeats' map, for pinning.
+    pub(super) maps: [MapData; 2],
     pub(super) covered: Arc<[u32]>,
     pub(super) counters: PerCpuArray<MapData, u64>,
     pub(super) log: Option<ProgramLog>,
@@ -97,13 +99,16 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
         .inspect_err(|error| tracing::warn!(%error, "the programs' log cannot be read"))
         .ok();
     let slots = Lines::map(map(&mut ebpf, "SLOTS")?.fd().as_fd(), options.connections_max);
-    let heartbeats = Lines::map(map(&mut ebpf, "HEARTBEATS")?.fd().as_fd(), SHARDS_MAX.into());
+    let heartbeats_map = map(&mut ebpf, "HEARTBEATS")?;
+    let heartbeats = Lines::map(heartbeats_map.fd().as_fd(), SHARDS_MAX.into());
+    let flows_map = second_handle(&ebpf, "FLOWS")?;
     let flows = typed::<HashMap<MapData, FlowKey, LockedFlow<u32>>>(&mut ebpf, "FLOWS")?;
     let counters = typed(&mut ebpf, "COUNTERS")?;
     let loaded = Loaded {
         slots: Arc::new(slots.map_err(KernelPathError::Mmap)?),
         heartbeats: Arc::new(heartbeats.map_err(KernelPathError::Mmap)?),
         flows: Arc::new(Flows::new(flows)),
+        maps: [flows_map, heartbeats_map],
         covered,
         counters,
         log,
@@ -129,12 +134,18 @@ fn attach(mut loaded: Loaded, interfaces: &[String]) -> Result<Loaded, KernelPat
     Ok(loaded)
 }
 
-/// Pins every link; while what is returned lives, so does each of them without its pin.
+/// Pins maps and every link; while what is returned lives, so does each link without its pin. The maps
+/// come first: where there is a link, they tell whether it is needed.
 pub(super) fn pin(
     ebpf: &mut Ebpf,
     links: Vec<Attached>,
+    maps: &[MapData; 2],
     pins: &Pins,
 ) -> Result<Vec<PinnedLink>, KernelPathError> {
+    pins.make()?;
+    for (map, path) in maps.iter().zip(pins.map_paths()) {
+        map.pin(&path).map_err(|source| KernelPathError::Pin { path, source })?;
+    }
     let mut pinned = Vec::with_capacity(links.len());
     for Attached { program: name, interface, id } in links {
         let broken = |_| KernelPathError::Object(name);
@@ -160,6 +171,13 @@ fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, KernelPathError> 
         Some(Map::Array(map)) => Ok(map),
         _ => Err(KernelPathError::Object(name)),
     }
+}
+
+/// Another descriptor of a hash map.
+fn second_handle(ebpf: &Ebpf, name: &'static str) -> Result<MapData, KernelPathError> {
+    let Some(Map::HashMap(map)) = ebpf.map(name) else { return Err(KernelPathError::Object(name)) };
+    let copied = map.fd().as_fd().try_clone_to_owned().map_err(KernelPathError::Mmap)?;
+    MapData::from_fd(copied).map_err(|_| KernelPathError::Object(name))
 }
 
 fn typed<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, KernelPathError> {

@@ -7,13 +7,16 @@
 //! server may drop all of them once [`KernelPath::load`] has returned.
 #![expect(unsafe_code, reason = "liveness slots are memory shared with the kernel")]
 
+mod durable;
 mod flows;
+mod generations;
 mod interfaces;
 mod load;
 mod pins;
 mod shard_path;
 mod slots;
 mod socket;
+mod socket_diag;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +33,7 @@ use push_common::slot::{ShardLine, Slot};
 use flows::Flows;
 use load::ProgramLog;
 use slots::Lines;
+use socket_diag::SocketDiag;
 
 pub use interfaces::{interfaces_for, missing_interfaces};
 pub use pins::{PinError, Pins, detach};
@@ -119,8 +123,20 @@ pub enum KernelPathError {
         /// What the verifier said.
         source: aya::programs::ProgramError,
     },
-    /// A link could not be pinned.
-    #[error("cannot pin what is attached at {}", path.display())]
+    /// Too many programs of servers that died are needed by what their sockets still send.
+    #[error(
+        "{count} servers that died before have sockets that still send, and need their programs; \
+         there is room when fewer than {max} have", max = generations::GENERATIONS_MAX + 1
+    )]
+    Crowded {
+        /// How many.
+        count: usize,
+    },
+    /// The directory for pins could not be made.
+    #[error(transparent)]
+    PinDir(#[from] PinError),
+    /// A map or link could not be pinned.
+    #[error("cannot pin at {}", path.display())]
     Pin {
         /// Where.
         path: std::path::PathBuf,
@@ -168,8 +184,13 @@ pub struct KernelPath {
     shards: u16,
     taken: Vec<bool>,
     links: Vec<load::Attached>,
+    /// What is pinned besides the links.
+    maps: [MapData; 2],
+    diag: Option<Arc<SocketDiag>>,
     /// A shard has left closed sockets behind that still speak.
     speaking: Arc<AtomicBool>,
+    /// Why the programs may not outlive this process; `None` when they do.
+    doubt: Option<String>,
     /// Goes before the programs: what is pinned outlives them.
     pins: Option<(Pins, Vec<PinnedLink>)>,
     /// Owns the programs and their links; last, so that it goes last.
@@ -219,7 +240,8 @@ impl KernelPath {
     /// Loads, verifies and attaches. Minimum kernel 6.6 (TCX).
     pub fn load(options: &KernelPathOptions) -> Result<Self, KernelPathError> {
         let loaded = load::load(options)?;
-        let load::Loaded { ebpf, links, slots, heartbeats, flows, covered, counters, log } = loaded;
+        let load::Loaded { ebpf, links, slots, heartbeats, flows, maps, covered, counters, log } =
+            loaded;
         let taken = vec![false; options.shards.into()];
         let (shards, log) = (options.shards, Mutex::new(log));
         Ok(Self {
@@ -232,22 +254,40 @@ impl KernelPath {
             shards,
             taken,
             links,
+            maps,
+            diag: SocketDiag::open().map(Arc::new),
             speaking: Arc::default(),
+            doubt: Some("nothing is pinned".into()),
             pins: None,
             ebpf,
         })
     }
 
-    /// Pins the links: from now on they outlive a crash of this process.
-    pub fn pin(&mut self, pins: Pins) -> Result<(), KernelPathError> {
-        let links = load::pin(&mut self.ebpf, std::mem::take(&mut self.links), &pins)?;
-        self.pins = Some((pins, links));
+    /// Whether there is room for one more generation beside those that are left.
+    pub fn check_room(pins: &Pins) -> Result<(), KernelPathError> {
+        pins.crowd().map_or(Ok(()), |count| Err(KernelPathError::Crowded { count }))
+    }
+
+    /// Pins the links where `claimed` says, and takes that: from now on they outlive a crash of this
+    /// process, if the file system does. To be called before [`Self::shard`].
+    pub fn pin(&mut self, claimed: &mut Option<Pins>) -> Result<(), KernelPathError> {
+        let Some(pins) = claimed.as_ref() else { return Ok(()) };
+        let links = std::mem::take(&mut self.links);
+        let links = load::pin(&mut self.ebpf, links, &self.maps, pins)?;
+        self.doubt = pins.doubt();
+        self.pins = claimed.take().map(|pins| (pins, links));
         Ok(())
     }
 
+    /// Why the programs may not outlive a crash of this process; `None` when they do. In doubt, the
+    /// sockets that they serve are reset when it dies: what they had still to send would be wrong.
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
+    }
+
     /// Clients are served: until [`Self::end_serving`], what is pinned stays when this is dropped, as it
-    /// does in a crash. And has what a crashed server left removed, once its sockets have had two
-    /// minutes; the thread for it has the caller's capabilities, so call this when they are dropped.
+    /// does in a crash. And has what crashed servers left removed, once their sockets do not need it; the
+    /// thread for it has the caller's capabilities, so call this when they are dropped.
     pub fn begin_serving(&self) {
         if let Some((pins, _)) = &self.pins {
             pins.set_serving(true);
@@ -288,6 +328,8 @@ impl KernelPath {
             range: share(shard)..share(shard + 1),
             lingering_max: lingering_max as usize,
             speaking: Arc::clone(&self.speaking),
+            diag: self.diag.clone(),
+            resets_in_crash: self.doubt.is_some(),
         })
     }
 

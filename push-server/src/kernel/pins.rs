@@ -2,31 +2,30 @@
 //!
 //! A connection with answered pings needs its segments translated to the last FIN, and after a crash
 //! it is the kernel that sends those. So a crash leaves the programs attached, with their maps: a
-//! *generation*, one directory of links below `--bpf-dir`. A start does not adopt the maps of an
-//! earlier generation, whose layout may be another's and whose sockets are gone; it puts its own
-//! programs beside, and removes the earlier ones when their flows have lingered long enough. An
-//! orderly stop removes its own, unless sockets that were closed before it still send; a stop that is
-//! cut short leaves them, as a crash does. A start that fails, or a stop that comes too early to remove the earlier
-//! ones, leaves those to the next start. `push-server detach` removes what is left.
+//! *generation* (see [`generations`](super::generations)), one directory below `--bpf-dir`. A start does
+//! not adopt the maps of an earlier generation, whose layout may be another's and whose sockets are
+//! gone; it puts its own programs beside, and removes each earlier one when no socket needs it any
+//! more, at once or later. An orderly stop removes its own, unless sockets that were closed before it
+//! still send; a stop that is cut short leaves them, as a crash does. What is still needed at a stop is
+//! left to the next start. `push-server detach` removes what is left, needed or not.
 //!
 //! A lock on the directory tells whether a server runs; it goes with the process.
 
-use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::iter;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::fs::{FlockOperation, chown, flock, statfs};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::geteuid;
 
-use super::shard_path::FLOW_LINGER;
+use super::durable;
+use super::generations::{self, FLOWS_PIN, GENERATIONS_MAX, Generations, HEARTBEATS_PIN, remove};
 
 /// Where BPF file systems are by custom, and where one is mounted if there is none.
 const BPF_ROOT: &str = "/sys/fs/bpf";
@@ -58,35 +57,42 @@ pub enum PinError {
 }
 
 /// The pin directory, claimed for this process. Dropping it removes what nobody's socket needs any
-/// more: what this process has pinned, unless it serves (see [`Pins::set_serving`]), and what an earlier
-/// one has left, if that has had its time.
+/// more: what this process has pinned, unless it serves (see [`Pins::set_serving`]), and what earlier
+/// ones have left.
 #[derive(Debug)]
 pub struct Pins {
     generation: PathBuf,
-    earlier: Vec<PathBuf>,
-    claimed_at: Instant,
+    earlier: Arc<Generations>,
     serving: AtomicBool,
     /// Its lock is the claim.
     _dir: File,
 }
 
 impl Pins {
-    /// Claims `dir`, which is made if need be. What an earlier server left there stays attached for
-    /// now.
+    /// Claims `dir`, which is made if need be. What an earlier server left there stays attached while
+    /// its sockets need it, and answers no heartbeat any more.
     pub fn claim(dir: &Path) -> Result<Self, PinError> {
         let locked = lock(dir)?;
-        let earlier = generations(dir)?;
-        iter::once(dir).chain(earlier.iter().map(PathBuf::as_path)).try_for_each(take_over)?;
-        if !earlier.is_empty() {
+        let found = paths(dir)?;
+        iter::once(dir).chain(found.iter().map(PathBuf::as_path)).try_for_each(take_over)?;
+        let earlier = Generations::open(dir).map_err(at(dir))?;
+        if !found.is_empty() {
             tracing::info!("{}: an earlier server did not stop in order", dir.display());
         }
-        let generation = (0..)
-            .map(|number| dir.join(format!("generation-{number}")))
-            .find(|path| !earlier.contains(path))
-            .expect("numbers do not run out");
-        make(&generation)?;
-        let (claimed_at, serving) = (Instant::now(), AtomicBool::new(false));
-        Ok(Self { generation, earlier, claimed_at, serving, _dir: locked })
+        earlier.remove_unneeded();
+        let generation = generations::new_path(dir, &earlier.paths());
+        let (earlier, serving) = (Arc::new(earlier), AtomicBool::new(false));
+        Ok(Self { generation, earlier, serving, _dir: locked })
+    }
+
+    /// How many earlier generations are left, now and later.
+    pub fn earlier(&self) -> Arc<AtomicUsize> {
+        self.earlier.count()
+    }
+
+    /// Whether there are too many for one more beside them, and how many there are.
+    pub(super) fn crowd(&self) -> Option<usize> {
+        Some(self.earlier.paths().len()).filter(|&count| count > GENERATIONS_MAX)
     }
 
     /// Whether there may be sockets that need what this process has pinned: while there may, it stays,
@@ -95,28 +101,42 @@ impl Pins {
         self.serving.store(serving, Ordering::Release);
     }
 
-    /// Has what an earlier server left removed in two minutes, by a thread of this one's rights.
-    pub(super) fn remove_earlier_later(&self) {
-        if !self.earlier.is_empty() {
-            remove_later(self.earlier.clone());
-        }
+    /// Has what earlier servers left removed once it is not needed any more, by a thread of this one's
+    /// rights.
+    pub fn remove_earlier_later(&self) {
+        Generations::remove_later(&self.earlier);
+    }
+
+    /// Makes the place for what is to be pinned.
+    pub(super) fn make(&self) -> Result<(), PinError> {
+        make(&self.generation)
+    }
+
+    /// Why what is pinned may not outlive this process; `None` when it does.
+    pub(super) fn doubt(&self) -> Option<String> {
+        durable::doubt(&self.generation)
     }
 
     /// Where the link of a program on an interface goes.
     pub(super) fn path(&self, program: &str, interface: u32) -> PathBuf {
         self.generation.join(format!("{program}-{interface}"))
     }
+
+    /// Where the flows go, which tell the next start whether the programs are still needed, and the
+    /// heartbeats, by which it ends their answers.
+    pub(super) fn map_paths(&self) -> [PathBuf; 2] {
+        [FLOWS_PIN, HEARTBEATS_PIN].map(|name| self.generation.join(name))
+    }
 }
 
 impl Drop for Pins {
     fn drop(&mut self) {
-        let had_their_time = self.claimed_at.elapsed() >= FLOW_LINGER;
-        let earlier = self.earlier.iter().filter(|_| had_their_time);
-        let own = Some(&self.generation).filter(|_| !self.serving.load(Ordering::Acquire));
-        for generation in earlier.chain(own) {
-            if let Err(error) = remove(generation) {
-                tracing::warn!("{}: not removed: {error}", generation.display());
-            }
+        self.earlier.remove_unneeded();
+        if self.serving.load(Ordering::Acquire) {
+            return;
+        }
+        if let Err(error) = remove(&self.generation) {
+            tracing::warn!("{}: not removed: {error}", self.generation.display());
         }
     }
 }
@@ -129,7 +149,7 @@ pub fn detach(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
     }
     let _locked = lock(dir)?;
     let mut removed = Vec::new();
-    for generation in generations(dir)? {
+    for generation in paths(dir)? {
         removed.extend(remove(&generation).map_err(at(&generation))?);
     }
     Ok(removed)
@@ -191,41 +211,9 @@ fn take_over(dir: &Path) -> Result<(), PinError> {
     Ok(())
 }
 
-fn generations(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
+fn paths(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
     let entries = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     Ok(entries.map_err(at(dir))?.into_iter().map(|entry| entry.path()).collect())
-}
-
-/// Unpins what is in a generation's directory, which detaches it, and removes that.
-fn remove(generation: &Path) -> io::Result<Vec<PathBuf>> {
-    let names: Vec<OsString> = match fs::read_dir(generation) {
-        Ok(entries) => entries.map(|e| e.map(|e| e.file_name())).collect::<io::Result<_>>()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let links: Vec<PathBuf> = names.iter().map(|name| generation.join(name)).collect();
-    for link in &links {
-        fs::remove_file(link)?;
-    }
-    fs::remove_dir(generation)?;
-    Ok(links)
-}
-
-/// Whatever the sockets of a dead server still send is done by then. The thread sleeps; should the
-/// process end before, the next one begins anew to wait.
-fn remove_later(generations: Vec<PathBuf>) {
-    let work = move || {
-        thread::sleep(FLOW_LINGER);
-        for generation in generations {
-            match remove(&generation) {
-                Ok(_) => tracing::info!("{}: removed", generation.display()),
-                Err(error) => tracing::warn!("{}: not removed: {error}", generation.display()),
-            }
-        }
-    };
-    if let Err(error) = thread::Builder::new().name("push-pins".into()).spawn(work) {
-        tracing::warn!("what an earlier server left stays until the stop: {error}");
-    }
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> PinError {

@@ -14,6 +14,7 @@ use push_common::slot::{ShardLine, Slot, state};
 
 use super::flows::{Flows, key_of};
 use super::slots::Lines;
+use super::socket_diag::{SocketDiag, SocketState};
 use super::{SlotRef, Unarmed};
 
 /// How long a flow outlives its socket (rule 10) and the last sign of life of what the stack still
@@ -43,6 +44,8 @@ pub struct ShardPath {
     lingering: VecDeque<Leaving>,
     lingering_max: usize,
     speaking: Arc<AtomicBool>,
+    diag: Option<Arc<SocketDiag>>,
+    resets_in_crash: bool,
 }
 
 #[derive(Debug)]
@@ -70,26 +73,28 @@ pub(super) struct Parts {
     pub(super) lingering_max: usize,
     /// Set when sockets that still speak are left behind.
     pub(super) speaking: Arc<AtomicBool>,
+    /// What is asked whether a closed socket still sends; where it cannot be, the flows tell.
+    pub(super) diag: Option<Arc<SocketDiag>>,
+    /// The programs may go with the process: no socket that they translate for may go on to send then.
+    pub(super) resets_in_crash: bool,
 }
 
 impl ShardPath {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { shard, slots, heartbeats, flows, covered, range, lingering_max, speaking } =
-            parts;
-        // Popped from the end: low indices first, so that few pages are touched.
-        let free = range.rev().collect();
-        let (closed, lingering) = (VecDeque::new(), VecDeque::new());
         Self {
-            shard,
-            slots,
-            heartbeats,
-            flows,
-            covered,
-            free,
-            closed,
-            lingering,
-            lingering_max,
-            speaking,
+            shard: parts.shard,
+            slots: parts.slots,
+            heartbeats: parts.heartbeats,
+            flows: parts.flows,
+            covered: parts.covered,
+            // Popped from the end: low indices first, so that few pages are touched.
+            free: parts.range.rev().collect(),
+            closed: VecDeque::new(),
+            lingering: VecDeque::new(),
+            lingering_max: parts.lingering_max,
+            speaking: parts.speaking,
+            diag: parts.diag,
+            resets_in_crash: parts.resets_in_crash,
         }
     }
 
@@ -155,6 +160,9 @@ impl ShardPath {
         Self::check_order(socket)?;
         super::socket::bind_to_interface(socket, slot.iface).map_err(|_| Unarmed::Socket)?;
         Self::check_order(socket)?;
+        if self.resets_in_crash {
+            super::socket::set_reset_on_close(socket, true).map_err(|_| Unarmed::Socket)?;
+        }
         self.slots.slot(slot.index).state.store(state::ARMED, Ordering::Release);
         slot.armed = true;
         Ok(())
@@ -193,15 +201,24 @@ impl ShardPath {
         self.slots.slot(slot.index).state.store(state::CLOSING, Ordering::Release);
     }
 
-    /// Whether the socket, once it is closed, goes on to send what must be translated. Without the
-    /// programs, a client would miss two bytes for each ping, or hear no end.
-    pub fn speaks_on(&self, socket: BorrowedFd<'_>, slot: &SlotRef) -> bool {
+    /// To be called before the socket is closed. Whether it goes on to send then what must be translated:
+    /// without the programs, a client would miss two bytes for each ping, or hear no end. Where the
+    /// programs may be gone by then, because the server stops or they go in a crash, it does not: its
+    /// close is a reset.
+    pub fn before_close(&self, socket: BorrowedFd<'_>, slot: &SlotRef, is_stopping: bool) -> bool {
         // A socket that cannot be asked has failed.
-        self.pings(slot) > 0 && !super::socket::is_heard_out(socket).unwrap_or(false)
+        let is_heard_out = super::socket::is_heard_out(socket).unwrap_or(true);
+        let speaks = self.pings(slot) > 0 && !is_heard_out;
+        let resets = speaks && (is_stopping || self.resets_in_crash);
+        if resets || (self.resets_in_crash && slot.armed) {
+            // A socket that refuses has failed, too.
+            let _ = super::socket::set_reset_on_close(socket, resets);
+        }
+        speaks && !resets
     }
 
     /// The socket is closed: frees the slot at once, the flow two minutes later (rule 10). `speaks`: see
-    /// [`Self::speaks_on`].
+    /// [`Self::before_close`].
     pub fn release(&mut self, slot: SlotRef, speaks: bool, now: Monotonic) {
         self.vacate(&slot);
         self.closed.push_back(Leaving { slot, closed_at: now, progress: [0; 4], speaks });
@@ -242,8 +259,9 @@ impl ShardPath {
             left -= 1;
             let SlotRef { index, generation, key, .. } = &leaving.slot;
             match self.flows.look(key, *index, *generation).map(|flow| progress(&flow)) {
-                // A closed socket may go on sending for long, to a client that reads slowly or not at all.
-                Some(progress) if progress != leaving.progress => {
+                // A closed socket may go on sending for long, to a client that reads slowly or not at all,
+                // and none of it passes the programs while the interface is down.
+                Some(progress) if progress != leaving.progress || self.sends(&leaving.slot) => {
                     self.lingering.push_back(Leaving { progress, closed_at: now, ..leaving });
                 }
                 Some(_) => self.flows.remove(key, *index, *generation),
@@ -251,6 +269,12 @@ impl ShardPath {
             }
         }
         left == 0
+    }
+
+    /// Whether the kernel says that the connection's socket still sends.
+    fn sends(&self, slot: &SlotRef) -> bool {
+        let state = self.diag.as_ref().and_then(|diag| diag.state(&slot.key, slot.iface));
+        state == Some(SocketState::Sends)
     }
 
     /// How many flows of closed connections are still in the map.

@@ -1,9 +1,12 @@
-//! What the kernel path asks of a socket, and the one thing it does to it. Raw `getsockopt`, because
+//! What the kernel path asks of a socket, and the two things it does to it. Raw `getsockopt`, because
 //! no library knows these options.
 
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
 
 /// How many packets have reached the socket ahead of others (`tcpi_rcv_ooopack`, kernel 5.4).
 pub(super) fn out_of_order_packets(socket: BorrowedFd<'_>) -> io::Result<u32> {
@@ -33,6 +36,11 @@ pub(super) fn is_heard_out(socket: BorrowedFd<'_>) -> io::Result<bool> {
     const CLOSE: u8 = 7;
     let (info, _) = tcp_info(socket)?;
     Ok(matches!(info.tcpi_state, FIN_WAIT2 | TIME_WAIT | CLOSE))
+}
+
+/// Whether closing the socket, by a process that dies as well, sends a reset and nothing else.
+pub(super) fn set_reset_on_close(socket: BorrowedFd<'_>, resets: bool) -> io::Result<()> {
+    Ok(set_socket_linger(socket, resets.then_some(Duration::ZERO))?)
 }
 
 /// What TCP says of the socket, and how many bytes of the record this kernel fills.
@@ -114,7 +122,7 @@ fn set(socket: BorrowedFd<'_>, (level, name): (c_int, c_int), value: c_int) -> i
 mod tests {
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::os::fd::AsFd;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
 

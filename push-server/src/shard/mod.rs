@@ -10,11 +10,13 @@
 mod absence;
 mod accept;
 mod backlog;
+mod bind;
 mod client;
 pub mod counters;
 mod deliver;
 mod durable;
 mod fresh;
+mod holder;
 mod input;
 mod input_budget;
 mod introduce;
@@ -35,6 +37,7 @@ mod wills;
 mod worker;
 
 pub(crate) use accept::PARKED_MAX;
+pub use bind::{BIND_WAIT_MAX, BindError, bind_patiently, wait_for_addresses};
 pub(crate) use durable::STORE_BACKLOG_BYTES_MAX;
 pub(crate) use retry::UNREMOVED_MAX;
 pub use shared_access::SharedAccess;
@@ -49,17 +52,17 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use rustix::event::{EventfdFlags, eventfd};
-use socket2::{Domain, Socket, Type};
 
 use crate::broker::{Retained, Routing, Shares};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::KernelPath;
 use crate::mqtt::Access;
-use crate::ring::{self, RingError, RingHandle};
+use crate::ring::{RingError, RingHandle};
 use crate::store::{
     self, Clocks, Durability, Recovered, Store, StoreCounters, StoreError, StoreOptions,
 };
 use accept::Transport;
+use bind::{LISTEN_FLAG, WS_LISTEN_FLAG, bind_all};
 use counters::ShardCounters;
 use input_budget::InputBudget;
 use mailbox::Mailbox;
@@ -68,20 +71,18 @@ use session_shares::SessionShares;
 use ticket::{Completions, StoreSink, Waiting, Wholes};
 use worker::{Worker, WorkerSetup};
 
-/// Connections that the system may hold for a listener before a shard accepts them
-/// (capped by `net.core.somaxconn`).
-const LISTEN_BACKLOG: i32 = 4_096;
-
 /// Why shards could not start or went down.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
     /// A listen address could not be bound.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}; choose another by {flag}")]
     Listen {
         /// Where.
         address: SocketAddr,
+        /// The flag that says so.
+        flag: &'static str,
         /// Why.
-        source: io::Error,
+        source: BindError,
     },
     /// The system gave no event descriptor or thread.
     #[error("cannot start shard {shard}: {source}")]
@@ -188,9 +189,12 @@ impl Shards {
         mut kernel: Option<&mut KernelPath>,
     ) -> Result<Self, ShardError> {
         let mut listeners: Vec<Vec<_>> = (0..config.shards).map(|_| Vec::new()).collect();
-        let listening = bind_all(&config.listen, Transport::Tcp, &mut listeners)?;
-        let websocket_listening =
-            bind_all(&config.ws_listen, Transport::WebSocket, &mut listeners)?;
+        let listen_error =
+            |flag| move |(address, source)| ShardError::Listen { address, flag, source };
+        let listening = bind_all(&config.listen, Transport::Tcp, &mut listeners)
+            .map_err(listen_error(LISTEN_FLAG))?;
+        let websocket_listening = bind_all(&config.ws_listen, Transport::WebSocket, &mut listeners)
+            .map_err(listen_error(WS_LISTEN_FLAG))?;
         let wake_ups = (0..config.shards).map(event_descriptor).collect::<Result<Vec<_>, _>>()?;
         let completions = wake_ups
             .iter()
@@ -419,44 +423,4 @@ fn run_shard(
     // Freeing millions of messages one by one would outlast the time that a stop has.
     worker.leave_memory();
     ended
-}
-
-/// Adds one listener per address to each shard's: the system spreads connections over them
-/// (`SO_REUSEPORT`). Returns the addresses, ports filled in.
-fn bind_all(
-    addresses: &[SocketAddr],
-    transport: Transport,
-    by_shard: &mut [Vec<(OwnedFd, Transport)>],
-) -> Result<Vec<SocketAddr>, ShardError> {
-    let mut bound = Vec::new();
-    for address in addresses {
-        let listen_error = |source| ShardError::Listen { address: *address, source };
-        let mut actual = *address;
-        // SO_REUSEPORT lets a second server of the same user bind the same address and take half of
-        // the connections. A plain bind first finds that out.
-        if address.port() != 0 {
-            probe_bind(*address).map_err(listen_error)?;
-        }
-        for listeners in &mut *by_shard {
-            let listener = ring::listen(actual, LISTEN_BACKLOG).map_err(listen_error)?;
-            if actual.port() == 0 {
-                let name = rustix::net::getsockname(&listener)
-                    .map_err(|errno| listen_error(errno.into()))?;
-                actual = SocketAddr::try_from(name).map_err(|errno| listen_error(errno.into()))?;
-            }
-            listeners.push((listener, transport));
-        }
-        bound.push(actual);
-    }
-    Ok(bound)
-}
-
-/// Binds and lets go again, without `SO_REUSEPORT`.
-fn probe_bind(address: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&address.into())
 }

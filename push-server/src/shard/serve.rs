@@ -429,13 +429,11 @@ impl Worker {
         }
         let mut client = self.clients.remove(index as usize);
         if let (Some(slot), Some(path)) = (client.slot.take(), &mut self.path) {
-            let mut speaks = path.speaks_on(client.socket.as_fd(), &slot);
-            // The programs go soon: it is to say its last word now.
-            if speaks && self.stopping {
-                reset_on_close(&client.socket);
-                speaks = false;
-            }
+            let speaks = path.before_close(client.socket.as_fd(), &slot, self.stopping);
             path.release(slot, speaks, self.now);
+        }
+        if self.resetting {
+            reset_on_close(&client.socket);
         }
         self.counters.connections.sub(1);
         self.give_place_back();

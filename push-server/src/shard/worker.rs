@@ -175,7 +175,7 @@ pub(super) struct Worker {
     wheel: Wheel<Timed>,
     wake_up: OwnedFd,
     stop_deadline: Option<Monotonic>,
-    resetting: bool,
+    pub(super) resetting: bool,
     swept_at: Monotonic,
     /// More retained messages have expired than a turn removes.
     more_expired: bool,

@@ -21,6 +21,7 @@ use push_server::kernel::{
     KernelPath, KernelPathError, KernelPathOptions, ShardPath, SlotRef, Unarmed, interfaces_for,
 };
 use push_tests::skip::{Skip, need_kernel_path_kernel, need_root, report};
+use socket2::SockRef;
 
 const PINGREQ: [u8; 2] = [0xC0, 0x00];
 const PINGRESP: [u8; 2] = [0xD0, 0x00];
@@ -234,7 +235,9 @@ impl StandIn {
     fn finish(mut self) -> (ShardPath, u64) {
         let pings = self.shard.pings(&self.slot);
         self.shard.closing(&self.slot);
-        let speaks = self.shard.speaks_on(self.socket.as_fd(), &self.slot);
+        let speaks = self.shard.before_close(self.socket.as_fd(), &self.slot, false);
+        // Nothing is pinned, so this would be a reset: but this process lives on, with the programs.
+        SockRef::from(&self.socket).set_linger(None).expect("close it as it is");
         drop(self.socket);
         self.shard.release(self.slot, speaks, now());
         (self.shard, pings)

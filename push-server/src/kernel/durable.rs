@@ -1,0 +1,103 @@
+//! Whether pins outlive this process. A BPF file system lives as long as it is mounted somewhere, and
+//! a mount as long as its mount namespace: in a container, or under `ip netns exec`, that may end with
+//! this process, and the programs with it.
+//!
+//! What can be known: that the machine's init has the file system mounted, or that its mount here is
+//! the slave of one elsewhere. Whatever else it may be, a crash is prepared for as if it ended.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{major, minor, stat};
+
+/// Where a machine that systemd has started is known by (`sd_booted`).
+const SYSTEMD: &str = "/run/systemd/system";
+/// The first PID namespace (`PROC_PID_INIT_INO` of the kernel).
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// Why what is pinned in `dir` may not outlive this process; `None` when it does.
+pub(super) fn doubt(dir: &Path) -> Option<String> {
+    let shown = dir.display();
+    let found = stat(dir).map_err(io::Error::from);
+    let device = match found {
+        Ok(found) => format!("{}:{}", major(found.st_dev), minor(found.st_dev)),
+        Err(error) => return Some(format!("{shown}: {error}")),
+    };
+    let own = match fs::read_to_string("/proc/self/mountinfo") {
+        Ok(own) => own,
+        Err(error) => return Some(format!("/proc/self/mountinfo: {error}")),
+    };
+    let init = init_outlives_us().then(|| fs::read_to_string("/proc/1/mountinfo").ok()).flatten();
+    if outlives(&device, &own, init.as_deref()) {
+        return None;
+    }
+    Some(format!(
+        "the BPF file system of {shown} may end with this process's mount namespace: mount the \
+         machine's there, in containers by /sys/fs/bpf:/sys/fs/bpf:rslave"
+    ))
+}
+
+/// Whether process 1 is the machine's, and not a container's, which may end with this one.
+fn init_outlives_us() -> bool {
+    let namespace = fs::read_link("/proc/self/ns/pid");
+    let is_first = namespace.is_ok_and(|name| name == Path::new(FIRST_PID_NAMESPACE));
+    std::process::id() != 1 && (is_first || Path::new(SYSTEMD).is_dir())
+}
+
+/// Whether somebody who outlives us holds the file system on `device`, by our mounts and those of an
+/// init that does (`/proc/PID/mountinfo`).
+fn outlives(device: &str, own: &str, init: Option<&str>) -> bool {
+    let is_held = init.is_some_and(|init| init.lines().any(|line| is_of(line, device)));
+    is_held || own.lines().any(|line| is_of(line, device) && is_slave(line))
+}
+
+/// Fields: mount, parent, device, root, mount point, options, tags, `-`, and more.
+fn is_of(line: &str, device: &str) -> bool {
+    line.split(' ').nth(2) == Some(device)
+}
+
+/// Such a mount was handed down from another namespace, which has it.
+fn is_slave(line: &str) -> bool {
+    let tags = line.split(' ').skip(6).take_while(|&field| field != "-");
+    tags.into_iter().any(|tag| tag.starts_with("master:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: &str = "\
+23 1 0:22 / /sys rw shared:7 - sysfs sysfs rw
+42 23 0:39 / /sys/fs/bpf rw,relatime shared:9 - bpf bpf rw
+";
+
+    #[test]
+    fn what_the_machines_init_has_mounted_outlives_us() {
+        let own = "99 98 0:39 / /sys/fs/bpf rw,relatime - bpf bpf rw\n";
+        assert!(outlives("0:39", HOST, Some(HOST)), "in one namespace with it");
+        assert!(outlives("0:39", own, Some(HOST)), "bound into a container of its PID namespace");
+    }
+
+    #[test]
+    fn what_only_our_namespace_has_mounted_may_end_with_it() {
+        let own = "99 98 0:52 / /sys/fs/bpf rw,relatime - bpf bpf rw\n";
+        assert!(!outlives("0:52", own, Some(HOST)));
+        assert!(!outlives("0:52", own, None));
+        assert!(!outlives("0:39", HOST, None), "shared among containers' own mounts, perhaps");
+    }
+
+    #[test]
+    fn a_slave_of_a_mount_elsewhere_outlives_us() {
+        let own = "99 98 0:39 / /sys/fs/bpf rw,relatime master:9 - bpf bpf rw\n";
+        assert!(outlives("0:39", own, None));
+        assert!(!outlives("0:40", own, None), "another file system is");
+        let named = "99 98 0:39 / /master:9 rw - bpf master:9 rw\n";
+        assert!(!outlives("0:39", named, None), "a name is no tag");
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_doubted() {
+        assert!(doubt(Path::new("/nonexistent/push")).expect("a doubt").contains("/nonexistent"));
+    }
+}

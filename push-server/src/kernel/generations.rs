@@ -1,0 +1,391 @@
+//! Generations: programs with their maps that a server has left pinned when it died, or stopped with
+//! sockets still sending. Each is one directory below `--bpf-dir`.
+//!
+//! A generation is needed while a socket of one of its flows has something to say to a client that
+//! was answered by it: without the programs that would land some bytes off. However long that takes;
+//! a client may read slowly. What the kernel says of the socket decides, and where it cannot be asked,
+//! whether the stack has sent anything lately. Whatever is not needed any more goes.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aya::maps::{HashMap, Map, MapData};
+use push_common::flow::{Flow, FlowKey, LockedFlow};
+use push_common::slot::{SHARDS_MAX, ShardLine};
+use rustix::thread::{MembarrierCommand, membarrier};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::shard_path::FLOW_LINGER;
+use super::slots::Lines;
+use super::socket_diag::{SocketDiag, SocketState};
+
+/// Generations of servers that are gone which may be attached beside ours: each sees every packet,
+/// and the system attaches 64 programs to an interface.
+pub(super) const GENERATIONS_MAX: usize = 8;
+
+/// Flows that a start or a stop looks at in each generation; what takes longer is left to the thread.
+const FLOWS_AT_ONCE_MAX: usize = 16_384;
+/// Flows that the thread looks at before it pauses.
+const FLOWS_A_LOOK_MAX: usize = 1_024;
+/// How long it pauses.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks at all generations.
+const LOOK_PERIOD: Duration = Duration::from_secs(2);
+
+/// Names of the maps' pins, beside the links.
+pub(super) const FLOWS_PIN: &str = "flows";
+pub(super) const HEARTBEATS_PIN: &str = "heartbeats";
+
+/// What keeps a generation; the more, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    /// No socket says anything that it would have to translate.
+    Nothing,
+    /// Sockets that were heard out hear a client's end the better for it; no byte depends on that.
+    Courtesy,
+    /// A socket sends.
+    Sending,
+}
+
+/// One that is left.
+#[derive(Debug)]
+struct Generation {
+    path: PathBuf,
+    /// `None`: made by a version that pinned none, or that laid them out otherwise.
+    flows: Option<Mutex<HashMap<MapData, FlowKey, LockedFlow<u32>>>>,
+    /// Its sockets are in this process's network namespace.
+    is_of_our_network: bool,
+    opened_at: Instant,
+}
+
+/// Those that are left.
+#[derive(Debug)]
+pub(super) struct Generations {
+    left: Mutex<Vec<Arc<Generation>>>,
+    count: Arc<AtomicUsize>,
+    diag: Option<SocketDiag>,
+    /// No program is running that saw an old heartbeat: no flow begins to be needed any more.
+    are_disarmed: bool,
+}
+
+impl Generations {
+    /// Opens those in `dir`, and has none of them answer any more. The caller has locked the directory:
+    /// whoever made them is dead.
+    pub(super) fn open(dir: &Path) -> io::Result<Self> {
+        let entries = fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>()?;
+        let left: Vec<_> =
+            entries.into_iter().map(|entry| Arc::new(Generation::open(entry.path()))).collect();
+        // Waits until every program that runs now has ended: each runs in a read-side section of RCU.
+        let are_disarmed = left.is_empty() || membarrier(MembarrierCommand::Global).is_ok();
+        let count = Arc::new(AtomicUsize::new(left.len()));
+        let diag = if left.is_empty() { None } else { SocketDiag::open() };
+        Ok(Self { left: Mutex::new(left), count, diag, are_disarmed })
+    }
+
+    /// Their directories.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.list().iter().map(|generation| generation.path.clone()).collect()
+    }
+
+    /// How many are left, now and later.
+    pub(super) fn count(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.count)
+    }
+
+    /// Removes what is seen at once to be needed no more. More than `GENERATIONS_MAX` are only kept for
+    /// the bytes of a stream.
+    pub(super) fn remove_unneeded(&self) {
+        if !self.are_disarmed {
+            return;
+        }
+        let mut spare = self.list().len().saturating_sub(GENERATIONS_MAX);
+        for least in [Need::Nothing, Need::Courtesy] {
+            for generation in self.list() {
+                let mut looked = 0;
+                let need = self.need(&generation, || {
+                    looked += FLOWS_A_LOOK_MAX;
+                    looked < FLOWS_AT_ONCE_MAX
+                });
+                let goes = need.is_some_and(|need| need <= least);
+                if goes && (least == Need::Nothing || spare > 0) {
+                    self.remove(&generation);
+                    spare = spare.saturating_sub(1);
+                }
+            }
+            if spare == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Has a thread of the caller's rights remove each once it is not needed any more.
+    pub(super) fn remove_later(generations: &Arc<Self>) {
+        if generations.list().is_empty() {
+            return;
+        }
+        let kept = Arc::clone(generations);
+        let work = move || {
+            while !kept.list().is_empty() {
+                // Long enough, too, for a program that was running when they were disarmed.
+                thread::sleep(LOOK_PERIOD);
+                kept.look();
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("push-pins".into()).spawn(work) {
+            tracing::warn!("what an earlier server left stays until the stop: {error}");
+        }
+    }
+
+    fn look(&self) {
+        for generation in self.list() {
+            let need = self.need(&generation, || {
+                thread::sleep(LOOK_PAUSE);
+                true
+            });
+            if need == Some(Need::Nothing) {
+                self.remove(&generation);
+            }
+        }
+    }
+
+    fn list(&self) -> Vec<Arc<Generation>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What keeps it; `None` when `goes_on`, asked now and then, ended the look before that was known.
+    fn need(&self, generation: &Generation, goes_on: impl FnMut() -> bool) -> Option<Need> {
+        let diag = self.diag.as_ref().filter(|_| generation.is_of_our_network);
+        generation.need(diag, goes_on)
+    }
+
+    fn remove(&self, generation: &Arc<Generation>) {
+        let path = &generation.path;
+        match remove(path) {
+            Ok(_) => tracing::info!("{}: removed, no socket needs it any more", path.display()),
+            Err(error) => tracing::warn!("{}: not removed: {error}", path.display()),
+        }
+        // One that cannot be removed now cannot be later: the next start has the rights again.
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.retain(|other| !Arc::ptr_eq(other, generation));
+        self.count.store(left.len(), Ordering::Relaxed);
+    }
+}
+
+impl Generation {
+    fn open(path: PathBuf) -> Self {
+        let data = MapData::from_pin(path.join(FLOWS_PIN));
+        let flows = data.and_then(|data| HashMap::try_from(Map::HashMap(data)));
+        let flows = flows.ok().filter(|_| disarm(&path)).map(Mutex::new);
+        if flows.is_none() {
+            tracing::debug!("{}: its flows cannot be read", path.display());
+        }
+        let is_of_our_network = made_in(&path) == Some(network_namespace());
+        Self { path, flows, is_of_our_network, opened_at: Instant::now() }
+    }
+
+    fn need(&self, diag: Option<&SocketDiag>, mut goes_on: impl FnMut() -> bool) -> Option<Need> {
+        let Some(flows) = &self.flows else {
+            // A crash between making the directory and the first link has left it empty.
+            let is_empty =
+                fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_none());
+            let is_over = is_empty || self.opened_at.elapsed() > FLOW_LINGER;
+            return Some(if is_over { Need::Nothing } else { Need::Sending });
+        };
+        // Two looks at once would lead each other astray, and the thread's takes its time.
+        let mut flows = flows.try_lock().ok()?;
+        let (mut need, mut looked, mut unneeded) = (Need::Nothing, 0, Vec::new());
+        for key in flows.keys() {
+            looked += 1;
+            if looked % FLOWS_A_LOOK_MAX == 0 && !goes_on() {
+                return None;
+            }
+            // Gone meanwhile, or the map cannot be read, which keeps it.
+            let key = key.ok()?;
+            let Ok(LockedFlow { flow, .. }) = flows.get(&key, 0) else { continue };
+            let socket = match flow.n {
+                0 => None,
+                _ => diag.and_then(|diag| diag.state(&key, flow.iface)),
+            };
+            match flow_need(&flow, socket, boot_secs()) {
+                Need::Nothing => unneeded.push(key),
+                Need::Courtesy => need = Need::Courtesy,
+                // Enough is known; the next look begins here again.
+                Need::Sending => {
+                    need = Need::Sending;
+                    break;
+                }
+            }
+        }
+        // So that each is looked at once. Not while the keys are being read, which would begin anew.
+        for key in unneeded {
+            let _ = flows.remove(&key);
+        }
+        Some(need)
+    }
+}
+
+/// What keeps a generation for one of its flows: `socket` is what the kernel says of it, where it can
+/// be asked.
+fn flow_need(flow: &Flow, socket: Option<SocketState>, now_secs: u32) -> Need {
+    // Nothing is translated, and nothing will be: they do not answer any more.
+    if flow.n == 0 {
+        return Need::Nothing;
+    }
+    match socket {
+        Some(SocketState::Gone) => Need::Nothing,
+        Some(SocketState::HeardOut) => Need::Courtesy,
+        Some(SocketState::Sends) => Need::Sending,
+        // TCP says something at least every two minutes, until it gives up.
+        None => {
+            let silence_secs = now_secs.wrapping_sub(flow.stack_secs);
+            let is_silent =
+                (FLOW_LINGER.as_secs() as u32..=i32::MAX as u32).contains(&silence_secs);
+            if is_silent { Need::Nothing } else { Need::Sending }
+        }
+    }
+}
+
+/// Sets the heartbeats of its shards to the beginning of time (rule 5); whether that was possible.
+fn disarm(path: &Path) -> bool {
+    let Ok(data) = MapData::from_pin(path.join(HEARTBEATS_PIN)) else { return false };
+    let Ok(lines) = Lines::<ShardLine>::map(data.fd().as_fd(), SHARDS_MAX.into()) else {
+        return false;
+    };
+    for shard in 0..SHARDS_MAX {
+        lines.heartbeat(shard).store(0, Ordering::Release);
+    }
+    true
+}
+
+/// A name for a new generation: a free number, and the network namespace that its sockets are in.
+pub(super) fn new_path(dir: &Path, taken: &[PathBuf]) -> PathBuf {
+    let network = network_namespace();
+    (0_u32..)
+        .map(|number| dir.join(format!("generation-{number}-{network}")))
+        .find(|path| !taken.contains(path))
+        .expect("numbers do not run out")
+}
+
+/// The network namespace that its name says.
+fn made_in(generation: &Path) -> Option<u64> {
+    generation.file_name()?.to_str()?.rsplit_once('-')?.1.parse().ok()
+}
+
+/// The inode of this thread's network namespace; 0 when it cannot be told.
+fn network_namespace() -> u64 {
+    rustix::fs::stat("/proc/thread-self/ns/net").map_or(0, |found| found.st_ino)
+}
+
+/// `CLOCK_MONOTONIC` in seconds, as the programs stamp flows.
+fn boot_secs() -> u32 {
+    clock_gettime(ClockId::Monotonic).tv_sec as u32
+}
+
+/// Unpins what is in a generation's directory, which detaches it, and removes that; the links that
+/// were there.
+pub(super) fn remove(generation: &Path) -> io::Result<Vec<PathBuf>> {
+    let names: Vec<OsString> = match fs::read_dir(generation) {
+        Ok(entries) => entries.map(|e| e.map(|e| e.file_name())).collect::<io::Result<_>>()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let is_map = |name: &OsString| name == FLOWS_PIN || name == HEARTBEATS_PIN;
+    // Links first: while one is there, the maps tell whether it is needed.
+    let (maps, links): (Vec<OsString>, Vec<OsString>) = names.into_iter().partition(is_map);
+    for name in links.iter().chain(&maps) {
+        gone(fs::remove_file(generation.join(name)))?;
+    }
+    gone(fs::remove_dir(generation))?;
+    Ok(links.iter().map(|name| generation.join(name)).collect())
+}
+
+/// What somebody else has removed is as good.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u32 = 10_000;
+
+    fn flow(n: u32, stack_secs: u32) -> Flow {
+        Flow { n, stack_secs, ..Flow::new(0, 0) }
+    }
+
+    #[test]
+    fn a_flow_that_never_answered_needs_nothing() {
+        for socket in [None, Some(SocketState::Sends), Some(SocketState::Gone)] {
+            assert_eq!(flow_need(&flow(0, NOW), socket, NOW), Need::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_socket_that_sends_keeps_its_generation_however_long_it_is_silent() {
+        for stack_secs in [NOW, NOW - 126, 0] {
+            let need = flow_need(&flow(1, stack_secs), Some(SocketState::Sends), NOW);
+            assert_eq!(need, Need::Sending);
+        }
+        assert_eq!(flow_need(&flow(1, NOW), Some(SocketState::HeardOut), NOW), Need::Courtesy);
+        assert_eq!(flow_need(&flow(1, NOW), Some(SocketState::Gone), NOW), Need::Nothing);
+    }
+
+    #[test]
+    fn where_the_kernel_cannot_be_asked_a_silence_longer_than_tcps_ends_the_need() {
+        let need = |stack_secs| flow_need(&flow(1, stack_secs), None, NOW);
+        assert_eq!(need(NOW - 124), Need::Sending);
+        assert_eq!(need(NOW - 125), Need::Nothing);
+        assert_eq!(need(NOW + 1), Need::Sending, "stamped while we looked");
+    }
+
+    #[test]
+    fn a_generation_is_named_by_a_free_number_and_its_network() {
+        let dir = Path::new("/pins");
+        let first = new_path(dir, &[]);
+        let second = new_path(dir, std::slice::from_ref(&first));
+        assert_ne!(first, second);
+        assert_eq!(made_in(&first), Some(network_namespace()));
+        assert_eq!(made_in(&second), Some(network_namespace()));
+        assert_ne!(made_in(Path::new("/pins/generation-0")), Some(network_namespace()));
+    }
+
+    #[test]
+    fn removing_takes_links_and_maps_and_names_the_links() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let generation = dir.path().join("generation-0-1");
+        fs::create_dir(&generation).expect("make it");
+        for name in [FLOWS_PIN, HEARTBEATS_PIN, "push_egress-1"] {
+            fs::write(generation.join(name), "").expect("fill it");
+        }
+        let removed = remove(&generation).expect("removed");
+        assert_eq!(removed, [generation.join("push_egress-1")]);
+        assert!(!generation.exists());
+        assert!(remove(&generation).expect("as good").is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_its_time_and_an_empty_directory_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let generations = || Generations::open(dir.path()).expect("open");
+        for name in ["generation-0", "generation-1"] {
+            fs::create_dir(dir.path().join(name)).expect("make it");
+        }
+        fs::write(dir.path().join("generation-1/push_egress-1"), "").expect("fill it");
+        let found = generations();
+        found.remove_unneeded();
+        assert_eq!(found.paths(), [dir.path().join("generation-1")]);
+        assert_eq!(found.count().load(Ordering::Relaxed), 1);
+        assert!(!dir.path().join("generation-0").exists());
+    }
+}
