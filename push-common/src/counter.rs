@@ -92,6 +92,8 @@ counters! {
     Refilled = "refilled", Step;
     /// Rule 9: a bare ACK of a PINGRESP that the stack need not see.
     Absorbed = "absorbed", Step;
+    /// Rule 15: an ICMP error whose quoted sequence number was shifted, either way.
+    IcmpTranslated = "icmp_translated", Step;
     /// Rule 10: a flow deleted because the stack began a new connection on its addresses.
     Replaced = "replaced", Step;
 

@@ -49,6 +49,7 @@
 //! 13. Liveness is stamped by new pings alone.
 //! 14. Programs outlive a crash of the server (pinned links), and every other end that leaves sockets
 //!     which the system goes on to send for. An orderly stop leaves none: it resets them.
+//! 15. The sequence number that an ICMP error quotes is translated like the segment that it is about.
 //!
 //! Two CPUs may work for one connection at once. Each decision is made under the flow's lock, which is
 //! always taken: `bpf_spin_lock` waits, and does not fail. So no segment is lost to contention, and no

@@ -23,6 +23,8 @@ pub enum Part {
     Refill,
     /// Rule 8: no stale bytes behind a pending PINGRESP.
     StaleBytes,
+    /// Rule 15: sequence numbers that ICMP errors quote are translated.
+    QuotedNumber,
 }
 
 impl Part {
@@ -37,6 +39,7 @@ impl Part {
         Self::Resend,
         Self::Refill,
         Self::StaleBytes,
+        Self::QuotedNumber,
     ];
 }
 

@@ -506,7 +506,10 @@ const fn is_before(a: u32, b: u32) -> bool {
     a.wrapping_sub(b) > i32::MAX as u32
 }
 
+mod icmp;
 mod timestamps;
+
+pub use icmp::on_icmp_error;
 
 #[cfg(test)]
 mod tests;

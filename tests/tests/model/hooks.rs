@@ -39,6 +39,7 @@ pub(crate) struct Tally {
     pub(crate) absorbed: u64,
     pub(crate) stale: u64,
     pub(crate) old: u64,
+    pub(crate) icmp: u64,
 }
 
 impl Tally {
@@ -50,6 +51,7 @@ impl Tally {
         self.absorbed += other.absorbed;
         self.stale += other.stale;
         self.old += other.old;
+        self.icmp += other.icmp;
     }
 }
 
@@ -151,6 +153,18 @@ impl Hooks {
         }
     }
 
+    /// The number that an ICMP error to the stack quotes, as the stack gets it.
+    pub(crate) fn quoted(&mut self, seq: u32) -> u32 {
+        let Some(flow) = &self.flow else { return seq };
+        let decision = splice::on_icmp_error(flow);
+        self.count(&decision);
+        match decision.verdict {
+            Verdict::Pass => seq,
+            Verdict::Translate => seq.wrapping_sub(decision.delta),
+            other => unreachable!("{other:?} of an ICMP error"),
+        }
+    }
+
     /// The flow's numbers, for a trace.
     pub(crate) fn flow_in_words(&self) -> String {
         let Some(flow) = &self.flow else { return "no flow".to_owned() };
@@ -177,6 +191,7 @@ impl Hooks {
             Some(Counter::Absorbed) => tally.absorbed += 1,
             Some(Counter::StaleBytes) => tally.stale += 1,
             Some(Counter::OldTimestamp) => tally.old += 1,
+            Some(Counter::IcmpTranslated) => tally.icmp += 1,
             Some(Counter::Anchored) | None => {}
             Some(_) => tally.declined += 1,
         }

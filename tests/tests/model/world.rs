@@ -56,6 +56,8 @@ enum Later {
     Decide(Seg, SlotView),
     PublishRx(u64),
     PublishTx(u64),
+    /// An ICMP error reaches the server's host: the number quoted, and the payload that fits.
+    TooBig(u32, usize),
 }
 
 /// An application and its plan.
@@ -90,6 +92,9 @@ struct World {
     parser: Parser,
     answers: Vec<u8>,
     in_frame: bool,
+    path_mtu: Option<(u64, usize)>,
+    /// Chances in a thousand that an ICMP error is lost.
+    icmp_loss: u32,
     ending: Ending,
     ended: bool,
     heal_at: Option<u64>,
@@ -163,6 +168,8 @@ impl World {
             parser: Parser::default(),
             answers: Vec::new(),
             in_frame: false,
+            path_mtu: scenario.path_mtu,
+            icmp_loss: scenario.wire.drop,
             ending: scenario.ending,
             ended: false,
             heal_at: None,
@@ -216,6 +223,11 @@ impl World {
                     self.hooks.tx = self.hooks.tx.max(tx);
                     Ok(())
                 }
+                Some(Later::TooBig(seq, payload_bytes)) => {
+                    let seq = self.hooks.quoted(seq);
+                    self.server.tcp.on_too_big(self.now, seq, payload_bytes);
+                    Ok(())
+                }
                 None => Ok(()),
             };
         }
@@ -231,7 +243,7 @@ impl World {
                 self.note_flow();
                 if let Some(segment) = passed {
                     self.replayer.hear_taken(segment.ts_ecr);
-                    self.wire[1].send(&mut self.rng, self.now, segment);
+                    self.to_client(segment);
                 }
             }
         } else if is_due(self.wire[0].next()) {
@@ -260,9 +272,24 @@ impl World {
         } else if is_due(self.heal_at) && self.healed_at.is_none() {
             self.healed_at = Some(self.now);
             self.wire.iter_mut().chain(&mut self.host).for_each(Link::heal);
-            self.replay = 0;
+            (self.replay, self.icmp_loss) = (0, 0);
         }
         Ok(())
+    }
+
+    /// A router on the way to the client drops what is too large, and says so.
+    fn to_client(&mut self, segment: Seg) {
+        match self.path_mtu {
+            Some((from, payload_bytes_max))
+                if from <= self.now && segment.payload.len() > payload_bytes_max =>
+            {
+                self.note("too big", &segment);
+                if !hit(&mut self.rng, self.icmp_loss) {
+                    self.do_later(WIRE_LATENCY_US, Later::TooBig(segment.seq, payload_bytes_max));
+                }
+            }
+            _ => self.wire[1].send(&mut self.rng, self.now, segment),
+        }
     }
 
     /// The ingress program, from the lock on.
