@@ -271,16 +271,28 @@ fn view_of(slot: *mut Slot) -> SlotView {
     let (rx, tx, state, shard) = (word!(rx), word!(tx), word!(state), word!(shard));
     let keep_alive_secs = word!(keep_alive_secs);
     let ping_due = Monotonic(word!(ping_due));
-    let heartbeat_ns = match HEARTBEATS.get_ptr(u32::from(shard)) {
+    let (mut heartbeat_ns, mut silence_secs_max) = (0, 0);
+    if let Some(line) = HEARTBEATS.get_ptr(u32::from(shard)) {
         // SAFETY: the element lives as long as the program, and the word is aligned.
-        Some(line) => unsafe { ptr::read_volatile(&raw const (*line).heartbeat) },
-        None => 0,
-    };
+        heartbeat_ns = unsafe { ptr::read_volatile(&raw const (*line).heartbeat) };
+        // SAFETY: as above.
+        silence_secs_max =
+            unsafe { ptr::read_volatile(&raw const (*line).silence_secs_max) } as u32;
+    }
     if word!(generation) != generation {
         return SlotView::NONE;
     }
     let (rx, tx) = (rx as u32, tx as u32);
-    SlotView { rx, tx, generation, state, keep_alive_secs, ping_due, heartbeat_ns }
+    SlotView {
+        rx,
+        tx,
+        generation,
+        state,
+        keep_alive_secs,
+        ping_due,
+        heartbeat_ns,
+        silence_secs_max,
+    }
 }
 
 /// Rule 13: a new ping was answered. Under the flow's lock, so the count loses nothing.

@@ -7,6 +7,7 @@
 //! server may drop all of them once [`KernelPath::load`] has returned.
 #![expect(unsafe_code, reason = "liveness slots are memory shared with the kernel")]
 
+mod conntrack;
 mod flows;
 mod interfaces;
 mod load;
@@ -27,6 +28,7 @@ use push_common::flow::FlowKey;
 use push_common::ping_rate::PingRate;
 use push_common::slot::{ShardLine, Slot};
 
+use conntrack::Conntrack;
 use flows::Flows;
 use load::ProgramLog;
 use slots::Lines;
@@ -165,6 +167,7 @@ pub struct KernelPath {
     covered: Arc<[u32]>,
     counters: PerCpuArray<MapData, u64>,
     log: Mutex<Option<ProgramLog>>,
+    conntrack: Arc<Conntrack>,
     shards: u16,
     taken: Vec<bool>,
     links: Vec<load::Attached>,
@@ -222,6 +225,8 @@ impl KernelPath {
         let load::Loaded { ebpf, links, slots, heartbeats, flows, covered, counters, log } = loaded;
         let taken = vec![false; options.shards.into()];
         let (shards, log) = (options.shards, Mutex::new(log));
+        let conntrack = Arc::new(Conntrack::new(&heartbeats, shards));
+        conntrack.tell();
         Ok(Self {
             slots,
             heartbeats,
@@ -229,6 +234,7 @@ impl KernelPath {
             covered,
             counters,
             log,
+            conntrack,
             shards,
             taken,
             links,
@@ -249,6 +255,7 @@ impl KernelPath {
     /// does in a crash. And has what a crashed server left removed, once its sockets have had two
     /// minutes; the thread for it has the caller's capabilities, so call this when they are dropped.
     pub fn begin_serving(&self) {
+        self.conntrack.keep_telling();
         if let Some((pins, _)) = &self.pins {
             pins.set_serving(true);
             pins.remove_earlier_later();

@@ -51,7 +51,7 @@ fn streams_stay_whole_and_every_ping_is_answered() {
     // The path taken: all of the splice has been at work.
     let tally = &report.tally;
     let answers = [tally.answered, tally.resent, tally.refilled];
-    let others = [tally.absorbed, tally.stale, tally.old, tally.icmp];
+    let others = [tally.absorbed, tally.stale, tally.old, tally.icmp, tally.silent];
     assert!(answers.iter().chain(&others).all(|&count| count > 0), "{tally:?}");
 }
 
@@ -156,6 +156,7 @@ noticed! {
     rule_6_left_out_is_noticed: Resend by 0,
     rule_7_left_out_is_noticed: Refill by 0,
     rule_8_left_out_is_noticed: StaleBytes by 2,
+    rule_12_left_out_silence_is_noticed: StackSilent by 0,
     rule_15_left_out_is_noticed: QuotedNumber by 0,
 }
 

@@ -74,6 +74,8 @@ pub(crate) struct Scenario {
     /// From when on (microseconds) the way to the client takes only so many payload bytes, and a
     /// router there answers what is larger by an ICMP error. It stays so when the adversary goes.
     pub(crate) path_mtu: Option<(u64, usize)>,
+    /// How long the stack may be silent (rule 12), in seconds; 0: as long as the rule says by itself.
+    pub(crate) silence_secs_max: u32,
     /// How far before 2^32 each stream begins.
     pub(crate) before_wrap: [u32; 2],
 }
@@ -86,6 +88,7 @@ pub(crate) fn scenarios(acts_max: usize) -> impl Strategy<Value = Scenario> {
     (any::<u64>(), client, server, ending(), faults(200), host_faults(), before_wrap).prop_map(
         |(seed, client, server, ending, wire, host, before_wrap)| {
             let path_mtu = path_mtu(seed);
+            let silence_secs_max = u32::from(seed % 4 == 1);
             with_lone_frame(Scenario {
                 seed,
                 client,
@@ -94,6 +97,7 @@ pub(crate) fn scenarios(acts_max: usize) -> impl Strategy<Value = Scenario> {
                 wire,
                 host,
                 path_mtu,
+                silence_secs_max,
                 before_wrap,
             })
         },
