@@ -76,8 +76,11 @@ counters! {
     Barred = "barred", Declined;
     /// The connection has used up its pings (`--ping-rate`); user space counts it, and judges.
     PingRate = "ping_rate", Declined;
-    /// Rule 12: every 256th ping is for user space, and one when the stack was silent for a day.
+    /// Rule 12: every 256th ping is for user space.
     EveryNth = "every_256th", Declined;
+    /// Rule 12: the stack was silent for so long that connection tracking on this host would forget
+    /// the connection, or for a day.
+    StackSilent = "stack_silent", Declined;
 
     /// Segments with shifted sequence numbers, either way.
     Translated = "translated", Step;
@@ -92,6 +95,8 @@ counters! {
     Refilled = "refilled", Step;
     /// Rule 9: a bare ACK of a PINGRESP that the stack need not see.
     Absorbed = "absorbed", Step;
+    /// Rule 15: an ICMP error whose quoted sequence number was shifted, either way.
+    IcmpTranslated = "icmp_translated", Step;
     /// Rule 10: a flow deleted because the stack began a new connection on its addresses.
     Replaced = "replaced", Step;
 

@@ -43,12 +43,15 @@
 //!     flow never answers, because bytes have gone by that it does not know. What is old by its timestamp
 //!     is dropped too once a ping has been answered, because the stack has not seen all that was taken
 //!     before it; before that it passes, and tells nothing.
-//! 12. Every 256th ping is left to user space, one when the stack has sent nothing for a day, and what
-//!     exceeds the ping rate. An answer bears the stack's last timestamp and makes it the client's
+//! 12. Every 256th ping is left to user space, one when the stack has sent nothing for too long, and what
+//!     exceeds the ping rate. Too long is a third of the time after which connection tracking on this
+//!     host forgets a connection, since it sees nothing of a ping that is answered here; and a day at
+//!     most. An answer bears the stack's last timestamp and makes it the client's
 //!     newest: were the next one of the stack half of the circle ahead, PAWS would drop it for good.
 //! 13. Liveness is stamped by new pings alone.
 //! 14. Programs outlive a crash of the server (pinned links), and every other end that leaves sockets
 //!     which the system goes on to send for. An orderly stop leaves none: it resets them.
+//! 15. The sequence number that an ICMP error quotes is translated like the segment that it is about.
 //!
 //! Two CPUs may work for one connection at once. Each decision is made under the flow's lock, which is
 //! always taken: `bpf_spin_lock` waits, and does not fail. So no segment is lost to contention, and no

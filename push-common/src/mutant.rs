@@ -23,6 +23,10 @@ pub enum Part {
     Refill,
     /// Rule 8: no stale bytes behind a pending PINGRESP.
     StaleBytes,
+    /// Rule 12: the stack is not silent for longer than it may be.
+    StackSilent,
+    /// Rule 15: sequence numbers that ICMP errors quote are translated.
+    QuotedNumber,
 }
 
 impl Part {
@@ -37,6 +41,8 @@ impl Part {
         Self::Resend,
         Self::Refill,
         Self::StaleBytes,
+        Self::StackSilent,
+        Self::QuotedNumber,
     ];
 }
 

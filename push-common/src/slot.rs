@@ -54,8 +54,11 @@ pub struct Slot {
 pub struct ShardLine {
     /// When the shard last said that it lives (`CLOCK_MONOTONIC`, nanoseconds).
     pub heartbeat: u64,
+    /// How long the stack may be silent towards a client before a ping is left to it, in seconds
+    /// (rule 12); 0: as long as the rule allows by itself.
+    pub silence_secs_max: u64,
     /// Fills the line.
-    pub reserved: [u64; 7],
+    pub reserved: [u64; 6],
 }
 
 /// The most shards that can have a heartbeat line: one page of lines.
@@ -84,6 +87,8 @@ pub struct SlotView {
     pub ping_due: Monotonic,
     /// [`ShardLine::heartbeat`] of the slot's shard, in nanoseconds.
     pub heartbeat_ns: u64,
+    /// [`ShardLine::silence_secs_max`] of that line.
+    pub silence_secs_max: u32,
 }
 
 impl SlotView {
@@ -96,6 +101,7 @@ impl SlotView {
         keep_alive_secs: 0,
         ping_due: Monotonic(0),
         heartbeat_ns: 0,
+        silence_secs_max: 0,
     };
 }
 

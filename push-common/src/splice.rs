@@ -29,11 +29,12 @@ pub const PINGRESP: [u8; 2] = [0xD0, 0x00];
 /// So many pings are answered in a row before one is left to user space (rule 12: every 256th).
 pub const IN_A_ROW_MAX: u16 = 255;
 
-/// When the stack has said nothing for so long, the next ping is left to user space (rule 12). Each
+/// When the stack has said nothing for so long, the next ping is left to user space (rule 12), at the
+/// latest; user space may want it earlier ([`SlotView::silence_secs_max`]). Each
 /// answer bears the last timestamp of the stack, and makes it the newest to the client's PAWS: what the
 /// stack sends once its clock has gone half around from there would be old, and thrown away for good.
 /// In milliseconds that is 24 days; connections whose timestamps are microseconds are not armed.
-const SILENCE_SECS_MAX: u32 = 24 * 3_600;
+pub const SILENCE_SECS_MAX: u32 = 24 * 3_600;
 
 /// The largest window there is (RFC 7323, section 2.3): TCP discards what begins further ahead.
 const WINDOW_BYTES_MAX: u32 = 1 << 30;
@@ -176,7 +177,7 @@ pub fn on_ingress(
                 return answer(flow, segment);
             }
             Some(reason) => {
-                if matches!(reason, Counter::EveryNth) {
+                if matches!(reason, Counter::EveryNth | Counter::StackSilent) {
                     flow.in_a_row = 0;
                 }
                 counter = Some(reason);
@@ -327,10 +328,23 @@ fn declines(
         return Some(Counter::PingRate);
     }
     // Rule 12.
-    if flow.in_a_row >= IN_A_ROW_MAX || timestamps::silence_secs(flow, now) > SILENCE_SECS_MAX {
+    if flow.in_a_row >= IN_A_ROW_MAX {
         return Some(Counter::EveryNth);
     }
+    let is_heard = timestamps::silence_secs(flow, now) <= silence_secs_max(slot);
+    if !holds(Part::StackSilent, is_heard) {
+        return Some(Counter::StackSilent);
+    }
     None
+}
+
+/// Rule 12: how long the stack may be silent.
+#[inline(always)]
+const fn silence_secs_max(slot: &SlotView) -> u32 {
+    match slot.silence_secs_max {
+        1..SILENCE_SECS_MAX => slot.silence_secs_max,
+        _ => SILENCE_SECS_MAX,
+    }
 }
 
 #[inline(always)]
@@ -506,7 +520,10 @@ const fn is_before(a: u32, b: u32) -> bool {
     a.wrapping_sub(b) > i32::MAX as u32
 }
 
+mod icmp;
 mod timestamps;
+
+pub use icmp::on_icmp_error;
 
 #[cfg(test)]
 mod tests;

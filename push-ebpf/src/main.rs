@@ -14,6 +14,7 @@
 )]
 #![expect(clippy::needless_pass_by_value, reason = "the classifier macro's signature")]
 
+mod icmp;
 mod maps;
 mod parse;
 mod rewrite;
@@ -71,7 +72,7 @@ fn ingress(packet: Packet) -> i32 {
     }
     let Some(scratch) = scratch() else { return NEXT };
     let Some(headers) = parse::headers(packet, Direction::Ingress, &mut scratch.key) else {
-        return NEXT;
+        return icmp_error(packet, scratch, Direction::Ingress);
     };
     let Some(cell) = FLOWS.get_ptr_mut(&scratch.key) else { return NEXT };
     // Whatever needs a helper comes before the lock: the verifier allows none under it.
@@ -143,7 +144,7 @@ fn egress(packet: Packet) -> i32 {
     }
     let Some(scratch) = scratch() else { return NEXT };
     let Some(headers) = parse::headers(packet, Direction::Egress, &mut scratch.key) else {
-        return NEXT;
+        return icmp_error(packet, scratch, Direction::Egress);
     };
     let Some(cell) = FLOWS.get_ptr_mut(&scratch.key) else { return NEXT };
     let tcp = parse::tcp(packet, &headers, Direction::Egress, scratch);
@@ -194,6 +195,24 @@ fn apply_egress(
         }
         Verdict::Drop | Verdict::TurnAround | Verdict::Absorb => DROP,
     }
+}
+
+/// What is not TCP may be an ICMP error about a segment of ours (rule 15).
+#[inline(always)]
+fn icmp_error(packet: Packet, scratch: &mut Scratch, direction: Direction) -> i32 {
+    let Some(quote) = icmp::quote(packet, direction, &mut scratch.key) else { return NEXT };
+    let Some(cell) = FLOWS.get_ptr_mut(&scratch.key) else { return NEXT };
+    lock(cell);
+    // SAFETY: the lock is held, and the element lives as long as the program.
+    let decision = splice::on_icmp_error(unsafe { &(*cell).flow });
+    unlock(cell);
+    if decision.verdict != Verdict::Translate {
+        return NEXT;
+    }
+    if let Some(counter) = decision.counter {
+        count(counter);
+    }
+    written(packet, icmp::translate(packet, &quote, direction, &decision))
 }
 
 /// Rule 11: half a rewrite never leaves. It is not known to happen, so it is worth a line in the log.
@@ -252,16 +271,28 @@ fn view_of(slot: *mut Slot) -> SlotView {
     let (rx, tx, state, shard) = (word!(rx), word!(tx), word!(state), word!(shard));
     let keep_alive_secs = word!(keep_alive_secs);
     let ping_due = Monotonic(word!(ping_due));
-    let heartbeat_ns = match HEARTBEATS.get_ptr(u32::from(shard)) {
+    let (mut heartbeat_ns, mut silence_secs_max) = (0, 0);
+    if let Some(line) = HEARTBEATS.get_ptr(u32::from(shard)) {
         // SAFETY: the element lives as long as the program, and the word is aligned.
-        Some(line) => unsafe { ptr::read_volatile(&raw const (*line).heartbeat) },
-        None => 0,
-    };
+        heartbeat_ns = unsafe { ptr::read_volatile(&raw const (*line).heartbeat) };
+        // SAFETY: as above.
+        silence_secs_max =
+            unsafe { ptr::read_volatile(&raw const (*line).silence_secs_max) } as u32;
+    }
     if word!(generation) != generation {
         return SlotView::NONE;
     }
     let (rx, tx) = (rx as u32, tx as u32);
-    SlotView { rx, tx, generation, state, keep_alive_secs, ping_due, heartbeat_ns }
+    SlotView {
+        rx,
+        tx,
+        generation,
+        state,
+        keep_alive_secs,
+        ping_due,
+        heartbeat_ns,
+        silence_secs_max,
+    }
 }
 
 /// Rule 13: a new ping was answered. Under the flow's lock, so the count loses nothing.

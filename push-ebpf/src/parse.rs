@@ -17,7 +17,7 @@ pub(crate) const L2_BYTES: u32 = 14;
 /// An IPv4 header without options.
 pub(crate) const IPV4_BYTES: usize = 20;
 /// The fixed IPv6 header.
-const IPV6_BYTES: u32 = 40;
+pub(crate) const IPV6_BYTES: u32 = 40;
 /// A TCP header without options.
 const TCP_BYTES: usize = 20;
 /// A TCP header with all the options it can hold, rounded up.
@@ -25,9 +25,9 @@ pub(crate) const TCP_BYTES_MAX: usize = 64;
 /// So many IPv6 extension headers are walked; a packet with more is not looked at.
 const EXTENSIONS_MAX: usize = 6;
 
-const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
-const ETH_P_IPV6: u32 = 0x86DD_u16.to_be() as u32;
-const IPPROTO_TCP: u8 = 6;
+pub(crate) const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
+pub(crate) const ETH_P_IPV6: u32 = 0x86DD_u16.to_be() as u32;
+pub(crate) const IPPROTO_TCP: u8 = 6;
 const CONGESTION_EXPERIENCED: u8 = 3;
 
 /// Timestamps, SACK, and words of padding: so many groups of options are read.
@@ -47,6 +47,17 @@ pub(crate) mod option {
 pub(crate) enum Direction {
     Ingress,
     Egress,
+}
+
+impl Direction {
+    /// What numbers that are `delta` apart are shifted by: down at ingress, up at egress.
+    #[inline(always)]
+    pub(crate) const fn shift(self, delta: u32) -> u32 {
+        match self {
+            Self::Ingress => delta.wrapping_neg(),
+            Self::Egress => delta,
+        }
+    }
 }
 
 /// A packet, by its context.
@@ -81,7 +92,7 @@ impl Packet {
     }
 
     #[inline(always)]
-    fn protocol(self) -> u32 {
+    pub(crate) fn protocol(self) -> u32 {
         // SAFETY: `skb` is the context of the running program.
         unsafe { (*self.skb).protocol }
     }
@@ -89,7 +100,7 @@ impl Packet {
     /// Whether it is tagged for a VLAN. Tag 0 only bears a priority: such a packet belongs to the
     /// device itself, and as the tag lies beside the packet, offsets hold.
     #[inline(always)]
-    fn has_vlan_tag(self) -> bool {
+    pub(crate) fn has_vlan_tag(self) -> bool {
         const VLAN_ID: u32 = 0x0FFF;
         // SAFETY: `skb` is the context of the running program.
         let present = unsafe { (*self.skb).vlan_present != 0 };
@@ -253,10 +264,10 @@ fn ipv6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
 }
 
 /// What IPv4 addresses mapped into IPv6 begin with (RFC 4291, section 2.5.5.2).
-const MAPPED_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF];
+pub(crate) const MAPPED_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF];
 
 #[inline(always)]
-const fn mapped(address: [u8; 4]) -> [u8; 16] {
+pub(crate) const fn mapped(address: [u8; 4]) -> [u8; 16] {
     let [a, b, c, d] = address;
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, a, b, c, d]
 }

@@ -48,10 +48,7 @@ pub(crate) fn translate(
     direction: Direction,
     delta: u32,
 ) -> Option<()> {
-    let shift = match direction {
-        Direction::Ingress => delta.wrapping_neg(),
-        Direction::Egress => delta,
-    };
+    let shift = direction.shift(delta);
     let seq = tcp.segment.seq.wrapping_add(shift);
     let ack = shifted_ack(tcp, shift);
     if tcp.sack == 0 {
@@ -135,7 +132,7 @@ fn put_pingresp(
 
 impl Packet {
     #[inline(always)]
-    fn store<T>(self, offset: u32, value: &T) -> Option<()> {
+    pub(crate) fn store<T>(self, offset: u32, value: &T) -> Option<()> {
         let from = ptr::from_ref(value).cast();
         // SAFETY: the helper reads `size_of::<T>()` bytes of `value`.
         done(unsafe { bpf_skb_store_bytes(self.skb, offset, from, size_of::<T>() as u32, 0) })
@@ -160,7 +157,12 @@ impl Packet {
 
     #[inline(always)]
     fn fix_tcp_sum(self, headers: &Headers, difference: u32) -> Option<()> {
-        let offset = headers.l4 + CHECKSUM;
+        self.fix_sum(headers.l4 + CHECKSUM, difference)
+    }
+
+    /// Corrects the checksum of a transport header at `offset`.
+    #[inline(always)]
+    pub(crate) fn fix_sum(self, offset: u32, difference: u32) -> Option<()> {
         // SAFETY: the helper takes no pointer but the context.
         done(unsafe { bpf_l4_csum_replace(self.skb, offset, 0, u64::from(difference), 0) })
     }
@@ -245,13 +247,19 @@ fn done(result: i64) -> Option<()> {
 
 /// What a checksum changes by when `old` becomes `new`; their size is a multiple of four.
 #[inline(always)]
-fn difference<T>(old: &T, new: &T, seed: u32) -> u32 {
+pub(crate) fn difference<T>(old: &T, new: &T, seed: u32) -> u32 {
     const { assert!(size_of::<T>().is_multiple_of(4)) };
     let bytes = size_of::<T>() as u32;
     let old = ptr::from_ref(old).cast::<u32>().cast_mut();
     let new = ptr::from_ref(new).cast::<u32>().cast_mut();
     // SAFETY: the helper reads so many bytes at both places and writes nothing.
     unsafe { bpf_csum_diff(old, bytes, new, bytes, seed) as u32 }
+}
+
+/// A number of the wire, shifted.
+#[inline(always)]
+pub(crate) const fn shifted(number: [u8; 4], shift: u32) -> [u8; 4] {
+    u32::from_be_bytes(number).wrapping_add(shift).to_be_bytes()
 }
 
 #[inline(always)]

@@ -22,7 +22,8 @@ pub const SERVER_V4: &str = "10.77.0.1";
 pub const SERVER_V6: &str = "fd77::1";
 /// IPv4 address of the clients' end.
 pub const CLIENT_V4: &str = "10.77.0.2";
-const CLIENT_V6: &str = "fd77::2";
+/// IPv6 address of the clients' end.
+pub const CLIENT_V6: &str = "fd77::2";
 
 /// A network namespace.
 #[derive(Debug)]

@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "liveness slots are memory shared with the kernel")]
 
 mod durable;
+mod conntrack;
 mod flows;
 mod generations;
 mod interfaces;
@@ -30,6 +31,7 @@ use push_common::flow::FlowKey;
 use push_common::ping_rate::PingRate;
 use push_common::slot::{ShardLine, Slot};
 
+use conntrack::Conntrack;
 use flows::Flows;
 use load::ProgramLog;
 use slots::Lines;
@@ -181,6 +183,7 @@ pub struct KernelPath {
     covered: Arc<[u32]>,
     counters: PerCpuArray<MapData, u64>,
     log: Mutex<Option<ProgramLog>>,
+    conntrack: Arc<Conntrack>,
     shards: u16,
     taken: Vec<bool>,
     links: Vec<load::Attached>,
@@ -244,6 +247,8 @@ impl KernelPath {
             loaded;
         let taken = vec![false; options.shards.into()];
         let (shards, log) = (options.shards, Mutex::new(log));
+        let conntrack = Arc::new(Conntrack::new(&heartbeats, shards));
+        conntrack.tell();
         Ok(Self {
             slots,
             heartbeats,
@@ -251,6 +256,7 @@ impl KernelPath {
             covered,
             counters,
             log,
+            conntrack,
             shards,
             taken,
             links,
@@ -289,6 +295,7 @@ impl KernelPath {
     /// does in a crash. And has what crashed servers left removed, once their sockets do not need it; the
     /// thread for it has the caller's capabilities, so call this when they are dropped.
     pub fn begin_serving(&self) {
+        self.conntrack.keep_telling();
         if let Some((pins, _)) = &self.pins {
             pins.set_serving(true);
             pins.remove_earlier_later();

@@ -108,4 +108,9 @@ impl Lines<ShardLine> {
         let line = self.line(u32::from(shard));
         word!(AtomicU64, line.heartbeat)
     }
+
+    pub(super) fn silence_secs_max(&self, shard: u16) -> &AtomicU64 {
+        let line = self.line(u32::from(shard));
+        word!(AtomicU64, line.silence_secs_max)
+    }
 }

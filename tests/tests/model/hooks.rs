@@ -39,6 +39,8 @@ pub(crate) struct Tally {
     pub(crate) absorbed: u64,
     pub(crate) stale: u64,
     pub(crate) old: u64,
+    pub(crate) icmp: u64,
+    pub(crate) silent: u64,
 }
 
 impl Tally {
@@ -50,6 +52,8 @@ impl Tally {
         self.absorbed += other.absorbed;
         self.stale += other.stale;
         self.old += other.old;
+        self.icmp += other.icmp;
+        self.silent += other.silent;
     }
 }
 
@@ -59,12 +63,17 @@ pub(crate) struct Hooks {
     flow: Option<Flow>,
     pub(crate) rx: u64,
     pub(crate) tx: u64,
+    silence_secs_max: u32,
     state: u8,
     pub(crate) tally: Tally,
     last: Option<Decision>,
 }
 
 impl Hooks {
+    pub(crate) fn new(silence_secs_max: u32) -> Self {
+        Self { silence_secs_max, ..Self::default() }
+    }
+
     /// User space has parsed CONNECT and is about to send CONNACK.
     pub(crate) fn register(&mut self, rx: u64) {
         self.flow = Some(Flow::new(0, GENERATION));
@@ -97,6 +106,7 @@ impl Hooks {
             keep_alive_secs: 0,
             ping_due: Monotonic(0),
             heartbeat_ns: now_us * 1_000,
+            silence_secs_max: self.silence_secs_max,
         }
     }
 
@@ -151,6 +161,18 @@ impl Hooks {
         }
     }
 
+    /// The number that an ICMP error to the stack quotes, as the stack gets it.
+    pub(crate) fn quoted(&mut self, seq: u32) -> u32 {
+        let Some(flow) = &self.flow else { return seq };
+        let decision = splice::on_icmp_error(flow);
+        self.count(&decision);
+        match decision.verdict {
+            Verdict::Pass => seq,
+            Verdict::Translate => seq.wrapping_sub(decision.delta),
+            other => unreachable!("{other:?} of an ICMP error"),
+        }
+    }
+
     /// The flow's numbers, for a trace.
     pub(crate) fn flow_in_words(&self) -> String {
         let Some(flow) = &self.flow else { return "no flow".to_owned() };
@@ -177,6 +199,11 @@ impl Hooks {
             Some(Counter::Absorbed) => tally.absorbed += 1,
             Some(Counter::StaleBytes) => tally.stale += 1,
             Some(Counter::OldTimestamp) => tally.old += 1,
+            Some(Counter::StackSilent) => {
+                tally.silent += 1;
+                tally.declined += 1;
+            }
+            Some(Counter::IcmpTranslated) => tally.icmp += 1,
             Some(Counter::Anchored) | None => {}
             Some(_) => tally.declined += 1,
         }

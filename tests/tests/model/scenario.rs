@@ -71,6 +71,11 @@ pub(crate) struct Scenario {
     pub(crate) wire: Faults,
     /// Between hooks and stack, each way.
     pub(crate) host: Faults,
+    /// From when on (microseconds) the way to the client takes only so many payload bytes, and a
+    /// router there answers what is larger by an ICMP error. It stays so when the adversary goes.
+    pub(crate) path_mtu: Option<(u64, usize)>,
+    /// How long the stack may be silent (rule 12), in seconds; 0: as long as the rule says by itself.
+    pub(crate) silence_secs_max: u32,
     /// How far before 2^32 each stream begins.
     pub(crate) before_wrap: [u32; 2],
 }
@@ -81,14 +86,20 @@ pub(crate) fn scenarios(acts_max: usize) -> impl Strategy<Value = Scenario> {
     let server = proptest::collection::vec(server_act(), 0..acts_max);
     let before_wrap = [0..3_000_u32, 0..3_000];
     (any::<u64>(), client, server, ending(), faults(200), host_faults(), before_wrap).prop_map(
-        |(seed, client, server, ending, wire, host, before_wrap)| Scenario {
-            seed,
-            client,
-            server,
-            ending,
-            wire,
-            host,
-            before_wrap,
+        |(seed, client, server, ending, wire, host, before_wrap)| {
+            let path_mtu = path_mtu(seed);
+            let silence_secs_max = u32::from(seed % 4 == 1);
+            with_lone_frame(Scenario {
+                seed,
+                client,
+                server,
+                ending,
+                wire,
+                host,
+                path_mtu,
+                silence_secs_max,
+                before_wrap,
+            })
         },
     )
 }
@@ -128,6 +139,27 @@ fn publish() -> impl Strategy<Value = Act> {
         1 => 900_000..1_048_577_usize,
     ];
     (bytes, 1..4_usize).prop_map(|(bytes, pieces)| Act::Publish { bytes, pieces })
+}
+
+/// One path in four gets a small MTU. Taken from the seed, so that the runs by which other rules are
+/// known to be noticed stay what they are.
+fn path_mtu(seed: u64) -> Option<(u64, usize)> {
+    const FALLS_AT_US_MAX: u64 = 3_000_000;
+    let dice = seed >> 2;
+    let bytes = if dice.is_multiple_of(2) { 40 + dice % 1_400 } else { 30 + dice % 40 };
+    (seed.is_multiple_of(4)).then_some((dice / 2_000 % FALLS_AT_US_MAX, bytes as usize))
+}
+
+/// Behind a small MTU an error about bytes that have others behind them quotes a number that is
+/// outstanding all the same. So the last frame comes alone, is too large by a little, and has more
+/// pings before it than it has bytes.
+fn with_lone_frame(mut scenario: Scenario) -> Scenario {
+    if let Some((_, bytes)) = scenario.path_mtu {
+        scenario.client.push(Act::Beats { pings: bytes.min(100), micros: 50_000 });
+        scenario.server.push(Act::Idle { micros: 10_000_000 });
+        scenario.server.push(Act::Publish { bytes, pieces: 1 });
+    }
+    scenario
 }
 
 fn ending() -> impl Strategy<Value = Ending> {

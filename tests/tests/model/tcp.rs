@@ -1,6 +1,7 @@
 //! A TCP endpoint, from the established state on: cumulative acknowledgement, retransmission with
 //! backoff and by duplicate ACKs, SACK, reassembly, delayed ACKs, timestamps with PAWS, windows with
-//! probes, half-close, resets with challenge ACKs (RFC 9293, 7323, 2018, 5961). No congestion
+//! probes, half-close, resets with challenge ACKs, Path MTU Discovery by ICMP errors (RFC 9293, 7323,
+//! 2018, 5961, 1191, 5927). No congestion
 //! control but a constant window: the adversary decides what is lost.
 //!
 //! Positions are offsets into the streams; numbers of the wire are modulo 2^32. Time is in
@@ -40,6 +41,8 @@ pub(crate) struct Tcp {
     nxt: u64,
     /// Behind the furthest byte (or FIN) ever sent.
     max: u64,
+    /// Payload bytes that a segment may have; falls with the path MTU.
+    mss: usize,
     fin: bool,
     peer_window: u64,
     sacked: BTreeMap<u64, u64>,
@@ -74,6 +77,7 @@ impl Tcp {
             una: 0,
             nxt: 0,
             max: 0,
+            mss: MSS,
             fin: false,
             peer_window: 20_000,
             sacked: BTreeMap::new(),
@@ -246,6 +250,21 @@ impl Tcp {
         self.output(now);
     }
 
+    /// An ICMP error says that the segment with the number `seq` did not get through, and that
+    /// `payload_bytes` would. It must be one that is outstanding (Linux: `tcp_v4_err`).
+    pub(crate) fn on_too_big(&mut self, now: u64, seq: u32, payload_bytes: usize) {
+        let at = offset(self.una, self.iss, seq);
+        let is_outstanding = at >= self.una as i64 && at <= self.max as i64;
+        if self.reset.is_some() || !is_outstanding || payload_bytes >= self.mss {
+            return;
+        }
+        self.mss = payload_bytes;
+        self.sacked.clear();
+        self.recover = self.max;
+        self.rtx_next = self.una;
+        self.retransmit(now);
+    }
+
     fn on_acknowledgement(&mut self, now: u64, ack: i64, segment: &Seg) {
         let window = u64::from(segment.window) << WINDOW_SHIFT;
         for &(first, end) in &segment.sack {
@@ -356,7 +375,7 @@ impl Tcp {
             let open = self.peer_window.min(FLIGHT_BYTES_MAX);
             let room = (self.una + open).saturating_sub(self.nxt) as usize;
             let left = (self.sent.len() as u64).saturating_sub(self.nxt) as usize;
-            let bytes = left.min(MSS).min(room);
+            let bytes = left.min(self.mss).min(room);
             if bytes == 0 && left > 0 {
                 break;
             }
@@ -402,7 +421,7 @@ impl Tcp {
         }
         let next_sacked = self.sacked.range(at..).next().map_or(u64::MAX, |(first, _)| *first);
         let end = (self.sent.len() as u64).min(next_sacked).min(self.max);
-        let bytes = (end.saturating_sub(at) as usize).min(MSS);
+        let bytes = (end.saturating_sub(at) as usize).min(self.mss);
         self.transmit(now, at, bytes);
         self.rtx_next = at + bytes.max(1) as u64;
     }

@@ -56,6 +56,8 @@ enum Later {
     Decide(Seg, SlotView),
     PublishRx(u64),
     PublishTx(u64),
+    /// An ICMP error reaches the server's host: the number quoted, and the payload that fits.
+    TooBig(u32, usize),
 }
 
 /// An application and its plan.
@@ -90,6 +92,11 @@ struct World {
     parser: Parser,
     answers: Vec<u8>,
     in_frame: bool,
+    path_mtu: Option<(u64, usize)>,
+    /// Chances in a thousand that an ICMP error is lost.
+    icmp_loss: u32,
+    /// When the stack has last sent something, by which connection tracking knows the connection.
+    stack_heard_at: u64,
     ending: Ending,
     ended: bool,
     heal_at: Option<u64>,
@@ -152,7 +159,7 @@ impl World {
             now: 0,
             client,
             server,
-            hooks: Hooks::default(),
+            hooks: Hooks::new(scenario.silence_secs_max),
             wire: link(scenario.wire, WIRE_LATENCY_US),
             host: link(host, HOST_LATENCY_US),
             replayer: Replayer::new(iss[0]),
@@ -163,6 +170,9 @@ impl World {
             parser: Parser::default(),
             answers: Vec::new(),
             in_frame: false,
+            path_mtu: scenario.path_mtu,
+            icmp_loss: scenario.wire.drop,
+            stack_heard_at: 0,
             ending: scenario.ending,
             ended: false,
             heal_at: None,
@@ -216,6 +226,11 @@ impl World {
                     self.hooks.tx = self.hooks.tx.max(tx);
                     Ok(())
                 }
+                Some(Later::TooBig(seq, payload_bytes)) => {
+                    let seq = self.hooks.quoted(seq);
+                    self.server.tcp.on_too_big(self.now, seq, payload_bytes);
+                    Ok(())
+                }
                 None => Ok(()),
             };
         }
@@ -227,11 +242,12 @@ impl World {
         } else if is_due(self.host[1].next()) {
             if let Some(segment) = self.host[1].take() {
                 self.note("egress sees", &segment);
+                self.stack_heard_at = self.now;
                 let passed = self.hooks.egress(self.now, &self.server.tcp.facts(), segment);
                 self.note_flow();
                 if let Some(segment) = passed {
                     self.replayer.hear_taken(segment.ts_ecr);
-                    self.wire[1].send(&mut self.rng, self.now, segment);
+                    self.forward(segment);
                 }
             }
         } else if is_due(self.wire[0].next()) {
@@ -260,9 +276,37 @@ impl World {
         } else if is_due(self.heal_at) && self.healed_at.is_none() {
             self.healed_at = Some(self.now);
             self.wire.iter_mut().chain(&mut self.host).for_each(Link::heal);
-            self.replay = 0;
+            (self.replay, self.icmp_loss) = (0, 0);
         }
         Ok(())
+    }
+
+    /// Rule 12: connection tracking on the server's host sees nothing of a ping that is answered.
+    fn check_silence(&self, view: &SlotView) -> Result<(), String> {
+        // The splice counts whole seconds.
+        let most_us = u64::from(view.silence_secs_max + 1) * 1_000_000;
+        let silence_us = self.now - self.stack_heard_at;
+        if view.silence_secs_max > 0 && silence_us > most_us {
+            return Err(format!(
+                "a ping was answered when the stack had been silent for {silence_us} us"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A router on the way to the client drops what is too large, and says so.
+    fn forward(&mut self, segment: Seg) {
+        match self.path_mtu {
+            Some((from, payload_bytes_max))
+                if from <= self.now && segment.payload.len() > payload_bytes_max =>
+            {
+                self.note("too big", &segment);
+                if !hit(&mut self.rng, self.icmp_loss) {
+                    self.do_later(WIRE_LATENCY_US, Later::TooBig(segment.seq, payload_bytes_max));
+                }
+            }
+            _ => self.wire[1].send(&mut self.rng, self.now, segment),
+        }
     }
 
     /// The ingress program, from the lock on.
@@ -276,6 +320,7 @@ impl World {
             let request = answer.request.wrapping_sub(self.iss[0]);
             let response = answer.response.wrapping_sub(self.iss[1]);
             self.streams.answer(request.into(), response.into())?;
+            self.check_silence(view)?;
         }
         match to {
             Ingress::ToStack(segment) => self.host[0].send(&mut self.rng, self.now, segment),

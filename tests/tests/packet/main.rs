@@ -5,6 +5,7 @@ mod bytes;
 mod contention;
 mod follow;
 mod fuzz;
+mod icmp;
 
 mod rig;
 mod timestamps;

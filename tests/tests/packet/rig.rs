@@ -112,7 +112,7 @@ impl Rig {
     ) -> Outcome {
         self.flows.insert(key, LockedFlow { lock: 0, flow }, 0).expect("insert the flow");
         self.slots.set(0, slot, 0).expect("set the slot");
-        let line = ShardLine { heartbeat: now_ns(), reserved: [0; 7] };
+        let line = ShardLine { heartbeat: now_ns(), ..ShardLine::default() };
         self.heartbeats.set(0, line, 0).expect("set the heartbeat");
         let before = self.counts();
         let (verdict, packet) = self.run_as_it_is(way, packet, gso_bytes);

@@ -46,6 +46,7 @@ impl World {
             keep_alive_secs: 60,
             ping_due: NOW,
             heartbeat_ns: NOW.0 - 1_000_000_000,
+            silence_secs_max: 0,
         };
         Self { flow: Flow::new(1, 3), slot, rate: PingRate::default(), now: NOW }
     }

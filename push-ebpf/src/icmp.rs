@@ -1,0 +1,161 @@
+//! ICMP errors about segments of a flow (rule 15): finds the flow by what the error quotes, and
+//! shifts the quoted numbers. An error that quotes less than the first eight bytes of a TCP header,
+//! or a packet as our stack does not send it (fragments, extension headers), goes on as it is.
+
+use push_common::flow::FlowKey;
+use push_common::splice::Decision;
+
+use crate::parse::{
+    Direction, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPV4_BYTES, IPV6_BYTES, L2_BYTES, MAPPED_PREFIX,
+    Packet, mapped,
+};
+use crate::rewrite::{difference, shifted};
+
+const IPPROTO_ICMP: u8 = 1;
+const IPPROTO_ICMPV6: u8 = 58;
+
+/// Type, code, checksum, and four bytes whose meaning differs; the quote comes next.
+const ICMP_BYTES: u32 = 8;
+/// Where its checksum lies.
+const CHECKSUM: u32 = 2;
+/// Where the sequence number lies in a TCP header.
+const SEQ: u32 = 4;
+
+/// The types that TCP acts on (Linux: `tcp_v4_err`): destination unreachable, fragmentation needed
+/// among it, redirect, time exceeded, parameter problem.
+const fn is_error(kind: u8) -> bool {
+    matches!(kind, 3 | 5 | 11 | 12)
+}
+
+/// The same of ICMPv6 (`tcp_v6_err`), whose redirects quote nothing at this place: destination
+/// unreachable, packet too big, time exceeded, parameter problem.
+const fn is_error_v6(kind: u8) -> bool {
+    matches!(kind, 1..=4)
+}
+
+/// Where an error lies in the packet, and what it quotes.
+pub(crate) struct Quote {
+    /// Offset of the ICMP header.
+    icmp: u32,
+    /// Offset of the TCP header in the quote.
+    tcp: u32,
+}
+
+/// Finds the quote of an ICMP error, and the key of the flow that it is about. `None`: it is
+/// something else, or does not quote a TCP segment.
+#[inline(always)]
+pub(crate) fn quote(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Quote> {
+    if packet.has_vlan_tag() {
+        return None;
+    }
+    let quote = match packet.protocol() {
+        ETH_P_IP => quote_v4(packet, direction, key)?,
+        ETH_P_IPV6 => quote_v6(packet, direction, key)?,
+        _ => return None,
+    };
+    let [s0, s1, d0, d1, _, _, _, _]: [u8; 8] = packet.load(quote.tcp)?;
+    // What came in is about what went out: its source is the server's end.
+    (key.local_port, key.peer_port) = match direction {
+        Direction::Ingress => ([s0, s1], [d0, d1]),
+        Direction::Egress => ([d0, d1], [s0, s1]),
+    };
+    Some(quote)
+}
+
+#[inline(always)]
+fn quote_v4(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Quote> {
+    let outer: [u8; IPV4_BYTES] = packet.load(L2_BYTES)?;
+    if outer[9] != IPPROTO_ICMP {
+        return None;
+    }
+    let icmp = L2_BYTES + header_v4_bytes(&outer)?;
+    let [kind]: [u8; 1] = packet.load(icmp)?;
+    if !is_error(kind) {
+        return None;
+    }
+    let inner: [u8; IPV4_BYTES] = packet.load(icmp + ICMP_BYTES)?;
+    if inner[9] != IPPROTO_TCP {
+        return None;
+    }
+    let tcp = icmp + ICMP_BYTES + header_v4_bytes(&inner)?;
+    let source = mapped([inner[12], inner[13], inner[14], inner[15]]);
+    let destination = mapped([inner[16], inner[17], inner[18], inner[19]]);
+    set_addresses(key, direction, source, destination);
+    Some(Quote { icmp, tcp })
+}
+
+/// Length of an IPv4 header; `None` where no transport header follows: it is none, or belongs to a
+/// fragment that is not the first.
+#[inline(always)]
+fn header_v4_bytes(header: &[u8; IPV4_BYTES]) -> Option<u32> {
+    let bytes = u32::from(header[0] & 0x0F) * 4;
+    let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1FFF;
+    let is_usable = header[0] >> 4 == 4 && bytes >= IPV4_BYTES as u32 && fragment_offset == 0;
+    if is_usable { Some(bytes) } else { None }
+}
+
+#[inline(always)]
+fn quote_v6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Quote> {
+    const NEXT_HEADER: usize = 6;
+    let outer: [u8; 8] = packet.load(L2_BYTES)?;
+    if outer[NEXT_HEADER] != IPPROTO_ICMPV6 {
+        return None;
+    }
+    let icmp = L2_BYTES + IPV6_BYTES;
+    let [kind]: [u8; 1] = packet.load(icmp)?;
+    if !is_error_v6(kind) {
+        return None;
+    }
+    let quoted = icmp + ICMP_BYTES;
+    let inner: [u8; 8] = packet.load(quoted)?;
+    if inner[0] >> 4 != 6 || inner[NEXT_HEADER] != IPPROTO_TCP {
+        return None;
+    }
+    let source: [u8; 16] = packet.load(quoted + 8)?;
+    let destination: [u8; 16] = packet.load(quoted + 24)?;
+    // These mean IPv4 flows, and nothing on the wire (RFC 4942, section 2.2). A key with one mapped
+    // address is nobody's.
+    let [a @ .., _, _, _, _] = source;
+    if a == MAPPED_PREFIX {
+        return None;
+    }
+    set_addresses(key, direction, source, destination);
+    Some(Quote { icmp, tcp: quoted + IPV6_BYTES })
+}
+
+#[inline(always)]
+fn set_addresses(key: &mut FlowKey, direction: Direction, source: [u8; 16], destination: [u8; 16]) {
+    (key.local, key.peer) = match direction {
+        Direction::Ingress => (source, destination),
+        Direction::Egress => (destination, source),
+    };
+}
+
+/// Shifts the quoted sequence number, and the acknowledgement where the quote goes so far (no stack
+/// reads it; who dumps packets does). They lie at an even place, as the checksum wants it; the quoted
+/// segment's own checksum stays what it is, since nobody can verify it.
+#[inline(always)]
+pub(crate) fn translate(
+    packet: Packet,
+    quote: &Quote,
+    direction: Direction,
+    decision: &Decision,
+) -> Option<()> {
+    let shift = direction.shift(decision.delta);
+    let at = quote.tcp + SEQ;
+    let change = match packet.load::<8>(at) {
+        Some([a, b, c, d, e, f, g, h]) => {
+            let old = [[a, b, c, d], [e, f, g, h]];
+            let new = [shifted(old[0], shift), shifted(old[1], shift)];
+            packet.store(at, &new)?;
+            difference(&old, &new, 0)
+        }
+        None => {
+            let old: [u8; 4] = packet.load(at)?;
+            let new = shifted(old, shift);
+            packet.store(at, &new)?;
+            difference(&old, &new, 0)
+        }
+    };
+    packet.fix_sum(quote.icmp + CHECKSUM, change)
+}

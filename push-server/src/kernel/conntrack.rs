@@ -1,0 +1,125 @@
+//! Connection tracking on this host: how long it remembers a connection that says nothing.
+//!
+//! It sees what the stack sends and receives, and nothing of a ping that a program answers before the
+//! stack. A firewall that accepts established connections would drop the next message of a client that
+//! only pings. So one ping in a while is left to the stack (rule 12), and this tells how long a while is.
+//! Connection tracking on other machines sees the pings themselves.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use std::{fs, thread};
+
+use push_common::slot::ShardLine;
+use push_common::splice::SILENCE_SECS_MAX;
+
+use super::slots::Lines;
+
+/// After how many silent seconds an established connection is forgotten, in the network namespace of
+/// whoever reads it. There while the module `nf_conntrack` is loaded, which may come and go.
+const TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established";
+
+/// How often it is read again.
+const READ_EVERY: Duration = Duration::from_secs(10);
+
+/// The pings that may pass within the timeout before it is too late: a ping that comes just before
+/// its third is answered here, and the next may be a third later.
+const PARTS: u64 = 3;
+
+/// Tells the programs how long the stack may be silent.
+#[derive(Debug)]
+pub(super) struct Conntrack {
+    lines: Weak<Lines<ShardLine>>,
+    shards: u16,
+    /// What they were told last, in seconds; 0: nothing.
+    told: AtomicU64,
+}
+
+impl Conntrack {
+    pub(super) fn new(lines: &Arc<Lines<ShardLine>>, shards: u16) -> Self {
+        Self { lines: Arc::downgrade(lines), shards, told: AtomicU64::new(0) }
+    }
+
+    /// Reads the timeout and passes it on; returns whether the programs are still there.
+    pub(super) fn tell(&self) -> bool {
+        let Some(lines) = self.lines.upgrade() else { return false };
+        let timeout = read(TIMEOUT);
+        let silence_secs_max = silence_secs_max(timeout);
+        if self.told.swap(silence_secs_max, Ordering::Relaxed) == silence_secs_max {
+            return true;
+        }
+        for shard in 0..self.shards {
+            lines.silence_secs_max(shard).store(silence_secs_max, Ordering::Release);
+        }
+        match timeout {
+            Some(timeout) if silence_secs_max < SILENCE_SECS_MAX.into() => tracing::info!(
+                "connection tracking on this host forgets a silent connection after {timeout} s: the \
+                 kernel leaves one ping in {silence_secs_max} s to the stack"
+            ),
+            _ => tracing::debug!("connection tracking asks for no more than one ping a day"),
+        }
+        true
+    }
+
+    /// Goes on to do so, by a thread of its own, as long as the programs are there.
+    pub(super) fn keep_telling(self: &Arc<Self>) {
+        let conntrack = Arc::clone(self);
+        let work = move || {
+            while conntrack.tell() {
+                thread::sleep(READ_EVERY);
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("push-conntrack".into()).spawn(work) {
+            tracing::warn!("changes of connection tracking's timeout are not noticed: {error}");
+        }
+    }
+}
+
+/// How long the stack may be silent where connection tracking forgets after `timeout_secs`.
+fn silence_secs_max(timeout_secs: Option<u64>) -> u64 {
+    let most = u64::from(SILENCE_SECS_MAX);
+    timeout_secs.map_or(most, |timeout| (timeout / PARTS).clamp(1, most))
+}
+
+/// The number in a file of `/proc/sys`; `None` where there is no such file, or no number in it.
+fn read(path: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stack_is_heard_three_times_before_it_is_forgotten() {
+        for (timeout_secs, expected) in [(15, 5), (7_440, 2_480), (3, 1), (432_000, 86_400)] {
+            assert_eq!(silence_secs_max(Some(timeout_secs)), expected, "{timeout_secs}");
+        }
+    }
+
+    #[test]
+    fn without_connection_tracking_a_ping_a_day_is_enough() {
+        assert_eq!(silence_secs_max(None), 86_400);
+    }
+
+    #[test]
+    fn no_timeout_makes_it_nothing() {
+        // Zero would mean that nothing was said.
+        assert_eq!((silence_secs_max(Some(0)), silence_secs_max(Some(2))), (1, 1));
+        assert_eq!(silence_secs_max(Some(u64::MAX)), 86_400);
+    }
+
+    #[test]
+    fn what_is_no_number_is_as_if_it_were_not_there() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = |text: &str| {
+            let path = directory.path().join("timeout");
+            fs::write(&path, text).expect("write");
+            read(path.to_str().expect("a name in UTF-8"))
+        };
+        assert_eq!(file("432000\n"), Some(432_000));
+        assert_eq!(file("\n"), None);
+        assert_eq!(file("-1\n"), None);
+        assert_eq!(read("/nowhere"), None);
+    }
+}
