@@ -72,8 +72,10 @@ counters! {
     ShardSilent = "shard_silent", Declined;
     /// The flow has not seen CONNACK from its first byte on.
     NotAnchored = "not_anchored", Declined;
-    /// Bytes were passed that the flow could not follow (IP fragments); it never answers.
+    /// Bytes were passed that the flow could not follow; it never answers.
     Barred = "barred", Declined;
+    /// Rule 15: fragments went by, and the streams have not gone beyond the longest datagram yet.
+    Fragments = "fragments", Declined;
     /// The connection has used up its pings (`--ping-rate`); user space counts it, and judges.
     PingRate = "ping_rate", Declined;
     /// Rule 12: every 256th ping is for user space, and one when the stack was silent for a day.
@@ -92,6 +94,8 @@ counters! {
     Refilled = "refilled", Step;
     /// Rule 9: a bare ACK of a PINGRESP that the stack need not see.
     Absorbed = "absorbed", Step;
+    /// Rule 15: the first fragment of a datagram, either way, which was followed.
+    Fragment = "fragment", Step;
     /// Rule 10: a flow deleted because the stack began a new connection on its addresses.
     Replaced = "replaced", Step;
 

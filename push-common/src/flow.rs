@@ -22,21 +22,23 @@ pub struct FlowKey {
 /// Bits of [`Flow::bits`].
 pub mod bits {
     /// CONNACK has been seen: `rx_base` and `tx_base` are known.
-    pub const ANCHORED: u8 = 1;
+    pub const ANCHORED: u16 = 1;
     /// A PINGRESP is on its way and not acknowledged.
-    pub const PENDING: u8 = 1 << 1;
+    pub const PENDING: u16 = 1 << 1;
     /// `ingress_nxt` holds a position.
-    pub const INGRESS_SEEN: u8 = 1 << 2;
+    pub const INGRESS_SEEN: u16 = 1 << 2;
     /// Something was passed that the flow could not follow; it never answers.
-    pub const BARRED: u8 = 1 << 3;
+    pub const BARRED: u16 = 1 << 3;
     /// `peer_window` is what the stack was last shown.
-    pub const PEER_WINDOW_KNOWN: u8 = 1 << 4;
+    pub const PEER_WINDOW_KNOWN: u16 = 1 << 4;
     /// `stack_window` holds a window.
-    pub const STACK_WINDOW_KNOWN: u8 = 1 << 5;
+    pub const STACK_WINDOW_KNOWN: u16 = 1 << 5;
     /// `stack_ts` holds a timestamp.
-    pub const STACK_TS_KNOWN: u8 = 1 << 6;
+    pub const STACK_TS_KNOWN: u16 = 1 << 6;
     /// `client_ts` holds a timestamp.
-    pub const CLIENT_TS_KNOWN: u8 = 1 << 7;
+    pub const CLIENT_TS_KNOWN: u16 = 1 << 7;
+    /// Fragments have gone by since the last answer; tells why pings are declined, and decides nothing.
+    pub const FRAGMENTED: u16 = 1 << 8;
 }
 
 /// The record of one connection.
@@ -82,9 +84,7 @@ pub struct Flow {
     /// Pings answered since one was last passed to user space on purpose (rule 12).
     pub in_a_row: u16,
     /// See [`bits`].
-    pub bits: u8,
-    /// Keeps the size a multiple of four without padding.
-    pub reserved: u8,
+    pub bits: u16,
 }
 
 impl Flow {
@@ -112,7 +112,6 @@ impl Flow {
             peer_window: 0,
             in_a_row: 0,
             bits: 0,
-            reserved: 0,
         }
     }
 
@@ -126,19 +125,19 @@ impl Flow {
     /// Whether a bit of [`bits`] is set.
     #[inline(always)]
     #[must_use]
-    pub const fn has(&self, bit: u8) -> bool {
+    pub const fn has(&self, bit: u16) -> bool {
         self.bits & bit != 0
     }
 
     /// Sets a bit of [`bits`].
     #[inline(always)]
-    pub const fn set(&mut self, bit: u8) {
+    pub const fn set(&mut self, bit: u16) {
         self.bits |= bit;
     }
 
     /// Clears a bit of [`bits`].
     #[inline(always)]
-    pub const fn clear(&mut self, bit: u8) {
+    pub const fn clear(&mut self, bit: u16) {
         self.bits &= !bit;
     }
 }

@@ -23,6 +23,8 @@ pub enum Part {
     Refill,
     /// Rule 8: no stale bytes behind a pending PINGRESP.
     StaleBytes,
+    /// Rule 15: a fragment counts as the longest datagram.
+    FragmentLength,
 }
 
 impl Part {
@@ -37,6 +39,7 @@ impl Part {
         Self::Resend,
         Self::Refill,
         Self::StaleBytes,
+        Self::FragmentLength,
     ];
 }
 

@@ -150,7 +150,8 @@ pub fn on_ingress(
     if !flow.has(bits::ANCHORED) {
         // `n` is 0 here. Whether bytes are ahead of the anchor must be known later (rule 3).
         raise_ingress_before_anchor(flow, segment);
-        let counter = if segment.pingreq { Some(Counter::NotAnchored) } else { None };
+        let followed = fragment(flow, segment);
+        let counter = if segment.pingreq { Some(Counter::NotAnchored) } else { followed };
         return Decision::new(Verdict::Pass, counter);
     }
 
@@ -168,7 +169,7 @@ pub fn on_ingress(
         flow.clear(bits::PENDING);
     }
 
-    let mut counter = None;
+    let mut counter = fragment(flow, segment);
     if segment.pingreq {
         match declines(flow, slot, segment, believed, rate, now) {
             None => {
@@ -224,6 +225,7 @@ pub fn on_egress(
     if hides_numbers(flow, segment) {
         return Decision::counted(Verdict::Drop, Counter::Unexpected);
     }
+    let counter = fragment(flow, segment);
     note_asked_again(flow, segment);
     let delta = flow.delta();
     if segment.span() == 0 {
@@ -240,17 +242,21 @@ pub fn on_egress(
     let new_bytes = flow.resp_pos.wrapping_add(PING_BYTES).wrapping_sub(delta);
     let stale = flow.has(bits::PENDING) && is_before(segment.seq, new_bytes);
     if stale && !is_left_out(Part::StaleBytes) {
+        // The rest of its datagram would be put behind. This one TCP has to repeat.
+        if segment.fragment {
+            return Decision::counted(Verdict::Drop, Counter::Unexpected);
+        }
         return Decision::resent(flow, Counter::StaleBytes);
     }
     let end = segment.seq.wrapping_add(segment.span());
     if is_before(flow.egress_nxt, end) {
         flow.egress_nxt = end;
     }
-    Decision::shifted(flow, None)
+    Decision::shifted(flow, counter)
 }
 
-/// Decides about a segment, either way, that belongs to the flow but cannot be followed: a
-/// fragment, or headers that do not add up (rule 11). Before the first answer it passes and bars
+/// Decides about a segment, either way, that belongs to the flow but cannot be followed: a fragment
+/// that ends within the TCP header, or headers that do not add up (rule 11). Before the first answer it passes and bars
 /// the flow for good; afterwards it is dropped, which TCP repairs.
 #[inline(always)]
 pub fn on_unexpected(flow: &mut Flow) -> Decision {
@@ -308,7 +314,7 @@ fn declines(
     if !holds(Part::ClientInOrder, in_order)
         || !holds(Part::ClientParsed, flow.ingress_nxt == parsed)
     {
-        return Some(Counter::ClientBusy);
+        return Some(busy(flow, Counter::ClientBusy));
     }
     // Rule 4. Its last equality has a price: a client that pings on within its delayed ACK (some
     // 40 ms) after an answer of user space brings the ack of that answer with the ping itself, and
@@ -319,7 +325,7 @@ fn declines(
         || !holds(Part::ServerWhole, flow.egress_nxt == accepted)
         || !holds(Part::ServerShown, flow.acked_nxt == flow.egress_nxt)
     {
-        return Some(Counter::ServerBusy);
+        return Some(busy(flow, Counter::ServerBusy));
     }
     // What exceeds the rate is for user space to judge. The slot was read before the lock, but rule
     // 2 keeps answers so far apart that the last one's charge is seen.
@@ -331,6 +337,22 @@ fn declines(
         return Some(Counter::EveryNth);
     }
     None
+}
+
+/// Why a stream is not where the rules want it.
+#[inline(always)]
+const fn busy(flow: &Flow, reason: Counter) -> Counter {
+    if flow.has(bits::FRAGMENTED) { Counter::Fragments } else { reason }
+}
+
+/// Rule 15: notes that fragments go by, for [`busy`]; that they are followed is counted.
+#[inline(always)]
+fn fragment(flow: &mut Flow, segment: &Segment) -> Option<Counter> {
+    if !segment.fragment {
+        return None;
+    }
+    flow.set(bits::FRAGMENTED);
+    Some(Counter::Fragment)
 }
 
 #[inline(always)]
@@ -350,6 +372,7 @@ fn answer(flow: &mut Flow, segment: &Segment) -> Decision {
     flow.n = flow.n.wrapping_add(1);
     flow.in_a_row += 1;
     flow.set(bits::PENDING);
+    flow.clear(bits::FRAGMENTED);
     flow.req_pos = segment.seq;
     flow.resp_pos = segment.ack;
     Decision::pingresp(flow, segment, Counter::Answered)

@@ -39,6 +39,7 @@ pub(crate) struct Tally {
     pub(crate) absorbed: u64,
     pub(crate) stale: u64,
     pub(crate) old: u64,
+    pub(crate) fragments: u64,
 }
 
 impl Tally {
@@ -50,6 +51,7 @@ impl Tally {
         self.absorbed += other.absorbed;
         self.stale += other.stale;
         self.old += other.old;
+        self.fragments += other.fragments;
     }
 }
 
@@ -177,6 +179,7 @@ impl Hooks {
             Some(Counter::Absorbed) => tally.absorbed += 1,
             Some(Counter::StaleBytes) => tally.stale += 1,
             Some(Counter::OldTimestamp) => tally.old += 1,
+            Some(Counter::Fragment) => tally.fragments += 1,
             Some(Counter::Anchored) | None => {}
             Some(_) => tally.declined += 1,
         }
@@ -195,5 +198,6 @@ fn turned(segment: &Seg, decision: &Decision) -> Seg {
         ts_ecr: segment.ts_val,
         payload: PINGRESP.to_vec(),
         corrupt: segment.corrupt,
+        fragment: None,
     }
 }

@@ -7,6 +7,7 @@
 mod apps;
 mod hooks;
 mod link;
+mod reassembly;
 mod replay;
 mod scenario;
 mod segment;
@@ -22,6 +23,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use push_common::mutant::{Part, leave_out};
 
+use hooks::Tally;
 use scenario::{Scenario, scenarios};
 use world::{Report, run, trace};
 
@@ -50,8 +52,8 @@ fn streams_stay_whole_and_every_ping_is_answered() {
     println!("{}", summary(&report));
     // The path taken: all of the splice has been at work.
     let tally = &report.tally;
-    let taken =
-        [tally.answered, tally.resent, tally.refilled, tally.absorbed, tally.stale, tally.old];
+    let Tally { answered, resent, refilled, absorbed, stale, old, fragments, .. } = *tally;
+    let taken = [answered, resent, refilled, absorbed, stale, old, fragments];
     assert!(taken.iter().all(|&count| count > 0), "{tally:?}");
 }
 
@@ -156,6 +158,7 @@ noticed! {
     rule_6_left_out_is_noticed: Resend by 0,
     rule_7_left_out_is_noticed: Refill by 0,
     rule_8_left_out_is_noticed: StaleBytes by 2,
+    rule_15_left_out_is_noticed: FragmentLength by 0,
 }
 
 /// The same scenarios each time, so that this is no matter of luck.

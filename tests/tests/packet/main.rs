@@ -4,6 +4,7 @@ mod answer;
 mod bytes;
 mod contention;
 mod follow;
+mod fragments;
 mod fuzz;
 
 mod rig;
