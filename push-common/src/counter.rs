@@ -68,6 +68,8 @@ counters! {
     NotArmed = "not_armed", Declined;
     /// Rule 5: it came by another interface than answers leave by.
     Interface = "interface", Declined;
+    /// Rule 5: it came from another neighbour than answers leave to; the stack shows the way.
+    NextHop = "next_hop", Declined;
     /// Rule 5: the shard has not stamped its heartbeat for 5 s.
     ShardSilent = "shard_silent", Declined;
     /// The flow has not seen CONNACK from its first byte on.

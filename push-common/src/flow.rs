@@ -4,6 +4,8 @@
 //! *C-space*: numbers as the client sees them. *S-space*: as the server's stack sees them. They
 //! differ by [`Flow::delta`], in both directions. All arithmetic is modulo 2^32.
 
+use crate::mac::Mac;
+
 /// How a flow is found: the server's end first. IPv4 addresses are mapped into IPv6
 /// (`::ffff:a.b.c.d`), whatever the family of the listening socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -85,6 +87,10 @@ pub struct Flow {
     pub in_a_row: u16,
     /// See [`bits`].
     pub bits: u16,
+    /// The neighbour on the link to which the stack last sent.
+    pub next_hop: Mac,
+    /// The neighbour whose ping was last left to user space to learn that (rule 5).
+    pub sender: Mac,
 }
 
 impl Flow {
@@ -112,6 +118,8 @@ impl Flow {
             peer_window: 0,
             in_a_row: 0,
             bits: 0,
+            next_hop: Mac::NONE,
+            sender: Mac::NONE,
         }
     }
 
@@ -155,8 +163,8 @@ pub struct LockedFlow<L> {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 36);
-const _: () = assert!(size_of::<Flow>() == 72);
-const _: () = assert!(size_of::<LockedFlow<u32>>() == 76);
+const _: () = assert!(size_of::<Flow>() == 84);
+const _: () = assert!(size_of::<LockedFlow<u32>>() == 88);
 
 // SAFETY: bytes only, no padding (the size is asserted above).
 #[cfg(feature = "user")]

@@ -24,7 +24,10 @@
 //! 4. The server is quiescent: the ping acknowledges all that ever left, that is whole frames, and
 //!    the stack has been shown this acknowledgement by an earlier segment.
 //! 5. The slot is armed, the generation is the connection's, the shard has stamped its heartbeat within
-//!    5 s, and answers leave by the interface that the ping came by. User space arms a slot only when
+//!    5 s, and answers leave by the interface that the ping came by. An answer goes to the neighbour on the
+//!    link (mostly a router) to which the stack last sent. A ping from another neighbour is left to user
+//!    space, so that the stack shows to whom it answers now; from then on pings from there are answered,
+//!    to where the stack has sent its own. User space arms a slot only when
 //!    both directions of the connection use one interface with our programs, and binds the socket to
 //!    it: what passes by no program of ours would not be translated.
 //! 6. While a PINGRESP is pending, a segment of the stack without payload leaves as the PINGRESP again.
@@ -39,10 +42,11 @@
 //!    the stack nothing new is absorbed.
 //! 10. Only the stack's own SYN-ACK begins a new connection on the same addresses. Flows outlive their
 //!     sockets by two minutes, and by two more each time that the stack has still sent something.
-//! 11. What cannot be followed (a fragment that ends within the TCP header, headers that do not add up) is dropped once a ping has been answered, and passes before; then the
-//!     flow never answers, because bytes have gone by that it does not know. What is old by its timestamp
-//!     is dropped too once a ping has been answered, because the stack has not seen all that was taken
-//!     before it; before that it passes, and tells nothing.
+//! 11. What cannot be followed (a fragment that ends within the TCP header, headers that do not add up)
+//!     is dropped once a ping has been answered, and passes before; then the flow never answers, because
+//!     bytes have gone by that it does not know. What is old by its timestamp is dropped too once a ping
+//!     has been answered, because the stack has not seen all that was taken before it; before that it
+//!     passes, and tells nothing.
 //! 12. Every 256th ping is left to user space, one when the stack has sent nothing for a day, and what
 //!     exceeds the ping rate. An answer bears the stack's last timestamp and makes it the client's
 //!     newest: were the next one of the stack half of the circle ahead, PAWS would drop it for good.
@@ -67,11 +71,13 @@
 //! A sender that lies about its own numbers can break its own stream and no other. One who only
 //! guesses addresses and ports can have a connection's pings left to user space: by a fragment that ends
 //! within the TCP header before the first answer (rule 11), or by a segment or fragment whose number
-//! happens to lie within a window ahead (rules 3 and 15). He changes no stream and answers no ping without the sequence numbers.
+//! happens to lie within a window ahead (rules 3 and 15). He changes no stream and answers no ping
+//! without the sequence numbers.
 
 pub mod clock;
 pub mod counter;
 pub mod flow;
+pub mod mac;
 pub mod mutant;
 pub mod ping_rate;
 pub mod segment;

@@ -17,6 +17,8 @@ pub enum Part {
     ServerWhole,
     /// Rule 4: the stack has been shown that acknowledgement.
     ServerShown,
+    /// Rule 5: answers go to whom the stack sends.
+    NextHop,
     /// Rule 6: a bare ACK leaves as the pending PINGRESP.
     Resend,
     /// Rule 7: a client that misses the PINGRESP gets it again.
@@ -36,6 +38,7 @@ impl Part {
         Self::ServerAcknowledged,
         Self::ServerWhole,
         Self::ServerShown,
+        Self::NextHop,
         Self::Resend,
         Self::Refill,
         Self::StaleBytes,

@@ -1,6 +1,7 @@
 //! The facts of one TCP segment that the splice needs. Whoever parses packets fills them in; the
 //! splice never sees a packet.
 
+use crate::mac::Mac;
 use crate::mutant::{Part, is_left_out};
 
 /// TCP flag bits as on the wire (RFC 9293, section 3.1; ECN: RFC 3168).
@@ -61,6 +62,8 @@ pub struct Segment {
     pub plain_or_sack: bool,
     /// Index of the interface it was seen at.
     pub iface: u32,
+    /// The neighbour on the link: at ingress the one it came from, at egress the one it goes to.
+    pub neighbour: Mac,
 }
 
 impl Segment {
@@ -81,8 +84,8 @@ impl Segment {
             self.payload_bytes
         };
         payload_bytes
-            .wrapping_add(self.any(flags::SYN) as u32)
-            .wrapping_add(self.any(flags::FIN) as u32)
+            .wrapping_add(u32::from(self.any(flags::SYN)))
+            .wrapping_add(u32::from(self.any(flags::FIN)))
     }
 
     /// No payload, and no flags besides ACK.

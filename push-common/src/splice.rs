@@ -15,6 +15,7 @@
 use crate::clock::Monotonic;
 use crate::counter::Counter;
 use crate::flow::{Flow, bits};
+use crate::mac::Mac;
 use crate::mutant::{Part, is_left_out};
 use crate::ping_rate::PingRate;
 use crate::segment::{Segment, SocketFacts, flags};
@@ -85,12 +86,23 @@ pub struct Decision {
     pub ts_val: u32,
     /// Window field to set; 0 where the verdict needs none.
     pub window: u16,
+    /// The neighbour to send to, where the verdict turns a segment around.
+    pub next_hop: Mac,
 }
 
 impl Decision {
     #[inline(always)]
     const fn new(verdict: Verdict, counter: Option<Counter>) -> Self {
-        Self { verdict, counter, seq: 0, ack: 0, delta: 0, ts_val: 0, window: 0 }
+        Self {
+            verdict,
+            counter,
+            seq: 0,
+            ack: 0,
+            delta: 0,
+            ts_val: 0,
+            window: 0,
+            next_hop: Mac::NONE,
+        }
     }
 
     #[inline(always)]
@@ -107,12 +119,13 @@ impl Decision {
     /// stack's latest: the one that the client echoes may be older than what it has got since, and
     /// PAWS would drop it.
     #[inline(always)]
-    const fn pingresp(flow: &Flow, segment: &Segment, counter: Counter) -> Self {
+    fn pingresp(flow: &Flow, segment: &Segment, counter: Counter) -> Self {
         Self {
             ts_val: if flow.has(bits::STACK_TS_KNOWN) { flow.stack_ts } else { segment.ts_ecr },
             seq: flow.resp_pos,
             ack: flow.req_pos.wrapping_add(PING_BYTES),
             window: flow.stack_window,
+            next_hop: if is_left_out(Part::NextHop) { segment.neighbour } else { flow.next_hop },
             ..Self::counted(Verdict::TurnAround, counter)
         }
     }
@@ -177,8 +190,10 @@ pub fn on_ingress(
                 return answer(flow, segment);
             }
             Some(reason) => {
-                if matches!(reason, Counter::EveryNth) {
-                    flow.in_a_row = 0;
+                match reason {
+                    Counter::EveryNth => flow.in_a_row = 0,
+                    Counter::NextHop => flow.sender = segment.neighbour,
+                    _ => {}
                 }
                 counter = Some(reason);
             }
@@ -212,7 +227,7 @@ pub fn on_egress(
     if segment.any(flags::RST) && segment.any(flags::ACK) && segment.seq == 0 {
         return Decision::pass();
     }
-    flow.iface = segment.iface;
+    (flow.iface, flow.next_hop) = (segment.iface, segment.neighbour);
     if !segment.any(flags::RST) {
         flow.stack_window = segment.window;
         flow.set(bits::STACK_WINDOW_KNOWN);
@@ -256,8 +271,8 @@ pub fn on_egress(
 }
 
 /// Decides about a segment, either way, that belongs to the flow but cannot be followed: a fragment
-/// that ends within the TCP header, or headers that do not add up (rule 11). Before the first answer it passes and bars
-/// the flow for good; afterwards it is dropped, which TCP repairs.
+/// that ends within the TCP header, or headers that do not add up (rule 11). Before the first answer it
+/// passes and bars the flow for good; afterwards it is dropped, which TCP repairs.
 #[inline(always)]
 pub fn on_unexpected(flow: &mut Flow) -> Decision {
     if flow.n > 0 {
@@ -335,6 +350,11 @@ fn declines(
     // Rule 12.
     if flow.in_a_row >= IN_A_ROW_MAX || timestamps::silence_secs(flow, now) > SILENCE_SECS_MAX {
         return Some(Counter::EveryNth);
+    }
+    // Rule 5; last, because a ping that is left for this must be one that the stack takes and answers.
+    let is_known = segment.neighbour.is(flow.next_hop) || segment.neighbour.is(flow.sender);
+    if !holds(Part::NextHop, is_known) {
+        return Some(Counter::NextHop);
     }
     None
 }

@@ -7,6 +7,7 @@ use core::ptr;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_csum_diff, bpf_skb_load_bytes};
 use push_common::flow::FlowKey;
+use push_common::mac::Mac;
 use push_common::segment::Segment;
 use push_common::splice::PINGREQ;
 
@@ -65,6 +66,17 @@ impl Packet {
             bpf_skb_load_bytes(self.skb.cast(), offset, bytes.as_mut_ptr().cast(), N as u32)
         };
         if failed == 0 { Some(bytes) } else { None }
+    }
+
+    /// Copies both addresses of the Ethernet header; straight to where they are kept, because the stack
+    /// is full.
+    #[inline(always)]
+    fn load_link(self, link: &mut [Mac; 2]) -> Option<()> {
+        let to = ptr::from_mut(link).cast();
+        // SAFETY: the destination has as many bytes, and any bytes are addresses.
+        let failed =
+            unsafe { bpf_skb_load_bytes(self.skb.cast(), 0, to, size_of::<[Mac; 2]>() as u32) };
+        if failed == 0 { Some(()) } else { None }
     }
 
     /// Length, link layer included.
@@ -329,6 +341,11 @@ fn fill(
     segment.plain = segment.plain_or_sack && tcp.sack == 0;
     segment.fragment = headers.fragment;
     segment.iface = packet.iface();
+    packet.load_link(&mut scratch.link)?;
+    segment.neighbour = match direction {
+        Direction::Ingress => scratch.link[1],
+        Direction::Egress => scratch.link[0],
+    };
     if direction == Direction::Ingress && !headers.fragment && payload_bytes <= 2 {
         let mut payload = [0; 4];
         if payload_bytes == 2 {

@@ -1,4 +1,5 @@
-//! Devices behind routers of the test's own: a link too narrow for their packets.
+//! Devices behind routers of the test's own: a link too narrow for their packets, and a way back by
+//! another router than the way there.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ const DEVICE_V4: &str = "10.79.0.2";
 
 both_paths! {
     datagrams_cut_by_a_narrow_link_arrive,
+    answers_leave_by_the_router_that_the_server_sends_to,
 }
 
 /// The device sets no DF, as lwIP and many modems.
@@ -52,6 +54,33 @@ fn datagrams_cut_by_a_narrow_link_arrive(path: PingPath) -> TestResult {
     Ok(())
 }
 
+/// Direct server return: what came back by the router of the way there would be lost.
+fn answers_leave_by_the_router_that_the_server_sends_to(path: PingPath) -> TestResult {
+    let device = Device::behind_a_router()?;
+    let back = device.add_a_router_back()?;
+    let server = device.serve(path)?;
+    let mut client = device.connect(&server);
+    answered(&server, &mut client, path);
+    let is_kernel = path == PingPath::Kernel;
+    let before = server.metrics();
+    // By the router there, one was left to the stack, to see where it sends the answer.
+    assert_eq!(declined(&before, "next_hop"), u64::from(is_kernel), "{}", before.text());
+    for _ in 0..PINGS_MAX {
+        client.ping();
+    }
+    let after = server.metrics();
+    if is_kernel {
+        assert_eq!(after.kernel_pings(), before.kernel_pings() + PINGS_MAX as u64);
+        // None had to be asked for again.
+        assert_eq!(event(&after, "resent"), event(&before, "resent"), "{}", after.text());
+    }
+    echoed(&mut client, 20_000);
+    client.disconnect();
+    drop(back);
+    server.finish();
+    Ok(())
+}
+
 /// A device in a network of its own, behind a router (the clients' namespace of the veth pair).
 struct Device {
     veth: Arc<Veth>,
@@ -72,6 +101,34 @@ impl Device {
         set(router, "ip_forward", "1");
         set(&device, "ip_no_pmtu_disc", "1");
         Ok(Self { veth, device })
+    }
+
+    /// A second router on the server's link, by which the server sends to the device; nothing of the
+    /// server comes through the first one any more.
+    fn add_a_router_back(&self) -> Result<Namespace, Skip> {
+        let (server, there, back) = (&self.veth.server, self.router(), Namespace::create("b")?);
+        let name = back.name();
+        there.ip(&format!("link add mac0 link {CLIENT_INTERFACE} type macvlan mode bridge"))?;
+        there.ip(&format!("link set mac0 netns {name}"))?;
+        back.ip(&format!("link add far0 type veth peer name dev1 netns {}", self.device.name()))?;
+        for (namespace, interface, address) in [
+            (&back, "mac0", "10.77.0.3/24"),
+            (&back, "far0", "10.80.0.1/24"),
+            (&self.device, "dev1", "10.80.0.2/24"),
+        ] {
+            namespace.ip(&format!("address add {address} dev {interface}"))?;
+            namespace.ip(&format!("link set {interface} up"))?;
+        }
+        back.ip(&format!("route add {DEVICE_V4}/32 via 10.80.0.2"))?;
+        set(&back, "ip_forward", "1");
+        // Each way has interfaces of its own, and nobody may take that for forged.
+        for (namespace, interface) in [(&self.device, "dev1"), (&back, "mac0"), (&back, "far0")] {
+            set(namespace, &format!("conf/{interface}/rp_filter"), "0");
+            set(namespace, "conf/all/rp_filter", "0");
+        }
+        server.ip("route replace 10.79.0.0/24 via 10.77.0.3")?;
+        there.ip(&format!("rule add from {SERVER_V4} to {DEVICE_V4} blackhole pref 10"))?;
+        Ok(back)
     }
 
     fn router(&self) -> &Namespace {

@@ -6,6 +6,7 @@
 //! `PUSH_MODEL_SEED` runs one batch again.
 mod apps;
 mod hooks;
+mod hops;
 mod link;
 mod reassembly;
 mod replay;
@@ -52,8 +53,9 @@ fn streams_stay_whole_and_every_ping_is_answered() {
     println!("{}", summary(&report));
     // The path taken: all of the splice has been at work.
     let tally = &report.tally;
-    let Tally { answered, resent, refilled, absorbed, stale, old, fragments, .. } = *tally;
-    let taken = [answered, resent, refilled, absorbed, stale, old, fragments];
+    let Tally { answered, resent, refilled, absorbed, stale, old, fragments, next_hops, .. } =
+        *tally;
+    let taken = [answered, resent, refilled, absorbed, stale, old, fragments, next_hops];
     assert!(taken.iter().all(|&count| count > 0), "{tally:?}");
 }
 
@@ -155,6 +157,7 @@ noticed! {
     rule_4_left_out_acknowledged_is_noticed: ServerAcknowledged by 0,
     rule_4_left_out_whole_frames_is_noticed: ServerWhole by 0,
     rule_4_left_out_shown_to_the_stack_is_noticed: ServerShown by 2,
+    rule_5_left_out_next_hop_is_noticed: NextHop by 0,
     rule_6_left_out_is_noticed: Resend by 0,
     rule_7_left_out_is_noticed: Refill by 0,
     rule_8_left_out_is_noticed: StaleBytes by 2,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use push_common::mac::Mac;
 use push_common::segment::{self, flags};
 
 /// Scale of every window field, as both ends have agreed on.
@@ -78,6 +79,7 @@ impl Seg {
             plain_or_sack: whole,
             fragment: !whole,
             iface: 1,
+            neighbour: Mac::NONE,
             timestamped: true,
             ts_val: self.ts_val,
             ts_ecr: self.ts_ecr,

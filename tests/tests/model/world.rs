@@ -13,6 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::apps::{Packet, Parser, Todo, todos};
 use crate::hooks::{Hooks, Ingress, Tally};
+use crate::hops::Hops;
 use crate::link::{Harm, Link, hit};
 use crate::reassembly::Reassembly;
 use crate::replay::Replayer;
@@ -87,6 +88,7 @@ struct World {
     client: Side,
     server: Side,
     hooks: Hooks,
+    hops: Hops,
     wire: [Link; 2],
     host: [Link; 2],
     replayer: Replayer,
@@ -162,6 +164,7 @@ impl World {
             client,
             server,
             hooks: Hooks::default(),
+            hops: Hops::new(scenario.seed),
             wire: link(scenario.wire, WIRE_LATENCY_US),
             host: [
                 // Between its hook and a stack nothing is cut.
@@ -244,7 +247,8 @@ impl World {
                     return Ok(());
                 }
                 self.note("egress sees", &segment);
-                let passed = self.hooks.egress(self.now, &self.server.tcp.facts(), segment);
+                let (facts, neighbour) = (self.server.tcp.facts(), self.hops.outward());
+                let passed = self.hooks.egress(self.now, &facts, segment, neighbour);
                 self.note_flow();
                 if let Some(segment) = passed {
                     self.replayer.hear_taken(segment.ts_ecr);
@@ -290,7 +294,7 @@ impl World {
     fn decide(&mut self, view: &SlotView, segment: Seg) -> Result<(), String> {
         self.note("ingress sees", &segment);
         let ts_val = segment.ts_val;
-        let (to, answer) = self.hooks.ingress(self.now, view, segment);
+        let (to, answer) = self.hooks.ingress(self.now, view, segment, self.hops.inward());
         self.note_flow();
         if let Some(answer) = answer {
             self.replayer.hear_taken(ts_val);
@@ -300,7 +304,10 @@ impl World {
         }
         match to {
             Ingress::ToStack(segment) => self.host[0].send(&mut self.rng, self.now, segment),
-            Ingress::ToClient(segment) => self.wire[1].send(&mut self.rng, self.now, segment),
+            Ingress::ToClient(segment, next_hop) => {
+                self.hops.check(next_hop)?;
+                self.wire[1].send(&mut self.rng, self.now, segment);
+            }
             Ingress::Gone => {}
         }
         Ok(())

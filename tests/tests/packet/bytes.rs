@@ -16,7 +16,7 @@ const SERVER_PORT: u16 = 1883;
 const CLIENT_PORT: u16 = 40_000;
 /// The device of a test run has the address 0: what is for this host is sent there.
 const HOST_MAC: [u8; 6] = [0; 6];
-const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+pub(crate) const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
 /// Flags of the IPv4 header, where it says the place of a fragment.
 const DONT_FRAGMENT: u16 = 0x4000;
@@ -31,6 +31,8 @@ pub(crate) const L3: usize = 14;
 #[derive(Clone, Debug)]
 pub(crate) struct Bytes {
     pub(crate) way: Way,
+    /// The neighbour's address on the link.
+    pub(crate) neighbour: [u8; 6],
     pub(crate) ipv6: bool,
     pub(crate) seq: u32,
     pub(crate) ack: u32,
@@ -69,6 +71,7 @@ impl Bytes {
     pub(crate) fn new(way: Way, ipv6: bool, seq: u32, ack: u32) -> Self {
         Self {
             way,
+            neighbour: PEER_MAC,
             ipv6,
             seq,
             ack,
@@ -140,8 +143,8 @@ impl Bytes {
     fn build_around(&self, tcp: &[u8], fragment: u16) -> Vec<u8> {
         let mut packet = Vec::new();
         let (to, from) = match self.way {
-            Way::Ingress => (HOST_MAC, PEER_MAC),
-            Way::Egress => (PEER_MAC, HOST_MAC),
+            Way::Ingress => (HOST_MAC, self.neighbour),
+            Way::Egress => (self.neighbour, HOST_MAC),
         };
         packet.extend(to);
         packet.extend(from);

@@ -6,6 +6,7 @@ mod contention;
 mod follow;
 mod fragments;
 mod fuzz;
+mod next_hop;
 
 mod rig;
 mod timestamps;
