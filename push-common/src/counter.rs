@@ -68,12 +68,16 @@ counters! {
     NotArmed = "not_armed", Declined;
     /// Rule 5: it came by another interface than answers leave by.
     Interface = "interface", Declined;
+    /// Rule 5: it came from another neighbour than answers leave to; the stack shows the way.
+    NextHop = "next_hop", Declined;
     /// Rule 5: the shard has not stamped its heartbeat for 5 s.
     ShardSilent = "shard_silent", Declined;
     /// The flow has not seen CONNACK from its first byte on.
     NotAnchored = "not_anchored", Declined;
-    /// Bytes were passed that the flow could not follow (IP fragments); it never answers.
+    /// Bytes were passed that the flow could not follow; it never answers.
     Barred = "barred", Declined;
+    /// Rule 16: fragments went by, and the streams have not gone beyond the longest datagram yet.
+    Fragments = "fragments", Declined;
     /// The connection has used up its pings (`--ping-rate`); user space counts it, and judges.
     PingRate = "ping_rate", Declined;
     /// Rule 12: every 256th ping is for user space.
@@ -97,6 +101,8 @@ counters! {
     Absorbed = "absorbed", Step;
     /// Rule 15: an ICMP error whose quoted sequence number was shifted, either way.
     IcmpTranslated = "icmp_translated", Step;
+    /// Rule 16: the first fragment of a datagram, either way, which was followed.
+    Fragment = "fragment", Step;
     /// Rule 10: a flow deleted because the stack began a new connection on its addresses.
     Replaced = "replaced", Step;
 

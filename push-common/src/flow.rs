@@ -4,6 +4,8 @@
 //! *C-space*: numbers as the client sees them. *S-space*: as the server's stack sees them. They
 //! differ by [`Flow::delta`], in both directions. All arithmetic is modulo 2^32.
 
+use crate::mac::Mac;
+
 /// How a flow is found: the server's end first. IPv4 addresses are mapped into IPv6
 /// (`::ffff:a.b.c.d`), whatever the family of the listening socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -22,21 +24,23 @@ pub struct FlowKey {
 /// Bits of [`Flow::bits`].
 pub mod bits {
     /// CONNACK has been seen: `rx_base` and `tx_base` are known.
-    pub const ANCHORED: u8 = 1;
+    pub const ANCHORED: u16 = 1;
     /// A PINGRESP is on its way and not acknowledged.
-    pub const PENDING: u8 = 1 << 1;
+    pub const PENDING: u16 = 1 << 1;
     /// `ingress_nxt` holds a position.
-    pub const INGRESS_SEEN: u8 = 1 << 2;
+    pub const INGRESS_SEEN: u16 = 1 << 2;
     /// Something was passed that the flow could not follow; it never answers.
-    pub const BARRED: u8 = 1 << 3;
+    pub const BARRED: u16 = 1 << 3;
     /// `peer_window` is what the stack was last shown.
-    pub const PEER_WINDOW_KNOWN: u8 = 1 << 4;
+    pub const PEER_WINDOW_KNOWN: u16 = 1 << 4;
     /// `stack_window` holds a window.
-    pub const STACK_WINDOW_KNOWN: u8 = 1 << 5;
+    pub const STACK_WINDOW_KNOWN: u16 = 1 << 5;
     /// `stack_ts` holds a timestamp.
-    pub const STACK_TS_KNOWN: u8 = 1 << 6;
+    pub const STACK_TS_KNOWN: u16 = 1 << 6;
     /// `client_ts` holds a timestamp.
-    pub const CLIENT_TS_KNOWN: u8 = 1 << 7;
+    pub const CLIENT_TS_KNOWN: u16 = 1 << 7;
+    /// Fragments have gone by since the last answer; tells why pings are declined, and decides nothing.
+    pub const FRAGMENTED: u16 = 1 << 8;
 }
 
 /// The record of one connection.
@@ -82,9 +86,11 @@ pub struct Flow {
     /// Pings answered since one was last passed to user space on purpose (rule 12).
     pub in_a_row: u16,
     /// See [`bits`].
-    pub bits: u8,
-    /// Keeps the size a multiple of four without padding.
-    pub reserved: u8,
+    pub bits: u16,
+    /// The neighbour on the link to which the stack last sent.
+    pub next_hop: Mac,
+    /// The neighbour whose ping was last left to user space to learn that (rule 5).
+    pub sender: Mac,
 }
 
 impl Flow {
@@ -112,7 +118,8 @@ impl Flow {
             peer_window: 0,
             in_a_row: 0,
             bits: 0,
-            reserved: 0,
+            next_hop: Mac::NONE,
+            sender: Mac::NONE,
         }
     }
 
@@ -126,19 +133,19 @@ impl Flow {
     /// Whether a bit of [`bits`] is set.
     #[inline(always)]
     #[must_use]
-    pub const fn has(&self, bit: u8) -> bool {
+    pub const fn has(&self, bit: u16) -> bool {
         self.bits & bit != 0
     }
 
     /// Sets a bit of [`bits`].
     #[inline(always)]
-    pub const fn set(&mut self, bit: u8) {
+    pub const fn set(&mut self, bit: u16) {
         self.bits |= bit;
     }
 
     /// Clears a bit of [`bits`].
     #[inline(always)]
-    pub const fn clear(&mut self, bit: u8) {
+    pub const fn clear(&mut self, bit: u16) {
         self.bits &= !bit;
     }
 }
@@ -156,8 +163,8 @@ pub struct LockedFlow<L> {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 36);
-const _: () = assert!(size_of::<Flow>() == 72);
-const _: () = assert!(size_of::<LockedFlow<u32>>() == 76);
+const _: () = assert!(size_of::<Flow>() == 84);
+const _: () = assert!(size_of::<LockedFlow<u32>>() == 88);
 
 // SAFETY: bytes only, no padding (the size is asserted above).
 #[cfg(feature = "user")]

@@ -24,7 +24,10 @@
 //! 4. The server is quiescent: the ping acknowledges all that ever left, that is whole frames, and
 //!    the stack has been shown this acknowledgement by an earlier segment.
 //! 5. The slot is armed, the generation is the connection's, the shard has stamped its heartbeat within
-//!    5 s, and answers leave by the interface that the ping came by. User space arms a slot only when
+//!    5 s, and answers leave by the interface that the ping came by. An answer goes to the neighbour on the
+//!    link (mostly a router) to which the stack last sent. A ping from another neighbour is left to user
+//!    space, so that the stack shows to whom it answers now; from then on pings from there are answered,
+//!    to where the stack has sent its own. User space arms a slot only when
 //!    both directions of the connection use one interface with our programs, and binds the socket to
 //!    it: what passes by no program of ours would not be translated.
 //! 6. While a PINGRESP is pending, a segment of the stack without payload leaves as the PINGRESP again.
@@ -39,10 +42,11 @@
 //!    the stack nothing new is absorbed.
 //! 10. Only the stack's own SYN-ACK begins a new connection on the same addresses. Flows outlive their
 //!     sockets by two minutes, and by two more each time that the stack has still sent something.
-//! 11. What cannot be followed is dropped once a ping has been answered, and passes before; then the
-//!     flow never answers, because bytes have gone by that it does not know. What is old by its timestamp
-//!     is dropped too once a ping has been answered, because the stack has not seen all that was taken
-//!     before it; before that it passes, and tells nothing.
+//! 11. What cannot be followed (a fragment that ends within the TCP header, headers that do not add up)
+//!     is dropped once a ping has been answered, and passes before; then the flow never answers, because
+//!     bytes have gone by that it does not know. What is old by its timestamp is dropped too once a ping
+//!     has been answered, because the stack has not seen all that was taken before it; before that it
+//!     passes, and tells nothing.
 //! 12. Every 256th ping is left to user space, one when the stack has sent nothing for too long, and what
 //!     exceeds the ping rate. Too long is a third of the time after which connection tracking on this
 //!     host forgets a connection, since it sees nothing of a ping that is answered here; and a day at
@@ -52,6 +56,12 @@
 //! 14. Programs outlive a crash of the server (pinned links), and every other end that leaves sockets
 //!     which the system goes on to send for. An orderly stop leaves none: it resets them.
 //! 15. The sequence number that an ICMP error quotes is translated like the segment that it is about.
+//! 16. The first fragment of a datagram is translated like a segment: it has the numbers, and a sum that
+//!     changes by their difference. The others pass as they are. But it tells neither where its segment
+//!     ends nor when the stack will have put it together, which may be after later segments were taken. So
+//!     it counts as the longest datagram, 65,535 bytes (rules 3 and 4): pings are left to user space until
+//!     the stream has gone beyond. By then whatever of the datagram is still to come is old, wherever its
+//!     segment ends.
 //!
 //! Two CPUs may work for one connection at once. Each decision is made under the flow's lock, which is
 //! always taken: `bpf_spin_lock` waits, and does not fail. So no segment is lost to contention, and no
@@ -62,13 +72,15 @@
 //! exactly the next ones. So a forger can raise it where he could have raised TCP's own, and not else.
 //!
 //! A sender that lies about its own numbers can break its own stream and no other. One who only
-//! guesses addresses and ports can have a connection's pings left to user space: by a fragment before
-//! the first answer (rule 11), or by a segment whose number happens to lie within a window ahead (rule
-//! 3). He changes no stream and answers no ping without the sequence numbers.
+//! guesses addresses and ports can have a connection's pings left to user space: by a fragment that ends
+//! within the TCP header before the first answer (rule 11), or by a segment or fragment whose number
+//! happens to lie within a window ahead (rules 3 and 15). He changes no stream and answers no ping
+//! without the sequence numbers.
 
 pub mod clock;
 pub mod counter;
 pub mod flow;
+pub mod mac;
 pub mod mutant;
 pub mod ping_rate;
 pub mod segment;

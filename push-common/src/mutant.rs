@@ -17,6 +17,8 @@ pub enum Part {
     ServerWhole,
     /// Rule 4: the stack has been shown that acknowledgement.
     ServerShown,
+    /// Rule 5: answers go to whom the stack sends.
+    NextHop,
     /// Rule 6: a bare ACK leaves as the pending PINGRESP.
     Resend,
     /// Rule 7: a client that misses the PINGRESP gets it again.
@@ -27,6 +29,8 @@ pub enum Part {
     StackSilent,
     /// Rule 15: sequence numbers that ICMP errors quote are translated.
     QuotedNumber,
+    /// Rule 16: a fragment counts as the longest datagram.
+    FragmentLength,
 }
 
 impl Part {
@@ -38,11 +42,13 @@ impl Part {
         Self::ServerAcknowledged,
         Self::ServerWhole,
         Self::ServerShown,
+        Self::NextHop,
         Self::Resend,
         Self::Refill,
         Self::StaleBytes,
         Self::StackSilent,
         Self::QuotedNumber,
+        Self::FragmentLength,
     ];
 }
 

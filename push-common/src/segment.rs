@@ -1,6 +1,9 @@
 //! The facts of one TCP segment that the splice needs. Whoever parses packets fills them in; the
 //! splice never sees a packet.
 
+use crate::mac::Mac;
+use crate::mutant::{Part, is_left_out};
+
 /// TCP flag bits as on the wire (RFC 9293, section 3.1; ECN: RFC 3168).
 pub mod flags {
     /// No more data from the sender.
@@ -19,6 +22,9 @@ pub mod flags {
     pub const CWR: u8 = 1 << 7;
 }
 
+/// The most payload that a segment sent in fragments can have: a datagram's length is 16 bits.
+pub const FRAGMENTED_BYTES_MAX: u32 = u16::MAX as u32;
+
 /// One TCP segment: as the client sent it (C-space) at ingress, as the stack sent it (S-space) at
 /// egress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +33,8 @@ pub struct Segment {
     pub seq: u32,
     /// Acknowledgement number; meaningless without [`flags::ACK`].
     pub ack: u32,
-    /// Payload bytes, by the IP header's length (link-layer padding does not count).
+    /// Payload bytes, by the IP header's length (link-layer padding does not count). Of a fragment: those
+    /// in it.
     pub payload_bytes: u32,
     /// The window field, unscaled.
     pub window: u16,
@@ -45,6 +52,9 @@ pub struct Segment {
     pub verified: bool,
     /// Its TCP options could be read through: none, timestamps, SACK blocks, padding.
     pub options_known: bool,
+    /// The first fragment of a datagram, with the whole TCP header: how many bytes follow in others is
+    /// not known.
+    pub fragment: bool,
     /// No IP options, extension headers or fragments; TCP options none, or timestamps only; no
     /// congestion mark.
     pub plain: bool,
@@ -52,6 +62,8 @@ pub struct Segment {
     pub plain_or_sack: bool,
     /// Index of the interface it was seen at.
     pub iface: u32,
+    /// The neighbour on the link: at ingress the one it came from, at egress the one it goes to.
+    pub neighbour: Mac,
 }
 
 impl Segment {
@@ -62,13 +74,18 @@ impl Segment {
         self.flags & mask != 0
     }
 
-    /// Sequence space it takes: payload, SYN and FIN.
+    /// Sequence space it takes: payload, SYN and FIN; of a fragment as much as there can be (rule 16).
     #[inline(always)]
     #[must_use]
-    pub const fn span(&self) -> u32 {
-        self.payload_bytes
-            .wrapping_add(self.any(flags::SYN) as u32)
-            .wrapping_add(self.any(flags::FIN) as u32)
+    pub fn span(&self) -> u32 {
+        let payload_bytes = if self.fragment && !is_left_out(Part::FragmentLength) {
+            FRAGMENTED_BYTES_MAX
+        } else {
+            self.payload_bytes
+        };
+        payload_bytes
+            .wrapping_add(u32::from(self.any(flags::SYN)))
+            .wrapping_add(u32::from(self.any(flags::FIN)))
     }
 
     /// No payload, and no flags besides ACK.

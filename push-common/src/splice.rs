@@ -15,6 +15,7 @@
 use crate::clock::Monotonic;
 use crate::counter::Counter;
 use crate::flow::{Flow, bits};
+use crate::mac::Mac;
 use crate::mutant::{Part, is_left_out};
 use crate::ping_rate::PingRate;
 use crate::segment::{Segment, SocketFacts, flags};
@@ -86,12 +87,23 @@ pub struct Decision {
     pub ts_val: u32,
     /// Window field to set; 0 where the verdict needs none.
     pub window: u16,
+    /// The neighbour to send to, where the verdict turns a segment around.
+    pub next_hop: Mac,
 }
 
 impl Decision {
     #[inline(always)]
     const fn new(verdict: Verdict, counter: Option<Counter>) -> Self {
-        Self { verdict, counter, seq: 0, ack: 0, delta: 0, ts_val: 0, window: 0 }
+        Self {
+            verdict,
+            counter,
+            seq: 0,
+            ack: 0,
+            delta: 0,
+            ts_val: 0,
+            window: 0,
+            next_hop: Mac::NONE,
+        }
     }
 
     #[inline(always)]
@@ -108,12 +120,13 @@ impl Decision {
     /// stack's latest: the one that the client echoes may be older than what it has got since, and
     /// PAWS would drop it.
     #[inline(always)]
-    const fn pingresp(flow: &Flow, segment: &Segment, counter: Counter) -> Self {
+    fn pingresp(flow: &Flow, segment: &Segment, counter: Counter) -> Self {
         Self {
             ts_val: if flow.has(bits::STACK_TS_KNOWN) { flow.stack_ts } else { segment.ts_ecr },
             seq: flow.resp_pos,
             ack: flow.req_pos.wrapping_add(PING_BYTES),
             window: flow.stack_window,
+            next_hop: if is_left_out(Part::NextHop) { segment.neighbour } else { flow.next_hop },
             ..Self::counted(Verdict::TurnAround, counter)
         }
     }
@@ -151,7 +164,8 @@ pub fn on_ingress(
     if !flow.has(bits::ANCHORED) {
         // `n` is 0 here. Whether bytes are ahead of the anchor must be known later (rule 3).
         raise_ingress_before_anchor(flow, segment);
-        let counter = if segment.pingreq { Some(Counter::NotAnchored) } else { None };
+        let followed = fragment(flow, segment);
+        let counter = if segment.pingreq { Some(Counter::NotAnchored) } else { followed };
         return Decision::new(Verdict::Pass, counter);
     }
 
@@ -169,7 +183,7 @@ pub fn on_ingress(
         flow.clear(bits::PENDING);
     }
 
-    let mut counter = None;
+    let mut counter = fragment(flow, segment);
     if segment.pingreq {
         match declines(flow, slot, segment, believed, rate, now) {
             None => {
@@ -177,8 +191,10 @@ pub fn on_ingress(
                 return answer(flow, segment);
             }
             Some(reason) => {
-                if matches!(reason, Counter::EveryNth | Counter::StackSilent) {
-                    flow.in_a_row = 0;
+                match reason {
+                    Counter::EveryNth | Counter::StackSilent => flow.in_a_row = 0,
+                    Counter::NextHop => flow.sender = segment.neighbour,
+                    _ => {}
                 }
                 counter = Some(reason);
             }
@@ -212,7 +228,7 @@ pub fn on_egress(
     if segment.any(flags::RST) && segment.any(flags::ACK) && segment.seq == 0 {
         return Decision::pass();
     }
-    flow.iface = segment.iface;
+    (flow.iface, flow.next_hop) = (segment.iface, segment.neighbour);
     if !segment.any(flags::RST) {
         flow.stack_window = segment.window;
         flow.set(bits::STACK_WINDOW_KNOWN);
@@ -225,6 +241,7 @@ pub fn on_egress(
     if hides_numbers(flow, segment) {
         return Decision::counted(Verdict::Drop, Counter::Unexpected);
     }
+    let counter = fragment(flow, segment);
     note_asked_again(flow, segment);
     let delta = flow.delta();
     if segment.span() == 0 {
@@ -241,18 +258,22 @@ pub fn on_egress(
     let new_bytes = flow.resp_pos.wrapping_add(PING_BYTES).wrapping_sub(delta);
     let stale = flow.has(bits::PENDING) && is_before(segment.seq, new_bytes);
     if stale && !is_left_out(Part::StaleBytes) {
+        // The rest of its datagram would be put behind. This one TCP has to repeat.
+        if segment.fragment {
+            return Decision::counted(Verdict::Drop, Counter::Unexpected);
+        }
         return Decision::resent(flow, Counter::StaleBytes);
     }
     let end = segment.seq.wrapping_add(segment.span());
     if is_before(flow.egress_nxt, end) {
         flow.egress_nxt = end;
     }
-    Decision::shifted(flow, None)
+    Decision::shifted(flow, counter)
 }
 
-/// Decides about a segment, either way, that belongs to the flow but cannot be followed: a
-/// fragment, or headers that do not add up (rule 11). Before the first answer it passes and bars
-/// the flow for good; afterwards it is dropped, which TCP repairs.
+/// Decides about a segment, either way, that belongs to the flow but cannot be followed: a fragment
+/// that ends within the TCP header, or headers that do not add up (rule 11). Before the first answer it
+/// passes and bars the flow for good; afterwards it is dropped, which TCP repairs.
 #[inline(always)]
 pub fn on_unexpected(flow: &mut Flow) -> Decision {
     if flow.n > 0 {
@@ -309,7 +330,7 @@ fn declines(
     if !holds(Part::ClientInOrder, in_order)
         || !holds(Part::ClientParsed, flow.ingress_nxt == parsed)
     {
-        return Some(Counter::ClientBusy);
+        return Some(busy(flow, Counter::ClientBusy));
     }
     // Rule 4. Its last equality has a price: a client that pings on within its delayed ACK (some
     // 40 ms) after an answer of user space brings the ack of that answer with the ping itself, and
@@ -320,7 +341,7 @@ fn declines(
         || !holds(Part::ServerWhole, flow.egress_nxt == accepted)
         || !holds(Part::ServerShown, flow.acked_nxt == flow.egress_nxt)
     {
-        return Some(Counter::ServerBusy);
+        return Some(busy(flow, Counter::ServerBusy));
     }
     // What exceeds the rate is for user space to judge. The slot was read before the lock, but rule
     // 2 keeps answers so far apart that the last one's charge is seen.
@@ -335,6 +356,11 @@ fn declines(
     if !holds(Part::StackSilent, is_heard) {
         return Some(Counter::StackSilent);
     }
+    // Rule 5; last, because a ping that is left for this must be one that the stack takes and answers.
+    let is_known = segment.neighbour.is(flow.next_hop) || segment.neighbour.is(flow.sender);
+    if !holds(Part::NextHop, is_known) {
+        return Some(Counter::NextHop);
+    }
     None
 }
 
@@ -345,6 +371,22 @@ const fn silence_secs_max(slot: &SlotView) -> u32 {
         1..SILENCE_SECS_MAX => slot.silence_secs_max,
         _ => SILENCE_SECS_MAX,
     }
+}
+
+/// Why a stream is not where the rules want it.
+#[inline(always)]
+const fn busy(flow: &Flow, reason: Counter) -> Counter {
+    if flow.has(bits::FRAGMENTED) { Counter::Fragments } else { reason }
+}
+
+/// Rule 16: notes that fragments go by, for [`busy`]; that they are followed is counted.
+#[inline(always)]
+fn fragment(flow: &mut Flow, segment: &Segment) -> Option<Counter> {
+    if !segment.fragment {
+        return None;
+    }
+    flow.set(bits::FRAGMENTED);
+    Some(Counter::Fragment)
 }
 
 #[inline(always)]
@@ -364,6 +406,7 @@ fn answer(flow: &mut Flow, segment: &Segment) -> Decision {
     flow.n = flow.n.wrapping_add(1);
     flow.in_a_row += 1;
     flow.set(bits::PENDING);
+    flow.clear(bits::FRAGMENTED);
     flow.req_pos = segment.seq;
     flow.resp_pos = segment.ack;
     Decision::pingresp(flow, segment, Counter::Answered)

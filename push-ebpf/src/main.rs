@@ -149,7 +149,7 @@ fn egress(packet: Packet) -> i32 {
     let Some(cell) = FLOWS.get_ptr_mut(&scratch.key) else { return NEXT };
     let tcp = parse::tcp(packet, &headers, Direction::Egress, scratch);
     // A flow never loses its anchor, so a stale look at the bit costs a question at most.
-    // SAFETY: the element lives as long as the program; one byte is read whole.
+    // SAFETY: the element lives as long as the program; an aligned word is read whole.
     let seen = unsafe { ptr::read_volatile(&raw const (*cell).flow.bits) };
     let mut facts = SocketFacts::default();
     let asked = seen & bits::ANCHORED == 0 && ask_socket(packet, &mut facts).is_some();

@@ -7,6 +7,7 @@ use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 use push_common::counter::{COUNTERS as COUNTERS_LEN, Counter};
 use push_common::flow::{FlowKey, LockedFlow};
+use push_common::mac::Mac;
 use push_common::ping_rate::PingRate;
 use push_common::slot::{SHARDS_MAX, ShardLine, Slot};
 
@@ -56,6 +57,8 @@ pub(crate) struct Scratch {
     pub(crate) header: [u8; TCP_BYTES_MAX],
     /// The header as it is to become.
     pub(crate) changed: [u8; TCP_BYTES_MAX],
+    /// Both addresses of the Ethernet header: whom it goes to, and whom it comes from.
+    pub(crate) link: [Mac; 2],
     /// The flow's key.
     pub(crate) key: FlowKey,
     /// What was read of the packet; see `parse`.

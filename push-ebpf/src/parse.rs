@@ -7,6 +7,7 @@ use core::ptr;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_csum_diff, bpf_skb_load_bytes};
 use push_common::flow::FlowKey;
+use push_common::mac::Mac;
 use push_common::segment::Segment;
 use push_common::splice::PINGREQ;
 
@@ -78,6 +79,17 @@ impl Packet {
         if failed == 0 { Some(bytes) } else { None }
     }
 
+    /// Copies both addresses of the Ethernet header; straight to where they are kept, because the stack
+    /// is full.
+    #[inline(always)]
+    fn load_link(self, link: &mut [Mac; 2]) -> Option<()> {
+        let to = ptr::from_mut(link).cast();
+        // SAFETY: the destination has as many bytes, and any bytes are addresses.
+        let failed =
+            unsafe { bpf_skb_load_bytes(self.skb.cast(), 0, to, size_of::<[Mac; 2]>() as u32) };
+        if failed == 0 { Some(()) } else { None }
+    }
+
     /// Length, link layer included.
     #[inline(always)]
     pub(crate) fn len(self) -> u32 {
@@ -118,10 +130,10 @@ pub(crate) struct Headers {
     pub(crate) tcp_bytes: u32,
     /// The checksum of the IP header is right, or there is none; with options it is not looked at.
     checked: bool,
-    /// No IP options or extension headers, no congestion mark.
+    /// No IP options or extension headers, no congestion mark, not a fragment.
     plain: bool,
-    /// Part of a datagram only.
-    pub(crate) fragment: bool,
+    /// The first fragment of a datagram.
+    fragment: bool,
 }
 
 /// A parsed TCP segment. One record with a flag, and no `Option` of a record: on the way to
@@ -129,7 +141,7 @@ pub(crate) struct Headers {
 /// refuses to read those.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tcp {
-    /// Whether the rest is filled in; not for a fragment, or headers that do not add up.
+    /// Whether the rest is filled in; not where headers are cut off, or do not add up.
     pub(crate) followed: bool,
     pub(crate) segment: Segment,
     /// Length of the header with its options: 20 to 60.
@@ -173,10 +185,12 @@ fn ipv4(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
     if ip[0] >> 4 != 4 || is_spoiled {
         return None;
     }
-    // A fragment that is not the first has no ports, and is nothing to TCP without the first.
+    // A fragment that is not the first has no ports, and is nothing to TCP without the first, which the
+    // splice follows.
     if ip[9] != IPPROTO_TCP || header_bytes < IPV4_BYTES as u32 || fragment & 0x1FFF != 0 {
         return None;
     }
+    let fragment = fragment & 0x2000 != 0;
     let l4 = L2_BYTES + header_bytes;
     let total_bytes = match u32::from(u16::from_be_bytes([ip[2], ip[3]])) {
         // A super-packet of more than 64 KB (BIG TCP) has no length of its own.
@@ -194,8 +208,8 @@ fn ipv4(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
         l4,
         tcp_bytes: total_bytes.wrapping_sub(header_bytes),
         checked: !has_options,
-        plain: !has_options && ip[1] & 3 != CONGESTION_EXPERIENCED,
-        fragment: fragment & 0x2000 != 0,
+        plain: !has_options && !fragment && ip[1] & 3 != CONGESTION_EXPERIENCED,
+        fragment,
     })
 }
 
@@ -223,10 +237,12 @@ fn ipv6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
             HOP_BY_HOP | ROUTING | DESTINATION => u32::from(extension[1]) * 8 + 8,
             AUTHENTICATION => u32::from(extension[1]) * 4 + 8,
             FRAGMENT => {
-                if u16::from_be_bytes([extension[2], extension[3]]) & 0xFFF8 != 0 {
+                let place = u16::from_be_bytes([extension[2], extension[3]]);
+                if place & 0xFFF8 != 0 {
                     return None;
                 }
-                fragment = true;
+                // Without more to come the datagram is whole (RFC 6946).
+                fragment = place & 1 != 0;
                 8
             }
             _ => return None,
@@ -305,9 +321,6 @@ fn fill(
     direction: Direction,
     scratch: &mut Scratch,
 ) -> Option<()> {
-    if headers.fragment {
-        return None;
-    }
     let [offset]: [u8; 1] = packet.load(headers.l4 + 12)?;
     let header_bytes = u32::from(offset & 0xF0) >> 2;
     if header_bytes < TCP_BYTES as u32
@@ -337,8 +350,14 @@ fn fill(
     segment.options_known = options_known;
     segment.plain_or_sack = headers.plain && options_known;
     segment.plain = segment.plain_or_sack && tcp.sack == 0;
+    segment.fragment = headers.fragment;
     segment.iface = packet.iface();
-    if direction == Direction::Ingress && payload_bytes <= 2 {
+    packet.load_link(&mut scratch.link)?;
+    segment.neighbour = match direction {
+        Direction::Ingress => scratch.link[1],
+        Direction::Egress => scratch.link[0],
+    };
+    if direction == Direction::Ingress && !headers.fragment && payload_bytes <= 2 {
         let mut payload = [0; 4];
         if payload_bytes == 2 {
             let [first, second] = packet.load(headers.l4 + header_bytes)?;

@@ -88,7 +88,7 @@ pub(crate) fn turn_around(
     let payload = if grown == 0 { [0xC0, 0, 0, 0] } else { [0; 4] };
     // Cuts off what the link layer padded, too.
     packet.set_len(headers.l4 + tcp.header_bytes + 2)?;
-    packet.turn_link()?;
+    packet.turn_link(scratch, decision)?;
     packet.turn_network(headers, &scratch.key, grown)?;
     put_pingresp(packet, headers, tcp, scratch, payload)?;
     packet.lengthen_pseudo_header(headers, grown)
@@ -188,10 +188,11 @@ impl Packet {
         done(unsafe { bpf_skb_change_tail(self.skb, bytes, 0) })
     }
 
+    /// From this host to the neighbour that the splice names.
     #[inline(always)]
-    fn turn_link(self) -> Option<()> {
-        let [a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12] = self.load(0)?;
-        self.store(0, &[g, h, i, j, k, l, a, b, c, d, e, f])
+    fn turn_link(self, scratch: &mut Scratch, decision: &Decision) -> Option<()> {
+        scratch.link = [decision.next_hop, scratch.link[0]];
+        self.store(0, &scratch.link)
     }
 
     /// Swaps the addresses, gives the packet a fresh TTL, no congestion bits, and `grown` more

@@ -5,8 +5,9 @@
 use push_common::clock::Monotonic;
 use push_common::counter::Counter;
 use push_common::flow::{Flow, bits};
+use push_common::mac::Mac;
 use push_common::ping_rate::PingRate;
-use push_common::segment::SocketFacts;
+use push_common::segment::{Segment, SocketFacts};
 use push_common::slot::{SlotView, state};
 use push_common::splice::{self, Decision, PINGRESP, Verdict};
 
@@ -18,7 +19,8 @@ const GENERATION: u32 = 1;
 #[derive(Debug)]
 pub(crate) enum Ingress {
     ToStack(Seg),
-    ToClient(Seg),
+    /// To this neighbour on the link.
+    ToClient(Seg, Mac),
     Gone,
 }
 
@@ -41,6 +43,8 @@ pub(crate) struct Tally {
     pub(crate) old: u64,
     pub(crate) icmp: u64,
     pub(crate) silent: u64,
+    pub(crate) fragments: u64,
+    pub(crate) next_hops: u64,
 }
 
 impl Tally {
@@ -54,6 +58,8 @@ impl Tally {
         self.old += other.old;
         self.icmp += other.icmp;
         self.silent += other.silent;
+        self.fragments += other.fragments;
+        self.next_hops += other.next_hops;
     }
 }
 
@@ -116,17 +122,21 @@ impl Hooks {
         now_us: u64,
         view: &SlotView,
         segment: Seg,
+        neighbour: Mac,
     ) -> (Ingress, Option<Answer>) {
         let Some(flow) = &mut self.flow else { return (Ingress::ToStack(segment), None) };
         let now = Monotonic(now_us * 1_000);
-        let decision = splice::on_ingress(flow, view, &segment.facts(), PingRate::OFF, now);
+        let facts = Segment { neighbour, ..segment.facts() };
+        let decision = splice::on_ingress(flow, view, &facts, PingRate::OFF, now);
         let answered = decision.counter == Some(Counter::Answered);
         let answer = answered.then_some(Answer { request: flow.req_pos, response: flow.resp_pos });
         self.count(&decision);
         let to = match decision.verdict {
             Verdict::Pass => Ingress::ToStack(segment),
             Verdict::Translate => Ingress::ToStack(segment.shifted(decision.delta.wrapping_neg())),
-            Verdict::TurnAround => Ingress::ToClient(turned(&segment, &decision)),
+            Verdict::TurnAround => {
+                Ingress::ToClient(turned(&segment, &decision), decision.next_hop)
+            }
             Verdict::Absorb | Verdict::Drop => Ingress::Gone,
             Verdict::Resend | Verdict::Forget => unreachable!("{decision:?} at ingress"),
         };
@@ -139,10 +149,11 @@ impl Hooks {
         now_us: u64,
         socket: &SocketFacts,
         segment: Seg,
+        neighbour: Mac,
     ) -> Option<Seg> {
         let Some(flow) = &mut self.flow else { return Some(segment) };
-        let decision =
-            splice::on_egress(flow, &segment.facts(), Some(socket), Monotonic(now_us * 1_000));
+        let facts = Segment { neighbour, ..segment.facts() };
+        let decision = splice::on_egress(flow, &facts, Some(socket), Monotonic(now_us * 1_000));
         self.count(&decision);
         match decision.verdict {
             Verdict::Pass => Some(segment),
@@ -204,6 +215,8 @@ impl Hooks {
                 tally.declined += 1;
             }
             Some(Counter::IcmpTranslated) => tally.icmp += 1,
+            Some(Counter::Fragment) => tally.fragments += 1,
+            Some(Counter::NextHop) => tally.next_hops += 1,
             Some(Counter::Anchored) | None => {}
             Some(_) => tally.declined += 1,
         }
@@ -222,5 +235,6 @@ fn turned(segment: &Seg, decision: &Decision) -> Seg {
         ts_ecr: segment.ts_val,
         payload: PINGRESP.to_vec(),
         corrupt: segment.corrupt,
+        fragment: None,
     }
 }

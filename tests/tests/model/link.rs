@@ -30,6 +30,7 @@ pub(crate) struct Harm {
     pub(crate) corrupted: u64,
     pub(crate) staled: u64,
     pub(crate) replayed: u64,
+    pub(crate) fragmented: u64,
 }
 
 impl Harm {
@@ -42,6 +43,7 @@ impl Harm {
             + self.corrupted
             + self.staled
             + self.replayed
+            + self.fragmented
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -53,6 +55,7 @@ impl Harm {
         self.corrupted += other.corrupted;
         self.staled += other.staled;
         self.replayed += other.replayed;
+        self.fragmented += other.fragmented;
     }
 }
 
@@ -65,6 +68,8 @@ pub(crate) struct Link {
     flights: Vec<Flight>,
     /// The latest acknowledgement numbers that were sent, the newest first.
     acks: VecDeque<u32>,
+    /// The segment with payload that was sent last.
+    last: Option<Seg>,
     pub(crate) harm: Harm,
 }
 
@@ -75,6 +80,7 @@ impl Link {
             latency_us,
             flights: Vec::new(),
             acks: VecDeque::new(),
+            last: None,
             harm: Harm::default(),
         }
     }
@@ -85,7 +91,11 @@ impl Link {
     }
 
     pub(crate) fn send(&mut self, rng: &mut SmallRng, now: u64, mut segment: Seg) {
-        let Faults { drop, repeat, delay, split, merge, corrupt, stale, .. } = self.faults;
+        let Faults { drop, repeat, delay, split, merge, corrupt, stale, fragment, .. } =
+            self.faults;
+        if segment.fragment.is_some() {
+            return self.send_fragment(rng, now, segment);
+        }
         if !self.acks.contains(&segment.ack) {
             self.acks.truncate(ACKS_KEPT - 1);
             self.acks.push_front(segment.ack);
@@ -105,6 +115,20 @@ impl Link {
             flight.segment.merge(segment);
             return;
         }
+        if !segment.payload.is_empty() {
+            let before = self.last.replace(segment.clone());
+            if let Some(before) = before.filter(|before| before.is_followed_by(&segment))
+                && hit(rng, fragment)
+            {
+                // As a sender repeats itself: with what comes next, in one datagram.
+                let at = before.payload.len();
+                self.send_fragments(rng, now, segment.clone().behind(before), at);
+            }
+            if hit(rng, fragment) {
+                let at = rng.random_range(0..segment.payload.len());
+                return self.send_fragments(rng, now, segment, at);
+            }
+        }
         if segment.payload.len() > 1 && hit(rng, split) {
             self.harm.split += 1;
             let at = rng.random_range(1..segment.payload.len());
@@ -123,6 +147,36 @@ impl Link {
             segment
         };
         self.launch(rng, now, delay, segment);
+    }
+
+    /// The second one follows later.
+    fn send_fragments(&mut self, rng: &mut SmallRng, now: u64, segment: Seg, at: usize) {
+        self.harm.fragmented += 1;
+        let (first, last) = segment.fragmented(at, rng.random());
+        self.send_fragment(rng, now, first);
+        let nap = [1_000, 300_000, 3_000_000][rng.random_range(0..3)];
+        let later = now + rng.random_range(0..nap);
+        self.send_fragment(rng, later, last);
+    }
+
+    /// Fragments are not cut or merged on their way.
+    fn send_fragment(&mut self, rng: &mut SmallRng, now: u64, fragment: Seg) {
+        let Faults { drop, repeat, delay, corrupt, .. } = self.faults;
+        if hit(rng, drop) {
+            self.harm.dropped += 1;
+            return;
+        }
+        if hit(rng, repeat) {
+            self.harm.repeated += 1;
+            self.launch(rng, now, delay, fragment.clone());
+        }
+        let fragment = if hit(rng, corrupt) {
+            self.harm.corrupted += 1;
+            spoiled(rng, fragment)
+        } else {
+            fragment
+        };
+        self.launch(rng, now, delay, fragment);
     }
 
     fn launch(&mut self, rng: &mut SmallRng, now: u64, delay: u32, segment: Seg) {

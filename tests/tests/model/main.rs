@@ -6,7 +6,9 @@
 //! `PUSH_MODEL_SEED` runs one batch again.
 mod apps;
 mod hooks;
+mod hops;
 mod link;
+mod reassembly;
 mod replay;
 mod scenario;
 mod segment;
@@ -22,6 +24,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use push_common::mutant::{Part, leave_out};
 
+use hooks::Tally;
 use scenario::{Scenario, scenarios};
 use world::{Report, run, trace};
 
@@ -50,9 +53,11 @@ fn streams_stay_whole_and_every_ping_is_answered() {
     println!("{}", summary(&report));
     // The path taken: all of the splice has been at work.
     let tally = &report.tally;
-    let answers = [tally.answered, tally.resent, tally.refilled];
-    let others = [tally.absorbed, tally.stale, tally.old, tally.icmp, tally.silent];
-    assert!(answers.iter().chain(&others).all(|&count| count > 0), "{tally:?}");
+    let Tally { answered, resent, refilled, absorbed, stale, old, .. } = *tally;
+    let Tally { icmp, silent, fragments, next_hops, .. } = *tally;
+    let taken =
+        [answered, resent, refilled, absorbed, stale, old, icmp, silent, fragments, next_hops];
+    assert!(taken.iter().all(|&count| count > 0), "{tally:?}");
 }
 
 fn seed_asked() -> Option<u64> {
@@ -153,11 +158,13 @@ noticed! {
     rule_4_left_out_acknowledged_is_noticed: ServerAcknowledged by 0,
     rule_4_left_out_whole_frames_is_noticed: ServerWhole by 0,
     rule_4_left_out_shown_to_the_stack_is_noticed: ServerShown by 2,
+    rule_5_left_out_next_hop_is_noticed: NextHop by 0,
     rule_6_left_out_is_noticed: Resend by 0,
     rule_7_left_out_is_noticed: Refill by 0,
     rule_8_left_out_is_noticed: StaleBytes by 2,
     rule_12_left_out_silence_is_noticed: StackSilent by 0,
     rule_15_left_out_is_noticed: QuotedNumber by 0,
+    rule_16_left_out_is_noticed: FragmentLength by 0,
 }
 
 /// The same scenarios each time, so that this is no matter of luck.

@@ -57,6 +57,8 @@ pub(crate) struct Faults {
     pub(crate) stale: u32,
     /// Behind it comes one of before, renumbered, with its old timestamp (the client's wire alone).
     pub(crate) replay: u32,
+    /// It is sent in two fragments, the second one later.
+    pub(crate) fragment: u32,
 }
 
 /// One run.
@@ -94,8 +96,8 @@ pub(crate) fn scenarios(acts_max: usize) -> impl Strategy<Value = Scenario> {
                 client,
                 server,
                 ending,
-                wire,
-                host,
+                wire: Faults { fragment: fragments(seed), ..wire },
+                host: Faults { fragment: fragments(seed), ..host },
                 path_mtu,
                 silence_secs_max,
                 before_wrap,
@@ -192,6 +194,14 @@ fn faults(most: u32) -> impl Strategy<Value = Faults> {
             corrupt: corrupt / 3,
             stale,
             replay,
+            fragment: 0,
         },
     )
+}
+
+/// Few runs have fragments, because the splice rests for long after one.
+fn fragments(seed: u64) -> u32 {
+    const ONE_RUN_IN: u64 = 6;
+    let dice = (seed >> 32) as u32;
+    if seed.is_multiple_of(ONE_RUN_IN) { 1 + dice % 200 } else { 0 }
 }

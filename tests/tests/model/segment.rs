@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use push_common::mac::Mac;
 use push_common::segment::{self, flags};
 
 /// Scale of every window field, as both ends have agreed on.
@@ -9,6 +10,15 @@ pub(crate) const WINDOW_SHIFT: u32 = 6;
 
 /// A SACK block: first sequence number, and the one behind the last.
 pub(crate) type Block = (u32, u32);
+
+/// Which of the two fragments of its datagram a segment travels as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fragment {
+    /// It has the TCP header, and the bytes up to the cut.
+    First { datagram: u64 },
+    /// Bytes alone: nobody may look at the header.
+    Last { datagram: u64 },
+}
 
 /// A segment. Numbers are C-space or S-space, by where it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +33,7 @@ pub(crate) struct Seg {
     pub(crate) payload: Vec<u8>,
     /// Its checksum is wrong: no stack takes it.
     pub(crate) corrupt: bool,
+    pub(crate) fragment: Option<Fragment>,
 }
 
 impl fmt::Display for Seg {
@@ -34,6 +45,9 @@ impl fmt::Display for Seg {
         write!(f, " win {} ts {}/{}", self.window, self.ts_val, self.ts_ecr)?;
         for (first, end) in &self.sack {
             write!(f, " sack {}..{}", *first as i32, *end as i32)?;
+        }
+        if let Some(fragment) = self.fragment {
+            write!(f, " {fragment:?}")?;
         }
         if self.corrupt { f.write_str(" corrupt") } else { Ok(()) }
     }
@@ -51,18 +65,21 @@ impl Seg {
 
     /// What the splice is told of it.
     pub(crate) fn facts(&self) -> segment::Segment {
+        let whole = self.fragment.is_none();
         segment::Segment {
             seq: self.seq,
             ack: self.ack,
             payload_bytes: self.payload.len() as u32,
             window: self.window,
             flags: self.flags,
-            pingreq: self.payload == push_common::splice::PINGREQ,
-            verified: !self.corrupt && self.payload.len() <= 2,
+            pingreq: whole && self.payload == push_common::splice::PINGREQ,
+            verified: whole && !self.corrupt && self.payload.len() <= 2,
             options_known: true,
-            plain: self.sack.is_empty(),
-            plain_or_sack: true,
+            plain: whole && self.sack.is_empty(),
+            plain_or_sack: whole,
+            fragment: !whole,
             iface: 1,
+            neighbour: Mac::NONE,
             timestamped: true,
             ts_val: self.ts_val,
             ts_ecr: self.ts_ecr,
@@ -88,6 +105,37 @@ impl Seg {
         (self, second)
     }
 
+    /// Whether the bytes of `next` come right behind, and no end between.
+    pub(crate) fn is_followed_by(&self, next: &Self) -> bool {
+        self.seq.wrapping_add(self.payload.len() as u32) == next.seq
+            && !self.has(flags::FIN | flags::RST)
+            && !self.corrupt
+    }
+
+    /// One segment of this one and the bytes `before` it.
+    pub(crate) fn behind(mut self, before: Self) -> Self {
+        self.seq = before.seq;
+        self.payload.splice(0..0, before.payload);
+        self
+    }
+
+    /// Cuts the datagram in two behind `at` payload bytes.
+    pub(crate) fn fragmented(mut self, at: usize, datagram: u64) -> (Self, Self) {
+        let payload = self.payload.split_off(at);
+        let fragment = Some(Fragment::Last { datagram });
+        let last = Self { payload, corrupt: self.corrupt, fragment, ..Self::default() };
+        self.fragment = Some(Fragment::First { datagram });
+        (self, last)
+    }
+
+    /// The datagram of this first fragment and that last one.
+    pub(crate) fn put_together(mut self, last: Self) -> Self {
+        self.payload.extend(last.payload);
+        self.corrupt |= last.corrupt;
+        self.fragment = None;
+        self
+    }
+
     /// Whether `next` can be merged behind it, as receive offload does.
     pub(crate) fn takes(&self, next: &Self) -> bool {
         const UNMERGED: u8 = flags::SYN | flags::RST | flags::FIN;
@@ -101,6 +149,8 @@ impl Seg {
             && self.sack.is_empty()
             && next.sack.is_empty()
             && self.corrupt == next.corrupt
+            && self.fragment.is_none()
+            && next.fragment.is_none()
             && self.payload.len() + next.payload.len() <= 60_000
     }
 

@@ -13,10 +13,12 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::apps::{Packet, Parser, Todo, todos};
 use crate::hooks::{Hooks, Ingress, Tally};
+use crate::hops::Hops;
 use crate::link::{Harm, Link, hit};
+use crate::reassembly::Reassembly;
 use crate::replay::Replayer;
 use crate::scenario::{Ending, Faults, Scenario};
-use crate::segment::Seg;
+use crate::segment::{Fragment, Seg};
 use crate::streams::{CONNACK, CONNECT, Streams};
 use crate::tcp::Tcp;
 
@@ -63,6 +65,7 @@ enum Later {
 /// An application and its plan.
 struct Side {
     tcp: Tcp,
+    reassembly: Reassembly,
     todos: VecDeque<Todo>,
     next: u64,
     deaf_until: u64,
@@ -73,6 +76,12 @@ impl Side {
     fn wants(&self, now: u64) -> Option<u64> {
         (!self.todos.is_empty() || self.next > now).then_some(self.next)
     }
+
+    fn on_segment(&mut self, now: u64, segment: Seg) {
+        if let Some(segment) = self.reassembly.take(segment) {
+            self.tcp.on_segment(now, &segment);
+        }
+    }
 }
 
 struct World {
@@ -81,6 +90,7 @@ struct World {
     client: Side,
     server: Side,
     hooks: Hooks,
+    hops: Hops,
     wire: [Link; 2],
     host: [Link; 2],
     replayer: Replayer,
@@ -145,6 +155,7 @@ impl World {
         let room = [3_000, 20_000, 60_000, 1 << 20];
         let mut side = |iss, irs, acts: &[_]| Side {
             tcp: Tcp::new(iss, irs, room[rng.random_range(0..room.len())]),
+            reassembly: Reassembly::default(),
             todos: todos(acts, || rng.random_range(0..300_000)),
             next: 0,
             deaf_until: 0,
@@ -160,8 +171,13 @@ impl World {
             client,
             server,
             hooks: Hooks::new(scenario.silence_secs_max),
+            hops: Hops::new(scenario.seed),
             wire: link(scenario.wire, WIRE_LATENCY_US),
-            host: link(host, HOST_LATENCY_US),
+            host: [
+                // Between its hook and a stack nothing is cut.
+                Link::new(Faults { fragment: 0, ..host }, HOST_LATENCY_US),
+                Link::new(host, HOST_LATENCY_US),
+            ],
             replayer: Replayer::new(iss[0]),
             replay: scenario.wire.replay,
             later: BTreeMap::new(),
@@ -237,13 +253,18 @@ impl World {
         if is_due(self.host[0].next()) {
             if let Some(segment) = self.host[0].take() {
                 self.note("stack gets", &segment);
-                self.server.tcp.on_segment(self.now, &segment);
+                self.server.on_segment(self.now, segment);
             }
         } else if is_due(self.host[1].next()) {
             if let Some(segment) = self.host[1].take() {
+                if is_headless(&segment) {
+                    self.wire[1].send(&mut self.rng, self.now, segment);
+                    return Ok(());
+                }
                 self.note("egress sees", &segment);
                 self.stack_heard_at = self.now;
-                let passed = self.hooks.egress(self.now, &self.server.tcp.facts(), segment);
+                let (facts, neighbour) = (self.server.tcp.facts(), self.hops.outward());
+                let passed = self.hooks.egress(self.now, &facts, segment, neighbour);
                 self.note_flow();
                 if let Some(segment) = passed {
                     self.replayer.hear_taken(segment.ts_ecr);
@@ -252,6 +273,10 @@ impl World {
             }
         } else if is_due(self.wire[0].next()) {
             if let Some(segment) = self.wire[0].take() {
+                if is_headless(&segment) {
+                    self.host[0].send(&mut self.rng, self.now, segment);
+                    return Ok(());
+                }
                 let view = self.hooks.view(self.now);
                 if hit(&mut self.rng, SLOW) {
                     let nap = self.rng.random_range(0..10_000);
@@ -263,7 +288,7 @@ impl World {
         } else if is_due(self.wire[1].next()) {
             if let Some(segment) = self.wire[1].take() {
                 self.note("client gets", &segment);
-                self.client.tcp.on_segment(self.now, &segment);
+                self.client.on_segment(self.now, segment);
             }
         } else if is_due(self.client.tcp.next_timer()) {
             self.client.tcp.on_timer(self.now);
@@ -313,7 +338,7 @@ impl World {
     fn decide(&mut self, view: &SlotView, segment: Seg) -> Result<(), String> {
         self.note("ingress sees", &segment);
         let ts_val = segment.ts_val;
-        let (to, answer) = self.hooks.ingress(self.now, view, segment);
+        let (to, answer) = self.hooks.ingress(self.now, view, segment, self.hops.inward());
         self.note_flow();
         if let Some(answer) = answer {
             self.replayer.hear_taken(ts_val);
@@ -324,7 +349,10 @@ impl World {
         }
         match to {
             Ingress::ToStack(segment) => self.host[0].send(&mut self.rng, self.now, segment),
-            Ingress::ToClient(segment) => self.wire[1].send(&mut self.rng, self.now, segment),
+            Ingress::ToClient(segment, next_hop) => {
+                self.hops.check(next_hop)?;
+                self.wire[1].send(&mut self.rng, self.now, segment);
+            }
             Ingress::Gone => {}
         }
         Ok(())
@@ -537,4 +565,9 @@ impl World {
         self.serial += 1;
         self.later.insert((self.now + nap, self.serial), later);
     }
+}
+
+/// No ports: the programs cannot tell whose it is.
+fn is_headless(segment: &Seg) -> bool {
+    matches!(segment.fragment, Some(Fragment::Last { .. }))
 }

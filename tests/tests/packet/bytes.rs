@@ -16,7 +16,13 @@ const SERVER_PORT: u16 = 1883;
 const CLIENT_PORT: u16 = 40_000;
 /// The device of a test run has the address 0: what is for this host is sent there.
 const HOST_MAC: [u8; 6] = [0; 6];
-const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+pub(crate) const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+/// Flags of the IPv4 header, where it says the place of a fragment.
+const DONT_FRAGMENT: u16 = 0x4000;
+const MORE_FRAGMENTS: u16 = 0x2000;
+/// The IPv6 extension header that tells it.
+const FRAGMENT_HEADER: u8 = 44;
 
 /// Where the IP header begins.
 pub(crate) const L3: usize = 14;
@@ -25,6 +31,8 @@ pub(crate) const L3: usize = 14;
 #[derive(Clone, Debug)]
 pub(crate) struct Bytes {
     pub(crate) way: Way,
+    /// The neighbour's address on the link.
+    pub(crate) neighbour: [u8; 6],
     pub(crate) ipv6: bool,
     pub(crate) seq: u32,
     pub(crate) ack: u32,
@@ -39,8 +47,6 @@ pub(crate) struct Bytes {
     pub(crate) ip_options: Vec<u8>,
     /// IPv6 extension headers: kind and bytes; the first byte of each is filled in.
     pub(crate) extensions: Vec<(u8, Vec<u8>)>,
-    /// IPv4: flags and offset of a fragment.
-    pub(crate) fragment: u16,
     /// What the link layer has added behind.
     pub(crate) padding: usize,
 }
@@ -65,6 +71,7 @@ impl Bytes {
     pub(crate) fn new(way: Way, ipv6: bool, seq: u32, ack: u32) -> Self {
         Self {
             way,
+            neighbour: PEER_MAC,
             ipv6,
             seq,
             ack,
@@ -75,7 +82,6 @@ impl Bytes {
             ecn: 0,
             ip_options: Vec::new(),
             extensions: Vec::new(),
-            fragment: 0x4000,
             padding: 0,
         }
     }
@@ -114,32 +120,52 @@ impl Bytes {
     }
 
     pub(crate) fn build(&self) -> Vec<u8> {
+        self.build_around(&self.tcp(), DONT_FRAGMENT)
+    }
+
+    /// The two fragments of it, cut behind `cut` bytes of TCP, a multiple of eight.
+    pub(crate) fn fragments(&self, cut: usize) -> [Vec<u8>; 2] {
+        let tcp = self.tcp();
+        let (first, last) = tcp.split_at(cut);
+        let place = (cut / 8) as u16;
+        if !self.ipv6 {
+            return [self.build_around(first, MORE_FRAGMENTS), self.build_around(last, place)];
+        }
+        let with_header = |bytes, place: u16| {
+            let [high, low] = place.to_be_bytes();
+            let header = (FRAGMENT_HEADER, vec![0, 0, high, low, 1, 2, 3, 4]);
+            Self { extensions: vec![header], ..self.clone() }.build_around(bytes, 0)
+        };
+        [with_header(first, 1), with_header(last, place << 3)]
+    }
+
+    /// `fragment`: flags and place in the IPv4 header.
+    fn build_around(&self, tcp: &[u8], fragment: u16) -> Vec<u8> {
         let mut packet = Vec::new();
         let (to, from) = match self.way {
-            Way::Ingress => (HOST_MAC, PEER_MAC),
-            Way::Egress => (PEER_MAC, HOST_MAC),
+            Way::Ingress => (HOST_MAC, self.neighbour),
+            Way::Egress => (self.neighbour, HOST_MAC),
         };
         packet.extend(to);
         packet.extend(from);
-        let tcp = self.tcp();
         if self.ipv6 {
             packet.extend([0x86, 0xDD]);
             self.push_ipv6(&mut packet, tcp.len());
         } else {
             packet.extend([0x08, 0x00]);
-            self.push_ipv4(&mut packet, tcp.len());
+            self.push_ipv4(&mut packet, tcp.len(), fragment);
         }
         packet.extend(tcp);
         packet.extend(vec![0; self.padding]);
         packet
     }
 
-    fn push_ipv4(&self, packet: &mut Vec<u8>, tcp_bytes: usize) {
+    fn push_ipv4(&self, packet: &mut Vec<u8>, tcp_bytes: usize, fragment: u16) {
         let header_bytes = 20 + self.ip_options.len();
         let mut ip = vec![0x40 | (header_bytes / 4) as u8, self.ecn];
         ip.extend(((header_bytes + tcp_bytes) as u16).to_be_bytes());
         ip.extend([0x12, 0x34]);
-        ip.extend(self.fragment.to_be_bytes());
+        ip.extend(fragment.to_be_bytes());
         ip.extend([57, 6, 0, 0]);
         match self.way {
             Way::Ingress => ip.extend([CLIENT_V4, SERVER_V4].concat()),
@@ -172,6 +198,27 @@ impl Bytes {
         let extensions: usize = self.extensions.iter().map(|(_, bytes)| bytes.len()).sum();
         L3 + if self.ipv6 { 40 + extensions } else { 20 + self.ip_options.len() }
     }
+}
+
+/// The datagram of two fragments, without IP options, as the host that gets them puts it together.
+pub(crate) fn put_together(first: &[u8], last: &[u8]) -> Vec<u8> {
+    let mut packet = first.to_vec();
+    if first[L3] >> 4 == 6 {
+        packet.drain(L3 + 40..L3 + 48);
+        packet[L3 + 6] = 6;
+        packet.extend(&last[L3 + 48..]);
+        let payload_bytes = (packet.len() - L3 - 40) as u16;
+        packet[L3 + 4..L3 + 6].copy_from_slice(&payload_bytes.to_be_bytes());
+        return packet;
+    }
+    packet.extend(&last[L3 + 20..]);
+    let total_bytes = (packet.len() - L3) as u16;
+    packet[L3 + 2..L3 + 4].copy_from_slice(&total_bytes.to_be_bytes());
+    packet[L3 + 6..L3 + 8].fill(0);
+    packet[L3 + 10..L3 + 12].fill(0);
+    let sum = Sum16BitWords::new().add_slice(&packet[L3..L3 + 20]).ones_complement();
+    packet[L3 + 10..L3 + 12].copy_from_slice(&sum.to_ne_bytes());
+    packet
 }
 
 /// A packet as etherparse reads it.

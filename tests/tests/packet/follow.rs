@@ -214,15 +214,11 @@ fn what_cannot_be_followed_passes_before_the_first_answer_and_is_dropped_after(
                 odd.push(packet);
             }
             if ipv6 {
-                let fragment = (44, vec![0, 0, 0, 1, 1, 2, 3, 4]);
-                odd.push(Bytes { extensions: vec![fragment], ..segment.clone() }.build());
                 for length in [19_u16, 200] {
                     let mut packet = segment.build();
                     packet[L3 + 4..L3 + 6].copy_from_slice(&length.to_be_bytes());
                     odd.push(packet);
                 }
-            } else {
-                odd.push(Bytes { fragment: 0x2000, ..segment.clone() }.build());
             }
             for packet in odd {
                 let outcome = world.run_raw(rig, segment.way, &packet);

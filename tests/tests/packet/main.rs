@@ -4,8 +4,10 @@ mod answer;
 mod bytes;
 mod contention;
 mod follow;
+mod fragments;
 mod fuzz;
 mod icmp;
+mod next_hop;
 
 mod rig;
 mod timestamps;

@@ -5,7 +5,9 @@ use push_common::flow::{Flow, bits};
 use push_common::segment::flags;
 use push_common::slot::{Slot, state};
 
-use crate::bytes::{Bytes, key};
+use push_common::mac::Mac;
+
+use crate::bytes::{Bytes, PEER_MAC, key};
 use crate::rig::{Outcome, Rig, Way, now_ns};
 
 pub(crate) const RX_BASE: u32 = u32::MAX - 2;
@@ -34,7 +36,7 @@ impl World {
         flow.ingress_nxt = RX_BASE.wrapping_add(RX);
         flow.egress_nxt = TX_BASE.wrapping_add(TX);
         flow.acked_nxt = flow.egress_nxt;
-        flow.iface = IFACE;
+        (flow.iface, flow.next_hop) = (IFACE, Mac::new(PEER_MAC));
         flow.stack_secs = (now_ns() / 1_000_000_000) as u32;
         (flow.stack_window, flow.peer_window) = (STACK_WINDOW, CLIENT_WINDOW);
         flow.bits = bits::ANCHORED

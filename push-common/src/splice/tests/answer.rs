@@ -336,3 +336,45 @@ fn rate_of_zero_leaves_nothing_to_user_space() {
     world.slot.ping_due = Monotonic(u64::MAX);
     world.answered_ping();
 }
+
+#[test]
+fn rule_5_answer_goes_to_whom_the_stack_sends() {
+    let mut world = World::new();
+    let router = Mac::new([2, 0, 0, 0, 0, 1]);
+    let ack = Segment { neighbour: router, ..world.server_ack() };
+    world.egress(ack);
+    let ping = Segment { neighbour: router, ..world.ping() };
+    assert_eq!(world.ingress(ping).next_hop, router);
+}
+
+#[test]
+fn rule_5_ping_from_another_neighbour_is_declined_once() {
+    let mut world = World::new();
+    let [back, there, third] = [1, 2, 3].map(|last| Mac::new([2, 0, 0, 0, 0, last]));
+    let ack = Segment { neighbour: back, ..world.server_ack() };
+    world.egress(ack);
+    let ping = Segment { neighbour: there, ..world.ping() };
+    world.declines(ping, Counter::NextHop);
+    // User space takes it, and answers; the stack sends to whom it did before.
+    world.slot.rx += 2;
+    let pingresp = world.server_data(world.server_nxt(), 2);
+    world.egress(Segment { neighbour: back, ..pingresp });
+    world.slot.tx += 2;
+    let ack = world.bare_ack(world.server_nxt());
+    world.ingress(ack);
+    let ping = Segment { neighbour: there, ..world.ping() };
+    let decision = world.ingress(ping);
+    assert_eq!((decision.counter, decision.next_hop), (Some(Counter::Answered), back));
+    // The next change is left to user space again.
+    let ping = Segment { neighbour: third, ..world.ping() };
+    world.declines(ping, Counter::NextHop);
+}
+
+#[test]
+fn rule_5_neighbour_is_learned_by_a_ping_that_the_stack_takes() {
+    let mut world = World::new();
+    let ping = Segment { neighbour: Mac::new([2, 0, 0, 0, 0, 2]), ..world.ping() };
+    world.declines(Segment { verified: false, ..ping }, Counter::Unverified);
+    world.declines(Segment { window: 1, ..ping }, Counter::Window);
+    assert_eq!(world.flow.sender, Mac::NONE);
+}

@@ -2,11 +2,13 @@
 //! before 2^32, so every rule is tested across the wrap.
 
 mod answer;
+mod fragments;
 mod life;
 mod pending;
 mod timestamps;
 
 use super::*;
+use crate::segment::FRAGMENTED_BYTES_MAX;
 
 /// S-space position of the client's stream byte 0; CONNECT takes 14 bytes.
 const RX_BASE: u32 = u32::MAX - 2;
