@@ -250,7 +250,9 @@ proptest! {
         session_expiry in proptest::option::of(any::<u32>()),
         receive_max in proptest::option::of(1..=u16::MAX),
         packet_bytes_max in proptest::option::of(1..=u32::MAX),
-        will in proptest::option::of(message()),
+        will in proptest::option::of(
+            message().prop_filter("nobody may have such a will", |will| !will.topic.is_hidden())
+        ),
         // mqttbytes takes an empty user name for none.
         login in proptest::option::of(("[a-z]{1,9}", "[a-z]{1,9}")),
     ) {
