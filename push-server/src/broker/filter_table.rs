@@ -12,7 +12,8 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::arena::{Arena, Key};
-use super::level_names::LevelNames;
+use super::budget::Budget;
+use super::level_names::{LevelId, LevelNames};
 use super::level_tree::{LevelTree, NodeId, ROOT, SPARSE, SPARSE_CAPACITY_MIN, Vacant};
 use super::topic::{TopicFilter, TopicName};
 
@@ -95,6 +96,100 @@ impl<V: Default + Vacant> ExactFilters<V> {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// How far `visit` got with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Visited {
+    /// It is done with it.
+    Whole,
+    /// The budget is spent, and the value is not done with: `visit` wants it again, with what it
+    /// noted of how far it got.
+    Part,
+    /// It needs no other value any more.
+    Enough,
+}
+
+/// How far a walk over the filters that match a topic has come. `P`: how far it has come within what
+/// is kept for one filter.
+///
+/// Filters come and go between two steps, so a way names no node, but how to get to one: at each
+/// level by `+` or by the topic's own. A walk takes all ways in one fixed order. So it goes by each
+/// place once: a filter that is there all the time is shown once, one that comes or goes meanwhile
+/// once or not at all.
+#[derive(Debug)]
+pub(super) struct Cursor<P> {
+    stage: Stage,
+    way: Way<P>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// At the filter that reads like the topic.
+    #[default]
+    Exact,
+    /// At those with wildcards.
+    Wildcard,
+    Over,
+}
+
+/// A place among the filters with wildcards: a node yet to be visited, and how far within it.
+#[derive(Debug)]
+pub(super) struct Way<P> {
+    /// For each level above the node whether it is `+`.
+    levels: Vec<bool>,
+    /// What ends below the node is done with.
+    is_here: bool,
+    within: P,
+}
+
+impl<P: Default> Default for Cursor<P> {
+    fn default() -> Self {
+        let way = Way { levels: Vec::new(), is_here: false, within: P::default() };
+        Self { stage: Stage::default(), way }
+    }
+}
+
+impl<P: Default> Way<P> {
+    fn leave_node(&mut self) {
+        self.is_here = false;
+        self.within = P::default();
+    }
+}
+
+impl<P: Default> Cursor<P> {
+    /// Whether all is shown.
+    pub(super) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// There is nothing to show, or nothing more that matters.
+    pub(super) fn end(&mut self) {
+        self.stage = Stage::Over;
+    }
+
+    /// Goes on until the budget is spent: `exact` with the filter that reads like the topic, then
+    /// `wildcard` with those that have wildcards. Returns whether all is shown.
+    pub(super) fn step(
+        &mut self,
+        budget: &mut Budget,
+        exact: impl FnOnce(&mut P, &mut Budget) -> Visited,
+        wildcard: impl FnOnce(&mut Way<P>, &mut Budget) -> bool,
+    ) -> bool {
+        if self.stage == Stage::Exact {
+            budget.charge(1);
+            self.stage = match exact(&mut self.way.within, budget) {
+                Visited::Whole => Stage::Wildcard,
+                Visited::Part => return false,
+                Visited::Enough => Stage::Over,
+            };
+            self.way.leave_node();
+        }
+        if self.stage == Stage::Wildcard && wildcard(&mut self.way, budget) {
+            self.stage = Stage::Over;
+        }
+        self.is_over()
     }
 }
 
@@ -184,39 +279,110 @@ impl<V: Default + Vacant> WildcardFilters<V> {
         Some(result)
     }
 
-    /// Shows `visit` what is kept for each filter that matches `topic`. Visits no node twice; the
-    /// stack holds at most two entries a level.
-    pub(super) fn visit(&self, topic: &TopicName, mut visit: impl FnMut(&V)) {
-        let mut show = |value: &V| {
-            if !value.is_vacant() {
-                visit(value);
-            }
-        };
-        let tree = &self.tree;
-        let levels: Vec<_> = topic.as_str().split('/').map(|level| tree.level_id(level)).collect();
-        let wild = tree.level_id("+");
-        // Where to go on, and how many levels of the topic led there.
-        let mut stack: Vec<(NodeId, usize)> = vec![(ROOT, 0)];
+    /// Shows `visit` what is kept for each filter that matches `topic`, going on where `way` stands,
+    /// until the budget is spent. Visits no node twice; the stack holds at most two entries a level.
+    /// Returns whether the walk is over.
+    pub(super) fn walk<P: Default>(
+        &self,
+        topic: &TopicName,
+        way: &mut Way<P>,
+        budget: &mut Budget,
+        mut visit: impl FnMut(&V, &mut P, &mut Budget) -> Visited,
+    ) -> bool {
+        let levels = self.resolve(topic);
+        let mut stack = self.stack_at(&levels, way);
         while let Some((node, depth)) = stack.pop() {
-            let hidden = node == ROOT && topic.is_hidden();
-            let ends = self.ends_at(node);
-            if let Some(ends) = ends
-                && !hidden
-            {
-                show(&ends.below);
+            if budget.is_spent() {
+                way.levels = self.levels_to(node);
+                return false;
             }
-            let Some(&level) = levels.get(depth) else {
-                if let Some(ends) = ends {
-                    show(&ends.here);
+            budget.charge(1);
+            let hidden = node == ROOT && levels.is_hidden;
+            let is_end = depth == levels.ids.len();
+            if let Some(Ends { here, below }) = self.ends_at(node) {
+                let shown = [(!hidden).then_some(below), is_end.then_some(here)];
+                for (value, is_here) in shown.into_iter().zip([false, true]) {
+                    if way.is_here && !is_here {
+                        continue;
+                    }
+                    let Some(value) = value.filter(|value| !value.is_vacant()) else {
+                        way.within = P::default();
+                        continue;
+                    };
+                    match visit(value, &mut way.within, budget) {
+                        Visited::Whole => way.within = P::default(),
+                        Visited::Part => {
+                            way.is_here = is_here;
+                            way.levels = self.levels_to(node);
+                            return false;
+                        }
+                        Visited::Enough => return true,
+                    }
                 }
-                continue;
-            };
-            let next = |level| Some((tree.child_by_id(node, level?)?, depth + 1));
-            if !hidden {
-                stack.extend(next(wild));
             }
-            stack.extend(next(level));
+            way.leave_node();
+            stack.extend(self.plus_below(node, depth, &levels));
+            stack.extend(self.same_below(node, depth, &levels));
         }
+        true
+    }
+
+    /// Where a walk goes on, as `walk` keeps it: nodes, each with how many levels of the topic led
+    /// there, the next one last. If the node that `way` leads to is gone, so is what `way` says of the
+    /// inside of it.
+    fn stack_at<P: Default>(&self, levels: &Levels, way: &mut Way<P>) -> Vec<(NodeId, usize)> {
+        let mut stack = Vec::new();
+        let mut at = (ROOT, 0);
+        for is_plus in std::mem::take(&mut way.levels) {
+            let (node, depth) = at;
+            let plus = self.plus_below(node, depth, levels);
+            let next = if is_plus {
+                plus
+            } else {
+                stack.extend(plus);
+                self.same_below(node, depth, levels)
+            };
+            let Some(next) = next else {
+                way.leave_node();
+                return stack;
+            };
+            at = next;
+        }
+        stack.push(at);
+        stack
+    }
+
+    /// The ids of a topic's levels, as the tree has them now.
+    fn resolve(&self, topic: &TopicName) -> Levels {
+        Levels {
+            ids: topic.as_str().split('/').map(|level| self.tree.level_id(level)).collect(),
+            plus: self.tree.level_id("+"),
+            is_hidden: topic.is_hidden(),
+        }
+    }
+
+    /// The child of a node for any next level, if there is a next level.
+    fn plus_below(&self, node: NodeId, depth: usize, levels: &Levels) -> Option<(NodeId, usize)> {
+        let is_hidden = node == ROOT && levels.is_hidden;
+        let plus = levels.plus.filter(|_| !is_hidden && depth < levels.ids.len())?;
+        Some((self.tree.child_by_id(node, plus)?, depth + 1))
+    }
+
+    /// The child of a node for the topic's next level.
+    fn same_below(&self, node: NodeId, depth: usize, levels: &Levels) -> Option<(NodeId, usize)> {
+        let level = (*levels.ids.get(depth)?)?;
+        Some((self.tree.child_by_id(node, level)?, depth + 1))
+    }
+
+    /// The way from the root to `node`.
+    fn levels_to(&self, node: NodeId) -> Vec<bool> {
+        let above = std::iter::successors(Some(node), |node| self.tree.parent(*node));
+        let mut levels: Vec<_> = above
+            .take_while(|node| *node != ROOT)
+            .map(|node| self.tree.level(node) == "+")
+            .collect();
+        levels.reverse();
+        levels
     }
 
     fn ends_at(&self, node: NodeId) -> Option<&Ends<V>> {
@@ -228,6 +394,13 @@ impl<V: Default + Vacant> WildcardFilters<V> {
     pub(super) fn nodes_len(&self) -> usize {
         self.tree.nodes_len()
     }
+}
+
+/// A topic's levels as a tree knows them; `None`: it has none of that name.
+struct Levels {
+    ids: Vec<Option<LevelId>>,
+    plus: Option<LevelId>,
+    is_hidden: bool,
 }
 
 /// A filter as a path: its levels without a last `#`. `None`: `#` alone, the root itself.

@@ -8,7 +8,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::filter_table::{ExactFilters, SEGMENTS, TextHasher, WildcardFilters};
+use super::budget::Budget;
+use super::filter_table::{
+    Cursor, ExactFilters, SEGMENTS, TextHasher, Visited, Way, WildcardFilters,
+};
 use super::level_tree::Vacant;
 use super::topic::{TopicFilter, TopicName};
 
@@ -85,17 +88,27 @@ impl<V: Default + Vacant> LockedFilters<V> {
         }
     }
 
-    /// Shows `visit` what is kept for each filter that matches `topic`.
-    pub(super) fn visit(&self, topic: &TopicName, mut visit: impl FnMut(&V)) {
-        let hash = self.hasher.hash(topic.as_str());
-        let segment = read(&self.exact[TextHasher::segment(hash)].0);
-        if let Some(value) = segment.find(hash, topic.as_str()) {
-            visit(value);
-        }
-        drop(segment);
-        if self.any_wildcard.load(Ordering::Acquire) {
-            read(&self.wildcard).visit(topic, visit);
-        }
+    /// Shows `visit` what is kept for each filter that matches `topic`, going on where `cursor`
+    /// stands, until the budget is spent; no lock is held longer than that. Returns whether all is
+    /// shown.
+    pub(super) fn walk<P: Default>(
+        &self,
+        topic: &TopicName,
+        cursor: &mut Cursor<P>,
+        budget: &mut Budget,
+        visit: impl Fn(&V, &mut P, &mut Budget) -> Visited,
+    ) -> bool {
+        let exact = |within: &mut P, budget: &mut Budget| {
+            let hash = self.hasher.hash(topic.as_str());
+            let segment = read(&self.exact[TextHasher::segment(hash)].0);
+            let found = segment.find(hash, topic.as_str());
+            found.map_or(Visited::Whole, |value| visit(value, within, budget))
+        };
+        let wildcard = |way: &mut Way<P>, budget: &mut Budget| {
+            !self.any_wildcard.load(Ordering::Acquire)
+                || read(&self.wildcard).walk(topic, way, budget, &visit)
+        };
+        cursor.step(budget, exact, wildcard)
     }
 
     /// Filters without wildcards, nodes of those with, and whether anybody looks at them.

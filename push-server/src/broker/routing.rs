@@ -2,6 +2,10 @@
 //! count their own subscribers and come here for the first and the last of a filter only. Shared
 //! subscriptions are not here but in `shares`.
 
+use std::cell::Cell;
+
+use super::budget::Budget;
+use super::filter_table::{Cursor, Visited};
 use super::level_tree::Vacant;
 use super::locked_filters::LockedFilters;
 use super::topic::{TopicFilter, TopicName};
@@ -18,6 +22,11 @@ impl ShardSet {
     pub fn of(shard: u16) -> Self {
         debug_assert!(shard < SHARDS_MAX, "config admits 1 to 64 shards");
         Self(1 << (shard % SHARDS_MAX))
+    }
+
+    /// The set of the first `shards` ones, which are at most `SHARDS_MAX`.
+    pub fn first(shards: usize) -> Self {
+        (0..SHARDS_MAX).take(shards).fold(Self::default(), |set, shard| Self(set.0 | Self::of(shard).0))
     }
 
     /// The shards of the set, in ascending order.
@@ -69,13 +78,38 @@ impl Routing {
         self.0.change(filter, |shards| shards.0 &= !shard.0);
     }
 
-    /// The shards that `topic` must be sent to.
-    pub fn shards_for(&self, topic: &TopicName) -> ShardSet {
-        let mut shards = ShardSet::default();
-        if !topic.is_out_of_reach() {
-            self.0.visit(topic, |found| shards.0 |= found.0);
+    /// Looks for the shards that `topic` must be sent to, until all of them are found, the search is
+    /// known to be `enough`, or the budget is spent. Returns whether the search is over.
+    pub fn search(&self, topic: &TopicName, search: &mut ShardSearch, budget: &mut Budget) -> bool {
+        let ShardSearch { cursor, found, enough } = search;
+        if topic.is_out_of_reach() {
+            cursor.end();
         }
-        shards
+        let found = Cell::from_mut(found);
+        self.0.walk(topic, cursor, budget, |shards, (), _| {
+            found.set(ShardSet(found.get().0 | shards.0));
+            if found.get() == *enough { Visited::Enough } else { Visited::Whole }
+        })
+    }
+}
+
+/// A search for the shards that a topic must be sent to, perhaps in several steps.
+#[derive(Debug)]
+pub struct ShardSearch {
+    cursor: Cursor<()>,
+    found: ShardSet,
+    enough: ShardSet,
+}
+
+impl ShardSearch {
+    /// Begins a search that is over when it has found `all` there are.
+    pub fn new(all: ShardSet) -> Self {
+        Self { cursor: Cursor::default(), found: ShardSet::default(), enough: all }
+    }
+
+    /// The shards found so far.
+    pub fn found(&self) -> ShardSet {
+        self.found
     }
 }
 
@@ -88,7 +122,10 @@ mod tests {
     }
 
     fn shards(routing: &Routing, topic: &str) -> Vec<u16> {
-        routing.shards_for(&TopicName::parse(topic, 128).unwrap()).iter().collect()
+        let topic = TopicName::parse(topic, 128).unwrap();
+        let mut search = ShardSearch::new(ShardSet::first(64));
+        while !routing.search(&topic, &mut search, &mut Budget::new(1)) {}
+        search.found().iter().collect()
     }
 
     #[test]
@@ -97,6 +134,23 @@ mod tests {
         assert_eq!(ShardSet(u64::MAX).iter().count(), 64);
         assert_eq!(ShardSet::default().iter().next(), None);
         assert!(ShardSet::of(63).contains(63) && !ShardSet::of(63).contains(0));
+    }
+
+    #[test]
+    fn a_search_ends_when_it_has_found_all_shards() {
+        let routing = Routing::default();
+        for (text, shard) in [("+/+/+", 0), ("a/+/+", 1), ("a/b/+", 0)] {
+            routing.add(&filter(text), shard);
+        }
+        let topic = TopicName::parse("a/b/c", 128).unwrap();
+        let units = |shards| {
+            let mut budget = Budget::new(100);
+            let mut search = ShardSearch::new(ShardSet::first(shards));
+            assert!(routing.search(&topic, &mut search, &mut budget));
+            assert_eq!(search.found(), ShardSet::first(2));
+            100 - budget.left()
+        };
+        assert!(units(2) < units(3), "two shards: no more than these two can be found");
     }
 
     #[test]

@@ -12,11 +12,16 @@
 //!
 //! What a client can make grow: its memberships, limited per session by `subscriptions_max`.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 
+use super::budget::Budget;
+use super::filter_table::{Cursor, Visited};
 use super::level_tree::Vacant;
 use super::locked_filters::LockedFilters;
 use super::message::QoS;
@@ -54,9 +59,14 @@ pub struct Shares {
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
-/// The groups of one filter, by the whole of their text.
+/// The groups of one filter, by the whole of their text, in order: a search may stop at any of them.
 #[derive(Debug, Default)]
-struct Groups(Option<Box<Map<TopicFilter, Arc<Group>>>>);
+struct Groups(Option<Box<BTreeMap<TopicFilter, Arc<Group>>>>);
+
+/// A search for groups, perhaps in several steps. Groups that come and go meanwhile are found or not;
+/// all others are found once.
+#[derive(Debug, Default)]
+pub struct GroupSearch(Cursor<Option<TopicFilter>>);
 
 impl Vacant for Groups {
     fn is_vacant(&self) -> bool {
@@ -155,15 +165,32 @@ impl Shares {
         }
     }
 
-    /// The groups that a message on `topic` goes to one member of each.
-    pub fn groups_for(&self, topic: &TopicName) -> Vec<Arc<Group>> {
-        let mut found = Vec::new();
-        if self.len.load(Ordering::Acquire) > 0 {
-            self.groups.visit(topic, |groups| {
-                found.extend(groups.0.iter().flat_map(|groups| groups.values().cloned()));
-            });
+    /// Looks for the groups that a message on `topic` goes to one member of each, and appends them to
+    /// `out`, until the budget is spent. Returns whether there are no more.
+    pub fn search(
+        &self,
+        topic: &TopicName,
+        search: &mut GroupSearch,
+        budget: &mut Budget,
+        out: &mut Vec<Arc<Group>>,
+    ) -> bool {
+        if self.len.load(Ordering::Acquire) == 0 {
+            search.0.end();
         }
-        found
+        let out = RefCell::new(out);
+        self.groups.walk(topic, &mut search.0, budget, |groups, behind, budget| {
+            let Some(map) = &groups.0 else { return Visited::Whole };
+            let start = behind.take().map_or(Bound::Unbounded, Bound::Excluded);
+            for group in map.range((start, Bound::Unbounded)).map(|(_, group)| group) {
+                budget.charge(1);
+                out.borrow_mut().push(Arc::clone(group));
+                if budget.is_spent() {
+                    *behind = Some(group.filter.clone());
+                    return Visited::Part;
+                }
+            }
+            Visited::Whole
+        })
     }
 
     /// Whose turn it is in `group`, or in the one that has its name now. `None`: nobody there could

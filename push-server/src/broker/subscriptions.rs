@@ -14,15 +14,24 @@
 //! one session is not this table's to make.
 //!
 //! What a client can make grow: its subscriptions, limited per session by `subscriptions_max` and, by
-//! what they weigh, `subscription_bytes_max`; and the nodes of a filter, by `topic_levels_max`. A publish visits each node at most once.
+//! what they weigh, `subscription_bytes_max`; and the nodes of a filter, by `topic_levels_max`. A publish visits
+//! each node at most once, and in steps of a budget that its caller sets.
 //!
 //! What a filter takes here, in `Routing` and in its session's list is measured by `tests/weights.rs`: a
 //! thousand of nine levels, nearly all `+`, take 750 bytes each, of which 430 are nodes.
 
-use hashbrown::HashMap;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 
-use super::filter_table::{ExactFilters, SEGMENTS, TextHasher, WildcardFilters};
-use super::level_tree::{SPARSE, SPARSE_CAPACITY_MIN, Vacant};
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+use super::budget::Budget;
+use super::filter_table::{
+    Cursor, ExactFilters, SEGMENTS, TextHasher, Visited, Way, WildcardFilters,
+};
+use super::level_tree::Vacant;
 use super::message::{ALLOCATION_BYTES, COUNTS_BYTES, QoS};
 use super::routing::ShardSet;
 use super::topic::{TopicFilter, TopicName};
@@ -158,30 +167,32 @@ impl Subscriptions {
         (removed, last)
     }
 
-    /// Appends every session that `topic` goes to, each once, to `out`, in no particular order.
-    /// `from`: the session that published, if it is one of this table.
-    pub fn matches(&self, topic: &TopicName, from: Option<u32>, out: &mut Vec<Match>) {
+    /// Looks for the sessions that `topic` goes to, until the budget is spent. `from`: the session
+    /// that published, if it is one of this table. Returns whether all are found.
+    pub fn search(
+        &self,
+        topic: &TopicName,
+        from: Option<u32>,
+        matching: &mut Matching,
+        budget: &mut Budget,
+    ) -> bool {
+        let Matching { cursor, matches } = matching;
         if topic.is_out_of_reach() {
-            return;
+            cursor.end();
         }
-        let start = out.len();
-        let mut filters = 0;
-        let mut take = |subscribers: &Subscribers| {
-            subscribers.append_to(from, out);
-            filters += 1;
+        let matches = RefCell::new(matches);
+        let visit = |subscribers: &Subscribers, behind: &mut Option<u32>, budget: &mut Budget| {
+            matches.borrow_mut().add(subscribers, from, behind, budget)
         };
-        let hash = self.hasher.hash(topic.as_str());
-        if let Some(subscribers) = self.exact[TextHasher::segment(hash)].find(hash, topic.as_str())
-        {
-            take(subscribers);
-        }
-        if !self.wildcard.is_empty() {
-            self.wildcard.visit(topic, take);
-        }
-        // A session is in a filter's set once: only several filters can name it again.
-        if filters > 1 && out.len() > start {
-            merge_from(out, start);
-        }
+        let exact = |behind: &mut Option<u32>, budget: &mut Budget| {
+            let hash = self.hasher.hash(topic.as_str());
+            let found = self.exact[TextHasher::segment(hash)].find(hash, topic.as_str());
+            found.map_or(Visited::Whole, |subscribers| visit(subscribers, behind, budget))
+        };
+        let wildcard = |way: &mut Way<Option<u32>>, budget: &mut Budget| {
+            self.wildcard.is_empty() || self.wildcard.walk(topic, way, budget, visit)
+        };
+        cursor.step(budget, exact, wildcard)
     }
 
     /// How many subscriptions there are.
@@ -195,21 +206,112 @@ impl Subscriptions {
     }
 }
 
-/// Merges what has the same subscriber in `out[start..]`.
-fn merge_from(out: &mut Vec<Match>, start: usize) {
-    out[start..].sort_unstable_by_key(|found| found.subscriber);
-    let mut kept = start;
-    for index in start + 1..out.len() {
-        let (before, rest) = out.split_at_mut(index);
-        let (known, found) = (&mut before[kept], &rest[0]);
-        if found.subscriber == known.subscriber {
-            known.merge(found);
-        } else {
-            kept += 1;
-            out.swap(kept, index);
-        }
+/// A search for the sessions that a topic goes to, perhaps in several steps, and what it has found.
+///
+/// Subscriptions that come, go or change meanwhile bring the message or not. A session that is
+/// subscribed all the time is found once.
+#[derive(Debug, Default)]
+pub struct Matching {
+    cursor: Cursor<Option<u32>>,
+    matches: Matches,
+}
+
+/// What was found, each session once.
+#[derive(Debug, Default)]
+struct Matches {
+    found: Vec<Match>,
+    /// Where in `found` a session is: of the first `placed` ones, as soon as there may be another
+    /// match of the same session.
+    places: Places,
+    placed: usize,
+    /// What one filter brings can be in `found` already. A session is in a filter's set once, so the
+    /// first filter needs no look.
+    is_merging: bool,
+}
+
+type Places = HashMap<u32, usize, foldhash::fast::RandomState>;
+
+/// A place table that was made for more than this many is not kept for the next search.
+const PLACES_KEPT_MAX: usize = 4_096;
+
+impl Matching {
+    /// What was found so far; all of it once `search` says so.
+    pub fn found(&mut self) -> &mut Vec<Match> {
+        &mut self.matches.found
     }
-    out.truncate(kept + 1);
+
+    /// Forgets all but the memory, for the next search.
+    pub fn clear(&mut self) {
+        self.cursor = Cursor::default();
+        let Matches { found, places, placed, is_merging } = &mut self.matches;
+        found.clear();
+        if places.capacity() > PLACES_KEPT_MAX {
+            *places = Places::default();
+        }
+        places.clear();
+        (*placed, *is_merging) = (0, false);
+    }
+}
+
+impl Matches {
+    /// Adds the subscribers of one filter that come behind `behind`, as far as the budget goes.
+    fn add(
+        &mut self,
+        subscribers: &Subscribers,
+        from: Option<u32>,
+        behind: &mut Option<u32>,
+        budget: &mut Budget,
+    ) -> Visited {
+        if behind.is_none() && !self.found.is_empty() {
+            self.is_merging = true;
+        }
+        if self.is_merging {
+            while let Some(known) = self.found.get(self.placed) {
+                self.places.insert(known.subscriber, self.placed);
+                self.placed += 1;
+                budget.charge(1);
+                if budget.is_spent() {
+                    return Visited::Part;
+                }
+            }
+        }
+        match subscribers {
+            Subscribers::Nobody => {}
+            // There were more when the last step stopped.
+            Subscribers::One(subscriber, _) if *behind >= Some(*subscriber) => {}
+            Subscribers::One(subscriber, options) => {
+                budget.charge(1);
+                self.add_one(*subscriber, *options, from);
+            }
+            Subscribers::Many(set) => {
+                let start = behind.map_or(Bound::Unbounded, Bound::Excluded);
+                for (&subscriber, &options) in set.range((start, Bound::Unbounded)) {
+                    budget.charge(1);
+                    self.add_one(subscriber, options, from);
+                    if budget.is_spent() {
+                        *behind = Some(subscriber);
+                        return Visited::Part;
+                    }
+                }
+            }
+        }
+        Visited::Whole
+    }
+
+    fn add_one(&mut self, subscriber: u32, options: Packed, from: Option<u32>) {
+        if from == Some(subscriber) && options.is_no_local() {
+            return;
+        }
+        let found = options.matched(subscriber);
+        if self.is_merging {
+            match self.places.entry(subscriber) {
+                Entry::Occupied(place) => return self.found[*place.get()].merge(&found),
+                Entry::Vacant(place) => place.insert(self.found.len()),
+            };
+            self.placed += 1;
+        }
+        self.found.push(found);
+    }
 }
 
 impl Match {
@@ -265,16 +367,14 @@ impl Packed {
     }
 }
 
-type Set = HashMap<u32, Packed, foldhash::fast::RandomState>;
-
-/// The subscribers of one filter: 16 bytes for the usual one, a table for more, so that a topic
-/// with a million of them loses one as fast as any.
+/// The subscribers of one filter: 16 bytes for the usual one, an ordered map for more: a
+/// topic with a million of them loses one as fast as any, and a search may stop at any of them.
 #[derive(Debug, Default)]
 enum Subscribers {
     #[default]
     Nobody,
     One(u32, Packed),
-    Many(Box<Set>),
+    Many(Box<BTreeMap<u32, Packed>>),
 }
 
 impl Vacant for Subscribers {
@@ -321,25 +421,9 @@ impl Subscribers {
                     let last =
                         set.iter().next().map(|(&subscriber, &options)| (subscriber, options));
                     *self = last.map_or(Self::Nobody, |(known, options)| Self::One(known, options));
-                } else if set.capacity() > SPARSE_CAPACITY_MIN
-                    && set.len() < set.capacity() / SPARSE
-                {
-                    set.shrink_to(set.len() * 2);
                 }
                 found
             }
-        }
-    }
-
-    fn append_to(&self, from: Option<u32>, out: &mut Vec<Match>) {
-        let found = |(&subscriber, &options): (&u32, &Packed)| {
-            let own = from == Some(subscriber) && options.is_no_local();
-            (!own).then(|| options.matched(subscriber))
-        };
-        match self {
-            Self::Nobody => {}
-            Self::One(subscriber, options) => out.extend(found((subscriber, options))),
-            Self::Many(set) => out.extend(set.iter().filter_map(found)),
         }
     }
 }

@@ -7,7 +7,9 @@ use super::durable;
 use super::mailbox::Mail;
 use super::ticket::{Done, Draft, Part, Subscribed, Ticket};
 use super::worker::Worker;
-use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter};
+use crate::broker::{
+    Budget, GroupSearch, Message, QoS, ShardSearch, ShardSet, SubscriptionOptions, TopicFilter,
+};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Delivered, Delivery, Event, Filing, ListFull, OutboxFull, PublishReceipt, Subscribe,
@@ -119,8 +121,13 @@ impl Worker {
         draft: Draft,
         publisher: Option<Publisher>,
     ) {
-        let shards = self.shared.routing.shards_for(&message.topic);
-        let groups = self.shared.shares.groups_for(&message.topic);
+        let mut budget = Budget::new(u32::MAX);
+        let mut search = ShardSearch::new(ShardSet::first(self.shared.mailboxes.len()));
+        self.shared.routing.search(&message.topic, &mut search, &mut budget);
+        let shards = search.found();
+        let mut groups = Vec::new();
+        let mut search = GroupSearch::default();
+        self.shared.shares.search(&message.topic, &mut search, &mut budget, &mut groups);
         let nobody = shards.is_empty() && groups.is_empty();
         let reason = if nobody { Reason::NoMatchingSubscribers } else { Reason::Success };
         let others = shards.without(self.index);
@@ -188,9 +195,10 @@ impl Worker {
 
     /// Delivers to this shard's subscribers.
     fn deliver_here(&mut self, message: &Arc<Message>, from: Option<u32>, part: &mut Part) {
-        let mut matches = std::mem::take(&mut self.matches);
-        self.subscriptions.matches(&message.topic, from, &mut matches);
-        for found in matches.drain(..) {
+        let mut matching = std::mem::take(&mut self.matching);
+        let mut budget = Budget::new(u32::MAX);
+        self.subscriptions.search(&message.topic, from, &mut matching, &mut budget);
+        for found in matching.found().drain(..) {
             let delivery = Delivery {
                 message: Arc::clone(message),
                 qos: message.qos.min(found.qos),
@@ -199,7 +207,8 @@ impl Worker {
             };
             self.deliver_to(found.subscriber, delivery, part);
         }
-        self.matches = matches;
+        matching.clear();
+        self.matching = matching;
     }
 
     pub(super) fn deliver_to(&mut self, key: u32, delivery: Delivery, part: &mut Part) {

@@ -29,7 +29,7 @@ use super::unused::UnusedSessions;
 use super::wheel::{Timer, Wheel, tick_at_or_after};
 use super::wills::{Outgoing, Unpublished};
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
-use crate::broker::{Match, Subscriptions};
+use crate::broker::{Matching, Subscriptions};
 use crate::kernel::ShardPath;
 use crate::ring::{Completion, Received, Ring, RingError, RingHandle, RingOptions, Token};
 use crate::store::{Outcome, SessionNumber, Write};
@@ -169,7 +169,7 @@ pub(super) struct Worker {
     /// Scratch, kept for its memory.
     pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
-    pub(super) matches: Vec<Match>,
+    pub(super) matching: Matching,
     /// Scratch, kept for its memory: MQTT out of WebSocket, of one receive buffer.
     pub(super) unwrapped: Vec<u8>,
     wheel: Wheel<Timed>,
@@ -230,7 +230,7 @@ impl Worker {
             backlogs: Backlogs::default(),
             has_walked: false,
             done: Vec::new(),
-            matches: Vec::new(),
+            matching: Matching::default(),
             unwrapped: Vec::new(),
             wheel: Wheel::new(now),
             wake_up: setup.wake_up,

@@ -17,7 +17,9 @@ fn at(qos: QoS) -> SubscriptionOptions {
 
 /// The filters of the groups that a topic goes to, in order.
 fn groups(shares: &Shares, topic: &str) -> Vec<String> {
-    let found = shares.groups_for(&TopicName::parse(topic, 128).expect("a valid topic"));
+    let topic = TopicName::parse(topic, 128).expect("a valid topic");
+    let (mut search, mut found) = (GroupSearch::default(), Vec::new());
+    while !shares.search(&topic, &mut search, &mut Budget::new(1), &mut found) {}
     let mut found: Vec<_> = found.iter().map(|group| group.filter().as_str().to_owned()).collect();
     found.sort();
     found
@@ -50,6 +52,33 @@ fn a_topic_goes_to_every_group_whose_filter_matches() {
     assert_eq!(groups(&shares, "a/b"), all);
     assert_eq!(groups(&shares, "/a"), ["$share/g/#", "$share/g//a"]);
     assert_eq!(groups(&shares, "$SYS/x"), [""; 0], "hidden from a leading wildcard");
+}
+
+#[test]
+fn a_search_in_steps_finds_each_group_once_while_others_come_and_go() {
+    let shares = Shares::default();
+    let all: Vec<_> = (0..100).map(|number| filter(&format!("$share/{number:03}/a/+"))).collect();
+    for filter in &all {
+        shares.join(filter, member(0, 1), at(QoS::AtMostOnce), true);
+    }
+    let topic = TopicName::parse("a/b", 128).expect("a valid topic");
+    let (mut search, mut found, mut steps) = (GroupSearch::default(), Vec::new(), 0);
+    while !shares.search(&topic, &mut search, &mut Budget::new(8), &mut found) {
+        steps += 1;
+        // Those of odd numbers go, one at either side of where the search stands.
+        shares.leave(&all[(steps * 2 - 1) % 100], member(0, 1));
+        shares.leave(&all[(99 + 100 - steps * 2) % 100], member(0, 1));
+        shares.join(&filter(&format!("$share/new{steps}/a/+")), member(0, 1), at(QoS::AtMostOnce), true);
+    }
+    assert!(steps >= 10, "{steps}");
+    let mut texts: Vec<_> = found.iter().map(|group| group.filter().as_str()).collect();
+    texts.sort();
+    let len = texts.len();
+    texts.dedup();
+    assert_eq!(texts.len(), len, "none twice");
+    for filter in all.iter().step_by(2) {
+        assert!(texts.contains(&filter.as_str()), "{} was there all the time", filter.as_str());
+    }
 }
 
 #[test]

@@ -254,8 +254,7 @@ fn shared(name: &str, qos: QoS, payload_len: usize) -> Delivery {
     let filter = TopicFilter::parse(&format!("$share/{name}/t"), 8).expect("valid");
     let member = Member { shard: 0, session: 0 };
     shares.join(&filter, member, SubscriptionOptions::default(), true);
-    let mut groups = shares.groups_for(&TopicName::parse("t", 8).expect("valid"));
-    let via = Via::Share(groups.remove(0), None);
+    let via = Via::Share(shares.find(&filter).expect("joined"), None);
     Delivery { via, ..delivery(qos, payload_len) }
 }
 
