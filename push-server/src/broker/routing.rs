@@ -26,7 +26,9 @@ impl ShardSet {
 
     /// The set of the first `shards` ones, which are at most `SHARDS_MAX`.
     pub fn first(shards: usize) -> Self {
-        (0..SHARDS_MAX).take(shards).fold(Self::default(), |set, shard| Self(set.0 | Self::of(shard).0))
+        (0..SHARDS_MAX)
+            .take(shards)
+            .fold(Self::default(), |set, shard| Self(set.0 | Self::of(shard).0))
     }
 
     /// The shards of the set, in ascending order.
@@ -78,35 +80,35 @@ impl Routing {
         self.0.change(filter, |shards| shards.0 &= !shard.0);
     }
 
-    /// Looks for the shards that `topic` must be sent to, until all of them are found, the search is
-    /// known to be `enough`, or the budget is spent. Returns whether the search is over.
-    pub fn search(&self, topic: &TopicName, search: &mut ShardSearch, budget: &mut Budget) -> bool {
-        let ShardSearch { cursor, found, enough } = search;
+    /// Looks for the shards that `topic` must be sent to, until there are no more, `all` there are are
+    /// found, or the budget is spent. Returns whether the search is over.
+    pub fn search(
+        &self,
+        topic: &TopicName,
+        all: ShardSet,
+        search: &mut ShardSearch,
+        budget: &mut Budget,
+    ) -> bool {
+        let ShardSearch { cursor, found } = search;
         if topic.is_out_of_reach() {
             cursor.end();
         }
         let found = Cell::from_mut(found);
         self.0.walk(topic, cursor, budget, |shards, (), _| {
             found.set(ShardSet(found.get().0 | shards.0));
-            if found.get() == *enough { Visited::Enough } else { Visited::Whole }
+            if found.get() == all { Visited::Enough } else { Visited::Whole }
         })
     }
 }
 
 /// A search for the shards that a topic must be sent to, perhaps in several steps.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ShardSearch {
     cursor: Cursor<()>,
     found: ShardSet,
-    enough: ShardSet,
 }
 
 impl ShardSearch {
-    /// Begins a search that is over when it has found `all` there are.
-    pub fn new(all: ShardSet) -> Self {
-        Self { cursor: Cursor::default(), found: ShardSet::default(), enough: all }
-    }
-
     /// The shards found so far.
     pub fn found(&self) -> ShardSet {
         self.found
@@ -123,8 +125,8 @@ mod tests {
 
     fn shards(routing: &Routing, topic: &str) -> Vec<u16> {
         let topic = TopicName::parse(topic, 128).unwrap();
-        let mut search = ShardSearch::new(ShardSet::first(64));
-        while !routing.search(&topic, &mut search, &mut Budget::new(1)) {}
+        let mut search = ShardSearch::default();
+        while !routing.search(&topic, ShardSet::first(64), &mut search, &mut Budget::new(1)) {}
         search.found().iter().collect()
     }
 
@@ -145,8 +147,8 @@ mod tests {
         let topic = TopicName::parse("a/b/c", 128).unwrap();
         let units = |shards| {
             let mut budget = Budget::new(100);
-            let mut search = ShardSearch::new(ShardSet::first(shards));
-            assert!(routing.search(&topic, &mut search, &mut budget));
+            let mut search = ShardSearch::default();
+            assert!(routing.search(&topic, ShardSet::first(shards), &mut search, &mut budget));
             assert_eq!(search.found(), ShardSet::first(2));
             100 - budget.left()
         };

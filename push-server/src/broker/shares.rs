@@ -61,7 +61,11 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// The groups of one filter, by the whole of their text, in order: a search may stop at any of them.
 #[derive(Debug, Default)]
-struct Groups(Option<Box<BTreeMap<TopicFilter, Arc<Group>>>>);
+struct Groups(Option<Box<ByText>>);
+
+/// Boxed: it is what every node of the tree of filters holds a place for.
+#[derive(Debug, Default)]
+struct ByText(BTreeMap<TopicFilter, Arc<Group>>);
 
 /// A search for groups, perhaps in several steps. Groups that come and go meanwhile are found or not;
 /// all others are found once.
@@ -123,7 +127,7 @@ impl Shares {
         let Some(plain) = filter.unshared() else { return false };
         self.groups.make(&plain, |groups| {
             let groups = groups.0.get_or_insert_default();
-            let group = groups.entry(filter.clone()).or_insert_with(|| {
+            let group = groups.0.entry(filter.clone()).or_insert_with(|| {
                 self.len.fetch_add(1, Ordering::Release);
                 Arc::new(Group { filter: filter.clone(), members: Mutex::default() })
             });
@@ -139,16 +143,16 @@ impl Shares {
         let Some(plain) = filter.unshared() else { return false };
         let left = self.groups.change(&plain, |groups| {
             let map = groups.0.as_deref_mut()?;
-            let group = map.get(filter)?;
+            let group = map.0.get(filter)?;
             let mut members = group.lock();
             let left = members.remove(member);
             let is_empty = members.places.is_empty();
             drop(members);
             if is_empty {
-                map.remove(filter);
+                map.0.remove(filter);
                 self.len.fetch_sub(1, Ordering::Release);
             }
-            if map.is_empty() {
+            if map.0.is_empty() {
                 groups.0 = None;
             }
             left
@@ -181,7 +185,7 @@ impl Shares {
         self.groups.walk(topic, &mut search.0, budget, |groups, behind, budget| {
             let Some(map) = &groups.0 else { return Visited::Whole };
             let start = behind.take().map_or(Bound::Unbounded, Bound::Excluded);
-            for group in map.range((start, Bound::Unbounded)).map(|(_, group)| group) {
+            for group in map.0.range((start, Bound::Unbounded)).map(|(_, group)| group) {
                 budget.charge(1);
                 out.borrow_mut().push(Arc::clone(group));
                 if budget.is_spent() {
@@ -216,7 +220,7 @@ impl Shares {
     /// The group of a shared filter, if it has members.
     pub fn find(&self, filter: &TopicFilter) -> Option<Arc<Group>> {
         let plain = filter.unshared()?;
-        self.groups.look(&plain, |groups| groups.0.as_ref()?.get(filter).cloned()).flatten()
+        self.groups.look(&plain, |groups| groups.0.as_ref()?.0.get(filter).cloned()).flatten()
     }
 }
 

@@ -285,7 +285,7 @@ impl Matches {
             }
             Subscribers::Many(set) => {
                 let start = behind.map_or(Bound::Unbounded, Bound::Excluded);
-                for (&subscriber, &options) in set.range((start, Bound::Unbounded)) {
+                for (&subscriber, &options) in set.0.range((start, Bound::Unbounded)) {
                     budget.charge(1);
                     self.add_one(subscriber, options, from);
                     if budget.is_spent() {
@@ -367,6 +367,13 @@ impl Packed {
     }
 }
 
+/// In order of the subscribers.
+type Entries = BTreeMap<u32, Packed>;
+
+/// Boxed, because few filters have more than one subscriber.
+#[derive(Debug, Default)]
+struct Set(Entries);
+
 /// The subscribers of one filter: 16 bytes for the usual one, an ordered map for more: a
 /// topic with a million of them loses one as fast as any, and a search may stop at any of them.
 #[derive(Debug, Default)]
@@ -374,7 +381,7 @@ enum Subscribers {
     #[default]
     Nobody,
     One(u32, Packed),
-    Many(Box<BTreeMap<u32, Packed>>),
+    Many(Box<Set>),
 }
 
 impl Vacant for Subscribers {
@@ -397,10 +404,10 @@ impl Subscribers {
             }
             Self::One(known, known_options) => {
                 let both = [(*known, *known_options), (subscriber, options)];
-                *self = Self::Many(Box::new(both.into_iter().collect()));
+                *self = Self::Many(Box::new(Set(both.into_iter().collect())));
                 false
             }
-            Self::Many(set) => set.insert(subscriber, options).is_some(),
+            Self::Many(set) => set.0.insert(subscriber, options).is_some(),
         }
     }
 
@@ -416,10 +423,10 @@ impl Subscribers {
                 found
             }
             Self::Many(set) => {
-                let found = set.remove(&subscriber).is_some();
-                if set.len() == 1 {
+                let found = set.0.remove(&subscriber).is_some();
+                if set.0.len() == 1 {
                     let last =
-                        set.iter().next().map(|(&subscriber, &options)| (subscriber, options));
+                        set.0.iter().next().map(|(&subscriber, &options)| (subscriber, options));
                     *self = last.map_or(Self::Nobody, |(known, options)| Self::One(known, options));
                 }
                 found

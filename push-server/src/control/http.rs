@@ -114,7 +114,8 @@ fn routes(observed: Arc<Observed>) -> Router {
         .with_state(Arc::new(Sources { observed, metrics }))
 }
 
-/// 200 while the process lives and every shard's loop turns: what a supervisor restarts by.
+/// 200 while the process lives, every shard's loop turns, and every client with work waiting has its
+/// turn: what a supervisor restarts by.
 async fn healthz(State(sources): State<Arc<Sources>>) -> Response {
     match stall(&sources.observed) {
         None => "ok\n".into_response(),
@@ -142,8 +143,11 @@ async fn metrics_text(State(sources): State<Arc<Sources>>) -> Response {
 }
 
 fn stall(observed: &Observed) -> Option<String> {
-    let (shard, still) = observed.stalled_shard(Instant::now())?;
-    Some(format!("shard {shard} stands still for {} s\n", still.as_secs()))
+    if let Some((shard, still)) = observed.stalled_shard(Instant::now()) {
+        return Some(format!("shard {shard} stands still for {} s\n", still.as_secs()));
+    }
+    let (shard, wait) = observed.starving_shard()?;
+    Some(format!("shard {shard} has kept a client waiting for {} s\n", wait.as_secs()))
 }
 
 #[cfg(test)]
@@ -151,8 +155,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::SocketAddr;
 
-    use super::super::observed::SHARD_STALL_MAX;
     use super::super::observed::tests::{observed, user_path};
+    use super::super::observed::{SHARD_STALL_MAX, WORK_WAIT_MAX};
     use super::*;
 
     async fn served(observed: Arc<Observed>, limits: HttpLimits) -> SocketAddr {
@@ -219,6 +223,20 @@ mod tests {
             let answer = get(address, path).await;
             assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
             assert!(answer.contains("shard 1 stands still for 10 s"), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_starves_a_client_fails_both_probes_by_name() {
+        let (observed, counters) = observed(user_path(), Instant::now());
+        let address = served(Arc::new(observed), HttpLimits::default()).await;
+        counters[1].longest_wait_millis.set(WORK_WAIT_MAX.as_millis() as u64);
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        counters[1].longest_wait_millis.set(7_000);
+        for path in ["/healthz", "/readyz"] {
+            let answer = get(address, path).await;
+            assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+            assert!(answer.contains("shard 1 has kept a client waiting for 7 s"), "{answer}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -20,7 +20,10 @@ use super::observed::{Observed, Path, pings_kernel};
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
-use crate::shard::{STORE_BACKLOG_BYTES_MAX, StoreView, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_MAX};
+use crate::shard::{
+    LETTERS_MAX, MAILBOX_MESSAGES_MAX, STORE_BACKLOG_BYTES_MAX, StoreView,
+    UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_MAX,
+};
 use crate::websocket::UPGRADE_HEAD_BYTES_MAX;
 
 /// The text form's media type.
@@ -45,6 +48,12 @@ const COUNTERS: &[(&str, &str, Pick)] = &[
     ("push_sessions_expired", "Connections expired by their keep alive", |shard| &shard.expired),
     ("push_publishes_received", "PUBLISH packets from clients", |shard| &shard.publishes_received),
     ("push_publishes_sent", "PUBLISH packets to clients", |shard| &shard.publishes_sent),
+    ("push_publishes_cut", "Messages done in steps, for the many they go to", |shard| {
+        &shard.publishes_cut
+    }),
+    ("push_turns_ended", "Sessions' turns that ended with work of theirs left", |shard| {
+        &shard.turns_ended
+    }),
     ("push_shared_passed_on", "Messages owed to a member of a group that left", |shard| {
         &shard.shared_passed_on
     }),
@@ -111,6 +120,7 @@ const FAMILIES: &[Family] = &[
             ("max_connections", |shard| &shard.limit_connections),
             ("receive_buffers", |shard| &shard.limit_receive_buffers),
             ("mailbox", |shard| &shard.limit_mailbox),
+            ("letters", |shard| &shard.limit_letters),
             ("store", |shard| &shard.limit_store),
             ("removals", |shard| &shard.limit_removals),
             ("wills", |shard| &shard.limit_wills),
@@ -201,11 +211,22 @@ impl Collector for Scrape {
             [("kernel", pings_kernel(&kernel)), ("user", observed.sum(|shard| &shard.pings_user))];
         out.counters("push_pings", "Heartbeats answered, by who answered", Some("path"), pings)?;
         kernel_path(&mut out, observed, &kernel)?;
+        turns(&mut out, observed)?;
         if let Some(view) = &observed.facts.store {
             store(&mut out, view)?;
         }
         process(&mut out, observed)
     }
+}
+
+/// How long turns take, and whether anybody waits long for one.
+fn turns(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
+    let (buckets, sum_secs) = observed.turn_times();
+    let help = "How long a shard worked between two waits";
+    out.histogram("push_shard_turn_seconds", help, sum_secs, &buckets)?;
+    let help =
+        "How long the session has waited whose work waits longest, in ms; counted once a second";
+    out.gauge("push_work_wait_ms_max", help, observed.longest_wait().1.as_millis() as u64)
 }
 
 /// What is kept on disk, and how it fares.
@@ -299,7 +320,7 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauges("push_limit", help, "limit", limits)
 }
 
-fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 29] {
+fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 31] {
     let limits = &config.limits;
     [
         ("max_connections", connections_max.into()),
@@ -318,6 +339,8 @@ fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 29] {
         ("outbox_messages", limits.outbox_messages_max.into()),
         ("outbox_bytes", limits.outbox_bytes_max),
         ("outbox_age_secs", config.outbox_age_max_secs.into()),
+        ("mailbox", MAILBOX_MESSAGES_MAX as u64),
+        ("letters", LETTERS_MAX as u64),
         ("store", STORE_BACKLOG_BYTES_MAX),
         ("removals", UNREMOVED_MAX as u64),
         ("wills", UNPUBLISHED_WILL_BYTES_MAX as u64),
@@ -341,6 +364,18 @@ impl Out<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let gauge = ConstGauge::new(value);
         gauge.encode(self.0.encode_descriptor(name, help, None, gauge.metric_type())?)
+    }
+
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        sum: f64,
+        buckets: &[(f64, u64)],
+    ) -> fmt::Result {
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
     }
 
     fn gauges<'v>(
@@ -379,7 +414,7 @@ impl Out<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::super::observed::tests::{kernel_path, observed, user_path};
     use super::*;
@@ -404,6 +439,11 @@ mod tests {
         counters[0].dropped_outbox_full.add(14);
         counters[0].limit_descriptors.add(15);
         counters[0].unarmed_flow_map.add(1);
+        for micros in [90, 900, 2_000_000] {
+            counters[0].turn_times.record(Duration::from_micros(micros));
+        }
+        counters[0].longest_wait_millis.set(7);
+        counters[1].longest_wait_millis.set(40);
         let text = Metrics::new(Arc::new(observed)).text().expect("text");
         for line in [
             "push_connections 8",
@@ -427,6 +467,11 @@ mod tests {
             concat!(r#"push_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
             "# TYPE push_connections gauge",
             "# TYPE push_pings counter",
+            "# TYPE push_shard_turn_seconds histogram",
+            r#"push_shard_turn_seconds_bucket{le="0.001"} 2"#,
+            r#"push_shard_turn_seconds_bucket{le="+Inf"} 3"#,
+            "push_shard_turn_seconds_count 3",
+            "push_work_wait_ms_max 40",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "no `{line}` in:\n{text}");
@@ -455,6 +500,7 @@ mod tests {
             pick(&counters[0]).add(1_000_003);
         }
         counters[0].pings_user.add(1_000_003);
+        counters[0].longest_wait_millis.set(1_000_003);
         // `Debug` names every field: those still zero are counters that no metric reads.
         let unread = format!("{:?}", counters[0]);
         assert_eq!(unread.matches("Counter(0)").count(), 1, "only loop_turns: {unread}");

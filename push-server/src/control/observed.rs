@@ -11,11 +11,15 @@ use super::line_queue::LinesLost;
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::StoreView;
-use crate::shard::counters::{Counter, ShardCounters};
+use crate::shard::counters::{Counter, ShardCounters, TURN_BUCKETS};
 
 /// How long a shard's loop may stand still before the process counts as unhealthy. A loop turns at
 /// least once a second, by the kernel path's dead-man switch.
 pub const SHARD_STALL_MAX: Duration = Duration::from_secs(5);
+
+/// How long the work of a session may wait for its turn before the process counts as unhealthy.
+/// Every session that has work waiting has a turn in each round, which lasts some milliseconds.
+pub const WORK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The kernel's name for heartbeats that it answered.
 const ANSWERED: &str = "answered";
@@ -110,6 +114,30 @@ impl Observed {
     /// A counter over all shards.
     pub fn sum(&self, pick: impl Fn(&ShardCounters) -> &Counter) -> u64 {
         self.counters.iter().map(|shard| pick(shard).value()).sum()
+    }
+
+    /// Turns of all shards by how long they took, and seconds of all of them together.
+    pub fn turn_times(&self) -> (Vec<(f64, u64)>, f64) {
+        let ends = TURN_BUCKETS.into_iter().chain([f64::INFINITY]);
+        let mut buckets: Vec<_> = ends.map(|end| (end, 0)).collect();
+        for shard in &self.counters {
+            let counts = shard.turn_times.buckets();
+            buckets.iter_mut().zip(counts).for_each(|((_, sum), count)| *sum += count);
+        }
+        (buckets, self.counters.iter().map(|shard| shard.turn_times.sum_secs()).sum())
+    }
+
+    /// The shard where a session's work has waited longest for its turn, and how long.
+    pub fn longest_wait(&self) -> (usize, Duration) {
+        let waits = self.counters.iter().map(|shard| shard.longest_wait_millis.value());
+        let longest = waits.enumerate().max_by_key(|(_, millis)| *millis);
+        longest
+            .map_or((0, Duration::ZERO), |(shard, millis)| (shard, Duration::from_millis(millis)))
+    }
+
+    /// The shard that starves a session, if any, and since when.
+    pub fn starving_shard(&self) -> Option<(usize, Duration)> {
+        Some(self.longest_wait()).filter(|(_, wait)| *wait > WORK_WAIT_MAX)
     }
 
     /// The kernel path's counters; none on the user path.

@@ -125,7 +125,8 @@ impl Worker {
             let record = self.saved_session(key);
             self.publish_will((number, Some(key)), message, record);
         } else {
-            self.publish(&Arc::new(message), Some(key), Draft::default());
+            let flow = self.flow_of_session(Some(key));
+            self.publish(flow, Arc::new(message), Some(key), Draft::default());
         }
         true
     }
@@ -200,7 +201,8 @@ impl Worker {
         self.pass_on(passed_on, Draft::default());
         if let Some(will) = will {
             let message = will.will.into_message(self.now);
-            self.publish(&Arc::new(message), None, Draft::default());
+            let flow = self.flow_of_session(Some(key));
+            self.publish(flow, Arc::new(message), None, Draft::default());
         }
     }
 }

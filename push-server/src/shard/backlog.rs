@@ -107,6 +107,11 @@ impl Worker {
         self.backlogs.by_session.contains_key(&key) && (fed.any || !fed.is_full)
     }
 
+    /// Whether retained messages are still to be brought to a session.
+    pub(super) fn has_backlog(&self, key: u32) -> bool {
+        self.backlogs.by_session.contains_key(&key)
+    }
+
     /// A connection has ended: what its session is still to be brought goes to its outbox, unless
     /// the session `ends`, too.
     pub(super) fn leave_backlog(&mut self, key: u32, ends: bool) {
@@ -177,7 +182,7 @@ impl Worker {
             fed.any = true;
         }
         self.finish_part(part);
-        self.has_walked |= nodes < FEED_NODES / 2;
+        self.walked += (FEED_NODES - nodes) as u32;
         fed.any |= nodes < FEED_NODES;
         if backlog.walks.is_empty() && backlog.found.is_empty() {
             return fed;

@@ -1,6 +1,6 @@
 //! One accepted socket, from accept to close.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use bytes::Bytes;
@@ -54,10 +54,10 @@ pub(super) struct Client {
     pub(super) held: bool,
     /// It is in the list of clients to close because their outbox is full.
     pub(super) overflowed: bool,
-    /// It is in the list of clients to flush at the end of the turn.
-    pub(super) dirty: bool,
-    /// Its input waits: for a full mailbox or the store, for the next turn, or for its own answers
-    /// to leave.
+    /// The tag of the flow on whose account it was put last into the list of clients to flush at the
+    /// end of the turn.
+    pub(super) dirty_for: Option<NonZeroU16>,
+    /// Its input waits: for the store, for its session's turn, or for its own answers to leave.
     pub(super) stalled: bool,
     /// `throttled_since`, in nanoseconds.
     throttled_at: Option<NonZeroU64>,
@@ -120,7 +120,7 @@ impl Client {
             send_failed: false,
             held: false,
             overflowed: false,
-            dirty: false,
+            dirty_for: None,
             stalled: false,
             throttled_at: None,
         }

@@ -1,6 +1,8 @@
 //! A shard's counters: written by the shard alone (relaxed), read by `control`.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::ring::RingCounters;
 
@@ -30,6 +32,43 @@ impl Counter {
     }
 }
 
+/// How long turns took: a histogram with one writer.
+#[derive(Default)]
+pub struct TurnTimes {
+    buckets: [Counter; TURN_BUCKETS.len() + 1],
+    sum_nanos: Counter,
+}
+
+/// Upper ends of the histogram's buckets but the last, in seconds.
+pub const TURN_BUCKETS: [f64; 10] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 1.0];
+
+impl TurnTimes {
+    /// A turn took so long.
+    pub(crate) fn record(&self, took: Duration) {
+        let secs = took.as_secs_f64();
+        let bucket = TURN_BUCKETS.iter().position(|end| secs <= *end);
+        self.buckets[bucket.unwrap_or(TURN_BUCKETS.len())].add(1);
+        self.sum_nanos.add(took.as_nanos() as u64);
+    }
+
+    /// Turns in each bucket, the last one without end.
+    pub fn buckets(&self) -> [u64; TURN_BUCKETS.len() + 1] {
+        std::array::from_fn(|bucket| self.buckets[bucket].value())
+    }
+
+    /// Seconds of all turns together.
+    pub fn sum_secs(&self) -> f64 {
+        Duration::from_nanos(self.sum_nanos.value()).as_secs_f64()
+    }
+}
+
+impl fmt::Debug for TurnTimes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.buckets()).finish()
+    }
+}
+
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// The counters of one shard.
@@ -37,6 +76,8 @@ macro_rules! counters {
         #[repr(align(128))]
         pub struct ShardCounters {
             $($(#[doc = $doc])+ pub $name: Counter,)+
+            /// `push_shard_turn_seconds`: from the end of the wait to the next.
+            pub turn_times: TurnTimes,
         }
     };
 }
@@ -68,6 +109,12 @@ counters! {
     authentications_refused,
     /// `push_publishes_received_total`.
     publishes_received,
+    /// `push_publishes_cut_total`: did not fit into what its session may cause in a round.
+    publishes_cut,
+    /// `push_turns_ended_total`: a session's turn that ended with work left.
+    turns_ended,
+    /// Gauge: how long the session has waited whose work waits longest (`push_longest_wait_seconds`).
+    longest_wait_millis,
     /// `push_publishes_sent_total`.
     publishes_sent,
     /// `push_publishes_dropped_total{reason="outbox_full"}`.
@@ -102,6 +149,8 @@ counters! {
     limit_receive_buffers,
     /// `push_limits_hit_total{limit="mailbox"}`: publishers paused.
     limit_mailbox,
+    /// `push_limits_hit_total{limit="letters"}`: publisher paused.
+    limit_letters,
     /// `push_limits_hit_total{limit="store"}`: publishers paused.
     limit_store,
     /// `push_limits_hit_total{limit="removals"}`: a session that ended may be back after a restart.

@@ -2,35 +2,47 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::client::Phase;
 use super::durable;
-use super::mailbox::Mail;
-use super::ticket::{Done, Draft, Part, Subscribed, Ticket};
+use super::fair_queue::Flow;
+use super::fanout::{Fanout, Progress, Publisher};
+use super::ticket::{Done, Draft, Part, Subscribed};
 use super::worker::Worker;
-use crate::broker::{
-    Budget, GroupSearch, Message, QoS, ShardSearch, ShardSet, SubscriptionOptions, TopicFilter,
-};
+use crate::broker::{Budget, Message, QoS, SubscriptionOptions, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Delivered, Delivery, Event, Filing, ListFull, OutboxFull, PublishReceipt, Subscribe,
-    SubscribeEntry, Transmit, Unsubscribe, Version,
+    Delivered, Delivery, Event, Filing, ListFull, PublishReceipt, Subscribe, SubscribeEntry,
+    Transmit, Unsubscribe, Version,
 };
 use crate::store::{Position, Write};
 
-/// Who is to be told what became of a publish.
-pub(super) struct Publisher {
-    index: u32,
-    key: u32,
-    receipt: PublishReceipt,
-}
+/// What it costs to send something: a system call's part, and a completion.
+const FLUSH_UNITS: u32 = 16;
+
+/// What a PUBLISH costs that is sent.
+const PUBLISH_SENT_UNITS: u32 = 3;
+
+/// Bytes that cost a unit to copy, and the system to send.
+const BYTES_PER_UNIT: usize = 256;
 
 /// Bytes handed to a socket at a time; a larger single frame goes alone.
 const FLUSH_BYTES_MAX: usize = 128 << 10;
 
 impl Worker {
-    pub(super) fn on_event(&mut self, index: u32, key: u32, event: Event) {
+    /// Returns what is left of a publish when the budget is spent.
+    pub(super) fn on_event(
+        &mut self,
+        index: u32,
+        key: u32,
+        event: Event,
+        budget: &mut Budget,
+    ) -> Option<(Box<Fanout>, Progress)> {
         match event {
-            Event::Publish(message, receipt) => self.on_publish(index, key, message, receipt),
+            Event::Publish(message, receipt) => {
+                return self.on_publish(index, key, message, receipt, budget);
+            }
             Event::PublishRefused(reason, receipt) => {
                 self.on_publish_refused(index, key, reason, receipt);
             }
@@ -54,6 +66,7 @@ impl Worker {
                 self.close_client(index, None);
             }
         }
+        None
     }
 
     fn on_publish(
@@ -62,7 +75,8 @@ impl Worker {
         key: u32,
         message: Message,
         receipt: Option<PublishReceipt>,
-    ) {
+        budget: &mut Budget,
+    ) -> Option<(Box<Fanout>, Progress)> {
         self.counters.publishes_received.add(1);
         let mut draft = Draft::default();
         if let Some(PublishReceipt { packet_id, exactly_once: true }) = receipt
@@ -71,10 +85,24 @@ impl Worker {
             self.save_if_owed(key);
             draft.writes.push(Write::PutExactlyOnce { number, packet_id });
         }
-        let publisher = receipt.map(|receipt| Publisher { index, key, receipt });
+        let publisher = self.publisher(index, key, receipt);
         let message = Arc::new(message);
         self.retain(&message, Some(key), &mut draft);
-        self.route(&message, Some(key), draft, publisher);
+        let flow = self.flow_of_session(Some(key));
+        let fanout = Fanout::published(flow, message, Some(key), draft, publisher);
+        self.begin_fanout(fanout, budget)
+    }
+
+    /// Who is to be told what becomes of a publish, if anybody.
+    fn publisher(
+        &mut self,
+        index: u32,
+        key: u32,
+        receipt: Option<PublishReceipt>,
+    ) -> Option<Publisher> {
+        let receipt = receipt?;
+        let number = self.sessions.entry_mut(key).map(|entry| entry.number).unwrap_or_default();
+        Some(Publisher { client: self.token_of(index), key, number, receipt })
     }
 
     /// Drops a publish that nobody may make, and answers it in its turn. MQTT 3.1.1 has no word for a
@@ -94,80 +122,28 @@ impl Worker {
         }
         let Phase::Serving { connection, .. } = &self.clients[index as usize].phase else { return };
         let told = if connection.version() == Version::V5 { reason } else { Reason::Success };
-        let Some(receipt) = receipt else { return };
+        let Some(publisher) = self.publisher(index, key, receipt) else { return };
         let mut part = Part::default();
-        self.answer_publisher(&Publisher { index, key, receipt }, told, &mut part);
+        self.answer_publisher(&publisher, told, &mut part);
         self.finish_part(part);
     }
 
-    /// Publishes a will: retains it if it asks for that, and routes it. One on a topic that is the
-    /// server's own comes from an earlier version, which took it, and is dropped.
-    pub(super) fn publish(&mut self, message: &Arc<Message>, from: Option<u32>, mut draft: Draft) {
+    /// Publishes a will, when it is its turn: retains it if it asks for that, and routes it. One on a
+    /// topic that is the server's own comes from an earlier version, which took it, and is dropped.
+    pub(super) fn publish(
+        &mut self,
+        flow: Flow,
+        message: Arc<Message>,
+        from: Option<u32>,
+        mut draft: Draft,
+    ) {
         if message.topic.is_hidden() {
             self.counters.dropped_reserved_topic.add(1);
             self.file(draft);
             return;
         }
-        self.retain(message, from, &mut draft);
-        self.route(message, from, draft, None);
-    }
-
-    /// Sends a message to every shard with a subscriber and to one member of each group, together with
-    /// what `draft` has to write. `from`: the session of this shard that published it.
-    pub(super) fn route(
-        &mut self,
-        message: &Arc<Message>,
-        from: Option<u32>,
-        draft: Draft,
-        publisher: Option<Publisher>,
-    ) {
-        let mut budget = Budget::new(u32::MAX);
-        let mut search = ShardSearch::new(ShardSet::first(self.shared.mailboxes.len()));
-        self.shared.routing.search(&message.topic, &mut search, &mut budget);
-        let shards = search.found();
-        let mut groups = Vec::new();
-        let mut search = GroupSearch::default();
-        self.shared.shares.search(&message.topic, &mut search, &mut budget, &mut groups);
-        let nobody = shards.is_empty() && groups.is_empty();
-        let reason = if nobody { Reason::NoMatchingSubscribers } else { Reason::Success };
-        let others = shards.without(self.index);
-        // Other shards may have something to write, too: all of it is one write.
-        // Or to say, as long as the publisher can be refused.
-        let has_parts = self.shared.store.is_some()
-            || self.shared.config.limits.outbox_full == OutboxFull::Refuse;
-        let is_shared_write = (!others.is_empty() || !groups.is_empty())
-            && has_parts
-            && (message.qos != QoS::AtMostOnce || !draft.is_empty());
-        let mut part = Part::of_publisher(draft, is_shared_write);
-        for shard in others.iter() {
-            self.post(shard, Mail::Publish(Arc::clone(message), part.another()));
-        }
-        if shards.contains(self.index) {
-            self.deliver_here(message, from, &mut part);
-        }
-        for group in groups {
-            self.place(Arc::clone(message), group, &mut part);
-        }
-        let reason = if part.is_refused() { Reason::QuotaExceeded } else { reason };
-        if let Some(publisher) = publisher {
-            self.answer_publisher(&publisher, reason, &mut part);
-        }
-        self.finish_part(part);
-    }
-
-    /// Answers a publish, at once or when its part of the store's work is done.
-    fn answer_publisher(&mut self, publisher: &Publisher, reason: Reason, part: &mut Part) {
-        let Publisher { index, key, receipt } = *publisher;
-        if !part.has_to_wait() && self.clients[index as usize].receipts.is_none() {
-            self.acknowledge_publish(index, receipt, reason);
-            return;
-        }
-        let number = self.wait_receipt(index, receipt);
-        let number_of_session = self.sessions.entry_mut(key).map(|entry| entry.number);
-        let session = (key, number_of_session.unwrap_or_default());
-        let client = self.token_of(index);
-        let done = Done::Publish { client, number, reason, session, receipt };
-        part.draft.waiting.push((self.index, done));
+        self.retain(&message, from, &mut draft);
+        self.queue_fanout(Fanout::published(flow, message, from, draft, None));
     }
 
     fn retain(&mut self, message: &Arc<Message>, from: Option<u32>, draft: &mut Draft) {
@@ -184,31 +160,6 @@ impl Worker {
                 tracing::debug!(%error, topic = message.topic.as_str(), "not retained");
             }
         }
-    }
-
-    /// A message from another shard, and the write that it is part of.
-    pub(super) fn on_mailed(&mut self, message: &Arc<Message>, ticket: Option<Arc<Ticket>>) {
-        let mut part = Part::of_receiver(ticket);
-        self.deliver_here(message, None, &mut part);
-        self.finish_part(part);
-    }
-
-    /// Delivers to this shard's subscribers.
-    fn deliver_here(&mut self, message: &Arc<Message>, from: Option<u32>, part: &mut Part) {
-        let mut matching = std::mem::take(&mut self.matching);
-        let mut budget = Budget::new(u32::MAX);
-        self.subscriptions.search(&message.topic, from, &mut matching, &mut budget);
-        for found in matching.found().drain(..) {
-            let delivery = Delivery {
-                message: Arc::clone(message),
-                qos: message.qos.min(found.qos),
-                retain: message.retain && found.retain_as_published,
-                via: found.via,
-            };
-            self.deliver_to(found.subscriber, delivery, part);
-        }
-        matching.clear();
-        self.matching = matching;
     }
 
     pub(super) fn deliver_to(&mut self, key: u32, delivery: Delivery, part: &mut Part) {
@@ -473,20 +424,22 @@ impl Worker {
         existed
     }
 
-    /// Sends what a client is owed, unless a send is under way: its end calls again.
-    pub(super) fn flush(&mut self, index: u32) {
+    /// Sends what a client is owed, unless a send is under way: its end calls again. Returns what that
+    /// has cost.
+    pub(super) fn flush(&mut self, index: u32) -> u32 {
         let client = &mut self.clients[index as usize];
         let is_served = matches!(client.phase, Phase::Serving { .. });
         if client.sending || (client.held && is_served) {
-            return;
+            return FLUSH_UNITS;
         }
         if client.send_failed {
             if matches!(client.phase, Phase::Flushing { .. }) {
                 self.abort(index);
             }
-            return;
+            return FLUSH_UNITS;
         }
         let feeding = self.feed_backlog(index);
+        let mut units = FLUSH_UNITS + std::mem::take(&mut self.walked);
         let now = self.now;
         let client = &mut self.clients[index as usize];
         let mut served = None;
@@ -494,29 +447,32 @@ impl Worker {
         let mut chunks = match &mut client.phase {
             Phase::Serving { connection, session } => {
                 served = Some(*session);
-                let Some(session) = self.sessions.session_mut(*session) else { return };
+                let Some(session) = self.sessions.session_mut(*session) else { return units };
                 let limits = &self.shared.config.limits;
                 let mut transmit = Transmit::default();
                 connection.poll_transmit(session, &mut transmit, FLUSH_BYTES_MAX, limits, self.now);
                 self.counters.publishes_sent.add(u64::from(transmit.publishes));
                 self.counters.dropped_too_large.add(u64::from(transmit.dropped_too_large));
                 self.counters.dropped_expired.add(u64::from(transmit.dropped_expired));
+                units += transmit.publishes * PUBLISH_SENT_UNITS;
                 transmit.chunks
             }
             Phase::Flushing { frames, .. } => {
                 if frames.is_empty() && !owes_frames {
                     self.send_fin(index);
-                    return;
+                    return units;
                 }
                 std::mem::take(frames)
             }
             Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
-            Phase::Lingering { .. } => return,
+            Phase::Lingering { .. } => return units,
         };
         if let Some(websocket) = &mut client.websocket {
             websocket.wrap(&mut chunks);
         }
         if !chunks.is_empty() {
+            let bytes: usize = chunks.iter().map(Bytes::len).sum();
+            units += (bytes / BYTES_PER_UNIT) as u32;
             client.sending = true;
             client.set_throttled_since(client.throttled_since().map(|_| now));
             let (fd, token) = (client.fd(), client.token(index));
@@ -530,5 +486,6 @@ impl Worker {
             self.file_changes(key, None);
             self.begin_page(key);
         }
+        units
     }
 }

@@ -271,7 +271,7 @@ impl Worker {
         }
     }
 
-    fn is_served(&self, index: u32) -> bool {
+    pub(super) fn is_served(&self, index: u32) -> bool {
         matches!(self.clients[index as usize].phase, Phase::Serving { .. })
     }
 
@@ -338,7 +338,7 @@ impl Worker {
 
     /// The client has gone meanwhile. If it is back and has sent its publish again, PUBREC is owed
     /// there; else its next one is answered.
-    fn settle_for_absent(
+    pub(super) fn settle_for_absent(
         &mut self,
         (key, number): (u32, SessionNumber),
         receipt: PublishReceipt,

@@ -4,9 +4,11 @@
 use push_common::clock::Monotonic;
 
 use super::client::{Introduction, Phase};
+use super::fanout::{Fanout, Progress};
 use super::input_budget::Unfinished;
 use super::ticket::Done;
-use super::worker::{MESSAGE_PIECES, Worker};
+use super::worker::Worker;
+use crate::broker::Budget;
 use crate::mqtt::Event;
 use crate::mqtt::codec::Reason;
 use crate::ring::{Piece, Token};
@@ -22,15 +24,29 @@ pub(super) const ANSWERS_WAIT_MILLIS: u64 = 10_000;
 /// So many bytes of a packet under way count like a whole one for the keep alive.
 const HEARD_BYTES_MIN: usize = 1 << 10;
 
+/// What it costs to take a PUBLISH in, and a filter of a SUBSCRIBE or UNSUBSCRIBE.
+const PUBLISH_UNITS: u32 = 8;
+const FILTER_UNITS: u32 = 24;
+
+/// Bytes of packets that cost a unit to read: acknowledgements cost nothing else.
+const INPUT_BYTES_PER_UNIT: u64 = 64;
+
 /// What is in the way of a client's input.
 #[derive(Clone, Copy, Debug)]
 enum Obstacle {
-    /// Another shard's mailbox is full, or the store does not keep up.
-    Shard,
+    /// The store does not keep up.
+    Store,
     /// Its answers have to leave first.
     Answers,
-    /// This turn has lasted long enough.
+}
+
+/// Why a client's input waits for its session's next turn.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// The session has had its share.
     Turn,
+    /// So it has, or another shard is in the way, in the middle of a publish.
+    Publish(Box<Fanout>, Progress),
 }
 
 impl Worker {
@@ -69,7 +85,7 @@ impl Worker {
                 }
                 connection.handle_bytes(bytes);
                 self.hear(index, bytes_len);
-                self.pump(index);
+                self.take_input(index);
             }
             // Whatever a peer still says after the end is not read.
             Phase::Flushing { .. } | Phase::Lingering { .. } => {}
@@ -122,37 +138,58 @@ impl Worker {
         }
     }
 
-    /// Parses and handles what a client has sent, until something is in the way.
-    pub(super) fn pump(&mut self, index: u32) {
+    /// Parses and handles what a client has sent, until something is in the way. Returns why it has to
+    /// go on later, unless it is resumed by what was in the way.
+    pub(super) fn pump(&mut self, index: u32, budget: &mut Budget) -> Option<Halt> {
         let served = self.clients.get(index as usize).map(|client| &client.phase);
-        let Some(&Phase::Serving { session: key, .. }) = served else { return };
+        let Some(&Phase::Serving { session: key, .. }) = served else { return None };
         let parsed_bytes = self.parsed_bytes(index);
+        let mut halt = None;
         loop {
-            if self.clients.get(index as usize).is_some_and(|client| client.stalled) {
+            let client = self.clients.get_mut(index as usize)?;
+            if client.stalled {
+                break;
+            }
+            if budget.is_spent() {
+                client.stalled = true;
+                halt = Some(Halt::Turn);
                 break;
             }
             if let Some(obstacle) = self.obstacle(index) {
                 self.stall(index, obstacle);
                 break;
             }
-            let Some(client) = self.clients.get_mut(index as usize) else { return };
-            let Phase::Serving { connection, .. } = &mut client.phase else { return };
-            let Some(session) = self.sessions.session_mut(key) else { return };
+            let client = self.clients.get_mut(index as usize)?;
+            let Phase::Serving { connection, .. } = &mut client.phase else { return None };
+            let session = self.sessions.session_mut(key)?;
             let limits = &self.shared.config.limits;
             let Some(event) = connection.poll_event(session, limits, self.now) else { break };
-            self.count_pieces(pieces(&event));
-            self.on_event(index, key, event);
+            budget.charge(units(&event));
+            if let Some((fanout, progress)) = self.on_event(index, key, event, budget) {
+                let client = self.clients.get_mut(index as usize)?;
+                client.stalled = true;
+                halt = Some(Halt::Publish(fanout, progress));
+                break;
+            }
         }
-        if self.parsed_bytes(index) > parsed_bytes {
+        let parsed_bytes_now = self.parsed_bytes(index);
+        if parsed_bytes_now > parsed_bytes {
             let client = &mut self.clients[index as usize];
             client.unheard_bytes = 0;
             client.last_seen = self.now;
+            budget.charge(((parsed_bytes_now - parsed_bytes) / INPUT_BYTES_PER_UNIT) as u32);
         }
-        self.charge_input(index);
-        self.limit_stalled_input(index);
+        self.keep_input(index);
         self.file_changes(key, None);
         self.publish_rx(index);
         self.mark_dirty(index);
+        halt
+    }
+
+    /// Holds input that waits to its limits.
+    pub(super) fn keep_input(&mut self, index: u32) {
+        self.charge_input(index);
+        self.limit_stalled_input(index);
     }
 
     /// Counts what a client has waiting to become whole packets against the budget of all. When that
@@ -265,14 +302,11 @@ impl Worker {
     fn obstacle(&self, index: u32) -> Option<Obstacle> {
         let client = self.clients.get(index as usize)?;
         let Phase::Serving { connection, .. } = &client.phase else { return None };
-        if self.overflowing || self.store_is_behind {
-            return Some(Obstacle::Shard);
+        if self.store_is_behind {
+            return Some(Obstacle::Store);
         }
         let is_throttled = connection.answers_due_bytes() > self.answers_due_bytes_max();
-        if is_throttled && !client.send_failed {
-            return Some(Obstacle::Answers);
-        }
-        self.turn_is_over.then_some(Obstacle::Turn)
+        (is_throttled && !client.send_failed).then_some(Obstacle::Answers)
     }
 
     /// From here on a client's input waits for its answers. The other half of the limit is for those
@@ -285,8 +319,7 @@ impl Worker {
         let client = &mut self.clients[index as usize];
         client.stalled = true;
         match obstacle {
-            Obstacle::Shard => self.stalled.push(index),
-            Obstacle::Turn => self.paused.push_back(index),
+            Obstacle::Store => self.stalled.push(index),
             Obstacle::Answers => {
                 client.set_throttled_since(Some(self.now));
                 if let Some(deadline) = self.serving_deadline(index) {
@@ -319,35 +352,26 @@ impl Worker {
             && (client.send_failed || connection.answers_due_bytes() <= due_bytes_max)
         {
             client.set_throttled_since(None);
-            self.paused.push_back(index);
+            self.queue_input(index);
         }
     }
 
-    /// Takes up what the last turn had no time for, as far as this one has.
-    pub(super) fn resume_paused(&mut self) {
-        for _ in 0..self.paused.len() {
-            if self.turn_is_over {
-                break;
-            }
-            let Some(index) = self.paused.pop_front() else { break };
-            self.resume_stalled(index);
-        }
-    }
-
-    /// Nothing is in the way any more: takes up what a stalled client has sent meanwhile.
-    pub(super) fn resume_stalled(&mut self, index: u32) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
+    /// It is a stalled client's turn: takes up what it has sent meanwhile. Returns why it has to wait
+    /// again.
+    pub(super) fn resume_stalled(&mut self, index: u32, budget: &mut Budget) -> Option<Halt> {
+        let client = self.clients.get_mut(index as usize)?;
         if !std::mem::take(&mut client.stalled) {
-            return;
+            return None;
         }
-        self.pump(index);
+        let halt = self.pump(index, budget);
         self.after_frames(index);
-        let Some(client) = self.clients.get(index as usize) else { return };
+        let Some(client) = self.clients.get(index as usize) else { return halt };
         if client.peer_gone && !client.stalled {
             self.on_peer_gone(index);
         } else {
             self.after_receive(index);
         }
+        halt
     }
 
     /// A client's answers have waited long to leave. They may wait for the store; but a client that
@@ -371,12 +395,12 @@ impl Worker {
     }
 }
 
-/// How much work an event means.
-fn pieces(event: &Event) -> usize {
+/// What an event costs, beside what becomes of a message.
+fn units(event: &Event) -> u32 {
     match event {
-        Event::Subscribe(subscribe) => subscribe.entries.len(),
-        Event::Unsubscribe(unsubscribe) => unsubscribe.filters.len(),
-        Event::Publish(..) => MESSAGE_PIECES,
-        _ => 1,
+        Event::Subscribe(subscribe) => subscribe.entries.len() as u32 * FILTER_UNITS,
+        Event::Unsubscribe(unsubscribe) => unsubscribe.filters.len() as u32 * FILTER_UNITS,
+        Event::Publish(..) => PUBLISH_UNITS,
+        _ => 2,
     }
 }

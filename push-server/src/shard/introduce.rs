@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::client::{Client, Phase};
 use super::mailbox::{Adoption, Arrival, Mail};
+use super::turn::QUANTUM_UNITS;
 use super::worker::Worker;
+use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
 use crate::mqtt::{Connect, Connecting, Event, Progress, Refusal};
 
@@ -161,7 +163,9 @@ impl Worker {
                 if let Event::Failed(reason) = event {
                     self.count_refusal(reason);
                 }
-                self.on_event(index, key, event);
+                // It is no publish, the only one that could be left unfinished.
+                let left = self.on_event(index, key, event, &mut Budget::new(QUANTUM_UNITS));
+                debug_assert!(left.is_none());
             }
         }
     }

@@ -131,7 +131,7 @@ impl Worker {
                     let mut draft = self.leavers_draft(number);
                     draft.writes.push(Write::RemoveOutbox { number, position });
                     let mut part = Part::of_publisher(draft, true);
-                    self.place(entry.message, group, &mut part);
+                    self.place_left(entry.message, group, &mut part);
                     self.finish_part(part);
                 }
                 None => self.counters.dropped_session_ended.add(1),

@@ -1,7 +1,8 @@
-//! How shards talk: a bounded mailbox each, woken once per batch by `MSG_RING`. What does not fit
-//! waits in the sender's overflow, and until it is gone the sending shard takes no packet from any
-//! of its clients: it reads on, up to a limit a client, so a full mailbox delays answers on other
-//! shards too, but loses nothing and cannot deadlock, since mail itself is always taken.
+//! How shards talk: a bounded mailbox each, woken once per batch by `MSG_RING`. Publishes wait before
+//! a full one, each with its session's turn (`fanout`); so do those of a session that has too many
+//! letters under way (`postage`). What cannot wait (a connection, a message for a group that its
+//! member refused) waits in the sender's overflow, of which there is no more than what it takes the
+//! place of. Nothing is lost, and nothing can deadlock, since mail itself is always taken.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use crossbeam_queue::ArrayQueue;
 use push_common::clock::Monotonic;
 
 use super::client::Introduction;
+use super::fair_queue::Flow;
+use super::postage::Stamp;
 use super::share::SharedMail;
 use super::ticket::Ticket;
 use crate::broker::Message;
@@ -18,18 +21,28 @@ use crate::mqtt::Connecting;
 use crate::websocket::WebSocket;
 
 /// Messages a mailbox holds; beyond it senders pause their publishers (`limit="mailbox"`).
-pub(super) const MAILBOX_MESSAGES_MAX: usize = 16_384;
+pub(crate) const MAILBOX_MESSAGES_MAX: usize = 16_384;
 
 /// What one shard has to say to another.
 #[derive(Debug)]
 pub(super) enum Mail {
-    /// A message that some session of the receiving shard is subscribed to, and the write that it is
-    /// part of.
-    Publish(Arc<Message>, Option<Arc<Ticket>>),
+    /// A message that some session of the receiving shard is subscribed to.
+    Publish(Letter),
     /// A message for one session of the receiving shard, picked from a group.
     Share(Box<SharedMail>),
     /// A client whose session lives with the receiving shard.
     Adopt(Box<Adoption>),
+}
+
+/// A publish that goes on at another shard.
+#[derive(Debug)]
+pub(super) struct Letter {
+    /// Whose work it is.
+    pub(super) flow: Flow,
+    pub(super) message: Arc<Message>,
+    /// The write that it is part of.
+    pub(super) ticket: Option<Arc<Ticket>>,
+    pub(super) stamp: Stamp,
 }
 
 /// A socket on its way to its session's shard, with the CONNECT it sent. Nothing was sent on it, and
@@ -80,6 +93,10 @@ impl Mailbox {
         self.queue.pop()
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.is_full()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -89,6 +106,7 @@ impl Mailbox {
 mod tests {
     use bytes::Bytes;
 
+    use super::super::postage::Postage;
     use super::*;
     use crate::broker::{QoS, TopicName};
 
@@ -101,7 +119,9 @@ mod tests {
             properties: None,
             expires_at: None,
         };
-        Mail::Publish(Arc::new(message), None)
+        let flow = Flow::session(0, 0);
+        let stamp = Postage::default().stamp(flow, 1).expect("the first one");
+        Mail::Publish(Letter { flow, message: Arc::new(message), ticket: None, stamp })
     }
 
     #[test]

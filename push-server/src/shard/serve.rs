@@ -61,7 +61,7 @@ impl Worker {
             // Before CONNACK leaves, because CONNACK is what anchors the flow.
             self.register_with_kernel(index, keep_alive.0, parsed_bytes);
         }
-        self.pump(index);
+        self.take_input(index);
         self.mark_dirty(index);
     }
 
@@ -273,9 +273,21 @@ impl Worker {
                 self.detach(index);
                 self.abort(index);
             }
-            Phase::Flushing { .. } => self.flush(index),
+            Phase::Flushing { .. } => {
+                self.flush(index);
+            }
             Phase::Handshake(_) | Phase::Lingering { .. } => self.abort(index),
         }
+    }
+
+    /// Whether a served client is owed more that could be sent now.
+    fn has_more_for(&mut self, index: u32) -> bool {
+        let client = &self.clients[index as usize];
+        let Phase::Serving { connection, session: key } = &client.phase else { return false };
+        let Some(session) = self.sessions.session_mut(*key) else { return false };
+        client.owes_frames()
+            || connection.has_transmit(session, &self.shared.config.limits)
+            || self.has_backlog(*key)
     }
 
     /// A send has ended.
@@ -286,11 +298,15 @@ impl Worker {
             Ok(bytes) => {
                 client.sent_bytes += *bytes as u64;
                 self.publish_tx(index);
-                match &mut self.clients[index as usize].phase {
+                let has_more = self.has_more_for(index);
+                match &self.clients[index as usize].phase {
                     Phase::Lingering { .. } => self.remove_if_quiet(index),
                     Phase::Handshake(_) => {
                         self.after_receive(index);
                         self.mark_dirty(index);
+                    }
+                    Phase::Serving { .. } if !has_more => {
+                        self.flush(index);
                     }
                     Phase::Serving { .. } | Phase::Flushing { .. } => self.mark_dirty(index),
                 }

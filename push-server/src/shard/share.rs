@@ -9,7 +9,9 @@
 
 use std::sync::Arc;
 
+use super::fair_queue::Flow;
 use super::mailbox::Mail;
+use super::postage::Stamp;
 use super::ticket::{Draft, Part, Ticket};
 use super::worker::Worker;
 use crate::broker::{Group, Member, Message, TopicFilter, Via};
@@ -28,17 +30,45 @@ pub(super) struct SharedMail {
     tries: u8,
     /// The write that it is part of.
     ticket: Option<Arc<Ticket>>,
+    /// Whose work it is.
+    flow: Flow,
+    stamp: Option<Stamp>,
+}
+
+/// What became of a message for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// Somebody has it or will, or nobody could take it.
+    Done,
+    /// The next member's shard takes no letters now.
+    Blocked,
+}
+
+/// Whether a message for a group may wait for another shard to take letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    MayWait,
+    /// It is one of a bounded number: it has left what it was part of, or takes another's place.
+    MustGo,
+}
+
+impl SharedMail {
+    pub(super) fn flow(&self) -> Flow {
+        self.flow
+    }
 }
 
 impl Worker {
     /// A message that another shard picked a member of this one for.
     pub(super) fn on_shared_mail(&mut self, mut mail: SharedMail) {
+        self.begin_payment(mail.flow);
         let mut part = Part::of_receiver(mail.ticket.take());
         if !self.take_shared(&mail, &mut part) {
             mail.tries += 1;
-            self.place_mail(mail, &mut part);
+            self.place_mail(mail, &mut part, Patience::MustGo);
         }
         self.finish_part(part);
+        self.end_payment();
     }
 
     /// Tells the groups of a session that its connection came or went.
@@ -71,7 +101,7 @@ impl Worker {
         for Delivery { message, via, .. } in deliveries {
             if let Via::Share(group, _) = via {
                 self.counters.shared_passed_on.add(1);
-                self.place(message, group, &mut part);
+                self.place_left(message, group, &mut part);
             }
         }
         self.finish_part(part);
@@ -82,31 +112,54 @@ impl Worker {
     }
 
     /// Looks for a member of a group that takes a message.
-    pub(super) fn place(&mut self, message: Arc<Message>, group: Arc<Group>, part: &mut Part) {
-        let mail = SharedMail { message, group, session: 0, tries: 0, ticket: None };
-        self.place_mail(mail, part);
+    pub(super) fn place(
+        &mut self,
+        flow: Flow,
+        message: Arc<Message>,
+        group: &Arc<Group>,
+        part: &mut Part,
+    ) -> Placed {
+        let group = Arc::clone(group);
+        let mail =
+            SharedMail { message, group, session: 0, tries: 0, ticket: None, flow, stamp: None };
+        self.place_mail(mail, part, Patience::MayWait)
     }
 
-    fn place_mail(&mut self, mut mail: SharedMail, part: &mut Part) {
+    /// The same for a message that somebody who left was owed.
+    pub(super) fn place_left(&mut self, message: Arc<Message>, group: Arc<Group>, part: &mut Part) {
+        let flow = Flow::nobody(self.index);
+        let mail =
+            SharedMail { message, group, session: 0, tries: 0, ticket: None, flow, stamp: None };
+        self.place_mail(mail, part, Patience::MustGo);
+    }
+
+    fn place_mail(&mut self, mut mail: SharedMail, part: &mut Part, patience: Patience) -> Placed {
         while let Some(member) = self.shared.shares.pick(&mail.group, mail.message.qos) {
             mail.session = member.session;
             if member.shard != self.index {
+                if patience == Patience::MayWait {
+                    mail.stamp = self.stamp(member.shard, mail.flow, &mail.message);
+                    if mail.stamp.is_none() {
+                        return Placed::Blocked;
+                    }
+                }
                 mail.ticket = part.another();
                 self.post(member.shard, Mail::Share(Box::new(mail)));
-                return;
+                return Placed::Done;
             }
             if self.take_shared(&mail, part) {
-                return;
+                return Placed::Done;
             }
             mail.tries += 1;
         }
         self.counters.dropped_no_member.add(1);
+        Placed::Done
     }
 
     /// Delivers to a session of this shard, unless another member should rather have it. Returns
     /// whether the message is dealt with.
     fn take_shared(&mut self, mail: &SharedMail, part: &mut Part) -> bool {
-        let SharedMail { message, group, session: key, tries, ticket: _ } = mail;
+        let SharedMail { message, group, session: key, tries, .. } = mail;
         let may_refuse = *tries < TRIES_MAX;
         let standing = group.standing(self.member(*key));
         let (Some(standing), Some(entry)) = (standing, self.sessions.entry_mut(*key)) else {

@@ -215,6 +215,11 @@ impl Part {
         Self { draft: Draft::default(), ticket, is_refused: false, filing }
     }
 
+    /// It is not finished in this turn, so that what is asked of the disk meanwhile comes before it.
+    pub(super) fn wait_for_more(&mut self) {
+        self.filing = Filing::Pending;
+    }
+
     /// For one more shard.
     pub(super) fn another(&self) -> Option<Arc<Ticket>> {
         let ticket = self.ticket.as_ref()?;

@@ -18,6 +18,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::fanout::Fanout;
 use super::ticket::{Done, Draft};
 use super::worker::Worker;
 use crate::broker::{Message, QoS};
@@ -96,7 +97,8 @@ impl Worker {
     /// Publishes a will that is written by itself.
     pub(super) fn send_will(&mut self, will: Outgoing) {
         let (message, from, draft) = self.sent_out(will);
-        self.publish(&message, from, draft);
+        let flow = self.flow_of_session(from);
+        self.publish(flow, message, from, draft);
     }
 
     /// The message, who published it, and what is to be written with it.
@@ -128,7 +130,8 @@ impl Worker {
             }
             self.move_will(&will, Draft::default());
             let (message, from, draft) = self.sent_out(will);
-            self.route(&message, from, draft, None);
+            let flow = self.flow_of_session(from);
+            self.queue_fanout(Fanout::published(flow, message, from, draft, None));
         }
     }
 }

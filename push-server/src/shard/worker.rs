@@ -1,5 +1,5 @@
-//! One shard's thread: waits for completions, hands them on, fires timers, and once a turn sends
-//! what the turn produced.
+//! One shard's thread: waits for completions, hands them on, fires timers, has work done that waits,
+//! and once a turn sends what the turn produced.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -18,18 +18,21 @@ use super::backlog::Backlogs;
 use super::client::Client;
 use super::counters::ShardCounters;
 use super::durable::PageRead;
+use super::fair_queue::{FairQueue, Flow};
 use super::fresh::Fresh;
 use super::leaving::{Found, Leaving};
 use super::mailbox::Mail;
+use super::postage::Postage;
 use super::recovery::RecoveredPart;
 use super::serve::reset_on_close;
 use super::sessions::Sessions;
 use super::ticket::{Done, Draft, Leaver};
+use super::turn::{Dirty, Errand, Meter, QUANTUM_UNITS};
 use super::unused::UnusedSessions;
 use super::wheel::{Timer, Wheel, tick_at_or_after};
 use super::wills::{Outgoing, Unpublished};
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
-use crate::broker::{Matching, Subscriptions};
+use crate::broker::{Matching, ShardSet, Subscriptions};
 use crate::kernel::ShardPath;
 use crate::ring::{Completion, Received, Ring, RingError, RingHandle, RingOptions, Token};
 use crate::store::{Outcome, SessionNumber, Write};
@@ -49,25 +52,21 @@ const TURN_MILLIS_MAX: u64 = 1_000;
 /// not cancelled, so this bounds how long one outlives a client that comes and goes.
 const TIMER_MILLIS_MAX: u64 = 300_000;
 
-/// After so long a turn leaves what is left of its mail, its sends and its clients' input to the next
-/// one, which does not wait: timers and the heartbeat are not to be late.
+/// After so long a turn leaves completions, timers and what absent sessions are to be brought to the
+/// next one, which does not wait: the heartbeat is not to be late.
 const TURN_BUDGET: Duration = Duration::from_millis(20);
 
-/// How many pieces of work go by between two looks at the clock for that.
-const PIECES_PER_LOOK: usize = 64;
+/// Completions, or timers, between two looks at the clock for that.
+const PIECES_PER_LOOK: usize = 16;
 
-/// How many of them a message is: one that passes by many filters, or has many subscribers, can take
-/// 10 ms and more.
-pub(super) const MESSAGE_PIECES: usize = 16;
+/// What a completion costs by itself.
+const COMPLETION_UNITS: u32 = 16;
 
 /// How often flows of closed connections and expired retained messages are looked for.
 const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
 /// How long a turn waits while another shard's mailbox is full.
 const OVERFLOW_RETRY_MILLIS: u64 = 1;
-
-/// Mail handled in one turn, so that a busy neighbour does not starve this shard's clients.
-const MAIL_PER_TURN_MAX: usize = 4_096;
 
 /// From the order to stop until the last connection is aborted.
 const STOP_MILLIS_MAX: u64 = 2_500;
@@ -117,16 +116,24 @@ pub(super) struct Worker {
     pub(super) subscriptions: Subscriptions,
     /// The turn's instant; read once after each wait.
     pub(super) now: Monotonic,
-    /// Clients with something to send at the end of the turn.
-    pub(super) dirty: VecDeque<u32>,
-    /// Clients whose input waits until every mailbox has room again.
-    pub(super) stalled: Vec<u32>,
-    /// Clients whose input waits for the next turn.
-    pub(super) paused: VecDeque<u32>,
-    /// Pieces of work since the last look at the clock.
-    pub(super) pieces: usize,
-    /// The turn has lasted long enough, as far as input of clients goes.
+    /// Work that waits for its session's turn.
+    pub(super) work: FairQueue<Errand>,
+    /// Letters of other shards among it.
+    pub(super) letters: usize,
+    /// Clients with something to send at the end of the turn, by who has it sent.
+    pub(super) sends: FairQueue<Dirty>,
+    /// On whose account clients get something to send now, and which have by now.
+    pub(super) payer: Option<Flow>,
+    pub(super) dirtied: Vec<u32>,
+    /// Letters under way to other shards.
+    pub(super) postage: Postage,
+    pub(super) meter: Meter,
+    /// The turn has lasted long enough, as far as input and letters go as they come.
     pub(super) turn_is_over: bool,
+    /// Clients whose input waits until the store keeps up.
+    pub(super) stalled: Vec<u32>,
+    /// Every shard there is.
+    pub(super) all_shards: ShardSet,
     /// Mail that did not fit, by shard.
     pub(super) overflow: Vec<VecDeque<Mail>>,
     /// Whether any mail waits in `overflow`.
@@ -164,8 +171,8 @@ pub(super) struct Worker {
     pub(super) unused: UnusedSessions,
     /// Retained messages that subscriptions still bring.
     pub(super) backlogs: Backlogs,
-    /// A good way was gone among them since somebody looked at the clock.
-    pub(super) has_walked: bool,
+    /// Topics visited for them that nobody is charged for yet.
+    pub(super) walked: u32,
     /// Scratch, kept for its memory.
     pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
@@ -173,6 +180,12 @@ pub(super) struct Worker {
     /// Scratch, kept for its memory: MQTT out of WebSocket, of one receive buffer.
     pub(super) unwrapped: Vec<u8>,
     wheel: Wheel<Timed>,
+    /// Timers that are due.
+    fired: VecDeque<Timer<Timed>>,
+    /// Scratch, kept for its memory.
+    scratch: Vec<Timer<Timed>>,
+    /// Completions wait in the ring.
+    leaves_completions: bool,
     wake_up: OwnedFd,
     stop_deadline: Option<Monotonic>,
     pub(super) resetting: bool,
@@ -182,7 +195,7 @@ pub(super) struct Worker {
 }
 
 /// The clock of the kernel path and of every decision: `CLOCK_MONOTONIC`.
-fn read_clock() -> Monotonic {
+pub(super) fn read_clock() -> Monotonic {
     let time = clock_gettime(ClockId::Monotonic);
     // Both are never negative on this clock.
     Monotonic(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
@@ -204,11 +217,16 @@ impl Worker {
             sessions,
             subscriptions: Subscriptions::default(),
             now,
-            dirty: VecDeque::new(),
-            stalled: Vec::new(),
-            paused: VecDeque::new(),
-            pieces: 0,
+            work: FairQueue::new(QUANTUM_UNITS),
+            letters: 0,
+            sends: FairQueue::new(QUANTUM_UNITS),
+            payer: None,
+            dirtied: Vec::new(),
+            postage: Postage::default(),
+            meter: Meter::default(),
             turn_is_over: false,
+            stalled: Vec::new(),
+            all_shards: ShardSet::first(shards),
             overflow: (0..shards).map(|_| VecDeque::new()).collect(),
             overflowing: false,
             overflowed: Vec::new(),
@@ -228,11 +246,14 @@ impl Worker {
             fresh: Fresh::default(),
             unused: UnusedSessions::default(),
             backlogs: Backlogs::default(),
-            has_walked: false,
+            walked: 0,
             done: Vec::new(),
             matching: Matching::default(),
             unwrapped: Vec::new(),
             wheel: Wheel::new(now),
+            fired: VecDeque::new(),
+            scratch: Vec::new(),
+            leaves_completions: false,
             wake_up: setup.wake_up,
             stop_deadline: None,
             resetting: false,
@@ -260,29 +281,26 @@ impl Worker {
         for will in std::mem::take(&mut self.found_wills) {
             self.send_will(will);
         }
-        let mut fired = Vec::new();
         while !self.has_stopped() {
             self.begin_turn();
             self.ring.submit_and_wait(Some(self.wait_time()))?;
             self.now = read_clock();
             self.turn_is_over = false;
-            self.resume_paused();
-            while let Some(completion) = self.ring.next_completion() {
-                self.on_completion(completion);
-            }
+            self.work.begin_turn(self.now);
+            self.sends.begin_turn(self.now);
+            self.take_completions();
             self.read_completions();
             self.read_mail();
             self.retry_overflow();
-            self.wheel.fire(self.now, &mut fired);
-            for timer in fired.drain(..) {
-                self.on_timer(timer);
-            }
+            self.fire_timers();
             if self.acceptor.retry_at().is_some_and(|at| at <= self.now) {
                 self.resume_accepting();
             }
-            self.flush_dirty();
+            self.do_work();
+            self.send_dirty();
             self.feed_absent();
             self.submit_draft();
+            self.counters.turn_times.record(read_clock() - self.now);
         }
         // What the stop has brought, or had left unwritten.
         self.submit_draft();
@@ -306,6 +324,12 @@ impl Worker {
         if self.now - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
             self.swept_at = self.now;
             self.retry_store();
+            self.postage.tidy();
+            let waits = [
+                &self.work.longest_wait_millis(self.now),
+                &self.sends.longest_wait_millis(self.now),
+            ];
+            self.counters.longest_wait_millis.set(waits.into_iter().copied().max().unwrap_or(0));
             self.counters.set_ring_faults(self.ring.counters());
         }
         if !self.stopping && self.shared.stopping.load(Ordering::Acquire) {
@@ -338,19 +362,32 @@ impl Worker {
         more
     }
 
-    /// Whether this turn has lasted long enough, looked up at every so many pieces of work: `done`
-    /// things of so many `pieces` each are.
-    fn is_turn_over(&self, done: usize, pieces: usize) -> bool {
-        let per_look = PIECES_PER_LOOK / pieces;
-        done % per_look == per_look - 1 && self.is_late()
+    fn take_completions(&mut self) {
+        let mut taken = 0;
+        while let Some(completion) = self.ring.next_completion() {
+            self.on_completion(completion);
+            self.count_input(COMPLETION_UNITS);
+            taken += 1;
+            if taken % PIECES_PER_LOOK == 0 && self.is_late() {
+                self.leaves_completions = true;
+                return;
+            }
+        }
+        self.leaves_completions = false;
     }
 
-    /// Counts work done on clients' input; after enough of it has a look at the clock.
-    pub(super) fn count_pieces(&mut self, pieces: usize) {
-        self.pieces += pieces;
-        if self.pieces >= PIECES_PER_LOOK {
-            self.pieces = 0;
-            self.turn_is_over |= self.is_late();
+    fn fire_timers(&mut self) {
+        let mut fired = std::mem::take(&mut self.scratch);
+        self.wheel.fire(self.now, &mut fired);
+        self.fired.extend(fired.drain(..));
+        self.scratch = fired;
+        let mut handled = 0;
+        while let Some(timer) = self.fired.pop_front() {
+            self.on_timer(timer);
+            handled += 1;
+            if handled % PIECES_PER_LOOK == 0 && self.is_late() {
+                break;
+            }
         }
     }
 
@@ -368,15 +405,16 @@ impl Worker {
         if self.stopping {
             until = until.min(self.now.after_millis(STOP_TURN_MILLIS));
         }
-        if self.overflowing {
+        if self.overflowing || self.work.has_blocked() {
             until = until.min(self.now.after_millis(OVERFLOW_RETRY_MILLIS));
         }
         let own = usize::from(self.index);
-        let unread =
-            !self.shared.mailboxes[own].is_empty() || !self.shared.completions[own].is_empty();
+        let unread = self.has_mail() || !self.shared.completions[own].is_empty();
         let unfinished = self.more_expired
-            || !self.dirty.is_empty()
-            || !self.paused.is_empty()
+            || self.leaves_completions
+            || !self.fired.is_empty()
+            || !self.work.is_idle()
+            || !self.sends.is_idle()
             || self.has_absent_backlogs();
         if unread || unfinished {
             return Duration::ZERO;
@@ -473,24 +511,7 @@ impl Worker {
         deadline.min(self.now.after_millis(TIMER_MILLIS_MAX))
     }
 
-    fn read_mail(&mut self) {
-        let shared = Arc::clone(&self.shared);
-        let mailbox = &shared.mailboxes[usize::from(self.index)];
-        mailbox.begin_drain();
-        for letters in 0..MAIL_PER_TURN_MAX {
-            if self.is_turn_over(letters, MESSAGE_PIECES) {
-                break;
-            }
-            match mailbox.pop() {
-                Some(Mail::Publish(message, ticket)) => self.on_mailed(&message, ticket),
-                Some(Mail::Share(mail)) => self.on_shared_mail(*mail),
-                Some(Mail::Adopt(adoption)) => self.on_adoption(*adoption),
-                None => break,
-            }
-        }
-    }
-
-    /// Sends mail to another shard; what does not fit waits, and publishers with it.
+    /// Sends mail to another shard; what does not fit waits.
     pub(super) fn post(&mut self, shard: u16, mail: Mail) {
         let waiting = &mut self.overflow[usize::from(shard)];
         if !waiting.is_empty() {
@@ -522,41 +543,15 @@ impl Worker {
             }
         }
         self.overflowing = self.overflow.iter().any(|mail| !mail.is_empty());
-        if !self.overflowing {
-            self.resume_all_stalled();
-        }
     }
 
     /// What clients have sent is taken up again, where nothing else is in the way.
     pub(super) fn resume_all_stalled(&mut self) {
         for index in std::mem::take(&mut self.stalled) {
-            self.resume_stalled(index);
-        }
-    }
-
-    fn flush_dirty(&mut self) {
-        self.close_overflowed();
-        // What becomes dirty meanwhile is for the next turn, which then does not wait.
-        for flushed in 0..self.dirty.len() {
-            let has_walked = std::mem::take(&mut self.has_walked);
-            if self.is_turn_over(flushed, 1) || (has_walked && self.is_late()) {
-                break;
+            // One that has come into a place since is served, or is queued itself.
+            if self.clients.get(index as usize).is_some_and(|client| client.stalled) {
+                self.queue_input(index);
             }
-            let Some(index) = self.dirty.pop_front() else { break };
-            if let Some(client) = self.clients.get_mut(index as usize)
-                && std::mem::take(&mut client.dirty)
-            {
-                self.flush(index);
-            }
-        }
-    }
-
-    /// Has `flush` called for this client at the end of the turn.
-    pub(super) fn mark_dirty(&mut self, index: u32) {
-        if let Some(client) = self.clients.get_mut(index as usize)
-            && !std::mem::replace(&mut client.dirty, true)
-        {
-            self.dirty.push_back(index);
         }
     }
 
@@ -576,7 +571,7 @@ impl Worker {
 
     fn has_stopped(&mut self) -> bool {
         let Some(deadline) = self.stop_deadline else { return false };
-        if self.clients.is_empty() && !self.has_absent_backlogs() {
+        if self.clients.is_empty() && !self.has_absent_backlogs() && self.work.is_empty() {
             return true;
         }
         if self.now < deadline {

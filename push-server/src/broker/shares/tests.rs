@@ -68,7 +68,12 @@ fn a_search_in_steps_finds_each_group_once_while_others_come_and_go() {
         // Those of odd numbers go, one at either side of where the search stands.
         shares.leave(&all[(steps * 2 - 1) % 100], member(0, 1));
         shares.leave(&all[(99 + 100 - steps * 2) % 100], member(0, 1));
-        shares.join(&filter(&format!("$share/new{steps}/a/+")), member(0, 1), at(QoS::AtMostOnce), true);
+        shares.join(
+            &filter(&format!("$share/new{steps}/a/+")),
+            member(0, 1),
+            at(QoS::AtMostOnce),
+            true,
+        );
     }
     assert!(steps >= 10, "{steps}");
     let mut texts: Vec<_> = found.iter().map(|group| group.filter().as_str()).collect();

@@ -1,0 +1,361 @@
+//! What a shard does in a turn, and for how long: clients' input and other shards' letters as they
+//! come, as far as each session's share goes; then the work that waits; then what is to be sent.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::client::Phase;
+use super::fair_queue::{Due, Flow};
+use super::fanout::{Fanout, Progress};
+use super::input::Halt;
+use super::mailbox::{Letter, Mail};
+use super::postage::Stamp;
+use super::share::SharedMail;
+use super::worker::{Worker, read_clock};
+use crate::broker::{Budget, Message};
+use crate::ring::Token;
+
+/// Units of work that a session may cause before the others have their turn: about 0.2 ms. The least
+/// that a client waits is the sum of those of all that had nothing waiting, so it is small.
+pub(super) const QUANTUM_UNITS: u32 = 4_096;
+
+/// So long a turn takes input and letters as they come; then they wait for their sessions' turns.
+const INPUT_BUDGET: Duration = Duration::from_millis(3);
+
+/// So long a turn does work that waits.
+const WORK_BUDGET: Duration = Duration::from_millis(3);
+
+/// So long a turn sends.
+const SENDS_BUDGET: Duration = Duration::from_millis(4);
+
+/// Units between two looks at the clock.
+const UNITS_PER_LOOK: u32 = 1_024;
+
+/// Letters that wait for their turn at a shard; further ones wait in its mailbox.
+const LETTERS_WAITING_MAX: usize = 16_384;
+
+/// Mail taken from the mailbox in one turn.
+const MAIL_PER_TURN_MAX: usize = 4_096;
+
+/// What a message for a group costs the shard of its member.
+const SHARED_UNITS: u32 = 12;
+
+/// Work that waits for its session's turn.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// A client's input goes on.
+    Input(Token),
+    /// A publish goes on.
+    Fanout(Box<Fanout>),
+    /// A message for one of this shard's members of a group.
+    Share(Box<SharedMail>),
+}
+
+impl Errand {
+    /// Whether it came from another shard.
+    fn is_letter(&self) -> bool {
+        match self {
+            Self::Input(_) => false,
+            Self::Fanout(fanout) => fanout.is_received(),
+            Self::Share(_) => true,
+        }
+    }
+}
+
+/// Clients that are to be sent something.
+#[derive(Debug)]
+pub(super) enum Dirty {
+    /// One, by its own doing.
+    One(u32),
+    /// Those that a publish has something for.
+    Many(Vec<u32>),
+}
+
+/// What a turn has spent, so that it looks at the clock now and then.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    units: u32,
+}
+
+impl Meter {
+    /// Counts; returns whether it is time for a look.
+    pub(super) fn count(&mut self, units: u32) -> bool {
+        self.units = self.units.saturating_add(units);
+        let is_time = self.units >= UNITS_PER_LOOK;
+        if is_time {
+            self.units = 0;
+        }
+        is_time
+    }
+}
+
+impl Worker {
+    /// Whose work it is what a client does.
+    pub(super) fn flow_of(&self, index: u32) -> Flow {
+        match self.clients.get(index as usize).map(|client| &client.phase) {
+            Some(Phase::Serving { session, .. }) => Flow::session(self.index, *session),
+            _ => Flow::newcomer(self.index, index),
+        }
+    }
+
+    /// Whose work it is what a session does.
+    pub(super) fn flow_of_session(&self, key: Option<u32>) -> Flow {
+        key.map_or(Flow::nobody(self.index), |key| Flow::session(self.index, key))
+    }
+
+    /// Counts units of work that came; looks now and then whether the turn has taken enough.
+    pub(super) fn count_input(&mut self, units: u32) {
+        if self.meter.count(units) {
+            self.turn_is_over |= read_clock() - self.now > INPUT_BUDGET;
+        }
+    }
+
+    /// What is sent from now on is on account of this session's turn to send.
+    pub(super) fn begin_payment(&mut self, flow: Flow) {
+        self.payer = Some(flow);
+    }
+
+    pub(super) fn end_payment(&mut self) {
+        let Some(flow) = self.payer.take() else { return };
+        if !self.dirtied.is_empty() {
+            self.sends.push(flow, Dirty::Many(std::mem::take(&mut self.dirtied)));
+        }
+    }
+
+    /// Has `flush` called for this client at the end of the turn. One that waits on account of one
+    /// session is not to wait for it when another has something for it, too.
+    pub(super) fn mark_dirty(&mut self, index: u32) {
+        let payer = self.payer.unwrap_or_else(|| self.flow_of(index));
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        if client.dirty_for == Some(payer.tag()) {
+            return;
+        }
+        client.dirty_for = Some(payer.tag());
+        match self.payer {
+            Some(_) => self.dirtied.push(index),
+            None => self.sends.push(payer, Dirty::One(index)),
+        }
+    }
+
+    /// A client's input is to go on when it is its session's turn.
+    pub(super) fn queue_input(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        client.stalled = true;
+        let token = client.token(index);
+        self.work.push(self.flow_of(index), Errand::Input(token));
+    }
+
+    /// Handles a client's input at once, as far as its session's share of the turn goes.
+    pub(super) fn take_input(&mut self, index: u32) {
+        let Some(client) = self.clients.get(index as usize) else { return };
+        if client.stalled {
+            self.keep_input(index);
+            return;
+        }
+        let (flow, token) = (self.flow_of(index), client.token(index));
+        let allowance = if self.turn_is_over { None } else { self.work.allowance(flow) };
+        let Some(allowance) = allowance else {
+            self.queue_input(index);
+            self.keep_input(index);
+            return;
+        };
+        let mut budget = Budget::new(allowance);
+        let halt = self.pump(index, &mut budget);
+        let units = spent(allowance, &budget);
+        self.work.spend(flow, units);
+        let (left, _) = left_of(halt, token);
+        self.work.extend(flow, left.into_iter());
+        self.count_input(units);
+    }
+
+    pub(super) fn read_mail(&mut self) {
+        let shared = std::sync::Arc::clone(&self.shared);
+        let mailbox = &shared.mailboxes[usize::from(self.index)];
+        mailbox.begin_drain();
+        for _ in 0..MAIL_PER_TURN_MAX {
+            if self.letters >= LETTERS_WAITING_MAX {
+                break;
+            }
+            match mailbox.pop() {
+                Some(Mail::Publish(letter)) => self.on_letter(letter),
+                Some(Mail::Share(mail)) => self.on_share(mail),
+                Some(Mail::Adopt(adoption)) => {
+                    self.on_adoption(*adoption);
+                    self.count_input(UNITS_PER_LOOK / 8);
+                }
+                None => break,
+            }
+        }
+    }
+
+    /// Whether there is mail that would be taken now.
+    pub(super) fn has_mail(&self) -> bool {
+        let mailbox = &self.shared.mailboxes[usize::from(self.index)];
+        self.letters < LETTERS_WAITING_MAX && !mailbox.is_empty()
+    }
+
+    fn on_letter(&mut self, letter: Letter) {
+        let flow = letter.flow;
+        let fanout = Fanout::received(letter);
+        let allowance = if self.turn_is_over { None } else { self.work.allowance(flow) };
+        let Some(allowance) = allowance else {
+            self.letters += 1;
+            self.queue_fanout(fanout);
+            return;
+        };
+        let mut budget = Budget::new(allowance);
+        let left = self.begin_fanout(fanout, &mut budget);
+        let units = spent(allowance, &budget);
+        self.work.spend(flow, units);
+        if let Some((fanout, _)) = left {
+            self.letters += 1;
+            self.work.push(flow, Errand::Fanout(fanout));
+        }
+        self.count_input(units);
+    }
+
+    fn on_share(&mut self, mail: Box<SharedMail>) {
+        let flow = mail.flow();
+        if self.turn_is_over || self.work.allowance(flow).is_none() {
+            self.letters += 1;
+            self.work.push(flow, Errand::Share(mail));
+            return;
+        }
+        self.on_shared_mail(*mail);
+        self.work.spend(flow, SHARED_UNITS);
+        self.count_input(SHARED_UNITS);
+    }
+
+    /// A stamp for a letter to another shard, if that takes one now.
+    pub(super) fn stamp(&mut self, shard: u16, flow: Flow, message: &Message) -> Option<Stamp> {
+        let home = usize::from(shard);
+        if self.shared.mailboxes[home].is_full() || !self.overflow[home].is_empty() {
+            self.counters.limit_mailbox.add(1);
+            return None;
+        }
+        let stamp = self.postage.stamp(flow, message.weight_bytes());
+        if stamp.is_none() {
+            self.counters.limit_letters.add(1);
+        }
+        stamp
+    }
+
+    /// Does work that waits, each session's in its turn.
+    pub(super) fn do_work(&mut self) {
+        if self.work.is_idle() {
+            return;
+        }
+        let begun = read_clock();
+        while let Some(Due { flow, work, allowance }) = self.work.next() {
+            let mut budget = Budget::new(allowance);
+            let was_letter = work.is_letter();
+            let (left, is_blocked) = self.do_errand(work, &mut budget);
+            let units = spent(allowance, &budget);
+            if left.is_empty() {
+                self.letters -= usize::from(was_letter);
+                self.work.done(flow, units);
+            } else if is_blocked {
+                self.work.blocked(flow, units, left.into_iter());
+            } else {
+                self.counters.turns_ended.add(1);
+                self.work.unfinished(flow, units, left.into_iter());
+            }
+            if self.meter.count(units) && read_clock() - begun > WORK_BUDGET {
+                break;
+            }
+        }
+    }
+
+    /// Returns what is left of it, and whether that cannot go on before the next turn.
+    fn do_errand(&mut self, errand: Errand, budget: &mut Budget) -> (VecDeque<Errand>, bool) {
+        match errand {
+            Errand::Input(token) => {
+                let halt = self.resolve(token).and_then(|index| self.resume_stalled(index, budget));
+                left_of(halt, token)
+            }
+            Errand::Fanout(mut fanout) => match self.go_on_with(&mut fanout, budget) {
+                Progress::Done => (VecDeque::new(), false),
+                progress => {
+                    (VecDeque::from([Errand::Fanout(fanout)]), progress == Progress::Blocked)
+                }
+            },
+            Errand::Share(mail) => {
+                self.on_shared_mail(*mail);
+                budget.charge(SHARED_UNITS);
+                (VecDeque::new(), false)
+            }
+        }
+    }
+
+    /// Sends what is owed to clients, in turns of those on whose account it is.
+    pub(super) fn send_dirty(&mut self) {
+        self.close_overflowed();
+        if self.sends.is_idle() {
+            return;
+        }
+        let begun = read_clock();
+        while let Some(Due { flow, work, allowance }) = self.sends.next() {
+            let (units, left) = match work {
+                Dirty::One(index) => (self.flush_dirty(index), None),
+                Dirty::Many(indices) => self.flush_many(indices, allowance),
+            };
+            self.sends.unfinished(flow, units, left.into_iter().map(Dirty::Many));
+            if self.meter.count(units) && read_clock() - begun > SENDS_BUDGET {
+                break;
+            }
+        }
+    }
+
+    /// Returns what that has cost, and who is left.
+    fn flush_many(&mut self, mut indices: Vec<u32>, allowance: u32) -> (u32, Option<Vec<u32>>) {
+        let mut units = 0;
+        while units < allowance
+            && let Some(index) = indices.pop()
+        {
+            units += self.flush_dirty(index);
+        }
+        if !indices.is_empty() {
+            return (units, Some(indices));
+        }
+        if self.dirtied.capacity() == 0 {
+            self.dirtied = indices;
+        }
+        (units, None)
+    }
+
+    fn flush_dirty(&mut self, index: u32) -> u32 {
+        let client = self.clients.get_mut(index as usize);
+        let is_dirty = client.is_some_and(|client| client.dirty_for.take().is_some());
+        if is_dirty { self.flush(index) } else { 1 }
+    }
+}
+
+fn spent(allowance: u32, budget: &Budget) -> u32 {
+    u32::try_from(i64::from(allowance) - budget.left()).unwrap_or(0)
+}
+
+/// What a client's input waits for, as errands in order, and whether another shard is in the way.
+fn left_of(halt: Option<Halt>, token: Token) -> (VecDeque<Errand>, bool) {
+    match halt {
+        None => (VecDeque::new(), false),
+        Some(Halt::Turn) => (VecDeque::from([Errand::Input(token)]), false),
+        Some(Halt::Publish(fanout, progress)) => {
+            let left = VecDeque::from([Errand::Fanout(fanout), Errand::Input(token)]);
+            (left, progress == Progress::Blocked)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_is_looked_at_when_enough_was_done() {
+        let mut meter = Meter::default();
+        assert!(!meter.count(UNITS_PER_LOOK - 1));
+        assert!(meter.count(1));
+        assert!(!meter.count(1));
+        assert!(meter.count(u32::MAX));
+    }
+}
