@@ -26,8 +26,8 @@ pub use file::FILE_BYTES_MAX;
 pub use log_filter::LogFilter;
 pub use settings::{CONNECTIONS_MAX, SHARDS_MAX, Settings};
 pub use values::{
-    Address, Directory, Expected, FilePath, InterfaceName, PlainFilter, ServerReference,
-    TopicPrefix,
+    Address, Directory, Expected, FilePath, InterfaceName, OptionalAddress, PlainFilter,
+    ServerReference, TopicPrefix,
 };
 
 /// Most addresses that clients may connect to, by either kind of listener.
@@ -167,8 +167,10 @@ pub struct Config {
     pub ws_listen: Vec<SocketAddr>,
     /// `--iface`: interfaces to attach to; empty: those that own the listen addresses.
     pub interfaces: Vec<String>,
-    /// `--http`: health and metrics.
-    pub http: SocketAddr,
+    /// `--http`: health and metrics; `None`: not served.
+    pub http: Option<SocketAddr>,
+    /// `--http-connections-max`.
+    pub http_connections_max: u16,
     /// `--redirect-to`: the server that clients are told to use when this one stops.
     pub redirect_to: Option<String>,
     /// `--scram-users`: who can be authenticated.
@@ -222,7 +224,8 @@ impl Default for Config {
             ],
             ws_listen: Vec::new(),
             interfaces: Vec::new(),
-            http: (Ipv4Addr::LOCALHOST, HTTP_PORT).into(),
+            http: Some((Ipv4Addr::LOCALHOST, HTTP_PORT).into()),
+            http_connections_max: 64,
             redirect_to: None,
             scram_users: None,
             scram_required: false,
@@ -430,7 +433,8 @@ impl From<Settings> for Config {
             interfaces: said.iface.map_or(default.interfaces, |names| {
                 names.into_iter().map(|InterfaceName(name)| name).collect()
             }),
-            http: said.http.map_or(default.http, |Address(address)| address),
+            http: said.http.map_or(default.http, |OptionalAddress(address)| address),
+            http_connections_max: value(said.http_connections_max, default.http_connections_max),
             redirect_to: said.redirect_to.map(|ServerReference(reference)| reference),
             scram_users: said.scram_users.map(|FilePath(path)| path),
             scram_required: said.scram_required.unwrap_or(default.scram_required),
@@ -497,7 +501,7 @@ impl Config {
             ("listen", addresses(&self.listen)),
             ("ws-listen", addresses(&self.ws_listen)),
             ("iface", (!self.interfaces.is_empty()).then(|| Value::Array(interfaces.collect()))),
-            ("http", text(&self.http)),
+            ("http", self.http.map_or_else(|| text(&"off"), |address| text(&address))),
             ("redirect-to", self.redirect_to.as_ref().and_then(|to| text(to))),
             ("response-topic-prefix", prefix.as_ref().and_then(|prefix| text(prefix))),
             ("scram-users", self.scram_users.as_ref().and_then(|path| text(&path.display()))),
@@ -510,6 +514,7 @@ impl Config {
             ("log", text(&self.log)),
             ("status", Some(Value::Boolean(self.status))),
             ("max-connections", self.connections_max.and_then(|count| number(count.into()))),
+            ("http-connections-max", number(self.http_connections_max.into())),
             ("max-sessions", number(self.sessions_max.into())),
             ("sessions-share-percent", number(self.sessions_share_percent.into())),
             ("retained-messages-max", number(self.retained_messages_max as u64)),
@@ -593,8 +598,10 @@ impl Config {
                 }
             }
         }
-        if let Some((key, _)) = taken.iter().find(|(_, address)| *address == self.http) {
-            refuse("http", &self.http, flags.http.is_some(), not_one_of(key));
+        if let Some(http) = self.http
+            && let Some((key, _)) = taken.iter().find(|(_, address)| *address == http)
+        {
+            refuse("http", &http, flags.http.is_some(), not_one_of(key));
         }
         let denied = self.limits.filters_denied.len();
         if denied > FILTERS_DENIED_MAX {

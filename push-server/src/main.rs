@@ -37,15 +37,14 @@ fn serve(flags: &Settings, file: Option<&Path>) -> ExitCode {
         Ok(loaded) => loaded,
         Err(errors) => return invalid(&lines(&errors)),
     };
-    let lost = LinesLost::default();
-    let log = match log_to_stderr(&loaded.config, &lost) {
+    let log = match log_to_stderr(&loaded.config) {
         Ok(log) => log,
         Err(error) => {
             complain(&startup::with_sources(error.as_ref()));
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    let code = match startup::serve(loaded, lost).context("cannot start") {
+    let code = match startup::serve(loaded, &log).context("cannot start") {
         Ok(ending) => ending.exit_code(),
         Err(error) => {
             // After what was logged before it, and not waiting for a reader either.
@@ -134,13 +133,14 @@ fn complain(message: &str) {
 }
 
 /// Logs to standard error, by way of a queue: nobody waits for whoever reads it.
-fn log_to_stderr(config: &Config, lost: &LinesLost) -> anyhow::Result<LineQueue> {
+fn log_to_stderr(config: &Config) -> anyhow::Result<LineQueue> {
     // The database says much at `info`. Whoever names it in the filter hears it all the same.
     let log = format!("{QUIET},{}", config.log);
     let filter = EnvFilter::builder().parse(log).context("log")?;
     let clears_line = startup::log_clears_line(config);
-    let queue = LineQueue::start("log", LogWriter { clears_line }, LOG_LINES_MAX, lost.clone())
-        .context("cannot start the log's thread")?;
+    let queue =
+        LineQueue::start("log", LogWriter { clears_line }, LOG_LINES_MAX, LinesLost::default())
+            .context("cannot start the log's thread")?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(status::takes_terminal_codes(&io::stderr()))

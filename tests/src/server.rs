@@ -160,6 +160,11 @@ impl Server {
         Metrics::parse(&answer.body)
     }
 
+    /// Where the HTTP port is.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
     /// Asks the HTTP port.
     pub fn http(&self, path: &str) -> io::Result<metrics::Answer> {
         let connect = || TcpStream::connect_timeout(&self.http, PATIENCE);

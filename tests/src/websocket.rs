@@ -20,8 +20,9 @@ use crate::wire::{self, Packet, Publish, Version};
 pub fn listener_of(server: &Server) -> SocketAddr {
     wait_for("the log line of the WebSocket listener", || {
         let log = server.log();
-        let (_, after) = log.split_once("MQTT over WebSocket on ")?;
-        after.split(';').next()?.parse().ok()
+        let line = log.lines().find(|line| line.contains("protocol=\"MQTT over WebSocket\""))?;
+        let (_, after) = line.split_once("listening address=")?;
+        after.split(' ').next()?.parse().ok()
     })
 }
 

@@ -1,5 +1,8 @@
 //! The HTTP port: `/metrics`, `/healthz`, `/readyz`.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect};
 use push_tests::server::{PingPath, Server};
@@ -27,6 +30,7 @@ both_paths! {
     pings_are_counted_once_on_their_path,
     health_and_readiness_are_told,
     the_start_up_log_names_the_path_and_the_limits,
+    silent_http_connections_keep_no_probe_out,
 }
 
 fn metrics_have_every_name_from_the_start(path: PingPath) -> TestResult {
@@ -95,6 +99,11 @@ fn health_and_readiness_are_told(path: PingPath) -> TestResult {
     for page in ["/healthz", "/readyz"] {
         assert_eq!(server.http(page).expect(page).status, 200, "{page}");
     }
+    let root = server.http("/").expect("an answer");
+    assert_eq!(root.status, 200);
+    for page in ["/healthz", "/readyz", "/metrics"] {
+        assert!(root.body.contains(page), "{page} is not listed: {}", root.body);
+    }
     assert_eq!(server.http("/nothing-here").expect("an answer").status, 404);
     server.finish();
     Ok(())
@@ -113,6 +122,31 @@ fn the_start_up_log_names_the_path_and_the_limits(path: PingPath) -> TestResult 
         let found = log.to_lowercase().contains(&limit.to_lowercase());
         assert!(found, "the log does not name {limit}:\n{log}");
     }
+    server.finish();
+    Ok(())
+}
+
+fn silent_http_connections_keep_no_probe_out(path: PingPath) -> TestResult {
+    stand_in::not_for("has no HTTP port")?;
+    // Three times the places, and the listen queue of 128 as well.
+    const SILENT: u64 = 193;
+    const PLACES: u64 = 64;
+    let server = Server::with(path).start()?;
+    let mut silent: Vec<TcpStream> = (0..SILENT)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.http_address()).expect("connect");
+            stream.write_all(b"GET /healthz HT").expect("send a part of a request");
+            stream
+        })
+        .collect();
+    assert_eq!(server.http("/healthz").expect("a probe's answer").status, 200);
+    let gave_way = "push_limits_hit_total{limit=\"http_connections\"}";
+    server.wait_metric(gave_way, |count| count > SILENT - PLACES);
+    // Those that were silent the longest.
+    let mut rest = Vec::new();
+    let ended = silent[0].read_to_end(&mut rest);
+    assert!(ended.is_err() || rest.is_empty(), "{rest:?}");
+    server.wait_metric("push_limits_hit_total{limit=\"http_head_timeout\"}", |count| count > 0);
     server.finish();
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! Least privilege: what the server needs to have the kernel answer, that it names what is missing,
 //! and that it keeps nothing of it.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use push_tests::clients::{Client, Connect};
 use push_tests::expectations::wait_for;
 use push_tests::server::{PingPath, Place, Server, server_binary};
-use push_tests::skip::{TestResult, need_kernel_path_kernel, need_root};
+use push_tests::skip::{Skip, TestResult, need_kernel_path_kernel, need_root};
+use push_tests::stand_in;
 use push_tests::wire::Version;
 use push_tests::{both_paths, claims};
 
@@ -17,6 +19,8 @@ claims! {
     three_capabilities_instead_of_root_are_enough,
     a_missing_capability_is_named,
     root_unpins_what_another_user_pinned,
+    capabilities_of_the_file_that_are_only_permitted_are_used,
+    what_is_stored_is_for_the_servers_user_alone,
 }
 
 both_paths! {
@@ -76,6 +80,66 @@ fn root_unpins_what_another_user_pinned() -> TestResult {
     roots.terminate();
     assert!(roots.wait_exit().0.success(), "{}", roots.log());
     assert!(roots.pins().links().is_empty(), "{}", roots.log());
+    Ok(())
+}
+
+/// As a package sets them: `setcap ...+p`. The server then has to make them effective itself.
+fn capabilities_of_the_file_that_are_only_permitted_are_used() -> TestResult {
+    need_root()?;
+    need_kernel_path_kernel()?;
+    let home = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(home.path(), Permissions::from_mode(0o755)).expect("opened to nobody");
+    let binary = home.path().join("push-server");
+    fs::copy(server_binary()?, &binary).expect("copy the server");
+    let names = NEEDED.map(|name| format!("cap_{name}")).join(",");
+    let set = Command::new("setcap").arg(format!("{names}+p")).arg(&binary).output();
+    if !set.is_ok_and(|set| set.status.success()) {
+        return Err(Skip::missing("setcap, or a file system that keeps capabilities"));
+    }
+    // It stops at its users, which it reads when the kernel path is loaded.
+    let Output { stderr, .. } = Command::new("unshare")
+        .args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"])
+        .args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&binary)
+        .args(["run", "--listen", "127.0.0.1:1883", "--http", "127.0.0.1:9880"])
+        .args(["--kernel-path", "require", "--bpf-dir", "/nonexistent/push"])
+        .args(["--scram-users", "/nonexistent/users"])
+        .output()
+        .expect("run unshare");
+    let said = String::from_utf8_lossy(&stderr);
+    assert!(said.contains("heartbeats are answered by the kernel on lo"), "{said}");
+    assert!(said.contains("cannot read /nonexistent/users"), "{said}");
+    Ok(())
+}
+
+fn what_is_stored_is_for_the_servers_user_alone() -> TestResult {
+    stand_in::not_for("stores otherwise")?;
+    let home = tempfile::tempdir().expect("a directory");
+    let data = home.path().join("data");
+    let server = Server::with(PingPath::User).data_dir(&data).start()?;
+    let mut sleeper =
+        Client::connect(server.target(), &Connect::new(Version::V5, "sleeper").persistent());
+    sleeper.subscribe(&[("a", 1)]);
+    let mut folders = vec![data];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        let mode = fs::metadata(&folder).expect("a folder").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700, "{}", folder.display());
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            // The store may have removed it meanwhile.
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            let mode = metadata.permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{}", path.display());
+            files += 1;
+        }
+    }
+    assert!(files > 0, "nothing is stored");
+    server.finish();
     Ok(())
 }
 

@@ -205,7 +205,7 @@ fn user_space_answers_and_says_so(path: PingPath) -> TestResult {
     assert_eq!(after.kernel_pings(), before.kernel_pings());
     assert_eq!(after.value("push_connections_armed"), 0);
     assert_eq!(after.value(DECLINED), u64::from(path == PingPath::Kernel));
-    assert!(server.log().contains("user space answers the heartbeats there"));
+    assert!(server.log().contains("\"MQTT over WebSocket\" heartbeats=\"user space: "));
     server.finish();
     Ok(())
 }

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use super::bounded::{Bounded, Bytes, Secs};
 use super::log_filter::LogFilter;
 use super::values::{
-    Address, Directory, FilePath, InterfaceName, PlainFilter, ServerReference, TopicPrefix,
+    Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
+    TopicPrefix,
 };
 use super::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
 
@@ -26,6 +27,8 @@ pub(super) const PACKET_BYTES_MIN: u64 = 128;
 /// Largest packet that MQTT can express: remaining length 268,435,455 and the fixed header
 /// \[MQTT-1.5.5\].
 pub(super) const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
+/// Most HTTP connections that may be asked for: each takes a descriptor that no client can have.
+pub(super) const HTTP_CONNECTIONS_MAX: u64 = 1_024;
 /// Longest time a client may be given for its CONNECT.
 pub(super) const CONNECT_TIMEOUT_SECS_MAX: u64 = 600;
 /// Least room for answers, so that no ordinary burst of acknowledgements reaches it.
@@ -64,9 +67,9 @@ pub struct Settings {
     #[arg(long, value_name = "NAME", help_heading = "Addresses")]
     pub iface: Option<Vec<InterfaceName>>,
     /// Where /healthz, /readyz and /metrics are served, without authentication: keep it on an
-    /// address that only your own machines reach.
-    #[arg(long, value_name = "ADDR:PORT", help_heading = "Addresses")]
-    pub http: Option<Address>,
+    /// address that only your own machines reach. off: nowhere.
+    #[arg(long, value_name = "ADDR:PORT|off", help_heading = "Addresses")]
+    pub http: Option<OptionalAddress>,
     /// Another server, which MQTT 5 clients are told when this one stops and when they connect
     /// meanwhile (0x9C with a Server Reference). MQTT 3.1.1 clients are only closed. Left out: they
     /// are told that the server stops.
@@ -134,6 +137,10 @@ pub struct Settings {
     /// queue. Left out: as many as RLIMIT_NOFILE allows, at most 1000000.
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
     pub max_connections: Option<Bounded<u32, 1, CONNECTIONS_MAX>>,
+    /// Connections to the HTTP port. Reaching it closes one that has asked for nothing the longest,
+    /// of the network that has the most; the new one is served.
+    #[arg(long, value_name = "N", help_heading = "Limits of the server")]
+    pub http_connections_max: Option<Bounded<u16, 1, HTTP_CONNECTIONS_MAX>>,
     /// Sessions, with and without connection. From 15 of 16 on, sessions without connection that have
     /// no subscription and were never owed a message give way, the oldest first. Reaching it refuses
     /// clients that would need a new session (MQTT 5: 0x97, quota exceeded; 3.1.1: 3, unavailable).
@@ -284,6 +291,7 @@ impl Settings {
             log: self.log.or(lower.log),
             status: self.status.or(lower.status),
             max_connections: self.max_connections.or(lower.max_connections),
+            http_connections_max: self.http_connections_max.or(lower.http_connections_max),
             max_sessions: self.max_sessions.or(lower.max_sessions),
             sessions_share_percent: self.sessions_share_percent.or(lower.sessions_share_percent),
             retained_messages_max: self.retained_messages_max.or(lower.retained_messages_max),

@@ -118,6 +118,7 @@ kernel-path = "require"
 log = "debug,push_server=trace"
 status = true
 max-connections = 1
+http-connections-max = 5
 max-sessions = 2
 sessions-share-percent = 20
 retained-messages-max = 3
@@ -327,6 +328,17 @@ fn nobody_listens_for_websocket_unless_asked() {
     assert!(load(&[], "ws-listen = []").expect("valid").config.ws_listen.is_empty());
     let loaded = load(&["--ws-listen", "[::1]:9001"], "ws-listen = ['127.0.0.1:1']");
     assert_eq!(loaded.expect("valid").config.ws_listen, ["[::1]:9001".parse().expect("address")]);
+}
+
+#[test]
+fn http_can_be_off() {
+    for (flags, file) in [(&["--http", "off"][..], ""), (&[], "http = 'off'")] {
+        let config = load(flags, file).expect("valid").config;
+        assert_eq!(config.http, None);
+        assert!(config.to_toml().contains("\nhttp = \"off\"\n"));
+    }
+    let message = flag_refusal(&["--http", "of"]);
+    assert!(message.contains("expected off or ADDR:PORT"), "{message}");
 }
 
 #[test]

@@ -57,6 +57,24 @@ pub(super) use deserialize_from_str;
 
 deserialize_from_str!(Address);
 
+/// An address and a port, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionalAddress(pub Option<SocketAddr>);
+
+impl FromStr for OptionalAddress {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let address = text.parse().map(|Address(address)| Self(Some(address)));
+        address.map_err(|Expected(address)| Expected(format!("off or {address}")))
+    }
+}
+
+deserialize_from_str!(OptionalAddress);
+
 /// The name of a network interface; whether it exists is found out at start-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceName(pub String);

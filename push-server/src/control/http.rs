@@ -1,33 +1,39 @@
 //! HTTP for operators: `/healthz`, `/readyz` and `/metrics`. It changes nothing, trusts nobody and
-//! holds no more than a named number of connections, each for a named time.
+//! holds no more than a named number of connections, each for a named time. A new connection is
+//! always accepted: when the places are full, a silent one gives way (`http_places`), so that nobody
+//! can keep a supervisor's probe waiting.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
+use super::http_places::{PlaceId, Places};
 use super::metrics::{CONTENT_TYPE, Metrics};
 use super::observed::Observed;
 
-/// HTTP connections at a time; further ones wait in the listen queue.
-pub const HTTP_CONNECTIONS_MAX: usize = 64;
 /// Bytes of a request's head, and of what is buffered for one connection.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
 /// Header fields of a request.
 pub const HTTP_HEADERS_MAX: usize = 64;
 /// From accept, or the last answer, to the end of the next request's head.
-pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// Scrapers that come less often open a connection each time.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The whole life of a connection; scrapers that keep one open simply open the next.
 pub const HTTP_CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
 /// Pause after a failed accept (no descriptor left), so that it does not spin.
@@ -44,10 +50,11 @@ pub struct HttpLimits {
     pub connection_timeout: Duration,
 }
 
-impl Default for HttpLimits {
-    fn default() -> Self {
+impl HttpLimits {
+    /// With so many connections at a time.
+    pub fn new(connections: usize) -> Self {
         Self {
-            connections: HTTP_CONNECTIONS_MAX,
+            connections,
             head_timeout: HTTP_HEAD_TIMEOUT,
             connection_timeout: HTTP_CONNECTION_TIMEOUT,
         }
@@ -60,22 +67,78 @@ struct Sources {
     metrics: Metrics,
 }
 
+/// The open connections: their places, and how to end each.
+#[derive(Debug)]
+struct Open {
+    observed: Arc<Observed>,
+    state: Mutex<OpenState>,
+}
+
+#[derive(Debug)]
+struct OpenState {
+    places: Places,
+    tasks: BTreeMap<PlaceId, AbortHandle>,
+}
+
+impl Open {
+    fn new(connections: usize, observed: Arc<Observed>) -> Self {
+        let state = OpenState { places: Places::new(connections), tasks: BTreeMap::new() };
+        Self { observed, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, OpenState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a new connection, and the end of the one that gives way for it.
+    fn take(&self, peer: SocketAddr) -> PlaceId {
+        let mut state = self.state();
+        let (id, victim) = state.places.take(peer.ip(), Instant::now());
+        if let Some(victim) = victim {
+            self.observed.http.count_gave_way();
+            debug!("http connections are at their limit: a silent one is closed");
+            if let Some(task) = state.tasks.remove(&victim) {
+                task.abort();
+            }
+        }
+        self.observed.http.set_connections(state.places.len());
+        id
+    }
+
+    /// How to end a connection that is served now; it may have ended already.
+    fn serves(&self, id: PlaceId, task: AbortHandle) {
+        if !task.is_finished() {
+            self.state().tasks.insert(id, task);
+        }
+    }
+
+    fn asked(&self, id: PlaceId) {
+        self.state().places.asked(id, Instant::now());
+        self.observed.http.count_request();
+    }
+
+    fn leave(&self, id: PlaceId) {
+        let mut state = self.state();
+        state.places.leave(id);
+        state.tasks.remove(&id);
+        self.observed.http.set_connections(state.places.len());
+    }
+}
+
 /// Serves until dropped.
 pub async fn serve(listener: TcpListener, observed: Arc<Observed>, limits: HttpLimits) {
-    let routes = routes(observed);
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let routes = routes(Arc::clone(&observed));
+    let open = Arc::new(Open::new(limits.connections, observed));
     loop {
-        // The place comes before the accept: who finds none waits in the kernel's queue.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let routes = routes.clone();
-                tokio::spawn(async move {
-                    serve_connection(stream, routes, limits).await;
-                    drop(place);
+            Ok((stream, peer)) => {
+                let (routes, connection) = (routes.clone(), Arc::clone(&open));
+                let id = open.take(peer);
+                let task = tokio::spawn(async move {
+                    serve_connection(stream, routes, limits, &connection, id).await;
+                    connection.leave(id);
                 });
+                open.serves(id, task.abort_handle());
             }
             Err(error) if is_of_one_connection(&error) => debug!("http accept: {error}"),
             Err(error) => {
@@ -91,16 +154,32 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
-async fn serve_connection(stream: TcpStream, routes: Router, limits: HttpLimits) {
+async fn serve_connection(
+    stream: TcpStream,
+    routes: Router,
+    limits: HttpLimits,
+    open: &Open,
+    id: PlaceId,
+) {
+    let routes = TowerToHyperService::new(routes);
+    let service = service_fn(|request: Request<Incoming>| {
+        open.asked(id);
+        routes.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(HTTP_HEAD_BYTES_MAX)
         .max_headers(HTTP_HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        .serve_connection(TokioIo::new(stream), service);
     match tokio::time::timeout(limits.connection_timeout, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!("http connection: {error}"),
+        Ok(Err(error)) => {
+            if error.is_timeout() {
+                open.observed.http.count_timed_out();
+            }
+            debug!("http connection: {error}");
+        }
         Err(_) => debug!("http connection: closed after {:?}", limits.connection_timeout),
     }
 }
@@ -108,10 +187,23 @@ async fn serve_connection(stream: TcpStream, routes: Router, limits: HttpLimits)
 fn routes(observed: Arc<Observed>) -> Router {
     let metrics = Metrics::new(Arc::clone(&observed));
     Router::new()
+        .route("/", get(index))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
         .with_state(Arc::new(Sources { observed, metrics }))
+}
+
+/// What there is to ask for.
+async fn index() -> &'static str {
+    concat!(
+        "push-server ",
+        env!("CARGO_PKG_VERSION"),
+        "\n\n\
+         /healthz  200 while every shard's loop turns and nobody starves; else 503 and why\n\
+         /readyz   200 while clients should be sent here; else 503 and why not\n\
+         /metrics  counters and limits as OpenMetrics text\n"
+    )
 }
 
 /// 200 while the process lives, every shard's loop turns, and every client with work waiting has its
@@ -153,7 +245,6 @@ fn stall(observed: &Observed) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::SocketAddr;
 
     use super::super::observed::tests::{observed, user_path};
     use super::super::observed::{SHARD_STALL_MAX, WORK_WAIT_MAX};
@@ -192,7 +283,7 @@ mod tests {
     #[tokio::test]
     async fn metrics_are_open_metrics_text() {
         let (observed, counters) = observed(user_path(), Instant::now());
-        let address = served(Arc::new(observed), HttpLimits::default()).await;
+        let address = served(Arc::new(observed), HttpLimits::new(64)).await;
         counters[0].connections.add(3);
         let answer = get(address, "/metrics").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -205,7 +296,7 @@ mod tests {
     async fn a_stopping_server_is_healthy_and_not_ready() {
         let (observed, _) = observed(user_path(), Instant::now());
         let observed = Arc::new(observed);
-        let address = served(Arc::clone(&observed), HttpLimits::default()).await;
+        let address = served(Arc::clone(&observed), HttpLimits::new(64)).await;
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         observed.set_stopping();
         let answer = get(address, "/readyz").await;
@@ -218,7 +309,7 @@ mod tests {
         let long_ago = Instant::now().checked_sub(SHARD_STALL_MAX * 2).expect("uptime");
         let (observed, counters) = observed(user_path(), long_ago);
         counters[0].loop_turns.add(1);
-        let address = served(Arc::new(observed), HttpLimits::default()).await;
+        let address = served(Arc::new(observed), HttpLimits::new(64)).await;
         for path in ["/healthz", "/readyz"] {
             let answer = get(address, path).await;
             assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
@@ -229,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn a_shard_that_starves_a_client_fails_both_probes_by_name() {
         let (observed, counters) = observed(user_path(), Instant::now());
-        let address = served(Arc::new(observed), HttpLimits::default()).await;
+        let address = served(Arc::new(observed), HttpLimits::new(64)).await;
         counters[1].longest_wait_millis.set(WORK_WAIT_MAX.as_millis() as u64);
         assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
         counters[1].longest_wait_millis.set(7_000);
@@ -241,10 +332,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_paths_and_methods_are_refused() {
+    async fn the_root_lists_what_there_is_and_the_rest_is_refused() {
         let (observed, _) = observed(user_path(), Instant::now());
-        let address = served(Arc::new(observed), HttpLimits::default()).await;
-        assert!(get(address, "/").await.starts_with("HTTP/1.1 404"));
+        let address = served(Arc::new(observed), HttpLimits::new(64)).await;
+        let root = get(address, "/").await;
+        assert!(root.starts_with("HTTP/1.1 200"), "{root}");
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            assert!(root.contains(path), "no {path}: {root}");
+        }
+        assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
         let post = "POST /metrics HTTP/1.1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         assert!(answer(address, post).await.starts_with("HTTP/1.1 405"));
     }
@@ -252,7 +348,7 @@ mod tests {
     #[tokio::test]
     async fn a_head_beyond_its_limits_is_refused() {
         let (observed, _) = observed(user_path(), Instant::now());
-        let address = served(Arc::new(observed), HttpLimits::default()).await;
+        let address = served(Arc::new(observed), HttpLimits::new(64)).await;
         let long = format!("GET /metrics HTTP/1.1\r\nx: {}", "x".repeat(HTTP_HEAD_BYTES_MAX * 2));
         let answered = answer(address, long).await;
         assert!(answered.is_empty() || answered.starts_with("HTTP/1.1 431"), "{answered}");
@@ -268,7 +364,7 @@ mod tests {
         let limits = HttpLimits {
             connections: 1,
             head_timeout: Duration::from_millis(100),
-            ..HttpLimits::default()
+            ..HttpLimits::new(64)
         };
         let address = served(Arc::new(observed), limits).await;
         let silent = std::net::TcpStream::connect(address).expect("connect");
@@ -280,7 +376,7 @@ mod tests {
     async fn a_connection_ends_even_when_its_client_keeps_asking() {
         let (observed, _) = observed(user_path(), Instant::now());
         let limits =
-            HttpLimits { connection_timeout: Duration::from_millis(200), ..HttpLimits::default() };
+            HttpLimits { connection_timeout: Duration::from_millis(200), ..HttpLimits::new(64) };
         let address = served(Arc::new(observed), limits).await;
         let answers = answer(address, "GET /healthz HTTP/1.1\r\nhost: push\r\n\r\n").await;
         assert!(answers.starts_with("HTTP/1.1 200"), "closed by the server: {answers}");

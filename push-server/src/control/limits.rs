@@ -4,7 +4,6 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
-use super::http::HTTP_CONNECTIONS_MAX;
 use crate::config::{CONNECTIONS_DEFAULT_MAX, CONNECTIONS_MAX, Config, DurabilityMode};
 use crate::shard::PARKED_MAX;
 use crate::store;
@@ -90,7 +89,9 @@ fn reserved(config: &Config) -> u64 {
         DurabilityMode::Fsync | DurabilityMode::Os => store::DESCRIPTORS_MAX,
         DurabilityMode::Off => 0,
     };
-    DESCRIPTORS_RESERVED + HTTP_CONNECTIONS_MAX as u64 + store + shards
+    // One more is accepted before another gives way.
+    let http = config.http.map_or(0, |_| u64::from(config.http_connections_max) + 1);
+    DESCRIPTORS_RESERVED + http + store + shards
 }
 
 fn text(limit: Option<u64>) -> String {
@@ -115,7 +116,7 @@ mod tests {
         let found = found(Some(20_000));
         for (durability, store) in [(DurabilityMode::Fsync, 240), (DurabilityMode::Off, 0)] {
             let asked = |connections_max| asked(connections_max, durability);
-            let left = 20_000 - (96 + 64 + store + 2 * (20 + 2));
+            let left = 20_000 - (96 + 65 + store + 2 * (20 + 2));
             assert_eq!(found.connections_max(&asked(None)), Ok(left));
             assert_eq!(found.connections_max(&asked(Some(100))), Ok(100));
             assert_eq!(found.connections_max(&asked(Some(50_000))), Ok(left));
@@ -132,9 +133,9 @@ mod tests {
     #[test]
     fn too_few_descriptors_name_the_knob() {
         let config = asked(None, DurabilityMode::Off);
-        let error = found(Some(204)).connections_max(&config).expect_err("no room");
+        let error = found(Some(205)).connections_max(&config).expect_err("no room");
         let message = error.to_string();
-        assert!(message.contains("204 descriptors are too few"), "{message}");
+        assert!(message.contains("205 descriptors are too few"), "{message}");
         assert!(message.contains("ulimit -Hn") && message.contains("LimitNOFILE="), "{message}");
     }
 }

@@ -97,6 +97,11 @@ impl LineQueue {
         }
     }
 
+    /// The lines that were dropped.
+    pub fn lost(&self) -> &LinesLost {
+        &self.lost
+    }
+
     /// Whether the last line could not be written.
     pub fn is_gone(&self) -> bool {
         self.progress.is_gone.load(Ordering::Relaxed)

@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use push_common::counter::Class;
 
+use super::http::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, Path, pings_kernel};
 use crate::config::Config;
 use crate::kernel::KernelCounter;
@@ -73,6 +74,9 @@ struct Family {
     samples: &'static [(&'static str, Pick)],
 }
 
+const LIMITS_HIT: &str = "push_limits_hit";
+const PUBLISHES_DROPPED: &str = "push_publishes_dropped";
+
 const FAMILIES: &[Family] = &[
     Family {
         name: "push_connects",
@@ -95,7 +99,7 @@ const FAMILIES: &[Family] = &[
         ],
     },
     Family {
-        name: "push_publishes_dropped",
+        name: PUBLISHES_DROPPED,
         help: "Messages not delivered to a subscriber, by the reason",
         label: "reason",
         samples: &[
@@ -112,7 +116,7 @@ const FAMILIES: &[Family] = &[
         ],
     },
     Family {
-        name: "push_limits_hit",
+        name: LIMITS_HIT,
         help: "Times that a limit was reached, by the limit",
         label: "limit",
         samples: &[
@@ -189,6 +193,30 @@ impl Metrics {
     }
 }
 
+/// The limits and how often each was reached, by their labels.
+pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
+    let of_shards = samples(observed, LIMITS_HIT);
+    let of_http = [
+        ("http_connections", observed.http.gave_way()),
+        ("http_head_timeout", observed.http.timed_out()),
+    ];
+    of_shards.chain(of_http).collect()
+}
+
+/// Messages not delivered to a subscriber, for whatever reason.
+pub(super) fn publishes_dropped(observed: &Observed) -> u64 {
+    samples(observed, PUBLISHES_DROPPED).map(|(_, count)| count).sum()
+}
+
+fn samples<'a>(
+    observed: &'a Observed,
+    family: &'static str,
+) -> impl Iterator<Item = (&'static str, u64)> + use<'a> {
+    let families = FAMILIES.iter().filter(move |found| found.name == family);
+    let samples = families.flat_map(|family| family.samples);
+    samples.map(|(value, pick)| (*value, observed.sum(pick)))
+}
+
 #[derive(Debug)]
 struct Scrape(Arc<Observed>);
 
@@ -204,6 +232,10 @@ impl Collector for Scrape {
             out.counters(name, help, None, [("", observed.sum(pick))])?;
         }
         for Family { name, help, label, samples } in FAMILIES {
+            if *name == LIMITS_HIT {
+                out.counters(name, help, Some(label), limits_hit(observed))?;
+                continue;
+            }
             let samples = samples.iter().map(|(value, pick)| (*value, observed.sum(pick)));
             out.counters(name, help, Some(label), samples)?;
         }
@@ -313,6 +345,9 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
         "Threads that serve connections",
         observed.facts.config.shards.into(),
     )?;
+    out.gauge("push_http_connections", "Open HTTP connections", observed.http.connections())?;
+    let help = "HTTP requests whose heads came whole";
+    out.counters("push_http_requests", help, None, [("", observed.http.requests())])?;
     let help = "Lines of the log and the status dropped because they could not be written";
     out.counters("push_log_lines_lost", help, None, [("", observed.facts.lines_lost.count())])?;
     let help = "The limits in force; labels as in push_limits_hit where they are the same";
@@ -320,10 +355,12 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauges("push_limit", help, "limit", limits)
 }
 
-fn limits(config: &Config, connections_max: u32) -> [(&'static str, u64); 31] {
+fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
     let limits = &config.limits;
-    [
+    vec![
         ("max_connections", connections_max.into()),
+        ("http_connections", config.http_connections_max.into()),
+        ("http_head_timeout", HTTP_HEAD_TIMEOUT.as_secs()),
         ("sessions", config.sessions_max.into()),
         ("sessions_share_percent", config.sessions_share_percent.into()),
         ("retained_messages", config.retained_messages_max as u64),

@@ -6,8 +6,11 @@
 
 pub mod access;
 pub mod http;
+pub mod http_counters;
+mod http_places;
 pub mod limits;
 pub mod line_queue;
+mod listening;
 pub mod metrics;
 pub mod observed;
 pub mod preflight;
@@ -15,4 +18,5 @@ pub mod privileges;
 pub mod signals;
 pub mod startup;
 pub mod status;
+mod status_text;
 pub mod supervise;

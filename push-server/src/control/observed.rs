@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::http_counters::HttpCounters;
 use super::line_queue::LinesLost;
 use crate::config::Config;
 use crate::kernel::KernelCounter;
@@ -64,8 +65,8 @@ pub struct Facts {
     pub listening: Vec<SocketAddr>,
     /// Where clients connect over WebSocket.
     pub websocket_listening: Vec<SocketAddr>,
-    /// Where HTTP is served, as bound.
-    pub http: SocketAddr,
+    /// Where HTTP is served, as bound, if it is.
+    pub http: Option<SocketAddr>,
     /// The connections that are served at most.
     pub connections_max: u32,
     /// Which path answers heartbeats.
@@ -85,6 +86,8 @@ pub struct Facts {
 pub struct Observed {
     /// What was settled at start-up.
     pub facts: Facts,
+    /// What the HTTP port counts.
+    pub http: HttpCounters,
     counters: Vec<Arc<ShardCounters>>,
     stopping: AtomicBool,
     turns: Mutex<Vec<Turns>>,
@@ -103,7 +106,8 @@ impl Observed {
         let turns =
             counters.iter().map(|shard| Turns { count: shard.loop_turns.value(), since: now });
         let turns = Mutex::new(turns.collect());
-        Self { facts, counters, stopping: AtomicBool::new(false), turns }
+        let http = HttpCounters::default();
+        Self { facts, http, counters, stopping: AtomicBool::new(false), turns }
     }
 
     /// Whether what must be kept can be written; also true where nothing is kept.

@@ -61,7 +61,7 @@ fn asked_addresses(loaded: &Loaded) -> Vec<(&'static str, SocketAddr)> {
     let listen = if loaded.listen_is_default { &[][..] } else { listen };
     let clients = listen.iter().map(|address| ("listen", *address));
     let websocket = ws_listen.iter().map(|address| ("ws-listen", *address));
-    clients.chain(websocket).chain([("http", *http)]).collect()
+    clients.chain(websocket).chain(http.map(|address| ("http", address))).collect()
 }
 
 /// Whether files can be made in `dir`, or `dir` itself: by making one where it would be, because

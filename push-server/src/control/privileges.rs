@@ -1,5 +1,8 @@
 //! Capabilities: what the process keeps after start-up, and why.
 //!
+//! At the start what is permitted becomes effective ([`raise_permitted`]): a file with capabilities
+//! marked `+p`, or a supervisor, may leave that to the program.
+//!
 //! On Linux capabilities belong to threads, and a new thread inherits its creator's. So they are
 //! dropped in two steps, both by the main thread:
 //!
@@ -23,6 +26,23 @@ pub const RUN_CAPABILITIES: &[Capability] = &[];
 /// `RLIMIT_MEMLOCK`.
 pub const START_CAPABILITIES: &[Capability] =
     &[Capability::CAP_NET_BIND_SERVICE, Capability::CAP_IPC_LOCK];
+
+/// Has every capability that this process may use be in force. First of all: what is not needed goes
+/// later.
+pub fn raise_permitted() {
+    if let Err(error) = try_raise_permitted() {
+        warn!("cannot make permitted capabilities effective: {error}");
+    }
+}
+
+fn try_raise_permitted() -> Result<(), caps::errors::CapsError> {
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    if caps::read(None, CapSet::Effective)? != permitted {
+        caps::set(None, CapSet::Effective, &permitted)?;
+        debug!("capabilities made effective: {permitted:?}");
+    }
+    Ok(())
+}
 
 /// Step 1; see the module. Each step sets `no_new_privs`, too: nothing that the thread runs gains
 /// anything.
@@ -78,6 +98,28 @@ fn narrow_bounding_set(kept: &CapsHashSet) -> Result<(), caps::errors::CapsError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_permitted_becomes_effective_and_nothing_else_is_permitted() {
+        std::thread::spawn(|| {
+            let permitted = caps::read(None, CapSet::Permitted).expect("permitted set");
+            caps::clear(None, CapSet::Effective).expect("a set made smaller");
+            raise_permitted();
+            assert_eq!(caps::read(None, CapSet::Effective).expect("effective set"), permitted);
+            assert_eq!(caps::read(None, CapSet::Permitted).expect("permitted set"), permitted);
+        })
+        .join()
+        .expect("thread");
+    }
+
+    #[test]
+    fn a_thread_that_needs_none_has_none() {
+        let held = || {
+            drop_all();
+            caps::read(None, CapSet::Permitted).expect("permitted set")
+        };
+        assert!(std::thread::spawn(held).join().expect("thread").is_empty());
+    }
 
     /// In a thread of its own: capabilities are per thread, and the other tests keep theirs.
     #[test]

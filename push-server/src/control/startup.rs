@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
+use rustix::fs::Mode;
 use tracing::{debug, info, warn};
 
 use super::access::AccessError;
 use super::limits::{Found, TooFewDescriptors};
-use super::line_queue::LinesLost;
+use super::line_queue::{FLUSH_MAX, LineQueue};
 use super::observed::{Facts, Observed, Path};
 use super::supervise::{Ending, Supervisor};
-use super::{access, privileges, status};
+use super::{access, listening, privileges, status};
 use crate::config::{Config, KernelPathMode, Loaded};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
 use crate::shard::{BindError, ShardError, Shards, bind_patiently, wait_for_addresses};
@@ -60,10 +61,12 @@ pub enum StartError {
     Control(#[from] io::Error),
 }
 
-/// Serves until stopped. The calling thread becomes the control thread. `lines_lost` counts what
-/// could not be logged.
-pub fn serve(loaded: Loaded, lines_lost: LinesLost) -> Result<Ending, StartError> {
-    // First of all: a signal that comes while the server starts waits until it can be obeyed.
+/// Serves until stopped. The calling thread becomes the control thread. `log` is where log lines go.
+pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
+    privileges::raise_permitted();
+    // Whatever the server makes is its user's alone; sessions and messages are nobody else's.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    // Before all that takes long: a signal that comes meanwhile waits until it can be obeyed.
     let supervisor = Supervisor::new()?;
     let Loaded { mut config, listen_is_default, .. } = loaded;
     if listen_is_default {
@@ -75,7 +78,7 @@ pub fn serve(loaded: Loaded, lines_lost: LinesLost) -> Result<Ending, StartError
     let connections_max = found.connections_max(&config)?;
     found.log(&config, connections_max);
     // Before anything that takes long, and before the right to a low port is dropped.
-    let (http, http_address) = bind_http(config.http)?;
+    let (http, http_address) = config.http.map(bind_http).transpose()?.unzip();
     wait_for_addresses(&config)?;
 
     let mut pins = claim_pins(&config)?;
@@ -91,9 +94,6 @@ pub fn serve(loaded: Loaded, lines_lost: LinesLost) -> Result<Ending, StartError
     let path = kernel.as_mut().map(|(path, _)| path);
     let started = Shards::start(&config, access, connections_max, path)?;
     privileges::drop_after_start();
-    for address in started.websocket_listening() {
-        info!("MQTT over WebSocket on {address}; user space answers the heartbeats there");
-    }
     let kernel = kernel.map(|(path, interfaces)| (Arc::new(path), interfaces));
     if let Some((path, _)) = &kernel {
         path.begin_serving();
@@ -125,9 +125,13 @@ pub fn serve(loaded: Loaded, lines_lost: LinesLost) -> Result<Ending, StartError
         path,
         generations,
         store: started.store(),
-        lines_lost,
+        lines_lost: log.lost().clone(),
         started: SystemTime::now(),
     };
+    listening::log(&facts);
+    info!("ready");
+    // Who is told by /readyz may read the log of the start.
+    log.flush(FLUSH_MAX);
     let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));
     let ending = supervisor.run(started, &observed, http)?;
     match (&ending, kernel) {

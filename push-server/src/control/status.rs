@@ -11,7 +11,9 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::line_queue::{FLUSH_MAX, LineQueue, STATUS_LINES_MAX};
+use super::metrics;
 use super::observed::{Facts, Observed, Path, pings_kernel};
+use super::status_text::{self, grouped, short};
 
 /// Has the terminal cut a line at its edge: one that wraps could not be redrawn in place.
 const WRAP_OFF: &str = "\x1b[?7l";
@@ -36,8 +38,6 @@ pub struct Totals {
     pub publishes_in: u64,
     /// Sent so far.
     pub publishes_out: u64,
-    /// Expired so far.
-    pub expired: u64,
 }
 
 impl Totals {
@@ -48,7 +48,6 @@ impl Totals {
             pings_user: observed.sum(|shard| &shard.pings_user),
             publishes_in: observed.sum(|shard| &shard.publishes_received),
             publishes_out: observed.sum(|shard| &shard.publishes_sent),
-            expired: observed.sum(|shard| &shard.expired),
         }
     }
 
@@ -56,23 +55,58 @@ impl Totals {
     pub fn line_since(&self, before: &Self, elapsed: Duration) -> String {
         let rate = |now: u64, before: u64| {
             let per_sec = now.saturating_sub(before) as f64 / elapsed.as_secs_f64().max(0.001);
-            grouped(per_sec.round() as u64)
+            short(per_sec.round() as u64)
         };
         format!(
-            "{} connections | pings/s {} kernel, {} user | publishes/s {} in, {} out | {} expired",
-            grouped(self.connections),
+            "{} connected | pings/s {} kernel {} user | msgs/s {} in {} out",
+            short(self.connections),
             rate(self.pings_kernel, before.pings_kernel),
             rate(self.pings_user, before.pings_user),
             rate(self.publishes_in, before.publishes_in),
             rate(self.publishes_out, before.publishes_out),
-            grouped(self.expired),
         )
+    }
+}
+
+/// What went otherwise than clients wanted since the start: names and numbers, those above 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Troubles(Vec<String>);
+
+impl Troubles {
+    fn read(observed: &Observed) -> Self {
+        let counted = [
+            ("expired", observed.sum(|shard| &shard.expired)),
+            ("refused", observed.sum(|shard| &shard.connects_refused)),
+            ("malformed", observed.sum(|shard| &shard.connects_malformed)),
+            ("dropped", metrics::publishes_dropped(observed)),
+            ("log lines lost", observed.facts.lines_lost.count()),
+        ];
+        let counted = counted.into_iter().map(|(name, count)| (name.to_owned(), count));
+        let limits = metrics::limits_hit(observed).into_iter();
+        let limits = limits.map(|(limit, count)| (format!("limit {limit}"), count));
+        let mut troubles: Vec<String> = counted
+            .chain(limits)
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| format!("{} {name}", short(count)))
+            .collect();
+        if !observed.is_storing() {
+            troubles.push("the disk fails: nothing is stored".into());
+        }
+        Self(troubles)
+    }
+
+    /// As lines without their ends; none if there is nothing.
+    fn lines(&self) -> Vec<String> {
+        status_text::lines("  since start: ", self.0.iter().map(String::as_str), " | ")
     }
 }
 
 /// The first screen: where to connect, who answers heartbeats, what to try.
 pub fn welcome(facts: &Facts) -> String {
-    let listening: Vec<_> = facts.listening.iter().map(ToString::to_string).collect();
+    let texts = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect();
+    let listening: Vec<String> = texts(&facts.listening);
+    let websocket: Vec<String> =
+        texts(&facts.websocket_listening).iter().map(|at| format!("ws://{at}/mqtt")).collect();
     let heartbeats = match &facts.path {
         Path::Kernel { interfaces, .. } => {
             format!("answered by the kernel on {}", interfaces.join(", "))
@@ -83,23 +117,19 @@ pub fn welcome(facts: &Facts) -> String {
         1 => "1 shard".to_owned(),
         shards => format!("{shards} shards"),
     };
-    let websocket = match facts.websocket_listening.as_slice() {
-        [] => String::new(),
-        addresses => {
-            let urls: Vec<_> =
-                addresses.iter().map(|address| format!("ws://{address}/mqtt")).collect();
-            format!("              {}\n", urls.join("  "))
-        }
-    };
-    let mut screen = format!(
-        "\npush-server {}\n\n  connect     {}  (MQTT 3.1.1 and 5)\n{websocket}  heartbeats  {heartbeats}\n  \
-         room        up to {} connections, {shards}\n  http        http://{}/metrics  /healthz  \
-         /readyz\n",
-        env!("CARGO_PKG_VERSION"),
-        listening.join("  "),
-        grouped(facts.connections_max.into()),
-        reachable(facts.http),
-    );
+    let room = format!("up to {} connections, {shards}", grouped(facts.connections_max.into()));
+    let http = facts.http.map_or("off".into(), |http| {
+        format!("http://{}/metrics  /healthz  /readyz", reachable(http))
+    });
+    let connect = listening.iter().chain(&websocket).map(String::as_str);
+    let mut lines = vec![String::new(), format!("push-server {}", env!("CARGO_PKG_VERSION"))];
+    lines.push(String::new());
+    lines.extend(status_text::lines("  connect     ", connect, "  "));
+    lines.extend(status_text::lines("  heartbeats  ", heartbeats.split(' '), " "));
+    lines.push(format!("  room        {room}"));
+    lines.push(format!("  http        {http}"));
+    let mut screen = lines.join("\n");
+    screen.push('\n');
     if let Some(&address) = facts.listening.first() {
         let address = reachable(address);
         let (host, port) = (address.ip(), address.port());
@@ -121,19 +151,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
-}
-
-/// 1234567 as 1,234,567.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Whether the status line is redrawn in place, so that log lines have to clear it first.
@@ -165,6 +182,7 @@ pub async fn show(observed: Arc<Observed>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.tick().await;
     let (mut before, mut at) = (Totals::read(&observed), Instant::now());
+    let mut told = Troubles::default();
     loop {
         let is_last = tokio::select! {
             _ = ticks.tick() => false,
@@ -173,6 +191,11 @@ pub async fn show(observed: Arc<Observed>, mut stopped: watch::Receiver<bool>) {
         let now = Totals::read(&observed);
         let line = now.line_since(&before, at.elapsed());
         (before, at) = (now, Instant::now());
+        let troubles = Troubles::read(&observed);
+        if troubles != told {
+            out.push(above(&troubles.lines(), redrawn).into_bytes());
+            told = troubles;
+        }
         out.push(framed(&line, redrawn, is_last).into_bytes());
         if is_last {
             out.flush(FLUSH_MAX);
@@ -181,6 +204,12 @@ pub async fn show(observed: Arc<Observed>, mut stopped: watch::Receiver<bool>) {
             return;
         }
     }
+}
+
+/// `lines` where they stay, above the one that is redrawn.
+fn above(lines: &[String], redrawn: bool) -> String {
+    let clear = if redrawn { CLEAR_LINE } else { "" };
+    lines.iter().map(|line| format!("{clear}{line}\n")).collect()
 }
 
 /// `line` with what puts it in its place.
@@ -196,6 +225,7 @@ fn framed(line: &str, redrawn: bool, is_last: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::observed::tests::{kernel_path, observed, user_path};
+    use super::super::status_text::COLUMNS;
     use super::*;
 
     #[test]
@@ -207,12 +237,10 @@ mod tests {
             pings_user: 4,
             publishes_in: 25,
             publishes_out: 2_000_000,
-            expired: 1_000,
         };
         assert_eq!(
             now.line_since(&before, Duration::from_secs(2)),
-            "12,345 connections | pings/s 1,001 kernel, 2 user | \
-             publishes/s 10 in, 1,000,000 out | 1,000 expired"
+            "12.3k connected | pings/s 1,001 kernel 2 user | msgs/s 10 in 1.00M out"
         );
     }
 
@@ -220,7 +248,7 @@ mod tests {
     fn a_line_survives_no_time_and_counters_that_go_back() {
         let before = Totals { pings_kernel: 10, ..Totals::default() };
         let line = Totals::default().line_since(&before, Duration::ZERO);
-        assert!(line.starts_with("0 connections | pings/s 0 kernel"), "{line}");
+        assert!(line.starts_with("0 connected | pings/s 0 kernel"), "{line}");
     }
 
     #[test]
@@ -242,7 +270,51 @@ mod tests {
         user.facts.websocket_listening = vec!["127.0.0.1:9001".parse().expect("address")];
         let screen = welcome(&user.facts);
         assert!(screen.contains("answered in user space: CAP_BPF is missing"), "{screen}");
-        assert!(screen.contains("\n              ws://127.0.0.1:9001/mqtt\n"), "{screen}");
+        assert!(screen.contains("  ws://127.0.0.1:9001/mqtt\n"), "{screen}");
+        user.facts.http = None;
+        assert!(welcome(&user.facts).contains("  http        off\n"));
+    }
+
+    #[test]
+    fn lines_fit_a_narrow_terminal_whatever_the_numbers() {
+        let now = Totals {
+            connections: 88_888_888,
+            pings_kernel: 8_888_888,
+            pings_user: 8_888_888,
+            publishes_in: 8_888_888,
+            publishes_out: 8_888_888,
+        };
+        let line = now.line_since(&Totals::default(), Duration::from_secs(1));
+        assert!(line.len() <= COLUMNS, "{} columns: {line}", line.len());
+        let (mut user, _) = observed(user_path(), Instant::now());
+        user.facts.listening = vec!["[2001:db8:1:2:3:4:5:6]:1883".parse().expect("address"); 7];
+        user.facts.path = Path::User { reason: "no program can be attached ".repeat(9) };
+        for line in welcome(&user.facts).lines().filter(|line| !line.contains("mosquitto")) {
+            assert!(line.len() <= COLUMNS, "{} columns: {line}", line.len());
+        }
+    }
+
+    #[test]
+    fn troubles_are_named_above_zero_in_lines_that_fit() {
+        let (observed, counters) = observed(user_path(), Instant::now());
+        assert_eq!(Troubles::read(&observed).lines(), Vec::<String>::new());
+        counters[0].connects_refused.add(12);
+        counters[1].dropped_absent.add(3);
+        counters[0].dropped_stale.add(4);
+        counters[1].limit_outbox.add(50_000);
+        let lines = Troubles::read(&observed).lines();
+        assert_eq!(lines, ["  since start: 12 refused | 7 dropped | 50.0k limit outbox"]);
+        for counter in [&counters[0].limit_answers, &counters[0].limit_subscription_bytes] {
+            counter.add(1_234_567);
+        }
+        let lines = Troubles::read(&observed).lines();
+        assert!(lines.len() == 2 && lines.iter().all(|line| line.len() <= COLUMNS), "{lines:?}");
+    }
+
+    #[test]
+    fn troubles_stay_above_the_line_that_is_redrawn() {
+        assert_eq!(above(&["x".into(), "y".into()], true), "\r\x1b[Kx\n\r\x1b[Ky\n");
+        assert_eq!(above(&["x".into()], false), "x\n");
     }
 
     #[test]

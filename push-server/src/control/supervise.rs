@@ -99,7 +99,7 @@ impl Supervisor {
         self,
         service: impl Service,
         observed: &Arc<Observed>,
-        http: net::TcpListener,
+        http: Option<net::TcpListener>,
     ) -> io::Result<Ending> {
         let Self { runtime, mut signals } = self;
         let ending = runtime.block_on(serve(service, observed, http, &mut signals));
@@ -112,12 +112,15 @@ impl Supervisor {
 async fn serve(
     service: impl Service,
     observed: &Arc<Observed>,
-    http: net::TcpListener,
+    http: Option<net::TcpListener>,
     signals: &mut Signals,
 ) -> io::Result<Ending> {
-    http.set_nonblocking(true)?;
-    let http = TcpListener::from_std(http)?;
-    tokio::spawn(http::serve(http, Arc::clone(observed), HttpLimits::default()));
+    if let Some(http) = http {
+        http.set_nonblocking(true)?;
+        let http = TcpListener::from_std(http)?;
+        let limits = HttpLimits::new(observed.facts.config.http_connections_max.into());
+        tokio::spawn(http::serve(http, Arc::clone(observed), limits));
+    }
     tokio::spawn(observe(Arc::clone(observed)));
     let (stopped, is_stopped) = watch::channel(false);
     let status = observed

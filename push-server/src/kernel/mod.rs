@@ -7,8 +7,8 @@
 //! server may drop all of them once [`KernelPath::load`] has returned.
 #![expect(unsafe_code, reason = "liveness slots are memory shared with the kernel")]
 
-mod durable;
 mod conntrack;
+mod durable;
 mod flows;
 mod generations;
 mod interfaces;

@@ -65,13 +65,15 @@ pub struct Refusal {
     pub frame: Bytes,
     /// The reason, for counters and logs; MQTT 5 numbering.
     pub reason: Reason,
+    /// Who is turned away, for logs, where that is known.
+    pub client_id: Option<String>,
 }
 
 impl Refusal {
-    fn with_connack(audience: Audience, reason: Reason) -> Self {
+    fn with_connack(audience: Audience, reason: Reason, client_id: Option<String>) -> Self {
         let mut frame = BytesMut::new();
         codec::connack_refusal(&mut frame, audience, reason);
-        Self { frame: frame.freeze(), reason }
+        Self { frame: frame.freeze(), reason, client_id }
     }
 }
 
@@ -163,6 +165,11 @@ impl Handshake {
         self.pending.as_mut().map(|pending| &mut pending.connect)
     }
 
+    /// Who wants to come in, as far as is known.
+    pub fn client_id(&self) -> Option<&str> {
+        self.pending.as_ref().map(|pending| &*pending.connect.client_id)
+    }
+
     /// Bytes taken and not yet parsed.
     pub fn input_len(&self) -> usize {
         self.input.len()
@@ -201,7 +208,7 @@ impl Handshake {
     /// Not to be served, and nothing is said but what was.
     fn refused(&mut self, reason: Reason, said: BytesMut) -> Progress {
         self.input.clear();
-        Progress::Refused(Refusal { frame: said.freeze(), reason })
+        Progress::Refused(Refusal { frame: said.freeze(), reason, client_id: None })
     }
 
     /// Errors are those that no CONNACK answers: what came is not even a CONNECT.
@@ -209,10 +216,14 @@ impl Handshake {
         let Some(&first) = self.input.bytes().first() else { return Ok(Progress::More) };
         if let Some(pending) = self.pending.take() {
             let audience = pending.connect.audience();
+            let client_id = pending.connect.client_id.clone();
             return match self.exchange(first, pending, access) {
                 // It has gone before it was let in.
                 Err(Reason::Success) => Err(Reason::Success),
-                Err(reason) => Ok(Progress::Refused(Refusal::with_connack(audience, reason))),
+                Err(reason) => {
+                    let refusal = Refusal::with_connack(audience, reason, Some(client_id));
+                    Ok(Progress::Refused(refusal))
+                }
                 Ok(progress) => Ok(progress),
             };
         }
@@ -236,43 +247,47 @@ impl Handshake {
                 let audience = connect.audience();
                 // Now it is known [MQTT-1.5.5-1].
                 if let Err(reason) = Header::parse(self.input.bytes(), connect.version) {
-                    return Ok(Progress::Refused(Refusal::with_connack(audience, reason)));
+                    let refusal = Refusal::with_connack(audience, reason, Some(connect.client_id));
+                    return Ok(Progress::Refused(refusal));
                 }
                 self.input.advance(len);
                 let admitted = self.admit(connect, len as u64, access);
-                Ok(admitted.unwrap_or_else(|reason| {
-                    Progress::Refused(Refusal::with_connack(audience, reason))
+                Ok(admitted.unwrap_or_else(|(client_id, reason)| {
+                    Progress::Refused(Refusal::with_connack(audience, reason, Some(client_id)))
                 }))
             }
             Err(codec::Refused { audience: None, reason }) => Err(reason),
             Err(codec::Refused { audience: Some(audience), reason }) => {
-                Ok(Progress::Refused(Refusal::with_connack(audience, reason)))
+                Ok(Progress::Refused(Refusal::with_connack(audience, reason, None)))
             }
         }
     }
 
-    /// Whether a client may come in as it is, or first has to say who it is [MQTT-4.12.0-1].
+    /// Whether a client may come in as it is, or first has to say who it is [MQTT-4.12.0-1]. Else its
+    /// client id, and the reason.
     fn admit(
         &mut self,
         mut connect: Connect,
         wire_bytes: u64,
         access: &Access,
-    ) -> Result<Progress, Reason> {
+    ) -> Result<Progress, (String, Reason)> {
         match connect.authentication.take() {
-            None if access.scram_required => Err(Reason::NotAuthorized),
+            None if access.scram_required => Err((connect.client_id, Reason::NotAuthorized)),
             None => {
                 let rest = self.input.take_rest();
                 Ok(Progress::Connect(Box::new(Connecting { connect, rest, wire_bytes })))
             }
             Some(Authentication { method, data }) => {
                 if &*method != METHOD || access.users.is_none() {
-                    return Err(Reason::BadAuthenticationMethod);
+                    return Err((connect.client_id, Reason::BadAuthenticationMethod));
                 }
+                let client_id = connect.client_id.clone();
                 let pending = Pending { connect, exchange: Exchange::Begun, wire_bytes };
-                match data {
+                let begun = match data {
                     Some(data) => self.step(pending, Some(&data), access),
                     None => self.reply(pending, None),
-                }
+                };
+                begun.map_err(|reason| (client_id, reason))
             }
         }
     }
@@ -349,7 +364,8 @@ impl Connecting {
     pub fn redirect(&self, reference: &str) -> Refusal {
         let mut frame = BytesMut::new();
         codec::connack_to(&mut frame, self.connect.audience(), reference);
-        Refusal { frame: frame.freeze(), reason: Reason::UseAnotherServer }
+        let client_id = Some(self.connect.client_id.clone());
+        Refusal { frame: frame.freeze(), reason: Reason::UseAnotherServer, client_id }
     }
 
     /// Turns this client away if the CONNACK that accepts is larger than it takes [MQTT-3.1.2-24].
@@ -367,10 +383,11 @@ impl Connecting {
     /// The CONNACK that turns this client away for a reason of the server's; none that is larger
     /// than the client takes [MQTT-3.1.2-24].
     pub fn refuse(&self, reason: Reason) -> Refusal {
-        let refusal = Refusal::with_connack(self.connect.audience(), reason);
+        let client_id = Some(self.connect.client_id.clone());
+        let refusal = Refusal::with_connack(self.connect.audience(), reason, client_id);
         match self.connect.packet_bytes_max {
             Some(max) if refusal.frame.len() > max as usize => {
-                Refusal { frame: Bytes::new(), reason }
+                Refusal { frame: Bytes::new(), ..refusal }
             }
             _ => refusal,
         }

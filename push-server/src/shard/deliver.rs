@@ -8,6 +8,7 @@ use super::client::Phase;
 use super::durable;
 use super::fair_queue::Flow;
 use super::fanout::{Fanout, Progress, Publisher};
+use super::notices::Kind;
 use super::ticket::{Done, Draft, Part, Subscribed};
 use super::worker::Worker;
 use crate::broker::{Budget, Message, QoS, SubscriptionOptions, TopicFilter};
@@ -54,7 +55,10 @@ impl Worker {
             }
             Event::Ping => self.counters.pings_user.add(1),
             Event::Authenticate(auth) => self.on_authenticate(index, key, &auth),
-            Event::Disconnected => self.close_client(index, None),
+            Event::Disconnected => {
+                self.tell_ordinary(index, "client disconnected");
+                self.close_client(index, None);
+            }
             Event::Failed(reason) => {
                 match reason {
                     Reason::PacketTooLarge => self.counters.limit_packet_bytes.add(1),
@@ -62,7 +66,7 @@ impl Worker {
                     Reason::QuotaExceeded => self.counters.limit_answers.add(1),
                     _ => {}
                 }
-                tracing::debug!(shard = self.index, ?reason, "closing a client for its fault");
+                self.tell(index, Kind::Fault, &reason);
                 self.close_client(index, None);
             }
         }
@@ -265,7 +269,7 @@ impl Worker {
             if let Some(client) = self.clients.get_mut(index as usize)
                 && std::mem::take(&mut client.overflowed)
             {
-                self.close_client(index, Some(Reason::QuotaExceeded));
+                self.close_client_for(index, Reason::QuotaExceeded, "its outbox is full");
             }
         }
     }

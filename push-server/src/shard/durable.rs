@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::client::Phase;
+use super::notices::Kind;
 use super::sessions::{Entry, Presence};
 use super::ticket::{Done, Draft, Part, Subscribed};
 use super::worker::Worker;
@@ -188,6 +189,7 @@ impl Worker {
                 };
                 if failed && connection.version() != Version::V5 {
                     // Its UNSUBACK always says that it was done.
+                    self.tell(index, Kind::Ended, &"its UNSUBSCRIBE could not be stored");
                     self.close_client(index, None);
                     return;
                 }
@@ -332,6 +334,11 @@ impl Worker {
         if told {
             self.mark_dirty(index);
         } else {
+            self.tell(
+                index,
+                Kind::Ended,
+                &"its message could not be taken, which 3.1.1 cannot say",
+            );
             self.close_client(index, None);
         }
     }

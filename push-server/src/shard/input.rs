@@ -6,6 +6,7 @@ use push_common::clock::Monotonic;
 use super::client::{Introduction, Phase};
 use super::fanout::{Fanout, Progress};
 use super::input_budget::Unfinished;
+use super::notices::Kind;
 use super::ticket::Done;
 use super::worker::Worker;
 use crate::broker::Budget;
@@ -20,6 +21,9 @@ const STALLED_INPUT_BYTES_MAX: usize = 64 << 10;
 /// How long a client's input waits for its answers to leave, while it takes nothing of what was sent
 /// before, until it is closed (`limit="answers"`).
 pub(super) const ANSWERS_WAIT_MILLIS: u64 = 10_000;
+
+/// Why a client is closed whose packet finds no room.
+const INPUT_IS_FULL: &str = "unfinished packets of all clients have reached --input-bytes-max";
 
 /// So many bytes of a packet under way count like a whole one for the keep alive.
 const HEARD_BYTES_MIN: usize = 1 << 10;
@@ -240,8 +244,11 @@ impl Worker {
         client.input_charge = None;
         match &client.phase {
             // It is not known yet what it would understand.
-            Phase::Handshake(_) => self.finish(index, Vec::new()),
-            _ => self.close_client(index, Some(Reason::QuotaExceeded)),
+            Phase::Handshake(_) => {
+                self.tell(index, Kind::Ended, &INPUT_IS_FULL);
+                self.finish(index, Vec::new());
+            }
+            _ => self.close_client_for(index, Reason::QuotaExceeded, INPUT_IS_FULL),
         }
     }
 
@@ -383,7 +390,7 @@ impl Worker {
         let is_over = waited.after_millis(ANSWERS_WAIT_MILLIS) <= self.now;
         if is_over && client.sending && connection.has_answers() {
             self.counters.limit_answers.add(1);
-            self.close_client(index, Some(Reason::QuotaExceeded));
+            self.close_client_for(index, Reason::QuotaExceeded, "it takes none of its answers");
             self.abort(index);
             return;
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::client::{Client, Phase};
 use super::mailbox::{Adoption, Arrival, Mail};
+use super::notices::Kind;
 use super::turn::QUANTUM_UNITS;
 use super::worker::Worker;
 use crate::broker::Budget;
@@ -28,10 +29,17 @@ impl Worker {
                 self.on_connecting(index, *connecting);
             }
             Progress::Refused(refusal) => {
-                if refusal.frame.is_empty() {
+                let kind = if refusal.frame.is_empty() {
                     self.counters.connects_malformed.add(1);
+                    Kind::NotMqtt
                 } else {
                     self.counters.connects_refused.add(1);
+                    Kind::Refused
+                };
+                // It may have said goodbye.
+                if refusal.reason.is_error() {
+                    let client_id = refusal.client_id.as_deref();
+                    self.tell_of(index, kind, client_id, &refusal.reason);
                 }
                 self.count_refusal(refusal.reason);
                 let mut frames = match &mut self.clients[index as usize].phase {
@@ -200,6 +208,7 @@ impl Worker {
     /// A client whose CONNECT was valid does not come in.
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
         self.counters.connects_refused.add(1);
+        self.tell_of(index, Kind::Refused, refusal.client_id.as_deref(), &refusal.reason);
         self.finish(index, vec![refusal.frame]);
     }
 }

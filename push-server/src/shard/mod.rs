@@ -24,6 +24,7 @@ mod input_budget;
 mod introduce;
 mod leaving;
 mod mailbox;
+mod notices;
 mod postage;
 mod recovery;
 mod retry;
@@ -57,6 +58,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use push_common::clock::Monotonic;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::broker::{Retained, Routing, Shares};
@@ -72,6 +74,7 @@ use bind::{LISTEN_FLAG, WS_LISTEN_FLAG, bind_all};
 use counters::ShardCounters;
 use input_budget::InputBudget;
 use mailbox::Mailbox;
+use notices::Notices;
 use recovery::RecoveredPart;
 use session_shares::SessionShares;
 use ticket::{Completions, StoreSink, Waiting, Wholes};
@@ -128,6 +131,7 @@ pub(crate) struct Shared {
     retained: Arc<Retained>,
     wholes: Wholes,
     input_budget: Arc<InputBudget>,
+    notices: Notices,
     mailboxes: Vec<Mailbox>,
     /// Durable sessions; none with `--durability off`.
     store: Option<Arc<ShardStore>>,
@@ -220,6 +224,7 @@ impl Shards {
             retained,
             wholes: Wholes::default(),
             input_budget: InputBudget::new(config.input_bytes_max),
+            notices: Notices::default(),
             mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),
             open: AtomicU32::new(0),
             session_shares: SessionShares::new(
@@ -345,6 +350,7 @@ impl Shards {
             let ended = thread.join().unwrap_or(Err(ShardError::Panicked { shard }));
             result = result.and(ended);
         }
+        self.shared.notices.tell_held_back(Monotonic(u64::MAX));
         result
     }
 }

@@ -13,6 +13,7 @@ use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
 use super::client::{LINGER_MILLIS, Phase};
 use super::input::ANSWERS_WAIT_MILLIS;
+use super::notices::Kind;
 use super::session_shares::{NoPlace, Origin};
 use super::sessions::Presence;
 use super::worker::Worker;
@@ -33,6 +34,8 @@ impl Worker {
         }
         if self.is_overtaken(index, &connecting) {
             self.counters.connects_refused.add(1);
+            let client_id = Some(&*connecting.connect.client_id);
+            self.tell_of(index, Kind::TakenOver, client_id, &"it has connected again meanwhile");
             self.finish(index, Vec::new());
             return;
         }
@@ -53,6 +56,7 @@ impl Worker {
         let client = &mut self.clients[index as usize];
         client.phase = Phase::Serving { connection, session: key };
         self.save_connected(index, key, ended);
+        self.tell_ordinary(index, "client connected");
         let client = &self.clients[index as usize];
         if let Some(deadline) = keep_alive.deadline(client.last_seen) {
             self.arm_client_timer(index, deadline);
@@ -210,6 +214,7 @@ impl Worker {
             Phase::Handshake(_) if self.stopping => self.abort(index),
             Phase::Handshake(_) => {
                 self.counters.connects_timeout.add(1);
+                self.tell(index, Kind::ConnectTimeout, &"no whole CONNECT in time");
                 self.abort(index);
             }
             Phase::Serving { .. } if client.throttled_since().is_some() => {
@@ -270,6 +275,7 @@ impl Worker {
         match &client.phase {
             Phase::Serving { .. } if client.stalled => {}
             Phase::Serving { .. } => {
+                self.tell_ordinary(index, "client gone without a DISCONNECT");
                 self.detach(index);
                 self.abort(index);
             }
@@ -326,9 +332,28 @@ impl Worker {
         }
     }
 
-    /// Ends a served connection: the goodbye (MQTT 5) and answers that wait are sent, then FIN. The
-    /// will is published unless the client took it back.
+    /// Ends a served connection for a reason of the server's, which is logged; without one, the client
+    /// has ended it, or who calls this has said why. See `end_client`.
     pub(super) fn close_client(&mut self, index: u32, reason: Option<Reason>) {
+        match reason {
+            // All of them: the stop is logged once.
+            None | Some(Reason::ServerShuttingDown) => {}
+            Some(reason @ Reason::KeepAliveTimeout) => self.tell(index, Kind::Expired, &reason),
+            Some(reason @ Reason::SessionTakenOver) => self.tell(index, Kind::TakenOver, &reason),
+            Some(reason) => self.tell(index, Kind::Ended, &reason),
+        }
+        self.end_client(index, reason);
+    }
+
+    /// The same where the log can tell more than the protocol: `why`.
+    pub(super) fn close_client_for(&mut self, index: u32, reason: Reason, why: &str) {
+        self.tell(index, Kind::Ended, &why);
+        self.end_client(index, Some(reason));
+    }
+
+    /// The goodbye (MQTT 5) and answers that wait are sent, then FIN. The will is published unless the
+    /// client took it back.
+    fn end_client(&mut self, index: u32, reason: Option<Reason>) {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
         let Phase::Serving { connection, session } = &mut client.phase else { return };
         if let Some(reason) = reason {
@@ -469,7 +494,7 @@ fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
     Ok(SocketAddr::try_from(getsockname(socket)?)?)
 }
 
-fn peer_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+pub(super) fn peer_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
     match getpeername(socket)? {
         Some(name) => Ok(SocketAddr::try_from(name)?),
         None => Err(io::ErrorKind::NotConnected.into()),

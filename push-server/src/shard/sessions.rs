@@ -115,6 +115,10 @@ impl Sessions {
         self.entries.get_mut(key as usize)
     }
 
+    pub(super) fn session(&self, key: u32) -> Option<&Session> {
+        self.entries.get(key as usize).map(|entry| &entry.session)
+    }
+
     pub(super) fn session_mut(&mut self, key: u32) -> Option<&mut Session> {
         self.entry_mut(key).map(|entry| &mut entry.session)
     }

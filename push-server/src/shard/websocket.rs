@@ -1,6 +1,7 @@
 //! What WebSocket brings besides MQTT's bytes: answers of its own, and ends.
 
 use super::client::Phase;
+use super::notices::Kind;
 use super::worker::Worker;
 use crate::websocket::Ended;
 
@@ -21,12 +22,28 @@ impl Worker {
 
     fn on_frames_ended(&mut self, index: u32, ended: Ended) {
         let client = &self.clients[index as usize];
+        let fault = match ended {
+            Ended::Left => None,
+            Ended::NotUpgraded => Some("no request for MQTT over WebSocket"),
+            Ended::HeadTooLarge => Some("its request is too large"),
+            Ended::Fault => Some("broke the rules of WebSocket"),
+            Ended::PingRate => Some("too many pings of WebSocket"),
+        };
         match &client.phase {
             // What came before the end is still to be handled.
             Phase::Serving { .. } if client.stalled => return,
-            Phase::Serving { .. } => self.close_client(index, None),
+            Phase::Serving { .. } => {
+                match fault {
+                    Some(fault) => self.tell(index, Kind::Fault, &fault),
+                    None => self.tell_ordinary(index, "client closed its WebSocket"),
+                }
+                self.close_client(index, None);
+            }
             Phase::Handshake { .. } => {
-                self.counters.connects_malformed.add(u64::from(ended != Ended::Left));
+                if let Some(fault) = fault {
+                    self.counters.connects_malformed.add(1);
+                    self.tell(index, Kind::NotMqtt, &fault);
+                }
                 self.finish(index, Vec::new());
             }
             Phase::Flushing { .. } | Phase::Lingering { .. } => return,
@@ -36,6 +53,5 @@ impl Worker {
             Ended::PingRate => self.counters.limit_ping_rate.add(1),
             Ended::NotUpgraded | Ended::Left | Ended::Fault => {}
         }
-        tracing::debug!(shard = self.index, ?ended, "a client's websocket has ended");
     }
 }

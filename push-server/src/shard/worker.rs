@@ -321,6 +321,10 @@ impl Worker {
         if let Some(path) = &self.path {
             path.stamp_heartbeat(self.now);
         }
+        // One shard for all.
+        if self.index == 0 {
+            self.shared.notices.tell_held_back(self.now);
+        }
         if self.now - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
             self.swept_at = self.now;
             self.retry_store();

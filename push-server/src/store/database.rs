@@ -16,6 +16,7 @@ use fjall::{CompressionType, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::encode::{LAYOUT, LAYOUT_BEFORE};
 use super::journal::{self, JournalError};
+use super::private;
 use super::{Durability, StoreError, StoreOptions};
 
 pub(super) use fjall::Slice;
@@ -110,7 +111,7 @@ pub(super) struct Batch {
 /// Takes the data directory for this process, making it if there is none, as long as the file lives.
 pub(super) fn claim(dir: &Path) -> Result<File, StoreError> {
     let io = |source| StoreError::Io { dir: dir.to_owned(), source };
-    fs::create_dir_all(dir).map_err(io)?;
+    private::make_dir(dir).map_err(io)?;
     let claim = File::open(dir).map_err(io)?;
     match claim.try_lock() {
         Ok(()) => Ok(claim),
@@ -136,6 +137,10 @@ impl Database {
             create(options)?;
         }
         let path = dir.join(DATABASE);
+        let closed = private::close_tree(&path).map_err(io)?;
+        if closed > 0 {
+            tracing::info!("{closed} files of {} could be read by others, no more", path.display());
+        }
         // Where one of these is missing, fjall begins a new database on top of the old, or removes
         // the tree. The first tree is its own.
         let current = |tree: usize| path.join(format!("keyspaces/{tree}/current"));

@@ -26,6 +26,7 @@ mod embedded;
 mod encode;
 mod group;
 mod journal;
+mod private;
 mod queue;
 mod recover;
 mod retained;

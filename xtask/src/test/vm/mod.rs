@@ -121,7 +121,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     let object = build::ebpf_object(workspace, &tools)?;
     let server = build::server(workspace, &object, Profile::Release)?;
     let generator = build::load_generator(workspace, &object)?;
-    let mut binaries = test_binaries(workspace, &object)?;
+    let mut binaries = test_binaries(workspace, &object, &tests)?;
     binaries.retain(|binary| {
         let wanted = tests.is_empty() || tests.iter().any(|word| binary.name == **word);
         wanted && !NO_KERNEL.contains(&binary.name.as_str())
@@ -217,11 +217,24 @@ impl Run<'_> {
     }
 }
 
-/// Builds the tests of the workspace, and says where they are.
-fn test_binaries(workspace: &Workspace, object: &Path) -> Result<Vec<TestBinary>> {
+/// Builds the tests of the workspace, or those of the files that are named, and says where they are.
+fn test_binaries(
+    workspace: &Workspace,
+    object: &Path,
+    named: &[&String],
+) -> Result<Vec<TestBinary>> {
     let mut cargo = workspace.cargo();
     build::embed(&mut cargo, workspace, object);
-    cargo.args(["test", "--no-run", "--package", TESTS_PACKAGE, "--package", "push-server"]);
+    cargo.args(["test", "--no-run", "--package", TESTS_PACKAGE]);
+    let folder = workspace.root().join("tests/tests");
+    let is_file = |name: &str| {
+        folder.join(format!("{name}.rs")).is_file() || folder.join(name).join("main.rs").is_file()
+    };
+    if !named.is_empty() && named.iter().all(|name| is_file(name)) {
+        cargo.args(named.iter().flat_map(|name| ["--test", name.as_str()]));
+    } else {
+        cargo.args(["--package", "push-server"]);
+    }
     cargo.arg("--message-format=json-render-diagnostics");
     let line = command_line(&cargo);
     say(format_args!("$ {line}"));

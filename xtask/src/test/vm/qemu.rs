@@ -11,8 +11,8 @@ use crate::workspace::{find_program, output_of, run_checked, say};
 
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
-/// Where Debian keeps libraries, below `/usr/lib`.
-const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+/// Where Debian's packages have libraries; some have them where `/lib` was a folder.
+const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
 
 /// A qemu that runs.
 #[derive(Debug)]
@@ -50,8 +50,9 @@ impl Qemu {
     /// Has `command`, which runs the program, find what belongs to it.
     pub(super) fn with_libraries(&self, mut command: Command) -> Command {
         if let Some(root) = &self.root {
-            command.env("LD_LIBRARY_PATH", root.join(LIBRARIES));
-            command.env("QEMU_MODULE_DIR", root.join(LIBRARIES).join("qemu"));
+            let folders = LIBRARIES.map(|folder| root.join(folder).display().to_string());
+            command.env("LD_LIBRARY_PATH", folders.join(":"));
+            command.env("QEMU_MODULE_DIR", root.join(LIBRARIES[0]).join("qemu"));
         }
         command
     }

@@ -1,0 +1,98 @@
+//! The texts of `--status`: numbers in few columns, parts in lines of at most [`COLUMNS`].
+
+/// Columns that any terminal has.
+pub(super) const COLUMNS: usize = 80;
+
+/// A number in at most six columns: 9,999, then 12.3k, 4.56M, 7.89G.
+pub(super) fn short(number: u64) -> String {
+    if number < 10_000 {
+        return grouped(number);
+    }
+    let units = [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
+    // What would be rounded to 1,000 of a unit belongs to the next one.
+    let of = |size: u64| number as f64 / size as f64;
+    let found = units.into_iter().find(|(size, _)| of(*size) >= 0.9995);
+    let (size, unit) = found.unwrap_or((1_000, "k"));
+    let value = of(size);
+    let decimals = match value {
+        value if value < 9.995 => 2,
+        value if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$}{unit}")
+}
+
+/// 1234567 as 1,234,567.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `parts` in lines that begin with `label`, as many to a line as fit, with `gap` between them. A
+/// part that is too long for any line has one of its own.
+pub(super) fn lines<'a>(
+    label: &str,
+    parts: impl IntoIterator<Item = &'a str>,
+    gap: &str,
+) -> Vec<String> {
+    let indent = " ".repeat(label.chars().count());
+    let mut lines: Vec<String> = Vec::new();
+    let mut is_begun = false;
+    for part in parts {
+        let fits = |line: &String| {
+            line.chars().count() + gap.chars().count() + part.chars().count() <= COLUMNS
+        };
+        match lines.last_mut().filter(|line| is_begun && fits(line)) {
+            Some(line) => {
+                line.push_str(gap);
+                line.push_str(part);
+            }
+            None => {
+                let begin = if lines.is_empty() { label } else { &indent };
+                lines.push(format!("{begin}{part}"));
+            }
+        }
+        is_begun = true;
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_take_six_columns_at_most_and_three_digits_of_truth() {
+        for (number, text) in [
+            (0, "0"),
+            (9_999, "9,999"),
+            (10_000, "10.0k"),
+            (99_949, "99.9k"),
+            (99_951, "100k"),
+            (999_499, "999k"),
+            (999_500, "1.00M"),
+            (1_234_567, "1.23M"),
+            (2_000_000_000, "2.00G"),
+            (u64::MAX / 1_000_000, "18.4T"),
+        ] {
+            assert_eq!(short(number), text);
+            assert!(short(number).len() <= 6);
+        }
+    }
+
+    #[test]
+    fn parts_fill_lines_and_keep_whole() {
+        let long = "x".repeat(40);
+        let made = lines("  label  ", [&*long, "short", &*long, "end"], "  ");
+        assert_eq!(made, [format!("  label  {long}  short"), format!("         {long}  end")]);
+        let longest = "y".repeat(100);
+        assert_eq!(lines("a ", ["b", &*longest], " "), ["a b".to_owned(), format!("  {longest}")]);
+    }
+}
