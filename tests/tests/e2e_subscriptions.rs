@@ -255,12 +255,22 @@ fn the_retain_flag_is_kept_for_who_asks_for_it() -> TestResult {
     Ok(())
 }
 
-/// mosquitto as a bridge: it subscribes with No Local and Retain As Published.
+/// mosquitto as a bridge. In MQTT 5 it subscribes with No Local and Retain As Published; in older
+/// versions the highest bit of its protocol level asks for both.
 fn a_bridge_keeps_retained_messages_retained() -> TestResult {
+    for (protocol, version, bridges) in
+        [("mqttv50", "5", 0), ("mqttv311", "3.1.1", 1), ("mqttv31", "3.1", 1)]
+    {
+        bridge_keeps_retained(protocol, version, bridges)?;
+    }
+    Ok(())
+}
+
+fn bridge_keeps_retained(protocol: &str, version: &str, bridges: u64) -> TestResult {
     let server = server()?;
     let target = server.target();
     client(target, "publisher").publish_packet(retained("to-bridge/before", b"1", 1));
-    let bridge = Bridge::start(target)?;
+    let bridge = Bridge::start(target, protocol)?;
     let mut there = client(&bridge.target, "there");
     there.subscribe(&[("#", 1 | RETAIN_AS_PUBLISHED)]);
     assert_eq!(there.message().topic, "to-bridge/before");
@@ -282,6 +292,10 @@ fn a_bridge_keeps_retained_messages_retained() -> TestResult {
     assert!(late.message().retain);
     // Nothing goes round in circles.
     here.expect_no_message(SILENCE);
+    let metrics = server.metrics();
+    let accepted = format!("push_connects_accepted_total{{version=\"{version}\"}}");
+    assert!(metrics.value(&accepted) >= 1, "{accepted}: it did not fall back to another version");
+    assert_eq!(metrics.value("push_connects_bridge_total"), bridges, "{protocol}");
     drop(bridge);
     server.finish();
     Ok(())
@@ -526,7 +540,7 @@ fn what_is_switched_off_is_announced_and_refused() -> TestResult {
     Ok(())
 }
 
-/// mosquitto on a port of its own, bridged to the server by MQTT 5.
+/// mosquitto on a port of its own, bridged to the server.
 struct Bridge {
     child: Child,
     target: Target,
@@ -534,7 +548,7 @@ struct Bridge {
 }
 
 impl Bridge {
-    fn start(to: &Target) -> Result<Self, Skip> {
+    fn start(to: &Target, protocol: &str) -> Result<Self, Skip> {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("its address");
         drop(free);
@@ -543,7 +557,7 @@ impl Bridge {
         let (port, server) = (address.port(), to.address);
         let text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n\
-             connection bridge\naddress {server}\nbridge_protocol_version mqttv50\n\
+             connection bridge\naddress {server}\nbridge_protocol_version {protocol}\n\
              cleansession true\nnotifications false\nrestart_timeout 1\ntopic # both 1\n"
         );
         std::fs::write(&path, text).expect("write mosquitto's configuration");

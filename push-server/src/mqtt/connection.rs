@@ -49,6 +49,8 @@ pub struct Connection {
     pings_elsewhere: u32,
     keep_alive: KeepAlive,
     version: Version,
+    /// Whether the client is the bridge of another broker.
+    is_bridge: bool,
     /// Whether the client asked for problem information.
     wants_words: bool,
     state: State,
@@ -139,6 +141,7 @@ impl Connection {
             pings_elsewhere: 0,
             keep_alive,
             version: connect.version,
+            is_bridge: connect.is_bridge,
             wants_words: connect.request_problem_information,
             state: State::Open,
         };
@@ -345,6 +348,11 @@ impl Connection {
         self.keep_alive
     }
 
+    /// Whether the client is the bridge of another broker, by what it said.
+    pub fn is_bridge(&self) -> bool {
+        self.is_bridge
+    }
+
     /// The protocol spoken.
     pub fn version(&self) -> Version {
         self.version
@@ -414,6 +422,9 @@ impl Connection {
             }
             Packet::Subscribe(mut subscribe) => {
                 subscribe.deny(&limits.filters_denied);
+                if self.is_bridge {
+                    subscribe.suit_bridge();
+                }
                 self.owed_bytes += answer_bytes(subscribe.entries.len());
                 Ok(Some(Event::Subscribe(subscribe)))
             }

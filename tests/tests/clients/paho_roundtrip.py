@@ -424,7 +424,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--protocol", type=int, choices=(4, 5), required=True)
+    parser.add_argument("--protocol", type=int, choices=(3, 4, 5), required=True)
     parser.add_argument("--case", choices=sorted(CASES), required=True)
     options = parser.parse_args()
     CASES[options.case](options)
