@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use push_tests::claims;
 use push_tests::clients::{Client, Connect};
-use push_tests::expectations::SILENCE;
+use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::server::{PingPath, Server, Target};
 use push_tests::skip::{Skip, TestResult};
-use push_tests::wire::{Properties, Publish, Value, Version, property};
+use push_tests::wire::{self, Packet, Properties, Publish, VERSIONS, Value, Version, property};
 
 const NO_LOCAL: u8 = 0x04;
 const RETAIN_AS_PUBLISHED: u8 = 0x08;
@@ -27,6 +27,7 @@ claims! {
     overlapping_subscriptions_bring_a_message_once_at_the_highest_qos,
     a_delivery_has_the_lower_of_both_qualities,
     retained_messages_come_as_the_subscription_asks,
+    retained_messages_come_behind_suback_in_durable_sessions_too,
     the_retain_flag_is_kept_for_who_asks_for_it,
     a_bridge_keeps_retained_messages_retained,
     nobody_gets_his_own_message_who_does_not_want_it,
@@ -249,6 +250,47 @@ fn the_retain_flag_is_kept_for_who_asks_for_it() -> TestResult {
         for (flag, payload) in flags.into_iter().zip([&b"x"[..], b"y", b""]) {
             let message = client.message();
             assert_eq!((message.retain, &message.payload[..]), (flag, payload));
+        }
+    }
+    server.finish();
+    Ok(())
+}
+
+/// Both wait for the disk in a durable session, whose SUBACK promises something.
+fn retained_messages_come_behind_suback_in_durable_sessions_too() -> TestResult {
+    const ROUNDS: usize = 20;
+    let data = tempfile::TempDir::new().expect("a directory");
+    let server = Server::with(PingPath::User).flag("--shards", 2).data_dir(data.path()).start()?;
+    client(server.target(), "publisher").publish_packet(retained("kept/a", b"x", 1));
+    for (round, version) in (0..ROUNDS).zip(VERSIONS.into_iter().cycle()) {
+        let name = format!("subscriber-{round}");
+        let connect = Connect::new(version, &name).persistent();
+        let mut subscriber = Client::connect(server.target(), &connect);
+        let filters = [("kept/#", 1), ("kept/a", 1), ("none", 0)];
+        subscriber.send(&wire::subscribe(version, 1, &filters));
+        let first = subscriber.receive(PATIENCE).expect("a packet");
+        assert_eq!(first, Packet::Suback { packet_id: 1, codes: vec![1, 1, 0] }, "{version:?}");
+        assert_eq!([(); 2].map(|()| subscriber.message().topic), ["kept/a", "kept/a"]);
+        // Made again, with others on their way.
+        subscriber.send(
+            &[
+                wire::subscribe(version, 2, &filters[..1]),
+                wire::subscribe(version, 3, &filters[1..]),
+            ]
+            .concat(),
+        );
+        let mut codes = Vec::new();
+        let mut messages = 0;
+        while codes.len() < 2 || messages < 2 {
+            match subscriber.receive(PATIENCE).expect("a packet") {
+                Packet::Suback { packet_id, .. } => codes.push(packet_id),
+                Packet::Publish(publish) => {
+                    messages += 1;
+                    assert!(codes.len() >= messages, "{version:?}: before SUBACK");
+                    subscriber.acknowledge(&publish);
+                }
+                other => panic!("{other:?}"),
+            }
         }
     }
     server.finish();

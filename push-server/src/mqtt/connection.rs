@@ -13,7 +13,7 @@ use super::codec::{
 use super::handshake::Connecting;
 use super::inflight::Routing;
 use super::keep_alive::KeepAlive;
-use super::session::{Next, Session};
+use super::session::{Delivery, Next, Session};
 use super::topic_alias::TopicForm;
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
@@ -228,7 +228,7 @@ impl Connection {
                 let fitting = publish.fitting(packet_len_max);
                 match fitting {
                     Some(fitting) => (topic, len) = fitting,
-                    None => writer.dropped_too_large(),
+                    None => writer.too_large(delivery, dup),
                 }
                 fitting.is_some()
             });
@@ -257,6 +257,20 @@ impl Connection {
     pub fn has_transmit(&self, session: &Session, limits: &Limits) -> bool {
         !self.answers.is_empty()
             || (self.state != State::Over && session.has_next(self.window(limits)))
+    }
+
+    /// The client's Maximum Packet Size, if it gave one.
+    pub fn packet_bytes_max(&self) -> Option<u32> {
+        self.packet_bytes_max.map(NonZeroU32::get)
+    }
+
+    /// Whether a message is no larger than the client takes, its topic said in full
+    /// [MQTT-3.1.2-24].
+    pub fn takes(&self, delivery: &Delivery, now: Monotonic) -> bool {
+        let Audience { version, packet_len_max, .. } = self.audience();
+        let topic = TopicForm::Whole;
+        let publish = Outgoing { delivery, topic, packet_id: 0, dup: false, version, now };
+        publish.fitting(packet_len_max).is_some()
     }
 
     /// Whether answers, CONNACK the first of them, wait to be moved out.
@@ -541,8 +555,7 @@ impl Connection {
     }
 
     fn audience(&self) -> Audience {
-        let packet_bytes_max = self.packet_bytes_max.map(NonZeroU32::get);
-        Audience::new(self.version, packet_bytes_max, self.wants_words)
+        Audience::new(self.version, self.packet_bytes_max(), self.wants_words)
     }
 
     fn acknowledge(&mut self, kind: AckKind, packet_id: u16, reason: Reason) {

@@ -240,6 +240,7 @@ impl Worker {
                 return;
             }
             connection.subscribed(packet_id, &results);
+            self.release_retained(key, subscribe, failed);
             self.mark_dirty(index);
         }
     }

@@ -85,7 +85,7 @@ impl Client {
     pub(super) fn hear(&mut self, packet: Packet, version: Version) -> Result<Heard, Fault> {
         let unexpected = Err(Fault::Unexpected(packet, self.stage));
         if self.stage == Stage::Greeting {
-            let short = packet.remaining < 2 || version != Version::V5 && packet.remaining != 2;
+            let short = packet.remaining < 2 || version == Version::V311 && packet.remaining != 2;
             if packet.first != CONNACK || short {
                 return unexpected;
             }
@@ -122,7 +122,7 @@ impl Client {
 
     fn is_granted(&self, packet: Packet, version: Version) -> bool {
         match version {
-            Version::V31 | Version::V311 => packet.remaining == 3 && packet.head[2] == 0,
+            Version::V311 => packet.remaining == 3 && packet.head[2] == 0,
             // With properties the code is out of sight: taken as granted.
             Version::V5 => packet.remaining >= 4 && (packet.head[2] != 0 || packet.head[3] == 0),
         }
