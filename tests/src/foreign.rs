@@ -144,7 +144,11 @@ pub fn mosquitto_pub(target: &Target, version: Version, arguments: &[&str]) {
 #[track_caller]
 pub fn paho(target: &Target, version: Version, case: &str) -> Result<(), Skip> {
     let python = python()?;
-    let protocol = if version == Version::V5 { "5" } else { "4" };
+    let protocol = match version {
+        Version::V31 => "3",
+        Version::V311 => "4",
+        Version::V5 => "5",
+    };
     let output = target
         .command(python)
         .arg(workspace_path("tests/tests/clients/paho_roundtrip.py"))
@@ -251,7 +255,11 @@ fn node_modules(package: &str) -> Result<PathBuf, Skip> {
 }
 
 fn common_arguments(target: &Target, version: Version) -> Vec<String> {
-    let protocol = if version == Version::V5 { "5" } else { "311" };
+    let protocol = match version {
+        Version::V31 => "31",
+        Version::V311 => "311",
+        Version::V5 => "5",
+    };
     let (host, port) = (target.address.ip().to_string(), target.address.port().to_string());
     ["-h", &host, "-p", &port, "-V", protocol].map(str::to_owned).to_vec()
 }

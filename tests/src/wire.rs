@@ -4,13 +4,15 @@
 /// The protocol version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
+    /// 3.1.
+    V31,
     /// 3.1.1.
     V311,
     /// 5.0.
     V5,
 }
 
-/// Both, for tests that hold for both.
+/// Those that most tests hold for.
 pub const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
 
 /// A whole PINGREQ.
@@ -168,8 +170,13 @@ pub fn connect(
     properties: &Properties,
 ) -> Vec<u8> {
     let mut body = Vec::new();
-    put_text(&mut body, "MQTT");
-    body.push(if version == Version::V5 { 5 } else { 4 });
+    let (name, level) = match version {
+        Version::V31 => ("MQIsdp", 3),
+        Version::V311 => ("MQTT", 4),
+        Version::V5 => ("MQTT", 5),
+    };
+    put_text(&mut body, name);
+    body.push(level);
     let will_flags = will.map_or(0, |w| 0x04 | (w.qos << 3) | (u8::from(w.retain) << 5));
     body.push((u8::from(clean) << 1) | will_flags);
     body.extend(keep_alive_secs.to_be_bytes());
@@ -358,7 +365,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 }
 
 fn put_properties(out: &mut Vec<u8>, version: Version, properties: &Properties) {
-    if version == Version::V311 {
+    if version != Version::V5 {
         return;
     }
     let mut bytes = Vec::new();
@@ -425,7 +432,7 @@ impl Reader<'_> {
 
     /// Properties; none in 3.1.1, nor where an MQTT 5 packet ends early.
     fn properties(&mut self, version: Version) -> Properties {
-        if version == Version::V311 || self.0.is_empty() {
+        if version != Version::V5 || self.0.is_empty() {
             return Properties::default();
         }
         let (length, used) = read_varint(self.0).expect("a property length");
@@ -473,7 +480,7 @@ mod tests {
                 retain: true,
                 packet_id: 9,
                 properties: match version {
-                    Version::V311 => Properties::default(),
+                    Version::V31 | Version::V311 => Properties::default(),
                     Version::V5 => Properties(vec![
                         (property::USER_PROPERTY, Value::Pair("k".into(), "v".into())),
                         (property::MESSAGE_EXPIRY_INTERVAL, Value::Number(70_000)),

@@ -10,6 +10,7 @@ use push_tests::wire::{VERSIONS, Version};
 
 both_paths! {
     messages_arrive_at_every_qos_in_both_versions,
+    clients_of_mqtt_3_1_are_served_and_counted,
     the_lower_of_both_qos_is_delivered,
     a_retained_message_meets_later_subscribers_until_cleared,
     a_killed_clients_will_is_published_and_a_leaving_ones_is_not,
@@ -32,6 +33,27 @@ fn messages_arrive_at_every_qos_in_both_versions(path: PingPath) -> TestResult {
             assert_eq!(subscriber.unexpected(), Vec::<String>::new());
         }
     }
+    server.finish();
+    Ok(())
+}
+
+fn clients_of_mqtt_3_1_are_served_and_counted(path: PingPath) -> TestResult {
+    need_mosquitto_clients()?;
+    let server = Server::with(path).start()?;
+    let target = server.target();
+    for qos in ["0", "1", "2"] {
+        let arguments = ["-t", "a/b", "-q", qos];
+        let old = Subscriber::start(target, Version::V31, "%t %q %p", &arguments);
+        let new = Subscriber::start(target, Version::V5, "%t %q %p", &arguments);
+        for version in [Version::V31, Version::V5] {
+            mosquitto_pub(target, version, &["-t", "a/b", "-q", qos, "-m", "hello"]);
+            assert_eq!(old.message(), format!("a/b {qos} hello"));
+            assert_eq!(new.message(), format!("a/b {qos} hello"));
+        }
+    }
+    let subscriber = Subscriber::start(target, Version::V31, "%p", &["-t", "x", "-k", "5"]);
+    subscriber.wait_ping();
+    server.wait_metric("push_connects_accepted_total{version=\"3.1\"}", |count| count == 7);
     server.finish();
     Ok(())
 }

@@ -15,7 +15,11 @@ const JOBS: &str = "$share/workers/jobs/#";
 
 const PASSED_ON: &str = "push_shared_passed_on_total";
 const NO_MEMBER: &str = "push_publishes_dropped_total{reason=\"no_member\"}";
+const TOO_LARGE: &str = "push_publishes_dropped_total{reason=\"too_large\"}";
 const ABSENT: &str = "push_publishes_dropped_total{reason=\"absent\"}";
+
+/// The Maximum Packet Size of some members, in bytes.
+const SMALL_BYTES: usize = 100;
 
 /// How long one look at one of several clients lasts.
 const GLANCE: Duration = Duration::from_millis(2);
@@ -26,6 +30,9 @@ claims! {
     members_without_connection_are_passed_over,
     with_nobody_online_persistent_members_keep_the_messages,
     a_member_that_has_no_room_is_passed_over,
+    a_message_too_large_for_one_member_goes_to_another,
+    what_turns_out_too_large_for_its_member_goes_to_another,
+    a_message_too_large_for_every_member_is_dropped,
     a_session_that_ends_leaves_its_messages_to_others,
     what_was_sent_at_qos_2_goes_to_nobody_else,
     a_qos_2_flow_goes_on_with_its_member_when_it_is_back,
@@ -236,6 +243,94 @@ fn a_member_that_has_no_room_is_passed_over() -> TestResult {
 }
 
 /// [MQTT5 4.8.2]: the server should send what was not acknowledged at QoS 1 to another member.
+/// Takes packets of so many bytes at most.
+fn small_member(target: &Target, connect: Connect) -> Client {
+    let small = Value::Number(SMALL_BYTES as u32);
+    let mut member =
+        Client::connect(target, &connect.property(property::MAXIMUM_PACKET_SIZE, small));
+    assert_eq!(member.subscribe(&[(JOBS, 1)]), [1]);
+    member
+}
+
+/// [MQTT-3.1.2-25]
+fn a_message_too_large_for_one_member_goes_to_another() -> TestResult {
+    const MESSAGES: usize = 20;
+    let server = server()?;
+    let mut small: Vec<Client> = (0..3)
+        .map(|n| small_member(server.target(), Connect::new(Version::V5, &format!("small-{n}"))))
+        .collect();
+    let mut large = member(server.target(), "large", 1);
+    let mut publisher = client(server.target(), "publisher");
+    for qos in [0, 1] {
+        for number in 0..MESSAGES {
+            publisher.publish("jobs/a", &vec![number as u8; SMALL_BYTES], qos);
+        }
+        let mut received: Vec<u8> = (0..MESSAGES).map(|_| large.message().payload[0]).collect();
+        received.sort_unstable();
+        assert!(received.into_iter().eq(0..MESSAGES as u8), "QoS {qos}");
+    }
+    // What fits is for all of them.
+    publish_jobs(&mut publisher, 0..8, 1);
+    small.push(large);
+    let shares = collect(&mut small, 8);
+    assert!(shares.iter().all(|numbers| numbers.len() == 2), "{shares:?}");
+    assert_eq!(server.metrics().value(TOO_LARGE), 0);
+    server.finish();
+    Ok(())
+}
+
+/// Nobody was there when it was published, so nobody knew.
+fn what_turns_out_too_large_for_its_member_goes_to_another() -> TestResult {
+    let data = tempfile::TempDir::new().expect("a directory");
+    for durable in [false, true] {
+        let builder = Server::with(PingPath::User).flag("--shards", 4);
+        let builder = if durable { builder.data_dir(data.path()) } else { builder };
+        let server = builder.start()?;
+        let persistent = || Connect::new(Version::V5, "small").persistent();
+        drop(small_member(server.target(), persistent()));
+        server.wait_metric("push_connections", |connections| connections == 0);
+        let mut publisher = client(server.target(), "publisher");
+        publisher.publish("jobs/a", &[7; SMALL_BYTES], 1);
+        let mut large = member(server.target(), "large", 1);
+        let small = Value::Number(SMALL_BYTES as u32);
+        let mut small = Client::connect(
+            server.target(),
+            &persistent().property(property::MAXIMUM_PACKET_SIZE, small),
+        );
+        assert_eq!(large.message().payload, [7; SMALL_BYTES], "durable: {durable}");
+        assert_eq!(server.metrics().value(PASSED_ON), 1);
+        assert_eq!(server.metrics().value(TOO_LARGE), 0);
+        // It is nobody else's any more.
+        small.assert_alive();
+        drop(small);
+        let mut again = Client::connect(server.target(), &persistent());
+        assert!(again.connack.session_present);
+        again.expect_no_message(SILENCE);
+        server.finish();
+    }
+    Ok(())
+}
+
+fn a_message_too_large_for_every_member_is_dropped() -> TestResult {
+    let server = server()?;
+    let mut publisher = client(server.target(), "publisher");
+    let mut members = Vec::new();
+    // Of one, and of more than a message is offered to.
+    for count in [1, 2, 12] {
+        while members.len() < count {
+            let name = format!("small-{}", members.len());
+            members.push(small_member(server.target(), Connect::new(Version::V5, &name)));
+        }
+        let before = server.metrics().value(TOO_LARGE);
+        publisher.publish("jobs/a", &[7; SMALL_BYTES], 1);
+        server.wait_metric(TOO_LARGE, |dropped| dropped == before + 1);
+        publish_jobs(&mut publisher, 0..1, 1);
+        assert_eq!(collect(&mut members, 1).concat(), [0], "{count} members");
+    }
+    server.finish();
+    Ok(())
+}
+
 fn a_session_that_ends_leaves_its_messages_to_others() -> TestResult {
     let server = server()?;
     let target = server.target();

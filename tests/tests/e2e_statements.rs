@@ -423,7 +423,7 @@ fn unsubscribe_ends_only_the_very_same_filter(path: PingPath) -> TestResult {
     let server = Server::with(path).start()?;
     for version in VERSIONS {
         let codes = |codes: &[u8]| match version {
-            Version::V311 => Vec::new(),
+            Version::V31 | Version::V311 => Vec::new(),
             Version::V5 => codes.to_vec(),
         };
         let mut client = client(server.target(), version, "client");
@@ -496,6 +496,7 @@ fn retained(topic: &str, payload: &[u8], qos: u8) -> Publish {
 
 fn version_name(version: Version) -> &'static [u8] {
     match version {
+        Version::V31 => b"3.1",
         Version::V311 => b"3.1.1",
         Version::V5 => b"5.0",
     }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use push_tests::claims;
 use push_tests::clients::{Client, Connect};
-use push_tests::expectations::SILENCE;
+use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::server::{PingPath, Server, Target};
 use push_tests::skip::{Skip, TestResult};
-use push_tests::wire::{Properties, Publish, Value, Version, property};
+use push_tests::wire::{self, Packet, Properties, Publish, VERSIONS, Value, Version, property};
 
 const NO_LOCAL: u8 = 0x04;
 const RETAIN_AS_PUBLISHED: u8 = 0x08;
@@ -27,6 +27,7 @@ claims! {
     overlapping_subscriptions_bring_a_message_once_at_the_highest_qos,
     a_delivery_has_the_lower_of_both_qualities,
     retained_messages_come_as_the_subscription_asks,
+    retained_messages_come_behind_suback_in_durable_sessions_too,
     the_retain_flag_is_kept_for_who_asks_for_it,
     a_bridge_keeps_retained_messages_retained,
     nobody_gets_his_own_message_who_does_not_want_it,
@@ -255,12 +256,63 @@ fn the_retain_flag_is_kept_for_who_asks_for_it() -> TestResult {
     Ok(())
 }
 
-/// mosquitto as a bridge: it subscribes with No Local and Retain As Published.
+/// Both wait for the disk in a durable session, whose SUBACK promises something.
+fn retained_messages_come_behind_suback_in_durable_sessions_too() -> TestResult {
+    const ROUNDS: usize = 20;
+    let data = tempfile::TempDir::new().expect("a directory");
+    let server = Server::with(PingPath::User).flag("--shards", 2).data_dir(data.path()).start()?;
+    client(server.target(), "publisher").publish_packet(retained("kept/a", b"x", 1));
+    for (round, version) in (0..ROUNDS).zip(VERSIONS.into_iter().cycle()) {
+        let name = format!("subscriber-{round}");
+        let connect = Connect::new(version, &name).persistent();
+        let mut subscriber = Client::connect(server.target(), &connect);
+        let filters = [("kept/#", 1), ("kept/a", 1), ("none", 0)];
+        subscriber.send(&wire::subscribe(version, 1, &filters));
+        let first = subscriber.receive(PATIENCE).expect("a packet");
+        assert_eq!(first, Packet::Suback { packet_id: 1, codes: vec![1, 1, 0] }, "{version:?}");
+        assert_eq!([(); 2].map(|()| subscriber.message().topic), ["kept/a", "kept/a"]);
+        // Made again, with others on their way.
+        subscriber.send(
+            &[
+                wire::subscribe(version, 2, &filters[..1]),
+                wire::subscribe(version, 3, &filters[1..]),
+            ]
+            .concat(),
+        );
+        let mut codes = Vec::new();
+        let mut messages = 0;
+        while codes.len() < 2 || messages < 2 {
+            match subscriber.receive(PATIENCE).expect("a packet") {
+                Packet::Suback { packet_id, .. } => codes.push(packet_id),
+                Packet::Publish(publish) => {
+                    messages += 1;
+                    assert!(codes.len() >= messages, "{version:?}: before SUBACK");
+                    subscriber.acknowledge(&publish);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    server.finish();
+    Ok(())
+}
+
+/// mosquitto as a bridge. In MQTT 5 it subscribes with No Local and Retain As Published; in older
+/// versions the highest bit of its protocol level asks for both.
 fn a_bridge_keeps_retained_messages_retained() -> TestResult {
+    for (protocol, version, bridges) in
+        [("mqttv50", "5", 0), ("mqttv311", "3.1.1", 1), ("mqttv31", "3.1", 1)]
+    {
+        bridge_keeps_retained(protocol, version, bridges)?;
+    }
+    Ok(())
+}
+
+fn bridge_keeps_retained(protocol: &str, version: &str, bridges: u64) -> TestResult {
     let server = server()?;
     let target = server.target();
     client(target, "publisher").publish_packet(retained("to-bridge/before", b"1", 1));
-    let bridge = Bridge::start(target)?;
+    let bridge = Bridge::start(target, protocol)?;
     let mut there = client(&bridge.target, "there");
     there.subscribe(&[("#", 1 | RETAIN_AS_PUBLISHED)]);
     assert_eq!(there.message().topic, "to-bridge/before");
@@ -282,6 +334,10 @@ fn a_bridge_keeps_retained_messages_retained() -> TestResult {
     assert!(late.message().retain);
     // Nothing goes round in circles.
     here.expect_no_message(SILENCE);
+    let metrics = server.metrics();
+    let accepted = format!("push_connects_accepted_total{{version=\"{version}\"}}");
+    assert!(metrics.value(&accepted) >= 1, "{accepted}: it did not fall back to another version");
+    assert_eq!(metrics.value("push_connects_bridge_total"), bridges, "{protocol}");
     drop(bridge);
     server.finish();
     Ok(())
@@ -526,7 +582,7 @@ fn what_is_switched_off_is_announced_and_refused() -> TestResult {
     Ok(())
 }
 
-/// mosquitto on a port of its own, bridged to the server by MQTT 5.
+/// mosquitto on a port of its own, bridged to the server.
 struct Bridge {
     child: Child,
     target: Target,
@@ -534,7 +590,7 @@ struct Bridge {
 }
 
 impl Bridge {
-    fn start(to: &Target) -> Result<Self, Skip> {
+    fn start(to: &Target, protocol: &str) -> Result<Self, Skip> {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("its address");
         drop(free);
@@ -543,7 +599,7 @@ impl Bridge {
         let (port, server) = (address.port(), to.address);
         let text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n\
-             connection bridge\naddress {server}\nbridge_protocol_version mqttv50\n\
+             connection bridge\naddress {server}\nbridge_protocol_version {protocol}\n\
              cleansession true\nnotifications false\nrestart_timeout 1\ntopic # both 1\n"
         );
         std::fs::write(&path, text).expect("write mosquitto's configuration");

@@ -28,6 +28,10 @@ use super::message::QoS;
 use super::subscriptions::SubscriptionOptions;
 use super::topic::{TopicFilter, TopicName};
 
+/// Members that one pick passes by since they take no packet so large; the next one is picked all the
+/// same then.
+const PASSED_BY_MAX: usize = 64;
+
 /// A session of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
@@ -111,8 +115,15 @@ enum Among {
 
 #[derive(Debug, Default)]
 struct Turns {
-    members: Vec<Member>,
+    members: Vec<Turn>,
     next: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    member: Member,
+    /// The largest packet that it takes, in bytes.
+    packet_bytes_max: u32,
 }
 
 impl Shares {
@@ -169,6 +180,18 @@ impl Shares {
         }
     }
 
+    /// The client of a member that is online takes packets of so many bytes at most; until it has gone.
+    pub fn set_packet_bytes_max(&self, filter: &TopicFilter, member: Member, bytes: u32) {
+        let Some(group) = self.find(filter) else { return };
+        let mut members = group.lock();
+        let Members { places, online, .. } = &mut *members;
+        if let Some(Place { among: Among::Online, index, .. }) = places.get(&member)
+            && let Some(turn) = online.members.get_mut(*index)
+        {
+            turn.packet_bytes_max = bytes;
+        }
+    }
+
     /// Looks for the groups that a message on `topic` goes to one member of each, and appends them to
     /// `out`, until the budget is spent. Returns whether there are no more.
     pub fn search(
@@ -197,10 +220,11 @@ impl Shares {
         })
     }
 
-    /// Whose turn it is in `group`, or in the one that has its name now. `None`: nobody there could
-    /// take a message of this QoS.
-    pub fn pick(&self, group: &Group, qos: QoS) -> Option<Member> {
-        group.pick(qos).or_else(|| self.find(&group.filter)?.pick(qos))
+    /// Whose turn it is in `group`, or in the one that has its name now, to take a packet of at least
+    /// `packet_bytes`. `None`: nobody there could take a message of this QoS.
+    pub fn pick(&self, group: &Group, qos: QoS, packet_bytes: usize) -> Option<Member> {
+        let pick = |group: &Group| group.pick(qos, packet_bytes);
+        pick(group).or_else(|| pick(&*self.find(&group.filter)?))
     }
 
     /// Whether somebody of the group could take a message.
@@ -254,10 +278,10 @@ impl Group {
         Some(Standing { options: place.options, others, is_passed_over })
     }
 
-    fn pick(&self, qos: QoS) -> Option<Member> {
+    fn pick(&self, qos: QoS, packet_bytes: usize) -> Option<Member> {
         let mut members = self.lock();
-        match members.online.next() {
-            None if qos != QoS::AtMostOnce => members.waiting.next(),
+        match members.online.next(packet_bytes) {
+            None if qos != QoS::AtMostOnce => members.waiting.next(packet_bytes),
             picked => picked,
         }
     }
@@ -298,23 +322,28 @@ impl Members {
 }
 
 impl Turns {
-    fn next(&mut self) -> Option<Member> {
-        let index = if self.next < self.members.len() { self.next } else { 0 };
-        let member = self.members.get(index).copied()?;
+    fn next(&mut self, packet_bytes: usize) -> Option<Member> {
+        let len = self.members.len();
+        let first = if self.next < len { self.next } else { 0 };
+        let looked_at = (0..len.min(PASSED_BY_MAX)).map(|passed_by| (first + passed_by) % len);
+        let mut fits = looked_at
+            .filter(|&index| packet_bytes <= self.members[index].packet_bytes_max as usize);
+        let index = fits.next().unwrap_or(first);
+        let turn = self.members.get(index)?;
         self.next = index + 1;
-        Some(member)
+        Some(turn.member)
     }
 
     /// Returns the member's index.
     fn add(&mut self, member: Member) -> usize {
-        self.members.push(member);
+        self.members.push(Turn { member, packet_bytes_max: u32::MAX });
         self.members.len() - 1
     }
 
     /// Returns who is at `index` now, if anybody.
     fn remove(&mut self, index: usize) -> Option<Member> {
         self.members.swap_remove(index);
-        self.members.get(index).copied()
+        self.members.get(index).map(|turn| turn.member)
     }
 }
 

@@ -47,6 +47,7 @@ const GAUGES: &[(&str, &str, Pick)] = &[
 /// Counters of the shards without labels: name, help.
 const COUNTERS: &[(&str, &str, Pick)] = &[
     ("push_sessions_expired", "Connections expired by their keep alive", |shard| &shard.expired),
+    ("push_connects_bridge", "Bridges of other brokers accepted", |shard| &shard.connects_bridge),
     ("push_publishes_received", "PUBLISH packets from clients", |shard| &shard.publishes_received),
     ("push_publishes_sent", "PUBLISH packets to clients", |shard| &shard.publishes_sent),
     ("push_publishes_cut", "Messages done in steps, for the many they go to", |shard| {
@@ -87,6 +88,16 @@ const FAMILIES: &[Family] = &[
             ("refused", |shard| &shard.connects_refused),
             ("malformed", |shard| &shard.connects_malformed),
             ("timeout", |shard| &shard.connects_timeout),
+        ],
+    },
+    Family {
+        name: "push_connects_accepted",
+        help: "Clients accepted, by the protocol that they speak",
+        label: "version",
+        samples: &[
+            ("3.1", |shard| &shard.connects_v31),
+            ("3.1.1", |shard| &shard.connects_v311),
+            ("5", |shard| &shard.connects_v5),
         ],
     },
     Family {

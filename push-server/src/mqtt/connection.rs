@@ -13,7 +13,7 @@ use super::codec::{
 use super::handshake::Connecting;
 use super::inflight::Routing;
 use super::keep_alive::KeepAlive;
-use super::session::{Next, Session};
+use super::session::{Delivery, Next, Session};
 use super::topic_alias::TopicForm;
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
@@ -49,6 +49,8 @@ pub struct Connection {
     pings_elsewhere: u32,
     keep_alive: KeepAlive,
     version: Version,
+    /// Whether the client is the bridge of another broker.
+    is_bridge: bool,
     /// Whether the client asked for problem information.
     wants_words: bool,
     state: State,
@@ -139,6 +141,7 @@ impl Connection {
             pings_elsewhere: 0,
             keep_alive,
             version: connect.version,
+            is_bridge: connect.is_bridge,
             wants_words: connect.request_problem_information,
             state: State::Open,
         };
@@ -225,7 +228,7 @@ impl Connection {
                 let fitting = publish.fitting(packet_len_max);
                 match fitting {
                     Some(fitting) => (topic, len) = fitting,
-                    None => writer.dropped_too_large(),
+                    None => writer.too_large(delivery, dup),
                 }
                 fitting.is_some()
             });
@@ -254,6 +257,20 @@ impl Connection {
     pub fn has_transmit(&self, session: &Session, limits: &Limits) -> bool {
         !self.answers.is_empty()
             || (self.state != State::Over && session.has_next(self.window(limits)))
+    }
+
+    /// The client's Maximum Packet Size, if it gave one.
+    pub fn packet_bytes_max(&self) -> Option<u32> {
+        self.packet_bytes_max.map(NonZeroU32::get)
+    }
+
+    /// Whether a message is no larger than the client takes, its topic said in full
+    /// [MQTT-3.1.2-24].
+    pub fn takes(&self, delivery: &Delivery, now: Monotonic) -> bool {
+        let Audience { version, packet_len_max, .. } = self.audience();
+        let topic = TopicForm::Whole;
+        let publish = Outgoing { delivery, topic, packet_id: 0, dup: false, version, now };
+        publish.fitting(packet_len_max).is_some()
     }
 
     /// Whether answers, CONNACK the first of them, wait to be moved out.
@@ -345,6 +362,11 @@ impl Connection {
         self.keep_alive
     }
 
+    /// Whether the client is the bridge of another broker, by what it said.
+    pub fn is_bridge(&self) -> bool {
+        self.is_bridge
+    }
+
     /// The protocol spoken.
     pub fn version(&self) -> Version {
         self.version
@@ -414,6 +436,9 @@ impl Connection {
             }
             Packet::Subscribe(mut subscribe) => {
                 subscribe.deny(&limits.filters_denied);
+                if self.is_bridge {
+                    subscribe.suit_bridge();
+                }
                 self.owed_bytes += answer_bytes(subscribe.entries.len());
                 Ok(Some(Event::Subscribe(subscribe)))
             }
@@ -530,8 +555,7 @@ impl Connection {
     }
 
     fn audience(&self) -> Audience {
-        let packet_bytes_max = self.packet_bytes_max.map(NonZeroU32::get);
-        Audience::new(self.version, packet_bytes_max, self.wants_words)
+        Audience::new(self.version, self.packet_bytes_max(), self.wants_words)
     }
 
     fn acknowledge(&mut self, kind: AckKind, packet_id: u16, reason: Reason) {

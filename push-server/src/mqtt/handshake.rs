@@ -82,6 +82,8 @@ impl Refusal {
 #[expect(missing_docs, reason = "names are the specification's; units are in the names")]
 pub struct Connect {
     pub version: Version,
+    /// Whether its client is the bridge of another broker.
+    pub is_bridge: bool,
     /// Empty when the server is to assign one.
     pub client_id: String,
     /// Whether the server chose the client id; to be set by who fills it in.

@@ -48,6 +48,8 @@ pub use will::{PendingWill, Will};
 /// The protocol spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
+    /// MQTT 3.1 (protocol name MQIsdp, level 3).
+    V31,
     /// MQTT 3.1.1 (protocol level 4).
     V311,
     /// MQTT 5.0 (protocol level 5).

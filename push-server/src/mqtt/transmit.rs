@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::Delivery;
 use super::codec::{Outgoing, SHARE_BYTES_MIN};
 
 /// Whole frames to write, in order, and what else became of the messages that were due.
@@ -15,6 +16,9 @@ pub struct Transmit {
     pub publishes: u32,
     /// Messages dropped since they are larger than the client takes [MQTT-3.1.2-25].
     pub dropped_too_large: u32,
+    /// Those among them that came by a shared subscription and were never sent: not counted above,
+    /// because another member may take them.
+    pub too_large_for_this_member: Vec<Delivery>,
     /// Messages dropped since their expiry interval had passed [MQTT-3.3.2-5].
     pub dropped_expired: u32,
 }
@@ -68,8 +72,13 @@ impl<'a> Writer<'a> {
         self.out.publishes += 1;
     }
 
-    pub(super) fn dropped_too_large(&mut self) {
-        self.out.dropped_too_large += 1;
+    /// A message is larger than the client takes; `dup`: it may have got it by an earlier connection.
+    pub(super) fn too_large(&mut self, delivery: &Delivery, dup: bool) {
+        if !dup && delivery.via.group().is_some() {
+            self.out.too_large_for_this_member.push(delivery.clone());
+        } else {
+            self.out.dropped_too_large += 1;
+        }
     }
 
     pub(super) fn dropped_expired(&mut self) {
@@ -89,8 +98,8 @@ mod tests {
 
     use super::*;
     use crate::broker::{Message, QoS, TopicName, Via};
+    use crate::mqtt::Version;
     use crate::mqtt::topic_alias::TopicForm;
-    use crate::mqtt::{Delivery, Version};
 
     fn delivery(payload_len: usize) -> Delivery {
         let message = Message {

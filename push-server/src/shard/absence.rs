@@ -100,7 +100,7 @@ impl Worker {
             self.end_session(key);
             return;
         }
-        self.set_shares_online(key, false);
+        self.set_shares_online(key, false, None);
         if !self.publish_due_will(key) {
             // With its will: a crash finds it, and publishes it.
             self.save_session(key);

@@ -49,13 +49,28 @@ struct Subscribed {
     filter: TopicFilter,
     options: SubscriptionOptions,
     walk: Walk,
+    /// The SUBSCRIBE whose SUBACK is to leave first: simple clients expect that.
+    awaits: Option<u64>,
+}
+
+impl Backlog {
+    /// Lets what waits for certain SUBSCRIBEs to be answered go on.
+    fn release(&mut self, is_answered: impl Fn(u64) -> bool) {
+        for Subscribed { awaits, .. } in &mut self.walks {
+            awaits.take_if(|awaited| is_answered(*awaited));
+        }
+    }
+
+    fn awaits_suback(&self) -> bool {
+        self.walks.front().is_some_and(|subscribed| subscribed.awaits.is_some())
+    }
 }
 
 /// How far a session was fed.
 struct Fed {
     /// Something has come out of the backlog, or some way was gone.
     any: bool,
-    /// The outbox has no room.
+    /// The outbox has no room, or a SUBACK has to leave first.
     is_full: bool,
 }
 
@@ -67,13 +82,14 @@ impl Worker {
         waiting < self.shared.config.limits.subscriptions_max as usize
     }
 
-    /// Has the retained messages of a filter, which the session has subscribed to by now, sent.
+    /// Has the retained messages of a filter, which the session has subscribed to by now with
+    /// `subscribe`, sent as soon as `release_retained` says so.
     pub(super) fn queue_retained(
         &mut self,
-        index: u32,
         key: u32,
         filter: &TopicFilter,
         options: SubscriptionOptions,
+        subscribe: u64,
     ) {
         let Some(number) = self.sessions.entry_mut(key).map(|entry| entry.number) else { return };
         let Some(mut walk) = self.shared.retained.begin_walk(filter) else { return };
@@ -90,8 +106,23 @@ impl Worker {
             walks: VecDeque::new(),
             found: VecDeque::new(),
         });
-        backlog.walks.push_back(Subscribed { filter: filter.clone(), options, walk });
-        self.mark_dirty(index);
+        let awaits = Some(subscribe);
+        backlog.walks.push_back(Subscribed { filter: filter.clone(), options, walk, awaits });
+    }
+
+    /// The SUBACK of `subscribe` is on its way to the client: what the subscriptions bring may follow, unless
+    /// they have `failed`.
+    pub(super) fn release_retained(&mut self, key: u32, subscribe: u64, failed: bool) {
+        let Some(backlog) = self.backlogs.by_session.get_mut(&key) else { return };
+        if failed {
+            let awaits = |subscribed: &Subscribed| subscribed.awaits == Some(subscribe);
+            for subscribed in backlog.walks.iter_mut().filter(|subscribed| awaits(subscribed)) {
+                self.shared.retained.end_walk(&mut subscribed.walk);
+            }
+            backlog.walks.retain(|subscribed| !awaits(subscribed));
+        } else {
+            backlog.release(|awaited| awaited == subscribe);
+        }
     }
 
     /// Moves retained messages on into a client's outbox while it is nearly empty and takes them.
@@ -121,7 +152,11 @@ impl Worker {
                 self.drop_backlog(key);
             }
             Some(_) => self.backlogs.absent.push_back(key),
-            None => {}
+            None => return,
+        }
+        if let Some(backlog) = self.backlogs.by_session.get_mut(&key) {
+            // Its SUBACKs have nobody to go to.
+            backlog.release(|_| true);
         }
     }
 
@@ -171,6 +206,10 @@ impl Worker {
                 break;
             }
             if backlog.found.is_empty() {
+                if backlog.awaits_suback() {
+                    fed.is_full = true;
+                    break;
+                }
                 self.find(key, &mut backlog, &mut nodes);
             }
             let Some(delivery) = backlog.found.pop_front() else { break };
@@ -195,7 +234,8 @@ impl Worker {
     fn find(&mut self, key: u32, backlog: &mut Backlog, nodes: &mut usize) {
         let retained = &self.shared.retained;
         while *nodes > 0
-            && let Some(Subscribed { filter, options, walk }) = backlog.walks.front_mut()
+            && let Some(Subscribed { filter, options, walk, awaits: None }) =
+                backlog.walks.front_mut()
         {
             // Who unsubscribes has nothing more brought [MQTT-3.10.4-2].
             let is_wanted = self

@@ -97,6 +97,14 @@ counters! {
     expired,
     /// `push_connects_total{result="accepted"}`.
     connects_accepted,
+    /// `push_connects_accepted_total{version="3.1"}`.
+    connects_v31,
+    /// `push_connects_accepted_total{version="3.1.1"}`.
+    connects_v311,
+    /// `push_connects_accepted_total{version="5"}`.
+    connects_v5,
+    /// `push_connects_bridge_total`: bridges of other brokers among them.
+    connects_bridge,
     /// `push_connects_total{result="refused"}`: a CONNACK with a reason.
     connects_refused,
     /// `push_connects_total{result="malformed"}`: closed without CONNACK.

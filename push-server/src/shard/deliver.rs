@@ -281,7 +281,7 @@ impl Worker {
         let (serial, mut fresh) = (self.fresh.begin(), Vec::new());
         for entry in subscribe.entries {
             let result = entry.and_then(|entry| {
-                let (qos, is_new) = self.subscribe_one(index, key, &entry)?;
+                let (qos, is_new) = self.subscribe_one(key, &entry, serial)?;
                 if let Some(number) = number {
                     let SubscribeEntry { filter, options } = entry;
                     if self.fresh.touch(serial, number, &filter, is_new) {
@@ -305,14 +305,13 @@ impl Worker {
         self.file(draft);
     }
 
-    /// Subscribes, and has the retained messages sent that this brings; they leave behind SUBACK,
-    /// because answers go first; for a durable session, whose SUBACK waits, maybe before it. Returns
-    /// the QoS granted, and whether the filter is new to the session.
+    /// Subscribes, and has the retained messages sent that this brings; they leave behind SUBACK.
+    /// Returns the QoS granted, and whether the filter is new to the session.
     fn subscribe_one(
         &mut self,
-        index: u32,
         key: u32,
         entry: &SubscribeEntry,
+        subscribe: u64,
     ) -> Result<(QoS, bool), Reason> {
         let SubscribeEntry { filter, options } = entry;
         let options = *options;
@@ -328,7 +327,7 @@ impl Worker {
         }
         let is_new = self.add_subscription(key, filter, options)?;
         if options.retain_handling == 0 || is_new {
-            self.queue_retained(index, key, filter, options);
+            self.queue_retained(key, filter, options, subscribe);
         }
         Ok((options.qos, is_new))
     }
@@ -363,7 +362,12 @@ impl Worker {
         let replaced = if filter.is_shared() {
             let presence = self.sessions.entry_mut(key).map(|entry| &entry.presence);
             let is_online = presence.is_some_and(|presence| presence.client().is_some());
-            self.shared.shares.join(filter, self.member(key), options, is_online)
+            let replaced = self.shared.shares.join(filter, self.member(key), options, is_online);
+            if let Some(bytes) = self.packet_bytes_max(key) {
+                let member = self.member(key);
+                self.shared.shares.set_packet_bytes_max(filter, member, bytes);
+            }
+            replaced
         } else {
             let (replaced, is_first) = self.subscriptions.insert(filter, key, options);
             if is_first {
@@ -373,6 +377,15 @@ impl Worker {
         };
         self.counters.subscriptions.add(u64::from(!replaced));
         !replaced
+    }
+
+    /// The largest packet that a session's client takes, if it is here and said so.
+    fn packet_bytes_max(&mut self, key: u32) -> Option<u32> {
+        let index = self.sessions.entry_mut(key)?.presence.client()?;
+        match &self.clients.get(index as usize)?.phase {
+            Phase::Serving { connection, .. } => connection.packet_bytes_max(),
+            _ => None,
+        }
     }
 
     fn on_unsubscribe(&mut self, index: u32, key: u32, unsubscribe: Unsubscribe) {
@@ -446,7 +459,7 @@ impl Worker {
         let mut units = FLUSH_UNITS + std::mem::take(&mut self.walked);
         let now = self.now;
         let client = &mut self.clients[index as usize];
-        let mut served = None;
+        let (mut served, mut too_large) = (None, Vec::new());
         let owes_frames = client.owes_frames();
         let mut chunks = match &mut client.phase {
             Phase::Serving { connection, session } => {
@@ -459,6 +472,7 @@ impl Worker {
                 self.counters.dropped_too_large.add(u64::from(transmit.dropped_too_large));
                 self.counters.dropped_expired.add(u64::from(transmit.dropped_expired));
                 units += transmit.publishes * PUBLISH_SENT_UNITS;
+                too_large = transmit.too_large_for_this_member;
                 transmit.chunks
             }
             Phase::Flushing { frames, .. } => {
@@ -486,6 +500,7 @@ impl Worker {
             self.mark_dirty(index);
         }
         if let Some(key) = served {
+            self.pass_on_too_large(key, too_large);
             self.unthrottle(index);
             self.file_changes(key, None);
             self.begin_page(key);

@@ -236,7 +236,13 @@ impl Worker {
         }
         let Some(index) = self.resolve(client) else { return };
         if let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase {
+            if failed && connection.version() == Version::V31 {
+                // Its SUBACK always says that it was done.
+                self.close_client(index, None);
+                return;
+            }
             connection.subscribed(packet_id, &results);
+            self.release_retained(key, subscribe, failed);
             self.mark_dirty(index);
         }
     }

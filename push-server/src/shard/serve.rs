@@ -19,7 +19,7 @@ use super::sessions::Presence;
 use super::worker::Worker;
 use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Claim, Connecting, Connection, Transmit};
+use crate::mqtt::{Claim, Connecting, Connection, Transmit, Version};
 use crate::websocket::Goodbye;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
@@ -51,6 +51,12 @@ impl Worker {
         let limits = &self.shared.config.limits;
         let connection = Connection::accept(connecting, session, session_present, limits, self.now);
         self.counters.connects_accepted.add(1);
+        match connection.version() {
+            Version::V31 => self.counters.connects_v31.add(1),
+            Version::V311 => self.counters.connects_v311.add(1),
+            Version::V5 => self.counters.connects_v5.add(1),
+        }
+        self.counters.connects_bridge.add(u64::from(connection.is_bridge()));
         let keep_alive = connection.keep_alive();
         let parsed_bytes = connection.parsed_bytes();
         let client = &mut self.clients[index as usize];
@@ -121,7 +127,7 @@ impl Worker {
             entry.presence = Presence::Connected(index);
             let before = self.sessions.set_origin(key, origin);
             self.shared.session_shares.move_origin(before, origin);
-            self.set_shares_online(key, true);
+            self.set_shares_online(key, true, connect.packet_bytes_max);
             return Ok((key, true, false));
         }
         // What has ended for this client leaves it its place, whoever else wants one meanwhile.

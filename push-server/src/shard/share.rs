@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use super::client::Phase;
 use super::fair_queue::Flow;
 use super::mailbox::Mail;
 use super::postage::Stamp;
@@ -71,12 +72,21 @@ impl Worker {
         self.end_payment();
     }
 
-    /// Tells the groups of a session that its connection came or went.
-    pub(super) fn set_shares_online(&mut self, key: u32, is_online: bool) {
+    /// Tells the groups of a session that its connection came, and takes packets of so many bytes, or
+    /// went.
+    pub(super) fn set_shares_online(
+        &mut self,
+        key: u32,
+        is_online: bool,
+        packet_bytes_max: Option<u32>,
+    ) {
         let member = self.member(key);
         let Some(session) = self.sessions.session_mut(key) else { return };
         for (filter, _) in session.subscriptions.iter().filter(|(filter, _)| filter.is_shared()) {
             self.shared.shares.set_online(filter, member, is_online);
+            if let Some(bytes) = packet_bytes_max {
+                self.shared.shares.set_packet_bytes_max(filter, member, bytes);
+            }
         }
     }
 
@@ -92,6 +102,25 @@ impl Worker {
         // A message that this turn has put into its outbox must not come behind its removal there.
         self.submit_draft();
         self.pass_on(unsent, draft);
+    }
+
+    /// A member was not sent these, because they are larger than it takes: they go to others, if there
+    /// are any.
+    pub(super) fn pass_on_too_large(&mut self, key: u32, deliveries: Vec<Delivery>) {
+        if deliveries.is_empty() {
+            return;
+        }
+        let member = self.member(key);
+        let has_others = |delivery: &Delivery| {
+            let standing = delivery.via.group().and_then(|group| group.standing(member));
+            standing.is_none_or(|standing| standing.others > 0)
+        };
+        let (for_others, dropped): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(has_others);
+        self.counters.dropped_too_large.add(dropped.len() as u64);
+        let draft = self.drafted_changes(key);
+        // As above.
+        self.submit_draft();
+        self.pass_on(for_others, draft);
     }
 
     /// Gives what one member was owed to others, in one write with its own loss.
@@ -133,8 +162,14 @@ impl Worker {
         self.place_mail(mail, part, Patience::MustGo);
     }
 
+    fn pick(&self, group: &Group, message: &Message) -> Option<Member> {
+        // No packet that brings it is shorter: fixed header, length of the topic.
+        let packet_bytes = 4 + message.topic.as_str().len() + message.payload.len();
+        self.shared.shares.pick(group, message.qos, packet_bytes)
+    }
+
     fn place_mail(&mut self, mut mail: SharedMail, part: &mut Part, patience: Patience) -> Placed {
-        while let Some(member) = self.shared.shares.pick(&mail.group, mail.message.qos) {
+        while let Some(member) = self.pick(&mail.group, &mail.message) {
             mail.session = member.session;
             if member.shard != self.index {
                 if patience == Patience::MayWait {
@@ -175,12 +210,22 @@ impl Worker {
             retain: message.retain && options.retain_as_published,
             via: Via::Share(Arc::clone(group), options.id),
         };
-        let is_connected = entry.presence.client().is_some();
+        let client = entry.presence.client();
         let limits = &self.shared.config.limits;
-        let is_fit =
-            !standing.is_passed_over && entry.session.has_room(&delivery, is_connected, limits);
+        let has_room = entry.session.has_room(&delivery, client.is_some(), limits);
+        let phase = client.and_then(|index| Some(&self.clients.get(index as usize)?.phase));
+        let is_too_large = match phase {
+            Some(Phase::Serving { connection, .. }) => !connection.takes(&delivery, self.now),
+            _ => false,
+        };
+        let is_fit = !standing.is_passed_over && has_room && !is_too_large;
         if !is_fit && standing.others > 0 && may_refuse {
             return false;
+        }
+        if is_too_large && standing.others > 0 {
+            // Else it would come back from the outbox, and travel on for ever.
+            self.counters.dropped_too_large.add(1);
+            return true;
         }
         self.deliver_to(*key, delivery, part);
         true

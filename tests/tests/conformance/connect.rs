@@ -83,10 +83,12 @@ fn second_connect_is_a_protocol_error() {
 fn other_protocol_levels_are_refused_in_their_own_words() {
     let connect = |name, level| Connect { name, level, ..Connect::v311() };
     let cases = [
-        // MQTT 3.1 and older levels know return code 1.
-        (connect("MQIsdp", 3), &[0x20, 2, 0, 1][..]),
+        // Older levels know return code 1.
+        (connect("MQIsdp", 2), &[0x20, 2, 0, 1][..]),
+        (connect("MQIsdp", 4), &[0x20, 2, 0, 1]),
         (connect("MQTT", 3), &[0x20, 2, 0, 1]),
-        (connect("MQTT", 0x84), &[0x20, 2, 0, 1]),
+        // In MQTT 5 a bridge says by options what it wants.
+        (connect("MQTT", 0x85), &[0x20, 2, 0, 1]),
         (connect("MQTT", 6), &[0x20, 3, 0, 0x84, 0]),
         // Not a name of MQTT: no answer [MQTT-3.1.2-1].
         (connect("HTTP", 4), &[]),

@@ -21,6 +21,7 @@ mod scram;
 mod server;
 mod subscribe;
 mod text;
+mod v31;
 mod v5;
 mod violations;
 mod wire;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::wire::Connect;
 use push_common::clock::Monotonic;
-use push_server::broker::{Message, QoS, SubscriptionId, TopicName, Via};
+use push_server::broker::{Message, QoS, SubscriptionId, SubscriptionOptions, TopicName, Via};
 use push_server::mqtt::codec::Reason;
 use push_server::mqtt::scram::Nonce;
 use push_server::mqtt::{
@@ -78,6 +78,7 @@ pub(crate) struct Server {
     pub(crate) messages: Vec<Message>,
     /// Of every filter subscribed to, in order.
     pub(crate) subscription_ids: Vec<Option<SubscriptionId>>,
+    pub(crate) options: Vec<SubscriptionOptions>,
     pub(crate) transmit: Transmit,
     link: Link,
     nonces: u8,
@@ -100,6 +101,7 @@ impl Server {
             session: None,
             messages: Vec::new(),
             subscription_ids: Vec::new(),
+            options: Vec::new(),
             transmit: Transmit::default(),
             link: Link::Closed,
             nonces: 0,
@@ -327,6 +329,7 @@ impl Server {
                     .collect();
                 let ids = entries.iter().flatten().map(|entry| entry.options.id);
                 self.subscription_ids.extend(ids);
+                self.options.extend(entries.iter().flatten().map(|entry| entry.options));
                 self.connection().subscribed(subscribe.packet_id, &granted);
                 let filter = |entry: &Result<push_server::mqtt::SubscribeEntry, Reason>| {
                     entry.as_ref().map(|e| e.filter.as_str().to_owned()).map_err(|r| *r)

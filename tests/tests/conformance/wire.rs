@@ -72,6 +72,16 @@ impl Connect {
         }
     }
 
+    /// MQTT 3.1 with a clean session.
+    pub(crate) fn v31() -> Self {
+        Self { name: "MQIsdp", level: 3, ..Self::v311() }
+    }
+
+    /// The same, said by the bridge of another broker.
+    pub(crate) fn of_bridge(self) -> Self {
+        Self { level: self.level | 0x80, ..self }
+    }
+
     /// MQTT 5 with a clean start.
     pub(crate) fn v5() -> Self {
         Self { level: 5, ..Self::v311() }

@@ -108,6 +108,7 @@ impl Rumqttc {
         let watch = Watch { sender, pings: Arc::clone(&pings) };
         let (death, dying) = oneshot::channel();
         let (handle, event_loop) = match options.version {
+            Version::V31 => panic!("rumqttc does not speak MQTT 3.1"),
             Version::V311 => {
                 let options = options.v311(&host, port);
                 let (client, connection) = rumqttc::Client::new(options, REQUESTS_MAX);

@@ -31,34 +31,45 @@ pub(in crate::mqtt) struct Refused {
 /// Parses the body of a CONNECT.
 pub(in crate::mqtt) fn connect(body: &[u8], limits: &Limits) -> Result<Connect, Refused> {
     let mut reader = Reader::new(body);
-    let version = protocol(&mut reader)?;
+    let (version, is_bridge) = protocol(&mut reader)?;
     let mut audience = Audience::unknown(version);
     match version {
-        Version::V311 => connect_v311(reader, limits),
+        Version::V31 | Version::V311 => connect_v3(reader, version, is_bridge, limits),
         Version::V5 => connect_v5(reader, limits, &mut audience),
     }
     .map_err(|reason| Refused { audience: Some(audience), reason })
 }
 
-/// Protocol name and level [MQTT-3.1.2-1] [MQTT-3.1.2-2]. MQTT 3.1 called itself MQIsdp; it and
-/// every older level understand the return code of 3.1.1. The level's highest bit is a bridge's.
-fn protocol(reader: &mut Reader<'_>) -> Result<Version, Refused> {
+/// Protocol name and level [MQTT-3.1.2-1] [MQTT-3.1.2-2], and whether the client is a bridge: mosquitto's
+/// say so by the highest bit of a level before 5. MQTT 3.1 called itself MQIsdp; it and every older
+/// level understand the return code of 3.1.1.
+fn protocol(reader: &mut Reader<'_>) -> Result<(Version, bool), Refused> {
     let silently = |reason| Refused { audience: None, reason };
     let name = reader.binary().map_err(silently)?;
     let level = reader.u8().map_err(silently)?;
     let reason = Reason::UnsupportedProtocolVersion;
     let told = |version| Refused { audience: Some(Audience::unknown(version)), reason };
     match (name, level) {
-        (b"MQTT", 4) => Ok(Version::V311),
-        (b"MQTT", 5) => Ok(Version::V5),
+        (b"MQIsdp", 3 | BRIDGE_3) => Ok((Version::V31, level == BRIDGE_3)),
+        (b"MQTT", 4 | BRIDGE_4) => Ok((Version::V311, level == BRIDGE_4)),
+        (b"MQTT", 5) => Ok((Version::V5, false)),
         (b"MQTT", level) if level & 0x7F > 5 => Err(told(Version::V5)),
         (b"MQTT" | b"MQIsdp", _) => Err(told(Version::V311)),
         _ => Err(silently(reason)),
     }
 }
 
-fn connect_v311(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reason> {
-    let flags = connect_flags(&mut reader)?;
+/// The levels of bridges that speak MQTT 3.1 and 3.1.1.
+const BRIDGE_3: u8 = 0x80 | 3;
+const BRIDGE_4: u8 = 0x80 | 4;
+
+fn connect_v3(
+    mut reader: Reader<'_>,
+    version: Version,
+    is_bridge: bool,
+    limits: &Limits,
+) -> Result<Connect, Reason> {
+    let flags = connect_flags(&mut reader, version)?;
     // [MQTT-3.1.2-22]
     if flags & flags::PASSWORD != 0 && flags & flags::USER_NAME == 0 {
         return Err(Reason::ProtocolError);
@@ -66,15 +77,17 @@ fn connect_v311(mut reader: Reader<'_>, limits: &Limits) -> Result<Connect, Reas
     let keep_alive_secs = reader.u16()?;
     let client_id = reader.text()?.to_owned();
     let clean_start = flags & flags::CLEAN_START != 0;
-    // [MQTT-3.1.3-8]
-    if client_id.is_empty() && !clean_start {
+    // [MQTT-3.1.3-8]; MQTT 3.1 knows no client without. It allows 23 characters at most, which many
+    // clients do not keep to: the server takes what 3.1.1 takes.
+    if client_id.is_empty() && (!clean_start || version == Version::V31) {
         return Err(Reason::ClientIdentifierNotValid);
     }
-    let will = will(&mut reader, flags, Version::V311, limits)?;
-    let (user_name, password) = credentials(&mut reader, flags)?;
+    let will = will(&mut reader, flags, version, limits)?;
+    let (user_name, password) = credentials(&mut reader, flags, version)?;
     reader.end()?;
     Ok(Connect {
-        version: Version::V311,
+        version,
+        is_bridge,
         client_id,
         client_id_assigned: false,
         clean_start,
@@ -99,16 +112,17 @@ fn connect_v5(
     limits: &Limits,
     audience: &mut Audience,
 ) -> Result<Connect, Reason> {
-    let flags = connect_flags(&mut reader)?;
+    let flags = connect_flags(&mut reader, Version::V5)?;
     let keep_alive_secs = reader.u16()?;
     let wishes = Wishes::read(&mut reader)?;
     *audience = wishes.audience();
     let client_id = reader.text()?.to_owned();
     let will = will(&mut reader, flags, Version::V5, limits)?;
-    let (user_name, password) = credentials(&mut reader, flags)?;
+    let (user_name, password) = credentials(&mut reader, flags, Version::V5)?;
     reader.end()?;
     Ok(Connect {
         version: Version::V5,
+        is_bridge: false,
         client_id,
         client_id_assigned: false,
         clean_start: flags & flags::CLEAN_START != 0,
@@ -128,13 +142,19 @@ fn connect_v5(
     })
 }
 
-/// The flags, consistent [MQTT-3.1.2-3] [MQTT-3.1.2-11] [MQTT-3.1.2-13] [MQTT-3.1.2-15].
-fn connect_flags(reader: &mut Reader<'_>) -> Result<u8, Reason> {
-    let flags = reader.u8()?;
+/// The flags, consistent [MQTT-3.1.2-3] [MQTT-3.1.2-11] [MQTT-3.1.2-13] [MQTT-3.1.2-15]. MQTT 3.1 says
+/// that the lowest is not used, and those of a will that is not there disregarded.
+fn connect_flags(reader: &mut Reader<'_>, version: Version) -> Result<u8, Reason> {
+    let mut flags = reader.u8()?;
+    let of_will = flags::WILL_QOS | flags::WILL_RETAIN;
     let will_less = flags & flags::WILL == 0;
+    if version == Version::V31 {
+        flags &= !flags::RESERVED;
+        flags &= if will_less { !of_will } else { u8::MAX };
+    }
     if flags & flags::RESERVED != 0
         || flags & flags::WILL_QOS == flags::WILL_QOS
-        || (will_less && flags & (flags::WILL_QOS | flags::WILL_RETAIN) != 0)
+        || (will_less && flags & of_will != 0)
     {
         return Err(Reason::MalformedPacket);
     }
@@ -253,7 +273,7 @@ fn will(
 fn will_topic(text: &str, version: Version, limits: &Limits) -> Result<TopicName, Reason> {
     let topic = TopicName::parse_any_depth(text).map_err(|_| match version {
         // Nobody that deserves an answer [MQTT-3.1.4-1].
-        Version::V311 => Reason::MalformedPacket,
+        Version::V31 | Version::V311 => Reason::MalformedPacket,
         Version::V5 => Reason::TopicNameInvalid,
     })?;
     match limits.refuses_publish_to(&topic) {
@@ -262,17 +282,21 @@ fn will_topic(text: &str, version: Version, limits: &Limits) -> Result<TopicName
     }
 }
 
+/// User name and password, as the flags announce them. In MQTT 3.1 the packet may end before them.
 fn credentials(
     reader: &mut Reader<'_>,
     flags: u8,
+    version: Version,
 ) -> Result<(Option<String>, Option<Bytes>), Reason> {
-    let user_name = match flags & flags::USER_NAME {
-        0 => None,
-        _ => Some(reader.text()?.to_owned()),
+    let is_there = |reader: &Reader<'_>, flag| {
+        flags & flag != 0 && (version != Version::V31 || !reader.is_empty())
     };
-    let password = match flags & flags::PASSWORD {
-        0 => None,
-        _ => Some(Bytes::copy_from_slice(reader.binary()?)),
-    };
-    Ok((user_name, password))
+    let mut credentials = (None, None);
+    if is_there(reader, flags::USER_NAME) {
+        credentials.0 = Some(reader.text()?.to_owned());
+    }
+    if is_there(reader, flags::PASSWORD) {
+        credentials.1 = Some(Bytes::copy_from_slice(reader.binary()?));
+    }
+    Ok(credentials)
 }

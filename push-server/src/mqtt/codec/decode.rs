@@ -52,15 +52,20 @@ pub(in crate::mqtt) fn check_header(header: Header, context: &Context) -> Result
     if header.packet_len() > context.packet_bytes_max as usize {
         return Err(Reason::PacketTooLarge);
     }
+    // MQTT 3.1 says of some flags that they are not used, and of DUP that it may be set wherever
+    // something is sent again.
     let flags = header.first & 0x0F;
+    let is_lax = context.version == Version::V31;
     match header.first >> 4 {
         0 => Err(Reason::MalformedPacket),
         packet_type::PUBLISH => Ok(()),
-        packet_type::PUBREL | packet_type::SUBSCRIBE | packet_type::UNSUBSCRIBE if flags != 2 => {
+        packet_type::PUBREL | packet_type::SUBSCRIBE | packet_type::UNSUBSCRIBE
+            if flags != 2 && !is_lax =>
+        {
             Err(Reason::MalformedPacket)
         }
         packet_type::PUBREL | packet_type::SUBSCRIBE | packet_type::UNSUBSCRIBE => Ok(()),
-        _ if flags != 0 => Err(Reason::MalformedPacket),
+        _ if flags != 0 && !is_lax => Err(Reason::MalformedPacket),
         packet_type::PINGREQ if header.body_len != 0 => Err(Reason::MalformedPacket),
         packet_type::PUBACK
         | packet_type::PUBREC
@@ -133,7 +138,7 @@ fn ack(mut reader: Reader<'_>, version: Version, reasons: &[u8]) -> Result<Ack, 
     let packet_id = reader.packet_id()?;
     let mut code = 0;
     match version {
-        Version::V311 => reader.end()?,
+        Version::V31 | Version::V311 => reader.end()?,
         Version::V5 => {
             code = reason(&mut reader, reasons)?;
             optional_properties(reader, Allowed::ACK, |_, _| Ok(()))?;
@@ -203,6 +208,10 @@ fn available(filter: &TopicFilter, context: &Context) -> Result<(), Reason> {
 /// The byte behind a filter [MQTT-3.8.3-4] [MQTT5 3.8.3.1].
 fn subscription_options(byte: u8, version: Version) -> Result<SubscriptionOptions, Reason> {
     let reserved = match version {
+        // Not used.
+        Version::V31 => {
+            return Ok(SubscriptionOptions { qos: qos(byte & 3)?, ..Default::default() });
+        }
         Version::V311 => 0xFC,
         Version::V5 => 0xC0,
     };
@@ -248,7 +257,7 @@ fn filter(text: &str, context: &Context) -> Result<TopicFilter, Reason> {
 fn disconnect(mut reader: Reader<'_>, version: Version) -> Result<Disconnect, Reason> {
     let mut disconnect = Disconnect { keeps_will: false, session_expiry_secs: None };
     match version {
-        Version::V311 => reader.end()?,
+        Version::V31 | Version::V311 => reader.end()?,
         Version::V5 => {
             disconnect.keeps_will = reason(&mut reader, DISCONNECT_REASONS)? != 0;
             optional_properties(reader, Allowed::DISCONNECT, |id, value| {

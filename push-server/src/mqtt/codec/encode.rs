@@ -86,7 +86,7 @@ impl Audience {
 /// The length of a CONNACK of MQTT 5 without properties.
 const CONNACK_BARE_LEN: usize = 5;
 
-/// The CONNACK of an accepted MQTT 3.1.1 client.
+/// The CONNACK of an accepted MQTT 3.1.1 client, and of one of MQTT 3.1.
 fn connack_v311(out: &mut BytesMut, session_present: bool) {
     let code = v4::ConnectReturnCode::Success;
     write(out, |out| v4::ConnAck::new(code, session_present).write(out));
@@ -101,8 +101,9 @@ pub(in crate::mqtt) fn connack(
     keep_alive_secs: u16,
     limits: &Limits,
 ) {
-    if connect.version == Version::V311 {
-        return connack_v311(out, session_present);
+    if connect.version != Version::V5 {
+        // That byte is reserved in MQTT 3.1.
+        return connack_v311(out, session_present && connect.version != Version::V31);
     }
     let mut properties = v5::ConnAckProperties::new();
     properties.session_expiry_interval =
@@ -199,7 +200,7 @@ pub(in crate::mqtt) fn ack(
     packet_id: u16,
     reason: Reason,
 ) {
-    if version == Version::V311 {
+    if version != Version::V5 {
         return write(out, |out| match kind {
             AckKind::Ack => v4::PubAck::new(packet_id).write(out),
             AckKind::Received => v4::PubRec::new(packet_id).write(out),
@@ -265,18 +266,21 @@ fn pubrec_reason(reason: Reason) -> v5::PubRecReason {
 }
 
 /// Writes SUBACK, with the first refusal in words too. 3.1.1 has one code for every failure
-/// [MQTT-3.9.3-2].
+/// [MQTT-3.9.3-2]; 3.1 has none, and there a refused subscription is acknowledged as one of QoS 0 [MQTT 3.1, 3.8].
 pub(in crate::mqtt) fn suback(
     out: &mut BytesMut,
     audience: Audience,
     packet_id: u16,
     results: &[Result<QoS, Reason>],
 ) {
-    if audience.version == Version::V311 {
+    if audience.version != Version::V5 {
         let code = |result: &Result<QoS, Reason>| match result {
             Ok(QoS::AtMostOnce) => v4::SubscribeReasonCode::Success(mqttbytes::QoS::AtMostOnce),
             Ok(QoS::AtLeastOnce) => v4::SubscribeReasonCode::Success(mqttbytes::QoS::AtLeastOnce),
             Ok(QoS::ExactlyOnce) => v4::SubscribeReasonCode::Success(mqttbytes::QoS::ExactlyOnce),
+            Err(_) if audience.version == Version::V31 => {
+                v4::SubscribeReasonCode::Success(mqttbytes::QoS::AtMostOnce)
+            }
             Err(_) => v4::SubscribeReasonCode::Failure,
         };
         let suback = v4::SubAck::new(packet_id, results.iter().map(code).collect());
@@ -323,7 +327,7 @@ pub(in crate::mqtt) fn unsuback(
     packet_id: u16,
     results: &[Reason],
 ) {
-    if audience.version == Version::V311 {
+    if audience.version != Version::V5 {
         return write(out, |out| v4::UnsubAck::new(packet_id).write(out));
     }
     let code = |reason: &Reason| match reason {
@@ -356,7 +360,7 @@ pub(in crate::mqtt) fn pingresp(out: &mut BytesMut) {
 /// the client takes the packet: people read it, and paho 2.1 reads a reason only from a body of
 /// three bytes or more.
 pub(in crate::mqtt) fn disconnect(out: &mut BytesMut, audience: Audience, reason: Reason) {
-    if audience.version == Version::V311 {
+    if audience.version != Version::V5 {
         return;
     }
     audience.write(out, Some(reason.to_string()), |out, words| {

@@ -45,7 +45,7 @@ const SAMPLES: &[(&[u8], &[u8])] = &[
 
 fn sample(version: Version) -> impl Strategy<Value = Vec<u8>> {
     (0..SAMPLES.len()).prop_map(move |index| match version {
-        Version::V311 => SAMPLES[index].0.to_vec(),
+        Version::V31 | Version::V311 => SAMPLES[index].0.to_vec(),
         Version::V5 => SAMPLES[index].1.to_vec(),
     })
 }
@@ -94,7 +94,7 @@ fn stream(version: Version) -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn version() -> impl Strategy<Value = Version> {
-    prop_oneof![Just(Version::V311), Just(Version::V5)]
+    prop_oneof![Just(Version::V31), Just(Version::V311), Just(Version::V5)]
 }
 
 /// Has a user that the samples' CONNECT names.
@@ -114,6 +114,7 @@ fn serve(version: Version, bytes: &[u8], cut: usize) -> String {
     let limits = limits();
     let now = Monotonic(1);
     let connect: &[u8] = match version {
+        Version::V31 => b"\x10\x10\0\x06MQIsdp\x03\0\0\x0A\0\x02id",
         Version::V311 => b"\x10\x0E\0\x04MQTT\x04\0\0\x0A\0\x02id",
         Version::V5 => b"\x10\x0F\0\x04MQTT\x05\0\0\x0A\0\0\x02id",
     };
@@ -132,7 +133,7 @@ fn serve(version: Version, bytes: &[u8], cut: usize) -> String {
         while let Some(event) = connection.poll_event(&mut session, &limits, now) {
             told += &format!("{event:?}\n");
             match event {
-                Event::Publish(_, Some(receipt)) => {
+                Event::Publish(_, Some(receipt)) | Event::PublishRefused(_, Some(receipt)) => {
                     connection.publish_done(&mut session, receipt, Reason::Success);
                 }
                 Event::Subscribe(subscribe) => {
@@ -201,7 +202,7 @@ fn parse(version: Version, bytes: &[u8]) -> Result<Option<Packet>, Reason> {
 #[test]
 fn samples_are_valid_before_they_are_spoilt() {
     for (index, (v311, v5)) in SAMPLES.iter().enumerate() {
-        for (version, bytes) in [(Version::V311, v311), (Version::V5, v5)] {
+        for (version, bytes) in [(Version::V31, v311), (Version::V311, v311), (Version::V5, v5)] {
             match bytes[0] >> 4 {
                 packet_type::CONNECT => {
                     connect(&bytes[2..], &Limits::default()).expect("a valid CONNECT");

@@ -60,8 +60,8 @@ pub(super) fn publish(
     context: &Context,
 ) -> Result<Publish, Reason> {
     let qos = qos((flags >> 1) & 3)?;
-    // [MQTT-3.3.1-2]
-    if flags & 0x08 != 0 && qos == QoS::AtMostOnce {
+    // [MQTT-3.3.1-2]; in MQTT 3.1 the flag means nothing with QoS 0.
+    if flags & 0x08 != 0 && qos == QoS::AtMostOnce && context.version != Version::V31 {
         return Err(Reason::MalformedPacket);
     }
     let retain = flags & 0x01 != 0;
@@ -177,7 +177,7 @@ impl Outgoing<'_> {
     fn head_len(&self) -> usize {
         let packet_id_len = if self.delivery.qos == QoS::AtMostOnce { 0 } else { 2 };
         let properties_len = match self.version {
-            Version::V311 => 0,
+            Version::V31 | Version::V311 => 0,
             Version::V5 => {
                 let len = self.properties_len();
                 variable_int_len(len) + len

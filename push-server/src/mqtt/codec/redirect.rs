@@ -10,7 +10,7 @@ use super::{Reason, Version};
 /// Writes the DISCONNECT with `reference`. A client that does not take so long a packet is told that
 /// the server stops.
 pub(in crate::mqtt) fn disconnect_to(out: &mut BytesMut, audience: Audience, reference: &str) {
-    if audience.version == Version::V311 {
+    if audience.version != Version::V5 {
         return;
     }
     let start = out.len();

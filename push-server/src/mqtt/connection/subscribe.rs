@@ -32,6 +32,17 @@ pub struct Unsubscribe {
 }
 
 impl Subscribe {
+    /// Gives a bridge of mosquitto's what MQTT 5 bridges ask for by options: messages keep the RETAIN
+    /// flag they were published with, so that the broker behind it retains them, too, and its own do
+    /// not come back to it.
+    pub(super) fn suit_bridge(&mut self) {
+        for entry in self.entries.iter_mut().flatten() {
+            entry.options.retain_as_published = true;
+            // A shared message goes to one of its members, whoever published it [MQTT-3.8.3-4].
+            entry.options.no_local = !entry.filter.is_shared();
+        }
+    }
+
     /// Refuses the entries whose filter, without the group that shares it, is one of `denied`. It is
     /// not the client that is denied it, but everybody: an unspecified error (\[MQTT5 3.9.3\],
     /// \[MQTT-3.9.3-2\]).
