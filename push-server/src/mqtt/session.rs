@@ -9,7 +9,7 @@ use super::inflight::{Received, Retry, Routing};
 use super::outbox::{Change, Extent, Fetched, Filing, Owed, Pending, packet_id};
 use super::subscription_list::SubscriptionList;
 use super::{Connect, Limits, OutboxFull};
-use crate::broker::{Message, QoS, TopicFilter, Via};
+use crate::broker::{Budget, Message, QoS, TopicFilter, Via};
 
 /// A session.
 ///
@@ -109,6 +109,9 @@ pub(super) enum Next {
 }
 
 impl Session {
+    /// What it has in memory as soon as anything is pending: that, and a first step of what it counts.
+    pub const PENDING_BYTES: usize = size_of::<Pending>();
+
     /// A new session.
     pub fn new(client_id: &str, expiry_secs: u32) -> Self {
         Self {
@@ -234,6 +237,19 @@ impl Session {
         pending.push(Owed { position: self.next_position, filing, delivery }, connected);
         self.next_position += u64::from(!at_most_once || filing == Filing::Held);
         delivered
+    }
+
+    /// Counts what it has unacknowledged and queued, messages not counted, against `memory`. To be called
+    /// when that has changed.
+    pub fn charge_inflight(&mut self, memory: &Arc<Budget>) {
+        if let Some(pending) = self.pending.as_deref_mut() {
+            pending.charge(memory);
+        }
+    }
+
+    /// Whether that is more than a session may have where the total of all is reached.
+    pub fn is_charged(&self) -> bool {
+        self.pending.as_deref().is_some_and(Pending::is_charged)
     }
 
     /// The place that was given to a message last.

@@ -221,7 +221,7 @@ mod tests {
             properties: None,
             expires_at: None,
         };
-        let will = Will { message, delay_secs, message_expiry_secs: Some(9) };
+        let will = Will { message, delay_secs, message_expiry_secs: Some(9), charge: None };
         Some(Box::new(will.pending(NOW)))
     }
 

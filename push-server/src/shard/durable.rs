@@ -380,6 +380,7 @@ impl Worker {
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         let number = entry.number;
         let changes = entry.session.take_changes().into_iter();
+        entry.session.charge_inflight(&self.shared.memory.inflight);
         Draft { writes: changes.map(|change| change.write(number)).collect(), waiting: Vec::new() }
     }
 

@@ -192,7 +192,7 @@ impl Worker {
     pub(super) fn new(setup: WorkerSetup) -> Result<Self, RingError> {
         let now = read_clock();
         let shards = setup.shared.mailboxes.len();
-        let sessions = Sessions::new(setup.shared.hash_seed);
+        let sessions = Sessions::new(setup.shared.hash_seed, &setup.shared.memory.sessions);
         let mut worker = Self {
             index: setup.index,
             counters: setup.counters,
@@ -294,7 +294,7 @@ impl Worker {
 
     /// Leaves what the sessions own to the system, which takes it back when the process ends.
     pub(super) fn leave_memory(&mut self) {
-        let empty = Sessions::new(self.shared.hash_seed);
+        let empty = Sessions::new(self.shared.hash_seed, &self.shared.memory.sessions);
         std::mem::forget(std::mem::replace(&mut self.sessions, empty));
     }
 
