@@ -154,12 +154,8 @@ pub struct SessionMemoryMax {
 
 impl SessionMemoryMax {
     /// No limits: for whoever only reads what is there.
-    pub const UNLIMITED: Self = Self {
-        sessions: u64::MAX,
-        subscriptions: u64::MAX,
-        wills: u64::MAX,
-        inflight: u64::MAX,
-    };
+    pub const UNLIMITED: Self =
+        Self { sessions: u64::MAX, subscriptions: u64::MAX, wills: u64::MAX, inflight: u64::MAX };
 }
 
 impl SessionMemory {

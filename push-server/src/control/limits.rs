@@ -80,7 +80,11 @@ impl Found {
             text(self.locked_bytes),
         );
         let totals = config.totals.named().map(|(name, bytes)| format!("{name} {}", mib(bytes)));
-        info!("limits: of {} memory, sessions take up to: {}", mib(self.memory_bytes), totals.join(", "));
+        info!(
+            "limits: of {} memory, sessions take up to: {}",
+            mib(self.memory_bytes),
+            totals.join(", ")
+        );
         if let Some(asked) = config.connections_max.filter(|&asked| asked > connections_max) {
             warn!(
                 "max-connections = {asked} is more than the descriptors allow: serving up to \

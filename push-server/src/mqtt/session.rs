@@ -27,6 +27,7 @@ pub struct Session {
     /// How long it outlives its connection, in seconds; `u32::MAX`: for ever.
     pub expiry_secs: u32,
     is_durable: bool,
+    keeps_will: bool,
 }
 
 /// Whose a session is. A session that nobody was authenticated for pays nothing for that.
@@ -121,12 +122,18 @@ impl Session {
             next_position: 0,
             expiry_secs,
             is_durable: false,
+            keeps_will: false,
         }
     }
 
     /// The same, to be kept on disk.
     pub fn durable(client_id: &str, expiry_secs: u32) -> Self {
         Self { is_durable: true, ..Self::new(client_id, expiry_secs) }
+    }
+
+    /// The same, of which nothing is kept on disk but a record with the will of its connection.
+    pub fn keeping_will(client_id: &str) -> Self {
+        Self { keeps_will: true, ..Self::new(client_id, 0) }
     }
 
     /// The same, made by a client that was authenticated as `user`; `None`: by one that was not.
@@ -192,6 +199,11 @@ impl Session {
     /// Whether it is kept on disk.
     pub fn is_durable(&self) -> bool {
         self.is_durable
+    }
+
+    /// Whether nothing of it is kept on disk but a record with the will of its connection.
+    pub fn keeps_will(&self) -> bool {
+        self.keeps_will
     }
 
     /// Puts a message into the outbox. `filing`: how it is on its way to the disk, if the session is

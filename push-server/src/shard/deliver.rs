@@ -7,9 +7,7 @@ use super::durable;
 use super::mailbox::Mail;
 use super::ticket::{Done, Draft, Part, Subscribed, Ticket};
 use super::worker::Worker;
-use crate::broker::{
-    Message, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes,
-};
+use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Delivered, Delivery, Event, Filing, ListFull, OutboxFull, PublishReceipt, Subscribe,

@@ -29,6 +29,7 @@ mod session_shares;
 mod sessions;
 mod share;
 mod shared_access;
+mod strays;
 mod ticket;
 mod unused;
 mod websocket;
@@ -208,8 +209,7 @@ impl Shards {
         let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
         let retained = Arc::new(retained);
         let memory = SessionMemory::new(config.totals.into());
-        let (store, mut recovered) =
-            open_store(config, clocks, &retained, &memory, &completions)?;
+        let (store, mut recovered) = open_store(config, clocks, &retained, &memory, &completions)?;
         let shared = Arc::new(Shared {
             config: Arc::clone(config),
             access: Arc::new(SharedAccess::new(access)),

@@ -15,7 +15,9 @@ use super::wills::Outgoing;
 use super::worker::Worker;
 use crate::broker::{Budget, Message, will_weight_bytes};
 use crate::mqtt::{Extent, PendingWill, Session, Will};
-use crate::store::{Clocks, RecoveredSession, RecoveredWill, SessionNumber, StoredWill};
+use crate::store::{
+    Clocks, RecoveredSession, RecoveredWill, SessionNumber, SessionRecord, StoredWill, Write,
+};
 
 /// A shard's part of what was found.
 #[derive(Debug, Default)]
@@ -51,8 +53,7 @@ impl Worker {
             session.charge_inflight(&self.shared.memory.inflight);
             // It ended with its connection, or before, and was giving away what it owed to its groups.
             if record.expiry_secs == 0 {
-                let will = record.will.map(|will| pending_will(will, now, clocks, wills));
-                self.found_ended.push(Found { session, number, will });
+                self.recover_ended(session, number, record);
                 continue;
             }
             let gone_millis =
@@ -81,6 +82,37 @@ impl Worker {
                 Outgoing::found(will, key)
             })
             .collect();
+    }
+}
+
+impl Worker {
+    /// Takes up a session that has ended: its will may have to wait.
+    fn recover_ended(
+        &mut self,
+        session: Session,
+        number: SessionNumber,
+        mut record: SessionRecord,
+    ) {
+        let (now, clocks) = (self.now, self.shared.clocks);
+        let Some(stored) = record.will.clone() else {
+            self.found_ended.push(Found { session, number, will: None });
+            return;
+        };
+        let will = pending_will(stored, now, clocks, &self.shared.memory.wills);
+        let publish_at = will.publish_at;
+        let found = Found { session, number, will: Some(will) };
+        if publish_at <= now {
+            self.found_ended.push(found);
+            return;
+        }
+        if let Some(will) = &mut record.will
+            && will.due_at.is_none()
+        {
+            // Another crash is not to put it off.
+            will.due_at = Some(clocks.to_wall(publish_at));
+            self.file(Write::PutSession { number, record: Box::new(record) }.into());
+        }
+        self.strays.add(publish_at, found);
     }
 }
 

@@ -15,6 +15,7 @@ use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 use super::client::{LINGER_MILLIS, Phase};
 use super::counters::{Counter, ShardCounters};
 use super::input::ANSWERS_WAIT_MILLIS;
+use super::leaving::Found;
 use super::session_shares::{NoPlace, Origin};
 use super::sessions::Presence;
 use super::worker::Worker;
@@ -56,9 +57,14 @@ impl Worker {
             }
         };
         let Some(session) = self.sessions.session_mut(key) else { return };
+        let strays = self.strays.take_back(session.client_id(), session.user());
         let limits = &self.shared.config.limits;
         let connection = Connection::accept(connecting, session, session_present, limits, self.now);
         self.counters.connects_accepted.add(1);
+        for found in strays {
+            // It is back before its will was due.
+            self.leave_behind(Found { will: None, ..found });
+        }
         let keep_alive = connection.keep_alive();
         let parsed_bytes = connection.parsed_bytes();
         let client = &mut self.clients[index as usize];

@@ -24,6 +24,7 @@ use super::mailbox::Mail;
 use super::recovery::RecoveredPart;
 use super::serve::reset_on_close;
 use super::sessions::Sessions;
+use super::strays::Strays;
 use super::ticket::{Done, Draft, Leaver};
 use super::unused::UnusedSessions;
 use super::wheel::{Timer, Wheel, tick_at_or_after};
@@ -156,6 +157,8 @@ pub(super) struct Worker {
     pub(super) found_ended: Vec<Found>,
     /// Wills that could not be published safely.
     pub(super) unpublished: Unpublished,
+    /// Those that the start has found of sessions that had ended, and that are not due yet.
+    pub(super) strays: Strays,
     /// Those that the start has found on their way.
     pub(super) found_wills: Vec<Outgoing>,
     /// Subscriptions that may not be on disk yet.
@@ -224,6 +227,7 @@ impl Worker {
             unread_leavers: Vec::new(),
             found_ended: Vec::new(),
             unpublished: Unpublished::default(),
+            strays: Strays::default(),
             found_wills: Vec::new(),
             fresh: Fresh::default(),
             unused: UnusedSessions::default(),
@@ -306,6 +310,7 @@ impl Worker {
         if self.now - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
             self.swept_at = self.now;
             self.retry_store();
+            self.publish_strays();
             self.counters.set_ring_faults(self.ring.counters());
         }
         if !self.stopping && self.shared.stopping.load(Ordering::Acquire) {

@@ -170,6 +170,11 @@ pub enum Write {
         /// Whose.
         number: SessionNumber,
     },
+    /// Removes a session's own record: that of a session that has nothing else on disk.
+    RemoveRecord {
+        /// Whose.
+        number: SessionNumber,
+    },
     /// Adds or replaces a subscription.
     PutSubscription {
         /// Whose.

@@ -20,8 +20,8 @@ use super::database::{Database, DatabaseError, Tree};
 use super::encode::{self, DecodeError, PlaceFacts};
 use super::group::{Group, Key, NEXT_NUMBER_KEY};
 use super::{
-    LeftOut, OutboxSummary, Position, Recovered, RecoveredSession, RecoveredWill, SessionNumber, SessionRecord,
-    StoreOptions, Write,
+    LeftOut, OutboxSummary, Position, Recovered, RecoveredSession, RecoveredWill, SessionNumber,
+    SessionRecord, StoreOptions, Write,
 };
 use crate::broker::{
     Kept, Retained, SessionMemory, session_weight_bytes, subscription_weight_bytes,
@@ -210,7 +210,8 @@ impl Recovery<'_> {
             let Some(stored) = self.readable(encode::decode_subscription(&value)) else { continue };
             // One that has ended is not subscribed to anything any more.
             let is_counted = session.record.expiry_secs > 0;
-            let bytes = if is_counted { subscription_weight_bytes(&stored.filter) as u64 } else { 0 };
+            let bytes =
+                if is_counted { subscription_weight_bytes(&stored.filter) as u64 } else { 0 };
             if self.memory.subscriptions.take(bytes) {
                 session.subscriptions.push(stored);
             } else {
