@@ -9,6 +9,7 @@ mod log_filter;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod values;
 
 use std::fmt;
@@ -25,6 +26,7 @@ pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use file::FILE_BYTES_MAX;
 pub use log_filter::LogFilter;
 pub use settings::{CONNECTIONS_MAX, SHARDS_MAX, Settings};
+pub use totals::Totals;
 pub use values::{
     Address, Directory, Expected, FilePath, InterfaceName, OptionalAddress, PlainFilter,
     ServerReference, TopicPrefix,
@@ -205,6 +207,8 @@ pub struct Config {
     pub input_bytes_max: u64,
     /// `--packet-rate-min`: bytes a second that a large packet has to come at; 0: at any.
     pub packet_rate_min: u32,
+    /// What sessions may take of memory, all together.
+    pub totals: Totals,
     /// `--log`: a tracing filter.
     pub log: String,
     /// `--status`: a status line on stdout each second.
@@ -243,6 +247,7 @@ impl Default for Config {
             retained_bytes_max: 256 << 20,
             input_bytes_max: 1 << 30,
             packet_rate_min: 256,
+            totals: Totals::default(),
             log: "info".into(),
             status: false,
             limits: Limits::default(),
@@ -455,6 +460,12 @@ impl From<Settings> for Config {
             retained_bytes_max: value(said.retained_bytes_max, default.retained_bytes_max),
             input_bytes_max: value(said.input_bytes_max, default.input_bytes_max),
             packet_rate_min: value(said.packet_rate_min, default.packet_rate_min),
+            totals: Totals {
+                session_bytes: said.session_bytes_total.map(Bounded::value),
+                subscription_bytes: said.subscription_bytes_total.map(Bounded::value),
+                will_bytes: said.will_bytes_total.map(Bounded::value),
+                inflight_bytes: said.inflight_bytes_total.map(Bounded::value),
+            },
             log: said.log.map_or(default.log, |LogFilter(filter)| filter),
             status: said.status.unwrap_or(default.status),
             limits,
@@ -520,6 +531,10 @@ impl Config {
             ("retained-messages-max", number(self.retained_messages_max as u64)),
             ("retained-bytes-max", number(self.retained_bytes_max as u64)),
             ("input-bytes-max", number(self.input_bytes_max)),
+            ("session-bytes-total", self.totals.session_bytes.and_then(number)),
+            ("subscription-bytes-total", self.totals.subscription_bytes.and_then(number)),
+            ("will-bytes-total", self.totals.will_bytes.and_then(number)),
+            ("inflight-bytes-total", self.totals.inflight_bytes.and_then(number)),
             ("connect-timeout-secs", number(self.connect_timeout_secs.into())),
             ("keep-alive-max-secs", number(self.limits.keep_alive_max_secs.into())),
             ("session-expiry-max-secs", number(self.limits.session_expiry_max_secs.into())),

@@ -283,7 +283,7 @@ fn a_client_id_is_no_longer_than_allowed(path: PingPath) -> TestResult {
 fn filters_of_a_session_have_only_so_many_bytes_together(path: PingPath) -> TestResult {
     stand_in::not_for("has no such limit")?;
     let server = Server::with(path).flag("--subscription-bytes-max", 9_216).start()?;
-    // Each weighs some 4,400: its text in three places, three levels in two.
+    // Each weighs some 3,500: its text in three places, and three levels in two.
     let filters = ["a", "b", "c"].map(|level| format!("{level}/{}/+", "x".repeat(1_000)));
     let [first, second, third] = &filters;
     for (version, full) in [(Version::V311, 0x80), (Version::V5, 0x97)] {

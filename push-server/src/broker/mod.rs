@@ -2,6 +2,7 @@
 //! what is retained. It knows neither sockets, rings, clocks nor the wire format, but that user
 //! properties are kept in the bytes they are sent in.
 
+pub mod memory;
 pub mod message;
 pub mod retained;
 pub mod routing;
@@ -19,6 +20,10 @@ mod level_tree;
 mod locked_filters;
 
 pub use budget::Budget;
+pub use memory::{
+    Charge, MemoryBudget, SESSION_BYTES, SessionMemory, SessionMemoryMax, session_weight_bytes,
+    will_weight_bytes,
+};
 pub use message::{Message, MessageProperties, QoS};
 pub use retained::{Kept, Retained, RetainedFull, Walk};
 pub use routing::{Routing, ShardSearch, ShardSet};

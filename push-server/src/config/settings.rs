@@ -165,6 +165,26 @@ pub struct Settings {
     /// held the most of it for the longest is disconnected (MQTT 5: 0x97, quota exceeded).
     #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
     pub input_bytes_max: Option<Bytes<u64, PACKET_BYTES_MIN, BYTES_MAX>>,
+    /// Memory of all sessions, some 640 bytes and the client id each; what has totals of its own not
+    /// counted. Reaching it refuses clients that would need a new session (MQTT 5: 0x97, quota exceeded;
+    /// 3.1.1: 3, unavailable). Left out: an eighth of the machine's memory, or of that of the control
+    /// group that the server runs in.
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
+    pub session_bytes_total: Option<Bytes<u64, 0, BYTES_MAX>>,
+    /// Memory of the subscriptions of all sessions, each counted as for subscription-bytes-max. Further
+    /// ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1: 0x80). Left out: an eighth of the memory.
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
+    pub subscription_bytes_total: Option<Bytes<u64, 0, BYTES_MAX>>,
+    /// Memory of all wills, of clients that are connected and of those that are away. A client whose
+    /// will does not fit is refused (MQTT 5: 0x97; 3.1.1: 3). Left out: a 32nd of the memory.
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
+    pub will_bytes_total: Option<Bytes<u64, 0, BYTES_MAX>>,
+    /// Memory of what is unacknowledged in either direction and of the places in outboxes, of all
+    /// sessions that have more than 512 bytes of it; messages not counted. Where it is reached, the outbox
+    /// of such a session is full, and its QoS 2 publishes are refused (MQTT 5: 0x97; 3.1.1: closed).
+    /// Left out: a 16th of the memory.
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
+    pub inflight_bytes_total: Option<Bytes<u64, 0, BYTES_MAX>>,
 
     /// Time from accept to a complete CONNECT. A client that takes longer is closed.
     #[arg(long, value_name = "TIME", help_heading = "Limits of each client")]
@@ -297,6 +317,12 @@ impl Settings {
             retained_messages_max: self.retained_messages_max.or(lower.retained_messages_max),
             retained_bytes_max: self.retained_bytes_max.or(lower.retained_bytes_max),
             input_bytes_max: self.input_bytes_max.or(lower.input_bytes_max),
+            session_bytes_total: self.session_bytes_total.or(lower.session_bytes_total),
+            subscription_bytes_total: self
+                .subscription_bytes_total
+                .or(lower.subscription_bytes_total),
+            will_bytes_total: self.will_bytes_total.or(lower.will_bytes_total),
+            inflight_bytes_total: self.inflight_bytes_total.or(lower.inflight_bytes_total),
             connect_timeout_secs: self.connect_timeout_secs.or(lower.connect_timeout_secs),
             keep_alive_max_secs: self.keep_alive_max_secs.or(lower.keep_alive_max_secs),
             session_expiry_max_secs: self.session_expiry_max_secs.or(lower.session_expiry_max_secs),

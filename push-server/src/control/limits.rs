@@ -1,6 +1,9 @@
 //! The limits that the process finds: raises what it may, says what it found, and turns descriptors
 //! into connections.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
@@ -23,6 +26,8 @@ pub struct Found {
     /// `RLIMIT_MEMLOCK`, soft, in bytes: registered buffers of a ring count against it unless
     /// `CAP_IPC_LOCK` is held.
     pub locked_bytes: Option<u64>,
+    /// The machine's memory, or what the control group that the server runs in may have of it.
+    pub memory_bytes: u64,
 }
 
 /// Too few descriptors to serve anybody.
@@ -48,6 +53,7 @@ impl Found {
         Self {
             descriptors: getrlimit(Resource::Nofile).current,
             locked_bytes: getrlimit(Resource::Memlock).current,
+            memory_bytes: memory_bytes(Path::new("/")),
         }
     }
 
@@ -72,6 +78,12 @@ impl Found {
             text(self.descriptors),
             text(self.locked_bytes),
         );
+        let totals = config.totals.named().map(|(name, bytes)| format!("{name} {}", mib(bytes)));
+        info!(
+            "limits: of {} memory, sessions take up to: {}",
+            mib(self.memory_bytes),
+            totals.join(", ")
+        );
         if let Some(asked) = config.connections_max.filter(|&asked| asked > connections_max) {
             warn!(
                 "max-connections = {asked} is more than the descriptors allow: serving up to \
@@ -94,6 +106,45 @@ fn reserved(config: &Config) -> u64 {
     DESCRIPTORS_RESERVED + http + store + shards
 }
 
+/// What is taken for the machine's memory where it does not say.
+const MEMORY_BYTES_UNKNOWN: u64 = 1 << 30;
+
+/// The memory that there is, as the files below `root` say: the machine's, or the least that a control
+/// group allows of those that this process is in.
+fn memory_bytes(root: &Path) -> u64 {
+    let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
+    let meminfo = read(Path::new("proc/meminfo")).unwrap_or_default();
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let total = total.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    let machine = total.map_or(MEMORY_BYTES_UNKNOWN, |kib| kib.saturating_mul(1024));
+    let groups = read(Path::new("proc/self/cgroup")).unwrap_or_default();
+    let files = groups.lines().flat_map(limit_files);
+    let limits = files.filter_map(|path| read(&path)?.trim().parse::<u64>().ok());
+    limits.fold(machine, u64::min)
+}
+
+/// The files that a line of `/proc/self/cgroup` leads to, which may hold a limit of memory: the group's
+/// and those of all groups around it.
+fn limit_files(line: &str) -> Vec<PathBuf> {
+    let mut fields = line.splitn(3, ':').skip(1);
+    let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else {
+        return Vec::new();
+    };
+    let (mount, file) = match controllers {
+        "" => ("sys/fs/cgroup", "memory.max"),
+        _ if controllers.split(',').any(|name| name == "memory") => {
+            ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        }
+        _ => return Vec::new(),
+    };
+    let group = Path::new(group.trim_start_matches('/'));
+    group.ancestors().map(|group| Path::new(mount).join(group).join(file)).collect()
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
 fn text(limit: Option<u64>) -> String {
     limit.map_or_else(|| "unlimited".into(), |limit| limit.to_string())
 }
@@ -103,7 +154,7 @@ mod tests {
     use super::*;
 
     fn found(descriptors: Option<u64>) -> Found {
-        Found { descriptors, locked_bytes: Some(8 << 20) }
+        Found { descriptors, locked_bytes: Some(8 << 20), memory_bytes: 1 << 30 }
     }
 
     /// Two shards with two listeners each.
@@ -128,6 +179,31 @@ mod tests {
         let asked = |connections_max| asked(connections_max, DurabilityMode::Fsync);
         assert_eq!(found(None).connections_max(&asked(None)), Ok(CONNECTIONS_DEFAULT_MAX));
         assert_eq!(found(None).connections_max(&asked(Some(5_000_000))), Ok(5_000_000));
+    }
+
+    #[test]
+    fn memory_is_the_machines_or_what_the_narrowest_control_group_allows() {
+        let root = tempfile::tempdir().expect("a directory");
+        let put = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+            fs::write(path, text).expect("a file");
+        };
+        assert_eq!(memory_bytes(root.path()), MEMORY_BYTES_UNKNOWN);
+        put("proc/meminfo", "MemFree: 7 kB\nMemTotal:       2048 kB\n");
+        assert_eq!(memory_bytes(root.path()), 2 << 20);
+        // Version 2: a group without a limit in one that has it.
+        put("proc/self/cgroup", "0::/system.slice/push.service\n");
+        put("sys/fs/cgroup/system.slice/push.service/memory.max", "max\n");
+        assert_eq!(memory_bytes(root.path()), 2 << 20);
+        put("sys/fs/cgroup/system.slice/memory.max", "1048576\n");
+        assert_eq!(memory_bytes(root.path()), 1 << 20);
+        // Version 1: a number that means none, and one that does.
+        put("proc/self/cgroup", "5:cpu,cpuacct:/a\n4:memory:/docker/b\n");
+        put("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+        assert_eq!(memory_bytes(root.path()), 2 << 20);
+        put("sys/fs/cgroup/memory/docker/b/memory.limit_in_bytes", "524288\n");
+        assert_eq!(memory_bytes(root.path()), 1 << 19);
     }
 
     #[test]

@@ -143,6 +143,11 @@ const FAMILIES: &[Family] = &[
             ("outbox_refused", |shard| &shard.limit_outbox_refused),
             ("subscriptions", |shard| &shard.limit_subscriptions),
             ("subscription_bytes", |shard| &shard.limit_subscription_bytes),
+            ("subscription_bytes_total", |shard| &shard.limit_subscription_bytes_total),
+            ("session_bytes_total", |shard| &shard.limit_session_bytes_total),
+            ("will_bytes_total", |shard| &shard.limit_will_bytes_total),
+            ("inflight_bytes_total", |shard| &shard.limit_inflight_bytes_total),
+            ("sessions_left_out", |shard| &shard.limit_sessions_left_out),
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
             ("retained", |shard| &shard.limit_retained),
             ("retained_backlog", |shard| &shard.limit_backlog),
@@ -305,6 +310,8 @@ fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
         }
     }
     out.gauge("push_store_shared_bodies", "Bodies kept once", read(&counters.shared_bodies))?;
+    let help = "Sessions that the start left on disk, for want of room within the totals of memory";
+    out.gauge("push_store_sessions_left_out", help, read(&counters.sessions_left_out))?;
     out.gauge("push_store_disk_bytes", "Bytes on disk", read(&counters.disk_bytes))?;
     out.gauge("push_store_backlog_bytes", "Bytes that wait to be stored", view.backlog_bytes())?;
     out.gauge("push_store_serving", "1 while the disk works", view.is_serving().into())
@@ -363,7 +370,11 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.counters("push_log_lines_lost", help, None, [("", observed.facts.lines_lost.count())])?;
     let help = "The limits in force; labels as in push_limits_hit where they are the same";
     let limits = limits(&observed.facts.config, observed.facts.connections_max);
-    out.gauges("push_limit", help, "limit", limits)
+    let totals = observed.facts.config.totals.named();
+    out.gauges("push_limit", help, "limit", limits.into_iter().chain(totals))?;
+    let help = "Memory that sessions take, by what it is for; the limits are the `..._bytes_total`";
+    let used = observed.facts.memory.kinds().map(|(kind, budget)| (kind, budget.used_bytes()));
+    out.gauges("push_session_memory_bytes", help, "kind", used)
 }
 
 fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
@@ -486,6 +497,7 @@ mod tests {
         counters[0].publishes_sent.add(13);
         counters[0].dropped_outbox_full.add(14);
         counters[0].limit_descriptors.add(15);
+        observed.facts.memory.wills.add(700);
         counters[0].unarmed_flow_map.add(1);
         for micros in [90, 900, 2_000_000] {
             counters[0].turn_times.record(Duration::from_micros(micros));
@@ -510,6 +522,8 @@ mod tests {
             r#"push_publishes_dropped_total{reason="outbox_full"} 14"#,
             r#"push_limits_hit_total{limit="descriptors"} 15"#,
             r#"push_limit{limit="max_connections"} 19000"#,
+            r#"push_limit{limit="will_bytes_total"} 33554432"#,
+            r#"push_session_memory_bytes{kind="wills"} 700"#,
             r#"push_limit{limit="packet_bytes"} 16777216"#,
             "process_start_time_seconds 1700000000",
             concat!(r#"push_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),

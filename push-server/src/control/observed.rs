@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::http_counters::HttpCounters;
 use super::line_queue::LinesLost;
+use crate::broker::SessionMemory;
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::StoreView;
@@ -77,6 +78,8 @@ pub struct Facts {
     pub store: Option<StoreView>,
     /// Lines of the log and of the status that could not be written.
     pub lines_lost: LinesLost,
+    /// What sessions take of memory.
+    pub memory: Arc<SessionMemory>,
     /// When the process started serving.
     pub started: SystemTime,
 }
@@ -194,17 +197,20 @@ pub(super) mod tests {
 
     /// A server of two shards that serves nobody.
     pub(crate) fn observed(path: Path, now: Instant) -> (Observed, Vec<Arc<ShardCounters>>) {
-        let config = Arc::new(Config::default());
+        let mut config = Config::default();
+        config.totals = config.totals.within(1 << 30);
+        let config = Arc::new(config);
         let facts = Facts {
             listening: config.listen.clone(),
             websocket_listening: config.ws_listen.clone(),
             http: config.http,
-            config,
             connections_max: 19_000,
             path,
             generations: Arc::default(),
             store: None,
             lines_lost: LinesLost::default(),
+            memory: SessionMemory::new(config.totals.into()),
+            config,
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         };
         let counters = vec![Arc::default(), Arc::default()];

@@ -73,8 +73,9 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
         config.listen =
             present_addresses(&config.listen, |address| TcpListener::bind(address).map(drop))?;
     }
-    let config = Arc::new(config);
     let found = Found::raised();
+    config.totals = config.totals.within(found.memory_bytes);
+    let config = Arc::new(config);
     let connections_max = found.connections_max(&config)?;
     found.log(&config, connections_max);
     // Before anything that takes long, and before the right to a low port is dropped.
@@ -126,6 +127,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
         generations,
         store: started.store(),
         lines_lost: log.lost().clone(),
+        memory: Arc::clone(started.memory()),
         started: SystemTime::now(),
     };
     listening::log(&facts);

@@ -65,6 +65,11 @@ impl Inflight {
         self.entries.is_empty()
     }
 
+    /// What it takes in memory, messages not counted.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+    }
+
     pub(super) fn has_retries(&self) -> bool {
         self.unsent != 0
     }
@@ -211,6 +216,9 @@ impl Inflight {
 #[derive(Debug, Default)]
 pub(super) struct Exactly(BTreeMap<u16, Routing>);
 
+/// What one of them takes, in a tree whose nodes are half full.
+const EXACTLY_BYTES: usize = 16;
+
 /// Where such a publish is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Routing {
@@ -225,6 +233,11 @@ pub(super) enum Routing {
 impl Exactly {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What it takes in memory: nodes that are half full.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.len() * EXACTLY_BYTES
     }
 
     /// Taken and answered before a restart of the server.

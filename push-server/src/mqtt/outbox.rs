@@ -14,11 +14,12 @@
 mod overrun;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Limits;
 use super::inflight::{Ended, Exactly, Inflight};
 use super::session::Delivery;
-use crate::broker::QoS;
+use crate::broker::{Charge, MemoryBudget, QoS};
 
 /// Messages of a durable session that the head takes from the disk at a time, and holds before
 /// further ones stay on disk.
@@ -177,7 +178,14 @@ pub(super) struct Pending {
     pub(super) sent_to: u64,
     /// What is being read from disk.
     loading: Loading,
+    /// What it counts against the total of all sessions.
+    charge: Option<Charge>,
 }
+
+/// What is kept of a session that has something pending counts with the session. Beyond that it
+/// is counted in steps of so many bytes, so that a message that comes and goes costs no look at what all
+/// shards share.
+const CHARGED_STEP_BYTES: u64 = 512;
 
 impl Pending {
     /// What a restart of the server found.
@@ -192,6 +200,28 @@ impl Pending {
             && self.inflight.is_empty()
             && self.exactly.is_empty()
             && self.changes.is_empty()
+    }
+
+    /// Counts what it takes, messages and a first step not counted, against `memory`.
+    pub(super) fn charge(&mut self, memory: &Arc<MemoryBudget>) {
+        let bytes = self.places_bytes() / CHARGED_STEP_BYTES * CHARGED_STEP_BYTES;
+        match &mut self.charge {
+            Some(charge) if charge.bytes() == bytes => {}
+            Some(charge) => charge.resize(bytes),
+            None if bytes == 0 => {}
+            None => self.charge = Some(memory.charge_anyway(bytes)),
+        }
+    }
+
+    /// Whether it takes more than every session may.
+    pub(super) fn is_charged(&self) -> bool {
+        self.charge.as_ref().is_some_and(|charge| charge.bytes() > 0)
+    }
+
+    fn places_bytes(&self) -> u64 {
+        let queued = (self.head.capacity() + self.tail.capacity()) * size_of::<Owed>();
+        let changes = self.changes.capacity() * size_of::<Change>();
+        (queued + changes + self.inflight.bytes() + self.exactly.bytes()) as u64
     }
 
     /// Everything that counts against the outbox's limits.

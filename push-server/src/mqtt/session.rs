@@ -9,7 +9,7 @@ use super::inflight::{Received, Retry, Routing};
 use super::outbox::{Change, Extent, Fetched, Filing, Owed, Pending, packet_id};
 use super::subscription_list::SubscriptionList;
 use super::{Connect, Limits, OutboxFull};
-use crate::broker::{Message, QoS, TopicFilter, Via};
+use crate::broker::{MemoryBudget, Message, QoS, TopicFilter, Via};
 
 /// A session.
 ///
@@ -27,6 +27,7 @@ pub struct Session {
     /// How long it outlives its connection, in seconds; `u32::MAX`: for ever.
     pub expiry_secs: u32,
     is_durable: bool,
+    keeps_will: bool,
 }
 
 /// Whose a session is. A session that nobody was authenticated for pays nothing for that.
@@ -109,6 +110,9 @@ pub(super) enum Next {
 }
 
 impl Session {
+    /// What it has in memory as soon as anything is pending: that, and a first step of what it counts.
+    pub const PENDING_BYTES: usize = size_of::<Pending>();
+
     /// A new session.
     pub fn new(client_id: &str, expiry_secs: u32) -> Self {
         Self {
@@ -118,12 +122,18 @@ impl Session {
             next_position: 0,
             expiry_secs,
             is_durable: false,
+            keeps_will: false,
         }
     }
 
     /// The same, to be kept on disk.
     pub fn durable(client_id: &str, expiry_secs: u32) -> Self {
         Self { is_durable: true, ..Self::new(client_id, expiry_secs) }
+    }
+
+    /// The same, of which nothing is kept on disk but a record with the will of its connection.
+    pub fn keeping_will(client_id: &str) -> Self {
+        Self { keeps_will: true, ..Self::new(client_id, 0) }
     }
 
     /// The same, made by a client that was authenticated as `user`; `None`: by one that was not.
@@ -191,6 +201,11 @@ impl Session {
         self.is_durable
     }
 
+    /// Whether nothing of it is kept on disk but a record with the will of its connection.
+    pub fn keeps_will(&self) -> bool {
+        self.keeps_will
+    }
+
     /// Puts a message into the outbox. `filing`: how it is on its way to the disk, if the session is
     /// durable.
     ///
@@ -234,6 +249,19 @@ impl Session {
         pending.push(Owed { position: self.next_position, filing, delivery }, connected);
         self.next_position += u64::from(!at_most_once || filing == Filing::Held);
         delivered
+    }
+
+    /// Counts what it has unacknowledged and queued, messages not counted, against `memory`. To be called
+    /// when that has changed.
+    pub fn charge_inflight(&mut self, memory: &Arc<MemoryBudget>) {
+        if let Some(pending) = self.pending.as_deref_mut() {
+            pending.charge(memory);
+        }
+    }
+
+    /// Whether that is more than a session may have where the total of all is reached.
+    pub fn is_charged(&self) -> bool {
+        self.pending.as_deref().is_some_and(Pending::is_charged)
     }
 
     /// The place that was given to a message last.

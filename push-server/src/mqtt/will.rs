@@ -2,10 +2,10 @@
 
 use push_common::clock::Monotonic;
 
-use crate::broker::Message;
+use crate::broker::{Charge, Message};
 
 /// A will.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Will {
     /// What to publish.
     pub message: Message,
@@ -14,11 +14,13 @@ pub struct Will {
     /// The message expiry interval, in seconds, which begins when the will is published
     /// [MQTT5 3.1.3.2.4]; until then `message.expires_at` is `None`.
     pub message_expiry_secs: Option<u32>,
+    /// The memory that it counts against the total of all wills, once it is accepted.
+    pub charge: Option<Charge>,
 }
 
 /// The will of a client that has gone, until its delay has passed or its session ends; a new
 /// connection of the session cancels it [MQTT-3.1.3-9].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PendingWill {
     /// What to publish.
     pub will: Will,

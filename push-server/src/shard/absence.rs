@@ -7,7 +7,8 @@
 //! - a new connection with a clean start ends the session: then.
 //!
 //! The orderly stop publishes no will: its clients are alive and will be back. From then on all
-//! wills, with a delay or not, wait with their sessions, as far as these outlive their connections.
+//! wills, with a delay or not, wait on disk for the next start: with their sessions, or, where these end
+//! with their connections, by themselves (`strays`).
 
 use std::sync::Arc;
 
@@ -97,6 +98,10 @@ impl Worker {
         entry.presence = Presence::Absent(Absence::new(expiry_secs, pending, now));
         self.file_changes(key, None);
         if expiry_secs == 0 {
+            if self.stopping {
+                // When the will's delay began.
+                self.save_stray(key);
+            }
             self.end_session(key);
             return;
         }
@@ -188,10 +193,16 @@ impl Worker {
         }
         self.counters.sessions.sub(1);
         self.shared.session_shares.give_back(origin, session.user());
-        let will = match presence {
-            Presence::Absent(absence) if !self.stopping => absence.will,
-            Presence::Absent(_) | Presence::Connected(_) => None,
+        let waiting = match presence {
+            Presence::Absent(absence) => absence.will,
+            Presence::Connected(_) => None,
         };
+        let stays_on_disk = self.stopping && waiting.is_some();
+        let will = waiting.filter(|_| !self.stopping);
+        if session.is_durable() && stays_on_disk {
+            // With all it owes to others of its groups.
+            return;
+        }
         if session.is_durable() {
             self.leave_behind(Found { session, number, will });
             return;
@@ -199,10 +210,41 @@ impl Worker {
         let passed_on = session.take_shared(true, |_| true);
         self.counters.dropped_session_ended.add(session.owed() as u64);
         self.pass_on(passed_on, Draft::default());
-        if let Some(will) = will {
-            let message = will.will.into_message(self.now);
-            let flow = self.flow_of_session(Some(key));
-            self.publish(flow, Arc::new(message), None, Draft::default());
+        let message = will.map(|will| will.will.into_message(self.now));
+        match message {
+            Some(message) if session.keeps_will() => {
+                let record = self.record_removal(number);
+                self.publish_will((number, None), message, record);
+            }
+            Some(message) => {
+                let flow = self.flow_of_session(Some(key));
+                self.publish(flow, Arc::new(message), None, Draft::default());
+            }
+            None if session.keeps_will() && !stays_on_disk => {
+                self.file(self.record_removal(number));
+            }
+            None => {}
+        }
+    }
+
+    /// Notes when the will of a session is due that ends with its connection by the orderly stop.
+    fn save_stray(&mut self, key: u32) {
+        let now = self.now;
+        if let Some(Entry { presence: Presence::Absent(absence), .. }) =
+            self.sessions.entry_mut(key)
+            && absence.will().is_some_and(|will| will.publish_at > now)
+        {
+            self.save_session(key);
+        }
+    }
+
+    /// Publishes the wills that a start has found of sessions that had ended with their connections.
+    pub(super) fn publish_strays(&mut self) {
+        if self.stopping {
+            return;
+        }
+        for found in self.strays.take_due(self.now) {
+            self.leave_behind(found);
         }
     }
 }
@@ -223,7 +265,7 @@ mod tests {
             properties: None,
             expires_at: None,
         };
-        let will = Will { message, delay_secs, message_expiry_secs: Some(9) };
+        let will = Will { message, delay_secs, message_expiry_secs: Some(9), charge: None };
         Some(Box::new(will.pending(NOW)))
     }
 

@@ -173,6 +173,16 @@ counters! {
     limit_subscriptions,
     /// `push_limits_hit_total{limit="subscription_bytes"}`.
     limit_subscription_bytes,
+    /// `push_limits_hit_total{limit="subscription_bytes_total"}`: of all sessions.
+    limit_subscription_bytes_total,
+    /// `push_limits_hit_total{limit="session_bytes_total"}`: client refused.
+    limit_session_bytes_total,
+    /// `push_limits_hit_total{limit="will_bytes_total"}`: client refused.
+    limit_will_bytes_total,
+    /// `push_limits_hit_total{limit="inflight_bytes_total"}`: not delivered, or publish refused.
+    limit_inflight_bytes_total,
+    /// `push_limits_hit_total{limit="sessions_left_out"}`: client refused, whose session is on disk alone.
+    limit_sessions_left_out,
     /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.
     limit_client_id_bytes,
     /// `push_limits_hit_total{limit="retained"}`.

@@ -11,7 +11,9 @@ use super::fanout::{Fanout, Progress, Publisher};
 use super::notices::Kind;
 use super::ticket::{Done, Draft, Part, Subscribed};
 use super::worker::Worker;
-use crate::broker::{Budget, Message, QoS, SubscriptionOptions, TopicFilter};
+use crate::broker::{
+    Budget, Message, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes,
+};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Delivered, Delivery, Event, Filing, ListFull, PublishReceipt, Subscribe, SubscribeEntry,
@@ -83,6 +85,17 @@ impl Worker {
     ) -> Option<(Box<Fanout>, Progress)> {
         self.counters.publishes_received.add(1);
         let mut draft = Draft::default();
+        if let Some(receipt @ PublishReceipt { exactly_once: true, .. }) = receipt
+            && !self.has_inflight_room(key)
+        {
+            self.counters.limit_inflight_bytes_total.add(1);
+            let mut part = Part::default();
+            if let Some(publisher) = self.publisher(index, key, Some(receipt)) {
+                self.answer_publisher(&publisher, Reason::QuotaExceeded, &mut part);
+            }
+            self.finish_part(part);
+            return None;
+        }
         if let Some(PublishReceipt { packet_id, exactly_once: true }) = receipt
             && let Some(number) = self.number_of(key)
         {
@@ -107,6 +120,14 @@ impl Worker {
         let receipt = receipt?;
         let number = self.sessions.entry_mut(key).map(|entry| entry.number).unwrap_or_default();
         Some(Publisher { client: self.token_of(index), key, number, receipt })
+    }
+
+    /// Counts the packet id of a QoS 2 publish that a session has taken. Returns whether it may stay.
+    fn has_inflight_room(&mut self, key: u32) -> bool {
+        let inflight = &self.shared.memory.inflight;
+        let Some(session) = self.sessions.session_mut(key) else { return true };
+        session.charge_inflight(inflight);
+        !(inflight.is_full() && session.is_charged())
     }
 
     /// Drops a publish that nobody may make, and answers it in its turn. MQTT 3.1.1 has no word for a
@@ -223,10 +244,17 @@ impl Worker {
         } else {
             Filing::Never
         };
-        let outbox_entry = is_written.then(|| durable::outbox_entry(&delivery, queued_at));
         let limits = &self.shared.config.limits;
+        let inflight = &self.shared.memory.inflight;
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
+        if inflight.is_full() && entry.session.is_charged() {
+            self.counters.limit_inflight_bytes_total.add(1);
+            let is_kept = connected && delivery.qos != QoS::AtMostOnce;
+            return if is_kept { Delivered::Overflow } else { Delivered::Dropped };
+        }
+        let outbox_entry = is_written.then(|| durable::outbox_entry(&delivery, queued_at));
         let delivered = entry.session.deliver(delivery, connected, filing, limits);
+        entry.session.charge_inflight(inflight);
         let is_queued = matches!(delivered, Delivered::Queued | Delivered::QueuedDropping(_));
         if is_queued && filing != Filing::Never {
             let position = entry.session.last_position();
@@ -340,8 +368,18 @@ impl Worker {
         options: SubscriptionOptions,
     ) -> Result<bool, Reason> {
         let limits = &self.shared.config.limits;
+        let total = &self.shared.memory.subscriptions;
         let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
+        let weight_bytes = match session.subscriptions.contains(filter) {
+            true => 0,
+            false => subscription_weight_bytes(filter) as u64,
+        };
+        if !total.take(weight_bytes) {
+            self.counters.limit_subscription_bytes_total.add(1);
+            return Err(Reason::QuotaExceeded);
+        }
         if let Err(full) = session.subscriptions.set(filter, options, limits) {
+            total.give_back(weight_bytes);
             let counter = match full {
                 ListFull::Number => &self.counters.limit_subscriptions,
                 ListFull::Bytes => &self.counters.limit_subscription_bytes,
@@ -352,7 +390,8 @@ impl Worker {
         Ok(self.index_subscription(key, filter, options))
     }
 
-    /// Has messages come to a session by a filter that it has. Returns whether it is a new one.
+    /// Has messages come to a session by a filter that it has, and that is counted against the total of
+    /// subscriptions. Returns whether it is a new one.
     pub(super) fn index_subscription(
         &mut self,
         key: u32,
@@ -437,6 +476,8 @@ impl Worker {
         };
         if existed {
             self.counters.subscriptions.sub(1);
+            let weight_bytes = subscription_weight_bytes(filter) as u64;
+            self.shared.memory.subscriptions.give_back(weight_bytes);
         }
         existed
     }

@@ -393,6 +393,7 @@ impl Worker {
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         let number = entry.number;
         let changes = entry.session.take_changes().into_iter();
+        entry.session.charge_inflight(&self.shared.memory.inflight);
         Draft { writes: changes.map(|change| change.write(number)).collect(), waiting: Vec::new() }
     }
 
@@ -402,14 +403,15 @@ impl Worker {
         entry.session.is_durable().then_some(entry.number)
     }
 
-    /// Makes the session that a CONNECT asks for, durable if it outlives its connection.
+    /// Makes the session that a CONNECT asks for, durable if it outlives its connection. Of one that
+    /// does not, its will is kept: CONNACK promises it.
     pub(super) fn new_session(&mut self, connect: &Connect) -> (Session, SessionNumber) {
         let (client_id, expiry_secs) = (&connect.client_id, connect.session_expiry_secs);
         let number = SessionNumber(self.shared.next_number.fetch_add(1, Ordering::Relaxed));
-        let session = if self.shared.store.is_some() && expiry_secs > 0 {
-            Session::durable(client_id, expiry_secs)
-        } else {
-            Session::new(client_id, expiry_secs)
+        let session = match self.shared.store {
+            Some(_) if expiry_secs > 0 => Session::durable(client_id, expiry_secs),
+            Some(_) if connect.will.is_some() => Session::keeping_will(client_id),
+            _ => Session::new(client_id, expiry_secs),
         };
         (session.of_user(connect.user()), number)
     }
@@ -429,17 +431,18 @@ impl Worker {
         self.draft.append(draft);
     }
 
-    /// Writes a durable session's own record.
+    /// Writes the record of a session that is durable, or keeps its will.
     pub(super) fn save_session(&mut self, key: u32) {
         let draft = self.saved_session(key);
         self.file(draft);
     }
 
-    /// A durable session's own record, to be written together with something else.
+    /// The record of a session that is durable, or keeps its will, to be written together with something
+    /// else.
     pub(super) fn saved_session(&mut self, key: u32) -> Draft {
         let clocks = self.shared.clocks;
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
-        if !entry.session.is_durable() {
+        if !entry.session.is_durable() && !entry.session.keeps_will() {
             return Draft::default();
         }
         let number = entry.number;

@@ -33,6 +33,7 @@ mod session_shares;
 mod sessions;
 mod share;
 mod shared_access;
+mod strays;
 mod ticket;
 mod turn;
 mod unused;
@@ -61,13 +62,13 @@ use std::time::Instant;
 use push_common::clock::Monotonic;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::broker::{Retained, Routing, Shares};
+use crate::broker::{Retained, Routing, SessionMemory, Shares};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::KernelPath;
 use crate::mqtt::Access;
 use crate::ring::{RingError, RingHandle};
 use crate::store::{
-    self, Clocks, Durability, Recovered, Store, StoreCounters, StoreError, StoreOptions,
+    self, Clocks, Durability, LeftOut, Recovered, Store, StoreCounters, StoreError, StoreOptions,
 };
 use accept::Transport;
 use bind::{LISTEN_FLAG, WS_LISTEN_FLAG, bind_all};
@@ -131,6 +132,9 @@ pub(crate) struct Shared {
     retained: Arc<Retained>,
     wholes: Wholes,
     input_budget: Arc<InputBudget>,
+    memory: Arc<SessionMemory>,
+    /// Sessions that the start has left on disk.
+    left_out: LeftOut,
     notices: Notices,
     mailboxes: Vec<Mailbox>,
     /// Durable sessions; none with `--durability off`.
@@ -214,7 +218,8 @@ impl Shards {
         let clocks = Clocks::now();
         let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
         let retained = Arc::new(retained);
-        let (store, recovered) = open_store(config, clocks, &retained, &completions)?;
+        let memory = SessionMemory::new(config.totals.into());
+        let (store, mut recovered) = open_store(config, clocks, &retained, &memory, &completions)?;
         let shared = Arc::new(Shared {
             config: Arc::clone(config),
             access: Arc::new(SharedAccess::new(access)),
@@ -224,6 +229,8 @@ impl Shards {
             retained,
             wholes: Wholes::default(),
             input_budget: InputBudget::new(config.input_bytes_max),
+            memory,
+            left_out: std::mem::take(&mut recovered.left_out),
             notices: Notices::default(),
             mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),
             open: AtomicU32::new(0),
@@ -308,6 +315,11 @@ impl Shards {
     /// Every shard's counters.
     pub fn counters(&self) -> &[Arc<ShardCounters>] {
         &self.counters
+    }
+
+    /// What sessions take of memory.
+    pub fn memory(&self) -> &Arc<SessionMemory> {
+        &self.shared.memory
     }
 
     /// What the store did so far; `None` where nothing is kept.
@@ -398,6 +410,7 @@ fn open_store(
     config: &Config,
     clocks: Clocks,
     retained: &Arc<Retained>,
+    memory: &Arc<SessionMemory>,
     completions: &Arc<Vec<Completions>>,
 ) -> Result<(Option<Arc<ShardStore>>, Recovered), ShardError> {
     let durability = match config.durability {
@@ -407,7 +420,8 @@ fn open_store(
     };
     let inflight_max = config.limits.inflight_max;
     let options = StoreOptions::new(&config.data_dir, durability);
-    let options = StoreOptions { clocks, inflight_max, ..options };
+    let memory = Arc::clone(memory);
+    let options = StoreOptions { clocks, inflight_max, memory, ..options };
     let begun = Instant::now();
     let sink = StoreSink::new(Arc::clone(completions));
     let (store, recovered) = store::open(options, Arc::clone(retained), sink)?;
@@ -418,6 +432,15 @@ fn open_store(
         "sessions and retained messages are kept in {}",
         config.data_dir.display()
     );
+    let left_out = recovered.left_out.sessions();
+    if left_out > 0 {
+        tracing::warn!(
+            left_out,
+            "sessions on disk exceed the totals of memory, and are left there: their clients are \
+             refused (0x97) until a start with more --session-bytes-total, \
+             --subscription-bytes-total or --will-bytes-total takes them up"
+        );
+    }
     Ok((Some(Arc::new(store)), recovered))
 }
 

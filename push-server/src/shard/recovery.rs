@@ -2,6 +2,7 @@
 //! again.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
@@ -12,9 +13,11 @@ use super::session_shares::Origin;
 use super::sessions::Presence;
 use super::wills::Outgoing;
 use super::worker::Worker;
-use crate::broker::Message;
+use crate::broker::{MemoryBudget, Message, will_weight_bytes};
 use crate::mqtt::{Extent, PendingWill, Session, Will};
-use crate::store::{Clocks, RecoveredSession, RecoveredWill, SessionNumber, StoredWill};
+use crate::store::{
+    Clocks, RecoveredSession, RecoveredWill, SessionNumber, SessionRecord, StoredWill, Write,
+};
 
 /// A shard's part of what was found.
 #[derive(Debug, Default)]
@@ -31,6 +34,7 @@ impl Worker {
             wills.iter().map(|will| (will.session, None)).collect();
         let (now, clocks) = (self.now, self.shared.clocks);
         let now_wall = clocks.to_wall(now);
+        let will_memory = Arc::clone(&self.shared.memory.wills);
         for recovered in sessions {
             let RecoveredSession { number, record, subscriptions, exactly_once, outbox } =
                 recovered;
@@ -46,15 +50,15 @@ impl Worker {
             };
             let extent = (outbox.messages > 0).then_some(extent);
             session.recover(extent, outbox.sent_to.0, &exactly_once);
+            session.charge_inflight(&self.shared.memory.inflight);
             // It ended with its connection, or before, and was giving away what it owed to its groups.
             if record.expiry_secs == 0 {
-                let will = record.will.map(|will| pending_will(will, now, clocks));
-                self.found_ended.push(Found { session, number, will });
+                self.recover_ended(session, number, record);
                 continue;
             }
             let gone_millis =
                 record.disconnected_at.map_or(0, |at| now_wall.0.saturating_sub(at.0));
-            let will = record.will.map(|will| pending_will(will, now, clocks));
+            let will = record.will.map(|will| pending_will(will, now, clocks, &will_memory));
             let absence = Absence::resumed(record.expiry_secs, gone_millis, will, now);
             let filters = session.subscriptions.clone();
             let key = self.sessions.insert(session, Presence::Absent(absence), number);
@@ -81,11 +85,50 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// Takes up a session that has ended: its will may have to wait.
+    fn recover_ended(
+        &mut self,
+        session: Session,
+        number: SessionNumber,
+        mut record: SessionRecord,
+    ) {
+        let (now, clocks) = (self.now, self.shared.clocks);
+        let Some(stored) = record.will.clone() else {
+            self.found_ended.push(Found { session, number, will: None });
+            return;
+        };
+        let will = pending_will(stored, now, clocks, &self.shared.memory.wills);
+        let publish_at = will.publish_at;
+        let found = Found { session, number, will: Some(will) };
+        if publish_at <= now {
+            self.found_ended.push(found);
+            return;
+        }
+        if let Some(will) = &mut record.will
+            && will.due_at.is_none()
+        {
+            // Another crash is not to put it off.
+            will.due_at = Some(clocks.to_wall(publish_at));
+            self.file(Write::PutSession { number, record: Box::new(record) }.into());
+        }
+        self.strays.add(publish_at, found);
+    }
+}
+
 /// The will of a session that a restart has found. The delay of one whose connection the crash has
 /// ended begins now.
-fn pending_will(stored: StoredWill, now: Monotonic, clocks: Clocks) -> Box<PendingWill> {
+/// Its memory has been taken.
+fn pending_will(
+    stored: StoredWill,
+    now: Monotonic,
+    clocks: Clocks,
+    memory: &Arc<MemoryBudget>,
+) -> Box<PendingWill> {
     let StoredWill { message, delay_secs, message_expiry_secs, due_at } = stored;
-    let will = Will { message: Message::clone(&message), delay_secs, message_expiry_secs };
+    let charge = Some(memory.adopt(will_weight_bytes(&message)));
+    let message = Message::clone(&message);
+    let will = Will { message, delay_secs, message_expiry_secs, charge };
     match due_at {
         Some(due_at) => Box::new(PendingWill { will, publish_at: clocks.to_monotonic(due_at) }),
         None => Box::new(will.pending(now)),

@@ -54,6 +54,15 @@ impl Worker {
         self.removed(number, false)
     }
 
+    /// The same for a session of which there is a record with its will alone. Where it fails, all that may
+    /// be there is tried.
+    pub(super) fn record_removal(&self, number: SessionNumber) -> Draft {
+        Draft {
+            writes: vec![Write::RemoveRecord { number }],
+            waiting: vec![(self.index, Done::Removed { number, again: false })],
+        }
+    }
+
     fn removed(&self, number: SessionNumber, again: bool) -> Draft {
         Draft {
             writes: vec![Write::RemoveSession { number }],

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,11 +13,14 @@ use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
 use super::client::{LINGER_MILLIS, Phase};
+use super::counters::{Counter, ShardCounters};
 use super::input::ANSWERS_WAIT_MILLIS;
+use super::leaving::Found;
 use super::notices::Kind;
 use super::session_shares::{NoPlace, Origin};
 use super::sessions::Presence;
 use super::worker::Worker;
+use crate::broker::{Charge, will_weight_bytes};
 use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Claim, Connecting, Connection, Transmit, Version};
@@ -25,9 +29,12 @@ use crate::websocket::Goodbye;
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
 const UNREAD_RETRY_MILLIS: u64 = 16;
 
+/// A limit, by its counter.
+type LimitCounter = fn(&ShardCounters) -> &Counter;
+
 impl Worker {
     /// Begins to serve a client whose session belongs here.
-    pub(super) fn serve(&mut self, index: u32, connecting: Connecting) {
+    pub(super) fn serve(&mut self, index: u32, mut connecting: Connecting) {
         if self.claim(&connecting) == Some(Claim::Refused) {
             self.refuse(index, connecting.refuse(Reason::NotAuthorized));
             return;
@@ -39,6 +46,11 @@ impl Worker {
             self.finish(index, Vec::new());
             return;
         }
+        if let Some(limit) = self.lacks_memory(&mut connecting) {
+            limit(&self.counters).add(1);
+            self.refuse(index, connecting.refuse(Reason::QuotaExceeded));
+            return;
+        }
         let (key, session_present, ended) = match self.session_for(index, &connecting) {
             Ok(found) => found,
             Err(no_place) => {
@@ -48,6 +60,7 @@ impl Worker {
             }
         };
         let Some(session) = self.sessions.session_mut(key) else { return };
+        let strays = self.strays.take_back(session.client_id(), session.user());
         let limits = &self.shared.config.limits;
         let connection = Connection::accept(connecting, session, session_present, limits, self.now);
         self.counters.connects_accepted.add(1);
@@ -57,6 +70,10 @@ impl Worker {
             Version::V5 => self.counters.connects_v5.add(1),
         }
         self.counters.connects_bridge.add(u64::from(connection.is_bridge()));
+        for found in strays {
+            // It is back before its will was due.
+            self.leave_behind(Found { will: None, ..found });
+        }
         let keep_alive = connection.keep_alive();
         let parsed_bytes = connection.parsed_bytes();
         let client = &mut self.clients[index as usize];
@@ -95,8 +112,42 @@ impl Worker {
         self.sessions.session_mut(key).map(|session| session.claimed_by(&connecting.connect))
     }
 
+    /// Takes the memory of a client's will. `Some`: a limit that keeps the client out.
+    fn lacks_memory(&mut self, connecting: &mut Connecting) -> Option<LimitCounter> {
+        let connect = &mut connecting.connect;
+        if self.shared.left_out.has_client(&connect.client_id) {
+            // Without its session it would be told that it has none, and begin a second one.
+            return Some(|counters| &counters.limit_sessions_left_out);
+        }
+        let will = connect.will.as_deref_mut()?;
+        let bytes = will_weight_bytes(&will.message);
+        let wills = Arc::clone(&self.shared.memory.wills);
+        // In the place of the one that goes with what this CONNECT takes over.
+        let replaces = self.will_bytes(&connect.client_id) >= bytes;
+        will.charge = if replaces { Some(wills.charge_anyway(bytes)) } else { wills.charge(bytes) };
+        let limit: LimitCounter = |counters| &counters.limit_will_bytes_total;
+        will.charge.is_none().then_some(limit)
+    }
+
+    /// What the will of the session with this client id counts against the total.
+    fn will_bytes(&mut self, client_id: &str) -> u64 {
+        let Some(key) = self.sessions.find(client_id) else { return 0 };
+        let Some(entry) = self.sessions.entry_mut(key) else { return 0 };
+        let will = match &entry.presence {
+            Presence::Absent(absence) => absence.will().map(|pending| &pending.will),
+            Presence::Connected(index) => match &self.clients[*index as usize].phase {
+                Phase::Serving { connection, .. } => connection.will(),
+                _ => None,
+            },
+        };
+        will.and_then(|will| will.charge.as_ref()).map_or(0, Charge::bytes)
+    }
+
     /// Finds or makes the session that a CONNECT asks for, after ending what it replaces. Returns
     /// its key, whether it was there, and whether a durable one has ended for it.
+    ///
+    /// # Errors
+    /// There may be no more sessions.
     fn session_for(
         &mut self,
         index: u32,
@@ -137,6 +188,10 @@ impl Worker {
             self.take_session_place(origin, connect.user())?;
         }
         let (session, number) = self.new_session(connect);
+        if !self.sessions.take_memory(&session, replaced.is_some()) {
+            self.shared.session_shares.give_back(origin, connect.user());
+            return Err(NoPlace::Memory);
+        }
         self.counters.sessions.add(1);
         let key = self.sessions.insert(session, Presence::Connected(index), number);
         self.sessions.set_origin(key, origin);

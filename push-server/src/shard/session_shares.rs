@@ -33,6 +33,8 @@ pub(super) enum NoPlace {
     Full,
     /// Half of them are, and the network or the user has its share.
     Share,
+    /// The memory of all sessions is.
+    Memory,
 }
 
 /// The places of all shards, and who has them.

@@ -1,6 +1,8 @@
-//! The sessions whose home is this shard, by key and by client id.
+//! The sessions whose home is this shard, by key and by client id, and what they count against the total
+//! of all sessions.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -8,6 +10,7 @@ use slab::Slab;
 
 use super::absence::Absence;
 use super::session_shares::Origin;
+use crate::broker::{MemoryBudget, session_weight_bytes};
 use crate::mqtt::Session;
 use crate::store::SessionNumber;
 
@@ -47,12 +50,14 @@ pub(super) struct Sessions {
     origins: Vec<Origin>,
     by_client_id: HashTable<u32>,
     hasher: FixedState,
+    memory: Arc<MemoryBudget>,
 }
 
 impl Sessions {
     /// `seed` is random per process, so that clients cannot choose colliding ids.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, memory: &Arc<MemoryBudget>) -> Self {
         Self {
+            memory: Arc::clone(memory),
             entries: Slab::new(),
             origins: Vec::new(),
             by_client_id: HashTable::new(),
@@ -71,7 +76,18 @@ impl Sessions {
         self.by_client_id.find(hash, same).copied()
     }
 
-    /// Adds a session that `find` does not know.
+    /// Takes the memory of a session; `anyway` where it takes the place of another. Returns whether it
+    /// was there.
+    pub(super) fn take_memory(&self, session: &Session, anyway: bool) -> bool {
+        let bytes = weight_bytes(session);
+        if anyway {
+            self.memory.add(bytes);
+            return true;
+        }
+        self.memory.take(bytes)
+    }
+
+    /// Adds a session that `find` does not know, and whose memory is taken.
     pub(super) fn insert(
         &mut self,
         session: Session,
@@ -94,6 +110,7 @@ impl Sessions {
         if let Ok(occupied) = self.by_client_id.find_entry(hash, |other| *other == key) {
             occupied.remove();
         }
+        self.memory.give_back(weight_bytes(&entry.session));
         Some(entry)
     }
 
@@ -124,16 +141,31 @@ impl Sessions {
     }
 }
 
+fn weight_bytes(session: &Session) -> u64 {
+    session_weight_bytes(session.client_id(), session.user())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::SESSION_BYTES;
+
+    #[test]
+    fn a_session_takes_no_more_than_it_counts() {
+        let (entry, owned) = (size_of::<(Entry, u64)>(), 2 * size_of::<Box<str>>());
+        // Two tables that are half empty, a timer, and three allocations of at most 31 bytes more.
+        let most = 2 * entry + 16 * 5 / 7 + size_of::<[u64; 3]>() + owned;
+        assert!(most + Session::PENDING_BYTES <= SESSION_BYTES, "{most} bytes beside the texts");
+    }
 
     #[test]
     fn sessions_are_found_by_client_id_until_removed() {
-        let mut sessions = Sessions::new(7);
+        let memory = MemoryBudget::new(u64::MAX);
+        let mut sessions = Sessions::new(7, &memory);
         let keys: Vec<u32> = (0..1_000)
             .map(|n| {
                 let session = Session::new(&format!("device-{n}"), 0);
+                assert!(sessions.take_memory(&session, false));
                 sessions.insert(session, Presence::Connected(n), SessionNumber(0))
             })
             .collect();
@@ -144,5 +176,9 @@ mod tests {
         assert_eq!(sessions.find("device-500"), None);
         assert_eq!(sessions.find("device-501"), Some(keys[501]));
         assert_eq!(sessions.len(), 999);
+        for key in keys {
+            sessions.remove(key);
+        }
+        assert_eq!(memory.used_bytes(), 0);
     }
 }

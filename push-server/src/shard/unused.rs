@@ -110,6 +110,7 @@ impl Worker {
         match no_place {
             NoPlace::Full => self.counters.limit_sessions.add(1),
             NoPlace::Share => self.counters.limit_sessions_share.add(1),
+            NoPlace::Memory => self.counters.limit_session_bytes_total.add(1),
         }
     }
 

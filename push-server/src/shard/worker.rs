@@ -26,6 +26,7 @@ use super::postage::Postage;
 use super::recovery::RecoveredPart;
 use super::serve::reset_on_close;
 use super::sessions::Sessions;
+use super::strays::Strays;
 use super::ticket::{Done, Draft, Leaver};
 use super::turn::{Dirty, Errand, Meter, QUANTUM_UNITS};
 use super::unused::UnusedSessions;
@@ -163,6 +164,8 @@ pub(super) struct Worker {
     pub(super) found_ended: Vec<Found>,
     /// Wills that could not be published safely.
     pub(super) unpublished: Unpublished,
+    /// Those that the start has found of sessions that had ended, and that are not due yet.
+    pub(super) strays: Strays,
     /// Those that the start has found on their way.
     pub(super) found_wills: Vec<Outgoing>,
     /// Subscriptions that may not be on disk yet.
@@ -205,7 +208,7 @@ impl Worker {
     pub(super) fn new(setup: WorkerSetup) -> Result<Self, RingError> {
         let now = read_clock();
         let shards = setup.shared.mailboxes.len();
-        let sessions = Sessions::new(setup.shared.hash_seed);
+        let sessions = Sessions::new(setup.shared.hash_seed, &setup.shared.memory.sessions);
         let mut worker = Self {
             index: setup.index,
             counters: setup.counters,
@@ -242,6 +245,7 @@ impl Worker {
             unread_leavers: Vec::new(),
             found_ended: Vec::new(),
             unpublished: Unpublished::default(),
+            strays: Strays::default(),
             found_wills: Vec::new(),
             fresh: Fresh::default(),
             unused: UnusedSessions::default(),
@@ -312,7 +316,7 @@ impl Worker {
 
     /// Leaves what the sessions own to the system, which takes it back when the process ends.
     pub(super) fn leave_memory(&mut self) {
-        let empty = Sessions::new(self.shared.hash_seed);
+        let empty = Sessions::new(self.shared.hash_seed, &self.shared.memory.sessions);
         std::mem::forget(std::mem::replace(&mut self.sessions, empty));
     }
 
@@ -328,6 +332,7 @@ impl Worker {
         if self.now - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
             self.swept_at = self.now;
             self.retry_store();
+            self.publish_strays();
             self.postage.tidy();
             let waits = [
                 &self.work.longest_wait_millis(self.now),

@@ -108,6 +108,7 @@ impl Group {
                 }
                 self.removed.insert(number);
             }
+            Write::RemoveRecord { number } => self.remove(Key::Session(number)),
             Write::PutSubscription { number, filter, options } => {
                 let value = self.encoded(|_, out| {
                     encode::encode_subscription(&filter, options, out);
@@ -214,8 +215,10 @@ impl Group {
 
     /// Sessions whose own record this group writes.
     pub(super) fn saved(&self) -> impl Iterator<Item = SessionNumber> {
-        self.slots.iter().filter_map(|slot| match slot.key {
-            Key::Session(number) if !self.removed.contains(&number) => Some(number),
+        self.slots.iter().filter_map(|slot| match (&slot.key, &slot.change) {
+            (Key::Session(number), Change::Put(_)) if !self.removed.contains(number) => {
+                Some(*number)
+            }
             _ => None,
         })
     }

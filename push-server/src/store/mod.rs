@@ -26,6 +26,7 @@ mod embedded;
 mod encode;
 mod group;
 mod journal;
+mod left_out;
 mod private;
 mod queue;
 mod recover;
@@ -39,13 +40,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::{
-    Message, QoS, SubscriptionOptions, TopicFilter, subscription_ids_weight_bytes,
+    Message, QoS, SessionMemory, SessionMemoryMax, SubscriptionOptions, TopicFilter,
+    subscription_ids_weight_bytes,
 };
 
 pub use clocks::{Clocks, WallMillis};
 pub use counters::StoreCounters;
 pub use database::DESCRIPTORS_MAX;
 pub use embedded::{EmbeddedStore, open};
+pub use left_out::LeftOut;
 
 /// A persistent session, as the store knows it. Given out by the caller, counting up from
 /// [`Recovered::next_number`], and never used for a second session.
@@ -165,6 +168,11 @@ pub enum Write {
     },
     /// Removes a session with its subscriptions, outbox and exactly-once ids.
     RemoveSession {
+        /// Whose.
+        number: SessionNumber,
+    },
+    /// Removes a session's own record: that of a session that has nothing else on disk.
+    RemoveRecord {
         /// Whose.
         number: SessionNumber,
     },
@@ -349,6 +357,8 @@ pub struct StoreOptions {
     pub cache_bytes: u64,
     /// Pause between attempts to open again after a failure.
     pub reopen_every: Duration,
+    /// What sessions may take of memory. What a start takes up is counted; the caller gives it back.
+    pub memory: Arc<SessionMemory>,
 }
 
 /// Default of [`StoreOptions::backlog_bytes_max`]: some seconds of full load.
@@ -369,6 +379,7 @@ impl StoreOptions {
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             cache_bytes: CACHE_BYTES,
             reopen_every: REOPEN_EVERY,
+            memory: SessionMemory::new(SessionMemoryMax::UNLIMITED),
         }
     }
 }
@@ -377,9 +388,11 @@ impl StoreOptions {
 /// gone where memory keeps them.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// Every session, in the order of their numbers. Of two with the same client identifier only the
-    /// younger.
+    /// Every session that there is room for, in the order of their numbers. Of two with the same client
+    /// identifier only the younger.
     pub sessions: Vec<RecoveredSession>,
+    /// Those that there is no room for.
+    pub left_out: LeftOut,
     /// Wills that were being published.
     pub wills: Vec<RecoveredWill>,
     /// Above every number ever used.

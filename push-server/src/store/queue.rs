@@ -192,6 +192,7 @@ fn weight_bytes(write: &Write) -> u64 {
             filter.as_str().len()
         }
         Write::RemoveSession { .. }
+        | Write::RemoveRecord { .. }
         | Write::ReleaseOutbox { .. }
         | Write::RemoveOutbox { .. }
         | Write::PutExactlyOnce { .. }

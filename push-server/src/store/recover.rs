@@ -4,6 +4,9 @@
 //!
 //! What belongs to no session is removed on the way, and so is the older of two sessions with one
 //! client identifier: its removal failed, and whoever asked for it was told so.
+//!
+//! Memory has totals. A session that does not fit into what is left of them when its turn comes, by
+//! itself, its will or its subscriptions, is left on disk as it is; smaller ones behind it may fit.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -17,10 +20,13 @@ use super::database::{Database, DatabaseError, Tree};
 use super::encode::{self, DecodeError, PlaceFacts};
 use super::group::{Group, Key, NEXT_NUMBER_KEY};
 use super::{
-    OutboxSummary, Position, Recovered, RecoveredSession, RecoveredWill, SessionNumber,
-    StoreOptions, Write,
+    LeftOut, OutboxSummary, Position, Recovered, RecoveredSession, RecoveredWill, SessionNumber,
+    SessionRecord, StoreOptions, Write,
 };
-use crate::broker::{Kept, Retained};
+use crate::broker::{
+    Kept, Retained, SessionMemory, session_weight_bytes, subscription_weight_bytes,
+    will_weight_bytes,
+};
 
 /// Leftovers that are removed in one write.
 const REMOVED_AT_A_TIME: usize = 1_000;
@@ -39,28 +45,32 @@ pub(super) fn recover(
     counters: &StoreCounters,
     retained: &Retained,
 ) -> Result<(Recovered, Index), DatabaseError> {
-    let StoreOptions { clocks, inflight_max, .. } = options;
+    let StoreOptions { clocks, inflight_max, memory, .. } = options;
     let mut recovery = Recovery {
         database,
         clocks,
+        memory,
         inflight_max: (*inflight_max).into(),
+        left_out: LeftOut::default(),
         leftovers: Leftovers::default(),
         unreadable: 0,
         reserved: &counters.reserved_removed,
     };
-    let mut sessions = recovery.sessions()?;
+    let (mut sessions, above) = recovery.sessions()?;
     recovery.subscriptions(&mut sessions)?;
+    recovery.leave_out_namesakes(&mut sessions);
     recovery.exactly_once(&mut sessions)?;
     let mut bodies = recovery.outboxes(&mut sessions)?;
     let wills = recovery.wills()?;
     recovery.retained(retained)?;
     recovery.unused_bodies(&mut bodies)?;
-    let above = sessions.last().map_or(0, |session| session.number.0.saturating_add(1));
-    let next_number = set_aside(database)?.max(SessionNumber(above));
+    let next_number = set_aside(database)?.max(above);
     let group = Group::new(*clocks, next_number);
     recovery.leftovers.remove(group, database, &mut bodies, retained)?;
     counters::add(&counters.unreadable, recovery.unreadable);
-    Ok((Recovered { sessions, wills, next_number }, Index { bodies, next_number }))
+    let left_out = recovery.left_out;
+    counters::add(&counters.sessions_left_out, left_out.sessions() as u64);
+    Ok((Recovered { sessions, left_out, wills, next_number }, Index { bodies, next_number }))
 }
 
 /// Reads what the store's thread keeps, to go on after a failure.
@@ -92,7 +102,9 @@ fn set_aside(database: &Database) -> Result<SessionNumber, DatabaseError> {
 struct Recovery<'a> {
     database: &'a Database,
     clocks: &'a Clocks,
+    memory: &'a SessionMemory,
     inflight_max: u32,
+    left_out: LeftOut,
     leftovers: Leftovers,
     unreadable: u64,
     /// Counts retained messages on topics that are the server's own.
@@ -100,12 +112,16 @@ struct Recovery<'a> {
 }
 
 impl Recovery<'_> {
-    fn sessions(&mut self) -> Result<Vec<RecoveredSession>, DatabaseError> {
+    /// The sessions, and the number above all that were found.
+    fn sessions(&mut self) -> Result<(Vec<RecoveredSession>, SessionNumber), DatabaseError> {
         let mut sessions = Vec::new();
+        let mut above = SessionNumber(0);
         for found in self.database.scan(Tree::Sessions, &[], &[]) {
             let (key, value) = found?;
             let Some((number, _)) = self.readable(encode::split_key(&key)) else { continue };
+            above = SessionNumber(number.0.saturating_add(1));
             match self.readable(encode::decode_session(&value, self.clocks)) {
+                Some(record) if !self.take_record(&record) => self.leave_out(number, &record),
                 Some(record) => sessions.push(RecoveredSession {
                     number,
                     outbox: OutboxSummary {
@@ -118,13 +134,65 @@ impl Recovery<'_> {
                     subscriptions: Vec::new(),
                     exactly_once: Vec::new(),
                 }),
-                None => self.leftovers.spared.push(number),
+                None => self.left_out.add_number(number),
             }
         }
         let older = older_twins(&sessions);
-        sessions.retain(|session| older.binary_search(&session.number).is_err());
+        sessions.retain(|session| {
+            let is_older = older.binary_search(&session.number).is_ok();
+            if is_older {
+                self.give_back_record(&session.record);
+            }
+            !is_older
+        });
         self.leftovers.sessions.extend(older);
-        Ok(sessions)
+        Ok((sessions, above))
+    }
+
+    /// Takes the memory of a session's own record. Returns whether it was there.
+    fn take_record(&self, record: &SessionRecord) -> bool {
+        let (session_bytes, will_bytes) = record_bytes(record);
+        if !self.memory.sessions.take(session_bytes) {
+            return false;
+        }
+        let fits = self.memory.wills.take(will_bytes);
+        if !fits {
+            self.memory.sessions.give_back(session_bytes);
+        }
+        fits
+    }
+
+    fn give_back_record(&self, record: &SessionRecord) {
+        let (session_bytes, will_bytes) = record_bytes(record);
+        self.memory.sessions.give_back(session_bytes);
+        self.memory.wills.give_back(will_bytes);
+    }
+
+    fn leave_out(&mut self, number: SessionNumber, record: &SessionRecord) {
+        if record.expiry_secs == 0 {
+            self.left_out.add_number(number);
+        } else {
+            self.left_out.add(number, &record.client_id);
+        }
+    }
+
+    /// Leaves out sessions whose client id is that of one that was left out. They are an older and a younger
+    /// one, and which of them goes is for a start to say that takes up both.
+    fn leave_out_namesakes(&mut self, sessions: &mut Vec<RecoveredSession>) {
+        sessions.retain(|session| {
+            let RecoveredSession { number, record, subscriptions, .. } = session;
+            let is_left = self.left_out.has_number(*number);
+            let stays = !is_left
+                && (record.expiry_secs == 0 || !self.left_out.has_client(&record.client_id));
+            if !stays {
+                self.leave_out(*number, record);
+                self.give_back_record(record);
+                let filters = subscriptions.iter().map(|kept| &kept.filter);
+                let bytes = filters.map(|filter| subscription_weight_bytes(filter) as u64).sum();
+                self.memory.subscriptions.give_back(bytes);
+            }
+            stays
+        });
     }
 
     fn subscriptions(&mut self, sessions: &mut [RecoveredSession]) -> Result<(), DatabaseError> {
@@ -133,11 +201,21 @@ impl Recovery<'_> {
             let (key, value) = found?;
             let Some((number, _)) = self.readable(encode::split_key(&key)) else { continue };
             let Some(session) = cursor.seek(number) else {
-                self.leftovers.add_session(number);
+                self.add_leftover(number);
                 continue;
             };
-            if let Some(stored) = self.readable(encode::decode_subscription(&value)) {
+            if self.left_out.has_number(number) {
+                continue;
+            }
+            let Some(stored) = self.readable(encode::decode_subscription(&value)) else { continue };
+            // One that has ended is not subscribed to anything any more.
+            let is_counted = session.record.expiry_secs > 0;
+            let bytes =
+                if is_counted { subscription_weight_bytes(&stored.filter) as u64 } else { 0 };
+            if self.memory.subscriptions.take(bytes) {
                 session.subscriptions.push(stored);
+            } else {
+                self.left_out.add(number, &session.record.client_id);
             }
         }
         Ok(())
@@ -150,7 +228,7 @@ impl Recovery<'_> {
             let Some((number, packet_id)) = self.readable(decoded) else { continue };
             match cursor.seek(number) {
                 Some(session) => session.exactly_once.push(packet_id),
-                None => self.leftovers.add_session(number),
+                None => self.add_leftover(number),
             }
         }
         Ok(())
@@ -173,7 +251,7 @@ impl Recovery<'_> {
                     let may_be_sent = if crashed { self.inflight_max } else { 0 };
                     add_place(&mut session.outbox, place.1, facts, may_be_sent);
                 }
-                None => self.leftovers.add_session(place.0),
+                None => self.add_leftover(place.0),
             }
         }
         Ok(bodies)
@@ -238,6 +316,13 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// Has what is on disk of a session removed that is not there, and was not left out.
+    fn add_leftover(&mut self, number: SessionNumber) {
+        if !self.left_out.has_number(number) {
+            self.leftovers.add_session(number);
+        }
+    }
+
     fn readable<D>(&mut self, decoded: Result<D, DecodeError>) -> Option<D> {
         decoded
             .map_err(|error| {
@@ -269,16 +354,13 @@ impl Cursor<'_> {
 /// What is to be removed.
 #[derive(Default)]
 struct Leftovers {
-    /// Sessions whose own record cannot be read: their rest is left where it is.
-    spared: Vec<SessionNumber>,
     sessions: Vec<SessionNumber>,
     records: Vec<Key>,
 }
 
 impl Leftovers {
     fn add_session(&mut self, number: SessionNumber) {
-        let is_known = self.sessions.last() == Some(&number) || self.spared.contains(&number);
-        if !is_known {
+        if self.sessions.last() != Some(&number) {
             self.sessions.push(number);
         }
     }
@@ -307,6 +389,17 @@ impl Leftovers {
         }
         Ok(())
     }
+}
+
+/// What a session itself takes of memory, and its will. One that has ended is kept for its will and
+/// what it gives away only.
+fn record_bytes(record: &SessionRecord) -> (u64, u64) {
+    let session_bytes = match record.expiry_secs {
+        0 => 0,
+        _ => session_weight_bytes(&record.client_id, record.user.as_deref()),
+    };
+    let will_bytes = record.will.as_ref().map_or(0, |will| will_weight_bytes(&will.message));
+    (session_bytes, will_bytes)
 }
 
 /// The numbers of sessions whose client identifier a younger one has, in order. Those that have ended

@@ -67,7 +67,7 @@ pub(super) fn saves(write: &Write) -> Option<SessionNumber> {
 /// The session that a change removes.
 fn ends(write: &Write) -> Option<SessionNumber> {
     match write {
-        Write::RemoveSession { number } => Some(*number),
+        Write::RemoveSession { number } | Write::RemoveRecord { number } => Some(*number),
         _ => None,
     }
 }
@@ -82,6 +82,7 @@ fn promises_in(write: &Write) -> Option<SessionNumber> {
         Write::RemoveWill { session, .. } => Some(*session),
         Write::PutSession { .. }
         | Write::RemoveSession { .. }
+        | Write::RemoveRecord { .. }
         | Write::RemoveSubscription { .. }
         | Write::ReleaseOutbox { .. }
         | Write::RemoveOutbox { .. }

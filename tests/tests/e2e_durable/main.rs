@@ -54,9 +54,12 @@ use times::{
     session_expiry_counts_while_down,
 };
 use wills::{
+    a_client_that_is_back_before_its_will_is_due_takes_it_back,
+    a_goodbye_leaves_no_will_for_the_next_start,
     a_take_over_loses_no_will_wherever_the_crash_met_it,
     a_will_of_qos_2_comes_once_wherever_the_crash_met_it,
     a_will_that_the_disk_has_failed_comes_when_it_is_back,
+    the_will_of_a_session_that_ends_with_its_connection_outlives_the_server,
 };
 
 claims! {
@@ -80,6 +83,9 @@ claims! {
     a_will_of_qos_2_comes_once_wherever_the_crash_met_it,
     a_take_over_loses_no_will_wherever_the_crash_met_it,
     a_will_that_the_disk_has_failed_comes_when_it_is_back,
+    the_will_of_a_session_that_ends_with_its_connection_outlives_the_server,
+    a_client_that_is_back_before_its_will_is_due_takes_it_back,
+    a_goodbye_leaves_no_will_for_the_next_start,
     a_session_that_was_taken_over_is_a_living_one,
     what_an_ended_session_leaves_to_its_group_is_never_lost,
     a_full_disk_refuses_and_serves_again,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use push_tests::clients::{Client, Connect};
 use push_tests::expectations::{SILENCE, wait_for};
 use push_tests::skip::TestResult;
-use push_tests::wire::{Packet, VERSIONS};
+use push_tests::stand_in;
+use push_tests::wire::{Packet, Properties, VERSIONS, Version};
 
 use crate::life::{self, Lives};
 use crate::removals::Breakable;
@@ -84,6 +85,88 @@ pub(crate) fn a_will_that_the_disk_has_failed_comes_when_it_is_back() -> TestRes
         world.crash()?;
         world.persistent("watcher").expect_no_message(SILENCE);
         world.server.finish();
+    }
+    Ok(())
+}
+
+/// A client that was told that it is connected has its will, whether or not its session lasts.
+pub(crate) fn the_will_of_a_session_that_ends_with_its_connection_outlives_the_server() -> TestResult
+{
+    stand_in::not_for("forgets the wills of clean sessions when it is stopped")?;
+    for mut lives in life::all()? {
+        let (mut watcher, _) = lives.persistent("watcher");
+        watcher.subscribe(&[("wills/#", 1)]);
+        watcher.disconnect();
+        let connect = Connect::new(lives.version, "device");
+        let mut connect = with_will(connect, "wills/device", b"gone", 1);
+        connect.will.as_mut().expect("it has one").retain = true;
+        let (device, _) = lives.connect(&connect);
+        lives.restart(Duration::ZERO)?;
+        drop(device);
+        let (mut watcher, _) = lives.persistent("watcher");
+        assert_eq!(watcher.message().payload, b"gone", "{lives:?}");
+        watcher.expect_no_message(SILENCE);
+        watcher.disconnect();
+        let mut late = lives.passing("late");
+        late.subscribe(&[("wills/device", 1)]);
+        assert_eq!(late.message().payload, b"gone", "it is retained: {lives:?}");
+        // Nor does another start find it again.
+        lives.restart(Duration::ZERO)?;
+        lives.persistent("watcher").0.expect_no_message(SILENCE);
+    }
+    Ok(())
+}
+
+/// A delay is there for clients that are soon back.
+pub(crate) fn a_client_that_is_back_before_its_will_is_due_takes_it_back() -> TestResult {
+    const DELAY_SECS: u32 = 4;
+    stand_in::not_for("forgets the wills of clean sessions when it is stopped")?;
+    for mut lives in life::all_v5()? {
+        let (mut watcher, _) = lives.persistent("watcher");
+        watcher.subscribe(&[("wills/#", 1)]);
+        watcher.disconnect();
+        let devices = ["back", "away"].map(|name| {
+            let connect = Connect::new(lives.version, name);
+            let connect = connect.will(&format!("wills/{name}"), b"gone").will_delay(DELAY_SECS);
+            lives.connect(&connect).0
+        });
+        lives.restart(Duration::ZERO)?;
+        drop(devices);
+        let _back = lives.passing("back");
+        let (mut watcher, _) = lives.persistent("watcher");
+        assert_eq!(watcher.message().topic, "wills/away", "{lives:?}");
+        watcher.expect_no_message(SILENCE);
+    }
+    Ok(())
+}
+
+/// What was taken back, or is published, is not found by the next start.
+pub(crate) fn a_goodbye_leaves_no_will_for_the_next_start() -> TestResult {
+    /// "Disconnect with will message".
+    const WITH_WILL: u8 = 0x04;
+    for mut lives in life::all()? {
+        let (mut watcher, _) = lives.persistent("watcher");
+        watcher.subscribe(&[("wills/#", 1)]);
+        let mortal = |name: &str| {
+            let connect = Connect::new(lives.version, name);
+            lives.connect(&connect.will(&format!("wills/{name}"), b"gone")).0
+        };
+        mortal("goodbye").disconnect();
+        let first = mortal("taken-over");
+        let second = mortal("taken-over");
+        assert_eq!(watcher.message().topic, "wills/taken-over");
+        second.disconnect();
+        drop(first);
+        drop(mortal("broken-off"));
+        assert_eq!(watcher.message().topic, "wills/broken-off");
+        if lives.version == Version::V5 {
+            mortal("with-will").disconnect_with(WITH_WILL, &Properties::default());
+            assert_eq!(watcher.message().topic, "wills/with-will");
+        }
+        watcher.disconnect();
+        lives.settle();
+        lives.restart(Duration::ZERO)?;
+        lives.persistent("watcher").0.expect_no_message(SILENCE);
     }
     Ok(())
 }

@@ -265,7 +265,7 @@ fn will(
         properties: passing.finish(),
         expires_at: None,
     };
-    Ok(Some(Box::new(Will { message, delay_secs, message_expiry_secs })))
+    Ok(Some(Box::new(Will { message, delay_secs, message_expiry_secs, charge: None })))
 }
 
 /// A will is refused with its client: CONNACK is the only packet that can tell it. One on a topic that

@@ -1,0 +1,77 @@
+//! Totals of memory that are found out at start-up where nobody says them: shares of what the machine, or
+//! the control group that the server runs in, has.
+//!
+//! All of them together are 11/32 of it. The rest is for connections, messages under way, retained messages,
+//! the database's buffers, and what the system needs for sockets.
+
+use crate::broker::SessionMemoryMax;
+
+/// The least that is made of a share, so that a small container serves a few thousand clients.
+const SHARE_BYTES_MIN: u64 = 8 << 20;
+
+/// Memory of all sessions together, by kind. `None`: a share of what there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// `--session-bytes-total`: the sessions themselves.
+    pub session_bytes: Option<u64>,
+    /// `--subscription-bytes-total`.
+    pub subscription_bytes: Option<u64>,
+    /// `--will-bytes-total`.
+    pub will_bytes: Option<u64>,
+    /// `--inflight-bytes-total`.
+    pub inflight_bytes: Option<u64>,
+}
+
+impl Totals {
+    /// What is in force where there are so many bytes of memory.
+    #[must_use]
+    pub fn within(self, memory_bytes: u64) -> Self {
+        let share = |said: Option<u64>, part: u64| {
+            Some(said.unwrap_or_else(|| (memory_bytes / 32 * part).max(SHARE_BYTES_MIN)))
+        };
+        Self {
+            session_bytes: share(self.session_bytes, 4),
+            subscription_bytes: share(self.subscription_bytes, 4),
+            will_bytes: share(self.will_bytes, 1),
+            inflight_bytes: share(self.inflight_bytes, 2),
+        }
+    }
+
+    /// Each by its name in metrics, 0 where it is not known yet.
+    pub fn named(&self) -> [(&'static str, u64); 4] {
+        [
+            ("session_bytes_total", self.session_bytes.unwrap_or(0)),
+            ("subscription_bytes_total", self.subscription_bytes.unwrap_or(0)),
+            ("will_bytes_total", self.will_bytes.unwrap_or(0)),
+            ("inflight_bytes_total", self.inflight_bytes.unwrap_or(0)),
+        ]
+    }
+}
+
+impl From<Totals> for SessionMemoryMax {
+    fn from(totals: Totals) -> Self {
+        Self {
+            sessions: totals.session_bytes.unwrap_or(u64::MAX),
+            subscriptions: totals.subscription_bytes.unwrap_or(u64::MAX),
+            wills: totals.will_bytes.unwrap_or(u64::MAX),
+            inflight: totals.inflight_bytes.unwrap_or(u64::MAX),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_says_is_a_share_of_the_memory() {
+        let said = Totals { will_bytes: Some(5), ..Totals::default() };
+        for (memory_bytes, expected) in [
+            (512 << 20, [64 << 20, 64 << 20, 5, 32 << 20]),
+            (64 << 30, [8 << 30, 8 << 30, 5, 4 << 30]),
+            (1 << 20, [8 << 20, 8 << 20, 5, 8 << 20]),
+        ] {
+            assert_eq!(said.within(memory_bytes).named().map(|(_, bytes)| bytes), expected);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Sessions that a start leaves on disk, since there is no room for them within the totals of memory.
+//! Nothing of theirs is removed: a start with more room finds them. Until then their clients must not
+//! be told that they have no session.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashSet;
+
+use super::SessionNumber;
+
+/// The sessions. Each takes a few bytes more than two numbers: there may be very many.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    numbers: HashSet<SessionNumber, foldhash::fast::RandomState>,
+    /// Hashes of client ids, by a seed of their own: that two of them are the same does not happen
+    /// by chance nor by choice.
+    client_ids: HashSet<u64, foldhash::fast::RandomState>,
+    hasher: foldhash::quality::RandomState,
+}
+
+impl LeftOut {
+    /// How many sessions there are whose clients may come back.
+    pub fn sessions(&self) -> usize {
+        self.client_ids.len()
+    }
+
+    /// Whether the session of this client id is one of them.
+    pub fn has_client(&self, client_id: &str) -> bool {
+        !self.client_ids.is_empty() && self.client_ids.contains(&self.hash(client_id))
+    }
+
+    /// Whether what is on disk of the session with this number stays there.
+    pub(super) fn has_number(&self, number: SessionNumber) -> bool {
+        !self.numbers.is_empty() && self.numbers.contains(&number)
+    }
+
+    /// Leaves out a session that has ended, or whose record cannot be read: nobody comes back for it.
+    pub(super) fn add_number(&mut self, number: SessionNumber) {
+        self.numbers.insert(number);
+    }
+
+    /// Leaves out a session.
+    pub(super) fn add(&mut self, number: SessionNumber, client_id: &str) {
+        self.numbers.insert(number);
+        self.client_ids.insert(self.hash(client_id));
+    }
+
+    fn hash(&self, client_id: &str) -> u64 {
+        self.hasher.hash_one(client_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_of_sessions_that_were_left_out_are_known() {
+        let mut left_out = LeftOut::default();
+        assert!(!left_out.has_client("a") && !left_out.has_number(SessionNumber(1)));
+        left_out.add(SessionNumber(1), "a");
+        left_out.add(SessionNumber(1), "a");
+        left_out.add_number(SessionNumber(2));
+        assert_eq!(left_out.sessions(), 1);
+        assert!(left_out.has_client("a") && !left_out.has_client("b"));
+        assert!([1, 2].map(SessionNumber).iter().all(|number| left_out.has_number(*number)));
+    }
+}

@@ -1,0 +1,227 @@
+//! Totals of what sessions keep in memory: reached, they refuse with the protocol's word for it, whoever
+//! it is that asks, and a start leaves on disk what does not fit.
+
+use push_tests::claims;
+use push_tests::clients::{Client, Connect, Gone};
+use push_tests::durable;
+use push_tests::expectations::PATIENCE;
+use push_tests::server::{PingPath, Server, ServerBuilder, Target};
+use push_tests::skip::TestResult;
+use push_tests::stand_in;
+use push_tests::wire::{self, Packet, Publish, VERSIONS, Version};
+use tempfile::TempDir;
+
+claims! {
+    subscriptions_of_all_sessions_have_only_so_many_bytes_together,
+    a_will_that_does_not_fit_refuses_its_client,
+    a_session_that_does_not_fit_refuses_its_client,
+    what_unacknowledged_state_may_take_is_limited_for_all_sessions_together,
+    a_start_leaves_on_disk_what_does_not_fit_and_a_larger_one_finds_it,
+    totals_come_from_the_memory_there_is,
+}
+
+/// "Quota exceeded" in MQTT 5; in SUBACK and CONNACK of 3.1.1 what is nearest.
+fn suback_refusal(version: Version) -> u8 {
+    if version == Version::V5 { 0x97 } else { 0x80 }
+}
+
+fn connack_refusal(version: Version) -> u8 {
+    if version == Version::V5 { 0x97 } else { 3 }
+}
+
+/// Of several shards, whose total is one.
+fn server() -> ServerBuilder {
+    Server::with(PingPath::User).flag("--shards", 2)
+}
+
+fn connect(target: &Target, version: Version, client_id: &str) -> Client {
+    Client::connect(target, &Connect::new(version, client_id))
+}
+
+/// The code of the CONNACK that this CONNECT gets.
+fn connack_code(target: &Target, connect: &Connect) -> u8 {
+    let mut client = Client::send_connect(target, connect);
+    client.read_connack(PATIENCE).expect("a CONNACK");
+    client.connack.code
+}
+
+fn used(kind: &str) -> String {
+    format!("push_session_memory_bytes{{kind=\"{kind}\"}}")
+}
+
+fn hits(limit: &str) -> String {
+    format!("push_limits_hit_total{{limit=\"{limit}\"}}")
+}
+
+fn subscriptions_of_all_sessions_have_only_so_many_bytes_together() -> TestResult {
+    stand_in::not_for("has no such limit")?;
+    let server = server().flag("--subscription-bytes-total", 8_000).start()?;
+    // Each weighs some 3,500.
+    let filter = |client: usize| format!("{client}/{}/+", "x".repeat(1_000));
+    for version in VERSIONS {
+        let mut clients: Vec<_> =
+            (0..3).map(|n| connect(server.target(), version, &format!("collector-{n}"))).collect();
+        assert_eq!(clients[0].subscribe(&[(&filter(0), 1)]), [1]);
+        assert_eq!(clients[1].subscribe(&[(&filter(1), 1)]), [1]);
+        let refused = suback_refusal(version);
+        assert_eq!(clients[2].subscribe(&[(&filter(2), 1), ("short", 1)]), [refused, 1]);
+        // What is there already may change.
+        assert_eq!(clients[0].subscribe(&[(&filter(0), 0)]), [0]);
+        clients[0].unsubscribe(&[&filter(0)]);
+        assert_eq!(clients[2].subscribe(&[(&filter(2), 1)]), [1]);
+        clients.remove(1).disconnect();
+        server.wait_metric("push_connections", |count| count == 2);
+        assert_eq!(clients[0].subscribe(&[(&filter(0), 1)]), [1]);
+        drop(clients);
+        server.wait_metric(&used("subscriptions"), |bytes| bytes == 0);
+    }
+    server.wait_metric(&hits("subscription_bytes_total"), |hits| hits == 2);
+    server.finish();
+    Ok(())
+}
+
+fn a_will_that_does_not_fit_refuses_its_client() -> TestResult {
+    stand_in::not_for("has no such limit")?;
+    let server = server().flag("--will-bytes-total", 5_000).start()?;
+    for version in VERSIONS {
+        let with_will = |name: &str| Connect::new(version, name).will("wills", &vec![b'x'; 3_000]);
+        let first = Client::connect(server.target(), &with_will("first"));
+        let refused = connack_refusal(version);
+        assert_eq!(connack_code(server.target(), &with_will("second")), refused);
+        connect(server.target(), version, "second").disconnect();
+        // The will of who takes over comes in the place of the one before.
+        let again = Client::connect(server.target(), &with_will("first"));
+        drop(first);
+        again.disconnect();
+        server.wait_metric(&used("wills"), |bytes| bytes == 0);
+        drop(Client::connect(server.target(), &with_will("second")));
+        server.wait_metric(&used("wills"), |bytes| bytes == 0);
+    }
+    server.wait_metric(&hits("will_bytes_total"), |hits| hits == 2);
+    server.finish();
+    Ok(())
+}
+
+fn a_session_that_does_not_fit_refuses_its_client() -> TestResult {
+    stand_in::not_for("has no such limit")?;
+    let server = server().flag("--session-bytes-total", 1_700).start()?;
+    for version in VERSIONS {
+        let name = |n: usize| format!("{n}{}", "-".repeat(100));
+        let first = connect(server.target(), version, &name(1));
+        let second = connect(server.target(), version, &name(2));
+        let third = Connect::new(version, &name(3));
+        assert_eq!(connack_code(server.target(), &third), connack_refusal(version));
+        // Who has a session may come again.
+        let again = connect(server.target(), version, &name(2));
+        first.disconnect();
+        server.wait_metric("push_sessions", |sessions| sessions == 1);
+        drop(Client::connect(server.target(), &third));
+        drop((second, again));
+        server.wait_metric(&used("sessions"), |bytes| bytes == 0);
+    }
+    server.wait_metric(&hits("session_bytes_total"), |hits| hits == 2);
+    server.finish();
+    Ok(())
+}
+
+fn what_unacknowledged_state_may_take_is_limited_for_all_sessions_together() -> TestResult {
+    const IDS_MAX: u16 = 500;
+    stand_in::not_for("has no such limit")?;
+    let server =
+        server().flag("--inflight-bytes-total", 2_000).flag("--receive-max", IDS_MAX).start()?;
+    for version in VERSIONS {
+        // It never releases what it was told has arrived.
+        let mut hoarder = connect(server.target(), version, "hoarder");
+        let refused_at = (1..IDS_MAX).find(|&packet_id| {
+            let publish = Publish { topic: "t".into(), qos: 2, packet_id, ..Publish::default() };
+            hoarder.send(&wire::publish(version, &publish));
+            match hoarder.receive(PATIENCE) {
+                Ok(Packet::Ack { kind: wire::PUBREC, reason, .. }) => reason == 0x97,
+                // 3.1.1 has no word for it.
+                Err(Gone::Closed | Gone::Reset) if version == Version::V311 => true,
+                other => panic!("not a PUBREC: {other:?}"),
+            }
+        });
+        assert!(refused_at.is_some_and(|id| id > 32), "{version:?}: {refused_at:?}");
+        let mut other = connect(server.target(), version, "other");
+        other.subscribe(&[("t", 2)]);
+        other.publish("t", b"passes", 2);
+        assert_eq!(other.message().payload, b"passes");
+        drop((hoarder, other));
+        server_is_empty(&server);
+    }
+    server.wait_metric(&hits("inflight_bytes_total"), |hits| hits == 2);
+    server.finish();
+    Ok(())
+}
+
+fn a_start_leaves_on_disk_what_does_not_fit_and_a_larger_one_finds_it() -> TestResult {
+    durable::need()?;
+    stand_in::not_for("has no such limit")?;
+    let data = TempDir::new().expect("make a data directory");
+    let starting = |total: u32| {
+        let builder = server().data_dir(data.path());
+        builder.flag("--subscription-bytes-total", total).start()
+    };
+    let names = ["device-0", "device-1", "device-2"];
+    for version in VERSIONS {
+        let persistent = |name: &str| Connect::new(version, name).persistent();
+        let full = starting(100_000)?;
+        for name in names {
+            let mut client = Client::connect(full.target(), &persistent(name));
+            let filter = format!("{name}/{}/+", "x".repeat(1_000));
+            client.subscribe(&[(&filter, 1), ("all", 1)]);
+            client.disconnect();
+        }
+        connect(full.target(), version, "publisher").publish("all", b"news", 1);
+        full.finish();
+
+        // Room for one of them, and the smallest behind it.
+        let small = starting(5_000)?;
+        assert_eq!(small.metrics().value("push_store_sessions_left_out"), 2);
+        assert!(small.log().contains("exceed the totals of memory"), "{}", small.log());
+        let mut first = Client::connect(small.target(), &persistent(names[0]));
+        assert!(first.connack.session_present);
+        assert_eq!(first.message().payload, b"news");
+        first.disconnect();
+        for connect in [persistent(names[1]), Connect::new(version, names[2])] {
+            assert_eq!(connack_code(small.target(), &connect), connack_refusal(version));
+        }
+        small.wait_metric(&hits("sessions_left_out"), |hits| hits == 2);
+        connect(small.target(), version, "another").disconnect();
+        small.finish();
+
+        let full = starting(100_000)?;
+        assert_eq!(full.metrics().value("push_store_sessions_left_out"), 0);
+        for name in &names[1..] {
+            let mut client = Client::connect(full.target(), &persistent(name));
+            assert!(client.connack.session_present, "{name}");
+            assert_eq!(client.message().payload, b"news", "{name}");
+            client.disconnect();
+        }
+        for name in names {
+            connect(full.target(), version, name).disconnect();
+        }
+        server_is_empty(&full);
+        full.finish();
+    }
+    Ok(())
+}
+
+fn server_is_empty(server: &Server) {
+    server.wait_metric("push_sessions", |sessions| sessions == 0);
+    for kind in ["sessions", "subscriptions", "wills", "inflight"] {
+        server.wait_metric(&used(kind), |bytes| bytes == 0);
+    }
+}
+
+fn totals_come_from_the_memory_there_is() -> TestResult {
+    stand_in::not_for("has no such limit")?;
+    let server = server().start()?;
+    let limit = |name: &str| server.metrics().value(&format!("push_limit{{limit=\"{name}\"}}"));
+    let [sessions, wills] = ["session_bytes_total", "will_bytes_total"].map(limit);
+    assert!(sessions >= 8 << 20 && sessions >= wills, "{sessions} and {wills}");
+    assert!(server.log().contains("sessions take up to"), "{}", server.log());
+    server.finish();
+    Ok(())
+}
