@@ -263,7 +263,7 @@ fn a_message_too_large_for_one_member_goes_to_another() -> TestResult {
     let mut publisher = client(server.target(), "publisher");
     for qos in [0, 1] {
         for number in 0..MESSAGES {
-            publisher.publish("jobs/a", &vec![number as u8; SMALL_BYTES], qos);
+            publisher.publish("jobs/a", &[number as u8; SMALL_BYTES], qos);
         }
         let mut received: Vec<u8> = (0..MESSAGES).map(|_| large.message().payload[0]).collect();
         received.sort_unstable();
