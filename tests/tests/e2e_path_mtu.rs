@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect};
-use push_tests::expectations::PATIENCE;
+use push_tests::expectations::{PATIENCE, wait_for};
 use push_tests::netns::{CLIENT_V4, CLIENT_V6, Namespace, Veth};
 use push_tests::server::{PingPath, Place, Server};
 use push_tests::skip::{Skip, TestResult};
@@ -95,7 +95,8 @@ fn route_through_the_clients_end(veth: &Veth, device: &Namespace) -> TestResult 
 }
 
 fn connect(device: &Namespace, server: SocketAddr) -> Client {
-    let stream = device.run(|| TcpStream::connect(server)).expect("connect to the server");
+    // A link that has just come up finds no neighbours yet.
+    let stream = wait_for("a way to the server", || device.run(|| TcpStream::connect(server)).ok());
     stream.set_nodelay(true).expect("set TCP_NODELAY");
     let mut client = Client::over(stream, Version::V5);
     client.say_connect(&Connect::new(Version::V5, "device"));

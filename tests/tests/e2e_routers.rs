@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect};
-use push_tests::expectations::PATIENCE;
+use push_tests::expectations::{PATIENCE, wait_for};
 use push_tests::metrics::Metrics;
 use push_tests::netns::{CLIENT_INTERFACE, Namespace, SERVER_V4, Veth};
 use push_tests::server::{PingPath, Place, Server};
@@ -143,7 +143,9 @@ impl Device {
     /// A client on the device, which gets what it publishes.
     fn connect(&self, server: &Server) -> Client {
         let to = (SERVER_V4, server.target().address.port());
-        let stream = self.device.run(|| TcpStream::connect(to)).expect("connect");
+        // A link that has just come up finds no neighbours yet.
+        let stream =
+            wait_for("a way to the server", || self.device.run(|| TcpStream::connect(to)).ok());
         assert_eq!(stream.local_addr().expect("its address").ip().to_string(), DEVICE_V4);
         let mut client = Client::over(stream, Version::V5);
         client.say_connect(&Connect::new(Version::V5, "device"));
