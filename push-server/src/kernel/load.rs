@@ -1,13 +1,14 @@
 //! Loading and attaching: checks the means first, so that an error names the cause and the knob
 //! instead of an errno.
 
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions};
-use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
+use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use caps::{CapSet, Capability};
@@ -34,6 +35,10 @@ const KERNEL_MIN: (u32, u32) = (6, 6);
 /// trust in pointers.
 const CAPABILITIES: [Capability; 3] =
     [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
+
+/// The verifier gives up with EAGAIN when a signal waits for the thread that loads (bpf_check in the
+/// kernel); libbpf tries as often again.
+const VERIFY_TRIES_MAX: usize = 5;
 
 /// Room in the flow map for the flows of connections that are gone (rule 10), besides those alive.
 const LINGERING_MIN: u32 = 1024;
@@ -91,8 +96,8 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
     // The programs first: until they are loaded, they know the maps by descriptors that taking a
     // map out would close. Attaching last: nothing is answered before all is in place.
     for name in [EGRESS, INGRESS] {
-        let refused = |source| KernelPathError::Verifier { program: name, source };
-        program(&mut ebpf, name)?.load().map_err(refused)?;
+        verify(program(&mut ebpf, name)?)
+            .map_err(|source| KernelPathError::Verifier { program: name, source })?;
     }
     // Without it the programs serve all the same.
     let log = EbpfLogger::init(&mut ebpf)
@@ -164,6 +169,22 @@ fn program<'a>(
 ) -> Result<&'a mut SchedClassifier, KernelPathError> {
     let program = ebpf.program_mut(name).ok_or(KernelPathError::Object(name))?;
     program.try_into().map_err(|_| KernelPathError::Object(name))
+}
+
+/// Has the kernel verify a program, again where a signal came between.
+fn verify(program: &mut SchedClassifier) -> Result<(), ProgramError> {
+    for _ in 1..VERIFY_TRIES_MAX {
+        match program.load() {
+            Err(error) if is_interrupted(&error) => {}
+            done => return done,
+        }
+    }
+    program.load()
+}
+
+fn is_interrupted(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::LoadError { io_error, .. }
+        if io_error.kind() == ErrorKind::WouldBlock)
 }
 
 fn map(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, KernelPathError> {
