@@ -49,9 +49,9 @@
 //!     passes, and tells nothing.
 //! 12. Every 256th ping is left to user space, one when the stack has sent nothing for too long, and what
 //!     exceeds the ping rate. Too long is a third of the time after which connection tracking on this
-//!     host forgets a connection, since it sees nothing of a ping that is answered here; and a day at
-//!     most. An answer bears the stack's last timestamp and makes it the client's
-//!     newest: were the next one of the stack half of the circle ahead, PAWS would drop it for good.
+//!     host forgets a connection, since it sees nothing of a ping that is answered here. It is a day at
+//!     most, because an answer bears the stack's last timestamp and makes it the client's newest: were
+//!     the next one of the stack half of the circle ahead, PAWS would drop it for good.
 //! 13. Liveness is stamped by new pings alone.
 //! 14. Programs outlive a crash of the server (pinned links), and every other end that leaves sockets
 //!     which the system goes on to send for. An orderly stop leaves none: it resets them.
@@ -74,7 +74,7 @@
 //! A sender that lies about its own numbers can break its own stream and no other. One who only
 //! guesses addresses and ports can have a connection's pings left to user space: by a fragment that ends
 //! within the TCP header before the first answer (rule 11), or by a segment or fragment whose number
-//! happens to lie within a window ahead (rules 3 and 15). He changes no stream and answers no ping
+//! happens to lie within a window ahead (rules 3 and 16). He changes no stream and answers no ping
 //! without the sequence numbers.
 
 pub mod clock;

@@ -2,15 +2,14 @@
 //! server, or must not pass. Pure functions: flow, slot and segment facts in, a verdict and the
 //! changed flow out. No packet access, no clock, no counters are touched here.
 //!
-//! The rule numbers are those of the design ("Answering PINGREQ in the kernel"). In short: a
+//! The rules, by whose numbers comments refer to them, are in the docs of this crate. In short: a
 //! PINGREQ is turned around into its PINGRESP only while every byte that either side has sent was
 //! received, acknowledged and parsed up to a packet boundary. The server's TCP never learns of
 //! those two bytes each way, so every later segment is translated by [`Flow::delta`].
 //!
 //! The caller holds the flow's lock over a call. The functions are inlined everywhere, because the
-//! verifier allows no calls under a spin lock. Rule 11's "lock not taken at once" has no case here:
-//! `bpf_spin_lock` disables interrupts and always takes the lock, and what it guards is one run of
-//! these functions, some hundred instructions without a loop.
+//! verifier allows no calls under a spin lock. What it guards is one run of these functions, some
+//! hundred instructions without a loop.
 
 use crate::clock::Monotonic;
 use crate::counter::Counter;
@@ -31,9 +30,9 @@ pub const PINGRESP: [u8; 2] = [0xD0, 0x00];
 pub const IN_A_ROW_MAX: u16 = 255;
 
 /// When the stack has said nothing for so long, the next ping is left to user space (rule 12), at the
-/// latest; user space may want it earlier ([`SlotView::silence_secs_max`]). Each
-/// answer bears the last timestamp of the stack, and makes it the newest to the client's PAWS: what the
-/// stack sends once its clock has gone half around from there would be old, and thrown away for good.
+/// latest; user space may want it earlier ([`SlotView::silence_secs_max`]). Each answer bears the last
+/// timestamp of the stack, and makes it the newest to the client's PAWS: what the stack sends once its
+/// clock has gone half around from there would be old, and thrown away for good.
 /// In milliseconds that is 24 days; connections whose timestamps are microseconds are not armed.
 pub const SILENCE_SECS_MAX: u32 = 24 * 3_600;
 
