@@ -199,6 +199,8 @@ pub struct Config {
     pub sessions_share_percent: u8,
     /// `--connect-timeout-secs`: from accept to CONNECT.
     pub connect_timeout_secs: u16,
+    /// `--tcp-keepalive-secs`; 0: TCP never asks.
+    pub tcp_keepalive_secs: u16,
     /// `--retained-messages-max`.
     pub retained_messages_max: usize,
     /// `--retained-bytes-max`.
@@ -243,6 +245,7 @@ impl Default for Config {
             sessions_max: 1_000_000,
             sessions_share_percent: 10,
             connect_timeout_secs: 10,
+            tcp_keepalive_secs: 1_800,
             retained_messages_max: 100_000,
             retained_bytes_max: 256 << 20,
             input_bytes_max: 1 << 30,
@@ -382,6 +385,10 @@ impl From<Settings> for Config {
                 said.keep_alive_max_secs,
                 default.limits.keep_alive_max_secs,
             ),
+            keep_alive_default_secs: value(
+                said.keep_alive_default_secs,
+                default.limits.keep_alive_default_secs,
+            ),
             receive_max: value(said.receive_max, default.limits.receive_max),
             inflight_max: value(said.inflight_max, default.limits.inflight_max),
             outbox_messages_max: value(
@@ -456,6 +463,7 @@ impl From<Settings> for Config {
                 default.sessions_share_percent,
             ),
             connect_timeout_secs: value(said.connect_timeout_secs, default.connect_timeout_secs),
+            tcp_keepalive_secs: value(said.tcp_keepalive_secs, default.tcp_keepalive_secs),
             retained_messages_max: value(said.retained_messages_max, default.retained_messages_max),
             retained_bytes_max: value(said.retained_bytes_max, default.retained_bytes_max),
             input_bytes_max: value(said.input_bytes_max, default.input_bytes_max),
@@ -537,6 +545,8 @@ impl Config {
             ("inflight-bytes-total", self.totals.inflight_bytes.and_then(number)),
             ("connect-timeout-secs", number(self.connect_timeout_secs.into())),
             ("keep-alive-max-secs", number(self.limits.keep_alive_max_secs.into())),
+            ("keep-alive-default-secs", number(self.limits.keep_alive_default_secs.into())),
+            ("tcp-keepalive-secs", number(self.tcp_keepalive_secs.into())),
             ("session-expiry-max-secs", number(self.limits.session_expiry_max_secs.into())),
             ("max-packet-bytes", number(self.limits.packet_bytes_max.into())),
             ("packet-rate-min", number(self.packet_rate_min.into())),

@@ -31,6 +31,8 @@ pub(super) const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
 pub(super) const HTTP_CONNECTIONS_MAX: u64 = 1_024;
 /// Longest time a client may be given for its CONNECT.
 pub(super) const CONNECT_TIMEOUT_SECS_MAX: u64 = 600;
+/// Longest time until TCP asks for a sign of life: what Linux takes (`MAX_TCP_KEEPIDLE`).
+pub(super) const TCP_KEEPALIVE_SECS_MAX: u64 = 32_767;
 /// Least room for answers, so that no ordinary burst of acknowledgements reaches it.
 pub(super) const ANSWERS_BYTES_MIN: u64 = 1024;
 /// Least room for the filters of a session.
@@ -189,10 +191,21 @@ pub struct Settings {
     /// Time from accept to a complete CONNECT. A client that takes longer is closed.
     #[arg(long, value_name = "TIME", help_heading = "Limits of each client")]
     pub connect_timeout_secs: Option<Secs<u16, 1, CONNECT_TIMEOUT_SECS_MAX>>,
-    /// Longest keep alive granted. MQTT 5 clients that ask for more, or for none, are told this
-    /// one (Server Keep Alive) and expired by it; MQTT 3.1.1 cannot be told and keeps its own.
+    /// Longest keep alive granted. MQTT 5 clients that ask for more are told this one (Server Keep
+    /// Alive) and expired by it; so are those that ask for none (0), except with 65535, which lets them
+    /// go without. MQTT 3.1.1 cannot be told and keeps its own.
     #[arg(long, value_name = "TIME", help_heading = "Limits of each client")]
     pub keep_alive_max_secs: Option<Secs<u16, 1, U16_MAX>>,
+    /// Keep alive of MQTT 5 clients that ask for none (0): they are told this one, or
+    /// keep-alive-max-secs where that is less. 0: they are treated as keep-alive-max-secs says. MQTT
+    /// 3.1.1 cannot be told; a client of it that vanishes is found by tcp-keepalive-secs.
+    #[arg(long, value_name = "TIME", help_heading = "Limits of each client")]
+    pub keep_alive_default_secs: Option<Secs<u16, 0, U16_MAX>>,
+    /// Time without a segment from a client after which TCP asks whether it is still there. One
+    /// that answers none of five such probes, a tenth of this apart and a minute at most, is gone. It is
+    /// what finds vanished clients without keep alive. 0: never.
+    #[arg(long, value_name = "TIME", help_heading = "Limits of each client")]
+    pub tcp_keepalive_secs: Option<Secs<u16, 0, TCP_KEEPALIVE_SECS_MAX>>,
     /// Longest session expiry granted. MQTT 5 clients that ask for more are told this one; 3.1.1
     /// sessions without clean session end so long after their connection. 0: sessions end with
     /// their connection.
@@ -325,6 +338,8 @@ impl Settings {
             inflight_bytes_total: self.inflight_bytes_total.or(lower.inflight_bytes_total),
             connect_timeout_secs: self.connect_timeout_secs.or(lower.connect_timeout_secs),
             keep_alive_max_secs: self.keep_alive_max_secs.or(lower.keep_alive_max_secs),
+            keep_alive_default_secs: self.keep_alive_default_secs.or(lower.keep_alive_default_secs),
+            tcp_keepalive_secs: self.tcp_keepalive_secs.or(lower.tcp_keepalive_secs),
             session_expiry_max_secs: self.session_expiry_max_secs.or(lower.session_expiry_max_secs),
             max_packet_bytes: self.max_packet_bytes.or(lower.max_packet_bytes),
             packet_rate_min: self.packet_rate_min.or(lower.packet_rate_min),

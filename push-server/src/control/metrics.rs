@@ -48,6 +48,9 @@ const GAUGES: &[(&str, &str, Pick)] = &[
 const COUNTERS: &[(&str, &str, Pick)] = &[
     ("push_sessions_expired", "Connections expired by their keep alive", |shard| &shard.expired),
     ("push_connects_bridge", "Bridges of other brokers accepted", |shard| &shard.connects_bridge),
+    ("push_connections_unanswered", "Connections whose peer answered TCP no more", |shard| {
+        &shard.unanswered
+    }),
     ("push_publishes_received", "PUBLISH packets from clients", |shard| &shard.publishes_received),
     ("push_publishes_sent", "PUBLISH packets to clients", |shard| &shard.publishes_sent),
     ("push_publishes_cut", "Messages done in steps, for the many they go to", |shard| {
@@ -389,6 +392,8 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("retained_bytes", config.retained_bytes_max as u64),
         ("connect_timeout_secs", config.connect_timeout_secs.into()),
         ("keep_alive_secs", limits.keep_alive_max_secs.into()),
+        ("keep_alive_default_secs", limits.keep_alive_default_secs.into()),
+        ("tcp_keepalive_secs", config.tcp_keepalive_secs.into()),
         ("session_expiry_secs", limits.session_expiry_max_secs.into()),
         ("input_bytes", config.input_bytes_max),
         ("packet_rate", config.packet_rate_min.into()),

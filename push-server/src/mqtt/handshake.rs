@@ -130,7 +130,7 @@ pub struct Authenticated {
 impl Connect {
     /// What will be in force on its connection.
     pub fn keep_alive(&self, limits: &Limits) -> KeepAlive {
-        KeepAlive::granted(self.version, self.keep_alive_secs, limits.keep_alive_max_secs)
+        KeepAlive::granted(self.version, self.keep_alive_secs, limits)
     }
 
     /// Who its client was authenticated as.

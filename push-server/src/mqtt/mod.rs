@@ -64,6 +64,9 @@ pub struct Limits {
     /// Longest keep alive granted, in seconds. MQTT 5 clients that ask for more (or for 0, when
     /// this is below 65,535) are given this by Server Keep Alive; 3.1.1 has no way to be told.
     pub keep_alive_max_secs: u16,
+    /// What MQTT 5 clients that ask for no keep alive (0) are given, `keep_alive_max_secs` at most; 0:
+    /// that says what becomes of them.
+    pub keep_alive_default_secs: u16,
     /// QoS 1 and 2 publishes a client may have unacknowledged towards us (Receive Maximum).
     pub receive_max: u16,
     /// QoS 1 and 2 publishes we have unacknowledged towards a client, its own wish being lower.
@@ -138,6 +141,7 @@ impl Default for Limits {
         Self {
             packet_bytes_max: 16 << 20,
             keep_alive_max_secs: u16::MAX,
+            keep_alive_default_secs: 0,
             receive_max: 64,
             inflight_max: 32,
             outbox_messages_max: 1_000,

@@ -4,14 +4,34 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+/// When TCP asks whether a peer is still there (`SO_KEEPALIVE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// So long after the peer's last segment, whole seconds.
+    pub idle: Duration,
+    /// And then so often, whole seconds.
+    pub interval: Duration,
+    /// Probes without an answer after which it is gone.
+    pub probes: u32,
+}
 
 /// A listening TCP socket with `SO_REUSEPORT` and `TCP_NODELAY` (accepted sockets inherit it),
 /// close-on-exec, and for IPv6 addresses `IPV6_V6ONLY`, so that `0.0.0.0` and `[::]` can both be
 /// listened on. It is left blocking: the ring polls before it would block, and a non-blocking
 /// socket would fail with `EAGAIN` instead.
-pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+///
+/// Accepted sockets inherit `keepalive` as well. `TCP_USER_TIMEOUT` stays unset: it would take the place
+/// of `keepalive`'s probes, and data that is not acknowledged has an end of its own
+/// (`net.ipv4.tcp_retries2`, some 15 minutes).
+pub fn listen(
+    address: SocketAddr,
+    backlog: i32,
+    keepalive: Option<Keepalive>,
+) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -19,6 +39,10 @@ pub fn listen(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
+    if let Some(Keepalive { idle, interval, probes }) = keepalive {
+        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval);
+        socket.set_tcp_keepalive(&keepalive.with_retries(probes))?;
+    }
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
     Ok(socket.into())
@@ -40,7 +64,7 @@ mod tests {
     #[test]
     fn port_zero_is_filled_in_on_v4_and_v6() {
         for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
-            let listener = listen(SocketAddr::new(ip, 0), BACKLOG).expect("loopback listens");
+            let listener = listen(SocketAddr::new(ip, 0), BACKLOG, None).expect("loopback listens");
             let address = bound_to(listener);
             assert_eq!(address.ip(), ip);
             assert_ne!(address.port(), 0);
@@ -49,23 +73,41 @@ mod tests {
 
     #[test]
     fn two_listeners_share_one_port() {
-        let first = listen((Ipv4Addr::LOCALHOST, 0).into(), BACKLOG).expect("first listens");
+        let first = listen((Ipv4Addr::LOCALHOST, 0).into(), BACKLOG, None).expect("first listens");
         let address = bound_to(first.try_clone().expect("a descriptor to spare"));
-        let second = listen(address, BACKLOG).expect("second listens beside it");
+        let second = listen(address, BACKLOG, None).expect("second listens beside it");
         assert_eq!(bound_to(second), address);
     }
 
     #[test]
     fn v4_and_v6_wildcards_share_one_port() {
-        let v6 = listen((Ipv6Addr::UNSPECIFIED, 0).into(), BACKLOG).expect("v6 listens");
+        let v6 = listen((Ipv6Addr::UNSPECIFIED, 0).into(), BACKLOG, None).expect("v6 listens");
         let port = bound_to(v6.try_clone().expect("a descriptor to spare")).port();
-        listen((Ipv4Addr::UNSPECIFIED, port).into(), BACKLOG).expect("v6 has not taken v4's port");
+        listen((Ipv4Addr::UNSPECIFIED, port).into(), BACKLOG, None)
+            .expect("v6 has not taken v4's port");
+    }
+
+    const KEEPALIVE: Keepalive =
+        Keepalive { idle: Duration::from_secs(77), interval: Duration::from_secs(7), probes: 3 };
+
+    #[test]
+    fn accepted_sockets_inherit_the_keepalive() {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), BACKLOG, Some(KEEPALIVE));
+        let listener = Socket::from(listener.expect("loopback listens"));
+        let address = listener.local_addr().expect("bound").as_socket().expect("internet");
+        let _peer = std::net::TcpStream::connect(address).expect("connected");
+        let (accepted, _) = listener.accept().expect("accepted");
+        assert!(accepted.keepalive().expect("readable option"));
+        assert_eq!(accepted.tcp_keepalive_time().expect("readable option"), KEEPALIVE.idle);
+        assert_eq!(accepted.tcp_keepalive_interval().expect("readable"), KEEPALIVE.interval);
+        assert_eq!(accepted.tcp_keepalive_retries().expect("readable"), KEEPALIVE.probes);
     }
 
     #[test]
     fn options_are_set() {
-        let listener = listen((Ipv6Addr::LOCALHOST, 0).into(), BACKLOG).expect("v6 listens");
+        let listener = listen((Ipv6Addr::LOCALHOST, 0).into(), BACKLOG, None).expect("v6 listens");
         let socket = Socket::from(listener);
+        assert!(!socket.keepalive().expect("readable option"));
         assert!(socket.tcp_nodelay().expect("readable option"));
         assert!(socket.reuse_port().expect("readable option"));
         assert!(socket.only_v6().expect("readable option"));

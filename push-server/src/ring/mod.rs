@@ -50,7 +50,7 @@ use driver::Driver;
 use send::{Progress, Sends};
 use user_data::{Kind, decode, encode, encode_kind};
 
-pub use listener::listen;
+pub use listener::{Keepalive, listen};
 
 /// Waits for the kernel to end cancelled operations when a ring is dropped.
 const SETTLE_WAITS_MAX: u32 = 50;

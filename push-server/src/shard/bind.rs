@@ -13,7 +13,7 @@ use super::ShardError;
 use super::accept::Transport;
 use super::holder::{Holder, holder_of};
 use crate::config::Config;
-use crate::ring;
+use crate::ring::{self, Keepalive};
 
 /// How long a start waits for an address that nobody alive is seen to hold. A dead server's listeners
 /// go within some 10 ms, or within seconds where it had very many connections.
@@ -79,11 +79,12 @@ pub fn wait_for_addresses(config: &Config) -> Result<(), ShardError> {
 pub(super) fn bind_all(
     addresses: &[SocketAddr],
     transport: Transport,
+    keepalive: Option<Keepalive>,
     by_shard: &mut [Vec<(OwnedFd, Transport)>],
 ) -> Result<Vec<SocketAddr>, (SocketAddr, BindError)> {
     let mut bound = Vec::new();
     for &address in addresses {
-        let bind = || bind_each(address, by_shard.len());
+        let bind = || bind_each(address, by_shard.len(), keepalive);
         let (actual, sockets) = bind_patiently(address, bind).map_err(|error| (address, error))?;
         for (listeners, socket) in by_shard.iter_mut().zip(sockets) {
             listeners.push((socket, transport));
@@ -136,7 +137,11 @@ fn retry<T>(
 }
 
 /// One listener a shard. All of them or none: the sockets bound so far go with an error.
-fn bind_each(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+fn bind_each(
+    address: SocketAddr,
+    shards: usize,
+    keepalive: Option<Keepalive>,
+) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
     let mut actual = address;
     // SO_REUSEPORT lets a second server of the same user bind the same address and take half of
     // the connections. A plain bind first finds that out.
@@ -145,7 +150,7 @@ fn bind_each(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<
     }
     let mut sockets = Vec::with_capacity(shards);
     for _ in 0..shards {
-        let socket = ring::listen(actual, LISTEN_BACKLOG)?;
+        let socket = ring::listen(actual, LISTEN_BACKLOG, keepalive)?;
         if actual.port() == 0 {
             actual = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
         }
@@ -227,7 +232,7 @@ mod tests {
     fn a_listener_of_this_process_is_found_to_be_its_own() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let address = listener.local_addr().expect("address");
-        let bind = || bind_each(address, 1);
+        let bind = || bind_each(address, 1, None);
         let error = retry(address, bind, || holder_of(address), |_| ()).expect_err("in use");
         assert!(
             matches!(error, BindError::Held { pid, .. } if pid == std::process::id()),

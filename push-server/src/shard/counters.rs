@@ -95,6 +95,9 @@ counters! {
     pings_user,
     /// Sessions (connections) expired by keep alive (`push_sessions_expired_total`).
     expired,
+    /// `push_connections_unanswered_total`: TCP gave up on the peer, which had answered neither probes
+    /// nor what was sent.
+    unanswered,
     /// `push_connects_total{result="accepted"}`.
     connects_accepted,
     /// `push_connects_accepted_total{version="3.1"}`.

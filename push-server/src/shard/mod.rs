@@ -26,6 +26,7 @@ mod leaving;
 mod mailbox;
 mod notices;
 mod postage;
+mod probes;
 mod recovery;
 mod retry;
 mod serve;
@@ -203,12 +204,14 @@ impl Shards {
         mut kernel: Option<&mut KernelPath>,
     ) -> Result<Self, ShardError> {
         let mut listeners: Vec<Vec<_>> = (0..config.shards).map(|_| Vec::new()).collect();
+        let keepalive = probes::keepalive(config.tcp_keepalive_secs);
         let listen_error =
             |flag| move |(address, source)| ShardError::Listen { address, flag, source };
-        let listening = bind_all(&config.listen, Transport::Tcp, &mut listeners)
+        let listening = bind_all(&config.listen, Transport::Tcp, keepalive, &mut listeners)
             .map_err(listen_error(LISTEN_FLAG))?;
-        let websocket_listening = bind_all(&config.ws_listen, Transport::WebSocket, &mut listeners)
-            .map_err(listen_error(WS_LISTEN_FLAG))?;
+        let websocket_listening =
+            bind_all(&config.ws_listen, Transport::WebSocket, keepalive, &mut listeners)
+                .map_err(listen_error(WS_LISTEN_FLAG))?;
         let wake_ups = (0..config.shards).map(event_descriptor).collect::<Result<Vec<_>, _>>()?;
         let completions = wake_ups
             .iter()

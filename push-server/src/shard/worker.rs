@@ -23,6 +23,7 @@ use super::fresh::Fresh;
 use super::leaving::{Found, Leaving};
 use super::mailbox::Mail;
 use super::postage::Postage;
+use super::probes::is_unanswered;
 use super::recovery::RecoveredPart;
 use super::serve::reset_on_close;
 use super::sessions::Sessions;
@@ -475,6 +476,9 @@ impl Worker {
             }
             Received::Cancelled => self.after_receive(index),
             Received::End | Received::Failed(_) => {
+                if matches!(&received, Received::Failed(error) if is_unanswered(error)) {
+                    self.counters.unanswered.add(1);
+                }
                 self.clients[index as usize].receiving = false;
                 self.on_peer_gone(index);
             }

@@ -5,6 +5,7 @@ mod answer;
 mod fragments;
 mod life;
 mod pending;
+mod probes;
 mod timestamps;
 
 use super::*;

@@ -1,0 +1,46 @@
+//! TCP's own probes, by which clients that have vanished without a word are found where no keep alive
+//! finds them (MQTT 3.1.1 with 0).
+
+use std::io;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::ring::Keepalive;
+
+/// Probes without an answer after which a client is gone.
+const PROBES: u32 = 5;
+
+/// Probes are a tenth of the first wait apart, and this at most.
+const INTERVAL_SECS_MAX: u16 = 60;
+
+/// What sockets are to do by `--tcp-keepalive-secs`; 0: nothing.
+pub(super) fn keepalive(secs: u16) -> Option<Keepalive> {
+    let interval_secs = (secs / 10).clamp(1, INTERVAL_SECS_MAX);
+    (secs != 0).then(|| Keepalive {
+        idle: Duration::from_secs(secs.into()),
+        interval: Duration::from_secs(interval_secs.into()),
+        probes: PROBES,
+    })
+}
+
+/// Whether a socket failed because the peer answered no more: neither probes nor what was sent to it.
+pub(super) fn is_unanswered(error: &io::Error) -> bool {
+    let gone = [Errno::TIMEDOUT, Errno::HOSTUNREACH, Errno::NETUNREACH];
+    Errno::from_io_error(error).is_some_and(|errno| gone.contains(&errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_follow_each_other_faster_than_the_first_comes() {
+        let seconds = |secs| keepalive(secs).map(|k| (k.idle.as_secs(), k.interval.as_secs()));
+        assert_eq!(seconds(0), None);
+        assert_eq!(seconds(1), Some((1, 1)));
+        assert_eq!(seconds(100), Some((100, 10)));
+        assert_eq!(seconds(1_800), Some((1_800, 60)));
+        assert_eq!(seconds(u16::MAX), Some((65_535, 60)));
+    }
+}
