@@ -247,7 +247,7 @@ impl Shards {
             store,
             completions,
             next_number: AtomicU64::new(recovered.next_number.0),
-            clocks,
+            clocks: recovered.clocks,
         });
         let mut recovered = shared.sort_by_home(recovered);
         let mut shards = Self {
@@ -417,14 +417,17 @@ fn open_store(
     completions: &Arc<Vec<Completions>>,
 ) -> Result<(Option<Arc<ShardStore>>, Recovered), ShardError> {
     let durability = match config.durability {
-        DurabilityMode::Off => return Ok((None, Recovered::default())),
+        DurabilityMode::Off => {
+            return Ok((None, Recovered { clocks, ..Recovered::default() }));
+        }
         DurabilityMode::Os => Durability::Os,
         DurabilityMode::Fsync => Durability::Fsync,
     };
     let inflight_max = config.limits.inflight_max;
     let options = StoreOptions::new(&config.data_dir, durability);
     let memory = Arc::clone(memory);
-    let options = StoreOptions { clocks, inflight_max, memory, ..options };
+    let clock: Option<fn() -> Clocks> = Some(Clocks::now);
+    let options = StoreOptions { clocks, clock, inflight_max, memory, ..options };
     let begun = Instant::now();
     let sink = StoreSink::new(Arc::clone(completions));
     let (store, recovered) = store::open(options, Arc::clone(retained), sink)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use super::clocks::ClockWatch;
 use super::counters::StoreCounters;
 use super::database::{self, Database};
 use super::queue::Queue;
@@ -42,7 +43,7 @@ pub(super) struct Shared<T> {
 /// Completions go to `sink`, on the store's own thread. Cost of a start: about a microsecond a
 /// record, and the database's journals, of at most some 200 MiB.
 pub fn open<T, S>(
-    options: StoreOptions,
+    mut options: StoreOptions,
     retained: Arc<Retained>,
     sink: S,
 ) -> Result<(EmbeddedStore<T>, Recovered), StoreError>
@@ -52,6 +53,12 @@ where
 {
     let claim = database::claim(&options.dir)?;
     let database = Database::open(&options)?;
+    let noted = match options.clock {
+        Some(_) => recover::clock_mark(&database).map_err(|error| error.at_start(&options.dir))?,
+        None => None,
+    };
+    let (watch, clocks) = ClockWatch::resumed(options.clocks, noted);
+    options.clocks = clocks;
     let shared = Arc::new(Shared {
         queue: Queue::new(options.backlog_bytes_max),
         counters: StoreCounters::default(),
@@ -62,7 +69,8 @@ where
         recover::recover(&database, &options, &shared.counters, &shared.retained)
             .map_err(|error| error.at_start(&options.dir))?;
     let dir = options.dir.clone();
-    let thread = StoreThread::new(Arc::clone(&shared), sink, options, claim, database, index);
+    let thread =
+        StoreThread::new(Arc::clone(&shared), sink, options, watch, claim, database, index);
     let thread = std::thread::Builder::new()
         .name(THREAD_NAME.to_owned())
         .spawn(move || thread.run())

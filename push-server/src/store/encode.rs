@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::clocks::{Clocks, WallMillis};
+use super::clocks::{ClockMark, Clocks, WallMillis};
 use super::{
     OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill, WillNumber,
 };
@@ -223,6 +223,22 @@ pub(super) fn decode_will_key(key: &[u8]) -> Result<(SessionNumber, WillNumber),
 /// The topic that a key is.
 pub(super) fn decode_retained_key(key: &[u8]) -> Result<TopicName, DecodeError> {
     Ok(TopicName::parse(std::str::from_utf8(key)?, LEVELS_ANY)?)
+}
+
+/// Encodes a note of the wall clock as two numbers of milliseconds: the store's time, the wall clock.
+pub(super) fn encode_clock_mark(mark: ClockMark, out: &mut Vec<u8>) {
+    out.extend_from_slice(&mark.stored.0.to_be_bytes());
+    out.extend_from_slice(&mark.wall.0.to_be_bytes());
+}
+
+/// Decodes such a note.
+pub(super) fn decode_clock_mark(value: &[u8]) -> Result<ClockMark, DecodeError> {
+    let bytes: [u8; 2 * NUMBER_BYTES] =
+        value.try_into().map_err(|_| DecodeError::KeyLength(value.len()))?;
+    let both = u128::from_be_bytes(bytes);
+    // The halves fit.
+    let (stored, wall) = ((both >> 64) as u64, both as u64);
+    Ok(ClockMark { stored: WallMillis(stored), wall: WallMillis(wall) })
 }
 
 /// Encodes a session's own record.

@@ -9,7 +9,7 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{HashSet, HashTable};
 
 use super::bodies::{Bodies, SHARED_BODY_BYTES};
-use super::clocks::Clocks;
+use super::clocks::{ClockMark, Clocks};
 use super::database::{Batch, Database, DatabaseError, Slice, Tree};
 use super::encode::{self, BodyNumber};
 use super::{OutboxEntry, Position, SessionNumber, WillNumber, Write};
@@ -22,10 +22,14 @@ const NUMBERS_AHEAD: u64 = 1_024;
 /// The key of the first number not set aside, in `Meta`.
 pub(super) const NEXT_NUMBER_KEY: &[u8] = b"next-number";
 
+/// The key of the last [`ClockMark`], in `Meta`.
+pub(super) const CLOCK_KEY: &[u8] = b"clock";
+
 /// A record's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     NextNumber,
+    Clock,
     Session(SessionNumber),
     Subscription(SessionNumber, TopicFilter),
     Outbox(SessionNumber, Position),
@@ -89,6 +93,12 @@ impl Group {
             changes: 0,
             scratch: Vec::new(),
         }
+    }
+
+    /// Notes what the wall clock says.
+    pub(super) fn mark_clock(&mut self, mark: ClockMark) {
+        let value = self.encoded(|_, out| encode::encode_clock_mark(mark, out));
+        self.put(Key::Clock, value);
     }
 
     /// Adds a change.
@@ -317,7 +327,9 @@ impl Key {
             | Self::Subscription(number, _)
             | Self::Outbox(number, _)
             | Self::ExactlyOnce(number, _) => Some(*number),
-            Self::NextNumber | Self::Body(_) | Self::Will(..) | Self::Retained(_) => None,
+            Self::NextNumber | Self::Clock | Self::Body(_) | Self::Will(..) | Self::Retained(_) => {
+                None
+            }
         }
     }
 
@@ -326,6 +338,10 @@ impl Key {
         match self {
             Self::NextNumber => {
                 out.extend_from_slice(NEXT_NUMBER_KEY);
+                Tree::Meta
+            }
+            Self::Clock => {
+                out.extend_from_slice(CLOCK_KEY);
                 Tree::Meta
             }
             Self::Session(number) => {

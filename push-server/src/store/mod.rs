@@ -349,6 +349,10 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// One instant on both clocks: monotonic times are stored as wall clock times.
     pub clocks: Clocks,
+    /// Where to look at the clocks while the store is open, to notice when the wall clock is set. The
+    /// start then reads from what an earlier one has noted what time it is: see
+    /// [`Recovered::clocks`]. `None`: nothing is noted, and `clocks` are right.
+    pub clock: Option<fn() -> Clocks>,
     /// Messages of a connected session that may be sent and not received for certain.
     pub inflight_max: u16,
     /// Bytes that may wait to be stored, beyond which requests fail.
@@ -375,6 +379,7 @@ impl StoreOptions {
             dir: dir.into(),
             durability,
             clocks: Clocks::now(),
+            clock: None,
             inflight_max: 0,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             cache_bytes: CACHE_BYTES,
@@ -397,6 +402,8 @@ pub struct Recovered {
     pub wills: Vec<RecoveredWill>,
     /// Above every number ever used.
     pub next_number: SessionNumber,
+    /// What monotonic times are stored by; the wall clock may say something else.
+    pub clocks: Clocks,
 }
 
 /// A session that was found on disk.

@@ -14,11 +14,11 @@ use std::sync::atomic::AtomicU64;
 use hashbrown::HashMap;
 
 use super::bodies::Bodies;
-use super::clocks::Clocks;
+use super::clocks::{ClockMark, Clocks};
 use super::counters::{self, StoreCounters};
 use super::database::{Database, DatabaseError, Tree};
 use super::encode::{self, DecodeError, PlaceFacts};
-use super::group::{Group, Key, NEXT_NUMBER_KEY};
+use super::group::{CLOCK_KEY, Group, Key, NEXT_NUMBER_KEY};
 use super::{
     LeftOut, OutboxSummary, Position, Recovered, RecoveredSession, RecoveredWill, SessionNumber,
     SessionRecord, StoreOptions, Write,
@@ -36,6 +36,13 @@ pub(super) struct Index {
     pub(super) bodies: Bodies,
     /// Above every number that was set aside.
     pub(super) next_number: SessionNumber,
+}
+
+/// What an earlier start has noted of the wall clock last. A note that cannot be read is one that is not
+/// there.
+pub(super) fn clock_mark(database: &Database) -> Result<Option<ClockMark>, DatabaseError> {
+    let noted = database.read(Tree::Meta, CLOCK_KEY)?;
+    Ok(noted.and_then(|value| encode::decode_clock_mark(&value).ok()))
 }
 
 /// Reads everything.
@@ -70,7 +77,8 @@ pub(super) fn recover(
     counters::add(&counters.unreadable, recovery.unreadable);
     let left_out = recovery.left_out;
     counters::add(&counters.sessions_left_out, left_out.sessions() as u64);
-    Ok((Recovered { sessions, left_out, wills, next_number }, Index { bodies, next_number }))
+    let recovered = Recovered { sessions, left_out, wills, next_number, clocks: *clocks };
+    Ok((recovered, Index { bodies, next_number }))
 }
 
 /// Reads what the store's thread keeps, to go on after a failure.

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::bodies::Bodies;
+use super::clocks::ClockWatch;
 use super::counters;
 use super::database::{self, Database, DatabaseError, Tree};
 use super::embedded::Shared;
@@ -59,6 +60,8 @@ pub(super) struct StoreThread<T, S> {
     unsaved: Unsaved,
     /// When the next group may begin.
     gather_until: Instant,
+    clock: ClockWatch,
+    clock_look_at: Instant,
     look_at: Instant,
     report_at: Instant,
 }
@@ -80,6 +83,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         shared: Arc<Shared<T>>,
         sink: S,
         options: StoreOptions,
+        clock: ClockWatch,
         claim: File,
         database: Database,
         index: Index,
@@ -97,6 +101,8 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             doubtful: Vec::new(),
             unsaved: Unsaved::default(),
             gather_until: now,
+            clock,
+            clock_look_at: now,
             look_at: now,
             report_at: now,
         }
@@ -107,11 +113,13 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         loop {
             let until = match self.state {
                 _ if !self.taken.is_empty() => Some(Instant::now()),
-                State::Serving { .. } => None,
+                State::Serving { .. } => self.options.clock.map(|_| self.clock_look_at),
                 State::Failing { retry_at, .. } => Some(retry_at),
             };
             let found = self.shared.queue.take(&mut self.taken, until);
-            if found == Found::Closed && self.taken.is_empty() {
+            let is_over = found == Found::Closed && self.taken.is_empty();
+            self.look_at_clock(is_over);
+            if is_over {
                 if let State::Serving(serving) = &self.state {
                     serving.database.note_journals();
                 }
@@ -124,6 +132,34 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
                     self.fail_requests();
                     self.try_again();
                 }
+            }
+        }
+    }
+
+    /// Notes what the wall clock says, if it is time, and at the end. The group is empty.
+    fn look_at_clock(&mut self, at_end: bool) {
+        let (Some(clock), State::Serving(serving)) = (self.options.clock, &mut self.state) else {
+            return;
+        };
+        let now = Instant::now();
+        if now < self.clock_look_at && !at_end {
+            return;
+        }
+        self.clock_look_at = now + CLOCK_LOOK_EVERY;
+        let seen = self.clock.look(clock());
+        if !at_end && !self.clock.is_due(seen) {
+            return;
+        }
+        if let Some(set_by_ms) = self.clock.set_by(seen) {
+            tracing::info!(set_by_ms, "the wall clock was set; what is stored keeps its time");
+        }
+        serving.group.mark_clock(self.clock.mark(seen));
+        match caught(|| serving.group.write(&serving.database)) {
+            Ok(_) => self.clock.marked(seen),
+            Err(error) => {
+                // The record may be removed when the disk is back.
+                self.clock.forget_mark();
+                self.stop_serving(&error);
             }
         }
     }
@@ -316,6 +352,10 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         }
     }
 }
+
+/// Time between looks at the wall clock. A timer that is cancelled when the clock is set would tell a
+/// second earlier, and nothing of a clock that is slewed.
+const CLOCK_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Opens the database again, undoes what was reported as failed and got to the disk all the same,
 /// and reads what the thread keeps.

@@ -5,6 +5,7 @@
 //! what a full start and full load cost (`cargo test --release -p push-tests --test store figures --
 //! --nocapture`).
 mod behaviour;
+mod clock;
 mod crash;
 mod damage;
 mod disk;
