@@ -264,12 +264,13 @@ fn disarm(path: &Path) -> bool {
     true
 }
 
-/// A name for a new generation: a free number, and the network namespace that its sockets are in.
+/// A name for a new generation: a free number, and the network namespace that its sockets are in. One
+/// that could not be removed is among the taken no more, and still there.
 pub(super) fn new_path(dir: &Path, taken: &[PathBuf]) -> PathBuf {
     let network = network_namespace();
     (0_u32..)
         .map(|number| dir.join(format!("generation-{number}-{network}")))
-        .find(|path| !taken.contains(path))
+        .find(|path| !taken.contains(path) && !path.exists())
         .expect("numbers do not run out")
 }
 
@@ -358,6 +359,14 @@ mod tests {
         assert_eq!(made_in(&first), Some(network_namespace()));
         assert_eq!(made_in(&second), Some(network_namespace()));
         assert_ne!(made_in(Path::new("/pins/generation-0")), Some(network_namespace()));
+    }
+
+    #[test]
+    fn what_could_not_be_removed_keeps_its_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let first = new_path(dir.path(), &[]);
+        fs::create_dir(&first).expect("make it");
+        assert_ne!(new_path(dir.path(), &[]), first);
     }
 
     #[test]
