@@ -407,6 +407,10 @@ impl Pending {
         while let Some(owed) = self.tail.pop_front_if(|owed| owed.filing == Filing::Written) {
             self.put_on_disk(&owed);
         }
+        if self.tail.is_empty() {
+            // A slow disk may have made it long, and what is on disk may wait for years.
+            self.tail = VecDeque::new();
+        }
     }
 
     fn is_safe_before_tail(&self) -> bool {

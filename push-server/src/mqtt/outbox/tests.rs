@@ -5,7 +5,7 @@ use std::sync::Arc;
 use push_common::clock::Monotonic;
 
 use super::*;
-use crate::broker::{Message, TopicName, Via};
+use crate::broker::{MemoryBudget, Message, TopicName, Via};
 use crate::mqtt::session::Next;
 use crate::mqtt::{Limits, Session};
 
@@ -471,4 +471,19 @@ fn a_trim_that_could_not_be_read_is_tried_again() {
     rig.session.written(1, Filing::Queued, false);
     assert_eq!(rig.trim(0..2, 10), Some(1));
     assert_eq!(rig.session.owed(), 1);
+}
+
+#[test]
+fn what_waited_for_a_slow_disk_costs_an_absent_client_nothing_once_it_is_there() {
+    let memory = MemoryBudget::new(u64::MAX);
+    let mut rig = Rig::new();
+    rig.leave();
+    let positions: Vec<u64> = (0..500).map(|_| rig.deliver(one(), Filing::Queued)).collect();
+    rig.session.charge_inflight(&memory);
+    assert!(memory.used_bytes() > 0);
+    for position in positions {
+        rig.session.written(position, Filing::Queued, rig.connected);
+    }
+    rig.session.charge_inflight(&memory);
+    assert_eq!((rig.session.owed(), memory.used_bytes()), (500, 0));
 }
