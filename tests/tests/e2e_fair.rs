@@ -8,6 +8,7 @@ use push_tests::server::{PingPath, Server, Target, raise_descriptor_limit};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
 use push_tests::wire::{self, Packet, Publish, Version};
+use tempfile::TempDir;
 
 /// Filters of one SUBSCRIBE.
 const FILTERS: usize = 1_000;
@@ -19,6 +20,7 @@ both_paths! {
     publishes_to_forty_thousand_groups_let_others_in_between,
     a_publish_that_matches_everything_is_matched_in_steps_and_comes_once,
     publishes_of_one_client_keep_their_order_though_done_in_steps,
+    a_will_comes_behind_all_that_its_client_has_published,
 }
 
 fn publishes_to_forty_thousand_groups_let_others_in_between(path: PingPath) -> TestResult {
@@ -145,6 +147,43 @@ fn publishes_of_one_client_keep_their_order_though_done_in_steps(path: PingPath)
         }
     }
     assert!(server.metrics().value("push_turns_ended_total") > 0);
+    server.finish();
+    Ok(())
+}
+
+/// Whatever of its work still waits on other shards.
+fn a_will_comes_behind_all_that_its_client_has_published(path: PingPath) -> TestResult {
+    const SUBSCRIBERS: usize = 100;
+    const PUBLISHES: u16 = 400;
+    raise_descriptor_limit();
+    let data = TempDir::new().expect("make a data directory");
+    // Three shards, so that the publisher's letters wait at two.
+    let server = Server::with(path).flag("--shards", 3).data_dir(data.path()).start()?;
+    let target = server.target();
+    let mut subscribers: Vec<Client> = (0..SUBSCRIBERS)
+        .map(|number| {
+            let mut subscriber = client(target, &format!("subscriber-{number}"));
+            subscriber.subscribe(&[("news/#", 0)]);
+            subscriber
+        })
+        .collect();
+    let connect = Connect::new(Version::V311, "publisher").will("news/will", b"gone");
+    let mut publisher = Client::connect(target, &connect);
+    let burst: Vec<u8> = (1..=PUBLISHES)
+        .flat_map(|number| {
+            let payload = number.to_be_bytes().to_vec();
+            let publish = Publish { topic: "news/1".into(), payload, ..Publish::default() };
+            wire::publish(Version::V311, &publish)
+        })
+        .collect();
+    publisher.send(&burst);
+    drop(publisher);
+    for subscriber in &mut subscribers {
+        for number in 1..=PUBLISHES {
+            assert_eq!(subscriber.message().payload, number.to_be_bytes());
+        }
+        assert_eq!(subscriber.message().payload, b"gone");
+    }
     server.finish();
     Ok(())
 }

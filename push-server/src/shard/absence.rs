@@ -10,15 +10,12 @@
 //! wills, with a delay or not, wait on disk for the next start: with their sessions, or, where these end
 //! with their connections, by themselves (`strays`).
 
-use std::sync::Arc;
-
 use push_common::clock::Monotonic;
 
 use super::leaving::Found;
 use super::sessions::{Entry, Presence};
 use super::ticket::Draft;
 use super::worker::Worker;
-use crate::broker::Message;
 use crate::mqtt::{PendingWill, Will};
 use crate::store::{Clocks, WallMillis};
 
@@ -79,9 +76,9 @@ impl Absence {
     }
 
     /// The will, if its time has come.
-    fn take_due_will(&mut self, now: Monotonic) -> Option<Message> {
+    fn take_due_will(&mut self, now: Monotonic) -> Option<Will> {
         let due = self.will.take_if(|will| will.publish_at <= now)?;
-        Some(due.will.into_message(now))
+        Some(due.will)
     }
 }
 
@@ -125,13 +122,12 @@ impl Worker {
         else {
             return false;
         };
-        let Some(message) = absence.take_due_will(now) else { return false };
+        let Some(will) = absence.take_due_will(now) else { return false };
         if let Some(number) = self.number_of(key) {
             let record = self.saved_session(key);
-            self.publish_will((number, Some(key)), message, record);
+            self.publish_will((number, Some(key)), will, record);
         } else {
-            let flow = self.flow_of_session(Some(key));
-            self.publish(flow, Arc::new(message), Some(key), Draft::default());
+            self.publish_unwritten_will(key, Some(key), will);
         }
         true
     }
@@ -204,22 +200,18 @@ impl Worker {
             return;
         }
         if session.is_durable() {
-            self.leave_behind(Found { session, number, will });
+            self.leave_behind(Found { session, number, will, key: Some(key) });
             return;
         }
         let passed_on = session.take_shared(true, |_| true);
         self.counters.dropped_session_ended.add(session.owed() as u64);
         self.pass_on(passed_on, Draft::default());
-        let message = will.map(|will| will.will.into_message(self.now));
-        match message {
-            Some(message) if session.keeps_will() => {
+        match will {
+            Some(will) if session.keeps_will() => {
                 let record = self.record_removal(number);
-                self.publish_will((number, None), message, record);
+                self.publish_will((number, Some(key)), will.will, record);
             }
-            Some(message) => {
-                let flow = self.flow_of_session(Some(key));
-                self.publish(flow, Arc::new(message), None, Draft::default());
-            }
+            Some(will) => self.publish_unwritten_will(key, None, will.will),
             None if session.keeps_will() && !stays_on_disk => {
                 self.file(self.record_removal(number));
             }
@@ -252,7 +244,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::{QoS, TopicName};
+    use crate::broker::{Message, QoS, TopicName};
 
     const NOW: Monotonic = Monotonic(5_000_000_000);
 
@@ -278,10 +270,11 @@ mod tests {
     fn will_is_due_after_its_delay_and_once() {
         let mut absence = Absence::new(60, pending(10), NOW);
         assert_eq!(absence.next_deadline(), Some(secs_later(10)));
-        assert_eq!(absence.take_due_will(Monotonic(secs_later(10).0 - 1)), None);
-        let message = absence.take_due_will(secs_later(11)).expect("due");
+        assert!(absence.take_due_will(Monotonic(secs_later(10).0 - 1)).is_none());
+        let message =
+            absence.take_due_will(secs_later(11)).expect("due").into_message(secs_later(11));
         assert_eq!(message.expires_at, Some(secs_later(20)), "expiry begins with publication");
-        assert_eq!(absence.take_due_will(secs_later(12)), None);
+        assert!(absence.take_due_will(secs_later(12)).is_none());
         assert_eq!(absence.next_deadline(), Some(secs_later(60)), "the session's end is left");
     }
 
@@ -291,7 +284,7 @@ mod tests {
         let mut absence = Absence::new(60, pending(u32::MAX), NOW);
         assert_eq!(absence.next_deadline(), Some(secs_later(60)));
         assert!(!absence.is_over(secs_later(59)) && absence.is_over(secs_later(60)));
-        assert_eq!(absence.take_due_will(secs_later(60)), None);
+        assert!(absence.take_due_will(secs_later(60)).is_none());
         assert!(absence.will.is_some());
     }
 

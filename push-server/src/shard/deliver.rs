@@ -12,7 +12,7 @@ use super::notices::Kind;
 use super::ticket::{Done, Draft, Part, Subscribed};
 use super::worker::Worker;
 use crate::broker::{
-    Budget, Message, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes,
+    Budget, Charge, Message, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes,
 };
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
@@ -89,11 +89,7 @@ impl Worker {
             && !self.has_inflight_room(key)
         {
             self.counters.limit_inflight_bytes_total.add(1);
-            let mut part = Part::default();
-            if let Some(publisher) = self.publisher(index, key, Some(receipt)) {
-                self.answer_publisher(&publisher, Reason::QuotaExceeded, &mut part);
-            }
-            self.finish_part(part);
+            self.refuse_exactly_once(index, key, receipt);
             return None;
         }
         if let Some(PublishReceipt { packet_id, exactly_once: true }) = receipt
@@ -130,6 +126,21 @@ impl Worker {
         !(inflight.is_full() && session.is_charged())
     }
 
+    /// There is no memory for the packet id of a QoS 2 publish: it is not taken.
+    fn refuse_exactly_once(&mut self, index: u32, key: u32, receipt: PublishReceipt) {
+        let Phase::Serving { connection, .. } = &self.clients[index as usize].phase else { return };
+        let reason = match connection.version() {
+            Version::V5 => Reason::QuotaExceeded,
+            // Older ones would be told by that word that all is well, as of another's full outbox. But this
+            // message nobody has: its connection ends, and it sends again.
+            Version::V31 | Version::V311 => Reason::ImplementationSpecificError,
+        };
+        let Some(publisher) = self.publisher(index, key, Some(receipt)) else { return };
+        let mut part = Part::default();
+        self.answer_publisher(&publisher, reason, &mut part);
+        self.finish_part(part);
+    }
+
     /// Drops a publish that nobody may make, and answers it in its turn. MQTT 3.1.1 has no word for a
     /// refusal, and whoever is disconnected for a publish sends it again for ever: it is told that all
     /// is well [MQTT-3.3.5-2].
@@ -161,6 +172,7 @@ impl Worker {
         message: Arc<Message>,
         from: Option<u32>,
         mut draft: Draft,
+        charge: Option<Charge>,
     ) {
         if message.topic.is_hidden() {
             self.counters.dropped_reserved_topic.add(1);
@@ -168,7 +180,7 @@ impl Worker {
             return;
         }
         self.retain(&message, from, &mut draft);
-        self.queue_fanout(Fanout::published(flow, message, from, draft, None));
+        self.queue_fanout(Fanout::published(flow, message, from, draft, None).of_will(charge));
     }
 
     fn retain(&mut self, message: &Arc<Message>, from: Option<u32>, draft: &mut Draft) {

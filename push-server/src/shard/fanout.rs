@@ -17,7 +17,9 @@ use super::share::Placed;
 use super::ticket::{Done, Draft, Part, Ticket};
 use super::turn::Errand;
 use super::worker::Worker;
-use crate::broker::{Budget, Group, GroupSearch, Matching, Message, QoS, ShardSearch, ShardSet};
+use crate::broker::{
+    Budget, Charge, Group, GroupSearch, Matching, Message, QoS, ShardSearch, ShardSet,
+};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Delivery, OutboxFull, PublishReceipt};
 use crate::ring::Token;
@@ -67,6 +69,8 @@ pub(super) struct Fanout {
     is_resumed: bool,
     /// Of the letter by which it came.
     stamp: Option<Stamp>,
+    /// Of a will: held, so that wills that wait for their turn count against the total of all.
+    _charge: Option<Charge>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +127,13 @@ impl Fanout {
             begun: SessionNumber(u64::MAX),
             is_resumed: false,
             stamp: None,
+            _charge: None,
         }
+    }
+
+    /// The same of a will, with what that counts against the total of all wills.
+    pub(super) fn of_will(self, charge: Option<Charge>) -> Self {
+        Self { _charge: charge, ..self }
     }
 
     /// Of a letter from another shard.

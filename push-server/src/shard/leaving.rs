@@ -30,18 +30,20 @@ pub(super) struct Leaving {
     next: Option<Leaver>,
 }
 
-/// An ended session that a start has found on disk.
+/// An ended session, as its shard has had it or a start has found it on disk.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) session: Session,
     pub(super) number: SessionNumber,
     pub(super) will: Option<Box<PendingWill>>,
+    /// Under which key it was one of the shard's, if the shard has had it.
+    pub(super) key: Option<u32>,
 }
 
 impl Worker {
     /// A durable session has ended, and is no longer one of the shard's.
     pub(super) fn leave_behind(&mut self, found: Found) {
-        let Found { mut session, number, will } = found;
+        let Found { mut session, number, will, key } = found;
         let passed_on = session.take_shared(true, |_| true);
         let shares = session.subscriptions.iter().any(|(filter, _)| filter.is_shared());
         let stored = session.on_disk().filter(|_| shares);
@@ -64,7 +66,7 @@ impl Worker {
         let mut mark = self.leavers_draft(number);
         mark.writes.push(Write::PutSession { number, record: Box::new(ended(&session)) });
         if let Some(will) = will {
-            self.publish_will((number, None), will.will.into_message(self.now), mark);
+            self.publish_will((number, key), will.will, mark);
         } else {
             self.file(mark);
             // Ahead of all that other shards write for it.

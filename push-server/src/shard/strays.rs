@@ -66,7 +66,7 @@ mod tests {
 
     fn found(number: u64, client_id: &str, user: Option<&str>) -> Found {
         let session = Session::durable(client_id, 0).of_user(user);
-        Found { session, number: SessionNumber(number), will: None }
+        Found { session, number: SessionNumber(number), will: None, key: None }
     }
 
     fn numbers(found: &[Found]) -> Vec<u64> {

@@ -21,7 +21,8 @@ use std::sync::atomic::Ordering;
 use super::fanout::Fanout;
 use super::ticket::{Done, Draft};
 use super::worker::Worker;
-use crate::broker::{Message, QoS};
+use crate::broker::{Charge, Message, QoS};
+use crate::mqtt::Will;
 use crate::store::{RecoveredWill, SessionNumber, WillNumber, Write};
 
 /// Bytes of wills of a shard that could not be published safely, and are published again. Further
@@ -32,10 +33,13 @@ pub(crate) const UNPUBLISHED_WILL_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     number: WillNumber,
-    /// Whose it is, and under which key if it was one of the shard's: for No Local [MQTT-3.8.3-3].
+    /// Whose it is, and under which key if it was one of the shard's: for No Local [MQTT-3.8.3-3], and
+    /// because its turn comes behind what that session has published.
     session: SessionNumber,
     key: Option<u32>,
     message: Arc<Message>,
+    /// What it counts against the total of all wills until it is published.
+    charge: Option<Charge>,
 }
 
 /// Those that are to be published again.
@@ -62,7 +66,7 @@ impl Outgoing {
     /// One that a start has found on disk.
     pub(super) fn found(will: RecoveredWill, key: Option<u32>) -> Self {
         let RecoveredWill { session, number, message } = will;
-        Self { number, session, key, message }
+        Self { number, session, key, message, charge: None }
     }
 
     fn removal(&self) -> Write {
@@ -71,23 +75,34 @@ impl Outgoing {
 }
 
 impl Worker {
-    /// Publishes the will of a durable session. `record` is that of the session, without it; `key`
-    /// is the session's if it goes on.
+    /// Publishes the will of a session that has it on disk. `record` is that of the session, without it;
+    /// `key` is the session's, or was.
     pub(super) fn publish_will(
         &mut self,
         (session, key): (SessionNumber, Option<u32>),
-        message: Message,
+        mut will: Will,
         record: Draft,
     ) {
         let number = WillNumber(self.shared.next_number.fetch_add(1, Ordering::Relaxed));
-        let will = Outgoing { number, session, key, message: Arc::new(message) };
+        let charge = will.charge.take();
+        let message = Arc::new(will.into_message(self.now));
+        let will = Outgoing { number, session, key, message, charge };
         self.move_will(&will, record);
         self.send_will(will);
     }
 
+    /// Publishes a will that is not on disk, for the session with this key, which may have ended. `from`:
+    /// it has not.
+    pub(super) fn publish_unwritten_will(&mut self, key: u32, from: Option<u32>, mut will: Will) {
+        let flow = self.flow_of_session(Some(key));
+        let charge = will.charge.take();
+        let message = Arc::new(will.into_message(self.now));
+        self.publish(flow, message, from, Draft::default(), charge);
+    }
+
     /// Has a will written by itself, ahead of all that other shards write for it.
     fn move_will(&mut self, will: &Outgoing, mut record: Draft) {
-        let Outgoing { session, number, key: _, message } = will;
+        let Outgoing { session, number, key: _, message, charge: _ } = will;
         let (session, number, message) = (*session, *number, Arc::clone(message));
         record.writes.push(Write::PutWill { session, number, message });
         self.file(record);
@@ -95,10 +110,11 @@ impl Worker {
     }
 
     /// Publishes a will that is written by itself.
-    pub(super) fn send_will(&mut self, will: Outgoing) {
+    pub(super) fn send_will(&mut self, mut will: Outgoing) {
+        let charge = will.charge.take();
+        let flow = self.flow_of_session(will.key);
         let (message, from, draft) = self.sent_out(will);
-        let flow = self.flow_of_session(from);
-        self.publish(flow, message, from, draft);
+        self.publish(flow, message, from, draft, charge);
     }
 
     /// The message, who published it, and what is to be written with it.
@@ -129,8 +145,8 @@ impl Worker {
                 continue;
             }
             self.move_will(&will, Draft::default());
+            let flow = self.flow_of_session(will.key);
             let (message, from, draft) = self.sent_out(will);
-            let flow = self.flow_of_session(from);
             self.queue_fanout(Fanout::published(flow, message, from, draft, None));
         }
     }
