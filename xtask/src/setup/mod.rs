@@ -28,7 +28,7 @@ const LLVM_MAJOR: u32 = 22;
 
 #[derive(Args, Debug)]
 pub(crate) struct SetupArguments {
-    /// Also what the tests need: mosquitto and its clients, iproute2, a Python with
+    /// Also what the tests need: mosquitto and its clients, iproute2, nftables, a Python with
     /// paho-mqtt, and for Node.js MQTT.js and paho-mqtt
     #[arg(long)]
     tests: bool,
