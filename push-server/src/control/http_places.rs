@@ -1,4 +1,4 @@
-//! Who holds the places that HTTP connections take, and who gives way when they are full. Knows no
+//! Which HTTP connections hold the places, and which one gives way when they are full. Knows no
 //! sockets and no clock.
 //!
 //! A new connection is never kept waiting: silent ones must not keep a probe out. Who gives way is

@@ -79,7 +79,7 @@ impl LineQueue {
         Ok(queue)
     }
 
-    /// Has `text`, one line or more, written; or drops and counts it.
+    /// Queues `text`, one line or more, for writing; drops and counts it where the queue is full.
     pub fn push(&self, text: Vec<u8>) {
         self.progress.queued.fetch_add(1, Ordering::Relaxed);
         if self.sender.try_send(text).is_err() {

@@ -24,7 +24,7 @@ pub(super) fn log(facts: &Facts) {
 
 const IN_FRAMES: &str = "user space: the kernel's programs do not read WebSocket's frames";
 
-/// Who answers the heartbeats of clients that come over `interfaces`.
+/// Names what answers the heartbeats of clients that connect over `interfaces`.
 fn heartbeats(path: &Path, interfaces: io::Result<Vec<String>>) -> String {
     let attached = match path {
         Path::User { reason } => return format!("user space: {reason}"),

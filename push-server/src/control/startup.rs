@@ -132,7 +132,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     };
     listening::log(&facts);
     info!("ready");
-    // Who is told by /readyz may read the log of the start.
+    // A supervisor that sees /readyz answer may read the start's log at once.
     log.flush(FLUSH_MAX);
     let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));
     let ending = supervisor.run(started, &observed, http)?;

@@ -171,7 +171,7 @@ fn program<'a>(
     program.try_into().map_err(|_| KernelPathError::Object(name))
 }
 
-/// Has the kernel verify a program, again where a signal came between.
+/// Asks the kernel to verify a program, and asks again where a signal interrupted it.
 fn verify(program: &mut SchedClassifier) -> Result<(), ProgramError> {
     for _ in 1..VERIFY_TRIES_MAX {
         match program.load() {

@@ -65,7 +65,7 @@ pub struct Refusal {
     pub frame: Bytes,
     /// The reason, for counters and logs; MQTT 5 numbering.
     pub reason: Reason,
-    /// Who is turned away, for logs, where that is known.
+    /// The client that is refused, for logs, where it is known.
     pub client_id: Option<String>,
 }
 
@@ -167,7 +167,7 @@ impl Handshake {
         self.pending.as_mut().map(|pending| &mut pending.connect)
     }
 
-    /// Who wants to come in, as far as is known.
+    /// The client that wants to connect, as far as it is known.
     pub fn client_id(&self) -> Option<&str> {
         self.pending.as_ref().map(|pending| &*pending.connect.client_id)
     }

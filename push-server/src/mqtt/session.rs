@@ -234,7 +234,7 @@ impl Session {
             }
             delivered = match pending.make_room(delivery.size(), limits) {
                 Some(dropped) => Delivered::QueuedDropping(dropped),
-                // Who is back before the oldest have been dropped for it has done nothing wrong.
+                // A client that reconnects before the oldest were dropped has done nothing wrong.
                 None if connected && !pending.is_over(limits) => return Delivered::Overflow,
                 None => match limits.outbox_full {
                     OutboxFull::DropOldest => match pending.drop_oldest(delivery.size(), limits) {
