@@ -39,6 +39,8 @@ pub(crate) struct Quote {
     icmp: u32,
     /// Offset of the TCP header in the quote.
     tcp: u32,
+    /// Where the IP packet ends: what the link layer padded behind it is in no checksum.
+    end: u32,
 }
 
 /// Finds the quote of an ICMP error, and the key of the flow that it is about. `None`: it is
@@ -54,6 +56,9 @@ pub(crate) fn quote(packet: Packet, direction: Direction, key: &mut FlowKey) -> 
         _ => return None,
     };
     let [s0, s1, d0, d1, _, _, _, _]: [u8; 8] = packet.load(quote.tcp)?;
+    if quote.tcp + SEQ + 4 > quote.end {
+        return None;
+    }
     // What came in is about what went out: its source is the server's end.
     (key.local_port, key.peer_port) = match direction {
         Direction::Ingress => ([s0, s1], [d0, d1]),
@@ -78,10 +83,11 @@ fn quote_v4(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Q
         return None;
     }
     let tcp = icmp + ICMP_BYTES + header_v4_bytes(&inner)?;
+    let end = L2_BYTES + u32::from(u16::from_be_bytes([outer[2], outer[3]]));
     let source = mapped([inner[12], inner[13], inner[14], inner[15]]);
     let destination = mapped([inner[16], inner[17], inner[18], inner[19]]);
     set_addresses(key, direction, source, destination);
-    Some(Quote { icmp, tcp })
+    Some(Quote { icmp, tcp, end })
 }
 
 /// Length of an IPv4 header; `None` where no transport header follows: it is none, or belongs to a
@@ -106,6 +112,7 @@ fn quote_v6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Q
     if !is_error_v6(kind) {
         return None;
     }
+    let end = icmp + u32::from(u16::from_be_bytes([outer[4], outer[5]]));
     let quoted = icmp + ICMP_BYTES;
     let inner: [u8; 8] = packet.load(quoted)?;
     if inner[0] >> 4 != 6 || inner[NEXT_HEADER] != IPPROTO_TCP {
@@ -120,7 +127,7 @@ fn quote_v6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Q
         return None;
     }
     set_addresses(key, direction, source, destination);
-    Some(Quote { icmp, tcp: quoted + IPV6_BYTES })
+    Some(Quote { icmp, tcp: quoted + IPV6_BYTES, end })
 }
 
 #[inline(always)]
@@ -143,19 +150,17 @@ pub(crate) fn translate(
 ) -> Option<()> {
     let shift = direction.shift(decision.delta);
     let at = quote.tcp + SEQ;
-    let change = match packet.load::<8>(at) {
-        Some([a, b, c, d, e, f, g, h]) => {
-            let old = [[a, b, c, d], [e, f, g, h]];
-            let new = [shifted(old[0], shift), shifted(old[1], shift)];
-            packet.store(at, &new)?;
-            difference(&old, &new, 0)
-        }
-        None => {
-            let old: [u8; 4] = packet.load(at)?;
-            let new = shifted(old, shift);
-            packet.store(at, &new)?;
-            difference(&old, &new, 0)
-        }
+    let change = if at + 8 <= quote.end {
+        let [a, b, c, d, e, f, g, h]: [u8; 8] = packet.load(at)?;
+        let old = [[a, b, c, d], [e, f, g, h]];
+        let new = [shifted(old[0], shift), shifted(old[1], shift)];
+        packet.store(at, &new)?;
+        difference(&old, &new, 0)
+    } else {
+        let old: [u8; 4] = packet.load(at)?;
+        let new = shifted(old, shift);
+        packet.store(at, &new)?;
+        difference(&old, &new, 0)
     };
     packet.fix_sum(quote.icmp + CHECKSUM, change)
 }

@@ -31,6 +31,7 @@ use aya_log_ebpf::warn;
 use push_common::clock::Monotonic;
 use push_common::counter::Counter;
 use push_common::flow::bits;
+use push_common::ping_rate::PingRate;
 use push_common::segment::SocketFacts;
 use push_common::slot::{Slot, SlotView};
 use push_common::splice::{self, Decision, Verdict};
@@ -84,7 +85,12 @@ fn ingress(packet: Packet) -> i32 {
     };
     // SAFETY: the helper has no arguments.
     let now = Monotonic(unsafe { bpf_ktime_get_ns() });
-    let rate = ping_rate().for_keep_alive(view.keep_alive_secs);
+    // It divides, so only for what is charged.
+    let rate = if tcp.segment.pingreq {
+        ping_rate().for_keep_alive(view.keep_alive_secs)
+    } else {
+        PingRate::OFF
+    };
 
     lock(cell);
     // SAFETY: the lock is held, and the element lives as long as the program.

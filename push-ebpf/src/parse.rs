@@ -241,8 +241,9 @@ fn ipv6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
                 if place & 0xFFF8 != 0 {
                     return None;
                 }
-                // Without more to come the datagram is whole (RFC 6946).
-                fragment = place & 1 != 0;
+                // Without more to come the datagram is whole (RFC 6946); but it may itself be what a
+                // fragment bears.
+                fragment |= place & 1 != 0;
                 8
             }
             _ => return None,

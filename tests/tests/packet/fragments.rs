@@ -20,6 +20,7 @@ cases! {
     first_fragment_of_old_is_dropped_after_an_answer,
     stale_first_fragment_of_the_server_is_dropped,
     datagram_in_one_fragment_is_whole,
+    whole_datagram_within_a_fragment_is_a_fragment,
 }
 
 /// A TCP header with timestamps, in bytes.
@@ -182,6 +183,23 @@ fn datagram_in_one_fragment_is_whole(rig: &mut Rig, ipv6: bool) {
     let outcome = world.run(rig, &ping);
     assert_eq!(outcome.verdict, Verdict::Next);
     outcome.assert_counted(&[Counter::NotPlain, Counter::Translated]);
+}
+
+/// Two fragment headers in a row: the inner says that all is there, the outer that more is to come.
+fn whole_datagram_within_a_fragment_is_a_fragment(rig: &mut Rig, ipv6: bool) {
+    if !ipv6 {
+        return;
+    }
+    let world = World::new(ipv6, 3);
+    let header = |more: u8| (44, vec![0, 0, 0, more, 1, 2, 3, 4]);
+    for extensions in [vec![header(1), header(0)], vec![header(0), header(1)]] {
+        for segment in [world.client(), world.server()] {
+            let segment = Bytes { extensions: extensions.clone(), ..datagram(&segment) };
+            let outcome = world.run(rig, &segment);
+            assert_eq!(outcome.verdict, Verdict::Next);
+            outcome.assert_counted(&[Counter::Translated, Counter::Fragment]);
+        }
+    }
 }
 
 /// The segment with options and a payload that is worth cutting.

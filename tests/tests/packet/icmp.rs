@@ -14,6 +14,7 @@ cases! {
     errors_quote_the_numbers_that_their_reader_knows,
     every_error_that_tcp_acts_on_is_translated,
     quotes_are_shifted_as_far_as_they_go,
+    what_lies_behind_the_ip_packet_is_no_part_of_the_quote,
     nothing_is_changed_before_the_first_answer,
     errors_about_other_connections_go_on_as_they_are,
     what_quotes_no_segment_goes_on_as_it_is,
@@ -172,6 +173,25 @@ fn quotes_are_shifted_as_far_as_they_go(rig: &mut Rig, ipv6: bool) {
         assert_shifted(&world, rig, &segment, &error);
         let segment = Bytes { ip_options, ..segment };
         assert_shifted(&world, rig, &segment, &IcmpError::about(&segment));
+    }
+}
+
+/// A device may hand up more than the IP packet; no checksum covers that.
+fn what_lies_behind_the_ip_packet_is_no_part_of_the_quote(rig: &mut Rig, ipv6: bool) {
+    let world = World::new(ipv6, 5);
+    let header_bytes = if ipv6 { 40 } else { 20 };
+    for segment in segments(&world, 100) {
+        let (seq, _) = expected(&world, &segment);
+        for quoted_bytes in [header_bytes, header_bytes + 4, header_bytes + 8] {
+            let mut error = IcmpError::about(&segment);
+            error.quote.truncate(quoted_bytes);
+            let mut whole = error.with_numbers(seq, segment.ack);
+            whole.quote.truncate(quoted_bytes);
+            let trailer = [0xA5; 12];
+            let outcome = world.run_raw(rig, error.way, &[error.build(), trailer.to_vec()].concat());
+            let reader = if quoted_bytes < header_bytes + 8 { &error } else { &whole };
+            assert_eq!(outcome.packet, [reader.build(), trailer.to_vec()].concat());
+        }
     }
 }
 
