@@ -132,6 +132,10 @@ impl Sessions {
         self.entries.get_mut(key as usize)
     }
 
+    pub(super) fn entry(&self, key: u32) -> Option<&Entry> {
+        self.entries.get(key as usize)
+    }
+
     pub(super) fn session(&self, key: u32) -> Option<&Session> {
         self.entries.get(key as usize).map(|entry| &entry.session)
     }
