@@ -25,6 +25,7 @@ use super::mailbox::Mail;
 use super::postage::Postage;
 use super::probes::is_unanswered;
 use super::recovery::RecoveredPart;
+use super::remains::Remains;
 use super::serve::reset_on_close;
 use super::sessions::Sessions;
 use super::strays::Strays;
@@ -179,6 +180,8 @@ pub(super) struct Worker {
     pub(super) walked: u32,
     /// What the store has written or read that sessions have not noted yet.
     pub(super) written: VecDeque<(Done, Outcome)>,
+    /// Filters of sessions that have ended, which are still in the tables.
+    pub(super) remains: Remains,
     /// Scratch, kept for its memory.
     pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
@@ -255,6 +258,7 @@ impl Worker {
             backlogs: Backlogs::default(),
             walked: 0,
             written: VecDeque::new(),
+            remains: Remains::default(),
             done: Vec::new(),
             matching: Matching::default(),
             unwrapped: Vec::new(),
