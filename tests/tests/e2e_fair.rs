@@ -13,6 +13,11 @@ use tempfile::TempDir;
 /// Filters of one SUBSCRIBE.
 const FILTERS: usize = 1_000;
 
+const MEMORY: &str = "push_session_memory_bytes{kind=\"subscriptions\"}";
+
+/// The reason of a PUBACK.
+const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
+
 /// Enough that some are on whichever shard the attacker is.
 const BYSTANDERS: usize = 8;
 
@@ -21,6 +26,9 @@ both_paths! {
     a_publish_that_matches_everything_is_matched_in_steps_and_comes_once,
     publishes_of_one_client_keep_their_order_though_done_in_steps,
     a_will_comes_behind_all_that_its_client_has_published,
+    sessions_with_a_thousand_filters_each_end_in_turns,
+    what_an_ended_session_leaves_leads_to_nobody,
+    a_client_that_begins_anew_finds_room_for_its_filters,
 }
 
 fn publishes_to_forty_thousand_groups_let_others_in_between(path: PingPath) -> TestResult {
@@ -183,6 +191,100 @@ fn a_will_comes_behind_all_that_its_client_has_published(path: PingPath) -> Test
             assert_eq!(subscriber.message().payload, number.to_be_bytes());
         }
         assert_eq!(subscriber.message().payload, b"gone");
+    }
+    server.finish();
+    Ok(())
+}
+
+fn sessions_with_a_thousand_filters_each_end_in_turns(path: PingPath) -> TestResult {
+    const SESSIONS: usize = 60;
+    stand_in::not_for("has no counter of turns")?;
+    raise_descriptor_limit();
+    let server = Server::with(path).flag("--shards", 2).flag("--durability", "off").start()?;
+    let target = server.target();
+    let leaving: Vec<Client> = (0..SESSIONS)
+        .map(|number| {
+            let mut session = client(target, &format!("leaving-{number}"));
+            subscribe(&mut session, (0..FILTERS).map(|filter| format!("{number}x{filter}/+/+/+")));
+            session
+        })
+        .collect();
+    let mut bystander = client(target, "bystander");
+    bystander.subscribe(&[("by", 1)]);
+    let before = server.metrics().value("push_turns_ended_total");
+    drop(leaving);
+    let mut lowest = u64::MAX;
+    loop {
+        assert_eq!(bystander.publish("by", b"x", 1), 0);
+        assert_eq!(bystander.message().payload, b"x");
+        let left = server.metrics().value("push_subscriptions");
+        assert!(left <= lowest, "they only go");
+        lowest = left;
+        if left == 1 {
+            break;
+        }
+    }
+    let turns = server.metrics().value("push_turns_ended_total") - before;
+    assert!(turns >= 10 * SESSIONS as u64, "{turns} turns for {SESSIONS} sessions");
+    server.finish();
+    Ok(())
+}
+
+/// Neither to the session of the same client that came after it, nor to another that has its place.
+fn what_an_ended_session_leaves_leads_to_nobody(path: PingPath) -> TestResult {
+    const ROUNDS: usize = 20;
+    const NEWCOMERS: usize = 5;
+    stand_in::not_for("has no counter of turns")?;
+    let server = Server::with(path).flag("--shards", 2).flag("--durability", "off").start()?;
+    let target = server.target();
+    let mut publisher = client(target, "publisher");
+    let filters = || (0..FILTERS).map(|filter| format!("n/{filter}/+"));
+    for _ in 0..ROUNDS {
+        let mut old = client(target, "again");
+        subscribe(&mut old, filters());
+        // Takes over, with a clean start.
+        let mut new = client(target, "again");
+        let mut newcomers: Vec<Client> =
+            (0..NEWCOMERS).map(|number| client(target, &format!("new-{number}"))).collect();
+        new.subscribe(&[("n/7/+", 1)]);
+        // The second one the old session had last, the third one first.
+        for topic in ["n/7/a", "n/0/a", "n/999/a"] {
+            publisher.publish(topic, topic.as_bytes(), 1);
+        }
+        assert_eq!(new.message().payload, b"n/7/a");
+        for client in newcomers.iter_mut().chain([&mut new]) {
+            client.ping();
+            let more = client.receive(Duration::from_millis(1));
+            assert!(more.is_err(), "it did not subscribe to it: {more:?}");
+        }
+        new.disconnect();
+    }
+    assert!(server.metrics().value("push_turns_ended_total") > 0);
+    server.wait_metric("push_subscriptions", |count| count == 0);
+    assert_eq!(server.metrics().value(MEMORY), 0);
+    assert_eq!(publisher.publish("n/7/a", b"", 1), NO_MATCHING_SUBSCRIBERS);
+    server.finish();
+    Ok(())
+}
+
+/// Those of its last session count until they are gone, and are not in its way.
+fn a_client_that_begins_anew_finds_room_for_its_filters(path: PingPath) -> TestResult {
+    const TOTAL_BYTES: u64 = 1 << 20;
+    stand_in::not_for("has no such total")?;
+    let server = Server::with(path)
+        .flag("--shards", 1)
+        .flag("--durability", "off")
+        .flag("--subscription-bytes-total", TOTAL_BYTES)
+        .start()?;
+    let target = server.target();
+    let limit = "push_limits_hit_total{limit=\"subscription_bytes_total\"}";
+    for round in 0..10 {
+        let mut again = client(target, "again");
+        subscribe(&mut again, (0..FILTERS).map(|filter| format!("{round}x{filter}/+/+")));
+        let metrics = server.metrics();
+        assert_eq!(metrics.value(limit), 0);
+        assert!(metrics.value(MEMORY) <= TOTAL_BYTES);
+        assert!(metrics.value(MEMORY) > TOTAL_BYTES / 2, "two sessions' filters do not fit");
     }
     server.finish();
     Ok(())

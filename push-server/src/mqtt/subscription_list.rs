@@ -69,6 +69,29 @@ impl SubscriptionList {
         self.find(filter).is_ok()
     }
 
+    /// Takes those out that are not shared.
+    pub fn split_off_unshared(&mut self) -> Self {
+        let (shared, unshared) =
+            std::mem::take(&mut self.0).into_iter().partition(|entry| entry.filter.is_shared());
+        self.0 = shared;
+        Self(unshared)
+    }
+
+    /// Removes one, whichever.
+    pub fn pop(&mut self) -> Option<TopicFilter> {
+        self.0.pop().map(|entry| entry.filter)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Shown<'_>> {
         self.0.iter().map(Entry::show)
@@ -141,6 +164,22 @@ mod tests {
 
     fn texts(list: &SubscriptionList) -> Vec<&str> {
         list.iter().map(|(filter, _)| filter.as_str()).collect()
+    }
+
+    #[test]
+    fn those_that_are_not_shared_are_taken_out_and_go_one_by_one() {
+        let limits = Limits::default();
+        let mut list = SubscriptionList::default();
+        for text in ["b", "$share/g/a", "a/+", "$share/h/#"] {
+            list.set(&filter(text), with_qos(QoS::AtMostOnce), &limits).expect("has room");
+        }
+        let mut unshared = list.split_off_unshared();
+        assert_eq!(texts(&list), ["$share/g/a", "$share/h/#"]);
+        assert_eq!(unshared.len(), 2);
+        let mut popped: Vec<_> = std::iter::from_fn(|| unshared.pop()).collect();
+        popped.sort_unstable();
+        assert_eq!(popped, [filter("a/+"), filter("b")]);
+        assert!(unshared.is_empty() && !list.is_empty());
     }
 
     #[test]

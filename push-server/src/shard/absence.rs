@@ -184,9 +184,7 @@ impl Worker {
         let Some(Entry { mut session, presence, number }) = self.sessions.remove(key) else {
             return;
         };
-        for (filter, _) in &session.subscriptions {
-            self.drop_subscription(key, filter);
-        }
+        self.drop_subscriptions(key, &mut session.subscriptions);
         self.counters.sessions.sub(1);
         self.shared.session_shares.give_back(origin, session.user());
         let waiting = match presence {

@@ -379,17 +379,17 @@ impl Worker {
         filter: &TopicFilter,
         options: SubscriptionOptions,
     ) -> Result<bool, Reason> {
-        let limits = &self.shared.config.limits;
-        let total = &self.shared.memory.subscriptions;
-        let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
+        let session = self.sessions.session(key).ok_or(Reason::UnspecifiedError)?;
         let weight_bytes = match session.subscriptions.contains(filter) {
             true => 0,
             false => subscription_weight_bytes(filter) as u64,
         };
-        if !total.take(weight_bytes) {
+        if !self.take_subscription_memory(weight_bytes) {
             self.counters.limit_subscription_bytes_total.add(1);
             return Err(Reason::QuotaExceeded);
         }
+        let (limits, total) = (&self.shared.config.limits, &self.shared.memory.subscriptions);
+        let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
         if let Err(full) = session.subscriptions.set(filter, options, limits) {
             total.give_back(weight_bytes);
             let counter = match full {

@@ -3,18 +3,20 @@
 //! A turn's changes are filed as one request at its end. An acknowledgement leaves when what it promises
 //! is safe: PUBACK and PUBREC wait for the message in every durable outbox and for the publisher's
 //! exactly-once id, PUBREL and PUBCOMP for the flow's next state, SUBACK and UNSUBACK for the
-//! subscriptions. The shard itself never waits. While the store is behind, no packets are taken from
-//! clients; while it fails, they are told so, and what was acknowledged stays.
+//! subscriptions. The shard itself never waits. While the store is behind, clients whose sessions it
+//! keeps wait, and so do publishes for such sessions; while it fails, they are told so, and what was
+//! acknowledged stays.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::client::Phase;
 use super::notices::Kind;
 use super::sessions::{Entry, Presence};
 use super::ticket::{Done, Draft, Part, Subscribed};
-use super::worker::Worker;
+use super::worker::{Worker, read_clock};
 use crate::broker::{Shares, SubscriptionId, Via};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
@@ -27,8 +29,8 @@ use crate::store::{
     StoredWill, WallMillis, Write,
 };
 
-/// Bytes that wait to be stored, of all shards together, from which on no packets are taken from
-/// clients (`limit="store"`), until half of them is stored.
+/// Bytes that wait to be stored, of all shards together, from which on what would add to them waits
+/// (`limit="store"`), until half of them is stored.
 pub(crate) const STORE_BACKLOG_BYTES_MAX: u64 = 64 << 20;
 
 /// What is read of an outbox at a time.
@@ -37,6 +39,14 @@ const PAGE: PageLimit = PageLimit { messages: HEAD_MESSAGES_MAX as u32, bytes: 2
 /// The same of its oldest messages, to drop some: more, because those that come meanwhile must not
 /// outrun it.
 const TRIM_PAGE: PageLimit = PageLimit { messages: 1_024, bytes: 4 << 20 };
+
+/// So long a turn notes what was written to disk, and how many messages go by between two looks at the
+/// clock.
+const WRITTEN_BUDGET: Duration = Duration::from_millis(2);
+const WRITTEN_PER_LOOK: usize = 64;
+
+/// So many may wait to be noted; further ones are noted at once.
+const WRITTEN_WAITING_MAX: usize = 65_536;
 
 const MILLIS_PER_SEC: u64 = 1_000;
 
@@ -141,15 +151,38 @@ impl Worker {
         let mut done = std::mem::take(&mut self.done);
         self.shared.completions[usize::from(self.index)].take(&mut done);
         for (done, outcome) in done.drain(..) {
-            self.on_done(done, outcome);
+            match done {
+                // In order: a page must not come before what it is behind.
+                Done::Written { .. } | Done::Page { .. } | Done::Trim { .. } => {
+                    self.written.push_back((done, outcome));
+                }
+                _ => self.on_done(done, outcome),
+            }
         }
         self.done = done;
+        self.take_written();
         if let Some(store) = &self.shared.store
             && self.store_is_behind
             && store.backlog_bytes() < STORE_BACKLOG_BYTES_MAX / 2
         {
             self.store_is_behind = false;
             self.resume_all_stalled();
+        }
+    }
+
+    /// Notes what is on disk: a message may be in as many outboxes as there are sessions.
+    fn take_written(&mut self) {
+        let begun = read_clock();
+        let mut noted = 0;
+        while let Some((done, outcome)) = self.written.pop_front() {
+            self.on_done(done, outcome);
+            noted += 1;
+            if noted % WRITTEN_PER_LOOK == 0
+                && self.written.len() <= WRITTEN_WAITING_MAX
+                && read_clock() - begun > WRITTEN_BUDGET
+            {
+                break;
+            }
         }
     }
 
@@ -213,6 +246,11 @@ impl Worker {
         }
     }
 
+    /// Whether the store keeps a session.
+    pub(super) fn is_durable(&self, key: u32) -> bool {
+        self.sessions.entry(key).is_some_and(|entry| entry.session.is_durable())
+    }
+
     /// The session with this key, if it is still the one with this number.
     pub(super) fn numbered(&mut self, key: u32, number: SessionNumber) -> Option<&mut Entry> {
         self.sessions.entry_mut(key).filter(|entry| entry.number == number)
@@ -274,8 +312,12 @@ impl Worker {
         }
         self.file_changes(key, None);
         if let Some(index) = client {
-            // QoS 2 may go out now.
-            self.mark_dirty(index);
+            // QoS 2 may go out now, or has to be fetched first.
+            if self.has_more_for(index) {
+                self.mark_dirty(index);
+            } else {
+                self.begin_page(key);
+            }
         }
     }
 

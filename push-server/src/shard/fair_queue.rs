@@ -29,6 +29,7 @@ pub(super) struct Flow {
 enum Kind {
     Session,
     Newcomer,
+    Ended,
     Nobody,
 }
 
@@ -41,6 +42,11 @@ impl Flow {
     /// A connection's that has no session (yet, or any more).
     pub(super) fn newcomer(shard: u16, client: u32) -> Self {
         Self { shard, kind: Kind::Newcomer, number: client }
+    }
+
+    /// What has to be cleared away behind a session that has ended, whatever else of it still waits.
+    pub(super) fn ended(shard: u16, key: u32) -> Self {
+        Self { shard, kind: Kind::Ended, number: key }
     }
 
     /// Tells it from nearly all others.

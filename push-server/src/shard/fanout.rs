@@ -89,7 +89,7 @@ pub(super) enum Progress {
     Done,
     /// The budget is spent.
     Spent,
-    /// Another shard takes no letters now.
+    /// Another shard takes no letters now, or the store does not keep up.
     Blocked,
 }
 
@@ -192,6 +192,9 @@ impl Worker {
     }
 
     fn step(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> Progress {
+        if self.waits_for_store() && !fanout.draft.is_empty() {
+            return wait_for_store(budget);
+        }
         if fanout.stage == Stage::Shards {
             let topic = &fanout.message.topic;
             if !self.shared.routing.search(topic, self.all_shards, &mut fanout.shards, budget) {
@@ -229,8 +232,9 @@ impl Worker {
             fanout.stage = Stage::Deliveries;
         }
         if fanout.stage == Stage::Deliveries {
-            if !self.deliver_matches(fanout, budget) {
-                return Progress::Spent;
+            let progress = self.deliver_matches(fanout, budget);
+            if progress != Progress::Done {
+                return progress;
             }
             fanout.stage = Stage::Groups;
         }
@@ -239,6 +243,11 @@ impl Worker {
             self.end_fanout(fanout);
         }
         progress
+    }
+
+    /// Whether what needs the store has to wait. Not when the server stops, which no disk is to hold up.
+    fn waits_for_store(&self) -> bool {
+        self.store_is_behind && !self.stopping
     }
 
     /// Finds a few groups, at least one if there is any. Returns whether it has come so far.
@@ -283,17 +292,24 @@ impl Worker {
         true
     }
 
-    /// Delivers to this shard's subscribers. Returns whether all have it.
-    fn deliver_matches(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> bool {
+    /// Delivers to this shard's subscribers.
+    fn deliver_matches(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> Progress {
         let Fanout { message, matching, part, begun, is_resumed, .. } = fanout;
-        while !matching.found().is_empty() {
+        while let Some(found) = matching.found().last() {
             if budget.is_spent() {
-                return false;
+                return Progress::Spent;
+            }
+            if self.waits_for_store()
+                && message.qos.min(found.qos) != QoS::AtMostOnce
+                && self.is_durable(found.subscriber)
+            {
+                part.wait_for_more();
+                return wait_for_store(budget);
             }
             budget.charge(DELIVERY_UNITS);
             let Some(found) = matching.found().pop() else { break };
             if *is_resumed {
-                let number = self.sessions.entry_mut(found.subscriber).map(|entry| entry.number);
+                let number = self.sessions.entry(found.subscriber).map(|entry| entry.number);
                 if number.is_none_or(|number| number >= *begun) {
                     continue;
                 }
@@ -306,12 +322,16 @@ impl Worker {
             };
             self.deliver_to(found.subscriber, delivery, part);
         }
-        true
+        Progress::Done
     }
 
     /// Gives it to one member of each group.
     fn place_groups(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> Progress {
         loop {
+            let needs_store = !fanout.groups.found.is_empty() && fanout.part.is_shared();
+            if needs_store && self.waits_for_store() {
+                return wait_for_store(budget);
+            }
             while let Some(group) = fanout.groups.found.pop() {
                 if budget.is_spent() {
                     fanout.groups.found.push(group);
@@ -371,4 +391,10 @@ impl Worker {
         let done = Done::Publish { client, number, reason, session, receipt };
         part.draft.waiting.push((self.index, done));
     }
+}
+
+/// The store's delay is no fault of the shard's: the session counts as served.
+fn wait_for_store(budget: &mut Budget) -> Progress {
+    budget.charge(1);
+    Progress::Blocked
 }

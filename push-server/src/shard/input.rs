@@ -38,7 +38,7 @@ const INPUT_BYTES_PER_UNIT: u64 = 64;
 /// What is in the way of a client's input.
 #[derive(Clone, Copy, Debug)]
 enum Obstacle {
-    /// The store does not keep up.
+    /// The store does not keep up, and the session is one that it keeps.
     Store,
     /// Its answers have to leave first.
     Answers,
@@ -49,7 +49,7 @@ enum Obstacle {
 pub(super) enum Halt {
     /// The session has had its share.
     Turn,
-    /// So it has, or another shard is in the way, in the middle of a publish.
+    /// So it has, or another shard or the store is in the way, in the middle of a publish.
     Publish(Box<Fanout>, Progress),
 }
 
@@ -308,8 +308,8 @@ impl Worker {
     /// What is in the way of a client's input.
     fn obstacle(&self, index: u32) -> Option<Obstacle> {
         let client = self.clients.get(index as usize)?;
-        let Phase::Serving { connection, .. } = &client.phase else { return None };
-        if self.store_is_behind {
+        let Phase::Serving { connection, session } = &client.phase else { return None };
+        if self.store_is_behind && self.is_durable(*session) {
             return Some(Obstacle::Store);
         }
         let is_throttled = connection.answers_due_bytes() > self.answers_due_bytes_max();

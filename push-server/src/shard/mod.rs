@@ -28,6 +28,7 @@ mod notices;
 mod postage;
 mod probes;
 mod recovery;
+mod remains;
 mod retry;
 mod serve;
 mod session_shares;

@@ -348,7 +348,7 @@ impl Worker {
     }
 
     /// Whether a served client is owed more that could be sent now.
-    fn has_more_for(&mut self, index: u32) -> bool {
+    pub(super) fn has_more_for(&mut self, index: u32) -> bool {
         let client = &self.clients[index as usize];
         let Phase::Serving { connection, session: key } = &client.phase else { return false };
         let Some(session) = self.sessions.session_mut(*key) else { return false };

@@ -45,7 +45,8 @@ impl Presence {
 /// The sessions. The index holds keys only: four bytes and a hash byte a session.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    entries: Slab<Entry>,
+    /// `None`: of one that has ended, until its filters are out of the tables.
+    entries: Slab<Option<Entry>>,
     /// Beside the entries, which would grow by eight bytes for its two.
     origins: Vec<Origin>,
     by_client_id: HashTable<u32>,
@@ -72,7 +73,8 @@ impl Sessions {
 
     pub(super) fn find(&self, client_id: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(client_id);
-        let same = |key: &u32| self.entries[*key as usize].session.client_id() == client_id;
+        let same =
+            |key: &u32| self.session(*key).is_some_and(|known| known.client_id() == client_id);
         self.by_client_id.find(hash, same).copied()
     }
 
@@ -95,23 +97,32 @@ impl Sessions {
         number: SessionNumber,
     ) -> u32 {
         let hash = self.hasher.hash_one(session.client_id());
-        let key = u32::try_from(self.entries.insert(Entry { session, presence, number }))
+        let key = u32::try_from(self.entries.insert(Some(Entry { session, presence, number })))
             .expect("sessions are limited to u32 by configuration");
         let Self { entries, by_client_id, hasher, .. } = self;
         by_client_id.insert_unique(hash, key, |key| {
-            hasher.hash_one(entries[*key as usize].session.client_id())
+            let entry = entries[*key as usize].as_ref();
+            entry.map_or(0, |entry| hasher.hash_one(entry.session.client_id()))
         });
         key
     }
 
+    /// Removes a session. Its key is not given again before `release_key`.
     pub(super) fn remove(&mut self, key: u32) -> Option<Entry> {
-        let entry = self.entries.try_remove(key as usize)?;
+        let entry = self.entries.get_mut(key as usize)?.take()?;
         let hash = self.hasher.hash_one(entry.session.client_id());
         if let Ok(occupied) = self.by_client_id.find_entry(hash, |other| *other == key) {
             occupied.remove();
         }
         self.memory.give_back(weight_bytes(&entry.session));
         Some(entry)
+    }
+
+    /// Nothing knows a removed session by its key any more.
+    pub(super) fn release_key(&mut self, key: u32) {
+        if self.entries.get(key as usize).is_some_and(Option::is_none) {
+            self.entries.remove(key as usize);
+        }
     }
 
     /// The network that a session's client has connected from last.
@@ -129,11 +140,15 @@ impl Sessions {
     }
 
     pub(super) fn entry_mut(&mut self, key: u32) -> Option<&mut Entry> {
-        self.entries.get_mut(key as usize)
+        self.entries.get_mut(key as usize)?.as_mut()
+    }
+
+    pub(super) fn entry(&self, key: u32) -> Option<&Entry> {
+        self.entries.get(key as usize)?.as_ref()
     }
 
     pub(super) fn session(&self, key: u32) -> Option<&Session> {
-        self.entries.get(key as usize).map(|entry| &entry.session)
+        self.entry(key).map(|entry| &entry.session)
     }
 
     pub(super) fn session_mut(&mut self, key: u32) -> Option<&mut Session> {
@@ -152,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_session_takes_no_more_than_it_counts() {
-        let (entry, owned) = (size_of::<(Entry, u64)>(), 2 * size_of::<Box<str>>());
+        let (entry, owned) = (size_of::<(Option<Entry>, u64)>(), 2 * size_of::<Box<str>>());
         // Two tables that are half empty, a timer, and three allocations of at most 31 bytes more.
         let most = 2 * entry + 16 * 5 / 7 + size_of::<[u64; 3]>() + owned;
         assert!(most + Session::PENDING_BYTES <= SESSION_BYTES, "{most} bytes beside the texts");
@@ -175,10 +190,35 @@ mod tests {
         assert!(sessions.remove(keys[500]).is_none());
         assert_eq!(sessions.find("device-500"), None);
         assert_eq!(sessions.find("device-501"), Some(keys[501]));
-        assert_eq!(sessions.len(), 999);
+        assert_eq!(sessions.len(), 1_000, "its key is not free yet");
+        sessions.release_key(keys[500]);
+        sessions.release_key(keys[501]);
+        assert_eq!(sessions.find("device-501"), Some(keys[501]), "it is there");
         for key in keys {
             sessions.remove(key);
+            sessions.release_key(key);
         }
+        assert_eq!(sessions.len(), 0);
         assert_eq!(memory.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_key_is_given_again_when_nothing_knows_the_session_by_it() {
+        let memory = MemoryBudget::new(u64::MAX);
+        let mut sessions = Sessions::new(7, &memory);
+        let mut begin = |sessions: &mut Sessions| {
+            let session = Session::new("device", 0);
+            assert!(sessions.take_memory(&session, false));
+            sessions.insert(session, Presence::Connected(0), SessionNumber(0))
+        };
+        let first = begin(&mut sessions);
+        assert!(sessions.remove(first).is_some());
+        assert!(sessions.entry(first).is_none() && sessions.entry_mut(first).is_none());
+        let second = begin(&mut sessions);
+        assert_ne!(second, first);
+        assert_eq!(sessions.find("device"), Some(second));
+        sessions.release_key(first);
+        assert!(sessions.remove(second).is_some());
+        assert_eq!(begin(&mut sessions), first);
     }
 }

@@ -49,13 +49,15 @@ pub(super) enum Errand {
     Fanout(Box<Fanout>),
     /// A message for one of this shard's members of a group.
     Share(Box<SharedMail>),
+    /// Filters of a session that has ended, by its key, leave the tables.
+    Forget(u32),
 }
 
 impl Errand {
     /// Whether it came from another shard.
     fn is_letter(&self) -> bool {
         match self {
-            Self::Input(_) => false,
+            Self::Input(_) | Self::Forget(_) => false,
             Self::Fanout(fanout) => fanout.is_received(),
             Self::Share(_) => true,
         }
@@ -279,6 +281,10 @@ impl Worker {
                     (VecDeque::from([Errand::Fanout(fanout)]), progress == Progress::Blocked)
                 }
             },
+            Errand::Forget(key) => {
+                let is_done = self.forget_remains(key, budget);
+                (if is_done { VecDeque::new() } else { VecDeque::from([errand]) }, false)
+            }
             Errand::Share(mail) => {
                 self.on_shared_mail(*mail);
                 budget.charge(SHARED_UNITS);

@@ -25,6 +25,7 @@ use super::mailbox::Mail;
 use super::postage::Postage;
 use super::probes::is_unanswered;
 use super::recovery::RecoveredPart;
+use super::remains::Remains;
 use super::serve::reset_on_close;
 use super::sessions::Sessions;
 use super::strays::Strays;
@@ -148,7 +149,7 @@ pub(super) struct Worker {
     pub(super) draft: Draft,
     /// Pages to be read from the store.
     pub(super) page_reads: Vec<PageRead>,
-    /// Too much waits to be stored; no packets are taken from clients.
+    /// Too much waits to be stored: what would add to it waits.
     pub(super) store_is_behind: bool,
     /// Sessions of which something could not be written (the record, or messages that had left), by key:
     /// one entry each, however often it fails.
@@ -177,6 +178,10 @@ pub(super) struct Worker {
     pub(super) backlogs: Backlogs,
     /// Topics visited for them that nobody is charged for yet.
     pub(super) walked: u32,
+    /// What the store has written or read that sessions have not noted yet.
+    pub(super) written: VecDeque<(Done, Outcome)>,
+    /// Filters of sessions that have ended, which are still in the tables.
+    pub(super) remains: Remains,
     /// Scratch, kept for its memory.
     pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
@@ -252,6 +257,8 @@ impl Worker {
             unused: UnusedSessions::default(),
             backlogs: Backlogs::default(),
             walked: 0,
+            written: VecDeque::new(),
+            remains: Remains::default(),
             done: Vec::new(),
             matching: Matching::default(),
             unwrapped: Vec::new(),
@@ -423,6 +430,7 @@ impl Worker {
         let unfinished = self.more_expired
             || self.leaves_completions
             || !self.fired.is_empty()
+            || !self.written.is_empty()
             || !self.work.is_idle()
             || !self.sends.is_idle()
             || self.has_absent_backlogs();
@@ -584,7 +592,8 @@ impl Worker {
 
     fn has_stopped(&mut self) -> bool {
         let Some(deadline) = self.stop_deadline else { return false };
-        if self.clients.is_empty() && !self.has_absent_backlogs() && self.work.is_empty() {
+        let is_idle = self.work.is_empty() && self.written.is_empty();
+        if self.clients.is_empty() && !self.has_absent_backlogs() && is_idle {
             return true;
         }
         if self.now < deadline {

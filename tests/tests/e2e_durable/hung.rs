@@ -3,6 +3,7 @@
 use push_tests::clients::{Client, Connect};
 use push_tests::durable::{self, SlowDisk};
 use push_tests::expectations::{PATIENCE, SILENCE};
+use push_tests::server::Server;
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
 use push_tests::wire::{self, PUBACK, Packet, Publish, Version};
@@ -54,4 +55,91 @@ pub(crate) fn one_id_used_again_and_again_is_not_taken_without_end() -> TestResu
     publisher.assert_alive();
     server.finish();
     Ok(())
+}
+
+/// Who needs nothing of the disk is served while what waits for it has reached its limit.
+pub(crate) fn a_disk_that_is_behind_holds_up_only_what_needs_it() -> TestResult {
+    durable::need()?;
+    stand_in::not_for("has no such limit")?;
+    let disk = SlowDisk::mount()?;
+    let server = life::builder(&disk.path().join("data")).start()?;
+    let mut bystander = Client::connect(server.target(), &Connect::new(Version::V311, "bystander"));
+    bystander.subscribe(&[("by", 1)]);
+    make_absent(&server);
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V311, "publisher"));
+
+    let stopped = disk.stop();
+    let sent = fill_the_backlog(&server, &mut publisher);
+    for _ in 0..3 {
+        bystander.publish("by", b"x", 1);
+        assert_eq!(bystander.message().payload, b"x");
+    }
+    publisher.expect_no_message(SILENCE);
+    assert_eq!(server.http("/healthz").map(|answer| answer.status).ok(), Some(200));
+
+    drop(stopped);
+    for expected in 1..=sent {
+        match publisher.receive(PATIENCE) {
+            Ok(Packet::Ack { kind: PUBACK, packet_id, .. }) => assert_eq!(packet_id, expected),
+            other => panic!("no PUBACK: {other:?}"),
+        }
+    }
+    server.finish();
+    Ok(())
+}
+
+pub(crate) fn a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop() -> TestResult {
+    durable::need()?;
+    stand_in::not_for("has no such limit")?;
+    let disk = SlowDisk::mount()?;
+    let mut server = life::builder(&disk.path().join("data")).start()?;
+    let mut bystander = Client::connect(server.target(), &Connect::new(Version::V311, "bystander"));
+    make_absent(&server);
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V311, "publisher"));
+
+    let stopped = disk.stop();
+    fill_the_backlog(&server, &mut publisher);
+    server.terminate();
+    bystander.wait_ending();
+    publisher.wait_ending();
+    drop((bystander, publisher));
+    drop(stopped);
+    let (status, _) = server.wait_exit();
+    assert!(status.success(), "the server ended with {status}");
+    let log = server.log();
+    assert!(!log.contains("resetting connections"), "a shard waited to the last:\n{log}");
+    Ok(())
+}
+
+const ABSENT: usize = 4;
+
+/// Sessions that keep what comes for them on disk.
+fn make_absent(server: &Server) {
+    for number in 0..ABSENT {
+        let connect = Connect::new(Version::V311, &format!("absent-{number}")).persistent();
+        let mut absent = Client::connect(server.target(), &connect);
+        absent.subscribe(&[(&format!("t/{number}"), 1)]);
+        absent.disconnect();
+    }
+}
+
+/// Publishes to them until more waits to be stored than may, and once more. Returns how often.
+fn fill_the_backlog(server: &Server, publisher: &mut Client) -> u16 {
+    const PAYLOAD_BYTES: usize = 1 << 20;
+    const EACH: u16 = 25;
+    let mut send = |number: u16, payload_bytes| {
+        let topic = format!("t/{}", (number - 1) / EACH);
+        let payload = vec![0; payload_bytes];
+        let publish = Publish { topic, payload, qos: 1, packet_id: number, ..Publish::default() };
+        publisher.send(&wire::publish(Version::V311, &publish));
+    };
+    let mut sent = 0;
+    while server.metrics().value("push_limits_hit_total{limit=\"store\"}") == 0 {
+        sent += 1;
+        assert!(sent < ABSENT as u16 * EACH, "the limit is 64 MiB");
+        send(sent, PAYLOAD_BYTES);
+    }
+    // Little as it is, it waits too.
+    send(sent + 1, 1);
+    sent + 1
 }

@@ -25,7 +25,11 @@ use disk::{
     a_read_only_directory_is_refused, a_second_server_on_the_directory_is_refused,
     durability_off_keeps_nothing, durable_writes_are_counted, what_had_left_is_written_later,
 };
-use hung::one_id_used_again_and_again_is_not_taken_without_end;
+use hung::{
+    a_disk_that_is_behind_holds_up_only_what_needs_it,
+    a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
+    one_id_used_again_and_again_is_not_taken_without_end,
+};
 use order::{
     a_session_that_was_taken_over_is_a_living_one,
     what_an_ended_session_leaves_to_its_group_is_never_lost,
@@ -90,6 +94,8 @@ claims! {
     what_an_ended_session_leaves_to_its_group_is_never_lost,
     a_full_disk_refuses_and_serves_again,
     what_had_left_is_written_later,
+    a_disk_that_is_behind_holds_up_only_what_needs_it,
+    a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
     one_id_used_again_and_again_is_not_taken_without_end,
     an_id_whose_release_failed_is_free_once_it_is_released_again,
     an_unsubscribe_that_failed_is_told_and_done_when_repeated,
