@@ -149,8 +149,9 @@ pub struct Settings {
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
     pub max_sessions: Option<Bounded<u32, 1, COUNT_MAX>>,
     /// Of max-sessions, how many clients of one network (IPv4 /24, IPv6 /48), or of one user, may have
-    /// while more than half of all are taken; never less than 1024. A client that would need one more
-    /// is refused (MQTT 5: 0x97; 3.1.1: 3). Where all clients come by one proxy or address translator:
+    /// while more than half of all are taken; never less than 1024. Of an IPv6 network's share one /64 has
+    /// half, and never less than 1024. A client that would need one more is refused (MQTT 5: 0x97;
+    /// 3.1.1: 3). Where all clients come by one proxy or address translator:
     /// 100, which is no share.
     #[arg(long, value_name = "PERCENT", help_heading = "Limits of the server")]
     pub sessions_share_percent: Option<Bounded<u8, 1, 100>>,

@@ -46,7 +46,7 @@ impl Presence {
 #[derive(Debug)]
 pub(super) struct Sessions {
     entries: Slab<Entry>,
-    /// Beside the entries, which would grow by eight bytes for its two.
+    /// Beside the entries, which would grow by eight bytes for its four.
     origins: Vec<Origin>,
     by_client_id: HashTable<u32>,
     hasher: FixedState,
