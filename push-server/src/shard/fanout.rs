@@ -48,7 +48,7 @@ pub(super) struct Publisher {
 pub(super) struct Fanout {
     flow: Flow,
     message: Arc<Message>,
-    /// The session of this shard that published it.
+    /// The key of the session of this shard that published it. See `begun`.
     from: Option<u32>,
     stage: Stage,
     shards: ShardSearch,
@@ -150,6 +150,11 @@ impl Fanout {
         }
     }
 
+    /// Whether the session that a key names now was there when it began.
+    fn is_older(&self, number: Option<SessionNumber>) -> bool {
+        number.is_some_and(|number| number < self.begun)
+    }
+
     /// Whether it came from another shard.
     pub(super) fn is_received(&self) -> bool {
         self.stamp.is_some()
@@ -214,8 +219,12 @@ impl Worker {
             fanout.stage = if is_here { Stage::Matches } else { Stage::Groups };
         }
         if fanout.stage == Stage::Matches {
+            let from = fanout.from.filter(|&key| {
+                let number = self.sessions.entry_mut(key).map(|entry| entry.number);
+                fanout.is_older(number)
+            });
             let (topic, matching) = (&fanout.message.topic, &mut fanout.matching);
-            if !self.subscriptions.search(topic, fanout.from, matching, budget) {
+            if !self.subscriptions.search(topic, from, matching, budget) {
                 return Progress::Spent;
             }
             let units = matching.found().len() as i64 * i64::from(DELIVERY_UNITS);
@@ -370,5 +379,35 @@ impl Worker {
         };
         let done = Done::Publish { client, number, reason, session, receipt };
         part.draft.waiting.push((self.index, done));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::broker::TopicName;
+
+    /// No Local is for whoever published, not for who has its key now [MQTT-3.8.3-3].
+    #[test]
+    fn a_key_that_is_given_again_is_not_the_publisher() {
+        let message = Arc::new(Message {
+            topic: TopicName::parse("t", 8).expect("a topic"),
+            payload: Bytes::new(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: None,
+            expires_at: None,
+        });
+        let draft = Draft::default();
+        let mut fanout = Fanout::published(Flow::session(0, 1), message, Some(1), draft, None);
+        fanout.begun = SessionNumber(7);
+        assert!(fanout.is_older(Some(SessionNumber(6))));
+        assert!(
+            !fanout.is_older(Some(SessionNumber(7))),
+            "it began when the fan-out did, or later"
+        );
+        assert!(!fanout.is_older(None), "it has ended");
     }
 }
