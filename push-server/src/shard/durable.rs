@@ -404,7 +404,7 @@ impl Worker {
         }
         let Some(entry) = self.numbered(key, number) else {
             // Its id may have come to the disk behind the session's end.
-            if self.shared.store.is_some() && !reason.is_error() {
+            if self.shared.store.is_some() && is_recorded(reason) {
                 let packet_id = receipt.packet_id;
                 self.file(Write::RemoveExactlyOnce { number, packet_id }.into());
             }
@@ -631,6 +631,12 @@ impl Change {
     }
 }
 
+/// Whether the id of a QoS 2 publish may be on disk when this is its outcome. A full outbox refuses the
+/// message, and not the write that it is part of.
+fn is_recorded(reason: Reason) -> bool {
+    !reason.is_error() || reason == Reason::QuotaExceeded
+}
+
 /// A will that waits, as the store has it.
 fn pending_will(pending: &PendingWill, clocks: Clocks) -> StoredWill {
     stored_will(&pending.will, Some(clocks.to_wall(pending.publish_at)))
@@ -666,6 +672,13 @@ mod tests {
 
     fn receipt(packet_id: u16) -> PublishReceipt {
         PublishReceipt { packet_id, exactly_once: false }
+    }
+
+    #[test]
+    fn what_a_full_outbox_refuses_is_recorded_and_what_the_disk_refuses_is_not() {
+        assert!(is_recorded(Reason::Success) && is_recorded(Reason::NoMatchingSubscribers));
+        assert!(is_recorded(Reason::QuotaExceeded));
+        assert!(!is_recorded(Reason::ImplementationSpecificError));
     }
 
     #[test]

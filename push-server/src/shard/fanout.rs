@@ -34,6 +34,9 @@ const LETTER_UNITS: u32 = 6;
 /// What a group costs: a member is picked, and gets it.
 const GROUP_UNITS: u32 = 12;
 
+/// What a member costs that has no room.
+const REFUSAL_UNITS: u32 = 2;
+
 /// Who is to be told what became of a publish.
 #[derive(Debug)]
 pub(super) struct Publisher {
@@ -48,7 +51,7 @@ pub(super) struct Publisher {
 pub(super) struct Fanout {
     flow: Flow,
     message: Arc<Message>,
-    /// The session of this shard that published it.
+    /// The key of the session of this shard that published it. See `begun`.
     from: Option<u32>,
     stage: Stage,
     shards: ShardSearch,
@@ -150,6 +153,11 @@ impl Fanout {
         }
     }
 
+    /// Whether the session that a key names now was there when it began.
+    fn is_older(&self, number: Option<SessionNumber>) -> bool {
+        number.is_some_and(|number| number < self.begun)
+    }
+
     /// Whether it came from another shard.
     pub(super) fn is_received(&self) -> bool {
         self.stamp.is_some()
@@ -217,8 +225,12 @@ impl Worker {
             fanout.stage = if is_here { Stage::Matches } else { Stage::Groups };
         }
         if fanout.stage == Stage::Matches {
+            let from = fanout.from.filter(|&key| {
+                let number = self.sessions.entry_mut(key).map(|entry| entry.number);
+                fanout.is_older(number)
+            });
             let (topic, matching) = (&fanout.message.topic, &mut fanout.matching);
-            if !self.subscriptions.search(topic, fanout.from, matching, budget) {
+            if !self.subscriptions.search(topic, from, matching, budget) {
                 return Progress::Spent;
             }
             let units = matching.found().len() as i64 * i64::from(DELIVERY_UNITS);
@@ -340,9 +352,12 @@ impl Worker {
                 budget.charge(GROUP_UNITS);
                 let message = Arc::clone(&fanout.message);
                 let placed = self.place(fanout.flow, message, &group, &mut fanout.part);
-                if placed == Placed::Blocked {
-                    fanout.groups.found.push(group);
-                    return Progress::Blocked;
+                match placed {
+                    Placed::Done { refusals } => budget.charge(u32::from(refusals) * REFUSAL_UNITS),
+                    Placed::Blocked => {
+                        fanout.groups.found.push(group);
+                        return Progress::Blocked;
+                    }
                 }
             }
             if fanout.groups.is_over {
@@ -397,4 +412,34 @@ impl Worker {
 fn wait_for_store(budget: &mut Budget) -> Progress {
     budget.charge(1);
     Progress::Blocked
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::broker::TopicName;
+
+    /// No Local is for whoever published, not for who has its key now [MQTT-3.8.3-3].
+    #[test]
+    fn a_key_that_is_given_again_is_not_the_publisher() {
+        let message = Arc::new(Message {
+            topic: TopicName::parse("t", 8).expect("a topic"),
+            payload: Bytes::new(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: None,
+            expires_at: None,
+        });
+        let draft = Draft::default();
+        let mut fanout = Fanout::published(Flow::session(0, 1), message, Some(1), draft, None);
+        fanout.begun = SessionNumber(7);
+        assert!(fanout.is_older(Some(SessionNumber(6))));
+        assert!(
+            !fanout.is_older(Some(SessionNumber(7))),
+            "it began when the fan-out did, or later"
+        );
+        assert!(!fanout.is_older(None), "it has ended");
+    }
 }

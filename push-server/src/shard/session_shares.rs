@@ -4,11 +4,14 @@
 //! network may well be a carrier's, with thousands of phones behind one address. So shares bind only
 //! while more than half of all places are taken, and a share is never less than `SHARE_MIN`.
 //!
-//! A network is an IPv4 /24 or an IPv6 /48, the prefix that a site is given. Networks and users are
-//! counted in a fixed number of buckets by a hash whose seed is random: a session remembers its bucket in
-//! two bytes, nothing grows with the networks there are, and nobody can choose with whom to share a
-//! bucket. Two that do share one are counted as one, which a share is large enough for. What network a
-//! session was made from is not stored: after a restart it counts again when its client is back.
+//! A network is an IPv4 /24 or an IPv6 /48, the prefix that a site is given. Of an IPv6 network's share
+//! a /64, which is one link of the site or one customer of a provider, has half at most: it has more
+//! addresses than anybody can count, so addresses are never counted one by one. Networks, links and
+//! users are counted in a fixed number of buckets by a hash whose seed is random: a session remembers
+//! two buckets in four bytes, nothing grows with the networks there are, and nobody can choose with
+//! whom to share a bucket. Two that do share one are counted as one, which a share is large enough for.
+//! What network a session was made from is not stored: after a restart it counts again when its client
+//! is back.
 
 use std::hash::{BuildHasher, Hash};
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,22 +22,43 @@ use foldhash::fast::FixedState;
 /// The least share of a network or user, so that small servers have none.
 const SHARE_MIN: u32 = 1_024;
 
-/// Buckets that networks, and users, are counted in. The first is of those that are not known.
+/// Buckets that networks, links, and users are counted in.
 const BUCKETS: usize = 1 << 16;
+
+/// The bucket of those that are not known.
+const UNKNOWN: u16 = 0;
 
 /// The network that a session's client has connected from last, as far as it is told from others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Origin(u16);
+pub(super) struct Origin {
+    network: u16,
+    /// Of IPv6 only.
+    link: u16,
+}
 
 /// Why a session may not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoPlace {
     /// All places are taken.
     Full,
-    /// Half of them are, and the network or the user has its share.
+    /// Half of them are, and the network, the link or the user has its share.
     Share,
     /// The memory of all sessions is.
     Memory,
+}
+
+/// Which shares are used up.
+#[derive(Clone, Copy, Debug)]
+struct Full {
+    network: bool,
+    link: bool,
+    user: bool,
+}
+
+impl Full {
+    fn any(self) -> bool {
+        self.network || self.link || self.user
+    }
 }
 
 /// The places of all shards, and who has them.
@@ -43,7 +67,8 @@ pub(super) struct SessionShares {
     places: u32,
     share: u32,
     taken: AtomicU32,
-    by_origin: Box<[AtomicU32]>,
+    by_network: Box<[AtomicU32]>,
+    by_link: Box<[AtomicU32]>,
     by_user: Box<[AtomicU32]>,
     hasher: FixedState,
 }
@@ -58,7 +83,8 @@ impl SessionShares {
             // A part of a u32 is one.
             share: (part as u32).max(SHARE_MIN),
             taken: AtomicU32::new(0),
-            by_origin: buckets(),
+            by_network: buckets(),
+            by_link: buckets(),
             by_user: buckets(),
             hasher: FixedState::with_seed(seed),
         }
@@ -66,16 +92,16 @@ impl SessionShares {
 
     /// The network of an address.
     pub(super) fn origin(&self, address: IpAddr) -> Origin {
-        Origin(match address.to_canonical() {
+        match address.to_canonical() {
             IpAddr::V4(address) => {
                 let [a, b, c, _] = address.octets();
-                self.bucket(Ipv4Addr::from([a, b, c, 0]))
+                Origin { network: self.bucket(Ipv4Addr::from([a, b, c, 0])), link: UNKNOWN }
             }
             IpAddr::V6(address) => {
-                let [a, b, c, ..] = address.segments();
-                self.bucket([a, b, c])
+                let [a, b, c, d, ..] = address.segments();
+                Origin { network: self.bucket([a, b, c]), link: self.bucket([a, b, c, d]) }
             }
-        })
+        }
     }
 
     /// Takes a place for a new session.
@@ -83,7 +109,7 @@ impl SessionShares {
         let taken = self.taken.fetch_add(1, Ordering::Relaxed);
         let refused = if taken >= self.places {
             Some(NoPlace::Full)
-        } else if taken >= self.places / 2 && self.has_share(origin, user) {
+        } else if taken >= self.places / 2 && self.full(origin, user).any() {
             Some(NoPlace::Share)
         } else {
             None
@@ -106,14 +132,17 @@ impl SessionShares {
     /// A session has ended.
     pub(super) fn give_back(&self, origin: Origin, user: Option<&str>) {
         self.taken.fetch_sub(1, Ordering::Relaxed);
-        self.by_origin[usize::from(origin.0)].fetch_sub(1, Ordering::Relaxed);
-        self.by_user[self.user_bucket(user)].fetch_sub(1, Ordering::Relaxed);
+        self.by_network[usize::from(origin.network)].fetch_sub(1, Ordering::Relaxed);
+        self.by_link[usize::from(origin.link)].fetch_sub(1, Ordering::Relaxed);
+        self.by_user[usize::from(self.user_bucket(user))].fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A session's client is back, from another network perhaps.
     pub(super) fn move_origin(&self, from: Origin, to: Origin) {
-        self.by_origin[usize::from(from.0)].fetch_sub(1, Ordering::Relaxed);
-        self.by_origin[usize::from(to.0)].fetch_add(1, Ordering::Relaxed);
+        self.by_network[usize::from(from.network)].fetch_sub(1, Ordering::Relaxed);
+        self.by_network[usize::from(to.network)].fetch_add(1, Ordering::Relaxed);
+        self.by_link[usize::from(from.link)].fetch_sub(1, Ordering::Relaxed);
+        self.by_link[usize::from(to.link)].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether so few places are left that sessions which nobody uses are to give way.
@@ -121,34 +150,41 @@ impl SessionShares {
         self.taken.load(Ordering::Relaxed) >= self.places - self.places / 16
     }
 
-    /// Whether two sessions count together, by network or by user.
-    pub(super) fn is_same(
+    /// Whether the end of another session gives a newcomer back every share that it lacks. It must not
+    /// take the place of somebody who shares nothing full with it.
+    pub(super) fn makes_room(
         &self,
-        origin: Origin,
-        user: Option<&str>,
-        other_origin: Origin,
-        other_user: Option<&str>,
+        (origin, user): (Origin, Option<&str>),
+        (other, other_user): (Origin, Option<&str>),
     ) -> bool {
-        (origin == other_origin && origin != Origin::default())
-            || (user.is_some() && user == other_user)
+        let full = self.full(origin, user);
+        full.any()
+            && (!full.network || origin.network == other.network)
+            && (!full.link || origin.link == other.link)
+            && (!full.user || user == other_user)
     }
 
-    fn has_share(&self, origin: Origin, user: Option<&str>) -> bool {
-        let count = |bucket: &AtomicU32| bucket.load(Ordering::Relaxed);
-        let is_user_over =
-            user.is_some() && count(&self.by_user[self.user_bucket(user)]) >= self.share;
-        is_user_over
-            || (origin != Origin::default()
-                && count(&self.by_origin[usize::from(origin.0)]) >= self.share)
+    /// Which shares of a newcomer are used up. What is not known has none.
+    fn full(&self, origin: Origin, user: Option<&str>) -> Full {
+        let count = |buckets: &[AtomicU32], bucket: u16| match bucket {
+            UNKNOWN => 0,
+            bucket => buckets[usize::from(bucket)].load(Ordering::Relaxed),
+        };
+        Full {
+            network: count(&self.by_network, origin.network) >= self.share,
+            link: count(&self.by_link, origin.link) >= (self.share / 2).max(SHARE_MIN),
+            user: count(&self.by_user, self.user_bucket(user)) >= self.share,
+        }
     }
 
     fn count(&self, origin: Origin, user: Option<&str>) {
-        self.by_origin[usize::from(origin.0)].fetch_add(1, Ordering::Relaxed);
-        self.by_user[self.user_bucket(user)].fetch_add(1, Ordering::Relaxed);
+        self.by_network[usize::from(origin.network)].fetch_add(1, Ordering::Relaxed);
+        self.by_link[usize::from(origin.link)].fetch_add(1, Ordering::Relaxed);
+        self.by_user[usize::from(self.user_bucket(user))].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn user_bucket(&self, user: Option<&str>) -> usize {
-        user.map_or(0, |user| usize::from(self.bucket(user)))
+    fn user_bucket(&self, user: Option<&str>) -> u16 {
+        user.map_or(UNKNOWN, |user| self.bucket(user))
     }
 
     /// Not the first.
@@ -186,8 +222,11 @@ mod tests {
         assert_eq!(origin(&shares, "::ffff:192.0.2.9"), one, "the same by the other family");
         assert_ne!(origin(&shares, "192.0.3.1"), one);
         let one = origin(&shares, "2001:db8:1:2::3");
-        assert_eq!(origin(&shares, "2001:db8:1:3::4"), one);
-        assert_ne!(origin(&shares, "2001:db8:2:2::3"), one);
+        assert_eq!(origin(&shares, "2001:db8:1:2:ffff::4"), one, "the same link");
+        let neighbour = origin(&shares, "2001:db8:1:3::3");
+        assert_eq!(neighbour.network, one.network);
+        assert_ne!(neighbour.link, one.link);
+        assert_ne!(origin(&shares, "2001:db8:2:2::3").network, one.network);
         assert_ne!(one, Origin::default());
     }
 
@@ -197,7 +236,9 @@ mod tests {
         assert_eq!(take_many(&shares, "192.0.2.1", None), PLACES / 2);
         assert_eq!(shares.take(origin(&shares, "192.0.2.7"), None), Err(NoPlace::Share));
         assert_eq!(take_many(&shares, "198.51.100.1", None), SHARE);
-        assert_eq!(take_many(&shares, "2001:db8::1", None), SHARE);
+        let links = ["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"];
+        let taken: u32 = links.iter().map(|link| take_many(&shares, link, None)).sum();
+        assert_eq!(taken, SHARE);
         // One that goes leaves its place to others, not to its own network, which has too many.
         shares.give_back(origin(&shares, "192.0.2.1"), None);
         assert_eq!(shares.take(origin(&shares, "192.0.2.1"), None), Err(NoPlace::Share));
@@ -215,6 +256,41 @@ mod tests {
         }
         assert_eq!(taken, SHARE);
         assert_eq!(shares.take(origin(&shares, "10.0.0.1"), Some("v")), Ok(()));
+    }
+
+    #[test]
+    fn a_link_has_half_of_its_networks_share_whatever_addresses_it_uses() {
+        const PLACES: u32 = 60_000;
+        const SHARE: u32 = 6_000;
+        let shares = SessionShares::new(PLACES, 10, 7);
+        take_many(&shares, "192.0.2.1", None);
+        let from =
+            |link: u32, host: u32| origin(&shares, &format!("2001:db8:0:{link:x}::{host:x}"));
+        let taken = (0..).take_while(|&host| shares.take(from(1, host), None).is_ok()).count();
+        assert_eq!(taken as u32, SHARE / 2);
+        let taken = (0..).take_while(|&host| shares.take(from(2, host), None).is_ok()).count();
+        assert_eq!(taken as u32, SHARE / 2, "the other half is its neighbours'");
+        assert_eq!(shares.take(from(3, 1), None), Err(NoPlace::Share), "the network has its share");
+    }
+
+    #[test]
+    fn who_gives_way_gives_back_what_is_full() {
+        const PLACES: u32 = 60_000;
+        let shares = SessionShares::new(PLACES, 10, 7);
+        take_many(&shares, "192.0.2.1", None);
+        take_many(&shares, "2001:db8:0:1::1", None);
+        let newcomer = (origin(&shares, "2001:db8:0:1::2"), Some("u"));
+        let own = origin(&shares, "2001:db8:0:1::3");
+        let neighbour = origin(&shares, "2001:db8:0:2::1");
+        assert!(shares.makes_room(newcomer, (own, None)));
+        assert!(!shares.makes_room(newcomer, (neighbour, None)), "its link has room");
+        assert!(!shares.makes_room(newcomer, (neighbour, Some("u"))), "nor does the user lack any");
+        take_many(&shares, "2001:db8:0:2::1", None);
+        assert!(shares.makes_room((neighbour, None), (neighbour, None)));
+        let third = origin(&shares, "2001:db8:0:3::1");
+        assert!(shares.makes_room((third, None), (own, None)), "the whole network is full");
+        let apart = origin(&shares, "198.51.100.1");
+        assert!(!shares.makes_room((apart, None), (apart, None)), "nothing is full");
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Presence {
 pub(super) struct Sessions {
     /// `None`: of one that has ended, until its filters are out of the tables.
     entries: Slab<Option<Entry>>,
-    /// Beside the entries, which would grow by eight bytes for its two.
+    /// Beside the entries, which would grow by eight bytes for its four.
     origins: Vec<Origin>,
     by_client_id: HashTable<u32>,
     hasher: FixedState,

@@ -93,10 +93,10 @@ impl Worker {
             self.end_unused(|_, _| true);
         }
         match self.shared.session_shares.take(origin, user) {
-            // Of the same network, or user: others' places do not make his fewer.
+            // Of the network, link or user that is full: others' places do not make theirs fewer.
             Err(NoPlace::Share)
                 if self.end_unused(|(session, other), shares| {
-                    shares.is_same(origin, user, other, session.user())
+                    shares.makes_room((origin, user), (other, session.user()))
                 }) =>
             {
                 self.shared.session_shares.take_unasked(origin, user);
