@@ -17,6 +17,7 @@ claims! {
     a_session_that_does_not_fit_refuses_its_client,
     what_unacknowledged_state_may_take_is_limited_for_all_sessions_together,
     a_start_leaves_on_disk_what_does_not_fit_and_a_larger_one_finds_it,
+    a_start_takes_up_no_more_sessions_than_there_may_be,
     totals_come_from_the_memory_there_is,
 }
 
@@ -179,7 +180,11 @@ fn a_start_leaves_on_disk_what_does_not_fit_and_a_larger_one_finds_it() -> TestR
         // Room for one of them, and the smallest behind it.
         let small = starting(5_000)?;
         assert_eq!(small.metrics().value("push_store_sessions_left_out"), 2);
-        assert!(small.log().contains("exceed the totals of memory"), "{}", small.log());
+        assert!(
+            small.log().contains("exceed --max-sessions or the totals of memory"),
+            "{}",
+            small.log()
+        );
         let mut first = Client::connect(small.target(), &persistent(names[0]));
         assert!(first.connack.session_present);
         assert_eq!(first.message().payload, b"news");
@@ -205,6 +210,34 @@ fn a_start_leaves_on_disk_what_does_not_fit_and_a_larger_one_finds_it() -> TestR
         server_is_empty(&full);
         full.finish();
     }
+    Ok(())
+}
+
+fn a_start_takes_up_no_more_sessions_than_there_may_be() -> TestResult {
+    durable::need()?;
+    stand_in::not_for("has no such limit")?;
+    let data = TempDir::new().expect("make a data directory");
+    let starting = |max: u32| server().data_dir(data.path()).flag("--max-sessions", max).start();
+    let persistent = |n: u32| Connect::new(Version::V5, &format!("device-{n}")).persistent();
+    let full = starting(10)?;
+    for n in 0..4 {
+        Client::connect(full.target(), &persistent(n)).disconnect();
+    }
+    full.finish();
+
+    let small = starting(3)?;
+    assert_eq!(small.metrics().value("push_store_sessions_left_out"), 1);
+    assert_eq!(small.metrics().value("push_sessions"), 3);
+    assert!(small.log().contains("exceed --max-sessions"), "{}", small.log());
+    assert_eq!(connack_code(small.target(), &persistent(3)), 0x97);
+    small.wait_metric(&hits("sessions_left_out"), |hits| hits == 1);
+    small.finish();
+
+    let full = starting(10)?;
+    let last = Client::connect(full.target(), &persistent(3));
+    assert!(last.connack.session_present);
+    last.disconnect();
+    full.finish();
     Ok(())
 }
 

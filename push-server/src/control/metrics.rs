@@ -314,8 +314,11 @@ fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
         }
     }
     out.gauge("push_store_shared_bodies", "Bodies kept once", read(&counters.shared_bodies))?;
-    let help = "Sessions that the start left on disk, for want of room within the totals of memory";
+    let help =
+        "Sessions that the start left on disk, beyond --max-sessions or the totals of memory";
     out.gauge("push_store_sessions_left_out", help, read(&counters.sessions_left_out))?;
+    let help = "Wills under way that the start left on disk, beyond --will-bytes-total";
+    out.gauge("push_store_wills_left_out", help, read(&counters.wills_left_out))?;
     out.gauge("push_store_disk_bytes", "Bytes on disk", read(&counters.disk_bytes))?;
     out.gauge("push_store_backlog_bytes", "Bytes that wait to be stored", view.backlog_bytes())?;
     out.gauge("push_store_serving", "1 while the disk works", view.is_serving().into())

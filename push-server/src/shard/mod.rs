@@ -428,7 +428,8 @@ fn open_store(
     let options = StoreOptions::new(&config.data_dir, durability);
     let memory = Arc::clone(memory);
     let clock: Option<fn() -> Clocks> = Some(Clocks::now);
-    let options = StoreOptions { clocks, clock, inflight_max, memory, ..options };
+    let sessions_max = config.sessions_max;
+    let options = StoreOptions { clocks, clock, inflight_max, memory, sessions_max, ..options };
     let begun = Instant::now();
     let sink = StoreSink::new(Arc::clone(completions));
     let (store, recovered) = store::open(options, Arc::clone(retained), sink)?;
@@ -443,9 +444,16 @@ fn open_store(
     if left_out > 0 {
         tracing::warn!(
             left_out,
-            "sessions on disk exceed the totals of memory, and are left there: their clients are \
-             refused (0x97) until a start with more --session-bytes-total, \
-             --subscription-bytes-total or --will-bytes-total takes them up"
+            "sessions on disk exceed --max-sessions or the totals of memory, and are left there: \
+             their clients are refused (0x97) until a start with more --max-sessions, \
+             --session-bytes-total, --subscription-bytes-total or --will-bytes-total takes them up"
+        );
+    }
+    if recovered.wills_left_out > 0 {
+        tracing::warn!(
+            left_out = recovered.wills_left_out,
+            "wills that were being published exceed --will-bytes-total, and are left on disk: a \
+             start with room for them publishes them"
         );
     }
     Ok((Some(Arc::new(store)), recovered))

@@ -79,7 +79,7 @@ impl Worker {
             .into_iter()
             .map(|will| {
                 let key = keys.get(&will.session).copied().flatten();
-                Outgoing::found(will, key)
+                Outgoing::found(will, key, &will_memory)
             })
             .collect();
     }

@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 use super::fanout::Fanout;
 use super::ticket::{Done, Draft};
 use super::worker::Worker;
-use crate::broker::{Charge, Message, QoS};
+use crate::broker::{Charge, MemoryBudget, Message, QoS, will_weight_bytes};
 use crate::mqtt::Will;
 use crate::store::{RecoveredWill, SessionNumber, WillNumber, Write};
 
@@ -63,10 +63,11 @@ impl Unpublished {
 }
 
 impl Outgoing {
-    /// One that a start has found on disk.
-    pub(super) fn found(will: RecoveredWill, key: Option<u32>) -> Self {
+    /// One that a start has found on disk. Its memory has been taken.
+    pub(super) fn found(will: RecoveredWill, key: Option<u32>, memory: &Arc<MemoryBudget>) -> Self {
         let RecoveredWill { session, number, message } = will;
-        Self { number, session, key, message, charge: None }
+        let charge = Some(memory.adopt(will_weight_bytes(&message)));
+        Self { number, session, key, message, charge }
     }
 
     fn removal(&self) -> Write {

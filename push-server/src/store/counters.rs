@@ -37,8 +37,10 @@ pub struct StoreCounters {
     pub unreadable: AtomicU64,
     /// Retained messages removed at the start, their topic beginning with `$`.
     pub reserved_removed: AtomicU64,
-    /// Sessions that the start left on disk, for want of room in memory.
+    /// Sessions that the start left on disk, for want of places or of room in memory.
     pub sessions_left_out: AtomicU64,
+    /// Wills under way that the start left on disk, for want of room in memory.
+    pub wills_left_out: AtomicU64,
     /// Gauge: large bodies kept once for all their outboxes.
     pub shared_bodies: AtomicU64,
     /// Gauge: bytes on disk, as last looked at.

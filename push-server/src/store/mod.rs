@@ -363,6 +363,8 @@ pub struct StoreOptions {
     pub reopen_every: Duration,
     /// What sessions may take of memory. What a start takes up is counted; the caller gives it back.
     pub memory: Arc<SessionMemory>,
+    /// How many sessions a start takes up.
+    pub sessions_max: u32,
 }
 
 /// Default of [`StoreOptions::backlog_bytes_max`]: some seconds of full load.
@@ -385,6 +387,7 @@ impl StoreOptions {
             cache_bytes: CACHE_BYTES,
             reopen_every: REOPEN_EVERY,
             memory: SessionMemory::new(SessionMemoryMax::UNLIMITED),
+            sessions_max: u32::MAX,
         }
     }
 }
@@ -398,8 +401,10 @@ pub struct Recovered {
     pub sessions: Vec<RecoveredSession>,
     /// Those that there is no room for.
     pub left_out: LeftOut,
-    /// Wills that were being published.
+    /// Wills that were being published, and that there is room for.
     pub wills: Vec<RecoveredWill>,
+    /// How many there is no room for: they stay on disk, until a start finds room for them.
+    pub wills_left_out: u64,
     /// Above every number ever used.
     pub next_number: SessionNumber,
     /// What monotonic times are stored by; the wall clock may say something else.

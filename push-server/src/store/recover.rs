@@ -5,8 +5,9 @@
 //! What belongs to no session is removed on the way, and so is the older of two sessions with one
 //! client identifier: its removal failed, and whoever asked for it was told so.
 //!
-//! Memory has totals. A session that does not fit into what is left of them when its turn comes, by
-//! itself, its will or its subscriptions, is left on disk as it is; smaller ones behind it may fit.
+//! Memory has totals, and sessions a number. A session that does not fit into what is left of them when
+//! its turn comes, by itself, its will or its subscriptions, is left on disk as it is; smaller ones
+//! behind it may fit. So is a will that was being published: what sessions have comes first.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -52,13 +53,15 @@ pub(super) fn recover(
     counters: &StoreCounters,
     retained: &Retained,
 ) -> Result<(Recovered, Index), DatabaseError> {
-    let StoreOptions { clocks, inflight_max, memory, .. } = options;
+    let StoreOptions { clocks, inflight_max, memory, sessions_max, .. } = options;
     let mut recovery = Recovery {
         database,
         clocks,
         memory,
         inflight_max: (*inflight_max).into(),
+        places: *sessions_max,
         left_out: LeftOut::default(),
+        wills_left_out: 0,
         leftovers: Leftovers::default(),
         unreadable: 0,
         reserved: &counters.reserved_removed,
@@ -75,9 +78,11 @@ pub(super) fn recover(
     let group = Group::new(*clocks, next_number);
     recovery.leftovers.remove(group, database, &mut bodies, retained)?;
     counters::add(&counters.unreadable, recovery.unreadable);
-    let left_out = recovery.left_out;
+    let Recovery { left_out, wills_left_out, .. } = recovery;
     counters::add(&counters.sessions_left_out, left_out.sessions() as u64);
-    let recovered = Recovered { sessions, left_out, wills, next_number, clocks: *clocks };
+    counters::add(&counters.wills_left_out, wills_left_out);
+    let recovered =
+        Recovered { sessions, left_out, wills, wills_left_out, next_number, clocks: *clocks };
     Ok((recovered, Index { bodies, next_number }))
 }
 
@@ -112,7 +117,10 @@ struct Recovery<'a> {
     clocks: &'a Clocks,
     memory: &'a SessionMemory,
     inflight_max: u32,
+    /// That further sessions may take.
+    places: u32,
     left_out: LeftOut,
+    wills_left_out: u64,
     leftovers: Leftovers,
     unreadable: u64,
     /// Counts retained messages on topics that are the server's own.
@@ -157,20 +165,24 @@ impl Recovery<'_> {
         Ok((sessions, above))
     }
 
-    /// Takes the memory of a session's own record. Returns whether it was there.
-    fn take_record(&self, record: &SessionRecord) -> bool {
+    /// Takes a session's place and the memory of its own record. Returns whether they were there.
+    fn take_record(&mut self, record: &SessionRecord) -> bool {
+        let place = place_taken(record);
         let (session_bytes, will_bytes) = record_bytes(record);
-        if !self.memory.sessions.take(session_bytes) {
+        if self.places < place || !self.memory.sessions.take(session_bytes) {
             return false;
         }
         let fits = self.memory.wills.take(will_bytes);
-        if !fits {
+        if fits {
+            self.places -= place;
+        } else {
             self.memory.sessions.give_back(session_bytes);
         }
         fits
     }
 
-    fn give_back_record(&self, record: &SessionRecord) {
+    fn give_back_record(&mut self, record: &SessionRecord) {
+        self.places += place_taken(record);
         let (session_bytes, will_bytes) = record_bytes(record);
         self.memory.sessions.give_back(session_bytes);
         self.memory.wills.give_back(will_bytes);
@@ -272,8 +284,12 @@ impl Recovery<'_> {
             let Some((session, number)) = self.readable(encode::decode_will_key(&key)) else {
                 continue;
             };
-            if let Some(message) = self.readable(encode::decode_message(&value, self.clocks)) {
+            let decoded = encode::decode_message(&value, self.clocks);
+            let Some(message) = self.readable(decoded) else { continue };
+            if self.memory.wills.take(will_weight_bytes(&message)) {
                 wills.push(RecoveredWill { session, number, message: Arc::new(message) });
+            } else {
+                self.wills_left_out += 1;
             }
         }
         Ok(wills)
@@ -397,6 +413,11 @@ impl Leftovers {
         }
         Ok(())
     }
+}
+
+/// The place among sessions that this one takes: one that has ended takes none.
+fn place_taken(record: &SessionRecord) -> u32 {
+    u32::from(record.expiry_secs != 0)
 }
 
 /// What a session itself takes of memory, and its will. One that has ended is kept for its will and

@@ -12,3 +12,4 @@ mod disk;
 mod figures;
 mod retained;
 mod rig;
+mod totals;
