@@ -206,7 +206,7 @@ mod tests {
     fn a_key_is_given_again_when_nothing_knows_the_session_by_it() {
         let memory = MemoryBudget::new(u64::MAX);
         let mut sessions = Sessions::new(7, &memory);
-        let mut begin = |sessions: &mut Sessions| {
+        let begin = |sessions: &mut Sessions| {
             let session = Session::new("device", 0);
             assert!(sessions.take_memory(&session, false));
             sessions.insert(session, Presence::Connected(0), SessionNumber(0))
