@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use push_server::config::{Config, Settings};
+use push_server::config::{Config, START_WAIT_SECS, Settings};
 use push_server::mqtt::scram::{ITERATIONS_MAX, ITERATIONS_MIN};
 
 /// Columns of help text on a terminal that has more.
@@ -61,12 +61,15 @@ pub(crate) enum Action {
     },
     /// Remove the programs that a crashed server left on the interfaces.
     ///
-    /// Prints what it removes. Not needed before a new start, which does so by itself two minutes
-    /// later; fails while a server runs.
+    /// Prints what it removes. Not needed before a new start, which removes them by itself when no socket
+    /// needs them any more. Fails while a server runs.
     Detach {
         /// The server's --bpf-dir.
         #[arg(long, value_name = "DIR", default_value = push_server::config::BPF_DIR)]
         bpf_dir: PathBuf,
+        /// How long to wait for a server that ends, in seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = START_WAIT_SECS)]
+        wait_secs: u16,
     },
 }
 

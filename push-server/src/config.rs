@@ -44,6 +44,8 @@ pub const CONNECTIONS_DEFAULT_MAX: u32 = 1_000_000;
 pub const INPUT_PACKETS_MIN: u64 = 4;
 /// Where links are pinned.
 pub const BPF_DIR: &str = "/sys/fs/bpf/push";
+/// How long a start waits, unless it is told otherwise: longer than a stop takes.
+pub const START_WAIT_SECS: u16 = 10;
 /// The port of MQTT (IANA).
 const MQTT_PORT: u16 = 1883;
 /// The port of health and metrics.
@@ -187,6 +189,10 @@ pub struct Config {
     pub outbox_age_max_secs: u32,
     /// `--bpf-dir`: where links are pinned.
     pub bpf_dir: PathBuf,
+    /// `--start-wait-secs`: for what an ended server still holds.
+    pub start_wait_secs: u16,
+    /// `--generations-max`: of servers that died, beside this one's.
+    pub generations_max: u16,
     /// `--shards`, 1 to 64.
     pub shards: u16,
     /// `--kernel-path`.
@@ -241,6 +247,8 @@ impl Default for Config {
             durability: DurabilityMode::Fsync,
             outbox_age_max_secs: 7 * 24 * 3600,
             bpf_dir: BPF_DIR.into(),
+            start_wait_secs: START_WAIT_SECS,
+            generations_max: 8,
             shards: u16::try_from(cores.min(SHARDS_MAX as usize)).unwrap_or(1),
             kernel_path: KernelPathMode::Auto,
             connections_max: None,
@@ -457,6 +465,8 @@ impl From<Settings> for Config {
             durability: said.durability.unwrap_or(default.durability),
             outbox_age_max_secs: value(said.outbox_age_max_secs, default.outbox_age_max_secs),
             bpf_dir: said.bpf_dir.map_or(default.bpf_dir, |Directory(path)| path),
+            start_wait_secs: value(said.start_wait_secs, default.start_wait_secs),
+            generations_max: value(said.generations_max, default.generations_max),
             shards: value(said.shards, default.shards),
             kernel_path: said.kernel_path.unwrap_or(default.kernel_path),
             connections_max: said.max_connections.map(Bounded::value),
@@ -533,10 +543,12 @@ impl Config {
             ("durability", text(&self.durability)),
             ("shards", number(self.shards.into())),
             ("bpf-dir", text(&self.bpf_dir.display())),
+            ("start-wait-secs", number(self.start_wait_secs.into())),
             ("kernel-path", text(&self.kernel_path)),
             ("log", text(&self.log)),
             ("status", Some(Value::Boolean(self.status))),
             ("max-connections", self.connections_max.and_then(|count| number(count.into()))),
+            ("generations-max", number(self.generations_max.into())),
             ("http-connections-max", number(self.http_connections_max.into())),
             ("max-sessions", number(self.sessions_max.into())),
             ("sessions-share-percent", number(self.sessions_share_percent.into())),

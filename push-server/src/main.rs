@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         cli::Action::Run(run) => serve(&run.settings, run.config.as_deref()),
         cli::Action::CheckConfig { file } => check(&file),
         cli::Action::ScramUser { name, iterations } => scram_user(&name, iterations),
-        cli::Action::Detach { bpf_dir } => detach(&bpf_dir),
+        cli::Action::Detach { bpf_dir, wait_secs } => detach(&bpf_dir, wait_secs),
     }
 }
 
@@ -100,8 +100,8 @@ fn read_password() -> anyhow::Result<String> {
     Ok(password)
 }
 
-fn detach(dir: &Path) -> ExitCode {
-    let said = match push_server::kernel::detach(dir) {
+fn detach(dir: &Path, wait_secs: u16) -> ExitCode {
+    let said = match startup::detach(dir, wait_secs) {
         Ok(removed) if removed.is_empty() => {
             writeln!(io::stdout(), "nothing to remove in {}", dir.display())
         }

@@ -218,6 +218,19 @@ impl Server {
         );
     }
 
+    /// That it has answered so many pings, by its path: of a calm client's, all but the first two are
+    /// the kernel's.
+    #[track_caller]
+    pub fn expect_pings(&self, pings: u64) {
+        let metrics = self.metrics();
+        let (kernel, user) = (metrics.kernel_pings(), metrics.user_pings());
+        assert_eq!(kernel + user, pings);
+        match self.path {
+            PingPath::Kernel => assert!(kernel >= pings - 2, "{}", metrics.text()),
+            PingPath::User => assert_eq!(kernel, 0),
+        }
+    }
+
     /// Where it pins its programs.
     pub fn pins(&self) -> &Arc<PinDir> {
         &self.pins
@@ -350,6 +363,12 @@ impl ServerBuilder {
     /// A soft and hard limit on the server's descriptors.
     pub fn descriptors(mut self, limit: u64) -> Self {
         self.wrapper.extend(["prlimit".to_owned(), format!("--nofile={limit}:{limit}")]);
+        self
+    }
+
+    /// A variable of its environment.
+    pub fn environment(mut self, name: &str, value: impl Display) -> Self {
+        self.wrapper.extend(["env".to_owned(), format!("{name}={value}")]);
         self
     }
 
@@ -583,9 +602,10 @@ pub fn raise_descriptor_limit() {
     rustix::process::setrlimit(Resource::Nofile, limit).expect("raise the soft limit");
 }
 
-/// One server at a time attaches to lo: what a test counts there is then its own server's.
+/// One server of this machine at a time attaches to lo: what a test counts there is then its own
+/// server's.
 fn lock_loopback() -> File {
-    let path = workspace_path("target/kernel-path-on-lo.lock");
+    let path = std::env::temp_dir().join("push-tests-on-lo.lock");
     let file = File::create(path).expect("create the lock for lo");
     rustix::fs::flock(&file, FlockOperation::LockExclusive).expect("lock lo");
     file

@@ -3,6 +3,7 @@
 //! the server leaves behind go on to send, and what they send must be translated; or there are none.
 
 use std::io::{ErrorKind, Read as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -81,14 +82,7 @@ fn stopped_while_a_client_does_not_read_it_leaves_it_an_end(path: PingPath) -> T
 }
 
 fn killed_its_programs_stay_when_the_next_start_fails() -> TestResult {
-    let (link, mut server) = start(PingPath::Kernel)?;
-    let mut client = connect(&server, Version::V5);
-    let sent = send_into_the_gap(&link, &server);
-    server.signal(Signal::KILL);
-    server.wait_exit();
-    let left = server.pins().links();
-    assert_eq!(left.len(), 2, "ingress and egress");
-
+    let Killed { link, server, mut client, sent, left } = killed_while_it_sends()?;
     let next = Server::with(PingPath::Kernel).place(Place::VethV4).pinned_as(&server);
     let failed = next.data_dir("/dev/null/nothing").start().expect_err("it started");
     // Only after the pins are claimed.
@@ -100,13 +94,7 @@ fn killed_its_programs_stay_when_the_next_start_fails() -> TestResult {
 }
 
 fn killed_its_programs_stay_when_the_next_server_stops_at_once() -> TestResult {
-    let (link, mut server) = start(PingPath::Kernel)?;
-    let mut client = connect(&server, Version::V5);
-    let sent = send_into_the_gap(&link, &server);
-    server.signal(Signal::KILL);
-    server.wait_exit();
-    let left = server.pins().links();
-
+    let Killed { link, server, mut client, sent, left } = killed_while_it_sends()?;
     let next = Server::with(PingPath::Kernel).place(Place::VethV4).pinned_as(&server);
     let mut next = next.start()?;
     next.terminate();
@@ -196,6 +184,27 @@ fn where_its_pins_die_with_it_a_connection_that_is_closed_ends_as_elsewhere() ->
         server.finish();
     }
     Ok(())
+}
+
+/// A server that was killed while bytes of a translated stream were lost.
+struct Killed {
+    link: Link,
+    server: Server,
+    client: Client,
+    sent: Vec<u8>,
+    /// The links that it has left pinned.
+    left: Vec<PathBuf>,
+}
+
+fn killed_while_it_sends() -> Result<Killed, Skip> {
+    let (link, mut server) = start(PingPath::Kernel)?;
+    let client = connect(&server, Version::V5);
+    let sent = send_into_the_gap(&link, &server);
+    server.signal(Signal::KILL);
+    server.wait_exit();
+    let left = server.pins().links();
+    assert_eq!(left.len(), 2, "ingress and egress");
+    Ok(Killed { link, server, client, sent, left })
 }
 
 fn start(path: PingPath) -> Result<(Link, Server), Skip> {

@@ -11,6 +11,7 @@ use push_tests::wire::{PINGREQ, Version};
 use push_tests::{both_paths, claims};
 use rustix::process::Signal;
 use socket2::SockRef;
+use tempfile::TempDir;
 
 /// Clients of a server that is killed.
 const CLIENTS: usize = 40;
@@ -36,7 +37,8 @@ claims! {
 }
 
 both_paths! {
-    a_start_right_after_a_kill_gets_the_dead_servers_address,
+    a_start_right_after_a_kill_gets_what_the_dead_server_had,
+    a_start_during_the_stop_of_the_server_before_gets_what_that_had,
 }
 
 fn killed_under_load_its_clients_see_a_clean_end() -> TestResult {
@@ -101,13 +103,16 @@ fn a_second_server_at_once_is_refused() -> TestResult {
     for kernel_path in ["auto", "require"] {
         let Output { status, stderr, .. } = Command::new(server_binary()?)
             .args(["run", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-            .args(["--kernel-path", kernel_path, "--bpf-dir"])
+            .args(["--kernel-path", kernel_path, "--durability", "off"])
+            .args(["--start-wait-secs", "1", "--bpf-dir"])
             .arg(server.pins().path())
             .output()
             .expect("run a second server");
         let said = String::from_utf8_lossy(&stderr);
         assert_eq!(status.code(), Some(1), "{said}");
         assert!(said.contains("another push-server runs with --bpf-dir"), "{said}");
+        let who = format!("push-server (process {}) has held it for the 1 s", server.pid());
+        assert!(said.contains(&who), "{said}");
     }
     let (removed, said) = detach(server.pins().path())?;
     assert!(!removed && said.contains("another push-server runs"), "{said}");
@@ -257,32 +262,56 @@ fn a_live_server_at_the_address_is_named_at_once() -> TestResult {
     Ok(())
 }
 
-/// The process is gone before its listeners are: those go with its rings.
-fn a_start_right_after_a_kill_gets_the_dead_servers_address(path: PingPath) -> TestResult {
+/// The next one is started while this one still dies: its process goes first, then its listeners with its
+/// rings.
+fn a_start_right_after_a_kill_gets_what_the_dead_server_had(path: PingPath) -> TestResult {
     const ROUNDS: usize = 12;
     let place = match path {
         PingPath::Kernel => Place::VethV4,
         PingPath::User => Place::LoopbackV4,
     };
-    let mut server = Server::with(path).place(place).start()?;
+    let data = TempDir::new().expect("a directory");
+    let with = || Server::with(path).place(place).data_dir(data.path());
+    let mut server = with().start()?;
     for _ in 0..ROUNDS {
         let clients: Vec<Client> = (0..CLIENTS).map(|number| connect(&server, number)).collect();
         server.signal(Signal::KILL);
-        server.wait_exit();
-        server = Server::with(path).place(place).pinned_as(&server).at(&server).start()?;
+        server = with().pinned_as(&server).at(&server).start()?;
         drop(clients);
     }
     server.finish();
     Ok(())
 }
 
-/// A client that was answered by the kernel, and takes nothing of the much that is on its way to it.
+fn a_start_during_the_stop_of_the_server_before_gets_what_that_had(path: PingPath) -> TestResult {
+    let place = match path {
+        PingPath::Kernel => Place::VethV4,
+        PingPath::User => Place::LoopbackV4,
+    };
+    let data = TempDir::new().expect("a directory");
+    let with = || Server::with(path).place(place).data_dir(data.path());
+    let mut first = with().start()?;
+    // One that acknowledges nothing holds the stop up.
+    let mut stuck = client_that_does_not_read(&first, 0);
+    first.terminate();
+    let second = with().pinned_as(&first).start()?;
+    assert!(first.wait_exit().0.success(), "{}", first.log());
+    assert!(second.log().contains("is in use: waiting"), "{}", second.log());
+    read_to_the_end(&mut stuck);
+    second.finish();
+    Ok(())
+}
+
+/// A client that was answered by the kernel, if that is the path, and takes nothing of the much that is on
+/// its way to it.
 fn client_that_does_not_read(server: &Server, number: usize) -> Client {
     const MESSAGES: usize = 8;
     let connecting = Connect::new(Version::V5, &format!("slow-{number}")).receive_buffer(4 << 10);
     let mut slow = Client::connect(server.target(), &connecting);
     slow.subscribe(&[("slow", 0)]);
-    ping_until_kernel_answers(server, &mut slow);
+    if server.path() == PingPath::Kernel {
+        ping_until_kernel_answers(server, &mut slow);
+    }
     let mut publisher = connect(server, number);
     for _ in 0..MESSAGES {
         publisher.publish("slow", &[7; 1 << 20], 1);
@@ -334,7 +363,7 @@ fn connect(server: &Server, number: usize) -> Client {
 /// Runs `push-server detach`: whether it succeeded, and what it said.
 fn detach(dir: &std::path::Path) -> Result<(bool, String), push_tests::skip::Skip> {
     let Output { status, stdout, stderr } = Command::new(server_binary()?)
-        .args(["detach", "--bpf-dir"])
+        .args(["detach", "--wait-secs", "1", "--bpf-dir"])
         .arg(dir)
         .output()
         .expect("run push-server detach");

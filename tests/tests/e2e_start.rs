@@ -1,16 +1,19 @@
 //! While the server starts: signals wait until they can be obeyed, and what is read has to be
-//! readable with the rights that stay.
+//! readable with the rights that stay; directories that are still held are waited for.
 //!
-//! The start is held up by a file of users that is a FIFO: it lasts until the test has written it.
+//! A file of users that is a FIFO holds the start up until the test has written it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use push_tests::claims;
 use push_tests::expectations::wait_for;
-use push_tests::server::{PingPath, Server, ServerBuilder};
+use push_tests::netns::Veth;
+use push_tests::pins::PinDir;
+use push_tests::server::{PingPath, Place, Server, ServerBuilder};
 use push_tests::skip::{TestResult, need_root};
 use push_tests::stand_in;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
@@ -21,6 +24,8 @@ claims! {
     a_stop_during_the_start_is_an_orderly_one,
     a_reload_during_the_start_comes_after_it_and_holds_nobody_up,
     users_that_could_not_be_read_again_are_not_read,
+    a_directory_that_is_let_go_while_the_start_waits_is_taken,
+    who_does_not_let_go_of_a_directory_is_named,
 }
 
 /// A file of users that is read when the test writes it, each time anew.
@@ -98,6 +103,51 @@ fn users_that_could_not_be_read_again_are_not_read() -> TestResult {
     let log = server.log();
     assert!(log.contains("Permission denied") && log.contains("--scram-users"), "{log}");
     Ok(())
+}
+
+/// As by a server that is being stopped.
+fn a_directory_that_is_let_go_while_the_start_waits_is_taken() -> TestResult {
+    need_root()?;
+    stand_in::not_for("waits for nothing")?;
+    let (data, pins) = (TempDir::new().expect("a directory"), PinDir::new());
+    fs::create_dir(pins.path()).expect("a directory for pins");
+    let veth = Arc::new(Veth::create()?);
+    for (label, dir) in [("data_dir", data.path()), ("bpf_dir", pins.path())] {
+        let held = lock(dir);
+        let builder = Server::with(PingPath::User).kernel_path("auto");
+        let builder = builder.within(Arc::clone(&veth), Place::VethV4);
+        let mut server = builder.data_dir(data.path()).bpf_dir(pins.path()).launch()?;
+        let said = format!("{} is in use: waiting up to 10 s", dir.display());
+        wait_for("the start to wait", || server.log().contains(&said).then_some(()));
+        drop(held);
+        server.wait_ready().expect("it serves");
+        let waited = server.metrics().value(&format!("push_start_waited_ms{{for=\"{label}\"}}"));
+        assert!(waited > 0, "{label}");
+        server.terminate();
+        assert!(server.wait_exit().0.success(), "{}", server.log());
+    }
+    Ok(())
+}
+
+fn who_does_not_let_go_of_a_directory_is_named() -> TestResult {
+    need_root()?;
+    stand_in::not_for("waits for nothing")?;
+    let data = TempDir::new().expect("a directory");
+    let _held = lock(data.path());
+    let builder = Server::with(PingPath::User).data_dir(data.path()).flag("--start-wait-secs", 1);
+    let mut server = builder.launch()?;
+    assert_eq!(server.wait_exit().0.code(), Some(1));
+    let log = server.log();
+    let who =
+        format!("(process {}) has held it for the 1 s that the start waited", std::process::id());
+    assert!(log.contains("name another --data-dir; ") && log.contains(&who), "{log}");
+    Ok(())
+}
+
+fn lock(dir: &Path) -> File {
+    let held = File::open(dir).expect("open a directory");
+    held.lock().expect("lock it");
+    held
 }
 
 fn with_users(path: &Path) -> ServerBuilder {

@@ -17,13 +17,15 @@ use signal_hook::iterator::Signals;
 
 use crate::build::{self, Profile};
 use crate::setup;
-use crate::workspace::{Workspace, command_line, say};
+use crate::workspace::{Workspace, command_line, output_of, say};
 
 /// Where the server's embedded defaults listen.
 const MQTT_DEFAULT: &str = "127.0.0.1:1883";
 const HTTP_DEFAULT: &str = "127.0.0.1:9880";
-/// Where the server keeps what it keeps, from the root of the workspace.
-const DATA_DIR: &str = "target/data";
+/// What `--http` takes for nowhere.
+const HTTP_OFF: &str = "off";
+/// Where the server keeps what it keeps, in the target folder.
+const DATA_DIR: &str = "data";
 
 /// How often each device of the demonstration pings, in milliseconds.
 const DEMO_INTERVAL_MS: u32 = 2_000;
@@ -60,11 +62,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &RunArguments) -> Result<Exi
     let tools = setup::build_needs(workspace)?;
     let object = build::ebpf_object(workspace, &tools)?;
     let server = build::server(workspace, &object, Profile::Release)?;
-    let mut command = Command::new(server);
+    let mut command = Command::new(&server);
     command.current_dir(workspace.root()).args(["run", "--status"]);
     if !has_data_dir(arguments) {
         // The default is an installed server's, which only root may make.
-        command.args(["--data-dir", DATA_DIR]);
+        command.arg("--data-dir").arg(workspace.target().join(DATA_DIR));
     }
     command.args(&arguments.flags);
     let Some(clients) = arguments.demo else {
@@ -73,7 +75,51 @@ pub(crate) fn run(workspace: &Workspace, arguments: &RunArguments) -> Result<Exi
         return Err(command.exec()).context("cannot start the server");
     };
     let generator = build::load_generator(workspace, &object)?;
-    demonstrate(command, &generator, clients, &arguments.flags)
+    let addresses = Addresses::of(&server, &arguments.flags);
+    demonstrate(command, &generator, clients, &addresses)
+}
+
+/// Where the server of a demonstration is.
+#[derive(Debug, PartialEq, Eq)]
+struct Addresses {
+    /// Where devices connect.
+    mqtt: String,
+    /// Where it says that it is ready; `off`: nowhere.
+    http: String,
+}
+
+impl Addresses {
+    /// As flags say, else the file that they name, else the defaults.
+    fn of(server: &Path, flags: &[String]) -> Self {
+        let settings = match flag_value(flags, "--config") {
+            Some(file) => {
+                let mut check = Command::new(server);
+                check.arg("check-config").arg(file);
+                // What is wrong with it the server says itself.
+                output_of(&mut check).unwrap_or_default()
+            }
+            None => String::new(),
+        };
+        let find = |flag: &str, key: &str, default: &str| {
+            let said = flag_value(flags, flag).or_else(|| first_value(&settings, key));
+            said.unwrap_or(default).to_owned()
+        };
+        Self {
+            mqtt: find("--listen", "listen", MQTT_DEFAULT),
+            http: find("--http", "http", HTTP_DEFAULT),
+        }
+    }
+
+    /// Whether it serves, as far as it can be asked.
+    fn are_ready(&self) -> bool {
+        if self.http == HTTP_OFF { connect(&self.mqtt).is_some() } else { is_ready(&self.http) }
+    }
+}
+
+/// The first text of a key in settings as `check-config` prints them.
+fn first_value<'a>(settings: &'a str, key: &str) -> Option<&'a str> {
+    let value = |line: &'a str| line.strip_prefix(key)?.strip_prefix(" = ");
+    settings.lines().find_map(value)?.split('"').nth(1)
 }
 
 /// Server and devices side by side, until a signal or the server's end.
@@ -81,7 +127,7 @@ fn demonstrate(
     mut server: Command,
     generator: &Path,
     clients: u32,
-    flags: &[String],
+    addresses: &Addresses,
 ) -> Result<ExitCode> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot wait for signals")?;
     say(format_args!("$ {}", command_line(&server)));
@@ -90,7 +136,6 @@ fn demonstrate(
     let mut devices = None;
     let ready_until = Instant::now() + READY_WITHIN;
     let mut waiting = true;
-    let http = flag_value(flags, "--http").unwrap_or(HTTP_DEFAULT);
     let status = loop {
         if let Some(status) = server.try_wait()? {
             break status;
@@ -99,12 +144,12 @@ fn demonstrate(
             stop_devices(devices.take())?;
             break stop_server(&mut server)?;
         }
-        if waiting && is_ready(http) {
-            let target = flag_value(flags, "--listen").unwrap_or(MQTT_DEFAULT);
-            devices = Some(start_devices(generator, clients, target)?);
+        if waiting && addresses.are_ready() {
+            devices = Some(start_devices(generator, clients, &addresses.mqtt)?);
             waiting = false;
         } else if waiting && Instant::now() > ready_until {
-            say(format_args!("http://{http}/readyz does not answer: no devices are started"));
+            let Addresses { mqtt, http } = addresses;
+            say(format_args!("no devices are started: no answer at {mqtt}, http {http}"));
             waiting = false;
         }
         if let Some(ended) = devices.as_mut().and_then(|child| child.try_wait().transpose()) {
@@ -158,8 +203,7 @@ fn wait_or_kill(child: &mut Child, name: &str) -> Result<ExitStatus> {
 /// Whether `GET /readyz` answers 200.
 fn is_ready(http: &str) -> bool {
     let ask = || -> Option<bool> {
-        let address: SocketAddr = http.parse().ok()?;
-        let mut stream = TcpStream::connect_timeout(&address, PROBE_WITHIN).ok()?;
+        let mut stream = connect(http)?;
         stream.set_read_timeout(Some(PROBE_WITHIN)).ok()?;
         stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").ok()?;
         let mut status_line = [0; 12];
@@ -167,6 +211,11 @@ fn is_ready(http: &str) -> bool {
         Some(status_line.starts_with(b"HTTP/1.") && status_line.ends_with(b" 200"))
     };
     ask().unwrap_or(false)
+}
+
+fn connect(address: &str) -> Option<TcpStream> {
+    let address: SocketAddr = address.parse().ok()?;
+    TcpStream::connect_timeout(&address, PROBE_WITHIN).ok()
 }
 
 /// The first value of a flag, given as `--flag value` or `--flag=value`.
@@ -199,6 +248,26 @@ mod tests {
         assert_eq!(flag_value(&flags, "--listen"), Some("127.0.0.1:2"));
         assert_eq!(flag_value(&flags, "--list"), None);
         assert_eq!(flag_value(&flags[..2], "--listen"), None);
+    }
+
+    #[test]
+    fn addresses_are_read_from_settings_as_the_server_prints_them() {
+        let settings =
+            "listen = [\"127.0.0.1:2883\", \"[::1]:2883\"]\nhttp = \"off\"\nshards = 1\n";
+        assert_eq!(first_value(settings, "listen"), Some("127.0.0.1:2883"));
+        assert_eq!(first_value(settings, "http"), Some("off"));
+        assert_eq!(first_value(settings, "shards"), None);
+        assert_eq!(first_value(settings, "iface"), None);
+    }
+
+    #[test]
+    fn a_server_without_http_is_ready_when_it_can_be_connected_to() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let mqtt = listener.local_addr().expect("address").to_string();
+        let addresses = Addresses { mqtt, http: HTTP_OFF.to_owned() };
+        assert!(addresses.are_ready());
+        drop(listener);
+        assert!(!addresses.are_ready());
     }
 
     #[test]

@@ -7,9 +7,10 @@
 
 mod vm;
 
+use std::env;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
@@ -19,9 +20,9 @@ use crate::build::{self, Profile};
 use crate::setup;
 use crate::workspace::{Workspace, command_line, say};
 
-/// Names the released server to the end-to-end tests.
+/// Names the released server to the end-to-end tests, and to us one that is to be tested instead.
 const SERVER_VARIABLE: &str = "PUSH_SERVER_BIN";
-/// Names the load generator to the end-to-end tests.
+/// The same for the load generator.
 const LOAD_VARIABLE: &str = "PUSH_LOAD_BIN";
 /// Names a Python that imports paho; not set where there is none.
 const PYTHON_VARIABLE: &str = "PUSH_PYTHON";
@@ -84,8 +85,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
         say("going on: tests that need what is missing skip, and are named at the end");
     }
     let object = build::ebpf_object(workspace, &tools)?;
-    let server = build::server(workspace, &object, Profile::Release)?;
-    let generator = build::load_generator(workspace, &object)?;
+    let server = server_to_test(workspace, &object)?;
+    let generator = generator_to_use(workspace, &object)?;
     let skipped_file = workspace.target().join("skipped-tests");
     fs::write(&skipped_file, "")
         .with_context(|| format!("cannot write {}", skipped_file.display()))?;
@@ -130,6 +131,37 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     }
     tally.print();
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The server that the environment names, else one that is built now.
+fn server_to_test(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
+    match named(SERVER_VARIABLE)? {
+        Some(server) => Ok(server),
+        None => build::server(workspace, object, Profile::Release),
+    }
+}
+
+/// The load generator that the environment names, else one that is built now.
+fn generator_to_use(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
+    match named(LOAD_VARIABLE)? {
+        Some(generator) => Ok(generator),
+        None => build::load_generator(workspace, object),
+    }
+}
+
+/// The binary that a variable names, which is said: it may not fit the tests.
+fn named(variable: &str) -> Result<Option<PathBuf>> {
+    let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) else {
+        return Ok(None);
+    };
+    // Tests run in other folders.
+    let path = fs::canonicalize(&path)
+        .with_context(|| format!("{variable} names {}", Path::new(&path).display()))?;
+    say(format_args!(
+        "{variable} is set: the tests use {}, not a build of this tree",
+        path.display()
+    ));
+    Ok(Some(path))
 }
 
 /// The long run of the model, which needs neither server nor eBPF.

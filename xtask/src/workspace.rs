@@ -1,7 +1,7 @@
 //! Where things are, and how child processes are started: their environment, and saying what runs.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 #[derive(Debug)]
 pub(crate) struct Workspace {
     root: PathBuf,
+    target: PathBuf,
 }
 
 impl Workspace {
@@ -20,7 +21,9 @@ impl Workspace {
         let package = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = package.parent().context("xtask has no workspace around it")?;
-        Ok(Self { root: root.to_owned() })
+        let said = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"].map(env::var_os);
+        let here = env::current_dir().context("cannot tell the current folder")?;
+        Ok(Self { root: root.to_owned(), target: target_folder(root, &here, &said) })
     }
 
     /// The folder of the workspace's `Cargo.toml`.
@@ -28,9 +31,9 @@ impl Workspace {
         &self.root
     }
 
-    /// `target/`, whatever `CARGO_TARGET_DIR` says: paths printed and documented stay true.
-    pub(crate) fn target(&self) -> PathBuf {
-        self.root.join("target")
+    /// `target/`, or what `CARGO_TARGET_DIR` says.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
     }
 
     /// `target/tools/`: what setup fetched for building and testing.
@@ -41,7 +44,7 @@ impl Workspace {
     /// The cargo that runs xtask, with the environment a user's shell would have given it.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.current_dir(&self.root).env("CARGO_TARGET_DIR", self.target());
+        command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
         remove_package_variables(&mut command);
         command
     }
@@ -56,6 +59,12 @@ impl Workspace {
         }
         command
     }
+}
+
+/// Where cargo would build: as the first variable that is set says, seen from where cargo was called.
+fn target_folder(root: &Path, here: &Path, said: &[Option<OsString>]) -> PathBuf {
+    let said = said.iter().flatten().find(|said| !said.is_empty());
+    said.map_or_else(|| root.join("target"), |said| here.join(said))
 }
 
 /// What rustup and `cargo run` set, or a user may have set, for the toolchain of the workspace.
@@ -125,4 +134,22 @@ pub(crate) fn find_program(name: impl AsRef<OsStr>) -> Option<PathBuf> {
         .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
         .map(|folder| folder.join(name.as_ref()))
         .find(|program| program.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_folder_is_where_cargo_would_build() {
+        let (root, here) = (Path::new("/work"), Path::new("/work/tests"));
+        let folder = |said: [Option<&str>; 2]| {
+            target_folder(root, here, &said.map(|said| said.map(OsString::from)))
+        };
+        assert_eq!(folder([None, None]), Path::new("/work/target"));
+        assert_eq!(folder([Some(""), None]), Path::new("/work/target"));
+        assert_eq!(folder([Some("/tmp/built"), Some("other")]), Path::new("/tmp/built"));
+        assert_eq!(folder([Some("built"), None]), Path::new("/work/tests/built"));
+        assert_eq!(folder([None, Some("other")]), Path::new("/work/tests/other"));
+    }
 }

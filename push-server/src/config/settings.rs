@@ -32,6 +32,10 @@ pub(super) const PACKET_BYTES_MIN: u64 = 128;
 pub(super) const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
 /// Most HTTP connections that may be asked for: each takes a descriptor that no client can have.
 pub(super) const HTTP_CONNECTIONS_MAX: u64 = 1_024;
+/// Longest time a start may wait for what another process holds.
+pub(super) const START_WAIT_SECS_MAX: u64 = 600;
+/// Most generations beside ours: the system attaches 64 programs to an interface (`BPF_MPROG_MAX`).
+pub(super) const GENERATIONS_MAX: u64 = 62;
 /// Longest time a client may be given for its CONNECT.
 pub(super) const CONNECT_TIMEOUT_SECS_MAX: u64 = 600;
 /// Longest time until TCP asks for a sign of life: what Linux takes (`MAX_TCP_KEEPIDLE`).
@@ -118,6 +122,11 @@ pub struct Settings {
     /// One server at a time has it. Below /sys/fs/bpf that file system is mounted if it is missing.
     #[arg(long, value_name = "DIR", help_heading = "Process")]
     pub bpf_dir: Option<Directory>,
+    /// How long a start waits for what a server that was killed, or is being stopped, still holds: a
+    /// listen or HTTP address, data-dir, bpf-dir. A listen or HTTP address is not waited for while a
+    /// process that is not ending holds it. 0: not at all.
+    #[arg(long, value_name = "TIME", help_heading = "Process")]
+    pub start_wait_secs: Option<Secs<u16, 0, START_WAIT_SECS_MAX>>,
     /// Whether the kernel answers heartbeats. auto: where it can, else user space answers them, and
     /// a log line says why. require: exit with 1 where it cannot. off: never.
     #[arg(long, value_name = "WHEN", help_heading = "Process")]
@@ -142,6 +151,11 @@ pub struct Settings {
     /// queue. Left out: as many as RLIMIT_NOFILE allows, at most 1000000.
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
     pub max_connections: Option<Bounded<u32, 1, CONNECTIONS_MAX>>,
+    /// Servers that were killed whose programs may stay attached beside this server's, because their
+    /// sockets still send. Each costs every packet a little. With more of them user space answers
+    /// heartbeats, or the start fails (kernel-path require).
+    #[arg(long, value_name = "N", help_heading = "Limits of the server")]
+    pub generations_max: Option<Bounded<u16, 0, GENERATIONS_MAX>>,
     /// Connections to the HTTP port. Reaching it closes one that has asked for nothing the longest,
     /// of the network that has the most; the new one is served.
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
@@ -328,10 +342,12 @@ impl Settings {
             durability: self.durability.or(lower.durability),
             shards: self.shards.or(lower.shards),
             bpf_dir: self.bpf_dir.or(lower.bpf_dir),
+            start_wait_secs: self.start_wait_secs.or(lower.start_wait_secs),
             kernel_path: self.kernel_path.or(lower.kernel_path),
             log: self.log.or(lower.log),
             status: self.status.or(lower.status),
             max_connections: self.max_connections.or(lower.max_connections),
+            generations_max: self.generations_max.or(lower.generations_max),
             http_connections_max: self.http_connections_max.or(lower.http_connections_max),
             max_sessions: self.max_sessions.or(lower.max_sessions),
             sessions_share_percent: self.sessions_share_percent.or(lower.sessions_share_percent),

@@ -114,10 +114,12 @@ data-dir = "/tmp/push"
 durability = "os"
 shards = 3
 bpf-dir = "/run/bpf"
+start-wait-secs = 11
 kernel-path = "require"
 log = "debug,push_server=trace"
 status = true
 max-connections = 1
+generations-max = 12
 http-connections-max = 5
 max-sessions = 2
 sessions-share-percent = 20

@@ -220,7 +220,8 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
         ("http_connections", observed.http.gave_way()),
         ("http_head_timeout", observed.http.timed_out()),
     ];
-    of_shards.chain(of_http).collect()
+    let of_start = [("generations", observed.facts.generations.limit_hit())];
+    of_shards.chain(of_http).chain(of_start).collect()
 }
 
 /// Messages not delivered to a subscriber, for whatever reason.
@@ -353,7 +354,7 @@ fn kernel_path(out: &mut Out<'_>, observed: &Observed, kernel: &[KernelCounter])
         out.gauges("push_kernel_path_durable", help, "reason", durable)?;
     }
     let help = "Servers that died whose sockets still need their programs";
-    let generations = observed.facts.generations.load(Ordering::Relaxed);
+    let generations = observed.facts.generations.left();
     out.gauge("push_kernel_path_generations", help, generations as u64)
 }
 
@@ -370,6 +371,8 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
         "Threads that serve connections",
         observed.facts.config.shards.into(),
     )?;
+    let help = "How long the start waited for what an ended server still held, in ms";
+    out.gauges("push_start_waited_ms", help, "for", observed.facts.waited.by_label())?;
     out.gauge("push_http_connections", "Open HTTP connections", observed.http.connections())?;
     let help = "HTTP requests whose heads came whole";
     out.counters("push_http_requests", help, None, [("", observed.http.requests())])?;
@@ -388,6 +391,8 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
     let limits = &config.limits;
     vec![
         ("max_connections", connections_max.into()),
+        ("start_wait_secs", config.start_wait_secs.into()),
+        ("generations", config.generations_max.into()),
         ("http_connections", config.http_connections_max.into()),
         ("http_head_timeout", HTTP_HEAD_TIMEOUT.as_secs()),
         ("sessions", config.sessions_max.into()),
@@ -531,6 +536,10 @@ mod tests {
             "push_publishes_sent_total 13",
             r#"push_publishes_dropped_total{reason="outbox_full"} 14"#,
             r#"push_limits_hit_total{limit="descriptors"} 15"#,
+            r#"push_limits_hit_total{limit="generations"} 0"#,
+            r#"push_limit{limit="generations"} 8"#,
+            r#"push_limit{limit="start_wait_secs"} 10"#,
+            r#"push_start_waited_ms{for="data_dir"} 0"#,
             r#"push_limit{limit="max_connections"} 19000"#,
             r#"push_limit{limit="will_bytes_total"} 33554432"#,
             r#"push_session_memory_bytes{kind="wills"} 700"#,

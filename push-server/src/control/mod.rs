@@ -5,6 +5,7 @@
 //! The only user of tokio, in one thread of its own: the main one, which has nothing else to do.
 
 pub mod access;
+mod holder;
 pub mod http;
 pub mod http_counters;
 mod http_places;
@@ -13,6 +14,7 @@ pub mod line_queue;
 mod listening;
 pub mod metrics;
 pub mod observed;
+pub mod patience;
 pub mod preflight;
 pub mod privileges;
 pub mod signals;
@@ -20,3 +22,4 @@ pub mod startup;
 pub mod status;
 mod status_text;
 pub mod supervise;
+mod wall_clock;

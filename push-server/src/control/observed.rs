@@ -3,15 +3,16 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::http_counters::HttpCounters;
 use super::line_queue::LinesLost;
+use super::patience::Waited;
 use crate::broker::SessionMemory;
 use crate::config::Config;
-use crate::kernel::KernelCounter;
+use crate::kernel::{EarlierGenerations, KernelCounter};
 use crate::shard::StoreView;
 use crate::shard::counters::{Counter, ShardCounters, TURN_BUCKETS};
 
@@ -72,8 +73,10 @@ pub struct Facts {
     pub connections_max: u32,
     /// Which path answers heartbeats.
     pub path: Path,
-    /// How many servers that died still need their programs, for what their sockets send.
-    pub generations: Arc<AtomicUsize>,
+    /// Servers that died whose programs are still needed, for what their sockets send.
+    pub generations: Arc<EarlierGenerations>,
+    /// How long the start waited for what others held.
+    pub waited: Waited,
     /// The store; `None` where nothing is kept.
     pub store: Option<StoreView>,
     /// Lines of the log and of the status that could not be written.
@@ -207,6 +210,7 @@ pub(super) mod tests {
             connections_max: 19_000,
             path,
             generations: Arc::default(),
+            waited: Waited::default(),
             store: None,
             lines_lost: LinesLost::default(),
             memory: SessionMemory::new(config.totals.into()),

@@ -1,34 +1,33 @@
 //! Capabilities: what the process keeps after start-up, and why.
 //!
-//! At the start what is permitted becomes effective ([`raise_permitted`]): a file with capabilities
-//! marked `+p`, or a supervisor, may leave that to the program.
+//! The start first makes effective what is permitted ([`raise_permitted`]): with `setcap ...+p`, and with
+//! some supervisors, the program has to do that itself.
 //!
-//! On Linux capabilities belong to threads, and a new thread inherits its creator's. So they are
-//! dropped in two steps, both by the main thread:
+//! Linux keeps capabilities per thread, and a new thread inherits those of the thread that creates it.
+//! The main thread drops them in two steps:
 //!
-//! 1. [`drop_after_load`], once the kernel path is loaded and HTTP is bound, before the first shard
-//!    thread exists: `CAP_NET_ADMIN`, `CAP_PERFMON`, `CAP_SYS_ADMIN` and all that a root process has
-//!    are gone for good, for every thread to come. What shards still need to start stays.
-//! 2. [`drop_after_start`], when every shard serves: the main thread, which from then on reads
-//!    signals and HTTP, keeps only what running needs. A shard's thread cannot be changed from
-//!    outside, so it keeps the two of step 1; neither opens more than a low port or locked memory.
+//! 1. [`drop_after_load`], when the kernel path is loaded and HTTP is bound, and before the first shard
+//!    thread exists: drops everything, `CAP_NET_ADMIN`, `CAP_PERFMON` and `CAP_SYS_ADMIN` included, but
+//!    the two capabilities that shards need to start.
+//! 2. [`drop_after_start`], when every shard serves: the main thread, which handles signals and HTTP,
+//!    drops these two as well. The shards' threads keep them, since one thread cannot change another's;
+//!    they allow no more than low ports and locked memory.
 //!
-//! A process that never had them drops nothing and runs the same.
+//! A process without capabilities has nothing to drop, and serves as well.
 
 use caps::{CapSet, Capability, CapsHashSet};
 use tracing::{debug, warn};
 
-/// Needed while serving: none. `kernel.unprivileged_bpf_disabled` bars making maps and programs,
-/// not the use of those at hand (Linux 6.0, `__sys_bpf`; the test
-/// `connections_come_and_go_without_any_capability` shows it).
+/// What serving needs: nothing. `kernel.unprivileged_bpf_disabled` forbids creating maps and programs, not
+/// using open ones (Linux 6.0, `__sys_bpf`; tested by
+/// `connections_come_and_go_without_any_capability`).
 pub const RUN_CAPABILITIES: &[Capability] = &[];
-/// Needed by shards to start: binding ports below 1024, and registering buffers beyond
+/// What shards need to start: binding ports below 1024, and registering buffers beyond
 /// `RLIMIT_MEMLOCK`.
 pub const START_CAPABILITIES: &[Capability] =
     &[Capability::CAP_NET_BIND_SERVICE, Capability::CAP_IPC_LOCK];
 
-/// Has every capability that this process may use be in force. First of all: what is not needed goes
-/// later.
+/// Makes every permitted capability effective. Call it first.
 pub fn raise_permitted() {
     if let Err(error) = try_raise_permitted() {
         warn!("cannot make permitted capabilities effective: {error}");
@@ -44,18 +43,17 @@ fn try_raise_permitted() -> Result<(), caps::errors::CapsError> {
     Ok(())
 }
 
-/// Step 1; see the module. Each step sets `no_new_privs`, too: nothing that the thread runs gains
-/// anything.
+/// Step 1 of the module's description. Both steps also set `no_new_privs`.
 pub fn drop_after_load() {
     keep_only(&[RUN_CAPABILITIES, START_CAPABILITIES].concat());
 }
 
-/// Step 2; see the module.
+/// Step 2 of the module's description.
 pub fn drop_after_start() {
     keep_only(RUN_CAPABILITIES);
 }
 
-/// For a thread that needs none, before the others may drop theirs.
+/// Drops every capability of the calling thread.
 pub fn drop_all() {
     keep_only(&[]);
 }
@@ -75,12 +73,12 @@ fn try_keep_only(kept: &[Capability]) -> Result<(), caps::errors::CapsError> {
     if kept == held {
         return Ok(());
     }
-    // The bounding set first: lowering it takes CAP_SETPCAP, which goes with the others. It only
-    // matters to an execve, which this process never does, so a refusal is no failure.
+    // The bounding set comes first, because lowering it needs CAP_SETPCAP, which is dropped below. It
+    // only matters to execve, which this process never calls, so a failure is harmless.
     if let Err(error) = narrow_bounding_set(&kept) {
         debug!("the bounding set of capabilities stays: {error}");
     }
-    // Effective must stay within permitted at every step; ambient shrinks with permitted.
+    // Effective must never exceed permitted; ambient shrinks with permitted.
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new())?;
     caps::set(None, CapSet::Effective, &kept)?;
     caps::set(None, CapSet::Permitted, &kept)?;
@@ -121,7 +119,7 @@ mod tests {
         assert!(std::thread::spawn(held).join().expect("thread").is_empty());
     }
 
-    /// In a thread of its own: capabilities are per thread, and the other tests keep theirs.
+    /// In a thread of its own, so that other tests keep their capabilities.
     #[test]
     fn each_step_leaves_only_its_list_and_never_adds() {
         let before = caps::read(None, CapSet::Permitted).expect("permitted set");

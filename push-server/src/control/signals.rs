@@ -1,8 +1,11 @@
-//! Signals as values, so that what they cause can be tested without any.
+//! What the system tells the process, as values, so that what it causes can be tested without:
+//! signals, and that the wall clock was set.
 
 use std::io;
 
 use tokio::signal::unix::{self, SignalKind};
+
+use super::wall_clock::WallClock;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,14 +14,17 @@ pub enum Request {
     Stop(i32),
     /// SIGHUP: read the settings again.
     Reload,
+    /// The wall clock was set.
+    ClockSet,
 }
 
-/// The signals of the process.
+/// The signals of the process, and its wall clock.
 #[derive(Debug)]
 pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     hangup: unix::Signal,
+    wall_clock: WallClock,
 }
 
 impl Signals {
@@ -28,6 +34,7 @@ impl Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
             hangup: unix::signal(SignalKind::hangup())?,
+            wall_clock: WallClock::new(),
         })
     }
 
@@ -37,6 +44,7 @@ impl Signals {
             _ = self.terminate.recv() => Request::Stop(SignalKind::terminate().as_raw_value()),
             _ = self.interrupt.recv() => Request::Stop(SignalKind::interrupt().as_raw_value()),
             _ = self.hangup.recv() => Request::Reload,
+            () = self.wall_clock.set() => Request::ClockSet,
         }
     }
 }

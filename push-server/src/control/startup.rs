@@ -3,8 +3,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use rustix::fs::Mode;
@@ -14,11 +14,13 @@ use super::access::AccessError;
 use super::limits::{Found, TooFewDescriptors};
 use super::line_queue::{FLUSH_MAX, LineQueue};
 use super::observed::{Facts, Observed, Path};
+use super::patience::{AddressError, DirectoryError, Patience, Wanted};
 use super::supervise::{Ending, Supervisor};
 use super::{access, listening, privileges, status};
-use crate::config::{Config, KernelPathMode, Loaded};
+use crate::config::{Config, DurabilityMode, KernelPathMode, Loaded};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
-use crate::shard::{BindError, ShardError, Shards, bind_patiently, wait_for_addresses};
+use crate::shard::{LISTEN_FLAG, ShardError, Shards, WS_LISTEN_FLAG, probe_bind};
+use crate::store::{self, StoreError};
 
 /// One slot in so many is extra: shards share slots out evenly, but clients come to shards by the
 /// hash of their ids.
@@ -39,7 +41,17 @@ pub enum StartError {
         /// Where.
         address: SocketAddr,
         /// Why.
-        source: BindError,
+        source: AddressError,
+    },
+    /// A listen address cannot be bound.
+    #[error("cannot listen on {address}: {source}; choose another by {flag}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The flag that says so.
+        flag: &'static str,
+        /// Why.
+        source: AddressError,
     },
     /// `--kernel-path require` without the means.
     #[error("--kernel-path require: {reason}")]
@@ -47,9 +59,12 @@ pub enum StartError {
         /// What is missing.
         reason: String,
     },
-    /// Another server runs.
+    /// Another server has the directory for programs.
     #[error(transparent)]
-    Pins(PinError),
+    Pins(DirectoryError<PinError>),
+    /// The data directory cannot be had.
+    #[error(transparent)]
+    DataDir(DirectoryError<StoreError>),
     /// The file of users cannot be taken.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -79,10 +94,13 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     let connections_max = found.connections_max(&config)?;
     found.log(&config, connections_max);
     // Before anything that takes long, and before the right to a low port is dropped.
-    let (http, http_address) = config.http.map(bind_http).transpose()?.unzip();
-    wait_for_addresses(&config)?;
+    let mut patience = Patience::new(config.start_wait_secs);
+    let http = config.http.map(|address| bind_http(address, &mut patience));
+    let (http, http_address) = http.transpose()?.unzip();
+    wait_for_addresses(&config, &mut patience)?;
+    wait_for_data_dir(&config, &mut patience)?;
 
-    let mut pins = claim_pins(&config)?;
+    let mut pins = claim_pins(&config, &mut patience)?;
     let generations = pins.as_ref().map(Pins::earlier).unwrap_or_default();
     let choice = choose_path(config.kernel_path, || load(&config, connections_max, &mut pins))?;
     let (mut kernel, reason) = match choice {
@@ -125,6 +143,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
         connections_max,
         path,
         generations,
+        waited: patience.waited(),
         store: started.store(),
         lines_lost: log.lost().clone(),
         memory: Arc::clone(started.memory()),
@@ -170,31 +189,76 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
     absent.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-fn bind_http(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+fn bind_http(
+    address: SocketAddr,
+    patience: &mut Patience,
+) -> Result<(TcpListener, SocketAddr), StartError> {
     let bind = || {
         let listener = TcpListener::bind(address)?;
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };
-    bind_patiently(address, bind).map_err(|source| StartError::Http { address, source })
+    let bound = patience.for_address(Wanted::Http, address, bind);
+    bound.map_err(|source| StartError::Http { address, source })
+}
+
+/// Waits until nobody holds a listen address; port 0 is free by itself. While the process has the
+/// rights to see who holds one.
+fn wait_for_addresses(config: &Config, patience: &mut Patience) -> Result<(), StartError> {
+    for (addresses, flag) in [(&config.listen, LISTEN_FLAG), (&config.ws_listen, WS_LISTEN_FLAG)] {
+        for &address in addresses.iter().filter(|address| address.port() != 0) {
+            patience
+                .for_address(Wanted::Listen(flag), address, || probe_bind(address))
+                .map_err(|source| StartError::Listen { address, flag, source })?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until nobody holds the data directory, before all that takes long. The store takes it later.
+fn wait_for_data_dir(config: &Config, patience: &mut Patience) -> Result<(), StartError> {
+    let dir = &config.data_dir;
+    if config.durability == DurabilityMode::Off || !dir.exists() {
+        return Ok(());
+    }
+    let is_in_use = |error: &StoreError| matches!(error, StoreError::InUse(_));
+    patience
+        .for_directory(Wanted::DataDir, dir, || store::claim(dir), is_in_use)
+        .map(drop)
+        .map_err(StartError::DataDir)
 }
 
 /// Claims the pin directory. Two servers at once would share clients as they come, so a second
 /// one does not start; where nothing can be pinned, it goes without, and its connections are reset
 /// in a crash.
-fn claim_pins(config: &Config) -> Result<Option<Pins>, StartError> {
+fn claim_pins(config: &Config, patience: &mut Patience) -> Result<Option<Pins>, StartError> {
     if config.kernel_path == KernelPathMode::Off {
         tidy_pins(config);
         return Ok(None);
     }
-    match Pins::claim(&config.bpf_dir) {
+    let dir = &config.bpf_dir;
+    let claim = || Pins::claim(dir, config.generations_max.into());
+    match patience.for_directory(Wanted::BpfDir, dir, claim, is_pinned_by_another) {
         Ok(pins) => Ok(Some(pins)),
-        Err(error @ PinError::InUse(_)) => Err(StartError::Pins(error)),
-        Err(error) => {
+        Err(error @ DirectoryError::Held { .. }) => Err(StartError::Pins(error)),
+        Err(DirectoryError::Other(error)) => {
             warn!("nothing can be pinned: {error}");
             Ok(None)
         }
     }
+}
+
+fn is_pinned_by_another(error: &PinError) -> bool {
+    matches!(error, PinError::InUse(_))
+}
+
+/// Removes what servers that are gone have left pinned in `dir`; the paths of the links.
+///
+/// # Errors
+/// A server has the directory, and is not gone within `wait_secs`; or it cannot be read.
+pub fn detach(dir: &FilePath, wait_secs: u16) -> Result<Vec<PathBuf>, DirectoryError<PinError>> {
+    let detach = || kernel::detach(dir);
+    Patience::new(wait_secs).for_directory(Wanted::BpfDir, dir, detach, is_pinned_by_another)
 }
 
 /// Without a kernel path of its own, a server removes what crashed ones have left as far as it may, and
@@ -203,9 +267,9 @@ fn tidy_pins(config: &Config) {
     if !config.bpf_dir.exists() {
         return;
     }
-    match Pins::claim(&config.bpf_dir) {
+    match Pins::claim(&config.bpf_dir, config.generations_max.into()) {
         Ok(pins) => {
-            let left = pins.earlier().load(Ordering::Relaxed);
+            let left = pins.earlier().left();
             if left > 0 {
                 let dir = config.bpf_dir.display();
                 info!(
@@ -252,7 +316,7 @@ fn load(
     pins: &mut Option<Pins>,
 ) -> Result<(KernelPath, Vec<String>), String> {
     if let Some(pins) = pins {
-        KernelPath::check_room(pins).map_err(|error| with_sources(&error))?;
+        pins.check_room().map_err(|error| with_sources(&error))?;
     }
     let interfaces = match config.interfaces.as_slice() {
         [] => kernel::interfaces_for(&config.listen).map_err(|error| {
@@ -353,8 +417,10 @@ mod tests {
 
     #[test]
     fn an_http_port_in_use_names_address_and_flag() {
-        let (_taken, address) = bind_http("127.0.0.1:0".parse().expect("address")).expect("free");
-        let error = bind_http(address).map(drop).expect_err("taken").to_string();
+        let mut patience = Patience::new(0);
+        let any = "127.0.0.1:0".parse().expect("address");
+        let (_taken, address) = bind_http(any, &mut patience).expect("free");
+        let error = bind_http(address, &mut patience).map(drop).expect_err("taken").to_string();
         assert!(error.starts_with(&format!("cannot listen on {address} for http: ")), "{error}");
         assert!(error.contains("in use") && error.ends_with("--http"), "{error}");
     }
@@ -366,7 +432,7 @@ mod tests {
         struct Outer(#[source] StartError);
         let inner = StartError::Http {
             address: "127.0.0.1:1".parse().expect("address"),
-            source: BindError::Io(io::Error::other("first\nsecond")),
+            source: AddressError::Io(io::Error::other("first\nsecond")),
         };
         assert_eq!(
             with_sources(&Outer(inner)),

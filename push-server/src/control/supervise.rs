@@ -30,6 +30,8 @@ pub trait Service: Send + 'static {
     fn stop(&self);
     /// What reads again what can be changed while it runs. That may take seconds.
     fn reload(&self) -> impl FnOnce() + Send + 'static;
+    /// The wall clock was set.
+    fn clock_was_set(&self);
     /// Whether no part of it has ended by itself.
     fn is_whole(&self) -> bool;
     /// Waits for its end.
@@ -44,6 +46,10 @@ impl Service for Shards {
     fn reload(&self) -> impl FnOnce() + Send + 'static {
         let (config, access) = (Arc::clone(self.config()), Arc::clone(self.access()));
         move || access::reload(&config, &access)
+    }
+
+    fn clock_was_set(&self) {
+        Self::clock_was_set(self);
     }
 
     fn is_whole(&self) -> bool {
@@ -145,7 +151,10 @@ async fn supervise(
     mut next: impl AsyncFnMut() -> Request,
 ) -> Ending {
     tokio::select! {
-        signal = next_stop(&mut next, || drop(spawn_blocking(service.reload()))) => {
+        signal = next_stop(&mut next, |asked| match asked {
+            Asked::Reload => drop(spawn_blocking(service.reload())),
+            Asked::LookAtClock => service.clock_was_set(),
+        }) => {
             info!("stopping on signal {signal}; a second one ends at once");
         }
         () = part_ended(&service) => {
@@ -172,7 +181,11 @@ async fn supervise(
                 Ending::TimedOut
             }
         },
-        signal = next_stop(&mut next, || warn!("SIGHUP: the server stops")) => {
+        signal = next_stop(&mut next, |asked| match asked {
+            Asked::Reload => warn!("SIGHUP: the server stops"),
+            // The store looks at its end.
+            Asked::LookAtClock => {}
+        }) => {
             warn!("stopping at once on a second signal, {signal}");
             Ending::Cut(signal)
         }
@@ -186,11 +199,19 @@ async fn part_ended(service: &impl Service) {
     }
 }
 
-async fn next_stop(next: &mut impl AsyncFnMut() -> Request, reload: impl Fn()) -> i32 {
+/// What is asked for besides a stop.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Reload,
+    LookAtClock,
+}
+
+async fn next_stop(next: &mut impl AsyncFnMut() -> Request, obey: impl Fn(Asked)) -> i32 {
     loop {
         match next().await {
             Request::Stop(signal) => return signal,
-            Request::Reload => reload(),
+            Request::Reload => obey(Asked::Reload),
+            Request::ClockSet => obey(Asked::LookAtClock),
         }
     }
 }
@@ -229,6 +250,7 @@ mod tests {
     struct Fake {
         stops: Arc<AtomicU32>,
         reloads: Arc<AtomicU32>,
+        clock_sets: Arc<AtomicU32>,
         is_whole: bool,
         joined: mpsc::Receiver<Result<(), ShardError>>,
     }
@@ -243,6 +265,10 @@ mod tests {
             || ()
         }
 
+        fn clock_was_set(&self) {
+            self.clock_sets.fetch_add(1, Ordering::Relaxed);
+        }
+
         fn is_whole(&self) -> bool {
             self.is_whole
         }
@@ -255,8 +281,13 @@ mod tests {
     fn fake() -> (Fake, Arc<AtomicU32>, mpsc::Sender<Result<(), ShardError>>) {
         let (join, joined) = mpsc::channel();
         let stops = Arc::new(AtomicU32::new(0));
-        let fake =
-            Fake { stops: Arc::clone(&stops), reloads: Arc::default(), is_whole: true, joined };
+        let fake = Fake {
+            stops: Arc::clone(&stops),
+            reloads: Arc::default(),
+            clock_sets: Arc::default(),
+            is_whole: true,
+            joined,
+        };
         (fake, stops, join)
     }
 
@@ -297,6 +328,17 @@ mod tests {
         supervised(service, STOP_TIMEOUT, &requests).await;
         assert_eq!(reloads.load(Ordering::Relaxed), 2);
         drop(join);
+    }
+
+    #[tokio::test]
+    async fn each_time_that_the_clock_is_set_is_passed_on() {
+        let (service, _, join) = fake();
+        join.send(Ok(())).expect("service");
+        let clock_sets = Arc::clone(&service.clock_sets);
+        let requests = [Request::ClockSet, Request::ClockSet, Request::Stop(15), Request::ClockSet];
+        let (ending, _) = supervised(service, STOP_TIMEOUT, &requests).await;
+        assert!(matches!(ending, Ending::Stopped), "{ending:?}");
+        assert_eq!(clock_sets.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]

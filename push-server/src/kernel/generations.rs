@@ -1,17 +1,21 @@
-//! Generations: programs with their maps that a server has left pinned when it died, or stopped with
-//! sockets still sending. Each is one directory below `--bpf-dir`.
+//! Generations: programs and maps that a server left pinned because it died, or stopped while sockets
+//! were still sending. Each is one directory below `--bpf-dir`.
 //!
-//! A generation is needed while a socket of one of its flows has something to say to a client that
-//! was answered by it: without the programs that would land some bytes off. However long that takes;
-//! a client may read slowly. What the kernel says of the socket decides, and where it cannot be asked,
-//! whether the stack has sent anything lately. Whatever is not needed any more goes.
+//! A generation is needed while a socket of one of its flows still sends to a client whose pings it
+//! answered: without the programs, these bytes would arrive at wrong sequence numbers. That can take as
+//! long as a client reads slowly. The kernel tells whether a socket still sends (sock_diag); where it
+//! cannot be asked, the time of the flow's last segment tells. Generations that are not needed are
+//! removed.
+//!
+//! The maps of a server of another version may be laid out differently, or not pinned at all: its
+//! generation stays for [`FLOW_LINGER`], and then goes whether or not a socket still sends.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,67 +30,86 @@ use super::shard_path::FLOW_LINGER;
 use super::slots::Lines;
 use super::socket_diag::{SocketDiag, SocketState};
 
-/// Generations of servers that are gone which may be attached beside ours: each sees every packet,
-/// and the system attaches 64 programs to an interface.
-pub(super) const GENERATIONS_MAX: usize = 8;
-
-/// Flows that a start or a stop looks at in each generation; what takes longer is left to the thread.
+/// Flows that a start or a stop looks at in each generation; the thread looks at the others.
 const FLOWS_AT_ONCE_MAX: usize = 16_384;
 /// Flows that the thread looks at before it pauses.
 const FLOWS_A_LOOK_MAX: usize = 1_024;
-/// How long it pauses.
+/// How long that pause is.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// Between two looks at all generations.
+/// Time between two looks at all generations.
 const LOOK_PERIOD: Duration = Duration::from_secs(2);
 
-/// Names of the maps' pins, beside the links.
+/// Names of the maps' pins, in the same directory as the links.
 pub(super) const FLOWS_PIN: &str = "flows";
 pub(super) const HEARTBEATS_PIN: &str = "heartbeats";
 
-/// What keeps a generation; the more, the greater.
+/// How much a generation is needed, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Need {
-    /// No socket says anything that it would have to translate.
+    /// No socket sends anything that needs translation.
     Nothing,
-    /// Sockets that were heard out hear a client's end the better for it; no byte depends on that.
+    /// Sockets whose data is acknowledged see the client's end sooner with it; no data depends on it.
     Courtesy,
-    /// A socket sends.
+    /// A socket still sends.
     Sending,
 }
 
-/// One that is left.
+/// A generation that is left.
 #[derive(Debug)]
 struct Generation {
     path: PathBuf,
-    /// `None`: made by a version that pinned none, or that laid them out otherwise.
+    /// `None` where another version made it, without pinned maps or with another layout.
     flows: Option<Mutex<HashMap<MapData, FlowKey, LockedFlow<u32>>>>,
-    /// Its sockets are in this process's network namespace.
+    /// Whether its sockets are in this process's network namespace.
     is_of_our_network: bool,
     opened_at: Instant,
+}
+
+/// Generations of servers that are gone, in figures.
+#[derive(Debug, Default)]
+pub struct EarlierGenerations {
+    left: AtomicUsize,
+    limit_hit: AtomicU64,
+}
+
+impl EarlierGenerations {
+    /// How many are left.
+    pub fn left(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    /// How often there were more than may be attached beside ours.
+    pub fn limit_hit(&self) -> u64 {
+        self.limit_hit.load(Ordering::Relaxed)
+    }
 }
 
 /// Those that are left.
 #[derive(Debug)]
 pub(super) struct Generations {
     left: Mutex<Vec<Arc<Generation>>>,
-    count: Arc<AtomicUsize>,
+    /// How many may be attached beside ours: each sees every packet, and the system attaches 64
+    /// programs to an interface.
+    max: usize,
+    figures: Arc<EarlierGenerations>,
     diag: Option<SocketDiag>,
-    /// No program is running that saw an old heartbeat: no flow begins to be needed any more.
+    /// Whether every program run that could still answer has ended: no further flow becomes needed.
     are_disarmed: bool,
 }
 
 impl Generations {
-    /// Opens those in `dir`, and has none of them answer any more. The caller has locked the directory:
-    /// whoever made them is dead.
-    pub(super) fn open(dir: &Path) -> io::Result<Self> {
+    /// Opens the generations in `dir` and stops their answers. The caller has locked the directory, so
+    /// the servers that made them are gone. `max` of them may be attached beside ours.
+    pub(super) fn open(dir: &Path, max: usize) -> io::Result<Self> {
         let entries = fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>()?;
         let left: Vec<_> =
             entries.into_iter().map(|entry| Arc::new(Generation::open(entry.path()))).collect();
-        // Waits until every program that runs now has ended: each runs in a read-side section of RCU.
+        // Waits until every program run of this moment has ended: each is a read-side section of RCU.
         let are_disarmed = left.is_empty() || membarrier(MembarrierCommand::Global).is_ok();
-        let count = Arc::new(AtomicUsize::new(left.len()));
+        let figures = Arc::new(EarlierGenerations::default());
+        figures.left.store(left.len(), Ordering::Relaxed);
         let diag = if left.is_empty() { None } else { SocketDiag::open() };
-        Ok(Self { left: Mutex::new(left), count, diag, are_disarmed })
+        Ok(Self { left: Mutex::new(left), max, figures, diag, are_disarmed })
     }
 
     /// Their directories.
@@ -95,17 +118,31 @@ impl Generations {
     }
 
     /// How many are left, now and later.
-    pub(super) fn count(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.count)
+    pub(super) fn figures(&self) -> Arc<EarlierGenerations> {
+        Arc::clone(&self.figures)
     }
 
-    /// Removes what is seen at once to be needed no more. More than `GENERATIONS_MAX` are only kept for
-    /// the bytes of a stream.
+    /// How many there are, if one more of ours would be too many; which is counted.
+    pub(super) fn crowd(&self) -> Option<usize> {
+        let crowd = Some(self.list().len()).filter(|&count| count > self.max);
+        if crowd.is_some() {
+            self.figures.limit_hit.fetch_add(1, Ordering::Relaxed);
+        }
+        crowd
+    }
+
+    /// How many may be attached beside ours.
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Removes generations that a quick look shows to be unneeded. Where there are more than `max`, also
+    /// those that are kept as a courtesy.
     pub(super) fn remove_unneeded(&self) {
         if !self.are_disarmed {
             return;
         }
-        let mut spare = self.list().len().saturating_sub(GENERATIONS_MAX);
+        let mut spare = self.list().len().saturating_sub(self.max);
         for least in [Need::Nothing, Need::Courtesy] {
             for generation in self.list() {
                 let mut looked = 0;
@@ -115,6 +152,9 @@ impl Generations {
                 });
                 let goes = need.is_some_and(|need| need <= least);
                 if goes && (least == Need::Nothing || spare > 0) {
+                    if need == Some(Need::Courtesy) {
+                        self.figures.limit_hit.fetch_add(1, Ordering::Relaxed);
+                    }
                     self.remove(&generation);
                     spare = spare.saturating_sub(1);
                 }
@@ -125,7 +165,8 @@ impl Generations {
         }
     }
 
-    /// Has a thread of the caller's rights remove each once it is not needed any more.
+    /// Starts a thread that removes each generation when it is not needed any more. The thread inherits
+    /// the caller's capabilities.
     pub(super) fn remove_later(generations: &Arc<Self>) {
         if generations.list().is_empty() {
             return;
@@ -133,13 +174,13 @@ impl Generations {
         let kept = Arc::clone(generations);
         let work = move || {
             while !kept.list().is_empty() {
-                // Long enough, too, for a program that was running when they were disarmed.
+                // This also waits for a program run that had begun when they were disarmed.
                 thread::sleep(LOOK_PERIOD);
                 kept.look();
             }
         };
         if let Err(error) = thread::Builder::new().name("push-pins".into()).spawn(work) {
-            tracing::warn!("what an earlier server left stays until the stop: {error}");
+            tracing::warn!("programs of earlier servers stay until this one stops: {error}");
         }
     }
 
@@ -159,7 +200,7 @@ impl Generations {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What keeps it; `None` when `goes_on`, asked now and then, ended the look before that was known.
+    /// How much a generation is needed; `None` when `goes_on`, asked now and then, ended the look early.
     fn need(&self, generation: &Generation, goes_on: impl FnMut() -> bool) -> Option<Need> {
         let diag = self.diag.as_ref().filter(|_| generation.is_of_our_network);
         generation.need(diag, goes_on)
@@ -171,10 +212,10 @@ impl Generations {
             Ok(_) => tracing::info!("{}: removed, no socket needs it any more", path.display()),
             Err(error) => tracing::warn!("{}: not removed: {error}", path.display()),
         }
-        // One that cannot be removed now cannot be later: the next start has the rights again.
+        // If this failed it would fail again: the next start has the capabilities to do it.
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.retain(|other| !Arc::ptr_eq(other, generation));
-        self.count.store(left.len(), Ordering::Relaxed);
+        self.figures.left.store(left.len(), Ordering::Relaxed);
     }
 }
 
@@ -198,7 +239,7 @@ impl Generation {
             let is_over = is_empty || self.opened_at.elapsed() > FLOW_LINGER;
             return Some(if is_over { Need::Nothing } else { Need::Sending });
         };
-        // Two looks at once would lead each other astray, and the thread's takes its time.
+        // One look at a time: looking removes flows, and iterating over a map does not allow that.
         let mut flows = flows.try_lock().ok()?;
         let (mut need, mut looked, mut unneeded) = (Need::Nothing, 0, Vec::new());
         for key in flows.keys() {
@@ -206,7 +247,7 @@ impl Generation {
             if looked % FLOWS_A_LOOK_MAX == 0 && !goes_on() {
                 return None;
             }
-            // Gone meanwhile, or the map cannot be read, which keeps it.
+            // An error keeps the generation; a flow that is gone meanwhile is skipped.
             let key = key.ok()?;
             let Ok(LockedFlow { flow, .. }) = flows.get(&key, 0) else { continue };
             let socket = match flow.n {
@@ -216,14 +257,14 @@ impl Generation {
             match flow_need(&flow, socket, boot_secs()) {
                 Need::Nothing => unneeded.push(key),
                 Need::Courtesy => need = Need::Courtesy,
-                // Enough is known; the next look begins here again.
+                // That decides it. The flows behind are looked at next time.
                 Need::Sending => {
                     need = Need::Sending;
                     break;
                 }
             }
         }
-        // So that each is looked at once. Not while the keys are being read, which would begin anew.
+        // Removed so that the next look skips them. Not during the iteration, which would start over.
         for key in unneeded {
             let _ = flows.remove(&key);
         }
@@ -231,10 +272,10 @@ impl Generation {
     }
 }
 
-/// What keeps a generation for one of its flows: `socket` is what the kernel says of it, where it can
-/// be asked.
+/// How much one flow needs its generation. `socket` is what the kernel says of the flow's socket, if it
+/// could be asked.
 fn flow_need(flow: &Flow, socket: Option<SocketState>, now_secs: u32) -> Need {
-    // Nothing is translated, and nothing will be: they do not answer any more.
+    // No ping was answered, and none will be: nothing needs translation.
     if flow.n == 0 {
         return Need::Nothing;
     }
@@ -242,7 +283,7 @@ fn flow_need(flow: &Flow, socket: Option<SocketState>, now_secs: u32) -> Need {
         Some(SocketState::Gone) => Need::Nothing,
         Some(SocketState::HeardOut) => Need::Courtesy,
         Some(SocketState::Sends) => Need::Sending,
-        // TCP says something at least every two minutes, until it gives up.
+        // A socket with something to send retransmits at least every two minutes, until it gives up.
         None => {
             let silence_secs = now_secs.wrapping_sub(flow.stack_secs);
             let is_silent =
@@ -252,7 +293,7 @@ fn flow_need(flow: &Flow, socket: Option<SocketState>, now_secs: u32) -> Need {
     }
 }
 
-/// Sets the heartbeats of its shards to the beginning of time (rule 5); whether that was possible.
+/// Stops the generation's answers by setting its shards' heartbeats to 0 (rule 5); whether that worked.
 fn disarm(path: &Path) -> bool {
     let Ok(data) = MapData::from_pin(path.join(HEARTBEATS_PIN)) else { return false };
     let Ok(lines) = Lines::<ShardLine>::map(data.fd().as_fd(), SHARDS_MAX.into()) else {
@@ -264,8 +305,8 @@ fn disarm(path: &Path) -> bool {
     true
 }
 
-/// A name for a new generation: a free number, and the network namespace that its sockets are in. One
-/// that could not be removed is among the taken no more, and still there.
+/// A path for a new generation: a free number, and the network namespace of its sockets. The file system
+/// is checked as well as `taken`, which lacks generations that could not be removed.
 pub(super) fn new_path(dir: &Path, taken: &[PathBuf]) -> PathBuf {
     let network = network_namespace();
     (0_u32..)
@@ -274,12 +315,12 @@ pub(super) fn new_path(dir: &Path, taken: &[PathBuf]) -> PathBuf {
         .expect("numbers do not run out")
 }
 
-/// The network namespace that its name says.
+/// The network namespace in a generation's name.
 fn made_in(generation: &Path) -> Option<u64> {
     generation.file_name()?.to_str()?.rsplit_once('-')?.1.parse().ok()
 }
 
-/// The inode of this thread's network namespace; 0 when it cannot be told.
+/// The inode of this thread's network namespace; 0 where it cannot be read.
 fn network_namespace() -> u64 {
     rustix::fs::stat("/proc/thread-self/ns/net").map_or(0, |found| found.st_ino)
 }
@@ -289,8 +330,8 @@ fn boot_secs() -> u32 {
     clock_gettime(ClockId::Monotonic).tv_sec as u32
 }
 
-/// Unpins what is in a generation's directory, which detaches it, and removes that; the links that
-/// were there.
+/// Removes a generation's pins, which detaches its programs, and its directory; returns the links that
+/// were pinned.
 pub(super) fn remove(generation: &Path) -> io::Result<Vec<PathBuf>> {
     let names: Vec<OsString> = match fs::read_dir(generation) {
         Ok(entries) => entries.map(|e| e.map(|e| e.file_name())).collect::<io::Result<_>>()?,
@@ -298,7 +339,7 @@ pub(super) fn remove(generation: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) => return Err(error),
     };
     let is_map = |name: &OsString| name == FLOWS_PIN || name == HEARTBEATS_PIN;
-    // Links first: while one is there, the maps tell whether it is needed.
+    // Links first: as long as a link is left, the maps must be there to tell whether it is needed.
     let (maps, links): (Vec<OsString>, Vec<OsString>) = names.into_iter().partition(is_map);
     for name in links.iter().chain(&maps) {
         gone(fs::remove_file(generation.join(name)))?;
@@ -307,7 +348,7 @@ pub(super) fn remove(generation: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(links.iter().map(|name| generation.join(name)).collect())
 }
 
-/// What somebody else has removed is as good.
+/// Takes "not found" as success: somebody else has removed it.
 fn gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -386,15 +427,26 @@ mod tests {
     #[test]
     fn what_cannot_be_read_has_its_time_and_an_empty_directory_none() {
         let dir = tempfile::tempdir().expect("a directory");
-        let generations = || Generations::open(dir.path()).expect("open");
         for name in ["generation-0", "generation-1"] {
             fs::create_dir(dir.path().join(name)).expect("make it");
         }
         fs::write(dir.path().join("generation-1/push_egress-1"), "").expect("fill it");
-        let found = generations();
+        let found = Generations::open(dir.path(), 1).expect("open");
         found.remove_unneeded();
         assert_eq!(found.paths(), [dir.path().join("generation-1")]);
-        assert_eq!(found.count().load(Ordering::Relaxed), 1);
+        assert_eq!(found.figures().left(), 1);
         assert!(!dir.path().join("generation-0").exists());
+        assert_eq!((found.crowd(), found.figures().limit_hit()), (None, 0));
+    }
+
+    #[test]
+    fn more_than_may_be_attached_are_told_and_counted() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let generation = dir.path().join("generation-0");
+        fs::create_dir(&generation).expect("make it");
+        fs::write(generation.join("push_egress-1"), "").expect("fill it");
+        let found = Generations::open(dir.path(), 0).expect("open");
+        found.remove_unneeded();
+        assert_eq!((found.crowd(), found.figures().limit_hit()), (Some(1), 1));
     }
 }

@@ -5,7 +5,7 @@
 //! descriptors and mmapped memory, which needs no capability on the kernels that can load this at
 //! all (`kernel.unprivileged_bpf_disabled` refuses only new maps and programs since 6.0), so a
 //! server may drop all of them once [`KernelPath::load`] has returned.
-#![expect(unsafe_code, reason = "liveness slots are memory shared with the kernel")]
+#![expect(unsafe_code, reason = "liveness slots are memory shared with the kernel; adjtimex")]
 
 mod conntrack;
 mod durable;
@@ -18,6 +18,7 @@ mod shard_path;
 mod slots;
 mod socket;
 mod socket_diag;
+mod wall_clock;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,9 +38,11 @@ use load::ProgramLog;
 use slots::Lines;
 use socket_diag::SocketDiag;
 
+pub use generations::EarlierGenerations;
 pub use interfaces::{interfaces_for, missing_interfaces};
 pub use pins::{PinError, Pins, detach};
 pub use shard_path::ShardPath;
+pub use wall_clock::is_wall_clock_kept;
 
 /// What to load, and where to attach it.
 #[derive(Clone, Debug)]
@@ -128,11 +131,13 @@ pub enum KernelPathError {
     /// Too many programs of servers that died are needed by what their sockets still send.
     #[error(
         "{count} servers that died before have sockets that still send, and need their programs; \
-         there is room when fewer than {max} have", max = generations::GENERATIONS_MAX + 1
+         at most {max} may be left (--generations-max)"
     )]
     Crowded {
         /// How many.
         count: usize,
+        /// How many may be left.
+        max: usize,
     },
     /// The directory for pins could not be made.
     #[error(transparent)]
@@ -267,11 +272,6 @@ impl KernelPath {
             pins: None,
             ebpf,
         })
-    }
-
-    /// Whether there is room for one more generation beside those that are left.
-    pub fn check_room(pins: &Pins) -> Result<(), KernelPathError> {
-        pins.crowd().map_or(Ok(()), |count| Err(KernelPathError::Crowded { count }))
     }
 
     /// Pins the links where `claimed` says, and takes that: from now on they outlive a crash of this

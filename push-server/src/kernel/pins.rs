@@ -1,15 +1,16 @@
-//! What keeps the programs at work when the process dies: their links, pinned in a BPF file system.
+//! Pins the programs' links in a BPF file system, so that the programs stay attached when the process
+//! dies.
 //!
-//! A connection with answered pings needs its segments translated to the last FIN, and after a crash
-//! it is the kernel that sends those. So a crash leaves the programs attached, with their maps: a
-//! *generation* (see [`generations`](super::generations)), one directory below `--bpf-dir`. A start does
-//! not adopt the maps of an earlier generation, whose layout may be another's and whose sockets are
-//! gone; it puts its own programs beside, and removes each earlier one when no socket needs it any
-//! more, at once or later. An orderly stop removes its own, unless sockets that were closed before it
-//! still send; a stop that is cut short leaves them, as a crash does. What is still needed at a stop is
-//! left to the next start. `push-server detach` removes what is left, needed or not.
+//! Once the kernel has answered a ping of a connection, every segment of that connection must be
+//! translated, down to the last FIN; after a crash the kernel sends these. So a crash leaves the programs
+//! attached, with their maps: a *generation* (see [`generations`](super::generations)), one directory
+//! below `--bpf-dir`. A start does not adopt an earlier generation's maps, whose layout may differ and
+//! whose sockets are gone. It attaches its own programs beside them, and removes each earlier
+//! generation, at once or later, when no socket needs it any more. An orderly stop removes its own
+//! generation unless sockets that it closed still send; a stop that is cut short leaves it, like a crash.
+//! What a stop leaves, the next start removes. `push-server detach` removes everything, needed or not.
 //!
-//! A lock on the directory tells whether a server runs; it goes with the process.
+//! A server locks the directory; the lock ends with the process.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -17,24 +18,27 @@ use std::iter;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FlockOperation, chown, flock, statfs};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::geteuid;
 
+use super::KernelPathError;
 use super::durable;
-use super::generations::{self, FLOWS_PIN, GENERATIONS_MAX, Generations, HEARTBEATS_PIN, remove};
+use super::generations::{
+    self, EarlierGenerations, FLOWS_PIN, Generations, HEARTBEATS_PIN, remove,
+};
 
-/// Where BPF file systems are by custom, and where one is mounted if there is none.
+/// The usual place of the BPF file system, which is mounted here if it is missing.
 const BPF_ROOT: &str = "/sys/fs/bpf";
 /// `f_type` of a BPF file system (`<linux/magic.h>`).
 const BPF_FS_MAGIC: u64 = 0xCAFE_4A11;
-/// For those who run the server.
+/// Only the server's user has access.
 const DIR_MODE: u32 = 0o700;
 
-/// Why links cannot be pinned.
+/// Why nothing can be pinned.
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
     /// Another process holds the directory.
@@ -56,26 +60,26 @@ pub enum PinError {
     },
 }
 
-/// The pin directory, claimed for this process. Dropping it removes what nobody's socket needs any
-/// more: what this process has pinned, unless it serves (see [`Pins::set_serving`]), and what earlier
-/// ones have left.
+/// The pin directory, locked by this process. Dropping it removes this process's generation, unless it
+/// serves (see [`Pins::set_serving`]), and those earlier generations that no socket needs any more.
 #[derive(Debug)]
 pub struct Pins {
     generation: PathBuf,
     earlier: Arc<Generations>,
     serving: AtomicBool,
-    /// Its lock is the claim.
+    /// Holds the lock.
     _dir: File,
 }
 
 impl Pins {
-    /// Claims `dir`, which is made if need be. What an earlier server left there stays attached while
-    /// its sockets need it, and answers no heartbeat any more.
-    pub fn claim(dir: &Path) -> Result<Self, PinError> {
+    /// Locks `dir`, and makes it if it is missing. Programs that an earlier server left there stop
+    /// answering heartbeats, and stay attached while its sockets need them; at most `generations_max` of
+    /// those may be beside this server's.
+    pub fn claim(dir: &Path, generations_max: usize) -> Result<Self, PinError> {
         let locked = lock(dir)?;
         let found = paths(dir)?;
         iter::once(dir).chain(found.iter().map(PathBuf::as_path)).try_for_each(take_over)?;
-        let earlier = Generations::open(dir).map_err(at(dir))?;
+        let earlier = Generations::open(dir, generations_max).map_err(at(dir))?;
         if !found.is_empty() {
             tracing::info!("{}: an earlier server did not stop in order", dir.display());
         }
@@ -85,29 +89,29 @@ impl Pins {
         Ok(Self { generation, earlier, serving, _dir: locked })
     }
 
-    /// How many earlier generations are left, now and later.
-    pub fn earlier(&self) -> Arc<AtomicUsize> {
-        self.earlier.count()
+    /// How many earlier generations are left.
+    pub fn earlier(&self) -> Arc<EarlierGenerations> {
+        self.earlier.figures()
     }
 
-    /// Whether there are too many for one more beside them, and how many there are.
-    pub(super) fn crowd(&self) -> Option<usize> {
-        Some(self.earlier.paths().len()).filter(|&count| count > GENERATIONS_MAX)
+    /// Fails where there are too many earlier generations for one more beside them.
+    pub fn check_room(&self) -> Result<(), KernelPathError> {
+        let crowded = |count| KernelPathError::Crowded { count, max: self.earlier.max() };
+        self.earlier.crowd().map_or(Ok(()), |count| Err(crowded(count)))
     }
 
-    /// Whether there may be sockets that need what this process has pinned: while there may, it stays,
-    /// whatever ends the process.
+    /// Whether sockets may need what this process has pinned: while they may, dropping this leaves it.
     pub(super) fn set_serving(&self, serving: bool) {
         self.serving.store(serving, Ordering::Release);
     }
 
-    /// Has what earlier servers left removed once it is not needed any more, by a thread of this one's
-    /// rights.
+    /// Starts a thread that removes each earlier generation when no socket needs it any more. The thread
+    /// inherits the caller's capabilities.
     pub fn remove_earlier_later(&self) {
         Generations::remove_later(&self.earlier);
     }
 
-    /// Makes the place for what is to be pinned.
+    /// Makes the directory of this process's generation.
     pub(super) fn make(&self) -> Result<(), PinError> {
         make(&self.generation)
     }
@@ -117,13 +121,13 @@ impl Pins {
         durable::doubt(&self.generation)
     }
 
-    /// Where the link of a program on an interface goes.
+    /// The pin of a program's link on an interface.
     pub(super) fn path(&self, program: &str, interface: u32) -> PathBuf {
         self.generation.join(format!("{program}-{interface}"))
     }
 
-    /// Where the flows go, which tell the next start whether the programs are still needed, and the
-    /// heartbeats, by which it ends their answers.
+    /// The pins of two maps for the next start: the flows, which tell whether the programs are still
+    /// needed, and the heartbeats, by which it stops their answers.
     pub(super) fn map_paths(&self) -> [PathBuf; 2] {
         [FLOWS_PIN, HEARTBEATS_PIN].map(|name| self.generation.join(name))
     }
@@ -141,8 +145,8 @@ impl Drop for Pins {
     }
 }
 
-/// Removes what servers that are gone have left in `dir`; the paths of the links. A directory that
-/// is not there, or on no BPF file system, has none.
+/// Removes every generation in `dir`; returns the paths of their links. A directory that does not exist
+/// has none.
 pub fn detach(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
     if !dir.exists() {
         return Ok(Vec::new());
@@ -173,8 +177,8 @@ fn lock(dir: &Path) -> Result<File, PinError> {
     }
 }
 
-/// Mounts the BPF file system where it belongs, unless it is there. Two servers at once must not
-/// both do so: the second mount would hide what the first server pins.
+/// Mounts the BPF file system if it is missing. The lock keeps two servers from doing so at once: the
+/// second mount would hide the first server's pins.
 fn mount_root() -> io::Result<()> {
     let root = Path::new(BPF_ROOT);
     if is_bpf(root)? {
@@ -200,9 +204,9 @@ fn make(dir: &Path) -> Result<(), PinError> {
     }
 }
 
-/// Makes a directory that another user's server has left this one's. Root could unpin there now, but
-/// not at the stop, when it has no capabilities any more. Who may not change the owner may be let in
-/// by the directory's mode.
+/// Makes this user the owner of a directory that another user's server has left. Root could unpin there
+/// now, but not at the stop, without capabilities. A user who may not change the owner goes on: the
+/// directory's mode may still give access.
 fn take_over(dir: &Path) -> Result<(), PinError> {
     let (owner, own) = (fs::metadata(dir).map_err(at(dir))?.uid(), geteuid());
     if owner != own.as_raw() && chown(dir, Some(own), None).is_ok() {

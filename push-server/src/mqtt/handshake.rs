@@ -1,5 +1,5 @@
-//! Before CONNACK: CONNECT must come first [MQTT-3.1.0-1], and behind it AUTH only, where the client
-//! has to say who it is [MQTT5 4.12].
+//! A connection before CONNACK. CONNECT must come first [MQTT-3.1.0-1]; a client that authenticates
+//! itself may send AUTH after it, and nothing else [MQTT5 4.12].
 
 use bytes::{Bytes, BytesMut};
 
@@ -11,20 +11,19 @@ use super::scram::{Exchange, METHOD, Nonce, Step, Users};
 use super::will::Will;
 use super::{Limits, Version};
 
-/// The longest CONNECT taken, in bytes, whatever `Limits::packet_bytes_max`: whoever has not
-/// introduced himself gets no more memory than an introduction needs (its five fields are at most
-/// 64 KiB each).
+/// The longest CONNECT, in bytes, whatever `Limits::packet_bytes_max`: an unknown client gets no more
+/// memory than the largest CONNECT needs (five fields of at most 64 KiB each).
 pub const CONNECT_BYTES_MAX: u32 = 512 << 10;
 
-/// The longest AUTH taken, in bytes: its data is at most `scram::MESSAGE_BYTES_MAX` of them.
+/// The longest AUTH, in bytes; `scram::MESSAGE_BYTES_MAX` of them may be its data.
 pub const AUTH_BYTES_MAX: u32 = 4 << 10;
 
 /// Who may connect.
 #[derive(Debug, Default)]
 pub struct Access {
-    /// Those who can be authenticated by SCRAM-SHA-256; `None`: nobody is.
+    /// Users that clients can authenticate as by SCRAM-SHA-256; `None`: clients cannot.
     pub users: Option<Users>,
-    /// Whether all others are refused.
+    /// Whether clients that do not authenticate are refused.
     pub scram_required: bool,
 }
 
@@ -36,12 +35,12 @@ pub struct Handshake {
     pending: Option<Box<Pending>>,
 }
 
-/// A CONNECT whose client has still to show who it is.
+/// A CONNECT whose client is being authenticated.
 #[derive(Debug)]
 struct Pending {
     connect: Connect,
     exchange: Exchange,
-    /// Length of its packets so far, in bytes.
+    /// Length of the client's packets so far, in bytes.
     wire_bytes: u64,
 }
 
@@ -54,18 +53,18 @@ pub enum Progress {
     Reply(Bytes),
     /// A valid CONNECT.
     Connect(Box<Connecting>),
-    /// Not to be served: send the frame (may be empty), then close.
+    /// The client is refused: send the frame, which may be empty, then close.
     Refused(Refusal),
 }
 
-/// Why and how a client is turned away.
+/// Why a client is refused, and what to tell it.
 #[derive(Debug)]
 pub struct Refusal {
     /// CONNACK, where the protocol allows one; else empty.
     pub frame: Bytes,
     /// The reason, for counters and logs; MQTT 5 numbering.
     pub reason: Reason,
-    /// The client that is refused, for logs, where it is known.
+    /// Its client id, for logs, if known.
     pub client_id: Option<String>,
 }
 
@@ -82,11 +81,11 @@ impl Refusal {
 #[expect(missing_docs, reason = "names are the specification's; units are in the names")]
 pub struct Connect {
     pub version: Version,
-    /// Whether its client is the bridge of another broker.
+    /// Whether the client is a bridge of another broker.
     pub is_bridge: bool,
     /// Empty when the server is to assign one.
     pub client_id: String,
-    /// Whether the server chose the client id; to be set by who fills it in.
+    /// Whether the server chose the client id; the code that chooses it sets this.
     pub client_id_assigned: bool,
     /// Clean session (3.1.1) or clean start (5).
     pub clean_start: bool,
@@ -104,12 +103,12 @@ pub struct Connect {
     pub user_name: Option<String>,
     pub password: Option<Bytes>,
     pub will: Option<Box<Will>>,
-    /// What it asked for, until it is dealt with.
+    /// The authentication that the client asked for; taken when it begins.
     pub authentication: Option<Authentication>,
     pub authenticated: Option<Authenticated>,
 }
 
-/// How a client wants to be authenticated.
+/// A client's request to authenticate.
 #[derive(Debug)]
 pub struct Authentication {
     /// The Authentication Method.
@@ -118,22 +117,22 @@ pub struct Authentication {
     pub data: Option<Bytes>,
 }
 
-/// A client that has shown who it is.
+/// A client that has authenticated itself.
 #[derive(Debug)]
 pub struct Authenticated {
-    /// Its user.
+    /// As which user.
     pub user: Box<str>,
     /// The last Authentication Data, for CONNACK.
     pub data: Bytes,
 }
 
 impl Connect {
-    /// What will be in force on its connection.
+    /// The keep alive that the server grants.
     pub fn keep_alive(&self, limits: &Limits) -> KeepAlive {
         KeepAlive::granted(self.version, self.keep_alive_secs, limits)
     }
 
-    /// Who its client was authenticated as.
+    /// The user that the client authenticated as.
     pub fn user(&self) -> Option<&str> {
         self.authenticated.as_ref().map(|authenticated| &*authenticated.user)
     }
@@ -144,45 +143,44 @@ impl Connect {
     }
 }
 
-/// A valid CONNECT and what came after it in the same bytes.
+/// A valid CONNECT, and the bytes that arrived after it.
 #[derive(Debug)]
 pub struct Connecting {
     /// The request.
     pub connect: Connect,
     /// Bytes behind the CONNECT packet, not parsed.
     pub rest: BytesMut,
-    /// Length of the CONNECT packet, and of every AUTH behind it, on the wire, in bytes.
+    /// Length of CONNECT and of every AUTH after it, in bytes.
     pub wire_bytes: u64,
 }
 
 impl Handshake {
-    /// Of a new socket. `nonce` is random: should the client be authenticated, it is spent.
+    /// For a new socket. `nonce` is random, and used if the client authenticates.
     pub fn new(nonce: Nonce) -> Self {
         Self { input: Input::default(), nonce, pending: None }
     }
 
-    /// The CONNECT of a client that has still to show who it is. An empty client id may be filled
-    /// in.
+    /// The CONNECT of a client that is being authenticated; the caller may fill in an empty client id.
     pub fn pending_mut(&mut self) -> Option<&mut Connect> {
         self.pending.as_mut().map(|pending| &mut pending.connect)
     }
 
-    /// The client that wants to connect, as far as it is known.
+    /// The client id, once CONNECT has arrived.
     pub fn client_id(&self) -> Option<&str> {
         self.pending.as_ref().map(|pending| &*pending.connect.client_id)
     }
 
-    /// Bytes taken and not yet parsed.
+    /// Bytes that have arrived and are not parsed yet.
     pub fn input_len(&self) -> usize {
         self.input.len()
     }
 
-    /// Bytes of its packets so far.
+    /// Bytes of packets parsed so far.
     pub fn parsed_bytes(&self) -> u64 {
         self.pending.as_ref().map_or(0, |pending| pending.wire_bytes)
     }
 
-    /// Takes what arrived. To be called no more once it has returned anything but `More` or
+    /// Takes the bytes that arrived. Do not call it again after it returned anything but `More` or
     /// `Reply`.
     pub fn handle_bytes(&mut self, limits: &Limits, access: &Access, bytes: &[u8]) -> Progress {
         self.input.extend(bytes);
@@ -195,7 +193,7 @@ impl Handshake {
                 Ok(Progress::Connect(connecting)) if said.is_empty() => {
                     return Progress::Connect(connecting);
                 }
-                // It answers what was not sent yet.
+                // The client answered a message that has not been sent yet.
                 Ok(Progress::Connect(_)) => return self.refused(Reason::ProtocolError, said),
                 Ok(Progress::Refused(refusal)) => {
                     self.input.clear();
@@ -207,20 +205,20 @@ impl Handshake {
         }
     }
 
-    /// Not to be served, and nothing is said but what was.
+    /// Refuses the client without a CONNACK, after the frames of `said`.
     fn refused(&mut self, reason: Reason, said: BytesMut) -> Progress {
         self.input.clear();
         Progress::Refused(Refusal { frame: said.freeze(), reason, client_id: None })
     }
 
-    /// Errors are those that no CONNACK answers: what came is not even a CONNECT.
+    /// Takes one step. An error means: close without CONNACK, since there was no CONNECT to answer.
     fn progress(&mut self, limits: &Limits, access: &Access) -> Result<Progress, Reason> {
         let Some(&first) = self.input.bytes().first() else { return Ok(Progress::More) };
         if let Some(pending) = self.pending.take() {
             let audience = pending.connect.audience();
             let client_id = pending.connect.client_id.clone();
             return match self.exchange(first, pending, access) {
-                // It has gone before it was let in.
+                // The client sent DISCONNECT.
                 Err(Reason::Success) => Err(Reason::Success),
                 Err(reason) => {
                     let refusal = Refusal::with_connack(audience, reason, Some(client_id));
@@ -233,7 +231,7 @@ impl Handshake {
         if first != CONNECT_FIRST {
             return Err(Reason::ProtocolError);
         }
-        // Which version's rules the length obeys is not known yet.
+        // The version is not known yet; 3.1.1 has the laxer rules for the length.
         let Some(header) = Header::parse(self.input.bytes(), Version::V311)? else {
             return Ok(Progress::More);
         };
@@ -247,7 +245,7 @@ impl Handshake {
         match codec::connect(body, limits) {
             Ok(connect) => {
                 let audience = connect.audience();
-                // Now it is known [MQTT-1.5.5-1].
+                // Now the version is known: check the length by its rules [MQTT-1.5.5-1].
                 if let Err(reason) = Header::parse(self.input.bytes(), connect.version) {
                     let refusal = Refusal::with_connack(audience, reason, Some(connect.client_id));
                     return Ok(Progress::Refused(refusal));
@@ -265,8 +263,8 @@ impl Handshake {
         }
     }
 
-    /// Whether a client may come in as it is, or first has to say who it is [MQTT-4.12.0-1]. Else its
-    /// client id, and the reason.
+    /// Accepts the CONNECT, or begins to authenticate its client [MQTT-4.12.0-1]. An error is the
+    /// client id, and the reason for refusing it.
     fn admit(
         &mut self,
         mut connect: Connect,
@@ -294,7 +292,7 @@ impl Handshake {
         }
     }
 
-    /// Nothing but AUTH and DISCONNECT may come before CONNACK [MQTT-3.1.2-30].
+    /// Takes a packet of a client that is being authenticated: AUTH or DISCONNECT [MQTT-3.1.2-30].
     fn exchange(
         &mut self,
         first: u8,
@@ -349,7 +347,7 @@ impl Handshake {
         }
     }
 
-    /// Has the client go on [MQTT-4.12.0-2].
+    /// Sends AUTH and waits for the client's next one [MQTT-4.12.0-2].
     fn reply(&mut self, pending: Pending, data: Option<&[u8]>) -> Result<Progress, Reason> {
         let mut frame = BytesMut::new();
         codec::put_auth(&mut frame, AuthReason::Continue, METHOD, data);
@@ -362,7 +360,7 @@ impl Handshake {
 }
 
 impl Connecting {
-    /// The CONNACK that sends this client to another server; `reference` is its Server Reference.
+    /// Refuses the client and names another server, `reference` (Server Reference).
     pub fn redirect(&self, reference: &str) -> Refusal {
         let mut frame = BytesMut::new();
         codec::connack_to(&mut frame, self.connect.audience(), reference);
@@ -370,20 +368,20 @@ impl Connecting {
         Refusal { frame: frame.freeze(), reason: Reason::UseAnotherServer, client_id }
     }
 
-    /// Turns this client away if the CONNACK that accepts is larger than it takes [MQTT-3.1.2-24].
-    /// To be asked, with the client id filled in, before a session is found or made: whoever is
-    /// turned away must not have ended or changed the one that is there.
+    /// Refuses the client if its CONNACK would exceed its Maximum Packet Size [MQTT-3.1.2-24]. Call this
+    /// with the client id filled in, and before a session is found or made: a refused client must not
+    /// end or change a session.
     pub fn unanswerable(&self, limits: &Limits) -> Option<Refusal> {
         let max = self.connect.packet_bytes_max?;
         let keep_alive_secs = self.connect.keep_alive(limits).0;
         let mut frame = BytesMut::new();
-        // Whether a session is present is told by a bit: the length is the same.
+        // Session Present is a bit: the length is the same with it.
         codec::connack(&mut frame, &self.connect, false, keep_alive_secs, limits);
         (frame.len() > max as usize).then(|| self.refuse(Reason::PacketTooLarge))
     }
 
-    /// The CONNACK that turns this client away for a reason of the server's; none that is larger
-    /// than the client takes [MQTT-3.1.2-24].
+    /// Refuses the client for `reason`; without a CONNACK where that would exceed its Maximum Packet Size
+    /// [MQTT-3.1.2-24].
     pub fn refuse(&self, reason: Reason) -> Refusal {
         let client_id = Some(self.connect.client_id.clone());
         let refusal = Refusal::with_connack(self.connect.audience(), reason, client_id);

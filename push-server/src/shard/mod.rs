@@ -18,7 +18,6 @@ mod durable;
 mod fair_queue;
 mod fanout;
 mod fresh;
-mod holder;
 mod input;
 mod input_budget;
 mod introduce;
@@ -45,7 +44,7 @@ mod wills;
 mod worker;
 
 pub(crate) use accept::PARKED_MAX;
-pub use bind::{BIND_WAIT_MAX, BindError, bind_patiently, wait_for_addresses};
+pub use bind::{LISTEN_FLAG, WS_LISTEN_FLAG, probe_bind};
 pub(crate) use durable::STORE_BACKLOG_BYTES_MAX;
 pub(crate) use mailbox::MAILBOX_MESSAGES_MAX;
 pub(crate) use postage::LETTERS_MAX;
@@ -66,14 +65,15 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::broker::{Retained, Routing, SessionMemory, Shares};
 use crate::config::{Config, DurabilityMode};
-use crate::kernel::KernelPath;
+use crate::kernel::{self, KernelPath};
 use crate::mqtt::Access;
 use crate::ring::{RingError, RingHandle};
 use crate::store::{
-    self, Clocks, Durability, LeftOut, Recovered, Store, StoreCounters, StoreError, StoreOptions,
+    self, ClockReading, Clocks, Durability, LeftOut, Recovered, Store, StoreCounters, StoreError,
+    StoreOptions,
 };
 use accept::Transport;
-use bind::{LISTEN_FLAG, WS_LISTEN_FLAG, bind_all};
+use bind::bind_all;
 use counters::ShardCounters;
 use input_budget::InputBudget;
 use mailbox::Mailbox;
@@ -94,7 +94,7 @@ pub enum ShardError {
         /// The flag that says so.
         flag: &'static str,
         /// Why.
-        source: BindError,
+        source: io::Error,
     },
     /// The system gave no event descriptor or thread.
     #[error("cannot start shard {shard}: {source}")]
@@ -331,6 +331,13 @@ impl Shards {
         self.shared.store.clone().map(StoreView)
     }
 
+    /// The wall clock was set: what the store keeps by it is to be right after a crash, too.
+    pub fn clock_was_set(&self) {
+        if let Some(store) = &self.shared.store {
+            store.clock_was_set();
+        }
+    }
+
     /// The settings they were started with.
     pub fn config(&self) -> &Arc<Config> {
         &self.shared.config
@@ -427,7 +434,7 @@ fn open_store(
     let inflight_max = config.limits.inflight_max;
     let options = StoreOptions::new(&config.data_dir, durability);
     let memory = Arc::clone(memory);
-    let clock: Option<fn() -> Clocks> = Some(Clocks::now);
+    let clock = Some(read_clocks as fn() -> ClockReading);
     let sessions_max = config.sessions_max;
     let options = StoreOptions { clocks, clock, inflight_max, memory, sessions_max, ..options };
     let begun = Instant::now();
@@ -457,6 +464,10 @@ fn open_store(
         );
     }
     Ok((Some(Arc::new(store)), recovered))
+}
+
+fn read_clocks() -> ClockReading {
+    ClockReading { clocks: Clocks::now(), is_synchronised: kernel::is_wall_clock_kept() }
 }
 
 fn run_shard(

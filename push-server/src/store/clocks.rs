@@ -4,15 +4,27 @@
 //! The store's time begins as the wall clock when the store is made, and from then on goes on by the
 //! monotonic clock while the server runs, however the wall clock is set: boards without a battery start
 //! with a wrong one. What the server was down is told by the wall clock alone, so the store notes
-//! now and then, and whenever the wall clock has been set, what that said at which of its own
-//! times ([`ClockMark`]). A start adds what has passed on the wall clock since the last such
-//! note. A clock that is behind the note has not been set yet, and says nothing: the store's time goes
-//! on from where it was.
+//! now and then, and at once when it is told that the wall clock was set, what that said at which of
+//! its own times ([`ClockMark`]). A start adds what has passed on the wall clock since the last such
+//! note.
+//!
+//! A clock that is behind the note has not been set yet, or the one before it was wrong: what the server
+//! was down cannot be known, and none is counted, so that nothing ends too early. Nor is such a clock
+//! noted, until it is set, has caught up, or the system says that a time service keeps it right.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use push_common::clock::Monotonic;
 use rustix::time::{ClockId, clock_gettime};
+
+/// What the clocks say, and what is known of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockReading {
+    /// What they say.
+    pub clocks: Clocks,
+    /// A time service keeps the wall clock right.
+    pub is_synchronised: bool,
+}
 
 /// An instant on the wall clock, or on the store's time, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +86,13 @@ impl Clocks {
     }
 }
 
+/// A look at the clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    mark: ClockMark,
+    is_synchronised: bool,
+}
+
 /// What the wall clock said at an instant of the store's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ClockMark {
@@ -102,8 +121,8 @@ pub(super) struct ClockWatch {
     /// The monotonic clock and the store's time.
     clocks: Clocks,
     /// The mark that the start found, as long as the wall clock is behind it. Whatever the wall clock says
-    /// until it is set must not be noted: the next start may come with a clock that is right, and would
-    /// take all the time between the two for time that the server was down.
+    /// until it can be trusted must not be noted: the next start may come with a clock that is right, and
+    /// would take all the time between the two for time that the server was down.
     unset_since: Option<ClockMark>,
     /// What the clocks said when the last mark was made.
     last: Option<ClockMark>,
@@ -112,45 +131,57 @@ pub(super) struct ClockWatch {
 impl ClockWatch {
     /// `now` is what the clocks say at the start, and `found` the last mark of the one before. Also the
     /// monotonic clock and the store's time.
-    pub(super) fn resumed(now: Clocks, found: Option<ClockMark>) -> (Self, Clocks) {
-        let clocks = now.resumed(found);
-        let unset_since = found.filter(|mark| now.wall < mark.wall);
-        (Self { clocks, unset_since, last: None }, clocks)
+    pub(super) fn resumed(now: ClockReading, found: Option<ClockMark>) -> (Self, Clocks) {
+        let clocks = now.clocks.resumed(found);
+        let is_ahead = |mark: &ClockMark| now.clocks.wall < mark.wall && !now.is_synchronised;
+        (Self { clocks, unset_since: found.filter(is_ahead), last: None }, clocks)
+    }
+
+    /// By how much the wall clock was behind at the start, if it is not to be trusted.
+    pub(super) fn behind_at_start(&self, now: ClockReading) -> Option<Duration> {
+        let behind = self.unset_since?.wall.0.saturating_sub(now.clocks.wall.0);
+        Some(Duration::from_millis(behind))
     }
 
     /// What the clocks say at this moment, `now`.
-    pub(super) fn look(&self, now: Clocks) -> ClockMark {
-        ClockMark { stored: self.clocks.to_wall(now.monotonic), wall: now.wall }
+    pub(super) fn look(&self, now: ClockReading) -> Seen {
+        let ClockReading { clocks, is_synchronised } = now;
+        let stored = self.clocks.to_wall(clocks.monotonic);
+        Seen { mark: ClockMark { stored, wall: clocks.wall }, is_synchronised }
     }
 
-    /// Whether it is time for a mark, the clocks saying `seen`.
-    pub(super) fn is_due(&self, seen: ClockMark) -> bool {
-        let is_old =
-            |last: ClockMark| seen.stored.0.saturating_sub(last.stored.0) >= MARK_EVERY_MILLIS;
-        self.last.is_none_or(is_old) || self.set_by(seen).is_some()
+    /// In how long the next mark is due if nobody sets the clock, the clocks saying `seen`; at once when
+    /// it is zero.
+    pub(super) fn due_in(&self, seen: Seen) -> Duration {
+        let Some(last) = self.last else { return Duration::ZERO };
+        if self.set_by(seen).is_some() {
+            return Duration::ZERO;
+        }
+        let passed = seen.mark.stored.0.saturating_sub(last.stored.0);
+        Duration::from_millis(MARK_EVERY_MILLIS.saturating_sub(passed))
     }
 
     /// By how many milliseconds the wall clock was set since the last mark, if it was.
-    pub(super) fn set_by(&self, seen: ClockMark) -> Option<i64> {
-        let expected = self.last?.at(seen.stored);
-        let set_by = seen.wall.0.cast_signed().wrapping_sub(expected.wall.0.cast_signed());
+    pub(super) fn set_by(&self, seen: Seen) -> Option<i64> {
+        let expected = self.last?.at(seen.mark.stored);
+        let set_by = seen.mark.wall.0.cast_signed().wrapping_sub(expected.wall.0.cast_signed());
         (set_by.unsigned_abs() >= SET_MILLIS_MIN).then_some(set_by)
     }
 
     /// The mark to be made, the clocks saying `seen`.
-    pub(super) fn mark(&self, seen: ClockMark) -> ClockMark {
+    pub(super) fn mark(&self, seen: Seen) -> ClockMark {
         match self.unset_since {
-            Some(since) if self.is_unset(seen) => since.at(seen.stored),
-            _ => seen,
+            Some(since) if self.is_unset(seen) => since.at(seen.mark.stored),
+            _ => seen.mark,
         }
     }
 
     /// The mark for `seen` is on disk.
-    pub(super) fn marked(&mut self, seen: ClockMark) {
+    pub(super) fn marked(&mut self, seen: Seen) {
         if !self.is_unset(seen) {
             self.unset_since = None;
         }
-        self.last = Some(seen);
+        self.last = Some(seen.mark);
     }
 
     /// The last mark may be gone from the disk: the next is due at once.
@@ -158,10 +189,12 @@ impl ClockWatch {
         self.last = None;
     }
 
-    /// Whether the wall clock has still to be set: nobody has set it since the start, and it is behind.
-    fn is_unset(&self, seen: ClockMark) -> bool {
-        let is_behind = |since: ClockMark| seen.wall < since.at(seen.stored).wall;
-        self.unset_since.is_some_and(is_behind) && self.set_by(seen).is_none()
+    /// Whether the wall clock is still not to be trusted: it is behind, nobody has set it since the start,
+    /// and no time service keeps it.
+    fn is_unset(&self, seen: Seen) -> bool {
+        let is_behind = |since: ClockMark| seen.mark.wall < since.at(seen.mark.stored).wall;
+        let is_vouched_for = seen.is_synchronised || self.set_by(seen).is_some();
+        self.unset_since.is_some_and(is_behind) && !is_vouched_for
     }
 }
 
@@ -175,11 +208,22 @@ mod tests {
     const DAY_MILLIS: i64 = 24 * 3_600 * 1_000;
 
     /// The clocks so many milliseconds after `CLOCKS`, the wall clock having been set by `set_by`.
-    fn later(millis: u64, set_by: i64) -> Clocks {
-        Clocks {
+    fn later(millis: u64, set_by: i64) -> ClockReading {
+        unkept(Clocks {
             monotonic: CLOCKS.monotonic.after_millis(millis),
             wall: WallMillis((CLOCKS.wall.0 + millis).saturating_add_signed(set_by)),
-        }
+        })
+    }
+
+    /// Of a machine without a time service.
+    fn unkept(clocks: Clocks) -> ClockReading {
+        ClockReading { clocks, is_synchronised: false }
+    }
+
+    /// So long after a boot.
+    fn boot(millis: u64, wall: u64) -> ClockReading {
+        let monotonic = Monotonic(0).after_millis(millis);
+        unkept(Clocks { monotonic, wall: WallMillis(wall) })
     }
 
     #[test]
@@ -196,12 +240,16 @@ mod tests {
         assert_eq!(CLOCKS.resumed(Some(mark)), Clocks { wall: WallMillis(5_000), ..CLOCKS });
     }
 
+    fn is_due(watch: &ClockWatch, seen: Seen) -> bool {
+        watch.due_in(seen).is_zero()
+    }
+
     /// A watch that has made a mark at `CLOCKS`, and the mark.
     fn watch() -> (ClockWatch, ClockMark) {
-        let (mut watch, clocks) = ClockWatch::resumed(CLOCKS, None);
+        let (mut watch, clocks) = ClockWatch::resumed(unkept(CLOCKS), None);
         assert_eq!(clocks, CLOCKS);
-        let seen = watch.look(CLOCKS);
-        assert!(watch.is_due(seen) && watch.set_by(seen).is_none(), "the first look");
+        let seen = watch.look(unkept(CLOCKS));
+        assert!(is_due(&watch, seen) && watch.set_by(seen).is_none(), "the first look");
         watch.marked(seen);
         let mark = watch.mark(seen);
         (watch, mark)
@@ -210,17 +258,22 @@ mod tests {
     #[test]
     fn a_mark_is_made_at_once_when_the_clock_is_set_and_else_now_and_then() {
         let (watch, _) = watch();
-        for (millis, is_due) in
-            [(0, false), (1_000, false), (MARK_EVERY_MILLIS - 1, false), (MARK_EVERY_MILLIS, true)]
-        {
+        for (millis, left) in [
+            (0, MARK_EVERY_MILLIS),
+            (1_000, MARK_EVERY_MILLIS - 1_000),
+            (MARK_EVERY_MILLIS, 0),
+            (MARK_EVERY_MILLIS + 1, 0),
+        ] {
             let seen = watch.look(later(millis, 0));
-            assert_eq!((watch.is_due(seen), watch.set_by(seen)), (is_due, None), "{millis} ms");
+            let left = Duration::from_millis(left);
+            assert_eq!((watch.due_in(seen), watch.set_by(seen)), (left, None), "{millis} ms");
         }
         for set_by in [8 * DAY_MILLIS, -600_000] {
             let seen = watch.look(later(2_000, set_by));
-            assert!(watch.is_due(seen));
+            assert!(is_due(&watch, seen));
             assert_eq!(watch.set_by(seen), Some(set_by));
-            assert_eq!(seen.stored, CLOCKS.to_wall(later(2_000, 0).monotonic), "no step in it");
+            let monotonic = later(2_000, 0).clocks.monotonic;
+            assert_eq!(seen.mark.stored, CLOCKS.to_wall(monotonic), "no step in it");
         }
     }
 
@@ -230,13 +283,12 @@ mod tests {
         for set_by in [8 * DAY_MILLIS, -600_000] {
             let (watch, _) = watch();
             let seen = watch.look(later(3_000, set_by));
-            assert!(watch.is_due(seen));
+            assert!(is_due(&watch, seen));
             let mark = watch.mark(seen);
             // Down from 4 s to 60 s.
             let (_, restarted) = ClockWatch::resumed(later(60_000, set_by), Some(mark));
             assert_eq!(restarted.wall, WallMillis(CLOCKS.wall.0 + 60_000));
-            let not_set = Clocks { monotonic: Monotonic(7), wall: WallMillis(0) };
-            let (_, restarted) = ClockWatch::resumed(not_set, Some(mark));
+            let (_, restarted) = ClockWatch::resumed(boot(7, 0), Some(mark));
             assert_eq!(restarted.wall, mark.stored);
         }
     }
@@ -245,16 +297,12 @@ mod tests {
     #[test]
     fn a_clock_that_is_not_set_is_not_noted() {
         let (_, before) = watch();
-        let boot = |millis, wall| Clocks {
-            monotonic: Monotonic(0).after_millis(millis),
-            wall: WallMillis(wall),
-        };
         let (mut watch, clocks) = ClockWatch::resumed(boot(9, 77), Some(before));
         assert_eq!(clocks.wall, before.stored);
         let mut mark = before;
         for millis in [0, MARK_EVERY_MILLIS] {
             let seen = watch.look(boot(9 + millis, 77 + millis));
-            assert!(watch.is_due(seen));
+            assert!(is_due(&watch, seen));
             mark = watch.mark(seen);
             let passed = |wall: WallMillis| WallMillis(wall.0 + millis);
             assert_eq!((mark.stored, mark.wall), (passed(before.stored), passed(before.wall)));
@@ -267,9 +315,37 @@ mod tests {
         // Set while the server runs, even to a time that is still behind, it is believed.
         for wall in [100_000, before.wall.0 + 3_600_000] {
             let seen = watch.look(boot(10 + MARK_EVERY_MILLIS, wall));
-            assert!(watch.is_due(seen) && watch.set_by(seen).is_some());
+            assert!(is_due(&watch, seen) && watch.set_by(seen).is_some());
             assert_eq!(watch.mark(seen).wall, WallMillis(wall));
         }
+    }
+
+    /// The last note is of a clock that was a year ahead by mistake; now it is right, and nobody sets it.
+    #[test]
+    fn a_clock_behind_the_last_mark_is_noted_once_a_time_service_keeps_it() {
+        const YEAR: u64 = 365 * 24 * 3_600_000;
+        let ahead = ClockMark { stored: WallMillis(5_000), wall: WallMillis(9 * YEAR) };
+        let kept = |reading| ClockReading { is_synchronised: true, ..reading };
+        let start = boot(0, 8 * YEAR);
+        let (mut watch, clocks) = ClockWatch::resumed(start, Some(ahead));
+        assert_eq!(clocks.wall, ahead.stored, "what it was down is not known");
+        assert_eq!(watch.behind_at_start(start), Some(Duration::from_millis(YEAR)));
+        let seen = watch.look(start);
+        assert_eq!(watch.mark(seen), ahead, "nor whether the clock is right");
+        watch.marked(seen);
+        let seen = watch.look(kept(boot(MARK_EVERY_MILLIS, 8 * YEAR + MARK_EVERY_MILLIS)));
+        assert!(is_due(&watch, seen));
+        let mark = watch.mark(seen);
+        assert_eq!(mark, seen.mark, "it is now");
+        watch.marked(seen);
+        // A minute down, this time.
+        let (watch, clocks) = ClockWatch::resumed(boot(0, mark.wall.0 + 60_000), Some(mark));
+        assert_eq!(clocks.wall.0, mark.stored.0 + 60_000);
+        assert_eq!(watch.unset_since, None);
+
+        let (watch, clocks) = ClockWatch::resumed(kept(start), Some(ahead));
+        assert_eq!(clocks.wall, ahead.stored);
+        assert_eq!(watch.behind_at_start(kept(start)), None, "right from the start");
     }
 
     #[test]

@@ -109,7 +109,10 @@ pub(super) struct Batch {
 }
 
 /// Takes the data directory for this process, making it if there is none, as long as the file lives.
-pub(super) fn claim(dir: &Path) -> Result<File, StoreError> {
+///
+/// # Errors
+/// Another process has it, or it cannot be made or read.
+pub fn claim(dir: &Path) -> Result<File, StoreError> {
     let io = |source| StoreError::Io { dir: dir.to_owned(), source };
     private::make_dir(dir).map_err(io)?;
     let claim = File::open(dir).map_err(io)?;

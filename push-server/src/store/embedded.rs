@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use super::clocks::ClockWatch;
+use super::clocks::{ClockReading, ClockWatch, Clocks};
 use super::counters::StoreCounters;
 use super::database::{self, Database};
 use super::queue::Queue;
@@ -32,6 +32,8 @@ pub(super) struct Shared<T> {
     pub(super) queue: Queue<T>,
     pub(super) counters: StoreCounters,
     pub(super) is_serving: AtomicBool,
+    /// Somebody said so, and the thread has not looked yet.
+    pub(super) clock_was_set: AtomicBool,
     pub(super) retained: Arc<Retained>,
 }
 
@@ -53,16 +55,13 @@ where
 {
     let claim = database::claim(&options.dir)?;
     let database = Database::open(&options)?;
-    let noted = match options.clock {
-        Some(_) => recover::clock_mark(&database).map_err(|error| error.at_start(&options.dir))?,
-        None => None,
-    };
-    let (watch, clocks) = ClockWatch::resumed(options.clocks, noted);
+    let (watch, clocks) = watch_clock(&options, &database)?;
     options.clocks = clocks;
     let shared = Arc::new(Shared {
         queue: Queue::new(options.backlog_bytes_max),
         counters: StoreCounters::default(),
         is_serving: AtomicBool::new(true),
+        clock_was_set: AtomicBool::new(false),
         retained,
     });
     let (recovered, index) =
@@ -76,6 +75,28 @@ where
         .spawn(move || thread.run())
         .map_err(|source| StoreError::Io { dir, source })?;
     Ok((EmbeddedStore { shared, thread: Some(thread) }, recovered))
+}
+
+/// What the store's time is, by what an earlier start has noted.
+fn watch_clock(
+    options: &StoreOptions,
+    database: &Database,
+) -> Result<(ClockWatch, Clocks), StoreError> {
+    let Some(clock) = options.clock else {
+        let now = ClockReading { clocks: options.clocks, is_synchronised: true };
+        return Ok(ClockWatch::resumed(now, None));
+    };
+    let noted = recover::clock_mark(database).map_err(|error| error.at_start(&options.dir))?;
+    let now = ClockReading { clocks: options.clocks, ..clock() };
+    let (watch, clocks) = ClockWatch::resumed(now, noted);
+    if let Some(behind) = watch.behind_at_start(now) {
+        tracing::warn!(
+            ?behind,
+            "the wall clock is behind what it was when this server ran last: what it was down is not \
+             counted, and what is stored lasts longer by that, until the clock is set"
+        );
+    }
+    Ok((watch, clocks))
 }
 
 impl<T: Send + fmt::Debug> Store<T> for EmbeddedStore<T> {
@@ -97,6 +118,11 @@ impl<T: Send + fmt::Debug> Store<T> for EmbeddedStore<T> {
 
     fn counters(&self) -> &StoreCounters {
         &self.shared.counters
+    }
+
+    fn clock_was_set(&self) {
+        self.shared.clock_was_set.store(true, Ordering::Release);
+        self.shared.queue.nudge();
     }
 }
 

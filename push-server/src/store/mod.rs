@@ -44,9 +44,9 @@ use crate::broker::{
     subscription_ids_weight_bytes,
 };
 
-pub use clocks::{Clocks, WallMillis};
+pub use clocks::{ClockReading, Clocks, WallMillis};
 pub use counters::StoreCounters;
-pub use database::DESCRIPTORS_MAX;
+pub use database::{DESCRIPTORS_MAX, claim};
 pub use embedded::{EmbeddedStore, open};
 pub use left_out::LeftOut;
 
@@ -319,6 +319,9 @@ pub trait Store<T>: Send + Sync + fmt::Debug {
 
     /// What happened so far.
     fn counters(&self) -> &StoreCounters;
+
+    /// The wall clock was set, or may have been: what it says now is noted at once.
+    fn clock_was_set(&self);
 }
 
 /// Takes completions, on the store's thread: it must not wait.
@@ -349,10 +352,11 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// One instant on both clocks: monotonic times are stored as wall clock times.
     pub clocks: Clocks,
-    /// Where to look at the clocks while the store is open, to notice when the wall clock is set. The
-    /// start then reads from what an earlier one has noted what time it is: see
-    /// [`Recovered::clocks`]. `None`: nothing is noted, and `clocks` are right.
-    pub clock: Option<fn() -> Clocks>,
+    /// Where to look at the clocks while the store is open: now and then, and when it is told that the
+    /// wall clock was set ([`Store::clock_was_set`]). The start then reads from what an earlier one has
+    /// noted what time it is: see [`Recovered::clocks`]. `None`: nothing is noted, and `clocks` are
+    /// right.
+    pub clock: Option<fn() -> ClockReading>,
     /// Messages of a connected session that may be sent and not received for certain.
     pub inflight_max: u16,
     /// Bytes that may wait to be stored, beyond which requests fail.

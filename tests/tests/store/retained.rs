@@ -5,9 +5,7 @@ use std::sync::atomic::Ordering;
 
 use push_common::clock::Monotonic;
 use push_server::broker::Message;
-use push_server::store::{
-    Clocks, Outcome, Store as _, StoreFailure, StoreOptions, WallMillis, Write,
-};
+use push_server::store::{Clocks, Store as _, StoreOptions, WallMillis, Write};
 
 use super::rig::{Rig, message, options, put};
 
@@ -136,17 +134,8 @@ fn a_change_that_the_backlog_has_no_room_for_is_made_all_the_same() {
             let retained = rig.retain(&message(&format!("r/{}", position % 100), text));
             tokens.push(rig.queue(vec![put(1, position, &large), retained]));
         }
-        let mut refused = 0;
-        for token in tokens {
-            match rig.wait(token) {
-                Outcome::Committed => {}
-                Outcome::Failed(StoreFailure::Backlog) => refused += 1,
-                other => panic!("{other:?}"),
-            }
-        }
-        assert!(refused > 0);
-        assert_eq!(rig.store.backlog_bytes(), 0);
-        assert_eq!(rig.outbox(1).len(), 1_000 - refused, "the rest of a refused one is not");
+        let refused = rig.wait_for_refusals(tokens);
+        assert_eq!(rig.outbox(1).len() as u64, 1_000 - refused, "the rest of a refused one is not");
         rig.retained()
     };
     assert_eq!(found(dir.path()), expected);

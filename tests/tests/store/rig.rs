@@ -1,5 +1,6 @@
 //! A store with its completions, and short names for what goes into it.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,6 +85,22 @@ impl Rig {
         let (done, outcome) = self.completions.recv_timeout(PATIENCE).unwrap();
         assert_eq!(done, token, "requests complete in order");
         outcome
+    }
+
+    /// Waits for requests of which some are refused for the backlog, which is empty then; how many.
+    #[track_caller]
+    pub(crate) fn wait_for_refusals(&mut self, tokens: Vec<Token>) -> u64 {
+        let mut refused = 0;
+        for token in tokens {
+            match self.wait(token) {
+                Outcome::Committed => {}
+                Outcome::Failed(StoreFailure::Backlog) => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(refused > 0);
+        assert_eq!(self.store.backlog_bytes(), 0);
+        refused
     }
 
     pub(crate) fn try_commit(&mut self, writes: Vec<Write>) -> Result<(), StoreFailure> {
@@ -223,4 +240,20 @@ pub(crate) fn remove(number: u64, position: u64) -> Write {
 pub(crate) fn subscribe(number: u64, filter: &str, options: SubscriptionOptions) -> Write {
     let filter = TopicFilter::parse(filter, 128).unwrap();
     Write::PutSubscription { number: SessionNumber(number), filter, options }
+}
+
+/// A copy to be opened. Tables are shared: nobody writes to them.
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for found in fs::read_dir(from).unwrap() {
+        let path = found.unwrap().path();
+        let copy = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_tree(&path, &copy);
+        } else if from.ends_with("tables") {
+            fs::hard_link(&path, &copy).unwrap();
+        } else {
+            fs::copy(&path, &copy).unwrap();
+        }
+    }
 }

@@ -64,7 +64,7 @@ fn lint_ebpf(workspace: &Workspace, tools: &BuildTools) -> Result<()> {
 /// Import rules and suppressed lints are refused, long files named.
 fn source_rules(workspace: &Workspace) -> Result<()> {
     let mut violations = Vec::new();
-    for file in rust_files(workspace.root())? {
+    for file in rust_files(workspace.root(), workspace.target())? {
         let text = fs::read_to_string(workspace.root().join(&file))
             .with_context(|| format!("cannot read {}", file.display()))?;
         let name = file.to_string_lossy();
@@ -82,7 +82,7 @@ fn source_rules(workspace: &Workspace) -> Result<()> {
 }
 
 /// Every Rust file of the workspace, sorted, as paths from its root; built and hidden ones left out.
-fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
+fn rust_files(root: &Path, target: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = vec![root.to_owned()];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -90,7 +90,8 @@ fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
             let entry = entry?;
             let name = entry.file_name();
             let kind = entry.file_type()?;
-            if kind.is_dir() && name != "target" && !name.to_string_lossy().starts_with('.') {
+            let is_built = name == "target" || entry.path() == target;
+            if kind.is_dir() && !is_built && !name.to_string_lossy().starts_with('.') {
                 folders.push(entry.path());
             } else if kind.is_file()
                 && Path::new(&name).extension().is_some_and(|kind| kind == "rs")

@@ -13,13 +13,14 @@ use super::{debian, javascript};
 use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
 
 /// Programs and the Debian packages that bring them.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("mosquitto", "mosquitto"),
     ("mosquitto_pub", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
+    ("faketime", "faketime"),
 ];
 
 /// The same for what makes the images of virtual machines; qemu is unpacked, not installed.

@@ -127,7 +127,7 @@ pub(super) struct Image {
 
 /// Refuses a checkout that the tests would not see in a machine, before anything is built.
 pub(super) fn check_place(workspace: &Workspace) -> Result<()> {
-    for folder in [workspace.root(), &workspace.target()] {
+    for folder in [workspace.root(), workspace.target()] {
         if let Some(mounted) = hiding(folder) {
             bail!(
                 "{} cannot be seen in a machine, which mounts a file system of its own at {mounted}; \

@@ -19,6 +19,9 @@ use crate::workspace::{command_line, say};
 const MEMORY_MIB: u32 = 2048;
 const CPUS: u32 = 2;
 
+/// A word of the kernel's command line. Tests that change the machine itself, as its clock, look for it.
+const MARK: &str = "push_test_vm";
+
 /// How long a machine may say nothing at all before its first word: the boot.
 const BOOT_MAX: Duration = Duration::from_secs(300);
 
@@ -53,7 +56,7 @@ pub(super) fn run(
     command.arg("-serial").arg(format!("file:{}", image.console.display()));
     command.args(["-serial", "stdio"]);
     command.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(&image.file);
-    command.args(["-append", "console=ttyS0 panic=-1 loglevel=5"]);
+    command.arg("-append").arg(format!("console=ttyS0 panic=-1 loglevel=5 {MARK}"));
     let line = command_line(&command);
     say(format_args!("$ {line}"));
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();

@@ -24,7 +24,7 @@ use super::{
     LOAD_VARIABLE, PYTHON_VARIABLE, SERVER_VARIABLE, SKIPPED_FILE_VARIABLE, TESTS_PACKAGE, Tally,
     TestArguments,
 };
-use crate::build::{self, Profile};
+use crate::build;
 use crate::setup;
 use crate::workspace::{Workspace, command_line, say};
 
@@ -119,8 +119,8 @@ pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     let test_tools = setup::vm_needs(workspace)?;
     let qemu = Qemu::find_or_download(&workspace.target().join("vm"))?;
     let object = build::ebpf_object(workspace, &tools)?;
-    let server = build::server(workspace, &object, Profile::Release)?;
-    let generator = build::load_generator(workspace, &object)?;
+    let server = super::server_to_test(workspace, &object)?;
+    let generator = super::generator_to_use(workspace, &object)?;
     let mut binaries = test_binaries(workspace, &object, &tests)?;
     binaries.retain(|binary| {
         let wanted = tests.is_empty() || tests.iter().any(|word| binary.name == **word);

@@ -1,15 +1,25 @@
-//! Who listens at an address, as far as this process may see: `/proc` says which socket it is, and
-//! whose. A socket whose process is dead, or is dying, is nobody's.
+//! Who holds what a start wants, as far as this process can see in `/proc`: who listens at an address,
+//! or has locked a directory. What a process held that is dead, or is dying, is nobody's.
 
+use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// A process that lives, and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Holder {
-    pub(super) pid: u32,
-    pub(super) name: String,
+pub struct Holder {
+    /// Its number.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} (process {})", self.name, self.pid)
+    }
 }
 
 /// State of a listening socket in `/proc/net/tcp` (`TCP_LISTEN`).
@@ -18,7 +28,7 @@ const LISTEN: &str = "0A";
 const EXITING: u64 = 4;
 
 /// Who listens at `address`; `None` where nobody is seen to.
-pub(super) fn holder_of(address: SocketAddr) -> Option<Holder> {
+pub(super) fn listener_at(address: SocketAddr) -> Option<Holder> {
     let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(fs::read_to_string);
     let sockets: Vec<String> = tables
         .iter()
@@ -34,15 +44,40 @@ pub(super) fn holder_of(address: SocketAddr) -> Option<Holder> {
     pids.find_map(|pid| owner(pid, &sockets))
 }
 
+/// Who has locked `dir` (`flock`); `None` where nobody is seen to.
+pub(super) fn locker_of(dir: &Path) -> Option<Holder> {
+    let inode = fs::metadata(dir).ok()?.ino();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    lockers(&locks, inode).find_map(process)
+}
+
 /// The process, if one of these sockets is its and it lives.
 fn owner(pid: u32, sockets: &[String]) -> Option<Holder> {
     let directory = Path::new("/proc").join(pid.to_string());
     let mut descriptors = fs::read_dir(directory.join("fd")).ok()?.flatten();
     let is_theirs = |link: &Path| sockets.iter().any(|socket| link == Path::new(socket));
     descriptors.find(|entry| fs::read_link(entry.path()).is_ok_and(|link| is_theirs(&link)))?;
-    let stat = fs::read_to_string(directory.join("stat")).ok()?;
+    process(pid)
+}
+
+/// The process, if it lives.
+fn process(pid: u32) -> Option<Holder> {
+    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
     let name = living(&stat)?;
     Some(Holder { pid, name })
+}
+
+/// The processes that have locked the file of this inode, from `/proc/locks`. The device there is not
+/// always the one that `stat` tells (btrfs), so the inode alone counts: it only names a process.
+fn lockers(locks: &str, inode: u64) -> impl Iterator<Item = u32> {
+    // `1: FLOCK  ADVISORY  WRITE 712 00:1f:4711 0 EOF`; who waits for a lock has `->` after the number.
+    locks.lines().filter_map(move |line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let is_lock = fields.next() == Some("FLOCK");
+        let pid = fields.nth(2)?.parse().ok()?;
+        let found: u64 = fields.next()?.rsplit(':').next()?.parse().ok()?;
+        (is_lock && found == inode).then_some(pid)
+    })
 }
 
 /// The name in a process's `stat`, unless it is exiting.
@@ -123,6 +158,29 @@ mod tests {
         let v6 = parsed("00000000000000000000000001000000:075B");
         assert_eq!(v6, Some("[::1]:1883".parse().expect("address")));
         assert_eq!(parsed("0100:075B"), None);
+    }
+
+    const LOCKS: &str = "\
+1: FLOCK  ADVISORY  WRITE 712 00:1f:4711 0 EOF
+1: -> FLOCK  ADVISORY  WRITE 713 00:1f:4711 0 EOF
+2: POSIX  ADVISORY  READ 714 fe:00:4711 128 128
+3: FLOCK  ADVISORY  WRITE 715 fe:00:14711 0 EOF
+4: FLOCK  ADVISORY  WRITE nonsense
+";
+
+    #[test]
+    fn who_has_locked_a_file_is_found_and_who_waits_is_not() {
+        assert_eq!(lockers(LOCKS, 4711).collect::<Vec<_>>(), [712]);
+        assert_eq!(lockers(LOCKS, 1).count(), 0);
+    }
+
+    #[test]
+    fn a_lock_of_this_process_is_found_to_be_its_own() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(locker_of(dir.path()), None);
+        let locked = fs::File::open(dir.path()).expect("open it");
+        locked.lock().expect("lock it");
+        assert_eq!(locker_of(dir.path()).map(|holder| holder.pid), Some(std::process::id()));
     }
 
     #[test]

@@ -1,0 +1,90 @@
+//! Tells when the wall clock is set: by a timer for a time that never comes, which the system cancels
+//! then (`TFD_TIMER_CANCEL_ON_SET`, see `timerfd_create(2)`). A resume from suspend counts, too.
+
+use std::future::pending;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+use tokio::net::unix::pipe::Receiver;
+use tracing::warn;
+
+/// In some 290 billion years.
+const NEVER: Timespec = Timespec { tv_sec: i64::MAX, tv_nsec: 0 };
+const ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+/// The wall clock, as something that is set.
+#[derive(Debug)]
+pub(super) struct WallClock {
+    /// `None`: the system does not tell. Read like a pipe; tokio does not look at what it is.
+    timer: Option<Receiver>,
+}
+
+impl WallClock {
+    /// From now on it is told. Within a tokio runtime only.
+    pub(super) fn new() -> Self {
+        let timer = armed().and_then(Receiver::from_owned_fd_unchecked);
+        let timer = timer.inspect_err(|error| {
+            warn!("that the wall clock is set is noticed within ten minutes only: {error}");
+        });
+        Self { timer: timer.ok() }
+    }
+
+    /// Waits until it is set. May be dropped and called again without missing a time.
+    pub(super) async fn set(&self) {
+        while let Some(timer) = &self.timer {
+            let Err(error) = timer.readable().await.and_then(|()| timer.try_read(&mut [0; 8]))
+            else {
+                // The end of time.
+                continue;
+            };
+            if error.raw_os_error() == Some(Errno::CANCELED.raw_os_error()) {
+                if let Err(error) = arm(timer) {
+                    warn!("that the wall clock is set again is not noticed at once: {error}");
+                }
+                return;
+            }
+            if error.kind() != io::ErrorKind::WouldBlock {
+                warn!("that the wall clock is set is not noticed at once: {error}");
+                break;
+            }
+        }
+        pending().await
+    }
+}
+
+fn armed() -> io::Result<OwnedFd> {
+    let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+    let timer = timerfd_create(TimerfdClockId::Realtime, flags)?;
+    arm(&timer)?;
+    Ok(timer)
+}
+
+fn arm(timer: impl AsFd) -> io::Result<()> {
+    let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+    let never = Itimerspec { it_interval: ONCE, it_value: NEVER };
+    match timerfd_settime(timer, flags, &never) {
+        // Set once more: it is armed all the same, and whoever was told looks at the clock after this.
+        Ok(_) | Err(Errno::CANCELED) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn while_nobody_sets_it_nothing_is_told() {
+        let clock = WallClock::new();
+        assert!(clock.timer.is_some());
+        let told = tokio::time::timeout(Duration::from_millis(50), clock.set()).await;
+        assert!(told.is_err());
+    }
+}
