@@ -188,7 +188,8 @@ fn what_lies_behind_the_ip_packet_is_no_part_of_the_quote(rig: &mut Rig, ipv6: b
             let mut whole = error.with_numbers(seq, segment.ack);
             whole.quote.truncate(quoted_bytes);
             let trailer = [0xA5; 12];
-            let outcome = world.run_raw(rig, error.way, &[error.build(), trailer.to_vec()].concat());
+            let outcome =
+                world.run_raw(rig, error.way, &[error.build(), trailer.to_vec()].concat());
             let reader = if quoted_bytes < header_bytes + 8 { &error } else { &whole };
             assert_eq!(outcome.packet, [reader.build(), trailer.to_vec()].concat());
         }
