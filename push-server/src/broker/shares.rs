@@ -113,13 +113,6 @@ enum Among {
     Neither,
 }
 
-/// One message's way through the members of its group. It keeps its own place, so that the turns that
-/// other messages take meanwhile bring it to nobody twice.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Round {
-    next: Option<usize>,
-}
-
 #[derive(Debug, Default)]
 struct Turns {
     members: Vec<Turn>,
@@ -228,16 +221,9 @@ impl Shares {
     }
 
     /// Whose turn it is in `group`, or in the one that has its name now, to take a packet of at least
-    /// `packet_bytes`. `None`: nobody there could take a message of this QoS. One that was picked and
-    /// refused comes again in the same `round` when all others have been.
-    pub fn pick(
-        &self,
-        group: &Group,
-        qos: QoS,
-        packet_bytes: usize,
-        round: &mut Round,
-    ) -> Option<Member> {
-        let mut pick = |group: &Group| group.pick(qos, packet_bytes, round);
+    /// `packet_bytes`. `None`: nobody there could take a message of this QoS.
+    pub fn pick(&self, group: &Group, qos: QoS, packet_bytes: usize) -> Option<Member> {
+        let pick = |group: &Group| group.pick(qos, packet_bytes);
         pick(group).or_else(|| pick(&*self.find(&group.filter)?))
     }
 
@@ -292,10 +278,10 @@ impl Group {
         Some(Standing { options: place.options, others, is_passed_over })
     }
 
-    fn pick(&self, qos: QoS, packet_bytes: usize, round: &mut Round) -> Option<Member> {
+    fn pick(&self, qos: QoS, packet_bytes: usize) -> Option<Member> {
         let mut members = self.lock();
-        match members.online.next(packet_bytes, round) {
-            None if qos != QoS::AtMostOnce => members.waiting.next(packet_bytes, round),
+        match members.online.next(packet_bytes) {
+            None if qos != QoS::AtMostOnce => members.waiting.next(packet_bytes),
             picked => picked,
         }
     }
@@ -336,17 +322,15 @@ impl Members {
 }
 
 impl Turns {
-    fn next(&mut self, packet_bytes: usize, round: &mut Round) -> Option<Member> {
+    fn next(&mut self, packet_bytes: usize) -> Option<Member> {
         let len = self.members.len();
-        let next = round.next.unwrap_or(self.next);
-        let first = if next < len { next } else { 0 };
+        let first = if self.next < len { self.next } else { 0 };
         let looked_at = (0..len.min(PASSED_BY_MAX)).map(|passed_by| (first + passed_by) % len);
         let mut fits = looked_at
             .filter(|&index| packet_bytes <= self.members[index].packet_bytes_max as usize);
         let index = fits.next().unwrap_or(first);
         let turn = self.members.get(index)?;
         self.next = index + 1;
-        round.next = Some(index + 1);
         Some(turn.member)
     }
 
