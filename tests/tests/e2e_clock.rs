@@ -99,6 +99,8 @@ fn leave_something(server: &Server) {
         let expiry = Value::Number(HOUR_SECS);
         publisher.publish_packet(Publish {
             topic: topic.to_owned(),
+            // An empty one would not be retained.
+            payload: b"all is well".to_vec(),
             qos: 1,
             retain,
             properties: Properties(vec![(property::MESSAGE_EXPIRY_INTERVAL, expiry)]),

@@ -53,7 +53,7 @@ impl WallClock {
                 break;
             }
         }
-        pending().await
+        pending::<()>().await;
     }
 }
 
