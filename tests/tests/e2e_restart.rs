@@ -1,11 +1,12 @@
 //! Death and life of the server: what clients see of a crash, and what a start finds of it.
 
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::{PATIENCE, wait_for};
-use push_tests::server::{PingPath, Place, Server, server_binary};
+use push_tests::server::{PingPath, Place, Server, ServerBuilder, server_binary};
 use push_tests::skip::{TestResult, need_root};
 use push_tests::wire::{PINGREQ, Version};
 use push_tests::{both_paths, claims};
@@ -262,16 +263,21 @@ fn a_live_server_at_the_address_is_named_at_once() -> TestResult {
     Ok(())
 }
 
-/// The next one is started while this one still dies: its process goes first, then its listeners with its
-/// rings.
-fn a_start_right_after_a_kill_gets_what_the_dead_server_had(path: PingPath) -> TestResult {
-    const ROUNDS: usize = 12;
+/// A server that keeps its sessions in `data`; over veth, if the kernel is to answer.
+fn on_disk(path: PingPath, data: &Path) -> ServerBuilder {
     let place = match path {
         PingPath::Kernel => Place::VethV4,
         PingPath::User => Place::LoopbackV4,
     };
+    Server::with(path).place(place).data_dir(data)
+}
+
+/// The next one is started while this one still dies: its process goes first, then its listeners with its
+/// rings.
+fn a_start_right_after_a_kill_gets_what_the_dead_server_had(path: PingPath) -> TestResult {
+    const ROUNDS: usize = 12;
     let data = TempDir::new().expect("a directory");
-    let with = || Server::with(path).place(place).data_dir(data.path());
+    let with = || on_disk(path, data.path());
     let mut server = with().start()?;
     for _ in 0..ROUNDS {
         let clients: Vec<Client> = (0..CLIENTS).map(|number| connect(&server, number)).collect();
@@ -284,12 +290,8 @@ fn a_start_right_after_a_kill_gets_what_the_dead_server_had(path: PingPath) -> T
 }
 
 fn a_start_during_the_stop_of_the_server_before_gets_what_that_had(path: PingPath) -> TestResult {
-    let place = match path {
-        PingPath::Kernel => Place::VethV4,
-        PingPath::User => Place::LoopbackV4,
-    };
     let data = TempDir::new().expect("a directory");
-    let with = || Server::with(path).place(place).data_dir(data.path());
+    let with = || on_disk(path, data.path());
     let mut first = with().start()?;
     // One that acknowledges nothing holds the stop up.
     let mut stuck = client_that_does_not_read(&first, 0);

@@ -1,5 +1,5 @@
-//! Who holds what a start wants, as far as this process can see in `/proc`: who listens at an address,
-//! or has locked a directory. What a process held that is dead, or is dying, is nobody's.
+//! Finds the process that holds an address or a directory which a start needs, by what `/proc` shows to
+//! this process. A dead or dying process does not count as a holder.
 
 use std::fmt;
 use std::fs;
@@ -27,7 +27,7 @@ const LISTEN: &str = "0A";
 /// `PF_EXITING` of `<linux/sched.h>`.
 const EXITING: u64 = 4;
 
-/// Who listens at `address`; `None` where nobody is seen to.
+/// The process that listens at `address`; `None` if `/proc` shows none.
 pub(super) fn listener_at(address: SocketAddr) -> Option<Holder> {
     let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(fs::read_to_string);
     let sockets: Vec<String> = tables
@@ -44,7 +44,7 @@ pub(super) fn listener_at(address: SocketAddr) -> Option<Holder> {
     pids.find_map(|pid| owner(pid, &sockets))
 }
 
-/// Who has locked `dir` (`flock`); `None` where nobody is seen to.
+/// The process that has locked `dir` (`flock`); `None` if `/proc` shows none.
 pub(super) fn locker_of(dir: &Path) -> Option<Holder> {
     let inode = fs::metadata(dir).ok()?.ino();
     let locks = fs::read_to_string("/proc/locks").ok()?;

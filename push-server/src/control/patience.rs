@@ -20,7 +20,7 @@ const UNASKED_TRIES: u32 = 25;
 /// After so many tries each, who holds it is asked again: that reads much of `/proc`.
 const ASK_EVERY: u32 = 25;
 
-/// Who holds a directory where nobody is seen to.
+/// Names the holder of a directory if `/proc` does not show it.
 const UNSEEN: &str = "a process that cannot be seen from here";
 
 /// What a start may have to wait for.
@@ -66,7 +66,7 @@ impl Waited {
 pub struct NotHad<E> {
     /// What the last try said.
     pub error: E,
-    /// Who holds it, where anybody is seen to.
+    /// The process that holds it, if `/proc` shows it.
     pub holder: Option<Holder>,
     /// How long the start waited.
     pub waited: Duration,

@@ -40,7 +40,7 @@ pub enum StartError {
     Http {
         /// Where.
         address: SocketAddr,
-        /// Why.
+        /// Why binding failed.
         source: AddressError,
     },
     /// A listen address cannot be bound.
@@ -50,7 +50,7 @@ pub enum StartError {
         address: SocketAddr,
         /// The flag that says so.
         flag: &'static str,
-        /// Why.
+        /// Why binding failed.
         source: AddressError,
     },
     /// `--kernel-path require` without the means.

@@ -1,5 +1,7 @@
 //! A disk that neither takes anything nor fails.
 
+use std::iter;
+
 use push_tests::clients::{Client, Connect};
 use push_tests::durable::{self, SlowDisk};
 use push_tests::expectations::{PATIENCE, SILENCE};
@@ -46,18 +48,13 @@ pub(crate) fn one_id_used_again_and_again_is_not_taken_without_end() -> TestResu
     idle.assert_alive();
 
     drop(stopped);
-    for expected in std::iter::once(1).chain(std::iter::repeat_n(2, others as usize)) {
-        match publisher.receive(PATIENCE) {
-            Ok(Packet::Ack { kind: PUBACK, packet_id, .. }) => assert_eq!(packet_id, expected),
-            other => panic!("no PUBACK: {other:?}"),
-        }
-    }
+    expect_acks(&mut publisher, iter::once(1).chain(iter::repeat_n(2, others as usize)));
     publisher.assert_alive();
     server.finish();
     Ok(())
 }
 
-/// Who needs nothing of the disk is served while what waits for it has reached its limit.
+/// A client that needs nothing of the disk is served while the writes that wait have reached their limit.
 pub(crate) fn a_disk_that_is_behind_holds_up_only_what_needs_it() -> TestResult {
     durable::need()?;
     stand_in::not_for("has no such limit")?;
@@ -78,12 +75,7 @@ pub(crate) fn a_disk_that_is_behind_holds_up_only_what_needs_it() -> TestResult 
     assert_eq!(server.http("/healthz").map(|answer| answer.status).ok(), Some(200));
 
     drop(stopped);
-    for expected in 1..=sent {
-        match publisher.receive(PATIENCE) {
-            Ok(Packet::Ack { kind: PUBACK, packet_id, .. }) => assert_eq!(packet_id, expected),
-            other => panic!("no PUBACK: {other:?}"),
-        }
-    }
+    expect_acks(&mut publisher, 1..=sent);
     server.finish();
     Ok(())
 }
@@ -109,6 +101,16 @@ pub(crate) fn a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop() -> T
     let log = server.log();
     assert!(!log.contains("resetting connections"), "a shard waited to the last:\n{log}");
     Ok(())
+}
+
+#[track_caller]
+fn expect_acks(publisher: &mut Client, packet_ids: impl IntoIterator<Item = u16>) {
+    for expected in packet_ids {
+        match publisher.receive(PATIENCE) {
+            Ok(Packet::Ack { kind: PUBACK, packet_id, .. }) => assert_eq!(packet_id, expected),
+            other => panic!("no PUBACK: {other:?}"),
+        }
+    }
 }
 
 const ABSENT: usize = 4;
