@@ -39,6 +39,7 @@ fn an_older_kernel_ends_a_server_that_requires_the_kernel_path() -> TestResult {
     let Output { status, stderr, .. } = Command::new(server_binary()?)
         .args(["run", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
         .args(["--kernel-path", "require", "--bpf-dir", "/sys/fs/bpf/push-old-kernel"])
+        .args(["--durability", "off"])
         .output()
         .expect("run the server");
     let said = String::from_utf8_lossy(&stderr);

@@ -54,6 +54,7 @@ fn a_missing_capability_is_named() -> TestResult {
             .arg(server_binary()?)
             .args(["run", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args(["--kernel-path", "require", "--bpf-dir", "/nonexistent/push"])
+            .args(["--durability", "off"])
             .output()
             .expect("run setpriv");
         let said = String::from_utf8_lossy(&stderr);
@@ -103,7 +104,7 @@ fn capabilities_of_the_file_that_are_only_permitted_are_used() -> TestResult {
         .arg(&binary)
         .args(["run", "--listen", "127.0.0.1:1883", "--http", "127.0.0.1:9880"])
         .args(["--kernel-path", "require", "--bpf-dir", "/nonexistent/push"])
-        .args(["--scram-users", "/nonexistent/users"])
+        .args(["--durability", "off", "--scram-users", "/nonexistent/users"])
         .output()
         .expect("run unshare");
     let said = String::from_utf8_lossy(&stderr);
