@@ -203,6 +203,8 @@ pub struct Config {
     pub sessions_max: u32,
     /// `--sessions-share-percent`: of those, how many a network or user may have when they are short.
     pub sessions_share_percent: u8,
+    /// `--share-tries-max`: members of a group that are asked to take a message.
+    pub share_tries_max: u16,
     /// `--connect-timeout-secs`: from accept to CONNECT.
     pub connect_timeout_secs: u16,
     /// `--tcp-keepalive-secs`; 0: TCP never asks.
@@ -252,6 +254,7 @@ impl Default for Config {
             connections_max: None,
             sessions_max: 1_000_000,
             sessions_share_percent: 10,
+            share_tries_max: 256,
             connect_timeout_secs: 10,
             tcp_keepalive_secs: 1_800,
             retained_messages_max: 100_000,
@@ -472,6 +475,7 @@ impl From<Settings> for Config {
                 said.sessions_share_percent,
                 default.sessions_share_percent,
             ),
+            share_tries_max: value(said.share_tries_max, default.share_tries_max),
             connect_timeout_secs: value(said.connect_timeout_secs, default.connect_timeout_secs),
             tcp_keepalive_secs: value(said.tcp_keepalive_secs, default.tcp_keepalive_secs),
             retained_messages_max: value(said.retained_messages_max, default.retained_messages_max),
@@ -548,6 +552,7 @@ impl Config {
             ("http-connections-max", number(self.http_connections_max.into())),
             ("max-sessions", number(self.sessions_max.into())),
             ("sessions-share-percent", number(self.sessions_share_percent.into())),
+            ("share-tries-max", number(self.share_tries_max.into())),
             ("retained-messages-max", number(self.retained_messages_max as u64)),
             ("retained-bytes-max", number(self.retained_bytes_max as u64)),
             ("input-bytes-max", number(self.input_bytes_max)),

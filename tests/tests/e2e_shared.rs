@@ -7,7 +7,7 @@ use push_tests::claims;
 use push_tests::clients::{Client, Connect};
 use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::foreign::{Subscriber, need_mosquitto_clients};
-use push_tests::server::{PingPath, Server, Target};
+use push_tests::server::{PingPath, Server, ServerBuilder, Target};
 use push_tests::skip::TestResult;
 use push_tests::wire::{self, Packet, Publish, Value, Version, property};
 
@@ -16,6 +16,8 @@ const JOBS: &str = "$share/workers/jobs/#";
 const PASSED_ON: &str = "push_shared_passed_on_total";
 const NO_MEMBER: &str = "push_publishes_dropped_total{reason=\"no_member\"}";
 const TOO_LARGE: &str = "push_publishes_dropped_total{reason=\"too_large\"}";
+const OUTBOX_FULL: &str = "push_publishes_dropped_total{reason=\"outbox_full\"}";
+const SHARE_TRIES: &str = "push_limits_hit_total{limit=\"share_tries\"}";
 const ABSENT: &str = "push_publishes_dropped_total{reason=\"absent\"}";
 
 /// The Maximum Packet Size of some members, in bytes.
@@ -30,6 +32,8 @@ claims! {
     members_without_connection_are_passed_over,
     with_nobody_online_persistent_members_keep_the_messages,
     a_member_that_has_no_room_is_passed_over,
+    every_member_is_asked_before_a_message_is_dropped,
+    members_beyond_the_tries_are_not_asked_and_that_is_counted,
     a_message_too_large_for_one_member_goes_to_another,
     what_turns_out_too_large_for_its_member_goes_to_another,
     a_message_too_large_for_every_member_is_dropped,
@@ -238,6 +242,57 @@ fn a_member_that_has_no_room_is_passed_over() -> TestResult {
     let metrics = server.metrics();
     assert_eq!(metrics.value("push_limits_hit_total{limit=\"outbox\"}"), 0);
     assert_eq!(metrics.value("push_publishes_dropped_total{reason=\"outbox_full\"}"), 0);
+    server.finish();
+    Ok(())
+}
+
+/// Many members that hold all they have room for, and acknowledge nothing.
+fn full_members(server: &Server, count: u32) -> Vec<Client> {
+    let target = server.target();
+    let members = (0..count).map(|n| slow_member(target, &format!("full-{n}"), 1)).collect();
+    publish_jobs(&mut client(target, "filler"), 0..count, 1);
+    members
+}
+
+fn one_place_each() -> ServerBuilder {
+    Server::with(PingPath::User).flag("--shards", 4).flag("--outbox-messages-max", 1)
+}
+
+fn every_member_is_asked_before_a_message_is_dropped() -> TestResult {
+    const FULL: u32 = 40;
+    let server = one_place_each().start()?;
+    let mut full = full_members(&server, FULL);
+    let mut quick = member(server.target(), "quick", 1);
+    let mut publisher = client(server.target(), "publisher");
+    for number in FULL..FULL + 60 {
+        publish_jobs(&mut publisher, number..number + 1, 1);
+        let publish = quick.message();
+        assert_eq!(number_of(&publish), number);
+        // It has room again before the next one.
+        quick.assert_alive();
+    }
+    let metrics = server.metrics();
+    assert_eq!(metrics.value(SHARE_TRIES), 0);
+    assert_eq!(metrics.value(OUTBOX_FULL), 0);
+    // With nobody who has room, each is dropped once, and goes round no further.
+    drop(quick);
+    server.wait_metric("push_connections", |count| count == u64::from(FULL) + 1);
+    publish_jobs(&mut publisher, 0..3, 1);
+    server.wait_metric(OUTBOX_FULL, |dropped| dropped == 3);
+    assert_eq!(sorted(&collect(&mut full, FULL as usize)), (0..FULL).collect::<Vec<_>>());
+    server.finish();
+    Ok(())
+}
+
+fn members_beyond_the_tries_are_not_asked_and_that_is_counted() -> TestResult {
+    const FULL: u32 = 12;
+    let server = one_place_each().flag("--share-tries-max", 2).start()?;
+    let mut full = full_members(&server, FULL);
+    let mut publisher = client(server.target(), "publisher");
+    publish_jobs(&mut publisher, 0..5, 1);
+    server.wait_metric(OUTBOX_FULL, |dropped| dropped == 5);
+    assert_eq!(server.metrics().value(SHARE_TRIES), 5);
+    assert_eq!(collect(&mut full, FULL as usize).concat().len(), FULL as usize);
     server.finish();
     Ok(())
 }

@@ -27,7 +27,7 @@ pub use memory::{
 pub use message::{Message, MessageProperties, QoS};
 pub use retained::{Kept, Retained, RetainedFull, Walk};
 pub use routing::{Routing, ShardSearch, ShardSet};
-pub use shares::{Group, GroupSearch, Member, Shares};
+pub use shares::{Group, GroupSearch, Member, Round, Shares};
 pub use subscriptions::{
     Match, Matching, SubscriptionOptions, Subscriptions, subscription_weight_bytes,
 };

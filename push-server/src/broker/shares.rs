@@ -113,6 +113,13 @@ enum Among {
     Neither,
 }
 
+/// One message's way through the members of its group. It keeps its own place, so that the turns that
+/// other messages take meanwhile bring it to nobody twice.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Round {
+    next: Option<usize>,
+}
+
 #[derive(Debug, Default)]
 struct Turns {
     members: Vec<Turn>,
@@ -221,9 +228,16 @@ impl Shares {
     }
 
     /// Whose turn it is in `group`, or in the one that has its name now, to take a packet of at least
-    /// `packet_bytes`. `None`: nobody there could take a message of this QoS.
-    pub fn pick(&self, group: &Group, qos: QoS, packet_bytes: usize) -> Option<Member> {
-        let pick = |group: &Group| group.pick(qos, packet_bytes);
+    /// `packet_bytes`. `None`: nobody there could take a message of this QoS. One that was picked and
+    /// refused comes again in the same `round` when all others have been.
+    pub fn pick(
+        &self,
+        group: &Group,
+        qos: QoS,
+        packet_bytes: usize,
+        round: &mut Round,
+    ) -> Option<Member> {
+        let mut pick = |group: &Group| group.pick(qos, packet_bytes, round);
         pick(group).or_else(|| pick(&*self.find(&group.filter)?))
     }
 
@@ -278,10 +292,10 @@ impl Group {
         Some(Standing { options: place.options, others, is_passed_over })
     }
 
-    fn pick(&self, qos: QoS, packet_bytes: usize) -> Option<Member> {
+    fn pick(&self, qos: QoS, packet_bytes: usize, round: &mut Round) -> Option<Member> {
         let mut members = self.lock();
-        match members.online.next(packet_bytes) {
-            None if qos != QoS::AtMostOnce => members.waiting.next(packet_bytes),
+        match members.online.next(packet_bytes, round) {
+            None if qos != QoS::AtMostOnce => members.waiting.next(packet_bytes, round),
             picked => picked,
         }
     }
@@ -322,15 +336,17 @@ impl Members {
 }
 
 impl Turns {
-    fn next(&mut self, packet_bytes: usize) -> Option<Member> {
+    fn next(&mut self, packet_bytes: usize, round: &mut Round) -> Option<Member> {
         let len = self.members.len();
-        let first = if self.next < len { self.next } else { 0 };
+        let next = round.next.unwrap_or(self.next);
+        let first = if next < len { next } else { 0 };
         let looked_at = (0..len.min(PASSED_BY_MAX)).map(|passed_by| (first + passed_by) % len);
         let mut fits = looked_at
             .filter(|&index| packet_bytes <= self.members[index].packet_bytes_max as usize);
         let index = fits.next().unwrap_or(first);
         let turn = self.members.get(index)?;
         self.next = index + 1;
+        round.next = Some(index + 1);
         Some(turn.member)
     }
 

@@ -16,6 +16,9 @@ use super::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
 
 /// Most shards a server may have: one per core, on machines of today.
 pub const SHARDS_MAX: u64 = 64;
+
+/// Each is a look at a session, all of them perhaps in one turn of a shard.
+const SHARE_TRIES_MAX: u64 = 1_024;
 /// Most connections that may be asked for; liveness slots are numbered in 24 bits.
 pub const CONNECTIONS_MAX: u64 = 1 << 24;
 /// Most sessions, retained messages or owed messages that may be asked for.
@@ -169,6 +172,10 @@ pub struct Settings {
     /// 100, which is no share.
     #[arg(long, value_name = "PERCENT", help_heading = "Limits of the server")]
     pub sessions_share_percent: Option<Bounded<u8, 1, 100>>,
+    /// Members of a shared subscription that refuse a message, since they have no room or take no packet
+    /// so large, before it goes to the next one whatever its state.
+    #[arg(long, value_name = "N", help_heading = "Limits of the server")]
+    pub share_tries_max: Option<Bounded<u16, 1, SHARE_TRIES_MAX>>,
     /// Retained messages. Reaching it keeps no further topic: the publish is delivered, not
     /// retained, and counted.
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
@@ -344,6 +351,7 @@ impl Settings {
             http_connections_max: self.http_connections_max.or(lower.http_connections_max),
             max_sessions: self.max_sessions.or(lower.max_sessions),
             sessions_share_percent: self.sessions_share_percent.or(lower.sessions_share_percent),
+            share_tries_max: self.share_tries_max.or(lower.share_tries_max),
             retained_messages_max: self.retained_messages_max.or(lower.retained_messages_max),
             retained_bytes_max: self.retained_bytes_max.or(lower.retained_bytes_max),
             input_bytes_max: self.input_bytes_max.or(lower.input_bytes_max),

@@ -123,6 +123,7 @@ generations-max = 12
 http-connections-max = 5
 max-sessions = 2
 sessions-share-percent = 20
+share-tries-max = 21
 retained-messages-max = 3
 retained-bytes-max = 4
 input-bytes-max = 512

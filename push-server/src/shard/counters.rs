@@ -202,6 +202,8 @@ counters! {
     limit_input_bytes,
     /// `push_limits_hit_total{limit="packet_rate"}`: client disconnected.
     limit_packet_rate,
+    /// `push_limits_hit_total{limit="share_tries"}`: members of a group were not asked.
+    limit_share_tries,
     /// `push_limits_hit_total{limit="sessions"}`.
     limit_sessions,
     /// `push_limits_hit_total{limit="sessions_share"}`: client refused.

@@ -34,6 +34,9 @@ const LETTER_UNITS: u32 = 6;
 /// What a group costs: a member is picked, and gets it.
 const GROUP_UNITS: u32 = 12;
 
+/// What a member costs that has no room.
+const REFUSAL_UNITS: u32 = 2;
+
 /// Who is to be told what became of a publish.
 #[derive(Debug)]
 pub(super) struct Publisher {
@@ -349,9 +352,12 @@ impl Worker {
                 budget.charge(GROUP_UNITS);
                 let message = Arc::clone(&fanout.message);
                 let placed = self.place(fanout.flow, message, &group, &mut fanout.part);
-                if placed == Placed::Blocked {
-                    fanout.groups.found.push(group);
-                    return Progress::Blocked;
+                match placed {
+                    Placed::Done { refusals } => budget.charge(u32::from(refusals) * REFUSAL_UNITS),
+                    Placed::Blocked => {
+                        fanout.groups.found.push(group);
+                        return Progress::Blocked;
+                    }
                 }
             }
             if fanout.groups.is_over {

@@ -15,12 +15,8 @@ use super::mailbox::Mail;
 use super::postage::Stamp;
 use super::ticket::{Draft, Part, Ticket};
 use super::worker::Worker;
-use crate::broker::{Group, Member, Message, TopicFilter, Via};
+use crate::broker::{Group, Member, Message, Round, TopicFilter, Via};
 use crate::mqtt::Delivery;
-
-/// Members that one message may be refused by (`others` of its group being there) before it goes to
-/// the next one whatever its state. Bounds how often it travels between shards.
-const TRIES_MAX: u8 = 8;
 
 /// A message for one member of a group, on its way to that member's shard.
 #[derive(Debug)]
@@ -28,7 +24,9 @@ pub(super) struct SharedMail {
     message: Arc<Message>,
     group: Arc<Group>,
     session: u32,
-    tries: u8,
+    /// Members that have refused it.
+    tries: u16,
+    round: Round,
     /// The write that it is part of.
     ticket: Option<Arc<Ticket>>,
     /// Whose work it is.
@@ -39,8 +37,8 @@ pub(super) struct SharedMail {
 /// What became of a message for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// Somebody has it or will, or nobody could take it.
-    Done,
+    /// Somebody has it or will, or nobody could take it. So many of this shard have refused it.
+    Done { refusals: u16 },
     /// The next member's shard takes no letters now.
     Blocked,
 }
@@ -54,6 +52,11 @@ enum Patience {
 }
 
 impl SharedMail {
+    fn new(flow: Flow, message: Arc<Message>, group: Arc<Group>) -> Self {
+        let round = Round::default();
+        Self { message, group, session: 0, tries: 0, round, ticket: None, flow, stamp: None }
+    }
+
     pub(super) fn flow(&self) -> Flow {
         self.flow
     }
@@ -149,27 +152,25 @@ impl Worker {
         part: &mut Part,
     ) -> Placed {
         let group = Arc::clone(group);
-        let mail =
-            SharedMail { message, group, session: 0, tries: 0, ticket: None, flow, stamp: None };
-        self.place_mail(mail, part, Patience::MayWait)
+        self.place_mail(SharedMail::new(flow, message, group), part, Patience::MayWait)
     }
 
     /// The same for a message that somebody who left was owed.
     pub(super) fn place_left(&mut self, message: Arc<Message>, group: Arc<Group>, part: &mut Part) {
         let flow = Flow::nobody(self.index);
-        let mail =
-            SharedMail { message, group, session: 0, tries: 0, ticket: None, flow, stamp: None };
-        self.place_mail(mail, part, Patience::MustGo);
+        self.place_mail(SharedMail::new(flow, message, group), part, Patience::MustGo);
     }
 
-    fn pick(&self, group: &Group, message: &Message) -> Option<Member> {
+    fn pick(&self, mail: &mut SharedMail) -> Option<Member> {
+        let SharedMail { message, group, round, .. } = mail;
         // No packet that brings it is shorter: fixed header, length of the topic.
         let packet_bytes = 4 + message.topic.as_str().len() + message.payload.len();
-        self.shared.shares.pick(group, message.qos, packet_bytes)
+        self.shared.shares.pick(group, message.qos, packet_bytes, round)
     }
 
     fn place_mail(&mut self, mut mail: SharedMail, part: &mut Part, patience: Patience) -> Placed {
-        while let Some(member) = self.pick(&mail.group, &mail.message) {
+        let mut refusals = 0;
+        while let Some(member) = self.pick(&mut mail) {
             mail.session = member.session;
             if member.shard != self.index {
                 if patience == Patience::MayWait {
@@ -180,22 +181,24 @@ impl Worker {
                 }
                 mail.ticket = part.another();
                 self.post(member.shard, Mail::Share(Box::new(mail)));
-                return Placed::Done;
+                return Placed::Done { refusals };
             }
             if self.take_shared(&mail, part) {
-                return Placed::Done;
+                return Placed::Done { refusals };
             }
             mail.tries += 1;
+            refusals += 1;
         }
         self.counters.dropped_no_member.add(1);
-        Placed::Done
+        Placed::Done { refusals }
     }
 
     /// Delivers to a session of this shard, unless another member should rather have it. Returns
     /// whether the message is dealt with.
     fn take_shared(&mut self, mail: &SharedMail, part: &mut Part) -> bool {
         let SharedMail { message, group, session: key, tries, .. } = mail;
-        let may_refuse = *tries < TRIES_MAX;
+        let tries_max = self.shared.config.share_tries_max;
+        let may_refuse = *tries < tries_max;
         let standing = group.standing(self.member(*key));
         let (Some(standing), Some(entry)) = (standing, self.sessions.entry_mut(*key)) else {
             if !may_refuse {
@@ -219,8 +222,13 @@ impl Worker {
             _ => false,
         };
         let is_fit = !standing.is_passed_over && has_room && !is_too_large;
-        if !is_fit && standing.others > 0 && may_refuse {
-            return false;
+        if !is_fit && standing.others > 0 {
+            // Who is passed over is none of those that take turns.
+            let are_all_asked = !standing.is_passed_over && usize::from(*tries) >= standing.others;
+            if !are_all_asked && may_refuse {
+                return false;
+            }
+            self.counters.limit_share_tries.add(u64::from(!are_all_asked));
         }
         if is_too_large && standing.others > 0 {
             // Else it would come back from the outbox, and travel on for ever.

@@ -33,7 +33,7 @@ fn group(shares: &Shares, text: &str) -> Arc<Group> {
 fn turns(shares: &Shares, group: &Group, qos: QoS, picks: usize) -> BTreeMap<(u16, u32), usize> {
     let mut turns = BTreeMap::new();
     for _ in 0..picks {
-        if let Some(Member { shard, session }) = shares.pick(group, qos, 0) {
+        if let Some(Member { shard, session }) = shares.pick(group, qos, 0, &mut Round::default()) {
             *turns.entry((shard, session)).or_default() += 1;
         }
     }
@@ -186,7 +186,7 @@ fn turns_survive_members_that_come_and_go() {
     }
     let group = group(&shares, text.as_str());
     for session in 0..9 {
-        assert!(shares.pick(&group, QoS::AtMostOnce, 0).is_some());
+        assert!(shares.pick(&group, QoS::AtMostOnce, 0, &mut Round::default()).is_some());
         assert!(shares.leave(&text, member(0, session)));
         let left = 9 - session as usize;
         let found = turns(&shares, &group, QoS::AtMostOnce, left * 3);
@@ -203,9 +203,9 @@ fn a_group_made_anew_serves_those_that_hold_the_old_one() {
     shares.join(&text, member(0, 0), at(QoS::AtLeastOnce), true);
     let old = group(&shares, text.as_str());
     shares.leave(&text, member(0, 0));
-    assert_eq!(shares.pick(&old, QoS::AtLeastOnce, 0), None);
+    assert_eq!(shares.pick(&old, QoS::AtLeastOnce, 0, &mut Round::default()), None);
     shares.join(&text, member(0, 1), at(QoS::AtLeastOnce), true);
-    assert_eq!(shares.pick(&old, QoS::AtLeastOnce, 0), Some(member(0, 1)));
+    assert_eq!(shares.pick(&old, QoS::AtLeastOnce, 0, &mut Round::default()), Some(member(0, 1)));
 }
 
 #[test]
@@ -221,7 +221,11 @@ fn shards_change_groups_at_the_same_time() {
                         shares.join(&text, member(shard, number), at(QoS::AtLeastOnce), true);
                         shares.set_online(&text, member(shard, number), false);
                         let group = shares.find(&text).expect("I am in it");
-                        assert!(shares.pick(&group, QoS::AtLeastOnce, 0).is_some());
+                        assert!(
+                            shares
+                                .pick(&group, QoS::AtLeastOnce, 0, &mut Round::default())
+                                .is_some()
+                        );
                         if number >= 100 {
                             assert!(shares.leave(&text, member(shard, number)));
                         }
@@ -245,7 +249,7 @@ fn members_that_take_no_packet_so_large_are_passed_by() {
     shares.set_packet_bytes_max(&shared, member(0, 0), 100);
     shares.set_packet_bytes_max(&shared, member(0, 2), 100);
     let group = shares.find(&shared).expect("a group");
-    let pick = |bytes| shares.pick(&group, QoS::AtMostOnce, bytes);
+    let pick = |bytes| shares.pick(&group, QoS::AtMostOnce, bytes, &mut Round::default());
     assert_eq!([101; 3].map(pick), [Some(member(0, 1)); 3]);
     let turns = [2, 0, 1].map(|session| Some(member(0, session)));
     assert_eq!([100; 3].map(pick), turns, "small ones take their turns");
@@ -259,4 +263,22 @@ fn members_that_take_no_packet_so_large_are_passed_by() {
     shares.leave(&shared, member(0, 0));
     shares.leave(&shared, member(0, 1));
     assert_eq!(pick(101), Some(member(0, 2)));
+}
+
+#[test]
+fn a_message_that_is_refused_comes_to_each_member_once_whatever_other_messages_do() {
+    let shares = Shares::default();
+    let shared = filter("$share/g/a");
+    for session in 0..20 {
+        shares.join(&shared, member(0, session), at(QoS::AtLeastOnce), true);
+    }
+    let group = group(&shares, shared.as_str());
+    let mut round = Round::default();
+    let mut asked = Vec::new();
+    for number in 0..20 {
+        asked.extend(shares.pick(&group, QoS::AtLeastOnce, 0, &mut round));
+        turns(&shares, &group, QoS::AtLeastOnce, number % 3);
+    }
+    asked.sort_unstable_by_key(|member| member.session);
+    assert_eq!(asked, (0..20).map(|session| member(0, session)).collect::<Vec<_>>());
 }
