@@ -173,7 +173,7 @@ pub struct Settings {
     #[arg(long, value_name = "PERCENT", help_heading = "Limits of the server")]
     pub sessions_share_percent: Option<Bounded<u8, 1, 100>>,
     /// Members of a shared subscription that refuse a message, since they have no room or take no packet
-    /// so large, before it goes to the next one whatever its state.
+    /// so large, before it is dropped. Nobody is disconnected for it.
     #[arg(long, value_name = "N", help_heading = "Limits of the server")]
     pub share_tries_max: Option<Bounded<u16, 1, SHARE_TRIES_MAX>>,
     /// Retained messages. Reaching it keeps no further topic: the publish is delivered, not

@@ -16,7 +16,7 @@ use super::postage::Stamp;
 use super::ticket::{Draft, Part, Ticket};
 use super::worker::Worker;
 use crate::broker::{Group, Member, Message, Round, TopicFilter, Via};
-use crate::mqtt::Delivery;
+use crate::mqtt::{Delivery, OutboxFull};
 
 /// A message for one member of a group, on its way to that member's shard.
 #[derive(Debug)]
@@ -233,6 +233,15 @@ impl Worker {
         if is_too_large && standing.others > 0 {
             // Else it would come back from the outbox, and travel on for ever.
             self.counters.dropped_too_large.add(1);
+            return true;
+        }
+        if !has_room && client.is_some() && standing.others > 0 {
+            // The group does not keep up, not the one who happens to be asked last.
+            self.counters.dropped_outbox_full.add(1);
+            if self.shared.config.limits.outbox_full == OutboxFull::Refuse {
+                self.counters.limit_outbox_refused.add(1);
+                part.refuse();
+            }
             return true;
         }
         self.deliver_to(*key, delivery, part);
