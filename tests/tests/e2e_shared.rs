@@ -34,6 +34,7 @@ claims! {
     a_member_that_has_no_room_is_passed_over,
     every_member_is_asked_before_a_message_is_dropped,
     members_beyond_the_tries_are_not_asked_and_that_is_counted,
+    who_publishes_to_a_full_group_is_told_where_that_is_asked_for,
     a_message_too_large_for_one_member_goes_to_another,
     what_turns_out_too_large_for_its_member_goes_to_another,
     a_message_too_large_for_every_member_is_dropped,
@@ -297,7 +298,23 @@ fn members_beyond_the_tries_are_not_asked_and_that_is_counted() -> TestResult {
     Ok(())
 }
 
-/// [MQTT5 4.8.2]: the server should send what was not acknowledged at QoS 1 to another member.
+fn who_publishes_to_a_full_group_is_told_where_that_is_asked_for() -> TestResult {
+    const FULL: u32 = 12;
+    const QUOTA_EXCEEDED: u8 = 0x97;
+    let server = one_place_each().flag("--outbox-full", "refuse").start()?;
+    let mut full = full_members(&server, FULL);
+    let mut publisher = client(server.target(), "publisher");
+    for qos in [1, 2] {
+        assert_eq!(publisher.publish("jobs/a", b"more", qos), QUOTA_EXCEEDED);
+    }
+    assert_eq!(server.metrics().value(OUTBOX_FULL), 2);
+    assert_eq!(collect(&mut full, FULL as usize).concat().len(), FULL as usize);
+    assert_eq!(publisher.publish("jobs/a", &FULL.to_be_bytes(), 1), 0);
+    assert_eq!(collect(&mut full, 1).concat(), [FULL]);
+    server.finish();
+    Ok(())
+}
+
 /// Takes packets of so many bytes at most.
 fn small_member(target: &Target, connect: Connect) -> Client {
     let small = Value::Number(SMALL_BYTES as u32);
@@ -386,6 +403,7 @@ fn a_message_too_large_for_every_member_is_dropped() -> TestResult {
     Ok(())
 }
 
+/// [MQTT5 4.8.2]: the server should send what was not acknowledged at QoS 1 to another member.
 fn a_session_that_ends_leaves_its_messages_to_others() -> TestResult {
     let server = server()?;
     let target = server.target();
