@@ -32,8 +32,6 @@ pub(super) struct Shared<T> {
     pub(super) queue: Queue<T>,
     pub(super) counters: StoreCounters,
     pub(super) is_serving: AtomicBool,
-    /// Somebody said so, and the thread has not looked yet.
-    pub(super) clock_was_set: AtomicBool,
     pub(super) retained: Arc<Retained>,
 }
 
@@ -61,7 +59,6 @@ where
         queue: Queue::new(options.backlog_bytes_max),
         counters: StoreCounters::default(),
         is_serving: AtomicBool::new(true),
-        clock_was_set: AtomicBool::new(false),
         retained,
     });
     let (recovered, index) =
@@ -121,8 +118,7 @@ impl<T: Send + fmt::Debug> Store<T> for EmbeddedStore<T> {
     }
 
     fn clock_was_set(&self) {
-        self.shared.clock_was_set.store(true, Ordering::Release);
-        self.shared.queue.nudge();
+        self.shared.queue.clock_was_set();
     }
 }
 

@@ -118,7 +118,9 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             };
             let found = self.shared.queue.take(&mut self.taken, until);
             let is_over = found == Found::Closed && self.taken.is_empty();
-            self.look_at_clock(is_over);
+            // Whatever the state: a failing store looks at the clock when it serves again.
+            let was_set = self.shared.queue.take_clock_was_set();
+            self.look_at_clock(was_set, is_over);
             if is_over {
                 if let State::Serving(serving) = &self.state {
                     serving.database.note_journals();
@@ -138,11 +140,10 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
 
     /// Notes what the wall clock says, if it is time or the clock was set, and at the end. The group is
     /// empty.
-    fn look_at_clock(&mut self, at_end: bool) {
+    fn look_at_clock(&mut self, was_set: bool, at_end: bool) {
         let (Some(clock), State::Serving(serving)) = (self.options.clock, &mut self.state) else {
             return;
         };
-        let was_set = self.shared.clock_was_set.swap(false, Ordering::Acquire);
         let now = Instant::now();
         if now < self.clock_look_at && !was_set && !at_end {
             return;
