@@ -2,7 +2,6 @@
 //! disk fails it fails every request at once, and tries now and then to begin again.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::bodies::Bodies;
 use super::clocks::ClockWatch;
 use super::counters;
-use super::database::{self, Database, DatabaseError, Tree};
+use super::database::{self, Claim, Database, DatabaseError, Tree};
 use super::embedded::Shared;
 use super::encode::{self, Place};
 use super::group::{Group, Key, Written};
@@ -47,8 +46,7 @@ pub(super) struct StoreThread<T, S> {
     shared: Arc<Shared<T>>,
     sink: S,
     options: StoreOptions,
-    /// Keeps other servers out.
-    _claim: File,
+    _claim: Claim,
     state: State,
     /// Taken from the queue, and not yet in a group.
     taken: VecDeque<Request<T>>,
@@ -84,7 +82,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         sink: S,
         options: StoreOptions,
         clock: ClockWatch,
-        claim: File,
+        claim: Claim,
         database: Database,
         index: Index,
     ) -> Self {
