@@ -36,7 +36,9 @@ use push_common::segment::SocketFacts;
 use push_common::slot::{Slot, SlotView};
 use push_common::splice::{self, Decision, Verdict};
 
-use maps::{FLOWS, FlowCell, HEARTBEATS, SLOTS, Scratch, count, ping_rate, scratch};
+use maps::{
+    FLOWS, FlowCell, HEARTBEATS, SLOTS, Scratch, count, note_early_fragment, ping_rate, scratch,
+};
 use parse::{Direction, Headers, Packet, Tcp};
 
 /// Goes on to the next program of the interface, or to the stack (`TCX_NEXT`).
@@ -75,7 +77,14 @@ fn ingress(packet: Packet) -> i32 {
     let Some(headers) = parse::headers(packet, Direction::Ingress, &mut scratch.key) else {
         return icmp_error(packet, scratch, Direction::Ingress);
     };
-    let Some(cell) = FLOWS.get_ptr_mut(&scratch.key) else { return NEXT };
+    let mut cell = FLOWS.get_ptr_mut(&scratch.key);
+    if cell.is_none() && headers.fragment {
+        // SAFETY: the helper has no arguments.
+        note_early_fragment(&scratch.key, Monotonic(unsafe { bpf_ktime_get_ns() }));
+        // Where user space has inserted it just now, and has looked before that note, it sees the fragment.
+        cell = FLOWS.get_ptr_mut(&scratch.key);
+    }
+    let Some(cell) = cell else { return NEXT };
     // Whatever needs a helper comes before the lock: the verifier allows none under it.
     let tcp = parse::tcp(packet, &headers, Direction::Ingress, scratch);
     let slot = slot_of(cell);

@@ -5,7 +5,9 @@ use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_spin_lock};
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
+use push_common::clock::Monotonic;
 use push_common::counter::{COUNTERS as COUNTERS_LEN, Counter};
+use push_common::early_fragment::{self, EarlyFragment};
 use push_common::flow::{FlowKey, LockedFlow};
 use push_common::mac::Mac;
 use push_common::ping_rate::PingRate;
@@ -33,6 +35,14 @@ pub(crate) static HEARTBEATS: Array<
 #[btf_map]
 pub(crate) static FLOWS: HashMap<FlowKey, FlowCell, 1, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
+
+/// When first fragments came that had no flow, by place; shared with user space by mmap.
+#[btf_map]
+pub(crate) static EARLY_FRAGMENTS: Array<
+    EarlyFragment,
+    { early_fragment::PLACES as usize },
+    { BPF_F_MMAPABLE as usize },
+> = Array::new();
 
 /// Counters, by [`Counter`].
 #[btf_map]
@@ -76,6 +86,15 @@ pub(crate) fn scratch() -> Option<&'static mut Scratch> {
     // SAFETY: the element lives as long as the program, and nobody else uses it meanwhile (above);
     // each program asks for it once.
     unsafe { SCRATCH.get_ptr_mut(0)?.as_mut() }
+}
+
+/// Notes a first fragment of a connection without a flow.
+#[inline(always)]
+pub(crate) fn note_early_fragment(key: &FlowKey, now: Monotonic) {
+    if let Some(place) = EARLY_FRAGMENTS.get_ptr_mut(early_fragment::place(key)) {
+        // SAFETY: the element lives as long as the program, and the word is aligned.
+        unsafe { core::ptr::write_volatile(&raw mut (*place).seen, now.0) };
+    }
 }
 
 /// Adds one. Not under a lock: it is a helper call.

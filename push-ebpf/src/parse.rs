@@ -133,7 +133,7 @@ pub(crate) struct Headers {
     /// No IP options or extension headers, no congestion mark, not a fragment.
     plain: bool,
     /// The first fragment of a datagram.
-    fragment: bool,
+    pub(crate) fragment: bool,
 }
 
 /// A parsed TCP segment. One record with a flag, and no `Option` of a record: on the way to

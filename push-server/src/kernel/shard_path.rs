@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
+use push_common::early_fragment::{self, EarlyFragment};
 use push_common::flow::{Flow, bits};
 use push_common::slot::{ShardLine, Slot, state};
 
@@ -35,6 +36,7 @@ pub struct ShardPath {
     shard: u16,
     slots: Arc<Lines<Slot>>,
     heartbeats: Arc<Lines<ShardLine>>,
+    early_fragments: Arc<Lines<EarlyFragment>>,
     flows: Arc<Flows>,
     covered: Arc<[u32]>,
     free: Vec<u32>,
@@ -64,6 +66,7 @@ pub(super) struct Parts {
     pub(super) shard: u16,
     pub(super) slots: Arc<Lines<Slot>>,
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
+    pub(super) early_fragments: Arc<Lines<EarlyFragment>>,
     pub(super) flows: Arc<Flows>,
     /// Indices of the interfaces that have the programs.
     pub(super) covered: Arc<[u32]>,
@@ -85,6 +88,7 @@ impl ShardPath {
             shard: parts.shard,
             slots: parts.slots,
             heartbeats: parts.heartbeats,
+            early_fragments: parts.early_fragments,
             flows: parts.flows,
             covered: parts.covered,
             // Popped from the end: low indices first, so that few pages are touched.
@@ -144,11 +148,20 @@ impl ShardPath {
     /// A segment that passes by none of our programs is not translated, so an armed connection must
     /// keep to an interface that has them: the socket is bound to the one that both directions use.
     /// Should the route change later, the connection ends, and the client comes back by the new one.
-    pub fn arm(&self, socket: BorrowedFd<'_>, slot: &mut SlotRef) -> Result<(), Unarmed> {
+    pub fn arm(
+        &self,
+        socket: BorrowedFd<'_>,
+        slot: &mut SlotRef,
+        now: Monotonic,
+    ) -> Result<(), Unarmed> {
         let flow = self.flows.look(&slot.key, slot.index, slot.generation);
         let leaves_by = |flow: Flow| flow.has(bits::ANCHORED).then_some(flow.iface);
         if flow.and_then(leaves_by) != Some(slot.iface) {
             return Err(Unarmed::Interface);
+        }
+        let early = self.early_fragments.seen(early_fragment::place(&slot.key));
+        if early_fragment::may_be_incomplete(early.load(Ordering::Acquire), now) {
+            return Err(Unarmed::EarlyFragment);
         }
         let has_fine_timestamps = super::socket::has_fine_timestamps(socket);
         if has_fine_timestamps.map_err(|_| Unarmed::Socket)? {

@@ -1,11 +1,12 @@
-//! The memory shared with the programs: liveness slots and heartbeat lines, mmapped from their
-//! maps. aya has no mmap, so this is the one place that does it. It knows words, not connections.
+//! The memory shared with the programs: liveness slots, heartbeat lines and early fragments, mmapped from
+//! their maps. aya has no mmap, so this is the one place that does it. It knows words, not connections.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
+use push_common::early_fragment::EarlyFragment;
 use push_common::slot::{ShardLine, Slot};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -20,6 +21,8 @@ pub(super) unsafe trait Line {}
 unsafe impl Line for Slot {}
 // SAFETY: integers only, 64 bytes, aligned to 64.
 unsafe impl Line for ShardLine {}
+// SAFETY: an integer of 8 bytes.
+unsafe impl Line for EarlyFragment {}
 
 /// An array map of `T`, mapped into this process for reading and writing.
 #[derive(Debug)]
@@ -100,6 +103,13 @@ impl Lines<Slot> {
             shard: word!(AtomicU16, line.shard),
             state: word!(AtomicU8, line.state),
         }
+    }
+}
+
+impl Lines<EarlyFragment> {
+    pub(super) fn seen(&self, place: u32) -> &AtomicU64 {
+        let line = self.line(place);
+        word!(AtomicU64, line.seen)
     }
 }
 

@@ -235,7 +235,7 @@ impl Worker {
         if slot.is_armed() || !is_served {
             return;
         }
-        match path.arm(client.socket.as_fd(), slot) {
+        match path.arm(client.socket.as_fd(), slot, self.now) {
             Ok(()) => self.counters.armed.add(1),
             Err(unarmed) => {
                 if let Some(slot) = client.slot.take() {
@@ -251,6 +251,7 @@ impl Worker {
             Unarmed::NoSlot => &self.counters.unarmed_no_slot,
             Unarmed::FlowMap => &self.counters.unarmed_flow_map,
             Unarmed::OutOfOrder => &self.counters.unarmed_out_of_order,
+            Unarmed::EarlyFragment => &self.counters.unarmed_early_fragment,
             Unarmed::FineTimestamps => &self.counters.unarmed_fine_timestamps,
             Unarmed::Interface => &self.counters.unarmed_interface,
             Unarmed::Socket => &self.counters.unarmed_socket,

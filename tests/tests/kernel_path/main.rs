@@ -96,7 +96,7 @@ impl Served {
         let mut slot = slot.expect("registered");
         socket.write_all(&CONNACK).expect("CONNACK");
         shard.set_tx(&slot, CONNACK.len() as u64);
-        shard.arm(socket.as_fd(), &mut slot).expect("armed");
+        shard.arm(socket.as_fd(), &mut slot, now()).expect("armed");
         let mut connack = [0; CONNACK.len()];
         client.read_exact(&mut connack).expect("read CONNACK");
         assert_eq!(connack, CONNACK);
@@ -472,7 +472,7 @@ fn silent_shard_and_closing_slot_are_not_vouched_for() {
     let mut slot = shard.register(socket.as_fd(), local, peer, 60, 0, now()).expect("registered");
     socket.write_all(&CONNACK).expect("CONNACK");
     shard.set_tx(&slot, 4);
-    shard.arm(socket.as_fd(), &mut slot).expect("armed");
+    shard.arm(socket.as_fd(), &mut slot, now()).expect("armed");
     let mut connack = [0; 4];
     client.read_exact(&mut connack).expect("CONNACK");
     let mut rx = 0;

@@ -35,7 +35,7 @@ fn connection_that_leaves_by_another_interface_than_it_comes_is_left_to_user_spa
         ip(&format!("-n {} route add 10.88.0.2/32 dev pushs1", links.server));
         let (shard, socket, peer, client) = accepted(path.shard(0), links, COVERED);
         let (shard, mut slot) = said_connack(shard, &socket, peer);
-        assert_eq!(shard.arm(socket.as_fd(), &mut slot), Err(Unarmed::Interface));
+        assert_eq!(shard.arm(socket.as_fd(), &mut slot, now()), Err(Unarmed::Interface));
         assert!(!slot.is_armed());
         let mut connack = [0; CONNACK.len()];
         (&client).read_exact(&mut connack).expect("CONNACK");
