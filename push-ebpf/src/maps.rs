@@ -10,7 +10,6 @@ use push_common::counter::{COUNTERS as COUNTERS_LEN, Counter};
 use push_common::early_fragment::{self, EarlyFragment};
 use push_common::flow::{FlowKey, LockedFlow};
 use push_common::mac::Mac;
-use push_common::ping_rate::PingRate;
 use push_common::slot::{SHARDS_MAX, ShardLine, Slot};
 
 use crate::parse::{TCP_BYTES_MAX, Tcp};
@@ -48,17 +47,9 @@ pub(crate) static EARLY_FRAGMENTS: Array<
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { COUNTERS_LEN as usize }> = PerCpuArray::new();
 
-/// `--ping-rate` and `--ping-burst`; set by user space before the programs are loaded.
+/// `--ping-burst`; set by user space before the programs are loaded.
 #[unsafe(no_mangle)]
-static PINGS_PER_SEC: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static PING_BURST: Global<u32> = Global::new(1);
-
-/// What a connection may ping.
-#[inline(always)]
-pub(crate) fn ping_rate() -> PingRate {
-    PingRate { per_sec: PINGS_PER_SEC.load(), burst: PING_BURST.load() }
-}
+pub(crate) static PING_BURST: Global<u32> = Global::new(1);
 
 /// Room that the stack of a program (512 bytes) does not have.
 #[repr(C, align(8))]

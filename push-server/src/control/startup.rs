@@ -333,7 +333,7 @@ fn load(
         interfaces: interfaces.clone(),
         connections_max: connections_max.saturating_add(connections_max / SLOT_SLACK + 64),
         shards: config.shards,
-        ping_rate: config.limits.ping_rate,
+        ping_burst: config.limits.ping_rate.burst,
     };
     let mut path = KernelPath::load(&options).map_err(|error| with_sources(&error))?;
     path.pin(pins).map_err(|error| with_sources(&error))?;

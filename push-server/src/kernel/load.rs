@@ -90,8 +90,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
     let mut ebpf = EbpfLoader::new()
         .map_max_entries("SLOTS", options.connections_max)
         .map_max_entries("FLOWS", flows_max)
-        .override_global("PINGS_PER_SEC", &options.ping_rate.per_sec, true)
-        .override_global("PING_BURST", &options.ping_rate.burst, true)
+        .override_global("PING_BURST", &options.ping_burst, true)
         .load(OBJECT)
         .map_err(|error| KernelPathError::Maps(Box::new(error)))?;
 

@@ -30,7 +30,6 @@ use aya::programs::links::PinnedLink;
 use push_common::counter::{Class, Counter};
 use push_common::early_fragment::EarlyFragment;
 use push_common::flow::FlowKey;
-use push_common::ping_rate::PingRate;
 use push_common::slot::{ShardLine, Slot};
 
 use conntrack::Conntrack;
@@ -54,8 +53,9 @@ pub struct KernelPathOptions {
     pub connections_max: u32,
     /// How many shards there are.
     pub shards: u16,
-    /// Pings that a connection has answered by the kernel; what exceeds it goes to user space.
-    pub ping_rate: PingRate,
+    /// Pings that a connection may send at once and have answered by the kernel; what exceeds that, or the
+    /// interval that it is registered with, goes to user space.
+    pub ping_burst: u32,
 }
 
 /// Why the kernel path cannot serve; every message names the cause and the knob.

@@ -110,14 +110,15 @@ impl ShardPath {
 
     /// Takes a slot and inserts the flow; to be called before the first byte (CONNACK) is sent,
     /// because that byte anchors the flow. `local` and `peer` are the socket's own addresses
-    /// (`getsockname`, `getpeername`); `rx` is the number of bytes of whole packets parsed so far.
+    /// (`getsockname`, `getpeername`); `ping_interval_ns` is the least time between two pings in the long
+    /// run, 0 for no limit; `rx` is the number of bytes of whole packets parsed so far.
     /// On an error nothing is left behind, and the connection is served by user space alone.
     pub fn register(
         &mut self,
         socket: BorrowedFd<'_>,
         local: SocketAddr,
         peer: SocketAddr,
-        keep_alive_secs: u16,
+        ping_interval_ns: u32,
         rx: u64,
         now: Monotonic,
     ) -> Result<SlotRef, Unarmed> {
@@ -131,7 +132,7 @@ impl ShardPath {
         }
         let key = key_of(local, peer).ok_or(Unarmed::FlowMap)?;
         let index = self.free.pop().ok_or(Unarmed::NoSlot)?;
-        let generation = self.hold(index, keep_alive_secs, rx, now);
+        let generation = self.hold(index, ping_interval_ns, rx, now);
         let slot = SlotRef { index, generation, key, iface, armed: false };
         match self.flows.insert(&slot.key, Flow::new(index, generation)) {
             Ok(()) => Ok(slot),
@@ -296,14 +297,14 @@ impl ShardPath {
     }
 
     /// Fills a slot; its generation.
-    fn hold(&self, index: u32, keep_alive_secs: u16, rx: u64, now: Monotonic) -> u32 {
+    fn hold(&self, index: u32, ping_interval_ns: u32, rx: u64, now: Monotonic) -> u32 {
         let words = self.slots.slot(index);
         words.last_seen.store(now.0, Ordering::Relaxed);
         words.pings.store(0, Ordering::Relaxed);
         words.ping_due.store(now.0, Ordering::Relaxed);
         words.rx.store(rx, Ordering::Relaxed);
         words.tx.store(0, Ordering::Relaxed);
-        words.keep_alive_secs.store(keep_alive_secs, Ordering::Relaxed);
+        words.ping_interval_ns.store(ping_interval_ns, Ordering::Relaxed);
         words.shard.store(self.shard, Ordering::Relaxed);
         words.state.store(state::HELD, Ordering::Release);
         words.generation.load(Ordering::Relaxed)

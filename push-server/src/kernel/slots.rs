@@ -76,7 +76,7 @@ pub(super) struct SlotWords<'a> {
     pub(super) rx: &'a AtomicU64,
     pub(super) tx: &'a AtomicU64,
     pub(super) generation: &'a AtomicU32,
-    pub(super) keep_alive_secs: &'a AtomicU16,
+    pub(super) ping_interval_ns: &'a AtomicU32,
     pub(super) shard: &'a AtomicU16,
     pub(super) state: &'a AtomicU8,
 }
@@ -99,7 +99,7 @@ impl Lines<Slot> {
             rx: word!(AtomicU64, line.rx),
             tx: word!(AtomicU64, line.tx),
             generation: word!(AtomicU32, line.generation),
-            keep_alive_secs: word!(AtomicU16, line.keep_alive_secs),
+            ping_interval_ns: word!(AtomicU32, line.ping_interval_ns),
             shard: word!(AtomicU16, line.shard),
             state: word!(AtomicU8, line.state),
         }

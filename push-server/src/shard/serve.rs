@@ -218,7 +218,8 @@ impl Worker {
             return;
         };
         let socket = client.socket.as_fd();
-        match path.register(socket, local, peer, keep_alive_secs, rx, self.now) {
+        let pace = self.shared.config.limits.ping_rate.pace(keep_alive_secs);
+        match path.register(socket, local, peer, pace.interval_ns, rx, self.now) {
             Ok(slot) => client.slot = Some(slot),
             Err(unarmed) => self.count_unarmed(unarmed),
         }

@@ -7,7 +7,7 @@ use push_common::counter::Counter;
 use push_common::early_fragment;
 use push_common::flow::{Flow, bits};
 use push_common::mac::Mac;
-use push_common::ping_rate::PingRate;
+use push_common::ping_rate::PingPace;
 use push_common::segment::{Segment, SocketFacts};
 use push_common::slot::{SlotView, state};
 use push_common::splice::{self, Decision, PINGRESP, Verdict};
@@ -116,7 +116,7 @@ impl Hooks {
             tx: self.tx as u32,
             generation: GENERATION,
             state: self.state,
-            keep_alive_secs: 0,
+            ping_interval_ns: 0,
             ping_due: Monotonic(0),
             heartbeat_ns: now_us * 1_000,
             silence_secs_max: self.silence_secs_max,
@@ -140,7 +140,7 @@ impl Hooks {
             return (Ingress::ToStack(segment), None);
         };
         let facts = Segment { neighbour, ..segment.facts() };
-        let decision = splice::on_ingress(flow, view, &facts, PingRate::OFF, now);
+        let decision = splice::on_ingress(flow, view, &facts, PingPace::OFF, now);
         let answered = decision.counter == Some(Counter::Answered);
         let answer = answered.then_some(Answer { request: flow.req_pos, response: flow.resp_pos });
         self.count(&decision);
