@@ -61,7 +61,8 @@
 //!     ends nor when the stack will have put it together, which may be after later segments were taken. So
 //!     it counts as the longest datagram, 65,535 bytes (rules 3 and 4): pings are left to user space until
 //!     the stream has gone beyond. By then whatever of the datagram is still to come is old, wherever its
-//!     segment ends.
+//!     segment ends. A connection of which a first fragment came before it had a flow is not armed
+//!     ([`early_fragment`]).
 //!
 //! Two CPUs may work for one connection at once. Each decision is made under the flow's lock, which is
 //! always taken: `bpf_spin_lock` waits, and does not fail. So no segment is lost to contention, and no
@@ -79,6 +80,7 @@
 
 pub mod clock;
 pub mod counter;
+pub mod early_fragment;
 pub mod flow;
 pub mod mac;
 pub mod mutant;

@@ -31,6 +31,8 @@ pub enum Part {
     QuotedNumber,
     /// Rule 16: a fragment counts as the longest datagram.
     FragmentLength,
+    /// Rule 16: who sent a fragment before there was a flow is not answered.
+    EarlyFragment,
 }
 
 impl Part {
@@ -49,6 +51,7 @@ impl Part {
         Self::StackSilent,
         Self::QuotedNumber,
         Self::FragmentLength,
+        Self::EarlyFragment,
     ];
 }
 

@@ -14,7 +14,7 @@
 
 use crate::clock::Monotonic;
 
-const NANOS_PER_SEC: u64 = 1_000_000_000;
+const NANOS_PER_SEC: u32 = 1_000_000_000;
 
 /// How long a connection keeps pings that it has not used, in seconds: as long as TCP repeats what
 /// it cannot deliver before it gives up (Linux: `tcp_retries2`, 924 s).
@@ -37,26 +37,43 @@ impl PingRate {
     /// No limit.
     pub const OFF: Self = Self { per_sec: 0, burst: 1 };
 
-    /// The rate for a client with this keep alive (0: none): never less than it takes to keep the
-    /// promise.
-    #[inline(always)]
+    /// The pace of a client with this keep alive (0: none): never slower than it takes to keep the promise.
     #[must_use]
-    pub const fn for_keep_alive(self, keep_alive_secs: u16) -> Self {
-        if self.per_sec == 0 || keep_alive_secs == 0 {
-            return self;
+    pub const fn pace(self, keep_alive_secs: u16) -> PingPace {
+        if self.per_sec == 0 {
+            return PingPace::OFF;
         }
-        let needed = PINGS_PER_KEEP_ALIVE.div_ceil(keep_alive_secs as u32);
-        if needed > self.per_sec { Self { per_sec: needed, ..self } } else { self }
+        let needed = if keep_alive_secs == 0 {
+            0
+        } else {
+            PINGS_PER_KEEP_ALIVE.div_ceil(keep_alive_secs as u32)
+        };
+        let per_sec = if needed > self.per_sec { needed } else { self.per_sec };
+        PingPace { interval_ns: NANOS_PER_SEC / per_sec, burst: self.burst }
     }
+}
+
+/// The rate of one connection, as the programs need it: they do not divide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PingPace {
+    /// Nanoseconds from one ping to the next, for ever; 0: no limit.
+    pub interval_ns: u32,
+    /// [`PingRate::burst`].
+    pub burst: u32,
+}
+
+impl PingPace {
+    /// No limit.
+    pub const OFF: Self = Self { interval_ns: 0, burst: 1 };
 
     /// Whether a ping that comes at `now` is within the budget, when the next one is due at `due`.
     #[inline(always)]
     #[must_use]
     pub const fn admits(self, due: Monotonic, now: Monotonic) -> bool {
-        if self.per_sec == 0 {
+        if self.interval_ns == 0 {
             return true;
         }
-        let ahead = self.interval_ns() * self.burst.saturating_sub(1) as u64;
+        let ahead = self.interval_ns as u64 * self.burst.saturating_sub(1) as u64;
         due.0 <= now.0.saturating_add(ahead)
     }
 
@@ -64,21 +81,16 @@ impl PingRate {
     #[inline(always)]
     #[must_use]
     pub const fn charged(self, due: Monotonic, now: Monotonic) -> Monotonic {
-        let oldest = now.0.saturating_sub(UNUSED_SECS_MAX * NANOS_PER_SEC);
+        let oldest = now.0.saturating_sub(UNUSED_SECS_MAX * NANOS_PER_SEC as u64);
         let from = if due.0 > oldest { due.0 } else { oldest };
-        Monotonic(from.saturating_add(self.interval_ns()))
+        Monotonic(from.saturating_add(self.interval_ns as u64))
     }
 
     /// The same for `pings` that came at times not known, the last `due` being from before them:
     /// as early as can be, which is in the client's favour.
     #[must_use]
     pub const fn charged_earlier(self, due: Monotonic, pings: u32) -> Monotonic {
-        Monotonic(due.0.saturating_add(self.interval_ns() * pings as u64))
-    }
-
-    #[inline(always)]
-    const fn interval_ns(self) -> u64 {
-        if self.per_sec == 0 { 0 } else { NANOS_PER_SEC / self.per_sec as u64 }
+        Monotonic(due.0.saturating_add(self.interval_ns as u64 * pings as u64))
     }
 }
 
@@ -94,10 +106,11 @@ impl Default for PingRate {
 mod tests {
     use super::*;
 
-    const START: Monotonic = Monotonic(1_000 * NANOS_PER_SEC);
+    const START: Monotonic = Monotonic(1_000 * NANOS_PER_SEC as u64);
 
     /// How many of `pings`, one every `every_millis`, are admitted; what is not is not charged.
     fn admitted(rate: PingRate, pings: u64, every_millis: u64) -> u64 {
+        let rate = rate.pace(0);
         let mut due = START;
         let mut count = 0;
         for ping in 0..pings {
@@ -130,7 +143,7 @@ mod tests {
 
     /// How many pings are admitted at once, `secs` after the last of the first 20.
     fn admitted_after(secs: u64) -> u64 {
-        let rate = PingRate::default();
+        let rate = PingRate::default().pace(0);
         let now = START.after_millis(secs * 1_000);
         let mut due = rate.charged_earlier(START, 20);
         let mut count = 0;
@@ -158,7 +171,7 @@ mod tests {
     #[test]
     fn a_stop_in_the_middle_changes_nothing() {
         // A ping a second, of which 30 are read at once, in two parts at the same instant.
-        let rate = PingRate { per_sec: 1, burst: 1 };
+        let rate = PingRate { per_sec: 1, burst: 1 }.pace(0);
         let mut due = START;
         for ping in 0..100 {
             let read_at = if (20..50).contains(&ping) { 50 } else { ping };
@@ -170,25 +183,27 @@ mod tests {
 
     #[test]
     fn the_rate_follows_the_keep_alive() {
-        let per_sec = |rate: u32, keep_alive_secs| {
-            PingRate { per_sec: rate, burst: 1 }.for_keep_alive(keep_alive_secs).per_sec
+        let millis = |rate: u32, keep_alive_secs| {
+            PingRate { per_sec: rate, burst: 1 }.pace(keep_alive_secs).interval_ns / 1_000_000
         };
-        for (keep_alive_secs, expected) in [(0, 1), (1, 4), (2, 2), (3, 2), (4, 1), (u16::MAX, 1)] {
-            assert_eq!(per_sec(1, keep_alive_secs), expected, "{keep_alive_secs} s");
+        for (keep_alive_secs, expected) in
+            [(0, 1_000), (1, 250), (2, 500), (3, 500), (4, 1_000), (u16::MAX, 1_000)]
+        {
+            assert_eq!(millis(1, keep_alive_secs), expected, "{keep_alive_secs} s");
         }
-        assert_eq!(per_sec(5, 1), 5);
-        assert_eq!(per_sec(0, 1), 0, "no limit stays none");
+        assert_eq!(millis(5, 1), 200);
+        assert_eq!(millis(0, 1), 0, "no limit stays none");
     }
 
     #[test]
     fn zero_admits_everything() {
         assert_eq!(admitted(PingRate::OFF, 1_000, 0), 1_000);
-        assert_eq!(PingRate::OFF.charged_earlier(START, u32::MAX), START);
+        assert_eq!(PingPace::OFF.charged_earlier(START, u32::MAX), START);
     }
 
     #[test]
     fn pings_of_elsewhere_count() {
-        let rate = PingRate::default();
+        let rate = PingRate::default().pace(0);
         let due = rate.charged_earlier(START, 20);
         assert!(!rate.admits(due, START));
         assert!(rate.admits(due, START.after_millis(1_000)));
@@ -196,7 +211,7 @@ mod tests {
 
     #[test]
     fn end_of_time_overflows_nothing() {
-        let rate = PingRate { per_sec: 1, burst: u32::MAX };
+        let rate = PingRate { per_sec: 1, burst: u32::MAX }.pace(0);
         let end = Monotonic(u64::MAX);
         assert!(rate.admits(end, end));
         assert_eq!(rate.charged(end, end), end);

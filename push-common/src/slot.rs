@@ -38,14 +38,14 @@ pub struct Slot {
     pub ping_due: u64,
     /// Changes whenever the slot changes hands; a flow with another generation is not answered.
     pub generation: u32,
-    /// The keep alive granted to the connection; 0: none. Its ping rate follows it.
-    pub keep_alive_secs: u16,
+    /// Nanoseconds from one ping to the next, by the ping rate for the keep alive granted; 0: no limit.
+    pub ping_interval_ns: u32,
     /// The shard that owns the connection; its heartbeat line.
     pub shard: u16,
     /// One of [`state`].
     pub state: u8,
     /// Fills the line.
-    pub reserved: [u8; 15],
+    pub reserved: [u8; 13],
 }
 
 /// One line of the heartbeat map (`HEARTBEATS`), one a shard.
@@ -81,8 +81,8 @@ pub struct SlotView {
     pub generation: u32,
     /// [`Slot::state`].
     pub state: u8,
-    /// [`Slot::keep_alive_secs`].
-    pub keep_alive_secs: u16,
+    /// [`Slot::ping_interval_ns`].
+    pub ping_interval_ns: u32,
     /// [`Slot::ping_due`].
     pub ping_due: Monotonic,
     /// [`ShardLine::heartbeat`] of the slot's shard, in nanoseconds.
@@ -98,7 +98,7 @@ impl SlotView {
         tx: 0,
         generation: 0,
         state: state::FREE,
-        keep_alive_secs: 0,
+        ping_interval_ns: 0,
         ping_due: Monotonic(0),
         heartbeat_ns: 0,
         silence_secs_max: 0,

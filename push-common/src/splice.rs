@@ -16,7 +16,7 @@ use crate::counter::Counter;
 use crate::flow::{Flow, bits};
 use crate::mac::Mac;
 use crate::mutant::{Part, is_left_out};
-use crate::ping_rate::PingRate;
+use crate::ping_rate::PingPace;
 use crate::segment::{Segment, SocketFacts, flags};
 use crate::slot::{HEARTBEAT_AGE_NS_MAX, SlotView, state};
 
@@ -147,13 +147,13 @@ impl Decision {
 }
 
 /// Decides about a segment from the client (C-space). After [`Counter::Answered`] the caller also
-/// charges the ping to the slot ([`PingRate::charged`]).
+/// charges the ping to the slot ([`PingPace::charged`]).
 #[inline(always)]
 pub fn on_ingress(
     flow: &mut Flow,
     slot: &SlotView,
     segment: &Segment,
-    rate: PingRate,
+    pace: PingPace,
     now: Monotonic,
 ) -> Decision {
     // Rule 10: an ingress SYN proves nothing. The stack answers it with a challenge ACK.
@@ -184,7 +184,7 @@ pub fn on_ingress(
 
     let mut counter = fragment(flow, segment);
     if segment.pingreq {
-        match declines(flow, slot, segment, believed, rate, now) {
+        match declines(flow, slot, segment, believed, pace, now) {
             None => {
                 timestamps::note_taken(flow, segment, now);
                 return answer(flow, segment);
@@ -289,7 +289,7 @@ fn declines(
     slot: &SlotView,
     segment: &Segment,
     believed: bool,
-    rate: PingRate,
+    pace: PingPace,
     now: Monotonic,
 ) -> Option<Counter> {
     if flow.has(bits::BARRED) {
@@ -344,7 +344,7 @@ fn declines(
     }
     // What exceeds the rate is for user space to judge. The slot was read before the lock, but rule
     // 2 keeps answers so far apart that the last one's charge is seen.
-    if !rate.admits(slot.ping_due, now) {
+    if !pace.admits(slot.ping_due, now) {
         return Some(Counter::PingRate);
     }
     // Rule 12.

@@ -1,13 +1,13 @@
 //! ICMP errors about segments of a flow (rule 15): finds the flow by what the error quotes, and
-//! shifts the quoted numbers. An error that quotes less than the first eight bytes of a TCP header,
-//! or a packet as our stack does not send it (fragments, extension headers), goes on as it is.
+//! shifts the quoted numbers. An error that quotes less than the first eight bytes of a TCP header, or a
+//! fragment that is not the first, goes on as it is.
 
 use push_common::flow::FlowKey;
 use push_common::splice::Decision;
 
 use crate::parse::{
     Direction, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPV4_BYTES, IPV6_BYTES, L2_BYTES, MAPPED_PREFIX,
-    Packet, mapped,
+    Packet, mapped, skip_extensions,
 };
 use crate::rewrite::{difference, shifted};
 
@@ -27,11 +27,16 @@ const fn is_error(kind: u8) -> bool {
     matches!(kind, 3 | 5 | 11 | 12)
 }
 
-/// The same of ICMPv6 (`tcp_v6_err`), whose redirects quote nothing at this place: destination
-/// unreachable, packet too big, time exceeded, parameter problem.
+/// The same of ICMPv6 (`tcp_v6_err`): destination unreachable, packet too big, time exceeded, parameter
+/// problem. The other one is the redirect.
 const fn is_error_v6(kind: u8) -> bool {
     matches!(kind, 1..=4)
 }
+const REDIRECT_V6: u8 = 137;
+
+/// So many options of a redirect are read: the new neighbour's address mostly comes before the quote, and
+/// nothing else that there is today.
+const REDIRECT_OPTIONS_MAX: usize = 4;
 
 /// Where an error lies in the packet, and what it quotes.
 pub(crate) struct Quote {
@@ -104,18 +109,24 @@ fn header_v4_bytes(header: &[u8; IPV4_BYTES]) -> Option<u32> {
 fn quote_v6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Quote> {
     const NEXT_HEADER: usize = 6;
     let outer: [u8; 8] = packet.load(L2_BYTES)?;
-    if outer[NEXT_HEADER] != IPPROTO_ICMPV6 {
+    let upper = skip_extensions(packet, outer[NEXT_HEADER], L2_BYTES + IPV6_BYTES)?;
+    if upper.protocol != IPPROTO_ICMPV6 {
         return None;
     }
-    let icmp = L2_BYTES + IPV6_BYTES;
+    let icmp = upper.at;
     let [kind]: [u8; 1] = packet.load(icmp)?;
-    if !is_error_v6(kind) {
+    let quoted = match kind {
+        REDIRECT_V6 => quoted_by_redirect(packet, icmp)?,
+        _ if is_error_v6(kind) => icmp + ICMP_BYTES,
+        _ => return None,
+    };
+    let end = L2_BYTES + IPV6_BYTES + u32::from(u16::from_be_bytes([outer[4], outer[5]]));
+    let inner: [u8; 8] = packet.load(quoted)?;
+    if inner[0] >> 4 != 6 {
         return None;
     }
-    let end = icmp + u32::from(u16::from_be_bytes([outer[4], outer[5]]));
-    let quoted = icmp + ICMP_BYTES;
-    let inner: [u8; 8] = packet.load(quoted)?;
-    if inner[0] >> 4 != 6 || inner[NEXT_HEADER] != IPPROTO_TCP {
+    let upper = skip_extensions(packet, inner[NEXT_HEADER], quoted + IPV6_BYTES)?;
+    if upper.protocol != IPPROTO_TCP {
         return None;
     }
     let source: [u8; 16] = packet.load(quoted + 8)?;
@@ -127,7 +138,28 @@ fn quote_v6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Q
         return None;
     }
     set_addresses(key, direction, source, destination);
-    Some(Quote { icmp, tcp: quoted + IPV6_BYTES, end })
+    Some(Quote { icmp, tcp: upper.at, end })
+}
+
+/// Where a redirect's quote begins, which is an option of it (RFC 4861, section 4.6.3). The stack takes the
+/// first of its kind (Linux: `ndisc_parse_options`).
+#[inline(always)]
+fn quoted_by_redirect(packet: Packet, icmp: u32) -> Option<u32> {
+    /// The two addresses that it is about come first.
+    const OPTIONS: u32 = ICMP_BYTES + 32;
+    const REDIRECTED_HEADER: u8 = 4;
+    let mut at = icmp + OPTIONS;
+    for _ in 0..REDIRECT_OPTIONS_MAX {
+        let [kind, words]: [u8; 2] = packet.load(at)?;
+        if words == 0 {
+            return None;
+        }
+        if kind == REDIRECTED_HEADER {
+            return Some(at + 8);
+        }
+        at += u32::from(words) * 8;
+    }
+    None
 }
 
 #[inline(always)]

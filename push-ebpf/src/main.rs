@@ -31,12 +31,14 @@ use aya_log_ebpf::warn;
 use push_common::clock::Monotonic;
 use push_common::counter::Counter;
 use push_common::flow::bits;
-use push_common::ping_rate::PingRate;
+use push_common::ping_rate::PingPace;
 use push_common::segment::SocketFacts;
 use push_common::slot::{Slot, SlotView};
 use push_common::splice::{self, Decision, Verdict};
 
-use maps::{FLOWS, FlowCell, HEARTBEATS, SLOTS, Scratch, count, ping_rate, scratch};
+use maps::{
+    FLOWS, FlowCell, HEARTBEATS, PING_BURST, SLOTS, Scratch, count, note_early_fragment, scratch,
+};
 use parse::{Direction, Headers, Packet, Tcp};
 
 /// Goes on to the next program of the interface, or to the stack (`TCX_NEXT`).
@@ -75,7 +77,14 @@ fn ingress(packet: Packet) -> i32 {
     let Some(headers) = parse::headers(packet, Direction::Ingress, &mut scratch.key) else {
         return icmp_error(packet, scratch, Direction::Ingress);
     };
-    let Some(cell) = FLOWS.get_ptr_mut(&scratch.key) else { return NEXT };
+    let mut cell = FLOWS.get_ptr_mut(&scratch.key);
+    if cell.is_none() && headers.fragment {
+        // SAFETY: the helper has no arguments.
+        note_early_fragment(&scratch.key, Monotonic(unsafe { bpf_ktime_get_ns() }));
+        // Where user space has inserted it just now, and has looked before that note, it sees the fragment.
+        cell = FLOWS.get_ptr_mut(&scratch.key);
+    }
+    let Some(cell) = cell else { return NEXT };
     // Whatever needs a helper comes before the lock: the verifier allows none under it.
     let tcp = parse::tcp(packet, &headers, Direction::Ingress, scratch);
     let slot = slot_of(cell);
@@ -85,23 +94,18 @@ fn ingress(packet: Packet) -> i32 {
     };
     // SAFETY: the helper has no arguments.
     let now = Monotonic(unsafe { bpf_ktime_get_ns() });
-    // It divides, so only for what is charged.
-    let rate = if tcp.segment.pingreq {
-        ping_rate().for_keep_alive(view.keep_alive_secs)
-    } else {
-        PingRate::OFF
-    };
+    let pace = PingPace { interval_ns: view.ping_interval_ns, burst: PING_BURST.load() };
 
     lock(cell);
     // SAFETY: the lock is held, and the element lives as long as the program.
     let flow = unsafe { &mut (*cell).flow };
     let decision = if tcp.followed {
-        splice::on_ingress(flow, &view, &tcp.segment, rate, now)
+        splice::on_ingress(flow, &view, &tcp.segment, pace, now)
     } else {
         splice::on_unexpected(flow)
     };
     if let (Some(Counter::Answered), Some(slot)) = (decision.counter, slot) {
-        stamp(slot, now, rate.charged(view.ping_due, now));
+        stamp(slot, now, pace.charged(view.ping_due, now));
     }
     unlock(cell);
 
@@ -275,7 +279,7 @@ fn view_of(slot: *mut Slot) -> SlotView {
     }
     let generation = word!(generation);
     let (rx, tx, state, shard) = (word!(rx), word!(tx), word!(state), word!(shard));
-    let keep_alive_secs = word!(keep_alive_secs);
+    let ping_interval_ns = word!(ping_interval_ns);
     let ping_due = Monotonic(word!(ping_due));
     let (mut heartbeat_ns, mut silence_secs_max) = (0, 0);
     if let Some(line) = HEARTBEATS.get_ptr(u32::from(shard)) {
@@ -294,7 +298,7 @@ fn view_of(slot: *mut Slot) -> SlotView {
         tx,
         generation,
         state,
-        keep_alive_secs,
+        ping_interval_ns,
         ping_due,
         heartbeat_ns,
         silence_secs_max,

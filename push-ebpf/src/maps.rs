@@ -5,10 +5,11 @@ use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_spin_lock};
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
+use push_common::clock::Monotonic;
 use push_common::counter::{COUNTERS as COUNTERS_LEN, Counter};
+use push_common::early_fragment::{self, EarlyFragment};
 use push_common::flow::{FlowKey, LockedFlow};
 use push_common::mac::Mac;
-use push_common::ping_rate::PingRate;
 use push_common::slot::{SHARDS_MAX, ShardLine, Slot};
 
 use crate::parse::{TCP_BYTES_MAX, Tcp};
@@ -34,21 +35,21 @@ pub(crate) static HEARTBEATS: Array<
 pub(crate) static FLOWS: HashMap<FlowKey, FlowCell, 1, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
 
+/// When first fragments came that had no flow, by place; shared with user space by mmap.
+#[btf_map]
+pub(crate) static EARLY_FRAGMENTS: Array<
+    EarlyFragment,
+    { early_fragment::PLACES as usize },
+    { BPF_F_MMAPABLE as usize },
+> = Array::new();
+
 /// Counters, by [`Counter`].
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { COUNTERS_LEN as usize }> = PerCpuArray::new();
 
-/// `--ping-rate` and `--ping-burst`; set by user space before the programs are loaded.
+/// `--ping-burst`; set by user space before the programs are loaded.
 #[unsafe(no_mangle)]
-static PINGS_PER_SEC: Global<u32> = Global::new(0);
-#[unsafe(no_mangle)]
-static PING_BURST: Global<u32> = Global::new(1);
-
-/// What a connection may ping.
-#[inline(always)]
-pub(crate) fn ping_rate() -> PingRate {
-    PingRate { per_sec: PINGS_PER_SEC.load(), burst: PING_BURST.load() }
-}
+pub(crate) static PING_BURST: Global<u32> = Global::new(1);
 
 /// Room that the stack of a program (512 bytes) does not have.
 #[repr(C, align(8))]
@@ -76,6 +77,15 @@ pub(crate) fn scratch() -> Option<&'static mut Scratch> {
     // SAFETY: the element lives as long as the program, and nobody else uses it meanwhile (above);
     // each program asks for it once.
     unsafe { SCRATCH.get_ptr_mut(0)?.as_mut() }
+}
+
+/// Notes a first fragment of a connection without a flow.
+#[inline(always)]
+pub(crate) fn note_early_fragment(key: &FlowKey, now: Monotonic) {
+    if let Some(place) = EARLY_FRAGMENTS.get_ptr_mut(early_fragment::place(key)) {
+        // SAFETY: the element lives as long as the program, and the word is aligned.
+        unsafe { core::ptr::write_volatile(&raw mut (*place).seen, now.0) };
+    }
 }
 
 /// Adds one. Not under a lock: it is a helper call.

@@ -133,7 +133,7 @@ pub(crate) struct Headers {
     /// No IP options or extension headers, no congestion mark, not a fragment.
     plain: bool,
     /// The first fragment of a datagram.
-    fragment: bool,
+    pub(crate) fragment: bool,
 }
 
 /// A parsed TCP segment. One record with a flag, and no `Option` of a record: on the way to
@@ -213,28 +213,33 @@ fn ipv4(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
     })
 }
 
+/// What comes behind an IPv6 header and its extension headers.
+pub(crate) struct Upper {
+    pub(crate) protocol: u8,
+    /// Where it begins.
+    pub(crate) at: u32,
+    /// It is in the first fragment of a datagram.
+    pub(crate) fragment: bool,
+}
+
+/// Walks extension headers, the first of which is a `next` at offset `at`, as far as the stack does
+/// (Linux: `ipv6_skip_exthdr`), or as many as there may be. `None`: they are cut off, or belong to a
+/// fragment that is not the first.
 #[inline(always)]
-fn ipv6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Headers> {
+pub(crate) fn skip_extensions(packet: Packet, mut next: u8, mut at: u32) -> Option<Upper> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
     const AUTHENTICATION: u8 = 51;
     const DESTINATION: u8 = 60;
 
-    let ip: [u8; 8] = packet.load(L2_BYTES)?;
-    if ip[0] >> 4 != 6 {
-        return None;
-    }
-    let mut next = ip[6];
-    let mut l4 = L2_BYTES + IPV6_BYTES;
     let mut fragment = false;
     for _ in 0..EXTENSIONS_MAX {
-        if next == IPPROTO_TCP {
+        if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION) {
             break;
         }
-        let extension: [u8; 4] = packet.load(l4)?;
-        l4 += match next {
-            HOP_BY_HOP | ROUTING | DESTINATION => u32::from(extension[1]) * 8 + 8,
+        let extension: [u8; 4] = packet.load(at)?;
+        at += match next {
             AUTHENTICATION => u32::from(extension[1]) * 4 + 8,
             FRAGMENT => {
                 let place = u16::from_be_bytes([extension[2], extension[3]]);
@@ -246,13 +251,24 @@ fn ipv6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
                 fragment |= place & 1 != 0;
                 8
             }
-            _ => return None,
+            _ => u32::from(extension[1]) * 8 + 8,
         };
         next = extension[0];
     }
-    if next != IPPROTO_TCP {
+    Some(Upper { protocol: next, at, fragment })
+}
+
+#[inline(always)]
+fn ipv6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Headers> {
+    let ip: [u8; 8] = packet.load(L2_BYTES)?;
+    if ip[0] >> 4 != 6 {
         return None;
     }
+    let upper = skip_extensions(packet, ip[6], L2_BYTES + IPV6_BYTES)?;
+    if upper.protocol != IPPROTO_TCP {
+        return None;
+    }
+    let (l4, fragment) = (upper.at, upper.fragment);
     let extension_bytes = l4 - L2_BYTES - IPV6_BYTES;
     let payload_bytes = match u32::from(u16::from_be_bytes([ip[4], ip[5]])) {
         // A jumbogram; here only a super-packet of more than 64 KB (BIG TCP).

@@ -409,6 +409,11 @@ impl Client {
         Some(packet)
     }
 
+    /// What was read and is no whole packet.
+    pub fn unread(&self) -> &[u8] {
+        &self.input
+    }
+
     /// The socket.
     pub fn stream(&self) -> &TcpStream {
         &self.stream

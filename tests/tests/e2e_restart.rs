@@ -8,7 +8,7 @@ use push_tests::clients::{Client, Connect, Gone};
 use push_tests::expectations::{PATIENCE, wait_for};
 use push_tests::server::{PingPath, Place, Server, ServerBuilder, server_binary};
 use push_tests::skip::{TestResult, need_root};
-use push_tests::wire::{PINGREQ, Version};
+use push_tests::wire::{self, PINGREQ, Packet, Publish, Version};
 use push_tests::{both_paths, claims};
 use rustix::process::Signal;
 use socket2::SockRef;
@@ -40,6 +40,7 @@ claims! {
 both_paths! {
     a_start_right_after_a_kill_gets_what_the_dead_server_had,
     a_start_during_the_stop_of_the_server_before_gets_what_that_had,
+    a_start_with_the_same_flags_during_the_stop_serves_and_harms_no_client_of_before,
 }
 
 fn killed_under_load_its_clients_see_a_clean_end() -> TestResult {
@@ -304,6 +305,73 @@ fn a_start_during_the_stop_of_the_server_before_gets_what_that_had(path: PingPat
     Ok(())
 }
 
+/// As a supervisor does that does not wait: the same addresses, data directory and pins.
+fn a_start_with_the_same_flags_during_the_stop_serves_and_harms_no_client_of_before(
+    path: PingPath,
+) -> TestResult {
+    let data = TempDir::new().expect("a directory");
+    let with = || on_disk(path, data.path());
+    let mut first = with().start()?;
+    let mut clients = match path {
+        PingPath::Kernel => pinged_clients(&first),
+        PingPath::User => (0..CLIENTS).map(|number| connect(&first, number)).collect(),
+    };
+    let durable = |number| Connect::new(Version::V5, &format!("durable-{number}")).persistent();
+    for number in 0..CLIENTS {
+        Client::connect(first.target(), &durable(number)).disconnect();
+    }
+    let mut slow = client_that_does_not_read(&first, CLIENTS);
+    first.terminate();
+    let mut second = with().pinned_as(&first).at(&first).start()?;
+
+    assert!(first.wait_exit().0.success(), "{}", first.log());
+    // What said that it is ready may have been the first one.
+    second.wait_ready().expect("it serves");
+    let waited = second.metrics().value("push_start_waited_ms{for=\"http\"}");
+    assert!(waited > 0, "the first one was still there: {}", second.log());
+    for number in 0..CLIENTS {
+        let client = Client::connect(second.target(), &durable(number));
+        assert!(client.connack.session_present, "{number}");
+    }
+    for client in &mut clients {
+        let ending = client.wait_ending();
+        assert_eq!((ending.how, ending.reason), (Gone::Closed, Some(0x8B)), "{ending:?}");
+    }
+    read_what_was_sent(&mut slow);
+    second.finish();
+    Ok(())
+}
+
+/// What is on its way to a slow client.
+fn slow_message() -> Publish {
+    let payload = (0..1_u32 << 20).map(|at| (at / 253 + at) as u8).collect();
+    Publish { topic: "slow".to_owned(), payload, ..Publish::default() }
+}
+
+/// Reads to the end of a slow client's stream, of which any part may have come, and nothing else.
+fn read_what_was_sent(client: &mut Client) {
+    let message = slow_message();
+    let mut received = 0;
+    let end = loop {
+        match client.decode_read() {
+            Some(Packet::Publish(publish)) => {
+                assert!(publish.payload == message.payload, "message {received} came changed");
+                received += 1;
+            }
+            Some(Packet::Disconnect { reason, .. }) => assert_eq!(reason, 0x8B),
+            Some(other) => panic!("after {received} messages: {other:?}"),
+            None => match client.read_some(64 << 10, PATIENCE) {
+                Ok(_) => {}
+                Err(end) => break end,
+            },
+        }
+    };
+    assert!(matches!(end, Gone::Closed | Gone::Reset), "{end:?}");
+    let whole = wire::publish(Version::V5, &message);
+    let rest = client.unread();
+    assert!(whole.starts_with(rest), "behind {received} messages came {} bytes", rest.len());
+}
+
 /// A client that was answered by the kernel, if that is the path, and takes nothing of the much that is on
 /// its way to it.
 fn client_that_does_not_read(server: &Server, number: usize) -> Client {
@@ -316,7 +384,7 @@ fn client_that_does_not_read(server: &Server, number: usize) -> Client {
     }
     let mut publisher = connect(server, number);
     for _ in 0..MESSAGES {
-        publisher.publish("slow", &[7; 1 << 20], 1);
+        publisher.publish_packet(Publish { qos: 1, ..slow_message() });
     }
     publisher.disconnect();
     slow

@@ -23,6 +23,7 @@ const DEVICE_V4: &str = "10.79.0.2";
 
 both_paths! {
     datagrams_cut_by_a_narrow_link_arrive,
+    a_connect_cut_by_a_narrow_link_is_served,
     answers_leave_by_the_router_that_the_server_sends_to,
 }
 
@@ -49,6 +50,29 @@ fn datagrams_cut_by_a_narrow_link_arrive(path: PingPath) -> TestResult {
     device.router().ip(&format!("route del {narrow}"))?;
     echoed(&mut client, 70_000);
     answered(&server, &mut client, path);
+    client.disconnect();
+    server.finish();
+    Ok(())
+}
+
+/// Its first fragment comes before there is a flow, so user space serves the connection.
+fn a_connect_cut_by_a_narrow_link_is_served(path: PingPath) -> TestResult {
+    let device = Device::behind_a_router()?;
+    let server = device.serve(path)?;
+    let narrow = format!("{SERVER_V4}/32 dev {CLIENT_INTERFACE} mtu lock 1400");
+    device.router().ip(&format!("route add {narrow}"))?;
+    let large = Connect::new(Version::V5, "device").will("gone", &[7; 3_000]);
+    let mut client = device.connect_as(&server, &large);
+    for _ in 0..3 {
+        std::thread::sleep(CALM);
+        client.ping();
+    }
+    echoed(&mut client, 20_000);
+    client.ping();
+    let metrics = server.metrics();
+    let is_kernel = path == PingPath::Kernel;
+    assert_eq!(declined(&metrics, "early_fragment"), u64::from(is_kernel), "{}", metrics.text());
+    assert_eq!((metrics.kernel_pings(), metrics.user_pings()), (0, 4));
     client.disconnect();
     server.finish();
     Ok(())
@@ -142,13 +166,17 @@ impl Device {
 
     /// A client on the device, which gets what it publishes.
     fn connect(&self, server: &Server) -> Client {
+        self.connect_as(server, &Connect::new(Version::V5, "device"))
+    }
+
+    fn connect_as(&self, server: &Server, connect: &Connect) -> Client {
         let to = (SERVER_V4, server.target().address.port());
         // A link that has just come up finds no neighbours yet.
         let stream =
             wait_for("a way to the server", || self.device.run(|| TcpStream::connect(to)).ok());
         assert_eq!(stream.local_addr().expect("its address").ip().to_string(), DEVICE_V4);
         let mut client = Client::over(stream, Version::V5);
-        client.say_connect(&Connect::new(Version::V5, "device"));
+        client.say_connect(connect);
         client.read_connack(PATIENCE).expect("a CONNACK");
         client.subscribe(&[("uplink", 1)]);
         client

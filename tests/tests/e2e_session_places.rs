@@ -1,11 +1,14 @@
 //! Who gets one of the places for sessions when they are short.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use push_tests::claims;
 use push_tests::clients::{Client, Connect};
-use push_tests::expectations::PATIENCE;
-use push_tests::server::{PingPath, Server};
+use push_tests::expectations::{PATIENCE, wait_for};
+use push_tests::netns::{CLIENT_V6, Veth};
+use push_tests::server::{PingPath, Place, Server};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
 use push_tests::wire::{VERSIONS, Version};
@@ -14,6 +17,7 @@ use socket2::{Domain, Socket, Type};
 claims! {
     sessions_that_nobody_uses_give_way_to_new_ones,
     a_network_has_only_its_share_when_places_are_short,
+    a_link_has_half_of_its_ipv6_networks_share_when_places_are_short,
 }
 
 /// "Quota exceeded" of a CONNACK.
@@ -21,6 +25,11 @@ const QUOTA_EXCEEDED: u8 = 0x97;
 
 fn persistent(version: Version, client_id: &str) -> Connect {
     Connect::new(version, client_id).persistent()
+}
+
+/// By one version and the other in turn.
+fn nth(number: u32, client_id: &str) -> Connect {
+    persistent(VERSIONS[number as usize % 2], client_id)
 }
 
 fn sessions_that_nobody_uses_give_way_to_new_ones() -> TestResult {
@@ -87,17 +96,8 @@ fn a_network_has_only_its_share_when_places_are_short() -> TestResult {
         .start()?;
     let target = server.target();
     let use_one = |from: u8, number: u32| {
-        let client_id = format!("{from}-{number}");
-        let connect = persistent(VERSIONS[number as usize % 2], &client_id);
-        let mut client = dial_from([127, 0, from, 1].into(), target.address, connect.version);
-        client.say_connect(&connect);
-        client.read_connack(PATIENCE).expect("a CONNACK");
-        if client.connack.code == 0 {
-            client.subscribe(&[("t", 1)]);
-            client.disconnect();
-            return None;
-        }
-        Some((connect.version, client.connack.code))
+        let address = Ipv4Addr::from([127, 0, from, 1]);
+        use_one(address.into(), target.address, &nth(number, &format!("{from}-{number}")))
     };
     let taken = (0..PLACES).find(|number| use_one(10, *number).is_some());
     assert_eq!(taken, Some(PLACES / 2), "half of them are anybody's");
@@ -118,15 +118,71 @@ fn a_network_has_only_its_share_when_places_are_short() -> TestResult {
     Ok(())
 }
 
+/// An IPv6 site and two of its links.
+fn a_link_has_half_of_its_ipv6_networks_share_when_places_are_short() -> TestResult {
+    const PLACES: u32 = 4_200;
+    const PERCENT: u32 = 49;
+    const SHARE: u32 = PLACES * PERCENT / 100;
+    stand_in::not_for("has no such limit")?;
+    let veth = Arc::new(Veth::create()?);
+    veth.server.ip(&format!("route add 2001:db8::/32 via {CLIENT_V6}"))?;
+    // Every address of theirs is the clients' host's.
+    veth.client.ip("route add local 2001:db8::/32 dev lo")?;
+    veth.client
+        .run(|| fs::write("/proc/sys/net/ipv6/ip_nonlocal_bind", "1"))
+        .expect("let clients use any address");
+    let server = Server::with(PingPath::User)
+        .within(Arc::clone(&veth), Place::VethV6)
+        .flag("--durability", "off")
+        .flag("--max-sessions", PLACES)
+        .flag("--sessions-share-percent", PERCENT)
+        .flag("--max-connections", 4 * PLACES)
+        .start()?;
+    let target = server.target().address;
+    // A link that has just come up finds no neighbours yet.
+    wait_for("a way to the server", || veth.client.run(|| TcpStream::connect(target)).ok());
+    // Each from an address of its own.
+    let use_one = |site: u16, link: u16, host: u32| {
+        let address = Ipv6Addr::new(0x2001, 0xdb8, site, link, 0, 0, 0, host as u16);
+        let connect = nth(host, &address.to_string());
+        veth.client.run(|| use_one(address.into(), target, &connect))
+    };
+    let taken_by = |site: u16, link: u16| {
+        (1..=PLACES).find(|host| use_one(site, link, *host).is_some()).map(|host| host - 1)
+    };
+    assert_eq!(taken_by(1, 1), Some(PLACES / 2), "half of all places are anybody's");
+    assert_eq!(taken_by(2, 1), Some(SHARE / 2), "half of the site's share");
+    assert_eq!(taken_by(2, 2), Some(SHARE / 2), "the other half is its neighbour's");
+    assert_eq!(taken_by(2, 3), Some(0), "the site has its share");
+    assert_eq!(use_one(3, 1, 1), None, "another site has a place");
+    assert_eq!(use_one(2, 1, 1), None, "a session that is there goes on");
+    let share = "push_limits_hit_total{limit=\"sessions_share\"}";
+    assert_eq!(server.metrics().value(share), 4);
+    assert_eq!(server.metrics().value("push_limits_hit_total{limit=\"sessions\"}"), 0);
+    server.finish();
+    Ok(())
+}
+
+/// Makes a session that is used, or returns by what version and with what code it was refused.
+fn use_one(from: IpAddr, target: SocketAddr, connect: &Connect) -> Option<(Version, u8)> {
+    let mut client = dial_from(from, target, connect.version);
+    client.say_connect(connect);
+    client.read_connack(PATIENCE).expect("a CONNACK");
+    if client.connack.code == 0 {
+        client.subscribe(&[("t", 1)]);
+        client.disconnect();
+        return None;
+    }
+    Some((connect.version, client.connack.code))
+}
+
 fn refused(version: Version) -> u8 {
     if version == Version::V5 { QUOTA_EXCEEDED } else { 3 }
 }
 
-fn dial_from(address: Ipv4Addr, target: SocketAddr, version: Version) -> Client {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket
-        .bind(&SocketAddr::from((address, 0)).into())
-        .expect("an address of the loopback network");
+fn dial_from(address: IpAddr, target: SocketAddr, version: Version) -> Client {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((address, 0)).into()).expect("an address of this host");
     socket.set_tcp_nodelay(true).expect("set an option");
     socket.connect_timeout(&target.into(), PATIENCE).expect("connect to the server");
     Client::over(TcpStream::from(socket), version)

@@ -3,7 +3,7 @@
 //!
 //! A file of users that is a FIFO holds the start up until the test has written it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ claims! {
     users_that_could_not_be_read_again_are_not_read,
     a_directory_that_is_let_go_while_the_start_waits_is_taken,
     who_does_not_let_go_of_a_directory_is_named,
+    the_data_directory_is_the_starts_own_from_its_first_look_on,
 }
 
 /// A file of users that is read when the test writes it, each time anew.
@@ -141,6 +142,21 @@ fn who_does_not_let_go_of_a_directory_is_named() -> TestResult {
     let who =
         format!("(process {}) has held it for the 1 s that the start waited", std::process::id());
     assert!(log.contains("name another --data-dir; ") && log.contains(&who), "{log}");
+    Ok(())
+}
+
+/// No other process may come between the wait for it and its use.
+fn the_data_directory_is_the_starts_own_from_its_first_look_on() -> TestResult {
+    stand_in::not_for("reads no users")?;
+    let (fifo, data) = (Fifo::new(), TempDir::new().expect("a directory"));
+    let dir = data.path().join("data");
+    let mut server = fifo.server().data_dir(&dir).launch()?;
+    let users = fifo.wait_reader();
+    let other = File::open(&dir).expect("the start has made it");
+    assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)), "it is nobody's");
+    drop(users);
+    server.wait_ready().expect("it serves");
+    server.finish();
     Ok(())
 }
 

@@ -9,11 +9,11 @@ use etherparse::{
 };
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect};
-use push_tests::expectations::wait_for;
+use push_tests::expectations::{PATIENCE, wait_for};
 use push_tests::link::{Faults, Link, Way};
 use push_tests::server::{PingPath, Place, Server};
 use push_tests::skip::TestResult;
-use push_tests::wire::{PINGREQ, Packet, Version};
+use push_tests::wire::{self, PINGREQ, Packet, Version};
 
 /// Longer than a client's kernel puts off an acknowledgement.
 const CALM: Duration = Duration::from_millis(100);
@@ -22,6 +22,7 @@ both_paths! {
     a_ping_of_old_is_not_answered_though_its_numbers_are_right,
     segments_within_the_window_that_tcp_refuses_change_neither_stream,
     lies_in_acknowledgements_and_sack_blocks_reach_no_other_stream,
+    a_datagram_that_began_before_connect_was_read_harms_no_stream,
 }
 
 fn a_ping_of_old_is_not_answered_though_its_numbers_are_right(path: PingPath) -> TestResult {
@@ -135,6 +136,60 @@ fn lies_in_acknowledgements_and_sack_blocks_reach_no_other_stream(path: PingPath
     Ok(())
 }
 
+/// Pings in one datagram with CONNECT, in two fragments, of which the second is late: the client has said
+/// all of it once more, and got its answers, before the stack has the first time whole. A client without
+/// timestamps, as lwIP: PAWS protects the others.
+fn a_datagram_that_began_before_connect_was_read_harms_no_stream(path: PingPath) -> TestResult {
+    /// A TCP header and some bytes of CONNECT.
+    const FIRST_BYTES: usize = 24;
+    /// Of a calm client's, all but the first two are the kernel's.
+    const PINGS: usize = 4;
+    let (link, server) = start(path)?;
+    link.namespaces()
+        .client
+        .run(|| std::fs::write("/proc/sys/net/ipv4/tcp_timestamps", "0"))
+        .expect("switch timestamps off");
+    let connect = Connect::new(Version::V5, "client").keep_alive(600);
+    let mut client = Client::dial(server.target(), Version::V5, None);
+    let ear = Ear::of(&client, &link);
+    let (name, properties) = (&connect.client_id, &connect.properties);
+    let said = wire::connect(Version::V5, name, 600, true, None, properties);
+    let said = [said, PINGREQ.repeat(PINGS)].concat();
+    // Its last word is the handshake's, once it has come by.
+    let [first, last] = wait_for("the handshake", || {
+        ear.heard().then(|| ear.last_of_client().bearing(&said).fragments(FIRST_BYTES))
+    });
+    link.inject(Way::ToServer, &first).expect("onto the link");
+    client.say_connect(&connect);
+    client.read_connack(PATIENCE).expect("a CONNACK");
+    for _ in 0..PINGS {
+        std::thread::sleep(CALM);
+        client.ping();
+    }
+    link.inject(Way::ToServer, &last).expect("onto the link");
+    wait_for("the whole datagram", || (reassembled(&server) == 1).then_some(()));
+
+    talk(&mut client);
+    client.subscribe(&[("client", 1)]);
+    client.publish("client", &[7; 20_000], 1);
+    assert_eq!(client.message().payload, [7; 20_000]);
+    assert_eq!(pings(&server), PINGS as u64 + 2, "each is answered once");
+    let early = "push_kernel_path_declined_total{reason=\"early_fragment\"}";
+    let early = server.metrics().find(early).unwrap_or_default();
+    assert_eq!(early, u64::from(path == PingPath::Kernel));
+    client.disconnect();
+    server.finish();
+    Ok(())
+}
+
+/// Datagrams that the server's host has put together from fragments.
+fn reassembled(server: &Server) -> u64 {
+    let table = server.target().run_at_server(|| {
+        std::fs::read_to_string("/proc/thread-self/net/snmp").expect("IP's counters")
+    });
+    counter(&table, "Ip:", "ReasmOKs")
+}
+
 fn start(path: PingPath) -> Result<(Link, Server), push_tests::skip::Skip> {
     let link = Link::create(Faults::NONE, 0, [0, 1])?;
     let server = Server::with(path).within(link.namespaces(), Place::VethV4);
@@ -177,7 +232,12 @@ fn netstat(server: &Server, name: &str) -> u64 {
     let table = server.target().run_at_server(|| {
         std::fs::read_to_string("/proc/thread-self/net/netstat").expect("TCP's counters")
     });
-    let mut lines = table.lines().filter(|line| line.starts_with("TcpExt:"));
+    counter(&table, "TcpExt:", name)
+}
+
+/// A counter of a table that has a line of names and a line of values for each protocol.
+fn counter(table: &str, protocol: &str, name: &str) -> u64 {
+    let mut lines = table.lines().filter(|line| line.starts_with(protocol));
     let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let at = names.split(' ').position(|found| found == name).expect("a counter of this name");
     values.split(' ').nth(at).and_then(|value| value.parse().ok()).expect("a number")
@@ -194,10 +254,18 @@ impl<'a> Ear<'a> {
         Self { link, port: client.stream().local_addr().expect("an address").port() }
     }
 
+    /// Whether the client has said anything but SYN.
+    fn heard(&self) -> bool {
+        self.link.last_frame(|frame| self.is_clients(frame) && !is_syn(frame)).is_some()
+    }
+
+    fn is_clients(&self, frame: &[u8]) -> bool {
+        Forged::read(frame).is_some_and(|forged| forged.tcp.source_port == self.port)
+    }
+
     /// An empty segment as the client would send it now: where its last one ends.
     fn last_of_client(&self) -> Forged {
-        let ours =
-            |frame: &[u8]| Forged::read(frame).is_some_and(|f| f.tcp.source_port == self.port);
+        let ours = |frame: &[u8]| self.is_clients(frame);
         let frame = self.link.last_frame(ours).expect("the client has sent something");
         let last = Forged::read(&frame).expect("just read");
         let end = last.tcp.sequence_number.wrapping_add(last.payload.len() as u32);
@@ -208,6 +276,10 @@ impl<'a> Ear<'a> {
     fn send(&self, forged: Forged) {
         self.link.inject(Way::ToServer, &forged.frame()).expect("onto the link");
     }
+}
+
+fn is_syn(frame: &[u8]) -> bool {
+    Forged::read(frame).is_some_and(|forged| forged.tcp.syn)
 }
 
 /// A segment that somebody makes up.
@@ -242,6 +314,26 @@ impl Forged {
         self.tcp.write(&mut frame).expect("writes to memory");
         frame.extend(&self.payload);
         frame
+    }
+
+    /// The same in two fragments, cut behind so many bytes of TCP.
+    fn fragments(mut self, cut: usize) -> [Vec<u8>; 2] {
+        (self.ip.dont_fragment, self.ip.identification) = (false, 0x5A5A);
+        let ip_header_bytes = self.ip.header_len();
+        let (link, mut ip) = (self.link.clone(), self.ip.clone());
+        let tcp = self.frame().split_off(link.header_len() + ip_header_bytes);
+        let mut fragment = |at: usize, bytes: &[u8], more| {
+            ip.more_fragments = more;
+            ip.fragment_offset = ((at / 8) as u16).try_into().expect("a short datagram");
+            ip.set_payload_len(bytes.len()).expect("a short packet");
+            let mut frame = Vec::new();
+            link.write(&mut frame).expect("writes to memory");
+            ip.write(&mut frame).expect("writes to memory");
+            frame.extend(bytes);
+            frame
+        };
+        let (first, last) = tcp.split_at(cut);
+        [fragment(0, first, true), fragment(cut, last, false)]
     }
 
     fn with(mut self, change: impl FnOnce(&mut TcpHeader)) -> Self {

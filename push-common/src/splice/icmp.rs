@@ -2,7 +2,8 @@
 //! began. TCP acts on the error only if the sequence number quoted is of what it has outstanding
 //! (RFC 5927; Linux: `tcp_v4_err`, `tcp_v6_err`). The quote is of the segment as it was on the wire,
 //! so once pings have been answered the number is ahead of what the stack knows, and Path MTU
-//! Discovery would fail: large messages would be sent for ever and never arrive.
+//! Discovery would fail: large messages would be sent for ever and never arrive. Redirects are judged by the
+//! same number.
 //!
 //! Every quoted number is shifted, and the stack judges it, as it did without us. Judging here which
 //! numbers are outstanding would help a forger: what passed unshifted could hit the stack's own

@@ -16,6 +16,13 @@ pub struct Holder {
     pub name: String,
 }
 
+impl Holder {
+    /// Whether it is a server of this kind, by its name.
+    pub(super) fn is_push_server(&self) -> bool {
+        self.name == env!("CARGO_PKG_NAME")
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} (process {})", self.name, self.pid)

@@ -185,6 +185,7 @@ const UNARMED: &[(&str, Pick)] = &[
     ("no_slot", |shard| &shard.unarmed_no_slot),
     ("flow_map", |shard| &shard.unarmed_flow_map),
     ("out_of_order", |shard| &shard.unarmed_out_of_order),
+    ("early_fragment", |shard| &shard.unarmed_early_fragment),
     ("fine_timestamps", |shard| &shard.unarmed_fine_timestamps),
     ("uncovered_interface", |shard| &shard.unarmed_interface),
     ("socket", |shard| &shard.unarmed_socket),

@@ -133,7 +133,8 @@ impl Patience {
         self.waited
     }
 
-    /// Binds `address` by `bind`. A process that lives is not waited for: it listens there for good.
+    /// Binds `address` by `bind`. A process that lives is not waited for: it listens there for good. But
+    /// a server that is being stopped answers for itself by HTTP to its end.
     pub fn for_address<T>(
         &mut self,
         wanted: Wanted,
@@ -141,7 +142,8 @@ impl Patience {
         bind: impl FnMut() -> io::Result<T>,
     ) -> Result<T, AddressError> {
         let is_in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
-        let request = Request { wanted, name: &address, is_in_use, waits_for_the_living: false };
+        let waits_for = |holder: &Holder| may_let_go(wanted, holder);
+        let request = Request { wanted, name: &address, is_in_use, waits_for: &waits_for };
         let found = self.wait(&request, bind, || listener_at(address), std::thread::sleep);
         found.map_err(|NotHad { error, holder, waited }| match holder {
             Some(holder) => AddressError::Held(holder),
@@ -159,8 +161,7 @@ impl Patience {
         is_in_use: impl Fn(&E) -> bool,
     ) -> Result<T, DirectoryError<E>> {
         let name = dir.display();
-        let request =
-            Request { wanted, name: &name, is_in_use: &is_in_use, waits_for_the_living: true };
+        let request = Request { wanted, name: &name, is_in_use: &is_in_use, waits_for: &|_| true };
         let found = self.wait(&request, lock, || locker_of(dir), std::thread::sleep);
         found.map_err(|NotHad { error, holder, waited }| match holder {
             _ if !is_in_use(&error) => DirectoryError::Other(error),
@@ -176,7 +177,7 @@ impl Patience {
         ask: impl Fn() -> Option<Holder>,
         sleep: impl Fn(Duration),
     ) -> Result<T, NotHad<E>> {
-        let Request { wanted, name, is_in_use, waits_for_the_living } = request;
+        let Request { wanted, name, is_in_use, waits_for } = request;
         let (mut waited, mut holder) = (Duration::ZERO, None);
         for tries in 0.. {
             let error = match attempt() {
@@ -188,7 +189,7 @@ impl Patience {
             if is_late || (tries >= UNASKED_TRIES && tries % ASK_EVERY == 0) {
                 holder = ask();
             }
-            if is_late || (holder.is_some() && !waits_for_the_living) {
+            if is_late || holder.as_ref().is_some_and(|holder| !waits_for(holder)) {
                 return Err(NotHad { error, holder, waited });
             }
             if tries == 0 {
@@ -203,12 +204,18 @@ impl Patience {
     }
 }
 
+/// Whether a process that lives may let go of an address.
+fn may_let_go(wanted: Wanted, holder: &Holder) -> bool {
+    wanted == Wanted::Http && holder.is_push_server()
+}
+
 /// What is waited for.
 struct Request<'a, F> {
     wanted: Wanted,
     name: &'a dyn fmt::Display,
     is_in_use: F,
-    waits_for_the_living: bool,
+    /// Whether it may be let go by a process that lives.
+    waits_for: &'a dyn Fn(&Holder) -> bool,
 }
 
 #[cfg(test)]
@@ -237,8 +244,9 @@ mod tests {
         let ask = || holder.map(|name| Holder { pid: 77, name: name.to_owned() });
         let sleep = |time| slept.set(slept.get() + time);
         let is_in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+        let waits_for = |_: &Holder| waits_for_the_living;
         let request =
-            Request { wanted: Wanted::DataDir, name: &"it", is_in_use, waits_for_the_living };
+            Request { wanted: Wanted::DataDir, name: &"it", is_in_use, waits_for: &waits_for };
         let mut patience = Patience::new(SECS);
         let had = patience.wait(&request, attempt, ask, sleep);
         Outcome { had, slept: slept.get(), waited: patience.waited() }
@@ -305,6 +313,18 @@ mod tests {
             "{error}"
         );
         assert_eq!(tries.get(), 1);
+    }
+
+    #[test]
+    fn of_those_who_live_a_push_server_alone_is_waited_for_and_by_http_alone() {
+        let holder = |name: &str| Holder { pid: 1, name: name.to_owned() };
+        for (wanted, name, waits) in [
+            (Wanted::Http, "push-server", true),
+            (Wanted::Http, "prometheus", false),
+            (Wanted::Listen("--listen"), "push-server", false),
+        ] {
+            assert_eq!(may_let_go(wanted, &holder(name)), waits, "{wanted:?} of {name}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The order of starting: signals, limits, addresses, HTTP, kernel path, privileges, users, shards.
+//! The order of starting: signals, limits, addresses, HTTP, directories, kernel path, privileges, users,
+//! shards.
 //! Each step says what it found; what cannot be had names its cause and its knob.
 
 use std::io;
@@ -20,7 +21,7 @@ use super::{access, listening, privileges, status};
 use crate::config::{Config, DurabilityMode, KernelPathMode, Loaded};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
 use crate::shard::{LISTEN_FLAG, ShardError, Shards, WS_LISTEN_FLAG, probe_bind};
-use crate::store::{self, StoreError};
+use crate::store::{self, Claim, StoreError};
 
 /// One slot in so many is extra: shards share slots out evenly, but clients come to shards by the
 /// hash of their ids.
@@ -95,10 +96,11 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     found.log(&config, connections_max);
     // Before anything that takes long, and before the right to a low port is dropped.
     let mut patience = Patience::new(config.start_wait_secs);
+    // Whoever listens for clients is not about to end, and is named at once.
+    wait_for_addresses(&config, &mut patience)?;
     let http = config.http.map(|address| bind_http(address, &mut patience));
     let (http, http_address) = http.transpose()?.unzip();
-    wait_for_addresses(&config, &mut patience)?;
-    wait_for_data_dir(&config, &mut patience)?;
+    let data = claim_data_dir(&config, &mut patience)?;
 
     let mut pins = claim_pins(&config, &mut patience)?;
     let generations = pins.as_ref().map(Pins::earlier).unwrap_or_default();
@@ -111,7 +113,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     // With the rights that the server has when it reads them again.
     let access = access::load(&config)?;
     let path = kernel.as_mut().map(|(path, _)| path);
-    let started = Shards::start(&config, access, connections_max, path)?;
+    let started = Shards::start(&config, access, connections_max, path, data)?;
     privileges::drop_after_start();
     let kernel = kernel.map(|(path, interfaces)| (Arc::new(path), interfaces));
     if let Some((path, _)) = &kernel {
@@ -203,7 +205,9 @@ fn bind_http(
 }
 
 /// Waits until nobody holds a listen address; port 0 is free by itself. While the process has the
-/// rights to see who holds one.
+/// rights to see who holds one. The shards bind again, and find out for themselves right before they
+/// listen: a socket that is bound and does not listen keeps nobody out, and one that listens already takes
+/// clients that nobody serves before the start is through, or has failed.
 fn wait_for_addresses(config: &Config, patience: &mut Patience) -> Result<(), StartError> {
     for (addresses, flag) in [(&config.listen, LISTEN_FLAG), (&config.ws_listen, WS_LISTEN_FLAG)] {
         for &address in addresses.iter().filter(|address| address.port() != 0) {
@@ -215,17 +219,15 @@ fn wait_for_addresses(config: &Config, patience: &mut Patience) -> Result<(), St
     Ok(())
 }
 
-/// Waits until nobody holds the data directory, before all that takes long. The store takes it later.
-fn wait_for_data_dir(config: &Config, patience: &mut Patience) -> Result<(), StartError> {
-    let dir = &config.data_dir;
-    if config.durability == DurabilityMode::Off || !dir.exists() {
-        return Ok(());
+/// Claims the data directory, before all that takes long; `None` where nothing is kept.
+fn claim_data_dir(config: &Config, patience: &mut Patience) -> Result<Option<Claim>, StartError> {
+    if config.durability == DurabilityMode::Off {
+        return Ok(None);
     }
+    let dir = &config.data_dir;
     let is_in_use = |error: &StoreError| matches!(error, StoreError::InUse(_));
-    patience
-        .for_directory(Wanted::DataDir, dir, || store::claim(dir), is_in_use)
-        .map(drop)
-        .map_err(StartError::DataDir)
+    let claim = patience.for_directory(Wanted::DataDir, dir, || store::claim(dir), is_in_use);
+    claim.map(Some).map_err(StartError::DataDir)
 }
 
 /// Claims the pin directory. Two servers at once would share clients as they come, so a second
@@ -331,7 +333,7 @@ fn load(
         interfaces: interfaces.clone(),
         connections_max: connections_max.saturating_add(connections_max / SLOT_SLACK + 64),
         shards: config.shards,
-        ping_rate: config.limits.ping_rate,
+        ping_burst: config.limits.ping_rate.burst,
     };
     let mut path = KernelPath::load(&options).map_err(|error| with_sources(&error))?;
     path.pin(pins).map_err(|error| with_sources(&error))?;

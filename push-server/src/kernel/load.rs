@@ -12,6 +12,7 @@ use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use caps::{CapSet, Capability};
+use push_common::early_fragment::{EarlyFragment, PLACES};
 use push_common::flow::{FlowKey, LockedFlow};
 use push_common::slot::{SHARDS_MAX, ShardLine, Slot};
 
@@ -50,6 +51,7 @@ pub(super) struct Loaded {
     pub(super) links: Vec<Attached>,
     pub(super) slots: Arc<Lines<Slot>>,
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
+    pub(super) early_fragments: Arc<Lines<EarlyFragment>>,
     pub(super) flows: Arc<Flows>,
     /// The flows' and the heartbeats' map, for pinning.
     pub(super) maps: [MapData; 2],
@@ -88,8 +90,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
     let mut ebpf = EbpfLoader::new()
         .map_max_entries("SLOTS", options.connections_max)
         .map_max_entries("FLOWS", flows_max)
-        .override_global("PINGS_PER_SEC", &options.ping_rate.per_sec, true)
-        .override_global("PING_BURST", &options.ping_rate.burst, true)
+        .override_global("PING_BURST", &options.ping_burst, true)
         .load(OBJECT)
         .map_err(|error| KernelPathError::Maps(Box::new(error)))?;
 
@@ -106,12 +107,14 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
     let slots = Lines::map(map(&mut ebpf, "SLOTS")?.fd().as_fd(), options.connections_max);
     let heartbeats_map = map(&mut ebpf, "HEARTBEATS")?;
     let heartbeats = Lines::map(heartbeats_map.fd().as_fd(), SHARDS_MAX.into());
+    let early_fragments = Lines::map(map(&mut ebpf, "EARLY_FRAGMENTS")?.fd().as_fd(), PLACES);
     let flows_map = second_handle(&ebpf, "FLOWS")?;
     let flows = typed::<HashMap<MapData, FlowKey, LockedFlow<u32>>>(&mut ebpf, "FLOWS")?;
     let counters = typed(&mut ebpf, "COUNTERS")?;
     let loaded = Loaded {
         slots: Arc::new(slots.map_err(KernelPathError::Mmap)?),
         heartbeats: Arc::new(heartbeats.map_err(KernelPathError::Mmap)?),
+        early_fragments: Arc::new(early_fragments.map_err(KernelPathError::Mmap)?),
         flows: Arc::new(Flows::new(flows)),
         maps: [flows_map, heartbeats_map],
         covered,

@@ -28,8 +28,8 @@ use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray};
 use aya::programs::links::PinnedLink;
 use push_common::counter::{Class, Counter};
+use push_common::early_fragment::EarlyFragment;
 use push_common::flow::FlowKey;
-use push_common::ping_rate::PingRate;
 use push_common::slot::{ShardLine, Slot};
 
 use conntrack::Conntrack;
@@ -53,8 +53,9 @@ pub struct KernelPathOptions {
     pub connections_max: u32,
     /// How many shards there are.
     pub shards: u16,
-    /// Pings that a connection has answered by the kernel; what exceeds it goes to user space.
-    pub ping_rate: PingRate,
+    /// Pings that a connection may send at once and have answered by the kernel; what exceeds that, or the
+    /// interval that it is registered with, goes to user space.
+    pub ping_burst: u32,
 }
 
 /// Why the kernel path cannot serve; every message names the cause and the knob.
@@ -170,6 +171,8 @@ pub enum Unarmed {
     FlowMap,
     /// Bytes overtook others before the flow was there (`tcpi_rcv_ooopack`).
     OutOfOrder,
+    /// A first fragment, perhaps of its, came before the flow was there (rule 16).
+    EarlyFragment,
     /// Its timestamps are microseconds: the stack's next one would be too far ahead of what an answer
     /// bears, in half an hour (rule 12).
     FineTimestamps,
@@ -183,6 +186,7 @@ pub enum Unarmed {
 pub struct KernelPath {
     slots: Arc<Lines<Slot>>,
     heartbeats: Arc<Lines<ShardLine>>,
+    early_fragments: Arc<Lines<EarlyFragment>>,
     flows: Arc<Flows>,
     /// Indices of the interfaces that have the programs.
     covered: Arc<[u32]>,
@@ -248,8 +252,18 @@ impl KernelPath {
     /// Loads, verifies and attaches. Minimum kernel 6.6 (TCX).
     pub fn load(options: &KernelPathOptions) -> Result<Self, KernelPathError> {
         let loaded = load::load(options)?;
-        let load::Loaded { ebpf, links, slots, heartbeats, flows, maps, covered, counters, log } =
-            loaded;
+        let load::Loaded {
+            ebpf,
+            links,
+            slots,
+            heartbeats,
+            early_fragments,
+            flows,
+            maps,
+            covered,
+            counters,
+            log,
+        } = loaded;
         let taken = vec![false; options.shards.into()];
         let (shards, log) = (options.shards, Mutex::new(log));
         let conntrack = Arc::new(Conntrack::new(&heartbeats, shards));
@@ -257,6 +271,7 @@ impl KernelPath {
         Ok(Self {
             slots,
             heartbeats,
+            early_fragments,
             flows,
             covered,
             counters,
@@ -330,6 +345,7 @@ impl KernelPath {
             shard,
             slots: Arc::clone(&self.slots),
             heartbeats: Arc::clone(&self.heartbeats),
+            early_fragments: Arc::clone(&self.early_fragments),
             flows: Arc::clone(&self.flows),
             covered: Arc::clone(&self.covered),
             range: share(shard)..share(shard + 1),

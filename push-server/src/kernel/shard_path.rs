@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
+use push_common::early_fragment::{self, EarlyFragment};
 use push_common::flow::{Flow, bits};
 use push_common::slot::{ShardLine, Slot, state};
 
@@ -35,6 +36,7 @@ pub struct ShardPath {
     shard: u16,
     slots: Arc<Lines<Slot>>,
     heartbeats: Arc<Lines<ShardLine>>,
+    early_fragments: Arc<Lines<EarlyFragment>>,
     flows: Arc<Flows>,
     covered: Arc<[u32]>,
     free: Vec<u32>,
@@ -64,6 +66,7 @@ pub(super) struct Parts {
     pub(super) shard: u16,
     pub(super) slots: Arc<Lines<Slot>>,
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
+    pub(super) early_fragments: Arc<Lines<EarlyFragment>>,
     pub(super) flows: Arc<Flows>,
     /// Indices of the interfaces that have the programs.
     pub(super) covered: Arc<[u32]>,
@@ -85,6 +88,7 @@ impl ShardPath {
             shard: parts.shard,
             slots: parts.slots,
             heartbeats: parts.heartbeats,
+            early_fragments: parts.early_fragments,
             flows: parts.flows,
             covered: parts.covered,
             // Popped from the end: low indices first, so that few pages are touched.
@@ -106,14 +110,15 @@ impl ShardPath {
 
     /// Takes a slot and inserts the flow; to be called before the first byte (CONNACK) is sent,
     /// because that byte anchors the flow. `local` and `peer` are the socket's own addresses
-    /// (`getsockname`, `getpeername`); `rx` is the number of bytes of whole packets parsed so far.
+    /// (`getsockname`, `getpeername`); `ping_interval_ns` is the least time between two pings in the long
+    /// run, 0 for no limit; `rx` is the number of bytes of whole packets parsed so far.
     /// On an error nothing is left behind, and the connection is served by user space alone.
     pub fn register(
         &mut self,
         socket: BorrowedFd<'_>,
         local: SocketAddr,
         peer: SocketAddr,
-        keep_alive_secs: u16,
+        ping_interval_ns: u32,
         rx: u64,
         now: Monotonic,
     ) -> Result<SlotRef, Unarmed> {
@@ -127,7 +132,7 @@ impl ShardPath {
         }
         let key = key_of(local, peer).ok_or(Unarmed::FlowMap)?;
         let index = self.free.pop().ok_or(Unarmed::NoSlot)?;
-        let generation = self.hold(index, keep_alive_secs, rx, now);
+        let generation = self.hold(index, ping_interval_ns, rx, now);
         let slot = SlotRef { index, generation, key, iface, armed: false };
         match self.flows.insert(&slot.key, Flow::new(index, generation)) {
             Ok(()) => Ok(slot),
@@ -144,11 +149,20 @@ impl ShardPath {
     /// A segment that passes by none of our programs is not translated, so an armed connection must
     /// keep to an interface that has them: the socket is bound to the one that both directions use.
     /// Should the route change later, the connection ends, and the client comes back by the new one.
-    pub fn arm(&self, socket: BorrowedFd<'_>, slot: &mut SlotRef) -> Result<(), Unarmed> {
+    pub fn arm(
+        &self,
+        socket: BorrowedFd<'_>,
+        slot: &mut SlotRef,
+        now: Monotonic,
+    ) -> Result<(), Unarmed> {
         let flow = self.flows.look(&slot.key, slot.index, slot.generation);
         let leaves_by = |flow: Flow| flow.has(bits::ANCHORED).then_some(flow.iface);
         if flow.and_then(leaves_by) != Some(slot.iface) {
             return Err(Unarmed::Interface);
+        }
+        let early = self.early_fragments.seen(early_fragment::place(&slot.key));
+        if early_fragment::may_be_incomplete(early.load(Ordering::Acquire), now) {
+            return Err(Unarmed::EarlyFragment);
         }
         let has_fine_timestamps = super::socket::has_fine_timestamps(socket);
         if has_fine_timestamps.map_err(|_| Unarmed::Socket)? {
@@ -283,14 +297,14 @@ impl ShardPath {
     }
 
     /// Fills a slot; its generation.
-    fn hold(&self, index: u32, keep_alive_secs: u16, rx: u64, now: Monotonic) -> u32 {
+    fn hold(&self, index: u32, ping_interval_ns: u32, rx: u64, now: Monotonic) -> u32 {
         let words = self.slots.slot(index);
         words.last_seen.store(now.0, Ordering::Relaxed);
         words.pings.store(0, Ordering::Relaxed);
         words.ping_due.store(now.0, Ordering::Relaxed);
         words.rx.store(rx, Ordering::Relaxed);
         words.tx.store(0, Ordering::Relaxed);
-        words.keep_alive_secs.store(keep_alive_secs, Ordering::Relaxed);
+        words.ping_interval_ns.store(ping_interval_ns, Ordering::Relaxed);
         words.shard.store(self.shard, Ordering::Relaxed);
         words.state.store(state::HELD, Ordering::Release);
         words.generation.load(Ordering::Relaxed)

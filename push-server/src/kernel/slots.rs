@@ -1,11 +1,12 @@
-//! The memory shared with the programs: liveness slots and heartbeat lines, mmapped from their
-//! maps. aya has no mmap, so this is the one place that does it. It knows words, not connections.
+//! The memory shared with the programs: liveness slots, heartbeat lines and early fragments, mmapped from
+//! their maps. aya has no mmap, so this is the one place that does it. It knows words, not connections.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
+use push_common::early_fragment::EarlyFragment;
 use push_common::slot::{ShardLine, Slot};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -20,6 +21,8 @@ pub(super) unsafe trait Line {}
 unsafe impl Line for Slot {}
 // SAFETY: integers only, 64 bytes, aligned to 64.
 unsafe impl Line for ShardLine {}
+// SAFETY: an integer of 8 bytes.
+unsafe impl Line for EarlyFragment {}
 
 /// An array map of `T`, mapped into this process for reading and writing.
 #[derive(Debug)]
@@ -73,7 +76,7 @@ pub(super) struct SlotWords<'a> {
     pub(super) rx: &'a AtomicU64,
     pub(super) tx: &'a AtomicU64,
     pub(super) generation: &'a AtomicU32,
-    pub(super) keep_alive_secs: &'a AtomicU16,
+    pub(super) ping_interval_ns: &'a AtomicU32,
     pub(super) shard: &'a AtomicU16,
     pub(super) state: &'a AtomicU8,
 }
@@ -96,10 +99,17 @@ impl Lines<Slot> {
             rx: word!(AtomicU64, line.rx),
             tx: word!(AtomicU64, line.tx),
             generation: word!(AtomicU32, line.generation),
-            keep_alive_secs: word!(AtomicU16, line.keep_alive_secs),
+            ping_interval_ns: word!(AtomicU32, line.ping_interval_ns),
             shard: word!(AtomicU16, line.shard),
             state: word!(AtomicU8, line.state),
         }
+    }
+}
+
+impl Lines<EarlyFragment> {
+    pub(super) fn seen(&self, place: u32) -> &AtomicU64 {
+        let line = self.line(place);
+        word!(AtomicU64, line.seen)
     }
 }
 

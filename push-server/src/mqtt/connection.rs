@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use bytes::BytesMut;
 use push_common::clock::Monotonic;
-use push_common::ping_rate::PingRate;
+use push_common::ping_rate::PingPace;
 
 use super::codec::{
     self, Ack, AckKind, Audience, Auth, Context, Header, Input, Outgoing, Packet, Reason,
@@ -343,12 +343,12 @@ impl Connection {
         let pings = pings as u32;
         let more = pings.wrapping_sub(self.pings_elsewhere);
         self.pings_elsewhere = pings;
-        self.ping_due = self.ping_rate(limits).charged_earlier(self.ping_due, more);
+        self.ping_due = self.ping_pace(limits).charged_earlier(self.ping_due, more);
     }
 
     /// How often this client may ping.
-    pub fn ping_rate(&self, limits: &Limits) -> PingRate {
-        limits.ping_rate.for_keep_alive(self.keep_alive.0)
+    pub fn ping_pace(&self, limits: &Limits) -> PingPace {
+        limits.ping_rate.pace(self.keep_alive.0)
     }
 
     /// Bytes of whole packets parsed since the socket was accepted, CONNECT included: the slot's
@@ -541,11 +541,11 @@ impl Connection {
     }
 
     fn charge_ping(&mut self, limits: &Limits, now: Monotonic) -> Result<(), Reason> {
-        let rate = self.ping_rate(limits);
-        if !rate.admits(self.ping_due, now) {
+        let pace = self.ping_pace(limits);
+        if !pace.admits(self.ping_due, now) {
             return Err(Reason::MessageRateTooHigh);
         }
-        self.ping_due = rate.charged(self.ping_due, now);
+        self.ping_due = pace.charged(self.ping_due, now);
         Ok(())
     }
 

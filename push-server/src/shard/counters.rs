@@ -218,6 +218,8 @@ counters! {
     unarmed_flow_map,
     /// `push_kernel_path_declined_total{reason="out_of_order"}`.
     unarmed_out_of_order,
+    /// `push_kernel_path_declined_total{reason="early_fragment"}`.
+    unarmed_early_fragment,
     /// `push_kernel_path_declined_total{reason="fine_timestamps"}`.
     unarmed_fine_timestamps,
     /// `push_kernel_path_declined_total{reason="uncovered_interface"}`.

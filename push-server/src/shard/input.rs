@@ -61,11 +61,11 @@ impl Worker {
         if let Some(websocket) = &mut client.websocket {
             self.unwrapped.clear();
             let limits = &self.shared.config.limits;
-            let rate = match &client.phase {
-                Phase::Serving { connection, .. } => connection.ping_rate(limits),
-                _ => limits.ping_rate,
+            let pace = match &client.phase {
+                Phase::Serving { connection, .. } => connection.ping_pace(limits),
+                _ => limits.ping_rate.pace(0),
             };
-            websocket.handle_bytes(bytes, rate, self.now, &mut self.unwrapped);
+            websocket.handle_bytes(bytes, pace, self.now, &mut self.unwrapped);
             bytes = &self.unwrapped;
         }
         if bytes.is_empty() {

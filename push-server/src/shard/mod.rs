@@ -69,8 +69,8 @@ use crate::kernel::{self, KernelPath};
 use crate::mqtt::Access;
 use crate::ring::{RingError, RingHandle};
 use crate::store::{
-    self, ClockReading, Clocks, Durability, LeftOut, Recovered, Store, StoreCounters, StoreError,
-    StoreOptions,
+    self, Claim, ClockReading, Clocks, Durability, LeftOut, Recovered, Store, StoreCounters,
+    StoreError, StoreOptions,
 };
 use accept::Transport;
 use bind::bind_all;
@@ -193,7 +193,7 @@ impl StoreView {
 
 impl Shards {
     /// Binds the listeners, opens the store and starts one thread a shard. Returns when all of them
-    /// serve.
+    /// serve. `claim`: of the data directory, if anything is to be kept.
     ///
     /// # Errors
     /// An address that cannot be bound; a data directory that cannot be used; a ring that cannot be set
@@ -203,6 +203,7 @@ impl Shards {
         access: Access,
         connections_max: u32,
         mut kernel: Option<&mut KernelPath>,
+        claim: Option<Claim>,
     ) -> Result<Self, ShardError> {
         let mut listeners: Vec<Vec<_>> = (0..config.shards).map(|_| Vec::new()).collect();
         let keepalive = probes::keepalive(config.tcp_keepalive_secs);
@@ -223,7 +224,10 @@ impl Shards {
         let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
         let retained = Arc::new(retained);
         let memory = SessionMemory::new(config.totals.into());
-        let (store, mut recovered) = open_store(config, clocks, &retained, &memory, &completions)?;
+        let (store, mut recovered) = match claim {
+            Some(claim) => open_store(claim, config, clocks, &retained, &memory, &completions)?,
+            None => (None, Recovered { clocks, ..Recovered::default() }),
+        };
         let shared = Arc::new(Shared {
             config: Arc::clone(config),
             access: Arc::new(SharedAccess::new(access)),
@@ -416,8 +420,9 @@ fn duplicate(wake_up: &OwnedFd, shard: u16) -> Result<OwnedFd, ShardError> {
     wake_up.try_clone().map_err(|source| ShardError::Start { shard, source })
 }
 
-/// Opens the data directory, unless nothing is to be kept.
+/// Opens the data directory.
 fn open_store(
+    claim: Claim,
     config: &Config,
     clocks: Clocks,
     retained: &Arc<Retained>,
@@ -425,10 +430,7 @@ fn open_store(
     completions: &Arc<Vec<Completions>>,
 ) -> Result<(Option<Arc<ShardStore>>, Recovered), ShardError> {
     let durability = match config.durability {
-        DurabilityMode::Off => {
-            return Ok((None, Recovered { clocks, ..Recovered::default() }));
-        }
-        DurabilityMode::Os => Durability::Os,
+        DurabilityMode::Off | DurabilityMode::Os => Durability::Os,
         DurabilityMode::Fsync => Durability::Fsync,
     };
     let inflight_max = config.limits.inflight_max;
@@ -439,7 +441,7 @@ fn open_store(
     let options = StoreOptions { clocks, clock, inflight_max, memory, sessions_max, ..options };
     let begun = Instant::now();
     let sink = StoreSink::new(Arc::clone(completions));
-    let (store, recovered) = store::open(options, Arc::clone(retained), sink)?;
+    let (store, recovered) = store::open_claimed(claim, options, Arc::clone(retained), sink)?;
     tracing::info!(
         sessions = recovered.sessions.len(),
         retained = retained.len(),

@@ -218,7 +218,8 @@ impl Worker {
             return;
         };
         let socket = client.socket.as_fd();
-        match path.register(socket, local, peer, keep_alive_secs, rx, self.now) {
+        let pace = self.shared.config.limits.ping_rate.pace(keep_alive_secs);
+        match path.register(socket, local, peer, pace.interval_ns, rx, self.now) {
             Ok(slot) => client.slot = Some(slot),
             Err(unarmed) => self.count_unarmed(unarmed),
         }
@@ -235,7 +236,7 @@ impl Worker {
         if slot.is_armed() || !is_served {
             return;
         }
-        match path.arm(client.socket.as_fd(), slot) {
+        match path.arm(client.socket.as_fd(), slot, self.now) {
             Ok(()) => self.counters.armed.add(1),
             Err(unarmed) => {
                 if let Some(slot) = client.slot.take() {
@@ -251,6 +252,7 @@ impl Worker {
             Unarmed::NoSlot => &self.counters.unarmed_no_slot,
             Unarmed::FlowMap => &self.counters.unarmed_flow_map,
             Unarmed::OutOfOrder => &self.counters.unarmed_out_of_order,
+            Unarmed::EarlyFragment => &self.counters.unarmed_early_fragment,
             Unarmed::FineTimestamps => &self.counters.unarmed_fine_timestamps,
             Unarmed::Interface => &self.counters.unarmed_interface,
             Unarmed::Socket => &self.counters.unarmed_socket,

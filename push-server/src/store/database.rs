@@ -108,19 +108,27 @@ pub(super) struct Batch {
     bytes: u64,
 }
 
-/// Takes the data directory for this process, making it if there is none, as long as the file lives.
+/// Keeps other servers out of a data directory, as long as it lives.
+#[derive(Debug)]
+pub struct Claim {
+    _locked: File,
+}
+
+/// Claims a data directory for this process, making it if there is none.
 ///
 /// # Errors
 /// Another process has it, or it cannot be made or read.
-pub fn claim(dir: &Path) -> Result<File, StoreError> {
+pub fn claim(dir: &Path) -> Result<Claim, StoreError> {
     let io = |source| StoreError::Io { dir: dir.to_owned(), source };
     private::make_dir(dir).map_err(io)?;
-    let claim = File::open(dir).map_err(io)?;
-    match claim.try_lock() {
-        Ok(()) => Ok(claim),
-        Err(fs::TryLockError::WouldBlock) => Err(StoreError::InUse(dir.to_owned())),
-        Err(fs::TryLockError::Error(source)) => Err(io(source)),
+    let locked = File::open(dir).map_err(io)?;
+    match locked.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Err(StoreError::InUse(dir.to_owned())),
+        Err(fs::TryLockError::Error(source)) => return Err(io(source)),
     }
+    private::warn_if_open(dir).map_err(io)?;
+    Ok(Claim { _locked: locked })
 }
 
 impl Batch {

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use super::clocks::{ClockReading, ClockWatch, Clocks};
 use super::counters::StoreCounters;
-use super::database::{self, Database};
+use super::database::{self, Claim, Database};
 use super::queue::Queue;
 use super::recover;
 use super::thread::StoreThread;
@@ -32,20 +32,15 @@ pub(super) struct Shared<T> {
     pub(super) queue: Queue<T>,
     pub(super) counters: StoreCounters,
     pub(super) is_serving: AtomicBool,
-    /// Somebody said so, and the thread has not looked yet.
-    pub(super) clock_was_set: AtomicBool,
     pub(super) retained: Arc<Retained>,
 }
 
-/// Opens the store in `options.dir`, making it if there is none, and reads what is there.
+/// Claims `options.dir`, and opens the store in it ([`open_claimed`]).
 ///
-/// Retained messages are put into `retained`, which is empty; from then on those on disk follow
-/// what it holds.
-///
-/// Completions go to `sink`, on the store's own thread. Cost of a start: about a microsecond a
-/// record, and the database's journals, of at most some 200 MiB.
+/// # Errors
+/// The directory is another's, or what is there cannot be read.
 pub fn open<T, S>(
-    mut options: StoreOptions,
+    options: StoreOptions,
     retained: Arc<Retained>,
     sink: S,
 ) -> Result<(EmbeddedStore<T>, Recovered), StoreError>
@@ -54,6 +49,30 @@ where
     S: Sink<T> + 'static,
 {
     let claim = database::claim(&options.dir)?;
+    open_claimed(claim, options, retained, sink)
+}
+
+/// Opens the store in `options.dir`, which is claimed, making it if there is none, and reads what is
+/// there.
+///
+/// Retained messages are put into `retained`, which is empty; from then on those on disk follow
+/// what it holds.
+///
+/// Completions go to `sink`, on the store's own thread. Cost of a start: about a microsecond a
+/// record, and the database's journals, of at most some 200 MiB.
+///
+/// # Errors
+/// What is there cannot be read.
+pub fn open_claimed<T, S>(
+    claim: Claim,
+    mut options: StoreOptions,
+    retained: Arc<Retained>,
+    sink: S,
+) -> Result<(EmbeddedStore<T>, Recovered), StoreError>
+where
+    T: Send + 'static,
+    S: Sink<T> + 'static,
+{
     let database = Database::open(&options)?;
     let (watch, clocks) = watch_clock(&options, &database)?;
     options.clocks = clocks;
@@ -61,7 +80,6 @@ where
         queue: Queue::new(options.backlog_bytes_max),
         counters: StoreCounters::default(),
         is_serving: AtomicBool::new(true),
-        clock_was_set: AtomicBool::new(false),
         retained,
     });
     let (recovered, index) =
@@ -121,8 +139,7 @@ impl<T: Send + fmt::Debug> Store<T> for EmbeddedStore<T> {
     }
 
     fn clock_was_set(&self) {
-        self.shared.clock_was_set.store(true, Ordering::Release);
-        self.shared.queue.nudge();
+        self.shared.queue.clock_was_set();
     }
 }
 

@@ -46,8 +46,8 @@ use crate::broker::{
 
 pub use clocks::{ClockReading, Clocks, WallMillis};
 pub use counters::StoreCounters;
-pub use database::{DESCRIPTORS_MAX, claim};
-pub use embedded::{EmbeddedStore, open};
+pub use database::{Claim, DESCRIPTORS_MAX, claim};
+pub use embedded::{EmbeddedStore, open, open_claimed};
 pub use left_out::LeftOut;
 
 /// A persistent session, as the store knows it. Given out by the caller, counting up from

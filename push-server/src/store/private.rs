@@ -16,9 +16,14 @@ const OTHERS: u32 = 0o077;
 
 /// Makes `dir`, and what is missing above it, for this user alone.
 pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
-    if !dir.is_dir() {
-        return DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir);
+    if dir.is_dir() {
+        return Ok(());
     }
+    DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)
+}
+
+/// Warns if others may look into `dir`.
+pub(super) fn warn_if_open(dir: &Path) -> io::Result<()> {
     if fs::metadata(dir)?.permissions().mode() & OTHERS != 0 {
         tracing::warn!(
             "{} is open to other users, who see what it holds but cannot read it; `chmod 700` \

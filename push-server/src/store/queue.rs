@@ -66,8 +66,8 @@ struct Waiting<T> {
     is_closed: bool,
     /// Whether the store's thread sleeps, and wants to be woken.
     is_awaited: bool,
-    /// Whether it is to wake though nothing is queued.
-    is_nudged: bool,
+    /// The wall clock was set, and the store's thread has not been told.
+    clock_was_set: bool,
 }
 
 /// What the store's thread found.
@@ -75,7 +75,7 @@ struct Waiting<T> {
 pub(super) enum Found {
     /// Requests.
     Requests,
-    /// Nothing within the time, or before the nudge.
+    /// Nothing within the time, or before the wall clock was set.
     Nothing,
     /// Nothing, and nothing will come.
     Closed,
@@ -87,7 +87,7 @@ impl<T> Queue<T> {
             requests: VecDeque::new(),
             is_closed: false,
             is_awaited: false,
-            is_nudged: false,
+            clock_was_set: false,
         };
         Self {
             waiting: Mutex::new(waiting),
@@ -126,10 +126,15 @@ impl<T> Queue<T> {
         self.wake.notify_one();
     }
 
-    /// Ends the wait for requests, or the next one.
-    pub(super) fn nudge(&self) {
-        self.lock().is_nudged = true;
+    /// The wall clock was set. Ends the wait for requests, or the next one.
+    pub(super) fn clock_was_set(&self) {
+        self.lock().clock_was_set = true;
         self.wake.notify_one();
+    }
+
+    /// Whether the wall clock was set since this was asked last.
+    pub(super) fn take_clock_was_set(&self) -> bool {
+        std::mem::take(&mut self.lock().clock_was_set)
     }
 
     pub(super) fn backlog_bytes(&self) -> u64 {
@@ -137,7 +142,8 @@ impl<T> Queue<T> {
     }
 
     /// Moves all waiting requests to the end of `taken`, waiting for one until `until`, or without
-    /// end, or until nudged.
+    /// end, or until the wall clock is set. Waits for nothing while [`Self::take_clock_was_set`] is to be
+    /// asked.
     pub(super) fn take(&self, taken: &mut VecDeque<Request<T>>, until: Option<Instant>) -> Found {
         let mut waiting = self.lock();
         while waiting.requests.is_empty() {
@@ -145,7 +151,7 @@ impl<T> Queue<T> {
                 return Found::Closed;
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) || std::mem::take(&mut waiting.is_nudged) {
+            if left == Some(Duration::ZERO) || waiting.clock_was_set {
                 return Found::Nothing;
             }
             waiting.is_awaited = true;
@@ -213,4 +219,26 @@ fn weight_bytes(write: &Write) -> u64 {
         | Write::RemoveWill { .. } => 0,
     };
     CHANGE_BYTES + carried as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_ends_the_wait_until_somebody_has_asked() {
+        let queue = Queue::<()>::new(0);
+        let mut taken = VecDeque::new();
+        queue.clock_was_set();
+        for _ in 0..2 {
+            assert_eq!(queue.take(&mut taken, None), Found::Nothing);
+        }
+        queue.read(SessionNumber(1), Position(0), PageLimit { messages: 1, bytes: 1 }, ());
+        assert_eq!(queue.take(&mut taken, None), Found::Requests);
+        assert!(queue.take_clock_was_set(), "requests do not hide it");
+        assert!(!queue.take_clock_was_set());
+        assert_eq!(queue.take(&mut taken, Some(Instant::now())), Found::Nothing);
+        queue.close();
+        assert_eq!(queue.take(&mut taken, None), Found::Closed);
+    }
 }

@@ -2,7 +2,6 @@
 //! disk fails it fails every request at once, and tries now and then to begin again.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::bodies::Bodies;
 use super::clocks::ClockWatch;
 use super::counters;
-use super::database::{self, Database, DatabaseError, Tree};
+use super::database::{self, Claim, Database, DatabaseError, Tree};
 use super::embedded::Shared;
 use super::encode::{self, Place};
 use super::group::{Group, Key, Written};
@@ -47,8 +46,7 @@ pub(super) struct StoreThread<T, S> {
     shared: Arc<Shared<T>>,
     sink: S,
     options: StoreOptions,
-    /// Keeps other servers out.
-    _claim: File,
+    _claim: Claim,
     state: State,
     /// Taken from the queue, and not yet in a group.
     taken: VecDeque<Request<T>>,
@@ -84,7 +82,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         sink: S,
         options: StoreOptions,
         clock: ClockWatch,
-        claim: File,
+        claim: Claim,
         database: Database,
         index: Index,
     ) -> Self {
@@ -118,7 +116,9 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             };
             let found = self.shared.queue.take(&mut self.taken, until);
             let is_over = found == Found::Closed && self.taken.is_empty();
-            self.look_at_clock(is_over);
+            // Whatever the state: a failing store looks at the clock when it serves again.
+            let was_set = self.shared.queue.take_clock_was_set();
+            self.look_at_clock(was_set, is_over);
             if is_over {
                 if let State::Serving(serving) = &self.state {
                     serving.database.note_journals();
@@ -138,11 +138,10 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
 
     /// Notes what the wall clock says, if it is time or the clock was set, and at the end. The group is
     /// empty.
-    fn look_at_clock(&mut self, at_end: bool) {
+    fn look_at_clock(&mut self, was_set: bool, at_end: bool) {
         let (Some(clock), State::Serving(serving)) = (self.options.clock, &mut self.state) else {
             return;
         };
-        let was_set = self.shared.clock_was_set.swap(false, Ordering::Acquire);
         let now = Instant::now();
         if now < self.clock_look_at && !was_set && !at_end {
             return;

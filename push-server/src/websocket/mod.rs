@@ -15,7 +15,7 @@ mod upgrade;
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
-use push_common::ping_rate::PingRate;
+use push_common::ping_rate::PingPace;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
@@ -90,7 +90,7 @@ impl WebSocket {
     pub fn handle_bytes(
         &mut self,
         mut bytes: &[u8],
-        rate: PingRate,
+        pace: PingPace,
         now: Monotonic,
         mqtt: &mut Vec<u8>,
     ) {
@@ -111,8 +111,8 @@ impl WebSocket {
         while let Stage::Open(frames) = &mut self.stage {
             match frames.step(&mut bytes, mqtt) {
                 Step::More => return,
-                Step::Ping(payload) if rate.admits(self.ping_due, now) => {
-                    self.ping_due = rate.charged(self.ping_due, now);
+                Step::Ping(payload) if pace.admits(self.ping_due, now) => {
+                    self.ping_due = pace.charged(self.ping_due, now);
                     self.pong = Some(payload);
                 }
                 Step::Ping(_) => self.end(Ended::PingRate, Some(CloseCode::Policy)),

@@ -2,6 +2,7 @@
 //! written by hand where it would not write them.
 
 use proptest::prelude::*;
+use push_common::ping_rate::PingRate;
 use tungstenite::Message;
 use tungstenite::protocol::{Role, WebSocketConfig};
 
@@ -22,7 +23,7 @@ fn feed(websocket: &mut WebSocket, bytes: &[u8], cuts: &[usize]) -> Vec<u8> {
     let mut begin = 0;
     for end in cuts.iter().copied().chain([bytes.len()]) {
         let end = end.clamp(begin, bytes.len());
-        websocket.handle_bytes(&bytes[begin..end], PingRate::OFF, START, &mut mqtt);
+        websocket.handle_bytes(&bytes[begin..end], PingPace::OFF, START, &mut mqtt);
         begin = end;
     }
     mqtt
@@ -226,11 +227,11 @@ fn pings_are_answered_by_the_last_alone() {
 
 #[test]
 fn pings_beyond_rate_and_burst_end_the_connection() {
-    let rate = PingRate { per_sec: 1, burst: 3 };
+    let pace = PingRate { per_sec: 1, burst: 3 }.pace(0);
     let (mut websocket, mut mqtt) = (open(), Vec::new());
     let ping = masked(0x89, b"");
     let mut send = |millis| {
-        websocket.handle_bytes(&ping, rate, START.after_millis(millis), &mut mqtt);
+        websocket.handle_bytes(&ping, pace, START.after_millis(millis), &mut mqtt);
         websocket.ended()
     };
     assert_eq!([0, 0, 0, 1_000, 2_000].map(&mut send), [None; 5]);

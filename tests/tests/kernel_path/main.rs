@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use namespace::{Veth, ip, private_lo};
 use push_common::clock::Monotonic;
-use push_common::ping_rate::PingRate;
 use push_server::kernel::{
     KernelPath, KernelPathError, KernelPathOptions, ShardPath, SlotRef, Unarmed, interfaces_for,
 };
@@ -92,11 +91,11 @@ impl Served {
         let local = socket.local_addr().expect("local address");
         shard.stamp_heartbeat(now());
         let rx = CONNECT.len() as u64;
-        let slot = shard.register(socket.as_fd(), local, peer, 60, rx, now());
+        let slot = shard.register(socket.as_fd(), local, peer, 0, rx, now());
         let mut slot = slot.expect("registered");
         socket.write_all(&CONNACK).expect("CONNACK");
         shard.set_tx(&slot, CONNACK.len() as u64);
-        shard.arm(socket.as_fd(), &mut slot).expect("armed");
+        shard.arm(socket.as_fd(), &mut slot, now()).expect("armed");
         let mut connack = [0; CONNACK.len()];
         client.read_exact(&mut connack).expect("read CONNACK");
         assert_eq!(connack, CONNACK);
@@ -254,7 +253,7 @@ fn load(test: &str, interface: &str) -> Option<KernelPath> {
         interfaces: vec![interface.to_owned()],
         connections_max: 64,
         shards: 1,
-        ping_rate: PingRate::OFF,
+        ping_burst: 1,
     };
     match KernelPath::load(&options) {
         Ok(path) => Some(path),
@@ -469,10 +468,10 @@ fn silent_shard_and_closing_slot_are_not_vouched_for() {
     let local = socket.local_addr().expect("address");
     socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
     let mut shard = shard;
-    let mut slot = shard.register(socket.as_fd(), local, peer, 60, 0, now()).expect("registered");
+    let mut slot = shard.register(socket.as_fd(), local, peer, 0, 0, now()).expect("registered");
     socket.write_all(&CONNACK).expect("CONNACK");
     shard.set_tx(&slot, 4);
-    shard.arm(socket.as_fd(), &mut slot).expect("armed");
+    shard.arm(socket.as_fd(), &mut slot, now()).expect("armed");
     let mut connack = [0; 4];
     client.read_exact(&mut connack).expect("CONNACK");
     let mut rx = 0;
@@ -510,7 +509,7 @@ fn slots_run_out_and_come_back_with_a_new_generation() {
     let mut register = |at: usize| {
         let (_, (socket, peer)) = &connected[at];
         let local = socket.local_addr().expect("address");
-        shard.register(socket.as_fd(), local, *peer, 60, 0, now())
+        shard.register(socket.as_fd(), local, *peer, 0, 0, now())
     };
     let mut slots: Vec<_> = (0..64).map(|at| register(at).expect("a slot")).collect();
     assert_eq!(register(64).err(), Some(Unarmed::NoSlot));
@@ -519,7 +518,7 @@ fn slots_run_out_and_come_back_with_a_new_generation() {
     shard.release(freed, false, now());
     let (_, (socket, peer)) = &connected[64];
     let local = socket.local_addr().expect("address");
-    let slot = shard.register(socket.as_fd(), local, *peer, 60, 0, now()).expect("a slot");
+    let slot = shard.register(socket.as_fd(), local, *peer, 0, 0, now()).expect("a slot");
     assert_eq!(slot.index, index);
     assert_ne!(slot.generation, generation);
 }
@@ -538,7 +537,7 @@ fn connections_come_and_go_without_any_capability() {
             interfaces: vec!["lo".to_owned()],
             connections_max: 1,
             shards: 1,
-            ping_rate: PingRate::OFF,
+            ping_burst: 1,
         };
         let error = KernelPath::load(&options).expect_err("loading needs capabilities");
         assert!(matches!(error, KernelPathError::Capabilities { .. }), "{error:?}");
@@ -568,7 +567,7 @@ fn missing_interface_is_named_together_with_those_there_are() {
         interfaces: vec!["nope0".to_owned()],
         connections_max: 1,
         shards: 1,
-        ping_rate: PingRate::OFF,
+        ping_burst: 1,
     };
     let error = KernelPath::load(&options).expect_err("there is no nope0");
     assert!(matches!(error, KernelPathError::InterfaceNotFound { .. }), "{error:?}");

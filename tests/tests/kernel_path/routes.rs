@@ -24,7 +24,7 @@ fn connection_over_an_interface_without_programs_is_left_to_user_space() {
     two_links("u", |path, links| {
         let (mut shard, socket, peer, _client) = accepted(path.shard(0), links, UNCOVERED);
         let local = socket.local_addr().expect("address");
-        let refused = shard.register(socket.as_fd(), local, peer, 60, 0, now());
+        let refused = shard.register(socket.as_fd(), local, peer, 0, 0, now());
         assert_eq!(refused.err(), Some(Unarmed::Interface));
     });
 }
@@ -35,7 +35,7 @@ fn connection_that_leaves_by_another_interface_than_it_comes_is_left_to_user_spa
         ip(&format!("-n {} route add 10.88.0.2/32 dev pushs1", links.server));
         let (shard, socket, peer, client) = accepted(path.shard(0), links, COVERED);
         let (shard, mut slot) = said_connack(shard, &socket, peer);
-        assert_eq!(shard.arm(socket.as_fd(), &mut slot), Err(Unarmed::Interface));
+        assert_eq!(shard.arm(socket.as_fd(), &mut slot, now()), Err(Unarmed::Interface));
         assert!(!slot.is_armed());
         let mut connack = [0; CONNACK.len()];
         (&client).read_exact(&mut connack).expect("CONNACK");
@@ -119,7 +119,7 @@ fn said_connack(
     peer: SocketAddr,
 ) -> (ShardPath, SlotRef) {
     let local = socket.local_addr().expect("address");
-    let slot = shard.register(socket.as_fd(), local, peer, 60, 0, now()).expect("registered");
+    let slot = shard.register(socket.as_fd(), local, peer, 0, 0, now()).expect("registered");
     (&*socket).write_all(&CONNACK).expect("CONNACK");
     shard.set_tx(&slot, CONNACK.len() as u64);
     (shard, slot)

@@ -4,9 +4,10 @@
 
 use push_common::clock::Monotonic;
 use push_common::counter::Counter;
+use push_common::early_fragment;
 use push_common::flow::{Flow, bits};
 use push_common::mac::Mac;
-use push_common::ping_rate::PingRate;
+use push_common::ping_rate::PingPace;
 use push_common::segment::{Segment, SocketFacts};
 use push_common::slot::{SlotView, state};
 use push_common::splice::{self, Decision, PINGRESP, Verdict};
@@ -44,6 +45,7 @@ pub(crate) struct Tally {
     pub(crate) icmp: u64,
     pub(crate) silent: u64,
     pub(crate) fragments: u64,
+    pub(crate) early_fragments: u64,
     pub(crate) next_hops: u64,
 }
 
@@ -59,6 +61,7 @@ impl Tally {
         self.icmp += other.icmp;
         self.silent += other.silent;
         self.fragments += other.fragments;
+        self.early_fragments += other.early_fragments;
         self.next_hops += other.next_hops;
     }
 }
@@ -71,6 +74,8 @@ pub(crate) struct Hooks {
     pub(crate) tx: u64,
     silence_secs_max: u32,
     state: u8,
+    /// When a first fragment came that had no flow; 0: never.
+    early_fragment: u64,
     pub(crate) tally: Tally,
     last: Option<Decision>,
 }
@@ -87,9 +92,11 @@ impl Hooks {
     }
 
     /// CONNACK is on its way: the slot may be armed.
-    pub(crate) fn arm(&mut self, out_of_order: u32) {
+    pub(crate) fn arm(&mut self, now_us: u64, out_of_order: u32) {
+        let now = Monotonic(now_us * 1_000);
+        let early = early_fragment::may_be_incomplete(self.early_fragment, now);
         let anchored = self.flow.is_some_and(|flow| flow.has(bits::ANCHORED));
-        if self.state == state::HELD && anchored && out_of_order == 0 {
+        if self.state == state::HELD && anchored && out_of_order == 0 && !early {
             self.state = state::ARMED;
         }
     }
@@ -109,7 +116,7 @@ impl Hooks {
             tx: self.tx as u32,
             generation: GENERATION,
             state: self.state,
-            keep_alive_secs: 0,
+            ping_interval_ns: 0,
             ping_due: Monotonic(0),
             heartbeat_ns: now_us * 1_000,
             silence_secs_max: self.silence_secs_max,
@@ -124,10 +131,16 @@ impl Hooks {
         segment: Seg,
         neighbour: Mac,
     ) -> (Ingress, Option<Answer>) {
-        let Some(flow) = &mut self.flow else { return (Ingress::ToStack(segment), None) };
         let now = Monotonic(now_us * 1_000);
+        let Some(flow) = &mut self.flow else {
+            if segment.facts().fragment {
+                self.early_fragment = now.0;
+                self.tally.early_fragments += 1;
+            }
+            return (Ingress::ToStack(segment), None);
+        };
         let facts = Segment { neighbour, ..segment.facts() };
-        let decision = splice::on_ingress(flow, view, &facts, PingRate::OFF, now);
+        let decision = splice::on_ingress(flow, view, &facts, PingPace::OFF, now);
         let answered = decision.counter == Some(Counter::Answered);
         let answer = answered.then_some(Answer { request: flow.req_pos, response: flow.resp_pos });
         self.count(&decision);
@@ -231,6 +244,7 @@ fn turned(segment: &Seg, decision: &Decision) -> Seg {
         flags: push_common::segment::flags::ACK | push_common::segment::flags::PSH,
         window: decision.window,
         sack: Vec::new(),
+        timestamped: segment.timestamped,
         ts_val: decision.ts_val,
         ts_ecr: segment.ts_val,
         payload: PINGRESP.to_vec(),

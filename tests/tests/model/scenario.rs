@@ -78,6 +78,8 @@ pub(crate) struct Scenario {
     pub(crate) path_mtu: Option<(u64, usize)>,
     /// How long the stack may be silent (rule 12), in seconds; 0: as long as the rule says by itself.
     pub(crate) silence_secs_max: u32,
+    /// Whether segments have timestamps. Without, nothing is old but by its numbers.
+    pub(crate) timestamps: bool,
     /// How far before 2^32 each stream begins.
     pub(crate) before_wrap: [u32; 2],
 }
@@ -100,6 +102,7 @@ pub(crate) fn scenarios(acts_max: usize) -> impl Strategy<Value = Scenario> {
                 host: Faults { fragment: fragments(seed), ..host },
                 path_mtu,
                 silence_secs_max,
+                timestamps: has_timestamps(seed),
                 before_wrap,
             })
         },
@@ -197,6 +200,11 @@ fn faults(most: u32) -> impl Strategy<Value = Faults> {
             fragment: 0,
         },
     )
+}
+
+/// Half of the runs with fragments have none, as devices that cut their datagrams.
+fn has_timestamps(seed: u64) -> bool {
+    fragments(seed) == 0 || (seed >> 31) & 1 == 0
 }
 
 /// Few runs have fragments, because the splice rests for long after one.

@@ -28,6 +28,8 @@ pub(crate) struct Seg {
     pub(crate) flags: u8,
     pub(crate) window: u16,
     pub(crate) sack: Vec<Block>,
+    /// It has the timestamps option.
+    pub(crate) timestamped: bool,
     pub(crate) ts_val: u32,
     pub(crate) ts_ecr: u32,
     pub(crate) payload: Vec<u8>,
@@ -80,7 +82,7 @@ impl Seg {
             fragment: !whole,
             iface: 1,
             neighbour: Mac::NONE,
-            timestamped: true,
+            timestamped: self.timestamped,
             ts_val: self.ts_val,
             ts_ecr: self.ts_ecr,
         }

@@ -61,6 +61,8 @@ pub(crate) struct Tcp {
     room: usize,
     advertised_end: u64,
     last_ack_sent: u64,
+    /// Segments have timestamps, the peer's too (RFC 7323).
+    timestamps: bool,
     ts_recent: u32,
     unacknowledged: u32,
     ack_at: Option<u64>,
@@ -69,7 +71,7 @@ pub(crate) struct Tcp {
 }
 
 impl Tcp {
-    pub(crate) fn new(iss: u32, irs: u32, room: usize) -> Self {
+    pub(crate) fn new(iss: u32, irs: u32, room: usize, timestamps: bool) -> Self {
         Self {
             iss,
             irs,
@@ -95,7 +97,8 @@ impl Tcp {
             room,
             advertised_end: room as u64,
             last_ack_sent: 0,
-            ts_recent: TS_FIRST,
+            timestamps,
+            ts_recent: if timestamps { TS_FIRST } else { 0 },
             unacknowledged: 0,
             ack_at: None,
             reset: None,
@@ -223,7 +226,7 @@ impl Tcp {
             return self.refuse(now, segment);
         }
         let is_reset = segment.has(flags::RST);
-        if !is_reset && before(segment.ts_val, self.ts_recent) {
+        if segment.timestamped && !is_reset && before(segment.ts_val, self.ts_recent) {
             return self.acknowledge(now);
         }
         let first = offset(self.delivered, self.irs, segment.seq);
@@ -242,7 +245,7 @@ impl Tcp {
         if !segment.has(flags::ACK) || ack > self.max as i64 {
             return self.acknowledge(now);
         }
-        if first <= self.last_ack_sent as i64 {
+        if segment.timestamped && first <= self.last_ack_sent as i64 {
             self.ts_recent = segment.ts_val;
         }
         self.on_acknowledgement(now, ack, segment);
@@ -444,7 +447,8 @@ impl Tcp {
             flags: flags::ACK,
             window: window as u16,
             sack: self.blocks(),
-            ts_val: timestamp(now),
+            timestamped: self.timestamps,
+            ts_val: self.timestamp(now),
             ts_ecr: self.ts_recent,
             ..Seg::default()
         }
@@ -471,9 +475,15 @@ impl Tcp {
         self.outgoing.push(Seg {
             seq: segment.ack,
             flags: flags::RST,
-            ts_val: timestamp(now),
+            timestamped: self.timestamps,
+            ts_val: self.timestamp(now),
             ..Seg::default()
         });
+    }
+
+    /// Milliseconds, as Linux counts.
+    fn timestamp(&self, now: u64) -> u32 {
+        if self.timestamps { TS_FIRST.wrapping_add((now / 1_000) as u32) } else { 0 }
     }
 
     fn end(&mut self, reset: Reset) {
@@ -486,11 +496,6 @@ impl Tcp {
 fn offset(near: u64, base: u32, number: u32) -> i64 {
     let difference = number.wrapping_sub(base.wrapping_add(near as u32)) as i32;
     near as i64 + i64::from(difference)
-}
-
-/// Milliseconds, as Linux counts.
-fn timestamp(now: u64) -> u32 {
-    TS_FIRST.wrapping_add((now / 1_000) as u32)
 }
 
 pub(crate) fn before(a: u32, b: u32) -> bool {

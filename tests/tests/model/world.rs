@@ -154,7 +154,7 @@ impl World {
         let iss = [0_u32.wrapping_sub(a), 0_u32.wrapping_sub(b)];
         let room = [3_000, 20_000, 60_000, 1 << 20];
         let mut side = |iss, irs, acts: &[_]| Side {
-            tcp: Tcp::new(iss, irs, room[rng.random_range(0..room.len())]),
+            tcp: Tcp::new(iss, irs, room[rng.random_range(0..room.len())], scenario.timestamps),
             reassembly: Reassembly::default(),
             todos: todos(acts, || rng.random_range(0..300_000)),
             next: 0,
@@ -375,7 +375,7 @@ impl World {
         }
         self.end();
         if self.hooks.is_registered() {
-            self.hooks.arm(self.server.tcp.out_of_order);
+            self.hooks.arm(self.now, self.server.tcp.out_of_order);
         }
         for segment in self.client.tcp.take_outgoing() {
             self.replayer.hear(&segment);

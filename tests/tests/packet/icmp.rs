@@ -15,6 +15,10 @@ cases! {
     every_error_that_tcp_acts_on_is_translated,
     quotes_are_shifted_as_far_as_they_go,
     what_lies_behind_the_ip_packet_is_no_part_of_the_quote,
+    extension_headers_are_looked_through,
+    extension_headers_are_looked_through_as_far_as_their_limit,
+    redirects_are_translated_wherever_they_quote,
+    redirects_that_quote_nothing_go_on_as_they_are,
     nothing_is_changed_before_the_first_answer,
     errors_about_other_connections_go_on_as_they_are,
     what_quotes_no_segment_goes_on_as_it_is,
@@ -32,21 +36,49 @@ fn too_big(ipv6: bool) -> (u8, u8) {
     if ipv6 { TOO_BIG_V6 } else { TOO_BIG_V4 }
 }
 
+const REDIRECT_V6: (u8, u8) = (137, 0);
+
 /// An ICMP error and the packet that it is in.
+#[derive(Clone)]
 struct IcmpError {
     way: Way,
     kind: (u8, u8),
+    /// What comes before the quote, besides the first eight bytes.
+    before: Vec<u8>,
     /// Begins with an IP header.
     quote: Vec<u8>,
+    /// Where the TCP header begins in it.
+    tcp: usize,
     ip_options: Vec<u8>,
+    /// Extension headers before the ICMP header, the first of them a destination options header, the last
+    /// of them before ICMPv6.
+    extensions: Vec<u8>,
 }
 
 impl IcmpError {
     /// About `segment`: on the way back of it.
     fn about(segment: &Bytes) -> Self {
         let way = if segment.way == Way::Egress { Way::Ingress } else { Way::Egress };
-        let quote = segment.build()[L3..].to_vec();
-        Self { way, kind: too_big(segment.ipv6), quote, ip_options: Vec::new() }
+        Self {
+            way,
+            kind: too_big(segment.ipv6),
+            before: Vec::new(),
+            quote: segment.build()[L3..].to_vec(),
+            tcp: segment.l4() - L3,
+            ip_options: Vec::new(),
+            extensions: Vec::new(),
+        }
+    }
+
+    /// An ICMPv6 redirect: the quote is in its last option, behind `options`.
+    fn redirect(segment: &Bytes, options: &[u8]) -> Self {
+        let mut error = Self { kind: REDIRECT_V6, ..Self::about(segment) };
+        error.before.extend([0xFE; 32]);
+        error.before.extend(options);
+        // Options are whole words of eight bytes.
+        error.quote.resize(error.quote.len().next_multiple_of(8), 0);
+        error.before.extend([4, (1 + error.quote.len() / 8) as u8, 0, 0, 0, 0, 0, 0]);
+        error
     }
 
     fn is_ipv6(&self) -> bool {
@@ -56,6 +88,7 @@ impl IcmpError {
     /// The packet, with the right checksums. A router that is neither end sends it.
     fn build(&self) -> Vec<u8> {
         let mut icmp = vec![self.kind.0, self.kind.1, 0, 0, 0, 0, 0x05, 0x78];
+        icmp.extend(&self.before);
         icmp.extend(&self.quote);
         let mut ip = if self.is_ipv6() { self.ipv6(&mut icmp) } else { self.ipv4(&mut icmp) };
         let mut packet = match self.way {
@@ -84,8 +117,8 @@ impl IcmpError {
 
     fn ipv6(&self, icmp: &mut [u8]) -> Vec<u8> {
         let mut ip = vec![0x60, 0, 0, 0];
-        ip.extend((icmp.len() as u16).to_be_bytes());
-        ip.extend([58, 64]);
+        ip.extend(((self.extensions.len() + icmp.len()) as u16).to_be_bytes());
+        ip.extend([if self.extensions.is_empty() { 58 } else { 60 }, 64]);
         ip.extend(*b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x63");
         ip.extend(&self.quote[8..24]);
         let sum = Sum16BitWords::new()
@@ -95,19 +128,19 @@ impl IcmpError {
             .add_slice(icmp)
             .ones_complement();
         icmp[2..4].copy_from_slice(&sum.to_ne_bytes());
+        ip.extend(&self.extensions);
         ip
     }
 
     /// The same about the segment with other numbers; its own checksum cannot be known any more.
     fn with_numbers(&self, seq: u32, ack: u32) -> Self {
-        let header_bytes = if self.is_ipv6() { 40 } else { usize::from(self.quote[0] & 15) * 4 };
-        let mut quote = self.quote.clone();
-        for (at, number) in [(header_bytes + 4, seq), (header_bytes + 8, ack)] {
-            if let Some(field) = quote.get_mut(at..at + 4) {
+        let mut changed = self.clone();
+        for (at, number) in [(self.tcp + 4, seq), (self.tcp + 8, ack)] {
+            if let Some(field) = changed.quote.get_mut(at..at + 4) {
                 field.copy_from_slice(&number.to_be_bytes());
             }
         }
-        Self { quote, ip_options: self.ip_options.clone(), ..*self }
+        changed
     }
 }
 
@@ -192,6 +225,118 @@ fn what_lies_behind_the_ip_packet_is_no_part_of_the_quote(rig: &mut Rig, ipv6: b
                 world.run_raw(rig, error.way, &[error.build(), trailer.to_vec()].concat());
             let reader = if quoted_bytes < header_bytes + 8 { &error } else { &whole };
             assert_eq!(outcome.packet, [reader.build(), trailer.to_vec()].concat());
+        }
+    }
+}
+
+/// Of the packet quoted, and of the one that quotes it. IPv6 alone has them.
+fn extension_headers_are_looked_through(rig: &mut Rig, ipv6: bool) {
+    if !ipv6 {
+        return;
+    }
+    let world = World::new(ipv6, 5);
+    let words = |kind: u8, words: u8| {
+        (kind, [vec![0, words], vec![0; 6 + 8 * usize::from(words)]].concat())
+    };
+    let authentication = (51, [vec![0, 4], vec![7; 22]].concat());
+    let first_fragment = (44, vec![0, 0, 0, 1, 1, 2, 3, 4]);
+    for extensions in [
+        vec![words(0, 0)],
+        vec![words(43, 2)],
+        vec![words(60, 3)],
+        vec![authentication.clone()],
+        vec![first_fragment.clone()],
+        vec![words(0, 1), words(43, 0), first_fragment, authentication, words(60, 2)],
+    ] {
+        for segment in segments(&world, 100) {
+            let segment = Bytes { extensions: extensions.clone(), ..segment };
+            assert_shifted(&world, rig, &segment, &IcmpError::about(&segment));
+            assert_shifted(&world, rig, &segment, &IcmpError::redirect(&segment, &[]));
+        }
+    }
+    for segment in segments(&world, 100) {
+        let mut error = IcmpError::about(&segment);
+        error.extensions = vec![60, 0, 1, 4, 0, 0, 0, 0, 58, 1, 1, 12];
+        error.extensions.resize(24, 0);
+        assert_shifted(&world, rig, &segment, &error);
+    }
+}
+
+fn extension_headers_are_looked_through_as_far_as_their_limit(rig: &mut Rig, ipv6: bool) {
+    /// As many as the programs walk.
+    const MAX: usize = 6;
+    if !ipv6 {
+        return;
+    }
+    let world = World::new(ipv6, 5);
+    for segment in segments(&world, 100) {
+        let with = |extensions| Bytes { extensions, ..segment.clone() };
+        let options = (60, vec![0, 0, 1, 4, 0, 0, 0, 0]);
+        let most = with(vec![options.clone(); MAX]);
+        assert_shifted(&world, rig, &most, &IcmpError::about(&most));
+        let whole = IcmpError::about(&most);
+        for bytes in (40..whole.tcp + 8).step_by(4) {
+            let mut error = whole.clone();
+            error.quote.truncate(bytes);
+            assert_untouched(&world, rig, &error);
+        }
+        for extensions in [
+            vec![options; MAX + 1],
+            // A later fragment, and what is encrypted.
+            vec![(44, vec![0, 0, 0, 9, 1, 2, 3, 4])],
+            vec![(50, vec![0, 0, 0, 0, 0, 0, 0, 0])],
+        ] {
+            assert_untouched(&world, rig, &IcmpError::about(&with(extensions)));
+        }
+    }
+}
+
+/// IPv4's quote where other errors do.
+fn redirects_are_translated_wherever_they_quote(rig: &mut Rig, ipv6: bool) {
+    let neighbour = [2, 1, 2, 0, 0, 0, 0, 7];
+    let long = [vec![14, 3], vec![9; 22]].concat();
+    for n in [1, 3, u32::MAX] {
+        let world = World::new(ipv6, n);
+        for segment in segments(&world, 100) {
+            if !ipv6 {
+                for code in 0..4 {
+                    let error = IcmpError { kind: (5, code), ..IcmpError::about(&segment) };
+                    assert_shifted(&world, rig, &segment, &error);
+                }
+                continue;
+            }
+            for options in [
+                vec![],
+                neighbour.to_vec(),
+                [neighbour.to_vec(), long.clone()].concat(),
+                [neighbour.to_vec(), long.clone(), neighbour.to_vec()].concat(),
+            ] {
+                let error = IcmpError::redirect(&segment, &options);
+                assert_shifted(&world, rig, &segment, &error);
+            }
+        }
+    }
+}
+
+fn redirects_that_quote_nothing_go_on_as_they_are(rig: &mut Rig, ipv6: bool) {
+    if !ipv6 {
+        return;
+    }
+    let world = World::new(ipv6, 5);
+    let neighbour = [2, 1, 2, 0, 0, 0, 0, 7];
+    for segment in segments(&world, 100) {
+        // An option without length, more of them than are read, another connection.
+        for options in [vec![2, 0, 0, 0, 0, 0, 0, 0], neighbour.repeat(4)] {
+            assert_untouched(&world, rig, &IcmpError::redirect(&segment, &options));
+        }
+        let mut error = IcmpError::redirect(&segment, &neighbour);
+        error.quote[error.tcp] ^= 1;
+        assert_untouched(&world, rig, &error);
+        // No option at all, and none that quotes.
+        for before in [vec![0xFE; 32], [vec![0xFE; 32], neighbour.to_vec()].concat()] {
+            let packet = IcmpError { before, ..IcmpError::redirect(&segment, &neighbour) }.build();
+            let bytes = packet.len() - error.quote.len();
+            assert_raw_untouched(&world, rig, error.way, &packet[..bytes]);
         }
     }
 }

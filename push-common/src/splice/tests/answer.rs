@@ -310,9 +310,9 @@ fn rule_13_only_a_new_ping_says_answered() {
 #[test]
 fn pings_beyond_the_rate_are_left_to_user_space() {
     let mut world = World::new();
-    for _ in 0..world.rate.burst {
+    for _ in 0..world.pace.burst {
         world.answered_ping();
-        world.slot.ping_due = world.rate.charged(world.slot.ping_due, world.now);
+        world.slot.ping_due = world.pace.charged(world.slot.ping_due, world.now);
         let ack = world.ack_of_pingresp();
         world.ingress(ack);
     }
@@ -332,7 +332,7 @@ fn pings_beyond_the_rate_are_left_to_user_space() {
 #[test]
 fn rate_of_zero_leaves_nothing_to_user_space() {
     let mut world = World::new();
-    world.rate = PingRate::OFF;
+    world.pace = PingPace::OFF;
     world.slot.ping_due = Monotonic(u64::MAX);
     world.answered_ping();
 }

@@ -9,6 +9,7 @@ mod probes;
 mod timestamps;
 
 use super::*;
+use crate::ping_rate::PingRate;
 use crate::segment::FRAGMENTED_BYTES_MAX;
 
 /// S-space position of the client's stream byte 0; CONNECT takes 14 bytes.
@@ -26,7 +27,7 @@ const NOW: Monotonic = Monotonic(100_000_000_000);
 struct World {
     flow: Flow,
     slot: SlotView,
-    rate: PingRate,
+    pace: PingPace,
     now: Monotonic,
 }
 
@@ -46,12 +47,12 @@ impl World {
             tx: TX,
             generation: 3,
             state: state::ARMED,
-            keep_alive_secs: 60,
+            ping_interval_ns: 0,
             ping_due: NOW,
             heartbeat_ns: NOW.0 - 1_000_000_000,
             silence_secs_max: 0,
         };
-        Self { flow: Flow::new(1, 3), slot, rate: PingRate::default(), now: NOW }
+        Self { flow: Flow::new(1, 3), slot, pace: PingRate::default().pace(0), now: NOW }
     }
 
     /// A world with `n` answered and acknowledged pings.
@@ -66,7 +67,7 @@ impl World {
     }
 
     fn ingress(&mut self, segment: Segment) -> Decision {
-        on_ingress(&mut self.flow, &self.slot, &segment, self.rate, self.now)
+        on_ingress(&mut self.flow, &self.slot, &segment, self.pace, self.now)
     }
 
     fn egress(&mut self, segment: Segment) -> Decision {
