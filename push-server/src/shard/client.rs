@@ -50,8 +50,8 @@ pub(super) struct Client {
     pub(super) peer_gone: bool,
     /// A send has failed: nothing more is sent, but what came before the end is still read.
     pub(super) send_failed: bool,
-    /// Nothing is sent yet: CONNACK waits for the store.
-    pub(super) held: bool,
+    /// Nothing is sent yet, as long as CONNACK waits for so much: the store, groups that hear of it.
+    pub(super) holds: u8,
     /// It is in the list of clients to close because their outbox is full.
     pub(super) overflowed: bool,
     /// The tag of the flow on whose account it was put last into the list of clients to flush at the
@@ -118,7 +118,7 @@ impl Client {
             sending: false,
             peer_gone: false,
             send_failed: false,
-            held: false,
+            holds: 0,
             overflowed: false,
             dirty_for: None,
             stalled: false,

@@ -314,7 +314,7 @@ impl Worker {
     pub(super) fn flush(&mut self, index: u32) -> u32 {
         let client = &mut self.clients[index as usize];
         let is_served = matches!(client.phase, Phase::Serving { .. });
-        if client.sending || (client.held && is_served) {
+        if client.sending || (client.holds > 0 && is_served) {
             return FLUSH_UNITS;
         }
         if client.send_failed {

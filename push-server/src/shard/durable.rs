@@ -198,8 +198,7 @@ impl Worker {
             }
             Done::Connect { client } => {
                 if let Some(index) = self.resolve(client) {
-                    self.clients[index as usize].held = false;
-                    self.mark_dirty(index);
+                    self.let_send(index);
                 }
             }
             Done::Answer { client, answer } => {
@@ -468,7 +467,7 @@ impl Worker {
         if draft.writes.is_empty() && !ended {
             return;
         }
-        self.clients[index as usize].held = true;
+        self.clients[index as usize].holds += 1;
         draft.waiting.push((self.index, Done::Connect { client: self.token_of(index) }));
         self.draft.append(draft);
     }

@@ -66,7 +66,8 @@ mod tests {
 
     fn found(number: u64, client_id: &str, user: Option<&str>) -> Found {
         let session = Session::durable(client_id, 0).of_user(user);
-        Found { session, number: SessionNumber(number), will: None, key: None }
+        let number = SessionNumber(number);
+        Found { session, shares: false, number, will: None, key: None }
     }
 
     fn numbers(found: &[Found]) -> Vec<u64> {

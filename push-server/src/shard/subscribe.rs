@@ -8,6 +8,16 @@ use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Subscribe, SubscribeEntry, Unsubscribe};
 use crate::store::Write;
 
+/// What it costs to put a filter into the tables or take it out, and each of its levels.
+const FILTER_UNITS: u32 = 24;
+const LEVEL_UNITS: u32 = 16;
+
+/// What it costs to put a filter into the tables, or to take it out.
+pub(super) fn filter_units(filter: &TopicFilter) -> u32 {
+    // A filter has at most 65,535 bytes, and so levels.
+    FILTER_UNITS + LEVEL_UNITS * filter.as_str().split('/').count() as u32
+}
+
 impl Worker {
     pub(super) fn on_subscribe(&mut self, index: u32, key: u32, subscribe: Subscribe) {
         let number = self.number_of(key);

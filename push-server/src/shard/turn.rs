@@ -51,13 +51,15 @@ pub(super) enum Errand {
     Share(Box<SharedMail>),
     /// Filters of a session that has ended, by its key, leave the tables.
     Forget(u32),
+    /// Groups of a session that is back, by its key, hear of it.
+    Return(u32),
 }
 
 impl Errand {
     /// Whether it came from another shard.
     fn is_letter(&self) -> bool {
         match self {
-            Self::Input(_) | Self::Forget(_) => false,
+            Self::Input(_) | Self::Forget(_) | Self::Return(_) => false,
             Self::Fanout(fanout) => fanout.is_received(),
             Self::Share(_) => true,
         }
@@ -283,6 +285,10 @@ impl Worker {
             },
             Errand::Forget(key) => {
                 let is_done = self.forget_remains(key, budget);
+                (if is_done { VecDeque::new() } else { VecDeque::from([errand]) }, false)
+            }
+            Errand::Return(key) => {
+                let is_done = self.tell_shares(key, budget);
                 (if is_done { VecDeque::new() } else { VecDeque::from([errand]) }, false)
             }
             Errand::Share(mail) => {

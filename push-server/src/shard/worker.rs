@@ -28,6 +28,7 @@ use super::recovery::RecoveredPart;
 use super::remains::Remains;
 use super::serve::reset_on_close;
 use super::sessions::Sessions;
+use super::share::Returning;
 use super::strays::Strays;
 use super::ticket::{Done, Draft, Leaver};
 use super::turn::{Dirty, Errand, Meter, QUANTUM_UNITS};
@@ -182,6 +183,8 @@ pub(super) struct Worker {
     pub(super) written: VecDeque<(Done, Outcome)>,
     /// Filters of sessions that have ended, which are still in the tables.
     pub(super) remains: Remains,
+    /// Sessions that are back, and whose groups do not all know.
+    pub(super) returning: Returning,
     /// Scratch, kept for its memory.
     pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
@@ -259,6 +262,7 @@ impl Worker {
             walked: 0,
             written: VecDeque::new(),
             remains: Remains::default(),
+            returning: Returning::default(),
             done: Vec::new(),
             matching: Matching::default(),
             unwrapped: Vec::new(),
