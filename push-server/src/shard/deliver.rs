@@ -7,9 +7,10 @@ use bytes::Bytes;
 use super::client::Phase;
 use super::durable;
 use super::fair_queue::Flow;
-use super::fanout::{Fanout, Progress, Publisher};
+use super::fanout::{Fanout, Publisher};
 use super::notices::Kind;
 use super::ticket::{Done, Draft, Part};
+use super::turn::{Errand, Progress};
 use super::worker::Worker;
 use crate::broker::{Budget, Charge, Message, QoS};
 use crate::mqtt::codec::Reason;
@@ -29,23 +30,34 @@ const BYTES_PER_UNIT: usize = 256;
 const FLUSH_BYTES_MAX: usize = 128 << 10;
 
 impl Worker {
-    /// Returns what is left of a publish when the budget is spent.
+    /// Returns what is left of a packet when the budget is spent.
     pub(super) fn on_event(
         &mut self,
         index: u32,
         key: u32,
         event: Event,
         budget: &mut Budget,
-    ) -> Option<(Box<Fanout>, Progress)> {
+    ) -> Option<(Errand, Progress)> {
         match event {
             Event::Publish(message, receipt) => {
-                return self.on_publish(index, key, message, receipt, budget);
+                let left = self.on_publish(index, key, message, receipt, budget);
+                return left.map(|(fanout, progress)| (Errand::Fanout(fanout), progress));
+            }
+            Event::Subscribe(subscribe) => {
+                let mut subscribing = self.begin_subscribing(index, key, subscribe);
+                let progress = self.go_on_subscribing(&mut subscribing, budget);
+                return (progress != Progress::Done)
+                    .then(|| (Errand::Subscribe(subscribing), progress));
+            }
+            Event::Unsubscribe(unsubscribe) => {
+                let mut unsubscribing = self.begin_unsubscribing(index, key, unsubscribe);
+                let progress = self.go_on_unsubscribing(&mut unsubscribing, budget);
+                return (progress != Progress::Done)
+                    .then(|| (Errand::Unsubscribe(unsubscribing), progress));
             }
             Event::PublishRefused(reason, receipt) => {
                 self.on_publish_refused(index, key, reason, receipt);
             }
-            Event::Subscribe(subscribe) => self.on_subscribe(index, key, subscribe),
-            Event::Unsubscribe(unsubscribe) => self.on_unsubscribe(index, key, unsubscribe),
             Event::Owes(answer) => {
                 let done = Done::Answer { client: self.token_of(index), answer };
                 self.file_changes(key, Some(done));

@@ -15,7 +15,7 @@ use super::mailbox::{Letter, Mail};
 use super::postage::Stamp;
 use super::share::Placed;
 use super::ticket::{Done, Draft, Part, Ticket};
-use super::turn::Errand;
+use super::turn::{Errand, Progress};
 use super::worker::Worker;
 use crate::broker::{
     Budget, Charge, Group, GroupSearch, Matching, Message, QoS, ShardSearch, ShardSet,
@@ -81,16 +81,6 @@ enum Stage {
     Matches,
     Deliveries,
     Groups,
-}
-
-/// How far a step got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    Done,
-    /// The budget is spent.
-    Spent,
-    /// Another shard takes no letters now, or the store does not keep up.
-    Blocked,
 }
 
 /// Groups that the message goes to one member of each, found a few at a time.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use super::fair_queue::Flow;
 use super::subscribe::filter_units;
-use super::turn::Errand;
+use super::turn::{Errand, Progress};
 use super::worker::Worker;
 use crate::broker::{Budget, TopicFilter};
 use crate::mqtt::SubscriptionList;
@@ -37,19 +37,22 @@ impl Worker {
             return;
         }
         self.remains.0.insert(key, filters);
-        if !self.forget_remains(key, &mut Budget::new(AT_ONCE_UNITS)) {
+        if self.forget_remains(key, &mut Budget::new(AT_ONCE_UNITS)) != Progress::Done {
             self.work.push(Flow::ended(self.index, key), Errand::Forget(key));
         }
     }
 
-    /// Takes filters of an ended session out of the tables until the budget is spent. Returns whether
-    /// it is over; so it is when the server stops.
-    pub(super) fn forget_remains(&mut self, key: u32, budget: &mut Budget) -> bool {
-        while !self.stopping && !budget.is_spent() {
-            let Some(filter) = self.forget_one(key) else { return true };
+    /// Takes filters of an ended session out of the tables until the budget is spent, or the server
+    /// stops.
+    pub(super) fn forget_remains(&mut self, key: u32, budget: &mut Budget) -> Progress {
+        while !self.stopping && self.remains.0.contains_key(&key) {
+            if budget.is_spent() {
+                return Progress::Spent;
+            }
+            let Some(filter) = self.forget_one(key) else { break };
             budget.charge(filter_units(&filter));
         }
-        self.stopping || !self.remains.0.contains_key(&key)
+        Progress::Done
     }
 
     /// Takes memory for a new subscription, if need be from those of ended sessions. Returns whether it

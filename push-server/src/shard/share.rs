@@ -20,7 +20,7 @@ use super::mailbox::Mail;
 use super::postage::Stamp;
 use super::subscribe::filter_units;
 use super::ticket::{Draft, Part, Ticket};
-use super::turn::Errand;
+use super::turn::{Errand, Progress};
 use super::worker::Worker;
 use crate::broker::{Budget, Group, Member, Message, TopicFilter, Via};
 use crate::mqtt::Delivery;
@@ -128,7 +128,7 @@ impl Worker {
         let client = self.token_of(index);
         let returning = Return { client, packet_bytes_max, told: None, holds: false };
         self.returning.0.insert(key, returning);
-        if !self.tell_shares(key, &mut Budget::new(TOLD_AT_ONCE_UNITS))
+        if self.tell_shares(key, &mut Budget::new(TOLD_AT_ONCE_UNITS)) != Progress::Done
             && let Some(returning) = self.returning.0.get_mut(&key)
         {
             returning.holds = true;
@@ -138,18 +138,17 @@ impl Worker {
         }
     }
 
-    /// Tells groups of a session that is back until the budget is spent. Returns whether it is over; so it
-    /// is when the session's client has gone again.
-    pub(super) fn tell_shares(&mut self, key: u32, budget: &mut Budget) -> bool {
+    /// Tells groups of a session that is back until the budget is spent, or its client has gone again.
+    pub(super) fn tell_shares(&mut self, key: u32, budget: &mut Budget) -> Progress {
         let member = self.member(key);
         let Some(Return { client, packet_bytes_max, told, holds }) = self.returning.0.remove(&key)
         else {
-            return true;
+            return Progress::Done;
         };
-        let Some(index) = self.resolve(client) else { return true };
-        let Some(entry) = self.sessions.entry(key) else { return true };
+        let Some(index) = self.resolve(client) else { return Progress::Done };
+        let Some(entry) = self.sessions.entry(key) else { return Progress::Done };
         if entry.presence.client() != Some(index) {
-            return true;
+            return Progress::Done;
         }
         let shares = &self.shared.shares;
         let mut last: Option<&TopicFilter> = None;
@@ -158,7 +157,7 @@ impl Worker {
                 let told = last.or(told.as_ref()).cloned();
                 let left = Return { client, packet_bytes_max, told, holds };
                 self.returning.0.insert(key, left);
-                return false;
+                return Progress::Spent;
             }
             shares.set_online(filter, member, true);
             shares.set_packet_bytes_max(filter, member, packet_bytes_max);
@@ -168,7 +167,7 @@ impl Worker {
         if holds {
             self.let_send(index);
         }
-        true
+        Progress::Done
     }
 
     /// One of the things has come to pass that CONNACK waits for.

@@ -1,12 +1,24 @@
 //! What a client subscribes to and unsubscribes from: its list, the tables, the disk, and the answer.
+//!
+//! A packet may have thousands of filters. So it is done in steps of a budget, which its session pays
+//! (`fair_queue`), and what the client sends next waits behind it. What is to be written of it is one
+//! write at the end, and the answer waits for that. If the client goes meanwhile, what was done by then
+//! is written, and the rest is not done; if the session ends, nothing is left of it.
+
+use std::vec;
 
 use super::client::Phase;
 use super::ticket::{Done, Draft, Subscribed};
+use super::turn::Progress;
 use super::worker::Worker;
-use crate::broker::{QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes};
+use crate::broker::{Budget, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes};
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{ListFull, Subscribe, SubscribeEntry, Unsubscribe};
-use crate::store::Write;
+use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
+use crate::ring::Token;
+use crate::store::{SessionNumber, Write};
+
+/// What a filter's text takes beside its bytes.
+const FILTER_BYTES: usize = 32;
 
 /// What it costs to put a filter into the tables or take it out, and each of its levels.
 const FILTER_UNITS: u32 = 24;
@@ -18,33 +30,124 @@ pub(super) fn filter_units(filter: &TopicFilter) -> u32 {
     FILTER_UNITS + LEVEL_UNITS * filter.as_str().split('/').count() as u32
 }
 
+/// A SUBSCRIBE under way.
+#[derive(Debug)]
+pub(super) struct Subscribing {
+    client: Token,
+    session: (u32, SessionNumber),
+    packet_id: u16,
+    entries: vec::IntoIter<Result<SubscribeEntry, Reason>>,
+    results: Vec<Result<QoS, Reason>>,
+    /// What tells it from others.
+    subscribe: u64,
+    /// The filters that may have to be forgotten, should the write fail.
+    fresh: Vec<TopicFilter>,
+    writes: Vec<Write>,
+}
+
+/// An UNSUBSCRIBE under way.
+#[derive(Debug)]
+pub(super) struct Unsubscribing {
+    client: Token,
+    session: (u32, SessionNumber),
+    packet_id: u16,
+    filters: vec::IntoIter<Result<TopicFilter, Reason>>,
+    reasons: Vec<Reason>,
+    writes: Vec<Write>,
+}
+
+impl Subscribing {
+    /// What is left of its packet takes so much memory, in bytes.
+    pub(super) fn left_bytes(&self) -> usize {
+        let filters = self.entries.as_slice().iter().flatten().map(|entry| &entry.filter);
+        weight_bytes(self.entries.as_slice(), filters)
+    }
+}
+
+impl Unsubscribing {
+    /// What is left of its packet takes so much memory, in bytes.
+    pub(super) fn left_bytes(&self) -> usize {
+        weight_bytes(self.filters.as_slice(), self.filters.as_slice().iter().flatten())
+    }
+}
+
+fn weight_bytes<'a, T>(places: &[T], filters: impl Iterator<Item = &'a TopicFilter>) -> usize {
+    size_of_val(places) + filters.map(|filter| filter.as_str().len() + FILTER_BYTES).sum::<usize>()
+}
+
 impl Worker {
-    pub(super) fn on_subscribe(&mut self, index: u32, key: u32, subscribe: Subscribe) {
-        let number = self.number_of(key);
-        let mut results = Vec::with_capacity(subscribe.entries.len());
-        let mut draft = self.owed_record(key);
-        let (serial, mut fresh) = (self.fresh.begin(), Vec::new());
-        for entry in subscribe.entries {
+    /// Begins what a SUBSCRIBE asks for.
+    pub(super) fn begin_subscribing(
+        &mut self,
+        index: u32,
+        key: u32,
+        subscribe: Subscribe,
+    ) -> Box<Subscribing> {
+        Box::new(Subscribing {
+            client: self.token_of(index),
+            session: (key, self.sessions.number(key)),
+            packet_id: subscribe.packet_id,
+            results: Vec::with_capacity(subscribe.entries.len()),
+            entries: subscribe.entries.into_iter(),
+            subscribe: self.fresh.begin(),
+            fresh: Vec::new(),
+            writes: Vec::new(),
+        })
+    }
+
+    /// Goes on with a SUBSCRIBE until the budget is spent.
+    pub(super) fn go_on_subscribing(
+        &mut self,
+        subscribing: &mut Subscribing,
+        budget: &mut Budget,
+    ) -> Progress {
+        let Subscribing { client, session: (key, number), subscribe, .. } = *subscribing;
+        let Some(entry) = self.numbered(key, number) else {
+            // What it had subscribed to by now has gone with the session.
+            for filter in subscribing.fresh.drain(..) {
+                self.fresh.failed(subscribe, number, &filter);
+            }
+            return Progress::Done;
+        };
+        let is_durable = entry.session.is_durable();
+        while self.serves(client)
+            && let Some(entry) = subscribing.entries.as_slice().first()
+        {
+            if budget.is_spent() {
+                return Progress::Spent;
+            }
+            budget.charge(entry.as_ref().map_or(1, |entry| filter_units(&entry.filter)));
+            let Some(entry) = subscribing.entries.next() else { break };
             let result = entry.and_then(|entry| {
-                let (qos, is_new) = self.subscribe_one(key, &entry, serial)?;
-                if let Some(number) = number {
+                let (qos, is_new) = self.subscribe_one(key, &entry, subscribe)?;
+                if is_durable {
                     let SubscribeEntry { filter, options } = entry;
-                    if self.fresh.touch(serial, number, &filter, is_new) {
-                        fresh.push(filter.clone());
+                    if self.fresh.touch(subscribe, number, &filter, is_new) {
+                        subscribing.fresh.push(filter.clone());
                     }
-                    draft.writes.push(Write::PutSubscription { number, filter, options });
+                    subscribing.writes.push(Write::PutSubscription { number, filter, options });
                 }
                 Ok(qos)
             });
-            results.push(result);
+            subscribing.results.push(result);
         }
+        self.end_subscribing(subscribing);
+        Progress::Done
+    }
+
+    /// All is done that a SUBSCRIBE asks for, or its client has gone, and the rest is as if it had never
+    /// come.
+    fn end_subscribing(&mut self, subscribing: &mut Subscribing) {
+        let Subscribing { client, session, packet_id, subscribe, .. } = *subscribing;
+        let mut draft = self.owed_record(session.0);
+        draft.writes.append(&mut subscribing.writes);
         let subscribed = Subscribed {
-            client: self.token_of(index),
-            session: (key, number.unwrap_or_default()),
-            packet_id: subscribe.packet_id,
-            results,
-            subscribe: serial,
-            fresh,
+            client,
+            session,
+            packet_id,
+            results: std::mem::take(&mut subscribing.results),
+            subscribe,
+            fresh: std::mem::take(&mut subscribing.fresh),
         };
         draft.waiting.push((self.index, Done::Subscribe(Box::new(subscribed))));
         self.file(draft);
@@ -144,32 +247,75 @@ impl Worker {
         }
     }
 
-    pub(super) fn on_unsubscribe(&mut self, index: u32, key: u32, unsubscribe: Unsubscribe) {
-        let number = self.number_of(key);
-        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
-        let mut writes = Vec::new();
-        for filter in unsubscribe.filters {
-            let filter = match filter {
-                Ok(filter) => filter,
-                Err(reason) => {
-                    reasons.push(reason);
-                    continue;
+    /// Begins what an UNSUBSCRIBE asks for.
+    pub(super) fn begin_unsubscribing(
+        &mut self,
+        index: u32,
+        key: u32,
+        unsubscribe: Unsubscribe,
+    ) -> Box<Unsubscribing> {
+        Box::new(Unsubscribing {
+            client: self.token_of(index),
+            session: (key, self.sessions.number(key)),
+            packet_id: unsubscribe.packet_id,
+            reasons: Vec::with_capacity(unsubscribe.filters.len()),
+            filters: unsubscribe.filters.into_iter(),
+            writes: Vec::new(),
+        })
+    }
+
+    /// Goes on with an UNSUBSCRIBE until the budget is spent.
+    pub(super) fn go_on_unsubscribing(
+        &mut self,
+        unsubscribing: &mut Unsubscribing,
+        budget: &mut Budget,
+    ) -> Progress {
+        let Unsubscribing { client, session: (key, number), packet_id, .. } = *unsubscribing;
+        let Some(entry) = self.numbered(key, number) else { return Progress::Done };
+        let is_durable = entry.session.is_durable();
+        while self.serves(client)
+            && let Some(filter) = unsubscribing.filters.as_slice().first()
+        {
+            if budget.is_spent() {
+                return Progress::Spent;
+            }
+            budget.charge(filter.as_ref().map_or(1, filter_units));
+            let Some(filter) = unsubscribing.filters.next() else { break };
+            let reason = match filter {
+                Ok(filter) => {
+                    let existed = self.forget_subscription(key, &filter);
+                    if existed && filter.is_shared() {
+                        budget.charge(self.owed_units(key));
+                        self.pass_on_unsent(key, &filter);
+                    }
+                    if is_durable {
+                        self.fresh.end(number, &filter);
+                        // Also of one that memory does not know: an earlier removal may have failed.
+                        let removal = Write::RemoveSubscription { number, filter };
+                        unsubscribing.writes.push(removal);
+                    }
+                    if existed { Reason::Success } else { Reason::NoSubscriptionExisted }
                 }
+                Err(reason) => reason,
             };
-            let existed = self.forget_subscription(key, &filter);
-            if existed && filter.is_shared() {
-                self.pass_on_unsent(key, &filter);
-            }
-            reasons.push(if existed { Reason::Success } else { Reason::NoSubscriptionExisted });
-            if let Some(number) = number {
-                self.fresh.end(number, &filter);
-                // Also of one that memory does not know: an earlier removal may have failed.
-                writes.push(Write::RemoveSubscription { number, filter });
-            }
+            unsubscribing.reasons.push(reason);
         }
-        let client = self.token_of(index);
-        let done = Done::Unsubscribe { client, packet_id: unsubscribe.packet_id, reasons };
+        let writes = std::mem::take(&mut unsubscribing.writes);
+        let reasons = std::mem::take(&mut unsubscribing.reasons);
+        let done = Done::Unsubscribe { client, packet_id, reasons };
         self.file(Draft { writes, waiting: vec![(self.index, done)] });
+        Progress::Done
+    }
+
+    /// What it costs to look at all that a session is owed.
+    fn owed_units(&self, key: u32) -> u32 {
+        let owed = self.sessions.session(key).map_or(0, Session::owed);
+        u32::try_from(owed).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a client is still served.
+    fn serves(&self, client: Token) -> bool {
+        self.resolve(client).is_some_and(|index| self.is_served(index))
     }
 
     /// Ends a session's subscription. Returns whether there was one.

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::client::Phase;
 use super::fair_queue::{Due, Flow};
-use super::fanout::{Fanout, Progress};
+use super::fanout::Fanout;
 use super::input::Halt;
 use super::mailbox::{Letter, Mail};
 use super::postage::Stamp;
 use super::share::SharedMail;
+use super::subscribe::{Subscribing, Unsubscribing};
 use super::worker::{Worker, read_clock};
 use crate::broker::{Budget, Message};
 use crate::ring::Token;
@@ -47,6 +48,10 @@ pub(super) enum Errand {
     Input(Token),
     /// A publish goes on.
     Fanout(Box<Fanout>),
+    /// A SUBSCRIBE goes on.
+    Subscribe(Box<Subscribing>),
+    /// An UNSUBSCRIBE goes on.
+    Unsubscribe(Box<Unsubscribing>),
     /// A message for one of this shard's members of a group.
     Share(Box<SharedMail>),
     /// Filters of a session that has ended, by its key, leave the tables.
@@ -59,11 +64,38 @@ impl Errand {
     /// Whether it came from another shard.
     fn is_letter(&self) -> bool {
         match self {
-            Self::Input(_) | Self::Forget(_) | Self::Return(_) => false,
             Self::Fanout(fanout) => fanout.is_received(),
             Self::Share(_) => true,
+            Self::Input(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::Forget(_)
+            | Self::Return(_) => false,
         }
     }
+
+    /// What it holds of a client's packet, in bytes; messages excepted, which are not its own.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Subscribe(subscribing) => subscribing.left_bytes(),
+            Self::Unsubscribe(unsubscribing) => unsubscribing.left_bytes(),
+            Self::Input(_)
+            | Self::Fanout(_)
+            | Self::Share(_)
+            | Self::Forget(_)
+            | Self::Return(_) => 0,
+        }
+    }
+}
+
+/// How far a piece of work got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Done,
+    /// The budget is spent.
+    Spent,
+    /// Another shard takes no letters now, or the store does not keep up.
+    Blocked,
 }
 
 /// Clients that are to be sent something.
@@ -277,20 +309,20 @@ impl Worker {
                 let halt = self.resolve(token).and_then(|index| self.resume_stalled(index, budget));
                 left_of(halt, token)
             }
-            Errand::Fanout(mut fanout) => match self.go_on_with(&mut fanout, budget) {
-                Progress::Done => (VecDeque::new(), false),
-                progress => {
-                    (VecDeque::from([Errand::Fanout(fanout)]), progress == Progress::Blocked)
-                }
-            },
-            Errand::Forget(key) => {
-                let is_done = self.forget_remains(key, budget);
-                (if is_done { VecDeque::new() } else { VecDeque::from([errand]) }, false)
+            Errand::Fanout(mut fanout) => {
+                let progress = self.go_on_with(&mut fanout, budget);
+                unless_done(progress, Errand::Fanout(fanout))
             }
-            Errand::Return(key) => {
-                let is_done = self.tell_shares(key, budget);
-                (if is_done { VecDeque::new() } else { VecDeque::from([errand]) }, false)
+            Errand::Subscribe(mut subscribing) => {
+                let progress = self.go_on_subscribing(&mut subscribing, budget);
+                unless_done(progress, Errand::Subscribe(subscribing))
             }
+            Errand::Unsubscribe(mut unsubscribing) => {
+                let progress = self.go_on_unsubscribing(&mut unsubscribing, budget);
+                unless_done(progress, Errand::Unsubscribe(unsubscribing))
+            }
+            Errand::Forget(key) => unless_done(self.forget_remains(key, budget), errand),
+            Errand::Return(key) => unless_done(self.tell_shares(key, budget), errand),
             Errand::Share(mail) => {
                 self.on_shared_mail(*mail);
                 budget.charge(SHARED_UNITS);
@@ -342,6 +374,11 @@ impl Worker {
     }
 }
 
+fn unless_done(progress: Progress, errand: Errand) -> (VecDeque<Errand>, bool) {
+    let left = if progress == Progress::Done { VecDeque::new() } else { VecDeque::from([errand]) };
+    (left, progress == Progress::Blocked)
+}
+
 fn spent(allowance: u32, budget: &Budget) -> u32 {
     u32::try_from(i64::from(allowance) - budget.left()).unwrap_or(0)
 }
@@ -351,8 +388,8 @@ fn left_of(halt: Option<Halt>, token: Token) -> (VecDeque<Errand>, bool) {
     match halt {
         None => (VecDeque::new(), false),
         Some(Halt::Turn) => (VecDeque::from([Errand::Input(token)]), false),
-        Some(Halt::Publish(fanout, progress)) => {
-            let left = VecDeque::from([Errand::Fanout(fanout), Errand::Input(token)]);
+        Some(Halt::Packet(errand, progress)) => {
+            let left = VecDeque::from([errand, Errand::Input(token)]);
             (left, progress == Progress::Blocked)
         }
     }
