@@ -7,10 +7,10 @@ use push_tests::claims;
 use push_tests::clients::{Client, Connect};
 use push_tests::durable;
 use push_tests::expectations::PATIENCE;
-use push_tests::server::{PingPath, Server, ServerBuilder, Target};
+use push_tests::server::{PingPath, Server, ServerBuilder, Target, raise_descriptor_limit};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
-use push_tests::wire::{self, Packet, Publish, Version};
+use push_tests::wire::{self, Packet, Properties, Publish, Value, Version, property};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -22,6 +22,9 @@ const MESSAGES: usize = 500;
 
 const MEMORY: &str = "push_session_memory_bytes{kind=\"subscriptions\"}";
 const TURNS: &str = "push_turns_ended_total";
+/// The reason of a PUBACK.
+const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
+
 const NO_MEMBER: &str = "push_publishes_dropped_total{reason=\"no_member\"}";
 
 claims! {
@@ -33,6 +36,7 @@ claims! {
     what_comes_behind_a_long_subscribe_is_answered_behind_it,
     a_take_over_in_the_middle_of_a_long_subscribe_leaves_nothing_behind,
     what_a_long_subscribe_was_answered_for_is_on_disk,
+    sessions_that_expire_in_the_same_second_end_over_several_turns,
 }
 
 fn shared_filters_of_sessions_that_end_leave_in_turns() -> TestResult {
@@ -267,6 +271,52 @@ fn what_a_long_subscribe_was_answered_for_is_on_disk() -> TestResult {
     drop(server);
     let server = start()?;
     assert_eq!(server.metrics().value("push_subscriptions"), (FILTERS - MESSAGES) as u64);
+    server.finish();
+    Ok(())
+}
+
+/// None of them is resumed meanwhile, and none gets anything.
+fn sessions_that_expire_in_the_same_second_end_over_several_turns() -> TestResult {
+    const SESSIONS: usize = 1_500;
+    const EACH: usize = 30;
+    const EXPIRY_SECS: u32 = 3;
+    stand_in::not_for("has no counter of turns")?;
+    raise_descriptor_limit();
+    let server = builder().start()?;
+    let connect = |number: usize| {
+        let secs = Value::Number(EXPIRY_SECS);
+        let connect = Connect::new(Version::V5, &format!("session-{number}"));
+        let mut connect = connect.property(property::SESSION_EXPIRY_INTERVAL, secs);
+        connect.clean = false;
+        connect
+    };
+    let clients: Vec<Client> = (0..SESSIONS)
+        .map(|number| {
+            let mut client = Client::connect(server.target(), &connect(number));
+            let filters: Vec<_> =
+                (0..EACH).map(|filter| format!("{number}/{filter}/+/+/+/+")).collect();
+            let filters: Vec<_> = filters.iter().map(|filter| (filter.as_str(), 1)).collect();
+            assert_eq!(client.subscribe(&filters), [1; EACH]);
+            client
+        })
+        .collect();
+    // All at once.
+    for client in clients {
+        client.disconnect();
+    }
+    server.wait_metric("push_sessions", |left| left < SESSIONS as u64);
+    for number in (0..SESSIONS).rev().take(20) {
+        let mut back = Client::connect(server.target(), &connect(number));
+        assert!(!back.connack.session_present, "it is over");
+        assert_eq!(back.publish(&format!("{number}/1/a/a/a/a"), b"x", 1), NO_MATCHING_SUBSCRIBERS);
+        let closing = Properties(vec![(property::SESSION_EXPIRY_INTERVAL, Value::Number(0))]);
+        back.disconnect_with(0, &closing);
+    }
+    server.wait_metric("push_sessions", |left| left == 0);
+    server.wait_metric("push_subscriptions", |left| left == 0);
+    let metrics = server.metrics();
+    assert!(metrics.value("push_turns_cut_total{by=\"timers\"}") > 0);
+    assert_eq!(metrics.value(MEMORY), 0);
     server.finish();
     Ok(())
 }

@@ -230,12 +230,14 @@ impl Worker {
         }
     }
 
-    /// Publishes the wills that a start has found of sessions that had ended with their connections.
-    pub(super) fn publish_strays(&mut self) {
-        if self.stopping {
-            return;
-        }
-        for found in self.strays.take_due(self.now) {
+    /// Publishes wills that are due and that a start has found of sessions that had ended with their
+    /// connections, so many at the most.
+    pub(super) fn publish_strays(&mut self, wills_max: usize) {
+        for _ in 0..wills_max {
+            if self.stopping {
+                return;
+            }
+            let Some(found) = self.strays.take_due(self.now) else { return };
             self.leave_behind(found);
         }
     }

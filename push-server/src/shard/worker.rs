@@ -56,12 +56,21 @@ const TURN_MILLIS_MAX: u64 = 1_000;
 /// not cancelled, so this bounds how long one outlives a client that comes and goes.
 const TIMER_MILLIS_MAX: u64 = 300_000;
 
-/// After so long a turn leaves completions, timers and what absent sessions are to be brought to the
-/// next one, which does not wait: the heartbeat is not to be late.
+/// After so long a turn leaves completions and what absent sessions are to be brought to the next one,
+/// which does not wait: the heartbeat is not to be late.
 const TURN_BUDGET: Duration = Duration::from_millis(20);
 
-/// Completions, or timers, between two looks at the clock for that.
+/// Completions between two looks at the clock for that.
 const PIECES_PER_LOOK: usize = 16;
+
+/// So long a turn handles timers that are due. Sessions may end by the thousand in one second.
+const TIMERS_BUDGET: Duration = Duration::from_millis(3);
+
+/// What a timer costs: at the most a session ends by it.
+const TIMER_UNITS: u32 = 256;
+
+/// Wills of sessions that an earlier start has known that are published at once.
+const STRAYS_PER_TURN_MAX: usize = 64;
 
 /// What a completion costs by itself.
 const COMPLETION_UNITS: u32 = 16;
@@ -344,7 +353,6 @@ impl Worker {
         if self.now - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
             self.swept_at = self.now;
             self.retry_store();
-            self.publish_strays();
             self.postage.tidy();
             let waits = [
                 &self.work.longest_wait_millis(self.now),
@@ -353,6 +361,7 @@ impl Worker {
             self.counters.longest_wait_millis.set(waits.into_iter().copied().max().unwrap_or(0));
             self.counters.set_ring_faults(self.ring.counters());
         }
+        self.publish_strays(STRAYS_PER_TURN_MAX);
         if !self.stopping && self.shared.stopping.load(Ordering::Acquire) {
             self.begin_stop();
         }
@@ -402,11 +411,11 @@ impl Worker {
         self.wheel.fire(self.now, &mut fired);
         self.fired.extend(fired.drain(..));
         self.scratch = fired;
-        let mut handled = 0;
+        let begun = read_clock();
         while let Some(timer) = self.fired.pop_front() {
             self.on_timer(timer);
-            handled += 1;
-            if handled % PIECES_PER_LOOK == 0 && self.is_late() {
+            if self.meter.count(TIMER_UNITS) && read_clock() - begun > TIMERS_BUDGET {
+                self.counters.cut_timers.add(u64::from(!self.fired.is_empty()));
                 break;
             }
         }
@@ -434,6 +443,7 @@ impl Worker {
         let unfinished = self.more_expired
             || self.leaves_completions
             || !self.fired.is_empty()
+            || (!self.stopping && self.strays.has_due(self.now))
             || !self.written.is_empty()
             || !self.work.is_idle()
             || !self.sends.is_idle()
