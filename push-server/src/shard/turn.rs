@@ -10,6 +10,7 @@ use super::fanout::Fanout;
 use super::input::Halt;
 use super::mailbox::{Letter, Mail};
 use super::postage::Stamp;
+use super::retry::Retrying;
 use super::share::SharedMail;
 use super::subscribe::{Subscribing, Unsubscribing};
 use super::worker::{Worker, read_clock};
@@ -58,6 +59,8 @@ pub(super) enum Errand {
     Forget(u32),
     /// Groups of a session that is back, by its key, hear of it.
     Return(u32),
+    /// What the store has refused is offered again.
+    Retry(Box<Retrying>),
 }
 
 impl Errand {
@@ -70,7 +73,8 @@ impl Errand {
             | Self::Subscribe(_)
             | Self::Unsubscribe(_)
             | Self::Forget(_)
-            | Self::Return(_) => false,
+            | Self::Return(_)
+            | Self::Retry(_) => false,
         }
     }
 
@@ -83,7 +87,8 @@ impl Errand {
             | Self::Fanout(_)
             | Self::Share(_)
             | Self::Forget(_)
-            | Self::Return(_) => 0,
+            | Self::Return(_)
+            | Self::Retry(_) => 0,
         }
     }
 }
@@ -322,6 +327,10 @@ impl Worker {
                 unless_done(progress, Errand::Unsubscribe(unsubscribing))
             }
             Errand::Forget(key) => unless_done(self.forget_remains(key, budget), errand),
+            Errand::Retry(mut retrying) => {
+                let progress = self.go_on_retrying(&mut retrying, budget);
+                unless_done(progress, Errand::Retry(retrying))
+            }
             Errand::Return(key) => unless_done(self.tell_shares(key, budget), errand),
             Errand::Share(mail) => {
                 self.on_shared_mail(*mail);

@@ -190,6 +190,10 @@ pub(super) struct Worker {
     pub(super) walked: u32,
     /// What the store has written or read that sessions have not noted yet.
     pub(super) written: VecDeque<(Done, Outcome)>,
+    /// What else the store and other shards have done.
+    pub(super) settled: VecDeque<(Done, Outcome)>,
+    /// What the store has refused is being offered again.
+    pub(super) is_retrying: bool,
     /// Filters of sessions that have ended, which are still in the tables.
     pub(super) remains: Remains,
     /// Sessions that are back, and whose groups do not all know.
@@ -270,6 +274,8 @@ impl Worker {
             backlogs: Backlogs::default(),
             walked: 0,
             written: VecDeque::new(),
+            settled: VecDeque::new(),
+            is_retrying: false,
             remains: Remains::default(),
             returning: Returning::default(),
             done: Vec::new(),
@@ -445,6 +451,7 @@ impl Worker {
             || !self.fired.is_empty()
             || (!self.stopping && self.strays.has_due(self.now))
             || !self.written.is_empty()
+            || !self.settled.is_empty()
             || !self.work.is_idle()
             || !self.sends.is_idle()
             || self.has_absent_backlogs();
@@ -606,7 +613,7 @@ impl Worker {
 
     fn has_stopped(&mut self) -> bool {
         let Some(deadline) = self.stop_deadline else { return false };
-        let is_idle = self.work.is_empty() && self.written.is_empty();
+        let is_idle = self.work.is_empty() && self.written.is_empty() && self.settled.is_empty();
         if self.clients.is_empty() && !self.has_absent_backlogs() && is_idle {
             return true;
         }
