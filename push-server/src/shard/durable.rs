@@ -177,6 +177,7 @@ impl Worker {
             && self.written.len() < WRITTEN_WAITING_MAX / 2
         {
             self.store_is_behind = false;
+            self.work.unpark();
             self.resume_all_stalled();
         }
     }

@@ -188,7 +188,7 @@ impl Worker {
 
     fn step(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> Progress {
         if self.waits_for_store() && !fanout.draft.is_empty() {
-            return wait_for_store(budget);
+            return Progress::StoreBehind;
         }
         if fanout.stage == Stage::Shards {
             let topic = &fanout.message.topic;
@@ -303,7 +303,7 @@ impl Worker {
                 && self.is_durable(found.subscriber)
             {
                 part.wait_for_more();
-                return wait_for_store(budget);
+                return Progress::StoreBehind;
             }
             budget.charge(DELIVERY_UNITS);
             let Some(found) = matching.found().pop() else { break };
@@ -329,7 +329,7 @@ impl Worker {
         loop {
             let needs_store = !fanout.groups.found.is_empty() && fanout.part.is_shared();
             if needs_store && self.waits_for_store() {
-                return wait_for_store(budget);
+                return Progress::StoreBehind;
             }
             while let Some(group) = fanout.groups.found.pop() {
                 if budget.is_spent() {
@@ -390,12 +390,6 @@ impl Worker {
         let done = Done::Publish { client, number, reason, session, receipt };
         part.draft.waiting.push((self.index, done));
     }
-}
-
-/// The store's delay is no fault of the shard's: the session counts as served.
-fn wait_for_store(budget: &mut Budget) -> Progress {
-    budget.charge(1);
-    Progress::Blocked
 }
 
 #[cfg(test)]

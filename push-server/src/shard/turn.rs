@@ -99,8 +99,10 @@ pub(super) enum Progress {
     Done,
     /// The budget is spent.
     Spent,
-    /// Another shard takes no letters now, or the store does not keep up.
+    /// Another shard takes no letters now.
     Blocked,
+    /// The store does not keep up.
+    StoreBehind,
 }
 
 /// Clients that are to be sent something.
@@ -290,16 +292,20 @@ impl Worker {
         while let Some(Due { flow, work, allowance }) = self.work.next() {
             let mut budget = Budget::new(allowance);
             let was_letter = work.is_letter();
-            let (left, is_blocked) = self.do_errand(work, &mut budget);
+            let (left, progress) = self.do_errand(work, &mut budget);
             let units = spent(allowance, &budget);
             if left.is_empty() {
                 self.letters -= usize::from(was_letter);
                 self.work.done(flow, units);
-            } else if is_blocked {
-                self.work.blocked(flow, units, left.into_iter());
             } else {
-                self.counters.turns_ended.add(1);
-                self.work.unfinished(flow, units, left.into_iter());
+                match progress {
+                    Progress::Blocked => self.work.blocked(flow, units, left.into_iter()),
+                    Progress::StoreBehind => self.work.parked(flow, units, left.into_iter()),
+                    Progress::Spent | Progress::Done => {
+                        self.counters.turns_ended.add(1);
+                        self.work.unfinished(flow, units, left.into_iter());
+                    }
+                }
             }
             if self.meter.count(units) && read_clock() - begun > WORK_BUDGET {
                 break;
@@ -307,8 +313,8 @@ impl Worker {
         }
     }
 
-    /// Returns what is left of it, and whether that cannot go on before the next turn.
-    fn do_errand(&mut self, errand: Errand, budget: &mut Budget) -> (VecDeque<Errand>, bool) {
+    /// Returns what is left of it, and why.
+    fn do_errand(&mut self, errand: Errand, budget: &mut Budget) -> (VecDeque<Errand>, Progress) {
         match errand {
             Errand::Input(token) => {
                 let halt = self.resolve(token).and_then(|index| self.resume_stalled(index, budget));
@@ -335,7 +341,7 @@ impl Worker {
             Errand::Share(mail) => {
                 self.on_shared_mail(*mail);
                 budget.charge(SHARED_UNITS);
-                (VecDeque::new(), false)
+                (VecDeque::new(), Progress::Done)
             }
         }
     }
@@ -383,23 +389,22 @@ impl Worker {
     }
 }
 
-fn unless_done(progress: Progress, errand: Errand) -> (VecDeque<Errand>, bool) {
+fn unless_done(progress: Progress, errand: Errand) -> (VecDeque<Errand>, Progress) {
     let left = if progress == Progress::Done { VecDeque::new() } else { VecDeque::from([errand]) };
-    (left, progress == Progress::Blocked)
+    (left, progress)
 }
 
 fn spent(allowance: u32, budget: &Budget) -> u32 {
     u32::try_from(i64::from(allowance) - budget.left()).unwrap_or(0)
 }
 
-/// What a client's input waits for, as errands in order, and whether another shard is in the way.
-fn left_of(halt: Option<Halt>, token: Token) -> (VecDeque<Errand>, bool) {
+/// What a client's input waits for, as errands in order, and why.
+fn left_of(halt: Option<Halt>, token: Token) -> (VecDeque<Errand>, Progress) {
     match halt {
-        None => (VecDeque::new(), false),
-        Some(Halt::Turn) => (VecDeque::from([Errand::Input(token)]), false),
+        None => (VecDeque::new(), Progress::Done),
+        Some(Halt::Turn) => (VecDeque::from([Errand::Input(token)]), Progress::Spent),
         Some(Halt::Packet(errand, progress)) => {
-            let left = VecDeque::from([errand, Errand::Input(token)]);
-            (left, progress == Progress::Blocked)
+            (VecDeque::from([errand, Errand::Input(token)]), progress)
         }
     }
 }

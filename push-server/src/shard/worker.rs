@@ -81,6 +81,10 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 /// How long a turn waits while another shard's mailbox is full.
 const OVERFLOW_RETRY_MILLIS: u64 = 1;
 
+/// How often a shard looks whether the store keeps up again, beside when that tells it that something is
+/// done: it may be another shard's.
+const STORE_LOOK_MILLIS: u64 = 20;
+
 /// From the order to stop until the last connection is aborted.
 const STOP_MILLIS_MAX: u64 = 2_500;
 
@@ -444,6 +448,9 @@ impl Worker {
         if self.overflowing || self.work.has_blocked() {
             until = until.min(self.now.after_millis(OVERFLOW_RETRY_MILLIS));
         }
+        if self.work.has_parked() || !self.stalled.is_empty() {
+            until = until.min(self.now.after_millis(STORE_LOOK_MILLIS));
+        }
         let own = usize::from(self.index);
         let unread = self.has_mail() || !self.shared.completions[own].is_empty();
         let unfinished = self.more_expired
@@ -601,6 +608,8 @@ impl Worker {
         self.stopping = true;
         self.stop_deadline = Some(self.now.after_millis(STOP_MILLIS_MAX));
         self.stop_accepting();
+        // No disk is to hold up the stop.
+        self.work.unpark();
         for index in self.client_indices() {
             self.close_for_stop(index);
         }

@@ -1,6 +1,7 @@
 //! A disk that neither takes anything nor fails.
 
 use std::iter;
+use std::time::Duration;
 
 use push_tests::clients::{Client, Connect};
 use push_tests::durable::{self, SlowDisk};
@@ -73,6 +74,32 @@ pub(crate) fn a_disk_that_is_behind_holds_up_only_what_needs_it() -> TestResult 
     }
     publisher.expect_no_message(SILENCE);
     assert_eq!(server.http("/healthz").map(|answer| answer.status).ok(), Some(200));
+
+    drop(stopped);
+    expect_acks(&mut publisher, 1..=sent);
+    server.finish();
+    Ok(())
+}
+
+pub(crate) fn publishes_that_wait_for_the_disk_are_not_tried_all_the_time() -> TestResult {
+    const SECS: u64 = 2;
+    /// Of both shards. A look each millisecond would be ten times as many.
+    const TURNS_MAX: u64 = SECS * 150;
+    const TURNS: &str = "push_shard_turn_seconds_count";
+    durable::need()?;
+    stand_in::not_for("has no such limit")?;
+    let disk = SlowDisk::mount()?;
+    let server = life::builder(&disk.path().join("data")).start()?;
+    make_absent(&server);
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V311, "publisher"));
+
+    let stopped = disk.stop();
+    let sent = fill_the_backlog(&server, &mut publisher);
+    let (before, cpu) = (server.metrics().value(TURNS), server.cpu_time());
+    std::thread::sleep(Duration::from_secs(SECS));
+    let turns = server.metrics().value(TURNS) - before;
+    println!("{turns} turns and {:?} of CPU in {SECS} s", server.cpu_time() - cpu);
+    assert!(turns < TURNS_MAX, "{turns} turns in {SECS} s");
 
     drop(stopped);
     expect_acks(&mut publisher, 1..=sent);

@@ -29,6 +29,7 @@ use hung::{
     a_disk_that_is_behind_holds_up_only_what_needs_it,
     a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
     one_id_used_again_and_again_is_not_taken_without_end,
+    publishes_that_wait_for_the_disk_are_not_tried_all_the_time,
 };
 use order::{
     a_session_that_was_taken_over_is_a_living_one,
@@ -97,6 +98,7 @@ claims! {
     a_disk_that_is_behind_holds_up_only_what_needs_it,
     a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
     one_id_used_again_and_again_is_not_taken_without_end,
+    publishes_that_wait_for_the_disk_are_not_tried_all_the_time,
     an_id_whose_release_failed_is_free_once_it_is_released_again,
     an_unsubscribe_that_failed_is_told_and_done_when_repeated,
     a_session_whose_end_failed_is_ended_when_the_disk_is_back,
