@@ -26,6 +26,7 @@ use disk::{
     durability_off_keeps_nothing, durable_writes_are_counted, what_had_left_is_written_later,
 };
 use hung::{
+    a_disk_that_is_back_is_heard_over_several_turns,
     a_disk_that_is_behind_holds_up_only_what_needs_it,
     a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
     one_id_used_again_and_again_is_not_taken_without_end,
@@ -95,6 +96,7 @@ claims! {
     what_an_ended_session_leaves_to_its_group_is_never_lost,
     a_full_disk_refuses_and_serves_again,
     what_had_left_is_written_later,
+    a_disk_that_is_back_is_heard_over_several_turns,
     a_disk_that_is_behind_holds_up_only_what_needs_it,
     a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
     one_id_used_again_and_again_is_not_taken_without_end,
