@@ -31,6 +31,6 @@ pub use shares::{Group, GroupSearch, Member, Round, Shares};
 pub use subscriptions::{
     Match, Matching, SubscriptionOptions, Subscriptions, subscription_weight_bytes,
 };
-pub use topic::{Share, TopicError, TopicFilter, TopicName};
+pub use topic::{SHARE_PREFIX, Share, TopicError, TopicFilter, TopicName};
 pub use user_properties::{UserProperties, UserPropertiesBuilder, UserPropertyTooLong};
 pub use via::{SUBSCRIPTION_ID_MAX, SubscriptionId, Via, subscription_ids_weight_bytes};

@@ -50,6 +50,8 @@ pub struct Standing {
     pub others: usize,
     /// Whether a pick would not name it, since it is away and others are not.
     pub is_passed_over: bool,
+    /// Whether the group takes it for connected.
+    pub is_online: bool,
 }
 
 /// The groups.
@@ -180,10 +182,8 @@ impl Shares {
 
     /// A member's connection came or went.
     pub fn set_online(&self, filter: &TopicFilter, member: Member, is_online: bool) {
-        let Some(group) = self.find(filter) else { return };
-        let mut members = group.lock();
-        if let Some(Place { options, .. }) = members.remove(member) {
-            members.insert(member, options, is_online);
+        if let Some(group) = self.find(filter) {
+            group.set_online(member, is_online);
         }
     }
 
@@ -277,6 +277,14 @@ impl Group {
         &self.filter
     }
 
+    /// A member's connection came or went.
+    pub fn set_online(&self, member: Member, is_online: bool) {
+        let mut members = self.lock();
+        if let Some(Place { options, .. }) = members.remove(member) {
+            members.insert(member, options, is_online);
+        }
+    }
+
     /// How a member stands, if it is one.
     pub fn standing(&self, member: Member) -> Option<Standing> {
         let members = self.lock();
@@ -288,8 +296,9 @@ impl Group {
             Among::Waiting => waiting - 1,
             Among::Neither => waiting,
         };
-        let is_passed_over = online > 0 && place.among != Among::Online;
-        Some(Standing { options: place.options, others, is_passed_over })
+        let is_online = place.among == Among::Online;
+        let is_passed_over = online > 0 && !is_online;
+        Some(Standing { options: place.options, others, is_passed_over, is_online })
     }
 
     fn pick(&self, qos: QoS, packet_bytes: usize, round: &mut Round) -> Option<Member> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub const TOPIC_BYTES_MAX: usize = 65_535;
 
 /// What a shared subscription's filter starts with [MQTT-4.8.2-1].
-const SHARE_PREFIX: &str = "$share/";
+pub const SHARE_PREFIX: &str = "$share/";
 
 /// A valid topic name: 1 to 65,535 bytes of UTF-8 without wildcards and U+0000.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

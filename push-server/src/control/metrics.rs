@@ -167,6 +167,15 @@ const FAMILIES: &[Family] = &[
         ],
     },
     Family {
+        name: "push_turns_cut",
+        help: "Shards' turns that left some of this to the next one, by what",
+        label: "by",
+        samples: &[
+            ("timers", |shard| &shard.cut_timers),
+            ("completions", |shard| &shard.cut_completions),
+        ],
+    },
+    Family {
         name: "push_ring_faults",
         help: "What went wrong in the shards' rings: completions of no operation, wakes of another \
                shard and watches that failed, and times that the submission queue was full",

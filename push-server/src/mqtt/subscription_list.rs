@@ -2,7 +2,7 @@
 //! without a look at them all, and a list takes no more memory than its entries.
 
 use super::Limits;
-use crate::broker::{SubscriptionOptions, TopicFilter, subscription_weight_bytes};
+use crate::broker::{SHARE_PREFIX, SubscriptionOptions, TopicFilter, subscription_weight_bytes};
 
 type Subscription = (TopicFilter, SubscriptionOptions);
 type Shown<'a> = (&'a TopicFilter, &'a SubscriptionOptions);
@@ -69,12 +69,22 @@ impl SubscriptionList {
         self.find(filter).is_ok()
     }
 
-    /// Takes those out that are not shared.
-    pub fn split_off_unshared(&mut self) -> Self {
-        let (shared, unshared) =
-            std::mem::take(&mut self.0).into_iter().partition(|entry| entry.filter.is_shared());
-        self.0 = shared;
-        Self(unshared)
+    /// The shared ones that come behind `behind`, or all of them. Found without a look at the others,
+    /// since they have their beginning in common.
+    pub fn shared_behind(
+        &self,
+        behind: Option<&TopicFilter>,
+    ) -> impl Iterator<Item = &TopicFilter> {
+        let first = self.0.partition_point(|have| match behind {
+            Some(behind) => have.filter <= *behind,
+            None => have.filter.as_str() < SHARE_PREFIX,
+        });
+        self.0[first..].iter().map(|have| &have.filter).take_while(|filter| filter.is_shared())
+    }
+
+    /// Whether there are shared ones.
+    pub fn has_shared(&self) -> bool {
+        self.shared_behind(None).next().is_some()
     }
 
     /// Removes one, whichever.
@@ -167,19 +177,21 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_not_shared_are_taken_out_and_go_one_by_one() {
+    fn shared_ones_are_found_from_any_of_them_on() {
         let limits = Limits::default();
         let mut list = SubscriptionList::default();
-        for text in ["b", "$share/g/a", "a/+", "$share/h/#"] {
+        for text in ["b", "$share/g/a", "#", "$share/h/#", "$shard/x", "$SYS/a", "$t", "+"] {
             list.set(&filter(text), with_qos(QoS::AtMostOnce), &limits).expect("has room");
         }
-        let mut unshared = list.split_off_unshared();
-        assert_eq!(texts(&list), ["$share/g/a", "$share/h/#"]);
-        assert_eq!(unshared.len(), 2);
-        let mut popped: Vec<_> = std::iter::from_fn(|| unshared.pop()).collect();
-        popped.sort_unstable();
-        assert_eq!(popped, [filter("a/+"), filter("b")]);
-        assert!(unshared.is_empty() && !list.is_empty());
+        let behind = |behind: Option<&str>| {
+            let behind = behind.map(filter);
+            let found = list.shared_behind(behind.as_ref());
+            found.map(|filter| filter.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(behind(None), ["$share/g/a", "$share/h/#"]);
+        assert_eq!(behind(Some("$share/g/a")), ["$share/h/#"]);
+        assert_eq!(behind(Some("$share/g/b")), ["$share/h/#"], "one that is gone");
+        assert_eq!(behind(Some("$share/h/#")), [""; 0]);
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Worker {
             self.end_session(key);
             return;
         }
-        self.set_shares_online(key, false, None);
+        self.leave_shares_waiting(key);
         if !self.publish_due_will(key) {
             // With its will: a crash finds it, and publishes it.
             self.save_session(key);
@@ -184,7 +184,9 @@ impl Worker {
         let Some(Entry { mut session, presence, number }) = self.sessions.remove(key) else {
             return;
         };
-        self.drop_subscriptions(key, &mut session.subscriptions);
+        let subscriptions = std::mem::take(&mut session.subscriptions);
+        let shares = subscriptions.has_shared();
+        self.drop_subscriptions(key, subscriptions);
         self.counters.sessions.sub(1);
         self.shared.session_shares.give_back(origin, session.user());
         let waiting = match presence {
@@ -198,7 +200,7 @@ impl Worker {
             return;
         }
         if session.is_durable() {
-            self.leave_behind(Found { session, number, will, key: Some(key) });
+            self.leave_behind(Found { session, shares, number, will, key: Some(key) });
             return;
         }
         let passed_on = session.take_shared(true, |_| true);
@@ -228,12 +230,14 @@ impl Worker {
         }
     }
 
-    /// Publishes the wills that a start has found of sessions that had ended with their connections.
-    pub(super) fn publish_strays(&mut self) {
-        if self.stopping {
-            return;
-        }
-        for found in self.strays.take_due(self.now) {
+    /// Publishes wills that are due and that a start has found of sessions that had ended with their
+    /// connections, so many at the most.
+    pub(super) fn publish_strays(&mut self, wills_max: usize) {
+        for _ in 0..wills_max {
+            if self.stopping {
+                return;
+            }
+            let Some(found) = self.strays.take_due(self.now) else { return };
             self.leave_behind(found);
         }
     }

@@ -40,6 +40,8 @@ pub(super) struct Client {
     pub(super) receipts: Option<Box<Receipts>>,
     /// Its part of the budget of input, while it has much waiting.
     pub(super) input_charge: Option<Box<InputCharge>>,
+    /// What is kept of a packet that is being done.
+    held_kib: u16,
     /// Bytes that came since, of a packet that is not whole.
     pub(super) unheard_bytes: u16,
     /// A receive is under way in the ring.
@@ -50,8 +52,8 @@ pub(super) struct Client {
     pub(super) peer_gone: bool,
     /// A send has failed: nothing more is sent, but what came before the end is still read.
     pub(super) send_failed: bool,
-    /// Nothing is sent yet: CONNACK waits for the store.
-    pub(super) held: bool,
+    /// Nothing is sent yet, as long as CONNACK waits for so much: the store, groups that hear of it.
+    pub(super) holds: u8,
     /// It is in the list of clients to close because their outbox is full.
     pub(super) overflowed: bool,
     /// The tag of the flow on whose account it was put last into the list of clients to flush at the
@@ -113,12 +115,13 @@ impl Client {
             timer_tick: 0,
             receipts: None,
             input_charge: None,
+            held_kib: 0,
             unheard_bytes: 0,
             receiving: false,
             sending: false,
             peer_gone: false,
             send_failed: false,
-            held: false,
+            holds: 0,
             overflowed: false,
             dirty_for: None,
             stalled: false,
@@ -132,6 +135,15 @@ impl Client {
 
     pub(super) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+
+    /// What is kept of a packet that is being done, in bytes: it counts like one that is not whole.
+    pub(super) fn held_bytes(&self) -> usize {
+        usize::from(self.held_kib) << 10
+    }
+
+    pub(super) fn set_held_bytes(&mut self, bytes: usize) {
+        self.held_kib = u16::try_from(bytes >> 10).unwrap_or(u16::MAX);
     }
 
     /// Since when its input has waited for its answers to leave.

@@ -124,6 +124,10 @@ counters! {
     publishes_cut,
     /// `push_turns_ended_total`: a session's turn that ended with work left.
     turns_ended,
+    /// `push_turns_cut_total{by="timers"}`: a turn that left timers that were due to the next one.
+    cut_timers,
+    /// `push_turns_cut_total{by="completions"}`: the same of what the store and other shards have done.
+    cut_completions,
     /// Gauge: how long the session has waited whose work waits longest (`push_longest_wait_seconds`).
     longest_wait_millis,
     /// `push_publishes_sent_total`.

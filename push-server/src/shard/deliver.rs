@@ -1,4 +1,4 @@
-//! What clients ask for, and what becomes of messages: subscribe, publish, route, deliver, send.
+//! What clients ask for, and what becomes of messages: publish, route, deliver, send.
 
 use std::sync::Arc;
 
@@ -7,18 +7,14 @@ use bytes::Bytes;
 use super::client::Phase;
 use super::durable;
 use super::fair_queue::Flow;
-use super::fanout::{Fanout, Progress, Publisher};
+use super::fanout::{Fanout, Publisher};
 use super::notices::Kind;
-use super::ticket::{Done, Draft, Part, Subscribed};
+use super::ticket::{Done, Draft, Part};
+use super::turn::{Errand, Progress};
 use super::worker::Worker;
-use crate::broker::{
-    Budget, Charge, Message, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes,
-};
+use crate::broker::{Budget, Charge, Message, QoS};
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{
-    Delivered, Delivery, Event, Filing, ListFull, PublishReceipt, Subscribe, SubscribeEntry,
-    Transmit, Unsubscribe, Version,
-};
+use crate::mqtt::{Delivered, Delivery, Event, Filing, PublishReceipt, Transmit, Version};
 use crate::store::{Position, Write};
 
 /// What it costs to send something: a system call's part, and a completion.
@@ -34,23 +30,34 @@ const BYTES_PER_UNIT: usize = 256;
 const FLUSH_BYTES_MAX: usize = 128 << 10;
 
 impl Worker {
-    /// Returns what is left of a publish when the budget is spent.
+    /// Returns what is left of a packet when the budget is spent.
     pub(super) fn on_event(
         &mut self,
         index: u32,
         key: u32,
         event: Event,
         budget: &mut Budget,
-    ) -> Option<(Box<Fanout>, Progress)> {
+    ) -> Option<(Errand, Progress)> {
         match event {
             Event::Publish(message, receipt) => {
-                return self.on_publish(index, key, message, receipt, budget);
+                let left = self.on_publish(index, key, message, receipt, budget);
+                return left.map(|(fanout, progress)| (Errand::Fanout(fanout), progress));
+            }
+            Event::Subscribe(subscribe) => {
+                let mut subscribing = self.begin_subscribing(index, key, subscribe);
+                let progress = self.go_on_subscribing(&mut subscribing, budget);
+                return (progress != Progress::Done)
+                    .then(|| (Errand::Subscribe(subscribing), progress));
+            }
+            Event::Unsubscribe(unsubscribe) => {
+                let mut unsubscribing = self.begin_unsubscribing(index, key, unsubscribe);
+                let progress = self.go_on_unsubscribing(&mut unsubscribing, budget);
+                return (progress != Progress::Done)
+                    .then(|| (Errand::Unsubscribe(unsubscribing), progress));
             }
             Event::PublishRefused(reason, receipt) => {
                 self.on_publish_refused(index, key, reason, receipt);
             }
-            Event::Subscribe(subscribe) => self.on_subscribe(index, key, subscribe),
-            Event::Unsubscribe(unsubscribe) => self.on_unsubscribe(index, key, unsubscribe),
             Event::Owes(answer) => {
                 let done = Done::Answer { client: self.token_of(index), answer };
                 self.file_changes(key, Some(done));
@@ -314,192 +321,12 @@ impl Worker {
         }
     }
 
-    fn on_subscribe(&mut self, index: u32, key: u32, subscribe: Subscribe) {
-        let number = self.number_of(key);
-        let mut results = Vec::with_capacity(subscribe.entries.len());
-        let mut draft = self.owed_record(key);
-        let (serial, mut fresh) = (self.fresh.begin(), Vec::new());
-        for entry in subscribe.entries {
-            let result = entry.and_then(|entry| {
-                let (qos, is_new) = self.subscribe_one(key, &entry, serial)?;
-                if let Some(number) = number {
-                    let SubscribeEntry { filter, options } = entry;
-                    if self.fresh.touch(serial, number, &filter, is_new) {
-                        fresh.push(filter.clone());
-                    }
-                    draft.writes.push(Write::PutSubscription { number, filter, options });
-                }
-                Ok(qos)
-            });
-            results.push(result);
-        }
-        let subscribed = Subscribed {
-            client: self.token_of(index),
-            session: (key, number.unwrap_or_default()),
-            packet_id: subscribe.packet_id,
-            results,
-            subscribe: serial,
-            fresh,
-        };
-        draft.waiting.push((self.index, Done::Subscribe(Box::new(subscribed))));
-        self.file(draft);
-    }
-
-    /// Subscribes, and has the retained messages sent that this brings; they leave behind SUBACK.
-    /// Returns the QoS granted, and whether the filter is new to the session.
-    fn subscribe_one(
-        &mut self,
-        key: u32,
-        entry: &SubscribeEntry,
-        subscribe: u64,
-    ) -> Result<(QoS, bool), Reason> {
-        let SubscribeEntry { filter, options } = entry;
-        let options = *options;
-        // Shared subscriptions bring no retained messages [MQTT5 4.8.2].
-        if options.retain_handling == 2 || filter.is_shared() {
-            let is_new = self.add_subscription(key, filter, options)?;
-            return Ok((options.qos, is_new));
-        }
-        if !self.has_backlog_room(key) {
-            // It asks again and again without taking what it is owed.
-            self.counters.limit_backlog.add(1);
-            return Err(Reason::QuotaExceeded);
-        }
-        let is_new = self.add_subscription(key, filter, options)?;
-        if options.retain_handling == 0 || is_new {
-            self.queue_retained(key, filter, options, subscribe);
-        }
-        Ok((options.qos, is_new))
-    }
-
-    /// Returns whether the session did not have the filter before.
-    fn add_subscription(
-        &mut self,
-        key: u32,
-        filter: &TopicFilter,
-        options: SubscriptionOptions,
-    ) -> Result<bool, Reason> {
-        let session = self.sessions.session(key).ok_or(Reason::UnspecifiedError)?;
-        let weight_bytes = match session.subscriptions.contains(filter) {
-            true => 0,
-            false => subscription_weight_bytes(filter) as u64,
-        };
-        if !self.take_subscription_memory(weight_bytes) {
-            self.counters.limit_subscription_bytes_total.add(1);
-            return Err(Reason::QuotaExceeded);
-        }
-        let (limits, total) = (&self.shared.config.limits, &self.shared.memory.subscriptions);
-        let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
-        if let Err(full) = session.subscriptions.set(filter, options, limits) {
-            total.give_back(weight_bytes);
-            let counter = match full {
-                ListFull::Number => &self.counters.limit_subscriptions,
-                ListFull::Bytes => &self.counters.limit_subscription_bytes,
-            };
-            counter.add(1);
-            return Err(Reason::QuotaExceeded);
-        }
-        Ok(self.index_subscription(key, filter, options))
-    }
-
-    /// Has messages come to a session by a filter that it has, and that is counted against the total of
-    /// subscriptions. Returns whether it is a new one.
-    pub(super) fn index_subscription(
-        &mut self,
-        key: u32,
-        filter: &TopicFilter,
-        options: SubscriptionOptions,
-    ) -> bool {
-        let replaced = if filter.is_shared() {
-            let presence = self.sessions.entry_mut(key).map(|entry| &entry.presence);
-            let is_online = presence.is_some_and(|presence| presence.client().is_some());
-            let replaced = self.shared.shares.join(filter, self.member(key), options, is_online);
-            if let Some(bytes) = self.packet_bytes_max(key) {
-                let member = self.member(key);
-                self.shared.shares.set_packet_bytes_max(filter, member, bytes);
-            }
-            replaced
-        } else {
-            let (replaced, is_first) = self.subscriptions.insert(filter, key, options);
-            if is_first {
-                self.shared.routing.add(filter, self.index);
-            }
-            replaced
-        };
-        self.counters.subscriptions.add(u64::from(!replaced));
-        !replaced
-    }
-
-    /// The largest packet that a session's client takes, if it is here and said so.
-    fn packet_bytes_max(&mut self, key: u32) -> Option<u32> {
-        let index = self.sessions.entry_mut(key)?.presence.client()?;
-        match &self.clients.get(index as usize)?.phase {
-            Phase::Serving { connection, .. } => connection.packet_bytes_max(),
-            _ => None,
-        }
-    }
-
-    fn on_unsubscribe(&mut self, index: u32, key: u32, unsubscribe: Unsubscribe) {
-        let number = self.number_of(key);
-        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
-        let mut writes = Vec::new();
-        for filter in unsubscribe.filters {
-            let filter = match filter {
-                Ok(filter) => filter,
-                Err(reason) => {
-                    reasons.push(reason);
-                    continue;
-                }
-            };
-            let existed = self.forget_subscription(key, &filter);
-            if existed && filter.is_shared() {
-                self.pass_on_unsent(key, &filter);
-            }
-            reasons.push(if existed { Reason::Success } else { Reason::NoSubscriptionExisted });
-            if let Some(number) = number {
-                self.fresh.end(number, &filter);
-                // Also of one that memory does not know: an earlier removal may have failed.
-                writes.push(Write::RemoveSubscription { number, filter });
-            }
-        }
-        let client = self.token_of(index);
-        let done = Done::Unsubscribe { client, packet_id: unsubscribe.packet_id, reasons };
-        self.file(Draft { writes, waiting: vec![(self.index, done)] });
-    }
-
-    /// Ends a session's subscription. Returns whether there was one.
-    pub(super) fn forget_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
-        if let Some(session) = self.sessions.session_mut(key) {
-            session.subscriptions.remove(filter);
-        }
-        self.drop_subscription(key, filter)
-    }
-
-    /// Returns whether there was one.
-    pub(super) fn drop_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
-        let existed = if filter.is_shared() {
-            self.shared.shares.leave(filter, self.member(key))
-        } else {
-            let (existed, was_last) = self.subscriptions.remove(filter, key);
-            if was_last {
-                self.shared.routing.remove(filter, self.index);
-            }
-            existed
-        };
-        if existed {
-            self.counters.subscriptions.sub(1);
-            let weight_bytes = subscription_weight_bytes(filter) as u64;
-            self.shared.memory.subscriptions.give_back(weight_bytes);
-        }
-        existed
-    }
-
     /// Sends what a client is owed, unless a send is under way: its end calls again. Returns what that
     /// has cost.
     pub(super) fn flush(&mut self, index: u32) -> u32 {
         let client = &mut self.clients[index as usize];
         let is_served = matches!(client.phase, Phase::Serving { .. });
-        if client.sending || (client.held && is_served) {
+        if client.sending || (client.holds > 0 && is_served) {
             return FLUSH_UNITS;
         }
         if client.send_failed {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::client::Phase;
 use super::notices::Kind;
 use super::sessions::{Entry, Presence};
+use super::subscribe::filter_units;
 use super::ticket::{Done, Draft, Part, Subscribed};
 use super::worker::{Worker, read_clock};
 use crate::broker::{Shares, SubscriptionId, Via};
@@ -40,13 +41,19 @@ const PAGE: PageLimit = PageLimit { messages: HEAD_MESSAGES_MAX as u32, bytes: 2
 /// outrun it.
 const TRIM_PAGE: PageLimit = PageLimit { messages: 1_024, bytes: 4 << 20 };
 
-/// So long a turn notes what was written to disk, and how many messages go by between two looks at the
-/// clock.
-const WRITTEN_BUDGET: Duration = Duration::from_millis(2);
-const WRITTEN_PER_LOOK: usize = 64;
+/// So long a turn notes what messages were written to disk, and as long what else has come to pass.
+const NOTING_BUDGET: Duration = Duration::from_millis(2);
 
-/// So many may wait to be noted; further ones are noted at once.
+/// So many messages that are on disk may wait to be noted before the store counts as behind.
 const WRITTEN_WAITING_MAX: usize = 65_536;
+
+/// What it costs to note something, as messages fetched, and as messages given to others.
+const NOTED_UNITS: u32 = 16;
+const FETCHED_UNITS: u32 = 256;
+const PASSED_ON_UNITS: u32 = 1_024;
+
+/// What it costs to note that a filter is on disk.
+const FRESH_UNITS: u32 = 4;
 
 const MILLIS_PER_SEC: u64 = 1_000;
 
@@ -140,13 +147,15 @@ impl Worker {
         for PageRead { number, from, limit, done } in self.page_reads.drain(..) {
             store.read_outbox(number, Position(from), limit, vec![(self.index, done)]);
         }
-        let behind = store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX;
+        let behind = store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX
+            || self.written.len() > WRITTEN_WAITING_MAX;
         if behind && !std::mem::replace(&mut self.store_is_behind, true) {
             self.counters.limit_store.add(1);
         }
     }
 
-    /// Takes what the store and other shards have done.
+    /// Takes what the store and other shards have done, and notes it as far as the turn goes. A message
+    /// may be in as many outboxes as there are sessions: what clients wait for comes first.
     pub(super) fn read_completions(&mut self) {
         let mut done = std::mem::take(&mut self.done);
         self.shared.completions[usize::from(self.index)].take(&mut done);
@@ -156,31 +165,31 @@ impl Worker {
                 Done::Written { .. } | Done::Page { .. } | Done::Trim { .. } => {
                     self.written.push_back((done, outcome));
                 }
-                _ => self.on_done(done, outcome),
+                _ => self.settled.push_back((done, outcome)),
             }
         }
         self.done = done;
-        self.take_written();
+        self.note(|worker| &mut worker.settled);
+        self.note(|worker| &mut worker.written);
         if let Some(store) = &self.shared.store
             && self.store_is_behind
             && store.backlog_bytes() < STORE_BACKLOG_BYTES_MAX / 2
+            && self.written.len() < WRITTEN_WAITING_MAX / 2
         {
             self.store_is_behind = false;
+            self.work.unpark();
             self.resume_all_stalled();
         }
     }
 
-    /// Notes what is on disk: a message may be in as many outboxes as there are sessions.
-    fn take_written(&mut self) {
+    fn note(&mut self, waiting: impl Fn(&mut Self) -> &mut VecDeque<(Done, Outcome)>) {
         let begun = read_clock();
-        let mut noted = 0;
-        while let Some((done, outcome)) = self.written.pop_front() {
+        while let Some((done, outcome)) = waiting(self).pop_front() {
+            let units = noted_units(&done, &outcome);
             self.on_done(done, outcome);
-            noted += 1;
-            if noted % WRITTEN_PER_LOOK == 0
-                && self.written.len() <= WRITTEN_WAITING_MAX
-                && read_clock() - begun > WRITTEN_BUDGET
-            {
+            if self.meter.count(units) && read_clock() - begun > NOTING_BUDGET {
+                let is_cut = !waiting(self).is_empty();
+                self.counters.cut_completions.add(u64::from(is_cut));
                 break;
             }
         }
@@ -198,8 +207,7 @@ impl Worker {
             }
             Done::Connect { client } => {
                 if let Some(index) = self.resolve(client) {
-                    self.clients[index as usize].held = false;
-                    self.mark_dirty(index);
+                    self.let_send(index);
                 }
             }
             Done::Answer { client, answer } => {
@@ -468,7 +476,7 @@ impl Worker {
         if draft.writes.is_empty() && !ended {
             return;
         }
-        self.clients[index as usize].held = true;
+        self.clients[index as usize].holds += 1;
         draft.waiting.push((self.index, Done::Connect { client: self.token_of(index) }));
         self.draft.append(draft);
     }
@@ -628,6 +636,20 @@ impl Change {
             Self::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
             Self::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
         }
+    }
+}
+
+/// What it costs to note something.
+fn noted_units(done: &Done, outcome: &Outcome) -> u32 {
+    match done {
+        Done::Subscribe(subscribed) => {
+            let failed = matches!(outcome, Outcome::Failed(_));
+            let each = |filter| if failed { filter_units(filter) } else { FRESH_UNITS };
+            NOTED_UNITS + subscribed.fresh.iter().map(each).sum::<u32>()
+        }
+        Done::Page { .. } | Done::Trim { .. } => FETCHED_UNITS,
+        Done::PassOn(_) => PASSED_ON_UNITS,
+        _ => NOTED_UNITS,
     }
 }
 

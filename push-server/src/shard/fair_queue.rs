@@ -71,8 +71,10 @@ pub(super) struct FairQueue<W> {
     fresh: VecDeque<Flow>,
     /// Flows that have had one.
     rest: VecDeque<Flow>,
-    /// Flows whose work cannot go on now, whatever they may spend.
+    /// Flows whose work cannot go on in this turn, whatever they may spend.
     blocked: Vec<Flow>,
+    /// Flows whose work cannot go on before `unpark`.
+    parked: Vec<Flow>,
     /// What flows without work waiting have spent in this turn.
     spent: HashMap<Flow, u32, foldhash::fast::RandomState>,
     /// Emptied ones, kept for their memory: flows come and go all the time.
@@ -98,9 +100,21 @@ struct Waiting<W> {
     /// When some of its work was done last.
     since: Monotonic,
     is_fresh: bool,
+    is_parked: bool,
 }
 
-/// A piece of work whose turn it is. To be given back by `done`, `unfinished` or `blocked`.
+/// Until when what is left of a piece of work waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// Its flow's next round.
+    Round,
+    /// The next turn.
+    Turn,
+    /// `unpark`.
+    Unpark,
+}
+
+/// A piece of work whose turn it is. To be given back by `done`, `unfinished`, `blocked` or `parked`.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Due<W> {
@@ -119,6 +133,7 @@ impl<W> FairQueue<W> {
             fresh: VecDeque::new(),
             rest: VecDeque::new(),
             blocked: Vec::new(),
+            parked: Vec::new(),
             spent: HashMap::default(),
             spare: Vec::new(),
             fresh_lead: 0,
@@ -150,9 +165,27 @@ impl<W> FairQueue<W> {
         !self.blocked.is_empty()
     }
 
-    /// How long the flow has waited that waited longest, in milliseconds.
+    /// Whether work waits for `unpark`.
+    pub(super) fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// What parked work has waited for has come.
+    pub(super) fn unpark(&mut self) {
+        for flow in self.parked.drain(..) {
+            if let Some(waiting) = self.flows.get_mut(&flow) {
+                waiting.is_parked = false;
+                waiting.since = self.now;
+                self.rest.push_back(flow);
+            }
+        }
+    }
+
+    /// How long the flow has waited that waited longest, in milliseconds. What is parked waits for
+    /// somebody else.
     pub(super) fn longest_wait_millis(&self, now: Monotonic) -> u64 {
-        let oldest = self.flows.values().map(|waiting| waiting.since).min();
+        let waiting = self.flows.values().filter(|waiting| !waiting.is_parked);
+        let oldest = waiting.map(|waiting| waiting.since).min();
         oldest.map_or(0, |since| now.since(since).as_millis() as u64)
     }
 
@@ -183,7 +216,9 @@ impl<W> FairQueue<W> {
                 let deficit = i64::from(self.quantum) - i64::from(spent);
                 let is_fresh = spent == 0;
                 if is_fresh { &mut self.fresh } else { &mut self.rest }.push_back(flow);
-                place.insert(Waiting { work: waiting, deficit, since: self.now, is_fresh });
+                let since = self.now;
+                let is_parked = false;
+                place.insert(Waiting { work: waiting, deficit, since, is_fresh, is_parked });
             }
         }
     }
@@ -225,7 +260,7 @@ impl<W> FairQueue<W> {
 
     /// A piece of work is done, for so many units.
     pub(super) fn done(&mut self, flow: Flow, units: u32) {
-        self.settle(flow, units, std::iter::empty(), false);
+        self.settle(flow, units, std::iter::empty(), Until::Round);
     }
 
     /// A piece of work has come so far as its flow may spend. What is left of it, in order, goes
@@ -236,7 +271,7 @@ impl<W> FairQueue<W> {
         units: u32,
         left: impl DoubleEndedIterator<Item = W>,
     ) {
-        self.settle(flow, units, left, false);
+        self.settle(flow, units, left, Until::Round);
     }
 
     /// A piece of work cannot go on before the next turn.
@@ -246,7 +281,17 @@ impl<W> FairQueue<W> {
         units: u32,
         left: impl DoubleEndedIterator<Item = W>,
     ) {
-        self.settle(flow, units, left, true);
+        self.settle(flow, units, left, Until::Turn);
+    }
+
+    /// A piece of work cannot go on before `unpark`.
+    pub(super) fn parked(
+        &mut self,
+        flow: Flow,
+        units: u32,
+        left: impl DoubleEndedIterator<Item = W>,
+    ) {
+        self.settle(flow, units, left, Until::Unpark);
     }
 
     fn settle(
@@ -254,7 +299,7 @@ impl<W> FairQueue<W> {
         flow: Flow,
         units: u32,
         left: impl DoubleEndedIterator<Item = W>,
-        is_blocked: bool,
+        until: Until,
     ) {
         let (quantum, now) = (self.quantum, self.now);
         let Some(waiting) = self.flows.get_mut(&flow) else { return };
@@ -279,9 +324,10 @@ impl<W> FairQueue<W> {
                 self.spare.push(work);
             }
             self.spent.insert(flow, u32::try_from(spent.max(0)).unwrap_or(u32::MAX));
-        } else if is_blocked {
+        } else if until != Until::Round {
             waiting.is_fresh = false;
-            self.blocked.push(flow);
+            waiting.is_parked = until == Until::Unpark;
+            if waiting.is_parked { &mut self.parked } else { &mut self.blocked }.push(flow);
         } else if waiting.deficit > 0 {
             let queue = if waiting.is_fresh { &mut self.fresh } else { &mut self.rest };
             queue.push_front(flow);

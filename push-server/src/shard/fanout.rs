@@ -15,7 +15,7 @@ use super::mailbox::{Letter, Mail};
 use super::postage::Stamp;
 use super::share::Placed;
 use super::ticket::{Done, Draft, Part, Ticket};
-use super::turn::Errand;
+use super::turn::{Errand, Progress};
 use super::worker::Worker;
 use crate::broker::{
     Budget, Charge, Group, GroupSearch, Matching, Message, QoS, ShardSearch, ShardSet,
@@ -84,16 +84,6 @@ enum Stage {
     Matches,
     Deliveries,
     Groups,
-}
-
-/// How far a step got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    Done,
-    /// The budget is spent.
-    Spent,
-    /// Another shard takes no letters now, or the store does not keep up.
-    Blocked,
 }
 
 /// Groups that the message goes to one member of each, found a few at a time.
@@ -201,7 +191,7 @@ impl Worker {
 
     fn step(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> Progress {
         if self.waits_for_store() && !fanout.draft.is_empty() {
-            return wait_for_store(budget);
+            return Progress::StoreBehind;
         }
         if fanout.stage == Stage::Shards {
             let topic = &fanout.message.topic;
@@ -316,7 +306,7 @@ impl Worker {
                 && self.is_durable(found.subscriber)
             {
                 part.wait_for_more();
-                return wait_for_store(budget);
+                return Progress::StoreBehind;
             }
             budget.charge(DELIVERY_UNITS);
             let Some(found) = matching.found().pop() else { break };
@@ -342,7 +332,7 @@ impl Worker {
         loop {
             let needs_store = !fanout.groups.found.is_empty() && fanout.part.is_shared();
             if needs_store && self.waits_for_store() {
-                return wait_for_store(budget);
+                return Progress::StoreBehind;
             }
             while let Some(group) = fanout.groups.found.pop() {
                 if budget.is_spent() {
@@ -406,12 +396,6 @@ impl Worker {
         let done = Done::Publish { client, number, reason, session, receipt };
         part.draft.waiting.push((self.index, done));
     }
-}
-
-/// The store's delay is no fault of the shard's: the session counts as served.
-fn wait_for_store(budget: &mut Budget) -> Progress {
-    budget.charge(1);
-    Progress::Blocked
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 use push_common::clock::Monotonic;
 
 use super::client::{Introduction, Phase};
-use super::fanout::{Fanout, Progress};
 use super::input_budget::Unfinished;
 use super::notices::Kind;
 use super::ticket::Done;
+use super::turn::{Errand, Progress};
 use super::worker::Worker;
 use crate::broker::Budget;
 use crate::mqtt::Event;
@@ -28,9 +28,9 @@ const INPUT_IS_FULL: &str = "unfinished packets of all clients have reached --in
 /// So many bytes of a packet under way count like a whole one for the keep alive.
 const HEARD_BYTES_MIN: usize = 1 << 10;
 
-/// What it costs to take a PUBLISH in, and a filter of a SUBSCRIBE or UNSUBSCRIBE.
+/// What it costs to take a PUBLISH in, and to parse a filter of a SUBSCRIBE or UNSUBSCRIBE.
 const PUBLISH_UNITS: u32 = 8;
-const FILTER_UNITS: u32 = 24;
+const FILTER_PARSED_UNITS: u32 = 2;
 
 /// Bytes of packets that cost a unit to read: acknowledgements cost nothing else.
 const INPUT_BYTES_PER_UNIT: u64 = 64;
@@ -49,8 +49,8 @@ enum Obstacle {
 pub(super) enum Halt {
     /// The session has had its share.
     Turn,
-    /// So it has, or another shard or the store is in the way, in the middle of a publish.
-    Publish(Box<Fanout>, Progress),
+    /// So it has, or another shard or the store is in the way, in the middle of a packet.
+    Packet(Errand, Progress),
 }
 
 impl Worker {
@@ -148,6 +148,7 @@ impl Worker {
         let served = self.clients.get(index as usize).map(|client| &client.phase);
         let Some(&Phase::Serving { session: key, .. }) = served else { return None };
         let parsed_bytes = self.parsed_bytes(index);
+        self.clients[index as usize].set_held_bytes(0);
         let mut halt = None;
         loop {
             let client = self.clients.get_mut(index as usize)?;
@@ -169,10 +170,11 @@ impl Worker {
             let limits = &self.shared.config.limits;
             let Some(event) = connection.poll_event(session, limits, self.now) else { break };
             budget.charge(units(&event));
-            if let Some((fanout, progress)) = self.on_event(index, key, event, budget) {
+            if let Some((errand, progress)) = self.on_event(index, key, event, budget) {
                 let client = self.clients.get_mut(index as usize)?;
                 client.stalled = true;
-                halt = Some(Halt::Publish(fanout, progress));
+                client.set_held_bytes(errand.held_bytes());
+                halt = Some(Halt::Packet(errand, progress));
                 break;
             }
         }
@@ -205,7 +207,7 @@ impl Worker {
                 (handshake.input_len(), handshake.parsed_bytes())
             }
             Phase::Serving { connection, .. } => {
-                (connection.input_len(), connection.parsed_bytes())
+                (connection.input_len() + client.held_bytes(), connection.parsed_bytes())
             }
             Phase::Flushing { .. } | Phase::Lingering { .. } => (0, 0),
         };
@@ -405,8 +407,8 @@ impl Worker {
 /// What an event costs, beside what becomes of a message.
 fn units(event: &Event) -> u32 {
     match event {
-        Event::Subscribe(subscribe) => subscribe.entries.len() as u32 * FILTER_UNITS,
-        Event::Unsubscribe(unsubscribe) => unsubscribe.filters.len() as u32 * FILTER_UNITS,
+        Event::Subscribe(subscribe) => subscribe.entries.len() as u32 * FILTER_PARSED_UNITS,
+        Event::Unsubscribe(unsubscribe) => unsubscribe.filters.len() as u32 * FILTER_PARSED_UNITS,
         Event::Publish(..) => PUBLISH_UNITS,
         _ => 2,
     }

@@ -34,6 +34,8 @@ pub(super) struct Leaving {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) session: Session,
+    /// Whether it had shared subscriptions: what it is owed by them goes to others.
+    pub(super) shares: bool,
     pub(super) number: SessionNumber,
     pub(super) will: Option<Box<PendingWill>>,
     /// Under which key it was one of the shard's, if the shard has had it.
@@ -43,9 +45,8 @@ pub(super) struct Found {
 impl Worker {
     /// A durable session has ended, and is no longer one of the shard's.
     pub(super) fn leave_behind(&mut self, found: Found) {
-        let Found { mut session, number, will, key } = found;
+        let Found { mut session, shares, number, will, key } = found;
         let passed_on = session.take_shared(true, |_| true);
-        let shares = session.subscriptions.iter().any(|(filter, _)| filter.is_shared());
         let stored = session.on_disk().filter(|_| shares);
         if stored.is_none() {
             self.counters.dropped_session_ended.add(session.owed() as u64);

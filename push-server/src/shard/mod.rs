@@ -35,6 +35,7 @@ mod sessions;
 mod share;
 mod shared_access;
 mod strays;
+mod subscribe;
 mod ticket;
 mod turn;
 mod unused;

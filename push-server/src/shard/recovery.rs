@@ -94,13 +94,14 @@ impl Worker {
         mut record: SessionRecord,
     ) {
         let (now, clocks) = (self.now, self.shared.clocks);
+        let shares = session.subscriptions.has_shared();
         let Some(stored) = record.will.clone() else {
-            self.found_ended.push(Found { session, number, will: None, key: None });
+            self.found_ended.push(Found { session, shares, number, will: None, key: None });
             return;
         };
         let will = pending_will(stored, now, clocks, &self.shared.memory.wills);
         let publish_at = will.publish_at;
-        let found = Found { session, number, will: Some(will), key: None };
+        let found = Found { session, shares, number, will: Some(will), key: None };
         if publish_at <= now {
             self.found_ended.push(found);
             return;

@@ -7,22 +7,19 @@
 //! `--subscription-bytes-total` as long as they take memory; who subscribes does not have to wait for
 //! them, though.
 //!
-//! A session leaves its shared groups at once: they are not to choose it any more.
+//! A group that chooses such a session loses it by that, and chooses another (`share`).
 
 use std::collections::BTreeMap;
 
 use super::fair_queue::Flow;
-use super::turn::Errand;
+use super::subscribe::filter_units;
+use super::turn::{Errand, Progress};
 use super::worker::Worker;
 use crate::broker::{Budget, TopicFilter};
 use crate::mqtt::SubscriptionList;
 
-/// So many filters, about 0.1 ms, go with their session.
-const AT_ONCE_MAX: usize = 64;
-
-/// What it costs to take a filter out of the tables, and each of its levels.
-const FILTER_UNITS: u32 = 24;
-const LEVEL_UNITS: u32 = 16;
+/// As many filters go with their session as this pays for: about 0.1 ms.
+const AT_ONCE_UNITS: u32 = 2_048;
 
 /// So many filters go at once to make room for a new one.
 const FOR_ONE_MAX: usize = 16;
@@ -32,35 +29,30 @@ const FOR_ONE_MAX: usize = 16;
 pub(super) struct Remains(BTreeMap<u32, SubscriptionList>);
 
 impl Worker {
-    /// A session has ended, and is no longer one of the shard's: takes its filters out of the tables, or
-    /// has that done in turns. Its shared ones stay in the list.
-    pub(super) fn drop_subscriptions(&mut self, key: u32, subscriptions: &mut SubscriptionList) {
-        let mut filters = subscriptions.split_off_unshared();
-        for (filter, _) in &*subscriptions {
-            self.drop_subscription(key, filter);
-        }
-        if filters.len() > AT_ONCE_MAX {
-            self.remains.0.insert(key, filters);
-            if !self.stopping {
-                self.work.push(Flow::ended(self.index, key), Errand::Forget(key));
-            }
+    /// A session has ended, and is no longer one of the shard's: takes its filters out of the tables, the
+    /// first of them at once, the others in turns.
+    pub(super) fn drop_subscriptions(&mut self, key: u32, filters: SubscriptionList) {
+        if filters.is_empty() {
+            self.sessions.release_key(key);
             return;
         }
-        while let Some(filter) = filters.pop() {
-            self.drop_subscription(key, &filter);
+        self.remains.0.insert(key, filters);
+        if self.forget_remains(key, &mut Budget::new(AT_ONCE_UNITS)) != Progress::Done {
+            self.work.push(Flow::ended(self.index, key), Errand::Forget(key));
         }
-        self.sessions.release_key(key);
     }
 
-    /// Takes filters of an ended session out of the tables until the budget is spent. Returns whether
-    /// it is over; so it is when the server stops.
-    pub(super) fn forget_remains(&mut self, key: u32, budget: &mut Budget) -> bool {
-        while !self.stopping && !budget.is_spent() {
-            let Some(filter) = self.forget_one(key) else { return true };
-            let levels = filter.as_str().split('/').count() as u32;
-            budget.charge(FILTER_UNITS + levels * LEVEL_UNITS);
+    /// Takes filters of an ended session out of the tables until the budget is spent, or the server
+    /// stops.
+    pub(super) fn forget_remains(&mut self, key: u32, budget: &mut Budget) -> Progress {
+        while !self.stopping && self.remains.0.contains_key(&key) {
+            if budget.is_spent() {
+                return Progress::Spent;
+            }
+            let Some(filter) = self.forget_one(key) else { break };
+            budget.charge(filter_units(&filter));
         }
-        self.stopping
+        Progress::Done
     }
 
     /// Takes memory for a new subscription, if need be from those of ended sessions. Returns whether it

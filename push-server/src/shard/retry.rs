@@ -6,47 +6,110 @@
 //! or with it. What was asked for when the shard did not know yet that the record had failed, fails,
 //! too, though the disk may be back: the store sees to that.
 
-use super::ticket::{Done, Draft};
+use std::vec;
+
+use super::fair_queue::Flow;
+use super::ticket::{Done, Draft, Leaver};
+use super::turn::{Errand, Progress};
 use super::worker::Worker;
+use crate::broker::Budget;
 use crate::store::{SessionNumber, Write};
 
 /// Ended sessions that the store has failed to remove, of a shard. Further ones are not tried again
 /// (`limit="removals"`): a restart finds them on disk.
 pub(crate) const UNREMOVED_MAX: usize = 1 << 20;
 
-/// Records, and removals, that are tried again at a time.
+/// Records, and as many removals, that are tried again at a time.
 const RETRIED_AT_A_TIME: usize = 16_384;
 
+/// What it costs to offer a record, a removal, a will or a page again.
+const RETRIED_UNITS: u32 = 32;
+
+/// What the store is being offered again.
+#[derive(Debug)]
+pub(super) struct Retrying {
+    unsaved: vec::IntoIter<(u32, SessionNumber)>,
+    removals: vec::IntoIter<SessionNumber>,
+    /// How many wills.
+    wills: usize,
+    leavers: vec::IntoIter<Leaver>,
+    unread: vec::IntoIter<(u32, SessionNumber)>,
+}
+
 impl Worker {
-    /// Offers again what the store has refused. Called now and then.
+    /// Has offered again what the store has refused, in turns. Called now and then.
     pub(super) fn retry_store(&mut self) {
-        if !self.shared.store.as_ref().is_some_and(|store| store.is_serving()) {
+        let is_serving = self.shared.store.as_ref().is_some_and(|store| store.is_serving());
+        let is_any = !self.unsaved.is_empty()
+            || !self.unremoved.is_empty()
+            || !self.unpublished.is_empty()
+            || !self.unread_leavers.is_empty()
+            || !self.unread.is_empty();
+        if !is_serving || !is_any || self.is_retrying {
             return;
         }
-        let unsaved = self.unsaved.iter().take(RETRIED_AT_A_TIME);
-        for (key, number) in unsaved.map(|(key, number)| (*key, *number)).collect::<Vec<_>>() {
+        self.is_retrying = true;
+        let numbered = |(key, number): (&u32, &SessionNumber)| (*key, *number);
+        let unsaved: Vec<_> = self.unsaved.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
+        let from = self.unremoved.len().saturating_sub(RETRIED_AT_A_TIME);
+        let unread: Vec<_> = self.unread.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
+        let retrying = Retrying {
+            unsaved: unsaved.into_iter(),
+            removals: self.unremoved.split_off(from).into_iter(),
+            wills: self.unpublished.len(),
+            leavers: std::mem::take(&mut self.unread_leavers).into_iter(),
+            unread: unread.into_iter(),
+        };
+        self.work.push(Flow::nobody(self.index), Errand::Retry(Box::new(retrying)));
+    }
+
+    /// Goes on with that until the budget is spent. What is left when the server stops is found by the next
+    /// start.
+    pub(super) fn go_on_retrying(
+        &mut self,
+        retrying: &mut Retrying,
+        budget: &mut Budget,
+    ) -> Progress {
+        while !self.stopping {
+            if budget.is_spent() {
+                return Progress::Spent;
+            }
+            budget.charge(RETRIED_UNITS);
+            if !self.retry_one(retrying) {
+                break;
+            }
+        }
+        self.is_retrying = false;
+        Progress::Done
+    }
+
+    /// Returns whether there was anything left.
+    fn retry_one(&mut self, retrying: &mut Retrying) -> bool {
+        if let Some((key, number)) = retrying.unsaved.next() {
             if self.numbered(key, number).is_some() {
                 self.file_unwritten(key);
                 self.save_session(key);
-            } else {
+            } else if self.unsaved.get(&key) == Some(&number) {
                 self.unsaved.remove(&key);
             }
-        }
-        let from = self.unremoved.len().saturating_sub(RETRIED_AT_A_TIME);
-        for number in self.unremoved.split_off(from) {
+        } else if let Some(number) = retrying.removals.next() {
             self.file(self.removed(number, true));
-        }
-        self.retry_wills();
-        for leaver in std::mem::take(&mut self.unread_leavers) {
+        } else if retrying.wills > 0 {
+            retrying.wills -= 1;
+            self.retry_will();
+        } else if let Some(leaver) = retrying.leavers.next() {
             self.read_leavers_page(leaver);
-        }
-        for (key, number) in std::mem::take(&mut self.unread) {
+        } else if let Some((key, number)) = retrying.unread.next() {
+            if self.unread.get(&key) == Some(&number) {
+                self.unread.remove(&key);
+            }
             if let Some(index) = self.numbered(key, number).and_then(|e| e.presence.client()) {
                 self.mark_dirty(index);
             }
+        } else {
+            return false;
         }
-        // Not at the end of a turn that waits first.
-        self.submit_draft();
+        true
     }
 
     /// The removal of a session and all that is its own, which is tried until it is done.

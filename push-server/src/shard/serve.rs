@@ -178,7 +178,7 @@ impl Worker {
             entry.presence = Presence::Connected(index);
             let before = self.sessions.set_origin(key, origin);
             self.shared.session_shares.move_origin(before, origin);
-            self.set_shares_online(key, true, connect.packet_bytes_max);
+            self.return_to_shares(index, key, connect.packet_bytes_max);
             return Ok((key, true, false));
         }
         // What has ended for this client leaves it its place, whoever else wants one meanwhile.

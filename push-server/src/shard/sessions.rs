@@ -147,6 +147,11 @@ impl Sessions {
         self.entries.get(key as usize)?.as_ref()
     }
 
+    /// The number of the session that has a key now; 0: none has.
+    pub(super) fn number(&self, key: u32) -> SessionNumber {
+        self.entry(key).map(|entry| entry.number).unwrap_or_default()
+    }
+
     pub(super) fn session(&self, key: u32) -> Option<&Session> {
         self.entry(key).map(|entry| &entry.session)
     }

@@ -6,17 +6,25 @@
 //! of QoS 2 that was sent stays with its session, or ends with it [MQTT-4.8.2-4] [MQTT-4.8.2-5];
 //! one that was refused is over [MQTT-4.8.2-6]. A member that only lost its connection keeps what
 //! it is owed until it is back.
+//!
+//! A session may be in a thousand groups. So its groups need not hear at once that it has gone: the one
+//! that chooses it next learns it then, and chooses another. That it is back they do hear before its
+//! client does: CONNACK waits for that, and so does what the client sends.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::client::Phase;
 use super::fair_queue::Flow;
 use super::mailbox::Mail;
 use super::postage::Stamp;
+use super::subscribe::filter_units;
 use super::ticket::{Draft, Part, Ticket};
+use super::turn::{Errand, Progress};
 use super::worker::Worker;
-use crate::broker::{Group, Member, Message, Round, TopicFilter, Via};
+use crate::broker::{Budget, Group, Member, Message, Round, TopicFilter, Via};
 use crate::mqtt::{Delivery, OutboxFull};
+use crate::ring::Token;
 
 /// A message for one member of a group, on its way to that member's shard.
 #[derive(Debug)]
@@ -37,11 +45,42 @@ pub(super) struct SharedMail {
 /// What became of a message for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// Somebody has it or will, or nobody could take it. So many of this shard have refused it.
+    /// Somebody has it or will, or nobody could take it. So many of this shard were asked in vain.
     Done { refusals: u16 },
     /// The next member's shard takes no letters now.
     Blocked,
 }
+
+/// What a member does with a message that it was chosen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    /// The message is dealt with.
+    Taken,
+    /// Another member should rather have it.
+    Refused,
+    /// The group did not know yet that this member has gone, and knows it now.
+    WasGone,
+}
+
+/// Sessions that are back, whose groups hear of it in turns.
+#[derive(Debug, Default)]
+pub(super) struct Returning(BTreeMap<u32, Return>);
+
+#[derive(Debug)]
+struct Return {
+    client: Token,
+    packet_bytes_max: u32,
+    /// The last one that has heard of it.
+    told: Option<TopicFilter>,
+    /// CONNACK waits for it.
+    holds: bool,
+}
+
+/// So many groups hear at once that a member has gone.
+const TOLD_AT_ONCE_MAX: usize = 64;
+
+/// As many groups hear at once that a member is back as this pays for: about 0.1 ms.
+const TOLD_AT_ONCE_UNITS: u32 = 2_048;
 
 /// Whether a message for a group may wait for another shard to take letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,30 +106,78 @@ impl Worker {
     pub(super) fn on_shared_mail(&mut self, mut mail: SharedMail) {
         self.begin_payment(mail.flow);
         let mut part = Part::of_receiver(mail.ticket.take());
-        if !self.take_shared(&mail, &mut part) {
-            mail.tries += 1;
+        let choice = self.take_shared(&mail, &mut part);
+        if choice != Choice::Taken {
+            mail.tries += u16::from(choice == Choice::Refused);
             self.place_mail(mail, &mut part, Patience::MustGo);
         }
         self.finish_part(part);
         self.end_payment();
     }
 
-    /// Tells the groups of a session that its connection came, and takes packets of so many bytes, or
-    /// went.
-    pub(super) fn set_shares_online(
-        &mut self,
-        key: u32,
-        is_online: bool,
-        packet_bytes_max: Option<u32>,
-    ) {
+    /// A session's connection went: tells a few of its groups.
+    pub(super) fn leave_shares_waiting(&mut self, key: u32) {
         let member = self.member(key);
-        let Some(session) = self.sessions.session_mut(key) else { return };
-        for (filter, _) in session.subscriptions.iter().filter(|(filter, _)| filter.is_shared()) {
-            self.shared.shares.set_online(filter, member, is_online);
-            if let Some(bytes) = packet_bytes_max {
-                self.shared.shares.set_packet_bytes_max(filter, member, bytes);
-            }
+        let Some(session) = self.sessions.session(key) else { return };
+        for filter in session.subscriptions.shared_behind(None).take(TOLD_AT_ONCE_MAX) {
+            self.shared.shares.set_online(filter, member, false);
         }
+    }
+
+    /// A session's connection came, which takes packets of so many bytes: tells its groups, many of them
+    /// in turns.
+    pub(super) fn return_to_shares(&mut self, index: u32, key: u32, packet_bytes_max: Option<u32>) {
+        let packet_bytes_max = packet_bytes_max.unwrap_or(u32::MAX);
+        let client = self.token_of(index);
+        let returning = Return { client, packet_bytes_max, told: None, holds: false };
+        self.returning.0.insert(key, returning);
+        if self.tell_shares(key, &mut Budget::new(TOLD_AT_ONCE_UNITS)) != Progress::Done
+            && let Some(returning) = self.returning.0.get_mut(&key)
+        {
+            returning.holds = true;
+            self.clients[index as usize].holds += 1;
+            // What the client sends comes behind it in the same flow.
+            self.work.push(Flow::session(self.index, key), Errand::Return(key));
+        }
+    }
+
+    /// Tells groups of a session that is back until the budget is spent, or its client has gone again.
+    pub(super) fn tell_shares(&mut self, key: u32, budget: &mut Budget) -> Progress {
+        let member = self.member(key);
+        let Some(Return { client, packet_bytes_max, told, holds }) = self.returning.0.remove(&key)
+        else {
+            return Progress::Done;
+        };
+        let Some(index) = self.resolve(client) else { return Progress::Done };
+        let Some(entry) = self.sessions.entry(key) else { return Progress::Done };
+        if entry.presence.client() != Some(index) {
+            return Progress::Done;
+        }
+        let shares = &self.shared.shares;
+        let mut last: Option<&TopicFilter> = None;
+        for filter in entry.session.subscriptions.shared_behind(told.as_ref()) {
+            if budget.is_spent() {
+                let told = last.or(told.as_ref()).cloned();
+                let left = Return { client, packet_bytes_max, told, holds };
+                self.returning.0.insert(key, left);
+                return Progress::Spent;
+            }
+            shares.set_online(filter, member, true);
+            shares.set_packet_bytes_max(filter, member, packet_bytes_max);
+            budget.charge(filter_units(filter));
+            last = Some(filter);
+        }
+        if holds {
+            self.let_send(index);
+        }
+        Progress::Done
+    }
+
+    /// One of the things has come to pass that CONNACK waits for.
+    pub(super) fn let_send(&mut self, index: u32) {
+        let client = &mut self.clients[index as usize];
+        client.holds = client.holds.saturating_sub(1);
+        self.mark_dirty(index);
     }
 
     /// A session has left a group: what it was not sent yet goes to others, if there are any;
@@ -169,7 +256,7 @@ impl Worker {
     }
 
     fn place_mail(&mut self, mut mail: SharedMail, part: &mut Part, patience: Patience) -> Placed {
-        let mut refusals = 0;
+        let mut refusals = 0_u16;
         while let Some(member) = self.pick(&mut mail) {
             mail.session = member.session;
             if member.shard != self.index {
@@ -183,29 +270,38 @@ impl Worker {
                 self.post(member.shard, Mail::Share(Box::new(mail)));
                 return Placed::Done { refusals };
             }
-            if self.take_shared(&mail, part) {
-                return Placed::Done { refusals };
+            match self.take_shared(&mail, part) {
+                Choice::Taken => return Placed::Done { refusals },
+                Choice::Refused => mail.tries += 1,
+                Choice::WasGone => {}
             }
-            mail.tries += 1;
-            refusals += 1;
+            refusals = refusals.saturating_add(1);
         }
         self.counters.dropped_no_member.add(1);
         Placed::Done { refusals }
     }
 
-    /// Delivers to a session of this shard, unless another member should rather have it. Returns
-    /// whether the message is dealt with.
-    fn take_shared(&mut self, mail: &SharedMail, part: &mut Part) -> bool {
+    /// Delivers to a session of this shard, unless another member should rather have it.
+    fn take_shared(&mut self, mail: &SharedMail, part: &mut Part) -> Choice {
         let SharedMail { message, group, session: key, tries, .. } = mail;
         let tries_max = self.shared.config.share_tries_max;
         let may_refuse = *tries < tries_max;
         let standing = group.standing(self.member(*key));
         let (Some(standing), Some(entry)) = (standing, self.sessions.entry_mut(*key)) else {
-            if !may_refuse {
-                self.counters.dropped_no_member.add(1);
+            if standing.is_some() && self.drop_subscription(*key, group.filter()) {
+                // It has ended, and its filters are still leaving.
+                return Choice::WasGone;
             }
-            return !may_refuse;
+            if may_refuse {
+                return Choice::Refused;
+            }
+            self.counters.dropped_no_member.add(1);
+            return Choice::Taken;
         };
+        if standing.is_online && entry.presence.client().is_none() {
+            group.set_online(self.member(*key), false);
+            return Choice::WasGone;
+        }
         let options = standing.options;
         let delivery = Delivery {
             message: Arc::clone(message),
@@ -226,14 +322,14 @@ impl Worker {
             // Who is passed over is none of those that take turns.
             let are_all_asked = !standing.is_passed_over && usize::from(*tries) >= standing.others;
             if !are_all_asked && may_refuse {
-                return false;
+                return Choice::Refused;
             }
             self.counters.limit_share_tries.add(u64::from(!are_all_asked));
         }
         if is_too_large && standing.others > 0 {
             // Else it would come back from the outbox, and travel on for ever.
             self.counters.dropped_too_large.add(1);
-            return true;
+            return Choice::Taken;
         }
         if !has_room && client.is_some() && standing.others > 0 {
             // The group does not keep up, not the one who happens to be asked last.
@@ -242,9 +338,9 @@ impl Worker {
                 self.counters.limit_outbox_refused.add(1);
                 part.refuse();
             }
-            return true;
+            return Choice::Taken;
         }
         self.deliver_to(*key, delivery, part);
-        true
+        Choice::Taken
     }
 }

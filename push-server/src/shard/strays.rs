@@ -39,11 +39,15 @@ impl Strays {
         theirs.into_iter().filter_map(|due| self.remove(due)).collect()
     }
 
-    /// Takes those whose will is due at `now`.
-    pub(super) fn take_due(&mut self, now: Monotonic) -> Vec<Found> {
-        let due: Vec<_> =
-            self.by_due.keys().take_while(|(publish_at, _)| *publish_at <= now).copied().collect();
-        due.into_iter().filter_map(|due| self.remove(due)).collect()
+    /// Whether some will is due at `now`.
+    pub(super) fn has_due(&self, now: Monotonic) -> bool {
+        self.by_due.first_key_value().is_some_and(|((publish_at, _), _)| *publish_at <= now)
+    }
+
+    /// Takes one whose will is due at `now`.
+    pub(super) fn take_due(&mut self, now: Monotonic) -> Option<Found> {
+        let (&due, _) = self.by_due.first_key_value()?;
+        if due.0 <= now { self.remove(due) } else { None }
     }
 
     fn remove(&mut self, due: Due) -> Option<Found> {
@@ -66,7 +70,15 @@ mod tests {
 
     fn found(number: u64, client_id: &str, user: Option<&str>) -> Found {
         let session = Session::durable(client_id, 0).of_user(user);
-        Found { session, number: SessionNumber(number), will: None, key: None }
+        let number = SessionNumber(number);
+        Found { session, shares: false, number, will: None, key: None }
+    }
+
+    fn due(strays: &mut Strays, now: u64) -> Vec<u64> {
+        let due = std::iter::from_fn(|| strays.take_due(Monotonic(now)));
+        let due = numbers(&due.collect::<Vec<_>>());
+        assert!(!strays.has_due(Monotonic(now)));
+        due
     }
 
     fn numbers(found: &[Found]) -> Vec<u64> {
@@ -79,9 +91,9 @@ mod tests {
         for (at, number) in [(30, 1), (10, 2), (20, 3)] {
             strays.add(Monotonic(at), found(number, &format!("device-{number}"), None));
         }
-        assert_eq!(numbers(&strays.take_due(Monotonic(9))), []);
-        assert_eq!(numbers(&strays.take_due(Monotonic(20))), [2, 3]);
-        assert_eq!(numbers(&strays.take_due(Monotonic(99))), [1]);
+        assert_eq!(due(&mut strays, 9), []);
+        assert_eq!(due(&mut strays, 20), [2, 3]);
+        assert_eq!(due(&mut strays, 99), [1]);
         assert!(strays.by_client_id.is_empty());
     }
 
@@ -94,7 +106,7 @@ mod tests {
         strays.add(Monotonic(3), found(4, "other", None));
         assert_eq!(numbers(&strays.take_back("device", None)), [1, 3]);
         assert_eq!(numbers(&strays.take_back("device", None)), []);
-        assert_eq!(numbers(&strays.take_due(Monotonic(9))), [2, 4]);
+        assert_eq!(due(&mut strays, 9), [2, 4]);
         assert!(strays.by_client_id.is_empty() && strays.by_due.is_empty());
     }
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use super::client::Phase;
 use super::fair_queue::{Due, Flow};
-use super::fanout::{Fanout, Progress};
+use super::fanout::Fanout;
 use super::input::Halt;
 use super::mailbox::{Letter, Mail};
 use super::postage::Stamp;
+use super::retry::Retrying;
 use super::share::SharedMail;
+use super::subscribe::{Subscribing, Unsubscribing};
 use super::worker::{Worker, read_clock};
 use crate::broker::{Budget, Message};
 use crate::ring::Token;
@@ -47,21 +49,60 @@ pub(super) enum Errand {
     Input(Token),
     /// A publish goes on.
     Fanout(Box<Fanout>),
+    /// A SUBSCRIBE goes on.
+    Subscribe(Box<Subscribing>),
+    /// An UNSUBSCRIBE goes on.
+    Unsubscribe(Box<Unsubscribing>),
     /// A message for one of this shard's members of a group.
     Share(Box<SharedMail>),
     /// Filters of a session that has ended, by its key, leave the tables.
     Forget(u32),
+    /// Groups of a session that is back, by its key, hear of it.
+    Return(u32),
+    /// What the store has refused is offered again.
+    Retry(Box<Retrying>),
 }
 
 impl Errand {
     /// Whether it came from another shard.
     fn is_letter(&self) -> bool {
         match self {
-            Self::Input(_) | Self::Forget(_) => false,
             Self::Fanout(fanout) => fanout.is_received(),
             Self::Share(_) => true,
+            Self::Input(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::Forget(_)
+            | Self::Return(_)
+            | Self::Retry(_) => false,
         }
     }
+
+    /// What it holds of a client's packet, in bytes; messages excepted, which are not its own.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Subscribe(subscribing) => subscribing.left_bytes(),
+            Self::Unsubscribe(unsubscribing) => unsubscribing.left_bytes(),
+            Self::Input(_)
+            | Self::Fanout(_)
+            | Self::Share(_)
+            | Self::Forget(_)
+            | Self::Return(_)
+            | Self::Retry(_) => 0,
+        }
+    }
+}
+
+/// How far a piece of work got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Done,
+    /// The budget is spent.
+    Spent,
+    /// Another shard takes no letters now.
+    Blocked,
+    /// The store does not keep up.
+    StoreBehind,
 }
 
 /// Clients that are to be sent something.
@@ -251,16 +292,20 @@ impl Worker {
         while let Some(Due { flow, work, allowance }) = self.work.next() {
             let mut budget = Budget::new(allowance);
             let was_letter = work.is_letter();
-            let (left, is_blocked) = self.do_errand(work, &mut budget);
+            let (left, progress) = self.do_errand(work, &mut budget);
             let units = spent(allowance, &budget);
             if left.is_empty() {
                 self.letters -= usize::from(was_letter);
                 self.work.done(flow, units);
-            } else if is_blocked {
-                self.work.blocked(flow, units, left.into_iter());
             } else {
-                self.counters.turns_ended.add(1);
-                self.work.unfinished(flow, units, left.into_iter());
+                match progress {
+                    Progress::Blocked => self.work.blocked(flow, units, left.into_iter()),
+                    Progress::StoreBehind => self.work.parked(flow, units, left.into_iter()),
+                    Progress::Spent | Progress::Done => {
+                        self.counters.turns_ended.add(1);
+                        self.work.unfinished(flow, units, left.into_iter());
+                    }
+                }
             }
             if self.meter.count(units) && read_clock() - begun > WORK_BUDGET {
                 break;
@@ -268,27 +313,35 @@ impl Worker {
         }
     }
 
-    /// Returns what is left of it, and whether that cannot go on before the next turn.
-    fn do_errand(&mut self, errand: Errand, budget: &mut Budget) -> (VecDeque<Errand>, bool) {
+    /// Returns what is left of it, and why.
+    fn do_errand(&mut self, errand: Errand, budget: &mut Budget) -> (VecDeque<Errand>, Progress) {
         match errand {
             Errand::Input(token) => {
                 let halt = self.resolve(token).and_then(|index| self.resume_stalled(index, budget));
                 left_of(halt, token)
             }
-            Errand::Fanout(mut fanout) => match self.go_on_with(&mut fanout, budget) {
-                Progress::Done => (VecDeque::new(), false),
-                progress => {
-                    (VecDeque::from([Errand::Fanout(fanout)]), progress == Progress::Blocked)
-                }
-            },
-            Errand::Forget(key) => {
-                let is_done = self.forget_remains(key, budget);
-                (if is_done { VecDeque::new() } else { VecDeque::from([errand]) }, false)
+            Errand::Fanout(mut fanout) => {
+                let progress = self.go_on_with(&mut fanout, budget);
+                unless_done(progress, Errand::Fanout(fanout))
             }
+            Errand::Subscribe(mut subscribing) => {
+                let progress = self.go_on_subscribing(&mut subscribing, budget);
+                unless_done(progress, Errand::Subscribe(subscribing))
+            }
+            Errand::Unsubscribe(mut unsubscribing) => {
+                let progress = self.go_on_unsubscribing(&mut unsubscribing, budget);
+                unless_done(progress, Errand::Unsubscribe(unsubscribing))
+            }
+            Errand::Forget(key) => unless_done(self.forget_remains(key, budget), errand),
+            Errand::Retry(mut retrying) => {
+                let progress = self.go_on_retrying(&mut retrying, budget);
+                unless_done(progress, Errand::Retry(retrying))
+            }
+            Errand::Return(key) => unless_done(self.tell_shares(key, budget), errand),
             Errand::Share(mail) => {
                 self.on_shared_mail(*mail);
                 budget.charge(SHARED_UNITS);
-                (VecDeque::new(), false)
+                (VecDeque::new(), Progress::Done)
             }
         }
     }
@@ -336,18 +389,22 @@ impl Worker {
     }
 }
 
+fn unless_done(progress: Progress, errand: Errand) -> (VecDeque<Errand>, Progress) {
+    let left = if progress == Progress::Done { VecDeque::new() } else { VecDeque::from([errand]) };
+    (left, progress)
+}
+
 fn spent(allowance: u32, budget: &Budget) -> u32 {
     u32::try_from(i64::from(allowance) - budget.left()).unwrap_or(0)
 }
 
-/// What a client's input waits for, as errands in order, and whether another shard is in the way.
-fn left_of(halt: Option<Halt>, token: Token) -> (VecDeque<Errand>, bool) {
+/// What a client's input waits for, as errands in order, and why.
+fn left_of(halt: Option<Halt>, token: Token) -> (VecDeque<Errand>, Progress) {
     match halt {
-        None => (VecDeque::new(), false),
-        Some(Halt::Turn) => (VecDeque::from([Errand::Input(token)]), false),
-        Some(Halt::Publish(fanout, progress)) => {
-            let left = VecDeque::from([Errand::Fanout(fanout), Errand::Input(token)]);
-            (left, progress == Progress::Blocked)
+        None => (VecDeque::new(), Progress::Done),
+        Some(Halt::Turn) => (VecDeque::from([Errand::Input(token)]), Progress::Spent),
+        Some(Halt::Packet(errand, progress)) => {
+            (VecDeque::from([errand, Errand::Input(token)]), progress)
         }
     }
 }

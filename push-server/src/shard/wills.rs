@@ -15,6 +15,7 @@
 //! once a second: all but what has QoS 0, and without retaining it once more, because memory has
 //! retained it, and something later perhaps instead.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -45,24 +46,43 @@ pub(crate) struct Outgoing {
 /// Those that are to be published again.
 #[derive(Debug, Default)]
 pub(super) struct Unpublished {
-    wills: Vec<Outgoing>,
+    wills: VecDeque<Outgoing>,
     bytes: usize,
 }
 
 impl Unpublished {
+    pub(super) fn len(&self) -> usize {
+        self.wills.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.wills.is_empty()
+    }
+
     /// Returns whether there was room.
     fn push(&mut self, will: Outgoing) -> bool {
-        let bytes = self.bytes + size_of::<Outgoing>() + will.message.weight_bytes();
+        let bytes = self.bytes + will.weight_bytes();
         if bytes > UNPUBLISHED_WILL_BYTES_MAX {
             return false;
         }
         self.bytes = bytes;
-        self.wills.push(will);
+        self.wills.push_back(will);
         true
+    }
+
+    /// Takes the one that waits the longest.
+    fn pop(&mut self) -> Option<Outgoing> {
+        let will = self.wills.pop_front()?;
+        self.bytes -= will.weight_bytes();
+        Some(will)
     }
 }
 
 impl Outgoing {
+    fn weight_bytes(&self) -> usize {
+        size_of::<Self>() + self.message.weight_bytes()
+    }
+
     /// One that a start has found on disk. Its memory has been taken.
     pub(super) fn found(will: RecoveredWill, key: Option<u32>, memory: &Arc<MemoryBudget>) -> Self {
         let RecoveredWill { session, number, message } = will;
@@ -137,18 +157,17 @@ impl Worker {
         }
     }
 
-    /// Publishes again what could not be published safely.
-    pub(super) fn retry_wills(&mut self) {
-        for will in std::mem::take(&mut self.unpublished).wills {
-            if will.message.qos == QoS::AtMostOnce {
-                let draft = self.will_draft(will);
-                self.file(draft);
-                continue;
-            }
-            self.move_will(&will, Draft::default());
-            let flow = self.flow_of_session(will.key);
-            let (message, from, draft) = self.sent_out(will);
-            self.queue_fanout(Fanout::published(flow, message, from, draft, None));
+    /// Publishes again the first of those that could not be published safely.
+    pub(super) fn retry_will(&mut self) {
+        let Some(will) = self.unpublished.pop() else { return };
+        if will.message.qos == QoS::AtMostOnce {
+            let draft = self.will_draft(will);
+            self.file(draft);
+            return;
         }
+        self.move_will(&will, Draft::default());
+        let flow = self.flow_of_session(will.key);
+        let (message, from, draft) = self.sent_out(will);
+        self.queue_fanout(Fanout::published(flow, message, from, draft, None));
     }
 }

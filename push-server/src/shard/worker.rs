@@ -28,6 +28,7 @@ use super::recovery::RecoveredPart;
 use super::remains::Remains;
 use super::serve::reset_on_close;
 use super::sessions::Sessions;
+use super::share::Returning;
 use super::strays::Strays;
 use super::ticket::{Done, Draft, Leaver};
 use super::turn::{Dirty, Errand, Meter, QUANTUM_UNITS};
@@ -55,12 +56,21 @@ const TURN_MILLIS_MAX: u64 = 1_000;
 /// not cancelled, so this bounds how long one outlives a client that comes and goes.
 const TIMER_MILLIS_MAX: u64 = 300_000;
 
-/// After so long a turn leaves completions, timers and what absent sessions are to be brought to the
-/// next one, which does not wait: the heartbeat is not to be late.
+/// After so long a turn leaves completions and what absent sessions are to be brought to the next one,
+/// which does not wait: the heartbeat is not to be late.
 const TURN_BUDGET: Duration = Duration::from_millis(20);
 
-/// Completions, or timers, between two looks at the clock for that.
+/// Completions between two looks at the clock for that.
 const PIECES_PER_LOOK: usize = 16;
+
+/// So long a turn handles timers that are due. Sessions may end by the thousand in one second.
+const TIMERS_BUDGET: Duration = Duration::from_millis(3);
+
+/// What a timer costs: at the most a session ends by it.
+const TIMER_UNITS: u32 = 256;
+
+/// Wills of sessions that an earlier start has known that are published at once.
+const STRAYS_PER_TURN_MAX: usize = 64;
 
 /// What a completion costs by itself.
 const COMPLETION_UNITS: u32 = 16;
@@ -70,6 +80,10 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
 /// How long a turn waits while another shard's mailbox is full.
 const OVERFLOW_RETRY_MILLIS: u64 = 1;
+
+/// How often a shard looks whether the store keeps up again, beside when that tells it that something is
+/// done: it may be another shard's.
+const STORE_LOOK_MILLIS: u64 = 20;
 
 /// From the order to stop until the last connection is aborted.
 const STOP_MILLIS_MAX: u64 = 2_500;
@@ -180,8 +194,14 @@ pub(super) struct Worker {
     pub(super) walked: u32,
     /// What the store has written or read that sessions have not noted yet.
     pub(super) written: VecDeque<(Done, Outcome)>,
+    /// What else the store and other shards have done.
+    pub(super) settled: VecDeque<(Done, Outcome)>,
+    /// What the store has refused is being offered again.
+    pub(super) is_retrying: bool,
     /// Filters of sessions that have ended, which are still in the tables.
     pub(super) remains: Remains,
+    /// Sessions that are back, and whose groups do not all know.
+    pub(super) returning: Returning,
     /// Scratch, kept for its memory.
     pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
@@ -258,7 +278,10 @@ impl Worker {
             backlogs: Backlogs::default(),
             walked: 0,
             written: VecDeque::new(),
+            settled: VecDeque::new(),
+            is_retrying: false,
             remains: Remains::default(),
+            returning: Returning::default(),
             done: Vec::new(),
             matching: Matching::default(),
             unwrapped: Vec::new(),
@@ -340,7 +363,6 @@ impl Worker {
         if self.now - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
             self.swept_at = self.now;
             self.retry_store();
-            self.publish_strays();
             self.postage.tidy();
             let waits = [
                 &self.work.longest_wait_millis(self.now),
@@ -349,6 +371,7 @@ impl Worker {
             self.counters.longest_wait_millis.set(waits.into_iter().copied().max().unwrap_or(0));
             self.counters.set_ring_faults(self.ring.counters());
         }
+        self.publish_strays(STRAYS_PER_TURN_MAX);
         if !self.stopping && self.shared.stopping.load(Ordering::Acquire) {
             self.begin_stop();
         }
@@ -398,11 +421,11 @@ impl Worker {
         self.wheel.fire(self.now, &mut fired);
         self.fired.extend(fired.drain(..));
         self.scratch = fired;
-        let mut handled = 0;
+        let begun = read_clock();
         while let Some(timer) = self.fired.pop_front() {
             self.on_timer(timer);
-            handled += 1;
-            if handled % PIECES_PER_LOOK == 0 && self.is_late() {
+            if self.meter.count(TIMER_UNITS) && read_clock() - begun > TIMERS_BUDGET {
+                self.counters.cut_timers.add(u64::from(!self.fired.is_empty()));
                 break;
             }
         }
@@ -425,12 +448,17 @@ impl Worker {
         if self.overflowing || self.work.has_blocked() {
             until = until.min(self.now.after_millis(OVERFLOW_RETRY_MILLIS));
         }
+        if self.work.has_parked() || !self.stalled.is_empty() {
+            until = until.min(self.now.after_millis(STORE_LOOK_MILLIS));
+        }
         let own = usize::from(self.index);
         let unread = self.has_mail() || !self.shared.completions[own].is_empty();
         let unfinished = self.more_expired
             || self.leaves_completions
             || !self.fired.is_empty()
+            || (!self.stopping && self.strays.has_due(self.now))
             || !self.written.is_empty()
+            || !self.settled.is_empty()
             || !self.work.is_idle()
             || !self.sends.is_idle()
             || self.has_absent_backlogs();
@@ -580,6 +608,8 @@ impl Worker {
         self.stopping = true;
         self.stop_deadline = Some(self.now.after_millis(STOP_MILLIS_MAX));
         self.stop_accepting();
+        // No disk is to hold up the stop.
+        self.work.unpark();
         for index in self.client_indices() {
             self.close_for_stop(index);
         }
@@ -592,7 +622,7 @@ impl Worker {
 
     fn has_stopped(&mut self) -> bool {
         let Some(deadline) = self.stop_deadline else { return false };
-        let is_idle = self.work.is_empty() && self.written.is_empty();
+        let is_idle = self.work.is_empty() && self.written.is_empty() && self.settled.is_empty();
         if self.clients.is_empty() && !self.has_absent_backlogs() && is_idle {
             return true;
         }

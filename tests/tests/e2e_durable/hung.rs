@@ -1,6 +1,7 @@
 //! A disk that neither takes anything nor fails.
 
 use std::iter;
+use std::time::Duration;
 
 use push_tests::clients::{Client, Connect};
 use push_tests::durable::{self, SlowDisk};
@@ -73,6 +74,73 @@ pub(crate) fn a_disk_that_is_behind_holds_up_only_what_needs_it() -> TestResult 
     }
     publisher.expect_no_message(SILENCE);
     assert_eq!(server.http("/healthz").map(|answer| answer.status).ok(), Some(200));
+
+    drop(stopped);
+    expect_acks(&mut publisher, 1..=sent);
+    server.finish();
+    Ok(())
+}
+
+/// All that has waited is safe at the same instant.
+pub(crate) fn a_disk_that_is_back_is_heard_over_several_turns() -> TestResult {
+    const PUBLISHERS: usize = 8;
+    const EACH: u16 = 8_000;
+    durable::need()?;
+    stand_in::not_for("has no counter of turns")?;
+    let disk = SlowDisk::mount()?;
+    let server = life::builder(&disk.path().join("data")).start()?;
+    let mut bystander = Client::connect(server.target(), &Connect::new(Version::V311, "bystander"));
+    bystander.subscribe(&[("by", 1)]);
+    let mut publishers: Vec<Client> = (0..PUBLISHERS)
+        .map(|number| Connect::new(Version::V311, &format!("publisher-{number}")))
+        .map(|connect| Client::connect(server.target(), &connect))
+        .collect();
+
+    let stopped = disk.stop();
+    for (number, publisher) in publishers.iter_mut().enumerate() {
+        let publish = |packet_id| Publish {
+            topic: format!("kept/{number}"),
+            payload: b"x".into(),
+            qos: 1,
+            packet_id,
+            retain: true,
+            ..Publish::default()
+        };
+        let publishes = (1..=EACH).flat_map(|id| wire::publish(Version::V311, &publish(id)));
+        publisher.send(&publishes.collect::<Vec<u8>>());
+    }
+    let all = PUBLISHERS as u64 * u64::from(EACH);
+    server.wait_metric("push_publishes_received_total", |count| count >= all);
+    drop(stopped);
+    bystander.publish("by", b"x", 1);
+    assert_eq!(bystander.message().payload, b"x");
+    for publisher in &mut publishers {
+        expect_acks(publisher, 1..=EACH);
+    }
+    assert!(server.metrics().value("push_turns_cut_total{by=\"completions\"}") > 0);
+    server.finish();
+    Ok(())
+}
+
+pub(crate) fn publishes_that_wait_for_the_disk_are_not_tried_all_the_time() -> TestResult {
+    const SECS: u64 = 2;
+    /// Of both shards. A look each millisecond would be ten times as many.
+    const TURNS_MAX: u64 = SECS * 150;
+    const TURNS: &str = "push_shard_turn_seconds_count";
+    durable::need()?;
+    stand_in::not_for("has no such limit")?;
+    let disk = SlowDisk::mount()?;
+    let server = life::builder(&disk.path().join("data")).start()?;
+    make_absent(&server);
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V311, "publisher"));
+
+    let stopped = disk.stop();
+    let sent = fill_the_backlog(&server, &mut publisher);
+    let (before, cpu) = (server.metrics().value(TURNS), server.cpu_time());
+    std::thread::sleep(Duration::from_secs(SECS));
+    let turns = server.metrics().value(TURNS) - before;
+    println!("{turns} turns and {:?} of CPU in {SECS} s", server.cpu_time() - cpu);
+    assert!(turns < TURNS_MAX, "{turns} turns in {SECS} s");
 
     drop(stopped);
     expect_acks(&mut publisher, 1..=sent);

@@ -26,9 +26,11 @@ use disk::{
     durability_off_keeps_nothing, durable_writes_are_counted, what_had_left_is_written_later,
 };
 use hung::{
+    a_disk_that_is_back_is_heard_over_several_turns,
     a_disk_that_is_behind_holds_up_only_what_needs_it,
     a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
     one_id_used_again_and_again_is_not_taken_without_end,
+    publishes_that_wait_for_the_disk_are_not_tried_all_the_time,
 };
 use order::{
     a_session_that_was_taken_over_is_a_living_one,
@@ -94,9 +96,11 @@ claims! {
     what_an_ended_session_leaves_to_its_group_is_never_lost,
     a_full_disk_refuses_and_serves_again,
     what_had_left_is_written_later,
+    a_disk_that_is_back_is_heard_over_several_turns,
     a_disk_that_is_behind_holds_up_only_what_needs_it,
     a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
     one_id_used_again_and_again_is_not_taken_without_end,
+    publishes_that_wait_for_the_disk_are_not_tried_all_the_time,
     an_id_whose_release_failed_is_free_once_it_is_released_again,
     an_unsubscribe_that_failed_is_told_and_done_when_repeated,
     a_session_whose_end_failed_is_ended_when_the_disk_is_back,

@@ -165,7 +165,7 @@ fn standing_says_whether_another_could_take_it() {
     let group = group(&shares, text.as_str());
     let standing = |session| group.standing(member(0, session));
     assert_eq!(standing(9), None);
-    let alone = Standing { options, others: 0, is_passed_over: false };
+    let alone = Standing { options, others: 0, is_passed_over: false, is_online: false };
     assert_eq!(standing(0), Some(alone));
     shares.join(&text, member(0, 1), at(QoS::AtLeastOnce), false);
     assert_eq!(standing(0).map(|standing| standing.others), Some(1));

@@ -109,6 +109,30 @@ fn blocked_work_waits_for_the_next_turn_and_holds_nobody_else() {
 }
 
 #[test]
+fn parked_work_waits_for_what_unparks_it_and_counts_as_no_wait() {
+    let millis = |millis: u64| Monotonic(millis * 1_000_000);
+    let mut queue = FairQueue::new(QUANTUM);
+    queue.extend(flow(1), [10, 11].into_iter());
+    queue.push(flow(2), 20);
+    let due = queue.next().expect("work");
+    queue.parked(due.flow, 3, std::iter::once(7));
+    assert!(queue.has_parked() && !queue.has_blocked());
+    assert_eq!(step(&mut queue), Some((flow(2), 20)));
+    queue.begin_turn(millis(1));
+    queue.push(flow(1), 12);
+    assert!(queue.next().is_none() && queue.is_idle() && !queue.is_empty());
+    assert_eq!(queue.allowance(flow(1)), None, "it keeps its order");
+    assert_eq!(queue.longest_wait_millis(millis(9)), 0);
+    queue.unpark();
+    assert!(!queue.has_parked());
+    assert_eq!(queue.longest_wait_millis(millis(9)), 8);
+    for expected in [7, 11, 12] {
+        assert_eq!(step(&mut queue), Some((flow(1), expected)));
+    }
+    assert!(queue.is_empty());
+}
+
+#[test]
 fn the_longest_wait_is_that_since_work_was_done_last() {
     let millis = |millis: u64| Monotonic(millis * 1_000_000);
     let mut queue = FairQueue::new(QUANTUM);

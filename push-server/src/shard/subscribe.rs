@@ -1,0 +1,347 @@
+//! What a client subscribes to and unsubscribes from: its list, the tables, the disk, and the answer.
+//!
+//! A packet may have thousands of filters. So it is done in steps of a budget, which its session pays
+//! (`fair_queue`), and what the client sends next waits behind it. What is to be written of it is one
+//! write at the end, and the answer waits for that. If the client goes meanwhile, what was done by then
+//! is written, and the rest is not done; if the session ends, nothing is left of it.
+
+use std::vec;
+
+use super::client::Phase;
+use super::ticket::{Done, Draft, Subscribed};
+use super::turn::Progress;
+use super::worker::Worker;
+use crate::broker::{Budget, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes};
+use crate::mqtt::codec::Reason;
+use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
+use crate::ring::Token;
+use crate::store::{SessionNumber, Write};
+
+/// What a filter's text takes beside its bytes.
+const FILTER_BYTES: usize = 32;
+
+/// What it costs to put a filter into the tables or take it out, and each of its levels.
+const FILTER_UNITS: u32 = 24;
+const LEVEL_UNITS: u32 = 16;
+
+/// What it costs to put a filter into the tables, or to take it out.
+pub(super) fn filter_units(filter: &TopicFilter) -> u32 {
+    // A filter has at most 65,535 bytes, and so levels.
+    FILTER_UNITS + LEVEL_UNITS * filter.as_str().split('/').count() as u32
+}
+
+/// A SUBSCRIBE under way.
+#[derive(Debug)]
+pub(super) struct Subscribing {
+    client: Token,
+    session: (u32, SessionNumber),
+    packet_id: u16,
+    entries: vec::IntoIter<Result<SubscribeEntry, Reason>>,
+    results: Vec<Result<QoS, Reason>>,
+    /// What tells it from others.
+    subscribe: u64,
+    /// The filters that may have to be forgotten, should the write fail.
+    fresh: Vec<TopicFilter>,
+    writes: Vec<Write>,
+}
+
+/// An UNSUBSCRIBE under way.
+#[derive(Debug)]
+pub(super) struct Unsubscribing {
+    client: Token,
+    session: (u32, SessionNumber),
+    packet_id: u16,
+    filters: vec::IntoIter<Result<TopicFilter, Reason>>,
+    reasons: Vec<Reason>,
+    writes: Vec<Write>,
+}
+
+impl Subscribing {
+    /// What is left of its packet takes so much memory, in bytes.
+    pub(super) fn left_bytes(&self) -> usize {
+        let filters = self.entries.as_slice().iter().flatten().map(|entry| &entry.filter);
+        weight_bytes(self.entries.as_slice(), filters)
+    }
+}
+
+impl Unsubscribing {
+    /// What is left of its packet takes so much memory, in bytes.
+    pub(super) fn left_bytes(&self) -> usize {
+        weight_bytes(self.filters.as_slice(), self.filters.as_slice().iter().flatten())
+    }
+}
+
+fn weight_bytes<'a, T>(places: &[T], filters: impl Iterator<Item = &'a TopicFilter>) -> usize {
+    size_of_val(places) + filters.map(|filter| filter.as_str().len() + FILTER_BYTES).sum::<usize>()
+}
+
+impl Worker {
+    /// Begins what a SUBSCRIBE asks for.
+    pub(super) fn begin_subscribing(
+        &mut self,
+        index: u32,
+        key: u32,
+        subscribe: Subscribe,
+    ) -> Box<Subscribing> {
+        Box::new(Subscribing {
+            client: self.token_of(index),
+            session: (key, self.sessions.number(key)),
+            packet_id: subscribe.packet_id,
+            results: Vec::with_capacity(subscribe.entries.len()),
+            entries: subscribe.entries.into_iter(),
+            subscribe: self.fresh.begin(),
+            fresh: Vec::new(),
+            writes: Vec::new(),
+        })
+    }
+
+    /// Goes on with a SUBSCRIBE until the budget is spent.
+    pub(super) fn go_on_subscribing(
+        &mut self,
+        subscribing: &mut Subscribing,
+        budget: &mut Budget,
+    ) -> Progress {
+        let Subscribing { client, session: (key, number), subscribe, .. } = *subscribing;
+        let Some(entry) = self.numbered(key, number) else {
+            // What it had subscribed to by now has gone with the session.
+            for filter in subscribing.fresh.drain(..) {
+                self.fresh.failed(subscribe, number, &filter);
+            }
+            return Progress::Done;
+        };
+        let is_durable = entry.session.is_durable();
+        while self.serves(client)
+            && let Some(entry) = subscribing.entries.as_slice().first()
+        {
+            if budget.is_spent() {
+                return Progress::Spent;
+            }
+            budget.charge(entry.as_ref().map_or(1, |entry| filter_units(&entry.filter)));
+            let Some(entry) = subscribing.entries.next() else { break };
+            let result = entry.and_then(|entry| {
+                let (qos, is_new) = self.subscribe_one(key, &entry, subscribe)?;
+                if is_durable {
+                    let SubscribeEntry { filter, options } = entry;
+                    if self.fresh.touch(subscribe, number, &filter, is_new) {
+                        subscribing.fresh.push(filter.clone());
+                    }
+                    subscribing.writes.push(Write::PutSubscription { number, filter, options });
+                }
+                Ok(qos)
+            });
+            subscribing.results.push(result);
+        }
+        self.end_subscribing(subscribing);
+        Progress::Done
+    }
+
+    /// All is done that a SUBSCRIBE asks for, or its client has gone, and the rest is as if it had never
+    /// come.
+    fn end_subscribing(&mut self, subscribing: &mut Subscribing) {
+        let Subscribing { client, session, packet_id, subscribe, .. } = *subscribing;
+        let mut draft = self.owed_record(session.0);
+        draft.writes.append(&mut subscribing.writes);
+        let subscribed = Subscribed {
+            client,
+            session,
+            packet_id,
+            results: std::mem::take(&mut subscribing.results),
+            subscribe,
+            fresh: std::mem::take(&mut subscribing.fresh),
+        };
+        draft.waiting.push((self.index, Done::Subscribe(Box::new(subscribed))));
+        self.file(draft);
+    }
+
+    /// Subscribes, and has the retained messages sent that this brings; they leave behind SUBACK.
+    /// Returns the QoS granted, and whether the filter is new to the session.
+    fn subscribe_one(
+        &mut self,
+        key: u32,
+        entry: &SubscribeEntry,
+        subscribe: u64,
+    ) -> Result<(QoS, bool), Reason> {
+        let SubscribeEntry { filter, options } = entry;
+        let options = *options;
+        // Shared subscriptions bring no retained messages [MQTT5 4.8.2].
+        if options.retain_handling == 2 || filter.is_shared() {
+            let is_new = self.add_subscription(key, filter, options)?;
+            return Ok((options.qos, is_new));
+        }
+        if !self.has_backlog_room(key) {
+            // It asks again and again without taking what it is owed.
+            self.counters.limit_backlog.add(1);
+            return Err(Reason::QuotaExceeded);
+        }
+        let is_new = self.add_subscription(key, filter, options)?;
+        if options.retain_handling == 0 || is_new {
+            self.queue_retained(key, filter, options, subscribe);
+        }
+        Ok((options.qos, is_new))
+    }
+
+    /// Returns whether the session did not have the filter before.
+    fn add_subscription(
+        &mut self,
+        key: u32,
+        filter: &TopicFilter,
+        options: SubscriptionOptions,
+    ) -> Result<bool, Reason> {
+        let session = self.sessions.session(key).ok_or(Reason::UnspecifiedError)?;
+        let weight_bytes = match session.subscriptions.contains(filter) {
+            true => 0,
+            false => subscription_weight_bytes(filter) as u64,
+        };
+        if !self.take_subscription_memory(weight_bytes) {
+            self.counters.limit_subscription_bytes_total.add(1);
+            return Err(Reason::QuotaExceeded);
+        }
+        let (limits, total) = (&self.shared.config.limits, &self.shared.memory.subscriptions);
+        let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
+        if let Err(full) = session.subscriptions.set(filter, options, limits) {
+            total.give_back(weight_bytes);
+            let counter = match full {
+                ListFull::Number => &self.counters.limit_subscriptions,
+                ListFull::Bytes => &self.counters.limit_subscription_bytes,
+            };
+            counter.add(1);
+            return Err(Reason::QuotaExceeded);
+        }
+        Ok(self.index_subscription(key, filter, options))
+    }
+
+    /// Has messages come to a session by a filter that it has, and that is counted against the total of
+    /// subscriptions. Returns whether it is a new one.
+    pub(super) fn index_subscription(
+        &mut self,
+        key: u32,
+        filter: &TopicFilter,
+        options: SubscriptionOptions,
+    ) -> bool {
+        let replaced = if filter.is_shared() {
+            let presence = self.sessions.entry_mut(key).map(|entry| &entry.presence);
+            let is_online = presence.is_some_and(|presence| presence.client().is_some());
+            let replaced = self.shared.shares.join(filter, self.member(key), options, is_online);
+            if let Some(bytes) = self.packet_bytes_max(key) {
+                let member = self.member(key);
+                self.shared.shares.set_packet_bytes_max(filter, member, bytes);
+            }
+            replaced
+        } else {
+            let (replaced, is_first) = self.subscriptions.insert(filter, key, options);
+            if is_first {
+                self.shared.routing.add(filter, self.index);
+            }
+            replaced
+        };
+        self.counters.subscriptions.add(u64::from(!replaced));
+        !replaced
+    }
+
+    /// The largest packet that a session's client takes, if it is here and said so.
+    fn packet_bytes_max(&mut self, key: u32) -> Option<u32> {
+        let index = self.sessions.entry_mut(key)?.presence.client()?;
+        match &self.clients.get(index as usize)?.phase {
+            Phase::Serving { connection, .. } => connection.packet_bytes_max(),
+            _ => None,
+        }
+    }
+
+    /// Begins what an UNSUBSCRIBE asks for.
+    pub(super) fn begin_unsubscribing(
+        &mut self,
+        index: u32,
+        key: u32,
+        unsubscribe: Unsubscribe,
+    ) -> Box<Unsubscribing> {
+        Box::new(Unsubscribing {
+            client: self.token_of(index),
+            session: (key, self.sessions.number(key)),
+            packet_id: unsubscribe.packet_id,
+            reasons: Vec::with_capacity(unsubscribe.filters.len()),
+            filters: unsubscribe.filters.into_iter(),
+            writes: Vec::new(),
+        })
+    }
+
+    /// Goes on with an UNSUBSCRIBE until the budget is spent.
+    pub(super) fn go_on_unsubscribing(
+        &mut self,
+        unsubscribing: &mut Unsubscribing,
+        budget: &mut Budget,
+    ) -> Progress {
+        let Unsubscribing { client, session: (key, number), packet_id, .. } = *unsubscribing;
+        let Some(entry) = self.numbered(key, number) else { return Progress::Done };
+        let is_durable = entry.session.is_durable();
+        while self.serves(client)
+            && let Some(filter) = unsubscribing.filters.as_slice().first()
+        {
+            if budget.is_spent() {
+                return Progress::Spent;
+            }
+            budget.charge(filter.as_ref().map_or(1, filter_units));
+            let Some(filter) = unsubscribing.filters.next() else { break };
+            let reason = match filter {
+                Ok(filter) => {
+                    let existed = self.forget_subscription(key, &filter);
+                    if existed && filter.is_shared() {
+                        budget.charge(self.owed_units(key));
+                        self.pass_on_unsent(key, &filter);
+                    }
+                    if is_durable {
+                        self.fresh.end(number, &filter);
+                        // Also of one that memory does not know: an earlier removal may have failed.
+                        let removal = Write::RemoveSubscription { number, filter };
+                        unsubscribing.writes.push(removal);
+                    }
+                    if existed { Reason::Success } else { Reason::NoSubscriptionExisted }
+                }
+                Err(reason) => reason,
+            };
+            unsubscribing.reasons.push(reason);
+        }
+        let writes = std::mem::take(&mut unsubscribing.writes);
+        let reasons = std::mem::take(&mut unsubscribing.reasons);
+        let done = Done::Unsubscribe { client, packet_id, reasons };
+        self.file(Draft { writes, waiting: vec![(self.index, done)] });
+        Progress::Done
+    }
+
+    /// What it costs to look at all that a session is owed.
+    fn owed_units(&self, key: u32) -> u32 {
+        let owed = self.sessions.session(key).map_or(0, Session::owed);
+        u32::try_from(owed).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a client is still served.
+    fn serves(&self, client: Token) -> bool {
+        self.resolve(client).is_some_and(|index| self.is_served(index))
+    }
+
+    /// Ends a session's subscription. Returns whether there was one.
+    pub(super) fn forget_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
+        if let Some(session) = self.sessions.session_mut(key) {
+            session.subscriptions.remove(filter);
+        }
+        self.drop_subscription(key, filter)
+    }
+
+    /// Returns whether there was one.
+    pub(super) fn drop_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
+        let existed = if filter.is_shared() {
+            self.shared.shares.leave(filter, self.member(key))
+        } else {
+            let (existed, was_last) = self.subscriptions.remove(filter, key);
+            if was_last {
+                self.shared.routing.remove(filter, self.index);
+            }
+            existed
+        };
+        if existed {
+            self.counters.subscriptions.sub(1);
+            let weight_bytes = subscription_weight_bytes(filter) as u64;
+            self.shared.memory.subscriptions.give_back(weight_bytes);
+        }
+        existed
+    }
+}
