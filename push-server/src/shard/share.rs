@@ -79,8 +79,8 @@ struct Return {
 /// So many groups hear at once that a member has gone.
 const TOLD_AT_ONCE_MAX: usize = 64;
 
-/// As many groups hear at once that a member is back as this pays for: about 0.1 ms.
-const TOLD_AT_ONCE_UNITS: u32 = 2_048;
+/// As many groups hear at once that a member is back as this pays for: some ten.
+const TOLD_AT_ONCE_UNITS: u32 = 512;
 
 /// Whether a message for a group may wait for another shard to take letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -56,12 +56,14 @@ const TURN_MILLIS_MAX: u64 = 1_000;
 /// not cancelled, so this bounds how long one outlives a client that comes and goes.
 const TIMER_MILLIS_MAX: u64 = 300_000;
 
-/// After so long a turn leaves completions and what absent sessions are to be brought to the next one,
-/// which does not wait: the heartbeat is not to be late.
+/// After so long a turn leaves what absent sessions are to be brought to the next one, which does not
+/// wait: the heartbeat is not to be late.
 const TURN_BUDGET: Duration = Duration::from_millis(20);
 
-/// Completions between two looks at the clock for that.
-const PIECES_PER_LOOK: usize = 16;
+/// So long a turn takes completions of the ring, clients that connect and end among them, and how many
+/// go by between two looks at the clock.
+const COMPLETIONS_BUDGET: Duration = Duration::from_millis(8);
+const COMPLETIONS_PER_LOOK: usize = 8;
 
 /// So long a turn handles timers that are due. Sessions may end by the thousand in one second.
 const TIMERS_BUDGET: Duration = Duration::from_millis(3);
@@ -408,7 +410,7 @@ impl Worker {
             self.on_completion(completion);
             self.count_input(COMPLETION_UNITS);
             taken += 1;
-            if taken % PIECES_PER_LOOK == 0 && self.is_late() {
+            if taken % COMPLETIONS_PER_LOOK == 0 && read_clock() - self.now > COMPLETIONS_BUDGET {
                 self.leaves_completions = true;
                 return;
             }
