@@ -18,6 +18,9 @@ use crate::websocket::WebSocket;
 /// Closing at once would let a RST (for bytes we did not read) overtake the last DISCONNECT.
 pub(super) const LINGER_MILLIS: u64 = 1_000;
 
+/// What is kept of packets that are being done is counted in parts of 64 KiB: up to 16 MiB in a byte.
+const HELD_PART_BITS: u32 = 16;
+
 /// A socket and its state. An idle one owns no buffer.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -40,8 +43,8 @@ pub(super) struct Client {
     pub(super) receipts: Option<Box<Receipts>>,
     /// Its part of the budget of input, while it has much waiting.
     pub(super) input_charge: Option<Box<InputCharge>>,
-    /// What is kept of a packet that is being done.
-    held_kib: u16,
+    /// What is kept of a packet that is being done, in parts of 64 KiB.
+    held_parts: u8,
     /// Bytes that came since, of a packet that is not whole.
     pub(super) unheard_bytes: u16,
     /// A receive is under way in the ring.
@@ -115,7 +118,7 @@ impl Client {
             timer_tick: 0,
             receipts: None,
             input_charge: None,
-            held_kib: 0,
+            held_parts: 0,
             unheard_bytes: 0,
             receiving: false,
             sending: false,
@@ -139,11 +142,12 @@ impl Client {
 
     /// What is kept of a packet that is being done, in bytes: it counts like one that is not whole.
     pub(super) fn held_bytes(&self) -> usize {
-        usize::from(self.held_kib) << 10
+        usize::from(self.held_parts) << HELD_PART_BITS
     }
 
     pub(super) fn set_held_bytes(&mut self, bytes: usize) {
-        self.held_kib = u16::try_from(bytes >> 10).unwrap_or(u16::MAX);
+        let parts = (bytes + (1 << HELD_PART_BITS) / 2) >> HELD_PART_BITS;
+        self.held_parts = u8::try_from(parts).unwrap_or(u8::MAX);
     }
 
     /// Since when its input has waited for its answers to leave.
