@@ -7,8 +7,8 @@ use push_tests::expectations::SILENCE;
 use push_tests::server::{PingPath, Server, ServerBuilder};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
-use push_tests::wire::property::SUBSCRIPTION_IDENTIFIER;
-use push_tests::wire::{VERSIONS, Version};
+use push_tests::wire::property::{SESSION_EXPIRY_INTERVAL, SUBSCRIPTION_IDENTIFIER};
+use push_tests::wire::{self, Properties, Publish, VERSIONS, Value, Version};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -17,6 +17,7 @@ claims! {
     a_crash_does_not_bring_back_what_was_dropped,
     the_oldest_messages_are_kept_where_that_is_asked_for,
     who_publishes_to_a_full_outbox_is_told_where_that_is_asked_for,
+    a_refused_publisher_whose_session_ends_leaves_nothing_on_disk,
     an_identifier_of_many_overlapping_filters_is_stored_once_a_message,
 }
 
@@ -166,6 +167,33 @@ fn who_publishes_to_a_full_outbox_is_told_where_that_is_asked_for() -> TestResul
             }
         }
     }
+    Ok(())
+}
+
+fn a_refused_publisher_whose_session_ends_leaves_nothing_on_disk() -> TestResult {
+    const PUBLISHERS: u16 = 50;
+    durable::need()?;
+    stand_in::not_for("has no such metric")?;
+    let data = data();
+    let refusing = || builder(&data, "fsync").flag("--outbox-full", "refuse").start();
+    let server = refusing()?;
+    leave_absent(&server, Version::V5, 2);
+    publish_all(&server, Version::V5, 2);
+    for number in 0..PUBLISHERS {
+        let mut publisher = persistent(&server, Version::V5, &format!("publisher-{number}"));
+        let publish = Publish { topic: "t".into(), qos: 2, packet_id: 1, ..Publish::default() };
+        let ending = Properties(vec![(SESSION_EXPIRY_INTERVAL, Value::Number(0))]);
+        let mut bytes = wire::publish(Version::V5, &publish);
+        bytes.extend(wire::disconnect_with(0, &ending));
+        publisher.send(&bytes);
+    }
+    let refused = u64::from(u16::from(PUBLISHED - HELD) + PUBLISHERS) * ABSENT.len() as u64;
+    server.wait_metric(REFUSED, |count| count == refused);
+    server.wait_metric("push_sessions", |sessions| sessions == ABSENT.len() as u64);
+    server.finish();
+    let server = refusing()?;
+    assert_eq!(server.metrics().value("push_store_remains_removed"), 0);
+    server.finish();
     Ok(())
 }
 

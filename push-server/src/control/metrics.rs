@@ -317,6 +317,8 @@ fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
     let help =
         "Sessions that the start left on disk, beyond --max-sessions or the totals of memory";
     out.gauge("push_store_sessions_left_out", help, read(&counters.sessions_left_out))?;
+    let help = "Sessions that were gone, and that the start removed the remains of";
+    out.gauge("push_store_remains_removed", help, read(&counters.remains_removed))?;
     let help = "Wills under way that the start left on disk, beyond --will-bytes-total";
     out.gauge("push_store_wills_left_out", help, read(&counters.wills_left_out))?;
     out.gauge("push_store_disk_bytes", "Bytes on disk", read(&counters.disk_bytes))?;
