@@ -18,6 +18,7 @@ claims! {
     the_oldest_messages_are_kept_where_that_is_asked_for,
     who_publishes_to_a_full_outbox_is_told_where_that_is_asked_for,
     a_refused_publisher_whose_session_ends_leaves_nothing_on_disk,
+    what_has_no_memory_for_its_place_is_refused_too,
     an_identifier_of_many_overlapping_filters_is_stored_once_a_message,
 }
 
@@ -194,6 +195,46 @@ fn a_refused_publisher_whose_session_ends_leaves_nothing_on_disk() -> TestResult
     let server = refusing()?;
     assert_eq!(server.metrics().value("push_store_remains_removed"), 0);
     server.finish();
+    Ok(())
+}
+
+/// `--inflight-bytes-total` counts places in outboxes: without memory for one an outbox is full.
+fn what_has_no_memory_for_its_place_is_refused_too() -> TestResult {
+    const MESSAGES: u8 = 100;
+    stand_in::not_for("has no such limit")?;
+    let hits = "push_limits_hit_total{limit=\"inflight_bytes_total\"}";
+    for version in VERSIONS {
+        for qos in [1, 2] {
+            let server = Server::with(PingPath::User)
+                .flag("--shards", 2)
+                .flag("--durability", "off")
+                .flag("--outbox-full", "refuse")
+                .flag("--inflight-bytes-total", 2_000)
+                .start()?;
+            let mut absent = persistent(&server, version, "absent");
+            absent.subscribe(&[("t", qos)]);
+            absent.disconnect();
+            server.wait_metric("push_connections", |count| count == 0);
+            let mut publisher =
+                Client::connect(server.target(), &Connect::new(version, "publisher"));
+            let reasons = (0..MESSAGES).map(|number| publisher.publish("t", &[number], qos));
+            let reasons: Vec<u8> = reasons.collect();
+            let metrics = server.metrics();
+            let refused = metrics.value(REFUSED);
+            assert!((1..u64::from(MESSAGES)).contains(&refused), "{version:?}: {refused}");
+            assert_eq!((metrics.value(hits), metrics.value(DROPPED)), (refused, refused));
+            let taken = usize::from(MESSAGES) - refused as usize;
+            let told = if version == Version::V5 { QUOTA_EXCEEDED } else { 0 };
+            let expected: Vec<u8> =
+                (0..reasons.len()).map(|at| if at < taken { 0 } else { told }).collect();
+            assert_eq!(reasons, expected, "{version:?} {qos}");
+            let mut absent = persistent(&server, version, "absent");
+            let payloads: Vec<u8> = (0..taken).map(|_| absent.message().payload[0]).collect();
+            assert_eq!(payloads, (0..taken as u8).collect::<Vec<_>>());
+            absent.expect_no_message(SILENCE);
+            server.finish();
+        }
+    }
     Ok(())
 }
 

@@ -150,6 +150,7 @@ const FAMILIES: &[Family] = &[
             ("session_bytes_total", |shard| &shard.limit_session_bytes_total),
             ("will_bytes_total", |shard| &shard.limit_will_bytes_total),
             ("inflight_bytes_total", |shard| &shard.limit_inflight_bytes_total),
+            ("outbox_bytes_total", |shard| &shard.limit_outbox_bytes_total),
             ("sessions_left_out", |shard| &shard.limit_sessions_left_out),
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
             ("retained", |shard| &shard.limit_retained),

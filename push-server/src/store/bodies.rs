@@ -149,7 +149,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::broker::{QoS, TopicName};
+    use crate::broker::{Held, QoS, TopicName};
 
     fn message() -> Arc<Message> {
         Arc::new(Message {
@@ -159,6 +159,7 @@ mod tests {
             retain: false,
             properties: None,
             expires_at: None,
+            held: Held::default(),
         })
     }
 
