@@ -20,6 +20,7 @@ claims! {
     a_refused_publisher_whose_session_ends_leaves_nothing_on_disk,
     what_has_no_memory_for_its_place_is_refused_too,
     an_identifier_of_many_overlapping_filters_is_stored_once_a_message,
+    what_several_sessions_wait_for_is_stored_once,
 }
 
 /// Messages that an outbox holds here.
@@ -277,6 +278,54 @@ fn an_identifier_of_many_overlapping_filters_is_stored_once_a_message() -> TestR
     let mut absent = persistent(&server, Version::V5, ABSENT[0]);
     let message = absent.message();
     assert_eq!(message.properties.numbers(SUBSCRIPTION_IDENTIFIER), vec![IDENTIFIER; FILTERS]);
+    server.finish();
+    Ok(())
+}
+
+fn what_several_sessions_wait_for_is_stored_once() -> TestResult {
+    const SESSIONS: usize = 20;
+    const MESSAGES: u8 = 20;
+    const BODY_BYTES: usize = 1_000;
+    const SHARED: &str = "push_store_shared_bodies";
+    durable::need()?;
+    stand_in::not_for("has no such metric")?;
+    let data = data();
+    let starting =
+        || Server::with(PingPath::User).data_dir(data.path()).flag("--shards", 2).start();
+    let name = |number: usize| format!("absent-{number}");
+    let server = starting()?;
+    for number in 0..SESSIONS {
+        let mut absent = persistent(&server, Version::V5, &name(number));
+        absent.subscribe(&[("t", 1), (&name(number), 1)]);
+        absent.disconnect();
+    }
+    server.wait_metric("push_connections", |count| count == 0);
+    persistent(&server, Version::V5, "barrier").disconnect();
+    let stored = "push_store_bytes_total";
+    let before = server.metrics().value(stored);
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V5, "publisher"));
+    for number in 0..MESSAGES {
+        publisher.publish("t", &[number; BODY_BYTES], 1);
+    }
+    let bytes = server.metrics().value(stored) - before;
+    let copies = u64::from(MESSAGES) * SESSIONS as u64;
+    assert!(bytes < copies * 150, "{bytes} bytes for {copies}");
+    assert_eq!(server.metrics().value(SHARED), u64::from(MESSAGES));
+    // What one session alone waits for has no record beside its own.
+    publisher.publish(&name(0), &[MESSAGES; BODY_BYTES], 1);
+    assert_eq!(server.metrics().value(SHARED), u64::from(MESSAGES));
+    server.finish();
+
+    let server = starting()?;
+    for number in 0..SESSIONS {
+        let mut absent = persistent(&server, Version::V5, &name(number));
+        let expected = MESSAGES + u8::from(number == 0);
+        for message in 0..expected {
+            assert_eq!(absent.message().payload, [message; BODY_BYTES]);
+        }
+        absent.disconnect();
+    }
+    server.wait_metric(SHARED, |bodies| bodies == 0);
     server.finish();
     Ok(())
 }

@@ -15,6 +15,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// How many outboxes hold it now.
+    pub(crate) fn outboxes(&self) -> u32 {
+        self.outboxes.load(Ordering::Relaxed)
+    }
+
     /// One more outbox holds it.
     pub(crate) fn enter(&self, weight_bytes: impl FnOnce() -> usize, memory: &Arc<MemoryBudget>) {
         if self.outboxes.fetch_add(1, Ordering::AcqRel) == 0 {

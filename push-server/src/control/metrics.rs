@@ -25,6 +25,7 @@ use crate::shard::{
     LETTERS_MAX, MAILBOX_MESSAGES_MAX, STORE_BACKLOG_BYTES_MAX, StoreView,
     UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_MAX,
 };
+use crate::store::SHARED_MESSAGES_MAX;
 use crate::websocket::UPGRADE_HEAD_BYTES_MAX;
 
 /// The text form's media type.
@@ -315,6 +316,8 @@ fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
         }
     }
     out.gauge("push_store_shared_bodies", "Bodies kept once", read(&counters.shared_bodies))?;
+    let help = "Messages copied into outboxes on disk, since no more of them may share bodies";
+    out.counters("push_store_bodies_copied", help, None, [("", read(&counters.bodies_copied))])?;
     let help =
         "Sessions that the start left on disk, beyond --max-sessions or the totals of memory";
     out.gauge("push_store_sessions_left_out", help, read(&counters.sessions_left_out))?;
@@ -417,6 +420,7 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("mailbox", MAILBOX_MESSAGES_MAX as u64),
         ("letters", LETTERS_MAX as u64),
         ("store", STORE_BACKLOG_BYTES_MAX),
+        ("store_shared_messages", SHARED_MESSAGES_MAX as u64),
         ("removals", UNREMOVED_MAX as u64),
         ("wills", UNPUBLISHED_WILL_BYTES_MAX as u64),
         ("answers", limits.answers_bytes_max.into()),
