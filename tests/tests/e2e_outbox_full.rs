@@ -7,8 +7,8 @@ use push_tests::expectations::SILENCE;
 use push_tests::server::{PingPath, Server, ServerBuilder};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
-use push_tests::wire::property::SUBSCRIPTION_IDENTIFIER;
-use push_tests::wire::{VERSIONS, Version};
+use push_tests::wire::property::{SESSION_EXPIRY_INTERVAL, SUBSCRIPTION_IDENTIFIER};
+use push_tests::wire::{self, Properties, Publish, VERSIONS, Value, Version};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -17,7 +17,10 @@ claims! {
     a_crash_does_not_bring_back_what_was_dropped,
     the_oldest_messages_are_kept_where_that_is_asked_for,
     who_publishes_to_a_full_outbox_is_told_where_that_is_asked_for,
+    a_refused_publisher_whose_session_ends_leaves_nothing_on_disk,
+    what_has_no_memory_for_its_place_is_refused_too,
     an_identifier_of_many_overlapping_filters_is_stored_once_a_message,
+    what_several_sessions_wait_for_is_stored_once,
 }
 
 /// Messages that an outbox holds here.
@@ -169,6 +172,73 @@ fn who_publishes_to_a_full_outbox_is_told_where_that_is_asked_for() -> TestResul
     Ok(())
 }
 
+fn a_refused_publisher_whose_session_ends_leaves_nothing_on_disk() -> TestResult {
+    const PUBLISHERS: u16 = 50;
+    durable::need()?;
+    stand_in::not_for("has no such metric")?;
+    let data = data();
+    let refusing = || builder(&data, "fsync").flag("--outbox-full", "refuse").start();
+    let server = refusing()?;
+    leave_absent(&server, Version::V5, 2);
+    publish_all(&server, Version::V5, 2);
+    for number in 0..PUBLISHERS {
+        let mut publisher = persistent(&server, Version::V5, &format!("publisher-{number}"));
+        let publish = Publish { topic: "t".into(), qos: 2, packet_id: 1, ..Publish::default() };
+        let ending = Properties(vec![(SESSION_EXPIRY_INTERVAL, Value::Number(0))]);
+        let mut bytes = wire::publish(Version::V5, &publish);
+        bytes.extend(wire::disconnect_with(0, &ending));
+        publisher.send(&bytes);
+    }
+    let refused = u64::from(u16::from(PUBLISHED - HELD) + PUBLISHERS) * ABSENT.len() as u64;
+    server.wait_metric(REFUSED, |count| count == refused);
+    server.wait_metric("push_sessions", |sessions| sessions == ABSENT.len() as u64);
+    server.finish();
+    let server = refusing()?;
+    assert_eq!(server.metrics().value("push_store_remains_removed"), 0);
+    server.finish();
+    Ok(())
+}
+
+/// `--inflight-bytes-total` counts places in outboxes: without memory for one an outbox is full.
+fn what_has_no_memory_for_its_place_is_refused_too() -> TestResult {
+    const MESSAGES: u8 = 100;
+    stand_in::not_for("has no such limit")?;
+    let hits = "push_limits_hit_total{limit=\"inflight_bytes_total\"}";
+    for version in VERSIONS {
+        for qos in [1, 2] {
+            let server = Server::with(PingPath::User)
+                .flag("--shards", 2)
+                .flag("--durability", "off")
+                .flag("--outbox-full", "refuse")
+                .flag("--inflight-bytes-total", 2_000)
+                .start()?;
+            let mut absent = persistent(&server, version, "absent");
+            absent.subscribe(&[("t", qos)]);
+            absent.disconnect();
+            server.wait_metric("push_connections", |count| count == 0);
+            let mut publisher =
+                Client::connect(server.target(), &Connect::new(version, "publisher"));
+            let reasons = (0..MESSAGES).map(|number| publisher.publish("t", &[number], qos));
+            let reasons: Vec<u8> = reasons.collect();
+            let metrics = server.metrics();
+            let refused = metrics.value(REFUSED);
+            assert!((1..u64::from(MESSAGES)).contains(&refused), "{version:?}: {refused}");
+            assert_eq!((metrics.value(hits), metrics.value(DROPPED)), (refused, refused));
+            let taken = usize::from(MESSAGES) - refused as usize;
+            let told = if version == Version::V5 { QUOTA_EXCEEDED } else { 0 };
+            let expected: Vec<u8> =
+                (0..reasons.len()).map(|at| if at < taken { 0 } else { told }).collect();
+            assert_eq!(reasons, expected, "{version:?} {qos}");
+            let mut absent = persistent(&server, version, "absent");
+            let payloads: Vec<u8> = (0..taken).map(|_| absent.message().payload[0]).collect();
+            assert_eq!(payloads, (0..taken as u8).collect::<Vec<_>>());
+            absent.expect_no_message(SILENCE);
+            server.finish();
+        }
+    }
+    Ok(())
+}
+
 /// [MQTT5 3.3.4]: the message carries the identifier once for each of them all the same.
 fn an_identifier_of_many_overlapping_filters_is_stored_once_a_message() -> TestResult {
     const IDENTIFIER: u32 = 268_435_455;
@@ -208,6 +278,54 @@ fn an_identifier_of_many_overlapping_filters_is_stored_once_a_message() -> TestR
     let mut absent = persistent(&server, Version::V5, ABSENT[0]);
     let message = absent.message();
     assert_eq!(message.properties.numbers(SUBSCRIPTION_IDENTIFIER), vec![IDENTIFIER; FILTERS]);
+    server.finish();
+    Ok(())
+}
+
+fn what_several_sessions_wait_for_is_stored_once() -> TestResult {
+    const SESSIONS: usize = 20;
+    const MESSAGES: u8 = 20;
+    const BODY_BYTES: usize = 1_000;
+    const SHARED: &str = "push_store_shared_bodies";
+    durable::need()?;
+    stand_in::not_for("has no such metric")?;
+    let data = data();
+    let starting =
+        || Server::with(PingPath::User).data_dir(data.path()).flag("--shards", 2).start();
+    let name = |number: usize| format!("absent-{number}");
+    let server = starting()?;
+    for number in 0..SESSIONS {
+        let mut absent = persistent(&server, Version::V5, &name(number));
+        absent.subscribe(&[("t", 1), (&name(number), 1)]);
+        absent.disconnect();
+    }
+    server.wait_metric("push_connections", |count| count == 0);
+    persistent(&server, Version::V5, "barrier").disconnect();
+    let stored = "push_store_bytes_total";
+    let before = server.metrics().value(stored);
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V5, "publisher"));
+    for number in 0..MESSAGES {
+        publisher.publish("t", &[number; BODY_BYTES], 1);
+    }
+    let bytes = server.metrics().value(stored) - before;
+    let copies = u64::from(MESSAGES) * SESSIONS as u64;
+    assert!(bytes < copies * 150, "{bytes} bytes for {copies}");
+    assert_eq!(server.metrics().value(SHARED), u64::from(MESSAGES));
+    // What one session alone waits for has no record beside its own.
+    publisher.publish(&name(0), &[MESSAGES; BODY_BYTES], 1);
+    assert_eq!(server.metrics().value(SHARED), u64::from(MESSAGES));
+    server.finish();
+
+    let server = starting()?;
+    for number in 0..SESSIONS {
+        let mut absent = persistent(&server, Version::V5, &name(number));
+        let expected = MESSAGES + u8::from(number == 0);
+        for message in 0..expected {
+            assert_eq!(absent.message().payload, [message; BODY_BYTES]);
+        }
+        absent.disconnect();
+    }
+    server.wait_metric(SHARED, |bodies| bodies == 0);
     server.finish();
     Ok(())
 }

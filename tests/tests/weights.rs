@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use push_server::broker::{
-    Member, Message, MessageProperties, QoS, Retained, Routing, Shares, SubscriptionOptions,
+    Held, Member, Message, MessageProperties, QoS, Retained, Routing, Shares, SubscriptionOptions,
     Subscriptions, TopicFilter, TopicName, UserProperties, subscription_weight_bytes,
 };
 use push_server::mqtt::{Limits, SubscriptionList};
@@ -64,6 +64,7 @@ fn message(payload_len: usize, properties: Option<MessageProperties>) -> [Arc<Me
         retain: true,
         properties: properties.map(Arc::new),
         expires_at: None,
+        held: Held::default(),
     });
     let clones = (message.payload.clone(), message.properties.clone());
     drop(clones);
@@ -206,6 +207,7 @@ fn retained_messages_take_no_more_than_is_counted() {
                     retain: true,
                     properties: None,
                     expires_at: None,
+                    held: Held::default(),
                 };
                 retained.set(&Arc::new(message)).expect("within");
             }

@@ -49,6 +49,11 @@ impl MemoryBudget {
         self.used_bytes() >= self.bytes_max
     }
 
+    /// What is left.
+    pub fn left_bytes(&self) -> u64 {
+        self.bytes_max.saturating_sub(self.used_bytes())
+    }
+
     /// What is used.
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
@@ -118,6 +123,8 @@ pub struct SessionMemory {
     /// What is unacknowledged in either direction, and places in outboxes; the messages themselves
     /// not counted.
     pub inflight: Arc<MemoryBudget>,
+    /// Messages in outboxes, what lies on disk not counted: each once, however many outboxes hold it.
+    pub outboxes: Arc<MemoryBudget>,
 }
 
 /// What a session takes beside the texts of its client id and user: its place in its shard's table and
@@ -150,12 +157,19 @@ pub struct SessionMemoryMax {
     pub wills: u64,
     /// `--inflight-bytes-total`.
     pub inflight: u64,
+    /// `--outbox-bytes-total`.
+    pub outboxes: u64,
 }
 
 impl SessionMemoryMax {
     /// No limits: for whoever only reads what is there.
-    pub const UNLIMITED: Self =
-        Self { sessions: u64::MAX, subscriptions: u64::MAX, wills: u64::MAX, inflight: u64::MAX };
+    pub const UNLIMITED: Self = Self {
+        sessions: u64::MAX,
+        subscriptions: u64::MAX,
+        wills: u64::MAX,
+        inflight: u64::MAX,
+        outboxes: u64::MAX,
+    };
 }
 
 impl SessionMemory {
@@ -166,16 +180,18 @@ impl SessionMemory {
             subscriptions: MemoryBudget::new(max.subscriptions),
             wills: MemoryBudget::new(max.wills),
             inflight: MemoryBudget::new(max.inflight),
+            outboxes: MemoryBudget::new(max.outboxes),
         })
     }
 
     /// Each kind by its name in metrics.
-    pub fn kinds(&self) -> [(&'static str, &MemoryBudget); 4] {
+    pub fn kinds(&self) -> [(&'static str, &MemoryBudget); 5] {
         [
             ("sessions", &self.sessions),
             ("subscriptions", &self.subscriptions),
             ("wills", &self.wills),
             ("inflight", &self.inflight),
+            ("outboxes", &self.outboxes),
         ]
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
+use super::held::Held;
 use super::topic::TopicName;
 use super::user_properties::UserProperties;
 
@@ -46,6 +47,8 @@ pub struct Message {
     pub properties: Option<Arc<MessageProperties>>,
     /// When it ceases to be worth delivering (message expiry interval), if ever.
     pub expires_at: Option<Monotonic>,
+    /// By how many outboxes it is held, for the total of all.
+    pub held: Held,
 }
 
 /// The properties of a PUBLISH that a server passes on unchanged and in order [MQTT-3.3.2-15..20].
@@ -111,6 +114,7 @@ mod tests {
             retain: false,
             properties: None,
             expires_at: None,
+            held: Held::default(),
         };
         assert_eq!(message.weight_bytes(), Message::OWN_BYTES + 8);
         message.properties = Some(Arc::new(MessageProperties {
@@ -134,6 +138,7 @@ mod tests {
             retain: false,
             properties: None,
             expires_at: Some(Monotonic(10)),
+            held: Held::default(),
         };
         assert!(!message.is_expired(Monotonic(9)));
         assert!(message.is_expired(Monotonic(10)));

@@ -2,6 +2,7 @@
 //! what is retained. It knows neither sockets, rings, clocks nor the wire format, but that user
 //! properties are kept in the bytes they are sent in.
 
+pub mod held;
 pub mod memory;
 pub mod message;
 pub mod retained;
@@ -20,6 +21,7 @@ mod level_tree;
 mod locked_filters;
 
 pub use budget::Budget;
+pub use held::Held;
 pub use memory::{
     Charge, MemoryBudget, SESSION_BYTES, SessionMemory, SessionMemoryMax, session_weight_bytes,
     will_weight_bytes,
@@ -33,4 +35,6 @@ pub use subscriptions::{
 };
 pub use topic::{SHARE_PREFIX, Share, TopicError, TopicFilter, TopicName};
 pub use user_properties::{UserProperties, UserPropertiesBuilder, UserPropertyTooLong};
-pub use via::{SUBSCRIPTION_ID_MAX, SubscriptionId, Via, subscription_ids_weight_bytes};
+pub use via::{
+    SUBSCRIPTION_ID_MAX, SubscriptionId, SubscriptionIds, Via, subscription_ids_weight_bytes,
+};

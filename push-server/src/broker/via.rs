@@ -4,6 +4,8 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use super::held::Held;
+use super::memory::MemoryBudget;
 use super::message::{ALLOCATION_BYTES, COUNTS_BYTES};
 use super::shares::Group;
 
@@ -32,8 +34,28 @@ pub fn subscription_ids_weight_bytes(ids: usize) -> usize {
     if ids < 2 {
         return 0;
     }
-    let list_bytes = COUNTS_BYTES + size_of::<Vec<SubscriptionId>>();
+    let list_bytes = COUNTS_BYTES + size_of::<SubscriptionIds>();
     list_bytes + 2 * ALLOCATION_BYTES + 2 * size_of::<SubscriptionId>() * ids
+}
+
+/// Several identifiers of one delivery. Messages that came by the same subscriptions share them in their
+/// session's outbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionIds {
+    pub(super) list: Vec<SubscriptionId>,
+    held: Held,
+}
+
+impl From<Vec<SubscriptionId>> for SubscriptionIds {
+    fn from(list: Vec<SubscriptionId>) -> Self {
+        Self { list, held: Held::default() }
+    }
+}
+
+impl SubscriptionIds {
+    fn weight_bytes(&self) -> usize {
+        subscription_ids_weight_bytes(self.list.len())
+    }
 }
 
 /// By which subscriptions a message comes to a session. No allocation but for several
@@ -44,7 +66,7 @@ pub enum Via {
     Own(Option<SubscriptionId>),
     /// By several with identifiers, which may repeat: all go into the PUBLISH, in any order
     /// [MQTT-3.3.4-4].
-    Several(Arc<Vec<SubscriptionId>>),
+    Several(Arc<SubscriptionIds>),
     /// By a shared subscription of this group, and its identifier for this member: a delivery of
     /// its own, whatever else the session subscribed to.
     Share(Arc<Group>, Option<SubscriptionId>),
@@ -75,13 +97,36 @@ impl Via {
     pub fn ids(&self) -> &[SubscriptionId] {
         match self {
             Self::Own(id) | Self::Share(_, id) => id.as_slice(),
-            Self::Several(ids) => ids,
+            Self::Several(ids) => &ids.list,
         }
     }
 
     /// What they weigh in an outbox, in bytes.
     pub fn weight_bytes(&self) -> usize {
         subscription_ids_weight_bytes(self.ids().len())
+    }
+
+    /// Shares the list of `other` where that is the same.
+    pub(crate) fn share_ids(&mut self, other: &Self) {
+        if let (Self::Several(ids), Self::Several(others)) = (&*self, other)
+            && ids == others
+        {
+            *self = Self::Several(Arc::clone(others));
+        }
+    }
+
+    /// An outbox holds it; a list counts once, however many messages share it.
+    pub(crate) fn enter_outbox(&self, memory: &Arc<MemoryBudget>) {
+        if let Self::Several(ids) = self {
+            ids.held.enter(|| ids.weight_bytes(), memory);
+        }
+    }
+
+    /// The outbox holds it no longer.
+    pub(crate) fn leave_outbox(&self) {
+        if let Self::Several(ids) = self {
+            ids.held.leave(|| ids.weight_bytes());
+        }
     }
 
     /// The group, when it came by a shared subscription.
@@ -97,8 +142,8 @@ impl Via {
         let Some(other) = other else { return };
         match self {
             Self::Own(id @ None) => *id = Some(other),
-            Self::Own(Some(id)) => *self = Self::Several(Arc::new(vec![*id, other])),
-            Self::Several(ids) => Arc::make_mut(ids).push(other),
+            Self::Own(Some(id)) => *self = Self::Several(Arc::new(vec![*id, other].into())),
+            Self::Several(ids) => Arc::make_mut(ids).list.push(other),
             Self::Share(..) => debug_assert!(false, "shared subscriptions are not merged"),
         }
     }
@@ -142,11 +187,28 @@ mod tests {
         for count in 1..1_000 {
             via.add(id(count));
             let taken = match &via {
-                Via::Several(ids) => size_of::<Vec<SubscriptionId>>() + 4 * ids.capacity(),
+                Via::Several(ids) => size_of::<SubscriptionIds>() + 4 * ids.list.capacity(),
                 _ => 0,
             };
             assert!(via.weight_bytes() >= taken, "{count}: {taken}");
         }
+    }
+
+    #[test]
+    fn equal_lists_are_shared_and_others_are_not() {
+        let several = |last| [id(1), id(last)].into_iter().flatten().collect::<Via>();
+        let (first, mut same, mut other) = (several(2), several(2), several(3));
+        let is_shared = |via: &Via| match (via, &first) {
+            (Via::Several(ids), Via::Several(firsts)) => Arc::ptr_eq(ids, firsts),
+            _ => false,
+        };
+        assert!(!is_shared(&same));
+        same.share_ids(&first);
+        other.share_ids(&first);
+        assert!(is_shared(&same) && !is_shared(&other));
+        let mut single = Via::Own(id(1));
+        single.share_ids(&first);
+        assert_eq!(single, Via::Own(id(1)));
     }
 
     #[test]

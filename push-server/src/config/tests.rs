@@ -131,6 +131,7 @@ session-bytes-total = 19
 subscription-bytes-total = 20
 will-bytes-total = 21
 inflight-bytes-total = 22
+outbox-bytes-total = 23
 connect-timeout-secs = 5
 keep-alive-max-secs = 6
 keep-alive-default-secs = 19

@@ -1,7 +1,7 @@
 //! Totals of memory that are found out at start-up where nobody says them: shares of what the machine, or
 //! the control group that the server runs in, has.
 //!
-//! All of them together are 11/32 of it. The rest is for connections, messages under way, retained messages,
+//! All of them together are 17/32 of it. The rest is for connections, messages under way, retained messages,
 //! the database's buffers, and what the system needs for sockets.
 
 use crate::broker::SessionMemoryMax;
@@ -20,6 +20,8 @@ pub struct Totals {
     pub will_bytes: Option<u64>,
     /// `--inflight-bytes-total`.
     pub inflight_bytes: Option<u64>,
+    /// `--outbox-bytes-total`.
+    pub outbox_bytes: Option<u64>,
 }
 
 impl Totals {
@@ -34,16 +36,18 @@ impl Totals {
             subscription_bytes: share(self.subscription_bytes, 4),
             will_bytes: share(self.will_bytes, 1),
             inflight_bytes: share(self.inflight_bytes, 2),
+            outbox_bytes: share(self.outbox_bytes, 6),
         }
     }
 
     /// Each by its name in metrics, 0 where it is not known yet.
-    pub fn named(&self) -> [(&'static str, u64); 4] {
+    pub fn named(&self) -> [(&'static str, u64); 5] {
         [
             ("session_bytes_total", self.session_bytes.unwrap_or(0)),
             ("subscription_bytes_total", self.subscription_bytes.unwrap_or(0)),
             ("will_bytes_total", self.will_bytes.unwrap_or(0)),
             ("inflight_bytes_total", self.inflight_bytes.unwrap_or(0)),
+            ("outbox_bytes_total", self.outbox_bytes.unwrap_or(0)),
         ]
     }
 }
@@ -55,6 +59,7 @@ impl From<Totals> for SessionMemoryMax {
             subscriptions: totals.subscription_bytes.unwrap_or(u64::MAX),
             wills: totals.will_bytes.unwrap_or(u64::MAX),
             inflight: totals.inflight_bytes.unwrap_or(u64::MAX),
+            outboxes: totals.outbox_bytes.unwrap_or(u64::MAX),
         }
     }
 }
@@ -67,9 +72,9 @@ mod tests {
     fn what_nobody_says_is_a_share_of_the_memory() {
         let said = Totals { will_bytes: Some(5), ..Totals::default() };
         for (memory_bytes, expected) in [
-            (512 << 20, [64 << 20, 64 << 20, 5, 32 << 20]),
-            (64 << 30, [8 << 30, 8 << 30, 5, 4 << 30]),
-            (1 << 20, [8 << 20, 8 << 20, 5, 8 << 20]),
+            (512 << 20, [64 << 20, 64 << 20, 5, 32 << 20, 96 << 20]),
+            (64 << 30, [8 << 30, 8 << 30, 5, 4 << 30, 12 << 30]),
+            (1 << 20, [8 << 20, 8 << 20, 5, 8 << 20, 8 << 20]),
         ] {
             assert_eq!(said.within(memory_bytes).named().map(|(_, bytes)| bytes), expected);
         }

@@ -25,6 +25,7 @@ use crate::shard::{
     LETTERS_MAX, MAILBOX_MESSAGES_MAX, STORE_BACKLOG_BYTES_MAX, StoreView,
     UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_MAX,
 };
+use crate::store::SHARED_MESSAGES_MAX;
 use crate::websocket::UPGRADE_HEAD_BYTES_MAX;
 
 /// The text form's media type.
@@ -150,6 +151,7 @@ const FAMILIES: &[Family] = &[
             ("session_bytes_total", |shard| &shard.limit_session_bytes_total),
             ("will_bytes_total", |shard| &shard.limit_will_bytes_total),
             ("inflight_bytes_total", |shard| &shard.limit_inflight_bytes_total),
+            ("outbox_bytes_total", |shard| &shard.limit_outbox_bytes_total),
             ("sessions_left_out", |shard| &shard.limit_sessions_left_out),
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
             ("retained", |shard| &shard.limit_retained),
@@ -325,9 +327,13 @@ fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
         }
     }
     out.gauge("push_store_shared_bodies", "Bodies kept once", read(&counters.shared_bodies))?;
+    let help = "Messages copied into outboxes on disk, since no more of them may share bodies";
+    out.counters("push_store_bodies_copied", help, None, [("", read(&counters.bodies_copied))])?;
     let help =
         "Sessions that the start left on disk, beyond --max-sessions or the totals of memory";
     out.gauge("push_store_sessions_left_out", help, read(&counters.sessions_left_out))?;
+    let help = "Sessions that were gone, and that the start removed the remains of";
+    out.gauge("push_store_remains_removed", help, read(&counters.remains_removed))?;
     let help = "Wills under way that the start left on disk, beyond --will-bytes-total";
     out.gauge("push_store_wills_left_out", help, read(&counters.wills_left_out))?;
     out.gauge("push_store_disk_bytes", "Bytes on disk", read(&counters.disk_bytes))?;
@@ -426,6 +432,7 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("mailbox", MAILBOX_MESSAGES_MAX as u64),
         ("letters", LETTERS_MAX as u64),
         ("store", STORE_BACKLOG_BYTES_MAX),
+        ("store_shared_messages", SHARED_MESSAGES_MAX as u64),
         ("removals", UNREMOVED_MAX as u64),
         ("wills", UNPUBLISHED_WILL_BYTES_MAX as u64),
         ("answers", limits.answers_bytes_max.into()),

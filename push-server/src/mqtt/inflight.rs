@@ -163,7 +163,7 @@ impl Inflight {
     }
 
     /// All of them, in the order they were sent in.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
     }
 

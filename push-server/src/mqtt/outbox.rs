@@ -12,18 +12,22 @@
 //! for whoever drives the session.
 
 mod overrun;
+pub(super) mod room;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Limits;
 use super::inflight::{Ended, Exactly, Inflight};
 use super::session::Delivery;
 use crate::broker::{Charge, MemoryBudget, QoS};
+pub(super) use room::{Load, Room};
 
 /// Messages of a durable session that the head takes from the disk at a time, and holds before
 /// further ones stay on disk.
 pub const HEAD_MESSAGES_MAX: usize = 64;
+
+/// Without memory for so many bytes no page is read for an outbox that has something in memory.
+const PAGE_BYTES_MIN: u64 = 16 << 10;
 
 /// Packet ids there are: 1 to 65,535 [MQTT-2.3.1-1].
 const PACKET_IDS: u64 = u16::MAX as u64;
@@ -83,7 +87,17 @@ pub enum Fetched {
     Stale(Delivery),
 }
 
-/// A message in its place.
+impl Fetched {
+    /// What it takes as soon as it is in memory.
+    fn size(&self) -> u64 {
+        match self {
+            Self::Message(delivery) | Self::Stale(delivery) => delivery.size(),
+            Self::Release => 0,
+        }
+    }
+}
+
+/// A message in its place. It counts as held by an outbox from `new` on until it is dropped.
 #[derive(Debug)]
 pub(super) struct Owed {
     /// Its place, given out in order; with QoS 0 that of the message before.
@@ -93,6 +107,16 @@ pub(super) struct Owed {
 }
 
 impl Owed {
+    pub(super) fn new(
+        position: u64,
+        filing: Filing,
+        delivery: Delivery,
+        memory: &Arc<MemoryBudget>,
+    ) -> Self {
+        delivery.enter_outbox(memory);
+        Self { position, filing, delivery }
+    }
+
     /// A message published with QoS 2 does not leave before it is on disk, at whatever QoS: after a
     /// crash its publisher would send it again as one that nobody has had. And its packet id would
     /// mean another one, which a client at QoS 2 would take for this one.
@@ -103,6 +127,12 @@ impl Owed {
 
     fn is_unsafe(&self) -> bool {
         matches!(self.filing, Filing::Held | Filing::Pending | Filing::Queued)
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.delivery.leave_outbox();
     }
 }
 
@@ -117,35 +147,6 @@ pub struct Extent {
     pub messages: u32,
     /// Bytes of the messages, as `Message::weight_bytes` counts them.
     pub bytes: u64,
-}
-
-/// So many messages and so many bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Load {
-    pub(super) messages: u64,
-    pub(super) bytes: u64,
-}
-
-impl Load {
-    /// Whether a message of `size` bytes may come on top.
-    pub(super) fn takes(self, size: u64, limits: &Limits) -> bool {
-        self.messages == 0
-            || (self.messages < u64::from(limits.outbox_messages_max)
-                && self.bytes + size <= limits.outbox_bytes_max)
-    }
-
-    fn without(self, other: Self) -> Self {
-        Self { messages: self.messages - other.messages, bytes: self.bytes - other.bytes }
-    }
-
-    fn add(&mut self, size: u64) {
-        self.messages += 1;
-        self.bytes += size;
-    }
-
-    fn remove(&mut self, size: u64) {
-        *self = self.without(Self { messages: 1, bytes: size });
-    }
 }
 
 /// What an outbox has asked the disk for. One thing at a time, so that what is found is what is still
@@ -180,6 +181,8 @@ pub(super) struct Pending {
     loading: Loading,
     /// What it counts against the total of all sessions.
     charge: Option<Charge>,
+    /// There was no memory for the last message that the store keeps: those behind it wait on disk.
+    is_short: bool,
 }
 
 /// What is kept of a session that has something pending counts with the session. Beyond that it
@@ -227,11 +230,14 @@ impl Pending {
     /// Everything that counts against the outbox's limits.
     pub(super) fn total(&self) -> Load {
         let disk = self.disk.unwrap_or_default();
-        let in_memory = self.head.len() + self.tail.len() + self.inflight.len();
-        Load {
-            messages: in_memory as u64 + u64::from(disk.messages),
-            bytes: self.bytes + disk.bytes,
-        }
+        let Load { messages, bytes } = self.in_memory();
+        Load { messages: messages + u64::from(disk.messages), bytes: bytes + disk.bytes }
+    }
+
+    /// The part of it that takes memory.
+    pub(super) fn in_memory(&self) -> Load {
+        let messages = self.head.len() + self.tail.len() + self.inflight.len();
+        Load { messages: messages as u64, bytes: self.bytes }
     }
 
     /// The same without what would make room for others.
@@ -244,8 +250,18 @@ impl Pending {
         !self.head.is_empty() || self.disk.is_some() || !self.tail.is_empty()
     }
 
-    /// Puts a message behind the others.
-    pub(super) fn push(&mut self, mut owed: Owed, connected: bool) {
+    /// Lets a message that comes behind the others share what it has in common with the last of them in
+    /// memory.
+    pub(super) fn share_ids(&self, delivery: &mut Delivery) {
+        let queued = self.tail.back().or(self.head.back());
+        let sent = || self.inflight.iter().next_back()?.owed.as_ref();
+        if let Some(last) = queued.or_else(sent) {
+            delivery.via.share_ids(&last.delivery.via);
+        }
+    }
+
+    /// Puts a message behind the others. `is_short`: it should not stay in memory if it can wait on disk.
+    pub(super) fn push(&mut self, mut owed: Owed, connected: bool, is_short: bool) {
         let size = owed.delivery.size();
         self.bytes += size;
         if owed.delivery.qos == QoS::AtMostOnce {
@@ -257,7 +273,9 @@ impl Pending {
         let follows_head = self.disk.is_none()
             && self.tail.is_empty()
             && connected
+            && !is_short
             && self.head.len() < HEAD_MESSAGES_MAX;
+        self.is_short = is_short;
         if matches!(owed.filing, Filing::Never | Filing::Held) || follows_head {
             self.head.push_back(owed);
         } else {
@@ -273,7 +291,7 @@ impl Pending {
 
     /// The same, without looking where it would have to be fetched from.
     pub(super) fn peek(&self) -> Option<&Owed> {
-        let behind = if self.disk.is_none() { self.tail.front() } else { None };
+        let behind = if self.may_refill() { self.tail.front() } else { None };
         self.head.front().or(behind).filter(|owed| owed.may_leave())
     }
 
@@ -375,7 +393,7 @@ impl Pending {
 
     /// Lets the front of the tail join what lies on disk, unless the head can take it.
     fn spill(&mut self) {
-        if self.disk.is_none() && self.head.len() < HEAD_MESSAGES_MAX {
+        if self.disk.is_none() && !self.is_short && self.head.len() < HEAD_MESSAGES_MAX {
             return;
         }
         while let Some(owed) = self.tail.pop_front_if(|owed| owed.filing == Filing::Written) {
@@ -450,23 +468,27 @@ impl Pending {
     }
 
     /// Where a page is to be read from, for the client that is here; `page_loaded` brings it.
-    pub(super) fn begin_page(&mut self) -> Option<u64> {
+    pub(super) fn begin_page(&mut self, memory: &MemoryBudget) -> Option<u64> {
         let disk = self.disk?;
         let is_low = self.head.len() < HEAD_MESSAGES_MAX / 4 && !self.inflight.has_retries();
-        if self.loading != Loading::No || !is_low {
+        // Where it holds nothing a page has to come all the same: of that one message is taken at least.
+        let held = self.in_memory();
+        let has_room = held.messages == 0 || held.takes(PAGE_BYTES_MIN, Room::in_memory(memory));
+        if self.loading != Loading::No || !is_low || !has_room {
             return None;
         }
         self.loading = Loading::Page;
         Some(disk.from)
     }
 
-    /// A page from disk: what was found in order, and where to read on. Returns how many messages
-    /// that should be there are not.
+    /// A page from disk: what was found in order, and where to read on. What there is no memory for
+    /// stays there, but for the first message. Returns how many messages that should be there are not.
     pub(super) fn page_loaded(
         &mut self,
         found: Vec<(u64, Fetched)>,
-        next: Option<u64>,
+        mut next: Option<u64>,
         connected: bool,
+        memory: &Arc<MemoryBudget>,
     ) -> u32 {
         self.loading = Loading::No;
         let Some(disk) = self.disk else { return 0 };
@@ -474,10 +496,18 @@ impl Pending {
             self.store_away();
             return 0;
         }
+        let mut is_first = true;
         for (position, fetched) in found {
-            if (disk.from..disk.next).contains(&position) {
-                self.take_from_disk(position, fetched);
+            if !(disk.from..disk.next).contains(&position) {
+                continue;
             }
+            let room = Room::in_memory(memory);
+            if !is_first && !self.in_memory().takes(fetched.size(), room) {
+                next = Some(position);
+                break;
+            }
+            is_first = false;
+            self.take_from_disk(position, fetched, memory);
         }
         let left = self.disk.take().unwrap_or_default();
         match next {
@@ -489,11 +519,8 @@ impl Pending {
         }
     }
 
-    fn take_from_disk(&mut self, position: u64, fetched: Fetched) {
-        let size = match &fetched {
-            Fetched::Message(delivery) | Fetched::Stale(delivery) => delivery.size(),
-            Fetched::Release => 0,
-        };
+    fn take_from_disk(&mut self, position: u64, fetched: Fetched, memory: &Arc<MemoryBudget>) {
+        let size = fetched.size();
         if let Some(disk) = &mut self.disk {
             disk.messages = disk.messages.saturating_sub(1);
             disk.bytes = disk.bytes.saturating_sub(size);
@@ -502,9 +529,10 @@ impl Pending {
         match fetched {
             Fetched::Release => self.inflight.push_retry(position, None),
             Fetched::Stale(_) if !was_sent => self.changes.push(Change::Settle(position)),
-            Fetched::Message(delivery) | Fetched::Stale(delivery) => {
+            Fetched::Message(mut delivery) | Fetched::Stale(mut delivery) => {
                 self.bytes += size;
-                let owed = Owed { position, filing: Filing::Written, delivery };
+                self.share_ids(&mut delivery);
+                let owed = Owed::new(position, Filing::Written, delivery, memory);
                 if was_sent {
                     self.inflight.push_retry(position, Some(owed));
                 } else {
@@ -523,25 +551,30 @@ impl Pending {
     }
 
     fn refill(&mut self) {
-        if self.disk.is_some() || self.tail.is_empty() {
-            return;
-        }
         while self.head.len() < HEAD_MESSAGES_MAX
+            && self.may_refill()
             && let Some(owed) = self.tail.pop_front()
         {
             self.head.push_back(owed);
         }
     }
 
+    /// Whether the tail's front may join the head. Where memory is short it waits to go to the disk, unless
+    /// it is the only one that the client may have next.
+    fn may_refill(&self) -> bool {
+        let is_next = self.head.is_empty() && self.inflight.is_empty();
+        self.disk.is_none() && (!self.is_short || is_next)
+    }
+
     /// Drops as many QoS 0 messages as make room for `size` bytes, the oldest first; none, if all
     /// of them would not. Returns how many, or `None` when there is no room.
-    pub(super) fn make_room(&mut self, size: u64, limits: &Limits) -> Option<u32> {
-        if !self.total_to_keep().takes(size, limits) {
+    pub(super) fn make_room(&mut self, size: u64, room: Room) -> Option<u32> {
+        if !self.total_to_keep().takes(size, room) {
             return None;
         }
         let mut total = self.total();
         Some(self.discard(|delivery| {
-            let drop = delivery.qos == QoS::AtMostOnce && !total.takes(size, limits);
+            let drop = delivery.qos == QoS::AtMostOnce && !total.takes(size, room);
             if drop {
                 total.remove(delivery.size());
             }
@@ -569,7 +602,7 @@ impl Pending {
     }
 
     #[cfg(test)]
-    pub(super) fn in_memory(&self) -> impl Iterator<Item = &Owed> {
+    pub(super) fn queued(&self) -> impl Iterator<Item = &Owed> {
         self.head.iter().chain(&self.tail)
     }
 

@@ -6,7 +6,7 @@ use push_common::clock::Monotonic;
 
 use super::codec::Reason;
 use super::inflight::{Received, Retry, Routing};
-use super::outbox::{Change, Extent, Fetched, Filing, Owed, Pending, packet_id};
+use super::outbox::{Change, Extent, Fetched, Filing, Owed, Pending, Room, packet_id};
 use super::subscription_list::SubscriptionList;
 use super::{Connect, Limits, OutboxFull};
 use crate::broker::{MemoryBudget, Message, QoS, TopicFilter, Via};
@@ -72,6 +72,18 @@ impl Delivery {
     pub(super) fn size(&self) -> u64 {
         (self.message.weight_bytes() + self.via.weight_bytes()) as u64
     }
+
+    /// An outbox holds it: it counts against the total of all.
+    pub(super) fn enter_outbox(&self, memory: &Arc<MemoryBudget>) {
+        self.message.held.enter(|| self.message.weight_bytes(), memory);
+        self.via.enter_outbox(memory);
+    }
+
+    /// The outbox holds it no longer.
+    pub(super) fn leave_outbox(&self) {
+        self.message.held.leave(|| self.message.weight_bytes());
+        self.via.leave_outbox();
+    }
 }
 
 /// What became of a delivery.
@@ -89,6 +101,13 @@ pub enum Delivered {
     Refused,
     /// Not taken: QoS 1 or 2 for a connected client that does not keep up. Close with 0x97.
     Overflow,
+}
+
+impl Delivered {
+    /// Whether the message is in the outbox.
+    pub fn is_queued(self) -> bool {
+        matches!(self, Self::Queued | Self::QueuedDropping(_))
+    }
 }
 
 /// What a session forgets with its connection.
@@ -213,12 +232,16 @@ impl Session {
     /// message, even one larger than `outbox_bytes_max`. Where room is missing, queued QoS 0
     /// messages make it for the others, the oldest first, if that is enough. If it is not,
     /// `Limits::outbox_full` decides for a client that is away; one that is here does not keep up.
+    ///
+    /// `memory`: what all outboxes together may hold. Where it is short, room is missing just so, but for
+    /// messages that are kept on disk: these need not stay in memory.
     pub fn deliver(
         &mut self,
-        delivery: Delivery,
+        mut delivery: Delivery,
         connected: bool,
         filing: Filing,
         limits: &Limits,
+        memory: &Arc<MemoryBudget>,
     ) -> Delivered {
         let at_most_once = delivery.qos == QoS::AtMostOnce;
         if !connected && at_most_once {
@@ -226,27 +249,38 @@ impl Session {
         }
         let is_written = self.is_durable && !at_most_once;
         let filing = if is_written || filing == Filing::Held { filing } else { Filing::Never };
+        let size = delivery.size();
+        let in_memory = Room::in_memory(memory);
+        // Without a durable part all of it is in memory.
+        let room = Room::own(limits);
+        let room = if self.is_durable { room } else { room.and(in_memory) };
         let pending = self.pending.get_or_insert_default();
+        let is_short = !pending.in_memory().takes(size, in_memory);
         let mut delivered = Delivered::Queued;
-        if !pending.total().takes(delivery.size(), limits) {
-            if at_most_once {
-                return Delivered::Dropped;
-            }
-            delivered = match pending.make_room(delivery.size(), limits) {
+        if !pending.total().takes(size, room) || (is_short && at_most_once) {
+            let dropped = if at_most_once { None } else { pending.make_room(size, room) };
+            delivered = match dropped {
                 Some(dropped) => Delivered::QueuedDropping(dropped),
+                None if at_most_once => Delivered::Dropped,
                 // A client that reconnects before the oldest were dropped has done nothing wrong.
-                None if connected && !pending.is_over(limits) => return Delivered::Overflow,
+                None if connected && !pending.is_over(limits) => Delivered::Overflow,
                 None => match limits.outbox_full {
-                    OutboxFull::DropOldest => match pending.drop_oldest(delivery.size(), limits) {
+                    OutboxFull::DropOldest => match pending.drop_oldest(size, room) {
                         Some(dropped) => Delivered::QueuedDropping(dropped),
-                        None => return Delivered::Dropped,
+                        None => Delivered::Dropped,
                     },
-                    OutboxFull::DropNewest => return Delivered::Dropped,
-                    OutboxFull::Refuse => return Delivered::Refused,
+                    OutboxFull::DropNewest => Delivered::Dropped,
+                    OutboxFull::Refuse => Delivered::Refused,
                 },
             };
         }
-        pending.push(Owed { position: self.next_position, filing, delivery }, connected);
+        if !delivered.is_queued() {
+            self.tidy();
+            return delivered;
+        }
+        pending.share_ids(&mut delivery);
+        let owed = Owed::new(self.next_position, filing, delivery, memory);
+        pending.push(owed, connected, is_short);
         self.next_position += u64::from(!at_most_once || filing == Filing::Held);
         delivered
     }
@@ -302,8 +336,8 @@ impl Session {
     }
 
     /// Where the next page is to be read from disk, if one is due. The client is here.
-    pub fn begin_page(&mut self) -> Option<u64> {
-        self.pending.as_deref_mut()?.begin_page()
+    pub fn begin_page(&mut self, memory: &MemoryBudget) -> Option<u64> {
+        self.pending.as_deref_mut()?.begin_page(memory)
     }
 
     /// Where the oldest messages on disk are to be read from, because some of them have to be dropped.
@@ -326,16 +360,18 @@ impl Session {
         dropped
     }
 
-    /// The page that `begin_page` asked for: what was found in order, and where to read on. Returns
-    /// how many messages that should be there are not.
+    /// The page that `begin_page` asked for: what was found in order, and where to read on. What there is
+    /// no memory for stays on disk, but for the first message. Returns how many messages that should be
+    /// there are not.
     pub fn page_loaded(
         &mut self,
         found: Vec<(u64, Fetched)>,
         next: Option<u64>,
         connected: bool,
+        memory: &Arc<MemoryBudget>,
     ) -> u32 {
         let Some(pending) = self.pending.as_deref_mut() else { return 0 };
-        let lost = pending.page_loaded(found, next, connected);
+        let lost = pending.page_loaded(found, next, connected, memory);
         self.tidy();
         lost
     }
@@ -358,15 +394,34 @@ impl Session {
     }
 
     /// Whether a message finds room without another, or the client, being dropped for it.
-    pub fn has_room(&self, delivery: &Delivery, connected: bool, limits: &Limits) -> bool {
+    pub fn has_room(
+        &self,
+        delivery: &Delivery,
+        connected: bool,
+        limits: &Limits,
+        memory: &MemoryBudget,
+    ) -> bool {
         let at_most_once = delivery.qos == QoS::AtMostOnce;
         if at_most_once && !connected {
             return false;
         }
-        self.pending.as_deref().is_none_or(|pending| {
-            let in_the_way = if at_most_once { pending.total() } else { pending.total_to_keep() };
-            in_the_way.takes(delivery.size(), limits)
-        })
+        let own = Room::own(limits);
+        let in_memory = Room::in_memory(memory);
+        let room = if self.is_durable && !at_most_once { own } else { own.and(in_memory) };
+        self.takes(delivery, room)
+    }
+
+    /// The same, whatever other sessions hold.
+    pub fn has_room_of_its_own(&self, delivery: &Delivery, limits: &Limits) -> bool {
+        self.takes(delivery, Room::own(limits))
+    }
+
+    fn takes(&self, delivery: &Delivery, room: Room) -> bool {
+        let in_the_way = self.pending.as_deref().map(|pending| match delivery.qos {
+            QoS::AtMostOnce => pending.total(),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => pending.total_to_keep(),
+        });
+        in_the_way.unwrap_or_default().takes(delivery.size(), room)
     }
 
     /// Takes out, in their order, the messages of QoS 1 and 2 that came by a shared subscription
@@ -385,7 +440,7 @@ impl Session {
         if ends {
             for owed in pending.inflight.take_unacknowledged(&mut is_left) {
                 pending.settle(&owed);
-                taken.push(owed.delivery);
+                taken.push(owed.delivery.clone());
             }
         }
         pending.discard(|delivery| {

@@ -97,7 +97,7 @@ mod tests {
     use push_common::clock::Monotonic;
 
     use super::*;
-    use crate::broker::{Message, QoS, TopicName, Via};
+    use crate::broker::{Held, Message, QoS, TopicName, Via};
     use crate::mqtt::Version;
     use crate::mqtt::topic_alias::TopicForm;
 
@@ -109,6 +109,7 @@ mod tests {
             retain: false,
             properties: None,
             expires_at: None,
+            held: Held::default(),
         };
         Delivery {
             message: Arc::new(message),

@@ -246,7 +246,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::{Message, QoS, TopicName};
+    use crate::broker::{Held, Message, QoS, TopicName};
 
     const NOW: Monotonic = Monotonic(5_000_000_000);
 
@@ -258,6 +258,7 @@ mod tests {
             retain: false,
             properties: None,
             expires_at: None,
+            held: Held::default(),
         };
         let will = Will { message, delay_secs, message_expiry_secs: Some(9), charge: None };
         Some(Box::new(will.pending(NOW)))

@@ -280,9 +280,11 @@ impl Worker {
             return Ok(());
         }
         // What is retained is no news: nothing else is dropped for it.
-        let limits = &self.shared.config.limits;
+        let (limits, memory) = (&self.shared.config.limits, &self.shared.memory.outboxes);
         let session = self.sessions.session_mut(key);
-        if !connected && session.is_some_and(|s| !s.has_room(&delivery, connected, limits)) {
+        let has_room =
+            session.is_none_or(|session| session.has_room(&delivery, connected, limits, memory));
+        if !connected && !has_room {
             self.counters.dropped_outbox_full.add(1);
             return Ok(());
         }

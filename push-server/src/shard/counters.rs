@@ -188,6 +188,9 @@ counters! {
     limit_will_bytes_total,
     /// `push_limits_hit_total{limit="inflight_bytes_total"}`: not delivered, or publish refused.
     limit_inflight_bytes_total,
+    /// `push_limits_hit_total{limit="outbox_bytes_total"}`: messages that found a session's outbox full for
+    /// want of memory for all of them.
+    limit_outbox_bytes_total,
     /// `push_limits_hit_total{limit="sessions_left_out"}`: client refused, whose session is on disk alone.
     limit_sessions_left_out,
     /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.

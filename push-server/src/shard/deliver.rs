@@ -12,9 +12,11 @@ use super::notices::Kind;
 use super::ticket::{Done, Draft, Part};
 use super::turn::{Errand, Progress};
 use super::worker::Worker;
-use crate::broker::{Budget, Charge, Message, QoS};
+use crate::broker::{Budget, Charge, Message, QoS, SessionMemory};
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Delivered, Delivery, Event, Filing, PublishReceipt, Transmit, Version};
+use crate::mqtt::{
+    Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, Transmit, Version,
+};
 use crate::store::{Position, Write};
 
 /// What it costs to send something: a system call's part, and a completion.
@@ -264,18 +266,28 @@ impl Worker {
             Filing::Never
         };
         let limits = &self.shared.config.limits;
-        let inflight = &self.shared.memory.inflight;
+        let SessionMemory { inflight, outboxes, .. } = &*self.shared.memory;
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         if inflight.is_full() && entry.session.is_charged() {
             self.counters.limit_inflight_bytes_total.add(1);
-            let is_kept = connected && delivery.qos != QoS::AtMostOnce;
-            return if is_kept { Delivered::Overflow } else { Delivered::Dropped };
+            let is_refusing = limits.outbox_full == OutboxFull::Refuse;
+            return match delivery.qos {
+                QoS::AtMostOnce => Delivered::Dropped,
+                _ if connected => Delivered::Overflow,
+                _ if is_refusing => Delivered::Refused,
+                _ => Delivered::Dropped,
+            };
         }
         let outbox_entry = is_written.then(|| durable::outbox_entry(&delivery, queued_at));
-        let delivered = entry.session.deliver(delivery, connected, filing, limits);
+        // Whether it would be taken if it were not for the total of all.
+        let fits_alone = outboxes.left_bytes() < limits.outbox_bytes_max
+            && entry.session.has_room_of_its_own(&delivery, limits);
+        let delivered = entry.session.deliver(delivery, connected, filing, limits, outboxes);
+        if fits_alone && delivered != Delivered::Queued {
+            self.counters.limit_outbox_bytes_total.add(1);
+        }
         entry.session.charge_inflight(inflight);
-        let is_queued = matches!(delivered, Delivered::Queued | Delivered::QueuedDropping(_));
-        if is_queued && filing != Filing::Never {
+        if delivered.is_queued() && filing != Filing::Never {
             let position = entry.session.last_position();
             part.draft.writes.extend(outbox_entry.map(|entry| Write::PutOutbox {
                 number,

@@ -37,6 +37,9 @@ pub(crate) const STORE_BACKLOG_BYTES_MAX: u64 = 64 << 20;
 /// What is read of an outbox at a time.
 const PAGE: PageLimit = PageLimit { messages: HEAD_MESSAGES_MAX as u32, bytes: 256 << 10 };
 
+/// The same where there is no memory for so much.
+const PAGE_SHORT: PageLimit = PageLimit { messages: 1, bytes: PAGE.bytes };
+
 /// The same of its oldest messages, to drop some: more, because those that come meanwhile must not
 /// outrun it.
 const TRIM_PAGE: PageLimit = PageLimit { messages: 1_024, bytes: 4 << 20 };
@@ -527,12 +530,14 @@ impl Worker {
     /// Asks for the next page of a connected client's outbox, if one is due.
     pub(super) fn begin_page(&mut self, key: u32) {
         self.begin_trim(key);
+        let memory = &self.shared.memory.outboxes;
         if let Some(entry) = self.sessions.entry_mut(key)
-            && let Some(from) = entry.session.begin_page()
+            && let Some(from) = entry.session.begin_page(memory)
         {
             let number = entry.number;
             let done = Done::Page { session: key, number };
-            self.page_reads.push(PageRead::next(number, from, done));
+            let limit = if memory.left_bytes() < PAGE.bytes { PAGE_SHORT } else { PAGE };
+            self.page_reads.push(PageRead { number, from, limit, done });
         }
     }
 
@@ -592,10 +597,12 @@ impl Worker {
             (position.0, fetched)
         });
         let fetched = fetched.collect();
+        let shared = Arc::clone(&self.shared);
         let Some(entry) = self.numbered(key, number) else { return };
         let client = entry.presence.client();
         let next = next.map(|next| next.0);
-        let lost = entry.session.page_loaded(fetched, next, client.is_some());
+        let memory = &shared.memory.outboxes;
+        let lost = entry.session.page_loaded(fetched, next, client.is_some(), memory);
         if client.is_some() {
             self.counters.dropped_stale.add(stale);
         }

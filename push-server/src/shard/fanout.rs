@@ -403,7 +403,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::broker::TopicName;
+    use crate::broker::{Held, TopicName};
 
     /// No Local is for whoever published, not for who has its key now [MQTT-3.8.3-3].
     #[test]
@@ -415,6 +415,7 @@ mod tests {
             retain: false,
             properties: None,
             expires_at: None,
+            held: Held::default(),
         });
         let draft = Draft::default();
         let mut fanout = Fanout::published(Flow::session(0, 1), message, Some(1), draft, None);

@@ -108,7 +108,7 @@ mod tests {
 
     use super::super::postage::Postage;
     use super::*;
-    use crate::broker::{QoS, TopicName};
+    use crate::broker::{Held, QoS, TopicName};
 
     fn mail() -> Mail {
         let message = Message {
@@ -118,6 +118,7 @@ mod tests {
             retain: false,
             properties: None,
             expires_at: None,
+            held: Held::default(),
         };
         let flow = Flow::session(0, 0);
         let stamp = Postage::default().stamp(flow, 1).expect("the first one");

@@ -310,8 +310,8 @@ impl Worker {
             via: Via::Share(Arc::clone(group), options.id),
         };
         let client = entry.presence.client();
-        let limits = &self.shared.config.limits;
-        let has_room = entry.session.has_room(&delivery, client.is_some(), limits);
+        let (limits, memory) = (&self.shared.config.limits, &self.shared.memory.outboxes);
+        let has_room = entry.session.has_room(&delivery, client.is_some(), limits, memory);
         let phase = client.and_then(|index| Some(&self.clients.get(index as usize)?.phase));
         let is_too_large = match phase {
             Some(Phase::Serving { connection, .. }) => !connection.takes(&delivery, self.now),

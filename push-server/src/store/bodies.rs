@@ -1,7 +1,7 @@
-//! Large bodies, kept once for all outboxes that hold them: which entry refers to which body, and
-//! how many do. Of the bodies themselves nothing is kept here.
+//! Bodies that are kept once for all outboxes that hold them, because they are large or because several
+//! do: which entry refers to which body, and how many do. Of the bodies themselves nothing is kept here.
 //!
-//! Memory: some 50 bytes an entry that refers to a large body, and 100 a body.
+//! Memory: some 50 bytes an entry that refers to a body, and 100 a body; `SHARED_MESSAGES_MAX` bounds it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -12,9 +12,16 @@ use super::encode::BodyNumber;
 use super::{Position, SessionNumber};
 use crate::broker::Message;
 
-/// Weight from which a message is kept beside the outboxes. Below it a second record and a second
-/// removal cost more than copies.
-pub(super) const SHARED_BODY_BYTES: usize = 4 << 10;
+/// Weight from which a message is kept beside the outboxes even for one of them: a start reads all
+/// outboxes, and no body.
+const LARGE_BYTES: usize = 4 << 10;
+
+/// So many outboxes that hold a message when it is written share its body, however small it is. For
+/// fewer a second record and a second removal cost more than copies.
+const SHARED_BY_MIN: u32 = 4;
+
+/// Entries that refer to bodies, 50 MB or so of memory. Beyond that each has a copy.
+pub(crate) const SHARED_MESSAGES_MAX: usize = 1 << 20;
 
 /// Identities known before the first look at which messages are still alive.
 const SWEEP_FROM: usize = 1_024;
@@ -32,6 +39,7 @@ pub(super) struct Bodies {
     by_address: Map<usize, (Weak<Message>, BodyNumber)>,
     next: BodyNumber,
     sweep_at: usize,
+    copied: u64,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +78,21 @@ impl Bodies {
         self.bodies.contains_key(&number)
     }
 
+    /// Whether an entry that is written now is to refer to the body of `message`, which costs memory, or to
+    /// have a copy.
+    pub(super) fn has_to_share(&mut self, message: &Message) -> bool {
+        let is_worth_it =
+            message.held.outboxes() >= SHARED_BY_MIN || message.weight_bytes() >= LARGE_BYTES;
+        let has_room = self.of_place.len() < SHARED_MESSAGES_MAX;
+        self.copied += u64::from(is_worth_it && !has_room);
+        is_worth_it && has_room
+    }
+
+    /// Takes the number of entries that have copies for want of room.
+    pub(super) fn take_copied(&mut self) -> u64 {
+        std::mem::take(&mut self.copied)
+    }
+
     /// The body of `message` is wanted in `place`.
     pub(super) fn take(&mut self, place: Place, message: &Arc<Message>) -> Taken {
         let address = Arc::as_ptr(message) as usize;
@@ -93,7 +116,7 @@ impl Bodies {
     /// Nothing refers to a body from `place` any more. Returns the body if nothing refers to it at
     /// all.
     pub(super) fn drop_place(&mut self, place: Place) -> Option<BodyNumber> {
-        // Most stores have no large body at all.
+        // Many stores have none at all.
         if self.of_place.is_empty() {
             return None;
         }
@@ -149,7 +172,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::broker::{QoS, TopicName};
+    use crate::broker::{Held, MemoryBudget, QoS, TopicName};
 
     fn message() -> Arc<Message> {
         Arc::new(Message {
@@ -159,11 +182,42 @@ mod tests {
             retain: false,
             properties: None,
             expires_at: None,
+            held: Held::default(),
         })
     }
 
     const fn place(number: u64, position: u64) -> Place {
         (SessionNumber(number), Position(position))
+    }
+
+    #[test]
+    fn what_several_outboxes_hold_or_is_large_is_shared() {
+        let (mut bodies, memory) = (Bodies::default(), MemoryBudget::new(u64::MAX));
+        let small = message();
+        for holders in 0..2 * SHARED_BY_MIN {
+            assert_eq!(bodies.has_to_share(&small), holders >= SHARED_BY_MIN, "{holders}");
+            small.held.enter(|| 1, &memory);
+        }
+        let large = Message { payload: vec![0; LARGE_BYTES].into(), ..Message::clone(&small) };
+        assert!(bodies.has_to_share(&large));
+        assert_eq!(bodies.take_copied(), 0);
+    }
+
+    #[test]
+    fn entries_that_refer_to_bodies_are_so_many_and_further_ones_are_copied() {
+        let mut bodies = Bodies::default();
+        let large = Arc::new(Message {
+            payload: vec![0; LARGE_BYTES].into(),
+            ..Message::clone(&message())
+        });
+        for position in 0..SHARED_MESSAGES_MAX as u64 {
+            assert!(bodies.has_to_share(&large));
+            bodies.take(place(1, position), &large);
+        }
+        assert!(!bodies.has_to_share(&large));
+        assert_eq!(bodies.take_copied(), 1);
+        bodies.drop_place(place(1, 7));
+        assert!(bodies.has_to_share(&large));
     }
 
     #[test]

@@ -39,9 +39,13 @@ pub struct StoreCounters {
     pub reserved_removed: AtomicU64,
     /// Sessions that the start left on disk, for want of places or of room in memory.
     pub sessions_left_out: AtomicU64,
+    /// Sessions that were not there, or had a younger namesake, and that the start has removed the rest of.
+    pub remains_removed: AtomicU64,
     /// Wills under way that the start left on disk, for want of room in memory.
     pub wills_left_out: AtomicU64,
-    /// Gauge: large bodies kept once for all their outboxes.
+    /// Messages copied into outboxes since no more entries may refer to bodies.
+    pub bodies_copied: AtomicU64,
+    /// Gauge: bodies kept once for all their outboxes.
     pub shared_bodies: AtomicU64,
     /// Gauge: bytes on disk, as last looked at.
     pub disk_bytes: AtomicU64,

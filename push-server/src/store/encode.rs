@@ -18,7 +18,7 @@ use super::{
     OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill, WillNumber,
 };
 use crate::broker::{
-    Kept, Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicError,
+    Held, Kept, Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicError,
     TopicFilter, TopicName, UserProperties, UserPropertyTooLong, subscription_ids_weight_bytes,
 };
 
@@ -502,6 +502,7 @@ fn message(record: &MessageRecord<'_>, clocks: &Clocks) -> Result<Message, Decod
         retain: record.retain,
         properties: properties.transpose()?,
         expires_at: record.expires_at.map(|at| clocks.to_monotonic(WallMillis(at))),
+        held: Held::default(),
     })
 }
 

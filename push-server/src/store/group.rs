@@ -8,7 +8,7 @@ use std::time::Duration;
 use hashbrown::hash_table::Entry;
 use hashbrown::{HashSet, HashTable};
 
-use super::bodies::{Bodies, SHARED_BODY_BYTES};
+use super::bodies::Bodies;
 use super::clocks::{ClockMark, Clocks};
 use super::database::{Batch, Database, DatabaseError, Slice, Tree};
 use super::encode::{self, BodyNumber};
@@ -251,7 +251,7 @@ impl Group {
             return;
         }
         let place = (number, position);
-        let body = if entry.message.weight_bytes() < SHARED_BODY_BYTES {
+        let body = if !bodies.has_to_share(&entry.message) {
             self.forget_body(bodies.drop_place(place));
             None
         } else {

@@ -44,6 +44,7 @@ use crate::broker::{
     subscription_ids_weight_bytes,
 };
 
+pub(crate) use bodies::SHARED_MESSAGES_MAX;
 pub use clocks::{ClockReading, Clocks, WallMillis};
 pub use counters::StoreCounters;
 pub use database::{Claim, DESCRIPTORS_MAX, claim};

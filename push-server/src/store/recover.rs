@@ -78,7 +78,8 @@ pub(super) fn recover(
     let group = Group::new(*clocks, next_number);
     recovery.leftovers.remove(group, database, &mut bodies, retained)?;
     counters::add(&counters.unreadable, recovery.unreadable);
-    let Recovery { left_out, wills_left_out, .. } = recovery;
+    let Recovery { left_out, wills_left_out, leftovers, .. } = recovery;
+    counters::add(&counters.remains_removed, leftovers.sessions.len() as u64);
     counters::add(&counters.sessions_left_out, left_out.sessions() as u64);
     counters::add(&counters.wills_left_out, wills_left_out);
     let recovered =

@@ -282,8 +282,9 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             counters::add(&counters.fsyncs, 1);
             counters::max(&counters.fsync_us_max, micros(waited));
         }
-        let State::Serving(serving) = &self.state else { return };
+        let State::Serving(serving) = &mut self.state else { return };
         counters::set(&counters.shared_bodies, serving.bodies.len() as u64);
+        counters::add(&counters.bodies_copied, serving.bodies.take_copied());
         let now = Instant::now();
         if now < self.look_at {
             return;

@@ -2,7 +2,7 @@
 //! again, what expiry does not touch, and in which order answers come.
 
 use push_server::broker::QoS::{AtLeastOnce, ExactlyOnce};
-use push_server::broker::{Message, QoS, TopicName};
+use push_server::broker::{Held, Message, QoS, TopicName};
 
 use crate::server::{Seen, Server, at_every_split};
 use crate::wire::{
@@ -29,6 +29,7 @@ fn short_lived(server: &Server, qos: QoS) -> Message {
         retain: false,
         properties: None,
         expires_at: Some(server.now.after_millis(10_000)),
+        held: Held::default(),
     }
 }
 

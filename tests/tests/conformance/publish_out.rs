@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use push_server::broker::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use push_server::broker::{
-    Message, MessageProperties, SubscriptionId, TopicName, UserProperties, Via,
+    Held, Message, MessageProperties, SubscriptionId, TopicName, UserProperties, Via,
 };
 use push_server::mqtt::Delivered;
 
@@ -109,6 +109,7 @@ fn properties_are_passed_on_and_expiry_counts_down() {
                 user_properties: UserProperties::collect([("k", "1"), ("k", "2")]).expect("short"),
             })),
             expires_at: Some(server.now.after_millis(10_000)),
+            held: Held::default(),
         };
         server.deliver_message(message.clone());
         // 6.5 s are left, which is not 6 yet.
@@ -141,6 +142,7 @@ fn identifiers_of_all_subscriptions_are_sent_along() {
         retain: false,
         properties: None,
         expires_at: None,
+        held: Held::default(),
     };
     let id = |number| SubscriptionId::new(number).expect("in range");
     for (via, section) in [
@@ -148,7 +150,7 @@ fn identifiers_of_all_subscriptions_are_sent_along() {
         (Via::Own(Some(id(127))), properties(&[&[0x0B, 127]])),
         (Via::Own(Some(id(268_435_455))), properties(&[&[0x0B, 0xFF, 0xFF, 0xFF, 0x7F]])),
         (
-            Via::Several(Arc::new(vec![id(128), id(1), id(1)])),
+            [id(128), id(1), id(1)].into_iter().collect(),
             properties(&[&[0x0B, 0x80, 0x01], &[0x0B, 1], &[0x0B, 1]]),
         ),
     ] {
@@ -176,6 +178,7 @@ fn expired_message_is_dropped_and_counted() {
                 retain: false,
                 properties: None,
                 expires_at: Some(server.now.after_millis(10_000)),
+                held: Held::default(),
             };
             server.deliver_message(message);
             server.deliver("t", b"next", AtLeastOnce);

@@ -1,7 +1,7 @@
 //! Sessions that outlive their connection, and what is sent again.
 
 use push_server::broker::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
-use push_server::broker::{Message, TopicName};
+use push_server::broker::{Held, Message, TopicName};
 use push_server::mqtt::Delivered;
 use push_server::mqtt::codec::Reason;
 
@@ -173,6 +173,7 @@ fn delivery_once_begun_goes_on_though_the_message_expired() {
             retain: false,
             properties: None,
             expires_at: Some(server.now.after_millis(10_000)),
+            held: Held::default(),
         });
         server.received();
         server.hang_up();

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::wire::Connect;
 use push_common::clock::Monotonic;
-use push_server::broker::{Message, QoS, SubscriptionId, SubscriptionOptions, TopicName, Via};
+use push_server::broker::{
+    Held, MemoryBudget, Message, QoS, SubscriptionId, SubscriptionOptions, TopicName, Via,
+};
 use push_server::mqtt::codec::Reason;
 use push_server::mqtt::scram::Nonce;
 use push_server::mqtt::{
@@ -65,6 +67,7 @@ enum Link {
 /// One client's server.
 pub(crate) struct Server {
     pub(crate) limits: Limits,
+    memory: Arc<MemoryBudget>,
     pub(crate) now: Monotonic,
     /// Whether publishes wait for `route_held` instead of being routed at once.
     pub(crate) hold: bool,
@@ -93,6 +96,7 @@ impl Server {
     fn new(split: Split) -> Self {
         Self {
             limits: Limits::default(),
+            memory: MemoryBudget::new(u64::MAX),
             now: Monotonic(1_000_000_000),
             hold: false,
             routed: Reason::Success,
@@ -189,6 +193,7 @@ impl Server {
             retain: false,
             properties: None,
             expires_at: None,
+            held: Held::default(),
         };
         self.deliver_message(message)
     }
@@ -204,7 +209,7 @@ impl Server {
         let delivery = Delivery { qos, retain: false, message: Arc::new(message), via };
         let connected = matches!(self.link, Link::Open(_));
         let session = self.session.as_mut().expect("a session");
-        session.deliver(delivery, connected, Filing::Never, &self.limits)
+        session.deliver(delivery, connected, Filing::Never, &self.limits, &self.memory)
     }
 
     /// Routes the publishes held back.

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use push_server::broker::{Message, QoS, Retained, SubscriptionOptions, TopicFilter, TopicName};
+use push_server::broker::{
+    Held, Message, QoS, Retained, SubscriptionOptions, TopicFilter, TopicName,
+};
 use push_server::store::{
     self, Durability, EmbeddedStore, OutboxEntry, Outcome, Page, PageLimit, Position, Recovered,
     RecoveredSession, SessionNumber, SessionRecord, Sink, Store as _, StoreCounters, StoreError,
@@ -207,6 +209,7 @@ pub(crate) fn message(topic: &str, payload: impl Into<Vec<u8>>) -> Arc<Message> 
         retain: false,
         properties: None,
         expires_at: None,
+        held: Held::default(),
     })
 }
 

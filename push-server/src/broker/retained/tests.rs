@@ -2,7 +2,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::{QoS, TopicFilter, TopicName};
+use crate::broker::{Held, QoS, TopicFilter, TopicName};
 
 const NOW: Monotonic = Monotonic(1_000);
 /// What a message with a topic of one letter weighs beside topic and payload.
@@ -16,6 +16,7 @@ fn message(topic: &str, payload: &str, expires_at: Option<u64>) -> Arc<Message> 
         retain: true,
         properties: None,
         expires_at: expires_at.map(Monotonic),
+        held: Held::default(),
     })
 }
 

@@ -51,7 +51,7 @@ fn sorted(mut matching: Matching) -> Vec<Match> {
     found.sort_by_key(|found| found.subscriber);
     for found in &mut found {
         if let Via::Several(ids) = &mut found.via {
-            Arc::make_mut(ids).sort();
+            Arc::make_mut(ids).list.sort();
         }
     }
     found
@@ -120,9 +120,8 @@ fn overlapping_filters_bring_all_their_identifiers_and_a_new_one_replaces() {
     table.insert(&filter("+/b"), 1, at(QoS::AtLeastOnce));
     table.insert(&filter("#"), 1, with(3));
     table.insert(&filter("#"), 2, with(4));
-    let several = |numbers: &[u32]| {
-        Via::Several(Arc::new(numbers.iter().filter_map(|&number| id(number)).collect()))
-    };
+    let several =
+        |numbers: &[u32]| numbers.iter().filter_map(|&number| id(number)).collect::<Via>();
     let all = Match { via: several(&[3, 3, 268_435_455]), ..by(1, at(QoS::AtLeastOnce)) };
     assert_eq!(matched(&table, "a/b"), [all, by(2, with(4))]);
     table.insert(&filter("a/+"), 1, at(QoS::AtMostOnce));

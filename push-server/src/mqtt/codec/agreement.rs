@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::{Message, MessageProperties, QoS, TopicName, UserProperties, Via};
+use crate::broker::{Held, Message, MessageProperties, QoS, TopicName, UserProperties, Via};
 use crate::mqtt::topic_alias::TopicForm;
 use crate::mqtt::{Delivery, Features, Limits};
 
@@ -66,6 +66,7 @@ fn message() -> impl Strategy<Value = Message> {
             retain,
             properties: (properties != MessageProperties::default()).then(|| Arc::new(properties)),
             expires_at: expiry_secs.map(|secs| NOW.after_millis(u64::from(secs) * 1_000)),
+            held: Held::default(),
         },
     )
 }

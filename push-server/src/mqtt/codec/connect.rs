@@ -7,7 +7,7 @@ use super::properties::{self, Allowed, Passing, Value, flag, id};
 use super::publish::qos;
 use super::read::Reader;
 use super::{Audience, Reason};
-use crate::broker::{Message, TopicName};
+use crate::broker::{Held, Message, TopicName};
 use crate::mqtt::{Authentication, Connect, Limits, Version, Will};
 
 /// CONNECT flags [MQTT-3.1.2.3].
@@ -264,6 +264,7 @@ fn will(
         retain,
         properties: passing.finish(),
         expires_at: None,
+        held: Held::default(),
     };
     Ok(Some(Box::new(Will { message, delay_secs, message_expiry_secs, charge: None })))
 }

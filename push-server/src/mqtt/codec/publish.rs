@@ -13,7 +13,7 @@ use super::frame::{
 use super::properties::{self, Allowed, Passing, Value, id};
 use super::read::Reader;
 use super::{Context, Reason};
-use crate::broker::{Message, MessageProperties, QoS, SubscriptionId, TopicName};
+use crate::broker::{Held, Message, MessageProperties, QoS, SubscriptionId, TopicName};
 use crate::mqtt::topic_alias::TopicForm;
 use crate::mqtt::{Delivery, Version};
 
@@ -36,7 +36,7 @@ impl Publish {
     /// The message, its topic known.
     pub(in crate::mqtt) fn into_message(self, topic: TopicName) -> Message {
         let Self { payload, qos, retain, properties, expires_at, .. } = self;
-        Message { topic, payload, qos, retain, properties, expires_at }
+        Message { topic, payload, qos, retain, properties, expires_at, held: Held::default() }
     }
 }
 

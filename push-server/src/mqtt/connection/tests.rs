@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::broker::{TopicName, Via};
+use crate::broker::{Held, MemoryBudget, TopicName, Via};
 use crate::mqtt::{Access, Delivery, Filing, Handshake, Progress};
 
 const NOW: Monotonic = Monotonic(1);
@@ -39,9 +39,16 @@ fn deliver(session: &mut Session, qos: QoS, payload_len: usize) {
         retain: false,
         properties: None,
         expires_at: None,
+        held: Held::default(),
     };
     let delivery = Delivery { message: Arc::new(message), qos, retain: false, via: Via::default() };
-    session.deliver(delivery, true, Filing::Never, &Limits::default());
+    session.deliver(
+        delivery,
+        true,
+        Filing::Never,
+        &Limits::default(),
+        &MemoryBudget::new(u64::MAX),
+    );
 }
 
 #[test]

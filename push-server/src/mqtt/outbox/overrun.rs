@@ -7,7 +7,7 @@
 //! the limits by themselves, so an outbox never grows to more than twice its limits.
 
 use super::super::Limits;
-use super::{Change, Load, Loading, OutboxFull, Pending};
+use super::{Change, Load, Loading, OutboxFull, Pending, Room};
 
 impl Pending {
     /// Whether more is owed than the limits allow, and older messages are to be dropped for it.
@@ -22,24 +22,24 @@ impl Pending {
     /// Drops the oldest messages that were never sent, and are in memory, until one of `size` bytes
     /// finds room, if need be beside what is to be dropped from disk. Returns how many; `None`: what
     /// was sent leaves no room for it.
-    pub(in super::super) fn drop_oldest(&mut self, size: u64, limits: &Limits) -> Option<u32> {
+    pub(in super::super) fn drop_oldest(&mut self, size: u64, room: Room) -> Option<u32> {
         let mut sent = self.inflight_load();
         if !self.has_unsent_on_disk() {
             let disk = self.disk.unwrap_or_default();
             sent.messages += u64::from(disk.messages);
             sent.bytes += disk.bytes;
         }
-        if !sent.takes(size, limits) {
+        if !sent.takes(size, room) {
             return None;
         }
         let mut dropped = 0;
-        while !self.total().takes(size, limits)
+        while !self.total().takes(size, room)
             && let Some(owed) = self.pop()
         {
             self.settle(&owed);
             dropped += 1;
         }
-        if self.total().takes(size, limits) {
+        if self.total().takes(size, room) {
             return Some(dropped);
         }
         // The head is empty by now, so the tail has all bytes that are not inflight.
@@ -47,7 +47,7 @@ impl Pending {
             messages: sent.messages + self.tail.len() as u64,
             bytes: sent.bytes + self.bytes - self.inflight_load().bytes,
         };
-        while !behind.takes(size, limits)
+        while !behind.takes(size, room)
             && let Some(owed) = self.tail.pop_front()
         {
             behind.remove(owed.delivery.size());

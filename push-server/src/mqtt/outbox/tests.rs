@@ -5,9 +5,11 @@ use std::sync::Arc;
 use push_common::clock::Monotonic;
 
 use super::*;
-use crate::broker::{MemoryBudget, Message, TopicName, Via};
+use crate::broker::{Held, MemoryBudget, Message, TopicName, Via};
 use crate::mqtt::session::Next;
 use crate::mqtt::{Limits, Session};
+
+mod total;
 
 const NOW: Monotonic = Monotonic(1);
 
@@ -19,6 +21,7 @@ fn delivery(qos: QoS, published: QoS) -> Delivery {
         retain: false,
         properties: None,
         expires_at: None,
+        held: Held::default(),
     };
     Delivery { message: Arc::new(message), qos, retain: false, via: Via::default() }
 }
@@ -32,17 +35,20 @@ struct Rig {
     session: Session,
     connected: bool,
     limits: Limits,
+    memory: Arc<MemoryBudget>,
 }
 
 impl Rig {
     fn new() -> Self {
         let session = Session::durable("c", 60);
-        Self { session, connected: true, limits: Limits::default() }
+        let memory = MemoryBudget::new(u64::MAX);
+        Self { session, connected: true, limits: Limits::default(), memory }
     }
 
     /// Delivers, and returns the place.
     fn deliver(&mut self, delivery: Delivery, filing: Filing) -> u64 {
-        let delivered = self.session.deliver(delivery, self.connected, filing, &self.limits);
+        let delivered =
+            self.session.deliver(delivery, self.connected, filing, &self.limits, &self.memory);
         assert_eq!(delivered, crate::mqtt::Delivered::Queued);
         self.session.last_position()
     }
@@ -70,12 +76,12 @@ impl Rig {
 
     /// The page that the session asks for, as a store would bring it that has all of `places`.
     fn load(&mut self, places: std::ops::Range<u64>) -> Option<u64> {
-        let from = self.session.begin_page()?;
-        assert!(self.session.begin_page().is_none(), "one page at a time");
+        let from = self.session.begin_page(&self.memory)?;
+        assert!(self.session.begin_page(&self.memory).is_none(), "one page at a time");
         let mut all = places.filter(|place| *place >= from);
         let page = all.by_ref().take(HEAD_MESSAGES_MAX);
         let found = page.map(|place| (place, Fetched::Message(one()))).collect();
-        assert_eq!(self.session.page_loaded(found, all.next(), self.connected), 0);
+        assert_eq!(self.session.page_loaded(found, all.next(), self.connected, &self.memory), 0);
         Some(from)
     }
 }
@@ -88,7 +94,7 @@ fn a_client_that_is_away_costs_no_message_in_memory() {
     rig.leave();
     rig.deliver_written(900);
     let pending = rig.session.pending().expect("owed");
-    assert_eq!(pending.in_memory().count(), 0);
+    assert_eq!(pending.queued().count(), 0);
     assert!(pending.inflight.is_empty());
     assert_eq!(pending.counted_bytes().0, 0);
     assert_eq!(rig.session.owed(), 903);
@@ -106,7 +112,7 @@ fn what_was_sent_comes_again_first_and_by_its_packet_id() {
     assert!(rig.send().is_empty(), "all of it is on disk");
     assert_eq!(rig.load(0..3), Some(0));
     assert_eq!(rig.send(), [(1, true), (2, true), (3, false)]);
-    assert!(rig.session.begin_page().is_none(), "nothing is left there");
+    assert!(rig.session.begin_page(&rig.memory).is_none(), "nothing is left there");
 }
 
 #[test]
@@ -114,7 +120,7 @@ fn a_slow_client_has_a_page_in_memory_and_the_rest_on_disk() {
     let mut rig = Rig::new();
     let messages = 5 * HEAD_MESSAGES_MAX as u64;
     rig.deliver_written(messages);
-    let in_memory = |rig: &Rig| rig.session.pending().map_or(0, |p| p.in_memory().count());
+    let in_memory = |rig: &Rig| rig.session.pending().map_or(0, |p| p.queued().count());
     assert_eq!(in_memory(&rig), HEAD_MESSAGES_MAX);
     let mut sent = rig.send();
     while rig.load(0..messages).is_some() {
@@ -226,9 +232,9 @@ fn messages_missing_on_disk_are_told_and_hold_nothing_up() {
     let disk = Extent { from: 0, next: 4, messages: 4, bytes: 40 };
     let mut rig = Rig::new();
     rig.session.recover(Some(disk), 0, &[]);
-    assert_eq!(rig.session.begin_page(), Some(0));
+    assert_eq!(rig.session.begin_page(&rig.memory), Some(0));
     let found = vec![(1, Fetched::Message(one())), (3, Fetched::Stale(one()))];
-    assert_eq!(rig.session.page_loaded(found, None, true), 2);
+    assert_eq!(rig.session.page_loaded(found, None, true, &rig.memory), 2);
     assert_eq!(rig.send(), [(2, false)]);
     assert_eq!(rig.session.take_changes(), [Change::Settle(3)], "the stale one");
     assert_eq!(rig.session.owed(), 1);
@@ -240,10 +246,10 @@ fn a_page_that_comes_when_the_client_has_gone_changes_nothing() {
     rig.deliver_written(1);
     rig.leave();
     rig.connected = true;
-    assert_eq!(rig.session.begin_page(), Some(0));
+    assert_eq!(rig.session.begin_page(&rig.memory), Some(0));
     rig.leave();
     let found = vec![(0, Fetched::Message(one()))];
-    assert_eq!(rig.session.page_loaded(found, None, false), 0);
+    assert_eq!(rig.session.page_loaded(found, None, false, &rig.memory), 0);
     rig.connected = true;
     assert_eq!(rig.load(0..1), Some(0));
     assert_eq!(rig.send(), [(1, false)]);
@@ -257,7 +263,7 @@ fn what_could_not_be_written_and_has_left_is_written_later() {
     assert!(!rig.session.not_written(sent));
     rig.leave();
     rig.deliver_written(9);
-    let in_memory = |rig: &Rig| rig.session.pending().expect("owed").in_memory().count();
+    let in_memory = |rig: &Rig| rig.session.pending().expect("owed").queued().count();
     assert_eq!(in_memory(&rig), 9, "behind what is nowhere else");
     let unwritten = rig.session.take_unwritten();
     assert_eq!(unwritten.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [sent]);
@@ -286,12 +292,12 @@ fn at_most_once_messages_that_were_held_in_vain_leave_no_trace() {
     }
     let pending = rig.session.pending().expect("one is inflight");
     assert_eq!(pending.counted_bytes(), (one().size(), 0));
-    assert!(rig.session.has_room(&one(), true, &rig.limits));
+    assert!(rig.session.has_room(&one(), true, &rig.limits, &rig.memory));
     // As many as the limits say, and no more.
     rig.limits.outbox_messages_max = 3;
     for has_room in [true, true, false] {
-        assert_eq!(rig.session.has_room(&one(), true, &rig.limits), has_room);
-        rig.session.deliver(one(), true, Filing::Queued, &rig.limits);
+        assert_eq!(rig.session.has_room(&one(), true, &rig.limits, &rig.memory), has_room);
+        rig.session.deliver(one(), true, Filing::Queued, &rig.limits, &rig.memory);
     }
 }
 
@@ -324,7 +330,7 @@ fn a_page_that_cannot_be_read_when_the_client_has_gone_leaves_nothing_in_memory(
     let mut rig = Rig::new();
     rig.deliver_written(2 * HEAD_MESSAGES_MAX as u64);
     assert_eq!(rig.send().len(), HEAD_MESSAGES_MAX);
-    assert_eq!(rig.session.begin_page(), Some(HEAD_MESSAGES_MAX as u64));
+    assert_eq!(rig.session.begin_page(&rig.memory), Some(HEAD_MESSAGES_MAX as u64));
     rig.leave();
     rig.session.page_failed(false);
     let pending = rig.session.pending().expect("owed");
@@ -341,7 +347,13 @@ fn holding(messages: u32) -> Limits {
 impl Rig {
     /// Delivers to a client that is away and whose outbox is full.
     fn overfill(&mut self, messages: u64) -> u32 {
-        let deliver = |_| match self.session.deliver(one(), false, Filing::Queued, &self.limits) {
+        let deliver = |_| match self.session.deliver(
+            one(),
+            false,
+            Filing::Queued,
+            &self.limits,
+            &self.memory,
+        ) {
             crate::mqtt::Delivered::QueuedDropping(dropped) => dropped,
             other => panic!("{other:?}"),
         };
@@ -352,7 +364,10 @@ impl Rig {
     fn trim(&mut self, places: std::ops::Range<u64>, at_a_time: usize) -> Option<u32> {
         let from = self.session.begin_trim(&self.limits)?;
         assert!(self.session.begin_trim(&self.limits).is_none(), "one read at a time");
-        assert!(self.session.begin_page().is_none(), "nor is it read for the client meanwhile");
+        assert!(
+            self.session.begin_page(&self.memory).is_none(),
+            "nor is it read for the client meanwhile"
+        );
         let size = one().size();
         let mut found = places.filter(|place| *place >= from).map(|place| (place, size));
         let page: Vec<_> = found.by_ref().take(at_a_time).collect();
@@ -390,7 +405,7 @@ fn a_full_outbox_on_disk_drops_its_oldest_when_it_knows_how_large_they_are() {
         }
         assert_eq!((dropped, rig.session.owed()), (2, 5));
         assert_eq!(rig.settled(), [0, 1]);
-        assert_eq!(rig.session.pending().map_or(9, |p| p.in_memory().count()), 0);
+        assert_eq!(rig.session.pending().map_or(9, |p| p.queued().count()), 0);
         rig.connected = true;
         assert_eq!(rig.load(2..7), Some(2));
         assert_eq!(rig.send().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3, 4, 5, 6, 7]);
@@ -434,7 +449,7 @@ fn what_was_sent_is_not_dropped_for_newer_messages() {
     rig.deliver_written(4);
     assert_eq!(rig.send().len(), 4);
     rig.leave();
-    let delivered = rig.session.deliver(one(), false, Filing::Queued, &rig.limits);
+    let delivered = rig.session.deliver(one(), false, Filing::Queued, &rig.limits, &rig.memory);
     assert_eq!(delivered, crate::mqtt::Delivered::Dropped);
     assert_eq!(rig.trim(0..4, 10), None);
 }
@@ -447,7 +462,7 @@ fn a_client_that_is_back_before_the_oldest_are_dropped_is_not_told_to_keep_up() 
     rig.deliver_written(5);
     assert_eq!(rig.overfill(1), 0);
     rig.connected = true;
-    let delivered = rig.session.deliver(one(), true, Filing::Queued, &rig.limits);
+    let delivered = rig.session.deliver(one(), true, Filing::Queued, &rig.limits, &rig.memory);
     assert_eq!(delivered, crate::mqtt::Delivered::QueuedDropping(0));
     assert_eq!(rig.trim(0..7, 10), Some(2));
     for place in [5, 6] {
@@ -455,7 +470,7 @@ fn a_client_that_is_back_before_the_oldest_are_dropped_is_not_told_to_keep_up() 
     }
     assert_eq!(rig.load(2..7), Some(2));
     assert_eq!(rig.send().len(), 5);
-    let delivered = rig.session.deliver(one(), true, Filing::Queued, &rig.limits);
+    let delivered = rig.session.deliver(one(), true, Filing::Queued, &rig.limits, &rig.memory);
     assert_eq!(delivered, crate::mqtt::Delivered::Overflow, "as soon as it is its own fault");
 }
 

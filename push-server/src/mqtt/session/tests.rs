@@ -4,7 +4,7 @@ use std::mem::size_of;
 
 use super::super::Connection;
 use super::*;
-use crate::broker::{Member, Shares, SubscriptionId, SubscriptionOptions, TopicName, Via};
+use crate::broker::{Held, Member, Shares, SubscriptionId, SubscriptionOptions, TopicName, Via};
 
 fn delivery(qos: QoS, payload_len: usize) -> Delivery {
     let message = Message {
@@ -14,8 +14,13 @@ fn delivery(qos: QoS, payload_len: usize) -> Delivery {
         retain: false,
         properties: None,
         expires_at: None,
+        held: Held::default(),
     };
     Delivery { message: Arc::new(message), qos, retain: false, via: Via::default() }
+}
+
+fn unlimited() -> Arc<MemoryBudget> {
+    MemoryBudget::new(u64::MAX)
 }
 
 /// What each message weighs beside topic and payload.
@@ -27,7 +32,7 @@ fn limits(outbox_messages_max: u32, outbox_bytes_max: u64) -> Limits {
 
 fn outbox_qos(session: &Session) -> Vec<QoS> {
     let pending = session.pending.as_ref().expect("something is pending");
-    pending.in_memory().map(|owed| owed.delivery.qos).collect()
+    pending.queued().map(|owed| owed.delivery.qos).collect()
 }
 
 /// The counters agree with what they count, nothing being inflight.
@@ -35,7 +40,7 @@ fn check(session: &Session) {
     let Some(pending) = &session.pending else { return };
     let bytes = |qos0: bool| {
         let counts = |delivery: &&Delivery| !qos0 || delivery.qos == QoS::AtMostOnce;
-        let all = pending.in_memory().map(|owed| &owed.delivery);
+        let all = pending.queued().map(|owed| &owed.delivery);
         all.filter(counts).map(Delivery::size).sum::<u64>()
     };
     assert_eq!(pending.counted_bytes(), (bytes(false), bytes(true)));
@@ -60,12 +65,12 @@ fn at_most_once_is_not_queued_for_the_absent() {
     let mut session = Session::new("c", 60);
     let limits = Limits::default();
     assert_eq!(
-        session.deliver(delivery(QoS::AtMostOnce, 1), false, Filing::Never, &limits),
+        session.deliver(delivery(QoS::AtMostOnce, 1), false, Filing::Never, &limits, &unlimited()),
         Delivered::Dropped
     );
     assert!(session.pending.is_none(), "nor does it cost memory");
     assert_eq!(
-        session.deliver(delivery(QoS::AtLeastOnce, 1), false, Filing::Never, &limits),
+        session.deliver(delivery(QoS::AtLeastOnce, 1), false, Filing::Never, &limits, &unlimited()),
         Delivered::Queued
     );
     assert_eq!(session.owed(), 1);
@@ -76,24 +81,34 @@ fn full_outbox_drops_at_most_once_and_overflows_for_the_rest() {
     let mut session = Session::new("c", 60);
     let limits = limits(2, 1 << 20);
     for _ in 0..2 {
-        let delivered =
-            session.deliver(delivery(QoS::ExactlyOnce, 1), true, Filing::Never, &limits);
+        let delivered = session.deliver(
+            delivery(QoS::ExactlyOnce, 1),
+            true,
+            Filing::Never,
+            &limits,
+            &unlimited(),
+        );
         assert_eq!(delivered, Delivered::Queued);
     }
     assert_eq!(
-        session.deliver(delivery(QoS::AtMostOnce, 1), true, Filing::Never, &limits),
+        session.deliver(delivery(QoS::AtMostOnce, 1), true, Filing::Never, &limits, &unlimited()),
         Delivered::Dropped
     );
     assert_eq!(
-        session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits),
+        session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited()),
         Delivered::Overflow
     );
     for (outbox_full, expected) in
         [(OutboxFull::DropNewest, Delivered::Dropped), (OutboxFull::Refuse, Delivered::Refused)]
     {
         let limits = Limits { outbox_full, ..limits.clone() };
-        let delivered =
-            session.deliver(delivery(QoS::AtLeastOnce, 1), false, Filing::Never, &limits);
+        let delivered = session.deliver(
+            delivery(QoS::AtLeastOnce, 1),
+            false,
+            Filing::Never,
+            &limits,
+            &unlimited(),
+        );
         assert_eq!(delivered, expected);
     }
     assert_eq!(session.owed(), 2);
@@ -103,8 +118,15 @@ fn full_outbox_drops_at_most_once_and_overflows_for_the_rest() {
 fn a_full_outbox_of_an_absent_client_drops_its_oldest_and_no_more_than_needed() {
     let mut session = Session::new("c", 60);
     let limits = limits(3, 3 * OWN + 303);
-    let mut deliver =
-        |len| session.deliver(delivery(QoS::AtLeastOnce, len), false, Filing::Never, &limits);
+    let mut deliver = |len| {
+        session.deliver(
+            delivery(QoS::AtLeastOnce, len),
+            false,
+            Filing::Never,
+            &limits,
+            &unlimited(),
+        )
+    };
     for len in [1, 2, 3] {
         assert_eq!(deliver(len), Delivered::Queued);
     }
@@ -114,7 +136,7 @@ fn a_full_outbox_of_an_absent_client_drops_its_oldest_and_no_more_than_needed() 
     assert_eq!(deliver(5_000), Delivered::QueuedDropping(2));
     let pending = session.pending.as_ref().expect("something is pending");
     let lens: Vec<usize> =
-        pending.in_memory().map(|owed| owed.delivery.message.payload.len()).collect();
+        pending.queued().map(|owed| owed.delivery.message.payload.len()).collect();
     assert_eq!(lens, [5_000]);
     check(&session);
 }
@@ -125,16 +147,23 @@ fn queued_at_most_once_makes_room_oldest_first_and_no_more_than_needed() {
     let limits = limits(100, 3 * OWN + 303);
     for (qos, len) in [(QoS::AtMostOnce, 99), (QoS::AtLeastOnce, 99), (QoS::AtMostOnce, 99)] {
         assert_eq!(
-            session.deliver(delivery(qos, len), true, Filing::Never, &limits),
+            session.deliver(delivery(qos, len), true, Filing::Never, &limits, &unlimited()),
             Delivered::Queued
         );
     }
-    let delivered = session.deliver(delivery(QoS::ExactlyOnce, 99), true, Filing::Never, &limits);
+    let delivered =
+        session.deliver(delivery(QoS::ExactlyOnce, 99), true, Filing::Never, &limits, &unlimited());
     assert_eq!(delivered, Delivered::QueuedDropping(1));
     assert_eq!(outbox_qos(&session), [QoS::AtLeastOnce, QoS::AtMostOnce, QoS::ExactlyOnce]);
     check(&session);
     // All QoS 0 messages together would not make room: none goes.
-    let delivered = session.deliver(delivery(QoS::ExactlyOnce, 250), true, Filing::Never, &limits);
+    let delivered = session.deliver(
+        delivery(QoS::ExactlyOnce, 250),
+        true,
+        Filing::Never,
+        &limits,
+        &unlimited(),
+    );
     assert_eq!(delivered, Delivered::Overflow);
     assert_eq!(session.owed(), 3);
     check(&session);
@@ -145,11 +174,11 @@ fn session_owed_nothing_takes_even_a_message_over_its_limit() {
     let mut session = Session::new("c", 60);
     let limits = limits(10, OWN + 50);
     assert_eq!(
-        session.deliver(delivery(QoS::AtLeastOnce, 99), true, Filing::Never, &limits),
+        session.deliver(delivery(QoS::AtLeastOnce, 99), true, Filing::Never, &limits, &unlimited()),
         Delivered::Queued
     );
     assert_eq!(
-        session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits),
+        session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited()),
         Delivered::Overflow
     );
 }
@@ -158,19 +187,19 @@ fn session_owed_nothing_takes_even_a_message_over_its_limit() {
 fn what_is_unacknowledged_counts_against_the_outbox_until_acknowledged() {
     let mut session = Session::new("c", 60);
     let limits = limits(1, 1 << 20);
-    session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits);
+    session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited());
     let Some(Next::Publish { packet_id, .. }) = session.next(10, |_, _| true) else {
         panic!("nothing to send")
     };
     assert!(!session.has_outbox());
     assert_eq!(
-        session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits),
+        session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited()),
         Delivered::Overflow
     );
     session.acknowledge(packet_id).expect("known");
     assert!(session.pending.is_none(), "settled sessions own nothing");
     assert_eq!(
-        session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits),
+        session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited()),
         Delivered::Queued
     );
 }
@@ -181,9 +210,9 @@ fn end_of_connection_forgets_at_most_once_and_what_expired_unsent() {
     let limits = Limits::default();
     let mut expiring = delivery(QoS::AtLeastOnce, 1);
     Arc::get_mut(&mut expiring.message).expect("alone").expires_at = Some(Monotonic(10));
-    session.deliver(delivery(QoS::AtMostOnce, 1), true, Filing::Never, &limits);
-    session.deliver(expiring, true, Filing::Never, &limits);
-    session.deliver(delivery(QoS::ExactlyOnce, 1), true, Filing::Never, &limits);
+    session.deliver(delivery(QoS::AtMostOnce, 1), true, Filing::Never, &limits, &unlimited());
+    session.deliver(expiring, true, Filing::Never, &limits, &unlimited());
+    session.deliver(delivery(QoS::ExactlyOnce, 1), true, Filing::Never, &limits, &unlimited());
     assert_eq!(session.connection_ended(Monotonic(10)), Forgotten { at_most_once: 1, expired: 1 });
     assert_eq!(outbox_qos(&session), [QoS::ExactlyOnce]);
     check(&session);
@@ -193,12 +222,18 @@ fn end_of_connection_forgets_at_most_once_and_what_expired_unsent() {
 #[test]
 fn a_release_is_owed_on_the_next_connection_though_nothing_is_on_disk() {
     let mut session = Session::new("c", 60);
-    session.deliver(delivery(QoS::ExactlyOnce, 1), true, Filing::Never, &Limits::default());
+    session.deliver(
+        delivery(QoS::ExactlyOnce, 1),
+        true,
+        Filing::Never,
+        &Limits::default(),
+        &unlimited(),
+    );
     assert!(session.next(10, |_, _| true).is_some());
     session.receive(1, false).expect("PUBREC for what was sent");
     session.connection_ended(Monotonic(1));
     session.restart();
-    assert_eq!(session.begin_page(), None);
+    assert_eq!(session.begin_page(&unlimited()), None);
     let next = session.next(10, |_, _| true);
     assert!(matches!(next, Some(Next::Release(1))), "{next:?}");
 }
@@ -208,7 +243,7 @@ fn packet_ids_go_round_without_zero_and_wait_for_one_in_use() {
     let mut session = Session::new("c", 60);
     let limits = Limits::default();
     let send = |session: &mut Session| {
-        session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits);
+        session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited());
         match session.next(10, |_, _| true) {
             Some(Next::Publish { packet_id, .. }) => Some(packet_id),
             _ => None,
@@ -232,17 +267,17 @@ fn rejected_messages_are_owed_no_longer() {
     let mut session = Session::new("c", 60);
     let limits = limits(10, 2 * OWN + 120);
     for qos in [QoS::AtLeastOnce, QoS::AtMostOnce] {
-        session.deliver(delivery(qos, 50), true, Filing::Never, &limits);
+        session.deliver(delivery(qos, 50), true, Filing::Never, &limits, &unlimited());
     }
     assert!(session.next(10, |_, _| false).is_none());
     session.tidy();
     assert!(session.pending.is_none());
-    session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits);
-    session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits);
+    session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits, &unlimited());
+    session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits, &unlimited());
     session.next(10, |delivery, _| delivery.message.payload.is_empty());
-    session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits);
+    session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits, &unlimited());
     assert_eq!(
-        session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits),
+        session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits, &unlimited()),
         Delivered::Queued
     );
     check(&session);
@@ -280,7 +315,10 @@ fn a_session_that_ends_gives_others_what_no_one_else_may_have_got() {
         shared("g", one, 9),
     ];
     for delivery in sent.into_iter().chain(waiting) {
-        assert_eq!(session.deliver(delivery, true, Filing::Never, &limits), Delivered::Queued);
+        assert_eq!(
+            session.deliver(delivery, true, Filing::Never, &limits, &unlimited()),
+            Delivered::Queued
+        );
     }
     for _ in 0..4 {
         assert!(session.next(4, |_, _| true).is_some());
@@ -304,13 +342,19 @@ fn what_is_taken_away_from_a_session_costs_it_nothing_any_more() {
     let mut session = Session::new("c", 60);
     let limits = Limits { outbox_messages_max: 2, ..Limits::default() };
     for _ in 0..2 {
-        session.deliver(shared("g", QoS::AtLeastOnce, 1), true, Filing::Never, &limits);
+        session.deliver(
+            shared("g", QoS::AtLeastOnce, 1),
+            true,
+            Filing::Never,
+            &limits,
+            &unlimited(),
+        );
     }
     assert!(session.next(1, |_, _| true).is_some());
-    assert!(!session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits));
+    assert!(!session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits, &unlimited()));
     assert_eq!(session.take_shared(true, |_| true).len(), 2);
     assert!(session.pending.is_none());
-    assert!(session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits));
+    assert!(session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits, &unlimited()));
 }
 
 #[test]
@@ -323,11 +367,23 @@ fn room_is_what_deliver_would_find() {
                 for queued in 0..3 {
                     let mut session = Session::new("c", 60);
                     for _ in 0..queued {
-                        session.deliver(delivery(first, 1), connected, Filing::Never, &limits);
+                        session.deliver(
+                            delivery(first, 1),
+                            connected,
+                            Filing::Never,
+                            &limits,
+                            &unlimited(),
+                        );
                     }
-                    let room = session.has_room(&delivery(qos, 1), connected, &limits);
-                    let delivered =
-                        session.deliver(delivery(qos, 1), connected, Filing::Never, &limits);
+                    let room =
+                        session.has_room(&delivery(qos, 1), connected, &limits, &unlimited());
+                    let delivered = session.deliver(
+                        delivery(qos, 1),
+                        connected,
+                        Filing::Never,
+                        &limits,
+                        &unlimited(),
+                    );
                     let taken =
                         matches!(delivered, Delivered::Queued | Delivered::QueuedDropping(_));
                     assert_eq!(room, taken, "{connected} {first:?} {qos:?} {queued}");
@@ -386,7 +442,10 @@ fn identifiers_of_overlapping_subscriptions_count_against_the_outbox() {
     let limits = limits(100, 2 * many(1_000).size());
     let mut session = Session::new("c", 60);
     for expected in [Delivered::Queued, Delivered::Queued, Delivered::Overflow] {
-        assert_eq!(session.deliver(many(1_000), true, Filing::Never, &limits), expected);
+        assert_eq!(
+            session.deliver(many(1_000), true, Filing::Never, &limits, &unlimited()),
+            expected
+        );
     }
     check(&session);
 }

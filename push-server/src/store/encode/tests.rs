@@ -48,6 +48,7 @@ fn messages() -> impl Strategy<Value = Message> {
             retain,
             properties: properties.map(Arc::new),
             expires_at: expires_at.map(|millis| Monotonic(millis * 1_000_000)),
+            held: Held::default(),
         },
     )
 }
@@ -256,6 +257,7 @@ fn an_identifier_that_many_filters_share_is_stored_once() {
         retain: false,
         properties: None,
         expires_at: None,
+        held: Held::default(),
     };
     let entry = OutboxEntry {
         message: Arc::new(message),

@@ -1,0 +1,90 @@
+//! What outboxes hold together. Each thing counts once against the total, however many outboxes hold it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::memory::MemoryBudget;
+
+/// Says how many outboxes hold the thing that it is part of: the first one charges what that weighs, and
+/// the last one gives it back.
+#[derive(Debug, Default)]
+pub struct Held {
+    outboxes: AtomicU32,
+    /// What it counts against, once an outbox has held it.
+    memory: OnceLock<Arc<MemoryBudget>>,
+}
+
+impl Held {
+    /// How many outboxes hold it now.
+    pub(crate) fn outboxes(&self) -> u32 {
+        self.outboxes.load(Ordering::Relaxed)
+    }
+
+    /// One more outbox holds it.
+    pub(crate) fn enter(&self, weight_bytes: impl FnOnce() -> usize, memory: &Arc<MemoryBudget>) {
+        if self.outboxes.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.memory.get_or_init(|| Arc::clone(memory)).add(weight_bytes() as u64);
+        }
+    }
+
+    /// One that held it does no longer. The first one had charged before it left itself, so the last one
+    /// finds what to give back.
+    pub(crate) fn leave(&self, weight_bytes: impl FnOnce() -> usize) {
+        if self.outboxes.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(memory) = self.memory.get()
+        {
+            memory.give_back(weight_bytes() as u64);
+        }
+    }
+}
+
+/// A copy is in no outbox.
+impl Clone for Held {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// Who holds a thing is no part of what it is.
+impl PartialEq for Held {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Held {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_charges_and_the_last_gives_back() {
+        let memory = MemoryBudget::new(100);
+        let held = Held::default();
+        for used_bytes in [30, 30] {
+            held.enter(|| 30, &memory);
+            assert_eq!(memory.used_bytes(), used_bytes);
+        }
+        held.leave(|| 30);
+        assert_eq!(memory.used_bytes(), 30);
+        held.leave(|| 30);
+        assert_eq!(memory.used_bytes(), 0);
+    }
+
+    #[test]
+    fn shards_that_hold_the_same_leave_nothing_counted() {
+        let (memory, held) = (MemoryBudget::new(100), Held::default());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        held.enter(|| 30, &memory);
+                        held.leave(|| 30);
+                    }
+                });
+            }
+        });
+        assert_eq!(memory.used_bytes(), 0);
+    }
+}

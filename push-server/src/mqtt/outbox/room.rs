@@ -1,0 +1,120 @@
+//! How much an outbox may hold: by its own limits, and by what all outboxes together may take in memory.
+//!
+//! Of memory a session may hold as much as is left for all. So a few that hoard leave each other and
+//! everybody else an equal part; the more they are, the smaller it is, and whoever fetches its messages
+//! hardly needs any.
+
+use super::super::Limits;
+use crate::broker::MemoryBudget;
+
+/// What a session may hold in memory whatever all others do: a few small messages.
+pub(in super::super) const HELD_ANYWAY_BYTES: u64 = 2 << 10;
+
+/// So many messages and so many bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct Load {
+    pub(in super::super) messages: u64,
+    pub(in super::super) bytes: u64,
+}
+
+impl Load {
+    /// Whether a message of `size` bytes may come on top.
+    pub(in super::super) fn takes(self, size: u64, room: Room) -> bool {
+        let fits = self.bytes + size <= room.bytes_max;
+        if self.messages == 0 {
+            fits || room.takes_any_first
+        } else {
+            fits && self.messages < room.messages_max
+        }
+    }
+
+    pub(super) fn without(self, other: Self) -> Self {
+        Self { messages: self.messages - other.messages, bytes: self.bytes - other.bytes }
+    }
+
+    pub(super) fn add(&mut self, size: u64) {
+        self.messages += 1;
+        self.bytes += size;
+    }
+
+    pub(super) fn remove(&mut self, size: u64) {
+        *self = self.without(Self { messages: 1, bytes: size });
+    }
+}
+
+/// What an outbox, or the part of it that is in memory, may hold now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Room {
+    messages_max: u64,
+    bytes_max: u64,
+    /// Whether one that holds nothing takes a message of any size.
+    takes_any_first: bool,
+}
+
+impl Room {
+    /// By its own limits.
+    pub(in super::super) fn own(limits: &Limits) -> Self {
+        Self {
+            messages_max: limits.outbox_messages_max.into(),
+            bytes_max: limits.outbox_bytes_max,
+            takes_any_first: true,
+        }
+    }
+
+    /// In memory, by what is left for all outboxes.
+    pub(in super::super) fn in_memory(memory: &MemoryBudget) -> Self {
+        let left_bytes = memory.left_bytes();
+        Self {
+            messages_max: u64::MAX,
+            bytes_max: left_bytes.max(HELD_ANYWAY_BYTES),
+            takes_any_first: left_bytes > 0,
+        }
+    }
+
+    /// By both.
+    pub(in super::super) fn and(self, other: Self) -> Self {
+        Self {
+            messages_max: self.messages_max.min(other.messages_max),
+            bytes_max: self.bytes_max.min(other.bytes_max),
+            takes_any_first: self.takes_any_first && other.takes_any_first,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_holds_what_is_left_a_little_anyway_and_any_first_message() {
+        let memory = MemoryBudget::new(10_000);
+        let room = || Room::in_memory(&memory);
+        let load = |messages, bytes| Load { messages, bytes };
+        assert!(load(0, 0).takes(1 << 30, room()), "nothing is taken yet");
+        assert!(load(9, 6_000).takes(4_000, room()) && !load(9, 6_000).takes(4_001, room()));
+        memory.add(7_000);
+        assert!(load(9, 1_000).takes(2_000, room()) && !load(9, 1_000).takes(2_001, room()));
+        assert!(load(0, 0).takes(1 << 30, room()));
+        memory.add(4_000);
+        assert!(load(9, 1_000).takes(1_048, room()) && !load(9, 1_000).takes(1_049, room()));
+        assert!(load(0, 0).takes(2_048, room()) && !load(0, 0).takes(2_049, room()));
+    }
+
+    #[test]
+    fn sessions_that_hoard_leave_as_much_as_each_of_them_holds() {
+        let memory = MemoryBudget::new(1_000_000);
+        let mut hoards = [Load::default(); 9];
+        for _ in 0..10_000 {
+            for hoard in &mut hoards {
+                if hoard.takes(100, Room::in_memory(&memory)) {
+                    hoard.add(100);
+                    memory.add(100);
+                }
+            }
+        }
+        for hoard in hoards {
+            assert!((99_000..=101_000).contains(&hoard.bytes), "{hoard:?}");
+        }
+        assert!(memory.left_bytes() >= 99_000, "{}", memory.left_bytes());
+    }
+}
