@@ -147,6 +147,13 @@ impl Brokers {
         // Its clients ping as fast as they are answered.
         command.args(["--ping-rate", "0"]);
         command.args(["--max-connections", &room, "--log", "warn"]);
+        // Builds of before sessions were kept have no such flag.
+        let help = output_of(Command::new(server).args(["run", "--help"])).unwrap_or_default();
+        if help.contains("--data-dir") {
+            let is_before = self.before.as_deref() == Some(server);
+            let name = if is_before { "data-before" } else { "data" };
+            command.arg("--data-dir").arg(self.folder.join(name));
+        }
         command
     }
 
