@@ -7,13 +7,14 @@ use push_tests::durable;
 use push_tests::server::{PingPath, Server, ServerBuilder};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
-use push_tests::wire::Version;
+use push_tests::wire::{Publish, Version};
 use tempfile::TempDir;
 
 both_paths! {
     sessions_that_read_nothing_keep_to_the_total_and_others_get_their_messages,
     who_publishes_to_sessions_without_memory_is_told_where_that_is_asked_for,
     what_waits_on_disk_takes_no_memory_and_comes_back_a_little_at_a_time,
+    retained_messages_that_find_no_memory_hold_up_no_others,
 }
 
 const TOTAL: u64 = 2 << 20;
@@ -28,6 +29,9 @@ const WEIGHT_MAX: u64 = MESSAGE_BYTES as u64 + 1_024;
 const HELD: &str = "push_session_memory_bytes{kind=\"outboxes\"}";
 const SHORT: &str = "push_limits_hit_total{limit=\"outbox_bytes_total\"}";
 const DROPPED: &str = "push_publishes_dropped_total{reason=\"outbox_full\"}";
+
+/// "No matching subscribers" of a PUBACK.
+const NO_SUBSCRIBERS: u8 = 0x10;
 
 /// "Quota exceeded" of a PUBACK.
 const QUOTA_EXCEEDED: u8 = 0x97;
@@ -175,6 +179,39 @@ fn what_waits_on_disk_takes_no_memory_and_comes_back_a_little_at_a_time(
     server.wait_metric(HELD, |bytes| bytes == 0);
     server.prove_path();
     drop(hoarders);
+    server.finish();
+    Ok(())
+}
+
+fn retained_messages_that_find_no_memory_hold_up_no_others(path: PingPath) -> TestResult {
+    const SMALL_TOTAL: u64 = 64 << 10;
+    stand_in::not_for("has no such limit")?;
+    let server = Server::with(path)
+        .flag("--durability", "off")
+        .flag("--outbox-bytes-total", SMALL_TOTAL)
+        .start()?;
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V5, "publisher"));
+    for (topic, payload) in [("kept/large", vec![1; 4_000]), ("kept/small", vec![2; 100])] {
+        let publish =
+            Publish { topic: topic.into(), payload, qos: 1, retain: true, ..Publish::default() };
+        assert_eq!(publisher.publish_packet(publish), NO_SUBSCRIBERS);
+    }
+    let mut hoarder = hoarder(&server, 0);
+    hoarder.subscribe(&[("all", 1)]);
+    hoarder.disconnect();
+    server.wait_metric("push_connections", |count| count == 1);
+    assert_eq!(publisher.publish("all", &vec![0; SMALL_TOTAL as usize], 1), 0);
+    let mut innocent = Client::connect(server.target(), &Connect::new(Version::V5, "innocent"));
+    innocent.subscribe(&[("kept/#", 1), ("news", 1)]);
+    assert_eq!(innocent.message().payload, [2; 100]);
+    // Nor is it disconnected for a message that finds none.
+    assert_eq!(publisher.publish("news", &[3; 4_000], 1), 0);
+    assert_eq!(publisher.publish("news", &[4; 100], 1), 0);
+    assert_eq!(innocent.message().payload, [4; 100]);
+    assert_eq!(server.metrics().value(DROPPED), 2);
+    end_hoarders(&server);
+    server.wait_metric(HELD, |bytes| bytes == 0);
+    server.prove_path();
     server.finish();
     Ok(())
 }

@@ -35,6 +35,7 @@ claims! {
     every_member_is_asked_before_a_message_is_dropped,
     members_beyond_the_tries_are_not_asked_and_that_is_counted,
     who_publishes_to_a_full_group_is_told_where_that_is_asked_for,
+    who_is_left_with_what_others_were_owed_stays_connected,
     a_message_too_large_for_one_member_goes_to_another,
     what_turns_out_too_large_for_its_member_goes_to_another,
     a_message_too_large_for_every_member_is_dropped,
@@ -311,6 +312,22 @@ fn who_publishes_to_a_full_group_is_told_where_that_is_asked_for() -> TestResult
     assert_eq!(collect(&mut full, FULL as usize).concat().len(), FULL as usize);
     assert_eq!(publisher.publish("jobs/a", &FULL.to_be_bytes(), 1), 0);
     assert_eq!(collect(&mut full, 1).concat(), [FULL]);
+    server.finish();
+    Ok(())
+}
+
+fn who_is_left_with_what_others_were_owed_stays_connected() -> TestResult {
+    const FULL: u32 = 12;
+    let server = one_place_each().start()?;
+    let full = full_members(&server, FULL);
+    let mut quick = member(server.target(), "quick", 1);
+    drop(full);
+    server.wait_metric(PASSED_ON, |count| count == u64::from(FULL));
+    quick.message();
+    quick.publish("done", b"", 1);
+    let metrics = server.metrics();
+    assert!(metrics.value(OUTBOX_FULL) > 0, "{}", metrics.text());
+    assert_eq!(metrics.value("push_limits_hit_total{limit=\"outbox\"}"), 0);
     server.finish();
     Ok(())
 }

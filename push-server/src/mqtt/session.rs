@@ -262,8 +262,11 @@ impl Session {
             delivered = match dropped {
                 Some(dropped) => Delivered::QueuedDropping(dropped),
                 None if at_most_once => Delivered::Dropped,
-                // A client that reconnects before the oldest were dropped has done nothing wrong.
-                None if connected && !pending.is_over(limits) => Delivered::Overflow,
+                // A client that reconnects before the oldest were dropped has done nothing wrong, nor has
+                // one that is owed nothing while others hold all the memory.
+                None if connected && pending.total().messages > 0 && !pending.is_over(limits) => {
+                    Delivered::Overflow
+                }
                 None => match limits.outbox_full {
                     OutboxFull::DropOldest => match pending.drop_oldest(size, room) {
                         Some(dropped) => Delivered::QueuedDropping(dropped),
@@ -283,6 +286,11 @@ impl Session {
         pending.push(owed, connected, is_short);
         self.next_position += u64::from(!at_most_once || filing == Filing::Held);
         delivered
+    }
+
+    /// Whether it is owed any message.
+    pub fn is_owed_any(&self) -> bool {
+        self.pending.as_deref().is_some_and(|pending| pending.total().messages > 0)
     }
 
     /// Counts what it has unacknowledged and queued, messages not counted, against `memory`. To be called

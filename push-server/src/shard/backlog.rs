@@ -13,7 +13,7 @@ use super::client::Phase;
 use super::ticket::Part;
 use super::worker::Worker;
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, Walk};
-use crate::mqtt::{Delivered, Delivery};
+use crate::mqtt::{Delivered, Delivery, Session};
 use crate::store::SessionNumber;
 
 /// Retained messages wait outside the outbox of a connected client while it holds this many.
@@ -293,8 +293,10 @@ impl Worker {
             Delivered::QueuedDropping(others) => {
                 self.counters.dropped_outbox_full.add(u64::from(others));
             }
-            // A session that is owed nothing takes any message, so this one's turn comes.
-            Delivered::Dropped | Delivered::Refused | Delivered::Overflow if connected => {
+            // Its turn comes when the client has taken what it is owed; nothing else would bring it.
+            Delivered::Dropped | Delivered::Refused | Delivered::Overflow
+                if connected && self.sessions.session(key).is_some_and(Session::is_owed_any) =>
+            {
                 return Err(delivery);
             }
             Delivered::Dropped | Delivered::Refused | Delivered::Overflow => {

@@ -40,6 +40,8 @@ pub(super) struct SharedMail {
     /// Whose work it is.
     flow: Flow,
     stamp: Option<Stamp>,
+    /// Whether somebody who left was owed it.
+    is_left: bool,
 }
 
 /// What became of a message for a group.
@@ -76,6 +78,9 @@ struct Return {
     holds: bool,
 }
 
+/// So many members are asked to take what somebody left, since all of that goes at once.
+const LEFT_TRIES_MAX: u16 = 8;
+
 /// So many groups hear at once that a member has gone.
 const TOLD_AT_ONCE_MAX: usize = 64;
 
@@ -93,7 +98,18 @@ enum Patience {
 impl SharedMail {
     fn new(flow: Flow, message: Arc<Message>, group: Arc<Group>) -> Self {
         let round = Round::default();
-        Self { message, group, session: 0, tries: 0, round, ticket: None, flow, stamp: None }
+        let is_left = false;
+        Self {
+            message,
+            group,
+            session: 0,
+            tries: 0,
+            round,
+            ticket: None,
+            flow,
+            stamp: None,
+            is_left,
+        }
     }
 
     pub(super) fn flow(&self) -> Flow {
@@ -245,7 +261,8 @@ impl Worker {
     /// The same for a message that somebody who left was owed.
     pub(super) fn place_left(&mut self, message: Arc<Message>, group: Arc<Group>, part: &mut Part) {
         let flow = Flow::nobody(self.index);
-        self.place_mail(SharedMail::new(flow, message, group), part, Patience::MustGo);
+        let mail = SharedMail { is_left: true, ..SharedMail::new(flow, message, group) };
+        self.place_mail(mail, part, Patience::MustGo);
     }
 
     fn pick(&self, mail: &mut SharedMail) -> Option<Member> {
@@ -285,11 +302,13 @@ impl Worker {
     fn take_shared(&mut self, mail: &SharedMail, part: &mut Part) -> Choice {
         let SharedMail { message, group, session: key, tries, .. } = mail;
         let tries_max = self.shared.config.share_tries_max;
+        let tries_max = if mail.is_left { tries_max.min(LEFT_TRIES_MAX) } else { tries_max };
         let may_refuse = *tries < tries_max;
         let standing = group.standing(self.member(*key));
         let (Some(standing), Some(entry)) = (standing, self.sessions.entry_mut(*key)) else {
-            if standing.is_some() && self.drop_subscription(*key, group.filter()) {
-                // It has ended, and its filters are still leaving.
+            // It has left while the message was on its way, or it has ended and its filters are still
+            // leaving.
+            if standing.is_none() || self.drop_subscription(*key, group.filter()) {
                 return Choice::WasGone;
             }
             if may_refuse {
@@ -331,8 +350,8 @@ impl Worker {
             self.counters.dropped_too_large.add(1);
             return Choice::Taken;
         }
-        if !has_room && client.is_some() && standing.others > 0 {
-            // The group does not keep up, not the one who happens to be asked last.
+        if !has_room && client.is_some() && (standing.others > 0 || mail.is_left) {
+            // The group does not keep up, not the one who happens to be asked last, or to be left.
             self.counters.dropped_outbox_full.add(1);
             if self.shared.config.limits.outbox_full == OutboxFull::Refuse {
                 self.counters.limit_outbox_refused.add(1);

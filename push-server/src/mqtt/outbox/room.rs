@@ -1,7 +1,7 @@
 //! How much an outbox may hold: by its own limits, and by what all outboxes together may take in memory.
 //!
-//! Of memory a session may hold as much as is left for all. So a few that hoard leave each other and
-//! everybody else an equal part; the more they are, the smaller it is, and whoever fetches its messages
+//! Of memory a session may hold as much as it leaves for all others. So a few that hoard leave each other
+//! and everybody else an equal part; the more they are, the smaller it is, and whoever fetches its messages
 //! hardly needs any.
 
 use super::super::Limits;
@@ -20,7 +20,10 @@ pub(in super::super) struct Load {
 impl Load {
     /// Whether a message of `size` bytes may come on top.
     pub(in super::super) fn takes(self, size: u64, room: Room) -> bool {
-        let fits = self.bytes + size <= room.bytes_max;
+        let bytes = self.bytes + size;
+        let fits_memory =
+            bytes <= HELD_ANYWAY_BYTES || bytes.saturating_add(size) <= room.left_bytes;
+        let fits = bytes <= room.bytes_max && fits_memory;
         if self.messages == 0 {
             fits || room.takes_any_first
         } else {
@@ -47,6 +50,8 @@ impl Load {
 pub(in super::super) struct Room {
     messages_max: u64,
     bytes_max: u64,
+    /// What is left for all before the message comes.
+    left_bytes: u64,
     /// Whether one that holds nothing takes a message of any size.
     takes_any_first: bool,
 }
@@ -57,17 +62,18 @@ impl Room {
         Self {
             messages_max: limits.outbox_messages_max.into(),
             bytes_max: limits.outbox_bytes_max,
+            left_bytes: u64::MAX,
             takes_any_first: true,
         }
     }
 
     /// In memory, by what is left for all outboxes.
     pub(in super::super) fn in_memory(memory: &MemoryBudget) -> Self {
-        let left_bytes = memory.left_bytes();
         Self {
             messages_max: u64::MAX,
-            bytes_max: left_bytes.max(HELD_ANYWAY_BYTES),
-            takes_any_first: left_bytes > 0,
+            bytes_max: u64::MAX,
+            left_bytes: memory.left_bytes(),
+            takes_any_first: memory.used_bytes() == 0,
         }
     }
 
@@ -76,6 +82,7 @@ impl Room {
         Self {
             messages_max: self.messages_max.min(other.messages_max),
             bytes_max: self.bytes_max.min(other.bytes_max),
+            left_bytes: self.left_bytes.min(other.left_bytes),
             takes_any_first: self.takes_any_first && other.takes_any_first,
         }
     }
@@ -86,16 +93,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_holds_what_is_left_a_little_anyway_and_any_first_message() {
+    fn a_session_holds_what_it_leaves_to_others_and_a_little_anyway() {
         let memory = MemoryBudget::new(10_000);
         let room = || Room::in_memory(&memory);
         let load = |messages, bytes| Load { messages, bytes };
-        assert!(load(0, 0).takes(1 << 30, room()), "nothing is taken yet");
-        assert!(load(9, 6_000).takes(4_000, room()) && !load(9, 6_000).takes(4_001, room()));
-        memory.add(7_000);
-        assert!(load(9, 1_000).takes(2_000, room()) && !load(9, 1_000).takes(2_001, room()));
-        assert!(load(0, 0).takes(1 << 30, room()));
-        memory.add(4_000);
+        assert!(load(0, 0).takes(1 << 30, room()), "nobody else has anything");
+        memory.add(1_000);
+        assert!(load(9, 1_000).takes(4_000, room()) && !load(9, 1_000).takes(4_001, room()));
+        assert!(load(0, 0).takes(4_500, room()) && !load(0, 0).takes(4_501, room()));
+        memory.add(10_000);
         assert!(load(9, 1_000).takes(1_048, room()) && !load(9, 1_000).takes(1_049, room()));
         assert!(load(0, 0).takes(2_048, room()) && !load(0, 0).takes(2_049, room()));
     }

@@ -239,12 +239,13 @@ fn a_durable_session_whose_client_does_not_read_waits_on_disk_where_memory_is_sh
     assert_eq!(sent, (1..=200).map(|id| (id, false)).collect::<Vec<_>>());
 }
 
-/// `--outbox-full` decides, and a connected client does not keep up.
+/// `--outbox-full` decides, and a connected client does not keep up. What is dropped may still be in other
+/// outboxes, so its memory does not count as free until the next message.
 #[test]
 fn a_session_in_memory_alone_that_holds_more_than_is_left_gives_way() {
     let size = one().size();
     for (outbox_full, connected, expected) in [
-        (OutboxFull::DropOldest, false, Delivered::QueuedDropping(1)),
+        (OutboxFull::DropOldest, false, Delivered::QueuedDropping(2)),
         (OutboxFull::DropNewest, false, Delivered::Dropped),
         (OutboxFull::Refuse, false, Delivered::Refused),
         (OutboxFull::DropOldest, true, Delivered::Overflow),
@@ -265,6 +266,31 @@ fn a_session_in_memory_alone_that_holds_more_than_is_left_gives_way() {
         }
         drop((hoarder, other));
         assert_eq!(memory.used_bytes(), 0);
+    }
+}
+
+#[test]
+fn who_is_owed_nothing_pays_for_no_hoarder() {
+    let size = one().size();
+    let memory = MemoryBudget::new(size);
+    let mut hoarder = Session::new("hoarder", 60);
+    let mut other = Session::new("other", 60);
+    for (outbox_full, expected) in [
+        (OutboxFull::DropOldest, Delivered::Dropped),
+        (OutboxFull::DropNewest, Delivered::Dropped),
+        (OutboxFull::Refuse, Delivered::Refused),
+    ] {
+        let limits = Limits { outbox_full, ..Limits::default() };
+        let deliver = |session: &mut Session, payload| {
+            let mut delivery = one();
+            Arc::make_mut(&mut delivery.message).payload = vec![0; payload].into();
+            session.deliver(delivery, true, Filing::Never, &limits, &memory)
+        };
+        if !hoarder.is_owed_any() {
+            assert_eq!(deliver(&mut hoarder, 1 << 20), Delivered::Queued);
+        }
+        assert_eq!(deliver(&mut other, 3_000), expected);
+        assert!(!other.is_owed_any());
     }
 }
 
