@@ -127,7 +127,8 @@ impl Worker {
             let record = self.saved_session(key);
             self.publish_will((number, Some(key)), will, record);
         } else {
-            self.publish_unwritten_will(key, Some(key), will);
+            let number = self.sessions.number(key);
+            self.publish_unwritten_will(number, Some(key), will);
         }
         true
     }
@@ -211,7 +212,7 @@ impl Worker {
                 let record = self.record_removal(number);
                 self.publish_will((number, Some(key)), will.will, record);
             }
-            Some(will) => self.publish_unwritten_will(key, None, will.will),
+            Some(will) => self.publish_unwritten_will(number, None, will.will),
             None if session.keeps_will() && !stays_on_disk => {
                 self.file(self.record_removal(number));
             }

@@ -110,7 +110,7 @@ impl Worker {
         let publisher = self.publisher(index, key, receipt);
         let message = Arc::new(message);
         self.retain(&message, Some(key), &mut draft);
-        let flow = self.flow_of_session(Some(key));
+        let flow = self.flow_of(index);
         let fanout = Fanout::published(flow, message, Some(key), draft, publisher);
         self.begin_fanout(fanout, budget)
     }
@@ -354,7 +354,7 @@ impl Worker {
         let (mut served, mut too_large) = (None, Vec::new());
         let owes_frames = client.owes_frames();
         let mut chunks = match &mut client.phase {
-            Phase::Serving { connection, session } => {
+            Phase::Serving { connection, session, .. } => {
                 served = Some(*session);
                 let Some(session) = self.sessions.session_mut(*session) else { return units };
                 let limits = &self.shared.config.limits;

@@ -376,7 +376,7 @@ impl Worker {
         reason: Reason,
     ) {
         let client = &mut self.clients[index as usize];
-        let Phase::Serving { connection, session: key } = &mut client.phase else { return };
+        let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
         let key = *key;
         let Some(session) = self.sessions.session_mut(key) else { return };
         // What a full outbox refuses, it would refuse again at once: an older client is not to be sent

@@ -17,7 +17,13 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use push_common::clock::Monotonic;
 
-/// Whose work it is: a session, by its shard and its key there.
+use crate::store::SessionNumber;
+
+/// Whose work it is: a session, by its shard and its number.
+///
+/// Not by its key, which a newcomer gets as soon as the session has ended: what the session has left
+/// (its will, a publish under way) may wait for the store much longer, and the newcomer's work would
+/// wait behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Flow {
     shard: u16,
@@ -34,9 +40,10 @@ enum Kind {
 }
 
 impl Flow {
-    /// A session's, whichever connection it has.
-    pub(super) fn session(shard: u16, key: u32) -> Self {
-        Self { shard, kind: Kind::Session, number: key }
+    /// A session's, whichever connection it has. The low half of its number is enough: of two sessions
+    /// with four billion others between them, one waits for the other's turn.
+    pub(super) fn session(shard: u16, number: SessionNumber) -> Self {
+        Self { shard, kind: Kind::Session, number: number.0 as u32 }
     }
 
     /// A connection's that has no session (yet, or any more).

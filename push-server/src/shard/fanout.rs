@@ -418,7 +418,8 @@ mod tests {
             held: Held::default(),
         });
         let draft = Draft::default();
-        let mut fanout = Fanout::published(Flow::session(0, 1), message, Some(1), draft, None);
+        let mut fanout =
+            Fanout::published(Flow::session(0, SessionNumber(1)), message, Some(1), draft, None);
         fanout.begun = SessionNumber(7);
         assert!(fanout.is_older(Some(SessionNumber(6))));
         assert!(

@@ -310,7 +310,7 @@ impl Worker {
     /// What is in the way of a client's input.
     fn obstacle(&self, index: u32) -> Option<Obstacle> {
         let client = self.clients.get(index as usize)?;
-        let Phase::Serving { connection, session } = &client.phase else { return None };
+        let Phase::Serving { connection, session, .. } = &client.phase else { return None };
         if self.store_is_behind && self.is_durable(*session) {
             return Some(Obstacle::Store);
         }

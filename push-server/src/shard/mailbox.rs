@@ -109,6 +109,7 @@ mod tests {
     use super::super::postage::Postage;
     use super::*;
     use crate::broker::{Held, QoS, TopicName};
+    use crate::store::SessionNumber;
 
     fn mail() -> Mail {
         let message = Message {
@@ -120,7 +121,7 @@ mod tests {
             expires_at: None,
             held: Held::default(),
         };
-        let flow = Flow::session(0, 0);
+        let flow = Flow::session(0, SessionNumber(0));
         let stamp = Postage::default().stamp(flow, 1).expect("the first one");
         Mail::Publish(Letter { flow, message: Arc::new(message), ticket: None, stamp })
     }

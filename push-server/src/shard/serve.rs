@@ -76,8 +76,9 @@ impl Worker {
         }
         let keep_alive = connection.keep_alive();
         let parsed_bytes = connection.parsed_bytes();
+        let flow = self.flow_of_session(key);
         let client = &mut self.clients[index as usize];
-        client.phase = Phase::Serving { connection, session: key };
+        client.phase = Phase::Serving { connection, session: key, flow };
         self.save_connected(index, key, ended);
         self.tell_ordinary(index, "client connected");
         let client = &self.clients[index as usize];
@@ -352,7 +353,7 @@ impl Worker {
     /// Whether a served client is owed more that could be sent now.
     pub(super) fn has_more_for(&mut self, index: u32) -> bool {
         let client = &self.clients[index as usize];
-        let Phase::Serving { connection, session: key } = &client.phase else { return false };
+        let Phase::Serving { connection, session: key, .. } = &client.phase else { return false };
         let Some(session) = self.sessions.session_mut(*key) else { return false };
         client.owes_frames()
             || connection.has_transmit(session, &self.shared.config.limits)
@@ -418,7 +419,7 @@ impl Worker {
     /// client took it back.
     fn end_client(&mut self, index: u32, reason: Option<Reason>) {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
-        let Phase::Serving { connection, session } = &mut client.phase else { return };
+        let Phase::Serving { connection, session, .. } = &mut client.phase else { return };
         if let Some(reason) = reason {
             connection.close(reason);
         }
@@ -462,7 +463,7 @@ impl Worker {
     /// Parts a served connection from its session, which takes its will along.
     fn detach(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
-        let Phase::Serving { connection, session: key } = &mut client.phase else { return };
+        let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
         let (key, will) = (*key, connection.take_will());
         let deadline = self.now.after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };

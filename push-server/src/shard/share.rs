@@ -153,7 +153,7 @@ impl Worker {
             returning.holds = true;
             self.clients[index as usize].holds += 1;
             // What the client sends comes behind it in the same flow.
-            self.work.push(Flow::session(self.index, key), Errand::Return(key));
+            self.work.push(self.flow_of_session(key), Errand::Return(key));
         }
     }
 

@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::fair_queue::Flow;
 use super::fanout::Fanout;
 use super::ticket::{Done, Draft};
 use super::worker::Worker;
@@ -112,10 +113,15 @@ impl Worker {
         self.send_will(will);
     }
 
-    /// Publishes a will that is not on disk, for the session with this key, which may have ended. `from`:
-    /// it has not.
-    pub(super) fn publish_unwritten_will(&mut self, key: u32, from: Option<u32>, mut will: Will) {
-        let flow = self.flow_of_session(Some(key));
+    /// Publishes a will that is not on disk, for the session with this number. `from`: its key, if it
+    /// has not ended.
+    pub(super) fn publish_unwritten_will(
+        &mut self,
+        session: SessionNumber,
+        from: Option<u32>,
+        mut will: Will,
+    ) {
+        let flow = Flow::session(self.index, session);
         let charge = will.charge.take();
         let message = Arc::new(will.into_message(self.now));
         self.publish(flow, message, from, Draft::default(), charge);
@@ -133,9 +139,17 @@ impl Worker {
     /// Publishes a will that is written by itself.
     pub(super) fn send_will(&mut self, mut will: Outgoing) {
         let charge = will.charge.take();
-        let flow = self.flow_of_session(will.key);
+        let flow = self.flow_of_will(&will);
         let (message, from, draft) = self.sent_out(will);
         self.publish(flow, message, from, draft, charge);
+    }
+
+    /// Its session's, even when that has ended: nobody else is to wait behind it.
+    fn flow_of_will(&self, will: &Outgoing) -> Flow {
+        match will.key {
+            Some(_) => Flow::session(self.index, will.session),
+            None => Flow::nobody(self.index),
+        }
     }
 
     /// The message, who published it, and what is to be written with it.
@@ -166,7 +180,7 @@ impl Worker {
             return;
         }
         self.move_will(&will, Draft::default());
-        let flow = self.flow_of_session(will.key);
+        let flow = self.flow_of_will(&will);
         let (message, from, draft) = self.sent_out(will);
         self.queue_fanout(Fanout::published(flow, message, from, draft, None));
     }

@@ -81,6 +81,70 @@ pub(crate) fn a_disk_that_is_behind_holds_up_only_what_needs_it() -> TestResult 
     Ok(())
 }
 
+/// A session's key goes to the next one as soon as it has ended; its will may still wait for the disk.
+pub(crate) fn nobody_waits_for_the_disk_behind_the_will_of_another() -> TestResult {
+    const WILLS: u64 = 20;
+    durable::need()?;
+    stand_in::not_for("has no such limit")?;
+    let disk = SlowDisk::mount()?;
+    let server = life::builder(&disk.path().join("data")).start()?;
+    let connect = |id: &str| Connect::new(Version::V311, id);
+    let mut heir = Client::connect(server.target(), &connect("heir"));
+    heir.subscribe(&[("will", 0)]);
+    make_absent(&server);
+    let mut publisher = Client::connect(server.target(), &connect("publisher"));
+    let mortals: Vec<Client> = (0..WILLS)
+        .map(|number| connect(&format!("mortal-{number}")).will("will", b"x"))
+        .map(|connect| Client::connect(server.target(), &connect))
+        .collect();
+
+    let stopped = disk.stop();
+    let sent = fill_the_backlog(&server, &mut publisher);
+    let others = server.metrics().value("push_sessions") - WILLS;
+    drop(mortals);
+    server.wait_metric("push_sessions", |count| count == others);
+    let newcomers: Vec<Client> = (0..WILLS)
+        .map(|number| {
+            let connect = connect(&format!("newcomer-{number}"));
+            let mut newcomer = Client::connect(server.target(), &connect);
+            newcomer.assert_alive();
+            assert_eq!(newcomer.subscribe(&[("by", 0)]), [0]);
+            newcomer
+        })
+        .collect();
+    heir.expect_no_message(SILENCE);
+
+    drop(stopped);
+    expect_acks(&mut publisher, 1..=sent);
+    for _ in 0..WILLS {
+        assert_eq!(heir.message().topic, "will");
+    }
+    drop(newcomers);
+    server.finish();
+    Ok(())
+}
+
+pub(crate) fn a_client_that_begins_anew_does_not_wait_for_its_last_publish() -> TestResult {
+    durable::need()?;
+    stand_in::not_for("has no such limit")?;
+    let disk = SlowDisk::mount()?;
+    let server = life::builder(&disk.path().join("data")).start()?;
+    make_absent(&server);
+    let connect = Connect::new(Version::V311, "publisher");
+    let mut publisher = Client::connect(server.target(), &connect);
+
+    let stopped = disk.stop();
+    fill_the_backlog(&server, &mut publisher);
+    let mut again = Client::connect(server.target(), &connect);
+    again.assert_alive();
+    assert_eq!(again.subscribe(&[("by", 0)]), [0]);
+
+    drop(stopped);
+    again.assert_alive();
+    server.finish();
+    Ok(())
+}
+
 /// All that has waited is safe at the same instant.
 pub(crate) fn a_disk_that_is_back_is_heard_over_several_turns() -> TestResult {
     const PUBLISHERS: usize = 8;

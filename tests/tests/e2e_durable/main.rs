@@ -26,9 +26,11 @@ use disk::{
     durability_off_keeps_nothing, durable_writes_are_counted, what_had_left_is_written_later,
 };
 use hung::{
+    a_client_that_begins_anew_does_not_wait_for_its_last_publish,
     a_disk_that_is_back_is_heard_over_several_turns,
     a_disk_that_is_behind_holds_up_only_what_needs_it,
     a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
+    nobody_waits_for_the_disk_behind_the_will_of_another,
     one_id_used_again_and_again_is_not_taken_without_end,
     publishes_that_wait_for_the_disk_are_not_tried_all_the_time,
 };
@@ -99,6 +101,8 @@ claims! {
     a_disk_that_is_back_is_heard_over_several_turns,
     a_disk_that_is_behind_holds_up_only_what_needs_it,
     a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
+    nobody_waits_for_the_disk_behind_the_will_of_another,
+    a_client_that_begins_anew_does_not_wait_for_its_last_publish,
     one_id_used_again_and_again_is_not_taken_without_end,
     publishes_that_wait_for_the_disk_are_not_tried_all_the_time,
     an_id_whose_release_failed_is_free_once_it_is_released_again,

@@ -7,7 +7,7 @@ use super::*;
 const QUANTUM: u32 = 100;
 
 fn flow(key: u32) -> Flow {
-    Flow::session(0, key)
+    Flow::session(0, SessionNumber(key.into()))
 }
 
 /// Does the next piece of work, which costs what it says, as far as it may.
@@ -88,7 +88,11 @@ fn who_has_work_waiting_is_not_served_past_it() {
     let mut queue = FairQueue::new(QUANTUM);
     queue.push(flow(1), 10);
     assert_eq!(queue.allowance(flow(1)), None);
-    assert_eq!(queue.allowance(Flow::session(1, 1)), Some(100), "another shard's session");
+    assert_eq!(
+        queue.allowance(Flow::session(1, SessionNumber(1))),
+        Some(100),
+        "another shard's session"
+    );
     assert_eq!(queue.allowance(Flow::newcomer(0, 1)), Some(100));
 }
 
