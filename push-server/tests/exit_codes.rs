@@ -54,7 +54,8 @@ fn an_invalid_flag_exits_with_2() {
 fn an_http_port_in_use_exits_with_1_and_names_the_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = taken.local_addr().expect("address").to_string();
-    let output = push_server(&["run", "--kernel-path", "off", "--http", &address]);
+    let flags = ["--kernel-path", "off", "--durability", "off", "--listen", "127.0.0.1:0"];
+    let output = push_server(&[&["run", "--http", &address], &flags[..]].concat());
     assert_eq!(output.status.code(), Some(1));
     let log = stderr(&output);
     // Before it a line may tell that the start has waited for the address.

@@ -43,7 +43,12 @@ impl Flow {
     /// A session's, whichever connection it has. The low half of its number is enough: of two sessions
     /// with four billion others between them, one waits for the other's turn.
     pub(super) fn session(shard: u16, number: SessionNumber) -> Self {
-        Self { shard, kind: Kind::Session, number: number.0 as u32 }
+        Self::numbered(shard, number.0 as u32)
+    }
+
+    /// The same, by the low half of its number.
+    pub(super) fn numbered(shard: u16, number: u32) -> Self {
+        Self { shard, kind: Kind::Session, number }
     }
 
     /// A connection's that has no session (yet, or any more).

@@ -76,9 +76,9 @@ impl Worker {
         }
         let keep_alive = connection.keep_alive();
         let parsed_bytes = connection.parsed_bytes();
-        let flow = self.flow_of_session(key);
+        let number = self.sessions.number(key).0 as u32;
         let client = &mut self.clients[index as usize];
-        client.phase = Phase::Serving { connection, session: key, flow };
+        client.phase = Phase::Serving { connection, session: key, number };
         self.save_connected(index, key, ended);
         self.tell_ordinary(index, "client connected");
         let client = &self.clients[index as usize];

@@ -137,7 +137,7 @@ impl Worker {
     /// Whose work it is what a client does.
     pub(super) fn flow_of(&self, index: u32) -> Flow {
         match self.clients.get(index as usize).map(|client| &client.phase) {
-            Some(Phase::Serving { flow, .. }) => *flow,
+            Some(Phase::Serving { number, .. }) => Flow::numbered(self.index, *number),
             _ => Flow::newcomer(self.index, index),
         }
     }
