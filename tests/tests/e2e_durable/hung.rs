@@ -130,11 +130,18 @@ pub(crate) fn a_client_that_begins_anew_does_not_wait_for_its_last_publish() -> 
     let disk = SlowDisk::mount()?;
     let server = life::builder(&disk.path().join("data")).start()?;
     make_absent(&server);
-    let connect = Connect::new(Version::V311, "publisher");
-    let mut publisher = Client::connect(server.target(), &connect);
+    let mut publisher = Client::connect(server.target(), &Connect::new(Version::V311, "publisher"));
+    let connect = Connect::new(Version::V311, "again");
+    let mut waiting = Client::connect(server.target(), &connect);
 
     let stopped = disk.stop();
     fill_the_backlog(&server, &mut publisher);
+    // Retained, it needs the store on the shard of its publisher, and the ping waits behind it.
+    let topic = "kept".to_owned();
+    let kept = Publish { topic, qos: 1, packet_id: 1, retain: true, ..Publish::default() };
+    waiting.send(&wire::publish(Version::V311, &kept));
+    waiting.send(&wire::PINGREQ);
+    waiting.expect_no_message(SILENCE);
     let mut again = Client::connect(server.target(), &connect);
     again.assert_alive();
     assert_eq!(again.subscribe(&[("by", 0)]), [0]);
