@@ -27,7 +27,7 @@ use disk::{
 };
 use hung::{
     a_client_that_begins_anew_does_not_wait_for_its_last_publish,
-    a_disk_that_is_back_is_heard_over_several_turns,
+    a_disk_that_is_back_is_heard_while_others_are_served,
     a_disk_that_is_behind_holds_up_only_what_needs_it,
     a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
     nobody_waits_for_the_disk_behind_the_will_of_another,
@@ -98,7 +98,7 @@ claims! {
     what_an_ended_session_leaves_to_its_group_is_never_lost,
     a_full_disk_refuses_and_serves_again,
     what_had_left_is_written_later,
-    a_disk_that_is_back_is_heard_over_several_turns,
+    a_disk_that_is_back_is_heard_while_others_are_served,
     a_disk_that_is_behind_holds_up_only_what_needs_it,
     a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
     nobody_waits_for_the_disk_behind_the_will_of_another,
