@@ -520,7 +520,7 @@ fn is_on(said: Option<Switch>, default: bool) -> bool {
 }
 
 impl Config {
-    /// Every setting as key and value, in the order of `--help`. `None`: found out at start-up.
+    /// Every setting as key and value, in the order of `--help`. `None`: not set.
     pub fn entries(&self) -> Vec<(&'static str, Option<Value>)> {
         let number = |number: u64| Some(Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
         let text = |text: &dyn fmt::Display| Some(Value::String(text.to_string()));
@@ -601,7 +601,7 @@ impl Config {
     pub fn to_toml(&self) -> String {
         let line = |(key, value): (&str, Option<Value>)| match value {
             Some(value) => format!("{key} = {value}\n"),
-            None => format!("# {key} is found out at start-up\n"),
+            None => format!("# {key} is not set\n"),
         };
         self.entries().into_iter().map(line).collect()
     }
