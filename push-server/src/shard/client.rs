@@ -7,6 +7,7 @@ use bytes::Bytes;
 use push_common::clock::Monotonic;
 
 use super::durable::Receipts;
+use super::fair_queue::FlowNumber;
 use super::input_budget::InputCharge;
 use crate::kernel::SlotRef;
 use crate::mqtt::scram::Nonce;
@@ -73,8 +74,8 @@ pub(super) struct Client {
 pub(super) enum Phase {
     /// CONNECT has not come whole, or the client is being authenticated; closed at the deadline.
     Handshake(Introduction),
-    /// Served, with this session. Of its number the low half, since all input asks whose work it is.
-    Serving { connection: Connection, session: u32, number: u32 },
+    /// Served, with this session, whose flow is kept here because all input asks for it.
+    Serving { connection: Connection, session: u32, flow: FlowNumber },
     /// The last bytes (a CONNACK with a reason, a DISCONNECT) are on their way; then FIN.
     Flushing { deadline: Monotonic, frames: Vec<Bytes> },
     /// FIN is sent, or the socket failed; waiting for the peer's FIN and the ring's operations.

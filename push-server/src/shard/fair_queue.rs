@@ -31,6 +31,17 @@ pub(super) struct Flow {
     number: u32,
 }
 
+/// The low half of a session's number. That is enough: at worst two sessions with four billion others
+/// between them share a turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlowNumber(u32);
+
+impl From<SessionNumber> for FlowNumber {
+    fn from(number: SessionNumber) -> Self {
+        Self(number.0 as u32)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Session,
@@ -40,15 +51,9 @@ enum Kind {
 }
 
 impl Flow {
-    /// A session's, whichever connection it has. The low half of its number is enough: of two sessions
-    /// with four billion others between them, one waits for the other's turn.
-    pub(super) fn session(shard: u16, number: SessionNumber) -> Self {
-        Self::numbered(shard, number.0 as u32)
-    }
-
-    /// The same, by the low half of its number.
-    pub(super) fn numbered(shard: u16, number: u32) -> Self {
-        Self { shard, kind: Kind::Session, number }
+    /// A session's, whichever connection it has.
+    pub(super) fn session(shard: u16, number: FlowNumber) -> Self {
+        Self { shard, kind: Kind::Session, number: number.0 }
     }
 
     /// A connection's that has no session (yet, or any more).

@@ -418,8 +418,13 @@ mod tests {
             held: Held::default(),
         });
         let draft = Draft::default();
-        let mut fanout =
-            Fanout::published(Flow::session(0, SessionNumber(1)), message, Some(1), draft, None);
+        let mut fanout = Fanout::published(
+            Flow::session(0, SessionNumber(1).into()),
+            message,
+            Some(1),
+            draft,
+            None,
+        );
         fanout.begun = SessionNumber(7);
         assert!(fanout.is_older(Some(SessionNumber(6))));
         assert!(

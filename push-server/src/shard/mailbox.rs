@@ -121,7 +121,7 @@ mod tests {
             expires_at: None,
             held: Held::default(),
         };
-        let flow = Flow::session(0, SessionNumber(0));
+        let flow = Flow::session(0, SessionNumber(0).into());
         let stamp = Postage::default().stamp(flow, 1).expect("the first one");
         Mail::Publish(Letter { flow, message: Arc::new(message), ticket: None, stamp })
     }

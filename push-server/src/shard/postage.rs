@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_session_has_no_more_letters_under_way_than_it_may() {
         let (first, second) =
-            (Flow::session(0, SessionNumber(1)), Flow::session(0, SessionNumber(2)));
+            (Flow::session(0, SessionNumber(1).into()), Flow::session(0, SessionNumber(2).into()));
         let mut postage = Postage::default();
         let mut stamps: Vec<_> = std::iter::from_fn(|| postage.stamp(first, 100)).collect();
         assert_eq!(stamps.len(), LETTERS_MAX);
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn large_letters_are_fewer_and_one_always_goes() {
-        let flow = Flow::session(0, SessionNumber(1));
+        let flow = Flow::session(0, SessionNumber(1).into());
         let mut postage = Postage::default();
         let _large = postage.stamp(flow, 16 << 20).expect("the first one");
         assert!(postage.stamp(flow, 16 << 20).is_none());

@@ -76,9 +76,9 @@ impl Worker {
         }
         let keep_alive = connection.keep_alive();
         let parsed_bytes = connection.parsed_bytes();
-        let number = self.sessions.number(key).0 as u32;
+        let flow = self.sessions.number(key).into();
         let client = &mut self.clients[index as usize];
-        client.phase = Phase::Serving { connection, session: key, number };
+        client.phase = Phase::Serving { connection, session: key, flow };
         self.save_connected(index, key, ended);
         self.tell_ordinary(index, "client connected");
         let client = &self.clients[index as usize];

@@ -137,14 +137,14 @@ impl Worker {
     /// Whose work it is what a client does.
     pub(super) fn flow_of(&self, index: u32) -> Flow {
         match self.clients.get(index as usize).map(|client| &client.phase) {
-            Some(Phase::Serving { number, .. }) => Flow::numbered(self.index, *number),
+            Some(Phase::Serving { flow, .. }) => Flow::session(self.index, *flow),
             _ => Flow::newcomer(self.index, index),
         }
     }
 
     /// Whose work it is what a session does.
     pub(super) fn flow_of_session(&self, key: u32) -> Flow {
-        Flow::session(self.index, self.sessions.number(key))
+        Flow::session(self.index, self.sessions.number(key).into())
     }
 
     /// Counts units of work that came; looks now and then whether the turn has taken enough.

@@ -121,7 +121,7 @@ impl Worker {
         from: Option<u32>,
         mut will: Will,
     ) {
-        let flow = Flow::session(self.index, session);
+        let flow = Flow::session(self.index, session.into());
         let charge = will.charge.take();
         let message = Arc::new(will.into_message(self.now));
         self.publish(flow, message, from, Draft::default(), charge);
@@ -147,7 +147,7 @@ impl Worker {
     /// Its session's, even when that has ended: nobody else is to wait behind it.
     fn flow_of_will(&self, will: &Outgoing) -> Flow {
         match will.key {
-            Some(_) => Flow::session(self.index, will.session),
+            Some(_) => Flow::session(self.index, will.session.into()),
             None => Flow::nobody(self.index),
         }
     }

@@ -7,7 +7,7 @@ use super::*;
 const QUANTUM: u32 = 100;
 
 fn flow(key: u32) -> Flow {
-    Flow::session(0, SessionNumber(key.into()))
+    Flow::session(0, SessionNumber(key.into()).into())
 }
 
 /// Does the next piece of work, which costs what it says, as far as it may.
@@ -89,7 +89,7 @@ fn who_has_work_waiting_is_not_served_past_it() {
     queue.push(flow(1), 10);
     assert_eq!(queue.allowance(flow(1)), None);
     assert_eq!(
-        queue.allowance(Flow::session(1, SessionNumber(1))),
+        queue.allowance(Flow::session(1, SessionNumber(1).into())),
         Some(100),
         "another shard's session"
     );
