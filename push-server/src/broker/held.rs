@@ -45,7 +45,7 @@ impl Clone for Held {
     }
 }
 
-/// Who holds a thing is no part of what it is.
+/// Two messages are equal whoever holds them.
 impl PartialEq for Held {
     fn eq(&self, _: &Self) -> bool {
         true

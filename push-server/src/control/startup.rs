@@ -96,7 +96,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     found.log(&config, connections_max);
     // Before anything that takes long, and before the right to a low port is dropped.
     let mut patience = Patience::new(config.start_wait_secs);
-    // Whoever listens for clients is not about to end, and is named at once.
+    // A process that listens for clients is not about to stop, so the start fails at once and names it.
     wait_for_addresses(&config, &mut patience)?;
     let http = config.http.map(|address| bind_http(address, &mut patience));
     let (http, http_address) = http.transpose()?.unzip();

@@ -288,11 +288,6 @@ impl Session {
         delivered
     }
 
-    /// Whether it is owed any message.
-    pub fn is_owed_any(&self) -> bool {
-        self.pending.as_deref().is_some_and(|pending| pending.total().messages > 0)
-    }
-
     /// Counts what it has unacknowledged and queued, messages not counted, against `memory`. To be called
     /// when that has changed.
     pub fn charge_inflight(&mut self, memory: &Arc<MemoryBudget>) {

@@ -13,7 +13,7 @@ use super::client::Phase;
 use super::ticket::Part;
 use super::worker::Worker;
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, Walk};
-use crate::mqtt::{Delivered, Delivery, Session};
+use crate::mqtt::{Delivered, Delivery};
 use crate::store::SessionNumber;
 
 /// Retained messages wait outside the outbox of a connected client while it holds this many.
@@ -295,7 +295,8 @@ impl Worker {
             }
             // Its turn comes when the client has taken what it is owed; nothing else would bring it.
             Delivered::Dropped | Delivered::Refused | Delivered::Overflow
-                if connected && self.sessions.session(key).is_some_and(Session::is_owed_any) =>
+                if connected
+                    && self.sessions.session(key).is_some_and(|session| session.owed() > 0) =>
             {
                 return Err(delivery);
             }

@@ -37,7 +37,7 @@ pub(super) struct Retrying {
 }
 
 impl Worker {
-    /// Has offered again what the store has refused, in turns. Called now and then.
+    /// Begins to offer the store again, in turns, what it has refused. Called now and then.
     pub(super) fn retry_store(&mut self) {
         let is_serving = self.shared.store.as_ref().is_some_and(|store| store.is_serving());
         let is_any = !self.unsaved.is_empty()

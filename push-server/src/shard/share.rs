@@ -97,18 +97,16 @@ enum Patience {
 
 impl SharedMail {
     fn new(flow: Flow, message: Arc<Message>, group: Arc<Group>) -> Self {
-        let round = Round::default();
-        let is_left = false;
         Self {
             message,
             group,
             session: 0,
             tries: 0,
-            round,
+            round: Round::default(),
             ticket: None,
             flow,
             stamp: None,
-            is_left,
+            is_left: false,
         }
     }
 
@@ -338,7 +336,7 @@ impl Worker {
         };
         let is_fit = !standing.is_passed_over && has_room && !is_too_large;
         if !is_fit && standing.others > 0 {
-            // Who is passed over is none of those that take turns.
+            // A member that is passed over takes no turns, so its answer says nothing of those that do.
             let are_all_asked = !standing.is_passed_over && usize::from(*tries) >= standing.others;
             if !are_all_asked && may_refuse {
                 return Choice::Refused;

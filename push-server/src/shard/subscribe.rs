@@ -210,8 +210,8 @@ impl Worker {
         Ok(self.index_subscription(key, filter, options))
     }
 
-    /// Has messages come to a session by a filter that it has, and that is counted against the total of
-    /// subscriptions. Returns whether it is a new one.
+    /// Puts a filter of a session into the tables, so that messages reach the session. The caller has put
+    /// it into the session's list and charged its memory. Returns whether the filter was not there before.
     pub(super) fn index_subscription(
         &mut self,
         key: u32,
