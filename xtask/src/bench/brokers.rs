@@ -121,10 +121,10 @@ impl Brokers {
     pub(super) fn start(&self, variant: Variant, interrupt: &Interrupt) -> Result<Broker> {
         let [mqtt, http] = free_ports()?;
         let (mut command, http) = match variant {
-            Variant::Kernel => (self.own(&self.server, mqtt, http, "require"), Some(http)),
-            Variant::User => (self.own(&self.server, mqtt, http, "off"), Some(http)),
-            Variant::BeforeKernel => (self.own(self.before()?, mqtt, http, "require"), Some(http)),
-            Variant::BeforeUser => (self.own(self.before()?, mqtt, http, "off"), Some(http)),
+            Variant::Kernel => (self.own(&self.server, mqtt, http, "require")?, Some(http)),
+            Variant::User => (self.own(&self.server, mqtt, http, "off")?, Some(http)),
+            Variant::BeforeKernel => (self.own(self.before()?, mqtt, http, "require")?, Some(http)),
+            Variant::BeforeUser => (self.own(self.before()?, mqtt, http, "off")?, Some(http)),
             Variant::Mosquitto => (self.mosquitto(mqtt)?, None),
         };
         let name = match variant {
@@ -139,7 +139,13 @@ impl Brokers {
         self.before.as_deref().context("no build is given with --before")
     }
 
-    fn own(&self, server: &Path, mqtt: SocketAddr, http: SocketAddr, kernel_path: &str) -> Command {
+    fn own(
+        &self,
+        server: &Path,
+        mqtt: SocketAddr,
+        http: SocketAddr,
+        kernel_path: &str,
+    ) -> Result<Command> {
         let room = (self.clients + CONNECTIONS_SPARE).to_string();
         let mut command = Command::new(server);
         command.args(["run", "--listen", &mqtt.to_string(), "--http", &http.to_string()]);
@@ -148,13 +154,12 @@ impl Brokers {
         command.args(["--ping-rate", "0"]);
         command.args(["--max-connections", &room, "--log", "warn"]);
         // Builds of before sessions were kept have no such flag.
-        let help = output_of(Command::new(server).args(["run", "--help"])).unwrap_or_default();
-        if help.contains("--data-dir") {
+        if knows_flag(server, "--data-dir")? {
             let is_before = self.before.as_deref() == Some(server);
             let name = if is_before { "data-before" } else { "data" };
             command.arg("--data-dir").arg(self.folder.join(name));
         }
-        command
+        Ok(command)
     }
 
     /// As installed, but for a port of ours, strangers allowed, and no word on each connection.
@@ -172,6 +177,13 @@ impl Brokers {
         command.arg("-c").arg(file);
         Ok(command)
     }
+}
+
+/// Whether a build of our server has a flag: earlier ones may be measured.
+pub(super) fn knows_flag(server: &Path, flag: &str) -> Result<bool> {
+    let help = output_of(Command::new(server).args(["run", "--help"]));
+    let help = help.with_context(|| format!("{} does not tell its flags", server.display()))?;
+    Ok(help.contains(flag))
 }
 
 /// A server that serves.

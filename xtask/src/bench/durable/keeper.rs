@@ -12,9 +12,9 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::super::Bench;
-use super::super::brokers::{Broker, free_ports};
+use super::super::brokers::{Broker, free_ports, knows_flag};
 use super::DurableArguments;
-use crate::workspace::{output_of, say};
+use crate::workspace::say;
 
 /// How long a server may take until it serves, a large directory to be read included.
 const READY_WITHIN: Duration = Duration::from_secs(300);
@@ -74,10 +74,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(bench: &Bench, arguments: &DurableArguments, below: PathBuf) -> Result<Self> {
         let server = bench.brokers.server.clone();
-        let help = output_of(Command::new(&server).args(["run", "--help"]));
-        let is_durable = help
-            .with_context(|| format!("{} does not tell its flags", server.display()))?
-            .contains("--durability");
+        let is_durable = knows_flag(&server, "--durability")?;
         if !is_durable {
             say("this push-server has no --durability: it is measured as `off` only");
         }
