@@ -30,6 +30,8 @@ const HELD: u8 = 5;
 const PUBLISHED: u8 = 12;
 
 const DROPPED: &str = "push_publishes_dropped_total{reason=\"outbox_full\"}";
+/// What the store has written.
+const STORED: &str = "push_store_bytes_total";
 const REFUSED: &str = "push_limits_hit_total{limit=\"outbox_refused\"}";
 
 /// "Quota exceeded" of a PUBACK or PUBREC.
@@ -264,15 +266,12 @@ fn an_identifier_of_many_overlapping_filters_is_stored_once_a_message() -> TestR
         assert_eq!(absent.subscribe_as(IDENTIFIER, &filters), vec![1; FILTERS]);
         absent.disconnect();
     }
-    server.wait_metric("push_connections", |count| count == 0);
-    persistent(&server, Version::V5, "barrier").disconnect();
-    let stored = "push_store_bytes_total";
-    let before = server.metrics().value(stored);
+    let before = stored_when_all_have_left(&server);
     let mut publisher = Client::connect(server.target(), &Connect::new(Version::V5, "publisher"));
     for _ in 0..MESSAGES {
         publisher.publish("a/a/a/a/a/a/a/a", b"x", 1);
     }
-    let bytes = server.metrics().value(stored) - before;
+    let bytes = server.metrics().value(STORED) - before;
     let copies = MESSAGES * ABSENT.len() as u64;
     assert!(bytes < copies * STORED_BYTES_MAX, "{bytes} bytes for {copies}");
     let mut absent = persistent(&server, Version::V5, ABSENT[0]);
@@ -280,6 +279,13 @@ fn an_identifier_of_many_overlapping_filters_is_stored_once_a_message() -> TestR
     assert_eq!(message.properties.numbers(SUBSCRIPTION_IDENTIFIER), vec![IDENTIFIER; FILTERS]);
     server.finish();
     Ok(())
+}
+
+/// How many bytes the store has written, all that clients asked for included.
+fn stored_when_all_have_left(server: &Server) -> u64 {
+    server.wait_metric("push_connections", |count| count == 0);
+    persistent(server, Version::V5, "barrier").disconnect();
+    server.metrics().value(STORED)
 }
 
 fn what_several_sessions_wait_for_is_stored_once() -> TestResult {
@@ -299,15 +305,12 @@ fn what_several_sessions_wait_for_is_stored_once() -> TestResult {
         absent.subscribe(&[("t", 1), (&name(number), 1)]);
         absent.disconnect();
     }
-    server.wait_metric("push_connections", |count| count == 0);
-    persistent(&server, Version::V5, "barrier").disconnect();
-    let stored = "push_store_bytes_total";
-    let before = server.metrics().value(stored);
+    let before = stored_when_all_have_left(&server);
     let mut publisher = Client::connect(server.target(), &Connect::new(Version::V5, "publisher"));
     for number in 0..MESSAGES {
         publisher.publish("t", &[number; BODY_BYTES], 1);
     }
-    let bytes = server.metrics().value(stored) - before;
+    let bytes = server.metrics().value(STORED) - before;
     let copies = u64::from(MESSAGES) * SESSIONS as u64;
     assert!(bytes < copies * 150, "{bytes} bytes for {copies}");
     assert_eq!(server.metrics().value(SHARED), u64::from(MESSAGES));

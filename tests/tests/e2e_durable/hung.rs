@@ -7,7 +7,7 @@ use push_tests::clients::{Client, Connect};
 use push_tests::durable::{self, SlowDisk};
 use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::server::Server;
-use push_tests::skip::TestResult;
+use push_tests::skip::{Skip, TestResult};
 use push_tests::stand_in;
 use push_tests::wire::{self, PUBACK, Packet, Publish, Version};
 
@@ -21,10 +21,7 @@ const WAITING_MAX: u64 = (64 << 10) / 2 / 4 + 1;
 const BEYOND: u64 = 10_000;
 
 pub(crate) fn one_id_used_again_and_again_is_not_taken_without_end() -> TestResult {
-    durable::need()?;
-    stand_in::not_for("has no such limit")?;
-    let disk = SlowDisk::mount()?;
-    let server = life::builder(&disk.path().join("data")).start()?;
+    let (disk, server) = on_slow_disk("has no such limit")?;
     let version = Version::V311;
     let mut absent =
         Client::connect(server.target(), &Connect::new(version, "absent").persistent());
@@ -57,10 +54,7 @@ pub(crate) fn one_id_used_again_and_again_is_not_taken_without_end() -> TestResu
 
 /// A client that needs nothing of the disk is served while the writes that wait have reached their limit.
 pub(crate) fn a_disk_that_is_behind_holds_up_only_what_needs_it() -> TestResult {
-    durable::need()?;
-    stand_in::not_for("has no such limit")?;
-    let disk = SlowDisk::mount()?;
-    let server = life::builder(&disk.path().join("data")).start()?;
+    let (disk, server) = on_slow_disk("has no such limit")?;
     let mut bystander = Client::connect(server.target(), &Connect::new(Version::V311, "bystander"));
     bystander.subscribe(&[("by", 1)]);
     make_absent(&server);
@@ -84,10 +78,7 @@ pub(crate) fn a_disk_that_is_behind_holds_up_only_what_needs_it() -> TestResult 
 /// A session's key goes to the next one as soon as it has ended; its will may still wait for the disk.
 pub(crate) fn nobody_waits_for_the_disk_behind_the_will_of_another() -> TestResult {
     const WILLS: u64 = 20;
-    durable::need()?;
-    stand_in::not_for("has no such limit")?;
-    let disk = SlowDisk::mount()?;
-    let server = life::builder(&disk.path().join("data")).start()?;
+    let (disk, server) = on_slow_disk("has no such limit")?;
     let connect = |id: &str| Connect::new(Version::V311, id);
     let mut heir = Client::connect(server.target(), &connect("heir"));
     heir.subscribe(&[("will", 0)]);
@@ -125,10 +116,7 @@ pub(crate) fn nobody_waits_for_the_disk_behind_the_will_of_another() -> TestResu
 }
 
 pub(crate) fn a_client_that_begins_anew_does_not_wait_for_its_last_publish() -> TestResult {
-    durable::need()?;
-    stand_in::not_for("has no such limit")?;
-    let disk = SlowDisk::mount()?;
-    let server = life::builder(&disk.path().join("data")).start()?;
+    let (disk, server) = on_slow_disk("has no such limit")?;
     make_absent(&server);
     let mut publisher = Client::connect(server.target(), &Connect::new(Version::V311, "publisher"));
     let connect = Connect::new(Version::V311, "again");
@@ -157,10 +145,7 @@ pub(crate) fn a_client_that_begins_anew_does_not_wait_for_its_last_publish() -> 
 pub(crate) fn a_disk_that_is_back_is_heard_while_others_are_served() -> TestResult {
     const PUBLISHERS: usize = 8;
     const EACH: u16 = 8_000;
-    durable::need()?;
-    stand_in::not_for("has no counter of turns")?;
-    let disk = SlowDisk::mount()?;
-    let server = life::builder(&disk.path().join("data")).start()?;
+    let (disk, server) = on_slow_disk("has no counter of turns")?;
     let mut bystander = Client::connect(server.target(), &Connect::new(Version::V311, "bystander"));
     bystander.subscribe(&[("by", 1)]);
     let mut publishers: Vec<Client> = (0..PUBLISHERS)
@@ -201,10 +186,7 @@ pub(crate) fn publishes_that_wait_for_the_disk_are_not_tried_all_the_time() -> T
     /// Of both shards. A look each millisecond would be ten times as many.
     const TURNS_MAX: u64 = SECS * 150;
     const TURNS: &str = "push_shard_turn_seconds_count";
-    durable::need()?;
-    stand_in::not_for("has no such limit")?;
-    let disk = SlowDisk::mount()?;
-    let server = life::builder(&disk.path().join("data")).start()?;
+    let (disk, server) = on_slow_disk("has no such limit")?;
     make_absent(&server);
     let mut publisher = Client::connect(server.target(), &Connect::new(Version::V311, "publisher"));
 
@@ -265,6 +247,16 @@ fn make_absent(server: &Server) {
         absent.subscribe(&[(&format!("t/{number}"), 1)]);
         absent.disconnect();
     }
+}
+
+/// A server whose data is on a disk that can be stopped. `without`: why a server of another kind is not
+/// asked.
+fn on_slow_disk(without: &str) -> Result<(SlowDisk, Server), Skip> {
+    durable::need()?;
+    stand_in::not_for(without)?;
+    let disk = SlowDisk::mount()?;
+    let server = life::builder(&disk.path().join("data")).start()?;
+    Ok((disk, server))
 }
 
 /// Publishes to them until more waits to be stored than may, and once more. Returns how often.
