@@ -1,5 +1,8 @@
-//! The push server, as a library for its binary and for the tests. `shard` joins `ring`, `mqtt`,
-//! `websocket`, `broker` and `kernel`; none of those knows another (see the crate's README section).
+//! The push server, as a library for its binary and for the tests.
+//!
+//! `mqtt` and `store` use the topics and messages of `broker`; `websocket`, `ring` and `kernel` use no
+//! other module. `shard` joins them all, and `control` starts and watches it. ARCHITECTURE.md tells who
+//! may import whom.
 
 pub mod broker;
 pub mod config;
