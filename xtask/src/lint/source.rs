@@ -39,14 +39,14 @@ pub(crate) struct Item {
     pub(crate) name: String,
 }
 
-/// The header of an `impl` block; generic arguments are left out.
+/// The header of an `impl` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Impl {
     pub(crate) module: Vec<String>,
-    /// The type that it is for.
+    /// The type that it is for, without its arguments.
     pub(crate) type_path: Vec<String>,
-    /// The trait, unless the block holds methods of the type's own.
-    pub(crate) trait_path: Option<Vec<String>>,
+    /// The trait and what its arguments name; none where the block holds methods of the type's own.
+    pub(crate) trait_paths: Vec<Vec<String>>,
     pub(crate) line: usize,
     pub(crate) in_tests: bool,
 }
@@ -195,16 +195,16 @@ impl Scanner<'_> {
     fn impl_block(&mut self, line: usize) {
         let at = self.after_generics(self.at + 1);
         let (mut type_path, next) = self.header_path(at);
-        let mut trait_path = None;
+        let mut trait_paths = Vec::new();
         if self.tokens.get(next).is_some_and(|(token, _)| *token == Token::Word("for".to_owned())) {
-            trait_path = Some(self.resolve(type_path));
+            trait_paths = self.paths_between(at, next);
             (type_path, _) = self.header_path(next + 1);
         }
         if !type_path.is_empty() {
             self.source.impls.push(Impl {
                 module: self.module.clone(),
                 type_path: self.resolve(type_path),
-                trait_path,
+                trait_paths,
                 line,
                 in_tests: self.in_tests(),
             });
@@ -237,6 +237,19 @@ impl Scanner<'_> {
             at += 1;
         }
         (segments, at)
+    }
+
+    /// Every path, arguments included.
+    fn paths_between(&self, at: usize, end: usize) -> Vec<Vec<String>> {
+        let mut paths: Vec<Vec<String>> = Vec::new();
+        for at in at..end {
+            let Token::Word(word) = &self.tokens[at].0 else { continue };
+            match paths.last_mut() {
+                Some(path) if self.tokens[at - 1].0 == Token::Joint => path.push(word.clone()),
+                _ => paths.push(vec![word.clone()]),
+            }
+        }
+        paths.into_iter().map(|path| self.resolve(path)).collect()
     }
 
     /// Behind the `<...>` at `at`, if there is one.
@@ -492,17 +505,20 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_impl_blocks_tell_the_type_and_the_trait() {
-        let text = "impl<T: Fn(&u8) -> Vec<T>> a::B<T> { } unsafe impl<'a> c::D<'a, e::F> for &'a mut G<T> where T: H { } \
-                    impl I for (J, K) { } fn l() -> impl M { }";
-        let impls = scan(text, &[]).impls;
-        let headers: Vec<_> = impls
+    fn headers_of_impl_blocks_tell_the_type_the_trait_and_its_arguments() {
+        let text = "impl<T: Fn(&u8) -> Vec<T>> a::B<T> {} impl K for (L, M) {} fn n() -> impl O {} \
+                    unsafe impl<'a> c::D<e::F<G>, H> for &'a mut I<T> where T: J {}";
+        let headers: Vec<_> = scan(text, &[])
+            .impls
             .iter()
             .map(|block| {
-                (block.type_path.join("::"), block.trait_path.clone().map(|path| path.join("::")))
+                let traits: Vec<_> = block.trait_paths.iter().map(|path| path.join("::")).collect();
+                (block.type_path.join("::"), traits)
             })
             .collect();
-        let expected = [("a::B".to_owned(), None), ("G".to_owned(), Some("c::D".to_owned()))];
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let expected =
+            [("a::B".to_owned(), vec![]), ("I".to_owned(), names(&["c::D", "e::F", "G", "H"]))];
         assert_eq!(headers, expected);
     }
 
