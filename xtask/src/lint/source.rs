@@ -169,6 +169,8 @@ impl Scanner<'_> {
             return;
         }
         let in_tests = name == "tests" || self.in_tests();
+        // The name is no word that the module around it says.
+        self.at += 1;
         let path = [self.module.as_slice(), std::slice::from_ref(&name)].concat();
         self.source.modules.push(Module { path, is_inline, line, in_tests });
         if is_inline {
@@ -500,6 +502,7 @@ mod tests {
             ("g".to_owned(), true, false),
         ];
         assert_eq!(modules, expected);
+        assert!(!source.words.contains("g") && !source.words.contains("b"));
         let in_tests: Vec<_> = source.paths.iter().map(|path| path.in_tests).collect();
         assert_eq!(in_tests, [true, false]);
     }
