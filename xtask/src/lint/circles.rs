@@ -74,8 +74,6 @@ const LEFT: &[&str] = &[
     "push-server/src/store/mod.rs",
     "push-server/src/store/retained.rs",
     "push-server/src/store/thread.rs",
-    "push-server/src/websocket/mod.rs",
-    "push-server/src/websocket/upgrade.rs",
     "tests/src/load/mod.rs",
     "tests/src/load/publish/mod.rs",
     "tests/src/load/publish/traffic.rs",
