@@ -57,6 +57,12 @@ impl Audience {
         Self { version, packet_len_max, wants_words }
     }
 
+    /// The client that sent this CONNECT.
+    pub(in crate::mqtt) fn of(connect: &Connect) -> Self {
+        let wants_words = connect.request_problem_information;
+        Self::new(connect.version, connect.packet_bytes_max, wants_words)
+    }
+
     /// A client of which only the version is known: it is sent no more than needs be.
     pub(in crate::mqtt) fn unknown(version: Version) -> Self {
         Self { version, packet_len_max: CONNACK_BARE_LEN, wants_words: false }
@@ -125,7 +131,7 @@ pub(in crate::mqtt) fn connack(
     properties.retain_available = unless(features.retain);
     properties.wildcard_subscription_available = unless(features.wildcard_subscriptions);
     properties.shared_subscription_available = unless(features.shared_subscriptions);
-    connect.audience().write(out, response_information(connect, limits), |out, information| {
+    Audience::of(&connect).write(out, response_information(connect, limits), |out, information| {
         let code = v5::ConnectReturnCode::Success;
         let properties =
             v5::ConnAckProperties { response_information: information, ..properties.clone() };
