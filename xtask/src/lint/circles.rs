@@ -34,9 +34,6 @@ const LEFT: &[&str] = &[
     "push-server/src/shard/unused.rs",
     "push-server/src/shard/wills.rs",
     "push-server/src/shard/worker.rs",
-    "tests/src/load/mod.rs",
-    "tests/src/load/publish/mod.rs",
-    "tests/src/load/publish/traffic.rs",
 ];
 
 /// Why one file needs another: the first path that says so.
