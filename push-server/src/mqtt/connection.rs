@@ -8,7 +8,8 @@ use push_common::clock::Monotonic;
 use push_common::ping_rate::PingPace;
 
 use super::codec::{
-    self, Ack, AckKind, Audience, Auth, Context, Header, Input, Outgoing, Packet, Reason,
+    self, ANSWER_BYTES, Ack, AckKind, Audience, Auth, Context, Header, Input, Outgoing, Packet,
+    Reason, answer_bytes,
 };
 use super::delivery::Delivery;
 use super::handshake::Connecting;
@@ -22,15 +23,6 @@ use super::{Limits, Version};
 use crate::broker::{Message, QoS, TopicName};
 use rare::{Rare, form};
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
-
-/// The least that an answer takes, in bytes; a PINGRESP, which is never owed, takes two.
-const ANSWER_BYTES: u32 = 4;
-
-/// The least that a SUBACK or UNSUBACK for so many filters takes.
-fn answer_bytes(filters: usize) -> u32 {
-    // A packet has 16,384 filters at most.
-    ANSWER_BYTES + filters as u32
-}
 
 /// A connection after CONNECT.
 #[derive(Debug)]

@@ -9,6 +9,15 @@ use crate::broker::{QoS, TopicName};
 use crate::mqtt::scram::METHOD;
 use crate::mqtt::{Connect, Limits, Version};
 
+/// The least that an answer takes, in bytes; a PINGRESP, which is never owed, takes two.
+pub(in crate::mqtt) const ANSWER_BYTES: u32 = 4;
+
+/// The least that a SUBACK or UNSUBACK for so many filters takes.
+pub(in crate::mqtt) fn answer_bytes(filters: usize) -> u32 {
+    // A packet has 16,384 filters at most.
+    ANSWER_BYTES + filters as u32
+}
+
 /// The packets that acknowledge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mqtt) enum AckKind {

@@ -1,6 +1,7 @@
 //! Answers that wait, those that are still owed among them: how far a client may run ahead.
 
-use super::{ANSWER_BYTES, Answer, Connection, Event};
+use super::{Answer, Connection, Event};
+use crate::mqtt::codec::ANSWER_BYTES;
 
 impl Connection {
     /// Bytes of answers that wait to be moved out, or will, when the events that want one are
