@@ -140,7 +140,7 @@ pub(in crate::mqtt) fn connack(
     properties.retain_available = unless(features.retain);
     properties.wildcard_subscription_available = unless(features.wildcard_subscriptions);
     properties.shared_subscription_available = unless(features.shared_subscriptions);
-    Audience::of(&connect).write(out, response_information(connect, limits), |out, information| {
+    Audience::of(connect).write(out, response_information(connect, limits), |out, information| {
         let code = v5::ConnectReturnCode::Success;
         let properties =
             v5::ConnAckProperties { response_information: information, ..properties.clone() };
