@@ -20,6 +20,8 @@ use crate::ping_rate::PingPace;
 use crate::segment::{Segment, SocketFacts, flags};
 use crate::slot::{HEARTBEAT_AGE_NS_MAX, SlotView, state};
 
+use numbers::is_before;
+
 /// The fixed header of the packet a client sends as heartbeat: PINGREQ [MQTT-3.12].
 pub const PINGREQ: [u8; 2] = [0xC0, 0x00];
 
@@ -556,13 +558,8 @@ const fn is_near(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).wrapping_add(WINDOW_BYTES_MAX) <= 2 * WINDOW_BYTES_MAX
 }
 
-/// Whether `a` comes before `b` on the number circle (RFC 9293, section 3.4).
-#[inline(always)]
-const fn is_before(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b) > i32::MAX as u32
-}
-
 mod icmp;
+mod numbers;
 mod timestamps;
 
 pub use icmp::on_icmp_error;

@@ -5,9 +5,10 @@
 use push_common::flow::FlowKey;
 use push_common::splice::Decision;
 
+use crate::packet::{L2_BYTES, Packet};
 use crate::parse::{
-    Direction, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPV4_BYTES, IPV6_BYTES, L2_BYTES, MAPPED_PREFIX,
-    Packet, mapped, skip_extensions,
+    Direction, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPV4_BYTES, IPV6_BYTES, MAPPED_PREFIX, mapped,
+    skip_extensions,
 };
 use crate::rewrite::{difference, shifted};
 

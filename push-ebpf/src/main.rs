@@ -16,6 +16,7 @@
 
 mod icmp;
 mod maps;
+mod packet;
 mod parse;
 mod rewrite;
 
@@ -36,10 +37,9 @@ use push_common::segment::SocketFacts;
 use push_common::slot::{Slot, SlotView};
 use push_common::splice::{self, Decision, Verdict};
 
-use maps::{
-    FLOWS, FlowCell, HEARTBEATS, PING_BURST, SLOTS, Scratch, count, note_early_fragment, scratch,
-};
-use parse::{Direction, Headers, Packet, Tcp};
+use maps::{FLOWS, FlowCell, HEARTBEATS, PING_BURST, SLOTS, count, note_early_fragment, scratch};
+use packet::Packet;
+use parse::{Direction, Headers, Scratch, Tcp};
 
 /// Goes on to the next program of the interface, or to the stack (`TCX_NEXT`).
 const NEXT: i32 = TC_ACT_UNSPEC;

@@ -9,10 +9,9 @@ use push_common::clock::Monotonic;
 use push_common::counter::{COUNTERS as COUNTERS_LEN, Counter};
 use push_common::early_fragment::{self, EarlyFragment};
 use push_common::flow::{FlowKey, LockedFlow};
-use push_common::mac::Mac;
 use push_common::slot::{SHARDS_MAX, ShardLine, Slot};
 
-use crate::parse::{TCP_BYTES_MAX, Tcp};
+use crate::parse::Scratch;
 
 /// A flow behind its lock.
 pub(crate) type FlowCell = LockedFlow<bpf_spin_lock>;
@@ -50,21 +49,6 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { COUNTERS_LEN as usize }> = PerCpu
 /// `--ping-burst`; set by user space before the programs are loaded.
 #[unsafe(no_mangle)]
 pub(crate) static PING_BURST: Global<u32> = Global::new(1);
-
-/// Room that the stack of a program (512 bytes) does not have.
-#[repr(C, align(8))]
-pub(crate) struct Scratch {
-    /// The TCP header with its options, zeros behind.
-    pub(crate) header: [u8; TCP_BYTES_MAX],
-    /// The header as it is to become.
-    pub(crate) changed: [u8; TCP_BYTES_MAX],
-    /// Both addresses of the Ethernet header: whom it goes to, and whom it comes from.
-    pub(crate) link: [Mac; 2],
-    /// The flow's key.
-    pub(crate) key: FlowKey,
-    /// What was read of the packet; see `parse`.
-    pub(crate) tcp: Tcp,
-}
 
 /// One element. Both programs run with bottom halves disabled, so on one CPU the next packet comes
 /// when the program is done with this one.

@@ -4,17 +4,14 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_csum_diff, bpf_skb_load_bytes};
 use push_common::flow::FlowKey;
 use push_common::mac::Mac;
 use push_common::segment::Segment;
 use push_common::splice::PINGREQ;
 
-use crate::maps::Scratch;
+use crate::packet::{L2_BYTES, Packet};
 
-/// Bytes before the IP header on the devices we attach to (Ethernet, veth, lo).
-pub(crate) const L2_BYTES: u32 = 14;
 /// An IPv4 header without options.
 pub(crate) const IPV4_BYTES: usize = 20;
 /// The fixed IPv6 header.
@@ -61,66 +58,6 @@ impl Direction {
     }
 }
 
-/// A packet, by its context.
-#[derive(Clone, Copy)]
-pub(crate) struct Packet {
-    pub(crate) skb: *mut __sk_buff,
-}
-
-impl Packet {
-    /// Copies `N` bytes at `offset`; `None` when the packet is shorter.
-    #[inline(always)]
-    pub(crate) fn load<const N: usize>(self, offset: u32) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
-        // SAFETY: the destination has `N` bytes.
-        let failed = unsafe {
-            bpf_skb_load_bytes(self.skb.cast(), offset, bytes.as_mut_ptr().cast(), N as u32)
-        };
-        if failed == 0 { Some(bytes) } else { None }
-    }
-
-    /// Copies both addresses of the Ethernet header; straight to where they are kept, because the stack
-    /// is full.
-    #[inline(always)]
-    fn load_link(self, link: &mut [Mac; 2]) -> Option<()> {
-        let to = ptr::from_mut(link).cast();
-        // SAFETY: the destination has as many bytes, and any bytes are addresses.
-        let failed =
-            unsafe { bpf_skb_load_bytes(self.skb.cast(), 0, to, size_of::<[Mac; 2]>() as u32) };
-        if failed == 0 { Some(()) } else { None }
-    }
-
-    /// Length, link layer included.
-    #[inline(always)]
-    pub(crate) fn len(self) -> u32 {
-        // SAFETY: `skb` is the context of the running program.
-        unsafe { (*self.skb).len }
-    }
-
-    #[inline(always)]
-    pub(crate) fn iface(self) -> u32 {
-        // SAFETY: `skb` is the context of the running program.
-        unsafe { (*self.skb).ifindex }
-    }
-
-    #[inline(always)]
-    pub(crate) fn protocol(self) -> u32 {
-        // SAFETY: `skb` is the context of the running program.
-        unsafe { (*self.skb).protocol }
-    }
-
-    /// Whether it is tagged for a VLAN. Tag 0 only bears a priority: such a packet belongs to the
-    /// device itself, and as the tag lies beside the packet, offsets hold.
-    #[inline(always)]
-    pub(crate) fn has_vlan_tag(self) -> bool {
-        const VLAN_ID: u32 = 0x0FFF;
-        // SAFETY: `skb` is the context of the running program.
-        let present = unsafe { (*self.skb).vlan_present != 0 };
-        // SAFETY: as above.
-        present && unsafe { (*self.skb).vlan_tci } & VLAN_ID != 0
-    }
-}
-
 /// What the IP header says.
 pub(crate) struct Headers {
     pub(crate) ipv6: bool,
@@ -152,6 +89,21 @@ pub(crate) struct Tcp {
     pub(crate) sack: u32,
     /// How many blocks it has.
     pub(crate) sack_blocks: u32,
+}
+
+/// Room that the stack of a program (512 bytes) does not have.
+#[repr(C, align(8))]
+pub(crate) struct Scratch {
+    /// The TCP header with its options, zeros behind.
+    pub(crate) header: [u8; TCP_BYTES_MAX],
+    /// The header as it is to become.
+    pub(crate) changed: [u8; TCP_BYTES_MAX],
+    /// Both addresses of the Ethernet header: whom it goes to, and whom it comes from.
+    pub(crate) link: [Mac; 2],
+    /// The flow's key.
+    pub(crate) key: FlowKey,
+    /// What was read of the packet; see [`tcp`].
+    pub(crate) tcp: Tcp,
 }
 
 /// Reads as far as the flow's key. `None`: not TCP over IP, or tagged for a VLAN, whose own device

@@ -11,17 +11,15 @@ use core::ptr;
 
 use aya_ebpf::bindings::BPF_F_PSEUDO_HDR;
 use aya_ebpf::helpers::generated::{
-    bpf_csum_diff, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_change_tail,
-    bpf_skb_store_bytes,
+    bpf_csum_diff, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_store_bytes,
 };
 use push_common::flow::FlowKey;
 use push_common::segment::flags;
 use push_common::splice::{Decision, PINGRESP};
 
-use crate::maps::Scratch;
+use crate::packet::{L2_BYTES, Packet, done};
 use crate::parse::{
-    Direction, Headers, IPV4_BYTES, L2_BYTES, Packet, TCP_BYTES_MAX, Tcp, bounded, header_word,
-    option,
+    Direction, Headers, IPV4_BYTES, Scratch, TCP_BYTES_MAX, Tcp, bounded, header_word, option,
 };
 
 /// Offsets in the TCP header.
@@ -55,13 +53,13 @@ pub(crate) fn translate(
         let old = [tcp.segment.seq.to_be(), tcp.segment.ack.to_be()];
         let new = [seq.to_be(), ack.to_be()];
         packet.store(headers.l4 + SEQ as u32, &new)?;
-        return packet.fix_tcp_sum(headers, difference(&old, &new, 0));
+        return fix_tcp_sum(packet, headers, difference(&old, &new, 0));
     }
     scratch.changed = scratch.header;
     put_u32(&mut scratch.changed, SEQ, seq);
     put_u32(&mut scratch.changed, ACK, ack);
     shift_sack(scratch, tcp, shift);
-    packet.store_tcp_header(headers, tcp, scratch, 0)
+    store_tcp_header(packet, headers, tcp, scratch, 0)
 }
 
 /// Makes the client's PINGREQ, or its bare ACK (rule 7), the PINGRESP to it.
@@ -88,10 +86,10 @@ pub(crate) fn turn_around(
     let payload = if grown == 0 { [0xC0, 0, 0, 0] } else { [0; 4] };
     // Cuts off what the link layer padded, too.
     packet.set_len(headers.l4 + tcp.header_bytes + 2)?;
-    packet.turn_link(scratch, decision)?;
-    packet.turn_network(headers, &scratch.key, grown)?;
+    turn_link(packet, scratch, decision)?;
+    turn_network(packet, headers, &scratch.key, grown)?;
     put_pingresp(packet, headers, tcp, scratch, payload)?;
-    packet.lengthen_pseudo_header(headers, grown)
+    lengthen_pseudo_header(packet, headers, grown)
 }
 
 /// Makes a segment of the server the pending PINGRESP: a bare ACK (rule 6), or stale bytes, which go
@@ -112,9 +110,9 @@ pub(crate) fn resend(
 
     packet.set_len(headers.l4 + tcp.header_bytes + 2)?;
     let grown = 2_u32.wrapping_sub(tcp.segment.payload_bytes);
-    packet.lengthen_network(headers, grown)?;
+    lengthen_network(packet, headers, grown)?;
     put_pingresp(packet, headers, tcp, scratch, [0; 4])?;
-    packet.lengthen_pseudo_header(headers, grown)
+    lengthen_pseudo_header(packet, headers, grown)
 }
 
 #[inline(always)]
@@ -127,123 +125,93 @@ fn put_pingresp(
 ) -> Option<()> {
     let payload = [PINGRESP[0], PINGRESP[1], 0, 0];
     packet.store(headers.l4 + tcp.header_bytes, &PINGRESP)?;
-    packet.store_tcp_header(headers, tcp, scratch, difference(&old_payload, &payload, 0))
+    store_tcp_header(packet, headers, tcp, scratch, difference(&old_payload, &payload, 0))
 }
 
-impl Packet {
-    #[inline(always)]
-    pub(crate) fn store<T>(self, offset: u32, value: &T) -> Option<()> {
-        let from = ptr::from_ref(value).cast();
-        // SAFETY: the helper reads `size_of::<T>()` bytes of `value`.
-        done(unsafe { bpf_skb_store_bytes(self.skb, offset, from, size_of::<T>() as u32, 0) })
-    }
-
-    /// Replaces the TCP header and its options, and corrects the checksum by the difference and by
-    /// `more`, that of the payload. The checksum field is still the old one.
-    #[inline(always)]
-    fn store_tcp_header(
-        self,
-        headers: &Headers,
-        tcp: &Tcp,
-        scratch: &Scratch,
-        more: u32,
-    ) -> Option<()> {
-        let from = scratch.changed.as_ptr().cast();
-        let bytes = bounded(tcp.header_bytes);
-        // SAFETY: the helper reads at most `TCP_BYTES_MAX` bytes, which the buffer has.
-        done(unsafe { bpf_skb_store_bytes(self.skb, headers.l4, from, bytes, 0) })?;
-        self.fix_tcp_sum(headers, difference(&scratch.header, &scratch.changed, more))
-    }
-
-    #[inline(always)]
-    fn fix_tcp_sum(self, headers: &Headers, difference: u32) -> Option<()> {
-        self.fix_sum(headers.l4 + CHECKSUM, difference)
-    }
-
-    /// Corrects the checksum of a transport header at `offset`.
-    #[inline(always)]
-    pub(crate) fn fix_sum(self, offset: u32, difference: u32) -> Option<()> {
-        // SAFETY: the helper takes no pointer but the context.
-        done(unsafe { bpf_l4_csum_replace(self.skb, offset, 0, u64::from(difference), 0) })
-    }
-
-    #[inline(always)]
-    fn lengthen_pseudo_header(self, headers: &Headers, grown: u32) -> Option<()> {
-        if grown == 0 {
-            return Some(());
-        }
-        let from = u64::from((headers.tcp_bytes as u16).to_be());
-        let to = u64::from((headers.tcp_bytes.wrapping_add(grown) as u16).to_be());
-        let flags = u64::from(BPF_F_PSEUDO_HDR) | 2;
-        // SAFETY: the helper takes no pointer but the context.
-        done(unsafe { bpf_l4_csum_replace(self.skb, headers.l4 + CHECKSUM, from, to, flags) })
-    }
-
-    #[inline(always)]
-    fn set_len(self, bytes: u32) -> Option<()> {
-        if self.len() == bytes {
-            return Some(());
-        }
-        // SAFETY: the helper takes no pointer but the context.
-        done(unsafe { bpf_skb_change_tail(self.skb, bytes, 0) })
-    }
-
-    /// From this host to the neighbour that the splice names.
-    #[inline(always)]
-    fn turn_link(self, scratch: &mut Scratch, decision: &Decision) -> Option<()> {
-        scratch.link = [decision.next_hop, scratch.link[0]];
-        self.store(0, &scratch.link)
-    }
-
-    /// Swaps the addresses, gives the packet a fresh TTL, no congestion bits, and `grown` more
-    /// bytes.
-    #[inline(always)]
-    fn turn_network(self, headers: &Headers, key: &FlowKey, grown: u32) -> Option<()> {
-        if headers.ipv6 {
-            let mut ip: [u8; 8] = self.load(L2_BYTES)?;
-            ip[1] &= !0x30;
-            ip[7] = TTL;
-            add_u16(&mut ip, 4, grown);
-            self.store(L2_BYTES, &ip)?;
-            self.store(L2_BYTES + 8, &key.local)?;
-            return self.store(L2_BYTES + 24, &key.peer);
-        }
-        let old: [u8; IPV4_BYTES] = self.load(L2_BYTES)?;
-        let mut ip = old;
-        ip[1] &= !3;
-        ip[8] = TTL;
-        ip[12..16].copy_from_slice(&old[16..20]);
-        ip[16..20].copy_from_slice(&old[12..16]);
-        add_u16(&mut ip, 2, grown);
-        self.store_ipv4(&old, &ip)
-    }
-
-    /// `grown` more bytes in the IP header; modulo 2^16, as its length is.
-    #[inline(always)]
-    fn lengthen_network(self, headers: &Headers, grown: u32) -> Option<()> {
-        if headers.ipv6 {
-            let mut ip: [u8; 8] = self.load(L2_BYTES)?;
-            add_u16(&mut ip, 4, grown);
-            return self.store(L2_BYTES, &ip);
-        }
-        let old: [u8; IPV4_BYTES] = self.load(L2_BYTES)?;
-        let mut ip = old;
-        add_u16(&mut ip, 2, grown);
-        self.store_ipv4(&old, &ip)
-    }
-
-    #[inline(always)]
-    fn store_ipv4(self, old: &[u8; IPV4_BYTES], new: &[u8; IPV4_BYTES]) -> Option<()> {
-        self.store(L2_BYTES, new)?;
-        let to = u64::from(difference(old, new, 0));
-        // SAFETY: the helper takes no pointer but the context.
-        done(unsafe { bpf_l3_csum_replace(self.skb, L2_BYTES + 10, 0, to, 0) })
-    }
+/// Replaces the TCP header and its options, and corrects the checksum by the difference and by
+/// `more`, that of the payload. The checksum field is still the old one.
+#[inline(always)]
+fn store_tcp_header(
+    packet: Packet,
+    headers: &Headers,
+    tcp: &Tcp,
+    scratch: &Scratch,
+    more: u32,
+) -> Option<()> {
+    let from = scratch.changed.as_ptr().cast();
+    let bytes = bounded(tcp.header_bytes);
+    // SAFETY: the helper reads at most `TCP_BYTES_MAX` bytes, which the buffer has.
+    done(unsafe { bpf_skb_store_bytes(packet.skb, headers.l4, from, bytes, 0) })?;
+    fix_tcp_sum(packet, headers, difference(&scratch.header, &scratch.changed, more))
 }
 
 #[inline(always)]
-fn done(result: i64) -> Option<()> {
-    if result == 0 { Some(()) } else { None }
+fn fix_tcp_sum(packet: Packet, headers: &Headers, difference: u32) -> Option<()> {
+    packet.fix_sum(headers.l4 + CHECKSUM, difference)
+}
+
+#[inline(always)]
+fn lengthen_pseudo_header(packet: Packet, headers: &Headers, grown: u32) -> Option<()> {
+    if grown == 0 {
+        return Some(());
+    }
+    let from = u64::from((headers.tcp_bytes as u16).to_be());
+    let to = u64::from((headers.tcp_bytes.wrapping_add(grown) as u16).to_be());
+    let flags = u64::from(BPF_F_PSEUDO_HDR) | 2;
+    // SAFETY: the helper takes no pointer but the context.
+    done(unsafe { bpf_l4_csum_replace(packet.skb, headers.l4 + CHECKSUM, from, to, flags) })
+}
+
+/// From this host to the neighbour that the splice names.
+#[inline(always)]
+fn turn_link(packet: Packet, scratch: &mut Scratch, decision: &Decision) -> Option<()> {
+    scratch.link = [decision.next_hop, scratch.link[0]];
+    packet.store(0, &scratch.link)
+}
+
+/// Swaps the addresses, gives the packet a fresh TTL, no congestion bits, and `grown` more
+/// bytes.
+#[inline(always)]
+fn turn_network(packet: Packet, headers: &Headers, key: &FlowKey, grown: u32) -> Option<()> {
+    if headers.ipv6 {
+        let mut ip: [u8; 8] = packet.load(L2_BYTES)?;
+        ip[1] &= !0x30;
+        ip[7] = TTL;
+        add_u16(&mut ip, 4, grown);
+        packet.store(L2_BYTES, &ip)?;
+        packet.store(L2_BYTES + 8, &key.local)?;
+        return packet.store(L2_BYTES + 24, &key.peer);
+    }
+    let old: [u8; IPV4_BYTES] = packet.load(L2_BYTES)?;
+    let mut ip = old;
+    ip[1] &= !3;
+    ip[8] = TTL;
+    ip[12..16].copy_from_slice(&old[16..20]);
+    ip[16..20].copy_from_slice(&old[12..16]);
+    add_u16(&mut ip, 2, grown);
+    store_ipv4(packet, &old, &ip)
+}
+
+/// `grown` more bytes in the IP header; modulo 2^16, as its length is.
+#[inline(always)]
+fn lengthen_network(packet: Packet, headers: &Headers, grown: u32) -> Option<()> {
+    if headers.ipv6 {
+        let mut ip: [u8; 8] = packet.load(L2_BYTES)?;
+        add_u16(&mut ip, 4, grown);
+        return packet.store(L2_BYTES, &ip);
+    }
+    let old: [u8; IPV4_BYTES] = packet.load(L2_BYTES)?;
+    let mut ip = old;
+    add_u16(&mut ip, 2, grown);
+    store_ipv4(packet, &old, &ip)
+}
+
+#[inline(always)]
+fn store_ipv4(packet: Packet, old: &[u8; IPV4_BYTES], new: &[u8; IPV4_BYTES]) -> Option<()> {
+    packet.store(L2_BYTES, new)?;
+    let to = u64::from(difference(old, new, 0));
+    // SAFETY: the helper takes no pointer but the context.
+    done(unsafe { bpf_l3_csum_replace(packet.skb, L2_BYTES + 10, 0, to, 0) })
 }
 
 /// What a checksum changes by when `old` becomes `new`; their size is a multiple of four.

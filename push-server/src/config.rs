@@ -4,8 +4,10 @@
 //! module puts them together and checks what concerns more than one of them.
 
 mod bounded;
+mod error;
 mod file;
 mod log_filter;
+mod modes;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -16,15 +18,14 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
 use push_common::ping_rate::PingRate;
-use serde::Deserialize;
 use toml::Value;
 
-use crate::mqtt::{Features, Limits, OutboxFull};
+use crate::mqtt::{Features, Limits};
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
-pub use file::FILE_BYTES_MAX;
+pub use error::{ConfigError, FILE_BYTES_MAX, Origin};
 pub use log_filter::LogFilter;
+pub use modes::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
 pub use settings::{CONNECTIONS_MAX, SHARDS_MAX, Settings};
 pub use totals::Totals;
 pub use values::{
@@ -50,117 +51,6 @@ pub const START_WAIT_SECS: u16 = 10;
 const MQTT_PORT: u16 = 1883;
 /// The port of health and metrics.
 const HTTP_PORT: u16 = 9880;
-
-/// Whether heartbeats are answered in the kernel.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum KernelPathMode {
-    /// Where it can be; else the user path, said once at start-up.
-    Auto,
-    /// Exit 1 where it cannot.
-    Require,
-    /// Never.
-    Off,
-}
-
-impl fmt::Display for KernelPathMode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Auto => "auto",
-            Self::Require => "require",
-            Self::Off => "off",
-        })
-    }
-}
-
-/// What an acknowledgement of a message for a durable session means.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum DurabilityMode {
-    /// It is on the disk: survives a loss of power.
-    Fsync,
-    /// The operating system has it: survives a crash of the server.
-    Os,
-    /// It is in memory.
-    Off,
-}
-
-impl fmt::Display for DurabilityMode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Fsync => "fsync",
-            Self::Os => "os",
-            Self::Off => "off",
-        })
-    }
-}
-
-/// What becomes of a message for a client that is away and whose outbox is full.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum OutboxFullMode {
-    /// The oldest messages are dropped for it.
-    DropOldest,
-    /// It is dropped.
-    DropNewest,
-    /// It is dropped, and an MQTT 5 publisher is told.
-    Refuse,
-}
-
-impl From<OutboxFullMode> for OutboxFull {
-    fn from(mode: OutboxFullMode) -> Self {
-        match mode {
-            OutboxFullMode::DropOldest => Self::DropOldest,
-            OutboxFullMode::DropNewest => Self::DropNewest,
-            OutboxFullMode::Refuse => Self::Refuse,
-        }
-    }
-}
-
-impl From<OutboxFull> for OutboxFullMode {
-    fn from(policy: OutboxFull) -> Self {
-        match policy {
-            OutboxFull::DropOldest => Self::DropOldest,
-            OutboxFull::DropNewest => Self::DropNewest,
-            OutboxFull::Refuse => Self::Refuse,
-        }
-    }
-}
-
-impl fmt::Display for OutboxFullMode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::DropOldest => "drop-oldest",
-            Self::DropNewest => "drop-newest",
-            Self::Refuse => "refuse",
-        })
-    }
-}
-
-/// Whether there is something.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Switch {
-    /// There is.
-    On,
-    /// There is not.
-    Off,
-}
-
-impl From<bool> for Switch {
-    fn from(is_on: bool) -> Self {
-        if is_on { Self::On } else { Self::Off }
-    }
-}
-
-impl fmt::Display for Switch {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::On => "on",
-            Self::Off => "off",
-        })
-    }
-}
 
 /// Every setting of `push-server run`.
 #[derive(Clone, Debug)]
@@ -266,93 +156,6 @@ impl Default for Config {
             status: false,
             limits: Limits::default(),
         }
-    }
-}
-
-/// Where a setting comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A flag of the command line.
-    Flag,
-    /// A line of the file, counted from 1.
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// Which line.
-        line: usize,
-    },
-    /// Nobody said anything.
-    Default,
-}
-
-impl Origin {
-    /// `key` as its writer knows it: the flag, or the place in the file and the key.
-    pub(crate) fn name(&self, key: &str) -> String {
-        match self {
-            Self::Flag => format!("--{key}"),
-            Self::File { path, line } => format!("{}:{line}: {key}", path.display()),
-            Self::Default => format!("{key} (by default)"),
-        }
-    }
-}
-
-/// What is wrong with the settings. Flags that are wrong by themselves are refused by clap.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is no settings file.
-    #[error("{} has {bytes} bytes: a settings file has at most {FILE_BYTES_MAX}", path.display())]
-    TooLarge {
-        /// Which.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
-    },
-    /// The file is not TOML.
-    #[error("{}:{line}: not TOML: {message}", path.display())]
-    Syntax {
-        /// Which.
-        path: PathBuf,
-        /// Where, counted from 1.
-        line: usize,
-        /// The parser's words.
-        message: String,
-    },
-    /// The file has a key that means nothing.
-    #[error("{}: unknown key; {}", origin.name(key), suggestion(nearest.as_deref()))]
-    UnknownKey {
-        /// The key.
-        key: String,
-        /// Where.
-        origin: Origin,
-        /// The key that was probably meant.
-        nearest: Option<String>,
-    },
-    /// A value that is not allowed.
-    #[error("{} = {value}: expected {allowed}", origin.name(key))]
-    Invalid {
-        /// The key.
-        key: String,
-        /// The value, as written.
-        value: String,
-        /// Where.
-        origin: Origin,
-        /// What would be allowed.
-        allowed: String,
-    },
-}
-
-fn suggestion(nearest: Option<&str>) -> String {
-    match nearest {
-        Some(key) => format!("did you mean {key}?"),
-        None => "`push-server run --help` lists the keys".into(),
     }
 }
 

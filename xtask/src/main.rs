@@ -36,7 +36,7 @@ enum Command {
     Test(test::TestArguments),
     /// Build, then measure: prints a table and writes JSON below target/bench/
     Bench(bench::BenchArguments),
-    /// Check formatting, clippy, import rules and suppressed lints
+    /// Check formatting, clippy, import rules, circles of imports, homes of methods, suppressed lints
     Lint,
 }
 

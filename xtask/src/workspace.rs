@@ -136,6 +136,16 @@ pub(crate) fn find_program(name: impl AsRef<OsStr>) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
+/// The output of a program that must succeed.
+pub(crate) fn checked_output(command: &mut Command) -> Result<String> {
+    let line = command_line(command);
+    let output = command.output().with_context(|| format!("cannot run `{line}`"))?;
+    if !output.status.success() {
+        bail!("`{line}`: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

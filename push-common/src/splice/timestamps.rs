@@ -11,7 +11,7 @@ use crate::flow::{Flow, bits};
 use crate::mutant::{Part, is_left_out};
 use crate::segment::Segment;
 
-use super::is_before;
+use super::numbers::is_before;
 
 /// So long the newest timestamp of either side can be compared with: in the finest unit in use,
 /// microseconds, half of the number circle goes by meanwhile. Afterwards the stack compares no more

@@ -12,6 +12,11 @@ use slab::Slab;
 /// Values a chunk holds; a power of two, so that a chunk that grows by doubling ends up exactly full.
 const CHUNK_LEN: usize = 256;
 
+/// A table is shrunk when less than 1 / `SPARSE` of it is in use...
+pub(super) const SPARSE: usize = 4;
+/// ...and it is not small anyway.
+pub(super) const SPARSE_CAPACITY_MIN: usize = 64;
+
 /// Names a value of the arena that is asked. An `Option` of it takes no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key(NonZeroU32);

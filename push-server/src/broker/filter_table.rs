@@ -12,9 +12,10 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::arena::{Arena, Key};
+use super::arena::{SPARSE, SPARSE_CAPACITY_MIN};
 use super::budget::Budget;
 use super::level_names::{LevelId, LevelNames};
-use super::level_tree::{LevelTree, NodeId, ROOT, SPARSE, SPARSE_CAPACITY_MIN, Vacant};
+use super::level_tree::{LevelTree, NodeId, ROOT, Vacant};
 use super::topic::{TopicFilter, TopicName};
 
 /// Segments of the filters without wildcards; a power of two.

@@ -5,8 +5,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 
-use super::arena::{Arena, Key};
-use super::level_tree::{SPARSE, SPARSE_CAPACITY_MIN};
+use super::arena::{Arena, Key, SPARSE, SPARSE_CAPACITY_MIN};
 use super::message::ALLOCATION_BYTES;
 
 /// Names a level's text as long as a node of the tree bears it.

@@ -12,13 +12,8 @@ use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
 
-use super::arena::{Arena, Key};
+use super::arena::{Arena, Key, SPARSE, SPARSE_CAPACITY_MIN};
 use super::level_names::{LevelId, LevelNames, spread};
-
-/// A table is shrunk when less than 1 / `SPARSE` of it is in use...
-pub(super) const SPARSE: usize = 4;
-/// ...and it is not small anyway.
-pub(super) const SPARSE_CAPACITY_MIN: usize = 64;
 
 /// Whether what a place holds may be forgotten.
 pub(super) trait Vacant {

@@ -8,8 +8,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::message::Message;
-
 /// One kind's budget.
 #[derive(Debug)]
 pub struct MemoryBudget {
@@ -132,18 +130,10 @@ pub struct SessionMemory {
 /// has as soon as anything is pending.
 pub const SESSION_BYTES: usize = 640;
 
-/// What a will takes beside its message.
-const WILL_BYTES: usize = 128;
-
 /// What a session of this client id and user takes in memory at the most, its connection and what has
 /// budgets of its own not counted.
 pub fn session_weight_bytes(client_id: &str, user: Option<&str>) -> u64 {
     (SESSION_BYTES + client_id.len() + user.map_or(0, str::len)) as u64
-}
-
-/// What a will with this message takes.
-pub fn will_weight_bytes(message: &Message) -> u64 {
-    (WILL_BYTES + message.weight_bytes()) as u64
 }
 
 /// How many bytes each kind may take.

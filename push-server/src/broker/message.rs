@@ -19,6 +19,9 @@ pub(super) const COUNTS_BYTES: usize = 2 * size_of::<usize>();
 /// What `Bytes` allocate the first time that they are shared: where they are, and a count.
 const SHARED_BYTES: usize = 3 * size_of::<usize>();
 
+/// What a will takes beside its message.
+const WILL_BYTES: usize = 128;
+
 /// Quality of service of a delivery [MQTT-4.3].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -99,6 +102,11 @@ impl MessageProperties {
             + self.correlation_data.as_ref().map_or(0, Bytes::len)
             + self.user_properties.encoded().len()
     }
+}
+
+/// What a will with this message takes.
+pub fn will_weight_bytes(message: &Message) -> u64 {
+    (WILL_BYTES + message.weight_bytes()) as u64
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod message;
 pub mod retained;
 pub mod routing;
 pub mod shares;
+pub mod subscription;
 pub mod subscriptions;
 pub mod topic;
 pub mod user_properties;
@@ -24,17 +25,13 @@ pub use budget::Budget;
 pub use held::Held;
 pub use memory::{
     Charge, MemoryBudget, SESSION_BYTES, SessionMemory, SessionMemoryMax, session_weight_bytes,
-    will_weight_bytes,
 };
-pub use message::{Message, MessageProperties, QoS};
+pub use message::{Message, MessageProperties, QoS, will_weight_bytes};
 pub use retained::{Kept, Retained, RetainedFull, Walk};
 pub use routing::{Routing, ShardSearch, ShardSet};
 pub use shares::{Group, GroupSearch, Member, Round, Shares};
-pub use subscriptions::{
-    Match, Matching, SubscriptionOptions, Subscriptions, subscription_weight_bytes,
-};
+pub use subscription::{SUBSCRIPTION_ID_MAX, SubscriptionId, SubscriptionOptions};
+pub use subscriptions::{Match, Matching, Subscriptions, subscription_weight_bytes};
 pub use topic::{SHARE_PREFIX, Share, TopicError, TopicFilter, TopicName};
 pub use user_properties::{UserProperties, UserPropertiesBuilder, UserPropertyTooLong};
-pub use via::{
-    SUBSCRIPTION_ID_MAX, SubscriptionId, SubscriptionIds, Via, subscription_ids_weight_bytes,
-};
+pub use via::{SubscriptionIds, Via, subscription_ids_weight_bytes};

@@ -25,7 +25,7 @@ use super::filter_table::{Cursor, Visited};
 use super::level_tree::Vacant;
 use super::locked_filters::LockedFilters;
 use super::message::QoS;
-use super::subscriptions::SubscriptionOptions;
+use super::subscription::SubscriptionOptions;
 use super::topic::{TopicFilter, TopicName};
 
 /// Members that one pick passes by since they take no packet so large; the next one is picked all the

@@ -34,8 +34,9 @@ use super::filter_table::{
 use super::level_tree::Vacant;
 use super::message::{ALLOCATION_BYTES, COUNTS_BYTES, QoS};
 use super::routing::ShardSet;
+use super::subscription::{SubscriptionId, SubscriptionOptions};
 use super::topic::{TopicFilter, TopicName};
-use super::via::{SubscriptionId, Via};
+use super::via::Via;
 
 /// What a subscription takes beside its filter's text and what tables have, in bytes: its place in its
 /// session's list, which may be half empty, and the text's allocation.
@@ -76,21 +77,6 @@ pub fn subscription_weight_bytes(filter: &TopicFilter) -> usize {
     };
     let share_bytes = if filter.is_shared() { SHARE_BYTES + text_bytes } else { 0 };
     SUBSCRIPTION_BYTES + text_bytes + filter_bytes + share_bytes
-}
-
-/// What a subscriber asked for with a filter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SubscriptionOptions {
-    /// The most a delivery may have.
-    pub qos: QoS,
-    /// MQTT 5: do not send back what this session published itself.
-    pub no_local: bool,
-    /// MQTT 5: keep the RETAIN flag as published.
-    pub retain_as_published: bool,
-    /// MQTT 5: 0 send retained at subscribe, 1 only for a new subscription, 2 never.
-    pub retain_handling: u8,
-    /// MQTT 5: the identifier to send along with what the subscription brings.
-    pub id: Option<SubscriptionId>,
 }
 
 /// A session that a message goes to; overlapping filters are merged to one.

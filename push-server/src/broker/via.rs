@@ -1,32 +1,13 @@
 //! By which subscriptions a message came to a session: what the session needs to tell its client,
 //! and nothing of the tables that found it.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::held::Held;
 use super::memory::MemoryBudget;
 use super::message::{ALLOCATION_BYTES, COUNTS_BYTES};
 use super::shares::Group;
-
-/// The greatest subscription identifier [MQTT5 3.8.2.1.2].
-pub const SUBSCRIPTION_ID_MAX: u32 = 268_435_455;
-
-/// A subscription identifier: 1 to 268,435,455, chosen by the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubscriptionId(NonZeroU32);
-
-impl SubscriptionId {
-    /// `None`: out of range.
-    pub fn new(number: u32) -> Option<Self> {
-        NonZeroU32::new(number).filter(|_| number <= SUBSCRIPTION_ID_MAX).map(Self)
-    }
-
-    /// The number.
-    pub fn value(self) -> u32 {
-        self.0.get()
-    }
-}
+use super::subscription::SubscriptionId;
 
 /// What so many identifiers of one delivery weigh, in bytes: the memory of a list that has grown to
 /// them. A single one lies in the delivery itself.
@@ -155,13 +136,6 @@ mod tests {
 
     fn id(number: u32) -> Option<SubscriptionId> {
         SubscriptionId::new(number)
-    }
-
-    #[test]
-    fn identifiers_are_1_to_268435455() {
-        assert_eq!((id(0), id(SUBSCRIPTION_ID_MAX + 1)), (None, None));
-        assert_eq!(id(1).map(SubscriptionId::value), Some(1));
-        assert_eq!(id(SUBSCRIPTION_ID_MAX).map(SubscriptionId::value), Some(SUBSCRIPTION_ID_MAX));
     }
 
     #[test]

@@ -8,10 +8,8 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
 
-use super::{ConfigError, Origin, Settings};
-
-/// Largest file read; a settings file is a few kilobytes.
-pub const FILE_BYTES_MAX: u64 = 1 << 20;
+use super::error::{ConfigError, FILE_BYTES_MAX, Origin};
+use super::settings::Settings;
 
 /// How like a key a known one has to be to be proposed; clap proposes flags from 0.7.
 const LIKENESS_MIN: f64 = 0.8;

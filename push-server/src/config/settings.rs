@@ -8,11 +8,11 @@ use serde::Deserialize;
 
 use super::bounded::{Bounded, Bytes, Secs};
 use super::log_filter::LogFilter;
+use super::modes::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
     TopicPrefix,
 };
-use super::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
 
 /// Most shards a server may have: one per core, on machines of today.
 pub const SHARDS_MAX: u64 = 64;

@@ -16,7 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use push_common::counter::Class;
 
-use super::http::HTTP_HEAD_TIMEOUT;
+use super::http_limits::HTTP_HEAD_TIMEOUT;
 use super::observed::{Observed, Path, pings_kernel};
 use crate::config::Config;
 use crate::kernel::KernelCounter;

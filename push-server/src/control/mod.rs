@@ -8,6 +8,7 @@ pub mod access;
 mod holder;
 pub mod http;
 pub mod http_counters;
+pub mod http_limits;
 mod http_places;
 pub mod limits;
 pub mod line_queue;

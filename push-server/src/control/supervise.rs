@@ -12,7 +12,8 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use super::access;
-use super::http::{self, HttpLimits};
+use super::http;
+use super::http_limits::HttpLimits;
 use super::observed::Observed;
 use super::signals::{Request, Signals};
 use super::status;

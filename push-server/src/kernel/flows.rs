@@ -3,12 +3,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use std::{fmt, io};
 
 use aya::maps::{HashMap, MapData, MapError};
 use push_common::flow::{Flow, FlowKey, LockedFlow};
 
-use super::Unarmed;
+use super::unarmed::Unarmed;
+
+/// How long a flow outlives its socket (rule 10) and the last sign of life of what the stack still
+/// does for it: FIN, RST and TIME_WAIT are translated so long. Longer than TCP ever waits before it
+/// says the same once more (Linux: `TCP_RTO_MAX`, two minutes).
+pub(super) const FLOW_LINGER: Duration = Duration::from_secs(125);
 
 /// Inserts or replaces (`BPF_ANY`).
 const ANY: u64 = 0;

@@ -26,7 +26,7 @@ use push_common::slot::{SHARDS_MAX, ShardLine};
 use rustix::thread::{MembarrierCommand, membarrier};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::shard_path::FLOW_LINGER;
+use super::flows::FLOW_LINGER;
 use super::slots::Lines;
 use super::socket_diag::{SocketDiag, SocketState};
 

@@ -16,10 +16,25 @@ use push_common::early_fragment::{EarlyFragment, PLACES};
 use push_common::flow::{FlowKey, LockedFlow};
 use push_common::slot::{SHARDS_MAX, ShardLine, Slot};
 
+use super::error::KernelPathError;
 use super::flows::Flows;
+use super::interfaces;
 use super::pins::Pins;
 use super::slots::Lines;
-use super::{KernelPathError, KernelPathOptions, interfaces};
+
+/// What to load, and where to attach it.
+#[derive(Clone, Debug)]
+pub struct KernelPathOptions {
+    /// Interfaces to attach to, by name.
+    pub interfaces: Vec<String>,
+    /// Slots in all, shared out evenly to the shards.
+    pub connections_max: u32,
+    /// How many shards there are.
+    pub shards: u16,
+    /// Pings that a connection may send at once and have answered by the kernel; what exceeds that, or the
+    /// interval that it is registered with, goes to user space.
+    pub ping_burst: u32,
+}
 
 /// The eBPF object; empty when the binary was built without (see `build.rs`).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/push-ebpf"));

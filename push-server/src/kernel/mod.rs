@@ -9,6 +9,7 @@
 
 mod conntrack;
 mod durable;
+mod error;
 mod flows;
 mod generations;
 mod interfaces;
@@ -18,18 +19,18 @@ mod shard_path;
 mod slots;
 mod socket;
 mod socket_diag;
+mod unarmed;
 mod wall_clock;
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{fmt, io};
 
 use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray};
 use aya::programs::links::PinnedLink;
 use push_common::counter::{Class, Counter};
 use push_common::early_fragment::EarlyFragment;
-use push_common::flow::FlowKey;
 use push_common::slot::{ShardLine, Slot};
 
 use conntrack::Conntrack;
@@ -38,149 +39,14 @@ use load::ProgramLog;
 use slots::Lines;
 use socket_diag::SocketDiag;
 
+pub use error::{KernelPathError, PinError};
 pub use generations::EarlierGenerations;
 pub use interfaces::{interfaces_for, missing_interfaces};
-pub use pins::{PinError, Pins, detach};
-pub use shard_path::ShardPath;
+pub use load::KernelPathOptions;
+pub use pins::{Pins, detach};
+pub use shard_path::{ShardPath, SlotRef};
+pub use unarmed::Unarmed;
 pub use wall_clock::is_wall_clock_kept;
-
-/// What to load, and where to attach it.
-#[derive(Clone, Debug)]
-pub struct KernelPathOptions {
-    /// Interfaces to attach to, by name.
-    pub interfaces: Vec<String>,
-    /// Slots in all, shared out evenly to the shards.
-    pub connections_max: u32,
-    /// How many shards there are.
-    pub shards: u16,
-    /// Pings that a connection may send at once and have answered by the kernel; what exceeds that, or the
-    /// interval that it is registered with, goes to user space.
-    pub ping_burst: u32,
-}
-
-/// Why the kernel path cannot serve; every message names the cause and the knob.
-#[derive(Debug, thiserror::Error)]
-pub enum KernelPathError {
-    /// The binary was built without the eBPF object.
-    #[error("this binary was built without the eBPF object: build it by `cargo xtask build`")]
-    NotBuiltIn,
-    /// No connections, no shards, or too many of them.
-    #[error("the kernel path serves 1 to 64 shards and at least one connection")]
-    Size,
-    /// TCX is missing.
-    #[error("kernel {release} is too old for the kernel path: 6.6 or later is needed (TCX)")]
-    Kernel {
-        /// What runs.
-        release: String,
-    },
-    /// The process may not load programs.
-    #[error(
-        "missing {missing}: start as root, or grant CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON \
-         (`setcap cap_bpf,cap_net_admin,cap_perfmon+ep`, or AmbientCapabilities= in systemd)"
-    )]
-    Capabilities {
-        /// Their names.
-        missing: String,
-    },
-    /// The interfaces could not be listed.
-    #[error("cannot list the network interfaces")]
-    Interfaces(#[source] io::Error),
-    /// There is nothing to attach to.
-    #[error("no interface owns the listen addresses: name one with --iface")]
-    NoInterface,
-    /// A named interface is not there.
-    #[error("no interface {interface} for --iface; there are: {found}")]
-    InterfaceNotFound {
-        /// The name asked for.
-        interface: String,
-        /// The names there are.
-        found: String,
-    },
-    /// A named interface has another link layer.
-    #[error("interface {interface} has no Ethernet header; --iface takes lo, veth and Ethernet")]
-    InterfaceKind {
-        /// Its name.
-        interface: String,
-    },
-    /// Two of the interfaces see the same packets.
-    #[error(
-        "{lower} is part of {upper}, which sees its packets again: leave {lower} out of --iface"
-    )]
-    Stacked {
-        /// The one below.
-        lower: String,
-        /// The one above.
-        upper: String,
-    },
-    /// The object or its maps were refused.
-    #[error("the kernel refused the maps of the kernel path (memory limit of the cgroup?)")]
-    Maps(#[source] Box<aya::EbpfError>),
-    /// A map could not be mapped into memory.
-    #[error("cannot mmap the liveness slots (RLIMIT_AS?)")]
-    Mmap(#[source] io::Error),
-    /// The embedded object is not ours.
-    #[error("the embedded eBPF object has no {0}: rebuild by `cargo xtask build`")]
-    Object(&'static str),
-    /// The verifier refused a program.
-    #[error("the kernel's verifier refused {program}")]
-    Verifier {
-        /// Its name.
-        program: &'static str,
-        /// What the verifier said.
-        source: aya::programs::ProgramError,
-    },
-    /// Too many programs of servers that died are needed by what their sockets still send.
-    #[error(
-        "{count} servers that died before have sockets that still send, and need their programs; \
-         at most {max} may be left (--generations-max)"
-    )]
-    Crowded {
-        /// How many.
-        count: usize,
-        /// How many may be left.
-        max: usize,
-    },
-    /// The directory for pins could not be made.
-    #[error(transparent)]
-    PinDir(#[from] PinError),
-    /// A map or link could not be pinned.
-    #[error("cannot pin at {}", path.display())]
-    Pin {
-        /// Where.
-        path: std::path::PathBuf,
-        /// Why.
-        source: aya::pin::PinError,
-    },
-    /// A program could not be attached.
-    #[error("cannot attach to interface {interface} by TCX")]
-    Attach {
-        /// Its name.
-        interface: String,
-        /// Why.
-        source: aya::programs::ProgramError,
-    },
-}
-
-/// Why one connection is not served by the kernel; a metric label each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unarmed {
-    /// The shard's slots are used up.
-    NoSlot,
-    /// The flow map has no room (too many flows of connections gone still linger), or the
-    /// addresses alone do not tell the connection (link-local).
-    FlowMap,
-    /// Bytes overtook others before the flow was there (`tcpi_rcv_ooopack`).
-    OutOfOrder,
-    /// A first fragment, perhaps of its, came before the flow was there (rule 16).
-    EarlyFragment,
-    /// Its timestamps are microseconds: the stack's next one would be too far ahead of what an answer
-    /// bears, in half an hour (rule 12).
-    FineTimestamps,
-    /// It comes or leaves by an interface without our programs, or leaves by another than it comes.
-    Interface,
-    /// The socket could not be asked.
-    Socket,
-}
 
 /// The loaded and attached programs. Dropping it detaches them, unless they are pinned and serve.
 pub struct KernelPath {
@@ -225,27 +91,6 @@ pub struct KernelCounter {
     pub class: Class,
     /// Its value, summed over CPUs.
     pub value: u64,
-}
-
-/// A connection's place in the liveness map.
-#[derive(Debug)]
-pub struct SlotRef {
-    /// Index in the map.
-    pub index: u32,
-    /// Its generation.
-    pub generation: u32,
-    /// The flow that names the slot.
-    key: FlowKey,
-    /// The interface that the connection came by, an index.
-    iface: u32,
-    armed: bool,
-}
-
-impl SlotRef {
-    /// Whether the kernel may answer the connection's pings.
-    pub fn is_armed(&self) -> bool {
-        self.armed
-    }
 }
 
 impl KernelPath {

@@ -25,40 +25,16 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::geteuid;
 
-use super::KernelPathError;
 use super::durable;
+use super::error::{BPF_ROOT, KernelPathError, PinError};
 use super::generations::{
     self, EarlierGenerations, FLOWS_PIN, Generations, HEARTBEATS_PIN, remove,
 };
 
-/// The usual place of the BPF file system, which is mounted here if it is missing.
-const BPF_ROOT: &str = "/sys/fs/bpf";
 /// `f_type` of a BPF file system (`<linux/magic.h>`).
 const BPF_FS_MAGIC: u64 = 0xCAFE_4A11;
 /// Only the server's user has access.
 const DIR_MODE: u32 = 0o700;
-
-/// Why nothing can be pinned.
-#[derive(Debug, thiserror::Error)]
-pub enum PinError {
-    /// Another process holds the directory.
-    #[error(
-        "another push-server runs with --bpf-dir {}: stop it, or give this one another directory",
-        .0.display()
-    )]
-    InUse(PathBuf),
-    /// The directory is not on a BPF file system.
-    #[error("{} is on no BPF file system (`mount -t bpf bpf {BPF_ROOT}`)", .0.display())]
-    NotBpf(PathBuf),
-    /// Something else.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// What.
-        source: io::Error,
-    },
-}
 
 /// The pin directory, locked by this process. Dropping it removes this process's generation, unless it
 /// serves (see [`Pins::set_serving`]), and those earlier generations that no socket needs any more.

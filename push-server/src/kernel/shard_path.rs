@@ -10,18 +10,13 @@ use std::time::Duration;
 
 use push_common::clock::Monotonic;
 use push_common::early_fragment::{self, EarlyFragment};
-use push_common::flow::{Flow, bits};
+use push_common::flow::{Flow, FlowKey, bits};
 use push_common::slot::{ShardLine, Slot, state};
 
-use super::flows::{Flows, key_of};
+use super::flows::{FLOW_LINGER, Flows, key_of};
 use super::slots::Lines;
 use super::socket_diag::{SocketDiag, SocketState};
-use super::{SlotRef, Unarmed};
-
-/// How long a flow outlives its socket (rule 10) and the last sign of life of what the stack still
-/// does for it: FIN, RST and TIME_WAIT are translated so long. Longer than TCP ever waits before it
-/// says the same once more (Linux: `TCP_RTO_MAX`, two minutes).
-pub(super) const FLOW_LINGER: Duration = Duration::from_secs(125);
+use super::unarmed::Unarmed;
 
 /// A flow that never answered needs no translation; it goes this long after its slot was freed, by
 /// when no program can be running that still saw the slot armed.
@@ -29,6 +24,27 @@ const UNUSED_LINGER: Duration = Duration::from_secs(1);
 
 /// So many flows `sweep` looks at in one call; each is a system call or two.
 const SWEEP_MAX: usize = 2048;
+
+/// A connection's place in the liveness map.
+#[derive(Debug)]
+pub struct SlotRef {
+    /// Index in the map.
+    pub index: u32,
+    /// Its generation.
+    pub generation: u32,
+    /// The flow that names the slot.
+    key: FlowKey,
+    /// The interface that the connection came by, an index.
+    iface: u32,
+    armed: bool,
+}
+
+impl SlotRef {
+    /// Whether the kernel may answer the connection's pings.
+    pub fn is_armed(&self) -> bool {
+        self.armed
+    }
+}
 
 /// One shard's handle: its slots and the flow map. Moves to the shard's thread.
 #[derive(Debug)]

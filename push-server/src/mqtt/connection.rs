@@ -8,18 +8,19 @@ use push_common::clock::Monotonic;
 use push_common::ping_rate::PingPace;
 
 use super::codec::{
-    self, Ack, AckKind, Audience, Auth, Context, Header, Input, Outgoing, Packet, Reason,
+    self, ANSWER_BYTES, Ack, AckKind, Audience, Auth, Context, Header, Input, Outgoing, Packet,
+    Reason, answer_bytes,
 };
+use super::delivery::Delivery;
 use super::handshake::Connecting;
 use super::inflight::Routing;
 use super::keep_alive::KeepAlive;
-use super::session::{Delivery, Next, Session};
+use super::session::{Next, Session};
 use super::topic_alias::TopicForm;
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
 use super::{Limits, Version};
 use crate::broker::{Message, QoS, TopicName};
-use due::{ANSWER_BYTES, answer_bytes};
 use rare::{Rare, form};
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
 

@@ -6,9 +6,8 @@ use bytes::{Bytes, BytesMut};
 use super::codec::{
     self, AUTH_FIRST, Audience, AuthReason, CONNECT_FIRST, DISCONNECT_FIRST, Header, Input, Reason,
 };
-use super::keep_alive::KeepAlive;
+use super::connect::{Authenticated, Authentication, Connect};
 use super::scram::{Exchange, METHOD, Nonce, Step, Users};
-use super::will::Will;
 use super::{Limits, Version};
 
 /// The longest CONNECT, in bytes, whatever `Limits::packet_bytes_max`: an unknown client gets no more
@@ -73,73 +72,6 @@ impl Refusal {
         let mut frame = BytesMut::new();
         codec::connack_refusal(&mut frame, audience, reason);
         Self { frame: frame.freeze(), reason, client_id }
-    }
-}
-
-/// What a client asked for.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "names are the specification's; units are in the names")]
-pub struct Connect {
-    pub version: Version,
-    /// Whether the client is a bridge of another broker.
-    pub is_bridge: bool,
-    /// Empty when the server is to assign one.
-    pub client_id: String,
-    /// Whether the server chose the client id; the code that chooses it sets this.
-    pub client_id_assigned: bool,
-    /// Clean session (3.1.1) or clean start (5).
-    pub clean_start: bool,
-    pub keep_alive_secs: u16,
-    /// For 3.1.1: 0 with clean session, else the most granted. Capped for MQTT 5.
-    pub session_expiry_secs: u32,
-    /// Whether the client asked for a longer one.
-    pub session_expiry_capped: bool,
-    pub receive_max: u16,
-    pub packet_bytes_max: Option<u32>,
-    /// 0 in 3.1.1, which has none.
-    pub topic_alias_max: u16,
-    pub request_problem_information: bool,
-    pub request_response_information: bool,
-    pub user_name: Option<String>,
-    pub password: Option<Bytes>,
-    pub will: Option<Box<Will>>,
-    /// The authentication that the client asked for; taken when it begins.
-    pub authentication: Option<Authentication>,
-    pub authenticated: Option<Authenticated>,
-}
-
-/// A client's request to authenticate.
-#[derive(Debug)]
-pub struct Authentication {
-    /// The Authentication Method.
-    pub method: Box<str>,
-    /// The Authentication Data.
-    pub data: Option<Bytes>,
-}
-
-/// A client that has authenticated itself.
-#[derive(Debug)]
-pub struct Authenticated {
-    /// As which user.
-    pub user: Box<str>,
-    /// The last Authentication Data, for CONNACK.
-    pub data: Bytes,
-}
-
-impl Connect {
-    /// The keep alive that the server grants.
-    pub fn keep_alive(&self, limits: &Limits) -> KeepAlive {
-        KeepAlive::granted(self.version, self.keep_alive_secs, limits)
-    }
-
-    /// The user that the client authenticated as.
-    pub fn user(&self) -> Option<&str> {
-        self.authenticated.as_ref().map(|authenticated| &*authenticated.user)
-    }
-
-    pub(super) fn audience(&self) -> Audience {
-        let wants_words = self.request_problem_information;
-        Audience::new(self.version, self.packet_bytes_max, wants_words)
     }
 }
 
@@ -215,7 +147,7 @@ impl Handshake {
     fn progress(&mut self, limits: &Limits, access: &Access) -> Result<Progress, Reason> {
         let Some(&first) = self.input.bytes().first() else { return Ok(Progress::More) };
         if let Some(pending) = self.pending.take() {
-            let audience = pending.connect.audience();
+            let audience = Audience::of(&pending.connect);
             let client_id = pending.connect.client_id.clone();
             return match self.exchange(first, pending, access) {
                 // The client sent DISCONNECT.
@@ -244,7 +176,7 @@ impl Handshake {
         };
         match codec::connect(body, limits) {
             Ok(connect) => {
-                let audience = connect.audience();
+                let audience = Audience::of(&connect);
                 // Now the version is known: check the length by its rules [MQTT-1.5.5-1].
                 if let Err(reason) = Header::parse(self.input.bytes(), connect.version) {
                     let refusal = Refusal::with_connack(audience, reason, Some(connect.client_id));
@@ -351,7 +283,7 @@ impl Handshake {
     fn reply(&mut self, pending: Pending, data: Option<&[u8]>) -> Result<Progress, Reason> {
         let mut frame = BytesMut::new();
         codec::put_auth(&mut frame, AuthReason::Continue, METHOD, data);
-        if frame.len() > pending.connect.audience().packet_len_max {
+        if frame.len() > Audience::of(&pending.connect).packet_len_max {
             return Err(Reason::PacketTooLarge);
         }
         self.pending = Some(Box::new(pending));
@@ -363,7 +295,7 @@ impl Connecting {
     /// Refuses the client and names another server, `reference` (Server Reference).
     pub fn redirect(&self, reference: &str) -> Refusal {
         let mut frame = BytesMut::new();
-        codec::connack_to(&mut frame, self.connect.audience(), reference);
+        codec::connack_to(&mut frame, Audience::of(&self.connect), reference);
         let client_id = Some(self.connect.client_id.clone());
         Refusal { frame: frame.freeze(), reason: Reason::UseAnotherServer, client_id }
     }
@@ -384,7 +316,7 @@ impl Connecting {
     /// [MQTT-3.1.2-24].
     pub fn refuse(&self, reason: Reason) -> Refusal {
         let client_id = Some(self.connect.client_id.clone());
-        let refusal = Refusal::with_connack(self.connect.audience(), reason, client_id);
+        let refusal = Refusal::with_connack(Audience::of(&self.connect), reason, client_id);
         match self.connect.packet_bytes_max {
             Some(max) if refusal.frame.len() > max as usize => {
                 Refusal { frame: Bytes::new(), ..refusal }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::codec::Reason;
-use super::outbox::{Owed, packet_id};
-use super::session::Delivery;
+use super::delivery::Delivery;
+use super::owed::{Owed, packet_id};
 use crate::broker::QoS;
 
 /// Publishes to a client that it has not acknowledged to the end, in the order they were sent in.

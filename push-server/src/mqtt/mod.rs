@@ -15,11 +15,14 @@
 //! while idle.
 
 pub mod codec;
+pub mod connect;
 pub mod connection;
+pub mod delivery;
 pub mod handshake;
 pub mod inflight;
 pub mod keep_alive;
 pub mod outbox;
+mod owed;
 pub mod scram;
 pub mod session;
 pub mod subscription_list;
@@ -32,15 +35,16 @@ use push_common::ping_rate::PingRate;
 use crate::broker::{TopicFilter, TopicName};
 use codec::Reason;
 
+pub use connect::{Authenticated, Authentication, Connect};
 pub use connection::{
     Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe,
 };
-pub use handshake::{
-    Access, Authenticated, Authentication, Connect, Connecting, Handshake, Progress, Refusal,
-};
+pub use delivery::Delivery;
+pub use handshake::{Access, Connecting, Handshake, Progress, Refusal};
 pub use keep_alive::KeepAlive;
-pub use outbox::{Change, Extent, Fetched, Filing, HEAD_MESSAGES_MAX, OutboxFull};
-pub use session::{Claim, Delivered, Delivery, Forgotten, Session};
+pub use outbox::{Change, Extent, Fetched, HEAD_MESSAGES_MAX};
+pub use owed::Filing;
+pub use session::{Claim, Delivered, Forgotten, Session};
 pub use subscription_list::{ListFull, SubscriptionList};
 pub use transmit::Transmit;
 pub use will::{PendingWill, Will};
@@ -116,6 +120,17 @@ impl Limits {
             None
         }
     }
+}
+
+/// What becomes of a message for a client that is away, when its outbox is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutboxFull {
+    /// It is taken, and the oldest messages that were never sent are dropped for it.
+    DropOldest,
+    /// It is dropped.
+    DropNewest,
+    /// It is dropped, and its publisher is told.
+    Refuse,
 }
 
 /// What the specification leaves to a server. MQTT 5 clients are told what there is not; one that

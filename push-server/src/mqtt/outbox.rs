@@ -17,8 +17,9 @@ pub(super) mod room;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::delivery::Delivery;
 use super::inflight::{Ended, Exactly, Inflight};
-use super::session::Delivery;
+use super::owed::{Filing, Owed};
 use crate::broker::{Charge, MemoryBudget, QoS};
 pub(super) use room::{Load, Room};
 
@@ -28,42 +29,6 @@ pub const HEAD_MESSAGES_MAX: usize = 64;
 
 /// Without memory for so many bytes no page is read for an outbox that has something in memory.
 const PAGE_BYTES_MIN: u64 = 16 << 10;
-
-/// Packet ids there are: 1 to 65,535 [MQTT-2.3.1-1].
-const PACKET_IDS: u64 = u16::MAX as u64;
-
-/// The packet id that a message is sent with, and sent again with [MQTT-4.4.0-1]: it follows from
-/// its place, so that it needs no writing down.
-pub(super) const fn packet_id(position: u64) -> u16 {
-    (position % PACKET_IDS) as u16 + 1
-}
-
-/// What becomes of a message for a client that is away, when its outbox is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutboxFull {
-    /// It is taken, and the oldest messages that were never sent are dropped for it.
-    DropOldest,
-    /// It is dropped.
-    DropNewest,
-    /// It is dropped, and its publisher is told.
-    Refuse,
-}
-
-/// How far a message of a durable session is on its way to the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filing {
-    /// It is not on its way: QoS 0, or the session ends with its connection, or its write failed when
-    /// it had left.
-    Never,
-    /// Nor is this one, but it does not leave before what its publisher is promised is on disk.
-    Held,
-    /// Its write is being put together; what is asked of the disk meanwhile may come before it.
-    Pending,
-    /// Its write is queued; what is asked of the disk from now on comes behind it.
-    Queued,
-    /// It is on disk.
-    Written,
-}
 
 /// What is to be done on disk. Nothing waits for the removals but the answers that say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,45 +59,6 @@ impl Fetched {
             Self::Message(delivery) | Self::Stale(delivery) => delivery.size(),
             Self::Release => 0,
         }
-    }
-}
-
-/// A message in its place. It counts as held by an outbox from `new` on until it is dropped.
-#[derive(Debug)]
-pub(super) struct Owed {
-    /// Its place, given out in order; with QoS 0 that of the message before.
-    pub(super) position: u64,
-    pub(super) filing: Filing,
-    pub(super) delivery: Delivery,
-}
-
-impl Owed {
-    pub(super) fn new(
-        position: u64,
-        filing: Filing,
-        delivery: Delivery,
-        memory: &Arc<MemoryBudget>,
-    ) -> Self {
-        delivery.enter_outbox(memory);
-        Self { position, filing, delivery }
-    }
-
-    /// A message published with QoS 2 does not leave before it is on disk, at whatever QoS: after a
-    /// crash its publisher would send it again as one that nobody has had. And its packet id would
-    /// mean another one, which a client at QoS 2 would take for this one.
-    fn may_leave(&self) -> bool {
-        self.delivery.message.qos != QoS::ExactlyOnce
-            || matches!(self.filing, Filing::Never | Filing::Written)
-    }
-
-    fn is_unsafe(&self) -> bool {
-        matches!(self.filing, Filing::Held | Filing::Pending | Filing::Queued)
-    }
-}
-
-impl Drop for Owed {
-    fn drop(&mut self) {
-        self.delivery.leave_outbox();
     }
 }
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use push_common::clock::Monotonic;
 
 use super::codec::Reason;
+use super::connect::Connect;
+use super::delivery::Delivery;
 use super::inflight::{Received, Retry, Routing};
-use super::outbox::{Change, Extent, Fetched, Filing, Owed, Pending, Room, packet_id};
+use super::outbox::{Change, Extent, Fetched, Pending, Room};
+use super::owed::{Filing, Owed, packet_id};
 use super::subscription_list::SubscriptionList;
-use super::{Connect, Limits, OutboxFull};
-use crate::broker::{MemoryBudget, Message, QoS, TopicFilter, Via};
+use super::{Limits, OutboxFull};
+use crate::broker::{MemoryBudget, QoS, TopicFilter};
 
 /// A session.
 ///
@@ -52,38 +55,6 @@ pub enum Claim {
     Replaced,
     /// It is somebody else's: the CONNECT is refused, and nothing happens to the session.
     Refused,
-}
-
-/// A message for a session.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// What.
-    pub message: Arc<Message>,
-    /// The lower of the message's and the subscription's.
-    pub qos: QoS,
-    /// The RETAIN flag to send.
-    pub retain: bool,
-    /// By which subscriptions it came.
-    pub via: Via,
-}
-
-impl Delivery {
-    /// What it counts against `Limits::outbox_bytes_max`.
-    pub(super) fn size(&self) -> u64 {
-        (self.message.weight_bytes() + self.via.weight_bytes()) as u64
-    }
-
-    /// An outbox holds it: it counts against the total of all.
-    pub(super) fn enter_outbox(&self, memory: &Arc<MemoryBudget>) {
-        self.message.held.enter(|| self.message.weight_bytes(), memory);
-        self.via.enter_outbox(memory);
-    }
-
-    /// The outbox holds it no longer.
-    pub(super) fn leave_outbox(&self) {
-        self.message.held.leave(|| self.message.weight_bytes());
-        self.via.leave_outbox();
-    }
 }
 
 /// What became of a delivery.

@@ -2,8 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::Delivery;
 use super::codec::{Outgoing, SHARE_BYTES_MIN};
+use super::delivery::Delivery;
 
 /// Whole frames to write, in order, and what else became of the messages that were due.
 #[derive(Debug, Default)]

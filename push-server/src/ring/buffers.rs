@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::BufRingEntry;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-use super::{Piece, RingError, RingOptions};
+use super::options::{RingError, RingOptions};
 
 /// The one buffer group of a ring.
 pub(super) const GROUP: u16 = 0;
@@ -26,6 +26,15 @@ const PAGE_BYTES: usize = 4096;
 
 /// Told apart in every [`Piece`], so that one ring's piece is never read in another's memory.
 static NEXT_ID: AtomicU16 = AtomicU16::new(0);
+
+/// A received piece in a provided buffer. Give it back by [`super::Ring::recycle`].
+#[derive(Debug)]
+#[must_use]
+pub struct Piece {
+    buffer: u16,
+    ring: u16,
+    len: u32,
+}
 
 /// Buffers and their ring.
 pub(super) struct ReceiveBuffers {

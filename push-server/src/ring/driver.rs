@@ -10,7 +10,7 @@ use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, squeue};
 
 use super::buffers::{GROUP, ReceiveBuffers};
-use super::{RingError, RingOptions};
+use super::options::{RingError, RingOptions};
 
 /// Completion entries for each submission entry: multishot operations complete many times. What
 /// does not fit is kept by the kernel (`IORING_FEAT_NODROP`) until the next enter.

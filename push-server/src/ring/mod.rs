@@ -32,6 +32,7 @@
 mod buffers;
 mod driver;
 mod listener;
+mod options;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -50,46 +51,16 @@ use driver::Driver;
 use send::{Progress, Sends};
 use user_data::{Kind, decode, encode, encode_kind};
 
+pub use buffers::Piece;
 pub use listener::{Keepalive, listen};
+pub use options::{RingError, RingOptions};
+pub use user_data::Token;
 
 /// Waits for the kernel to end cancelled operations when a ring is dropped.
 const SETTLE_WAITS_MAX: u32 = 50;
 
 /// Length of each.
 const SETTLE_WAIT: Duration = Duration::from_millis(20);
-
-/// Whose operation it is: index and generation of the shard's, given back with every completion.
-/// The ring adds the kind of operation; generations are 24 bits (higher ones are cut off).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "said above")]
-pub struct Token {
-    pub index: u32,
-    pub generation: u32,
-}
-
-/// Sizes of a ring.
-#[derive(Clone, Copy, Debug)]
-pub struct RingOptions {
-    /// Submission queue entries; the completion queue has four times as many.
-    pub entries: u32,
-    /// Provided receive buffers, a power of two.
-    pub buffers: u16,
-    /// Bytes of each.
-    pub buffer_bytes: u32,
-}
-
-/// Why a ring cannot be had, or does not work any more.
-#[derive(Debug, thiserror::Error)]
-pub enum RingError {
-    /// The kernel refused.
-    #[error("io_uring: {what}: {source}")]
-    Kernel {
-        /// The step that failed, with the knob to turn.
-        what: &'static str,
-        /// The kernel's word.
-        source: io::Error,
-    },
-}
 
 /// Where another ring is woken. Good as long as that ring lives; waking a ring that is gone is
 /// counted ([`RingCounters::wake_failed`]), at worst a ring that got the same descriptor is woken.
@@ -107,15 +78,6 @@ pub struct RingCounters {
     pub watch_failed: u64,
     /// Times that the submission queue was full before the turn's end.
     pub sq_full: u64,
-}
-
-/// A received piece in a provided buffer. Give it back by [`Ring::recycle`].
-#[derive(Debug)]
-#[must_use]
-pub struct Piece {
-    buffer: u16,
-    ring: u16,
-    len: u32,
 }
 
 /// What a receive brought.

@@ -11,8 +11,7 @@ use hashbrown::HashMap;
 use io_uring::{opcode, squeue, types};
 use slab::Slab;
 
-use super::Token;
-use super::user_data::{GENERATION_MASK, Kind, encode};
+use super::user_data::{GENERATION_MASK, Kind, Token, encode};
 
 /// Chunks handed to the kernel by one operation; the rest follows in the next. The kernel's own
 /// bound is 1024 (`UIO_MAXIOV`), and it allocates for more than 8.

@@ -2,13 +2,20 @@
 //! (24) | index (32). For token operations generation and index are the shard's, for sends they
 //! are those of the slab of [`super::send`].
 
-use super::Token;
-
 /// Bits of a generation that survive the trip through the kernel.
 pub(super) const GENERATION_MASK: u32 = 0x00ff_ffff;
 
 const KIND_SHIFT: u32 = 56;
 const GENERATION_SHIFT: u32 = 32;
+
+/// Whose operation it is: index and generation of the shard's, given back with every completion.
+/// The ring adds the kind of operation; generations are 24 bits (higher ones are cut off).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "said above")]
+pub struct Token {
+    pub index: u32,
+    pub generation: u32,
+}
 
 /// What an operation is. Zero is none, so that a forgotten `user_data` shows as unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

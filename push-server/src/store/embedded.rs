@@ -10,6 +10,7 @@ use super::counters::StoreCounters;
 use super::database::{self, Claim, Database};
 use super::queue::Queue;
 use super::recover;
+use super::shared::Shared;
 use super::thread::StoreThread;
 use super::{
     PageLimit, Position, Recovered, SessionNumber, Sink, Store, StoreError, StoreOptions, Write,
@@ -24,15 +25,6 @@ const THREAD_NAME: &str = "store";
 pub struct EmbeddedStore<T> {
     shared: Arc<Shared<T>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// What the handle and the thread share.
-#[derive(Debug)]
-pub(super) struct Shared<T> {
-    pub(super) queue: Queue<T>,
-    pub(super) counters: StoreCounters,
-    pub(super) is_serving: AtomicBool,
-    pub(super) retained: Arc<Retained>,
 }
 
 /// Claims `options.dir`, and opens the store in it ([`open_claimed`]).

@@ -5,6 +5,7 @@
 //! What is read is checked like what a peer sends: nothing panics, and nothing is allocated beyond a
 //! small multiple of the bytes that are there.
 
+mod error;
 mod runs;
 
 use std::sync::Arc;
@@ -13,13 +14,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+pub(super) use error::DecodeError;
+
 use super::clocks::{ClockMark, Clocks, WallMillis};
 use super::{
     OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill, WillNumber,
 };
 use crate::broker::{
-    Held, Kept, Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicError,
-    TopicFilter, TopicName, UserProperties, UserPropertyTooLong, subscription_ids_weight_bytes,
+    Held, Kept, Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicFilter,
+    TopicName, UserProperties, subscription_ids_weight_bytes,
 };
 
 /// Which keys, values and trees there are. An unknown one is refused at start.
@@ -38,27 +41,6 @@ pub(super) const NUMBER_BYTES: usize = 8;
 pub(super) const WILL_PREFIX: &[u8] = b"will";
 /// Bytes of such a key.
 const WILL_KEY_BYTES: usize = WILL_PREFIX.len() + 2 * NUMBER_BYTES;
-
-/// Why bytes are not the record that they should be.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DecodeError {
-    #[error("malformed record: {0}")]
-    Malformed(#[from] postcard::Error),
-    #[error("record with {0} bytes too many")]
-    TooLong(usize),
-    #[error("key of {0} bytes")]
-    KeyLength(usize),
-    #[error("quality of service {0}")]
-    QoS(u8),
-    #[error("{0} subscription identifiers")]
-    SubscriptionIds(usize),
-    #[error(transparent)]
-    Text(#[from] std::str::Utf8Error),
-    #[error(transparent)]
-    Topic(#[from] TopicError),
-    #[error(transparent)]
-    UserProperty(#[from] UserPropertyTooLong),
-}
 
 /// The number of a large body that is kept beside the outboxes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -15,6 +15,9 @@ use super::encode::{self, BodyNumber};
 use super::{OutboxEntry, Position, SessionNumber, WillNumber, Write};
 use crate::broker::{Kept, Retained, TopicFilter, TopicName};
 
+/// Bytes of a group beyond which it is closed: bounds the time that one write takes.
+pub(super) const GROUP_BYTES_MAX: u64 = 4 << 20;
+
 /// Numbers of sessions that are set aside at a time, so that none is used twice even when its
 /// session, and with it every trace on disk, is gone.
 const NUMBERS_AHEAD: u64 = 1_024;

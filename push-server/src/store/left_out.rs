@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::HashSet;
 
-use super::SessionNumber;
+use super::numbers::SessionNumber;
 
 /// The sessions. Each takes a few bytes more than two numbers: there may be very many.
 #[derive(Debug, Default)]

@@ -25,8 +25,7 @@ use hashbrown::HashMap;
 
 use super::database::{Database, DatabaseError, Tree};
 use super::encode;
-use super::group::Group;
-use super::thread::GROUP_BYTES_MAX;
+use super::group::{GROUP_BYTES_MAX, Group};
 use crate::broker::{Kept, Retained, TopicName};
 
 /// Topics that are written as one, if they have not too many bytes.

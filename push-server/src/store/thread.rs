@@ -11,12 +11,12 @@ use super::bodies::Bodies;
 use super::clocks::ClockWatch;
 use super::counters;
 use super::database::{self, Claim, Database, DatabaseError, Tree};
-use super::embedded::Shared;
 use super::encode::{self, Place};
-use super::group::{Group, Key, Written};
+use super::group::{GROUP_BYTES_MAX, Group, Key, Written};
 use super::queue::{Ask, Found, Refused, Request};
 use super::recover::{self, Index};
 use super::retained;
+use super::shared::Shared;
 use super::unsaved::Unsaved;
 use super::{
     Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, StoreOptions, Stored,
@@ -24,9 +24,7 @@ use super::{
 };
 use crate::broker::{Message, Retained};
 
-/// Bytes of a group beyond which it is closed: bounds the time that one write takes.
-pub(super) const GROUP_BYTES_MAX: u64 = 4 << 20;
-/// The same in requests.
+/// Requests of a group beyond which it is closed.
 const GROUP_REQUESTS_MAX: usize = 16_384;
 /// Requests from which a group counts as load, and the time from the start of such a group to the
 /// start of the next: a larger group costs less a request, and more of it undoes itself.

@@ -8,6 +8,7 @@
 //! as they come [MQTT-6.0.0-2], so that no length of a frame costs anything, an idle connection owns
 //! no buffer, and what is sent gets a header in front.
 
+mod ended;
 mod frames;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,8 @@ use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 use frames::{Frames, Step};
 use upgrade::Answer;
+
+pub use ended::Ended;
 pub use upgrade::UPGRADE_HEAD_BYTES_MAX;
 
 /// One connection, from its first byte on.
@@ -47,21 +50,6 @@ enum Stage {
     Ended(Ended, Option<Vec<u8>>),
     /// Our doing.
     Closed,
-}
-
-/// Why nothing that a peer still sends is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It asked for something else than MQTT over WebSocket.
-    NotUpgraded,
-    /// Its request is longer than [`UPGRADE_HEAD_BYTES_MAX`].
-    HeadTooLarge,
-    /// It sent a close frame.
-    Left,
-    /// It broke the rules of frames, or sent text [MQTT-6.0.0-1].
-    Fault,
-    /// It sent too many pings.
-    PingRate,
 }
 
 /// Why the server ends a connection, as its close frame says it.

@@ -7,7 +7,7 @@ use tungstenite::handshake::server::{Request, Response, create_response, write_r
 use tungstenite::http::header::{HeaderName, HeaderValue};
 use tungstenite::http::{self, StatusCode, header};
 
-use super::Ended;
+use super::ended::Ended;
 
 /// The longest request head taken, in bytes: room for the cookies that a browser may add.
 pub const UPGRADE_HEAD_BYTES_MAX: usize = 16 << 10;

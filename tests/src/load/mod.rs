@@ -15,10 +15,10 @@ mod demo;
 mod engine;
 mod fleet;
 mod limits;
+mod output;
 mod pacer;
 mod publish;
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -26,6 +26,7 @@ use serde_json::json;
 use command::{Command, Event, Plan, Settings};
 use fleet::{Fleet, Standing, Woken};
 use options::{Common, Demo, Idle, Mode, Options, Ping};
+use output::print_line;
 use tally::{Summary, Tally, process_cpu};
 use wire::Version;
 
@@ -264,14 +265,6 @@ fn clients_wished(line: &str, now: u32) -> Result<u32, String> {
         Some(clients) if clients >= now => Ok(clients),
         Some(clients) => Err(format!("cannot shrink from {now} to {clients} clients")),
         None => Err(format!("{line:?} is not understood: write `to N`, or close stdin to end")),
-    }
-}
-
-/// Prints one line of JSON. Whoever does not read it any more does not miss it.
-fn print_line(object: &impl serde::Serialize) {
-    let mut out = std::io::stdout().lock();
-    if let Ok(line) = serde_json::to_string(object) {
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
 }
 

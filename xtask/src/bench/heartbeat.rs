@@ -22,7 +22,7 @@ use super::brokers::{Broker, Variant, declined_text};
 use super::load::{Load, Outcome, Pace};
 use super::procfs::{MachineTime, ProcessTime, tick_us};
 use super::report::{Machine, Shown, Spread, Table, finish};
-use super::{Bench, CommonArguments, prepare, take_turns};
+use super::rig::{Bench, CommonArguments, prepare, take_turns};
 use crate::workspace::{Workspace, say};
 
 /// Least share of the pings that must go the way that is measured.

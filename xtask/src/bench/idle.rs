@@ -24,7 +24,7 @@ use super::brokers::{Broker, Variant};
 use super::load::Load;
 use super::procfs::{KernelMemory, ProcessMemory, TcpSockets, bpf_map_bytes};
 use super::report::{Line, Machine, Shown, Spread, Table, finish};
-use super::{Bench, CommonArguments, prepare, take_turns};
+use super::rig::{Bench, CommonArguments, prepare, take_turns};
 use crate::workspace::{Workspace, say};
 
 /// Fewer readings are no line.

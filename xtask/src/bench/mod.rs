@@ -29,32 +29,14 @@ mod idle;
 mod load;
 mod procfs;
 mod report;
+mod rig;
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::{Args, Subcommand};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use self::brokers::{Brokers, Variant, rotated};
-use self::children::Interrupt;
-use self::procfs::MachineTime;
-use self::report::Machine;
-use crate::build::{self, Profile};
-use crate::setup;
-use crate::workspace::{Workspace, find_program, say};
-
-/// The machine is looked at for so long before anything is measured.
-const BACKGROUND_LOOK: Duration = Duration::from_secs(2);
-
-/// Above this share of the machine, other work is worth a warning.
-const BACKGROUND_SHARE_MAX: f64 = 0.03;
-
-/// Descriptors that a process needs beside one for each client.
-const DESCRIPTORS_SPARE: u64 = 100;
+use crate::workspace::Workspace;
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchArguments {
@@ -73,137 +55,10 @@ enum Benchmark {
     Durable(durable::DurableArguments),
 }
 
-/// What all benchmarks take.
-#[derive(Args, Clone, Debug)]
-struct CommonArguments {
-    /// Also print the table for the README
-    #[arg(long)]
-    markdown: bool,
-    /// Shards of our server; mosquitto has one thread
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
-    shards: u16,
-    /// Measure these only; repeatable
-    #[arg(long, value_name = "SERVER")]
-    only: Vec<Variant>,
-    /// Measure target/release/push-server and push-load as they are, without building first
-    #[arg(long)]
-    no_build: bool,
-}
-
-/// What a benchmark works with.
-#[derive(Debug)]
-struct Bench {
-    brokers: Brokers,
-    /// `target/release/push-load`.
-    generator: PathBuf,
-    /// `target/bench/`; it exists.
-    results: PathBuf,
-    machine: Machine,
-    /// The machine's share that was busy before we began.
-    background_share: f64,
-    interrupt: Interrupt,
-}
-
 pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<ExitCode> {
     match &arguments.benchmark {
         Benchmark::Heartbeat(arguments) => heartbeat::run(workspace, arguments),
         Benchmark::Idle(arguments) => idle::run(workspace, arguments),
         Benchmark::Durable(arguments) => durable::run(workspace, arguments),
     }
-}
-
-/// Builds and finds everything, looks at the machine, and raises the limit of descriptors.
-fn prepare(workspace: &Workspace, arguments: &CommonArguments, clients: u32) -> Result<Bench> {
-    let (server, generator) = if arguments.no_build {
-        let folder = workspace.target().join("release");
-        (folder.join("push-server"), folder.join("push-load"))
-    } else {
-        let object = build::ebpf_object(workspace, &setup::build_needs(workspace)?)?;
-        let server = build::server(workspace, &object, Profile::Release)?;
-        (server, build::load_generator(workspace, &object)?)
-    };
-    let folder = workspace.target().join("bench");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    // From here on, not before: a build is ended by the signal itself.
-    let interrupt = Interrupt::catch()?;
-    let mosquitto = find_program("mosquitto");
-    if mosquitto.is_none() {
-        say("mosquitto is not installed: its column stays empty. On Debian, as root:");
-        say("  apt-get install mosquitto");
-    }
-    raise_descriptors(u64::from(clients) + DESCRIPTORS_SPARE)?;
-    let shards = arguments.shards;
-    let brokers = Brokers {
-        server,
-        before: None,
-        mosquitto,
-        only: arguments.only.clone(),
-        folder: folder.clone(),
-        shards,
-        clients,
-    };
-    let commit = brokers::git_commit(workspace.root());
-    let machine = Machine::look(commit, brokers.mosquitto_version(), procfs::tick_us());
-    let background_share = look_at_background(&interrupt)?;
-    Ok(Bench { brokers, generator, results: folder, machine, background_share, interrupt })
-}
-
-/// Raises the limit of descriptors for the children: both ends take one a client.
-fn raise_descriptors(wanted: u64) -> Result<()> {
-    let found = getrlimit(Resource::Nofile);
-    let most = found.maximum.map(|most| most.max(wanted));
-    // Only root, and not everywhere, may raise the hard limit; the soft one may always follow it.
-    let limits = [most, found.maximum].map(|most| Rlimit { current: most, maximum: most });
-    let is_set = limits.into_iter().any(|limit| setrlimit(Resource::Nofile, limit).is_ok());
-    match getrlimit(Resource::Nofile).current {
-        Some(most) if !is_set || most < wanted => bail!(
-            "RLIMIT_NOFILE allows {most} descriptors a process and {wanted} are needed: ask for \
-             fewer clients, or raise it (`ulimit -Hn`, /etc/security/limits.conf)"
-        ),
-        _ => Ok(()),
-    }
-}
-
-fn look_at_background(interrupt: &Interrupt) -> Result<f64> {
-    let before = MachineTime::read()?;
-    interrupt.sleep(BACKGROUND_LOOK)?;
-    let after = MachineTime::read()?;
-    let busy = (after.busy_us - before.busy_us) as f64;
-    let all = busy + (after.idle_us - before.idle_us) as f64;
-    let share = if all > 0.0 { busy / all } else { 0.0 };
-    if share > BACKGROUND_SHARE_MAX {
-        say(format_args!(
-            "warning: other work keeps {:.0} % of this machine busy; it will be in the figures. \
-             Stop it and measure again",
-            share * 100.0
-        ));
-    }
-    Ok(share)
-}
-
-/// Has every variant its turn in every round. Returns the visits made, and what went wrong with the
-/// others, which is no figure.
-fn take_turns<V>(
-    bench: &Bench,
-    rounds: u32,
-    mut visit: impl FnMut(u32, Variant) -> Result<V>,
-) -> Result<(Vec<V>, Vec<String>)> {
-    let variants = bench.brokers.variants();
-    let (mut visits, mut refused) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
-        for variant in rotated(&variants, round as usize) {
-            match visit(round, variant) {
-                Ok(visit) => visits.push(visit),
-                Err(error) => {
-                    bench.interrupt.check()?;
-                    let number = round + 1;
-                    let text = format!("round {number}: no figures of the {variant}: {error:#}");
-                    say(&text);
-                    refused.push(text);
-                }
-            }
-        }
-    }
-    Ok((visits, refused))
 }

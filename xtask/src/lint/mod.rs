@@ -1,14 +1,21 @@
-//! `cargo xtask lint`: rustfmt, clippy with warnings denied, the import rules, and no suppressed
-//! lint. Every check runs; the command fails when one does.
+//! `cargo xtask lint`: rustfmt, clippy with warnings denied, the import rules, no circle of imports
+//! between files, no method away from its type, and no suppressed lint. Every check runs; the command
+//! fails when one does.
 
-mod paths;
+mod circles;
+mod crates;
+mod homes;
 mod rules;
+mod source;
+mod tokens;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+
+use crates::{Crate, Sources};
 
 use crate::build;
 use crate::setup::{self, BuildTools};
@@ -61,19 +68,27 @@ fn lint_ebpf(workspace: &Workspace, tools: &BuildTools) -> Result<()> {
     run_checked(clippy.args(["--", "-Dwarnings"]))
 }
 
-/// Import rules and suppressed lints are refused, long files named.
+/// Breaches of the import rules, circles of imports, methods away from home and suppressed lints are
+/// refused, long files named.
 fn source_rules(workspace: &Workspace) -> Result<()> {
+    let mut sources = Sources::new();
     let mut violations = Vec::new();
     for file in rust_files(workspace.root(), workspace.target())? {
         let text = fs::read_to_string(workspace.root().join(&file))
             .with_context(|| format!("cannot read {}", file.display()))?;
-        let name = file.to_string_lossy();
+        let name = file.to_string_lossy().into_owned();
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX {
             say(format_args!("warning: {name} has {lines} lines (over {FILE_LINES_MAX})"));
         }
-        violations.extend(rules::violations(&name, &paths::scan(&text, &rules::module_of(&name))));
+        let source = source::scan(&text, &rules::module_of(&name));
+        violations.extend(rules::violations(&name, &source));
+        sources.insert(name, source);
     }
+    let (crates, missing) = Crate::all(&sources);
+    violations.extend(missing);
+    violations.extend(circles::violations(&crates));
+    violations.extend(homes::violations(&crates));
     for violation in &violations {
         say(violation);
     }

@@ -1,6 +1,6 @@
 //! "Who may import whom" of the architecture, as a table, and the check of a source file against it.
 
-use super::paths::Source;
+use super::source::Source;
 
 /// Paths that a part of the tree must not name.
 struct Rule {
@@ -195,6 +195,7 @@ pub(crate) fn violations(file: &str, source: &Source) -> Vec<String> {
 /// The module that `file` is, as a path in its crate.
 pub(crate) fn module_of(file: &str) -> Vec<String> {
     let inside = file.split_once("/src/").map_or("", |(_, inside)| inside);
+    let inside = if inside.starts_with("bin/") { "main.rs" } else { inside };
     let mut module = vec!["crate".to_owned()];
     let name = inside.strip_suffix(".rs").unwrap_or(inside);
     module.extend(name.split('/').map(str::to_owned));
@@ -218,7 +219,7 @@ fn begins_with(segments: &[String], beginning: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::paths::scan;
+    use super::super::source::scan;
     use super::*;
 
     fn check(file: &str, text: &str) -> Vec<String> {

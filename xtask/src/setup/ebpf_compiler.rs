@@ -11,11 +11,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::{LLVM_MAJOR, debian};
+use super::debian;
 use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
 
 /// The oldest compiler that push-ebpf's dependencies accept.
 const MINOR_MIN: u32 = 96;
+
+/// The LLVM major that the linker, `setup`'s `BPF_LINKER_VERSION`, speaks: the compiler must have the
+/// same.
+const LLVM_MAJOR: u32 = 22;
 
 /// A nightly of `LLVM_MAJOR`; the channel `nightly` itself moves on to another LLVM.
 const NIGHTLY: &str = "nightly-2026-05-20";

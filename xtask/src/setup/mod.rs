@@ -20,11 +20,8 @@ pub(crate) use test_tools::{test_needs, vm_needs};
 
 use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
 
-/// The linker's version: the last whose default is the LLVM of `LLVM_MAJOR`.
+/// The linker's version: the last whose default is the LLVM of `ebpf_compiler::LLVM_MAJOR`.
 const BPF_LINKER_VERSION: &str = "0.10.3";
-
-/// The LLVM major that `BPF_LINKER_VERSION` speaks; the eBPF compiler must have the same.
-const LLVM_MAJOR: u32 = 22;
 
 #[derive(Args, Debug)]
 pub(crate) struct SetupArguments {

@@ -9,6 +9,15 @@ use crate::broker::{QoS, TopicName};
 use crate::mqtt::scram::METHOD;
 use crate::mqtt::{Connect, Limits, Version};
 
+/// The least that an answer takes, in bytes; a PINGRESP, which is never owed, takes two.
+pub(in crate::mqtt) const ANSWER_BYTES: u32 = 4;
+
+/// The least that a SUBACK or UNSUBACK for so many filters takes.
+pub(in crate::mqtt) fn answer_bytes(filters: usize) -> u32 {
+    // A packet has 16,384 filters at most.
+    ANSWER_BYTES + filters as u32
+}
+
 /// The packets that acknowledge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mqtt) enum AckKind {
@@ -55,6 +64,12 @@ impl Audience {
     ) -> Self {
         let packet_len_max = packet_bytes_max.map_or(usize::MAX, |max| max as usize);
         Self { version, packet_len_max, wants_words }
+    }
+
+    /// The client that sent this CONNECT.
+    pub(in crate::mqtt) fn of(connect: &Connect) -> Self {
+        let wants_words = connect.request_problem_information;
+        Self::new(connect.version, connect.packet_bytes_max, wants_words)
     }
 
     /// A client of which only the version is known: it is sent no more than needs be.
@@ -125,7 +140,7 @@ pub(in crate::mqtt) fn connack(
     properties.retain_available = unless(features.retain);
     properties.wildcard_subscription_available = unless(features.wildcard_subscriptions);
     properties.shared_subscription_available = unless(features.shared_subscriptions);
-    connect.audience().write(out, response_information(connect, limits), |out, information| {
+    Audience::of(connect).write(out, response_information(connect, limits), |out, information| {
         let code = v5::ConnectReturnCode::Success;
         let properties =
             v5::ConnAckProperties { response_information: information, ..properties.clone() };

@@ -39,7 +39,8 @@ pub(super) use auth::{AuthReason, put_auth};
 pub(super) use connect::{Refused, connect};
 pub(super) use decode::{Ack, Disconnect, Packet, check_header, packet};
 pub(super) use encode::{
-    AckKind, Audience, ack, connack, connack_refusal, disconnect, pingresp, suback, unsuback,
+    ANSWER_BYTES, AckKind, Audience, ack, answer_bytes, connack, connack_refusal, disconnect,
+    pingresp, suback, unsuback,
 };
 pub(super) use frame::{Header, Input, SHARE_BYTES_MIN};
 pub(super) use publish::{Outgoing, Publish};

@@ -1,23 +1,11 @@
 //! Authentication once more, on a connection that began with it [MQTT5 4.12.1]. Everything else goes
 //! on meanwhile.
 
+use super::rare::Identity;
 use super::{Connection, Event, State};
+use crate::mqtt::Access;
 use crate::mqtt::codec::{self, Auth, AuthReason, Reason};
 use crate::mqtt::scram::{Exchange, METHOD, Nonce, Step};
-use crate::mqtt::{Access, Authenticated};
-
-/// Who a client is, and what it is being asked at the moment.
-#[derive(Debug)]
-pub(super) struct Identity {
-    user: Box<str>,
-    exchange: Option<Exchange>,
-}
-
-impl Identity {
-    pub(super) fn of(authenticated: &Authenticated) -> Self {
-        Self { user: authenticated.user.clone(), exchange: None }
-    }
-}
 
 impl Connection {
     /// Answers an AUTH. `nonce` is random, and spent. Returns whether the client has shown once

@@ -1,15 +1,7 @@
 //! Answers that wait, those that are still owed among them: how far a client may run ahead.
 
 use super::{Answer, Connection, Event};
-
-/// The least that an answer takes, in bytes; a PINGRESP, which is never owed, takes two.
-pub(super) const ANSWER_BYTES: u32 = 4;
-
-/// The least that a SUBACK or UNSUBACK for so many filters takes.
-pub(super) fn answer_bytes(filters: usize) -> u32 {
-    // A packet has 16,384 filters at most.
-    ANSWER_BYTES + filters as u32
-}
+use crate::mqtt::codec::ANSWER_BYTES;
 
 impl Connection {
     /// Bytes of answers that wait to be moved out, or will, when the events that want one are

@@ -1,9 +1,9 @@
 //! What few connections have, in a box that the others do not pay for.
 
-use super::authenticate::Identity;
 use crate::broker::TopicName;
+use crate::mqtt::scram::Exchange;
 use crate::mqtt::topic_alias::{self, Inbound, Outbound, TopicForm};
-use crate::mqtt::{Connect, Will};
+use crate::mqtt::{Authenticated, Connect, Will};
 
 /// Will, topic aliases and who the client is.
 #[derive(Debug, Default)]
@@ -24,6 +24,19 @@ impl Rare {
         let identity = connect.authenticated.as_ref().map(|shown| Box::new(Identity::of(shown)));
         let any = will.is_some() || identity.is_some();
         any.then(|| Box::new(Self { will, identity, ..Self::default() }))
+    }
+}
+
+/// Who a client is, and what it is being asked at the moment.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) user: Box<str>,
+    pub(super) exchange: Option<Exchange>,
+}
+
+impl Identity {
+    fn of(authenticated: &Authenticated) -> Self {
+        Self { user: authenticated.user.clone(), exchange: None }
     }
 }
 

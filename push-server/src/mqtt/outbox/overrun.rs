@@ -6,8 +6,8 @@
 //! read (`begin_trim`, `trimmed`). Until then no message joins those on disk, and those behind it keep to
 //! the limits by themselves, so an outbox never grows to more than twice its limits.
 
-use super::super::Limits;
-use super::{Change, Load, Loading, OutboxFull, Pending, Room};
+use super::super::{Limits, OutboxFull};
+use super::{Change, Load, Loading, Pending, Room};
 
 impl Pending {
     /// Whether more is owed than the limits allow, and older messages are to be dropped for it.

@@ -6,6 +6,7 @@ use push_common::clock::Monotonic;
 
 use super::*;
 use crate::broker::{Held, MemoryBudget, Message, TopicName, Via};
+use crate::mqtt::owed::packet_id;
 use crate::mqtt::session::Next;
 use crate::mqtt::{Limits, Session};
 

@@ -4,7 +4,9 @@ use std::mem::size_of;
 
 use super::super::Connection;
 use super::*;
-use crate::broker::{Held, Member, Shares, SubscriptionId, SubscriptionOptions, TopicName, Via};
+use crate::broker::{
+    Held, Member, Message, Shares, SubscriptionId, SubscriptionOptions, TopicName, Via,
+};
 
 fn delivery(qos: QoS, payload_len: usize) -> Delivery {
     let message = Message {

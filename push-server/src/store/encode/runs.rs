@@ -4,7 +4,7 @@
 //! A client may give a thousand overlapping filters the same identifier, and every message then carries it
 //! a thousand times [MQTT5 3.3.4]. A version that knew no repetitions leaves them out.
 
-use super::DecodeError;
+use super::error::DecodeError;
 use crate::broker::SUBSCRIPTION_ID_MAX;
 
 /// From here on a number says how often the identifier before it follows.

@@ -10,6 +10,7 @@
 mod counts;
 mod frames;
 mod link;
+mod plan;
 mod traffic;
 
 use std::sync::Arc;
@@ -22,45 +23,14 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 
 use super::options::Publish;
-use super::print_line;
+use super::output::print_line;
 use super::tally::process_cpu;
 use counts::{Counts, Summary};
+use plan::{News, Plan, Span};
 use traffic::Traffic;
 
 /// The measured end of a run without one.
 const NEVER_NS: u64 = u64::MAX;
-
-/// What is the same for all threads.
-#[derive(Debug)]
-struct Plan {
-    options: Publish,
-    /// Where nanoseconds are counted from.
-    epoch: Instant,
-    /// Messages sent, of all threads.
-    sent: AtomicU64,
-    /// Messages acknowledged to publishers, of all threads.
-    acknowledged: AtomicU64,
-    /// Messages that came to subscribers, of all threads, repeated ones not counted.
-    delivered: AtomicU64,
-}
-
-/// The time in which messages count.
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    from_ns: u64,
-    until_ns: u64,
-}
-
-/// What threads tell.
-#[derive(Debug)]
-enum News {
-    /// Sessions and publishers are there.
-    Ready,
-    /// All is sent and acknowledged, or nothing comes any more.
-    Finished(Box<Counts>),
-    /// The run is over.
-    Failed(String),
-}
 
 /// Does what the command line says.
 pub(super) fn run(options: &Publish) -> anyhow::Result<()> {

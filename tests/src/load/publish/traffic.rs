@@ -14,7 +14,7 @@ use super::super::wire::{self, CONNACK, SUBACK, Version};
 use super::counts::Counts;
 use super::frames::{self, Frame, Template};
 use super::link::{Link, State};
-use super::{News, Plan, Span};
+use super::plan::{News, Plan, Span};
 
 /// Events taken by one wake.
 const EVENTS_PER_WAKE_MAX: usize = 1_024;

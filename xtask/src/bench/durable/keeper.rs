@@ -1,6 +1,5 @@
 //! The servers that keep what they acknowledge, or do not: how each is started on a data directory.
 
-use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,12 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
-use serde::Serialize;
 
-use super::super::Bench;
 use super::super::brokers::{Broker, free_ports, knows_flag};
-use super::DurableArguments;
+use super::super::rig::Bench;
+use super::arguments::{DurableArguments, Mode};
 use crate::workspace::say;
 
 /// How long a server may take until it serves, a large directory to be read included.
@@ -25,36 +22,6 @@ const CONNECTIONS_SPARE: u32 = 100;
 /// Nothing is to be dropped for being too much: more than any run sends.
 const OUTBOX_MESSAGES_MAX: &str = "1000000000";
 const OUTBOX_BYTES_MAX: &str = "1000000000000";
-
-/// What an acknowledgement means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Mode {
-    /// Ours: on the disk.
-    Fsync,
-    /// Ours: with the kernel, which outlives the process.
-    Os,
-    /// Ours: in memory.
-    Off,
-    /// In memory, written every second.
-    Mosquitto,
-}
-
-impl Mode {
-    /// In the order of the report's columns.
-    pub(super) const ALL: [Self; 4] = [Self::Fsync, Self::Os, Self::Off, Self::Mosquitto];
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Fsync => "fsync",
-            Self::Os => "os",
-            Self::Off => "off",
-            Self::Mosquitto => "mosquitto",
-        })
-    }
-}
 
 /// Starts servers.
 #[derive(Debug)]

@@ -15,91 +15,26 @@
 //!   more. It is the yardstick of what an acknowledgement costs that promises less.
 //! - Each turn has a new data directory, on the file system that is named below the table.
 
+mod arguments;
 mod keeper;
 mod recovery;
 mod table;
 mod visit;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Args;
 use serde::Serialize;
 
-use self::keeper::{Keeper, Mode};
+pub(crate) use self::arguments::DurableArguments;
+use self::arguments::Scenario;
+use self::keeper::Keeper;
 use self::table::Row;
-use self::visit::{Scenario, Visit};
+use self::visit::Visit;
 use super::procfs::file_system;
 use super::report::{Machine, Shown, finish};
-use super::{Bench, CommonArguments, prepare};
+use super::rig::{Bench, CommonArguments, prepare};
 use crate::workspace::{Workspace, say};
-
-#[derive(Args, Clone, Debug)]
-pub(crate) struct DurableArguments {
-    /// Sessions
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=15_000))]
-    sessions: u32,
-    /// Bytes of a message
-    #[arg(long, value_name = "BYTES", default_value_t = 128)]
-    #[arg(value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
-    payload_bytes: u32,
-    /// Publishers
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    publishers: u32,
-    /// Messages that each publisher has unacknowledged
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=u16::MAX as i64))]
-    window: u16,
-    /// Messages a second of the paced rows
-    #[arg(long, value_name = "N", default_value_t = 5_000)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    rate: u32,
-    /// How long each row is measured
-    #[arg(long, value_name = "S", default_value_t = 8)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=3_600))]
-    seconds: u32,
-    /// How long each row is loaded before that
-    #[arg(long, value_name = "S", default_value_t = 2)]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=600))]
-    warm_up_s: u32,
-    /// Rounds; in each, all servers have their turn
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    rounds: u32,
-    /// Measure these rows only; repeatable
-    #[arg(long, value_name = "ROW")]
-    row: Vec<Scenario>,
-    /// Measure these only; repeatable
-    #[arg(long, value_name = "MODE")]
-    only: Vec<Mode>,
-    /// Shards of our server; mosquitto has one thread
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
-    shards: u16,
-    /// Make data directories below this one; default: target/bench
-    #[arg(long, value_name = "DIR")]
-    data_below: Option<PathBuf>,
-    /// Measure instead how soon a server with many sessions and messages is back
-    #[arg(long)]
-    recovery: bool,
-    /// Sessions of --recovery
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=5_000_000))]
-    recovery_sessions: u32,
-    /// Messages that they are owed, all together
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
-    recovery_messages: u64,
-    /// Also print the table for the README
-    #[arg(long)]
-    markdown: bool,
-    /// Measure target/release/push-server and push-load as they are, without building first
-    #[arg(long)]
-    no_build: bool,
-}
 
 /// What is written to `durable.json`.
 #[derive(Debug, Serialize)]

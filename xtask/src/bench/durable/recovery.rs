@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::super::Bench;
 use super::super::brokers::Broker;
 use super::super::load::Load;
 use super::super::procfs::ProcessMemory;
 use super::super::report::{Machine, Shown, Table, finish, grouped};
-use super::DurableArguments;
-use super::keeper::{DataDirectory, Keeper, Mode};
+use super::super::rig::Bench;
+use super::arguments::{DurableArguments, Mode};
+use super::keeper::{DataDirectory, Keeper};
 use crate::workspace::say;
 
 /// How long the sessions may take to be made.

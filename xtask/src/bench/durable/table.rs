@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::super::report::{Spread, Table};
-use super::keeper::Mode;
-use super::visit::{Scenario, StoreFigures, Visit};
+use super::arguments::{Mode, Scenario};
+use super::visit::{StoreFigures, Visit};
 
 /// A line of the table.
 struct Quantity {

@@ -1,18 +1,16 @@
 //! One row of one server in one round.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use clap::ValueEnum;
 use serde::Serialize;
 
-use super::super::Bench;
 use super::super::brokers::{Broker, Metrics};
 use super::super::load::{Load, Published};
 use super::super::procfs::{MachineTime, ProcessTime, disk_bytes_written, tick_us};
-use super::DurableArguments;
-use super::keeper::{Keeper, Mode};
+use super::super::rig::Bench;
+use super::arguments::{DurableArguments, Mode, Scenario};
+use super::keeper::Keeper;
 use crate::workspace::say;
 
 /// How long sessions may take to be made.
@@ -23,38 +21,6 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(60);
 
 /// How often the generator looks at its subscribers, in milliseconds.
 const TICK_MS: u32 = 2;
-
-/// What the sessions do meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Scenario {
-    /// They are there and acknowledge.
-    Connected,
-    /// They are away.
-    Absent,
-    /// They are there, and messages come at a fixed rate.
-    Paced,
-}
-
-impl Scenario {
-    const ALL: [Self; 3] = [Self::Connected, Self::Absent, Self::Paced];
-
-    /// Those wanted; none: all.
-    pub(super) fn chosen(only: &[Self]) -> Vec<Self> {
-        let is_wanted = |scenario: &Self| only.is_empty() || only.contains(scenario);
-        Self::ALL.into_iter().filter(is_wanted).collect()
-    }
-}
-
-impl fmt::Display for Scenario {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Connected => "connected",
-            Self::Absent => "absent",
-            Self::Paced => "paced",
-        })
-    }
-}
 
 /// Figures of one turn.
 #[derive(Debug, Serialize)]

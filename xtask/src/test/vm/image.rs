@@ -14,9 +14,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::binaries::Step;
 use super::kernels::Kernel;
-use super::{Step, checked_output};
-use crate::workspace::{Workspace, find_program, output_of};
+use crate::workspace::{Workspace, checked_output, find_program, output_of};
 
 /// Where tests of a machine report that they skipped.
 pub(super) const SKIPPED_FILE: &str = "/run/skipped-tests";

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::{checked_output, packages};
-use crate::workspace::{find_program, output_of, run_checked, say};
+use super::packages;
+use crate::workspace::{checked_output, find_program, output_of, run_checked, say};
 
 /// How the packages of small kernels for virtual machines end.
 const FLAVOUR: &str = "-cloud-amd64";

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use super::image::{self, Image};
 use super::kernels::Kernel;
 use super::qemu::Qemu;
-use crate::test::Tally;
+use crate::test::tally::Tally;
 use crate::workspace::{command_line, say};
 
 /// Room for the files in memory, twice while they are unpacked, and for the tests.

@@ -5,28 +5,30 @@
 //! memory file system of what the tests need of this machine: [`image`]. No disk, no network, no
 //! share: what happens inside stays inside. The test binaries are those that `cargo test` builds.
 
+mod binaries;
 mod image;
 mod kernels;
 mod machine;
 mod packages;
 mod qemu;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use anyhow::{Result, bail};
 
+use binaries::{Step, TestBinary, test_binaries};
 use qemu::Qemu;
 
-use super::{
-    LOAD_VARIABLE, PYTHON_VARIABLE, SERVER_VARIABLE, SKIPPED_FILE_VARIABLE, TESTS_PACKAGE, Tally,
-    TestArguments,
+use super::arguments::TestArguments;
+use super::environment::{
+    LOAD_VARIABLE, PYTHON_VARIABLE, SERVER_VARIABLE, SKIPPED_FILE_VARIABLE, generator_to_use,
+    server_to_test,
 };
+use super::tally::Tally;
 use crate::build;
 use crate::setup;
-use crate::workspace::{Workspace, command_line, say};
+use crate::workspace::{Workspace, say};
 
 /// A series of kernels, of which the newest on offer is run.
 struct Series {
@@ -93,24 +95,6 @@ const BINARY_SECS_MAX: u64 = 900;
 /// How long the tests of a length run in a machine.
 const LENGTH_SECS: u64 = 5;
 
-/// A test binary as `cargo test` built it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct TestBinary {
-    /// Name of its target.
-    name: String,
-    path: PathBuf,
-    /// The folder that its tests run in.
-    folder: PathBuf,
-}
-
-/// What one call of a test binary in a machine is.
-#[derive(Debug)]
-struct Step {
-    binary: TestBinary,
-    /// What the names of tests to leave out hold.
-    skip: Vec<&'static str>,
-}
-
 /// Builds, boots every kernel that `arguments` name (all, if none), and adds up.
 pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<ExitCode> {
     let words = &arguments.filters[1..];
@@ -121,8 +105,8 @@ pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     let test_tools = setup::vm_needs(workspace)?;
     let qemu = Qemu::find_or_download(&workspace.target().join("vm"))?;
     let object = build::ebpf_object(workspace, &tools)?;
-    let server = super::server_to_test(workspace, &object)?;
-    let generator = super::generator_to_use(workspace, &object)?;
+    let server = server_to_test(workspace, &object)?;
+    let generator = generator_to_use(workspace, &object)?;
     let mut binaries = test_binaries(workspace, &object, &tests)?;
     binaries.retain(|binary| {
         let wanted = tests.is_empty() || tests.iter().any(|word| binary.name == **word);
@@ -216,84 +200,5 @@ impl Run<'_> {
             steps.push(Step { binary: binary.clone(), skip });
         }
         steps
-    }
-}
-
-/// Builds the tests of the workspace, or those of the files that are named, and says where they are.
-fn test_binaries(
-    workspace: &Workspace,
-    object: &Path,
-    named: &[&String],
-) -> Result<Vec<TestBinary>> {
-    let mut cargo = workspace.cargo();
-    build::embed(&mut cargo, workspace, object);
-    cargo.args(["test", "--no-run", "--package", TESTS_PACKAGE]);
-    let folder = workspace.root().join("tests/tests");
-    let is_file = |name: &str| {
-        folder.join(format!("{name}.rs")).is_file() || folder.join(name).join("main.rs").is_file()
-    };
-    if !named.is_empty() && named.iter().all(|name| is_file(name)) {
-        cargo.args(named.iter().flat_map(|name| ["--test", name.as_str()]));
-    } else {
-        cargo.args(["--package", "push-server"]);
-    }
-    cargo.arg("--message-format=json-render-diagnostics");
-    let line = command_line(&cargo);
-    say(format_args!("$ {line}"));
-    let output = cargo.stderr(Stdio::inherit()).output();
-    let output = output.with_context(|| format!("cannot run `{line}`"))?;
-    if !output.status.success() {
-        bail!("`{line}` failed ({})", output.status);
-    }
-    let text = String::from_utf8(output.stdout).context("cargo's messages")?;
-    let mut binaries: Vec<TestBinary> = text.lines().filter_map(parse_artifact).collect();
-    binaries.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(binaries)
-}
-
-/// The test binary that a message of cargo's is about, if it is about one with tests in it.
-fn parse_artifact(line: &str) -> Option<TestBinary> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    let path = message["executable"].as_str()?;
-    let is_binary = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "bin");
-    let is_test = message["profile"]["test"].as_bool()? && !is_binary;
-    let folder = Path::new(message["manifest_path"].as_str()?).parent()?;
-    is_test.then(|| {
-        let name = message["target"]["name"].as_str().unwrap_or_default().to_owned();
-        TestBinary { name, path: path.into(), folder: folder.to_owned() }
-    })
-}
-
-/// The output of a program that must succeed.
-fn checked_output(command: &mut Command) -> Result<String> {
-    let line = command_line(command);
-    let output = command.output().with_context(|| format!("cannot run `{line}`"))?;
-    if !output.status.success() {
-        bail!("`{line}`: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn test_binaries_are_read_from_cargo() {
-        let message = |kind: &str, test: bool, executable: &str| {
-            format!(
-                r#"{{"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml","target":{{
-                "kind":["{kind}"],"name":"packet"}},"profile":{{"test":{test}}},
-                "executable":{executable}}}"#
-            )
-        };
-        let found = parse_artifact(&message("test", true, "\"/w/target/packet-1\"")).expect("one");
-        assert_eq!(
-            (found.name.as_str(), found.folder.as_path()),
-            ("packet", Path::new("/w/tests"))
-        );
-        assert_eq!(parse_artifact(&message("bin", true, "\"/w/target/x\"")), None);
-        assert_eq!(parse_artifact(&message("lib", false, "null")), None);
-        assert_eq!(parse_artifact(r#"{"reason":"build-finished","success":true}"#), None);
     }
 }

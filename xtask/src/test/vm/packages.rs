@@ -7,8 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::checked_output;
-use crate::workspace::run_checked;
+use crate::workspace::{checked_output, run_checked};
 
 /// Downloads `packages`, unpacks them into one folder, finishes that by `complete`, and only then
 /// gives it the name `root`, in `folder`.

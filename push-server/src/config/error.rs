@@ -1,0 +1,93 @@
+//! What is wrong with the settings, and where each was said.
+
+use std::path::PathBuf;
+
+/// Largest file read; a settings file is a few kilobytes.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Where a setting comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag of the command line.
+    Flag,
+    /// A line of the file, counted from 1.
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Which line.
+        line: usize,
+    },
+    /// Nobody said anything.
+    Default,
+}
+
+impl Origin {
+    /// `key` as its writer knows it: the flag, or the place in the file and the key.
+    pub(crate) fn name(&self, key: &str) -> String {
+        match self {
+            Self::Flag => format!("--{key}"),
+            Self::File { path, line } => format!("{}:{line}: {key}", path.display()),
+            Self::Default => format!("{key} (by default)"),
+        }
+    }
+}
+
+/// What is wrong with the settings. Flags that are wrong by themselves are refused by clap.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no settings file.
+    #[error("{} has {bytes} bytes: a settings file has at most {FILE_BYTES_MAX}", path.display())]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The file is not TOML.
+    #[error("{}:{line}: not TOML: {message}", path.display())]
+    Syntax {
+        /// Which.
+        path: PathBuf,
+        /// Where, counted from 1.
+        line: usize,
+        /// The parser's words.
+        message: String,
+    },
+    /// The file has a key that means nothing.
+    #[error("{}: unknown key; {}", origin.name(key), suggestion(nearest.as_deref()))]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// Where.
+        origin: Origin,
+        /// The key that was probably meant.
+        nearest: Option<String>,
+    },
+    /// A value that is not allowed.
+    #[error("{} = {value}: expected {allowed}", origin.name(key))]
+    Invalid {
+        /// The key.
+        key: String,
+        /// The value, as written.
+        value: String,
+        /// Where.
+        origin: Origin,
+        /// What would be allowed.
+        allowed: String,
+    },
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(key) => format!("did you mean {key}?"),
+        None => "`push-server run --help` lists the keys".into(),
+    }
+}

@@ -1,0 +1,69 @@
+//! A CONNECT: what a client asked for.
+
+use bytes::Bytes;
+
+use super::keep_alive::KeepAlive;
+use super::will::Will;
+use super::{Limits, Version};
+
+/// What a client asked for.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "names are the specification's; units are in the names")]
+pub struct Connect {
+    pub version: Version,
+    /// Whether the client is a bridge of another broker.
+    pub is_bridge: bool,
+    /// Empty when the server is to assign one.
+    pub client_id: String,
+    /// Whether the server chose the client id; the code that chooses it sets this.
+    pub client_id_assigned: bool,
+    /// Clean session (3.1.1) or clean start (5).
+    pub clean_start: bool,
+    pub keep_alive_secs: u16,
+    /// For 3.1.1: 0 with clean session, else the most granted. Capped for MQTT 5.
+    pub session_expiry_secs: u32,
+    /// Whether the client asked for a longer one.
+    pub session_expiry_capped: bool,
+    pub receive_max: u16,
+    pub packet_bytes_max: Option<u32>,
+    /// 0 in 3.1.1, which has none.
+    pub topic_alias_max: u16,
+    pub request_problem_information: bool,
+    pub request_response_information: bool,
+    pub user_name: Option<String>,
+    pub password: Option<Bytes>,
+    pub will: Option<Box<Will>>,
+    /// The authentication that the client asked for; taken when it begins.
+    pub authentication: Option<Authentication>,
+    pub authenticated: Option<Authenticated>,
+}
+
+/// A client's request to authenticate.
+#[derive(Debug)]
+pub struct Authentication {
+    /// The Authentication Method.
+    pub method: Box<str>,
+    /// The Authentication Data.
+    pub data: Option<Bytes>,
+}
+
+/// A client that has authenticated itself.
+#[derive(Debug)]
+pub struct Authenticated {
+    /// As which user.
+    pub user: Box<str>,
+    /// The last Authentication Data, for CONNACK.
+    pub data: Bytes,
+}
+
+impl Connect {
+    /// The keep alive that the server grants.
+    pub fn keep_alive(&self, limits: &Limits) -> KeepAlive {
+        KeepAlive::granted(self.version, self.keep_alive_secs, limits)
+    }
+
+    /// The user that the client authenticated as.
+    pub fn user(&self) -> Option<&str> {
+        self.authenticated.as_ref().map(|authenticated| &*authenticated.user)
+    }
+}

@@ -1,0 +1,247 @@
+//! The module tree of each crate of the workspace: which file a module is, and where a name that a
+//! path says is defined.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::source::{Path, Source};
+
+/// Scanned files by their path from the workspace's root.
+pub(crate) type Sources = BTreeMap<String, Source>;
+
+/// Imports followed from one name to where it is defined; more of them would be a circle.
+const STEPS_MAX: usize = 16;
+
+/// A crate, from its root on, without the modules of its tests.
+pub(crate) struct Crate<'a> {
+    files: BTreeMap<String, &'a Source>,
+    /// The file of every module, inline ones included.
+    modules: BTreeMap<Vec<String>, String>,
+    /// What modules hold themselves: their path and the item's name.
+    items: BTreeSet<Vec<String>>,
+    /// What a `use` brings into a module, by the module and the name it has there.
+    imports: BTreeMap<(Vec<String>, String), Vec<&'a Path>>,
+}
+
+/// Where a path leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) module: Vec<String>,
+    /// The item in the module, unless the path names the module itself.
+    pub(crate) item: Option<String>,
+}
+
+impl<'a> Crate<'a> {
+    /// Every crate in `sources`; what of them has no file is told in the second list.
+    pub(crate) fn all(sources: &'a Sources) -> (Vec<Self>, Vec<String>) {
+        let mut missing = Vec::new();
+        let roots = sources.keys().filter(|file| is_root(file));
+        let crates = roots.map(|root| Crate::new(sources, root, &mut missing)).collect();
+        (crates, missing)
+    }
+
+    fn new(sources: &'a Sources, root: &str, missing: &mut Vec<String>) -> Self {
+        let folder = root.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut made = Crate {
+            files: BTreeMap::new(),
+            modules: BTreeMap::from([(vec!["crate".to_owned()], root.to_owned())]),
+            items: BTreeSet::new(),
+            imports: BTreeMap::new(),
+        };
+        let mut files = vec![root.to_owned()];
+        while let Some(file) = files.pop() {
+            let Some(source) = sources.get(&file) else { continue };
+            for module in source.modules.iter().filter(|module| !module.in_tests) {
+                if module.is_inline {
+                    made.modules.insert(module.path.clone(), file.clone());
+                    continue;
+                }
+                let path = module.path[1..].join("/");
+                let names = [format!("{folder}/{path}.rs"), format!("{folder}/{path}/mod.rs")];
+                match names.into_iter().find(|name| sources.contains_key(name)) {
+                    Some(name) => {
+                        made.modules.insert(module.path.clone(), name.clone());
+                        files.push(name);
+                    }
+                    None => {
+                        let (line, name) = (module.line, module.path.join("::"));
+                        missing.push(format!("{file}:{line}: {name} has no file that lints find"));
+                    }
+                }
+            }
+            made.add(file, source);
+        }
+        made
+    }
+
+    fn add(&mut self, file: String, source: &'a Source) {
+        for item in &source.items {
+            self.items.insert(joined(&item.module, &item.name));
+        }
+        for path in source.paths.iter().filter(|path| !path.in_tests) {
+            if let Some(name) = &path.binds {
+                self.imports.entry((path.module.clone(), name.clone())).or_default().push(path);
+            }
+        }
+        self.files.insert(file, source);
+    }
+
+    /// Its files outside of tests, sorted by name.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &'a Source)> {
+        self.files.iter().map(|(file, source)| (file.as_str(), *source))
+    }
+
+    /// The file that `module` stands in.
+    pub(crate) fn file_of(&self, module: &[String]) -> Option<&str> {
+        self.modules.get(module).map(String::as_str)
+    }
+
+    /// Whether `place` is an item that its module holds itself.
+    pub(crate) fn defines(&self, place: &Place) -> bool {
+        place.item.as_ref().is_some_and(|item| self.items.contains(&joined(&place.module, item)))
+    }
+
+    /// Where `segments`, said in `module`, lead to: re-exports are followed to what they name. `None`
+    /// when it is another crate's, a generic parameter's or a variable's.
+    pub(crate) fn find(&self, module: &[String], segments: &[String]) -> Option<Place> {
+        self.follow(module, segments, STEPS_MAX)
+    }
+
+    fn follow(&self, module: &[String], segments: &[String], steps: usize) -> Option<Place> {
+        let (first, mut rest) = segments.split_first()?;
+        let mut place = if first == "crate" {
+            Place { module: vec!["crate".to_owned()], item: None }
+        } else {
+            self.name(module, first, steps)?
+        };
+        while let (None, Some((name, behind))) = (&place.item, rest.split_first()) {
+            rest = behind;
+            if name != "self" {
+                let here = place.module;
+                place = self
+                    .name(&here, name, steps)
+                    .unwrap_or_else(|| Place { module: here, item: Some(name.clone()) });
+            }
+        }
+        Some(place)
+    }
+
+    /// What `name` means in `module`.
+    fn name(&self, module: &[String], name: &str, steps: usize) -> Option<Place> {
+        let path = joined(module, name);
+        if self.modules.contains_key(&path) {
+            return Some(Place { module: path, item: None });
+        }
+        if self.items.contains(&path) {
+            return Some(Place { module: module.to_vec(), item: Some(name.to_owned()) });
+        }
+        let steps = steps.checked_sub(1)?;
+        let imports = |name: &str| {
+            let key = (module.to_vec(), name.to_owned());
+            self.imports.get(&key).map_or(&[][..], Vec::as_slice)
+        };
+        let named =
+            imports(name).iter().find_map(|path| self.follow(module, &path.segments, steps));
+        named.or_else(|| {
+            imports("*").iter().find_map(|path| {
+                let place = self.follow(module, &path.segments, steps)?;
+                if place.item.is_some() || place.module == module {
+                    return None;
+                }
+                self.name(&place.module, name, steps)
+            })
+        })
+    }
+}
+
+fn is_root(file: &str) -> bool {
+    let Some((_, inside)) = file.split_once("/src/") else { return false };
+    matches!(inside, "lib.rs" | "main.rs")
+        || inside.strip_prefix("bin/").is_some_and(|name| !name.contains('/'))
+}
+
+fn joined(module: &[String], name: &str) -> Vec<String> {
+    let mut path = module.to_vec();
+    path.push(name.to_owned());
+    path
+}
+
+/// Small sources as if they were files of a workspace.
+#[cfg(test)]
+pub(super) fn sources(files: &[(&str, &str)]) -> Sources {
+    let scanned = files.iter().map(|(file, text)| {
+        let source = super::source::scan(text, &super::rules::module_of(file));
+        (file.to_string(), source)
+    });
+    scanned.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(files: &[(&str, &str)], module: &str, path: &str) -> Option<String> {
+        let sources = sources(files);
+        let of = &Crate::all(&sources).0[0];
+        let split = |path: &str| path.split("::").map(str::to_owned).collect::<Vec<_>>();
+        let place = of.find(&split(module), &split(path))?;
+        let mut name = place.module;
+        name.extend(place.item);
+        Some(name.join("::"))
+    }
+
+    #[test]
+    fn names_are_followed_through_imports_aliases_and_globs() {
+        let files = [
+            ("a/src/lib.rs", "mod x; mod y; pub use y::*;"),
+            ("a/src/x.rs", "use crate::y::{self, Y as Other}; use crate::y as why;"),
+            ("a/src/y.rs", "pub struct Y; pub mod inner { pub fn run() {} }"),
+        ];
+        let found = |module, path| found(&files, module, path);
+        assert_eq!(found("crate::x", "Other::new").as_deref(), Some("crate::y::Y"));
+        assert_eq!(found("crate::x", "why::inner::run").as_deref(), Some("crate::y::inner::run"));
+        assert_eq!(found("crate::x", "y").as_deref(), Some("crate::y"));
+        assert_eq!(found("crate::x", "crate::Y").as_deref(), Some("crate::y::Y"));
+        assert_eq!(
+            found("crate::x", "crate::y::written_by_a_macro").as_deref(),
+            Some("crate::y::written_by_a_macro")
+        );
+    }
+
+    #[test]
+    fn names_of_other_crates_lead_nowhere() {
+        let files = [("a/src/lib.rs", "use std::fmt; use clap; use std::io::{self as fmt2};")];
+        for path in ["fmt::Debug", "clap::Parser", "Vec::new", "T::Item"] {
+            assert_eq!(found(&files, "crate", path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_module_without_a_file_is_told() {
+        let sources = sources(&[("a/src/lib.rs", "\nmod x; #[cfg(test)] mod y; mod tests;")]);
+        let (_, missing) = Crate::all(&sources);
+        assert_eq!(missing, ["a/src/lib.rs:2: crate::x has no file that lints find"]);
+    }
+
+    #[test]
+    fn a_binary_is_a_crate_of_its_own() {
+        let sources = sources(&[
+            ("a/src/lib.rs", "mod x;"),
+            ("a/src/x.rs", ""),
+            ("a/src/main.rs", "mod cli;"),
+            ("a/src/cli.rs", ""),
+            ("a/src/bin/load.rs", ""),
+        ]);
+        let (crates, missing) = Crate::all(&sources);
+        let files: Vec<Vec<&str>> =
+            crates.iter().map(|of| of.files().map(|(file, _)| file).collect()).collect();
+        assert!(missing.is_empty());
+        assert_eq!(
+            files,
+            [
+                vec!["a/src/bin/load.rs"],
+                vec!["a/src/lib.rs", "a/src/x.rs"],
+                vec!["a/src/cli.rs", "a/src/main.rs"]
+            ]
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! `impl` blocks away from home: methods of a type outside the module that defines it and the modules
+//! below, so that no file reaches into a struct that another owns. A trait's `impl` may stand with the
+//! trait as well, or with a type that the trait is given (`From<Given>`). Tests may extend what they test.
+
+use super::crates::{Crate, Place};
+
+/// Types whose methods still stand elsewhere, and the file. What has moved home has no place here.
+const LEFT: &[(&str, &str)] = &[
+    ("Change", "push-server/src/shard/durable.rs"),
+    ("Worker", "push-server/src/shard/absence.rs"),
+    ("Worker", "push-server/src/shard/accept.rs"),
+    ("Worker", "push-server/src/shard/backlog.rs"),
+    ("Worker", "push-server/src/shard/deliver.rs"),
+    ("Worker", "push-server/src/shard/durable.rs"),
+    ("Worker", "push-server/src/shard/fanout.rs"),
+    ("Worker", "push-server/src/shard/input.rs"),
+    ("Worker", "push-server/src/shard/introduce.rs"),
+    ("Worker", "push-server/src/shard/leaving.rs"),
+    ("Worker", "push-server/src/shard/notices.rs"),
+    ("Worker", "push-server/src/shard/recovery.rs"),
+    ("Worker", "push-server/src/shard/remains.rs"),
+    ("Worker", "push-server/src/shard/retry.rs"),
+    ("Worker", "push-server/src/shard/serve.rs"),
+    ("Worker", "push-server/src/shard/share.rs"),
+    ("Worker", "push-server/src/shard/subscribe.rs"),
+    ("Worker", "push-server/src/shard/turn.rs"),
+    ("Worker", "push-server/src/shard/unused.rs"),
+    ("Worker", "push-server/src/shard/websocket.rs"),
+    ("Worker", "push-server/src/shard/wills.rs"),
+];
+
+/// The `impl` blocks away from home in `crates`, a line each, but for those of `LEFT`.
+pub(crate) fn violations(crates: &[Crate<'_>]) -> Vec<String> {
+    check(crates, LEFT)
+}
+
+fn check(crates: &[Crate<'_>], left: &[(&str, &str)]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut away = Vec::new();
+    for of in crates {
+        for (file, source) in of.files() {
+            for block in source.impls.iter().filter(|block| !block.in_tests) {
+                let home = |path: &[String]| {
+                    of.find(&block.module, path).filter(|place| of.defines(place))
+                };
+                let is_at = |place: &Place| block.module.starts_with(&place.module);
+                let Some(of_type) = home(&block.type_path) else { continue };
+                let mut others = block.trait_paths.iter().filter_map(|path| home(path));
+                if is_at(&of_type) || others.any(|place| is_at(&place)) {
+                    continue;
+                }
+                let name = of_type.item.as_deref().unwrap_or_default().to_owned();
+                if !left.contains(&(&name, file)) {
+                    let home = of.file_of(&of_type.module).unwrap_or_default();
+                    let line = block.line;
+                    found.push(format!("{file}:{line}: impl of {name}, which {home} defines"));
+                }
+                away.push((name, file));
+            }
+        }
+    }
+    for (name, file) in left {
+        if !away.iter().any(|(other, there)| other == name && there == file) {
+            found.push(format!(
+                "{file} holds no impl of {name} any more: take it off the list LEFT in {}",
+                file!()
+            ));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::crates::sources;
+    use super::*;
+
+    const ROOT: (&str, &str) = ("a/src/lib.rs", "mod x; mod y;");
+
+    fn away(x: &str, y: &str, left: &[(&str, &str)]) -> Vec<String> {
+        let sources = sources(&[ROOT, ("a/src/x.rs", x), ("a/src/y.rs", y)]);
+        check(&Crate::all(&sources).0, left)
+    }
+
+    #[test]
+    fn methods_of_another_files_type_are_refused() {
+        let found =
+            away("pub struct X<T>(T);", "\nuse super::x::X; impl<T: Fn() -> u8> X<T> {}", &[]);
+        assert_eq!(found, ["a/src/y.rs:2: impl of X, which a/src/x.rs defines"]);
+        let found = away("pub enum X {}", "impl Drop for crate::x::X {}", &[]);
+        assert_eq!(found, ["a/src/y.rs:1: impl of X, which a/src/x.rs defines"]);
+    }
+
+    #[test]
+    fn modules_below_the_types_own_are_its_home() {
+        let files = [
+            ("a/src/lib.rs", "mod x;"),
+            ("a/src/x.rs", "mod part; pub struct X;"),
+            ("a/src/x/part.rs", "use super::X; impl X {} mod deep { impl crate::x::X {} }"),
+        ];
+        let sources = sources(&files);
+        assert!(check(&Crate::all(&sources).0, &[]).is_empty());
+    }
+
+    #[test]
+    fn a_trait_may_be_implemented_beside_it_or_beside_what_it_is_given() {
+        let of_trait = "use crate::x::X; pub trait Y {} impl Y for X {} impl<T> Y for Vec<T> {}";
+        assert!(away("pub struct X;", of_trait, &[]).is_empty());
+        let given = "use crate::x::X; pub struct Y; impl From<Y> for X {} impl From<&[Y]> for X {}";
+        assert!(away("pub struct X;", given, &[]).is_empty());
+        let neither = "use crate::x::X; pub struct Y; impl From<u8> for X {}";
+        assert_eq!(away("pub struct X;", neither, &[]).len(), 1);
+    }
+
+    #[test]
+    fn tests_and_types_of_other_crates_are_no_concern() {
+        let text = "use crate::x::X; #[cfg(test)] impl X {} mod tests { impl super::X {} } \
+                    trait Own {} impl<T> Own for T {} impl Own for std::fs::File {} \
+                    fn f() -> impl Fn() { || () }";
+        assert!(away("pub struct X;", text, &[]).is_empty());
+    }
+
+    #[test]
+    fn a_list_of_what_is_left_names_no_block_too_many() {
+        let (x, y) = ("pub struct X;", "impl super::x::X {}");
+        assert!(away(x, y, &[("X", "a/src/y.rs")]).is_empty());
+        let found = away(x, "", &[("X", "a/src/y.rs")]);
+        assert!(found[0].starts_with("a/src/y.rs holds no impl of X any more"), "{}", found[0]);
+    }
+}

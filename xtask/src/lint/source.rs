@@ -1,0 +1,534 @@
+//! Reads out of Rust source what lints ask for: the paths that it names (`a::b`, and every leaf of
+//! `a::{b, c::d}`), its modules, its items and its `impl` blocks; comments and literals are left
+//! out. A scanner, not a parser: it knows as much of Rust as the lints need.
+
+use std::collections::BTreeSet;
+
+use super::tokens::{Token, tokenize};
+
+/// A path as it is written, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Path {
+    /// Its segments; `self` and `super` are resolved by the module that it stands in.
+    pub(crate) segments: Vec<String>,
+    /// The module that it stands in, inline ones included.
+    pub(crate) module: Vec<String>,
+    /// The name that a `use` gives it there: `*` for all that is in it; `None` outside of a `use`.
+    pub(crate) binds: Option<String>,
+    /// Whether it is of a `pub use`, of whatever visibility.
+    pub(crate) is_public: bool,
+    /// Line in the file, from 1.
+    pub(crate) line: usize,
+    /// Whether it stands in a module called `tests` or in an item under `#[cfg(test)]`.
+    pub(crate) in_tests: bool,
+}
+
+/// `mod name;` or `mod name { ... }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Module {
+    pub(crate) path: Vec<String>,
+    pub(crate) is_inline: bool,
+    pub(crate) line: usize,
+    pub(crate) in_tests: bool,
+}
+
+/// A function, type, trait, constant or static of a module itself, that is not within another item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) module: Vec<String>,
+    pub(crate) name: String,
+}
+
+/// The header of an `impl` block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Impl {
+    pub(crate) module: Vec<String>,
+    /// The type that it is for, without its arguments.
+    pub(crate) type_path: Vec<String>,
+    /// The trait and what its arguments name; none where the block holds methods of the type's own.
+    pub(crate) trait_paths: Vec<Vec<String>>,
+    pub(crate) line: usize,
+    pub(crate) in_tests: bool,
+}
+
+/// What a source file holds that lints ask for.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    /// Every path of two segments or more, and every one-segment `use`.
+    pub(crate) paths: Vec<Path>,
+    pub(crate) modules: Vec<Module>,
+    pub(crate) items: Vec<Item>,
+    pub(crate) impls: Vec<Impl>,
+    /// Every word outside of a `use` and of tests.
+    pub(crate) words: BTreeSet<String>,
+    /// Lines with an attribute that suppresses a lint without an expectation.
+    pub(crate) allow_lines: Vec<usize>,
+}
+
+/// Scans `text`, whose module is `module` (`["crate", "mqtt", "codec"]`).
+pub(crate) fn scan(text: &str, module: &[String]) -> Source {
+    let tokens = tokenize(text);
+    let mut scanner = Scanner {
+        tokens: &tokens,
+        at: 0,
+        module: module.to_vec(),
+        modules_open: Vec::new(),
+        depth: 0,
+        is_public: false,
+        test_item: None,
+        source: Source::default(),
+    };
+    scanner.run();
+    scanner.source
+}
+
+struct Scanner<'a> {
+    tokens: &'a [(Token, usize)],
+    at: usize,
+    /// The module around the current token, inline ones included.
+    module: Vec<String>,
+    /// Depths at which inline modules opened.
+    modules_open: Vec<usize>,
+    /// Brackets of every kind that are open.
+    depth: usize,
+    /// Whether the `use` that is being read is a `pub use`.
+    is_public: bool,
+    /// Depth of the item under `#[cfg(test)]` that the current token belongs to.
+    test_item: Option<usize>,
+    source: Source,
+}
+
+impl Scanner<'_> {
+    fn run(&mut self) {
+        while let Some((token, line)) = self.tokens.get(self.at) {
+            match token {
+                Token::Word(word) => self.word(word, *line),
+                Token::Mark('#') => {
+                    if self.is_attribute("allow", None) {
+                        self.source.allow_lines.push(*line);
+                    }
+                    if self.test_item.is_none() && self.is_attribute("cfg", Some("test")) {
+                        self.test_item = Some(self.depth);
+                    }
+                    self.at += 1;
+                }
+                Token::Mark(mark) => {
+                    self.mark(*mark);
+                    self.at += 1;
+                }
+                Token::Joint => self.at += 1,
+            }
+        }
+    }
+
+    fn word(&mut self, word: &str, line: usize) {
+        match word {
+            "use" => {
+                self.is_public = self.is_after_visibility();
+                self.at += 1;
+                self.tree(&[], true);
+            }
+            "mod" => self.module(line),
+            "in" if self.is_visibility() => self.skip_path(),
+            "impl" if self.is_at_item() => {
+                self.impl_block(line);
+                self.at += 1;
+            }
+            "fn" | "struct" | "enum" | "union" | "trait" | "type" | "const" | "static" => {
+                self.item();
+                self.at += 1;
+            }
+            _ => self.tree(&[], false),
+        }
+    }
+
+    fn mark(&mut self, mark: char) {
+        match mark {
+            '{' | '(' | '[' => self.depth += 1,
+            '}' | ')' | ']' => {
+                self.depth = self.depth.saturating_sub(1);
+                if mark == '}' && self.modules_open.last() == Some(&self.depth) {
+                    self.modules_open.pop();
+                    self.module.pop();
+                }
+            }
+            _ => {}
+        }
+        let ends_item = matches!(mark, '}' | ';');
+        if self.test_item.is_some_and(|at| self.depth < at || self.depth == at && ends_item) {
+            self.test_item = None;
+        }
+    }
+
+    /// `mod name;`, and `mod name {`, which opens a module.
+    fn module(&mut self, line: usize) {
+        self.at += 1;
+        let Some(Token::Word(name)) = self.peek(0).cloned() else { return };
+        let is_inline = self.peek(1) == Some(&Token::Mark('{'));
+        if !is_inline && self.peek(1) != Some(&Token::Mark(';')) {
+            return;
+        }
+        let in_tests = name == "tests" || self.in_tests();
+        // The name is no word that the module around it says.
+        self.at += 1;
+        let path = [self.module.as_slice(), std::slice::from_ref(&name)].concat();
+        self.source.modules.push(Module { path, is_inline, line, in_tests });
+        if is_inline {
+            self.modules_open.push(self.depth);
+            self.module.push(name);
+        }
+    }
+
+    /// An item's name, which follows its keyword.
+    fn item(&mut self) {
+        let depth = self.modules_open.last().map_or(0, |opened| opened + 1);
+        let ahead = if self.peek(1) == Some(&Token::Word("mut".to_owned())) { 2 } else { 1 };
+        if let Some(Token::Word(name)) = self.peek(ahead)
+            && self.depth == depth
+            // `*const T` is a type.
+            && self.before(1) != Some(&Token::Mark('*'))
+            && !matches!(name.as_str(), "fn" | "unsafe" | "extern" | "async")
+        {
+            self.source.items.push(Item { module: self.module.clone(), name: name.clone() });
+        }
+    }
+
+    /// The header of an `impl` block; its paths are read once more as paths.
+    fn impl_block(&mut self, line: usize) {
+        let at = self.after_generics(self.at + 1);
+        let (mut type_path, next) = self.header_path(at);
+        let mut trait_paths = Vec::new();
+        if self.tokens.get(next).is_some_and(|(token, _)| *token == Token::Word("for".to_owned())) {
+            trait_paths = self.paths_between(at, next);
+            (type_path, _) = self.header_path(next + 1);
+        }
+        if !type_path.is_empty() {
+            self.source.impls.push(Impl {
+                module: self.module.clone(),
+                type_path: self.resolve(type_path),
+                trait_paths,
+                line,
+                in_tests: self.in_tests(),
+            });
+        }
+    }
+
+    /// The path of the type or trait at `at`, which a tuple or a slice has none of, and where the
+    /// header goes on.
+    fn header_path(&self, mut at: usize) -> (Vec<String>, usize) {
+        let mut segments = Vec::new();
+        let mut is_path = true;
+        while let Some((token, _)) = self.tokens.get(at) {
+            match token {
+                Token::Mark('{') => break,
+                Token::Word(word) if matches!(word.as_str(), "for" | "where") => break,
+                Token::Mark('<') => {
+                    at = self.after_generics(at);
+                    continue;
+                }
+                Token::Word(word) if is_path => {
+                    // A lifetime's name, `mut` or `dyn` may stand before.
+                    if at > 0 && self.tokens[at - 1].0 != Token::Joint {
+                        segments.clear();
+                    }
+                    segments.push(word.clone());
+                }
+                Token::Word(_) | Token::Joint | Token::Mark('&' | '!') => {}
+                Token::Mark(_) => is_path = false,
+            }
+            at += 1;
+        }
+        (segments, at)
+    }
+
+    /// Every path, arguments included.
+    fn paths_between(&self, at: usize, end: usize) -> Vec<Vec<String>> {
+        let mut paths: Vec<Vec<String>> = Vec::new();
+        for at in at..end {
+            let Token::Word(word) = &self.tokens[at].0 else { continue };
+            match paths.last_mut() {
+                Some(path) if self.tokens[at - 1].0 == Token::Joint => path.push(word.clone()),
+                _ => paths.push(vec![word.clone()]),
+            }
+        }
+        paths.into_iter().map(|path| self.resolve(path)).collect()
+    }
+
+    /// Behind the `<...>` at `at`, if there is one.
+    fn after_generics(&self, mut at: usize) -> usize {
+        let mut depth = 0_usize;
+        while let Some((token, _)) = self.tokens.get(at) {
+            let is_arrow = at > 0 && self.tokens[at - 1].0 == Token::Mark('-');
+            match token {
+                Token::Mark('<') => depth += 1,
+                Token::Mark('>') if !is_arrow => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth == 0 {
+                return if *token == Token::Mark('>') { at + 1 } else { at };
+            }
+            at += 1;
+        }
+        at
+    }
+
+    /// Reads a path, and the tree of a `use`, whose leaves each become one.
+    fn tree(&mut self, prefix: &[String], in_use: bool) {
+        let mut segments = prefix.to_vec();
+        let line = self.tokens.get(self.at).map_or(0, |(_, line)| *line);
+        if self.peek(0) == Some(&Token::Joint) {
+            self.at += 1;
+        }
+        let mut is_glob = false;
+        loop {
+            match self.peek(0) {
+                Some(Token::Word(word)) => segments.push(word.clone()),
+                Some(Token::Mark('*')) if in_use => is_glob = true,
+                Some(Token::Mark('{')) if in_use => return self.group(&segments),
+                _ => break,
+            }
+            self.at += 1;
+            if self.peek(0) != Some(&Token::Joint) {
+                break;
+            }
+            self.at += 1;
+        }
+        let mut binds = None;
+        if in_use {
+            let name = segments.iter().rev().find(|name| *name != "self").cloned();
+            binds = if is_glob { Some("*".to_owned()) } else { name };
+            if self.peek(0) == Some(&Token::Word("as".to_owned())) {
+                let alias = self.peek(1).cloned();
+                binds =
+                    alias.and_then(
+                        |alias| if let Token::Word(alias) = alias { Some(alias) } else { None },
+                    );
+                self.at += 2;
+            }
+        }
+        if !in_use && !self.in_tests() {
+            self.source.words.extend(segments.iter().cloned());
+        }
+        if segments.len() > 1 || in_use && !segments.is_empty() {
+            let segments = self.resolve(segments);
+            let (module, in_tests) = (self.module.clone(), self.in_tests());
+            let is_public = in_use && self.is_public;
+            self.source.paths.push(Path { segments, module, binds, is_public, line, in_tests });
+        }
+    }
+
+    /// The `{a, b::c}` of a `use`.
+    fn group(&mut self, prefix: &[String]) {
+        self.at += 1;
+        loop {
+            match self.peek(0) {
+                None => return,
+                Some(Token::Mark('}')) => {
+                    self.at += 1;
+                    return;
+                }
+                Some(Token::Word(_) | Token::Joint | Token::Mark('{' | '*')) => {
+                    self.tree(prefix, true);
+                }
+                Some(Token::Mark(_)) => self.at += 1,
+            }
+        }
+    }
+
+    fn resolve(&self, segments: Vec<String>) -> Vec<String> {
+        let Some(first) = segments.first() else { return segments };
+        if first != "self" && first != "super" {
+            return segments;
+        }
+        let supers = segments.iter().filter(|segment| *segment == "super").count();
+        let kept = self.module.len().saturating_sub(supers).max(1);
+        let mut resolved = self.module[..kept.min(self.module.len())].to_vec();
+        let names = segments.into_iter().skip_while(|name| name == "self" || name == "super");
+        resolved.extend(names);
+        resolved
+    }
+
+    fn in_tests(&self) -> bool {
+        self.test_item.is_some() || self.module.iter().any(|name| name == "tests")
+    }
+
+    /// Whether an item may begin here, so that `impl` is a block and not a type.
+    fn is_at_item(&self) -> bool {
+        self.before(1).is_none_or(|token| match token {
+            Token::Mark(mark) => matches!(mark, '{' | '}' | ';' | ']'),
+            Token::Word(word) => word == "unsafe",
+            Token::Joint => false,
+        })
+    }
+
+    /// Whether `in` is that of `pub(in path)`, which names no import.
+    fn is_visibility(&self) -> bool {
+        self.before(1) == Some(&Token::Mark('('))
+            && self.before(2) == Some(&Token::Word("pub".to_owned()))
+    }
+
+    /// Whether `pub` or `pub(...)` stands before the current token.
+    fn is_after_visibility(&self) -> bool {
+        let mut back = 1;
+        if self.before(1) == Some(&Token::Mark(')')) {
+            let is_open = |back: &usize| self.before(*back) == Some(&Token::Mark('('));
+            let Some(open) = (2..=self.at).find(is_open) else { return false };
+            back = open + 1;
+        }
+        self.before(back) == Some(&Token::Word("pub".to_owned()))
+    }
+
+    fn skip_path(&mut self) {
+        self.at += 1;
+        while matches!(self.peek(0), Some(Token::Word(_) | Token::Joint)) {
+            self.at += 1;
+        }
+    }
+
+    /// Whether `#[name(` or `#![name(` begins here, with `argument` alone in its brackets if one is
+    /// given.
+    fn is_attribute(&self, name: &str, argument: Option<&str>) -> bool {
+        let inner = usize::from(self.peek(1) == Some(&Token::Mark('!')));
+        let is_word = |ahead, word: &str| self.peek(ahead) == Some(&Token::Word(word.to_owned()));
+        self.peek(1 + inner) == Some(&Token::Mark('['))
+            && is_word(2 + inner, name)
+            && self.peek(3 + inner) == Some(&Token::Mark('('))
+            && argument.is_none_or(|argument| {
+                is_word(4 + inner, argument) && self.peek(5 + inner) == Some(&Token::Mark(')'))
+            })
+    }
+
+    fn before(&self, back: usize) -> Option<&Token> {
+        let at = self.at.checked_sub(back)?;
+        self.tokens.get(at).map(|(token, _)| token)
+    }
+
+    fn peek(&self, ahead: usize) -> Option<&Token> {
+        self.tokens.get(self.at + ahead).map(|(token, _)| token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(text: &str) -> Vec<String> {
+        let module = ["crate", "mqtt", "codec"].map(str::to_owned);
+        scan(text, &module).paths.iter().map(|path| path.segments.join("::")).collect()
+    }
+
+    #[test]
+    fn leaves_of_use_trees_are_paths() {
+        let text = "use crate::{ring::Ring, kernel::{self, SlotRef as Slot}, *};\nuse tokio;";
+        let expected = [
+            "crate::ring::Ring",
+            "crate::kernel::self",
+            "crate::kernel::SlotRef",
+            "crate",
+            "tokio",
+        ];
+        assert_eq!(paths(text), expected);
+    }
+
+    #[test]
+    fn paths_in_code_are_found_and_words_are_not() {
+        let text = "fn now(x: &'a Instant) -> T<'a> { let c = 'c'; std::time::Instant::now() }";
+        assert_eq!(paths(text), ["std::time::Instant::now"]);
+    }
+
+    #[test]
+    fn comments_and_literals_hold_no_paths() {
+        let text = "// a::b\n/* c::d /* e::f */ */ let s = \"g::h \\\" i::j\"; let r = r#\"k::l \"m::n\"#; \
+                    let b = b\"o::p\"; let q = '\"'; r::s();";
+        assert_eq!(paths(text), ["r::s"]);
+    }
+
+    #[test]
+    fn relative_paths_are_resolved_inline_modules_included() {
+        let text = "use super::session; mod tests { use super::super::will; } use self::deep;";
+        assert_eq!(
+            paths(text),
+            ["crate::mqtt::session", "crate::mqtt::will", "crate::mqtt::codec::deep"]
+        );
+    }
+
+    #[test]
+    fn a_use_tells_what_it_binds_and_whether_it_is_public() {
+        let text = "pub(crate) use a::{B as C, d::{self, *}}; use e::f as _; fn g() { h::i() }";
+        let paths = scan(text, &[]).paths;
+        let bound: Vec<_> =
+            paths.iter().map(|path| (path.binds.as_deref(), path.is_public)).collect();
+        let expected = [
+            (Some("C"), true),
+            (Some("d"), true),
+            (Some("*"), true),
+            (Some("_"), false),
+            (None, false),
+        ];
+        assert_eq!(bound, expected);
+    }
+
+    #[test]
+    fn items_are_those_of_the_module_itself() {
+        let text = "pub struct A { b: u8 } const fn c() { fn d() {} } mod e { static mut F: u8 = 0; \
+                    trait G { fn h(); } } fn i() -> *const J { k(fn() {}) } type L = [u8; 2];";
+        let source = scan(text, &["crate".to_owned()]);
+        let names: Vec<_> = source
+            .items
+            .iter()
+            .map(|item| format!("{}::{}", item.module.join("::"), item.name))
+            .collect();
+        assert_eq!(
+            names,
+            ["crate::A", "crate::c", "crate::e::F", "crate::e::G", "crate::i", "crate::L"]
+        );
+    }
+
+    #[test]
+    fn modules_are_found_with_what_is_only_for_tests() {
+        let text = "mod a; #[cfg(test)] mod b; mod tests { mod c; } #[cfg(test)] pub(crate) fn d(_: [u8; 2]) { e::f() } \
+                    mod g { } use h::i;";
+        let source = scan(text, &[]);
+        let modules: Vec<_> = source
+            .modules
+            .iter()
+            .map(|module| (module.path.join("::"), module.is_inline, module.in_tests))
+            .collect();
+        let expected = [
+            ("a".to_owned(), false, false),
+            ("b".to_owned(), false, true),
+            ("tests".to_owned(), true, true),
+            ("tests::c".to_owned(), false, true),
+            ("g".to_owned(), true, false),
+        ];
+        assert_eq!(modules, expected);
+        assert!(!source.words.contains("g") && !source.words.contains("b"));
+        let in_tests: Vec<_> = source.paths.iter().map(|path| path.in_tests).collect();
+        assert_eq!(in_tests, [true, false]);
+    }
+
+    #[test]
+    fn headers_of_impl_blocks_tell_the_type_the_trait_and_its_arguments() {
+        let text = "impl<T: Fn(&u8) -> Vec<T>> a::B<T> {} impl K for (L, M) {} fn n() -> impl O {} \
+                    unsafe impl<'a> c::D<e::F<G>, H> for &'a mut I<T> where T: J {}";
+        let headers: Vec<_> = scan(text, &[])
+            .impls
+            .iter()
+            .map(|block| {
+                let traits: Vec<_> = block.trait_paths.iter().map(|path| path.join("::")).collect();
+                (block.type_path.join("::"), traits)
+            })
+            .collect();
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let expected =
+            [("a::B".to_owned(), vec![]), ("I".to_owned(), names(&["c::D", "e::F", "G", "H"]))];
+        assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn suppressed_lints_are_found_with_their_line() {
+        let text =
+            "#[expect(a)]\n// #[allow(b)]\n#[allow(c)]\nfn f() { \"#[allow(d)]\n\" }\n#![allow(e)]";
+        assert_eq!(scan(text, &[]).allow_lines, [3, 6]);
+    }
+}

@@ -1,0 +1,69 @@
+//! What `cargo xtask test` takes, and what of it the tests are told by their environment.
+
+use std::process::Command;
+
+use clap::Args;
+
+use crate::workspace::Workspace;
+
+/// The package of the tests that are files of `tests/tests`.
+pub(super) const TESTS_PACKAGE: &str = "push-tests";
+
+#[derive(Args, Debug)]
+pub(crate) struct TestArguments {
+    /// Only this package (repeatable); default: the whole workspace
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) package: Vec<String>,
+    /// Only this test file, such as tests/tests/NAME.rs (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(super) test: Vec<String>,
+    /// Run the model test alone for so many hours, on all cores, optimised
+    #[arg(long, value_name = "H", conflicts_with_all = ["package", "test", "filters"])]
+    pub(super) model_hours: Option<f64>,
+    /// How long tests that take a length run: wire, packet
+    #[arg(long, value_name = "S")]
+    pub(super) seconds: Option<u64>,
+    /// How many lives of the server the crash test takes; it then also prints what it counted
+    #[arg(long, value_name = "N")]
+    pub(super) rounds: Option<u32>,
+    /// The seed of tests that take one: model, wire, packet, crash
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+    /// Only tests whose name holds one of these. A first one that names a test file of tests/tests
+    /// means that file. `vm [6.1|6.12] [FILE...]`: in virtual machines with Debian's kernels
+    pub(super) filters: Vec<String>,
+    /// What the test binaries take, for example `-- --nocapture`
+    #[arg(last = true, value_name = "TEST BINARY ARGUMENTS")]
+    pub(super) binaries: Vec<String>,
+}
+
+impl TestArguments {
+    pub(super) fn set_lengths_and_seed(&self, cargo: &mut Command) {
+        if let Some(seconds) = self.seconds {
+            cargo.env("PUSH_WIRE_SECONDS", seconds.to_string());
+            cargo.env("PUSH_FUZZ_SECONDS", seconds.to_string());
+        }
+        if let Some(rounds) = self.rounds {
+            cargo.env("PUSH_CRASH_ROUNDS", rounds.to_string());
+        }
+        if let Some(seed) = self.seed {
+            for test in ["MODEL", "WIRE", "FUZZ", "CRASH"] {
+                cargo.env(format!("PUSH_{test}_SEED"), seed.to_string());
+            }
+        }
+    }
+
+    /// The test file that the first filter names, if it does, and the filters that are left.
+    pub(super) fn file_and_filters(&self, workspace: &Workspace) -> (Option<&str>, &[String]) {
+        let tests = workspace.root().join("tests/tests");
+        match self.filters.split_first() {
+            Some((first, rest))
+                if tests.join(first).join("main.rs").exists()
+                    || tests.join(format!("{first}.rs")).exists() =>
+            {
+                (Some(first), rest)
+            }
+            _ => (None, &self.filters),
+        }
+    }
+}

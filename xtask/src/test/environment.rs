@@ -1,0 +1,53 @@
+//! What the tests are told by their environment: which server and load generator they use, built now
+//! unless the caller's own environment names others, and where to say that they skipped.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::build::{self, Profile};
+use crate::workspace::{Workspace, say};
+
+/// Names the released server to the end-to-end tests, and to us one that is to be tested instead.
+pub(super) const SERVER_VARIABLE: &str = "PUSH_SERVER_BIN";
+/// The same for the load generator.
+pub(super) const LOAD_VARIABLE: &str = "PUSH_LOAD_BIN";
+/// Names a Python that imports paho; not set where there is none.
+pub(super) const PYTHON_VARIABLE: &str = "PUSH_PYTHON";
+/// Names the folder of the JavaScript clients; not set where there is no Node.js.
+pub(super) const NODE_MODULES_VARIABLE: &str = "PUSH_NODE_MODULES";
+/// Names the file that skipped tests are appended to.
+pub(super) const SKIPPED_FILE_VARIABLE: &str = "PUSH_SKIPPED_FILE";
+
+/// The server that the environment names, else one that is built now.
+pub(super) fn server_to_test(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
+    match named(SERVER_VARIABLE)? {
+        Some(server) => Ok(server),
+        None => build::server(workspace, object, Profile::Release),
+    }
+}
+
+/// The load generator that the environment names, else one that is built now.
+pub(super) fn generator_to_use(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
+    match named(LOAD_VARIABLE)? {
+        Some(generator) => Ok(generator),
+        None => build::load_generator(workspace, object),
+    }
+}
+
+/// The binary that a variable names, which is said: it may not fit the tests.
+fn named(variable: &str) -> Result<Option<PathBuf>> {
+    let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) else {
+        return Ok(None);
+    };
+    // Tests run in other folders.
+    let path = fs::canonicalize(&path)
+        .with_context(|| format!("{variable} names {}", Path::new(&path).display()))?;
+    say(format_args!(
+        "{variable} is set: the tests use {}, not a build of this tree",
+        path.display()
+    ));
+    Ok(Some(path))
+}

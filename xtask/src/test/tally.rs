@@ -1,0 +1,104 @@
+//! An honest count: what libtest's lines add up to, without the tests that skipped themselves.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// What libtest's lines add up to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) passed: u64,
+    pub(super) failed: u64,
+    /// `SKIPPED` and ignored tests, as `name: why`.
+    pub(super) skipped: Vec<String>,
+}
+
+impl Tally {
+    /// Takes a line of libtest's: the result of a binary, or an ignored test.
+    pub(super) fn read_line(&mut self, line: &str) {
+        if let Some((passed, failed)) = parse_result(line) {
+            self.passed += passed;
+            self.failed += failed;
+        } else if let Some(test) = line.strip_prefix("test ")
+            && let Some((name, why)) = test.split_once(" ... ignored")
+        {
+            let why = why.strip_prefix(", ").unwrap_or("ignored");
+            self.skipped.push(format!("{name}: {why}"));
+        }
+    }
+
+    /// Takes the tests that skipped themselves; libtest has counted them as passed.
+    pub(super) fn count_skipped(&mut self, names: &[String]) {
+        self.passed = self.passed.saturating_sub(names.len() as u64);
+        self.skipped.extend_from_slice(names);
+    }
+
+    /// Takes what was counted `under` another kernel.
+    pub(super) fn add(&mut self, under: &str, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped.extend(other.skipped.iter().map(|test| format!("{under}: {test}")));
+    }
+
+    pub(super) fn print(&self) {
+        for test in &self.skipped {
+            println!("skipped {test}");
+        }
+        println!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped.len());
+    }
+}
+
+/// Passed and failed of `test result: ok. 1 passed; 0 failed; 0 ignored; ...`.
+fn parse_result(line: &str) -> Option<(u64, u64)> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let count = |name: &str| {
+        counts.split("; ").find_map(|part| part.strip_suffix(name)?.trim_end().parse().ok())
+    };
+    Some((count("passed")?, count("failed")?))
+}
+
+/// The tests that skipped themselves, as `name: why`.
+pub(super) fn read_skipped(file: &Path) -> Result<Vec<String>> {
+    let text =
+        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(parse_skipped(&text))
+}
+
+fn parse_skipped(text: &str) -> Vec<String> {
+    text.lines().filter_map(|line| line.strip_prefix("SKIPPED ")).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_all_binaries_are_added_up() {
+        let mut tally = Tally::default();
+        for line in [
+            "running 3 tests",
+            "test mqtt::codec::tests::connect_is_parsed ... ok",
+            "test wire::slow ... ignored, takes an hour",
+            "test wire::other ... ignored",
+            "test result: ok. 12 passed; 0 failed; 2 ignored; 0 measured; 4 filtered out; finished in 0.00s",
+            "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
+            "my test result: ok. 9 passed; 9 failed",
+        ] {
+            tally.read_line(line);
+        }
+        assert_eq!((tally.passed, tally.failed), (13, 2));
+        assert_eq!(tally.skipped, ["wire::slow: takes an hour", "wire::other: ignored"]);
+    }
+
+    #[test]
+    fn test_that_skipped_itself_is_not_counted_as_passed() {
+        let mut tally = Tally { passed: 5, failed: 1, skipped: Vec::new() };
+        let skipped = parse_skipped(
+            "SKIPPED e2e::veth: needs root\nnoise\nSKIPPED e2e::paho: no paho: none\n",
+        );
+        tally.count_skipped(&skipped);
+        assert_eq!((tally.passed, tally.failed), (3, 1));
+        assert_eq!(tally.skipped, ["e2e::veth: needs root", "e2e::paho: no paho: none"]);
+    }
+}

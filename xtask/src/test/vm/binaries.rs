@@ -1,0 +1,98 @@
+//! The test binaries that are run in machines: built by `cargo test`, which says where they are.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::build;
+use crate::test::arguments::TESTS_PACKAGE;
+use crate::workspace::{Workspace, command_line, say};
+
+/// A test binary as `cargo test` built it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TestBinary {
+    /// Name of its target.
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    /// The folder that its tests run in.
+    pub(super) folder: PathBuf,
+}
+
+/// What one call of a test binary in a machine is.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) binary: TestBinary,
+    /// What the names of tests to leave out hold.
+    pub(super) skip: Vec<&'static str>,
+}
+
+/// Builds the tests of the workspace, or those of the files that are named, and says where they are.
+pub(super) fn test_binaries(
+    workspace: &Workspace,
+    object: &Path,
+    named: &[&String],
+) -> Result<Vec<TestBinary>> {
+    let mut cargo = workspace.cargo();
+    build::embed(&mut cargo, workspace, object);
+    cargo.args(["test", "--no-run", "--package", TESTS_PACKAGE]);
+    let folder = workspace.root().join("tests/tests");
+    let is_file = |name: &str| {
+        folder.join(format!("{name}.rs")).is_file() || folder.join(name).join("main.rs").is_file()
+    };
+    if !named.is_empty() && named.iter().all(|name| is_file(name)) {
+        cargo.args(named.iter().flat_map(|name| ["--test", name.as_str()]));
+    } else {
+        cargo.args(["--package", "push-server"]);
+    }
+    cargo.arg("--message-format=json-render-diagnostics");
+    let line = command_line(&cargo);
+    say(format_args!("$ {line}"));
+    let output = cargo.stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot run `{line}`"))?;
+    if !output.status.success() {
+        bail!("`{line}` failed ({})", output.status);
+    }
+    let text = String::from_utf8(output.stdout).context("cargo's messages")?;
+    let mut binaries: Vec<TestBinary> = text.lines().filter_map(parse_artifact).collect();
+    binaries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(binaries)
+}
+
+/// The test binary that a message of cargo's is about, if it is about one with tests in it.
+fn parse_artifact(line: &str) -> Option<TestBinary> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let path = message["executable"].as_str()?;
+    let is_binary = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "bin");
+    let is_test = message["profile"]["test"].as_bool()? && !is_binary;
+    let folder = Path::new(message["manifest_path"].as_str()?).parent()?;
+    is_test.then(|| {
+        let name = message["target"]["name"].as_str().unwrap_or_default().to_owned();
+        TestBinary { name, path: path.into(), folder: folder.to_owned() }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_binaries_are_read_from_cargo() {
+        let message = |kind: &str, test: bool, executable: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","manifest_path":"/w/tests/Cargo.toml","target":{{
+                "kind":["{kind}"],"name":"packet"}},"profile":{{"test":{test}}},
+                "executable":{executable}}}"#
+            )
+        };
+        let found = parse_artifact(&message("test", true, "\"/w/target/packet-1\"")).expect("one");
+        assert_eq!(
+            (found.name.as_str(), found.folder.as_path()),
+            ("packet", Path::new("/w/tests"))
+        );
+        assert_eq!(parse_artifact(&message("bin", true, "\"/w/target/x\"")), None);
+        assert_eq!(parse_artifact(&message("lib", false, "null")), None);
+        assert_eq!(parse_artifact(r#"{"reason":"build-finished","success":true}"#), None);
+    }
+}
