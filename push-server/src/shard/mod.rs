@@ -23,6 +23,7 @@ mod introduce;
 mod leaving;
 mod mailbox;
 mod notices;
+mod ports;
 mod postage;
 mod recovery;
 mod remains;
@@ -60,7 +61,6 @@ use crate::config::Config;
 use crate::mqtt::Access;
 use crate::store::{Clocks, LeftOut, Recovered, Store};
 use input_budget::InputBudget;
-use mailbox::Mailbox;
 use notices::Notices;
 use recovery::RecoveredPart;
 use session_shares::SessionShares;
@@ -81,7 +81,6 @@ pub(crate) struct Shared {
     /// Sessions that the start has left on disk.
     left_out: LeftOut,
     notices: Notices,
-    mailboxes: Vec<Mailbox>,
     /// Durable sessions; none with `--durability off`.
     store: Option<Arc<ShardStore>>,
     /// What the store and other shards have done for each shard.
@@ -143,7 +142,6 @@ impl Shared {
             memory,
             left_out: std::mem::take(&mut recovered.left_out),
             notices: Notices::default(),
-            mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),
             open: AtomicU32::new(0),
             session_shares: SessionShares::new(
                 config.sessions_max,
@@ -166,7 +164,7 @@ impl Shared {
     fn sort_by_home(&self, recovered: Recovered) -> Vec<RecoveredPart> {
         let Recovered { sessions, wills, .. } = recovered;
         let mut by_shard: Vec<_> =
-            self.mailboxes.iter().map(|_| RecoveredPart::default()).collect();
+            self.completions.iter().map(|_| RecoveredPart::default()).collect();
         for will in wills {
             // They are in the order of their numbers. A will whose session is gone goes to any.
             let found = sessions.binary_search_by_key(&will.session, |session| session.number);
@@ -184,7 +182,7 @@ impl Shared {
         use std::hash::BuildHasher;
         // Not the seed of the shards' own index: there the ids of one shard must spread again.
         let hasher = foldhash::fast::FixedState::with_seed(self.hash_seed ^ 0x5EED);
-        let shards = self.mailboxes.len() as u64;
+        let shards = self.completions.len() as u64;
         // At most 64 shards, so the remainder fits.
         (hasher.hash_one(client_id) % shards) as u16
     }

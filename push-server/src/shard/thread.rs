@@ -1,8 +1,11 @@
-//! The shards of a process: binds their listeners, opens the store, and runs one thread a shard. The
-//! only place of the room that sees the ring, the kernel path and the clocks of the machine.
+//! The shards of a process: binds their listeners, opens the store, and runs one thread a shard on the
+//! ports of this machine. Nothing else in the room sees the ring, the kernel path, the machine's clocks
+//! or its randomness.
 
 mod bind;
+mod machine;
 mod probes;
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,16 +16,18 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use push_common::clock::Monotonic;
-use rustix::event::{EventfdFlags, eventfd};
 
 use super::accept::Transport;
 use super::counters::ShardCounters;
+use super::mailbox::Mailbox;
+use super::ports::Waker;
+use super::recovery::RecoveredPart;
 use super::ticket::{Completions, StoreSink};
 use super::worker::{Worker, WorkerSetup};
 use super::{ShardStore, Shared, SharedAccess, SharedSetup};
 use crate::broker::{Retained, SessionMemory};
 use crate::config::{Config, DurabilityMode};
-use crate::kernel::{self, KernelPath};
+use crate::kernel::{self, KernelPath, ShardPath};
 use crate::mqtt::Access;
 use crate::ring::{RingError, RingHandle};
 use crate::store::{
@@ -30,7 +35,8 @@ use crate::store::{
     StoreOptions,
 };
 use bind::bind_all;
-pub(super) use probes::is_unanswered;
+use machine::{Machine, MachineClock, SystemRandomness};
+use wire::{RingWire, WakeUp};
 
 pub use bind::{LISTEN_FLAG, WS_LISTEN_FLAG, probe_bind};
 
@@ -81,7 +87,7 @@ pub struct Shards {
     listening: Vec<SocketAddr>,
     websocket_listening: Vec<SocketAddr>,
     counters: Vec<Arc<ShardCounters>>,
-    wake_ups: Vec<OwnedFd>,
+    wake_ups: Vec<WakeUp>,
     threads: Vec<JoinHandle<Result<(), ShardError>>>,
 }
 
@@ -129,11 +135,14 @@ impl Shards {
         let websocket_listening =
             bind_all(&config.ws_listen, Transport::WebSocket, keepalive, &mut listeners)
                 .map_err(listen_error(WS_LISTEN_FLAG))?;
-        let wake_ups = (0..config.shards).map(event_descriptor).collect::<Result<Vec<_>, _>>()?;
-        let completions = wake_ups
-            .iter()
-            .zip(0..)
-            .map(|(wake_up, shard)| Ok(Completions::new(duplicate(wake_up, shard)?)));
+        let start_error = |shard| move |source| ShardError::Start { shard, source };
+        let wake_ups = (0..config.shards)
+            .map(|shard| WakeUp::new().map_err(start_error(shard)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let completions = wake_ups.iter().zip(0..).map(|(wake_up, shard)| {
+            let waker = wake_up.try_clone().map_err(start_error(shard))?;
+            Ok(Completions::new(Box::new(waker)))
+        });
         let completions = Arc::new(completions.collect::<Result<Vec<_>, ShardError>>()?);
         let clocks = Clocks::now();
         let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
@@ -155,6 +164,7 @@ impl Shards {
             networks_seed: rand::random(),
         };
         let (shared, mut recovered) = Shared::new(setup, recovered);
+        let mailboxes: Arc<[_]> = (0..config.shards).map(|_| Mailbox::new()).collect();
         let mut shards = Self {
             shared: Arc::clone(&shared),
             listening,
@@ -166,13 +176,14 @@ impl Shards {
         let (ready_tx, ready_rx) = mpsc::channel();
         let mut peer_txs = Vec::new();
         for shard in 0..config.shards {
-            let start_error = |source: io::Error| ShardError::Start { shard, source };
             let counters = Arc::new(ShardCounters::default());
-            let setup = WorkerSetup {
+            let wake_up = shards.wake_ups[usize::from(shard)].try_clone();
+            let setup = ThreadSetup {
                 index: shard,
                 shared: Arc::clone(&shared),
+                mailboxes: Arc::clone(&mailboxes),
                 listeners: listeners.pop().unwrap_or_default(),
-                wake_up: duplicate(&shards.wake_ups[usize::from(shard)], shard)?,
+                wake_up: wake_up.map_err(start_error(shard))?,
                 path: kernel.as_mut().map(|kernel| kernel.shard(shard)),
                 counters: Arc::clone(&counters),
                 recovered: std::mem::take(&mut recovered[usize::from(shard)]),
@@ -183,7 +194,7 @@ impl Shards {
             let ready_tx = ready_tx.clone();
             let body = move || run_shard(setup, &ready_tx, &peers_rx);
             let thread = std::thread::Builder::new().name(format!("shard-{shard}")).spawn(body);
-            shards.threads.push(thread.map_err(start_error)?);
+            shards.threads.push(thread.map_err(start_error(shard))?);
         }
         drop(ready_tx);
         let mut handles: Vec<Option<RingHandle>> = vec![None; usize::from(config.shards)];
@@ -261,9 +272,7 @@ impl Shards {
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Release);
         for wake_up in &self.wake_ups {
-            if let Err(errno) = rustix::io::write(wake_up, &1u64.to_ne_bytes()) {
-                tracing::warn!(%errno, "cannot wake a shard; it looks at its mailbox within 1 s");
-            }
+            wake_up.wake();
         }
     }
 
@@ -280,15 +289,6 @@ impl Shards {
         self.shared.notices.tell_held_back(Monotonic(u64::MAX));
         result
     }
-}
-
-fn event_descriptor(shard: u16) -> Result<OwnedFd, ShardError> {
-    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-        .map_err(|errno| ShardError::Start { shard, source: errno.into() })
-}
-
-fn duplicate(wake_up: &OwnedFd, shard: u16) -> Result<OwnedFd, ShardError> {
-    wake_up.try_clone().map_err(|source| ShardError::Start { shard, source })
 }
 
 /// Opens the data directory.
@@ -343,17 +343,46 @@ fn read_clocks() -> ClockReading {
     ClockReading { clocks: Clocks::now(), is_synchronised: kernel::is_wall_clock_kept() }
 }
 
+/// What a thread starts from.
+#[derive(Debug)]
+struct ThreadSetup {
+    index: u16,
+    shared: Arc<Shared>,
+    mailboxes: Arc<[Mailbox<OwnedFd>]>,
+    listeners: Vec<(OwnedFd, Transport)>,
+    wake_up: WakeUp,
+    path: Option<ShardPath>,
+    counters: Arc<ShardCounters>,
+    recovered: RecoveredPart,
+}
+
 fn run_shard(
-    setup: WorkerSetup,
+    setup: ThreadSetup,
     ready: &mpsc::Sender<(u16, RingHandle)>,
     peers: &mpsc::Receiver<Vec<RingHandle>>,
 ) -> Result<(), ShardError> {
     let shard = setup.index;
-    let mut worker = Worker::new(setup).map_err(|source| ShardError::Ring { shard, source })?;
+    let ring_error = |source| ShardError::Ring { shard, source };
+    let (listeners, transports) = setup.listeners.into_iter().unzip();
+    let wire = RingWire::new(listeners, setup.wake_up).map_err(ring_error)?;
+    let handle = wire.handle();
+    let mut worker = Worker::<Machine>::new(WorkerSetup {
+        index: shard,
+        shared: setup.shared,
+        mailboxes: setup.mailboxes,
+        transports,
+        wire,
+        path: setup.path,
+        clock: MachineClock,
+        randomness: SystemRandomness,
+        counters: setup.counters,
+        recovered: setup.recovered,
+    });
     // The starter may be gone; then there are no peers either.
-    let _ = ready.send((shard, worker.ring_handle()));
+    let _ = ready.send((shard, handle));
     let Ok(handles) = peers.recv() else { return Ok(()) };
-    let ended = worker.run(handles).map_err(|source| ShardError::Ring { shard, source });
+    worker.wire.join(handles);
+    let ended = worker.run().map_err(ring_error);
     // Freeing millions of messages one by one would outlast the time that a stop has.
     worker.leave_memory();
     ended

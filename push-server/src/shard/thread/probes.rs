@@ -25,7 +25,7 @@ pub(super) fn keepalive(secs: u16) -> Option<Keepalive> {
 }
 
 /// Whether a socket failed because the peer answered no more: neither probes nor what was sent to it.
-pub(in super::super) fn is_unanswered(error: &io::Error) -> bool {
+pub(super) fn is_unanswered(error: &io::Error) -> bool {
     let gone = [Errno::TIMEDOUT, Errno::HOSTUNREACH, Errno::NETUNREACH];
     Errno::from_io_error(error).is_some_and(|errno| gone.contains(&errno))
 }
