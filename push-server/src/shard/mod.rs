@@ -33,8 +33,12 @@ mod session_shares;
 mod sessions;
 mod share;
 mod shared_access;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 mod strays;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod ticket;
 mod turn;
