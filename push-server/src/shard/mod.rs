@@ -1,5 +1,9 @@
-//! The loop that joins ring, websocket, mqtt, broker and kernel: one thread a shard, with its ring,
-//! its connections and its sessions.
+//! The loop that joins websocket, mqtt, broker and store: one thread a shard, with its connections and
+//! its sessions.
+//!
+//! What a shard asks of the world (sockets, who is alive, the time, randomness) is a port (`ports`), so
+//! that the same code runs on the ring and the kernel path, which `thread` binds, and in memory, which is
+//! `simulation`.
 //!
 //! A client's session lives with the shard that its client id hashes to. Any shard accepts; it reads
 //! no further than CONNECT, then hands socket and request to the session's shard. So a session and

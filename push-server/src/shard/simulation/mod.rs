@@ -307,10 +307,6 @@ impl Randomness for SeededRandomness {
 struct Bell(AtomicBool);
 
 impl Bell {
-    fn has_rung(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-
     /// Whether it has rung since the last call.
     fn take(&self) -> bool {
         self.0.swap(false, Ordering::AcqRel)

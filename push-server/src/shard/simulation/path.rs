@@ -124,7 +124,7 @@ impl Liveness for MemoryPath {
     }
 
     fn before_close(&self, _socket: &MemorySocket, _slot: &MemorySlot, _is_stopping: bool) -> bool {
-        // What was sent was taken at once: nothing is left that a socket could still say.
+        // A socket in memory says nothing more once it is closed.
         false
     }
 

@@ -38,6 +38,12 @@ impl Peer {
         std::mem::take(&mut self.0.state().to_client)
     }
 
+    /// From now on at most so many bytes wait for it to be taken; what is beyond them the server's sends
+    /// wait for.
+    pub fn set_window(&self, bytes: usize) {
+        self.0.state().window = bytes;
+    }
+
     /// Sends FIN.
     pub fn end(&self) {
         self.0.state().client_ended = true;
@@ -74,10 +80,12 @@ struct Pipe {
     state: Mutex<PipeState>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct PipeState {
     to_server: VecDeque<u8>,
     to_client: Vec<u8>,
+    /// Bytes that wait for the client at most.
+    window: usize,
     client_ended: bool,
     server_ended: bool,
     /// The server receives no more.
@@ -87,6 +95,20 @@ struct PipeState {
 }
 
 impl Pipe {
+    fn new(client: SocketAddr) -> Self {
+        let state = PipeState {
+            to_server: VecDeque::new(),
+            to_client: Vec::new(),
+            window: usize::MAX,
+            client_ended: false,
+            server_ended: false,
+            is_deaf: false,
+            is_reset: false,
+            is_closed: false,
+        };
+        Self { client, state: Mutex::new(state) }
+    }
+
     fn state(&self) -> MutexGuard<'_, PipeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,6 +161,8 @@ pub(super) struct MemoryWire {
     listeners: Vec<Listener>,
     /// By index and generation, so that the order is the same in every run.
     receives: BTreeMap<(u32, u32), Receive>,
+    /// The same.
+    sends: BTreeMap<(u32, u32), Sending>,
     ready: VecDeque<Completion<MemorySocket, Vec<u8>>>,
     bell: Arc<Bell>,
     /// Of every shard, in order.
@@ -159,6 +183,13 @@ struct Receive {
     is_once: bool,
 }
 
+#[derive(Debug)]
+struct Sending {
+    pipe: Arc<Pipe>,
+    bytes: Vec<u8>,
+    accepted: usize,
+}
+
 /// Queued until the next wait.
 #[derive(Debug)]
 enum Operation {
@@ -166,7 +197,8 @@ enum Operation {
     CancelAccept { listener: u32 },
     Receive { token: Token, receive: Receive },
     CancelReceive { token: Token },
-    Send { token: Token, pipe: Arc<Pipe>, chunks: Vec<Bytes> },
+    Send { token: Token, sending: Sending },
+    CancelSend { token: Token },
     Wake { shard: u16 },
 }
 
@@ -177,6 +209,7 @@ impl MemoryWire {
             queued: Vec::new(),
             listeners: (0..listeners).map(|_| Listener::default()).collect(),
             receives: BTreeMap::new(),
+            sends: BTreeMap::new(),
             ready: VecDeque::new(),
             bell,
             bells,
@@ -193,7 +226,7 @@ impl MemoryWire {
         let host = Ipv4Addr::from_bits(0x0A00_0000 + shard.unwrap_or(0) as u32);
         let port = u16::try_from(self.connected).unwrap_or(u16::MAX);
         let client = SocketAddr::from((host, port));
-        let pipe = Arc::new(Pipe { client, state: Mutex::default() });
+        let pipe = Arc::new(Pipe::new(client));
         let socket = MemorySocket(Arc::clone(&pipe));
         match self.listeners.get_mut(listener as usize) {
             Some(listener) => listener.backlog.push_back(socket),
@@ -221,8 +254,7 @@ impl MemoryWire {
 
     /// Makes completions of what has come to pass.
     pub(super) fn collect(&mut self) {
-        if self.bell.has_rung() {
-            self.bell.take();
+        if self.bell.take() {
             self.ready.push_back(Completion::Woken);
         }
         for (index, listener) in (0u32..).zip(&mut self.listeners) {
@@ -236,6 +268,11 @@ impl MemoryWire {
             }
         }
         let (ready, lent) = (&mut self.ready, &mut self.pieces_lent);
+        self.sends.retain(|&(index, generation), sending| {
+            let Some(result) = sending.go_on() else { return true };
+            ready.push_back(Completion::Sent { token: Token { index, generation }, result });
+            false
+        });
         self.receives.retain(|&(index, generation), receive| {
             let token = Token { index, generation };
             let mut more = true;
@@ -277,15 +314,15 @@ impl MemoryWire {
                     self.ready.push_back(Completion::Received { token, received, more: false });
                 }
             }
-            Operation::Send { token, pipe, chunks } => {
-                let mut state = pipe.state();
-                let result = if state.is_reset || state.server_ended {
-                    Err(io::ErrorKind::BrokenPipe.into())
-                } else {
-                    chunks.iter().for_each(|chunk| state.to_client.extend(chunk));
-                    Ok(chunks.iter().map(Bytes::len).sum())
-                };
-                self.ready.push_back(Completion::Sent { token, result });
+            Operation::Send { token, sending } => {
+                let before = self.sends.insert((token.index, token.generation), sending);
+                assert!(before.is_none(), "two sends of one client");
+            }
+            Operation::CancelSend { token } => {
+                if self.sends.remove(&(token.index, token.generation)).is_some() {
+                    let result = Err(io::ErrorKind::Interrupted.into());
+                    self.ready.push_back(Completion::Sent { token, result });
+                }
             }
             Operation::Wake { shard } => self.bells[usize::from(shard)].wake(),
         }
@@ -307,6 +344,22 @@ impl Receive {
             return Some((Received::Data(state.to_server.drain(..len).collect()), self.is_once));
         }
         state.client_ended.then_some((Received::End, true))
+    }
+}
+
+impl Sending {
+    /// Hands on what finds room. Returns how the send has ended, if it has.
+    fn go_on(&mut self) -> Option<io::Result<usize>> {
+        let mut state = self.pipe.state();
+        if state.is_reset || state.server_ended {
+            return Some(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let room = state.window.saturating_sub(state.to_client.len());
+        let left = &self.bytes[self.accepted..];
+        let accepted = room.min(left.len());
+        state.to_client.extend(&left[..accepted]);
+        self.accepted += accepted;
+        (self.accepted == self.bytes.len()).then_some(Ok(self.accepted))
     }
 }
 
@@ -342,11 +395,13 @@ impl Wire for MemoryWire {
     }
 
     fn send(&mut self, socket: &MemorySocket, token: Token, chunks: Vec<Bytes>) {
-        self.queued.push(Operation::Send { token, pipe: Arc::clone(&socket.0), chunks });
+        let sending = Sending { pipe: Arc::clone(&socket.0), bytes: chunks.concat(), accepted: 0 };
+        self.queued.push(Operation::Send { token, sending });
     }
 
-    /// A send has always ended by then: its completion is on its way.
-    fn cancel_send(&mut self, _token: Token) {}
+    fn cancel_send(&mut self, token: Token) {
+        self.queued.push(Operation::CancelSend { token });
+    }
 
     fn wake(&mut self, shard: u16) {
         self.queued.push(Operation::Wake { shard });

@@ -121,6 +121,27 @@ fn a_ping_that_the_kernel_answers_keeps_a_client_alive() {
 }
 
 #[test]
+fn a_silent_client_that_takes_nothing_is_let_go_without_waiting_for_it() {
+    let mut world = world(1);
+    let deaf = served(&mut world, 0, "deaf");
+    deaf.send(&subscribe("weather"));
+    world.settle();
+    assert_eq!(deaf.take(), SUBACK_QOS0);
+    let sent = publish("weather", "hail");
+    deaf.set_window(3);
+    deaf.send(&sent);
+    world.settle();
+    assert_eq!(deaf.take(), sent[..3]);
+    world.settle();
+    assert_eq!(deaf.take(), sent[3..6], "a send goes on as the client takes it");
+    deaf.set_window(0);
+    world.advance(SILENCE + Duration::from_millis(16));
+    assert_eq!(world.counters(0).expired.value(), 1);
+    assert!(deaf.is_closed(), "the send was cancelled, and the client is not waited for");
+    assert_eq!(world.on_loan(), 0);
+}
+
+#[test]
 fn a_publish_goes_by_mail_to_the_subscriber_of_another_shard() {
     let mut world = world(2);
     let ids = [0, 1].map(|shard| id_at_home(&world, shard));
@@ -182,4 +203,31 @@ fn the_same_seed_brings_the_same_bytes_and_another_seed_others() {
     assert!(assigned(1).len() > 32);
     assert_eq!(assigned(1), assigned(1));
     assert_ne!(assigned(1), assigned(2));
+}
+
+#[test]
+fn who_gets_what_in_which_order_does_not_depend_on_how_tables_are_hashed() {
+    // Every table of a world has a seed of its own, whatever the world's.
+    assert_eq!(transcript_of_many(), transcript_of_many());
+}
+
+/// What each of many clients gets, whose filters overlap, some of them shared.
+fn transcript_of_many() -> Vec<Vec<u8>> {
+    let mut world = world(3);
+    let mut peers = Vec::new();
+    for number in 0..30u16 {
+        let peer = served(&mut world, number % 3, &format!("client-{number}"));
+        for filter in ["a/+", "#", "a/1", "$share/group/a/#"].iter().skip(usize::from(number % 4)) {
+            peer.send(&subscribe(filter));
+        }
+        peers.push(peer);
+    }
+    world.settle();
+    for round in 0..10 {
+        for (number, peer) in peers.iter().enumerate().step_by(7) {
+            peer.send(&publish(&format!("a/{round}"), &format!("{number}")));
+        }
+        world.settle();
+    }
+    peers.iter().map(Peer::take).collect()
 }
