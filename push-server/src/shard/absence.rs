@@ -13,6 +13,7 @@
 use push_common::clock::Monotonic;
 
 use super::leaving::Found;
+use super::ports::Ports;
 use super::sessions::{Entry, Presence};
 use super::ticket::Draft;
 use super::worker::Worker;
@@ -82,7 +83,7 @@ impl Absence {
     }
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// A session's connection has ended: it waits for the next one, or ends too.
     pub(super) fn leave_session(&mut self, key: u32, will: Option<Box<Will>>) {
         let now = self.now;

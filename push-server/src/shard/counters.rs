@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::ring::RingCounters;
+use super::ports::WireFaults;
 
 /// A counter or gauge with one writer.
 #[derive(Debug, Default)]
@@ -237,7 +237,7 @@ counters! {
     unarmed_websocket,
     /// Completions of operations whose connection is gone.
     stale_completions,
-    /// `push_ring_faults_total{kind="stale"}`, as `RingCounters` has them; so the next three.
+    /// `push_ring_faults_total{kind="stale"}`, as `WireFaults` has them; so the next three.
     ring_stale,
     /// `push_ring_faults_total{kind="wake_failed"}`.
     ring_wake_failed,
@@ -250,12 +250,12 @@ counters! {
 }
 
 impl ShardCounters {
-    /// Takes over what the shard's ring counts.
-    pub(super) fn set_ring_faults(&self, faults: RingCounters) {
-        let RingCounters { stale, wake_failed, watch_failed, sq_full } = faults;
+    /// Takes over what the shard's wire counts.
+    pub(super) fn set_ring_faults(&self, faults: WireFaults) {
+        let WireFaults { stale, wake_failed, watch_failed, queue_full } = faults;
         self.ring_stale.set(stale);
         self.ring_wake_failed.set(wake_failed);
         self.ring_watch_failed.set(watch_failed);
-        self.ring_queue_full.set(sq_full);
+        self.ring_queue_full.set(queue_full);
     }
 }

@@ -9,6 +9,7 @@ use super::durable;
 use super::fair_queue::Flow;
 use super::fanout::{Fanout, Publisher};
 use super::notices::Kind;
+use super::ports::{Ports, Wire};
 use super::ticket::{Done, Draft, Part};
 use super::turn::{Errand, Progress};
 use super::worker::Worker;
@@ -31,7 +32,7 @@ const BYTES_PER_UNIT: usize = 256;
 /// Bytes handed to a socket at a time; a larger single frame goes alone.
 const FLUSH_BYTES_MAX: usize = 128 << 10;
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Returns what is left of a packet when the budget is spent.
     pub(super) fn on_event(
         &mut self,
@@ -385,8 +386,8 @@ impl Worker {
             units += (bytes / BYTES_PER_UNIT) as u32;
             client.sending = true;
             client.set_throttled_since(client.throttled_since().map(|_| now));
-            let (fd, token) = (client.fd(), client.token(index));
-            self.ring.send(fd, token, chunks);
+            let token = client.token(index);
+            self.wire.send(&client.socket, token, chunks);
         } else if feeding {
             // All that was fed was dropped (expired, too large), so no end of a send calls again.
             self.mark_dirty(index);

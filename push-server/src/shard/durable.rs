@@ -14,17 +14,17 @@ use std::time::Duration;
 
 use super::client::Phase;
 use super::notices::Kind;
+use super::ports::{Clock, Ports, Token};
 use super::sessions::{Entry, Presence};
 use super::subscribe::filter_units;
 use super::ticket::{Done, Draft, Part, Subscribed};
-use super::worker::{Worker, read_clock};
+use super::worker::Worker;
 use crate::broker::{Shares, SubscriptionId, Via};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Change, Connect, Delivery, Fetched, Filing, HEAD_MESSAGES_MAX, PendingWill, PublishReceipt,
     Session, Version, Will,
 };
-use crate::ring::Token;
 use crate::store::{
     Clocks, OutboxEntry, Outcome, Page, PageLimit, Position, SessionNumber, SessionRecord, Stored,
     StoredWill, WallMillis, Write,
@@ -106,7 +106,7 @@ impl PageRead {
     }
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Has a draft written at the end of the turn. What changes nothing is done at once.
     pub(super) fn file(&mut self, draft: Draft) {
         if !draft.writes.is_empty() {
@@ -186,11 +186,11 @@ impl Worker {
     }
 
     fn note(&mut self, waiting: impl Fn(&mut Self) -> &mut VecDeque<(Done, Outcome)>) {
-        let begun = read_clock();
+        let begun = self.clock.now();
         while let Some((done, outcome)) = waiting(self).pop_front() {
             let units = noted_units(&done, &outcome);
             self.on_done(done, outcome);
-            if self.meter.count(units) && read_clock() - begun > NOTING_BUDGET {
+            if self.meter.count(units) && self.clock.now() - begun > NOTING_BUDGET {
                 let is_cut = !waiting(self).is_empty();
                 self.counters.cut_completions.add(u64::from(is_cut));
                 break;

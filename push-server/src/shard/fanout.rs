@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use super::fair_queue::Flow;
 use super::mailbox::{Letter, Mail};
+use super::ports::{Ports, Token};
 use super::postage::Stamp;
 use super::share::Placed;
 use super::ticket::{Done, Draft, Part, Ticket};
@@ -22,7 +23,6 @@ use crate::broker::{
 };
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Delivery, OutboxFull, PublishReceipt};
-use crate::ring::Token;
 use crate::store::SessionNumber;
 
 /// What a delivery costs beside the match: an outbox, and a session that is read from memory.
@@ -154,7 +154,7 @@ impl Fanout {
     }
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Begins a publish. Returns what is left of it when the budget is spent.
     pub(super) fn begin_fanout(
         &mut self,

@@ -6,13 +6,13 @@ use push_common::clock::Monotonic;
 use super::client::{Introduction, Phase};
 use super::input_budget::Unfinished;
 use super::notices::Kind;
+use super::ports::{Liveness, PieceOf, Ports, Token, Wire};
 use super::ticket::Done;
 use super::turn::{Errand, Progress};
 use super::worker::Worker;
 use crate::broker::Budget;
 use crate::mqtt::Event;
 use crate::mqtt::codec::Reason;
-use crate::ring::{Piece, Token};
 use crate::store::Outcome;
 
 /// Input that a stalled publisher may have waiting before the shard stops reading from it.
@@ -53,11 +53,11 @@ pub(super) enum Halt {
     Packet(Errand, Progress),
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Takes received bytes to the client's protocol state.
-    pub(super) fn on_bytes(&mut self, index: u32, piece: &Piece) {
+    pub(super) fn on_bytes(&mut self, index: u32, piece: &PieceOf<P>) {
         let client = &mut self.clients[index as usize];
-        let mut bytes = self.ring.bytes(piece);
+        let mut bytes = self.wire.bytes(piece);
         if let Some(websocket) = &mut client.websocket {
             self.unwrapped.clear();
             let limits = &self.shared.config.limits;
@@ -117,18 +117,18 @@ impl Worker {
         if client.receiving {
             return;
         }
-        let (fd, token) = (client.fd(), client.token(index));
+        let token = client.token(index);
         match &client.phase {
             // It may leave for another shard, which no send may be under way for.
             Phase::Handshake(_) if client.sending || client.owes_frames() => {}
             Phase::Handshake(_) => {
                 client.receiving = true;
-                self.ring.receive_once(fd, token);
+                self.wire.receive_once(&client.socket, token);
             }
             Phase::Serving { connection, .. } => {
                 if !client.stalled || connection.input_len() < STALLED_INPUT_BYTES_MAX {
                     client.receiving = true;
-                    self.ring.receive(fd, token);
+                    self.wire.receive(&client.socket, token);
                 }
             }
             Phase::Flushing { .. } | Phase::Lingering { .. } => {
@@ -136,7 +136,7 @@ impl Worker {
                     self.remove_if_quiet(index);
                 } else {
                     client.receiving = true;
-                    self.ring.receive(fd, token);
+                    self.wire.receive(&client.socket, token);
                 }
             }
         }
@@ -347,7 +347,7 @@ impl Worker {
             && connection.input_len() >= STALLED_INPUT_BYTES_MAX
         {
             let token = client.token(index);
-            self.ring.cancel_receive(token);
+            self.wire.cancel_receive(token);
         }
     }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use push_common::clock::Monotonic;
 use slab::Slab;
 
-use crate::ring::Token;
+use super::ports::Token;
 
 /// Input of a connection that is not worth counting: a receive buffer's worth.
 const CHARGED_BYTES_MIN: usize = 4 << 10;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::client::{Client, Phase};
 use super::mailbox::{Adoption, Arrival, Mail};
 use super::notices::Kind;
+use super::ports::{Ports, Randomness, SocketOf};
 use super::turn::QUANTUM_UNITS;
 use super::worker::Worker;
 use crate::broker::Budget;
@@ -17,7 +18,7 @@ use crate::mqtt::{Connect, Connecting, Event, Progress, Refusal};
 /// connected already.
 const LAST_CONNECT_MILLIS: u64 = 500;
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// How far a client has introduced itself.
     pub(super) fn on_introduction(&mut self, index: u32, progress: Progress) {
         match progress {
@@ -64,7 +65,7 @@ impl Worker {
             return;
         }
         let Some(connect) = introduction.handshake.pending_mut() else { return };
-        name(connect);
+        name(connect, &mut self.randomness);
         let home = self.shared.home_of(&connect.client_id);
         if home == self.index {
             self.question(index);
@@ -108,7 +109,7 @@ impl Worker {
             return;
         }
         self.clients[index as usize].connected_at = self.now;
-        name(&mut connecting.connect);
+        name(&mut connecting.connect, &mut self.randomness);
         if let Some(refusal) = connecting.unanswerable(&self.shared.config.limits) {
             self.refuse(index, refusal);
             return;
@@ -128,7 +129,7 @@ impl Worker {
     }
 
     /// A client that another shard accepted; its place is taken already.
-    pub(super) fn on_adoption(&mut self, adoption: Adoption) {
+    pub(super) fn on_adoption(&mut self, adoption: Adoption<SocketOf<P>>) {
         let Adoption { socket, arrival, websocket, last_seen } = adoption;
         match arrival {
             Arrival::Admitted(connecting) => {
@@ -165,7 +166,7 @@ impl Worker {
         let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase else {
             return;
         };
-        match connection.authenticate(auth, &access, &rand::random()) {
+        match connection.authenticate(auth, &access, &self.randomness.array()) {
             Ok(done) => self.counters.authentications_accepted.add(u64::from(done)),
             Err(event) => {
                 if let Event::Failed(reason) = event {
@@ -214,9 +215,9 @@ impl Worker {
 }
 
 /// Gives a client an id that has none.
-fn name(connect: &mut Connect) {
+fn name(connect: &mut Connect, randomness: &mut impl Randomness) {
     if connect.client_id.is_empty() {
-        connect.client_id = format!("auto-{:032x}", rand::random::<u128>());
+        connect.client_id = format!("auto-{:032x}", u128::from_ne_bytes(randomness.array()));
         connect.client_id_assigned = true;
     }
 }

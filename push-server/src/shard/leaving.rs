@@ -9,6 +9,7 @@
 //! the next start goes on. So no message is lost or comes twice.
 
 use super::durable::PageRead;
+use super::ports::Ports;
 use super::ticket::{Done, Draft, Leaver, Part};
 use super::worker::Worker;
 use crate::broker::QoS;
@@ -42,7 +43,7 @@ pub(super) struct Found {
     pub(super) key: Option<u32>,
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// A durable session has ended, and is no longer one of the shard's.
     pub(super) fn leave_behind(&mut self, found: Found) {
         let Found { mut session, shares, number, will, key } = found;

@@ -1,10 +1,9 @@
-//! How shards talk: a bounded mailbox each, woken once per batch by `MSG_RING`. Publishes wait before
+//! How shards talk: a bounded mailbox each, woken once per batch. Publishes wait before
 //! a full one, each with its session's turn (`fanout`); so do those of a session that has too many
 //! letters under way (`postage`). What cannot wait (a connection, a message for a group that its
 //! member refused) waits in the sender's overflow, of which there is no more than what it takes the
 //! place of. Nothing is lost, and nothing can deadlock, since mail itself is always taken.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,13 +24,13 @@ pub(crate) const MAILBOX_MESSAGES_MAX: usize = 16_384;
 
 /// What one shard has to say to another.
 #[derive(Debug)]
-pub(super) enum Mail {
+pub(super) enum Mail<S> {
     /// A message that some session of the receiving shard is subscribed to.
     Publish(Letter),
     /// A message for one session of the receiving shard, picked from a group.
     Share(Box<SharedMail>),
     /// A client whose session lives with the receiving shard.
-    Adopt(Box<Adoption>),
+    Adopt(Box<Adoption<S>>),
 }
 
 /// A publish that goes on at another shard.
@@ -48,8 +47,8 @@ pub(super) struct Letter {
 /// A socket on its way to its session's shard, with the CONNECT it sent. Nothing was sent on it, and
 /// no ring operation is under way.
 #[derive(Debug)]
-pub(super) struct Adoption {
-    pub(super) socket: OwnedFd,
+pub(super) struct Adoption<S> {
+    pub(super) socket: S,
     pub(super) arrival: Arrival,
     /// With what it still owes to the client.
     pub(super) websocket: Option<Box<WebSocket>>,
@@ -67,19 +66,19 @@ pub(super) enum Arrival {
 
 /// A shard's inbox.
 #[derive(Debug)]
-pub(super) struct Mailbox {
-    queue: ArrayQueue<Mail>,
-    /// Whether a wake-up is on its way; spares one `MSG_RING` per message.
+pub(super) struct Mailbox<S> {
+    queue: ArrayQueue<Mail<S>>,
+    /// Whether a wake-up is on its way; spares one per message.
     notified: AtomicBool,
 }
 
-impl Mailbox {
+impl<S> Mailbox<S> {
     pub(super) fn new() -> Self {
         Self { queue: ArrayQueue::new(MAILBOX_MESSAGES_MAX), notified: AtomicBool::new(false) }
     }
 
     /// Puts `mail` in. `Ok(true)`: the owner must be woken.
-    pub(super) fn push(&self, mail: Mail) -> Result<bool, Mail> {
+    pub(super) fn push(&self, mail: Mail<S>) -> Result<bool, Mail<S>> {
         self.queue.push(mail)?;
         Ok(!self.notified.swap(true, Ordering::AcqRel))
     }
@@ -89,7 +88,7 @@ impl Mailbox {
         self.notified.swap(false, Ordering::AcqRel);
     }
 
-    pub(super) fn pop(&self) -> Option<Mail> {
+    pub(super) fn pop(&self) -> Option<Mail<S>> {
         self.queue.pop()
     }
 
@@ -111,7 +110,7 @@ mod tests {
     use crate::broker::{Held, QoS, TopicName};
     use crate::store::SessionNumber;
 
-    fn mail() -> Mail {
+    fn mail() -> Mail<()> {
         let message = Message {
             topic: TopicName::parse("a", 1).expect("valid"),
             payload: Bytes::new(),

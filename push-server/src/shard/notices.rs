@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use push_common::clock::Monotonic;
 
 use super::client::Phase;
-use super::serve::peer_address;
+use super::ports::{Ports, Socket};
 use super::worker::Worker;
 
 /// Lines of a kind in one second.
@@ -130,7 +130,7 @@ fn tell_more(kind: Kind, more: u64) {
     tracing::info!("{}: {more} more of this kind", kind.words());
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Says what has happened to a client that is known by its connection.
     pub(super) fn tell(&self, index: u32, kind: Kind, reason: &dyn fmt::Display) {
         self.tell_of(index, kind, self.client_id_of(index), reason);
@@ -145,7 +145,7 @@ impl Worker {
         reason: &dyn fmt::Display,
     ) {
         let Some(client) = self.clients.get(index as usize) else { return };
-        let address = || peer_address(&client.socket).ok();
+        let address = || client.socket.peer_address().ok();
         self.shared.notices.say(self.now, kind, client_id, address, reason);
     }
 
@@ -155,7 +155,7 @@ impl Worker {
             && let Some(client) = self.clients.get(index as usize)
         {
             let id = self.client_id_of(index).map(|id| tracing::field::debug(ClientId(id)));
-            let address = peer_address(&client.socket).ok().map(tracing::field::display);
+            let address = client.socket.peer_address().ok().map(tracing::field::display);
             tracing::debug!(client = id, address, "{words}");
         }
     }

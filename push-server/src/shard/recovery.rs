@@ -9,6 +9,7 @@ use push_common::clock::Monotonic;
 
 use super::absence::Absence;
 use super::leaving::Found;
+use super::ports::Ports;
 use super::session_shares::Origin;
 use super::sessions::Presence;
 use super::wills::Outgoing;
@@ -26,7 +27,7 @@ pub(super) struct RecoveredPart {
     pub(super) wills: Vec<RecoveredWill>,
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Takes up what a restart has found on disk and is this shard's.
     pub(super) fn recover(&mut self, found: RecoveredPart) {
         let RecoveredPart { sessions, wills } = found;
@@ -85,7 +86,7 @@ impl Worker {
     }
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Takes up a session that has ended: its will may have to wait.
     fn recover_ended(
         &mut self,

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::fair_queue::Flow;
+use super::ports::Ports;
 use super::subscribe::filter_units;
 use super::turn::{Errand, Progress};
 use super::worker::Worker;
@@ -28,7 +29,7 @@ const FOR_ONE_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Remains(BTreeMap<u32, SubscriptionList>);
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// A session has ended, and is no longer one of the shard's: takes its filters out of the tables, the
     /// first of them at once, the others in turns.
     pub(super) fn drop_subscriptions(&mut self, key: u32, filters: SubscriptionList) {

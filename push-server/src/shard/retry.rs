@@ -9,6 +9,7 @@
 use std::vec;
 
 use super::fair_queue::Flow;
+use super::ports::Ports;
 use super::ticket::{Done, Draft, Leaver};
 use super::turn::{Errand, Progress};
 use super::worker::Worker;
@@ -36,7 +37,7 @@ pub(super) struct Retrying {
     unread: vec::IntoIter<(u32, SessionNumber)>,
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Begins to offer the store again, in turns, what it has refused. Called now and then.
     pub(super) fn retry_store(&mut self) {
         let is_serving = self.shared.store.as_ref().is_some_and(|store| store.is_serving());

@@ -1,27 +1,21 @@
 //! A client's way through the shard once it may come in: take-over, expiry, close.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
-use rustix::io::ioctl_fionread;
-use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
 use super::client::{LINGER_MILLIS, Phase};
 use super::counters::{Counter, ShardCounters};
 use super::input::ANSWERS_WAIT_MILLIS;
 use super::leaving::Found;
 use super::notices::Kind;
+use super::ports::{Liveness, Ports, Socket, Unarmed, Wire};
 use super::session_shares::{NoPlace, Origin};
 use super::sessions::Presence;
 use super::worker::Worker;
 use crate::broker::{Charge, will_weight_bytes};
-use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Claim, Connecting, Connection, Transmit, Version};
 use crate::websocket::Goodbye;
@@ -32,7 +26,7 @@ const UNREAD_RETRY_MILLIS: u64 = 16;
 /// A limit, by its counter.
 type LimitCounter = fn(&ShardCounters) -> &Counter;
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Begins to serve a client whose session belongs here.
     pub(super) fn serve(&mut self, index: u32, mut connecting: Connecting) {
         if self.claim(&connecting) == Some(Claim::Refused) {
@@ -201,7 +195,7 @@ impl Worker {
 
     /// The network that a client comes from.
     fn origin_of(&self, index: u32) -> Origin {
-        let peer = peer_address(&self.clients[index as usize].socket);
+        let peer = self.clients[index as usize].socket.peer_address();
         peer.map(|peer| self.shared.session_shares.origin(peer.ip())).unwrap_or_default()
     }
 
@@ -213,12 +207,11 @@ impl Worker {
             self.counters.unarmed_websocket.add(1);
             return;
         }
-        let (Ok(local), Ok(peer)) = (local_address(&client.socket), peer_address(&client.socket))
-        else {
+        let socket = &client.socket;
+        let (Ok(local), Ok(peer)) = (socket.local_address(), socket.peer_address()) else {
             self.counters.unarmed_socket.add(1);
             return;
         };
-        let socket = client.socket.as_fd();
         let pace = self.shared.config.limits.ping_rate.pace(keep_alive_secs);
         match path.register(socket, local, peer, pace.interval_ns, rx, self.now) {
             Ok(slot) => client.slot = Some(slot),
@@ -234,10 +227,10 @@ impl Worker {
         // What was sent may be AUTH, with CONNACK still to come.
         let is_served = matches!(&client.phase,
             Phase::Serving { connection, .. } if !connection.has_answers());
-        if slot.is_armed() || !is_served {
+        if path.is_armed(slot) || !is_served {
             return;
         }
-        match path.arm(client.socket.as_fd(), slot, self.now) {
+        match path.arm(&client.socket, slot, self.now) {
             Ok(()) => self.counters.armed.add(1),
             Err(unarmed) => {
                 if let Some(slot) = client.slot.take() {
@@ -318,7 +311,7 @@ impl Worker {
     fn is_unheard(&self, index: u32) -> bool {
         let client = &self.clients[index as usize];
         // A socket that cannot be asked has failed.
-        !client.stalled && ioctl_fionread(&client.socket).unwrap_or(0) == 0
+        !client.stalled && client.socket.unread_bytes().unwrap_or(0) == 0
     }
 
     /// The keep alive ran out [MQTT-3.1.2-24].
@@ -385,7 +378,7 @@ impl Worker {
                 // What the client sent before it went (a DISCONNECT, say) may still be unread: the
                 // receive brings it, then the end.
                 client.send_failed = true;
-                let _ = shutdown(&client.socket, Shutdown::Both);
+                client.socket.end_both_ways();
                 self.unthrottle(index);
                 let client = &self.clients[index as usize];
                 if !client.receiving && !client.stalled {
@@ -473,7 +466,7 @@ impl Worker {
         let receipts = client.receipts.take();
         if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
             path.closing(slot);
-            self.counters.armed.sub(u64::from(slot.is_armed()));
+            self.counters.armed.sub(u64::from(path.is_armed(slot)));
         }
         if let Some(receipts) = receipts {
             self.settle_unanswered(key, *receipts);
@@ -503,8 +496,7 @@ impl Worker {
         let client = &mut self.clients[index as usize];
         let deadline = self.now.after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
-        // A socket that cannot be shut down is one that has failed: the receive tells.
-        let _ = shutdown(&client.socket, Shutdown::Write);
+        client.socket.end_sending();
         self.arm_client_timer(index, deadline);
         if self.clients[index as usize].peer_gone {
             self.abort(index);
@@ -518,10 +510,10 @@ impl Worker {
         client.phase = Phase::Lingering { deadline: self.now.after_millis(LINGER_MILLIS) };
         let token = client.token(index);
         if client.receiving {
-            self.ring.cancel_receive(token);
+            self.wire.cancel_receive(token);
         }
         if client.sending {
-            self.ring.cancel_send(token);
+            self.wire.cancel_send(token);
         }
         self.remove_if_quiet(index);
     }
@@ -534,33 +526,16 @@ impl Worker {
         }
         let mut client = self.clients.remove(index as usize);
         if let (Some(slot), Some(path)) = (client.slot.take(), &mut self.path) {
-            let speaks = path.before_close(client.socket.as_fd(), &slot, self.stopping);
+            let speaks = path.before_close(&client.socket, &slot, self.stopping);
             path.release(slot, speaks, self.now);
         }
         if self.resetting {
-            reset_on_close(&client.socket);
+            client.socket.reset_on_close();
         }
         self.counters.connections.sub(1);
         self.give_place_back();
         // The descriptor is to be free before the next accept.
         drop(client);
         self.resume_accepting();
-    }
-}
-
-/// Has the socket's close send a RST at once, and leave nothing behind that sends.
-pub(super) fn reset_on_close(socket: &OwnedFd) {
-    // A socket that refuses has failed already.
-    let _ = set_socket_linger(socket, Some(Duration::ZERO));
-}
-
-fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
-    Ok(SocketAddr::try_from(getsockname(socket)?)?)
-}
-
-pub(super) fn peer_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
-    match getpeername(socket)? {
-        Some(name) => Ok(SocketAddr::try_from(name)?),
-        None => Err(io::ErrorKind::NotConnected.into()),
     }
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use super::client::Phase;
 use super::fair_queue::Flow;
 use super::mailbox::Mail;
+use super::ports::{Ports, Token};
 use super::postage::Stamp;
 use super::subscribe::filter_units;
 use super::ticket::{Draft, Part, Ticket};
@@ -24,7 +25,6 @@ use super::turn::{Errand, Progress};
 use super::worker::Worker;
 use crate::broker::{Budget, Group, Member, Message, Round, TopicFilter, Via};
 use crate::mqtt::{Delivery, OutboxFull};
-use crate::ring::Token;
 
 /// A message for one member of a group, on its way to that member's shard.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl SharedMail {
     }
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// A message that another shard picked a member of this one for.
     pub(super) fn on_shared_mail(&mut self, mut mail: SharedMail) {
         self.begin_payment(mail.flow);

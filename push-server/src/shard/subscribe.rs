@@ -8,13 +8,13 @@
 use std::vec;
 
 use super::client::Phase;
+use super::ports::{Ports, Token};
 use super::ticket::{Done, Draft, Subscribed};
 use super::turn::Progress;
 use super::worker::Worker;
 use crate::broker::{Budget, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
-use crate::ring::Token;
 use crate::store::{SessionNumber, Write};
 
 /// What a filter's text takes beside its bytes.
@@ -75,7 +75,7 @@ fn weight_bytes<'a, T>(places: &[T], filters: impl Iterator<Item = &'a TopicFilt
     size_of_val(places) + filters.map(|filter| filter.as_str().len() + FILTER_BYTES).sum::<usize>()
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Begins what a SUBSCRIBE asks for.
     pub(super) fn begin_subscribing(
         &mut self,

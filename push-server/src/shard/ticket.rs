@@ -5,15 +5,14 @@
 //! so that a publish sent again is neither lost nor doubled. Each shard adds its part to the
 //! message's `Ticket`; the last one hands in the whole, which whoever's turn ends next files.
 
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::ports::{Token, Waker};
 use super::wills::Outgoing;
 use crate::broker::{QoS, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Answer, Filing, PublishReceipt};
-use crate::ring::Token;
 use crate::store::{Outcome, SessionNumber, Sink, Write};
 
 /// What is to be done by a shard when what it waits for is safe, or has failed.
@@ -264,13 +263,13 @@ impl Part {
 #[derive(Debug)]
 pub(super) struct Completions {
     queue: Mutex<Vec<(Done, Outcome)>>,
-    wake_up: OwnedFd,
+    waker: Box<dyn Waker>,
 }
 
 impl Completions {
-    /// `wake_up`: the shard's event descriptor.
-    pub(super) fn new(wake_up: OwnedFd) -> Self {
-        Self { queue: Mutex::new(Vec::new()), wake_up }
+    /// `waker`: the shard's.
+    pub(super) fn new(waker: Box<dyn Waker>) -> Self {
+        Self { queue: Mutex::new(Vec::new()), waker }
     }
 
     /// Hands over, and wakes the shard unless it is on its way already.
@@ -279,8 +278,8 @@ impl Completions {
         let was_empty = queue.is_empty();
         queue.append(done);
         drop(queue);
-        if was_empty && let Err(errno) = rustix::io::write(&self.wake_up, &1u64.to_ne_bytes()) {
-            tracing::warn!(%errno, "cannot wake a shard; it looks for itself within 1 s");
+        if was_empty {
+            self.waker.wake();
         }
     }
 
@@ -331,9 +330,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use rustix::event::{EventfdFlags, eventfd};
-
     use super::*;
+
+    /// Counts its wakes.
+    #[derive(Clone, Debug, Default)]
+    struct Bell(Arc<AtomicU32>);
+
+    impl Waker for Bell {
+        fn wake(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     fn session(number: u64) -> Done {
         Done::Session { session: 7, number: SessionNumber(number) }
@@ -392,8 +399,9 @@ mod tests {
 
     #[test]
     fn completions_go_to_their_shards_and_wake_each_once() {
-        let event = || eventfd(0, EventfdFlags::NONBLOCK).expect("an event descriptor");
-        let shards = Arc::new(vec![Completions::new(event()), Completions::new(event())]);
+        let bells = [Bell::default(), Bell::default()];
+        let shards = bells.clone().map(|bell| Completions::new(Box::new(bell)));
+        let shards = Arc::new(Vec::from(shards));
         let mut sink = StoreSink::new(Arc::clone(&shards));
         sink.complete(vec![(0, session(1)), (1, session(2))], Outcome::Committed);
         sink.complete(vec![(1, session(3))], Outcome::Committed);
@@ -401,9 +409,7 @@ mod tests {
         sink.flush();
         sink.complete(vec![(1, session(4))], Outcome::Committed);
         sink.flush();
-        let mut count = [0; 8];
-        rustix::io::read(&shards[1].wake_up, &mut count).expect("woken");
-        assert_eq!(u64::from_ne_bytes(count), 1);
+        assert_eq!(bells.map(|bell| bell.0.load(Ordering::Relaxed)), [1, 1]);
         let mut done = Vec::new();
         shards[1].take(&mut done);
         assert_eq!(done.len(), 3);

@@ -9,13 +9,13 @@ use super::fair_queue::{Due, Flow};
 use super::fanout::Fanout;
 use super::input::Halt;
 use super::mailbox::{Letter, Mail};
+use super::ports::{Clock, Ports, Token};
 use super::postage::Stamp;
 use super::retry::Retrying;
 use super::share::SharedMail;
 use super::subscribe::{Subscribing, Unsubscribing};
-use super::worker::{Worker, read_clock};
+use super::worker::Worker;
 use crate::broker::{Budget, Message};
-use crate::ring::Token;
 
 /// Units of work that a session may cause before the others have their turn: about 0.05 ms. The least
 /// that a client waits is the sum of those of all that had nothing waiting, so it is small: 200 clients
@@ -133,7 +133,7 @@ impl Meter {
     }
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Whose work it is what a client does.
     pub(super) fn flow_of(&self, index: u32) -> Flow {
         match self.clients.get(index as usize).map(|client| &client.phase) {
@@ -150,7 +150,7 @@ impl Worker {
     /// Counts units of work that came; looks now and then whether the turn has taken enough.
     pub(super) fn count_input(&mut self, units: u32) {
         if self.meter.count(units) {
-            self.turn_is_over |= read_clock() - self.now > INPUT_BUDGET;
+            self.turn_is_over |= self.clock.now() - self.now > INPUT_BUDGET;
         }
     }
 
@@ -213,8 +213,8 @@ impl Worker {
     }
 
     pub(super) fn read_mail(&mut self) {
-        let shared = std::sync::Arc::clone(&self.shared);
-        let mailbox = &shared.mailboxes[usize::from(self.index)];
+        let mailboxes = std::sync::Arc::clone(&self.mailboxes);
+        let mailbox = &mailboxes[usize::from(self.index)];
         mailbox.begin_drain();
         for _ in 0..MAIL_PER_TURN_MAX {
             if self.letters >= LETTERS_WAITING_MAX {
@@ -234,7 +234,7 @@ impl Worker {
 
     /// Whether there is mail that would be taken now.
     pub(super) fn has_mail(&self) -> bool {
-        let mailbox = &self.shared.mailboxes[usize::from(self.index)];
+        let mailbox = &self.mailboxes[usize::from(self.index)];
         self.letters < LETTERS_WAITING_MAX && !mailbox.is_empty()
     }
 
@@ -273,7 +273,7 @@ impl Worker {
     /// A stamp for a letter to another shard, if that takes one now.
     pub(super) fn stamp(&mut self, shard: u16, flow: Flow, message: &Message) -> Option<Stamp> {
         let home = usize::from(shard);
-        if self.shared.mailboxes[home].is_full() || !self.overflow[home].is_empty() {
+        if self.mailboxes[home].is_full() || !self.overflow[home].is_empty() {
             self.counters.limit_mailbox.add(1);
             return None;
         }
@@ -289,7 +289,7 @@ impl Worker {
         if self.work.is_idle() {
             return;
         }
-        let begun = read_clock();
+        let begun = self.clock.now();
         while let Some(Due { flow, work, allowance }) = self.work.next() {
             let mut budget = Budget::new(allowance);
             let was_letter = work.is_letter();
@@ -308,7 +308,7 @@ impl Worker {
                     }
                 }
             }
-            if self.meter.count(units) && read_clock() - begun > WORK_BUDGET {
+            if self.meter.count(units) && self.clock.now() - begun > WORK_BUDGET {
                 break;
             }
         }
@@ -353,14 +353,14 @@ impl Worker {
         if self.sends.is_idle() {
             return;
         }
-        let begun = read_clock();
+        let begun = self.clock.now();
         while let Some(Due { flow, work, allowance }) = self.sends.next() {
             let (units, left) = match work {
                 Dirty::One(index) => (self.flush_dirty(index), None),
                 Dirty::Many(indices) => self.flush_many(indices, allowance),
             };
             self.sends.unfinished(flow, units, left.into_iter().map(Dirty::Many));
-            if self.meter.count(units) && read_clock() - begun > SENDS_BUDGET {
+            if self.meter.count(units) && self.clock.now() - begun > SENDS_BUDGET {
                 break;
             }
         }

@@ -7,6 +7,7 @@ use std::collections::{HashSet, VecDeque};
 
 use foldhash::fast::FixedState;
 
+use super::ports::Ports;
 use super::session_shares::{NoPlace, Origin, SessionShares};
 use super::sessions::Sessions;
 use super::worker::Worker;
@@ -73,7 +74,7 @@ pub(super) enum Fit {
     InUse,
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// A session has no connection: it may have to give way if it was never used.
     pub(super) fn note_unused(&mut self, key: u32) {
         let sessions = &mut self.sessions;

@@ -2,10 +2,11 @@
 
 use super::client::Phase;
 use super::notices::Kind;
+use super::ports::Ports;
 use super::worker::Worker;
 use crate::websocket::Ended;
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// A client's bytes were handled: has sent what they are owed by WebSocket itself, and closes where
     /// nothing more is taken. Does nothing for clients without it.
     pub(super) fn after_frames(&mut self, index: u32) {

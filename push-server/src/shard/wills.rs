@@ -21,6 +21,7 @@ use std::sync::atomic::Ordering;
 
 use super::fair_queue::Flow;
 use super::fanout::Fanout;
+use super::ports::Ports;
 use super::ticket::{Done, Draft};
 use super::worker::Worker;
 use crate::broker::{Charge, MemoryBudget, Message, QoS, will_weight_bytes};
@@ -96,7 +97,7 @@ impl Outgoing {
     }
 }
 
-impl Worker {
+impl<P: Ports> Worker<P> {
     /// Publishes the will of a session that has it on disk. `record` is that of the session, without it;
     /// `key` is the session's, or was.
     pub(super) fn publish_will(

@@ -2,14 +2,12 @@
 //! and once a turn sends what the turn produced.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
-use rustix::time::{ClockId, clock_gettime};
 use slab::Slab;
 
 use super::Shared;
@@ -21,12 +19,13 @@ use super::durable::PageRead;
 use super::fair_queue::{FairQueue, Flow};
 use super::fresh::Fresh;
 use super::leaving::{Found, Leaving};
-use super::mailbox::Mail;
+use super::mailbox::{Mail, Mailbox};
+use super::ports::{
+    Clock, Completion, Liveness, PieceOf, Ports, Received, Socket, SocketOf, Token, Wire, WireError,
+};
 use super::postage::Postage;
-use super::probes::is_unanswered;
 use super::recovery::RecoveredPart;
 use super::remains::Remains;
-use super::serve::reset_on_close;
 use super::sessions::Sessions;
 use super::share::Returning;
 use super::strays::Strays;
@@ -37,16 +36,10 @@ use super::wheel::{Timer, Wheel, tick_at_or_after};
 use super::wills::{Outgoing, Unpublished};
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::broker::{Matching, ShardSet, Subscriptions};
-use crate::kernel::ShardPath;
-use crate::ring::{Completion, Received, Ring, RingError, RingHandle, RingOptions, Token};
 use crate::store::{Outcome, SessionNumber, Write};
 
-/// Generations of clients, as the ring's tokens carry them.
+/// Generations of clients, as tokens carry them.
 pub(super) const GENERATION_MASK: u32 = 0x00FF_FFFF;
-
-/// 8 MiB of receive buffers a shard, whatever the number of connections (`limit="receive_buffers"`).
-const RING_OPTIONS: RingOptions =
-    RingOptions { entries: 4_096, buffers: 2_048, buffer_bytes: 4_096 };
 
 /// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
 /// a shard after 5 s.
@@ -96,17 +89,19 @@ const RESET_MILLIS_MAX: u64 = 500;
 /// How often a stopping shard looks whether it is done.
 const STOP_TURN_MILLIS: u64 = 20;
 
-/// The token of the event descriptor by which other threads wake the shard.
-const WAKE_UP: Token = Token { index: u32::MAX, generation: 0 };
-
 /// What a worker starts from.
 #[derive(Debug)]
-pub(super) struct WorkerSetup {
+pub(super) struct WorkerSetup<P: Ports> {
     pub(super) index: u16,
     pub(super) shared: Arc<Shared>,
-    pub(super) listeners: Vec<(OwnedFd, Transport)>,
-    pub(super) wake_up: OwnedFd,
-    pub(super) path: Option<ShardPath>,
+    /// Of every shard, in order.
+    pub(super) mailboxes: Arc<[Mailbox<SocketOf<P>>]>,
+    /// Of the wire's listeners.
+    pub(super) transports: Vec<Transport>,
+    pub(super) wire: P::Wire,
+    pub(super) path: Option<P::Liveness>,
+    pub(super) clock: P::Clock,
+    pub(super) randomness: P::Randomness,
     pub(super) counters: Arc<ShardCounters>,
     pub(super) recovered: RecoveredPart,
 }
@@ -122,14 +117,18 @@ pub(super) enum Timed {
 
 /// A shard.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct Worker<P: Ports> {
     pub(super) index: u16,
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<ShardCounters>,
-    pub(super) ring: Ring,
-    pub(super) path: Option<ShardPath>,
-    pub(super) acceptor: Acceptor,
-    pub(super) clients: Slab<Client>,
+    pub(super) wire: P::Wire,
+    pub(super) path: Option<P::Liveness>,
+    pub(super) clock: P::Clock,
+    pub(super) randomness: P::Randomness,
+    /// Of every shard, in order.
+    pub(super) mailboxes: Arc<[Mailbox<SocketOf<P>>]>,
+    pub(super) acceptor: Acceptor<SocketOf<P>>,
+    pub(super) clients: Slab<Client<P>>,
     pub(super) generation: u32,
     pub(super) sessions: Sessions,
     pub(super) subscriptions: Subscriptions,
@@ -154,12 +153,11 @@ pub(super) struct Worker {
     /// Every shard there is.
     pub(super) all_shards: ShardSet,
     /// Mail that did not fit, by shard.
-    pub(super) overflow: Vec<VecDeque<Mail>>,
+    pub(super) overflow: Vec<VecDeque<Mail<SocketOf<P>>>>,
     /// Whether any mail waits in `overflow`.
     pub(super) overflowing: bool,
     /// Clients to close because their outbox is full.
     pub(super) overflowed: Vec<u32>,
-    pub(super) peers: Vec<RingHandle>,
     pub(super) stopping: bool,
     /// What this turn has to write.
     pub(super) draft: Draft,
@@ -217,7 +215,6 @@ pub(super) struct Worker {
     scratch: Vec<Timer<Timed>>,
     /// Completions wait in the ring.
     leaves_completions: bool,
-    wake_up: OwnedFd,
     stop_deadline: Option<Monotonic>,
     pub(super) resetting: bool,
     swept_at: Monotonic,
@@ -225,24 +222,20 @@ pub(super) struct Worker {
     more_expired: bool,
 }
 
-/// The clock of the kernel path and of every decision: `CLOCK_MONOTONIC`.
-pub(super) fn read_clock() -> Monotonic {
-    let time = clock_gettime(ClockId::Monotonic);
-    // Both are never negative on this clock.
-    Monotonic(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
-}
-
-impl Worker {
-    pub(super) fn new(setup: WorkerSetup) -> Result<Self, RingError> {
-        let now = read_clock();
-        let shards = setup.shared.mailboxes.len();
+impl<P: Ports> Worker<P> {
+    pub(super) fn new(setup: WorkerSetup<P>) -> Self {
+        let now = setup.clock.now();
+        let shards = setup.mailboxes.len();
         let sessions = Sessions::new(setup.shared.hash_seed, &setup.shared.memory.sessions);
         let mut worker = Self {
             index: setup.index,
             counters: setup.counters,
-            ring: Ring::new(RING_OPTIONS)?,
+            wire: setup.wire,
             path: setup.path,
-            acceptor: Acceptor::new(setup.listeners),
+            clock: setup.clock,
+            randomness: setup.randomness,
+            mailboxes: setup.mailboxes,
+            acceptor: Acceptor::new(setup.transports),
             clients: Slab::new(),
             generation: 0,
             sessions,
@@ -261,7 +254,6 @@ impl Worker {
             overflow: (0..shards).map(|_| VecDeque::new()).collect(),
             overflowing: false,
             overflowed: Vec::new(),
-            peers: Vec::new(),
             stopping: false,
             draft: Draft::default(),
             page_reads: Vec::new(),
@@ -291,7 +283,6 @@ impl Worker {
             fired: VecDeque::new(),
             scratch: Vec::new(),
             leaves_completions: false,
-            wake_up: setup.wake_up,
             stop_deadline: None,
             resetting: false,
             swept_at: now,
@@ -299,17 +290,23 @@ impl Worker {
             shared: setup.shared,
         };
         worker.recover(setup.recovered);
-        Ok(worker)
+        worker
     }
 
-    pub(super) fn ring_handle(&self) -> RingHandle {
-        self.ring.handle()
+    /// Serves until stopped. To be called when every shard is there.
+    pub(super) fn run(&mut self) -> Result<(), WireError<P>> {
+        self.begin();
+        while !self.has_stopped() {
+            let timeout = self.begin_turn();
+            self.wire.submit_and_wait(timeout)?;
+            self.turn();
+        }
+        self.end();
+        Ok(())
     }
 
-    /// Serves until stopped.
-    pub(super) fn run(&mut self, peers: Vec<RingHandle>) -> Result<(), RingError> {
-        self.peers = peers;
-        self.ring.watch(self.wake_up.as_raw_fd(), WAKE_UP);
+    /// Before the first turn.
+    pub(super) fn begin(&mut self) {
         self.start_accepting();
         // Not before: every shard has its subscriptions now.
         for found in std::mem::take(&mut self.found_ended) {
@@ -318,33 +315,36 @@ impl Worker {
         for will in std::mem::take(&mut self.found_wills) {
             self.send_will(will);
         }
-        while !self.has_stopped() {
-            self.begin_turn();
-            self.ring.submit_and_wait(Some(self.wait_time()))?;
-            self.now = read_clock();
-            self.turn_is_over = false;
-            self.work.begin_turn(self.now);
-            self.sends.begin_turn(self.now);
-            self.take_completions();
-            self.read_completions();
-            self.read_mail();
-            self.retry_overflow();
-            self.fire_timers();
-            if self.acceptor.retry_at().is_some_and(|at| at <= self.now) {
-                self.resume_accepting();
-            }
-            self.do_work();
-            self.send_dirty();
-            self.feed_absent();
-            self.submit_draft();
-            self.counters.turn_times.record(read_clock() - self.now);
+    }
+
+    /// Handles what the wait has brought, and what was left to do.
+    pub(super) fn turn(&mut self) {
+        self.now = self.clock.now();
+        self.turn_is_over = false;
+        self.work.begin_turn(self.now);
+        self.sends.begin_turn(self.now);
+        self.take_completions();
+        self.read_completions();
+        self.read_mail();
+        self.retry_overflow();
+        self.fire_timers();
+        if self.acceptor.retry_at().is_some_and(|at| at <= self.now) {
+            self.resume_accepting();
         }
+        self.do_work();
+        self.send_dirty();
+        self.feed_absent();
+        self.submit_draft();
+        self.counters.turn_times.record(self.clock.now() - self.now);
+    }
+
+    /// After the last turn.
+    pub(super) fn end(&mut self) {
         // What the stop has brought, or had left unwritten.
         self.submit_draft();
         if let Some(path) = &self.path {
             path.leave();
         }
-        Ok(())
     }
 
     /// Leaves what the sessions own to the system, which takes it back when the process ends.
@@ -353,7 +353,8 @@ impl Worker {
         std::mem::forget(std::mem::replace(&mut self.sessions, empty));
     }
 
-    fn begin_turn(&mut self) {
+    /// Returns how long the turn may wait for completions.
+    pub(super) fn begin_turn(&mut self) -> Duration {
         self.counters.loop_turns.add(1);
         if let Some(path) = &self.path {
             path.stamp_heartbeat(self.now);
@@ -371,12 +372,13 @@ impl Worker {
                 &self.sends.longest_wait_millis(self.now),
             ];
             self.counters.longest_wait_millis.set(waits.into_iter().copied().max().unwrap_or(0));
-            self.counters.set_ring_faults(self.ring.counters());
+            self.counters.set_ring_faults(self.wire.faults());
         }
         self.publish_strays(STRAYS_PER_TURN_MAX);
         if !self.stopping && self.shared.stopping.load(Ordering::Acquire) {
             self.begin_stop();
         }
+        self.wait_time()
     }
 
     /// Forgets what has had its time; each call does a bounded amount of it. Returns whether there
@@ -406,11 +408,12 @@ impl Worker {
 
     fn take_completions(&mut self) {
         let mut taken = 0;
-        while let Some(completion) = self.ring.next_completion() {
+        while let Some(completion) = self.wire.next_completion() {
             self.on_completion(completion);
             self.count_input(COMPLETION_UNITS);
             taken += 1;
-            if taken % COMPLETIONS_PER_LOOK == 0 && read_clock() - self.now > COMPLETIONS_BUDGET {
+            if taken % COMPLETIONS_PER_LOOK == 0 && self.clock.now() - self.now > COMPLETIONS_BUDGET
+            {
                 self.leaves_completions = true;
                 return;
             }
@@ -423,10 +426,10 @@ impl Worker {
         self.wheel.fire(self.now, &mut fired);
         self.fired.extend(fired.drain(..));
         self.scratch = fired;
-        let begun = read_clock();
+        let begun = self.clock.now();
         while let Some(timer) = self.fired.pop_front() {
             self.on_timer(timer);
-            if self.meter.count(TIMER_UNITS) && read_clock() - begun > TIMERS_BUDGET {
+            if self.meter.count(TIMER_UNITS) && self.clock.now() - begun > TIMERS_BUDGET {
                 self.counters.cut_timers.add(u64::from(!self.fired.is_empty()));
                 break;
             }
@@ -435,7 +438,7 @@ impl Worker {
 
     /// Whether this turn has lasted long enough.
     pub(super) fn is_late(&self) -> bool {
-        read_clock() - self.now > TURN_BUDGET
+        self.clock.now() - self.now > TURN_BUDGET
     }
 
     fn wait_time(&self) -> Duration {
@@ -467,12 +470,14 @@ impl Worker {
         if unread || unfinished {
             return Duration::ZERO;
         }
-        until.since(read_clock())
+        until.since(self.clock.now())
     }
 
-    fn on_completion(&mut self, completion: Completion) {
+    fn on_completion(&mut self, completion: Completion<SocketOf<P>, PieceOf<P>>) {
         match completion {
-            Completion::Accepted { token, result, more } => self.on_accepted(token, result, more),
+            Completion::Accepted { listener, result, more } => {
+                self.on_accepted(listener, result, more);
+            }
             Completion::Received { token, received, more } => {
                 self.on_received(token, received, more);
             }
@@ -480,24 +485,16 @@ impl Worker {
                 Some(index) => self.on_sent(index, &result),
                 None => self.counters.stale_completions.add(1),
             },
-            Completion::Readable { more, .. } => {
-                let mut count = [0; 8];
-                // Level is read to rearm the edge; an empty counter is no news.
-                let _ = rustix::io::read(&self.wake_up, &mut count);
-                if !more {
-                    self.ring.watch(self.wake_up.as_raw_fd(), WAKE_UP);
-                }
-            }
-            // The mailbox is read every turn.
+            // The mailbox is read every turn, and so is what the store has done.
             Completion::Woken => {}
         }
     }
 
-    fn on_received(&mut self, token: Token, received: Received, more: bool) {
+    fn on_received(&mut self, token: Token, received: Received<PieceOf<P>>, more: bool) {
         let Some(index) = self.resolve(token) else {
             self.counters.stale_completions.add(1);
             if let Received::Data(piece) = received {
-                self.ring.recycle(piece);
+                self.wire.recycle(piece);
             }
             return;
         };
@@ -505,7 +502,7 @@ impl Worker {
         match received {
             Received::Data(piece) => {
                 self.on_bytes(index, &piece);
-                self.ring.recycle(piece);
+                self.wire.recycle(piece);
                 self.after_receive(index);
             }
             Received::NoBuffers => {
@@ -513,8 +510,8 @@ impl Worker {
                 self.after_receive(index);
             }
             Received::Cancelled => self.after_receive(index),
-            Received::End | Received::Failed(_) => {
-                if matches!(&received, Received::Failed(error) if is_unanswered(error)) {
+            Received::End | Received::Unanswered | Received::Failed => {
+                if matches!(received, Received::Unanswered) {
                     self.counters.unanswered.add(1);
                 }
                 self.clients[index as usize].receiving = false;
@@ -563,16 +560,16 @@ impl Worker {
     }
 
     /// Sends mail to another shard; what does not fit waits.
-    pub(super) fn post(&mut self, shard: u16, mail: Mail) {
+    pub(super) fn post(&mut self, shard: u16, mail: Mail<SocketOf<P>>) {
         let waiting = &mut self.overflow[usize::from(shard)];
         if !waiting.is_empty() {
             waiting.push_back(mail);
             return;
         }
-        match self.shared.mailboxes[usize::from(shard)].push(mail) {
+        match self.mailboxes[usize::from(shard)].push(mail) {
             Ok(wake) => {
-                if wake && let Some(peer) = self.peers.get(usize::from(shard)) {
-                    self.ring.wake(*peer);
+                if wake {
+                    self.wire.wake(shard);
                 }
             }
             Err(mail) => {
@@ -622,7 +619,8 @@ impl Worker {
         self.clients.iter().map(|(index, _)| index as u32).collect()
     }
 
-    fn has_stopped(&mut self) -> bool {
+    /// Whether there is no further turn.
+    pub(super) fn has_stopped(&mut self) -> bool {
         let Some(deadline) = self.stop_deadline else { return false };
         let is_idle = self.work.is_empty() && self.written.is_empty() && self.settled.is_empty();
         if self.clients.is_empty() && !self.has_absent_backlogs() && is_idle {
@@ -643,7 +641,7 @@ impl Worker {
     fn reset_all(&mut self) {
         tracing::info!(shard = self.index, left = self.clients.len(), "resetting connections");
         for index in self.client_indices() {
-            reset_on_close(&self.clients[index as usize].socket);
+            self.clients[index as usize].socket.reset_on_close();
             self.abort(index);
         }
     }

@@ -16,7 +16,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     Rule {
         within: &["push-common/src/"],
         // Its thread-local exists under a feature of the tests' own.
@@ -120,6 +120,30 @@ const RULES: [Rule; 15] = [
         forbidden: &["crate::broker", "crate::ring", "crate::store"],
         tests_may: false,
         why: "kernel knows no other room",
+    },
+    Rule {
+        within: &["push-server/src/shard/"],
+        except: &["push-server/src/shard/thread.rs", "push-server/src/shard/thread/"],
+        forbidden: &[
+            "crate::kernel",
+            "crate::ring",
+            "crate::shard::thread",
+            "crate::store::Clocks::now",
+            "Clocks::now",
+            "std::fs",
+            "std::net::TcpListener",
+            "std::net::TcpStream",
+            "std::os",
+            "std::thread",
+            "std::time::Instant",
+            "std::time::SystemTime",
+            "libc",
+            "rand",
+            "rustix",
+            "socket2",
+        ],
+        tests_may: false,
+        why: "of shard only `thread` sees the machine: what else a shard needs of it is a port",
     },
     Rule {
         within: &["push-server/src/store/"],
@@ -244,8 +268,21 @@ mod tests {
     #[test]
     fn shard_may_join_the_rooms() {
         let text = "use crate::{broker, kernel::KernelPath, mqtt::Connection, ring, store};";
-        assert!(check("push-server/src/shard/mod.rs", text).is_empty());
+        assert!(check("push-server/src/shard/thread.rs", text).is_empty());
         assert_eq!(check("push-server/src/kernel/mod.rs", text).len(), 4);
+    }
+
+    #[test]
+    fn of_shard_only_its_thread_sees_the_machine() {
+        let text = "use crate::{broker, kernel, ring}; use std::time::{Duration, Instant};
+                    use std::net::{SocketAddr, TcpStream}; use rustix::io;
+                    fn f() { rand::random(); Clocks::now(); crate::shard::thread::wire(); }";
+        for file in ["worker.rs", "simulation/wire.rs", "tests/mod.rs", "threads.rs"] {
+            assert_eq!(check(&format!("push-server/src/shard/{file}"), text).len(), 8, "{file}");
+        }
+        for file in ["thread.rs", "thread/wire.rs"] {
+            assert!(check(&format!("push-server/src/shard/{file}"), text).is_empty(), "{file}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Socket, Type};
 
-use super::accept::Transport;
+use super::super::accept::Transport;
 use crate::ring::{self, Keepalive};
 
 /// Connections that the system may hold for a listener before a shard accepts them

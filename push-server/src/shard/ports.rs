@@ -1,0 +1,275 @@
+//! What a shard asks of the world, as traits: the wire that its clients are at the other end of, the
+//! kernel's record of who is alive, the time, and randomness. `thread` binds those of the machine;
+//! `simulation` has them in memory. The shard names its ports by one parameter, so calls are static.
+//!
+//! Two more ports are no parameter. What must outlive the process is [`crate::store::Store`]; what wakes
+//! a shard from another thread is a [`Waker`], called once for many messages.
+//!
+//! Nothing here knows MQTT: bytes, sockets and numbers.
+
+use std::fmt::Debug;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use push_common::clock::Monotonic;
+
+/// One world, by its parts.
+pub(crate) trait Ports: Debug + Sized {
+    type Wire: Wire;
+    type Liveness: Liveness<Socket = SocketOf<Self>>;
+    type Clock: Clock;
+    type Randomness: Randomness;
+}
+
+/// A client's socket.
+pub(crate) type SocketOf<P> = <<P as Ports>::Wire as Wire>::Socket;
+
+/// A received piece of bytes.
+pub(crate) type PieceOf<P> = <<P as Ports>::Wire as Wire>::Piece;
+
+/// A connection's line in the liveness map.
+pub(crate) type SlotOf<P> = <<P as Ports>::Liveness as Liveness>::Slot;
+
+/// Why a wire works no more.
+pub(crate) type WireError<P> = <<P as Ports>::Wire as Wire>::Error;
+
+/// Whose operation it is: index and generation of a client, given back with every completion.
+/// Generations have 24 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Token {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// Sockets of one shard, and what is under way on them. Operations are queued and submitted together;
+/// completions come only from [`Self::submit_and_wait`].
+///
+/// A socket is dropped, which closes it, only when its operations have ended: `!more` of a receive,
+/// [`Completion::Sent`] of a send.
+pub(crate) trait Wire: Debug {
+    type Socket: Socket;
+    /// A loan: a lost piece is a buffer lost.
+    type Piece: Debug;
+    type Error;
+
+    /// Accepts connections of a listener until cancelled or failed.
+    fn accept(&mut self, listener: u32);
+
+    /// Cancels an accept; it ends with [`AcceptFault::Passing`].
+    fn cancel_accept(&mut self, listener: u32);
+
+    /// For ever: new connections are refused from now on.
+    fn close_listeners(&mut self);
+
+    /// Receives until cancelled, ended or failed.
+    fn receive(&mut self, socket: &Self::Socket, token: Token);
+
+    /// Receives one piece.
+    fn receive_once(&mut self, socket: &Self::Socket, token: Token);
+
+    /// Cancels a receive; it ends with [`Received::Cancelled`], unless it had ended already.
+    fn cancel_receive(&mut self, token: Token);
+
+    /// Sends all chunks, in order; at most one send a token at a time.
+    fn send(&mut self, socket: &Self::Socket, token: Token, chunks: Vec<Bytes>);
+
+    /// Cancels a send; it still ends with [`Completion::Sent`].
+    fn cancel_send(&mut self, token: Token);
+
+    /// Wakes another shard, with this turn's submission.
+    fn wake(&mut self, shard: u16);
+
+    /// Submits what is queued, and waits for a completion, so long at most. May return early.
+    ///
+    /// # Errors
+    /// The wire works no more, and neither does the shard.
+    fn submit_and_wait(&mut self, timeout: Duration) -> Result<(), Self::Error>;
+
+    /// The next completion at hand.
+    fn next_completion(&mut self) -> Option<Completion<Self::Socket, Self::Piece>>;
+
+    fn bytes<'a>(&'a self, piece: &'a Self::Piece) -> &'a [u8];
+
+    fn recycle(&mut self, piece: Self::Piece);
+
+    fn faults(&self) -> WireFaults;
+}
+
+/// A client's socket. Dropping it closes it.
+pub(crate) trait Socket: Debug {
+    fn local_address(&self) -> io::Result<SocketAddr>;
+
+    fn peer_address(&self) -> io::Result<SocketAddr>;
+
+    /// Bytes that have arrived, and that no receive has brought yet.
+    fn unread_bytes(&self) -> io::Result<u64>;
+
+    /// Sends FIN behind what was sent. A socket that refuses has failed, and its receive tells.
+    fn end_sending(&self);
+
+    /// Sends FIN, and ends the receive that is under way.
+    fn end_both_ways(&self);
+
+    /// Has the socket's close send a RST at once, and leave nothing behind that sends.
+    fn reset_on_close(&self);
+}
+
+/// A finished or progressing operation.
+#[derive(Debug)]
+pub(crate) enum Completion<S, B> {
+    /// A connection, or why not. `!more`: the listener accepts no more.
+    Accepted { listener: u32, result: Result<S, AcceptFault>, more: bool },
+    /// Bytes, or why not. `!more`: the receive has ended.
+    Received { token: Token, received: Received<B>, more: bool },
+    /// The socket has accepted all bytes, so many, or the send failed.
+    Sent { token: Token, result: io::Result<usize> },
+    /// Another shard or thread has something for this one.
+    Woken,
+}
+
+/// What a receive brought.
+#[derive(Debug)]
+pub(crate) enum Received<B> {
+    /// Bytes, on loan: to be given back by [`Wire::recycle`].
+    Data(B),
+    /// The peer sent FIN.
+    End,
+    /// No buffer was free; the receive has ended.
+    NoBuffers,
+    Cancelled,
+    /// The peer answers no more: neither TCP's probes nor what was sent to it.
+    Unanswered,
+    /// The socket failed otherwise.
+    Failed,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum AcceptFault {
+    /// The accept was cancelled, or the peer was gone before it was accepted.
+    Passing,
+    /// Descriptors or memory are used up.
+    Exhausted(io::Error),
+    Failed(io::Error),
+}
+
+/// What went wrong in a wire without being anyone's completion, by the names of
+/// `push_ring_faults_total`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WireFaults {
+    pub(crate) stale: u64,
+    pub(crate) wake_failed: u64,
+    pub(crate) watch_failed: u64,
+    pub(crate) queue_full: u64,
+}
+
+/// A shard's part of the kernel path: the slots of its connections, whose pings the kernel answers.
+pub(crate) trait Liveness: Debug {
+    type Socket;
+    type Slot: Debug;
+
+    /// The dead-man switch: at least once a second. The kernel stops answering for this shard's
+    /// connections when the last stamp is older than 5 s.
+    fn stamp_heartbeat(&self, now: Monotonic);
+
+    /// Takes a slot; to be called before the first byte is sent. `ping_interval_ns` is the least time
+    /// between two pings in the long run, 0 for no limit; `rx` is the number of bytes of whole packets
+    /// parsed so far.
+    ///
+    /// # Errors
+    /// Nothing is left behind, and the connection is served by user space alone.
+    fn register(
+        &mut self,
+        socket: &Self::Socket,
+        local: SocketAddr,
+        peer: SocketAddr,
+        ping_interval_ns: u32,
+        rx: u64,
+        now: Monotonic,
+    ) -> Result<Self::Slot, Unarmed>;
+
+    /// Lets the kernel answer; to be called once, when the CONNACK has been sent.
+    ///
+    /// # Errors
+    /// The slot is to be released, and the connection is served by user space alone.
+    fn arm(
+        &self,
+        socket: &Self::Socket,
+        slot: &mut Self::Slot,
+        now: Monotonic,
+    ) -> Result<(), Unarmed>;
+
+    /// Whether the kernel may answer the connection's pings.
+    fn is_armed(&self, slot: &Self::Slot) -> bool;
+
+    /// Publishes the boundary of what was parsed.
+    fn set_rx(&self, slot: &Self::Slot, rx: u64);
+
+    /// Publishes the boundary of what the socket accepted.
+    fn set_tx(&self, slot: &Self::Slot, tx: u64);
+
+    /// When the kernel last answered a ping of this connection; the registration if never.
+    fn last_seen(&self, slot: &Self::Slot) -> Monotonic;
+
+    /// How many pings of this connection the kernel has answered.
+    fn pings(&self, slot: &Self::Slot) -> u64;
+
+    /// The connection is going: no more answers from now on.
+    fn closing(&self, slot: &Self::Slot);
+
+    /// To be called before the socket is closed. Returns whether it goes on to send then what must be
+    /// translated.
+    fn before_close(&self, socket: &Self::Socket, slot: &Self::Slot, is_stopping: bool) -> bool;
+
+    /// The socket is closed: gives the slot back. `speaks`: see [`Self::before_close`].
+    fn release(&mut self, slot: Self::Slot, speaks: bool, now: Monotonic);
+
+    /// The shard ends, and has closed every socket.
+    fn leave(&self);
+
+    /// Forgets connections that have been closed for long; call about once a second. A bounded number
+    /// per call; returns whether there may be more.
+    fn sweep(&mut self, now: Monotonic) -> bool;
+}
+
+/// Why one connection is not served by the kernel; a metric label each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unarmed {
+    /// The shard's slots are used up.
+    NoSlot,
+    /// The flow map has no room, or the addresses alone do not tell the connection.
+    FlowMap,
+    /// Bytes overtook others before the flow was there.
+    OutOfOrder,
+    /// A first fragment, perhaps of its, came before the flow was there.
+    EarlyFragment,
+    /// Its timestamps are microseconds.
+    FineTimestamps,
+    /// It comes or leaves by an interface without our programs, or leaves by another than it comes.
+    Interface,
+    /// The socket could not be asked.
+    Socket,
+}
+
+/// The clock of every decision.
+pub(crate) trait Clock: Debug {
+    fn now(&self) -> Monotonic;
+}
+
+/// For nonces and names: what no client may guess.
+pub(crate) trait Randomness: Debug {
+    fn fill(&mut self, bytes: &mut [u8]);
+
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes);
+        bytes
+    }
+}
+
+/// Wakes a shard from any thread.
+pub(crate) trait Waker: Debug + Send + Sync {
+    fn wake(&self);
+}

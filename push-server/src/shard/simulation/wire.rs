@@ -1,0 +1,431 @@
+//! The wire in memory: connections are two buffers, and operations end at the next wait, as the ring's do.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::ports::{
+    AcceptFault, Completion, Received, Socket, Token, Waker, Wire, WireFaults,
+};
+use super::Bell;
+
+/// The one listener that a shard has.
+pub(super) const LISTENER_TCP: u32 = 0;
+
+/// What a receive brings at once: a receive buffer of the ring has as many bytes.
+const PIECE_BYTES: usize = 4_096;
+
+/// The port that clients connect to.
+const PORT: u16 = 1_883;
+
+/// A client's end of a connection. Dropping it leaves the connection as it is.
+#[derive(Debug)]
+pub struct Peer(Arc<Pipe>);
+
+impl Peer {
+    /// Sends bytes to the server.
+    pub fn send(&self, bytes: &[u8]) {
+        self.0.state().to_server.extend(bytes);
+    }
+
+    /// Takes what the server has sent.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.state().to_client)
+    }
+
+    /// From now on at most so many bytes wait for it to be taken; what is beyond them the server's sends
+    /// wait for.
+    pub fn set_window(&self, bytes: usize) {
+        self.0.state().window = bytes;
+    }
+
+    /// Sends FIN.
+    pub fn end(&self) {
+        self.0.state().client_ended = true;
+    }
+
+    /// Sends RST: what is under way is lost.
+    pub fn reset(&self) {
+        let mut state = self.0.state();
+        state.is_reset = true;
+        state.to_server.clear();
+        state.to_client.clear();
+    }
+
+    /// Whether the server has sent FIN.
+    pub fn is_ended(&self) -> bool {
+        self.0.state().server_ended
+    }
+
+    /// Whether the server has let go of its socket.
+    pub fn is_closed(&self) -> bool {
+        self.0.state().is_closed
+    }
+
+    /// Its own address.
+    pub fn address(&self) -> SocketAddr {
+        self.0.client
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Pipe {
+    client: SocketAddr,
+    state: Mutex<PipeState>,
+}
+
+#[derive(Debug)]
+struct PipeState {
+    to_server: VecDeque<u8>,
+    to_client: Vec<u8>,
+    /// Bytes that wait for the client at most.
+    window: usize,
+    client_ended: bool,
+    server_ended: bool,
+    /// The server receives no more.
+    is_deaf: bool,
+    is_reset: bool,
+    is_closed: bool,
+}
+
+impl Pipe {
+    fn new(client: SocketAddr) -> Self {
+        let state = PipeState {
+            to_server: VecDeque::new(),
+            to_client: Vec::new(),
+            window: usize::MAX,
+            client_ended: false,
+            server_ended: false,
+            is_deaf: false,
+            is_reset: false,
+            is_closed: false,
+        };
+        Self { client, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, PipeState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The server's end of a connection.
+#[derive(Debug)]
+pub(super) struct MemorySocket(Arc<Pipe>);
+
+impl Drop for MemorySocket {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.server_ended = true;
+        state.is_closed = true;
+    }
+}
+
+impl Socket for MemorySocket {
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        Ok((Ipv4Addr::LOCALHOST, PORT).into())
+    }
+
+    fn peer_address(&self) -> io::Result<SocketAddr> {
+        Ok(self.0.client)
+    }
+
+    fn unread_bytes(&self) -> io::Result<u64> {
+        Ok(self.0.state().to_server.len() as u64)
+    }
+
+    fn end_sending(&self) {
+        self.0.state().server_ended = true;
+    }
+
+    fn end_both_ways(&self) {
+        let mut state = self.0.state();
+        state.server_ended = true;
+        state.is_deaf = true;
+    }
+
+    fn reset_on_close(&self) {
+        self.0.state().is_reset = true;
+    }
+}
+
+/// A shard's wire.
+#[derive(Debug)]
+pub(super) struct MemoryWire {
+    queued: Vec<Operation>,
+    listeners: Vec<Listener>,
+    /// By index and generation, so that the order is the same in every run.
+    receives: BTreeMap<(u32, u32), Receive>,
+    /// The same.
+    sends: BTreeMap<(u32, u32), Sending>,
+    ready: VecDeque<Completion<MemorySocket, Vec<u8>>>,
+    bell: Arc<Bell>,
+    /// Of every shard, in order.
+    bells: Vec<Arc<Bell>>,
+    pieces_lent: usize,
+    connected: u32,
+}
+
+#[derive(Debug, Default)]
+struct Listener {
+    is_accepting: bool,
+    backlog: VecDeque<MemorySocket>,
+}
+
+#[derive(Debug)]
+struct Receive {
+    pipe: Arc<Pipe>,
+    is_once: bool,
+}
+
+#[derive(Debug)]
+struct Sending {
+    pipe: Arc<Pipe>,
+    bytes: Vec<u8>,
+    accepted: usize,
+}
+
+/// Queued until the next wait.
+#[derive(Debug)]
+enum Operation {
+    Accept { listener: u32 },
+    CancelAccept { listener: u32 },
+    Receive { token: Token, receive: Receive },
+    CancelReceive { token: Token },
+    Send { token: Token, sending: Sending },
+    CancelSend { token: Token },
+    Wake { shard: u16 },
+}
+
+impl MemoryWire {
+    /// `bell`: the shard's own; `bells`: those of all shards.
+    pub(super) fn new(listeners: usize, bell: Arc<Bell>, bells: Vec<Arc<Bell>>) -> Self {
+        Self {
+            queued: Vec::new(),
+            listeners: (0..listeners).map(|_| Listener::default()).collect(),
+            receives: BTreeMap::new(),
+            sends: BTreeMap::new(),
+            ready: VecDeque::new(),
+            bell,
+            bells,
+            pieces_lent: 0,
+            connected: 0,
+        }
+    }
+
+    /// A client connects; where nothing listens any more, it is refused.
+    pub(super) fn connect(&mut self, listener: u32) -> Peer {
+        self.connected += 1;
+        // A client of the next shard has the same port at times, and another address.
+        let shard = self.bells.iter().position(|bell| Arc::ptr_eq(bell, &self.bell));
+        let host = Ipv4Addr::from_bits(0x0A00_0000 + shard.unwrap_or(0) as u32);
+        let port = u16::try_from(self.connected).unwrap_or(u16::MAX);
+        let client = SocketAddr::from((host, port));
+        let pipe = Arc::new(Pipe::new(client));
+        let socket = MemorySocket(Arc::clone(&pipe));
+        match self.listeners.get_mut(listener as usize) {
+            Some(listener) => listener.backlog.push_back(socket),
+            None => drop(socket),
+        }
+        Peer(pipe)
+    }
+
+    pub(super) fn pieces_lent(&self) -> usize {
+        self.pieces_lent
+    }
+
+    /// Whether a wait would end at once.
+    pub(super) fn is_ready(&mut self) -> bool {
+        self.collect();
+        !self.ready.is_empty()
+    }
+
+    /// Hands in what is queued.
+    pub(super) fn submit(&mut self) {
+        for operation in std::mem::take(&mut self.queued) {
+            self.begin(operation);
+        }
+    }
+
+    /// Makes completions of what has come to pass.
+    pub(super) fn collect(&mut self) {
+        if self.bell.take() {
+            self.ready.push_back(Completion::Woken);
+        }
+        for (index, listener) in (0u32..).zip(&mut self.listeners) {
+            if listener.is_accepting {
+                let accepted = listener.backlog.drain(..).map(|socket| Completion::Accepted {
+                    listener: index,
+                    result: Ok(socket),
+                    more: true,
+                });
+                self.ready.extend(accepted);
+            }
+        }
+        let (ready, lent) = (&mut self.ready, &mut self.pieces_lent);
+        self.sends.retain(|&(index, generation), sending| {
+            let Some(result) = sending.go_on() else { return true };
+            ready.push_back(Completion::Sent { token: Token { index, generation }, result });
+            false
+        });
+        self.receives.retain(|&(index, generation), receive| {
+            let token = Token { index, generation };
+            let mut more = true;
+            while more && let Some((received, ends)) = receive.next() {
+                *lent += usize::from(matches!(received, Received::Data(_)));
+                more = !ends;
+                ready.push_back(Completion::Received { token, received, more });
+            }
+            more
+        });
+    }
+
+    fn begin(&mut self, operation: Operation) {
+        match operation {
+            Operation::Accept { listener } => {
+                if let Some(listener) = self.listeners.get_mut(listener as usize) {
+                    listener.is_accepting = true;
+                }
+            }
+            Operation::CancelAccept { listener: index } => {
+                if let Some(listener) = self.listeners.get_mut(index as usize)
+                    && std::mem::take(&mut listener.is_accepting)
+                {
+                    let result = Err(AcceptFault::Passing);
+                    self.ready.push_back(Completion::Accepted {
+                        listener: index,
+                        result,
+                        more: false,
+                    });
+                }
+            }
+            Operation::Receive { token, receive } => {
+                let before = self.receives.insert((token.index, token.generation), receive);
+                assert!(before.is_none(), "two receives of one client");
+            }
+            Operation::CancelReceive { token } => {
+                if self.receives.remove(&(token.index, token.generation)).is_some() {
+                    let received = Received::Cancelled;
+                    self.ready.push_back(Completion::Received { token, received, more: false });
+                }
+            }
+            Operation::Send { token, sending } => {
+                let before = self.sends.insert((token.index, token.generation), sending);
+                assert!(before.is_none(), "two sends of one client");
+            }
+            Operation::CancelSend { token } => {
+                if self.sends.remove(&(token.index, token.generation)).is_some() {
+                    let result = Err(io::ErrorKind::Interrupted.into());
+                    self.ready.push_back(Completion::Sent { token, result });
+                }
+            }
+            Operation::Wake { shard } => self.bells[usize::from(shard)].wake(),
+        }
+    }
+}
+
+impl Receive {
+    /// What there is now, and whether the receive ends with it.
+    fn next(&self) -> Option<(Received<Vec<u8>>, bool)> {
+        let mut state = self.pipe.state();
+        if state.is_reset {
+            return Some((Received::Failed, true));
+        }
+        if state.is_deaf {
+            return Some((Received::End, true));
+        }
+        let len = state.to_server.len().min(PIECE_BYTES);
+        if len > 0 {
+            return Some((Received::Data(state.to_server.drain(..len).collect()), self.is_once));
+        }
+        state.client_ended.then_some((Received::End, true))
+    }
+}
+
+impl Sending {
+    /// Hands on what finds room. Returns how the send has ended, if it has.
+    fn go_on(&mut self) -> Option<io::Result<usize>> {
+        let mut state = self.pipe.state();
+        if state.is_reset || state.server_ended {
+            return Some(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let room = state.window.saturating_sub(state.to_client.len());
+        let left = &self.bytes[self.accepted..];
+        let accepted = room.min(left.len());
+        state.to_client.extend(&left[..accepted]);
+        self.accepted += accepted;
+        (self.accepted == self.bytes.len()).then_some(Ok(self.accepted))
+    }
+}
+
+impl Wire for MemoryWire {
+    type Socket = MemorySocket;
+    type Piece = Vec<u8>;
+    type Error = Infallible;
+
+    fn accept(&mut self, listener: u32) {
+        self.queued.push(Operation::Accept { listener });
+    }
+
+    fn cancel_accept(&mut self, listener: u32) {
+        self.queued.push(Operation::CancelAccept { listener });
+    }
+
+    fn close_listeners(&mut self) {
+        self.listeners.clear();
+    }
+
+    fn receive(&mut self, socket: &MemorySocket, token: Token) {
+        let receive = Receive { pipe: Arc::clone(&socket.0), is_once: false };
+        self.queued.push(Operation::Receive { token, receive });
+    }
+
+    fn receive_once(&mut self, socket: &MemorySocket, token: Token) {
+        let receive = Receive { pipe: Arc::clone(&socket.0), is_once: true };
+        self.queued.push(Operation::Receive { token, receive });
+    }
+
+    fn cancel_receive(&mut self, token: Token) {
+        self.queued.push(Operation::CancelReceive { token });
+    }
+
+    fn send(&mut self, socket: &MemorySocket, token: Token, chunks: Vec<Bytes>) {
+        let sending = Sending { pipe: Arc::clone(&socket.0), bytes: chunks.concat(), accepted: 0 };
+        self.queued.push(Operation::Send { token, sending });
+    }
+
+    fn cancel_send(&mut self, token: Token) {
+        self.queued.push(Operation::CancelSend { token });
+    }
+
+    fn wake(&mut self, shard: u16) {
+        self.queued.push(Operation::Wake { shard });
+    }
+
+    fn submit_and_wait(&mut self, _timeout: Duration) -> Result<(), Infallible> {
+        self.submit();
+        self.collect();
+        Ok(())
+    }
+
+    fn next_completion(&mut self) -> Option<Completion<MemorySocket, Vec<u8>>> {
+        self.ready.pop_front()
+    }
+
+    fn bytes<'a>(&'a self, piece: &'a Vec<u8>) -> &'a [u8] {
+        piece
+    }
+
+    fn recycle(&mut self, _piece: Vec<u8>) {
+        self.pieces_lent -= 1;
+    }
+
+    fn faults(&self) -> WireFaults {
+        WireFaults::default()
+    }
+}

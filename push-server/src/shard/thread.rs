@@ -1,0 +1,389 @@
+//! The shards of a process: binds their listeners, opens the store, and runs one thread a shard on the
+//! ports of this machine. Nothing else in the room sees the ring, the kernel path, the machine's clocks
+//! or its randomness.
+
+mod bind;
+mod machine;
+mod probes;
+mod wire;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use push_common::clock::Monotonic;
+
+use super::accept::Transport;
+use super::counters::ShardCounters;
+use super::mailbox::Mailbox;
+use super::ports::Waker;
+use super::recovery::RecoveredPart;
+use super::ticket::{Completions, StoreSink};
+use super::worker::{Worker, WorkerSetup};
+use super::{ShardStore, Shared, SharedAccess, SharedSetup};
+use crate::broker::{Retained, SessionMemory};
+use crate::config::{Config, DurabilityMode};
+use crate::kernel::{self, KernelPath, ShardPath};
+use crate::mqtt::Access;
+use crate::ring::{RingError, RingHandle};
+use crate::store::{
+    self, Claim, ClockReading, Clocks, Durability, Recovered, StoreCounters, StoreError,
+    StoreOptions,
+};
+use bind::bind_all;
+use machine::{Machine, MachineClock, SystemRandomness};
+use wire::{RingWire, WakeUp};
+
+pub use bind::{LISTEN_FLAG, WS_LISTEN_FLAG, probe_bind};
+
+/// Why shards could not start or went down.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// A listen address could not be bound.
+    #[error("cannot listen on {address}: {source}; choose another by {flag}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The flag that says so.
+        flag: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gave no event descriptor or thread.
+    #[error("cannot start shard {shard}: {source}")]
+    Start {
+        /// Which.
+        shard: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// A shard's ring could not be set up, or broke.
+    #[error("shard {shard}: {source}")]
+    Ring {
+        /// Which.
+        shard: u16,
+        /// Why.
+        source: RingError,
+    },
+    /// What must outlive the process cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A shard's thread ended by a panic: a bug.
+    #[error("shard {shard} ended by a panic; please report the message above")]
+    Panicked {
+        /// Which.
+        shard: u16,
+    },
+}
+
+/// The running shards.
+#[derive(Debug)]
+pub struct Shards {
+    shared: Arc<Shared>,
+    listening: Vec<SocketAddr>,
+    websocket_listening: Vec<SocketAddr>,
+    counters: Vec<Arc<ShardCounters>>,
+    wake_ups: Vec<WakeUp>,
+    threads: Vec<JoinHandle<Result<(), ShardError>>>,
+}
+
+/// The store, for those who only look at it.
+#[derive(Clone, Debug)]
+pub struct StoreView(Arc<ShardStore>);
+
+impl StoreView {
+    /// What it did so far.
+    pub fn counters(&self) -> &StoreCounters {
+        self.0.counters()
+    }
+
+    /// What waits to be stored, in bytes.
+    pub fn backlog_bytes(&self) -> u64 {
+        self.0.backlog_bytes()
+    }
+
+    /// Whether the disk works.
+    pub fn is_serving(&self) -> bool {
+        self.0.is_serving()
+    }
+}
+
+impl Shards {
+    /// Binds the listeners, opens the store and starts one thread a shard. Returns when all of them
+    /// serve. `claim`: of the data directory, if anything is to be kept.
+    ///
+    /// # Errors
+    /// An address that cannot be bound; a data directory that cannot be used; a ring that cannot be set
+    /// up (the message names the knob).
+    pub fn start(
+        config: &Arc<Config>,
+        access: Access,
+        connections_max: u32,
+        mut kernel: Option<&mut KernelPath>,
+        claim: Option<Claim>,
+    ) -> Result<Self, ShardError> {
+        let mut listeners: Vec<Vec<_>> = (0..config.shards).map(|_| Vec::new()).collect();
+        let keepalive = probes::keepalive(config.tcp_keepalive_secs);
+        let listen_error =
+            |flag| move |(address, source)| ShardError::Listen { address, flag, source };
+        let listening = bind_all(&config.listen, Transport::Tcp, keepalive, &mut listeners)
+            .map_err(listen_error(LISTEN_FLAG))?;
+        let websocket_listening =
+            bind_all(&config.ws_listen, Transport::WebSocket, keepalive, &mut listeners)
+                .map_err(listen_error(WS_LISTEN_FLAG))?;
+        let start_error = |shard| move |source| ShardError::Start { shard, source };
+        let wake_ups = (0..config.shards)
+            .map(|shard| WakeUp::new().map_err(start_error(shard)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let completions = wake_ups.iter().zip(0..).map(|(wake_up, shard)| {
+            let waker = wake_up.try_clone().map_err(start_error(shard))?;
+            Ok(Completions::new(Box::new(waker)))
+        });
+        let completions = Arc::new(completions.collect::<Result<Vec<_>, ShardError>>()?);
+        let clocks = Clocks::now();
+        let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
+        let retained = Arc::new(retained);
+        let memory = SessionMemory::new(config.totals.into());
+        let (store, recovered) = match claim {
+            Some(claim) => open_store(claim, config, clocks, &retained, &memory, &completions)?,
+            None => (None, Recovered { clocks, ..Recovered::default() }),
+        };
+        let setup = SharedSetup {
+            config: Arc::clone(config),
+            access,
+            connections_max,
+            retained,
+            memory,
+            store,
+            completions,
+            hash_seed: rand::random(),
+            networks_seed: rand::random(),
+        };
+        let (shared, mut recovered) = Shared::new(setup, recovered);
+        let mailboxes: Arc<[_]> = (0..config.shards).map(|_| Mailbox::new()).collect();
+        let mut shards = Self {
+            shared: Arc::clone(&shared),
+            listening,
+            websocket_listening,
+            counters: Vec::new(),
+            wake_ups,
+            threads: Vec::new(),
+        };
+        let (ready_tx, ready_rx) = mpsc::channel();
+        let mut peer_txs = Vec::new();
+        for shard in 0..config.shards {
+            let counters = Arc::new(ShardCounters::default());
+            let wake_up = shards.wake_ups[usize::from(shard)].try_clone();
+            let setup = ThreadSetup {
+                index: shard,
+                shared: Arc::clone(&shared),
+                mailboxes: Arc::clone(&mailboxes),
+                listeners: listeners.pop().unwrap_or_default(),
+                wake_up: wake_up.map_err(start_error(shard))?,
+                path: kernel.as_mut().map(|kernel| kernel.shard(shard)),
+                counters: Arc::clone(&counters),
+                recovered: std::mem::take(&mut recovered[usize::from(shard)]),
+            };
+            shards.counters.push(counters);
+            let (peers_tx, peers_rx) = mpsc::channel();
+            peer_txs.push(peers_tx);
+            let ready_tx = ready_tx.clone();
+            let body = move || run_shard(setup, &ready_tx, &peers_rx);
+            let thread = std::thread::Builder::new().name(format!("shard-{shard}")).spawn(body);
+            shards.threads.push(thread.map_err(start_error(shard))?);
+        }
+        drop(ready_tx);
+        let mut handles: Vec<Option<RingHandle>> = vec![None; usize::from(config.shards)];
+        for _ in 0..config.shards {
+            match ready_rx.recv() {
+                Ok((shard, handle)) => handles[usize::from(shard)] = Some(handle),
+                // A shard ended before it was ready: dropping `peer_txs` ends the others, and
+                // joining tells why.
+                Err(mpsc::RecvError) => break,
+            }
+        }
+        let handles: Vec<RingHandle> = handles.into_iter().flatten().collect();
+        if handles.len() == usize::from(config.shards) {
+            for peers in &peer_txs {
+                // A receiver that is gone shows at `join`.
+                let _ = peers.send(handles.clone());
+            }
+            return Ok(shards);
+        }
+        drop(peer_txs);
+        match shards.join() {
+            Err(error) => Err(error),
+            Ok(()) => Err(ShardError::Panicked { shard: 0 }),
+        }
+    }
+
+    /// The addresses bound (ports filled in where 0 was asked).
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// The same of the listeners for WebSocket.
+    pub fn websocket_listening(&self) -> &[SocketAddr] {
+        &self.websocket_listening
+    }
+
+    /// Every shard's counters.
+    pub fn counters(&self) -> &[Arc<ShardCounters>] {
+        &self.counters
+    }
+
+    /// What sessions take of memory.
+    pub fn memory(&self) -> &Arc<SessionMemory> {
+        &self.shared.memory
+    }
+
+    /// What the store did so far; `None` where nothing is kept.
+    pub fn store(&self) -> Option<StoreView> {
+        self.shared.store.clone().map(StoreView)
+    }
+
+    /// The wall clock was set: what the store keeps by it is to be right after a crash, too.
+    pub fn clock_was_set(&self) {
+        if let Some(store) = &self.shared.store {
+            store.clock_was_set();
+        }
+    }
+
+    /// The settings they were started with.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.shared.config
+    }
+
+    /// Who may connect.
+    pub fn access(&self) -> &Arc<SharedAccess> {
+        &self.shared.access
+    }
+
+    /// Whether every shard's thread runs. One that has ended before `stop` has failed: `join` tells.
+    pub fn is_whole(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Begins the orderly stop: no more accepts, DISCONNECT 0x8B, close. From any thread.
+    pub fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        for wake_up in &self.wake_ups {
+            wake_up.wake();
+        }
+    }
+
+    /// Waits until every shard has stopped (at most about 4 s after `stop`).
+    ///
+    /// # Errors
+    /// The first shard that went down otherwise than by `stop`.
+    pub fn join(self) -> Result<(), ShardError> {
+        let mut result = Ok(());
+        for (shard, thread) in (0u16..).zip(self.threads) {
+            let ended = thread.join().unwrap_or(Err(ShardError::Panicked { shard }));
+            result = result.and(ended);
+        }
+        self.shared.notices.tell_held_back(Monotonic(u64::MAX));
+        result
+    }
+}
+
+/// Opens the data directory.
+fn open_store(
+    claim: Claim,
+    config: &Config,
+    clocks: Clocks,
+    retained: &Arc<Retained>,
+    memory: &Arc<SessionMemory>,
+    completions: &Arc<Vec<Completions>>,
+) -> Result<(Option<Arc<ShardStore>>, Recovered), ShardError> {
+    let durability = match config.durability {
+        DurabilityMode::Off | DurabilityMode::Os => Durability::Os,
+        DurabilityMode::Fsync => Durability::Fsync,
+    };
+    let inflight_max = config.limits.inflight_max;
+    let options = StoreOptions::new(&config.data_dir, durability);
+    let memory = Arc::clone(memory);
+    let clock = Some(read_clocks as fn() -> ClockReading);
+    let sessions_max = config.sessions_max;
+    let options = StoreOptions { clocks, clock, inflight_max, memory, sessions_max, ..options };
+    let begun = Instant::now();
+    let sink = StoreSink::new(Arc::clone(completions));
+    let (store, recovered) = store::open_claimed(claim, options, Arc::clone(retained), sink)?;
+    tracing::info!(
+        sessions = recovered.sessions.len(),
+        retained = retained.len(),
+        took_ms = begun.elapsed().as_millis() as u64,
+        "sessions and retained messages are kept in {}",
+        config.data_dir.display()
+    );
+    let left_out = recovered.left_out.sessions();
+    if left_out > 0 {
+        tracing::warn!(
+            left_out,
+            "sessions on disk exceed --max-sessions or the totals of memory, and are left there: \
+             their clients are refused (0x97) until a start with more --max-sessions, \
+             --session-bytes-total, --subscription-bytes-total or --will-bytes-total takes them up"
+        );
+    }
+    if recovered.wills_left_out > 0 {
+        tracing::warn!(
+            left_out = recovered.wills_left_out,
+            "wills that were being published exceed --will-bytes-total, and are left on disk: a \
+             start with room for them publishes them"
+        );
+    }
+    Ok((Some(Arc::new(store)), recovered))
+}
+
+fn read_clocks() -> ClockReading {
+    ClockReading { clocks: Clocks::now(), is_synchronised: kernel::is_wall_clock_kept() }
+}
+
+/// What a thread starts from.
+#[derive(Debug)]
+struct ThreadSetup {
+    index: u16,
+    shared: Arc<Shared>,
+    mailboxes: Arc<[Mailbox<OwnedFd>]>,
+    listeners: Vec<(OwnedFd, Transport)>,
+    wake_up: WakeUp,
+    path: Option<ShardPath>,
+    counters: Arc<ShardCounters>,
+    recovered: RecoveredPart,
+}
+
+fn run_shard(
+    setup: ThreadSetup,
+    ready: &mpsc::Sender<(u16, RingHandle)>,
+    peers: &mpsc::Receiver<Vec<RingHandle>>,
+) -> Result<(), ShardError> {
+    let shard = setup.index;
+    let ring_error = |source| ShardError::Ring { shard, source };
+    let (listeners, transports) = setup.listeners.into_iter().unzip();
+    let wire = RingWire::new(listeners, setup.wake_up).map_err(ring_error)?;
+    let handle = wire.handle();
+    let mut worker = Worker::<Machine>::new(WorkerSetup {
+        index: shard,
+        shared: setup.shared,
+        mailboxes: setup.mailboxes,
+        transports,
+        wire,
+        path: setup.path,
+        clock: MachineClock,
+        randomness: SystemRandomness,
+        counters: setup.counters,
+        recovered: setup.recovered,
+    });
+    // The starter may be gone; then there are no peers either.
+    let _ = ready.send((shard, handle));
+    let Ok(handles) = peers.recv() else { return Ok(()) };
+    worker.wire.join(handles);
+    let ended = worker.run().map_err(ring_error);
+    // Freeing millions of messages one by one would outlast the time that a stop has.
+    worker.leave_memory();
+    ended
+}

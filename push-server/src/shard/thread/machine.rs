@@ -1,0 +1,136 @@
+//! The ports of this machine: the ring, the kernel path, `CLOCK_MONOTONIC` and the system's randomness.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use push_common::clock::Monotonic;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::super::ports::{Clock, Liveness, Ports, Randomness, Unarmed};
+use super::wire::RingWire;
+use crate::kernel::{self, ShardPath, SlotRef};
+
+/// This machine.
+#[derive(Debug)]
+pub(super) enum Machine {}
+
+impl Ports for Machine {
+    type Wire = RingWire;
+    type Liveness = ShardPath;
+    type Clock = MachineClock;
+    type Randomness = SystemRandomness;
+}
+
+/// The clock of the kernel path and of every decision: `CLOCK_MONOTONIC`.
+#[derive(Debug)]
+pub(super) struct MachineClock;
+
+impl Clock for MachineClock {
+    fn now(&self) -> Monotonic {
+        let time = clock_gettime(ClockId::Monotonic);
+        // Both are never negative on this clock.
+        Monotonic(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    }
+}
+
+/// The thread's generator, which the system seeds.
+#[derive(Debug)]
+pub(super) struct SystemRandomness;
+
+impl Randomness for SystemRandomness {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        rand::fill(bytes);
+    }
+}
+
+impl Liveness for ShardPath {
+    type Socket = OwnedFd;
+    type Slot = SlotRef;
+
+    fn stamp_heartbeat(&self, now: Monotonic) {
+        Self::stamp_heartbeat(self, now);
+    }
+
+    fn register(
+        &mut self,
+        socket: &OwnedFd,
+        local: SocketAddr,
+        peer: SocketAddr,
+        ping_interval_ns: u32,
+        rx: u64,
+        now: Monotonic,
+    ) -> Result<SlotRef, Unarmed> {
+        Ok(Self::register(self, socket.as_fd(), local, peer, ping_interval_ns, rx, now)?)
+    }
+
+    fn arm(&self, socket: &OwnedFd, slot: &mut SlotRef, now: Monotonic) -> Result<(), Unarmed> {
+        Ok(Self::arm(self, socket.as_fd(), slot, now)?)
+    }
+
+    fn is_armed(&self, slot: &SlotRef) -> bool {
+        slot.is_armed()
+    }
+
+    fn set_rx(&self, slot: &SlotRef, rx: u64) {
+        Self::set_rx(self, slot, rx);
+    }
+
+    fn set_tx(&self, slot: &SlotRef, tx: u64) {
+        Self::set_tx(self, slot, tx);
+    }
+
+    fn last_seen(&self, slot: &SlotRef) -> Monotonic {
+        Self::last_seen(self, slot)
+    }
+
+    fn pings(&self, slot: &SlotRef) -> u64 {
+        Self::pings(self, slot)
+    }
+
+    fn closing(&self, slot: &SlotRef) {
+        Self::closing(self, slot);
+    }
+
+    fn before_close(&self, socket: &OwnedFd, slot: &SlotRef, is_stopping: bool) -> bool {
+        Self::before_close(self, socket.as_fd(), slot, is_stopping)
+    }
+
+    fn release(&mut self, slot: SlotRef, speaks: bool, now: Monotonic) {
+        Self::release(self, slot, speaks, now);
+    }
+
+    fn leave(&self) {
+        Self::leave(self);
+    }
+
+    fn sweep(&mut self, now: Monotonic) -> bool {
+        Self::sweep(self, now)
+    }
+}
+
+impl From<kernel::Unarmed> for Unarmed {
+    fn from(unarmed: kernel::Unarmed) -> Self {
+        match unarmed {
+            kernel::Unarmed::NoSlot => Self::NoSlot,
+            kernel::Unarmed::FlowMap => Self::FlowMap,
+            kernel::Unarmed::OutOfOrder => Self::OutOfOrder,
+            kernel::Unarmed::EarlyFragment => Self::EarlyFragment,
+            kernel::Unarmed::FineTimestamps => Self::FineTimestamps,
+            kernel::Unarmed::Interface => Self::Interface,
+            kernel::Unarmed::Socket => Self::Socket,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::client::Client;
+    use super::*;
+
+    #[test]
+    fn client_stays_small() {
+        // A slab entry of an idle connection; with its session's it is most of the budget of 400.
+        let bytes = size_of::<Client<Machine>>();
+        assert!(bytes <= 256, "{bytes} bytes");
+    }
+}
