@@ -39,7 +39,9 @@ pub use handshake::{
     Access, Authenticated, Authentication, Connect, Connecting, Handshake, Progress, Refusal,
 };
 pub use keep_alive::KeepAlive;
-pub use outbox::{Change, Extent, Fetched, Filing, HEAD_MESSAGES_MAX, OutboxFull};
+pub use outbox::{
+    Change, Extent, Fetched, Filing, HEAD_MESSAGES_MAX, Left, LeftMessage, OutboxFull,
+};
 pub use session::{Claim, Delivered, Delivery, Forgotten, Session};
 pub use subscription_list::{ListFull, SubscriptionList};
 pub use transmit::Transmit;
