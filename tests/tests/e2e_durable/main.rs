@@ -37,7 +37,7 @@ use hung::{
 };
 use order::{
     a_session_that_was_taken_over_is_a_living_one,
-    what_a_member_leaves_is_in_one_outbox_wherever_the_crash_met_it,
+    what_a_member_leaves_is_in_one_outbox_wherever_the_end_met_it,
     what_an_ended_session_leaves_to_its_group_is_never_lost,
 };
 use removals::{
@@ -97,7 +97,7 @@ claims! {
     a_client_that_is_back_before_its_will_is_due_takes_it_back,
     a_goodbye_leaves_no_will_for_the_next_start,
     a_session_that_was_taken_over_is_a_living_one,
-    what_a_member_leaves_is_in_one_outbox_wherever_the_crash_met_it,
+    what_a_member_leaves_is_in_one_outbox_wherever_the_end_met_it,
     what_an_ended_session_leaves_to_its_group_is_never_lost,
     a_full_disk_refuses_and_serves_again,
     what_had_left_is_written_later,
