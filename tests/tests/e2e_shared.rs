@@ -9,6 +9,7 @@ use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::foreign::{Subscriber, need_mosquitto_clients};
 use push_tests::server::{PingPath, Server, ServerBuilder, Target};
 use push_tests::skip::TestResult;
+use push_tests::stand_in;
 use push_tests::wire::{self, Packet, Publish, Value, Version, property};
 
 const JOBS: &str = "$share/workers/jobs/#";
@@ -19,6 +20,9 @@ const TOO_LARGE: &str = "push_publishes_dropped_total{reason=\"too_large\"}";
 const OUTBOX_FULL: &str = "push_publishes_dropped_total{reason=\"outbox_full\"}";
 const SHARE_TRIES: &str = "push_limits_hit_total{limit=\"share_tries\"}";
 const ABSENT: &str = "push_publishes_dropped_total{reason=\"absent\"}";
+
+const TURNS: &str = "push_turns_ended_total";
+const OUTBOX_MEMORY: &str = "push_session_memory_bytes{kind=\"outboxes\"}";
 
 /// The Maximum Packet Size of some members, in bytes.
 const SMALL_BYTES: usize = 100;
@@ -36,6 +40,7 @@ claims! {
     members_beyond_the_tries_are_not_asked_and_that_is_counted,
     who_publishes_to_a_full_group_is_told_where_that_is_asked_for,
     who_is_left_with_what_others_were_owed_stays_connected,
+    a_whole_outbox_goes_to_others_in_turns_and_every_member_is_asked,
     a_message_too_large_for_one_member_goes_to_another,
     what_turns_out_too_large_for_its_member_goes_to_another,
     a_message_too_large_for_every_member_is_dropped,
@@ -330,6 +335,100 @@ fn who_is_left_with_what_others_were_owed_stays_connected() -> TestResult {
     assert_eq!(metrics.value("push_limits_hit_total{limit=\"outbox\"}"), 0);
     server.finish();
     Ok(())
+}
+
+/// How somebody leaves a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    Unsubscribe,
+    End,
+}
+
+/// One member leaves as much as it may hold to a group where all but one are full.
+fn a_whole_outbox_goes_to_others_in_turns_and_every_member_is_asked() -> TestResult {
+    const HELD: u32 = 200;
+    const FULL: u32 = 20;
+    stand_in::not_for("has no counter of turns")?;
+    for (shards, leave) in
+        [(1, Leave::Unsubscribe), (1, Leave::End), (4, Leave::Unsubscribe), (4, Leave::End)]
+    {
+        let server = Server::with(PingPath::User)
+            .flag("--shards", shards)
+            .flag("--durability", "off")
+            .flag("--outbox-messages-max", HELD)
+            .start()?;
+        let target = server.target();
+        let mut publisher = Client::connect(target, &Connect::new(Version::V311, "publisher"));
+        let mut leaver = slow_member(target, "leaver", 1);
+        publish_burst(&mut publisher, 0..HELD);
+        let sent = unacknowledged(&mut leaver);
+        let full: Vec<Client> =
+            (0..FULL).map(|n| slow_member(target, &format!("full-{n}"), 1)).collect();
+        publish_burst(&mut publisher, HELD..HELD * (1 + FULL));
+        let mut heir = member(target, "heir", 1);
+        let mut bystander = client(target, "bystander");
+        bystander.subscribe(&[("by", 1)]);
+        let before = server.metrics();
+        assert_eq!(before.value(OUTBOX_FULL), 0, "all have room for what they hold");
+
+        let expected = match leave {
+            Leave::Unsubscribe => {
+                leaver.send(&wire::unsubscribe(Version::V5, 9, &[JOBS]));
+                1..HELD
+            }
+            Leave::End => {
+                leaver.send(&wire::disconnect());
+                0..HELD
+            }
+        };
+        assert_eq!(bystander.publish("by", b"x", 1), 0);
+        assert_eq!(bystander.message().payload, b"x");
+        let mut got: Vec<u32> = expected.clone().map(|_| number_of(&heir.message())).collect();
+        if shards > 1 {
+            // Each has its own way through the shards.
+            got.sort_unstable();
+        }
+        assert_eq!(got, expected.clone().collect::<Vec<_>>(), "{shards} shards, {leave:?}");
+        if leave == Leave::Unsubscribe {
+            leaver.expect("UNSUBACK", |packet| {
+                matches!(packet, Packet::Unsuback { packet_id: 9, .. }).then_some(())
+            });
+            leaver.acknowledge(&sent);
+            leaver.ping();
+            leaver.expect_no_message(GLANCE);
+        }
+        let metrics = server.metrics();
+        assert_eq!(metrics.value(PASSED_ON), expected.len() as u64);
+        assert_eq!(metrics.value(OUTBOX_FULL), 0, "{shards} shards, {leave:?}");
+        assert_eq!(metrics.value(SHARE_TRIES), 0);
+        let turns = metrics.value(TURNS) - before.value(TURNS);
+        assert!(shards > 1 || turns >= 5, "{turns} turns, {leave:?}");
+        // Nothing of it is counted any longer than it is there.
+        drop((leaver, full, heir));
+        server.wait_metric(OUTBOX_MEMORY, |bytes| bytes == 0);
+        server.finish();
+    }
+    Ok(())
+}
+
+/// The same as `publish_jobs` at QoS 1, all of them under way at the same time.
+fn publish_burst(publisher: &mut Client, numbers: std::ops::Range<u32>) {
+    const AT_ONCE: usize = 500;
+    let numbers: Vec<u32> = numbers.collect();
+    for numbers in numbers.chunks(AT_ONCE) {
+        let publishes = numbers.iter().zip(1..).map(|(number, packet_id)| {
+            let payload = number.to_be_bytes().to_vec();
+            Publish { topic: "jobs/a".into(), payload, qos: 1, packet_id, ..Publish::default() }
+        });
+        let burst: Vec<u8> =
+            publishes.flat_map(|publish| wire::publish(Version::V311, &publish)).collect();
+        publisher.send(&burst);
+        for _ in numbers {
+            publisher.expect("a PUBACK", |packet| {
+                matches!(packet, Packet::Ack { kind: wire::PUBACK, .. }).then_some(())
+            });
+        }
+    }
 }
 
 /// Takes packets of so many bytes at most.

@@ -15,7 +15,7 @@ use super::delivery::Delivery;
 use super::handshake::Connecting;
 use super::inflight::Routing;
 use super::keep_alive::KeepAlive;
-use super::session::{Next, Session};
+use super::session::{Next, Session, Verdict};
 use super::topic_alias::TopicForm;
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
@@ -222,16 +222,17 @@ impl Connection {
                 // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
                 if !dup && delivery.message.is_expired(now) {
                     writer.dropped_expired();
-                    return false;
+                    return Verdict::Dropped;
                 }
                 topic = form(&mut self.rare, &delivery.message.topic, topic_alias_max);
                 let publish = Outgoing { delivery, topic, packet_id: 0, dup, version, now };
-                let fitting = publish.fitting(packet_len_max);
-                match fitting {
-                    Some(fitting) => (topic, len) = fitting,
+                match publish.fitting(packet_len_max) {
+                    Some(fitting) => {
+                        (topic, len) = fitting;
+                        Verdict::Sent
+                    }
                     None => writer.too_large(delivery, dup),
                 }
-                fitting.is_some()
             });
             match next {
                 Some(Next::Publish { delivery, packet_id, dup }) => {

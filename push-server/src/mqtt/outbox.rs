@@ -11,6 +11,7 @@
 //! This file moves messages and counts them. What is asked of the disk is left behind as `Change`s
 //! for whoever drives the session.
 
+mod left;
 mod overrun;
 pub(super) mod room;
 
@@ -21,6 +22,7 @@ use super::delivery::Delivery;
 use super::inflight::{Ended, Exactly, Inflight};
 use super::owed::{Filing, Owed};
 use crate::broker::{Charge, MemoryBudget, QoS};
+pub use left::{Left, LeftMessage};
 pub(super) use room::{Load, Room};
 
 /// Messages of a durable session that the head takes from the disk at a time, and holds before
@@ -97,7 +99,9 @@ pub(super) struct Pending {
     pub(super) inflight: Inflight,
     pub(super) exactly: Exactly,
     pub(super) changes: Vec<Change>,
-    /// Bytes of all messages but those on disk.
+    /// What goes to other members of its groups.
+    left: Option<Box<Left>>,
+    /// Bytes of all messages but those on disk and those left to others.
     bytes: u64,
     /// The QoS 0 messages in the head.
     at_most_once: Load,
@@ -129,6 +133,7 @@ impl Pending {
             && self.inflight.is_empty()
             && self.exactly.is_empty()
             && self.changes.is_empty()
+            && self.left.is_none()
     }
 
     /// Counts what it takes, messages and a first step not counted, against `memory`.
@@ -150,7 +155,8 @@ impl Pending {
     fn places_bytes(&self) -> u64 {
         let queued = (self.head.capacity() + self.tail.capacity()) * size_of::<Owed>();
         let changes = self.changes.capacity() * size_of::<Change>();
-        (queued + changes + self.inflight.bytes() + self.exactly.bytes()) as u64
+        let left = self.left.as_deref().map_or(0, Left::bytes);
+        (queued + changes + left + self.inflight.bytes() + self.exactly.bytes()) as u64
     }
 
     /// Everything that counts against the outbox's limits.
@@ -241,6 +247,32 @@ impl Pending {
         self.settle_on_disk(owed.position, owed.filing);
     }
 
+    /// A message is no longer owed here: another member of its group is to have it.
+    pub(super) fn leave(&mut self, owed: Owed) {
+        self.release_bytes(&owed);
+        self.left.get_or_insert_default().push(owed);
+    }
+
+    /// What it leaves to others, if anything.
+    pub(super) fn left_mut(&mut self) -> Option<&mut Left> {
+        self.left.as_deref_mut()
+    }
+
+    /// The same, to outlive the session.
+    pub(super) fn take_left(&mut self) -> Option<Box<Left>> {
+        self.left.take()
+    }
+
+    /// Forgets what it left if all of that is safe elsewhere.
+    pub(super) fn tidy_left(&mut self) {
+        self.left.take_if(|left| left.is_over());
+    }
+
+    /// Whether the disk may still have, in this outbox, what others have or will.
+    fn is_leaving(&self) -> bool {
+        self.left.as_deref().is_some_and(Left::is_busy)
+    }
+
     /// A flow is over.
     pub(super) fn end(&mut self, ended: &Ended, durable: bool) {
         match &ended.owed {
@@ -279,6 +311,7 @@ impl Pending {
         match found {
             Some(owed) if owed.filing == Filing::Held => owed.filing = Filing::Never,
             Some(owed) => owed.filing = Filing::Written,
+            None if self.left.as_deref_mut().is_some_and(|left| left.written(position, false)) => {}
             // Acknowledged meanwhile, when its removal could not be asked for.
             None if filed == Filing::Pending => self.changes.push(Change::Settle(position)),
             None => {}
@@ -299,6 +332,9 @@ impl Pending {
             self.no_longer_waits(&owed);
             self.release_bytes(&owed);
             self.spill();
+            return true;
+        }
+        if self.left.as_deref_mut().is_some_and(|left| left.written(position, true)) {
             return true;
         }
         if let Some(owed) = self.inflight.owed_mut(position) {
@@ -400,7 +436,7 @@ impl Pending {
         // Where it holds nothing a page has to come all the same: of that one message is taken at least.
         let held = self.in_memory();
         let has_room = held.messages == 0 || held.takes(PAGE_BYTES_MIN, Room::in_memory(memory));
-        if self.loading != Loading::No || !is_low || !has_room {
+        if self.loading != Loading::No || self.is_leaving() || !is_low || !has_room {
             return None;
         }
         self.loading = Loading::Page;
@@ -509,22 +545,30 @@ impl Pending {
     }
 
     /// Drops the messages not sent yet, and in memory, that `which` points at. Returns how many.
-    pub(super) fn discard(&mut self, mut which: impl FnMut(&Delivery) -> bool) -> u32 {
-        let mut dropped = Vec::new();
+    pub(super) fn discard(&mut self, which: impl FnMut(&Delivery) -> bool) -> u32 {
+        let dropped = self.take_unsent(which);
+        for owed in &dropped {
+            self.settle(owed);
+        }
+        dropped.len() as u32
+    }
+
+    /// Takes them out, in their order; each is to be settled, or left.
+    pub(super) fn take_unsent(&mut self, mut which: impl FnMut(&Delivery) -> bool) -> Vec<Owed> {
+        let mut taken = Vec::new();
         for queue in [&mut self.head, &mut self.tail] {
             for owed in std::mem::take(queue) {
                 if which(&owed.delivery) {
-                    dropped.push(owed);
+                    taken.push(owed);
                 } else {
                     queue.push_back(owed);
                 }
             }
         }
-        for owed in &dropped {
+        for owed in &taken {
             self.no_longer_waits(owed);
-            self.settle(owed);
         }
-        dropped.len() as u32
+        taken
     }
 
     #[cfg(test)]

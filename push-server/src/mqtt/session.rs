@@ -8,7 +8,7 @@ use super::codec::Reason;
 use super::connect::Connect;
 use super::delivery::Delivery;
 use super::inflight::{Received, Retry, Routing};
-use super::outbox::{Change, Extent, Fetched, Pending, Room};
+use super::outbox::{Change, Extent, Fetched, Left, Pending, Room};
 use super::owed::{Filing, Owed, packet_id};
 use super::subscription_list::SubscriptionList;
 use super::{Limits, OutboxFull};
@@ -88,6 +88,17 @@ pub struct Forgotten {
     pub at_most_once: u32,
     /// Others whose expiry interval had passed before they were sent.
     pub expired: u32,
+}
+
+/// What becomes of a message that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is sent.
+    Sent,
+    /// It is dropped.
+    Dropped,
+    /// It is left to other members of its group.
+    Left,
 }
 
 /// What a session sends next.
@@ -297,7 +308,7 @@ impl Session {
     /// dropped: it may have left already.
     pub fn not_written(&mut self, position: u64) -> bool {
         let dropped = self.pending.as_deref_mut().is_some_and(|p| p.not_written(position));
-        self.tidy();
+        self.tidy_left();
         dropped
     }
 
@@ -398,34 +409,52 @@ impl Session {
         in_the_way.unwrap_or_default().takes(delivery.size(), room)
     }
 
-    /// Takes out, in their order, the messages of QoS 1 and 2 that came by a shared subscription
-    /// which `left` names, as far as another member may have them: those never sent, and, if the
+    /// Leaves to others, in their order, the messages of QoS 1 and 2 that came by a shared subscription
+    /// which `which` names, as far as another member may have them: those never sent, and, if the
     /// session `ends`, those of QoS 1 sent and not acknowledged. What was sent at QoS 2 no other
     /// member may have [MQTT-4.8.2-5].
-    pub fn take_shared(
-        &mut self,
-        ends: bool,
-        mut left: impl FnMut(&TopicFilter) -> bool,
-    ) -> Vec<Delivery> {
-        let Some(pending) = self.pending.as_deref_mut() else { return Vec::new() };
+    pub fn leave_shared(&mut self, ends: bool, mut which: impl FnMut(&TopicFilter) -> bool) {
+        let Some(pending) = self.pending.as_deref_mut() else { return };
         let mut is_left =
-            |delivery: &Delivery| delivery.via.group().is_some_and(|group| left(group.filter()));
-        let mut taken = Vec::new();
+            |delivery: &Delivery| delivery.via.group().is_some_and(|group| which(group.filter()));
         if ends {
             for owed in pending.inflight.take_unacknowledged(&mut is_left) {
-                pending.settle(&owed);
-                taken.push(owed.delivery.clone());
+                pending.leave(owed);
             }
         }
-        pending.discard(|delivery| {
-            let take = delivery.qos != QoS::AtMostOnce && is_left(delivery);
-            if take {
-                taken.push(delivery.clone());
-            }
-            take
-        });
+        let unsent =
+            pending.take_unsent(|delivery| delivery.qos != QoS::AtMostOnce && is_left(delivery));
+        for owed in unsent {
+            pending.leave(owed);
+        }
         self.tidy();
-        taken
+    }
+
+    /// What it leaves to other members of its groups, if anything.
+    pub fn left_mut(&mut self) -> Option<&mut Left> {
+        self.pending.as_deref_mut()?.left_mut()
+    }
+
+    /// Whether any of that waits to be offered to them.
+    pub fn has_left(&mut self) -> bool {
+        self.left_mut().is_some_and(|left| !left.is_empty())
+    }
+
+    /// The same, to outlive the session, which ends; its places count against `memory` from now on.
+    pub fn take_left(&mut self, memory: &Arc<MemoryBudget>) -> Left {
+        let left = self.pending.as_deref_mut().and_then(Pending::take_left);
+        let mut left = left.map_or_else(Left::default, |left| *left);
+        left.charge(memory);
+        self.tidy();
+        left
+    }
+
+    /// Forgets what it left if all of that is safe elsewhere.
+    pub fn tidy_left(&mut self) {
+        if let Some(pending) = self.pending.as_deref_mut() {
+            pending.tidy_left();
+        }
+        self.tidy();
     }
 
     /// Whether anything waits to be sent. It may have to wait longer: see
@@ -483,18 +512,18 @@ impl Session {
     }
 
     /// Takes what is to be sent next: first what an earlier connection left unacknowledged, then
-    /// the outbox, as long as less than `window` publishes are unacknowledged. Messages that
-    /// `judge` (given whether the message was sent before) rejects are dropped.
+    /// the outbox, as long as less than `window` publishes are unacknowledged. `judge` (given whether
+    /// the message was sent before, when it cannot be left to others) says what becomes of each.
     pub(super) fn next(
         &mut self,
         window: u16,
-        mut judge: impl FnMut(&Delivery, bool) -> bool,
+        mut judge: impl FnMut(&Delivery, bool) -> Verdict,
     ) -> Option<Next> {
         let pending = self.pending.as_deref_mut()?;
         while pending.inflight.has_retries() {
             match pending.inflight.retry(window)? {
                 Retry::Release(packet_id) => return Some(Next::Release(packet_id)),
-                Retry::Publish(packet_id, delivery) if judge(&delivery, true) => {
+                Retry::Publish(packet_id, delivery) if judge(&delivery, true) == Verdict::Sent => {
                     return Some(Next::Publish { delivery, packet_id, dup: true });
                 }
                 Retry::Publish(packet_id, _) => {
@@ -511,9 +540,16 @@ impl Session {
                 return None;
             }
             let owed = pending.pop()?;
-            if !judge(&owed.delivery, false) {
-                pending.settle(&owed);
-                continue;
+            match judge(&owed.delivery, false) {
+                Verdict::Sent => {}
+                Verdict::Dropped => {
+                    pending.settle(&owed);
+                    continue;
+                }
+                Verdict::Left => {
+                    pending.leave(owed);
+                    continue;
+                }
             }
             let delivery = owed.delivery.clone();
             if !exact {

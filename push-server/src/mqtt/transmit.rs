@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::codec::{Outgoing, SHARE_BYTES_MIN};
 use super::delivery::Delivery;
+use super::session::Verdict;
 
 /// Whole frames to write, in order, and what else became of the messages that were due.
 #[derive(Debug, Default)]
@@ -14,11 +15,9 @@ pub struct Transmit {
     pub len: usize,
     /// PUBLISH packets among the frames, those sent again included.
     pub publishes: u32,
-    /// Messages dropped since they are larger than the client takes [MQTT-3.1.2-25].
+    /// Messages dropped since they are larger than the client takes [MQTT-3.1.2-25]. Those among them
+    /// that came by a shared subscription and were never sent are left to other members, and not counted.
     pub dropped_too_large: u32,
-    /// Those among them that came by a shared subscription and were never sent: not counted above,
-    /// because another member may take them.
-    pub too_large_for_this_member: Vec<Delivery>,
     /// Messages dropped since their expiry interval had passed [MQTT-3.3.2-5].
     pub dropped_expired: u32,
 }
@@ -73,12 +72,12 @@ impl<'a> Writer<'a> {
     }
 
     /// A message is larger than the client takes; `dup`: it may have got it by an earlier connection.
-    pub(super) fn too_large(&mut self, delivery: &Delivery, dup: bool) {
+    pub(super) fn too_large(&mut self, delivery: &Delivery, dup: bool) -> Verdict {
         if !dup && delivery.via.group().is_some() {
-            self.out.too_large_for_this_member.push(delivery.clone());
-        } else {
-            self.out.dropped_too_large += 1;
+            return Verdict::Left;
         }
+        self.out.dropped_too_large += 1;
+        Verdict::Dropped
     }
 
     pub(super) fn dropped_expired(&mut self) {

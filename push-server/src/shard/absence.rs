@@ -15,7 +15,6 @@ use push_common::clock::Monotonic;
 use super::leaving::Found;
 use super::ports::Ports;
 use super::sessions::{Entry, Presence};
-use super::ticket::Draft;
 use super::worker::Worker;
 use crate::mqtt::{PendingWill, Will};
 use crate::store::{Clocks, WallMillis};
@@ -205,9 +204,8 @@ impl<P: Ports> Worker<P> {
             self.leave_behind(Found { session, shares, number, will, key: Some(key) });
             return;
         }
-        let passed_on = session.take_shared(true, |_| true);
+        self.leave_unwritten(number, &mut session);
         self.counters.dropped_session_ended.add(session.owed() as u64);
-        self.pass_on(passed_on, Draft::default());
         match will {
             Some(will) if session.keeps_will() => {
                 let record = self.record_removal(number);

@@ -352,20 +352,22 @@ impl<P: Ports> Worker<P> {
         let mut units = FLUSH_UNITS + std::mem::take(&mut self.walked);
         let now = self.now;
         let client = &mut self.clients[index as usize];
-        let (mut served, mut too_large) = (None, Vec::new());
+        let (mut served, mut leaves) = (None, false);
         let owes_frames = client.owes_frames();
         let mut chunks = match &mut client.phase {
             Phase::Serving { connection, session, .. } => {
                 served = Some(*session);
                 let Some(session) = self.sessions.session_mut(*session) else { return units };
                 let limits = &self.shared.config.limits;
+                let had_left = session.has_left();
                 let mut transmit = Transmit::default();
                 connection.poll_transmit(session, &mut transmit, FLUSH_BYTES_MAX, limits, self.now);
+                // Where it had, they are on their way.
+                leaves = !had_left && session.has_left();
                 self.counters.publishes_sent.add(u64::from(transmit.publishes));
                 self.counters.dropped_too_large.add(u64::from(transmit.dropped_too_large));
                 self.counters.dropped_expired.add(u64::from(transmit.dropped_expired));
                 units += transmit.publishes * PUBLISH_SENT_UNITS;
-                too_large = transmit.too_large_for_this_member;
                 transmit.chunks
             }
             Phase::Flushing { frames, .. } => {
@@ -393,7 +395,9 @@ impl<P: Ports> Worker<P> {
             self.mark_dirty(index);
         }
         if let Some(key) = served {
-            self.pass_on_too_large(key, too_large);
+            if leaves {
+                self.queue_left(key);
+            }
             self.unthrottle(index);
             self.file_changes(key, None);
             self.begin_page(key);

@@ -50,10 +50,9 @@ const NOTING_BUDGET: Duration = Duration::from_millis(2);
 /// So many messages that are on disk may wait to be noted before the store counts as behind.
 const WRITTEN_WAITING_MAX: usize = 65_536;
 
-/// What it costs to note something, as messages fetched, and as messages given to others.
+/// What it costs to note something, and messages fetched.
 const NOTED_UNITS: u32 = 16;
 const FETCHED_UNITS: u32 = 256;
-const PASSED_ON_UNITS: u32 = 1_024;
 
 /// What it costs to note that a filter is on disk.
 const FRESH_UNITS: u32 = 4;
@@ -251,7 +250,7 @@ impl<P: Ports> Worker<P> {
             Done::Page { session, number } => self.on_page(session, number, outcome),
             Done::Trim { session, number } => self.on_trim(session, number, outcome),
             Done::Will(will) => self.on_will_published(will, failed),
-            Done::Left(number) => self.on_left(number, failed),
+            Done::Left(giver) => self.on_left(giver, failed),
             Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
             Done::EndInput { client } => self.on_end_input(client),
         }
@@ -305,6 +304,9 @@ impl<P: Ports> Worker<P> {
         failed: bool,
     ) {
         let Some(entry) = self.numbered(key, number) else {
+            if self.on_left_written(number, position, failed) {
+                return;
+            }
             // It came behind the session's end.
             if filed == Filing::Pending && !failed {
                 self.file(Write::RemoveOutbox { number, position: Position(position) }.into());
@@ -654,8 +656,7 @@ fn noted_units(done: &Done, outcome: &Outcome) -> u32 {
             let each = |filter| if failed { filter_units(filter) } else { FRESH_UNITS };
             NOTED_UNITS + subscribed.fresh.iter().map(each).sum::<u32>()
         }
-        Done::Page { .. } | Done::Trim { .. } => FETCHED_UNITS,
-        Done::PassOn(_) => PASSED_ON_UNITS,
+        Done::Page { .. } | Done::Trim { .. } | Done::PassOn(_) => FETCHED_UNITS,
         _ => NOTED_UNITS,
     }
 }

@@ -47,6 +47,7 @@ enum Kind {
     Session,
     Newcomer,
     Ended,
+    Left,
     Nobody,
 }
 
@@ -68,12 +69,19 @@ impl Flow {
 
     /// Tells it from nearly all others.
     pub(super) fn tag(self) -> NonZeroU16 {
-        let place = u32::from(self.shard) << 2 | self.kind as u32;
+        let place = u32::from(self.shard) << 3 | self.kind as u32;
         let mixed = (self.number ^ place << 24).wrapping_mul(0x9E37_79B1) >> 16;
         NonZeroU16::new(mixed as u16).unwrap_or(NonZeroU16::MAX)
     }
 
-    /// All that no session that is there causes: what others have left.
+    /// What sessions that have ended owed to their groups. One flow for all of them: a thousand that end
+    /// at once have as much of a shard as one that is there.
+    pub(super) fn left(shard: u16) -> Self {
+        Self { shard, kind: Kind::Left, number: 0 }
+    }
+
+    /// All else that no session that is there causes: what the store is offered again, and wills that a
+    /// start has found.
     pub(super) fn nobody(shard: u16) -> Self {
         Self { shard, kind: Kind::Nobody, number: 0 }
     }

@@ -32,10 +32,10 @@ const DELIVERY_UNITS: u32 = 6;
 const LETTER_UNITS: u32 = 6;
 
 /// What a group costs: a member is picked, and gets it.
-const GROUP_UNITS: u32 = 12;
+pub(super) const GROUP_UNITS: u32 = 12;
 
 /// What a member costs that has no room.
-const REFUSAL_UNITS: u32 = 2;
+pub(super) const REFUSAL_UNITS: u32 = 2;
 
 /// Who is to be told what became of a publish.
 #[derive(Debug)]
@@ -248,7 +248,7 @@ impl<P: Ports> Worker<P> {
     }
 
     /// Whether what needs the store has to wait. Not when the server stops, which no disk is to hold up.
-    fn waits_for_store(&self) -> bool {
+    pub(super) fn waits_for_store(&self) -> bool {
         self.store_is_behind && !self.stopping
     }
 
@@ -342,12 +342,10 @@ impl<P: Ports> Worker<P> {
                 budget.charge(GROUP_UNITS);
                 let message = Arc::clone(&fanout.message);
                 let placed = self.place(fanout.flow, message, &group, &mut fanout.part);
-                match placed {
-                    Placed::Done { refusals } => budget.charge(u32::from(refusals) * REFUSAL_UNITS),
-                    Placed::Blocked => {
-                        fanout.groups.found.push(group);
-                        return Progress::Blocked;
-                    }
+                budget.charge(placed.refusal_units());
+                if placed == Placed::Blocked {
+                    fanout.groups.found.push(group);
+                    return Progress::Blocked;
                 }
             }
             if fanout.groups.is_over {

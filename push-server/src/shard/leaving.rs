@@ -1,19 +1,30 @@
-//! Durable sessions that have ended and leave something: a will, and messages that others of their
-//! groups may have.
+//! What sessions leave to others of their groups, and how durable sessions end that leave something.
 //!
-//! Such a session is first marked on disk as ended, by the shard's own draft, like all that has an
-//! order; CONNACK of whoever replaces it waits for that. With the mark the will leaves its record, and
-//! goes its own way (`wills`). Then what else the session leaves goes, each message in one write with
-//! its removal from the outbox. Its records go when all of that is safe. What could not be written is
-//! given away again when the store works; and a stop or a crash in between leaves the mark, by which
-//! the next start goes on. So no message is lost or comes twice.
+//! A member that unsubscribes, is sent what is too large for it, or ends, leaves what it was owed (`share`).
+//! That may be a whole outbox, and each message of it asks as many members as any other. So it goes in
+//! turns, of the session's own flow, or of the one flow of all that have ended; and it waits while the store
+//! is behind or another shard takes no letters. Until a message has gone it counts against the totals of all
+//! sessions (`mqtt::Left`). It goes in one write with its removal from the outbox that it leaves, so no
+//! message is lost or comes twice, wherever a crash or a stop comes between.
+//!
+//! A durable session that ends is first marked on disk as ended, by the shard's own draft, like all that has
+//! an order; CONNACK of whoever replaces it waits for that. With the mark a will leaves its record, and
+//! goes its own way (`wills`). Then the messages go that are in memory, and those on disk, a page at a time.
+//! The session's records go when all of that is safe. What could not be written is given away again when the
+//! store works; and a stop or a crash in between leaves the mark, by which the next start goes on.
+
+use std::sync::Arc;
 
 use super::durable::PageRead;
+use super::fair_queue::Flow;
+use super::fanout::GROUP_UNITS;
 use super::ports::Ports;
-use super::ticket::{Done, Draft, Leaver, Part};
+use super::share::Placed;
+use super::ticket::{Done, Draft, Giver, Leaver, Part};
+use super::turn::{Errand, Progress};
 use super::worker::Worker;
-use crate::broker::QoS;
-use crate::mqtt::{PendingWill, Session};
+use crate::broker::{Budget, Group, QoS, TopicFilter, Via};
+use crate::mqtt::{Delivery, Left, LeftMessage, PendingWill, Session};
 use crate::store::{
     Outcome, Page, Position, SessionNumber, SessionRecord, Stored, WallMillis, Write,
 };
@@ -21,11 +32,18 @@ use crate::store::{
 /// How far an ended session has come with giving away.
 #[derive(Debug)]
 pub(super) struct Leaving {
-    /// Writes under way.
-    parts: u32,
-    /// Whether one of them failed.
-    failed: bool,
-    /// What they are of, to be read and given away again if one fails.
+    /// What is in memory of it, and writes under way.
+    left: Left,
+    /// Its errand waits for its turn, or it waits for a page: nothing else decides how it goes on.
+    is_waiting: bool,
+    /// Of a session that is on disk.
+    records: Option<Records>,
+}
+
+/// What an ended session still has on disk.
+#[derive(Debug)]
+struct Records {
+    /// What is under way, to be read and given away again if a write of it fails.
     page: Leaver,
     /// What comes next; then the session's records go.
     next: Option<Leaver>,
@@ -44,28 +62,56 @@ pub(super) struct Found {
 }
 
 impl<P: Ports> Worker<P> {
+    /// A session has unsubscribed from a group: leaves to others what it was not sent yet, if there are
+    /// any; else it is still its own. `pass_on` goes on with that.
+    pub(super) fn leave_unsent(&mut self, key: u32, filter: &TopicFilter) {
+        if !self.shared.shares.is_served(filter) {
+            return;
+        }
+        if let Some(session) = self.sessions.session_mut(key) {
+            session.leave_shared(false, |left| left == filter);
+            session.charge_inflight(&self.shared.memory.inflight);
+        }
+    }
+
+    /// Has what a session has left go to others when it is its turn.
+    pub(super) fn queue_left(&mut self, key: u32) {
+        let giver = Giver { key: Some(key), number: self.sessions.number(key) };
+        self.work.push(self.flow_of_session(key), Errand::PassOn(giver));
+    }
+
+    /// A session that is not on disk has ended.
+    pub(super) fn leave_unwritten(&mut self, number: SessionNumber, session: &mut Session) {
+        session.leave_shared(true, |_| true);
+        let left = session.take_left(&self.shared.memory.inflight);
+        if !left.is_empty() {
+            self.begin_leaving(number, Leaving { left, is_waiting: true, records: None });
+        }
+    }
+
     /// A durable session has ended, and is no longer one of the shard's.
     pub(super) fn leave_behind(&mut self, found: Found) {
         let Found { mut session, shares, number, will, key } = found;
-        let passed_on = session.take_shared(true, |_| true);
-        let stored = session.on_disk().filter(|_| shares);
+        session.leave_shared(true, |_| true);
+        let mut left = session.take_left(&self.shared.memory.inflight);
+        // What a failed write has left there is in no part of the outbox that the session knew.
+        let stored = match left.take_failed() {
+            true => Some(0),
+            false => session.on_disk().filter(|_| shares),
+        };
         if stored.is_none() {
             self.counters.dropped_session_ended.add(session.owed() as u64);
         }
-        if passed_on.is_empty() && stored.is_none() && will.is_none() {
+        if !left.is_busy() && stored.is_none() && will.is_none() {
             self.file(self.removal(number));
             return;
         }
         let from = stored.unwrap_or_default();
         let leaver = Leaver { number, sent_to: session.sent_to(), from };
-        let leaving = Leaving {
-            parts: 1,
-            failed: false,
-            page: Leaver { from: 0, ..leaver },
-            next: stored.map(|_| leaver),
-        };
-        self.leaving.insert(number, leaving);
-        let mut mark = self.leavers_draft(number);
+        let page = Leaver { from: 0, ..leaver };
+        let records = Some(Records { page, next: stored.map(|_| leaver) });
+        self.begin_leaving(number, Leaving { left, is_waiting: true, records });
+        let mut mark = self.leavers_draft(Giver { key, number });
         mark.writes.push(Write::PutSession { number, record: Box::new(ended(&session)) });
         if let Some(will) = will {
             self.publish_will((number, key), will.will, mark);
@@ -74,35 +120,181 @@ impl<P: Ports> Worker<P> {
             // Ahead of all that other shards write for it.
             self.submit_draft();
         }
-        if !passed_on.is_empty() {
-            let mut draft = self.leavers_draft(number);
-            draft.writes = session.take_changes().into_iter().map(|c| c.write(number)).collect();
-            self.pass_on(passed_on, draft);
+    }
+
+    fn begin_leaving(&mut self, number: SessionNumber, leaving: Leaving) {
+        self.leaving.insert(number, leaving);
+        self.queue_leaving(number);
+    }
+
+    fn queue_leaving(&mut self, number: SessionNumber) {
+        self.work.push(Flow::left(self.index), Errand::PassOn(Giver { key: None, number }));
+    }
+
+    /// Gives what a session has left to others until the budget is spent.
+    pub(super) fn pass_on(&mut self, giver: Giver, budget: &mut Budget) -> Progress {
+        let is_ended = self.leaving.contains_key(&giver.number);
+        if !is_ended && !self.has_left(giver) {
+            return Progress::Done;
         }
-        self.on_left(number, false);
+        let flow = match is_ended {
+            true => Flow::left(self.index),
+            false => Flow::session(self.index, giver.number.into()),
+        };
+        // A message that this turn has put into its outbox must not come behind its removal there.
+        self.submit_draft();
+        self.begin_payment(flow);
+        let progress = self.pass_on_from(giver, flow, budget);
+        self.end_payment();
+        if progress == Progress::Done {
+            self.end_passing(giver);
+        }
+        progress
+    }
+
+    fn pass_on_from(&mut self, giver: Giver, flow: Flow, budget: &mut Budget) -> Progress {
+        let is_durable = self.is_on_disk(giver);
+        while self.has_left(giver) {
+            if self.stopping && is_durable {
+                // The next start finds it.
+                return Progress::Done;
+            }
+            if budget.is_spent() {
+                return Progress::Spent;
+            }
+            if self.shared.store.is_some() && self.waits_for_store() {
+                return Progress::StoreBehind;
+            }
+            budget.charge(GROUP_UNITS);
+            let Some(message) = self.left_of(giver).and_then(Left::take) else { break };
+            let placed = self.pass_on_one(giver, flow, message, is_durable);
+            budget.charge(placed.refusal_units());
+            if placed == Placed::Blocked {
+                return Progress::Blocked;
+            }
+        }
+        Progress::Done
+    }
+
+    /// Gives one message to another member, in one write with its removal from where it was.
+    fn pass_on_one(
+        &mut self,
+        giver: Giver,
+        flow: Flow,
+        left: LeftMessage,
+        is_durable: bool,
+    ) -> Placed {
+        let change = left.change().filter(|_| is_durable).map(|change| change.write(giver.number));
+        let Via::Share(group, _) = &left.delivery.via else {
+            return Placed::Done { refusals: 0 };
+        };
+        if self.is_only_member(giver, group) {
+            // It is too large for it, and would come back.
+            self.counters.dropped_too_large.add(1);
+            self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
+            return Placed::Done { refusals: 0 };
+        }
+        let waiting = is_durable.then_some((self.index, Done::Left(giver)));
+        let draft =
+            Draft { writes: change.into_iter().collect(), waiting: waiting.into_iter().collect() };
+        let mut part = Part::of_publisher(draft, self.shared.store.is_some());
+        let placed = self.place_left(flow, &left.delivery.message, group, &mut part);
+        if placed == Placed::Blocked {
+            // Nobody has a part of it.
+            let memory = Arc::clone(&self.shared.memory);
+            if let Some(others) = self.left_of(giver) {
+                others.put_back(left, &memory.outboxes);
+            }
+            return placed;
+        }
+        self.counters.shared_passed_on.add(1);
+        if is_durable && let Some(others) = self.left_of(giver) {
+            others.begin_write();
+        }
+        self.finish_part(part);
+        placed
+    }
+
+    /// Whether a session is a member of a group still, and nobody else is that could take a message.
+    fn is_only_member(&mut self, giver: Giver, group: &Group) -> bool {
+        let Some(key) = giver.key.filter(|&key| self.numbered(key, giver.number).is_some()) else {
+            return false;
+        };
+        group.standing(self.member(key)).is_some_and(|standing| standing.others == 0)
+    }
+
+    fn left_of(&mut self, Giver { key, number }: Giver) -> Option<&mut Left> {
+        if self.leaving.contains_key(&number) {
+            return self.leaving.get_mut(&number).map(|leaving| &mut leaving.left);
+        }
+        self.numbered(key?, number)?.session.left_mut()
+    }
+
+    fn has_left(&mut self, giver: Giver) -> bool {
+        self.left_of(giver).is_some_and(|left| !left.is_empty())
+    }
+
+    fn is_on_disk(&mut self, Giver { key, number }: Giver) -> bool {
+        match self.leaving.get(&number) {
+            Some(leaving) => leaving.records.is_some(),
+            None => key
+                .and_then(|key| self.numbered(key, number))
+                .is_some_and(|entry| entry.session.is_durable()),
+        }
+    }
+
+    /// All that is in memory has been offered, or the server stops.
+    fn end_passing(&mut self, giver: Giver) {
+        if self.has_left(giver) {
+            return;
+        }
+        if giver.key.is_none()
+            && let Some(leaving) = self.leaving.get_mut(&giver.number)
+        {
+            // Its own errand, not one from before its end.
+            leaving.is_waiting = false;
+        }
+        self.go_on_leaving(giver);
     }
 
     /// For one more write that a session's end waits for.
-    fn leavers_draft(&mut self, number: SessionNumber) -> Draft {
+    fn leavers_draft(&mut self, giver: Giver) -> Draft {
         let mut draft = Draft::default();
-        if let Some(leaving) = self.leaving.get_mut(&number) {
-            leaving.parts += 1;
-            draft.waiting.push((self.index, Done::Left(number)));
+        if let Some(left) = self.left_of(giver) {
+            left.begin_write();
+            draft.waiting.push((self.index, Done::Left(giver)));
         }
         draft
     }
 
     /// One of the writes is safe, or has failed.
-    pub(super) fn on_left(&mut self, number: SessionNumber, failed: bool) {
-        let Some(leaving) = self.leaving.get_mut(&number) else { return };
-        leaving.parts -= 1;
-        leaving.failed |= failed;
-        if leaving.parts > 0 {
+    pub(super) fn on_left(&mut self, giver: Giver, failed: bool) {
+        if let Some(left) = self.left_of(giver) {
+            left.end_write(failed);
+            self.go_on_leaving(giver);
+        }
+    }
+
+    /// Goes on when all is safe elsewhere that has been left: what there is on disk may be read.
+    fn go_on_leaving(&mut self, Giver { key, number }: Giver) {
+        let Some(leaving) = self.leaving.get_mut(&number) else {
+            if let Some(key) = key.filter(|&key| self.numbered(key, number).is_some()) {
+                self.go_on_with_outbox(key);
+            }
+            return;
+        };
+        if leaving.is_waiting || leaving.left.is_busy() {
             return;
         }
-        if leaving.failed {
-            self.unread_leavers.push(leaving.page);
-        } else if let Some(next) = leaving.next {
+        leaving.is_waiting = true;
+        let failed = leaving.left.take_failed();
+        let Some(records) = &mut leaving.records else {
+            self.leaving.remove(&number);
+            return;
+        };
+        if failed {
+            self.unread_leavers.push(records.page);
+        } else if let Some(next) = records.next {
             self.read_leavers_page(next);
         } else {
             self.leaving.remove(&number);
@@ -110,41 +302,65 @@ impl<P: Ports> Worker<P> {
         }
     }
 
+    fn go_on_with_outbox(&mut self, key: u32) {
+        let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let session = &mut entry.session;
+        if session.left_mut().is_some_and(|left| left.is_busy()) {
+            return;
+        }
+        session.tidy_left();
+        match entry.presence.client() {
+            Some(index) => self.mark_dirty(index),
+            None => self.begin_trim(key),
+        }
+    }
+
+    /// What became of the write of a message of a session that has ended. Returns whether the message
+    /// still waits to go to others.
+    pub(super) fn on_left_written(
+        &mut self,
+        number: SessionNumber,
+        position: u64,
+        failed: bool,
+    ) -> bool {
+        let Some(leaving) = self.leaving.get_mut(&number) else { return false };
+        let waited = leaving.left.written(position, failed);
+        self.counters.dropped_store.add(u64::from(waited && failed));
+        waited
+    }
+
     pub(super) fn read_leavers_page(&mut self, leaver: Leaver) {
         let Leaver { number, from, .. } = leaver;
         self.page_reads.push(PageRead::next(number, from, Done::PassOn(leaver)));
     }
 
-    /// Gives the messages of a page to others.
+    /// Leaves the messages of a page to others.
     pub(super) fn on_leavers_page(&mut self, leaver: Leaver, outcome: Outcome) {
         let Outcome::Page(Page { entries, next }) = outcome else {
             self.unread_leavers.push(leaver);
             return;
         };
         let number = leaver.number;
+        let memory = Arc::clone(&self.shared.memory);
         let Some(leaving) = self.leaving.get_mut(&number) else { return };
-        *leaving = Leaving { parts: 1, failed: false, page: leaver, next: None };
+        let next = next.map(|next| Leaver { from: next.0, ..leaver });
+        leaving.records = Some(Records { page: leaver, next });
         for (position, stored) in entries {
             let was_sent = position.0 < leaver.sent_to;
             let Stored::Entry(entry) = stored else { continue };
             let is_theirs = !was_sent || entry.qos == QoS::AtLeastOnce;
             let group = entry.share.and_then(|filter| self.shared.shares.find(&filter));
-            match group.filter(|_| is_theirs) {
-                Some(group) => {
-                    self.counters.shared_passed_on.add(1);
-                    let mut draft = self.leavers_draft(number);
-                    draft.writes.push(Write::RemoveOutbox { number, position });
-                    let mut part = Part::of_publisher(draft, true);
-                    self.place_left(entry.message, group, &mut part);
-                    self.finish_part(part);
-                }
-                None => self.counters.dropped_session_ended.add(1),
-            }
+            let Some(group) = group.filter(|_| is_theirs) else {
+                self.counters.dropped_session_ended.add(1);
+                continue;
+            };
+            let via = Via::Share(group, None);
+            let (message, qos, retain) = (entry.message, entry.qos, entry.retain);
+            let delivery = Delivery { message, qos, retain, via };
+            leaving.left.push_read(position.0, delivery, &memory.outboxes);
         }
-        if let Some(leaving) = self.leaving.get_mut(&number) {
-            leaving.next = next.map(|next| Leaver { from: next.0, ..leaver });
-        }
-        self.on_left(number, false);
+        leaving.left.charge(&memory.inflight);
+        self.queue_leaving(number);
     }
 }
 

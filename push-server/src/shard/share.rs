@@ -16,11 +16,12 @@ use std::sync::Arc;
 
 use super::client::Phase;
 use super::fair_queue::Flow;
+use super::fanout::REFUSAL_UNITS;
 use super::mailbox::Mail;
 use super::ports::{Ports, Token};
 use super::postage::Stamp;
 use super::subscribe::filter_units;
-use super::ticket::{Draft, Part, Ticket};
+use super::ticket::{Part, Ticket};
 use super::turn::{Errand, Progress};
 use super::worker::Worker;
 use crate::broker::{Budget, Group, Member, Message, Round, TopicFilter, Via};
@@ -78,8 +79,8 @@ struct Return {
     holds: bool,
 }
 
-/// So many members are asked to take what somebody left, since all of that goes at once.
-const LEFT_TRIES_MAX: u16 = 8;
+/// What a message for a group costs the shard of its member.
+const SHARED_UNITS: u32 = 12;
 
 /// So many groups hear at once that a member has gone.
 const TOLD_AT_ONCE_MAX: usize = 64;
@@ -91,8 +92,18 @@ const TOLD_AT_ONCE_UNITS: u32 = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Patience {
     MayWait,
-    /// It is one of a bounded number: it has left what it was part of, or takes another's place.
+    /// It takes the place of a letter that has been taken, or is among the last before the stop.
     MustGo,
+}
+
+impl Placed {
+    /// What those have cost who were asked in vain.
+    pub(super) fn refusal_units(self) -> u32 {
+        match self {
+            Self::Done { refusals } => u32::from(refusals) * REFUSAL_UNITS,
+            Self::Blocked => 0,
+        }
+    }
 }
 
 impl SharedMail {
@@ -116,17 +127,20 @@ impl SharedMail {
 }
 
 impl<P: Ports> Worker<P> {
-    /// A message that another shard picked a member of this one for.
-    pub(super) fn on_shared_mail(&mut self, mut mail: SharedMail) {
+    /// A message that another shard picked a member of this one for. Returns what that has cost.
+    pub(super) fn on_shared_mail(&mut self, mut mail: SharedMail) -> u32 {
         self.begin_payment(mail.flow);
         let mut part = Part::of_receiver(mail.ticket.take());
         let choice = self.take_shared(&mail, &mut part);
+        let mut units = SHARED_UNITS;
         if choice != Choice::Taken {
             mail.tries += u16::from(choice == Choice::Refused);
-            self.place_mail(mail, &mut part, Patience::MustGo);
+            let placed = self.place_mail(mail, &mut part, Patience::MustGo);
+            units += placed.refusal_units();
         }
         self.finish_part(part);
         self.end_payment();
+        units
     }
 
     /// A session's connection went: tells a few of its groups.
@@ -194,52 +208,6 @@ impl<P: Ports> Worker<P> {
         self.mark_dirty(index);
     }
 
-    /// A session has left a group: what it was not sent yet goes to others, if there are any;
-    /// else it is still its own.
-    pub(super) fn pass_on_unsent(&mut self, key: u32, left: &TopicFilter) {
-        if !self.shared.shares.is_served(left) {
-            return;
-        }
-        let Some(session) = self.sessions.session_mut(key) else { return };
-        let unsent = session.take_shared(false, |filter| filter == left);
-        let draft = self.drafted_changes(key);
-        // A message that this turn has put into its outbox must not come behind its removal there.
-        self.submit_draft();
-        self.pass_on(unsent, draft);
-    }
-
-    /// A member was not sent these, because they are larger than it takes: they go to others, if there
-    /// are any.
-    pub(super) fn pass_on_too_large(&mut self, key: u32, deliveries: Vec<Delivery>) {
-        if deliveries.is_empty() {
-            return;
-        }
-        let member = self.member(key);
-        let has_others = |delivery: &Delivery| {
-            let standing = delivery.via.group().and_then(|group| group.standing(member));
-            standing.is_none_or(|standing| standing.others > 0)
-        };
-        let (for_others, dropped): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(has_others);
-        self.counters.dropped_too_large.add(dropped.len() as u64);
-        let draft = self.drafted_changes(key);
-        // As above.
-        self.submit_draft();
-        self.pass_on(for_others, draft);
-    }
-
-    /// Gives what one member was owed to others, in one write with its own loss.
-    pub(super) fn pass_on(&mut self, deliveries: Vec<Delivery>, draft: Draft) {
-        let is_shared_write = self.shared.store.is_some() && !deliveries.is_empty();
-        let mut part = Part::of_publisher(draft, is_shared_write);
-        for Delivery { message, via, .. } in deliveries {
-            if let Via::Share(group, _) = via {
-                self.counters.shared_passed_on.add(1);
-                self.place_left(message, group, &mut part);
-            }
-        }
-        self.finish_part(part);
-    }
-
     pub(super) fn member(&self, key: u32) -> Member {
         Member { shard: self.index, session: key }
     }
@@ -256,11 +224,19 @@ impl<P: Ports> Worker<P> {
         self.place_mail(SharedMail::new(flow, message, group), part, Patience::MayWait)
     }
 
-    /// The same for a message that somebody who left was owed.
-    pub(super) fn place_left(&mut self, message: Arc<Message>, group: Arc<Group>, part: &mut Part) {
-        let flow = Flow::nobody(self.index);
+    /// The same for a message that somebody who left was owed. Once the server stops, another shard may
+    /// be gone, and nothing is to wait for it.
+    pub(super) fn place_left(
+        &mut self,
+        flow: Flow,
+        message: &Arc<Message>,
+        group: &Arc<Group>,
+        part: &mut Part,
+    ) -> Placed {
+        let (message, group) = (Arc::clone(message), Arc::clone(group));
         let mail = SharedMail { is_left: true, ..SharedMail::new(flow, message, group) };
-        self.place_mail(mail, part, Patience::MustGo);
+        let patience = if self.stopping { Patience::MustGo } else { Patience::MayWait };
+        self.place_mail(mail, part, patience)
     }
 
     fn pick(&self, mail: &mut SharedMail) -> Option<Member> {
@@ -299,9 +275,7 @@ impl<P: Ports> Worker<P> {
     /// Delivers to a session of this shard, unless another member should rather have it.
     fn take_shared(&mut self, mail: &SharedMail, part: &mut Part) -> Choice {
         let SharedMail { message, group, session: key, tries, .. } = mail;
-        let tries_max = self.shared.config.share_tries_max;
-        let tries_max = if mail.is_left { tries_max.min(LEFT_TRIES_MAX) } else { tries_max };
-        let may_refuse = *tries < tries_max;
+        let may_refuse = *tries < self.shared.config.share_tries_max;
         let standing = group.standing(self.member(*key));
         let (Some(standing), Some(entry)) = (standing, self.sessions.entry_mut(*key)) else {
             // It has left while the message was on its way, or it has ended and its filters are still

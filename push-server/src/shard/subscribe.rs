@@ -3,13 +3,14 @@
 //! A packet may have thousands of filters. So it is done in steps of a budget, which its session pays
 //! (`fair_queue`), and what the client sends next waits behind it. What is to be written of it is one
 //! write at the end, and the answer waits for that. If the client goes meanwhile, what was done by then
-//! is written, and the rest is not done; if the session ends, nothing is left of it.
+//! is written, and the rest is not done; if the session ends, nothing is left of it. What a member that
+//! unsubscribes leaves to its group goes within the same steps (`leaving`).
 
 use std::vec;
 
 use super::client::Phase;
 use super::ports::{Ports, Token};
-use super::ticket::{Done, Draft, Subscribed};
+use super::ticket::{Done, Draft, Giver, Subscribed};
 use super::turn::Progress;
 use super::worker::Worker;
 use crate::broker::{Budget, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes};
@@ -273,9 +274,17 @@ impl<P: Ports> Worker<P> {
         let Unsubscribing { client, session: (key, number), packet_id, .. } = *unsubscribing;
         let Some(entry) = self.numbered(key, number) else { return Progress::Done };
         let is_durable = entry.session.is_durable();
-        while self.serves(client)
-            && let Some(filter) = unsubscribing.filters.as_slice().first()
-        {
+        let giver = Giver { key: Some(key), number };
+        loop {
+            // What it leaves by a filter goes before the next one, and UNSUBACK comes behind all of it.
+            let progress = self.pass_on(giver, budget);
+            if progress != Progress::Done {
+                return progress;
+            }
+            if !self.serves(client) {
+                break;
+            }
+            let Some(filter) = unsubscribing.filters.as_slice().first() else { break };
             if budget.is_spent() {
                 return Progress::Spent;
             }
@@ -286,7 +295,7 @@ impl<P: Ports> Worker<P> {
                     let existed = self.forget_subscription(key, &filter);
                     if existed && filter.is_shared() {
                         budget.charge(self.owed_units(key));
-                        self.pass_on_unsent(key, &filter);
+                        self.leave_unsent(key, &filter);
                     }
                     if is_durable {
                         self.fresh.end(number, &filter);

@@ -47,8 +47,8 @@ pub(crate) enum Done {
     Trim { session: u32, number: SessionNumber },
     /// A will is published.
     Will(Outgoing),
-    /// Something of what a session that has ended left is safe elsewhere.
-    Left(SessionNumber),
+    /// Something of what a session has left is safe elsewhere.
+    Left(Giver),
     /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.
     PassOn(Leaver),
     /// Another client's input needs the room of this one's.
@@ -66,6 +66,14 @@ pub(crate) struct Subscribed {
     pub(super) subscribe: u64,
     /// The filters that may have to be forgotten, should it fail.
     pub(super) fresh: Vec<TopicFilter>,
+}
+
+/// A session that leaves messages to others of its groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Giver {
+    /// Its key, or the one that it had, if the shard has had it.
+    pub(super) key: Option<u32>,
+    pub(super) number: SessionNumber,
 }
 
 /// A session that has ended, and left messages of shared subscriptions on disk.

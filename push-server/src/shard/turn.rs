@@ -14,6 +14,7 @@ use super::postage::Stamp;
 use super::retry::Retrying;
 use super::share::SharedMail;
 use super::subscribe::{Subscribing, Unsubscribing};
+use super::ticket::Giver;
 use super::worker::Worker;
 use crate::broker::{Budget, Message};
 
@@ -40,9 +41,6 @@ const LETTERS_WAITING_MAX: usize = 16_384;
 /// Mail taken from the mailbox in one turn.
 const MAIL_PER_TURN_MAX: usize = 4_096;
 
-/// What a message for a group costs the shard of its member.
-const SHARED_UNITS: u32 = 12;
-
 /// Work that waits for its session's turn.
 #[derive(Debug)]
 pub(super) enum Errand {
@@ -56,6 +54,8 @@ pub(super) enum Errand {
     Unsubscribe(Box<Unsubscribing>),
     /// A message for one of this shard's members of a group.
     Share(Box<SharedMail>),
+    /// What a session has left goes to others of its groups.
+    PassOn(Giver),
     /// Filters of a session that has ended, by its key, leave the tables.
     Forget(u32),
     /// Groups of a session that is back, by its key, hear of it.
@@ -73,6 +73,7 @@ impl Errand {
             Self::Input(_)
             | Self::Subscribe(_)
             | Self::Unsubscribe(_)
+            | Self::PassOn(_)
             | Self::Forget(_)
             | Self::Return(_)
             | Self::Retry(_) => false,
@@ -87,6 +88,7 @@ impl Errand {
             Self::Input(_)
             | Self::Fanout(_)
             | Self::Share(_)
+            | Self::PassOn(_)
             | Self::Forget(_)
             | Self::Return(_)
             | Self::Retry(_) => 0,
@@ -265,9 +267,9 @@ impl<P: Ports> Worker<P> {
             self.work.push(flow, Errand::Share(mail));
             return;
         }
-        self.on_shared_mail(*mail);
-        self.work.spend(flow, SHARED_UNITS);
-        self.count_input(SHARED_UNITS);
+        let units = self.on_shared_mail(*mail);
+        self.work.spend(flow, units);
+        self.count_input(units);
     }
 
     /// A stamp for a letter to another shard, if that takes one now.
@@ -333,6 +335,7 @@ impl<P: Ports> Worker<P> {
                 let progress = self.go_on_unsubscribing(&mut unsubscribing, budget);
                 unless_done(progress, Errand::Unsubscribe(unsubscribing))
             }
+            Errand::PassOn(giver) => unless_done(self.pass_on(giver, budget), errand),
             Errand::Forget(key) => unless_done(self.forget_remains(key, budget), errand),
             Errand::Retry(mut retrying) => {
                 let progress = self.go_on_retrying(&mut retrying, budget);
@@ -340,8 +343,7 @@ impl<P: Ports> Worker<P> {
             }
             Errand::Return(key) => unless_done(self.tell_shares(key, budget), errand),
             Errand::Share(mail) => {
-                self.on_shared_mail(*mail);
-                budget.charge(SHARED_UNITS);
+                budget.charge(self.on_shared_mail(*mail));
                 (VecDeque::new(), Progress::Done)
             }
         }

@@ -9,7 +9,7 @@ use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::server::Server;
 use push_tests::skip::{Skip, TestResult};
 use push_tests::stand_in;
-use push_tests::wire::{self, PUBACK, Packet, Publish, Version};
+use push_tests::wire::{self, PUBACK, Packet, Publish, Value, Version, property};
 
 use crate::life;
 
@@ -247,6 +247,80 @@ fn make_absent(server: &Server) {
         absent.subscribe(&[(&format!("t/{number}"), 1)]);
         absent.disconnect();
     }
+}
+
+/// A message on its way to a member that has unsubscribed meanwhile has been refused by nobody: those who
+/// are there are asked, each of them.
+pub(crate) fn a_member_that_leaves_while_a_message_comes_to_it_has_not_refused_it() -> TestResult {
+    const GROUP: &str = "$share/g/jobs/a";
+    const MESSAGES: u8 = 6;
+    // One byte less than these messages have, which only a look at the whole packet tells.
+    const SMALL_BYTES: u32 = 90;
+    const PAYLOAD_BYTES: usize = 80;
+    let (disk, server) = on_slow_disk("has no such limit")?;
+    let target = server.target();
+    make_absent(&server);
+    let mut slow = Client::connect(target, &Connect::new(Version::V5, "slow").persistent());
+    slow.subscribe(&[("slow", 1)]);
+    slow.disconnect();
+    let small = Connect::new(Version::V5, "small")
+        .property(property::MAXIMUM_PACKET_SIZE, Value::Number(SMALL_BYTES));
+    let mut small = Client::connect(target, &small);
+    small.subscribe(&[(GROUP, 0)]);
+    let stopped = disk.stop();
+    let mut backlog = Client::connect(target, &Connect::new(Version::V311, "backlog"));
+    fill_the_backlog(&server, &mut backlog);
+
+    // On another shard than the session that is to be written, it is not held up itself. There its
+    // messages wait behind the first one.
+    let mut publisher = find("publisher", |id| {
+        let mut publisher = Client::connect(target, &Connect::new(Version::V5, id));
+        publisher.subscribe(&[(id, 0)]);
+        let publish = Publish { topic: "slow".into(), qos: 1, packet_id: 9, ..Publish::default() };
+        publisher.send(&wire::publish(Version::V5, &publish));
+        publisher.send(&at_most_once(id, b""));
+        is_served(&mut publisher).then_some(publisher)
+    });
+    let mut leaver = find("leaver", |id| {
+        let mut leaver = Client::connect(target, &Connect::new(Version::V5, id));
+        leaver.subscribe(&[(id, 0)]);
+        publisher.send(&at_most_once(id, b""));
+        (!is_served(&mut leaver)).then_some(leaver)
+    });
+    leaver.subscribe(&[(GROUP, 0)]);
+    let mut last = Client::connect(target, &Connect::new(Version::V5, "last"));
+    last.subscribe(&[(GROUP, 0)]);
+    for number in 0..MESSAGES {
+        publisher.send(&at_most_once("jobs/a", &[number; PAYLOAD_BYTES]));
+    }
+    publisher.ping();
+    assert_eq!(leaver.unsubscribe(&[GROUP]), [0]);
+    drop(stopped);
+    let mut got: Vec<u8> = (0..MESSAGES).map(|_| last.message().payload[0]).collect();
+    got.sort_unstable();
+    assert!(got.into_iter().eq(0..MESSAGES));
+    server.wait_metric("push_publishes_dropped_total{reason=\"too_large\"}", |count| count == 0);
+    small.assert_alive();
+    server.finish();
+    Ok(())
+}
+
+/// The first of some clients that is as is asked for, by their ids.
+#[track_caller]
+fn find(name: &str, is_it: impl FnMut(&str) -> Option<Client>) -> Client {
+    const TRIES: usize = 40;
+    let ids: Vec<String> = (0..TRIES).map(|number| format!("{name}-{number}")).collect();
+    ids.iter().map(String::as_str).find_map(is_it).expect("one of them on that shard")
+}
+
+/// Whether a message comes soon.
+fn is_served(client: &mut Client) -> bool {
+    client.receive(Duration::from_millis(300)).is_ok()
+}
+
+fn at_most_once(topic: &str, payload: &[u8]) -> Vec<u8> {
+    let (topic, payload) = (topic.to_owned(), payload.to_vec());
+    wire::publish(Version::V5, &Publish { topic, payload, ..Publish::default() })
 }
 
 /// A server whose data is on a disk that can be stopped. `without`: why a server of another kind is not

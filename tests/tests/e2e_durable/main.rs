@@ -29,6 +29,7 @@ use hung::{
     a_client_that_begins_anew_does_not_wait_for_its_last_publish,
     a_disk_that_is_back_is_heard_while_others_are_served,
     a_disk_that_is_behind_holds_up_only_what_needs_it,
+    a_member_that_leaves_while_a_message_comes_to_it_has_not_refused_it,
     a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
     nobody_waits_for_the_disk_behind_the_will_of_another,
     one_id_used_again_and_again_is_not_taken_without_end,
@@ -36,6 +37,7 @@ use hung::{
 };
 use order::{
     a_session_that_was_taken_over_is_a_living_one,
+    what_a_member_leaves_is_in_one_outbox_wherever_the_end_met_it,
     what_an_ended_session_leaves_to_its_group_is_never_lost,
 };
 use removals::{
@@ -95,11 +97,13 @@ claims! {
     a_client_that_is_back_before_its_will_is_due_takes_it_back,
     a_goodbye_leaves_no_will_for_the_next_start,
     a_session_that_was_taken_over_is_a_living_one,
+    what_a_member_leaves_is_in_one_outbox_wherever_the_end_met_it,
     what_an_ended_session_leaves_to_its_group_is_never_lost,
     a_full_disk_refuses_and_serves_again,
     what_had_left_is_written_later,
     a_disk_that_is_back_is_heard_while_others_are_served,
     a_disk_that_is_behind_holds_up_only_what_needs_it,
+    a_member_that_leaves_while_a_message_comes_to_it_has_not_refused_it,
     a_publish_that_waits_for_the_disk_does_not_hold_up_the_stop,
     nobody_waits_for_the_disk_behind_the_will_of_another,
     a_client_that_begins_anew_does_not_wait_for_its_last_publish,

@@ -61,7 +61,8 @@ impl Pending {
     /// Where the oldest messages on disk are to be read from, to be dropped; `trimmed` brings them.
     pub(in super::super) fn begin_trim(&mut self, limits: &Limits) -> Option<u64> {
         let from = self.disk?.from.max(self.sent_to);
-        if self.loading != Loading::No || !self.is_over(limits) || !self.has_unsent_on_disk() {
+        let is_idle = self.loading == Loading::No && !self.is_leaving();
+        if !is_idle || !self.is_over(limits) || !self.has_unsent_on_disk() {
             return None;
         }
         self.loading = Loading::Trim;

@@ -190,7 +190,7 @@ fn what_is_unacknowledged_counts_against_the_outbox_until_acknowledged() {
     let mut session = Session::new("c", 60);
     let limits = limits(1, 1 << 20);
     session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited());
-    let Some(Next::Publish { packet_id, .. }) = session.next(10, |_, _| true) else {
+    let Some(Next::Publish { packet_id, .. }) = session.next(10, |_, _| Verdict::Sent) else {
         panic!("nothing to send")
     };
     assert!(!session.has_outbox());
@@ -231,12 +231,12 @@ fn a_release_is_owed_on_the_next_connection_though_nothing_is_on_disk() {
         &Limits::default(),
         &unlimited(),
     );
-    assert!(session.next(10, |_, _| true).is_some());
+    assert!(session.next(10, |_, _| Verdict::Sent).is_some());
     session.receive(1, false).expect("PUBREC for what was sent");
     session.connection_ended(Monotonic(1));
     session.restart();
     assert_eq!(session.begin_page(&unlimited()), None);
-    let next = session.next(10, |_, _| true);
+    let next = session.next(10, |_, _| Verdict::Sent);
     assert!(matches!(next, Some(Next::Release(1))), "{next:?}");
 }
 
@@ -246,7 +246,7 @@ fn packet_ids_go_round_without_zero_and_wait_for_one_in_use() {
     let limits = Limits::default();
     let send = |session: &mut Session| {
         session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited());
-        match session.next(10, |_, _| true) {
+        match session.next(10, |_, _| Verdict::Sent) {
             Some(Next::Publish { packet_id, .. }) => Some(packet_id),
             _ => None,
         }
@@ -260,7 +260,7 @@ fn packet_ids_go_round_without_zero_and_wait_for_one_in_use() {
     assert!(!session.has_next(10));
     session.acknowledge(u16::MAX).expect("inflight");
     assert!(session.has_next(10));
-    let next = session.next(10, |_, _| true);
+    let next = session.next(10, |_, _| Verdict::Sent);
     assert!(matches!(next, Some(Next::Publish { packet_id: u16::MAX, .. })), "{next:?}");
 }
 
@@ -271,12 +271,15 @@ fn rejected_messages_are_owed_no_longer() {
     for qos in [QoS::AtLeastOnce, QoS::AtMostOnce] {
         session.deliver(delivery(qos, 50), true, Filing::Never, &limits, &unlimited());
     }
-    assert!(session.next(10, |_, _| false).is_none());
+    assert!(session.next(10, |_, _| Verdict::Dropped).is_none());
     session.tidy();
     assert!(session.pending.is_none());
     session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits, &unlimited());
     session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits, &unlimited());
-    session.next(10, |delivery, _| delivery.message.payload.is_empty());
+    session.next(10, |delivery, _| match delivery.message.payload.is_empty() {
+        true => Verdict::Sent,
+        false => Verdict::Dropped,
+    });
     session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits, &unlimited());
     assert_eq!(
         session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits, &unlimited()),
@@ -295,9 +298,14 @@ fn shared(name: &str, qos: QoS, payload_len: usize) -> Delivery {
     Delivery { via, ..delivery(qos, payload_len) }
 }
 
-/// Payload lengths, by which these tests know messages.
-fn lengths(deliveries: &[Delivery]) -> Vec<usize> {
-    deliveries.iter().map(|delivery| delivery.message.payload.len()).collect()
+/// Payload lengths, by which these tests know messages, of what is left to others.
+fn take_left(session: &mut Session) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    while let Some(message) = session.left_mut().and_then(Left::take) {
+        lengths.push(message.delivery.message.payload.len());
+    }
+    session.tidy_left();
+    lengths
 }
 
 /// [MQTT5 4.8.2] [MQTT-4.8.2-5]
@@ -323,13 +331,16 @@ fn a_session_that_ends_gives_others_what_no_one_else_may_have_got() {
         );
     }
     for _ in 0..4 {
-        assert!(session.next(4, |_, _| true).is_some());
+        assert!(session.next(4, |_, _| Verdict::Sent).is_some());
     }
     session.receive(3, false).expect("PUBREC for what was sent");
     let left = TopicFilter::parse("$share/h/t", 8).expect("valid");
-    assert_eq!(lengths(&session.take_shared(false, |filter| *filter == left)), [7]);
-    assert_eq!(lengths(&session.take_shared(true, |_| true)), [1, 5, 9], "in their order");
-    assert!(session.take_shared(true, |_| true).is_empty());
+    session.leave_shared(false, |filter| *filter == left);
+    assert_eq!(take_left(&mut session), [7]);
+    session.leave_shared(true, |_| true);
+    assert_eq!(take_left(&mut session), [1, 5, 9], "in their order");
+    session.leave_shared(true, |_| true);
+    assert!(!session.has_left());
     // What is left: 2 and 3 under way, 4, 6 and 8.
     assert_eq!(session.owed(), 5);
     let pending = session.pending.as_deref().expect("owed");
@@ -352,9 +363,11 @@ fn what_is_taken_away_from_a_session_costs_it_nothing_any_more() {
             &unlimited(),
         );
     }
-    assert!(session.next(1, |_, _| true).is_some());
+    assert!(session.next(1, |_, _| Verdict::Sent).is_some());
     assert!(!session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits, &unlimited()));
-    assert_eq!(session.take_shared(true, |_| true).len(), 2);
+    session.leave_shared(true, |_| true);
+    assert!(session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits, &unlimited()));
+    assert_eq!(take_left(&mut session).len(), 2);
     assert!(session.pending.is_none());
     assert!(session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits, &unlimited()));
 }
