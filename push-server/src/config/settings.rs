@@ -209,12 +209,17 @@ pub struct Settings {
     /// Left out: a 16th of the memory.
     #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
     pub inflight_bytes_total: Option<Bytes<u64, 0, BYTES_MAX>>,
-    /// Memory of the messages in all outboxes, each counted once however many sessions wait for it; what
-    /// waits on disk not counted. A session may hold as much as it leaves of it, and 2 KiB anyway; beyond
+    /// Memory of the messages in all outboxes, each counted once however many sessions wait for it, those
+    /// of 4 KiB and more until sockets have taken them; what waits on disk not counted. A session may hold as much as it leaves of it, and 2 KiB anyway; beyond
     /// that, what the store keeps waits on disk, and for any other session its outbox is full. Left
     /// out: three 16ths of the memory.
     #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
     pub outbox_bytes_total: Option<Bytes<u64, 0, BYTES_MAX>>,
+    /// Memory of what is handed to sockets that have not taken it yet, copies of small messages and
+    /// answers: up to 128 KiB for each connection. From half of it on each has less at a time, and 4 KiB
+    /// where it is reached; nobody is closed for it. Left out: a 32nd of the memory.
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
+    pub sending_bytes_total: Option<Bytes<u64, 0, BYTES_MAX>>,
 
     /// Time from accept to a complete CONNECT. A client that takes longer is closed.
     #[arg(long, value_name = "TIME", help_heading = "Limits of each client")]
@@ -368,6 +373,7 @@ impl Settings {
             will_bytes_total: self.will_bytes_total.or(lower.will_bytes_total),
             inflight_bytes_total: self.inflight_bytes_total.or(lower.inflight_bytes_total),
             outbox_bytes_total: self.outbox_bytes_total.or(lower.outbox_bytes_total),
+            sending_bytes_total: self.sending_bytes_total.or(lower.sending_bytes_total),
             connect_timeout_secs: self.connect_timeout_secs.or(lower.connect_timeout_secs),
             keep_alive_max_secs: self.keep_alive_max_secs.or(lower.keep_alive_max_secs),
             keep_alive_default_secs: self.keep_alive_default_secs.or(lower.keep_alive_default_secs),

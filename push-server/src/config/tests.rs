@@ -132,6 +132,7 @@ subscription-bytes-total = 20
 will-bytes-total = 21
 inflight-bytes-total = 22
 outbox-bytes-total = 23
+sending-bytes-total = 24
 connect-timeout-secs = 5
 keep-alive-max-secs = 6
 keep-alive-default-secs = 19

@@ -191,6 +191,9 @@ counters! {
     /// `push_limits_hit_total{limit="outbox_bytes_total"}`: messages that found a session's outbox full for
     /// want of memory for all of them.
     limit_outbox_bytes_total,
+    /// `push_limits_hit_total{limit="sending_bytes_total"}`: sends that were shorter than they could be for
+    /// want of memory for all of them.
+    limit_sending_bytes_total,
     /// `push_limits_hit_total{limit="sessions_left_out"}`: client refused, whose session is on disk alone.
     limit_sessions_left_out,
     /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.

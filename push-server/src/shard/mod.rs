@@ -29,6 +29,7 @@ mod probes;
 mod recovery;
 mod remains;
 mod retry;
+mod sending;
 mod serve;
 mod session_shares;
 mod sessions;

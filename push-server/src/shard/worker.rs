@@ -26,6 +26,7 @@ use super::postage::Postage;
 use super::probes::is_unanswered;
 use super::recovery::RecoveredPart;
 use super::remains::Remains;
+use super::sending::Sending;
 use super::serve::reset_on_close;
 use super::sessions::Sessions;
 use super::share::Returning;
@@ -141,6 +142,8 @@ pub(super) struct Worker {
     pub(super) letters: usize,
     /// Clients with something to send at the end of the turn, by who has it sent.
     pub(super) sends: FairQueue<Dirty>,
+    /// Bytes that sockets have not taken yet.
+    pub(super) sending: Sending,
     /// On whose account clients get something to send now, and which have by now.
     pub(super) payer: Option<Flow>,
     pub(super) dirtied: Vec<u32>,
@@ -251,6 +254,7 @@ impl Worker {
             work: FairQueue::new(QUANTUM_UNITS),
             letters: 0,
             sends: FairQueue::new(QUANTUM_UNITS),
+            sending: Sending::new(&setup.shared.memory.sending),
             payer: None,
             dirtied: Vec::new(),
             postage: Postage::default(),
@@ -366,6 +370,7 @@ impl Worker {
             self.swept_at = self.now;
             self.retry_store();
             self.postage.tidy();
+            self.sending.settle();
             let waits = [
                 &self.work.longest_wait_millis(self.now),
                 &self.sends.longest_wait_millis(self.now),
@@ -476,10 +481,13 @@ impl Worker {
             Completion::Received { token, received, more } => {
                 self.on_received(token, received, more);
             }
-            Completion::Sent { token, result } => match self.resolve(token) {
-                Some(index) => self.on_sent(index, &result),
-                None => self.counters.stale_completions.add(1),
-            },
+            Completion::Sent { token, weight, result } => {
+                self.sending.end(weight);
+                match self.resolve(token) {
+                    Some(index) => self.on_sent(index, &result),
+                    None => self.counters.stale_completions.add(1),
+                }
+            }
             Completion::Readable { more, .. } => {
                 let mut count = [0; 8];
                 // Level is read to rearm the edge; an empty counter is no news.
