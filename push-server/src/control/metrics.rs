@@ -176,6 +176,7 @@ const FAMILIES: &[Family] = &[
         samples: &[
             ("timers", |shard| &shard.cut_timers),
             ("completions", |shard| &shard.cut_completions),
+            ("discards", |shard| &shard.cut_discards),
         ],
     },
     Family {

@@ -128,6 +128,8 @@ counters! {
     cut_timers,
     /// `push_turns_cut_total{by="completions"}`: the same of what the store and other shards have done.
     cut_completions,
+    /// `push_turns_cut_total{by="discards"}`: the same of memory of connections that have ended.
+    cut_discards,
     /// Gauge: how long the session has waited whose work waits longest (`push_longest_wait_seconds`).
     longest_wait_millis,
     /// `push_publishes_sent_total`.

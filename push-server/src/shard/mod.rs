@@ -14,6 +14,7 @@ mod bind;
 mod client;
 pub mod counters;
 mod deliver;
+mod discarded;
 mod durable;
 mod fair_queue;
 mod fanout;

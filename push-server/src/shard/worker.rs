@@ -17,6 +17,7 @@ use super::accept::{Acceptor, Transport};
 use super::backlog::Backlogs;
 use super::client::Client;
 use super::counters::ShardCounters;
+use super::discarded::Discarded;
 use super::durable::PageRead;
 use super::fair_queue::{FairQueue, Flow};
 use super::fresh::Fresh;
@@ -71,6 +72,9 @@ const TIMERS_BUDGET: Duration = Duration::from_millis(3);
 
 /// What a timer costs: at the most a session ends by it.
 const TIMER_UNITS: u32 = 256;
+
+/// So long a turn gives memory of connections that have ended back to the system; a piece at least.
+const DISCARD_BUDGET: Duration = Duration::from_millis(2);
 
 /// Wills of sessions that an earlier start has known that are published at once.
 const STRAYS_PER_TURN_MAX: usize = 64;
@@ -154,6 +158,8 @@ pub(super) struct Worker {
     pub(super) turn_is_over: bool,
     /// Clients whose input waits until the store keeps up.
     pub(super) stalled: Vec<u32>,
+    /// Input of connections that have ended.
+    pub(super) discarded: Discarded,
     /// Every shard there is.
     pub(super) all_shards: ShardSet,
     /// Mail that did not fit, by shard.
@@ -261,6 +267,7 @@ impl Worker {
             meter: Meter::default(),
             turn_is_over: false,
             stalled: Vec::new(),
+            discarded: Discarded::default(),
             all_shards: ShardSet::first(shards),
             overflow: (0..shards).map(|_| VecDeque::new()).collect(),
             overflowing: false,
@@ -341,6 +348,7 @@ impl Worker {
             self.send_dirty();
             self.feed_absent();
             self.submit_draft();
+            self.free_discarded();
             self.counters.turn_times.record(read_clock() - self.now);
         }
         // What the stop has brought, or had left unwritten.
@@ -438,6 +446,15 @@ impl Worker {
         }
     }
 
+    fn free_discarded(&mut self) {
+        if self.discarded.is_empty() {
+            return;
+        }
+        let begun = read_clock();
+        while self.discarded.free_piece() && read_clock() - begun < DISCARD_BUDGET {}
+        self.counters.cut_discards.add(u64::from(!self.discarded.is_empty()));
+    }
+
     /// Whether this turn has lasted long enough.
     pub(super) fn is_late(&self) -> bool {
         read_clock() - self.now > TURN_BUDGET
@@ -462,6 +479,7 @@ impl Worker {
         let unread = self.has_mail() || !self.shared.completions[own].is_empty();
         let unfinished = self.more_expired
             || self.leaves_completions
+            || !self.discarded.is_empty()
             || !self.fired.is_empty()
             || (!self.stopping && self.strays.has_due(self.now))
             || !self.written.is_empty()
