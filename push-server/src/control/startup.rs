@@ -334,6 +334,7 @@ fn load(
         connections_max: connections_max.saturating_add(connections_max / SLOT_SLACK + 64),
         shards: config.shards,
         ping_burst: config.limits.ping_rate.burst,
+        place_seed: rand::random(),
     };
     let mut path = KernelPath::load(&options).map_err(|error| with_sources(&error))?;
     path.pin(pins).map_err(|error| with_sources(&error))?;

@@ -91,6 +91,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
         .map_max_entries("SLOTS", options.connections_max)
         .map_max_entries("FLOWS", flows_max)
         .override_global("PING_BURST", &options.ping_burst, true)
+        .override_global("PLACE_SEED", &options.place_seed, true)
         .load(OBJECT)
         .map_err(|error| KernelPathError::Maps(Box::new(error)))?;
 

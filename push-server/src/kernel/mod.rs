@@ -56,6 +56,8 @@ pub struct KernelPathOptions {
     /// Pings that a connection may send at once and have answered by the kernel; what exceeds that, or the
     /// interval that it is registered with, goes to user space.
     pub ping_burst: u32,
+    /// Random: what the places of early fragments depend on.
+    pub place_seed: u64,
 }
 
 /// Why the kernel path cannot serve; every message names the cause and the knob.
@@ -187,6 +189,7 @@ pub struct KernelPath {
     slots: Arc<Lines<Slot>>,
     heartbeats: Arc<Lines<ShardLine>>,
     early_fragments: Arc<Lines<EarlyFragment>>,
+    place_seed: u64,
     flows: Arc<Flows>,
     /// Indices of the interfaces that have the programs.
     covered: Arc<[u32]>,
@@ -272,6 +275,7 @@ impl KernelPath {
             slots,
             heartbeats,
             early_fragments,
+            place_seed: options.place_seed,
             flows,
             covered,
             counters,
@@ -346,6 +350,7 @@ impl KernelPath {
             slots: Arc::clone(&self.slots),
             heartbeats: Arc::clone(&self.heartbeats),
             early_fragments: Arc::clone(&self.early_fragments),
+            place_seed: self.place_seed,
             flows: Arc::clone(&self.flows),
             covered: Arc::clone(&self.covered),
             range: share(shard)..share(shard + 1),
