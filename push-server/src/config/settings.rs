@@ -10,7 +10,7 @@ use super::bounded::{Bounded, Bytes, Secs};
 use super::log_filter::LogFilter;
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
-    TopicPrefix,
+    TopicPrefix, one_or_more,
 };
 use super::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
 
@@ -64,16 +64,19 @@ pub struct Settings {
     /// reach one of these addresses are served. A default address that this machine does not have
     /// is left out; one that was asked for is an error.
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Addresses")]
+    #[serde(deserialize_with = "one_or_more")]
     pub listen: Option<Vec<Address>>,
     /// Where MQTT clients connect over WebSocket, as those in browsers do; may be given several times.
     /// Any path is taken, /mqtt by custom; clients offer the subprotocol mqtt. The kernel does not
     /// answer heartbeats there. For wss:// put a proxy in front.
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Addresses")]
+    #[serde(deserialize_with = "one_or_more")]
     pub ws_listen: Option<Vec<Address>>,
     /// Interface on which the kernel answers heartbeats; may be given several times. Connections
     /// over other interfaces are served in user space. Left out: the interfaces that own the listen
     /// addresses.
     #[arg(long, value_name = "NAME", help_heading = "Addresses")]
+    #[serde(deserialize_with = "one_or_more")]
     pub iface: Option<Vec<InterfaceName>>,
     /// Where /healthz, /readyz and /metrics are served, without authentication: keep it on an
     /// address that only your own machines reach. off: nowhere.
@@ -333,6 +336,7 @@ pub struct Settings {
     /// A filter that nobody may subscribe to, shared or not; may be given several times. The
     /// subscription fails in the SUBACK (0x80). It is compared as written: with # denied, +/# is not.
     #[arg(long, value_name = "FILTER", help_heading = "Features")]
+    #[serde(deserialize_with = "one_or_more")]
     pub denied_filter: Option<Vec<PlainFilter>>,
 }
 
