@@ -269,18 +269,9 @@ fn tidy_pins(config: &Config) {
     if !config.bpf_dir.exists() {
         return;
     }
-    match Pins::claim(&config.bpf_dir, config.generations_max.into()) {
-        Ok(pins) => {
-            let left = pins.earlier().left();
-            if left > 0 {
-                let dir = config.bpf_dir.display();
-                info!(
-                    "{dir}: sockets of {left} earlier servers need their programs still; later, \
-                       `push-server detach` removes them"
-                );
-            }
-        }
-        Err(error) => debug!("what earlier servers left stays: {error}"),
+    // To drop it removes what is not needed, and tells what is.
+    if let Err(error) = Pins::claim(&config.bpf_dir, config.generations_max.into()) {
+        debug!("what earlier servers left stays: {error}");
     }
 }
 
