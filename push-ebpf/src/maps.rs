@@ -50,6 +50,10 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { COUNTERS_LEN as usize }> = PerCpu
 #[unsafe(no_mangle)]
 pub(crate) static PING_BURST: Global<u32> = Global::new(1);
 
+/// What the places of early fragments depend on; random, set by user space before the programs are loaded.
+#[unsafe(no_mangle)]
+pub(crate) static PLACE_SEED: Global<u64> = Global::new(1);
+
 /// One element. Both programs run with bottom halves disabled, so on one CPU the next packet comes
 /// when the program is done with this one.
 #[btf_map]
@@ -66,7 +70,8 @@ pub(crate) fn scratch() -> Option<&'static mut Scratch> {
 /// Notes a first fragment of a connection without a flow.
 #[inline(always)]
 pub(crate) fn note_early_fragment(key: &FlowKey, now: Monotonic) {
-    if let Some(place) = EARLY_FRAGMENTS.get_ptr_mut(early_fragment::place(key)) {
+    let place = early_fragment::place(key, PLACE_SEED.load());
+    if let Some(place) = EARLY_FRAGMENTS.get_ptr_mut(place) {
         // SAFETY: the element lives as long as the program, and the word is aligned.
         unsafe { core::ptr::write_volatile(&raw mut (*place).seen, now.0) };
     }

@@ -33,6 +33,7 @@ claims! {
     a_stopped_server_is_not_vouched_for,
     quick_crashes_leave_no_generation_behind,
     a_generation_goes_once_its_last_socket_was_heard_out,
+    a_stop_tells_of_earlier_servers_whose_sockets_need_them_still,
     generations_that_sockets_need_leave_no_room_for_one_more_until_they_go,
     a_live_server_at_the_address_is_named_at_once,
 }
@@ -198,6 +199,29 @@ fn a_generation_goes_once_its_last_socket_was_heard_out() -> TestResult {
     second.wait_metric(GENERATIONS, |generations| generations == 0);
     assert!(!left.iter().any(|link| link.exists()), "{left:?}");
     second.finish();
+    Ok(())
+}
+
+fn a_stop_tells_of_earlier_servers_whose_sockets_need_them_still() -> TestResult {
+    let mut first = Server::with(PingPath::Kernel).place(Place::VethV4).start()?;
+    let slow = client_that_does_not_read(&first, 0);
+    first.signal(Signal::KILL);
+    first.wait_exit();
+    let left = first.pins().links();
+    let again = Server::with(PingPath::Kernel).place(Place::VethV4).pinned_as(&first);
+    let mut second = again.start()?;
+    second.terminate();
+    second.wait_exit();
+    let told = "sockets of 1 earlier servers need their programs still";
+    assert!(second.log().contains(told), "{}", second.log());
+    assert_eq!(first.pins().links(), left, "and nothing of its own stays");
+
+    drop(slow);
+    let mut third = again.start()?;
+    third.wait_metric(GENERATIONS, |generations| generations == 0);
+    third.terminate();
+    third.wait_exit();
+    assert!(!third.log().contains(told), "{}", third.log());
     Ok(())
 }
 

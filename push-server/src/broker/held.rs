@@ -1,11 +1,12 @@
-//! What outboxes hold together. Each thing counts once against the total, however many outboxes hold it.
+//! What outboxes hold together. Each thing counts once against the total, however many outboxes hold it,
+//! and until the last socket that it was handed to has taken it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::memory::MemoryBudget;
 
-/// Says how many outboxes hold the thing that it is part of: the first one charges what that weighs, and
+/// Says how many outboxes, and sockets, hold the thing that it is part of: the first one charges what that weighs, and
 /// the last one gives it back.
 #[derive(Debug, Default)]
 pub struct Held {
@@ -15,7 +16,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// How many outboxes hold it now.
+    /// How many outboxes and sockets hold it now.
     pub(crate) fn outboxes(&self) -> u32 {
         self.outboxes.load(Ordering::Relaxed)
     }
@@ -24,6 +25,16 @@ impl Held {
     pub(crate) fn enter(&self, weight_bytes: impl FnOnce() -> usize, memory: &Arc<MemoryBudget>) {
         if self.outboxes.fetch_add(1, Ordering::AcqRel) == 0 {
             self.memory.get_or_init(|| Arc::clone(memory)).add(weight_bytes() as u64);
+        }
+    }
+
+    /// It is handed to a socket, which holds it as an outbox does. It comes out of one, so what it counts
+    /// against is known.
+    pub(crate) fn enter_socket(&self, weight_bytes: impl FnOnce() -> usize) {
+        if self.outboxes.fetch_add(1, Ordering::AcqRel) == 0
+            && let Some(memory) = self.memory.get()
+        {
+            memory.add(weight_bytes() as u64);
         }
     }
 

@@ -1,5 +1,5 @@
-//! Memory that all shards together give to one kind of state: each session's part is bounded by limits
-//! of its own, and there are too many sessions for those to bound the whole.
+//! Memory that all shards together give to one kind of state: each client's part is bounded by limits
+//! of its own, and there are too many of them for those to bound the whole.
 //!
 //! Bytes are what the things weigh, as if no other shared anything of them, so the limit is never passed
 //! by what it counts. What was there before the limit (a session that a start has found, say) may be
@@ -121,8 +121,11 @@ pub struct SessionMemory {
     /// What is unacknowledged in either direction, and places in outboxes; the messages themselves
     /// not counted.
     pub inflight: Arc<MemoryBudget>,
-    /// Messages in outboxes, what lies on disk not counted: each once, however many outboxes hold it.
+    /// Messages in outboxes, what lies on disk not counted: each once, however many outboxes hold it. Large
+    /// ones until the sockets have taken them.
     pub outboxes: Arc<MemoryBudget>,
+    /// Copies handed to sockets that have not taken them yet.
+    pub sending: Arc<MemoryBudget>,
 }
 
 /// What a session takes beside the texts of its client id and user: its place in its shard's table and
@@ -149,6 +152,8 @@ pub struct SessionMemoryMax {
     pub inflight: u64,
     /// `--outbox-bytes-total`.
     pub outboxes: u64,
+    /// `--sending-bytes-total`.
+    pub sending: u64,
 }
 
 impl SessionMemoryMax {
@@ -159,6 +164,7 @@ impl SessionMemoryMax {
         wills: u64::MAX,
         inflight: u64::MAX,
         outboxes: u64::MAX,
+        sending: u64::MAX,
     };
 }
 
@@ -171,17 +177,19 @@ impl SessionMemory {
             wills: MemoryBudget::new(max.wills),
             inflight: MemoryBudget::new(max.inflight),
             outboxes: MemoryBudget::new(max.outboxes),
+            sending: MemoryBudget::new(max.sending),
         })
     }
 
     /// Each kind by its name in metrics.
-    pub fn kinds(&self) -> [(&'static str, &MemoryBudget); 5] {
+    pub fn kinds(&self) -> [(&'static str, &MemoryBudget); 6] {
         [
             ("sessions", &self.sessions),
             ("subscriptions", &self.subscriptions),
             ("wills", &self.wills),
             ("inflight", &self.inflight),
             ("outboxes", &self.outboxes),
+            ("sending", &self.sending),
         ]
     }
 }

@@ -82,9 +82,31 @@ impl Message {
         Self::OWN_BYTES + self.topic.as_str().len() + self.payload.len() + properties
     }
 
+    /// Its payload, to be handed to a socket and not copied: the message counts against what outboxes may
+    /// hold until that is dropped.
+    pub fn sent_payload(self: &Arc<Self>) -> Bytes {
+        self.held.enter_socket(|| self.weight_bytes());
+        Bytes::from_owner(SentPayload(Arc::clone(self)))
+    }
+
     /// Whether it is no longer worth delivering at `now` [MQTT-3.3.2-5].
     pub fn is_expired(&self, now: Monotonic) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// The payload of a message that a socket has not taken yet.
+struct SentPayload(Arc<Message>);
+
+impl AsRef<[u8]> for SentPayload {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.payload
+    }
+}
+
+impl Drop for SentPayload {
+    fn drop(&mut self) {
+        self.0.held.leave(|| self.0.weight_bytes());
     }
 }
 
@@ -111,7 +133,36 @@ pub fn will_weight_bytes(message: &Message) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Buf as _;
+
     use super::*;
+    use crate::broker::MemoryBudget;
+
+    #[test]
+    fn a_payload_counts_until_the_last_socket_has_taken_it() {
+        let memory = MemoryBudget::new(100_000);
+        let message = Arc::new(Message {
+            topic: TopicName::parse("a/b", 8).unwrap(),
+            payload: Bytes::from_static(&[7; 5_000]),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            properties: None,
+            expires_at: None,
+            held: Held::default(),
+        });
+        let weight = message.weight_bytes() as u64;
+        message.held.enter(|| message.weight_bytes(), &memory);
+        let sent = [message.sent_payload(), message.sent_payload()];
+        message.held.leave(|| message.weight_bytes());
+        assert_eq!(memory.used_bytes(), weight, "once, whoever has it");
+        let [first, mut second] = sent;
+        assert_eq!(first.as_ptr(), message.payload.as_ptr(), "shared, not copied");
+        drop(first);
+        second.advance(4_999);
+        assert_eq!(memory.used_bytes(), weight, "all of it, though most is sent");
+        drop(second);
+        assert_eq!(memory.used_bytes(), 0);
+    }
 
     #[test]
     fn weight_counts_topic_payload_properties_and_what_they_lie_in() {

@@ -11,7 +11,7 @@ use super::log_filter::LogFilter;
 use super::modes::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
 use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
-    TopicPrefix,
+    TopicPrefix, one_or_more,
 };
 
 /// Most shards a server may have: one per core, on machines of today.
@@ -64,16 +64,19 @@ pub struct Settings {
     /// reach one of these addresses are served. A default address that this machine does not have
     /// is left out; one that was asked for is an error.
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Addresses")]
+    #[serde(deserialize_with = "one_or_more")]
     pub listen: Option<Vec<Address>>,
     /// Where MQTT clients connect over WebSocket, as those in browsers do; may be given several times.
     /// Any path is taken, /mqtt by custom; clients offer the subprotocol mqtt. The kernel does not
     /// answer heartbeats there. For wss:// put a proxy in front.
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Addresses")]
+    #[serde(deserialize_with = "one_or_more")]
     pub ws_listen: Option<Vec<Address>>,
     /// Interface on which the kernel answers heartbeats; may be given several times. Connections
     /// over other interfaces are served in user space. Left out: the interfaces that own the listen
     /// addresses.
     #[arg(long, value_name = "NAME", help_heading = "Addresses")]
+    #[serde(deserialize_with = "one_or_more")]
     pub iface: Option<Vec<InterfaceName>>,
     /// Where /healthz, /readyz and /metrics are served, without authentication: keep it on an
     /// address that only your own machines reach. off: nowhere.
@@ -209,12 +212,17 @@ pub struct Settings {
     /// Left out: a 16th of the memory.
     #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
     pub inflight_bytes_total: Option<Bytes<u64, 0, BYTES_MAX>>,
-    /// Memory of the messages in all outboxes, each counted once however many sessions wait for it; what
-    /// waits on disk not counted. A session may hold as much as it leaves of it, and 2 KiB anyway; beyond
+    /// Memory of the messages in all outboxes, each counted once however many sessions wait for it, those
+    /// of 4 KiB and more until sockets have taken them; what waits on disk not counted. A session may hold as much as it leaves of it, and 2 KiB anyway; beyond
     /// that, what the store keeps waits on disk, and for any other session its outbox is full. Left
     /// out: three 16ths of the memory.
     #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
     pub outbox_bytes_total: Option<Bytes<u64, 0, BYTES_MAX>>,
+    /// Memory of what is handed to sockets that have not taken it yet, copies of small messages and
+    /// answers: up to 128 KiB for each connection. From half of it on each has less at a time, and 4 KiB
+    /// where it is reached; nobody is closed for it. Left out: a 32nd of the memory.
+    #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
+    pub sending_bytes_total: Option<Bytes<u64, 0, BYTES_MAX>>,
 
     /// Time from accept to a complete CONNECT. A client that takes longer is closed.
     #[arg(long, value_name = "TIME", help_heading = "Limits of each client")]
@@ -328,6 +336,7 @@ pub struct Settings {
     /// A filter that nobody may subscribe to, shared or not; may be given several times. The
     /// subscription fails in the SUBACK (0x80). It is compared as written: with # denied, +/# is not.
     #[arg(long, value_name = "FILTER", help_heading = "Features")]
+    #[serde(deserialize_with = "one_or_more")]
     pub denied_filter: Option<Vec<PlainFilter>>,
 }
 
@@ -368,6 +377,7 @@ impl Settings {
             will_bytes_total: self.will_bytes_total.or(lower.will_bytes_total),
             inflight_bytes_total: self.inflight_bytes_total.or(lower.inflight_bytes_total),
             outbox_bytes_total: self.outbox_bytes_total.or(lower.outbox_bytes_total),
+            sending_bytes_total: self.sending_bytes_total.or(lower.sending_bytes_total),
             connect_timeout_secs: self.connect_timeout_secs.or(lower.connect_timeout_secs),
             keep_alive_max_secs: self.keep_alive_max_secs.or(lower.keep_alive_max_secs),
             keep_alive_default_secs: self.keep_alive_default_secs.or(lower.keep_alive_default_secs),

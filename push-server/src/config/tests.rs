@@ -83,6 +83,16 @@ fn an_unknown_key_gets_the_nearest_one_or_where_they_are_listed() {
 }
 
 #[test]
+fn a_list_of_one_may_be_the_text_alone() {
+    let one = "listen = '[::1]:1'\nws-listen = '[::1]:2'\niface = 'lo'\ndenied-filter = 'a/#'";
+    let lists =
+        "listen = ['[::1]:1']\nws-listen = ['[::1]:2']\niface = ['lo']\ndenied-filter = ['a/#']";
+    let [one, lists] = [one, lists].map(|file| load(&[], file).expect("valid").config);
+    assert_eq!(one.listen, ["[::1]:1".parse().expect("address")]);
+    assert_eq!(one.to_toml(), lists.to_toml());
+}
+
+#[test]
 fn sizes_and_times_take_units_as_flag_and_key() {
     let file = "max-packet-bytes = '1MiB'\nkeep-alive-max-secs = '10m'\nretained-bytes-max = 5000";
     let config = load(&["--outbox-bytes-max", "64MiB", "--outbox-age-max-secs=7d"], file);
@@ -132,6 +142,7 @@ subscription-bytes-total = 20
 will-bytes-total = 21
 inflight-bytes-total = 22
 outbox-bytes-total = 23
+sending-bytes-total = 24
 connect-timeout-secs = 5
 keep-alive-max-secs = 6
 keep-alive-default-secs = 19
@@ -252,7 +263,11 @@ fn a_wrong_key_names_line_key_value_and_what_is_allowed() {
             "listen = [\n  '127.0.0.1:1',\n  'here',\n]",
             "push.toml:3: listen = 'here': expected ADDR:PORT, as 127.0.0.1:1883 or [::1]:1883",
         ),
-        ("listen = '[::1]:1'", "push.toml:1: listen = '[::1]:1': expected a sequence"),
+        (
+            "listen = '[::1]'",
+            "push.toml:1: listen = '[::1]': expected ADDR:PORT, as 127.0.0.1:1883 or [::1]:1883",
+        ),
+        ("listen = 1883", "push.toml:1: listen = 1883: expected a text, or a list of texts"),
         ("status = 1", "push.toml:1: status = 1: expected a boolean"),
         (
             "kernel-path = 'on'",

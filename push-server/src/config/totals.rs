@@ -1,7 +1,7 @@
 //! Totals of memory that are found out at start-up where nobody says them: shares of what the machine, or
 //! the control group that the server runs in, has.
 //!
-//! All of them together are 17/32 of it. The rest is for connections, messages under way, retained messages,
+//! All of them together are 18/32 of it. The rest is for connections, messages under way, retained messages,
 //! the database's buffers, and what the system needs for sockets.
 
 use crate::broker::SessionMemoryMax;
@@ -9,7 +9,7 @@ use crate::broker::SessionMemoryMax;
 /// The least that is made of a share, so that a small container serves a few thousand clients.
 const SHARE_BYTES_MIN: u64 = 8 << 20;
 
-/// Memory of all sessions together, by kind. `None`: a share of what there is.
+/// Memory of all sessions and connections together, by kind. `None`: a share of what there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// `--session-bytes-total`: the sessions themselves.
@@ -22,6 +22,8 @@ pub struct Totals {
     pub inflight_bytes: Option<u64>,
     /// `--outbox-bytes-total`.
     pub outbox_bytes: Option<u64>,
+    /// `--sending-bytes-total`.
+    pub sending_bytes: Option<u64>,
 }
 
 impl Totals {
@@ -37,17 +39,19 @@ impl Totals {
             will_bytes: share(self.will_bytes, 1),
             inflight_bytes: share(self.inflight_bytes, 2),
             outbox_bytes: share(self.outbox_bytes, 6),
+            sending_bytes: share(self.sending_bytes, 1),
         }
     }
 
     /// Each by its name in metrics, 0 where it is not known yet.
-    pub fn named(&self) -> [(&'static str, u64); 5] {
+    pub fn named(&self) -> [(&'static str, u64); 6] {
         [
             ("session_bytes_total", self.session_bytes.unwrap_or(0)),
             ("subscription_bytes_total", self.subscription_bytes.unwrap_or(0)),
             ("will_bytes_total", self.will_bytes.unwrap_or(0)),
             ("inflight_bytes_total", self.inflight_bytes.unwrap_or(0)),
             ("outbox_bytes_total", self.outbox_bytes.unwrap_or(0)),
+            ("sending_bytes_total", self.sending_bytes.unwrap_or(0)),
         ]
     }
 }
@@ -60,6 +64,7 @@ impl From<Totals> for SessionMemoryMax {
             wills: totals.will_bytes.unwrap_or(u64::MAX),
             inflight: totals.inflight_bytes.unwrap_or(u64::MAX),
             outboxes: totals.outbox_bytes.unwrap_or(u64::MAX),
+            sending: totals.sending_bytes.unwrap_or(u64::MAX),
         }
     }
 }
@@ -72,9 +77,9 @@ mod tests {
     fn what_nobody_says_is_a_share_of_the_memory() {
         let said = Totals { will_bytes: Some(5), ..Totals::default() };
         for (memory_bytes, expected) in [
-            (512 << 20, [64 << 20, 64 << 20, 5, 32 << 20, 96 << 20]),
-            (64 << 30, [8 << 30, 8 << 30, 5, 4 << 30, 12 << 30]),
-            (1 << 20, [8 << 20, 8 << 20, 5, 8 << 20, 8 << 20]),
+            (512 << 20, [64 << 20, 64 << 20, 5, 32 << 20, 96 << 20, 16 << 20]),
+            (64 << 30, [8 << 30, 8 << 30, 5, 4 << 30, 12 << 30, 2 << 30]),
+            (1 << 20, [8 << 20, 8 << 20, 5, 8 << 20, 8 << 20, 8 << 20]),
         ] {
             assert_eq!(said.within(memory_bytes).named().map(|(_, bytes)| bytes), expected);
         }

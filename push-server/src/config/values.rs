@@ -2,12 +2,15 @@
 //! allowed in the message. clap and serde both parse through these, so a flag and a key can never
 //! disagree about what they take.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
+use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
 use crate::broker::{TopicFilter, TopicName};
 
@@ -37,6 +40,36 @@ macro_rules! deserialize_from_str {
             }
         }
     };
+}
+
+/// Reads a setting that may be given several times: a list, or a text, which is a list of one.
+///
+/// # Errors
+/// Says what an item may be, or that it is neither.
+pub(super) fn one_or_more<'de, T, D>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_any(OneOrMore(PhantomData)).map(Some)
+}
+
+struct OneOrMore<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMore<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a text, or a list of texts")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+        T::deserialize(StrDeserializer::new(text)).map(|item| vec![item])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Vec<T>, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(items))
+    }
 }
 
 /// An address and a port.

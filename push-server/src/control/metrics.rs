@@ -152,6 +152,7 @@ const FAMILIES: &[Family] = &[
             ("will_bytes_total", |shard| &shard.limit_will_bytes_total),
             ("inflight_bytes_total", |shard| &shard.limit_inflight_bytes_total),
             ("outbox_bytes_total", |shard| &shard.limit_outbox_bytes_total),
+            ("sending_bytes_total", |shard| &shard.limit_sending_bytes_total),
             ("sessions_left_out", |shard| &shard.limit_sessions_left_out),
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
             ("retained", |shard| &shard.limit_retained),
@@ -175,6 +176,7 @@ const FAMILIES: &[Family] = &[
         samples: &[
             ("timers", |shard| &shard.cut_timers),
             ("completions", |shard| &shard.cut_completions),
+            ("discards", |shard| &shard.cut_discards),
         ],
     },
     Family {
@@ -398,7 +400,7 @@ fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let limits = limits(&observed.facts.config, observed.facts.connections_max);
     let totals = observed.facts.config.totals.named();
     out.gauges("push_limit", help, "limit", limits.into_iter().chain(totals))?;
-    let help = "Memory that sessions take, by what it is for; the limits are the `..._bytes_total`";
+    let help = "Memory that sessions and sends take, by what it is for; the limits are the `..._bytes_total`";
     let used = observed.facts.memory.kinds().map(|(kind, budget)| (kind, budget.used_bytes()));
     out.gauges("push_session_memory_bytes", help, "kind", used)
 }

@@ -269,18 +269,9 @@ fn tidy_pins(config: &Config) {
     if !config.bpf_dir.exists() {
         return;
     }
-    match Pins::claim(&config.bpf_dir, config.generations_max.into()) {
-        Ok(pins) => {
-            let left = pins.earlier().left();
-            if left > 0 {
-                let dir = config.bpf_dir.display();
-                info!(
-                    "{dir}: sockets of {left} earlier servers need their programs still; later, \
-                       `push-server detach` removes them"
-                );
-            }
-        }
-        Err(error) => debug!("what earlier servers left stays: {error}"),
+    // To drop it removes what is not needed, and tells what is.
+    if let Err(error) = Pins::claim(&config.bpf_dir, config.generations_max.into()) {
+        debug!("what earlier servers left stays: {error}");
     }
 }
 
@@ -334,6 +325,7 @@ fn load(
         connections_max: connections_max.saturating_add(connections_max / SLOT_SLACK + 64),
         shards: config.shards,
         ping_burst: config.limits.ping_rate.burst,
+        place_seed: rand::random(),
     };
     let mut path = KernelPath::load(&options).map_err(|error| with_sources(&error))?;
     path.pin(pins).map_err(|error| with_sources(&error))?;

@@ -34,6 +34,8 @@ pub struct KernelPathOptions {
     /// Pings that a connection may send at once and have answered by the kernel; what exceeds that, or the
     /// interval that it is registered with, goes to user space.
     pub ping_burst: u32,
+    /// Random: what the places of early fragments depend on.
+    pub place_seed: u64,
 }
 
 /// The eBPF object; empty when the binary was built without (see `build.rs`).
@@ -106,6 +108,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
         .map_max_entries("SLOTS", options.connections_max)
         .map_max_entries("FLOWS", flows_max)
         .override_global("PING_BURST", &options.ping_burst, true)
+        .override_global("PLACE_SEED", &options.place_seed, true)
         .load(OBJECT)
         .map_err(|error| KernelPathError::Maps(Box::new(error)))?;
 

@@ -53,6 +53,7 @@ pub struct KernelPath {
     slots: Arc<Lines<Slot>>,
     heartbeats: Arc<Lines<ShardLine>>,
     early_fragments: Arc<Lines<EarlyFragment>>,
+    place_seed: u64,
     flows: Arc<Flows>,
     /// Indices of the interfaces that have the programs.
     covered: Arc<[u32]>,
@@ -117,6 +118,7 @@ impl KernelPath {
             slots,
             heartbeats,
             early_fragments,
+            place_seed: options.place_seed,
             flows,
             covered,
             counters,
@@ -191,6 +193,7 @@ impl KernelPath {
             slots: Arc::clone(&self.slots),
             heartbeats: Arc::clone(&self.heartbeats),
             early_fragments: Arc::clone(&self.early_fragments),
+            place_seed: self.place_seed,
             flows: Arc::clone(&self.flows),
             covered: Arc::clone(&self.covered),
             range: share(shard)..share(shard + 1),

@@ -37,9 +37,11 @@ const BPF_FS_MAGIC: u64 = 0xCAFE_4A11;
 const DIR_MODE: u32 = 0o700;
 
 /// The pin directory, locked by this process. Dropping it removes this process's generation, unless it
-/// serves (see [`Pins::set_serving`]), and those earlier generations that no socket needs any more.
+/// serves (see [`Pins::set_serving`]), and those earlier generations that no socket needs any more; it logs
+/// how many are left.
 #[derive(Debug)]
 pub struct Pins {
+    dir: PathBuf,
     generation: PathBuf,
     earlier: Arc<Generations>,
     serving: AtomicBool,
@@ -62,7 +64,7 @@ impl Pins {
         earlier.remove_unneeded();
         let generation = generations::new_path(dir, &earlier.paths());
         let (earlier, serving) = (Arc::new(earlier), AtomicBool::new(false));
-        Ok(Self { generation, earlier, serving, _dir: locked })
+        Ok(Self { dir: dir.to_owned(), generation, earlier, serving, _dir: locked })
     }
 
     /// How many earlier generations are left.
@@ -112,6 +114,14 @@ impl Pins {
 impl Drop for Pins {
     fn drop(&mut self) {
         self.earlier.remove_unneeded();
+        let left = self.earlier.figures().left();
+        if left > 0 {
+            tracing::info!(
+                "{}: sockets of {left} earlier servers need their programs still: those stay until a later \
+                 start or stop finds that they are through, or `push-server detach` removes them",
+                self.dir.display()
+            );
+        }
         if self.serving.load(Ordering::Acquire) {
             return;
         }

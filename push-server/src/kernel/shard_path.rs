@@ -53,6 +53,7 @@ pub struct ShardPath {
     slots: Arc<Lines<Slot>>,
     heartbeats: Arc<Lines<ShardLine>>,
     early_fragments: Arc<Lines<EarlyFragment>>,
+    place_seed: u64,
     flows: Arc<Flows>,
     covered: Arc<[u32]>,
     free: Vec<u32>,
@@ -83,6 +84,7 @@ pub(super) struct Parts {
     pub(super) slots: Arc<Lines<Slot>>,
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
     pub(super) early_fragments: Arc<Lines<EarlyFragment>>,
+    pub(super) place_seed: u64,
     pub(super) flows: Arc<Flows>,
     /// Indices of the interfaces that have the programs.
     pub(super) covered: Arc<[u32]>,
@@ -105,6 +107,7 @@ impl ShardPath {
             slots: parts.slots,
             heartbeats: parts.heartbeats,
             early_fragments: parts.early_fragments,
+            place_seed: parts.place_seed,
             flows: parts.flows,
             covered: parts.covered,
             // Popped from the end: low indices first, so that few pages are touched.
@@ -176,7 +179,8 @@ impl ShardPath {
         if flow.and_then(leaves_by) != Some(slot.iface) {
             return Err(Unarmed::Interface);
         }
-        let early = self.early_fragments.seen(early_fragment::place(&slot.key));
+        let place = early_fragment::place(&slot.key, self.place_seed);
+        let early = self.early_fragments.seen(place);
         if early_fragment::may_be_incomplete(early.load(Ordering::Acquire), now) {
             return Err(Unarmed::EarlyFragment);
         }

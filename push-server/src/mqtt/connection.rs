@@ -159,9 +159,15 @@ impl Connection {
         }
     }
 
-    /// Bytes taken and not yet parsed.
+    /// Bytes taken and not yet parsed; those of a connection that is over never will be.
     pub fn input_len(&self) -> usize {
-        self.input.len()
+        if self.state == State::Over { 0 } else { self.input.len() }
+    }
+
+    /// What has come and nobody will parse any more, of a connection that is over: emptied, for whoever
+    /// frees it. It may be as large as a packet, and to free that takes its time.
+    pub fn take_input(&mut self) -> Vec<u8> {
+        self.input.take_memory()
     }
 
     /// Parses the next whole packet. `None`: more bytes are needed (or the connection is over).
@@ -587,7 +593,6 @@ impl Connection {
 
     fn end(&mut self) {
         self.state = State::Over;
-        self.input.clear();
     }
 }
 

@@ -13,6 +13,9 @@ pub struct Transmit {
     pub chunks: Vec<Bytes>,
     /// Sum of their lengths.
     pub len: usize,
+    /// Memory of those that are copies, in bytes. The others are payloads of messages, which count with
+    /// what outboxes hold.
+    pub copied_bytes: usize,
     /// PUBLISH packets among the frames, those sent again included.
     pub publishes: u32,
     /// Messages dropped since they are larger than the client takes [MQTT-3.1.2-25]. Those among them
@@ -27,6 +30,13 @@ impl Transmit {
         if !chunk.is_empty() {
             self.len += chunk.len();
             self.chunks.push(chunk);
+        }
+    }
+
+    fn push_copies(&mut self, copies: BytesMut) {
+        if !copies.is_empty() {
+            self.copied_bytes += copies.capacity();
+            self.push(copies.freeze());
         }
     }
 }
@@ -64,9 +74,8 @@ impl<'a> Writer<'a> {
         } else {
             self.small.reserve(packet_len - payload.len());
             publish.write_head(&mut self.small);
-            let head = std::mem::take(&mut self.small);
-            self.out.push(head.freeze());
-            self.out.push(payload.clone());
+            self.out.push_copies(std::mem::take(&mut self.small));
+            self.out.push(publish.delivery.message.sent_payload());
         }
         self.out.publishes += 1;
     }
@@ -85,7 +94,7 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn finish(self) {
-        self.out.push(self.small.freeze());
+        self.out.push_copies(self.small);
     }
 }
 
@@ -137,6 +146,7 @@ mod tests {
         assert_eq!((out.chunks.len(), out.publishes), (1, 3));
         assert_eq!(out.len, 2 + 5 + 15 + (6 + SHARE_BYTES_MIN - 1));
         assert_eq!(out.chunks[0].len(), out.len);
+        assert!((out.len..=2 * out.len).contains(&out.copied_bytes), "{}", out.copied_bytes);
     }
 
     #[test]
@@ -146,5 +156,6 @@ mod tests {
         assert_eq!(out.chunks.len(), 3);
         assert_eq!(out.chunks[1].as_ptr(), large.message.payload.as_ptr(), "shared, not copied");
         assert_eq!(out.len, out.chunks.iter().map(Bytes::len).sum::<usize>());
+        assert!(out.copied_bytes < 256, "{}", out.copied_bytes);
     }
 }

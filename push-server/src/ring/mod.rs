@@ -121,6 +121,8 @@ pub enum Completion {
     Sent {
         #[expect(missing_docs, reason = "said above")]
         token: Token,
+        /// As it was given to `send`.
+        weight: u32,
         /// Bytes accepted.
         result: io::Result<usize>,
     },
@@ -212,12 +214,12 @@ impl Ring {
         self.cancel(encode(Kind::Receive, token));
     }
 
-    /// Sends all chunks, in order; the ring owns them until `Completion::Sent`. At most one send a
-    /// token at a time.
-    pub fn send(&mut self, socket: RawFd, token: Token, chunks: Vec<Bytes>) {
-        match self.sends.start(socket, token, chunks) {
+    /// Sends all chunks, in order; the ring owns them until `Completion::Sent`, which brings `weight`
+    /// back: what the caller counts for them. At most one send a token at a time.
+    pub fn send(&mut self, socket: RawFd, token: Token, chunks: Vec<Bytes>, weight: u32) {
+        match self.sends.start(socket, token, chunks, weight) {
             Some(key) => self.push_send(key),
-            None => self.ready.push_back(Completion::Sent { token, result: Ok(0) }),
+            None => self.ready.push_back(Completion::Sent { token, weight, result: Ok(0) }),
         }
     }
 
@@ -346,7 +348,9 @@ impl Ring {
                 self.push_send(key);
                 None
             }
-            Progress::Done { token, result } => Some(Completion::Sent { token, result }),
+            Progress::Done { token, weight, result } => {
+                Some(Completion::Sent { token, weight, result })
+            }
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) enum Progress {
     /// Some bytes were accepted. Submit `Sends::operation` of this key again.
     Short { key: u32 },
     /// It is over and forgotten.
-    Done { token: Token, result: io::Result<usize> },
+    Done { token: Token, weight: u32, result: io::Result<usize> },
 }
 
 /// All sends in flight.
@@ -47,6 +47,8 @@ pub(super) struct Sends {
 
 struct Send {
     token: Token,
+    /// The caller's.
+    weight: u32,
     socket: RawFd,
     generation: u32,
     /// Number of its latest operation among all that the ring pushed.
@@ -73,6 +75,7 @@ impl Sends {
         socket: RawFd,
         token: Token,
         mut chunks: Vec<Bytes>,
+        weight: u32,
     ) -> Option<u32> {
         chunks.retain(|chunk| !chunk.is_empty());
         if chunks.is_empty() {
@@ -81,6 +84,7 @@ impl Sends {
         self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
         let key = self.sends.insert(Send {
             token,
+            weight,
             socket,
             generation: self.generation,
             operation: 0,
@@ -128,7 +132,7 @@ impl Sends {
         if self.by_token.get(&send.token) == Some(&key) {
             self.by_token.remove(&send.token);
         }
-        Progress::Done { token: send.token, result }
+        Progress::Done { token: send.token, weight: send.weight, result }
     }
 
     /// Marks the send of `token` as cancelled, so that it is not continued, and returns the user
@@ -225,7 +229,7 @@ mod tests {
 
     fn started(lengths: &[usize]) -> (Sends, u32, u32) {
         let mut sends = Sends::default();
-        let key = sends.start(3, TOKEN, chunks(lengths)).expect("bytes to send");
+        let key = sends.start(3, TOKEN, chunks(lengths), 7).expect("bytes to send");
         let generation = sends.generation;
         (sends, key, generation)
     }
@@ -233,8 +237,8 @@ mod tests {
     #[test]
     fn nothing_to_send_starts_nothing() {
         let mut sends = Sends::default();
-        assert!(sends.start(3, TOKEN, Vec::new()).is_none());
-        assert!(sends.start(3, TOKEN, chunks(&[0, 0])).is_none());
+        assert!(sends.start(3, TOKEN, Vec::new(), 7).is_none());
+        assert!(sends.start(3, TOKEN, chunks(&[0, 0]), 7).is_none());
         assert!(sends.cancel(TOKEN).is_none());
     }
 
@@ -259,10 +263,10 @@ mod tests {
             assert_eq!(lengths, left);
             assert!(sends.operation(key, 1).is_some());
         }
-        let Progress::Done { token, result } = sends.complete(key, generation, 1) else {
+        let Progress::Done { token, weight, result } = sends.complete(key, generation, 1) else {
             panic!("not done after the last byte");
         };
-        assert_eq!((token, result.expect("all accepted")), (TOKEN, 18));
+        assert_eq!((token, weight, result.expect("all accepted")), (TOKEN, 7, 18));
         assert!(matches!(sends.complete(key, generation, 1), Progress::Stale));
     }
 
@@ -301,7 +305,7 @@ mod tests {
     fn a_stale_generation_does_not_touch_the_slabs_next_user() {
         let (mut sends, key, old) = started(&[5]);
         assert!(matches!(sends.complete(key, old, 5), Progress::Done { .. }));
-        let again = sends.start(3, TOKEN, chunks(&[8])).expect("bytes to send");
+        let again = sends.start(3, TOKEN, chunks(&[8]), 7).expect("bytes to send");
         assert_eq!(again, key, "the slab entry is used again");
         assert!(matches!(sends.complete(key, old, 8), Progress::Stale));
         assert!(matches!(sends.complete(key, sends.generation, 8), Progress::Done { .. }));

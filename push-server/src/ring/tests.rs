@@ -92,7 +92,7 @@ fn next_data(ring: &mut Ring) -> (Vec<u8>, bool) {
 
 fn next_sent(ring: &mut Ring) -> io::Result<usize> {
     match next(ring) {
-        Completion::Sent { token, result } => {
+        Completion::Sent { token, result, .. } => {
             assert_eq!(token, TOKEN);
             result
         }
@@ -141,7 +141,7 @@ fn multishot_receive_and_send_echo_until_the_end() {
         let (bytes, more) = next_data(&mut ring);
         assert_eq!(bytes, message);
         assert!(more, "one operation for all");
-        ring.send(server.as_raw_fd(), TOKEN, vec![Bytes::from(bytes)]);
+        ring.send(server.as_raw_fd(), TOKEN, vec![Bytes::from(bytes)], 7);
         assert_eq!(next_sent(&mut ring).expect("sent"), message.len());
         let mut echo = vec![0; message.len()];
         client.read_exact(&mut echo).expect("reads");
@@ -271,7 +271,7 @@ fn four_megabytes_to_a_slow_reader_complete_once_and_in_order() {
     let (all, mut chunks) = chunked(BYTES);
     assert!(chunks.len() < send::IOVECS_MAX);
     chunks.insert(1, Bytes::new());
-    ring.send(server.as_raw_fd(), TOKEN, chunks);
+    ring.send(server.as_raw_fd(), TOKEN, chunks, 7);
     assert_silent(&mut ring);
     let reader = thread::spawn(move || {
         let mut got = Vec::new();
@@ -297,7 +297,7 @@ fn more_chunks_than_one_vector_holds_are_sent_in_order() {
     let (server, mut client) = pair();
     let all: Vec<u8> = (0..send::IOVECS_MAX * 2 + 5).map(|n| (n % 251) as u8).collect();
     let chunks = all.iter().map(|byte| Bytes::copy_from_slice(&[*byte])).collect();
-    ring.send(server.as_raw_fd(), TOKEN, chunks);
+    ring.send(server.as_raw_fd(), TOKEN, chunks, 7);
     assert_eq!(next_sent(&mut ring).expect("sent"), all.len());
     let mut got = vec![0; all.len()];
     client.read_exact(&mut got).expect("reads");
@@ -308,7 +308,7 @@ fn more_chunks_than_one_vector_holds_are_sent_in_order() {
 fn a_send_of_nothing_is_done_without_waiting() {
     let mut ring = ring();
     let (server, _client) = pair();
-    ring.send(server.as_raw_fd(), TOKEN, vec![Bytes::new()]);
+    ring.send(server.as_raw_fd(), TOKEN, vec![Bytes::new()], 7);
     ring.submit_and_wait(None).expect("a turn that does not hang");
     assert_eq!(next_sent(&mut ring).expect("nothing to fail"), 0);
 }
@@ -318,14 +318,14 @@ fn a_cancelled_send_ends_once_and_frees_its_token() {
     let mut ring = ring();
     let (server, client) = pair();
     let (_, chunks) = chunked(16 << 20);
-    ring.send(server.as_raw_fd(), TOKEN, chunks);
+    ring.send(server.as_raw_fd(), TOKEN, chunks, 7);
     assert_silent(&mut ring);
     ring.cancel_send(TOKEN);
     let error = next_sent(&mut ring).expect_err("the reader never read");
     assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
     assert_silent(&mut ring);
     drop(client);
-    ring.send(server.as_raw_fd(), TOKEN, vec![Bytes::from_static(b"again")]);
+    ring.send(server.as_raw_fd(), TOKEN, vec![Bytes::from_static(b"again")], 7);
     next_sent(&mut ring).expect_err("the peer has gone");
     assert_eq!(ring.counters(), RingCounters::default());
 }
@@ -336,7 +336,7 @@ fn a_peers_reset_fails_receive_and_send() {
     let (server, client) = pair();
     let (_, chunks) = chunked(16 << 20);
     ring.receive(server.as_raw_fd(), TOKEN);
-    ring.send(server.as_raw_fd(), TOKEN, chunks);
+    ring.send(server.as_raw_fd(), TOKEN, chunks, 7);
     assert_silent(&mut ring);
     reset(client);
     let (mut received, mut sent) = (None, None);
@@ -379,7 +379,7 @@ fn a_descriptor_that_is_none_fails_and_does_not_panic() {
     let mut ring = ring();
     ring.receive(-1, TOKEN);
     assert!(matches!(next_received(&mut ring), (Received::Failed(_), false)));
-    ring.send(-1, TOKEN, vec![Bytes::from_static(b"x")]);
+    ring.send(-1, TOKEN, vec![Bytes::from_static(b"x")], 7);
     assert_eq!(next_sent(&mut ring).expect_err("no socket").raw_os_error(), Some(libc::EBADF));
     ring.accept(-1, TOKEN);
     assert!(matches!(next(&mut ring), Completion::Accepted { result: Err(_), more: false, .. }));
@@ -447,11 +447,13 @@ fn a_full_submission_queue_loses_nothing() {
     let operations = OPTIONS.entries * 5;
     for index in 0..operations {
         let token = Token { index, generation: 1 };
-        ring.send(server.as_raw_fd(), token, vec![Bytes::from(index.to_be_bytes().to_vec())]);
+        ring.send(server.as_raw_fd(), token, vec![Bytes::from(index.to_be_bytes().to_vec())], 7);
     }
     assert!(ring.counters().sq_full > 0);
     for expected in 0..operations {
-        let Completion::Sent { token, result } = next(&mut ring) else { panic!("not a send") };
+        let Completion::Sent { token, weight: 7, result } = next(&mut ring) else {
+            panic!("not a send")
+        };
         assert_eq!(token, Token { index: expected, generation: 1 });
         assert_eq!(result.expect("sent"), 4);
     }
@@ -519,14 +521,14 @@ fn dropping_a_ring_ends_its_operations_and_frees_its_bytes() {
     let socket = server.as_raw_fd();
     ring.receive(socket, TOKEN);
     ring.watch(socket, TOKEN);
-    ring.send(socket, TOKEN, vec![bytes.slice(..5), bytes.slice(5..)]);
+    ring.send(socket, TOKEN, vec![bytes.slice(..5), bytes.slice(5..)], 7);
     ring.accept(listener.as_raw_fd(), TOKEN);
     assert_silent(&mut ring);
     // A connection accepted but not taken, and a send queued but not submitted.
     let mut waiting = TcpStream::connect(address).expect("connects");
     waiting.set_read_timeout(Some(PATIENCE)).expect("an option");
     ring.submit_and_wait(Some(PATIENCE)).expect("a turn");
-    ring.send(socket, Token { index: 6, ..TOKEN }, vec![bytes.clone()]);
+    ring.send(socket, Token { index: 6, ..TOKEN }, vec![bytes.clone()], 7);
     drop(ring);
     assert!(bytes.is_unique(), "no send holds the bytes, none was leaked");
     assert_eq!(waiting.read(&mut [0]).expect("an orderly end"), 0, "it was accepted and closed");

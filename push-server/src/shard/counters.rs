@@ -128,6 +128,8 @@ counters! {
     cut_timers,
     /// `push_turns_cut_total{by="completions"}`: the same of what the store and other shards have done.
     cut_completions,
+    /// `push_turns_cut_total{by="discards"}`: the same of memory of connections that have ended.
+    cut_discards,
     /// Gauge: how long the session has waited whose work waits longest (`push_longest_wait_seconds`).
     longest_wait_millis,
     /// `push_publishes_sent_total`.
@@ -191,6 +193,9 @@ counters! {
     /// `push_limits_hit_total{limit="outbox_bytes_total"}`: messages that found a session's outbox full for
     /// want of memory for all of them.
     limit_outbox_bytes_total,
+    /// `push_limits_hit_total{limit="sending_bytes_total"}`: sends that were shorter than they could be for
+    /// want of memory for all of them.
+    limit_sending_bytes_total,
     /// `push_limits_hit_total{limit="sessions_left_out"}`: client refused, whose session is on disk alone.
     limit_sessions_left_out,
     /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.

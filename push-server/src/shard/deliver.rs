@@ -10,6 +10,7 @@ use super::fair_queue::Flow;
 use super::fanout::{Fanout, Publisher};
 use super::notices::Kind;
 use super::ports::{Ports, Wire};
+use super::sending::SEND_BYTES_MAX;
 use super::ticket::{Done, Draft, Part};
 use super::turn::{Errand, Progress};
 use super::worker::Worker;
@@ -28,9 +29,6 @@ const PUBLISH_SENT_UNITS: u32 = 3;
 
 /// Bytes that cost a unit to copy, and the system to send.
 const BYTES_PER_UNIT: usize = 256;
-
-/// Bytes handed to a socket at a time; a larger single frame goes alone.
-const FLUSH_BYTES_MAX: usize = 128 << 10;
 
 impl<P: Ports> Worker<P> {
     /// Returns what is left of a packet when the budget is spent.
@@ -352,7 +350,7 @@ impl<P: Ports> Worker<P> {
         let mut units = FLUSH_UNITS + std::mem::take(&mut self.walked);
         let now = self.now;
         let client = &mut self.clients[index as usize];
-        let (mut served, mut leaves) = (None, false);
+        let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
         let owes_frames = client.owes_frames();
         let mut chunks = match &mut client.phase {
             Phase::Serving { connection, session, .. } => {
@@ -361,13 +359,18 @@ impl<P: Ports> Worker<P> {
                 let limits = &self.shared.config.limits;
                 let had_left = session.has_left();
                 let mut transmit = Transmit::default();
-                connection.poll_transmit(session, &mut transmit, FLUSH_BYTES_MAX, limits, self.now);
+                let bytes_max = self.sending.bytes_max();
+                connection.poll_transmit(session, &mut transmit, bytes_max, limits, self.now);
+                if bytes_max < SEND_BYTES_MAX && transmit.len >= bytes_max {
+                    self.counters.limit_sending_bytes_total.add(1);
+                }
                 // Where it had, they are on their way.
                 leaves = !had_left && session.has_left();
                 self.counters.publishes_sent.add(u64::from(transmit.publishes));
                 self.counters.dropped_too_large.add(u64::from(transmit.dropped_too_large));
                 self.counters.dropped_expired.add(u64::from(transmit.dropped_expired));
                 units += transmit.publishes * PUBLISH_SENT_UNITS;
+                copied_bytes = Some(transmit.copied_bytes);
                 transmit.chunks
             }
             Phase::Flushing { frames, .. } => {
@@ -389,7 +392,9 @@ impl<P: Ports> Worker<P> {
             client.sending = true;
             client.set_throttled_since(client.throttled_since().map(|_| now));
             let token = client.token(index);
-            self.wire.send(&client.socket, token, chunks);
+            // Whatever is no message has been made for this client alone.
+            let weight = self.sending.begin(copied_bytes.unwrap_or(bytes));
+            self.wire.send(&client.socket, token, chunks, weight);
         } else if feeding {
             // All that was fed was dropped (expired, too large), so no end of a send calls again.
             self.mark_dirty(index);

@@ -72,8 +72,9 @@ pub(crate) trait Wire: Debug {
     /// Cancels a receive; it ends with [`Received::Cancelled`], unless it had ended already.
     fn cancel_receive(&mut self, token: Token);
 
-    /// Sends all chunks, in order; at most one send a token at a time.
-    fn send(&mut self, socket: &Self::Socket, token: Token, chunks: Vec<Bytes>);
+    /// Sends all chunks, in order; at most one send a token at a time. [`Completion::Sent`] brings `weight`
+    /// back: what the caller counts for them.
+    fn send(&mut self, socket: &Self::Socket, token: Token, chunks: Vec<Bytes>, weight: u32);
 
     /// Cancels a send; it still ends with [`Completion::Sent`].
     fn cancel_send(&mut self, token: Token);
@@ -124,7 +125,7 @@ pub(crate) enum Completion<S, B> {
     /// Bytes, or why not. `!more`: the receive has ended.
     Received { token: Token, received: Received<B>, more: bool },
     /// The socket has accepted all bytes, so many, or the send failed.
-    Sent { token: Token, result: io::Result<usize> },
+    Sent { token: Token, weight: u32, result: io::Result<usize> },
     /// Another shard or thread has something for this one.
     Woken,
 }

@@ -458,11 +458,11 @@ impl<P: Ports> Worker<P> {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
         let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
         let (key, will) = (*key, connection.take_will());
+        self.discarded.push(connection.take_input(), client.input_charge.take());
         let deadline = self.now.after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
         client.stalled = false;
         client.set_throttled_since(None);
-        client.input_charge = None;
         let receipts = client.receipts.take();
         if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
             path.closing(slot);

@@ -15,6 +15,7 @@ use super::accept::{Acceptor, Transport};
 use super::backlog::Backlogs;
 use super::client::Client;
 use super::counters::ShardCounters;
+use super::discarded::Discarded;
 use super::durable::PageRead;
 use super::fair_queue::{FairQueue, Flow};
 use super::fresh::Fresh;
@@ -26,6 +27,7 @@ use super::ports::{
 use super::postage::Postage;
 use super::recovery::RecoveredPart;
 use super::remains::Remains;
+use super::sending::Sending;
 use super::sessions::Sessions;
 use super::share::Returning;
 use super::strays::Strays;
@@ -63,6 +65,9 @@ const TIMERS_BUDGET: Duration = Duration::from_millis(3);
 
 /// What a timer costs: at the most a session ends by it.
 const TIMER_UNITS: u32 = 256;
+
+/// So long a turn gives memory of connections that have ended back to the system; a piece at least.
+const DISCARD_BUDGET: Duration = Duration::from_millis(2);
 
 /// Wills of sessions that an earlier start has known that are published at once.
 const STRAYS_PER_TURN_MAX: usize = 64;
@@ -140,6 +145,8 @@ pub(super) struct Worker<P: Ports> {
     pub(super) letters: usize,
     /// Clients with something to send at the end of the turn, by who has it sent.
     pub(super) sends: FairQueue<Dirty>,
+    /// Bytes that sockets have not taken yet.
+    pub(super) sending: Sending,
     /// On whose account clients get something to send now, and which have by now.
     pub(super) payer: Option<Flow>,
     pub(super) dirtied: Vec<u32>,
@@ -150,6 +157,8 @@ pub(super) struct Worker<P: Ports> {
     pub(super) turn_is_over: bool,
     /// Clients whose input waits until the store keeps up.
     pub(super) stalled: Vec<u32>,
+    /// Input of connections that have ended.
+    pub(super) discarded: Discarded,
     /// Every shard there is.
     pub(super) all_shards: ShardSet,
     /// Mail that did not fit, by shard.
@@ -244,12 +253,14 @@ impl<P: Ports> Worker<P> {
             work: FairQueue::new(QUANTUM_UNITS),
             letters: 0,
             sends: FairQueue::new(QUANTUM_UNITS),
+            sending: Sending::new(&setup.shared.memory.sending),
             payer: None,
             dirtied: Vec::new(),
             postage: Postage::default(),
             meter: Meter::default(),
             turn_is_over: false,
             stalled: Vec::new(),
+            discarded: Discarded::default(),
             all_shards: ShardSet::first(shards),
             overflow: (0..shards).map(|_| VecDeque::new()).collect(),
             overflowing: false,
@@ -335,6 +346,7 @@ impl<P: Ports> Worker<P> {
         self.send_dirty();
         self.feed_absent();
         self.submit_draft();
+        self.free_discarded();
         self.counters.turn_times.record(self.clock.now() - self.now);
     }
 
@@ -367,6 +379,7 @@ impl<P: Ports> Worker<P> {
             self.swept_at = self.now;
             self.retry_store();
             self.postage.tidy();
+            self.sending.settle();
             let waits = [
                 &self.work.longest_wait_millis(self.now),
                 &self.sends.longest_wait_millis(self.now),
@@ -436,6 +449,15 @@ impl<P: Ports> Worker<P> {
         }
     }
 
+    fn free_discarded(&mut self) {
+        if self.discarded.is_empty() {
+            return;
+        }
+        let begun = self.clock.now();
+        while self.discarded.free_piece() && self.clock.now() - begun < DISCARD_BUDGET {}
+        self.counters.cut_discards.add(u64::from(!self.discarded.is_empty()));
+    }
+
     /// Whether this turn has lasted long enough.
     pub(super) fn is_late(&self) -> bool {
         self.clock.now() - self.now > TURN_BUDGET
@@ -460,6 +482,7 @@ impl<P: Ports> Worker<P> {
         let unread = self.has_mail() || !self.shared.completions[own].is_empty();
         let unfinished = self.more_expired
             || self.leaves_completions
+            || !self.discarded.is_empty()
             || !self.fired.is_empty()
             || (!self.stopping && self.strays.has_due(self.now))
             || !self.written.is_empty()
@@ -481,10 +504,13 @@ impl<P: Ports> Worker<P> {
             Completion::Received { token, received, more } => {
                 self.on_received(token, received, more);
             }
-            Completion::Sent { token, result } => match self.resolve(token) {
-                Some(index) => self.on_sent(index, &result),
-                None => self.counters.stale_completions.add(1),
-            },
+            Completion::Sent { token, weight, result } => {
+                self.sending.end(weight);
+                match self.resolve(token) {
+                    Some(index) => self.on_sent(index, &result),
+                    None => self.counters.stale_completions.add(1),
+                }
+            }
             // The mailbox is read every turn, and so is what the store has done.
             Completion::Woken => {}
         }

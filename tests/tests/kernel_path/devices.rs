@@ -194,6 +194,7 @@ fn load(interfaces: &[&str]) -> KernelPath {
         connections_max: 64,
         shards: 1,
         ping_burst: 1,
+        place_seed: 1,
     };
     KernelPath::load(&options).expect("loads for root")
 }

@@ -254,6 +254,7 @@ fn load(test: &str, interface: &str) -> Option<KernelPath> {
         connections_max: 64,
         shards: 1,
         ping_burst: 1,
+        place_seed: 1,
     };
     match KernelPath::load(&options) {
         Ok(path) => Some(path),
@@ -538,6 +539,7 @@ fn connections_come_and_go_without_any_capability() {
             connections_max: 1,
             shards: 1,
             ping_burst: 1,
+            place_seed: 1,
         };
         let error = KernelPath::load(&options).expect_err("loading needs capabilities");
         assert!(matches!(error, KernelPathError::Capabilities { .. }), "{error:?}");
@@ -568,6 +570,7 @@ fn missing_interface_is_named_together_with_those_there_are() {
         connections_max: 1,
         shards: 1,
         ping_burst: 1,
+        place_seed: 1,
     };
     let error = KernelPath::load(&options).expect_err("there is no nope0");
     assert!(matches!(error, KernelPathError::InterfaceNotFound { .. }), "{error:?}");

@@ -2,12 +2,13 @@
 //! are left to user space until the stream has gone beyond the longest datagram (rule 16).
 
 use push_common::counter::Counter;
+use push_common::early_fragment::place;
 use push_common::flow::bits;
 use push_common::segment::{FRAGMENTED_BYTES_MAX, flags};
 
-use crate::bytes::{Bytes, put_together, read_right, timestamps};
+use crate::bytes::{Bytes, key, put_together, read_right, timestamps};
 use crate::cases;
-use crate::rig::{Rig, Verdict, Way};
+use crate::rig::{PLACE_SEED, Rig, Verdict, Way};
 use crate::world::{RX, RX_BASE, TX, TX_BASE, World};
 
 cases! {
@@ -21,6 +22,7 @@ cases! {
     stale_first_fragment_of_the_server_is_dropped,
     datagram_in_one_fragment_is_whole,
     whole_datagram_within_a_fragment_is_a_fragment,
+    first_fragment_without_a_flow_is_noted_in_the_place_that_the_seed_of_this_load_says,
 }
 
 /// A TCP header with timestamps, in bytes.
@@ -65,6 +67,18 @@ fn nothing_of_a_fragment_is_changed_before_the_first_answer(rig: &mut Rig, ipv6:
         outcome.assert_counted(&[Counter::Fragment]);
         assert!(!outcome.flow.expect("the flow stays").has(bits::BARRED));
     }
+}
+
+fn first_fragment_without_a_flow_is_noted_in_the_place_that_the_seed_of_this_load_says(
+    rig: &mut Rig,
+    ipv6: bool,
+) {
+    let [first, last] = datagram(&World::new(ipv6, 0).client()).fragments(40);
+    let key = key(ipv6);
+    let expected = place(&key, PLACE_SEED);
+    assert_ne!(expected, place(&key, 1), "which the programs have before they are loaded");
+    assert_eq!(rig.run_without_flow(&first, key), (Verdict::Next, vec![expected]));
+    assert_eq!(rig.run_without_flow(&last, key), (Verdict::Next, vec![]), "it has no ports");
 }
 
 fn fragments_without_ports_are_not_touched(rig: &mut Rig, ipv6: bool) {

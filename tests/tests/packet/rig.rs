@@ -7,6 +7,7 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use push_common::counter::Counter;
+use push_common::early_fragment::{EarlyFragment, PLACES};
 use push_common::flow::{Flow, FlowKey, LockedFlow};
 use push_common::slot::{ShardLine, Slot};
 use push_tests::server::workspace_path;
@@ -14,6 +15,9 @@ use push_tests::skip::{Skip, need_kernel_path_kernel};
 
 /// Room for what a program makes of a packet.
 const OUTPUT_BYTES_MAX: usize = 8_192;
+
+/// What the places of early fragments depend on here; not what it is where nobody sets it.
+pub(crate) const PLACE_SEED: u64 = 0xFEED_5EED_0000_0007;
 
 /// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,7 @@ pub(crate) struct Rig {
     flows: HashMap<MapData, FlowKey, LockedFlow<u32>>,
     slots: Array<MapData, Slot>,
     heartbeats: Array<MapData, ShardLine>,
+    early_fragments: Array<MapData, EarlyFragment>,
     counters: PerCpuArray<MapData, u64>,
 }
 
@@ -84,6 +89,7 @@ impl Rig {
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("SLOTS", 1)
             .map_max_entries("FLOWS", 16)
+            .override_global("PLACE_SEED", &PLACE_SEED, true)
             .load(&object)
             .expect("maps");
         for name in ["push_ingress", "push_egress"] {
@@ -95,8 +101,9 @@ impl Rig {
         let flows = take("FLOWS").try_into().expect("a hash map");
         let slots = take("SLOTS").try_into().expect("an array");
         let heartbeats = take("HEARTBEATS").try_into().expect("an array");
+        let early_fragments = take("EARLY_FRAGMENTS").try_into().expect("an array");
         let counters = take("COUNTERS").try_into().expect("an array for each CPU");
-        Ok(Self { ebpf, flows, slots, heartbeats, counters })
+        Ok(Self { ebpf, flows, slots, heartbeats, early_fragments, counters })
     }
 
     /// Runs a program on `packet`, which names the connection of `key`. `gso_bytes`: the segment
@@ -132,6 +139,24 @@ impl Rig {
     pub(crate) fn state(&self, key: FlowKey) -> (Option<Flow>, Slot) {
         let flow = self.flows.get(&key, 0).ok().map(|locked| locked.flow);
         (flow, self.slots.get(&0, 0).expect("read the slot"))
+    }
+
+    /// Runs the ingress program on `packet` of the connection of `key`, which has no flow. Returns the places
+    /// where it has noted an early fragment.
+    pub(crate) fn run_without_flow(&mut self, packet: &[u8], key: FlowKey) -> (Verdict, Vec<u32>) {
+        // There is none if nothing ran before.
+        let _ = self.flows.remove(&key);
+        let seen = |rig: &Self| -> Vec<_> {
+            (0..PLACES)
+                .map(|place| rig.early_fragments.get(&place, 0).expect("read a place").seen)
+                .collect()
+        };
+        let before = seen(self);
+        let (verdict, _) = self.run_as_it_is(Way::Ingress, packet, 0);
+        let after = seen(self);
+        let noted = (0..PLACES).zip(before.iter().zip(&after));
+        let noted = noted.filter(|(_, (before, after))| before != after);
+        (verdict, noted.map(|(place, _)| place).collect())
     }
 
     /// How often something has been counted so far.

@@ -167,6 +167,14 @@ impl Input {
     pub(in crate::mqtt) fn clear(&mut self) {
         self.0 = BytesMut::new();
     }
+
+    /// Forgets all, and hands over the memory that it was in.
+    pub(in crate::mqtt) fn take_memory(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.0);
+        // Else they would be moved to the front of their memory.
+        bytes.clear();
+        bytes.into()
+    }
 }
 
 #[cfg(test)]
@@ -232,6 +240,16 @@ mod tests {
         input.extend(&[1; 10]);
         input.advance(10);
         assert_eq!(input.0.capacity(), 0);
+    }
+
+    #[test]
+    fn the_memory_of_input_is_handed_over_whole() {
+        let mut input = Input::default();
+        input.extend(&[1; 10_000]);
+        input.advance(4_000);
+        let memory = input.take_memory();
+        assert!(memory.is_empty() && memory.capacity() >= 10_000, "{}", memory.capacity());
+        assert_eq!((input.len(), input.0.capacity()), (0, 0));
     }
 
     #[test]

@@ -188,6 +188,8 @@ struct Sending {
     pipe: Arc<Pipe>,
     bytes: Vec<u8>,
     accepted: usize,
+    /// The caller's.
+    weight: u32,
 }
 
 /// Queued until the next wait.
@@ -270,7 +272,8 @@ impl MemoryWire {
         let (ready, lent) = (&mut self.ready, &mut self.pieces_lent);
         self.sends.retain(|&(index, generation), sending| {
             let Some(result) = sending.go_on() else { return true };
-            ready.push_back(Completion::Sent { token: Token { index, generation }, result });
+            let (token, weight) = (Token { index, generation }, sending.weight);
+            ready.push_back(Completion::Sent { token, weight, result });
             false
         });
         self.receives.retain(|&(index, generation), receive| {
@@ -319,9 +322,13 @@ impl MemoryWire {
                 assert!(before.is_none(), "two sends of one client");
             }
             Operation::CancelSend { token } => {
-                if self.sends.remove(&(token.index, token.generation)).is_some() {
+                if let Some(sending) = self.sends.remove(&(token.index, token.generation)) {
                     let result = Err(io::ErrorKind::Interrupted.into());
-                    self.ready.push_back(Completion::Sent { token, result });
+                    self.ready.push_back(Completion::Sent {
+                        token,
+                        weight: sending.weight,
+                        result,
+                    });
                 }
             }
             Operation::Wake { shard } => self.bells[usize::from(shard)].wake(),
@@ -394,8 +401,9 @@ impl Wire for MemoryWire {
         self.queued.push(Operation::CancelReceive { token });
     }
 
-    fn send(&mut self, socket: &MemorySocket, token: Token, chunks: Vec<Bytes>) {
-        let sending = Sending { pipe: Arc::clone(&socket.0), bytes: chunks.concat(), accepted: 0 };
+    fn send(&mut self, socket: &MemorySocket, token: Token, chunks: Vec<Bytes>, weight: u32) {
+        let (pipe, bytes) = (Arc::clone(&socket.0), chunks.concat());
+        let sending = Sending { pipe, bytes, accepted: 0, weight };
         self.queued.push(Operation::Send { token, sending });
     }
 

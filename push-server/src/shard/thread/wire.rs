@@ -89,8 +89,8 @@ impl Wire for RingWire {
         self.ring.cancel_receive(token.into());
     }
 
-    fn send(&mut self, socket: &OwnedFd, token: Token, chunks: Vec<Bytes>) {
-        self.ring.send(socket.as_raw_fd(), token.into(), chunks);
+    fn send(&mut self, socket: &OwnedFd, token: Token, chunks: Vec<Bytes>, weight: u32) {
+        self.ring.send(socket.as_raw_fd(), token.into(), chunks, weight);
     }
 
     fn cancel_send(&mut self, token: Token) {
@@ -116,8 +116,8 @@ impl Wire for RingWire {
             ring::Completion::Received { token, received, more } => {
                 Completion::Received { token: token.into(), received: received.into(), more }
             }
-            ring::Completion::Sent { token, result } => {
-                Completion::Sent { token: token.into(), result }
+            ring::Completion::Sent { token, weight, result } => {
+                Completion::Sent { token: token.into(), weight, result }
             }
             ring::Completion::Woken => Completion::Woken,
             ring::Completion::Readable { more, .. } => {
