@@ -12,6 +12,7 @@ use crossbeam_queue::ArrayQueue;
 use push_common::clock::Monotonic;
 
 use super::client::Introduction;
+use super::connect_order::ConnectNumber;
 use super::fair_queue::Flow;
 use super::postage::Stamp;
 use super::share::SharedMail;
@@ -54,6 +55,7 @@ pub(super) struct Adoption {
     /// With what it still owes to the client.
     pub(super) websocket: Option<Box<WebSocket>>,
     pub(super) last_seen: Monotonic,
+    pub(super) connect_number: ConnectNumber,
 }
 
 /// How far it had come.

@@ -12,6 +12,7 @@ mod accept;
 mod backlog;
 mod bind;
 mod client;
+mod connect_order;
 pub mod counters;
 mod deliver;
 mod durable;
@@ -75,6 +76,7 @@ use crate::store::{
 };
 use accept::Transport;
 use bind::bind_all;
+use connect_order::ConnectOrder;
 use counters::ShardCounters;
 use input_budget::InputBudget;
 use mailbox::Mailbox;
@@ -148,6 +150,8 @@ pub(crate) struct Shared {
     next_number: AtomicU64,
     /// For what the store keeps by the wall clock.
     clocks: Clocks,
+    /// Which connection of a client is the later one.
+    connect_order: ConnectOrder,
     /// Open sockets of all shards.
     open: AtomicU32,
     /// Sessions of all shards, and whose they are.
@@ -242,6 +246,7 @@ impl Shards {
             left_out: std::mem::take(&mut recovered.left_out),
             notices: Notices::default(),
             mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),
+            connect_order: ConnectOrder::default(),
             open: AtomicU32::new(0),
             session_shares: SessionShares::new(
                 config.sessions_max,

@@ -93,14 +93,15 @@ impl Worker {
         self.mark_dirty(index);
     }
 
-    /// Whether the same client has connected again while this CONNECT was on its way between shards.
+    /// Whether the same client has connected again while this CONNECT was on its way between shards, or
+    /// while the client was being authenticated.
     fn is_overtaken(&mut self, index: u32, connecting: &Connecting) -> bool {
-        let connected_at = self.clients[index as usize].connected_at;
+        let number = self.clients[index as usize].connect_number;
         let Some(key) = self.sessions.find(&connecting.connect.client_id) else { return false };
         let other = self.sessions.entry_mut(key).and_then(|entry| entry.presence.client());
         other
             .and_then(|other| self.clients.get(other as usize))
-            .is_some_and(|other| other.connected_at > connected_at)
+            .is_some_and(|other| number.is_overtaken_by(other.connect_number))
     }
 
     /// What a CONNECT makes of the session with its client id. `None`: there is none that would
