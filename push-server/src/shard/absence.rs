@@ -189,7 +189,8 @@ impl Worker {
         let shares = subscriptions.has_shared();
         self.drop_subscriptions(key, subscriptions);
         self.counters.sessions.sub(1);
-        self.shared.session_shares.give_back(origin, session.user());
+        let holder = self.shared.holders.holder(origin, session.user());
+        self.shared.session_shares.give_back(holder);
         let waiting = match presence {
             Presence::Absent(absence) => absence.will,
             Presence::Connected(_) => None,

@@ -65,7 +65,7 @@ use std::time::Instant;
 use push_common::clock::Monotonic;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::broker::{Retained, Routing, SessionMemory, Shares};
+use crate::broker::{Holders, Retained, Routing, SessionMemory, Shares};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::{self, KernelPath};
 use crate::mqtt::Access;
@@ -154,6 +154,8 @@ pub(crate) struct Shared {
     connect_order: ConnectOrder,
     /// Open sockets of all shards.
     open: AtomicU32,
+    /// Tells networks and users apart.
+    holders: Holders,
     /// Sessions of all shards, and whose they are.
     session_shares: SessionShares,
     stopping: AtomicBool,
@@ -248,11 +250,8 @@ impl Shards {
             mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),
             connect_order: ConnectOrder::default(),
             open: AtomicU32::new(0),
-            session_shares: SessionShares::new(
-                config.sessions_max,
-                config.sessions_share_percent,
-                rand::random(),
-            ),
+            holders: Holders::new(rand::random()),
+            session_shares: SessionShares::new(config.sessions_max, config.sessions_share_percent),
             stopping: AtomicBool::new(false),
             hash_seed: rand::random(),
             store,

@@ -9,11 +9,10 @@ use push_common::clock::Monotonic;
 
 use super::absence::Absence;
 use super::leaving::Found;
-use super::session_shares::Origin;
 use super::sessions::Presence;
 use super::wills::Outgoing;
 use super::worker::Worker;
-use crate::broker::{MemoryBudget, Message, will_weight_bytes};
+use crate::broker::{MemoryBudget, Message, Origin, will_weight_bytes};
 use crate::mqtt::{Extent, PendingWill, Session, Will};
 use crate::store::{
     Clocks, RecoveredSession, RecoveredWill, SessionNumber, SessionRecord, StoredWill, Write,
@@ -65,7 +64,7 @@ impl Worker {
             keys.entry(number).and_modify(|found| *found = Some(key));
             self.counters.sessions.add(1);
             self.sessions.set_origin(key, Origin::default());
-            self.shared.session_shares.take_unasked(Origin::default(), record.user.as_deref());
+            self.shared.session_shares.take_unasked(self.holder(key));
             for (filter, options) in filters {
                 self.index_subscription(key, &filter, options);
             }

@@ -17,13 +17,13 @@ use super::counters::{Counter, ShardCounters};
 use super::input::ANSWERS_WAIT_MILLIS;
 use super::leaving::Found;
 use super::notices::Kind;
-use super::session_shares::{NoPlace, Origin};
+use super::session_shares::NoPlace;
 use super::sessions::Presence;
 use super::worker::Worker;
-use crate::broker::{Charge, will_weight_bytes};
+use crate::broker::{Charge, Holder, Origin, will_weight_bytes};
 use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Claim, Connecting, Connection, Transmit, Version};
+use crate::mqtt::{Claim, Connecting, Connection, Session, Transmit, Version};
 use crate::websocket::Goodbye;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
@@ -179,19 +179,21 @@ impl Worker {
             // With the absence goes the will that still waited [MQTT-3.1.3-9].
             entry.presence = Presence::Connected(index);
             let before = self.sessions.set_origin(key, origin);
-            self.shared.session_shares.move_origin(before, origin);
+            let holder = self.holder(key);
+            self.shared.session_shares.hand_over(holder.at(before), holder);
             self.return_to_shares(index, key, connect.packet_bytes_max);
             return Ok((key, true, false));
         }
+        let holder = self.shared.holders.holder(origin, connect.user());
         // What has ended for this client leaves it its place, whoever else wants one meanwhile.
         if replaced.is_some() {
-            self.shared.session_shares.take_unasked(origin, connect.user());
+            self.shared.session_shares.take_unasked(holder);
         } else {
-            self.take_session_place(origin, connect.user())?;
+            self.take_session_place(holder)?;
         }
         let (session, number) = self.new_session(connect);
         if !self.sessions.take_memory(&session, replaced.is_some()) {
-            self.shared.session_shares.give_back(origin, connect.user());
+            self.shared.session_shares.give_back(holder);
             return Err(NoPlace::Memory);
         }
         self.counters.sessions.add(1);
@@ -203,7 +205,13 @@ impl Worker {
     /// The network that a client comes from.
     fn origin_of(&self, index: u32) -> Origin {
         let peer = peer_address(&self.clients[index as usize].socket);
-        peer.map(|peer| self.shared.session_shares.origin(peer.ip())).unwrap_or_default()
+        peer.map(|peer| self.shared.holders.origin(peer.ip())).unwrap_or_default()
+    }
+
+    /// Whose a session is, for what all share.
+    pub(super) fn holder(&self, key: u32) -> Holder {
+        let user = self.sessions.session(key).and_then(Session::user);
+        self.shared.holders.holder(self.sessions.origin(key), user)
     }
 
     pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {

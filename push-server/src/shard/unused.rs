@@ -7,10 +7,10 @@ use std::collections::{HashSet, VecDeque};
 
 use foldhash::fast::FixedState;
 
-use super::session_shares::{NoPlace, Origin, SessionShares};
+use super::session_shares::NoPlace;
 use super::sessions::Sessions;
 use super::worker::Worker;
-use crate::mqtt::Session;
+use crate::broker::Holder;
 use crate::store::SessionNumber;
 
 /// A session's key, and its number, because keys are given again.
@@ -84,22 +84,14 @@ impl Worker {
     }
 
     /// Takes a place for a new session. Those that nobody uses give way to it.
-    pub(super) fn take_session_place(
-        &mut self,
-        origin: Origin,
-        user: Option<&str>,
-    ) -> Result<(), NoPlace> {
+    pub(super) fn take_session_place(&mut self, holder: Holder) -> Result<(), NoPlace> {
         if self.shared.session_shares.is_nearly_full() {
-            self.end_unused(|_, _| true);
+            self.end_unused(None);
         }
-        match self.shared.session_shares.take(origin, user) {
+        match self.shared.session_shares.take(holder) {
             // Of the network, link or user that is full: others' places do not make theirs fewer.
-            Err(NoPlace::Share)
-                if self.end_unused(|(session, other), shares| {
-                    shares.makes_room((origin, user), (other, session.user()))
-                }) =>
-            {
-                self.shared.session_shares.take_unasked(origin, user);
+            Err(NoPlace::Share) if self.end_unused(Some(holder)) => {
+                self.shared.session_shares.take_unasked(holder);
                 Ok(())
             }
             taken => taken,
@@ -114,20 +106,19 @@ impl Worker {
         }
     }
 
-    /// Ends the session that was left unused before the others, of those that `fit`. Returns whether
-    /// there was one.
-    fn end_unused(&mut self, fits: impl Fn((&Session, Origin), &SessionShares) -> bool) -> bool {
-        let (sessions, shares) = (&mut self.sessions, &self.shared.session_shares);
-        let found = self.unused.take(|session| {
-            if !is_unused(sessions, session) {
+    /// Ends the session that was left unused before the others; with a newcomer, of those that make room
+    /// in its shares. Returns whether there was one.
+    fn end_unused(&mut self, newcomer: Option<Holder>) -> bool {
+        let (sessions, shared) = (&mut self.sessions, &self.shared);
+        let found = self.unused.take(|unused| {
+            if !is_unused(sessions, unused) {
                 return Fit::InUse;
             }
-            let origin = sessions.origin(session.0);
-            match sessions.session_mut(session.0) {
-                Some(session) if fits((session, origin), shares) => Fit::Yes,
-                Some(_) => Fit::NotThis,
-                None => Fit::InUse,
-            }
+            let Some(session) = sessions.session(unused.0) else { return Fit::InUse };
+            let other = shared.holders.holder(sessions.origin(unused.0), session.user());
+            let fits =
+                newcomer.is_none_or(|newcomer| shared.session_shares.makes_room(newcomer, other));
+            if fits { Fit::Yes } else { Fit::NotThis }
         });
         let Some((key, _)) = found else { return false };
         self.counters.limit_sessions_unused.add(1);
