@@ -74,6 +74,15 @@ impl Holders {
 }
 
 impl Holder {
+    /// Whose what is that nobody is known to have.
+    pub const NOBODY: Self =
+        Self { origin: Origin { network: UNKNOWN, link: UNKNOWN }, user: UNKNOWN };
+
+    /// Where it has connected from.
+    pub fn origin(self) -> Origin {
+        self.origin
+    }
+
     /// The same user at another network.
     #[must_use]
     pub fn at(self, origin: Origin) -> Self {

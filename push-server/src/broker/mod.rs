@@ -25,8 +25,8 @@ pub use budget::Budget;
 pub use held::Held;
 pub use holders::{Holder, Holders, Origin, ShareMax, Tally};
 pub use memory::{
-    Charge, MemoryBudget, SESSION_BYTES, SessionMemory, SessionMemoryMax, session_weight_bytes,
-    will_weight_bytes,
+    Charge, MemoryBudget, NoMemory, SESSION_BYTES, SessionMemory, SessionMemoryMax,
+    session_weight_bytes, will_weight_bytes,
 };
 pub use message::{Message, MessageProperties, QoS};
 pub use retained::{Kept, Retained, RetainedFull, Walk};

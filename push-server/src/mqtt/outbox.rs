@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::inflight::{Ended, Exactly, Inflight};
 use super::session::Delivery;
-use crate::broker::{Charge, MemoryBudget, QoS};
+use crate::broker::{Charge, Holder, MemoryBudget, QoS};
 pub(super) use room::{Load, Room};
 
 /// Messages of a durable session that the head takes from the disk at a time, and holds before
@@ -205,14 +205,22 @@ impl Pending {
             && self.changes.is_empty()
     }
 
-    /// Counts what it takes, messages and a first step not counted, against `memory`.
-    pub(super) fn charge(&mut self, memory: &Arc<MemoryBudget>) {
+    /// Counts what it takes, messages and a first step not counted, against `memory`, for the holder that it
+    /// has from then on.
+    pub(super) fn charge(&mut self, memory: &Arc<MemoryBudget>, holder: impl FnOnce() -> Holder) {
         let bytes = self.places_bytes() / CHARGED_STEP_BYTES * CHARGED_STEP_BYTES;
         match &mut self.charge {
             Some(charge) if charge.bytes() == bytes => {}
             Some(charge) => charge.resize(bytes),
             None if bytes == 0 => {}
-            None => self.charge = Some(memory.charge_anyway(bytes)),
+            None => self.charge = Some(memory.charge_anyway(holder(), bytes)),
+        }
+    }
+
+    /// What it takes counts for this holder from now on.
+    pub(super) fn hand_over(&mut self, holder: Holder) {
+        if let Some(charge) = &mut self.charge {
+            charge.hand_over(holder);
         }
     }
 

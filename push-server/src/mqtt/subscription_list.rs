@@ -57,11 +57,13 @@ impl SubscriptionList {
         Ok(())
     }
 
-    /// Removes a subscription, if it is there.
-    pub fn remove(&mut self, filter: &TopicFilter) {
-        if let Ok(index) = self.find(filter) {
+    /// Removes a subscription. Returns whether it was there.
+    pub fn remove(&mut self, filter: &TopicFilter) -> bool {
+        let found = self.find(filter);
+        if let Ok(index) = found {
             self.0.remove(index);
         }
+        found.is_ok()
     }
 
     /// Whether there is one with this filter.
@@ -109,7 +111,7 @@ impl SubscriptionList {
 
     /// What all of them weigh. Added up when it is asked, because every session, nearly all of them with a
     /// filter or two, would have to have room for it.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.0.iter().map(|entry| entry.weight_bytes as usize).sum()
     }
 
@@ -204,8 +206,7 @@ mod tests {
         assert_eq!(list.set(&filter("c"), with_qos(QoS::ExactlyOnce), &limits), Ok(()));
         assert_eq!(texts(&list), ["#", "a/+", "b", "c", "d"]);
         assert_eq!(list.iter().map(|(_, options)| options.qos as u8).sum::<u8>(), 2);
-        list.remove(&filter("b"));
-        list.remove(&filter("never/was"));
+        assert!(list.remove(&filter("b")) && !list.remove(&filter("never/was")));
         assert!(list.contains(&filter("c")) && !list.contains(&filter("b")));
         let again: SubscriptionList = list.clone().into_iter().rev().collect();
         assert_eq!(texts(&again), ["#", "a/+", "c", "d"]);

@@ -182,12 +182,18 @@ counters! {
     limit_subscription_bytes,
     /// `push_limits_hit_total{limit="subscription_bytes_total"}`: of all sessions.
     limit_subscription_bytes_total,
+    /// `push_limits_hit_total{limit="subscriptions_share"}`: of a network or user.
+    limit_subscriptions_share,
     /// `push_limits_hit_total{limit="session_bytes_total"}`: client refused.
     limit_session_bytes_total,
     /// `push_limits_hit_total{limit="will_bytes_total"}`: client refused.
     limit_will_bytes_total,
+    /// `push_limits_hit_total{limit="wills_share"}`: client refused.
+    limit_wills_share,
     /// `push_limits_hit_total{limit="inflight_bytes_total"}`: not delivered, or publish refused.
     limit_inflight_bytes_total,
+    /// `push_limits_hit_total{limit="inflight_share"}`: the same for a network or user.
+    limit_inflight_share,
     /// `push_limits_hit_total{limit="outbox_bytes_total"}`: messages that found a session's outbox full for
     /// want of memory for all of them.
     limit_outbox_bytes_total,

@@ -443,10 +443,14 @@ impl Worker {
 
     /// What has changed in a session, to be filed.
     pub(super) fn drafted_changes(&mut self, key: u32) -> Draft {
+        let origin = self.sessions.origin(key);
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         let number = entry.number;
         let changes = entry.session.take_changes().into_iter();
-        entry.session.charge_inflight(&self.shared.memory.inflight);
+        let shared = &self.shared;
+        entry
+            .session
+            .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
         Draft { writes: changes.map(|change| change.write(number)).collect(), waiting: Vec::new() }
     }
 

@@ -15,7 +15,7 @@ use super::fair_queue::Flow;
 use super::subscribe::filter_units;
 use super::turn::{Errand, Progress};
 use super::worker::Worker;
-use crate::broker::{Budget, TopicFilter};
+use crate::broker::{Budget, Holder, NoMemory, TopicFilter};
 use crate::mqtt::SubscriptionList;
 
 /// As many filters go with their session as this pays for: some ten, as nearly all sessions have.
@@ -55,17 +55,24 @@ impl Worker {
         Progress::Done
     }
 
-    /// Takes memory for a new subscription, if need be from those of ended sessions. Returns whether it
-    /// was there.
-    pub(super) fn take_subscription_memory(&mut self, weight_bytes: u64) -> bool {
+    /// Takes memory for a new subscription, if need be from those of ended sessions.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(super) fn take_subscription_memory(
+        &mut self,
+        holder: Holder,
+        weight_bytes: u64,
+    ) -> Result<(), NoMemory> {
         for _ in 0..FOR_ONE_MAX {
-            if self.shared.memory.subscriptions.take(weight_bytes) {
-                return true;
+            let taken = self.shared.memory.subscriptions.take_for(holder, weight_bytes);
+            let Some((&key, _)) = self.remains.0.first_key_value() else { return taken };
+            if taken.is_ok() {
+                return taken;
             }
-            let Some((&key, _)) = self.remains.0.first_key_value() else { return false };
             self.forget_one(key);
         }
-        self.shared.memory.subscriptions.take(weight_bytes)
+        self.shared.memory.subscriptions.take_for(holder, weight_bytes)
     }
 
     /// Takes out one filter of an ended session, and lets go of its key with the last one.

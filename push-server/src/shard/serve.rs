@@ -20,7 +20,7 @@ use super::notices::Kind;
 use super::session_shares::NoPlace;
 use super::sessions::Presence;
 use super::worker::Worker;
-use crate::broker::{Charge, Holder, Origin, will_weight_bytes};
+use crate::broker::{Charge, Holder, NoMemory, Origin, will_weight_bytes};
 use crate::kernel::Unarmed;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Claim, Connecting, Connection, Session, Transmit, Version};
@@ -46,7 +46,7 @@ impl Worker {
             self.finish(index, Vec::new());
             return;
         }
-        if let Some(limit) = self.lacks_memory(&mut connecting) {
+        if let Some(limit) = self.lacks_memory(index, &mut connecting) {
             limit(&self.counters).add(1);
             self.refuse(index, connecting.refuse(Reason::QuotaExceeded));
             return;
@@ -115,20 +115,31 @@ impl Worker {
     }
 
     /// Takes the memory of a client's will. `Some`: a limit that keeps the client out.
-    fn lacks_memory(&mut self, connecting: &mut Connecting) -> Option<LimitCounter> {
+    fn lacks_memory(&mut self, index: u32, connecting: &mut Connecting) -> Option<LimitCounter> {
         let connect = &mut connecting.connect;
         if self.shared.left_out.has_client(&connect.client_id) {
             // Without its session it would be told that it has none, and begin a second one.
             return Some(|counters| &counters.limit_sessions_left_out);
         }
+        connect.will.as_ref()?;
+        let holder = self.shared.holders.holder(self.origin_of(index), connect.user());
         let will = connect.will.as_deref_mut()?;
         let bytes = will_weight_bytes(&will.message);
         let wills = Arc::clone(&self.shared.memory.wills);
         // In the place of the one that goes with what this CONNECT takes over.
         let replaces = self.will_bytes(&connect.client_id) >= bytes;
-        will.charge = if replaces { Some(wills.charge_anyway(bytes)) } else { wills.charge(bytes) };
-        let limit: LimitCounter = |counters| &counters.limit_will_bytes_total;
-        will.charge.is_none().then_some(limit)
+        let charge = match replaces {
+            true => Ok(wills.charge_anyway(holder, bytes)),
+            false => wills.charge(holder, bytes),
+        };
+        match charge {
+            Ok(charge) => {
+                will.charge = Some(charge);
+                None
+            }
+            Err(NoMemory::Total) => Some(|counters| &counters.limit_will_bytes_total),
+            Err(NoMemory::Share) => Some(|counters| &counters.limit_wills_share),
+        }
     }
 
     /// What the will of the session with this client id counts against the total.
@@ -179,8 +190,7 @@ impl Worker {
             // With the absence goes the will that still waited [MQTT-3.1.3-9].
             entry.presence = Presence::Connected(index);
             let before = self.sessions.set_origin(key, origin);
-            let holder = self.holder(key);
-            self.shared.session_shares.hand_over(holder.at(before), holder);
+            self.hand_over(key, before);
             self.return_to_shares(index, key, connect.packet_bytes_max);
             return Ok((key, true, false));
         }
@@ -206,6 +216,19 @@ impl Worker {
     fn origin_of(&self, index: u32) -> Origin {
         let peer = peer_address(&self.clients[index as usize].socket);
         peer.map(|peer| self.shared.holders.origin(peer.ip())).unwrap_or_default()
+    }
+
+    /// A session's client has come from another network, perhaps: what the session has counts there.
+    fn hand_over(&mut self, key: u32, before: Origin) {
+        let holder = self.holder(key);
+        let from = holder.at(before);
+        let Some(session) = self.sessions.session_mut(key).filter(|_| holder != from) else {
+            return;
+        };
+        session.hand_over(holder);
+        let subscription_bytes = session.subscriptions.bytes() as u64;
+        self.shared.memory.subscriptions.hand_over(from, holder, subscription_bytes);
+        self.shared.session_shares.hand_over(from, holder);
     }
 
     /// Whose a session is, for what all share.

@@ -11,7 +11,9 @@ use super::client::Phase;
 use super::ticket::{Done, Draft, Subscribed};
 use super::turn::Progress;
 use super::worker::Worker;
-use crate::broker::{Budget, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes};
+use crate::broker::{
+    Budget, NoMemory, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes,
+};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
 use crate::ring::Token;
@@ -188,18 +190,21 @@ impl Worker {
         options: SubscriptionOptions,
     ) -> Result<bool, Reason> {
         let session = self.sessions.session(key).ok_or(Reason::UnspecifiedError)?;
-        let weight_bytes = match session.subscriptions.contains(filter) {
-            true => 0,
-            false => subscription_weight_bytes(filter) as u64,
-        };
-        if !self.take_subscription_memory(weight_bytes) {
-            self.counters.limit_subscription_bytes_total.add(1);
+        let is_new = !session.subscriptions.contains(filter);
+        let weight_bytes = if is_new { subscription_weight_bytes(filter) as u64 } else { 0 };
+        let holder = self.holder(key);
+        if is_new && let Err(no_memory) = self.take_subscription_memory(holder, weight_bytes) {
+            let counter = match no_memory {
+                NoMemory::Total => &self.counters.limit_subscription_bytes_total,
+                NoMemory::Share => &self.counters.limit_subscriptions_share,
+            };
+            counter.add(1);
             return Err(Reason::QuotaExceeded);
         }
         let (limits, total) = (&self.shared.config.limits, &self.shared.memory.subscriptions);
         let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
         if let Err(full) = session.subscriptions.set(filter, options, limits) {
-            total.give_back(weight_bytes);
+            total.give_back_for(holder, weight_bytes);
             let counter = match full {
                 ListFull::Number => &self.counters.limit_subscriptions,
                 ListFull::Bytes => &self.counters.limit_subscription_bytes,
@@ -320,8 +325,10 @@ impl Worker {
 
     /// Ends a session's subscription. Returns whether there was one.
     pub(super) fn forget_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
-        if let Some(session) = self.sessions.session_mut(key) {
-            session.subscriptions.remove(filter);
+        let session = self.sessions.session_mut(key);
+        if session.is_some_and(|session| session.subscriptions.remove(filter)) {
+            let weight_bytes = subscription_weight_bytes(filter) as u64;
+            self.shared.memory.subscriptions.discount(self.holder(key), weight_bytes);
         }
         self.drop_subscription(key, filter)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use push_common::clock::Monotonic;
 
 use super::*;
-use crate::broker::{Held, MemoryBudget, Message, TopicName, Via};
+use crate::broker::{Held, Holder, MemoryBudget, Message, TopicName, Via};
 use crate::mqtt::session::Next;
 use crate::mqtt::{Limits, Session};
 
@@ -494,11 +494,11 @@ fn what_waited_for_a_slow_disk_costs_an_absent_client_nothing_once_it_is_there()
     let mut rig = Rig::new();
     rig.leave();
     let positions: Vec<u64> = (0..500).map(|_| rig.deliver(one(), Filing::Queued)).collect();
-    rig.session.charge_inflight(&memory);
+    rig.session.charge_inflight(&memory, |_| Holder::NOBODY);
     assert!(memory.used_bytes() > 0);
     for position in positions {
         rig.session.written(position, Filing::Queued, rig.connected);
     }
-    rig.session.charge_inflight(&memory);
+    rig.session.charge_inflight(&memory, |_| Holder::NOBODY);
     assert_eq!((rig.session.owed(), memory.used_bytes()), (500, 0));
 }
