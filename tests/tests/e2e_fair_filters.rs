@@ -30,6 +30,7 @@ claims! {
     a_group_chooses_nobody_who_is_away_while_another_is_here,
     who_is_back_hears_so_when_all_its_groups_know,
     thousands_of_filters_are_subscribed_and_unsubscribed_in_turns,
+    filters_of_a_session_with_thousands_cost_it_more_turns,
     what_comes_behind_a_long_subscribe_is_answered_behind_it,
     a_take_over_in_the_middle_of_a_long_subscribe_leaves_nothing_behind,
     what_a_long_subscribe_was_answered_for_is_on_disk,
@@ -154,6 +155,35 @@ fn thousands_of_filters_are_subscribed_and_unsubscribed_in_turns() -> TestResult
     }
     assert_eq!(server.metrics().value("push_subscriptions"), 1);
     assert!(server.metrics().value(MEMORY) < 1_000, "one filter's");
+    server.finish();
+    Ok(())
+}
+
+/// To find the place of a filter among many, and what all of them weigh, is work, too.
+fn filters_of_a_session_with_thousands_cost_it_more_turns() -> TestResult {
+    const MANY: usize = 4_000;
+    /// For who has no others: as many as come with the packet and in one turn of its own.
+    const FEW: usize = 24;
+    stand_in::not_for("has no counter of turns")?;
+    let server = builder().flag("--subscriptions-max", 2 * MANY).start()?;
+    let few: Vec<_> = (0..FEW).map(|filter| format!("few/{filter}")).collect();
+    let few: Vec<_> = few.iter().map(|filter| (filter.as_str(), 1)).collect();
+    let texts: Vec<_> = few.iter().map(|(filter, _)| *filter).collect();
+    let turns = || server.metrics().value(TURNS);
+    for (id, many) in [("light", 0), ("heavy", MANY)] {
+        let mut client = client(server.target(), id);
+        let filters: Vec<_> = (0..many).map(|filter| format!("many/{filter}")).collect();
+        for part in filters.chunks(1_000) {
+            let part: Vec<_> = part.iter().map(|filter| (filter.as_str(), 1)).collect();
+            assert_eq!(client.subscribe(&part), vec![1; part.len()]);
+        }
+        let before = turns();
+        assert_eq!(client.subscribe(&few), [1; FEW]);
+        let subscribed = turns();
+        assert_eq!(client.unsubscribe(&texts), [0; FEW]);
+        let took_several = (subscribed > before, turns() > subscribed);
+        assert_eq!(took_several, (many > 0, many > 0), "{id}");
+    }
     server.finish();
     Ok(())
 }

@@ -16,6 +16,9 @@ pub struct Entry {
     weight_bytes: u32,
 }
 
+/// So many entries are moved, and their weights added up, for what a unit of work costs.
+const ENTRIES_PER_UNIT: usize = 32;
+
 /// The list.
 #[derive(Clone, Debug, Default)]
 pub struct SubscriptionList(Vec<Entry>);
@@ -92,6 +95,12 @@ impl SubscriptionList {
     /// Removes one, whichever.
     pub fn pop(&mut self) -> Option<TopicFilter> {
         self.0.pop().map(|entry| entry.filter)
+    }
+
+    /// Units that it costs to add or remove one, beside what the tables cost: those behind it make room or
+    /// move up, and what all of them weigh is added up. Nothing for a list as nearly all are.
+    pub fn change_units(&self) -> u32 {
+        u32::try_from(self.0.len() / ENTRIES_PER_UNIT).unwrap_or(u32::MAX)
     }
 
     /// How many there are.
@@ -210,6 +219,17 @@ mod tests {
         assert!(list.contains(&filter("c")) && !list.contains(&filter("b")));
         let again: SubscriptionList = list.clone().into_iter().rev().collect();
         assert_eq!(texts(&again), ["#", "a/+", "c", "d"]);
+    }
+
+    #[test]
+    fn a_change_costs_by_how_many_there_are() {
+        let list = |count: u32| -> SubscriptionList {
+            (0..count).map(|n| (filter(&n.to_string()), SubscriptionOptions::default())).collect()
+        };
+        assert_eq!(
+            [0, 10, 1_000, 64_000].map(|count| list(count).change_units()),
+            [0, 0, 31, 2_000]
+        );
     }
 
     #[test]

@@ -118,7 +118,8 @@ impl Worker {
             if budget.is_spent() {
                 return Progress::Spent;
             }
-            budget.charge(entry.as_ref().map_or(1, |entry| filter_units(&entry.filter)));
+            let units = entry.as_ref().map_or(1, |entry| filter_units(&entry.filter));
+            budget.charge(units.saturating_add(self.list_units(key)));
             let Some(entry) = subscribing.entries.next() else { break };
             let result = entry.and_then(|entry| {
                 let (qos, is_new) = self.subscribe_one(key, &entry, subscribe)?;
@@ -284,7 +285,8 @@ impl Worker {
             if budget.is_spent() {
                 return Progress::Spent;
             }
-            budget.charge(filter.as_ref().map_or(1, filter_units));
+            let units = filter.as_ref().map_or(1, filter_units);
+            budget.charge(units.saturating_add(self.list_units(key)));
             let Some(filter) = unsubscribing.filters.next() else { break };
             let reason = match filter {
                 Ok(filter) => {
@@ -310,6 +312,11 @@ impl Worker {
         let done = Done::Unsubscribe { client, packet_id, reasons };
         self.file(Draft { writes, waiting: vec![(self.index, done)] });
         Progress::Done
+    }
+
+    /// What it costs to change a session's list of filters.
+    fn list_units(&self, key: u32) -> u32 {
+        self.sessions.session(key).map_or(0, |session| session.subscriptions.change_units())
     }
 
     /// What it costs to look at all that a session is owed.
