@@ -154,7 +154,8 @@ counters! {
     dropped_topic_levels,
     /// `push_shared_passed_on_total`: owed to a member that left, given to another.
     shared_passed_on,
-    /// `push_store_removals_retried_total`: ends of sessions that are written, though not at the first try.
+    /// `push_store_removals_retried_total`: ends of sessions and removals of filters that are written, though
+    /// not at the first try.
     removals_retried,
     /// `push_limits_hit_total{limit="descriptors"}`: accept paused.
     limit_descriptors,
@@ -170,6 +171,9 @@ counters! {
     limit_store,
     /// `push_limits_hit_total{limit="removals"}`: a session that ended may be back after a restart.
     limit_removals,
+    /// `push_limits_hit_total{limit="filter_removals"}`: a filter that was unsubscribed from may be back after a
+    /// restart.
+    limit_filter_removals,
     /// `push_limits_hit_total{limit="wills"}`: one that could not be stored is not published again.
     limit_wills,
     /// `push_limits_hit_total{limit="outbox"}`: slow consumer disconnected.

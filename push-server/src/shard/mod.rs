@@ -39,6 +39,7 @@ mod strays;
 mod subscribe;
 mod ticket;
 mod turn;
+mod unremoved;
 mod unused;
 mod websocket;
 mod wheel;
@@ -52,6 +53,7 @@ pub(crate) use mailbox::MAILBOX_MESSAGES_MAX;
 pub(crate) use postage::LETTERS_MAX;
 pub(crate) use retry::UNREMOVED_MAX;
 pub use shared_access::SharedAccess;
+pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
 pub(crate) use wills::UNPUBLISHED_WILL_BYTES_MAX;
 
 use std::io;

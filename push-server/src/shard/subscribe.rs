@@ -8,7 +8,7 @@
 use std::vec;
 
 use super::client::Phase;
-use super::ticket::{Done, Draft, Subscribed};
+use super::ticket::{Done, Draft, Subscribed, Unsubscribed};
 use super::turn::Progress;
 use super::worker::Worker;
 use crate::broker::{
@@ -309,7 +309,13 @@ impl Worker {
         }
         let writes = std::mem::take(&mut unsubscribing.writes);
         let reasons = std::mem::take(&mut unsubscribing.reasons);
-        let done = Done::Unsubscribe { client, packet_id, reasons };
+        let removed = writes.iter().filter_map(|write| match write {
+            Write::RemoveSubscription { filter, .. } => Some(filter.clone()),
+            _ => None,
+        });
+        let (session, filters) = ((key, number), removed.collect());
+        let unsubscribed = Unsubscribed { client, session, packet_id, reasons, filters };
+        let done = Done::Unsubscribe(Box::new(unsubscribed));
         self.file(Draft { writes, waiting: vec![(self.index, done)] });
         Progress::Done
     }

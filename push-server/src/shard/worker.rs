@@ -32,6 +32,7 @@ use super::share::Returning;
 use super::strays::Strays;
 use super::ticket::{Done, Draft, Leaver};
 use super::turn::{Dirty, Errand, Meter, QUANTUM_UNITS};
+use super::unremoved::UnremovedFilters;
 use super::unused::UnusedSessions;
 use super::wheel::{Timer, Wheel, tick_at_or_after};
 use super::wills::{Outgoing, Unpublished};
@@ -172,6 +173,8 @@ pub(super) struct Worker {
     pub(super) unsaved: BTreeMap<u32, SessionNumber>,
     /// Ended sessions that could not be removed.
     pub(super) unremoved: Vec<SessionNumber>,
+    /// Filters that could not be.
+    pub(super) unremoved_filters: UnremovedFilters,
     /// Sessions whose page could not be read, by key.
     pub(super) unread: BTreeMap<u32, SessionNumber>,
     /// Ended ones that still have something to give away.
@@ -268,6 +271,7 @@ impl Worker {
             store_is_behind: false,
             unsaved: BTreeMap::new(),
             unremoved: Vec::new(),
+            unremoved_filters: UnremovedFilters::default(),
             unread: BTreeMap::new(),
             leaving: HashMap::with_hasher(FixedState::default()),
             unread_leavers: Vec::new(),
