@@ -32,6 +32,7 @@ claims! {
     thousands_of_filters_are_subscribed_and_unsubscribed_in_turns,
     filters_of_a_session_with_thousands_cost_it_more_turns,
     what_comes_behind_a_long_subscribe_is_answered_behind_it,
+    a_subscribe_waits_for_memory_that_any_shard_is_about_to_give_back,
     a_take_over_in_the_middle_of_a_long_subscribe_leaves_nothing_behind,
     what_a_long_subscribe_was_answered_for_is_on_disk,
     sessions_that_expire_in_the_same_second_end_over_several_turns,
@@ -236,6 +237,63 @@ fn what_comes_behind_a_long_subscribe_is_answered_behind_it() -> TestResult {
     assert_eq!(order[0], "all", "what it brings comes behind it: {order:?}");
     let place = |what| order.iter().position(|one| *one == what).expect(what);
     assert!(place("without") < place("again"), "{order:?}");
+    server.finish();
+    Ok(())
+}
+
+/// Sessions end with thousands of filters, which take their shards a while, and the memory of nearly all of
+/// them is wanted at once, by filters that are long and quickly subscribed to.
+fn a_subscribe_waits_for_memory_that_any_shard_is_about_to_give_back() -> TestResult {
+    const MANY: usize = 16_000;
+    const ROUNDS: usize = 6;
+    const LONG_BYTES: u64 = 60_000;
+    stand_in::not_for("has no such limit")?;
+    let filters: Vec<_> = (0..MANY).map(|filter| format!("{filter}/+/+/+/+/+/+/+")).collect();
+    let filters: Vec<_> = filters.iter().map(|filter| (filter.as_str(), 1)).collect();
+    let start = |total: u64| {
+        let builder = builder().flag("--subscriptions-max", MANY + 1);
+        let builder = builder.flag("--subscription-bytes-max", 1_u32 << 30);
+        builder.flag("--subscription-bytes-total", total).start()
+    };
+    // What they take.
+    let server = start(1 << 30)?;
+    let mut first = client(server.target(), "first");
+    assert_eq!(first.subscribe(&filters), vec![1; MANY]);
+    let bytes = server.metrics().value(MEMORY);
+    drop(first);
+    server.finish();
+
+    let long: Vec<_> = (0..bytes * 9 / 10 / LONG_BYTES)
+        .map(|number| format!("{number}{}", "-".repeat(LONG_BYTES as usize)))
+        .collect();
+    let long: Vec<_> = long.iter().map(|filter| (filter.as_str(), 1)).collect();
+    let subscribe = wire::subscribe(Version::V5, 9, &long);
+    let (most, last) = subscribe.split_at(subscribe.len() - 1);
+    // And one more.
+    let server = start(bytes + 1_000)?;
+    for round in 0..ROUNDS {
+        // On whichever shards.
+        let mut comes = client(server.target(), &format!("comes-{round}"));
+        comes.subscribe(&[("ended", 0)]);
+        let connect = Connect::new(Version::V5, &format!("leaves-{round}")).will("ended", b"");
+        let mut leaves = Client::connect(server.target(), &connect);
+        assert_eq!(leaves.subscribe(&filters), vec![1; MANY], "round {round}");
+        comes.send(most);
+        drop(leaves);
+        // The session has ended, and its filters have begun to go.
+        comes.message();
+        comes.send(last);
+        let codes = comes.expect("a SUBACK", |packet| match packet {
+            Packet::Suback { packet_id: 9, codes } => Some(codes.clone()),
+            _ => None,
+        });
+        assert_eq!(codes, vec![1; long.len()], "round {round}");
+        comes.disconnect();
+        server.wait_metric("push_sessions", |sessions| sessions == 0);
+    }
+    let refused = "push_limits_hit_total{limit=\"subscription_bytes_total\"}";
+    assert_eq!(server.metrics().value(refused), 0);
+    server.wait_metric(MEMORY, |bytes| bytes == 0);
     server.finish();
     Ok(())
 }

@@ -84,6 +84,7 @@ use input_budget::InputBudget;
 use mailbox::Mailbox;
 use notices::Notices;
 use recovery::RecoveredPart;
+use remains::RemainsBytes;
 use session_shares::SessionShares;
 use ticket::{Completions, StoreSink, Waiting, Wholes};
 use worker::{Worker, WorkerSetup};
@@ -140,6 +141,8 @@ pub(crate) struct Shared {
     wholes: Wholes,
     input_budget: Arc<InputBudget>,
     memory: Arc<SessionMemory>,
+    /// Of it, what filters of ended sessions take.
+    remains_bytes: RemainsBytes,
     /// Sessions that the start has left on disk.
     left_out: LeftOut,
     notices: Notices,
@@ -251,6 +254,7 @@ impl Shards {
             wholes: Wholes::default(),
             input_budget: InputBudget::new(config.input_bytes_max),
             memory,
+            remains_bytes: RemainsBytes::default(),
             left_out: std::mem::take(&mut recovered.left_out),
             notices: Notices::default(),
             mailboxes: (0..config.shards).map(|_| Mailbox::new()).collect(),

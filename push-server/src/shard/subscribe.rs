@@ -8,6 +8,7 @@
 use std::vec;
 
 use super::client::Phase;
+use super::remains::{NoSubscriptionMemory, REMAINS_WAITS_MAX};
 use super::ticket::{Done, Draft, Subscribed, Unsubscribed};
 use super::turn::Progress;
 use super::worker::Worker;
@@ -45,6 +46,23 @@ pub(super) struct Subscribing {
     /// The filters that may have to be forgotten, should the write fail.
     fresh: Vec<TopicFilter>,
     writes: Vec<Write>,
+    /// How many turns it has waited for filters of ended sessions to go.
+    waits: u16,
+}
+
+/// Why a filter is not subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotSubscribed {
+    /// Not yet: there will be memory for it.
+    Waits,
+    /// Not at all.
+    Refused(Reason),
+}
+
+impl From<Reason> for NotSubscribed {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
 }
 
 /// An UNSUBSCRIBE under way.
@@ -94,6 +112,7 @@ impl Worker {
             subscribe: self.fresh.begin(),
             fresh: Vec::new(),
             writes: Vec::new(),
+            waits: 0,
         })
     }
 
@@ -120,19 +139,28 @@ impl Worker {
             }
             let units = entry.as_ref().map_or(1, |entry| filter_units(&entry.filter));
             budget.charge(units.saturating_add(self.list_units(key)));
+            let may_wait = subscribing.waits < REMAINS_WAITS_MAX;
+            let subscribed = match entry {
+                Ok(entry) => self.subscribe_one(key, entry, subscribe, may_wait),
+                Err(reason) => Err(NotSubscribed::Refused(*reason)),
+            };
+            if subscribed == Err(NotSubscribed::Waits) {
+                subscribing.waits += 1;
+                return Progress::Blocked;
+            }
             let Some(entry) = subscribing.entries.next() else { break };
-            let result = entry.and_then(|entry| {
-                let (qos, is_new) = self.subscribe_one(key, &entry, subscribe)?;
-                if is_durable {
-                    let SubscribeEntry { filter, options } = entry;
-                    if self.fresh.touch(subscribe, number, &filter, is_new) {
-                        subscribing.fresh.push(filter.clone());
-                    }
-                    subscribing.writes.push(Write::PutSubscription { number, filter, options });
+            if is_durable && let (Ok((_, is_new)), Ok(entry)) = (subscribed, entry) {
+                let SubscribeEntry { filter, options } = entry;
+                if self.fresh.touch(subscribe, number, &filter, is_new) {
+                    subscribing.fresh.push(filter.clone());
                 }
-                Ok(qos)
+                subscribing.writes.push(Write::PutSubscription { number, filter, options });
+            }
+            subscribing.results.push(match subscribed {
+                Ok((qos, _)) => Ok(qos),
+                Err(NotSubscribed::Refused(reason)) => Err(reason),
+                Err(NotSubscribed::Waits) => Err(Reason::QuotaExceeded),
             });
-            subscribing.results.push(result);
         }
         self.end_subscribing(subscribing);
         Progress::Done
@@ -158,25 +186,29 @@ impl Worker {
 
     /// Subscribes, and has the retained messages sent that this brings; they leave behind SUBACK.
     /// Returns the QoS granted, and whether the filter is new to the session.
+    ///
+    /// # Errors
+    /// The filter is refused, or, where the SUBSCRIBE `may_wait`, is to be tried again in another turn.
     fn subscribe_one(
         &mut self,
         key: u32,
         entry: &SubscribeEntry,
         subscribe: u64,
-    ) -> Result<(QoS, bool), Reason> {
+        may_wait: bool,
+    ) -> Result<(QoS, bool), NotSubscribed> {
         let SubscribeEntry { filter, options } = entry;
         let options = *options;
         // Shared subscriptions bring no retained messages [MQTT5 4.8.2].
         if options.retain_handling == 2 || filter.is_shared() {
-            let is_new = self.add_subscription(key, filter, options)?;
+            let is_new = self.add_subscription(key, filter, options, may_wait)?;
             return Ok((options.qos, is_new));
         }
         if !self.has_backlog_room(key) {
             // It asks again and again without taking what it is owed.
             self.counters.limit_backlog.add(1);
-            return Err(Reason::QuotaExceeded);
+            return Err(Reason::QuotaExceeded.into());
         }
-        let is_new = self.add_subscription(key, filter, options)?;
+        let is_new = self.add_subscription(key, filter, options, may_wait)?;
         if options.retain_handling == 0 || is_new {
             self.queue_retained(key, filter, options, subscribe);
         }
@@ -189,18 +221,24 @@ impl Worker {
         key: u32,
         filter: &TopicFilter,
         options: SubscriptionOptions,
-    ) -> Result<bool, Reason> {
+        may_wait: bool,
+    ) -> Result<bool, NotSubscribed> {
         let session = self.sessions.session(key).ok_or(Reason::UnspecifiedError)?;
         let is_new = !session.subscriptions.contains(filter);
         let weight_bytes = if is_new { subscription_weight_bytes(filter) as u64 } else { 0 };
         let holder = self.holder(key);
-        if is_new && let Err(no_memory) = self.take_subscription_memory(holder, weight_bytes) {
-            let counter = match no_memory {
-                NoMemory::Total => &self.counters.limit_subscription_bytes_total,
-                NoMemory::Share => &self.counters.limit_subscriptions_share,
+        if is_new && let Err(missing) = self.take_subscription_memory(holder, weight_bytes) {
+            let counter = match missing {
+                NoSubscriptionMemory::Yet if may_wait => return Err(NotSubscribed::Waits),
+                NoSubscriptionMemory::Yet | NoSubscriptionMemory::Used(NoMemory::Total) => {
+                    &self.counters.limit_subscription_bytes_total
+                }
+                NoSubscriptionMemory::Used(NoMemory::Share) => {
+                    &self.counters.limit_subscriptions_share
+                }
             };
             counter.add(1);
-            return Err(Reason::QuotaExceeded);
+            return Err(Reason::QuotaExceeded.into());
         }
         let (limits, total) = (&self.shared.config.limits, &self.shared.memory.subscriptions);
         let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
@@ -211,7 +249,7 @@ impl Worker {
                 ListFull::Bytes => &self.counters.limit_subscription_bytes,
             };
             counter.add(1);
-            return Err(Reason::QuotaExceeded);
+            return Err(Reason::QuotaExceeded.into());
         }
         Ok(self.index_subscription(key, filter, options))
     }

@@ -100,7 +100,7 @@ pub(super) enum Progress {
     Done,
     /// The budget is spent.
     Spent,
-    /// Another shard takes no letters now.
+    /// Another shard takes no letters now, or has not given back memory yet that it is about to.
     Blocked,
     /// The store does not keep up.
     StoreBehind,
