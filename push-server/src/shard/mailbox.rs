@@ -17,7 +17,7 @@ use super::fair_queue::Flow;
 use super::postage::Stamp;
 use super::share::SharedMail;
 use super::ticket::Ticket;
-use crate::broker::Message;
+use crate::broker::{Holder, Message};
 use crate::mqtt::Connecting;
 use crate::websocket::WebSocket;
 
@@ -33,6 +33,8 @@ pub(super) enum Mail {
     Share(Box<SharedMail>),
     /// A client whose session lives with the receiving shard.
     Adopt(Box<Adoption>),
+    /// A session that nobody has used is to end; `Some`: one whose end makes room in this newcomer's shares.
+    GiveWay(Option<Holder>),
 }
 
 /// A publish that goes on at another shard.

@@ -87,6 +87,7 @@ use recovery::RecoveredPart;
 use remains::RemainsBytes;
 use session_shares::SessionShares;
 use ticket::{Completions, StoreSink, Waiting, Wholes};
+use unused::UnusedCounts;
 use worker::{Worker, WorkerSetup};
 
 /// Why shards could not start or went down.
@@ -163,6 +164,8 @@ pub(crate) struct Shared {
     holders: Holders,
     /// Sessions of all shards, and whose they are.
     session_shares: SessionShares,
+    /// How many sessions of each shard nobody uses.
+    unused_counts: UnusedCounts,
     stopping: AtomicBool,
     /// Random per process, so that clients cannot choose colliding ids.
     hash_seed: u64,
@@ -262,6 +265,7 @@ impl Shards {
             open: AtomicU32::new(0),
             holders: Holders::new(rand::random()),
             session_shares: SessionShares::new(config.sessions_max, config.sessions_share_percent),
+            unused_counts: UnusedCounts::new(config.shards),
             stopping: AtomicBool::new(false),
             hash_seed: rand::random(),
             store,

@@ -227,6 +227,10 @@ impl Worker {
                     self.on_adoption(*adoption);
                     self.count_input(UNITS_PER_LOOK / 8);
                 }
+                Some(Mail::GiveWay(newcomer)) => {
+                    self.on_give_way(newcomer);
+                    self.count_input(UNITS_PER_LOOK / 8);
+                }
                 None => break,
             }
         }

@@ -193,6 +193,8 @@ pub(super) struct Worker {
     pub(super) fresh: Fresh,
     /// Sessions that give way when places are short.
     pub(super) unused: UnusedSessions,
+    /// The shard that was asked last for the place of one of its.
+    pub(super) asked_last: u16,
     /// Retained messages that subscriptions still bring.
     pub(super) backlogs: Backlogs,
     /// Topics visited for them that nobody is charged for yet.
@@ -281,6 +283,7 @@ impl Worker {
             found_wills: Vec::new(),
             fresh: Fresh::default(),
             unused: UnusedSessions::default(),
+            asked_last: setup.index,
             backlogs: Backlogs::default(),
             walked: 0,
             written: VecDeque::new(),
