@@ -91,7 +91,8 @@ pub struct Config {
     pub connections_max: Option<u32>,
     /// `--max-sessions`: with and without connection.
     pub sessions_max: u32,
-    /// `--sessions-share-percent`: of those, how many a network or user may have when they are short.
+    /// `--sessions-share-percent`: of those, how many a network or user may have when they are short; the same
+    /// of totals of memory.
     pub sessions_share_percent: u8,
     /// `--share-tries-max`: members of a group that are asked to take a message.
     pub share_tries_max: u16,

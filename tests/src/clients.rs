@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::expectations::PATIENCE;
 use crate::server::Target;
@@ -172,6 +174,17 @@ impl Client {
     pub fn dial(target: &Target, version: Version, receive_buffer_bytes: Option<usize>) -> Self {
         let stream = target.connect(receive_buffer_bytes).expect("connect to the server");
         Self::over(stream, version)
+    }
+
+    /// The same from an address of this host's.
+    #[track_caller]
+    pub fn dial_from(address: IpAddr, target: SocketAddr, version: Version) -> Self {
+        let socket = Socket::new(Domain::for_address(target), Type::STREAM, None);
+        let socket = socket.expect("make a socket");
+        socket.bind(&SocketAddr::from((address, 0)).into()).expect("an address of this host");
+        socket.set_tcp_nodelay(true).expect("set an option");
+        socket.connect_timeout(&target.into(), PATIENCE).expect("connect to the server");
+        Self::over(TcpStream::from(socket), version)
     }
 
     /// A client over a connection made elsewhere; nothing is sent.

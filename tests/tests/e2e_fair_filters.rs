@@ -30,7 +30,9 @@ claims! {
     a_group_chooses_nobody_who_is_away_while_another_is_here,
     who_is_back_hears_so_when_all_its_groups_know,
     thousands_of_filters_are_subscribed_and_unsubscribed_in_turns,
+    filters_of_a_session_with_thousands_cost_it_more_turns,
     what_comes_behind_a_long_subscribe_is_answered_behind_it,
+    a_subscribe_waits_for_memory_that_any_shard_is_about_to_give_back,
     a_take_over_in_the_middle_of_a_long_subscribe_leaves_nothing_behind,
     what_a_long_subscribe_was_answered_for_is_on_disk,
     sessions_that_expire_in_the_same_second_end_over_several_turns,
@@ -158,6 +160,35 @@ fn thousands_of_filters_are_subscribed_and_unsubscribed_in_turns() -> TestResult
     Ok(())
 }
 
+/// To find the place of a filter among many, and what all of them weigh, is work, too.
+fn filters_of_a_session_with_thousands_cost_it_more_turns() -> TestResult {
+    const MANY: usize = 4_000;
+    /// For who has no others: as many as come with the packet and in one turn of its own.
+    const FEW: usize = 24;
+    stand_in::not_for("has no counter of turns")?;
+    let server = builder().flag("--subscriptions-max", 2 * MANY).start()?;
+    let few: Vec<_> = (0..FEW).map(|filter| format!("few/{filter}")).collect();
+    let few: Vec<_> = few.iter().map(|filter| (filter.as_str(), 1)).collect();
+    let texts: Vec<_> = few.iter().map(|(filter, _)| *filter).collect();
+    let turns = || server.metrics().value(TURNS);
+    for (id, many) in [("light", 0), ("heavy", MANY)] {
+        let mut client = client(server.target(), id);
+        let filters: Vec<_> = (0..many).map(|filter| format!("many/{filter}")).collect();
+        for part in filters.chunks(1_000) {
+            let part: Vec<_> = part.iter().map(|filter| (filter.as_str(), 1)).collect();
+            assert_eq!(client.subscribe(&part), vec![1; part.len()]);
+        }
+        let before = turns();
+        assert_eq!(client.subscribe(&few), [1; FEW]);
+        let subscribed = turns();
+        assert_eq!(client.unsubscribe(&texts), [0; FEW]);
+        let took_several = (subscribed > before, turns() > subscribed);
+        assert_eq!(took_several, (many > 0, many > 0), "{id}");
+    }
+    server.finish();
+    Ok(())
+}
+
 fn what_comes_behind_a_long_subscribe_is_answered_behind_it() -> TestResult {
     let server = builder().start()?;
     let mut publisher = client(server.target(), "publisher");
@@ -206,6 +237,63 @@ fn what_comes_behind_a_long_subscribe_is_answered_behind_it() -> TestResult {
     assert_eq!(order[0], "all", "what it brings comes behind it: {order:?}");
     let place = |what| order.iter().position(|one| *one == what).expect(what);
     assert!(place("without") < place("again"), "{order:?}");
+    server.finish();
+    Ok(())
+}
+
+/// Sessions end with thousands of filters, which take their shards a while, and the memory of nearly all of
+/// them is wanted at once, by filters that are long and quickly subscribed to.
+fn a_subscribe_waits_for_memory_that_any_shard_is_about_to_give_back() -> TestResult {
+    const MANY: usize = 16_000;
+    const ROUNDS: usize = 6;
+    const LONG_BYTES: u64 = 60_000;
+    stand_in::not_for("has no such limit")?;
+    let filters: Vec<_> = (0..MANY).map(|filter| format!("{filter}/+/+/+/+/+/+/+")).collect();
+    let filters: Vec<_> = filters.iter().map(|filter| (filter.as_str(), 1)).collect();
+    let start = |total: u64| {
+        let builder = builder().flag("--subscriptions-max", MANY + 1);
+        let builder = builder.flag("--subscription-bytes-max", 1_u32 << 30);
+        builder.flag("--subscription-bytes-total", total).start()
+    };
+    // What they take.
+    let server = start(1 << 30)?;
+    let mut first = client(server.target(), "first");
+    assert_eq!(first.subscribe(&filters), vec![1; MANY]);
+    let bytes = server.metrics().value(MEMORY);
+    drop(first);
+    server.finish();
+
+    let long: Vec<_> = (0..bytes * 9 / 10 / LONG_BYTES)
+        .map(|number| format!("{number}{}", "-".repeat(LONG_BYTES as usize)))
+        .collect();
+    let long: Vec<_> = long.iter().map(|filter| (filter.as_str(), 1)).collect();
+    let subscribe = wire::subscribe(Version::V5, 9, &long);
+    let (most, last) = subscribe.split_at(subscribe.len() - 1);
+    // And one more.
+    let server = start(bytes + 1_000)?;
+    for round in 0..ROUNDS {
+        // On whichever shards.
+        let mut comes = client(server.target(), &format!("comes-{round}"));
+        comes.subscribe(&[("ended", 0)]);
+        let connect = Connect::new(Version::V5, &format!("leaves-{round}")).will("ended", b"");
+        let mut leaves = Client::connect(server.target(), &connect);
+        assert_eq!(leaves.subscribe(&filters), vec![1; MANY], "round {round}");
+        comes.send(most);
+        drop(leaves);
+        // The session has ended, and its filters have begun to go.
+        comes.message();
+        comes.send(last);
+        let codes = comes.expect("a SUBACK", |packet| match packet {
+            Packet::Suback { packet_id: 9, codes } => Some(codes.clone()),
+            _ => None,
+        });
+        assert_eq!(codes, vec![1; long.len()], "round {round}");
+        comes.disconnect();
+        server.wait_metric("push_sessions", |sessions| sessions == 0);
+    }
+    let refused = "push_limits_hit_total{limit=\"subscription_bytes_total\"}";
+    assert_eq!(server.metrics().value(refused), 0);
+    server.wait_metric(MEMORY, |bytes| bytes == 0);
     server.finish();
     Ok(())
 }

@@ -40,6 +40,7 @@ both_paths! {
     client_that_does_not_go_on_is_closed_in_time,
     session_of_a_user_is_nobody_elses_also_after_a_restart,
     session_of_nobody_is_replaced_by_a_users,
+    of_two_connects_the_later_stays_whichever_is_authenticated_first,
 }
 
 /// A file of users.
@@ -166,7 +167,21 @@ fn prove(server: &Server, client_id: &str, name: &str, password: &str) -> (Clien
 
 /// The same by this CONNECT, with the method and the proof added to it.
 #[track_caller]
-fn prove_by(server: &Server, mut connect: Connect, name: &str, password: &str) -> (Client, Sasl) {
+fn prove_by(server: &Server, connect: Connect, name: &str, password: &str) -> (Client, Sasl) {
+    let (mut client, sasl, last) = challenged(server, connect, name, password);
+    client.send(&wire::auth(CONTINUE, &method_and(last)));
+    client.read_connack(PATIENCE).expect("a CONNACK");
+    (client, sasl)
+}
+
+/// A client that the server has asked for its proof, and the proof.
+#[track_caller]
+fn challenged(
+    server: &Server,
+    mut connect: Connect,
+    name: &str,
+    password: &str,
+) -> (Client, Sasl, Vec<u8>) {
     let mut sasl = Sasl::new(name, password);
     let (_, first) = sasl.step(None);
     connect.properties.0.extend(method_and(first).0);
@@ -174,9 +189,7 @@ fn prove_by(server: &Server, mut connect: Connect, name: &str, password: &str) -
     let (reason, challenge) = receive_auth(&mut client);
     assert_eq!(reason, CONTINUE);
     let (_, last) = sasl.step(Some(&challenge));
-    client.send(&wire::auth(CONTINUE, &method_and(last)));
-    client.read_connack(PATIENCE).expect("a CONNACK");
-    (client, sasl)
+    (client, sasl, last)
 }
 
 #[track_caller]
@@ -301,6 +314,29 @@ fn client_is_authenticated_again_while_it_is_served(path: PingPath) -> TestResul
     let metrics = server.metrics();
     assert_eq!(metrics.value("push_authentications_total{result=\"accepted\"}"), 2);
     assert_eq!(metrics.value("push_authentications_total{result=\"refused\"}"), 1);
+    server.finish();
+    Ok(())
+}
+
+/// The server's AUTH says that it has read the first CONNECT before the second one was sent.
+fn of_two_connects_the_later_stays_whichever_is_authenticated_first(path: PingPath) -> TestResult {
+    const ROUNDS: usize = 32;
+    stand_in::not_for("has no enhanced authentication")?;
+    let users = Users::new(&[("device", "pencil")])?;
+    let server = users.start(path).flag("--shards", 4).start()?;
+    for round in 0..ROUNDS {
+        let connect = || Connect::new(Version::V5, &format!("client-{round}"));
+        let (mut first, _, proof) = challenged(&server, connect(), "device", "pencil");
+        let (mut second, _) = prove_by(&server, connect(), "device", "pencil");
+        assert_eq!(second.connack.code, 0);
+        first.send(&wire::auth(CONTINUE, &method_and(proof)));
+        let ending = first.receive(PATIENCE).expect_err("no CONNACK");
+        assert_eq!(ending, Gone::Closed, "round {round}");
+        second.ping();
+        second.disconnect();
+    }
+    let refused = server.metrics().value("push_connects_total{result=\"refused\"}");
+    assert_eq!(refused, ROUNDS as u64);
     server.finish();
     Ok(())
 }

@@ -12,10 +12,10 @@ use push_tests::server::{PingPath, Place, Server};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
 use push_tests::wire::{VERSIONS, Version};
-use socket2::{Domain, Socket, Type};
 
 claims! {
     sessions_that_nobody_uses_give_way_to_new_ones,
+    sessions_that_nobody_uses_give_way_on_whichever_shard_they_are,
     a_network_has_only_its_share_when_places_are_short,
     a_link_has_half_of_its_ipv6_networks_share_when_places_are_short,
 }
@@ -81,6 +81,40 @@ fn sessions_that_nobody_uses_give_way_to_new_ones() -> TestResult {
         assert!(last.connack.session_present);
         server.finish();
     }
+    Ok(())
+}
+
+/// Few are unused, so that most newcomers come to a shard that has none.
+fn sessions_that_nobody_uses_give_way_on_whichever_shard_they_are() -> TestResult {
+    const PLACES: u32 = 64;
+    const UNUSED: u32 = 8;
+    /// Sessions give way when so many places are taken.
+    const NEARLY_FULL: u32 = PLACES - PLACES / 16;
+    stand_in::not_for("has no such limit")?;
+    let server = Server::with(PingPath::User)
+        .flag("--shards", 4)
+        .flag("--durability", "off")
+        .flag("--max-sessions", PLACES)
+        .start()?;
+    let target = server.target();
+    let alone = || server.wait_metric("push_connections", |count| count == 0);
+    for number in 0..UNUSED {
+        Client::connect(target, &nth(number, &format!("unused-{number}"))).disconnect();
+    }
+    alone();
+    let gone = "push_limits_hit_total{limit=\"sessions_unused\"}";
+    for number in 0..NEARLY_FULL {
+        let mut client = Client::connect(target, &nth(number, &format!("used-{number}")));
+        client.subscribe(&[("t", 1)]);
+        client.disconnect();
+        alone();
+        let newcomers = (UNUSED + number + 1).saturating_sub(NEARLY_FULL);
+        server.wait_metric(gone, |gone| gone == u64::from(newcomers));
+    }
+    let metrics = server.metrics();
+    assert_eq!(metrics.value("push_sessions"), u64::from(NEARLY_FULL));
+    assert_eq!(metrics.value("push_limits_hit_total{limit=\"sessions\"}"), 0);
+    server.finish();
     Ok(())
 }
 
@@ -165,7 +199,7 @@ fn a_link_has_half_of_its_ipv6_networks_share_when_places_are_short() -> TestRes
 
 /// Makes a session that is used, or returns by what version and with what code it was refused.
 fn use_one(from: IpAddr, target: SocketAddr, connect: &Connect) -> Option<(Version, u8)> {
-    let mut client = dial_from(from, target, connect.version);
+    let mut client = Client::dial_from(from, target, connect.version);
     client.say_connect(connect);
     client.read_connack(PATIENCE).expect("a CONNACK");
     if client.connack.code == 0 {
@@ -178,12 +212,4 @@ fn use_one(from: IpAddr, target: SocketAddr, connect: &Connect) -> Option<(Versi
 
 fn refused(version: Version) -> u8 {
     if version == Version::V5 { QUOTA_EXCEEDED } else { 3 }
-}
-
-fn dial_from(address: IpAddr, target: SocketAddr, version: Version) -> Client {
-    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None).expect("a socket");
-    socket.bind(&SocketAddr::from((address, 0)).into()).expect("an address of this host");
-    socket.set_tcp_nodelay(true).expect("set an option");
-    socket.connect_timeout(&target.into(), PATIENCE).expect("connect to the server");
-    Client::over(TcpStream::from(socket), version)
 }

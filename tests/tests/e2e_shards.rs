@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use push_tests::both_paths;
 use push_tests::clients::{Client, Connect, Gone};
-use push_tests::expectations::SILENCE;
+use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::server::{PingPath, Server, Target, raise_descriptor_limit};
 use push_tests::skip::TestResult;
 use push_tests::stand_in;
-use push_tests::wire::{Value, Version, property};
+use push_tests::wire::{self, Packet, Value, Version, property};
 
 /// Enough for every shard to have many: the kernel spreads them by a hash.
 const CLIENTS: usize = 200;
@@ -30,6 +30,7 @@ both_paths! {
     two_hundred_clients_lose_nothing_between_two_shards,
     two_hundred_clients_lose_nothing_between_four_shards,
     a_second_connect_takes_over_from_any_shard,
+    of_two_connects_at_once_exactly_one_stays,
     a_second_connect_that_is_refused_takes_nothing_over,
     a_session_keeps_its_messages_from_shard_to_shard,
     one_message_reaches_five_hundred_subscribers,
@@ -74,6 +75,37 @@ fn a_second_connect_takes_over_from_any_shard(path: PingPath) -> TestResult {
     }
     server.wait_metric("push_connections", |connections| connections == 2);
     server.wait_metric("push_sessions", |sessions| sessions == 2);
+    server.finish();
+    Ok(())
+}
+
+/// Both are sent before either is answered, on connections of any two shards.
+fn of_two_connects_at_once_exactly_one_stays(path: PingPath) -> TestResult {
+    const ROUNDS: usize = 200;
+    let server = Server::with(path).flag("--shards", 4).start()?;
+    let target = server.target();
+    let mut later = 0;
+    for round in 0..ROUNDS {
+        let connect = Connect::new(Version::V5, &format!("twin-{round}"));
+        let mut twins = [(); 2].map(|()| Client::dial(target, Version::V5, None));
+        twins.iter_mut().for_each(|twin| twin.say_connect(&connect));
+        let served = twins.each_mut().map(|twin| match twin.read_connack(PATIENCE) {
+            Ok(()) => twin.connack.code == 0,
+            Err(_) => false,
+        });
+        // A client that was served may have been taken over since.
+        let stays = [0, 1].map(|one| {
+            served[one]
+                && twins[one].try_send(&wire::PINGREQ).is_ok()
+                && matches!(twins[one].receive(PATIENCE), Ok(Packet::Pingresp))
+        });
+        assert_eq!(stays.iter().filter(|stays| **stays).count(), 1, "round {round}: {served:?}");
+        later += usize::from(stays[1]);
+        drop(twins);
+    }
+    println!("the one that was sent later stayed in {later} of {ROUNDS} rounds");
+    server.wait_metric("push_connections", |connections| connections == 0);
+    server.wait_metric("push_sessions", |sessions| sessions == 0);
     server.finish();
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Totals of what sessions keep in memory: reached, they refuse with the protocol's word for it, whoever
 //! it is that asks, and a start leaves on disk what does not fit.
 
+use std::net::Ipv4Addr;
+
 use push_tests::claims;
 use push_tests::clients::{Client, Connect, Gone};
 use push_tests::durable;
@@ -13,9 +15,12 @@ use tempfile::TempDir;
 
 claims! {
     subscriptions_of_all_sessions_have_only_so_many_bytes_together,
+    a_network_has_only_its_share_of_subscriptions_when_they_are_short,
     a_will_that_does_not_fit_refuses_its_client,
+    a_network_has_only_its_share_of_wills_when_they_are_short,
     a_session_that_does_not_fit_refuses_its_client,
     what_unacknowledged_state_may_take_is_limited_for_all_sessions_together,
+    a_network_has_only_its_share_of_what_is_unacknowledged_when_it_is_short,
     a_start_leaves_on_disk_what_does_not_fit_and_a_larger_one_finds_it,
     a_start_takes_up_no_more_sessions_than_there_may_be,
     totals_come_from_the_memory_there_is,
@@ -37,6 +42,15 @@ fn server() -> ServerBuilder {
 
 fn connect(target: &Target, version: Version, client_id: &str) -> Client {
     Client::connect(target, &Connect::new(version, client_id))
+}
+
+/// A client that comes from a network of this host's, answered whatever way.
+fn from(network: u8, target: &Target, connect: &Connect) -> Client {
+    let address = Ipv4Addr::from([127, 0, network, 1]);
+    let mut client = Client::dial_from(address.into(), target.address, connect.version);
+    client.say_connect(connect);
+    client.read_connack(PATIENCE).expect("a CONNACK");
+    client
 }
 
 /// The code of the CONNACK that this CONNECT gets.
@@ -81,6 +95,57 @@ fn subscriptions_of_all_sessions_have_only_so_many_bytes_together() -> TestResul
     Ok(())
 }
 
+fn a_network_has_only_its_share_of_subscriptions_when_they_are_short() -> TestResult {
+    const TOTAL: u64 = 100_000;
+    /// More than a tenth of the total, and so the share.
+    const OF_SESSION: u64 = 11_000;
+    stand_in::not_for("has no such limit")?;
+    let server = server()
+        .flag("--subscription-bytes-total", TOTAL)
+        .flag("--subscription-bytes-max", OF_SESSION)
+        .start()?;
+    let filter = |client: usize| format!("{client}/{}/+", "x".repeat(1_000));
+    let mut probe = connect(server.target(), Version::V5, "probe");
+    probe.subscribe(&[(&filter(0), 1)]);
+    let each = server.metrics().value(&used("subscriptions"));
+    probe.disconnect();
+    for (round, version) in (1..).zip(VERSIONS) {
+        server_is_empty(&server);
+        let refused = suback_refusal(version);
+        // Each session of a network subscribes to one, until one is refused.
+        let fill = |network: u8| {
+            let mut clients = Vec::new();
+            loop {
+                let number = clients.len();
+                let connect = Connect::new(version, &format!("client-{network}-{number}"));
+                let mut client = from(network, server.target(), &connect);
+                let code = client.subscribe(&[(&filter(number), 1)])[0];
+                clients.push(client);
+                if code == refused {
+                    return clients;
+                }
+            }
+        };
+        let mut greedy = fill(10);
+        assert_eq!(greedy.len() as u64 - 1, TOTAL / 2 / each, "half of it is anybody's");
+        let others = fill(11);
+        assert_eq!(others.len() as u64 - 1, OF_SESSION / each, "its share of what is left");
+        let mut third = from(12, server.target(), &Connect::new(version, "third"));
+        assert_eq!(third.subscribe(&[(&filter(0), 1)]), [1]);
+        assert_eq!(greedy[0].subscribe(&[(&filter(0), 0)]), [0], "what is there may change");
+        let hits_of = |limit: &str| server.metrics().value(&hits(limit));
+        assert_eq!(hits_of("subscriptions_share"), 3 * round - 1);
+        assert_eq!(hits_of("subscription_bytes_total"), 0);
+        // What one gives back is there again for its network.
+        third.unsubscribe(&[&filter(0)]);
+        let mut others = others;
+        others[0].unsubscribe(&[&filter(0)]);
+        assert_eq!(others[1].subscribe(&[(&filter(0), 1), (&filter(9), 1)]), [1, refused]);
+    }
+    server.finish();
+    Ok(())
+}
+
 fn a_will_that_does_not_fit_refuses_its_client() -> TestResult {
     stand_in::not_for("has no such limit")?;
     let server = server().flag("--will-bytes-total", 5_000).start()?;
@@ -99,6 +164,50 @@ fn a_will_that_does_not_fit_refuses_its_client() -> TestResult {
         server.wait_metric(&used("wills"), |bytes| bytes == 0);
     }
     server.wait_metric(&hits("will_bytes_total"), |hits| hits == 2);
+    server.finish();
+    Ok(())
+}
+
+fn a_network_has_only_its_share_of_wills_when_they_are_short() -> TestResult {
+    const TOTAL: u64 = 4 << 20;
+    /// The least share there is.
+    const SHARE: u64 = 1 << 20;
+    stand_in::not_for("has no such limit")?;
+    let server = server().flag("--will-bytes-total", TOTAL).start()?;
+    let with_will = |version: Version, network: u8, number: usize| {
+        let name = format!("client-{network}-{number}");
+        Connect::new(version, &name).will("wills", &vec![b'x'; 60_000])
+    };
+    let probe = Client::connect(server.target(), &with_will(Version::V5, 0, 0));
+    let each = server.metrics().value(&used("wills"));
+    probe.disconnect();
+    for (round, version) in (1..).zip(VERSIONS) {
+        server_is_empty(&server);
+        let fill = |network: u8| {
+            let mut clients = Vec::new();
+            loop {
+                let connect = with_will(version, network, clients.len());
+                let client = from(network, server.target(), &connect);
+                match client.connack.code {
+                    0 => clients.push(client),
+                    code => {
+                        assert_eq!(code, connack_refusal(version));
+                        return clients;
+                    }
+                }
+            }
+        };
+        let greedy = fill(10);
+        assert_eq!(greedy.len() as u64, TOTAL / 2 / each, "half of it is anybody's");
+        let others = fill(11);
+        assert_eq!(others.len() as u64, SHARE / each, "its share of what is left");
+        // The will of who takes over comes in the place of the one before, from wherever.
+        let again = from(12, server.target(), &with_will(version, 10, 0));
+        assert_eq!(again.connack.code, 0);
+        let hits_of = |limit: &str| server.metrics().value(&hits(limit));
+        assert_eq!(hits_of("wills_share"), 2 * round);
+        assert_eq!(hits_of("will_bytes_total"), 0);
+    }
     server.finish();
     Ok(())
 }
@@ -152,6 +261,44 @@ fn what_unacknowledged_state_may_take_is_limited_for_all_sessions_together() -> 
         server_is_empty(&server);
     }
     server.wait_metric(&hits("inflight_bytes_total"), |hits| hits == 2);
+    server.finish();
+    Ok(())
+}
+
+fn a_network_has_only_its_share_of_what_is_unacknowledged_when_it_is_short() -> TestResult {
+    const TOTAL: u64 = 2 << 20;
+    const SESSIONS: usize = 60;
+    const MESSAGES: u16 = 900;
+    stand_in::not_for("has no such limit")?;
+    let server =
+        server().flag("--durability", "off").flag("--inflight-bytes-total", TOTAL).start()?;
+    let away = |network: u8, number: usize| {
+        let name = format!("away-{network}-{number}");
+        let connect = Connect::new(Version::V5, &name).persistent();
+        let mut client = from(network, server.target(), &connect);
+        client.subscribe(&[("t", 1)]);
+        client.disconnect();
+        connect
+    };
+    let modest = away(11, 0);
+    for number in 0..SESSIONS {
+        away(10, number);
+    }
+    server.wait_metric("push_connections", |connections| connections == 0);
+    let mut publisher = connect(server.target(), Version::V5, "publisher");
+    for _ in 0..MESSAGES {
+        assert_eq!(publisher.publish("t", b"x", 1), 0);
+    }
+    let metrics = server.metrics();
+    assert!(metrics.value(&hits("inflight_share")) > 0);
+    assert_eq!(metrics.value(&hits("inflight_bytes_total")), 0);
+    let bytes = metrics.value(&used("inflight"));
+    assert!(bytes > TOTAL / 2 && bytes < TOTAL, "{bytes}");
+    // Of another network, which has its share.
+    let mut modest = from(11, server.target(), &modest);
+    for _ in 0..MESSAGES {
+        assert_eq!(modest.message().payload, b"x");
+    }
     server.finish();
     Ok(())
 }

@@ -4,21 +4,43 @@
 //! Bytes are what the things weigh, as if no other shared anything of them, so the limit is never passed
 //! by what it counts. What was there before the limit (a session that a start has found, say) may be
 //! counted beyond it: nothing is taken from anybody, only nothing is added.
+//!
+//! One client, or one network of them, must not use up alone what is for all. So a budget may have shares:
+//! while more than half of it is used, a network, an IPv6 link or a user (`holders`) has no more than its
+//! share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::holders::{Holder, ShareMax, Tally};
 /// One kind's budget.
 #[derive(Debug)]
 pub struct MemoryBudget {
     used_bytes: AtomicU64,
     bytes_max: u64,
+    /// Who has how much of it, where nobody may have all.
+    tally: Option<Tally>,
+}
+
+/// Why memory is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoMemory {
+    /// All is used.
+    Total,
+    /// More than half is, and the network, the link or the user has its share.
+    Share,
 }
 
 impl MemoryBudget {
     /// Nothing of `bytes_max` is used.
     pub fn new(bytes_max: u64) -> Arc<Self> {
-        Arc::new(Self { used_bytes: AtomicU64::new(0), bytes_max })
+        Arc::new(Self { used_bytes: AtomicU64::new(0), bytes_max, tally: None })
+    }
+
+    /// The same with shares.
+    pub fn with_shares(bytes_max: u64, share: ShareMax) -> Arc<Self> {
+        let tally = Some(Tally::new(share));
+        Arc::new(Self { used_bytes: AtomicU64::new(0), bytes_max, tally })
     }
 
     /// Takes so many bytes, all or none. Returns whether they were there.
@@ -30,6 +52,69 @@ impl MemoryBudget {
             self.give_back(bytes);
         }
         fits
+    }
+
+    /// Takes so many bytes for somebody, all or none.
+    ///
+    /// # Errors
+    /// There are no more, for anybody or for this holder.
+    pub fn take_for(&self, holder: Holder, bytes: u64) -> Result<(), NoMemory> {
+        if self.exceeds_share(holder, bytes) {
+            return Err(NoMemory::Share);
+        }
+        if !self.take(bytes) {
+            return Err(NoMemory::Total);
+        }
+        self.count_for(holder, bytes);
+        Ok(())
+    }
+
+    /// What is taken already is somebody's.
+    pub fn count_for(&self, holder: Holder, bytes: u64) {
+        if let Some(tally) = &self.tally {
+            tally.add(holder, bytes);
+        }
+    }
+
+    /// What is taken is this holder's no longer. It stays taken.
+    pub fn discount(&self, holder: Holder, bytes: u64) {
+        if let Some(tally) = &self.tally {
+            tally.subtract(holder, bytes);
+        }
+    }
+
+    /// What is taken by one is another's now.
+    pub fn hand_over(&self, from: Holder, to: Holder, bytes: u64) {
+        if let Some(tally) = &self.tally {
+            tally.hand_over(from, to, bytes);
+        }
+    }
+
+    /// Gives back what was taken for somebody.
+    pub fn give_back_for(&self, holder: Holder, bytes: u64) {
+        self.discount(holder, bytes);
+        self.give_back(bytes);
+    }
+
+    /// Whether nothing is left, for anybody or for this holder.
+    ///
+    /// # Errors
+    /// Nothing is.
+    pub fn check_room_for(&self, holder: Holder) -> Result<(), NoMemory> {
+        if self.is_full() {
+            Err(NoMemory::Total)
+        } else if self.exceeds_share(holder, 1) {
+            Err(NoMemory::Share)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn exceeds_share(&self, holder: Holder, more_bytes: u64) -> bool {
+        let is_short = self.used_bytes().saturating_add(more_bytes) > self.bytes_max / 2;
+        more_bytes > 0
+            && is_short
+            && self.tally.as_ref().is_some_and(|tally| tally.exceeds_share(holder, more_bytes))
     }
 
     /// Counts what is there already, whatever is left.
@@ -62,20 +147,25 @@ impl MemoryBudget {
         self.bytes_max
     }
 
-    /// Takes bytes for something that is dropped in many places.
-    pub fn charge(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
-        self.take(bytes).then(|| self.adopt(bytes))
+    /// Takes bytes of somebody for something that is dropped in many places.
+    ///
+    /// # Errors
+    /// As for `take_for`.
+    pub fn charge(self: &Arc<Self>, holder: Holder, bytes: u64) -> Result<Charge, NoMemory> {
+        self.take_for(holder, bytes)?;
+        Ok(Charge { budget: Arc::clone(self), holder, bytes })
     }
 
-    /// Makes a charge of bytes that were taken.
-    pub fn adopt(self: &Arc<Self>, bytes: u64) -> Charge {
-        Charge { budget: Arc::clone(self), bytes }
+    /// Makes a charge of bytes that were taken, whosever they are.
+    pub fn adopt(self: &Arc<Self>, holder: Holder, bytes: u64) -> Charge {
+        self.count_for(holder, bytes);
+        Charge { budget: Arc::clone(self), holder, bytes }
     }
 
     /// The same for what is there already.
-    pub fn charge_anyway(self: &Arc<Self>, bytes: u64) -> Charge {
+    pub fn charge_anyway(self: &Arc<Self>, holder: Holder, bytes: u64) -> Charge {
         self.add(bytes);
-        self.adopt(bytes)
+        self.adopt(holder, bytes)
     }
 }
 
@@ -83,6 +173,7 @@ impl MemoryBudget {
 #[derive(Debug)]
 pub struct Charge {
     budget: Arc<MemoryBudget>,
+    holder: Holder,
     bytes: u64,
 }
 
@@ -97,15 +188,22 @@ impl Charge {
         let before = std::mem::replace(&mut self.bytes, bytes);
         if bytes > before {
             self.budget.add(bytes - before);
+            self.budget.count_for(self.holder, bytes - before);
         } else if bytes < before {
-            self.budget.give_back(before - bytes);
+            self.budget.give_back_for(self.holder, before - bytes);
         }
+    }
+
+    /// It is another's now.
+    pub fn hand_over(&mut self, to: Holder) {
+        self.budget.hand_over(self.holder, to, self.bytes);
+        self.holder = to;
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
+        self.budget.give_back_for(self.holder, self.bytes);
     }
 }
 
@@ -168,14 +266,40 @@ impl SessionMemoryMax {
     };
 }
 
+/// The least share of wills, and of inflight state, that a network or user has: more than any will takes.
+pub const SHARE_BYTES_MIN: u64 = 1 << 20;
+
 impl SessionMemory {
-    /// Nothing is used.
+    /// Nothing is used, and there are no shares.
     pub fn new(max: SessionMemoryMax) -> Arc<Self> {
         Arc::new(Self {
             sessions: MemoryBudget::new(max.sessions),
             subscriptions: MemoryBudget::new(max.subscriptions),
             wills: MemoryBudget::new(max.wills),
             inflight: MemoryBudget::new(max.inflight),
+            outboxes: MemoryBudget::new(max.outboxes),
+            sending: MemoryBudget::new(max.sending),
+        })
+    }
+
+    /// Nothing is used, and a network or user has so many percent of subscriptions, wills and inflight
+    /// state, or the least share: of subscriptions, what a session may have, `subscription_bytes_min`.
+    ///
+    /// Sessions have shares of their places. What outboxes hold is not shared by network, because each
+    /// of them holds no more than it leaves to all others (`mqtt::outbox::room`).
+    pub fn with_shares(
+        max: SessionMemoryMax,
+        percent: u8,
+        subscription_bytes_min: u64,
+    ) -> Arc<Self> {
+        let with_shares = |bytes_max: u64, least: u64| {
+            MemoryBudget::with_shares(bytes_max, ShareMax::new(bytes_max, percent, least))
+        };
+        Arc::new(Self {
+            sessions: MemoryBudget::new(max.sessions),
+            subscriptions: with_shares(max.subscriptions, subscription_bytes_min),
+            wills: with_shares(max.wills, SHARE_BYTES_MIN),
+            inflight: with_shares(max.inflight, SHARE_BYTES_MIN),
             outboxes: MemoryBudget::new(max.outboxes),
             sending: MemoryBudget::new(max.sending),
         })
@@ -196,7 +320,53 @@ impl SessionMemory {
 
 #[cfg(test)]
 mod tests {
+    use super::super::holders::Holders;
     use super::*;
+
+    const NOBODY: Holder = Holder::NOBODY;
+
+    fn user(name: &str) -> Holder {
+        Holders::new(7).holder(Holder::NOBODY.origin(), Some(name))
+    }
+
+    #[test]
+    fn what_is_more_than_half_used_is_given_by_shares() {
+        let budget = MemoryBudget::with_shares(100, ShareMax::new(100, 10, 0));
+        let (greedy, modest) = (user("greedy"), user("modest"));
+        assert_eq!(budget.take_for(greedy, 50), Ok(()));
+        assert_eq!(budget.take_for(greedy, 1), Err(NoMemory::Share));
+        assert_eq!(budget.take_for(modest, 11), Err(NoMemory::Share));
+        assert_eq!(budget.take_for(modest, 10), Ok(()));
+        assert_eq!(budget.check_room_for(greedy), Err(NoMemory::Share));
+        assert_eq!(budget.take_for(NOBODY, 41), Err(NoMemory::Total), "nobody has no share");
+        assert_eq!(budget.take_for(NOBODY, 40), Ok(()));
+        assert_eq!(budget.check_room_for(user("late")), Err(NoMemory::Total));
+        budget.give_back_for(greedy, 45);
+        assert_eq!(budget.used_bytes(), 55);
+        assert_eq!(budget.take_for(greedy, 5), Ok(()));
+        assert_eq!(budget.take_for(greedy, 1), Err(NoMemory::Share));
+        // What nobody uses any more is not the user's that had it, though it is not free yet.
+        budget.discount(greedy, 10);
+        assert_eq!((budget.take_for(greedy, 10), budget.used_bytes()), (Ok(()), 70));
+    }
+
+    #[test]
+    fn a_charge_counts_for_its_holder_whatever_becomes_of_it() {
+        let budget = MemoryBudget::with_shares(100, ShareMax::new(100, 10, 0));
+        let (one, other) = (user("one"), user("other"));
+        budget.add(60);
+        let mut charge = budget.charge(one, 4).expect("within the share");
+        charge.resize(10);
+        assert_eq!(budget.check_room_for(one), Err(NoMemory::Share));
+        charge.hand_over(other);
+        assert_eq!(budget.check_room_for(one), Ok(()));
+        assert_eq!(budget.check_room_for(other), Err(NoMemory::Share));
+        charge.resize(3);
+        assert!(budget.charge(other, 8).is_err() && budget.charge(other, 7).is_ok());
+        drop(charge);
+        assert!(budget.charge(other, 10).is_ok());
+        assert_eq!(budget.used_bytes(), 60);
+    }
 
     #[test]
     fn what_does_not_fit_takes_nothing() {
@@ -204,7 +374,7 @@ mod tests {
         assert!(budget.take(6) && !budget.take(5) && budget.take(4));
         assert_eq!((budget.used_bytes(), budget.is_full()), (10, true));
         budget.give_back(6);
-        assert!(budget.charge(7).is_none() && !budget.is_full());
+        assert!(budget.charge(NOBODY, 7).is_err() && !budget.is_full());
         assert_eq!(budget.used_bytes(), 4);
         assert!(!budget.take(u64::MAX - 2), "no sum wraps into what is allowed");
     }
@@ -212,11 +382,11 @@ mod tests {
     #[test]
     fn what_was_there_before_counts_beyond_the_limit_and_keeps_others_out() {
         let budget = MemoryBudget::new(10);
-        let mut found = budget.charge_anyway(25);
-        assert!(budget.is_full() && budget.charge(1).is_none());
+        let mut found = budget.charge_anyway(NOBODY, 25);
+        assert!(budget.is_full() && budget.charge(NOBODY, 1).is_err());
         found.resize(8);
-        let other = budget.charge(2);
-        assert!(other.is_some());
+        let other = budget.charge(NOBODY, 2);
+        assert!(other.is_ok());
         drop(found);
         assert_eq!(budget.used_bytes(), 2);
         drop(other);

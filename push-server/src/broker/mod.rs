@@ -3,6 +3,7 @@
 //! properties are kept in the bytes they are sent in.
 
 pub mod held;
+pub mod holders;
 pub mod memory;
 pub mod message;
 pub mod retained;
@@ -23,8 +24,10 @@ mod locked_filters;
 
 pub use budget::Budget;
 pub use held::Held;
+pub use holders::{Holder, Holders, Origin, ShareMax, Tally};
 pub use memory::{
-    Charge, MemoryBudget, SESSION_BYTES, SessionMemory, SessionMemoryMax, session_weight_bytes,
+    Charge, MemoryBudget, NoMemory, SESSION_BYTES, SessionMemory, SessionMemoryMax,
+    session_weight_bytes,
 };
 pub use message::{Message, MessageProperties, QoS, will_weight_bytes};
 pub use retained::{Kept, Retained, RetainedFull, Walk};

@@ -172,7 +172,8 @@ pub struct Settings {
     /// while more than half of all are taken; never less than 1024. Of an IPv6 network's share one /64 has
     /// half, and never less than 1024. A client that would need one more is refused (MQTT 5: 0x97;
     /// 3.1.1: 3). Where all clients come by one proxy or address translator:
-    /// 100, which is no share.
+    /// 100, which is no share. Of subscription-bytes-total, will-bytes-total and inflight-bytes-total a
+    /// network or user has the same share, while more than half of them is used.
     #[arg(long, value_name = "PERCENT", help_heading = "Limits of the server")]
     pub sessions_share_percent: Option<Bounded<u8, 1, 100>>,
     /// Members of a shared subscription that refuse a message, since they have no room or take no packet

@@ -23,7 +23,7 @@ use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::{
     LETTERS_MAX, MAILBOX_MESSAGES_MAX, STORE_BACKLOG_BYTES_MAX, StoreView,
-    UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_MAX,
+    UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
 };
 use crate::store::SHARED_MESSAGES_MAX;
 use crate::websocket::UPGRADE_HEAD_BYTES_MAX;
@@ -63,9 +63,11 @@ const COUNTERS: &[(&str, &str, Pick)] = &[
     ("push_shared_passed_on", "Messages owed to a member of a group that left", |shard| {
         &shard.shared_passed_on
     }),
-    ("push_store_removals_retried", "Ends of sessions written, not at the first try", |shard| {
-        &shard.removals_retried
-    }),
+    (
+        "push_store_removals_retried",
+        "Ends of sessions and filters, not at the first try",
+        |shard| &shard.removals_retried,
+    ),
     ("push_stale_completions", "Completions of operations whose connection was gone", |shard| {
         &shard.stale_completions
     }),
@@ -142,15 +144,19 @@ const FAMILIES: &[Family] = &[
             ("letters", |shard| &shard.limit_letters),
             ("store", |shard| &shard.limit_store),
             ("removals", |shard| &shard.limit_removals),
+            ("filter_removals", |shard| &shard.limit_filter_removals),
             ("wills", |shard| &shard.limit_wills),
             ("outbox", |shard| &shard.limit_outbox),
             ("outbox_refused", |shard| &shard.limit_outbox_refused),
             ("subscriptions", |shard| &shard.limit_subscriptions),
             ("subscription_bytes", |shard| &shard.limit_subscription_bytes),
             ("subscription_bytes_total", |shard| &shard.limit_subscription_bytes_total),
+            ("subscriptions_share", |shard| &shard.limit_subscriptions_share),
             ("session_bytes_total", |shard| &shard.limit_session_bytes_total),
             ("will_bytes_total", |shard| &shard.limit_will_bytes_total),
+            ("wills_share", |shard| &shard.limit_wills_share),
             ("inflight_bytes_total", |shard| &shard.limit_inflight_bytes_total),
+            ("inflight_share", |shard| &shard.limit_inflight_share),
             ("outbox_bytes_total", |shard| &shard.limit_outbox_bytes_total),
             ("sending_bytes_total", |shard| &shard.limit_sending_bytes_total),
             ("sessions_left_out", |shard| &shard.limit_sessions_left_out),
@@ -436,6 +442,7 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("store", STORE_BACKLOG_BYTES_MAX),
         ("store_shared_messages", SHARED_MESSAGES_MAX as u64),
         ("removals", UNREMOVED_MAX as u64),
+        ("filter_removals", UNREMOVED_FILTER_BYTES_MAX as u64),
         ("wills", UNPUBLISHED_WILL_BYTES_MAX as u64),
         ("answers", limits.answers_bytes_max.into()),
         ("topic_aliases", limits.topic_alias_max.into()),

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use super::delivery::Delivery;
 use super::inflight::{Ended, Exactly, Inflight};
 use super::owed::{Filing, Owed};
-use crate::broker::{Charge, MemoryBudget, QoS};
+use crate::broker::{Charge, Holder, MemoryBudget, QoS};
 pub use left::{Left, LeftMessage};
 pub(super) use room::{Load, Room};
 
@@ -136,14 +136,22 @@ impl Pending {
             && self.left.is_none()
     }
 
-    /// Counts what it takes, messages and a first step not counted, against `memory`.
-    pub(super) fn charge(&mut self, memory: &Arc<MemoryBudget>) {
+    /// Counts what it takes, messages and a first step not counted, against `memory`, for the holder that it
+    /// has from then on.
+    pub(super) fn charge(&mut self, memory: &Arc<MemoryBudget>, holder: impl FnOnce() -> Holder) {
         let bytes = self.places_bytes() / CHARGED_STEP_BYTES * CHARGED_STEP_BYTES;
         match &mut self.charge {
             Some(charge) if charge.bytes() == bytes => {}
             Some(charge) => charge.resize(bytes),
             None if bytes == 0 => {}
-            None => self.charge = Some(memory.charge_anyway(bytes)),
+            None => self.charge = Some(memory.charge_anyway(holder(), bytes)),
+        }
+    }
+
+    /// What it takes counts for this holder from now on.
+    pub(super) fn hand_over(&mut self, holder: Holder) {
+        if let Some(charge) = &mut self.charge {
+            charge.hand_over(holder);
         }
     }
 

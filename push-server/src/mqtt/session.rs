@@ -12,7 +12,7 @@ use super::outbox::{Change, Extent, Fetched, Left, Pending, Room};
 use super::owed::{Filing, Owed, packet_id};
 use super::subscription_list::SubscriptionList;
 use super::{Limits, OutboxFull};
-use crate::broker::{MemoryBudget, QoS, TopicFilter};
+use crate::broker::{Holder, MemoryBudget, QoS, TopicFilter};
 
 /// A session.
 ///
@@ -44,6 +44,15 @@ enum Name {
 struct Owned {
     client_id: Box<str>,
     user: Box<str>,
+}
+
+impl Name {
+    fn user(&self) -> Option<&str> {
+        match self {
+            Self::Anybodys(_) => None,
+            Self::Owned(owned) => Some(&owned.user),
+        }
+    }
 }
 
 /// What a CONNECT with a session's client id makes of it.
@@ -169,10 +178,7 @@ impl Session {
 
     /// Whose it is: the user that its client was authenticated as.
     pub fn user(&self) -> Option<&str> {
-        match &self.name {
-            Name::Anybodys(_) => None,
-            Name::Owned(owned) => Some(&owned.user),
-        }
+        self.name.user()
     }
 
     /// What becomes of it by a CONNECT with its client id.
@@ -270,11 +276,23 @@ impl Session {
         delivered
     }
 
-    /// Counts what it has unacknowledged and queued, messages not counted, against `memory`. To be called
-    /// when that has changed.
-    pub fn charge_inflight(&mut self, memory: &Arc<MemoryBudget>) {
+    /// Counts what it has unacknowledged and queued, messages not counted, against `memory`, for its
+    /// `holder`. To be called when that has changed.
+    pub fn charge_inflight(
+        &mut self,
+        memory: &Arc<MemoryBudget>,
+        holder: impl FnOnce(Option<&str>) -> Holder,
+    ) {
+        let Self { pending, name, .. } = self;
+        if let Some(pending) = pending.as_deref_mut() {
+            pending.charge(memory, || holder(name.user()));
+        }
+    }
+
+    /// What is counted of it is this holder's from now on: its client has come from another network.
+    pub fn hand_over(&mut self, holder: Holder) {
         if let Some(pending) = self.pending.as_deref_mut() {
-            pending.charge(memory);
+            pending.hand_over(holder);
         }
     }
 

@@ -16,6 +16,9 @@ pub struct Entry {
     weight_bytes: u32,
 }
 
+/// So many entries are moved, and their weights added up, for what a unit of work costs.
+const ENTRIES_PER_UNIT: usize = 32;
+
 /// The list.
 #[derive(Clone, Debug, Default)]
 pub struct SubscriptionList(Vec<Entry>);
@@ -57,11 +60,13 @@ impl SubscriptionList {
         Ok(())
     }
 
-    /// Removes a subscription, if it is there.
-    pub fn remove(&mut self, filter: &TopicFilter) {
-        if let Ok(index) = self.find(filter) {
+    /// Removes a subscription. Returns whether it was there.
+    pub fn remove(&mut self, filter: &TopicFilter) -> bool {
+        let found = self.find(filter);
+        if let Ok(index) = found {
             self.0.remove(index);
         }
+        found.is_ok()
     }
 
     /// Whether there is one with this filter.
@@ -92,6 +97,12 @@ impl SubscriptionList {
         self.0.pop().map(|entry| entry.filter)
     }
 
+    /// Units that it costs to add or remove one, beside what the tables cost: those behind it make room or
+    /// move up, and what all of them weigh is added up. Nothing for a list as nearly all are.
+    pub fn change_units(&self) -> u32 {
+        u32::try_from(self.0.len() / ENTRIES_PER_UNIT).unwrap_or(u32::MAX)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -109,7 +120,7 @@ impl SubscriptionList {
 
     /// What all of them weigh. Added up when it is asked, because every session, nearly all of them with a
     /// filter or two, would have to have room for it.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.0.iter().map(|entry| entry.weight_bytes as usize).sum()
     }
 
@@ -204,11 +215,21 @@ mod tests {
         assert_eq!(list.set(&filter("c"), with_qos(QoS::ExactlyOnce), &limits), Ok(()));
         assert_eq!(texts(&list), ["#", "a/+", "b", "c", "d"]);
         assert_eq!(list.iter().map(|(_, options)| options.qos as u8).sum::<u8>(), 2);
-        list.remove(&filter("b"));
-        list.remove(&filter("never/was"));
+        assert!(list.remove(&filter("b")) && !list.remove(&filter("never/was")));
         assert!(list.contains(&filter("c")) && !list.contains(&filter("b")));
         let again: SubscriptionList = list.clone().into_iter().rev().collect();
         assert_eq!(texts(&again), ["#", "a/+", "c", "d"]);
+    }
+
+    #[test]
+    fn a_change_costs_by_how_many_there_are() {
+        let list = |count: u32| -> SubscriptionList {
+            (0..count).map(|n| (filter(&n.to_string()), SubscriptionOptions::default())).collect()
+        };
+        assert_eq!(
+            [0, 10, 1_000, 64_000].map(|count| list(count).change_units()),
+            [0, 0, 31, 2_000]
+        );
     }
 
     #[test]

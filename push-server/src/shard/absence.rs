@@ -187,9 +187,12 @@ impl<P: Ports> Worker<P> {
         };
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let shares = subscriptions.has_shared();
+        let holder = self.shared.holders.holder(origin, session.user());
+        // They count against the total until they are out of the tables, for nobody.
+        self.shared.memory.subscriptions.discount(holder, subscriptions.bytes() as u64);
         self.drop_subscriptions(key, subscriptions);
         self.counters.sessions.sub(1);
-        self.shared.session_shares.give_back(origin, session.user());
+        self.shared.session_shares.give_back(holder);
         let waiting = match presence {
             Presence::Absent(absence) => absence.will,
             Presence::Connected(_) => None,

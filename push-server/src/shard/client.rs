@@ -5,6 +5,7 @@ use std::num::{NonZeroU16, NonZeroU64};
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
+use super::connect_order::ConnectNumber;
 use super::durable::Receipts;
 use super::fair_queue::FlowNumber;
 use super::input_budget::InputCharge;
@@ -30,8 +31,8 @@ pub(super) struct Client<P: Ports> {
     pub(super) websocket: Option<Box<WebSocket>>,
     /// When the last packet came whole, or a good part of one, as user space saw it.
     pub(super) last_seen: Monotonic,
-    /// When its CONNECT came: of two connections of a client the later one stays.
-    pub(super) connected_at: Monotonic,
+    /// Its place among the CONNECTs of all shards: of two connections of a client the later one stays.
+    pub(super) connect_number: ConnectNumber,
     /// Bytes of whole frames that the socket has accepted: the slot's `tx`. With WebSocket, which has
     /// no slot, its own bytes count, too.
     pub(super) sent_bytes: u64,
@@ -111,7 +112,7 @@ impl<P: Ports> Client<P> {
             phase,
             websocket: None,
             last_seen,
-            connected_at: last_seen,
+            connect_number: ConnectNumber::default(),
             sent_bytes: 0,
             slot: None,
             timer_tick: 0,

@@ -156,7 +156,8 @@ counters! {
     dropped_topic_levels,
     /// `push_shared_passed_on_total`: owed to a member that left, given to another.
     shared_passed_on,
-    /// `push_store_removals_retried_total`: ends of sessions that are written, though not at the first try.
+    /// `push_store_removals_retried_total`: ends of sessions and removals of filters that are written, though
+    /// not at the first try.
     removals_retried,
     /// `push_limits_hit_total{limit="descriptors"}`: accept paused.
     limit_descriptors,
@@ -172,6 +173,9 @@ counters! {
     limit_store,
     /// `push_limits_hit_total{limit="removals"}`: a session that ended may be back after a restart.
     limit_removals,
+    /// `push_limits_hit_total{limit="filter_removals"}`: a filter that was unsubscribed from may be back after a
+    /// restart.
+    limit_filter_removals,
     /// `push_limits_hit_total{limit="wills"}`: one that could not be stored is not published again.
     limit_wills,
     /// `push_limits_hit_total{limit="outbox"}`: slow consumer disconnected.
@@ -184,12 +188,18 @@ counters! {
     limit_subscription_bytes,
     /// `push_limits_hit_total{limit="subscription_bytes_total"}`: of all sessions.
     limit_subscription_bytes_total,
+    /// `push_limits_hit_total{limit="subscriptions_share"}`: of a network or user.
+    limit_subscriptions_share,
     /// `push_limits_hit_total{limit="session_bytes_total"}`: client refused.
     limit_session_bytes_total,
     /// `push_limits_hit_total{limit="will_bytes_total"}`: client refused.
     limit_will_bytes_total,
+    /// `push_limits_hit_total{limit="wills_share"}`: client refused.
+    limit_wills_share,
     /// `push_limits_hit_total{limit="inflight_bytes_total"}`: not delivered, or publish refused.
     limit_inflight_bytes_total,
+    /// `push_limits_hit_total{limit="inflight_share"}`: the same for a network or user.
+    limit_inflight_share,
     /// `push_limits_hit_total{limit="outbox_bytes_total"}`: messages that found a session's outbox full for
     /// want of memory for all of them.
     limit_outbox_bytes_total,

@@ -14,7 +14,7 @@ use super::sending::SEND_BYTES_MAX;
 use super::ticket::{Done, Draft, Part};
 use super::turn::{Errand, Progress};
 use super::worker::Worker;
-use crate::broker::{Budget, Charge, Message, QoS, SessionMemory};
+use crate::broker::{Budget, Charge, Message, NoMemory, QoS, SessionMemory};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, Transmit, Version,
@@ -94,9 +94,9 @@ impl<P: Ports> Worker<P> {
         self.counters.publishes_received.add(1);
         let mut draft = Draft::default();
         if let Some(receipt @ PublishReceipt { exactly_once: true, .. }) = receipt
-            && !self.has_inflight_room(key)
+            && let Err(no_memory) = self.check_inflight_room(key)
         {
-            self.counters.limit_inflight_bytes_total.add(1);
+            self.count_no_inflight(no_memory);
             self.refuse_exactly_once(index, key, receipt);
             return None;
         }
@@ -126,12 +126,27 @@ impl<P: Ports> Worker<P> {
         Some(Publisher { client: self.token_of(index), key, number, receipt })
     }
 
-    /// Counts the packet id of a QoS 2 publish that a session has taken. Returns whether it may stay.
-    fn has_inflight_room(&mut self, key: u32) -> bool {
-        let inflight = &self.shared.memory.inflight;
-        let Some(session) = self.sessions.session_mut(key) else { return true };
-        session.charge_inflight(inflight);
-        !(inflight.is_full() && session.is_charged())
+    /// Counts what a session has unacknowledged: the packet id, say, of a QoS 2 publish that it has taken.
+    ///
+    /// # Errors
+    /// There is no memory for more.
+    fn check_inflight_room(&mut self, key: u32) -> Result<(), NoMemory> {
+        let (origin, shared) = (self.sessions.origin(key), &self.shared);
+        let Some(session) = self.sessions.session_mut(key) else { return Ok(()) };
+        let inflight = &shared.memory.inflight;
+        session.charge_inflight(inflight, |user| shared.holders.holder(origin, user));
+        // What every session may have is not looked at, nor whose it is.
+        if !session.is_charged() {
+            return Ok(());
+        }
+        inflight.check_room_for(shared.holders.holder(origin, session.user()))
+    }
+
+    fn count_no_inflight(&self, no_memory: NoMemory) {
+        match no_memory {
+            NoMemory::Total => self.counters.limit_inflight_bytes_total.add(1),
+            NoMemory::Share => self.counters.limit_inflight_share.add(1),
+        }
     }
 
     /// There is no memory for the packet id of a QoS 2 publish: it is not taken.
@@ -265,10 +280,14 @@ impl<P: Ports> Worker<P> {
             Filing::Never
         };
         let limits = &self.shared.config.limits;
-        let SessionMemory { inflight, outboxes, .. } = &*self.shared.memory;
+        let (origin, shared) = (self.sessions.origin(key), &self.shared);
+        let SessionMemory { inflight, outboxes, .. } = &*shared.memory;
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
-        if inflight.is_full() && entry.session.is_charged() {
-            self.counters.limit_inflight_bytes_total.add(1);
+        let holder = |user: Option<&str>| shared.holders.holder(origin, user);
+        if entry.session.is_charged()
+            && let Err(no_memory) = inflight.check_room_for(holder(entry.session.user()))
+        {
+            self.count_no_inflight(no_memory);
             let is_refusing = limits.outbox_full == OutboxFull::Refuse;
             return match delivery.qos {
                 QoS::AtMostOnce => Delivered::Dropped,
@@ -285,7 +304,7 @@ impl<P: Ports> Worker<P> {
         if fits_alone && delivered != Delivered::Queued {
             self.counters.limit_outbox_bytes_total.add(1);
         }
-        entry.session.charge_inflight(inflight);
+        entry.session.charge_inflight(inflight, holder);
         if delivered.is_queued() && filing != Filing::Never {
             let position = entry.session.last_position();
             part.draft.writes.extend(outbox_entry.map(|entry| Write::PutOutbox {

@@ -17,7 +17,7 @@ use super::notices::Kind;
 use super::ports::{Clock, Ports, Token};
 use super::sessions::{Entry, Presence};
 use super::subscribe::filter_units;
-use super::ticket::{Done, Draft, Part, Subscribed};
+use super::ticket::{Done, Draft, Part, Subscribed, Unsubscribed};
 use super::worker::Worker;
 use crate::broker::{Shares, SubscriptionId, Via};
 use crate::mqtt::codec::Reason;
@@ -224,23 +224,9 @@ impl<P: Ports> Worker<P> {
                 }
             }
             Done::Subscribe(subscribed) => self.on_subscribed(*subscribed, failed),
-            Done::Unsubscribe { client, packet_id, mut reasons } => {
-                let Some(index) = self.resolve(client) else { return };
-                let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase
-                else {
-                    return;
-                };
-                if failed && connection.version() != Version::V5 {
-                    // Its UNSUBACK always says that it was done.
-                    self.tell(index, Kind::Ended, &"its UNSUBSCRIBE could not be stored");
-                    self.close_client(index, None);
-                    return;
-                }
-                if failed {
-                    reasons = vec![Reason::ImplementationSpecificError; reasons.len()];
-                }
-                connection.unsubscribed(packet_id, &reasons);
-                self.mark_dirty(index);
+            Done::Unsubscribe(unsubscribed) => self.on_unsubscribed(*unsubscribed, failed),
+            Done::FilterRemoved { session, number, filter } => {
+                self.on_filter_removed((session, number, filter), failed);
             }
             Done::Written { session, number, position, filed } => {
                 self.on_written(session, number, position, filed, failed);
@@ -272,6 +258,7 @@ impl<P: Ports> Worker<P> {
         let (subscribe, mut results) = (subscribed.subscribe, results);
         for filter in subscribed.fresh {
             if !failed {
+                self.unremoved_filters.replaced(number, &filter);
                 self.fresh.written(subscribe, number, filter);
             } else if self.fresh.failed(subscribe, number, &filter)
                 && self.numbered(key, number).is_some()
@@ -293,6 +280,30 @@ impl<P: Ports> Worker<P> {
             self.release_retained(key, subscribe, failed);
             self.mark_dirty(index);
         }
+    }
+
+    /// What an UNSUBSCRIBE removed is off the disk, or is not: then it is offered again.
+    fn on_unsubscribed(&mut self, unsubscribed: Unsubscribed, failed: bool) {
+        let Unsubscribed { client, session: (key, number), packet_id, .. } = unsubscribed;
+        let mut reasons = unsubscribed.reasons;
+        if failed {
+            for filter in unsubscribed.filters {
+                self.keep_unremoved((key, number, filter));
+            }
+            reasons = vec![Reason::ImplementationSpecificError; reasons.len()];
+        }
+        let Some(index) = self.resolve(client) else { return };
+        let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase else {
+            return;
+        };
+        if failed && connection.version() != Version::V5 {
+            // Its UNSUBACK always says that it was done.
+            self.tell(index, Kind::Ended, &"its UNSUBSCRIBE could not be stored");
+            self.close_client(index, None);
+            return;
+        }
+        connection.unsubscribed(packet_id, &reasons);
+        self.mark_dirty(index);
     }
 
     fn on_written(
@@ -445,10 +456,14 @@ impl<P: Ports> Worker<P> {
 
     /// What has changed in a session, to be filed.
     pub(super) fn drafted_changes(&mut self, key: u32) -> Draft {
+        let origin = self.sessions.origin(key);
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         let number = entry.number;
         let changes = entry.session.take_changes().into_iter();
-        entry.session.charge_inflight(&self.shared.memory.inflight);
+        let shared = &self.shared;
+        entry
+            .session
+            .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
         Draft { writes: changes.map(|change| change.write(number)).collect(), waiting: Vec::new() }
     }
 
@@ -655,6 +670,9 @@ fn noted_units(done: &Done, outcome: &Outcome) -> u32 {
             let failed = matches!(outcome, Outcome::Failed(_));
             let each = |filter| if failed { filter_units(filter) } else { FRESH_UNITS };
             NOTED_UNITS + subscribed.fresh.iter().map(each).sum::<u32>()
+        }
+        Done::Unsubscribe(unsubscribed) if matches!(outcome, Outcome::Failed(_)) => {
+            NOTED_UNITS + FRESH_UNITS.saturating_mul(unsubscribed.filters.len() as u32)
         }
         Done::Page { .. } | Done::Trim { .. } | Done::PassOn(_) => FETCHED_UNITS,
         _ => NOTED_UNITS,

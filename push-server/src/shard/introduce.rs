@@ -56,6 +56,7 @@ impl<P: Ports> Worker<P> {
     /// A client has to say who it is before it may come in. The first time it goes to its session's
     /// shard, which then says so.
     fn on_reply(&mut self, index: u32, frame: Bytes) {
+        self.note_connect(index);
         let Phase::Handshake(introduction) = &mut self.clients[index as usize].phase else {
             return;
         };
@@ -73,13 +74,20 @@ impl<P: Ports> Worker<P> {
         }
         let client = self.clients.remove(index as usize);
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
-        let Client { socket, phase, websocket, .. } = client;
+        let Client { socket, phase, websocket, connect_number, .. } = client;
         self.counters.connections.sub(1);
         if let Phase::Handshake(introduction) = phase {
             let arrival = Arrival::Questioned(introduction);
-            let adoption = Adoption { socket, arrival, websocket, last_seen: self.now };
+            let last_seen = self.now;
+            let adoption = Adoption { socket, arrival, websocket, last_seen, connect_number };
             self.post(home, Mail::Adopt(Box::new(adoption)));
         }
+    }
+
+    /// A client's CONNECT has been read whole, now or before.
+    fn note_connect(&mut self, index: u32) {
+        let client = &mut self.clients[index as usize];
+        client.connect_number = self.shared.connect_order.number(client.connect_number);
     }
 
     /// Begins to authenticate a client whose session belongs here.
@@ -108,7 +116,7 @@ impl<P: Ports> Worker<P> {
             self.refuse(index, connecting.refuse(Reason::ClientIdentifierNotValid));
             return;
         }
-        self.clients[index as usize].connected_at = self.now;
+        self.note_connect(index);
         name(&mut connecting.connect, &mut self.randomness);
         if let Some(refusal) = connecting.unanswerable(&self.shared.config.limits) {
             self.refuse(index, refusal);
@@ -121,21 +129,23 @@ impl<P: Ports> Worker<P> {
         }
         let client = self.clients.remove(index as usize);
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
-        let Client { socket, websocket, .. } = client;
+        let Client { socket, websocket, connect_number, .. } = client;
         self.counters.connections.sub(1);
         let arrival = Arrival::Admitted(connecting);
-        let adoption = Adoption { socket, arrival, websocket, last_seen: self.now };
+        let last_seen = self.now;
+        let adoption = Adoption { socket, arrival, websocket, last_seen, connect_number };
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
 
     /// A client that another shard accepted; its place is taken already.
     pub(super) fn on_adoption(&mut self, adoption: Adoption<SocketOf<P>>) {
-        let Adoption { socket, arrival, websocket, last_seen } = adoption;
+        let Adoption { socket, arrival, websocket, last_seen, connect_number } = adoption;
         match arrival {
             Arrival::Admitted(connecting) => {
                 let phase = Phase::Lingering { deadline: self.now };
                 let index = self.add_client(socket, phase, last_seen);
-                self.clients[index as usize].websocket = websocket;
+                let client = &mut self.clients[index as usize];
+                (client.websocket, client.connect_number) = (websocket, connect_number);
                 if self.stopping {
                     self.turn_away(index, &connecting);
                 } else {
@@ -147,7 +157,8 @@ impl<P: Ports> Worker<P> {
             Arrival::Questioned(introduction) => {
                 let deadline = introduction.deadline;
                 let index = self.add_client(socket, Phase::Handshake(introduction), last_seen);
-                self.clients[index as usize].websocket = websocket;
+                let client = &mut self.clients[index as usize];
+                (client.websocket, client.connect_number) = (websocket, connect_number);
                 self.arm_client_timer(index, deadline);
                 if self.stopping {
                     self.close_for_stop(index);

@@ -68,9 +68,11 @@ impl<P: Ports> Worker<P> {
         if !self.shared.shares.is_served(filter) {
             return;
         }
+        let (origin, shared) = (self.sessions.origin(key), &self.shared);
         if let Some(session) = self.sessions.session_mut(key) {
             session.leave_shared(false, |left| left == filter);
-            session.charge_inflight(&self.shared.memory.inflight);
+            let holder = |user: Option<&str>| shared.holders.holder(origin, user);
+            session.charge_inflight(&shared.memory.inflight, holder);
         }
     }
 

@@ -11,11 +11,12 @@ use crossbeam_queue::ArrayQueue;
 use push_common::clock::Monotonic;
 
 use super::client::Introduction;
+use super::connect_order::ConnectNumber;
 use super::fair_queue::Flow;
 use super::postage::Stamp;
 use super::share::SharedMail;
 use super::ticket::Ticket;
-use crate::broker::Message;
+use crate::broker::{Holder, Message};
 use crate::mqtt::Connecting;
 use crate::websocket::WebSocket;
 
@@ -31,6 +32,8 @@ pub(super) enum Mail<S> {
     Share(Box<SharedMail>),
     /// A client whose session lives with the receiving shard.
     Adopt(Box<Adoption<S>>),
+    /// A session that nobody has used is to end; `Some`: one whose end makes room in this newcomer's shares.
+    GiveWay(Option<Holder>),
 }
 
 /// A publish that goes on at another shard.
@@ -53,6 +56,7 @@ pub(super) struct Adoption<S> {
     /// With what it still owes to the client.
     pub(super) websocket: Option<Box<WebSocket>>,
     pub(super) last_seen: Monotonic,
+    pub(super) connect_number: ConnectNumber,
 }
 
 /// How far it had come.

@@ -15,6 +15,7 @@ mod absence;
 mod accept;
 mod backlog;
 mod client;
+mod connect_order;
 pub mod counters;
 mod deliver;
 mod discarded;
@@ -48,6 +49,7 @@ mod tests;
 mod thread;
 mod ticket;
 mod turn;
+mod unremoved;
 mod unused;
 mod websocket;
 mod wheel;
@@ -61,20 +63,24 @@ pub(crate) use postage::LETTERS_MAX;
 pub(crate) use retry::UNREMOVED_MAX;
 pub use shared_access::SharedAccess;
 pub use thread::{LISTEN_FLAG, ShardError, Shards, StoreView, WS_LISTEN_FLAG, probe_bind};
+pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
 pub(crate) use wills::UNPUBLISHED_WILL_BYTES_MAX;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-use crate::broker::{Retained, Routing, SessionMemory, Shares};
+use crate::broker::{Holders, Retained, Routing, SessionMemory, Shares};
 use crate::config::Config;
 use crate::mqtt::Access;
 use crate::store::{Clocks, LeftOut, Recovered, Store};
+use connect_order::ConnectOrder;
 use input_budget::InputBudget;
 use notices::Notices;
 use recovery::RecoveredPart;
+use remains::RemainsBytes;
 use session_shares::SessionShares;
 use ticket::{Completions, Waiting, Wholes};
+use unused::UnusedCounts;
 
 /// What every shard sees of the whole.
 #[derive(Debug)]
@@ -88,6 +94,8 @@ pub(crate) struct Shared {
     wholes: Wholes,
     input_budget: Arc<InputBudget>,
     memory: Arc<SessionMemory>,
+    /// Of it, what filters of ended sessions take.
+    remains_bytes: RemainsBytes,
     /// Sessions that the start has left on disk.
     left_out: LeftOut,
     notices: Notices,
@@ -99,10 +107,16 @@ pub(crate) struct Shared {
     next_number: AtomicU64,
     /// For what the store keeps by the wall clock.
     clocks: Clocks,
+    /// Which connection of a client is the later one.
+    connect_order: ConnectOrder,
     /// Open sockets of all shards.
     open: AtomicU32,
+    /// Tells networks and users apart.
+    holders: Holders,
     /// Sessions of all shards, and whose they are.
     session_shares: SessionShares,
+    /// How many sessions of each shard nobody uses.
+    unused_counts: UnusedCounts,
     stopping: AtomicBool,
     /// Random per process, so that clients cannot choose colliding ids.
     hash_seed: u64,
@@ -150,14 +164,14 @@ impl Shared {
             wholes: Wholes::default(),
             input_budget: InputBudget::new(config.input_bytes_max),
             memory,
+            remains_bytes: RemainsBytes::default(),
             left_out: std::mem::take(&mut recovered.left_out),
             notices: Notices::default(),
+            connect_order: ConnectOrder::default(),
             open: AtomicU32::new(0),
-            session_shares: SessionShares::new(
-                config.sessions_max,
-                config.sessions_share_percent,
-                networks_seed,
-            ),
+            holders: Holders::new(networks_seed),
+            session_shares: SessionShares::new(config.sessions_max, config.sessions_share_percent),
+            unused_counts: UnusedCounts::new(config.shards),
             stopping: AtomicBool::new(false),
             hash_seed,
             store,

@@ -10,11 +10,10 @@ use push_common::clock::Monotonic;
 use super::absence::Absence;
 use super::leaving::Found;
 use super::ports::Ports;
-use super::session_shares::Origin;
 use super::sessions::Presence;
 use super::wills::Outgoing;
 use super::worker::Worker;
-use crate::broker::{MemoryBudget, Message, will_weight_bytes};
+use crate::broker::{Holder, MemoryBudget, Message, Origin, will_weight_bytes};
 use crate::mqtt::{Extent, PendingWill, Session, Will};
 use crate::store::{
     Clocks, RecoveredSession, RecoveredWill, SessionNumber, SessionRecord, StoredWill, Write,
@@ -35,7 +34,8 @@ impl<P: Ports> Worker<P> {
             wills.iter().map(|will| (will.session, None)).collect();
         let (now, clocks) = (self.now, self.shared.clocks);
         let now_wall = clocks.to_wall(now);
-        let will_memory = Arc::clone(&self.shared.memory.wills);
+        let shared = Arc::clone(&self.shared);
+        let (memory, holders) = (&shared.memory, &shared.holders);
         for recovered in sessions {
             let RecoveredSession { number, record, subscriptions, exactly_once, outbox } =
                 recovered;
@@ -51,7 +51,9 @@ impl<P: Ports> Worker<P> {
             };
             let extent = (outbox.messages > 0).then_some(extent);
             session.recover(extent, outbox.sent_to.0, &exactly_once);
-            session.charge_inflight(&self.shared.memory.inflight);
+            // Its network is not known before its client is back.
+            let holder = holders.holder(Origin::default(), record.user.as_deref());
+            session.charge_inflight(&memory.inflight, |_| holder);
             // It ended with its connection, or before, and was giving away what it owed to its groups.
             if record.expiry_secs == 0 {
                 self.recover_ended(session, number, record);
@@ -59,14 +61,16 @@ impl<P: Ports> Worker<P> {
             }
             let gone_millis =
                 record.disconnected_at.map_or(0, |at| now_wall.0.saturating_sub(at.0));
-            let will = record.will.map(|will| pending_will(will, now, clocks, &will_memory));
+            let will =
+                record.will.map(|will| pending_will(will, now, clocks, &memory.wills, holder));
+            memory.subscriptions.count_for(holder, session.subscriptions.bytes() as u64);
             let absence = Absence::resumed(record.expiry_secs, gone_millis, will, now);
             let filters = session.subscriptions.clone();
             let key = self.sessions.insert(session, Presence::Absent(absence), number);
             keys.entry(number).and_modify(|found| *found = Some(key));
             self.counters.sessions.add(1);
             self.sessions.set_origin(key, Origin::default());
-            self.shared.session_shares.take_unasked(Origin::default(), record.user.as_deref());
+            self.shared.session_shares.take_unasked(holder);
             for (filter, options) in filters {
                 self.index_subscription(key, &filter, options);
             }
@@ -80,7 +84,7 @@ impl<P: Ports> Worker<P> {
             .into_iter()
             .map(|will| {
                 let key = keys.get(&will.session).copied().flatten();
-                Outgoing::found(will, key, &will_memory)
+                Outgoing::found(will, key, &memory.wills)
             })
             .collect();
     }
@@ -100,7 +104,9 @@ impl<P: Ports> Worker<P> {
             self.found_ended.push(Found { session, shares, number, will: None, key: None });
             return;
         };
-        let will = pending_will(stored, now, clocks, &self.shared.memory.wills);
+        // Nobody's: its session has ended.
+        let memory = &self.shared.memory.wills;
+        let will = pending_will(stored, now, clocks, memory, Holder::NOBODY);
         let publish_at = will.publish_at;
         let found = Found { session, shares, number, will: Some(will), key: None };
         if publish_at <= now {
@@ -126,9 +132,10 @@ fn pending_will(
     now: Monotonic,
     clocks: Clocks,
     memory: &Arc<MemoryBudget>,
+    holder: Holder,
 ) -> Box<PendingWill> {
     let StoredWill { message, delay_secs, message_expiry_secs, due_at } = stored;
-    let charge = Some(memory.adopt(will_weight_bytes(&message)));
+    let charge = Some(memory.adopt(holder, will_weight_bytes(&message)));
     let message = Message::clone(&message);
     let will = Will { message, delay_secs, message_expiry_secs, charge };
     match due_at {

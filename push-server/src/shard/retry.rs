@@ -1,5 +1,5 @@
 //! What the store has refused, and is offered again as soon as it serves: records of sessions, ends of
-//! sessions, and pages that somebody waits for.
+//! sessions, filters that were unsubscribed from, and pages that somebody waits for.
 //!
 //! A client may have been told meanwhile that it is connected, with its session or without the one
 //! before. What it is promised from then on stands on the session's record, which is written before
@@ -12,6 +12,7 @@ use super::fair_queue::Flow;
 use super::ports::Ports;
 use super::ticket::{Done, Draft, Leaver};
 use super::turn::{Errand, Progress};
+use super::unremoved::UnremovedFilter;
 use super::worker::Worker;
 use crate::broker::Budget;
 use crate::store::{SessionNumber, Write};
@@ -20,7 +21,7 @@ use crate::store::{SessionNumber, Write};
 /// (`limit="removals"`): a restart finds them on disk.
 pub(crate) const UNREMOVED_MAX: usize = 1 << 20;
 
-/// Records, and as many removals, that are tried again at a time.
+/// Records, and as many removals of sessions and of filters, that are tried again at a time.
 const RETRIED_AT_A_TIME: usize = 16_384;
 
 /// What it costs to offer a record, a removal, a will or a page again.
@@ -31,6 +32,7 @@ const RETRIED_UNITS: u32 = 32;
 pub(super) struct Retrying {
     unsaved: vec::IntoIter<(u32, SessionNumber)>,
     removals: vec::IntoIter<SessionNumber>,
+    filters: vec::IntoIter<UnremovedFilter>,
     /// How many wills.
     wills: usize,
     leavers: vec::IntoIter<Leaver>,
@@ -43,6 +45,7 @@ impl<P: Ports> Worker<P> {
         let is_serving = self.shared.store.as_ref().is_some_and(|store| store.is_serving());
         let is_any = !self.unsaved.is_empty()
             || !self.unremoved.is_empty()
+            || !self.unremoved_filters.is_empty()
             || !self.unpublished.is_empty()
             || !self.unread_leavers.is_empty()
             || !self.unread.is_empty();
@@ -57,6 +60,7 @@ impl<P: Ports> Worker<P> {
         let retrying = Retrying {
             unsaved: unsaved.into_iter(),
             removals: self.unremoved.split_off(from).into_iter(),
+            filters: self.unremoved_filters.take(RETRIED_AT_A_TIME).into_iter(),
             wills: self.unpublished.len(),
             leavers: std::mem::take(&mut self.unread_leavers).into_iter(),
             unread: unread.into_iter(),
@@ -95,6 +99,8 @@ impl<P: Ports> Worker<P> {
             }
         } else if let Some(number) = retrying.removals.next() {
             self.file(self.removed(number, true));
+        } else if let Some(filter) = retrying.filters.next() {
+            self.retry_filter_removal(filter);
         } else if retrying.wills > 0 {
             retrying.wills -= 1;
             self.retry_will();

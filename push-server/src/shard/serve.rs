@@ -12,12 +12,12 @@ use super::input::ANSWERS_WAIT_MILLIS;
 use super::leaving::Found;
 use super::notices::Kind;
 use super::ports::{Liveness, Ports, Socket, Unarmed, Wire};
-use super::session_shares::{NoPlace, Origin};
+use super::session_shares::NoPlace;
 use super::sessions::Presence;
 use super::worker::Worker;
-use crate::broker::{Charge, will_weight_bytes};
+use crate::broker::{Charge, Holder, NoMemory, Origin, will_weight_bytes};
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Claim, Connecting, Connection, Transmit, Version};
+use crate::mqtt::{Claim, Connecting, Connection, Session, Transmit, Version};
 use crate::websocket::Goodbye;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
@@ -40,7 +40,7 @@ impl<P: Ports> Worker<P> {
             self.finish(index, Vec::new());
             return;
         }
-        if let Some(limit) = self.lacks_memory(&mut connecting) {
+        if let Some(limit) = self.lacks_memory(index, &mut connecting) {
             limit(&self.counters).add(1);
             self.refuse(index, connecting.refuse(Reason::QuotaExceeded));
             return;
@@ -87,14 +87,15 @@ impl<P: Ports> Worker<P> {
         self.mark_dirty(index);
     }
 
-    /// Whether the same client has connected again while this CONNECT was on its way between shards.
+    /// Whether the same client has connected again while this CONNECT was on its way between shards, or
+    /// while the client was being authenticated.
     fn is_overtaken(&mut self, index: u32, connecting: &Connecting) -> bool {
-        let connected_at = self.clients[index as usize].connected_at;
+        let number = self.clients[index as usize].connect_number;
         let Some(key) = self.sessions.find(&connecting.connect.client_id) else { return false };
         let other = self.sessions.entry_mut(key).and_then(|entry| entry.presence.client());
         other
             .and_then(|other| self.clients.get(other as usize))
-            .is_some_and(|other| other.connected_at > connected_at)
+            .is_some_and(|other| number.is_overtaken_by(other.connect_number))
     }
 
     /// What a CONNECT makes of the session with its client id. `None`: there is none that would
@@ -108,20 +109,31 @@ impl<P: Ports> Worker<P> {
     }
 
     /// Takes the memory of a client's will. `Some`: a limit that keeps the client out.
-    fn lacks_memory(&mut self, connecting: &mut Connecting) -> Option<LimitCounter> {
+    fn lacks_memory(&mut self, index: u32, connecting: &mut Connecting) -> Option<LimitCounter> {
         let connect = &mut connecting.connect;
         if self.shared.left_out.has_client(&connect.client_id) {
             // Without its session it would be told that it has none, and begin a second one.
             return Some(|counters| &counters.limit_sessions_left_out);
         }
+        connect.will.as_ref()?;
+        let holder = self.shared.holders.holder(self.origin_of(index), connect.user());
         let will = connect.will.as_deref_mut()?;
         let bytes = will_weight_bytes(&will.message);
         let wills = Arc::clone(&self.shared.memory.wills);
         // In the place of the one that goes with what this CONNECT takes over.
         let replaces = self.will_bytes(&connect.client_id) >= bytes;
-        will.charge = if replaces { Some(wills.charge_anyway(bytes)) } else { wills.charge(bytes) };
-        let limit: LimitCounter = |counters| &counters.limit_will_bytes_total;
-        will.charge.is_none().then_some(limit)
+        let charge = match replaces {
+            true => Ok(wills.charge_anyway(holder, bytes)),
+            false => wills.charge(holder, bytes),
+        };
+        match charge {
+            Ok(charge) => {
+                will.charge = Some(charge);
+                None
+            }
+            Err(NoMemory::Total) => Some(|counters| &counters.limit_will_bytes_total),
+            Err(NoMemory::Share) => Some(|counters| &counters.limit_wills_share),
+        }
     }
 
     /// What the will of the session with this client id counts against the total.
@@ -172,19 +184,20 @@ impl<P: Ports> Worker<P> {
             // With the absence goes the will that still waited [MQTT-3.1.3-9].
             entry.presence = Presence::Connected(index);
             let before = self.sessions.set_origin(key, origin);
-            self.shared.session_shares.move_origin(before, origin);
+            self.hand_over(key, before);
             self.return_to_shares(index, key, connect.packet_bytes_max);
             return Ok((key, true, false));
         }
+        let holder = self.shared.holders.holder(origin, connect.user());
         // What has ended for this client leaves it its place, whoever else wants one meanwhile.
         if replaced.is_some() {
-            self.shared.session_shares.take_unasked(origin, connect.user());
+            self.shared.session_shares.take_unasked(holder);
         } else {
-            self.take_session_place(origin, connect.user())?;
+            self.take_session_place(holder)?;
         }
         let (session, number) = self.new_session(connect);
         if !self.sessions.take_memory(&session, replaced.is_some()) {
-            self.shared.session_shares.give_back(origin, connect.user());
+            self.shared.session_shares.give_back(holder);
             return Err(NoPlace::Memory);
         }
         self.counters.sessions.add(1);
@@ -196,7 +209,26 @@ impl<P: Ports> Worker<P> {
     /// The network that a client comes from.
     fn origin_of(&self, index: u32) -> Origin {
         let peer = self.clients[index as usize].socket.peer_address();
-        peer.map(|peer| self.shared.session_shares.origin(peer.ip())).unwrap_or_default()
+        peer.map(|peer| self.shared.holders.origin(peer.ip())).unwrap_or_default()
+    }
+
+    /// A session's client has come from another network, perhaps: what the session has counts there.
+    fn hand_over(&mut self, key: u32, before: Origin) {
+        let holder = self.holder(key);
+        let from = holder.at(before);
+        let Some(session) = self.sessions.session_mut(key).filter(|_| holder != from) else {
+            return;
+        };
+        session.hand_over(holder);
+        let subscription_bytes = session.subscriptions.bytes() as u64;
+        self.shared.memory.subscriptions.hand_over(from, holder, subscription_bytes);
+        self.shared.session_shares.hand_over(from, holder);
+    }
+
+    /// Whose a session is, for what all share.
+    pub(super) fn holder(&self, key: u32) -> Holder {
+        let user = self.sessions.session(key).and_then(Session::user);
+        self.shared.holders.holder(self.sessions.origin(key), user)
     }
 
     pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {

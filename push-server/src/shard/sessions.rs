@@ -9,8 +9,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::absence::Absence;
-use super::session_shares::Origin;
-use crate::broker::{MemoryBudget, session_weight_bytes};
+use crate::broker::{MemoryBudget, Origin, session_weight_bytes};
 use crate::mqtt::Session;
 use crate::store::SessionNumber;
 

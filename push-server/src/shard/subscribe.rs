@@ -10,10 +10,13 @@ use std::vec;
 
 use super::client::Phase;
 use super::ports::{Ports, Token};
-use super::ticket::{Done, Draft, Giver, Subscribed};
+use super::remains::{NoSubscriptionMemory, REMAINS_WAITS_MAX};
+use super::ticket::{Done, Draft, Giver, Subscribed, Unsubscribed};
 use super::turn::Progress;
 use super::worker::Worker;
-use crate::broker::{Budget, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes};
+use crate::broker::{
+    Budget, NoMemory, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes,
+};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
 use crate::store::{SessionNumber, Write};
@@ -44,6 +47,23 @@ pub(super) struct Subscribing {
     /// The filters that may have to be forgotten, should the write fail.
     fresh: Vec<TopicFilter>,
     writes: Vec<Write>,
+    /// How many turns it has waited for filters of ended sessions to go.
+    waits: u16,
+}
+
+/// Why a filter is not subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotSubscribed {
+    /// Not yet: there will be memory for it.
+    Waits,
+    /// Not at all.
+    Refused(Reason),
+}
+
+impl From<Reason> for NotSubscribed {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
 }
 
 /// An UNSUBSCRIBE under way.
@@ -93,6 +113,7 @@ impl<P: Ports> Worker<P> {
             subscribe: self.fresh.begin(),
             fresh: Vec::new(),
             writes: Vec::new(),
+            waits: 0,
         })
     }
 
@@ -117,20 +138,30 @@ impl<P: Ports> Worker<P> {
             if budget.is_spent() {
                 return Progress::Spent;
             }
-            budget.charge(entry.as_ref().map_or(1, |entry| filter_units(&entry.filter)));
+            let units = entry.as_ref().map_or(1, |entry| filter_units(&entry.filter));
+            budget.charge(units.saturating_add(self.list_units(key)));
+            let may_wait = subscribing.waits < REMAINS_WAITS_MAX;
+            let subscribed = match entry {
+                Ok(entry) => self.subscribe_one(key, entry, subscribe, may_wait),
+                Err(reason) => Err(NotSubscribed::Refused(*reason)),
+            };
+            if subscribed == Err(NotSubscribed::Waits) {
+                subscribing.waits += 1;
+                return Progress::Blocked;
+            }
             let Some(entry) = subscribing.entries.next() else { break };
-            let result = entry.and_then(|entry| {
-                let (qos, is_new) = self.subscribe_one(key, &entry, subscribe)?;
-                if is_durable {
-                    let SubscribeEntry { filter, options } = entry;
-                    if self.fresh.touch(subscribe, number, &filter, is_new) {
-                        subscribing.fresh.push(filter.clone());
-                    }
-                    subscribing.writes.push(Write::PutSubscription { number, filter, options });
+            if is_durable && let (Ok((_, is_new)), Ok(entry)) = (subscribed, entry) {
+                let SubscribeEntry { filter, options } = entry;
+                if self.fresh.touch(subscribe, number, &filter, is_new) {
+                    subscribing.fresh.push(filter.clone());
                 }
-                Ok(qos)
+                subscribing.writes.push(Write::PutSubscription { number, filter, options });
+            }
+            subscribing.results.push(match subscribed {
+                Ok((qos, _)) => Ok(qos),
+                Err(NotSubscribed::Refused(reason)) => Err(reason),
+                Err(NotSubscribed::Waits) => Err(Reason::QuotaExceeded),
             });
-            subscribing.results.push(result);
         }
         self.end_subscribing(subscribing);
         Progress::Done
@@ -156,25 +187,29 @@ impl<P: Ports> Worker<P> {
 
     /// Subscribes, and has the retained messages sent that this brings; they leave behind SUBACK.
     /// Returns the QoS granted, and whether the filter is new to the session.
+    ///
+    /// # Errors
+    /// The filter is refused, or, where the SUBSCRIBE `may_wait`, is to be tried again in another turn.
     fn subscribe_one(
         &mut self,
         key: u32,
         entry: &SubscribeEntry,
         subscribe: u64,
-    ) -> Result<(QoS, bool), Reason> {
+        may_wait: bool,
+    ) -> Result<(QoS, bool), NotSubscribed> {
         let SubscribeEntry { filter, options } = entry;
         let options = *options;
         // Shared subscriptions bring no retained messages [MQTT5 4.8.2].
         if options.retain_handling == 2 || filter.is_shared() {
-            let is_new = self.add_subscription(key, filter, options)?;
+            let is_new = self.add_subscription(key, filter, options, may_wait)?;
             return Ok((options.qos, is_new));
         }
         if !self.has_backlog_room(key) {
             // It asks again and again without taking what it is owed.
             self.counters.limit_backlog.add(1);
-            return Err(Reason::QuotaExceeded);
+            return Err(Reason::QuotaExceeded.into());
         }
-        let is_new = self.add_subscription(key, filter, options)?;
+        let is_new = self.add_subscription(key, filter, options, may_wait)?;
         if options.retain_handling == 0 || is_new {
             self.queue_retained(key, filter, options, subscribe);
         }
@@ -187,26 +222,35 @@ impl<P: Ports> Worker<P> {
         key: u32,
         filter: &TopicFilter,
         options: SubscriptionOptions,
-    ) -> Result<bool, Reason> {
+        may_wait: bool,
+    ) -> Result<bool, NotSubscribed> {
         let session = self.sessions.session(key).ok_or(Reason::UnspecifiedError)?;
-        let weight_bytes = match session.subscriptions.contains(filter) {
-            true => 0,
-            false => subscription_weight_bytes(filter) as u64,
-        };
-        if !self.take_subscription_memory(weight_bytes) {
-            self.counters.limit_subscription_bytes_total.add(1);
-            return Err(Reason::QuotaExceeded);
+        let is_new = !session.subscriptions.contains(filter);
+        let weight_bytes = if is_new { subscription_weight_bytes(filter) as u64 } else { 0 };
+        let holder = self.holder(key);
+        if is_new && let Err(missing) = self.take_subscription_memory(holder, weight_bytes) {
+            let counter = match missing {
+                NoSubscriptionMemory::Yet if may_wait => return Err(NotSubscribed::Waits),
+                NoSubscriptionMemory::Yet | NoSubscriptionMemory::Used(NoMemory::Total) => {
+                    &self.counters.limit_subscription_bytes_total
+                }
+                NoSubscriptionMemory::Used(NoMemory::Share) => {
+                    &self.counters.limit_subscriptions_share
+                }
+            };
+            counter.add(1);
+            return Err(Reason::QuotaExceeded.into());
         }
         let (limits, total) = (&self.shared.config.limits, &self.shared.memory.subscriptions);
         let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
         if let Err(full) = session.subscriptions.set(filter, options, limits) {
-            total.give_back(weight_bytes);
+            total.give_back_for(holder, weight_bytes);
             let counter = match full {
                 ListFull::Number => &self.counters.limit_subscriptions,
                 ListFull::Bytes => &self.counters.limit_subscription_bytes,
             };
             counter.add(1);
-            return Err(Reason::QuotaExceeded);
+            return Err(Reason::QuotaExceeded.into());
         }
         Ok(self.index_subscription(key, filter, options))
     }
@@ -288,7 +332,8 @@ impl<P: Ports> Worker<P> {
             if budget.is_spent() {
                 return Progress::Spent;
             }
-            budget.charge(filter.as_ref().map_or(1, filter_units));
+            let units = filter.as_ref().map_or(1, filter_units);
+            budget.charge(units.saturating_add(self.list_units(key)));
             let Some(filter) = unsubscribing.filters.next() else { break };
             let reason = match filter {
                 Ok(filter) => {
@@ -311,9 +356,20 @@ impl<P: Ports> Worker<P> {
         }
         let writes = std::mem::take(&mut unsubscribing.writes);
         let reasons = std::mem::take(&mut unsubscribing.reasons);
-        let done = Done::Unsubscribe { client, packet_id, reasons };
+        let removed = writes.iter().filter_map(|write| match write {
+            Write::RemoveSubscription { filter, .. } => Some(filter.clone()),
+            _ => None,
+        });
+        let (session, filters) = ((key, number), removed.collect());
+        let unsubscribed = Unsubscribed { client, session, packet_id, reasons, filters };
+        let done = Done::Unsubscribe(Box::new(unsubscribed));
         self.file(Draft { writes, waiting: vec![(self.index, done)] });
         Progress::Done
+    }
+
+    /// What it costs to change a session's list of filters.
+    fn list_units(&self, key: u32) -> u32 {
+        self.sessions.session(key).map_or(0, |session| session.subscriptions.change_units())
     }
 
     /// What it costs to look at all that a session is owed.
@@ -329,8 +385,10 @@ impl<P: Ports> Worker<P> {
 
     /// Ends a session's subscription. Returns whether there was one.
     pub(super) fn forget_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
-        if let Some(session) = self.sessions.session_mut(key) {
-            session.subscriptions.remove(filter);
+        let session = self.sessions.session_mut(key);
+        if session.is_some_and(|session| session.subscriptions.remove(filter)) {
+            let weight_bytes = subscription_weight_bytes(filter) as u64;
+            self.shared.memory.subscriptions.discount(self.holder(key), weight_bytes);
         }
         self.drop_subscription(key, filter)
     }

@@ -147,7 +147,11 @@ impl Shards {
         let clocks = Clocks::now();
         let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
         let retained = Arc::new(retained);
-        let memory = SessionMemory::new(config.totals.into());
+        let memory = SessionMemory::with_shares(
+            config.totals.into(),
+            config.sessions_share_percent,
+            config.limits.subscription_bytes_max.into(),
+        );
         let (store, recovered) = match claim {
             Some(claim) => open_store(claim, config, clocks, &retained, &memory, &completions)?,
             None => (None, Recovered { clocks, ..Recovered::default() }),

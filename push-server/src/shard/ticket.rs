@@ -34,7 +34,9 @@ pub(crate) enum Done {
     /// Answer a SUBSCRIBE.
     Subscribe(Box<Subscribed>),
     /// Answer an UNSUBSCRIBE.
-    Unsubscribe { client: Token, packet_id: u16, reasons: Vec<Reason> },
+    Unsubscribe(Box<Unsubscribed>),
+    /// A filter that was unsubscribed from is removed, at another try.
+    FilterRemoved { session: u32, number: SessionNumber, filter: TopicFilter },
     /// A message is in an outbox.
     Written { session: u32, number: SessionNumber, position: u64, filed: Filing },
     /// A session's own record is written.
@@ -74,6 +76,17 @@ pub(crate) struct Giver {
     /// Its key, or the one that it had, if the shard has had it.
     pub(super) key: Option<u32>,
     pub(super) number: SessionNumber,
+}
+
+/// An UNSUBSCRIBE whose removals are being written.
+#[derive(Debug)]
+pub(crate) struct Unsubscribed {
+    pub(super) client: Token,
+    pub(super) session: (u32, SessionNumber),
+    pub(super) packet_id: u16,
+    pub(super) reasons: Vec<Reason>,
+    /// What is to be removed again, should it fail.
+    pub(super) filters: Vec<TopicFilter>,
 }
 
 /// A session that has ended, and left messages of shared subscriptions on disk.

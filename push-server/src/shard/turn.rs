@@ -102,7 +102,7 @@ pub(super) enum Progress {
     Done,
     /// The budget is spent.
     Spent,
-    /// Another shard takes no letters now.
+    /// Another shard takes no letters now, or has not given back memory yet that it is about to.
     Blocked,
     /// The store does not keep up.
     StoreBehind,
@@ -227,6 +227,10 @@ impl<P: Ports> Worker<P> {
                 Some(Mail::Share(mail)) => self.on_share(mail),
                 Some(Mail::Adopt(adoption)) => {
                     self.on_adoption(*adoption);
+                    self.count_input(UNITS_PER_LOOK / 8);
+                }
+                Some(Mail::GiveWay(newcomer)) => {
+                    self.on_give_way(newcomer);
                     self.count_input(UNITS_PER_LOOK / 8);
                 }
                 None => break,

@@ -2,16 +2,23 @@
 //! They give way when places are short, the one that was left first before the others.
 //!
 //! Only their keys are here. Whether one is still what it was is looked up when its turn comes.
+//!
+//! A newcomer takes the place of one of its own shard's. Where that has none, another shard is asked by
+//! mail to end one, and the newcomer does not wait for it: sessions give way while a sixteenth of all
+//! places is still free. A newcomer that is refused, because its network's share is used up or places are
+//! so few that none was free, finds one when it tries again.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::FixedState;
 
+use super::mailbox::Mail;
 use super::ports::Ports;
-use super::session_shares::{NoPlace, Origin, SessionShares};
+use super::session_shares::NoPlace;
 use super::sessions::Sessions;
 use super::worker::Worker;
-use crate::mqtt::Session;
+use crate::broker::Holder;
 use crate::store::SessionNumber;
 
 /// A session's key, and its number, because keys are given again.
@@ -63,6 +70,30 @@ impl UnusedSessions {
     }
 }
 
+/// How many each shard has, those counted that are used again and were not looked at since.
+#[derive(Debug)]
+pub(super) struct UnusedCounts(Box<[AtomicUsize]>);
+
+impl UnusedCounts {
+    pub(super) fn new(shards: u16) -> Self {
+        Self((0..shards).map(|_| AtomicUsize::new(0)).collect())
+    }
+
+    fn set(&self, shard: u16, count: usize) {
+        self.0[usize::from(shard)].store(count, Ordering::Relaxed);
+    }
+
+    /// The shard to ask, other than the one that asks: one that has some, each in its turn. `turn`: the one
+    /// that was asked last.
+    fn next(&self, own: u16, turn: u16) -> Option<u16> {
+        let shards = self.0.len();
+        let others = (1..=shards).map(|step| (usize::from(turn) + step) % shards);
+        let mut others = others.filter(|shard| *shard != usize::from(own));
+        // There are at most 64 shards.
+        others.find(|shard| self.0[*shard].load(Ordering::Relaxed) > 0).map(|shard| shard as u16)
+    }
+}
+
 /// Whether a session is the one to give way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
@@ -81,29 +112,42 @@ impl<P: Ports> Worker<P> {
         let Some(number) = sessions.entry_mut(key).map(|entry| entry.number) else { return };
         if is_unused(sessions, &(key, number)) {
             self.unused.push((key, number), |session| is_unused(sessions, session));
+            self.shared.unused_counts.set(self.index, self.unused.queue.len());
         }
     }
 
     /// Takes a place for a new session. Those that nobody uses give way to it.
-    pub(super) fn take_session_place(
-        &mut self,
-        origin: Origin,
-        user: Option<&str>,
-    ) -> Result<(), NoPlace> {
-        if self.shared.session_shares.is_nearly_full() {
-            self.end_unused(|_, _| true);
+    pub(super) fn take_session_place(&mut self, holder: Holder) -> Result<(), NoPlace> {
+        if self.shared.session_shares.is_nearly_full() && !self.end_unused(None) {
+            self.ask_to_give_way(None);
         }
-        match self.shared.session_shares.take(origin, user) {
+        match self.shared.session_shares.take(holder) {
             // Of the network, link or user that is full: others' places do not make theirs fewer.
-            Err(NoPlace::Share)
-                if self.end_unused(|(session, other), shares| {
-                    shares.makes_room((origin, user), (other, session.user()))
-                }) =>
-            {
-                self.shared.session_shares.take_unasked(origin, user);
+            Err(NoPlace::Share) if self.end_unused(Some(holder)) => {
+                self.shared.session_shares.take_unasked(holder);
                 Ok(())
             }
+            Err(NoPlace::Share) => {
+                self.ask_to_give_way(Some(holder));
+                Err(NoPlace::Share)
+            }
             taken => taken,
+        }
+    }
+
+    /// Asks another shard for the place of an unused session of its, or for the share of one: one shard for
+    /// each newcomer, so that newcomers cost others no more than themselves.
+    fn ask_to_give_way(&mut self, newcomer: Option<Holder>) {
+        if let Some(shard) = self.shared.unused_counts.next(self.index, self.asked_last) {
+            self.asked_last = shard;
+            self.post(shard, Mail::GiveWay(newcomer));
+        }
+    }
+
+    /// Another shard has a newcomer, and no unused session.
+    pub(super) fn on_give_way(&mut self, newcomer: Option<Holder>) {
+        if !self.stopping {
+            self.end_unused(newcomer);
         }
     }
 
@@ -115,21 +159,21 @@ impl<P: Ports> Worker<P> {
         }
     }
 
-    /// Ends the session that was left unused before the others, of those that `fit`. Returns whether
-    /// there was one.
-    fn end_unused(&mut self, fits: impl Fn((&Session, Origin), &SessionShares) -> bool) -> bool {
-        let (sessions, shares) = (&mut self.sessions, &self.shared.session_shares);
-        let found = self.unused.take(|session| {
-            if !is_unused(sessions, session) {
+    /// Ends the session that was left unused before the others; with a newcomer, of those that make room
+    /// in its shares. Returns whether there was one.
+    fn end_unused(&mut self, newcomer: Option<Holder>) -> bool {
+        let (sessions, shared) = (&mut self.sessions, &self.shared);
+        let found = self.unused.take(|unused| {
+            if !is_unused(sessions, unused) {
                 return Fit::InUse;
             }
-            let origin = sessions.origin(session.0);
-            match sessions.session_mut(session.0) {
-                Some(session) if fits((session, origin), shares) => Fit::Yes,
-                Some(_) => Fit::NotThis,
-                None => Fit::InUse,
-            }
+            let Some(session) = sessions.session(unused.0) else { return Fit::InUse };
+            let other = shared.holders.holder(sessions.origin(unused.0), session.user());
+            let fits =
+                newcomer.is_none_or(|newcomer| shared.session_shares.makes_room(newcomer, other));
+            if fits { Fit::Yes } else { Fit::NotThis }
         });
+        self.shared.unused_counts.set(self.index, self.unused.queue.len());
         let Some((key, _)) = found else { return false };
         self.counters.limit_sessions_unused.add(1);
         self.end_session(key);
@@ -149,6 +193,22 @@ mod tests {
 
     const fn session(key: u32) -> Unused {
         (key, SessionNumber(key as u64))
+    }
+
+    #[test]
+    fn shards_that_have_some_are_asked_in_turn_and_not_the_one_that_asks() {
+        let counts = UnusedCounts::new(4);
+        assert_eq!(counts.next(1, 1), None);
+        for (shard, count) in [(0, 3), (1, 5), (3, 1)] {
+            counts.set(shard, count);
+        }
+        assert_eq!(counts.next(1, 1), Some(3));
+        assert_eq!(counts.next(1, 3), Some(0));
+        assert_eq!(counts.next(1, 0), Some(3));
+        counts.set(3, 0);
+        assert_eq!(counts.next(1, 0), Some(0), "it may be asked again");
+        assert_eq!(counts.next(0, 0), Some(1));
+        assert_eq!(UnusedCounts::new(1).next(0, 0), None);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::fanout::Fanout;
 use super::ports::Ports;
 use super::ticket::{Done, Draft};
 use super::worker::Worker;
-use crate::broker::{Charge, MemoryBudget, Message, QoS, will_weight_bytes};
+use crate::broker::{Charge, Holder, MemoryBudget, Message, QoS, will_weight_bytes};
 use crate::mqtt::Will;
 use crate::store::{RecoveredWill, SessionNumber, WillNumber, Write};
 
@@ -85,10 +85,10 @@ impl Outgoing {
         size_of::<Self>() + self.message.weight_bytes()
     }
 
-    /// One that a start has found on disk. Its memory has been taken.
+    /// One that a start has found on disk. Its memory has been taken; it is nobody's.
     pub(super) fn found(will: RecoveredWill, key: Option<u32>, memory: &Arc<MemoryBudget>) -> Self {
         let RecoveredWill { session, number, message } = will;
-        let charge = Some(memory.adopt(will_weight_bytes(&message)));
+        let charge = Some(memory.adopt(Holder::NOBODY, will_weight_bytes(&message)));
         Self { number, session, key, message, charge }
     }
 

@@ -33,6 +33,7 @@ use super::share::Returning;
 use super::strays::Strays;
 use super::ticket::{Done, Draft, Leaver};
 use super::turn::{Dirty, Errand, Meter, QUANTUM_UNITS};
+use super::unremoved::UnremovedFilters;
 use super::unused::UnusedSessions;
 use super::wheel::{Timer, Wheel, tick_at_or_after};
 use super::wills::{Outgoing, Unpublished};
@@ -179,6 +180,8 @@ pub(super) struct Worker<P: Ports> {
     pub(super) unsaved: BTreeMap<u32, SessionNumber>,
     /// Ended sessions that could not be removed.
     pub(super) unremoved: Vec<SessionNumber>,
+    /// Filters that could not be.
+    pub(super) unremoved_filters: UnremovedFilters,
     /// Sessions whose page could not be read, by key.
     pub(super) unread: BTreeMap<u32, SessionNumber>,
     /// Ended ones that still have something to give away.
@@ -197,6 +200,8 @@ pub(super) struct Worker<P: Ports> {
     pub(super) fresh: Fresh,
     /// Sessions that give way when places are short.
     pub(super) unused: UnusedSessions,
+    /// The shard that was asked last for the place of one of its.
+    pub(super) asked_last: u16,
     /// Retained messages that subscriptions still bring.
     pub(super) backlogs: Backlogs,
     /// Topics visited for them that nobody is charged for yet.
@@ -271,6 +276,7 @@ impl<P: Ports> Worker<P> {
             store_is_behind: false,
             unsaved: BTreeMap::new(),
             unremoved: Vec::new(),
+            unremoved_filters: UnremovedFilters::default(),
             unread: BTreeMap::new(),
             leaving: HashMap::with_hasher(FixedState::default()),
             unread_leavers: Vec::new(),
@@ -280,6 +286,7 @@ impl<P: Ports> Worker<P> {
             found_wills: Vec::new(),
             fresh: Fresh::default(),
             unused: UnusedSessions::default(),
+            asked_last: setup.index,
             backlogs: Backlogs::default(),
             walked: 0,
             written: VecDeque::new(),

@@ -45,6 +45,7 @@ use removals::{
     a_session_begun_without_a_disk_is_written_with_its_first_subscription,
     a_session_whose_end_failed_is_ended_when_the_disk_is_back,
     an_id_whose_release_failed_is_free_once_it_is_released_again,
+    an_unsubscribe_that_failed_is_done_when_the_disk_is_back,
     an_unsubscribe_that_failed_is_told_and_done_when_repeated,
 };
 use retained::{
@@ -111,6 +112,7 @@ claims! {
     publishes_that_wait_for_the_disk_are_not_tried_all_the_time,
     an_id_whose_release_failed_is_free_once_it_is_released_again,
     an_unsubscribe_that_failed_is_told_and_done_when_repeated,
+    an_unsubscribe_that_failed_is_done_when_the_disk_is_back,
     a_session_whose_end_failed_is_ended_when_the_disk_is_back,
     a_session_begun_without_a_disk_is_written_before_its_first_publish,
     a_session_begun_without_a_disk_is_written_with_its_first_subscription,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use push_tests::clients::{Client, Connect};
 use push_tests::durable::{self, SmallDisk};
-use push_tests::expectations::{SILENCE, wait_for};
+use push_tests::expectations::{PATIENCE, SILENCE, wait_for};
 use push_tests::server::Server;
 use push_tests::skip::{Skip, TestResult};
 use push_tests::stand_in;
@@ -126,15 +126,7 @@ pub(crate) fn an_unsubscribe_that_failed_is_told_and_done_when_repeated() -> Tes
         let mut subscriber = world.persistent("subscriber");
         subscriber.subscribe(&[("t", 1)]);
         world.break_disk();
-        match version {
-            Version::V5 => assert_eq!(subscriber.unsubscribe(&["t"]), [FAILED]),
-            // Its UNSUBACK cannot say so.
-            Version::V31 | Version::V311 => {
-                subscriber.send(&wire::unsubscribe(version, 9, &["t"]));
-                let told = subscriber.receive(push_tests::expectations::PATIENCE);
-                assert!(told.is_err(), "{told:?}");
-            }
-        }
+        fail_to_unsubscribe(&mut subscriber, version, &["t"]);
 
         world.heal_disk();
         let mut subscriber = world.persistent("subscriber");
@@ -143,6 +135,46 @@ pub(crate) fn an_unsubscribe_that_failed_is_told_and_done_when_repeated() -> Tes
         let mut subscriber = world.persistent("subscriber");
         assert!(subscriber.connack.session_present);
         world.passing("publisher").publish("t", b"", 1);
+        subscriber.expect_no_message(SILENCE);
+        world.server.finish();
+    }
+    Ok(())
+}
+
+/// A client is told that its UNSUBSCRIBE failed.
+fn fail_to_unsubscribe(client: &mut Client, version: Version, filters: &[&str]) {
+    match version {
+        Version::V5 => assert_eq!(client.unsubscribe(filters), vec![FAILED; filters.len()]),
+        // Its UNSUBACK cannot say so.
+        Version::V31 | Version::V311 => {
+            client.send(&wire::unsubscribe(version, 9, filters));
+            let told = client.receive(PATIENCE);
+            assert!(told.is_err(), "{told:?}");
+        }
+    }
+}
+
+/// Nobody has to ask again; and what is subscribed to again meanwhile stays.
+pub(crate) fn an_unsubscribe_that_failed_is_done_when_the_disk_is_back() -> TestResult {
+    for version in VERSIONS {
+        let mut world = Breakable::start(version)?;
+        let mut subscriber = world.persistent("subscriber");
+        subscriber.subscribe(&[("gone", 1), ("again", 1)]);
+        world.break_disk();
+        fail_to_unsubscribe(&mut subscriber, version, &["gone", "again"]);
+        drop(subscriber);
+
+        world.heal_disk();
+        let mut subscriber = world.persistent("subscriber");
+        assert_eq!(subscriber.subscribe(&[("again", 1)]), [1]);
+        world.server.wait_metric("push_store_removals_retried_total", |removals| removals > 0);
+        world.crash()?;
+        let mut subscriber = world.persistent("subscriber");
+        assert!(subscriber.connack.session_present);
+        let mut publisher = world.passing("publisher");
+        publisher.publish("gone", b"gone", 1);
+        publisher.publish("again", b"again", 1);
+        assert_eq!(subscriber.message().payload, b"again", "{version:?}");
         subscriber.expect_no_message(SILENCE);
         world.server.finish();
     }

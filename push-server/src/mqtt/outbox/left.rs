@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::super::delivery::Delivery;
 use super::{Change, Filing, Owed, find, remove_unsafe};
-use crate::broker::{Charge, MemoryBudget};
+use crate::broker::{Charge, Holder, MemoryBudget};
 
 /// Messages that one session leaves.
 #[derive(Debug, Default)]
@@ -103,12 +103,13 @@ impl Left {
         true
     }
 
-    /// Counts what it takes, messages not counted, against `memory`, now that its session has ended.
+    /// Counts what it takes, messages not counted, against `memory`, now that its session has ended; for
+    /// nobody, as what else of that session is on its way out.
     pub fn charge(&mut self, memory: &Arc<MemoryBudget>) {
         let bytes = self.bytes() as u64;
         match &mut self.charge {
             Some(charge) => charge.resize(bytes),
-            None => self.charge = Some(memory.charge_anyway(bytes)),
+            None => self.charge = Some(memory.charge_anyway(Holder::NOBODY, bytes)),
         }
     }
 

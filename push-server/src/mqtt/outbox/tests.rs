@@ -6,7 +6,8 @@ use push_common::clock::Monotonic;
 
 use super::*;
 use crate::broker::{
-    Held, Member, MemoryBudget, Message, Shares, SubscriptionOptions, TopicFilter, TopicName, Via,
+    Held, Holder, Member, MemoryBudget, Message, Shares, SubscriptionOptions, TopicFilter,
+    TopicName, Via,
 };
 use crate::mqtt::owed::packet_id;
 use crate::mqtt::session::{Next, Verdict};
@@ -497,12 +498,12 @@ fn what_waited_for_a_slow_disk_costs_an_absent_client_nothing_once_it_is_there()
     let mut rig = Rig::new();
     rig.leave();
     let positions: Vec<u64> = (0..500).map(|_| rig.deliver(one(), Filing::Queued)).collect();
-    rig.session.charge_inflight(&memory);
+    rig.session.charge_inflight(&memory, |_| Holder::NOBODY);
     assert!(memory.used_bytes() > 0);
     for position in positions {
         rig.session.written(position, Filing::Queued, rig.connected);
     }
-    rig.session.charge_inflight(&memory);
+    rig.session.charge_inflight(&memory, |_| Holder::NOBODY);
     assert_eq!((rig.session.owed(), memory.used_bytes()), (500, 0));
 }
 
@@ -536,7 +537,7 @@ fn what_is_left_counts_against_the_totals_until_it_is_offered() {
     let held_bytes = rig.memory.used_bytes();
     assert_eq!(held_bytes, 100 * shared().size());
     let places = MemoryBudget::new(u64::MAX);
-    rig.session.charge_inflight(&places);
+    rig.session.charge_inflight(&places, |_| Holder::NOBODY);
     assert!(places.used_bytes() >= 100 * size_of::<Owed>() as u64 / 2);
     // Its session ends, and it counts all the same.
     let mut left = rig.session.take_left(&places);

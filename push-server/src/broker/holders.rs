@@ -1,0 +1,252 @@
+//! Who has how much of what all clients share: by network, by link, and by user.
+//!
+//! A network is an IPv4 /24 or an IPv6 /48, the prefix that a site is given. Of an IPv6 network's share
+//! a /64, which is one link of the site or one customer of a provider, has half at most: it has more
+//! addresses than anybody can count, so addresses are never counted one by one. Networks, links and
+//! users are counted in a fixed number of buckets by a hash whose seed is random: a session remembers
+//! two buckets in four bytes, nothing grows with the networks there are, and nobody can choose with
+//! whom to share a bucket. Two that do share one are counted as one, which a share is large enough for.
+
+use std::hash::{BuildHasher, Hash};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::fast::FixedState;
+
+/// Buckets that networks, links, and users are counted in.
+const BUCKETS: usize = 1 << 16;
+
+/// The bucket of those that are not known.
+const UNKNOWN: u16 = 0;
+
+/// The network that a session's client has connected from last, as far as it is told from others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    network: u16,
+    /// Of IPv6 only.
+    link: u16,
+}
+
+/// A network, a link and a user, as far as they are told from others. The default is known to be
+/// nobody's, and has no share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    origin: Origin,
+    user: u16,
+}
+
+/// Tells networks, links and users from others of their kind.
+#[derive(Debug)]
+pub struct Holders {
+    hasher: FixedState,
+}
+
+impl Holders {
+    /// `seed` is random.
+    pub fn new(seed: u64) -> Self {
+        Self { hasher: FixedState::with_seed(seed) }
+    }
+
+    /// The network of an address.
+    pub fn origin(&self, address: IpAddr) -> Origin {
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let [a, b, c, _] = address.octets();
+                Origin { network: self.bucket(Ipv4Addr::from([a, b, c, 0])), link: UNKNOWN }
+            }
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Origin { network: self.bucket([a, b, c]), link: self.bucket([a, b, c, d]) }
+            }
+        }
+    }
+
+    /// Who a user is that comes from there; `None`: one that is not authenticated.
+    pub fn holder(&self, origin: Origin, user: Option<&str>) -> Holder {
+        Holder { origin, user: user.map_or(UNKNOWN, |user| self.bucket(user)) }
+    }
+
+    /// Not the first.
+    fn bucket(&self, key: impl Hash) -> u16 {
+        // The remainder is less than the buckets there are.
+        (self.hasher.hash_one(key) % (BUCKETS as u64 - 1)) as u16 + 1
+    }
+}
+
+impl Holder {
+    /// Whose what is that nobody is known to have.
+    pub const NOBODY: Self =
+        Self { origin: Origin { network: UNKNOWN, link: UNKNOWN }, user: UNKNOWN };
+
+    /// Where it has connected from.
+    pub fn origin(self) -> Origin {
+        self.origin
+    }
+
+    /// The same user at another network.
+    #[must_use]
+    pub fn at(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+}
+
+/// How much a network or user may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareMax {
+    all: u64,
+    of_link: u64,
+}
+
+impl ShareMax {
+    /// So many percent of a total, and never less than `least`, so that small servers have none.
+    pub fn new(total: u64, percent: u8, least: u64) -> Self {
+        let all = (total / 100 * u64::from(percent)).saturating_add(
+            // What the division has cut off.
+            total % 100 * u64::from(percent) / 100,
+        );
+        Self { all: all.max(least), of_link: (all / 2).max(least) }
+    }
+}
+
+/// Which shares are used up.
+#[derive(Clone, Copy, Debug)]
+struct Full {
+    network: bool,
+    link: bool,
+    user: bool,
+}
+
+impl Full {
+    fn any(self) -> bool {
+        self.network || self.link || self.user
+    }
+}
+
+/// How much each network, link and user has. What is not known has no share.
+#[derive(Debug)]
+pub struct Tally {
+    share: ShareMax,
+    by_network: Box<[AtomicU64]>,
+    by_link: Box<[AtomicU64]>,
+    by_user: Box<[AtomicU64]>,
+}
+
+impl Tally {
+    /// Nobody has anything.
+    pub fn new(share: ShareMax) -> Self {
+        let buckets = || (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
+        Self { share, by_network: buckets(), by_link: buckets(), by_user: buckets() }
+    }
+
+    /// Somebody has so much more.
+    pub fn add(&self, holder: Holder, amount: u64) {
+        for count in self.counts(holder) {
+            count.fetch_add(amount, Ordering::Relaxed);
+        }
+    }
+
+    /// Somebody has so much less.
+    pub fn subtract(&self, holder: Holder, amount: u64) {
+        for count in self.counts(holder) {
+            count.fetch_sub(amount, Ordering::Relaxed);
+        }
+    }
+
+    /// So much is another's now.
+    pub fn hand_over(&self, from: Holder, to: Holder, amount: u64) {
+        if from != to && amount > 0 {
+            self.add(to, amount);
+            self.subtract(from, amount);
+        }
+    }
+
+    /// Whether so much more is beyond a share.
+    pub fn exceeds_share(&self, holder: Holder, more: u64) -> bool {
+        self.full(holder, more).any()
+    }
+
+    /// Whether it would not be, where another gives back as much. Who gives way must not be somebody who
+    /// shares nothing full with who comes.
+    pub fn makes_room(&self, newcomer: Holder, other: Holder, amount: u64) -> bool {
+        let full = self.full(newcomer, amount);
+        full.any()
+            && (!full.network || newcomer.origin.network == other.origin.network)
+            && (!full.link || newcomer.origin.link == other.origin.link)
+            && (!full.user || newcomer.user == other.user)
+    }
+
+    fn full(&self, holder: Holder, more: u64) -> Full {
+        let ShareMax { all, of_link } = self.share;
+        let exceeds = |buckets: &[AtomicU64], bucket: u16, share: u64| {
+            bucket != UNKNOWN
+                && buckets[usize::from(bucket)].load(Ordering::Relaxed).saturating_add(more) > share
+        };
+        Full {
+            network: exceeds(&self.by_network, holder.origin.network, all),
+            link: exceeds(&self.by_link, holder.origin.link, of_link),
+            user: exceeds(&self.by_user, holder.user, all),
+        }
+    }
+
+    fn counts(&self, holder: Holder) -> [&AtomicU64; 3] {
+        [
+            &self.by_network[usize::from(holder.origin.network)],
+            &self.by_link[usize::from(holder.origin.link)],
+            &self.by_user[usize::from(holder.user)],
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_a_24_or_a_48() {
+        let holders = Holders::new(7);
+        let origin = |address: &str| holders.origin(address.parse().expect("an address"));
+        let one = origin("192.0.2.1");
+        assert_eq!(origin("192.0.2.255"), one);
+        assert_eq!(origin("::ffff:192.0.2.9"), one, "the same by the other family");
+        assert_ne!(origin("192.0.3.1"), one);
+        let one = origin("2001:db8:1:2::3");
+        assert_eq!(origin("2001:db8:1:2:ffff::4"), one, "the same link");
+        let neighbour = origin("2001:db8:1:3::3");
+        assert_eq!(neighbour.network, one.network);
+        assert_ne!(neighbour.link, one.link);
+        assert_ne!(origin("2001:db8:2:2::3").network, one.network);
+        assert_ne!(one, Origin::default());
+    }
+
+    #[test]
+    fn what_is_handed_over_counts_for_who_has_it() {
+        let holders = Holders::new(7);
+        let at = |address: &str, user| {
+            holders.holder(holders.origin(address.parse().expect("an address")), user)
+        };
+        let tally = Tally::new(ShareMax::new(100, 10, 0));
+        let (home, away) = (at("192.0.2.1", Some("u")), at("198.51.100.1", Some("u")));
+        tally.add(home, 10);
+        assert!(tally.exceeds_share(home, 1) && !tally.exceeds_share(home, 0));
+        assert!(tally.exceeds_share(away, 1), "the user has his share wherever he is");
+        tally.hand_over(home, away, 10);
+        assert!(!tally.exceeds_share(at("192.0.2.1", None), 10));
+        assert!(tally.exceeds_share(at("198.51.100.1", None), 1));
+        tally.subtract(away, 10);
+        assert!(!tally.exceeds_share(away, 10));
+        tally.add(Holder::default(), 1_000);
+        assert!(!tally.exceeds_share(Holder::default(), 1), "nobody has no share");
+    }
+
+    #[test]
+    fn a_share_is_a_part_of_the_total_and_never_less_than_the_least() {
+        let share = |total, percent, least| {
+            let ShareMax { all, of_link } = ShareMax::new(total, percent, least);
+            (all, of_link)
+        };
+        assert_eq!(share(20_050, 10, 0), (2_005, 1_002));
+        assert_eq!(share(20_000, 10, 1_500), (2_000, 1_500));
+        assert_eq!(share(20_000, 10, 3_000), (3_000, 3_000));
+        assert_eq!(share(u64::MAX, 100, 0).0, u64::MAX);
+    }
+}

@@ -1,0 +1,75 @@
+//! Which of two connections of one client is the later one: the one whose CONNECT the server has read
+//! whole later, whichever shard read it, and however long the client then took to authenticate itself.
+//!
+//! Each connection gets a number at that moment, from one counter of all shards: the shards' own clocks
+//! stand still for a turn, each for its own. A client that has seen the server answer its first CONNECT,
+//! by AUTH or CONNACK, and then sends a second one, is served on the second. Of two that it sends without
+//! waiting, on connections of two shards, the shards may read the second first. The server cannot know
+//! better then, and takes the first for the later one. Exactly one of them stays, either way.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Numbers connections in the order in which their CONNECTs were read.
+#[derive(Debug, Default)]
+pub(super) struct ConnectOrder(AtomicU64);
+
+/// A connection's place in that order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ConnectNumber(u64);
+
+impl ConnectOrder {
+    /// The number of a connection whose CONNECT has just been read whole. One that has a number keeps it.
+    pub(super) fn number(&self, known: ConnectNumber) -> ConnectNumber {
+        match known {
+            // A counter of one per connection takes longer than any machine lives.
+            ConnectNumber(0) => ConnectNumber(self.0.fetch_add(1, Ordering::Relaxed) + 1),
+            known => known,
+        }
+    }
+}
+
+impl ConnectNumber {
+    /// Whether the other connection of the same client came later.
+    pub(super) fn is_overtaken_by(self, other: Self) -> bool {
+        other.0 > self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNREAD: ConnectNumber = ConnectNumber(0);
+
+    #[test]
+    fn the_connection_whose_connect_was_read_later_overtakes() {
+        let order = ConnectOrder::default();
+        let (first, second) = (order.number(UNREAD), order.number(UNREAD));
+        assert!(first.is_overtaken_by(second) && !second.is_overtaken_by(first));
+        assert!(!first.is_overtaken_by(first));
+    }
+
+    #[test]
+    fn a_connection_keeps_its_place_while_it_is_authenticated() {
+        let order = ConnectOrder::default();
+        let first = order.number(UNREAD);
+        let second = order.number(UNREAD);
+        assert_eq!(order.number(first), first, "its CONNECT was read before the second's");
+        assert!(order.number(first).is_overtaken_by(second));
+    }
+
+    #[test]
+    fn no_two_shards_give_the_same_number() {
+        let order = ConnectOrder::default();
+        let mut numbers: Vec<u64> = std::thread::scope(|scope| {
+            let shards: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| (0..1_000).map(|_| order.number(UNREAD).0).collect::<Vec<_>>())
+                })
+                .collect();
+            shards.into_iter().flat_map(|shard| shard.join().expect("no panic")).collect()
+        });
+        numbers.sort_unstable();
+        assert!(numbers.iter().copied().eq(1..=4_000));
+    }
+}
