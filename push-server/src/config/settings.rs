@@ -214,9 +214,9 @@ pub struct Settings {
     #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
     pub inflight_bytes_total: Option<Bytes<u64, 0, BYTES_MAX>>,
     /// Memory of the messages in all outboxes, each counted once however many sessions wait for it, those
-    /// of 4 KiB and more until sockets have taken them; what waits on disk not counted. A session may hold as much as it leaves of it, and 2 KiB anyway; beyond
-    /// that, what the store keeps waits on disk, and for any other session its outbox is full. Left
-    /// out: three 16ths of the memory.
+    /// of 4 KiB and more until sockets have taken them; what waits on disk not counted. A session may hold
+    /// as much as it leaves of it, and 2 KiB anyway; beyond that, what the store keeps waits on disk, and
+    /// for any other session its outbox is full. Left out: three 16ths of the memory.
     #[arg(long, value_name = "SIZE", help_heading = "Limits of the server")]
     pub outbox_bytes_total: Option<Bytes<u64, 0, BYTES_MAX>>,
     /// Memory of what is handed to sockets that have not taken it yet, copies of small messages and

@@ -5,7 +5,6 @@
 //! The only user of tokio, in one thread of its own: the main one, which has nothing else to do.
 
 pub mod access;
-mod holder;
 pub mod http;
 pub mod http_counters;
 pub mod http_limits;
@@ -15,6 +14,7 @@ pub mod line_queue;
 mod listening;
 pub mod metrics;
 pub mod observed;
+mod occupant;
 pub mod patience;
 pub mod preflight;
 pub mod privileges;

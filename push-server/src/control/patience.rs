@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::holder::{Holder, listener_at, locker_of};
+use super::occupant::{Occupant, listener_at, locker_of};
 
 /// Between two tries.
 const RETRY_PERIOD: Duration = Duration::from_millis(10);
@@ -20,7 +20,7 @@ const UNASKED_TRIES: u32 = 25;
 /// After so many tries each, who holds it is asked again: that reads much of `/proc`.
 const ASK_EVERY: u32 = 25;
 
-/// Names the holder of a directory if `/proc` does not show it.
+/// Names the occupant of a directory if `/proc` does not show it.
 const UNSEEN: &str = "a process that cannot be seen from here";
 
 /// What a start may have to wait for.
@@ -67,7 +67,7 @@ pub struct NotHad<E> {
     /// What the last try said.
     pub error: E,
     /// The process that holds it, if `/proc` shows it.
-    pub holder: Option<Holder>,
+    pub occupant: Option<Occupant>,
     /// How long the start waited.
     pub waited: Duration,
 }
@@ -98,7 +98,7 @@ pub enum DirectoryError<E: std::error::Error + 'static> {
 pub enum AddressError {
     /// A process that lives listens there.
     #[error("address already in use by {0}; stop it")]
-    Held(Holder),
+    Held(Occupant),
     /// Nobody is seen to hold it, and it stays in use.
     #[error(
         "{source}, and was so for {secs} s (--start-wait-secs); `ss -ltnp`, as root, names who \
@@ -142,11 +142,11 @@ impl Patience {
         bind: impl FnMut() -> io::Result<T>,
     ) -> Result<T, AddressError> {
         let is_in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
-        let waits_for = |holder: &Holder| may_let_go(wanted, holder);
+        let waits_for = |occupant: &Occupant| may_let_go(wanted, occupant);
         let request = Request { wanted, name: &address, is_in_use, waits_for: &waits_for };
         let found = self.wait(&request, bind, || listener_at(address), std::thread::sleep);
-        found.map_err(|NotHad { error, holder, waited }| match holder {
-            Some(holder) => AddressError::Held(holder),
+        found.map_err(|NotHad { error, occupant, waited }| match occupant {
+            Some(occupant) => AddressError::Held(occupant),
             None if is_in_use(&error) => AddressError::InUse { source: error, waited },
             None => AddressError::Io(error),
         })
@@ -163,9 +163,9 @@ impl Patience {
         let name = dir.display();
         let request = Request { wanted, name: &name, is_in_use: &is_in_use, waits_for: &|_| true };
         let found = self.wait(&request, lock, || locker_of(dir), std::thread::sleep);
-        found.map_err(|NotHad { error, holder, waited }| match holder {
+        found.map_err(|NotHad { error, occupant, waited }| match occupant {
             _ if !is_in_use(&error) => DirectoryError::Other(error),
-            Some(holder) => DirectoryError::Held { error, by: holder.to_string(), waited },
+            Some(occupant) => DirectoryError::Held { error, by: occupant.to_string(), waited },
             None => DirectoryError::Held { error, by: UNSEEN.to_owned(), waited },
         })
     }
@@ -174,23 +174,23 @@ impl Patience {
         &mut self,
         request: &Request<'_, F>,
         mut attempt: impl FnMut() -> Result<T, E>,
-        ask: impl Fn() -> Option<Holder>,
+        ask: impl Fn() -> Option<Occupant>,
         sleep: impl Fn(Duration),
     ) -> Result<T, NotHad<E>> {
         let Request { wanted, name, is_in_use, waits_for } = request;
-        let (mut waited, mut holder) = (Duration::ZERO, None);
+        let (mut waited, mut occupant) = (Duration::ZERO, None);
         for tries in 0.. {
             let error = match attempt() {
                 Ok(had) => return Ok(had),
                 Err(error) if is_in_use(&error) => error,
-                Err(error) => return Err(NotHad { error, holder: None, waited }),
+                Err(error) => return Err(NotHad { error, occupant: None, waited }),
             };
             let is_late = waited >= self.max;
             if is_late || (tries >= UNASKED_TRIES && tries % ASK_EVERY == 0) {
-                holder = ask();
+                occupant = ask();
             }
-            if is_late || holder.as_ref().is_some_and(|holder| !waits_for(holder)) {
-                return Err(NotHad { error, holder, waited });
+            if is_late || occupant.as_ref().is_some_and(|occupant| !waits_for(occupant)) {
+                return Err(NotHad { error, occupant, waited });
             }
             if tries == 0 {
                 let secs = self.max.as_secs();
@@ -205,8 +205,8 @@ impl Patience {
 }
 
 /// Whether a process that lives may let go of an address.
-fn may_let_go(wanted: Wanted, holder: &Holder) -> bool {
-    wanted == Wanted::Http && holder.is_push_server()
+fn may_let_go(wanted: Wanted, occupant: &Occupant) -> bool {
+    wanted == Wanted::Http && occupant.is_push_server()
 }
 
 /// What is waited for.
@@ -215,7 +215,7 @@ struct Request<'a, F> {
     name: &'a dyn fmt::Display,
     is_in_use: F,
     /// Whether it may be let go by a process that lives.
-    waits_for: &'a dyn Fn(&Holder) -> bool,
+    waits_for: &'a dyn Fn(&Occupant) -> bool,
 }
 
 #[cfg(test)]
@@ -235,16 +235,16 @@ mod tests {
     }
 
     /// In use for the first `busy` tries.
-    fn had_after(busy: u32, holder: Option<&str>, waits_for_the_living: bool) -> Outcome {
+    fn had_after(busy: u32, occupant: Option<&str>, waits_for_the_living: bool) -> Outcome {
         let (tries, slept) = (Cell::new(0), Cell::new(Duration::ZERO));
         let attempt = || {
             tries.set(tries.get() + 1);
             if tries.get() > busy { Ok(tries.get()) } else { Err(io::ErrorKind::AddrInUse.into()) }
         };
-        let ask = || holder.map(|name| Holder { pid: 77, name: name.to_owned() });
+        let ask = || occupant.map(|name| Occupant { pid: 77, name: name.to_owned() });
         let sleep = |time| slept.set(slept.get() + time);
         let is_in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
-        let waits_for = |_: &Holder| waits_for_the_living;
+        let waits_for = |_: &Occupant| waits_for_the_living;
         let request =
             Request { wanted: Wanted::DataDir, name: &"it", is_in_use, waits_for: &waits_for };
         let mut patience = Patience::new(SECS);
@@ -267,9 +267,9 @@ mod tests {
     #[test]
     fn a_listener_that_lives_is_named_without_waiting_long() {
         let Outcome { had, slept, .. } = had_after(u32::MAX, Some("mosquitto"), false);
-        let holder = had.expect_err("in use").holder.expect("a holder");
+        let occupant = had.expect_err("in use").occupant.expect("an occupant");
         assert_eq!(
-            AddressError::Held(holder).to_string(),
+            AddressError::Held(occupant).to_string(),
             "address already in use by mosquitto (process 77); stop it"
         );
         assert!(slept < Duration::from_secs(1), "{slept:?}");
@@ -284,15 +284,15 @@ mod tests {
     fn who_has_locked_a_directory_may_be_stopping_and_is_waited_for() {
         assert!(had_after(400, Some("push-server"), true).had.is_ok());
         let Outcome { had, slept, .. } = had_after(u32::MAX, Some("push-server"), true);
-        assert_eq!(had.expect_err("in use").holder.map(|holder| holder.pid), Some(77));
+        assert_eq!(had.expect_err("in use").occupant.map(|occupant| occupant.pid), Some(77));
         assert_eq!(slept, Duration::from_secs(SECS.into()));
     }
 
     #[test]
     fn waiting_for_nobody_ends_and_says_how_to_find_out() {
         let Outcome { had, slept, .. } = had_after(u32::MAX, None, false);
-        let NotHad { error: source, holder, waited } = had.expect_err("in use");
-        assert_eq!(holder, None);
+        let NotHad { error: source, occupant, waited } = had.expect_err("in use");
+        assert_eq!(occupant, None);
         assert_eq!((waited, slept), (slept, Duration::from_secs(SECS.into())));
         let said = AddressError::InUse { source, waited }.to_string();
         assert!(said.contains("in use") && said.contains("5 s (--start-wait-secs); `ss"), "{said}");
@@ -309,7 +309,7 @@ mod tests {
         };
         let error = Patience::new(0).for_address(Wanted::Http, address, bind).expect_err("in use");
         assert!(
-            matches!(&error, AddressError::Held(holder) if holder.pid == std::process::id()),
+            matches!(&error, AddressError::Held(occupant) if occupant.pid == std::process::id()),
             "{error}"
         );
         assert_eq!(tries.get(), 1);
@@ -317,13 +317,13 @@ mod tests {
 
     #[test]
     fn of_those_who_live_a_push_server_alone_is_waited_for_and_by_http_alone() {
-        let holder = |name: &str| Holder { pid: 1, name: name.to_owned() };
+        let occupant = |name: &str| Occupant { pid: 1, name: name.to_owned() };
         for (wanted, name, waits) in [
             (Wanted::Http, "push-server", true),
             (Wanted::Http, "prometheus", false),
             (Wanted::Listen("--listen"), "push-server", false),
         ] {
-            assert_eq!(may_let_go(wanted, &holder(name)), waits, "{wanted:?} of {name}");
+            assert_eq!(may_let_go(wanted, &occupant(name)), waits, "{wanted:?} of {name}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the documents name: flags, links, files and functions.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,8 +24,8 @@ const SOURCES: [&str; 5] = ["push-common", "push-ebpf", "push-server", "tests", 
 /// Those of `push-server` by its help, those of `cargo xtask` by their fields in its source.
 fn flags_that_the_documents_name_exist() -> TestResult {
     let server = all_flags()?;
-    let xtask = sources(&["xtask"]).concat();
-    let is_xtask = |flag: &str| xtask.contains(&format!("    {}: ", flag.replace('-', "_")));
+    let xtask = fields(&sources(&["xtask"]).concat());
+    let is_xtask = |flag: &str| xtask.contains(&flag.replace('-', "_"));
     let mut missing = Vec::new();
     for document in Document::of_today() {
         let lines = document.fenced().map(|line| line.split('#').next().unwrap_or_default());
@@ -103,6 +104,17 @@ fn functions_that_the_documents_name_exist() {
         }
     }
     assert!(missing.is_empty(), "functions that there are not: {missing:?}");
+}
+
+/// What stands as the name of a field at the beginning of a line, public or not.
+fn fields(source: &str) -> BTreeSet<String> {
+    let names = source.lines().filter_map(|line| {
+        let line = line.trim_start();
+        let visible = line.strip_prefix("pub(").and_then(|rest| rest.split_once(") "));
+        let (name, _) = visible.map_or(line, |(_, field)| field).split_once(": ")?;
+        Some(name.to_owned())
+    });
+    names.collect()
 }
 
 /// The flags in a command, without their dashes.

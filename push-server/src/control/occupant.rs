@@ -1,5 +1,5 @@
 //! Finds the process that holds an address or a directory which a start needs, by what `/proc` shows to
-//! this process. A dead or dying process does not count as a holder.
+//! this process. A dead or dying process does not count as an occupant.
 
 use std::fmt;
 use std::fs;
@@ -9,21 +9,21 @@ use std::path::Path;
 
 /// A process that lives, and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct Occupant {
     /// Its number.
     pub pid: u32,
     /// Its name.
     pub name: String,
 }
 
-impl Holder {
+impl Occupant {
     /// Whether it is a server of this kind, by its name.
     pub(super) fn is_push_server(&self) -> bool {
         self.name == env!("CARGO_PKG_NAME")
     }
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for Occupant {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} (process {})", self.name, self.pid)
     }
@@ -35,7 +35,7 @@ const LISTEN: &str = "0A";
 const EXITING: u64 = 4;
 
 /// The process that listens at `address`; `None` if `/proc` shows none.
-pub(super) fn listener_at(address: SocketAddr) -> Option<Holder> {
+pub(super) fn listener_at(address: SocketAddr) -> Option<Occupant> {
     let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(fs::read_to_string);
     let sockets: Vec<String> = tables
         .iter()
@@ -52,14 +52,14 @@ pub(super) fn listener_at(address: SocketAddr) -> Option<Holder> {
 }
 
 /// The process that has locked `dir` (`flock`); `None` if `/proc` shows none.
-pub(super) fn locker_of(dir: &Path) -> Option<Holder> {
+pub(super) fn locker_of(dir: &Path) -> Option<Occupant> {
     let inode = fs::metadata(dir).ok()?.ino();
     let locks = fs::read_to_string("/proc/locks").ok()?;
     lockers(&locks, inode).find_map(process)
 }
 
 /// The process, if one of these sockets is its and it lives.
-fn owner(pid: u32, sockets: &[String]) -> Option<Holder> {
+fn owner(pid: u32, sockets: &[String]) -> Option<Occupant> {
     let directory = Path::new("/proc").join(pid.to_string());
     let mut descriptors = fs::read_dir(directory.join("fd")).ok()?.flatten();
     let is_theirs = |link: &Path| sockets.iter().any(|socket| link == Path::new(socket));
@@ -68,10 +68,10 @@ fn owner(pid: u32, sockets: &[String]) -> Option<Holder> {
 }
 
 /// The process, if it lives.
-fn process(pid: u32) -> Option<Holder> {
+fn process(pid: u32) -> Option<Occupant> {
     let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
     let name = living(&stat)?;
-    Some(Holder { pid, name })
+    Some(Occupant { pid, name })
 }
 
 /// The processes that have locked the file of this inode, from `/proc/locks`. The device there is not
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(locker_of(dir.path()), None);
         let locked = fs::File::open(dir.path()).expect("open it");
         locked.lock().expect("lock it");
-        assert_eq!(locker_of(dir.path()).map(|holder| holder.pid), Some(std::process::id()));
+        assert_eq!(locker_of(dir.path()).map(|occupant| occupant.pid), Some(std::process::id()));
     }
 
     #[test]
