@@ -11,10 +11,13 @@ pub mod wire;
 mod client;
 mod command;
 mod connector;
+mod crew;
 mod demo;
 mod engine;
 mod fleet;
+mod frames;
 mod limits;
+mod link;
 mod pacer;
 mod publish;
 
