@@ -23,6 +23,7 @@
 
 mod brokers;
 mod children;
+mod data_directory;
 mod durable;
 mod heartbeat;
 mod idle;

@@ -9,11 +9,12 @@ use serde::Serialize;
 
 use super::super::Bench;
 use super::super::brokers::Broker;
+use super::super::data_directory::DataDirectory;
 use super::super::load::Load;
 use super::super::procfs::ProcessMemory;
 use super::super::report::{Machine, Shown, Table, finish, grouped};
 use super::DurableArguments;
-use super::keeper::{DataDirectory, Keeper, Mode};
+use super::keeper::{Keeper, Mode};
 use crate::workspace::say;
 
 /// How long the sessions may take to be made.
