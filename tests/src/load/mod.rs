@@ -11,6 +11,7 @@ pub mod wire;
 mod client;
 mod command;
 mod connector;
+mod connects;
 mod crew;
 mod demo;
 mod engine;
@@ -20,6 +21,7 @@ mod limits;
 mod link;
 mod pacer;
 mod publish;
+mod throughput;
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -45,6 +47,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     limits::raise(options.mode.connections(), u64::from(common.threads))?;
     match &options.mode {
         Mode::Publish(publish) => publish::run(publish),
+        Mode::Throughput(throughput) => throughput::run(throughput),
+        Mode::Connects(connects) => connects::run(connects),
         Mode::Ping(ping) => run_ping(ping),
         Mode::Idle(idle) => run_idle(idle),
         Mode::Demo(demo) => run_demo(demo),
