@@ -30,6 +30,7 @@ mod idle;
 mod load;
 mod procfs;
 mod report;
+mod throughput;
 
 use std::fs;
 use std::path::PathBuf;
@@ -72,6 +73,8 @@ enum Benchmark {
     Idle(idle::IdleArguments),
     /// Durable QoS 1 messages to many sessions, and how soon a server is back
     Durable(durable::DurableArguments),
+    /// Messages and connects a second, their cost, and how long a message takes at a fixed rate
+    Throughput(throughput::ThroughputArguments),
 }
 
 /// What all benchmarks take.
@@ -111,6 +114,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<E
         Benchmark::Heartbeat(arguments) => heartbeat::run(workspace, arguments),
         Benchmark::Idle(arguments) => idle::run(workspace, arguments),
         Benchmark::Durable(arguments) => durable::run(workspace, arguments),
+        Benchmark::Throughput(arguments) => throughput::run(workspace, arguments),
     }
 }
 
