@@ -85,8 +85,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
         say("going on: tests that need what is missing skip, and are named at the end");
     }
     let object = build::ebpf_object(workspace, &tools)?;
-    let server = server_to_test(workspace, &object)?;
-    let generator = generator_to_use(workspace, &object)?;
+    let [server, generator] = server_and_load_generator(workspace, &object)?;
     let skipped_file = workspace.target().join("skipped-tests");
     fs::write(&skipped_file, "")
         .with_context(|| format!("cannot write {}", skipped_file.display()))?;
@@ -133,20 +132,14 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The server that the environment names, else one that is built now.
-fn server_to_test(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
-    match named(SERVER_VARIABLE)? {
-        Some(server) => Ok(server),
-        None => build::server(workspace, object, Profile::Release),
-    }
-}
-
-/// The load generator that the environment names, else one that is built now.
-fn generator_to_use(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
-    match named(LOAD_VARIABLE)? {
-        Some(generator) => Ok(generator),
-        None => build::load_generator(workspace, object),
-    }
+/// The server and the load generator that the environment names; what it does not is built now.
+fn server_and_load_generator(workspace: &Workspace, object: &Path) -> Result<[PathBuf; 2]> {
+    Ok(match (named(SERVER_VARIABLE)?, named(LOAD_VARIABLE)?) {
+        (Some(server), Some(generator)) => [server, generator],
+        (Some(server), None) => [server, build::load_generator(workspace, object)?],
+        (None, Some(generator)) => [build::server(workspace, object, Profile::Release)?, generator],
+        (None, None) => build::server_and_load_generator(workspace, object)?,
+    })
 }
 
 /// The binary that a variable names, which is said: it may not fit the tests.

@@ -45,7 +45,7 @@ use self::brokers::{Brokers, Variant, rotated};
 use self::children::Interrupt;
 use self::procfs::MachineTime;
 use self::report::Machine;
-use crate::build::{self, Profile};
+use crate::build;
 use crate::setup;
 use crate::workspace::{Workspace, find_program, say};
 
@@ -125,8 +125,8 @@ fn prepare(workspace: &Workspace, arguments: &CommonArguments, clients: u32) -> 
         (folder.join("push-server"), folder.join("push-load"))
     } else {
         let object = build::ebpf_object(workspace, &setup::build_needs(workspace)?)?;
-        let server = build::server(workspace, &object, Profile::Release)?;
-        (server, build::load_generator(workspace, &object)?)
+        let [server, generator] = build::server_and_load_generator(workspace, &object)?;
+        (server, generator)
     };
     let folder = workspace.target().join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

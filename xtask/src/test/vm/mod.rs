@@ -119,8 +119,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     let test_tools = setup::vm_needs(workspace)?;
     let qemu = Qemu::find_or_download(&workspace.target().join("vm"))?;
     let object = build::ebpf_object(workspace, &tools)?;
-    let server = super::server_to_test(workspace, &object)?;
-    let generator = super::generator_to_use(workspace, &object)?;
+    let [server, generator] = super::server_and_load_generator(workspace, &object)?;
     let mut binaries = test_binaries(workspace, &object, &tests)?;
     binaries.retain(|binary| {
         let wanted = tests.is_empty() || tests.iter().any(|word| binary.name == **word);
