@@ -35,6 +35,16 @@ pub(crate) enum Profile {
     Dev,
 }
 
+/// An executable of the workspace.
+#[derive(Clone, Copy, Debug)]
+struct Binary {
+    package: &'static str,
+    name: &'static str,
+}
+
+const SERVER: Binary = Binary { package: "push-server", name: "push-server" };
+const LOAD_GENERATOR: Binary = Binary { package: "push-tests", name: "push-load" };
+
 pub(crate) fn run(workspace: &Workspace, arguments: &BuildArguments) -> Result<ExitCode> {
     let tools = setup::build_needs(workspace)?;
     let object = ebpf_object(workspace, &tools)?;
@@ -93,12 +103,25 @@ pub(crate) fn ebpf_cargo(
 
 /// Builds the server with the object embedded; returns its path.
 pub(crate) fn server(workspace: &Workspace, object: &Path, profile: Profile) -> Result<PathBuf> {
-    binary(workspace, object, profile, "push-server", "push-server")
+    let [server] = binaries(workspace, object, profile, [SERVER])?;
+    Ok(server)
 }
 
 /// Builds the load generator, optimised; returns its path.
 pub(crate) fn load_generator(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
-    binary(workspace, object, Profile::Release, "push-tests", "push-load")
+    let [generator] = binaries(workspace, object, Profile::Release, [LOAD_GENERATOR])?;
+    Ok(generator)
+}
+
+/// Builds the server and the load generator, optimised; returns their paths.
+///
+/// One cargo builds both: their packages ask some crates for different features, so that two builds
+/// would compile those crates, and all that use them, twice.
+pub(crate) fn server_and_load_generator(
+    workspace: &Workspace,
+    object: &Path,
+) -> Result<[PathBuf; 2]> {
+    binaries(workspace, object, Profile::Release, [SERVER, LOAD_GENERATOR])
 }
 
 /// Has push-server's build script embed the object. It finds the usual one by itself; naming that
@@ -109,16 +132,19 @@ pub(crate) fn embed(cargo: &mut Command, workspace: &Workspace, object: &Path) {
     }
 }
 
-fn binary(
+/// Builds them all by one cargo; returns their paths in the same order.
+fn binaries<const COUNT: usize>(
     workspace: &Workspace,
     object: &Path,
     profile: Profile,
-    package: &str,
-    name: &str,
-) -> Result<PathBuf> {
+    wanted: [Binary; COUNT],
+) -> Result<[PathBuf; COUNT]> {
     let mut cargo = workspace.cargo();
     embed(&mut cargo, workspace, object);
-    cargo.args(["build", "--package", package, "--bin", name]);
+    cargo.arg("build");
+    for Binary { package, name } in &wanted {
+        cargo.args(["--package", package, "--bin", name]);
+    }
     let folder = match profile {
         Profile::Release => {
             cargo.arg("--release");
@@ -127,7 +153,7 @@ fn binary(
         Profile::Dev => "debug",
     };
     run_checked(&mut cargo)?;
-    Ok(workspace.target().join(folder).join(name))
+    Ok(wanted.map(|binary| workspace.target().join(folder).join(binary.name)))
 }
 
 fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {

@@ -61,7 +61,13 @@ fn has_data_dir(arguments: &RunArguments) -> bool {
 pub(crate) fn run(workspace: &Workspace, arguments: &RunArguments) -> Result<ExitCode> {
     let tools = setup::build_needs(workspace)?;
     let object = build::ebpf_object(workspace, &tools)?;
-    let server = build::server(workspace, &object, Profile::Release)?;
+    let (server, devices) = match arguments.demo {
+        None => (build::server(workspace, &object, Profile::Release)?, None),
+        Some(clients) => {
+            let [server, generator] = build::server_and_load_generator(workspace, &object)?;
+            (server, Some((generator, clients)))
+        }
+    };
     let mut command = Command::new(&server);
     command.current_dir(workspace.root()).args(["run", "--status"]);
     if !has_data_dir(arguments) {
@@ -69,12 +75,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &RunArguments) -> Result<Exi
         command.arg("--data-dir").arg(workspace.target().join(DATA_DIR));
     }
     command.args(&arguments.flags);
-    let Some(clients) = arguments.demo else {
+    let Some((generator, clients)) = devices else {
         say(format_args!("$ {}", command_line(&command)));
         // Signals and the exit code are the server's from here on.
         return Err(command.exec()).context("cannot start the server");
     };
-    let generator = build::load_generator(workspace, &object)?;
     let addresses = Addresses::of(&server, &arguments.flags);
     demonstrate(command, &generator, clients, &addresses)
 }

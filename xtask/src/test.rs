@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use arguments::TESTS_PACKAGE;
 use environment::{
     LOAD_VARIABLE, NODE_MODULES_VARIABLE, PYTHON_VARIABLE, SERVER_VARIABLE, SKIPPED_FILE_VARIABLE,
-    generator_to_use, server_to_test,
+    server_and_load_generator,
 };
 use tally::{Tally, read_skipped};
 
@@ -43,8 +43,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
         say("going on: tests that need what is missing skip, and are named at the end");
     }
     let object = build::ebpf_object(workspace, &tools)?;
-    let server = server_to_test(workspace, &object)?;
-    let generator = generator_to_use(workspace, &object)?;
+    let [server, generator] = server_and_load_generator(workspace, &object)?;
     let skipped_file = workspace.target().join("skipped-tests");
     fs::write(&skipped_file, "")
         .with_context(|| format!("cannot write {}", skipped_file.display()))?;

@@ -11,13 +11,18 @@ pub mod wire;
 mod client;
 mod command;
 mod connector;
+mod connects;
+mod crew;
 mod demo;
 mod engine;
 mod fleet;
+mod frames;
 mod limits;
+mod link;
 mod output;
 mod pacer;
 mod publish;
+mod throughput;
 
 use std::time::{Duration, Instant};
 
@@ -43,6 +48,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     limits::raise(options.mode.connections(), u64::from(common.threads))?;
     match &options.mode {
         Mode::Publish(publish) => publish::run(publish),
+        Mode::Throughput(throughput) => throughput::run(throughput),
+        Mode::Connects(connects) => connects::run(connects),
         Mode::Ping(ping) => run_ping(ping),
         Mode::Idle(idle) => run_idle(idle),
         Mode::Demo(demo) => run_demo(demo),

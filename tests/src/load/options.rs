@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Loads an MQTT server with many clients of one process.
 ///
@@ -27,6 +27,10 @@ pub enum Mode {
     Demo(Demo),
     /// Publish at QoS 1 to sessions that outlive their connections, and measure.
     Publish(Publish),
+    /// Publish to connected subscribers, by a window or at a rate, and measure.
+    Throughput(Throughput),
+    /// Connect and disconnect again and again, and measure.
+    Connects(Connects),
 }
 
 /// `push-load ping`.
@@ -130,6 +134,84 @@ pub struct Publish {
     pub warmup_s: u64,
 }
 
+/// Who gets whose messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    /// Every publisher publishes to one topic, which every client subscribes to.
+    FanOut,
+    /// Every publisher has a topic, and every client subscribes to all of them by a wildcard.
+    FanIn,
+    /// Every publisher has a topic and a client of its own that subscribes to it.
+    Pairs,
+}
+
+/// `push-load throughput`.
+///
+/// The clients subscribe; publishers beside them publish to them. A message is on its way until all
+/// that it is to cause has come: a delivery to each of its subscribers and, at QoS 1, its PUBACK.
+/// By a window, each publisher has so many on their way at any time: that is as fast as the server
+/// can deliver without dropping anything. At a rate, messages are due at even distances whatever
+/// the server does, and delivery is timed from when a message was due, not from when it was
+/// written, so that a server that stalls is charged for all who had to wait.
+///
+/// All of it is MQTT 3.1.1 with clean sessions. Prints `{"event":"ready",...}` when the clients are
+/// there, `begin` and `end` around the time measured.
+#[derive(Debug, Args)]
+pub struct Throughput {
+    /// Where and how to connect.
+    #[command(flatten)]
+    pub common: Common,
+    /// Who gets whose messages. Only pairs can be spread over --threads.
+    #[arg(long, value_enum)]
+    pub shape: Shape,
+    /// Publishers, beside the clients; as many as those in pairs.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub publishers: u32,
+    /// The QoS of messages and subscriptions.
+    #[arg(long, value_name = "QOS", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub qos: u8,
+    /// Messages that each publisher has on their way.
+    #[arg(long, value_name = "N", default_value_t = 32, conflicts_with = "rate")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=u16::MAX as i64))]
+    pub window: u16,
+    /// Messages a second of all publishers together, instead of a window.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub rate: Option<u64>,
+    /// Bytes of a message.
+    #[arg(long, value_name = "BYTES", default_value_t = 128)]
+    #[arg(value_parser = clap::value_parser!(u32).range(18..=1_000_000))]
+    pub payload_bytes: u32,
+    /// How long to measure.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// How long to publish before measuring.
+    #[arg(long, value_name = "W", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub warmup_s: u64,
+}
+
+/// `push-load connects`.
+///
+/// Each client connects, waits for CONNACK, says goodbye, waits until the server has closed, and
+/// begins again. All of it is MQTT 3.1.1 with clean sessions. Prints `{"event":"ready",...}` at
+/// once, `begin` and `end` around the time measured.
+#[derive(Debug, Args)]
+pub struct Connects {
+    /// Where and how to connect. The rate and the concurrency of connections have no effect: every
+    /// client connects as fast as the server lets it.
+    #[command(flatten)]
+    pub common: Common,
+    /// How long to measure.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// How long to connect before measuring.
+    #[arg(long, value_name = "W", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub warmup_s: u64,
+}
+
 /// What every mode needs.
 #[derive(Clone, Debug, Args)]
 pub struct Common {
@@ -192,6 +274,8 @@ impl Mode {
             Self::Idle(idle) => &idle.common,
             Self::Demo(demo) => &demo.common,
             Self::Publish(publish) => &publish.common,
+            Self::Throughput(throughput) => &throughput.common,
+            Self::Connects(connects) => &connects.common,
         }
     }
 
@@ -205,6 +289,7 @@ impl Mode {
                 u64::from(publish.publishers) + clients.min(common.connect_concurrency.into())
             }
             Self::Publish(publish) => u64::from(publish.publishers) + clients,
+            Self::Throughput(throughput) => u64::from(throughput.publishers) + clients,
             _ => clients,
         }
     }
@@ -241,6 +326,18 @@ mod tests {
         let absent = "--clients 100000 --absent --publishers 8 --connect-concurrency 100";
         let options = parse(&format!("{start} --messages 5 {absent}")).unwrap();
         assert_eq!(options.mode.connections(), 108);
+    }
+
+    #[test]
+    fn throughput_is_by_a_window_or_at_a_rate() {
+        let start = "push-load throughput --target 127.0.0.1:1 --seconds 1 --shape fan-out";
+        for pace in ["--window 5", "--rate 5", "--qos 1"] {
+            let options = parse(&format!("{start} {pace} --clients 50"));
+            assert_eq!(options.unwrap().mode.connections(), 51, "{pace}");
+        }
+        for wrong in ["--window 5 --rate 5", "--qos 2", "--payload-bytes 17", "--window 0"] {
+            assert!(parse(&format!("{start} {wrong}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -24,8 +24,14 @@ pub const SUBACK: u8 = 0x90;
 pub const PINGRESP: u8 = 0xD0;
 /// First byte of a PUBLISH at QoS 0, whatever its RETAIN flag when that bit is masked out.
 pub const PUBLISH_QOS0: u8 = 0x30;
+/// First byte of a PUBLISH at QoS 1, but for its flags.
+pub const PUBLISH_QOS1: u8 = 0x32;
 /// The RETAIN bit of a PUBLISH.
 pub const RETAIN: u8 = 0x01;
+/// The DUP bit of a PUBLISH.
+pub const DUP: u8 = 0x08;
+/// First byte of PUBACK.
+pub const PUBACK: u8 = 0x40;
 /// First byte of DISCONNECT.
 pub const DISCONNECT: u8 = 0xE0;
 

@@ -15,6 +15,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::children::{Child, Interrupt};
+use super::data_directory::DataDirectory;
 use crate::workspace::output_of;
 
 /// How long a server may take until it serves.
@@ -117,14 +118,18 @@ impl Brokers {
         Some(first.strip_prefix("mosquitto version ").unwrap_or(first).to_owned())
     }
 
-    /// Starts one and waits until it serves.
+    /// Starts one on an empty data directory and waits until it serves.
     pub(super) fn start(&self, variant: Variant, interrupt: &Interrupt) -> Result<Broker> {
         let [mqtt, http] = free_ports()?;
+        let data = DataDirectory::below(&self.folder)?;
+        let own = |server: &Path, kernel_path: &str| {
+            self.own(server, (mqtt, http), kernel_path, data.path())
+        };
         let (mut command, http) = match variant {
-            Variant::Kernel => (self.own(&self.server, mqtt, http, "require")?, Some(http)),
-            Variant::User => (self.own(&self.server, mqtt, http, "off")?, Some(http)),
-            Variant::BeforeKernel => (self.own(self.before()?, mqtt, http, "require")?, Some(http)),
-            Variant::BeforeUser => (self.own(self.before()?, mqtt, http, "off")?, Some(http)),
+            Variant::Kernel => (own(&self.server, "require")?, Some(http)),
+            Variant::User => (own(&self.server, "off")?, Some(http)),
+            Variant::BeforeKernel => (own(self.before()?, "require")?, Some(http)),
+            Variant::BeforeUser => (own(self.before()?, "off")?, Some(http)),
             Variant::Mosquitto => (self.mosquitto(mqtt)?, None),
         };
         let name = match variant {
@@ -132,7 +137,15 @@ impl Brokers {
             Variant::BeforeKernel | Variant::BeforeUser => "push-server-before",
             Variant::Kernel | Variant::User => "push-server",
         };
-        Broker::launch(name, &mut command, &self.folder, (mqtt, http), READY_WITHIN, interrupt)
+        let broker = Broker::launch(
+            name,
+            &mut command,
+            &self.folder,
+            (mqtt, http),
+            READY_WITHIN,
+            interrupt,
+        )?;
+        Ok(broker.with_data(data))
     }
 
     fn before(&self) -> Result<&Path> {
@@ -142,9 +155,9 @@ impl Brokers {
     fn own(
         &self,
         server: &Path,
-        mqtt: SocketAddr,
-        http: SocketAddr,
+        (mqtt, http): (SocketAddr, SocketAddr),
         kernel_path: &str,
+        data: &Path,
     ) -> Result<Command> {
         let room = (self.clients + CONNECTIONS_SPARE).to_string();
         let mut command = Command::new(server);
@@ -155,9 +168,7 @@ impl Brokers {
         command.args(["--max-connections", &room, "--log", "warn"]);
         // Builds of before sessions were kept have no such flag.
         if knows_flag(server, "--data-dir")? {
-            let is_before = self.before.as_deref() == Some(server);
-            let name = if is_before { "data-before" } else { "data" };
-            command.arg("--data-dir").arg(self.folder.join(name));
+            command.arg("--data-dir").arg(data);
         }
         Ok(command)
     }
@@ -192,6 +203,8 @@ pub(super) struct Broker {
     child: Child,
     mqtt: SocketAddr,
     http: Option<SocketAddr>,
+    /// Held for its end, which comes after the child's.
+    data: Option<DataDirectory>,
 }
 
 impl Broker {
@@ -207,9 +220,16 @@ impl Broker {
     ) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let log = folder.join(format!("{name}.log"));
-        let mut broker = Self { child: Child::start(name, command, &log)?, mqtt, http };
+        let child = Child::start(name, command, &log)?;
+        let mut broker = Self { child, mqtt, http, data: None };
         broker.wait_until_ready(within, interrupt)?;
         Ok(broker)
+    }
+
+    /// Removes this directory once the server has ended.
+    pub(super) fn with_data(mut self, data: DataDirectory) -> Self {
+        self.data = Some(data);
+        self
     }
 
     pub(super) fn pid(&self) -> u32 {

@@ -221,7 +221,7 @@ fn measure(
     let (first, last) = (from + edge, from + Duration::from_secs(seconds.into()) - edge);
     let mut samples: Vec<Sample> = Vec::new();
     let within = Duration::from_secs((warm_up_s + seconds).into()) + DRAIN_WITHIN;
-    let outcome = load.wait_until_done(within, &bench.interrupt, || {
+    let outcome: Outcome = load.wait_until_done(within, &bench.interrupt, || {
         broker.check_alive()?;
         let at = Instant::now();
         if (first..=last).contains(&at) {

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::children::{Child, Interrupt};
@@ -70,6 +71,44 @@ pub(super) struct Published {
     pub(super) seconds: f64,
 }
 
+/// What a run of `push-load throughput` counted.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Carried {
+    pub(super) sent: u64,
+    pub(super) delivered: u64,
+    /// Deliveries and acknowledgements that never came.
+    pub(super) missing: u64,
+    /// Sent in the time measured.
+    pub(super) sent_measured: u64,
+    /// Delivered in the time measured.
+    pub(super) delivered_measured: u64,
+    /// From when a message was due to when it was written; at a rate only.
+    pub(super) late_us: RoundTrips,
+    pub(super) ack_us: RoundTrips,
+    /// From when a message was due to the subscriber.
+    pub(super) delivery_us: RoundTrips,
+    /// Threads that the generator had.
+    pub(super) threads: u16,
+    /// The generator's own processor time in the time measured.
+    pub(super) cpu_us: f64,
+    pub(super) seconds: f64,
+}
+
+/// What a run of `push-load connects` counted.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Connected {
+    pub(super) connects: u64,
+    /// Accepted in the time measured.
+    pub(super) connects_measured: u64,
+    /// From the SYN to CONNACK.
+    pub(super) connack_us: RoundTrips,
+    /// Threads that the generator had.
+    pub(super) threads: u16,
+    /// The generator's own processor time in the time measured.
+    pub(super) cpu_us: f64,
+    pub(super) seconds: f64,
+}
+
 /// What the generator says once all its clients are up, or have tried.
 #[derive(Debug, Deserialize)]
 struct Ready {
@@ -119,15 +158,16 @@ impl Load {
         Self::start(&mut command, folder)
     }
 
-    /// `push-load publish`, with what else it is to be told.
-    pub(super) fn publish(
+    /// `push-load MODE`, with what else it is to be told.
+    pub(super) fn with(
         generator: &Path,
+        mode: &str,
         target: SocketAddr,
         arguments: &[String],
         folder: &Path,
     ) -> Result<Self> {
         let mut command = Command::new(generator);
-        command.args(["publish", "--target", &target.to_string()]).args(arguments);
+        command.args([mode, "--target", &target.to_string()]).args(arguments);
         Self::start(&mut command, folder)
     }
 
@@ -189,15 +229,15 @@ impl Load {
         Ok(at)
     }
 
-    /// Waits for the counts, which come last. `each` is called meanwhile.
-    pub(super) fn wait_until_done(
+    /// Waits for the counts of the mode, which come last. `each` is called meanwhile.
+    pub(super) fn wait_until_done<T: DeserializeOwned>(
         &mut self,
         within: Duration,
         interrupt: &Interrupt,
         each: impl FnMut() -> Result<()>,
-    ) -> Result<Outcome> {
-        let outcome = |line: &str| serde_json::from_str::<Outcome>(line).ok();
-        Ok(self.wait_for(outcome, within, interrupt, each)?.1)
+    ) -> Result<T> {
+        let counts = |line: &str| serde_json::from_str::<T>(line).ok();
+        Ok(self.wait_for(counts, within, interrupt, each)?.1)
     }
 
     /// Waits for a line that says no more than `event`.
@@ -210,17 +250,6 @@ impl Load {
     ) -> Result<Instant> {
         let wanted = |line: &str| (parse_event(line)? == event).then_some(());
         Ok(self.wait_for(wanted, within, interrupt, each)?.0)
-    }
-
-    /// Waits for the counts of publishing, which come last.
-    pub(super) fn wait_until_published(
-        &mut self,
-        within: Duration,
-        interrupt: &Interrupt,
-        each: impl FnMut() -> Result<()>,
-    ) -> Result<Published> {
-        let outcome = |line: &str| serde_json::from_str::<Published>(line).ok();
-        Ok(self.wait_for(outcome, within, interrupt, each)?.1)
     }
 
     fn wait_for<T>(

@@ -23,6 +23,7 @@
 
 mod brokers;
 mod children;
+mod data_directory;
 mod durable;
 mod heartbeat;
 mod idle;
@@ -30,6 +31,7 @@ mod load;
 mod procfs;
 mod report;
 mod rig;
+mod throughput;
 
 use std::process::ExitCode;
 
@@ -53,6 +55,8 @@ enum Benchmark {
     Idle(idle::IdleArguments),
     /// Durable QoS 1 messages to many sessions, and how soon a server is back
     Durable(durable::DurableArguments),
+    /// Messages and connects a second, their cost, and how long a message takes at a fixed rate
+    Throughput(throughput::ThroughputArguments),
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<ExitCode> {
@@ -60,5 +64,6 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments) -> Result<E
         Benchmark::Heartbeat(arguments) => heartbeat::run(workspace, arguments),
         Benchmark::Idle(arguments) => idle::run(workspace, arguments),
         Benchmark::Durable(arguments) => durable::run(workspace, arguments),
+        Benchmark::Throughput(arguments) => throughput::run(workspace, arguments),
     }
 }

@@ -13,7 +13,7 @@ use super::brokers::{self, Brokers, Variant, rotated};
 use super::children::Interrupt;
 use super::procfs::{self, MachineTime};
 use super::report::Machine;
-use crate::build::{self, Profile};
+use crate::build;
 use crate::setup;
 use crate::workspace::{Workspace, find_program, say};
 
@@ -69,8 +69,8 @@ pub(super) fn prepare(
         (folder.join("push-server"), folder.join("push-load"))
     } else {
         let object = build::ebpf_object(workspace, &setup::build_needs(workspace)?)?;
-        let server = build::server(workspace, &object, Profile::Release)?;
-        (server, build::load_generator(workspace, &object)?)
+        let [server, generator] = build::server_and_load_generator(workspace, &object)?;
+        (server, generator)
     };
     let folder = workspace.target().join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

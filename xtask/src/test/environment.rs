@@ -21,20 +21,17 @@ pub(super) const NODE_MODULES_VARIABLE: &str = "PUSH_NODE_MODULES";
 /// Names the file that skipped tests are appended to.
 pub(super) const SKIPPED_FILE_VARIABLE: &str = "PUSH_SKIPPED_FILE";
 
-/// The server that the environment names, else one that is built now.
-pub(super) fn server_to_test(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
-    match named(SERVER_VARIABLE)? {
-        Some(server) => Ok(server),
-        None => build::server(workspace, object, Profile::Release),
-    }
-}
-
-/// The load generator that the environment names, else one that is built now.
-pub(super) fn generator_to_use(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
-    match named(LOAD_VARIABLE)? {
-        Some(generator) => Ok(generator),
-        None => build::load_generator(workspace, object),
-    }
+/// The server and the load generator that the environment names; what it does not is built now.
+pub(super) fn server_and_load_generator(
+    workspace: &Workspace,
+    object: &Path,
+) -> Result<[PathBuf; 2]> {
+    Ok(match (named(SERVER_VARIABLE)?, named(LOAD_VARIABLE)?) {
+        (Some(server), Some(generator)) => [server, generator],
+        (Some(server), None) => [server, build::load_generator(workspace, object)?],
+        (None, Some(generator)) => [build::server(workspace, object, Profile::Release)?, generator],
+        (None, None) => build::server_and_load_generator(workspace, object)?,
+    })
 }
 
 /// The binary that a variable names, which is said: it may not fit the tests.

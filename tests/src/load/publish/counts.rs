@@ -1,9 +1,8 @@
 //! What publishing counts, and how it is told.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
+use super::super::crew::{Measured, Sum};
 use super::super::options::Publish;
 use super::super::tally::{Latencies, RoundTrips};
 
@@ -28,9 +27,8 @@ pub(super) struct Counts {
     pub(super) delivery: Latencies,
 }
 
-impl Counts {
-    /// Adds what another thread counted.
-    pub(super) fn add(&mut self, other: &Self) {
+impl Sum for Counts {
+    fn add(&mut self, other: &Self) {
         self.sent += other.sent;
         self.acknowledged += other.acknowledged;
         self.measured += other.measured;
@@ -74,7 +72,8 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(options: &Publish, counts: &Counts, took: Duration, cpu: Duration) -> Self {
+    pub(super) fn of(options: &Publish, measured: &Measured<Counts>) -> Self {
+        let Measured { counts, took, cpu } = measured;
         Self {
             event: "done",
             mode: "publish",

@@ -1,10 +1,9 @@
-//! What the main thread and the others tell each other.
+//! What all threads of a run share.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use super::counts::Counts;
-use crate::load::options::Publish;
+use super::super::options::Publish;
 
 /// What is the same for all threads.
 #[derive(Debug)]
@@ -18,22 +17,4 @@ pub(super) struct Plan {
     pub(super) acknowledged: AtomicU64,
     /// Messages that came to subscribers, of all threads, repeated ones not counted.
     pub(super) delivered: AtomicU64,
-}
-
-/// The time in which messages count.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
-    pub(super) from_ns: u64,
-    pub(super) until_ns: u64,
-}
-
-/// What threads tell.
-#[derive(Debug)]
-pub(super) enum News {
-    /// Sessions and publishers are there.
-    Ready,
-    /// All is sent and acknowledged, or nothing comes any more.
-    Finished(Box<Counts>),
-    /// The run is over.
-    Failed(String),
 }

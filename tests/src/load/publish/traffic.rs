@@ -3,18 +3,19 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use mio::{Events, Interest, Poll, Token};
 
 use super::super::connector::{self, Connector};
-use super::super::wire::{self, CONNACK, SUBACK, Version};
+use super::super::crew::{Post, Span};
+use super::super::frames::Frame;
+use super::super::link::{Link, State};
+use super::super::wire::{self, CONNACK, PUBACK, SUBACK, Version};
 use super::counts::Counts;
-use super::frames::{self, Frame, Template};
-use super::link::{Link, State};
-use super::plan::{News, Plan, Span};
+use super::message::{Message, Template, topic};
+use super::plan::Plan;
 
 /// Events taken by one wake.
 const EVENTS_PER_WAKE_MAX: usize = 1_024;
@@ -31,7 +32,6 @@ const LEAVE: Duration = Duration::from_millis(200);
 /// Most messages that a rate may have saved up, as a time.
 const SAVED_NS_MAX: u64 = 20_000_000;
 
-const PUBACK: u8 = 0x40;
 const GRANTED_QOS: u8 = 1;
 
 /// How far a session has come.
@@ -107,15 +107,10 @@ impl Traffic {
     }
 
     /// Makes the sessions, waits for the word, publishes.
-    pub(super) fn run(
-        mut self,
-        news: &Sender<News>,
-        orders: &Receiver<Span>,
-    ) -> anyhow::Result<Counts> {
+    pub(super) fn run(mut self, post: &Post<Counts>) -> anyhow::Result<Counts> {
         self.make_sessions()?;
         self.connect_publishers()?;
-        news.send(News::Ready).context("nobody listens")?;
-        let span = orders.recv().context("nobody gives the word")?;
+        let span = post.wait_for_span()?;
         self.publish(span)?;
         self.leave();
         Ok(self.counts)
@@ -204,7 +199,7 @@ impl Traffic {
         frame.clear();
         let state = link.read(&mut self.buffer, ends, |packet| match (*stage, packet.first) {
             (Stage::Greeting, CONNACK) if packet.body.get(1) == Some(&0) => {
-                wire::subscribe(frame, Version::V311, &frames::topic(number), GRANTED_QOS);
+                wire::subscribe(frame, Version::V311, &topic(number), GRANTED_QOS);
                 *stage = Stage::Subscribing;
                 Ok(())
             }
@@ -218,7 +213,7 @@ impl Traffic {
             }
             // What an earlier run has left is taken, and not counted.
             (Stage::Subscribing | Stage::Leaving | Stage::There, _) => {
-                let [high, low] = packet.message().ok_or("no message of ours")?.packet_id;
+                let [high, low] = Message::of(packet).ok_or("no message of ours")?.packet_id;
                 if *stage != Stage::Leaving {
                     frame.extend([PUBACK, 2, high, low]);
                 }
@@ -250,19 +245,9 @@ impl Traffic {
             let quota = options.messages.map_or(u64::MAX, |messages| {
                 (messages + all as u64 - 1 - number as u64) / all as u64
             });
-            let stream = std::net::TcpStream::connect(common.target)?;
-            stream.set_nodelay(true)?;
-            let mut frame = Vec::new();
             let client_id = format!("{}publisher-{number}", common.client_id_prefix);
-            wire::connect(&mut frame, Version::V311, &client_id, 0);
-            io::Write::write_all(&mut &stream, &frame)?;
-            let mut connack = [0; 4];
-            io::Read::read_exact(&mut &stream, &mut connack)?;
-            if connack != [CONNACK, 2, 0, 0] {
-                bail!("publisher {number}: refused: {connack:02x?}");
-            }
-            stream.set_nonblocking(true)?;
-            let mut link = Link::over(mio::net::TcpStream::from_std(stream));
+            let link = Link::greeted(common.target, &client_id, None);
+            let mut link = link.with_context(|| format!("publisher {number}"))?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.publishers_poll.registry().register(&mut link.stream, Token(index), interest)?;
             self.publishers.push(Publisher {
@@ -352,7 +337,7 @@ impl Traffic {
     /// Acknowledgements to a publisher.
     fn hear(&mut self, index: usize, ends: bool, span: Span) -> anyhow::Result<()> {
         let now_ns = self.now_ns();
-        let measures = (span.from_ns..span.until_ns).contains(&now_ns);
+        let measures = span.contains(now_ns);
         let Self { publishers, counts, buffer, .. } = self;
         let Publisher { link, sent_ns, free, .. } = &mut publishers[index];
         let before = counts.acknowledged;
@@ -386,13 +371,13 @@ impl Traffic {
     fn receive(&mut self, index: usize, ends: bool, span: Span) -> anyhow::Result<()> {
         let now_ns = self.now_ns();
         let number = self.number(index);
-        let measures = (span.from_ns..span.until_ns).contains(&now_ns);
+        let measures = span.contains(now_ns);
         let Self { sessions, counts, buffer, frame, .. } = self;
         let Some(link) = &mut sessions[index].link else { return Ok(()) };
         let (before, repeated) = (counts.delivered, counts.repeated);
         frame.clear();
         let state = link.read(buffer, ends, |packet| {
-            let Some(message) = packet.message() else {
+            let Some(message) = Message::of(packet) else {
                 return Err(format!("bad packet: first byte {:#04x}", packet.first));
             };
             let [high, low] = message.packet_id;

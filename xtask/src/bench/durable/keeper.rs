@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::super::brokers::{Broker, free_ports, knows_flag};
+use super::super::data_directory::DataDirectory;
 use super::super::rig::Bench;
 use super::arguments::{DurableArguments, Mode};
 use crate::workspace::say;
@@ -69,14 +70,9 @@ impl Keeper {
         Mode::ALL.into_iter().filter(is_measured).collect()
     }
 
-    /// A new data directory, without what an earlier run may have left.
+    /// A new data directory.
     pub(super) fn directory(&self) -> Result<DataDirectory> {
-        let path = self.below.join("durable-data");
-        let directory = DataDirectory(path);
-        directory.remove();
-        fs::create_dir_all(&directory.0)
-            .with_context(|| format!("cannot make {}", directory.0.display()))?;
-        Ok(directory)
+        DataDirectory::below(&self.below)
     }
 
     /// Starts a server on a data directory and waits until it serves.
@@ -125,42 +121,6 @@ impl Keeper {
     }
 }
 
-/// A data directory, removed when dropped.
-#[derive(Debug)]
-pub(super) struct DataDirectory(PathBuf);
-
-impl DataDirectory {
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// What it occupies on the disk.
-    pub(super) fn bytes(&self) -> u64 {
-        occupied(&self.0)
-    }
-
-    fn remove(&self) {
-        // What cannot be removed is found when it is made again.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Drop for DataDirectory {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
-
-/// Blocks of all files below a path, in bytes.
-fn occupied(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    /// The unit of `st_blocks`.
-    const BLOCK_BYTES: u64 = 512;
-    let Ok(found) = fs::symlink_metadata(path) else { return 0 };
-    let below = fs::read_dir(path).into_iter().flatten().flatten();
-    found.blocks() * BLOCK_BYTES + below.map(|entry| occupied(&entry.path())).sum::<u64>()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +130,7 @@ mod tests {
             server: PathBuf::new(),
             mosquitto: mosquitto.map(PathBuf::from),
             folder: PathBuf::new(),
-            below: std::env::temp_dir().join(format!("xtask-keeper-{}", std::process::id())),
+            below: PathBuf::new(),
             shards: 1,
             connections: 1,
             is_durable,
@@ -183,17 +143,5 @@ mod tests {
         assert_eq!(keeper(false, Some("m")).modes(&[Mode::Fsync]), []);
         assert_eq!(keeper(true, Some("m")).modes(&[]), Mode::ALL);
         assert_eq!(keeper(true, Some("m")).modes(&[Mode::Os]), [Mode::Os]);
-    }
-
-    #[test]
-    fn a_data_directory_begins_empty_and_is_removed() {
-        let keeper = keeper(true, None);
-        let directory = keeper.directory().unwrap();
-        fs::write(directory.path().join("file"), vec![1; 100_000]).unwrap();
-        assert!(directory.bytes() >= 100_000);
-        let path = directory.path().to_owned();
-        drop(directory);
-        assert!(!path.exists());
-        let _ = fs::remove_dir_all(&keeper.below);
     }
 }

@@ -8,12 +8,13 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::super::brokers::Broker;
-use super::super::load::Load;
+use super::super::data_directory::DataDirectory;
+use super::super::load::{Load, Published};
 use super::super::procfs::ProcessMemory;
 use super::super::report::{Machine, Shown, Table, finish, grouped};
 use super::super::rig::Bench;
 use super::arguments::{DurableArguments, Mode};
-use super::keeper::{DataDirectory, Keeper};
+use super::keeper::Keeper;
 use crate::workspace::say;
 
 /// How long the sessions may take to be made.
@@ -165,10 +166,11 @@ fn fill(bench: &Bench, arguments: &DurableArguments, broker: &mut Broker) -> Res
     say("--payload-bytes", arguments.payload_bytes.into());
     say("--connect-rate", CONNECT_RATE.into());
     let begun = Instant::now();
-    let mut load = Load::publish(&bench.generator, broker.mqtt(), &words, &bench.results)?;
+    let mut load = Load::with(&bench.generator, "publish", broker.mqtt(), &words, &bench.results)?;
     let interrupt = &bench.interrupt;
     load.wait_until_ready(SESSIONS_WITHIN, interrupt, || broker.check_alive())?;
-    let outcome = load.wait_until_published(MESSAGES_WITHIN, interrupt, || broker.check_alive())?;
+    let outcome: Published =
+        load.wait_until_done(MESSAGES_WITHIN, interrupt, || broker.check_alive())?;
     load.end()?;
     if outcome.acknowledged != arguments.recovery_messages {
         bail!("{} of {} messages were acknowledged", outcome.acknowledged, outcome.sent);

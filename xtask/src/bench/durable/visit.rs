@@ -87,7 +87,7 @@ pub(super) fn run(
     let data = keeper.directory()?;
     let mut broker = keeper.start(bench, mode, data.path())?;
     let words = words(arguments, scenario);
-    let mut load = Load::publish(&bench.generator, broker.mqtt(), &words, &bench.results)?;
+    let mut load = Load::with(&bench.generator, "publish", broker.mqtt(), &words, &bench.results)?;
     let commands = [broker.line().to_owned(), load.line().to_owned()];
     let interrupt = &bench.interrupt;
     load.wait_until_ready(SESSIONS_WITHIN, interrupt, || broker.check_alive())?;
@@ -97,7 +97,8 @@ pub(super) fn run(
     let measured = Duration::from_secs(arguments.seconds.into());
     load.wait_until("end", measured + DRAIN_WITHIN, interrupt, || broker.check_alive())?;
     let last = Reading::now(&broker)?;
-    let outcome = load.wait_until_published(DRAIN_WITHIN, interrupt, || broker.check_alive())?;
+    let outcome: Published =
+        load.wait_until_done(DRAIN_WITHIN, interrupt, || broker.check_alive())?;
     load.end()?;
     check(scenario, &outcome, broker.metrics()?.as_ref())?;
     // Not in order: a server that holds millions of messages may take long to let go of them.

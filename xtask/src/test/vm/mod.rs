@@ -22,8 +22,8 @@ use qemu::Qemu;
 
 use super::arguments::TestArguments;
 use super::environment::{
-    LOAD_VARIABLE, PYTHON_VARIABLE, SERVER_VARIABLE, SKIPPED_FILE_VARIABLE, generator_to_use,
-    server_to_test,
+    LOAD_VARIABLE, PYTHON_VARIABLE, SERVER_VARIABLE, SKIPPED_FILE_VARIABLE,
+    server_and_load_generator,
 };
 use super::tally::Tally;
 use crate::build;
@@ -105,8 +105,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     let test_tools = setup::vm_needs(workspace)?;
     let qemu = Qemu::find_or_download(&workspace.target().join("vm"))?;
     let object = build::ebpf_object(workspace, &tools)?;
-    let server = server_to_test(workspace, &object)?;
-    let generator = generator_to_use(workspace, &object)?;
+    let [server, generator] = server_and_load_generator(workspace, &object)?;
     let mut binaries = test_binaries(workspace, &object, &tests)?;
     binaries.retain(|binary| {
         let wanted = tests.is_empty() || tests.iter().any(|word| binary.name == **word);

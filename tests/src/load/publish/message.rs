@@ -1,13 +1,10 @@
-//! The packets of publishing: messages made from a template, and packets found in what was read
-//! without a copy.
+//! The messages of publishing: made from a template, and read.
 
-use super::super::wire;
+use super::super::frames::Frame;
+use super::super::wire::{self, DUP, PUBLISH_QOS1, RETAIN};
 
 /// Digits of a session's number in its topic.
 const DIGITS: usize = 8;
-
-/// First byte of a PUBLISH at QoS 1.
-const PUBLISH_QOS1: u8 = 0x32;
 
 /// Bytes of a time in a payload.
 const TIME_BYTES: usize = 8;
@@ -53,32 +50,6 @@ impl Template {
     }
 }
 
-/// A packet in the bytes read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Frame<'a> {
-    pub(super) first: u8,
-    pub(super) body: &'a [u8],
-}
-
-/// A remaining length of more than four bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
-
-/// The first packet of `input`, and what is behind it; `None`: it is not whole.
-pub(super) fn split(input: &[u8]) -> Result<Option<(Frame<'_>, &[u8])>, Malformed> {
-    let Some((&first, rest)) = input.split_first() else { return Ok(None) };
-    let mut length = 0;
-    for (at, &byte) in rest.iter().take(4).enumerate() {
-        length |= usize::from(byte & 0x7F) << (7 * at);
-        if byte & 0x80 == 0 {
-            let body = &rest[at + 1..];
-            let found = body.split_at_checked(length);
-            return Ok(found.map(|(body, behind)| (Frame { first, body }, behind)));
-        }
-    }
-    if rest.len() < 4 { Ok(None) } else { Err(Malformed) }
-}
-
 /// A message as a subscriber sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Message {
@@ -87,25 +58,24 @@ pub(super) struct Message {
     pub(super) time_ns: u64,
 }
 
-impl Frame<'_> {
-    /// The message of a PUBLISH at QoS 1 that a [`Template`] made.
-    pub(super) fn message(&self) -> Option<Message> {
-        const DUP: u8 = 0x08;
-        const RETAIN: u8 = 0x01;
-        if self.first & !(DUP | RETAIN) != PUBLISH_QOS1 {
+impl Message {
+    /// The message in a PUBLISH at QoS 1 that a [`Template`] made.
+    pub(super) fn of(frame: Frame<'_>) -> Option<Self> {
+        if frame.first & !(DUP | RETAIN) != PUBLISH_QOS1 {
             return None;
         }
-        let (length, rest) = self.body.split_first_chunk::<2>()?;
+        let (length, rest) = frame.body.split_first_chunk::<2>()?;
         let rest = rest.get(usize::from(u16::from_be_bytes(*length))..)?;
         let (packet_id, payload) = rest.split_first_chunk::<2>()?;
         let time = payload.first_chunk::<TIME_BYTES>()?;
-        let dup = self.first & DUP != 0;
-        Some(Message { packet_id: *packet_id, dup, time_ns: u64::from_be_bytes(*time) })
+        let dup = frame.first & DUP != 0;
+        Some(Self { packet_id: *packet_id, dup, time_ns: u64::from_be_bytes(*time) })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::frames::split;
     use super::*;
 
     #[test]
@@ -118,7 +88,7 @@ mod tests {
             assert_eq!(&first.body[2..15], b"load/00001234");
             assert_eq!(first.body.len(), 2 + 13 + 2 + payload_bytes);
             let expected = Message { packet_id: [0xAB, 0xCD], dup: false, time_ns: 77 };
-            assert_eq!(first.message(), Some(expected));
+            assert_eq!(Message::of(first), Some(expected));
             let (second, rest) = split(rest).unwrap().unwrap();
             assert_eq!(&second.body[2..15], topic(99_999_999).as_bytes());
             assert!(rest.is_empty());
@@ -138,9 +108,7 @@ mod tests {
             (0x32, b"\0"),
             (0x40, b"\0\x01"),
         ] {
-            assert_eq!(Frame { first, body }.message(), None, "{first:#04x} {body:02x?}");
+            assert_eq!(Message::of(Frame { first, body }), None, "{first:#04x} {body:02x?}");
         }
-        assert_eq!(split(&[0x32, 0xFF, 0xFF, 0xFF, 0xFF, 1]), Err(Malformed));
-        assert_eq!(split(&[0x32, 0xFF, 0xFF]), Ok(None));
     }
 }

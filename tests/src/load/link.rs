@@ -2,11 +2,17 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use anyhow::{Context as _, bail};
 use mio::net::TcpStream;
 
-use super::super::connector;
+use super::connector;
 use super::frames::{self, Frame, Malformed};
+use super::wire::{self, CONNACK, SUBACK, Version};
+
+/// How long an answer may take that is waited for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// A connection that is being made, or is there.
 #[derive(Debug)]
@@ -31,8 +37,39 @@ impl Link {
         Ok(Self::over(TcpStream::from_std(connector::connect(target, source)?)))
     }
 
-    /// Over a connection that is there.
-    pub(super) fn over(stream: TcpStream) -> Self {
+    /// Connects with MQTT 3.1.1 and a clean session, and subscribes to a filter with a QoS. Blocks,
+    /// for clients that are few.
+    pub(super) fn greeted(
+        target: SocketAddr,
+        client_id: &str,
+        subscription: Option<(&str, u8)>,
+    ) -> anyhow::Result<Self> {
+        let mut stream = std::net::TcpStream::connect(target).context("cannot connect")?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+        let mut frame = Vec::new();
+        wire::connect(&mut frame, Version::V311, client_id, 0);
+        stream.write_all(&frame)?;
+        let mut connack = [0; 4];
+        stream.read_exact(&mut connack).context("no CONNACK")?;
+        if connack != [CONNACK, 2, 0, 0] {
+            bail!("refused: {connack:02x?}");
+        }
+        if let Some((filter, qos)) = subscription {
+            frame.clear();
+            wire::subscribe(&mut frame, Version::V311, filter, qos);
+            stream.write_all(&frame)?;
+            let mut suback = [0; 5];
+            stream.read_exact(&mut suback).context("no SUBACK")?;
+            if suback != [SUBACK, 3, 0, 1, qos] {
+                bail!("not subscribed to {filter} with QoS {qos}: {suback:02x?}");
+            }
+        }
+        stream.set_nonblocking(true)?;
+        Ok(Self::over(TcpStream::from_std(stream)))
+    }
+
+    fn over(stream: TcpStream) -> Self {
         Self { stream, partial: Vec::new(), out: Vec::new() }
     }
 

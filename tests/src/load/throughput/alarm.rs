@@ -1,0 +1,60 @@
+//! A wake at a nanosecond: epoll's own timeout has milliseconds, between two of which ten messages
+//! may be due.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Token};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+
+/// A timer that a poll listens to.
+#[derive(Debug)]
+pub(super) struct Alarm(OwnedFd);
+
+impl Alarm {
+    /// Has the poll report `token` whenever the timer goes off.
+    pub(super) fn new(poll: &Poll, token: Token) -> io::Result<Self> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), token, Interest::READABLE)?;
+        Ok(Self(timer))
+    }
+
+    /// Goes off once, in so many nanoseconds, and not when it was to before.
+    pub(super) fn set(&self, in_ns: u64) -> io::Result<()> {
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // Zero would switch it off.
+        let in_ns = i64::try_from(in_ns.max(1)).unwrap_or(i64::MAX);
+        let value = Timespec { tv_sec: in_ns / 1_000_000_000, tv_nsec: in_ns % 1_000_000_000 };
+        let once = Itimerspec { it_interval: zero, it_value: value };
+        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use mio::Events;
+
+    use super::*;
+
+    #[test]
+    fn it_goes_off_each_time_it_is_set_and_never_early() {
+        let mut poll = Poll::new().unwrap();
+        let alarm = Alarm::new(&poll, Token(7)).unwrap();
+        let mut events = Events::with_capacity(4);
+        for _ in 0..3 {
+            let begun = Instant::now();
+            alarm.set(300_000).unwrap();
+            poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
+            assert_eq!(events.iter().map(|event| event.token()).collect::<Vec<_>>(), [Token(7)]);
+            assert!(begun.elapsed() >= Duration::from_micros(300));
+        }
+    }
+}

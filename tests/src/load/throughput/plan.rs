@@ -1,0 +1,13 @@
+//! What all threads of a run share.
+
+use std::time::Instant;
+
+use super::super::options::Throughput;
+
+/// What is the same for all threads.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) options: Throughput,
+    /// Where nanoseconds are counted from.
+    pub(super) epoch: Instant,
+}

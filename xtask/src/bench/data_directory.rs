@@ -1,0 +1,71 @@
+//! The data directory of a server that is measured: empty at first, and gone with its owner.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// A data directory, removed when dropped.
+#[derive(Debug)]
+pub(super) struct DataDirectory(PathBuf);
+
+impl DataDirectory {
+    /// A new one of this process's below `folder`, without what an earlier run may have left.
+    pub(super) fn below(folder: &Path) -> Result<Self> {
+        let path = folder.join(format!("data-{}", std::process::id()));
+        let directory = Self(path);
+        directory.remove();
+        fs::create_dir_all(&directory.0)
+            .with_context(|| format!("cannot make {}", directory.0.display()))?;
+        Ok(directory)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What it occupies on the disk.
+    pub(super) fn bytes(&self) -> u64 {
+        occupied(&self.0)
+    }
+
+    fn remove(&self) {
+        // What cannot be removed is found when it is made again.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Drop for DataDirectory {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Blocks of all files below a path, in bytes.
+fn occupied(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    /// The unit of `st_blocks`.
+    const BLOCK_BYTES: u64 = 512;
+    let Ok(found) = fs::symlink_metadata(path) else { return 0 };
+    let below = fs::read_dir(path).into_iter().flatten().flatten();
+    found.blocks() * BLOCK_BYTES + below.map(|entry| occupied(&entry.path())).sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_begins_empty_and_is_removed() {
+        let below = std::env::temp_dir().join(format!("xtask-data-{}", std::process::id()));
+        fs::create_dir_all(below.join(format!("data-{}/left", std::process::id()))).unwrap();
+        let directory = DataDirectory::below(&below).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        fs::write(directory.path().join("file"), vec![1; 100_000]).unwrap();
+        assert!(directory.bytes() >= 100_000);
+        let path = directory.path().to_owned();
+        drop(directory);
+        assert!(!path.exists());
+        fs::remove_dir(&below).unwrap();
+    }
+}

@@ -1,0 +1,196 @@
+//! What `cargo xtask bench throughput` takes, and what it makes of each scenario.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::rig::CommonArguments;
+use super::contenders::Peer;
+use super::scenario::{Load, Scenario};
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ThroughputArguments {
+    /// Subscribers of the one publisher in a fan-out
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) fan_out: u32,
+    /// Publishers to the one subscriber in a fan-in
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) fan_in: u32,
+    /// Publishers with a subscriber each
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) pairs: u32,
+    /// Clients that connect again and again, each one connection at a time
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) connecting: u32,
+    /// Messages that each publisher has on their way
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(super) window: u16,
+    /// Messages a second of the paced rows
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(super) rate: u32,
+    /// Bytes of a message
+    #[arg(long, value_name = "BYTES", default_value_t = 128)]
+    #[arg(value_parser = clap::value_parser!(u32).range(18..=1_000_000))]
+    pub(super) payload_bytes: u32,
+    /// How long each row is measured
+    #[arg(long, value_name = "S", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub(super) seconds: u32,
+    /// How long each row is loaded before that
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=600))]
+    pub(super) warm_up_s: u32,
+    /// Rounds; in each, all servers have their turn
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(super) rounds: u32,
+    /// Threads of the generator; a fan has one
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(super) generator_threads: u16,
+    /// Measure these rows only; repeatable
+    #[arg(long, value_name = "ROW")]
+    pub(super) row: Vec<Scenario>,
+    /// Also measure this earlier build of push-server, in the same rounds
+    #[arg(long, value_name = "PATH")]
+    pub(super) before: Option<PathBuf>,
+    /// Also measure this broker; repeatable. In COMMAND, which is split at blanks and goes through no
+    /// shell, {port} is where it is to listen on 127.0.0.1, and {data} an empty directory. It is to
+    /// stay in the foreground
+    #[arg(long, value_name = "NAME=COMMAND")]
+    pub(super) peer: Vec<Peer>,
+    #[command(flatten)]
+    pub(super) common: CommonArguments,
+}
+
+impl ThroughputArguments {
+    /// Clients of a scenario that subscribe, or connect, and publishers beside them.
+    pub(super) fn clients(&self, scenario: Scenario) -> (u32, u32) {
+        match scenario {
+            Scenario::FanOutQos0 | Scenario::FanOutQos1 => (self.fan_out, 1),
+            Scenario::FanInQos0 => (1, self.fan_in),
+            Scenario::PairsQos0
+            | Scenario::PairsQos1
+            | Scenario::PacedQos0
+            | Scenario::PacedQos1 => (self.pairs, self.pairs),
+            Scenario::Connects => (self.connecting, 0),
+        }
+    }
+
+    /// The mode of the generator in a scenario, and what it is told.
+    pub(super) fn words(&self, scenario: Scenario) -> (&'static str, Vec<String>) {
+        let (clients, publishers) = self.clients(scenario);
+        let mut words = Vec::new();
+        let mut say = |flag: &str, value: u32| words.extend([flag.to_owned(), value.to_string()]);
+        say("--clients", clients);
+        say("--seconds", self.seconds);
+        say("--warmup-s", self.warm_up_s);
+        let shape = match scenario {
+            Scenario::Connects => {
+                say("--threads", self.generator_threads.into());
+                return ("connects", words);
+            }
+            Scenario::FanOutQos0 | Scenario::FanOutQos1 => "fan-out",
+            Scenario::FanInQos0 => "fan-in",
+            _ => {
+                say("--threads", self.generator_threads.into());
+                "pairs"
+            }
+        };
+        say("--publishers", publishers);
+        say("--qos", scenario.qos());
+        say("--payload-bytes", self.payload_bytes);
+        match scenario.load() {
+            Load::Rate => say("--rate", self.rate),
+            Load::Window | Load::Connects => say("--window", self.window.into()),
+        }
+        words.extend(["--shape".to_owned(), shape.to_owned()]);
+        ("throughput", words)
+    }
+
+    /// A scenario as the table has it.
+    pub(super) fn label(&self, scenario: Scenario) -> String {
+        let ThroughputArguments { fan_out, fan_in, pairs, rate, connecting, .. } = self;
+        let qos = scenario.qos();
+        match scenario {
+            Scenario::FanOutQos0 | Scenario::FanOutQos1 => {
+                format!("fan-out 1 to {fan_out}, QoS {qos}")
+            }
+            Scenario::FanInQos0 => format!("fan-in {fan_in} to 1, QoS {qos}"),
+            Scenario::PairsQos0 | Scenario::PairsQos1 => format!("{pairs} pairs, QoS {qos}"),
+            Scenario::PacedQos0 | Scenario::PacedQos1 => {
+                format!("{pairs} pairs at {rate}/s, QoS {qos}")
+            }
+            Scenario::Connects => format!("connects, {connecting} at a time"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Parser {
+        #[command(flatten)]
+        arguments: ThroughputArguments,
+    }
+
+    impl ThroughputArguments {
+        /// As the command line gives them.
+        pub(in super::super) fn of(line: &str) -> Self {
+            let words = std::iter::once("throughput").chain(line.split_ascii_whitespace());
+            <Parser as clap::Parser>::parse_from(words).arguments
+        }
+    }
+
+    #[test]
+    fn peers_repeat_and_hold_blanks() {
+        let words = ["throughput", "--peer", "a=a -p {port}", "--peer", "b=b {port} {data}"];
+        let parsed = <Parser as clap::Parser>::try_parse_from(words).unwrap();
+        assert_eq!(parsed.arguments.peer.len(), 2);
+        let words = ["throughput", "--peer", "a=a -p 1883"];
+        assert!(<Parser as clap::Parser>::try_parse_from(words).is_err());
+    }
+
+    #[test]
+    fn only_pairs_and_connects_are_spread_over_threads() {
+        let arguments = ThroughputArguments::of("--generator-threads 2");
+        for scenario in Scenario::chosen(&[]) {
+            let (_, words) = arguments.words(scenario);
+            let is_spread = words.contains(&"--threads".to_owned());
+            let is_fan = scenario.to_string().starts_with("fan");
+            assert_eq!(is_spread, !is_fan, "{scenario}");
+        }
+    }
+
+    #[test]
+    fn a_scenario_is_by_a_window_or_at_a_rate() {
+        let arguments = ThroughputArguments::of("");
+        for scenario in Scenario::chosen(&[]) {
+            let (mode, words) = arguments.words(scenario);
+            let says = |flag: &str| words.contains(&flag.to_owned());
+            let expected = match scenario.load() {
+                Load::Window => ("throughput", true, false),
+                Load::Rate => ("throughput", false, true),
+                Load::Connects => ("connects", false, false),
+            };
+            assert_eq!((mode, says("--window"), says("--rate")), expected, "{scenario}");
+        }
+    }
+
+    #[test]
+    fn rows_are_chosen_by_name() {
+        assert_eq!(Scenario::chosen(&[]).len(), 8);
+        let arguments = ThroughputArguments::of("--row connects --row fan-out-qos1");
+        let chosen = Scenario::chosen(&arguments.row);
+        assert_eq!(chosen, [Scenario::FanOutQos1, Scenario::Connects]);
+        assert_eq!(arguments.label(Scenario::FanOutQos1), "fan-out 1 to 50, QoS 1");
+    }
+}

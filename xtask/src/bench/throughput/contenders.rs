@@ -1,0 +1,174 @@
+//! Who is measured: our server, mosquitto, and any broker that `--peer` names.
+
+use std::path::Path;
+use std::process::Command;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::super::brokers::{Broker, Variant, free_ports};
+use super::super::data_directory::DataDirectory;
+use super::super::rig::Bench;
+
+/// How long a peer may take until it serves.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// Where the port stands in a peer's command.
+const PORT: &str = "{port}";
+
+/// Where an empty directory stands in it.
+const DATA: &str = "{data}";
+
+/// A broker that is not ours, as `--peer NAME=COMMAND` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    name: String,
+    /// The program and its arguments, with places for the port and the data.
+    words: Vec<String>,
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, command) = text.split_once('=').ok_or("write NAME=COMMAND")?;
+        let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        if name.is_empty() || words.is_empty() {
+            return Err("write NAME=COMMAND".to_owned());
+        }
+        if !words.iter().any(|word| word.contains(PORT)) {
+            return Err(format!("the command of {name} does not say where {PORT} goes"));
+        }
+        Ok(Self { name: name.to_owned(), words })
+    }
+}
+
+impl Peer {
+    fn command(&self, port: u16, data: &Path) -> Command {
+        let data = data.to_string_lossy();
+        let filled = |word: &String| word.replace(PORT, &port.to_string()).replace(DATA, &data);
+        let mut words = self.words.iter().map(filled);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words);
+        command
+    }
+}
+
+/// A column of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Contender {
+    Known(Variant),
+    Peer(Peer),
+}
+
+impl Contender {
+    /// In the order of the columns.
+    pub(super) fn all(bench: &Bench, peers: &[Peer]) -> Result<Vec<Self>> {
+        let known = bench.brokers.variants().into_iter().map(Self::Known);
+        let all: Vec<Self> = known.chain(peers.iter().cloned().map(Self::Peer)).collect();
+        check_names(&all)?;
+        Ok(all)
+    }
+
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Known(variant) => variant.to_string(),
+            Self::Peer(peer) => peer.name.clone(),
+        }
+    }
+
+    /// Whether it is a build of our server.
+    pub(super) fn is_ours(&self) -> bool {
+        !matches!(self, Self::Known(Variant::Mosquitto) | Self::Peer(_))
+    }
+
+    /// Starts it, on an empty data directory, and waits until it serves.
+    pub(super) fn start(&self, bench: &Bench) -> Result<Broker> {
+        match self {
+            Self::Known(variant) => bench.brokers.start(*variant, &bench.interrupt),
+            Self::Peer(peer) => {
+                let [mqtt, _] = free_ports()?;
+                let data = DataDirectory::below(&bench.results)?;
+                let mut command = peer.command(mqtt.port(), data.path());
+                let (folder, interrupt) = (&bench.results, &bench.interrupt);
+                let addresses = (mqtt, None);
+                let broker = Broker::launch(
+                    "peer",
+                    &mut command,
+                    folder,
+                    addresses,
+                    READY_WITHIN,
+                    interrupt,
+                )?;
+                Ok(broker.with_data(data))
+            }
+        }
+    }
+
+    /// Ends it. What a peer makes of SIGTERM is its own affair.
+    pub(super) fn end(&self, broker: Broker) -> Result<()> {
+        match self {
+            Self::Known(_) => broker.end(),
+            Self::Peer(_) => {
+                drop(broker);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The order of a round: each is first in its turn, as `brokers::rotated` says.
+pub(super) fn rotated(contenders: &[Contender], round: u32) -> impl Iterator<Item = &Contender> {
+    let first = round as usize % contenders.len().max(1);
+    contenders[first..].iter().chain(&contenders[..first])
+}
+
+fn check_names(contenders: &[Contender]) -> Result<()> {
+    for (at, contender) in contenders.iter().enumerate() {
+        let name = contender.name();
+        if contenders[..at].iter().any(|other| other.name() == name) {
+            bail!("two columns have the name {name:?}: give the --peer another one");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(text: &str) -> Contender {
+        Contender::Peer(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_peer_is_a_name_and_a_command_with_a_place_for_the_port() {
+        let peer: Peer =
+            "other=/opt/other --listen 127.0.0.1:{port} --dir={data}/db".parse().unwrap();
+        let command = peer.command(1_234, Path::new("/tmp/d"));
+        assert_eq!(command.get_program(), "/opt/other");
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(arguments, ["--listen", "127.0.0.1:1234", "--dir=/tmp/d/db"]);
+        for wrong in ["other", "=x {port}", "other=", "other=x --port 1883"] {
+            assert!(wrong.parse::<Peer>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn no_two_columns_have_one_name() {
+        let mosquitto = Contender::Known(Variant::Mosquitto);
+        assert!(check_names(&[mosquitto.clone(), peer("a=a {port}"), peer("b=a {port}")]).is_ok());
+        assert!(check_names(&[peer("a=a {port}"), peer("a=b {port}")]).is_err());
+        assert!(check_names(&[mosquitto, peer("mosquitto=b {port}")]).is_err());
+    }
+
+    #[test]
+    fn every_contender_is_first_in_its_turn() {
+        let all = [Contender::Known(Variant::User), peer("a=a {port}"), peer("b=b {port}")];
+        let order = |round| rotated(&all, round).map(Contender::name).collect::<Vec<_>>();
+        assert_eq!(order(0), ["user path", "a", "b"]);
+        assert_eq!(order(4), ["a", "b", "user path"]);
+        assert_eq!(rotated(&[], 1).count(), 0);
+    }
+}

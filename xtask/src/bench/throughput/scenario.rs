@@ -1,0 +1,82 @@
+//! What is measured: who publishes to whom, at which QoS, and how fast.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// A group of rows of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Scenario {
+    /// One publisher to many subscribers, by a window.
+    #[value(name = "fan-out-qos0")]
+    FanOutQos0,
+    #[value(name = "fan-out-qos1")]
+    FanOutQos1,
+    /// Many publishers to one subscriber, by a window.
+    #[value(name = "fan-in-qos0")]
+    FanInQos0,
+    /// Publishers with a subscriber each, by a window.
+    #[value(name = "pairs-qos0")]
+    PairsQos0,
+    #[value(name = "pairs-qos1")]
+    PairsQos1,
+    /// The same pairs at a fixed rate.
+    #[value(name = "paced-qos0")]
+    PacedQos0,
+    #[value(name = "paced-qos1")]
+    PacedQos1,
+    /// Clients that connect, say goodbye, and connect again.
+    Connects,
+}
+
+/// The kinds of load behind the scenarios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Load {
+    /// As many messages as the window allows.
+    Window,
+    /// Messages at a fixed rate.
+    Rate,
+    /// No messages, only connections.
+    Connects,
+}
+
+impl Scenario {
+    /// Those wanted; none: all.
+    pub(super) fn chosen(only: &[Self]) -> Vec<Self> {
+        let is_wanted = |scenario: &Self| only.is_empty() || only.contains(scenario);
+        Self::value_variants().iter().copied().filter(is_wanted).collect()
+    }
+
+    pub(super) fn load(self) -> Load {
+        match self {
+            Self::FanOutQos0
+            | Self::FanOutQos1
+            | Self::FanInQos0
+            | Self::PairsQos0
+            | Self::PairsQos1 => Load::Window,
+            Self::PacedQos0 | Self::PacedQos1 => Load::Rate,
+            Self::Connects => Load::Connects,
+        }
+    }
+
+    pub(super) fn qos(self) -> u32 {
+        match self {
+            Self::FanOutQos1 | Self::PairsQos1 | Self::PacedQos1 => 1,
+            _ => 0,
+        }
+    }
+
+    /// What is counted, in the singular.
+    pub(super) fn unit(self) -> &'static str {
+        if self == Self::Connects { "connect" } else { "delivery" }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        formatter.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}

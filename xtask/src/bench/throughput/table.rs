@@ -1,0 +1,303 @@
+//! The table: what each server did in each scenario, and ratios of one run.
+
+use serde::Serialize;
+
+use super::super::brokers::Variant;
+use super::super::report::{Spread, Table};
+use super::arguments::ThroughputArguments;
+use super::contenders::Contender;
+use super::scenario::{Load, Scenario};
+use super::visit::Visit;
+
+/// Stands behind a figure that may be another's than the server's.
+const DOUBT_MARK: &str = "?";
+
+/// What is taken from a visit.
+struct Quantity {
+    /// With `UNIT` where the scenario's unit goes.
+    label: &'static str,
+    decimals: usize,
+    /// The loads that it says something about.
+    loads: &'static [Load],
+    /// Whether ratios are taken.
+    is_compared: bool,
+    /// Whether it is doubtful when the visit is: costs are not.
+    is_doubted: bool,
+    value: fn(&Visit) -> Option<f64>,
+}
+
+const EVERY_LOAD: &[Load] = &[Load::Window, Load::Rate, Load::Connects];
+
+const QUANTITIES: [Quantity; 13] = [
+    rate("deliveries/s", &[Load::Window]),
+    rate("connects/s", &[Load::Connects]),
+    time("to the subscriber p50, us", &[Load::Rate], |visit| Some(visit.times_us.p50)),
+    time("to the subscriber p99, us", &[Load::Rate], |visit| Some(visit.times_us.p99)),
+    time("to the subscriber p99.9, us", &[Load::Rate], |visit| Some(visit.times_us.p999)),
+    cost("server CPU a UNIT, us", true, |visit| Some(visit.server_us)),
+    cost("machine CPU a UNIT, us", true, |visit| Some(visit.machine_us)),
+    cost("generator CPU a UNIT, us", false, |visit| Some(visit.generator_us)),
+    time("SYN to CONNACK p50, us", &[Load::Connects], |visit| Some(visit.times_us.p50)),
+    time("SYN to CONNACK p99, us", &[Load::Connects], |visit| Some(visit.times_us.p99)),
+    share("server busy, %", EVERY_LOAD, |visit| Some(visit.busy.server * 100.0)),
+    share("generator busy, %", EVERY_LOAD, |visit| Some(visit.busy.generator * 100.0)),
+    share("generator late p99, us", &[Load::Rate], |visit| Some(visit.late_us?.p99)),
+];
+
+const fn rate(label: &'static str, loads: &'static [Load]) -> Quantity {
+    let value: fn(&Visit) -> Option<f64> = |visit| Some(visit.per_s);
+    Quantity { label, decimals: 0, loads, is_compared: true, is_doubted: true, value }
+}
+
+const fn time(
+    label: &'static str,
+    loads: &'static [Load],
+    value: fn(&Visit) -> Option<f64>,
+) -> Quantity {
+    Quantity { label, decimals: 0, loads, is_compared: true, is_doubted: true, value }
+}
+
+const fn cost(
+    label: &'static str,
+    is_compared: bool,
+    value: fn(&Visit) -> Option<f64>,
+) -> Quantity {
+    Quantity { label, decimals: 2, loads: EVERY_LOAD, is_compared, is_doubted: false, value }
+}
+
+const fn share(
+    label: &'static str,
+    loads: &'static [Load],
+    value: fn(&Visit) -> Option<f64>,
+) -> Quantity {
+    Quantity { label, decimals: 0, loads, is_compared: false, is_doubted: false, value }
+}
+
+/// A line of the table with its numbers.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    scenario: Scenario,
+    label: String,
+    #[serde(skip)]
+    decimals: usize,
+    servers: Vec<Figure>,
+    ratios: Vec<Ratio>,
+}
+
+/// One quantity of one server over all rounds.
+#[derive(Debug, Serialize)]
+struct Figure {
+    server: String,
+    spread: Option<Spread>,
+    /// Whether a round of it is in doubt.
+    is_doubtful: bool,
+}
+
+/// One server over another, round by round.
+#[derive(Debug, Serialize)]
+struct Ratio {
+    server: String,
+    over: String,
+    spread: Option<Spread>,
+}
+
+/// What is set in relation: our user path to everybody else's, each path to the earlier build's, and
+/// what the programs on the interface cost.
+fn pairs(contenders: &[Contender]) -> Vec<(String, String)> {
+    let known = |variant| {
+        let contender = Contender::Known(variant);
+        contenders.contains(&contender).then(|| contender.name())
+    };
+    let (kernel, user) = (known(Variant::Kernel), known(Variant::User));
+    let mut pairs = vec![(kernel.clone(), user.clone())];
+    let others = contenders.iter().filter(|contender| !contender.is_ours());
+    let ours = user.clone().or_else(|| kernel.clone());
+    pairs.extend(others.map(|other| (ours.clone(), Some(other.name()))));
+    pairs.push((kernel, known(Variant::BeforeKernel)));
+    pairs.push((user, known(Variant::BeforeUser)));
+    pairs.into_iter().filter_map(|(server, over)| Some((server?, over?))).collect()
+}
+
+pub(super) fn summary(
+    arguments: &ThroughputArguments,
+    contenders: &[Contender],
+    visits: &[Visit],
+) -> Vec<Row> {
+    let pairs = pairs(contenders);
+    let mut rows = Vec::new();
+    for scenario in Scenario::chosen(&arguments.row) {
+        let visits: Vec<&Visit> =
+            visits.iter().filter(|visit| visit.scenario == scenario).collect();
+        if visits.is_empty() {
+            continue;
+        }
+        let quantities = QUANTITIES.iter().filter(|one| one.loads.contains(&scenario.load()));
+        rows.extend(quantities.map(|quantity| {
+            let what = quantity.label.replace("UNIT", scenario.unit());
+            Row {
+                scenario,
+                label: format!("{}: {what}", arguments.label(scenario)),
+                decimals: quantity.decimals,
+                servers: contenders
+                    .iter()
+                    .map(|contender| figure(quantity, contender.name(), &visits))
+                    .collect(),
+                ratios: pairs.iter().map(|pair| ratio(quantity, pair, &visits)).collect(),
+            }
+        }));
+    }
+    rows
+}
+
+fn figure(quantity: &Quantity, server: String, visits: &[&Visit]) -> Figure {
+    let own = || visits.iter().filter(|visit| visit.server == server);
+    let spread = Spread::of(own().filter_map(|visit| (quantity.value)(visit)));
+    let is_doubtful = quantity.is_doubted && own().any(|visit| visit.doubt.is_some());
+    Figure { spread, is_doubtful, server }
+}
+
+fn ratio(quantity: &Quantity, (server, over): &(String, String), visits: &[&Visit]) -> Ratio {
+    let value = |server: &str, round: u32| {
+        let visit = visits.iter().find(|visit| visit.server == server && visit.round == round)?;
+        (quantity.value)(visit)
+    };
+    let rounds = visits.iter().filter(|visit| visit.server == *server).map(|visit| visit.round);
+    let of = |round| Some(value(server, round)? / value(over, round)?);
+    let spread = Spread::of(rounds.filter_map(of)).filter(|_| quantity.is_compared);
+    Ratio { server: server.clone(), over: over.clone(), spread }
+}
+
+pub(super) fn table(contenders: &[Contender], rows: &[Row]) -> Table {
+    let mut head = vec![String::new()];
+    head.extend(contenders.iter().map(Contender::name));
+    let ratio_name = |(server, over): (String, String)| {
+        // Without the word that all of ours have; the earlier build's path is the same.
+        let over = if over.ends_with(" before") { "before" } else { over.as_str() };
+        format!("{server}/{over}").replace(" path", "")
+    };
+    head.extend(pairs(contenders).into_iter().map(ratio_name));
+    let cells = |row: &Row| {
+        let figure = |figure: &Figure| {
+            let mark = if figure.is_doubtful { DOUBT_MARK } else { "" };
+            let text = figure.spread.map(|spread| spread.text(row.decimals) + mark);
+            text.unwrap_or_else(|| "-".to_owned())
+        };
+        let ratio = |ratio: &Ratio| {
+            ratio.spread.map_or_else(|| "-".to_owned(), |spread| spread.text(RATIO_DECIMALS))
+        };
+        let mut cells = vec![row.label.clone()];
+        cells.extend(row.servers.iter().map(figure));
+        cells.extend(row.ratios.iter().map(ratio));
+        cells
+    };
+    Table { head, rows: rows.iter().map(cells).collect() }
+}
+
+/// A change of 3 % is to be seen.
+const RATIO_DECIMALS: usize = 3;
+
+/// Below the table: what is in doubt, in which rounds, and the first of the reasons.
+pub(super) fn doubts(
+    arguments: &ThroughputArguments,
+    contenders: &[Contender],
+    visits: &[Visit],
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for scenario in Scenario::chosen(&arguments.row) {
+        for server in contenders.iter().map(Contender::name) {
+            let is_own = |visit: &&Visit| visit.scenario == scenario && visit.server == server;
+            let doubtful = visits.iter().filter(is_own);
+            let doubtful: Vec<(u32, &String)> = doubtful
+                .filter_map(|visit| Some((visit.round + 1, visit.doubt.as_ref()?)))
+                .collect();
+            let Some((_, why)) = doubtful.first() else { continue };
+            let rounds: Vec<String> = doubtful.iter().map(|(round, _)| round.to_string()).collect();
+            let (label, rounds) = (arguments.label(scenario), rounds.join(", "));
+            lines.push(format!("{label}, {server}, round {rounds}: {why}"));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::doubt::Busy;
+    use super::*;
+    use crate::bench::load::RoundTrips;
+
+    fn visit(round: u32, scenario: Scenario, server: &str, per_s: f64) -> Visit {
+        Visit {
+            round,
+            scenario,
+            server: server.to_owned(),
+            per_s,
+            server_us: 2.0,
+            machine_us: 5.0,
+            generator_us: 1.0,
+            busy: Busy { server: 0.99, generator: 0.5, machine: 0.75 },
+            times_us: RoundTrips { p50: 1.0, p99: 2.0, p999: 3.0, max: 4.0 },
+            late_us: None,
+            doubt: None,
+            commands: Default::default(),
+        }
+    }
+
+    fn contenders() -> Vec<Contender> {
+        let variants = [Variant::Kernel, Variant::User, Variant::Mosquitto, Variant::BeforeUser];
+        let known = variants.map(Contender::Known);
+        let peer = Contender::Peer("other=other {port}".parse().unwrap());
+        known.into_iter().chain([peer]).collect()
+    }
+
+    #[test]
+    fn our_user_path_is_set_against_every_other_broker_and_the_earlier_build() {
+        let head = table(&contenders(), &[]).head;
+        assert_eq!(
+            head[1..6],
+            ["kernel path", "user path", "mosquitto", "user path before", "other"]
+        );
+        assert_eq!(head[6..], ["kernel/user", "user/mosquitto", "user/other", "user/before"]);
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let fan_out = Scenario::FanOutQos0;
+        let visits = [
+            visit(0, fan_out, "user path", 50.0),
+            visit(0, fan_out, "mosquitto", 100.0),
+            visit(1, fan_out, "user path", 10.0),
+            visit(1, fan_out, "mosquitto", 40.0),
+            visit(2, fan_out, "user path", 10.0),
+        ];
+        let rows = summary(&ThroughputArguments::of(""), &contenders(), &visits);
+        let ratio = rows[0].ratios[1].spread.unwrap();
+        assert_eq!((ratio.min, ratio.max), (0.25, 0.5));
+        let table = table(&contenders(), &rows);
+        assert_eq!(table.rows[0][..3], ["fan-out 1 to 50, QoS 0: deliveries/s", "-", "10 (10-50)"]);
+        assert_eq!(table.rows[0][7], "0.375 (0.250-0.500)");
+    }
+
+    #[test]
+    fn a_doubt_marks_the_rate_and_not_the_costs() {
+        let mut doubtful = visit(0, Scenario::Connects, "user path", 9_000.0);
+        doubtful.doubt = Some("because".to_owned());
+        let arguments = ThroughputArguments::of("");
+        let rows = summary(&arguments, &contenders(), std::slice::from_ref(&doubtful));
+        let table = table(&contenders(), &rows);
+        assert_eq!(table.rows[0][2], "9,000?");
+        let costs = table.rows.iter().find(|row| row[0].ends_with("server CPU a connect, us"));
+        assert_eq!(costs.unwrap()[2], "2.00");
+        let mut later = doubtful.clone();
+        (later.round, later.doubt) = (2, Some("of something else".to_owned()));
+        let doubts = doubts(&arguments, &contenders(), &[doubtful, later]);
+        assert_eq!(doubts, ["connects, 64 at a time, user path, round 1, 3: because"]);
+    }
+
+    #[test]
+    fn a_paced_scenario_is_told_by_its_times_and_not_by_its_rate() {
+        let visits = [visit(0, Scenario::PacedQos0, "user path", 10_000.0)];
+        let rows = summary(&ThroughputArguments::of(""), &contenders(), &visits);
+        assert_eq!(rows[0].label, "20 pairs at 10000/s, QoS 0: to the subscriber p50, us");
+        assert!(rows.iter().all(|row| !row.label.ends_with("deliveries/s")));
+    }
+}

@@ -1,0 +1,258 @@
+//! One scenario of one server in one round.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use super::super::brokers::Broker;
+use super::super::load::{Carried, Connected, Load, RoundTrips};
+use super::super::procfs::{MachineTime, ProcessTime, tick_us};
+use super::super::rig::Bench;
+use super::arguments::ThroughputArguments;
+use super::contenders::Contender;
+use super::doubt::{Busy, doubt};
+use super::scenario::{self, Scenario};
+use crate::workspace::say;
+
+/// How long clients may take to connect.
+const CLIENTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long the generator may take to notice an end, and the rest to be delivered.
+const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Least share of the fixed rate that must be delivered.
+const RATE_SHARE_MIN: f64 = 0.99;
+
+/// Figures of one turn.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Visit {
+    pub(super) round: u32,
+    pub(super) scenario: Scenario,
+    /// The column's name.
+    pub(super) server: String,
+    /// Deliveries or connects.
+    pub(super) per_s: f64,
+    pub(super) server_us: f64,
+    /// Everything that was busy, generator included.
+    pub(super) machine_us: f64,
+    pub(super) generator_us: f64,
+    pub(super) busy: Busy,
+    /// From when a message was due to its subscriber, or from SYN to CONNACK. By a window, this is
+    /// the window over the rate.
+    pub(super) times_us: RoundTrips,
+    /// How late the generator sent, at a fixed rate.
+    pub(super) late_us: Option<RoundTrips>,
+    /// Why the rate, or the times, may be another's than the server's.
+    pub(super) doubt: Option<String>,
+    #[serde(skip)]
+    pub(super) commands: [String; 2],
+}
+
+/// What is read at both ends of the time measured.
+struct Reading {
+    at: Instant,
+    machine: MachineTime,
+    server: ProcessTime,
+}
+
+impl Reading {
+    fn now(broker: &Broker) -> Result<Self> {
+        Ok(Self {
+            at: Instant::now(),
+            machine: MachineTime::read()?,
+            server: ProcessTime::read(broker.pid())?,
+        })
+    }
+}
+
+/// What the generator counted in the time measured, whichever its mode.
+struct Counted {
+    /// Deliveries or connects.
+    units: u64,
+    seconds: f64,
+    cpu_us: f64,
+    threads: u16,
+    times_us: RoundTrips,
+    late_us: Option<RoundTrips>,
+}
+
+pub(super) fn run(
+    bench: &Bench,
+    arguments: &ThroughputArguments,
+    (round, scenario, contender): (u32, Scenario, &Contender),
+) -> Result<Visit> {
+    let mut broker = contender.start(bench)?;
+    let (mode, words) = arguments.words(scenario);
+    let mut load = Load::with(&bench.generator, mode, broker.mqtt(), &words, &bench.results)?;
+    let commands = [broker.line().to_owned(), load.line().to_owned()];
+    let interrupt = &bench.interrupt;
+    load.wait_until_ready(CLIENTS_WITHIN, interrupt, || broker.check_alive())?;
+    let warm_up = Duration::from_secs(arguments.warm_up_s.into());
+    load.wait_until("begin", warm_up + DRAIN_WITHIN, interrupt, || broker.check_alive())?;
+    let first = Reading::now(&broker)?;
+    let measured = Duration::from_secs(arguments.seconds.into());
+    load.wait_until("end", measured + DRAIN_WITHIN, interrupt, || broker.check_alive())?;
+    let last = Reading::now(&broker)?;
+    let counted = if scenario == Scenario::Connects {
+        let connected: Connected =
+            load.wait_until_done(DRAIN_WITHIN, interrupt, || broker.check_alive())?;
+        Counted::connects(&connected)
+    } else {
+        let carried: Carried =
+            load.wait_until_done(DRAIN_WITHIN, interrupt, || broker.check_alive())?;
+        let is_paced = scenario.load() == scenario::Load::Rate;
+        check(&carried, is_paced.then_some(arguments.rate))?;
+        Counted::deliveries(&carried, is_paced)
+    };
+    load.end()?;
+    contender.end(broker)?;
+    // A peer's threads are not known; one that is busy with all it has is no less busy for it.
+    let threads = if contender.is_ours() { arguments.common.shards } else { 1 };
+    let mut visit = figures(&first, &last, &counted, threads)?;
+    visit.doubt = doubt(scenario.load(), &visit.busy, &visit.times_us, visit.late_us.as_ref());
+    (visit.round, visit.scenario, visit.server) = (round, scenario, contender.name());
+    visit.commands = commands;
+    Ok(visit)
+}
+
+impl Counted {
+    fn connects(connected: &Connected) -> Self {
+        Self {
+            units: connected.connects_measured,
+            seconds: connected.seconds,
+            cpu_us: connected.cpu_us,
+            threads: connected.threads,
+            times_us: connected.connack_us,
+            late_us: None,
+        }
+    }
+
+    fn deliveries(carried: &Carried, is_paced: bool) -> Self {
+        Self {
+            units: carried.delivered_measured,
+            seconds: carried.seconds,
+            cpu_us: carried.cpu_us,
+            threads: carried.threads,
+            times_us: carried.delivery_us,
+            late_us: is_paced.then_some(carried.late_us),
+        }
+    }
+}
+
+/// Figures of a run that lost messages, or did not keep to its rate, are no figures.
+fn check(carried: &Carried, rate: Option<u32>) -> Result<()> {
+    if carried.missing > 0 {
+        let Carried { missing, sent, .. } = carried;
+        bail!("{missing} deliveries or acknowledgements of {sent} messages never came");
+    }
+    let delivered_per_s = carried.delivered_measured as f64 / carried.seconds;
+    match rate {
+        Some(rate) if delivered_per_s < f64::from(rate) * RATE_SHARE_MIN => {
+            bail!("{delivered_per_s:.0} of {rate} messages a second were delivered: lower --rate")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn figures(first: &Reading, last: &Reading, counted: &Counted, threads: u16) -> Result<Visit> {
+    let took_us = last.at.duration_since(first.at).as_secs_f64() * 1e6;
+    if counted.units == 0 || counted.seconds <= 0.0 || took_us <= 0.0 {
+        bail!("nothing was counted in the time measured");
+    }
+    let since =
+        |of: fn(&MachineTime) -> u64| of(&last.machine).saturating_sub(of(&first.machine)) as f64;
+    let busy_us = since(|machine| machine.busy_us);
+    let all_us = busy_us + since(|machine| machine.idle_us);
+    let server_us = last.server.since_us(&first.server, tick_us());
+    let units = counted.units as f64;
+    Ok(Visit {
+        round: 0,
+        scenario: Scenario::Connects,
+        server: String::new(),
+        per_s: units / counted.seconds,
+        server_us: server_us / units,
+        machine_us: busy_us / units,
+        generator_us: counted.cpu_us / units,
+        busy: Busy {
+            server: server_us / took_us / f64::from(threads),
+            generator: counted.cpu_us / counted.seconds / 1e6 / f64::from(counted.threads),
+            machine: if all_us > 0.0 { busy_us / all_us } else { 0.0 },
+        },
+        times_us: counted.times_us,
+        late_us: counted.late_us,
+        doubt: None,
+        commands: Default::default(),
+    })
+}
+
+impl Visit {
+    pub(super) fn tell(&self, rounds: u32) {
+        let Self { busy, times_us, .. } = self;
+        let doubt = self.doubt.as_ref().map_or(String::new(), |why| format!("; doubtful: {why}"));
+        say(format_args!(
+            "round {} of {rounds}, {}, {}: {:.0}/s, server {:.2} us each, generator {:.2}, p50 \
+             {:.0} us, p99 {:.0} us; busy: server {:.0} %, generator {:.0} %, machine {:.0} %{doubt}",
+            self.round + 1,
+            self.scenario,
+            self.server,
+            self.per_s,
+            self.server_us,
+            self.generator_us,
+            times_us.p50,
+            times_us.p99,
+            busy.server * 100.0,
+            busy.generator * 100.0,
+            busy.machine * 100.0,
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: RoundTrips = RoundTrips { p50: 50.0, p99: 90.0, p999: 200.0, max: 900.0 };
+
+    fn carried() -> Carried {
+        Carried {
+            sent: 60_000,
+            delivered: 60_000,
+            missing: 0,
+            sent_measured: 50_000,
+            delivered_measured: 50_000,
+            late_us: TIMES,
+            ack_us: TIMES,
+            delivery_us: TIMES,
+            threads: 2,
+            cpu_us: 1_000_000.0,
+            seconds: 5.0,
+        }
+    }
+
+    #[test]
+    fn figures_of_lost_messages_and_missed_rates_are_refused() {
+        assert!(check(&carried(), Some(10_000)).is_ok());
+        assert!(check(&carried(), Some(10_200)).is_err());
+        assert!(check(&carried(), None).is_ok());
+        assert!(check(&Carried { missing: 1, ..carried() }, None).is_err());
+    }
+
+    #[test]
+    fn costs_are_of_a_delivery_and_shares_of_the_threads() {
+        let at = Instant::now();
+        let reading = |seconds, busy_us, idle_us| Reading {
+            at: at + Duration::from_secs(seconds),
+            machine: MachineTime { busy_us, idle_us, stolen_us: 0, processors: 2 },
+            server: ProcessTime::default(),
+        };
+        let (first, last) = (reading(0, 0, 0), reading(5, 7_500_000, 2_500_000));
+        let visit = figures(&first, &last, &Counted::deliveries(&carried(), true), 1).unwrap();
+        assert_eq!((visit.per_s, visit.machine_us, visit.generator_us), (10_000.0, 150.0, 20.0));
+        // A second of two threads in five seconds.
+        assert_eq!((visit.busy.generator, visit.busy.machine), (0.1, 0.75));
+        assert_eq!(visit.late_us.map(|late| late.p50), Some(50.0));
+        let nothing = Carried { delivered_measured: 0, ..carried() };
+        assert!(figures(&first, &last, &Counted::deliveries(&nothing, false), 1).is_err());
+    }
+}
