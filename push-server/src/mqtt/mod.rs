@@ -42,8 +42,8 @@ pub use connection::{
 pub use delivery::Delivery;
 pub use handshake::{Access, Connecting, Handshake, Progress, Refusal};
 pub use keep_alive::KeepAlive;
-pub use outbox::{Change, Extent, Fetched, HEAD_MESSAGES_MAX, Left, LeftMessage};
-pub use owed::Filing;
+pub use outbox::{Extent, Fetched, HEAD_MESSAGES_MAX, Left, LeftMessage};
+pub use owed::{Change, Filing};
 pub use session::{Claim, Delivered, Forgotten, Session};
 pub use subscription_list::{ListFull, SubscriptionList};
 pub use transmit::Transmit;

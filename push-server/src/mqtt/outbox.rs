@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use super::delivery::Delivery;
 use super::inflight::{Ended, Exactly, Inflight};
-use super::owed::{Filing, Owed};
+use super::owed::{Change, Filing, Owed, find, remove_unsafe};
 use crate::broker::{Charge, Holder, MemoryBudget, QoS};
 pub use left::{Left, LeftMessage};
 pub(super) use room::{Load, Room};
@@ -31,17 +31,6 @@ pub const HEAD_MESSAGES_MAX: usize = 64;
 
 /// Without memory for so many bytes no page is read for an outbox that has something in memory.
 const PAGE_BYTES_MIN: u64 = 16 << 10;
-
-/// What is to be done on disk. Nothing waits for the removals but the answers that say so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The message in this place is owed no longer.
-    Settle(u64),
-    /// The message in this place was received (PUBREC): its release is owed.
-    Release(u64),
-    /// The client's QoS 2 publish with this packet id is over.
-    EndExactlyOnce(u16),
-}
 
 /// What was found in a place on disk.
 #[derive(Debug)]
@@ -588,25 +577,6 @@ impl Pending {
     pub(super) fn counted_bytes(&self) -> (u64, u64) {
         (self.bytes, self.at_most_once.bytes)
     }
-}
-
-/// Takes out the message in a place, if it is not on disk yet.
-fn remove_unsafe(queue: &mut VecDeque<Owed>, position: u64) -> Option<Owed> {
-    let index = queue.iter().position(|owed| owed.position == position && owed.is_unsafe())?;
-    queue.remove(index)
-}
-
-/// The message in a place. Nearly always they are in order of their places; a QoS 0 message that is
-/// held may stand before an earlier one.
-fn find(queue: &mut VecDeque<Owed>, position: u64) -> Option<&mut Owed> {
-    let is_it = |owed: &Owed| owed.position == position && owed.filing != Filing::Never;
-    let guess = queue.partition_point(|owed| owed.position < position);
-    let index = match queue.get(guess) {
-        Some(owed) if is_it(owed) => guess,
-        // QoS 0 messages share the place of the one before.
-        _ => queue.iter().position(is_it)?,
-    };
-    queue.get_mut(index)
 }
 
 #[cfg(test)]

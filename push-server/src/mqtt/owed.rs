@@ -1,6 +1,7 @@
 //! One message that a session is owed: its place, its packet id, and how far it is on its way to the
 //! disk.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::delivery::Delivery;
@@ -29,6 +30,17 @@ pub enum Filing {
     Queued,
     /// It is on disk.
     Written,
+}
+
+/// What is to be done on disk. Nothing waits for the removals but the answers that say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The message in this place is owed no longer.
+    Settle(u64),
+    /// The message in this place was received (PUBREC): its release is owed.
+    Release(u64),
+    /// The client's QoS 2 publish with this packet id is over.
+    EndExactlyOnce(u16),
 }
 
 /// A message in its place. It counts as held by an outbox from `new` on until it is dropped.
@@ -68,4 +80,23 @@ impl Drop for Owed {
     fn drop(&mut self) {
         self.delivery.leave_outbox();
     }
+}
+
+/// Takes out the message in a place, if it is not on disk yet.
+pub(super) fn remove_unsafe(queue: &mut VecDeque<Owed>, position: u64) -> Option<Owed> {
+    let index = queue.iter().position(|owed| owed.position == position && owed.is_unsafe())?;
+    queue.remove(index)
+}
+
+/// The message in a place. Nearly always they are in order of their places; a QoS 0 message that is
+/// held may stand before an earlier one.
+pub(super) fn find(queue: &mut VecDeque<Owed>, position: u64) -> Option<&mut Owed> {
+    let is_it = |owed: &Owed| owed.position == position && owed.filing != Filing::Never;
+    let guess = queue.partition_point(|owed| owed.position < position);
+    let index = match queue.get(guess) {
+        Some(owed) if is_it(owed) => guess,
+        // QoS 0 messages share the place of the one before.
+        _ => queue.iter().position(is_it)?,
+    };
+    queue.get_mut(index)
 }

@@ -57,19 +57,4 @@ mod tests {
         assert_eq!(order.number(first), first, "its CONNECT was read before the second's");
         assert!(order.number(first).is_overtaken_by(second));
     }
-
-    #[test]
-    fn no_two_shards_give_the_same_number() {
-        let order = ConnectOrder::default();
-        let mut numbers: Vec<u64> = std::thread::scope(|scope| {
-            let shards: Vec<_> = (0..4)
-                .map(|_| {
-                    scope.spawn(|| (0..1_000).map(|_| order.number(UNREAD).0).collect::<Vec<_>>())
-                })
-                .collect();
-            shards.into_iter().flat_map(|shard| shard.join().expect("no panic")).collect()
-        });
-        numbers.sort_unstable();
-        assert!(numbers.iter().copied().eq(1..=4_000));
-    }
 }

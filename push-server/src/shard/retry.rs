@@ -184,4 +184,32 @@ impl<P: Ports> Worker<P> {
         let Some(&number) = self.unsaved.get(&key) else { return false };
         self.numbered(key, number).is_some()
     }
+
+    /// A filter that was unsubscribed from could not be removed.
+    pub(super) fn keep_unremoved(&mut self, filter: UnremovedFilter) {
+        if !self.unremoved_filters.push(filter) {
+            self.counters.limit_filter_removals.add(1);
+        }
+    }
+
+    /// Offers a removal again, unless the session has ended, and with it all that it has on disk.
+    pub(super) fn retry_filter_removal(&mut self, (key, number, filter): UnremovedFilter) {
+        let Some(entry) = self.numbered(key, number) else { return };
+        if entry.session.subscriptions.contains(&filter) {
+            // It is subscribed to again. Its write may have to fail yet, so it is asked again later.
+            self.keep_unremoved((key, number, filter));
+            return;
+        }
+        let write = Write::RemoveSubscription { number, filter: filter.clone() };
+        let done = Done::FilterRemoved { session: key, number, filter };
+        self.file(Draft { writes: vec![write], waiting: vec![(self.index, done)] });
+    }
+
+    pub(super) fn on_filter_removed(&mut self, filter: UnremovedFilter, failed: bool) {
+        if failed {
+            self.keep_unremoved(filter);
+        } else {
+            self.counters.removals_retried.add(1);
+        }
+    }
 }

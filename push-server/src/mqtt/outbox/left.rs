@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::delivery::Delivery;
-use super::{Change, Filing, Owed, find, remove_unsafe};
+use super::super::owed::{Change, Filing, Owed, find, remove_unsafe};
 use crate::broker::{Charge, Holder, MemoryBudget};
 
 /// Messages that one session leaves.

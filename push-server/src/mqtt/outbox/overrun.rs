@@ -6,8 +6,9 @@
 //! read (`begin_trim`, `trimmed`). Until then no message joins those on disk, and those behind it keep to
 //! the limits by themselves, so an outbox never grows to more than twice its limits.
 
+use super::super::owed::Change;
 use super::super::{Limits, OutboxFull};
-use super::{Change, Load, Loading, Pending, Room};
+use super::{Load, Loading, Pending, Room};
 
 impl Pending {
     /// Whether more is owed than the limits allow, and older messages are to be dropped for it.
