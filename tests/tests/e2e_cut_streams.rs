@@ -288,6 +288,7 @@ fn assert_begins_and_ends(client: &mut Client, sent: &[u8]) {
             Ok(0) => break Gone::Closed,
             Ok(bytes) => read.extend(&buffer[..bytes]),
             Err(error) => match error.kind() {
+                ErrorKind::Interrupted => {}
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                     let _ = client.try_send(&PINGREQ);
                 }
