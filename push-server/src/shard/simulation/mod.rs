@@ -7,11 +7,12 @@
 //!
 //! Of tests only: it exists for unit tests and, by the feature `simulation`, for other crates' tests.
 
+mod bell;
 mod path;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
@@ -28,6 +29,7 @@ use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
 use crate::mqtt::Access;
 use crate::store::{Clocks, Recovered, WallMillis};
+use bell::Bell;
 use path::MemoryPath;
 use wire::{LISTENER_TCP, MemorySocket, MemoryWire};
 
@@ -299,28 +301,5 @@ impl Randomness for SeededRandomness {
             let next = self.next().to_le_bytes();
             part.copy_from_slice(&next[..part.len()]);
         }
-    }
-}
-
-/// Wakes a shard, once for any number of calls.
-#[derive(Debug, Default)]
-struct Bell(AtomicBool);
-
-impl Bell {
-    /// Whether it has rung since the last call.
-    fn take(&self) -> bool {
-        self.0.swap(false, Ordering::AcqRel)
-    }
-}
-
-impl Waker for Bell {
-    fn wake(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-impl Waker for Arc<Bell> {
-    fn wake(&self) {
-        Bell::wake(self);
     }
 }

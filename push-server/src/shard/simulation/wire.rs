@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::super::ports::{
     AcceptFault, Completion, Received, Socket, Token, Waker, Wire, WireFaults,
 };
-use super::Bell;
+use super::bell::Bell;
 
 /// The one listener that a shard has.
 pub(super) const LISTENER_TCP: u32 = 0;
