@@ -48,11 +48,11 @@ mod subscribe;
 mod tests;
 mod thread;
 mod ticket;
+mod timers;
 mod turn;
 mod unremoved;
 mod unused;
 mod websocket;
-mod wheel;
 mod wills;
 mod worker;
 

@@ -32,10 +32,10 @@ use super::sessions::Sessions;
 use super::share::Returning;
 use super::strays::Strays;
 use super::ticket::{Done, Draft, Leaver};
+use super::timers::{Timed, Timers};
 use super::turn::{Dirty, Errand, Meter, QUANTUM_UNITS};
 use super::unremoved::UnremovedFilters;
 use super::unused::UnusedSessions;
-use super::wheel::{Timer, Wheel, tick_at_or_after};
 use super::wills::{Outgoing, Unpublished};
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::broker::{Matching, ShardSet, Subscriptions};
@@ -47,10 +47,6 @@ pub(super) const GENERATION_MASK: u32 = 0x00FF_FFFF;
 /// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
 /// a shard after 5 s.
 const TURN_MILLIS_MAX: u64 = 1_000;
-
-/// A timer is armed no further ahead; its owner looks at its own deadline and arms again. Timers are
-/// not cancelled, so this bounds how long one outlives a client that comes and goes.
-const TIMER_MILLIS_MAX: u64 = 300_000;
 
 /// After so long a turn leaves what absent sessions are to be brought to the next one, which does not
 /// wait: the heartbeat is not to be late.
@@ -110,15 +106,6 @@ pub(super) struct WorkerSetup<P: Ports> {
     pub(super) randomness: P::Randomness,
     pub(super) counters: Arc<ShardCounters>,
     pub(super) recovered: RecoveredPart,
-}
-
-/// What a timer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Timed {
-    /// A client: CONNECT, keep alive or linger deadline, by its phase.
-    Client(u32),
-    /// A session without connection.
-    Session(u32),
 }
 
 /// A shard.
@@ -222,11 +209,7 @@ pub(super) struct Worker<P: Ports> {
     pub(super) matching: Matching,
     /// Scratch, kept for its memory: MQTT out of WebSocket, of one receive buffer.
     pub(super) unwrapped: Vec<u8>,
-    wheel: Wheel<Timed>,
-    /// Timers that are due.
-    fired: VecDeque<Timer<Timed>>,
-    /// Scratch, kept for its memory.
-    scratch: Vec<Timer<Timed>>,
+    timers: Timers,
     /// Completions wait in the ring.
     leaves_completions: bool,
     stop_deadline: Option<Monotonic>,
@@ -297,9 +280,7 @@ impl<P: Ports> Worker<P> {
             done: Vec::new(),
             matching: Matching::default(),
             unwrapped: Vec::new(),
-            wheel: Wheel::new(now),
-            fired: VecDeque::new(),
-            scratch: Vec::new(),
+            timers: Timers::new(now),
             leaves_completions: false,
             stop_deadline: None,
             resetting: false,
@@ -442,15 +423,12 @@ impl<P: Ports> Worker<P> {
     }
 
     fn fire_timers(&mut self) {
-        let mut fired = std::mem::take(&mut self.scratch);
-        self.wheel.fire(self.now, &mut fired);
-        self.fired.extend(fired.drain(..));
-        self.scratch = fired;
+        self.timers.fire(self.now);
         let begun = self.clock.now();
-        while let Some(timer) = self.fired.pop_front() {
-            self.on_timer(timer);
+        while let Some((timed, tick)) = self.timers.take_due() {
+            self.on_timer(timed, tick);
             if self.meter.count(TIMER_UNITS) && self.clock.now() - begun > TIMERS_BUDGET {
-                self.counters.cut_timers.add(u64::from(!self.fired.is_empty()));
+                self.counters.cut_timers.add(u64::from(self.timers.has_due()));
                 break;
             }
         }
@@ -472,7 +450,8 @@ impl<P: Ports> Worker<P> {
 
     fn wait_time(&self) -> Duration {
         let mut until = self.now.after_millis(TURN_MILLIS_MAX);
-        for deadline in [self.wheel.next_deadline(), self.acceptor.retry_at()].into_iter().flatten()
+        for deadline in
+            [self.timers.next_deadline(), self.acceptor.retry_at()].into_iter().flatten()
         {
             until = until.min(deadline);
         }
@@ -490,7 +469,7 @@ impl<P: Ports> Worker<P> {
         let unfinished = self.more_expired
             || self.leaves_completions
             || !self.discarded.is_empty()
-            || !self.fired.is_empty()
+            || self.timers.has_due()
             || (!self.stopping && self.strays.has_due(self.now))
             || !self.written.is_empty()
             || !self.settled.is_empty()
@@ -561,35 +540,30 @@ impl<P: Ports> Worker<P> {
 
     /// Arms the one timer of a client; an earlier one is stale from now on.
     pub(super) fn arm_client_timer(&mut self, index: u32, deadline: Monotonic) {
-        let tick = self.wheel.arm(Timed::Client(index), self.within_horizon(deadline));
+        let tick = self.timers.arm(Timed::Client(index), deadline, self.now);
         self.clients[index as usize].timer_tick = tick;
     }
 
     /// Whether a client's timer is armed and fires no later than that.
     pub(super) fn is_client_timer_before(&self, index: u32, deadline: Monotonic) -> bool {
-        let due_tick = self.clients[index as usize].timer_tick;
-        self.wheel.is_ahead(due_tick) && due_tick <= tick_at_or_after(deadline)
+        self.timers.fires_by(self.clients[index as usize].timer_tick, deadline)
     }
 
-    fn on_timer(&mut self, timer: Timer<Timed>) {
-        match timer.key {
+    fn on_timer(&mut self, timed: Timed, tick: u64) {
+        match timed {
             Timed::Client(index) => {
                 let current = self.clients.get(index as usize);
-                if current.is_some_and(|client| client.timer_tick == timer.due_tick) {
+                if current.is_some_and(|client| client.timer_tick == tick) {
                     self.on_client_timer(index);
                 }
             }
-            Timed::Session(key) => self.on_session_timer(key, timer.due_tick),
+            Timed::Session(key) => self.on_session_timer(key, tick),
         }
     }
 
     /// Returns the tick by which a session tells its current timer from a stale one.
     pub(super) fn arm_session_timer(&mut self, key: u32, deadline: Monotonic) -> u64 {
-        self.wheel.arm(Timed::Session(key), self.within_horizon(deadline))
-    }
-
-    fn within_horizon(&self, deadline: Monotonic) -> Monotonic {
-        deadline.min(self.now.after_millis(TIMER_MILLIS_MAX))
+        self.timers.arm(Timed::Session(key), deadline, self.now)
     }
 
     /// Sends mail to another shard; what does not fit waits.
