@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::fair_queue::Flow;
-use super::mailbox::{Letter, Mail};
+use super::mail::{Letter, Mail};
 use super::ports::{Ports, Token};
 use super::postage::Stamp;
 use super::share::Placed;
@@ -195,7 +195,12 @@ impl<P: Ports> Worker<P> {
         }
         if fanout.stage == Stage::Shards {
             let topic = &fanout.message.topic;
-            if !self.shared.routing.search(topic, self.all_shards, &mut fanout.shards, budget) {
+            if !self.shared.routing.search(
+                topic,
+                self.post.all_shards(),
+                &mut fanout.shards,
+                budget,
+            ) {
                 return Progress::Spent;
             }
             fanout.stage = Stage::FirstGroup;

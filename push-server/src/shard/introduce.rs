@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::client::{Client, Phase};
-use super::mailbox::{Adoption, Arrival, Mail};
+use super::mail::{Adoption, Arrival, Mail};
 use super::notices::Kind;
 use super::ports::{Ports, Randomness, SocketOf};
 use super::turn::QUANTUM_UNITS;

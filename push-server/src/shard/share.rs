@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::client::Phase;
 use super::fair_queue::Flow;
 use super::fanout::REFUSAL_UNITS;
-use super::mailbox::Mail;
+use super::mail::Mail;
 use super::ports::{Ports, Token};
 use super::postage::Stamp;
 use super::subscribe::filter_units;

@@ -8,15 +8,14 @@ use super::client::Phase;
 use super::fair_queue::{Due, Flow};
 use super::fanout::Fanout;
 use super::input::Halt;
-use super::mailbox::{Letter, Mail};
+use super::mail::{Letter, Mail};
 use super::ports::{Clock, Ports, Token};
-use super::postage::Stamp;
 use super::retry::Retrying;
 use super::share::SharedMail;
 use super::subscribe::{Subscribing, Unsubscribing};
 use super::ticket::Giver;
 use super::worker::Worker;
-use crate::broker::{Budget, Message};
+use crate::broker::Budget;
 
 /// Units of work that a session may cause before the others have their turn: about 0.05 ms. The least
 /// that a client waits is the sum of those of all that had nothing waiting, so it is small: 200 clients
@@ -34,9 +33,6 @@ const SENDS_BUDGET: Duration = Duration::from_millis(4);
 
 /// Units between two looks at the clock.
 const UNITS_PER_LOOK: u32 = 1_024;
-
-/// Letters that wait for their turn at a shard; further ones wait in its mailbox.
-const LETTERS_WAITING_MAX: usize = 16_384;
 
 /// Mail taken from the mailbox in one turn.
 const MAIL_PER_TURN_MAX: usize = 4_096;
@@ -215,14 +211,9 @@ impl<P: Ports> Worker<P> {
     }
 
     pub(super) fn read_mail(&mut self) {
-        let mailboxes = std::sync::Arc::clone(&self.mailboxes);
-        let mailbox = &mailboxes[usize::from(self.index)];
-        mailbox.begin_drain();
+        self.post.begin_reading();
         for _ in 0..MAIL_PER_TURN_MAX {
-            if self.letters >= LETTERS_WAITING_MAX {
-                break;
-            }
-            match mailbox.pop() {
+            match self.post.take() {
                 Some(Mail::Publish(letter)) => self.on_letter(letter),
                 Some(Mail::Share(mail)) => self.on_share(mail),
                 Some(Mail::Adopt(adoption)) => {
@@ -238,18 +229,12 @@ impl<P: Ports> Worker<P> {
         }
     }
 
-    /// Whether there is mail that would be taken now.
-    pub(super) fn has_mail(&self) -> bool {
-        let mailbox = &self.mailboxes[usize::from(self.index)];
-        self.letters < LETTERS_WAITING_MAX && !mailbox.is_empty()
-    }
-
     fn on_letter(&mut self, letter: Letter) {
         let flow = letter.flow;
         let fanout = Fanout::received(letter);
         let allowance = if self.turn_is_over { None } else { self.work.allowance(flow) };
         let Some(allowance) = allowance else {
-            self.letters += 1;
+            self.post.letter_waits();
             self.queue_fanout(fanout);
             return;
         };
@@ -258,7 +243,7 @@ impl<P: Ports> Worker<P> {
         let units = spent(allowance, &budget);
         self.work.spend(flow, units);
         if let Some((fanout, _)) = left {
-            self.letters += 1;
+            self.post.letter_waits();
             self.work.push(flow, Errand::Fanout(fanout));
         }
         self.count_input(units);
@@ -267,27 +252,13 @@ impl<P: Ports> Worker<P> {
     fn on_share(&mut self, mail: Box<SharedMail>) {
         let flow = mail.flow();
         if self.turn_is_over || self.work.allowance(flow).is_none() {
-            self.letters += 1;
+            self.post.letter_waits();
             self.work.push(flow, Errand::Share(mail));
             return;
         }
         let units = self.on_shared_mail(*mail);
         self.work.spend(flow, units);
         self.count_input(units);
-    }
-
-    /// A stamp for a letter to another shard, if that takes one now.
-    pub(super) fn stamp(&mut self, shard: u16, flow: Flow, message: &Message) -> Option<Stamp> {
-        let home = usize::from(shard);
-        if self.mailboxes[home].is_full() || !self.overflow[home].is_empty() {
-            self.counters.limit_mailbox.add(1);
-            return None;
-        }
-        let stamp = self.postage.stamp(flow, message.weight_bytes());
-        if stamp.is_none() {
-            self.counters.limit_letters.add(1);
-        }
-        stamp
     }
 
     /// Does work that waits, each session's in its turn.
@@ -302,7 +273,9 @@ impl<P: Ports> Worker<P> {
             let (left, progress) = self.do_errand(work, &mut budget);
             let units = spent(allowance, &budget);
             if left.is_empty() {
-                self.letters -= usize::from(was_letter);
+                if was_letter {
+                    self.post.letter_is_done();
+                }
                 self.work.done(flow, units);
             } else {
                 match progress {

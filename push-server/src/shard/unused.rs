@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::FixedState;
 
-use super::mailbox::Mail;
+use super::mail::Mail;
 use super::ports::Ports;
 use super::session_shares::NoPlace;
 use super::sessions::Sessions;

@@ -20,11 +20,13 @@ use super::durable::PageRead;
 use super::fair_queue::{FairQueue, Flow};
 use super::fresh::Fresh;
 use super::leaving::{Found, Leaving};
-use super::mailbox::{Mail, Mailbox};
+use super::mail::Mail;
+use super::mailbox::Mailbox;
 use super::ports::{
     Clock, Completion, Liveness, PieceOf, Ports, Received, Socket, SocketOf, Token, Wire, WireError,
 };
-use super::postage::Postage;
+use super::post::Post;
+use super::postage::Stamp;
 use super::recovery::RecoveredPart;
 use super::remains::Remains;
 use super::sending::Sending;
@@ -38,7 +40,7 @@ use super::unremoved::UnremovedFilters;
 use super::unused::UnusedSessions;
 use super::wills::{Outgoing, Unpublished};
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
-use crate::broker::{Matching, ShardSet, Subscriptions};
+use crate::broker::{Matching, Message, Subscriptions};
 use crate::store::{Outcome, SessionNumber, Write};
 
 /// Generations of clients, as tokens carry them.
@@ -97,7 +99,7 @@ pub(super) struct WorkerSetup<P: Ports> {
     pub(super) index: u16,
     pub(super) shared: Arc<Shared>,
     /// Of every shard, in order.
-    pub(super) mailboxes: Arc<[Mailbox<SocketOf<P>>]>,
+    pub(super) mailboxes: Arc<[Mailbox<Mail<SocketOf<P>>>]>,
     /// Of the wire's listeners.
     pub(super) transports: Vec<Transport>,
     pub(super) wire: P::Wire,
@@ -118,8 +120,7 @@ pub(super) struct Worker<P: Ports> {
     pub(super) path: Option<P::Liveness>,
     pub(super) clock: P::Clock,
     pub(super) randomness: P::Randomness,
-    /// Of every shard, in order.
-    pub(super) mailboxes: Arc<[Mailbox<SocketOf<P>>]>,
+    pub(super) post: Post<Mail<SocketOf<P>>>,
     pub(super) acceptor: Acceptor<SocketOf<P>>,
     pub(super) clients: Slab<Client<P>>,
     pub(super) generation: u32,
@@ -129,8 +130,6 @@ pub(super) struct Worker<P: Ports> {
     pub(super) now: Monotonic,
     /// Work that waits for its session's turn.
     pub(super) work: FairQueue<Errand>,
-    /// Letters of other shards among it.
-    pub(super) letters: usize,
     /// Clients with something to send at the end of the turn, by who has it sent.
     pub(super) sends: FairQueue<Dirty>,
     /// Bytes that sockets have not taken yet.
@@ -138,8 +137,6 @@ pub(super) struct Worker<P: Ports> {
     /// On whose account clients get something to send now, and which have by now.
     pub(super) payer: Option<Flow>,
     pub(super) dirtied: Vec<u32>,
-    /// Letters under way to other shards.
-    pub(super) postage: Postage,
     pub(super) meter: Meter,
     /// The turn has lasted long enough, as far as input and letters go as they come.
     pub(super) turn_is_over: bool,
@@ -147,12 +144,6 @@ pub(super) struct Worker<P: Ports> {
     pub(super) stalled: Vec<u32>,
     /// Input of connections that have ended.
     pub(super) discarded: Discarded,
-    /// Every shard there is.
-    pub(super) all_shards: ShardSet,
-    /// Mail that did not fit, by shard.
-    pub(super) overflow: Vec<VecDeque<Mail<SocketOf<P>>>>,
-    /// Whether any mail waits in `overflow`.
-    pub(super) overflowing: bool,
     /// Clients to close because their outbox is full.
     pub(super) overflowed: Vec<u32>,
     pub(super) stopping: bool,
@@ -222,7 +213,6 @@ pub(super) struct Worker<P: Ports> {
 impl<P: Ports> Worker<P> {
     pub(super) fn new(setup: WorkerSetup<P>) -> Self {
         let now = setup.clock.now();
-        let shards = setup.mailboxes.len();
         let sessions = Sessions::new(setup.shared.hash_seed, &setup.shared.memory.sessions);
         let mut worker = Self {
             index: setup.index,
@@ -231,7 +221,7 @@ impl<P: Ports> Worker<P> {
             path: setup.path,
             clock: setup.clock,
             randomness: setup.randomness,
-            mailboxes: setup.mailboxes,
+            post: Post::new(setup.index, setup.mailboxes),
             acceptor: Acceptor::new(setup.transports),
             clients: Slab::new(),
             generation: 0,
@@ -239,19 +229,14 @@ impl<P: Ports> Worker<P> {
             subscriptions: Subscriptions::default(),
             now,
             work: FairQueue::new(QUANTUM_UNITS),
-            letters: 0,
             sends: FairQueue::new(QUANTUM_UNITS),
             sending: Sending::new(&setup.shared.memory.sending),
             payer: None,
             dirtied: Vec::new(),
-            postage: Postage::default(),
             meter: Meter::default(),
             turn_is_over: false,
             stalled: Vec::new(),
             discarded: Discarded::default(),
-            all_shards: ShardSet::first(shards),
-            overflow: (0..shards).map(|_| VecDeque::new()).collect(),
-            overflowing: false,
             overflowed: Vec::new(),
             stopping: false,
             draft: Draft::default(),
@@ -325,7 +310,7 @@ impl<P: Ports> Worker<P> {
         self.take_completions();
         self.read_completions();
         self.read_mail();
-        self.retry_overflow();
+        self.post.retry(&mut self.wire, &self.counters);
         self.fire_timers();
         if self.acceptor.retry_at().is_some_and(|at| at <= self.now) {
             self.resume_accepting();
@@ -366,7 +351,7 @@ impl<P: Ports> Worker<P> {
         if self.now - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
             self.swept_at = self.now;
             self.retry_store();
-            self.postage.tidy();
+            self.post.tidy();
             self.sending.settle();
             let waits = [
                 &self.work.longest_wait_millis(self.now),
@@ -458,14 +443,14 @@ impl<P: Ports> Worker<P> {
         if self.stopping {
             until = until.min(self.now.after_millis(STOP_TURN_MILLIS));
         }
-        if self.overflowing || self.work.has_blocked() {
+        if self.post.overflows() || self.work.has_blocked() {
             until = until.min(self.now.after_millis(OVERFLOW_RETRY_MILLIS));
         }
         if self.work.has_parked() || !self.stalled.is_empty() {
             until = until.min(self.now.after_millis(STORE_LOOK_MILLIS));
         }
         let own = usize::from(self.index);
-        let unread = self.has_mail() || !self.shared.completions[own].is_empty();
+        let unread = self.post.has_mail() || !self.shared.completions[own].is_empty();
         let unfinished = self.more_expired
             || self.leaves_completions
             || !self.discarded.is_empty()
@@ -568,36 +553,12 @@ impl<P: Ports> Worker<P> {
 
     /// Sends mail to another shard; what does not fit waits.
     pub(super) fn post(&mut self, shard: u16, mail: Mail<SocketOf<P>>) {
-        let waiting = &mut self.overflow[usize::from(shard)];
-        if !waiting.is_empty() {
-            waiting.push_back(mail);
-            return;
-        }
-        match self.mailboxes[usize::from(shard)].push(mail) {
-            Ok(wake) => {
-                if wake {
-                    self.wire.wake(shard);
-                }
-            }
-            Err(mail) => {
-                if !std::mem::replace(&mut self.overflowing, true) {
-                    self.counters.limit_mailbox.add(1);
-                }
-                waiting.push_back(mail);
-            }
-        }
+        self.post.send(shard, mail, &mut self.wire, &self.counters);
     }
 
-    fn retry_overflow(&mut self) {
-        if !self.overflowing {
-            return;
-        }
-        for shard in 0..self.overflow.len() {
-            for mail in std::mem::take(&mut self.overflow[shard]) {
-                self.post(shard as u16, mail);
-            }
-        }
-        self.overflowing = self.overflow.iter().any(|mail| !mail.is_empty());
+    /// A stamp for a letter to another shard, if that takes one now.
+    pub(super) fn stamp(&mut self, shard: u16, flow: Flow, message: &Message) -> Option<Stamp> {
+        self.post.stamp(shard, flow, message.weight_bytes(), &self.counters)
     }
 
     /// What clients have sent is taken up again, where nothing else is in the way.

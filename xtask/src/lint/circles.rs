@@ -18,7 +18,7 @@ const LEFT: &[&str] = &[
     "push-server/src/shard/fanout.rs",
     "push-server/src/shard/input.rs",
     "push-server/src/shard/leaving.rs",
-    "push-server/src/shard/mailbox.rs",
+    "push-server/src/shard/mail.rs",
     "push-server/src/shard/mod.rs",
     "push-server/src/shard/notices.rs",
     "push-server/src/shard/recovery.rs",

@@ -18,6 +18,7 @@ use push_common::clock::Monotonic;
 
 use super::accept::Transport;
 use super::counters::ShardCounters;
+use super::mail::Mail;
 use super::mailbox::Mailbox;
 use super::ports::{Clock, Ports, Randomness, Waker};
 use super::recovery::RecoveredPart;
@@ -211,7 +212,7 @@ impl World {
 impl Shard {
     fn new(
         shared: &Arc<Shared>,
-        mailboxes: &Arc<[Mailbox<MemorySocket>]>,
+        mailboxes: &Arc<[Mailbox<Mail<MemorySocket>>]>,
         clock: &VirtualClock,
         randomness: &mut SeededRandomness,
         bells: &[Arc<Bell>],
