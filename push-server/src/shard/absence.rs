@@ -85,7 +85,7 @@ impl Absence {
 impl<P: Ports> Worker<P> {
     /// A session's connection has ended: it waits for the next one, or ends too.
     pub(super) fn leave_session(&mut self, key: u32, will: Option<Box<Will>>) {
-        let now = self.now;
+        let now = self.agenda.now();
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let forgotten = entry.session.connection_ended(now);
         self.counters.dropped_session_ended.add(forgotten.at_most_once.into());
@@ -114,7 +114,7 @@ impl<P: Ports> Worker<P> {
     /// Publishes a session's will if it is time. Returns whether it was: then the session's record
     /// is written without it.
     fn publish_due_will(&mut self, key: u32) -> bool {
-        let now = self.now;
+        let now = self.agenda.now();
         if self.stopping {
             return false;
         }
@@ -135,7 +135,7 @@ impl<P: Ports> Worker<P> {
 
     /// Whether a session has had its time: its timer comes up to a tick later.
     pub(super) fn is_over(&mut self, key: u32) -> bool {
-        let now = self.now;
+        let now = self.agenda.now();
         match self.sessions.entry_mut(key).map(|entry| &entry.presence) {
             Some(Presence::Absent(absence)) => absence.is_over(now),
             Some(Presence::Connected(_)) | None => false,
@@ -162,7 +162,7 @@ impl<P: Ports> Worker<P> {
         if self.stopping {
             return;
         }
-        let now = self.now;
+        let now = self.agenda.now();
         let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
         else {
             return;
@@ -224,7 +224,7 @@ impl<P: Ports> Worker<P> {
 
     /// Notes when the will of a session is due that ends with its connection by the orderly stop.
     fn save_stray(&mut self, key: u32) {
-        let now = self.now;
+        let now = self.agenda.now();
         if let Some(Entry { presence: Presence::Absent(absence), .. }) =
             self.sessions.entry_mut(key)
             && absence.will().is_some_and(|will| will.publish_at > now)
@@ -240,7 +240,7 @@ impl<P: Ports> Worker<P> {
             if self.stopping {
                 return;
             }
-            let Some(found) = self.strays.take_due(self.now) else { return };
+            let Some(found) = self.strays.take_due(self.agenda.now()) else { return };
             self.leave_behind(found);
         }
     }

@@ -132,7 +132,7 @@ impl<P: Ports> Worker<P> {
             };
             self.admit(socket, transport);
         }
-        self.acceptor.paused_until = Some(self.now.after_millis(RETRY_MILLIS));
+        self.acceptor.paused_until = Some(self.agenda.now().after_millis(RETRY_MILLIS));
     }
 
     /// Takes one of the `--max-connections` places, which all shards share.
@@ -171,9 +171,9 @@ impl<P: Ports> Worker<P> {
     /// Whether enough time has passed since the last warning about a pause.
     fn warning_is_due(&mut self) -> bool {
         let warned_at = self.acceptor.warned_at;
-        let due = warned_at.is_none_or(|warned_at| self.now - warned_at >= WARNING_PERIOD);
+        let due = warned_at.is_none_or(|warned_at| self.agenda.now() - warned_at >= WARNING_PERIOD);
         if due {
-            self.acceptor.warned_at = Some(self.now);
+            self.acceptor.warned_at = Some(self.agenda.now());
         }
         due
     }
@@ -182,7 +182,7 @@ impl<P: Ports> Worker<P> {
         if self.acceptor.paused_until.is_none() {
             tracing::debug!(shard = self.index, "accepting pauses");
         }
-        self.acceptor.paused_until = Some(self.now.after_millis(RETRY_MILLIS));
+        self.acceptor.paused_until = Some(self.agenda.now().after_millis(RETRY_MILLIS));
         self.cancel_accepts();
     }
 
@@ -198,15 +198,15 @@ impl<P: Ports> Worker<P> {
     /// asks for before it included.
     fn admit(&mut self, socket: SocketOf<P>, transport: Transport) {
         let timeout = u64::from(self.shared.config.connect_timeout_secs) * 1_000;
-        let deadline = self.now.after_millis(timeout);
+        let deadline = self.agenda.now().after_millis(timeout);
         let phase = Phase::Handshake(Introduction::new(self.randomness.array(), deadline));
-        let index = self.add_client(socket, phase, self.now);
+        let index = self.add_client(socket, phase, self.agenda.now());
         self.arm_client_timer(index, deadline);
         // Not multishot: a client whose session lives elsewhere leaves without an operation to
         // cancel.
         let client = &mut self.clients[index as usize];
         if transport == Transport::WebSocket {
-            client.websocket = Some(Box::new(WebSocket::new(self.now)));
+            client.websocket = Some(Box::new(WebSocket::new(self.agenda.now())));
         }
         client.receiving = true;
         let token = client.token(index);

@@ -245,7 +245,14 @@ impl<P: Ports> Worker<P> {
                 .is_some_and(|session| session.subscriptions.contains(filter));
             let mut found = std::mem::take(&mut self.backlogs.found);
             let is_over = !is_wanted
-                || retained.walk_on(filter, walk, self.now, nodes, FEED_MESSAGES, &mut found);
+                || retained.walk_on(
+                    filter,
+                    walk,
+                    self.agenda.now(),
+                    nodes,
+                    FEED_MESSAGES,
+                    &mut found,
+                );
             backlog.found.extend(found.drain(..).map(|message| Delivery {
                 qos: message.qos.min(options.qos),
                 message,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::agenda::Progress;
 use super::client::Phase;
 use super::durable;
 use super::fair_queue::Flow;
@@ -12,7 +13,7 @@ use super::notices::Kind;
 use super::ports::{Ports, Wire};
 use super::sending::SEND_BYTES_MAX;
 use super::ticket::{Done, Draft, Part};
-use super::turn::{Errand, Progress};
+use super::turn::Errand;
 use super::worker::Worker;
 use crate::broker::{Budget, Charge, Message, NoMemory, QoS, SessionMemory};
 use crate::mqtt::codec::Reason;
@@ -264,7 +265,7 @@ impl<P: Ports> Worker<P> {
         connected: bool,
         part: &mut Part,
     ) -> Delivered {
-        let queued_at = self.shared.clocks.to_wall(self.now);
+        let queued_at = self.shared.clocks.to_wall(self.agenda.now());
         let has_store = self.shared.store.is_some();
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let number = entry.number;
@@ -324,7 +325,7 @@ impl<P: Ports> Worker<P> {
 
     /// Has written what a client was sent and has not acknowledged, and could not be written then.
     pub(super) fn file_unwritten(&mut self, key: u32) {
-        let queued_at = self.shared.clocks.to_wall(self.now);
+        let queued_at = self.shared.clocks.to_wall(self.agenda.now());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let number = entry.number;
         let mut draft = Draft::default();
@@ -367,7 +368,7 @@ impl<P: Ports> Worker<P> {
         }
         let feeding = self.feed_backlog(index);
         let mut units = FLUSH_UNITS + std::mem::take(&mut self.walked);
-        let now = self.now;
+        let now = self.agenda.now();
         let client = &mut self.clients[index as usize];
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
         let owes_frames = client.owes_frames();
@@ -379,7 +380,13 @@ impl<P: Ports> Worker<P> {
                 let had_left = session.has_left();
                 let mut transmit = Transmit::default();
                 let bytes_max = self.sending.bytes_max();
-                connection.poll_transmit(session, &mut transmit, bytes_max, limits, self.now);
+                connection.poll_transmit(
+                    session,
+                    &mut transmit,
+                    bytes_max,
+                    limits,
+                    self.agenda.now(),
+                );
                 if bytes_max < SEND_BYTES_MAX && transmit.len >= bytes_max {
                     self.counters.limit_sending_bytes_total.add(1);
                 }

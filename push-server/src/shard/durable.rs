@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::client::Phase;
 use super::notices::Kind;
-use super::ports::{Clock, Ports, Token};
+use super::ports::{Ports, Token};
 use super::sessions::{Entry, Presence};
 use super::subscribe::filter_units;
 use super::ticket::{Done, Draft, Part, Subscribed, Unsubscribed};
@@ -179,17 +179,17 @@ impl<P: Ports> Worker<P> {
             && self.written.len() < WRITTEN_WAITING_MAX / 2
         {
             self.store_is_behind = false;
-            self.work.unpark();
+            self.agenda.unpark();
             self.resume_all_stalled();
         }
     }
 
     fn note(&mut self, waiting: impl Fn(&mut Self) -> &mut VecDeque<(Done, Outcome)>) {
-        let begun = self.clock.now();
+        let begun = self.agenda.read_clock();
         while let Some((done, outcome)) = waiting(self).pop_front() {
             let units = noted_units(&done, &outcome);
             self.on_done(done, outcome);
-            if self.meter.count(units) && self.clock.now() - begun > NOTING_BUDGET {
+            if self.agenda.uses_up(units, begun, NOTING_BUDGET) {
                 let is_cut = !waiting(self).is_empty();
                 self.counters.cut_completions.add(u64::from(is_cut));
                 break;
@@ -599,7 +599,7 @@ impl<P: Ports> Worker<P> {
     fn on_page(&mut self, key: u32, number: SessionNumber, outcome: Outcome) {
         let age_max_millis =
             u64::from(self.shared.config.outbox_age_max_secs).saturating_mul(MILLIS_PER_SEC);
-        let oldest = self.shared.clocks.to_wall(self.now).0.saturating_sub(age_max_millis);
+        let oldest = self.shared.clocks.to_wall(self.agenda.now()).0.saturating_sub(age_max_millis);
         let Outcome::Page(Page { entries, next }) = outcome else {
             if let Some(entry) = self.numbered(key, number) {
                 entry.session.page_failed(entry.presence.client().is_some());

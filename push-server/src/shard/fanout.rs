@@ -10,13 +10,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::agenda::Progress;
 use super::fair_queue::Flow;
 use super::mail::{Letter, Mail};
 use super::ports::{Ports, Token};
 use super::postage::Stamp;
 use super::share::Placed;
 use super::ticket::{Done, Draft, Part, Ticket};
-use super::turn::{Errand, Progress};
+use super::turn::Errand;
 use super::worker::Worker;
 use crate::broker::{
     Budget, Charge, Group, GroupSearch, Matching, Message, QoS, ShardSearch, ShardSet,
@@ -177,14 +178,14 @@ impl<P: Ports> Worker<P> {
     pub(super) fn queue_fanout(&mut self, mut fanout: Fanout) {
         fanout.begun = SessionNumber(self.shared.next_number.load(Ordering::Relaxed));
         let flow = fanout.flow;
-        self.work.push(flow, Errand::Fanout(Box::new(fanout)));
+        self.agenda.push(flow, Errand::Fanout(Box::new(fanout)));
     }
 
     /// Goes on with a publish until the budget is spent.
     pub(super) fn go_on_with(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> Progress {
-        self.begin_payment(fanout.flow);
+        self.agenda.begin_payment(fanout.flow);
         let progress = self.step(fanout, budget);
-        self.end_payment();
+        self.agenda.end_payment();
         fanout.is_resumed = true;
         progress
     }

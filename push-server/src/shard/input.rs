@@ -3,12 +3,13 @@
 
 use push_common::clock::Monotonic;
 
+use super::agenda::Progress;
 use super::client::{Introduction, Phase};
 use super::input_budget::Unfinished;
 use super::notices::Kind;
 use super::ports::{Liveness, PieceOf, Ports, Token, Wire};
 use super::ticket::Done;
-use super::turn::{Errand, Progress};
+use super::turn::Errand;
 use super::worker::Worker;
 use crate::broker::Budget;
 use crate::mqtt::Event;
@@ -65,7 +66,7 @@ impl<P: Ports> Worker<P> {
                 Phase::Serving { connection, .. } => connection.ping_pace(limits),
                 _ => limits.ping_rate.pace(0),
             };
-            websocket.handle_bytes(bytes, pace, self.now, &mut self.unwrapped);
+            websocket.handle_bytes(bytes, pace, self.agenda.now(), &mut self.unwrapped);
             bytes = &self.unwrapped;
         }
         if bytes.is_empty() {
@@ -75,7 +76,7 @@ impl<P: Ports> Worker<P> {
         let bytes_len = bytes.len();
         match &mut client.phase {
             Phase::Handshake(introduction) => {
-                client.last_seen = self.now;
+                client.last_seen = self.agenda.now();
                 let limits = &self.shared.config.limits;
                 let access = self.shared.access.current();
                 let progress = introduction.handshake.handle_bytes(limits, &access, bytes);
@@ -107,7 +108,7 @@ impl<P: Ports> Worker<P> {
             client.unheard_bytes = unheard as u16;
         } else {
             client.unheard_bytes = 0;
-            client.last_seen = self.now;
+            client.last_seen = self.agenda.now();
         }
     }
 
@@ -168,7 +169,9 @@ impl<P: Ports> Worker<P> {
             let Phase::Serving { connection, .. } = &mut client.phase else { return None };
             let session = self.sessions.session_mut(key)?;
             let limits = &self.shared.config.limits;
-            let Some(event) = connection.poll_event(session, limits, self.now) else { break };
+            let Some(event) = connection.poll_event(session, limits, self.agenda.now()) else {
+                break;
+            };
             budget.charge(units(&event));
             if let Some((errand, progress)) = self.on_event(index, key, event, budget) {
                 let client = self.clients.get_mut(index as usize)?;
@@ -182,7 +185,7 @@ impl<P: Ports> Worker<P> {
         if parsed_bytes_now > parsed_bytes {
             let client = &mut self.clients[index as usize];
             client.unheard_bytes = 0;
-            client.last_seen = self.now;
+            client.last_seen = self.agenda.now();
             budget.charge(((parsed_bytes_now - parsed_bytes) / INPUT_BYTES_PER_UNIT) as u32);
         }
         self.keep_input(index);
@@ -215,7 +218,7 @@ impl<P: Ports> Worker<P> {
         let own = (self.index, client.token(index));
         let was_charged = client.input_charge.is_some();
         let budget = &self.shared.input_budget;
-        let condemned = budget.charge(&mut client.input_charge, own, input, self.now);
+        let condemned = budget.charge(&mut client.input_charge, own, input, self.agenda.now());
         let is_new = !was_charged && client.input_charge.is_some();
         let goes = condemned.contains(&own);
         for (shard, client) in condemned.into_iter().filter(|holder| *holder != own) {
@@ -275,7 +278,7 @@ impl<P: Ports> Worker<P> {
 
     /// A served client's large packet has had its time. Ends the connection if it has hardly gone on.
     pub(super) fn on_progress_due(&mut self, index: u32) {
-        let (now, rate_min) = (self.now, self.shared.config.packet_rate_min);
+        let (now, rate_min) = (self.agenda.now(), self.shared.config.packet_rate_min);
         let client = &mut self.clients[index as usize];
         let Phase::Serving { connection, .. } = &client.phase else { return };
         let bytes = connection.input_len();
@@ -330,7 +333,7 @@ impl<P: Ports> Worker<P> {
         match obstacle {
             Obstacle::Store => self.stalled.push(index),
             Obstacle::Answers => {
-                client.set_throttled_since(Some(self.now));
+                client.set_throttled_since(Some(self.agenda.now()));
                 if let Some(deadline) = self.serving_deadline(index) {
                     self.arm_client_timer(index, deadline);
                 }
@@ -389,7 +392,7 @@ impl<P: Ports> Worker<P> {
         let client = &mut self.clients[index as usize];
         let Phase::Serving { connection, .. } = &client.phase else { return };
         let waited = client.throttled_since().map_or(Monotonic(0), |since| since);
-        let is_over = waited.after_millis(ANSWERS_WAIT_MILLIS) <= self.now;
+        let is_over = waited.after_millis(ANSWERS_WAIT_MILLIS) <= self.agenda.now();
         if is_over && client.sending && connection.has_answers() {
             self.counters.limit_answers.add(1);
             self.close_client_for(index, Reason::QuotaExceeded, "it takes none of its answers");
@@ -397,9 +400,10 @@ impl<P: Ports> Worker<P> {
             return;
         }
         if is_over {
-            client.set_throttled_since(Some(self.now));
+            client.set_throttled_since(Some(self.agenda.now()));
         }
-        let again = client.throttled_since().unwrap_or(self.now).after_millis(ANSWERS_WAIT_MILLIS);
+        let again =
+            client.throttled_since().unwrap_or(self.agenda.now()).after_millis(ANSWERS_WAIT_MILLIS);
         self.arm_client_timer(index, again);
     }
 }

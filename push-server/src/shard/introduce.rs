@@ -4,11 +4,11 @@
 
 use bytes::Bytes;
 
+use super::agenda::QUANTUM_UNITS;
 use super::client::{Client, Phase};
 use super::mail::{Adoption, Arrival, Mail};
 use super::notices::Kind;
 use super::ports::{Ports, Randomness, SocketOf};
-use super::turn::QUANTUM_UNITS;
 use super::worker::Worker;
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
@@ -78,7 +78,7 @@ impl<P: Ports> Worker<P> {
         self.counters.connections.sub(1);
         if let Phase::Handshake(introduction) = phase {
             let arrival = Arrival::Questioned(introduction);
-            let last_seen = self.now;
+            let last_seen = self.agenda.now();
             let adoption = Adoption { socket, arrival, websocket, last_seen, connect_number };
             self.post(home, Mail::Adopt(Box::new(adoption)));
         }
@@ -132,7 +132,7 @@ impl<P: Ports> Worker<P> {
         let Client { socket, websocket, connect_number, .. } = client;
         self.counters.connections.sub(1);
         let arrival = Arrival::Admitted(connecting);
-        let last_seen = self.now;
+        let last_seen = self.agenda.now();
         let adoption = Adoption { socket, arrival, websocket, last_seen, connect_number };
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
@@ -142,7 +142,7 @@ impl<P: Ports> Worker<P> {
         let Adoption { socket, arrival, websocket, last_seen, connect_number } = adoption;
         match arrival {
             Arrival::Admitted(connecting) => {
-                let phase = Phase::Lingering { deadline: self.now };
+                let phase = Phase::Lingering { deadline: self.agenda.now() };
                 let index = self.add_client(socket, phase, last_seen);
                 let client = &mut self.clients[index as usize];
                 (client.websocket, client.connect_number) = (websocket, connect_number);
@@ -198,7 +198,7 @@ impl<P: Ports> Worker<P> {
 
     /// A client that has connected and not said so yet has little time left for it.
     pub(super) fn await_last_connect(&mut self, index: u32) {
-        let last = self.now.after_millis(LAST_CONNECT_MILLIS);
+        let last = self.agenda.now().after_millis(LAST_CONNECT_MILLIS);
         if let Some(client) = self.clients.get_mut(index as usize)
             && let Phase::Handshake(introduction) = &mut client.phase
         {

@@ -15,13 +15,14 @@
 
 use std::sync::Arc;
 
+use super::agenda::Progress;
 use super::durable::PageRead;
 use super::fair_queue::Flow;
 use super::fanout::GROUP_UNITS;
 use super::ports::Ports;
 use super::share::Placed;
 use super::ticket::{Done, Draft, Giver, Leaver, Part};
-use super::turn::{Errand, Progress};
+use super::turn::Errand;
 use super::worker::Worker;
 use crate::broker::{Budget, Group, QoS, TopicFilter, Via};
 use crate::mqtt::{Delivery, Left, LeftMessage, PendingWill, Session};
@@ -79,7 +80,7 @@ impl<P: Ports> Worker<P> {
     /// Has what a session has left go to others when it is its turn.
     pub(super) fn queue_left(&mut self, key: u32) {
         let giver = Giver { key: Some(key), number: self.sessions.number(key) };
-        self.work.push(self.flow_of_session(key), Errand::PassOn(giver));
+        self.agenda.push(self.flow_of_session(key), Errand::PassOn(giver));
     }
 
     /// A session that is not on disk has ended.
@@ -130,7 +131,7 @@ impl<P: Ports> Worker<P> {
     }
 
     fn queue_leaving(&mut self, number: SessionNumber) {
-        self.work.push(Flow::left(self.index), Errand::PassOn(Giver { key: None, number }));
+        self.agenda.push(Flow::left(self.index), Errand::PassOn(Giver { key: None, number }));
     }
 
     /// Gives what a session has left to others until the budget is spent.
@@ -145,9 +146,9 @@ impl<P: Ports> Worker<P> {
         };
         // A message that this turn has put into its outbox must not come behind its removal there.
         self.submit_draft();
-        self.begin_payment(flow);
+        self.agenda.begin_payment(flow);
         let progress = self.pass_on_from(giver, flow, budget);
-        self.end_payment();
+        self.agenda.end_payment();
         if progress == Progress::Done {
             self.end_passing(giver);
         }

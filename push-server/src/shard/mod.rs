@@ -13,6 +13,7 @@
 
 mod absence;
 mod accept;
+mod agenda;
 mod backlog;
 mod client;
 mod connect_order;

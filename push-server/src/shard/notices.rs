@@ -146,7 +146,7 @@ impl<P: Ports> Worker<P> {
     ) {
         let Some(client) = self.clients.get(index as usize) else { return };
         let address = || client.socket.peer_address().ok();
-        self.shared.notices.say(self.now, kind, client_id, address, reason);
+        self.shared.notices.say(self.agenda.now(), kind, client_id, address, reason);
     }
 
     /// Says what is no event for operators, but may be for whoever looks for something.

@@ -25,6 +25,7 @@ pub(super) struct Post<M> {
     own: u16,
     /// Of every shard, in order.
     mailboxes: Arc<[Mailbox<M>]>,
+    all_shards: ShardSet,
     /// Letters under way to other shards.
     postage: Postage,
     /// Mail that did not fit, by shard.
@@ -39,12 +40,21 @@ impl<M> Post<M> {
     /// Of the shard `own`; `mailboxes`: of every shard, in order.
     pub(super) fn new(own: u16, mailboxes: Arc<[Mailbox<M>]>) -> Self {
         let overflow = mailboxes.iter().map(|_| VecDeque::new()).collect();
-        Self { own, mailboxes, postage: Postage::default(), overflow, overflows: false, letters: 0 }
+        let all_shards = ShardSet::first(mailboxes.len());
+        Self {
+            own,
+            mailboxes,
+            all_shards,
+            postage: Postage::default(),
+            overflow,
+            overflows: false,
+            letters: 0,
+        }
     }
 
     /// Every shard there is.
     pub(super) fn all_shards(&self) -> ShardSet {
-        ShardSet::first(self.mailboxes.len())
+        self.all_shards
     }
 
     /// Sends mail to another shard; what does not fit waits.

@@ -32,7 +32,7 @@ impl<P: Ports> Worker<P> {
         let RecoveredPart { sessions, wills } = found;
         let mut keys: HashMap<SessionNumber, Option<u32>, FixedState> =
             wills.iter().map(|will| (will.session, None)).collect();
-        let (now, clocks) = (self.now, self.shared.clocks);
+        let (now, clocks) = (self.agenda.now(), self.shared.clocks);
         let now_wall = clocks.to_wall(now);
         let shared = Arc::clone(&self.shared);
         let (memory, holders) = (&shared.memory, &shared.holders);
@@ -98,7 +98,7 @@ impl<P: Ports> Worker<P> {
         number: SessionNumber,
         mut record: SessionRecord,
     ) {
-        let (now, clocks) = (self.now, self.shared.clocks);
+        let (now, clocks) = (self.agenda.now(), self.shared.clocks);
         let shares = session.subscriptions.has_shared();
         let Some(stored) = record.will.clone() else {
             self.found_ended.push(Found { session, shares, number, will: None, key: None });

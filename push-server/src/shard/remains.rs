@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::agenda::Progress;
 use super::fair_queue::Flow;
 use super::ports::Ports;
 use super::subscribe::filter_units;
-use super::turn::{Errand, Progress};
+use super::turn::Errand;
 use super::worker::Worker;
 use crate::broker::{
     Budget, Holder, MemoryBudget, NoMemory, TopicFilter, subscription_weight_bytes,
@@ -84,7 +85,7 @@ impl<P: Ports> Worker<P> {
         self.shared.remains_bytes.add(filters.bytes() as u64);
         self.remains.0.insert(key, filters);
         if self.forget_remains(key, &mut Budget::new(AT_ONCE_UNITS)) != Progress::Done {
-            self.work.push(Flow::ended(self.index, key), Errand::Forget(key));
+            self.agenda.push(Flow::ended(self.index, key), Errand::Forget(key));
         }
     }
 

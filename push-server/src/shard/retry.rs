@@ -8,10 +8,11 @@
 
 use std::vec;
 
+use super::agenda::Progress;
 use super::fair_queue::Flow;
 use super::ports::Ports;
 use super::ticket::{Done, Draft, Leaver};
-use super::turn::{Errand, Progress};
+use super::turn::Errand;
 use super::unremoved::UnremovedFilter;
 use super::worker::Worker;
 use crate::broker::Budget;
@@ -65,7 +66,7 @@ impl<P: Ports> Worker<P> {
             leavers: std::mem::take(&mut self.unread_leavers).into_iter(),
             unread: unread.into_iter(),
         };
-        self.work.push(Flow::nobody(self.index), Errand::Retry(Box::new(retrying)));
+        self.agenda.push(Flow::nobody(self.index), Errand::Retry(Box::new(retrying)));
     }
 
     /// Goes on with that until the budget is spent. What is left when the server stops is found by the next

@@ -56,7 +56,8 @@ impl<P: Ports> Worker<P> {
         let Some(session) = self.sessions.session_mut(key) else { return };
         let strays = self.strays.take_back(session.client_id(), session.user());
         let limits = &self.shared.config.limits;
-        let connection = Connection::accept(connecting, session, session_present, limits, self.now);
+        let connection =
+            Connection::accept(connecting, session, session_present, limits, self.agenda.now());
         self.counters.connects_accepted.add(1);
         match connection.version() {
             Version::V31 => self.counters.connects_v31.add(1),
@@ -245,7 +246,7 @@ impl<P: Ports> Worker<P> {
             return;
         };
         let pace = self.shared.config.limits.ping_rate.pace(keep_alive_secs);
-        match path.register(socket, local, peer, pace.interval_ns, rx, self.now) {
+        match path.register(socket, local, peer, pace.interval_ns, rx, self.agenda.now()) {
             Ok(slot) => client.slot = Some(slot),
             Err(unarmed) => self.count_unarmed(unarmed),
         }
@@ -262,11 +263,11 @@ impl<P: Ports> Worker<P> {
         if path.is_armed(slot) || !is_served {
             return;
         }
-        match path.arm(&client.socket, slot, self.now) {
+        match path.arm(&client.socket, slot, self.agenda.now()) {
             Ok(()) => self.counters.armed.add(1),
             Err(unarmed) => {
                 if let Some(slot) = client.slot.take() {
-                    path.release(slot, false, self.now);
+                    path.release(slot, false, self.agenda.now());
                 }
                 self.count_unarmed(unarmed);
             }
@@ -295,7 +296,7 @@ impl<P: Ports> Worker<P> {
             Phase::Serving { .. } => self.serving_deadline(index),
         };
         let Some(deadline) = due else { return };
-        if deadline > self.now {
+        if deadline > self.agenda.now() {
             self.arm_client_timer(index, deadline);
             return;
         }
@@ -311,14 +312,14 @@ impl<P: Ports> Worker<P> {
             }
             Phase::Serving { .. } if self.is_unheard(index) => {
                 let slow = self.progress_deadline(index);
-                if slow.is_some_and(|deadline| deadline <= self.now) {
+                if slow.is_some_and(|deadline| deadline <= self.agenda.now()) {
                     self.on_progress_due(index);
                 } else {
                     self.expire(index);
                 }
             }
             Phase::Serving { .. } => {
-                let again = self.now.after_millis(UNREAD_RETRY_MILLIS);
+                let again = self.agenda.now().after_millis(UNREAD_RETRY_MILLIS);
                 self.arm_client_timer(index, again);
             }
             Phase::Flushing { .. } | Phase::Lingering { .. } => self.abort(index),
@@ -453,7 +454,7 @@ impl<P: Ports> Worker<P> {
             let limits = &self.shared.config.limits;
             let mut transmit = Transmit::default();
             // A connection that is over has nothing but answers to send.
-            connection.poll_transmit(session, &mut transmit, usize::MAX, limits, self.now);
+            connection.poll_transmit(session, &mut transmit, usize::MAX, limits, self.agenda.now());
             frames = transmit.chunks;
         }
         self.detach(index);
@@ -491,7 +492,7 @@ impl<P: Ports> Worker<P> {
         let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
         let (key, will) = (*key, connection.take_will());
         self.discarded.push(connection.take_input(), client.input_charge.take());
-        let deadline = self.now.after_millis(LINGER_MILLIS);
+        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
         client.stalled = false;
         client.set_throttled_since(None);
@@ -511,7 +512,7 @@ impl<P: Ports> Worker<P> {
     /// Sends the last frames, then FIN.
     pub(super) fn finish(&mut self, index: u32, mut frames: Vec<Bytes>) {
         frames.retain(|frame| !frame.is_empty());
-        let deadline = self.now.after_millis(LINGER_MILLIS);
+        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
         let client = &mut self.clients[index as usize];
         if let Some(websocket) = &mut client.websocket {
             websocket.close(if self.stopping { Goodbye::Stopping } else { Goodbye::Done });
@@ -526,7 +527,7 @@ impl<P: Ports> Worker<P> {
     /// All is sent: FIN, then wait for the peer's.
     pub(super) fn send_fin(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
-        let deadline = self.now.after_millis(LINGER_MILLIS);
+        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
         client.socket.end_sending();
         self.arm_client_timer(index, deadline);
@@ -539,7 +540,7 @@ impl<P: Ports> Worker<P> {
     pub(super) fn abort(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
         client.peer_gone = true;
-        client.phase = Phase::Lingering { deadline: self.now.after_millis(LINGER_MILLIS) };
+        client.phase = Phase::Lingering { deadline: self.agenda.now().after_millis(LINGER_MILLIS) };
         let token = client.token(index);
         if client.receiving {
             self.wire.cancel_receive(token);
@@ -559,7 +560,7 @@ impl<P: Ports> Worker<P> {
         let mut client = self.clients.remove(index as usize);
         if let (Some(slot), Some(path)) = (client.slot.take(), &mut self.path) {
             let speaks = path.before_close(&client.socket, &slot, self.stopping);
-            path.release(slot, speaks, self.now);
+            path.release(slot, speaks, self.agenda.now());
         }
         if self.resetting {
             client.socket.reset_on_close();

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::agenda::Progress;
 use super::client::Phase;
 use super::fair_queue::Flow;
 use super::fanout::REFUSAL_UNITS;
@@ -22,7 +23,7 @@ use super::ports::{Ports, Token};
 use super::postage::Stamp;
 use super::subscribe::filter_units;
 use super::ticket::{Part, Ticket};
-use super::turn::{Errand, Progress};
+use super::turn::Errand;
 use super::worker::Worker;
 use crate::broker::{Budget, Group, Member, Message, Round, TopicFilter, Via};
 use crate::mqtt::{Delivery, OutboxFull};
@@ -129,7 +130,7 @@ impl SharedMail {
 impl<P: Ports> Worker<P> {
     /// A message that another shard picked a member of this one for. Returns what that has cost.
     pub(super) fn on_shared_mail(&mut self, mut mail: SharedMail) -> u32 {
-        self.begin_payment(mail.flow);
+        self.agenda.begin_payment(mail.flow);
         let mut part = Part::of_receiver(mail.ticket.take());
         let choice = self.take_shared(&mail, &mut part);
         let mut units = SHARED_UNITS;
@@ -139,7 +140,7 @@ impl<P: Ports> Worker<P> {
             units += placed.refusal_units();
         }
         self.finish_part(part);
-        self.end_payment();
+        self.agenda.end_payment();
         units
     }
 
@@ -165,7 +166,7 @@ impl<P: Ports> Worker<P> {
             returning.holds = true;
             self.clients[index as usize].holds += 1;
             // What the client sends comes behind it in the same flow.
-            self.work.push(self.flow_of_session(key), Errand::Return(key));
+            self.agenda.push(self.flow_of_session(key), Errand::Return(key));
         }
     }
 
@@ -305,7 +306,9 @@ impl<P: Ports> Worker<P> {
         let has_room = entry.session.has_room(&delivery, client.is_some(), limits, memory);
         let phase = client.and_then(|index| Some(&self.clients.get(index as usize)?.phase));
         let is_too_large = match phase {
-            Some(Phase::Serving { connection, .. }) => !connection.takes(&delivery, self.now),
+            Some(Phase::Serving { connection, .. }) => {
+                !connection.takes(&delivery, self.agenda.now())
+            }
             _ => false,
         };
         let is_fit = !standing.is_passed_over && has_room && !is_too_large;

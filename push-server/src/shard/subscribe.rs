@@ -8,11 +8,11 @@
 
 use std::vec;
 
+use super::agenda::Progress;
 use super::client::Phase;
 use super::ports::{Ports, Token};
 use super::remains::{NoSubscriptionMemory, REMAINS_WAITS_MAX};
 use super::ticket::{Done, Draft, Giver, Subscribed, Unsubscribed};
-use super::turn::Progress;
 use super::worker::Worker;
 use crate::broker::{
     Budget, NoMemory, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes,

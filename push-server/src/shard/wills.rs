@@ -108,7 +108,7 @@ impl<P: Ports> Worker<P> {
     ) {
         let number = WillNumber(self.shared.next_number.fetch_add(1, Ordering::Relaxed));
         let charge = will.charge.take();
-        let message = Arc::new(will.into_message(self.now));
+        let message = Arc::new(will.into_message(self.agenda.now()));
         let will = Outgoing { number, session, key, message, charge };
         self.move_will(&will, record);
         self.send_will(will);
@@ -124,7 +124,7 @@ impl<P: Ports> Worker<P> {
     ) {
         let flow = Flow::session(self.index, session.into());
         let charge = will.charge.take();
-        let message = Arc::new(will.into_message(self.now));
+        let message = Arc::new(will.into_message(self.agenda.now()));
         self.publish(flow, message, from, Draft::default(), charge);
     }
 

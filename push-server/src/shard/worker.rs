@@ -12,18 +12,19 @@ use slab::Slab;
 
 use super::Shared;
 use super::accept::{Acceptor, Transport};
+use super::agenda::Agenda;
 use super::backlog::Backlogs;
 use super::client::Client;
 use super::counters::ShardCounters;
 use super::discarded::Discarded;
 use super::durable::PageRead;
-use super::fair_queue::{FairQueue, Flow};
+use super::fair_queue::Flow;
 use super::fresh::Fresh;
 use super::leaving::{Found, Leaving};
 use super::mail::Mail;
 use super::mailbox::Mailbox;
 use super::ports::{
-    Clock, Completion, Liveness, PieceOf, Ports, Received, Socket, SocketOf, Token, Wire, WireError,
+    Completion, Liveness, PieceOf, Ports, Received, Socket, SocketOf, Token, Wire, WireError,
 };
 use super::post::Post;
 use super::postage::Stamp;
@@ -35,7 +36,7 @@ use super::share::Returning;
 use super::strays::Strays;
 use super::ticket::{Done, Draft, Leaver};
 use super::timers::{Timed, Timers};
-use super::turn::{Dirty, Errand, Meter, QUANTUM_UNITS};
+use super::turn::Errand;
 use super::unremoved::UnremovedFilters;
 use super::unused::UnusedSessions;
 use super::wills::{Outgoing, Unpublished};
@@ -118,7 +119,6 @@ pub(super) struct Worker<P: Ports> {
     pub(super) counters: Arc<ShardCounters>,
     pub(super) wire: P::Wire,
     pub(super) path: Option<P::Liveness>,
-    pub(super) clock: P::Clock,
     pub(super) randomness: P::Randomness,
     pub(super) post: Post<Mail<SocketOf<P>>>,
     pub(super) acceptor: Acceptor<SocketOf<P>>,
@@ -126,20 +126,9 @@ pub(super) struct Worker<P: Ports> {
     pub(super) generation: u32,
     pub(super) sessions: Sessions,
     pub(super) subscriptions: Subscriptions,
-    /// The turn's instant; read once after each wait.
-    pub(super) now: Monotonic,
-    /// Work that waits for its session's turn.
-    pub(super) work: FairQueue<Errand>,
-    /// Clients with something to send at the end of the turn, by who has it sent.
-    pub(super) sends: FairQueue<Dirty>,
+    pub(super) agenda: Agenda<P::Clock, Errand>,
     /// Bytes that sockets have not taken yet.
     pub(super) sending: Sending,
-    /// On whose account clients get something to send now, and which have by now.
-    pub(super) payer: Option<Flow>,
-    pub(super) dirtied: Vec<u32>,
-    pub(super) meter: Meter,
-    /// The turn has lasted long enough, as far as input and letters go as they come.
-    pub(super) turn_is_over: bool,
     /// Clients whose input waits until the store keeps up.
     pub(super) stalled: Vec<u32>,
     /// Input of connections that have ended.
@@ -212,14 +201,14 @@ pub(super) struct Worker<P: Ports> {
 
 impl<P: Ports> Worker<P> {
     pub(super) fn new(setup: WorkerSetup<P>) -> Self {
-        let now = setup.clock.now();
+        let agenda = Agenda::new(setup.clock);
+        let now = agenda.now();
         let sessions = Sessions::new(setup.shared.hash_seed, &setup.shared.memory.sessions);
         let mut worker = Self {
             index: setup.index,
             counters: setup.counters,
             wire: setup.wire,
             path: setup.path,
-            clock: setup.clock,
             randomness: setup.randomness,
             post: Post::new(setup.index, setup.mailboxes),
             acceptor: Acceptor::new(setup.transports),
@@ -227,14 +216,8 @@ impl<P: Ports> Worker<P> {
             generation: 0,
             sessions,
             subscriptions: Subscriptions::default(),
-            now,
-            work: FairQueue::new(QUANTUM_UNITS),
-            sends: FairQueue::new(QUANTUM_UNITS),
+            agenda,
             sending: Sending::new(&setup.shared.memory.sending),
-            payer: None,
-            dirtied: Vec::new(),
-            meter: Meter::default(),
-            turn_is_over: false,
             stalled: Vec::new(),
             discarded: Discarded::default(),
             overflowed: Vec::new(),
@@ -303,16 +286,13 @@ impl<P: Ports> Worker<P> {
 
     /// Handles what the wait has brought, and what was left to do.
     pub(super) fn turn(&mut self) {
-        self.now = self.clock.now();
-        self.turn_is_over = false;
-        self.work.begin_turn(self.now);
-        self.sends.begin_turn(self.now);
+        self.agenda.begin_turn();
         self.take_completions();
         self.read_completions();
         self.read_mail();
         self.post.retry(&mut self.wire, &self.counters);
         self.fire_timers();
-        if self.acceptor.retry_at().is_some_and(|at| at <= self.now) {
+        if self.acceptor.retry_at().is_some_and(|at| at <= self.agenda.now()) {
             self.resume_accepting();
         }
         self.do_work();
@@ -320,7 +300,7 @@ impl<P: Ports> Worker<P> {
         self.feed_absent();
         self.submit_draft();
         self.free_discarded();
-        self.counters.turn_times.record(self.clock.now() - self.now);
+        self.counters.turn_times.record(self.agenda.lasted());
     }
 
     /// After the last turn.
@@ -342,22 +322,18 @@ impl<P: Ports> Worker<P> {
     pub(super) fn begin_turn(&mut self) -> Duration {
         self.counters.loop_turns.add(1);
         if let Some(path) = &self.path {
-            path.stamp_heartbeat(self.now);
+            path.stamp_heartbeat(self.agenda.now());
         }
         // One shard for all.
         if self.index == 0 {
-            self.shared.notices.tell_held_back(self.now);
+            self.shared.notices.tell_held_back(self.agenda.now());
         }
-        if self.now - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
-            self.swept_at = self.now;
+        if self.agenda.now() - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
+            self.swept_at = self.agenda.now();
             self.retry_store();
             self.post.tidy();
             self.sending.settle();
-            let waits = [
-                &self.work.longest_wait_millis(self.now),
-                &self.sends.longest_wait_millis(self.now),
-            ];
-            self.counters.longest_wait_millis.set(waits.into_iter().copied().max().unwrap_or(0));
+            self.counters.longest_wait_millis.set(self.agenda.longest_wait_millis());
             self.counters.set_ring_faults(self.wire.faults());
         }
         self.publish_strays(STRAYS_PER_TURN_MAX);
@@ -370,7 +346,7 @@ impl<P: Ports> Worker<P> {
     /// Forgets what has had its time; each call does a bounded amount of it. Returns whether there
     /// is more.
     fn sweep(&mut self) -> bool {
-        let more_flows = self.path.as_mut().is_some_and(|path| path.sweep(self.now));
+        let more_flows = self.path.as_mut().is_some_and(|path| path.sweep(self.agenda.now()));
         // One shard for all: the retained messages are shared.
         self.more_expired = self.index == 0 && self.remove_expired();
         more_flows || self.more_expired
@@ -383,7 +359,7 @@ impl<P: Ports> Worker<P> {
         if self.store_is_behind {
             return false;
         }
-        let expired = self.shared.retained.remove_expired(self.now);
+        let expired = self.shared.retained.remove_expired(self.agenda.now());
         let more = expired.len() == EXPIRED_PER_CALL_MAX;
         if self.shared.store.is_some() {
             let removals = expired.into_iter().map(|cause| Write::SaveRetained { cause });
@@ -396,10 +372,9 @@ impl<P: Ports> Worker<P> {
         let mut taken = 0;
         while let Some(completion) = self.wire.next_completion() {
             self.on_completion(completion);
-            self.count_input(COMPLETION_UNITS);
+            self.agenda.count_input(COMPLETION_UNITS);
             taken += 1;
-            if taken % COMPLETIONS_PER_LOOK == 0 && self.clock.now() - self.now > COMPLETIONS_BUDGET
-            {
+            if taken % COMPLETIONS_PER_LOOK == 0 && self.agenda.lasted() > COMPLETIONS_BUDGET {
                 self.leaves_completions = true;
                 return;
             }
@@ -408,11 +383,11 @@ impl<P: Ports> Worker<P> {
     }
 
     fn fire_timers(&mut self) {
-        self.timers.fire(self.now);
-        let begun = self.clock.now();
+        self.timers.fire(self.agenda.now());
+        let begun = self.agenda.read_clock();
         while let Some((timed, tick)) = self.timers.take_due() {
             self.on_timer(timed, tick);
-            if self.meter.count(TIMER_UNITS) && self.clock.now() - begun > TIMERS_BUDGET {
+            if self.agenda.uses_up(TIMER_UNITS, begun, TIMERS_BUDGET) {
                 self.counters.cut_timers.add(u64::from(self.timers.has_due()));
                 break;
             }
@@ -423,31 +398,31 @@ impl<P: Ports> Worker<P> {
         if self.discarded.is_empty() {
             return;
         }
-        let begun = self.clock.now();
-        while self.discarded.free_piece() && self.clock.now() - begun < DISCARD_BUDGET {}
+        let begun = self.agenda.read_clock();
+        while self.discarded.free_piece() && self.agenda.read_clock() - begun < DISCARD_BUDGET {}
         self.counters.cut_discards.add(u64::from(!self.discarded.is_empty()));
     }
 
     /// Whether this turn has lasted long enough.
     pub(super) fn is_late(&self) -> bool {
-        self.clock.now() - self.now > TURN_BUDGET
+        self.agenda.lasted() > TURN_BUDGET
     }
 
     fn wait_time(&self) -> Duration {
-        let mut until = self.now.after_millis(TURN_MILLIS_MAX);
+        let mut until = self.agenda.now().after_millis(TURN_MILLIS_MAX);
         for deadline in
             [self.timers.next_deadline(), self.acceptor.retry_at()].into_iter().flatten()
         {
             until = until.min(deadline);
         }
         if self.stopping {
-            until = until.min(self.now.after_millis(STOP_TURN_MILLIS));
+            until = until.min(self.agenda.now().after_millis(STOP_TURN_MILLIS));
         }
-        if self.post.overflows() || self.work.has_blocked() {
-            until = until.min(self.now.after_millis(OVERFLOW_RETRY_MILLIS));
+        if self.post.overflows() || self.agenda.has_blocked() {
+            until = until.min(self.agenda.now().after_millis(OVERFLOW_RETRY_MILLIS));
         }
-        if self.work.has_parked() || !self.stalled.is_empty() {
-            until = until.min(self.now.after_millis(STORE_LOOK_MILLIS));
+        if self.agenda.has_parked() || !self.stalled.is_empty() {
+            until = until.min(self.agenda.now().after_millis(STORE_LOOK_MILLIS));
         }
         let own = usize::from(self.index);
         let unread = self.post.has_mail() || !self.shared.completions[own].is_empty();
@@ -455,16 +430,16 @@ impl<P: Ports> Worker<P> {
             || self.leaves_completions
             || !self.discarded.is_empty()
             || self.timers.has_due()
-            || (!self.stopping && self.strays.has_due(self.now))
+            || (!self.stopping && self.strays.has_due(self.agenda.now()))
             || !self.written.is_empty()
             || !self.settled.is_empty()
-            || !self.work.is_idle()
-            || !self.sends.is_idle()
+            || self.agenda.has_work()
+            || self.agenda.has_sends()
             || self.has_absent_backlogs();
         if unread || unfinished {
             return Duration::ZERO;
         }
-        until.since(self.clock.now())
+        until.since(self.agenda.read_clock())
     }
 
     fn on_completion(&mut self, completion: Completion<SocketOf<P>, PieceOf<P>>) {
@@ -525,7 +500,7 @@ impl<P: Ports> Worker<P> {
 
     /// Arms the one timer of a client; an earlier one is stale from now on.
     pub(super) fn arm_client_timer(&mut self, index: u32, deadline: Monotonic) {
-        let tick = self.timers.arm(Timed::Client(index), deadline, self.now);
+        let tick = self.timers.arm(Timed::Client(index), deadline, self.agenda.now());
         self.clients[index as usize].timer_tick = tick;
     }
 
@@ -548,7 +523,7 @@ impl<P: Ports> Worker<P> {
 
     /// Returns the tick by which a session tells its current timer from a stale one.
     pub(super) fn arm_session_timer(&mut self, key: u32, deadline: Monotonic) -> u64 {
-        self.timers.arm(Timed::Session(key), deadline, self.now)
+        self.timers.arm(Timed::Session(key), deadline, self.agenda.now())
     }
 
     /// Sends mail to another shard; what does not fit waits.
@@ -573,10 +548,10 @@ impl<P: Ports> Worker<P> {
 
     fn begin_stop(&mut self) {
         self.stopping = true;
-        self.stop_deadline = Some(self.now.after_millis(STOP_MILLIS_MAX));
+        self.stop_deadline = Some(self.agenda.now().after_millis(STOP_MILLIS_MAX));
         self.stop_accepting();
         // No disk is to hold up the stop.
-        self.work.unpark();
+        self.agenda.unpark();
         for index in self.client_indices() {
             self.close_for_stop(index);
         }
@@ -590,18 +565,18 @@ impl<P: Ports> Worker<P> {
     /// Whether there is no further turn.
     pub(super) fn has_stopped(&mut self) -> bool {
         let Some(deadline) = self.stop_deadline else { return false };
-        let is_idle = self.work.is_empty() && self.written.is_empty() && self.settled.is_empty();
+        let is_idle = self.agenda.is_empty() && self.written.is_empty() && self.settled.is_empty();
         if self.clients.is_empty() && !self.has_absent_backlogs() && is_idle {
             return true;
         }
-        if self.now < deadline {
+        if self.agenda.now() < deadline {
             return false;
         }
         if !std::mem::replace(&mut self.resetting, true) {
             self.reset_all();
             return self.clients.is_empty();
         }
-        self.clients.is_empty() || self.now >= deadline.after_millis(RESET_MILLIS_MAX)
+        self.clients.is_empty() || self.agenda.now() >= deadline.after_millis(RESET_MILLIS_MAX)
     }
 
     /// The stop has lasted long enough: a reset is heard at once, also where a FIN would wait behind
