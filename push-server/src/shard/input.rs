@@ -7,7 +7,7 @@ use super::agenda::Progress;
 use super::client::{Introduction, Phase};
 use super::input_budget::Unfinished;
 use super::notices::Kind;
-use super::ports::{Liveness, PieceOf, Ports, Token, Wire};
+use super::ports::{PieceOf, Ports, Token, Wire};
 use super::ticket::Done;
 use super::turn::Errand;
 use super::worker::Worker;
@@ -84,9 +84,8 @@ impl<P: Ports> Worker<P> {
                 self.charge_input(index);
             }
             Phase::Serving { connection, .. } => {
-                if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
-                    let limits = &self.shared.config.limits;
-                    connection.pings_answered_elsewhere(path.pings(slot), limits);
+                if let Some(pings) = self.path.pings(client.slot.as_ref()) {
+                    connection.pings_answered_elsewhere(pings, &self.shared.config.limits);
                 }
                 connection.handle_bytes(bytes);
                 self.hear(index, bytes_len);
@@ -295,10 +294,8 @@ impl<P: Ports> Worker<P> {
     /// Moves the slot's `rx` to the end of the last packet parsed.
     fn publish_rx(&mut self, index: u32) {
         let client = &self.clients[index as usize];
-        if let (Phase::Serving { connection, .. }, Some(slot), Some(path)) =
-            (&client.phase, &client.slot, &self.path)
-        {
-            path.set_rx(slot, connection.parsed_bytes());
+        if let Phase::Serving { connection, .. } = &client.phase {
+            self.path.parsed(client.slot.as_ref(), connection.parsed_bytes());
         }
     }
 

@@ -28,6 +28,7 @@ mod input;
 mod input_budget;
 mod introduce;
 mod leaving;
+mod liveness;
 mod mail;
 mod mailbox;
 mod notices;

@@ -10,8 +10,9 @@ use super::client::{LINGER_MILLIS, Phase};
 use super::counters::{Counter, ShardCounters};
 use super::input::ANSWERS_WAIT_MILLIS;
 use super::leaving::Found;
+use super::liveness::Applicant;
 use super::notices::Kind;
-use super::ports::{Liveness, Ports, Socket, Unarmed, Wire};
+use super::ports::{Ports, Socket, Wire};
 use super::session_shares::NoPlace;
 use super::sessions::Presence;
 use super::worker::Worker;
@@ -233,58 +234,26 @@ impl<P: Ports> Worker<P> {
     }
 
     pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
-        let Some(path) = &mut self.path else { return };
         let client = &mut self.clients[index as usize];
-        if client.websocket.is_some() {
-            // The programs know no frames: neither the header around a ping nor its mask.
-            self.counters.unarmed_websocket.add(1);
-            return;
-        }
-        let socket = &client.socket;
-        let (Ok(local), Ok(peer)) = (socket.local_address(), socket.peer_address()) else {
-            self.counters.unarmed_socket.add(1);
-            return;
-        };
         let pace = self.shared.config.limits.ping_rate.pace(keep_alive_secs);
-        match path.register(socket, local, peer, pace.interval_ns, rx, self.agenda.now()) {
-            Ok(slot) => client.slot = Some(slot),
-            Err(unarmed) => self.count_unarmed(unarmed),
-        }
+        let applicant = Applicant {
+            socket: &client.socket,
+            is_framed: client.websocket.is_some(),
+            ping_interval_ns: pace.interval_ns,
+            rx,
+        };
+        client.slot = self.path.register(&applicant, self.agenda.now(), &self.counters);
     }
 
     /// Bytes were sent: tells the kernel path how far, and the first time has it serve.
     fn publish_tx(&mut self, index: u32) {
         let client = &mut self.clients[index as usize];
-        let (Some(slot), Some(path)) = (&mut client.slot, &mut self.path) else { return };
-        path.set_tx(slot, client.sent_bytes);
         // What was sent may be AUTH, with CONNACK still to come.
         let is_served = matches!(&client.phase,
             Phase::Serving { connection, .. } if !connection.has_answers());
-        if path.is_armed(slot) || !is_served {
-            return;
-        }
-        match path.arm(&client.socket, slot, self.agenda.now()) {
-            Ok(()) => self.counters.armed.add(1),
-            Err(unarmed) => {
-                if let Some(slot) = client.slot.take() {
-                    path.release(slot, false, self.agenda.now());
-                }
-                self.count_unarmed(unarmed);
-            }
-        }
-    }
-
-    fn count_unarmed(&self, unarmed: Unarmed) {
-        let counter = match unarmed {
-            Unarmed::NoSlot => &self.counters.unarmed_no_slot,
-            Unarmed::FlowMap => &self.counters.unarmed_flow_map,
-            Unarmed::OutOfOrder => &self.counters.unarmed_out_of_order,
-            Unarmed::EarlyFragment => &self.counters.unarmed_early_fragment,
-            Unarmed::FineTimestamps => &self.counters.unarmed_fine_timestamps,
-            Unarmed::Interface => &self.counters.unarmed_interface,
-            Unarmed::Socket => &self.counters.unarmed_socket,
-        };
-        counter.add(1);
+        let sent = (client.sent_bytes, is_served);
+        let now = self.agenda.now();
+        self.path.sent(&mut client.slot, &client.socket, sent, now, &self.counters);
     }
 
     /// The timer of a client fired: what it means depends on the phase.
@@ -331,10 +300,7 @@ impl<P: Ports> Worker<P> {
     pub(super) fn serving_deadline(&self, index: u32) -> Option<Monotonic> {
         let client = &self.clients[index as usize];
         let Phase::Serving { connection, .. } = &client.phase else { return None };
-        let by_kernel = match (&self.path, &client.slot) {
-            (Some(path), Some(slot)) => path.last_seen(slot),
-            _ => Monotonic(0),
-        };
+        let by_kernel = self.path.last_seen(client.slot.as_ref());
         let silent = connection.keep_alive().deadline(client.last_seen.max(by_kernel));
         let deaf = client.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
         silent.into_iter().chain(deaf).chain(self.progress_deadline(index)).min()
@@ -497,10 +463,7 @@ impl<P: Ports> Worker<P> {
         client.stalled = false;
         client.set_throttled_since(None);
         let receipts = client.receipts.take();
-        if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
-            path.closing(slot);
-            self.counters.armed.sub(u64::from(path.is_armed(slot)));
-        }
+        self.path.closing(client.slot.as_ref(), &self.counters);
         if let Some(receipts) = receipts {
             self.settle_unanswered(key, *receipts);
         }
@@ -558,10 +521,8 @@ impl<P: Ports> Worker<P> {
             return;
         }
         let mut client = self.clients.remove(index as usize);
-        if let (Some(slot), Some(path)) = (client.slot.take(), &mut self.path) {
-            let speaks = path.before_close(&client.socket, &slot, self.stopping);
-            path.release(slot, speaks, self.agenda.now());
-        }
+        let (slot, now) = (client.slot.take(), self.agenda.now());
+        self.path.release(slot, &client.socket, self.stopping, now);
         if self.resetting {
             client.socket.reset_on_close();
         }

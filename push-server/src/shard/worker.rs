@@ -21,10 +21,11 @@ use super::durable::PageRead;
 use super::fair_queue::Flow;
 use super::fresh::Fresh;
 use super::leaving::{Found, Leaving};
+use super::liveness::HeartbeatPath;
 use super::mail::Mail;
 use super::mailbox::Mailbox;
 use super::ports::{
-    Completion, Liveness, PieceOf, Ports, Received, Socket, SocketOf, Token, Wire, WireError,
+    Completion, PieceOf, Ports, Received, Socket, SocketOf, Token, Wire, WireError,
 };
 use super::post::Post;
 use super::postage::Stamp;
@@ -118,7 +119,7 @@ pub(super) struct Worker<P: Ports> {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<ShardCounters>,
     pub(super) wire: P::Wire,
-    pub(super) path: Option<P::Liveness>,
+    pub(super) path: HeartbeatPath<P::Liveness>,
     pub(super) randomness: P::Randomness,
     pub(super) post: Post<Mail<SocketOf<P>>>,
     pub(super) acceptor: Acceptor<SocketOf<P>>,
@@ -208,7 +209,7 @@ impl<P: Ports> Worker<P> {
             index: setup.index,
             counters: setup.counters,
             wire: setup.wire,
-            path: setup.path,
+            path: HeartbeatPath::new(setup.path),
             randomness: setup.randomness,
             post: Post::new(setup.index, setup.mailboxes),
             acceptor: Acceptor::new(setup.transports),
@@ -307,9 +308,7 @@ impl<P: Ports> Worker<P> {
     pub(super) fn end(&mut self) {
         // What the stop has brought, or had left unwritten.
         self.submit_draft();
-        if let Some(path) = &self.path {
-            path.leave();
-        }
+        self.path.leave();
     }
 
     /// Leaves what the sessions own to the system, which takes it back when the process ends.
@@ -321,9 +320,7 @@ impl<P: Ports> Worker<P> {
     /// Returns how long the turn may wait for completions.
     pub(super) fn begin_turn(&mut self) -> Duration {
         self.counters.loop_turns.add(1);
-        if let Some(path) = &self.path {
-            path.stamp_heartbeat(self.agenda.now());
-        }
+        self.path.stamp(self.agenda.now());
         // One shard for all.
         if self.index == 0 {
             self.shared.notices.tell_held_back(self.agenda.now());
@@ -346,7 +343,7 @@ impl<P: Ports> Worker<P> {
     /// Forgets what has had its time; each call does a bounded amount of it. Returns whether there
     /// is more.
     fn sweep(&mut self) -> bool {
-        let more_flows = self.path.as_mut().is_some_and(|path| path.sweep(self.agenda.now()));
+        let more_flows = self.path.sweep(self.agenda.now());
         // One shard for all: the retained messages are shared.
         self.more_expired = self.index == 0 && self.remove_expired();
         more_flows || self.more_expired

@@ -134,14 +134,14 @@ impl World {
     /// The kernel answers a ping of this client, unless it may not: returns whether it has.
     pub fn answer_ping(&mut self, peer: &Peer) -> bool {
         let now = self.clock.now();
-        let mut paths = self.shards.iter().filter_map(|shard| shard.worker.path.as_ref());
+        let mut paths = self.shards.iter().filter_map(|shard| shard.worker.path.port());
         paths.any(|path| path.answer_ping(peer.address(), now))
     }
 
     /// What is not given back: slots of the kernel path and receive buffers, of all shards.
     pub fn on_loan(&self) -> usize {
         let loans = self.shards.iter().map(|shard| {
-            let slots = shard.worker.path.as_ref().map_or(0, MemoryPath::taken);
+            let slots = shard.worker.path.port().map_or(0, MemoryPath::taken);
             slots + shard.worker.wire.pieces_lent()
         });
         loans.sum()
