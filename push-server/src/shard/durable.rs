@@ -7,14 +7,15 @@
 //! keeps wait, and so do publishes for such sessions; while it fails, they are told so, and what was
 //! acknowledged stays.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::client::Phase;
+use super::journal::{Journal, PageRead};
 use super::notices::Kind;
 use super::ports::{Ports, Token};
+use super::receipts::Receipts;
 use super::sessions::{Entry, Presence};
 use super::subscribe::filter_units;
 use super::ticket::{Done, Draft, Part, Subscribed, Unsubscribed};
@@ -22,33 +23,15 @@ use super::worker::Worker;
 use crate::broker::{Shares, SubscriptionId, Via};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Change, Connect, Delivery, Fetched, Filing, HEAD_MESSAGES_MAX, PendingWill, PublishReceipt,
-    Session, Version, Will,
+    Change, Connect, Delivery, Fetched, Filing, PendingWill, PublishReceipt, Session, Version, Will,
 };
 use crate::store::{
-    Clocks, OutboxEntry, Outcome, Page, PageLimit, Position, SessionNumber, SessionRecord, Stored,
-    StoredWill, WallMillis, Write,
+    Clocks, OutboxEntry, Outcome, Page, Position, SessionNumber, SessionRecord, Stored, StoredWill,
+    WallMillis, Write,
 };
-
-/// Bytes that wait to be stored, of all shards together, from which on what would add to them waits
-/// (`limit="store"`), until half of them is stored.
-pub(crate) const STORE_BACKLOG_BYTES_MAX: u64 = 64 << 20;
-
-/// What is read of an outbox at a time.
-const PAGE: PageLimit = PageLimit { messages: HEAD_MESSAGES_MAX as u32, bytes: 256 << 10 };
-
-/// The same where there is no memory for so much.
-const PAGE_SHORT: PageLimit = PageLimit { messages: 1, bytes: PAGE.bytes };
-
-/// The same of its oldest messages, to drop some: more, because those that come meanwhile must not
-/// outrun it.
-const TRIM_PAGE: PageLimit = PageLimit { messages: 1_024, bytes: 4 << 20 };
 
 /// So long a turn notes what messages were written to disk, and as long what else has come to pass.
 const NOTING_BUDGET: Duration = Duration::from_millis(2);
-
-/// So many messages that are on disk may wait to be noted before the store counts as behind.
-const WRITTEN_WAITING_MAX: usize = 65_536;
 
 /// What it costs to note something, and messages fetched.
 const NOTED_UNITS: u32 = 16;
@@ -59,57 +42,11 @@ const FRESH_UNITS: u32 = 4;
 
 const MILLIS_PER_SEC: u64 = 1_000;
 
-/// A client's publishes whose acknowledgement waits, in the order they came: so they are answered
-/// [MQTT-4.6.0-2, MQTT-4.6.0-3]. Bounded by `--answers-bytes-max`, which counts what is owed.
-#[derive(Debug, Default)]
-pub(super) struct Receipts {
-    /// The number of the first one.
-    first: u64,
-    queue: VecDeque<(PublishReceipt, Option<Reason>)>,
-}
-
-impl Receipts {
-    fn push(&mut self, receipt: PublishReceipt) -> u64 {
-        self.queue.push_back((receipt, None));
-        self.first + self.queue.len() as u64 - 1
-    }
-
-    fn settle(&mut self, number: u64, reason: Reason) {
-        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        if let Some((_, settled)) = index.and_then(|index| self.queue.get_mut(index)) {
-            *settled = Some(reason);
-        }
-    }
-
-    fn pop_settled(&mut self) -> Option<(PublishReceipt, Reason)> {
-        let reason = self.queue.front()?.1?;
-        let (receipt, _) = self.queue.pop_front()?;
-        self.first += 1;
-        Some((receipt, reason))
-    }
-}
-
-/// A page of an outbox that the store is to read at the end of the turn.
-#[derive(Debug)]
-pub(super) struct PageRead {
-    number: SessionNumber,
-    from: u64,
-    limit: PageLimit,
-    done: Done,
-}
-
-impl PageRead {
-    /// The next messages from a place on.
-    pub(super) fn next(number: SessionNumber, from: u64, done: Done) -> Self {
-        Self { number, from, limit: PAGE, done }
-    }
-}
-
 impl<P: Ports> Worker<P> {
     /// Has a draft written at the end of the turn. What changes nothing is done at once.
     pub(super) fn file(&mut self, draft: Draft) {
         if !draft.writes.is_empty() {
-            self.draft.append(draft);
+            self.journal.append(draft);
             return;
         }
         for (shard, done) in draft.waiting {
@@ -125,7 +62,7 @@ impl<P: Ports> Worker<P> {
     /// Files a shard's part of a write, or has it wait for the others.
     pub(super) fn finish_part(&mut self, part: Part) {
         let is_shared = part.is_shared();
-        if is_shared && !self.unsaved.is_empty() {
+        if is_shared && self.journal.refused().has_unsaved() {
             // Another shard may file it at any time, behind the records that it needs.
             self.submit_draft();
         }
@@ -141,57 +78,34 @@ impl<P: Ports> Worker<P> {
     /// turn does to an outbox comes behind what the same turn has helped to put there.
     pub(super) fn submit_draft(&mut self) {
         let Some(store) = &self.shared.store else { return };
-        self.shared.wholes.file(|Draft { writes, waiting }| store.commit(writes, waiting));
-        if !self.draft.is_empty() {
-            let Draft { writes, waiting } = std::mem::take(&mut self.draft);
-            store.commit(writes, waiting);
-        }
-        for PageRead { number, from, limit, done } in self.page_reads.drain(..) {
-            store.read_outbox(number, Position(from), limit, vec![(self.index, done)]);
-        }
-        let behind = store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX
-            || self.written.len() > WRITTEN_WAITING_MAX;
-        if behind && !std::mem::replace(&mut self.store_is_behind, true) {
-            self.counters.limit_store.add(1);
-        }
+        self.journal.submit(self.index, &**store, &self.shared.wholes, &self.counters);
     }
 
     /// Takes what the store and other shards have done, and notes it as far as the turn goes. A message
     /// may be in as many outboxes as there are sessions: what clients wait for comes first.
     pub(super) fn read_completions(&mut self) {
-        let mut done = std::mem::take(&mut self.done);
-        self.shared.completions[usize::from(self.index)].take(&mut done);
-        for (done, outcome) in done.drain(..) {
-            match done {
-                // In order: a page must not come before what it is behind.
-                Done::Written { .. } | Done::Page { .. } | Done::Trim { .. } => {
-                    self.written.push_back((done, outcome));
-                }
-                _ => self.settled.push_back((done, outcome)),
-            }
-        }
-        self.done = done;
-        self.note(|worker| &mut worker.settled);
-        self.note(|worker| &mut worker.written);
+        self.journal.collect(&self.shared.completions[usize::from(self.index)]);
+        self.note(Journal::take_settled, Journal::has_settled);
+        self.note(Journal::take_written, Journal::has_written);
         if let Some(store) = &self.shared.store
-            && self.store_is_behind
-            && store.backlog_bytes() < STORE_BACKLOG_BYTES_MAX / 2
-            && self.written.len() < WRITTEN_WAITING_MAX / 2
+            && self.journal.catches_up(&**store)
         {
-            self.store_is_behind = false;
             self.agenda.unpark();
             self.resume_all_stalled();
         }
     }
 
-    fn note(&mut self, waiting: impl Fn(&mut Self) -> &mut VecDeque<(Done, Outcome)>) {
+    fn note(
+        &mut self,
+        take: fn(&mut Journal) -> Option<(Done, Outcome)>,
+        has_more: fn(&Journal) -> bool,
+    ) {
         let begun = self.agenda.read_clock();
-        while let Some((done, outcome)) = waiting(self).pop_front() {
+        while let Some((done, outcome)) = take(&mut self.journal) {
             let units = noted_units(&done, &outcome);
             self.on_done(done, outcome);
             if self.agenda.uses_up(units, begun, NOTING_BUDGET) {
-                let is_cut = !waiting(self).is_empty();
-                self.counters.cut_completions.add(u64::from(is_cut));
+                self.counters.cut_completions.add(u64::from(has_more(&self.journal)));
                 break;
             }
         }
@@ -258,9 +172,9 @@ impl<P: Ports> Worker<P> {
         let (subscribe, mut results) = (subscribed.subscribe, results);
         for filter in subscribed.fresh {
             if !failed {
-                self.unremoved_filters.replaced(number, &filter);
-                self.fresh.written(subscribe, number, filter);
-            } else if self.fresh.failed(subscribe, number, &filter)
+                self.journal.refused().replace_filter(number, &filter);
+                self.journal.fresh().written(subscribe, number, filter);
+            } else if self.journal.fresh().failed(subscribe, number, &filter)
                 && self.numbered(key, number).is_some()
             {
                 self.forget_subscription(key, &filter);
@@ -329,7 +243,7 @@ impl<P: Ports> Worker<P> {
             let dropped = entry.session.not_written(position);
             self.counters.dropped_store.add(u64::from(dropped));
             if !dropped {
-                self.unsaved.insert(key, number);
+                self.journal.refused().push_unsaved(key, number);
             }
         } else {
             entry.session.written(position, filed, client.is_some());
@@ -352,8 +266,8 @@ impl<P: Ports> Worker<P> {
     /// A connection ends with publishes that are settled, and wait for earlier ones to be answered.
     pub(super) fn settle_unanswered(&mut self, key: u32, receipts: Receipts) {
         let Some(session) = self.sessions.session_mut(key) else { return };
-        for (receipt, reason) in receipts.queue {
-            if let (true, Some(reason)) = (receipt.exactly_once, reason) {
+        for (receipt, reason) in receipts.into_settled() {
+            if receipt.exactly_once {
                 session.routed_exactly_once(receipt.packet_id, reason.is_error());
             }
         }
@@ -373,7 +287,7 @@ impl<P: Ports> Worker<P> {
             && let Some(receipts) = &mut client.receipts
             && let Some((receipt, reason)) = receipts.pop_settled()
         {
-            if receipts.queue.is_empty() {
+            if receipts.is_empty() {
                 client.receipts = None;
             }
             self.acknowledge_publish(index, receipt, reason);
@@ -498,7 +412,7 @@ impl<P: Ports> Worker<P> {
         }
         self.clients[index as usize].holds += 1;
         draft.waiting.push((self.index, Done::Connect { client: self.token_of(index) }));
-        self.draft.append(draft);
+        self.journal.append(draft);
     }
 
     /// Writes the record of a session that is durable, or keeps its will.
@@ -553,8 +467,8 @@ impl<P: Ports> Worker<P> {
         {
             let number = entry.number;
             let done = Done::Page { session: key, number };
-            let limit = if memory.left_bytes() < PAGE.bytes { PAGE_SHORT } else { PAGE };
-            self.page_reads.push(PageRead { number, from, limit, done });
+            let page = PageRead::next(number, from, done).into_memory(memory.left_bytes());
+            self.journal.read_page(page);
         }
     }
 
@@ -566,7 +480,7 @@ impl<P: Ports> Worker<P> {
         {
             let number = entry.number;
             let done = Done::Trim { session: key, number };
-            self.page_reads.push(PageRead { number, from, limit: TRIM_PAGE, done });
+            self.journal.read_page(PageRead::oldest(number, from, done));
         }
     }
 
@@ -592,7 +506,7 @@ impl<P: Ports> Worker<P> {
         } else {
             // The next message for it tries again, or its client when the store is back.
             entry.session.page_failed(client.is_some());
-            self.unread.insert(key, number);
+            self.journal.refused().push_unread(key, number);
         }
     }
 
@@ -603,7 +517,7 @@ impl<P: Ports> Worker<P> {
         let Outcome::Page(Page { entries, next }) = outcome else {
             if let Some(entry) = self.numbered(key, number) {
                 entry.session.page_failed(entry.presence.client().is_some());
-                self.unread.insert(key, number);
+                self.journal.refused().push_unread(key, number);
             }
             return;
         };
@@ -718,32 +632,10 @@ fn fetched(stored: Stored, oldest: WallMillis, shares: &Shares) -> Fetched {
 mod tests {
     use super::*;
 
-    fn receipt(packet_id: u16) -> PublishReceipt {
-        PublishReceipt { packet_id, exactly_once: false }
-    }
-
     #[test]
     fn what_a_full_outbox_refuses_is_recorded_and_what_the_disk_refuses_is_not() {
         assert!(is_recorded(Reason::Success) && is_recorded(Reason::NoMatchingSubscribers));
         assert!(is_recorded(Reason::QuotaExceeded));
         assert!(!is_recorded(Reason::ImplementationSpecificError));
-    }
-
-    #[test]
-    fn publishes_are_answered_in_the_order_they_came() {
-        let mut receipts = Receipts::default();
-        let numbers: Vec<u64> = (1..=3).map(|id| receipts.push(receipt(id))).collect();
-        receipts.settle(numbers[1], Reason::Success);
-        assert!(receipts.pop_settled().is_none(), "the first one still waits");
-        receipts.settle(numbers[0], Reason::NoMatchingSubscribers);
-        let mut answered = Vec::new();
-        while let Some((receipt, reason)) = receipts.pop_settled() {
-            answered.push((receipt.packet_id, reason));
-        }
-        assert_eq!(answered, [(1, Reason::NoMatchingSubscribers), (2, Reason::Success)]);
-        receipts.settle(numbers[0], Reason::Success);
-        receipts.settle(numbers[2], Reason::Success);
-        assert_eq!(receipts.pop_settled().map(|(receipt, _)| receipt.packet_id), Some(3));
-        assert!(receipts.queue.is_empty());
     }
 }

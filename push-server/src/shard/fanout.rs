@@ -255,7 +255,7 @@ impl<P: Ports> Worker<P> {
 
     /// Whether what needs the store has to wait. Not when the server stops, which no disk is to hold up.
     pub(super) fn waits_for_store(&self) -> bool {
-        self.store_is_behind && !self.stopping
+        self.journal.is_behind() && !self.stopping
     }
 
     /// Finds a few groups, at least one if there is any. Returns whether it has come so far.

@@ -311,7 +311,7 @@ impl<P: Ports> Worker<P> {
     fn obstacle(&self, index: u32) -> Option<Obstacle> {
         let client = self.clients.get(index as usize)?;
         let Phase::Serving { connection, session, .. } = &client.phase else { return None };
-        if self.store_is_behind && self.is_durable(*session) {
+        if self.journal.is_behind() && self.is_durable(*session) {
             return Some(Obstacle::Store);
         }
         let is_throttled = connection.answers_due_bytes() > self.answers_due_bytes_max();

@@ -16,9 +16,9 @@
 use std::sync::Arc;
 
 use super::agenda::Progress;
-use super::durable::PageRead;
 use super::fair_queue::Flow;
 use super::fanout::GROUP_UNITS;
+use super::journal::PageRead;
 use super::ports::Ports;
 use super::share::Placed;
 use super::ticket::{Done, Draft, Giver, Leaver, Part};
@@ -296,7 +296,7 @@ impl<P: Ports> Worker<P> {
             return;
         };
         if failed {
-            self.unread_leavers.push(records.page);
+            self.journal.refused().push_leaver(records.page);
         } else if let Some(next) = records.next {
             self.read_leavers_page(next);
         } else {
@@ -334,13 +334,13 @@ impl<P: Ports> Worker<P> {
 
     pub(super) fn read_leavers_page(&mut self, leaver: Leaver) {
         let Leaver { number, from, .. } = leaver;
-        self.page_reads.push(PageRead::next(number, from, Done::PassOn(leaver)));
+        self.journal.read_page(PageRead::next(number, from, Done::PassOn(leaver)));
     }
 
     /// Leaves the messages of a page to others.
     pub(super) fn on_leavers_page(&mut self, leaver: Leaver, outcome: Outcome) {
         let Outcome::Page(Page { entries, next }) = outcome else {
-            self.unread_leavers.push(leaver);
+            self.journal.refused().push_leaver(leaver);
             return;
         };
         let number = leaver.number;

@@ -9,9 +9,9 @@ use push_common::clock::Monotonic;
 
 use super::absence::Absence;
 use super::leaving::Found;
+use super::outgoing::Outgoing;
 use super::ports::Ports;
 use super::sessions::Presence;
-use super::wills::Outgoing;
 use super::worker::Worker;
 use crate::broker::{Holder, MemoryBudget, Message, Origin, will_weight_bytes};
 use crate::mqtt::{Extent, PendingWill, Session, Will};

@@ -110,7 +110,7 @@ impl<P: Ports> Worker<P> {
             packet_id: subscribe.packet_id,
             results: Vec::with_capacity(subscribe.entries.len()),
             entries: subscribe.entries.into_iter(),
-            subscribe: self.fresh.begin(),
+            subscribe: self.journal.fresh().begin(),
             fresh: Vec::new(),
             writes: Vec::new(),
             waits: 0,
@@ -127,7 +127,7 @@ impl<P: Ports> Worker<P> {
         let Some(entry) = self.numbered(key, number) else {
             // What it had subscribed to by now has gone with the session.
             for filter in subscribing.fresh.drain(..) {
-                self.fresh.failed(subscribe, number, &filter);
+                self.journal.fresh().failed(subscribe, number, &filter);
             }
             return Progress::Done;
         };
@@ -152,7 +152,7 @@ impl<P: Ports> Worker<P> {
             let Some(entry) = subscribing.entries.next() else { break };
             if is_durable && let (Ok((_, is_new)), Ok(entry)) = (subscribed, entry) {
                 let SubscribeEntry { filter, options } = entry;
-                if self.fresh.touch(subscribe, number, &filter, is_new) {
+                if self.journal.fresh().touch(subscribe, number, &filter, is_new) {
                     subscribing.fresh.push(filter.clone());
                 }
                 subscribing.writes.push(Write::PutSubscription { number, filter, options });
@@ -343,7 +343,7 @@ impl<P: Ports> Worker<P> {
                         self.leave_unsent(key, &filter);
                     }
                     if is_durable {
-                        self.fresh.end(number, &filter);
+                        self.journal.fresh().end(number, &filter);
                         // Also of one that memory does not know: an earlier removal may have failed.
                         let removal = Write::RemoveSubscription { number, filter };
                         unsubscribing.writes.push(removal);

@@ -11,7 +11,7 @@ use super::fanout::Fanout;
 use super::input::Halt;
 use super::mail::{Letter, Mail};
 use super::ports::{Ports, Token};
-use super::retry::Retrying;
+use super::refused::Retrying;
 use super::share::SharedMail;
 use super::subscribe::{Subscribing, Unsubscribing};
 use super::ticket::Giver;

@@ -10,11 +10,8 @@ use std::collections::hash_map::Entry;
 
 use foldhash::fast::FixedState;
 
-use super::ports::Ports;
-use super::ticket::{Done, Draft};
-use super::worker::Worker;
 use crate::broker::TopicFilter;
-use crate::store::{SessionNumber, Write};
+use crate::store::SessionNumber;
 
 /// Bytes of filters of a shard whose removal failed. Further ones are not tried again
 /// (`limit="filter_removals"`): a restart finds them on disk, unless their clients unsubscribe again.
@@ -35,7 +32,7 @@ pub(super) struct UnremovedFilters {
 
 impl UnremovedFilters {
     /// A removal has failed. Returns whether there was room to remember it.
-    fn push(&mut self, (key, number, filter): UnremovedFilter) -> bool {
+    pub(super) fn push(&mut self, (key, number, filter): UnremovedFilter) -> bool {
         let bytes = self.bytes + weight_bytes(&filter);
         if let Entry::Vacant(place) = self.keys.entry((number, filter)) {
             if bytes > UNREMOVED_FILTER_BYTES_MAX {
@@ -75,36 +72,6 @@ impl UnremovedFilters {
 
 fn weight_bytes(filter: &TopicFilter) -> usize {
     ENTRY_BYTES + filter.as_str().len()
-}
-
-impl<P: Ports> Worker<P> {
-    /// A filter that was unsubscribed from could not be removed.
-    pub(super) fn keep_unremoved(&mut self, filter: UnremovedFilter) {
-        if !self.unremoved_filters.push(filter) {
-            self.counters.limit_filter_removals.add(1);
-        }
-    }
-
-    /// Offers a removal again, unless the session has ended, and with it all that it has on disk.
-    pub(super) fn retry_filter_removal(&mut self, (key, number, filter): UnremovedFilter) {
-        let Some(entry) = self.numbered(key, number) else { return };
-        if entry.session.subscriptions.contains(&filter) {
-            // It is subscribed to again. Its write may have to fail yet, so it is asked again later.
-            self.keep_unremoved((key, number, filter));
-            return;
-        }
-        let write = Write::RemoveSubscription { number, filter: filter.clone() };
-        let done = Done::FilterRemoved { session: key, number, filter };
-        self.file(Draft { writes: vec![write], waiting: vec![(self.index, done)] });
-    }
-
-    pub(super) fn on_filter_removed(&mut self, filter: UnremovedFilter, failed: bool) {
-        if failed {
-            self.keep_unremoved(filter);
-        } else {
-            self.counters.removals_retried.add(1);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -15,87 +15,18 @@
 //! once a second: all but what has QoS 0, and without retaining it once more, because memory has
 //! retained it, and something later perhaps instead.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::fair_queue::Flow;
 use super::fanout::Fanout;
+use super::outgoing::Outgoing;
 use super::ports::Ports;
 use super::ticket::{Done, Draft};
 use super::worker::Worker;
-use crate::broker::{Charge, Holder, MemoryBudget, Message, QoS, will_weight_bytes};
+use crate::broker::{Message, QoS};
 use crate::mqtt::Will;
-use crate::store::{RecoveredWill, SessionNumber, WillNumber, Write};
-
-/// Bytes of wills of a shard that could not be published safely, and are published again. Further
-/// ones are not (`limit="wills"`); a restart may find them on disk.
-pub(crate) const UNPUBLISHED_WILL_BYTES_MAX: usize = 16 << 20;
-
-/// A will that is being published.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    number: WillNumber,
-    /// Whose it is, and under which key if it was one of the shard's: for No Local [MQTT-3.8.3-3], and
-    /// because its turn comes behind what that session has published.
-    session: SessionNumber,
-    key: Option<u32>,
-    message: Arc<Message>,
-    /// What it counts against the total of all wills until it is published.
-    charge: Option<Charge>,
-}
-
-/// Those that are to be published again.
-#[derive(Debug, Default)]
-pub(super) struct Unpublished {
-    wills: VecDeque<Outgoing>,
-    bytes: usize,
-}
-
-impl Unpublished {
-    pub(super) fn len(&self) -> usize {
-        self.wills.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.wills.is_empty()
-    }
-
-    /// Returns whether there was room.
-    fn push(&mut self, will: Outgoing) -> bool {
-        let bytes = self.bytes + will.weight_bytes();
-        if bytes > UNPUBLISHED_WILL_BYTES_MAX {
-            return false;
-        }
-        self.bytes = bytes;
-        self.wills.push_back(will);
-        true
-    }
-
-    /// Takes the one that waits the longest.
-    fn pop(&mut self) -> Option<Outgoing> {
-        let will = self.wills.pop_front()?;
-        self.bytes -= will.weight_bytes();
-        Some(will)
-    }
-}
-
-impl Outgoing {
-    fn weight_bytes(&self) -> usize {
-        size_of::<Self>() + self.message.weight_bytes()
-    }
-
-    /// One that a start has found on disk. Its memory has been taken; it is nobody's.
-    pub(super) fn found(will: RecoveredWill, key: Option<u32>, memory: &Arc<MemoryBudget>) -> Self {
-        let RecoveredWill { session, number, message } = will;
-        let charge = Some(memory.adopt(Holder::NOBODY, will_weight_bytes(&message)));
-        Self { number, session, key, message, charge }
-    }
-
-    fn removal(&self) -> Write {
-        Write::RemoveWill { session: self.session, number: self.number }
-    }
-}
+use crate::store::{SessionNumber, WillNumber, Write};
 
 impl<P: Ports> Worker<P> {
     /// Publishes the will of a session that has it on disk. `record` is that of the session, without it;
@@ -167,14 +98,14 @@ impl<P: Ports> Worker<P> {
 
     /// A will is in every outbox, or is not.
     pub(super) fn on_will_published(&mut self, will: Outgoing, failed: bool) {
-        if failed && !self.unpublished.push(will) {
+        if failed && !self.journal.refused().push_will(will) {
             self.counters.limit_wills.add(1);
         }
     }
 
     /// Publishes again the first of those that could not be published safely.
     pub(super) fn retry_will(&mut self) {
-        let Some(will) = self.unpublished.pop() else { return };
+        let Some(will) = self.journal.refused().pop_will() else { return };
         if will.message.qos == QoS::AtMostOnce {
             let draft = self.will_draft(will);
             self.file(draft);

@@ -1,7 +1,7 @@
 //! One shard's thread: waits for completions, hands them on, fires timers, has work done that waits,
 //! and once a turn sends what the turn produced.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use super::backlog::Backlogs;
 use super::client::Client;
 use super::counters::ShardCounters;
 use super::discarded::Discarded;
-use super::durable::PageRead;
 use super::fair_queue::Flow;
-use super::fresh::Fresh;
+use super::journal::Journal;
 use super::leaving::{Found, Leaving};
 use super::liveness::HeartbeatPath;
 use super::mail::Mail;
 use super::mailbox::Mailbox;
+use super::outgoing::Outgoing;
 use super::ports::{
     Completion, PieceOf, Ports, Received, Socket, SocketOf, Token, Wire, WireError,
 };
@@ -35,15 +35,13 @@ use super::sending::Sending;
 use super::sessions::Sessions;
 use super::share::Returning;
 use super::strays::Strays;
-use super::ticket::{Done, Draft, Leaver};
+use super::ticket::Draft;
 use super::timers::{Timed, Timers};
 use super::turn::Errand;
-use super::unremoved::UnremovedFilters;
 use super::unused::UnusedSessions;
-use super::wills::{Outgoing, Unpublished};
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::broker::{Matching, Message, Subscriptions};
-use crate::store::{Outcome, SessionNumber, Write};
+use crate::store::{SessionNumber, Write};
 
 /// Generations of clients, as tokens carry them.
 pub(super) const GENERATION_MASK: u32 = 0x00FF_FFFF;
@@ -137,35 +135,15 @@ pub(super) struct Worker<P: Ports> {
     /// Clients to close because their outbox is full.
     pub(super) overflowed: Vec<u32>,
     pub(super) stopping: bool,
-    /// What this turn has to write.
-    pub(super) draft: Draft,
-    /// Pages to be read from the store.
-    pub(super) page_reads: Vec<PageRead>,
-    /// Too much waits to be stored: what would add to it waits.
-    pub(super) store_is_behind: bool,
-    /// Sessions of which something could not be written (the record, or messages that had left), by key:
-    /// one entry each, however often it fails.
-    pub(super) unsaved: BTreeMap<u32, SessionNumber>,
-    /// Ended sessions that could not be removed.
-    pub(super) unremoved: Vec<SessionNumber>,
-    /// Filters that could not be.
-    pub(super) unremoved_filters: UnremovedFilters,
-    /// Sessions whose page could not be read, by key.
-    pub(super) unread: BTreeMap<u32, SessionNumber>,
+    pub(super) journal: Journal,
     /// Ended ones that still have something to give away.
     pub(super) leaving: HashMap<SessionNumber, Leaving, FixedState>,
-    /// Those whose page could not be read, or not be given away.
-    pub(super) unread_leavers: Vec<Leaver>,
     /// Those that the start has found.
     pub(super) found_ended: Vec<Found>,
-    /// Wills that could not be published safely.
-    pub(super) unpublished: Unpublished,
     /// Those that the start has found of sessions that had ended, and that are not due yet.
     pub(super) strays: Strays,
     /// Those that the start has found on their way.
     pub(super) found_wills: Vec<Outgoing>,
-    /// Subscriptions that may not be on disk yet.
-    pub(super) fresh: Fresh,
     /// Sessions that give way when places are short.
     pub(super) unused: UnusedSessions,
     /// The shard that was asked last for the place of one of its.
@@ -174,18 +152,10 @@ pub(super) struct Worker<P: Ports> {
     pub(super) backlogs: Backlogs,
     /// Topics visited for them that nobody is charged for yet.
     pub(super) walked: u32,
-    /// What the store has written or read that sessions have not noted yet.
-    pub(super) written: VecDeque<(Done, Outcome)>,
-    /// What else the store and other shards have done.
-    pub(super) settled: VecDeque<(Done, Outcome)>,
-    /// What the store has refused is being offered again.
-    pub(super) is_retrying: bool,
     /// Filters of sessions that have ended, which are still in the tables.
     pub(super) remains: Remains,
     /// Sessions that are back, and whose groups do not all know.
     pub(super) returning: Returning,
-    /// Scratch, kept for its memory.
-    pub(super) done: Vec<(Done, Outcome)>,
     /// Scratch, kept for its memory.
     pub(super) matching: Matching,
     /// Scratch, kept for its memory: MQTT out of WebSocket, of one receive buffer.
@@ -223,30 +193,17 @@ impl<P: Ports> Worker<P> {
             discarded: Discarded::default(),
             overflowed: Vec::new(),
             stopping: false,
-            draft: Draft::default(),
-            page_reads: Vec::new(),
-            store_is_behind: false,
-            unsaved: BTreeMap::new(),
-            unremoved: Vec::new(),
-            unremoved_filters: UnremovedFilters::default(),
-            unread: BTreeMap::new(),
+            journal: Journal::default(),
             leaving: HashMap::with_hasher(FixedState::default()),
-            unread_leavers: Vec::new(),
             found_ended: Vec::new(),
-            unpublished: Unpublished::default(),
             strays: Strays::default(),
             found_wills: Vec::new(),
-            fresh: Fresh::default(),
             unused: UnusedSessions::default(),
             asked_last: setup.index,
             backlogs: Backlogs::default(),
             walked: 0,
-            written: VecDeque::new(),
-            settled: VecDeque::new(),
-            is_retrying: false,
             remains: Remains::default(),
             returning: Returning::default(),
-            done: Vec::new(),
             matching: Matching::default(),
             unwrapped: Vec::new(),
             timers: Timers::new(now),
@@ -353,14 +310,14 @@ impl<P: Ports> Worker<P> {
     /// are more.
     fn remove_expired(&mut self) -> bool {
         // They can wait; what waits for the disk already is not to become more by them.
-        if self.store_is_behind {
+        if self.journal.is_behind() {
             return false;
         }
         let expired = self.shared.retained.remove_expired(self.agenda.now());
         let more = expired.len() == EXPIRED_PER_CALL_MAX;
         if self.shared.store.is_some() {
             let removals = expired.into_iter().map(|cause| Write::SaveRetained { cause });
-            self.draft.writes.extend(removals);
+            self.journal.append(Draft { writes: removals.collect(), ..Draft::default() });
         }
         more
     }
@@ -428,8 +385,8 @@ impl<P: Ports> Worker<P> {
             || !self.discarded.is_empty()
             || self.timers.has_due()
             || (!self.stopping && self.strays.has_due(self.agenda.now()))
-            || !self.written.is_empty()
-            || !self.settled.is_empty()
+            || self.journal.has_written()
+            || self.journal.has_settled()
             || self.agenda.has_work()
             || self.agenda.has_sends()
             || self.has_absent_backlogs();
@@ -562,7 +519,8 @@ impl<P: Ports> Worker<P> {
     /// Whether there is no further turn.
     pub(super) fn has_stopped(&mut self) -> bool {
         let Some(deadline) = self.stop_deadline else { return false };
-        let is_idle = self.agenda.is_empty() && self.written.is_empty() && self.settled.is_empty();
+        let is_noted = !self.journal.has_written() && !self.journal.has_settled();
+        let is_idle = self.agenda.is_empty() && is_noted;
         if self.clients.is_empty() && !self.has_absent_backlogs() && is_idle {
             return true;
         }
