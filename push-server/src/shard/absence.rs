@@ -95,7 +95,7 @@ impl<P: Ports> Worker<P> {
         entry.presence = Presence::Absent(Absence::new(expiry_secs, pending, now));
         self.file_changes(key, None);
         if expiry_secs == 0 {
-            if self.stopping {
+            if self.stop.has_begun() {
                 // When the will's delay began.
                 self.save_stray(key);
             }
@@ -115,7 +115,7 @@ impl<P: Ports> Worker<P> {
     /// is written without it.
     fn publish_due_will(&mut self, key: u32) -> bool {
         let now = self.agenda.now();
-        if self.stopping {
+        if self.stop.has_begun() {
             return false;
         }
         let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
@@ -159,7 +159,7 @@ impl<P: Ports> Worker<P> {
 
     /// The timer of a session fired; stale ones are ignored, and all once the server stops.
     pub(super) fn on_session_timer(&mut self, key: u32, due_tick: u64) {
-        if self.stopping {
+        if self.stop.has_begun() {
             return;
         }
         let now = self.agenda.now();
@@ -197,8 +197,8 @@ impl<P: Ports> Worker<P> {
             Presence::Absent(absence) => absence.will,
             Presence::Connected(_) => None,
         };
-        let stays_on_disk = self.stopping && waiting.is_some();
-        let will = waiting.filter(|_| !self.stopping);
+        let stays_on_disk = self.stop.has_begun() && waiting.is_some();
+        let will = waiting.filter(|_| !self.stop.has_begun());
         if session.is_durable() && stays_on_disk {
             // With all it owes to others of its groups.
             return;
@@ -237,7 +237,7 @@ impl<P: Ports> Worker<P> {
     /// connections, so many at the most.
     pub(super) fn publish_strays(&mut self, wills_max: usize) {
         for _ in 0..wills_max {
-            if self.stopping {
+            if self.stop.has_begun() {
                 return;
             }
             let Some(found) = self.strays.take_due(self.agenda.now()) else { return };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use push_common::clock::Monotonic;
 
-use super::client::{Client, Introduction, Phase};
+use super::client::{Introduction, Phase};
 use super::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
 use super::worker::Worker;
 use crate::websocket::WebSocket;
@@ -89,7 +89,7 @@ impl<P: Ports> Worker<P> {
         result: Result<SocketOf<P>, AcceptFault>,
         more: bool,
     ) {
-        if self.stopping {
+        if self.stop.has_begun() {
             return;
         }
         let Some(listener) = self.acceptor.listeners.get_mut(listener as usize) else { return };
@@ -121,7 +121,7 @@ impl<P: Ports> Worker<P> {
 
     /// A place has become free, or the retry time has come.
     pub(super) fn resume_accepting(&mut self) {
-        if self.acceptor.paused_until.is_none() || self.stopping {
+        if self.acceptor.paused_until.is_none() || self.stop.has_begun() {
             return;
         }
         while self.take_place() {
@@ -204,7 +204,7 @@ impl<P: Ports> Worker<P> {
         self.arm_client_timer(index, deadline);
         // Not multishot: a client whose session lives elsewhere leaves without an operation to
         // cancel.
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         if transport == Transport::WebSocket {
             client.websocket = Some(Box::new(WebSocket::new(self.agenda.now())));
         }
@@ -215,9 +215,7 @@ impl<P: Ports> Worker<P> {
 
     /// Puts a client into the slab, under a new generation.
     pub(super) fn add_client(&mut self, socket: SocketOf<P>, phase: Phase, seen: Monotonic) -> u32 {
-        self.generation = (self.generation + 1) & super::worker::GENERATION_MASK;
-        let client = Client::new(socket, self.generation, phase, seen);
         self.counters.connections.add(1);
-        u32::try_from(self.clients.insert(client)).expect("connections are limited to u32")
+        self.clients.add(socket, phase, seen)
     }
 }

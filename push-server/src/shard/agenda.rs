@@ -16,6 +16,9 @@ pub(super) const QUANTUM_UNITS: u32 = 1_024;
 /// So long a turn takes input and letters as they come; then they wait for their sessions' turns.
 const INPUT_BUDGET: Duration = Duration::from_millis(3);
 
+/// How often flows of closed connections and expired retained messages are looked for.
+const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+
 /// Units between two looks at the clock.
 pub(super) const UNITS_PER_LOOK: u32 = 1_024;
 
@@ -56,6 +59,12 @@ pub(super) struct Agenda<C, E> {
     /// On whose account clients get something to send now, and which have by now.
     payer: Option<Flow>,
     dirtied: Vec<u32>,
+    /// When the shard last looked for what has had its time.
+    swept_at: Monotonic,
+    /// Completions wait in the ring.
+    leaves_completions: bool,
+    /// More has had its time than a turn removes.
+    leaves_expired: bool,
 }
 
 /// What a turn has spent, so that it looks at the clock now and then.
@@ -78,8 +87,9 @@ impl Meter {
 
 impl<C: Clock, E> Agenda<C, E> {
     pub(super) fn new(clock: C) -> Self {
+        let now = clock.now();
         Self {
-            now: clock.now(),
+            now,
             clock,
             is_over: false,
             meter: Meter::default(),
@@ -87,6 +97,9 @@ impl<C: Clock, E> Agenda<C, E> {
             sends: FairQueue::new(QUANTUM_UNITS),
             payer: None,
             dirtied: Vec::new(),
+            swept_at: now,
+            leaves_completions: false,
+            leaves_expired: false,
         }
     }
 
@@ -224,6 +237,31 @@ impl<C: Clock, E> Agenda<C, E> {
     /// Whether clients wait to be sent something.
     pub(super) fn has_sends(&self) -> bool {
         !self.sends.is_idle()
+    }
+
+    /// Whether it is time to look for what has had its time.
+    pub(super) fn is_sweep_due(&self) -> bool {
+        self.now - self.swept_at >= SWEEP_PERIOD
+    }
+
+    /// All was looked through.
+    pub(super) fn end_sweep(&mut self) {
+        self.swept_at = self.now;
+    }
+
+    /// Whether the turn leaves completions in the ring, for the next one.
+    pub(super) fn set_leaves_completions(&mut self, leaves: bool) {
+        self.leaves_completions = leaves;
+    }
+
+    /// Whether the turn leaves something that has had its time, for the next one.
+    pub(super) fn set_leaves_expired(&mut self, leaves: bool) {
+        self.leaves_expired = leaves;
+    }
+
+    /// Whether the next turn has something to do at once.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.leaves_completions || self.leaves_expired || self.has_work() || self.has_sends()
     }
 
     /// Whether no work waits, for whatever.

@@ -129,7 +129,7 @@ impl<P: Ports> Worker<P> {
     /// Moves retained messages on into a client's outbox while it is nearly empty and takes them.
     /// Returns whether some were moved, or may be at once, and some are left.
     pub(super) fn feed_backlog(&mut self, index: u32) -> bool {
-        let Phase::Serving { session: key, .. } = self.clients[index as usize].phase else {
+        let Phase::Serving { session: key, .. } = self.clients[index].phase else {
             return false;
         };
         if !self.backlogs.by_session.contains_key(&key) {

@@ -152,7 +152,7 @@ impl<P: Ports> Worker<P> {
 
     /// There is no memory for the packet id of a QoS 2 publish: it is not taken.
     fn refuse_exactly_once(&mut self, index: u32, key: u32, receipt: PublishReceipt) {
-        let Phase::Serving { connection, .. } = &self.clients[index as usize].phase else { return };
+        let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
         let reason = match connection.version() {
             Version::V5 => Reason::QuotaExceeded,
             // Older ones would be told by that word that all is well, as of another's full outbox. But this
@@ -180,7 +180,7 @@ impl<P: Ports> Worker<P> {
             Reason::TopicNameInvalid => self.counters.dropped_topic_levels.add(1),
             _ => self.counters.dropped_reserved_topic.add(1),
         }
-        let Phase::Serving { connection, .. } = &self.clients[index as usize].phase else { return };
+        let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
         let told = if connection.version() == Version::V5 { reason } else { Reason::Success };
         let Some(publisher) = self.publisher(index, key, receipt) else { return };
         let mut part = Part::default();
@@ -245,10 +245,9 @@ impl<P: Ports> Worker<P> {
                 self.counters.dropped_outbox_full.add(1);
                 // Not here: the close publishes a will, which may overflow another, and so on.
                 if let Some(index) = client
-                    && !std::mem::replace(&mut self.clients[index as usize].overflowed, true)
+                    && self.clients.push_overflowed(index)
                 {
                     self.counters.limit_outbox.add(1);
-                    self.overflowed.push(index);
                 }
             }
         }
@@ -342,20 +341,15 @@ impl<P: Ports> Worker<P> {
 
     /// Closes the clients that did not keep up in this turn.
     pub(super) fn close_overflowed(&mut self) {
-        while let Some(index) = self.overflowed.pop() {
-            // The flag tells it from one that has come into its place since.
-            if let Some(client) = self.clients.get_mut(index as usize)
-                && std::mem::take(&mut client.overflowed)
-            {
-                self.close_client_for(index, Reason::QuotaExceeded, "its outbox is full");
-            }
+        while let Some(index) = self.clients.pop_overflowed() {
+            self.close_client_for(index, Reason::QuotaExceeded, "its outbox is full");
         }
     }
 
     /// Sends what a client is owed, unless a send is under way: its end calls again. Returns what that
     /// has cost.
     pub(super) fn flush(&mut self, index: u32) -> u32 {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         let is_served = matches!(client.phase, Phase::Serving { .. });
         if client.sending || (client.holds > 0 && is_served) {
             return FLUSH_UNITS;
@@ -369,7 +363,7 @@ impl<P: Ports> Worker<P> {
         let feeding = self.feed_backlog(index);
         let mut units = FLUSH_UNITS + std::mem::take(&mut self.walked);
         let now = self.agenda.now();
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
         let owes_frames = client.owes_frames();
         let mut chunks = match &mut client.phase {

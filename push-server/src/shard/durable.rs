@@ -130,9 +130,7 @@ impl<P: Ports> Worker<P> {
                 let Some(index) = self.resolve(client) else { return };
                 if failed {
                     self.close_client(index, Some(Reason::ImplementationSpecificError));
-                } else if let Phase::Serving { connection, .. } =
-                    &mut self.clients[index as usize].phase
-                {
+                } else if let Phase::Serving { connection, .. } = &mut self.clients[index].phase {
                     connection.answer_now(answer);
                     self.mark_dirty(index);
                 }
@@ -184,7 +182,7 @@ impl<P: Ports> Worker<P> {
             results = vec![Err(Reason::ImplementationSpecificError); results.len()];
         }
         let Some(index) = self.resolve(client) else { return };
-        if let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase {
+        if let Phase::Serving { connection, .. } = &mut self.clients[index].phase {
             if failed && connection.version() == Version::V31 {
                 // Its SUBACK always says that it was done.
                 self.close_client(index, None);
@@ -207,7 +205,7 @@ impl<P: Ports> Worker<P> {
             reasons = vec![Reason::ImplementationSpecificError; reasons.len()];
         }
         let Some(index) = self.resolve(client) else { return };
-        let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase else {
+        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else {
             return;
         };
         if failed && connection.version() != Version::V5 {
@@ -260,7 +258,7 @@ impl<P: Ports> Worker<P> {
     }
 
     pub(super) fn is_served(&self, index: u32) -> bool {
-        matches!(self.clients[index as usize].phase, Phase::Serving { .. })
+        matches!(self.clients[index].phase, Phase::Serving { .. })
     }
 
     /// A connection ends with publishes that are settled, and wait for earlier ones to be answered.
@@ -275,15 +273,15 @@ impl<P: Ports> Worker<P> {
 
     /// The receipt of a client's publish waits; returns what tells it from others.
     pub(super) fn wait_receipt(&mut self, index: u32, receipt: PublishReceipt) -> u64 {
-        self.clients[index as usize].receipts.get_or_insert_default().push(receipt)
+        self.clients[index].receipts.get_or_insert_default().push(receipt)
     }
 
     fn settle_receipt(&mut self, index: u32, number: u64, reason: Reason) {
-        if let Some(receipts) = &mut self.clients[index as usize].receipts {
+        if let Some(receipts) = &mut self.clients[index].receipts {
             receipts.settle(number, reason);
         }
         // An answer may be the connection's last.
-        while let Some(client) = self.clients.get_mut(index as usize)
+        while let Some(client) = self.clients.get_mut(index)
             && let Some(receipts) = &mut client.receipts
             && let Some((receipt, reason)) = receipts.pop_settled()
         {
@@ -302,7 +300,7 @@ impl<P: Ports> Worker<P> {
         receipt: PublishReceipt,
         reason: Reason,
     ) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
         let key = *key;
         let Some(session) = self.sessions.session_mut(key) else { return };
@@ -410,7 +408,7 @@ impl<P: Ports> Worker<P> {
         if draft.writes.is_empty() && !ended {
             return;
         }
-        self.clients[index as usize].holds += 1;
+        self.clients[index].holds += 1;
         draft.waiting.push((self.index, Done::Connect { client: self.token_of(index) }));
         self.journal.append(draft);
     }
@@ -432,7 +430,7 @@ impl<P: Ports> Worker<P> {
         let number = entry.number;
         let (disconnected_at, will) = match &entry.presence {
             Presence::Connected(index) => {
-                let phase = self.clients.get(*index as usize).map(|client| &client.phase);
+                let phase = self.clients.get(*index).map(|client| &client.phase);
                 let will = match phase {
                     Some(Phase::Serving { connection, .. }) => connection.will(),
                     _ => None,
@@ -550,7 +548,7 @@ impl<P: Ports> Worker<P> {
 
     /// What a client's token is, for whoever answers it later.
     pub(super) fn token_of(&self, index: u32) -> Token {
-        self.clients[index as usize].token(index)
+        self.clients[index].token(index)
     }
 }
 

@@ -255,7 +255,7 @@ impl<P: Ports> Worker<P> {
 
     /// Whether what needs the store has to wait. Not when the server stops, which no disk is to hold up.
     pub(super) fn waits_for_store(&self) -> bool {
-        self.journal.is_behind() && !self.stopping
+        self.journal.is_behind() && !self.stop.has_begun()
     }
 
     /// Finds a few groups, at least one if there is any. Returns whether it has come so far.
@@ -383,9 +383,7 @@ impl<P: Ports> Worker<P> {
         let session = (key, session_number);
         let served = self.resolve(client).filter(|index| self.is_served(*index));
         let number = match served {
-            Some(index)
-                if !part.has_to_wait() && self.clients[index as usize].receipts.is_none() =>
-            {
+            Some(index) if !part.has_to_wait() && self.clients[index].receipts.is_none() => {
                 self.acknowledge_publish(index, receipt, reason);
                 return;
             }

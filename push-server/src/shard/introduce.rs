@@ -43,7 +43,7 @@ impl<P: Ports> Worker<P> {
                     self.tell_of(index, kind, client_id, &refusal.reason);
                 }
                 self.count_refusal(refusal.reason);
-                let mut frames = match &mut self.clients[index as usize].phase {
+                let mut frames = match &mut self.clients[index].phase {
                     Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
                     _ => Vec::new(),
                 };
@@ -57,7 +57,7 @@ impl<P: Ports> Worker<P> {
     /// shard, which then says so.
     fn on_reply(&mut self, index: u32, frame: Bytes) {
         self.note_connect(index);
-        let Phase::Handshake(introduction) = &mut self.clients[index as usize].phase else {
+        let Phase::Handshake(introduction) = &mut self.clients[index].phase else {
             return;
         };
         introduction.frames.push(frame);
@@ -72,7 +72,7 @@ impl<P: Ports> Worker<P> {
             self.question(index);
             return;
         }
-        let client = self.clients.remove(index as usize);
+        let client = self.clients.remove(index);
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
         let Client { socket, phase, websocket, connect_number, .. } = client;
         self.counters.connections.sub(1);
@@ -86,14 +86,14 @@ impl<P: Ports> Worker<P> {
 
     /// A client's CONNECT has been read whole, now or before.
     fn note_connect(&mut self, index: u32) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         client.connect_number = self.shared.connect_order.number(client.connect_number);
     }
 
     /// Begins to authenticate a client whose session belongs here.
     fn question(&mut self, index: u32) {
         let limits = &self.shared.config.limits;
-        let Phase::Handshake(introduction) = &mut self.clients[index as usize].phase else {
+        let Phase::Handshake(introduction) = &mut self.clients[index].phase else {
             return;
         };
         introduction.is_home = true;
@@ -106,7 +106,7 @@ impl<P: Ports> Worker<P> {
 
     /// A client that may come in: this shard serves it, or the shard of its session does.
     fn on_connecting(&mut self, index: u32, mut connecting: Connecting) {
-        if self.stopping {
+        if self.stop.has_begun() {
             self.turn_away(index, &connecting);
             return;
         }
@@ -127,7 +127,7 @@ impl<P: Ports> Worker<P> {
             self.serve(index, connecting);
             return;
         }
-        let client = self.clients.remove(index as usize);
+        let client = self.clients.remove(index);
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
         let Client { socket, websocket, connect_number, .. } = client;
         self.counters.connections.sub(1);
@@ -144,9 +144,9 @@ impl<P: Ports> Worker<P> {
             Arrival::Admitted(connecting) => {
                 let phase = Phase::Lingering { deadline: self.agenda.now() };
                 let index = self.add_client(socket, phase, last_seen);
-                let client = &mut self.clients[index as usize];
+                let client = &mut self.clients[index];
                 (client.websocket, client.connect_number) = (websocket, connect_number);
-                if self.stopping {
+                if self.stop.has_begun() {
                     self.turn_away(index, &connecting);
                 } else {
                     self.serve(index, connecting);
@@ -157,10 +157,10 @@ impl<P: Ports> Worker<P> {
             Arrival::Questioned(introduction) => {
                 let deadline = introduction.deadline;
                 let index = self.add_client(socket, Phase::Handshake(introduction), last_seen);
-                let client = &mut self.clients[index as usize];
+                let client = &mut self.clients[index];
                 (client.websocket, client.connect_number) = (websocket, connect_number);
                 self.arm_client_timer(index, deadline);
-                if self.stopping {
+                if self.stop.has_begun() {
                     self.close_for_stop(index);
                 } else {
                     self.question(index);
@@ -174,7 +174,7 @@ impl<P: Ports> Worker<P> {
     /// A client that was authenticated is so once more, or says that it wants to be.
     pub(super) fn on_authenticate(&mut self, index: u32, key: u32, auth: &Auth) {
         let access = self.shared.access.current();
-        let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase else {
+        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else {
             return;
         };
         match connection.authenticate(auth, &access, &self.randomness.array()) {
@@ -199,7 +199,7 @@ impl<P: Ports> Worker<P> {
     /// A client that has connected and not said so yet has little time left for it.
     pub(super) fn await_last_connect(&mut self, index: u32) {
         let last = self.agenda.now().after_millis(LAST_CONNECT_MILLIS);
-        if let Some(client) = self.clients.get_mut(index as usize)
+        if let Some(client) = self.clients.get_mut(index)
             && let Phase::Handshake(introduction) = &mut client.phase
         {
             let deadline = last.min(introduction.deadline);

@@ -158,7 +158,7 @@ impl<P: Ports> Worker<P> {
     fn pass_on_from(&mut self, giver: Giver, flow: Flow, budget: &mut Budget) -> Progress {
         let is_durable = self.is_on_disk(giver);
         while self.has_left(giver) {
-            if self.stopping && is_durable {
+            if self.stop.has_begun() && is_durable {
                 // The next start finds it.
                 return Progress::Done;
             }

@@ -16,6 +16,7 @@ mod accept;
 mod agenda;
 mod backlog;
 mod client;
+mod clients;
 mod connect_order;
 pub mod counters;
 mod deliver;
@@ -50,6 +51,7 @@ mod share;
 mod shared_access;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
+mod stop;
 mod strays;
 mod subscribe;
 #[cfg(test)]

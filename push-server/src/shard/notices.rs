@@ -144,7 +144,7 @@ impl<P: Ports> Worker<P> {
         client_id: Option<&str>,
         reason: &dyn fmt::Display,
     ) {
-        let Some(client) = self.clients.get(index as usize) else { return };
+        let Some(client) = self.clients.get(index) else { return };
         let address = || client.socket.peer_address().ok();
         self.shared.notices.say(self.agenda.now(), kind, client_id, address, reason);
     }
@@ -152,7 +152,7 @@ impl<P: Ports> Worker<P> {
     /// Says what is no event for operators, but may be for whoever looks for something.
     pub(super) fn tell_ordinary(&self, index: u32, words: &str) {
         if tracing::enabled!(tracing::Level::DEBUG)
-            && let Some(client) = self.clients.get(index as usize)
+            && let Some(client) = self.clients.get(index)
         {
             let id = self.client_id_of(index).map(|id| tracing::field::debug(ClientId(id)));
             let address = client.socket.peer_address().ok().map(tracing::field::display);
@@ -161,7 +161,7 @@ impl<P: Ports> Worker<P> {
     }
 
     fn client_id_of(&self, index: u32) -> Option<&str> {
-        match &self.clients.get(index as usize)?.phase {
+        match &self.clients.get(index)?.phase {
             Phase::Handshake(introduction) => introduction.handshake.client_id(),
             Phase::Serving { session, .. } => Some(self.sessions.session(*session)?.client_id()),
             Phase::Flushing { .. } | Phase::Lingering { .. } => None,

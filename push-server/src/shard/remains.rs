@@ -92,7 +92,7 @@ impl<P: Ports> Worker<P> {
     /// Takes filters of an ended session out of the tables until the budget is spent, or the server
     /// stops.
     pub(super) fn forget_remains(&mut self, key: u32, budget: &mut Budget) -> Progress {
-        while !self.stopping && self.remains.0.contains_key(&key) {
+        while !self.stop.has_begun() && self.remains.0.contains_key(&key) {
             if budget.is_spent() {
                 return Progress::Spent;
             }

@@ -36,7 +36,7 @@ impl<P: Ports> Worker<P> {
         retrying: &mut Retrying,
         budget: &mut Budget,
     ) -> Progress {
-        while !self.stopping {
+        while !self.stop.has_begun() {
             if budget.is_spent() {
                 return Progress::Spent;
             }

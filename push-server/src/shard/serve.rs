@@ -73,15 +73,15 @@ impl<P: Ports> Worker<P> {
         let keep_alive = connection.keep_alive();
         let parsed_bytes = connection.parsed_bytes();
         let flow = self.sessions.number(key).into();
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         client.phase = Phase::Serving { connection, session: key, flow };
         self.save_connected(index, key, ended);
         self.tell_ordinary(index, "client connected");
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         if let Some(deadline) = keep_alive.deadline(client.last_seen) {
             self.arm_client_timer(index, deadline);
         }
-        if self.clients[index as usize].slot.is_none() {
+        if self.clients[index].slot.is_none() {
             // Before CONNACK leaves, because CONNACK is what anchors the flow.
             self.register_with_kernel(index, keep_alive.0, parsed_bytes);
         }
@@ -92,11 +92,11 @@ impl<P: Ports> Worker<P> {
     /// Whether the same client has connected again while this CONNECT was on its way between shards, or
     /// while the client was being authenticated.
     fn is_overtaken(&mut self, index: u32, connecting: &Connecting) -> bool {
-        let number = self.clients[index as usize].connect_number;
+        let number = self.clients[index].connect_number;
         let Some(key) = self.sessions.find(&connecting.connect.client_id) else { return false };
         let other = self.sessions.entry_mut(key).and_then(|entry| entry.presence.client());
         other
-            .and_then(|other| self.clients.get(other as usize))
+            .and_then(|other| self.clients.get(other))
             .is_some_and(|other| number.is_overtaken_by(other.connect_number))
     }
 
@@ -144,7 +144,7 @@ impl<P: Ports> Worker<P> {
         let Some(entry) = self.sessions.entry_mut(key) else { return 0 };
         let will = match &entry.presence {
             Presence::Absent(absence) => absence.will().map(|pending| &pending.will),
-            Presence::Connected(index) => match &self.clients[*index as usize].phase {
+            Presence::Connected(index) => match &self.clients[*index].phase {
                 Phase::Serving { connection, .. } => connection.will(),
                 _ => None,
             },
@@ -210,7 +210,7 @@ impl<P: Ports> Worker<P> {
 
     /// The network that a client comes from.
     fn origin_of(&self, index: u32) -> Origin {
-        let peer = self.clients[index as usize].socket.peer_address();
+        let peer = self.clients[index].socket.peer_address();
         peer.map(|peer| self.shared.holders.origin(peer.ip())).unwrap_or_default()
     }
 
@@ -234,7 +234,7 @@ impl<P: Ports> Worker<P> {
     }
 
     pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         let pace = self.shared.config.limits.ping_rate.pace(keep_alive_secs);
         let applicant = Applicant {
             socket: &client.socket,
@@ -247,7 +247,7 @@ impl<P: Ports> Worker<P> {
 
     /// Bytes were sent: tells the kernel path how far, and the first time has it serve.
     fn publish_tx(&mut self, index: u32) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         // What was sent may be AUTH, with CONNACK still to come.
         let is_served = matches!(&client.phase,
             Phase::Serving { connection, .. } if !connection.has_answers());
@@ -258,7 +258,7 @@ impl<P: Ports> Worker<P> {
 
     /// The timer of a client fired: what it means depends on the phase.
     pub(super) fn on_client_timer(&mut self, index: u32) {
-        let Some(client) = self.clients.get(index as usize) else { return };
+        let Some(client) = self.clients.get(index) else { return };
         let due = match &client.phase {
             Phase::Handshake(introduction) => Some(introduction.deadline),
             Phase::Flushing { deadline, .. } | Phase::Lingering { deadline } => Some(*deadline),
@@ -270,7 +270,7 @@ impl<P: Ports> Worker<P> {
             return;
         }
         match &client.phase {
-            Phase::Handshake(_) if self.stopping => self.abort(index),
+            Phase::Handshake(_) if self.stop.has_begun() => self.abort(index),
             Phase::Handshake(_) => {
                 self.counters.connects_timeout.add(1);
                 self.tell(index, Kind::ConnectTimeout, &"no whole CONNECT in time");
@@ -298,7 +298,7 @@ impl<P: Ports> Worker<P> {
     /// When a served client is to be looked at: its keep alive has run out, its input has waited too
     /// long for its answers, or a large packet of its has had time to go on.
     pub(super) fn serving_deadline(&self, index: u32) -> Option<Monotonic> {
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         let Phase::Serving { connection, .. } = &client.phase else { return None };
         let by_kernel = self.path.last_seen(client.slot.as_ref());
         let silent = connection.keep_alive().deadline(client.last_seen.max(by_kernel));
@@ -308,7 +308,7 @@ impl<P: Ports> Worker<P> {
 
     /// Whether a client has truly said nothing: a busy shard may not have read yet what it sent.
     fn is_unheard(&self, index: u32) -> bool {
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         // A socket that cannot be asked has failed.
         !client.stalled && client.socket.unread_bytes().unwrap_or(0) == 0
     }
@@ -316,7 +316,7 @@ impl<P: Ports> Worker<P> {
     /// The keep alive ran out [MQTT-3.1.2-24].
     fn expire(&mut self, index: u32) {
         self.counters.expired.add(1);
-        let blocked = self.clients[index as usize].sending;
+        let blocked = self.clients[index].sending;
         self.close_client(index, Some(Reason::KeepAliveTimeout));
         if blocked {
             // It has not taken what we sent before, so it will not take a goodbye.
@@ -326,7 +326,7 @@ impl<P: Ports> Worker<P> {
 
     /// The peer ended the connection, or the socket failed.
     pub(super) fn on_peer_gone(&mut self, index: u32) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let Some(client) = self.clients.get_mut(index) else { return };
         client.peer_gone = true;
         match &client.phase {
             Phase::Serving { .. } if client.stalled => {}
@@ -344,7 +344,7 @@ impl<P: Ports> Worker<P> {
 
     /// Whether a served client is owed more that could be sent now.
     pub(super) fn has_more_for(&mut self, index: u32) -> bool {
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         let Phase::Serving { connection, session: key, .. } = &client.phase else { return false };
         let Some(session) = self.sessions.session_mut(*key) else { return false };
         client.owes_frames()
@@ -354,14 +354,14 @@ impl<P: Ports> Worker<P> {
 
     /// A send has ended.
     pub(super) fn on_sent(&mut self, index: u32, result: &io::Result<usize>) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         client.sending = false;
         match result {
             Ok(bytes) => {
                 client.sent_bytes += *bytes as u64;
                 self.publish_tx(index);
                 let has_more = self.has_more_for(index);
-                match &self.clients[index as usize].phase {
+                match &self.clients[index].phase {
                     Phase::Lingering { .. } => self.remove_if_quiet(index),
                     Phase::Handshake(_) => {
                         self.after_receive(index);
@@ -379,7 +379,7 @@ impl<P: Ports> Worker<P> {
                 client.send_failed = true;
                 client.socket.end_both_ways();
                 self.unthrottle(index);
-                let client = &self.clients[index as usize];
+                let client = &self.clients[index];
                 if !client.receiving && !client.stalled {
                     self.on_peer_gone(index);
                 }
@@ -410,7 +410,7 @@ impl<P: Ports> Worker<P> {
     /// The goodbye (MQTT 5) and answers that wait are sent, then FIN. The will is published unless the
     /// client took it back.
     fn end_client(&mut self, index: u32, reason: Option<Reason>) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let Some(client) = self.clients.get_mut(index) else { return };
         let Phase::Serving { connection, session, .. } = &mut client.phase else { return };
         if let Some(reason) = reason {
             connection.close(reason);
@@ -429,7 +429,7 @@ impl<P: Ports> Worker<P> {
 
     /// The orderly stop: every client is told, wills stay with us.
     pub(super) fn close_for_stop(&mut self, index: u32) {
-        match &self.clients[index as usize].phase {
+        match &self.clients[index].phase {
             Phase::Serving { .. } if self.shared.config.redirect_to.is_some() => {
                 self.redirect_client(index);
             }
@@ -443,7 +443,7 @@ impl<P: Ports> Worker<P> {
     }
 
     fn redirect_client(&mut self, index: u32) {
-        if let Some(client) = self.clients.get_mut(index as usize)
+        if let Some(client) = self.clients.get_mut(index)
             && let Phase::Serving { connection, .. } = &mut client.phase
             && let Some(reference) = &self.shared.config.redirect_to
         {
@@ -454,16 +454,17 @@ impl<P: Ports> Worker<P> {
 
     /// Parts a served connection from its session, which takes its will along.
     fn detach(&mut self, index: u32) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let Some(client) = self.clients.get_mut(index) else { return };
         let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
         let (key, will) = (*key, connection.take_will());
-        self.discarded.push(connection.take_input(), client.input_charge.take());
+        let (input, charge) = (connection.take_input(), client.input_charge.take());
         let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
         client.stalled = false;
         client.set_throttled_since(None);
         let receipts = client.receipts.take();
         self.path.closing(client.slot.as_ref(), &self.counters);
+        self.clients.discard(input, charge);
         if let Some(receipts) = receipts {
             self.settle_unanswered(key, *receipts);
         }
@@ -476,9 +477,9 @@ impl<P: Ports> Worker<P> {
     pub(super) fn finish(&mut self, index: u32, mut frames: Vec<Bytes>) {
         frames.retain(|frame| !frame.is_empty());
         let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         if let Some(websocket) = &mut client.websocket {
-            websocket.close(if self.stopping { Goodbye::Stopping } else { Goodbye::Done });
+            websocket.close(if self.stop.has_begun() { Goodbye::Stopping } else { Goodbye::Done });
         }
         client.phase = Phase::Flushing { deadline, frames };
         self.arm_client_timer(index, deadline);
@@ -489,19 +490,19 @@ impl<P: Ports> Worker<P> {
 
     /// All is sent: FIN, then wait for the peer's.
     pub(super) fn send_fin(&mut self, index: u32) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
         client.socket.end_sending();
         self.arm_client_timer(index, deadline);
-        if self.clients[index as usize].peer_gone {
+        if self.clients[index].peer_gone {
             self.abort(index);
         }
     }
 
     /// Lets go of the socket as soon as the ring's operations on it have ended, which this cancels.
     pub(super) fn abort(&mut self, index: u32) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         client.peer_gone = true;
         client.phase = Phase::Lingering { deadline: self.agenda.now().after_millis(LINGER_MILLIS) };
         let token = client.token(index);
@@ -515,15 +516,15 @@ impl<P: Ports> Worker<P> {
     }
 
     pub(super) fn remove_if_quiet(&mut self, index: u32) {
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         let done = client.peer_gone && matches!(client.phase, Phase::Lingering { .. });
         if !done || !client.is_quiet() {
             return;
         }
-        let mut client = self.clients.remove(index as usize);
+        let mut client = self.clients.remove(index);
         let (slot, now) = (client.slot.take(), self.agenda.now());
-        self.path.release(slot, &client.socket, self.stopping, now);
-        if self.resetting {
+        self.path.release(slot, &client.socket, self.stop.has_begun(), now);
+        if self.stop.is_resetting() {
             client.socket.reset_on_close();
         }
         self.counters.connections.sub(1);

@@ -164,7 +164,7 @@ impl<P: Ports> Worker<P> {
             && let Some(returning) = self.returning.0.get_mut(&key)
         {
             returning.holds = true;
-            self.clients[index as usize].holds += 1;
+            self.clients[index].holds += 1;
             // What the client sends comes behind it in the same flow.
             self.agenda.push(self.flow_of_session(key), Errand::Return(key));
         }
@@ -204,7 +204,7 @@ impl<P: Ports> Worker<P> {
 
     /// One of the things has come to pass that CONNACK waits for.
     pub(super) fn let_send(&mut self, index: u32) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         client.holds = client.holds.saturating_sub(1);
         self.mark_dirty(index);
     }
@@ -236,7 +236,7 @@ impl<P: Ports> Worker<P> {
     ) -> Placed {
         let (message, group) = (Arc::clone(message), Arc::clone(group));
         let mail = SharedMail { is_left: true, ..SharedMail::new(flow, message, group) };
-        let patience = if self.stopping { Patience::MustGo } else { Patience::MayWait };
+        let patience = if self.stop.has_begun() { Patience::MustGo } else { Patience::MayWait };
         self.place_mail(mail, part, patience)
     }
 
@@ -304,7 +304,7 @@ impl<P: Ports> Worker<P> {
         let client = entry.presence.client();
         let (limits, memory) = (&self.shared.config.limits, &self.shared.memory.outboxes);
         let has_room = entry.session.has_room(&delivery, client.is_some(), limits, memory);
-        let phase = client.and_then(|index| Some(&self.clients.get(index as usize)?.phase));
+        let phase = client.and_then(|index| Some(&self.clients.get(index)?.phase));
         let is_too_large = match phase {
             Some(Phase::Serving { connection, .. }) => {
                 !connection.takes(&delivery, self.agenda.now())

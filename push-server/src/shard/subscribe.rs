@@ -286,7 +286,7 @@ impl<P: Ports> Worker<P> {
     /// The largest packet that a session's client takes, if it is here and said so.
     fn packet_bytes_max(&mut self, key: u32) -> Option<u32> {
         let index = self.sessions.entry_mut(key)?.presence.client()?;
-        match &self.clients.get(index as usize)?.phase {
+        match &self.clients.get(index)?.phase {
             Phase::Serving { connection, .. } => connection.packet_bytes_max(),
             _ => None,
         }

@@ -85,7 +85,7 @@ impl Errand {
 impl<P: Ports> Worker<P> {
     /// Whose work it is what a client does.
     pub(super) fn flow_of(&self, index: u32) -> Flow {
-        match self.clients.get(index as usize).map(|client| &client.phase) {
+        match self.clients.get(index).map(|client| &client.phase) {
             Some(Phase::Serving { flow, .. }) => Flow::session(self.index, *flow),
             _ => Flow::newcomer(self.index, index),
         }
@@ -100,7 +100,7 @@ impl<P: Ports> Worker<P> {
     /// session is not to wait for it when another has something for it, too.
     pub(super) fn mark_dirty(&mut self, index: u32) {
         let payer = self.agenda.payer().unwrap_or_else(|| self.flow_of(index));
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let Some(client) = self.clients.get_mut(index) else { return };
         if client.dirty_for == Some(payer.tag()) {
             return;
         }
@@ -110,7 +110,7 @@ impl<P: Ports> Worker<P> {
 
     /// A client's input is to go on when it is its session's turn.
     pub(super) fn queue_input(&mut self, index: u32) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let Some(client) = self.clients.get_mut(index) else { return };
         client.stalled = true;
         let token = client.token(index);
         self.agenda.push(self.flow_of(index), Errand::Input(token));
@@ -118,7 +118,7 @@ impl<P: Ports> Worker<P> {
 
     /// Handles a client's input at once, as far as its session's share of the turn goes.
     pub(super) fn take_input(&mut self, index: u32) {
-        let Some(client) = self.clients.get(index as usize) else { return };
+        let Some(client) = self.clients.get(index) else { return };
         if client.stalled {
             self.keep_input(index);
             return;
@@ -276,7 +276,7 @@ impl<P: Ports> Worker<P> {
     }
 
     fn flush_dirty(&mut self, index: u32) -> u32 {
-        let client = self.clients.get_mut(index as usize);
+        let client = self.clients.get_mut(index);
         let is_dirty = client.is_some_and(|client| client.dirty_for.take().is_some());
         if is_dirty { self.flush(index) } else { 1 }
     }

@@ -146,7 +146,7 @@ impl<P: Ports> Worker<P> {
 
     /// Another shard has a newcomer, and no unused session.
     pub(super) fn on_give_way(&mut self, newcomer: Option<Holder>) {
-        if !self.stopping {
+        if !self.stop.has_begun() {
             self.end_unused(newcomer);
         }
     }

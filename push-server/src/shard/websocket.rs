@@ -10,7 +10,7 @@ impl<P: Ports> Worker<P> {
     /// A client's bytes were handled: has sent what they are owed by WebSocket itself, and closes where
     /// nothing more is taken. Does nothing for clients without it.
     pub(super) fn after_frames(&mut self, index: u32) {
-        let Some(client) = self.clients.get(index as usize) else { return };
+        let Some(client) = self.clients.get(index) else { return };
         let Some(websocket) = &client.websocket else { return };
         let ended = websocket.ended();
         if websocket.owes() {
@@ -22,7 +22,7 @@ impl<P: Ports> Worker<P> {
     }
 
     fn on_frames_ended(&mut self, index: u32, ended: Ended) {
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         let fault = match ended {
             Ended::Left => None,
             Ended::NotUpgraded => Some("no request for MQTT over WebSocket"),

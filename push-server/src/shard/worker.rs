@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
-use slab::Slab;
 
 use super::Shared;
 use super::accept::{Acceptor, Transport};
 use super::agenda::Agenda;
 use super::backlog::Backlogs;
-use super::client::Client;
+use super::clients::Clients;
 use super::counters::ShardCounters;
-use super::discarded::Discarded;
 use super::fair_queue::Flow;
 use super::journal::Journal;
 use super::leaving::{Found, Leaving};
@@ -34,6 +32,7 @@ use super::remains::Remains;
 use super::sending::Sending;
 use super::sessions::Sessions;
 use super::share::Returning;
+use super::stop::Stop;
 use super::strays::Strays;
 use super::ticket::Draft;
 use super::timers::{Timed, Timers};
@@ -42,9 +41,6 @@ use super::unused::UnusedSessions;
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::broker::{Matching, Message, Subscriptions};
 use crate::store::{SessionNumber, Write};
-
-/// Generations of clients, as tokens carry them.
-pub(super) const GENERATION_MASK: u32 = 0x00FF_FFFF;
 
 /// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
 /// a shard after 5 s.
@@ -74,21 +70,12 @@ const STRAYS_PER_TURN_MAX: usize = 64;
 /// What a completion costs by itself.
 const COMPLETION_UNITS: u32 = 16;
 
-/// How often flows of closed connections and expired retained messages are looked for.
-const SWEEP_PERIOD: Duration = Duration::from_secs(1);
-
 /// How long a turn waits while another shard's mailbox is full.
 const OVERFLOW_RETRY_MILLIS: u64 = 1;
 
 /// How often a shard looks whether the store keeps up again, beside when that tells it that something is
 /// done: it may be another shard's.
 const STORE_LOOK_MILLIS: u64 = 20;
-
-/// From the order to stop until the last connection is aborted.
-const STOP_MILLIS_MAX: u64 = 2_500;
-
-/// From that abort until the shard ends whatever the ring still holds.
-const RESET_MILLIS_MAX: u64 = 500;
 
 /// How often a stopping shard looks whether it is done.
 const STOP_TURN_MILLIS: u64 = 20;
@@ -121,20 +108,13 @@ pub(super) struct Worker<P: Ports> {
     pub(super) randomness: P::Randomness,
     pub(super) post: Post<Mail<SocketOf<P>>>,
     pub(super) acceptor: Acceptor<SocketOf<P>>,
-    pub(super) clients: Slab<Client<P>>,
-    pub(super) generation: u32,
+    pub(super) clients: Clients<P>,
     pub(super) sessions: Sessions,
     pub(super) subscriptions: Subscriptions,
     pub(super) agenda: Agenda<P::Clock, Errand>,
     /// Bytes that sockets have not taken yet.
     pub(super) sending: Sending,
-    /// Clients whose input waits until the store keeps up.
-    pub(super) stalled: Vec<u32>,
-    /// Input of connections that have ended.
-    pub(super) discarded: Discarded,
-    /// Clients to close because their outbox is full.
-    pub(super) overflowed: Vec<u32>,
-    pub(super) stopping: bool,
+    pub(super) stop: Stop,
     pub(super) journal: Journal,
     /// Ended ones that still have something to give away.
     pub(super) leaving: HashMap<SessionNumber, Leaving, FixedState>,
@@ -158,16 +138,7 @@ pub(super) struct Worker<P: Ports> {
     pub(super) returning: Returning,
     /// Scratch, kept for its memory.
     pub(super) matching: Matching,
-    /// Scratch, kept for its memory: MQTT out of WebSocket, of one receive buffer.
-    pub(super) unwrapped: Vec<u8>,
     timers: Timers,
-    /// Completions wait in the ring.
-    leaves_completions: bool,
-    stop_deadline: Option<Monotonic>,
-    pub(super) resetting: bool,
-    swept_at: Monotonic,
-    /// More retained messages have expired than a turn removes.
-    more_expired: bool,
 }
 
 impl<P: Ports> Worker<P> {
@@ -183,16 +154,12 @@ impl<P: Ports> Worker<P> {
             randomness: setup.randomness,
             post: Post::new(setup.index, setup.mailboxes),
             acceptor: Acceptor::new(setup.transports),
-            clients: Slab::new(),
-            generation: 0,
+            clients: Clients::new(),
             sessions,
             subscriptions: Subscriptions::default(),
             agenda,
             sending: Sending::new(&setup.shared.memory.sending),
-            stalled: Vec::new(),
-            discarded: Discarded::default(),
-            overflowed: Vec::new(),
-            stopping: false,
+            stop: Stop::default(),
             journal: Journal::default(),
             leaving: HashMap::with_hasher(FixedState::default()),
             found_ended: Vec::new(),
@@ -205,13 +172,7 @@ impl<P: Ports> Worker<P> {
             remains: Remains::default(),
             returning: Returning::default(),
             matching: Matching::default(),
-            unwrapped: Vec::new(),
             timers: Timers::new(now),
-            leaves_completions: false,
-            stop_deadline: None,
-            resetting: false,
-            swept_at: now,
-            more_expired: false,
             shared: setup.shared,
         };
         worker.recover(setup.recovered);
@@ -282,8 +243,8 @@ impl<P: Ports> Worker<P> {
         if self.index == 0 {
             self.shared.notices.tell_held_back(self.agenda.now());
         }
-        if self.agenda.now() - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
-            self.swept_at = self.agenda.now();
+        if self.agenda.is_sweep_due() && !self.sweep() {
+            self.agenda.end_sweep();
             self.retry_store();
             self.post.tidy();
             self.sending.settle();
@@ -291,7 +252,7 @@ impl<P: Ports> Worker<P> {
             self.counters.set_ring_faults(self.wire.faults());
         }
         self.publish_strays(STRAYS_PER_TURN_MAX);
-        if !self.stopping && self.shared.stopping.load(Ordering::Acquire) {
+        if !self.stop.has_begun() && self.shared.stopping.load(Ordering::Acquire) {
             self.begin_stop();
         }
         self.wait_time()
@@ -302,8 +263,9 @@ impl<P: Ports> Worker<P> {
     fn sweep(&mut self) -> bool {
         let more_flows = self.path.sweep(self.agenda.now());
         // One shard for all: the retained messages are shared.
-        self.more_expired = self.index == 0 && self.remove_expired();
-        more_flows || self.more_expired
+        let more_expired = self.index == 0 && self.remove_expired();
+        self.agenda.set_leaves_expired(more_expired);
+        more_flows || more_expired
     }
 
     /// Removes retained messages that have expired, from the disk as well. Returns whether there
@@ -329,11 +291,11 @@ impl<P: Ports> Worker<P> {
             self.agenda.count_input(COMPLETION_UNITS);
             taken += 1;
             if taken % COMPLETIONS_PER_LOOK == 0 && self.agenda.lasted() > COMPLETIONS_BUDGET {
-                self.leaves_completions = true;
+                self.agenda.set_leaves_completions(true);
                 return;
             }
         }
-        self.leaves_completions = false;
+        self.agenda.set_leaves_completions(false);
     }
 
     fn fire_timers(&mut self) {
@@ -349,12 +311,12 @@ impl<P: Ports> Worker<P> {
     }
 
     fn free_discarded(&mut self) {
-        if self.discarded.is_empty() {
+        if !self.clients.has_discarded() {
             return;
         }
         let begun = self.agenda.read_clock();
-        while self.discarded.free_piece() && self.agenda.read_clock() - begun < DISCARD_BUDGET {}
-        self.counters.cut_discards.add(u64::from(!self.discarded.is_empty()));
+        while self.clients.free_piece() && self.agenda.read_clock() - begun < DISCARD_BUDGET {}
+        self.counters.cut_discards.add(u64::from(self.clients.has_discarded()));
     }
 
     /// Whether this turn has lasted long enough.
@@ -369,26 +331,23 @@ impl<P: Ports> Worker<P> {
         {
             until = until.min(deadline);
         }
-        if self.stopping {
+        if self.stop.has_begun() {
             until = until.min(self.agenda.now().after_millis(STOP_TURN_MILLIS));
         }
         if self.post.overflows() || self.agenda.has_blocked() {
             until = until.min(self.agenda.now().after_millis(OVERFLOW_RETRY_MILLIS));
         }
-        if self.agenda.has_parked() || !self.stalled.is_empty() {
+        if self.agenda.has_parked() || self.clients.has_stalled() {
             until = until.min(self.agenda.now().after_millis(STORE_LOOK_MILLIS));
         }
         let own = usize::from(self.index);
         let unread = self.post.has_mail() || !self.shared.completions[own].is_empty();
-        let unfinished = self.more_expired
-            || self.leaves_completions
-            || !self.discarded.is_empty()
+        let unfinished = self.agenda.is_unfinished()
+            || self.clients.has_discarded()
             || self.timers.has_due()
-            || (!self.stopping && self.strays.has_due(self.agenda.now()))
+            || (!self.stop.has_begun() && self.strays.has_due(self.agenda.now()))
             || self.journal.has_written()
             || self.journal.has_settled()
-            || self.agenda.has_work()
-            || self.agenda.has_sends()
             || self.has_absent_backlogs();
         if unread || unfinished {
             return Duration::ZERO;
@@ -424,7 +383,7 @@ impl<P: Ports> Worker<P> {
             }
             return;
         };
-        self.clients[index as usize].receiving = more;
+        self.clients[index].receiving = more;
         match received {
             Received::Data(piece) => {
                 self.on_bytes(index, &piece);
@@ -440,7 +399,7 @@ impl<P: Ports> Worker<P> {
                 if matches!(received, Received::Unanswered) {
                     self.counters.unanswered.add(1);
                 }
-                self.clients[index as usize].receiving = false;
+                self.clients[index].receiving = false;
                 self.on_peer_gone(index);
             }
         }
@@ -448,25 +407,24 @@ impl<P: Ports> Worker<P> {
 
     /// The client that a token means, unless it is gone.
     pub(super) fn resolve(&self, token: Token) -> Option<u32> {
-        let client = self.clients.get(token.index as usize)?;
-        (client.generation == token.generation).then_some(token.index)
+        self.clients.resolve(token)
     }
 
     /// Arms the one timer of a client; an earlier one is stale from now on.
     pub(super) fn arm_client_timer(&mut self, index: u32, deadline: Monotonic) {
         let tick = self.timers.arm(Timed::Client(index), deadline, self.agenda.now());
-        self.clients[index as usize].timer_tick = tick;
+        self.clients[index].timer_tick = tick;
     }
 
     /// Whether a client's timer is armed and fires no later than that.
     pub(super) fn is_client_timer_before(&self, index: u32, deadline: Monotonic) -> bool {
-        self.timers.fires_by(self.clients[index as usize].timer_tick, deadline)
+        self.timers.fires_by(self.clients[index].timer_tick, deadline)
     }
 
     fn on_timer(&mut self, timed: Timed, tick: u64) {
         match timed {
             Timed::Client(index) => {
-                let current = self.clients.get(index as usize);
+                let current = self.clients.get(index);
                 if current.is_some_and(|client| client.timer_tick == tick) {
                     self.on_client_timer(index);
                 }
@@ -492,54 +450,48 @@ impl<P: Ports> Worker<P> {
 
     /// What clients have sent is taken up again, where nothing else is in the way.
     pub(super) fn resume_all_stalled(&mut self) {
-        for index in std::mem::take(&mut self.stalled) {
+        for index in self.clients.take_stalled() {
             // One that has come into a place since is served, or is queued itself.
-            if self.clients.get(index as usize).is_some_and(|client| client.stalled) {
+            if self.clients.get(index).is_some_and(|client| client.stalled) {
                 self.queue_input(index);
             }
         }
     }
 
     fn begin_stop(&mut self) {
-        self.stopping = true;
-        self.stop_deadline = Some(self.agenda.now().after_millis(STOP_MILLIS_MAX));
+        self.stop.begin(self.agenda.now());
         self.stop_accepting();
         // No disk is to hold up the stop.
         self.agenda.unpark();
-        for index in self.client_indices() {
+        for index in self.clients.indices() {
             self.close_for_stop(index);
         }
     }
 
-    /// Every client there is now; handling one may remove it.
-    fn client_indices(&self) -> Vec<u32> {
-        self.clients.iter().map(|(index, _)| index as u32).collect()
-    }
-
     /// Whether there is no further turn.
     pub(super) fn has_stopped(&mut self) -> bool {
-        let Some(deadline) = self.stop_deadline else { return false };
+        if !self.stop.has_begun() {
+            return false;
+        }
         let is_noted = !self.journal.has_written() && !self.journal.has_settled();
         let is_idle = self.agenda.is_empty() && is_noted;
         if self.clients.is_empty() && !self.has_absent_backlogs() && is_idle {
             return true;
         }
-        if self.agenda.now() < deadline {
-            return false;
-        }
-        if !std::mem::replace(&mut self.resetting, true) {
+        let now = self.agenda.now();
+        if self.stop.begins_reset(now) {
             self.reset_all();
             return self.clients.is_empty();
         }
-        self.clients.is_empty() || self.agenda.now() >= deadline.after_millis(RESET_MILLIS_MAX)
+        self.stop.is_resetting() && (self.clients.is_empty() || self.stop.is_over(now))
     }
 
     /// The stop has lasted long enough: a reset is heard at once, also where a FIN would wait behind
     /// bytes that the peer does not read.
     fn reset_all(&mut self) {
         tracing::info!(shard = self.index, left = self.clients.len(), "resetting connections");
-        for index in self.client_indices() {
-            self.clients[index as usize].socket.reset_on_close();
+        for index in self.clients.indices() {
+            self.clients[index].socket.reset_on_close();
             self.abort(index);
         }
     }
