@@ -16,8 +16,10 @@
 use std::sync::Arc;
 
 use super::agenda::Progress;
+use super::departed::{Leaving, Records};
 use super::fair_queue::Flow;
 use super::fanout::GROUP_UNITS;
+use super::found::Found;
 use super::journal::PageRead;
 use super::ports::Ports;
 use super::share::Placed;
@@ -25,42 +27,10 @@ use super::ticket::{Done, Draft, Giver, Leaver, Part};
 use super::turn::Errand;
 use super::worker::Worker;
 use crate::broker::{Budget, Group, QoS, TopicFilter, Via};
-use crate::mqtt::{Delivery, Left, LeftMessage, PendingWill, Session};
+use crate::mqtt::{Delivery, Left, LeftMessage, Session};
 use crate::store::{
     Outcome, Page, Position, SessionNumber, SessionRecord, Stored, WallMillis, Write,
 };
-
-/// How far an ended session has come with giving away.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    /// What is in memory of it, and writes under way.
-    left: Left,
-    /// Its errand waits for its turn, or it waits for a page: nothing else decides how it goes on.
-    is_waiting: bool,
-    /// Of a session that is on disk.
-    records: Option<Records>,
-}
-
-/// What an ended session still has on disk.
-#[derive(Debug)]
-struct Records {
-    /// What is under way, to be read and given away again if a write of it fails.
-    page: Leaver,
-    /// What comes next; then the session's records go.
-    next: Option<Leaver>,
-}
-
-/// An ended session, as its shard has had it or a start has found it on disk.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) session: Session,
-    /// Whether it had shared subscriptions: what it is owed by them goes to others.
-    pub(super) shares: bool,
-    pub(super) number: SessionNumber,
-    pub(super) will: Option<Box<PendingWill>>,
-    /// Under which key it was one of the shard's, if the shard has had it.
-    pub(super) key: Option<u32>,
-}
 
 impl<P: Ports> Worker<P> {
     /// A session has unsubscribed from a group: leaves to others what it was not sent yet, if there are
@@ -126,7 +96,7 @@ impl<P: Ports> Worker<P> {
     }
 
     fn begin_leaving(&mut self, number: SessionNumber, leaving: Leaving) {
-        self.leaving.insert(number, leaving);
+        self.sessions.departed().begin(number, leaving);
         self.queue_leaving(number);
     }
 
@@ -136,7 +106,7 @@ impl<P: Ports> Worker<P> {
 
     /// Gives what a session has left to others until the budget is spent.
     pub(super) fn pass_on(&mut self, giver: Giver, budget: &mut Budget) -> Progress {
-        let is_ended = self.leaving.contains_key(&giver.number);
+        let is_ended = self.sessions.departed().leaving(giver.number).is_some();
         if !is_ended && !self.has_left(giver) {
             return Progress::Done;
         }
@@ -227,8 +197,8 @@ impl<P: Ports> Worker<P> {
     }
 
     fn left_of(&mut self, Giver { key, number }: Giver) -> Option<&mut Left> {
-        if self.leaving.contains_key(&number) {
-            return self.leaving.get_mut(&number).map(|leaving| &mut leaving.left);
+        if self.sessions.departed().leaving(number).is_some() {
+            return self.sessions.departed().leaving(number).map(|leaving| &mut leaving.left);
         }
         self.numbered(key?, number)?.session.left_mut()
     }
@@ -238,7 +208,7 @@ impl<P: Ports> Worker<P> {
     }
 
     fn is_on_disk(&mut self, Giver { key, number }: Giver) -> bool {
-        match self.leaving.get(&number) {
+        match self.sessions.departed().leaving(number) {
             Some(leaving) => leaving.records.is_some(),
             None => key
                 .and_then(|key| self.numbered(key, number))
@@ -252,7 +222,7 @@ impl<P: Ports> Worker<P> {
             return;
         }
         if giver.key.is_none()
-            && let Some(leaving) = self.leaving.get_mut(&giver.number)
+            && let Some(leaving) = self.sessions.departed().leaving(giver.number)
         {
             // Its own errand, not one from before its end.
             leaving.is_waiting = false;
@@ -280,7 +250,7 @@ impl<P: Ports> Worker<P> {
 
     /// Goes on when all is safe elsewhere that has been left: what there is on disk may be read.
     fn go_on_leaving(&mut self, Giver { key, number }: Giver) {
-        let Some(leaving) = self.leaving.get_mut(&number) else {
+        let Some(leaving) = self.sessions.departed().leaving(number) else {
             if let Some(key) = key.filter(|&key| self.numbered(key, number).is_some()) {
                 self.go_on_with_outbox(key);
             }
@@ -292,7 +262,7 @@ impl<P: Ports> Worker<P> {
         leaving.is_waiting = true;
         let failed = leaving.left.take_failed();
         let Some(records) = &mut leaving.records else {
-            self.leaving.remove(&number);
+            self.sessions.departed().end(number);
             return;
         };
         if failed {
@@ -300,7 +270,7 @@ impl<P: Ports> Worker<P> {
         } else if let Some(next) = records.next {
             self.read_leavers_page(next);
         } else {
-            self.leaving.remove(&number);
+            self.sessions.departed().end(number);
             self.file(self.removal(number));
         }
     }
@@ -326,7 +296,7 @@ impl<P: Ports> Worker<P> {
         position: u64,
         failed: bool,
     ) -> bool {
-        let Some(leaving) = self.leaving.get_mut(&number) else { return false };
+        let Some(leaving) = self.sessions.departed().leaving(number) else { return false };
         let waited = leaving.left.written(position, failed);
         self.counters.dropped_store.add(u64::from(waited && failed));
         waited
@@ -345,7 +315,7 @@ impl<P: Ports> Worker<P> {
         };
         let number = leaver.number;
         let memory = Arc::clone(&self.shared.memory);
-        let Some(leaving) = self.leaving.get_mut(&number) else { return };
+        let Some(leaving) = self.sessions.departed().leaving(number) else { return };
         let next = next.map(|next| Leaver { from: next.0, ..leaver });
         leaving.records = Some(Records { page: leaver, next });
         for (position, stored) in entries {

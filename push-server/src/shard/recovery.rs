@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
 
 use super::absence::Absence;
-use super::leaving::Found;
+use super::found::Found;
 use super::outgoing::Outgoing;
 use super::ports::Ports;
 use super::sessions::Presence;
@@ -80,13 +80,14 @@ impl<P: Ports> Worker<P> {
             self.arm_absence(key);
             self.note_unused(key);
         }
-        self.found_wills = wills
+        let wills = wills
             .into_iter()
             .map(|will| {
                 let key = keys.get(&will.session).copied().flatten();
                 Outgoing::found(will, key, &memory.wills)
             })
             .collect();
+        self.sessions.departed().set_found_wills(wills);
     }
 }
 
@@ -101,7 +102,13 @@ impl<P: Ports> Worker<P> {
         let (now, clocks) = (self.agenda.now(), self.shared.clocks);
         let shares = session.subscriptions.has_shared();
         let Some(stored) = record.will.clone() else {
-            self.found_ended.push(Found { session, shares, number, will: None, key: None });
+            self.sessions.departed().push_found(Found {
+                session,
+                shares,
+                number,
+                will: None,
+                key: None,
+            });
             return;
         };
         // Nobody's: its session has ended.
@@ -110,7 +117,7 @@ impl<P: Ports> Worker<P> {
         let publish_at = will.publish_at;
         let found = Found { session, shares, number, will: Some(will), key: None };
         if publish_at <= now {
-            self.found_ended.push(found);
+            self.sessions.departed().push_found(found);
             return;
         }
         if let Some(will) = &mut record.will
@@ -120,7 +127,7 @@ impl<P: Ports> Worker<P> {
             will.due_at = Some(clocks.to_wall(publish_at));
             self.file(Write::PutSession { number, record: Box::new(record) }.into());
         }
-        self.strays.add(publish_at, found);
+        self.sessions.departed().add_stray(publish_at, found);
     }
 }
 

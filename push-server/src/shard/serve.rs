@@ -8,8 +8,8 @@ use push_common::clock::Monotonic;
 
 use super::client::{LINGER_MILLIS, Phase};
 use super::counters::{Counter, ShardCounters};
+use super::found::Found;
 use super::input::ANSWERS_WAIT_MILLIS;
-use super::leaving::Found;
 use super::liveness::Applicant;
 use super::notices::Kind;
 use super::ports::{Ports, Socket, Wire};
@@ -54,8 +54,8 @@ impl<P: Ports> Worker<P> {
                 return;
             }
         };
+        let strays = self.sessions.take_strays_back(key);
         let Some(session) = self.sessions.session_mut(key) else { return };
-        let strays = self.strays.take_back(session.client_id(), session.user());
         let limits = &self.shared.config.limits;
         let connection =
             Connection::accept(connecting, session, session_present, limits, self.agenda.now());

@@ -1,12 +1,10 @@
 //! One shard's thread: waits for completions, hands them on, fires timers, has work done that waits,
 //! and once a turn sends what the turn produced.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
 
 use super::Shared;
@@ -17,11 +15,9 @@ use super::clients::Clients;
 use super::counters::ShardCounters;
 use super::fair_queue::Flow;
 use super::journal::Journal;
-use super::leaving::{Found, Leaving};
 use super::liveness::HeartbeatPath;
 use super::mail::Mail;
 use super::mailbox::Mailbox;
-use super::outgoing::Outgoing;
 use super::ports::{
     Completion, PieceOf, Ports, Received, Socket, SocketOf, Token, Wire, WireError,
 };
@@ -33,14 +29,12 @@ use super::sending::Sending;
 use super::sessions::Sessions;
 use super::share::Returning;
 use super::stop::Stop;
-use super::strays::Strays;
 use super::ticket::Draft;
 use super::timers::{Timed, Timers};
 use super::turn::Errand;
-use super::unused::UnusedSessions;
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::broker::{Matching, Message, Subscriptions};
-use crate::store::{SessionNumber, Write};
+use crate::store::Write;
 
 /// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
 /// a shard after 5 s.
@@ -116,18 +110,6 @@ pub(super) struct Worker<P: Ports> {
     pub(super) sending: Sending,
     pub(super) stop: Stop,
     pub(super) journal: Journal,
-    /// Ended ones that still have something to give away.
-    pub(super) leaving: HashMap<SessionNumber, Leaving, FixedState>,
-    /// Those that the start has found.
-    pub(super) found_ended: Vec<Found>,
-    /// Those that the start has found of sessions that had ended, and that are not due yet.
-    pub(super) strays: Strays,
-    /// Those that the start has found on their way.
-    pub(super) found_wills: Vec<Outgoing>,
-    /// Sessions that give way when places are short.
-    pub(super) unused: UnusedSessions,
-    /// The shard that was asked last for the place of one of its.
-    pub(super) asked_last: u16,
     /// Retained messages that subscriptions still bring.
     pub(super) backlogs: Backlogs,
     /// Topics visited for them that nobody is charged for yet.
@@ -145,7 +127,8 @@ impl<P: Ports> Worker<P> {
     pub(super) fn new(setup: WorkerSetup<P>) -> Self {
         let agenda = Agenda::new(setup.clock);
         let now = agenda.now();
-        let sessions = Sessions::new(setup.shared.hash_seed, &setup.shared.memory.sessions);
+        let sessions =
+            Sessions::new(setup.index, setup.shared.hash_seed, &setup.shared.memory.sessions);
         let mut worker = Self {
             index: setup.index,
             counters: setup.counters,
@@ -161,12 +144,6 @@ impl<P: Ports> Worker<P> {
             sending: Sending::new(&setup.shared.memory.sending),
             stop: Stop::default(),
             journal: Journal::default(),
-            leaving: HashMap::with_hasher(FixedState::default()),
-            found_ended: Vec::new(),
-            strays: Strays::default(),
-            found_wills: Vec::new(),
-            unused: UnusedSessions::default(),
-            asked_last: setup.index,
             backlogs: Backlogs::default(),
             walked: 0,
             remains: Remains::default(),
@@ -195,10 +172,11 @@ impl<P: Ports> Worker<P> {
     pub(super) fn begin(&mut self) {
         self.start_accepting();
         // Not before: every shard has its subscriptions now.
-        for found in std::mem::take(&mut self.found_ended) {
+        let (ended, wills) = self.sessions.departed().take_found();
+        for found in ended {
             self.leave_behind(found);
         }
-        for will in std::mem::take(&mut self.found_wills) {
+        for will in wills {
             self.send_will(will);
         }
     }
@@ -231,7 +209,7 @@ impl<P: Ports> Worker<P> {
 
     /// Leaves what the sessions own to the system, which takes it back when the process ends.
     pub(super) fn leave_memory(&mut self) {
-        let empty = Sessions::new(self.shared.hash_seed, &self.shared.memory.sessions);
+        let empty = Sessions::new(self.index, self.shared.hash_seed, &self.shared.memory.sessions);
         std::mem::forget(std::mem::replace(&mut self.sessions, empty));
     }
 
@@ -345,7 +323,7 @@ impl<P: Ports> Worker<P> {
         let unfinished = self.agenda.is_unfinished()
             || self.clients.has_discarded()
             || self.timers.has_due()
-            || (!self.stop.has_begun() && self.strays.has_due(self.agenda.now()))
+            || (!self.stop.has_begun() && self.sessions.has_due_stray(self.agenda.now()))
             || self.journal.has_written()
             || self.journal.has_settled()
             || self.has_absent_backlogs();
