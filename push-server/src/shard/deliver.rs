@@ -361,7 +361,7 @@ impl<P: Ports> Worker<P> {
             return FLUSH_UNITS;
         }
         let feeding = self.feed_backlog(index);
-        let mut units = FLUSH_UNITS + std::mem::take(&mut self.walked);
+        let mut units = FLUSH_UNITS + self.publishing.backlogs_mut().take_walked();
         let now = self.agenda.now();
         let client = &mut self.clients[index];
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);

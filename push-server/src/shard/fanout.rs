@@ -162,7 +162,7 @@ impl<P: Ports> Worker<P> {
         mut fanout: Fanout,
         budget: &mut Budget,
     ) -> Option<(Box<Fanout>, Progress)> {
-        fanout.matching = std::mem::take(&mut self.matching);
+        fanout.matching = self.publishing.take_matching();
         fanout.begun = SessionNumber(self.shared.next_number.load(Ordering::Relaxed));
         let progress = self.go_on_with(&mut fanout, budget);
         if progress != Progress::Done {
@@ -170,7 +170,7 @@ impl<P: Ports> Worker<P> {
             return Some((Box::new(fanout), progress));
         }
         fanout.matching.clear();
-        self.matching = fanout.matching;
+        self.publishing.give_matching_back(fanout.matching);
         None
     }
 
@@ -226,7 +226,7 @@ impl<P: Ports> Worker<P> {
                 fanout.is_older(number)
             });
             let (topic, matching) = (&fanout.message.topic, &mut fanout.matching);
-            if !self.subscriptions.search(topic, from, matching, budget) {
+            if !self.publishing.subscriptions().search(topic, from, matching, budget) {
                 return Progress::Spent;
             }
             let units = matching.found().len() as i64 * i64::from(DELIVERY_UNITS);

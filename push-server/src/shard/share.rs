@@ -11,7 +11,6 @@
 //! that chooses it next learns it then, and chooses another. That it is back they do hear before its
 //! client does: CONNACK waits for that, and so does what the client sends.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::agenda::Progress;
@@ -19,8 +18,9 @@ use super::client::Phase;
 use super::fair_queue::Flow;
 use super::fanout::REFUSAL_UNITS;
 use super::mail::Mail;
-use super::ports::{Ports, Token};
+use super::ports::Ports;
 use super::postage::Stamp;
+use super::publishing::Return;
 use super::subscribe::filter_units;
 use super::ticket::{Part, Ticket};
 use super::turn::Errand;
@@ -64,20 +64,6 @@ enum Choice {
     Refused,
     /// The group did not know yet that this member has gone, and knows it now.
     WasGone,
-}
-
-/// Sessions that are back, whose groups hear of it in turns.
-#[derive(Debug, Default)]
-pub(super) struct Returning(BTreeMap<u32, Return>);
-
-#[derive(Debug)]
-struct Return {
-    client: Token,
-    packet_bytes_max: u32,
-    /// The last one that has heard of it.
-    told: Option<TopicFilter>,
-    /// CONNACK waits for it.
-    holds: bool,
 }
 
 /// What a message for a group costs the shard of its member.
@@ -159,11 +145,10 @@ impl<P: Ports> Worker<P> {
         let packet_bytes_max = packet_bytes_max.unwrap_or(u32::MAX);
         let client = self.token_of(index);
         let returning = Return { client, packet_bytes_max, told: None, holds: false };
-        self.returning.0.insert(key, returning);
+        self.publishing.set_returning(key, returning);
         if self.tell_shares(key, &mut Budget::new(TOLD_AT_ONCE_UNITS)) != Progress::Done
-            && let Some(returning) = self.returning.0.get_mut(&key)
+            && self.publishing.hold_returning(key)
         {
-            returning.holds = true;
             self.clients[index].holds += 1;
             // What the client sends comes behind it in the same flow.
             self.agenda.push(self.flow_of_session(key), Errand::Return(key));
@@ -173,7 +158,8 @@ impl<P: Ports> Worker<P> {
     /// Tells groups of a session that is back until the budget is spent, or its client has gone again.
     pub(super) fn tell_shares(&mut self, key: u32, budget: &mut Budget) -> Progress {
         let member = self.member(key);
-        let Some(Return { client, packet_bytes_max, told, holds }) = self.returning.0.remove(&key)
+        let Some(Return { client, packet_bytes_max, told, holds }) =
+            self.publishing.take_returning(key)
         else {
             return Progress::Done;
         };
@@ -188,7 +174,7 @@ impl<P: Ports> Worker<P> {
             if budget.is_spent() {
                 let told = last.or(told.as_ref()).cloned();
                 let left = Return { client, packet_bytes_max, told, holds };
-                self.returning.0.insert(key, left);
+                self.publishing.set_returning(key, left);
                 return Progress::Spent;
             }
             shares.set_online(filter, member, true);

@@ -273,7 +273,7 @@ impl<P: Ports> Worker<P> {
             }
             replaced
         } else {
-            let (replaced, is_first) = self.subscriptions.insert(filter, key, options);
+            let (replaced, is_first) = self.publishing.subscriptions().insert(filter, key, options);
             if is_first {
                 self.shared.routing.add(filter, self.index);
             }
@@ -398,7 +398,7 @@ impl<P: Ports> Worker<P> {
         let existed = if filter.is_shared() {
             self.shared.shares.leave(filter, self.member(key))
         } else {
-            let (existed, was_last) = self.subscriptions.remove(filter, key);
+            let (existed, was_last) = self.publishing.subscriptions().remove(filter, key);
             if was_last {
                 self.shared.routing.remove(filter, self.index);
             }

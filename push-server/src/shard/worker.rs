@@ -10,7 +10,6 @@ use push_common::clock::Monotonic;
 use super::Shared;
 use super::accept::{Acceptor, Transport};
 use super::agenda::Agenda;
-use super::backlog::Backlogs;
 use super::clients::Clients;
 use super::counters::ShardCounters;
 use super::fair_queue::Flow;
@@ -23,17 +22,16 @@ use super::ports::{
 };
 use super::post::Post;
 use super::postage::Stamp;
+use super::publishing::Publishing;
 use super::recovery::RecoveredPart;
-use super::remains::Remains;
 use super::sending::Sending;
 use super::sessions::Sessions;
-use super::share::Returning;
 use super::stop::Stop;
 use super::ticket::Draft;
 use super::timers::{Timed, Timers};
 use super::turn::Errand;
+use crate::broker::Message;
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
-use crate::broker::{Matching, Message, Subscriptions};
 use crate::store::Write;
 
 /// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
@@ -104,22 +102,12 @@ pub(super) struct Worker<P: Ports> {
     pub(super) acceptor: Acceptor<SocketOf<P>>,
     pub(super) clients: Clients<P>,
     pub(super) sessions: Sessions,
-    pub(super) subscriptions: Subscriptions,
     pub(super) agenda: Agenda<P::Clock, Errand>,
     /// Bytes that sockets have not taken yet.
     pub(super) sending: Sending,
     pub(super) stop: Stop,
     pub(super) journal: Journal,
-    /// Retained messages that subscriptions still bring.
-    pub(super) backlogs: Backlogs,
-    /// Topics visited for them that nobody is charged for yet.
-    pub(super) walked: u32,
-    /// Filters of sessions that have ended, which are still in the tables.
-    pub(super) remains: Remains,
-    /// Sessions that are back, and whose groups do not all know.
-    pub(super) returning: Returning,
-    /// Scratch, kept for its memory.
-    pub(super) matching: Matching,
+    pub(super) publishing: Publishing,
     timers: Timers,
 }
 
@@ -139,16 +127,11 @@ impl<P: Ports> Worker<P> {
             acceptor: Acceptor::new(setup.transports),
             clients: Clients::new(),
             sessions,
-            subscriptions: Subscriptions::default(),
             agenda,
             sending: Sending::new(&setup.shared.memory.sending),
             stop: Stop::default(),
             journal: Journal::default(),
-            backlogs: Backlogs::default(),
-            walked: 0,
-            remains: Remains::default(),
-            returning: Returning::default(),
-            matching: Matching::default(),
+            publishing: Publishing::default(),
             timers: Timers::new(now),
             shared: setup.shared,
         };
