@@ -100,10 +100,10 @@ impl<P: Ports> Worker<P> {
                 self.admit(socket, transport);
             }
             Ok(socket) => {
-                self.counters.limit_connections.add(1);
+                self.here.counters().limit_connections.add(1);
                 if self.warning_is_due() {
                     tracing::warn!(
-                        limit = self.shared.connections_max,
+                        limit = self.here.shared().connections_max,
                         "accepting pauses: --max-connections is reached"
                     );
                 }
@@ -137,7 +137,8 @@ impl<P: Ports> Worker<P> {
 
     /// Takes one of the `--max-connections` places, which all shards share.
     fn take_place(&self) -> bool {
-        let taken = self.shared.open.fetch_add(1, Ordering::Relaxed) < self.shared.connections_max;
+        let taken = self.here.shared().open.fetch_add(1, Ordering::Relaxed)
+            < self.here.shared().connections_max;
         if !taken {
             self.give_place_back();
         }
@@ -145,14 +146,14 @@ impl<P: Ports> Worker<P> {
     }
 
     pub(super) fn give_place_back(&self) {
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.here.shared().open.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn on_accept_fault(&mut self, fault: &AcceptFault) {
         match fault {
             AcceptFault::Passing => return,
             AcceptFault::Exhausted(error) => {
-                self.counters.limit_descriptors.add(1);
+                self.here.counters().limit_descriptors.add(1);
                 if self.warning_is_due() {
                     tracing::warn!(
                         %error,
@@ -180,7 +181,7 @@ impl<P: Ports> Worker<P> {
 
     fn pause_accepting(&mut self) {
         if self.acceptor.paused_until.is_none() {
-            tracing::debug!(shard = self.index, "accepting pauses");
+            tracing::debug!(shard = self.here.index(), "accepting pauses");
         }
         self.acceptor.paused_until = Some(self.agenda.now().after_millis(RETRY_MILLIS));
         self.cancel_accepts();
@@ -197,9 +198,9 @@ impl<P: Ports> Worker<P> {
     /// A new client, its place taken: it has until the deadline to send its CONNECT, what WebSocket
     /// asks for before it included.
     fn admit(&mut self, socket: SocketOf<P>, transport: Transport) {
-        let timeout = u64::from(self.shared.config.connect_timeout_secs) * 1_000;
+        let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
-        let phase = Phase::Handshake(Introduction::new(self.randomness.array(), deadline));
+        let phase = Phase::Handshake(Introduction::new(self.here.randomness().array(), deadline));
         let index = self.add_client(socket, phase, self.agenda.now());
         self.arm_client_timer(index, deadline);
         // Not multishot: a client whose session lives elsewhere leaves without an operation to
@@ -215,7 +216,7 @@ impl<P: Ports> Worker<P> {
 
     /// Puts a client into the slab, under a new generation.
     pub(super) fn add_client(&mut self, socket: SocketOf<P>, phase: Phase, seen: Monotonic) -> u32 {
-        self.counters.connections.add(1);
+        self.here.counters().connections.add(1);
         self.clients.add(socket, phase, seen)
     }
 }

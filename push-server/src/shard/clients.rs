@@ -10,6 +10,7 @@ use super::client::{Client, Phase};
 use super::discarded::Discarded;
 use super::input_budget::InputCharge;
 use super::ports::{Ports, SocketOf, Token};
+use super::sending::Sending;
 
 /// Generations of clients, as tokens carry them.
 const GENERATION_MASK: u32 = 0x00FF_FFFF;
@@ -27,10 +28,12 @@ pub(super) struct Clients<P: Ports> {
     discarded: Discarded,
     /// Scratch, kept for its memory: MQTT out of WebSocket, of one receive buffer.
     unwrapped: Vec<u8>,
+    /// Bytes that sockets have not taken yet.
+    sending: Sending,
 }
 
 impl<P: Ports> Clients<P> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(sending: Sending) -> Self {
         Self {
             slab: Slab::new(),
             generation: 0,
@@ -38,6 +41,7 @@ impl<P: Ports> Clients<P> {
             overflowed: Vec::new(),
             discarded: Discarded::default(),
             unwrapped: Vec::new(),
+            sending,
         }
     }
 
@@ -83,6 +87,21 @@ impl<P: Ports> Clients<P> {
     /// A client that is there, and scratch for what its bytes unwrap to.
     pub(super) fn with_scratch(&mut self, index: u32) -> (&mut Client<P>, &mut Vec<u8>) {
         (&mut self.slab[index as usize], &mut self.unwrapped)
+    }
+
+    /// A client that is there, and what sockets of all have not taken yet.
+    pub(super) fn with_sending(&mut self, index: u32) -> (&mut Client<P>, &mut Sending) {
+        (&mut self.slab[index as usize], &mut self.sending)
+    }
+
+    /// A socket has taken what it was handed, or failed: so much counted for it.
+    pub(super) fn end_send(&mut self, weight: u32) {
+        self.sending.end(weight);
+    }
+
+    /// Tells all shards what this one has under way.
+    pub(super) fn settle_sending(&mut self) {
+        self.sending.settle();
     }
 
     /// A client's input waits until the store keeps up.

@@ -64,7 +64,7 @@ impl<P: Ports> Worker<P> {
                 let done = Done::Answer { client: self.token_of(index), answer };
                 self.file_changes(key, Some(done));
             }
-            Event::Ping => self.counters.pings_user.add(1),
+            Event::Ping => self.here.counters().pings_user.add(1),
             Event::Authenticate(auth) => self.on_authenticate(index, key, &auth),
             Event::Disconnected => {
                 self.tell_ordinary(index, "client disconnected");
@@ -72,9 +72,9 @@ impl<P: Ports> Worker<P> {
             }
             Event::Failed(reason) => {
                 match reason {
-                    Reason::PacketTooLarge => self.counters.limit_packet_bytes.add(1),
-                    Reason::MessageRateTooHigh => self.counters.limit_ping_rate.add(1),
-                    Reason::QuotaExceeded => self.counters.limit_answers.add(1),
+                    Reason::PacketTooLarge => self.here.counters().limit_packet_bytes.add(1),
+                    Reason::MessageRateTooHigh => self.here.counters().limit_ping_rate.add(1),
+                    Reason::QuotaExceeded => self.here.counters().limit_answers.add(1),
                     _ => {}
                 }
                 self.tell(index, Kind::Fault, &reason);
@@ -92,7 +92,7 @@ impl<P: Ports> Worker<P> {
         receipt: Option<PublishReceipt>,
         budget: &mut Budget,
     ) -> Option<(Box<Fanout>, Progress)> {
-        self.counters.publishes_received.add(1);
+        self.here.counters().publishes_received.add(1);
         let mut draft = Draft::default();
         if let Some(receipt @ PublishReceipt { exactly_once: true, .. }) = receipt
             && let Err(no_memory) = self.check_inflight_room(key)
@@ -132,7 +132,7 @@ impl<P: Ports> Worker<P> {
     /// # Errors
     /// There is no memory for more.
     fn check_inflight_room(&mut self, key: u32) -> Result<(), NoMemory> {
-        let (origin, shared) = (self.sessions.origin(key), &self.shared);
+        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
         let Some(session) = self.sessions.session_mut(key) else { return Ok(()) };
         let inflight = &shared.memory.inflight;
         session.charge_inflight(inflight, |user| shared.holders.holder(origin, user));
@@ -145,8 +145,8 @@ impl<P: Ports> Worker<P> {
 
     fn count_no_inflight(&self, no_memory: NoMemory) {
         match no_memory {
-            NoMemory::Total => self.counters.limit_inflight_bytes_total.add(1),
-            NoMemory::Share => self.counters.limit_inflight_share.add(1),
+            NoMemory::Total => self.here.counters().limit_inflight_bytes_total.add(1),
+            NoMemory::Share => self.here.counters().limit_inflight_share.add(1),
         }
     }
 
@@ -175,10 +175,10 @@ impl<P: Ports> Worker<P> {
         reason: Reason,
         receipt: Option<PublishReceipt>,
     ) {
-        self.counters.publishes_received.add(1);
+        self.here.counters().publishes_received.add(1);
         match reason {
-            Reason::TopicNameInvalid => self.counters.dropped_topic_levels.add(1),
-            _ => self.counters.dropped_reserved_topic.add(1),
+            Reason::TopicNameInvalid => self.here.counters().dropped_topic_levels.add(1),
+            _ => self.here.counters().dropped_reserved_topic.add(1),
         }
         let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
         let told = if connection.version() == Version::V5 { reason } else { Reason::Success };
@@ -199,7 +199,7 @@ impl<P: Ports> Worker<P> {
         charge: Option<Charge>,
     ) {
         if message.topic.is_hidden() {
-            self.counters.dropped_reserved_topic.add(1);
+            self.here.counters().dropped_reserved_topic.add(1);
             self.file(draft);
             return;
         }
@@ -213,11 +213,11 @@ impl<P: Ports> Worker<P> {
         }
         let publisher = from.and_then(|key| self.sessions.session_mut(key));
         let publisher = publisher.map(|session| session.client_id());
-        match self.shared.retained.set_by(message, publisher) {
-            Ok(()) if self.shared.store.is_none() => {}
+        match self.here.shared().retained.set_by(message, publisher) {
+            Ok(()) if self.here.shared().store.is_none() => {}
             Ok(()) => draft.writes.push(Write::SaveRetained { cause: Arc::clone(message) }),
             Err(error) => {
-                self.counters.limit_retained.add(1);
+                self.here.counters().limit_retained.add(1);
                 tracing::debug!(%error, topic = message.topic.as_str(), "not retained");
             }
         }
@@ -227,27 +227,27 @@ impl<P: Ports> Worker<P> {
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let client = entry.presence.client();
         if client.is_none() && delivery.qos == QoS::AtMostOnce {
-            self.counters.dropped_absent.add(1);
+            self.here.counters().dropped_absent.add(1);
             return;
         }
         match self.put_into_outbox(key, delivery, client.is_some(), part) {
             Delivered::Queued => {}
             Delivered::QueuedDropping(dropped) => {
-                self.counters.dropped_outbox_full.add(u64::from(dropped));
+                self.here.counters().dropped_outbox_full.add(u64::from(dropped));
             }
-            Delivered::Dropped => self.counters.dropped_outbox_full.add(1),
+            Delivered::Dropped => self.here.counters().dropped_outbox_full.add(1),
             Delivered::Refused => {
-                self.counters.dropped_outbox_full.add(1);
-                self.counters.limit_outbox_refused.add(1);
+                self.here.counters().dropped_outbox_full.add(1);
+                self.here.counters().limit_outbox_refused.add(1);
                 part.refuse();
             }
             Delivered::Overflow => {
-                self.counters.dropped_outbox_full.add(1);
+                self.here.counters().dropped_outbox_full.add(1);
                 // Not here: the close publishes a will, which may overflow another, and so on.
                 if let Some(index) = client
                     && self.clients.push_overflowed(index)
                 {
-                    self.counters.limit_outbox.add(1);
+                    self.here.counters().limit_outbox.add(1);
                 }
             }
         }
@@ -264,8 +264,8 @@ impl<P: Ports> Worker<P> {
         connected: bool,
         part: &mut Part,
     ) -> Delivered {
-        let queued_at = self.shared.clocks.to_wall(self.agenda.now());
-        let has_store = self.shared.store.is_some();
+        let queued_at = self.here.shared().clocks.to_wall(self.agenda.now());
+        let has_store = self.here.shared().store.is_some();
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let number = entry.number;
         let is_written = entry.session.is_durable() && delivery.qos != QoS::AtMostOnce;
@@ -279,8 +279,8 @@ impl<P: Ports> Worker<P> {
         } else {
             Filing::Never
         };
-        let limits = &self.shared.config.limits;
-        let (origin, shared) = (self.sessions.origin(key), &self.shared);
+        let limits = &self.here.shared().config.limits;
+        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
         let SessionMemory { inflight, outboxes, .. } = &*shared.memory;
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let holder = |user: Option<&str>| shared.holders.holder(origin, user);
@@ -302,7 +302,7 @@ impl<P: Ports> Worker<P> {
             && entry.session.has_room_of_its_own(&delivery, limits);
         let delivered = entry.session.deliver(delivery, connected, filing, limits, outboxes);
         if fits_alone && delivered != Delivered::Queued {
-            self.counters.limit_outbox_bytes_total.add(1);
+            self.here.counters().limit_outbox_bytes_total.add(1);
         }
         entry.session.charge_inflight(inflight, holder);
         if delivered.is_queued() && filing != Filing::Never {
@@ -313,7 +313,7 @@ impl<P: Ports> Worker<P> {
                 entry,
             }));
             let done = Done::Written { session: key, number, position, filed: filing };
-            part.draft.waiting.push((self.index, done));
+            part.draft.waiting.push((self.here.index(), done));
         }
         if matches!(delivered, Delivered::QueuedDropping(_)) {
             self.file_changes(key, None);
@@ -324,7 +324,7 @@ impl<P: Ports> Worker<P> {
 
     /// Has written what a client was sent and has not acknowledged, and could not be written then.
     pub(super) fn file_unwritten(&mut self, key: u32) {
-        let queued_at = self.shared.clocks.to_wall(self.agenda.now());
+        let queued_at = self.here.shared().clocks.to_wall(self.agenda.now());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let number = entry.number;
         let mut draft = Draft::default();
@@ -334,7 +334,7 @@ impl<P: Ports> Worker<P> {
             let filed = Filing::Queued;
             draft
                 .waiting
-                .push((self.index, Done::Written { session: key, number, position, filed }));
+                .push((self.here.index(), Done::Written { session: key, number, position, filed }));
         }
         self.file(draft);
     }
@@ -363,17 +363,17 @@ impl<P: Ports> Worker<P> {
         let feeding = self.feed_backlog(index);
         let mut units = FLUSH_UNITS + self.publishing.backlogs_mut().take_walked();
         let now = self.agenda.now();
-        let client = &mut self.clients[index];
+        let (client, sending) = self.clients.with_sending(index);
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
         let owes_frames = client.owes_frames();
         let mut chunks = match &mut client.phase {
             Phase::Serving { connection, session, .. } => {
                 served = Some(*session);
                 let Some(session) = self.sessions.session_mut(*session) else { return units };
-                let limits = &self.shared.config.limits;
+                let limits = &self.here.shared().config.limits;
                 let had_left = session.has_left();
                 let mut transmit = Transmit::default();
-                let bytes_max = self.sending.bytes_max();
+                let bytes_max = sending.bytes_max();
                 connection.poll_transmit(
                     session,
                     &mut transmit,
@@ -382,13 +382,13 @@ impl<P: Ports> Worker<P> {
                     self.agenda.now(),
                 );
                 if bytes_max < SEND_BYTES_MAX && transmit.len >= bytes_max {
-                    self.counters.limit_sending_bytes_total.add(1);
+                    self.here.counters().limit_sending_bytes_total.add(1);
                 }
                 // Where it had, they are on their way.
                 leaves = !had_left && session.has_left();
-                self.counters.publishes_sent.add(u64::from(transmit.publishes));
-                self.counters.dropped_too_large.add(u64::from(transmit.dropped_too_large));
-                self.counters.dropped_expired.add(u64::from(transmit.dropped_expired));
+                self.here.counters().publishes_sent.add(u64::from(transmit.publishes));
+                self.here.counters().dropped_too_large.add(u64::from(transmit.dropped_too_large));
+                self.here.counters().dropped_expired.add(u64::from(transmit.dropped_expired));
                 units += transmit.publishes * PUBLISH_SENT_UNITS;
                 copied_bytes = Some(transmit.copied_bytes);
                 transmit.chunks
@@ -413,7 +413,7 @@ impl<P: Ports> Worker<P> {
             client.set_throttled_since(client.throttled_since().map(|_| now));
             let token = client.token(index);
             // Whatever is no message has been made for this client alone.
-            let weight = self.sending.begin(copied_bytes.unwrap_or(bytes));
+            let weight = sending.begin(copied_bytes.unwrap_or(bytes));
             self.wire.send(&client.socket, token, chunks, weight);
         } else if feeding {
             // All that was fed was dropped (expired, too large), so no end of a send calls again.

@@ -50,10 +50,10 @@ impl<P: Ports> Worker<P> {
             return;
         }
         for (shard, done) in draft.waiting {
-            if shard == self.index {
+            if shard == self.here.index() {
                 self.on_done(done, Outcome::Committed);
             } else {
-                let completions = &self.shared.completions[usize::from(shard)];
+                let completions = &self.here.shared().completions[usize::from(shard)];
                 completions.push(&mut vec![(done, Outcome::Committed)]);
             }
         }
@@ -68,7 +68,7 @@ impl<P: Ports> Worker<P> {
         }
         let draft = part.finish();
         if is_shared && !draft.writes.is_empty() {
-            self.shared.wholes.push(draft);
+            self.here.shared().wholes.push(draft);
         } else {
             self.file(draft);
         }
@@ -77,17 +77,22 @@ impl<P: Ports> Worker<P> {
     /// Gives the store what this turn has brought, and asks it for what clients wait for. What a
     /// turn does to an outbox comes behind what the same turn has helped to put there.
     pub(super) fn submit_draft(&mut self) {
-        let Some(store) = &self.shared.store else { return };
-        self.journal.submit(self.index, &**store, &self.shared.wholes, &self.counters);
+        let Some(store) = &self.here.shared().store else { return };
+        self.journal.submit(
+            self.here.index(),
+            &**store,
+            &self.here.shared().wholes,
+            self.here.counters(),
+        );
     }
 
     /// Takes what the store and other shards have done, and notes it as far as the turn goes. A message
     /// may be in as many outboxes as there are sessions: what clients wait for comes first.
     pub(super) fn read_completions(&mut self) {
-        self.journal.collect(&self.shared.completions[usize::from(self.index)]);
+        self.journal.collect(&self.here.shared().completions[usize::from(self.here.index())]);
         self.note(Journal::take_settled, Journal::has_settled);
         self.note(Journal::take_written, Journal::has_written);
-        if let Some(store) = &self.shared.store
+        if let Some(store) = &self.here.shared().store
             && self.journal.catches_up(&**store)
         {
             self.agenda.unpark();
@@ -105,7 +110,7 @@ impl<P: Ports> Worker<P> {
             let units = noted_units(&done, &outcome);
             self.on_done(done, outcome);
             if self.agenda.uses_up(units, begun, NOTING_BUDGET) {
-                self.counters.cut_completions.add(u64::from(has_more(&self.journal)));
+                self.here.counters().cut_completions.add(u64::from(has_more(&self.journal)));
                 break;
             }
         }
@@ -239,7 +244,7 @@ impl<P: Ports> Worker<P> {
         let client = entry.presence.client();
         if failed {
             let dropped = entry.session.not_written(position);
-            self.counters.dropped_store.add(u64::from(dropped));
+            self.here.counters().dropped_store.add(u64::from(dropped));
             if !dropped {
                 self.journal.refused().push_unsaved(key, number);
             }
@@ -340,7 +345,7 @@ impl<P: Ports> Worker<P> {
         }
         let Some(entry) = self.numbered(key, number) else {
             // Its id may have come to the disk behind the session's end.
-            if self.shared.store.is_some() && is_recorded(reason) {
+            if self.here.shared().store.is_some() && is_recorded(reason) {
                 let packet_id = receipt.packet_id;
                 self.file(Write::RemoveExactlyOnce { number, packet_id }.into());
             }
@@ -360,7 +365,7 @@ impl<P: Ports> Worker<P> {
     /// Files what has changed in a session, and what waits for it.
     pub(super) fn file_changes(&mut self, key: u32, done: Option<Done>) {
         let mut draft = self.drafted_changes(key);
-        draft.waiting.extend(done.map(|done| (self.index, done)));
+        draft.waiting.extend(done.map(|done| (self.here.index(), done)));
         if !draft.is_empty() {
             self.file(draft);
         }
@@ -372,7 +377,7 @@ impl<P: Ports> Worker<P> {
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         let number = entry.number;
         let changes = entry.session.take_changes().into_iter();
-        let shared = &self.shared;
+        let shared = self.here.shared();
         entry
             .session
             .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
@@ -389,8 +394,8 @@ impl<P: Ports> Worker<P> {
     /// does not, its will is kept: CONNACK promises it.
     pub(super) fn new_session(&mut self, connect: &Connect) -> (Session, SessionNumber) {
         let (client_id, expiry_secs) = (&connect.client_id, connect.session_expiry_secs);
-        let number = SessionNumber(self.shared.next_number.fetch_add(1, Ordering::Relaxed));
-        let session = match self.shared.store {
+        let number = SessionNumber(self.here.shared().next_number.fetch_add(1, Ordering::Relaxed));
+        let session = match self.here.shared().store {
             Some(_) if expiry_secs > 0 => Session::durable(client_id, expiry_secs),
             Some(_) if connect.will.is_some() => Session::keeping_will(client_id),
             _ => Session::new(client_id, expiry_secs),
@@ -409,7 +414,7 @@ impl<P: Ports> Worker<P> {
             return;
         }
         self.clients[index].holds += 1;
-        draft.waiting.push((self.index, Done::Connect { client: self.token_of(index) }));
+        draft.waiting.push((self.here.index(), Done::Connect { client: self.token_of(index) }));
         self.journal.append(draft);
     }
 
@@ -422,7 +427,7 @@ impl<P: Ports> Worker<P> {
     /// The record of a session that is durable, or keeps its will, to be written together with something
     /// else.
     pub(super) fn saved_session(&mut self, key: u32) -> Draft {
-        let clocks = self.shared.clocks;
+        let clocks = self.here.shared().clocks;
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         if !entry.session.is_durable() && !entry.session.keeps_will() {
             return Draft::default();
@@ -452,14 +457,14 @@ impl<P: Ports> Worker<P> {
         };
         Draft {
             writes: vec![Write::PutSession { number, record: Box::new(record) }],
-            waiting: vec![(self.index, Done::Session { session: key, number })],
+            waiting: vec![(self.here.index(), Done::Session { session: key, number })],
         }
     }
 
     /// Asks for the next page of a connected client's outbox, if one is due.
     pub(super) fn begin_page(&mut self, key: u32) {
         self.begin_trim(key);
-        let memory = &self.shared.memory.outboxes;
+        let memory = &self.here.shared().memory.outboxes;
         if let Some(entry) = self.sessions.entry_mut(key)
             && let Some(from) = entry.session.begin_page(memory)
         {
@@ -472,7 +477,7 @@ impl<P: Ports> Worker<P> {
 
     /// Asks for the oldest messages of an outbox that is over its limits, to drop them.
     pub(super) fn begin_trim(&mut self, key: u32) {
-        let limits = &self.shared.config.limits;
+        let limits = &self.here.shared().config.limits;
         if let Some(entry) = self.sessions.entry_mut(key)
             && let Some(from) = entry.session.begin_trim(limits)
         {
@@ -484,7 +489,7 @@ impl<P: Ports> Worker<P> {
 
     /// The oldest messages of an outbox are here, and as many are dropped as it is over its limits.
     fn on_trim(&mut self, key: u32, number: SessionNumber, outcome: Outcome) {
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(self.here.shared());
         let Some(entry) = self.numbered(key, number) else { return };
         let client = entry.presence.client();
         if let Outcome::Page(Page { entries, next }) = outcome {
@@ -495,7 +500,7 @@ impl<P: Ports> Worker<P> {
             let (sizes, limits) = (sizes.collect::<Vec<_>>(), &shared.config.limits);
             let next = next.map(|next| next.0);
             let dropped = entry.session.trimmed(&sizes, next, limits, client.is_some());
-            self.counters.dropped_outbox_full.add(u64::from(dropped));
+            self.here.counters().dropped_outbox_full.add(u64::from(dropped));
             self.file_changes(key, None);
             self.begin_trim(key);
             if let Some(index) = client {
@@ -510,8 +515,9 @@ impl<P: Ports> Worker<P> {
 
     fn on_page(&mut self, key: u32, number: SessionNumber, outcome: Outcome) {
         let age_max_millis =
-            u64::from(self.shared.config.outbox_age_max_secs).saturating_mul(MILLIS_PER_SEC);
-        let oldest = self.shared.clocks.to_wall(self.agenda.now()).0.saturating_sub(age_max_millis);
+            u64::from(self.here.shared().config.outbox_age_max_secs).saturating_mul(MILLIS_PER_SEC);
+        let oldest =
+            self.here.shared().clocks.to_wall(self.agenda.now()).0.saturating_sub(age_max_millis);
         let Outcome::Page(Page { entries, next }) = outcome else {
             if let Some(entry) = self.numbered(key, number) {
                 entry.session.page_failed(entry.presence.client().is_some());
@@ -521,22 +527,22 @@ impl<P: Ports> Worker<P> {
         };
         let mut stale = 0;
         let fetched = entries.into_iter().map(|(position, stored)| {
-            let fetched = fetched(stored, WallMillis(oldest), &self.shared.shares);
+            let fetched = fetched(stored, WallMillis(oldest), &self.here.shared().shares);
             stale += u64::from(matches!(fetched, Fetched::Stale(_)));
             (position.0, fetched)
         });
         let fetched = fetched.collect();
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(self.here.shared());
         let Some(entry) = self.numbered(key, number) else { return };
         let client = entry.presence.client();
         let next = next.map(|next| next.0);
         let memory = &shared.memory.outboxes;
         let lost = entry.session.page_loaded(fetched, next, client.is_some(), memory);
         if client.is_some() {
-            self.counters.dropped_stale.add(stale);
+            self.here.counters().dropped_stale.add(stale);
         }
         if lost > 0 {
-            self.counters.dropped_store.add(u64::from(lost));
+            self.here.counters().dropped_store.add(u64::from(lost));
             tracing::error!(lost, "messages of a session are missing in the data directory");
         }
         self.file_changes(key, None);

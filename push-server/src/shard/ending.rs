@@ -14,8 +14,8 @@ impl<P: Ports> Worker<P> {
         let now = self.agenda.now();
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let forgotten = entry.session.connection_ended(now);
-        self.counters.dropped_session_ended.add(forgotten.at_most_once.into());
-        self.counters.dropped_expired.add(forgotten.expired.into());
+        self.here.counters().dropped_session_ended.add(forgotten.at_most_once.into());
+        self.here.counters().dropped_expired.add(forgotten.expired.into());
         let expiry_secs = entry.session.expiry_secs;
         let pending = will.map(|will| Box::new(will.pending(now)));
         entry.presence = Presence::Absent(Absence::new(expiry_secs, pending, now));
@@ -113,12 +113,12 @@ impl<P: Ports> Worker<P> {
         };
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let shares = subscriptions.has_shared();
-        let holder = self.shared.holders.holder(origin, session.user());
+        let holder = self.here.shared().holders.holder(origin, session.user());
         // They count against the total until they are out of the tables, for nobody.
-        self.shared.memory.subscriptions.discount(holder, subscriptions.bytes() as u64);
+        self.here.shared().memory.subscriptions.discount(holder, subscriptions.bytes() as u64);
         self.drop_subscriptions(key, subscriptions);
-        self.counters.sessions.sub(1);
-        self.shared.session_shares.give_back(holder);
+        self.here.counters().sessions.sub(1);
+        self.here.shared().session_shares.give_back(holder);
         let waiting = match presence {
             Presence::Absent(absence) => absence.into_will(),
             Presence::Connected(_) => None,
@@ -134,7 +134,7 @@ impl<P: Ports> Worker<P> {
             return;
         }
         self.leave_unwritten(number, &mut session);
-        self.counters.dropped_session_ended.add(session.owed() as u64);
+        self.here.counters().dropped_session_ended.add(session.owed() as u64);
         match will {
             Some(will) if session.keeps_will() => {
                 let record = self.record_removal(number);

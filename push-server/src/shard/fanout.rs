@@ -163,10 +163,10 @@ impl<P: Ports> Worker<P> {
         budget: &mut Budget,
     ) -> Option<(Box<Fanout>, Progress)> {
         fanout.matching = self.publishing.take_matching();
-        fanout.begun = SessionNumber(self.shared.next_number.load(Ordering::Relaxed));
+        fanout.begun = SessionNumber(self.here.shared().next_number.load(Ordering::Relaxed));
         let progress = self.go_on_with(&mut fanout, budget);
         if progress != Progress::Done {
-            self.counters.publishes_cut.add(1);
+            self.here.counters().publishes_cut.add(1);
             return Some((Box::new(fanout), progress));
         }
         fanout.matching.clear();
@@ -176,7 +176,7 @@ impl<P: Ports> Worker<P> {
 
     /// Has a publish done when it is its turn.
     pub(super) fn queue_fanout(&mut self, mut fanout: Fanout) {
-        fanout.begun = SessionNumber(self.shared.next_number.load(Ordering::Relaxed));
+        fanout.begun = SessionNumber(self.here.shared().next_number.load(Ordering::Relaxed));
         let flow = fanout.flow;
         self.agenda.push(flow, Errand::Fanout(Box::new(fanout)));
     }
@@ -196,7 +196,7 @@ impl<P: Ports> Worker<P> {
         }
         if fanout.stage == Stage::Shards {
             let topic = &fanout.message.topic;
-            if !self.shared.routing.search(
+            if !self.here.shared().routing.search(
                 topic,
                 self.post.all_shards(),
                 &mut fanout.shards,
@@ -217,7 +217,7 @@ impl<P: Ports> Worker<P> {
             if !self.send_letters(fanout, budget) {
                 return Progress::Blocked;
             }
-            let is_here = fanout.shards.found().contains(self.index);
+            let is_here = fanout.shards.found().contains(self.here.index());
             fanout.stage = if is_here { Stage::Matches } else { Stage::Groups };
         }
         if fanout.stage == Stage::Matches {
@@ -262,7 +262,8 @@ impl<P: Ports> Worker<P> {
     fn find_groups(&self, fanout: &mut Fanout, budget: &mut Budget) -> bool {
         let Groups { search, found, is_over } = &mut fanout.groups;
         if !*is_over && found.is_empty() {
-            *is_over = self.shared.shares.search(&fanout.message.topic, search, budget, found);
+            *is_over =
+                self.here.shared().shares.search(&fanout.message.topic, search, budget, found);
         }
         *is_over || !found.is_empty()
     }
@@ -270,15 +271,15 @@ impl<P: Ports> Worker<P> {
     /// It is known who gets it, or at least whether anybody does.
     fn begin_part(&mut self, fanout: &mut Fanout) {
         let shards = fanout.shards.found();
-        let others = shards.without(self.index);
+        let others = shards.without(self.here.index());
         let has_groups = !fanout.groups.found.is_empty();
         let nobody = shards.is_empty() && !has_groups;
         fanout.reason = if nobody { Reason::NoMatchingSubscribers } else { Reason::Success };
         let draft = std::mem::take(&mut fanout.draft);
         // Other shards may have something to write, too: all of it is one write. Or to say, as long as
         // the publisher can be refused.
-        let has_parts = self.shared.store.is_some()
-            || self.shared.config.limits.outbox_full == OutboxFull::Refuse;
+        let has_parts = self.here.shared().store.is_some()
+            || self.here.shared().config.limits.outbox_full == OutboxFull::Refuse;
         let is_shared_write = (!others.is_empty() || has_groups)
             && has_parts
             && (fanout.message.qos != QoS::AtMostOnce || !draft.is_empty());
@@ -396,7 +397,7 @@ impl<P: Ports> Worker<P> {
             None => 0,
         };
         let done = Done::Publish { client, number, reason, session, receipt };
-        part.draft.waiting.push((self.index, done));
+        part.draft.waiting.push((self.here.index(), done));
     }
 }
 

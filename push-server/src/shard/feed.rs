@@ -31,7 +31,7 @@ impl<P: Ports> Worker<P> {
     /// as it may have subscriptions.
     pub(super) fn has_backlog_room(&self, key: u32) -> bool {
         let waiting = self.publishing.backlogs().walks(key);
-        waiting < self.shared.config.limits.subscriptions_max as usize
+        waiting < self.here.shared().config.limits.subscriptions_max as usize
     }
 
     /// Has the retained messages of a filter, which the session has subscribed to by now with
@@ -44,7 +44,7 @@ impl<P: Ports> Worker<P> {
         subscribe: u64,
     ) {
         let Some(number) = self.sessions.entry_mut(key).map(|entry| entry.number) else { return };
-        let Some(mut walk) = self.shared.retained.begin_walk(filter) else { return };
+        let Some(mut walk) = self.here.shared().retained.begin_walk(filter) else { return };
         if options.no_local
             && let Some(session) = self.sessions.session_mut(key)
         {
@@ -52,7 +52,7 @@ impl<P: Ports> Worker<P> {
         }
         let backlogs = self.publishing.backlogs_mut();
         if backlogs.number(key).is_some_and(|other| other != number) {
-            backlogs.end(key, &self.shared.retained);
+            backlogs.end(key, &self.here.shared().retained);
         }
         let awaits = Some(subscribe);
         backlogs.push(key, number, Wanted { filter: filter.clone(), options, walk, awaits });
@@ -63,7 +63,7 @@ impl<P: Ports> Worker<P> {
     pub(super) fn release_retained(&mut self, key: u32, subscribe: u64, failed: bool) {
         let backlogs = self.publishing.backlogs_mut();
         if failed {
-            backlogs.fail(key, subscribe, &self.shared.retained);
+            backlogs.fail(key, subscribe, &self.here.shared().retained);
         } else {
             backlogs.release(key, subscribe);
         }
@@ -92,8 +92,8 @@ impl<P: Ports> Worker<P> {
     pub(super) fn leave_backlog(&mut self, key: u32, ends: bool) {
         let backlogs = self.publishing.backlogs_mut();
         if ends {
-            let found = backlogs.end(key, &self.shared.retained);
-            self.counters.dropped_session_ended.add(found as u64);
+            let found = backlogs.end(key, &self.here.shared().retained);
+            self.here.counters().dropped_session_ended.add(found as u64);
         } else {
             backlogs.leave(key);
         }
@@ -114,7 +114,7 @@ impl<P: Ports> Worker<P> {
             }
             match self.sessions.entry_mut(key).map(|entry| entry.presence.client()) {
                 None => {
-                    self.publishing.backlogs_mut().end(key, &self.shared.retained);
+                    self.publishing.backlogs_mut().end(key, &self.here.shared().retained);
                 }
                 // It is back, and fed like any other.
                 Some(Some(index)) => self.mark_dirty(index),
@@ -135,7 +135,7 @@ impl<P: Ports> Worker<P> {
         let mut fed = Fed { any: false, is_full: false };
         let Some(mut backlog) = self.publishing.backlogs_mut().take(key) else { return fed };
         if self.sessions.entry_mut(key).is_none_or(|entry| entry.number != backlog.number) {
-            backlog.end_walks(&self.shared.retained);
+            backlog.end_walks(&self.here.shared().retained);
             return fed;
         }
         let mut part = Part::default();
@@ -173,7 +173,7 @@ impl<P: Ports> Worker<P> {
 
     /// Looks for the next messages, until some are found or `nodes` topics were visited.
     fn find(&mut self, key: u32, backlog: &mut Backlog, nodes: &mut usize) {
-        let retained = &self.shared.retained;
+        let retained = &self.here.shared().retained;
         while *nodes > 0
             && let Some(Wanted { filter, options, walk, awaits: None }) = backlog.walks.front_mut()
         {
@@ -219,26 +219,27 @@ impl<P: Ports> Worker<P> {
         connected: bool,
         part: &mut Part,
     ) -> Result<(), Delivery> {
-        if !self.shared.retained.holds(&delivery.message) {
+        if !self.here.shared().retained.holds(&delivery.message) {
             return Ok(());
         }
         if !connected && delivery.qos == QoS::AtMostOnce {
-            self.counters.dropped_session_ended.add(1);
+            self.here.counters().dropped_session_ended.add(1);
             return Ok(());
         }
         // What is retained is no news: nothing else is dropped for it.
-        let (limits, memory) = (&self.shared.config.limits, &self.shared.memory.outboxes);
+        let (limits, memory) =
+            (&self.here.shared().config.limits, &self.here.shared().memory.outboxes);
         let session = self.sessions.session_mut(key);
         let has_room =
             session.is_none_or(|session| session.has_room(&delivery, connected, limits, memory));
         if !connected && !has_room {
-            self.counters.dropped_outbox_full.add(1);
+            self.here.counters().dropped_outbox_full.add(1);
             return Ok(());
         }
         match self.put_into_outbox(key, delivery.clone(), connected, part) {
             Delivered::Queued => {}
             Delivered::QueuedDropping(others) => {
-                self.counters.dropped_outbox_full.add(u64::from(others));
+                self.here.counters().dropped_outbox_full.add(u64::from(others));
             }
             // Its turn comes when the client has taken what it is owed; nothing else would bring it.
             Delivered::Dropped | Delivered::Refused | Delivered::Overflow
@@ -248,7 +249,7 @@ impl<P: Ports> Worker<P> {
                 return Err(delivery);
             }
             Delivered::Dropped | Delivered::Refused | Delivered::Overflow => {
-                self.counters.dropped_outbox_full.add(1);
+                self.here.counters().dropped_outbox_full.add(1);
             }
         }
         Ok(())

@@ -61,7 +61,7 @@ impl<P: Ports> Worker<P> {
         let mut bytes = self.wire.bytes(piece);
         if let Some(websocket) = &mut client.websocket {
             unwrapped.clear();
-            let limits = &self.shared.config.limits;
+            let limits = &self.here.shared().config.limits;
             let pace = match &client.phase {
                 Phase::Serving { connection, .. } => connection.ping_pace(limits),
                 _ => limits.ping_rate.pace(0),
@@ -77,15 +77,15 @@ impl<P: Ports> Worker<P> {
         match &mut client.phase {
             Phase::Handshake(introduction) => {
                 client.last_seen = self.agenda.now();
-                let limits = &self.shared.config.limits;
-                let access = self.shared.access.current();
+                let limits = &self.here.shared().config.limits;
+                let access = self.here.shared().access.current();
                 let progress = introduction.handshake.handle_bytes(limits, &access, bytes);
                 self.on_introduction(index, progress);
                 self.charge_input(index);
             }
             Phase::Serving { connection, .. } => {
                 if let Some(pings) = self.path.pings(client.slot.as_ref()) {
-                    connection.pings_answered_elsewhere(pings, &self.shared.config.limits);
+                    connection.pings_answered_elsewhere(pings, &self.here.shared().config.limits);
                 }
                 connection.handle_bytes(bytes);
                 self.hear(index, bytes_len);
@@ -167,7 +167,7 @@ impl<P: Ports> Worker<P> {
             let client = self.clients.get_mut(index)?;
             let Phase::Serving { connection, .. } = &mut client.phase else { return None };
             let session = self.sessions.session_mut(key)?;
-            let limits = &self.shared.config.limits;
+            let limits = &self.here.shared().config.limits;
             let Some(event) = connection.poll_event(session, limits, self.agenda.now()) else {
                 break;
             };
@@ -214,15 +214,15 @@ impl<P: Ports> Worker<P> {
             Phase::Flushing { .. } | Phase::Lingering { .. } => (0, 0),
         };
         let input = Unfinished { bytes, behind, is_kept_waiting: client.stalled };
-        let own = (self.index, client.token(index));
+        let own = (self.here.index(), client.token(index));
         let was_charged = client.input_charge.is_some();
-        let budget = &self.shared.input_budget;
+        let budget = &self.here.shared().input_budget;
         let condemned = budget.charge(&mut client.input_charge, own, input, self.agenda.now());
         let is_new = !was_charged && client.input_charge.is_some();
         let goes = condemned.contains(&own);
         for (shard, client) in condemned.into_iter().filter(|holder| *holder != own) {
             let done = (Done::EndInput { client }, Outcome::Committed);
-            self.shared.completions[usize::from(shard)].push(&mut vec![done]);
+            self.here.shared().completions[usize::from(shard)].push(&mut vec![done]);
         }
         if goes {
             self.end_input(index);
@@ -243,7 +243,7 @@ impl<P: Ports> Worker<P> {
 
     /// Disconnects a client that holds too much of the budget of input.
     fn end_input(&mut self, index: u32) {
-        self.counters.limit_input_bytes.add(1);
+        self.here.counters().limit_input_bytes.add(1);
         let client = &mut self.clients[index];
         client.input_charge = None;
         match &client.phase {
@@ -270,21 +270,21 @@ impl<P: Ports> Worker<P> {
         let client = self.clients.get(index)?;
         let is_watched = matches!(client.phase, Phase::Serving { .. })
             && !client.stalled
-            && self.shared.config.packet_rate_min > 0;
+            && self.here.shared().config.packet_rate_min > 0;
         let charge = client.input_charge.as_ref().filter(|_| is_watched)?;
         Some(charge.progress_deadline())
     }
 
     /// A served client's large packet has had its time. Ends the connection if it has hardly gone on.
     pub(super) fn on_progress_due(&mut self, index: u32) {
-        let (now, rate_min) = (self.agenda.now(), self.shared.config.packet_rate_min);
+        let (now, rate_min) = (self.agenda.now(), self.here.shared().config.packet_rate_min);
         let client = &mut self.clients[index];
         let Phase::Serving { connection, .. } = &client.phase else { return };
         let bytes = connection.input_len();
         if let Some(charge) = &mut client.input_charge
             && charge.is_too_slow(bytes, rate_min, now)
         {
-            self.counters.limit_packet_rate.add(1);
+            self.here.counters().limit_packet_rate.add(1);
             self.close_client(index, Some(Reason::QuotaExceeded));
         } else if let Some(deadline) = self.serving_deadline(index) {
             self.arm_client_timer(index, deadline);
@@ -321,7 +321,7 @@ impl<P: Ports> Worker<P> {
     /// From here on a client's input waits for its answers. The other half of the limit is for those
     /// that take more than they were expected to, and for what is not an answer to input.
     fn answers_due_bytes_max(&self) -> usize {
-        self.shared.config.limits.answers_bytes_max as usize / 2
+        self.here.shared().config.limits.answers_bytes_max as usize / 2
     }
 
     fn stall(&mut self, index: u32, obstacle: Obstacle) {
@@ -391,7 +391,7 @@ impl<P: Ports> Worker<P> {
         let waited = client.throttled_since().map_or(Monotonic(0), |since| since);
         let is_over = waited.after_millis(ANSWERS_WAIT_MILLIS) <= self.agenda.now();
         if is_over && client.sending && connection.has_answers() {
-            self.counters.limit_answers.add(1);
+            self.here.counters().limit_answers.add(1);
             self.close_client_for(index, Reason::QuotaExceeded, "it takes none of its answers");
             self.abort(index);
             return;

@@ -26,15 +26,15 @@ impl<P: Ports> Worker<P> {
             Progress::Reply(frame) => self.on_reply(index, frame),
             Progress::Connect(connecting) => {
                 let authenticated = connecting.connect.authenticated.is_some();
-                self.counters.authentications_accepted.add(u64::from(authenticated));
+                self.here.counters().authentications_accepted.add(u64::from(authenticated));
                 self.on_connecting(index, *connecting);
             }
             Progress::Refused(refusal) => {
                 let kind = if refusal.frame.is_empty() {
-                    self.counters.connects_malformed.add(1);
+                    self.here.counters().connects_malformed.add(1);
                     Kind::NotMqtt
                 } else {
-                    self.counters.connects_refused.add(1);
+                    self.here.counters().connects_refused.add(1);
                     Kind::Refused
                 };
                 // It may have said goodbye.
@@ -66,16 +66,16 @@ impl<P: Ports> Worker<P> {
             return;
         }
         let Some(connect) = introduction.handshake.pending_mut() else { return };
-        name(connect, &mut self.randomness);
-        let home = self.shared.home_of(&connect.client_id);
-        if home == self.index {
+        name(connect, self.here.randomness());
+        let home = self.here.shared().home_of(&connect.client_id);
+        if home == self.here.index() {
             self.question(index);
             return;
         }
         let client = self.clients.remove(index);
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
         let Client { socket, phase, websocket, connect_number, .. } = client;
-        self.counters.connections.sub(1);
+        self.here.counters().connections.sub(1);
         if let Phase::Handshake(introduction) = phase {
             let arrival = Arrival::Questioned(introduction);
             let last_seen = self.agenda.now();
@@ -87,12 +87,12 @@ impl<P: Ports> Worker<P> {
     /// A client's CONNECT has been read whole, now or before.
     fn note_connect(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        client.connect_number = self.shared.connect_order.number(client.connect_number);
+        client.connect_number = self.here.shared().connect_order.number(client.connect_number);
     }
 
     /// Begins to authenticate a client whose session belongs here.
     fn question(&mut self, index: u32) {
-        let limits = &self.shared.config.limits;
+        let limits = &self.here.shared().config.limits;
         let Phase::Handshake(introduction) = &mut self.clients[index].phase else {
             return;
         };
@@ -110,27 +110,27 @@ impl<P: Ports> Worker<P> {
             self.turn_away(index, &connecting);
             return;
         }
-        let id_bytes_max = usize::from(self.shared.config.limits.client_id_bytes_max);
+        let id_bytes_max = usize::from(self.here.shared().config.limits.client_id_bytes_max);
         if connecting.connect.client_id.len() > id_bytes_max {
-            self.counters.limit_client_id_bytes.add(1);
+            self.here.counters().limit_client_id_bytes.add(1);
             self.refuse(index, connecting.refuse(Reason::ClientIdentifierNotValid));
             return;
         }
         self.note_connect(index);
-        name(&mut connecting.connect, &mut self.randomness);
-        if let Some(refusal) = connecting.unanswerable(&self.shared.config.limits) {
+        name(&mut connecting.connect, self.here.randomness());
+        if let Some(refusal) = connecting.unanswerable(&self.here.shared().config.limits) {
             self.refuse(index, refusal);
             return;
         }
-        let home = self.shared.home_of(&connecting.connect.client_id);
-        if home == self.index {
+        let home = self.here.shared().home_of(&connecting.connect.client_id);
+        if home == self.here.index() {
             self.serve(index, connecting);
             return;
         }
         let client = self.clients.remove(index);
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
         let Client { socket, websocket, connect_number, .. } = client;
-        self.counters.connections.sub(1);
+        self.here.counters().connections.sub(1);
         let arrival = Arrival::Admitted(connecting);
         let last_seen = self.agenda.now();
         let adoption = Adoption { socket, arrival, websocket, last_seen, connect_number };
@@ -173,12 +173,12 @@ impl<P: Ports> Worker<P> {
 
     /// A client that was authenticated is so once more, or says that it wants to be.
     pub(super) fn on_authenticate(&mut self, index: u32, key: u32, auth: &Auth) {
-        let access = self.shared.access.current();
+        let access = self.here.shared().access.current();
         let Phase::Serving { connection, .. } = &mut self.clients[index].phase else {
             return;
         };
-        match connection.authenticate(auth, &access, &self.randomness.array()) {
-            Ok(done) => self.counters.authentications_accepted.add(u64::from(done)),
+        match connection.authenticate(auth, &access, &self.here.randomness().array()) {
+            Ok(done) => self.here.counters().authentications_accepted.add(u64::from(done)),
             Err(event) => {
                 if let Event::Failed(reason) = event {
                     self.count_refusal(reason);
@@ -192,7 +192,7 @@ impl<P: Ports> Worker<P> {
 
     fn count_refusal(&self, reason: Reason) {
         if matches!(reason, Reason::NotAuthorized | Reason::BadAuthenticationMethod) {
-            self.counters.authentications_refused.add(1);
+            self.here.counters().authentications_refused.add(1);
         }
     }
 
@@ -210,7 +210,7 @@ impl<P: Ports> Worker<P> {
 
     /// A valid CONNECT came while the server stops: it is sent on, if there is where to.
     fn turn_away(&mut self, index: u32, connecting: &Connecting) {
-        let refusal = match &self.shared.config.redirect_to {
+        let refusal = match &self.here.shared().config.redirect_to {
             Some(reference) => connecting.redirect(reference),
             None => connecting.refuse(Reason::ServerUnavailable),
         };
@@ -219,7 +219,7 @@ impl<P: Ports> Worker<P> {
 
     /// A client whose CONNECT was valid does not come in.
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
-        self.counters.connects_refused.add(1);
+        self.here.counters().connects_refused.add(1);
         self.tell_of(index, Kind::Refused, refusal.client_id.as_deref(), &refusal.reason);
         self.finish(index, vec![refusal.frame]);
     }

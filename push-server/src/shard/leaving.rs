@@ -36,10 +36,10 @@ impl<P: Ports> Worker<P> {
     /// A session has unsubscribed from a group: leaves to others what it was not sent yet, if there are
     /// any; else it is still its own. `pass_on` goes on with that.
     pub(super) fn leave_unsent(&mut self, key: u32, filter: &TopicFilter) {
-        if !self.shared.shares.is_served(filter) {
+        if !self.here.shared().shares.is_served(filter) {
             return;
         }
-        let (origin, shared) = (self.sessions.origin(key), &self.shared);
+        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
         if let Some(session) = self.sessions.session_mut(key) {
             session.leave_shared(false, |left| left == filter);
             let holder = |user: Option<&str>| shared.holders.holder(origin, user);
@@ -56,7 +56,7 @@ impl<P: Ports> Worker<P> {
     /// A session that is not on disk has ended.
     pub(super) fn leave_unwritten(&mut self, number: SessionNumber, session: &mut Session) {
         session.leave_shared(true, |_| true);
-        let left = session.take_left(&self.shared.memory.inflight);
+        let left = session.take_left(&self.here.shared().memory.inflight);
         if !left.is_empty() {
             self.begin_leaving(number, Leaving { left, is_waiting: true, records: None });
         }
@@ -66,14 +66,14 @@ impl<P: Ports> Worker<P> {
     pub(super) fn leave_behind(&mut self, found: Found) {
         let Found { mut session, shares, number, will, key } = found;
         session.leave_shared(true, |_| true);
-        let mut left = session.take_left(&self.shared.memory.inflight);
+        let mut left = session.take_left(&self.here.shared().memory.inflight);
         // What a failed write has left there is in no part of the outbox that the session knew.
         let stored = match left.take_failed() {
             true => Some(0),
             false => session.on_disk().filter(|_| shares),
         };
         if stored.is_none() {
-            self.counters.dropped_session_ended.add(session.owed() as u64);
+            self.here.counters().dropped_session_ended.add(session.owed() as u64);
         }
         if !left.is_busy() && stored.is_none() && will.is_none() {
             self.file(self.removal(number));
@@ -101,7 +101,8 @@ impl<P: Ports> Worker<P> {
     }
 
     fn queue_leaving(&mut self, number: SessionNumber) {
-        self.agenda.push(Flow::left(self.index), Errand::PassOn(Giver { key: None, number }));
+        self.agenda
+            .push(Flow::left(self.here.index()), Errand::PassOn(Giver { key: None, number }));
     }
 
     /// Gives what a session has left to others until the budget is spent.
@@ -111,8 +112,8 @@ impl<P: Ports> Worker<P> {
             return Progress::Done;
         }
         let flow = match is_ended {
-            true => Flow::left(self.index),
-            false => Flow::session(self.index, giver.number.into()),
+            true => Flow::left(self.here.index()),
+            false => Flow::session(self.here.index(), giver.number.into()),
         };
         // A message that this turn has put into its outbox must not come behind its removal there.
         self.submit_draft();
@@ -135,7 +136,7 @@ impl<P: Ports> Worker<P> {
             if budget.is_spent() {
                 return Progress::Spent;
             }
-            if self.shared.store.is_some() && self.waits_for_store() {
+            if self.here.shared().store.is_some() && self.waits_for_store() {
                 return Progress::StoreBehind;
             }
             budget.charge(GROUP_UNITS);
@@ -163,24 +164,24 @@ impl<P: Ports> Worker<P> {
         };
         if self.is_only_member(giver, group) {
             // It is too large for it, and would come back.
-            self.counters.dropped_too_large.add(1);
+            self.here.counters().dropped_too_large.add(1);
             self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
             return Placed::Done { refusals: 0 };
         }
-        let waiting = is_durable.then_some((self.index, Done::Left(giver)));
+        let waiting = is_durable.then_some((self.here.index(), Done::Left(giver)));
         let draft =
             Draft { writes: change.into_iter().collect(), waiting: waiting.into_iter().collect() };
-        let mut part = Part::of_publisher(draft, self.shared.store.is_some());
+        let mut part = Part::of_publisher(draft, self.here.shared().store.is_some());
         let placed = self.place_left(flow, &left.delivery.message, group, &mut part);
         if placed == Placed::Blocked {
             // Nobody has a part of it.
-            let memory = Arc::clone(&self.shared.memory);
+            let memory = Arc::clone(&self.here.shared().memory);
             if let Some(others) = self.left_of(giver) {
                 others.put_back(left, &memory.outboxes);
             }
             return placed;
         }
-        self.counters.shared_passed_on.add(1);
+        self.here.counters().shared_passed_on.add(1);
         if is_durable && let Some(others) = self.left_of(giver) {
             others.begin_write();
         }
@@ -235,7 +236,7 @@ impl<P: Ports> Worker<P> {
         let mut draft = Draft::default();
         if let Some(left) = self.left_of(giver) {
             left.begin_write();
-            draft.waiting.push((self.index, Done::Left(giver)));
+            draft.waiting.push((self.here.index(), Done::Left(giver)));
         }
         draft
     }
@@ -298,7 +299,7 @@ impl<P: Ports> Worker<P> {
     ) -> bool {
         let Some(leaving) = self.sessions.departed().leaving(number) else { return false };
         let waited = leaving.left.written(position, failed);
-        self.counters.dropped_store.add(u64::from(waited && failed));
+        self.here.counters().dropped_store.add(u64::from(waited && failed));
         waited
     }
 
@@ -314,7 +315,7 @@ impl<P: Ports> Worker<P> {
             return;
         };
         let number = leaver.number;
-        let memory = Arc::clone(&self.shared.memory);
+        let memory = Arc::clone(&self.here.shared().memory);
         let Some(leaving) = self.sessions.departed().leaving(number) else { return };
         let next = next.map(|next| Leaver { from: next.0, ..leaver });
         leaving.records = Some(Records { page: leaver, next });
@@ -322,9 +323,9 @@ impl<P: Ports> Worker<P> {
             let was_sent = position.0 < leaver.sent_to;
             let Stored::Entry(entry) = stored else { continue };
             let is_theirs = !was_sent || entry.qos == QoS::AtLeastOnce;
-            let group = entry.share.and_then(|filter| self.shared.shares.find(&filter));
+            let group = entry.share.and_then(|filter| self.here.shared().shares.find(&filter));
             let Some(group) = group.filter(|_| is_theirs) else {
-                self.counters.dropped_session_ended.add(1);
+                self.here.counters().dropped_session_ended.add(1);
                 continue;
             };
             let via = Via::Share(group, None);

@@ -47,10 +47,10 @@ impl<P: Ports> Worker<P> {
             self.sessions.release_key(key);
             return;
         }
-        self.shared.remains_bytes.add(filters.bytes() as u64);
+        self.here.shared().remains_bytes.add(filters.bytes() as u64);
         self.publishing.add_remains(key, filters);
         if self.forget_remains(key, &mut Budget::new(AT_ONCE_UNITS)) != Progress::Done {
-            self.agenda.push(Flow::ended(self.index, key), Errand::Forget(key));
+            self.agenda.push(Flow::ended(self.here.index(), key), Errand::Forget(key));
         }
     }
 
@@ -76,7 +76,7 @@ impl<P: Ports> Worker<P> {
         holder: Holder,
         weight_bytes: u64,
     ) -> Result<(), NoSubscriptionMemory> {
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(self.here.shared());
         let memory = &shared.memory.subscriptions;
         let mut taken = memory.take_for(holder, weight_bytes);
         for _ in 0..FOR_ONE_MAX {
@@ -99,7 +99,7 @@ impl<P: Ports> Worker<P> {
         let (filter, was_last) = self.publishing.pop_remains(key)?;
         self.drop_subscription(key, &filter);
         // Not before: who looks in between would take it for somebody's that stays.
-        self.shared.remains_bytes.subtract(subscription_weight_bytes(&filter) as u64);
+        self.here.shared().remains_bytes.subtract(subscription_weight_bytes(&filter) as u64);
         if was_last {
             self.sessions.release_key(key);
         }

@@ -23,9 +23,9 @@ const RETRIED_UNITS: u32 = 32;
 impl<P: Ports> Worker<P> {
     /// Begins to offer the store again, in turns, what it has refused. Called now and then.
     pub(super) fn retry_store(&mut self) {
-        let is_serving = self.shared.store.as_ref().is_some_and(|store| store.is_serving());
+        let is_serving = self.here.shared().store.as_ref().is_some_and(|store| store.is_serving());
         if is_serving && let Some(retrying) = self.journal.refused().begin_retry() {
-            self.agenda.push(Flow::nobody(self.index), Errand::Retry(Box::new(retrying)));
+            self.agenda.push(Flow::nobody(self.here.index()), Errand::Retry(Box::new(retrying)));
         }
     }
 
@@ -85,22 +85,22 @@ impl<P: Ports> Worker<P> {
     pub(super) fn record_removal(&self, number: SessionNumber) -> Draft {
         Draft {
             writes: vec![Write::RemoveRecord { number }],
-            waiting: vec![(self.index, Done::Removed { number, again: false })],
+            waiting: vec![(self.here.index(), Done::Removed { number, again: false })],
         }
     }
 
     fn removed(&self, number: SessionNumber, again: bool) -> Draft {
         Draft {
             writes: vec![Write::RemoveSession { number }],
-            waiting: vec![(self.index, Done::Removed { number, again })],
+            waiting: vec![(self.here.index(), Done::Removed { number, again })],
         }
     }
 
     pub(super) fn on_removed(&mut self, number: SessionNumber, again: bool, failed: bool) {
         if !failed {
-            self.counters.removals_retried.add(u64::from(again));
+            self.here.counters().removals_retried.add(u64::from(again));
         } else if !self.journal.refused().push_unremoved(number) {
-            self.counters.limit_removals.add(1);
+            self.here.counters().limit_removals.add(1);
         }
     }
 
@@ -141,7 +141,7 @@ impl<P: Ports> Worker<P> {
     /// A filter that was unsubscribed from could not be removed.
     pub(super) fn keep_unremoved(&mut self, filter: UnremovedFilter) {
         if !self.journal.refused().push_filter(filter) {
-            self.counters.limit_filter_removals.add(1);
+            self.here.counters().limit_filter_removals.add(1);
         }
     }
 
@@ -155,14 +155,14 @@ impl<P: Ports> Worker<P> {
         }
         let write = Write::RemoveSubscription { number, filter: filter.clone() };
         let done = Done::FilterRemoved { session: key, number, filter };
-        self.file(Draft { writes: vec![write], waiting: vec![(self.index, done)] });
+        self.file(Draft { writes: vec![write], waiting: vec![(self.here.index(), done)] });
     }
 
     pub(super) fn on_filter_removed(&mut self, filter: UnremovedFilter, failed: bool) {
         if failed {
             self.keep_unremoved(filter);
         } else {
-            self.counters.removals_retried.add(1);
+            self.here.counters().removals_retried.add(1);
         }
     }
 }

@@ -35,14 +35,14 @@ impl<P: Ports> Worker<P> {
             return;
         }
         if self.is_overtaken(index, &connecting) {
-            self.counters.connects_refused.add(1);
+            self.here.counters().connects_refused.add(1);
             let client_id = Some(&*connecting.connect.client_id);
             self.tell_of(index, Kind::TakenOver, client_id, &"it has connected again meanwhile");
             self.finish(index, Vec::new());
             return;
         }
         if let Some(limit) = self.lacks_memory(index, &mut connecting) {
-            limit(&self.counters).add(1);
+            limit(self.here.counters()).add(1);
             self.refuse(index, connecting.refuse(Reason::QuotaExceeded));
             return;
         }
@@ -56,16 +56,16 @@ impl<P: Ports> Worker<P> {
         };
         let strays = self.sessions.take_strays_back(key);
         let Some(session) = self.sessions.session_mut(key) else { return };
-        let limits = &self.shared.config.limits;
+        let limits = &self.here.shared().config.limits;
         let connection =
             Connection::accept(connecting, session, session_present, limits, self.agenda.now());
-        self.counters.connects_accepted.add(1);
+        self.here.counters().connects_accepted.add(1);
         match connection.version() {
-            Version::V31 => self.counters.connects_v31.add(1),
-            Version::V311 => self.counters.connects_v311.add(1),
-            Version::V5 => self.counters.connects_v5.add(1),
+            Version::V31 => self.here.counters().connects_v31.add(1),
+            Version::V311 => self.here.counters().connects_v311.add(1),
+            Version::V5 => self.here.counters().connects_v5.add(1),
         }
-        self.counters.connects_bridge.add(u64::from(connection.is_bridge()));
+        self.here.counters().connects_bridge.add(u64::from(connection.is_bridge()));
         for found in strays {
             // It is back before its will was due.
             self.leave_behind(Found { will: None, ..found });
@@ -113,15 +113,15 @@ impl<P: Ports> Worker<P> {
     /// Takes the memory of a client's will. `Some`: a limit that keeps the client out.
     fn lacks_memory(&mut self, index: u32, connecting: &mut Connecting) -> Option<LimitCounter> {
         let connect = &mut connecting.connect;
-        if self.shared.left_out.has_client(&connect.client_id) {
+        if self.here.shared().left_out.has_client(&connect.client_id) {
             // Without its session it would be told that it has none, and begin a second one.
             return Some(|counters| &counters.limit_sessions_left_out);
         }
         connect.will.as_ref()?;
-        let holder = self.shared.holders.holder(self.origin_of(index), connect.user());
+        let holder = self.here.shared().holders.holder(self.origin_of(index), connect.user());
         let will = connect.will.as_deref_mut()?;
         let bytes = will_weight_bytes(&will.message);
-        let wills = Arc::clone(&self.shared.memory.wills);
+        let wills = Arc::clone(&self.here.shared().memory.wills);
         // In the place of the one that goes with what this CONNECT takes over.
         let replaces = self.will_bytes(&connect.client_id) >= bytes;
         let charge = match replaces {
@@ -190,19 +190,19 @@ impl<P: Ports> Worker<P> {
             self.return_to_shares(index, key, connect.packet_bytes_max);
             return Ok((key, true, false));
         }
-        let holder = self.shared.holders.holder(origin, connect.user());
+        let holder = self.here.shared().holders.holder(origin, connect.user());
         // What has ended for this client leaves it its place, whoever else wants one meanwhile.
         if replaced.is_some() {
-            self.shared.session_shares.take_unasked(holder);
+            self.here.shared().session_shares.take_unasked(holder);
         } else {
             self.take_session_place(holder)?;
         }
         let (session, number) = self.new_session(connect);
         if !self.sessions.take_memory(&session, replaced.is_some()) {
-            self.shared.session_shares.give_back(holder);
+            self.here.shared().session_shares.give_back(holder);
             return Err(NoPlace::Memory);
         }
-        self.counters.sessions.add(1);
+        self.here.counters().sessions.add(1);
         let key = self.sessions.insert(session, Presence::Connected(index), number);
         self.sessions.set_origin(key, origin);
         Ok((key, false, ended))
@@ -211,7 +211,7 @@ impl<P: Ports> Worker<P> {
     /// The network that a client comes from.
     fn origin_of(&self, index: u32) -> Origin {
         let peer = self.clients[index].socket.peer_address();
-        peer.map(|peer| self.shared.holders.origin(peer.ip())).unwrap_or_default()
+        peer.map(|peer| self.here.shared().holders.origin(peer.ip())).unwrap_or_default()
     }
 
     /// A session's client has come from another network, perhaps: what the session has counts there.
@@ -223,26 +223,26 @@ impl<P: Ports> Worker<P> {
         };
         session.hand_over(holder);
         let subscription_bytes = session.subscriptions.bytes() as u64;
-        self.shared.memory.subscriptions.hand_over(from, holder, subscription_bytes);
-        self.shared.session_shares.hand_over(from, holder);
+        self.here.shared().memory.subscriptions.hand_over(from, holder, subscription_bytes);
+        self.here.shared().session_shares.hand_over(from, holder);
     }
 
     /// Whose a session is, for what all share.
     pub(super) fn holder(&self, key: u32) -> Holder {
         let user = self.sessions.session(key).and_then(Session::user);
-        self.shared.holders.holder(self.sessions.origin(key), user)
+        self.here.shared().holders.holder(self.sessions.origin(key), user)
     }
 
     pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
         let client = &mut self.clients[index];
-        let pace = self.shared.config.limits.ping_rate.pace(keep_alive_secs);
+        let pace = self.here.shared().config.limits.ping_rate.pace(keep_alive_secs);
         let applicant = Applicant {
             socket: &client.socket,
             is_framed: client.websocket.is_some(),
             ping_interval_ns: pace.interval_ns,
             rx,
         };
-        client.slot = self.path.register(&applicant, self.agenda.now(), &self.counters);
+        client.slot = self.path.register(&applicant, self.agenda.now(), self.here.counters());
     }
 
     /// Bytes were sent: tells the kernel path how far, and the first time has it serve.
@@ -253,7 +253,7 @@ impl<P: Ports> Worker<P> {
             Phase::Serving { connection, .. } if !connection.has_answers());
         let sent = (client.sent_bytes, is_served);
         let now = self.agenda.now();
-        self.path.sent(&mut client.slot, &client.socket, sent, now, &self.counters);
+        self.path.sent(&mut client.slot, &client.socket, sent, now, self.here.counters());
     }
 
     /// The timer of a client fired: what it means depends on the phase.
@@ -272,7 +272,7 @@ impl<P: Ports> Worker<P> {
         match &client.phase {
             Phase::Handshake(_) if self.stop.has_begun() => self.abort(index),
             Phase::Handshake(_) => {
-                self.counters.connects_timeout.add(1);
+                self.here.counters().connects_timeout.add(1);
                 self.tell(index, Kind::ConnectTimeout, &"no whole CONNECT in time");
                 self.abort(index);
             }
@@ -315,7 +315,7 @@ impl<P: Ports> Worker<P> {
 
     /// The keep alive ran out [MQTT-3.1.2-24].
     fn expire(&mut self, index: u32) {
-        self.counters.expired.add(1);
+        self.here.counters().expired.add(1);
         let blocked = self.clients[index].sending;
         self.close_client(index, Some(Reason::KeepAliveTimeout));
         if blocked {
@@ -348,7 +348,7 @@ impl<P: Ports> Worker<P> {
         let Phase::Serving { connection, session: key, .. } = &client.phase else { return false };
         let Some(session) = self.sessions.session_mut(*key) else { return false };
         client.owes_frames()
-            || connection.has_transmit(session, &self.shared.config.limits)
+            || connection.has_transmit(session, &self.here.shared().config.limits)
             || self.has_backlog(*key)
     }
 
@@ -417,7 +417,7 @@ impl<P: Ports> Worker<P> {
         }
         let mut frames = Vec::new();
         if let Some(session) = self.sessions.session_mut(*session) {
-            let limits = &self.shared.config.limits;
+            let limits = &self.here.shared().config.limits;
             let mut transmit = Transmit::default();
             // A connection that is over has nothing but answers to send.
             connection.poll_transmit(session, &mut transmit, usize::MAX, limits, self.agenda.now());
@@ -430,11 +430,11 @@ impl<P: Ports> Worker<P> {
     /// The orderly stop: every client is told, wills stay with us.
     pub(super) fn close_for_stop(&mut self, index: u32) {
         match &self.clients[index].phase {
-            Phase::Serving { .. } if self.shared.config.redirect_to.is_some() => {
+            Phase::Serving { .. } if self.here.shared().config.redirect_to.is_some() => {
                 self.redirect_client(index);
             }
             Phase::Serving { .. } => self.close_client(index, Some(Reason::ServerShuttingDown)),
-            Phase::Handshake(_) if self.shared.config.redirect_to.is_some() => {
+            Phase::Handshake(_) if self.here.shared().config.redirect_to.is_some() => {
                 self.await_last_connect(index);
             }
             Phase::Handshake(_) => self.abort(index),
@@ -445,7 +445,7 @@ impl<P: Ports> Worker<P> {
     fn redirect_client(&mut self, index: u32) {
         if let Some(client) = self.clients.get_mut(index)
             && let Phase::Serving { connection, .. } = &mut client.phase
-            && let Some(reference) = &self.shared.config.redirect_to
+            && let Some(reference) = &self.here.shared().config.redirect_to
         {
             connection.redirect(reference);
             self.close_client(index, None);
@@ -463,7 +463,7 @@ impl<P: Ports> Worker<P> {
         client.stalled = false;
         client.set_throttled_since(None);
         let receipts = client.receipts.take();
-        self.path.closing(client.slot.as_ref(), &self.counters);
+        self.path.closing(client.slot.as_ref(), self.here.counters());
         self.clients.discard(input, charge);
         if let Some(receipts) = receipts {
             self.settle_unanswered(key, *receipts);
@@ -527,7 +527,7 @@ impl<P: Ports> Worker<P> {
         if self.stop.is_resetting() {
             client.socket.reset_on_close();
         }
-        self.counters.connections.sub(1);
+        self.here.counters().connections.sub(1);
         self.give_place_back();
         // The descriptor is to be free before the next accept.
         drop(client);

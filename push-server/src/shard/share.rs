@@ -135,7 +135,7 @@ impl<P: Ports> Worker<P> {
         let member = self.member(key);
         let Some(session) = self.sessions.session(key) else { return };
         for filter in session.subscriptions.shared_behind(None).take(TOLD_AT_ONCE_MAX) {
-            self.shared.shares.set_online(filter, member, false);
+            self.here.shared().shares.set_online(filter, member, false);
         }
     }
 
@@ -168,7 +168,7 @@ impl<P: Ports> Worker<P> {
         if entry.presence.client() != Some(index) {
             return Progress::Done;
         }
-        let shares = &self.shared.shares;
+        let shares = &self.here.shared().shares;
         let mut last: Option<&TopicFilter> = None;
         for filter in entry.session.subscriptions.shared_behind(told.as_ref()) {
             if budget.is_spent() {
@@ -196,7 +196,7 @@ impl<P: Ports> Worker<P> {
     }
 
     pub(super) fn member(&self, key: u32) -> Member {
-        Member { shard: self.index, session: key }
+        Member { shard: self.here.index(), session: key }
     }
 
     /// Looks for a member of a group that takes a message.
@@ -230,14 +230,14 @@ impl<P: Ports> Worker<P> {
         let SharedMail { message, group, round, .. } = mail;
         // No packet that brings it is shorter: fixed header, length of the topic.
         let packet_bytes = 4 + message.topic.as_str().len() + message.payload.len();
-        self.shared.shares.pick(group, message.qos, packet_bytes, round)
+        self.here.shared().shares.pick(group, message.qos, packet_bytes, round)
     }
 
     fn place_mail(&mut self, mut mail: SharedMail, part: &mut Part, patience: Patience) -> Placed {
         let mut refusals = 0_u16;
         while let Some(member) = self.pick(&mut mail) {
             mail.session = member.session;
-            if member.shard != self.index {
+            if member.shard != self.here.index() {
                 if patience == Patience::MayWait {
                     mail.stamp = self.stamp(member.shard, mail.flow, &mail.message);
                     if mail.stamp.is_none() {
@@ -255,14 +255,14 @@ impl<P: Ports> Worker<P> {
             }
             refusals = refusals.saturating_add(1);
         }
-        self.counters.dropped_no_member.add(1);
+        self.here.counters().dropped_no_member.add(1);
         Placed::Done { refusals }
     }
 
     /// Delivers to a session of this shard, unless another member should rather have it.
     fn take_shared(&mut self, mail: &SharedMail, part: &mut Part) -> Choice {
         let SharedMail { message, group, session: key, tries, .. } = mail;
-        let may_refuse = *tries < self.shared.config.share_tries_max;
+        let may_refuse = *tries < self.here.shared().config.share_tries_max;
         let standing = group.standing(self.member(*key));
         let (Some(standing), Some(entry)) = (standing, self.sessions.entry_mut(*key)) else {
             // It has left while the message was on its way, or it has ended and its filters are still
@@ -273,7 +273,7 @@ impl<P: Ports> Worker<P> {
             if may_refuse {
                 return Choice::Refused;
             }
-            self.counters.dropped_no_member.add(1);
+            self.here.counters().dropped_no_member.add(1);
             return Choice::Taken;
         };
         if standing.is_online && entry.presence.client().is_none() {
@@ -288,7 +288,8 @@ impl<P: Ports> Worker<P> {
             via: Via::Share(Arc::clone(group), options.id),
         };
         let client = entry.presence.client();
-        let (limits, memory) = (&self.shared.config.limits, &self.shared.memory.outboxes);
+        let (limits, memory) =
+            (&self.here.shared().config.limits, &self.here.shared().memory.outboxes);
         let has_room = entry.session.has_room(&delivery, client.is_some(), limits, memory);
         let phase = client.and_then(|index| Some(&self.clients.get(index)?.phase));
         let is_too_large = match phase {
@@ -304,18 +305,18 @@ impl<P: Ports> Worker<P> {
             if !are_all_asked && may_refuse {
                 return Choice::Refused;
             }
-            self.counters.limit_share_tries.add(u64::from(!are_all_asked));
+            self.here.counters().limit_share_tries.add(u64::from(!are_all_asked));
         }
         if is_too_large && standing.others > 0 {
             // Else it would come back from the outbox, and travel on for ever.
-            self.counters.dropped_too_large.add(1);
+            self.here.counters().dropped_too_large.add(1);
             return Choice::Taken;
         }
         if !has_room && client.is_some() && (standing.others > 0 || mail.is_left) {
             // The group does not keep up, not the one who happens to be asked last, or to be left.
-            self.counters.dropped_outbox_full.add(1);
-            if self.shared.config.limits.outbox_full == OutboxFull::Refuse {
-                self.counters.limit_outbox_refused.add(1);
+            self.here.counters().dropped_outbox_full.add(1);
+            if self.here.shared().config.limits.outbox_full == OutboxFull::Refuse {
+                self.here.counters().limit_outbox_refused.add(1);
                 part.refuse();
             }
             return Choice::Taken;

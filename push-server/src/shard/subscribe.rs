@@ -181,7 +181,7 @@ impl<P: Ports> Worker<P> {
             subscribe,
             fresh: std::mem::take(&mut subscribing.fresh),
         };
-        draft.waiting.push((self.index, Done::Subscribe(Box::new(subscribed))));
+        draft.waiting.push((self.here.index(), Done::Subscribe(Box::new(subscribed))));
         self.file(draft);
     }
 
@@ -206,7 +206,7 @@ impl<P: Ports> Worker<P> {
         }
         if !self.has_backlog_room(key) {
             // It asks again and again without taking what it is owed.
-            self.counters.limit_backlog.add(1);
+            self.here.counters().limit_backlog.add(1);
             return Err(Reason::QuotaExceeded.into());
         }
         let is_new = self.add_subscription(key, filter, options, may_wait)?;
@@ -232,22 +232,23 @@ impl<P: Ports> Worker<P> {
             let counter = match missing {
                 NoSubscriptionMemory::Yet if may_wait => return Err(NotSubscribed::Waits),
                 NoSubscriptionMemory::Yet | NoSubscriptionMemory::Used(NoMemory::Total) => {
-                    &self.counters.limit_subscription_bytes_total
+                    &self.here.counters().limit_subscription_bytes_total
                 }
                 NoSubscriptionMemory::Used(NoMemory::Share) => {
-                    &self.counters.limit_subscriptions_share
+                    &self.here.counters().limit_subscriptions_share
                 }
             };
             counter.add(1);
             return Err(Reason::QuotaExceeded.into());
         }
-        let (limits, total) = (&self.shared.config.limits, &self.shared.memory.subscriptions);
+        let (limits, total) =
+            (&self.here.shared().config.limits, &self.here.shared().memory.subscriptions);
         let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
         if let Err(full) = session.subscriptions.set(filter, options, limits) {
             total.give_back_for(holder, weight_bytes);
             let counter = match full {
-                ListFull::Number => &self.counters.limit_subscriptions,
-                ListFull::Bytes => &self.counters.limit_subscription_bytes,
+                ListFull::Number => &self.here.counters().limit_subscriptions,
+                ListFull::Bytes => &self.here.counters().limit_subscription_bytes,
             };
             counter.add(1);
             return Err(Reason::QuotaExceeded.into());
@@ -266,20 +267,21 @@ impl<P: Ports> Worker<P> {
         let replaced = if filter.is_shared() {
             let presence = self.sessions.entry_mut(key).map(|entry| &entry.presence);
             let is_online = presence.is_some_and(|presence| presence.client().is_some());
-            let replaced = self.shared.shares.join(filter, self.member(key), options, is_online);
+            let replaced =
+                self.here.shared().shares.join(filter, self.member(key), options, is_online);
             if let Some(bytes) = self.packet_bytes_max(key) {
                 let member = self.member(key);
-                self.shared.shares.set_packet_bytes_max(filter, member, bytes);
+                self.here.shared().shares.set_packet_bytes_max(filter, member, bytes);
             }
             replaced
         } else {
             let (replaced, is_first) = self.publishing.subscriptions().insert(filter, key, options);
             if is_first {
-                self.shared.routing.add(filter, self.index);
+                self.here.shared().routing.add(filter, self.here.index());
             }
             replaced
         };
-        self.counters.subscriptions.add(u64::from(!replaced));
+        self.here.counters().subscriptions.add(u64::from(!replaced));
         !replaced
     }
 
@@ -363,7 +365,7 @@ impl<P: Ports> Worker<P> {
         let (session, filters) = ((key, number), removed.collect());
         let unsubscribed = Unsubscribed { client, session, packet_id, reasons, filters };
         let done = Done::Unsubscribe(Box::new(unsubscribed));
-        self.file(Draft { writes, waiting: vec![(self.index, done)] });
+        self.file(Draft { writes, waiting: vec![(self.here.index(), done)] });
         Progress::Done
     }
 
@@ -388,7 +390,7 @@ impl<P: Ports> Worker<P> {
         let session = self.sessions.session_mut(key);
         if session.is_some_and(|session| session.subscriptions.remove(filter)) {
             let weight_bytes = subscription_weight_bytes(filter) as u64;
-            self.shared.memory.subscriptions.discount(self.holder(key), weight_bytes);
+            self.here.shared().memory.subscriptions.discount(self.holder(key), weight_bytes);
         }
         self.drop_subscription(key, filter)
     }
@@ -396,18 +398,18 @@ impl<P: Ports> Worker<P> {
     /// Returns whether there was one.
     pub(super) fn drop_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
         let existed = if filter.is_shared() {
-            self.shared.shares.leave(filter, self.member(key))
+            self.here.shared().shares.leave(filter, self.member(key))
         } else {
             let (existed, was_last) = self.publishing.subscriptions().remove(filter, key);
             if was_last {
-                self.shared.routing.remove(filter, self.index);
+                self.here.shared().routing.remove(filter, self.here.index());
             }
             existed
         };
         if existed {
-            self.counters.subscriptions.sub(1);
+            self.here.counters().subscriptions.sub(1);
             let weight_bytes = subscription_weight_bytes(filter) as u64;
-            self.shared.memory.subscriptions.give_back(weight_bytes);
+            self.here.shared().memory.subscriptions.give_back(weight_bytes);
         }
         existed
     }

@@ -22,7 +22,7 @@ use super::counters::ShardCounters;
 use super::mail::Mail;
 use super::mailbox::Mailbox;
 use super::ports::Waker;
-use super::recovery::RecoveredPart;
+use super::recovered::RecoveredPart;
 use super::ticket::{Completions, StoreSink};
 use super::worker::{Worker, WorkerSetup};
 use super::{ShardStore, Shared, SharedAccess, SharedSetup};

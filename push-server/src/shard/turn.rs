@@ -86,14 +86,14 @@ impl<P: Ports> Worker<P> {
     /// Whose work it is what a client does.
     pub(super) fn flow_of(&self, index: u32) -> Flow {
         match self.clients.get(index).map(|client| &client.phase) {
-            Some(Phase::Serving { flow, .. }) => Flow::session(self.index, *flow),
-            _ => Flow::newcomer(self.index, index),
+            Some(Phase::Serving { flow, .. }) => Flow::session(self.here.index(), *flow),
+            _ => Flow::newcomer(self.here.index(), index),
         }
     }
 
     /// Whose work it is what a session does.
     pub(super) fn flow_of_session(&self, key: u32) -> Flow {
-        Flow::session(self.index, self.sessions.number(key).into())
+        Flow::session(self.here.index(), self.sessions.number(key).into())
     }
 
     /// Has `flush` called for this client at the end of the turn. One that waits on account of one
@@ -200,7 +200,7 @@ impl<P: Ports> Worker<P> {
                 self.post.letter_is_done();
             }
             let waits = matches!(progress, Progress::Blocked | Progress::StoreBehind);
-            self.counters.turns_ended.add(u64::from(!left.is_empty() && !waits));
+            self.here.counters().turns_ended.add(u64::from(!left.is_empty() && !waits));
             self.agenda.put_back(flow, units, left.into_iter(), progress);
             if self.agenda.uses_up(units, begun, WORK_BUDGET) {
                 break;

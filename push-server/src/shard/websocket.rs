@@ -42,7 +42,7 @@ impl<P: Ports> Worker<P> {
             }
             Phase::Handshake { .. } => {
                 if let Some(fault) = fault {
-                    self.counters.connects_malformed.add(1);
+                    self.here.counters().connects_malformed.add(1);
                     self.tell(index, Kind::NotMqtt, &fault);
                 }
                 self.finish(index, Vec::new());
@@ -50,8 +50,8 @@ impl<P: Ports> Worker<P> {
             Phase::Flushing { .. } | Phase::Lingering { .. } => return,
         }
         match ended {
-            Ended::HeadTooLarge => self.counters.limit_upgrade_head.add(1),
-            Ended::PingRate => self.counters.limit_ping_rate.add(1),
+            Ended::HeadTooLarge => self.here.counters().limit_upgrade_head.add(1),
+            Ended::PingRate => self.here.counters().limit_ping_rate.add(1),
             Ended::NotUpgraded | Ended::Left | Ended::Fault => {}
         }
     }

@@ -37,7 +37,7 @@ impl<P: Ports> Worker<P> {
         mut will: Will,
         record: Draft,
     ) {
-        let number = WillNumber(self.shared.next_number.fetch_add(1, Ordering::Relaxed));
+        let number = WillNumber(self.here.shared().next_number.fetch_add(1, Ordering::Relaxed));
         let charge = will.charge.take();
         let message = Arc::new(will.into_message(self.agenda.now()));
         let will = Outgoing { number, session, key, message, charge };
@@ -53,7 +53,7 @@ impl<P: Ports> Worker<P> {
         from: Option<u32>,
         mut will: Will,
     ) {
-        let flow = Flow::session(self.index, session.into());
+        let flow = Flow::session(self.here.index(), session.into());
         let charge = will.charge.take();
         let message = Arc::new(will.into_message(self.agenda.now()));
         self.publish(flow, message, from, Draft::default(), charge);
@@ -79,8 +79,8 @@ impl<P: Ports> Worker<P> {
     /// Its session's, even when that has ended: nobody else is to wait behind it.
     fn flow_of_will(&self, will: &Outgoing) -> Flow {
         match will.key {
-            Some(_) => Flow::session(self.index, will.session.into()),
-            None => Flow::nobody(self.index),
+            Some(_) => Flow::session(self.here.index(), will.session.into()),
+            None => Flow::nobody(self.here.index()),
         }
     }
 
@@ -92,14 +92,14 @@ impl<P: Ports> Worker<P> {
 
     fn will_draft(&self, will: Outgoing) -> Draft {
         let mut draft = Draft::from(will.removal());
-        draft.waiting.push((self.index, Done::Will(will)));
+        draft.waiting.push((self.here.index(), Done::Will(will)));
         draft
     }
 
     /// A will is in every outbox, or is not.
     pub(super) fn on_will_published(&mut self, will: Outgoing, failed: bool) {
         if failed && !self.journal.refused().push_will(will) {
-            self.counters.limit_wills.add(1);
+            self.here.counters().limit_wills.add(1);
         }
     }
 

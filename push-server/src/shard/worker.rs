@@ -13,6 +13,7 @@ use super::agenda::Agenda;
 use super::clients::Clients;
 use super::counters::ShardCounters;
 use super::fair_queue::Flow;
+use super::here::Here;
 use super::journal::Journal;
 use super::liveness::HeartbeatPath;
 use super::mail::Mail;
@@ -23,7 +24,7 @@ use super::ports::{
 use super::post::Post;
 use super::postage::Stamp;
 use super::publishing::Publishing;
-use super::recovery::RecoveredPart;
+use super::recovered::RecoveredPart;
 use super::sending::Sending;
 use super::sessions::Sessions;
 use super::stop::Stop;
@@ -92,19 +93,14 @@ pub(super) struct WorkerSetup<P: Ports> {
 /// A shard.
 #[derive(Debug)]
 pub(super) struct Worker<P: Ports> {
-    pub(super) index: u16,
-    pub(super) shared: Arc<Shared>,
-    pub(super) counters: Arc<ShardCounters>,
+    pub(super) here: Here<P::Randomness>,
     pub(super) wire: P::Wire,
     pub(super) path: HeartbeatPath<P::Liveness>,
-    pub(super) randomness: P::Randomness,
     pub(super) post: Post<Mail<SocketOf<P>>>,
     pub(super) acceptor: Acceptor<SocketOf<P>>,
     pub(super) clients: Clients<P>,
     pub(super) sessions: Sessions,
     pub(super) agenda: Agenda<P::Clock, Errand>,
-    /// Bytes that sockets have not taken yet.
-    pub(super) sending: Sending,
     pub(super) stop: Stop,
     pub(super) journal: Journal,
     pub(super) publishing: Publishing,
@@ -117,23 +113,21 @@ impl<P: Ports> Worker<P> {
         let now = agenda.now();
         let sessions =
             Sessions::new(setup.index, setup.shared.hash_seed, &setup.shared.memory.sessions);
+        let sending = Sending::new(&setup.shared.memory.sending);
+        let here = Here::new(setup.index, setup.shared, setup.counters, setup.randomness);
         let mut worker = Self {
-            index: setup.index,
-            counters: setup.counters,
+            here,
             wire: setup.wire,
             path: HeartbeatPath::new(setup.path),
-            randomness: setup.randomness,
             post: Post::new(setup.index, setup.mailboxes),
             acceptor: Acceptor::new(setup.transports),
-            clients: Clients::new(),
+            clients: Clients::new(sending),
             sessions,
             agenda,
-            sending: Sending::new(&setup.shared.memory.sending),
             stop: Stop::default(),
             journal: Journal::default(),
             publishing: Publishing::default(),
             timers: Timers::new(now),
-            shared: setup.shared,
         };
         worker.recover(setup.recovered);
         worker
@@ -170,7 +164,7 @@ impl<P: Ports> Worker<P> {
         self.take_completions();
         self.read_completions();
         self.read_mail();
-        self.post.retry(&mut self.wire, &self.counters);
+        self.post.retry(&mut self.wire, self.here.counters());
         self.fire_timers();
         if self.acceptor.retry_at().is_some_and(|at| at <= self.agenda.now()) {
             self.resume_accepting();
@@ -180,7 +174,7 @@ impl<P: Ports> Worker<P> {
         self.feed_absent();
         self.submit_draft();
         self.free_discarded();
-        self.counters.turn_times.record(self.agenda.lasted());
+        self.here.counters().turn_times.record(self.agenda.lasted());
     }
 
     /// After the last turn.
@@ -192,28 +186,32 @@ impl<P: Ports> Worker<P> {
 
     /// Leaves what the sessions own to the system, which takes it back when the process ends.
     pub(super) fn leave_memory(&mut self) {
-        let empty = Sessions::new(self.index, self.shared.hash_seed, &self.shared.memory.sessions);
+        let empty = Sessions::new(
+            self.here.index(),
+            self.here.shared().hash_seed,
+            &self.here.shared().memory.sessions,
+        );
         std::mem::forget(std::mem::replace(&mut self.sessions, empty));
     }
 
     /// Returns how long the turn may wait for completions.
     pub(super) fn begin_turn(&mut self) -> Duration {
-        self.counters.loop_turns.add(1);
+        self.here.counters().loop_turns.add(1);
         self.path.stamp(self.agenda.now());
         // One shard for all.
-        if self.index == 0 {
-            self.shared.notices.tell_held_back(self.agenda.now());
+        if self.here.index() == 0 {
+            self.here.shared().notices.tell_held_back(self.agenda.now());
         }
         if self.agenda.is_sweep_due() && !self.sweep() {
             self.agenda.end_sweep();
             self.retry_store();
             self.post.tidy();
-            self.sending.settle();
-            self.counters.longest_wait_millis.set(self.agenda.longest_wait_millis());
-            self.counters.set_ring_faults(self.wire.faults());
+            self.clients.settle_sending();
+            self.here.counters().longest_wait_millis.set(self.agenda.longest_wait_millis());
+            self.here.counters().set_ring_faults(self.wire.faults());
         }
         self.publish_strays(STRAYS_PER_TURN_MAX);
-        if !self.stop.has_begun() && self.shared.stopping.load(Ordering::Acquire) {
+        if !self.stop.has_begun() && self.here.shared().stopping.load(Ordering::Acquire) {
             self.begin_stop();
         }
         self.wait_time()
@@ -224,7 +222,7 @@ impl<P: Ports> Worker<P> {
     fn sweep(&mut self) -> bool {
         let more_flows = self.path.sweep(self.agenda.now());
         // One shard for all: the retained messages are shared.
-        let more_expired = self.index == 0 && self.remove_expired();
+        let more_expired = self.here.index() == 0 && self.remove_expired();
         self.agenda.set_leaves_expired(more_expired);
         more_flows || more_expired
     }
@@ -236,9 +234,9 @@ impl<P: Ports> Worker<P> {
         if self.journal.is_behind() {
             return false;
         }
-        let expired = self.shared.retained.remove_expired(self.agenda.now());
+        let expired = self.here.shared().retained.remove_expired(self.agenda.now());
         let more = expired.len() == EXPIRED_PER_CALL_MAX;
-        if self.shared.store.is_some() {
+        if self.here.shared().store.is_some() {
             let removals = expired.into_iter().map(|cause| Write::SaveRetained { cause });
             self.journal.append(Draft { writes: removals.collect(), ..Draft::default() });
         }
@@ -265,7 +263,7 @@ impl<P: Ports> Worker<P> {
         while let Some((timed, tick)) = self.timers.take_due() {
             self.on_timer(timed, tick);
             if self.agenda.uses_up(TIMER_UNITS, begun, TIMERS_BUDGET) {
-                self.counters.cut_timers.add(u64::from(self.timers.has_due()));
+                self.here.counters().cut_timers.add(u64::from(self.timers.has_due()));
                 break;
             }
         }
@@ -277,7 +275,7 @@ impl<P: Ports> Worker<P> {
         }
         let begun = self.agenda.read_clock();
         while self.clients.free_piece() && self.agenda.read_clock() - begun < DISCARD_BUDGET {}
-        self.counters.cut_discards.add(u64::from(self.clients.has_discarded()));
+        self.here.counters().cut_discards.add(u64::from(self.clients.has_discarded()));
     }
 
     /// Whether this turn has lasted long enough.
@@ -301,8 +299,8 @@ impl<P: Ports> Worker<P> {
         if self.agenda.has_parked() || self.clients.has_stalled() {
             until = until.min(self.agenda.now().after_millis(STORE_LOOK_MILLIS));
         }
-        let own = usize::from(self.index);
-        let unread = self.post.has_mail() || !self.shared.completions[own].is_empty();
+        let own = usize::from(self.here.index());
+        let unread = self.post.has_mail() || !self.here.shared().completions[own].is_empty();
         let unfinished = self.agenda.is_unfinished()
             || self.clients.has_discarded()
             || self.timers.has_due()
@@ -325,10 +323,10 @@ impl<P: Ports> Worker<P> {
                 self.on_received(token, received, more);
             }
             Completion::Sent { token, weight, result } => {
-                self.sending.end(weight);
+                self.clients.end_send(weight);
                 match self.resolve(token) {
                     Some(index) => self.on_sent(index, &result),
-                    None => self.counters.stale_completions.add(1),
+                    None => self.here.counters().stale_completions.add(1),
                 }
             }
             // The mailbox is read every turn, and so is what the store has done.
@@ -338,7 +336,7 @@ impl<P: Ports> Worker<P> {
 
     fn on_received(&mut self, token: Token, received: Received<PieceOf<P>>, more: bool) {
         let Some(index) = self.resolve(token) else {
-            self.counters.stale_completions.add(1);
+            self.here.counters().stale_completions.add(1);
             if let Received::Data(piece) = received {
                 self.wire.recycle(piece);
             }
@@ -352,13 +350,13 @@ impl<P: Ports> Worker<P> {
                 self.after_receive(index);
             }
             Received::NoBuffers => {
-                self.counters.limit_receive_buffers.add(1);
+                self.here.counters().limit_receive_buffers.add(1);
                 self.after_receive(index);
             }
             Received::Cancelled => self.after_receive(index),
             Received::End | Received::Unanswered | Received::Failed => {
                 if matches!(received, Received::Unanswered) {
-                    self.counters.unanswered.add(1);
+                    self.here.counters().unanswered.add(1);
                 }
                 self.clients[index].receiving = false;
                 self.on_peer_gone(index);
@@ -401,12 +399,12 @@ impl<P: Ports> Worker<P> {
 
     /// Sends mail to another shard; what does not fit waits.
     pub(super) fn post(&mut self, shard: u16, mail: Mail<SocketOf<P>>) {
-        self.post.send(shard, mail, &mut self.wire, &self.counters);
+        self.post.send(shard, mail, &mut self.wire, self.here.counters());
     }
 
     /// A stamp for a letter to another shard, if that takes one now.
     pub(super) fn stamp(&mut self, shard: u16, flow: Flow, message: &Message) -> Option<Stamp> {
-        self.post.stamp(shard, flow, message.weight_bytes(), &self.counters)
+        self.post.stamp(shard, flow, message.weight_bytes(), self.here.counters())
     }
 
     /// What clients have sent is taken up again, where nothing else is in the way.
@@ -450,7 +448,11 @@ impl<P: Ports> Worker<P> {
     /// The stop has lasted long enough: a reset is heard at once, also where a FIN would wait behind
     /// bytes that the peer does not read.
     fn reset_all(&mut self) {
-        tracing::info!(shard = self.index, left = self.clients.len(), "resetting connections");
+        tracing::info!(
+            shard = self.here.index(),
+            left = self.clients.len(),
+            "resetting connections"
+        );
         for index in self.clients.indices() {
             self.clients[index].socket.reset_on_close();
             self.abort(index);

@@ -21,7 +21,7 @@ use super::counters::ShardCounters;
 use super::mail::Mail;
 use super::mailbox::Mailbox;
 use super::ports::{Clock, Ports, Randomness, Waker};
-use super::recovery::RecoveredPart;
+use super::recovered::RecoveredPart;
 use super::ticket::Completions;
 use super::worker::{Worker, WorkerSetup};
 use super::{Shared, SharedSetup};
