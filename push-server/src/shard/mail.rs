@@ -8,7 +8,7 @@ use super::client::Introduction;
 use super::connect_order::ConnectNumber;
 use super::fair_queue::Flow;
 use super::postage::Stamp;
-use super::share::SharedMail;
+use super::shared_mail::SharedMail;
 use super::ticket::Ticket;
 use crate::broker::{Holder, Message};
 use crate::mqtt::Connecting;

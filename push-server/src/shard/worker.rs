@@ -1,6 +1,27 @@
 //! One shard's thread: waits for completions, hands them on, fires timers, has work done that waits,
 //! and once a turn sends what the turn produced.
 
+mod admit;
+mod deliver;
+mod durable;
+mod ending;
+mod fanout;
+mod feed;
+mod input;
+mod introduce;
+mod leaving;
+mod places;
+mod recovery;
+mod remains;
+mod retry;
+mod serve;
+mod share;
+mod subscribe;
+mod tell;
+mod turn;
+mod websocket;
+mod wills;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,10 +51,10 @@ use super::sessions::Sessions;
 use super::stop::Stop;
 use super::ticket::Draft;
 use super::timers::{Timed, Timers};
-use super::turn::Errand;
 use crate::broker::Message;
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::store::Write;
+use turn::Errand;
 
 /// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
 /// a shard after 5 s.
@@ -93,17 +114,17 @@ pub(super) struct WorkerSetup<P: Ports> {
 /// A shard.
 #[derive(Debug)]
 pub(super) struct Worker<P: Ports> {
-    pub(super) here: Here<P::Randomness>,
+    here: Here<P::Randomness>,
     pub(super) wire: P::Wire,
     pub(super) path: HeartbeatPath<P::Liveness>,
-    pub(super) post: Post<Mail<SocketOf<P>>>,
-    pub(super) acceptor: Acceptor<SocketOf<P>>,
-    pub(super) clients: Clients<P>,
-    pub(super) sessions: Sessions,
-    pub(super) agenda: Agenda<P::Clock, Errand>,
-    pub(super) stop: Stop,
-    pub(super) journal: Journal,
-    pub(super) publishing: Publishing,
+    post: Post<Mail<SocketOf<P>>>,
+    acceptor: Acceptor<SocketOf<P>>,
+    clients: Clients<P>,
+    sessions: Sessions,
+    agenda: Agenda<P::Clock, Errand>,
+    stop: Stop,
+    journal: Journal,
+    publishing: Publishing,
     timers: Timers,
 }
 
@@ -131,6 +152,12 @@ impl<P: Ports> Worker<P> {
         };
         worker.recover(setup.recovered);
         worker
+    }
+
+    /// The time, for who stands in for the machine.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn read_clock(&self) -> Monotonic {
+        self.agenda.read_clock()
     }
 
     /// Serves until stopped. To be called when every shard is there.

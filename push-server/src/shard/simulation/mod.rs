@@ -257,7 +257,7 @@ impl Shard {
     fn begin_turn(&mut self) {
         let timeout = self.worker.begin_turn();
         self.worker.wire.submit();
-        self.due = self.worker.agenda.read_clock().after(timeout);
+        self.due = self.worker.read_clock().after(timeout);
     }
 }
 

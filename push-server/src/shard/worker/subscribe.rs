@@ -8,17 +8,17 @@
 
 use std::vec;
 
-use super::agenda::Progress;
-use super::client::Phase;
-use super::ports::{Ports, Token};
+use super::Worker;
 use super::remains::{NoSubscriptionMemory, REMAINS_WAITS_MAX};
-use super::ticket::{Done, Draft, Giver, Subscribed, Unsubscribed};
-use super::worker::Worker;
 use crate::broker::{
     Budget, NoMemory, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes,
 };
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
+use crate::shard::agenda::Progress;
+use crate::shard::client::Phase;
+use crate::shard::ports::{Ports, Token};
+use crate::shard::ticket::{Done, Draft, Giver, Subscribed, Unsubscribed};
 use crate::store::{SessionNumber, Write};
 
 /// What a filter's text takes beside its bytes.

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
-use super::client::{LINGER_MILLIS, Phase};
-use super::counters::{Counter, ShardCounters};
-use super::found::Found;
+use super::Worker;
 use super::input::ANSWERS_WAIT_MILLIS;
-use super::liveness::Applicant;
-use super::notices::Kind;
-use super::ports::{Ports, Socket, Wire};
-use super::session_shares::NoPlace;
-use super::sessions::Presence;
-use super::worker::Worker;
 use crate::broker::{Charge, Holder, NoMemory, Origin, will_weight_bytes};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Claim, Connecting, Connection, Session, Transmit, Version};
+use crate::shard::client::{LINGER_MILLIS, Phase};
+use crate::shard::counters::{Counter, ShardCounters};
+use crate::shard::found::Found;
+use crate::shard::liveness::Applicant;
+use crate::shard::notices::Kind;
+use crate::shard::ports::{Ports, Socket, Wire};
+use crate::shard::session_shares::NoPlace;
+use crate::shard::sessions::Presence;
 use crate::websocket::Goodbye;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.

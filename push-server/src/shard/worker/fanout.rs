@@ -10,20 +10,20 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::agenda::Progress;
-use super::fair_queue::Flow;
-use super::mail::{Letter, Mail};
-use super::ports::{Ports, Token};
-use super::postage::Stamp;
+use super::Worker;
 use super::share::Placed;
-use super::ticket::{Done, Draft, Part, Ticket};
 use super::turn::Errand;
-use super::worker::Worker;
 use crate::broker::{
     Budget, Charge, Group, GroupSearch, Matching, Message, QoS, ShardSearch, ShardSet,
 };
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Delivery, OutboxFull, PublishReceipt};
+use crate::shard::agenda::Progress;
+use crate::shard::fair_queue::Flow;
+use crate::shard::mail::{Letter, Mail};
+use crate::shard::ports::{Ports, Token};
+use crate::shard::postage::Stamp;
+use crate::shard::ticket::{Done, Draft, Part, Ticket};
 use crate::store::SessionNumber;
 
 /// What a delivery costs beside the match: an outbox, and a session that is read from memory.

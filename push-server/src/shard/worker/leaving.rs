@@ -15,19 +15,19 @@
 
 use std::sync::Arc;
 
-use super::agenda::Progress;
-use super::departed::{Leaving, Records};
-use super::fair_queue::Flow;
+use super::Worker;
 use super::fanout::GROUP_UNITS;
-use super::found::Found;
-use super::journal::PageRead;
-use super::ports::Ports;
 use super::share::Placed;
-use super::ticket::{Done, Draft, Giver, Leaver, Part};
 use super::turn::Errand;
-use super::worker::Worker;
 use crate::broker::{Budget, Group, QoS, TopicFilter, Via};
 use crate::mqtt::{Delivery, Left, LeftMessage, Session};
+use crate::shard::agenda::Progress;
+use crate::shard::departed::{Leaving, Records};
+use crate::shard::fair_queue::Flow;
+use crate::shard::found::Found;
+use crate::shard::journal::PageRead;
+use crate::shard::ports::Ports;
+use crate::shard::ticket::{Done, Draft, Giver, Leaver, Part};
 use crate::store::{
     Outcome, Page, Position, SessionNumber, SessionRecord, Stored, WallMillis, Write,
 };

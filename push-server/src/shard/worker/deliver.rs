@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::agenda::Progress;
-use super::client::Phase;
+use super::Worker;
 use super::durable;
-use super::fair_queue::Flow;
 use super::fanout::{Fanout, Publisher};
-use super::notices::Kind;
-use super::ports::{Ports, Wire};
-use super::sending::SEND_BYTES_MAX;
-use super::ticket::{Done, Draft, Part};
 use super::turn::Errand;
-use super::worker::Worker;
 use crate::broker::{Budget, Charge, Message, NoMemory, QoS, SessionMemory};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, Transmit, Version,
 };
+use crate::shard::agenda::Progress;
+use crate::shard::client::Phase;
+use crate::shard::fair_queue::Flow;
+use crate::shard::notices::Kind;
+use crate::shard::ports::{Ports, Wire};
+use crate::shard::sending::SEND_BYTES_MAX;
+use crate::shard::ticket::{Done, Draft, Part};
 use crate::store::{Position, Write};
 
 /// What it costs to send something: a system call's part, and a completion.

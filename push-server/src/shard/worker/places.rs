@@ -1,10 +1,10 @@
 //! Places for new sessions: those that nobody has used give way, on this shard or on another (`unused`).
 
-use super::mail::Mail;
-use super::ports::Ports;
-use super::session_shares::NoPlace;
-use super::worker::Worker;
+use super::Worker;
 use crate::broker::Holder;
+use crate::shard::mail::Mail;
+use crate::shard::ports::Ports;
+use crate::shard::session_shares::NoPlace;
 
 impl<P: Ports> Worker<P> {
     /// A session has no connection: it may have to give way if it was never used.

@@ -1,12 +1,12 @@
 //! A connection has ended: its session waits for the next one (`absence`), or ends, then or when its time has
 //! come.
 
-use super::absence::Absence;
-use super::found::Found;
-use super::ports::Ports;
-use super::sessions::{Entry, Presence};
-use super::worker::Worker;
+use super::Worker;
 use crate::mqtt::Will;
+use crate::shard::absence::Absence;
+use crate::shard::found::Found;
+use crate::shard::ports::Ports;
+use crate::shard::sessions::{Entry, Presence};
 
 impl<P: Ports> Worker<P> {
     /// A session's connection has ended: it waits for the next one, or ends too.

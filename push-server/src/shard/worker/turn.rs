@@ -4,19 +4,19 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::agenda::{Dirty, Progress, UNITS_PER_LOOK};
-use super::client::Phase;
-use super::fair_queue::{Due, Flow};
+use super::Worker;
 use super::fanout::Fanout;
 use super::input::Halt;
-use super::mail::{Letter, Mail};
-use super::ports::{Ports, Token};
-use super::refused::Retrying;
-use super::share::SharedMail;
 use super::subscribe::{Subscribing, Unsubscribing};
-use super::ticket::Giver;
-use super::worker::Worker;
 use crate::broker::Budget;
+use crate::shard::agenda::{Dirty, Progress, UNITS_PER_LOOK};
+use crate::shard::client::Phase;
+use crate::shard::fair_queue::{Due, Flow};
+use crate::shard::mail::{Letter, Mail};
+use crate::shard::ports::{Ports, Token};
+use crate::shard::refused::Retrying;
+use crate::shard::shared_mail::SharedMail;
+use crate::shard::ticket::Giver;
 
 /// So long a turn does work that waits.
 const WORK_BUDGET: Duration = Duration::from_millis(3);

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::client::Phase;
-use super::notices::{ClientId, Kind};
-use super::ports::{Ports, Socket};
-use super::worker::Worker;
+use super::Worker;
+use crate::shard::client::Phase;
+use crate::shard::notices::{ClientId, Kind};
+use crate::shard::ports::{Ports, Socket};
 
 impl<P: Ports> Worker<P> {
     /// Says what has happened to a client that is known by its connection.

@@ -12,14 +12,14 @@
 
 use std::sync::Arc;
 
-use super::agenda::Progress;
-use super::fair_queue::Flow;
-use super::ports::Ports;
+use super::Worker;
 use super::subscribe::filter_units;
 use super::turn::Errand;
-use super::worker::Worker;
 use crate::broker::{Budget, Holder, NoMemory, TopicFilter, subscription_weight_bytes};
 use crate::mqtt::SubscriptionList;
+use crate::shard::agenda::Progress;
+use crate::shard::fair_queue::Flow;
+use crate::shard::ports::Ports;
 
 /// As many filters go with their session as this pays for: some ten, as nearly all sessions have.
 const AT_ONCE_UNITS: u32 = 512;

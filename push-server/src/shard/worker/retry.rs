@@ -6,15 +6,15 @@
 //! or with it. What was asked for when the shard did not know yet that the record had failed, fails,
 //! too, though the disk may be back: the store sees to that.
 
-use super::agenda::Progress;
-use super::fair_queue::Flow;
-use super::ports::Ports;
-use super::refused::{Again, Retrying};
-use super::ticket::{Done, Draft};
+use super::Worker;
 use super::turn::Errand;
-use super::unremoved::UnremovedFilter;
-use super::worker::Worker;
 use crate::broker::Budget;
+use crate::shard::agenda::Progress;
+use crate::shard::fair_queue::Flow;
+use crate::shard::ports::Ports;
+use crate::shard::refused::{Again, Retrying};
+use crate::shard::ticket::{Done, Draft};
+use crate::shard::unremoved::UnremovedFilter;
 use crate::store::{SessionNumber, Write};
 
 /// What it costs to offer a record, a removal, a will or a page again.

@@ -13,38 +13,20 @@
 
 use std::sync::Arc;
 
-use super::agenda::Progress;
-use super::client::Phase;
-use super::fair_queue::Flow;
+use super::Worker;
 use super::fanout::REFUSAL_UNITS;
-use super::mail::Mail;
-use super::ports::Ports;
-use super::postage::Stamp;
-use super::publishing::Return;
 use super::subscribe::filter_units;
-use super::ticket::{Part, Ticket};
 use super::turn::Errand;
-use super::worker::Worker;
-use crate::broker::{Budget, Group, Member, Message, Round, TopicFilter, Via};
+use crate::broker::{Budget, Group, Member, Message, TopicFilter, Via};
 use crate::mqtt::{Delivery, OutboxFull};
-
-/// A message for one member of a group, on its way to that member's shard.
-#[derive(Debug)]
-pub(super) struct SharedMail {
-    message: Arc<Message>,
-    group: Arc<Group>,
-    session: u32,
-    /// Members that have refused it.
-    tries: u16,
-    round: Round,
-    /// The write that it is part of.
-    ticket: Option<Arc<Ticket>>,
-    /// Whose work it is.
-    flow: Flow,
-    stamp: Option<Stamp>,
-    /// Whether somebody who left was owed it.
-    is_left: bool,
-}
+use crate::shard::agenda::Progress;
+use crate::shard::client::Phase;
+use crate::shard::fair_queue::Flow;
+use crate::shard::mail::Mail;
+use crate::shard::ports::Ports;
+use crate::shard::publishing::Return;
+use crate::shard::shared_mail::SharedMail;
+use crate::shard::ticket::Part;
 
 /// What became of a message for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,26 +72,6 @@ impl Placed {
             Self::Done { refusals } => u32::from(refusals) * REFUSAL_UNITS,
             Self::Blocked => 0,
         }
-    }
-}
-
-impl SharedMail {
-    fn new(flow: Flow, message: Arc<Message>, group: Arc<Group>) -> Self {
-        Self {
-            message,
-            group,
-            session: 0,
-            tries: 0,
-            round: Round::default(),
-            ticket: None,
-            flow,
-            stamp: None,
-            is_left: false,
-        }
-    }
-
-    pub(super) fn flow(&self) -> Flow {
-        self.flow
     }
 }
 

@@ -3,17 +3,17 @@
 
 use push_common::clock::Monotonic;
 
-use super::agenda::Progress;
-use super::client::{Introduction, Phase};
-use super::input_budget::Unfinished;
-use super::notices::Kind;
-use super::ports::{PieceOf, Ports, Token, Wire};
-use super::ticket::Done;
+use super::Worker;
 use super::turn::Errand;
-use super::worker::Worker;
 use crate::broker::Budget;
 use crate::mqtt::Event;
 use crate::mqtt::codec::Reason;
+use crate::shard::agenda::Progress;
+use crate::shard::client::{Introduction, Phase};
+use crate::shard::input_budget::Unfinished;
+use crate::shard::notices::Kind;
+use crate::shard::ports::{PieceOf, Ports, Token, Wire};
+use crate::shard::ticket::Done;
 use crate::store::Outcome;
 
 /// Input that a stalled publisher may have waiting before the shard stops reading from it.

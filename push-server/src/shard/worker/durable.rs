@@ -11,20 +11,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::client::Phase;
-use super::journal::{Journal, PageRead};
-use super::notices::Kind;
-use super::ports::{Ports, Token};
-use super::receipts::Receipts;
-use super::sessions::{Entry, Presence};
+use super::Worker;
 use super::subscribe::filter_units;
-use super::ticket::{Done, Draft, Part, Subscribed, Unsubscribed};
-use super::worker::Worker;
 use crate::broker::{Shares, SubscriptionId, Via};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Change, Connect, Delivery, Fetched, Filing, PendingWill, PublishReceipt, Session, Version, Will,
 };
+use crate::shard::client::Phase;
+use crate::shard::journal::{Journal, PageRead};
+use crate::shard::notices::Kind;
+use crate::shard::ports::{Ports, Token};
+use crate::shard::receipts::Receipts;
+use crate::shard::sessions::{Entry, Presence};
+use crate::shard::ticket::{Done, Draft, Part, Subscribed, Unsubscribed};
 use crate::store::{
     Clocks, OutboxEntry, Outcome, Page, Position, SessionNumber, SessionRecord, Stored, StoredWill,
     WallMillis, Write,

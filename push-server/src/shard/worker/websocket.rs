@@ -1,9 +1,9 @@
 //! What WebSocket brings besides MQTT's bytes: answers of its own, and ends.
 
-use super::client::Phase;
-use super::notices::Kind;
-use super::ports::Ports;
-use super::worker::Worker;
+use super::Worker;
+use crate::shard::client::Phase;
+use crate::shard::notices::Kind;
+use crate::shard::ports::Ports;
 use crate::websocket::Ended;
 
 impl<P: Ports> Worker<P> {

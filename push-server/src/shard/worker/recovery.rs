@@ -7,15 +7,15 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
 
-use super::absence::Absence;
-use super::found::Found;
-use super::outgoing::Outgoing;
-use super::ports::Ports;
-use super::recovered::RecoveredPart;
-use super::sessions::Presence;
-use super::worker::Worker;
+use super::Worker;
 use crate::broker::{Holder, MemoryBudget, Message, Origin, will_weight_bytes};
 use crate::mqtt::{Extent, PendingWill, Session, Will};
+use crate::shard::absence::Absence;
+use crate::shard::found::Found;
+use crate::shard::outgoing::Outgoing;
+use crate::shard::ports::Ports;
+use crate::shard::recovered::RecoveredPart;
+use crate::shard::sessions::Presence;
 use crate::store::{Clocks, RecoveredSession, SessionNumber, SessionRecord, StoredWill, Write};
 
 impl<P: Ports> Worker<P> {

@@ -18,14 +18,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::fair_queue::Flow;
+use super::Worker;
 use super::fanout::Fanout;
-use super::outgoing::Outgoing;
-use super::ports::Ports;
-use super::ticket::{Done, Draft};
-use super::worker::Worker;
 use crate::broker::{Message, QoS};
 use crate::mqtt::Will;
+use crate::shard::fair_queue::Flow;
+use crate::shard::outgoing::Outgoing;
+use crate::shard::ports::Ports;
+use crate::shard::ticket::{Done, Draft};
 use crate::store::{SessionNumber, WillNumber, Write};
 
 impl<P: Ports> Worker<P> {

@@ -4,13 +4,13 @@
 //!
 //! A session whose connection has ended is still owed them: its outbox takes what it has room for.
 
-use super::backlog::{Backlog, Wanted};
-use super::client::Phase;
-use super::ports::Ports;
-use super::ticket::Part;
-use super::worker::Worker;
+use super::Worker;
 use crate::broker::{QoS, SubscriptionOptions, TopicFilter};
 use crate::mqtt::{Delivered, Delivery};
+use crate::shard::backlog::{Backlog, Wanted};
+use crate::shard::client::Phase;
+use crate::shard::ports::Ports;
+use crate::shard::ticket::Part;
 
 /// Retained messages wait outside the outbox of a connected client while it holds this many.
 const FEED_MESSAGES: usize = 64;

@@ -4,15 +4,15 @@
 
 use bytes::Bytes;
 
-use super::agenda::QUANTUM_UNITS;
-use super::client::{Client, Phase};
-use super::mail::{Adoption, Arrival, Mail};
-use super::notices::Kind;
-use super::ports::{Ports, Randomness, SocketOf};
-use super::worker::Worker;
+use super::Worker;
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
 use crate::mqtt::{Connect, Connecting, Event, Progress, Refusal};
+use crate::shard::agenda::QUANTUM_UNITS;
+use crate::shard::client::{Client, Phase};
+use crate::shard::mail::{Adoption, Arrival, Mail};
+use crate::shard::notices::Kind;
+use crate::shard::ports::{Ports, Randomness, SocketOf};
 
 /// How long a stopping server that names another one waits for the CONNECT of clients that have
 /// connected already.
