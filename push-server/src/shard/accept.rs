@@ -1,15 +1,11 @@
 //! Accepting: multishot accepts that pause when a limit is reached, and go on when there is room.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
 
-use super::client::{Client, Introduction, Phase};
-use super::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
-use super::worker::Worker;
-use crate::websocket::WebSocket;
+use super::ports::Wire;
 
 /// How soon a paused accept is tried again when no connection of this shard ends before.
 const RETRY_MILLIS: u64 = 100;
@@ -59,165 +55,81 @@ impl<S> Acceptor<S> {
     pub(super) fn retry_at(&self) -> Option<Monotonic> {
         self.paused_until
     }
-}
 
-impl<P: Ports> Worker<P> {
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_until.is_some()
+    }
+
     /// Arms every listener that is not accepting.
-    pub(super) fn start_accepting(&mut self) {
-        self.acceptor.paused_until = None;
-        for (index, listener) in (0u32..).zip(&mut self.acceptor.listeners) {
+    pub(super) fn start(&mut self, wire: &mut impl Wire) {
+        self.paused_until = None;
+        for (index, listener) in (0u32..).zip(&mut self.listeners) {
             if !listener.accepting {
                 listener.accepting = true;
-                self.wire.accept(index);
+                wire.accept(index);
             }
         }
     }
 
     /// For ever: the server stops.
-    pub(super) fn stop_accepting(&mut self) {
-        self.cancel_accepts();
-        self.acceptor.paused_until = None;
-        self.acceptor.parked.clear();
+    pub(super) fn stop(&mut self, wire: &mut impl Wire) {
+        self.cancel(wire);
+        self.paused_until = None;
+        self.parked.clear();
         // Closing the listeners lets the system refuse new connections at once.
-        self.acceptor.listeners.clear();
-        self.wire.close_listeners();
+        self.listeners.clear();
+        wire.close_listeners();
     }
 
-    pub(super) fn on_accepted(
-        &mut self,
-        listener: u32,
-        result: Result<SocketOf<P>, AcceptFault>,
-        more: bool,
-    ) {
-        if self.stopping {
-            return;
-        }
-        let Some(listener) = self.acceptor.listeners.get_mut(listener as usize) else { return };
+    /// A listener has brought something, and accepts `more` or does not. Returns how MQTT comes by it;
+    /// `None`: there is no such listener any more.
+    pub(super) fn brought(&mut self, listener: u32, more: bool) -> Option<Transport> {
+        let listener = self.listeners.get_mut(listener as usize)?;
         listener.accepting &= more;
-        let transport = listener.transport;
-        match result {
-            Ok(socket) if self.acceptor.parked.is_empty() && self.take_place() => {
-                self.admit(socket, transport);
-            }
-            Ok(socket) => {
-                self.counters.limit_connections.add(1);
-                if self.warning_is_due() {
-                    tracing::warn!(
-                        limit = self.shared.connections_max,
-                        "accepting pauses: --max-connections is reached"
-                    );
-                }
-                if self.acceptor.parked.len() < PARKED_MAX {
-                    self.acceptor.parked.push_back((socket, transport));
-                }
-                self.pause_accepting();
-            }
-            Err(fault) => self.on_accept_fault(&fault),
-        }
-        if self.acceptor.paused_until.is_none() {
-            self.start_accepting();
+        Some(listener.transport)
+    }
+
+    /// A socket has no place: it waits for one, or is closed.
+    pub(super) fn park(&mut self, socket: S, transport: Transport) {
+        if self.parked.len() < PARKED_MAX {
+            self.parked.push_back((socket, transport));
         }
     }
 
-    /// A place has become free, or the retry time has come.
-    pub(super) fn resume_accepting(&mut self) {
-        if self.acceptor.paused_until.is_none() || self.stopping {
-            return;
-        }
-        while self.take_place() {
-            let Some((socket, transport)) = self.acceptor.parked.pop_front() else {
-                self.give_place_back();
-                self.start_accepting();
-                return;
-            };
-            self.admit(socket, transport);
-        }
-        self.acceptor.paused_until = Some(self.now.after_millis(RETRY_MILLIS));
+    /// Takes the socket that has waited longest for a place.
+    pub(super) fn unpark(&mut self) -> Option<(S, Transport)> {
+        self.parked.pop_front()
     }
 
-    /// Takes one of the `--max-connections` places, which all shards share.
-    fn take_place(&self) -> bool {
-        let taken = self.shared.open.fetch_add(1, Ordering::Relaxed) < self.shared.connections_max;
-        if !taken {
-            self.give_place_back();
-        }
-        taken
+    pub(super) fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
     }
 
-    pub(super) fn give_place_back(&self) {
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+    /// Accepts no more until it is tried again.
+    pub(super) fn pause(&mut self, wire: &mut impl Wire, now: Monotonic) {
+        self.retry_later(now);
+        self.cancel(wire);
     }
 
-    fn on_accept_fault(&mut self, fault: &AcceptFault) {
-        match fault {
-            AcceptFault::Passing => return,
-            AcceptFault::Exhausted(error) => {
-                self.counters.limit_descriptors.add(1);
-                if self.warning_is_due() {
-                    tracing::warn!(
-                        %error,
-                        "accepting pauses; raise the limit (`ulimit -n`, LimitNOFILE=) or lower \
-                         --max-connections"
-                    );
-                }
-            }
-            AcceptFault::Failed(error) => {
-                tracing::warn!(%error, "accept failed; it is tried again");
-            }
-        }
-        self.pause_accepting();
+    /// There was no place for all: it is tried again.
+    pub(super) fn retry_later(&mut self, now: Monotonic) {
+        self.paused_until = Some(now.after_millis(RETRY_MILLIS));
     }
 
-    /// Whether enough time has passed since the last warning about a pause.
-    fn warning_is_due(&mut self) -> bool {
-        let warned_at = self.acceptor.warned_at;
-        let due = warned_at.is_none_or(|warned_at| self.now - warned_at >= WARNING_PERIOD);
+    /// Whether enough time has passed since the last warning about a pause; then one is due now.
+    pub(super) fn warns(&mut self, now: Monotonic) -> bool {
+        let due = self.warned_at.is_none_or(|warned_at| now - warned_at >= WARNING_PERIOD);
         if due {
-            self.acceptor.warned_at = Some(self.now);
+            self.warned_at = Some(now);
         }
         due
     }
 
-    fn pause_accepting(&mut self) {
-        if self.acceptor.paused_until.is_none() {
-            tracing::debug!(shard = self.index, "accepting pauses");
-        }
-        self.acceptor.paused_until = Some(self.now.after_millis(RETRY_MILLIS));
-        self.cancel_accepts();
-    }
-
-    fn cancel_accepts(&mut self) {
-        for (index, listener) in (0u32..).zip(&self.acceptor.listeners) {
+    fn cancel(&self, wire: &mut impl Wire) {
+        for (index, listener) in (0u32..).zip(&self.listeners) {
             if listener.accepting {
-                self.wire.cancel_accept(index);
+                wire.cancel_accept(index);
             }
         }
-    }
-
-    /// A new client, its place taken: it has until the deadline to send its CONNECT, what WebSocket
-    /// asks for before it included.
-    fn admit(&mut self, socket: SocketOf<P>, transport: Transport) {
-        let timeout = u64::from(self.shared.config.connect_timeout_secs) * 1_000;
-        let deadline = self.now.after_millis(timeout);
-        let phase = Phase::Handshake(Introduction::new(self.randomness.array(), deadline));
-        let index = self.add_client(socket, phase, self.now);
-        self.arm_client_timer(index, deadline);
-        // Not multishot: a client whose session lives elsewhere leaves without an operation to
-        // cancel.
-        let client = &mut self.clients[index as usize];
-        if transport == Transport::WebSocket {
-            client.websocket = Some(Box::new(WebSocket::new(self.now)));
-        }
-        client.receiving = true;
-        let token = client.token(index);
-        self.wire.receive_once(&client.socket, token);
-    }
-
-    /// Puts a client into the slab, under a new generation.
-    pub(super) fn add_client(&mut self, socket: SocketOf<P>, phase: Phase, seen: Monotonic) -> u32 {
-        self.generation = (self.generation + 1) & super::worker::GENERATION_MASK;
-        let client = Client::new(socket, self.generation, phase, seen);
-        self.counters.connections.add(1);
-        u32::try_from(self.clients.insert(client)).expect("connections are limited to u32")
     }
 }

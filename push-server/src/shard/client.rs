@@ -6,10 +6,10 @@ use bytes::Bytes;
 use push_common::clock::Monotonic;
 
 use super::connect_order::ConnectNumber;
-use super::durable::Receipts;
 use super::fair_queue::FlowNumber;
 use super::input_budget::InputCharge;
 use super::ports::{Ports, SlotOf, SocketOf, Token};
+use super::receipts::Receipts;
 use crate::mqtt::scram::Nonce;
 use crate::mqtt::{Connection, Handshake};
 use crate::websocket::WebSocket;

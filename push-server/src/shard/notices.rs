@@ -12,10 +12,6 @@ use std::sync::{Mutex, PoisonError};
 
 use push_common::clock::Monotonic;
 
-use super::client::Phase;
-use super::ports::{Ports, Socket};
-use super::worker::Worker;
-
 /// Lines of a kind in one second.
 pub(super) const LINES_PER_SECOND_MAX: u32 = 10;
 
@@ -128,45 +124,6 @@ impl Notices {
 
 fn tell_more(kind: Kind, more: u64) {
     tracing::info!("{}: {more} more of this kind", kind.words());
-}
-
-impl<P: Ports> Worker<P> {
-    /// Says what has happened to a client that is known by its connection.
-    pub(super) fn tell(&self, index: u32, kind: Kind, reason: &dyn fmt::Display) {
-        self.tell_of(index, kind, self.client_id_of(index), reason);
-    }
-
-    /// The same of one that its connection does not tell.
-    pub(super) fn tell_of(
-        &self,
-        index: u32,
-        kind: Kind,
-        client_id: Option<&str>,
-        reason: &dyn fmt::Display,
-    ) {
-        let Some(client) = self.clients.get(index as usize) else { return };
-        let address = || client.socket.peer_address().ok();
-        self.shared.notices.say(self.now, kind, client_id, address, reason);
-    }
-
-    /// Says what is no event for operators, but may be for whoever looks for something.
-    pub(super) fn tell_ordinary(&self, index: u32, words: &str) {
-        if tracing::enabled!(tracing::Level::DEBUG)
-            && let Some(client) = self.clients.get(index as usize)
-        {
-            let id = self.client_id_of(index).map(|id| tracing::field::debug(ClientId(id)));
-            let address = client.socket.peer_address().ok().map(tracing::field::display);
-            tracing::debug!(client = id, address, "{words}");
-        }
-    }
-
-    fn client_id_of(&self, index: u32) -> Option<&str> {
-        match &self.clients.get(index as usize)?.phase {
-            Phase::Handshake(introduction) => introduction.handshake.client_id(),
-            Phase::Serving { session, .. } => Some(self.sessions.session(*session)?.client_id()),
-            Phase::Flushing { .. } | Phase::Lingering { .. } => None,
-        }
-    }
 }
 
 /// How often one kind of line is said.

@@ -6,9 +6,13 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use push_common::clock::Monotonic;
 use slab::Slab;
 
 use super::absence::Absence;
+use super::departed::Departed;
+use super::found::Found;
+use super::unused::{Fit, Unused, UnusedSessions};
 use crate::broker::{MemoryBudget, Origin, session_weight_bytes};
 use crate::mqtt::Session;
 use crate::store::SessionNumber;
@@ -51,17 +55,26 @@ pub(super) struct Sessions {
     by_client_id: HashTable<u32>,
     hasher: FixedState,
     memory: Arc<MemoryBudget>,
+    /// Those that give way when places are short.
+    unused: UnusedSessions,
+    /// The shard that was asked last for the place of one of its.
+    asked_last: u16,
+    /// Those that have ended.
+    departed: Departed,
 }
 
 impl Sessions {
-    /// `seed` is random per process, so that clients cannot choose colliding ids.
-    pub(super) fn new(seed: u64, memory: &Arc<MemoryBudget>) -> Self {
+    /// Of the shard `own`. `seed` is random per process, so that clients cannot choose colliding ids.
+    pub(super) fn new(own: u16, seed: u64, memory: &Arc<MemoryBudget>) -> Self {
         Self {
             memory: Arc::clone(memory),
             entries: Slab::new(),
             origins: Vec::new(),
             by_client_id: HashTable::new(),
             hasher: FixedState::with_seed(seed),
+            unused: UnusedSessions::default(),
+            asked_last: own,
+            departed: Departed::default(),
         }
     }
 
@@ -158,6 +171,71 @@ impl Sessions {
     pub(super) fn session_mut(&mut self, key: u32) -> Option<&mut Session> {
         self.entry_mut(key).map(|entry| &mut entry.session)
     }
+
+    /// Sessions that have ended, and are not gone yet.
+    pub(super) fn departed(&mut self) -> &mut Departed {
+        &mut self.departed
+    }
+
+    /// Whether some will of an ended session is due at `now`.
+    pub(super) fn has_due_stray(&self, now: Monotonic) -> bool {
+        self.departed.has_due(now)
+    }
+
+    /// The client of a session is back: takes what it had left.
+    pub(super) fn take_strays_back(&mut self, key: u32) -> Vec<Found> {
+        let entry = self.entries.get(key as usize).and_then(Option::as_ref);
+        let Some(Entry { session, .. }) = entry else { return Vec::new() };
+        self.departed.take_back(session.client_id(), session.user())
+    }
+
+    /// A session has no connection: it may have to give way if it was never used. Returns whether it may.
+    pub(super) fn note_unused(&mut self, key: u32) -> bool {
+        let Self { entries, unused, .. } = self;
+        let session = (key, number_in(entries, key));
+        let is_noted = unused_in(entries, &session).is_some();
+        if is_noted {
+            unused.push(session, |other| unused_in(entries, other).is_some());
+        }
+        is_noted
+    }
+
+    /// Takes the key of the session that was left unused before the others, of those that `fits`.
+    pub(super) fn take_unused(&mut self, fits: impl Fn(&Session, Origin) -> bool) -> Option<u32> {
+        let Self { entries, origins, unused, .. } = self;
+        let found = unused.take(|session| {
+            let Some(other) = unused_in(entries, session) else { return Fit::InUse };
+            let origin = origins.get(session.0 as usize).copied().unwrap_or_default();
+            if fits(other, origin) { Fit::Yes } else { Fit::NotThis }
+        });
+        found.map(|(key, _)| key)
+    }
+
+    /// How many may have to give way.
+    pub(super) fn unused_len(&self) -> usize {
+        self.unused.len()
+    }
+
+    /// The shard that was asked last for the place of one of its.
+    pub(super) fn asked_last(&self) -> u16 {
+        self.asked_last
+    }
+
+    pub(super) fn set_asked_last(&mut self, shard: u16) {
+        self.asked_last = shard;
+    }
+}
+
+fn number_in(entries: &Slab<Option<Entry>>, key: u32) -> SessionNumber {
+    let entry = entries.get(key as usize).and_then(Option::as_ref);
+    entry.map(|entry| entry.number).unwrap_or_default()
+}
+
+/// The session, if it is still the one and nobody has used it.
+fn unused_in<'a>(entries: &'a Slab<Option<Entry>>, &(key, number): &Unused) -> Option<&'a Session> {
+    let entry = entries.get(key as usize)?.as_ref()?;
+    let is_left = entry.number == number && entry.presence.client().is_none();
+    (is_left && entry.session.is_unused()).then_some(&entry.session)
 }
 
 fn weight_bytes(session: &Session) -> u64 {
@@ -180,7 +258,7 @@ mod tests {
     #[test]
     fn sessions_are_found_by_client_id_until_removed() {
         let memory = MemoryBudget::new(u64::MAX);
-        let mut sessions = Sessions::new(7, &memory);
+        let mut sessions = Sessions::new(0, 7, &memory);
         let keys: Vec<u32> = (0..1_000)
             .map(|n| {
                 let session = Session::new(&format!("device-{n}"), 0);
@@ -209,7 +287,7 @@ mod tests {
     #[test]
     fn a_key_is_given_again_when_nothing_knows_the_session_by_it() {
         let memory = MemoryBudget::new(u64::MAX);
-        let mut sessions = Sessions::new(7, &memory);
+        let mut sessions = Sessions::new(0, 7, &memory);
         let begin = |sessions: &mut Sessions| {
             let session = Session::new("device", 0);
             assert!(sessions.take_memory(&session, false));

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use foldhash::fast::RandomState;
 use push_common::clock::Monotonic;
 
-use super::leaving::Found;
+use super::found::Found;
 use crate::store::SessionNumber;
 
 type Due = (Monotonic, SessionNumber);

@@ -19,9 +19,10 @@ use push_common::clock::Monotonic;
 
 use super::accept::Transport;
 use super::counters::ShardCounters;
+use super::mail::Mail;
 use super::mailbox::Mailbox;
 use super::ports::Waker;
-use super::recovery::RecoveredPart;
+use super::recovered::RecoveredPart;
 use super::ticket::{Completions, StoreSink};
 use super::worker::{Worker, WorkerSetup};
 use super::{ShardStore, Shared, SharedAccess, SharedSetup};
@@ -352,7 +353,7 @@ fn read_clocks() -> ClockReading {
 struct ThreadSetup {
     index: u16,
     shared: Arc<Shared>,
-    mailboxes: Arc<[Mailbox<OwnedFd>]>,
+    mailboxes: Arc<[Mailbox<Mail<OwnedFd>>]>,
     listeners: Vec<(OwnedFd, Transport)>,
     wake_up: WakeUp,
     path: Option<ShardPath>,

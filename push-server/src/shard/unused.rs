@@ -13,12 +13,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::FixedState;
 
-use super::mailbox::Mail;
-use super::ports::Ports;
-use super::session_shares::NoPlace;
-use super::sessions::Sessions;
-use super::worker::Worker;
-use crate::broker::Holder;
 use crate::store::SessionNumber;
 
 /// A session's key, and its number, because keys are given again.
@@ -46,6 +40,11 @@ impl UnusedSessions {
             self.sweep_at = 2 * self.queue.len();
         }
         self.queue.push_back(session);
+    }
+
+    /// How many there are, those counted that are used again and were not looked at since.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
     }
 
     /// Takes the first of those that `fits`, which is also asked whether they still are unused.
@@ -79,13 +78,13 @@ impl UnusedCounts {
         Self((0..shards).map(|_| AtomicUsize::new(0)).collect())
     }
 
-    fn set(&self, shard: u16, count: usize) {
+    pub(super) fn set(&self, shard: u16, count: usize) {
         self.0[usize::from(shard)].store(count, Ordering::Relaxed);
     }
 
     /// The shard to ask, other than the one that asks: one that has some, each in its turn. `turn`: the one
     /// that was asked last.
-    fn next(&self, own: u16, turn: u16) -> Option<u16> {
+    pub(super) fn next(&self, own: u16, turn: u16) -> Option<u16> {
         let shards = self.0.len();
         let others = (1..=shards).map(|step| (usize::from(turn) + step) % shards);
         let mut others = others.filter(|shard| *shard != usize::from(own));
@@ -103,88 +102,6 @@ pub(super) enum Fit {
     NotThis,
     /// It is not unused any more, or gone.
     InUse,
-}
-
-impl<P: Ports> Worker<P> {
-    /// A session has no connection: it may have to give way if it was never used.
-    pub(super) fn note_unused(&mut self, key: u32) {
-        let sessions = &mut self.sessions;
-        let Some(number) = sessions.entry_mut(key).map(|entry| entry.number) else { return };
-        if is_unused(sessions, &(key, number)) {
-            self.unused.push((key, number), |session| is_unused(sessions, session));
-            self.shared.unused_counts.set(self.index, self.unused.queue.len());
-        }
-    }
-
-    /// Takes a place for a new session. Those that nobody uses give way to it.
-    pub(super) fn take_session_place(&mut self, holder: Holder) -> Result<(), NoPlace> {
-        if self.shared.session_shares.is_nearly_full() && !self.end_unused(None) {
-            self.ask_to_give_way(None);
-        }
-        match self.shared.session_shares.take(holder) {
-            // Of the network, link or user that is full: others' places do not make theirs fewer.
-            Err(NoPlace::Share) if self.end_unused(Some(holder)) => {
-                self.shared.session_shares.take_unasked(holder);
-                Ok(())
-            }
-            Err(NoPlace::Share) => {
-                self.ask_to_give_way(Some(holder));
-                Err(NoPlace::Share)
-            }
-            taken => taken,
-        }
-    }
-
-    /// Asks another shard for the place of an unused session of its, or for the share of one: one shard for
-    /// each newcomer, so that newcomers cost others no more than themselves.
-    fn ask_to_give_way(&mut self, newcomer: Option<Holder>) {
-        if let Some(shard) = self.shared.unused_counts.next(self.index, self.asked_last) {
-            self.asked_last = shard;
-            self.post(shard, Mail::GiveWay(newcomer));
-        }
-    }
-
-    /// Another shard has a newcomer, and no unused session.
-    pub(super) fn on_give_way(&mut self, newcomer: Option<Holder>) {
-        if !self.stopping {
-            self.end_unused(newcomer);
-        }
-    }
-
-    pub(super) fn count_no_place(&self, no_place: NoPlace) {
-        match no_place {
-            NoPlace::Full => self.counters.limit_sessions.add(1),
-            NoPlace::Share => self.counters.limit_sessions_share.add(1),
-            NoPlace::Memory => self.counters.limit_session_bytes_total.add(1),
-        }
-    }
-
-    /// Ends the session that was left unused before the others; with a newcomer, of those that make room
-    /// in its shares. Returns whether there was one.
-    fn end_unused(&mut self, newcomer: Option<Holder>) -> bool {
-        let (sessions, shared) = (&mut self.sessions, &self.shared);
-        let found = self.unused.take(|unused| {
-            if !is_unused(sessions, unused) {
-                return Fit::InUse;
-            }
-            let Some(session) = sessions.session(unused.0) else { return Fit::InUse };
-            let other = shared.holders.holder(sessions.origin(unused.0), session.user());
-            let fits =
-                newcomer.is_none_or(|newcomer| shared.session_shares.makes_room(newcomer, other));
-            if fits { Fit::Yes } else { Fit::NotThis }
-        });
-        self.shared.unused_counts.set(self.index, self.unused.queue.len());
-        let Some((key, _)) = found else { return false };
-        self.counters.limit_sessions_unused.add(1);
-        self.end_session(key);
-        true
-    }
-}
-
-fn is_unused(sessions: &mut Sessions, &(key, number): &Unused) -> bool {
-    sessions.entry_mut(key).is_some_and(|entry| {
-        entry.number == number && entry.presence.client().is_none() && entry.session.is_unused()
-    })
 }
 
 #[cfg(test)]

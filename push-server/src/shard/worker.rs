@@ -1,56 +1,64 @@
 //! One shard's thread: waits for completions, hands them on, fires timers, has work done that waits,
 //! and once a turn sends what the turn produced.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod admit;
+mod deliver;
+mod durable;
+mod ending;
+mod fanout;
+mod feed;
+mod input;
+mod introduce;
+mod leaving;
+mod places;
+mod recovery;
+mod remains;
+mod retry;
+mod serve;
+mod share;
+mod subscribe;
+mod tell;
+mod turn;
+mod websocket;
+mod wills;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
-use slab::Slab;
 
 use super::Shared;
 use super::accept::{Acceptor, Transport};
-use super::backlog::Backlogs;
-use super::client::Client;
+use super::agenda::Agenda;
+use super::clients::Clients;
 use super::counters::ShardCounters;
-use super::discarded::Discarded;
-use super::durable::PageRead;
-use super::fair_queue::{FairQueue, Flow};
-use super::fresh::Fresh;
-use super::leaving::{Found, Leaving};
-use super::mailbox::{Mail, Mailbox};
+use super::fair_queue::Flow;
+use super::here::Here;
+use super::journal::Journal;
+use super::liveness::HeartbeatPath;
+use super::mail::Mail;
+use super::mailbox::Mailbox;
 use super::ports::{
-    Clock, Completion, Liveness, PieceOf, Ports, Received, Socket, SocketOf, Token, Wire, WireError,
+    Completion, PieceOf, Ports, Received, Socket, SocketOf, Token, Wire, WireError,
 };
-use super::postage::Postage;
-use super::recovery::RecoveredPart;
-use super::remains::Remains;
+use super::post::Post;
+use super::postage::Stamp;
+use super::publishing::Publishing;
+use super::recovered::RecoveredPart;
 use super::sending::Sending;
 use super::sessions::Sessions;
-use super::share::Returning;
-use super::strays::Strays;
-use super::ticket::{Done, Draft, Leaver};
-use super::turn::{Dirty, Errand, Meter, QUANTUM_UNITS};
-use super::unremoved::UnremovedFilters;
-use super::unused::UnusedSessions;
-use super::wheel::{Timer, Wheel, tick_at_or_after};
-use super::wills::{Outgoing, Unpublished};
+use super::stop::Stop;
+use super::ticket::Draft;
+use super::timers::{Timed, Timers};
+use crate::broker::Message;
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
-use crate::broker::{Matching, ShardSet, Subscriptions};
-use crate::store::{Outcome, SessionNumber, Write};
-
-/// Generations of clients, as tokens carry them.
-pub(super) const GENERATION_MASK: u32 = 0x00FF_FFFF;
+use crate::store::Write;
+use turn::Errand;
 
 /// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
 /// a shard after 5 s.
 const TURN_MILLIS_MAX: u64 = 1_000;
-
-/// A timer is armed no further ahead; its owner looks at its own deadline and arms again. Timers are
-/// not cancelled, so this bounds how long one outlives a client that comes and goes.
-const TIMER_MILLIS_MAX: u64 = 300_000;
 
 /// After so long a turn leaves what absent sessions are to be brought to the next one, which does not
 /// wait: the heartbeat is not to be late.
@@ -76,21 +84,12 @@ const STRAYS_PER_TURN_MAX: usize = 64;
 /// What a completion costs by itself.
 const COMPLETION_UNITS: u32 = 16;
 
-/// How often flows of closed connections and expired retained messages are looked for.
-const SWEEP_PERIOD: Duration = Duration::from_secs(1);
-
 /// How long a turn waits while another shard's mailbox is full.
 const OVERFLOW_RETRY_MILLIS: u64 = 1;
 
 /// How often a shard looks whether the store keeps up again, beside when that tells it that something is
 /// done: it may be another shard's.
 const STORE_LOOK_MILLIS: u64 = 20;
-
-/// From the order to stop until the last connection is aborted.
-const STOP_MILLIS_MAX: u64 = 2_500;
-
-/// From that abort until the shard ends whatever the ring still holds.
-const RESET_MILLIS_MAX: u64 = 500;
 
 /// How often a stopping shard looks whether it is done.
 const STOP_TURN_MILLIS: u64 = 20;
@@ -101,7 +100,7 @@ pub(super) struct WorkerSetup<P: Ports> {
     pub(super) index: u16,
     pub(super) shared: Arc<Shared>,
     /// Of every shard, in order.
-    pub(super) mailboxes: Arc<[Mailbox<SocketOf<P>>]>,
+    pub(super) mailboxes: Arc<[Mailbox<Mail<SocketOf<P>>>]>,
     /// Of the wire's listeners.
     pub(super) transports: Vec<Transport>,
     pub(super) wire: P::Wire,
@@ -112,203 +111,53 @@ pub(super) struct WorkerSetup<P: Ports> {
     pub(super) recovered: RecoveredPart,
 }
 
-/// What a timer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Timed {
-    /// A client: CONNECT, keep alive or linger deadline, by its phase.
-    Client(u32),
-    /// A session without connection.
-    Session(u32),
-}
-
 /// A shard.
 #[derive(Debug)]
 pub(super) struct Worker<P: Ports> {
-    pub(super) index: u16,
-    pub(super) shared: Arc<Shared>,
-    pub(super) counters: Arc<ShardCounters>,
+    here: Here<P::Randomness>,
     pub(super) wire: P::Wire,
-    pub(super) path: Option<P::Liveness>,
-    pub(super) clock: P::Clock,
-    pub(super) randomness: P::Randomness,
-    /// Of every shard, in order.
-    pub(super) mailboxes: Arc<[Mailbox<SocketOf<P>>]>,
-    pub(super) acceptor: Acceptor<SocketOf<P>>,
-    pub(super) clients: Slab<Client<P>>,
-    pub(super) generation: u32,
-    pub(super) sessions: Sessions,
-    pub(super) subscriptions: Subscriptions,
-    /// The turn's instant; read once after each wait.
-    pub(super) now: Monotonic,
-    /// Work that waits for its session's turn.
-    pub(super) work: FairQueue<Errand>,
-    /// Letters of other shards among it.
-    pub(super) letters: usize,
-    /// Clients with something to send at the end of the turn, by who has it sent.
-    pub(super) sends: FairQueue<Dirty>,
-    /// Bytes that sockets have not taken yet.
-    pub(super) sending: Sending,
-    /// On whose account clients get something to send now, and which have by now.
-    pub(super) payer: Option<Flow>,
-    pub(super) dirtied: Vec<u32>,
-    /// Letters under way to other shards.
-    pub(super) postage: Postage,
-    pub(super) meter: Meter,
-    /// The turn has lasted long enough, as far as input and letters go as they come.
-    pub(super) turn_is_over: bool,
-    /// Clients whose input waits until the store keeps up.
-    pub(super) stalled: Vec<u32>,
-    /// Input of connections that have ended.
-    pub(super) discarded: Discarded,
-    /// Every shard there is.
-    pub(super) all_shards: ShardSet,
-    /// Mail that did not fit, by shard.
-    pub(super) overflow: Vec<VecDeque<Mail<SocketOf<P>>>>,
-    /// Whether any mail waits in `overflow`.
-    pub(super) overflowing: bool,
-    /// Clients to close because their outbox is full.
-    pub(super) overflowed: Vec<u32>,
-    pub(super) stopping: bool,
-    /// What this turn has to write.
-    pub(super) draft: Draft,
-    /// Pages to be read from the store.
-    pub(super) page_reads: Vec<PageRead>,
-    /// Too much waits to be stored: what would add to it waits.
-    pub(super) store_is_behind: bool,
-    /// Sessions of which something could not be written (the record, or messages that had left), by key:
-    /// one entry each, however often it fails.
-    pub(super) unsaved: BTreeMap<u32, SessionNumber>,
-    /// Ended sessions that could not be removed.
-    pub(super) unremoved: Vec<SessionNumber>,
-    /// Filters that could not be.
-    pub(super) unremoved_filters: UnremovedFilters,
-    /// Sessions whose page could not be read, by key.
-    pub(super) unread: BTreeMap<u32, SessionNumber>,
-    /// Ended ones that still have something to give away.
-    pub(super) leaving: HashMap<SessionNumber, Leaving, FixedState>,
-    /// Those whose page could not be read, or not be given away.
-    pub(super) unread_leavers: Vec<Leaver>,
-    /// Those that the start has found.
-    pub(super) found_ended: Vec<Found>,
-    /// Wills that could not be published safely.
-    pub(super) unpublished: Unpublished,
-    /// Those that the start has found of sessions that had ended, and that are not due yet.
-    pub(super) strays: Strays,
-    /// Those that the start has found on their way.
-    pub(super) found_wills: Vec<Outgoing>,
-    /// Subscriptions that may not be on disk yet.
-    pub(super) fresh: Fresh,
-    /// Sessions that give way when places are short.
-    pub(super) unused: UnusedSessions,
-    /// The shard that was asked last for the place of one of its.
-    pub(super) asked_last: u16,
-    /// Retained messages that subscriptions still bring.
-    pub(super) backlogs: Backlogs,
-    /// Topics visited for them that nobody is charged for yet.
-    pub(super) walked: u32,
-    /// What the store has written or read that sessions have not noted yet.
-    pub(super) written: VecDeque<(Done, Outcome)>,
-    /// What else the store and other shards have done.
-    pub(super) settled: VecDeque<(Done, Outcome)>,
-    /// What the store has refused is being offered again.
-    pub(super) is_retrying: bool,
-    /// Filters of sessions that have ended, which are still in the tables.
-    pub(super) remains: Remains,
-    /// Sessions that are back, and whose groups do not all know.
-    pub(super) returning: Returning,
-    /// Scratch, kept for its memory.
-    pub(super) done: Vec<(Done, Outcome)>,
-    /// Scratch, kept for its memory.
-    pub(super) matching: Matching,
-    /// Scratch, kept for its memory: MQTT out of WebSocket, of one receive buffer.
-    pub(super) unwrapped: Vec<u8>,
-    wheel: Wheel<Timed>,
-    /// Timers that are due.
-    fired: VecDeque<Timer<Timed>>,
-    /// Scratch, kept for its memory.
-    scratch: Vec<Timer<Timed>>,
-    /// Completions wait in the ring.
-    leaves_completions: bool,
-    stop_deadline: Option<Monotonic>,
-    pub(super) resetting: bool,
-    swept_at: Monotonic,
-    /// More retained messages have expired than a turn removes.
-    more_expired: bool,
+    pub(super) path: HeartbeatPath<P::Liveness>,
+    post: Post<Mail<SocketOf<P>>>,
+    acceptor: Acceptor<SocketOf<P>>,
+    clients: Clients<P>,
+    sessions: Sessions,
+    agenda: Agenda<P::Clock, Errand>,
+    stop: Stop,
+    journal: Journal,
+    publishing: Publishing,
+    timers: Timers,
 }
 
 impl<P: Ports> Worker<P> {
     pub(super) fn new(setup: WorkerSetup<P>) -> Self {
-        let now = setup.clock.now();
-        let shards = setup.mailboxes.len();
-        let sessions = Sessions::new(setup.shared.hash_seed, &setup.shared.memory.sessions);
+        let agenda = Agenda::new(setup.clock);
+        let now = agenda.now();
+        let sessions =
+            Sessions::new(setup.index, setup.shared.hash_seed, &setup.shared.memory.sessions);
+        let sending = Sending::new(&setup.shared.memory.sending);
+        let here = Here::new(setup.index, setup.shared, setup.counters, setup.randomness);
         let mut worker = Self {
-            index: setup.index,
-            counters: setup.counters,
+            here,
             wire: setup.wire,
-            path: setup.path,
-            clock: setup.clock,
-            randomness: setup.randomness,
-            mailboxes: setup.mailboxes,
+            path: HeartbeatPath::new(setup.path),
+            post: Post::new(setup.index, setup.mailboxes),
             acceptor: Acceptor::new(setup.transports),
-            clients: Slab::new(),
-            generation: 0,
+            clients: Clients::new(sending),
             sessions,
-            subscriptions: Subscriptions::default(),
-            now,
-            work: FairQueue::new(QUANTUM_UNITS),
-            letters: 0,
-            sends: FairQueue::new(QUANTUM_UNITS),
-            sending: Sending::new(&setup.shared.memory.sending),
-            payer: None,
-            dirtied: Vec::new(),
-            postage: Postage::default(),
-            meter: Meter::default(),
-            turn_is_over: false,
-            stalled: Vec::new(),
-            discarded: Discarded::default(),
-            all_shards: ShardSet::first(shards),
-            overflow: (0..shards).map(|_| VecDeque::new()).collect(),
-            overflowing: false,
-            overflowed: Vec::new(),
-            stopping: false,
-            draft: Draft::default(),
-            page_reads: Vec::new(),
-            store_is_behind: false,
-            unsaved: BTreeMap::new(),
-            unremoved: Vec::new(),
-            unremoved_filters: UnremovedFilters::default(),
-            unread: BTreeMap::new(),
-            leaving: HashMap::with_hasher(FixedState::default()),
-            unread_leavers: Vec::new(),
-            found_ended: Vec::new(),
-            unpublished: Unpublished::default(),
-            strays: Strays::default(),
-            found_wills: Vec::new(),
-            fresh: Fresh::default(),
-            unused: UnusedSessions::default(),
-            asked_last: setup.index,
-            backlogs: Backlogs::default(),
-            walked: 0,
-            written: VecDeque::new(),
-            settled: VecDeque::new(),
-            is_retrying: false,
-            remains: Remains::default(),
-            returning: Returning::default(),
-            done: Vec::new(),
-            matching: Matching::default(),
-            unwrapped: Vec::new(),
-            wheel: Wheel::new(now),
-            fired: VecDeque::new(),
-            scratch: Vec::new(),
-            leaves_completions: false,
-            stop_deadline: None,
-            resetting: false,
-            swept_at: now,
-            more_expired: false,
-            shared: setup.shared,
+            agenda,
+            stop: Stop::default(),
+            journal: Journal::default(),
+            publishing: Publishing::default(),
+            timers: Timers::new(now),
         };
         worker.recover(setup.recovered);
         worker
+    }
+
+    /// The time, for who stands in for the machine.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn read_clock(&self) -> Monotonic {
+        self.agenda.read_clock()
     }
 
     /// Serves until stopped. To be called when every shard is there.
@@ -327,26 +176,24 @@ impl<P: Ports> Worker<P> {
     pub(super) fn begin(&mut self) {
         self.start_accepting();
         // Not before: every shard has its subscriptions now.
-        for found in std::mem::take(&mut self.found_ended) {
+        let (ended, wills) = self.sessions.departed().take_found();
+        for found in ended {
             self.leave_behind(found);
         }
-        for will in std::mem::take(&mut self.found_wills) {
+        for will in wills {
             self.send_will(will);
         }
     }
 
     /// Handles what the wait has brought, and what was left to do.
     pub(super) fn turn(&mut self) {
-        self.now = self.clock.now();
-        self.turn_is_over = false;
-        self.work.begin_turn(self.now);
-        self.sends.begin_turn(self.now);
+        self.agenda.begin_turn();
         self.take_completions();
         self.read_completions();
         self.read_mail();
-        self.retry_overflow();
+        self.post.retry(&mut self.wire, self.here.counters());
         self.fire_timers();
-        if self.acceptor.retry_at().is_some_and(|at| at <= self.now) {
+        if self.acceptor.retry_at().is_some_and(|at| at <= self.agenda.now()) {
             self.resume_accepting();
         }
         self.do_work();
@@ -354,48 +201,44 @@ impl<P: Ports> Worker<P> {
         self.feed_absent();
         self.submit_draft();
         self.free_discarded();
-        self.counters.turn_times.record(self.clock.now() - self.now);
+        self.here.counters().turn_times.record(self.agenda.lasted());
     }
 
     /// After the last turn.
     pub(super) fn end(&mut self) {
         // What the stop has brought, or had left unwritten.
         self.submit_draft();
-        if let Some(path) = &self.path {
-            path.leave();
-        }
+        self.path.leave();
     }
 
     /// Leaves what the sessions own to the system, which takes it back when the process ends.
     pub(super) fn leave_memory(&mut self) {
-        let empty = Sessions::new(self.shared.hash_seed, &self.shared.memory.sessions);
+        let empty = Sessions::new(
+            self.here.index(),
+            self.here.shared().hash_seed,
+            &self.here.shared().memory.sessions,
+        );
         std::mem::forget(std::mem::replace(&mut self.sessions, empty));
     }
 
     /// Returns how long the turn may wait for completions.
     pub(super) fn begin_turn(&mut self) -> Duration {
-        self.counters.loop_turns.add(1);
-        if let Some(path) = &self.path {
-            path.stamp_heartbeat(self.now);
-        }
+        self.here.counters().loop_turns.add(1);
+        self.path.stamp(self.agenda.now());
         // One shard for all.
-        if self.index == 0 {
-            self.shared.notices.tell_held_back(self.now);
+        if self.here.index() == 0 {
+            self.here.shared().notices.tell_held_back(self.agenda.now());
         }
-        if self.now - self.swept_at >= SWEEP_PERIOD && !self.sweep() {
-            self.swept_at = self.now;
+        if self.agenda.is_sweep_due() && !self.sweep() {
+            self.agenda.end_sweep();
             self.retry_store();
-            self.postage.tidy();
-            self.sending.settle();
-            let waits = [
-                &self.work.longest_wait_millis(self.now),
-                &self.sends.longest_wait_millis(self.now),
-            ];
-            self.counters.longest_wait_millis.set(waits.into_iter().copied().max().unwrap_or(0));
-            self.counters.set_ring_faults(self.wire.faults());
+            self.post.tidy();
+            self.clients.settle_sending();
+            self.here.counters().longest_wait_millis.set(self.agenda.longest_wait_millis());
+            self.here.counters().set_ring_faults(self.wire.faults());
         }
         self.publish_strays(STRAYS_PER_TURN_MAX);
-        if !self.stopping && self.shared.stopping.load(Ordering::Acquire) {
+        if !self.stop.has_begun() && self.here.shared().stopping.load(Ordering::Acquire) {
             self.begin_stop();
         }
         self.wait_time()
@@ -404,24 +247,25 @@ impl<P: Ports> Worker<P> {
     /// Forgets what has had its time; each call does a bounded amount of it. Returns whether there
     /// is more.
     fn sweep(&mut self) -> bool {
-        let more_flows = self.path.as_mut().is_some_and(|path| path.sweep(self.now));
+        let more_flows = self.path.sweep(self.agenda.now());
         // One shard for all: the retained messages are shared.
-        self.more_expired = self.index == 0 && self.remove_expired();
-        more_flows || self.more_expired
+        let more_expired = self.here.index() == 0 && self.remove_expired();
+        self.agenda.set_leaves_expired(more_expired);
+        more_flows || more_expired
     }
 
     /// Removes retained messages that have expired, from the disk as well. Returns whether there
     /// are more.
     fn remove_expired(&mut self) -> bool {
         // They can wait; what waits for the disk already is not to become more by them.
-        if self.store_is_behind {
+        if self.journal.is_behind() {
             return false;
         }
-        let expired = self.shared.retained.remove_expired(self.now);
+        let expired = self.here.shared().retained.remove_expired(self.agenda.now());
         let more = expired.len() == EXPIRED_PER_CALL_MAX;
-        if self.shared.store.is_some() {
+        if self.here.shared().store.is_some() {
             let removals = expired.into_iter().map(|cause| Write::SaveRetained { cause });
-            self.draft.writes.extend(removals);
+            self.journal.append(Draft { writes: removals.collect(), ..Draft::default() });
         }
         more
     }
@@ -430,77 +274,71 @@ impl<P: Ports> Worker<P> {
         let mut taken = 0;
         while let Some(completion) = self.wire.next_completion() {
             self.on_completion(completion);
-            self.count_input(COMPLETION_UNITS);
+            self.agenda.count_input(COMPLETION_UNITS);
             taken += 1;
-            if taken % COMPLETIONS_PER_LOOK == 0 && self.clock.now() - self.now > COMPLETIONS_BUDGET
-            {
-                self.leaves_completions = true;
+            if taken % COMPLETIONS_PER_LOOK == 0 && self.agenda.lasted() > COMPLETIONS_BUDGET {
+                self.agenda.set_leaves_completions(true);
                 return;
             }
         }
-        self.leaves_completions = false;
+        self.agenda.set_leaves_completions(false);
     }
 
     fn fire_timers(&mut self) {
-        let mut fired = std::mem::take(&mut self.scratch);
-        self.wheel.fire(self.now, &mut fired);
-        self.fired.extend(fired.drain(..));
-        self.scratch = fired;
-        let begun = self.clock.now();
-        while let Some(timer) = self.fired.pop_front() {
-            self.on_timer(timer);
-            if self.meter.count(TIMER_UNITS) && self.clock.now() - begun > TIMERS_BUDGET {
-                self.counters.cut_timers.add(u64::from(!self.fired.is_empty()));
+        self.timers.fire(self.agenda.now());
+        let begun = self.agenda.read_clock();
+        while let Some((timed, tick)) = self.timers.take_due() {
+            self.on_timer(timed, tick);
+            if self.agenda.uses_up(TIMER_UNITS, begun, TIMERS_BUDGET) {
+                self.here.counters().cut_timers.add(u64::from(self.timers.has_due()));
                 break;
             }
         }
     }
 
     fn free_discarded(&mut self) {
-        if self.discarded.is_empty() {
+        if !self.clients.has_discarded() {
             return;
         }
-        let begun = self.clock.now();
-        while self.discarded.free_piece() && self.clock.now() - begun < DISCARD_BUDGET {}
-        self.counters.cut_discards.add(u64::from(!self.discarded.is_empty()));
+        let begun = self.agenda.read_clock();
+        while self.clients.free_piece() && self.agenda.read_clock() - begun < DISCARD_BUDGET {}
+        self.here.counters().cut_discards.add(u64::from(self.clients.has_discarded()));
     }
 
     /// Whether this turn has lasted long enough.
     pub(super) fn is_late(&self) -> bool {
-        self.clock.now() - self.now > TURN_BUDGET
+        self.agenda.lasted() > TURN_BUDGET
     }
 
     fn wait_time(&self) -> Duration {
-        let mut until = self.now.after_millis(TURN_MILLIS_MAX);
-        for deadline in [self.wheel.next_deadline(), self.acceptor.retry_at()].into_iter().flatten()
+        let mut until = self.agenda.now().after_millis(TURN_MILLIS_MAX);
+        for deadline in
+            [self.timers.next_deadline(), self.acceptor.retry_at()].into_iter().flatten()
         {
             until = until.min(deadline);
         }
-        if self.stopping {
-            until = until.min(self.now.after_millis(STOP_TURN_MILLIS));
+        if self.stop.has_begun() {
+            until = until.min(self.agenda.now().after_millis(STOP_TURN_MILLIS));
         }
-        if self.overflowing || self.work.has_blocked() {
-            until = until.min(self.now.after_millis(OVERFLOW_RETRY_MILLIS));
+        if self.post.overflows() || self.agenda.has_blocked() {
+            until = until.min(self.agenda.now().after_millis(OVERFLOW_RETRY_MILLIS));
         }
-        if self.work.has_parked() || !self.stalled.is_empty() {
-            until = until.min(self.now.after_millis(STORE_LOOK_MILLIS));
+        if self.agenda.has_parked() || self.clients.has_stalled() {
+            until = until.min(self.agenda.now().after_millis(STORE_LOOK_MILLIS));
         }
-        let own = usize::from(self.index);
-        let unread = self.has_mail() || !self.shared.completions[own].is_empty();
-        let unfinished = self.more_expired
-            || self.leaves_completions
-            || !self.discarded.is_empty()
-            || !self.fired.is_empty()
-            || (!self.stopping && self.strays.has_due(self.now))
-            || !self.written.is_empty()
-            || !self.settled.is_empty()
-            || !self.work.is_idle()
-            || !self.sends.is_idle()
+        let own = usize::from(self.here.index());
+        let unread = self.post.has_mail() || !self.here.shared().completions[own].is_empty();
+        let unfinished = self.agenda.is_unfinished()
+            || self.clients.has_discarded()
+            || self.timers.has_due()
+            || (!self.stop.has_begun() && self.sessions.has_due_stray(self.agenda.now()))
+            || self.journal.has_written()
+            || self.journal.has_settled()
             || self.has_absent_backlogs();
         if unread || unfinished {
             return Duration::ZERO;
         }
-        until.since(self.clock.now())
+        until.since(self.agenda.read_clock())
     }
 
     fn on_completion(&mut self, completion: Completion<SocketOf<P>, PieceOf<P>>) {
@@ -512,10 +350,10 @@ impl<P: Ports> Worker<P> {
                 self.on_received(token, received, more);
             }
             Completion::Sent { token, weight, result } => {
-                self.sending.end(weight);
+                self.clients.end_send(weight);
                 match self.resolve(token) {
                     Some(index) => self.on_sent(index, &result),
-                    None => self.counters.stale_completions.add(1),
+                    None => self.here.counters().stale_completions.add(1),
                 }
             }
             // The mailbox is read every turn, and so is what the store has done.
@@ -525,13 +363,13 @@ impl<P: Ports> Worker<P> {
 
     fn on_received(&mut self, token: Token, received: Received<PieceOf<P>>, more: bool) {
         let Some(index) = self.resolve(token) else {
-            self.counters.stale_completions.add(1);
+            self.here.counters().stale_completions.add(1);
             if let Received::Data(piece) = received {
                 self.wire.recycle(piece);
             }
             return;
         };
-        self.clients[index as usize].receiving = more;
+        self.clients[index].receiving = more;
         match received {
             Received::Data(piece) => {
                 self.on_bytes(index, &piece);
@@ -539,15 +377,15 @@ impl<P: Ports> Worker<P> {
                 self.after_receive(index);
             }
             Received::NoBuffers => {
-                self.counters.limit_receive_buffers.add(1);
+                self.here.counters().limit_receive_buffers.add(1);
                 self.after_receive(index);
             }
             Received::Cancelled => self.after_receive(index),
             Received::End | Received::Unanswered | Received::Failed => {
                 if matches!(received, Received::Unanswered) {
-                    self.counters.unanswered.add(1);
+                    self.here.counters().unanswered.add(1);
                 }
-                self.clients[index as usize].receiving = false;
+                self.clients[index].receiving = false;
                 self.on_peer_gone(index);
             }
         }
@@ -555,126 +393,95 @@ impl<P: Ports> Worker<P> {
 
     /// The client that a token means, unless it is gone.
     pub(super) fn resolve(&self, token: Token) -> Option<u32> {
-        let client = self.clients.get(token.index as usize)?;
-        (client.generation == token.generation).then_some(token.index)
+        self.clients.resolve(token)
     }
 
     /// Arms the one timer of a client; an earlier one is stale from now on.
     pub(super) fn arm_client_timer(&mut self, index: u32, deadline: Monotonic) {
-        let tick = self.wheel.arm(Timed::Client(index), self.within_horizon(deadline));
-        self.clients[index as usize].timer_tick = tick;
+        let tick = self.timers.arm(Timed::Client(index), deadline, self.agenda.now());
+        self.clients[index].timer_tick = tick;
     }
 
     /// Whether a client's timer is armed and fires no later than that.
     pub(super) fn is_client_timer_before(&self, index: u32, deadline: Monotonic) -> bool {
-        let due_tick = self.clients[index as usize].timer_tick;
-        self.wheel.is_ahead(due_tick) && due_tick <= tick_at_or_after(deadline)
+        self.timers.fires_by(self.clients[index].timer_tick, deadline)
     }
 
-    fn on_timer(&mut self, timer: Timer<Timed>) {
-        match timer.key {
+    fn on_timer(&mut self, timed: Timed, tick: u64) {
+        match timed {
             Timed::Client(index) => {
-                let current = self.clients.get(index as usize);
-                if current.is_some_and(|client| client.timer_tick == timer.due_tick) {
+                let current = self.clients.get(index);
+                if current.is_some_and(|client| client.timer_tick == tick) {
                     self.on_client_timer(index);
                 }
             }
-            Timed::Session(key) => self.on_session_timer(key, timer.due_tick),
+            Timed::Session(key) => self.on_session_timer(key, tick),
         }
     }
 
     /// Returns the tick by which a session tells its current timer from a stale one.
     pub(super) fn arm_session_timer(&mut self, key: u32, deadline: Monotonic) -> u64 {
-        self.wheel.arm(Timed::Session(key), self.within_horizon(deadline))
-    }
-
-    fn within_horizon(&self, deadline: Monotonic) -> Monotonic {
-        deadline.min(self.now.after_millis(TIMER_MILLIS_MAX))
+        self.timers.arm(Timed::Session(key), deadline, self.agenda.now())
     }
 
     /// Sends mail to another shard; what does not fit waits.
     pub(super) fn post(&mut self, shard: u16, mail: Mail<SocketOf<P>>) {
-        let waiting = &mut self.overflow[usize::from(shard)];
-        if !waiting.is_empty() {
-            waiting.push_back(mail);
-            return;
-        }
-        match self.mailboxes[usize::from(shard)].push(mail) {
-            Ok(wake) => {
-                if wake {
-                    self.wire.wake(shard);
-                }
-            }
-            Err(mail) => {
-                if !std::mem::replace(&mut self.overflowing, true) {
-                    self.counters.limit_mailbox.add(1);
-                }
-                waiting.push_back(mail);
-            }
-        }
+        self.post.send(shard, mail, &mut self.wire, self.here.counters());
     }
 
-    fn retry_overflow(&mut self) {
-        if !self.overflowing {
-            return;
-        }
-        for shard in 0..self.overflow.len() {
-            for mail in std::mem::take(&mut self.overflow[shard]) {
-                self.post(shard as u16, mail);
-            }
-        }
-        self.overflowing = self.overflow.iter().any(|mail| !mail.is_empty());
+    /// A stamp for a letter to another shard, if that takes one now.
+    pub(super) fn stamp(&mut self, shard: u16, flow: Flow, message: &Message) -> Option<Stamp> {
+        self.post.stamp(shard, flow, message.weight_bytes(), self.here.counters())
     }
 
     /// What clients have sent is taken up again, where nothing else is in the way.
     pub(super) fn resume_all_stalled(&mut self) {
-        for index in std::mem::take(&mut self.stalled) {
+        for index in self.clients.take_stalled() {
             // One that has come into a place since is served, or is queued itself.
-            if self.clients.get(index as usize).is_some_and(|client| client.stalled) {
+            if self.clients.get(index).is_some_and(|client| client.stalled) {
                 self.queue_input(index);
             }
         }
     }
 
     fn begin_stop(&mut self) {
-        self.stopping = true;
-        self.stop_deadline = Some(self.now.after_millis(STOP_MILLIS_MAX));
+        self.stop.begin(self.agenda.now());
         self.stop_accepting();
         // No disk is to hold up the stop.
-        self.work.unpark();
-        for index in self.client_indices() {
+        self.agenda.unpark();
+        for index in self.clients.indices() {
             self.close_for_stop(index);
         }
     }
 
-    /// Every client there is now; handling one may remove it.
-    fn client_indices(&self) -> Vec<u32> {
-        self.clients.iter().map(|(index, _)| index as u32).collect()
-    }
-
     /// Whether there is no further turn.
     pub(super) fn has_stopped(&mut self) -> bool {
-        let Some(deadline) = self.stop_deadline else { return false };
-        let is_idle = self.work.is_empty() && self.written.is_empty() && self.settled.is_empty();
+        if !self.stop.has_begun() {
+            return false;
+        }
+        let is_noted = !self.journal.has_written() && !self.journal.has_settled();
+        let is_idle = self.agenda.is_empty() && is_noted;
         if self.clients.is_empty() && !self.has_absent_backlogs() && is_idle {
             return true;
         }
-        if self.now < deadline {
-            return false;
-        }
-        if !std::mem::replace(&mut self.resetting, true) {
+        let now = self.agenda.now();
+        if self.stop.begins_reset(now) {
             self.reset_all();
             return self.clients.is_empty();
         }
-        self.clients.is_empty() || self.now >= deadline.after_millis(RESET_MILLIS_MAX)
+        self.stop.is_resetting() && (self.clients.is_empty() || self.stop.is_over(now))
     }
 
     /// The stop has lasted long enough: a reset is heard at once, also where a FIN would wait behind
     /// bytes that the peer does not read.
     fn reset_all(&mut self) {
-        tracing::info!(shard = self.index, left = self.clients.len(), "resetting connections");
-        for index in self.client_indices() {
-            self.clients[index as usize].socket.reset_on_close();
+        tracing::info!(
+            shard = self.here.index(),
+            left = self.clients.len(),
+            "resetting connections"
+        );
+        for index in self.clients.indices() {
+            self.clients[index].socket.reset_on_close();
             self.abort(index);
         }
     }

@@ -1,9 +1,10 @@
 //! `cargo xtask lint`: rustfmt, clippy with warnings denied, the import rules, no circle of imports
-//! between files, no method away from its type, and no suppressed lint. Every check runs; the command
+//! between files, no method away from its type, no overgrown struct in a shard, and no suppressed lint. Every check runs; the command
 //! fails when one does.
 
 mod circles;
 mod crates;
+mod fields;
 mod homes;
 mod rules;
 mod source;
@@ -68,8 +69,8 @@ fn lint_ebpf(workspace: &Workspace, tools: &BuildTools) -> Result<()> {
     run_checked(clippy.args(["--", "-Dwarnings"]))
 }
 
-/// Breaches of the import rules, circles of imports, methods away from home and suppressed lints are
-/// refused, long files named.
+/// Breaches of the import rules, circles of imports, methods away from home, overgrown structs and
+/// suppressed lints are refused, long files named.
 fn source_rules(workspace: &Workspace) -> Result<()> {
     let mut sources = Sources::new();
     let mut violations = Vec::new();
@@ -89,6 +90,7 @@ fn source_rules(workspace: &Workspace) -> Result<()> {
     violations.extend(missing);
     violations.extend(circles::violations(&crates));
     violations.extend(homes::violations(&crates));
+    violations.extend(fields::violations(&sources));
     for violation in &violations {
         say(violation);
     }

@@ -39,6 +39,16 @@ pub(crate) struct Item {
     pub(crate) name: String,
 }
 
+/// A struct with named fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Struct {
+    pub(crate) name: String,
+    /// How many there are.
+    pub(crate) fields: usize,
+    pub(crate) line: usize,
+    pub(crate) in_tests: bool,
+}
+
 /// The header of an `impl` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Impl {
@@ -59,6 +69,7 @@ pub(crate) struct Source {
     pub(crate) modules: Vec<Module>,
     pub(crate) items: Vec<Item>,
     pub(crate) impls: Vec<Impl>,
+    pub(crate) structs: Vec<Struct>,
     /// Every word outside of a `use` and of tests.
     pub(crate) words: BTreeSet<String>,
     /// Lines with an attribute that suppresses a lint without an expectation.
@@ -136,6 +147,9 @@ impl Scanner<'_> {
             }
             "fn" | "struct" | "enum" | "union" | "trait" | "type" | "const" | "static" => {
                 self.item();
+                if word == "struct" {
+                    self.fields(line);
+                }
                 self.at += 1;
             }
             _ => self.tree(&[], false),
@@ -191,6 +205,32 @@ impl Scanner<'_> {
         {
             self.source.items.push(Item { module: self.module.clone(), name: name.clone() });
         }
+    }
+
+    /// The named fields of a struct, if it has such.
+    fn fields(&mut self, line: usize) {
+        let Some(Token::Word(name)) = self.peek(1).cloned() else { return };
+        let is_end = |(token, _): &(Token, usize)| matches!(token, Token::Mark('{' | ';'));
+        let Some(ahead) = self.tokens[self.at..].iter().position(is_end) else { return };
+        let body = self.at + ahead;
+        if self.tokens[body].0 != Token::Mark('{') {
+            return;
+        }
+        let (mut depth, mut fields) = (0_usize, 0);
+        for at in body..self.tokens.len() {
+            match self.tokens[at].0 {
+                Token::Mark('{' | '(' | '[' | '<') => depth += 1,
+                Token::Mark('>') if self.tokens[at - 1].0 == Token::Mark('-') => {}
+                Token::Mark('}' | ')' | ']' | '>') => depth -= 1,
+                Token::Mark(':') if depth == 1 => fields += 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        let in_tests = self.in_tests();
+        self.source.structs.push(Struct { name, fields, line, in_tests });
     }
 
     /// The header of an `impl` block; its paths are read once more as paths.
@@ -482,6 +522,16 @@ mod tests {
             names,
             ["crate::A", "crate::c", "crate::e::F", "crate::e::G", "crate::i", "crate::L"]
         );
+    }
+
+    #[test]
+    fn the_named_fields_of_a_struct_are_counted() {
+        let text = "struct A<T: B> where T: C { #[d(e)] f: Vec<(T, G)>, pub(super) h: fn(i: u8) -> J<K>, } \
+                    struct L(M); struct N; #[cfg(test)] struct O { p: Q }";
+        let structs = scan(text, &[]).structs;
+        let counted: Vec<_> =
+            structs.iter().map(|item| (item.name.as_str(), item.fields, item.in_tests)).collect();
+        assert_eq!(counted, [("A", 2, false), ("O", 1, true)]);
     }
 
     #[test]

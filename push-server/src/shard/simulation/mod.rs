@@ -19,9 +19,10 @@ use push_common::clock::Monotonic;
 
 use super::accept::Transport;
 use super::counters::ShardCounters;
+use super::mail::Mail;
 use super::mailbox::Mailbox;
 use super::ports::{Clock, Ports, Randomness, Waker};
-use super::recovery::RecoveredPart;
+use super::recovered::RecoveredPart;
 use super::ticket::Completions;
 use super::worker::{Worker, WorkerSetup};
 use super::{Shared, SharedSetup};
@@ -135,14 +136,14 @@ impl World {
     /// The kernel answers a ping of this client, unless it may not: returns whether it has.
     pub fn answer_ping(&mut self, peer: &Peer) -> bool {
         let now = self.clock.now();
-        let mut paths = self.shards.iter().filter_map(|shard| shard.worker.path.as_ref());
+        let mut paths = self.shards.iter().filter_map(|shard| shard.worker.path.port());
         paths.any(|path| path.answer_ping(peer.address(), now))
     }
 
     /// What is not given back: slots of the kernel path and receive buffers, of all shards.
     pub fn on_loan(&self) -> usize {
         let loans = self.shards.iter().map(|shard| {
-            let slots = shard.worker.path.as_ref().map_or(0, MemoryPath::taken);
+            let slots = shard.worker.path.port().map_or(0, MemoryPath::taken);
             slots + shard.worker.wire.pieces_lent()
         });
         loans.sum()
@@ -213,7 +214,7 @@ impl World {
 impl Shard {
     fn new(
         shared: &Arc<Shared>,
-        mailboxes: &Arc<[Mailbox<MemorySocket>]>,
+        mailboxes: &Arc<[Mailbox<Mail<MemorySocket>>]>,
         clock: &VirtualClock,
         randomness: &mut SeededRandomness,
         bells: &[Arc<Bell>],
@@ -258,7 +259,7 @@ impl Shard {
     fn begin_turn(&mut self) {
         let timeout = self.worker.begin_turn();
         self.worker.wire.submit();
-        self.due = self.worker.clock.now().after(timeout);
+        self.due = self.worker.read_clock().after(timeout);
     }
 }
 

@@ -8,17 +8,17 @@
 
 use std::vec;
 
-use super::client::Phase;
-use super::ports::{Ports, Token};
+use super::Worker;
 use super::remains::{NoSubscriptionMemory, REMAINS_WAITS_MAX};
-use super::ticket::{Done, Draft, Giver, Subscribed, Unsubscribed};
-use super::turn::Progress;
-use super::worker::Worker;
 use crate::broker::{
     Budget, NoMemory, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes,
 };
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
+use crate::shard::agenda::Progress;
+use crate::shard::client::Phase;
+use crate::shard::ports::{Ports, Token};
+use crate::shard::ticket::{Done, Draft, Giver, Subscribed, Unsubscribed};
 use crate::store::{SessionNumber, Write};
 
 /// What a filter's text takes beside its bytes.
@@ -110,7 +110,7 @@ impl<P: Ports> Worker<P> {
             packet_id: subscribe.packet_id,
             results: Vec::with_capacity(subscribe.entries.len()),
             entries: subscribe.entries.into_iter(),
-            subscribe: self.fresh.begin(),
+            subscribe: self.journal.fresh().begin(),
             fresh: Vec::new(),
             writes: Vec::new(),
             waits: 0,
@@ -127,7 +127,7 @@ impl<P: Ports> Worker<P> {
         let Some(entry) = self.numbered(key, number) else {
             // What it had subscribed to by now has gone with the session.
             for filter in subscribing.fresh.drain(..) {
-                self.fresh.failed(subscribe, number, &filter);
+                self.journal.fresh().failed(subscribe, number, &filter);
             }
             return Progress::Done;
         };
@@ -152,7 +152,7 @@ impl<P: Ports> Worker<P> {
             let Some(entry) = subscribing.entries.next() else { break };
             if is_durable && let (Ok((_, is_new)), Ok(entry)) = (subscribed, entry) {
                 let SubscribeEntry { filter, options } = entry;
-                if self.fresh.touch(subscribe, number, &filter, is_new) {
+                if self.journal.fresh().touch(subscribe, number, &filter, is_new) {
                     subscribing.fresh.push(filter.clone());
                 }
                 subscribing.writes.push(Write::PutSubscription { number, filter, options });
@@ -181,7 +181,7 @@ impl<P: Ports> Worker<P> {
             subscribe,
             fresh: std::mem::take(&mut subscribing.fresh),
         };
-        draft.waiting.push((self.index, Done::Subscribe(Box::new(subscribed))));
+        draft.waiting.push((self.here.index(), Done::Subscribe(Box::new(subscribed))));
         self.file(draft);
     }
 
@@ -206,7 +206,7 @@ impl<P: Ports> Worker<P> {
         }
         if !self.has_backlog_room(key) {
             // It asks again and again without taking what it is owed.
-            self.counters.limit_backlog.add(1);
+            self.here.counters().limit_backlog.add(1);
             return Err(Reason::QuotaExceeded.into());
         }
         let is_new = self.add_subscription(key, filter, options, may_wait)?;
@@ -232,22 +232,23 @@ impl<P: Ports> Worker<P> {
             let counter = match missing {
                 NoSubscriptionMemory::Yet if may_wait => return Err(NotSubscribed::Waits),
                 NoSubscriptionMemory::Yet | NoSubscriptionMemory::Used(NoMemory::Total) => {
-                    &self.counters.limit_subscription_bytes_total
+                    &self.here.counters().limit_subscription_bytes_total
                 }
                 NoSubscriptionMemory::Used(NoMemory::Share) => {
-                    &self.counters.limit_subscriptions_share
+                    &self.here.counters().limit_subscriptions_share
                 }
             };
             counter.add(1);
             return Err(Reason::QuotaExceeded.into());
         }
-        let (limits, total) = (&self.shared.config.limits, &self.shared.memory.subscriptions);
+        let (limits, total) =
+            (&self.here.shared().config.limits, &self.here.shared().memory.subscriptions);
         let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
         if let Err(full) = session.subscriptions.set(filter, options, limits) {
             total.give_back_for(holder, weight_bytes);
             let counter = match full {
-                ListFull::Number => &self.counters.limit_subscriptions,
-                ListFull::Bytes => &self.counters.limit_subscription_bytes,
+                ListFull::Number => &self.here.counters().limit_subscriptions,
+                ListFull::Bytes => &self.here.counters().limit_subscription_bytes,
             };
             counter.add(1);
             return Err(Reason::QuotaExceeded.into());
@@ -266,27 +267,28 @@ impl<P: Ports> Worker<P> {
         let replaced = if filter.is_shared() {
             let presence = self.sessions.entry_mut(key).map(|entry| &entry.presence);
             let is_online = presence.is_some_and(|presence| presence.client().is_some());
-            let replaced = self.shared.shares.join(filter, self.member(key), options, is_online);
+            let replaced =
+                self.here.shared().shares.join(filter, self.member(key), options, is_online);
             if let Some(bytes) = self.packet_bytes_max(key) {
                 let member = self.member(key);
-                self.shared.shares.set_packet_bytes_max(filter, member, bytes);
+                self.here.shared().shares.set_packet_bytes_max(filter, member, bytes);
             }
             replaced
         } else {
-            let (replaced, is_first) = self.subscriptions.insert(filter, key, options);
+            let (replaced, is_first) = self.publishing.subscriptions().insert(filter, key, options);
             if is_first {
-                self.shared.routing.add(filter, self.index);
+                self.here.shared().routing.add(filter, self.here.index());
             }
             replaced
         };
-        self.counters.subscriptions.add(u64::from(!replaced));
+        self.here.counters().subscriptions.add(u64::from(!replaced));
         !replaced
     }
 
     /// The largest packet that a session's client takes, if it is here and said so.
     fn packet_bytes_max(&mut self, key: u32) -> Option<u32> {
         let index = self.sessions.entry_mut(key)?.presence.client()?;
-        match &self.clients.get(index as usize)?.phase {
+        match &self.clients.get(index)?.phase {
             Phase::Serving { connection, .. } => connection.packet_bytes_max(),
             _ => None,
         }
@@ -343,7 +345,7 @@ impl<P: Ports> Worker<P> {
                         self.leave_unsent(key, &filter);
                     }
                     if is_durable {
-                        self.fresh.end(number, &filter);
+                        self.journal.fresh().end(number, &filter);
                         // Also of one that memory does not know: an earlier removal may have failed.
                         let removal = Write::RemoveSubscription { number, filter };
                         unsubscribing.writes.push(removal);
@@ -363,7 +365,7 @@ impl<P: Ports> Worker<P> {
         let (session, filters) = ((key, number), removed.collect());
         let unsubscribed = Unsubscribed { client, session, packet_id, reasons, filters };
         let done = Done::Unsubscribe(Box::new(unsubscribed));
-        self.file(Draft { writes, waiting: vec![(self.index, done)] });
+        self.file(Draft { writes, waiting: vec![(self.here.index(), done)] });
         Progress::Done
     }
 
@@ -388,7 +390,7 @@ impl<P: Ports> Worker<P> {
         let session = self.sessions.session_mut(key);
         if session.is_some_and(|session| session.subscriptions.remove(filter)) {
             let weight_bytes = subscription_weight_bytes(filter) as u64;
-            self.shared.memory.subscriptions.discount(self.holder(key), weight_bytes);
+            self.here.shared().memory.subscriptions.discount(self.holder(key), weight_bytes);
         }
         self.drop_subscription(key, filter)
     }
@@ -396,18 +398,18 @@ impl<P: Ports> Worker<P> {
     /// Returns whether there was one.
     pub(super) fn drop_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
         let existed = if filter.is_shared() {
-            self.shared.shares.leave(filter, self.member(key))
+            self.here.shared().shares.leave(filter, self.member(key))
         } else {
-            let (existed, was_last) = self.subscriptions.remove(filter, key);
+            let (existed, was_last) = self.publishing.subscriptions().remove(filter, key);
             if was_last {
-                self.shared.routing.remove(filter, self.index);
+                self.here.shared().routing.remove(filter, self.here.index());
             }
             existed
         };
         if existed {
-            self.counters.subscriptions.sub(1);
+            self.here.counters().subscriptions.sub(1);
             let weight_bytes = subscription_weight_bytes(filter) as u64;
-            self.shared.memory.subscriptions.give_back(weight_bytes);
+            self.here.shared().memory.subscriptions.give_back(weight_bytes);
         }
         existed
     }

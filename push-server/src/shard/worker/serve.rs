@@ -6,18 +6,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 
-use super::client::{LINGER_MILLIS, Phase};
-use super::counters::{Counter, ShardCounters};
+use super::Worker;
 use super::input::ANSWERS_WAIT_MILLIS;
-use super::leaving::Found;
-use super::notices::Kind;
-use super::ports::{Liveness, Ports, Socket, Unarmed, Wire};
-use super::session_shares::NoPlace;
-use super::sessions::Presence;
-use super::worker::Worker;
 use crate::broker::{Charge, Holder, NoMemory, Origin, will_weight_bytes};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Claim, Connecting, Connection, Session, Transmit, Version};
+use crate::shard::client::{LINGER_MILLIS, Phase};
+use crate::shard::counters::{Counter, ShardCounters};
+use crate::shard::found::Found;
+use crate::shard::liveness::Applicant;
+use crate::shard::notices::Kind;
+use crate::shard::ports::{Ports, Socket, Wire};
+use crate::shard::session_shares::NoPlace;
+use crate::shard::sessions::Presence;
 use crate::websocket::Goodbye;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
@@ -34,14 +35,14 @@ impl<P: Ports> Worker<P> {
             return;
         }
         if self.is_overtaken(index, &connecting) {
-            self.counters.connects_refused.add(1);
+            self.here.counters().connects_refused.add(1);
             let client_id = Some(&*connecting.connect.client_id);
             self.tell_of(index, Kind::TakenOver, client_id, &"it has connected again meanwhile");
             self.finish(index, Vec::new());
             return;
         }
         if let Some(limit) = self.lacks_memory(index, &mut connecting) {
-            limit(&self.counters).add(1);
+            limit(self.here.counters()).add(1);
             self.refuse(index, connecting.refuse(Reason::QuotaExceeded));
             return;
         }
@@ -53,17 +54,18 @@ impl<P: Ports> Worker<P> {
                 return;
             }
         };
+        let strays = self.sessions.take_strays_back(key);
         let Some(session) = self.sessions.session_mut(key) else { return };
-        let strays = self.strays.take_back(session.client_id(), session.user());
-        let limits = &self.shared.config.limits;
-        let connection = Connection::accept(connecting, session, session_present, limits, self.now);
-        self.counters.connects_accepted.add(1);
+        let limits = &self.here.shared().config.limits;
+        let connection =
+            Connection::accept(connecting, session, session_present, limits, self.agenda.now());
+        self.here.counters().connects_accepted.add(1);
         match connection.version() {
-            Version::V31 => self.counters.connects_v31.add(1),
-            Version::V311 => self.counters.connects_v311.add(1),
-            Version::V5 => self.counters.connects_v5.add(1),
+            Version::V31 => self.here.counters().connects_v31.add(1),
+            Version::V311 => self.here.counters().connects_v311.add(1),
+            Version::V5 => self.here.counters().connects_v5.add(1),
         }
-        self.counters.connects_bridge.add(u64::from(connection.is_bridge()));
+        self.here.counters().connects_bridge.add(u64::from(connection.is_bridge()));
         for found in strays {
             // It is back before its will was due.
             self.leave_behind(Found { will: None, ..found });
@@ -71,15 +73,15 @@ impl<P: Ports> Worker<P> {
         let keep_alive = connection.keep_alive();
         let parsed_bytes = connection.parsed_bytes();
         let flow = self.sessions.number(key).into();
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         client.phase = Phase::Serving { connection, session: key, flow };
         self.save_connected(index, key, ended);
         self.tell_ordinary(index, "client connected");
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         if let Some(deadline) = keep_alive.deadline(client.last_seen) {
             self.arm_client_timer(index, deadline);
         }
-        if self.clients[index as usize].slot.is_none() {
+        if self.clients[index].slot.is_none() {
             // Before CONNACK leaves, because CONNACK is what anchors the flow.
             self.register_with_kernel(index, keep_alive.0, parsed_bytes);
         }
@@ -90,11 +92,11 @@ impl<P: Ports> Worker<P> {
     /// Whether the same client has connected again while this CONNECT was on its way between shards, or
     /// while the client was being authenticated.
     fn is_overtaken(&mut self, index: u32, connecting: &Connecting) -> bool {
-        let number = self.clients[index as usize].connect_number;
+        let number = self.clients[index].connect_number;
         let Some(key) = self.sessions.find(&connecting.connect.client_id) else { return false };
         let other = self.sessions.entry_mut(key).and_then(|entry| entry.presence.client());
         other
-            .and_then(|other| self.clients.get(other as usize))
+            .and_then(|other| self.clients.get(other))
             .is_some_and(|other| number.is_overtaken_by(other.connect_number))
     }
 
@@ -111,15 +113,15 @@ impl<P: Ports> Worker<P> {
     /// Takes the memory of a client's will. `Some`: a limit that keeps the client out.
     fn lacks_memory(&mut self, index: u32, connecting: &mut Connecting) -> Option<LimitCounter> {
         let connect = &mut connecting.connect;
-        if self.shared.left_out.has_client(&connect.client_id) {
+        if self.here.shared().left_out.has_client(&connect.client_id) {
             // Without its session it would be told that it has none, and begin a second one.
             return Some(|counters| &counters.limit_sessions_left_out);
         }
         connect.will.as_ref()?;
-        let holder = self.shared.holders.holder(self.origin_of(index), connect.user());
+        let holder = self.here.shared().holders.holder(self.origin_of(index), connect.user());
         let will = connect.will.as_deref_mut()?;
         let bytes = will_weight_bytes(&will.message);
-        let wills = Arc::clone(&self.shared.memory.wills);
+        let wills = Arc::clone(&self.here.shared().memory.wills);
         // In the place of the one that goes with what this CONNECT takes over.
         let replaces = self.will_bytes(&connect.client_id) >= bytes;
         let charge = match replaces {
@@ -142,7 +144,7 @@ impl<P: Ports> Worker<P> {
         let Some(entry) = self.sessions.entry_mut(key) else { return 0 };
         let will = match &entry.presence {
             Presence::Absent(absence) => absence.will().map(|pending| &pending.will),
-            Presence::Connected(index) => match &self.clients[*index as usize].phase {
+            Presence::Connected(index) => match &self.clients[*index].phase {
                 Phase::Serving { connection, .. } => connection.will(),
                 _ => None,
             },
@@ -188,19 +190,19 @@ impl<P: Ports> Worker<P> {
             self.return_to_shares(index, key, connect.packet_bytes_max);
             return Ok((key, true, false));
         }
-        let holder = self.shared.holders.holder(origin, connect.user());
+        let holder = self.here.shared().holders.holder(origin, connect.user());
         // What has ended for this client leaves it its place, whoever else wants one meanwhile.
         if replaced.is_some() {
-            self.shared.session_shares.take_unasked(holder);
+            self.here.shared().session_shares.take_unasked(holder);
         } else {
             self.take_session_place(holder)?;
         }
         let (session, number) = self.new_session(connect);
         if !self.sessions.take_memory(&session, replaced.is_some()) {
-            self.shared.session_shares.give_back(holder);
+            self.here.shared().session_shares.give_back(holder);
             return Err(NoPlace::Memory);
         }
-        self.counters.sessions.add(1);
+        self.here.counters().sessions.add(1);
         let key = self.sessions.insert(session, Presence::Connected(index), number);
         self.sessions.set_origin(key, origin);
         Ok((key, false, ended))
@@ -208,8 +210,8 @@ impl<P: Ports> Worker<P> {
 
     /// The network that a client comes from.
     fn origin_of(&self, index: u32) -> Origin {
-        let peer = self.clients[index as usize].socket.peer_address();
-        peer.map(|peer| self.shared.holders.origin(peer.ip())).unwrap_or_default()
+        let peer = self.clients[index].socket.peer_address();
+        peer.map(|peer| self.here.shared().holders.origin(peer.ip())).unwrap_or_default()
     }
 
     /// A session's client has come from another network, perhaps: what the session has counts there.
@@ -221,88 +223,56 @@ impl<P: Ports> Worker<P> {
         };
         session.hand_over(holder);
         let subscription_bytes = session.subscriptions.bytes() as u64;
-        self.shared.memory.subscriptions.hand_over(from, holder, subscription_bytes);
-        self.shared.session_shares.hand_over(from, holder);
+        self.here.shared().memory.subscriptions.hand_over(from, holder, subscription_bytes);
+        self.here.shared().session_shares.hand_over(from, holder);
     }
 
     /// Whose a session is, for what all share.
     pub(super) fn holder(&self, key: u32) -> Holder {
         let user = self.sessions.session(key).and_then(Session::user);
-        self.shared.holders.holder(self.sessions.origin(key), user)
+        self.here.shared().holders.holder(self.sessions.origin(key), user)
     }
 
     pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
-        let Some(path) = &mut self.path else { return };
-        let client = &mut self.clients[index as usize];
-        if client.websocket.is_some() {
-            // The programs know no frames: neither the header around a ping nor its mask.
-            self.counters.unarmed_websocket.add(1);
-            return;
-        }
-        let socket = &client.socket;
-        let (Ok(local), Ok(peer)) = (socket.local_address(), socket.peer_address()) else {
-            self.counters.unarmed_socket.add(1);
-            return;
+        let client = &mut self.clients[index];
+        let pace = self.here.shared().config.limits.ping_rate.pace(keep_alive_secs);
+        let applicant = Applicant {
+            socket: &client.socket,
+            is_framed: client.websocket.is_some(),
+            ping_interval_ns: pace.interval_ns,
+            rx,
         };
-        let pace = self.shared.config.limits.ping_rate.pace(keep_alive_secs);
-        match path.register(socket, local, peer, pace.interval_ns, rx, self.now) {
-            Ok(slot) => client.slot = Some(slot),
-            Err(unarmed) => self.count_unarmed(unarmed),
-        }
+        client.slot = self.path.register(&applicant, self.agenda.now(), self.here.counters());
     }
 
     /// Bytes were sent: tells the kernel path how far, and the first time has it serve.
     fn publish_tx(&mut self, index: u32) {
-        let client = &mut self.clients[index as usize];
-        let (Some(slot), Some(path)) = (&mut client.slot, &mut self.path) else { return };
-        path.set_tx(slot, client.sent_bytes);
+        let client = &mut self.clients[index];
         // What was sent may be AUTH, with CONNACK still to come.
         let is_served = matches!(&client.phase,
             Phase::Serving { connection, .. } if !connection.has_answers());
-        if path.is_armed(slot) || !is_served {
-            return;
-        }
-        match path.arm(&client.socket, slot, self.now) {
-            Ok(()) => self.counters.armed.add(1),
-            Err(unarmed) => {
-                if let Some(slot) = client.slot.take() {
-                    path.release(slot, false, self.now);
-                }
-                self.count_unarmed(unarmed);
-            }
-        }
-    }
-
-    fn count_unarmed(&self, unarmed: Unarmed) {
-        let counter = match unarmed {
-            Unarmed::NoSlot => &self.counters.unarmed_no_slot,
-            Unarmed::FlowMap => &self.counters.unarmed_flow_map,
-            Unarmed::OutOfOrder => &self.counters.unarmed_out_of_order,
-            Unarmed::EarlyFragment => &self.counters.unarmed_early_fragment,
-            Unarmed::FineTimestamps => &self.counters.unarmed_fine_timestamps,
-            Unarmed::Interface => &self.counters.unarmed_interface,
-            Unarmed::Socket => &self.counters.unarmed_socket,
-        };
-        counter.add(1);
+        let sent = (client.sent_bytes, is_served);
+        let now = self.agenda.now();
+        self.path.sent(&mut client.slot, &client.socket, sent, now, self.here.counters());
     }
 
     /// The timer of a client fired: what it means depends on the phase.
     pub(super) fn on_client_timer(&mut self, index: u32) {
-        let Some(client) = self.clients.get(index as usize) else { return };
+        let Some(client) = self.clients.get(index) else { return };
         let due = match &client.phase {
             Phase::Handshake(introduction) => Some(introduction.deadline),
             Phase::Flushing { deadline, .. } | Phase::Lingering { deadline } => Some(*deadline),
             Phase::Serving { .. } => self.serving_deadline(index),
         };
         let Some(deadline) = due else { return };
-        if deadline > self.now {
+        if deadline > self.agenda.now() {
             self.arm_client_timer(index, deadline);
             return;
         }
         match &client.phase {
-            Phase::Handshake(_) if self.stopping => self.abort(index),
+            Phase::Handshake(_) if self.stop.has_begun() => self.abort(index),
             Phase::Handshake(_) => {
-                self.counters.connects_timeout.add(1);
+                self.here.counters().connects_timeout.add(1);
                 self.tell(index, Kind::ConnectTimeout, &"no whole CONNECT in time");
                 self.abort(index);
             }
@@ -311,14 +281,14 @@ impl<P: Ports> Worker<P> {
             }
             Phase::Serving { .. } if self.is_unheard(index) => {
                 let slow = self.progress_deadline(index);
-                if slow.is_some_and(|deadline| deadline <= self.now) {
+                if slow.is_some_and(|deadline| deadline <= self.agenda.now()) {
                     self.on_progress_due(index);
                 } else {
                     self.expire(index);
                 }
             }
             Phase::Serving { .. } => {
-                let again = self.now.after_millis(UNREAD_RETRY_MILLIS);
+                let again = self.agenda.now().after_millis(UNREAD_RETRY_MILLIS);
                 self.arm_client_timer(index, again);
             }
             Phase::Flushing { .. } | Phase::Lingering { .. } => self.abort(index),
@@ -328,12 +298,9 @@ impl<P: Ports> Worker<P> {
     /// When a served client is to be looked at: its keep alive has run out, its input has waited too
     /// long for its answers, or a large packet of its has had time to go on.
     pub(super) fn serving_deadline(&self, index: u32) -> Option<Monotonic> {
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         let Phase::Serving { connection, .. } = &client.phase else { return None };
-        let by_kernel = match (&self.path, &client.slot) {
-            (Some(path), Some(slot)) => path.last_seen(slot),
-            _ => Monotonic(0),
-        };
+        let by_kernel = self.path.last_seen(client.slot.as_ref());
         let silent = connection.keep_alive().deadline(client.last_seen.max(by_kernel));
         let deaf = client.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
         silent.into_iter().chain(deaf).chain(self.progress_deadline(index)).min()
@@ -341,15 +308,15 @@ impl<P: Ports> Worker<P> {
 
     /// Whether a client has truly said nothing: a busy shard may not have read yet what it sent.
     fn is_unheard(&self, index: u32) -> bool {
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         // A socket that cannot be asked has failed.
         !client.stalled && client.socket.unread_bytes().unwrap_or(0) == 0
     }
 
     /// The keep alive ran out [MQTT-3.1.2-24].
     fn expire(&mut self, index: u32) {
-        self.counters.expired.add(1);
-        let blocked = self.clients[index as usize].sending;
+        self.here.counters().expired.add(1);
+        let blocked = self.clients[index].sending;
         self.close_client(index, Some(Reason::KeepAliveTimeout));
         if blocked {
             // It has not taken what we sent before, so it will not take a goodbye.
@@ -359,7 +326,7 @@ impl<P: Ports> Worker<P> {
 
     /// The peer ended the connection, or the socket failed.
     pub(super) fn on_peer_gone(&mut self, index: u32) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let Some(client) = self.clients.get_mut(index) else { return };
         client.peer_gone = true;
         match &client.phase {
             Phase::Serving { .. } if client.stalled => {}
@@ -377,24 +344,24 @@ impl<P: Ports> Worker<P> {
 
     /// Whether a served client is owed more that could be sent now.
     pub(super) fn has_more_for(&mut self, index: u32) -> bool {
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         let Phase::Serving { connection, session: key, .. } = &client.phase else { return false };
         let Some(session) = self.sessions.session_mut(*key) else { return false };
         client.owes_frames()
-            || connection.has_transmit(session, &self.shared.config.limits)
+            || connection.has_transmit(session, &self.here.shared().config.limits)
             || self.has_backlog(*key)
     }
 
     /// A send has ended.
     pub(super) fn on_sent(&mut self, index: u32, result: &io::Result<usize>) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         client.sending = false;
         match result {
             Ok(bytes) => {
                 client.sent_bytes += *bytes as u64;
                 self.publish_tx(index);
                 let has_more = self.has_more_for(index);
-                match &self.clients[index as usize].phase {
+                match &self.clients[index].phase {
                     Phase::Lingering { .. } => self.remove_if_quiet(index),
                     Phase::Handshake(_) => {
                         self.after_receive(index);
@@ -412,7 +379,7 @@ impl<P: Ports> Worker<P> {
                 client.send_failed = true;
                 client.socket.end_both_ways();
                 self.unthrottle(index);
-                let client = &self.clients[index as usize];
+                let client = &self.clients[index];
                 if !client.receiving && !client.stalled {
                     self.on_peer_gone(index);
                 }
@@ -443,17 +410,17 @@ impl<P: Ports> Worker<P> {
     /// The goodbye (MQTT 5) and answers that wait are sent, then FIN. The will is published unless the
     /// client took it back.
     fn end_client(&mut self, index: u32, reason: Option<Reason>) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let Some(client) = self.clients.get_mut(index) else { return };
         let Phase::Serving { connection, session, .. } = &mut client.phase else { return };
         if let Some(reason) = reason {
             connection.close(reason);
         }
         let mut frames = Vec::new();
         if let Some(session) = self.sessions.session_mut(*session) {
-            let limits = &self.shared.config.limits;
+            let limits = &self.here.shared().config.limits;
             let mut transmit = Transmit::default();
             // A connection that is over has nothing but answers to send.
-            connection.poll_transmit(session, &mut transmit, usize::MAX, limits, self.now);
+            connection.poll_transmit(session, &mut transmit, usize::MAX, limits, self.agenda.now());
             frames = transmit.chunks;
         }
         self.detach(index);
@@ -462,12 +429,12 @@ impl<P: Ports> Worker<P> {
 
     /// The orderly stop: every client is told, wills stay with us.
     pub(super) fn close_for_stop(&mut self, index: u32) {
-        match &self.clients[index as usize].phase {
-            Phase::Serving { .. } if self.shared.config.redirect_to.is_some() => {
+        match &self.clients[index].phase {
+            Phase::Serving { .. } if self.here.shared().config.redirect_to.is_some() => {
                 self.redirect_client(index);
             }
             Phase::Serving { .. } => self.close_client(index, Some(Reason::ServerShuttingDown)),
-            Phase::Handshake(_) if self.shared.config.redirect_to.is_some() => {
+            Phase::Handshake(_) if self.here.shared().config.redirect_to.is_some() => {
                 self.await_last_connect(index);
             }
             Phase::Handshake(_) => self.abort(index),
@@ -476,9 +443,9 @@ impl<P: Ports> Worker<P> {
     }
 
     fn redirect_client(&mut self, index: u32) {
-        if let Some(client) = self.clients.get_mut(index as usize)
+        if let Some(client) = self.clients.get_mut(index)
             && let Phase::Serving { connection, .. } = &mut client.phase
-            && let Some(reference) = &self.shared.config.redirect_to
+            && let Some(reference) = &self.here.shared().config.redirect_to
         {
             connection.redirect(reference);
             self.close_client(index, None);
@@ -487,19 +454,17 @@ impl<P: Ports> Worker<P> {
 
     /// Parts a served connection from its session, which takes its will along.
     fn detach(&mut self, index: u32) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let Some(client) = self.clients.get_mut(index) else { return };
         let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
         let (key, will) = (*key, connection.take_will());
-        self.discarded.push(connection.take_input(), client.input_charge.take());
-        let deadline = self.now.after_millis(LINGER_MILLIS);
+        let (input, charge) = (connection.take_input(), client.input_charge.take());
+        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
         client.stalled = false;
         client.set_throttled_since(None);
         let receipts = client.receipts.take();
-        if let (Some(slot), Some(path)) = (&client.slot, &self.path) {
-            path.closing(slot);
-            self.counters.armed.sub(u64::from(path.is_armed(slot)));
-        }
+        self.path.closing(client.slot.as_ref(), self.here.counters());
+        self.clients.discard(input, charge);
         if let Some(receipts) = receipts {
             self.settle_unanswered(key, *receipts);
         }
@@ -511,10 +476,10 @@ impl<P: Ports> Worker<P> {
     /// Sends the last frames, then FIN.
     pub(super) fn finish(&mut self, index: u32, mut frames: Vec<Bytes>) {
         frames.retain(|frame| !frame.is_empty());
-        let deadline = self.now.after_millis(LINGER_MILLIS);
-        let client = &mut self.clients[index as usize];
+        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
+        let client = &mut self.clients[index];
         if let Some(websocket) = &mut client.websocket {
-            websocket.close(if self.stopping { Goodbye::Stopping } else { Goodbye::Done });
+            websocket.close(if self.stop.has_begun() { Goodbye::Stopping } else { Goodbye::Done });
         }
         client.phase = Phase::Flushing { deadline, frames };
         self.arm_client_timer(index, deadline);
@@ -525,21 +490,21 @@ impl<P: Ports> Worker<P> {
 
     /// All is sent: FIN, then wait for the peer's.
     pub(super) fn send_fin(&mut self, index: u32) {
-        let client = &mut self.clients[index as usize];
-        let deadline = self.now.after_millis(LINGER_MILLIS);
+        let client = &mut self.clients[index];
+        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
         client.socket.end_sending();
         self.arm_client_timer(index, deadline);
-        if self.clients[index as usize].peer_gone {
+        if self.clients[index].peer_gone {
             self.abort(index);
         }
     }
 
     /// Lets go of the socket as soon as the ring's operations on it have ended, which this cancels.
     pub(super) fn abort(&mut self, index: u32) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         client.peer_gone = true;
-        client.phase = Phase::Lingering { deadline: self.now.after_millis(LINGER_MILLIS) };
+        client.phase = Phase::Lingering { deadline: self.agenda.now().after_millis(LINGER_MILLIS) };
         let token = client.token(index);
         if client.receiving {
             self.wire.cancel_receive(token);
@@ -551,20 +516,18 @@ impl<P: Ports> Worker<P> {
     }
 
     pub(super) fn remove_if_quiet(&mut self, index: u32) {
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         let done = client.peer_gone && matches!(client.phase, Phase::Lingering { .. });
         if !done || !client.is_quiet() {
             return;
         }
-        let mut client = self.clients.remove(index as usize);
-        if let (Some(slot), Some(path)) = (client.slot.take(), &mut self.path) {
-            let speaks = path.before_close(&client.socket, &slot, self.stopping);
-            path.release(slot, speaks, self.now);
-        }
-        if self.resetting {
+        let mut client = self.clients.remove(index);
+        let (slot, now) = (client.slot.take(), self.agenda.now());
+        self.path.release(slot, &client.socket, self.stop.has_begun(), now);
+        if self.stop.is_resetting() {
             client.socket.reset_on_close();
         }
-        self.counters.connections.sub(1);
+        self.here.counters().connections.sub(1);
         self.give_place_back();
         // The descriptor is to be free before the next accept.
         drop(client);

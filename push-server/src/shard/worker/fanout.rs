@@ -10,19 +10,20 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::fair_queue::Flow;
-use super::mailbox::{Letter, Mail};
-use super::ports::{Ports, Token};
-use super::postage::Stamp;
+use super::Worker;
 use super::share::Placed;
-use super::ticket::{Done, Draft, Part, Ticket};
-use super::turn::{Errand, Progress};
-use super::worker::Worker;
+use super::turn::Errand;
 use crate::broker::{
     Budget, Charge, Group, GroupSearch, Matching, Message, QoS, ShardSearch, ShardSet,
 };
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Delivery, OutboxFull, PublishReceipt};
+use crate::shard::agenda::Progress;
+use crate::shard::fair_queue::Flow;
+use crate::shard::mail::{Letter, Mail};
+use crate::shard::ports::{Ports, Token};
+use crate::shard::postage::Stamp;
+use crate::shard::ticket::{Done, Draft, Part, Ticket};
 use crate::store::SessionNumber;
 
 /// What a delivery costs beside the match: an outbox, and a session that is read from memory.
@@ -161,30 +162,30 @@ impl<P: Ports> Worker<P> {
         mut fanout: Fanout,
         budget: &mut Budget,
     ) -> Option<(Box<Fanout>, Progress)> {
-        fanout.matching = std::mem::take(&mut self.matching);
-        fanout.begun = SessionNumber(self.shared.next_number.load(Ordering::Relaxed));
+        fanout.matching = self.publishing.take_matching();
+        fanout.begun = SessionNumber(self.here.shared().next_number.load(Ordering::Relaxed));
         let progress = self.go_on_with(&mut fanout, budget);
         if progress != Progress::Done {
-            self.counters.publishes_cut.add(1);
+            self.here.counters().publishes_cut.add(1);
             return Some((Box::new(fanout), progress));
         }
         fanout.matching.clear();
-        self.matching = fanout.matching;
+        self.publishing.give_matching_back(fanout.matching);
         None
     }
 
     /// Has a publish done when it is its turn.
     pub(super) fn queue_fanout(&mut self, mut fanout: Fanout) {
-        fanout.begun = SessionNumber(self.shared.next_number.load(Ordering::Relaxed));
+        fanout.begun = SessionNumber(self.here.shared().next_number.load(Ordering::Relaxed));
         let flow = fanout.flow;
-        self.work.push(flow, Errand::Fanout(Box::new(fanout)));
+        self.agenda.push(flow, Errand::Fanout(Box::new(fanout)));
     }
 
     /// Goes on with a publish until the budget is spent.
     pub(super) fn go_on_with(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> Progress {
-        self.begin_payment(fanout.flow);
+        self.agenda.begin_payment(fanout.flow);
         let progress = self.step(fanout, budget);
-        self.end_payment();
+        self.agenda.end_payment();
         fanout.is_resumed = true;
         progress
     }
@@ -195,7 +196,12 @@ impl<P: Ports> Worker<P> {
         }
         if fanout.stage == Stage::Shards {
             let topic = &fanout.message.topic;
-            if !self.shared.routing.search(topic, self.all_shards, &mut fanout.shards, budget) {
+            if !self.here.shared().routing.search(
+                topic,
+                self.post.all_shards(),
+                &mut fanout.shards,
+                budget,
+            ) {
                 return Progress::Spent;
             }
             fanout.stage = Stage::FirstGroup;
@@ -211,7 +217,7 @@ impl<P: Ports> Worker<P> {
             if !self.send_letters(fanout, budget) {
                 return Progress::Blocked;
             }
-            let is_here = fanout.shards.found().contains(self.index);
+            let is_here = fanout.shards.found().contains(self.here.index());
             fanout.stage = if is_here { Stage::Matches } else { Stage::Groups };
         }
         if fanout.stage == Stage::Matches {
@@ -220,7 +226,7 @@ impl<P: Ports> Worker<P> {
                 fanout.is_older(number)
             });
             let (topic, matching) = (&fanout.message.topic, &mut fanout.matching);
-            if !self.subscriptions.search(topic, from, matching, budget) {
+            if !self.publishing.subscriptions().search(topic, from, matching, budget) {
                 return Progress::Spent;
             }
             let units = matching.found().len() as i64 * i64::from(DELIVERY_UNITS);
@@ -249,14 +255,15 @@ impl<P: Ports> Worker<P> {
 
     /// Whether what needs the store has to wait. Not when the server stops, which no disk is to hold up.
     pub(super) fn waits_for_store(&self) -> bool {
-        self.store_is_behind && !self.stopping
+        self.journal.is_behind() && !self.stop.has_begun()
     }
 
     /// Finds a few groups, at least one if there is any. Returns whether it has come so far.
     fn find_groups(&self, fanout: &mut Fanout, budget: &mut Budget) -> bool {
         let Groups { search, found, is_over } = &mut fanout.groups;
         if !*is_over && found.is_empty() {
-            *is_over = self.shared.shares.search(&fanout.message.topic, search, budget, found);
+            *is_over =
+                self.here.shared().shares.search(&fanout.message.topic, search, budget, found);
         }
         *is_over || !found.is_empty()
     }
@@ -264,15 +271,15 @@ impl<P: Ports> Worker<P> {
     /// It is known who gets it, or at least whether anybody does.
     fn begin_part(&mut self, fanout: &mut Fanout) {
         let shards = fanout.shards.found();
-        let others = shards.without(self.index);
+        let others = shards.without(self.here.index());
         let has_groups = !fanout.groups.found.is_empty();
         let nobody = shards.is_empty() && !has_groups;
         fanout.reason = if nobody { Reason::NoMatchingSubscribers } else { Reason::Success };
         let draft = std::mem::take(&mut fanout.draft);
         // Other shards may have something to write, too: all of it is one write. Or to say, as long as
         // the publisher can be refused.
-        let has_parts = self.shared.store.is_some()
-            || self.shared.config.limits.outbox_full == OutboxFull::Refuse;
+        let has_parts = self.here.shared().store.is_some()
+            || self.here.shared().config.limits.outbox_full == OutboxFull::Refuse;
         let is_shared_write = (!others.is_empty() || has_groups)
             && has_parts
             && (fanout.message.qos != QoS::AtMostOnce || !draft.is_empty());
@@ -377,9 +384,7 @@ impl<P: Ports> Worker<P> {
         let session = (key, session_number);
         let served = self.resolve(client).filter(|index| self.is_served(*index));
         let number = match served {
-            Some(index)
-                if !part.has_to_wait() && self.clients[index as usize].receipts.is_none() =>
-            {
+            Some(index) if !part.has_to_wait() && self.clients[index].receipts.is_none() => {
                 self.acknowledge_publish(index, receipt, reason);
                 return;
             }
@@ -392,7 +397,7 @@ impl<P: Ports> Worker<P> {
             None => 0,
         };
         let done = Done::Publish { client, number, reason, session, receipt };
-        part.draft.waiting.push((self.index, done));
+        part.draft.waiting.push((self.here.index(), done));
     }
 }
 

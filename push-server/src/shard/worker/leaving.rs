@@ -15,60 +15,31 @@
 
 use std::sync::Arc;
 
-use super::durable::PageRead;
-use super::fair_queue::Flow;
+use super::Worker;
 use super::fanout::GROUP_UNITS;
-use super::ports::Ports;
 use super::share::Placed;
-use super::ticket::{Done, Draft, Giver, Leaver, Part};
-use super::turn::{Errand, Progress};
-use super::worker::Worker;
+use super::turn::Errand;
 use crate::broker::{Budget, Group, QoS, TopicFilter, Via};
-use crate::mqtt::{Delivery, Left, LeftMessage, PendingWill, Session};
+use crate::mqtt::{Delivery, Left, LeftMessage, Session};
+use crate::shard::agenda::Progress;
+use crate::shard::departed::{Leaving, Records};
+use crate::shard::fair_queue::Flow;
+use crate::shard::found::Found;
+use crate::shard::journal::PageRead;
+use crate::shard::ports::Ports;
+use crate::shard::ticket::{Done, Draft, Giver, Leaver, Part};
 use crate::store::{
     Outcome, Page, Position, SessionNumber, SessionRecord, Stored, WallMillis, Write,
 };
-
-/// How far an ended session has come with giving away.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    /// What is in memory of it, and writes under way.
-    left: Left,
-    /// Its errand waits for its turn, or it waits for a page: nothing else decides how it goes on.
-    is_waiting: bool,
-    /// Of a session that is on disk.
-    records: Option<Records>,
-}
-
-/// What an ended session still has on disk.
-#[derive(Debug)]
-struct Records {
-    /// What is under way, to be read and given away again if a write of it fails.
-    page: Leaver,
-    /// What comes next; then the session's records go.
-    next: Option<Leaver>,
-}
-
-/// An ended session, as its shard has had it or a start has found it on disk.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) session: Session,
-    /// Whether it had shared subscriptions: what it is owed by them goes to others.
-    pub(super) shares: bool,
-    pub(super) number: SessionNumber,
-    pub(super) will: Option<Box<PendingWill>>,
-    /// Under which key it was one of the shard's, if the shard has had it.
-    pub(super) key: Option<u32>,
-}
 
 impl<P: Ports> Worker<P> {
     /// A session has unsubscribed from a group: leaves to others what it was not sent yet, if there are
     /// any; else it is still its own. `pass_on` goes on with that.
     pub(super) fn leave_unsent(&mut self, key: u32, filter: &TopicFilter) {
-        if !self.shared.shares.is_served(filter) {
+        if !self.here.shared().shares.is_served(filter) {
             return;
         }
-        let (origin, shared) = (self.sessions.origin(key), &self.shared);
+        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
         if let Some(session) = self.sessions.session_mut(key) {
             session.leave_shared(false, |left| left == filter);
             let holder = |user: Option<&str>| shared.holders.holder(origin, user);
@@ -79,13 +50,13 @@ impl<P: Ports> Worker<P> {
     /// Has what a session has left go to others when it is its turn.
     pub(super) fn queue_left(&mut self, key: u32) {
         let giver = Giver { key: Some(key), number: self.sessions.number(key) };
-        self.work.push(self.flow_of_session(key), Errand::PassOn(giver));
+        self.agenda.push(self.flow_of_session(key), Errand::PassOn(giver));
     }
 
     /// A session that is not on disk has ended.
     pub(super) fn leave_unwritten(&mut self, number: SessionNumber, session: &mut Session) {
         session.leave_shared(true, |_| true);
-        let left = session.take_left(&self.shared.memory.inflight);
+        let left = session.take_left(&self.here.shared().memory.inflight);
         if !left.is_empty() {
             self.begin_leaving(number, Leaving { left, is_waiting: true, records: None });
         }
@@ -95,14 +66,14 @@ impl<P: Ports> Worker<P> {
     pub(super) fn leave_behind(&mut self, found: Found) {
         let Found { mut session, shares, number, will, key } = found;
         session.leave_shared(true, |_| true);
-        let mut left = session.take_left(&self.shared.memory.inflight);
+        let mut left = session.take_left(&self.here.shared().memory.inflight);
         // What a failed write has left there is in no part of the outbox that the session knew.
         let stored = match left.take_failed() {
             true => Some(0),
             false => session.on_disk().filter(|_| shares),
         };
         if stored.is_none() {
-            self.counters.dropped_session_ended.add(session.owed() as u64);
+            self.here.counters().dropped_session_ended.add(session.owed() as u64);
         }
         if !left.is_busy() && stored.is_none() && will.is_none() {
             self.file(self.removal(number));
@@ -125,29 +96,30 @@ impl<P: Ports> Worker<P> {
     }
 
     fn begin_leaving(&mut self, number: SessionNumber, leaving: Leaving) {
-        self.leaving.insert(number, leaving);
+        self.sessions.departed().begin(number, leaving);
         self.queue_leaving(number);
     }
 
     fn queue_leaving(&mut self, number: SessionNumber) {
-        self.work.push(Flow::left(self.index), Errand::PassOn(Giver { key: None, number }));
+        self.agenda
+            .push(Flow::left(self.here.index()), Errand::PassOn(Giver { key: None, number }));
     }
 
     /// Gives what a session has left to others until the budget is spent.
     pub(super) fn pass_on(&mut self, giver: Giver, budget: &mut Budget) -> Progress {
-        let is_ended = self.leaving.contains_key(&giver.number);
+        let is_ended = self.sessions.departed().leaving(giver.number).is_some();
         if !is_ended && !self.has_left(giver) {
             return Progress::Done;
         }
         let flow = match is_ended {
-            true => Flow::left(self.index),
-            false => Flow::session(self.index, giver.number.into()),
+            true => Flow::left(self.here.index()),
+            false => Flow::session(self.here.index(), giver.number.into()),
         };
         // A message that this turn has put into its outbox must not come behind its removal there.
         self.submit_draft();
-        self.begin_payment(flow);
+        self.agenda.begin_payment(flow);
         let progress = self.pass_on_from(giver, flow, budget);
-        self.end_payment();
+        self.agenda.end_payment();
         if progress == Progress::Done {
             self.end_passing(giver);
         }
@@ -157,14 +129,14 @@ impl<P: Ports> Worker<P> {
     fn pass_on_from(&mut self, giver: Giver, flow: Flow, budget: &mut Budget) -> Progress {
         let is_durable = self.is_on_disk(giver);
         while self.has_left(giver) {
-            if self.stopping && is_durable {
+            if self.stop.has_begun() && is_durable {
                 // The next start finds it.
                 return Progress::Done;
             }
             if budget.is_spent() {
                 return Progress::Spent;
             }
-            if self.shared.store.is_some() && self.waits_for_store() {
+            if self.here.shared().store.is_some() && self.waits_for_store() {
                 return Progress::StoreBehind;
             }
             budget.charge(GROUP_UNITS);
@@ -192,24 +164,24 @@ impl<P: Ports> Worker<P> {
         };
         if self.is_only_member(giver, group) {
             // It is too large for it, and would come back.
-            self.counters.dropped_too_large.add(1);
+            self.here.counters().dropped_too_large.add(1);
             self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
             return Placed::Done { refusals: 0 };
         }
-        let waiting = is_durable.then_some((self.index, Done::Left(giver)));
+        let waiting = is_durable.then_some((self.here.index(), Done::Left(giver)));
         let draft =
             Draft { writes: change.into_iter().collect(), waiting: waiting.into_iter().collect() };
-        let mut part = Part::of_publisher(draft, self.shared.store.is_some());
+        let mut part = Part::of_publisher(draft, self.here.shared().store.is_some());
         let placed = self.place_left(flow, &left.delivery.message, group, &mut part);
         if placed == Placed::Blocked {
             // Nobody has a part of it.
-            let memory = Arc::clone(&self.shared.memory);
+            let memory = Arc::clone(&self.here.shared().memory);
             if let Some(others) = self.left_of(giver) {
                 others.put_back(left, &memory.outboxes);
             }
             return placed;
         }
-        self.counters.shared_passed_on.add(1);
+        self.here.counters().shared_passed_on.add(1);
         if is_durable && let Some(others) = self.left_of(giver) {
             others.begin_write();
         }
@@ -226,8 +198,8 @@ impl<P: Ports> Worker<P> {
     }
 
     fn left_of(&mut self, Giver { key, number }: Giver) -> Option<&mut Left> {
-        if self.leaving.contains_key(&number) {
-            return self.leaving.get_mut(&number).map(|leaving| &mut leaving.left);
+        if self.sessions.departed().leaving(number).is_some() {
+            return self.sessions.departed().leaving(number).map(|leaving| &mut leaving.left);
         }
         self.numbered(key?, number)?.session.left_mut()
     }
@@ -237,7 +209,7 @@ impl<P: Ports> Worker<P> {
     }
 
     fn is_on_disk(&mut self, Giver { key, number }: Giver) -> bool {
-        match self.leaving.get(&number) {
+        match self.sessions.departed().leaving(number) {
             Some(leaving) => leaving.records.is_some(),
             None => key
                 .and_then(|key| self.numbered(key, number))
@@ -251,7 +223,7 @@ impl<P: Ports> Worker<P> {
             return;
         }
         if giver.key.is_none()
-            && let Some(leaving) = self.leaving.get_mut(&giver.number)
+            && let Some(leaving) = self.sessions.departed().leaving(giver.number)
         {
             // Its own errand, not one from before its end.
             leaving.is_waiting = false;
@@ -264,7 +236,7 @@ impl<P: Ports> Worker<P> {
         let mut draft = Draft::default();
         if let Some(left) = self.left_of(giver) {
             left.begin_write();
-            draft.waiting.push((self.index, Done::Left(giver)));
+            draft.waiting.push((self.here.index(), Done::Left(giver)));
         }
         draft
     }
@@ -279,7 +251,7 @@ impl<P: Ports> Worker<P> {
 
     /// Goes on when all is safe elsewhere that has been left: what there is on disk may be read.
     fn go_on_leaving(&mut self, Giver { key, number }: Giver) {
-        let Some(leaving) = self.leaving.get_mut(&number) else {
+        let Some(leaving) = self.sessions.departed().leaving(number) else {
             if let Some(key) = key.filter(|&key| self.numbered(key, number).is_some()) {
                 self.go_on_with_outbox(key);
             }
@@ -291,15 +263,15 @@ impl<P: Ports> Worker<P> {
         leaving.is_waiting = true;
         let failed = leaving.left.take_failed();
         let Some(records) = &mut leaving.records else {
-            self.leaving.remove(&number);
+            self.sessions.departed().end(number);
             return;
         };
         if failed {
-            self.unread_leavers.push(records.page);
+            self.journal.refused().push_leaver(records.page);
         } else if let Some(next) = records.next {
             self.read_leavers_page(next);
         } else {
-            self.leaving.remove(&number);
+            self.sessions.departed().end(number);
             self.file(self.removal(number));
         }
     }
@@ -325,35 +297,35 @@ impl<P: Ports> Worker<P> {
         position: u64,
         failed: bool,
     ) -> bool {
-        let Some(leaving) = self.leaving.get_mut(&number) else { return false };
+        let Some(leaving) = self.sessions.departed().leaving(number) else { return false };
         let waited = leaving.left.written(position, failed);
-        self.counters.dropped_store.add(u64::from(waited && failed));
+        self.here.counters().dropped_store.add(u64::from(waited && failed));
         waited
     }
 
     pub(super) fn read_leavers_page(&mut self, leaver: Leaver) {
         let Leaver { number, from, .. } = leaver;
-        self.page_reads.push(PageRead::next(number, from, Done::PassOn(leaver)));
+        self.journal.read_page(PageRead::next(number, from, Done::PassOn(leaver)));
     }
 
     /// Leaves the messages of a page to others.
     pub(super) fn on_leavers_page(&mut self, leaver: Leaver, outcome: Outcome) {
         let Outcome::Page(Page { entries, next }) = outcome else {
-            self.unread_leavers.push(leaver);
+            self.journal.refused().push_leaver(leaver);
             return;
         };
         let number = leaver.number;
-        let memory = Arc::clone(&self.shared.memory);
-        let Some(leaving) = self.leaving.get_mut(&number) else { return };
+        let memory = Arc::clone(&self.here.shared().memory);
+        let Some(leaving) = self.sessions.departed().leaving(number) else { return };
         let next = next.map(|next| Leaver { from: next.0, ..leaver });
         leaving.records = Some(Records { page: leaver, next });
         for (position, stored) in entries {
             let was_sent = position.0 < leaver.sent_to;
             let Stored::Entry(entry) = stored else { continue };
             let is_theirs = !was_sent || entry.qos == QoS::AtLeastOnce;
-            let group = entry.share.and_then(|filter| self.shared.shares.find(&filter));
+            let group = entry.share.and_then(|filter| self.here.shared().shares.find(&filter));
             let Some(group) = group.filter(|_| is_theirs) else {
-                self.counters.dropped_session_ended.add(1);
+                self.here.counters().dropped_session_ended.add(1);
                 continue;
             };
             let via = Via::Share(group, None);

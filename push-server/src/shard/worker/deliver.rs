@@ -4,21 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::client::Phase;
+use super::Worker;
 use super::durable;
-use super::fair_queue::Flow;
 use super::fanout::{Fanout, Publisher};
-use super::notices::Kind;
-use super::ports::{Ports, Wire};
-use super::sending::SEND_BYTES_MAX;
-use super::ticket::{Done, Draft, Part};
-use super::turn::{Errand, Progress};
-use super::worker::Worker;
+use super::turn::Errand;
 use crate::broker::{Budget, Charge, Message, NoMemory, QoS, SessionMemory};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, Transmit, Version,
 };
+use crate::shard::agenda::Progress;
+use crate::shard::client::Phase;
+use crate::shard::fair_queue::Flow;
+use crate::shard::notices::Kind;
+use crate::shard::ports::{Ports, Wire};
+use crate::shard::sending::SEND_BYTES_MAX;
+use crate::shard::ticket::{Done, Draft, Part};
 use crate::store::{Position, Write};
 
 /// What it costs to send something: a system call's part, and a completion.
@@ -63,7 +64,7 @@ impl<P: Ports> Worker<P> {
                 let done = Done::Answer { client: self.token_of(index), answer };
                 self.file_changes(key, Some(done));
             }
-            Event::Ping => self.counters.pings_user.add(1),
+            Event::Ping => self.here.counters().pings_user.add(1),
             Event::Authenticate(auth) => self.on_authenticate(index, key, &auth),
             Event::Disconnected => {
                 self.tell_ordinary(index, "client disconnected");
@@ -71,9 +72,9 @@ impl<P: Ports> Worker<P> {
             }
             Event::Failed(reason) => {
                 match reason {
-                    Reason::PacketTooLarge => self.counters.limit_packet_bytes.add(1),
-                    Reason::MessageRateTooHigh => self.counters.limit_ping_rate.add(1),
-                    Reason::QuotaExceeded => self.counters.limit_answers.add(1),
+                    Reason::PacketTooLarge => self.here.counters().limit_packet_bytes.add(1),
+                    Reason::MessageRateTooHigh => self.here.counters().limit_ping_rate.add(1),
+                    Reason::QuotaExceeded => self.here.counters().limit_answers.add(1),
                     _ => {}
                 }
                 self.tell(index, Kind::Fault, &reason);
@@ -91,7 +92,7 @@ impl<P: Ports> Worker<P> {
         receipt: Option<PublishReceipt>,
         budget: &mut Budget,
     ) -> Option<(Box<Fanout>, Progress)> {
-        self.counters.publishes_received.add(1);
+        self.here.counters().publishes_received.add(1);
         let mut draft = Draft::default();
         if let Some(receipt @ PublishReceipt { exactly_once: true, .. }) = receipt
             && let Err(no_memory) = self.check_inflight_room(key)
@@ -131,7 +132,7 @@ impl<P: Ports> Worker<P> {
     /// # Errors
     /// There is no memory for more.
     fn check_inflight_room(&mut self, key: u32) -> Result<(), NoMemory> {
-        let (origin, shared) = (self.sessions.origin(key), &self.shared);
+        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
         let Some(session) = self.sessions.session_mut(key) else { return Ok(()) };
         let inflight = &shared.memory.inflight;
         session.charge_inflight(inflight, |user| shared.holders.holder(origin, user));
@@ -144,14 +145,14 @@ impl<P: Ports> Worker<P> {
 
     fn count_no_inflight(&self, no_memory: NoMemory) {
         match no_memory {
-            NoMemory::Total => self.counters.limit_inflight_bytes_total.add(1),
-            NoMemory::Share => self.counters.limit_inflight_share.add(1),
+            NoMemory::Total => self.here.counters().limit_inflight_bytes_total.add(1),
+            NoMemory::Share => self.here.counters().limit_inflight_share.add(1),
         }
     }
 
     /// There is no memory for the packet id of a QoS 2 publish: it is not taken.
     fn refuse_exactly_once(&mut self, index: u32, key: u32, receipt: PublishReceipt) {
-        let Phase::Serving { connection, .. } = &self.clients[index as usize].phase else { return };
+        let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
         let reason = match connection.version() {
             Version::V5 => Reason::QuotaExceeded,
             // Older ones would be told by that word that all is well, as of another's full outbox. But this
@@ -174,12 +175,12 @@ impl<P: Ports> Worker<P> {
         reason: Reason,
         receipt: Option<PublishReceipt>,
     ) {
-        self.counters.publishes_received.add(1);
+        self.here.counters().publishes_received.add(1);
         match reason {
-            Reason::TopicNameInvalid => self.counters.dropped_topic_levels.add(1),
-            _ => self.counters.dropped_reserved_topic.add(1),
+            Reason::TopicNameInvalid => self.here.counters().dropped_topic_levels.add(1),
+            _ => self.here.counters().dropped_reserved_topic.add(1),
         }
-        let Phase::Serving { connection, .. } = &self.clients[index as usize].phase else { return };
+        let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
         let told = if connection.version() == Version::V5 { reason } else { Reason::Success };
         let Some(publisher) = self.publisher(index, key, receipt) else { return };
         let mut part = Part::default();
@@ -198,7 +199,7 @@ impl<P: Ports> Worker<P> {
         charge: Option<Charge>,
     ) {
         if message.topic.is_hidden() {
-            self.counters.dropped_reserved_topic.add(1);
+            self.here.counters().dropped_reserved_topic.add(1);
             self.file(draft);
             return;
         }
@@ -212,11 +213,11 @@ impl<P: Ports> Worker<P> {
         }
         let publisher = from.and_then(|key| self.sessions.session_mut(key));
         let publisher = publisher.map(|session| session.client_id());
-        match self.shared.retained.set_by(message, publisher) {
-            Ok(()) if self.shared.store.is_none() => {}
+        match self.here.shared().retained.set_by(message, publisher) {
+            Ok(()) if self.here.shared().store.is_none() => {}
             Ok(()) => draft.writes.push(Write::SaveRetained { cause: Arc::clone(message) }),
             Err(error) => {
-                self.counters.limit_retained.add(1);
+                self.here.counters().limit_retained.add(1);
                 tracing::debug!(%error, topic = message.topic.as_str(), "not retained");
             }
         }
@@ -226,28 +227,27 @@ impl<P: Ports> Worker<P> {
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let client = entry.presence.client();
         if client.is_none() && delivery.qos == QoS::AtMostOnce {
-            self.counters.dropped_absent.add(1);
+            self.here.counters().dropped_absent.add(1);
             return;
         }
         match self.put_into_outbox(key, delivery, client.is_some(), part) {
             Delivered::Queued => {}
             Delivered::QueuedDropping(dropped) => {
-                self.counters.dropped_outbox_full.add(u64::from(dropped));
+                self.here.counters().dropped_outbox_full.add(u64::from(dropped));
             }
-            Delivered::Dropped => self.counters.dropped_outbox_full.add(1),
+            Delivered::Dropped => self.here.counters().dropped_outbox_full.add(1),
             Delivered::Refused => {
-                self.counters.dropped_outbox_full.add(1);
-                self.counters.limit_outbox_refused.add(1);
+                self.here.counters().dropped_outbox_full.add(1);
+                self.here.counters().limit_outbox_refused.add(1);
                 part.refuse();
             }
             Delivered::Overflow => {
-                self.counters.dropped_outbox_full.add(1);
+                self.here.counters().dropped_outbox_full.add(1);
                 // Not here: the close publishes a will, which may overflow another, and so on.
                 if let Some(index) = client
-                    && !std::mem::replace(&mut self.clients[index as usize].overflowed, true)
+                    && self.clients.push_overflowed(index)
                 {
-                    self.counters.limit_outbox.add(1);
-                    self.overflowed.push(index);
+                    self.here.counters().limit_outbox.add(1);
                 }
             }
         }
@@ -264,8 +264,8 @@ impl<P: Ports> Worker<P> {
         connected: bool,
         part: &mut Part,
     ) -> Delivered {
-        let queued_at = self.shared.clocks.to_wall(self.now);
-        let has_store = self.shared.store.is_some();
+        let queued_at = self.here.shared().clocks.to_wall(self.agenda.now());
+        let has_store = self.here.shared().store.is_some();
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let number = entry.number;
         let is_written = entry.session.is_durable() && delivery.qos != QoS::AtMostOnce;
@@ -279,8 +279,8 @@ impl<P: Ports> Worker<P> {
         } else {
             Filing::Never
         };
-        let limits = &self.shared.config.limits;
-        let (origin, shared) = (self.sessions.origin(key), &self.shared);
+        let limits = &self.here.shared().config.limits;
+        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
         let SessionMemory { inflight, outboxes, .. } = &*shared.memory;
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let holder = |user: Option<&str>| shared.holders.holder(origin, user);
@@ -302,7 +302,7 @@ impl<P: Ports> Worker<P> {
             && entry.session.has_room_of_its_own(&delivery, limits);
         let delivered = entry.session.deliver(delivery, connected, filing, limits, outboxes);
         if fits_alone && delivered != Delivered::Queued {
-            self.counters.limit_outbox_bytes_total.add(1);
+            self.here.counters().limit_outbox_bytes_total.add(1);
         }
         entry.session.charge_inflight(inflight, holder);
         if delivered.is_queued() && filing != Filing::Never {
@@ -313,7 +313,7 @@ impl<P: Ports> Worker<P> {
                 entry,
             }));
             let done = Done::Written { session: key, number, position, filed: filing };
-            part.draft.waiting.push((self.index, done));
+            part.draft.waiting.push((self.here.index(), done));
         }
         if matches!(delivered, Delivered::QueuedDropping(_)) {
             self.file_changes(key, None);
@@ -324,7 +324,7 @@ impl<P: Ports> Worker<P> {
 
     /// Has written what a client was sent and has not acknowledged, and could not be written then.
     pub(super) fn file_unwritten(&mut self, key: u32) {
-        let queued_at = self.shared.clocks.to_wall(self.now);
+        let queued_at = self.here.shared().clocks.to_wall(self.agenda.now());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let number = entry.number;
         let mut draft = Draft::default();
@@ -334,27 +334,22 @@ impl<P: Ports> Worker<P> {
             let filed = Filing::Queued;
             draft
                 .waiting
-                .push((self.index, Done::Written { session: key, number, position, filed }));
+                .push((self.here.index(), Done::Written { session: key, number, position, filed }));
         }
         self.file(draft);
     }
 
     /// Closes the clients that did not keep up in this turn.
     pub(super) fn close_overflowed(&mut self) {
-        while let Some(index) = self.overflowed.pop() {
-            // The flag tells it from one that has come into its place since.
-            if let Some(client) = self.clients.get_mut(index as usize)
-                && std::mem::take(&mut client.overflowed)
-            {
-                self.close_client_for(index, Reason::QuotaExceeded, "its outbox is full");
-            }
+        while let Some(index) = self.clients.pop_overflowed() {
+            self.close_client_for(index, Reason::QuotaExceeded, "its outbox is full");
         }
     }
 
     /// Sends what a client is owed, unless a send is under way: its end calls again. Returns what that
     /// has cost.
     pub(super) fn flush(&mut self, index: u32) -> u32 {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         let is_served = matches!(client.phase, Phase::Serving { .. });
         if client.sending || (client.holds > 0 && is_served) {
             return FLUSH_UNITS;
@@ -366,28 +361,34 @@ impl<P: Ports> Worker<P> {
             return FLUSH_UNITS;
         }
         let feeding = self.feed_backlog(index);
-        let mut units = FLUSH_UNITS + std::mem::take(&mut self.walked);
-        let now = self.now;
-        let client = &mut self.clients[index as usize];
+        let mut units = FLUSH_UNITS + self.publishing.backlogs_mut().take_walked();
+        let now = self.agenda.now();
+        let (client, sending) = self.clients.with_sending(index);
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
         let owes_frames = client.owes_frames();
         let mut chunks = match &mut client.phase {
             Phase::Serving { connection, session, .. } => {
                 served = Some(*session);
                 let Some(session) = self.sessions.session_mut(*session) else { return units };
-                let limits = &self.shared.config.limits;
+                let limits = &self.here.shared().config.limits;
                 let had_left = session.has_left();
                 let mut transmit = Transmit::default();
-                let bytes_max = self.sending.bytes_max();
-                connection.poll_transmit(session, &mut transmit, bytes_max, limits, self.now);
+                let bytes_max = sending.bytes_max();
+                connection.poll_transmit(
+                    session,
+                    &mut transmit,
+                    bytes_max,
+                    limits,
+                    self.agenda.now(),
+                );
                 if bytes_max < SEND_BYTES_MAX && transmit.len >= bytes_max {
-                    self.counters.limit_sending_bytes_total.add(1);
+                    self.here.counters().limit_sending_bytes_total.add(1);
                 }
                 // Where it had, they are on their way.
                 leaves = !had_left && session.has_left();
-                self.counters.publishes_sent.add(u64::from(transmit.publishes));
-                self.counters.dropped_too_large.add(u64::from(transmit.dropped_too_large));
-                self.counters.dropped_expired.add(u64::from(transmit.dropped_expired));
+                self.here.counters().publishes_sent.add(u64::from(transmit.publishes));
+                self.here.counters().dropped_too_large.add(u64::from(transmit.dropped_too_large));
+                self.here.counters().dropped_expired.add(u64::from(transmit.dropped_expired));
                 units += transmit.publishes * PUBLISH_SENT_UNITS;
                 copied_bytes = Some(transmit.copied_bytes);
                 transmit.chunks
@@ -412,7 +413,7 @@ impl<P: Ports> Worker<P> {
             client.set_throttled_since(client.throttled_since().map(|_| now));
             let token = client.token(index);
             // Whatever is no message has been made for this client alone.
-            let weight = self.sending.begin(copied_bytes.unwrap_or(bytes));
+            let weight = sending.begin(copied_bytes.unwrap_or(bytes));
             self.wire.send(&client.socket, token, chunks, weight);
         } else if feeding {
             // All that was fed was dropped (expired, too large), so no end of a send calls again.

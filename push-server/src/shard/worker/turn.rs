@@ -4,39 +4,25 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::client::Phase;
-use super::fair_queue::{Due, Flow};
+use super::Worker;
 use super::fanout::Fanout;
 use super::input::Halt;
-use super::mailbox::{Letter, Mail};
-use super::ports::{Clock, Ports, Token};
-use super::postage::Stamp;
-use super::retry::Retrying;
-use super::share::SharedMail;
 use super::subscribe::{Subscribing, Unsubscribing};
-use super::ticket::Giver;
-use super::worker::Worker;
-use crate::broker::{Budget, Message};
-
-/// Units of work that a session may cause before the others have their turn: about 0.05 ms. The least
-/// that a client waits is the sum of those of all that had nothing waiting, so it is small: 200 clients
-/// that subscribe at once cost one more 10 ms.
-pub(super) const QUANTUM_UNITS: u32 = 1_024;
-
-/// So long a turn takes input and letters as they come; then they wait for their sessions' turns.
-const INPUT_BUDGET: Duration = Duration::from_millis(3);
+use crate::broker::Budget;
+use crate::shard::agenda::{Dirty, Progress, UNITS_PER_LOOK};
+use crate::shard::client::Phase;
+use crate::shard::fair_queue::{Due, Flow};
+use crate::shard::mail::{Letter, Mail};
+use crate::shard::ports::{Ports, Token};
+use crate::shard::refused::Retrying;
+use crate::shard::shared_mail::SharedMail;
+use crate::shard::ticket::Giver;
 
 /// So long a turn does work that waits.
 const WORK_BUDGET: Duration = Duration::from_millis(3);
 
 /// So long a turn sends.
 const SENDS_BUDGET: Duration = Duration::from_millis(4);
-
-/// Units between two looks at the clock.
-const UNITS_PER_LOOK: u32 = 1_024;
-
-/// Letters that wait for their turn at a shard; further ones wait in its mailbox.
-const LETTERS_WAITING_MAX: usize = 16_384;
 
 /// Mail taken from the mailbox in one turn.
 const MAIL_PER_TURN_MAX: usize = 4_096;
@@ -96,111 +82,49 @@ impl Errand {
     }
 }
 
-/// How far a piece of work got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    Done,
-    /// The budget is spent.
-    Spent,
-    /// Another shard takes no letters now, or has not given back memory yet that it is about to.
-    Blocked,
-    /// The store does not keep up.
-    StoreBehind,
-}
-
-/// Clients that are to be sent something.
-#[derive(Debug)]
-pub(super) enum Dirty {
-    /// One, by its own doing.
-    One(u32),
-    /// Those that a publish has something for.
-    Many(Vec<u32>),
-}
-
-/// What a turn has spent, so that it looks at the clock now and then.
-#[derive(Debug, Default)]
-pub(super) struct Meter {
-    units: u32,
-}
-
-impl Meter {
-    /// Counts; returns whether it is time for a look.
-    pub(super) fn count(&mut self, units: u32) -> bool {
-        self.units = self.units.saturating_add(units);
-        let is_time = self.units >= UNITS_PER_LOOK;
-        if is_time {
-            self.units = 0;
-        }
-        is_time
-    }
-}
-
 impl<P: Ports> Worker<P> {
     /// Whose work it is what a client does.
     pub(super) fn flow_of(&self, index: u32) -> Flow {
-        match self.clients.get(index as usize).map(|client| &client.phase) {
-            Some(Phase::Serving { flow, .. }) => Flow::session(self.index, *flow),
-            _ => Flow::newcomer(self.index, index),
+        match self.clients.get(index).map(|client| &client.phase) {
+            Some(Phase::Serving { flow, .. }) => Flow::session(self.here.index(), *flow),
+            _ => Flow::newcomer(self.here.index(), index),
         }
     }
 
     /// Whose work it is what a session does.
     pub(super) fn flow_of_session(&self, key: u32) -> Flow {
-        Flow::session(self.index, self.sessions.number(key).into())
-    }
-
-    /// Counts units of work that came; looks now and then whether the turn has taken enough.
-    pub(super) fn count_input(&mut self, units: u32) {
-        if self.meter.count(units) {
-            self.turn_is_over |= self.clock.now() - self.now > INPUT_BUDGET;
-        }
-    }
-
-    /// What is sent from now on is on account of this session's turn to send.
-    pub(super) fn begin_payment(&mut self, flow: Flow) {
-        self.payer = Some(flow);
-    }
-
-    pub(super) fn end_payment(&mut self) {
-        let Some(flow) = self.payer.take() else { return };
-        if !self.dirtied.is_empty() {
-            self.sends.push(flow, Dirty::Many(std::mem::take(&mut self.dirtied)));
-        }
+        Flow::session(self.here.index(), self.sessions.number(key).into())
     }
 
     /// Has `flush` called for this client at the end of the turn. One that waits on account of one
     /// session is not to wait for it when another has something for it, too.
     pub(super) fn mark_dirty(&mut self, index: u32) {
-        let payer = self.payer.unwrap_or_else(|| self.flow_of(index));
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let payer = self.agenda.payer().unwrap_or_else(|| self.flow_of(index));
+        let Some(client) = self.clients.get_mut(index) else { return };
         if client.dirty_for == Some(payer.tag()) {
             return;
         }
         client.dirty_for = Some(payer.tag());
-        match self.payer {
-            Some(_) => self.dirtied.push(index),
-            None => self.sends.push(payer, Dirty::One(index)),
-        }
+        self.agenda.push_dirty(payer, index);
     }
 
     /// A client's input is to go on when it is its session's turn.
     pub(super) fn queue_input(&mut self, index: u32) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        let Some(client) = self.clients.get_mut(index) else { return };
         client.stalled = true;
         let token = client.token(index);
-        self.work.push(self.flow_of(index), Errand::Input(token));
+        self.agenda.push(self.flow_of(index), Errand::Input(token));
     }
 
     /// Handles a client's input at once, as far as its session's share of the turn goes.
     pub(super) fn take_input(&mut self, index: u32) {
-        let Some(client) = self.clients.get(index as usize) else { return };
+        let Some(client) = self.clients.get(index) else { return };
         if client.stalled {
             self.keep_input(index);
             return;
         }
         let (flow, token) = (self.flow_of(index), client.token(index));
-        let allowance = if self.turn_is_over { None } else { self.work.allowance(flow) };
-        let Some(allowance) = allowance else {
+        let Some(allowance) = self.agenda.allowance(flow) else {
             self.queue_input(index);
             self.keep_input(index);
             return;
@@ -208,113 +132,77 @@ impl<P: Ports> Worker<P> {
         let mut budget = Budget::new(allowance);
         let halt = self.pump(index, &mut budget);
         let units = spent(allowance, &budget);
-        self.work.spend(flow, units);
+        self.agenda.spend(flow, units);
         let (left, _) = left_of(halt, token);
-        self.work.extend(flow, left.into_iter());
-        self.count_input(units);
+        self.agenda.extend(flow, left.into_iter());
     }
 
     pub(super) fn read_mail(&mut self) {
-        let mailboxes = std::sync::Arc::clone(&self.mailboxes);
-        let mailbox = &mailboxes[usize::from(self.index)];
-        mailbox.begin_drain();
+        self.post.begin_reading();
         for _ in 0..MAIL_PER_TURN_MAX {
-            if self.letters >= LETTERS_WAITING_MAX {
-                break;
-            }
-            match mailbox.pop() {
+            match self.post.take() {
                 Some(Mail::Publish(letter)) => self.on_letter(letter),
                 Some(Mail::Share(mail)) => self.on_share(mail),
                 Some(Mail::Adopt(adoption)) => {
                     self.on_adoption(*adoption);
-                    self.count_input(UNITS_PER_LOOK / 8);
+                    self.agenda.count_input(UNITS_PER_LOOK / 8);
                 }
                 Some(Mail::GiveWay(newcomer)) => {
                     self.on_give_way(newcomer);
-                    self.count_input(UNITS_PER_LOOK / 8);
+                    self.agenda.count_input(UNITS_PER_LOOK / 8);
                 }
                 None => break,
             }
         }
     }
 
-    /// Whether there is mail that would be taken now.
-    pub(super) fn has_mail(&self) -> bool {
-        let mailbox = &self.mailboxes[usize::from(self.index)];
-        self.letters < LETTERS_WAITING_MAX && !mailbox.is_empty()
-    }
-
     fn on_letter(&mut self, letter: Letter) {
         let flow = letter.flow;
         let fanout = Fanout::received(letter);
-        let allowance = if self.turn_is_over { None } else { self.work.allowance(flow) };
-        let Some(allowance) = allowance else {
-            self.letters += 1;
+        let Some(allowance) = self.agenda.allowance(flow) else {
+            self.post.letter_waits();
             self.queue_fanout(fanout);
             return;
         };
         let mut budget = Budget::new(allowance);
         let left = self.begin_fanout(fanout, &mut budget);
         let units = spent(allowance, &budget);
-        self.work.spend(flow, units);
+        self.agenda.spend(flow, units);
         if let Some((fanout, _)) = left {
-            self.letters += 1;
-            self.work.push(flow, Errand::Fanout(fanout));
+            self.post.letter_waits();
+            self.agenda.push(flow, Errand::Fanout(fanout));
         }
-        self.count_input(units);
     }
 
     fn on_share(&mut self, mail: Box<SharedMail>) {
         let flow = mail.flow();
-        if self.turn_is_over || self.work.allowance(flow).is_none() {
-            self.letters += 1;
-            self.work.push(flow, Errand::Share(mail));
+        if self.agenda.allowance(flow).is_none() {
+            self.post.letter_waits();
+            self.agenda.push(flow, Errand::Share(mail));
             return;
         }
         let units = self.on_shared_mail(*mail);
-        self.work.spend(flow, units);
-        self.count_input(units);
-    }
-
-    /// A stamp for a letter to another shard, if that takes one now.
-    pub(super) fn stamp(&mut self, shard: u16, flow: Flow, message: &Message) -> Option<Stamp> {
-        let home = usize::from(shard);
-        if self.mailboxes[home].is_full() || !self.overflow[home].is_empty() {
-            self.counters.limit_mailbox.add(1);
-            return None;
-        }
-        let stamp = self.postage.stamp(flow, message.weight_bytes());
-        if stamp.is_none() {
-            self.counters.limit_letters.add(1);
-        }
-        stamp
+        self.agenda.spend(flow, units);
     }
 
     /// Does work that waits, each session's in its turn.
     pub(super) fn do_work(&mut self) {
-        if self.work.is_idle() {
+        if !self.agenda.has_work() {
             return;
         }
-        let begun = self.clock.now();
-        while let Some(Due { flow, work, allowance }) = self.work.next() {
+        let begun = self.agenda.read_clock();
+        while let Some(Due { flow, work, allowance }) = self.agenda.next_work() {
             let mut budget = Budget::new(allowance);
             let was_letter = work.is_letter();
             let (left, progress) = self.do_errand(work, &mut budget);
             let units = spent(allowance, &budget);
-            if left.is_empty() {
-                self.letters -= usize::from(was_letter);
-                self.work.done(flow, units);
-            } else {
-                match progress {
-                    Progress::Blocked => self.work.blocked(flow, units, left.into_iter()),
-                    Progress::StoreBehind => self.work.parked(flow, units, left.into_iter()),
-                    Progress::Spent | Progress::Done => {
-                        self.counters.turns_ended.add(1);
-                        self.work.unfinished(flow, units, left.into_iter());
-                    }
-                }
+            if left.is_empty() && was_letter {
+                self.post.letter_is_done();
             }
-            if self.meter.count(units) && self.clock.now() - begun > WORK_BUDGET {
+            let waits = matches!(progress, Progress::Blocked | Progress::StoreBehind);
+            self.here.counters().turns_ended.add(u64::from(!left.is_empty() && !waits));
+            self.agenda.put_back(flow, units, left.into_iter(), progress);
+            if self.agenda.uses_up(units, begun, WORK_BUDGET) {
                 break;
             }
         }
@@ -356,17 +244,17 @@ impl<P: Ports> Worker<P> {
     /// Sends what is owed to clients, in turns of those on whose account it is.
     pub(super) fn send_dirty(&mut self) {
         self.close_overflowed();
-        if self.sends.is_idle() {
+        if !self.agenda.has_sends() {
             return;
         }
-        let begun = self.clock.now();
-        while let Some(Due { flow, work, allowance }) = self.sends.next() {
+        let begun = self.agenda.read_clock();
+        while let Some(Due { flow, work, allowance }) = self.agenda.next_send() {
             let (units, left) = match work {
                 Dirty::One(index) => (self.flush_dirty(index), None),
                 Dirty::Many(indices) => self.flush_many(indices, allowance),
             };
-            self.sends.unfinished(flow, units, left.into_iter().map(Dirty::Many));
-            if self.meter.count(units) && self.clock.now() - begun > SENDS_BUDGET {
+            self.agenda.put_back_send(flow, units, left);
+            if self.agenda.uses_up(units, begun, SENDS_BUDGET) {
                 break;
             }
         }
@@ -383,14 +271,12 @@ impl<P: Ports> Worker<P> {
         if !indices.is_empty() {
             return (units, Some(indices));
         }
-        if self.dirtied.capacity() == 0 {
-            self.dirtied = indices;
-        }
+        self.agenda.reuse(indices);
         (units, None)
     }
 
     fn flush_dirty(&mut self, index: u32) -> u32 {
-        let client = self.clients.get_mut(index as usize);
+        let client = self.clients.get_mut(index);
         let is_dirty = client.is_some_and(|client| client.dirty_for.take().is_some());
         if is_dirty { self.flush(index) } else { 1 }
     }
@@ -413,19 +299,5 @@ fn left_of(halt: Option<Halt>, token: Token) -> (VecDeque<Errand>, Progress) {
         Some(Halt::Packet(errand, progress)) => {
             (VecDeque::from([errand, Errand::Input(token)]), progress)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clock_is_looked_at_when_enough_was_done() {
-        let mut meter = Meter::default();
-        assert!(!meter.count(UNITS_PER_LOOK - 1));
-        assert!(meter.count(1));
-        assert!(!meter.count(1));
-        assert!(meter.count(u32::MAX));
     }
 }

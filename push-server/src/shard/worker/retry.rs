@@ -6,66 +6,27 @@
 //! or with it. What was asked for when the shard did not know yet that the record had failed, fails,
 //! too, though the disk may be back: the store sees to that.
 
-use std::vec;
-
-use super::fair_queue::Flow;
-use super::ports::Ports;
-use super::ticket::{Done, Draft, Leaver};
-use super::turn::{Errand, Progress};
-use super::unremoved::UnremovedFilter;
-use super::worker::Worker;
+use super::Worker;
+use super::turn::Errand;
 use crate::broker::Budget;
+use crate::shard::agenda::Progress;
+use crate::shard::fair_queue::Flow;
+use crate::shard::ports::Ports;
+use crate::shard::refused::{Again, Retrying};
+use crate::shard::ticket::{Done, Draft};
+use crate::shard::unremoved::UnremovedFilter;
 use crate::store::{SessionNumber, Write};
-
-/// Ended sessions that the store has failed to remove, of a shard. Further ones are not tried again
-/// (`limit="removals"`): a restart finds them on disk.
-pub(crate) const UNREMOVED_MAX: usize = 1 << 20;
-
-/// Records, and as many removals of sessions and of filters, that are tried again at a time.
-const RETRIED_AT_A_TIME: usize = 16_384;
 
 /// What it costs to offer a record, a removal, a will or a page again.
 const RETRIED_UNITS: u32 = 32;
 
-/// What the store is being offered again.
-#[derive(Debug)]
-pub(super) struct Retrying {
-    unsaved: vec::IntoIter<(u32, SessionNumber)>,
-    removals: vec::IntoIter<SessionNumber>,
-    filters: vec::IntoIter<UnremovedFilter>,
-    /// How many wills.
-    wills: usize,
-    leavers: vec::IntoIter<Leaver>,
-    unread: vec::IntoIter<(u32, SessionNumber)>,
-}
-
 impl<P: Ports> Worker<P> {
     /// Begins to offer the store again, in turns, what it has refused. Called now and then.
     pub(super) fn retry_store(&mut self) {
-        let is_serving = self.shared.store.as_ref().is_some_and(|store| store.is_serving());
-        let is_any = !self.unsaved.is_empty()
-            || !self.unremoved.is_empty()
-            || !self.unremoved_filters.is_empty()
-            || !self.unpublished.is_empty()
-            || !self.unread_leavers.is_empty()
-            || !self.unread.is_empty();
-        if !is_serving || !is_any || self.is_retrying {
-            return;
+        let is_serving = self.here.shared().store.as_ref().is_some_and(|store| store.is_serving());
+        if is_serving && let Some(retrying) = self.journal.refused().begin_retry() {
+            self.agenda.push(Flow::nobody(self.here.index()), Errand::Retry(Box::new(retrying)));
         }
-        self.is_retrying = true;
-        let numbered = |(key, number): (&u32, &SessionNumber)| (*key, *number);
-        let unsaved: Vec<_> = self.unsaved.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
-        let from = self.unremoved.len().saturating_sub(RETRIED_AT_A_TIME);
-        let unread: Vec<_> = self.unread.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
-        let retrying = Retrying {
-            unsaved: unsaved.into_iter(),
-            removals: self.unremoved.split_off(from).into_iter(),
-            filters: self.unremoved_filters.take(RETRIED_AT_A_TIME).into_iter(),
-            wills: self.unpublished.len(),
-            leavers: std::mem::take(&mut self.unread_leavers).into_iter(),
-            unread: unread.into_iter(),
-        };
-        self.work.push(Flow::nobody(self.index), Errand::Retry(Box::new(retrying)));
     }
 
     /// Goes on with that until the budget is spent. What is left when the server stops is found by the next
@@ -75,7 +36,7 @@ impl<P: Ports> Worker<P> {
         retrying: &mut Retrying,
         budget: &mut Budget,
     ) -> Progress {
-        while !self.stopping {
+        while !self.stop.has_begun() {
             if budget.is_spent() {
                 return Progress::Spent;
             }
@@ -84,37 +45,32 @@ impl<P: Ports> Worker<P> {
                 break;
             }
         }
-        self.is_retrying = false;
+        self.journal.refused().end_retry();
         Progress::Done
     }
 
     /// Returns whether there was anything left.
     fn retry_one(&mut self, retrying: &mut Retrying) -> bool {
-        if let Some((key, number)) = retrying.unsaved.next() {
-            if self.numbered(key, number).is_some() {
-                self.file_unwritten(key);
-                self.save_session(key);
-            } else if self.unsaved.get(&key) == Some(&number) {
-                self.unsaved.remove(&key);
+        match retrying.next() {
+            Some(Again::Record(key, number)) => {
+                if self.numbered(key, number).is_some() {
+                    self.file_unwritten(key);
+                    self.save_session(key);
+                } else {
+                    self.journal.refused().end_unsaved(key, number);
+                }
             }
-        } else if let Some(number) = retrying.removals.next() {
-            self.file(self.removed(number, true));
-        } else if let Some(filter) = retrying.filters.next() {
-            self.retry_filter_removal(filter);
-        } else if retrying.wills > 0 {
-            retrying.wills -= 1;
-            self.retry_will();
-        } else if let Some(leaver) = retrying.leavers.next() {
-            self.read_leavers_page(leaver);
-        } else if let Some((key, number)) = retrying.unread.next() {
-            if self.unread.get(&key) == Some(&number) {
-                self.unread.remove(&key);
+            Some(Again::Removal(number)) => self.file(self.removed(number, true)),
+            Some(Again::FilterRemoval(filter)) => self.retry_filter_removal(filter),
+            Some(Again::Will) => self.retry_will(),
+            Some(Again::LeaversPage(leaver)) => self.read_leavers_page(leaver),
+            Some(Again::Page(key, number)) => {
+                self.journal.refused().end_unread(key, number);
+                if let Some(index) = self.numbered(key, number).and_then(|e| e.presence.client()) {
+                    self.mark_dirty(index);
+                }
             }
-            if let Some(index) = self.numbered(key, number).and_then(|e| e.presence.client()) {
-                self.mark_dirty(index);
-            }
-        } else {
-            return false;
+            None => return false,
         }
         true
     }
@@ -129,24 +85,22 @@ impl<P: Ports> Worker<P> {
     pub(super) fn record_removal(&self, number: SessionNumber) -> Draft {
         Draft {
             writes: vec![Write::RemoveRecord { number }],
-            waiting: vec![(self.index, Done::Removed { number, again: false })],
+            waiting: vec![(self.here.index(), Done::Removed { number, again: false })],
         }
     }
 
     fn removed(&self, number: SessionNumber, again: bool) -> Draft {
         Draft {
             writes: vec![Write::RemoveSession { number }],
-            waiting: vec![(self.index, Done::Removed { number, again })],
+            waiting: vec![(self.here.index(), Done::Removed { number, again })],
         }
     }
 
     pub(super) fn on_removed(&mut self, number: SessionNumber, again: bool, failed: bool) {
         if !failed {
-            self.counters.removals_retried.add(u64::from(again));
-        } else if self.unremoved.len() < UNREMOVED_MAX {
-            self.unremoved.push(number);
-        } else {
-            self.counters.limit_removals.add(1);
+            self.here.counters().removals_retried.add(u64::from(again));
+        } else if !self.journal.refused().push_unremoved(number) {
+            self.here.counters().limit_removals.add(1);
         }
     }
 
@@ -154,10 +108,10 @@ impl<P: Ports> Worker<P> {
     pub(super) fn on_saved(&mut self, key: u32, number: SessionNumber, failed: bool) {
         if failed {
             if self.numbered(key, number).is_some() {
-                self.unsaved.insert(key, number);
+                self.journal.refused().push_unsaved(key, number);
             }
-        } else if self.unsaved.get(&key) == Some(&number) {
-            self.unsaved.remove(&key);
+        } else {
+            self.journal.refused().end_unsaved(key, number);
         }
     }
 
@@ -180,15 +134,14 @@ impl<P: Ports> Worker<P> {
     }
 
     fn is_unsaved(&mut self, key: u32) -> bool {
-        // Nearly always there is none at all.
-        let Some(&number) = self.unsaved.get(&key) else { return false };
+        let Some(number) = self.journal.refused().unsaved(key) else { return false };
         self.numbered(key, number).is_some()
     }
 
     /// A filter that was unsubscribed from could not be removed.
     pub(super) fn keep_unremoved(&mut self, filter: UnremovedFilter) {
-        if !self.unremoved_filters.push(filter) {
-            self.counters.limit_filter_removals.add(1);
+        if !self.journal.refused().push_filter(filter) {
+            self.here.counters().limit_filter_removals.add(1);
         }
     }
 
@@ -202,14 +155,14 @@ impl<P: Ports> Worker<P> {
         }
         let write = Write::RemoveSubscription { number, filter: filter.clone() };
         let done = Done::FilterRemoved { session: key, number, filter };
-        self.file(Draft { writes: vec![write], waiting: vec![(self.index, done)] });
+        self.file(Draft { writes: vec![write], waiting: vec![(self.here.index(), done)] });
     }
 
     pub(super) fn on_filter_removed(&mut self, filter: UnremovedFilter, failed: bool) {
         if failed {
             self.keep_unremoved(filter);
         } else {
-            self.counters.removals_retried.add(1);
+            self.here.counters().removals_retried.add(1);
         }
     }
 }

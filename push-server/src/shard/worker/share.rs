@@ -11,39 +11,22 @@
 //! that chooses it next learns it then, and chooses another. That it is back they do hear before its
 //! client does: CONNACK waits for that, and so does what the client sends.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::client::Phase;
-use super::fair_queue::Flow;
+use super::Worker;
 use super::fanout::REFUSAL_UNITS;
-use super::mailbox::Mail;
-use super::ports::{Ports, Token};
-use super::postage::Stamp;
 use super::subscribe::filter_units;
-use super::ticket::{Part, Ticket};
-use super::turn::{Errand, Progress};
-use super::worker::Worker;
-use crate::broker::{Budget, Group, Member, Message, Round, TopicFilter, Via};
+use super::turn::Errand;
+use crate::broker::{Budget, Group, Member, Message, TopicFilter, Via};
 use crate::mqtt::{Delivery, OutboxFull};
-
-/// A message for one member of a group, on its way to that member's shard.
-#[derive(Debug)]
-pub(super) struct SharedMail {
-    message: Arc<Message>,
-    group: Arc<Group>,
-    session: u32,
-    /// Members that have refused it.
-    tries: u16,
-    round: Round,
-    /// The write that it is part of.
-    ticket: Option<Arc<Ticket>>,
-    /// Whose work it is.
-    flow: Flow,
-    stamp: Option<Stamp>,
-    /// Whether somebody who left was owed it.
-    is_left: bool,
-}
+use crate::shard::agenda::Progress;
+use crate::shard::client::Phase;
+use crate::shard::fair_queue::Flow;
+use crate::shard::mail::Mail;
+use crate::shard::ports::Ports;
+use crate::shard::publishing::Return;
+use crate::shard::shared_mail::SharedMail;
+use crate::shard::ticket::Part;
 
 /// What became of a message for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,20 +46,6 @@ enum Choice {
     Refused,
     /// The group did not know yet that this member has gone, and knows it now.
     WasGone,
-}
-
-/// Sessions that are back, whose groups hear of it in turns.
-#[derive(Debug, Default)]
-pub(super) struct Returning(BTreeMap<u32, Return>);
-
-#[derive(Debug)]
-struct Return {
-    client: Token,
-    packet_bytes_max: u32,
-    /// The last one that has heard of it.
-    told: Option<TopicFilter>,
-    /// CONNACK waits for it.
-    holds: bool,
 }
 
 /// What a message for a group costs the shard of its member.
@@ -106,30 +75,10 @@ impl Placed {
     }
 }
 
-impl SharedMail {
-    fn new(flow: Flow, message: Arc<Message>, group: Arc<Group>) -> Self {
-        Self {
-            message,
-            group,
-            session: 0,
-            tries: 0,
-            round: Round::default(),
-            ticket: None,
-            flow,
-            stamp: None,
-            is_left: false,
-        }
-    }
-
-    pub(super) fn flow(&self) -> Flow {
-        self.flow
-    }
-}
-
 impl<P: Ports> Worker<P> {
     /// A message that another shard picked a member of this one for. Returns what that has cost.
     pub(super) fn on_shared_mail(&mut self, mut mail: SharedMail) -> u32 {
-        self.begin_payment(mail.flow);
+        self.agenda.begin_payment(mail.flow);
         let mut part = Part::of_receiver(mail.ticket.take());
         let choice = self.take_shared(&mail, &mut part);
         let mut units = SHARED_UNITS;
@@ -139,7 +88,7 @@ impl<P: Ports> Worker<P> {
             units += placed.refusal_units();
         }
         self.finish_part(part);
-        self.end_payment();
+        self.agenda.end_payment();
         units
     }
 
@@ -148,7 +97,7 @@ impl<P: Ports> Worker<P> {
         let member = self.member(key);
         let Some(session) = self.sessions.session(key) else { return };
         for filter in session.subscriptions.shared_behind(None).take(TOLD_AT_ONCE_MAX) {
-            self.shared.shares.set_online(filter, member, false);
+            self.here.shared().shares.set_online(filter, member, false);
         }
     }
 
@@ -158,21 +107,21 @@ impl<P: Ports> Worker<P> {
         let packet_bytes_max = packet_bytes_max.unwrap_or(u32::MAX);
         let client = self.token_of(index);
         let returning = Return { client, packet_bytes_max, told: None, holds: false };
-        self.returning.0.insert(key, returning);
+        self.publishing.set_returning(key, returning);
         if self.tell_shares(key, &mut Budget::new(TOLD_AT_ONCE_UNITS)) != Progress::Done
-            && let Some(returning) = self.returning.0.get_mut(&key)
+            && self.publishing.hold_returning(key)
         {
-            returning.holds = true;
-            self.clients[index as usize].holds += 1;
+            self.clients[index].holds += 1;
             // What the client sends comes behind it in the same flow.
-            self.work.push(self.flow_of_session(key), Errand::Return(key));
+            self.agenda.push(self.flow_of_session(key), Errand::Return(key));
         }
     }
 
     /// Tells groups of a session that is back until the budget is spent, or its client has gone again.
     pub(super) fn tell_shares(&mut self, key: u32, budget: &mut Budget) -> Progress {
         let member = self.member(key);
-        let Some(Return { client, packet_bytes_max, told, holds }) = self.returning.0.remove(&key)
+        let Some(Return { client, packet_bytes_max, told, holds }) =
+            self.publishing.take_returning(key)
         else {
             return Progress::Done;
         };
@@ -181,13 +130,13 @@ impl<P: Ports> Worker<P> {
         if entry.presence.client() != Some(index) {
             return Progress::Done;
         }
-        let shares = &self.shared.shares;
+        let shares = &self.here.shared().shares;
         let mut last: Option<&TopicFilter> = None;
         for filter in entry.session.subscriptions.shared_behind(told.as_ref()) {
             if budget.is_spent() {
                 let told = last.or(told.as_ref()).cloned();
                 let left = Return { client, packet_bytes_max, told, holds };
-                self.returning.0.insert(key, left);
+                self.publishing.set_returning(key, left);
                 return Progress::Spent;
             }
             shares.set_online(filter, member, true);
@@ -203,13 +152,13 @@ impl<P: Ports> Worker<P> {
 
     /// One of the things has come to pass that CONNACK waits for.
     pub(super) fn let_send(&mut self, index: u32) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         client.holds = client.holds.saturating_sub(1);
         self.mark_dirty(index);
     }
 
     pub(super) fn member(&self, key: u32) -> Member {
-        Member { shard: self.index, session: key }
+        Member { shard: self.here.index(), session: key }
     }
 
     /// Looks for a member of a group that takes a message.
@@ -235,7 +184,7 @@ impl<P: Ports> Worker<P> {
     ) -> Placed {
         let (message, group) = (Arc::clone(message), Arc::clone(group));
         let mail = SharedMail { is_left: true, ..SharedMail::new(flow, message, group) };
-        let patience = if self.stopping { Patience::MustGo } else { Patience::MayWait };
+        let patience = if self.stop.has_begun() { Patience::MustGo } else { Patience::MayWait };
         self.place_mail(mail, part, patience)
     }
 
@@ -243,14 +192,14 @@ impl<P: Ports> Worker<P> {
         let SharedMail { message, group, round, .. } = mail;
         // No packet that brings it is shorter: fixed header, length of the topic.
         let packet_bytes = 4 + message.topic.as_str().len() + message.payload.len();
-        self.shared.shares.pick(group, message.qos, packet_bytes, round)
+        self.here.shared().shares.pick(group, message.qos, packet_bytes, round)
     }
 
     fn place_mail(&mut self, mut mail: SharedMail, part: &mut Part, patience: Patience) -> Placed {
         let mut refusals = 0_u16;
         while let Some(member) = self.pick(&mut mail) {
             mail.session = member.session;
-            if member.shard != self.index {
+            if member.shard != self.here.index() {
                 if patience == Patience::MayWait {
                     mail.stamp = self.stamp(member.shard, mail.flow, &mail.message);
                     if mail.stamp.is_none() {
@@ -268,14 +217,14 @@ impl<P: Ports> Worker<P> {
             }
             refusals = refusals.saturating_add(1);
         }
-        self.counters.dropped_no_member.add(1);
+        self.here.counters().dropped_no_member.add(1);
         Placed::Done { refusals }
     }
 
     /// Delivers to a session of this shard, unless another member should rather have it.
     fn take_shared(&mut self, mail: &SharedMail, part: &mut Part) -> Choice {
         let SharedMail { message, group, session: key, tries, .. } = mail;
-        let may_refuse = *tries < self.shared.config.share_tries_max;
+        let may_refuse = *tries < self.here.shared().config.share_tries_max;
         let standing = group.standing(self.member(*key));
         let (Some(standing), Some(entry)) = (standing, self.sessions.entry_mut(*key)) else {
             // It has left while the message was on its way, or it has ended and its filters are still
@@ -286,7 +235,7 @@ impl<P: Ports> Worker<P> {
             if may_refuse {
                 return Choice::Refused;
             }
-            self.counters.dropped_no_member.add(1);
+            self.here.counters().dropped_no_member.add(1);
             return Choice::Taken;
         };
         if standing.is_online && entry.presence.client().is_none() {
@@ -301,11 +250,14 @@ impl<P: Ports> Worker<P> {
             via: Via::Share(Arc::clone(group), options.id),
         };
         let client = entry.presence.client();
-        let (limits, memory) = (&self.shared.config.limits, &self.shared.memory.outboxes);
+        let (limits, memory) =
+            (&self.here.shared().config.limits, &self.here.shared().memory.outboxes);
         let has_room = entry.session.has_room(&delivery, client.is_some(), limits, memory);
-        let phase = client.and_then(|index| Some(&self.clients.get(index as usize)?.phase));
+        let phase = client.and_then(|index| Some(&self.clients.get(index)?.phase));
         let is_too_large = match phase {
-            Some(Phase::Serving { connection, .. }) => !connection.takes(&delivery, self.now),
+            Some(Phase::Serving { connection, .. }) => {
+                !connection.takes(&delivery, self.agenda.now())
+            }
             _ => false,
         };
         let is_fit = !standing.is_passed_over && has_room && !is_too_large;
@@ -315,18 +267,18 @@ impl<P: Ports> Worker<P> {
             if !are_all_asked && may_refuse {
                 return Choice::Refused;
             }
-            self.counters.limit_share_tries.add(u64::from(!are_all_asked));
+            self.here.counters().limit_share_tries.add(u64::from(!are_all_asked));
         }
         if is_too_large && standing.others > 0 {
             // Else it would come back from the outbox, and travel on for ever.
-            self.counters.dropped_too_large.add(1);
+            self.here.counters().dropped_too_large.add(1);
             return Choice::Taken;
         }
         if !has_room && client.is_some() && (standing.others > 0 || mail.is_left) {
             // The group does not keep up, not the one who happens to be asked last, or to be left.
-            self.counters.dropped_outbox_full.add(1);
-            if self.shared.config.limits.outbox_full == OutboxFull::Refuse {
-                self.counters.limit_outbox_refused.add(1);
+            self.here.counters().dropped_outbox_full.add(1);
+            if self.here.shared().config.limits.outbox_full == OutboxFull::Refuse {
+                self.here.counters().limit_outbox_refused.add(1);
                 part.refuse();
             }
             return Choice::Taken;

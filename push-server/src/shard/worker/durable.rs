@@ -7,48 +7,31 @@
 //! keeps wait, and so do publishes for such sessions; while it fails, they are told so, and what was
 //! acknowledged stays.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::client::Phase;
-use super::notices::Kind;
-use super::ports::{Clock, Ports, Token};
-use super::sessions::{Entry, Presence};
+use super::Worker;
 use super::subscribe::filter_units;
-use super::ticket::{Done, Draft, Part, Subscribed, Unsubscribed};
-use super::worker::Worker;
 use crate::broker::{Shares, SubscriptionId, Via};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Change, Connect, Delivery, Fetched, Filing, HEAD_MESSAGES_MAX, PendingWill, PublishReceipt,
-    Session, Version, Will,
+    Change, Connect, Delivery, Fetched, Filing, PendingWill, PublishReceipt, Session, Version, Will,
 };
+use crate::shard::client::Phase;
+use crate::shard::journal::{Journal, PageRead};
+use crate::shard::notices::Kind;
+use crate::shard::ports::{Ports, Token};
+use crate::shard::receipts::Receipts;
+use crate::shard::sessions::{Entry, Presence};
+use crate::shard::ticket::{Done, Draft, Part, Subscribed, Unsubscribed};
 use crate::store::{
-    Clocks, OutboxEntry, Outcome, Page, PageLimit, Position, SessionNumber, SessionRecord, Stored,
-    StoredWill, WallMillis, Write,
+    Clocks, OutboxEntry, Outcome, Page, Position, SessionNumber, SessionRecord, Stored, StoredWill,
+    WallMillis, Write,
 };
-
-/// Bytes that wait to be stored, of all shards together, from which on what would add to them waits
-/// (`limit="store"`), until half of them is stored.
-pub(crate) const STORE_BACKLOG_BYTES_MAX: u64 = 64 << 20;
-
-/// What is read of an outbox at a time.
-const PAGE: PageLimit = PageLimit { messages: HEAD_MESSAGES_MAX as u32, bytes: 256 << 10 };
-
-/// The same where there is no memory for so much.
-const PAGE_SHORT: PageLimit = PageLimit { messages: 1, bytes: PAGE.bytes };
-
-/// The same of its oldest messages, to drop some: more, because those that come meanwhile must not
-/// outrun it.
-const TRIM_PAGE: PageLimit = PageLimit { messages: 1_024, bytes: 4 << 20 };
 
 /// So long a turn notes what messages were written to disk, and as long what else has come to pass.
 const NOTING_BUDGET: Duration = Duration::from_millis(2);
-
-/// So many messages that are on disk may wait to be noted before the store counts as behind.
-const WRITTEN_WAITING_MAX: usize = 65_536;
 
 /// What it costs to note something, and messages fetched.
 const NOTED_UNITS: u32 = 16;
@@ -59,64 +42,18 @@ const FRESH_UNITS: u32 = 4;
 
 const MILLIS_PER_SEC: u64 = 1_000;
 
-/// A client's publishes whose acknowledgement waits, in the order they came: so they are answered
-/// [MQTT-4.6.0-2, MQTT-4.6.0-3]. Bounded by `--answers-bytes-max`, which counts what is owed.
-#[derive(Debug, Default)]
-pub(super) struct Receipts {
-    /// The number of the first one.
-    first: u64,
-    queue: VecDeque<(PublishReceipt, Option<Reason>)>,
-}
-
-impl Receipts {
-    fn push(&mut self, receipt: PublishReceipt) -> u64 {
-        self.queue.push_back((receipt, None));
-        self.first + self.queue.len() as u64 - 1
-    }
-
-    fn settle(&mut self, number: u64, reason: Reason) {
-        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        if let Some((_, settled)) = index.and_then(|index| self.queue.get_mut(index)) {
-            *settled = Some(reason);
-        }
-    }
-
-    fn pop_settled(&mut self) -> Option<(PublishReceipt, Reason)> {
-        let reason = self.queue.front()?.1?;
-        let (receipt, _) = self.queue.pop_front()?;
-        self.first += 1;
-        Some((receipt, reason))
-    }
-}
-
-/// A page of an outbox that the store is to read at the end of the turn.
-#[derive(Debug)]
-pub(super) struct PageRead {
-    number: SessionNumber,
-    from: u64,
-    limit: PageLimit,
-    done: Done,
-}
-
-impl PageRead {
-    /// The next messages from a place on.
-    pub(super) fn next(number: SessionNumber, from: u64, done: Done) -> Self {
-        Self { number, from, limit: PAGE, done }
-    }
-}
-
 impl<P: Ports> Worker<P> {
     /// Has a draft written at the end of the turn. What changes nothing is done at once.
     pub(super) fn file(&mut self, draft: Draft) {
         if !draft.writes.is_empty() {
-            self.draft.append(draft);
+            self.journal.append(draft);
             return;
         }
         for (shard, done) in draft.waiting {
-            if shard == self.index {
+            if shard == self.here.index() {
                 self.on_done(done, Outcome::Committed);
             } else {
-                let completions = &self.shared.completions[usize::from(shard)];
+                let completions = &self.here.shared().completions[usize::from(shard)];
                 completions.push(&mut vec![(done, Outcome::Committed)]);
             }
         }
@@ -125,13 +62,13 @@ impl<P: Ports> Worker<P> {
     /// Files a shard's part of a write, or has it wait for the others.
     pub(super) fn finish_part(&mut self, part: Part) {
         let is_shared = part.is_shared();
-        if is_shared && !self.unsaved.is_empty() {
+        if is_shared && self.journal.refused().has_unsaved() {
             // Another shard may file it at any time, behind the records that it needs.
             self.submit_draft();
         }
         let draft = part.finish();
         if is_shared && !draft.writes.is_empty() {
-            self.shared.wholes.push(draft);
+            self.here.shared().wholes.push(draft);
         } else {
             self.file(draft);
         }
@@ -140,58 +77,40 @@ impl<P: Ports> Worker<P> {
     /// Gives the store what this turn has brought, and asks it for what clients wait for. What a
     /// turn does to an outbox comes behind what the same turn has helped to put there.
     pub(super) fn submit_draft(&mut self) {
-        let Some(store) = &self.shared.store else { return };
-        self.shared.wholes.file(|Draft { writes, waiting }| store.commit(writes, waiting));
-        if !self.draft.is_empty() {
-            let Draft { writes, waiting } = std::mem::take(&mut self.draft);
-            store.commit(writes, waiting);
-        }
-        for PageRead { number, from, limit, done } in self.page_reads.drain(..) {
-            store.read_outbox(number, Position(from), limit, vec![(self.index, done)]);
-        }
-        let behind = store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX
-            || self.written.len() > WRITTEN_WAITING_MAX;
-        if behind && !std::mem::replace(&mut self.store_is_behind, true) {
-            self.counters.limit_store.add(1);
-        }
+        let Some(store) = &self.here.shared().store else { return };
+        self.journal.submit(
+            self.here.index(),
+            &**store,
+            &self.here.shared().wholes,
+            self.here.counters(),
+        );
     }
 
     /// Takes what the store and other shards have done, and notes it as far as the turn goes. A message
     /// may be in as many outboxes as there are sessions: what clients wait for comes first.
     pub(super) fn read_completions(&mut self) {
-        let mut done = std::mem::take(&mut self.done);
-        self.shared.completions[usize::from(self.index)].take(&mut done);
-        for (done, outcome) in done.drain(..) {
-            match done {
-                // In order: a page must not come before what it is behind.
-                Done::Written { .. } | Done::Page { .. } | Done::Trim { .. } => {
-                    self.written.push_back((done, outcome));
-                }
-                _ => self.settled.push_back((done, outcome)),
-            }
-        }
-        self.done = done;
-        self.note(|worker| &mut worker.settled);
-        self.note(|worker| &mut worker.written);
-        if let Some(store) = &self.shared.store
-            && self.store_is_behind
-            && store.backlog_bytes() < STORE_BACKLOG_BYTES_MAX / 2
-            && self.written.len() < WRITTEN_WAITING_MAX / 2
+        self.journal.collect(&self.here.shared().completions[usize::from(self.here.index())]);
+        self.note(Journal::take_settled, Journal::has_settled);
+        self.note(Journal::take_written, Journal::has_written);
+        if let Some(store) = &self.here.shared().store
+            && self.journal.catches_up(&**store)
         {
-            self.store_is_behind = false;
-            self.work.unpark();
+            self.agenda.unpark();
             self.resume_all_stalled();
         }
     }
 
-    fn note(&mut self, waiting: impl Fn(&mut Self) -> &mut VecDeque<(Done, Outcome)>) {
-        let begun = self.clock.now();
-        while let Some((done, outcome)) = waiting(self).pop_front() {
+    fn note(
+        &mut self,
+        take: fn(&mut Journal) -> Option<(Done, Outcome)>,
+        has_more: fn(&Journal) -> bool,
+    ) {
+        let begun = self.agenda.read_clock();
+        while let Some((done, outcome)) = take(&mut self.journal) {
             let units = noted_units(&done, &outcome);
             self.on_done(done, outcome);
-            if self.meter.count(units) && self.clock.now() - begun > NOTING_BUDGET {
-                let is_cut = !waiting(self).is_empty();
-                self.counters.cut_completions.add(u64::from(is_cut));
+            if self.agenda.uses_up(units, begun, NOTING_BUDGET) {
+                self.here.counters().cut_completions.add(u64::from(has_more(&self.journal)));
                 break;
             }
         }
@@ -216,9 +135,7 @@ impl<P: Ports> Worker<P> {
                 let Some(index) = self.resolve(client) else { return };
                 if failed {
                     self.close_client(index, Some(Reason::ImplementationSpecificError));
-                } else if let Phase::Serving { connection, .. } =
-                    &mut self.clients[index as usize].phase
-                {
+                } else if let Phase::Serving { connection, .. } = &mut self.clients[index].phase {
                     connection.answer_now(answer);
                     self.mark_dirty(index);
                 }
@@ -258,9 +175,9 @@ impl<P: Ports> Worker<P> {
         let (subscribe, mut results) = (subscribed.subscribe, results);
         for filter in subscribed.fresh {
             if !failed {
-                self.unremoved_filters.replaced(number, &filter);
-                self.fresh.written(subscribe, number, filter);
-            } else if self.fresh.failed(subscribe, number, &filter)
+                self.journal.refused().replace_filter(number, &filter);
+                self.journal.fresh().written(subscribe, number, filter);
+            } else if self.journal.fresh().failed(subscribe, number, &filter)
                 && self.numbered(key, number).is_some()
             {
                 self.forget_subscription(key, &filter);
@@ -270,7 +187,7 @@ impl<P: Ports> Worker<P> {
             results = vec![Err(Reason::ImplementationSpecificError); results.len()];
         }
         let Some(index) = self.resolve(client) else { return };
-        if let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase {
+        if let Phase::Serving { connection, .. } = &mut self.clients[index].phase {
             if failed && connection.version() == Version::V31 {
                 // Its SUBACK always says that it was done.
                 self.close_client(index, None);
@@ -293,7 +210,7 @@ impl<P: Ports> Worker<P> {
             reasons = vec![Reason::ImplementationSpecificError; reasons.len()];
         }
         let Some(index) = self.resolve(client) else { return };
-        let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase else {
+        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else {
             return;
         };
         if failed && connection.version() != Version::V5 {
@@ -327,9 +244,9 @@ impl<P: Ports> Worker<P> {
         let client = entry.presence.client();
         if failed {
             let dropped = entry.session.not_written(position);
-            self.counters.dropped_store.add(u64::from(dropped));
+            self.here.counters().dropped_store.add(u64::from(dropped));
             if !dropped {
-                self.unsaved.insert(key, number);
+                self.journal.refused().push_unsaved(key, number);
             }
         } else {
             entry.session.written(position, filed, client.is_some());
@@ -346,14 +263,14 @@ impl<P: Ports> Worker<P> {
     }
 
     pub(super) fn is_served(&self, index: u32) -> bool {
-        matches!(self.clients[index as usize].phase, Phase::Serving { .. })
+        matches!(self.clients[index].phase, Phase::Serving { .. })
     }
 
     /// A connection ends with publishes that are settled, and wait for earlier ones to be answered.
     pub(super) fn settle_unanswered(&mut self, key: u32, receipts: Receipts) {
         let Some(session) = self.sessions.session_mut(key) else { return };
-        for (receipt, reason) in receipts.queue {
-            if let (true, Some(reason)) = (receipt.exactly_once, reason) {
+        for (receipt, reason) in receipts.into_settled() {
+            if receipt.exactly_once {
                 session.routed_exactly_once(receipt.packet_id, reason.is_error());
             }
         }
@@ -361,19 +278,19 @@ impl<P: Ports> Worker<P> {
 
     /// The receipt of a client's publish waits; returns what tells it from others.
     pub(super) fn wait_receipt(&mut self, index: u32, receipt: PublishReceipt) -> u64 {
-        self.clients[index as usize].receipts.get_or_insert_default().push(receipt)
+        self.clients[index].receipts.get_or_insert_default().push(receipt)
     }
 
     fn settle_receipt(&mut self, index: u32, number: u64, reason: Reason) {
-        if let Some(receipts) = &mut self.clients[index as usize].receipts {
+        if let Some(receipts) = &mut self.clients[index].receipts {
             receipts.settle(number, reason);
         }
         // An answer may be the connection's last.
-        while let Some(client) = self.clients.get_mut(index as usize)
+        while let Some(client) = self.clients.get_mut(index)
             && let Some(receipts) = &mut client.receipts
             && let Some((receipt, reason)) = receipts.pop_settled()
         {
-            if receipts.queue.is_empty() {
+            if receipts.is_empty() {
                 client.receipts = None;
             }
             self.acknowledge_publish(index, receipt, reason);
@@ -388,7 +305,7 @@ impl<P: Ports> Worker<P> {
         receipt: PublishReceipt,
         reason: Reason,
     ) {
-        let client = &mut self.clients[index as usize];
+        let client = &mut self.clients[index];
         let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
         let key = *key;
         let Some(session) = self.sessions.session_mut(key) else { return };
@@ -428,7 +345,7 @@ impl<P: Ports> Worker<P> {
         }
         let Some(entry) = self.numbered(key, number) else {
             // Its id may have come to the disk behind the session's end.
-            if self.shared.store.is_some() && is_recorded(reason) {
+            if self.here.shared().store.is_some() && is_recorded(reason) {
                 let packet_id = receipt.packet_id;
                 self.file(Write::RemoveExactlyOnce { number, packet_id }.into());
             }
@@ -448,7 +365,7 @@ impl<P: Ports> Worker<P> {
     /// Files what has changed in a session, and what waits for it.
     pub(super) fn file_changes(&mut self, key: u32, done: Option<Done>) {
         let mut draft = self.drafted_changes(key);
-        draft.waiting.extend(done.map(|done| (self.index, done)));
+        draft.waiting.extend(done.map(|done| (self.here.index(), done)));
         if !draft.is_empty() {
             self.file(draft);
         }
@@ -460,7 +377,7 @@ impl<P: Ports> Worker<P> {
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         let number = entry.number;
         let changes = entry.session.take_changes().into_iter();
-        let shared = &self.shared;
+        let shared = self.here.shared();
         entry
             .session
             .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
@@ -477,8 +394,8 @@ impl<P: Ports> Worker<P> {
     /// does not, its will is kept: CONNACK promises it.
     pub(super) fn new_session(&mut self, connect: &Connect) -> (Session, SessionNumber) {
         let (client_id, expiry_secs) = (&connect.client_id, connect.session_expiry_secs);
-        let number = SessionNumber(self.shared.next_number.fetch_add(1, Ordering::Relaxed));
-        let session = match self.shared.store {
+        let number = SessionNumber(self.here.shared().next_number.fetch_add(1, Ordering::Relaxed));
+        let session = match self.here.shared().store {
             Some(_) if expiry_secs > 0 => Session::durable(client_id, expiry_secs),
             Some(_) if connect.will.is_some() => Session::keeping_will(client_id),
             _ => Session::new(client_id, expiry_secs),
@@ -496,9 +413,9 @@ impl<P: Ports> Worker<P> {
         if draft.writes.is_empty() && !ended {
             return;
         }
-        self.clients[index as usize].holds += 1;
-        draft.waiting.push((self.index, Done::Connect { client: self.token_of(index) }));
-        self.draft.append(draft);
+        self.clients[index].holds += 1;
+        draft.waiting.push((self.here.index(), Done::Connect { client: self.token_of(index) }));
+        self.journal.append(draft);
     }
 
     /// Writes the record of a session that is durable, or keeps its will.
@@ -510,7 +427,7 @@ impl<P: Ports> Worker<P> {
     /// The record of a session that is durable, or keeps its will, to be written together with something
     /// else.
     pub(super) fn saved_session(&mut self, key: u32) -> Draft {
-        let clocks = self.shared.clocks;
+        let clocks = self.here.shared().clocks;
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         if !entry.session.is_durable() && !entry.session.keeps_will() {
             return Draft::default();
@@ -518,7 +435,7 @@ impl<P: Ports> Worker<P> {
         let number = entry.number;
         let (disconnected_at, will) = match &entry.presence {
             Presence::Connected(index) => {
-                let phase = self.clients.get(*index as usize).map(|client| &client.phase);
+                let phase = self.clients.get(*index).map(|client| &client.phase);
                 let will = match phase {
                     Some(Phase::Serving { connection, .. }) => connection.will(),
                     _ => None,
@@ -540,39 +457,39 @@ impl<P: Ports> Worker<P> {
         };
         Draft {
             writes: vec![Write::PutSession { number, record: Box::new(record) }],
-            waiting: vec![(self.index, Done::Session { session: key, number })],
+            waiting: vec![(self.here.index(), Done::Session { session: key, number })],
         }
     }
 
     /// Asks for the next page of a connected client's outbox, if one is due.
     pub(super) fn begin_page(&mut self, key: u32) {
         self.begin_trim(key);
-        let memory = &self.shared.memory.outboxes;
+        let memory = &self.here.shared().memory.outboxes;
         if let Some(entry) = self.sessions.entry_mut(key)
             && let Some(from) = entry.session.begin_page(memory)
         {
             let number = entry.number;
             let done = Done::Page { session: key, number };
-            let limit = if memory.left_bytes() < PAGE.bytes { PAGE_SHORT } else { PAGE };
-            self.page_reads.push(PageRead { number, from, limit, done });
+            let page = PageRead::next(number, from, done).into_memory(memory.left_bytes());
+            self.journal.read_page(page);
         }
     }
 
     /// Asks for the oldest messages of an outbox that is over its limits, to drop them.
     pub(super) fn begin_trim(&mut self, key: u32) {
-        let limits = &self.shared.config.limits;
+        let limits = &self.here.shared().config.limits;
         if let Some(entry) = self.sessions.entry_mut(key)
             && let Some(from) = entry.session.begin_trim(limits)
         {
             let number = entry.number;
             let done = Done::Trim { session: key, number };
-            self.page_reads.push(PageRead { number, from, limit: TRIM_PAGE, done });
+            self.journal.read_page(PageRead::oldest(number, from, done));
         }
     }
 
     /// The oldest messages of an outbox are here, and as many are dropped as it is over its limits.
     fn on_trim(&mut self, key: u32, number: SessionNumber, outcome: Outcome) {
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(self.here.shared());
         let Some(entry) = self.numbered(key, number) else { return };
         let client = entry.presence.client();
         if let Outcome::Page(Page { entries, next }) = outcome {
@@ -583,7 +500,7 @@ impl<P: Ports> Worker<P> {
             let (sizes, limits) = (sizes.collect::<Vec<_>>(), &shared.config.limits);
             let next = next.map(|next| next.0);
             let dropped = entry.session.trimmed(&sizes, next, limits, client.is_some());
-            self.counters.dropped_outbox_full.add(u64::from(dropped));
+            self.here.counters().dropped_outbox_full.add(u64::from(dropped));
             self.file_changes(key, None);
             self.begin_trim(key);
             if let Some(index) = client {
@@ -592,39 +509,40 @@ impl<P: Ports> Worker<P> {
         } else {
             // The next message for it tries again, or its client when the store is back.
             entry.session.page_failed(client.is_some());
-            self.unread.insert(key, number);
+            self.journal.refused().push_unread(key, number);
         }
     }
 
     fn on_page(&mut self, key: u32, number: SessionNumber, outcome: Outcome) {
         let age_max_millis =
-            u64::from(self.shared.config.outbox_age_max_secs).saturating_mul(MILLIS_PER_SEC);
-        let oldest = self.shared.clocks.to_wall(self.now).0.saturating_sub(age_max_millis);
+            u64::from(self.here.shared().config.outbox_age_max_secs).saturating_mul(MILLIS_PER_SEC);
+        let oldest =
+            self.here.shared().clocks.to_wall(self.agenda.now()).0.saturating_sub(age_max_millis);
         let Outcome::Page(Page { entries, next }) = outcome else {
             if let Some(entry) = self.numbered(key, number) {
                 entry.session.page_failed(entry.presence.client().is_some());
-                self.unread.insert(key, number);
+                self.journal.refused().push_unread(key, number);
             }
             return;
         };
         let mut stale = 0;
         let fetched = entries.into_iter().map(|(position, stored)| {
-            let fetched = fetched(stored, WallMillis(oldest), &self.shared.shares);
+            let fetched = fetched(stored, WallMillis(oldest), &self.here.shared().shares);
             stale += u64::from(matches!(fetched, Fetched::Stale(_)));
             (position.0, fetched)
         });
         let fetched = fetched.collect();
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(self.here.shared());
         let Some(entry) = self.numbered(key, number) else { return };
         let client = entry.presence.client();
         let next = next.map(|next| next.0);
         let memory = &shared.memory.outboxes;
         let lost = entry.session.page_loaded(fetched, next, client.is_some(), memory);
         if client.is_some() {
-            self.counters.dropped_stale.add(stale);
+            self.here.counters().dropped_stale.add(stale);
         }
         if lost > 0 {
-            self.counters.dropped_store.add(u64::from(lost));
+            self.here.counters().dropped_store.add(u64::from(lost));
             tracing::error!(lost, "messages of a session are missing in the data directory");
         }
         self.file_changes(key, None);
@@ -636,7 +554,7 @@ impl<P: Ports> Worker<P> {
 
     /// What a client's token is, for whoever answers it later.
     pub(super) fn token_of(&self, index: u32) -> Token {
-        self.clients[index as usize].token(index)
+        self.clients[index].token(index)
     }
 }
 
@@ -718,32 +636,10 @@ fn fetched(stored: Stored, oldest: WallMillis, shares: &Shares) -> Fetched {
 mod tests {
     use super::*;
 
-    fn receipt(packet_id: u16) -> PublishReceipt {
-        PublishReceipt { packet_id, exactly_once: false }
-    }
-
     #[test]
     fn what_a_full_outbox_refuses_is_recorded_and_what_the_disk_refuses_is_not() {
         assert!(is_recorded(Reason::Success) && is_recorded(Reason::NoMatchingSubscribers));
         assert!(is_recorded(Reason::QuotaExceeded));
         assert!(!is_recorded(Reason::ImplementationSpecificError));
-    }
-
-    #[test]
-    fn publishes_are_answered_in_the_order_they_came() {
-        let mut receipts = Receipts::default();
-        let numbers: Vec<u64> = (1..=3).map(|id| receipts.push(receipt(id))).collect();
-        receipts.settle(numbers[1], Reason::Success);
-        assert!(receipts.pop_settled().is_none(), "the first one still waits");
-        receipts.settle(numbers[0], Reason::NoMatchingSubscribers);
-        let mut answered = Vec::new();
-        while let Some((receipt, reason)) = receipts.pop_settled() {
-            answered.push((receipt.packet_id, reason));
-        }
-        assert_eq!(answered, [(1, Reason::NoMatchingSubscribers), (2, Reason::Success)]);
-        receipts.settle(numbers[0], Reason::Success);
-        receipts.settle(numbers[2], Reason::Success);
-        assert_eq!(receipts.pop_settled().map(|(receipt, _)| receipt.packet_id), Some(3));
-        assert!(receipts.queue.is_empty());
     }
 }

@@ -1,16 +1,16 @@
 //! What WebSocket brings besides MQTT's bytes: answers of its own, and ends.
 
-use super::client::Phase;
-use super::notices::Kind;
-use super::ports::Ports;
-use super::worker::Worker;
+use super::Worker;
+use crate::shard::client::Phase;
+use crate::shard::notices::Kind;
+use crate::shard::ports::Ports;
 use crate::websocket::Ended;
 
 impl<P: Ports> Worker<P> {
     /// A client's bytes were handled: has sent what they are owed by WebSocket itself, and closes where
     /// nothing more is taken. Does nothing for clients without it.
     pub(super) fn after_frames(&mut self, index: u32) {
-        let Some(client) = self.clients.get(index as usize) else { return };
+        let Some(client) = self.clients.get(index) else { return };
         let Some(websocket) = &client.websocket else { return };
         let ended = websocket.ended();
         if websocket.owes() {
@@ -22,7 +22,7 @@ impl<P: Ports> Worker<P> {
     }
 
     fn on_frames_ended(&mut self, index: u32, ended: Ended) {
-        let client = &self.clients[index as usize];
+        let client = &self.clients[index];
         let fault = match ended {
             Ended::Left => None,
             Ended::NotUpgraded => Some("no request for MQTT over WebSocket"),
@@ -42,7 +42,7 @@ impl<P: Ports> Worker<P> {
             }
             Phase::Handshake { .. } => {
                 if let Some(fault) = fault {
-                    self.counters.connects_malformed.add(1);
+                    self.here.counters().connects_malformed.add(1);
                     self.tell(index, Kind::NotMqtt, &fault);
                 }
                 self.finish(index, Vec::new());
@@ -50,8 +50,8 @@ impl<P: Ports> Worker<P> {
             Phase::Flushing { .. } | Phase::Lingering { .. } => return,
         }
         match ended {
-            Ended::HeadTooLarge => self.counters.limit_upgrade_head.add(1),
-            Ended::PingRate => self.counters.limit_ping_rate.add(1),
+            Ended::HeadTooLarge => self.here.counters().limit_upgrade_head.add(1),
+            Ended::PingRate => self.here.counters().limit_ping_rate.add(1),
             Ended::NotUpgraded | Ended::Left | Ended::Fault => {}
         }
     }

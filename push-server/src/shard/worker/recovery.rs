@@ -7,24 +7,16 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
 
-use super::absence::Absence;
-use super::leaving::Found;
-use super::ports::Ports;
-use super::sessions::Presence;
-use super::wills::Outgoing;
-use super::worker::Worker;
+use super::Worker;
 use crate::broker::{Holder, MemoryBudget, Message, Origin, will_weight_bytes};
 use crate::mqtt::{Extent, PendingWill, Session, Will};
-use crate::store::{
-    Clocks, RecoveredSession, RecoveredWill, SessionNumber, SessionRecord, StoredWill, Write,
-};
-
-/// A shard's part of what was found.
-#[derive(Debug, Default)]
-pub(super) struct RecoveredPart {
-    pub(super) sessions: Vec<RecoveredSession>,
-    pub(super) wills: Vec<RecoveredWill>,
-}
+use crate::shard::absence::Absence;
+use crate::shard::found::Found;
+use crate::shard::outgoing::Outgoing;
+use crate::shard::ports::Ports;
+use crate::shard::recovered::RecoveredPart;
+use crate::shard::sessions::Presence;
+use crate::store::{Clocks, RecoveredSession, SessionNumber, SessionRecord, StoredWill, Write};
 
 impl<P: Ports> Worker<P> {
     /// Takes up what a restart has found on disk and is this shard's.
@@ -32,9 +24,9 @@ impl<P: Ports> Worker<P> {
         let RecoveredPart { sessions, wills } = found;
         let mut keys: HashMap<SessionNumber, Option<u32>, FixedState> =
             wills.iter().map(|will| (will.session, None)).collect();
-        let (now, clocks) = (self.now, self.shared.clocks);
+        let (now, clocks) = (self.agenda.now(), self.here.shared().clocks);
         let now_wall = clocks.to_wall(now);
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(self.here.shared());
         let (memory, holders) = (&shared.memory, &shared.holders);
         for recovered in sessions {
             let RecoveredSession { number, record, subscriptions, exactly_once, outbox } =
@@ -68,9 +60,9 @@ impl<P: Ports> Worker<P> {
             let filters = session.subscriptions.clone();
             let key = self.sessions.insert(session, Presence::Absent(absence), number);
             keys.entry(number).and_modify(|found| *found = Some(key));
-            self.counters.sessions.add(1);
+            self.here.counters().sessions.add(1);
             self.sessions.set_origin(key, Origin::default());
-            self.shared.session_shares.take_unasked(holder);
+            self.here.shared().session_shares.take_unasked(holder);
             for (filter, options) in filters {
                 self.index_subscription(key, &filter, options);
             }
@@ -80,13 +72,14 @@ impl<P: Ports> Worker<P> {
             self.arm_absence(key);
             self.note_unused(key);
         }
-        self.found_wills = wills
+        let wills = wills
             .into_iter()
             .map(|will| {
                 let key = keys.get(&will.session).copied().flatten();
                 Outgoing::found(will, key, &memory.wills)
             })
             .collect();
+        self.sessions.departed().set_found_wills(wills);
     }
 }
 
@@ -98,19 +91,25 @@ impl<P: Ports> Worker<P> {
         number: SessionNumber,
         mut record: SessionRecord,
     ) {
-        let (now, clocks) = (self.now, self.shared.clocks);
+        let (now, clocks) = (self.agenda.now(), self.here.shared().clocks);
         let shares = session.subscriptions.has_shared();
         let Some(stored) = record.will.clone() else {
-            self.found_ended.push(Found { session, shares, number, will: None, key: None });
+            self.sessions.departed().push_found(Found {
+                session,
+                shares,
+                number,
+                will: None,
+                key: None,
+            });
             return;
         };
         // Nobody's: its session has ended.
-        let memory = &self.shared.memory.wills;
+        let memory = &self.here.shared().memory.wills;
         let will = pending_will(stored, now, clocks, memory, Holder::NOBODY);
         let publish_at = will.publish_at;
         let found = Found { session, shares, number, will: Some(will), key: None };
         if publish_at <= now {
-            self.found_ended.push(found);
+            self.sessions.departed().push_found(found);
             return;
         }
         if let Some(will) = &mut record.will
@@ -120,7 +119,7 @@ impl<P: Ports> Worker<P> {
             will.due_at = Some(clocks.to_wall(publish_at));
             self.file(Write::PutSession { number, record: Box::new(record) }.into());
         }
-        self.strays.add(publish_at, found);
+        self.sessions.departed().add_stray(publish_at, found);
     }
 }
 

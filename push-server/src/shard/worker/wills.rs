@@ -15,87 +15,18 @@
 //! once a second: all but what has QoS 0, and without retaining it once more, because memory has
 //! retained it, and something later perhaps instead.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::fair_queue::Flow;
+use super::Worker;
 use super::fanout::Fanout;
-use super::ports::Ports;
-use super::ticket::{Done, Draft};
-use super::worker::Worker;
-use crate::broker::{Charge, Holder, MemoryBudget, Message, QoS, will_weight_bytes};
+use crate::broker::{Message, QoS};
 use crate::mqtt::Will;
-use crate::store::{RecoveredWill, SessionNumber, WillNumber, Write};
-
-/// Bytes of wills of a shard that could not be published safely, and are published again. Further
-/// ones are not (`limit="wills"`); a restart may find them on disk.
-pub(crate) const UNPUBLISHED_WILL_BYTES_MAX: usize = 16 << 20;
-
-/// A will that is being published.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    number: WillNumber,
-    /// Whose it is, and under which key if it was one of the shard's: for No Local [MQTT-3.8.3-3], and
-    /// because its turn comes behind what that session has published.
-    session: SessionNumber,
-    key: Option<u32>,
-    message: Arc<Message>,
-    /// What it counts against the total of all wills until it is published.
-    charge: Option<Charge>,
-}
-
-/// Those that are to be published again.
-#[derive(Debug, Default)]
-pub(super) struct Unpublished {
-    wills: VecDeque<Outgoing>,
-    bytes: usize,
-}
-
-impl Unpublished {
-    pub(super) fn len(&self) -> usize {
-        self.wills.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.wills.is_empty()
-    }
-
-    /// Returns whether there was room.
-    fn push(&mut self, will: Outgoing) -> bool {
-        let bytes = self.bytes + will.weight_bytes();
-        if bytes > UNPUBLISHED_WILL_BYTES_MAX {
-            return false;
-        }
-        self.bytes = bytes;
-        self.wills.push_back(will);
-        true
-    }
-
-    /// Takes the one that waits the longest.
-    fn pop(&mut self) -> Option<Outgoing> {
-        let will = self.wills.pop_front()?;
-        self.bytes -= will.weight_bytes();
-        Some(will)
-    }
-}
-
-impl Outgoing {
-    fn weight_bytes(&self) -> usize {
-        size_of::<Self>() + self.message.weight_bytes()
-    }
-
-    /// One that a start has found on disk. Its memory has been taken; it is nobody's.
-    pub(super) fn found(will: RecoveredWill, key: Option<u32>, memory: &Arc<MemoryBudget>) -> Self {
-        let RecoveredWill { session, number, message } = will;
-        let charge = Some(memory.adopt(Holder::NOBODY, will_weight_bytes(&message)));
-        Self { number, session, key, message, charge }
-    }
-
-    fn removal(&self) -> Write {
-        Write::RemoveWill { session: self.session, number: self.number }
-    }
-}
+use crate::shard::fair_queue::Flow;
+use crate::shard::outgoing::Outgoing;
+use crate::shard::ports::Ports;
+use crate::shard::ticket::{Done, Draft};
+use crate::store::{SessionNumber, WillNumber, Write};
 
 impl<P: Ports> Worker<P> {
     /// Publishes the will of a session that has it on disk. `record` is that of the session, without it;
@@ -106,9 +37,9 @@ impl<P: Ports> Worker<P> {
         mut will: Will,
         record: Draft,
     ) {
-        let number = WillNumber(self.shared.next_number.fetch_add(1, Ordering::Relaxed));
+        let number = WillNumber(self.here.shared().next_number.fetch_add(1, Ordering::Relaxed));
         let charge = will.charge.take();
-        let message = Arc::new(will.into_message(self.now));
+        let message = Arc::new(will.into_message(self.agenda.now()));
         let will = Outgoing { number, session, key, message, charge };
         self.move_will(&will, record);
         self.send_will(will);
@@ -122,9 +53,9 @@ impl<P: Ports> Worker<P> {
         from: Option<u32>,
         mut will: Will,
     ) {
-        let flow = Flow::session(self.index, session.into());
+        let flow = Flow::session(self.here.index(), session.into());
         let charge = will.charge.take();
-        let message = Arc::new(will.into_message(self.now));
+        let message = Arc::new(will.into_message(self.agenda.now()));
         self.publish(flow, message, from, Draft::default(), charge);
     }
 
@@ -148,8 +79,8 @@ impl<P: Ports> Worker<P> {
     /// Its session's, even when that has ended: nobody else is to wait behind it.
     fn flow_of_will(&self, will: &Outgoing) -> Flow {
         match will.key {
-            Some(_) => Flow::session(self.index, will.session.into()),
-            None => Flow::nobody(self.index),
+            Some(_) => Flow::session(self.here.index(), will.session.into()),
+            None => Flow::nobody(self.here.index()),
         }
     }
 
@@ -161,20 +92,20 @@ impl<P: Ports> Worker<P> {
 
     fn will_draft(&self, will: Outgoing) -> Draft {
         let mut draft = Draft::from(will.removal());
-        draft.waiting.push((self.index, Done::Will(will)));
+        draft.waiting.push((self.here.index(), Done::Will(will)));
         draft
     }
 
     /// A will is in every outbox, or is not.
     pub(super) fn on_will_published(&mut self, will: Outgoing, failed: bool) {
-        if failed && !self.unpublished.push(will) {
-            self.counters.limit_wills.add(1);
+        if failed && !self.journal.refused().push_will(will) {
+            self.here.counters().limit_wills.add(1);
         }
     }
 
     /// Publishes again the first of those that could not be published safely.
     pub(super) fn retry_will(&mut self) {
-        let Some(will) = self.unpublished.pop() else { return };
+        let Some(will) = self.journal.refused().pop_will() else { return };
         if will.message.qos == QoS::AtMostOnce {
             let draft = self.will_draft(will);
             self.file(draft);

@@ -4,15 +4,15 @@
 
 use bytes::Bytes;
 
-use super::client::{Client, Phase};
-use super::mailbox::{Adoption, Arrival, Mail};
-use super::notices::Kind;
-use super::ports::{Ports, Randomness, SocketOf};
-use super::turn::QUANTUM_UNITS;
-use super::worker::Worker;
+use super::Worker;
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
 use crate::mqtt::{Connect, Connecting, Event, Progress, Refusal};
+use crate::shard::agenda::QUANTUM_UNITS;
+use crate::shard::client::{Client, Phase};
+use crate::shard::mail::{Adoption, Arrival, Mail};
+use crate::shard::notices::Kind;
+use crate::shard::ports::{Ports, Randomness, SocketOf};
 
 /// How long a stopping server that names another one waits for the CONNECT of clients that have
 /// connected already.
@@ -26,15 +26,15 @@ impl<P: Ports> Worker<P> {
             Progress::Reply(frame) => self.on_reply(index, frame),
             Progress::Connect(connecting) => {
                 let authenticated = connecting.connect.authenticated.is_some();
-                self.counters.authentications_accepted.add(u64::from(authenticated));
+                self.here.counters().authentications_accepted.add(u64::from(authenticated));
                 self.on_connecting(index, *connecting);
             }
             Progress::Refused(refusal) => {
                 let kind = if refusal.frame.is_empty() {
-                    self.counters.connects_malformed.add(1);
+                    self.here.counters().connects_malformed.add(1);
                     Kind::NotMqtt
                 } else {
-                    self.counters.connects_refused.add(1);
+                    self.here.counters().connects_refused.add(1);
                     Kind::Refused
                 };
                 // It may have said goodbye.
@@ -43,7 +43,7 @@ impl<P: Ports> Worker<P> {
                     self.tell_of(index, kind, client_id, &refusal.reason);
                 }
                 self.count_refusal(refusal.reason);
-                let mut frames = match &mut self.clients[index as usize].phase {
+                let mut frames = match &mut self.clients[index].phase {
                     Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
                     _ => Vec::new(),
                 };
@@ -57,7 +57,7 @@ impl<P: Ports> Worker<P> {
     /// shard, which then says so.
     fn on_reply(&mut self, index: u32, frame: Bytes) {
         self.note_connect(index);
-        let Phase::Handshake(introduction) = &mut self.clients[index as usize].phase else {
+        let Phase::Handshake(introduction) = &mut self.clients[index].phase else {
             return;
         };
         introduction.frames.push(frame);
@@ -66,19 +66,19 @@ impl<P: Ports> Worker<P> {
             return;
         }
         let Some(connect) = introduction.handshake.pending_mut() else { return };
-        name(connect, &mut self.randomness);
-        let home = self.shared.home_of(&connect.client_id);
-        if home == self.index {
+        name(connect, self.here.randomness());
+        let home = self.here.shared().home_of(&connect.client_id);
+        if home == self.here.index() {
             self.question(index);
             return;
         }
-        let client = self.clients.remove(index as usize);
+        let client = self.clients.remove(index);
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
         let Client { socket, phase, websocket, connect_number, .. } = client;
-        self.counters.connections.sub(1);
+        self.here.counters().connections.sub(1);
         if let Phase::Handshake(introduction) = phase {
             let arrival = Arrival::Questioned(introduction);
-            let last_seen = self.now;
+            let last_seen = self.agenda.now();
             let adoption = Adoption { socket, arrival, websocket, last_seen, connect_number };
             self.post(home, Mail::Adopt(Box::new(adoption)));
         }
@@ -86,14 +86,14 @@ impl<P: Ports> Worker<P> {
 
     /// A client's CONNECT has been read whole, now or before.
     fn note_connect(&mut self, index: u32) {
-        let client = &mut self.clients[index as usize];
-        client.connect_number = self.shared.connect_order.number(client.connect_number);
+        let client = &mut self.clients[index];
+        client.connect_number = self.here.shared().connect_order.number(client.connect_number);
     }
 
     /// Begins to authenticate a client whose session belongs here.
     fn question(&mut self, index: u32) {
-        let limits = &self.shared.config.limits;
-        let Phase::Handshake(introduction) = &mut self.clients[index as usize].phase else {
+        let limits = &self.here.shared().config.limits;
+        let Phase::Handshake(introduction) = &mut self.clients[index].phase else {
             return;
         };
         introduction.is_home = true;
@@ -106,33 +106,33 @@ impl<P: Ports> Worker<P> {
 
     /// A client that may come in: this shard serves it, or the shard of its session does.
     fn on_connecting(&mut self, index: u32, mut connecting: Connecting) {
-        if self.stopping {
+        if self.stop.has_begun() {
             self.turn_away(index, &connecting);
             return;
         }
-        let id_bytes_max = usize::from(self.shared.config.limits.client_id_bytes_max);
+        let id_bytes_max = usize::from(self.here.shared().config.limits.client_id_bytes_max);
         if connecting.connect.client_id.len() > id_bytes_max {
-            self.counters.limit_client_id_bytes.add(1);
+            self.here.counters().limit_client_id_bytes.add(1);
             self.refuse(index, connecting.refuse(Reason::ClientIdentifierNotValid));
             return;
         }
         self.note_connect(index);
-        name(&mut connecting.connect, &mut self.randomness);
-        if let Some(refusal) = connecting.unanswerable(&self.shared.config.limits) {
+        name(&mut connecting.connect, self.here.randomness());
+        if let Some(refusal) = connecting.unanswerable(&self.here.shared().config.limits) {
             self.refuse(index, refusal);
             return;
         }
-        let home = self.shared.home_of(&connecting.connect.client_id);
-        if home == self.index {
+        let home = self.here.shared().home_of(&connecting.connect.client_id);
+        if home == self.here.index() {
             self.serve(index, connecting);
             return;
         }
-        let client = self.clients.remove(index as usize);
+        let client = self.clients.remove(index);
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
         let Client { socket, websocket, connect_number, .. } = client;
-        self.counters.connections.sub(1);
+        self.here.counters().connections.sub(1);
         let arrival = Arrival::Admitted(connecting);
-        let last_seen = self.now;
+        let last_seen = self.agenda.now();
         let adoption = Adoption { socket, arrival, websocket, last_seen, connect_number };
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
@@ -142,11 +142,11 @@ impl<P: Ports> Worker<P> {
         let Adoption { socket, arrival, websocket, last_seen, connect_number } = adoption;
         match arrival {
             Arrival::Admitted(connecting) => {
-                let phase = Phase::Lingering { deadline: self.now };
+                let phase = Phase::Lingering { deadline: self.agenda.now() };
                 let index = self.add_client(socket, phase, last_seen);
-                let client = &mut self.clients[index as usize];
+                let client = &mut self.clients[index];
                 (client.websocket, client.connect_number) = (websocket, connect_number);
-                if self.stopping {
+                if self.stop.has_begun() {
                     self.turn_away(index, &connecting);
                 } else {
                     self.serve(index, connecting);
@@ -157,10 +157,10 @@ impl<P: Ports> Worker<P> {
             Arrival::Questioned(introduction) => {
                 let deadline = introduction.deadline;
                 let index = self.add_client(socket, Phase::Handshake(introduction), last_seen);
-                let client = &mut self.clients[index as usize];
+                let client = &mut self.clients[index];
                 (client.websocket, client.connect_number) = (websocket, connect_number);
                 self.arm_client_timer(index, deadline);
-                if self.stopping {
+                if self.stop.has_begun() {
                     self.close_for_stop(index);
                 } else {
                     self.question(index);
@@ -173,12 +173,12 @@ impl<P: Ports> Worker<P> {
 
     /// A client that was authenticated is so once more, or says that it wants to be.
     pub(super) fn on_authenticate(&mut self, index: u32, key: u32, auth: &Auth) {
-        let access = self.shared.access.current();
-        let Phase::Serving { connection, .. } = &mut self.clients[index as usize].phase else {
+        let access = self.here.shared().access.current();
+        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else {
             return;
         };
-        match connection.authenticate(auth, &access, &self.randomness.array()) {
-            Ok(done) => self.counters.authentications_accepted.add(u64::from(done)),
+        match connection.authenticate(auth, &access, &self.here.randomness().array()) {
+            Ok(done) => self.here.counters().authentications_accepted.add(u64::from(done)),
             Err(event) => {
                 if let Event::Failed(reason) = event {
                     self.count_refusal(reason);
@@ -192,14 +192,14 @@ impl<P: Ports> Worker<P> {
 
     fn count_refusal(&self, reason: Reason) {
         if matches!(reason, Reason::NotAuthorized | Reason::BadAuthenticationMethod) {
-            self.counters.authentications_refused.add(1);
+            self.here.counters().authentications_refused.add(1);
         }
     }
 
     /// A client that has connected and not said so yet has little time left for it.
     pub(super) fn await_last_connect(&mut self, index: u32) {
-        let last = self.now.after_millis(LAST_CONNECT_MILLIS);
-        if let Some(client) = self.clients.get_mut(index as usize)
+        let last = self.agenda.now().after_millis(LAST_CONNECT_MILLIS);
+        if let Some(client) = self.clients.get_mut(index)
             && let Phase::Handshake(introduction) = &mut client.phase
         {
             let deadline = last.min(introduction.deadline);
@@ -210,7 +210,7 @@ impl<P: Ports> Worker<P> {
 
     /// A valid CONNECT came while the server stops: it is sent on, if there is where to.
     fn turn_away(&mut self, index: u32, connecting: &Connecting) {
-        let refusal = match &self.shared.config.redirect_to {
+        let refusal = match &self.here.shared().config.redirect_to {
             Some(reference) => connecting.redirect(reference),
             None => connecting.refuse(Reason::ServerUnavailable),
         };
@@ -219,7 +219,7 @@ impl<P: Ports> Worker<P> {
 
     /// A client whose CONNECT was valid does not come in.
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
-        self.counters.connects_refused.add(1);
+        self.here.counters().connects_refused.add(1);
         self.tell_of(index, Kind::Refused, refusal.client_id.as_deref(), &refusal.reason);
         self.finish(index, vec![refusal.frame]);
     }

@@ -1,0 +1,300 @@
+//! A shard's agenda: the instant of its turn, whose work comes next, who is sent something at its end, and
+//! how long each of that may take. It knows whose work waits, and not what work it is.
+
+use std::time::Duration;
+
+use push_common::clock::Monotonic;
+
+use super::fair_queue::{Due, FairQueue, Flow};
+use super::ports::Clock;
+
+/// Units of work that a session may cause before the others have their turn: about 0.05 ms. The least
+/// that a client waits is the sum of those of all that had nothing waiting, so it is small: 200 clients
+/// that subscribe at once cost one more 10 ms.
+pub(super) const QUANTUM_UNITS: u32 = 1_024;
+
+/// So long a turn takes input and letters as they come; then they wait for their sessions' turns.
+const INPUT_BUDGET: Duration = Duration::from_millis(3);
+
+/// How often flows of closed connections and expired retained messages are looked for.
+const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+
+/// Units between two looks at the clock.
+pub(super) const UNITS_PER_LOOK: u32 = 1_024;
+
+/// How far a piece of work got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Done,
+    /// The budget is spent.
+    Spent,
+    /// Another shard takes no letters now, or has not given back memory yet that it is about to.
+    Blocked,
+    /// The store does not keep up.
+    StoreBehind,
+}
+
+/// Clients that are to be sent something.
+#[derive(Debug)]
+pub(super) enum Dirty {
+    /// One, by its own doing.
+    One(u32),
+    /// Those that a publish has something for.
+    Many(Vec<u32>),
+}
+
+/// What waits for its turn, `E`, and the clock `C` by which a turn is bounded.
+#[derive(Debug)]
+pub(super) struct Agenda<C, E> {
+    clock: C,
+    /// The turn's instant; read once after each wait.
+    now: Monotonic,
+    /// The turn has lasted long enough, as far as input and letters go as they come.
+    is_over: bool,
+    meter: Meter,
+    /// Work that waits for its session's turn.
+    work: FairQueue<E>,
+    /// Clients with something to send at the end of the turn, by who has it sent.
+    sends: FairQueue<Dirty>,
+    /// On whose account clients get something to send now, and which have by now.
+    payer: Option<Flow>,
+    dirtied: Vec<u32>,
+    /// When the shard last looked for what has had its time.
+    swept_at: Monotonic,
+    /// Completions wait in the ring.
+    leaves_completions: bool,
+    /// More has had its time than a turn removes.
+    leaves_expired: bool,
+}
+
+/// What a turn has spent, so that it looks at the clock now and then.
+#[derive(Debug, Default)]
+struct Meter {
+    units: u32,
+}
+
+impl Meter {
+    /// Counts; returns whether it is time for a look.
+    fn count(&mut self, units: u32) -> bool {
+        self.units = self.units.saturating_add(units);
+        let is_time = self.units >= UNITS_PER_LOOK;
+        if is_time {
+            self.units = 0;
+        }
+        is_time
+    }
+}
+
+impl<C: Clock, E> Agenda<C, E> {
+    pub(super) fn new(clock: C) -> Self {
+        let now = clock.now();
+        Self {
+            now,
+            clock,
+            is_over: false,
+            meter: Meter::default(),
+            work: FairQueue::new(QUANTUM_UNITS),
+            sends: FairQueue::new(QUANTUM_UNITS),
+            payer: None,
+            dirtied: Vec::new(),
+            swept_at: now,
+            leaves_completions: false,
+            leaves_expired: false,
+        }
+    }
+
+    /// A turn begins now.
+    pub(super) fn begin_turn(&mut self) {
+        self.now = self.clock.now();
+        self.is_over = false;
+        self.work.begin_turn(self.now);
+        self.sends.begin_turn(self.now);
+    }
+
+    /// The turn's instant.
+    pub(super) fn now(&self) -> Monotonic {
+        self.now
+    }
+
+    /// The time, which is later than the turn's instant.
+    pub(super) fn read_clock(&self) -> Monotonic {
+        self.clock.now()
+    }
+
+    /// For how long the turn has been going on.
+    pub(super) fn lasted(&self) -> Duration {
+        self.clock.now() - self.now
+    }
+
+    /// Counts units of work; looks now and then whether what has `begun` has lasted longer than `budget`.
+    pub(super) fn uses_up(&mut self, units: u32, begun: Monotonic, budget: Duration) -> bool {
+        self.meter.count(units) && self.clock.now() - begun > budget
+    }
+
+    /// Counts units of work that came; looks now and then whether the turn has taken enough.
+    pub(super) fn count_input(&mut self, units: u32) {
+        if self.meter.count(units) {
+            self.is_over |= self.lasted() > INPUT_BUDGET;
+        }
+    }
+
+    /// What a flow may spend at once on work that comes now. `None`: the work has to wait.
+    pub(super) fn allowance(&self, flow: Flow) -> Option<u32> {
+        if self.is_over { None } else { self.work.allowance(flow) }
+    }
+
+    /// A flow has spent so much on work that came.
+    pub(super) fn spend(&mut self, flow: Flow, units: u32) {
+        self.work.spend(flow, units);
+        self.count_input(units);
+    }
+
+    /// Work waits for its flow's turn.
+    pub(super) fn push(&mut self, flow: Flow, work: E) {
+        self.work.push(flow, work);
+    }
+
+    /// Pieces of work wait, in this order.
+    pub(super) fn extend(&mut self, flow: Flow, work: impl Iterator<Item = E>) {
+        self.work.extend(flow, work);
+    }
+
+    /// The work whose turn it is; to be given back by `put_back`.
+    pub(super) fn next_work(&mut self) -> Option<Due<E>> {
+        self.work.next()
+    }
+
+    /// What is `left` of a piece of work after so many units, in order, and why; nothing is of one that is
+    /// done.
+    pub(super) fn put_back(
+        &mut self,
+        flow: Flow,
+        units: u32,
+        left: impl DoubleEndedIterator<Item = E>,
+        progress: Progress,
+    ) {
+        match progress {
+            Progress::Blocked => self.work.blocked(flow, units, left),
+            Progress::StoreBehind => self.work.parked(flow, units, left),
+            Progress::Spent => self.work.unfinished(flow, units, left),
+            Progress::Done => self.work.done(flow, units),
+        }
+    }
+
+    /// The store keeps up again: work that has waited for it goes on.
+    pub(super) fn unpark(&mut self) {
+        self.work.unpark();
+    }
+
+    /// What is sent from now on is on account of this session's turn to send.
+    pub(super) fn begin_payment(&mut self, flow: Flow) {
+        self.payer = Some(flow);
+    }
+
+    pub(super) fn end_payment(&mut self) {
+        let Some(flow) = self.payer.take() else { return };
+        if !self.dirtied.is_empty() {
+            self.sends.push(flow, Dirty::Many(std::mem::take(&mut self.dirtied)));
+        }
+    }
+
+    /// On whose account clients get something to send now, other than their own.
+    pub(super) fn payer(&self) -> Option<Flow> {
+        self.payer
+    }
+
+    /// A client is to be sent something at the end of the turn: on account of the payer, or else of its
+    /// `own`.
+    pub(super) fn push_dirty(&mut self, own: Flow, client: u32) {
+        match self.payer {
+            Some(_) => self.dirtied.push(client),
+            None => self.sends.push(own, Dirty::One(client)),
+        }
+    }
+
+    /// The clients whose turn to be sent something it is; to be given back by `put_back_send`.
+    pub(super) fn next_send(&mut self) -> Option<Due<Dirty>> {
+        self.sends.next()
+    }
+
+    /// Clients are left that were not sent anything; `units`: what the others have cost.
+    pub(super) fn put_back_send(&mut self, flow: Flow, units: u32, left: Option<Vec<u32>>) {
+        self.sends.unfinished(flow, units, left.into_iter().map(Dirty::Many));
+    }
+
+    /// A list of clients that is used up, for its memory.
+    pub(super) fn reuse(&mut self, emptied: Vec<u32>) {
+        if self.dirtied.capacity() == 0 {
+            self.dirtied = emptied;
+        }
+    }
+
+    /// Whether work waits that could be done now.
+    pub(super) fn has_work(&self) -> bool {
+        !self.work.is_idle()
+    }
+
+    /// Whether clients wait to be sent something.
+    pub(super) fn has_sends(&self) -> bool {
+        !self.sends.is_idle()
+    }
+
+    /// Whether it is time to look for what has had its time.
+    pub(super) fn is_sweep_due(&self) -> bool {
+        self.now - self.swept_at >= SWEEP_PERIOD
+    }
+
+    /// All was looked through.
+    pub(super) fn end_sweep(&mut self) {
+        self.swept_at = self.now;
+    }
+
+    /// Whether the turn leaves completions in the ring, for the next one.
+    pub(super) fn set_leaves_completions(&mut self, leaves: bool) {
+        self.leaves_completions = leaves;
+    }
+
+    /// Whether the turn leaves something that has had its time, for the next one.
+    pub(super) fn set_leaves_expired(&mut self, leaves: bool) {
+        self.leaves_expired = leaves;
+    }
+
+    /// Whether the next turn has something to do at once.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.leaves_completions || self.leaves_expired || self.has_work() || self.has_sends()
+    }
+
+    /// Whether no work waits, for whatever.
+    pub(super) fn is_empty(&self) -> bool {
+        self.work.is_empty()
+    }
+
+    /// Whether work waits for something that only time brings.
+    pub(super) fn has_blocked(&self) -> bool {
+        self.work.has_blocked()
+    }
+
+    /// Whether work waits for the store.
+    pub(super) fn has_parked(&self) -> bool {
+        self.work.has_parked()
+    }
+
+    /// How long the flow has waited that waited longest, in milliseconds.
+    pub(super) fn longest_wait_millis(&self) -> u64 {
+        self.work.longest_wait_millis(self.now).max(self.sends.longest_wait_millis(self.now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_is_looked_at_when_enough_was_done() {
+        let mut meter = Meter::default();
+        assert!(!meter.count(UNITS_PER_LOOK - 1));
+        assert!(meter.count(1));
+        assert!(!meter.count(1));
+        assert!(meter.count(u32::MAX));
+    }
+}

@@ -1,0 +1,99 @@
+//! Sessions of a shard that have ended and are not gone yet: they have messages to give away, or a will that
+//! is not due. How they give away is `leaving`'s.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+use push_common::clock::Monotonic;
+
+use super::found::Found;
+use super::outgoing::Outgoing;
+use super::strays::Strays;
+use super::ticket::Leaver;
+use crate::mqtt::Left;
+use crate::store::SessionNumber;
+
+/// How far an ended session has come with giving away.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    /// What is in memory of it, and writes under way.
+    pub(super) left: Left,
+    /// Its errand waits for its turn, or it waits for a page: nothing else decides how it goes on.
+    pub(super) is_waiting: bool,
+    /// Of a session that is on disk.
+    pub(super) records: Option<Records>,
+}
+
+/// What an ended session still has on disk.
+#[derive(Debug)]
+pub(super) struct Records {
+    /// What is under way, to be read and given away again if a write of it fails.
+    pub(super) page: Leaver,
+    /// What comes next; then the session's records go.
+    pub(super) next: Option<Leaver>,
+}
+
+/// The ended sessions.
+#[derive(Debug, Default)]
+pub(super) struct Departed {
+    /// Those that still have something to give away.
+    leaving: HashMap<SessionNumber, Leaving, FixedState>,
+    /// Those that the start has found, with wills that are not due yet.
+    strays: Strays,
+    /// Others that the start has found.
+    found: Vec<Found>,
+    /// Wills that the start has found on their way.
+    found_wills: Vec<Outgoing>,
+}
+
+impl Departed {
+    /// A session begins to give away.
+    pub(super) fn begin(&mut self, number: SessionNumber, leaving: Leaving) {
+        self.leaving.insert(number, leaving);
+    }
+
+    /// How far a session has come with giving away, if it does.
+    pub(super) fn leaving(&mut self, number: SessionNumber) -> Option<&mut Leaving> {
+        self.leaving.get_mut(&number)
+    }
+
+    /// It has nothing left.
+    pub(super) fn end(&mut self, number: SessionNumber) {
+        self.leaving.remove(&number);
+    }
+
+    /// Adds a session with a will that is due at `publish_at`.
+    pub(super) fn add_stray(&mut self, publish_at: Monotonic, found: Found) {
+        self.strays.add(publish_at, found);
+    }
+
+    /// A client is back: takes what it had left. Another user's stays.
+    pub(super) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<Found> {
+        self.strays.take_back(client_id, user)
+    }
+
+    /// Whether some will is due at `now`.
+    pub(super) fn has_due(&self, now: Monotonic) -> bool {
+        self.strays.has_due(now)
+    }
+
+    /// Takes a session whose will is due at `now`.
+    pub(super) fn take_due(&mut self, now: Monotonic) -> Option<Found> {
+        self.strays.take_due(now)
+    }
+
+    /// The start has found a session that has something to give away.
+    pub(super) fn push_found(&mut self, found: Found) {
+        self.found.push(found);
+    }
+
+    /// The start has found these wills on their way.
+    pub(super) fn set_found_wills(&mut self, wills: Vec<Outgoing>) {
+        self.found_wills = wills;
+    }
+
+    /// Takes what the start has found; every shard has its subscriptions by now.
+    pub(super) fn take_found(&mut self) -> (Vec<Found>, Vec<Outgoing>) {
+        (std::mem::take(&mut self.found), std::mem::take(&mut self.found_wills))
+    }
+}

@@ -1,0 +1,169 @@
+//! A shard's journal: what its turn has to write and to read, what the store has done and nobody has noted
+//! yet, and whether the store keeps up. What was refused waits in `refused`.
+//!
+//! It decides nothing about what is written, or what an answer means: that is `durable`'s.
+
+use std::collections::VecDeque;
+
+use super::counters::ShardCounters;
+use super::fresh::Fresh;
+use super::refused::Refused;
+use super::ticket::{Completions, Done, Draft, Waiting, Wholes};
+use crate::mqtt::HEAD_MESSAGES_MAX;
+use crate::store::{Outcome, PageLimit, Position, SessionNumber, Store};
+
+/// Bytes that wait to be stored, of all shards together, from which on what would add to them waits
+/// (`limit="store"`), until half of them is stored.
+pub(crate) const STORE_BACKLOG_BYTES_MAX: u64 = 64 << 20;
+
+/// What is read of an outbox at a time.
+const PAGE: PageLimit = PageLimit { messages: HEAD_MESSAGES_MAX as u32, bytes: 256 << 10 };
+
+/// The same where there is no memory for so much.
+const PAGE_SHORT: PageLimit = PageLimit { messages: 1, bytes: PAGE.bytes };
+
+/// The same of its oldest messages, to drop some: more, because those that come meanwhile must not
+/// outrun it.
+const TRIM_PAGE: PageLimit = PageLimit { messages: 1_024, bytes: 4 << 20 };
+
+/// So many messages that are on disk may wait to be noted before the store counts as behind.
+const WRITTEN_WAITING_MAX: usize = 65_536;
+
+/// A page of an outbox that the store is to read at the end of the turn.
+#[derive(Debug)]
+pub(super) struct PageRead {
+    number: SessionNumber,
+    from: u64,
+    limit: PageLimit,
+    done: Done,
+}
+
+impl PageRead {
+    /// The next messages from a place on.
+    pub(super) fn next(number: SessionNumber, from: u64, done: Done) -> Self {
+        Self { number, from, limit: PAGE, done }
+    }
+
+    /// The same where no more than `left_bytes` of memory are left.
+    pub(super) fn into_memory(self, left_bytes: u64) -> Self {
+        let limit = if left_bytes < PAGE.bytes { PAGE_SHORT } else { PAGE };
+        Self { limit, ..self }
+    }
+
+    /// The oldest messages, to drop some.
+    pub(super) fn oldest(number: SessionNumber, from: u64, done: Done) -> Self {
+        Self { number, from, limit: TRIM_PAGE, done }
+    }
+}
+
+/// What is between a shard and the store.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// What this turn has to write.
+    draft: Draft,
+    /// Pages to be read from the store.
+    page_reads: Vec<PageRead>,
+    /// Too much waits to be stored: what would add to it waits.
+    is_behind: bool,
+    /// What the store has written or read that sessions have not noted yet.
+    written: VecDeque<(Done, Outcome)>,
+    /// What else the store and other shards have done.
+    settled: VecDeque<(Done, Outcome)>,
+    /// Subscriptions that may not be on disk yet.
+    fresh: Fresh,
+    refused: Refused,
+    /// Scratch, kept for its memory.
+    done: Vec<(Done, Outcome)>,
+}
+
+impl Journal {
+    /// Has a draft written at the end of the turn.
+    pub(super) fn append(&mut self, draft: Draft) {
+        self.draft.append(draft);
+    }
+
+    /// Has a page read at the end of the turn.
+    pub(super) fn read_page(&mut self, page: PageRead) {
+        self.page_reads.push(page);
+    }
+
+    /// Gives the store what the shard `own` has to write by now, behind all `wholes`, and asks it for the
+    /// pages.
+    pub(super) fn submit(
+        &mut self,
+        own: u16,
+        store: &dyn Store<Waiting>,
+        wholes: &Wholes,
+        counters: &ShardCounters,
+    ) {
+        wholes.file(|Draft { writes, waiting }| store.commit(writes, waiting));
+        if !self.draft.is_empty() {
+            let Draft { writes, waiting } = std::mem::take(&mut self.draft);
+            store.commit(writes, waiting);
+        }
+        for PageRead { number, from, limit, done } in self.page_reads.drain(..) {
+            store.read_outbox(number, Position(from), limit, vec![(own, done)]);
+        }
+        let is_behind = store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX
+            || self.written.len() > WRITTEN_WAITING_MAX;
+        if is_behind && !std::mem::replace(&mut self.is_behind, true) {
+            counters.limit_store.add(1);
+        }
+    }
+
+    /// Takes over what the store and other shards have done.
+    pub(super) fn collect(&mut self, completions: &Completions) {
+        completions.take(&mut self.done);
+        for (done, outcome) in self.done.drain(..) {
+            match done {
+                // In order: a page must not come before what it is behind.
+                Done::Written { .. } | Done::Page { .. } | Done::Trim { .. } => {
+                    self.written.push_back((done, outcome));
+                }
+                _ => self.settled.push_back((done, outcome)),
+            }
+        }
+    }
+
+    /// Takes the next of what clients wait for.
+    pub(super) fn take_settled(&mut self) -> Option<(Done, Outcome)> {
+        self.settled.pop_front()
+    }
+
+    pub(super) fn has_settled(&self) -> bool {
+        !self.settled.is_empty()
+    }
+
+    /// Takes the next of what sessions have to note.
+    pub(super) fn take_written(&mut self) -> Option<(Done, Outcome)> {
+        self.written.pop_front()
+    }
+
+    pub(super) fn has_written(&self) -> bool {
+        !self.written.is_empty()
+    }
+
+    /// Whether the store was behind, and keeps up again.
+    pub(super) fn catches_up(&mut self, store: &dyn Store<Waiting>) -> bool {
+        let catches_up = self.is_behind
+            && store.backlog_bytes() < STORE_BACKLOG_BYTES_MAX / 2
+            && self.written.len() < WRITTEN_WAITING_MAX / 2;
+        self.is_behind &= !catches_up;
+        catches_up
+    }
+
+    /// Whether too much waits to be stored.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// Subscriptions that may not be on disk yet.
+    pub(super) fn fresh(&mut self) -> &mut Fresh {
+        &mut self.fresh
+    }
+
+    /// What the store has refused.
+    pub(super) fn refused(&mut self) -> &mut Refused {
+        &mut self.refused
+    }
+}

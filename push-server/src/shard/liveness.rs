@@ -1,0 +1,167 @@
+//! A shard's side of the kernel path: whether there is one, what it is told of each connection, and what it
+//! has noted meanwhile. Nothing else in the shard speaks to the port. A connection's slot stands with its
+//! client, and is an argument.
+
+use push_common::clock::Monotonic;
+
+use super::counters::ShardCounters;
+use super::ports::{Liveness, Socket, Unarmed};
+
+/// The kernel path, where the shard has one.
+#[derive(Debug)]
+pub(super) struct HeartbeatPath<L> {
+    port: Option<L>,
+}
+
+/// A connection that asks for a slot.
+#[derive(Debug)]
+pub(super) struct Applicant<'a, S> {
+    pub(super) socket: &'a S,
+    /// MQTT comes in frames of another protocol.
+    pub(super) is_framed: bool,
+    /// The least time between two pings in the long run; 0: no limit.
+    pub(super) ping_interval_ns: u32,
+    /// Bytes of whole packets parsed so far.
+    pub(super) rx: u64,
+}
+
+impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
+    /// `None`: user space alone answers pings.
+    pub(super) fn new(port: Option<L>) -> Self {
+        Self { port }
+    }
+
+    /// Tells the kernel that this shard lives. At least once a second.
+    pub(super) fn stamp(&self, now: Monotonic) {
+        if let Some(port) = &self.port {
+            port.stamp_heartbeat(now);
+        }
+    }
+
+    /// Forgets connections that have been closed for long, some of them; returns whether there are more.
+    pub(super) fn sweep(&mut self, now: Monotonic) -> bool {
+        self.port.as_mut().is_some_and(|port| port.sweep(now))
+    }
+
+    /// The shard ends, and has closed every socket.
+    pub(super) fn leave(&self) {
+        if let Some(port) = &self.port {
+            port.leave();
+        }
+    }
+
+    /// Takes a slot for a connection, if it can have one. Before CONNACK leaves, because CONNACK is what
+    /// anchors the flow.
+    pub(super) fn register(
+        &mut self,
+        applicant: &Applicant<'_, L::Socket>,
+        now: Monotonic,
+        counters: &ShardCounters,
+    ) -> Option<L::Slot> {
+        let port = self.port.as_mut()?;
+        let Applicant { socket, is_framed, ping_interval_ns, rx } = *applicant;
+        if is_framed {
+            // The programs know no frames: neither the header around a ping nor its mask.
+            counters.unarmed_websocket.add(1);
+            return None;
+        }
+        let (Ok(local), Ok(peer)) = (socket.local_address(), socket.peer_address()) else {
+            counters.unarmed_socket.add(1);
+            return None;
+        };
+        match port.register(socket, local, peer, ping_interval_ns, rx, now) {
+            Ok(slot) => Some(slot),
+            Err(unarmed) => {
+                count_unarmed(unarmed, counters);
+                None
+            }
+        }
+    }
+
+    /// The socket has accepted `tx` bytes: tells the kernel, and the first time that the client
+    /// `is_served` has it answer. Takes the slot back where it cannot.
+    pub(super) fn sent(
+        &mut self,
+        slot: &mut Option<L::Slot>,
+        socket: &L::Socket,
+        (tx, is_served): (u64, bool),
+        now: Monotonic,
+        counters: &ShardCounters,
+    ) {
+        let (Some(held), Some(port)) = (slot.as_mut(), &mut self.port) else { return };
+        port.set_tx(held, tx);
+        if port.is_armed(held) || !is_served {
+            return;
+        }
+        match port.arm(socket, held, now) {
+            Ok(()) => counters.armed.add(1),
+            Err(unarmed) => {
+                if let Some(held) = slot.take() {
+                    port.release(held, false, now);
+                }
+                count_unarmed(unarmed, counters);
+            }
+        }
+    }
+
+    /// Packets of so many bytes in all have been parsed.
+    pub(super) fn parsed(&self, slot: Option<&L::Slot>, rx: u64) {
+        if let (Some(slot), Some(port)) = (slot, &self.port) {
+            port.set_rx(slot, rx);
+        }
+    }
+
+    /// When the kernel last answered a ping of this connection; 0: it does not.
+    pub(super) fn last_seen(&self, slot: Option<&L::Slot>) -> Monotonic {
+        match (slot, &self.port) {
+            (Some(slot), Some(port)) => port.last_seen(slot),
+            _ => Monotonic(0),
+        }
+    }
+
+    /// How many pings of this connection the kernel has answered; `None`: it does not.
+    pub(super) fn pings(&self, slot: Option<&L::Slot>) -> Option<u64> {
+        Some(self.port.as_ref()?.pings(slot?))
+    }
+
+    /// The connection is going: no more answers from now on.
+    pub(super) fn closing(&self, slot: Option<&L::Slot>, counters: &ShardCounters) {
+        if let (Some(slot), Some(port)) = (slot, &self.port) {
+            port.closing(slot);
+            counters.armed.sub(u64::from(port.is_armed(slot)));
+        }
+    }
+
+    /// The socket is about to be closed: gives its slot back.
+    pub(super) fn release(
+        &mut self,
+        slot: Option<L::Slot>,
+        socket: &L::Socket,
+        is_stopping: bool,
+        now: Monotonic,
+    ) {
+        if let (Some(slot), Some(port)) = (slot, &mut self.port) {
+            let speaks = port.before_close(socket, &slot, is_stopping);
+            port.release(slot, speaks, now);
+        }
+    }
+
+    /// The port, for who stands in for the kernel.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn port(&self) -> Option<&L> {
+        self.port.as_ref()
+    }
+}
+
+fn count_unarmed(unarmed: Unarmed, counters: &ShardCounters) {
+    let counter = match unarmed {
+        Unarmed::NoSlot => &counters.unarmed_no_slot,
+        Unarmed::FlowMap => &counters.unarmed_flow_map,
+        Unarmed::OutOfOrder => &counters.unarmed_out_of_order,
+        Unarmed::EarlyFragment => &counters.unarmed_early_fragment,
+        Unarmed::FineTimestamps => &counters.unarmed_fine_timestamps,
+        Unarmed::Interface => &counters.unarmed_interface,
+        Unarmed::Socket => &counters.unarmed_socket,
+    };
+    counter.add(1);
+}

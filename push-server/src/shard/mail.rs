@@ -1,0 +1,60 @@
+//! What shards say to each other, and what goes with it. How it travels is `post`.
+
+use std::sync::Arc;
+
+use push_common::clock::Monotonic;
+
+use super::client::Introduction;
+use super::connect_order::ConnectNumber;
+use super::fair_queue::Flow;
+use super::postage::Stamp;
+use super::shared_mail::SharedMail;
+use super::ticket::Ticket;
+use crate::broker::{Holder, Message};
+use crate::mqtt::Connecting;
+use crate::websocket::WebSocket;
+
+/// What one shard has to say to another.
+#[derive(Debug)]
+pub(super) enum Mail<S> {
+    /// A message that some session of the receiving shard is subscribed to.
+    Publish(Letter),
+    /// A message for one session of the receiving shard, picked from a group.
+    Share(Box<SharedMail>),
+    /// A client whose session lives with the receiving shard.
+    Adopt(Box<Adoption<S>>),
+    /// A session that nobody has used is to end; `Some`: one whose end makes room in this newcomer's shares.
+    GiveWay(Option<Holder>),
+}
+
+/// A publish that goes on at another shard.
+#[derive(Debug)]
+pub(super) struct Letter {
+    /// Whose work it is.
+    pub(super) flow: Flow,
+    pub(super) message: Arc<Message>,
+    /// The write that it is part of.
+    pub(super) ticket: Option<Arc<Ticket>>,
+    pub(super) stamp: Stamp,
+}
+
+/// A socket on its way to its session's shard, with the CONNECT it sent. Nothing was sent on it, and
+/// no ring operation is under way.
+#[derive(Debug)]
+pub(super) struct Adoption<S> {
+    pub(super) socket: S,
+    pub(super) arrival: Arrival,
+    /// With what it still owes to the client.
+    pub(super) websocket: Option<Box<WebSocket>>,
+    pub(super) last_seen: Monotonic,
+    pub(super) connect_number: ConnectNumber,
+}
+
+/// How far it had come.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// It may come in.
+    Admitted(Connecting),
+    /// It has to say who it is, and is not told so yet.
+    Questioned(Introduction),
+}

@@ -1,0 +1,62 @@
+//! How far the orderly stop of a shard has come. It decides by instants alone; who is told goodbye is
+//! `serve`'s.
+
+use push_common::clock::Monotonic;
+
+/// From the order to stop until the last connection is aborted.
+const STOP_MILLIS_MAX: u64 = 2_500;
+
+/// From that abort until the shard ends whatever the ring still holds.
+const RESET_MILLIS_MAX: u64 = 500;
+
+/// The stop of a shard.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    /// When connections that are left are reset. `None`: it has not begun.
+    deadline: Option<Monotonic>,
+    is_resetting: bool,
+}
+
+impl Stop {
+    pub(super) fn begin(&mut self, now: Monotonic) {
+        self.deadline = Some(now.after_millis(STOP_MILLIS_MAX));
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.deadline.is_some()
+    }
+
+    /// Whether connections that are left are to be reset now. Says so once.
+    pub(super) fn begins_reset(&mut self, now: Monotonic) -> bool {
+        let is_due = self.deadline.is_some_and(|deadline| deadline <= now);
+        is_due && !std::mem::replace(&mut self.is_resetting, true)
+    }
+
+    /// Whether connections are reset from now on.
+    pub(super) fn is_resetting(&self) -> bool {
+        self.is_resetting
+    }
+
+    /// Whether the shard ends, whatever is left.
+    pub(super) fn is_over(&self, now: Monotonic) -> bool {
+        self.deadline.is_some_and(|deadline| deadline.after_millis(RESET_MILLIS_MAX) <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_reset_once_and_the_shard_ends_soon_after() {
+        let mut stop = Stop::default();
+        let begun = Monotonic(7_000_000_000);
+        assert!(!stop.begins_reset(begun) && !stop.is_over(begun), "it has not begun");
+        stop.begin(begun);
+        assert!(stop.has_begun() && !stop.begins_reset(begun));
+        let deadline = begun.after_millis(STOP_MILLIS_MAX);
+        assert!(stop.begins_reset(deadline) && stop.is_resetting());
+        assert!(!stop.begins_reset(deadline) && !stop.is_over(deadline));
+        assert!(stop.is_over(deadline.after_millis(RESET_MILLIS_MAX)));
+    }
+}

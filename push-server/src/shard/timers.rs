@@ -1,0 +1,88 @@
+//! When a shard's clients and sessions are to be looked at again: its timer wheel, and what of it is due.
+//! It knows neither clients nor sessions but by their numbers, and reads no clock.
+
+mod wheel;
+
+use std::collections::VecDeque;
+
+use push_common::clock::Monotonic;
+
+use wheel::{Timer, Wheel, tick_at_or_after};
+
+/// A timer is armed no further ahead; its owner looks at its own deadline and arms again. Timers are
+/// not cancelled, so this bounds how long one outlives a client that comes and goes.
+const TIMER_MILLIS_MAX: u64 = 300_000;
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timed {
+    /// A client: CONNECT, keep alive or linger deadline, by its phase.
+    Client(u32),
+    /// A session without connection.
+    Session(u32),
+}
+
+/// A shard's timers.
+#[derive(Debug)]
+pub(super) struct Timers {
+    wheel: Wheel<Timed>,
+    /// Due, and not handled yet.
+    due: VecDeque<Timer<Timed>>,
+    /// Scratch, kept for its memory.
+    scratch: Vec<Timer<Timed>>,
+}
+
+impl Timers {
+    pub(super) fn new(now: Monotonic) -> Self {
+        Self { wheel: Wheel::new(now), due: VecDeque::new(), scratch: Vec::new() }
+    }
+
+    /// Arms a timer. Returns the tick by which its owner tells it from a stale one.
+    pub(super) fn arm(&mut self, timed: Timed, deadline: Monotonic, now: Monotonic) -> u64 {
+        self.wheel.arm(timed, deadline.min(now.after_millis(TIMER_MILLIS_MAX)))
+    }
+
+    /// Whether the timer of that tick has not fired yet, and fires no later than `deadline`.
+    pub(super) fn fires_by(&self, tick: u64, deadline: Monotonic) -> bool {
+        self.wheel.is_ahead(tick) && tick <= tick_at_or_after(deadline)
+    }
+
+    /// When the next timer fires. `None`: none is armed.
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        self.wheel.next_deadline()
+    }
+
+    /// Fires what is due at `now`.
+    pub(super) fn fire(&mut self, now: Monotonic) {
+        self.wheel.fire(now, &mut self.scratch);
+        self.due.extend(self.scratch.drain(..));
+    }
+
+    /// Takes the next timer that has fired, with its tick.
+    pub(super) fn take_due(&mut self) -> Option<(Timed, u64)> {
+        self.due.pop_front().map(|timer| (timer.key, timer.due_tick))
+    }
+
+    /// Whether timers have fired that nobody has taken.
+    pub(super) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_fires_no_further_ahead_than_it_is_armed() {
+        let now = Monotonic(1_000_000_000);
+        let mut timers = Timers::new(now);
+        let tick = timers.arm(Timed::Session(7), now.after_millis(10 * TIMER_MILLIS_MAX), now);
+        let horizon = now.after_millis(TIMER_MILLIS_MAX);
+        assert!(timers.fires_by(tick, horizon));
+        timers.fire(horizon.after_millis(16));
+        assert!(timers.has_due() && !timers.fires_by(tick, horizon));
+        assert_eq!(timers.take_due(), Some((Timed::Session(7), tick)));
+        assert!(!timers.has_due() && timers.next_deadline().is_none());
+    }
+}
