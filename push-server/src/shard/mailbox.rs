@@ -78,7 +78,12 @@ pub(super) struct Mailbox<S> {
 
 impl<S> Mailbox<S> {
     pub(super) fn new() -> Self {
-        Self { queue: ArrayQueue::new(MAILBOX_MESSAGES_MAX), notified: AtomicBool::new(false) }
+        Self::with_room(MAILBOX_MESSAGES_MAX)
+    }
+
+    /// Holds so many messages.
+    pub(super) fn with_room(messages_max: usize) -> Self {
+        Self { queue: ArrayQueue::new(messages_max), notified: AtomicBool::new(false) }
     }
 
     /// Puts `mail` in. `Ok(true)`: the owner must be woken.
