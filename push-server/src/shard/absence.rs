@@ -13,6 +13,7 @@
 use push_common::clock::Monotonic;
 
 use super::leaving::Found;
+use super::mutant::{Rule, is_left_out};
 use super::ports::Ports;
 use super::sessions::{Entry, Presence};
 use super::worker::Worker;
@@ -72,12 +73,13 @@ impl Absence {
     }
 
     fn is_over(&self, now: Monotonic) -> bool {
-        !self.is_endless && self.ends_at <= now
+        !self.is_endless && self.ends_at <= now && !is_left_out(Rule::ExpiredSession)
     }
 
     /// The will, if its time has come.
     fn take_due_will(&mut self, now: Monotonic) -> Option<Will> {
-        let due = self.will.take_if(|will| will.publish_at <= now)?;
+        let due =
+            self.will.take_if(|will| will.publish_at <= now || is_left_out(Rule::WillDelay))?;
         Some(due.will)
     }
 }

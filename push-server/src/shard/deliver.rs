@@ -8,6 +8,7 @@ use super::client::Phase;
 use super::durable;
 use super::fair_queue::Flow;
 use super::fanout::{Fanout, Publisher};
+use super::mutant::{Rule, is_left_out};
 use super::notices::Kind;
 use super::ports::{Ports, Wire};
 use super::sending::SEND_BYTES_MAX;
@@ -61,6 +62,11 @@ impl<P: Ports> Worker<P> {
             }
             Event::Owes(answer) => {
                 let done = Done::Answer { client: self.token_of(index), answer };
+                if is_left_out(Rule::AnswerWaits) {
+                    self.file_changes(key, None);
+                    self.file(Draft { writes: Vec::new(), waiting: vec![(self.index, done)] });
+                    return None;
+                }
                 self.file_changes(key, Some(done));
             }
             Event::Ping => self.counters.pings_user.add(1),

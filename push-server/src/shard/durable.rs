@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::client::Phase;
+use super::mutant::{Rule, is_left_out};
 use super::notices::Kind;
 use super::ports::{Clock, Ports, Token};
 use super::sessions::{Entry, Presence};
@@ -130,7 +131,7 @@ impl<P: Ports> Worker<P> {
             self.submit_draft();
         }
         let draft = part.finish();
-        if is_shared && !draft.writes.is_empty() {
+        if is_shared && !draft.writes.is_empty() && !is_left_out(Rule::WholeWrites) {
             self.shared.wholes.push(draft);
         } else {
             self.file(draft);
@@ -480,7 +481,9 @@ impl<P: Ports> Worker<P> {
         let number = SessionNumber(self.shared.next_number.fetch_add(1, Ordering::Relaxed));
         let session = match self.shared.store {
             Some(_) if expiry_secs > 0 => Session::durable(client_id, expiry_secs),
-            Some(_) if connect.will.is_some() => Session::keeping_will(client_id),
+            Some(_) if connect.will.is_some() && !is_left_out(Rule::WillOfBriefSession) => {
+                Session::keeping_will(client_id)
+            }
             _ => Session::new(client_id, expiry_secs),
         };
         (session.of_user(connect.user()), number)
@@ -494,6 +497,10 @@ impl<P: Ports> Worker<P> {
     pub(super) fn save_connected(&mut self, index: u32, key: u32, ended: bool) {
         let mut draft = self.saved_session(key);
         if draft.writes.is_empty() && !ended {
+            return;
+        }
+        if is_left_out(Rule::ConnackWaits) {
+            self.draft.append(draft);
             return;
         }
         self.clients[index as usize].holds += 1;

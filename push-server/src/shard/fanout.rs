@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use super::fair_queue::Flow;
 use super::mailbox::{Letter, Mail};
+use super::mutant::{Rule, is_left_out};
 use super::ports::{Ports, Token};
 use super::postage::Stamp;
 use super::share::Placed;
@@ -375,16 +376,15 @@ impl<P: Ports> Worker<P> {
     ) {
         let Publisher { client, key, number: session_number, receipt } = *publisher;
         let session = (key, session_number);
+        let has_to_wait = part.has_to_wait() && !is_left_out(Rule::PublishWaits);
         let served = self.resolve(client).filter(|index| self.is_served(*index));
         let number = match served {
-            Some(index)
-                if !part.has_to_wait() && self.clients[index as usize].receipts.is_none() =>
-            {
+            Some(index) if !has_to_wait && self.clients[index as usize].receipts.is_none() => {
                 self.acknowledge_publish(index, receipt, reason);
                 return;
             }
             Some(index) => self.wait_receipt(index, receipt),
-            None if !part.has_to_wait() => {
+            None if !has_to_wait => {
                 self.settle_for_absent(session, receipt, reason);
                 return;
             }

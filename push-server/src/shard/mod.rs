@@ -28,6 +28,7 @@ mod input_budget;
 mod introduce;
 mod leaving;
 mod mailbox;
+pub mod mutant;
 mod notices;
 mod ports;
 mod postage;

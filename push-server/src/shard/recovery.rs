@@ -9,6 +9,7 @@ use push_common::clock::Monotonic;
 
 use super::absence::Absence;
 use super::leaving::Found;
+use super::mutant::{Rule, is_left_out};
 use super::ports::Ports;
 use super::sessions::Presence;
 use super::wills::Outgoing;
@@ -50,7 +51,8 @@ impl<P: Ports> Worker<P> {
                 bytes: outbox.bytes,
             };
             let extent = (outbox.messages > 0).then_some(extent);
-            session.recover(extent, outbox.sent_to.0, &exactly_once);
+            let known = if is_left_out(Rule::ExactlyOnceFound) { &[][..] } else { &exactly_once };
+            session.recover(extent, outbox.sent_to.0, known);
             // Its network is not known before its client is back.
             let holder = holders.holder(Origin::default(), record.user.as_deref());
             session.charge_inflight(&memory.inflight, |_| holder);
@@ -82,6 +84,7 @@ impl<P: Ports> Worker<P> {
         }
         self.found_wills = wills
             .into_iter()
+            .filter(|_| !is_left_out(Rule::FoundWill))
             .map(|will| {
                 let key = keys.get(&will.session).copied().flatten();
                 Outgoing::found(will, key, &memory.wills)

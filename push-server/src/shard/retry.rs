@@ -9,6 +9,7 @@
 use std::vec;
 
 use super::fair_queue::Flow;
+use super::mutant::{Rule, is_left_out};
 use super::ports::Ports;
 use super::ticket::{Done, Draft, Leaver};
 use super::turn::{Errand, Progress};
@@ -134,8 +135,9 @@ impl<P: Ports> Worker<P> {
     }
 
     fn removed(&self, number: SessionNumber, again: bool) -> Draft {
+        let is_left = is_left_out(Rule::SessionRemoved);
         Draft {
-            writes: vec![Write::RemoveSession { number }],
+            writes: if is_left { Vec::new() } else { vec![Write::RemoveSession { number }] },
             waiting: vec![(self.index, Done::Removed { number, again })],
         }
     }

@@ -10,6 +10,7 @@ use super::client::{LINGER_MILLIS, Phase};
 use super::counters::{Counter, ShardCounters};
 use super::input::ANSWERS_WAIT_MILLIS;
 use super::leaving::Found;
+use super::mutant::{Rule, is_left_out};
 use super::notices::Kind;
 use super::ports::{Liveness, Ports, Socket, Unarmed, Wire};
 use super::session_shares::NoPlace;
@@ -90,6 +91,9 @@ impl<P: Ports> Worker<P> {
     /// Whether the same client has connected again while this CONNECT was on its way between shards, or
     /// while the client was being authenticated.
     fn is_overtaken(&mut self, index: u32, connecting: &Connecting) -> bool {
+        if is_left_out(Rule::LaterConnect) {
+            return false;
+        }
         let number = self.clients[index as usize].connect_number;
         let Some(key) = self.sessions.find(&connecting.connect.client_id) else { return false };
         let other = self.sessions.entry_mut(key).and_then(|entry| entry.presence.client());
@@ -343,7 +347,8 @@ impl<P: Ports> Worker<P> {
     fn is_unheard(&self, index: u32) -> bool {
         let client = &self.clients[index as usize];
         // A socket that cannot be asked has failed.
-        !client.stalled && client.socket.unread_bytes().unwrap_or(0) == 0
+        is_left_out(Rule::UnreadBytes)
+            || !client.stalled && client.socket.unread_bytes().unwrap_or(0) == 0
     }
 
     /// The keep alive ran out [MQTT-3.1.2-24].

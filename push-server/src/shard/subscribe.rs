@@ -9,6 +9,7 @@
 use std::vec;
 
 use super::client::Phase;
+use super::mutant::{Rule, is_left_out};
 use super::ports::{Ports, Token};
 use super::remains::{NoSubscriptionMemory, REMAINS_WAITS_MAX};
 use super::ticket::{Done, Draft, Giver, Subscribed, Unsubscribed};
@@ -342,7 +343,7 @@ impl<P: Ports> Worker<P> {
                         budget.charge(self.owed_units(key));
                         self.leave_unsent(key, &filter);
                     }
-                    if is_durable {
+                    if is_durable && !is_left_out(Rule::FilterRemoved) {
                         self.fresh.end(number, &filter);
                         // Also of one that memory does not know: an earlier removal may have failed.
                         let removal = Write::RemoveSubscription { number, filter };

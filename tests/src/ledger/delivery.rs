@@ -119,7 +119,7 @@ impl Ledger {
         right?;
         if before.times == 0 {
             self.counts.delivered += 1;
-            return judge_order(subscriber, id, sent, delivery);
+            return judge_order(subscriber, id, sent, delivery, self.disk_fails);
         }
         self.counts.repeated += 1;
         let known = before.routings.iter().find(|routing| routing.packet_id == here.packet_id);
@@ -191,6 +191,7 @@ fn judge_order(
     id: MessageId,
     sent: &Sent,
     delivery: &Delivery<'_>,
+    disk_fails: bool,
 ) -> Result<(), String> {
     let key = (id.publisher, Arc::clone(&sent.what.topic), sent.what.qos, delivery.qos);
     let latest = subscriber.latest.entry(key).or_insert(id.number);
@@ -202,7 +203,7 @@ fn judge_order(
     // One that was sent again, and only then found the subscription, comes late in good order; so
     // does one whose first copy was lost, as it may be at QoS 0.
     let is_certain = delivery.qos > 0 && subscriber.terms.iter().any(|term| term.holds_for(sent));
-    if is_certain || sent.sends == 1 {
+    if (is_certain && !disk_fails) || sent.sends == 1 {
         return Err(format!("out of order: after message {after}"));
     }
     Ok(())

@@ -71,6 +71,8 @@ pub struct Ledger {
     faults: Vec<String>,
     faults_untold: u64,
     counts: Counts,
+    /// What was refused for the disk may come late when it is sent again.
+    disk_fails: bool,
 }
 
 /// A message that was sent.
@@ -173,12 +175,19 @@ impl Ledger {
             faults: Vec::new(),
             faults_untold: 0,
             counts: Counts::default(),
+            disk_fails: false,
         }
     }
 
     /// The server begins another life.
     pub fn begin_round(&mut self, round: u32) {
         self.round = round;
+    }
+
+    /// The server's disk may fail from now on: a message that it has refused for that, and that is sent again
+    /// because the refusal was lost, may come behind later ones.
+    pub fn disk_may_fail(&mut self) {
+        self.disk_fails = true;
     }
 
     /// How much has happened: equal numbers, nothing in between.

@@ -84,6 +84,8 @@ struct Will {
     seen: u32,
     /// The verdict is not on disk yet.
     is_unwritten: bool,
+    /// It waits for its delay without a session, which a crash has ended: who is back takes it back.
+    is_stray: bool,
     /// The disk has failed meanwhile: what becomes of it is not sure.
     is_doubtful: bool,
 }
@@ -139,6 +141,12 @@ impl Device {
         let expiry_secs = EXPIRIES_SECS[rng.random_range(0..EXPIRIES_SECS.len())];
         let delay_secs = DELAYS_SECS[rng.random_range(0..DELAYS_SECS.len())];
         let is_clean = rng.random_bool(0.3);
+        if is_clean {
+            // The session ends by it, and with that the delay of its will.
+            for will in self.wills.iter_mut().filter(|will| will.seen == 0) {
+                will.not_before = will.not_before.min(now);
+            }
+        }
         let number = self.wills.len() as u32;
         let qos = rng.random_range(1..=2);
         let will = WireWill {
@@ -161,6 +169,12 @@ impl Device {
             Some(&will),
             &properties,
         );
+        if std::env::var_os("TRACE").is_some() {
+            eprintln!(
+                "    {} connects {keep_alive_secs} {expiry_secs} {delay_secs} {is_clean}",
+                self.name
+            );
+        }
         let mut link = Link::open(world, shards, Version::V5, connect, rng);
         link.flush();
         self.wills.push(Will {
@@ -171,6 +185,7 @@ impl Device {
             not_before: now,
             seen: 0,
             is_unwritten: false,
+            is_stray: false,
             is_doubtful: false,
         });
         self.connection = Some(Connection {
@@ -191,6 +206,9 @@ impl Device {
         while let Some(connection) = &mut self.connection
             && let Some(packet) = connection.link.receive()
         {
+            if std::env::var_os("TRACE").is_some() {
+                eprintln!("    {} {packet:?}", self.name);
+            }
             match packet {
                 Packet::Connack { session_present, code: 0, .. } => {
                     connection.link.is_accepted = true;
@@ -257,7 +275,9 @@ impl Device {
                 let is_back = will.delay_secs > 0 && is_resumed;
                 will.decide(if is_back { Verdict::MustNot } else { Verdict::Must });
             } else if will.verdict == Verdict::Must && will.seen == 0 {
-                if is_resumed && will.delay_secs > 0 {
+                if will.is_stray {
+                    will.decide(Verdict::May);
+                } else if is_resumed && will.delay_secs > 0 {
                     let in_time = now < will.not_before;
                     will.decide(if in_time { Verdict::MustNot } else { Verdict::May });
                 } else {
@@ -272,7 +292,9 @@ impl Device {
     pub(crate) fn ping(&mut self, world: &mut World, rng: &mut SmallRng) {
         let now = world.now();
         let Some(connection) = &mut self.connection else { return };
-        let is_time = now - connection.last_sent_at >= Duration::from_secs(1);
+        // Too late: the server may have ended the connection already.
+        let is_time = now - connection.last_sent_at >= Duration::from_secs(1)
+            && now < connection.silent_until();
         if !connection.link.is_accepted || !is_time || connection.link.is_over() {
             return;
         }
@@ -293,7 +315,8 @@ impl Device {
     /// Vanishes, by RST or FIN.
     pub(crate) fn vanish(&mut self, now: Monotonic, rng: &mut SmallRng) {
         let Some(connection) = self.connection.take() else { return };
-        if rng.random_bool(0.5) {
+        // A CONNECT that the server reads after the next one's would take over from that.
+        if !connection.link.is_accepted || rng.random_bool(0.5) {
             connection.link.peer.reset();
         } else {
             connection.link.peer.end();
@@ -317,14 +340,19 @@ impl Device {
         connection.link.say(&wire::disconnect_with(reason, &Properties::default()));
         connection.link.flush();
         connection.link.peer.end();
+        if std::env::var_os("TRACE").is_some() {
+            eprintln!("    {} leaves {reason}", self.name);
+        }
         self.ended(&connection, now, None);
         let will = self.wills.len() - 1;
         if !with_will {
             // Nobody knows yet whether the server reads it.
             self.wills[will].verdict = Verdict::May;
         }
+        // A server that has waited long enough may end the connection before it reads the goodbye.
+        let is_in_time = now < connection.silent_until();
         let peer = connection.link.peer;
-        let taken_back = (!with_will).then_some(will);
+        let taken_back = (!with_will && is_in_time).then_some(will);
         self.leaving.push(Leaving { peer, taken_back, is_last: true });
     }
 
@@ -398,6 +426,7 @@ impl Device {
         }
         self.leaving.clear();
         for will in &mut self.wills {
+            will.is_stray |= will.expiry_secs == 0 && will.delay_secs > 0;
             if will.is_unwritten && will.verdict == Verdict::MustNot {
                 will.verdict = Verdict::May;
             }

@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use plan::Plan;
+use push_server::shard::mutant::{Rule, leave_out};
 use run::Report;
 
 /// Steps of a run.
@@ -24,6 +25,9 @@ const STEPS: u32 = 1_600;
 
 /// Runs of an ordinary test, of the seeds from 0 on.
 const RUNS: u64 = 60;
+
+/// Runs that may pass before a rule left out is noticed.
+const MUTANT_RUNS_MAX: u64 = 60;
 
 #[test]
 fn what_shards_promise_they_keep_whatever_comes_between() {
@@ -54,6 +58,56 @@ fn a_plan_is_read_as_it_is_printed() {
     assert_eq!(plan::parse(&plan.to_string(), STEPS), Some(plan));
     assert_eq!(plan::parse("7", 3), Some(Plan::new(7, 3)));
     assert_eq!(plan::parse("7:x", 3), None);
+}
+
+/// Each of these leaves a rule of the shard out, and expects a run to fail that is right with it.
+macro_rules! noticed {
+    ($($name:ident: $rule:ident,)+) => {
+        $(
+            #[test]
+            fn $name() {
+                notices(Rule::$rule);
+            }
+        )+
+
+        #[test]
+        fn every_rule_that_can_be_left_out_is() {
+            assert_eq!([$(Rule::$rule),+], Rule::ALL);
+        }
+    };
+}
+
+noticed! {
+    a_will_that_is_in_no_record_on_its_way_is_noticed: WillByItself,
+    a_will_on_its_way_that_a_start_forgets_is_noticed: FoundWill,
+    a_will_of_a_brief_session_that_is_not_on_disk_is_noticed: WillOfBriefSession,
+    a_will_that_does_not_wait_is_noticed: WillDelay,
+    a_session_that_outlives_its_time_is_noticed: ExpiredSession,
+    a_connection_that_takes_over_from_a_later_one_is_noticed: LaterConnect,
+    a_publish_that_is_acknowledged_too_early_is_noticed: PublishWaits,
+    a_connack_that_comes_too_early_is_noticed: ConnackWaits,
+    a_pubrel_that_comes_too_early_is_noticed: AnswerWaits,
+    a_packet_id_that_a_start_forgets_is_noticed: ExactlyOnceFound,
+    a_client_that_expires_unheard_is_noticed: UnreadBytes,
+    a_write_in_parts_is_noticed: WholeWrites,
+    a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
+    a_session_that_stays_on_disk_is_noticed: SessionRemoved,
+}
+
+/// The same runs each time, so that this is no matter of luck.
+fn notices(rule: Rule) {
+    let found = (0..MUTANT_RUNS_MAX).find_map(|seed| {
+        let plan = Plan::new(seed, STEPS);
+        leave_out(Some(rule));
+        let fault = outcome(&plan).err();
+        leave_out(None);
+        fault.map(|fault| (plan, fault))
+    });
+    let Some((plan, fault)) = found else {
+        panic!("{MUTANT_RUNS_MAX} runs without {rule:?}, and nobody noticed")
+    };
+    println!("without {rule:?}: noticed in run {}: {fault}", plan.seed);
+    outcome(&plan).expect("with all rules the same run is right");
 }
 
 fn seed_asked() -> Option<Plan> {
@@ -104,7 +158,9 @@ fn tried(plan: &Plan) -> Report {
     match outcome(plan) {
         Ok(report) => report,
         Err(fault) => {
-            let smallest = plan.shrink(|plan| outcome(plan).is_err());
+            let kind = kind(&fault);
+            let fails = |plan: &Plan| outcome(plan).is_err_and(|other| self::kind(&other) == kind);
+            let smallest = plan.shrink(fails);
             let shown = outcome(&smallest).err().unwrap_or_default();
             panic!(
                 "seed {}: {fault}\nthe smallest run that fails: PUSH_SIMULATION_SEED={smallest}\n{shown}",
@@ -112,4 +168,12 @@ fn tried(plan: &Plan) -> Report {
             )
         }
     }
+}
+
+/// What makes two faults alike: the words at their beginning, whoever it happened to.
+fn kind(fault: &str) -> String {
+    const WORDS: usize = 24;
+    let told = fault.split("round ").nth(1).unwrap_or(fault);
+    let words = told.splitn(3, ": ").last().unwrap_or(told);
+    words.chars().filter(|letter| !letter.is_ascii_digit()).take(WORDS).collect()
 }

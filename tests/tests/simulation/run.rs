@@ -35,6 +35,9 @@ const DRAIN_STEP: Duration = Duration::from_millis(500);
 /// How often, before what is missing then is lost.
 const DRAIN_STEPS_MAX: u32 = 400;
 
+/// How long a disk that has failed is not tried again, in steps of the clock.
+const REOPEN_STEPS: u32 = 4;
+
 /// A stop takes no longer, in steps of the clock.
 const STOP_STEPS_MAX: u32 = 100;
 const STOP_STEP: Duration = Duration::from_millis(50);
@@ -88,7 +91,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, String> {
 struct Run {
     world: World,
     shards: u16,
-    is_durable: bool,
+    faults: Faults,
     ledger: Ledger,
     seats: Vec<Seat>,
     devices: Vec<Device>,
@@ -124,6 +127,19 @@ struct Witness {
     seen: Vec<MessageId>,
 }
 
+/// What goes wrong in a run beside the network. Not both: what a disk that fails does not take (a release, a
+/// removal from an outbox) and nobody waits for is not offered to it again, so that a start after it may
+/// find, and deliver, a message that was received before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Faults {
+    /// There is no store.
+    None,
+    /// The disk fails now and then.
+    Disk,
+    /// The server crashes and stops.
+    Endings,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Load,
@@ -136,13 +152,14 @@ impl Run {
     fn new(plan: &Plan) -> Self {
         let mut rng = plan.rng();
         let shards = rng.random_range(1..=4);
-        let is_durable = rng.random_bool(0.75);
+        let faults = [Faults::None, Faults::Disk, Faults::Endings, Faults::Endings];
+        let faults = faults[rng.random_range(0..faults.len())];
         let mut config = Config { shards, ..Config::default() };
         config.limits.outbox_messages_max = 1_000_000;
         let mut world = World::with(Setup {
             config: Arc::new(config),
             seed: rng.random(),
-            is_durable,
+            is_durable: faults != Faults::None,
             mailbox_messages_max: [1, 2, 4, 16, 16_384][rng.random_range(0..5)],
         });
         let look_ns = [0, 0, 1_000, 20_000, 200_000][rng.random_range(0..5)];
@@ -171,12 +188,16 @@ impl Run {
         ];
         clients.extend(subscribers.map(Client::Subscriber));
         clients.push(Client::Witness(Witness::default()));
+        let mut ledger = Ledger::new(&SUBSCRIBERS);
+        if faults == Faults::Disk {
+            ledger.disk_may_fail();
+        }
         let begun = world.now();
         let mut run = Self {
             world,
             shards,
-            is_durable,
-            ledger: Ledger::new(&SUBSCRIBERS),
+            faults,
+            ledger,
             seats: clients.into_iter().map(Seat::new).collect(),
             devices: (0..rng.random_range(2..=4)).map(Device::new).collect(),
             abandoned: Vec::new(),
@@ -205,8 +226,8 @@ impl Run {
     /// One thing happens.
     fn step(&mut self, rng: &mut SmallRng) {
         self.tally.steps += 1;
-        let faults = rng.random_range(0..1_000);
-        match faults {
+        let dice = rng.random_range(0..1_000);
+        match dice {
             0..400 => {
                 let shard = rng.random_range(0..self.shards);
                 if self.world.is_ready(shard) || rng.random_bool(0.05) {
@@ -233,6 +254,15 @@ impl Run {
             996..998 => self.crash(rng),
             998 => self.stop(),
             _ => self.world.wake(rng.random_range(0..self.shards)),
+        }
+        if std::env::var_os("TRACE").is_some() {
+            eprintln!(
+                "  step {} dice {dice} now {:?} waiting {} failing {}",
+                self.tally.steps,
+                self.world.now(),
+                self.world.store_waiting(),
+                self.world.is_disk_failing()
+            );
         }
         self.watch();
     }
@@ -266,6 +296,18 @@ impl Run {
         for _ in 0..packets {
             let Some(packet) = seat.link.as_mut().and_then(Link::receive) else { break };
             hash(&mut self.digest, &packet);
+            if std::env::var_os("TRACE").is_some() {
+                eprintln!(
+                    "    {} life {}: {}",
+                    seat.client.name(),
+                    seat.life,
+                    format!("{packet:?}")
+                        .chars()
+                        .filter(|c| *c != '\n')
+                        .take(200)
+                        .collect::<String>()
+                );
+            }
             seat.hear(&mut self.ledger, packet);
         }
         let now = self.world.now();
@@ -335,11 +377,16 @@ impl Run {
         let at = rng.random_range(0..self.seats.len());
         let seat = &mut self.seats[at];
         let Some(mut link) = seat.link.take() else { return };
+        if std::env::var_os("TRACE").is_some() {
+            eprintln!("    disturbs {}", seat.client.name());
+        }
         match rng.random_range(0..10) {
             0..2 => {
                 link.peer.reset();
                 self.tally.resets += 1;
             }
+            // A CONNECT that the server reads after the next one's would take over from that.
+            _ if !link.is_accepted => link.peer.reset(),
             2 => link.peer.end(),
             3 => {
                 if link.is_accepted && link.unsent() == 0 {
@@ -366,11 +413,11 @@ impl Run {
     }
 
     fn fail_disk(&mut self, rng: &mut SmallRng) {
-        if !self.is_durable {
+        if self.faults != Faults::Disk {
             return;
         }
         if self.world.is_disk_failing() {
-            self.world.heal_disk();
+            self.heal_disk();
         } else {
             self.tally.disk_failures += 1;
             self.world.fail_disk(rng.random_range(0..20), rng.random_bool(0.5));
@@ -378,9 +425,23 @@ impl Run {
         self.devices.iter_mut().for_each(Device::disk_failed);
     }
 
+    /// The disk works again: as with the embedded store, which tries again after seconds, not before shards
+    /// have heard of the failure.
+    fn heal_disk(&mut self) {
+        if !self.world.is_disk_failing() {
+            return;
+        }
+        for _ in 0..REOPEN_STEPS {
+            self.settle_all();
+            self.world.advance(DRAIN_STEP);
+        }
+        self.settle_all();
+        self.world.heal_disk();
+    }
+
     /// The process is killed, and begins again.
     fn crash(&mut self, rng: &mut SmallRng) {
-        if !self.is_durable {
+        if self.faults != Faults::Endings {
             return;
         }
         self.tally.crashes += 1;
@@ -390,7 +451,7 @@ impl Run {
 
     /// The process stops in order, and begins again.
     fn stop(&mut self) {
-        if !self.is_durable {
+        if self.faults != Faults::Endings {
             return;
         }
         self.tally.stops += 1;
@@ -445,7 +506,7 @@ impl Run {
 
     /// Nothing new is begun, everything under way comes to an end, and is judged.
     fn drain(&mut self) {
-        self.world.heal_disk();
+        self.heal_disk();
         self.abandoned.drain(..).for_each(|peer| peer.end());
         let until = self.world.now().after(PENDING_MAX);
         let mut rng = Plan::new(0, 0).rng();
