@@ -115,7 +115,7 @@ impl<P: Ports> Worker<P> {
 
     /// Publishes a session's will if it is time. Returns whether it was: then the session's record
     /// is written without it.
-    fn publish_due_will(&mut self, key: u32) -> bool {
+    pub(super) fn publish_due_will(&mut self, key: u32) -> bool {
         let now = self.now;
         if self.stopping {
             return false;

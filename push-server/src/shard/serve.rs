@@ -182,6 +182,10 @@ impl<P: Ports> Worker<P> {
             self.end_session(key);
             found = None;
         }
+        if let Some(key) = found {
+            // Its time may have come before its timer.
+            self.publish_due_will(key);
+        }
         if let Some(key) = found
             && let Some(entry) = self.sessions.entry_mut(key)
         {
@@ -347,8 +351,7 @@ impl<P: Ports> Worker<P> {
     fn is_unheard(&self, index: u32) -> bool {
         let client = &self.clients[index as usize];
         // A socket that cannot be asked has failed.
-        is_left_out(Rule::UnreadBytes)
-            || !client.stalled && client.socket.unread_bytes().unwrap_or(0) == 0
+        !client.stalled && client.socket.unread_bytes().unwrap_or(0) == 0
     }
 
     /// The keep alive ran out [MQTT-3.1.2-24].

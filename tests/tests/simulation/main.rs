@@ -4,7 +4,8 @@
 //! ledger judges what comes of it.
 //!
 //! `PUSH_SIMULATION_SEED` runs one plan again, a seed or what a failure printed; `PUSH_SIMULATION_HOURS` runs new
-//! seeds on all cores for so long (`cargo xtask test simulation --seed S`, `--hours H`).
+//! seeds on all cores for so long (`cargo xtask test simulation --seed S`, `--hours H`);
+//! `PUSH_SIMULATION_TRACE=1` tells what happens.
 
 mod device;
 mod link;
@@ -12,9 +13,15 @@ mod plan;
 mod publisher;
 mod run;
 mod subscriber;
+mod trace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use push_server::config::Config;
+use push_server::shard::simulation::World;
+use push_tests::wire::{self, Packet, Properties, Value, Version, Will, property};
 
 use plan::Plan;
 use push_server::shard::mutant::{Rule, leave_out};
@@ -60,6 +67,46 @@ fn a_plan_is_read_as_it_is_printed() {
     assert_eq!(plan::parse("7:x", 3), None);
 }
 
+/// A timer comes up to a tick after what it is for.
+#[test]
+fn a_will_whose_delay_has_passed_is_published_though_its_client_is_back_before_the_timer() {
+    let config = Config { shards: 1, ..Config::default() };
+    let mut world = World::new(&Arc::new(config), 1);
+    let connect = |id, will: Option<&Will>| {
+        let expiry = Properties(vec![(property::SESSION_EXPIRY_INTERVAL, Value::Number(60))]);
+        wire::connect(Version::V5, id, 0, false, will, &expiry)
+    };
+    let witness = world.connect(0);
+    witness.send(&connect("witness", None));
+    witness.send(&wire::subscribe(Version::V5, 1, &[("will", 0)]));
+    let delay = (property::WILL_DELAY_INTERVAL, Value::Number(2));
+    let will =
+        Will { topic: "will".into(), properties: Properties(vec![delay]), ..Will::default() };
+    let device = world.connect(0);
+    device.send(&connect("device", Some(&will)));
+    // Between two ticks.
+    world.advance(Duration::from_millis(1));
+    device.reset();
+    world.settle();
+    assert!(device.is_closed());
+    witness.take();
+    world.leap(Duration::from_secs(2));
+    let again = world.connect(0);
+    again.send(&connect("device", None));
+    world.settle();
+    let Some((Packet::Connack { session_present: true, .. }, _)) =
+        wire::decode(Version::V5, &again.take())
+    else {
+        panic!("its session is there")
+    };
+    world.advance(Duration::from_secs(1));
+    let published = witness.take();
+    assert!(
+        matches!(wire::decode(Version::V5, &published), Some((Packet::Publish(_), _))),
+        "{published:?}"
+    );
+}
+
 /// Each of these leaves a rule of the shard out, and expects a run to fail that is right with it.
 macro_rules! noticed {
     ($($name:ident: $rule:ident,)+) => {
@@ -88,7 +135,6 @@ noticed! {
     a_connack_that_comes_too_early_is_noticed: ConnackWaits,
     a_pubrel_that_comes_too_early_is_noticed: AnswerWaits,
     a_packet_id_that_a_start_forgets_is_noticed: ExactlyOnceFound,
-    a_client_that_expires_unheard_is_noticed: UnreadBytes,
     a_write_in_parts_is_noticed: WholeWrites,
     a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
     a_session_that_stays_on_disk_is_noticed: SessionRemoved,
@@ -157,6 +203,7 @@ fn outcome(plan: &Plan) -> Result<Report, String> {
 fn tried(plan: &Plan) -> Report {
     match outcome(plan) {
         Ok(report) => report,
+        Err(fault) if trace::is_asked() => panic!("PUSH_SIMULATION_SEED={plan}: {fault}"),
         Err(fault) => {
             let kind = kind(&fault);
             let fails = |plan: &Plan| outcome(plan).is_err_and(|other| self::kind(&other) == kind);
