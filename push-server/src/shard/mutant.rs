@@ -25,8 +25,6 @@ pub enum Rule {
     AnswerWaits,
     /// Packet ids of QoS 2 publishes that were taken outlive the server.
     ExactlyOnceFound,
-    /// A client is not expired while bytes of its wait to be read.
-    UnreadBytes,
     /// Writes of several shards are filed as one.
     WholeWrites,
     /// A filter that was unsubscribed from leaves the disk.
@@ -48,7 +46,6 @@ impl Rule {
         Self::ConnackWaits,
         Self::AnswerWaits,
         Self::ExactlyOnceFound,
-        Self::UnreadBytes,
         Self::WholeWrites,
         Self::FilterRemoved,
         Self::SessionRemoved,

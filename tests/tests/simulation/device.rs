@@ -12,6 +12,7 @@ use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
 use crate::link::Link;
+use crate::trace::trace;
 
 /// The longest silence of a connection, and the longest delay of a will, together: after that nothing
 /// is pending that depends on time, but sessions.
@@ -112,6 +113,11 @@ impl Device {
         }
     }
 
+    /// Whether it has sent CONNECT, and waits for CONNACK.
+    pub(crate) fn waits(&self) -> bool {
+        self.link().is_some_and(|link| !link.is_accepted)
+    }
+
     pub(crate) fn link(&self) -> Option<&Link> {
         self.connection.as_ref().map(|connection| &connection.link)
     }
@@ -169,12 +175,7 @@ impl Device {
             Some(&will),
             &properties,
         );
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!(
-                "    {} connects {keep_alive_secs} {expiry_secs} {delay_secs} {is_clean}",
-                self.name
-            );
-        }
+        trace(|| format!("{} connects, clean {is_clean}, expiry {expiry_secs} s", self.name));
         let mut link = Link::open(world, shards, Version::V5, connect, rng);
         link.flush();
         self.wills.push(Will {
@@ -206,9 +207,7 @@ impl Device {
         while let Some(connection) = &mut self.connection
             && let Some(packet) = connection.link.receive()
         {
-            if std::env::var_os("TRACE").is_some() {
-                eprintln!("    {} {packet:?}", self.name);
-            }
+            trace(|| format!("{}: {packet:?}", self.name));
             match packet {
                 Packet::Connack { session_present, code: 0, .. } => {
                     connection.link.is_accepted = true;
@@ -340,9 +339,7 @@ impl Device {
         connection.link.say(&wire::disconnect_with(reason, &Properties::default()));
         connection.link.flush();
         connection.link.peer.end();
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!("    {} leaves {reason}", self.name);
-        }
+        trace(|| format!("{} says goodbye: {reason:#04x}", self.name));
         self.ended(&connection, now, None);
         let will = self.wills.len() - 1;
         if !with_will {

@@ -22,6 +22,7 @@ use crate::link::Link;
 use crate::plan::Plan;
 use crate::publisher::Publisher;
 use crate::subscriber::Subscriber;
+use crate::trace::trace;
 
 /// How long sessions of publishers and subscribers outlive their connection.
 const SESSION_EXPIRY_SECS: u32 = 24 * 3_600;
@@ -75,7 +76,7 @@ pub(crate) struct Report {
 pub(crate) fn run(plan: &Plan) -> Result<Report, String> {
     let mut run = Run::new(plan);
     for &step in &plan.steps {
-        run.step(&mut plan.rng_of(step));
+        run.step(step, &mut plan.rng_of(step));
         if step % DRAIN_EVERY == DRAIN_EVERY - 1 {
             run.drain();
         }
@@ -224,7 +225,7 @@ impl Run {
     }
 
     /// One thing happens.
-    fn step(&mut self, rng: &mut SmallRng) {
+    fn step(&mut self, step: u32, rng: &mut SmallRng) {
         self.tally.steps += 1;
         let dice = rng.random_range(0..1_000);
         match dice {
@@ -255,15 +256,7 @@ impl Run {
             998 => self.stop(),
             _ => self.world.wake(rng.random_range(0..self.shards)),
         }
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!(
-                "  step {} dice {dice} now {:?} waiting {} failing {}",
-                self.tally.steps,
-                self.world.now(),
-                self.world.store_waiting(),
-                self.world.is_disk_failing()
-            );
-        }
+        trace(|| format!("step {step}: {dice}, at {:?}", self.world.now()));
         self.watch();
     }
 
@@ -296,18 +289,7 @@ impl Run {
         for _ in 0..packets {
             let Some(packet) = seat.link.as_mut().and_then(Link::receive) else { break };
             hash(&mut self.digest, &packet);
-            if std::env::var_os("TRACE").is_some() {
-                eprintln!(
-                    "    {} life {}: {}",
-                    seat.client.name(),
-                    seat.life,
-                    format!("{packet:?}")
-                        .chars()
-                        .filter(|c| *c != '\n')
-                        .take(200)
-                        .collect::<String>()
-                );
-            }
+            trace(|| format!("{}: {packet:?}", seat.client.name()));
             seat.hear(&mut self.ledger, packet);
         }
         let now = self.world.now();
@@ -361,6 +343,11 @@ impl Run {
             0..35 if device.link().is_none() => {
                 device.connect(&mut self.world, self.shards, rng);
             }
+            // It has no patience.
+            0..35 if device.waits() => {
+                device.vanish(now, rng);
+                device.connect(&mut self.world, self.shards, rng);
+            }
             0..70 => device.ping(&mut self.world, rng),
             70..75 if device.link().is_some() => {
                 self.tally.take_overs += 1;
@@ -377,9 +364,6 @@ impl Run {
         let at = rng.random_range(0..self.seats.len());
         let seat = &mut self.seats[at];
         let Some(mut link) = seat.link.take() else { return };
-        if std::env::var_os("TRACE").is_some() {
-            eprintln!("    disturbs {}", seat.client.name());
-        }
         match rng.random_range(0..10) {
             0..2 => {
                 link.peer.reset();
@@ -445,6 +429,10 @@ impl Run {
             return;
         }
         self.tally.crashes += 1;
+        if rng.random_bool(0.5) {
+            // Shards have filed all they can, and the disk has written none of it.
+            self.world.settle();
+        }
         let waiting = self.world.store_waiting();
         self.begin_life(rng.random_range(0..=waiting), rng.random_bool(0.5));
     }
