@@ -131,7 +131,7 @@ impl<P: Ports> Worker<P> {
             self.submit_draft();
         }
         let draft = part.finish();
-        if is_shared && !draft.writes.is_empty() && !is_left_out(Rule::WholeWrites) {
+        if is_shared && !draft.writes.is_empty() {
             self.shared.wholes.push(draft);
         } else {
             self.file(draft);

@@ -5,8 +5,6 @@
 /// A rule that can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// A will that goes out is a record by itself until it is in every outbox.
-    WillByItself,
     /// A will that a start finds on its way goes out.
     FoundWill,
     /// The will of a session that ends with its connection is on disk before CONNACK.
@@ -25,8 +23,6 @@ pub enum Rule {
     AnswerWaits,
     /// Packet ids of QoS 2 publishes that were taken outlive the server.
     ExactlyOnceFound,
-    /// Writes of several shards are filed as one.
-    WholeWrites,
     /// A filter that was unsubscribed from leaves the disk.
     FilterRemoved,
     /// A session that has ended leaves the disk.
@@ -36,7 +32,6 @@ pub enum Rule {
 impl Rule {
     /// Every rule.
     pub const ALL: &[Self] = &[
-        Self::WillByItself,
         Self::FoundWill,
         Self::WillOfBriefSession,
         Self::WillDelay,
@@ -46,7 +41,6 @@ impl Rule {
         Self::ConnackWaits,
         Self::AnswerWaits,
         Self::ExactlyOnceFound,
-        Self::WholeWrites,
         Self::FilterRemoved,
         Self::SessionRemoved,
     ];

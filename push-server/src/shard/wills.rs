@@ -21,7 +21,6 @@ use std::sync::atomic::Ordering;
 
 use super::fair_queue::Flow;
 use super::fanout::Fanout;
-use super::mutant::{Rule, is_left_out};
 use super::ports::Ports;
 use super::ticket::{Done, Draft};
 use super::worker::Worker;
@@ -133,9 +132,7 @@ impl<P: Ports> Worker<P> {
     fn move_will(&mut self, will: &Outgoing, mut record: Draft) {
         let Outgoing { session, number, key: _, message, charge: _ } = will;
         let (session, number, message) = (*session, *number, Arc::clone(message));
-        if !is_left_out(Rule::WillByItself) {
-            record.writes.push(Write::PutWill { session, number, message });
-        }
+        record.writes.push(Write::PutWill { session, number, message });
         self.file(record);
         self.submit_draft();
     }

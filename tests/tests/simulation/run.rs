@@ -430,11 +430,20 @@ impl Run {
         }
         self.tally.crashes += 1;
         if rng.random_bool(0.5) {
-            // Shards have filed all they can, and the disk has written none of it.
+            // Shards have filed all they can, and the disk has written none of it; a will is among it.
+            let now = self.world.now();
+            let is_served =
+                |device: &&mut Device| device.link().is_some_and(|link| link.is_accepted);
+            if let Some(device) = self.devices.iter_mut().find(is_served) {
+                device.vanish(now, rng);
+            }
             self.world.settle();
         }
         let waiting = self.world.store_waiting();
-        self.begin_life(rng.random_range(0..=waiting), rng.random_bool(0.5));
+        // What was filed last is what is still under way: often the crash comes close to the end.
+        let lost_max = if rng.random_bool(0.5) { waiting.min(3) } else { waiting };
+        let lost = rng.random_range(0..=lost_max);
+        self.begin_life(waiting - lost, rng.random_bool(0.5));
     }
 
     /// The process stops in order, and begins again.
