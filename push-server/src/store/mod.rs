@@ -34,7 +34,7 @@ mod recover;
 mod retained;
 mod shared;
 mod thread;
-mod unsaved;
+pub(crate) mod unsaved;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -53,8 +53,6 @@ pub use database::{Claim, DESCRIPTORS_MAX, claim};
 pub use embedded::{EmbeddedStore, open, open_claimed};
 pub use left_out::LeftOut;
 pub use numbers::{Position, SessionNumber, WillNumber};
-#[cfg(any(test, feature = "simulation"))]
-pub(crate) use unsaved::Unsaved;
 
 /// A session's own record.
 #[derive(Clone, Debug, PartialEq, Eq)]

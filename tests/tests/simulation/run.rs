@@ -68,7 +68,7 @@ pub(crate) struct Report {
     pub(crate) resets: u64,
     pub(crate) take_overs: u64,
     pub(crate) full_mailboxes: u64,
-    /// Of every byte that clients were sent, and when.
+    /// Of every packet that clients with long sessions were sent, and of when everything happened.
     pub(crate) digest: u64,
 }
 

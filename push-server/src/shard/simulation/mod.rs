@@ -7,13 +7,14 @@
 //!
 //! Of tests only: it exists for unit tests and, by the feature `simulation`, for other crates' tests.
 
+mod bell;
 mod path;
 mod store;
 mod wire;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
@@ -21,7 +22,7 @@ use push_common::clock::Monotonic;
 use super::accept::Transport;
 use super::counters::ShardCounters;
 use super::mailbox::{MAILBOX_MESSAGES_MAX, Mailbox};
-use super::ports::{Clock, Ports, Randomness, Waker};
+use super::ports::{Clock, Ports, Randomness};
 use super::recovery::RecoveredPart;
 use super::ticket::{Completions, StoreSink};
 use super::worker::{Worker, WorkerSetup};
@@ -30,6 +31,7 @@ use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
 use crate::mqtt::Access;
 use crate::store::{Clocks, Recovered, SessionNumber, WallMillis};
+use bell::Bell;
 use path::MemoryPath;
 use store::{Disk, MemoryStore};
 use wire::{LISTENER_TCP, MemorySocket, MemoryWire};
@@ -189,7 +191,7 @@ impl World {
 
     /// Wakes a shard that has nothing to do: the machine may do so at any time.
     pub fn wake(&mut self, shard: u16) {
-        self.shards[usize::from(shard)].bell.wake();
+        self.shards[usize::from(shard)].bell.ring();
     }
 
     /// What has not been given back, by what it is: all of it is gone when every client is, for good.
@@ -298,7 +300,7 @@ impl World {
     pub fn stop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
         for shard in &self.shards {
-            shard.bell.wake();
+            shard.bell.ring();
         }
     }
 
@@ -492,28 +494,5 @@ impl Randomness for SeededRandomness {
             let next = self.next().to_le_bytes();
             part.copy_from_slice(&next[..part.len()]);
         }
-    }
-}
-
-/// Wakes a shard, once for any number of calls.
-#[derive(Debug, Default)]
-struct Bell(AtomicBool);
-
-impl Bell {
-    /// Whether it has rung since the last call.
-    fn take(&self) -> bool {
-        self.0.swap(false, Ordering::AcqRel)
-    }
-}
-
-impl Waker for Bell {
-    fn wake(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-impl Waker for Arc<Bell> {
-    fn wake(&self) {
-        Bell::wake(self);
     }
 }

@@ -15,10 +15,11 @@ use crate::broker::{
     Kept, Message, Retained, SessionMemory, TopicName, session_weight_bytes,
     subscription_weight_bytes, will_weight_bytes,
 };
+use crate::store::unsaved::Unsaved;
 use crate::store::{
     Clocks, LeftOut, OutboxSummary, Outcome, Page, PageLimit, Position, Recovered,
     RecoveredSession, RecoveredWill, SessionNumber, SessionRecord, Sink, Store, StoreCounters,
-    StoreFailure, Stored, StoredSubscription, Unsaved, WillNumber, Write,
+    StoreFailure, Stored, StoredSubscription, WillNumber, Write,
 };
 
 /// What a request counts against the backlog, beside what it puts into outboxes.

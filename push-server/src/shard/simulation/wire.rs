@@ -9,10 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::ports::{
-    AcceptFault, Completion, Received, Socket, Token, Waker, Wire, WireFaults,
-};
-use super::Bell;
+use super::super::ports::{AcceptFault, Completion, Received, Socket, Token, Wire, WireFaults};
+use super::bell::Bell;
 
 /// The one listener that a shard has.
 pub(super) const LISTENER_TCP: u32 = 0;
@@ -363,7 +361,7 @@ impl MemoryWire {
                     });
                 }
             }
-            Operation::Wake { shard } => self.bells[usize::from(shard)].wake(),
+            Operation::Wake { shard } => self.bells[usize::from(shard)].ring(),
         }
     }
 }
