@@ -8,6 +8,7 @@ pub mod clients;
 pub mod durable;
 pub mod expectations;
 pub mod foreign;
+pub mod ledger;
 pub mod link;
 pub mod load;
 pub mod metrics;

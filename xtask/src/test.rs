@@ -33,6 +33,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     if let Some(hours) = arguments.model_hours {
         return run_model(workspace, arguments, hours);
     }
+    if let Some(hours) = arguments.hours {
+        return run_simulation(workspace, arguments, hours);
+    }
     if arguments.filters.first().is_some_and(|first| first == "vm") {
         return vm::run(workspace, arguments);
     }
@@ -97,6 +100,22 @@ fn run_model(workspace: &Workspace, arguments: &TestArguments, hours: f64) -> Re
     cargo.env("PUSH_MODEL_HOURS", hours.to_string());
     cargo.args(["test", "--release", "--package", TESTS_PACKAGE, "--test", "model"]);
     cargo.args(["streams_stay_whole", "--", "--nocapture"]);
+    let (tally, succeeded) = stream(&mut cargo)?;
+    tally.print();
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The long run of the simulation, which needs neither server nor eBPF.
+fn run_simulation(
+    workspace: &Workspace,
+    arguments: &TestArguments,
+    hours: f64,
+) -> Result<ExitCode> {
+    let mut cargo = workspace.cargo();
+    arguments.set_lengths_and_seed(&mut cargo);
+    cargo.env("PUSH_SIMULATION_HOURS", hours.to_string());
+    cargo.args(["test", "--release", "--package", TESTS_PACKAGE, "--test", "simulation"]);
+    cargo.args(["what_shards_promise", "--", "--nocapture"]);
     let (tally, succeeded) = stream(&mut cargo)?;
     tally.print();
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -12,6 +12,7 @@
 
 use push_common::clock::Monotonic;
 
+use super::mutant::{Rule, is_left_out};
 use crate::mqtt::{PendingWill, Will};
 use crate::store::{Clocks, WallMillis};
 
@@ -83,12 +84,13 @@ impl Absence {
     }
 
     pub(super) fn is_over(&self, now: Monotonic) -> bool {
-        !self.is_endless && self.ends_at <= now
+        !self.is_endless && self.ends_at <= now && !is_left_out(Rule::ExpiredSession)
     }
 
     /// The will, if its time has come.
     pub(super) fn take_due_will(&mut self, now: Monotonic) -> Option<Will> {
-        let due = self.will.take_if(|will| will.publish_at <= now)?;
+        let due =
+            self.will.take_if(|will| will.publish_at <= now || is_left_out(Rule::WillDelay))?;
         Some(due.will)
     }
 }

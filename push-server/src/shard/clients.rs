@@ -153,6 +153,12 @@ impl<P: Ports> Clients<P> {
     pub(super) fn free_piece(&mut self) -> bool {
         self.discarded.free_piece()
     }
+
+    /// What is left in it, by what it is: nothing, when all has ended.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 2] {
+        [("clients", self.slab.len()), ("clients that are stalled", self.stalled.len())]
+    }
 }
 
 impl<P: Ports> Index<u32> for Clients<P> {

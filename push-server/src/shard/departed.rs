@@ -96,4 +96,10 @@ impl Departed {
     pub(super) fn take_found(&mut self) -> (Vec<Found>, Vec<Outgoing>) {
         (std::mem::take(&mut self.found), std::mem::take(&mut self.found_wills))
     }
+
+    /// What is left in it, by what it is: nothing, when all has ended.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 1] {
+        [("sessions that leave something", self.leaving.len())]
+    }
 }

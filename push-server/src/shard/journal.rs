@@ -162,6 +162,12 @@ impl Journal {
         &mut self.fresh
     }
 
+    /// What is left in it, by what it is: nothing, when all has ended.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 3] {
+        self.refused.leftovers()
+    }
+
     /// What the store has refused.
     pub(super) fn refused(&mut self) -> &mut Refused {
         &mut self.refused

@@ -17,7 +17,12 @@ pub(super) struct Mailbox<M> {
 
 impl<M> Mailbox<M> {
     pub(super) fn new() -> Self {
-        Self { queue: ArrayQueue::new(MAILBOX_MESSAGES_MAX), notified: AtomicBool::new(false) }
+        Self::with_room(MAILBOX_MESSAGES_MAX)
+    }
+
+    /// Holds so many messages.
+    pub(super) fn with_room(messages_max: usize) -> Self {
+        Self { queue: ArrayQueue::new(messages_max), notified: AtomicBool::new(false) }
     }
 
     /// Puts `mail` in. `Ok(true)`: the owner must be woken.

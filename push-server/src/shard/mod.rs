@@ -30,6 +30,7 @@ mod journal;
 mod liveness;
 mod mail;
 mod mailbox;
+pub mod mutant;
 mod notices;
 mod outgoing;
 mod ports;

@@ -156,4 +156,11 @@ impl<M> Post<M> {
     pub(super) fn tidy(&mut self) {
         self.postage.tidy();
     }
+
+    /// What is left in it, by what it is: nothing, when all has ended.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 2] {
+        let overflow = self.overflow.iter().map(VecDeque::len).sum();
+        [("mail that found no room", overflow), ("letters", self.letters)]
+    }
 }

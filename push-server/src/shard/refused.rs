@@ -193,4 +193,14 @@ impl Refused {
     pub(super) fn pop_will(&mut self) -> Option<Outgoing> {
         self.wills.pop()
     }
+
+    /// What is left in it, by what it is: nothing, when all has ended.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 3] {
+        [
+            ("ended sessions not removed", self.unremoved.len()),
+            ("sessions not saved", self.unsaved.len()),
+            ("wills not published", self.wills.len()),
+        ]
+    }
 }

@@ -172,6 +172,12 @@ impl Sessions {
         self.entry_mut(key).map(|entry| &mut entry.session)
     }
 
+    /// What is left in it, by what it is: nothing, when all has ended.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 1] {
+        self.departed.leftovers()
+    }
+
     /// Sessions that have ended, and are not gone yet.
     pub(super) fn departed(&mut self) -> &mut Departed {
         &mut self.departed

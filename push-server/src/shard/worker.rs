@@ -154,10 +154,15 @@ impl<P: Ports> Worker<P> {
         worker
     }
 
-    /// The time, for who stands in for the machine.
+    /// What is left in its parts, by what it is: nothing, when all has ended.
     #[cfg(any(test, feature = "simulation"))]
-    pub(super) fn read_clock(&self) -> Monotonic {
-        self.agenda.read_clock()
+    pub(super) fn leftovers(&self) -> Vec<(&'static str, usize)> {
+        let mut left = vec![("work that waits", usize::from(!self.agenda.is_empty()))];
+        left.extend(self.clients.leftovers());
+        left.extend(self.post.leftovers());
+        left.extend(self.sessions.leftovers());
+        left.extend(self.journal.leftovers());
+        left
     }
 
     /// Serves until stopped. To be called when every shard is there.

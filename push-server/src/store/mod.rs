@@ -34,7 +34,7 @@ mod recover;
 mod retained;
 mod shared;
 mod thread;
-mod unsaved;
+pub(crate) mod unsaved;
 
 use std::fmt;
 use std::path::PathBuf;

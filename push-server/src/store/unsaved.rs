@@ -20,14 +20,14 @@ use super::{SessionNumber, Write};
 
 /// The sessions.
 #[derive(Debug, Default)]
-pub(super) struct Unsaved {
+pub(crate) struct Unsaved {
     numbers: HashSet<SessionNumber, foldhash::fast::RandomState>,
 }
 
 impl Unsaved {
     /// These changes are to be made together. Returns whether they may be promised; if so, records
     /// among them count as written.
-    pub(super) fn admits(&mut self, writes: &[Write]) -> bool {
+    pub(crate) fn admits(&mut self, writes: &[Write]) -> bool {
         if self.numbers.is_empty() {
             return true;
         }
@@ -43,7 +43,7 @@ impl Unsaved {
     }
 
     /// These changes have failed.
-    pub(super) fn fail(&mut self, writes: &[Write]) {
+    pub(crate) fn fail(&mut self, writes: &[Write]) {
         self.numbers.extend(writes.iter().filter_map(saves));
         for number in writes.iter().filter_map(ends) {
             self.numbers.remove(&number);

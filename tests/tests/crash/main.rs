@@ -2,7 +2,7 @@
 //! arrives exactly as its QoS says.
 //!
 //! The real server, several publishers and subscribers that behave as the protocol wants it, a
-//! thread each, and a [`ledger`] that judges what they tell. Seeds decide what clients do and when
+//! thread each, and a [`push_tests::ledger`] that judges what they tell. Seeds decide what clients do and when
 //! the server is killed; threads and sockets have a will of their own, so that a seed makes a run
 //! alike and not the same.
 //!
@@ -12,9 +12,7 @@
 //! either in order each time. That it fails only there: when all connections are cut at once and the
 //! server lives on, nothing may be amiss.
 
-mod ledger;
 mod link;
-mod message;
 mod publisher;
 mod rounds;
 mod subscriber;

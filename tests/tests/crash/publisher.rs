@@ -10,10 +10,10 @@ use push_tests::wire::{self, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet, Publish, V
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
-use crate::ledger::Publication;
 use crate::link::{self, Link, Lost};
-use crate::message::{self, MessageId};
 use crate::world::{Era, Phase, World};
+use push_tests::ledger::Publication;
+use push_tests::ledger::message::{self, MessageId};
 
 /// Messages a second, at most.
 const RATE: f64 = 500.0;

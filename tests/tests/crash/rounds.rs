@@ -1,7 +1,7 @@
 //! The rounds of a run: a life of the server each, ended at a random moment; now and then
 //! everything is brought to an end and judged.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::link::Link;
-use crate::message::{self, MessageId};
 use crate::publisher::{self, Publisher};
 use crate::subscriber::{self, Subscriber};
 use crate::world::{Phase, World};
+use push_tests::ledger::message::{self, MessageId};
 
 /// After so many rounds everything is brought to an end and judged.
 const ROUNDS_PER_JUDGEMENT: u32 = 10;
@@ -326,8 +326,8 @@ fn judge(world: &World, server: &Server) {
 }
 
 /// What a new subscriber is sent of the retained messages.
-fn read_retained(world: &World, server: &Server) -> HashMap<String, MessageId> {
-    let mut found = HashMap::new();
+fn read_retained(world: &World, server: &Server) -> BTreeMap<String, MessageId> {
+    let mut found = BTreeMap::new();
     let Ok(mut link) = Link::open(server.target(), Version::V311, "reader-of-retained", true)
     else {
         world.ledger().fault("the reader of retained messages could not connect");

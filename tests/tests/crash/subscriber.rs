@@ -9,10 +9,10 @@ use push_tests::wire::{self, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet, Publish, V
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
-use crate::ledger::Delivery;
 use crate::link::{self, Link, Lost};
-use crate::message;
 use crate::world::{Era, Phase, World};
+use push_tests::ledger::Delivery;
+use push_tests::ledger::message;
 
 /// How long packets are waited for at a time.
 const TURN: Duration = Duration::from_millis(10);

@@ -8,7 +8,7 @@ use push_tests::server::Target;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use crate::ledger::Ledger;
+use push_tests::ledger::Ledger;
 
 /// How long a client waits before it looks again for a server.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);

@@ -1,31 +1,224 @@
-//! Simulation: shards of the real code on ports in memory, in one thread and in virtual time.
+//! Simulation: shards of the real code on ports in memory, in one thread and in virtual time, with clients
+//! that speak MQTT to them. One scheduler, by a seed, decides whose turn it is, how far the clock moves, and
+//! what goes wrong: short reads and writes, resets, full mailboxes, a disk that is slow or fails, crashes. A
+//! ledger judges what comes of it.
+//!
+//! `PUSH_SIMULATION_SEED` runs one plan again, a seed or what a failure printed; `PUSH_SIMULATION_HOURS` runs new
+//! seeds on all cores for so long (`cargo xtask test simulation --seed S`, `--hours H`);
+//! `PUSH_SIMULATION_TRACE=1` tells what happens.
 
+mod device;
+mod link;
+mod plan;
+mod publisher;
+mod run;
+mod subscriber;
+mod trace;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use push_server::config::Config;
 use push_server::shard::simulation::World;
+use push_tests::wire::{self, Packet, Properties, Value, Version, Will, property};
 
-/// CONNECT of MQTT 3.1.1, clean, with a keep alive of 60 s.
-const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c";
+use plan::Plan;
+use push_server::shard::mutant::{Rule, leave_out};
+use run::Report;
+
+/// Steps of a run.
+const STEPS: u32 = 1_600;
+
+/// Runs of an ordinary test, of the seeds from 0 on.
+const RUNS: u64 = 50;
+
+/// Runs that may pass before a rule left out is noticed.
+const MUTANT_RUNS_MAX: u64 = 60;
 
 #[test]
-fn shards_in_memory_serve_for_hours_of_virtual_time() {
-    const PINGS: u64 = 200;
-    let config = Config { shards: 3, ..Config::default() };
+fn what_shards_promise_they_keep_whatever_comes_between() {
+    let report = match (seed_asked(), hours_asked()) {
+        (Some(plan), _) => tried(&plan),
+        (None, Some(hours)) => on_all_cores(Duration::from_secs_f64(hours * 3_600.0)),
+        (None, None) => {
+            let mut report = Report::default();
+            (0..RUNS).for_each(|seed| report.add(&tried(&Plan::new(seed, STEPS))));
+            report.prove();
+            report
+        }
+    };
+    println!("{report}");
+}
+
+#[test]
+fn the_same_seed_brings_the_same_bytes_and_another_seed_others() {
+    let digests = [1, 1, 2].map(|seed| tried(&Plan::new(seed, STEPS)).digest);
+    assert_eq!(digests[0], digests[1]);
+    assert_ne!(digests[0], digests[2]);
+}
+
+#[test]
+fn a_plan_is_read_as_it_is_printed() {
+    let plan = Plan { seed: 7, steps: vec![0, 1, 2, 5, 9, 10] };
+    assert_eq!(plan.to_string(), "7:0-2,5-5,9-10");
+    assert_eq!(plan::parse(&plan.to_string(), STEPS), Some(plan));
+    assert_eq!(plan::parse("7", 3), Some(Plan::new(7, 3)));
+    assert_eq!(plan::parse("7:x", 3), None);
+}
+
+/// A timer comes up to a tick after what it is for.
+#[test]
+fn a_will_whose_delay_has_passed_is_published_though_its_client_is_back_before_the_timer() {
+    let config = Config { shards: 1, ..Config::default() };
     let mut world = World::new(&Arc::new(config), 1);
-    let home = world.home_of("c");
-    let peer = world.connect((home + 1) % 3);
-    peer.send(CONNECT);
+    let connect = |id, will: Option<&Will>| {
+        let expiry = Properties(vec![(property::SESSION_EXPIRY_INTERVAL, Value::Number(60))]);
+        wire::connect(Version::V5, id, 0, false, will, &expiry)
+    };
+    let witness = world.connect(0);
+    witness.send(&connect("witness", None));
+    witness.send(&wire::subscribe(Version::V5, 1, &[("will", 0)]));
+    let delay = (property::WILL_DELAY_INTERVAL, Value::Number(2));
+    let will =
+        Will { topic: "will".into(), properties: Properties(vec![delay]), ..Will::default() };
+    let device = world.connect(0);
+    device.send(&connect("device", Some(&will)));
+    // Between two ticks.
+    world.advance(Duration::from_millis(1));
+    device.reset();
     world.settle();
-    assert_eq!(peer.take(), [0x20, 2, 0, 0]);
-    for _ in 0..PINGS {
-        world.advance(Duration::from_secs(89));
-        peer.send(&[0xC0, 0]);
-        world.settle();
-        assert_eq!(peer.take(), [0xD0, 0]);
+    assert!(device.is_closed());
+    witness.take();
+    world.leap(Duration::from_secs(2));
+    let again = world.connect(0);
+    again.send(&connect("device", None));
+    world.settle();
+    let Some((Packet::Connack { session_present: true, .. }, _)) =
+        wire::decode(Version::V5, &again.take())
+    else {
+        panic!("its session is there")
+    };
+    world.advance(Duration::from_secs(1));
+    let published = witness.take();
+    assert!(
+        matches!(wire::decode(Version::V5, &published), Some((Packet::Publish(_), _))),
+        "{published:?}"
+    );
+}
+
+/// Each of these leaves a rule of the shard out, and expects a run to fail that is right with it.
+macro_rules! noticed {
+    ($($name:ident: $rule:ident,)+) => {
+        $(
+            #[test]
+            fn $name() {
+                notices(Rule::$rule);
+            }
+        )+
+
+        #[test]
+        fn every_rule_that_can_be_left_out_is() {
+            assert_eq!([$(Rule::$rule),+], Rule::ALL);
+        }
+    };
+}
+
+noticed! {
+    a_will_on_its_way_that_a_start_forgets_is_noticed: FoundWill,
+    a_will_of_a_brief_session_that_is_not_on_disk_is_noticed: WillOfBriefSession,
+    a_will_that_does_not_wait_is_noticed: WillDelay,
+    a_session_that_outlives_its_time_is_noticed: ExpiredSession,
+    a_connection_that_takes_over_from_a_later_one_is_noticed: LaterConnect,
+    a_publish_that_is_acknowledged_too_early_is_noticed: PublishWaits,
+    a_connack_that_comes_too_early_is_noticed: ConnackWaits,
+    a_pubrel_that_comes_too_early_is_noticed: AnswerWaits,
+    a_packet_id_that_a_start_forgets_is_noticed: ExactlyOnceFound,
+    a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
+    a_session_that_stays_on_disk_is_noticed: SessionRemoved,
+}
+
+/// The same runs each time, so that this is no matter of luck.
+fn notices(rule: Rule) {
+    let found = (0..MUTANT_RUNS_MAX).find_map(|seed| {
+        let plan = Plan::new(seed, STEPS);
+        leave_out(Some(rule));
+        let fault = outcome(&plan).err();
+        leave_out(None);
+        fault.map(|fault| (plan, fault))
+    });
+    let Some((plan, fault)) = found else {
+        panic!("{MUTANT_RUNS_MAX} runs without {rule:?}, and nobody noticed")
+    };
+    println!("without {rule:?}: noticed in run {}: {fault}", plan.seed);
+    outcome(&plan).expect("with all rules the same run is right");
+}
+
+fn seed_asked() -> Option<Plan> {
+    let text = std::env::var("PUSH_SIMULATION_SEED").ok()?;
+    let plan = plan::parse(&text, STEPS);
+    Some(plan.unwrap_or_else(|| panic!("PUSH_SIMULATION_SEED is SEED or SEED:STEPS, not {text}")))
+}
+
+fn hours_asked() -> Option<f64> {
+    let text = std::env::var("PUSH_SIMULATION_HOURS").ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("PUSH_SIMULATION_HOURS is no number: {text}")))
+}
+
+fn on_all_cores(time: Duration) -> Report {
+    let end = Instant::now() + time;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut total = Report::default();
+    std::thread::scope(|scope| {
+        let work = || {
+            let mut total = Report::default();
+            while Instant::now() < end {
+                total.add(&tried(&Plan::new(rand::random(), STEPS)));
+            }
+            total
+        };
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            match thread.join() {
+                Ok(report) => total.add(&report),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+    });
+    total
+}
+
+/// What a run comes to. A panic of the server's is a fault like others.
+fn outcome(plan: &Plan) -> Result<Report, String> {
+    catch_unwind(AssertUnwindSafe(|| run::run(plan))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        Err(format!("panic: {}", text.unwrap_or_default()))
+    })
+}
+
+/// A run that must not fail. A failure is told by the smallest run that shows it.
+fn tried(plan: &Plan) -> Report {
+    match outcome(plan) {
+        Ok(report) => report,
+        Err(fault) if trace::is_asked() => panic!("PUSH_SIMULATION_SEED={plan}: {fault}"),
+        Err(fault) => {
+            let kind = kind(&fault);
+            let fails = |plan: &Plan| outcome(plan).is_err_and(|other| self::kind(&other) == kind);
+            let smallest = plan.shrink(fails);
+            let shown = outcome(&smallest).err().unwrap_or_default();
+            panic!(
+                "seed {}: {fault}\nthe smallest run that fails: PUSH_SIMULATION_SEED={smallest}\n{shown}",
+                plan.seed
+            )
+        }
     }
-    assert_eq!(world.counters(home).pings_user.value(), PINGS);
-    world.advance(Duration::from_secs(91));
-    assert!(peer.is_ended(), "it was silent for more than one and a half keep alives");
+}
+
+/// What makes two faults alike: the words at their beginning, whoever it happened to.
+fn kind(fault: &str) -> String {
+    const WORDS: usize = 24;
+    let told = fault.split("round ").nth(1).unwrap_or(fault);
+    let words = told.splitn(3, ": ").last().unwrap_or(told);
+    words.chars().filter(|letter| !letter.is_ascii_digit()).take(WORDS).collect()
 }

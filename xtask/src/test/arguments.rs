@@ -20,13 +20,16 @@ pub(crate) struct TestArguments {
     /// Run the model test alone for so many hours, on all cores, optimised
     #[arg(long, value_name = "H", conflicts_with_all = ["package", "test", "filters"])]
     pub(super) model_hours: Option<f64>,
+    /// Run the simulation alone, with new seeds, for so many hours, on all cores, optimised
+    #[arg(long, value_name = "H", conflicts_with_all = ["package", "test", "model_hours"])]
+    pub(super) hours: Option<f64>,
     /// How long tests that take a length run: wire, packet
     #[arg(long, value_name = "S")]
     pub(super) seconds: Option<u64>,
     /// How many lives of the server the crash test takes; it then also prints what it counted
     #[arg(long, value_name = "N")]
     pub(super) rounds: Option<u32>,
-    /// The seed of tests that take one: model, wire, packet, crash
+    /// The seed of tests that take one: model, wire, packet, crash, simulation
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
     /// Only tests whose name holds one of these. A first one that names a test file of tests/tests
@@ -47,7 +50,7 @@ impl TestArguments {
             cargo.env("PUSH_CRASH_ROUNDS", rounds.to_string());
         }
         if let Some(seed) = self.seed {
-            for test in ["MODEL", "WIRE", "FUZZ", "CRASH"] {
+            for test in ["MODEL", "WIRE", "FUZZ", "CRASH", "SIMULATION"] {
                 cargo.env(format!("PUSH_{test}_SEED"), seed.to_string());
             }
         }

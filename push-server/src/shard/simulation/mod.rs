@@ -9,6 +9,7 @@
 
 mod bell;
 mod path;
+mod store;
 mod wire;
 
 use std::sync::Arc;
@@ -20,18 +21,19 @@ use push_common::clock::Monotonic;
 use super::accept::Transport;
 use super::counters::ShardCounters;
 use super::mail::Mail;
-use super::mailbox::Mailbox;
-use super::ports::{Clock, Ports, Randomness, Waker};
+use super::mailbox::{MAILBOX_MESSAGES_MAX, Mailbox};
+use super::ports::{Clock, Ports, Randomness};
 use super::recovered::RecoveredPart;
-use super::ticket::Completions;
+use super::ticket::{Completions, StoreSink};
 use super::worker::{Worker, WorkerSetup};
-use super::{Shared, SharedSetup};
+use super::{ShardStore, Shared, SharedSetup};
 use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
 use crate::mqtt::Access;
-use crate::store::{Clocks, Recovered, WallMillis};
+use crate::store::{Clocks, Recovered, SessionNumber, WallMillis};
 use bell::Bell;
 use path::MemoryPath;
+use store::{Disk, MemoryStore};
 use wire::{LISTENER_TCP, MemorySocket, MemoryWire};
 
 pub use wire::Peer;
@@ -59,11 +61,28 @@ impl Ports for Simulated {
     type Randomness = SeededRandomness;
 }
 
-/// The shards of one process, their clients and their clock.
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What the shards run with.
+    pub config: Arc<Config>,
+    /// Of everything random.
+    pub seed: u64,
+    /// Whether there is a store.
+    pub is_durable: bool,
+    /// Messages that a mailbox between shards holds.
+    pub mailbox_messages_max: usize,
+}
+
+/// The shards of one process, their clients and their clock. The process may crash or stop, and begin again
+/// with what it had on disk.
 #[derive(Debug)]
 pub struct World {
+    setup: Setup,
     clock: VirtualClock,
+    randomness: SeededRandomness,
     shared: Arc<Shared>,
+    store: Option<Arc<MemoryStore>>,
     shards: Vec<Shard>,
 }
 
@@ -74,48 +93,129 @@ struct Shard {
     bell: Arc<Bell>,
     /// When it turns, if nothing comes before.
     due: Monotonic,
+    clock: VirtualClock,
     has_ended: bool,
 }
 
 impl World {
     /// As many shards as `config` says, without store; each accepts. `seed`: of everything random.
     pub fn new(config: &Arc<Config>, seed: u64) -> Self {
+        let mailbox_messages_max = MAILBOX_MESSAGES_MAX;
+        let config = Arc::clone(config);
+        Self::with(Setup { config, seed, is_durable: false, mailbox_messages_max })
+    }
+
+    /// As many shards as the configuration says; each accepts. Nothing is on disk yet.
+    pub fn with(setup: Setup) -> Self {
         let clock = VirtualClock::new(BEGINNING);
-        let mut randomness = SeededRandomness(seed);
-        let bells: Vec<Arc<Bell>> = (0..config.shards).map(|_| Arc::default()).collect();
-        let completions = bells.iter().map(|bell| Completions::new(Box::new(Arc::clone(bell))));
-        let clocks = Clocks { monotonic: BEGINNING, wall: BEGINNING_WALL };
-        let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
-        let setup = SharedSetup {
-            config: Arc::clone(config),
-            access: Access::default(),
-            connections_max: config.connections_max.unwrap_or(u32::MAX),
-            retained: Arc::new(retained),
-            memory: SessionMemory::new(config.totals.into()),
-            store: None,
-            completions: Arc::new(completions.collect()),
-            hash_seed: randomness.next(),
-            networks_seed: randomness.next(),
-        };
-        let recovered = Recovered { clocks, ..Recovered::default() };
-        let (shared, parts) = Shared::new(setup, recovered);
-        let mailboxes: Arc<[_]> = bells.iter().map(|_| Mailbox::new()).collect();
-        let shards = (0..config.shards).zip(parts).map(|(index, recovered)| {
-            Shard::new(&shared, &mailboxes, &clock, &mut randomness, &bells, (index, recovered))
-        });
-        let shards = shards.collect();
-        let mut world = Self { clock, shared, shards };
-        // Not before: every shard is there now.
-        for shard in &mut world.shards {
+        let mut randomness = SeededRandomness(setup.seed);
+        let (shared, store, shards) =
+            start(&setup, &clock, &mut randomness, Disk::default(), SessionNumber(0));
+        let mut world = Self { setup, clock, randomness, shared, store, shards };
+        world.begin();
+        world
+    }
+
+    /// Not before every shard is there.
+    fn begin(&mut self) {
+        for shard in &mut self.shards {
             shard.worker.begin();
             shard.begin_turn();
         }
-        world
+    }
+
+    /// The process ends at once, and begins again. Of what waited for the disk the first `written` requests
+    /// got there, and nobody was told.
+    pub fn crash(&mut self, written: usize) {
+        let disk = self.store.as_ref().map(|store| store.left_on_disk(written));
+        // Numbers of sessions are not used again.
+        let next_number = SessionNumber(self.shared.next_number.load(Ordering::Relaxed));
+        // Its sockets go with it.
+        self.shards.clear();
+        let (shared, store, shards) = start(
+            &self.setup,
+            &self.clock,
+            &mut self.randomness,
+            disk.unwrap_or_default(),
+            next_number,
+        );
+        (self.shared, self.store, self.shards) = (shared, store, shards);
+        self.begin();
+    }
+
+    /// How many requests wait for the disk.
+    pub fn store_waiting(&self) -> usize {
+        self.store.as_ref().map_or(0, |store| store.waiting())
+    }
+
+    /// The disk takes a group of so many requests at most.
+    pub fn write_group(&mut self, requests_max: usize) {
+        if let Some(store) = &self.store {
+            store.write_group(requests_max);
+        }
+    }
+
+    /// The disk fails with a group of so many requests, which `is_written` all the same, and goes on failing
+    /// until it heals.
+    pub fn fail_disk(&mut self, requests_max: usize, is_written: bool) {
+        if let Some(store) = &self.store {
+            store.fail(requests_max, is_written);
+        }
+    }
+
+    /// The disk works again.
+    pub fn heal_disk(&mut self) {
+        if let Some(store) = &self.store {
+            store.heal();
+        }
+    }
+
+    /// Whether the disk fails.
+    pub fn is_disk_failing(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.is_failing())
+    }
+
+    /// Every look of a shard at the clock moves it so far: a turn takes time.
+    pub fn set_clock_step(&mut self, step: Duration) {
+        self.clock.set_step(step);
+    }
+
+    /// So many receives of this shard find no buffer.
+    pub fn starve(&mut self, shard: u16, receives: u32) {
+        self.shards[usize::from(shard)].worker.wire.starve(receives);
+    }
+
+    /// Moves the clock, and no shard turns meanwhile: the machine was asleep.
+    pub fn leap(&mut self, by: Duration) {
+        self.clock.set(self.clock.peek().after(by));
+    }
+
+    /// Wakes a shard that has nothing to do: the machine may do so at any time.
+    pub fn wake(&mut self, shard: u16) {
+        self.shards[usize::from(shard)].bell.ring();
+    }
+
+    /// What has not been given back, by what it is: all of it is gone when every client is, for good.
+    pub fn leftovers(&self) -> Vec<(String, u64)> {
+        let mut left = Vec::new();
+        for (index, shard) in self.shards.iter().enumerate() {
+            left.extend(shard.leftovers().map(|(name, n)| (format!("{name} of shard {index}"), n)));
+        }
+        let memory = self.shared.memory.kinds();
+        left.extend(memory.map(|(name, kind)| (format!("bytes of {name}"), kind.used_bytes())));
+        left.push(("open sockets".to_owned(), self.shared.open.load(Ordering::Relaxed).into()));
+        if let Some(store) = &self.store {
+            let kept = store.kept().map(|kept| kept as u64);
+            let names = ["sessions on disk", "messages on disk", "wills on disk"];
+            left.extend(names.map(str::to_owned).into_iter().zip(kept));
+        }
+        left.retain(|(_, count)| *count > 0);
+        left
     }
 
     /// The time.
     pub fn now(&self) -> Monotonic {
-        self.clock.now()
+        self.clock.peek()
     }
 
     /// A client connects, over TCP, to a shard's listener.
@@ -135,7 +235,11 @@ impl World {
 
     /// The kernel answers a ping of this client, unless it may not: returns whether it has.
     pub fn answer_ping(&mut self, peer: &Peer) -> bool {
-        let now = self.clock.now();
+        let now = self.clock.peek();
+        // Of an earlier process another one may have the address.
+        if peer.is_closed() {
+            return false;
+        }
         let mut paths = self.shards.iter().filter_map(|shard| shard.worker.path.port());
         paths.any(|path| path.answer_ping(peer.address(), now))
     }
@@ -151,7 +255,7 @@ impl World {
 
     /// Whether a shard has something to do now.
     pub fn is_ready(&mut self, shard: u16) -> bool {
-        let now = self.clock.now();
+        let now = self.clock.peek();
         self.shards[usize::from(shard)].is_ready(now)
     }
 
@@ -165,8 +269,8 @@ impl World {
     /// # Panics
     /// If they never come to rest: a bug.
     pub fn settle(&mut self) {
-        let now = self.clock.now();
         for _ in 0..TURNS_MAX {
+            let now = self.clock.peek();
             let mut rests = true;
             for shard in &mut self.shards {
                 if shard.is_ready(now) {
@@ -183,7 +287,7 @@ impl World {
 
     /// Moves the clock, and lets each shard turn whenever it is due in between.
     pub fn advance(&mut self, by: Duration) {
-        let end = self.clock.now().after(by);
+        let end = self.clock.peek().after(by);
         self.settle();
         while let Some(due) = self.next_due().filter(|due| *due <= end) {
             self.clock.set(due);
@@ -197,7 +301,7 @@ impl World {
     pub fn stop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
         for shard in &self.shards {
-            shard.bell.wake();
+            shard.bell.ring();
         }
     }
 
@@ -209,6 +313,52 @@ impl World {
     fn next_due(&self) -> Option<Monotonic> {
         self.shards.iter().filter(|shard| !shard.has_ended).map(|shard| shard.due).min()
     }
+}
+
+/// A process: what all shards share, its store and the shards, none of which has begun.
+fn start(
+    setup: &Setup,
+    clock: &VirtualClock,
+    randomness: &mut SeededRandomness,
+    mut disk: Disk,
+    next_number: SessionNumber,
+) -> (Arc<Shared>, Option<Arc<MemoryStore>>, Vec<Shard>) {
+    let config = &setup.config;
+    let bells: Vec<Arc<Bell>> = (0..config.shards).map(|_| Arc::default()).collect();
+    let completions = bells.iter().map(|bell| Completions::new(Box::new(Arc::clone(bell))));
+    let completions: Arc<Vec<_>> = Arc::new(completions.collect());
+    let clocks = Clocks { monotonic: BEGINNING, wall: BEGINNING_WALL };
+    let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
+    let retained = Arc::new(retained);
+    let memory = SessionMemory::new(config.totals.into());
+    let (store, recovered) = if setup.is_durable {
+        let inflight_max = config.limits.inflight_max;
+        let recovered =
+            disk.recover((clocks, next_number), inflight_max, &memory, &retained, clock.peek());
+        let sink = StoreSink::new(Arc::clone(&completions));
+        (Some(Arc::new(MemoryStore::new(disk, sink, Arc::clone(&retained)))), recovered)
+    } else {
+        (None, Recovered { clocks, next_number, ..Recovered::default() })
+    };
+    let shared_setup = SharedSetup {
+        config: Arc::clone(config),
+        access: Access::default(),
+        connections_max: config.connections_max.unwrap_or(u32::MAX),
+        retained,
+        memory,
+        store: store.clone().map(|store| -> Arc<ShardStore> { store }),
+        completions,
+        hash_seed: randomness.next(),
+        networks_seed: randomness.next(),
+    };
+    let (shared, parts) = Shared::new(shared_setup, recovered);
+    let mailboxes: Arc<[_]> =
+        bells.iter().map(|_| Mailbox::with_room(setup.mailbox_messages_max)).collect();
+    let shards = (0..config.shards).zip(parts).map(|(index, recovered)| {
+        Shard::new(&shared, &mailboxes, clock, randomness, &bells, (index, recovered))
+    });
+    let shards = shards.collect();
+    (shared, store, shards)
 }
 
 impl Shard {
@@ -234,7 +384,27 @@ impl Shard {
             counters: Arc::clone(&counters),
             recovered,
         });
-        Self { worker, counters, bell, due: clock.now(), has_ended: false }
+        let due = clock.peek();
+        Self { worker, counters, bell, due, clock: clock.clone(), has_ended: false }
+    }
+
+    /// What it holds, by what it is.
+    fn leftovers(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let Self { worker, counters, .. } = self;
+        let slots = worker.path.port().map_or(0, MemoryPath::taken);
+        let gauges = [
+            ("connections", counters.connections.value()),
+            ("sessions", counters.sessions.value()),
+            ("subscriptions", counters.subscriptions.value()),
+            ("armed", counters.armed.value()),
+        ];
+        let counts = [
+            ("slots of the kernel path", slots),
+            ("receive buffers", worker.wire.pieces_lent()),
+            ("operations on sockets", worker.wire.under_way()),
+        ];
+        let counts = counts.into_iter().chain(worker.leftovers());
+        gauges.into_iter().chain(counts.map(|(name, count)| (name, count as u64)))
     }
 
     fn is_ready(&mut self, now: Monotonic) -> bool {
@@ -259,27 +429,43 @@ impl Shard {
     fn begin_turn(&mut self) {
         let timeout = self.worker.begin_turn();
         self.worker.wire.submit();
-        self.due = self.worker.read_clock().after(timeout);
+        self.due = self.clock.peek().after(timeout);
     }
 }
 
-/// A clock that stands still unless it is set. Clones are the same clock.
+/// A clock that stands still unless it is set, or moves by a step at each look. Clones are the same clock.
 #[derive(Clone, Debug)]
-struct VirtualClock(Arc<AtomicU64>);
+struct VirtualClock(Arc<Hands>);
+
+#[derive(Debug)]
+struct Hands {
+    now: AtomicU64,
+    step_ns: AtomicU64,
+}
 
 impl VirtualClock {
     fn new(now: Monotonic) -> Self {
-        Self(Arc::new(AtomicU64::new(now.0)))
+        Self(Arc::new(Hands { now: AtomicU64::new(now.0), step_ns: AtomicU64::new(0) }))
     }
 
     fn set(&self, now: Monotonic) {
-        self.0.store(now.0, Ordering::Relaxed);
+        self.0.now.fetch_max(now.0, Ordering::Relaxed);
+    }
+
+    fn set_step(&self, step: Duration) {
+        self.0.step_ns.store(step.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// The time, without a step.
+    fn peek(&self) -> Monotonic {
+        Monotonic(self.0.now.load(Ordering::Relaxed))
     }
 }
 
 impl Clock for VirtualClock {
     fn now(&self) -> Monotonic {
-        Monotonic(self.0.load(Ordering::Relaxed))
+        let step = self.0.step_ns.load(Ordering::Relaxed);
+        Monotonic(self.0.now.fetch_add(step, Ordering::Relaxed) + step)
     }
 }
 

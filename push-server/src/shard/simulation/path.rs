@@ -34,7 +34,10 @@ enum State {
 
 /// A taken slot, by its index.
 #[derive(Debug)]
-pub(super) struct MemorySlot(usize);
+pub(super) struct MemorySlot {
+    index: usize,
+    is_armed: bool,
+}
 
 impl MemoryPath {
     pub(super) fn new(slots: usize) -> Self {
@@ -56,7 +59,7 @@ impl MemoryPath {
     }
 
     fn line(&self, slot: &MemorySlot) -> &Line {
-        self.slots[slot.0].as_ref().expect("a slot that its owner has not released")
+        self.slots[slot.index].as_ref().expect("a slot that its owner has not released")
     }
 }
 
@@ -84,7 +87,7 @@ impl Liveness for MemoryPath {
             last_seen: Cell::new(now),
             pings: Cell::new(0),
         });
-        Ok(MemorySlot(index))
+        Ok(MemorySlot { index, is_armed: false })
     }
 
     fn arm(
@@ -94,11 +97,12 @@ impl Liveness for MemoryPath {
         _now: Monotonic,
     ) -> Result<(), Unarmed> {
         self.line(slot).state.set(State::Armed);
+        slot.is_armed = true;
         Ok(())
     }
 
     fn is_armed(&self, slot: &MemorySlot) -> bool {
-        self.line(slot).state.get() != State::Held
+        slot.is_armed
     }
 
     fn set_rx(&self, slot: &MemorySlot, rx: u64) {
@@ -129,7 +133,7 @@ impl Liveness for MemoryPath {
     }
 
     fn release(&mut self, slot: MemorySlot, _speaks: bool, _now: Monotonic) {
-        self.slots[slot.0] = None;
+        self.slots[slot.index] = None;
     }
 
     fn leave(&self) {}

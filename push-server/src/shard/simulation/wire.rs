@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::ports::{
-    AcceptFault, Completion, Received, Socket, Token, Waker, Wire, WireFaults,
-};
+use super::super::ports::{AcceptFault, Completion, Received, Socket, Token, Wire, WireFaults};
 use super::bell::Bell;
 
 /// The one listener that a shard has.
@@ -42,6 +40,16 @@ impl Peer {
     /// wait for.
     pub fn set_window(&self, bytes: usize) {
         self.0.state().window = bytes;
+    }
+
+    /// From now on a receive of the server's brings at most so many bytes at once.
+    pub fn set_piece_bytes(&self, bytes: usize) {
+        self.0.state().piece_bytes = bytes.clamp(1, PIECE_BYTES);
+    }
+
+    /// Bytes that the server has not received yet.
+    pub fn unread(&self) -> usize {
+        self.0.state().to_server.len()
     }
 
     /// Sends FIN.
@@ -86,6 +94,8 @@ struct PipeState {
     to_client: Vec<u8>,
     /// Bytes that wait for the client at most.
     window: usize,
+    /// Bytes that a receive brings at most.
+    piece_bytes: usize,
     client_ended: bool,
     server_ended: bool,
     /// The server receives no more.
@@ -100,6 +110,7 @@ impl Pipe {
             to_server: VecDeque::new(),
             to_client: Vec::new(),
             window: usize::MAX,
+            piece_bytes: PIECE_BYTES,
             client_ended: false,
             server_ended: false,
             is_deaf: false,
@@ -169,6 +180,8 @@ pub(super) struct MemoryWire {
     bells: Vec<Arc<Bell>>,
     pieces_lent: usize,
     connected: u32,
+    /// Receives that find no buffer.
+    starved: u32,
 }
 
 #[derive(Debug, Default)]
@@ -217,6 +230,7 @@ impl MemoryWire {
             bells,
             pieces_lent: 0,
             connected: 0,
+            starved: 0,
         }
     }
 
@@ -239,6 +253,16 @@ impl MemoryWire {
 
     pub(super) fn pieces_lent(&self) -> usize {
         self.pieces_lent
+    }
+
+    /// Operations that have not ended.
+    pub(super) fn under_way(&self) -> usize {
+        self.receives.len() + self.sends.len()
+    }
+
+    /// So many receives find no buffer.
+    pub(super) fn starve(&mut self, receives: u32) {
+        self.starved = receives;
     }
 
     /// Whether a wait would end at once.
@@ -269,7 +293,7 @@ impl MemoryWire {
                 self.ready.extend(accepted);
             }
         }
-        let (ready, lent) = (&mut self.ready, &mut self.pieces_lent);
+        let (ready, lent, starved) = (&mut self.ready, &mut self.pieces_lent, &mut self.starved);
         self.sends.retain(|&(index, generation), sending| {
             let Some(result) = sending.go_on() else { return true };
             let (token, weight) = (Token { index, generation }, sending.weight);
@@ -278,6 +302,12 @@ impl MemoryWire {
         });
         self.receives.retain(|&(index, generation), receive| {
             let token = Token { index, generation };
+            if *starved > 0 && receive.has_data() {
+                *starved -= 1;
+                let received = Received::NoBuffers;
+                ready.push_back(Completion::Received { token, received, more: false });
+                return false;
+            }
             let mut more = true;
             while more && let Some((received, ends)) = receive.next() {
                 *lent += usize::from(matches!(received, Received::Data(_)));
@@ -331,12 +361,17 @@ impl MemoryWire {
                     });
                 }
             }
-            Operation::Wake { shard } => self.bells[usize::from(shard)].wake(),
+            Operation::Wake { shard } => self.bells[usize::from(shard)].ring(),
         }
     }
 }
 
 impl Receive {
+    fn has_data(&self) -> bool {
+        let state = self.pipe.state();
+        !state.is_reset && !state.is_deaf && !state.to_server.is_empty()
+    }
+
     /// What there is now, and whether the receive ends with it.
     fn next(&self) -> Option<(Received<Vec<u8>>, bool)> {
         let mut state = self.pipe.state();
@@ -346,7 +381,7 @@ impl Receive {
         if state.is_deaf {
             return Some((Received::End, true));
         }
-        let len = state.to_server.len().min(PIECE_BYTES);
+        let len = state.to_server.len().min(state.piece_bytes);
         if len > 0 {
             return Some((Received::Data(state.to_server.drain(..len).collect()), self.is_once));
         }

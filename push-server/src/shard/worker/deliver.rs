@@ -16,6 +16,7 @@ use crate::mqtt::{
 use crate::shard::agenda::Progress;
 use crate::shard::client::Phase;
 use crate::shard::fair_queue::Flow;
+use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Wire};
 use crate::shard::sending::SEND_BYTES_MAX;
@@ -62,6 +63,14 @@ impl<P: Ports> Worker<P> {
             }
             Event::Owes(answer) => {
                 let done = Done::Answer { client: self.token_of(index), answer };
+                if is_left_out(Rule::AnswerWaits) {
+                    self.file_changes(key, None);
+                    self.file(Draft {
+                        writes: Vec::new(),
+                        waiting: vec![(self.here.index(), done)],
+                    });
+                    return None;
+                }
                 self.file_changes(key, Some(done));
             }
             Event::Ping => self.here.counters().pings_user.add(1),

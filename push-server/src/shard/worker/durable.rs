@@ -20,6 +20,7 @@ use crate::mqtt::{
 };
 use crate::shard::client::Phase;
 use crate::shard::journal::{Journal, PageRead};
+use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Token};
 use crate::shard::receipts::Receipts;
@@ -397,7 +398,9 @@ impl<P: Ports> Worker<P> {
         let number = SessionNumber(self.here.shared().next_number.fetch_add(1, Ordering::Relaxed));
         let session = match self.here.shared().store {
             Some(_) if expiry_secs > 0 => Session::durable(client_id, expiry_secs),
-            Some(_) if connect.will.is_some() => Session::keeping_will(client_id),
+            Some(_) if connect.will.is_some() && !is_left_out(Rule::WillOfBriefSession) => {
+                Session::keeping_will(client_id)
+            }
             _ => Session::new(client_id, expiry_secs),
         };
         (session.of_user(connect.user()), number)
@@ -411,6 +414,10 @@ impl<P: Ports> Worker<P> {
     pub(super) fn save_connected(&mut self, index: u32, key: u32, ended: bool) {
         let mut draft = self.saved_session(key);
         if draft.writes.is_empty() && !ended {
+            return;
+        }
+        if is_left_out(Rule::ConnackWaits) {
+            self.journal.append(draft);
             return;
         }
         self.clients[index].holds += 1;

@@ -39,7 +39,7 @@ impl<P: Ports> Worker<P> {
 
     /// Publishes a session's will if it is time. Returns whether it was: then the session's record
     /// is written without it.
-    fn publish_due_will(&mut self, key: u32) -> bool {
+    pub(super) fn publish_due_will(&mut self, key: u32) -> bool {
         let now = self.agenda.now();
         if self.stop.has_begun() {
             return false;

@@ -21,6 +21,7 @@ use crate::mqtt::{Delivery, OutboxFull, PublishReceipt};
 use crate::shard::agenda::Progress;
 use crate::shard::fair_queue::Flow;
 use crate::shard::mail::{Letter, Mail};
+use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::{Ports, Token};
 use crate::shard::postage::Stamp;
 use crate::shard::ticket::{Done, Draft, Part, Ticket};
@@ -382,14 +383,15 @@ impl<P: Ports> Worker<P> {
     ) {
         let Publisher { client, key, number: session_number, receipt } = *publisher;
         let session = (key, session_number);
+        let has_to_wait = part.has_to_wait() && !is_left_out(Rule::PublishWaits);
         let served = self.resolve(client).filter(|index| self.is_served(*index));
         let number = match served {
-            Some(index) if !part.has_to_wait() && self.clients[index].receipts.is_none() => {
+            Some(index) if !has_to_wait && self.clients[index].receipts.is_none() => {
                 self.acknowledge_publish(index, receipt, reason);
                 return;
             }
             Some(index) => self.wait_receipt(index, receipt),
-            None if !part.has_to_wait() => {
+            None if !has_to_wait => {
                 self.settle_for_absent(session, receipt, reason);
                 return;
             }

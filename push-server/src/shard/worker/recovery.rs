@@ -12,6 +12,7 @@ use crate::broker::{Holder, MemoryBudget, Message, Origin, will_weight_bytes};
 use crate::mqtt::{Extent, PendingWill, Session, Will};
 use crate::shard::absence::Absence;
 use crate::shard::found::Found;
+use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::outgoing::Outgoing;
 use crate::shard::ports::Ports;
 use crate::shard::recovered::RecoveredPart;
@@ -42,7 +43,8 @@ impl<P: Ports> Worker<P> {
                 bytes: outbox.bytes,
             };
             let extent = (outbox.messages > 0).then_some(extent);
-            session.recover(extent, outbox.sent_to.0, &exactly_once);
+            let known = if is_left_out(Rule::ExactlyOnceFound) { &[][..] } else { &exactly_once };
+            session.recover(extent, outbox.sent_to.0, known);
             // Its network is not known before its client is back.
             let holder = holders.holder(Origin::default(), record.user.as_deref());
             session.charge_inflight(&memory.inflight, |_| holder);
@@ -74,6 +76,7 @@ impl<P: Ports> Worker<P> {
         }
         let wills = wills
             .into_iter()
+            .filter(|_| !is_left_out(Rule::FoundWill))
             .map(|will| {
                 let key = keys.get(&will.session).copied().flatten();
                 Outgoing::found(will, key, &memory.wills)

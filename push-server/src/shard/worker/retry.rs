@@ -11,6 +11,7 @@ use super::turn::Errand;
 use crate::broker::Budget;
 use crate::shard::agenda::Progress;
 use crate::shard::fair_queue::Flow;
+use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::refused::{Again, Retrying};
 use crate::shard::ticket::{Done, Draft};
@@ -90,8 +91,9 @@ impl<P: Ports> Worker<P> {
     }
 
     fn removed(&self, number: SessionNumber, again: bool) -> Draft {
+        let is_left = is_left_out(Rule::SessionRemoved);
         Draft {
-            writes: vec![Write::RemoveSession { number }],
+            writes: if is_left { Vec::new() } else { vec![Write::RemoveSession { number }] },
             waiting: vec![(self.here.index(), Done::Removed { number, again })],
         }
     }

@@ -15,6 +15,7 @@ use crate::shard::client::{LINGER_MILLIS, Phase};
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::found::Found;
 use crate::shard::liveness::Applicant;
+use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Socket, Wire};
 use crate::shard::session_shares::NoPlace;
@@ -92,6 +93,9 @@ impl<P: Ports> Worker<P> {
     /// Whether the same client has connected again while this CONNECT was on its way between shards, or
     /// while the client was being authenticated.
     fn is_overtaken(&mut self, index: u32, connecting: &Connecting) -> bool {
+        if is_left_out(Rule::LaterConnect) {
+            return false;
+        }
         let number = self.clients[index].connect_number;
         let Some(key) = self.sessions.find(&connecting.connect.client_id) else { return false };
         let other = self.sessions.entry_mut(key).and_then(|entry| entry.presence.client());
@@ -179,6 +183,10 @@ impl<P: Ports> Worker<P> {
             ended = self.number_of(key).is_some();
             self.end_session(key);
             found = None;
+        }
+        if let Some(key) = found {
+            // Its time may have come before its timer.
+            self.publish_due_will(key);
         }
         if let Some(key) = found
             && let Some(entry) = self.sessions.entry_mut(key)

@@ -17,6 +17,7 @@ use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
 use crate::shard::agenda::Progress;
 use crate::shard::client::Phase;
+use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::{Ports, Token};
 use crate::shard::ticket::{Done, Draft, Giver, Subscribed, Unsubscribed};
 use crate::store::{SessionNumber, Write};
@@ -344,7 +345,7 @@ impl<P: Ports> Worker<P> {
                         budget.charge(self.owed_units(key));
                         self.leave_unsent(key, &filter);
                     }
-                    if is_durable {
+                    if is_durable && !is_left_out(Rule::FilterRemoved) {
                         self.journal.fresh().end(number, &filter);
                         // Also of one that memory does not know: an earlier removal may have failed.
                         let removal = Write::RemoveSubscription { number, filter };

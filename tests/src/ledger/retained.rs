@@ -1,11 +1,11 @@
 //! What may be retained: the last acknowledged retained publish of a topic, or one that may have
 //! been processed after it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::message::MessageId;
 use super::{Ledger, Sent};
-use crate::message::MessageId;
 
 /// The states that a topic may be in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) struct Possible {
 
 impl Ledger {
     /// Compares what a new subscriber was sent with RETAIN, when nothing is under way.
-    pub(crate) fn judge_retained(&mut self, found: &HashMap<String, MessageId>) {
+    pub fn judge_retained(&mut self, found: &BTreeMap<String, MessageId>) {
         let possible = self.retained_possible();
         self.counts.retained += possible.len() as u64;
         let mut faults = Vec::new();

@@ -9,63 +9,70 @@
 //! under way any more.
 
 mod delivery;
+pub mod message;
 mod retained;
 mod settle;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::message::MessageId;
-pub(crate) use delivery::Delivery;
+use message::MessageId;
+
+pub use delivery::Delivery;
 
 /// Faults kept in words; more are counted only.
 const FAULTS_TOLD_MAX: usize = 20;
 
 /// What is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Publication {
-    pub(crate) topic: Arc<str>,
-    pub(crate) qos: u8,
-    pub(crate) retain: bool,
+pub struct Publication {
+    /// Where.
+    pub topic: Arc<str>,
+    /// 0 to 2.
+    pub qos: u8,
+    /// Whether it replaces what its topic retains.
+    pub retain: bool,
     /// Without payload: with `retain`, it clears what is retained.
-    pub(crate) empty: bool,
+    pub empty: bool,
 }
 
 /// Sums for the report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub struct Counts {
     /// QoS 1 and 2 messages acknowledged.
-    pub(crate) acknowledged: [u64; 2],
+    pub acknowledged: [u64; 2],
     /// PUBLISH packets that publishers sent again.
-    pub(crate) resent: u64,
+    pub resent: u64,
     /// First deliveries.
-    pub(crate) delivered: u64,
+    pub delivered: u64,
     /// Deliveries of what was delivered before.
-    pub(crate) repeated: u64,
+    pub repeated: u64,
     /// Those of them, from another life of the server, that did not say so by DUP.
-    pub(crate) repeated_without_dup: u64,
+    pub repeated_without_dup: u64,
     /// Connections that found their session.
-    pub(crate) resumed: u64,
+    pub resumed: u64,
     /// Retained topics compared.
-    pub(crate) retained: u64,
+    pub retained: u64,
 }
 
 /// The history.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub struct Ledger {
     round: u32,
     moment: u64,
     messages: BTreeMap<MessageId, Sent>,
     /// By publisher, the first number that is not settled yet.
-    floors: HashMap<u32, u32>,
+    floors: BTreeMap<u32, u32>,
     subscribers: Vec<Subscriber>,
-    clients: HashMap<String, Standing>,
+    clients: BTreeMap<String, Standing>,
     faults: Vec<String>,
     faults_untold: u64,
     counts: Counts,
+    /// What was refused for the disk may come late when it is sent again.
+    disk_fails: bool,
 }
 
 /// A message that was sent.
@@ -100,11 +107,11 @@ struct Standing {
 struct Subscriber {
     name: String,
     terms: Vec<Term>,
-    receipts: HashMap<MessageId, Receipt>,
+    receipts: BTreeMap<MessageId, Receipt>,
     /// The last first delivery by publisher, topic, QoS published and QoS delivered.
-    latest: HashMap<(u32, Arc<str>, u8, u8), u32>,
+    latest: BTreeMap<(u32, Arc<str>, u8, u8), u32>,
     /// QoS 2 messages taken whose PUBREL has not come.
-    unreleased: HashMap<u16, Option<MessageId>>,
+    unreleased: BTreeMap<u16, Option<MessageId>>,
     /// Connections so far.
     connection: u32,
     /// The server's life that the connection is with.
@@ -148,13 +155,13 @@ struct Routing {
 
 impl Ledger {
     /// A history of these subscribers, which are called by their index.
-    pub(crate) fn new(subscribers: &[&str]) -> Self {
+    pub fn new(subscribers: &[&str]) -> Self {
         let subscriber = |name: &&str| Subscriber {
             name: (*name).to_owned(),
             terms: Vec::new(),
-            receipts: HashMap::new(),
-            latest: HashMap::new(),
-            unreleased: HashMap::new(),
+            receipts: BTreeMap::new(),
+            latest: BTreeMap::new(),
+            unreleased: BTreeMap::new(),
             connection: 0,
             life: 0,
         };
@@ -162,42 +169,49 @@ impl Ledger {
             round: 0,
             moment: 0,
             messages: BTreeMap::new(),
-            floors: HashMap::new(),
+            floors: BTreeMap::new(),
             subscribers: subscribers.iter().map(subscriber).collect(),
-            clients: HashMap::new(),
+            clients: BTreeMap::new(),
             faults: Vec::new(),
             faults_untold: 0,
             counts: Counts::default(),
+            disk_fails: false,
         }
     }
 
     /// The server begins another life.
-    pub(crate) fn begin_round(&mut self, round: u32) {
+    pub fn begin_round(&mut self, round: u32) {
         self.round = round;
     }
 
+    /// The server's disk may fail from now on: a message that it has refused for that, and that is sent again
+    /// because the refusal was lost, may come behind later ones.
+    pub fn disk_may_fail(&mut self) {
+        self.disk_fails = true;
+    }
+
     /// How much has happened: equal numbers, nothing in between.
-    pub(crate) fn moment(&self) -> u64 {
+    pub fn moment(&self) -> u64 {
         self.moment
     }
 
     /// What went wrong so far.
-    pub(crate) fn faults(&self) -> &[String] {
+    pub fn faults(&self) -> &[String] {
         &self.faults
     }
 
     /// Faults beyond those in `faults`.
-    pub(crate) fn faults_untold(&self) -> u64 {
+    pub fn faults_untold(&self) -> u64 {
         self.faults_untold
     }
 
     /// Sums for the report.
-    pub(crate) fn counts(&self) -> Counts {
+    pub fn counts(&self) -> Counts {
         self.counts
     }
 
     /// Something that must not be.
-    pub(crate) fn fault(&mut self, text: impl fmt::Display) {
+    pub fn fault(&mut self, text: impl fmt::Display) {
         if self.faults.len() < FAULTS_TOLD_MAX {
             self.faults.push(format!("round {}: {text}", self.round));
         } else {
@@ -207,7 +221,7 @@ impl Ledger {
 
     /// A client was accepted. A session that was promised must be there, and after a clean start
     /// none.
-    pub(crate) fn connected(&mut self, client: &str, clean: bool, present: bool) {
+    pub fn connected(&mut self, client: &str, clean: bool, present: bool) {
         self.moment += 1;
         let standing = self.clients.entry(client.to_owned()).or_default();
         let lost = standing.promised && !clean && !present;
@@ -227,12 +241,12 @@ impl Ledger {
     }
 
     /// The server has acknowledged to a client what only a session can hold: SUBACK, PUBREC.
-    pub(crate) fn promised(&mut self, client: &str) {
+    pub fn promised(&mut self, client: &str) {
         self.clients.entry(client.to_owned()).or_default().promised = true;
     }
 
     /// A publisher sends a PUBLISH, for the first time or again.
-    pub(crate) fn publishing(&mut self, id: MessageId, what: &Publication) {
+    pub fn publishing(&mut self, id: MessageId, what: &Publication) {
         self.moment += 1;
         let (moment, round) = (self.moment, self.round);
         let sent = self.messages.entry(id).or_insert_with(|| Sent {
@@ -252,7 +266,7 @@ impl Ledger {
     }
 
     /// PUBACK or PUBREC came and accepts the message.
-    pub(crate) fn acknowledged(&mut self, id: MessageId) {
+    pub fn acknowledged(&mut self, id: MessageId) {
         self.moment += 1;
         let acknowledged = Acknowledged { moment: self.moment, round: self.round };
         let Some(sent) = self.messages.get_mut(&id) else { return };
@@ -263,7 +277,7 @@ impl Ledger {
     }
 
     /// PUBACK or PUBREC came and refuses the message, which ends its flow.
-    pub(crate) fn refused(&mut self, id: MessageId, reason: u8) {
+    pub fn refused(&mut self, id: MessageId, reason: u8) {
         self.moment += 1;
         if let Some(sent) = self.messages.get_mut(&id) {
             sent.refused = Some(reason);
@@ -272,7 +286,7 @@ impl Ledger {
     }
 
     /// PUBACK or PUBCOMP came: the flow is over.
-    pub(crate) fn completed(&mut self, id: MessageId) {
+    pub fn completed(&mut self, id: MessageId) {
         self.moment += 1;
         if let Some(sent) = self.messages.get_mut(&id) {
             sent.complete = true;
@@ -281,7 +295,7 @@ impl Ledger {
 
     /// A subscriber sends SUBSCRIBE for one filter, perhaps again. It ends an earlier subscription
     /// of that filter.
-    pub(crate) fn subscribing(&mut self, subscriber: usize, filter: &str, qos: u8) {
+    pub fn subscribing(&mut self, subscriber: usize, filter: &str, qos: u8) {
         self.moment += 1;
         let moment = self.moment;
         let terms = &mut self.subscribers[subscriber].terms;
@@ -310,7 +324,7 @@ impl Ledger {
     }
 
     /// SUBACK came and grants the filter last asked for.
-    pub(crate) fn subscribed(&mut self, subscriber: usize, filter: &str, qos: u8) {
+    pub fn subscribed(&mut self, subscriber: usize, filter: &str, qos: u8) {
         self.moment += 1;
         let (moment, round) = (self.moment, self.round);
         let name = self.subscribers[subscriber].name.clone();
@@ -332,7 +346,7 @@ impl Ledger {
     }
 
     /// A subscriber sends UNSUBSCRIBE, perhaps again.
-    pub(crate) fn unsubscribing(&mut self, subscriber: usize, filter: &str) {
+    pub fn unsubscribing(&mut self, subscriber: usize, filter: &str) {
         self.moment += 1;
         let moment = self.moment;
         for term in self.open_terms(subscriber, filter) {
@@ -341,7 +355,7 @@ impl Ledger {
     }
 
     /// UNSUBACK came.
-    pub(crate) fn unsubscribed(&mut self, subscriber: usize, filter: &str) {
+    pub fn unsubscribed(&mut self, subscriber: usize, filter: &str) {
         self.moment += 1;
         let moment = self.moment;
         for term in self.open_terms(subscriber, filter) {
@@ -350,7 +364,7 @@ impl Ledger {
     }
 
     /// A subscriber's session is gone (which `connected` has judged): it owes nothing from before.
-    pub(crate) fn session_lost(&mut self, subscriber: usize) {
+    pub fn session_lost(&mut self, subscriber: usize) {
         self.moment += 1;
         let moment = self.moment;
         let subscriber = &mut self.subscribers[subscriber];

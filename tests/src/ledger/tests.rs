@@ -1,6 +1,6 @@
 //! Every fault that the ledger is there to find, and histories that look like one and are none.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::*;
 
@@ -414,7 +414,7 @@ fn a_promised_session_must_be_there() {
     assert_fault(&mut one, "after a clean start");
 }
 
-fn found(number: Option<u32>) -> HashMap<String, MessageId> {
+fn found(number: Option<u32>) -> BTreeMap<String, MessageId> {
     number.map(|number| ("r/0".to_owned(), id(number))).into_iter().collect()
 }
 

@@ -3,32 +3,36 @@
 
 use std::sync::Arc;
 
+use super::message::MessageId;
 use super::{Ledger, Receipt, Routing, Sent, Subscriber};
-use crate::message::MessageId;
 
 /// A PUBLISH that a subscriber takes: repeated QoS 2 packets of a flow under way do not count.
 #[derive(Clone, Debug)]
-pub(crate) struct Delivery<'a> {
+pub struct Delivery<'a> {
     /// `None`: it has no payload.
-    pub(crate) id: Option<MessageId>,
-    pub(crate) topic: &'a str,
-    pub(crate) qos: u8,
-    pub(crate) retain: bool,
-    pub(crate) dup: bool,
+    pub id: Option<MessageId>,
+    /// Where it was published.
+    pub topic: &'a str,
+    /// 0 to 2.
+    pub qos: u8,
+    /// RETAIN: for a new subscription.
+    pub retain: bool,
+    /// DUP: perhaps not for the first time.
+    pub dup: bool,
     /// 0 with QoS 0.
-    pub(crate) packet_id: u16,
+    pub packet_id: u16,
 }
 
 impl Ledger {
     /// A subscriber's new connection, with that life of the server.
-    pub(crate) fn begin_connection(&mut self, subscriber: usize, life: u32) {
+    pub fn begin_connection(&mut self, subscriber: usize, life: u32) {
         let subscriber = &mut self.subscribers[subscriber];
         subscriber.connection += 1;
         subscriber.life = life;
     }
 
     /// A message came.
-    pub(crate) fn delivered(&mut self, subscriber: usize, delivery: &Delivery<'_>) {
+    pub fn delivered(&mut self, subscriber: usize, delivery: &Delivery<'_>) {
         self.moment += 1;
         if delivery.qos == 2 {
             let unreleased = &mut self.subscribers[subscriber].unreleased;
@@ -49,7 +53,7 @@ impl Ledger {
     }
 
     /// A QoS 2 PUBLISH came again, under a packet id whose PUBREL is awaited.
-    pub(crate) fn repeated(&mut self, subscriber: usize, delivery: &Delivery<'_>) {
+    pub fn repeated(&mut self, subscriber: usize, delivery: &Delivery<'_>) {
         self.moment += 1;
         self.counts.repeated += 1;
         let subscriber = &self.subscribers[subscriber];
@@ -67,7 +71,7 @@ impl Ledger {
     }
 
     /// PUBREL came.
-    pub(crate) fn released(&mut self, subscriber: usize, packet_id: u16) {
+    pub fn released(&mut self, subscriber: usize, packet_id: u16) {
         self.moment += 1;
         self.subscribers[subscriber].unreleased.remove(&packet_id);
     }
@@ -115,7 +119,7 @@ impl Ledger {
         right?;
         if before.times == 0 {
             self.counts.delivered += 1;
-            return judge_order(subscriber, id, sent, delivery);
+            return judge_order(subscriber, id, sent, delivery, self.disk_fails);
         }
         self.counts.repeated += 1;
         let known = before.routings.iter().find(|routing| routing.packet_id == here.packet_id);
@@ -187,6 +191,7 @@ fn judge_order(
     id: MessageId,
     sent: &Sent,
     delivery: &Delivery<'_>,
+    disk_fails: bool,
 ) -> Result<(), String> {
     let key = (id.publisher, Arc::clone(&sent.what.topic), sent.what.qos, delivery.qos);
     let latest = subscriber.latest.entry(key).or_insert(id.number);
@@ -198,7 +203,7 @@ fn judge_order(
     // One that was sent again, and only then found the subscription, comes late in good order; so
     // does one whose first copy was lost, as it may be at QoS 0.
     let is_certain = delivery.qos > 0 && subscriber.terms.iter().any(|term| term.holds_for(sent));
-    if is_certain || sent.sends == 1 {
+    if (is_certain && !disk_fails) || sent.sends == 1 {
         return Err(format!("out of order: after message {after}"));
     }
     Ok(())

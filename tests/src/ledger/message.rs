@@ -11,13 +11,15 @@ const HASH_BYTES: usize = 8;
 
 /// Which message: the `number`-th of a publisher, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct MessageId {
-    pub(crate) publisher: u32,
-    pub(crate) number: u32,
+pub struct MessageId {
+    /// Who.
+    pub publisher: u32,
+    /// The how many-th of its.
+    pub number: u32,
 }
 
 /// Mostly small; now and then so large that a store may treat it in another way.
-pub(crate) fn make(rng: &mut impl RngExt, id: MessageId) -> Vec<u8> {
+pub fn make(rng: &mut impl RngExt, id: MessageId) -> Vec<u8> {
     let mut payload: Vec<u8> =
         [id.publisher, id.number].iter().flat_map(|word| word.to_be_bytes()).collect();
     let most = [3, 100, 100, 200, 200, 1_400, 1_400, 30_000][rng.random_range(0..8)];
@@ -28,7 +30,7 @@ pub(crate) fn make(rng: &mut impl RngExt, id: MessageId) -> Vec<u8> {
 }
 
 /// Which message it is; an error, when a byte of it has changed.
-pub(crate) fn read(payload: &[u8]) -> Result<MessageId, String> {
+pub fn read(payload: &[u8]) -> Result<MessageId, String> {
     let (told, sent) = payload
         .split_last_chunk::<HASH_BYTES>()
         .filter(|(told, _)| told.len() >= HEAD_BYTES)

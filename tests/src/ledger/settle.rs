@@ -1,11 +1,11 @@
 //! What is missing when nothing is under way any more.
 
+use super::message::MessageId;
 use super::{Ledger, Receipt, Sent, Subscriber};
-use crate::message::MessageId;
 
 impl Ledger {
     /// How much is still to come: deliveries, and flows to be completed.
-    pub(crate) fn missing(&self) -> usize {
+    pub fn missing(&self) -> usize {
         let flows = self.messages.values().filter(|sent| !sent.complete).count();
         let releases: usize = self.subscribers.iter().map(|one| one.unreleased.len()).sum();
         let deliveries: usize = self.subscribers.iter().map(|one| self.owed(one).count()).sum();
@@ -13,7 +13,7 @@ impl Ledger {
     }
 
     /// Judges what did not come, and forgets what is settled but for what may be retained.
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         let mut faults = Vec::new();
         for (id, sent) in self.messages.iter().filter(|(_, sent)| !sent.complete) {
             let last = if sent.acknowledged.is_some() { "PUBCOMP" } else { "PUBACK or PUBREC" };

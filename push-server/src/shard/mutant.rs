@@ -1,0 +1,69 @@
+//! Rules of a shard that the simulator may leave out, one at a time, to see that it notices: a rig that cannot
+//! fail proves nothing. Exists for tests only (feature `simulation`); without the feature every rule holds, and
+//! the compiler sees a constant.
+
+/// A rule that can be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// A will that a start finds on its way goes out.
+    FoundWill,
+    /// The will of a session that ends with its connection is on disk before CONNACK.
+    WillOfBriefSession,
+    /// A will waits for its delay.
+    WillDelay,
+    /// A session that has had its time is not resumed, though its timer has not come.
+    ExpiredSession,
+    /// Of two connections of a client the one whose CONNECT was read later stays.
+    LaterConnect,
+    /// PUBACK and PUBREC wait until the message is safe.
+    PublishWaits,
+    /// CONNACK waits until the session is safe.
+    ConnackWaits,
+    /// PUBREL and PUBCOMP wait until the flow's next state is safe.
+    AnswerWaits,
+    /// Packet ids of QoS 2 publishes that were taken outlive the server.
+    ExactlyOnceFound,
+    /// A filter that was unsubscribed from leaves the disk.
+    FilterRemoved,
+    /// A session that has ended leaves the disk.
+    SessionRemoved,
+}
+
+impl Rule {
+    /// Every rule.
+    pub const ALL: &[Self] = &[
+        Self::FoundWill,
+        Self::WillOfBriefSession,
+        Self::WillDelay,
+        Self::ExpiredSession,
+        Self::LaterConnect,
+        Self::PublishWaits,
+        Self::ConnackWaits,
+        Self::AnswerWaits,
+        Self::ExactlyOnceFound,
+        Self::FilterRemoved,
+        Self::SessionRemoved,
+    ];
+}
+
+#[cfg(feature = "simulation")]
+std::thread_local! {
+    static LEFT_OUT: std::cell::Cell<Option<Rule>> = const { std::cell::Cell::new(None) };
+}
+
+/// From now on this thread leaves this rule out, and no other.
+#[cfg(feature = "simulation")]
+pub fn leave_out(rule: Option<Rule>) {
+    LEFT_OUT.set(rule);
+}
+
+#[cfg(feature = "simulation")]
+pub(super) fn is_left_out(rule: Rule) -> bool {
+    LEFT_OUT.get() == Some(rule)
+}
+
+#[cfg(not(feature = "simulation"))]
+#[inline(always)]
+pub(super) const fn is_left_out(_rule: Rule) -> bool {
+    false
+}
