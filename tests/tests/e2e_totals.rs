@@ -21,6 +21,7 @@ claims! {
     a_session_that_does_not_fit_refuses_its_client,
     what_unacknowledged_state_may_take_is_limited_for_all_sessions_together,
     a_network_has_only_its_share_of_what_is_unacknowledged_when_it_is_short,
+    who_is_connected_is_not_closed_because_others_need_memory_while_there_is_some,
     a_start_leaves_on_disk_what_does_not_fit_and_a_larger_one_finds_it,
     a_start_takes_up_no_more_sessions_than_there_may_be,
     totals_come_from_the_memory_there_is,
@@ -298,6 +299,55 @@ fn a_network_has_only_its_share_of_what_is_unacknowledged_when_it_is_short() -> 
     let mut modest = from(11, server.target(), &modest);
     for _ in 0..MESSAGES {
         assert_eq!(modest.message().payload, b"x");
+    }
+    server.finish();
+    Ok(())
+}
+
+fn who_is_connected_is_not_closed_because_others_need_memory_while_there_is_some() -> TestResult {
+    const TOTAL: u64 = 16 << 20;
+    const SLOW: usize = 100;
+    const AWAY: u8 = 150;
+    const MESSAGES: u16 = 400;
+    stand_in::not_for("has no such limit")?;
+    let server =
+        server().flag("--durability", "off").flag("--inflight-bytes-total", TOTAL).start()?;
+    let mut slow: Vec<Client> = (0..SLOW)
+        .map(|number| {
+            let connect = Connect::new(Version::V5, &format!("slow-{number}"));
+            let mut client = from(10, server.target(), &connect);
+            client.subscribe(&[("slow", 1)]);
+            client
+        })
+        .collect();
+    let mut publisher = connect(server.target(), Version::V5, "publisher");
+    // Less than half of the total, and more than a share of it.
+    for _ in 0..MESSAGES {
+        assert_eq!(publisher.publish("slow", b"x", 1), 0);
+    }
+    let share = TOTAL / 10;
+    let theirs = server.metrics().value(&used("inflight"));
+    assert!(theirs > share && theirs < TOTAL / 2, "{theirs}");
+    // Others, none of whom has its share, need the other half, and a little more.
+    for network in 0..AWAY {
+        let connect = Connect::new(Version::V5, &format!("away-{network}")).persistent();
+        let mut client = from(20 + network, server.target(), &connect);
+        client.subscribe(&[("away", 1)]);
+        client.disconnect();
+    }
+    server.wait_metric("push_connections", |connections| connections == SLOW as u64 + 1);
+    while server.metrics().value(&used("inflight")) <= TOTAL / 2 {
+        for _ in 0..50 {
+            publisher.publish("away", b"x", 1);
+        }
+    }
+    assert_eq!(publisher.publish("slow", b"last", 1), 0);
+    assert_eq!(server.metrics().value(&hits("outbox")), 0);
+    for client in &mut slow {
+        for _ in 0..MESSAGES {
+            assert_eq!(client.message().payload, b"x");
+        }
+        assert_eq!(client.message().payload, b"last");
     }
     server.finish();
     Ok(())

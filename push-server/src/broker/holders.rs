@@ -98,8 +98,12 @@ pub struct ShareMax {
 }
 
 impl ShareMax {
-    /// So many percent of a total, and never less than `least`, so that small servers have none.
+    /// So many percent of a total, and never less than `least`, so that small servers have none. 100 is no
+    /// share: whoever there is may have everything, be it from one link.
     pub fn new(total: u64, percent: u8, least: u64) -> Self {
+        if percent >= 100 {
+            return Self { all: u64::MAX, of_link: u64::MAX };
+        }
         let all = (total / 100 * u64::from(percent)).saturating_add(
             // What the division has cut off.
             total % 100 * u64::from(percent) / 100,

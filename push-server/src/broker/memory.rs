@@ -110,6 +110,11 @@ impl MemoryBudget {
         }
     }
 
+    /// Whether an eighth is left at most: whoever has more than its share is to suffer for it before others do.
+    pub fn is_nearly_full(&self) -> bool {
+        self.used_bytes() > self.bytes_max - self.bytes_max / 8
+    }
+
     fn exceeds_share(&self, holder: Holder, more_bytes: u64) -> bool {
         let is_short = self.used_bytes().saturating_add(more_bytes) > self.bytes_max / 2;
         more_bytes > 0
@@ -348,6 +353,17 @@ mod tests {
         // What nobody uses any more is not the user's that had it, though it is not free yet.
         budget.discount(greedy, 10);
         assert_eq!((budget.take_for(greedy, 10), budget.used_bytes()), (Ok(()), 70));
+    }
+
+    #[test]
+    fn a_share_of_all_is_none() {
+        let budget = MemoryBudget::with_shares(100, ShareMax::new(100, 100, 0));
+        let holders = Holders::new(7);
+        let link = holders.holder(holders.origin("2001:db8::1".parse().expect("valid")), None);
+        assert!(!budget.is_nearly_full());
+        assert_eq!(budget.take_for(link, 100), Ok(()), "by one link");
+        assert_eq!(budget.take_for(link, 1), Err(NoMemory::Total));
+        assert!(budget.is_nearly_full());
     }
 
     #[test]

@@ -293,7 +293,11 @@ impl<P: Ports> Worker<P> {
         let SessionMemory { inflight, outboxes, .. } = &*shared.memory;
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let holder = |user: Option<&str>| shared.holders.holder(origin, user);
-        if entry.session.is_charged()
+        // Who is connected is disconnected for it, so not because others have come to need memory while there
+        // is some.
+        let is_bound = !connected || inflight.is_nearly_full();
+        if is_bound
+            && entry.session.is_charged()
             && let Err(no_memory) = inflight.check_room_for(holder(entry.session.user()))
         {
             self.count_no_inflight(no_memory);
