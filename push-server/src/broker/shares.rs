@@ -122,6 +122,14 @@ pub struct Round {
     next: Option<usize>,
 }
 
+impl Round {
+    /// The member that was picked last has left the group: the last of the members has its place now, and is
+    /// not to be left out.
+    pub fn member_left(&mut self) {
+        self.next = self.next.map(|next| next.saturating_sub(1));
+    }
+}
+
 #[derive(Debug, Default)]
 struct Turns {
     members: Vec<Turn>,

@@ -282,3 +282,28 @@ fn a_message_that_is_refused_comes_to_each_member_once_whatever_other_messages_d
     asked.sort_unstable_by_key(|member| member.session);
     assert_eq!(asked, (0..20).map(|session| member(0, session)).collect::<Vec<_>>());
 }
+
+/// Else a message could come twice to one that refuses it, and never to one that would take it.
+#[test]
+fn who_moves_into_the_place_of_a_member_that_left_is_asked() {
+    let shares = Shares::default();
+    let all = [member(0, 1), member(1, 2), member(0, 3)];
+    for member in all {
+        shares.join(&filter("$share/g/t"), member, at(QoS::AtMostOnce), true);
+    }
+    let group = group(&shares, "$share/g/t");
+    for first in 0..all.len() {
+        let mut round = Round::default();
+        let picks = |round: &mut Round| shares.pick(&group, QoS::AtMostOnce, 0, round);
+        let mut asked = vec![picks(&mut round).expect("a member")];
+        let gone = picks(&mut round).expect("a member");
+        shares.leave(&filter("$share/g/t"), gone);
+        round.member_left();
+        asked.push(picks(&mut round).expect("a member"));
+        asked.push(gone);
+        asked.sort_unstable_by_key(|member| member.session);
+        assert_eq!(asked, all, "the round that began at {first}");
+        shares.join(&filter("$share/g/t"), gone, at(QoS::AtMostOnce), true);
+        picks(&mut Round::default());
+    }
+}

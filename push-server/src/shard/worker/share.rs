@@ -83,7 +83,10 @@ impl<P: Ports> Worker<P> {
         let choice = self.take_shared(&mail, &mut part);
         let mut units = SHARED_UNITS;
         if choice != Choice::Taken {
-            mail.tries += u16::from(choice == Choice::Refused);
+            match choice {
+                Choice::WasGone => mail.round.member_left(),
+                _ => mail.tries += 1,
+            }
             let placed = self.place_mail(mail, &mut part, Patience::MustGo);
             units += placed.refusal_units();
         }
@@ -213,7 +216,7 @@ impl<P: Ports> Worker<P> {
             match self.take_shared(&mail, part) {
                 Choice::Taken => return Placed::Done { refusals },
                 Choice::Refused => mail.tries += 1,
-                Choice::WasGone => {}
+                Choice::WasGone => mail.round.member_left(),
             }
             refusals = refusals.saturating_add(1);
         }
