@@ -1,4 +1,4 @@
-//! Who has how much of what all clients share: by network, by link, and by user.
+//! Counts what each network, link and user holds of a resource that all clients share.
 //!
 //! A network is an IPv4 /24 or an IPv6 /48, the prefix that a site is given. Of an IPv6 network's share
 //! a /64, which is one link of the site or one customer of a provider, has half at most: it has more
@@ -61,7 +61,7 @@ impl Holders {
         }
     }
 
-    /// Who a user is that comes from there; `None`: one that is not authenticated.
+    /// Names the holder by its network and its user; `None`: the client is not authenticated.
     pub fn holder(&self, origin: Origin, user: Option<&str>) -> Holder {
         Holder { origin, user: user.map_or(UNKNOWN, |user| self.bucket(user)) }
     }

@@ -18,7 +18,7 @@ use super::holders::{Holder, ShareMax, Tally};
 pub struct MemoryBudget {
     used_bytes: AtomicU64,
     bytes_max: u64,
-    /// Who has how much of it, where nobody may have all.
+    /// Counts each holder's bytes, if shares limit them.
     tally: Option<Tally>,
 }
 

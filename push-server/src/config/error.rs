@@ -38,15 +38,15 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         source: std::io::Error,
     },
     /// The file is no settings file.
     #[error("{} has {bytes} bytes: a settings file has at most {FILE_BYTES_MAX}", path.display())]
     TooLarge {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Its size.
         bytes: u64,
@@ -54,7 +54,7 @@ pub enum ConfigError {
     /// The file is not TOML.
     #[error("{}:{line}: not TOML: {message}", path.display())]
     Syntax {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Where, counted from 1.
         line: usize,
@@ -66,7 +66,7 @@ pub enum ConfigError {
     UnknownKey {
         /// The key.
         key: String,
-        /// Where.
+        /// The place that sets it.
         origin: Origin,
         /// The key that was probably meant.
         nearest: Option<String>,
@@ -78,7 +78,7 @@ pub enum ConfigError {
         key: String,
         /// The value, as written.
         value: String,
-        /// Where.
+        /// The place that sets it.
         origin: Origin,
         /// What would be allowed.
         allowed: String,

@@ -97,9 +97,9 @@ impl fmt::Display for OutboxFullMode {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Switch {
-    /// There is.
+    /// Clients may use the feature.
     On,
-    /// There is not.
+    /// The server refuses the feature.
     Off,
 }
 

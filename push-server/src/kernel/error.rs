@@ -83,7 +83,7 @@ pub enum KernelPathError {
          at most {max} may be left (--generations-max)"
     )]
     Crowded {
-        /// How many.
+        /// Servers whose programs are still needed.
         count: usize,
         /// How many may be left.
         max: usize,
@@ -94,9 +94,9 @@ pub enum KernelPathError {
     /// A map or link could not be pinned.
     #[error("cannot pin at {}", path.display())]
     Pin {
-        /// Where.
+        /// The pin's path.
         path: std::path::PathBuf,
-        /// Why.
+        /// The kernel's reason.
         source: aya::pin::PinError,
     },
     /// A program could not be attached.
@@ -104,7 +104,7 @@ pub enum KernelPathError {
     Attach {
         /// Its name.
         interface: String,
-        /// Why.
+        /// The kernel's reason.
         source: aya::programs::ProgramError,
     },
 }
@@ -124,9 +124,9 @@ pub enum PinError {
     /// Something else.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Where.
+        /// The path that failed.
         path: PathBuf,
-        /// What.
+        /// The system's reason.
         source: io::Error,
     },
 }

@@ -27,7 +27,7 @@ impl Rare {
     }
 }
 
-/// Who a client is, and what it is being asked at the moment.
+/// The user that a client has authenticated as, and the exchange under way if it does so again.
 #[derive(Debug)]
 pub(super) struct Identity {
     pub(super) user: Box<str>,
