@@ -141,7 +141,7 @@ pub(super) fn take_turns<V>(
     let variants = bench.brokers.variants();
     let (mut visits, mut refused) = (Vec::new(), Vec::new());
     for round in 0..rounds {
-        for variant in rotated(&variants, round as usize) {
+        for &variant in rotated(&variants, round) {
             match visit(round, variant) {
                 Ok(visit) => visits.push(visit),
                 Err(error) => {
@@ -155,4 +155,46 @@ pub(super) fn take_turns<V>(
         }
     }
     Ok((visits, refused))
+}
+
+/// What the rounds of a benchmark with scenarios have brought.
+#[derive(Debug)]
+pub(super) struct Rounds<V> {
+    pub(super) visits: Vec<V>,
+    /// What went wrong with others, which is no figure.
+    pub(super) refused: Vec<String>,
+    /// The commands of the first round.
+    pub(super) commands: Vec<String>,
+}
+
+/// Has every contender its turn in every scenario of every round. A visit comes with its commands; an error
+/// says whose it is.
+pub(super) fn take_scenarios<S: Copy, C, V>(
+    bench: &Bench,
+    rounds: u32,
+    (scenarios, contenders): (&[S], &[C]),
+    mut visit: impl FnMut(u32, S, &C) -> Result<(V, [String; 2])>,
+) -> Result<Rounds<V>> {
+    let mut all = Rounds { visits: Vec::new(), refused: Vec::new(), commands: Vec::new() };
+    for round in 0..rounds {
+        for &scenario in scenarios {
+            for contender in rotated(contenders, round) {
+                match visit(round, scenario, contender) {
+                    Ok((visit, commands)) => {
+                        if round == 0 {
+                            all.commands.extend(commands);
+                        }
+                        all.visits.push(visit);
+                    }
+                    Err(error) => {
+                        bench.interrupt.check()?;
+                        let text = format!("round {}: no figures of {error:#}", round + 1);
+                        say(&text);
+                        all.refused.push(text);
+                    }
+                }
+            }
+        }
+    }
+    Ok(all)
 }

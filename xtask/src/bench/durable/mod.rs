@@ -27,14 +27,14 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 pub(crate) use self::arguments::DurableArguments;
-use self::arguments::Scenario;
+use self::arguments::{Mode, Scenario};
 use self::keeper::Keeper;
 use self::table::Row;
 use self::visit::Visit;
 use super::procfs::file_system;
 use super::report::{Machine, Shown, finish};
-use super::rig::{Bench, CommonArguments, prepare};
-use crate::workspace::{Workspace, say};
+use super::rig::{Bench, CommonArguments, Rounds, prepare, take_scenarios};
+use crate::workspace::Workspace;
 
 /// What is written to `durable.json`.
 #[derive(Debug, Serialize)]
@@ -68,7 +68,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &DurableArguments) -> Result
     if arguments.recovery {
         return recovery::run(&bench, arguments, &keeper, &file_system);
     }
-    let (visits, refused, commands) = measure(&bench, arguments, &keeper)?;
+    let Rounds { visits, refused, commands } = measure(&bench, arguments, &keeper)?;
     let rows = table::summary(&visits);
     let path = bench.results.join("durable.json");
     let report = Report {
@@ -98,41 +98,16 @@ pub(super) fn run(workspace: &Workspace, arguments: &DurableArguments) -> Result
     finish(&path, &report, &shown)
 }
 
-/// All rounds: visits, what was refused, and the commands of the first round.
-fn measure(
-    bench: &Bench,
-    arguments: &DurableArguments,
-    keeper: &Keeper,
-) -> Result<(Vec<Visit>, Vec<String>, Vec<String>)> {
-    let modes = keeper.modes(&arguments.only);
-    let scenarios = Scenario::chosen(&arguments.row);
-    let (mut visits, mut refused, mut commands) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..arguments.rounds {
-        for scenario in &scenarios {
-            let mut order = modes.clone();
-            // Each is first in its turn, as `brokers::rotated` says.
-            order.rotate_left(round as usize % modes.len().max(1));
-            for mode in order {
-                let visit = visit::run(bench, arguments, keeper, (round, *scenario, mode));
-                match visit.with_context(|| format!("{mode}, {scenario}")) {
-                    Ok(visit) => {
-                        if round == 0 {
-                            commands.extend(visit.commands.iter().cloned());
-                        }
-                        visit.tell(arguments.rounds);
-                        visits.push(visit);
-                    }
-                    Err(error) => {
-                        bench.interrupt.check()?;
-                        let text = format!("round {}: no figures of {error:#}", round + 1);
-                        say(&text);
-                        refused.push(text);
-                    }
-                }
-            }
-        }
-    }
-    Ok((visits, refused, commands))
+fn measure(bench: &Bench, arguments: &DurableArguments, keeper: &Keeper) -> Result<Rounds<Visit>> {
+    let (scenarios, modes) = (Scenario::chosen(&arguments.row), keeper.modes(&arguments.only));
+    let turn = |round, scenario: Scenario, &mode: &Mode| {
+        let visit = visit::run(bench, arguments, keeper, (round, scenario, mode));
+        let visit = visit.with_context(|| format!("{mode}, {scenario}"))?;
+        visit.tell(arguments.rounds);
+        let commands = visit.commands.clone();
+        Ok((visit, commands))
+    };
+    take_scenarios(bench, arguments.rounds, (&scenarios, &modes), turn)
 }
 
 fn about(bench: &Bench, arguments: &DurableArguments, file_system: &str) -> String {

@@ -118,12 +118,6 @@ impl Contender {
     }
 }
 
-/// The order of a round: each is first in its turn, as `brokers::rotated` says.
-pub(super) fn rotated(contenders: &[Contender], round: u32) -> impl Iterator<Item = &Contender> {
-    let first = round as usize % contenders.len().max(1);
-    contenders[first..].iter().chain(&contenders[..first])
-}
-
 fn check_names(contenders: &[Contender]) -> Result<()> {
     for (at, contender) in contenders.iter().enumerate() {
         let name = contender.name();
@@ -136,6 +130,7 @@ fn check_names(contenders: &[Contender]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::brokers::rotated;
     use super::*;
 
     fn peer(text: &str) -> Contender {
@@ -169,6 +164,6 @@ mod tests {
         let order = |round| rotated(&all, round).map(Contender::name).collect::<Vec<_>>();
         assert_eq!(order(0), ["user path", "a", "b"]);
         assert_eq!(order(4), ["a", "b", "user path"]);
-        assert_eq!(rotated(&[], 1).count(), 0);
+        assert_eq!(rotated::<Contender>(&[], 1).count(), 0);
     }
 }

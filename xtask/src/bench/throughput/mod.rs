@@ -30,13 +30,13 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 pub(crate) use self::arguments::ThroughputArguments;
-use self::contenders::{Contender, rotated};
+use self::contenders::Contender;
 use self::scenario::Scenario;
 use self::table::Row;
 use self::visit::Visit;
 use super::report::{Machine, Shown, finish};
-use super::rig::{Bench, prepare};
-use crate::workspace::{Workspace, say};
+use super::rig::{Bench, Rounds, prepare, take_scenarios};
+use crate::workspace::Workspace;
 
 /// What is written to `throughput.json`.
 #[derive(Debug, Serialize)]
@@ -70,7 +70,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &ThroughputArguments) -> Res
     let mut bench = prepare(workspace, &arguments.common, most)?;
     bench.brokers.before.clone_from(&arguments.before);
     let contenders = Contender::all(&bench, &arguments.peer)?;
-    let (visits, refused, commands) = measure(&bench, arguments, &contenders)?;
+    let Rounds { visits, refused, commands } = measure(&bench, arguments, &contenders)?;
     let summary = table::summary(arguments, &contenders, &visits);
     let path = bench.results.join("throughput.json");
     let report = Report {
@@ -103,36 +103,20 @@ pub(super) fn run(workspace: &Workspace, arguments: &ThroughputArguments) -> Res
     finish(&path, &report, &shown)
 }
 
-/// All rounds: visits, what was refused, and the commands of the first round.
 fn measure(
     bench: &Bench,
     arguments: &ThroughputArguments,
     contenders: &[Contender],
-) -> Result<(Vec<Visit>, Vec<String>, Vec<String>)> {
-    let (mut visits, mut refused, mut commands) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..arguments.rounds {
-        for scenario in Scenario::chosen(&arguments.row) {
-            for contender in rotated(contenders, round) {
-                let visit = visit::run(bench, arguments, (round, scenario, contender));
-                match visit.with_context(|| format!("{}, {scenario}", contender.name())) {
-                    Ok(visit) => {
-                        if round == 0 {
-                            commands.extend(visit.commands.iter().cloned());
-                        }
-                        visit.tell(arguments.rounds);
-                        visits.push(visit);
-                    }
-                    Err(error) => {
-                        bench.interrupt.check()?;
-                        let text = format!("round {}: no figures of {error:#}", round + 1);
-                        say(&text);
-                        refused.push(text);
-                    }
-                }
-            }
-        }
-    }
-    Ok((visits, refused, commands))
+) -> Result<Rounds<Visit>> {
+    let scenarios = Scenario::chosen(&arguments.row);
+    let turn = |round, scenario, contender: &Contender| {
+        let visit = visit::run(bench, arguments, (round, scenario, contender));
+        let visit = visit.with_context(|| format!("{}, {scenario}", contender.name()))?;
+        visit.tell(arguments.rounds);
+        let commands = visit.commands.clone();
+        Ok((visit, commands))
+    };
+    take_scenarios(bench, arguments.rounds, (&scenarios, contenders), turn)
 }
 
 fn about(bench: &Bench, arguments: &ThroughputArguments, doubts: &[String]) -> String {
