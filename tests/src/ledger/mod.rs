@@ -9,6 +9,7 @@
 //! under way any more.
 
 mod delivery;
+mod flows;
 pub mod message;
 mod retained;
 mod settle;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use message::MessageId;
 
 pub use delivery::Delivery;
+pub use flows::Flows;
 
 /// Faults kept in words; more are counted only.
 const FAULTS_TOLD_MAX: usize = 20;

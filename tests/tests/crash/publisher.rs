@@ -1,19 +1,18 @@
 //! A publisher as the protocol wants it: what is not acknowledged is kept, and sent again on the
 //! next connection with the same packet id, as PUBLISH with DUP, or as PUBREL once PUBREC came.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use push_tests::wire::{self, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet, Publish, Version, property};
+use push_tests::wire::{Packet, Version, property};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use crate::link::{self, Link, Lost};
 use crate::world::{Era, Phase, World};
-use push_tests::ledger::Publication;
 use push_tests::ledger::message::{self, MessageId};
+use push_tests::ledger::{Flows, Publication};
 
 /// Messages a second, at most.
 const RATE: f64 = 500.0;
@@ -58,23 +57,11 @@ struct State<'a> {
     who: Publisher,
     index: u32,
     rng: StdRng,
-    flows: VecDeque<Flow>,
+    flows: Flows,
     next_number: u32,
-    packet_id: u16,
     tokens: f64,
     refilled: Instant,
     rested: bool,
-}
-
-/// A QoS 1 or 2 message under way.
-#[derive(Debug)]
-struct Flow {
-    packet_id: u16,
-    id: MessageId,
-    what: Publication,
-    payload: Vec<u8>,
-    /// PUBREC came: PUBREL is owed.
-    received: bool,
 }
 
 /// Publishes until the end.
@@ -84,9 +71,8 @@ pub(crate) fn run(world: &World, who: Publisher, index: u32) {
         who,
         index,
         rng: world.chance(u64::from(index)),
-        flows: VecDeque::new(),
+        flows: Flows::new(who.version, PACKET_ID_MAX),
         next_number: 0,
-        packet_id: 0,
         tokens: 0.0,
         refilled: Instant::now(),
         rested: false,
@@ -138,19 +124,9 @@ impl State<'_> {
     /// [MQTT-4.4.0-1]; without a session everything is new to the server.
     fn resume(&mut self, link: &mut Link) -> Result<(), Lost> {
         let present = link.connack.session_present;
-        if !present {
-            // The server has forgotten what it had received; `connected` has judged that.
-            self.flows.retain(|flow| !flow.received);
-        }
-        for flow in &self.flows {
-            if flow.received {
-                self.world.releases_resent.fetch_add(1, Ordering::Relaxed);
-                link.say(&wire::ack(PUBREL, flow.packet_id));
-            } else {
-                self.world.ledger().publishing(flow.id, &flow.what);
-                link.say(&flow.packet(self.who.version, present));
-            }
-        }
+        let say = |packet: &[u8]| link.say(packet);
+        let releases = self.flows.resume(&mut self.world.ledger(), present, say);
+        self.world.releases_resent.fetch_add(releases, Ordering::Relaxed);
         link.flush()
     }
 
@@ -163,13 +139,7 @@ impl State<'_> {
             self.next_number += 1;
             let what = self.choose();
             let payload = if what.empty { Vec::new() } else { message::make(&mut self.rng, id) };
-            let packet_id = if what.qos == 0 { 0 } else { self.next_packet_id() };
-            let flow = Flow { packet_id, id, what, payload, received: false };
-            self.world.ledger().publishing(flow.id, &flow.what);
-            link.say(&flow.packet(self.who.version, false));
-            if flow.what.qos > 0 {
-                self.flows.push_back(flow);
-            }
+            link.say(&self.flows.publish(&mut self.world.ledger(), id, what, payload));
         }
         link.flush()
     }
@@ -194,16 +164,6 @@ impl State<'_> {
         Publication { topic, qos, retain, empty: retain && self.rng.random_bool(0.1) }
     }
 
-    /// The next one that no flow has.
-    fn next_packet_id(&mut self) -> u16 {
-        loop {
-            self.packet_id = self.packet_id % PACKET_ID_MAX + 1;
-            if self.flows.iter().all(|flow| flow.packet_id != self.packet_id) {
-                return self.packet_id;
-            }
-        }
-    }
-
     fn hear(&mut self, link: &mut Link, packet: &Packet) {
         let name = self.who.name;
         let (kind, packet_id, reason) = match packet {
@@ -211,49 +171,10 @@ impl State<'_> {
             Packet::Disconnect { reason: link::SHUTTING_DOWN, .. } => return,
             other => return self.world.ledger().fault(format_args!("{name}: what is {other:?}?")),
         };
-        let expected = |flow: &Flow| match (flow.what.qos, flow.received) {
-            (1, _) => PUBACK,
-            (_, false) => PUBREC,
-            (_, true) => PUBCOMP,
-        };
-        let found = self.flows.iter().position(|flow| flow.packet_id == packet_id);
-        let Some(at) = found.filter(|at| expected(&self.flows[*at]) == kind) else {
-            return self.world.ledger().fault(format_args!(
-                "{name}: an acknowledgement of type {kind} for packet id {packet_id}, of which \
-                 none is due"
-            ));
-        };
-        let flow = &mut self.flows[at];
-        let mut ledger = self.world.ledger();
-        if kind != PUBCOMP && reason >= 0x80 {
-            ledger.refused(flow.id, reason);
-            self.flows.remove(at);
-        } else if kind == PUBREC {
-            ledger.acknowledged(flow.id);
-            ledger.promised(name);
-            flow.received = true;
-            link.say(&wire::ack(PUBREL, packet_id));
-        } else {
-            if kind == PUBACK {
-                ledger.acknowledged(flow.id);
-            }
-            ledger.completed(flow.id);
-            self.flows.remove(at);
+        let reply =
+            self.flows.acknowledged(&mut self.world.ledger(), name, (kind, packet_id, reason));
+        if let Some(reply) = reply {
+            link.say(&reply);
         }
-    }
-}
-
-impl Flow {
-    fn packet(&self, version: Version, dup: bool) -> Vec<u8> {
-        let publish = Publish {
-            topic: self.what.topic.to_string(),
-            payload: self.payload.clone(),
-            qos: self.what.qos,
-            retain: self.what.retain,
-            dup,
-            packet_id: self.packet_id,
-            ..Publish::default()
-        };
-        wire::publish(version, &publish)
     }
 }

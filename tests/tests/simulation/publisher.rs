@@ -1,12 +1,11 @@
 //! A publisher as the protocol wants it: what is not acknowledged is kept, and sent again on the next
 //! connection with the same packet id, as PUBLISH with DUP, or as PUBREL once PUBREC came.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use push_tests::ledger::message::{self, MessageId};
-use push_tests::ledger::{Ledger, Publication};
-use push_tests::wire::{self, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet, Publish, Version};
+use push_tests::ledger::{Flows, Ledger, Publication};
+use push_tests::wire::{Packet, Version};
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
@@ -28,20 +27,8 @@ pub(crate) struct Publisher {
     pub(crate) version: Version,
     index: u32,
     weights: [u32; 3],
-    flows: VecDeque<Flow>,
+    flows: Flows,
     next_number: u32,
-    packet_id: u16,
-}
-
-/// A QoS 1 or 2 message under way.
-#[derive(Debug)]
-struct Flow {
-    packet_id: u16,
-    id: MessageId,
-    what: Publication,
-    payload: Vec<u8>,
-    /// PUBREC came: PUBREL is owed.
-    received: bool,
 }
 
 impl Publisher {
@@ -52,9 +39,8 @@ impl Publisher {
             version,
             index,
             weights,
-            flows: VecDeque::new(),
+            flows: Flows::new(version, PACKET_ID_MAX),
             next_number: 0,
-            packet_id: 0,
         }
     }
 
@@ -71,17 +57,7 @@ impl Publisher {
         present: bool,
     ) {
         ledger.connected(&self.name, clean, present);
-        if !present {
-            self.flows.retain(|flow| !flow.received);
-        }
-        for flow in &self.flows {
-            if flow.received {
-                link.say(&wire::ack(PUBREL, flow.packet_id));
-            } else {
-                ledger.publishing(flow.id, &flow.what);
-                link.say(&flow.packet(self.version, present));
-            }
-        }
+        self.flows.resume(ledger, present, |packet| link.say(packet));
     }
 
     /// Publishes a few messages.
@@ -94,13 +70,7 @@ impl Publisher {
             self.next_number += 1;
             let what = self.choose(rng);
             let payload = if what.empty { Vec::new() } else { message::make(rng, id) };
-            let packet_id = if what.qos == 0 { 0 } else { self.next_packet_id() };
-            let flow = Flow { packet_id, id, what, payload, received: false };
-            ledger.publishing(flow.id, &flow.what);
-            link.say(&flow.packet(self.version, false));
-            if flow.what.qos > 0 {
-                self.flows.push_back(flow);
-            }
+            link.say(&self.flows.publish(ledger, id, what, payload));
         }
     }
 
@@ -128,16 +98,6 @@ impl Publisher {
         (0..RETAINED).map(move |number| format!("r/{index}/{number}"))
     }
 
-    /// The next one that no flow has.
-    fn next_packet_id(&mut self) -> u16 {
-        loop {
-            self.packet_id = self.packet_id % PACKET_ID_MAX + 1;
-            if self.flows.iter().all(|flow| flow.packet_id != self.packet_id) {
-                return self.packet_id;
-            }
-        }
-    }
-
     pub(crate) fn hear(&mut self, ledger: &mut Ledger, link: &mut Link, packet: &Packet) {
         let name = &self.name;
         let (kind, packet_id, reason) = match packet {
@@ -145,48 +105,9 @@ impl Publisher {
             Packet::Disconnect { .. } => return,
             other => return ledger.fault(format_args!("{name}: what is {other:?}?")),
         };
-        let expected = |flow: &Flow| match (flow.what.qos, flow.received) {
-            (1, _) => PUBACK,
-            (_, false) => PUBREC,
-            (_, true) => PUBCOMP,
-        };
-        let found = self.flows.iter().position(|flow| flow.packet_id == packet_id);
-        let Some(at) = found.filter(|at| expected(&self.flows[*at]) == kind) else {
-            return ledger.fault(format_args!(
-                "{name}: an acknowledgement of type {kind} for packet id {packet_id}, of which \
-                 none is due"
-            ));
-        };
-        let flow = &mut self.flows[at];
-        if kind != PUBCOMP && reason >= 0x80 {
-            ledger.refused(flow.id, reason);
-            self.flows.remove(at);
-        } else if kind == PUBREC {
-            ledger.acknowledged(flow.id);
-            ledger.promised(name);
-            flow.received = true;
-            link.say(&wire::ack(PUBREL, packet_id));
-        } else {
-            if kind == PUBACK {
-                ledger.acknowledged(flow.id);
-            }
-            ledger.completed(flow.id);
-            self.flows.remove(at);
+        let reply = self.flows.acknowledged(ledger, name, (kind, packet_id, reason));
+        if let Some(reply) = reply {
+            link.say(&reply);
         }
-    }
-}
-
-impl Flow {
-    fn packet(&self, version: Version, dup: bool) -> Vec<u8> {
-        let publish = Publish {
-            topic: self.what.topic.to_string(),
-            payload: self.payload.clone(),
-            qos: self.what.qos,
-            retain: self.what.retain,
-            dup,
-            packet_id: self.packet_id,
-            ..Publish::default()
-        };
-        wire::publish(version, &publish)
     }
 }
