@@ -40,10 +40,16 @@ fn pick(
 }
 
 /// How often each member is picked in `picks` messages.
-fn turns(shares: &Shares, group: &Arc<Group>, qos: QoS, picks: usize) -> BTreeMap<(u16, u32), usize> {
+fn turns(
+    shares: &Shares,
+    group: &Arc<Group>,
+    qos: QoS,
+    picks: usize,
+) -> BTreeMap<(u16, u32), usize> {
     let mut turns = BTreeMap::new();
     for _ in 0..picks {
-        if let Some(Member { shard, session }) = pick(shares, group, qos, 0, &mut Round::default()) {
+        if let Some(Member { shard, session }) = pick(shares, group, qos, 0, &mut Round::default())
+        {
             *turns.entry((shard, session)).or_default() += 1;
         }
     }
@@ -260,7 +266,8 @@ fn members_that_take_no_packet_so_large_are_passed_by() {
     shares.set_packet_bytes_max(&shared, member(0, 0), 100);
     shares.set_packet_bytes_max(&shared, member(0, 2), 100);
     let group = shares.find(&shared).expect("a group");
-    let pick = |bytes| super::tests::pick(&shares, &group, QoS::AtMostOnce, bytes, &mut Round::default());
+    let pick =
+        |bytes| super::tests::pick(&shares, &group, QoS::AtMostOnce, bytes, &mut Round::default());
     assert_eq!([101; 3].map(pick), [Some(member(0, 1)); 3]);
     let turns = [2, 0, 1].map(|session| Some(member(0, session)));
     assert_eq!([100; 3].map(pick), turns, "small ones take their turns");

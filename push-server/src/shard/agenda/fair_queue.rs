@@ -71,12 +71,12 @@ impl Flow {
     /// Messages for groups that have come back to this flow's shard, since a member elsewhere was gone or
     /// refused them. They do not wait behind the flow's other work: that may wait for another shard to take
     /// letters, which it does when these have been dealt with.
-    pub(super) fn returned(self) -> Self {
+    pub(crate) fn returned(self) -> Self {
         Self { kind: Kind::Returned, ..self }
     }
 
     /// Whether it is a flow of this shard's own.
-    pub(super) fn is_of(self, shard: u16) -> bool {
+    pub(crate) fn is_of(self, shard: u16) -> bool {
         self.shard == shard
     }
 
