@@ -66,8 +66,10 @@ impl<P: Ports> Shard<P> {
         }
         self.here.counters().connects_bridge.add(u64::from(connection.is_bridge()));
         for found in strays {
-            // It is back before its will was due.
-            self.leave_behind(Found { will: None, ..found });
+            // Its will may have been due before it was back, in this same turn.
+            let now = self.agenda.now();
+            let will = found.will.filter(|will| will.publish_at <= now);
+            self.leave_behind(Found { will, ..found });
         }
         let keep_alive = connection.keep_alive();
         let parsed_bytes = connection.parsed_bytes();
@@ -307,7 +309,9 @@ impl<P: Ports> Shard<P> {
         let client = &self.clients[index];
         let Phase::Serving { connection, .. } = &client.phase else { return None };
         let by_kernel = self.path.last_seen(client.slot.as_ref());
-        let silent = connection.keep_alive().deadline(client.last_seen.max(by_kernel));
+        // Who waits for its CONNACK need not say anything before.
+        let by_user = if client.holds > 0 { self.agenda.now() } else { client.last_seen };
+        let silent = connection.keep_alive().deadline(by_user.max(by_kernel));
         let deaf = client.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
         silent.into_iter().chain(deaf).chain(self.progress_deadline(index)).min()
     }

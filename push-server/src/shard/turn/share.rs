@@ -151,10 +151,13 @@ impl<P: Ports> Shard<P> {
         Progress::Done
     }
 
-    /// One of the things has come to pass that CONNACK waits for.
+    /// One of the things has come to pass that CONNACK waits for. Its keep alive begins when it has all of
+    /// them.
     pub(super) fn let_send(&mut self, index: u32) {
+        let now = self.agenda.now();
         let client = &mut self.clients[index];
         client.holds = client.holds.saturating_sub(1);
+        client.last_seen = now;
         self.mark_dirty(index);
     }
 
