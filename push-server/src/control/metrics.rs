@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::{
-    LETTERS_MAX, MAILBOX_MESSAGES_MAX, STORE_BACKLOG_BYTES_MAX, StoreView,
+    CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, STORE_BACKLOG_BYTES_MAX, StoreView,
     UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
 };
 use crate::store::SHARED_MESSAGES_MAX;
@@ -144,6 +144,7 @@ const FAMILIES: &[Family] = &[
             ("letters", |shard| &shard.limit_letters),
             ("store", |shard| &shard.limit_store),
             ("removals", |shard| &shard.limit_removals),
+            ("changes", |shard| &shard.limit_changes),
             ("filter_removals", |shard| &shard.limit_filter_removals),
             ("wills", |shard| &shard.limit_wills),
             ("outbox", |shard| &shard.limit_outbox),
@@ -442,6 +443,7 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("store", STORE_BACKLOG_BYTES_MAX),
         ("store_shared_messages", SHARED_MESSAGES_MAX as u64),
         ("removals", UNREMOVED_MAX as u64),
+        ("changes", CHANGES_MAX as u64),
         ("filter_removals", UNREMOVED_FILTER_BYTES_MAX as u64),
         ("wills", UNPUBLISHED_WILL_BYTES_MAX as u64),
         ("answers", limits.answers_bytes_max.into()),

@@ -283,8 +283,14 @@ impl Pending {
     pub(super) fn received(&mut self, owed: &Owed) {
         self.release_bytes(owed);
         if matches!(owed.filing, Filing::Queued | Filing::Written) {
+            self.inflight.release_begins(owed.position);
             self.changes.push(Change::Release(owed.position));
         }
+    }
+
+    /// Asks the disk once more to note what was received: nobody has said yet that it has.
+    pub(super) fn release_again(&mut self) {
+        self.changes.extend(self.inflight.unreleased().map(Change::Release));
     }
 
     fn release_bytes(&mut self, owed: &Owed) {

@@ -31,6 +31,8 @@ pub struct Session {
     pub expiry_secs: u32,
     is_durable: bool,
     keeps_will: bool,
+    /// Its outbox may hold messages of groups that it has left.
+    has_left_groups: bool,
 }
 
 /// Whose a session is. A session that nobody was authenticated for pays nothing for that.
@@ -133,6 +135,7 @@ impl Session {
             expiry_secs,
             is_durable: false,
             keeps_will: false,
+            has_left_groups: false,
         }
     }
 
@@ -160,6 +163,8 @@ impl Session {
     /// sent already, or may have been.
     pub fn recover(&mut self, disk: Option<Extent>, sent_to: u64, exactly_once: &[u16]) {
         self.next_position = disk.map_or(sent_to, |disk| disk.next.max(sent_to));
+        // Nobody has noted which groups it was in.
+        self.has_left_groups = disk.is_some();
         let mut pending = Pending::recovered(disk, sent_to);
         for &packet_id in exactly_once {
             pending.exactly.recover(packet_id);
@@ -396,6 +401,26 @@ impl Session {
         changes
     }
 
+    /// The disk has noted that the message in this place was received: PUBREL may leave.
+    pub fn released(&mut self, position: u64) {
+        if let Some(pending) = self.pending.as_deref_mut() {
+            pending.inflight.released(position);
+        }
+    }
+
+    /// Whether a change that the disk has refused is still to be made.
+    pub fn needs(&self, change: Change) -> bool {
+        let pending = self.pending.as_deref();
+        match change {
+            Change::Settle(_) => true,
+            Change::Release(position) => pending.is_some_and(|pending| {
+                pending.inflight.unreleased().any(|unreleased| unreleased == position)
+            }),
+            // What has the id now asks for its removal itself.
+            Change::EndExactlyOnce(packet_id) => self.exactly_once(packet_id).is_none(),
+        }
+    }
+
     /// Whether a message finds room without another, or the client, being dropped for it.
     pub fn has_room(
         &self,
@@ -446,6 +471,17 @@ impl Session {
             pending.leave(owed);
         }
         self.tidy();
+    }
+
+    /// It has unsubscribed from a group. Messages of that which are on disk alone stay there until the
+    /// session ends, or sends them.
+    pub fn leaves_group(&mut self) {
+        self.has_left_groups |= self.pending.is_some();
+    }
+
+    /// Whether its outbox may hold messages of groups: of those that it is in, or has left.
+    pub fn may_owe_groups(&self) -> bool {
+        self.has_left_groups || self.subscriptions.has_shared()
     }
 
     /// What it leaves to other members of its groups, if anything.
@@ -509,6 +545,7 @@ impl Session {
         if self.is_durable {
             pending.exactly.keep();
             pending.store_away();
+            pending.release_again();
         } else {
             pending.exactly.restart();
         }

@@ -156,8 +156,8 @@ counters! {
     dropped_topic_levels,
     /// `push_shared_passed_on_total`: owed to a member that left, given to another.
     shared_passed_on,
-    /// `push_store_removals_retried_total`: ends of sessions and removals of filters that are written, though
-    /// not at the first try.
+    /// `push_store_removals_retried_total`: ends of sessions, and removals of filters and of what clients have
+    /// acknowledged, that are written, though not at the first try.
     removals_retried,
     /// `push_limits_hit_total{limit="descriptors"}`: accept paused.
     limit_descriptors,
@@ -173,6 +173,9 @@ counters! {
     limit_store,
     /// `push_limits_hit_total{limit="removals"}`: a session that ended may be back after a restart.
     limit_removals,
+    /// `push_limits_hit_total{limit="changes"}`: a message that was acknowledged while the disk failed may come
+    /// again after a restart.
+    limit_changes,
     /// `push_limits_hit_total{limit="filter_removals"}`: a filter that was unsubscribed from may be back after a
     /// restart.
     limit_filter_removals,

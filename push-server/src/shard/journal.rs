@@ -11,8 +11,8 @@ mod unremoved;
 
 pub(super) use outgoing::Outgoing;
 pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
-pub(crate) use refused::UNREMOVED_MAX;
 pub(super) use refused::{Again, Retrying};
+pub(crate) use refused::{CHANGES_MAX, UNREMOVED_MAX};
 pub(super) use ticket::{
     Completions, Done, Draft, Giver, Leaver, Part, StoreSink, Subscribed, Ticket, Unsubscribed,
     Waiting, Wholes,
@@ -133,7 +133,10 @@ impl Journal {
         for (done, outcome) in self.done.drain(..) {
             match done {
                 // In order: a page must not come before what it is behind.
-                Done::Written { .. } | Done::Page { .. } | Done::Trim { .. } => {
+                Done::Written { .. }
+                | Done::Changed { .. }
+                | Done::Page { .. }
+                | Done::Trim { .. } => {
                     self.written.push_back((done, outcome));
                 }
                 _ => self.settled.push_back((done, outcome)),
@@ -180,7 +183,7 @@ impl Journal {
 
     /// What is left in it, by what it is: nothing, when all has ended.
     #[cfg(any(test, feature = "simulation"))]
-    pub(super) fn leftovers(&self) -> [(&'static str, usize); 3] {
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 4] {
         self.refused.leftovers()
     }
 

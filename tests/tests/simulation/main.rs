@@ -12,6 +12,7 @@ mod link;
 mod plan;
 mod publisher;
 mod run;
+mod scenarios;
 mod subscriber;
 mod trace;
 
@@ -34,7 +35,7 @@ const STEPS: u32 = 1_600;
 const RUNS: u64 = 50;
 
 /// Runs that may pass before a rule left out is noticed.
-const MUTANT_RUNS_MAX: u64 = 60;
+const MUTANT_RUNS_MAX: u64 = 200;
 
 #[test]
 fn what_shards_promise_they_keep_whatever_comes_between() {

@@ -129,8 +129,8 @@ struct Witness {
 }
 
 /// What goes wrong in a run beside the network. Not both: what a disk that fails does not take (a release, a
-/// removal from an outbox) and nobody waits for is not offered to it again, so that a start after it may
-/// find, and deliver, a message that was received before.
+/// removal from an outbox) is offered to it again when it works, so that a start before that may find, and
+/// deliver, a message that was received before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Faults {
     /// There is no store.

@@ -24,7 +24,7 @@ pub struct Left {
 }
 
 /// One of them, taken out to be offered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LeftMessage {
     position: u64,
     filing: Filing,
@@ -60,7 +60,7 @@ impl Left {
         Some(LeftMessage { position, filing, delivery: owed.delivery.clone() })
     }
 
-    /// Nobody could be asked now: it is the next one again.
+    /// Nobody could be asked now, or who was has it not on disk: it is the next one again.
     pub fn put_back(&mut self, message: LeftMessage, memory: &Arc<MemoryBudget>) {
         let LeftMessage { position, filing, delivery } = message;
         self.queue.push_front(Owed::new(position, filing, delivery, memory));

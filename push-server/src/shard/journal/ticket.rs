@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::outgoing::Outgoing;
 use crate::broker::{QoS, TopicFilter};
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Answer, Filing, PublishReceipt};
+use crate::mqtt::{Answer, Change, Filing, LeftMessage, PublishReceipt};
 use crate::shard::ports::{Token, Waker};
 use crate::store::{Outcome, SessionNumber, Sink, Write};
 
@@ -37,6 +37,8 @@ pub(crate) enum Done {
     Unsubscribe(Box<Unsubscribed>),
     /// A filter that was unsubscribed from is removed, at another try.
     FilterRemoved { session: u32, number: SessionNumber, filter: TopicFilter },
+    /// These changes of a session are made; `again`: at another try.
+    Changed { session: u32, number: SessionNumber, changes: Vec<Change>, again: bool },
     /// A message is in an outbox.
     Written { session: u32, number: SessionNumber, position: u64, filed: Filing },
     /// A session's own record is written.
@@ -51,10 +53,26 @@ pub(crate) enum Done {
     Will(Outgoing),
     /// Something of what a session has left is safe elsewhere.
     Left(Giver),
+    /// A message of a session that goes on is safe with another member of its group, or is still its own.
+    PassedOn(Giver, Box<LeftMessage>),
     /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.
     PassOn(Leaver),
     /// Another client's input needs the room of this one's.
     EndInput { client: Token },
+}
+
+impl Done {
+    /// Whether the shard has something to do when the store has done its work: nearly all removals go
+    /// well, and nobody waits for them.
+    fn is_news(&self, outcome: &Outcome) -> bool {
+        match self {
+            Self::Changed { changes, again, .. } => {
+                let is_release = |change: &Change| matches!(change, Change::Release(_));
+                *again || matches!(outcome, Outcome::Failed(_)) || changes.iter().any(is_release)
+            }
+            _ => true,
+        }
+    }
 }
 
 /// A SUBSCRIBE whose subscriptions are being written.
@@ -331,6 +349,9 @@ impl StoreSink {
 impl Sink<Waiting> for StoreSink {
     fn complete(&mut self, waiting: Waiting, outcome: Outcome) {
         for (shard, done) in waiting {
+            if !done.is_news(&outcome) {
+                continue;
+            }
             self.batches[usize::from(shard)].push((done, outcome.clone()));
         }
     }

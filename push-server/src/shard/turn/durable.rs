@@ -144,6 +144,9 @@ impl<P: Ports> Shard<P> {
             Done::FilterRemoved { session, number, filter } => {
                 self.on_filter_removed((session, number, filter), failed);
             }
+            Done::Changed { session, number, changes, again } => {
+                self.on_changed((session, number), changes, again, failed);
+            }
             Done::Written { session, number, position, filed } => {
                 self.on_written(session, number, position, filed, failed);
             }
@@ -153,6 +156,7 @@ impl<P: Ports> Shard<P> {
             Done::Trim { session, number } => self.on_trim(session, number, outcome),
             Done::Will(will) => self.on_will_published(will, failed),
             Done::Left(giver) => self.on_left(giver, failed),
+            Done::PassedOn(giver, message) => self.on_passed_on(giver, *message, failed),
             Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
             Done::EndInput { client } => self.on_end_input(client),
         }
@@ -375,12 +379,20 @@ impl<P: Ports> Shard<P> {
         let origin = self.sessions.origin(key);
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         let number = entry.number;
-        let changes = entry.session.take_changes().into_iter();
+        let changes = entry.session.take_changes();
         let shared = self.here.shared();
         entry
             .session
             .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
-        Draft { writes: changes.map(|change| change.write(number)).collect(), waiting: Vec::new() }
+        let writes = changes.iter().map(|change| change.write(number)).collect();
+        let done = (!changes.is_empty()).then(|| Done::Changed {
+            session: key,
+            number,
+            changes,
+            again: false,
+        });
+        let own = self.here.index();
+        Draft { writes, waiting: done.map(|done| (own, done)).into_iter().collect() }
     }
 
     /// The store's number of a session, if it is durable.
@@ -474,7 +486,10 @@ impl<P: Ports> Shard<P> {
             && let Some(from) = entry.session.begin_page(memory)
         {
             let number = entry.number;
+            // What is sent from now on must not look after a crash as though it had not been.
+            self.save_if_owed(key);
             let done = Done::Page { session: key, number };
+            let memory = &self.here.shared().memory.outboxes;
             let page = PageRead::next(number, from, done).into_memory(memory.left_bytes());
             self.journal.read_page(page);
         }
@@ -495,15 +510,19 @@ impl<P: Ports> Shard<P> {
     /// The oldest messages of an outbox are here, and as many are dropped as it is over its limits.
     fn on_trim(&mut self, key: u32, number: SessionNumber, outcome: Outcome) {
         let shared = Arc::clone(self.here.shared());
-        let Some(entry) = self.numbered(key, number) else { return };
-        let client = entry.presence.client();
+        let Some(client) = self.numbered(key, number).map(|entry| entry.presence.client()) else {
+            return;
+        };
         if let Outcome::Page(Page { entries, next }) = outcome {
+            let refused = self.journal.refused();
             let sizes = entries.into_iter().filter_map(|(position, stored)| match stored {
+                _ if refused.is_unsettled(number, position.0) => None,
                 Stored::Entry(entry) => Some((position.0, entry.weight_bytes())),
                 Stored::Released => None,
             });
             let (sizes, limits) = (sizes.collect::<Vec<_>>(), &shared.config.limits);
             let next = next.map(|next| next.0);
+            let Some(entry) = self.numbered(key, number) else { return };
             let dropped = entry.session.trimmed(&sizes, next, limits, client.is_some());
             self.here.counters().dropped_outbox_full.add(u64::from(dropped));
             self.file_changes(key, None);
@@ -513,7 +532,9 @@ impl<P: Ports> Shard<P> {
             }
         } else {
             // The next message for it tries again, or its client when the store is back.
-            entry.session.page_failed(client.is_some());
+            if let Some(entry) = self.numbered(key, number) {
+                entry.session.page_failed(client.is_some());
+            }
             self.journal.refused().push_unread(key, number);
         }
     }
@@ -531,13 +552,15 @@ impl<P: Ports> Shard<P> {
             return;
         };
         let mut stale = 0;
-        let fetched = entries.into_iter().map(|(position, stored)| {
-            let fetched = fetched(stored, WallMillis(oldest), &self.here.shared().shares);
+        let (shared, refused) = (Arc::clone(self.here.shared()), self.journal.refused());
+        let owed =
+            entries.into_iter().filter(|(position, _)| !refused.is_unsettled(number, position.0));
+        let fetched = owed.map(|(position, stored)| {
+            let fetched = fetched(stored, WallMillis(oldest), &shared.shares);
             stale += u64::from(matches!(fetched, Fetched::Stale(_)));
             (position.0, fetched)
         });
         let fetched = fetched.collect();
-        let shared = Arc::clone(self.here.shared());
         let Some(entry) = self.numbered(key, number) else { return };
         let client = entry.presence.client();
         let next = next.map(|next| next.0);
@@ -577,8 +600,8 @@ pub(super) fn outbox_entry(delivery: &Delivery, queued_at: WallMillis) -> Outbox
 
 impl Change {
     /// The write that keeps it, in the outbox of the session with this number.
-    pub(super) fn write(self, number: SessionNumber) -> Write {
-        match self {
+    pub(super) fn write(&self, number: SessionNumber) -> Write {
+        match *self {
             Self::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
             Self::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
             Self::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
@@ -597,6 +620,7 @@ fn noted_units(done: &Done, outcome: &Outcome) -> u32 {
         Done::Unsubscribe(unsubscribed) if matches!(outcome, Outcome::Failed(_)) => {
             NOTED_UNITS + FRESH_UNITS.saturating_mul(unsubscribed.filters.len() as u32)
         }
+        Done::Changed { changes, .. } => NOTED_UNITS.saturating_mul(changes.len() as u32),
         Done::Page { .. } | Done::Trim { .. } | Done::PassOn(_) => FETCHED_UNITS,
         _ => NOTED_UNITS,
     }
