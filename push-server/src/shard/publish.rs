@@ -3,14 +3,19 @@
 //! brought. What each costs, and whose turn it is, is decided elsewhere.
 
 mod backlog;
+mod fanout;
+mod subscribing;
 
 pub(super) use backlog::{Backlog, Wanted};
+pub(super) use fanout::{Fanout, Publisher, Stage};
+pub(super) use subscribing::{Subscribing, Unsubscribing, filter_units};
 
 use std::collections::BTreeMap;
 
 use super::ports::Token;
-use crate::broker::{Matching, Subscriptions, TopicFilter};
+use crate::broker::{Budget, Matching, SubscriptionOptions, Subscriptions, TopicFilter};
 use crate::mqtt::SubscriptionList;
+use crate::store::SessionNumber;
 use backlog::Backlogs;
 
 /// The tables.
@@ -39,8 +44,31 @@ pub(super) struct Return {
 }
 
 impl Publishing {
-    pub(super) fn subscriptions(&mut self) -> &mut Subscriptions {
-        &mut self.subscriptions
+    /// A session gets what matches a filter. Returns whether it did before, and whether nobody did.
+    pub(super) fn insert(
+        &mut self,
+        filter: &TopicFilter,
+        key: u32,
+        options: SubscriptionOptions,
+    ) -> (bool, bool) {
+        self.subscriptions.insert(filter, key, options)
+    }
+
+    /// A session no longer gets what matches a filter. Returns whether it did before, and whether nobody does
+    /// any more.
+    pub(super) fn remove(&mut self, filter: &TopicFilter, key: u32) -> (bool, bool) {
+        self.subscriptions.remove(filter, key)
+    }
+
+    /// Looks for those who subscribe to what a publish brings. `sender`: the number of the session that has the
+    /// key of the one that published it. Returns whether all are known.
+    pub(super) fn find_matches(
+        &self,
+        fanout: &mut Fanout,
+        sender: Option<SessionNumber>,
+        budget: &mut Budget,
+    ) -> bool {
+        fanout.find_matches(&self.subscriptions, sender, budget)
     }
 
     pub(super) fn backlogs(&self) -> &Backlogs {

@@ -5,6 +5,7 @@ mod admit;
 mod deliver;
 mod durable;
 mod ending;
+mod errand;
 mod errands;
 mod fanout;
 mod feed;
@@ -47,7 +48,7 @@ use super::timers::{Timed, Timers};
 use crate::broker::Message;
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::store::Write;
-use errands::Errand;
+use errand::Errand;
 
 /// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
 /// a shard after 5 s.

@@ -6,8 +6,7 @@ use bytes::Bytes;
 
 use super::Shard;
 use super::durable;
-use super::errands::Errand;
-use super::fanout::{Fanout, Publisher};
+use super::errand::Errand;
 use crate::broker::{Budget, Charge, Message, NoMemory, QoS, SessionMemory};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
@@ -19,6 +18,7 @@ use crate::shard::journal::{Done, Draft, Part};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Wire};
+use crate::shard::publish::{Fanout, Publisher};
 use crate::store::{Position, Write};
 
 /// What it costs to send something: a system call's part, and a completion.

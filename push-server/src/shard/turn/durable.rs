@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Shard;
-use super::subscribe::filter_units;
 use crate::broker::{Shares, SubscriptionId, Via};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
@@ -23,6 +22,7 @@ use crate::shard::journal::{Done, Draft, Journal, PageRead, Part, Subscribed, Un
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Token};
+use crate::shard::publish::filter_units;
 use crate::shard::sessions::{Entry, Presence};
 use crate::store::{
     Clocks, OutboxEntry, Outcome, Page, Position, SessionNumber, SessionRecord, Stored, StoredWill,
@@ -380,7 +380,10 @@ impl<P: Ports> Shard<P> {
         entry
             .session
             .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
-        Draft { writes: changes.map(|change| change.write(number)).collect(), waiting: Vec::new() }
+        Draft {
+            writes: changes.map(|change| write_of(change, number)).collect(),
+            waiting: Vec::new(),
+        }
     }
 
     /// The store's number of a session, if it is durable.
@@ -575,14 +578,12 @@ pub(super) fn outbox_entry(delivery: &Delivery, queued_at: WallMillis) -> Outbox
     }
 }
 
-impl Change {
-    /// The write that keeps it, in the outbox of the session with this number.
-    pub(super) fn write(self, number: SessionNumber) -> Write {
-        match self {
-            Self::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
-            Self::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
-            Self::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
-        }
+/// The write that keeps a change, in the outbox of the session with this number.
+pub(super) fn write_of(change: Change, number: SessionNumber) -> Write {
+    match change {
+        Change::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
+        Change::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
+        Change::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
     }
 }
 

@@ -4,7 +4,7 @@
 use push_common::clock::Monotonic;
 
 use super::Shard;
-use super::errands::Errand;
+use super::errand::Errand;
 use crate::broker::Budget;
 use crate::mqtt::Event;
 use crate::mqtt::codec::Reason;

@@ -16,7 +16,8 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::errands::Errand;
+use super::durable;
+use super::errand::Errand;
 use super::fanout::GROUP_UNITS;
 use super::share::Placed;
 use crate::broker::{Budget, Group, QoS, TopicFilter, Via};
@@ -155,7 +156,10 @@ impl<P: Ports> Shard<P> {
         left: LeftMessage,
         is_durable: bool,
     ) -> Placed {
-        let change = left.change().filter(|_| is_durable).map(|change| change.write(giver.number));
+        let change = left
+            .change()
+            .filter(|_| is_durable)
+            .map(|change| durable::write_of(change, giver.number));
         let Via::Share(group, _) = &left.delivery.via else {
             return Placed::Done { refusals: 0 };
         };

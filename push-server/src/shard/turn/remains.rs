@@ -13,21 +13,18 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::errands::Errand;
-use super::subscribe::filter_units;
+use super::errand::Errand;
 use crate::broker::{Budget, Holder, NoMemory, TopicFilter, subscription_weight_bytes};
 use crate::mqtt::SubscriptionList;
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::ports::Ports;
+use crate::shard::publish::filter_units;
 
 /// As many filters go with their session as this pays for: some ten, as nearly all sessions have.
 const AT_ONCE_UNITS: u32 = 512;
 
 /// So many filters go at once to make room for a new one.
 const FOR_ONE_MAX: usize = 16;
-
-/// So many turns, of a millisecond each or longer, a SUBSCRIBE waits for filters to go.
-pub(super) const REMAINS_WAITS_MAX: u16 = 2_000;
 
 /// Why a new subscription gets no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

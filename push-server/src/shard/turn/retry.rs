@@ -7,7 +7,7 @@
 //! too, though the disk may be back: the store sees to that.
 
 use super::Shard;
-use super::errands::Errand;
+use super::errand::Errand;
 use crate::broker::Budget;
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::journal::{Again, Done, Draft, Retrying, UnremovedFilter};

@@ -14,9 +14,7 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::errands::Errand;
-use super::fanout::REFUSAL_UNITS;
-use super::subscribe::filter_units;
+use super::errand::Errand;
 use crate::broker::{Budget, Group, Member, Message, TopicFilter, Via};
 use crate::mqtt::{Delivery, OutboxFull};
 use crate::shard::agenda::{Flow, Progress};
@@ -24,7 +22,7 @@ use crate::shard::clients::Phase;
 use crate::shard::journal::Part;
 use crate::shard::ports::Ports;
 use crate::shard::post::{Mail, SharedMail};
-use crate::shard::publish::Return;
+use crate::shard::publish::{Return, filter_units};
 
 /// What became of a message for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +46,9 @@ enum Choice {
 
 /// What a message for a group costs the shard of its member.
 const SHARED_UNITS: u32 = 12;
+
+/// What a member costs that has no room.
+const REFUSAL_UNITS: u32 = 2;
 
 /// So many groups hear at once that a member has gone.
 const TOLD_AT_ONCE_MAX: usize = 64;
@@ -167,10 +168,9 @@ impl<P: Ports> Shard<P> {
         &mut self,
         flow: Flow,
         message: Arc<Message>,
-        group: &Arc<Group>,
+        group: Arc<Group>,
         part: &mut Part,
     ) -> Placed {
-        let group = Arc::clone(group);
         self.place_mail(SharedMail::new(flow, message, group), part, Patience::MayWait)
     }
 

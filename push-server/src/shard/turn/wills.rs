@@ -19,12 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shard;
-use super::fanout::Fanout;
 use crate::broker::{Message, QoS};
 use crate::mqtt::Will;
 use crate::shard::agenda::Flow;
 use crate::shard::journal::{Done, Draft, Outgoing};
 use crate::shard::ports::Ports;
+use crate::shard::publish::Fanout;
 use crate::store::{SessionNumber, WillNumber, Write};
 
 impl<P: Ports> Shard<P> {
