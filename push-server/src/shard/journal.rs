@@ -6,6 +6,7 @@
 mod fresh;
 mod outgoing;
 mod refused;
+mod shared_journal;
 mod ticket;
 mod unremoved;
 
@@ -13,9 +14,10 @@ pub(super) use outgoing::Outgoing;
 pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
 pub(crate) use refused::UNREMOVED_MAX;
 pub(super) use refused::{Again, Retrying};
+pub(super) use shared_journal::SharedJournal;
 pub(super) use ticket::{
     Completions, Done, Draft, Giver, Leaver, Part, StoreSink, Subscribed, Ticket, Unsubscribed,
-    Waiting, Wholes,
+    Waiting,
 };
 pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
 pub(super) use unremoved::UnremovedFilter;
@@ -27,6 +29,7 @@ use crate::mqtt::HEAD_MESSAGES_MAX;
 use crate::store::{Outcome, PageLimit, Position, SessionNumber, Store};
 use fresh::Fresh;
 use refused::Refused;
+use ticket::Wholes;
 
 /// Bytes that wait to be stored, of all shards together, from which on what would add to them waits
 /// (`limit="store"`), until half of them is stored.

@@ -271,7 +271,7 @@ impl<P: Ports> Shard<P> {
         connected: bool,
         part: &mut Part,
     ) -> Delivered {
-        let queued_at = self.here.shared().clocks.to_wall(self.agenda.now());
+        let queued_at = self.here.shared().journal.clocks().to_wall(self.agenda.now());
         let has_store = self.here.shared().store.is_some();
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let number = entry.number;
@@ -335,7 +335,7 @@ impl<P: Ports> Shard<P> {
 
     /// Has written what a client was sent and has not acknowledged, and could not be written then.
     pub(super) fn file_unwritten(&mut self, key: u32) {
-        let queued_at = self.here.shared().clocks.to_wall(self.agenda.now());
+        let queued_at = self.here.shared().journal.clocks().to_wall(self.agenda.now());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let number = entry.number;
         let mut draft = Draft::default();
@@ -362,10 +362,10 @@ impl<P: Ports> Shard<P> {
     pub(super) fn flush(&mut self, index: u32) -> u32 {
         let client = &mut self.clients[index];
         let is_served = matches!(client.phase, Phase::Serving { .. });
-        if client.sending || (client.holds > 0 && is_served) {
+        if client.output.is_sending() || (client.output.is_held() && is_served) {
             return FLUSH_UNITS;
         }
-        if client.send_failed {
+        if client.output.has_failed() {
             if matches!(client.phase, Phase::Flushing { .. }) {
                 self.abort(index);
             }
@@ -420,8 +420,8 @@ impl<P: Ports> Shard<P> {
         if !chunks.is_empty() {
             let bytes: usize = chunks.iter().map(Bytes::len).sum();
             units += (bytes / BYTES_PER_UNIT) as u32;
-            client.sending = true;
-            client.set_throttled_since(client.throttled_since().map(|_| now));
+            client.output.begin_send();
+            client.intake.throttle_again(now);
             let token = client.token(index);
             // Whatever is no message has been made for this client alone.
             let weight = sending.begin(copied_bytes.unwrap_or(bytes));

@@ -8,7 +8,6 @@
 //! acknowledged stays.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Shard;
@@ -52,7 +51,7 @@ impl<P: Ports> Shard<P> {
             if shard == self.here.index() {
                 self.on_done(done, Outcome::Committed);
             } else {
-                let completions = &self.here.shared().completions[usize::from(shard)];
+                let completions = self.here.shared().journal.completions(shard);
                 completions.push(&mut vec![(done, Outcome::Committed)]);
             }
         }
@@ -67,7 +66,7 @@ impl<P: Ports> Shard<P> {
         }
         let draft = part.finish();
         if is_shared && !draft.writes.is_empty() {
-            self.here.shared().wholes.push(draft);
+            self.here.shared().journal.wholes().push(draft);
         } else {
             self.file(draft);
         }
@@ -80,7 +79,7 @@ impl<P: Ports> Shard<P> {
         self.journal.submit(
             self.here.index(),
             &**store,
-            &self.here.shared().wholes,
+            self.here.shared().journal.wholes(),
             self.here.counters(),
         );
     }
@@ -88,7 +87,7 @@ impl<P: Ports> Shard<P> {
     /// Takes what the store and other shards have done, and notes it as far as the turn goes. A message
     /// may be in as many outboxes as there are sessions: what clients wait for comes first.
     pub(super) fn read_completions(&mut self) {
-        self.journal.collect(&self.here.shared().completions[usize::from(self.here.index())]);
+        self.journal.collect(self.here.shared().journal.completions(self.here.index()));
         self.note(Journal::take_settled, Journal::has_settled);
         self.note(Journal::take_written, Journal::has_written);
         if let Some(store) = &self.here.shared().store
@@ -277,21 +276,15 @@ impl<P: Ports> Shard<P> {
 
     /// The receipt of a client's publish waits; returns what tells it from others.
     pub(super) fn wait_receipt(&mut self, index: u32, receipt: PublishReceipt) -> u64 {
-        self.clients[index].receipts.get_or_insert_default().push(receipt)
+        self.clients[index].wait_receipt(receipt)
     }
 
     fn settle_receipt(&mut self, index: u32, number: u64, reason: Reason) {
-        if let Some(receipts) = &mut self.clients[index].receipts {
-            receipts.settle(number, reason);
-        }
+        self.clients[index].settle_receipt(number, reason);
         // An answer may be the connection's last.
         while let Some(client) = self.clients.get_mut(index)
-            && let Some(receipts) = &mut client.receipts
-            && let Some((receipt, reason)) = receipts.pop_settled()
+            && let Some((receipt, reason)) = client.pop_settled()
         {
-            if receipts.is_empty() {
-                client.receipts = None;
-            }
             self.acknowledge_publish(index, receipt, reason);
         }
     }
@@ -396,7 +389,7 @@ impl<P: Ports> Shard<P> {
     /// does not, its will is kept: CONNACK promises it.
     pub(super) fn new_session(&mut self, connect: &Connect) -> (Session, SessionNumber) {
         let (client_id, expiry_secs) = (&connect.client_id, connect.session_expiry_secs);
-        let number = SessionNumber(self.here.shared().next_number.fetch_add(1, Ordering::Relaxed));
+        let number = SessionNumber(self.here.shared().journal.take_number());
         let session = match self.here.shared().store {
             Some(_) if expiry_secs > 0 => Session::durable(client_id, expiry_secs),
             Some(_) if connect.will.is_some() && !is_left_out(Rule::WillOfBriefSession) => {
@@ -421,7 +414,7 @@ impl<P: Ports> Shard<P> {
             self.journal.append(draft);
             return;
         }
-        self.clients[index].holds += 1;
+        self.clients[index].output.hold();
         draft.waiting.push((self.here.index(), Done::Connect { client: self.token_of(index) }));
         self.journal.append(draft);
     }
@@ -435,7 +428,7 @@ impl<P: Ports> Shard<P> {
     /// The record of a session that is durable, or keeps its will, to be written together with something
     /// else.
     pub(super) fn saved_session(&mut self, key: u32) -> Draft {
-        let clocks = self.here.shared().clocks;
+        let clocks = self.here.shared().journal.clocks();
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         if !entry.session.is_durable() && !entry.session.keeps_will() {
             return Draft::default();
@@ -524,8 +517,14 @@ impl<P: Ports> Shard<P> {
     fn on_page(&mut self, key: u32, number: SessionNumber, outcome: Outcome) {
         let age_max_millis =
             u64::from(self.here.shared().config.outbox_age_max_secs).saturating_mul(MILLIS_PER_SEC);
-        let oldest =
-            self.here.shared().clocks.to_wall(self.agenda.now()).0.saturating_sub(age_max_millis);
+        let oldest = self
+            .here
+            .shared()
+            .journal
+            .clocks()
+            .to_wall(self.agenda.now())
+            .0
+            .saturating_sub(age_max_millis);
         let Outcome::Page(Page { entries, next }) = outcome else {
             if let Some(entry) = self.numbered(key, number) {
                 entry.session.page_failed(entry.presence.client().is_some());

@@ -42,17 +42,15 @@ impl<P: Ports> Shard<P> {
     pub(super) fn mark_dirty(&mut self, index: u32) {
         let payer = self.agenda.payer().unwrap_or_else(|| self.flow_of(index));
         let Some(client) = self.clients.get_mut(index) else { return };
-        if client.dirty_for == Some(payer.tag()) {
-            return;
+        if client.output.mark_dirty(payer.tag()) {
+            self.agenda.push_dirty(payer, index);
         }
-        client.dirty_for = Some(payer.tag());
-        self.agenda.push_dirty(payer, index);
     }
 
     /// A client's input is to go on when it is its session's turn.
     pub(super) fn queue_input(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        client.stalled = true;
+        client.intake.stall();
         let token = client.token(index);
         self.agenda.push(self.flow_of(index), Errand::Input(token));
     }
@@ -60,7 +58,7 @@ impl<P: Ports> Shard<P> {
     /// Handles a client's input at once, as far as its session's share of the turn goes.
     pub(super) fn take_input(&mut self, index: u32) {
         let Some(client) = self.clients.get(index) else { return };
-        if client.stalled {
+        if client.intake.is_stalled() {
             self.keep_input(index);
             return;
         }
@@ -218,7 +216,7 @@ impl<P: Ports> Shard<P> {
 
     fn flush_dirty(&mut self, index: u32) -> u32 {
         let client = self.clients.get_mut(index);
-        let is_dirty = client.is_some_and(|client| client.dirty_for.take().is_some());
+        let is_dirty = client.is_some_and(|client| client.output.take_dirty());
         if is_dirty { self.flush(index) } else { 1 }
     }
 }

@@ -8,7 +8,6 @@
 //! end, as ever.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Shard;
 use super::errand::Errand;
@@ -22,7 +21,6 @@ use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::post::Mail;
 use crate::shard::publish::{Fanout, Publisher, Stage};
-use crate::store::SessionNumber;
 
 /// What a delivery costs beside the match: an outbox, and a session that is read from memory.
 const DELIVERY_UNITS: u32 = 6;
@@ -41,7 +39,7 @@ impl<P: Ports> Shard<P> {
         budget: &mut Budget,
     ) -> Option<(Box<Fanout>, Progress)> {
         fanout.lend(self.publishing.take_matching());
-        fanout.begin(self.next_number());
+        fanout.begin(self.here.shared().journal.next_number());
         let progress = self.go_on_with(&mut fanout, budget);
         if progress != Progress::Done {
             self.here.counters().publishes_cut.add(1);
@@ -53,13 +51,8 @@ impl<P: Ports> Shard<P> {
 
     /// Has a publish done when it is its turn.
     pub(super) fn queue_fanout(&mut self, mut fanout: Fanout) {
-        fanout.begin(self.next_number());
+        fanout.begin(self.here.shared().journal.next_number());
         self.agenda.push(fanout.flow(), Errand::Fanout(Box::new(fanout)));
-    }
-
-    /// The number of the next session that begins.
-    fn next_number(&self) -> SessionNumber {
-        SessionNumber(self.here.shared().next_number.load(Ordering::Relaxed))
     }
 
     /// Goes on with a publish until the budget is spent.
@@ -212,7 +205,7 @@ impl<P: Ports> Shard<P> {
         let has_to_wait = part.has_to_wait() && !is_left_out(Rule::PublishWaits);
         let served = self.resolve(client).filter(|index| self.is_served(*index));
         let number = match served {
-            Some(index) if !has_to_wait && self.clients[index].receipts.is_none() => {
+            Some(index) if !has_to_wait && !self.clients[index].has_receipts() => {
                 self.acknowledge_publish(index, receipt, reason);
                 return;
             }

@@ -22,7 +22,7 @@ impl<P: Ports> Shard<P> {
         let RecoveredPart { sessions, wills } = found;
         let mut keys: HashMap<SessionNumber, Option<u32>, FixedState> =
             wills.iter().map(|will| (will.session, None)).collect();
-        let (now, clocks) = (self.agenda.now(), self.here.shared().clocks);
+        let (now, clocks) = (self.agenda.now(), self.here.shared().journal.clocks());
         let now_wall = clocks.to_wall(now);
         let shared = Arc::clone(self.here.shared());
         let (memory, holders) = (&shared.memory, &shared.holders);
@@ -61,7 +61,7 @@ impl<P: Ports> Shard<P> {
             keys.entry(number).and_modify(|found| *found = Some(key));
             self.here.counters().sessions.add(1);
             self.sessions.set_origin(key, Origin::default());
-            self.here.shared().session_shares.take_unasked(holder);
+            self.here.shared().totals.session_shares().take_unasked(holder);
             for (filter, options) in filters {
                 self.index_subscription(key, &filter, options);
             }
@@ -91,7 +91,7 @@ impl<P: Ports> Shard<P> {
         number: SessionNumber,
         mut record: SessionRecord,
     ) {
-        let (now, clocks) = (self.agenda.now(), self.here.shared().clocks);
+        let (now, clocks) = (self.agenda.now(), self.here.shared().journal.clocks());
         let shares = session.subscriptions.has_shared();
         let Some(stored) = record.will.clone() else {
             self.sessions.departed().push_found(Found {

@@ -43,7 +43,7 @@ impl<P: Ports> Shard<P> {
             self.sessions.release_key(key);
             return;
         }
-        self.here.shared().remains_bytes.add(filters.bytes() as u64);
+        self.here.shared().totals.remains_bytes().add(filters.bytes() as u64);
         self.publishing.add_remains(key, filters);
         if self.forget_remains(key, &mut Budget::new(AT_ONCE_UNITS)) != Progress::Done {
             self.agenda.push(Flow::ended(self.here.index(), key), Errand::Forget(key));
@@ -82,7 +82,7 @@ impl<P: Ports> Shard<P> {
             taken = memory.take_for(holder, weight_bytes);
         }
         taken.map_err(|missing| {
-            if shared.remains_bytes.would_make_room(memory, missing, weight_bytes) {
+            if shared.totals.remains_bytes().would_make_room(memory, missing, weight_bytes) {
                 NoSubscriptionMemory::Yet
             } else {
                 NoSubscriptionMemory::Used(missing)
@@ -95,7 +95,11 @@ impl<P: Ports> Shard<P> {
         let (filter, was_last) = self.publishing.pop_remains(key)?;
         self.drop_subscription(key, &filter);
         // Not before: who looks in between would take it for somebody's that stays.
-        self.here.shared().remains_bytes.subtract(subscription_weight_bytes(&filter) as u64);
+        self.here
+            .shared()
+            .totals
+            .remains_bytes()
+            .subtract(subscription_weight_bytes(&filter) as u64);
         if was_last {
             self.sessions.release_key(key);
         }

@@ -113,7 +113,7 @@ impl<P: Ports> Shard<P> {
         if self.tell_shares(key, &mut Budget::new(TOLD_AT_ONCE_UNITS)) != Progress::Done
             && self.publishing.hold_returning(key)
         {
-            self.clients[index].holds += 1;
+            self.clients[index].output.hold();
             // What the client sends comes behind it in the same flow.
             self.agenda.push(self.flow_of_session(key), Errand::Return(key));
         }
@@ -155,7 +155,7 @@ impl<P: Ports> Shard<P> {
     /// One of the things has come to pass that CONNACK waits for.
     pub(super) fn let_send(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        client.holds = client.holds.saturating_sub(1);
+        client.output.release();
         self.mark_dirty(index);
     }
 

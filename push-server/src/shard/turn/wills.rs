@@ -16,7 +16,6 @@
 //! retained it, and something later perhaps instead.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Shard;
 use crate::broker::{Message, QoS};
@@ -36,7 +35,7 @@ impl<P: Ports> Shard<P> {
         mut will: Will,
         record: Draft,
     ) {
-        let number = WillNumber(self.here.shared().next_number.fetch_add(1, Ordering::Relaxed));
+        let number = WillNumber(self.here.shared().journal.take_number());
         let charge = will.charge.take();
         let message = Arc::new(will.into_message(self.agenda.now()));
         let will = Outgoing { number, session, key, message, charge };
