@@ -28,6 +28,7 @@ use hashbrown::HashTable;
 use push_common::clock::Monotonic;
 use slab::Slab;
 
+use super::journal::Outgoing;
 use crate::broker::{MemoryBudget, Origin, session_weight_bytes};
 use crate::mqtt::Session;
 use crate::store::SessionNumber;
@@ -193,9 +194,49 @@ impl Sessions {
         self.departed.leftovers()
     }
 
-    /// Sessions that have ended, and are not gone yet.
-    pub(super) fn departed(&mut self) -> &mut Departed {
-        &mut self.departed
+    /// An ended session begins to give away what it has left.
+    pub(super) fn begin_leaving(&mut self, number: SessionNumber, leaving: Leaving) {
+        self.departed.begin(number, leaving);
+    }
+
+    /// Whether an ended session still gives away what it has left.
+    pub(super) fn is_leaving(&self, number: SessionNumber) -> bool {
+        self.departed.is_leaving(number)
+    }
+
+    /// How far it has come with that.
+    pub(super) fn leaving(&mut self, number: SessionNumber) -> Option<&mut Leaving> {
+        self.departed.leaving(number)
+    }
+
+    /// It has nothing left.
+    pub(super) fn end_leaving(&mut self, number: SessionNumber) {
+        self.departed.end(number);
+    }
+
+    /// Adds an ended session with a will that is due at `publish_at`.
+    pub(super) fn add_stray(&mut self, publish_at: Monotonic, found: Found) {
+        self.departed.add_stray(publish_at, found);
+    }
+
+    /// Takes an ended session whose will is due at `now`.
+    pub(super) fn take_due_stray(&mut self, now: Monotonic) -> Option<Found> {
+        self.departed.take_due(now)
+    }
+
+    /// The start has found an ended session that has something to give away.
+    pub(super) fn push_found(&mut self, found: Found) {
+        self.departed.push_found(found);
+    }
+
+    /// The start has found these wills on their way.
+    pub(super) fn set_found_wills(&mut self, wills: Vec<Outgoing>) {
+        self.departed.set_found_wills(wills);
+    }
+
+    /// Takes what the start has found; every shard has its subscriptions by now.
+    pub(super) fn take_found(&mut self) -> (Vec<Found>, Vec<Outgoing>) {
+        self.departed.take_found()
     }
 
     /// Whether some will of an ended session is due at `now`.

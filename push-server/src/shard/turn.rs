@@ -180,7 +180,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn begin(&mut self) {
         self.start_accepting();
         // Not before: every shard has its subscriptions now.
-        let (ended, wills) = self.sessions.departed().take_found();
+        let (ended, wills) = self.sessions.take_found();
         for found in ended {
             self.leave_behind(found);
         }

@@ -372,7 +372,7 @@ impl<P: Ports> Shard<P> {
             return FLUSH_UNITS;
         }
         let feeding = self.feed_backlog(index);
-        let mut units = FLUSH_UNITS + self.publishing.backlogs_mut().take_walked();
+        let mut units = FLUSH_UNITS + self.publishing.take_walked();
         let now = self.agenda.now();
         let (client, sending) = self.clients.with_sending(index);
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);

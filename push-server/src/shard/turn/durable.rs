@@ -51,7 +51,7 @@ impl<P: Ports> Shard<P> {
     /// Files a shard's part of a write, or has it wait for the others.
     pub(super) fn finish_part(&mut self, part: Part) {
         let is_shared = part.is_shared();
-        if is_shared && self.journal.refused().has_unsaved() {
+        if is_shared && self.journal.has_unsaved() {
             // Another shard may file it at any time, behind the records that it needs.
             self.submit_draft();
         }
@@ -164,9 +164,8 @@ impl<P: Ports> Shard<P> {
         let (subscribe, mut results) = (subscribed.subscribe, results);
         for filter in subscribed.fresh {
             if !failed {
-                self.journal.refused().replace_filter(number, &filter);
-                self.journal.fresh().written(subscribe, number, filter);
-            } else if self.journal.fresh().failed(subscribe, number, &filter)
+                self.journal.filter_written(subscribe, number, filter);
+            } else if self.journal.subscribe_failed(subscribe, number, &filter)
                 && self.numbered(key, number).is_some()
             {
                 self.forget_subscription(key, &filter);
@@ -235,7 +234,7 @@ impl<P: Ports> Shard<P> {
             let dropped = entry.session.not_written(position);
             self.here.counters().dropped_store.add(u64::from(dropped));
             if !dropped {
-                self.journal.refused().push_unsaved(key, number);
+                self.journal.push_unsaved(key, number);
             }
         } else {
             entry.session.written(position, filed, client.is_some());

@@ -164,7 +164,7 @@ impl<P: Ports> Shard<P> {
             if self.stop.has_begun() {
                 return;
             }
-            let Some(found) = self.sessions.departed().take_due(self.agenda.now()) else { return };
+            let Some(found) = self.sessions.take_due_stray(self.agenda.now()) else { return };
             self.leave_behind(found);
         }
     }

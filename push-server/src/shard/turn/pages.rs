@@ -60,7 +60,7 @@ impl<P: Ports> Shard<P> {
         } else {
             // The next message for it tries again, or its client when the store is back.
             entry.session.page_failed(client.is_some());
-            self.journal.refused().push_unread(key, number);
+            self.journal.push_unread(key, number);
         }
     }
 
@@ -78,7 +78,7 @@ impl<P: Ports> Shard<P> {
         let Outcome::Page(Page { entries, next }) = outcome else {
             if let Some(entry) = self.numbered(key, number) {
                 entry.session.page_failed(entry.presence.client().is_some());
-                self.journal.refused().push_unread(key, number);
+                self.journal.push_unread(key, number);
             }
             return;
         };

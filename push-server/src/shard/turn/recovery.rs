@@ -79,7 +79,7 @@ impl<P: Ports> Shard<P> {
                 Outgoing::found(will, key, &memory.wills)
             })
             .collect();
-        self.sessions.departed().set_found_wills(wills);
+        self.sessions.set_found_wills(wills);
     }
 }
 
@@ -94,13 +94,7 @@ impl<P: Ports> Shard<P> {
         let (now, clocks) = (self.agenda.now(), self.here.shared().journal.clocks());
         let shares = session.subscriptions.has_shared();
         let Some(stored) = record.will.clone() else {
-            self.sessions.departed().push_found(Found {
-                session,
-                shares,
-                number,
-                will: None,
-                key: None,
-            });
+            self.sessions.push_found(Found { session, shares, number, will: None, key: None });
             return;
         };
         // Nobody's: its session has ended.
@@ -109,7 +103,7 @@ impl<P: Ports> Shard<P> {
         let publish_at = will.publish_at;
         let found = Found { session, shares, number, will: Some(will), key: None };
         if publish_at <= now {
-            self.sessions.departed().push_found(found);
+            self.sessions.push_found(found);
             return;
         }
         if let Some(will) = &mut record.will
@@ -119,7 +113,7 @@ impl<P: Ports> Shard<P> {
             will.due_at = Some(clocks.to_wall(publish_at));
             self.file(Write::PutSession { number, record: Box::new(record) }.into());
         }
-        self.sessions.departed().add_stray(publish_at, found);
+        self.sessions.add_stray(publish_at, found);
     }
 }
 

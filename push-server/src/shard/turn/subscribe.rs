@@ -44,7 +44,7 @@ impl<P: Ports> Shard<P> {
         subscribe: Subscribe,
     ) -> Box<Subscribing> {
         let session = (key, self.sessions.number(key));
-        let number = self.journal.fresh().begin();
+        let number = self.journal.begin_subscribe();
         Box::new(Subscribing::new(self.token_of(index), session, number, subscribe))
     }
 
@@ -59,7 +59,7 @@ impl<P: Ports> Shard<P> {
         let Some(entry) = self.numbered(key, number) else {
             // What it had subscribed to by now has gone with the session.
             for filter in subscribing.take_fresh() {
-                self.journal.fresh().failed(subscribe, number, &filter);
+                self.journal.subscribe_failed(subscribe, number, &filter);
             }
             return Progress::Done;
         };
@@ -86,7 +86,7 @@ impl<P: Ports> Shard<P> {
             };
             let entry = subscribing.answer(result);
             if is_durable && let (Ok((_, is_new)), Some(entry)) = (subscribed, entry) {
-                let is_fresh = self.journal.fresh().touch(subscribe, number, &entry.filter, is_new);
+                let is_fresh = self.journal.touch_filter(subscribe, number, &entry.filter, is_new);
                 subscribing.write(entry, is_fresh);
             }
         }
@@ -259,7 +259,7 @@ impl<P: Ports> Shard<P> {
                         self.leave_unsent(key, &filter);
                     }
                     if is_durable && !is_left_out(Rule::FilterRemoved) {
-                        self.journal.fresh().end(number, &filter);
+                        self.journal.end_filter(number, &filter);
                         // Also of one that memory does not know: an earlier removal may have failed.
                         unsubscribing.remove(filter);
                     }

@@ -96,14 +96,14 @@ impl<P: Ports> Shard<P> {
 
     /// A will is in every outbox, or is not.
     pub(super) fn on_will_published(&mut self, will: Outgoing, failed: bool) {
-        if failed && !self.journal.refused().push_will(will) {
+        if failed && !self.journal.push_will(will) {
             self.here.counters().limit_wills.add(1);
         }
     }
 
     /// Publishes again the first of those that could not be published safely.
     pub(super) fn retry_will(&mut self) {
-        let Some(will) = self.journal.refused().pop_will() else { return };
+        let Some(will) = self.journal.pop_will() else { return };
         if will.message.qos == QoS::AtMostOnce {
             let draft = self.will_draft(will);
             self.file(draft);
