@@ -17,7 +17,7 @@ const ITERATIONS: RangeInclusive<i64> = ITERATIONS_MIN as i64..=ITERATIONS_MAX a
 const AFTER_HELP: &str = "\
 A setting is taken from its flag, else from the same key in the file of --config, else it is the \
 default. A SIZE is a number of bytes or has a unit (64KiB, 1.5GiB, 2MB), a TIME is a number of \
-seconds or has units (90s, 10m, 6h, 7d, 1w, 1h 30m; M is a month). In the file what may be given \
+seconds or has units (90s, 10m, 6h, 7d, 1w, 1h 30m). In the file what may be given \
 several times is a list, or one text. Exit codes: 0 stopped by SIGTERM or SIGINT, 1 could not start \
 or failed, 2 invalid settings, 128 and more cut short by a second signal of that number.";
 

@@ -75,6 +75,10 @@ impl Unit for InSecs {
         if let Ok(secs) = text.parse() {
             return Some(secs);
         }
+        // A month to humantime; whoever writes `10M` mostly means minutes.
+        if text.contains('M') {
+            return None;
+        }
         let time = humantime::parse_duration(text).ok()?;
         // Half a second would become none, which often means "never".
         (time.subsec_nanos() == 0).then_some(time.as_secs())
@@ -191,7 +195,7 @@ mod tests {
         ] {
             assert_eq!(parse(text), Ok(secs), "{text}");
         }
-        for text in ["", "1000001", "1y", "500ms", "10 parsecs", "-1s", "m"] {
+        for text in ["", "1000001", "1y", "500ms", "10 parsecs", "-1s", "m", "0M", "1h 10M"] {
             let error = parse(text).expect_err(text).to_string();
             assert!(error.ends_with("from 0 to 1000000 seconds, as 600 or 10m"), "{text}: {error}");
         }

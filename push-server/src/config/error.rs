@@ -30,6 +30,14 @@ impl Origin {
             Self::Default => format!("{key} (by default)"),
         }
     }
+
+    /// The line of the file, if it is one.
+    pub(crate) fn line(&self) -> Option<usize> {
+        match self {
+            Self::File { line, .. } => Some(*line),
+            Self::Flag | Self::Default => None,
+        }
+    }
 }
 
 /// What is wrong with the settings. Flags that are wrong by themselves are refused by clap.
@@ -83,6 +91,25 @@ pub enum ConfigError {
         /// What would be allowed.
         allowed: String,
     },
+}
+
+impl ConfigError {
+    /// The setting that is wrong, if it is one.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::UnknownKey { key, .. } | Self::Invalid { key, .. } => Some(key),
+            Self::Unreadable { .. } | Self::TooLarge { .. } | Self::Syntax { .. } => None,
+        }
+    }
+
+    /// Where in the file; what is not there comes first.
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::UnknownKey { origin, .. } | Self::Invalid { origin, .. } => origin.line(),
+            Self::Syntax { line, .. } => Some(*line),
+            Self::Unreadable { .. } | Self::TooLarge { .. } => None,
+        }
+    }
 }
 
 fn suggestion(nearest: Option<&str>) -> String {

@@ -29,24 +29,25 @@ impl File {
         Some(Origin::File { path: self.path.clone(), line })
     }
 
-    pub(super) fn read(path: &Path) -> Result<Self, Vec<ConfigError>> {
-        let unreadable = |source| vec![ConfigError::Unreadable { path: path.to_owned(), source }];
+    /// The file at `path`, without the keys that are refused; and those.
+    pub(super) fn read(path: &Path) -> Result<(Self, Vec<ConfigError>), ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
         let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
         if bytes > FILE_BYTES_MAX {
-            return Err(vec![ConfigError::TooLarge { path: path.to_owned(), bytes }]);
+            return Err(ConfigError::TooLarge { path: path.to_owned(), bytes });
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         Self::parse(path, &text)
     }
 
     /// Reads each key on its own, so that one mistake does not hide the next.
-    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Vec<ConfigError>> {
+    fn parse(path: &Path, text: &str) -> Result<(Self, Vec<ConfigError>), ConfigError> {
         let line_of =
             |offset: usize| text[..offset].bytes().filter(|&byte| byte == b'\n').count() + 1;
         let table = DeTable::parse(text).map_err(|error| {
             let line = line_of(error.span().map_or(0, |span| span.start));
             let message = error.message().trim().replace('\n', ", ");
-            vec![ConfigError::Syntax { path: path.to_owned(), line, message }]
+            ConfigError::Syntax { path: path.to_owned(), line, message }
         })?;
         let mut file = Self { path: path.to_owned(), ..Self::default() };
         let mut errors = Vec::new();
@@ -61,14 +62,11 @@ impl File {
                         .unwrap_or_else(|| value.span());
                     let line = line_of(span.start);
                     let origin = Origin::File { path: path.to_owned(), line };
-                    errors.push((line, refusal(name, &text[span], origin, error.message())));
+                    errors.push(refusal(name, &text[span], origin, error.message()));
                 }
             }
         }
-        // The table is in the order of its keys; its writer reads by line.
-        errors.sort_by_key(|(line, _)| *line);
-        let errors: Vec<_> = errors.into_iter().map(|(_, error)| error).collect();
-        if errors.is_empty() { Ok(file) } else { Err(errors) }
+        Ok((file, errors))
     }
 }
 

@@ -6,25 +6,64 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use super::limits::Found;
 use super::{access, startup};
-use crate::config::{Config, DurabilityMode, Loaded};
+use crate::config::{Config, ConfigError, DurabilityMode, Loaded, Origin};
 use crate::kernel;
 
 /// Something that the start would stumble over.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{setting} = {value}: {problem}")]
-pub struct Problem {
-    /// The key, with its place in the file if it is there.
-    setting: String,
-    value: String,
-    problem: String,
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    /// Whatever the machine is.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    /// On this machine.
+    #[error("{} = {value}: {problem}", origin.name(key))]
+    Machine { key: &'static str, origin: Origin, value: String, problem: String },
 }
 
-/// All that is in the way of a start. To be called with the rights that the server has left when it
-/// opens its files.
-pub fn problems(loaded: &Loaded) -> Vec<Problem> {
+impl Problem {
+    fn line(&self) -> Option<usize> {
+        match self {
+            Self::Settings(error) => error.line(),
+            Self::Machine { origin, .. } => origin.line(),
+        }
+    }
+}
+
+/// All that is in the way of a start, by line: `mistakes` in the settings, and what the machine lacks. To be
+/// called with the rights that the server has left when it opens its files.
+pub fn problems(loaded: &Loaded, mistakes: Vec<ConfigError>) -> Vec<String> {
+    // A default that took a refused value's place is not what was asked for.
+    let refused: Vec<_> = mistakes.iter().filter_map(ConfigError::key).map(str::to_owned).collect();
+    let here =
+        missing(loaded).into_iter().filter(|(key, ..)| !refused.iter().any(|other| other == key));
+    let here = here.map(|(key, value, problem)| Problem::Machine {
+        key,
+        origin: loaded.origin(key),
+        value,
+        problem,
+    });
+    let mut problems: Vec<_> = mistakes.into_iter().map(Problem::from).chain(here).collect();
+    problems.sort_by_key(Problem::line);
+    problems.iter().map(Problem::to_string).collect()
+}
+
+/// The settings with what this machine decides where nothing is set, as far as it can be said before the
+/// start.
+pub fn in_force(config: &Config) -> Config {
+    let found = Found::raised();
+    Config {
+        totals: config.totals.within(found.memory_bytes),
+        connections_max: found.connections_max(config).ok(),
+        ..config.clone()
+    }
+}
+
+/// What the machine lacks: key, value, and what is wrong.
+fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
     let config = &loaded.config;
-    let mut found: Vec<(&str, String, String)> = Vec::new();
+    let mut found: Vec<(&'static str, String, String)> = Vec::new();
     for (key, address) in asked_addresses(loaded) {
         if let Err(error) = TcpListener::bind(SocketAddr::new(address.ip(), 0))
             && startup::is_absence(&error)
@@ -50,9 +89,7 @@ pub fn problems(loaded: &Loaded) -> Vec<Problem> {
     {
         found.push(("data-dir", config.data_dir.display().to_string(), problem));
     }
-    let place =
-        |(key, value, problem)| Problem { setting: loaded.origin(key).name(key), value, problem };
-    found.into_iter().map(place).collect()
+    found
 }
 
 /// Where the server is to listen; a default address that is not there would be left out.
@@ -102,9 +139,10 @@ mod tests {
         let mut on_disk = tempfile::NamedTempFile::new().expect("file");
         on_disk.write_all(file.as_bytes()).expect("write");
         let path = on_disk.path().display().to_string();
-        let loaded = Loaded::new(&Settings::default(), Some(on_disk.path())).expect("valid");
-        let found = problems(&loaded).into_iter();
-        found.map(|problem| problem.to_string().replace(&path, "push.toml")).collect()
+        let read = Loaded::without_mistakes(&Settings::default(), Some(on_disk.path()));
+        let (loaded, mistakes) = read.expect("a file of settings");
+        let found = problems(&loaded, mistakes).into_iter();
+        found.map(|problem| problem.replace(&path, "push.toml")).collect()
     }
 
     #[test]
@@ -118,6 +156,25 @@ mod tests {
             "push.toml:2: iface = nosuch0: there is no such interface",
             "push.toml:3: scram-users = /nonexistent/users: cannot read /nonexistent/users: No such",
             "push.toml:4: data-dir = /proc/push/data: cannot write in /proc: ",
+        ];
+        assert_eq!(found.len(), begins.len(), "{found:?}");
+        for (found, begin) in found.iter().zip(begins) {
+            assert!(found.starts_with(begin), "{found}");
+        }
+    }
+
+    #[test]
+    fn mistakes_and_what_the_machine_lacks_are_found_together_by_line() {
+        let found = problems_of(
+            "iface = 'nosuch0'\nshards = 0\nscram-users = '/nonexistent/users'\nretain = true\n\
+             data-dir = ''\n",
+        );
+        let begins = [
+            "push.toml:1: iface = nosuch0: there is no such interface",
+            "push.toml:2: shards = 0: expected a whole number",
+            "push.toml:3: scram-users = /nonexistent/users: cannot read",
+            "push.toml:4: retain = true: expected \"on\" or \"off\"",
+            "push.toml:5: data-dir = '': expected the path",
         ];
         assert_eq!(found.len(), begins.len(), "{found:?}");
         for (found, begin) in found.iter().zip(begins) {
