@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use clap::{Args, FromArgMatches};
+use toml::Value;
 
 use super::*;
 
