@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use crate::mqtt::Limits;
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
-pub use error::{ConfigError, FILE_BYTES_MAX, Origin};
+pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
 use file::File;
 pub use log_filter::LogFilter;
 pub use modes::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
@@ -201,7 +201,7 @@ impl Loaded {
         errors.extend(
             contradictions.filter(|found| !is_refused(found.key) && !is_refused(found.other)).map(
                 |found| ConfigError::Invalid {
-                    origin: loaded.origin(found.key),
+                    set_by: loaded.set_by(found.key),
                     key: found.key.to_owned(),
                     value: found.value,
                     allowed: found.allowed,
@@ -213,10 +213,10 @@ impl Loaded {
     }
 
     /// Where the value of `key` comes from.
-    pub fn origin(&self, key: &str) -> Origin {
+    pub fn set_by(&self, key: &str) -> SetBy {
         match self.flags.says(key) {
-            true => Origin::Flag,
-            false => self.file.origin(key).unwrap_or(Origin::Default),
+            true => SetBy::Flag,
+            false => self.file.set_by(key).unwrap_or(SetBy::Default),
         }
     }
 }

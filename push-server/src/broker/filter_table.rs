@@ -243,14 +243,14 @@ impl<V: Default + Vacant> WildcardFilters<V> {
 
     /// What is kept for `filter`; perhaps vacant.
     pub(super) fn find(&self, filter: &TopicFilter) -> Option<&V> {
-        let path = Path::of(filter);
+        let path = FilterPath::of(filter);
         let ends = self.ends_at(self.tree.find(path.levels())?)?;
         Some(if path.below { &ends.below } else { &ends.here })
     }
 
     /// What is kept for `filter`, a default where nothing was: make it other than vacant.
     pub(super) fn make(&mut self, filter: &TopicFilter) -> &mut V {
-        let path = Path::of(filter);
+        let path = FilterPath::of(filter);
         let node = self.tree.make(path.levels());
         let Self { tree, ends } = self;
         let key = *tree.value_mut(node).get_or_insert_with(|| ends.insert(Ends::default()));
@@ -263,7 +263,7 @@ impl<V: Default + Vacant> WildcardFilters<V> {
         filter: &TopicFilter,
         change: impl FnOnce(&mut V) -> R,
     ) -> Option<R> {
-        let path = Path::of(filter);
+        let path = FilterPath::of(filter);
         let node = self.tree.find(path.levels())?;
         let key = (*self.tree.value(node))?;
         let ends = self.ends.at_mut(key);
@@ -405,12 +405,12 @@ struct Levels {
 }
 
 /// A filter as a path: its levels without a last `#`. `None`: `#` alone, the root itself.
-struct Path<'a> {
+struct FilterPath<'a> {
     levels: Option<&'a str>,
     below: bool,
 }
 
-impl<'a> Path<'a> {
+impl<'a> FilterPath<'a> {
     fn of(filter: &'a TopicFilter) -> Self {
         let text = filter.as_str();
         match text.strip_suffix('#') {

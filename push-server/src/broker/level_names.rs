@@ -13,7 +13,7 @@ use super::message::ALLOCATION_BYTES;
 pub(super) struct LevelId(Key);
 
 #[derive(Debug)]
-struct Name {
+struct LevelName {
     text: Box<str>,
     uses: u32,
     /// So that the table grows without reading texts.
@@ -23,7 +23,7 @@ struct Name {
 /// The texts.
 #[derive(Debug, Default)]
 pub(super) struct LevelNames {
-    names: Arena<Name>,
+    names: Arena<LevelName>,
     by_text: HashTable<LevelId>,
     hasher: foldhash::fast::RandomState,
 }
@@ -32,7 +32,7 @@ impl LevelNames {
     /// What a text takes beside its bytes: its place, its entry of a table that is half empty, and its
     /// allocation.
     pub(super) const NAME_BYTES: usize =
-        Arena::<Name>::VALUE_BYTES + 16 * (size_of::<LevelId>() + 1) / 7 + ALLOCATION_BYTES;
+        Arena::<LevelName>::VALUE_BYTES + 16 * (size_of::<LevelId>() + 1) / 7 + ALLOCATION_BYTES;
 
     /// The id of `text`, if any node bears it.
     pub(super) fn find(&self, text: &str) -> Option<LevelId> {
@@ -52,7 +52,7 @@ impl LevelNames {
             return id;
         }
         let hash = self.hash(text);
-        let id = LevelId(self.names.insert(Name { text: text.into(), uses: 1, hash }));
+        let id = LevelId(self.names.insert(LevelName { text: text.into(), uses: 1, hash }));
         let Self { names, by_text, .. } = self;
         by_text.insert_unique(spread(hash), id, |id| spread(names.at(id.0).hash));
         id

@@ -93,14 +93,14 @@ pub struct Group {
 
 #[derive(Debug, Default)]
 struct Members {
-    places: Map<Member, Place>,
+    places: Map<Member, MemberEntry>,
     /// Whose turn it is, of the members with connection and of those without.
-    online: Turns,
-    waiting: Turns,
+    online: Rotation,
+    waiting: Rotation,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct MemberEntry {
     options: SubscriptionOptions,
     among: Among,
     /// The index there.
@@ -131,7 +131,7 @@ impl Round {
 }
 
 #[derive(Debug, Default)]
-struct Turns {
+struct Rotation {
     members: Vec<Turn>,
     next: usize,
 }
@@ -200,7 +200,7 @@ impl Shares {
         let Some(group) = self.find(filter) else { return };
         let mut members = group.lock();
         let Members { places, online, .. } = &mut *members;
-        if let Some(Place { among: Among::Online, index, .. }) = places.get(&member)
+        if let Some(MemberEntry { among: Among::Online, index, .. }) = places.get(&member)
             && let Some(turn) = online.members.get_mut(*index)
         {
             turn.packet_bytes_max = bytes;
@@ -288,7 +288,7 @@ impl Group {
     /// A member's connection came or went.
     pub fn set_online(&self, member: Member, is_online: bool) {
         let mut members = self.lock();
-        if let Some(Place { options, .. }) = members.remove(member) {
+        if let Some(MemberEntry { options, .. }) = members.remove(member) {
             members.insert(member, options, is_online);
         }
     }
@@ -331,10 +331,10 @@ impl Members {
             false => Among::Neither,
         };
         let index = self.turns(among).map_or(0, |turns| turns.add(member));
-        self.places.insert(member, Place { options, among, index });
+        self.places.insert(member, MemberEntry { options, among, index });
     }
 
-    fn remove(&mut self, member: Member) -> Option<Place> {
+    fn remove(&mut self, member: Member) -> Option<MemberEntry> {
         let place = self.places.remove(&member)?;
         let moved = self.turns(place.among).and_then(|turns| turns.remove(place.index));
         if let Some(moved) = moved.and_then(|moved| self.places.get_mut(&moved)) {
@@ -343,7 +343,7 @@ impl Members {
         Some(place)
     }
 
-    fn turns(&mut self, among: Among) -> Option<&mut Turns> {
+    fn turns(&mut self, among: Among) -> Option<&mut Rotation> {
         match among {
             Among::Online => Some(&mut self.online),
             Among::Waiting => Some(&mut self.waiting),
@@ -352,7 +352,7 @@ impl Members {
     }
 }
 
-impl Turns {
+impl Rotation {
     fn next(&mut self, packet_bytes: usize, round: &mut Round) -> Option<Member> {
         let len = self.members.len();
         let next = round.next.unwrap_or(self.next);

@@ -208,14 +208,14 @@ struct Matches {
     found: Vec<Match>,
     /// Where in `found` a session is: of the first `placed` ones, as soon as there may be another
     /// match of the same session.
-    places: Places,
+    places: MatchIndices,
     placed: usize,
     /// What one filter brings can be in `found` already. A session is in a filter's set once, so the
     /// first filter needs no look.
     is_merging: bool,
 }
 
-type Places = HashMap<u32, usize, foldhash::fast::RandomState>;
+type MatchIndices = HashMap<u32, usize, foldhash::fast::RandomState>;
 
 /// A place table that was made for more than this many is not kept for the next search.
 const PLACES_KEPT_MAX: usize = 4_096;
@@ -232,7 +232,7 @@ impl Matching {
         let Matches { found, places, placed, is_merging } = &mut self.matches;
         found.clear();
         if places.capacity() > PLACES_KEPT_MAX {
-            *places = Places::default();
+            *places = MatchIndices::default();
         }
         places.clear();
         (*placed, *is_merging) = (0, false);

@@ -7,7 +7,7 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where a setting comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum SetBy {
     /// A flag of the command line.
     Flag,
     /// A line of the file, counted from 1.
@@ -21,7 +21,7 @@ pub enum Origin {
     Default,
 }
 
-impl Origin {
+impl SetBy {
     /// `key` as its writer knows it: the flag, or the place in the file and the key.
     pub(crate) fn name(&self, key: &str) -> String {
         match self {
@@ -70,24 +70,24 @@ pub enum ConfigError {
         message: String,
     },
     /// The file has a key that means nothing.
-    #[error("{}: unknown key; {}", origin.name(key), suggestion(nearest.as_deref()))]
+    #[error("{}: unknown key; {}", set_by.name(key), suggestion(nearest.as_deref()))]
     UnknownKey {
         /// The key.
         key: String,
         /// The place that sets it.
-        origin: Origin,
+        set_by: SetBy,
         /// The key that was probably meant.
         nearest: Option<String>,
     },
     /// A value that is not allowed.
-    #[error("{} = {value}: expected {allowed}", origin.name(key))]
+    #[error("{} = {value}: expected {allowed}", set_by.name(key))]
     Invalid {
         /// The key.
         key: String,
         /// The value, as written.
         value: String,
         /// The place that sets it.
-        origin: Origin,
+        set_by: SetBy,
         /// What would be allowed.
         allowed: String,
     },
@@ -105,7 +105,7 @@ impl ConfigError {
     /// Where in the file; what is not there comes first.
     pub fn line(&self) -> Option<usize> {
         match self {
-            Self::UnknownKey { origin, .. } | Self::Invalid { origin, .. } => origin.line(),
+            Self::UnknownKey { set_by, .. } | Self::Invalid { set_by, .. } => set_by.line(),
             Self::Syntax { line, .. } => Some(*line),
             Self::Unreadable { .. } | Self::TooLarge { .. } => None,
         }

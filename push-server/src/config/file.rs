@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
 
-use super::error::{ConfigError, FILE_BYTES_MAX, Origin};
+use super::error::{ConfigError, FILE_BYTES_MAX, SetBy};
 use super::settings::Settings;
 
 /// How like a key a known one has to be to be proposed; clap proposes flags from 0.7.
@@ -24,9 +24,9 @@ pub(super) struct File {
 
 impl File {
     /// Where the file sets `key`, if it does.
-    pub(super) fn origin(&self, key: &str) -> Option<Origin> {
+    pub(super) fn set_by(&self, key: &str) -> Option<SetBy> {
         let line = *self.lines.get(key)?;
-        Some(Origin::File { path: self.path.clone(), line })
+        Some(SetBy::File { path: self.path.clone(), line })
     }
 
     /// The file at `path`, without the keys that are refused; and those.
@@ -61,8 +61,8 @@ impl File {
                         .or(error.span())
                         .unwrap_or_else(|| value.span());
                     let line = line_of(span.start);
-                    let origin = Origin::File { path: path.to_owned(), line };
-                    errors.push(refusal(name, &text[span], origin, error.message()));
+                    let set_by = SetBy::File { path: path.to_owned(), line };
+                    errors.push(refusal(name, &text[span], set_by, error.message()));
                 }
             }
         }
@@ -94,14 +94,14 @@ fn mistaken_item(
 }
 
 /// serde's message as ours: what is allowed without what was given, which we name ourselves.
-fn refusal(key: String, value: &str, origin: Origin, message: &str) -> ConfigError {
+fn refusal(key: String, value: &str, set_by: SetBy, message: &str) -> ConfigError {
     if message.starts_with("unknown field") {
         let known = message.split_once("expected ").map_or(message, |(_, known)| known);
         let nearest = nearest(&key, known.split('`').skip(1).step_by(2));
-        return ConfigError::UnknownKey { key, origin, nearest };
+        return ConfigError::UnknownKey { key, set_by, nearest };
     }
     let allowed = message.split_once("expected ").map_or(message, |(_, allowed)| allowed);
-    ConfigError::Invalid { key, value: value.to_owned(), origin, allowed: allowed.to_owned() }
+    ConfigError::Invalid { key, value: value.to_owned(), set_by, allowed: allowed.to_owned() }
 }
 
 /// The key that was probably meant by `key`, if one is near.

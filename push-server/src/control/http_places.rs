@@ -18,11 +18,11 @@ pub(super) struct PlaceId(u64);
 pub(super) struct Places {
     max: usize,
     next: u64,
-    taken: BTreeMap<PlaceId, Place>,
+    taken: BTreeMap<PlaceId, HttpConnection>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct HttpConnection {
     network: IpAddr,
     asked_at: Instant,
 }
@@ -40,7 +40,7 @@ impl Places {
         }
         let id = PlaceId(self.next);
         self.next += 1;
-        self.taken.insert(id, Place { network: network(peer), asked_at: now });
+        self.taken.insert(id, HttpConnection { network: network(peer), asked_at: now });
         (id, victim)
     }
 

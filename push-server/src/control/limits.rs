@@ -20,7 +20,7 @@ pub const DESCRIPTORS_RESERVED_PER_SHARD: u64 = 4 + PARKED_MAX as u64;
 
 /// What `getrlimit` says; `None` is unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct ProcessLimits {
     /// `RLIMIT_NOFILE`, soft, after it was raised to the hard limit.
     pub descriptors: Option<u64>,
     /// `RLIMIT_MEMLOCK`, soft, in bytes: registered buffers of a ring count against it unless
@@ -41,7 +41,7 @@ pub struct TooFewDescriptors {
     reserved: u64,
 }
 
-impl Found {
+impl ProcessLimits {
     /// Raises the descriptors to their hard limit and reads both limits.
     pub fn raised() -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);

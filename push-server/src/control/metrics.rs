@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use push_common::counter::Class;
 
 use super::http_limits::HTTP_HEAD_TIMEOUT;
-use super::observed::{Observed, Path, pings_kernel};
+use super::observed::{Observed, PingPath, pings_kernel};
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
@@ -366,12 +366,12 @@ fn kernel_path(out: &mut Out<'_>, observed: &Observed, kernel: &[KernelCounter])
     let help = "Events counted by the kernel path's programs";
     out.counters("push_kernel_path_events", help, Some("event"), events)?;
     let (active, reason) = match &observed.facts.path {
-        Path::Kernel { .. } => (1, ""),
-        Path::User { reason } => (0, reason.as_str()),
+        PingPath::Kernel { .. } => (1, ""),
+        PingPath::User { reason } => (0, reason.as_str()),
     };
     let help = "1 if the kernel answers heartbeats, else 0 and the reason";
     out.gauges("push_kernel_path_active", help, "reason", [(reason, active)])?;
-    if let Path::Kernel { doubt, .. } = &observed.facts.path {
+    if let PingPath::Kernel { doubt, .. } = &observed.facts.path {
         let help =
             "1 if the programs outlive a crash, else 0 and the reason: connections are reset";
         let durable = [(doubt.as_deref().unwrap_or_default(), doubt.is_none().into())];

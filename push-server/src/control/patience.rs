@@ -143,7 +143,7 @@ impl Patience {
     ) -> Result<T, AddressError> {
         let is_in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
         let waits_for = |occupant: &Occupant| may_let_go(wanted, occupant);
-        let request = Request { wanted, name: &address, is_in_use, waits_for: &waits_for };
+        let request = Wait { wanted, name: &address, is_in_use, waits_for: &waits_for };
         let found = self.wait(&request, bind, || listener_at(address), std::thread::sleep);
         found.map_err(|NotHad { error, occupant, waited }| match occupant {
             Some(occupant) => AddressError::Held(occupant),
@@ -161,7 +161,7 @@ impl Patience {
         is_in_use: impl Fn(&E) -> bool,
     ) -> Result<T, DirectoryError<E>> {
         let name = dir.display();
-        let request = Request { wanted, name: &name, is_in_use: &is_in_use, waits_for: &|_| true };
+        let request = Wait { wanted, name: &name, is_in_use: &is_in_use, waits_for: &|_| true };
         let found = self.wait(&request, lock, || locker_of(dir), std::thread::sleep);
         found.map_err(|NotHad { error, occupant, waited }| match occupant {
             _ if !is_in_use(&error) => DirectoryError::Other(error),
@@ -172,12 +172,12 @@ impl Patience {
 
     fn wait<T, E, F: Fn(&E) -> bool>(
         &mut self,
-        request: &Request<'_, F>,
+        request: &Wait<'_, F>,
         mut attempt: impl FnMut() -> Result<T, E>,
         ask: impl Fn() -> Option<Occupant>,
         sleep: impl Fn(Duration),
     ) -> Result<T, NotHad<E>> {
-        let Request { wanted, name, is_in_use, waits_for } = request;
+        let Wait { wanted, name, is_in_use, waits_for } = request;
         let (mut waited, mut occupant) = (Duration::ZERO, None);
         for tries in 0.. {
             let error = match attempt() {
@@ -210,7 +210,7 @@ fn may_let_go(wanted: Wanted, occupant: &Occupant) -> bool {
 }
 
 /// What is waited for.
-struct Request<'a, F> {
+struct Wait<'a, F> {
     wanted: Wanted,
     name: &'a dyn fmt::Display,
     is_in_use: F,

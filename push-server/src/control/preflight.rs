@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::limits::Found;
 use super::{access, startup};
-use crate::config::{Config, ConfigError, DurabilityMode, Loaded, Origin};
+use crate::config::{Config, ConfigError, DurabilityMode, Loaded, SetBy};
 use crate::kernel;
 
 /// Something that the start would stumble over.
@@ -18,15 +18,15 @@ enum Problem {
     #[error(transparent)]
     Settings(#[from] ConfigError),
     /// On this machine.
-    #[error("{} = {value}: {problem}", origin.name(key))]
-    Machine { key: &'static str, origin: Origin, value: String, problem: String },
+    #[error("{} = {value}: {problem}", set_by.name(key))]
+    Machine { key: &'static str, set_by: SetBy, value: String, problem: String },
 }
 
 impl Problem {
     fn line(&self) -> Option<usize> {
         match self {
             Self::Settings(error) => error.line(),
-            Self::Machine { origin, .. } => origin.line(),
+            Self::Machine { set_by, .. } => set_by.line(),
         }
     }
 }
@@ -40,7 +40,7 @@ pub fn problems(loaded: &Loaded, mistakes: Vec<ConfigError>) -> Vec<String> {
         missing(loaded).into_iter().filter(|(key, ..)| !refused.iter().any(|other| other == key));
     let here = here.map(|(key, value, problem)| Problem::Machine {
         key,
-        origin: loaded.origin(key),
+        set_by: loaded.set_by(key),
         value,
         problem,
     });
@@ -52,7 +52,7 @@ pub fn problems(loaded: &Loaded, mistakes: Vec<ConfigError>) -> Vec<String> {
 /// The settings with what this machine decides where nothing is set, as far as it can be said before the
 /// start.
 pub fn in_force(config: &Config) -> Config {
-    let found = Found::raised();
+    let found = ProcessLimits::raised();
     Config {
         totals: config.totals.within(found.memory_bytes),
         connections_max: found.connections_max(config).ok(),

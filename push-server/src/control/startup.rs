@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path as FilePath, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -12,9 +12,9 @@ use rustix::fs::Mode;
 use tracing::{debug, info, warn};
 
 use super::access::AccessError;
-use super::limits::{Found, TooFewDescriptors};
+use super::limits::{ProcessLimits, TooFewDescriptors};
 use super::line_queue::{FLUSH_MAX, LineQueue};
-use super::observed::{Facts, Observed, Path};
+use super::observed::{Facts, Observed, PingPath};
 use super::patience::{AddressError, DirectoryError, Patience, Wanted};
 use super::supervise::{Ending, Supervisor};
 use super::{access, listening, privileges, status};
@@ -89,7 +89,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
         config.listen =
             present_addresses(&config.listen, |address| TcpListener::bind(address).map(drop))?;
     }
-    let found = Found::raised();
+    let found = ProcessLimits::raised();
     config.totals = config.totals.within(found.memory_bytes);
     let config = Arc::new(config);
     let connections_max = found.connections_max(&config)?;
@@ -106,8 +106,8 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     let generations = pins.as_ref().map(Pins::earlier).unwrap_or_default();
     let choice = choose_path(config.kernel_path, || load(&config, connections_max, &mut pins))?;
     let (mut kernel, reason) = match choice {
-        Choice::Kernel(loaded) => (Some(loaded), String::new()),
-        Choice::User(reason) => (None, reason),
+        PathChoice::Kernel(loaded) => (Some(loaded), String::new()),
+        PathChoice::User(reason) => (None, reason),
     };
     privileges::drop_after_load();
     // With the rights that the server has when it reads them again.
@@ -133,9 +133,9 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
                 kernel.flush_log();
                 kernel.counters()
             };
-            Path::Kernel { interfaces, counters: Box::new(counters), doubt }
+            PingPath::Kernel { interfaces, counters: Box::new(counters), doubt }
         }
-        None => Path::User { reason },
+        None => PingPath::User { reason },
     };
     let facts = Facts {
         listening: started.listening().to_vec(),
@@ -258,7 +258,7 @@ fn is_pinned_by_another(error: &PinError) -> bool {
 ///
 /// # Errors
 /// A server has the directory, and is not gone within `wait_secs`; or it cannot be read.
-pub fn detach(dir: &FilePath, wait_secs: u16) -> Result<Vec<PathBuf>, DirectoryError<PinError>> {
+pub fn detach(dir: &Path, wait_secs: u16) -> Result<Vec<PathBuf>, DirectoryError<PinError>> {
     let detach = || kernel::detach(dir);
     Patience::new(wait_secs).for_directory(Wanted::BpfDir, dir, detach, is_pinned_by_another)
 }
@@ -276,7 +276,7 @@ fn tidy_pins(config: &Config) {
 }
 
 /// What the kernel path came to.
-enum Choice<T> {
+enum PathChoice<T> {
     /// It is loaded.
     Kernel(T),
     /// It is not, and why.
@@ -287,17 +287,17 @@ enum Choice<T> {
 fn choose_path<T>(
     mode: KernelPathMode,
     load: impl FnOnce() -> Result<T, String>,
-) -> Result<Choice<T>, StartError> {
+) -> Result<PathChoice<T>, StartError> {
     if mode == KernelPathMode::Off {
         info!("heartbeats are answered in user space: --kernel-path off");
-        return Ok(Choice::User("--kernel-path off".into()));
+        return Ok(PathChoice::User("--kernel-path off".into()));
     }
     match load() {
-        Ok(loaded) => Ok(Choice::Kernel(loaded)),
+        Ok(loaded) => Ok(PathChoice::Kernel(loaded)),
         Err(reason) if mode == KernelPathMode::Require => Err(StartError::KernelPath { reason }),
         Err(reason) => {
             warn!("heartbeats are answered in user space: {reason}");
-            Ok(Choice::User(reason))
+            Ok(PathChoice::User(reason))
         }
     }
 }

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::line_queue::{FLUSH_MAX, LineQueue, STATUS_LINES_MAX};
 use super::metrics;
-use super::observed::{Facts, Observed, Path, pings_kernel};
+use super::observed::{Facts, Observed, PingPath, pings_kernel};
 use super::status_text::{self, grouped, short};
 
 /// Has the terminal cut a line at its edge: one that wraps could not be redrawn in place.
@@ -27,7 +27,7 @@ pub const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// The counters of a status line, at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct StatusCounts {
     /// Open now.
     pub connections: u64,
     /// Answered by the kernel so far.
@@ -40,7 +40,7 @@ pub struct Totals {
     pub publishes_out: u64,
 }
 
-impl Totals {
+impl StatusCounts {
     fn read(observed: &Observed) -> Self {
         Self {
             connections: observed.sum(|shard| &shard.connections),
@@ -108,10 +108,10 @@ pub fn welcome(facts: &Facts) -> String {
     let websocket: Vec<String> =
         texts(&facts.websocket_listening).iter().map(|at| format!("ws://{at}/mqtt")).collect();
     let heartbeats = match &facts.path {
-        Path::Kernel { interfaces, .. } => {
+        PingPath::Kernel { interfaces, .. } => {
             format!("answered by the kernel on {}", interfaces.join(", "))
         }
-        Path::User { reason } => format!("answered in user space: {reason}"),
+        PingPath::User { reason } => format!("answered in user space: {reason}"),
     };
     let shards = match facts.config.shards {
         1 => "1 shard".to_owned(),
@@ -181,14 +181,14 @@ pub async fn show(observed: Arc<Observed>, mut stopped: watch::Receiver<bool>) {
     out.push(welcome(&observed.facts).into_bytes());
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.tick().await;
-    let (mut before, mut at) = (Totals::read(&observed), Instant::now());
+    let (mut before, mut at) = (StatusCounts::read(&observed), Instant::now());
     let mut told = Troubles::default();
     loop {
         let is_last = tokio::select! {
             _ = ticks.tick() => false,
             _ = stopped.wait_for(|stopped| *stopped) => true,
         };
-        let now = Totals::read(&observed);
+        let now = StatusCounts::read(&observed);
         let line = now.line_since(&before, at.elapsed());
         (before, at) = (now, Instant::now());
         let troubles = Troubles::read(&observed);

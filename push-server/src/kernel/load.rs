@@ -62,7 +62,7 @@ const VERIFY_TRIES_MAX: usize = 5;
 const LINGERING_MIN: u32 = 1024;
 
 /// The loaded programs with their typed maps.
-pub(super) struct Loaded {
+pub(super) struct Programs {
     /// Holds the programs and their links; dropping it detaches.
     pub(super) ebpf: Ebpf,
     pub(super) links: Vec<Attached>,
@@ -92,7 +92,7 @@ pub(super) fn lingering_max(connections_max: u32) -> u32 {
     connections_max.saturating_add(LINGERING_MIN)
 }
 
-pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathError> {
+pub(super) fn load(options: &KernelPathOptions) -> Result<Programs, KernelPathError> {
     if OBJECT.is_empty() {
         return Err(KernelPathError::NotBuiltIn);
     }
@@ -129,7 +129,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
     let flows_map = second_handle(&ebpf, "FLOWS")?;
     let flows = typed::<HashMap<MapData, FlowKey, LockedFlow<u32>>>(&mut ebpf, "FLOWS")?;
     let counters = typed(&mut ebpf, "COUNTERS")?;
-    let loaded = Loaded {
+    let loaded = Programs {
         slots: Arc::new(slots.map_err(KernelPathError::Mmap)?),
         heartbeats: Arc::new(heartbeats.map_err(KernelPathError::Mmap)?),
         early_fragments: Arc::new(early_fragments.map_err(KernelPathError::Mmap)?),
@@ -145,7 +145,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
 }
 
 /// Egress first: an answer at ingress relies on it.
-fn attach(mut loaded: Loaded, interfaces: &[String]) -> Result<Loaded, KernelPathError> {
+fn attach(mut loaded: Programs, interfaces: &[String]) -> Result<Programs, KernelPathError> {
     for (name, direction) in [(EGRESS, TcAttachType::Egress), (INGRESS, TcAttachType::Ingress)] {
         let program = program(&mut loaded.ebpf, name)?;
         for (interface, &index) in interfaces.iter().zip(loaded.covered.iter()) {

@@ -58,9 +58,9 @@ pub struct ShardPath {
     covered: Arc<[u32]>,
     free: Vec<u32>,
     /// Freed slots whose flows may turn out never to have answered; oldest first.
-    closed: VecDeque<Leaving>,
+    closed: VecDeque<ClosingConnection>,
     /// Flows that linger; oldest first. At most `lingering_max`.
-    lingering: VecDeque<Leaving>,
+    lingering: VecDeque<ClosingConnection>,
     lingering_max: usize,
     speaking: Arc<AtomicBool>,
     diag: Option<Arc<SocketDiag>>,
@@ -68,7 +68,7 @@ pub struct ShardPath {
 }
 
 #[derive(Debug)]
-struct Leaving {
+struct ClosingConnection {
     slot: SlotRef,
     /// When its two minutes began.
     closed_at: Monotonic,
@@ -255,13 +255,13 @@ impl ShardPath {
     /// [`Self::before_close`].
     pub fn release(&mut self, slot: SlotRef, speaks: bool, now: Monotonic) {
         self.vacate(&slot);
-        self.closed.push_back(Leaving { slot, closed_at: now, progress: [0; 4], speaks });
+        self.closed.push_back(ClosingConnection { slot, closed_at: now, progress: [0; 4], speaks });
     }
 
     /// The shard ends, and has closed every socket: notes whether one of those that were closed before
     /// still speaks, as far as the flows know.
     pub fn leave(&self) {
-        let is_unheard = |leaving: &Leaving| {
+        let is_unheard = |leaving: &ClosingConnection| {
             let SlotRef { index, generation, key, .. } = &leaving.slot;
             let flow = self.flows.look(key, *index, *generation);
             flow.is_some_and(|flow| flow.n > 0 && flow.acked_nxt != flow.egress_nxt)
@@ -283,7 +283,8 @@ impl ShardPath {
             match self.flows.look(key, *index, *generation) {
                 Some(Flow { n: 0, .. }) => self.flows.remove(key, *index, *generation),
                 Some(flow) => {
-                    self.lingering.push_back(Leaving { progress: progress(&flow), ..leaving });
+                    self.lingering
+                        .push_back(ClosingConnection { progress: progress(&flow), ..leaving });
                 }
                 None => {}
             }
@@ -296,7 +297,11 @@ impl ShardPath {
                 // A closed socket may go on sending for long, to a client that reads slowly or not at all,
                 // and none of it passes the programs while the interface is down.
                 Some(progress) if progress != leaving.progress || self.sends(&leaving.slot) => {
-                    self.lingering.push_back(Leaving { progress, closed_at: now, ..leaving });
+                    self.lingering.push_back(ClosingConnection {
+                        progress,
+                        closed_at: now,
+                        ..leaving
+                    });
                 }
                 Some(_) => self.flows.remove(key, *index, *generation),
                 None => {}
@@ -347,7 +352,11 @@ fn progress(flow: &Flow) -> [u32; 4] {
 }
 
 /// Takes the oldest entry, if it is due.
-fn take_due(queue: &mut VecDeque<Leaving>, linger: Duration, now: Monotonic) -> Option<Leaving> {
+fn take_due(
+    queue: &mut VecDeque<ClosingConnection>,
+    linger: Duration,
+    now: Monotonic,
+) -> Option<ClosingConnection> {
     let due = now.since(queue.front()?.closed_at) >= linger;
     if due { queue.pop_front() } else { None }
 }

@@ -8,14 +8,14 @@ use push_common::clock::Monotonic;
 use push_common::ping_rate::PingPace;
 
 use super::codec::{
-    self, ANSWER_BYTES, Ack, AckKind, Audience, Auth, Context, Header, Input, Outgoing, Packet,
-    Reason, answer_bytes,
+    self, ANSWER_BYTES, Ack, AckKind, Audience, Auth, Context, Header, Input, OutgoingPublish,
+    Packet, Reason, answer_bytes,
 };
 use super::delivery::Delivery;
 use super::handshake::Connecting;
 use super::inflight::Routing;
 use super::keep_alive::KeepAlive;
-use super::session::{Next, Session, Verdict};
+use super::session::{Next, SendOutcome, Session};
 use super::topic_alias::TopicForm;
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
@@ -228,14 +228,14 @@ impl Connection {
                 // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
                 if !dup && delivery.message.is_expired(now) {
                     writer.dropped_expired();
-                    return Verdict::Dropped;
+                    return SendOutcome::Dropped;
                 }
                 topic = form(&mut self.rare, &delivery.message.topic, topic_alias_max);
-                let publish = Outgoing { delivery, topic, packet_id: 0, dup, version, now };
+                let publish = OutgoingPublish { delivery, topic, packet_id: 0, dup, version, now };
                 match publish.fitting(packet_len_max) {
                     Some(fitting) => {
                         (topic, len) = fitting;
-                        Verdict::Sent
+                        SendOutcome::Sent
                     }
                     None => writer.too_large(delivery, dup),
                 }
@@ -246,8 +246,10 @@ impl Connection {
                         rare.outbound.introduced(&delivery.message.topic, alias);
                     }
                     let delivery = &delivery;
-                    writer
-                        .publish(&Outgoing { delivery, topic, packet_id, dup, version, now }, len);
+                    writer.publish(
+                        &OutgoingPublish { delivery, topic, packet_id, dup, version, now },
+                        len,
+                    );
                 }
                 Some(Next::Release(packet_id)) => {
                     let kind = AckKind::Release;
@@ -277,7 +279,7 @@ impl Connection {
     pub fn takes(&self, delivery: &Delivery, now: Monotonic) -> bool {
         let Audience { version, packet_len_max, .. } = self.audience();
         let topic = TopicForm::Whole;
-        let publish = Outgoing { delivery, topic, packet_id: 0, dup: false, version, now };
+        let publish = OutgoingPublish { delivery, topic, packet_id: 0, dup: false, version, now };
         publish.fitting(packet_len_max).is_some()
     }
 
@@ -493,11 +495,11 @@ impl Connection {
             match session.exactly_once(packet_id) {
                 None => {}
                 // The answer follows when the receipt comes back.
-                Some(Routing::Pending | Routing::Asked) => {
+                Some(ReceivedPublish::Pending | ReceivedPublish::Asked) => {
                     session.ask_exactly_once(packet_id);
                     return Ok(None);
                 }
-                Some(Routing::Done) => {
+                Some(ReceivedPublish::Done) => {
                     self.acknowledge(AckKind::Received, packet_id, Reason::Success);
                     return Ok(None);
                 }

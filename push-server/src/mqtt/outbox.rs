@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::delivery::Delivery;
-use super::inflight::{Ended, Exactly, Inflight};
+use super::inflight::{EndedDelivery, Exactly, Inflight};
 use super::owed::{Change, Filing, Owed, find, remove_unsafe};
 use crate::broker::{Charge, Holder, MemoryBudget, QoS};
 pub use left::{Left, LeftMessage};
@@ -271,7 +271,7 @@ impl Pending {
     }
 
     /// A flow is over.
-    pub(super) fn end(&mut self, ended: &Ended, durable: bool) {
+    pub(super) fn end(&mut self, ended: &EndedDelivery, durable: bool) {
         match &ended.owed {
             Some(owed) => self.settle(owed),
             None if durable => self.changes.push(Change::Settle(ended.position)),

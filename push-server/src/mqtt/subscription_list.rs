@@ -9,7 +9,7 @@ type Shown<'a> = (&'a TopicFilter, &'a SubscriptionOptions);
 
 /// Private, though named by the iterators.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct ListedSubscription {
     filter: TopicFilter,
     options: SubscriptionOptions,
     /// Counting a filter's levels takes longer than adding all of these up.
@@ -21,7 +21,7 @@ const ENTRIES_PER_UNIT: usize = 32;
 
 /// The list.
 #[derive(Clone, Debug, Default)]
-pub struct SubscriptionList(Vec<Entry>);
+pub struct SubscriptionList(Vec<ListedSubscription>);
 
 /// Why a subscription was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl SubscriptionList {
                 return Err(ListFull::Number);
             }
             Err(index) => {
-                let entry = Entry::new(filter.clone(), options);
+                let entry = ListedSubscription::new(filter.clone(), options);
                 if self.bytes() + entry.weight_bytes as usize > bytes_max {
                     return Err(ListFull::Bytes);
                 }
@@ -115,7 +115,7 @@ impl SubscriptionList {
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Shown<'_>> {
-        self.0.iter().map(Entry::show)
+        self.0.iter().map(ListedSubscription::show)
     }
 
     /// What all of them weigh. Added up when it is asked, because every session, nearly all of them with a
@@ -129,7 +129,7 @@ impl SubscriptionList {
     }
 }
 
-impl Entry {
+impl ListedSubscription {
     fn new(filter: TopicFilter, options: SubscriptionOptions) -> Self {
         // A filter has at most 65,535 bytes.
         let weight_bytes = u32::try_from(subscription_weight_bytes(&filter)).unwrap_or(u32::MAX);
@@ -144,8 +144,9 @@ impl Entry {
 impl FromIterator<Subscription> for SubscriptionList {
     /// Of subscriptions whose filters differ, however many.
     fn from_iter<I: IntoIterator<Item = Subscription>>(subscriptions: I) -> Self {
-        let entries =
-            subscriptions.into_iter().map(|(filter, options)| Entry::new(filter, options));
+        let entries = subscriptions
+            .into_iter()
+            .map(|(filter, options)| ListedSubscription::new(filter, options));
         let mut list: Vec<_> = entries.collect();
         list.sort_unstable_by(|one, other| one.filter.cmp(&other.filter));
         Self(list)
@@ -154,7 +155,10 @@ impl FromIterator<Subscription> for SubscriptionList {
 
 impl IntoIterator for SubscriptionList {
     type Item = Subscription;
-    type IntoIter = std::iter::Map<std::vec::IntoIter<Entry>, fn(Entry) -> Subscription>;
+    type IntoIter = std::iter::Map<
+        std::vec::IntoIter<ListedSubscription>,
+        fn(ListedSubscription) -> Subscription,
+    >;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter().map(|entry| (entry.filter, entry.options))
@@ -163,10 +167,13 @@ impl IntoIterator for SubscriptionList {
 
 impl<'a> IntoIterator for &'a SubscriptionList {
     type Item = Shown<'a>;
-    type IntoIter = std::iter::Map<std::slice::Iter<'a, Entry>, fn(&'a Entry) -> Shown<'a>>;
+    type IntoIter = std::iter::Map<
+        std::slice::Iter<'a, ListedSubscription>,
+        fn(&'a ListedSubscription) -> Shown<'a>,
+    >;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter().map(Entry::show)
+        self.0.iter().map(ListedSubscription::show)
     }
 }
 

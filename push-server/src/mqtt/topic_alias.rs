@@ -66,12 +66,12 @@ impl TopicForm {
 /// once do not drive out those said often, and a miss looks at one place only.
 #[derive(Debug, Default)]
 pub(super) struct Outbound {
-    places: Vec<Place>,
+    places: Vec<Alias>,
     hand: usize,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Alias {
     topic: TopicName,
     used: bool,
 }
@@ -100,7 +100,7 @@ impl Outbound {
 
     /// A PUBLISH of that form is sent, so the client knows.
     pub(super) fn introduced(&mut self, topic: &TopicName, alias: NonZeroU16) {
-        let place = Place { topic: topic.clone(), used: false };
+        let place = Alias { topic: topic.clone(), used: false };
         match self.places.get_mut(usize::from(alias.get()) - 1) {
             Some(known) => *known = place,
             None => self.places.push(place),

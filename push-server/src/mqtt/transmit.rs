@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::codec::{Outgoing, SHARE_BYTES_MIN};
+use super::codec::{OutgoingPublish, SHARE_BYTES_MIN};
 use super::delivery::Delivery;
 use super::session::Verdict;
 
@@ -65,7 +65,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends a PUBLISH of `packet_len` bytes.
-    pub(super) fn publish(&mut self, publish: &Outgoing<'_>, packet_len: usize) {
+    pub(super) fn publish(&mut self, publish: &OutgoingPublish<'_>, packet_len: usize) {
         let payload = &publish.delivery.message.payload;
         if payload.len() < SHARE_BYTES_MIN {
             self.small.reserve(packet_len);
@@ -81,12 +81,12 @@ impl<'a> Writer<'a> {
     }
 
     /// A message is larger than the client takes; `dup`: it may have got it by an earlier connection.
-    pub(super) fn too_large(&mut self, delivery: &Delivery, dup: bool) -> Verdict {
+    pub(super) fn too_large(&mut self, delivery: &Delivery, dup: bool) -> SendOutcome {
         if !dup && delivery.via.group().is_some() {
-            return Verdict::Left;
+            return SendOutcome::Left;
         }
         self.out.dropped_too_large += 1;
-        Verdict::Dropped
+        SendOutcome::Dropped
     }
 
     pub(super) fn dropped_expired(&mut self) {

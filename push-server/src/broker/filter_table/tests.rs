@@ -8,7 +8,7 @@ fn filter(text: &str) -> TopicFilter {
 fn hash_at_the_start_is_the_root_and_hash_below_is_its_parent() {
     let levels = |text: &str| {
         let filter = filter(text);
-        let path = Path::of(&filter);
+        let path = FilterPath::of(&filter);
         (path.levels().map(str::to_owned).collect::<Vec<_>>(), path.below)
     };
     assert_eq!(levels("#"), (vec![], true));

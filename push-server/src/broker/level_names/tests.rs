@@ -29,5 +29,5 @@ fn the_table_shrinks_when_most_texts_are_gone() {
 
 #[test]
 fn a_name_is_no_larger_than_it_says() {
-    assert_eq!(size_of::<Option<Name>>(), 24);
+    assert_eq!(size_of::<Option<LevelName>>(), 24);
 }

@@ -1,7 +1,7 @@
 use super::*;
 
-fn found(descriptors: Option<u64>) -> Found {
-    Found { descriptors, locked_bytes: Some(8 << 20), memory_bytes: 1 << 30 }
+fn found(descriptors: Option<u64>) -> ProcessLimits {
+    ProcessLimits { descriptors, locked_bytes: Some(8 << 20), memory_bytes: 1 << 30 }
 }
 
 /// Two shards with two listeners each.

@@ -24,7 +24,7 @@ fn a_machine_without_any_default_address_is_told_the_flag() {
     assert!(none.expect_err("none").to_string().contains("--listen"));
 }
 
-fn chosen(mode: KernelPathMode, load: Result<u8, &str>) -> Result<Choice<u8>, StartError> {
+fn chosen(mode: KernelPathMode, load: Result<u8, &str>) -> Result<PathChoice<u8>, StartError> {
     choose_path(mode, || load.map_err(str::to_owned))
 }
 
@@ -32,7 +32,7 @@ fn chosen(mode: KernelPathMode, load: Result<u8, &str>) -> Result<Choice<u8>, St
 fn auto_falls_back_with_the_reason_and_require_fails_with_it() {
     let missing = Err("CAP_BPF is missing");
     let choice = chosen(KernelPathMode::Auto, missing).expect("falls back");
-    assert!(matches!(choice, Choice::User(reason) if reason == "CAP_BPF is missing"));
+    assert!(matches!(choice, PathChoice::User(reason) if reason == "CAP_BPF is missing"));
     let error = chosen(KernelPathMode::Require, missing).map(drop).expect_err("required");
     assert_eq!(error.to_string(), "--kernel-path require: CAP_BPF is missing");
 }
@@ -40,10 +40,10 @@ fn auto_falls_back_with_the_reason_and_require_fails_with_it() {
 #[test]
 fn the_kernel_path_is_taken_where_it_loads_and_not_tried_when_off() {
     for mode in [KernelPathMode::Auto, KernelPathMode::Require] {
-        assert!(matches!(chosen(mode, Ok(1)), Ok(Choice::Kernel(1))));
+        assert!(matches!(chosen(mode, Ok(1)), Ok(PathChoice::Kernel(1))));
     }
     let off = choose_path::<u8>(KernelPathMode::Off, || panic!("tried"));
-    assert!(matches!(off, Ok(Choice::User(reason)) if reason == "--kernel-path off"));
+    assert!(matches!(off, Ok(PathChoice::User(reason)) if reason == "--kernel-path off"));
 }
 
 #[test]

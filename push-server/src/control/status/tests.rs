@@ -4,8 +4,8 @@ use super::*;
 
 #[test]
 fn a_line_shows_rates_over_the_time_that_passed_and_totals() {
-    let before = Totals { pings_kernel: 1_000, publishes_in: 5, ..Totals::default() };
-    let now = Totals {
+    let before = StatusCounts { pings_kernel: 1_000, publishes_in: 5, ..StatusCounts::default() };
+    let now = StatusCounts {
         connections: 12_345,
         pings_kernel: 3_001,
         pings_user: 4,
@@ -20,8 +20,8 @@ fn a_line_shows_rates_over_the_time_that_passed_and_totals() {
 
 #[test]
 fn a_line_survives_no_time_and_counters_that_go_back() {
-    let before = Totals { pings_kernel: 10, ..Totals::default() };
-    let line = Totals::default().line_since(&before, Duration::ZERO);
+    let before = StatusCounts { pings_kernel: 10, ..StatusCounts::default() };
+    let line = StatusCounts::default().line_since(&before, Duration::ZERO);
     assert!(line.starts_with("0 connected | pings/s 0 kernel"), "{line}");
 }
 
@@ -51,18 +51,18 @@ fn welcome_says_where_to_connect_who_answers_and_what_to_try() {
 
 #[test]
 fn lines_fit_a_narrow_terminal_whatever_the_numbers() {
-    let now = Totals {
+    let now = StatusCounts {
         connections: 88_888_888,
         pings_kernel: 8_888_888,
         pings_user: 8_888_888,
         publishes_in: 8_888_888,
         publishes_out: 8_888_888,
     };
-    let line = now.line_since(&Totals::default(), Duration::from_secs(1));
+    let line = now.line_since(&StatusCounts::default(), Duration::from_secs(1));
     assert!(line.len() <= COLUMNS, "{} columns: {line}", line.len());
     let (mut user, _) = observed(user_path(), Instant::now());
     user.facts.listening = vec!["[2001:db8:1:2:3:4:5:6]:1883".parse().expect("address"); 7];
-    user.facts.path = Path::User { reason: "no program can be attached ".repeat(9) };
+    user.facts.path = PingPath::User { reason: "no program can be attached ".repeat(9) };
     for line in welcome(&user.facts).lines().filter(|line| !line.contains("mosquitto")) {
         assert!(line.len() <= COLUMNS, "{} columns: {line}", line.len());
     }

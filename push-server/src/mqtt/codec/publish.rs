@@ -110,7 +110,7 @@ pub(super) fn publish(
 
 /// A PUBLISH to a client.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::mqtt) struct Outgoing<'a> {
+pub(in crate::mqtt) struct OutgoingPublish<'a> {
     pub delivery: &'a Delivery,
     pub topic: TopicForm,
     /// 0 with QoS 0.
@@ -120,7 +120,7 @@ pub(in crate::mqtt) struct Outgoing<'a> {
     pub now: Monotonic,
 }
 
-impl Outgoing<'_> {
+impl OutgoingPublish<'_> {
     /// Length of the packet, in bytes. `None`: the wire format cannot say it, which only a message
     /// of the server's own making can come to.
     pub(in crate::mqtt) fn packet_len(&self) -> Option<usize> {

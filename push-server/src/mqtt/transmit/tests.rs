@@ -31,7 +31,7 @@ fn write(deliveries: &[Delivery]) -> Transmit {
     for delivery in deliveries {
         let (version, now) = (Version::V311, Monotonic(0));
         let topic = TopicForm::Whole;
-        let publish = Outgoing { delivery, topic, packet_id: 0, dup: false, version, now };
+        let publish = OutgoingPublish { delivery, topic, packet_id: 0, dup: false, version, now };
         writer.publish(&publish, publish.packet_len().expect("short"));
     }
     writer.finish();
