@@ -174,6 +174,8 @@ fn start_devices(generator: &Path, clients: u32, target: &str) -> Result<Child> 
     say(format_args!("$ {}", command_line(&command)));
     // They live as long as this pipe, so they never outlive us.
     command.process_group(0).stdin(Stdio::piped());
+    // What people read of them is on stderr; the same on stdout is JSON, for programs.
+    command.stdout(Stdio::null());
     command.spawn().context("cannot start the devices")
 }
 
