@@ -108,7 +108,7 @@ pub(super) enum Visited {
     /// The budget is spent, and the value is not done with: `visit` wants it again, with what it
     /// noted of how far it got.
     Part,
-    /// It needs no other value any more.
+    /// It needs no further value.
     Enough,
 }
 

@@ -1,13 +1,13 @@
-//! What outboxes hold together. Each thing counts once against the total, however many outboxes hold it,
-//! and until the last socket that it was handed to has taken it.
+//! Counts what several outboxes share. A message counts once against the total, however many outboxes
+//! hold it, until the last socket has taken it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::memory::MemoryBudget;
 
-/// Says how many outboxes, and sockets, hold the thing that it is part of: the first one charges what that weighs, and
-/// the last one gives it back.
+/// A field of what is shared: the number of outboxes and sockets that hold it. The first one charges its
+/// weight, and the last one gives that back.
 #[derive(Debug, Default)]
 pub struct Held {
     outboxes: AtomicU32,
@@ -28,8 +28,7 @@ impl Held {
         }
     }
 
-    /// It is handed to a socket, which holds it as an outbox does. It comes out of one, so what it counts
-    /// against is known.
+    /// A socket holds it as well. It comes from an outbox, so what it counts against is known.
     pub(crate) fn enter_socket(&self, weight_bytes: impl FnOnce() -> usize) {
         if self.outboxes.fetch_add(1, Ordering::AcqRel) == 0
             && let Some(memory) = self.memory.get()
@@ -38,8 +37,7 @@ impl Held {
         }
     }
 
-    /// One that held it does no longer. The first one had charged before it left itself, so the last one
-    /// finds what to give back.
+    /// One holder less. The first one charged before it left, so the last one finds what to give back.
     pub(crate) fn leave(&self, weight_bytes: impl FnOnce() -> usize) {
         if self.outboxes.fetch_sub(1, Ordering::AcqRel) == 1
             && let Some(memory) = self.memory.get()

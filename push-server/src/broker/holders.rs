@@ -74,7 +74,7 @@ impl Holders {
 }
 
 impl Holder {
-    /// Whose what is that nobody is known to have.
+    /// The holder of what belongs to nobody known.
     pub const NOBODY: Self =
         Self { origin: Origin { network: UNKNOWN, link: UNKNOWN }, user: UNKNOWN };
 
@@ -142,21 +142,21 @@ impl Tally {
         Self { share, by_network: buckets(), by_link: buckets(), by_user: buckets() }
     }
 
-    /// Somebody has so much more.
+    /// `holder` has so much more.
     pub fn add(&self, holder: Holder, amount: u64) {
         for count in self.counts(holder) {
             count.fetch_add(amount, Ordering::Relaxed);
         }
     }
 
-    /// Somebody has so much less.
+    /// `holder` has so much less.
     pub fn subtract(&self, holder: Holder, amount: u64) {
         for count in self.counts(holder) {
             count.fetch_sub(amount, Ordering::Relaxed);
         }
     }
 
-    /// So much is another's now.
+    /// So much moves from one holder to another.
     pub fn hand_over(&self, from: Holder, to: Holder, amount: u64) {
         if from != to && amount > 0 {
             self.add(to, amount);
@@ -169,8 +169,8 @@ impl Tally {
         self.full(holder, more).any()
     }
 
-    /// Whether it would not be, where another gives back as much. Who gives way must not be somebody who
-    /// shares nothing full with who comes.
+    /// Whether it would fit if `other` gave back as much. That helps only if the two count together in
+    /// what is full.
     pub fn makes_room(&self, newcomer: Holder, other: Holder, amount: u64) -> bool {
         let full = self.full(newcomer, amount);
         full.any()

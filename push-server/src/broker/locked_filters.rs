@@ -1,4 +1,4 @@
-//! Filters and what is kept for each, for all shards at once: read at every publish.
+//! A filter table that all shards share: read at every publish.
 //!
 //! A million sessions with a topic of their own change such a table a million times, so filters
 //! without wildcards are spread over many locks; those with wildcards share one, which nobody takes

@@ -2,8 +2,8 @@
 //! of its own, and there are too many of them for those to bound the whole.
 //!
 //! Bytes are what the things weigh, as if no other shared anything of them, so the limit is never passed
-//! by what it counts. What was there before the limit (a session that a start has found, say) may be
-//! counted beyond it: nothing is taken from anybody, only nothing is added.
+//! by what it counts. What was there before the limit (a session found at a start, say) may be counted
+//! beyond it: then nothing is removed, and nothing is added.
 //!
 //! One client, or one network of them, must not use up alone what is for all. So a budget may have shares:
 //! while more than half of it is used, a network, an IPv6 link or a user (`holders`) has no more than its
@@ -43,7 +43,7 @@ impl MemoryBudget {
         Arc::new(Self { used_bytes: AtomicU64::new(0), bytes_max, tally })
     }
 
-    /// Takes so many bytes, all or none. Returns whether they were there.
+    /// Takes so many bytes, all or none. Returns whether it could.
     #[must_use]
     pub fn take(&self, bytes: u64) -> bool {
         let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -54,7 +54,7 @@ impl MemoryBudget {
         fits
     }
 
-    /// Takes so many bytes for somebody, all or none.
+    /// Takes so many bytes for `holder`, all or none.
     ///
     /// # Errors
     /// There are no more, for anybody or for this holder.
@@ -69,21 +69,21 @@ impl MemoryBudget {
         Ok(())
     }
 
-    /// What is taken already is somebody's.
+    /// Bytes that are taken already belong to this holder from now on.
     pub fn count_for(&self, holder: Holder, bytes: u64) {
         if let Some(tally) = &self.tally {
             tally.add(holder, bytes);
         }
     }
 
-    /// What is taken is this holder's no longer. It stays taken.
+    /// Bytes that stay taken belong to this holder no longer.
     pub fn discount(&self, holder: Holder, bytes: u64) {
         if let Some(tally) = &self.tally {
             tally.subtract(holder, bytes);
         }
     }
 
-    /// What is taken by one is another's now.
+    /// Bytes that one holder has taken belong to another from now on.
     pub fn hand_over(&self, from: Holder, to: Holder, bytes: u64) {
         if let Some(tally) = &self.tally {
             tally.hand_over(from, to, bytes);
@@ -110,7 +110,7 @@ impl MemoryBudget {
         }
     }
 
-    /// Whether an eighth is left at most: whoever has more than its share is to suffer for it before others do.
+    /// Whether an eighth is left at most: then whoever has more than its share gives way before others do.
     pub fn is_nearly_full(&self) -> bool {
         self.used_bytes() > self.bytes_max - self.bytes_max / 8
     }
@@ -152,7 +152,7 @@ impl MemoryBudget {
         self.bytes_max
     }
 
-    /// Takes bytes of somebody for something that is dropped in many places.
+    /// Takes bytes of a holder for something that is dropped in many places.
     ///
     /// # Errors
     /// As for `take_for`.
@@ -161,7 +161,7 @@ impl MemoryBudget {
         Ok(Charge { budget: Arc::clone(self), holder, bytes })
     }
 
-    /// Makes a charge of bytes that were taken, whosever they are.
+    /// Makes a charge of bytes that were taken already.
     pub fn adopt(self: &Arc<Self>, holder: Holder, bytes: u64) -> Charge {
         self.count_for(holder, bytes);
         Charge { budget: Arc::clone(self), holder, bytes }
@@ -260,7 +260,7 @@ pub struct SessionMemoryMax {
 }
 
 impl SessionMemoryMax {
-    /// No limits: for whoever only reads what is there.
+    /// No limits: for code that only reads.
     pub const UNLIMITED: Self = Self {
         sessions: u64::MAX,
         subscriptions: u64::MAX,

@@ -48,9 +48,9 @@ pub struct Message {
     pub retain: bool,
     /// What MQTT 5 passes on with a message; `None` when there is nothing (every 3.1.1 publish).
     pub properties: Option<Arc<MessageProperties>>,
-    /// When it ceases to be worth delivering (message expiry interval), if ever.
+    /// When it expires (message expiry interval), if ever.
     pub expires_at: Option<Monotonic>,
-    /// By how many outboxes it is held, for the total of all.
+    /// How many outboxes hold it, for the total of all.
     pub held: Held,
 }
 
@@ -75,8 +75,8 @@ impl Message {
     pub const OWN_BYTES: usize =
         COUNTS_BYTES + size_of::<Self>() + COUNTS_BYTES + SHARED_BYTES + 4 * ALLOCATION_BYTES;
 
-    /// What it weighs in a queue or store, in bytes: all the memory it takes, whoever else holds it
-    /// too. Not the wire length, though near it where topic, payload and properties are large.
+    /// Its weight in bytes: all the memory it takes, though others may share it. Near the wire
+    /// length where topic, payload and properties are large.
     pub fn weight_bytes(&self) -> usize {
         let properties = self.properties.as_deref().map_or(0, MessageProperties::weight_bytes);
         Self::OWN_BYTES + self.topic.as_str().len() + self.payload.len() + properties
@@ -89,7 +89,7 @@ impl Message {
         Bytes::from_owner(SentPayload(Arc::clone(self)))
     }
 
-    /// Whether it is no longer worth delivering at `now` [MQTT-3.3.2-5].
+    /// Whether it has expired at `now` [MQTT-3.3.2-5].
     pub fn is_expired(&self, now: Monotonic) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }

@@ -1,12 +1,12 @@
 //! Retained messages: one per topic, shared by all shards, in a tree of topic levels.
 //!
 //! Both limits are hard. A message over one is refused and changes nothing: the topic keeps the
-//! retained message it had. The message is still delivered, so its publisher is not told. What
-//! expired is never shown; it gives its place back when its topic is set again or by
-//! `remove_expired`, which shards call now and then.
+//! retained message it had. The message is still delivered, so its publisher is not told. An expired
+//! message is never delivered. It is removed when its topic is set again, or by `remove_expired`,
+//! which shards call now and then.
 //!
-//! What a subscription brings is found by a `Walk`, which whoever subscribes takes in parts: a filter
-//! may pass by every topic there is and match none.
+//! A subscription finds its messages by a `Walk`, which the shard takes in parts: a filter may pass
+//! every topic and match none.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,7 +38,7 @@ pub enum RetainedFull {
     Bytes,
 }
 
-/// A retained message, and whose it is.
+/// A retained message, and its publisher.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// The message.
@@ -66,7 +66,7 @@ pub struct Retained {
 #[derive(Debug, Default)]
 struct TopicTree {
     tree: LevelTree<TopicNode>,
-    /// What places hold: beside the tree, since most of its nodes only lead to others.
+    /// The messages, beside the tree, since most of its nodes only lead to others.
     contents: Arena<Content>,
     /// Where the messages are that expire, in the order they do.
     expiries: BTreeSet<(Monotonic, NodeId)>,
@@ -119,7 +119,7 @@ impl Retained {
         Self { messages_max, bytes_max, topics: RwLock::default() }
     }
 
-    /// Keeps `message`, whoever published it, as `set_by` does.
+    /// As `set_by`, for a message whose publisher does not matter.
     pub fn set(&self, message: &Arc<Message>) -> Result<(), RetainedFull> {
         self.set_by(message, None)
     }

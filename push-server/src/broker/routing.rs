@@ -80,7 +80,7 @@ impl Routing {
         self.0.change(filter, |shards| shards.0 &= !shard.0);
     }
 
-    /// Looks for the shards that `topic` must be sent to, until there are no more, `all` there are are
+    /// Looks for the shards that `topic` must be sent to, until there are no more, the set `all` is
     /// found, or the budget is spent. Returns whether the search is over.
     pub fn search(
         &self,

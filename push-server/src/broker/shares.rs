@@ -28,8 +28,8 @@ use super::message::QoS;
 use super::subscription::SubscriptionOptions;
 use super::topic::{TopicFilter, TopicName};
 
-/// Members that one pick passes by since they take no packet so large; the next one is picked all the
-/// same then.
+/// How many members one pick may pass by because they take no packet so large; after so many it picks
+/// the next one regardless.
 const PASSED_BY_MAX: usize = 64;
 
 /// A session of a shard.
@@ -46,9 +46,9 @@ pub struct Member {
 pub struct Standing {
     /// What it subscribed with.
     pub options: SubscriptionOptions,
-    /// How many others a pick may name, the member being what it is now.
+    /// How many other members could be picked instead, as this one is now.
     pub others: usize,
-    /// Whether a pick would not name it, since it is away and others are not.
+    /// Whether picks pass it by, because it is away and others are not.
     pub is_passed_over: bool,
     /// Whether the group takes it for connected.
     pub is_online: bool,
@@ -65,7 +65,7 @@ pub struct Shares {
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
-/// The groups of one filter, by the whole of their text, in order: a search may stop at any of them.
+/// The groups of one filter, in the order of their full text: a search may stop at any of them.
 #[derive(Debug, Default)]
 struct Groups(Option<Box<ByText>>);
 
@@ -207,8 +207,8 @@ impl Shares {
         }
     }
 
-    /// Looks for the groups that a message on `topic` goes to one member of each, and appends them to
-    /// `out`, until the budget is spent. Returns whether there are no more.
+    /// Finds the groups whose filter matches `topic`, and appends them to `out`, until the budget is
+    /// spent. Returns whether there are no more.
     pub fn search(
         &self,
         topic: &TopicName,
@@ -235,9 +235,9 @@ impl Shares {
         })
     }
 
-    /// Whose turn it is in `group`, or in the one that has its name now, to take a packet of at least
-    /// `packet_bytes`. `None`: nobody there could take a message of this QoS. One that was picked and
-    /// refused comes again in the same `round` when all others have been.
+    /// Picks the member of `group`, or of the one that has its name now, whose turn it is to take a
+    /// packet of `packet_bytes`. `None`: no member can take a message of this QoS. Within one
+    /// `round`, a member that refused is picked again only after all others.
     pub fn pick(
         &self,
         group: &Group,
@@ -249,7 +249,7 @@ impl Shares {
         pick(group).or_else(|| pick(&*self.find(&group.filter)?))
     }
 
-    /// Whether somebody of the group could take a message.
+    /// Whether any member could take a message.
     pub fn is_served(&self, filter: &TopicFilter) -> bool {
         self.find(filter).is_some_and(|group| {
             let members = group.lock();

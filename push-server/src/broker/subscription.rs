@@ -26,7 +26,7 @@ impl SubscriptionId {
 /// What a subscriber asked for with a filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionOptions {
-    /// The most a delivery may have.
+    /// The highest QoS of a delivery.
     pub qos: QoS,
     /// MQTT 5: do not send back what this session published itself.
     pub no_local: bool,

@@ -4,8 +4,8 @@
 //! A session with several filters that match a topic gets it once:
 //! - with the highest QoS of them [MQTT-3.3.4-2];
 //! - with the identifiers of all of them [MQTT-3.3.4-3] [MQTT-3.3.4-4];
-//! - `retain_as_published` when any of them says so: the flag as published is what was published,
-//!   while a cleared one would take from that subscription what it asked for.
+//! - `retain_as_published` when any of them says so: clearing the flag would deny that subscription what it
+//!   asked for.
 //!
 //! Subscriptions with `no_local` match nothing that their own session published [MQTT-3.8.3-3], so
 //! they add neither QoS nor identifier to one that wants it.
@@ -84,7 +84,7 @@ pub fn subscription_weight_bytes(filter: &TopicFilter) -> usize {
 pub struct Match {
     /// The session's key in its shard.
     pub subscriber: u32,
-    /// The most the delivery may have.
+    /// The highest QoS that the delivery may have.
     pub qos: QoS,
     /// Whether the RETAIN flag is kept as published.
     pub retain_as_published: bool,
@@ -334,7 +334,7 @@ impl From<SubscriptionOptions> for Packed {
 }
 
 impl Packed {
-    /// Whether the session that subscribed so is not to have what it published itself.
+    /// Whether the session does not receive what it published itself.
     fn is_no_local(self) -> bool {
         self.0 & NO_LOCAL != 0
     }

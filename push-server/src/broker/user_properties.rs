@@ -1,5 +1,5 @@
-//! The user properties of a message, in the bytes that they are sent in [MQTT5 2.2.2.2]: as objects a
-//! thousand short ones would take fifteen times as much. It knows no other property.
+//! The user properties of a message, in the bytes that they are sent in [MQTT5 2.2.2.2]: as objects,
+//! a thousand short ones would take fifteen times as much.
 
 use std::fmt;
 

@@ -22,15 +22,15 @@ pub enum AccessError {
     #[error("cannot read {}: {source}; it is named by --scram-users, and read without \
          capabilities, as it is again on SIGHUP", path.display())]
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         source: io::Error,
     },
     /// It is no file of users.
     #[error("{} has {bytes} bytes: a file of users has at most {USERS_FILE_BYTES_MAX}", path.display())]
     TooLarge {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Its size.
         bytes: u64,
@@ -38,7 +38,7 @@ pub enum AccessError {
     /// A line that is none.
     #[error("{}:{}: {}; `push-server scram-user NAME` prints such a line", path.display(), error.line, error.problem)]
     Line {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         error: UsersError,

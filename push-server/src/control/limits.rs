@@ -1,5 +1,5 @@
-//! The limits that the process finds: raises what it may, says what it found, and turns descriptors
-//! into connections.
+//! The resource limits of the process: raises them as far as it may, logs them, and computes from
+//! the descriptors how many connections can be served.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub const DESCRIPTORS_RESERVED: u64 = 96;
 /// limit of connections, which wait for a place.
 pub const DESCRIPTORS_RESERVED_PER_SHARD: u64 = 4 + PARKED_MAX as u64;
 
-/// What `getrlimit` says; `None` is unlimited.
+/// The resource limits in force; `None` is unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessLimits {
     /// `RLIMIT_NOFILE`, soft, after it was raised to the hard limit.
@@ -106,11 +106,11 @@ fn reserved(config: &Config) -> u64 {
     DESCRIPTORS_RESERVED + http + store + shards
 }
 
-/// What is taken for the machine's memory where it does not say.
+/// The memory assumed where the machine does not say how much it has.
 const MEMORY_BYTES_UNKNOWN: u64 = 1 << 30;
 
-/// The memory that there is, as the files below `root` say: the machine's, or the least that a control
-/// group allows of those that this process is in.
+/// The memory available, according to the files below `root`: the machine's, or the least that a
+/// control group allows of those that this process is in.
 fn memory_bytes(root: &Path) -> u64 {
     let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
     let meminfo = read(Path::new("proc/meminfo")).unwrap_or_default();

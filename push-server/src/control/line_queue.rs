@@ -1,6 +1,6 @@
-//! Lines for standard error and standard output, written by a thread of their own: whoever has
-//! something to say never waits for whoever reads it. What finds the queue full, or cannot be written
-//! because the reader has gone, is dropped and counted.
+//! Lines for standard error and standard output, written by a thread of their own, so that a slow
+//! reader holds up nobody who logs. A line is dropped and counted if the queue is full, or if it
+//! cannot be written because the reader has gone.
 //!
 //! Not `tracing-appender`: its thread would keep the capabilities that the start drops, and it counts
 //! only what finds its queue full.
@@ -42,7 +42,7 @@ impl LinesLost {
     }
 }
 
-/// The way to one output. Clones lead to the same.
+/// A handle to one output's queue; clones share the queue.
 #[derive(Clone, Debug)]
 pub struct LineQueue {
     sender: SyncSender<Vec<u8>>,
@@ -60,8 +60,7 @@ struct Progress {
 impl LineQueue {
     /// Starts the thread that writes to `out`, with at most `lines_max` lines waiting.
     ///
-    /// # Errors
-    /// The system gives no thread.
+    /// # Errors The system cannot start a thread.
     pub fn start(
         name: &str,
         out: impl Write + Send + 'static,

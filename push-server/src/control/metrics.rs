@@ -349,7 +349,7 @@ fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
     out.gauge("push_store_serving", "1 while the disk works", view.is_serving().into())
 }
 
-/// Whether the kernel answers, and why not for whom it does not.
+/// Whether the kernel answers pings, and why user space serves the connections that it does not.
 fn kernel_path(out: &mut Out<'_>, observed: &Observed, kernel: &[KernelCounter]) -> fmt::Result {
     let mut declined: BTreeMap<&str, u64> =
         UNARMED.iter().map(|(reason, pick)| (*reason, observed.sum(pick))).collect();

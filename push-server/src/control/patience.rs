@@ -1,7 +1,8 @@
-//! What a start wants and finds in use. A server that has just been killed holds its addresses and
-//! directories a little longer than its process seems to live (the system tears its rings and memory
-//! down in the background), and one that is being stopped holds its directories until its end. So a
-//! start tries again for a while, and then says who is in the way.
+//! Waits for addresses and directories that are in use when the server starts. A server that has
+//! just been killed holds its addresses and directories a little longer than its process seems to
+//! live (the system tears its rings and memory down in the background), and one that is being
+//! stopped holds its directories until its end. So a start tries again for a while, and then says
+//! who is in the way.
 
 use std::fmt;
 use std::io;
@@ -14,10 +15,11 @@ use super::occupant::{Occupant, listener_at, locker_of};
 /// Between two tries.
 const RETRY_PERIOD: Duration = Duration::from_millis(10);
 
-/// The tries before anybody is asked who holds it: a process that is being killed looks alive.
+/// Tries before it looks for the process that holds the thing: one that is being killed looks
+/// alive.
 const UNASKED_TRIES: u32 = 25;
 
-/// After so many tries each, who holds it is asked again: that reads much of `/proc`.
+/// It looks again after so many tries each, because looking reads much of `/proc`.
 const ASK_EVERY: u32 = 25;
 
 /// Names the occupant of a directory if `/proc` does not show it.
@@ -61,7 +63,7 @@ impl Waited {
     }
 }
 
-/// What could not be had, though it was waited for if somebody held it.
+/// An address or directory that was still in use after the wait.
 #[derive(Debug)]
 pub struct NotHad<E> {
     /// What the last try said.
@@ -72,10 +74,10 @@ pub struct NotHad<E> {
     pub waited: Duration,
 }
 
-/// Why a directory cannot be had.
+/// Why a directory cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError<E: std::error::Error + 'static> {
-    /// Somebody holds it.
+    /// Another process holds it.
     #[error(
         "{error}; {by} has held it for the {secs} s that the start waited (--start-wait-secs)",
         secs = waited.as_secs()
@@ -83,7 +85,7 @@ pub enum DirectoryError<E: std::error::Error + 'static> {
     Held {
         /// What the last try said.
         error: E,
-        /// Who.
+        /// The process that holds it.
         by: String,
         /// How long the start waited.
         waited: Duration,
@@ -99,7 +101,7 @@ pub enum AddressError {
     /// A process that lives listens there.
     #[error("address already in use by {0}; stop it")]
     Held(Occupant),
-    /// Nobody is seen to hold it, and it stays in use.
+    /// It stays in use, and no process is seen to hold it.
     #[error(
         "{source}, and was so for {secs} s (--start-wait-secs); `ss -ltnp`, as root, names who \
          holds it", secs = waited.as_secs()
@@ -115,7 +117,7 @@ pub enum AddressError {
     Io(io::Error),
 }
 
-/// A start's patience: it waits for each thing so long.
+/// How long a start waits for each thing, and how long it has waited.
 #[derive(Debug)]
 pub struct Patience {
     max: Duration,

@@ -14,10 +14,10 @@ use crate::kernel;
 /// Something that the start would stumble over.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    /// Whatever the machine is.
+    /// Wrong on every machine.
     #[error(transparent)]
     Settings(#[from] ConfigError),
-    /// On this machine.
+    /// Wrong on this machine.
     #[error("{} = {value}: {problem}", set_by.name(key))]
     Machine { key: &'static str, set_by: SetBy, value: String, problem: String },
 }
@@ -34,7 +34,7 @@ impl Problem {
 /// All that is in the way of a start, by line: `mistakes` in the settings, and what the machine lacks. To be
 /// called with the rights that the server has left when it opens its files.
 pub fn problems(loaded: &Loaded, mistakes: Vec<ConfigError>) -> Vec<String> {
-    // A default that took a refused value's place is not what was asked for.
+    // Where a value was refused its default is in force, which nobody asked for.
     let refused: Vec<_> = mistakes.iter().filter_map(ConfigError::key).map(str::to_owned).collect();
     let here =
         missing(loaded).into_iter().filter(|(key, ..)| !refused.iter().any(|other| other == key));

@@ -1,5 +1,5 @@
-//! What the system tells the process, as values, so that what it causes can be tested without:
-//! signals, and that the wall clock was set.
+//! Signals, and changes of the wall clock, as values, so that their effects can be tested without
+//! them.
 
 use std::io;
 

@@ -39,7 +39,7 @@ pub enum StartError {
     /// The HTTP address cannot be bound.
     #[error("cannot listen on {address} for http: {source}; choose another by --http")]
     Http {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// Why binding failed.
         source: AddressError,
@@ -47,14 +47,14 @@ pub enum StartError {
     /// A listen address cannot be bound.
     #[error("cannot listen on {address}: {source}; choose another by {flag}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// The flag that says so.
         flag: &'static str,
         /// Why binding failed.
         source: AddressError,
     },
-    /// `--kernel-path require` without the means.
+    /// The kernel path cannot be loaded, and `--kernel-path require` is set.
     #[error("--kernel-path require: {reason}")]
     KernelPath {
         /// What is missing.
@@ -63,10 +63,10 @@ pub enum StartError {
     /// Another server has the directory for programs.
     #[error(transparent)]
     Pins(DirectoryError<PinError>),
-    /// The data directory cannot be had.
+    /// The data directory cannot be made or locked.
     #[error(transparent)]
     DataDir(DirectoryError<StoreError>),
-    /// The file of users cannot be taken.
+    /// The file of users cannot be read or is not valid.
     #[error(transparent)]
     Access(#[from] AccessError),
     /// The shards cannot start.
@@ -80,9 +80,9 @@ pub enum StartError {
 /// Serves until stopped. The calling thread becomes the control thread. `log` is where log lines go.
 pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     privileges::raise_permitted();
-    // Whatever the server makes is its user's alone; sessions and messages are nobody else's.
+    // Only the server's user may read what it writes: sessions and messages are private.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    // Before all that takes long: a signal that comes meanwhile waits until it can be obeyed.
+    // Before every slow step: a signal that arrives meanwhile waits until it can be obeyed.
     let supervisor = Supervisor::new()?;
     let Loaded { mut config, listen_is_default, .. } = loaded;
     if listen_is_default {
@@ -129,7 +129,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
             let (kernel, interfaces) = (Arc::clone(kernel), interfaces.clone());
             let doubt = kernel.doubt().map(str::to_owned);
             let counters = move || {
-                // Whoever looks at the counters wants to know this, too.
+                // The metrics show this, too.
                 kernel.flush_log();
                 kernel.counters()
             };
@@ -269,17 +269,17 @@ fn tidy_pins(config: &Config) {
     if !config.bpf_dir.exists() {
         return;
     }
-    // To drop it removes what is not needed, and tells what is.
+    // Dropping this removes what is not needed, and logs what is.
     if let Err(error) = Pins::claim(&config.bpf_dir, config.generations_max.into()) {
         debug!("what earlier servers left stays: {error}");
     }
 }
 
-/// What the kernel path came to.
+/// Which path answers heartbeats.
 enum PathChoice<T> {
-    /// It is loaded.
+    /// The kernel path, loaded.
     Kernel(T),
-    /// It is not, and why.
+    /// User space, and why.
     User(String),
 }
 

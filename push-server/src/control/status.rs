@@ -68,7 +68,7 @@ impl StatusCounts {
     }
 }
 
-/// What went otherwise than clients wanted since the start: names and numbers, those above 0.
+/// What went wrong for clients since the start: names and numbers, those above 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Troubles(Vec<String>);
 

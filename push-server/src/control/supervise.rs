@@ -33,7 +33,7 @@ pub trait Service: Send + 'static {
     fn reload(&self) -> impl FnOnce() + Send + 'static;
     /// The wall clock was set.
     fn clock_was_set(&self);
-    /// Whether no part of it has ended by itself.
+    /// Whether every part of it still runs.
     fn is_whole(&self) -> bool;
     /// Waits for its end.
     fn join(self) -> Result<(), ShardError>;

@@ -61,7 +61,7 @@ impl Conntrack {
         true
     }
 
-    /// Goes on to do so, by a thread of its own, as long as the programs are there.
+    /// Starts a thread that does so now and then, as long as the programs are there.
     pub(super) fn keep_telling(self: &Arc<Self>) {
         let conntrack = Arc::clone(self);
         let work = move || {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rustix::fs::{major, minor, stat};
 
-/// Where a machine that systemd has started is known by (`sd_booted`).
+/// This folder exists where systemd has started the machine (`sd_booted`).
 const SYSTEMD: &str = "/run/systemd/system";
 /// The first PID namespace (`PROC_PID_INIT_INO` of the kernel).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";

@@ -94,7 +94,8 @@ pub(super) struct Parts {
     pub(super) lingering_max: usize,
     /// Set when sockets that still speak are left behind.
     pub(super) speaking: Arc<AtomicBool>,
-    /// What is asked whether a closed socket still sends; where it cannot be, the flows tell.
+    /// Tells whether a closed socket still sends. `None` where the system cannot be asked: then the
+    /// flows tell.
     pub(super) diag: Option<Arc<SocketDiag>>,
     /// The programs may go with the process: no socket that they translate for may go on to send then.
     pub(super) resets_in_crash: bool,
@@ -230,15 +231,15 @@ impl ShardPath {
         self.slots.slot(slot.index).pings.load(Ordering::Acquire)
     }
 
-    /// The connection is going: no more answers from now on (state closing).
+    /// The connection is being closed: the kernel answers no more pings (state closing).
     pub fn closing(&self, slot: &SlotRef) {
         self.slots.slot(slot.index).state.store(state::CLOSING, Ordering::Release);
     }
 
-    /// To be called before the socket is closed. Whether it goes on to send then what must be translated:
-    /// without the programs, a client would miss two bytes for each ping, or hear no end. Where the
-    /// programs may be gone by then, because the server stops or they go in a crash, it does not: its
-    /// close is a reset.
+    /// Call it before closing the socket. Returns whether the system will go on to send bytes that the
+    /// programs must translate: without them a client would miss two bytes for each ping, or never see
+    /// the end. Where the programs may be gone by then, because the server stops or a crash takes them
+    /// along, the socket is set to close with a reset, and sends nothing more.
     pub fn before_close(&self, socket: BorrowedFd<'_>, slot: &SlotRef, is_stopping: bool) -> bool {
         // A socket that cannot be asked has failed.
         let is_heard_out = super::socket::is_heard_out(socket).unwrap_or(true);

@@ -30,10 +30,10 @@ pub struct Connection {
     input: Input,
     /// Answers (CONNACK, PUBACK, PINGRESP, ...) not moved into a `Transmit` yet: whole frames.
     answers: BytesMut,
-    /// What the answers that whoever drives it still owes will take, about.
+    /// About how many bytes the answers will take that the shard still owes.
     owed_bytes: u32,
     parsed_bytes: u64,
-    /// Nothing with a client that has no will and no aliases, as nearly every idle one.
+    /// Empty for a client without will and aliases, as nearly every idle one is.
     rare: Option<Box<Rare>>,
     /// The client's Maximum Packet Size.
     packet_bytes_max: Option<NonZeroU32>,
@@ -71,8 +71,8 @@ enum State {
 pub enum Event {
     /// It published. Route the message, then call `publish_done` with the receipt, if any.
     Publish(Message, Option<PublishReceipt>),
-    /// It published what nobody may: the message is dropped. Call `publish_done` with the receipt, if
-    /// any, and the reason where the protocol has a word for it.
+    /// It published what no client may publish: the message is dropped. Call `publish_done` with the
+    /// receipt, if any, and the reason where the protocol has a word for it.
     PublishRefused(Reason, Option<PublishReceipt>),
     /// It subscribes; answer by `subscribed`.
     Subscribe(Subscribe),
@@ -85,7 +85,7 @@ pub enum Event {
     Ping,
     /// AUTH of a client that was authenticated; answer by `authenticate`.
     Authenticate(Auth),
-    /// It said goodbye: close. The will is gone unless it asked for it.
+    /// It sent DISCONNECT: close. The will is dropped unless the client asked for it.
     Disconnected,
     /// It broke the protocol, or a limit: a DISCONNECT is queued where the protocol has one. Send
     /// what is left, close, publish the will.
@@ -164,8 +164,8 @@ impl Connection {
         if self.state == State::Over { 0 } else { self.input.len() }
     }
 
-    /// What has come and nobody will parse any more, of a connection that is over: emptied, for whoever
-    /// frees it. It may be as large as a packet, and to free that takes its time.
+    /// Takes out the input that a connection which is over will never parse, for the caller to free: it
+    /// may be as large as a packet, and freeing that takes time.
     pub fn take_input(&mut self) -> Vec<u8> {
         self.input.take_memory()
     }
@@ -347,8 +347,8 @@ impl Connection {
         }
     }
 
-    /// So many pings of this connection were answered by somebody else so far: they use up the same
-    /// ping rate. To be told before `poll_event`.
+    /// The kernel has answered so many pings of this connection so far: they count against the same
+    /// ping rate. Call this before `poll_event`.
     pub fn pings_answered_elsewhere(&mut self, pings: u64, limits: &Limits) {
         let pings = pings as u32;
         let more = pings.wrapping_sub(self.pings_elsewhere);
@@ -415,7 +415,7 @@ impl Connection {
         Ok(Some(packet))
     }
 
-    /// Acts on a packet. `Ok(None)`: there is nothing to tell.
+    /// Acts on a packet. `Ok(None)`: there is no event.
     fn handle_packet(
         &mut self,
         packet: Packet,

@@ -94,7 +94,7 @@ impl Inflight {
         self.counted += 1;
     }
 
-    /// What an earlier connection sent, or may have sent, and is behind all that is here: to be sent
+    /// Adds, behind the others, what an earlier connection sent, or may have sent: it is to be sent
     /// again. `None` for a release.
     pub(super) fn push_retry(&mut self, position: u64, owed: Option<Owed>) {
         self.entries.push_back(InflightEntry { position, counted: false, owed });
@@ -217,22 +217,22 @@ impl Inflight {
     }
 }
 
-/// Packet ids of a client's QoS 2 publishes, from PUBLISH to PUBREL: what makes "exactly once" out
-/// of "again". A packet id has 16 bits, which bounds them.
+/// Packet ids of a client's QoS 2 publishes, from PUBLISH to PUBREL, by which a repeated PUBLISH is
+/// recognised. A packet id has 16 bits, which bounds them.
 #[derive(Debug, Default)]
 pub(super) struct Exactly(BTreeMap<u16, ReceivedPublish>);
 
 /// What one of them takes, in a tree whose nodes are half full.
 const EXACTLY_BYTES: usize = 16;
 
-/// Where such a publish is.
+/// How far the server has come with such a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReceivedPublish {
-    /// Given out; its receipt is not back.
+    /// It is being routed; its receipt is not back.
     Pending,
-    /// So it is, and the client has sent it again on another connection than the receipt's.
+    /// It is being routed, and the client has sent it again on a newer connection.
     Asked,
-    /// Done, and PUBREC was sent.
+    /// It is routed, and PUBREC was sent.
     Done,
 }
 

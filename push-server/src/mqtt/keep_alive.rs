@@ -9,8 +9,8 @@ use super::{Limits, Version};
 pub struct KeepAlive(pub u16);
 
 impl KeepAlive {
-    /// What is in force when the client asks for `wish_secs`: MQTT 5 is held to the server's limits,
-    /// being told so [MQTT-3.2.2-21]; older versions have their wish.
+    /// What is in force when the client asks for `wish_secs`: an MQTT 5 client is held to the
+    /// server's limits, and told [MQTT-3.2.2-21]; older versions get what they ask for.
     pub(super) fn granted(version: Version, wish_secs: u16, limits: &Limits) -> Self {
         let (max_secs, default_secs) = (limits.keep_alive_max_secs, limits.keep_alive_default_secs);
         match (version, wish_secs) {

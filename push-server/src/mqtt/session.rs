@@ -16,8 +16,8 @@ use crate::broker::{Holder, MemoryBudget, QoS, TopicFilter};
 
 /// A session.
 ///
-/// A durable one is also kept on disk, by whoever drives it: its messages are `Filing`, and what
-/// becomes of them is told by `take_changes`.
+/// A durable one is also kept on disk, by the shard: `Filing` says how far each message is on its
+/// way there, and `take_changes` what is to be done.
 #[derive(Debug)]
 pub struct Session {
     name: SessionName,
@@ -62,7 +62,7 @@ pub enum Claim {
     Resumed,
     /// It ends, and another one begins.
     Replaced,
-    /// It is somebody else's: the CONNECT is refused, and nothing happens to the session.
+    /// It belongs to another user: the CONNECT is refused, and the session stays as it is.
     Refused,
 }
 
@@ -99,7 +99,7 @@ pub struct Forgotten {
     pub expired: u32,
 }
 
-/// What becomes of a message that is due.
+/// What becomes of a message whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendOutcome {
     /// It is sent.
@@ -183,9 +183,9 @@ impl Session {
 
     /// What becomes of it by a CONNECT with its client id.
     ///
-    /// A user's session is nobody else's. One that is nobody's protects nobody, so a user is not kept
-    /// out by it; but neither may a user find what a stranger has put there, who could choose for him
-    /// what he is subscribed to, and which of his messages are taken for duplicates.
+    /// Only its user may resume a user's session. A session without a user does not keep a user out,
+    /// but the user does not resume it either: a stranger could have chosen the subscriptions in it,
+    /// and which messages are taken for duplicates.
     pub fn claimed_by(&self, connect: &Connect) -> Claim {
         match (self.user(), connect.user()) {
             (Some(owner), user) if user != Some(owner) => Claim::Refused,
@@ -195,8 +195,7 @@ impl Session {
         }
     }
 
-    /// Whether nothing would be missed if it ended: it has no subscription, and was never owed
-    /// anything.
+    /// Whether nobody would miss it: it has no subscription, and was never owed anything.
     pub fn is_unused(&self) -> bool {
         self.next_position == 0
             && self.pending.is_none()
@@ -289,7 +288,7 @@ impl Session {
         }
     }
 
-    /// What is counted of it is this holder's from now on: its client has come from another network.
+    /// Counts it for this holder from now on: its client has connected from another network.
     pub fn hand_over(&mut self, holder: Holder) {
         if let Some(pending) = self.pending.as_deref_mut() {
             pending.hand_over(holder);

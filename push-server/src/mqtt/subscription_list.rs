@@ -92,7 +92,7 @@ impl SubscriptionList {
         self.shared_behind(None).next().is_some()
     }
 
-    /// Removes one, whichever.
+    /// Removes any one of them.
     pub fn pop(&mut self) -> Option<TopicFilter> {
         self.0.pop().map(|entry| entry.filter)
     }

@@ -35,7 +35,7 @@ impl Inbound {
             self.0[index] = Some(topic.clone());
             return Ok(topic);
         }
-        // An alias that was never said with a topic [MQTT5 3.3.2.3.4].
+        // An alias that no PUBLISH has given a topic yet [MQTT5 3.3.2.3.4].
         self.0.get(index).cloned().flatten().ok_or(Reason::ProtocolError)
     }
 }

@@ -6,7 +6,7 @@ use super::codec::{OutgoingPublish, SHARE_BYTES_MIN};
 use super::delivery::Delivery;
 use super::session::Verdict;
 
-/// Whole frames to write, in order, and what else became of the messages that were due.
+/// Whole frames to write, in order, and how many due messages were dropped instead.
 #[derive(Debug, Default)]
 pub struct Transmit {
     /// Chunks in wire order; small frames are merged into one chunk.
@@ -80,7 +80,8 @@ impl<'a> Writer<'a> {
         self.out.publishes += 1;
     }
 
-    /// A message is larger than the client takes; `dup`: it may have got it by an earlier connection.
+    /// A message is larger than the client takes. `dup`: the client may have received it on an
+    /// earlier connection.
     pub(super) fn too_large(&mut self, delivery: &Delivery, dup: bool) -> SendOutcome {
         if !dup && delivery.via.group().is_some() {
             return SendOutcome::Left;

@@ -12,7 +12,7 @@ const HASH_BYTES: usize = 8;
 /// Which message: the `number`-th of a publisher, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId {
-    /// Who.
+    /// Who published it, by number.
     pub publisher: u32,
     /// The how many-th of its.
     pub number: u32,

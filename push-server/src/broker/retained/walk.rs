@@ -1,9 +1,9 @@
 //! A filter's way through the retained messages, taken in parts of a bounded length.
 //!
-//! Each level of a filter is one level of the tree, until its `#`. So the node that was visited last
-//! says all there is to say of where a walk is, and only that node has to stay while it rests. Others
-//! come and go meanwhile: a message that was set after the walk began is passed by, since the
-//! subscription that it is for has brought it already.
+//! Each level of a filter is one level of the tree, until its `#`. So the node visited last says
+//! where a walk is, and only that node has to stay while the walk rests. Others come and go
+//! meanwhile: a message that was set after the walk began is passed by, since the subscription that
+//! it is for has brought it already.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +21,7 @@ use crate::broker::topic::TopicFilter;
 pub struct Walk {
     /// What was set later is passed by.
     last_change: u64,
-    /// Whose messages are passed by.
+    /// The client whose messages are passed by (No Local).
     without: Option<Arc<str>>,
     /// The node visited last, which is kept for it. `None`: none was visited.
     rests_at: Option<NodeId>,
@@ -175,7 +175,7 @@ impl<'a> FilterLevels<'a> {
         Self { levels, is_open }
     }
 
-    /// Whether any level will do in this place.
+    /// Whether this level is a wildcard.
     fn is_wild(&self, index: usize) -> bool {
         self.levels.get(index).map_or(self.is_open, |level| *level == "+")
     }

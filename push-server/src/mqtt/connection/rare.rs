@@ -11,7 +11,7 @@ pub(super) struct Rare {
     pub(super) will: Option<Box<Will>>,
     /// The client's topic aliases.
     pub(super) inbound: Inbound,
-    /// Ours.
+    /// The aliases that the server has said.
     pub(super) outbound: Outbound,
     /// Who the client is, if it had to show it.
     pub(super) identity: Option<Box<Identity>>,

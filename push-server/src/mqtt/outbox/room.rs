@@ -1,13 +1,13 @@
 //! How much an outbox may hold: by its own limits, and by what all outboxes together may take in memory.
 //!
 //! Of memory a session may hold as much as it leaves for all others. So a few that hoard leave each other
-//! and everybody else an equal part; the more they are, the smaller it is, and whoever fetches its messages
+//! and everybody else an equal part. The more hoard, the smaller it is; a session that fetches its messages
 //! hardly needs any.
 
 use super::super::Limits;
 use crate::broker::MemoryBudget;
 
-/// What a session may hold in memory whatever all others do: a few small messages.
+/// What a session may always hold in memory: a few small messages.
 pub(in super::super) const HELD_ANYWAY_BYTES: u64 = 2 << 10;
 
 /// So many messages and so many bytes.
