@@ -21,7 +21,7 @@ use super::transmit::{Transmit, Writer};
 use super::will::Will;
 use super::{Limits, Version};
 use crate::broker::{Message, QoS, TopicName};
-use rare::{Rare, form};
+use extras::{Extras, form};
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
 
 /// A connection after CONNECT.
@@ -34,7 +34,7 @@ pub struct Connection {
     owed_bytes: u32,
     parsed_bytes: u64,
     /// Empty for a client without will and aliases, as nearly every idle one is.
-    rare: Option<Box<Rare>>,
+    extras: Option<Box<Extras>>,
     /// The client's Maximum Packet Size.
     packet_bytes_max: Option<NonZeroU32>,
     /// The client's Receive Maximum.
@@ -133,7 +133,7 @@ impl Connection {
             answers: BytesMut::new(),
             owed_bytes: 0,
             parsed_bytes: wire_bytes,
-            rare: Rare::of(&mut connect),
+            extras: Extras::of(&mut connect),
             packet_bytes_max: connect.packet_bytes_max.and_then(NonZeroU32::new),
             receive_max: connect.receive_max,
             topic_alias_max: connect.topic_alias_max,
@@ -230,7 +230,7 @@ impl Connection {
                     writer.dropped_expired();
                     return SendOutcome::Dropped;
                 }
-                topic = form(&mut self.rare, &delivery.message.topic, topic_alias_max);
+                topic = form(&mut self.extras, &delivery.message.topic, topic_alias_max);
                 let publish = OutgoingPublish { delivery, topic, packet_id: 0, dup, version, now };
                 match publish.fitting(packet_len_max) {
                     Some(fitting) => {
@@ -242,8 +242,9 @@ impl Connection {
             });
             match next {
                 Some(Next::Publish { delivery, packet_id, dup }) => {
-                    if let (TopicForm::Introduced(alias), Some(rare)) = (topic, &mut self.rare) {
-                        rare.outbound.introduced(&delivery.message.topic, alias);
+                    if let (TopicForm::Introduced(alias), Some(extras)) = (topic, &mut self.extras)
+                    {
+                        extras.outbound.introduced(&delivery.message.topic, alias);
                     }
                     let delivery = &delivery;
                     writer.publish(
@@ -384,12 +385,12 @@ impl Connection {
 
     /// The will, if it is still to be published when the connection ends.
     pub fn will(&self) -> Option<&Will> {
-        self.rare.as_ref()?.will.as_deref()
+        self.extras.as_ref()?.will.as_deref()
     }
 
     /// Takes the will, if it is still to be published when the connection ends.
     pub fn take_will(&mut self) -> Option<Box<Will>> {
-        self.rare.as_mut().and_then(|rare| rare.will.take())
+        self.extras.as_mut().and_then(|extras| extras.will.take())
     }
 
     /// Parses the next packet, if it is there whole. Its header is judged as soon as it is there.
@@ -523,8 +524,8 @@ impl Connection {
         let topic = publish.topic.clone();
         match publish.topic_alias {
             Some(alias) => {
-                let rare = self.rare.get_or_insert_default();
-                rare.inbound.resolve(topic, alias, limits.topic_alias_max)
+                let extras = self.extras.get_or_insert_default();
+                extras.inbound.resolve(topic, alias, limits.topic_alias_max)
             }
             None => topic.ok_or(Reason::ProtocolError),
         }
@@ -598,9 +599,9 @@ impl Connection {
     }
 }
 
+mod answers;
 mod authenticate;
-mod due;
-mod rare;
+mod extras;
 mod subscribe;
 #[cfg(test)]
 mod tests;

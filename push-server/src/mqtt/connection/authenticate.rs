@@ -1,7 +1,7 @@
 //! Re-authentication, on a connection that began with authentication [MQTT5 4.12.1]. Everything else
 //! goes on meanwhile.
 
-use super::rare::Identity;
+use super::extras::Identity;
 use super::{Connection, Event, State};
 use crate::mqtt::Access;
 use crate::mqtt::codec::{self, Auth, AuthReason, Reason};
@@ -63,6 +63,6 @@ impl Connection {
     }
 
     pub(super) fn identity_mut(&mut self) -> Option<&mut Identity> {
-        self.rare.as_deref_mut()?.identity.as_deref_mut()
+        self.extras.as_deref_mut()?.identity.as_deref_mut()
     }
 }
