@@ -5,7 +5,7 @@ use std::io;
 
 use tracing::info;
 
-use super::observed::{Facts, Path};
+use super::observed::{Facts, PingPath};
 use crate::kernel;
 
 /// Logs a line for each listener.
@@ -25,10 +25,10 @@ pub(super) fn log(facts: &Facts) {
 const IN_FRAMES: &str = "user space: the kernel's programs do not read WebSocket's frames";
 
 /// Names what answers the heartbeats of clients that connect over `interfaces`.
-fn heartbeats(path: &Path, interfaces: io::Result<Vec<String>>) -> String {
+fn heartbeats(path: &PingPath, interfaces: io::Result<Vec<String>>) -> String {
     let attached = match path {
-        Path::User { reason } => return format!("user space: {reason}"),
-        Path::Kernel { interfaces, .. } => interfaces,
+        PingPath::User { reason } => return format!("user space: {reason}"),
+        PingPath::Kernel { interfaces, .. } => interfaces,
     };
     let Ok(interfaces) = interfaces else {
         return format!("kernel on {}, user space elsewhere", attached.join(", "));

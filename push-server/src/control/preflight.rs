@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use super::limits::Found;
+use super::limits::ProcessLimits;
 use super::{access, startup};
 use crate::config::{Config, ConfigError, DurabilityMode, Loaded, SetBy};
 use crate::kernel;

@@ -13,7 +13,7 @@ use super::codec::{
 };
 use super::delivery::Delivery;
 use super::handshake::Connecting;
-use super::inflight::Routing;
+use super::inflight::ReceivedPublish;
 use super::keep_alive::KeepAlive;
 use super::session::{Next, SendOutcome, Session};
 use super::topic_alias::TopicForm;

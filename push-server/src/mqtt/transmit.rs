@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::codec::{OutgoingPublish, SHARE_BYTES_MIN};
 use super::delivery::Delivery;
-use super::session::Verdict;
+use super::session::SendOutcome;
 
 /// Whole frames to write, in order, and how many due messages were dropped instead.
 #[derive(Debug, Default)]

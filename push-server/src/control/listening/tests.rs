@@ -1,7 +1,7 @@
 use super::super::observed::tests::{kernel_path, user_path};
 use super::*;
 
-fn over(path: &Path, interfaces: &[&str]) -> String {
+fn over(path: &PingPath, interfaces: &[&str]) -> String {
     heartbeats(path, Ok(interfaces.iter().map(|name| (*name).to_owned()).collect()))
 }
 
