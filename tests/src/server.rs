@@ -78,11 +78,6 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to describe a server on 127.0.0.1.
-    pub fn with(path: PingPath) -> ServerBuilder {
-        ServerBuilder::new(path)
-    }
-
     /// Where clients connect.
     pub fn target(&self) -> &Target {
         &self.target

@@ -40,9 +40,16 @@ pub struct ServerBuilder {
     outputs: Option<Arc<OwnedFd>>,
 }
 
+impl Server {
+    /// Begins to describe a server on 127.0.0.1.
+    pub fn with(path: PingPath) -> ServerBuilder {
+        ServerBuilder::new(path)
+    }
+}
+
 impl ServerBuilder {
     /// One that is started with the path's defaults.
-    pub(super) fn new(path: PingPath) -> Self {
+    fn new(path: PingPath) -> Self {
         Self {
             path,
             place: Place::LoopbackV4,

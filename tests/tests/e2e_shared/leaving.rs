@@ -7,9 +7,9 @@ use push_tests::skip::TestResult;
 use push_tests::stand_in;
 use push_tests::wire::{self, Packet, Publish, Value, Version, property};
 
-use super::{
-    JOBS, OUTBOX_FULL, PASSED_ON, SHARE_TRIES, client, collect, member, number_of, publish_jobs,
-    server, slow_member, sorted, unacknowledged,
+use super::rig::{
+    GLANCE, JOBS, OUTBOX_FULL, PASSED_ON, SHARE_TRIES, client, collect, member, number_of,
+    publish_jobs, server, slow_member, sorted, unacknowledged,
 };
 
 const TURNS: &str = "push_turns_ended_total";

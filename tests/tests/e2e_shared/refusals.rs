@@ -1,25 +1,20 @@
 //! Members that cannot take a message: their outbox is full, or the message is too large for them.
 
-use std::time::Duration;
-
 use push_tests::clients::{Client, Connect};
 use push_tests::expectations::SILENCE;
 use push_tests::server::{PingPath, Server, ServerBuilder, Target};
 use push_tests::skip::TestResult;
 use push_tests::wire::{Packet, Publish, Value, Version, property};
 
-use super::{
-    JOBS, OUTBOX_FULL, PASSED_ON, SHARE_TRIES, client, collect, member, number_of, publish_jobs,
-    server, slow_member, sorted,
+use super::rig::{
+    GLANCE, JOBS, OUTBOX_FULL, PASSED_ON, SHARE_TRIES, client, collect, member, number_of,
+    publish_jobs, server, slow_member, sorted,
 };
 
 const TOO_LARGE: &str = "push_publishes_dropped_total{reason=\"too_large\"}";
 
 /// The Maximum Packet Size of some members, in bytes.
 const SMALL_BYTES: usize = 100;
-
-/// How long one look at one of several clients lasts.
-const GLANCE: Duration = Duration::from_millis(2);
 
 pub fn a_member_that_has_no_room_is_passed_over() -> TestResult {
     let server = Server::with(PingPath::User)

@@ -6,7 +6,9 @@ use push_tests::foreign::{Subscriber, need_mosquitto_clients};
 use push_tests::skip::TestResult;
 use push_tests::wire::{self, Packet, Publish, Version, property};
 
-use super::{JOBS, PASSED_ON, client, collect, member, number_of, publish_jobs, server, sorted};
+use super::rig::{
+    GLANCE, JOBS, PASSED_ON, client, collect, member, number_of, publish_jobs, server, sorted,
+};
 
 const NO_MEMBER: &str = "push_publishes_dropped_total{reason=\"no_member\"}";
 const ABSENT: &str = "push_publishes_dropped_total{reason=\"absent\"}";

@@ -6,7 +6,7 @@ use push_tests::expectations::SILENCE;
 use push_tests::server::Target;
 use push_tests::skip::{Skip, TestResult};
 
-use super::{NEVER_RETAINED, RETAIN_AS_PUBLISHED, client, retained, server};
+use super::rig::{NEVER_RETAINED, RETAIN_AS_PUBLISHED, client, retained, server};
 
 /// mosquitto as a bridge. In MQTT 5 it subscribes with No Local and Retain As Published; in older
 /// versions the highest bit of its protocol level asks for both.

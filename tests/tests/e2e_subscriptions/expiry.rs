@@ -8,7 +8,7 @@ use push_tests::server::{PingPath, Server};
 use push_tests::skip::TestResult;
 use push_tests::wire::{Properties, Publish, Value, Version, property};
 
-use super::{client, server};
+use super::rig::{client, server};
 
 fn expiring(topic: &str, payload: &[u8], secs: u32) -> Publish {
     let properties = Properties(vec![(property::MESSAGE_EXPIRY_INTERVAL, Value::Number(secs))]);

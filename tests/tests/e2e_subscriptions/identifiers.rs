@@ -7,7 +7,7 @@ use push_tests::expectations::SILENCE;
 use push_tests::skip::TestResult;
 use push_tests::wire::{Version, property};
 
-use super::{ID, client, retained, server};
+use super::rig::{ID, client, retained, server};
 
 /// The identifiers of the next message, sorted.
 #[track_caller]

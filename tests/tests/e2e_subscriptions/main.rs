@@ -4,6 +4,7 @@
 mod bridges;
 mod expiry;
 mod identifiers;
+mod rig;
 
 use std::time::Duration;
 
@@ -21,17 +22,12 @@ use identifiers::{
 use push_tests::claims;
 use push_tests::clients::{Client, Connect};
 use push_tests::expectations::{PATIENCE, SILENCE};
-use push_tests::server::{PingPath, Server, Target};
-use push_tests::skip::{Skip, TestResult};
+use push_tests::server::{PingPath, Server};
+use push_tests::skip::TestResult;
 use push_tests::wire::{self, Packet, Publish, VERSIONS, Version, property};
-
-const NO_LOCAL: u8 = 0x04;
-const RETAIN_AS_PUBLISHED: u8 = 0x08;
-const ONLY_IF_NEW: u8 = 0x10;
-const NEVER_RETAINED: u8 = 0x20;
-
-/// `SUBSCRIPTION_IDENTIFIER`, for short.
-const ID: u8 = property::SUBSCRIPTION_IDENTIFIER;
+use rig::{
+    ID, NEVER_RETAINED, NO_LOCAL, ONLY_IF_NEW, RETAIN_AS_PUBLISHED, client, retained, server,
+};
 
 claims! {
     a_message_carries_the_identifiers_of_all_subscriptions_that_brought_it,
@@ -51,19 +47,6 @@ claims! {
     retained_messages_that_a_client_had_no_time_to_take_come_when_it_is_back,
     a_session_lasts_as_long_as_asked_and_granted,
     what_is_switched_off_is_announced_and_refused,
-}
-
-fn server() -> Result<Server, Skip> {
-    Server::with(PingPath::User).flag("--shards", 4).start()
-}
-
-fn client(target: &Target, name: &str) -> Client {
-    Client::connect(target, &Connect::new(Version::V5, name))
-}
-
-fn retained(topic: &str, payload: &[u8], qos: u8) -> Publish {
-    let (topic, payload) = (topic.to_owned(), payload.to_vec());
-    Publish { topic, payload, qos, retain: true, ..Publish::default() }
 }
 
 /// [MQTT-3.8.4-8]
