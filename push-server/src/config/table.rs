@@ -91,7 +91,7 @@ fn number(number: impl TryInto<u64>) -> Option<Value> {
     Some(Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)))
 }
 
-fn text(text: impl ToString) -> Option<Value> {
+fn text(text: &(impl ToString + ?Sized)) -> Option<Value> {
     Some(Value::String(text.to_string()))
 }
 
@@ -162,22 +162,22 @@ field!(
     |filters| texts(&filters.iter().map(TopicFilter::as_str).collect::<Vec<_>>())
 );
 field!(Option<SocketAddr>, OptionalAddress, |OptionalAddress(address)| address, |address| address
-    .map_or_else(|| text("off"), text));
+    .map_or_else(|| text("off"), |address| text(&address)));
 field!(Option<String>, ServerReference, |ServerReference(server)| Some(server), |server| {
     server.as_ref().and_then(text)
 });
 field!(Option<Box<str>>, TopicPrefix, |TopicPrefix(prefix)| Some(prefix.into()), |prefix| {
-    prefix.as_ref().and_then(text)
+    prefix.as_deref().and_then(text)
 });
 field!(Option<PathBuf>, FilePath, |FilePath(path)| Some(path), |path| {
-    path.as_ref().and_then(|path| text(path.display()))
+    path.as_ref().and_then(|path| text(&path.display()))
 });
-field!(PathBuf, Directory, |Directory(path)| path, |path| text(path.display()));
+field!(PathBuf, Directory, |Directory(path)| path, |path| text(&path.display()));
 field!(String, LogFilter, |LogFilter(filter)| filter, |filter| text(filter));
 field!(bool, bool, |said| said, |is_on| Some(Value::Boolean(*is_on)));
-field!(bool, Switch, |said| said == Switch::On, |is_on| text(Switch::from(*is_on)));
+field!(bool, Switch, |said| said == Switch::On, |is_on| text(&Switch::from(*is_on)));
 field!(DurabilityMode, DurabilityMode, |said| said, |mode| text(mode));
 field!(KernelPathMode, KernelPathMode, |said| said, |mode| text(mode));
-field!(OutboxFull, OutboxFullMode, |said| said.into(), |policy| text(OutboxFullMode::from(
+field!(OutboxFull, OutboxFullMode, |said| said.into(), |policy| text(&OutboxFullMode::from(
     *policy
 )));

@@ -23,8 +23,7 @@ fn had_after(busy: u32, occupant: Option<&str>, waits_for_the_living: bool) -> O
     let sleep = |time| slept.set(slept.get() + time);
     let is_in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
     let waits_for = |_: &Occupant| waits_for_the_living;
-    let request =
-        Request { wanted: Wanted::DataDir, name: &"it", is_in_use, waits_for: &waits_for };
+    let request = Wait { wanted: Wanted::DataDir, name: &"it", is_in_use, waits_for: &waits_for };
     let mut patience = Patience::new(SECS);
     let had = patience.wait(&request, attempt, ask, sleep);
     Outcome { had, slept: slept.get(), waited: patience.waited() }
