@@ -31,7 +31,7 @@ const FAULTS_TOLD_MAX: usize = 20;
 /// What is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
-    /// Where.
+    /// Its topic.
     pub topic: Arc<str>,
     /// 0 to 2.
     pub qos: u8,

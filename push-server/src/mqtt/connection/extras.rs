@@ -7,17 +7,17 @@ use crate::mqtt::{Authenticated, Connect, Will};
 
 /// Will, topic aliases and who the client is.
 #[derive(Debug, Default)]
-pub(super) struct Rare {
+pub(super) struct Extras {
     pub(super) will: Option<Box<Will>>,
     /// The client's topic aliases.
     pub(super) inbound: Inbound,
-    /// Ours.
+    /// The aliases that the server has said.
     pub(super) outbound: Outbound,
     /// Who the client is, if it had to show it.
     pub(super) identity: Option<Box<Identity>>,
 }
 
-impl Rare {
+impl Extras {
     /// What a CONNECT brings of it, if any.
     pub(super) fn of(connect: &mut Connect) -> Option<Box<Self>> {
         let will = connect.will.take();
@@ -41,9 +41,9 @@ impl Identity {
 }
 
 /// How to say a topic to a client that takes `max` aliases; a box is made where there is one.
-pub(super) fn form(rare: &mut Option<Box<Rare>>, topic: &TopicName, max: u16) -> TopicForm {
+pub(super) fn form(extras: &mut Option<Box<Extras>>, topic: &TopicName, max: u16) -> TopicForm {
     if topic_alias::pays(topic, max) {
-        rare.get_or_insert_default().outbound.form(topic, max)
+        extras.get_or_insert_default().outbound.form(topic, max)
     } else {
         TopicForm::Whole
     }

@@ -5,8 +5,8 @@ use crate::mqtt::codec::ANSWER_BYTES;
 
 impl Connection {
     /// Bytes of answers that wait to be moved out, or will, when the events that want one are
-    /// answered. Who sends more while these wait need not be heard yet: beyond
-    /// `Limits::answers_bytes_max` of those that wait already, `poll_event` fails.
+    /// answered. A client that sends more while these wait may be left unread: when more than
+    /// `Limits::answers_bytes_max` wait already, `poll_event` fails.
     pub fn answers_due_bytes(&self) -> usize {
         self.answers.len() + self.owed_bytes as usize
     }
@@ -16,8 +16,8 @@ impl Connection {
         Event::Owes(answer)
     }
 
-    /// So much is owed no longer. It may have been an earlier connection of the session that it was
-    /// owed to first.
+    /// So many bytes are owed no longer. An earlier connection of the session may have been the one
+    /// to owe them.
     pub(super) fn answered(&mut self, bytes: u32) {
         self.owed_bytes = self.owed_bytes.saturating_sub(bytes);
     }
