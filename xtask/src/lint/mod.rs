@@ -1,6 +1,6 @@
 //! `cargo xtask lint`: rustfmt, clippy with warnings denied, the import rules, no circle of imports
-//! between files, no method away from its type, no overgrown struct in a shard, and no suppressed lint. Every check runs; the command
-//! fails when one does.
+//! between files, no method away from its type, no overgrown struct in a shard, and no suppressed
+//! lint. Every check runs; the command fails when one does.
 
 mod circles;
 mod crates;
