@@ -189,3 +189,7 @@ impl Intake {
         self.charge.take()
     }
 }
+
+#[cfg(test)]
+#[path = "tests/intake.rs"]
+mod tests;

@@ -95,3 +95,7 @@ impl Output {
         was
     }
 }
+
+#[cfg(test)]
+#[path = "tests/output.rs"]
+mod tests;
