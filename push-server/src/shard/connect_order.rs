@@ -1,11 +1,12 @@
-//! Which of two connections of one client is the later one: the one whose CONNECT the server has read
-//! whole later, whichever shard read it, and however long the client then took to authenticate itself.
+//! Which of two connections of one client is the later one: the one whose CONNECT the server finished
+//! reading later, on whichever shard, and however long the client then took to authenticate.
 //!
-//! Each connection gets a number at that moment, from one counter of all shards: the shards' own clocks
-//! stand still for a turn, each for its own. A client that has seen the server answer its first CONNECT,
-//! by AUTH or CONNACK, and then sends a second one, is served on the second. Of two that it sends without
-//! waiting, on connections of two shards, the shards may read the second first. The server cannot know
-//! better then, and takes the first for the later one. Exactly one of them stays, either way.
+//! Each connection gets a number at that moment, from one counter for all shards: a shard reads its clock
+//! once a turn, so clocks of two shards do not compare. A client that has seen the server answer its
+//! first CONNECT, by AUTH or CONNACK, and then sends a second one, is served on the second. Of two that
+//! it sends without waiting, on connections of two shards, the shards may read the second first. The
+//! server cannot know better then, and takes the first for the later one. Exactly one of them stays,
+//! either way.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,7 +1,7 @@
-//! A shard's journal: what its turn has to write and to read, what the store has done and nobody has noted
-//! yet, and whether the store keeps up. What was refused waits in `refused`.
+//! A shard's journal: what its turn has to write and read, what the store has done and the sessions have
+//! not noted yet, and whether the store keeps up. `refused` has what the store refused.
 //!
-//! It decides nothing about what is written, or what an answer means: that is `durable`'s.
+//! It does not decide what is written, or what the store's answers mean: `durable` does.
 
 mod fresh;
 mod outgoing;
@@ -32,7 +32,7 @@ use fresh::Fresh;
 use refused::Refused;
 use ticket::Wholes;
 
-/// Bytes that wait to be stored, of all shards together, from which on what would add to them waits
+/// When so many bytes of all shards wait to be stored, work that would add to them waits
 /// (`limit="store"`), until half of them is stored.
 pub(crate) const STORE_BACKLOG_BYTES_MAX: u64 = 64 << 20;
 
@@ -76,14 +76,14 @@ impl PageRead {
     }
 }
 
-/// What is between a shard and the store.
+/// A shard's side of the store.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     /// What this turn has to write.
     draft: Draft,
     /// Pages to be read from the store.
     page_reads: Vec<PageRead>,
-    /// Too much waits to be stored: what would add to it waits.
+    /// Too much waits to be stored: work that would add to it waits.
     is_behind: bool,
     /// What the store has written or read that sessions have not noted yet.
     written: VecDeque<(Done, Outcome)>,
@@ -285,7 +285,7 @@ impl Journal {
         self.refused.pop_will()
     }
 
-    /// What is left in it, by what it is: nothing, when all has ended.
+    /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> [(&'static str, usize); 3] {
         self.refused.leftovers()

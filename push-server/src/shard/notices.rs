@@ -1,9 +1,9 @@
-//! What operators are told of single clients: who was turned away, ended or came, from where and why.
+//! Log lines about single clients: which was refused, disconnected or connected, from where and why.
 //! Clients can cause any number of such lines, so a kind has at most [`LINES_PER_SECOND_MAX`] a second,
 //! of all shards, and then one line that counts the others.
 //!
 //! A client id is bytes of a peer: it is quoted, escaped and cut. Nothing else that a client sent is
-//! ever said: no password, no topic, no payload.
+//! ever logged: no password, no topic, no payload.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,9 +23,9 @@ const PERIOD_MILLIS: u64 = 1_000;
 /// What has happened to a client. Kinds are counted apart, so that a flood of one hides no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Its CONNECT was answered by a reason not to come in.
+    /// Its CONNECT was refused.
     Refused,
-    /// What it sent before it was let in is not MQTT.
+    /// What it sent before CONNECT is not MQTT.
     NotMqtt,
     /// It did not send its CONNECT in time.
     ConnectTimeout,
@@ -68,7 +68,7 @@ impl Kind {
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     rates: Mutex<[LineRate; KINDS.len()]>,
-    /// Whether lines were held back that are still to be counted aloud.
+    /// Whether lines were held back whose number is still to be logged.
     holds_back: AtomicBool,
 }
 

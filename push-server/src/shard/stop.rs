@@ -1,5 +1,5 @@
-//! How far the orderly stop of a shard has come. It decides by instants alone; who is told goodbye is
-//! `serve`'s.
+//! How far the orderly stop of a shard has come. It decides by instants alone; `serve` sends the
+//! DISCONNECTs.
 
 use push_common::clock::Monotonic;
 

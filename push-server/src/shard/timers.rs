@@ -1,5 +1,5 @@
-//! When a shard's clients and sessions are to be looked at again: its timer wheel, and what of it is due.
-//! It knows neither clients nor sessions but by their numbers, and reads no clock.
+//! When a shard looks at its clients and sessions again: its timer wheel, and the timers that have fired.
+//! It knows clients and sessions by their numbers only, and reads no clock.
 
 mod wheel;
 

@@ -1,5 +1,5 @@
-//! One shard's thread: waits for completions, hands them on, fires timers, has work done that waits,
-//! and once a turn sends what the turn produced.
+//! The loop of a shard: waits for completions, handles them, fires timers, does the work that waits,
+//! and at the end of the turn sends what the turn produced.
 
 mod admit;
 mod deliver;
@@ -77,7 +77,7 @@ const DISCARD_BUDGET: Duration = Duration::from_millis(2);
 /// Wills of sessions that an earlier start has known that are published at once.
 const STRAYS_PER_TURN_MAX: usize = 64;
 
-/// What a completion costs by itself.
+/// The cost of a completion by itself.
 const COMPLETION_UNITS: u32 = 16;
 
 /// How long a turn waits while another shard's mailbox is full.
@@ -153,7 +153,7 @@ impl<P: Ports> Shard<P> {
         shard
     }
 
-    /// What is left in its parts, by what it is: nothing, when all has ended.
+    /// What is left in its parts, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> Vec<(&'static str, usize)> {
         let mut left = vec![("work that waits", usize::from(!self.agenda.is_empty()))];
@@ -248,8 +248,7 @@ impl<P: Ports> Shard<P> {
         self.wait_time()
     }
 
-    /// Forgets what has had its time; each call does a bounded amount of it. Returns whether there
-    /// is more.
+    /// Removes what has expired, a bounded amount each call. Returns whether there is more.
     fn sweep(&mut self) -> bool {
         let more_flows = self.path.sweep(self.agenda.now());
         // One shard for all: the retained messages are shared.
@@ -261,7 +260,7 @@ impl<P: Ports> Shard<P> {
     /// Removes retained messages that have expired, from the disk as well. Returns whether there
     /// are more.
     fn remove_expired(&mut self) -> bool {
-        // They can wait; what waits for the disk already is not to become more by them.
+        // They can wait: they should not add to what waits for the disk already.
         if self.journal.is_behind() {
             return false;
         }

@@ -1,4 +1,4 @@
-//! Publishes of one connection that are not answered yet, in order.
+//! Publishes of one connection that are not acknowledged yet, in order.
 
 use std::collections::VecDeque;
 

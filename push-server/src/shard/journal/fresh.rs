@@ -1,5 +1,5 @@
-//! Subscriptions of durable sessions that memory has and the disk perhaps not yet: what is to be
-//! forgotten should the write fail.
+//! Subscriptions of durable sessions that are in memory and perhaps not on disk yet: they are
+//! undone if the write fails.
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -28,8 +28,8 @@ impl Fresh {
         self.last
     }
 
-    /// It subscribes to a filter, which `is_new` to the session. Returns whether it is to say what
-    /// became of it.
+    /// It subscribes to a filter; `is_new`: the session did not have it. Returns whether it has to
+    /// report whether the write worked.
     pub(crate) fn touch(
         &mut self,
         subscribe: u64,

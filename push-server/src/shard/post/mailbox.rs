@@ -31,7 +31,7 @@ impl<M> Mailbox<M> {
         Ok(!self.notified.swap(true, Ordering::AcqRel))
     }
 
-    /// To be called by the owner before it drains: whatever is pushed after this wakes it again.
+    /// The owner calls this before it drains: mail pushed afterwards wakes it again.
     pub(crate) fn begin_drain(&self) {
         self.notified.swap(false, Ordering::AcqRel);
     }

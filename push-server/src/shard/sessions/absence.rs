@@ -76,7 +76,7 @@ impl Absence {
         self.timer_tick == tick as u32
     }
 
-    /// When there is something to do next, if ever.
+    /// When it has something to do next, if ever.
     pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
         let end = (!self.is_endless).then_some(self.ends_at);
         let will = self.will().map(|will| will.publish_at);
@@ -87,7 +87,7 @@ impl Absence {
         !self.is_endless && self.ends_at <= now && !is_left_out(Rule::ExpiredSession)
     }
 
-    /// The will, if its time has come.
+    /// The will, if its delay has passed.
     pub(crate) fn take_due_will(&mut self, now: Monotonic) -> Option<Will> {
         let due =
             self.will.take_if(|will| will.publish_at <= now || is_left_out(Rule::WillDelay))?;

@@ -2,8 +2,8 @@
 //! each due after its delay, unless its client is back before.
 //!
 //! A session that ends with its connection keeps nothing on disk but a record with its will, as long as
-//! its client is connected. What a start finds of them here are no sessions any more: nobody can
-//! resume them.
+//! its client is connected. What a start finds of them are wills without sessions: nobody can resume
+//! them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -30,7 +30,8 @@ impl Strays {
         self.by_due.insert(due, found);
     }
 
-    /// A client is back: takes what it had left. Another user's stays.
+    /// A client is back: takes the will that its session left. That of another user's session
+    /// stays.
     pub(crate) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<Found> {
         let Some(dues) = self.by_client_id.get(client_id).cloned() else { return Vec::new() };
         let is_theirs =
@@ -39,12 +40,12 @@ impl Strays {
         theirs.into_iter().filter_map(|due| self.remove(due)).collect()
     }
 
-    /// Whether some will is due at `now`.
+    /// Whether the delay of some will has passed at `now`.
     pub(crate) fn has_due(&self, now: Monotonic) -> bool {
         self.by_due.first_key_value().is_some_and(|((publish_at, _), _)| *publish_at <= now)
     }
 
-    /// Takes one whose will is due at `now`.
+    /// Takes one whose will's delay has passed at `now`.
     pub(crate) fn take_due(&mut self, now: Monotonic) -> Option<Found> {
         let (&due, _) = self.by_due.first_key_value()?;
         if due.0 <= now { self.remove(due) } else { None }

@@ -1,7 +1,7 @@
-//! Sessions that nobody has used: without connection, without a subscription, and never owed a message.
-//! They give way when places are short, the one that was left first before the others.
+//! Unused sessions: without connection, without a subscription, and never owed a message. They give way
+//! when places are short, the one left unused longest first.
 //!
-//! Only their keys are here. Whether one is still what it was is looked up when its turn comes.
+//! This keeps only their keys. Whether one is still unused is looked up when its turn comes.
 //!
 //! A newcomer takes the place of one of its own shard's. Where that has none, another shard is asked by
 //! mail to end one, and the newcomer does not wait for it: sessions give way while a sixteenth of all

@@ -1,4 +1,4 @@
-//! Binds the listeners of all shards. Whoever starts them has waited until the addresses are free.
+//! Binds the listeners of all shards. The start has waited until the addresses are free.
 
 use std::io;
 use std::net::SocketAddr;
@@ -61,8 +61,8 @@ fn bind_each(
     Ok((actual, sockets))
 }
 
-/// Binds and lets go again, without `SO_REUSEPORT`: an error tells that somebody holds `address`, or
-/// that it cannot be had.
+/// Binds and closes again, without `SO_REUSEPORT`: an error says that another process holds
+/// `address`, or that this machine lacks it.
 ///
 /// # Errors
 /// What the system says.

@@ -1,5 +1,4 @@
-//! TCP's own probes, by which clients that have vanished without a word are found where no keep alive
-//! finds them (MQTT 3.1.1 with 0).
+//! TCP's own probes. They find vanished clients that have no keep alive (MQTT 3.1.1 with 0).
 
 use std::io;
 use std::time::Duration;

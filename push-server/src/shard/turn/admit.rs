@@ -1,4 +1,4 @@
-//! New connections: a place for each, and its time to say who it is.
+//! New connections: a place for each, and the time limit for its CONNECT.
 
 use push_common::clock::Monotonic;
 

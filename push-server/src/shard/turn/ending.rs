@@ -57,7 +57,7 @@ impl<P: Ports> Shard<P> {
         true
     }
 
-    /// Whether a session has had its time: its timer comes up to a tick later.
+    /// Whether a session has expired: its timer fires up to a tick later.
     pub(super) fn is_over(&mut self, key: u32) -> bool {
         let now = self.agenda.now();
         match self.sessions.entry_mut(key).map(|entry| &entry.presence) {

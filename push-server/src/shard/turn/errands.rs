@@ -1,5 +1,5 @@
 //! What a shard does in a turn, and for how long: clients' input and other shards' letters as they
-//! come, as far as each session's share goes; then the work that waits; then what is to be sent.
+//! arrive, within each session's share; then the work that waits; then the sends.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -37,8 +37,8 @@ impl<P: Ports> Shard<P> {
         Flow::session(self.here.index(), self.sessions.number(key).into())
     }
 
-    /// Has `flush` called for this client at the end of the turn. One that waits on account of one
-    /// session is not to wait for it when another has something for it, too.
+    /// Marks this client to be flushed at the end of the turn. A client that waits for one payer's
+    /// turn may go earlier when another payer has something for it.
     pub(super) fn mark_dirty(&mut self, index: u32) {
         let payer = self.agenda.payer().unwrap_or_else(|| self.flow_of(index));
         let Some(client) = self.clients.get_mut(index) else { return };

@@ -1,6 +1,6 @@
-//! Retained messages that subscriptions still bring to a session: looked for and handed out as the
-//! client takes them, each time for a while only. A wide filter may match more than an outbox holds,
-//! and may match nothing and yet pass by every topic there is.
+//! Retained messages for new subscriptions: found and delivered as fast as the client takes them, a
+//! bounded step at a time. A wide filter may match more than an outbox holds, and may match nothing
+//! and yet pass by every topic there is.
 //!
 //! A session whose connection has ended is still owed them: its outbox takes what it has room for.
 
@@ -15,12 +15,12 @@ use crate::shard::publish::{Backlog, Wanted};
 /// Retained messages wait outside the outbox of a connected client while it holds this many.
 const FEED_MESSAGES: usize = 64;
 
-/// Topics visited for one session before others have their turn: about a millisecond.
+/// Topics visited for one session before the next session's turn: about a millisecond.
 const FEED_NODES: usize = 8_192;
 
 /// How far a session was fed.
 struct Fed {
-    /// Something has come out of the backlog, or some way was gone.
+    /// Messages have left the backlog, or the search has gone on.
     any: bool,
     /// The outbox has no room, or a SUBACK has to leave first.
     is_full: bool,
@@ -78,7 +78,7 @@ impl<P: Ports> Shard<P> {
         self.publishing.has_backlog(key) && (fed.any || !fed.is_full)
     }
 
-    /// Whether retained messages are still to be brought to a session.
+    /// Whether a session is still owed retained messages.
     pub(super) fn has_backlog(&self, key: u32) -> bool {
         self.publishing.has_backlog(key)
     }
@@ -172,7 +172,7 @@ impl<P: Ports> Shard<P> {
         while *nodes > 0
             && let Some(Wanted { filter, options, walk, awaits: None }) = backlog.walks.front_mut()
         {
-            // Who unsubscribes has nothing more brought [MQTT-3.10.4-2].
+            // After an UNSUBSCRIBE nothing more is delivered [MQTT-3.10.4-2].
             let is_wanted = self
                 .sessions
                 .session_mut(key)
@@ -221,7 +221,7 @@ impl<P: Ports> Shard<P> {
             self.here.counters().dropped_session_ended.add(1);
             return Ok(());
         }
-        // What is retained is no news: nothing else is dropped for it.
+        // A retained message is old: no other message is dropped for it.
         let (limits, memory) =
             (&self.here.shared().config.limits, &self.here.shared().memory.outboxes);
         let session = self.sessions.session_mut(key);

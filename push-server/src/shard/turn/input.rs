@@ -1,5 +1,5 @@
-//! What clients send: from the socket to the protocol state and on, as far as nothing is in the way.
-//! Input that waits is bounded, and what is beyond it waits in the socket.
+//! What clients send: from the socket to the protocol state and on, until something blocks it. Input
+//! that waits is bounded, and what is beyond it waits in the socket.
 
 use push_common::clock::Monotonic;
 
@@ -32,7 +32,7 @@ const FILTER_PARSED_UNITS: u32 = 2;
 /// Bytes of packets that cost a unit to read: acknowledgements cost nothing else.
 const INPUT_BYTES_PER_UNIT: u64 = 64;
 
-/// What is in the way of a client's input.
+/// What blocks a client's input.
 #[derive(Clone, Copy, Debug)]
 enum Obstacle {
     /// The store does not keep up, and the session is one that it keeps.
@@ -44,9 +44,9 @@ enum Obstacle {
 /// Why a client's input waits for its session's next turn.
 #[derive(Debug)]
 pub(super) enum Halt {
-    /// The session has had its share.
+    /// The session has used up its share.
     Turn,
-    /// So it has, or another shard or the store is in the way, in the middle of a packet.
+    /// The same, or another shard or the store blocks it, in the middle of a packet.
     Packet(Errand, Progress),
 }
 
@@ -124,8 +124,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Parses and handles what a client has sent, until something is in the way. Returns why it has to
-    /// go on later, unless it is resumed by what was in the way.
+    /// Parses and handles what a client has sent, until something blocks it. Returns why it has to go
+    /// on later, unless what blocks it will resume it.
     pub(super) fn pump(&mut self, index: u32, budget: &mut Budget) -> Option<Halt> {
         let served = self.clients.get(index).map(|client| &client.phase);
         let Some(&Phase::Serving { session: key, .. }) = served else { return None };
@@ -182,7 +182,8 @@ impl<P: Ports> Shard<P> {
     }
 
     /// Counts what a client has waiting to become whole packets against the budget of all. When that
-    /// is used up, whoever has held the most for the longest is disconnected, on whatever shard.
+    /// is used up, the client that has held the most for the longest is disconnected, on whichever
+    /// shard it is.
     fn charge_input(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
         let (bytes, behind) = match &client.phase {
@@ -242,7 +243,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// When a served client's large packet has to have gone on, while the server takes it.
+    /// When a served client's large packet is looked at next, while the server reads it.
     pub(super) fn progress_deadline(&self, index: u32) -> Option<Monotonic> {
         let client = self.clients.get(index)?;
         let is_watched = matches!(client.phase, Phase::Serving { .. })
@@ -250,7 +251,7 @@ impl<P: Ports> Shard<P> {
         client.intake.progress_deadline().filter(|_| is_watched)
     }
 
-    /// A served client's large packet has had its time. Ends the connection if it has hardly gone on.
+    /// Looks at a served client's large packet. Ends the connection if it has hardly grown.
     pub(super) fn on_progress_due(&mut self, index: u32) {
         let (now, rate_min) = (self.agenda.now(), self.here.shared().config.packet_rate_min);
         let client = &mut self.clients[index];
@@ -280,7 +281,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// What is in the way of a client's input.
+    /// What blocks a client's input.
     fn obstacle(&self, index: u32) -> Option<Obstacle> {
         let client = self.clients.get(index)?;
         let Phase::Serving { connection, session, .. } = &client.phase else { return None };

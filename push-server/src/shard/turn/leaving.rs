@@ -1,4 +1,5 @@
-//! What sessions leave to others of their groups, and how durable sessions end that leave something.
+//! Messages that a session leaves to other members of its groups, and how a durable session with such
+//! messages ends.
 //!
 //! A member that unsubscribes, is sent what is too large for it, or ends, leaves what it was owed (`share`).
 //! That may be a whole outbox, and each message of it asks as many members as any other. So it goes in

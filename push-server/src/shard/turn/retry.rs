@@ -27,8 +27,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Goes on with that until the budget is spent. What is left when the server stops is found by the next
-    /// start.
+    /// Continues until the budget is spent. The next start finds what is left when the server stops.
     pub(super) fn go_on_retrying(
         &mut self,
         retrying: &mut Retrying,

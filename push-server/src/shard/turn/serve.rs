@@ -1,4 +1,4 @@
-//! A client's way through the shard once it may come in: take-over, expiry, close.
+//! A served client, from take-over to expiry and close.
 
 use std::io;
 use std::sync::Arc;
@@ -112,7 +112,7 @@ impl<P: Ports> Shard<P> {
         self.sessions.session_mut(key).map(|session| session.claimed_by(&connecting.connect))
     }
 
-    /// Takes the memory of a client's will. `Some`: a limit that keeps the client out.
+    /// Takes the memory of a client's will. `Some`: the limit for which the client is refused.
     fn lacks_memory(&mut self, index: u32, connecting: &mut Connecting) -> Option<LimitCounter> {
         let connect = &mut connecting.connect;
         if self.here.shared().journal.has_left_out(&connect.client_id) {
@@ -313,7 +313,7 @@ impl<P: Ports> Shard<P> {
         silent.into_iter().chain(deaf).chain(self.progress_deadline(index)).min()
     }
 
-    /// Whether a client has truly said nothing: a busy shard may not have read yet what it sent.
+    /// Whether a client has truly been silent: a busy shard may not have read yet what it sent.
     fn is_unheard(&self, index: u32) -> bool {
         let client = &self.clients[index];
         // A socket that cannot be asked has failed.
@@ -459,7 +459,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Parts a served connection from its session, which takes its will along.
+    /// Takes a served connection from its session, and its will with it.
     fn detach(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
         let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
@@ -489,7 +489,7 @@ impl<P: Ports> Shard<P> {
         client.phase = Phase::Flushing { deadline, frames };
         self.arm_client_timer(index, deadline);
         self.mark_dirty(index);
-        // A stalled client may have none: its FIN is to be heard.
+        // A stalled client may have no receive under way; its FIN has to be noticed.
         self.after_receive(index);
     }
 

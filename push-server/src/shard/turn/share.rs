@@ -27,7 +27,7 @@ use crate::shard::publish::{Return, filter_units};
 /// What became of a message for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// Somebody has it or will, or nobody could take it. So many of this shard were asked in vain.
+    /// A member has it or will, or none could take it. So many members of this shard refused it.
     Done { refusals: u16 },
     /// The next member's shard takes no letters now.
     Blocked,
@@ -65,7 +65,7 @@ enum Patience {
 }
 
 impl Placed {
-    /// What those have cost who were asked in vain.
+    /// The cost of the members that refused it.
     pub(super) fn refusal_units(self) -> u32 {
         match self {
             Self::Done { refusals } => u32::from(refusals) * REFUSAL_UNITS,
@@ -276,7 +276,8 @@ impl<P: Ports> Shard<P> {
             return Choice::Taken;
         }
         if !has_room && client.is_some() && (standing.others > 0 || mail.is_left) {
-            // The group does not keep up, not the one who happens to be asked last, or to be left.
+            // The whole group does not keep up, not just the member that is asked last or is left
+            // over.
             self.here.counters().dropped_outbox_full.add(1);
             if self.here.shared().config.limits.outbox_full == OutboxFull::Refuse {
                 self.here.counters().limit_outbox_refused.add(1);

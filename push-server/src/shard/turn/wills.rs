@@ -11,9 +11,9 @@
 //! move fail and the disk be back for the publication, the session's record still has the will: then
 //! the store fails the publication, too, as a promise in a session whose record has failed.)
 //!
-//! Who publishes and is told of a failure sends again. A will's client is gone; so the shard does it,
-//! once a second: all but what has QoS 0, and without retaining it once more, because memory has
-//! retained it, and something later perhaps instead.
+//! A publisher sends again when its publish fails. A will has no publisher any more, so the shard
+//! publishes it again, once a second, unless it has QoS 0. It is not retained again: memory has
+//! retained it already, and a later message may have replaced it.
 
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ impl<P: Ports> Shard<P> {
         self.publish(flow, message, from, draft, charge);
     }
 
-    /// Its session's, even when that has ended: nobody else is to wait behind it.
+    /// Its session's, even when that has ended, so that nobody else waits behind it.
     fn flow_of_will(&self, will: &Outgoing) -> Flow {
         match will.key {
             Some(_) => Flow::session(self.here.index(), will.session.into()),
