@@ -64,6 +64,8 @@ struct Run {
     /// Connections that clients have turned away from, without ending them.
     abandoned: Vec<Peer>,
     life: u32,
+    /// Whether a start may be wrong about how long there was no server.
+    is_clock_wrong: bool,
     begun: Monotonic,
     digest: DefaultHasher,
     tally: Report,
@@ -143,6 +145,7 @@ impl Run {
             devices: (0..rng.random_range(2..=4)).map(Device::new).collect(),
             abandoned: Vec::new(),
             life: 0,
+            is_clock_wrong: false,
             begun,
             digest: DefaultHasher::new(),
             tally: Report { runs: 1, ..Report::default() },

@@ -67,6 +67,8 @@ struct Standing {
     ended_by: Option<Monotonic>,
     /// Whether it must be there until it has expired.
     is_sure: bool,
+    /// Whether the disk knows when its connection ended.
+    is_written: bool,
 }
 
 #[derive(Debug)]
@@ -141,6 +143,7 @@ impl Device {
                 ended_from: now,
                 ended_by: None,
                 is_sure: !self.wills[will].is_doubtful,
+                is_written: false,
             });
             // What it has still to hear it does not hear.
             let peer = before.link.peer;
@@ -377,6 +380,7 @@ impl Device {
             ended_from: from,
             ended_by: by,
             is_sure: self.wills.last().is_some_and(|will| !will.is_doubtful),
+            is_written: false,
         });
         if let Some(will) = self.wills.last_mut() {
             will.verdict = if will.is_doubtful { Verdict::May } else { Verdict::Must };
@@ -401,6 +405,7 @@ impl Device {
             ended_from: connection.connect_sent_at,
             ended_by: None,
             is_sure: false,
+            is_written: false,
         });
     }
 
@@ -423,6 +428,9 @@ impl Device {
     pub(crate) fn all_is_written(&mut self, now: Monotonic) {
         self.note_closed(now);
         self.wills.iter_mut().for_each(|will| will.is_unwritten = false);
+        if let Some(session) = &mut self.session {
+            session.is_written = session.ended_by.is_some();
+        }
     }
 
     /// The server has ended, in order or not. What it knew and had not written it knows no more.
@@ -442,7 +450,7 @@ impl Device {
                 will.verdict = Verdict::May;
             }
         }
-        if let Some(session) = &mut self.session {
+        if let Some(session) = self.session.as_mut().filter(|session| !session.is_written) {
             session.ended_by = Some(now);
         }
         // The disk has times in milliseconds.
@@ -470,6 +478,7 @@ impl Device {
         }
         if let Some(session) = &mut self.session {
             (session.is_sure, session.ended_by) = (false, None);
+            session.is_written = false;
         }
     }
 

@@ -142,17 +142,14 @@ impl Run {
             // Shorter than all that the machine remembers, or longer.
             Duration::from_millis(rng.random_range(1..100_000_000))
         });
-        let is_clock_wrong = rng.random_bool(0.15);
-        if is_clock_wrong {
-            // While there is no server to notice.
+        if rng.random_bool(0.1) {
+            // While there is no server to notice. From then on a wall clock that is behind is not believed, and each
+            // start may miss what has passed since the last mark.
             self.tally.clock_sets += 1;
             self.world.set_wall_clock(wall_set_millis(rng), false);
+            self.is_clock_wrong = true;
         }
         self.begin_life(written, machine, rng.random_bool(0.5));
-        if is_clock_wrong {
-            self.ledger.all_may_have_expired();
-            self.devices.iter_mut().for_each(Device::clock_was_wrong);
-        }
     }
 
     /// The process stops in order, and begins again.
@@ -196,6 +193,10 @@ impl Run {
         let now = self.world.now();
         for device in &mut self.devices {
             device.server_ended(now);
+        }
+        if self.is_clock_wrong {
+            self.ledger.all_may_have_expired();
+            self.devices.iter_mut().for_each(Device::clock_was_wrong);
         }
         if !hears {
             // What was on its way to clients is lost.
