@@ -15,7 +15,6 @@ mod store;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
