@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use push_server::config::Config;
-use push_server::shard::simulation::{Peer, Setup, World};
+use push_server::shard::simulation::{Peer, Setup, World, Written};
 use push_tests::wire::{
     self, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet, Properties, Publish, Value, Version, Will,
     property,
@@ -168,7 +168,7 @@ fn a_pubrel_waits_for_the_disk_on_the_next_connection_too() {
     subscriber.expect_release(first);
     assert_eq!(subscriber.message(), second);
     // It has forgotten the packet id: the message must not come again.
-    world.crash(ALL);
+    world.crash(Written::Requests(ALL));
     let mut subscriber = Client::connect(&mut world, "subscriber");
     subscriber.expect_release(first);
     subscriber.say(&mut world, &wire::ack(PUBCOMP, first));
@@ -196,7 +196,7 @@ fn what_was_acknowledged_while_the_disk_failed_does_not_come_again() {
     assert_eq!([0; 2].map(|_| subscriber.message()), [first, first + 2]);
     subscriber.expect_nothing();
     heal(&mut world);
-    world.crash(ALL);
+    world.crash(Written::Requests(ALL));
     let mut subscriber = Client::connect(&mut world, "subscriber");
     assert_eq!([0; 2].map(|_| subscriber.message()), [first, first + 2]);
     subscriber.expect_nothing();
@@ -219,7 +219,7 @@ fn a_message_that_came_when_the_disk_was_back_bears_dup_after_a_crash() {
     settle(&mut world);
     subscriber.expect("a PINGRESP", |packet| *packet == Packet::Pingresp);
     subscriber.message();
-    world.crash(ALL);
+    world.crash(Written::Requests(ALL));
     let mut subscriber = Client::connect(&mut world, "subscriber");
     let Some(Packet::Publish(publish)) = subscriber.receive() else { panic!("it is owed") };
     assert!(publish.dup, "{publish:?}");
@@ -234,7 +234,7 @@ fn a_will_that_is_due_is_published_though_its_client_is_back_in_the_same_turn() 
     let will = Will { topic: "will".into(), qos: 1, properties, ..Will::default() };
     Client::begin(&mut world, "device", 0, Some(&will));
     settle(&mut world);
-    world.crash(ALL);
+    world.crash(Written::Requests(ALL));
     let back = Client::dial(&mut world);
     settle(&mut world);
     // Nobody turns in between.
@@ -255,7 +255,7 @@ fn a_will_without_delay_is_not_published_where_its_client_is_back_soon_after_a_s
         Client::begin(&mut world, id, expiry_secs, Some(&will));
     }
     settle(&mut world);
-    world.crash(ALL);
+    world.crash(Written::Requests(ALL));
     let mut witness = Client::connect(&mut world, "witness");
     for (id, expiry_secs) in &devices[1..] {
         Client::begin(&mut world, id, *expiry_secs, None);
@@ -309,7 +309,7 @@ fn what_a_member_leaves_while_the_disk_fails_goes_to_another_when_it_works() {
     settle(&mut world);
     assert!(world.counters(0).shared_passed_on.value() > 0, "they were passed on in vain");
     heal(&mut world);
-    world.crash(ALL);
+    world.crash(Written::Requests(ALL));
     let mut heir = Client::connect(&mut world, "heir");
     assert_eq!(messages(&mut heir), 2);
 }

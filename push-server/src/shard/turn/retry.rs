@@ -7,7 +7,8 @@
 //! too, though the disk may be back: the store sees to that.
 
 use super::Shard;
-use super::errands::Errand;
+use super::durable::write_of;
+use super::errand::Errand;
 use crate::broker::Budget;
 use crate::mqtt::Change;
 use crate::shard::agenda::{Flow, Progress};
@@ -23,13 +24,12 @@ impl<P: Ports> Shard<P> {
     /// Begins to offer the store again, in turns, what it has refused. Called now and then.
     pub(super) fn retry_store(&mut self) {
         let is_serving = self.here.shared().store.as_ref().is_some_and(|store| store.is_serving());
-        if is_serving && let Some(retrying) = self.journal.refused().begin_retry() {
+        if is_serving && let Some(retrying) = self.journal.begin_retry() {
             self.agenda.push(Flow::nobody(self.here.index()), Errand::Retry(Box::new(retrying)));
         }
     }
 
-    /// Goes on with that until the budget is spent. What is left when the server stops is found by the next
-    /// start.
+    /// Continues until the budget is spent. The next start finds what is left when the server stops.
     pub(super) fn go_on_retrying(
         &mut self,
         retrying: &mut Retrying,
@@ -44,7 +44,7 @@ impl<P: Ports> Shard<P> {
                 break;
             }
         }
-        self.journal.refused().end_retry();
+        self.journal.end_retry();
         Progress::Done
     }
 
@@ -56,7 +56,7 @@ impl<P: Ports> Shard<P> {
                     self.file_unwritten(key);
                     self.save_session(key);
                 } else {
-                    self.journal.refused().end_unsaved(key, number);
+                    self.journal.end_unsaved(key, number);
                 }
             }
             Some(Again::Change(key, number, change)) => self.retry_change((key, number), change),
@@ -66,7 +66,7 @@ impl<P: Ports> Shard<P> {
             Some(Again::PassOn(giver)) => self.retry_giver(giver),
             Some(Again::LeaversPage(leaver)) => self.read_leavers_page(leaver),
             Some(Again::Page(key, number)) => {
-                self.journal.refused().end_unread(key, number);
+                self.journal.end_unread(key, number);
                 if let Some(index) = self.numbered(key, number).and_then(|e| e.presence.client()) {
                     self.mark_dirty(index);
                 }
@@ -101,7 +101,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_removed(&mut self, number: SessionNumber, again: bool, failed: bool) {
         if !failed {
             self.here.counters().removals_retried.add(u64::from(again));
-        } else if !self.journal.refused().push_unremoved(number) {
+        } else if !self.journal.push_unremoved(number) {
             self.here.counters().limit_removals.add(1);
         }
     }
@@ -110,10 +110,10 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_saved(&mut self, key: u32, number: SessionNumber, failed: bool) {
         if failed {
             if self.numbered(key, number).is_some() {
-                self.journal.refused().push_unsaved(key, number);
+                self.journal.push_unsaved(key, number);
             }
         } else {
-            self.journal.refused().end_unsaved(key, number);
+            self.journal.end_unsaved(key, number);
         }
     }
 
@@ -127,15 +127,14 @@ impl<P: Ports> Shard<P> {
     ) {
         for change in changes {
             if failed {
-                if self.needs(key, number, change)
-                    && !self.journal.refused().push_change(key, number, change)
+                if self.needs(key, number, change) && !self.journal.push_change(key, number, change)
                 {
                     self.here.counters().limit_changes.add(1);
                 }
                 continue;
             }
             if again {
-                self.journal.refused().end_change(number, change);
+                self.journal.end_change(number, change);
                 self.here.counters().removals_retried.add(1);
             }
             let entry = self.numbered(key, number);
@@ -154,7 +153,7 @@ impl<P: Ports> Shard<P> {
             return entry.session.needs(change);
         }
         // What it leaves to others is read from its outbox.
-        let is_leaving = self.sessions.departed().leaving(number).is_some();
+        let is_leaving = self.sessions.leaving(number).is_some();
         is_leaving && matches!(change, Change::Settle(_))
     }
 
@@ -162,13 +161,13 @@ impl<P: Ports> Shard<P> {
     /// read may still have its message.
     fn retry_change(&mut self, (key, number): (u32, SessionNumber), change: Change) {
         if !self.needs(key, number, change) {
-            self.journal.refused().end_change(number, change);
+            self.journal.end_change(number, change);
             return;
         }
         let changes = vec![change];
         let done = Done::Changed { session: key, number, changes, again: true };
         let waiting = vec![(self.here.index(), done)];
-        self.file(Draft { writes: vec![change.write(number)], waiting });
+        self.file(Draft { writes: vec![write_of(change, number)], waiting });
         if matches!(change, Change::EndExactlyOnce(_)) {
             // Ahead of what a client may begin now under the same packet id, which another shard may file.
             self.submit_draft();
@@ -194,13 +193,13 @@ impl<P: Ports> Shard<P> {
     }
 
     fn is_unsaved(&mut self, key: u32) -> bool {
-        let Some(number) = self.journal.refused().unsaved(key) else { return false };
+        let Some(number) = self.journal.unsaved(key) else { return false };
         self.numbered(key, number).is_some()
     }
 
     /// A filter that was unsubscribed from could not be removed.
     pub(super) fn keep_unremoved(&mut self, filter: UnremovedFilter) {
-        if !self.journal.refused().push_filter(filter) {
+        if !self.journal.push_unremoved_filter(filter) {
             self.here.counters().limit_filter_removals.add(1);
         }
     }
