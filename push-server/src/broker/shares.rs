@@ -235,18 +235,23 @@ impl Shares {
         })
     }
 
-    /// Picks the member of `group`, or of the one that has its name now, whose turn it is to take a
-    /// packet of `packet_bytes`. `None`: no member can take a message of this QoS. Within one
-    /// `round`, a member that refused is picked again only after all others.
+    /// Picks the member of `group` whose turn it is to take a packet of at least `packet_bytes`. `None`:
+    /// no member can take a message of this QoS. Within one `round`, a member that refused is picked
+    /// again only after all others. Once every member has left, `group` becomes the one that has its
+    /// name now, and the member is one of that.
     pub fn pick(
         &self,
-        group: &Group,
+        group: &mut Arc<Group>,
         qos: QoS,
         packet_bytes: usize,
         round: &mut Round,
     ) -> Option<Member> {
-        let mut pick = |group: &Group| group.pick(qos, packet_bytes, round);
-        pick(group).or_else(|| pick(&*self.find(&group.filter)?))
+        let picked = group.pick(qos, packet_bytes, round);
+        if picked.is_some() {
+            return picked;
+        }
+        *group = self.find(&group.filter)?;
+        group.pick(qos, packet_bytes, round)
     }
 
     /// Whether any member could take a message.

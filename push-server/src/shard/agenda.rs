@@ -291,15 +291,5 @@ impl<C: Clock, E> Agenda<C, E> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clock_is_looked_at_when_enough_was_done() {
-        let mut meter = Meter::default();
-        assert!(!meter.count(UNITS_PER_LOOK - 1));
-        assert!(meter.count(1));
-        assert!(!meter.count(1));
-        assert!(meter.count(u32::MAX));
-    }
-}
+#[path = "tests/agenda.rs"]
+mod tests;

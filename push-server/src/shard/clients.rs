@@ -4,11 +4,13 @@
 mod client;
 mod discarded;
 mod input_budget;
+mod intake;
+mod output;
 mod receipts;
 mod sending;
 
 pub(super) use client::{Client, Introduction, LINGER_MILLIS, Phase};
-pub(super) use input_budget::{InputBudget, Unfinished};
+pub(super) use input_budget::InputBudget;
 pub(super) use receipts::Receipts;
 pub(super) use sending::{SEND_BYTES_MAX, Sending};
 
@@ -129,7 +131,7 @@ impl<P: Ports> Clients<P> {
 
     /// A client's outbox is full. Returns whether that is new.
     pub(super) fn push_overflowed(&mut self, index: u32) -> bool {
-        let is_new = !std::mem::replace(&mut self[index].overflowed, true);
+        let is_new = self[index].output.mark_overflowed();
         if is_new {
             self.overflowed.push(index);
         }
@@ -141,7 +143,7 @@ impl<P: Ports> Clients<P> {
         while let Some(index) = self.overflowed.pop() {
             // The flag tells it from a later client at the same index.
             if let Some(client) = self.get_mut(index)
-                && std::mem::take(&mut client.overflowed)
+                && client.output.take_overflowed()
             {
                 return Some(index);
             }

@@ -10,7 +10,6 @@ mod wire;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -274,7 +273,7 @@ impl Shards {
 
     /// Begins the orderly stop: no more accepts, DISCONNECT 0x8B, close. From any thread.
     pub fn stop(&self) {
-        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.entrance.stop();
         for wake_up in &self.wake_ups {
             wake_up.wake();
         }

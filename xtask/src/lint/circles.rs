@@ -7,17 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::crates::Crate;
 use super::source::Path;
 
-/// Files whose circles are still to be cut. A file that is in none has no place here.
-const LEFT: &[&str] = &[
-    "push-server/src/shard/turn.rs",
-    "push-server/src/shard/turn/fanout.rs",
-    "push-server/src/shard/turn/input.rs",
-    "push-server/src/shard/turn/remains.rs",
-    "push-server/src/shard/turn/share.rs",
-    "push-server/src/shard/turn/subscribe.rs",
-    "push-server/src/shard/turn/errands.rs",
-];
-
 /// Why one file needs another: the first path that says so.
 struct Import {
     line: usize,
@@ -27,30 +16,18 @@ struct Import {
 /// The files that each file imports, out of one crate.
 type Imports<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Import>>;
 
-/// The circles in `crates`, a line each with the lines that close it, but for those of `LEFT`.
+/// The circles in `crates`, each with the lines that close it.
 pub(crate) fn violations(crates: &[Crate<'_>]) -> Vec<String> {
-    check(crates, LEFT)
-}
-
-fn check(crates: &[Crate<'_>], left: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    let mut in_circles = BTreeSet::new();
     for imports in crates.iter().map(imports) {
         let mut seen = BTreeSet::new();
         for file in imports.keys() {
             let Some(circle) = shortest_circle(&imports, file) else { continue };
-            in_circles.insert(file.to_string());
             let members: BTreeSet<&str> = circle.iter().copied().collect();
-            if !left.contains(file) && seen.insert(members) {
+            if seen.insert(members) {
                 found.push(told(&imports, &circle));
             }
         }
-    }
-    for file in left.iter().filter(|file| !in_circles.contains(**file)) {
-        found.push(format!(
-            "{file} is in no circle of imports any more: take it off the list LEFT in {}",
-            file!()
-        ));
     }
     found
 }

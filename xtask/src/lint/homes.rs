@@ -5,17 +5,9 @@
 
 use super::crates::{Crate, Place};
 
-/// Types whose methods still stand elsewhere, and the file. What has moved home has no place here.
-const LEFT: &[(&str, &str)] = &[("Change", "push-server/src/shard/turn/durable.rs")];
-
-/// The `impl` blocks away from home in `crates`, a line each, but for those of `LEFT`.
+/// The `impl` blocks away from home in `crates`, a line each.
 pub(crate) fn violations(crates: &[Crate<'_>]) -> Vec<String> {
-    check(crates, LEFT)
-}
-
-fn check(crates: &[Crate<'_>], left: &[(&str, &str)]) -> Vec<String> {
     let mut found = Vec::new();
-    let mut away = Vec::new();
     for of in crates {
         for (file, source) in of.files() {
             for block in source.impls.iter().filter(|block| !block.in_tests) {
@@ -29,22 +21,11 @@ fn check(crates: &[Crate<'_>], left: &[(&str, &str)]) -> Vec<String> {
                 if is_at(&of_type) || others.any(is_free) {
                     continue;
                 }
-                let name = of_type.item.as_deref().unwrap_or_default().to_owned();
-                if !left.contains(&(&name, file)) {
-                    let home = of.file_of(&of_type.module).unwrap_or_default();
-                    let line = block.line;
-                    found.push(format!("{file}:{line}: impl of {name}, which {home} defines"));
-                }
-                away.push((name, file));
+                let name = of_type.item.as_deref().unwrap_or_default();
+                let home = of.file_of(&of_type.module).unwrap_or_default();
+                let line = block.line;
+                found.push(format!("{file}:{line}: impl of {name}, which {home} defines"));
             }
-        }
-    }
-    for (name, file) in left {
-        if !away.iter().any(|(other, there)| other == name && there == file) {
-            found.push(format!(
-                "{file} holds no impl of {name} any more: take it off the list LEFT in {}",
-                file!()
-            ));
         }
     }
     found

@@ -128,7 +128,7 @@ impl World {
     pub fn crash(&mut self, written: usize) {
         let disk = self.store.as_ref().map(|store| store.left_on_disk(written));
         // Numbers of sessions are not used again.
-        let next_number = SessionNumber(self.shared.next_number.load(Ordering::Relaxed));
+        let next_number = self.shared.journal.next_number();
         // Its sockets go with it.
         self.shards.clear();
         let (shared, store, shards) = start(
@@ -202,7 +202,7 @@ impl World {
         }
         let memory = self.shared.memory.kinds();
         left.extend(memory.map(|(name, kind)| (format!("bytes of {name}"), kind.used_bytes())));
-        left.push(("open sockets".to_owned(), self.shared.open.load(Ordering::Relaxed).into()));
+        left.push(("open sockets".to_owned(), self.shared.entrance.open().into()));
         if let Some(store) = &self.store {
             let kept = store.kept().map(|kept| kept as u64);
             let names = ["sessions on disk", "messages on disk", "wills on disk"];
@@ -298,7 +298,7 @@ impl World {
 
     /// Orders the shards to stop.
     pub fn stop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.entrance.stop();
         for shard in &self.shards {
             shard.bell.ring();
         }

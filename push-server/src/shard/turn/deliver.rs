@@ -6,8 +6,7 @@ use bytes::Bytes;
 
 use super::Shard;
 use super::durable;
-use super::errands::Errand;
-use super::fanout::{Fanout, Publisher};
+use super::errand::Errand;
 use crate::broker::{Budget, Charge, Message, NoMemory, QoS, SessionMemory};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
@@ -19,6 +18,7 @@ use crate::shard::journal::{Done, Draft, Part};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Wire};
+use crate::shard::publish::{Fanout, Publisher};
 use crate::store::{Position, Write};
 
 /// The cost of a send: its part of a system call, and a completion.
@@ -271,7 +271,7 @@ impl<P: Ports> Shard<P> {
         connected: bool,
         part: &mut Part,
     ) -> Delivered {
-        let queued_at = self.here.shared().clocks.to_wall(self.agenda.now());
+        let queued_at = self.here.shared().journal.clocks().to_wall(self.agenda.now());
         let has_store = self.here.shared().store.is_some();
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let number = entry.number;
@@ -336,7 +336,7 @@ impl<P: Ports> Shard<P> {
     /// Writes the messages that the client has not acknowledged and that could not be written
     /// before they were sent.
     pub(super) fn file_unwritten(&mut self, key: u32) {
-        let queued_at = self.here.shared().clocks.to_wall(self.agenda.now());
+        let queued_at = self.here.shared().journal.clocks().to_wall(self.agenda.now());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let number = entry.number;
         let mut draft = Draft::default();
@@ -363,17 +363,17 @@ impl<P: Ports> Shard<P> {
     pub(super) fn flush(&mut self, index: u32) -> u32 {
         let client = &mut self.clients[index];
         let is_served = matches!(client.phase, Phase::Serving { .. });
-        if client.sending || (client.holds > 0 && is_served) {
+        if client.output.is_sending() || (client.output.is_held() && is_served) {
             return FLUSH_UNITS;
         }
-        if client.send_failed {
+        if client.output.has_failed() {
             if matches!(client.phase, Phase::Flushing { .. }) {
                 self.abort(index);
             }
             return FLUSH_UNITS;
         }
         let feeding = self.feed_backlog(index);
-        let mut units = FLUSH_UNITS + self.publishing.backlogs_mut().take_walked();
+        let mut units = FLUSH_UNITS + self.publishing.take_walked();
         let now = self.agenda.now();
         let (client, sending) = self.clients.with_sending(index);
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
@@ -421,8 +421,8 @@ impl<P: Ports> Shard<P> {
         if !chunks.is_empty() {
             let bytes: usize = chunks.iter().map(Bytes::len).sum();
             units += (bytes / BYTES_PER_UNIT) as u32;
-            client.sending = true;
-            client.set_throttled_since(client.throttled_since().map(|_| now));
+            client.output.begin_send();
+            client.intake.throttle_again(now);
             let token = client.token(index);
             // Frames other than messages are made for this client alone.
             let weight = sending.begin(copied_bytes.unwrap_or(bytes));

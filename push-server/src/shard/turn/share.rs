@@ -14,9 +14,7 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::errands::Errand;
-use super::fanout::REFUSAL_UNITS;
-use super::subscribe::filter_units;
+use super::errand::Errand;
 use crate::broker::{Budget, Group, Member, Message, TopicFilter, Via};
 use crate::mqtt::{Delivery, OutboxFull};
 use crate::shard::agenda::{Flow, Progress};
@@ -24,7 +22,7 @@ use crate::shard::clients::Phase;
 use crate::shard::journal::Part;
 use crate::shard::ports::Ports;
 use crate::shard::post::{Mail, SharedMail};
-use crate::shard::publish::Return;
+use crate::shard::publish::{Return, filter_units};
 
 /// What became of a message for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +46,9 @@ enum Choice {
 
 /// What a message for a group costs the shard of its member.
 const SHARED_UNITS: u32 = 12;
+
+/// What a member costs that has no room.
+const REFUSAL_UNITS: u32 = 2;
 
 /// So many groups hear at once that a member has gone.
 const TOLD_AT_ONCE_MAX: usize = 64;
@@ -112,7 +113,7 @@ impl<P: Ports> Shard<P> {
         if self.tell_shares(key, &mut Budget::new(TOLD_AT_ONCE_UNITS)) != Progress::Done
             && self.publishing.hold_returning(key)
         {
-            self.clients[index].holds += 1;
+            self.clients[index].output.hold();
             // What the client sends comes behind it in the same flow.
             self.agenda.push(self.flow_of_session(key), Errand::Return(key));
         }
@@ -154,7 +155,7 @@ impl<P: Ports> Shard<P> {
     /// One of the things has come to pass that CONNACK waits for.
     pub(super) fn let_send(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        client.holds = client.holds.saturating_sub(1);
+        client.output.release();
         self.mark_dirty(index);
     }
 
@@ -167,10 +168,9 @@ impl<P: Ports> Shard<P> {
         &mut self,
         flow: Flow,
         message: Arc<Message>,
-        group: &Arc<Group>,
+        group: Arc<Group>,
         part: &mut Part,
     ) -> Placed {
-        let group = Arc::clone(group);
         self.place_mail(SharedMail::new(flow, message, group), part, Patience::MayWait)
     }
 

@@ -16,15 +16,14 @@
 //! retained it already, and a later message may have replaced it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Shard;
-use super::fanout::Fanout;
 use crate::broker::{Message, QoS};
 use crate::mqtt::Will;
 use crate::shard::agenda::Flow;
 use crate::shard::journal::{Done, Draft, Outgoing};
 use crate::shard::ports::Ports;
+use crate::shard::publish::Fanout;
 use crate::store::{SessionNumber, WillNumber, Write};
 
 impl<P: Ports> Shard<P> {
@@ -36,7 +35,7 @@ impl<P: Ports> Shard<P> {
         mut will: Will,
         record: Draft,
     ) {
-        let number = WillNumber(self.here.shared().next_number.fetch_add(1, Ordering::Relaxed));
+        let number = WillNumber(self.here.shared().journal.take_number());
         let charge = will.charge.take();
         let message = Arc::new(will.into_message(self.agenda.now()));
         let will = Outgoing { number, session, key, message, charge };
@@ -97,14 +96,14 @@ impl<P: Ports> Shard<P> {
 
     /// A will is in every outbox, or is not.
     pub(super) fn on_will_published(&mut self, will: Outgoing, failed: bool) {
-        if failed && !self.journal.refused().push_will(will) {
+        if failed && !self.journal.push_will(will) {
             self.here.counters().limit_wills.add(1);
         }
     }
 
     /// Publishes again the first of those that could not be published safely.
     pub(super) fn retry_will(&mut self) {
-        let Some(will) = self.journal.refused().pop_will() else { return };
+        let Some(will) = self.journal.pop_will() else { return };
         if will.message.qos == QoS::AtMostOnce {
             let draft = self.will_draft(will);
             self.file(draft);
