@@ -27,6 +27,12 @@ pub enum Rule {
     FilterRemoved,
     /// A session that has ended leaves the disk.
     SessionRemoved,
+    /// What a member leaves goes to others of its group.
+    HandedOn,
+    /// A session's time goes on while there is no server, by the wall clock.
+    TimeWithoutServer,
+    /// The kernel answers no pings of clients whose packets are in frames.
+    FramedUnarmed,
 }
 
 impl Rule {
@@ -43,6 +49,9 @@ impl Rule {
         Self::ExactlyOnceFound,
         Self::FilterRemoved,
         Self::SessionRemoved,
+        Self::HandedOn,
+        Self::TimeWithoutServer,
+        Self::FramedUnarmed,
     ];
 }
 

@@ -7,6 +7,7 @@
 //! (`Run::drain`), and what is judged then.
 
 pub(crate) mod device;
+pub(crate) mod member;
 pub(crate) mod publisher;
 pub(crate) mod seat;
 pub(crate) mod subscriber;

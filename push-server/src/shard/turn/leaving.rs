@@ -25,6 +25,7 @@ use crate::broker::{Budget, Group, QoS, TopicFilter, Via};
 use crate::mqtt::{Delivery, Left, LeftMessage, Session};
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::journal::{Done, Draft, Giver, Leaver, PageRead, Part};
+use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::sessions::{Found, Leaving, Records};
 use crate::store::{
@@ -164,6 +165,10 @@ impl<P: Ports> Shard<P> {
         let Via::Share(group, _) = &left.delivery.via else {
             return Placed::Done { refusals: 0 };
         };
+        if is_left_out(Rule::HandedOn) {
+            self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
+            return Placed::Done { refusals: 0 };
+        }
         if self.is_only_member(giver, group) {
             // It is too large for it, and would come back.
             self.here.counters().dropped_too_large.add(1);

@@ -244,7 +244,7 @@ impl<P: Ports> Shard<P> {
         let pace = self.here.shared().config.limits.ping_rate.pace(keep_alive_secs);
         let applicant = Applicant {
             socket: &client.socket,
-            is_framed: client.websocket.is_some(),
+            is_framed: client.websocket.is_some() && !is_left_out(Rule::FramedUnarmed),
             ping_interval_ns: pace.interval_ns,
             rx,
         };
