@@ -12,7 +12,7 @@ use super::ports::{Ports, SlotOf, SocketOf, Token};
 use super::receipts::Receipts;
 use crate::mqtt::scram::Nonce;
 use crate::mqtt::{Connection, Handshake};
-use crate::websocket::WebSocket;
+use crate::transport::WebSocket;
 
 /// How long a closing connection waits for its last bytes to be taken and for the peer's FIN.
 /// Closing at once would let a RST (for bytes we did not read) overtake the last DISCONNECT.

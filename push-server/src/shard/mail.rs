@@ -12,7 +12,7 @@ use super::shared_mail::SharedMail;
 use super::ticket::Ticket;
 use crate::broker::{Holder, Message};
 use crate::mqtt::Connecting;
-use crate::websocket::WebSocket;
+use crate::transport::WebSocket;
 
 /// What one shard has to say to another.
 #[derive(Debug)]

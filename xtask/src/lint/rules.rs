@@ -50,7 +50,7 @@ const RULES: [Rule; 16] = [
             "crate::kernel",
             "crate::store",
             "crate::control",
-            "crate::websocket",
+            "crate::transport",
             "tokio",
             "io_uring",
             "aya",
@@ -60,7 +60,7 @@ const RULES: [Rule; 16] = [
         why: "mqtt and broker are sans I/O: only `shard` joins the parts",
     },
     Rule {
-        within: &["push-server/src/websocket/"],
+        within: &["push-server/src/transport/"],
         except: &[],
         forbidden: &[
             "crate::broker",
@@ -77,10 +77,10 @@ const RULES: [Rule; 16] = [
             "libc",
         ],
         tests_may: false,
-        why: "websocket is sans I/O and knows no MQTT: only `shard` joins the parts",
+        why: "transport is sans I/O and knows no MQTT: only `shard` joins the parts",
     },
     Rule {
-        within: &["push-server/src/mqtt/", "push-server/src/broker/", "push-server/src/websocket/"],
+        within: &["push-server/src/mqtt/", "push-server/src/broker/", "push-server/src/transport/"],
         except: &[],
         forbidden: &[
             "std::fs",
@@ -92,14 +92,14 @@ const RULES: [Rule; 16] = [
             "rustix",
         ],
         tests_may: false,
-        why: "mqtt, broker and websocket never read a clock, a socket or a file",
+        why: "mqtt, broker and transport never read a clock, a socket or a file",
     },
     Rule {
         within: &["push-server/src/ring/", "push-server/src/kernel/", "push-server/src/store/"],
         except: &[],
         forbidden: &[
             "crate::mqtt",
-            "crate::websocket",
+            "crate::transport",
             "crate::shard",
             "crate::control",
             "mqttbytes",
@@ -182,10 +182,10 @@ const RULES: [Rule; 16] = [
     },
     Rule {
         within: &["push-server/src/"],
-        except: &["push-server/src/websocket/"],
+        except: &["push-server/src/transport/"],
         forbidden: &["tungstenite"],
         tests_may: false,
-        why: "websocket is the only user of tungstenite",
+        why: "transport is the only user of tungstenite",
     },
     Rule {
         within: &["push-server/src/"],
@@ -286,10 +286,10 @@ mod tests {
     }
 
     #[test]
-    fn websocket_knows_no_other_room() {
+    fn transport_knows_no_other_room() {
         let text = "use crate::{broker, kernel, mqtt, ring, shard}; use std::net::TcpStream;";
-        assert_eq!(check("push-server/src/websocket/mod.rs", text).len(), 6);
-        assert_eq!(check("push-server/src/mqtt/mod.rs", "use crate::websocket;").len(), 1);
+        assert_eq!(check("push-server/src/transport/mod.rs", text).len(), 6);
+        assert_eq!(check("push-server/src/mqtt/mod.rs", "use crate::transport;").len(), 1);
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
             ("tokio", "push-server/src/main.rs"),
             ("mqttbytes", "push-server/src/mqtt/codec.rs"),
             ("fjall", "push-server/src/store/database.rs"),
-            ("tungstenite", "push-server/src/websocket/frames.rs"),
+            ("tungstenite", "push-server/src/transport/websocket/frames.rs"),
         ] {
             let text = format!("use {library}::Thing;");
             assert!(check(user, &text).is_empty(), "{library} in {user}");

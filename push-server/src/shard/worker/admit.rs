@@ -8,7 +8,7 @@ use super::Worker;
 use crate::shard::accept::Transport;
 use crate::shard::client::{Introduction, Phase};
 use crate::shard::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
-use crate::websocket::WebSocket;
+use crate::transport::WebSocket;
 
 impl<P: Ports> Worker<P> {
     /// Arms every listener that is not accepting.

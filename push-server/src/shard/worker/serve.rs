@@ -20,7 +20,7 @@ use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Socket, Wire};
 use crate::shard::session_shares::NoPlace;
 use crate::shard::sessions::Presence;
-use crate::websocket::Goodbye;
+use crate::transport::Goodbye;
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
 const UNREAD_RETRY_MILLIS: u64 = 16;

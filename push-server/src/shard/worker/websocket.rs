@@ -4,7 +4,7 @@ use super::Worker;
 use crate::shard::client::Phase;
 use crate::shard::notices::Kind;
 use crate::shard::ports::Ports;
-use crate::websocket::Ended;
+use crate::transport::Ended;
 
 impl<P: Ports> Worker<P> {
     /// A client's bytes were handled: has sent what they are owed by WebSocket itself, and closes where
