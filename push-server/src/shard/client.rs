@@ -12,7 +12,7 @@ use super::ports::{Ports, SlotOf, SocketOf, Token};
 use super::receipts::Receipts;
 use crate::mqtt::scram::Nonce;
 use crate::mqtt::{Connection, Handshake};
-use crate::transport::WebSocket;
+use crate::transport::Transport;
 
 /// How long a closing connection waits for its last bytes to be taken and for the peer's FIN.
 /// Closing at once would let a RST (for bytes we did not read) overtake the last DISCONNECT.
@@ -27,14 +27,14 @@ pub(super) struct Client<P: Ports> {
     pub(super) socket: SocketOf<P>,
     pub(super) generation: u32,
     pub(super) phase: Phase,
-    /// What stands between the socket and MQTT, for those who came by WebSocket.
-    pub(super) websocket: Option<Box<WebSocket>>,
+    /// What lies between the socket and MQTT.
+    pub(super) transport: Transport,
     /// When the last packet came whole, or a good part of one, as user space saw it.
     pub(super) last_seen: Monotonic,
     /// Its place among the CONNECTs of all shards: of two connections of a client the later one stays.
     pub(super) connect_number: ConnectNumber,
-    /// Bytes of whole frames that the socket has accepted: the slot's `tx`. With WebSocket, which has
-    /// no slot, its own bytes count, too.
+    /// Bytes of whole frames that the socket has accepted: the slot's `tx`. Bytes of the layers
+    /// count, too.
     pub(super) sent_bytes: u64,
     pub(super) slot: Option<SlotOf<P>>,
     /// The tick of the one timer of this client that counts; others are stale.
@@ -110,7 +110,7 @@ impl<P: Ports> Client<P> {
             socket,
             generation,
             phase,
-            websocket: None,
+            transport: Transport::default(),
             last_seen,
             connect_number: ConnectNumber::default(),
             sent_bytes: 0,
@@ -154,11 +154,6 @@ impl<P: Ports> Client<P> {
     /// Its input waits for its answers, or does so no longer. Nobody waits since the machine's start.
     pub(super) fn set_throttled_since(&mut self, since: Option<Monotonic>) {
         self.throttled_at = since.and_then(|since| NonZeroU64::new(since.0));
-    }
-
-    /// Whether WebSocket has something to send that is not MQTT's.
-    pub(super) fn owes_frames(&self) -> bool {
-        self.websocket.as_ref().is_some_and(|websocket| websocket.owes())
     }
 
     /// Whether no operation of the ring refers to the socket any more.

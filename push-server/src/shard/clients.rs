@@ -11,6 +11,7 @@ use super::discarded::Discarded;
 use super::input_budget::InputCharge;
 use super::ports::{Ports, SocketOf, Token};
 use super::sending::Sending;
+use crate::transport::Scratch;
 
 /// Generations of clients, as tokens carry them.
 const GENERATION_MASK: u32 = 0x00FF_FFFF;
@@ -26,8 +27,8 @@ pub(super) struct Clients<P: Ports> {
     overflowed: Vec<u32>,
     /// Input of connections that have ended.
     discarded: Discarded,
-    /// Scratch, kept for its memory: MQTT out of WebSocket, of one receive buffer.
-    unwrapped: Vec<u8>,
+    /// Kept for its memory: MQTT out of its layers, of one receive buffer.
+    unwrapped: Scratch,
     /// Bytes that sockets have not taken yet.
     sending: Sending,
 }
@@ -40,7 +41,7 @@ impl<P: Ports> Clients<P> {
             stalled: Vec::new(),
             overflowed: Vec::new(),
             discarded: Discarded::default(),
-            unwrapped: Vec::new(),
+            unwrapped: Scratch::default(),
             sending,
         }
     }
@@ -85,7 +86,7 @@ impl<P: Ports> Clients<P> {
     }
 
     /// A client that is there, and scratch for what its bytes unwrap to.
-    pub(super) fn with_scratch(&mut self, index: u32) -> (&mut Client<P>, &mut Vec<u8>) {
+    pub(super) fn with_scratch(&mut self, index: u32) -> (&mut Client<P>, &mut Scratch) {
         (&mut self.slab[index as usize], &mut self.unwrapped)
     }
 

@@ -12,7 +12,7 @@ use super::shared_mail::SharedMail;
 use super::ticket::Ticket;
 use crate::broker::{Holder, Message};
 use crate::mqtt::Connecting;
-use crate::transport::WebSocket;
+use crate::transport::Transport;
 
 /// What one shard has to say to another.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(super) struct Adoption<S> {
     pub(super) socket: S,
     pub(super) arrival: Arrival,
     /// With what it still owes to the client.
-    pub(super) websocket: Option<Box<WebSocket>>,
+    pub(super) transport: Transport,
     pub(super) last_seen: Monotonic,
     pub(super) connect_number: ConnectNumber,
 }

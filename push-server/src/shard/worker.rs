@@ -9,6 +9,7 @@ mod fanout;
 mod feed;
 mod input;
 mod introduce;
+mod layers;
 mod leaving;
 mod places;
 mod recovery;
@@ -19,7 +20,6 @@ mod share;
 mod subscribe;
 mod tell;
 mod turn;
-mod websocket;
 mod wills;
 
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use std::time::Duration;
 use push_common::clock::Monotonic;
 
 use super::Shared;
-use super::accept::{Acceptor, Transport};
+use super::accept::Acceptor;
 use super::agenda::Agenda;
 use super::clients::Clients;
 use super::counters::ShardCounters;
@@ -54,6 +54,7 @@ use super::timers::{Timed, Timers};
 use crate::broker::Message;
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::store::Write;
+use crate::transport::Kind;
 use turn::Errand;
 
 /// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
@@ -102,7 +103,7 @@ pub(super) struct WorkerSetup<P: Ports> {
     /// Of every shard, in order.
     pub(super) mailboxes: Arc<[Mailbox<Mail<SocketOf<P>>>]>,
     /// Of the wire's listeners.
-    pub(super) transports: Vec<Transport>,
+    pub(super) kinds: Vec<Kind>,
     pub(super) wire: P::Wire,
     pub(super) path: Option<P::Liveness>,
     pub(super) clock: P::Clock,
@@ -141,7 +142,7 @@ impl<P: Ports> Worker<P> {
             wire: setup.wire,
             path: HeartbeatPath::new(setup.path),
             post: Post::new(setup.index, setup.mailboxes),
-            acceptor: Acceptor::new(setup.transports),
+            acceptor: Acceptor::new(setup.kinds),
             clients: Clients::new(sending),
             sessions,
             agenda,

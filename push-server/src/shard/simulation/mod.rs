@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use push_common::clock::Monotonic;
 
-use super::accept::Transport;
 use super::counters::ShardCounters;
 use super::mail::Mail;
 use super::mailbox::{MAILBOX_MESSAGES_MAX, Mailbox};
@@ -31,6 +30,7 @@ use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
 use crate::mqtt::Access;
 use crate::store::{Clocks, Recovered, SessionNumber, WallMillis};
+use crate::transport::Kind;
 use bell::Bell;
 use path::MemoryPath;
 use store::{Disk, MemoryStore};
@@ -376,7 +376,7 @@ impl Shard {
             index,
             shared: Arc::clone(shared),
             mailboxes: Arc::clone(mailboxes),
-            transports: vec![Transport::Tcp],
+            kinds: vec![Kind::Plain],
             wire: MemoryWire::new(1, Arc::clone(&bell), bells.to_vec()),
             path: Some(MemoryPath::new(SLOTS)),
             clock: clock.clone(),

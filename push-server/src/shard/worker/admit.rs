@@ -5,10 +5,9 @@ use std::sync::atomic::Ordering;
 use push_common::clock::Monotonic;
 
 use super::Worker;
-use crate::shard::accept::Transport;
 use crate::shard::client::{Introduction, Phase};
 use crate::shard::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
-use crate::transport::WebSocket;
+use crate::transport::{Kind, Transport};
 
 impl<P: Ports> Worker<P> {
     /// Arms every listener that is not accepting.
@@ -30,10 +29,10 @@ impl<P: Ports> Worker<P> {
         if self.stop.has_begun() {
             return;
         }
-        let Some(transport) = self.acceptor.brought(listener, more) else { return };
+        let Some(kind) = self.acceptor.brought(listener, more) else { return };
         match result {
             Ok(socket) if !self.acceptor.has_parked() && self.take_place() => {
-                self.admit(socket, transport);
+                self.admit(socket, kind);
             }
             Ok(socket) => {
                 self.here.counters().limit_connections.add(1);
@@ -43,7 +42,7 @@ impl<P: Ports> Worker<P> {
                         "accepting pauses: --max-connections is reached"
                     );
                 }
-                self.acceptor.park(socket, transport);
+                self.acceptor.park(socket, kind);
                 self.pause_accepting();
             }
             Err(fault) => self.on_accept_fault(&fault),
@@ -59,12 +58,12 @@ impl<P: Ports> Worker<P> {
             return;
         }
         while self.take_place() {
-            let Some((socket, transport)) = self.acceptor.unpark() else {
+            let Some((socket, kind)) = self.acceptor.unpark() else {
                 self.give_place_back();
                 self.start_accepting();
                 return;
             };
-            self.admit(socket, transport);
+            self.admit(socket, kind);
         }
         self.acceptor.retry_later(self.agenda.now());
     }
@@ -110,9 +109,9 @@ impl<P: Ports> Worker<P> {
         self.acceptor.pause(&mut self.wire, self.agenda.now());
     }
 
-    /// A new client, its place taken: it has until the deadline to send its CONNECT, what WebSocket
-    /// asks for before it included.
-    fn admit(&mut self, socket: SocketOf<P>, transport: Transport) {
+    /// A new client, its place taken: it has until the deadline to send its CONNECT, what its layers
+    /// ask for before it included.
+    fn admit(&mut self, socket: SocketOf<P>, kind: Kind) {
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
         let phase = Phase::Handshake(Introduction::new(self.here.randomness().array(), deadline));
@@ -121,9 +120,7 @@ impl<P: Ports> Worker<P> {
         // Not multishot: a client whose session lives elsewhere leaves without an operation to
         // cancel.
         let client = &mut self.clients[index];
-        if transport == Transport::WebSocket {
-            client.websocket = Some(Box::new(WebSocket::new(self.agenda.now())));
-        }
+        client.transport = Transport::new(kind, self.agenda.now());
         client.receiving = true;
         let token = client.token(index);
         self.wire.receive_once(&client.socket, token);

@@ -378,7 +378,7 @@ impl<P: Ports> Worker<P> {
         let now = self.agenda.now();
         let (client, sending) = self.clients.with_sending(index);
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
-        let owes_frames = client.owes_frames();
+        let owes = client.transport.owes();
         let mut chunks = match &mut client.phase {
             Phase::Serving { connection, session, .. } => {
                 served = Some(*session);
@@ -407,7 +407,7 @@ impl<P: Ports> Worker<P> {
                 transmit.chunks
             }
             Phase::Flushing { frames, .. } => {
-                if frames.is_empty() && !owes_frames {
+                if frames.is_empty() && !owes {
                     self.send_fin(index);
                     return units;
                 }
@@ -416,9 +416,7 @@ impl<P: Ports> Worker<P> {
             Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
             Phase::Lingering { .. } => return units,
         };
-        if let Some(websocket) = &mut client.websocket {
-            websocket.wrap(&mut chunks);
-        }
+        client.transport.wrap(&mut chunks);
         if !chunks.is_empty() {
             let bytes: usize = chunks.iter().map(Bytes::len).sum();
             units += (bytes / BYTES_PER_UNIT) as u32;

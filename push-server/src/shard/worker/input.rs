@@ -57,20 +57,18 @@ pub(super) enum Halt {
 impl<P: Ports> Worker<P> {
     /// Takes received bytes to the client's protocol state.
     pub(super) fn on_bytes(&mut self, index: u32, piece: &PieceOf<P>) {
-        let (client, unwrapped) = self.clients.with_scratch(index);
-        let mut bytes = self.wire.bytes(piece);
-        if let Some(websocket) = &mut client.websocket {
-            unwrapped.clear();
-            let limits = &self.here.shared().config.limits;
-            let pace = match &client.phase {
-                Phase::Serving { connection, .. } => connection.ping_pace(limits),
-                _ => limits.ping_rate.pace(0),
-            };
-            websocket.handle_bytes(bytes, pace, self.agenda.now(), unwrapped);
-            bytes = unwrapped;
-        }
+        let (client, scratch) = self.clients.with_scratch(index);
+        let limits = &self.here.shared().config.limits;
+        let pace = match &client.phase {
+            Phase::Serving { connection, .. } => connection.ping_pace(limits),
+            _ => limits.ping_rate.pace(0),
+        };
+        let received = self.wire.bytes(piece);
+        let bytes = client.transport.take(received, pace, self.agenda.now(), scratch);
         if bytes.is_empty() {
-            self.after_frames(index);
+            // What came was the layers' own.
+            self.publish_rx(index);
+            self.after_layers(index);
             return;
         }
         let bytes_len = bytes.len();
@@ -94,7 +92,7 @@ impl<P: Ports> Worker<P> {
             // Whatever a peer still says after the end is not read.
             Phase::Flushing { .. } | Phase::Lingering { .. } => {}
         }
-        self.after_frames(index);
+        self.after_layers(index);
     }
 
     /// Bytes of a packet that is not whole keep a connection alive where they are more than a few:
@@ -120,7 +118,7 @@ impl<P: Ports> Worker<P> {
         let token = client.token(index);
         match &client.phase {
             // It may leave for another shard, which no send may be under way for.
-            Phase::Handshake(_) if client.sending || client.owes_frames() => {}
+            Phase::Handshake(_) if client.sending || client.transport.owes() => {}
             Phase::Handshake(_) => {
                 client.receiving = true;
                 self.wire.receive_once(&client.socket, token);
@@ -293,10 +291,25 @@ impl<P: Ports> Worker<P> {
 
     /// Moves the slot's `rx` to the end of the last packet parsed.
     fn publish_rx(&mut self, index: u32) {
-        let client = &self.clients[index];
-        if let Phase::Serving { connection, .. } = &client.phase {
-            self.path.parsed(client.slot.as_ref(), connection.parsed_bytes());
+        if let Some(rx) = self.whole_wire_bytes(index) {
+            self.path.parsed(self.clients[index].slot.as_ref(), rx);
         }
+    }
+
+    /// Bytes that a client has sent on the wire, up to the end of the last packet parsed; `None` while
+    /// that end is not known, or is not asked for any more.
+    pub(super) fn whole_wire_bytes(&self, index: u32) -> Option<u64> {
+        let client = self.clients.get(index)?;
+        let (parsed, pending) = match &client.phase {
+            Phase::Handshake(Introduction { handshake, .. }) => {
+                (handshake.parsed_bytes(), handshake.input_len())
+            }
+            Phase::Serving { connection, .. } => {
+                (connection.parsed_bytes(), connection.input_len())
+            }
+            Phase::Flushing { .. } | Phase::Lingering { .. } => return None,
+        };
+        client.transport.whole_wire_bytes(parsed, pending)
     }
 
     /// Bytes of whole packets that a client has sent, while it is served.
@@ -373,7 +386,7 @@ impl<P: Ports> Worker<P> {
             return None;
         }
         let halt = self.pump(index, budget);
-        self.after_frames(index);
+        self.after_layers(index);
         let Some(client) = self.clients.get(index) else { return halt };
         if client.peer_gone && !client.stalled {
             self.on_peer_gone(index);
