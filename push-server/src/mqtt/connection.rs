@@ -21,6 +21,7 @@ use super::transmit::{Transmit, Writer};
 use super::will::Will;
 use super::{Limits, Version};
 use crate::broker::{Message, QoS, TopicName};
+pub(crate) use frozen::FrozenConnection;
 use rare::{Rare, form};
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
 
@@ -598,6 +599,7 @@ impl Connection {
 
 mod authenticate;
 mod due;
+mod frozen;
 mod rare;
 mod subscribe;
 #[cfg(test)]

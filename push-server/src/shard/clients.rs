@@ -3,12 +3,15 @@
 
 mod client;
 mod discarded;
+mod frozen;
 mod input_budget;
+mod moving;
 mod receipts;
 mod sending;
 
 pub(super) use client::{Client, Introduction, LINGER_MILLIS, Phase};
 pub(super) use input_budget::{InputBudget, Unfinished};
+pub(super) use moving::Unsent;
 pub(super) use receipts::Receipts;
 pub(super) use sending::{SEND_BYTES_MAX, Sending};
 
@@ -21,6 +24,7 @@ use super::ports::{Ports, SocketOf, Token};
 use crate::transport::Scratch;
 use discarded::Discarded;
 use input_budget::InputCharge;
+use moving::Moving;
 
 /// Generations of clients, as tokens carry them.
 const GENERATION_MASK: u32 = 0x00FF_FFFF;
@@ -40,6 +44,8 @@ pub(super) struct Clients<P: Ports> {
     unwrapped: Scratch,
     /// Bytes that sockets have not taken yet.
     sending: Sending,
+    /// Clients that move, and that have moved.
+    moving: Moving,
 }
 
 impl<P: Ports> Clients<P> {
@@ -52,6 +58,7 @@ impl<P: Ports> Clients<P> {
             discarded: Discarded::default(),
             unwrapped: Scratch::default(),
             sending,
+            moving: Moving::default(),
         }
     }
 
@@ -64,7 +71,49 @@ impl<P: Ports> Clients<P> {
 
     /// Takes out a client that is there.
     pub(super) fn remove(&mut self, index: u32) -> Client<P> {
-        self.slab.remove(index as usize)
+        let client = self.slab.remove(index as usize);
+        self.moving.forget(client.token(index));
+        if let Some(unsent) = self.moving.end(index) {
+            self.sending.end(unsent.weight);
+        }
+        client
+    }
+
+    /// A client is to move when its operations have ended.
+    pub(super) fn begin_move(&mut self, index: u32) {
+        self.moving.begin(index);
+    }
+
+    /// Whether a client waits for its operations to end, and begins none.
+    pub(super) fn is_moving(&self, index: u32) -> bool {
+        self.moving.is_under_way(index)
+    }
+
+    /// What is left of the send of a client that moves.
+    pub(super) fn keep_unsent(&mut self, index: u32, unsent: Unsent) {
+        self.moving.keep(index, unsent);
+    }
+
+    /// The operations of a client have ended. Returns what is left of its send.
+    pub(super) fn end_move(&mut self, index: u32) -> Option<Unsent> {
+        self.moving.end(index)
+    }
+
+    /// Makes a value of a client, and a client of the value. Returns its index. Tokens that it had before
+    /// still mean it: work that was begun for it comes back by them.
+    pub(super) fn move_to_new_place(&mut self, index: u32) -> u32 {
+        let client = self.slab.remove(index as usize);
+        let before = client.token(index);
+        let frozen = client.freeze();
+        self.generation = (self.generation + 1) & GENERATION_MASK;
+        let client = Client::thaw(frozen, self.generation);
+        let place =
+            u32::try_from(self.slab.insert(client)).expect("connections are limited to u32");
+        self.moving.has_moved(before, self[place].token(place));
+        for stalled in self.stalled.iter_mut().filter(|stalled| **stalled == index) {
+            *stalled = place;
+        }
+        place
     }
 
     pub(super) fn get(&self, index: u32) -> Option<&Client<P>> {
@@ -77,8 +126,10 @@ impl<P: Ports> Clients<P> {
 
     /// The client that a token means, unless it is gone.
     pub(super) fn resolve(&self, token: Token) -> Option<u32> {
-        let client = self.get(token.index)?;
-        (client.generation == token.generation).then_some(token.index)
+        let is_there =
+            |token: &Token| self.get(token.index).is_some_and(|c| c.generation == token.generation);
+        let token = if is_there(&token) { token } else { self.moving.token_now(token)? };
+        is_there(&token).then_some(token.index)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -166,8 +217,12 @@ impl<P: Ports> Clients<P> {
 
     /// What is left in it, by what it is: nothing, when all has ended.
     #[cfg(any(test, feature = "simulation"))]
-    pub(super) fn leftovers(&self) -> [(&'static str, usize); 2] {
-        [("clients", self.slab.len()), ("clients that are stalled", self.stalled.len())]
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 3] {
+        [
+            ("clients", self.slab.len()),
+            ("clients that are stalled", self.stalled.len()),
+            ("clients that have moved", self.moving.len()),
+        ]
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Rule {
     FilterRemoved,
     /// A session that has ended leaves the disk.
     SessionRemoved,
+    /// What a socket has not taken goes along with a client that moves.
+    UnsentMoves,
 }
 
 impl Rule {
@@ -43,6 +45,7 @@ impl Rule {
         Self::ExactlyOnceFound,
         Self::FilterRemoved,
         Self::SessionRemoved,
+        Self::UnsentMoves,
     ];
 }
 

@@ -12,6 +12,7 @@ mod input;
 mod introduce;
 mod layers;
 mod leaving;
+mod moving;
 mod places;
 mod recovery;
 mod remains;
@@ -351,9 +352,15 @@ impl<P: Ports> Shard<P> {
             Completion::Sent { token, weight, result } => {
                 self.clients.end_send(weight);
                 match self.resolve(token) {
-                    Some(index) => self.on_sent(index, &result),
+                    Some(index) => {
+                        self.on_sent(index, &result);
+                        self.go_on_moving(index);
+                    }
                     None => self.here.counters().stale_completions.add(1),
                 }
+            }
+            Completion::Interrupted { token, weight, accepted, unsent } => {
+                self.on_interrupted(token, weight, accepted, unsent);
             }
             // The mailbox is read every turn, and so is what the store has done.
             Completion::Woken => {}
@@ -388,6 +395,7 @@ impl<P: Ports> Shard<P> {
                 self.on_peer_gone(index);
             }
         }
+        self.go_on_moving(index);
     }
 
     /// The client that a token means, unless it is gone.

@@ -9,6 +9,7 @@
 //! - [`Transport::wrap`] wraps what is sent next. It is called in the order in which bytes leave, and
 //!   what it returns has to leave.
 //! - [`Transport::close`] has the layers say goodbye behind all that is wrapped next.
+//! - [`Transport::freeze`] and [`Transport::thaw`] are for a client that moves.
 //! - [`Transport::heartbeat`] and [`Transport::whole_wire_bytes`] are for the kernel path, which answers
 //!   pings by their length on the wire and only while both streams are at rest.
 //!
@@ -28,11 +29,13 @@
 //!   of [`Ended`], which callers ask for text and limit only.
 //! - [`Transport::heartbeat`] asks the layers from the inside out: 2 and 2 bytes are 24 and 24 in TLS 1.3,
 //!   8 and 4 in WebSocket, and 30 and 26 in WebSocket in TLS 1.3.
+//! - `freeze` gives suite, keys, record numbers and traffic secrets, with a record in part.
 //!
 //! Not covered: how many handshakes advance in a turn, and who a client certificate names. Both are
 //! questions that the shard will ask the transport.
 
 mod end;
+mod frozen;
 mod heartbeat;
 mod layer;
 mod websocket;
@@ -48,6 +51,7 @@ use layer::Layer;
 use websocket::WebSocket;
 
 pub(crate) use end::{Ended, Goodbye, Limit};
+pub(crate) use frozen::FrozenTransport;
 pub(crate) use heartbeat::Heartbeat;
 pub(crate) use websocket::UPGRADE_HEAD_BYTES_MAX;
 

@@ -136,6 +136,7 @@ noticed! {
     a_packet_id_that_a_start_forgets_is_noticed: ExactlyOnceFound,
     a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
     a_session_that_stays_on_disk_is_noticed: SessionRemoved,
+    a_move_that_loses_what_a_socket_has_not_taken_is_noticed: UnsentMoves,
 }
 
 /// The same runs each time, so that this is no matter of luck.

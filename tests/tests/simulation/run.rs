@@ -36,6 +36,9 @@ const DRAIN_STEP: Duration = Duration::from_millis(500);
 /// How often, before what is missing then is lost.
 const DRAIN_STEPS_MAX: u32 = 400;
 
+/// How often a client moves, of all steps.
+const MOVES: f64 = 0.03;
+
 /// How long a disk that has failed is not tried again, in steps of the clock.
 const REOPEN_STEPS: u32 = 4;
 
@@ -68,6 +71,7 @@ pub(crate) struct Report {
     pub(crate) resets: u64,
     pub(crate) take_overs: u64,
     pub(crate) full_mailboxes: u64,
+    pub(crate) moves: u64,
     /// Of every packet that clients with long sessions were sent, and of when everything happened.
     pub(crate) digest: u64,
 }
@@ -256,8 +260,24 @@ impl Run {
             998 => self.stop(),
             _ => self.world.wake(rng.random_range(0..self.shards)),
         }
+        if rng.random_bool(MOVES) {
+            self.move_client(rng);
+        }
         trace(|| format!("step {step}: {dice}, at {:?}", self.world.now()));
         self.watch();
+    }
+
+    /// A connection moves, whoever's it is and whatever is under way on it.
+    fn move_client(&mut self, rng: &mut SmallRng) {
+        let seats = self.seats.iter().filter_map(|seat| seat.link.as_ref());
+        let devices = self.devices.iter().filter_map(Device::link);
+        let peers: Vec<&Peer> =
+            seats.chain(devices).map(|link| &link.peer).chain(&self.abandoned).collect();
+        if peers.is_empty() {
+            return;
+        }
+        let peer = peers[rng.random_range(0..peers.len())];
+        self.tally.moves += u64::from(self.world.move_client(peer));
     }
 
     /// After each step.
@@ -690,6 +710,7 @@ impl Report {
         self.resets += other.resets;
         self.take_overs += other.take_overs;
         self.full_mailboxes += other.full_mailboxes;
+        self.moves += other.moves;
         self.digest ^= other.digest;
     }
 }
@@ -713,6 +734,7 @@ impl Report {
             self.resets,
             self.take_overs,
             self.full_mailboxes,
+            self.moves,
         ];
         assert!(taken.iter().all(|&count| count > 0), "{self:?}");
     }
@@ -854,7 +876,7 @@ impl fmt::Display for Report {
              {least} QoS 1 and {once} QoS 2 messages acknowledged, {} delivered, {} again; {} sessions \
              resumed, {} retained topics compared, {} wills published and {} kept back, {} connections \
              expired, {} pings answered by the kernel; {} crashes, {} stops, {} failures of the disk, {} \
-             resets, {} take-overs, mailboxes full {} times",
+             resets, {} take-overs, {} moves, mailboxes full {} times",
             self.delivered,
             self.repeated,
             self.resumed,
@@ -868,6 +890,7 @@ impl fmt::Display for Report {
             self.disk_failures,
             self.resets,
             self.take_overs,
+            self.moves,
             self.full_mailboxes,
         )
     }

@@ -12,6 +12,7 @@ mod path;
 mod store;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -222,6 +223,14 @@ impl World {
         self.shards[usize::from(shard)].shard.wire.connect(LISTENER_TCP)
     }
 
+    /// A client moves, if it is served, as soon as its operations have ended. Returns whether it will.
+    pub fn move_client(&mut self, peer: &Peer) -> bool {
+        if peer.is_closed() {
+            return false;
+        }
+        self.shards.iter_mut().any(|shard| shard.move_client(peer.address()))
+    }
+
     /// The shard that a client's session lives with.
     pub fn home_of(&self, client_id: &str) -> u16 {
         self.shared.home_of(client_id)
@@ -422,6 +431,15 @@ impl SimulatedShard {
             return;
         }
         self.begin_turn();
+    }
+
+    fn move_client(&mut self, peer: SocketAddr) -> bool {
+        if self.has_ended || !self.shard.move_client_of(peer) {
+            return false;
+        }
+        self.shard.wire.submit();
+        self.bell.ring();
+        true
     }
 
     /// Up to the wait, which is the caller's.

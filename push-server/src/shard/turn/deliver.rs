@@ -360,9 +360,10 @@ impl<P: Ports> Shard<P> {
     /// Sends what a client is owed, unless a send is under way: its end calls again. Returns what that
     /// has cost.
     pub(super) fn flush(&mut self, index: u32) -> u32 {
+        let is_moving = self.clients.is_moving(index);
         let client = &mut self.clients[index];
         let is_served = matches!(client.phase, Phase::Serving { .. });
-        if client.sending || (client.holds > 0 && is_served) {
+        if client.sending || is_moving || (client.holds > 0 && is_served) {
             return FLUSH_UNITS;
         }
         if client.send_failed {

@@ -110,8 +110,9 @@ impl<P: Ports> Shard<P> {
 
     /// Arms the next receive, or lets a client go that waits for nothing else.
     pub(super) fn after_receive(&mut self, index: u32) {
+        let is_moving = self.clients.is_moving(index);
         let Some(client) = self.clients.get_mut(index) else { return };
-        if client.receiving {
+        if client.receiving || is_moving {
             return;
         }
         let token = client.token(index);

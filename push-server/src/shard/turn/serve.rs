@@ -387,7 +387,7 @@ impl<P: Ports> Shard<P> {
                 client.socket.end_both_ways();
                 self.unthrottle(index);
                 let client = &self.clients[index];
-                if !client.receiving && !client.stalled {
+                if !client.receiving && !client.stalled && !self.clients.is_moving(index) {
                     self.on_peer_gone(index);
                 }
             }

@@ -1,10 +1,14 @@
 //! A client's frames, taken apart as their bytes come. What is kept between two calls: the beginning
 //! of a header, and the beginning of a control frame's payload, which has 125 bytes at most.
 
+mod frozen;
+
 use std::io::Cursor;
 
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+pub(super) use frozen::FrozenFrames;
 
 /// The longest header of a masked frame [RFC 6455, 5.2].
 const HEADER_BYTES_MAX: usize = 14;

@@ -8,6 +8,7 @@
 //! no buffer, and what is sent gets a header in front.
 
 mod frames;
+mod frozen;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -23,6 +24,7 @@ use super::heartbeat::Heartbeat;
 use frames::{FRAME_HEADER_BYTES_MIN, Frames, MASK_BYTES, Step};
 use upgrade::Answer;
 
+pub(super) use frozen::FrozenWebSocket;
 pub(crate) use upgrade::UPGRADE_HEAD_BYTES_MAX;
 
 /// One connection, from its first byte on.
