@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use bytes::BytesMut;
 use push_common::clock::Monotonic;
 
-use super::{Connection, Rare, State};
+use super::{Connection, Extras, State};
 use crate::mqtt::Version;
 use crate::mqtt::codec::Input;
 use crate::mqtt::keep_alive::KeepAlive;
@@ -21,7 +21,7 @@ pub(crate) struct FrozenConnection {
     owed_bytes: u32,
     parsed_bytes: u64,
     /// Will, topic aliases and identity: values already.
-    rare: Option<Box<Rare>>,
+    extras: Option<Box<Extras>>,
     packet_bytes_max: Option<u32>,
     receive_max: u16,
     topic_alias_max: u16,
@@ -43,7 +43,7 @@ impl Connection {
             answers: self.answers.into(),
             owed_bytes: self.owed_bytes,
             parsed_bytes: self.parsed_bytes,
-            rare: self.rare,
+            extras: self.extras,
             packet_bytes_max: self.packet_bytes_max.map(NonZeroU32::get),
             receive_max: self.receive_max,
             topic_alias_max: self.topic_alias_max,
@@ -65,7 +65,7 @@ impl Connection {
             answers: BytesMut::from(&frozen.answers[..]),
             owed_bytes: frozen.owed_bytes,
             parsed_bytes: frozen.parsed_bytes,
-            rare: frozen.rare,
+            extras: frozen.extras,
             packet_bytes_max: frozen.packet_bytes_max.and_then(NonZeroU32::new),
             receive_max: frozen.receive_max,
             topic_alias_max: frozen.topic_alias_max,

@@ -28,7 +28,8 @@ impl<P: Ports> Client<P> {
     /// All of it, as a value.
     pub(super) fn freeze(mut self) -> FrozenClient<P> {
         debug_assert!(self.is_quiet(), "operations would go on without it");
-        let none = Phase::Flushing { deadline: self.last_seen, frames: Vec::<Bytes>::new() };
+        let none =
+            Phase::Flushing { deadline: self.intake.last_seen(), frames: Vec::<Bytes>::new() };
         let phase = match std::mem::replace(&mut self.phase, none) {
             Phase::Serving { connection, session, flow } => {
                 let connection = Box::new(connection.freeze());
@@ -52,7 +53,7 @@ impl<P: Ports> Client<P> {
         client.transport = Transport::thaw(transport);
         client.generation = generation;
         // The list of those that are to be sent something knows it by its place.
-        client.dirty_for = None;
+        client.output.take_dirty();
         client
     }
 }

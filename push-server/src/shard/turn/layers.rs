@@ -24,7 +24,7 @@ impl<P: Ports> Shard<P> {
         let client = &self.clients[index];
         match &client.phase {
             // What came before the end is still to be handled.
-            Phase::Serving { .. } if client.stalled => return,
+            Phase::Serving { .. } if client.intake.is_stalled() => return,
             Phase::Serving { .. } => {
                 if ended.is_fault() {
                     self.tell(index, Kind::Fault, &ended.text());

@@ -31,7 +31,8 @@ impl<P: Ports> Shard<P> {
             return false;
         }
         let client = &self.clients[index];
-        let (token, receives, sends) = (client.token(index), client.receiving, client.sending);
+        let (receives, sends) = (client.intake.is_receiving(), client.output.is_sending());
+        let token = client.token(index);
         self.clients.begin_move(index);
         if receives {
             self.wire.cancel_receive(token);
@@ -66,9 +67,9 @@ impl<P: Ports> Shard<P> {
             return;
         };
         let client = &mut self.clients[index];
-        client.sending = false;
+        client.output.end_send();
         // The slot's `tx` keeps its value: the kernel must not speak in the middle of a frame.
-        client.sent_bytes += accepted as u64;
+        client.count_sent(accepted);
         let chunks = if is_left_out(Rule::UnsentMoves) { Vec::new() } else { unsent };
         self.clients.keep_unsent(index, Unsent { chunks, weight });
         self.go_on_moving(index);
@@ -91,7 +92,8 @@ impl<P: Ports> Shard<P> {
     fn may_move(&self, index: u32) -> bool {
         self.clients.get(index).is_some_and(|client| {
             let is_served = matches!(client.phase, Phase::Serving { .. });
-            is_served && !client.peer_gone && !client.send_failed && !client.overflowed
+            let is_open = !client.intake.is_peer_gone() && !client.output.has_failed();
+            is_served && is_open && !client.output.is_overflowed()
         })
     }
 
@@ -107,7 +109,7 @@ impl<P: Ports> Shard<P> {
             self.arm_client_timer(index, deadline);
         }
         // It counts under its new token.
-        self.clients[index].input_charge = None;
+        self.clients[index].intake.discharge();
         self.keep_input(index);
         index
     }
@@ -116,12 +118,12 @@ impl<P: Ports> Shard<P> {
     fn send_unsent(&mut self, index: u32, unsent: Unsent) {
         let Unsent { chunks, weight } = unsent;
         let client = &mut self.clients[index];
-        let is_over = client.send_failed || matches!(client.phase, Phase::Lingering { .. });
+        let is_over = client.output.has_failed() || matches!(client.phase, Phase::Lingering { .. });
         if is_over || chunks.iter().all(Bytes::is_empty) {
             self.clients.end_send(weight);
             return;
         }
-        client.sending = true;
+        client.output.begin_send();
         let token = client.token(index);
         self.wire.send(&client.socket, token, chunks, weight);
     }
