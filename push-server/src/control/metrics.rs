@@ -26,7 +26,7 @@ use crate::shard::{
     UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
 };
 use crate::store::SHARED_MESSAGES_MAX;
-use crate::websocket::UPGRADE_HEAD_BYTES_MAX;
+use crate::transport::UPGRADE_HEAD_BYTES_MAX;
 
 /// The text form's media type.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -22,6 +22,7 @@ use super::will::Will;
 use super::{Limits, Version};
 use crate::broker::{Message, QoS, TopicName};
 use extras::{Extras, form};
+pub(crate) use frozen::FrozenConnection;
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
 
 /// A connection after CONNECT.
@@ -602,6 +603,7 @@ impl Connection {
 mod answers;
 mod authenticate;
 mod extras;
+mod frozen;
 mod subscribe;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The loop that joins websocket, mqtt, broker and store: one thread a shard, with its connections and
+//! The loop that joins transport, mqtt, broker and store: one thread a shard, with its connections and
 //! its sessions.
 //!
 //! What a shard asks of the world (sockets, who is alive, the time, randomness) is a port (`ports`), so

@@ -27,6 +27,8 @@ pub enum Rule {
     FilterRemoved,
     /// A session that has ended leaves the disk.
     SessionRemoved,
+    /// What a socket has not taken goes along with a client that moves.
+    UnsentMoves,
     /// What a member leaves goes to others of its group.
     HandedOn,
     /// A session's time goes on while there is no server, by the wall clock.
@@ -49,6 +51,7 @@ impl Rule {
         Self::ExactlyOnceFound,
         Self::FilterRemoved,
         Self::SessionRemoved,
+        Self::UnsentMoves,
         Self::HandedOn,
         Self::TimeWithoutServer,
         Self::FramedUnarmed,

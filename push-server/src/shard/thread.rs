@@ -16,7 +16,6 @@ use std::time::Instant;
 
 use push_common::clock::Monotonic;
 
-use super::accept::Transport;
 use super::counters::ShardCounters;
 use super::journal::{Completions, StoreSink};
 use super::ports::Waker;
@@ -33,6 +32,7 @@ use crate::store::{
     self, Claim, ClockReading, Clocks, Durability, Recovered, StoreCounters, StoreError,
     StoreOptions,
 };
+use crate::transport::Kind;
 use bind::bind_all;
 use machine::{Machine, MachineClock, SystemRandomness};
 use wire::{RingWire, WakeUp};
@@ -129,10 +129,10 @@ impl Shards {
         let keepalive = probes::keepalive(config.tcp_keepalive_secs);
         let listen_error =
             |flag| move |(address, source)| ShardError::Listen { address, flag, source };
-        let listening = bind_all(&config.listen, Transport::Tcp, keepalive, &mut listeners)
+        let listening = bind_all(&config.listen, Kind::Plain, keepalive, &mut listeners)
             .map_err(listen_error(LISTEN_FLAG))?;
         let websocket_listening =
-            bind_all(&config.ws_listen, Transport::WebSocket, keepalive, &mut listeners)
+            bind_all(&config.ws_listen, Kind::WebSocket, keepalive, &mut listeners)
                 .map_err(listen_error(WS_LISTEN_FLAG))?;
         let start_error = |shard| move |source| ShardError::Start { shard, source };
         let wake_ups = (0..config.shards)
@@ -352,7 +352,7 @@ struct ThreadSetup {
     index: u16,
     shared: Arc<Shared>,
     mailboxes: Arc<[Mailbox<Mail<OwnedFd>>]>,
-    listeners: Vec<(OwnedFd, Transport)>,
+    listeners: Vec<(OwnedFd, Kind)>,
     wake_up: WakeUp,
     path: Option<ShardPath>,
     counters: Arc<ShardCounters>,
@@ -366,14 +366,14 @@ fn run_shard(
 ) -> Result<(), ShardError> {
     let index = setup.index;
     let ring_error = |source| ShardError::Ring { shard: index, source };
-    let (listeners, transports) = setup.listeners.into_iter().unzip();
+    let (listeners, kinds) = setup.listeners.into_iter().unzip();
     let wire = RingWire::new(listeners, setup.wake_up).map_err(ring_error)?;
     let handle = wire.handle();
     let mut shard = Shard::<Machine>::new(ShardSetup {
         index,
         shared: setup.shared,
         mailboxes: setup.mailboxes,
-        transports,
+        kinds,
         wire,
         path: setup.path,
         clock: MachineClock,

@@ -137,6 +137,7 @@ noticed! {
     a_packet_id_that_a_start_forgets_is_noticed: ExactlyOnceFound,
     a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
     a_session_that_stays_on_disk_is_noticed: SessionRemoved,
+    a_move_that_loses_what_a_socket_has_not_taken_is_noticed: UnsentMoves,
     what_a_member_leaves_and_nobody_gets_is_noticed: HandedOn,
     a_session_whose_time_stands_still_without_a_server_is_noticed: TimeWithoutServer,
     a_ping_in_a_frame_that_the_kernel_answers_is_noticed: FramedUnarmed,

@@ -24,6 +24,7 @@ pub(crate) struct Report {
     pub(crate) disk_failures: u64,
     pub(crate) resets: u64,
     pub(crate) take_overs: u64,
+    pub(crate) moves: u64,
     pub(crate) full_mailboxes: u64,
     /// Of groups: first deliveries, and what went from one member to another.
     pub(crate) shared: u64,
@@ -60,6 +61,7 @@ impl Report {
         self.disk_failures += other.disk_failures;
         self.resets += other.resets;
         self.take_overs += other.take_overs;
+        self.moves += other.moves;
         self.full_mailboxes += other.full_mailboxes;
         self.shared += other.shared;
         self.handed_on += other.handed_on;
@@ -88,6 +90,7 @@ impl Report {
             self.disk_failures,
             self.resets,
             self.take_overs,
+            self.moves,
             self.full_mailboxes,
             self.shared,
             self.handed_on,
@@ -111,7 +114,7 @@ impl fmt::Display for Report {
              {least} QoS 1 and {once} QoS 2 messages acknowledged, {} delivered, {} again; {} sessions \
              resumed, {} retained topics compared, {} wills published and {} kept back, {} connections \
              expired, {} pings answered by the kernel; {} crashes, {} stops, {} failures of the disk, {} \
-             resets, {} take-overs, mailboxes full {} times; {} messages for a group, {} handed on to \
+             resets, {} take-overs, {} moves, mailboxes full {} times; {} messages for a group, {} handed on to \
              another member, {} that may have expired, {} too large for somebody; {} torn writes, {} boots \
              of the machine, the wall clock set {} times",
             self.delivered,
@@ -127,6 +130,7 @@ impl fmt::Display for Report {
             self.disk_failures,
             self.resets,
             self.take_overs,
+            self.moves,
             self.full_mailboxes,
             self.shared,
             self.handed_on,

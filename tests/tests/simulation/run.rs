@@ -34,6 +34,9 @@ const DRAIN_EVERY: u32 = 400;
 /// While everything comes to an end the clock moves so far at a time.
 const DRAIN_STEP: Duration = Duration::from_millis(500);
 
+/// How often a client moves, of all steps.
+const MOVES: f64 = 0.03;
+
 /// Requests that are all there are.
 const ALL: usize = usize::MAX;
 
@@ -200,8 +203,24 @@ impl Run {
             998 => self.stop(),
             _ => self.world.wake(rng.random_range(0..self.shards)),
         }
+        if rng.random_bool(MOVES) {
+            self.move_client(rng);
+        }
         trace(|| format!("step {step}: {dice}, at {:?}", self.world.now()));
         self.watch();
+    }
+
+    /// A connection moves, whoever's it is and whatever is under way on it.
+    fn move_client(&mut self, rng: &mut SmallRng) {
+        let seats = self.seats.iter().filter_map(|seat| seat.link.as_ref());
+        let devices = self.devices.iter().filter_map(Device::link);
+        let peers: Vec<&Peer> =
+            seats.chain(devices).map(|link| &link.peer).chain(&self.abandoned).collect();
+        if peers.is_empty() {
+            return;
+        }
+        let peer = peers[rng.random_range(0..peers.len())];
+        self.tally.moves += u64::from(self.world.move_client(peer));
     }
 
     /// After each step.

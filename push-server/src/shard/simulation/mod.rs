@@ -14,12 +14,12 @@ mod randomness;
 mod store;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
 
-use super::accept::Transport;
 use super::counters::ShardCounters;
 use super::journal::{Completions, StoreSink};
 use super::ports::Ports;
@@ -31,6 +31,7 @@ use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
 use crate::mqtt::Access;
 use crate::store::{Recovered, SessionNumber, Store as _};
+use crate::transport::Kind;
 use bell::Bell;
 use clock::VirtualClock;
 use path::MemoryPath;
@@ -241,7 +242,15 @@ impl World {
         self.shards[usize::from(shard)].shard.wire.connect(LISTENER_TCP)
     }
 
-    /// The same over WebSocket, whose request and frames the client has to send.
+    /// A client moves, if it is served, as soon as its operations have ended. Returns whether it will.
+    pub fn move_client(&mut self, peer: &Peer) -> bool {
+        if peer.is_closed() {
+            return false;
+        }
+        self.shards.iter_mut().any(|shard| shard.move_client(peer.address()))
+    }
+
+    /// A client connects over WebSocket, whose request and frames the client has to send.
     pub fn connect_websocket(&mut self, shard: u16) -> Peer {
         self.shards[usize::from(shard)].shard.wire.connect(LISTENER_WEBSOCKET)
     }
@@ -401,7 +410,7 @@ impl SimulatedShard {
             index,
             shared: Arc::clone(shared),
             mailboxes: Arc::clone(mailboxes),
-            transports: vec![Transport::Tcp, Transport::WebSocket],
+            kinds: vec![Kind::Plain, Kind::WebSocket],
             wire: MemoryWire::new(2, Arc::clone(&bell), bells.to_vec()),
             path: Some(MemoryPath::new(SLOTS)),
             clock: clock.clone(),
@@ -448,6 +457,15 @@ impl SimulatedShard {
             return;
         }
         self.begin_turn();
+    }
+
+    fn move_client(&mut self, peer: SocketAddr) -> bool {
+        if self.has_ended || !self.shard.move_client_of(peer) {
+            return false;
+        }
+        self.shard.wire.submit();
+        self.bell.ring();
+        true
     }
 
     /// Up to the wait, which is the caller's.

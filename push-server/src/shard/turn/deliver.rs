@@ -361,9 +361,10 @@ impl<P: Ports> Shard<P> {
     /// Sends what a client is owed, unless a send is under way: its end calls again. Returns what that
     /// has cost.
     pub(super) fn flush(&mut self, index: u32) -> u32 {
+        let is_moving = self.clients.is_moving(index);
         let client = &mut self.clients[index];
         let is_served = matches!(client.phase, Phase::Serving { .. });
-        if client.output.is_sending() || (client.output.is_held() && is_served) {
+        if client.output.is_sending() || is_moving || (client.output.is_held() && is_served) {
             return FLUSH_UNITS;
         }
         if client.output.has_failed() {
@@ -377,7 +378,7 @@ impl<P: Ports> Shard<P> {
         let now = self.agenda.now();
         let (client, sending) = self.clients.with_sending(index);
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
-        let owes_frames = client.owes_frames();
+        let owes = client.transport.owes();
         let mut chunks = match &mut client.phase {
             Phase::Serving { connection, session, .. } => {
                 served = Some(*session);
@@ -406,7 +407,7 @@ impl<P: Ports> Shard<P> {
                 transmit.chunks
             }
             Phase::Flushing { frames, .. } => {
-                if frames.is_empty() && !owes_frames {
+                if frames.is_empty() && !owes {
                     self.send_fin(index);
                     return units;
                 }
@@ -415,9 +416,7 @@ impl<P: Ports> Shard<P> {
             Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
             Phase::Lingering { .. } => return units,
         };
-        if let Some(websocket) = &mut client.websocket {
-            websocket.wrap(&mut chunks);
-        }
+        client.transport.wrap(&mut chunks);
         if !chunks.is_empty() {
             let bytes: usize = chunks.iter().map(Bytes::len).sum();
             units += (bytes / BYTES_PER_UNIT) as u32;
