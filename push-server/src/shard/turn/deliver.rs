@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Shard;
+use super::author::{Author, Publisher};
 use super::durable;
 use super::errands::Errand;
-use super::fanout::{Fanout, Publisher};
-use crate::broker::{Budget, Charge, Message, NoMemory, QoS, SessionMemory};
+use super::fanout::Fanout;
+use crate::broker::{Budget, Message, NoMemory, QoS, SessionMemory};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, Transmit, Version,
@@ -118,7 +119,8 @@ impl<P: Ports> Shard<P> {
         let message = Arc::new(message);
         self.retain(&message, Some(key), &mut draft);
         let flow = self.flow_of(index);
-        let fanout = Fanout::published(flow, message, Some(key), draft, publisher);
+        let author = Author::Client { key, publisher };
+        let fanout = Fanout::published(flow, message, author, draft);
         self.begin_fanout(fanout, budget)
     }
 
@@ -201,17 +203,16 @@ impl<P: Ports> Shard<P> {
         &mut self,
         flow: Flow,
         message: Arc<Message>,
-        from: Option<u32>,
+        author: Author,
         mut draft: Draft,
-        charge: Option<Charge>,
     ) {
         if message.topic.is_hidden() {
             self.here.counters().dropped_reserved_topic.add(1);
             self.file(draft);
             return;
         }
-        self.retain(&message, from, &mut draft);
-        self.queue_fanout(Fanout::published(flow, message, from, draft, None).of_will(charge));
+        self.retain(&message, author.key(), &mut draft);
+        self.queue_fanout(Fanout::published(flow, message, author, draft));
     }
 
     fn retain(&mut self, message: &Arc<Message>, from: Option<u32>, draft: &mut Draft) {

@@ -11,18 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shard;
+use super::author::{Author, Publisher};
 use super::errands::Errand;
 use super::share::Placed;
-use crate::broker::{
-    Budget, Charge, Group, GroupSearch, Matching, Message, QoS, ShardSearch, ShardSet,
-};
+use crate::broker::{Budget, Group, GroupSearch, Matching, Message, QoS, ShardSearch, ShardSet};
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Delivery, OutboxFull, PublishReceipt};
+use crate::mqtt::{Delivery, OutboxFull};
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::journal::{Done, Draft, Part, Ticket};
 use crate::shard::mutant::{Rule, is_left_out};
-use crate::shard::ports::{Ports, Token};
-use crate::shard::post::{Letter, Mail, Stamp};
+use crate::shard::ports::Ports;
+use crate::shard::post::{Letter, Mail};
 use crate::store::SessionNumber;
 
 /// What a delivery costs beside the match: an outbox, and a session that is read from memory.
@@ -37,22 +36,12 @@ pub(super) const GROUP_UNITS: u32 = 12;
 /// What a member costs that has no room.
 pub(super) const REFUSAL_UNITS: u32 = 2;
 
-/// Who is to be told what became of a publish.
-#[derive(Debug)]
-pub(super) struct Publisher {
-    pub(super) client: Token,
-    pub(super) key: u32,
-    pub(super) number: SessionNumber,
-    pub(super) receipt: PublishReceipt,
-}
-
 /// A publish under way on one shard.
 #[derive(Debug)]
 pub(super) struct Fanout {
     flow: Flow,
     message: Arc<Message>,
-    /// The key of the session of this shard that published it. See `begun`.
-    from: Option<u32>,
+    author: Author,
     stage: Stage,
     shards: ShardSearch,
     /// Shards that no letter has gone to yet.
@@ -64,16 +53,11 @@ pub(super) struct Fanout {
     ticket: Option<Arc<Ticket>>,
     part: Part,
     reason: Reason,
-    publisher: Option<Publisher>,
     /// Keys of sessions are given again: one with this number, or a later one, has begun since the
     /// search did, and is not whom it has found.
     begun: SessionNumber,
     /// It has waited, so sessions may have ended since.
     is_resumed: bool,
-    /// Of the letter by which it came.
-    stamp: Option<Stamp>,
-    /// Of a will: held, so that wills that wait for their turn count against the total of all.
-    _charge: Option<Charge>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,18 +79,17 @@ struct Groups {
 }
 
 impl Fanout {
-    /// Of a message that a session of this shard, or nobody any more, published.
+    /// Of a message that this shard is the first to see.
     pub(super) fn published(
         flow: Flow,
         message: Arc<Message>,
-        from: Option<u32>,
+        author: Author,
         draft: Draft,
-        publisher: Option<Publisher>,
     ) -> Self {
         Self {
             flow,
             message,
-            from,
+            author,
             stage: Stage::Shards,
             shards: ShardSearch::default(),
             others: ShardSet::default(),
@@ -116,30 +99,21 @@ impl Fanout {
             ticket: None,
             part: Part::default(),
             reason: Reason::Success,
-            publisher,
             begun: SessionNumber(u64::MAX),
             is_resumed: false,
-            stamp: None,
-            _charge: None,
         }
-    }
-
-    /// The same of a will, with what that counts against the total of all wills.
-    pub(super) fn of_will(self, charge: Option<Charge>) -> Self {
-        Self { _charge: charge, ..self }
     }
 
     /// Of a letter from another shard.
     pub(super) fn received(letter: Letter) -> Self {
         let Letter { flow, message, ticket, stamp } = letter;
         let groups = Groups { is_over: true, ..Groups::default() };
-        let draft = Draft::default();
+        let author = Author::Letter { _stamp: stamp };
         Self {
             stage: Stage::Matches,
             groups,
             ticket,
-            stamp: Some(stamp),
-            ..Self::published(flow, message, None, draft, None)
+            ..Self::published(flow, message, author, Draft::default())
         }
     }
 
@@ -150,7 +124,7 @@ impl Fanout {
 
     /// Whether it came from another shard.
     pub(super) fn is_received(&self) -> bool {
-        self.stamp.is_some()
+        matches!(self.author, Author::Letter { .. })
     }
 }
 
@@ -220,7 +194,7 @@ impl<P: Ports> Shard<P> {
             fanout.stage = if is_here { Stage::Matches } else { Stage::Groups };
         }
         if fanout.stage == Stage::Matches {
-            let from = fanout.from.filter(|&key| {
+            let from = fanout.author.key().filter(|&key| {
                 let number = self.sessions.entry_mut(key).map(|entry| entry.number);
                 fanout.is_older(number)
             });
@@ -365,9 +339,9 @@ impl<P: Ports> Shard<P> {
 
     fn end_fanout(&mut self, fanout: &mut Fanout) {
         let mut part = std::mem::take(&mut fanout.part);
-        if let Some(publisher) = fanout.publisher.take() {
+        if let Author::Client { publisher: Some(publisher), .. } = &fanout.author {
             let reason = if part.is_refused() { Reason::QuotaExceeded } else { fanout.reason };
-            self.answer_publisher(&publisher, reason, &mut part);
+            self.answer_publisher(publisher, reason, &mut part);
         }
         self.finish_part(part);
     }
@@ -424,9 +398,8 @@ mod tests {
         let mut fanout = Fanout::published(
             Flow::session(0, SessionNumber(1).into()),
             message,
-            Some(1),
+            Author::Client { key: 1, publisher: None },
             draft,
-            None,
         );
         fanout.begun = SessionNumber(7);
         assert!(fanout.is_older(Some(SessionNumber(6))));

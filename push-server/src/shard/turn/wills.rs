@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shard;
+use super::author::Author;
 use super::fanout::Fanout;
 use crate::broker::{Message, QoS};
 use crate::mqtt::Will;
@@ -55,7 +56,8 @@ impl<P: Ports> Shard<P> {
         let flow = Flow::session(self.here.index(), session.into());
         let charge = will.charge.take();
         let message = Arc::new(will.into_message(self.agenda.now()));
-        self.publish(flow, message, from, Draft::default(), charge);
+        let author = Author::Will { key: from, _charge: charge };
+        self.publish(flow, message, author, Draft::default());
     }
 
     /// Has a will written by itself, ahead of all that other shards write for it.
@@ -69,10 +71,10 @@ impl<P: Ports> Shard<P> {
 
     /// Publishes a will that is written by itself.
     pub(super) fn send_will(&mut self, mut will: Outgoing) {
-        let charge = will.charge.take();
+        let _charge = will.charge.take();
         let flow = self.flow_of_will(&will);
-        let (message, from, draft) = self.sent_out(will);
-        self.publish(flow, message, from, draft, charge);
+        let (message, key, draft) = self.sent_out(will);
+        self.publish(flow, message, Author::Will { key, _charge }, draft);
     }
 
     /// Its session's, even when that has ended: nobody else is to wait behind it.
@@ -112,7 +114,8 @@ impl<P: Ports> Shard<P> {
         }
         self.move_will(&will, Draft::default());
         let flow = self.flow_of_will(&will);
-        let (message, from, draft) = self.sent_out(will);
-        self.queue_fanout(Fanout::published(flow, message, from, draft, None));
+        let (message, key, draft) = self.sent_out(will);
+        let author = Author::Will { key, _charge: None };
+        self.queue_fanout(Fanout::published(flow, message, author, draft));
     }
 }
