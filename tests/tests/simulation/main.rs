@@ -7,12 +7,11 @@
 //! seeds on all cores for so long (`cargo xtask test simulation --seed S`, `--hours H`);
 //! `PUSH_SIMULATION_TRACE=1` tells what happens.
 
-mod device;
+mod actors;
 mod link;
 mod plan;
-mod publisher;
+mod report;
 mod run;
-mod subscriber;
 mod trace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +24,7 @@ use push_tests::wire::{self, Packet, Properties, Value, Version, Will, property}
 
 use plan::Plan;
 use push_server::shard::mutant::{Rule, leave_out};
-use run::Report;
+use report::Report;
 
 /// Steps of a run.
 const STEPS: u32 = 1_600;

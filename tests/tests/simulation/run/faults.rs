@@ -1,0 +1,166 @@
+//! What goes wrong in a run: connections, the disk, and the process itself.
+
+use std::time::Duration;
+
+use push_server::shard::simulation::Peer;
+use push_tests::wire;
+use rand::RngExt as _;
+use rand::rngs::SmallRng;
+
+use super::{ALL, DRAIN_STEP, Run};
+use crate::actors::device::Device;
+
+/// How long a disk that has failed is not tried again, in steps of the clock.
+const REOPEN_STEPS: u32 = 4;
+
+/// A stop takes no longer, in steps of the clock.
+const STOP_STEPS_MAX: u32 = 100;
+const STOP_STEP: Duration = Duration::from_millis(50);
+
+/// What goes wrong in a run beside the network. Not both: what a disk that fails does not take (a release, a
+/// removal from an outbox) and nobody waits for is not offered to it again, so that a start after it may
+/// find, and deliver, a message that was received before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Faults {
+    /// There is no store.
+    None,
+    /// The disk fails now and then.
+    Disk,
+    /// The server crashes and stops.
+    Endings,
+}
+
+impl Run {
+    /// A connection goes, slows down, or is left alone for another one.
+    pub(super) fn disturb(&mut self, rng: &mut SmallRng) {
+        let at = rng.random_range(0..self.seats.len());
+        let seat = &mut self.seats[at];
+        let Some(mut link) = seat.link.take() else { return };
+        match rng.random_range(0..10) {
+            0..2 => {
+                link.peer.reset();
+                self.tally.resets += 1;
+            }
+            // A CONNECT that the server reads after the next one's would take over from that.
+            _ if !link.is_accepted => link.peer.reset(),
+            2 => link.peer.end(),
+            3 => {
+                if link.is_accepted && link.unsent() == 0 {
+                    link.say(&wire::disconnect());
+                    link.flush();
+                }
+                link.peer.end();
+            }
+            4 if link.is_accepted && link.unsent() == 0 => {
+                self.abandoned.push(link.peer);
+                self.tally.take_overs += 1;
+                self.connect(at, rng);
+            }
+            5 => {
+                link.peer.set_piece_bytes(rng.random_range(1..64));
+                seat.link = Some(link);
+            }
+            _ => {
+                let windows = [0, 1, 100, 4_000, usize::MAX];
+                link.peer.set_window(windows[rng.random_range(0..windows.len())]);
+                seat.link = Some(link);
+            }
+        }
+    }
+
+    pub(super) fn fail_disk(&mut self, rng: &mut SmallRng) {
+        if self.faults != Faults::Disk {
+            return;
+        }
+        if self.world.is_disk_failing() {
+            self.heal_disk();
+        } else {
+            self.tally.disk_failures += 1;
+            self.world.fail_disk(rng.random_range(0..20), rng.random_bool(0.5));
+        }
+        self.devices.iter_mut().for_each(Device::disk_failed);
+    }
+
+    /// The disk works again: as with the embedded store, which tries again after seconds, not before shards
+    /// have heard of the failure.
+    pub(super) fn heal_disk(&mut self) {
+        if !self.world.is_disk_failing() {
+            return;
+        }
+        for _ in 0..REOPEN_STEPS {
+            self.settle_all();
+            self.world.advance(DRAIN_STEP);
+        }
+        self.settle_all();
+        self.world.heal_disk();
+    }
+
+    /// The process is killed, and begins again.
+    pub(super) fn crash(&mut self, rng: &mut SmallRng) {
+        if self.faults != Faults::Endings {
+            return;
+        }
+        self.tally.crashes += 1;
+        if rng.random_bool(0.5) {
+            // Shards have filed all they can, and the disk has written none of it; a will is among it.
+            let now = self.world.now();
+            let is_served =
+                |device: &&mut Device| device.link().is_some_and(|link| link.is_accepted);
+            if let Some(device) = self.devices.iter_mut().find(is_served) {
+                device.vanish(now, rng);
+            }
+            self.world.settle();
+        }
+        let waiting = self.world.store_waiting();
+        // What was filed last is what is still under way: often the crash comes close to the end.
+        let lost_max = if rng.random_bool(0.5) { waiting.min(3) } else { waiting };
+        let lost = rng.random_range(0..=lost_max);
+        self.begin_life(waiting - lost, rng.random_bool(0.5));
+    }
+
+    /// The process stops in order, and begins again.
+    pub(super) fn stop(&mut self) {
+        if self.faults != Faults::Endings {
+            return;
+        }
+        self.tally.stops += 1;
+        self.world.stop();
+        self.end_all_sockets();
+        for _ in 0..STOP_STEPS_MAX {
+            self.world.settle();
+            self.world.write_group(ALL);
+            self.world.settle();
+            if self.world.has_stopped() {
+                break;
+            }
+            self.world.advance(STOP_STEP);
+        }
+        if !self.world.has_stopped() {
+            self.ledger.fault("the shards do not stop");
+        }
+        self.begin_life(ALL, false);
+    }
+
+    /// Has every client's FIN sent, which a stop waits for.
+    fn end_all_sockets(&mut self) {
+        self.seats.iter().filter_map(|seat| seat.link.as_ref()).for_each(|link| link.peer.end());
+        self.devices.iter().filter_map(Device::link).for_each(|link| link.peer.end());
+        self.abandoned.iter().for_each(Peer::end);
+    }
+
+    fn begin_life(&mut self, written: usize, hears: bool) {
+        self.count_turns();
+        self.world.crash(written);
+        self.life += 1;
+        self.ledger.begin_round(self.life);
+        let now = self.world.now();
+        for device in &mut self.devices {
+            device.server_ended(now);
+        }
+        if !hears {
+            // What was on its way to clients is lost.
+            self.seats.iter_mut().for_each(|seat| seat.link = None);
+        }
+        self.abandoned.clear();
+    }
+}
