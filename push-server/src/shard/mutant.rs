@@ -27,6 +27,12 @@ pub enum Rule {
     FilterRemoved,
     /// A session that has ended leaves the disk.
     SessionRemoved,
+    /// A door is told that a message is taken when the message is safe.
+    DoorWaits,
+    /// A door is told of a receiver's acknowledgement when that has come.
+    SlipWaits,
+    /// A receiver that is away when a message comes is followed as others are.
+    SlipOfAbsent,
 }
 
 impl Rule {
@@ -43,6 +49,9 @@ impl Rule {
         Self::ExactlyOnceFound,
         Self::FilterRemoved,
         Self::SessionRemoved,
+        Self::DoorWaits,
+        Self::SlipWaits,
+        Self::SlipOfAbsent,
     ];
 }
 

@@ -6,6 +6,7 @@ mod author;
 mod deliver;
 mod durable;
 mod ending;
+mod enter;
 mod errands;
 mod fanout;
 mod feed;

@@ -69,6 +69,7 @@ impl Ledger {
             let messages = &self.messages;
             subscriber.receipts.retain(|id, _| messages.contains_key(id));
             subscriber.unreleased.clear();
+            subscriber.confirmed.clear();
             subscriber.terms.retain(|term| term.gone.is_none());
         }
     }

@@ -135,6 +135,9 @@ noticed! {
     a_packet_id_that_a_start_forgets_is_noticed: ExactlyOnceFound,
     a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
     a_session_that_stays_on_disk_is_noticed: SessionRemoved,
+    a_door_that_promises_too_early_is_noticed: DoorWaits,
+    a_receiver_that_is_said_to_acknowledge_too_early_is_noticed: SlipWaits,
+    a_receiver_that_is_away_and_not_followed_is_noticed: SlipOfAbsent,
 }
 
 /// The same runs each time, so that this is no matter of luck.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::actors::caller::Tally;
+
 /// What a run was made of, for the report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
@@ -25,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) resets: u64,
     pub(crate) take_overs: u64,
     pub(crate) full_mailboxes: u64,
+    /// What came in by a door.
+    pub(crate) called: Tally,
     /// Of every packet that clients with long sessions were sent, and of when everything happened.
     pub(crate) digest: u64,
 }
@@ -51,6 +55,7 @@ impl Report {
         self.resets += other.resets;
         self.take_overs += other.take_overs;
         self.full_mailboxes += other.full_mailboxes;
+        self.called.add(other.called);
         self.digest ^= other.digest;
     }
 
@@ -72,6 +77,9 @@ impl Report {
             self.resets,
             self.take_overs,
             self.full_mailboxes,
+            self.called.taken,
+            self.called.refused,
+            self.called.confirmed,
         ];
         assert!(taken.iter().all(|&count| count > 0), "{self:?}");
     }
@@ -87,7 +95,8 @@ impl fmt::Display for Report {
              {least} QoS 1 and {once} QoS 2 messages acknowledged, {} delivered, {} again; {} sessions \
              resumed, {} retained topics compared, {} wills published and {} kept back, {} connections \
              expired, {} pings answered by the kernel; {} crashes, {} stops, {} failures of the disk, {} \
-             resets, {} take-overs, mailboxes full {} times",
+             resets, {} take-overs, mailboxes full {} times; by a door {} messages taken, {} refused, {} \
+             acknowledgements told",
             self.delivered,
             self.repeated,
             self.resumed,
@@ -102,6 +111,9 @@ impl fmt::Display for Report {
             self.resets,
             self.take_overs,
             self.full_mailboxes,
+            self.called.taken,
+            self.called.refused,
+            self.called.confirmed,
         )
     }
 }

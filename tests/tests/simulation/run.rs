@@ -16,6 +16,7 @@ use push_tests::wire::{self, Packet, Properties, Value, Version, property};
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
+use crate::actors::caller::Caller;
 use crate::actors::device::{Device, FIRST_INDEX};
 use crate::actors::publisher::Publisher;
 use crate::actors::seat::{Client, Phase, Seat};
@@ -63,6 +64,7 @@ struct Run {
     ledger: Ledger,
     seats: Vec<Seat>,
     devices: Vec<Device>,
+    caller: Caller,
     /// Connections that clients have turned away from, without ending them.
     abandoned: Vec<Peer>,
     life: u32,
@@ -118,6 +120,7 @@ impl Run {
             ledger.disk_may_fail();
         }
         let begun = world.now();
+        let caller = Caller::new(world.doors(), faults == Faults::Disk);
         let mut run = Self {
             world,
             shards,
@@ -125,6 +128,7 @@ impl Run {
             ledger,
             seats: clients.into_iter().map(Seat::new).collect(),
             devices: (0..rng.random_range(2..=4)).map(Device::new).collect(),
+            caller,
             abandoned: Vec::new(),
             life: 0,
             begun,
@@ -160,7 +164,9 @@ impl Run {
                     self.tally.turns += 1;
                 }
             }
-            400..720 => self.act(rng.random_range(0..self.seats.len()), Phase::Load, rng),
+            400..690 => self.act(rng.random_range(0..self.seats.len()), Phase::Load, rng),
+            690..705 => self.caller.call(&mut self.ledger, rng),
+            705..720 => self.hear_caller(),
             720..800 => self.act_device(rng),
             800..880 => {
                 let requests = if rng.random_bool(0.3) { ALL } else { rng.random_range(1..6) };
@@ -283,6 +289,12 @@ impl Run {
         }
     }
 
+    /// Whoever has called by a door takes the replies.
+    fn hear_caller(&mut self) {
+        let digest = &mut self.digest;
+        self.caller.hear(&mut self.ledger, |reply| digest.write(format!("{reply:?}").as_bytes()));
+    }
+
     /// Everything that can be done without time passing.
     fn settle_all(&mut self) {
         self.world.settle();
@@ -314,6 +326,7 @@ impl Run {
             wills: self.devices.iter().map(Device::wills_seen).sum(),
             wills_kept: self.devices.iter().map(Device::wills_kept).sum(),
             kernel_pings: self.devices.iter().map(Device::kernel_pings).sum(),
+            called: self.caller.tally(),
             digest: self.digest.finish(),
             ..self.tally
         }

@@ -20,6 +20,7 @@ use push_common::clock::Monotonic;
 
 use super::accept::Transport;
 use super::counters::ShardCounters;
+use super::door::Doors;
 use super::journal::{Completions, StoreSink};
 use super::ports::{Clock, Ports, Randomness};
 use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
@@ -83,6 +84,7 @@ pub struct World {
     shared: Arc<Shared>,
     store: Option<Arc<MemoryStore>>,
     shards: Vec<SimulatedShard>,
+    doors: Arc<Doors>,
 }
 
 #[derive(Debug)]
@@ -110,7 +112,8 @@ impl World {
         let mut randomness = SeededRandomness(setup.seed);
         let (shared, store, shards) =
             start(&setup, &clock, &mut randomness, Disk::default(), SessionNumber(0));
-        let mut world = Self { setup, clock, randomness, shared, store, shards };
+        let doors = Doors::new(&setup.config, &shared.completions);
+        let mut world = Self { setup, clock, randomness, shared, store, shards, doors };
         world.begin();
         world
     }
@@ -126,6 +129,7 @@ impl World {
     /// The process ends at once, and begins again. Of what waited for the disk the first `written` requests
     /// got there, and nobody was told.
     pub fn crash(&mut self, written: usize) {
+        self.doors.close();
         let disk = self.store.as_ref().map(|store| store.left_on_disk(written));
         // Numbers of sessions are not used again.
         let next_number = SessionNumber(self.shared.next_number.load(Ordering::Relaxed));
@@ -138,8 +142,14 @@ impl World {
             disk.unwrap_or_default(),
             next_number,
         );
+        self.doors = Doors::new(&self.setup.config, &shared.completions);
         (self.shared, self.store, self.shards) = (shared, store, shards);
         self.begin();
+    }
+
+    /// The ways in from outside the shards, until the process ends.
+    pub fn doors(&self) -> &Arc<Doors> {
+        &self.doors
     }
 
     /// How many requests wait for the disk.

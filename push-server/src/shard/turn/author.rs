@@ -1,7 +1,10 @@
 //! Whose message a fan-out carries, and who is told what became of it.
 
+use std::sync::Arc;
+
 use crate::broker::Charge;
 use crate::mqtt::PublishReceipt;
+use crate::shard::door::Entered;
 use crate::shard::ports::Token;
 use crate::shard::post::Stamp;
 use crate::store::SessionNumber;
@@ -15,6 +18,8 @@ pub(super) enum Author {
     /// A client's will. `key`: of its session, unless that has ended; `_charge`: what the will counts against
     /// the total of all wills as long as it waits for its turn.
     Will { key: Option<u32>, _charge: Option<Charge> },
+    /// Somebody's outside the shards, who is told what becomes of it.
+    Door(Arc<Entered>),
     /// Another shard knows: it has come by a letter.
     Letter { _stamp: Stamp },
 }
@@ -35,7 +40,7 @@ impl Author {
         match self {
             Self::Client { key, .. } => Some(*key),
             Self::Will { key, .. } => *key,
-            Self::Letter { .. } => None,
+            Self::Door(_) | Self::Letter { .. } => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::author::{Author, Publisher};
 use super::durable;
 use super::errands::Errand;
 use super::fanout::Fanout;
-use crate::broker::{Budget, Message, NoMemory, QoS, SessionMemory};
+use crate::broker::{Budget, Fate, Message, NoMemory, QoS, SessionMemory, Slip};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, Transmit, Version,
@@ -215,7 +215,7 @@ impl<P: Ports> Shard<P> {
         self.queue_fanout(Fanout::published(flow, message, author, draft));
     }
 
-    fn retain(&mut self, message: &Arc<Message>, from: Option<u32>, draft: &mut Draft) {
+    pub(super) fn retain(&mut self, message: &Arc<Message>, from: Option<u32>, draft: &mut Draft) {
         if !message.retain {
             return;
         }
@@ -231,14 +231,27 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    pub(super) fn deliver_to(&mut self, key: u32, delivery: Delivery, part: &mut Part) {
+    /// Delivers to a session of this shard. `slip`: of a message that came in by a door; where the message goes
+    /// into no outbox, it comes back at once.
+    pub(super) fn deliver_to(
+        &mut self,
+        key: u32,
+        delivery: Delivery,
+        slip: Option<Slip>,
+        part: &mut Part,
+    ) {
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let client = entry.presence.client();
         if client.is_none() && delivery.qos == QoS::AtMostOnce {
             self.here.counters().dropped_absent.add(1);
             return;
         }
-        match self.put_into_outbox(key, delivery, client.is_some(), part) {
+        let qos = delivery.qos;
+        let delivered = self.put_into_outbox(key, delivery, client.is_some(), part);
+        if let Some(slip) = slip.filter(|_| delivered.is_queued()) {
+            self.follow(key, qos, slip);
+        }
+        match delivered {
             Delivered::Queued => {}
             Delivered::QueuedDropping(dropped) => {
                 self.here.counters().dropped_outbox_full.add(u64::from(dropped));
@@ -262,6 +275,28 @@ impl<P: Ports> Shard<P> {
         if let Some(index) = client {
             self.mark_dirty(index);
         }
+    }
+
+    /// A session has taken a message with a slip.
+    fn follow(&mut self, key: u32, qos: QoS, slip: Slip) {
+        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
+        let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let session = &mut entry.session;
+        if is_left_out(Rule::SlipWaits) {
+            slip.send_back(session.client_id(), Fate::Acknowledged);
+            return;
+        }
+        if is_left_out(Rule::SlipOfAbsent) && entry.presence.client().is_none() {
+            return;
+        }
+        if qos == QoS::AtMostOnce {
+            slip.send_back(session.client_id(), Fate::Unconfirmed);
+            return;
+        }
+        session.follow(slip);
+        session.charge_inflight(&shared.memory.inflight, |user| {
+            shared.holders.holder(origin, user)
+        });
     }
 
     /// Puts a message into a session's outbox, and what that means for the disk into `part`.

@@ -155,6 +155,10 @@ impl<P: Ports> Shard<P> {
             Done::Left(giver) => self.on_left(giver, failed),
             Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
             Done::EndInput { client } => self.on_end_input(client),
+            Done::Knock(doorway) => self.on_knock(doorway),
+            Done::Entered { entered, reason } => {
+                entered.settle(if failed { Reason::ImplementationSpecificError } else { reason });
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! come, as far as each session's share goes; then the work that waits; then what is to be sent.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shard;
@@ -11,6 +12,7 @@ use super::subscribe::{Subscribing, Unsubscribing};
 use crate::broker::Budget;
 use crate::shard::agenda::{Dirty, Due, Flow, Progress, UNITS_PER_LOOK};
 use crate::shard::clients::Phase;
+use crate::shard::door::Doorway;
 use crate::shard::journal::{Giver, Retrying};
 use crate::shard::ports::{Ports, Token};
 use crate::shard::post::{Letter, Mail, SharedMail};
@@ -45,6 +47,8 @@ pub(super) enum Errand {
     Return(u32),
     /// What the store has refused is offered again.
     Retry(Box<Retrying>),
+    /// Messages that have come in by a door go out.
+    Door(Arc<Doorway>),
 }
 
 impl Errand {
@@ -59,7 +63,8 @@ impl Errand {
             | Self::PassOn(_)
             | Self::Forget(_)
             | Self::Return(_)
-            | Self::Retry(_) => false,
+            | Self::Retry(_)
+            | Self::Door(_) => false,
         }
     }
 
@@ -74,7 +79,8 @@ impl Errand {
             | Self::PassOn(_)
             | Self::Forget(_)
             | Self::Return(_)
-            | Self::Retry(_) => 0,
+            | Self::Retry(_)
+            | Self::Door(_) => 0,
         }
     }
 }
@@ -231,6 +237,7 @@ impl<P: Ports> Shard<P> {
                 unless_done(progress, Errand::Retry(retrying))
             }
             Errand::Return(key) => unless_done(self.tell_shares(key, budget), errand),
+            Errand::Door(doorway) => self.go_on_with_door(doorway, budget),
             Errand::Share(mail) => {
                 budget.charge(self.on_shared_mail(*mail));
                 (VecDeque::new(), Progress::Done)

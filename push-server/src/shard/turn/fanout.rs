@@ -251,12 +251,18 @@ impl<P: Ports> Shard<P> {
         let draft = std::mem::take(&mut fanout.draft);
         // Other shards may have something to write, too: all of it is one write. Or to say, as long as
         // the publisher can be refused.
-        let has_parts = self.here.shared().store.is_some()
+        // And a door's message has to be counted everywhere before its reply.
+        let is_doors = matches!(fanout.author, Author::Door(_));
+        let has_parts = is_doors
+            || self.here.shared().store.is_some()
             || self.here.shared().config.limits.outbox_full == OutboxFull::Refuse;
         let is_shared_write = (!others.is_empty() || has_groups)
             && has_parts
-            && (fanout.message.qos != QoS::AtMostOnce || !draft.is_empty());
-        fanout.part = Part::of_publisher(draft, is_shared_write);
+            && (is_doors || fanout.message.qos != QoS::AtMostOnce || !draft.is_empty());
+        fanout.part = match &fanout.author {
+            Author::Door(entered) => Part::of_door(draft, is_shared_write, Arc::clone(entered)),
+            _ => Part::of_publisher(draft, is_shared_write),
+        };
         fanout.others = others;
     }
 
@@ -302,7 +308,8 @@ impl<P: Ports> Shard<P> {
                 retain: message.retain && found.retain_as_published,
                 via: found.via,
             };
-            self.deliver_to(found.subscriber, delivery, part);
+            let slip = part.slip();
+            self.deliver_to(found.subscriber, delivery, slip, part);
         }
         Progress::Done
     }
@@ -339,9 +346,15 @@ impl<P: Ports> Shard<P> {
 
     fn end_fanout(&mut self, fanout: &mut Fanout) {
         let mut part = std::mem::take(&mut fanout.part);
-        if let Author::Client { publisher: Some(publisher), .. } = &fanout.author {
-            let reason = if part.is_refused() { Reason::QuotaExceeded } else { fanout.reason };
-            self.answer_publisher(publisher, reason, &mut part);
+        let reason = if part.is_refused() { Reason::QuotaExceeded } else { fanout.reason };
+        match &fanout.author {
+            Author::Client { publisher: Some(publisher), .. } => {
+                self.answer_publisher(publisher, reason, &mut part);
+            }
+            Author::Door(entered) => self.answer_door(entered, reason, &mut part),
+            Author::Client { publisher: None, .. }
+            | Author::Will { .. }
+            | Author::Letter { .. } => {}
         }
         self.finish_part(part);
     }
