@@ -27,8 +27,8 @@ use crate::store::Outcome;
 use doorway::Waiting;
 
 pub use doorway::DoorCounts;
-pub(super) use doorway::{Doorway, Entered};
 pub(crate) use doorway::{DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX};
+pub(crate) use doorway::{Doorway, Entered};
 pub use reply::{Refusal, Reply};
 
 /// Doors that may be open at a time.

@@ -44,11 +44,11 @@ impl DoorCounts {
 
 /// A message that waits for its door's turn.
 #[derive(Debug)]
-pub(in crate::shard) struct Waiting {
-    pub(in crate::shard) message: Message,
+pub(crate) struct Waiting {
+    pub(crate) message: Message,
     /// From when it goes out.
-    pub(in crate::shard) expiry: Option<Duration>,
-    pub(in crate::shard) entered: Arc<Entered>,
+    pub(crate) expiry: Option<Duration>,
+    pub(crate) entered: Arc<Entered>,
 }
 
 /// A message was taken.
@@ -61,7 +61,7 @@ pub(super) struct Taken {
 
 /// A door as its shard knows it.
 #[derive(Debug)]
-pub(in crate::shard) struct Doorway {
+pub(crate) struct Doorway {
     number: u32,
     home: u16,
     counts: Arc<DoorCounts>,
@@ -94,7 +94,7 @@ impl Doorway {
     }
 
     /// Which door.
-    pub(in crate::shard) fn number(&self) -> u32 {
+    pub(crate) fn number(&self) -> u32 {
         self.number
     }
 
@@ -129,7 +129,7 @@ impl Doorway {
     }
 
     /// The next message that waits. `None`: the next one to come knocks.
-    pub(in crate::shard) fn next(&self) -> Option<Waiting> {
+    pub(crate) fn next(&self) -> Option<Waiting> {
         let mut state = self.lock();
         let next = state.waiting.pop_front();
         if next.is_none() {
@@ -232,7 +232,7 @@ impl State {
 
 /// A message under way. Each shard that delivers it takes a slip of it for each receiver.
 #[derive(Debug)]
-pub(in crate::shard) struct Entered {
+pub(crate) struct Entered {
     doorway: Arc<Doorway>,
     number: u64,
     /// What it takes of the door's room.
@@ -243,19 +243,14 @@ pub(in crate::shard) struct Entered {
 }
 
 impl Entered {
-    pub(super) fn new(
-        doorway: Arc<Doorway>,
-        number: u64,
-        bytes: usize,
-        is_followed: bool,
-    ) -> Self {
+    pub(super) fn new(doorway: Arc<Doorway>, number: u64, bytes: usize, is_followed: bool) -> Self {
         let (receivers, followed) = Default::default();
         Self { doorway, number, bytes, is_followed, receivers, followed }
     }
 
     /// It goes to one more receiver: a slip goes along, where acknowledgements are followed and there is room
     /// for one.
-    pub(in crate::shard) fn slip(self: &Arc<Self>) -> Option<Slip> {
+    pub(crate) fn slip(self: &Arc<Self>) -> Option<Slip> {
         // Whoever settles it is behind all that deliver it: the ticket's lock is between them.
         self.receivers.fetch_add(1, Ordering::Relaxed);
         if !self.is_followed || !self.doorway.begin_following() {
@@ -268,7 +263,7 @@ impl Entered {
 
     /// It is safe, as far as `reason` is none of a failure. To be called once, when every shard has delivered
     /// it.
-    pub(in crate::shard) fn settle(&self, reason: Reason) {
+    pub(crate) fn settle(&self, reason: Reason) {
         let number = self.number;
         let reply = match reason {
             Reason::QuotaExceeded => Reply::Refused { number, why: Refusal::OutboxFull },
@@ -284,7 +279,7 @@ impl Entered {
     }
 
     /// The server stops before it has gone out.
-    pub(in crate::shard) fn turn_away(&self) {
+    pub(crate) fn turn_away(&self) {
         let reply = Reply::Refused { number: self.number, why: Refusal::Stopping };
         self.doorway.reply(reply, self.bytes);
     }

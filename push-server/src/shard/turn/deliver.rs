@@ -294,9 +294,8 @@ impl<P: Ports> Shard<P> {
             return;
         }
         session.follow(slip);
-        session.charge_inflight(&shared.memory.inflight, |user| {
-            shared.holders.holder(origin, user)
-        });
+        session
+            .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
     }
 
     /// Puts a message into a session's outbox, and what that means for the disk into `part`.

@@ -255,12 +255,7 @@ impl<P: Ports> Shard<P> {
     }
 
     /// Delivers to a session of this shard, unless another member should rather have it.
-    fn take_shared(
-        &mut self,
-        mail: &SharedMail,
-        along: &mut Along,
-        part: &mut Part,
-    ) -> Choice {
+    fn take_shared(&mut self, mail: &SharedMail, along: &mut Along, part: &mut Part) -> Choice {
         let SharedMail { message, group, session: key, tries, .. } = mail;
         let may_refuse = *tries < self.here.shared().config.share_tries_max;
         let standing = group.standing(self.member(*key));
