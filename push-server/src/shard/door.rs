@@ -21,7 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::journal::{Completions, Done};
-use crate::broker::{Held, Message, MessageProperties, QoS, TopicError, TopicName};
+use crate::broker::{Held, Message, MessageProperties, QoS, TopicName};
 use crate::config::Config;
 use crate::store::Outcome;
 use doorway::Waiting;
@@ -193,6 +193,9 @@ impl Door {
         if topic.is_hidden() {
             return Err(Refusal::TopicReserved);
         }
+        if properties.as_ref().is_some_and(|properties| !are_sound(properties)) {
+            return Err(Refusal::Properties);
+        }
         let properties = properties.map(Arc::new);
         let (expires_at, held) = (None, Held::default());
         let message = Message { topic, payload, qos, retain, properties, expires_at, held };
@@ -210,8 +213,12 @@ impl Drop for Door {
     }
 }
 
-impl From<TopicError> for Refusal {
-    fn from(error: TopicError) -> Self {
-        Self::Topic(error)
-    }
+/// Whether a PUBLISH may have them; of its user properties their type says so.
+fn are_sound(properties: &MessageProperties) -> bool {
+    let fits = |bytes: usize| bytes <= usize::from(u16::MAX);
+    let MessageProperties { payload_format, content_type, response_topic, .. } = properties;
+    payload_format.is_none_or(|format| format <= 1)
+        && content_type.as_ref().is_none_or(|text| fits(text.len()) && !text.contains('\0'))
+        && response_topic.as_ref().is_none_or(|text| TopicName::parse_any_depth(text).is_ok())
+        && properties.correlation_data.as_ref().is_none_or(|data| fits(data.len()))
 }

@@ -47,10 +47,13 @@ pub enum Refusal {
     Full,
     /// Its topic is none.
     #[error(transparent)]
-    Topic(TopicError),
+    Topic(#[from] TopicError),
     /// Its topic begins with `$`.
     #[error("topics that begin with $ are the server's own")]
     TopicReserved,
+    /// A property is none that a PUBLISH can have.
+    #[error("a property is too long, or is not what MQTT allows it to be")]
+    Properties,
     /// It is larger than a client's could be.
     #[error("a message must not have more than {bytes_max} bytes")]
     TooLarge {
@@ -75,6 +78,7 @@ impl Refusal {
             Self::Full | Self::OutboxFull => Reason::QuotaExceeded,
             Self::Topic(_) => Reason::TopicNameInvalid,
             Self::TopicReserved => Reason::NotAuthorized,
+            Self::Properties => Reason::ProtocolError,
             Self::TooLarge { .. } => Reason::PacketTooLarge,
             Self::Store => Reason::ImplementationSpecificError,
             Self::Stopping => Reason::ServerShuttingDown,

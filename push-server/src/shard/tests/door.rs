@@ -1,7 +1,7 @@
 //! Claims about doors: what any thread may publish, and what it hears.
 
 use super::*;
-use crate::broker::{Fate, QoS};
+use crate::broker::{Fate, MessageProperties, QoS};
 use crate::mqtt::codec::Reason;
 use crate::shard::door::{
     DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX, DOORS_MAX, Door, DoorError, Publication, Refusal, Reply,
@@ -125,6 +125,18 @@ fn what_a_client_may_not_publish_a_door_may_not() {
     let refused = |topic: &str| door.publish(publication(topic, "")).expect_err("refused");
     assert_eq!(refused("a/+").reason(), Reason::TopicNameInvalid);
     assert_eq!(refused("$SYS/uptime").reason(), Reason::NotAuthorized);
+    for properties in [
+        MessageProperties { response_topic: Some("a/#".into()), ..MessageProperties::default() },
+        MessageProperties { content_type: Some("\0".into()), ..MessageProperties::default() },
+        MessageProperties {
+            correlation_data: Some(vec![0; 65_536].into()),
+            ..MessageProperties::default()
+        },
+    ] {
+        let properties = Some(properties);
+        let refused = door.publish(Publication { properties, ..publication("t", "") });
+        assert_eq!(refused, Err(Refusal::Properties));
+    }
     let huge = "x".repeat(16 << 20);
     let refused = door.publish(publication("topic", &huge)).expect_err("refused");
     assert_eq!(refused.reason(), Reason::PacketTooLarge);
