@@ -243,13 +243,16 @@ impl<P: Ports> Shard<P> {
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let client = entry.presence.client();
         if client.is_none() && delivery.qos == QoS::AtMostOnce {
+            if let Some(slip) = slip {
+                slip.send_back(entry.session.client_id(), Fate::Dropped);
+            }
             self.here.counters().dropped_absent.add(1);
             return;
         }
         let qos = delivery.qos;
         let delivered = self.put_into_outbox(key, delivery, client.is_some(), part);
-        if let Some(slip) = slip.filter(|_| delivered.is_queued()) {
-            self.follow(key, qos, slip);
+        if let Some(slip) = slip {
+            self.follow(key, qos, slip, delivered);
         }
         match delivered {
             Delivered::Queued => {}
@@ -277,11 +280,15 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A session has taken a message with a slip.
-    fn follow(&mut self, key: u32, qos: QoS, slip: Slip) {
+    /// A session has taken a message with a slip, or has not.
+    fn follow(&mut self, key: u32, qos: QoS, slip: Slip, delivered: Delivered) {
         let (origin, shared) = (self.sessions.origin(key), self.here.shared());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let session = &mut entry.session;
+        if !delivered.is_queued() {
+            slip.send_back(session.client_id(), Fate::Dropped);
+            return;
+        }
         if is_left_out(Rule::SlipWaits) {
             slip.send_back(session.client_id(), Fate::Acknowledged);
             return;

@@ -10,7 +10,7 @@ use rand::rngs::SmallRng;
 
 use super::{DRAIN_STEP, Run, hash};
 use crate::actors::caller::Caller;
-use crate::actors::device::{Device, PENDING_MAX};
+use crate::actors::device::PENDING_MAX;
 use crate::actors::seat::{Client, Phase, Seat};
 use crate::link::Link;
 use crate::plan::Plan;
