@@ -115,7 +115,7 @@ impl Run {
         // What was filed last is what is still under way: often the crash comes close to the end.
         let lost_max = if rng.random_bool(0.5) { waiting.min(3) } else { waiting };
         let lost = rng.random_range(0..=lost_max);
-        self.begin_life(waiting - lost, rng.random_bool(0.5), false);
+        self.begin_life(waiting - lost, rng.random_bool(0.5));
     }
 
     /// The process stops in order, and begins again.
@@ -138,7 +138,7 @@ impl Run {
         if !self.world.has_stopped() {
             self.ledger.fault("the shards do not stop");
         }
-        self.begin_life(ALL, false, true);
+        self.begin_life(ALL, false);
     }
 
     /// Has every client's FIN sent, which a stop waits for.
@@ -148,12 +148,12 @@ impl Run {
         self.abandoned.iter().for_each(Peer::end);
     }
 
-    fn begin_life(&mut self, written: usize, hears: bool, in_order: bool) {
+    fn begin_life(&mut self, written: usize, hears: bool) {
         self.count_turns();
         self.world.crash(written);
         // What the door said before is a promise, though nobody had heard it yet.
         self.hear_caller();
-        self.caller.begin_life(&mut self.ledger, self.world.doors(), in_order);
+        self.caller.begin_life(&mut self.ledger, self.world.doors());
         self.life += 1;
         self.ledger.begin_round(self.life);
         let now = self.world.now();

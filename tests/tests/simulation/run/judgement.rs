@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use push_server::shard::simulation::{Peer, World};
+use push_server::shard::simulation::World;
 use push_tests::ledger::message;
 use push_tests::wire::{self, PUBACK, Packet, Properties, Publish, Version};
 use rand::rngs::SmallRng;
