@@ -8,6 +8,7 @@
 
 pub(crate) mod caller;
 pub(crate) mod device;
+pub(crate) mod member;
 pub(crate) mod publisher;
 pub(crate) mod seat;
 pub(crate) mod subscriber;

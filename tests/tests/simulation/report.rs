@@ -27,6 +27,16 @@ pub(crate) struct Report {
     pub(crate) resets: u64,
     pub(crate) take_overs: u64,
     pub(crate) full_mailboxes: u64,
+    /// Of groups: first deliveries, and what went from one member to another.
+    pub(crate) shared: u64,
+    pub(crate) handed_on: u64,
+    /// Messages that may have had their time, and packets that were too large for somebody.
+    pub(crate) timed_out: u64,
+    pub(crate) too_large: u64,
+    /// Crashes in the middle of a write, or of the machine; and how often the wall clock was set.
+    pub(crate) torn: u64,
+    pub(crate) boots: u64,
+    pub(crate) clock_sets: u64,
     /// What came in by a door.
     pub(crate) called: Tally,
     /// Of every packet that clients with long sessions were sent, and of when everything happened.
@@ -55,6 +65,13 @@ impl Report {
         self.resets += other.resets;
         self.take_overs += other.take_overs;
         self.full_mailboxes += other.full_mailboxes;
+        self.shared += other.shared;
+        self.handed_on += other.handed_on;
+        self.timed_out += other.timed_out;
+        self.too_large += other.too_large;
+        self.torn += other.torn;
+        self.boots += other.boots;
+        self.clock_sets += other.clock_sets;
         self.called.add(other.called);
         self.digest ^= other.digest;
     }
@@ -77,6 +94,13 @@ impl Report {
             self.resets,
             self.take_overs,
             self.full_mailboxes,
+            self.shared,
+            self.handed_on,
+            self.timed_out,
+            self.too_large,
+            self.torn,
+            self.boots,
+            self.clock_sets,
             self.called.taken,
             self.called.refused,
             self.called.confirmed,
@@ -95,7 +119,9 @@ impl fmt::Display for Report {
              {least} QoS 1 and {once} QoS 2 messages acknowledged, {} delivered, {} again; {} sessions \
              resumed, {} retained topics compared, {} wills published and {} kept back, {} connections \
              expired, {} pings answered by the kernel; {} crashes, {} stops, {} failures of the disk, {} \
-             resets, {} take-overs, mailboxes full {} times; by a door {} messages taken, {} refused, {} \
+             resets, {} take-overs, mailboxes full {} times; {} messages for a group, {} handed on to \
+             another member, {} that may have expired, {} too large for somebody; {} torn writes, {} boots \
+             of the machine, the wall clock set {} times; by a door {} messages taken, {} refused, {} \
              acknowledgements told",
             self.delivered,
             self.repeated,
@@ -111,6 +137,13 @@ impl fmt::Display for Report {
             self.resets,
             self.take_overs,
             self.full_mailboxes,
+            self.shared,
+            self.handed_on,
+            self.timed_out,
+            self.too_large,
+            self.torn,
+            self.boots,
+            self.clock_sets,
             self.called.taken,
             self.called.refused,
             self.called.confirmed,

@@ -12,24 +12,22 @@ use push_common::clock::Monotonic;
 use push_server::config::Config;
 use push_server::shard::simulation::{Peer, Setup, World};
 use push_tests::ledger::{Counts, Ledger};
-use push_tests::wire::{self, Packet, Properties, Value, Version, property};
+use push_tests::wire::{self, Packet, Version};
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
 use crate::actors::caller::Caller;
 use crate::actors::device::{Device, FIRST_INDEX};
+use crate::actors::member::{Member, SHARED_TOPICS, Stay};
 use crate::actors::publisher::Publisher;
 use crate::actors::seat::{Client, Phase, Seat};
-use crate::actors::subscriber::Subscriber;
+use crate::actors::subscriber::{Limits, Subscriber};
 use crate::actors::witness::Witness;
 use crate::link::Link;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::trace::trace;
 use faults::Faults;
-
-/// How long sessions of publishers and subscribers outlive their connection.
-const SESSION_EXPIRY_SECS: u32 = 24 * 3_600;
 
 /// Everything is brought to an end once in so many steps.
 const DRAIN_EVERY: u32 = 400;
@@ -68,18 +66,21 @@ struct Run {
     /// Connections that clients have turned away from, without ending them.
     abandoned: Vec<Peer>,
     life: u32,
+    /// Whether a start may be wrong about how long there was no server.
+    is_clock_wrong: bool,
     begun: Monotonic,
     digest: DefaultHasher,
     tally: Report,
 }
 
-const SUBSCRIBERS: [&str; 4] = ["all-once-v5", "all-least-v311", "overlapping-v5", "changing-v311"];
+const SUBSCRIBERS: [&str; 5] =
+    ["all-once-v5", "all-least-v311", "overlapping-v5", "changing-v311", "limited-v5"];
 
 impl Run {
     fn new(plan: &Plan) -> Self {
         let mut rng = plan.rng();
         let shards = rng.random_range(1..=4);
-        let faults = [Faults::None, Faults::Disk, Faults::Endings, Faults::Endings];
+        let faults = [Faults::None, Faults::Disk, Faults::Endings, Faults::Endings, Faults::Both];
         let faults = faults[rng.random_range(0..faults.len())];
         let mut config = Config { shards, ..Config::default() };
         config.limits.outbox_messages_max = 1_000_000;
@@ -97,6 +98,10 @@ impl Run {
             .map(|at| Publisher::new(at, version(at), weights[at as usize % 3]))
             .map(Client::Publisher)
             .collect();
+        let limits = Limits {
+            receive_max: rng.random_range(1..6),
+            packet_bytes_max: [200, 600, 4_000][rng.random_range(0..3)],
+        };
         let subscribers = [
             Subscriber::new(0, (SUBSCRIBERS[0], Version::V5), &[("t/#", 2), ("r/#", 2)], &[]),
             Subscriber::new(1, (SUBSCRIBERS[1], Version::V311), &[("t/#", 1), ("r/#", 1)], &[]),
@@ -112,15 +117,28 @@ impl Run {
                 &[("t/2/a", 2)],
                 &["t/0/+", "t/1/a", "t/#", "r/0/#"],
             ),
+            Subscriber::new(
+                4,
+                (SUBSCRIBERS[4], Version::V5),
+                &[("t/#", 2)],
+                &["t/1/+", "t/0/b", "r/1/#"],
+            )
+            .limited(limits),
         ];
         clients.extend(subscribers.map(Client::Subscriber));
-        clients.push(Client::Witness(Witness::default()));
         let mut ledger = Ledger::new(&SUBSCRIBERS);
-        if faults == Faults::Disk {
+        ledger.takes_at_most(4, limits.packet_bytes_max as usize);
+        let group = ledger.add_group(SHARED_TOPICS);
+        let stay = if faults == Faults::None { Stay::Brief } else { Stay::Durable };
+        let stay = |number| if number == 0 { Stay::Always } else { stay };
+        let member = |number: u32| Member::new(number, version(number), group, stay(number));
+        clients.extend((0..rng.random_range(2..=3)).map(member).map(Client::Member));
+        clients.push(Client::Witness(Witness::default()));
+        if faults.has_disk() {
             ledger.disk_may_fail();
         }
         let begun = world.now();
-        let caller = Caller::new(world.doors(), faults == Faults::Disk);
+        let caller = Caller::new(world.doors(), faults.has_disk(), limits.packet_bytes_max);
         let mut run = Self {
             world,
             shards,
@@ -131,6 +149,7 @@ impl Run {
             caller,
             abandoned: Vec::new(),
             life: 0,
+            is_clock_wrong: false,
             begun,
             digest: DefaultHasher::new(),
             tally: Report { runs: 1, ..Report::default() },
@@ -180,7 +199,8 @@ impl Run {
                 let shard = rng.random_range(0..self.shards);
                 self.world.starve(shard, rng.random_range(1..4));
             }
-            988..992 => self.settle_all(),
+            988..991 => self.settle_all(),
+            991 => self.set_wall_clock(rng),
             992..996 => self.fail_disk(rng),
             996..998 => self.crash(rng),
             998 => self.stop(),
@@ -199,12 +219,23 @@ impl Run {
             // What shards have to write they file at the end of each turn.
             self.devices.iter_mut().for_each(|device| device.all_is_written(now));
         }
+        self.note_expired();
         self.digest.write_u64(now.0);
         self.digest.write_u64(self.ledger.moment());
     }
 
+    fn note_expired(&mut self) {
+        let now = self.world.now();
+        for seat in &mut self.seats {
+            if let Client::Publisher(publisher) = &mut seat.client {
+                publisher.note_expired(&mut self.ledger, now);
+            }
+        }
+    }
+
     /// A client of those with long sessions does something.
     fn act(&mut self, at: usize, phase: Phase, rng: &mut SmallRng) {
+        self.note_expired();
         let seat = &mut self.seats[at];
         if seat.link.is_none() {
             if phase == Phase::Drain || rng.random_bool(0.4) {
@@ -232,13 +263,16 @@ impl Run {
         }
         let seat = &mut self.seats[at];
         let Some(link) = &mut seat.link else { return };
+        if let Some(fault) = link.take_fault() {
+            self.ledger.fault(format_args!("{}: {fault}", seat.client.name()));
+        }
         if link.is_over() {
             link.peer.end();
             seat.link = None;
             return;
         }
         if link.is_accepted {
-            seat.client.go_on(&mut self.ledger, link, phase, rng);
+            seat.client.go_on(&mut self.ledger, link, (phase, now), rng);
         }
         match phase {
             Phase::Load => link.flush_some(rng),
@@ -252,10 +286,9 @@ impl Run {
     fn connect(&mut self, at: usize, rng: &mut SmallRng) {
         let seat = &mut self.seats[at];
         let version = seat.client.version();
-        let expiry = (property::SESSION_EXPIRY_INTERVAL, Value::Number(SESSION_EXPIRY_SECS));
-        let properties = Properties(vec![expiry]);
+        let (begins_anew, properties) = seat.client.choose_connect(rng);
         // In 3.1.1 a clean session would end with its connection.
-        let clean = seat.is_clean && version == Version::V5;
+        let clean = begins_anew || (seat.is_clean && version == Version::V5);
         let connect = wire::connect(version, seat.client.name(), 0, clean, None, &properties);
         let mut link = Link::open(&mut self.world, self.shards, version, connect, rng);
         link.flush();
@@ -308,14 +341,17 @@ impl Run {
         for shard in 0..self.shards {
             let counters = self.world.counters(shard);
             self.tally.expired += counters.expired.value();
+            self.tally.handed_on += counters.shared_passed_on.value();
+            self.tally.too_large += counters.dropped_too_large.value();
             self.tally.full_mailboxes += counters.limit_mailbox.value();
         }
     }
 
     fn report(mut self) -> Report {
         self.count_turns();
-        let Counts { acknowledged, delivered, repeated, resumed, retained, .. } =
-            self.ledger.counts();
+        let Counts {
+            acknowledged, delivered, repeated, resumed, retained, shared, expired, ..
+        } = self.ledger.counts();
         Report {
             virtual_time: self.world.now() - self.begun,
             acknowledged,
@@ -323,6 +359,8 @@ impl Run {
             repeated,
             resumed,
             retained,
+            shared,
+            timed_out: expired,
             wills: self.devices.iter().map(Device::wills_seen).sum(),
             wills_kept: self.devices.iter().map(Device::wills_kept).sum(),
             kernel_pings: self.devices.iter().map(Device::kernel_pings).sum(),

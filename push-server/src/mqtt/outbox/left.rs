@@ -74,7 +74,7 @@ impl Left {
         Some(LeftMessage { position, filing, delivery: owed.delivery.clone(), slip })
     }
 
-    /// Nobody could be asked now: it is the next one again.
+    /// It could not be offered now: it is the next one again.
     pub fn put_back(&mut self, message: LeftMessage, memory: &Arc<MemoryBudget>) {
         let LeftMessage { position, filing, delivery, slip } = message;
         if let Some(slip) = slip {
@@ -139,7 +139,7 @@ impl Left {
         self.queue.capacity() * size_of::<Owed>() + self.followed.bytes()
     }
 
-    /// Whether it says nothing any more.
+    /// Whether it holds nothing any more.
     pub(super) fn is_over(&self) -> bool {
         !self.is_busy() && !self.has_failed
     }

@@ -387,4 +387,5 @@ impl<W> FairQueue<W> {
 }
 
 #[cfg(test)]
+#[path = "tests/fair_queue.rs"]
 mod tests;

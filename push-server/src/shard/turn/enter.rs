@@ -7,9 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Shard;
-use super::author::Author;
-use super::errands::Errand;
-use super::fanout::Fanout;
+use super::errand::Errand;
 use crate::broker::{Budget, Message};
 use crate::mqtt::codec::Reason;
 use crate::shard::agenda::{Flow, Progress};
@@ -17,6 +15,7 @@ use crate::shard::door::{Doorway, Entered};
 use crate::shard::journal::{Done, Draft, Part};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
+use crate::shard::publish::{Author, Fanout};
 
 /// What a message costs beside what becomes of it.
 const ENTRY_UNITS: u32 = 8;

@@ -16,6 +16,9 @@ use crate::trace::trace;
 /// Its number as a publisher.
 const INDEX: u32 = 50;
 
+/// What a PUBLISH has beside its payload, here.
+const HEAD_BYTES_MAX: usize = 32;
+
 /// Who subscribes at any QoS.
 const CHANGING: &str = "changing-v311";
 
@@ -29,6 +32,7 @@ pub(crate) struct Caller {
     next_number: u32,
     /// Whether a receiver may lose a message that was taken.
     may_drop: bool,
+    packet_bytes_max: usize,
     /// What is not over yet, by the door's numbers.
     calls: BTreeMap<u64, Call>,
     is_closed: bool,
@@ -55,6 +59,8 @@ impl Tally {
 struct Call {
     id: MessageId,
     qos: u8,
+    /// Perhaps too large for one receiver.
+    is_large: bool,
     outcome: Option<Outcome>,
     /// Replies of receivers.
     replies: u32,
@@ -69,11 +75,13 @@ enum Outcome {
 
 impl Caller {
     /// `may_drop`: the disk may fail, and then a receiver may lose what was taken.
-    pub(crate) fn new(doors: &Arc<Doors>, may_drop: bool) -> Self {
+    /// `packet_bytes_max`: what one receiver takes.
+    pub(crate) fn new(doors: &Arc<Doors>, may_drop: bool, packet_bytes_max: u32) -> Self {
         Self {
             door: doors.open().expect("nobody else has one"),
             next_number: 0,
             may_drop,
+            packet_bytes_max: packet_bytes_max as usize,
             calls: BTreeMap::new(),
             is_closed: false,
             tally: Tally::default(),
@@ -99,6 +107,7 @@ impl Caller {
                 }
             };
             let payload = message::make(rng, id);
+            let is_large = payload.len() + HEAD_BYTES_MAX > self.packet_bytes_max;
             let publication = Publication {
                 retain,
                 is_followed: rng.random_bool(0.8),
@@ -112,7 +121,7 @@ impl Caller {
                     ledger.publishing(id, &what);
                     self.next_number += 1;
                     let (outcome, replies, confirmed_by) = Default::default();
-                    let call = Call { id, qos, outcome, replies, confirmed_by };
+                    let call = Call { id, qos, is_large, outcome, replies, confirmed_by };
                     if self.calls.insert(number, call).is_some() {
                         ledger.fault(format_args!("caller: {number} is given again"));
                     }
@@ -187,6 +196,7 @@ impl Caller {
             }
             (Fate::Unconfirmed, Some(_)) => {}
             (Fate::Dropped, _) if self.may_drop => {}
+            (Fate::Dropped, None) if call.is_large => {}
             // Away, and owed it at QoS 0.
             (Fate::Dropped, Some(name)) if call.qos == 0 || name == CHANGING => {}
             _ => ledger.fault(format_args!("caller: {fate:?} of {client_id:?} for {id:?}")),

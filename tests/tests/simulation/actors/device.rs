@@ -18,6 +18,9 @@ use crate::trace::trace;
 /// is pending that depends on time, but sessions.
 pub(crate) const PENDING_MAX: Duration = Duration::from_secs(45);
 
+/// How far a restart may shift what waits, for what is stored in milliseconds and converted more than once.
+const ROUNDING: Duration = Duration::from_millis(4);
+
 const KEEP_ALIVES_SECS: [u16; 3] = [5, 10, 20];
 const EXPIRIES_SECS: [u32; 5] = [0, 0, 5, 30, 600];
 const DELAYS_SECS: [u32; 4] = [0, 0, 2, 8];
@@ -45,6 +48,7 @@ struct Connection {
     link: Link,
     keep_alive_secs: u16,
     expiry_secs: u32,
+    version: Version,
     is_clean: bool,
     connect_sent_at: Monotonic,
     last_sent_at: Monotonic,
@@ -63,6 +67,8 @@ struct Standing {
     ended_by: Option<Monotonic>,
     /// Whether it must be there until it has expired.
     is_sure: bool,
+    /// Whether the disk knows when its connection ended.
+    is_written: bool,
 }
 
 #[derive(Debug)]
@@ -137,6 +143,7 @@ impl Device {
                 ended_from: now,
                 ended_by: None,
                 is_sure: !self.wills[will].is_doubtful,
+                is_written: false,
             });
             // What it has still to hear it does not hear.
             let peer = before.link.peer;
@@ -144,9 +151,15 @@ impl Device {
             will
         });
         let keep_alive_secs = KEEP_ALIVES_SECS[rng.random_range(0..KEEP_ALIVES_SECS.len())];
-        let expiry_secs = EXPIRIES_SECS[rng.random_range(0..EXPIRIES_SECS.len())];
-        let delay_secs = DELAYS_SECS[rng.random_range(0..DELAYS_SECS.len())];
         let is_clean = rng.random_bool(0.3);
+        let (version, expiry_secs, delay_secs) = match rng.random_bool(0.75) {
+            true => {
+                let expiry_secs = EXPIRIES_SECS[rng.random_range(0..EXPIRIES_SECS.len())];
+                (Version::V5, expiry_secs, DELAYS_SECS[rng.random_range(0..DELAYS_SECS.len())])
+            }
+            // Clean, the session ends with its connection; else never [MQTT-3.1.2-6].
+            false => (Version::V311, if is_clean { 0 } else { u32::MAX }, 0),
+        };
         if is_clean {
             // The session ends by it, and with that the delay of its will.
             for will in self.wills.iter_mut().filter(|will| will.seen == 0) {
@@ -167,16 +180,10 @@ impl Device {
         };
         let expiry = (property::SESSION_EXPIRY_INTERVAL, Value::Number(expiry_secs));
         let properties = Properties(vec![expiry]);
-        let connect = wire::connect(
-            Version::V5,
-            &self.name,
-            keep_alive_secs,
-            is_clean,
-            Some(&will),
-            &properties,
-        );
+        let connect =
+            wire::connect(version, &self.name, keep_alive_secs, is_clean, Some(&will), &properties);
         trace(|| format!("{} connects, clean {is_clean}, expiry {expiry_secs} s", self.name));
-        let mut link = Link::open(world, shards, Version::V5, connect, rng);
+        let mut link = Link::open(world, shards, version, connect, rng);
         link.flush();
         self.wills.push(Will {
             qos,
@@ -193,6 +200,7 @@ impl Device {
             link,
             keep_alive_secs,
             expiry_secs,
+            version,
             is_clean,
             connect_sent_at: now,
             last_sent_at: now,
@@ -220,6 +228,9 @@ impl Device {
                     ledger.fault(format_args!("{name}: what is {other:?}?"));
                 }
             }
+        }
+        if let Some(fault) = self.connection.as_mut().and_then(|one| one.link.take_fault()) {
+            ledger.fault(format_args!("{}: {fault}", self.name));
         }
         let Some(connection) = self.connection.take_if(|connection| connection.link.is_over())
         else {
@@ -298,6 +309,7 @@ impl Device {
             return;
         }
         let is_answered = rng.random_bool(0.5) && world.answer_ping(&connection.link.peer);
+        assert!(!is_answered || !connection.link.is_websocket(), "the kernel knows no frames");
         self.kernel_pings += u64::from(is_answered);
         if !is_answered {
             connection.pings += 1;
@@ -334,9 +346,14 @@ impl Device {
             return;
         }
         let Some(mut connection) = self.connection.take() else { return };
-        let with_will = rng.random_bool(0.3);
+        let with_will = connection.version == Version::V5 && rng.random_bool(0.3);
         let reason = if with_will { 0x04 } else { 0x00 };
-        connection.link.say(&wire::disconnect_with(reason, &Properties::default()));
+        match connection.version {
+            Version::V5 => {
+                connection.link.say(&wire::disconnect_with(reason, &Properties::default()));
+            }
+            _ => connection.link.say(&wire::disconnect()),
+        }
         connection.link.flush();
         connection.link.peer.end();
         trace(|| format!("{} says goodbye: {reason:#04x}", self.name));
@@ -363,6 +380,7 @@ impl Device {
             ended_from: from,
             ended_by: by,
             is_sure: self.wills.last().is_some_and(|will| !will.is_doubtful),
+            is_written: false,
         });
         if let Some(will) = self.wills.last_mut() {
             will.verdict = if will.is_doubtful { Verdict::May } else { Verdict::Must };
@@ -387,6 +405,7 @@ impl Device {
             ended_from: connection.connect_sent_at,
             ended_by: None,
             is_sure: false,
+            is_written: false,
         });
     }
 
@@ -409,6 +428,9 @@ impl Device {
     pub(crate) fn all_is_written(&mut self, now: Monotonic) {
         self.note_closed(now);
         self.wills.iter_mut().for_each(|will| will.is_unwritten = false);
+        if let Some(session) = &mut self.session {
+            session.is_written = session.ended_by.is_some();
+        }
     }
 
     /// The server has ended, in order or not. What it knew and had not written it knows no more.
@@ -428,8 +450,18 @@ impl Device {
                 will.verdict = Verdict::May;
             }
         }
-        if let Some(session) = &mut self.session {
+        if let Some(session) = self.session.as_mut().filter(|session| !session.is_written) {
             session.ended_by = Some(now);
+        }
+        // The disk has times in milliseconds.
+        for will in &mut self.wills {
+            will.not_before =
+                Monotonic(will.not_before.0.saturating_sub(ROUNDING.as_nanos() as u64));
+        }
+        if let Some(session) = &mut self.session {
+            let from = session.ended_from.0.saturating_sub(ROUNDING.as_nanos() as u64);
+            session.ended_from = Monotonic(from);
+            session.ended_by = session.ended_by.map(|by| by.after(ROUNDING));
         }
     }
 
@@ -446,7 +478,14 @@ impl Device {
         }
         if let Some(session) = &mut self.session {
             (session.is_sure, session.ended_by) = (false, None);
+            session.is_written = false;
         }
+    }
+
+    /// The server has begun again, with a wall clock that is wrong: how long it was down nobody knows.
+    pub(crate) fn clock_was_wrong(&mut self) {
+        self.disk_failed();
+        self.wills.iter_mut().for_each(|will| will.not_before = Monotonic(0));
     }
 
     /// A will came to a witness.

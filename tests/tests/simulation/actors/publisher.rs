@@ -2,7 +2,9 @@
 //! connection with the same packet id, as PUBLISH with DUP, or as PUBREL once PUBREC came.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use push_common::clock::Monotonic;
 use push_tests::ledger::message::{self, MessageId};
 use push_tests::ledger::{Flows, Ledger, Publication};
 use push_tests::wire::{Packet, Version};
@@ -17,6 +19,12 @@ const WINDOW: usize = 24;
 /// Packet ids are used in turn up to here, so that each is used again soon.
 const PACKET_ID_MAX: u16 = 40;
 
+/// Message expiry intervals: some that pass, and one that does not.
+const EXPIRIES_SECS: [u32; 4] = [1, 3, 15, 24 * 3_600];
+
+/// What a restart may make of an interval, which is stored in milliseconds.
+const ROUNDING: Duration = Duration::from_millis(20);
+
 /// Retained topics of a publisher.
 const RETAINED: u32 = 3;
 
@@ -29,6 +37,8 @@ pub(crate) struct Publisher {
     weights: [u32; 3],
     flows: Flows,
     next_number: u32,
+    /// Messages that expire, and when they may have.
+    expiring: Vec<(Monotonic, MessageId)>,
 }
 
 impl Publisher {
@@ -41,6 +51,7 @@ impl Publisher {
             weights,
             flows: Flows::new(version, PACKET_ID_MAX),
             next_number: 0,
+            expiring: Vec::new(),
         }
     }
 
@@ -60,8 +71,24 @@ impl Publisher {
         self.flows.resume(ledger, present, |packet| link.say(packet));
     }
 
+    /// Tells the ledger whose time has passed.
+    pub(crate) fn note_expired(&mut self, ledger: &mut Ledger, now: Monotonic) {
+        self.expiring.retain(|(at, id)| {
+            if *at <= now {
+                ledger.may_have_expired(*id);
+            }
+            *at > now
+        });
+    }
+
     /// Publishes a few messages.
-    pub(crate) fn publish(&mut self, ledger: &mut Ledger, link: &mut Link, rng: &mut SmallRng) {
+    pub(crate) fn publish(
+        &mut self,
+        ledger: &mut Ledger,
+        link: &mut Link,
+        now: Monotonic,
+        rng: &mut SmallRng,
+    ) {
         for _ in 0..rng.random_range(1..8) {
             if self.flows.len() >= WINDOW {
                 return;
@@ -69,6 +96,10 @@ impl Publisher {
             let id = MessageId { publisher: self.index, number: self.next_number };
             self.next_number += 1;
             let what = self.choose(rng);
+            if let Some(secs) = what.expiry_secs {
+                let passes = Duration::from_secs(secs.into()) - ROUNDING;
+                self.expiring.push((now.after(passes), id));
+            }
             let payload = if what.empty { Vec::new() } else { message::make(rng, id) };
             link.say(&self.flows.publish(ledger, id, what, payload));
         }
@@ -85,11 +116,16 @@ impl Publisher {
         let retain = qos > 0 && rng.random_bool(0.15);
         let topic: Arc<str> = if retain {
             format!("r/{}/{}", self.index, rng.random_range(0..RETAINED)).into()
+        } else if rng.random_bool(0.25) {
+            // For groups.
+            format!("s/{}", rng.random_range(0..3)).into()
         } else {
             let leaf = ["a", "b", "c"][rng.random_range(0..3)];
             format!("t/{}/{leaf}", rng.random_range(0..3)).into()
         };
-        Publication { topic, qos, retain, empty: retain && rng.random_bool(0.2) }
+        let expires = self.version == Version::V5 && !retain && rng.random_bool(0.15);
+        let expiry_secs = expires.then(|| EXPIRIES_SECS[rng.random_range(0..EXPIRIES_SECS.len())]);
+        Publication { topic, qos, retain, empty: retain && rng.random_bool(0.2), expiry_secs }
     }
 
     /// The topics that it may have retained something on.

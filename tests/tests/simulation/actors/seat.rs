@@ -1,15 +1,21 @@
 //! A client with a session that outlives its connections: the connection that it has now, and who it is.
 
+use push_common::clock::Monotonic;
 use push_tests::ledger::Ledger;
 use push_tests::ledger::message::MessageId;
-use push_tests::wire::{self, Packet, Version};
+use push_tests::wire::property::SESSION_EXPIRY_INTERVAL;
+use push_tests::wire::{self, Packet, Properties, Value, Version};
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
+use super::member::Member;
 use super::publisher::Publisher;
 use super::subscriber::Subscriber;
 use super::witness::Witness;
 use crate::link::Link;
+
+/// How long sessions outlive their connection, but for those of members that go.
+const SESSION_EXPIRY_SECS: u32 = 24 * 3_600;
 
 /// A client with a session that outlives its connections.
 pub(crate) struct Seat {
@@ -24,6 +30,7 @@ pub(crate) struct Seat {
 pub(crate) enum Client {
     Publisher(Publisher),
     Subscriber(Subscriber),
+    Member(Member),
     Witness(Witness),
 }
 
@@ -58,6 +65,7 @@ impl Seat {
         match &mut self.client {
             Client::Publisher(publisher) => publisher.begin(ledger, link, clean, present),
             Client::Subscriber(subscriber) => subscriber.begin(ledger, clean, present, self.life),
+            Client::Member(member) => member.begin(ledger, clean, present),
             Client::Witness(witness) => {
                 if witness.is_subscribed && !present {
                     ledger.fault("witness: its session is gone");
@@ -75,6 +83,7 @@ impl Seat {
             && match &self.client {
                 Client::Publisher(publisher) => publisher.is_at_rest(),
                 Client::Subscriber(subscriber) => subscriber.is_at_rest(),
+                Client::Member(member) => member.is_at_rest(),
                 Client::Witness(witness) => witness.unreleased.is_empty(),
             }
     }
@@ -85,6 +94,7 @@ impl Client {
         match self {
             Self::Publisher(publisher) => &publisher.name,
             Self::Subscriber(subscriber) => subscriber.name,
+            Self::Member(member) => &member.name,
             Self::Witness(_) => "witness",
         }
     }
@@ -93,6 +103,7 @@ impl Client {
         match self {
             Self::Publisher(publisher) => publisher.version,
             Self::Subscriber(subscriber) => subscriber.version,
+            Self::Member(member) => member.version,
             Self::Witness(_) => Version::V5,
         }
     }
@@ -101,6 +112,7 @@ impl Client {
         match self {
             Self::Publisher(publisher) => publisher.hear(ledger, link, &packet),
             Self::Subscriber(subscriber) => subscriber.hear(ledger, link, packet),
+            Self::Member(member) => member.hear(ledger, link, &packet),
             Self::Witness(witness) => witness.hear(ledger, link, packet),
         }
     }
@@ -109,28 +121,43 @@ impl Client {
         &mut self,
         ledger: &mut Ledger,
         link: &mut Link,
-        phase: Phase,
+        (phase, now): (Phase, Monotonic),
         rng: &mut SmallRng,
     ) {
+        let is_load = phase == Phase::Load;
         match self {
-            Self::Publisher(publisher) if phase == Phase::Load => {
-                publisher.publish(ledger, link, rng);
-            }
+            Self::Publisher(publisher) if is_load => publisher.publish(ledger, link, now, rng),
             Self::Subscriber(subscriber) => {
-                if phase == Phase::Load && rng.random_bool(0.1) {
+                if is_load && rng.random_bool(0.1) {
                     subscriber.choose_change(rng);
                 }
+                subscriber.acknowledge(link, is_load, rng);
                 subscriber.ask(ledger, link);
             }
+            Self::Member(member) => member.go_on(link, is_load, rng),
             Self::Publisher(_) | Self::Witness(_) => {}
         }
+    }
+
+    /// What its next CONNECT says: whether it begins a session anew, and the properties.
+    pub(crate) fn choose_connect(&self, rng: &mut SmallRng) -> (bool, Properties) {
+        let (clean, expiry_secs) = match self {
+            Self::Member(member) => member.choose_session(rng),
+            _ => (false, None),
+        };
+        let expiry_secs = expiry_secs.unwrap_or(SESSION_EXPIRY_SECS);
+        let mut properties = vec![(SESSION_EXPIRY_INTERVAL, Value::Number(expiry_secs))];
+        if let Self::Subscriber(subscriber) = self {
+            properties.extend(subscriber.properties());
+        }
+        (clean, Properties(properties))
     }
 
     /// Wills that have come since the last call.
     pub(crate) fn take_wills(&mut self) -> Vec<MessageId> {
         match self {
             Self::Witness(witness) => std::mem::take(&mut witness.seen),
-            Self::Publisher(_) | Self::Subscriber(_) => Vec::new(),
+            Self::Publisher(_) | Self::Subscriber(_) | Self::Member(_) => Vec::new(),
         }
     }
 }

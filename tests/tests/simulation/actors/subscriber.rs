@@ -1,10 +1,12 @@
 //! A subscriber as the protocol wants it: it acknowledges what it takes, and remembers the packet ids of
-//! QoS 2 messages from PUBLISH to PUBREL, across connections. Some change their subscriptions.
+//! QoS 2 messages from PUBLISH to PUBREL, across connections. Some change their subscriptions; one takes few packets at
+//! a time, none that is large, and is slow to acknowledge them.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use push_tests::ledger::{Delivery, Ledger, message};
 use push_tests::wire::{self, PUBACK, PUBCOMP, PUBREC, PUBREL, Packet, Publish, Version};
+use push_tests::wire::{Value, property};
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
@@ -27,6 +29,20 @@ pub(crate) struct Subscriber {
     packet_id: u16,
     subscribed: BTreeSet<&'static str>,
     unreleased: BTreeSet<u16>,
+    limits: Option<Limits>,
+    /// Acknowledgements that are not said yet, in order, and the flows that they end.
+    acks: VecDeque<(Vec<u8>, Option<u16>)>,
+    /// Packet ids of this connection that nothing has acknowledged to their end.
+    unacknowledged: BTreeSet<u16>,
+}
+
+/// What a subscriber of MQTT 5 says in CONNECT that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// QoS 1 and 2 messages at once [MQTT-3.3.4-9].
+    pub(crate) receive_max: u16,
+    /// [MQTT-3.1.2-24]
+    pub(crate) packet_bytes_max: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +69,30 @@ impl Subscriber {
             packet_id: 0,
             subscribed: BTreeSet::new(),
             unreleased: BTreeSet::new(),
+            limits: None,
+            acks: VecDeque::new(),
+            unacknowledged: BTreeSet::new(),
         }
     }
 
+    /// The same with limits.
+    pub(crate) fn limited(self, limits: Limits) -> Self {
+        Self { limits: Some(limits), ..self }
+    }
+
+    /// What CONNECT says of them.
+    pub(crate) fn properties(&self) -> Vec<(u8, Value)> {
+        let Some(Limits { receive_max, packet_bytes_max }) = self.limits else {
+            return Vec::new();
+        };
+        vec![
+            (property::RECEIVE_MAXIMUM, Value::Number(receive_max.into())),
+            (property::MAXIMUM_PACKET_SIZE, Value::Number(packet_bytes_max)),
+        ]
+    }
+
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.changes.is_empty() && self.unreleased.is_empty()
+        self.changes.is_empty() && self.unreleased.is_empty() && self.acks.is_empty()
     }
 
     /// CONNACK came, in this life of the server.
@@ -65,6 +100,8 @@ impl Subscriber {
         ledger.connected(self.name, clean, present);
         ledger.begin_connection(self.index, life);
         self.asked_as = None;
+        self.acks.clear();
+        self.unacknowledged.clear();
         if !present {
             if !clean {
                 ledger.session_lost(self.index);
@@ -90,6 +127,18 @@ impl Subscriber {
         });
     }
 
+    /// Acknowledges what it has taken: one with limits at times only a part of it.
+    pub(crate) fn acknowledge(&mut self, link: &mut Link, is_load: bool, rng: &mut SmallRng) {
+        let is_slow = is_load && self.limits.is_some() && rng.random_bool(0.6);
+        let said = if is_slow { rng.random_range(0..=self.acks.len()) } else { self.acks.len() };
+        for (ack, ended) in self.acks.drain(..said) {
+            link.say(&ack);
+            ended.inspect(|packet_id| {
+                self.unacknowledged.remove(packet_id);
+            });
+        }
+    }
+
     /// Asks for the next change, one at a time; on a new connection for the same again.
     pub(crate) fn ask(&mut self, ledger: &mut Ledger, link: &mut Link) {
         if self.asked_as.is_some() {
@@ -110,13 +159,19 @@ impl Subscriber {
         }
     }
 
-    pub(crate) fn hear(&mut self, ledger: &mut Ledger, link: &mut Link, packet: Packet) {
+    pub(crate) fn hear(&mut self, ledger: &mut Ledger, link: &Link, packet: Packet) {
+        if let Some(limits) = self.limits
+            && link.last_packet_bytes() > limits.packet_bytes_max as usize
+        {
+            let bytes = link.last_packet_bytes();
+            self.fault(ledger, &format!("a packet of {bytes} bytes is too large for it"));
+        }
         match packet {
-            Packet::Publish(publish) => self.take(ledger, link, &publish),
+            Packet::Publish(publish) => self.take(ledger, &publish),
             Packet::Ack { kind: PUBREL, packet_id, .. } => {
                 self.unreleased.remove(&packet_id);
                 ledger.released(self.index, packet_id);
-                link.say(&wire::ack(PUBCOMP, packet_id));
+                self.acks.push_back((wire::ack(PUBCOMP, packet_id), Some(packet_id)));
             }
             Packet::Suback { packet_id, codes } if Some(packet_id) == self.asked_as => {
                 self.asked_as = None;
@@ -155,7 +210,7 @@ impl Subscriber {
         }
     }
 
-    fn take(&mut self, ledger: &mut Ledger, link: &mut Link, publish: &Publish) {
+    fn take(&mut self, ledger: &mut Ledger, publish: &Publish) {
         let id = match &*publish.payload {
             [] => None,
             payload => match message::read(payload) {
@@ -164,6 +219,17 @@ impl Subscriber {
             },
         };
         let Publish { qos, retain, dup, packet_id, .. } = *publish;
+        if let Some(id) = id.filter(|_| self.version == Version::V5) {
+            let left = publish.properties.number(property::MESSAGE_EXPIRY_INTERVAL);
+            ledger.judge_interval(self.name, id, left, dup);
+        }
+        if qos > 0 {
+            self.unacknowledged.insert(packet_id);
+        }
+        let unacknowledged = self.unacknowledged.len();
+        if self.limits.is_some_and(|limits| unacknowledged > usize::from(limits.receive_max)) {
+            self.fault(ledger, &format!("{unacknowledged} unacknowledged messages are too many"));
+        }
         let delivery = Delivery { id, topic: &publish.topic, qos, retain, dup, packet_id };
         if qos == 2 && !self.unreleased.insert(packet_id) {
             ledger.repeated(self.index, &delivery);
@@ -172,8 +238,8 @@ impl Subscriber {
         }
         match qos {
             0 => {}
-            1 => link.say(&wire::ack(PUBACK, packet_id)),
-            _ => link.say(&wire::ack(PUBREC, packet_id)),
+            1 => self.acks.push_back((wire::ack(PUBACK, packet_id), Some(packet_id))),
+            _ => self.acks.push_back((wire::ack(PUBREC, packet_id), None)),
         }
     }
 

@@ -1,8 +1,9 @@
 //! What goes wrong in a run: connections, the disk, and the process itself.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use push_server::shard::simulation::Peer;
+use push_server::shard::simulation::{Peer, Written};
 use push_tests::wire;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
@@ -13,13 +14,15 @@ use crate::actors::device::Device;
 /// How long a disk that has failed is not tried again, in steps of the clock.
 const REOPEN_STEPS: u32 = 4;
 
+/// How far the wall clock is set at once: farther than what counts as a step, and than devices' sessions and wills wait
+/// for, and less than the sessions of the others last.
+const WALL_SET_MILLIS: Range<i64> = 1_000..3_600_000;
+
 /// A stop takes no longer, in steps of the clock.
 const STOP_STEPS_MAX: u32 = 100;
 const STOP_STEP: Duration = Duration::from_millis(50);
 
-/// What goes wrong in a run beside the network. Not both: what a disk that fails does not take (a release, a
-/// removal from an outbox) and nobody waits for is not offered to it again, so that a start after it may
-/// find, and deliver, a message that was received before.
+/// What goes wrong in a run beside the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Faults {
     /// There is no store.
@@ -28,6 +31,18 @@ pub(super) enum Faults {
     Disk,
     /// The server crashes and stops.
     Endings,
+    /// Both.
+    Both,
+}
+
+impl Faults {
+    pub(super) fn has_disk(self) -> bool {
+        matches!(self, Self::Disk | Self::Both)
+    }
+
+    fn has_endings(self) -> bool {
+        matches!(self, Self::Endings | Self::Both)
+    }
 }
 
 impl Run {
@@ -69,13 +84,14 @@ impl Run {
     }
 
     pub(super) fn fail_disk(&mut self, rng: &mut SmallRng) {
-        if self.faults != Faults::Disk {
+        if !self.faults.has_disk() {
             return;
         }
         if self.world.is_disk_failing() {
             self.heal_disk();
         } else {
             self.tally.disk_failures += 1;
+            self.ledger.disk_failed();
             self.world.fail_disk(rng.random_range(0..20), rng.random_bool(0.5));
         }
         self.devices.iter_mut().for_each(Device::disk_failed);
@@ -97,7 +113,7 @@ impl Run {
 
     /// The process is killed, and begins again.
     pub(super) fn crash(&mut self, rng: &mut SmallRng) {
-        if self.faults != Faults::Endings {
+        if !self.faults.has_endings() {
             return;
         }
         self.tally.crashes += 1;
@@ -115,12 +131,30 @@ impl Run {
         // What was filed last is what is still under way: often the crash comes close to the end.
         let lost_max = if rng.random_bool(0.5) { waiting.min(3) } else { waiting };
         let lost = rng.random_range(0..=lost_max);
-        self.begin_life(waiting - lost, rng.random_bool(0.5));
+        let written = if rng.random_bool(0.3) {
+            self.tally.torn += 1;
+            Written::Bytes(rng.random_range(0..=self.world.store_waiting_bytes()))
+        } else {
+            Written::Requests(waiting - lost)
+        };
+        let machine = rng.random_bool(0.3).then(|| {
+            self.tally.boots += 1;
+            // Shorter than all that the machine remembers, or longer.
+            Duration::from_millis(rng.random_range(1..100_000_000))
+        });
+        if rng.random_bool(0.1) {
+            // While there is no server to notice. From then on a wall clock that is behind is not believed, and each
+            // start may miss what has passed since the last mark.
+            self.tally.clock_sets += 1;
+            self.world.set_wall_clock(wall_set_millis(rng), false);
+            self.is_clock_wrong = true;
+        }
+        self.begin_life(written, machine, rng.random_bool(0.5));
     }
 
     /// The process stops in order, and begins again.
     pub(super) fn stop(&mut self) {
-        if self.faults != Faults::Endings {
+        if !self.faults.has_endings() {
             return;
         }
         self.tally.stops += 1;
@@ -138,7 +172,7 @@ impl Run {
         if !self.world.has_stopped() {
             self.ledger.fault("the shards do not stop");
         }
-        self.begin_life(ALL, false);
+        self.begin_life(Written::Requests(ALL), None, false);
     }
 
     /// Has every client's FIN sent, which a stop waits for.
@@ -148,9 +182,12 @@ impl Run {
         self.abandoned.iter().for_each(Peer::end);
     }
 
-    fn begin_life(&mut self, written: usize, hears: bool) {
+    fn begin_life(&mut self, written: Written, machine: Option<Duration>, hears: bool) {
         self.count_turns();
-        self.world.crash(written);
+        match machine {
+            Some(uptime) => self.world.crash_machine(written, uptime),
+            None => self.world.crash(written),
+        }
         // What the door said before is a promise, though nobody had heard it yet.
         self.hear_caller();
         self.caller.begin_life(&mut self.ledger, self.world.doors());
@@ -160,10 +197,28 @@ impl Run {
         for device in &mut self.devices {
             device.server_ended(now);
         }
+        if self.is_clock_wrong {
+            self.ledger.all_may_have_expired();
+            self.devices.iter_mut().for_each(Device::clock_was_wrong);
+        }
         if !hears {
             // What was on its way to clients is lost.
             self.seats.iter_mut().for_each(|seat| seat.link = None);
         }
         self.abandoned.clear();
     }
+
+    /// The wall clock is set while the server runs, which changes nothing.
+    pub(super) fn set_wall_clock(&mut self, rng: &mut SmallRng) {
+        // What a disk that fails does not take of it is not sure to be made up for.
+        if !self.world.is_disk_failing() {
+            self.tally.clock_sets += 1;
+            self.world.set_wall_clock(wall_set_millis(rng), true);
+        }
+    }
+}
+
+fn wall_set_millis(rng: &mut SmallRng) -> i64 {
+    let millis = rng.random_range(WALL_SET_MILLIS);
+    if rng.random_bool(0.5) { millis } else { -millis }
 }
