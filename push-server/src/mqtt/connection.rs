@@ -427,8 +427,8 @@ impl Connection {
     ) -> Result<Option<Event>, Reason> {
         match packet {
             Packet::Publish(publish) => self.handle_publish(publish, session, limits),
-            Packet::PubAck(Ack { packet_id, .. }) => {
-                session.acknowledge(packet_id)?;
+            Packet::PubAck(Ack { packet_id, is_error }) => {
+                session.acknowledge(packet_id, is_error)?;
                 Ok(None)
             }
             Packet::PubRec(Ack { packet_id, is_error }) => {

@@ -12,7 +12,7 @@ use super::outbox::{Extent, Fetched, Left, Pending, Room};
 use super::owed::{Change, Filing, Owed, packet_id};
 use super::subscription_list::SubscriptionList;
 use super::{Limits, OutboxFull};
-use crate::broker::{Holder, MemoryBudget, QoS, TopicFilter};
+use crate::broker::{Fate, Holder, MemoryBudget, QoS, Slip, TopicFilter};
 
 /// A session.
 ///
@@ -49,6 +49,13 @@ struct Owned {
 }
 
 impl SessionName {
+    fn client_id(&self) -> &str {
+        match self {
+            Self::Anybodys(client_id) => client_id,
+            Self::Owned(owned) => &owned.client_id,
+        }
+    }
+
     fn user(&self) -> Option<&str> {
         match self {
             Self::Anybodys(_) => None,
@@ -175,10 +182,7 @@ impl Session {
 
     /// Its client's identifier.
     pub fn client_id(&self) -> &str {
-        match &self.name {
-            SessionName::Anybodys(client_id) => client_id,
-            SessionName::Owned(owned) => &owned.client_id,
-        }
+        self.name.client_id()
     }
 
     /// Whose it is: the user that its client was authenticated as.
@@ -303,6 +307,15 @@ impl Session {
     /// Whether that is more than a session may have where the total of all is reached.
     pub fn is_charged(&self) -> bool {
         self.pending.as_deref().is_some_and(Pending::is_charged)
+    }
+
+    /// The message that was put into the outbox last, of QoS 1 or 2, has this slip. It comes back when the
+    /// client has acknowledged the message, on whatever connection, or the session owes it no longer.
+    pub fn follow(&mut self, slip: Slip) {
+        let position = self.last_position();
+        if let Some(pending) = self.pending.as_deref_mut() {
+            pending.follow(position, slip);
+        }
     }
 
     /// The place that was given to a message last.
@@ -619,10 +632,13 @@ impl Session {
     }
 
     /// PUBACK.
-    pub(super) fn acknowledge(&mut self, packet_id: u16) -> Result<(), Reason> {
-        let Some(pending) = self.pending.as_deref_mut() else { return Ok(()) };
+    pub(super) fn acknowledge(&mut self, packet_id: u16, is_error: bool) -> Result<(), Reason> {
+        let Self { pending, name, is_durable, .. } = self;
+        let Some(pending) = pending.as_deref_mut() else { return Ok(()) };
         if let Some(ended) = pending.inflight.acknowledge(packet_id)? {
-            pending.end(&ended, self.is_durable);
+            let fate = if is_error { Fate::Refused } else { Fate::Acknowledged };
+            pending.send_slip_back(ended.position, name.client_id(), fate);
+            pending.end(&ended, *is_durable);
         }
         self.tidy();
         Ok(())
@@ -634,7 +650,8 @@ impl Session {
         packet_id: u16,
         is_error: bool,
     ) -> Result<Option<Reason>, Reason> {
-        let pending = self.pending.get_or_insert_default();
+        let Self { pending, name, .. } = self;
+        let pending = pending.get_or_insert_default();
         let received = pending.inflight.receive(packet_id, is_error);
         let answer = match &received {
             Ok(PubrecOutcome::Release(_, Some(owed))) => {
@@ -650,6 +667,7 @@ impl Session {
                 Some(Reason::Success)
             }
             Ok(PubrecOutcome::Refused(ended)) => {
+                pending.send_slip_back(ended.position, name.client_id(), Fate::Refused);
                 pending.end(ended, self.is_durable);
                 None
             }
@@ -663,9 +681,11 @@ impl Session {
 
     /// PUBCOMP.
     pub(super) fn complete(&mut self, packet_id: u16) -> Result<(), Reason> {
-        let Some(pending) = self.pending.as_deref_mut() else { return Ok(()) };
+        let Self { pending, name, is_durable, .. } = self;
+        let Some(pending) = pending.as_deref_mut() else { return Ok(()) };
         if let Some(ended) = pending.inflight.complete(packet_id)? {
-            pending.end(&ended, self.is_durable);
+            pending.send_slip_back(ended.position, name.client_id(), Fate::Acknowledged);
+            pending.end(&ended, *is_durable);
         }
         self.tidy();
         Ok(())

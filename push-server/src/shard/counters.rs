@@ -120,6 +120,8 @@ counters! {
     authentications_refused,
     /// `push_publishes_received_total`.
     publishes_received,
+    /// `push_door_publishes_total`: messages that came in from outside the shards.
+    door_publishes,
     /// `push_publishes_cut_total`: did not fit into what its session may cause in a round.
     publishes_cut,
     /// `push_turns_ended_total`: a session's turn that ended with work left.

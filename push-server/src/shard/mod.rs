@@ -16,6 +16,7 @@ mod agenda;
 mod clients;
 mod connect_order;
 pub mod counters;
+pub mod door;
 mod entrance;
 mod here;
 mod journal;

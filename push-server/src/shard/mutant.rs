@@ -35,6 +35,12 @@ pub enum Rule {
     TimeWithoutServer,
     /// The kernel answers no pings of clients whose packets are in frames.
     FramedUnarmed,
+    /// A door is told that a message is taken when the message is safe.
+    DoorWaits,
+    /// A door is told of a receiver's acknowledgement when that has come.
+    SlipWaits,
+    /// A receiver that is away when a message comes is followed as others are.
+    SlipOfAbsent,
 }
 
 impl Rule {
@@ -55,6 +61,9 @@ impl Rule {
         Self::HandedOn,
         Self::TimeWithoutServer,
         Self::FramedUnarmed,
+        Self::DoorWaits,
+        Self::SlipWaits,
+        Self::SlipOfAbsent,
     ];
 }
 

@@ -17,6 +17,7 @@ use std::time::Instant;
 use push_common::clock::Monotonic;
 
 use super::counters::ShardCounters;
+use super::door::Doors;
 use super::journal::{Completions, StoreSink};
 use super::ports::Waker;
 use super::post::{Mail, Mailbox};
@@ -88,6 +89,7 @@ pub struct Shards {
     counters: Vec<Arc<ShardCounters>>,
     wake_ups: Vec<WakeUp>,
     threads: Vec<JoinHandle<Result<(), ShardError>>>,
+    doors: Arc<Doors>,
 }
 
 /// The store, for code that only reads its figures.
@@ -175,6 +177,7 @@ impl Shards {
             counters: Vec::new(),
             wake_ups,
             threads: Vec::new(),
+            doors: Doors::new(config, shared.journal.all_completions()),
         };
         let (ready_tx, ready_rx) = mpsc::channel();
         let mut peer_txs = Vec::new();
@@ -266,6 +269,11 @@ impl Shards {
         &self.shared.access
     }
 
+    /// The ways in from outside the shards.
+    pub fn doors(&self) -> &Arc<Doors> {
+        &self.doors
+    }
+
     /// Whether every shard's thread runs. One that has ended before `stop` has failed: `join` tells.
     pub fn is_whole(&self) -> bool {
         !self.threads.iter().any(JoinHandle::is_finished)
@@ -289,6 +297,7 @@ impl Shards {
             let ended = thread.join().unwrap_or(Err(ShardError::Panicked { shard }));
             result = result.and(ended);
         }
+        self.doors.close();
         self.shared.notices.tell_held_back(Monotonic(u64::MAX));
         result
     }

@@ -5,6 +5,7 @@ mod admit;
 mod deliver;
 mod durable;
 mod ending;
+mod enter;
 mod errand;
 mod errands;
 mod fanout;

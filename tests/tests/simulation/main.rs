@@ -141,6 +141,9 @@ noticed! {
     what_a_member_leaves_and_nobody_gets_is_noticed: HandedOn,
     a_session_whose_time_stands_still_without_a_server_is_noticed: TimeWithoutServer,
     a_ping_in_a_frame_that_the_kernel_answers_is_noticed: FramedUnarmed,
+    a_door_that_promises_too_early_is_noticed: DoorWaits,
+    a_receiver_that_is_said_to_acknowledge_too_early_is_noticed: SlipWaits,
+    a_receiver_that_is_away_and_not_followed_is_noticed: SlipOfAbsent,
 }
 
 /// The same runs each time, so that this is no matter of luck.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::actors::caller::Tally;
+
 /// What a run was made of, for the report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
@@ -36,6 +38,8 @@ pub(crate) struct Report {
     pub(crate) torn: u64,
     pub(crate) boots: u64,
     pub(crate) clock_sets: u64,
+    /// What came in by a door.
+    pub(crate) called: Tally,
     /// Of every packet that clients with long sessions were sent, and of when everything happened.
     pub(crate) digest: u64,
 }
@@ -70,6 +74,7 @@ impl Report {
         self.torn += other.torn;
         self.boots += other.boots;
         self.clock_sets += other.clock_sets;
+        self.called.add(other.called);
         self.digest ^= other.digest;
     }
 
@@ -99,6 +104,9 @@ impl Report {
             self.torn,
             self.boots,
             self.clock_sets,
+            self.called.taken,
+            self.called.refused,
+            self.called.confirmed,
         ];
         assert!(taken.iter().all(|&count| count > 0), "{self:?}");
     }
@@ -116,7 +124,8 @@ impl fmt::Display for Report {
              expired, {} pings answered by the kernel; {} crashes, {} stops, {} failures of the disk, {} \
              resets, {} take-overs, {} moves, mailboxes full {} times; {} messages for a group, {} handed on to \
              another member, {} that may have expired, {} too large for somebody; {} torn writes, {} boots \
-             of the machine, the wall clock set {} times",
+             of the machine, the wall clock set {} times; by a door {} messages taken, {} refused, {} \
+             acknowledgements told",
             self.delivered,
             self.repeated,
             self.resumed,
@@ -139,6 +148,9 @@ impl fmt::Display for Report {
             self.torn,
             self.boots,
             self.clock_sets,
+            self.called.taken,
+            self.called.refused,
+            self.called.confirmed,
         )
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use push_common::clock::Monotonic;
 
 use super::counters::ShardCounters;
+use super::door::Doors;
 use super::journal::{Completions, StoreSink};
 use super::ports::Ports;
 use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
@@ -82,6 +83,7 @@ pub struct World {
     shared: Arc<Shared>,
     store: Option<Arc<MemoryStore>>,
     shards: Vec<SimulatedShard>,
+    doors: Arc<Doors>,
 }
 
 #[derive(Debug)]
@@ -109,7 +111,8 @@ impl World {
         let mut randomness = SeededRandomness(setup.seed);
         let (shared, store, shards) =
             start(&setup, &clock, &mut randomness, Disk::default(), SessionNumber(0));
-        let mut world = Self { setup, clock, randomness, shared, store, shards };
+        let doors = Doors::new(&setup.config, shared.journal.all_completions());
+        let mut world = Self { setup, clock, randomness, shared, store, shards, doors };
         world.begin();
         world
     }
@@ -125,6 +128,7 @@ impl World {
     /// The process ends at once, and begins again. Of what waited for the disk a part got there, and nobody was
     /// told.
     pub fn crash(&mut self, written: Written) {
+        self.doors.close();
         let disk = self.store.as_ref().map(|store| store.left_on_disk(written));
         // Numbers of sessions are not used again.
         let next_number = self.shared.journal.next_number();
@@ -137,8 +141,14 @@ impl World {
             disk.unwrap_or_default(),
             next_number,
         );
+        self.doors = Doors::new(&self.setup.config, shared.journal.all_completions());
         (self.shared, self.store, self.shards) = (shared, store, shards);
         self.begin();
+    }
+
+    /// The ways in from outside the shards, until the process ends.
+    pub fn doors(&self) -> &Arc<Doors> {
+        &self.doors
     }
 
     /// The same befalls the machine, which has booted so long before the process begins again: the monotonic

@@ -1,5 +1,7 @@
 //! Claims about whole shards, on ports in memory: what clients send, and what they get back.
 
+mod door;
+
 use std::sync::Arc;
 use std::time::Duration;
 

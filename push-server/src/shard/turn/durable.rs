@@ -149,6 +149,10 @@ impl<P: Ports> Shard<P> {
             Done::PassedOn(giver, message) => self.on_passed_on(giver, *message, failed),
             Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
             Done::EndInput { client } => self.on_end_input(client),
+            Done::Knock(doorway) => self.on_knock(doorway),
+            Done::Entered { entered, reason } => {
+                entered.settle(if failed { Reason::ImplementationSpecificError } else { reason });
+            }
         }
     }
 

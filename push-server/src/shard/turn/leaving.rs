@@ -161,7 +161,7 @@ impl<P: Ports> Shard<P> {
         &mut self,
         giver: Giver,
         flow: Flow,
-        left: LeftMessage,
+        mut left: LeftMessage,
         is_durable: bool,
     ) -> Placed {
         let change = left
@@ -175,7 +175,8 @@ impl<P: Ports> Shard<P> {
             self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
             return Placed::Done { refusals: 0 };
         }
-        if self.is_only_member(giver, group) {
+        let group = Arc::clone(group);
+        if self.is_only_member(giver, &group) {
             // It is too large for it, and would come back.
             self.here.counters().dropped_too_large.add(1);
             self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
@@ -191,7 +192,7 @@ impl<P: Ports> Shard<P> {
         let draft =
             Draft { writes: change.into_iter().collect(), waiting: waiting.into_iter().collect() };
         let mut part = Part::of_publisher(draft, self.here.shared().store.is_some());
-        let placed = self.place_left(flow, &left.delivery.message, group, &mut part);
+        let placed = self.place_left(flow, &mut left, &group, &mut part);
         if placed == Placed::Blocked {
             // Nobody has a part of it.
             let memory = Arc::clone(&self.here.shared().memory);
