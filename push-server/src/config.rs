@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use push_common::ping_rate::PingRate;
 use toml::Value;
 
+use crate::access::Policy;
 use crate::mqtt::{Features, Limits};
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, Origin};
@@ -239,8 +240,8 @@ impl From<Settings> for Config {
                 per_sec: value(said.ping_rate, default.limits.ping_rate.per_sec),
                 burst: value(said.ping_burst, default.limits.ping_rate.burst),
             },
-            filters_denied: said.denied_filter.map_or(default.limits.filters_denied, |filters| {
-                filters.into_iter().map(|PlainFilter(filter)| filter).collect()
+            policy: said.denied_filter.map_or(default.limits.policy, |filters| {
+                Policy::denying_filters(filters.into_iter().map(|PlainFilter(filter)| filter))
             }),
             features: Features {
                 wildcard_subscriptions: is_on(
@@ -334,7 +335,7 @@ impl Config {
             Some(Value::Array(texts.collect()))
         };
         let interfaces = self.interfaces.iter().cloned().map(Value::String);
-        let denied = self.limits.filters_denied.iter().map(|filter| filter.as_str().into());
+        let denied = self.limits.policy.filters_denied().map(|filter| filter.as_str().into());
         let prefix = &self.limits.response_topic_prefix;
         vec![
             ("listen", addresses(&self.listen)),
@@ -453,7 +454,7 @@ impl Config {
         {
             refuse("http", &http, flags.http.is_some(), not_one_of(key));
         }
-        let denied = self.limits.filters_denied.len();
+        let denied = self.limits.policy.filters_denied().count();
         if denied > FILTERS_DENIED_MAX {
             let (value, allowed) =
                 (format_args!("{denied} filters"), format!("at most {FILTERS_DENIED_MAX} filters"));

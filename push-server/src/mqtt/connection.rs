@@ -19,7 +19,7 @@ use super::session::{Next, Session, Verdict};
 use super::topic_alias::TopicForm;
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
-use super::{Limits, Version};
+use super::{Limits, PublishRefusal, Version};
 use crate::broker::{Message, QoS, TopicName};
 use rare::{Rare, form};
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
@@ -73,7 +73,7 @@ pub enum Event {
     Publish(Message, Option<PublishReceipt>),
     /// It published what nobody may: the message is dropped. Call `publish_done` with the receipt, if
     /// any, and the reason where the protocol has a word for it.
-    PublishRefused(Reason, Option<PublishReceipt>),
+    PublishRefused(PublishRefusal, Option<PublishReceipt>),
     /// It subscribes; answer by `subscribed`.
     Subscribe(Subscribe),
     /// It unsubscribes; answer by `unsubscribed`.
@@ -224,11 +224,14 @@ impl Connection {
         let mut writer = Writer::new(out, std::mem::take(&mut self.answers));
         while self.state != State::Over && writer.len() < bytes_max.max(1) {
             let (mut topic, mut len) = (TopicForm::Whole, 0);
-            let next = session.next(window, |delivery, dup| {
+            let next = session.next(window, |delivery, dup, receiver| {
                 // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
                 if !dup && delivery.message.is_expired(now) {
                     writer.dropped_expired();
                     return Verdict::Dropped;
+                }
+                if !dup && limits.policy.receive(&delivery.message.topic, receiver).is_err() {
+                    return writer.denied(delivery);
                 }
                 topic = form(&mut self.rare, &delivery.message.topic, topic_alias_max);
                 let publish = Outgoing { delivery, topic, packet_id: 0, dup, version, now };
@@ -443,7 +446,7 @@ impl Connection {
                 Ok(None)
             }
             Packet::Subscribe(mut subscribe) => {
-                subscribe.deny(&limits.filters_denied);
+                subscribe.deny(&limits.policy, session.subject());
                 if self.is_bridge {
                     subscribe.suit_bridge();
                 }
@@ -460,7 +463,7 @@ impl Connection {
                 Ok(Some(Event::Ping))
             }
             // [MQTT-4.12.0-6]: who asked for no authentication does not get any.
-            Packet::Auth(auth) => match self.identity_mut() {
+            Packet::Auth(auth) => match self.reauthentication_mut() {
                 Some(_) => Ok(Some(Event::Authenticate(auth))),
                 None => Err(Reason::ProtocolError),
             },
@@ -481,7 +484,8 @@ impl Connection {
         let topic = self.topic_of(&publish, limits)?;
         let qos = publish.qos;
         // Dropped or not, it is acknowledged as every publish is.
-        let event = |receipt| match limits.refuses_publish_to(&topic) {
+        let refusal = limits.refuses_publish(&topic, session.subject());
+        let event = |receipt| match refusal {
             Some(reason) => Event::PublishRefused(reason, receipt),
             None => Event::Publish(publish.into_message(topic), receipt),
         };
@@ -599,6 +603,7 @@ impl Connection {
 mod authenticate;
 mod due;
 mod rare;
+mod reauthentication;
 mod subscribe;
 #[cfg(test)]
 mod tests;

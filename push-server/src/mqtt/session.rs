@@ -12,6 +12,7 @@ use super::outbox::{Extent, Fetched, Left, Pending, Room};
 use super::owed::{Change, Filing, Owed, packet_id};
 use super::subscription_list::SubscriptionList;
 use super::{Limits, OutboxFull};
+use crate::access::Subject;
 use crate::broker::{Holder, MemoryBudget, QoS, TopicFilter};
 
 /// A session.
@@ -47,11 +48,17 @@ struct Owned {
 }
 
 impl Name {
-    fn user(&self) -> Option<&str> {
+    fn subject(&self) -> Subject<'_> {
         match self {
-            Self::Anybodys(_) => None,
-            Self::Owned(owned) => Some(&owned.user),
+            Self::Anybodys(client_id) => Subject { user: None, client_id },
+            Self::Owned(owned) => {
+                Subject { user: Some(&owned.user), client_id: &owned.client_id }
+            }
         }
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.subject().user
     }
 }
 
@@ -170,10 +177,12 @@ impl Session {
 
     /// Its client's identifier.
     pub fn client_id(&self) -> &str {
-        match &self.name {
-            Name::Anybodys(client_id) => client_id,
-            Name::Owned(owned) => &owned.client_id,
-        }
+        self.name.subject().client_id
+    }
+
+    /// Whom a policy is asked about for it.
+    pub fn subject(&self) -> Subject<'_> {
+        self.name.subject()
     }
 
     /// Whose it is: the user that its client was authenticated as.
@@ -535,13 +544,14 @@ impl Session {
     pub(super) fn next(
         &mut self,
         window: u16,
-        mut judge: impl FnMut(&Delivery, bool) -> Verdict,
+        mut judge: impl FnMut(&Delivery, bool, Subject<'_>) -> Verdict,
     ) -> Option<Next> {
+        let receiver = self.name.subject();
         let pending = self.pending.as_deref_mut()?;
         while pending.inflight.has_retries() {
             match pending.inflight.retry(window)? {
                 Retry::Release(packet_id) => return Some(Next::Release(packet_id)),
-                Retry::Publish(packet_id, delivery) if judge(&delivery, true) == Verdict::Sent => {
+                Retry::Publish(packet_id, delivery) if judge(&delivery, true, receiver) == Verdict::Sent => {
                     return Some(Next::Publish { delivery, packet_id, dup: true });
                 }
                 Retry::Publish(packet_id, _) => {
@@ -558,7 +568,7 @@ impl Session {
                 return None;
             }
             let owed = pending.pop()?;
-            match judge(&owed.delivery, false) {
+            match judge(&owed.delivery, false, receiver) {
                 Verdict::Sent => {}
                 Verdict::Dropped => {
                     pending.settle(&owed);

@@ -23,6 +23,9 @@ pub struct Transmit {
     pub dropped_too_large: u32,
     /// Messages dropped since their expiry interval had passed [MQTT-3.3.2-5].
     pub dropped_expired: u32,
+    /// Messages dropped since the policy does not let the client have them. Those that came by a shared subscription
+    /// are left to other members, and not counted.
+    pub dropped_denied: u32,
 }
 
 impl Transmit {
@@ -86,6 +89,15 @@ impl<'a> Writer<'a> {
             return Verdict::Left;
         }
         self.out.dropped_too_large += 1;
+        Verdict::Dropped
+    }
+
+    /// The client may not have a message, which it was never sent.
+    pub(super) fn denied(&mut self, delivery: &Delivery) -> Verdict {
+        if delivery.via.group().is_some() {
+            return Verdict::Left;
+        }
+        self.out.dropped_denied += 1;
         Verdict::Dropped
     }
 

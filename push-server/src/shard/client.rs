@@ -10,7 +10,7 @@ use super::fair_queue::FlowNumber;
 use super::input_budget::InputCharge;
 use super::ports::{Ports, SlotOf, SocketOf, Token};
 use super::receipts::Receipts;
-use crate::mqtt::scram::Nonce;
+use crate::access::scram::Nonce;
 use crate::mqtt::{Connection, Handshake};
 use crate::websocket::WebSocket;
 

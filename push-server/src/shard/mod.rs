@@ -14,6 +14,7 @@
 mod absence;
 mod accept;
 mod agenda;
+mod answers;
 mod backlog;
 mod client;
 mod clients;
@@ -60,11 +61,13 @@ mod unused;
 mod worker;
 
 pub(crate) use accept::PARKED_MAX;
+pub(crate) use answers::QUESTIONS_MAX;
 pub(crate) use journal::STORE_BACKLOG_BYTES_MAX;
 pub(crate) use mailbox::MAILBOX_MESSAGES_MAX;
 pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
 pub(crate) use postage::LETTERS_MAX;
 pub(crate) use refused::UNREMOVED_MAX;
+pub use answers::{Answerer, Asker};
 pub use shared_access::SharedAccess;
 pub use thread::{LISTEN_FLAG, ShardError, Shards, StoreView, WS_LISTEN_FLAG, probe_bind};
 pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
@@ -72,10 +75,11 @@ pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
+use crate::access::Access;
 use crate::broker::{Holders, Retained, Routing, SessionMemory, Shares};
 use crate::config::Config;
-use crate::mqtt::Access;
 use crate::store::{Clocks, LeftOut, Recovered, Store};
+use answers::Questions;
 use connect_order::ConnectOrder;
 use input_budget::InputBudget;
 use notices::Notices;
@@ -90,6 +94,7 @@ use unused::UnusedCounts;
 pub(crate) struct Shared {
     config: Arc<Config>,
     access: Arc<SharedAccess>,
+    questions: Questions,
     connections_max: u32,
     routing: Routing,
     shares: Shares,
@@ -133,6 +138,8 @@ pub(crate) type ShardStore = dyn Store<Waiting>;
 struct SharedSetup {
     config: Arc<Config>,
     access: Access,
+    /// Says who clients are in the place of `access`: one of tests.
+    answerer: Option<Arc<dyn Answerer>>,
     connections_max: u32,
     retained: Arc<Retained>,
     memory: Arc<SessionMemory>,
@@ -150,6 +157,7 @@ impl Shared {
         let SharedSetup {
             config,
             access,
+            answerer,
             connections_max,
             retained,
             memory,
@@ -158,8 +166,11 @@ impl Shared {
             hash_seed,
             networks_seed,
         } = setup;
+        let access = Arc::new(SharedAccess::new(access));
+        let answerer = answerer.unwrap_or_else(|| Arc::<SharedAccess>::clone(&access));
         let shared = Self {
-            access: Arc::new(SharedAccess::new(access)),
+            access,
+            questions: Questions::new(answerer, Arc::clone(&completions)),
             connections_max,
             routing: Routing::default(),
             shares: Shares::default(),

@@ -27,6 +27,8 @@ pub enum Rule {
     FilterRemoved,
     /// A session that has ended leaves the disk.
     SessionRemoved,
+    /// An answer about who a client is counts for the question that it answers, and for no later one.
+    AnswerToItsQuestion,
 }
 
 impl Rule {

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::mqtt::Access;
+use super::answers::{Answerer, Asker};
+use crate::access::{Access, Credentials, Verdict};
 
 /// Who may connect.
 #[derive(Debug)]
@@ -33,4 +34,14 @@ impl SharedAccess {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = changed;
         Ok(())
     }
+}
+
+/// Everything that it knows is in memory.
+impl Answerer for SharedAccess {
+    fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
+        Some(self.current().judge(credentials))
+    }
+
+    /// Not called: everything is judged at once. An asker that is dropped is told that nobody answers.
+    fn ask(&self, _: Credentials, _: Asker) {}
 }

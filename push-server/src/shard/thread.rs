@@ -26,10 +26,10 @@ use super::recovered::RecoveredPart;
 use super::ticket::{Completions, StoreSink};
 use super::worker::{Worker, WorkerSetup};
 use super::{ShardStore, Shared, SharedAccess, SharedSetup};
+use crate::access::Access;
 use crate::broker::{Retained, SessionMemory};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::{self, KernelPath, ShardPath};
-use crate::mqtt::Access;
 use crate::ring::{RingError, RingHandle};
 use crate::store::{
     self, Claim, ClockReading, Clocks, Durability, Recovered, StoreCounters, StoreError,
@@ -160,6 +160,7 @@ impl Shards {
         let setup = SharedSetup {
             config: Arc::clone(config),
             access,
+            answerer: None,
             connections_max,
             retained,
             memory,

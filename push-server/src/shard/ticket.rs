@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::answers::Answer as AccessAnswer;
 use super::outgoing::Outgoing;
 use super::ports::{Token, Waker};
 use crate::broker::{QoS, TopicFilter};
@@ -55,6 +56,8 @@ pub(crate) enum Done {
     PassOn(Leaver),
     /// Another client's input needs the room of this one's.
     EndInput { client: Token },
+    /// Somebody has said who a client is.
+    Answered(Box<AccessAnswer>),
 }
 
 /// A SUBSCRIBE whose subscriptions are being written.

@@ -2,6 +2,7 @@
 //! and once a turn sends what the turn produced.
 
 mod admit;
+mod authenticate;
 mod deliver;
 mod durable;
 mod ending;

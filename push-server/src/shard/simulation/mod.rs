@@ -7,6 +7,7 @@
 //!
 //! Of tests only: it exists for unit tests and, by the feature `simulation`, for other crates' tests.
 
+mod answerer;
 mod bell;
 mod path;
 mod store;
@@ -27,15 +28,16 @@ use super::recovered::RecoveredPart;
 use super::ticket::{Completions, StoreSink};
 use super::worker::{Worker, WorkerSetup};
 use super::{ShardStore, Shared, SharedSetup};
+use crate::access::Access;
 use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
-use crate::mqtt::Access;
 use crate::store::{Clocks, Recovered, SessionNumber, WallMillis};
 use bell::Bell;
 use path::MemoryPath;
 use store::{Disk, MemoryStore};
 use wire::{LISTENER_TCP, MemorySocket, MemoryWire};
 
+pub use answerer::{LateAnswerer, Question};
 pub use wire::Peer;
 
 /// When the clock begins. Not at 0, which the shard takes for never.
@@ -79,6 +81,8 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct World {
     setup: Setup,
+    /// Says who clients are that come with a user name.
+    answerer: LateAnswerer,
     clock: VirtualClock,
     randomness: SeededRandomness,
     shared: Arc<Shared>,
@@ -109,9 +113,10 @@ impl World {
     pub fn with(setup: Setup) -> Self {
         let clock = VirtualClock::new(BEGINNING);
         let mut randomness = SeededRandomness(setup.seed);
-        let (shared, store, shards) =
-            start(&setup, &clock, &mut randomness, Disk::default(), SessionNumber(0));
-        let mut world = Self { setup, clock, randomness, shared, store, shards };
+        let answerer = LateAnswerer::default();
+        let found = (Disk::default(), SessionNumber(0));
+        let (shared, store, shards) = start(&setup, &answerer, &clock, &mut randomness, found);
+        let mut world = Self { setup, answerer, clock, randomness, shared, store, shards };
         world.begin();
         world
     }
@@ -132,13 +137,11 @@ impl World {
         let next_number = SessionNumber(self.shared.next_number.load(Ordering::Relaxed));
         // Its sockets go with it.
         self.shards.clear();
-        let (shared, store, shards) = start(
-            &self.setup,
-            &self.clock,
-            &mut self.randomness,
-            disk.unwrap_or_default(),
-            next_number,
-        );
+        let found = (disk.unwrap_or_default(), next_number);
+        // Nobody answers what the process had asked.
+        self.answerer = LateAnswerer::default();
+        let (shared, store, shards) =
+            start(&self.setup, &self.answerer, &self.clock, &mut self.randomness, found);
         (self.shared, self.store, self.shards) = (shared, store, shards);
         self.begin();
     }
@@ -204,6 +207,7 @@ impl World {
         let memory = self.shared.memory.kinds();
         left.extend(memory.map(|(name, kind)| (format!("bytes of {name}"), kind.used_bytes())));
         left.push(("open sockets".to_owned(), self.shared.open.load(Ordering::Relaxed).into()));
+        left.push(("unanswered questions".to_owned(), self.shared.questions.waiting().into()));
         if let Some(store) = &self.store {
             let kept = store.kept().map(|kept| kept as u64);
             let names = ["sessions on disk", "messages on disk", "wills on disk"];
@@ -211,6 +215,11 @@ impl World {
         }
         left.retain(|(_, count)| *count > 0);
         left
+    }
+
+    /// Whoever says who clients are that come with a user name. After a crash it is another one.
+    pub fn answerer(&self) -> &LateAnswerer {
+        &self.answerer
     }
 
     /// The time.
@@ -318,10 +327,10 @@ impl World {
 /// A process: what all shards share, its store and the shards, none of which has begun.
 fn start(
     setup: &Setup,
+    answerer: &LateAnswerer,
     clock: &VirtualClock,
     randomness: &mut SeededRandomness,
-    mut disk: Disk,
-    next_number: SessionNumber,
+    (mut disk, next_number): (Disk, SessionNumber),
 ) -> (Arc<Shared>, Option<Arc<MemoryStore>>, Vec<Shard>) {
     let config = &setup.config;
     let bells: Vec<Arc<Bell>> = (0..config.shards).map(|_| Arc::default()).collect();
@@ -343,6 +352,7 @@ fn start(
     let shared_setup = SharedSetup {
         config: Arc::clone(config),
         access: Access::default(),
+        answerer: Some(Arc::new(answerer.clone())),
         connections_max: config.connections_max.unwrap_or(u32::MAX),
         retained,
         memory,

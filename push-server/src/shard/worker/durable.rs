@@ -157,6 +157,7 @@ impl<P: Ports> Worker<P> {
             Done::Left(giver) => self.on_left(giver, failed),
             Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
             Done::EndInput { client } => self.on_end_input(client),
+            Done::Answered(answer) => self.on_answer(*answer),
         }
     }
 

@@ -78,8 +78,7 @@ impl<P: Ports> Worker<P> {
             Phase::Handshake(introduction) => {
                 client.last_seen = self.agenda.now();
                 let limits = &self.here.shared().config.limits;
-                let access = self.here.shared().access.current();
-                let progress = introduction.handshake.handle_bytes(limits, &access, bytes);
+                let progress = introduction.handshake.handle_bytes(limits, bytes);
                 self.on_introduction(index, progress);
                 self.charge_input(index);
             }
@@ -119,6 +118,8 @@ impl<P: Ports> Worker<P> {
         }
         let token = client.token(index);
         match &client.phase {
+            // What it sends waits, and so does the news that it has gone.
+            Phase::Handshake(Introduction { handshake, .. }) if handshake.is_asking() => {}
             // It may leave for another shard, which no send may be under way for.
             Phase::Handshake(_) if client.sending || client.owes_frames() => {}
             Phase::Handshake(_) => {

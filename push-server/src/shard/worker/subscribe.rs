@@ -105,6 +105,7 @@ impl<P: Ports> Worker<P> {
         key: u32,
         subscribe: Subscribe,
     ) -> Box<Subscribing> {
+        self.here.counters().unauthorized_subscribe.add(subscribe.denied.into());
         Box::new(Subscribing {
             client: self.token_of(index),
             session: (key, self.sessions.number(key)),
