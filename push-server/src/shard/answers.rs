@@ -8,8 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::journal::{Completions, Done};
 use super::ports::Token;
-use super::ticket::{Completions, Done};
 use crate::access::{Credentials, Denial, Verdict};
 use crate::store::Outcome;
 
@@ -44,14 +44,6 @@ pub(super) struct Questioner {
     pub(super) shard: u16,
     pub(super) client: Token,
     pub(super) number: u32,
-}
-
-/// An answer on its way to its shard.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(super) client: Token,
-    pub(super) number: u32,
-    pub(super) verdict: Verdict,
 }
 
 /// A question that waits for its answer. Dropped without one, it is answered as one that nobody could answer.
@@ -108,7 +100,7 @@ impl Drop for Asker {
         let verdict = self.verdict.take().unwrap_or(Verdict::Refused(Denial::Unanswered));
         let Questioner { shard, client, number } = self.who;
         self.waiting.count.fetch_sub(1, Ordering::Relaxed);
-        let answer = Done::Answered(Box::new(Answer { client, number, verdict }));
+        let answer = Done::Answered { client, number, verdict: Box::new(verdict) };
         self.waiting.shards[usize::from(shard)].push(&mut vec![(answer, Outcome::Committed)]);
     }
 }

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use push_common::clock::Monotonic;
 
-use super::super::ticket::{StoreSink, Waiting};
 use crate::broker::{
     Kept, Message, Retained, SessionMemory, TopicName, session_weight_bytes,
     subscription_weight_bytes, will_weight_bytes,
 };
+use crate::shard::journal::{StoreSink, Waiting};
 use crate::store::unsaved::Unsaved;
 use crate::store::{
     Clocks, LeftOut, OutboxSummary, Outcome, Page, PageLimit, Position, Recovered,
