@@ -319,9 +319,12 @@ fn challenge(users: &Users, nonce: &Nonce, first: &str) -> Result<(Challenge, St
         return Err(Denial::InvalidProof);
     }
     let mut attributes = bare.split(',');
-    let said_name = attributes.next().and_then(|part| part.strip_prefix("n=")).ok_or(Denial::InvalidProof)?;
-    let client_nonce = attributes.next().and_then(|part| part.strip_prefix("r=")).ok_or(Denial::InvalidProof)?;
-    let name = unescaped(said_name).and_then(|name| prepared_name(&name)).ok_or(Denial::InvalidProof)?;
+    let said_name =
+        attributes.next().and_then(|part| part.strip_prefix("n=")).ok_or(Denial::InvalidProof)?;
+    let client_nonce =
+        attributes.next().and_then(|part| part.strip_prefix("r=")).ok_or(Denial::InvalidProof)?;
+    let name =
+        unescaped(said_name).and_then(|name| prepared_name(&name)).ok_or(Denial::InvalidProof)?;
     // To act for somebody else is not there.
     let is_own = match authorized.strip_prefix("a=") {
         Some(other) => other == said_name,

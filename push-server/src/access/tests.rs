@@ -49,7 +49,10 @@ fn a_client_that_does_not_authenticate_is_nobody_unless_that_is_required() {
 fn what_is_wrong_with_an_exchange_is_told_apart() {
     let first = Some(&b"n,,n=ada,r=abc"[..]);
     let without = Access::default();
-    assert_eq!(denial(&without, &offering(Some(proof(METHOD, first)))), Some(Denial::UnknownMethod));
+    assert_eq!(
+        denial(&without, &offering(Some(proof(METHOD, first)))),
+        Some(Denial::UnknownMethod)
+    );
     let access = Access { users: Some(users()), scram_required: false };
     let judged = |method, message| denial(&access, &offering(Some(proof(method, message))));
     assert_eq!(judged("PLAIN", first), Some(Denial::UnknownMethod));

@@ -83,7 +83,7 @@ pub enum Event {
     Owes(Answer),
     /// PINGREQ; the answer is queued already.
     Ping,
-    /// AUTH of a client that was authenticated; answer by `authenticate`.
+    /// AUTH of a client that was authenticated; give it to `authenticate`.
     Authenticate(Auth),
     /// It said goodbye: close. The will is gone unless it asked for it.
     Disconnected,

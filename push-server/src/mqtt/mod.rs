@@ -1,12 +1,12 @@
 //! The protocol core, sans I/O: bytes and a clock in, bytes and events out. It never reads a clock,
 //! a socket or a file.
 //!
-//! A socket begins as `Handshake`, which understands CONNECT, AUTH behind it, and nothing else. With a session found
-//! or made for it, `Connection::accept` turns the CONNECT into a `Connection`. From then on whoever
+//! A socket begins as `Handshake`, which understands CONNECT, AUTH behind it, and nothing else. It offers what the
+//! client has sent to show who it is, and goes on when it is told the verdict. With a session found or made for it, `Connection::accept` turns the CONNECT into a `Connection`. From then on whoever
 //! drives it
 //!
 //! - gives what arrived to `handle_bytes` and takes events from `poll_event` until there are none;
-//! - answers those that want it (`publish_done`, `subscribed`, `unsubscribed`);
+//! - answers those that want it (`publish_done`, `subscribed`, `unsubscribed`, `judged`);
 //! - puts messages for the client into its `Session`, connected or not;
 //! - moves whole frames out by `poll_transmit`, when the socket can take them.
 //!

@@ -51,9 +51,7 @@ impl Name {
     fn subject(&self) -> Subject<'_> {
         match self {
             Self::Anybodys(client_id) => Subject { user: None, client_id },
-            Self::Owned(owned) => {
-                Subject { user: Some(&owned.user), client_id: &owned.client_id }
-            }
+            Self::Owned(owned) => Subject { user: Some(&owned.user), client_id: &owned.client_id },
         }
     }
 
@@ -551,7 +549,9 @@ impl Session {
         while pending.inflight.has_retries() {
             match pending.inflight.retry(window)? {
                 Retry::Release(packet_id) => return Some(Next::Release(packet_id)),
-                Retry::Publish(packet_id, delivery) if judge(&delivery, true, receiver) == Verdict::Sent => {
+                Retry::Publish(packet_id, delivery)
+                    if judge(&delivery, true, receiver) == Verdict::Sent =>
+                {
                     return Some(Next::Publish { delivery, packet_id, dup: true });
                 }
                 Retry::Publish(packet_id, _) => {

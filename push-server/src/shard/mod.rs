@@ -37,8 +37,8 @@ mod timers;
 mod turn;
 
 pub(crate) use accept::PARKED_MAX;
-pub use answers::{Answerer, Asker};
 pub(crate) use answers::QUESTIONS_MAX;
+pub use answers::{Answerer, Asker};
 pub(crate) use journal::{
     STORE_BACKLOG_BYTES_MAX, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
 };

@@ -32,7 +32,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Every rule.
+    /// Every rule that runs of the simulation notice. [`Self::AnswerToItsQuestion`] has a test of its own.
     pub const ALL: &[Self] = &[
         Self::FoundWill,
         Self::WillOfBriefSession,

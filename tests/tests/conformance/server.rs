@@ -279,44 +279,39 @@ impl Server {
             progress = handshake.answer(&self.limits, self.access.judge(&credentials));
         }
         match progress {
-                    Progress::More | Progress::Asks => {}
-                    Progress::Reply(frame) => self.output.extend(&frame),
-                    Progress::Refused(refusal) => self.refuse(&refusal),
-                    Progress::Connect(connecting) if self.redirect_to.is_some() => {
-                        self.refuse(&connecting.redirect(self.redirect_to.unwrap_or_default()));
+            Progress::More | Progress::Asks => {}
+            Progress::Reply(frame) => self.output.extend(&frame),
+            Progress::Refused(refusal) => self.refuse(&refusal),
+            Progress::Connect(connecting) if self.redirect_to.is_some() => {
+                self.refuse(&connecting.redirect(self.redirect_to.unwrap_or_default()));
+            }
+            Progress::Connect(mut connecting) => {
+                let connect = &mut connecting.connect;
+                if connect.client_id.is_empty() {
+                    connect.client_id = "assigned".to_owned();
+                    connect.client_id_assigned = true;
+                }
+                if let Some(refusal) = connecting.unanswerable(&self.limits) {
+                    return self.refuse(&refusal);
+                }
+                let connect = &connecting.connect;
+                match self.session.as_ref().map(|session| session.claimed_by(connect)) {
+                    Some(Claim::Refused) => {
+                        return self.refuse(&connecting.refuse(Reason::NotAuthorized));
                     }
-                    Progress::Connect(mut connecting) => {
-                        let connect = &mut connecting.connect;
-                        if connect.client_id.is_empty() {
-                            connect.client_id = "assigned".to_owned();
-                            connect.client_id_assigned = true;
-                        }
-                        if let Some(refusal) = connecting.unanswerable(&self.limits) {
-                            return self.refuse(&refusal);
-                        }
-                        let connect = &connecting.connect;
-                        match self.session.as_ref().map(|session| session.claimed_by(connect)) {
-                            Some(Claim::Refused) => {
-                                return self.refuse(&connecting.refuse(Reason::NotAuthorized));
-                            }
-                            Some(Claim::Replaced) => self.session = None,
-                            Some(Claim::Resumed) | None => {}
-                        }
-                        let present = self.session.is_some();
-                        let session = self.session.get_or_insert_with(|| {
-                            Session::new(&connect.client_id, connect.session_expiry_secs)
-                                .of_user(connect.user())
-                        });
-                        let connection = Connection::accept(
-                            *connecting,
-                            session,
-                            present,
-                            &self.limits,
-                            self.now,
-                        );
-                        self.link = Link::Open(Box::new(connection));
-                        self.poll();
-                    }
+                    Some(Claim::Replaced) => self.session = None,
+                    Some(Claim::Resumed) | None => {}
+                }
+                let present = self.session.is_some();
+                let session = self.session.get_or_insert_with(|| {
+                    Session::new(&connect.client_id, connect.session_expiry_secs)
+                        .of_user(connect.user())
+                });
+                let connection =
+                    Connection::accept(*connecting, session, present, &self.limits, self.now);
+                self.link = Link::Open(Box::new(connection));
+                self.poll();
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! seeds on all cores for so long (`cargo xtask test simulation --seed S`, `--hours H`);
 //! `PUSH_SIMULATION_TRACE=1` tells what happens.
 
+mod answers;
 mod device;
 mod link;
 mod plan;

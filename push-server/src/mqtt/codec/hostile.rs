@@ -5,9 +5,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::MessageProperties;
 use crate::access::Access;
 use crate::access::scram::Users;
+use crate::broker::MessageProperties;
 use crate::mqtt::{Connection, Event, Features, Handshake, Limits, Progress, Session};
 
 /// Packets of every type, valid in 3.1.1 and in MQTT 5, to be spoilt.

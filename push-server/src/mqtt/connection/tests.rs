@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::broker::{Held, MemoryBudget, TopicName, Via};
 use crate::access::Access;
+use crate::broker::{Held, MemoryBudget, TopicName, Via};
 use crate::mqtt::{Delivery, Filing, Handshake, Progress};
 
 const NOW: Monotonic = Monotonic(1);

@@ -161,6 +161,12 @@ impl<P: Ports> Client<P> {
         self.websocket.as_ref().is_some_and(|websocket| websocket.owes())
     }
 
+    /// Whether somebody has yet to say who the client is. It may leave for another shard by that, so nothing is begun
+    /// on its socket: what it sends waits, and so does what WebSocket owes it.
+    pub(crate) fn is_asking(&self) -> bool {
+        matches!(&self.phase, Phase::Handshake(introduction) if introduction.handshake.is_asking())
+    }
+
     /// Whether no operation of the ring refers to the socket any more.
     pub(crate) fn is_quiet(&self) -> bool {
         !self.receiving && !self.sending

@@ -62,7 +62,8 @@ impl<P: Ports> Shard<P> {
     /// `None`: the verdict comes later.
     fn judge(&self, index: u32, number: u32, credentials: Credentials) -> Option<Verdict> {
         let client = &self.clients[index];
-        let (peer, listener) = (client.socket.peer_address().ok(), client.socket.local_address().ok());
+        let (peer, listener) =
+            (client.socket.peer_address().ok(), client.socket.local_address().ok());
         let who = Questioner { shard: self.here.index(), client: client.token(index), number };
         self.here.shared().questions.judge(Credentials { peer, listener, ..credentials }, who)
     }
@@ -86,8 +87,8 @@ impl<P: Ports> Shard<P> {
         if asked != number && !is_left_out(Rule::AnswerToItsQuestion) {
             return;
         }
-        if let Phase::Serving { session: key, .. } = self.clients[index].phase {
-            self.on_judged(index, key, verdict);
+        if let Phase::Serving { .. } = self.clients[index].phase {
+            self.on_judged(index, verdict);
         } else {
             let progress = self.tell_handshake(index, verdict);
             self.on_introduction(index, progress);
@@ -115,7 +116,7 @@ impl<P: Ports> Shard<P> {
             Ok(Some(credentials)) => {
                 let number = connection.question_number();
                 if let Some(verdict) = self.judge(index, number, credentials) {
-                    self.on_judged(index, key, verdict);
+                    self.on_judged(index, verdict);
                 }
             }
             Err(event) => {
@@ -126,7 +127,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    fn on_judged(&mut self, index: u32, key: u32, verdict: Verdict) {
+    fn on_judged(&mut self, index: u32, verdict: Verdict) {
         let Phase::Serving { connection, .. } = &mut self.clients[index].phase else { return };
         match connection.judged(verdict) {
             Ok(done) => {
@@ -142,7 +143,6 @@ impl<P: Ports> Shard<P> {
                 self.close_client(index, None);
             }
         }
-        self.file_changes(key, None);
     }
 
     /// Counts why a client is refused.

@@ -12,7 +12,8 @@ use crate::access::Subject;
 use crate::broker::{Budget, Charge, Message, NoMemory, QoS, SessionMemory};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, PublishRefusal, Session, Transmit, Version,
+    Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, PublishRefusal, Session,
+    Transmit, Version,
 };
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::clients::{Phase, SEND_BYTES_MAX};
@@ -379,7 +380,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn flush(&mut self, index: u32) -> u32 {
         let client = &mut self.clients[index];
         let is_served = matches!(client.phase, Phase::Serving { .. });
-        if client.sending || (client.holds > 0 && is_served) {
+        if client.sending || (client.holds > 0 && is_served) || client.is_asking() {
             return FLUSH_UNITS;
         }
         if client.send_failed {

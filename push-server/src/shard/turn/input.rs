@@ -112,13 +112,11 @@ impl<P: Ports> Shard<P> {
     /// Arms the next receive, or lets a client go that waits for nothing else.
     pub(super) fn after_receive(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        if client.receiving {
+        if client.receiving || client.is_asking() {
             return;
         }
         let token = client.token(index);
         match &client.phase {
-            // What it sends waits, and so does the news that it has gone.
-            Phase::Handshake(Introduction { handshake, .. }) if handshake.is_asking() => {}
             // It may leave for another shard, which no send may be under way for.
             Phase::Handshake(_) if client.sending || client.owes_frames() => {}
             Phase::Handshake(_) => {
