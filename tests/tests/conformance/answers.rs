@@ -1,5 +1,6 @@
 //! Who a client is may be answered later. Until then its handshake waits, and so does what it sends.
 
+use push_server::access::scram::METHOD;
 use push_server::access::{Denial, Identity, Verdict};
 use push_server::mqtt::codec::Reason;
 
@@ -90,7 +91,7 @@ fn an_answer_that_nobody_waits_for_changes_nothing() {
         // The client is to go on, not the answerer.
         server.answer(allowed_as("user"));
         assert_eq!((server.received(), server.events()), (vec![], vec![]));
-        server.send(&auth(CONTINUE, scram::METHOD, &last));
+        server.send(&auth(CONTINUE, METHOD, &last));
         let asked = server.asked.take().expect("a question");
         server.answer(access().judge(&asked));
         assert_eq!(server.received()[3], 0, "accepted");
@@ -111,26 +112,26 @@ fn an_exchange_with_late_answers_goes_as_one_with_early_ones() {
         };
         server.connect(&scram::connect(b"").bytes());
         answer(server);
-        assert_eq!(server.received(), auth(CONTINUE, scram::METHOD, b""));
-        server.send(&auth(CONTINUE, scram::METHOD, &client.first()));
+        assert_eq!(server.received(), auth(CONTINUE, METHOD, b""));
+        server.send(&auth(CONTINUE, METHOD, &client.first()));
         answer(server);
         let (last, _) = client.last(&challenge(&server.received()));
-        server.send(&auth(CONTINUE, scram::METHOD, &last));
+        server.send(&auth(CONTINUE, METHOD, &last));
         answer(server);
         assert_eq!(server.received()[3], 0, "accepted");
         // Once more, while everything else goes on.
         let again = Client::user();
-        server.send(&auth(REAUTHENTICATE, scram::METHOD, &again.first()));
+        server.send(&auth(REAUTHENTICATE, METHOD, &again.first()));
         server.send(PINGREQ);
         assert_eq!(server.received(), PINGRESP);
         answer(server);
         let (last, _) = again.last(&challenge(&server.received()));
-        server.send(&auth(CONTINUE, scram::METHOD, &last));
+        server.send(&auth(CONTINUE, METHOD, &last));
         assert_eq!(server.received(), []);
         answer(server);
         assert!(server.events().contains(&Seen::Authenticated));
         // As somebody else, whatever the answerer thinks of that.
-        server.send(&auth(REAUTHENTICATE, scram::METHOD, &again.first()));
+        server.send(&auth(REAUTHENTICATE, METHOD, &again.first()));
         server.received();
         server.answer(allowed_as("other"));
         assert!(server.received().ends_with(&disconnected(0x87)));
@@ -144,11 +145,11 @@ fn a_client_that_sends_auth_while_its_answer_is_awaited_breaks_the_protocol() {
         server.access = access();
         server.connect(&scram::connect(&client.first()).bytes());
         let (last, _) = client.last(&challenge(&server.received()));
-        server.send(&auth(CONTINUE, scram::METHOD, &last));
+        server.send(&auth(CONTINUE, METHOD, &last));
         server.received();
         server.answers_late = true;
-        server.send(&auth(REAUTHENTICATE, scram::METHOD, &client.first()));
-        server.send(&auth(REAUTHENTICATE, scram::METHOD, &client.first()));
+        server.send(&auth(REAUTHENTICATE, METHOD, &client.first()));
+        server.send(&auth(REAUTHENTICATE, METHOD, &client.first()));
         assert_eq!(server.received(), disconnected(0x82));
     });
 }
