@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::journal::{Completions, Done};
 use super::ports::Token;
-use crate::access::{Credentials, Denial, Verdict};
+use super::shared_access::SharedAccess;
+use crate::access::{Access, Credentials, Denial, Verdict};
 use crate::store::Outcome;
 
 /// Questions of all shards that wait for an answer. One more is answered at once: the server is busy.
@@ -25,9 +26,20 @@ pub trait Answerer: fmt::Debug + Send + Sync {
     fn ask(&self, credentials: Credentials, asker: Asker);
 }
 
+/// Everything that it knows is in memory.
+impl Answerer for SharedAccess {
+    fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
+        Some(self.current().judge(credentials))
+    }
+
+    /// Not called: everything is judged at once. An asker that is dropped answers by itself.
+    fn ask(&self, _: Credentials, _: Asker) {}
+}
+
 /// What shards ask, and what came of it.
 #[derive(Debug)]
 pub(super) struct Questions {
+    access: Arc<SharedAccess>,
     answerer: Arc<dyn Answerer>,
     waiting: Arc<Waiting>,
 }
@@ -55,9 +67,21 @@ pub struct Asker {
 }
 
 impl Questions {
-    pub(super) fn new(answerer: Arc<dyn Answerer>, shards: Arc<Vec<Completions>>) -> Self {
+    /// `answerer`: in the place of `access`, one of tests.
+    pub(super) fn new(
+        access: Access,
+        answerer: Option<Arc<dyn Answerer>>,
+        shards: Arc<Vec<Completions>>,
+    ) -> Self {
+        let access = Arc::new(SharedAccess::new(access));
+        let answerer = answerer.unwrap_or_else(|| Arc::<SharedAccess>::clone(&access));
         let waiting = Waiting { count: AtomicU32::new(0), shards };
-        Self { answerer, waiting: Arc::new(waiting) }
+        Self { access, answerer, waiting: Arc::new(waiting) }
+    }
+
+    /// Who may connect, as far as it can be told at once.
+    pub(super) fn access(&self) -> &Arc<SharedAccess> {
+        &self.access
     }
 
     /// Has credentials judged. `None`: the verdict comes later.

@@ -88,14 +88,14 @@ impl Clocks {
 
 /// A look at the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     mark: ClockMark,
     is_synchronised: bool,
 }
 
 /// What the wall clock said at an instant of the store's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ClockMark {
+pub(crate) struct ClockMark {
     pub(super) stored: WallMillis,
     pub(super) wall: WallMillis,
 }
@@ -117,7 +117,7 @@ const MARK_EVERY_MILLIS: u64 = 10 * 60 * 1_000;
 
 /// Says when a mark is to be made, and what it says.
 #[derive(Debug)]
-pub(super) struct ClockWatch {
+pub(crate) struct ClockWatch {
     /// The monotonic clock and the store's time.
     clocks: Clocks,
     /// The mark that the start found, as long as the wall clock is behind it. Whatever the wall clock says
@@ -131,7 +131,7 @@ pub(super) struct ClockWatch {
 impl ClockWatch {
     /// `now` is what the clocks say at the start, and `found` the last mark of the one before. Also the
     /// monotonic clock and the store's time.
-    pub(super) fn resumed(now: ClockReading, found: Option<ClockMark>) -> (Self, Clocks) {
+    pub(crate) fn resumed(now: ClockReading, found: Option<ClockMark>) -> (Self, Clocks) {
         let clocks = now.clocks.resumed(found);
         let is_ahead = |mark: &ClockMark| now.clocks.wall < mark.wall && !now.is_synchronised;
         (Self { clocks, unset_since: found.filter(is_ahead), last: None }, clocks)
@@ -144,7 +144,7 @@ impl ClockWatch {
     }
 
     /// What the clocks say at this moment, `now`.
-    pub(super) fn look(&self, now: ClockReading) -> Seen {
+    pub(crate) fn look(&self, now: ClockReading) -> Seen {
         let ClockReading { clocks, is_synchronised } = now;
         let stored = self.clocks.to_wall(clocks.monotonic);
         Seen { mark: ClockMark { stored, wall: clocks.wall }, is_synchronised }
@@ -152,7 +152,7 @@ impl ClockWatch {
 
     /// In how long the next mark is due if nobody sets the clock, the clocks saying `seen`; at once when
     /// it is zero.
-    pub(super) fn due_in(&self, seen: Seen) -> Duration {
+    pub(crate) fn due_in(&self, seen: Seen) -> Duration {
         let Some(last) = self.last else { return Duration::ZERO };
         if self.set_by(seen).is_some() {
             return Duration::ZERO;
@@ -169,7 +169,7 @@ impl ClockWatch {
     }
 
     /// The mark to be made, the clocks saying `seen`.
-    pub(super) fn mark(&self, seen: Seen) -> ClockMark {
+    pub(crate) fn mark(&self, seen: Seen) -> ClockMark {
         match self.unset_since {
             Some(since) if self.is_unset(seen) => since.at(seen.mark.stored),
             _ => seen.mark,
@@ -177,7 +177,7 @@ impl ClockWatch {
     }
 
     /// The mark for `seen` is on disk.
-    pub(super) fn marked(&mut self, seen: Seen) {
+    pub(crate) fn marked(&mut self, seen: Seen) {
         if !self.is_unset(seen) {
             self.unset_since = None;
         }
@@ -185,7 +185,7 @@ impl ClockWatch {
     }
 
     /// The last mark may be gone from the disk: the next is due at once.
-    pub(super) fn forget_mark(&mut self) {
+    pub(crate) fn forget_mark(&mut self) {
         self.last = None;
     }
 

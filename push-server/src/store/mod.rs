@@ -47,6 +47,8 @@ use crate::broker::{
 };
 
 pub(crate) use bodies::SHARED_MESSAGES_MAX;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use clocks::{ClockMark, ClockWatch};
 pub use clocks::{ClockReading, Clocks, WallMillis};
 pub use counters::StoreCounters;
 pub use database::{Claim, DESCRIPTORS_MAX, claim};

@@ -1,4 +1,4 @@
-//! Reason codes, MQTT 5 numbering; what 3.1.1 makes of them is `encode`'s business.
+//! Reason codes, MQTT 5 numbering; `encode` translates them for 3.1.1.
 
 use crate::access::Denial;
 

@@ -1,4 +1,4 @@
-//! Authentication once more, on a connection that began with it [MQTT5 4.12.1]. Everything else goes
+//! Re-authentication, on a connection that began with it [MQTT5 4.12.1]. Everything else goes
 //! on meanwhile, also while the verdict is awaited.
 
 use super::reauthentication::{Judged, Reauthentication};
@@ -40,8 +40,8 @@ impl Connection {
 
     /// The number of the question that was asked last; 0: none yet.
     pub fn question_number(&self) -> u32 {
-        let rare = self.rare.as_deref();
-        let reauthentication = rare.and_then(|rare| rare.reauthentication.as_deref());
+        let extras = self.extras.as_deref();
+        let reauthentication = extras.and_then(|extras| extras.reauthentication.as_deref());
         reauthentication.map_or(0, Reauthentication::question_number)
     }
 
@@ -65,6 +65,6 @@ impl Connection {
     }
 
     pub(super) fn reauthentication_mut(&mut self) -> Option<&mut Reauthentication> {
-        self.rare.as_deref_mut()?.reauthentication.as_deref_mut()
+        self.extras.as_deref_mut()?.reauthentication.as_deref_mut()
     }
 }

@@ -1,5 +1,5 @@
 //! What a client subscribes to and unsubscribes from, as its packets say it, less what nobody may
-//! subscribe to. Whether there is room for it is for whoever keeps the subscriptions.
+//! subscribe to. The shard decides whether there is room for them.
 
 use super::super::codec::Reason;
 use crate::access::{Denied, Policy, Subject};

@@ -4,22 +4,26 @@
 //! as the embedded store's does, or fails whole. From a failure until the disk works again everything fails,
 //! and the group that failed is in doubt: after a crash all of it is found or nothing, as the simulation says;
 //! where the disk works again first, what the group has made is undone.
+//!
+//! The disk also has marks of the wall clock, by which a start knows how long there was no server: by the same
+//! code as the embedded store's.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use push_common::clock::Monotonic;
 
+use super::clock::VirtualClock;
 use crate::broker::{
-    Kept, Message, Retained, SessionMemory, TopicName, session_weight_bytes,
+    Held, Kept, Message, Retained, SessionMemory, TopicName, session_weight_bytes,
     subscription_weight_bytes, will_weight_bytes,
 };
 use crate::shard::journal::{StoreSink, Waiting};
 use crate::store::unsaved::Unsaved;
 use crate::store::{
-    Clocks, LeftOut, OutboxSummary, Outcome, Page, PageLimit, Position, Recovered,
-    RecoveredSession, RecoveredWill, SessionNumber, SessionRecord, Sink, Store, StoreCounters,
-    StoreFailure, Stored, StoredSubscription, WillNumber, Write,
+    ClockMark, ClockReading, ClockWatch, Clocks, LeftOut, OutboxSummary, Outcome, Page, PageLimit,
+    Position, Recovered, RecoveredSession, RecoveredWill, SessionNumber, SessionRecord, Sink,
+    Store, StoreCounters, StoreFailure, Stored, StoredSubscription, WillNumber, Write,
 };
 
 /// What a request counts against the backlog, beside what it puts into outboxes.
@@ -41,6 +45,23 @@ struct State {
     unsaved: Unsaved,
     sink: StoreSink,
     retained: Arc<Retained>,
+    timing: Timing,
+}
+
+/// The machine's clocks, and what is noted of them.
+#[derive(Debug)]
+pub(super) struct Timing {
+    pub(super) clock: VirtualClock,
+    pub(super) watch: ClockWatch,
+}
+
+/// How much of what waits for the disk gets there before the process ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Written {
+    /// So many requests.
+    Requests(usize),
+    /// So many bytes. A request that is cut is torn: no start finds a part of it.
+    Bytes(u64),
 }
 
 #[derive(Debug)]
@@ -63,6 +84,9 @@ pub(super) struct Disk {
     sessions: BTreeMap<SessionNumber, Session>,
     wills: BTreeMap<(SessionNumber, WillNumber), Arc<Message>>,
     retained: BTreeMap<String, Kept>,
+    mark: Option<ClockMark>,
+    /// By what instants of messages are to be read.
+    clocks: Clocks,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -74,15 +98,22 @@ struct Session {
 }
 
 impl MemoryStore {
-    pub(super) fn new(disk: Disk, sink: StoreSink, retained: Arc<Retained>) -> Self {
-        let state = State {
+    pub(super) fn new(
+        disk: Disk,
+        sink: StoreSink,
+        retained: Arc<Retained>,
+        timing: Timing,
+    ) -> Self {
+        let mut state = State {
             disk,
             failing: None,
             queue: VecDeque::new(),
             unsaved: Unsaved::default(),
             sink,
             retained,
+            timing,
         };
+        state.mark_clock();
         Self { state: Mutex::new(state), counters: StoreCounters::default() }
     }
 
@@ -102,6 +133,7 @@ impl MemoryStore {
             state.fail(group);
             return;
         }
+        state.mark_clock();
         let mut done = Vec::new();
         for request in group {
             match request {
@@ -165,6 +197,7 @@ impl MemoryStore {
             with_group.undo_made(&state.disk);
             state.disk = with_group;
         }
+        state.timing.watch.forget_mark();
         let all = state.retained.all().into_iter();
         state.disk.retained =
             all.map(|kept| (kept.message.topic.as_str().to_owned(), kept)).collect();
@@ -174,15 +207,23 @@ impl MemoryStore {
         self.state().failing.is_some()
     }
 
-    /// The process has ended: what is on disk. Of what waited the first `written` requests got there, and
-    /// nobody was told.
-    pub(super) fn left_on_disk(&self, written: usize) -> Disk {
+    /// The process has ended: what is on disk. Of what waited a part got there, and nobody was told.
+    pub(super) fn left_on_disk(&self, written: Written) -> Disk {
         let mut state = self.state();
         let state = &mut *state;
         if let Some(Failing { with_group, is_written }) = state.failing.take() {
             return if is_written { with_group } else { std::mem::take(&mut state.disk) };
         }
-        let count = written.min(state.queue.len());
+        let count = match written {
+            Written::Requests(count) => count.min(state.queue.len()),
+            Written::Bytes(bytes) => {
+                let ends = state.queue.iter().scan(0, |end, request| {
+                    *end += request.weight_bytes();
+                    Some(*end)
+                });
+                ends.take_while(|end| *end <= bytes).count()
+            }
+        };
         for request in state.queue.drain(..count) {
             if let Request::Commit { writes, .. } = request
                 && state.unsaved.admits(&writes)
@@ -208,7 +249,27 @@ impl MemoryStore {
     }
 }
 
+impl Request {
+    fn weight_bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Commit { writes, .. } => writes.iter().map(weight_bytes).sum(),
+            Self::Read { .. } => 0,
+        };
+        REQUEST_BYTES + bytes
+    }
+}
+
 impl State {
+    /// Notes what the wall clock says, where that is due.
+    fn mark_clock(&mut self) {
+        let Timing { clock, watch } = &mut self.timing;
+        let seen = watch.look(clock.reading());
+        if self.failing.is_none() && watch.due_in(seen).is_zero() {
+            self.disk.mark = Some(watch.mark(seen));
+            watch.marked(seen);
+        }
+    }
+
     fn fail(&mut self, requests: Vec<Request>) {
         for request in requests {
             let token = match request {
@@ -234,11 +295,7 @@ impl Store<Waiting> for MemoryStore {
     }
 
     fn backlog_bytes(&self) -> u64 {
-        let bytes = |request: &Request| match request {
-            Request::Commit { writes, .. } => writes.iter().map(weight_bytes).sum::<u64>(),
-            Request::Read { .. } => 0,
-        };
-        self.state().queue.iter().map(|request| REQUEST_BYTES + bytes(request)).sum()
+        self.state().queue.iter().map(Request::weight_bytes).sum()
     }
 
     fn is_serving(&self) -> bool {
@@ -249,7 +306,9 @@ impl Store<Waiting> for MemoryStore {
         &self.counters
     }
 
-    fn clock_was_set(&self) {}
+    fn clock_was_set(&self) {
+        self.state().mark_clock();
+    }
 }
 
 impl Disk {
@@ -348,10 +407,40 @@ impl Disk {
         self.wills.retain(|key, _| before.wills.contains_key(key));
     }
 
+    /// The machine's clocks say this at a start: reads by them what there is.
+    pub(super) fn resume_clock(&mut self, reading: ClockReading) -> ClockWatch {
+        let (watch, clocks) = ClockWatch::resumed(reading, self.mark);
+        let (before, mut moved) = (std::mem::replace(&mut self.clocks, clocks), HashMap::new());
+        let mut to_now = |message: &mut Arc<Message>| {
+            let Some(at) = message.expires_at else { return };
+            let expires_at = Some(clocks.to_monotonic(before.to_wall(at)));
+            let body = Arc::as_ptr(message);
+            // The one before stays as long as its address stands for it.
+            let (_, read) = moved.entry(body).or_insert_with(|| {
+                let held = Held::default();
+                let read = Message { expires_at, held, ..Message::clone(message) };
+                (Arc::clone(message), Arc::new(read))
+            });
+            *message = Arc::clone(read);
+        };
+        for session in self.sessions.values_mut() {
+            let will = session.record.as_mut().and_then(|record| record.will.as_mut());
+            will.into_iter().for_each(|will| to_now(&mut will.message));
+            for stored in session.outbox.values_mut() {
+                if let Stored::Entry(entry) = stored {
+                    to_now(&mut entry.message);
+                }
+            }
+        }
+        self.wills.values_mut().for_each(&mut to_now);
+        self.retained.values_mut().for_each(|kept| to_now(&mut kept.message));
+        watch
+    }
+
     /// What a start finds, as the embedded store's does: it counts what it takes of memory.
     pub(super) fn recover(
         &mut self,
-        (clocks, next_number): (Clocks, SessionNumber),
+        next_number: SessionNumber,
         inflight_max: u16,
         memory: &SessionMemory,
         retained: &Retained,
@@ -393,7 +482,7 @@ impl Disk {
             wills,
             wills_left_out: 0,
             next_number,
-            clocks,
+            clocks: self.clocks,
         }
     }
 
