@@ -641,7 +641,7 @@ impl Session {
         let Some(pending) = pending.as_deref_mut() else { return Ok(()) };
         if let Some(ended) = pending.inflight.acknowledge(packet_id)? {
             let fate = if is_error { Fate::Refused } else { Fate::Acknowledged };
-            pending.send_slip_back(ended.position, name.client_id(), fate);
+            pending.send_slip_back(ended.position, name.subject().client_id, fate);
             pending.end(&ended, *is_durable);
         }
         self.tidy();
@@ -671,7 +671,7 @@ impl Session {
                 Some(Reason::Success)
             }
             Ok(PubrecOutcome::Refused(ended)) => {
-                pending.send_slip_back(ended.position, name.client_id(), Fate::Refused);
+                pending.send_slip_back(ended.position, name.subject().client_id, Fate::Refused);
                 pending.end(ended, self.is_durable);
                 None
             }
@@ -688,7 +688,7 @@ impl Session {
         let Self { pending, name, is_durable, .. } = self;
         let Some(pending) = pending.as_deref_mut() else { return Ok(()) };
         if let Some(ended) = pending.inflight.complete(packet_id)? {
-            pending.send_slip_back(ended.position, name.client_id(), Fate::Acknowledged);
+            pending.send_slip_back(ended.position, name.subject().client_id, Fate::Acknowledged);
             pending.end(&ended, *is_durable);
         }
         self.tidy();

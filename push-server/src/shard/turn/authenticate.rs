@@ -94,7 +94,7 @@ impl<P: Ports> Shard<P> {
             self.on_introduction(index, progress);
         }
         self.keep_input(index);
-        self.after_frames(index);
+        self.after_layers(index);
         self.after_receive(index);
     }
 
@@ -103,7 +103,7 @@ impl<P: Ports> Shard<P> {
         let verdict = Verdict::Refused(Denial::Unanswered);
         let progress = self.tell_handshake(index, verdict);
         self.on_introduction(index, progress);
-        self.after_frames(index);
+        self.after_layers(index);
     }
 
     /// A client that was authenticated is so once more, or says that it wants to be.
