@@ -16,8 +16,18 @@ const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 const OWN: &str = "push_server";
 
 /// Its modules that may be named.
-const ROOMS: [&str; 9] =
-    ["broker", "config", "control", "kernel", "mqtt", "ring", "shard", "store", "transport"];
+const ROOMS: [&str; 10] = [
+    "access",
+    "broker",
+    "config",
+    "control",
+    "kernel",
+    "mqtt",
+    "ring",
+    "shard",
+    "store",
+    "transport",
+];
 
 /// Other crates that log.
 const LIBRARIES: [&str; 7] =
