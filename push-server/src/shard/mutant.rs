@@ -29,8 +29,6 @@ pub enum Rule {
     SessionRemoved,
     /// What a member leaves goes to others of its group.
     HandedOn,
-    /// A session's time goes on while there is no server, by the wall clock.
-    TimeWithoutServer,
     /// The kernel answers no pings of clients whose packets are in frames.
     FramedUnarmed,
 }
@@ -50,7 +48,6 @@ impl Rule {
         Self::FilterRemoved,
         Self::SessionRemoved,
         Self::HandedOn,
-        Self::TimeWithoutServer,
         Self::FramedUnarmed,
     ];
 }

@@ -137,7 +137,6 @@ noticed! {
     a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
     a_session_that_stays_on_disk_is_noticed: SessionRemoved,
     what_a_member_leaves_and_nobody_gets_is_noticed: HandedOn,
-    a_session_whose_time_stands_still_without_a_server_is_noticed: TimeWithoutServer,
     a_ping_in_a_frame_that_the_kernel_answers_is_noticed: FramedUnarmed,
 }
 
