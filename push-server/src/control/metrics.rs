@@ -21,12 +21,13 @@ use super::observed::{Observed, PingPath, pings_kernel};
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
+use crate::shard::door::{DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX, DOORS_MAX};
 use crate::shard::{
-    LETTERS_MAX, MAILBOX_MESSAGES_MAX, STORE_BACKLOG_BYTES_MAX, StoreView,
-    UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
+    CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, QUESTIONS_MAX, STORE_BACKLOG_BYTES_MAX,
+    StoreView, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
 };
 use crate::store::SHARED_MESSAGES_MAX;
-use crate::websocket::UPGRADE_HEAD_BYTES_MAX;
+use crate::transport::UPGRADE_HEAD_BYTES_MAX;
 
 /// The text form's media type.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -53,6 +54,9 @@ const COUNTERS: &[(&str, &str, Pick)] = &[
         &shard.unanswered
     }),
     ("push_publishes_received", "PUBLISH packets from clients", |shard| &shard.publishes_received),
+    ("push_door_publishes", "Messages from other parts of the server", |shard| {
+        &shard.door_publishes
+    }),
     ("push_publishes_sent", "PUBLISH packets to clients", |shard| &shard.publishes_sent),
     ("push_publishes_cut", "Messages done in steps, for the many they go to", |shard| {
         &shard.publishes_cut
@@ -116,6 +120,32 @@ const FAMILIES: &[Family] = &[
         ],
     },
     Family {
+        name: "push_authentications_refused",
+        help: "Authentications refused, by what was wrong",
+        label: "reason",
+        samples: &[
+            ("no_proof", |shard| &shard.denied_no_proof),
+            ("unknown_method", |shard| &shard.denied_unknown_method),
+            ("invalid_proof", |shard| &shard.denied_invalid_proof),
+            ("unknown_user", |shard| &shard.denied_unknown_user),
+            ("wrong_password", |shard| &shard.denied_wrong_password),
+            ("other_user", |shard| &shard.denied_other_user),
+            ("busy", |shard| &shard.denied_busy),
+            ("unanswered", |shard| &shard.denied_unanswered),
+        ],
+    },
+    Family {
+        name: "push_authorizations_refused",
+        help: "What clients asked for and may not have, by what it was",
+        label: "action",
+        samples: &[
+            ("publish", |shard| &shard.unauthorized_publish),
+            ("subscribe", |shard| &shard.unauthorized_subscribe),
+            ("will", |shard| &shard.unauthorized_will),
+            ("receive", |shard| &shard.unauthorized_receive),
+        ],
+    },
+    Family {
         name: PUBLISHES_DROPPED,
         help: "Messages not delivered to a subscriber, by the reason",
         label: "reason",
@@ -130,6 +160,7 @@ const FAMILIES: &[Family] = &[
             ("no_member", |shard| &shard.dropped_no_member),
             ("reserved_topic", |shard| &shard.dropped_reserved_topic),
             ("topic_levels", |shard| &shard.dropped_topic_levels),
+            ("denied", |shard| &shard.dropped_denied),
         ],
     },
     Family {
@@ -144,6 +175,7 @@ const FAMILIES: &[Family] = &[
             ("letters", |shard| &shard.limit_letters),
             ("store", |shard| &shard.limit_store),
             ("removals", |shard| &shard.limit_removals),
+            ("changes", |shard| &shard.limit_changes),
             ("filter_removals", |shard| &shard.limit_filter_removals),
             ("wills", |shard| &shard.limit_wills),
             ("outbox", |shard| &shard.limit_outbox),
@@ -161,6 +193,7 @@ const FAMILIES: &[Family] = &[
             ("sending_bytes_total", |shard| &shard.limit_sending_bytes_total),
             ("sessions_left_out", |shard| &shard.limit_sessions_left_out),
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
+            ("auth_queue", |shard| &shard.limit_auth_queue),
             ("retained", |shard| &shard.limit_retained),
             ("retained_backlog", |shard| &shard.limit_backlog),
             ("answers", |shard| &shard.limit_answers),
@@ -241,7 +274,9 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
         ("http_head_timeout", observed.http.timed_out()),
     ];
     let of_start = [("generations", observed.facts.generations.limit_hit())];
-    of_shards.chain(of_http).chain(of_start).collect()
+    let doors = &observed.facts.door_counts;
+    let of_doors = [("door", doors.full()), ("door_followed", doors.unfollowed())];
+    of_shards.chain(of_http).chain(of_start).chain(of_doors).collect()
 }
 
 /// Messages not delivered to a subscriber, for whatever reason.
@@ -415,6 +450,7 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
     let limits = &config.limits;
     vec![
         ("max_connections", connections_max.into()),
+        ("auth_queue", QUESTIONS_MAX.into()),
         ("start_wait_secs", config.start_wait_secs.into()),
         ("generations", config.generations_max.into()),
         ("http_connections", config.http_connections_max.into()),
@@ -439,9 +475,13 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("outbox_age_secs", config.outbox_age_max_secs.into()),
         ("mailbox", MAILBOX_MESSAGES_MAX as u64),
         ("letters", LETTERS_MAX as u64),
+        ("doors", DOORS_MAX as u64),
+        ("door", DOOR_MESSAGES_MAX as u64),
+        ("door_followed", DOOR_FOLLOWED_MAX as u64),
         ("store", STORE_BACKLOG_BYTES_MAX),
         ("store_shared_messages", SHARED_MESSAGES_MAX as u64),
         ("removals", UNREMOVED_MAX as u64),
+        ("changes", CHANGES_MAX as u64),
         ("filter_removals", UNREMOVED_FILTER_BYTES_MAX as u64),
         ("wills", UNPUBLISHED_WILL_BYTES_MAX as u64),
         ("answers", limits.answers_bytes_max.into()),

@@ -27,14 +27,24 @@ pub enum Rule {
     FilterRemoved,
     /// A session that has ended leaves the disk.
     SessionRemoved,
+    /// What a socket has not taken goes along with a client that moves.
+    UnsentMoves,
     /// What a member leaves goes to others of its group.
     HandedOn,
     /// The kernel answers no pings of clients whose packets are in frames.
     FramedUnarmed,
+    /// A door is told that a message is taken when the message is safe.
+    DoorWaits,
+    /// A door is told of a receiver's acknowledgement when that has come.
+    SlipWaits,
+    /// A receiver that is away when a message comes is followed as others are.
+    SlipOfAbsent,
+    /// An answer about who a client is counts for the question that it answers, and for no later one.
+    AnswerToItsQuestion,
 }
 
 impl Rule {
-    /// Every rule.
+    /// Every rule that runs of the simulation notice. [`Self::AnswerToItsQuestion`] has a test of its own.
     pub const ALL: &[Self] = &[
         Self::FoundWill,
         Self::WillOfBriefSession,
@@ -47,8 +57,12 @@ impl Rule {
         Self::ExactlyOnceFound,
         Self::FilterRemoved,
         Self::SessionRemoved,
+        Self::UnsentMoves,
         Self::HandedOn,
         Self::FramedUnarmed,
+        Self::DoorWaits,
+        Self::SlipWaits,
+        Self::SlipOfAbsent,
     ];
 }
 

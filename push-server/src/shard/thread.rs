@@ -16,23 +16,24 @@ use std::time::Instant;
 
 use push_common::clock::Monotonic;
 
-use super::accept::Transport;
 use super::counters::ShardCounters;
+use super::door::Doors;
 use super::journal::{Completions, StoreSink};
 use super::ports::Waker;
 use super::post::{Mail, Mailbox};
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
 use super::{ShardStore, Shared, SharedAccess, SharedSetup};
+use crate::access::Access;
 use crate::broker::{Retained, SessionMemory};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::{self, KernelPath, ShardPath};
-use crate::mqtt::Access;
 use crate::ring::{RingError, RingHandle};
 use crate::store::{
     self, Claim, ClockReading, Clocks, Durability, Recovered, StoreCounters, StoreError,
     StoreOptions,
 };
+use crate::transport::Kind;
 use bind::bind_all;
 use machine::{Machine, MachineClock, SystemRandomness};
 use wire::{RingWire, WakeUp};
@@ -88,6 +89,7 @@ pub struct Shards {
     counters: Vec<Arc<ShardCounters>>,
     wake_ups: Vec<WakeUp>,
     threads: Vec<JoinHandle<Result<(), ShardError>>>,
+    doors: Arc<Doors>,
 }
 
 /// The store, for code that only reads its figures.
@@ -129,10 +131,10 @@ impl Shards {
         let keepalive = probes::keepalive(config.tcp_keepalive_secs);
         let listen_error =
             |flag| move |(address, source)| ShardError::Listen { address, flag, source };
-        let listening = bind_all(&config.listen, Transport::Tcp, keepalive, &mut listeners)
+        let listening = bind_all(&config.listen, Kind::Plain, keepalive, &mut listeners)
             .map_err(listen_error(LISTEN_FLAG))?;
         let websocket_listening =
-            bind_all(&config.ws_listen, Transport::WebSocket, keepalive, &mut listeners)
+            bind_all(&config.ws_listen, Kind::WebSocket, keepalive, &mut listeners)
                 .map_err(listen_error(WS_LISTEN_FLAG))?;
         let start_error = |shard| move |source| ShardError::Start { shard, source };
         let wake_ups = (0..config.shards)
@@ -158,6 +160,7 @@ impl Shards {
         let setup = SharedSetup {
             config: Arc::clone(config),
             access,
+            answerer: None,
             connections_max,
             retained,
             memory,
@@ -175,6 +178,7 @@ impl Shards {
             counters: Vec::new(),
             wake_ups,
             threads: Vec::new(),
+            doors: Doors::new(config, shared.journal.all_completions()),
         };
         let (ready_tx, ready_rx) = mpsc::channel();
         let mut peer_txs = Vec::new();
@@ -263,7 +267,12 @@ impl Shards {
 
     /// Who may connect.
     pub fn access(&self) -> &Arc<SharedAccess> {
-        &self.shared.access
+        self.shared.questions.access()
+    }
+
+    /// The ways in from outside the shards.
+    pub fn doors(&self) -> &Arc<Doors> {
+        &self.doors
     }
 
     /// Whether every shard's thread runs. One that has ended before `stop` has failed: `join` tells.
@@ -289,6 +298,7 @@ impl Shards {
             let ended = thread.join().unwrap_or(Err(ShardError::Panicked { shard }));
             result = result.and(ended);
         }
+        self.doors.close();
         self.shared.notices.tell_held_back(Monotonic(u64::MAX));
         result
     }
@@ -352,7 +362,7 @@ struct ThreadSetup {
     index: u16,
     shared: Arc<Shared>,
     mailboxes: Arc<[Mailbox<Mail<OwnedFd>>]>,
-    listeners: Vec<(OwnedFd, Transport)>,
+    listeners: Vec<(OwnedFd, Kind)>,
     wake_up: WakeUp,
     path: Option<ShardPath>,
     counters: Arc<ShardCounters>,
@@ -366,14 +376,14 @@ fn run_shard(
 ) -> Result<(), ShardError> {
     let index = setup.index;
     let ring_error = |source| ShardError::Ring { shard: index, source };
-    let (listeners, transports) = setup.listeners.into_iter().unzip();
+    let (listeners, kinds) = setup.listeners.into_iter().unzip();
     let wire = RingWire::new(listeners, setup.wake_up).map_err(ring_error)?;
     let handle = wire.handle();
     let mut shard = Shard::<Machine>::new(ShardSetup {
         index,
         shared: setup.shared,
         mailboxes: setup.mailboxes,
-        transports,
+        kinds,
         wire,
         path: setup.path,
         clock: MachineClock,

@@ -7,6 +7,7 @@
 //!
 //! Of tests only: it exists for unit tests and, by the feature `simulation`, for other crates' tests.
 
+mod answerer;
 mod bell;
 mod clock;
 mod path;
@@ -14,24 +15,25 @@ mod randomness;
 mod store;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
 
-use super::accept::Transport;
 use super::counters::ShardCounters;
+use super::door::Doors;
 use super::journal::{Completions, StoreSink};
 use super::ports::Ports;
 use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
 use super::{ShardStore, Shared, SharedSetup};
+use crate::access::Access;
 use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
-use crate::mqtt::Access;
 use crate::store::{Recovered, SessionNumber, Store as _};
+use crate::transport::Kind;
 use bell::Bell;
 use clock::VirtualClock;
 use path::MemoryPath;
@@ -39,6 +41,7 @@ use randomness::SeededRandomness;
 use store::{Disk, MemoryStore, Timing};
 use wire::{LISTENER_TCP, LISTENER_WEBSOCKET, MemorySocket, MemoryWire};
 
+pub use answerer::{LateAnswerer, Question};
 pub use store::Written;
 pub use wire::Peer;
 
@@ -77,11 +80,14 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct World {
     setup: Setup,
+    /// Says who clients are that come with a user name.
+    answerer: LateAnswerer,
     clock: VirtualClock,
     randomness: SeededRandomness,
     shared: Arc<Shared>,
     store: Option<Arc<MemoryStore>>,
     shards: Vec<SimulatedShard>,
+    doors: Arc<Doors>,
 }
 
 #[derive(Debug)]
@@ -107,9 +113,11 @@ impl World {
     pub fn with(setup: Setup) -> Self {
         let clock = VirtualClock::new();
         let mut randomness = SeededRandomness(setup.seed);
-        let (shared, store, shards) =
-            start(&setup, &clock, &mut randomness, Disk::default(), SessionNumber(0));
-        let mut world = Self { setup, clock, randomness, shared, store, shards };
+        let answerer = LateAnswerer::default();
+        let found = (Disk::default(), SessionNumber(0));
+        let (shared, store, shards) = start(&setup, &answerer, &clock, &mut randomness, found);
+        let doors = Doors::new(&setup.config, shared.journal.all_completions());
+        let mut world = Self { setup, answerer, clock, randomness, shared, store, shards, doors };
         world.begin();
         world
     }
@@ -125,20 +133,25 @@ impl World {
     /// The process ends at once, and begins again. Of what waited for the disk a part got there, and nobody was
     /// told.
     pub fn crash(&mut self, written: Written) {
+        self.doors.close();
         let disk = self.store.as_ref().map(|store| store.left_on_disk(written));
         // Numbers of sessions are not used again.
         let next_number = self.shared.journal.next_number();
         // Its sockets go with it.
         self.shards.clear();
-        let (shared, store, shards) = start(
-            &self.setup,
-            &self.clock,
-            &mut self.randomness,
-            disk.unwrap_or_default(),
-            next_number,
-        );
+        let found = (disk.unwrap_or_default(), next_number);
+        // Nobody answers what the process had asked.
+        self.answerer = LateAnswerer::default();
+        let (shared, store, shards) =
+            start(&self.setup, &self.answerer, &self.clock, &mut self.randomness, found);
+        self.doors = Doors::new(&self.setup.config, shared.journal.all_completions());
         (self.shared, self.store, self.shards) = (shared, store, shards);
         self.begin();
+    }
+
+    /// The ways in from outside the shards, until the process ends.
+    pub fn doors(&self) -> &Arc<Doors> {
+        &self.doors
     }
 
     /// The same befalls the machine, which has booted so long before the process begins again: the monotonic
@@ -223,6 +236,7 @@ impl World {
         let memory = self.shared.memory.kinds();
         left.extend(memory.map(|(name, kind)| (format!("bytes of {name}"), kind.used_bytes())));
         left.push(("open sockets".to_owned(), self.shared.entrance.open().into()));
+        left.push(("unanswered questions".to_owned(), self.shared.questions.waiting().into()));
         if let Some(store) = &self.store {
             let kept = store.kept().map(|kept| kept as u64);
             let names = ["sessions on disk", "messages on disk", "wills on disk"];
@@ -230,6 +244,11 @@ impl World {
         }
         left.retain(|(_, count)| *count > 0);
         left
+    }
+
+    /// Whoever says who clients are that come with a user name. After a crash it is another one.
+    pub fn answerer(&self) -> &LateAnswerer {
+        &self.answerer
     }
 
     /// The time, whatever the clocks of the machine say.
@@ -242,7 +261,15 @@ impl World {
         self.shards[usize::from(shard)].shard.wire.connect(LISTENER_TCP)
     }
 
-    /// The same over WebSocket, whose request and frames the client has to send.
+    /// A client moves, if it is served, as soon as its operations have ended. Returns whether it will.
+    pub fn move_client(&mut self, peer: &Peer) -> bool {
+        if peer.is_closed() {
+            return false;
+        }
+        self.shards.iter_mut().any(|shard| shard.move_client(peer.address()))
+    }
+
+    /// A client connects over WebSocket, whose request and frames the client has to send.
     pub fn connect_websocket(&mut self, shard: u16) -> Peer {
         self.shards[usize::from(shard)].shard.wire.connect(LISTENER_WEBSOCKET)
     }
@@ -342,10 +369,10 @@ impl World {
 /// A process: what all shards share, its store and the shards, none of which has begun.
 fn start(
     setup: &Setup,
+    answerer: &LateAnswerer,
     clock: &VirtualClock,
     randomness: &mut SeededRandomness,
-    mut disk: Disk,
-    next_number: SessionNumber,
+    (mut disk, next_number): (Disk, SessionNumber),
 ) -> (Arc<Shared>, Option<Arc<MemoryStore>>, Vec<SimulatedShard>) {
     let config = &setup.config;
     let bells: Vec<Arc<Bell>> = (0..config.shards).map(|_| Arc::default()).collect();
@@ -369,6 +396,7 @@ fn start(
     let shared_setup = SharedSetup {
         config: Arc::clone(config),
         access: Access::default(),
+        answerer: Some(Arc::new(answerer.clone())),
         connections_max: config.connections_max.unwrap_or(u32::MAX),
         retained,
         memory,
@@ -402,7 +430,7 @@ impl SimulatedShard {
             index,
             shared: Arc::clone(shared),
             mailboxes: Arc::clone(mailboxes),
-            transports: vec![Transport::Tcp, Transport::WebSocket],
+            kinds: vec![Kind::Plain, Kind::WebSocket],
             wire: MemoryWire::new(2, Arc::clone(&bell), bells.to_vec()),
             path: Some(MemoryPath::new(SLOTS)),
             clock: clock.clone(),
@@ -449,6 +477,15 @@ impl SimulatedShard {
             return;
         }
         self.begin_turn();
+    }
+
+    fn move_client(&mut self, peer: SocketAddr) -> bool {
+        if self.has_ended || !self.shard.move_client_of(peer) {
+            return false;
+        }
+        self.shard.wire.submit();
+        self.bell.ring();
+        true
     }
 
     /// Up to the wait, which is the caller's.

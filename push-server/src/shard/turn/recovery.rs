@@ -16,6 +16,10 @@ use crate::shard::ports::Ports;
 use crate::shard::sessions::{Absence, Found, Presence, RecoveredPart};
 use crate::store::{Clocks, RecoveredSession, SessionNumber, SessionRecord, StoredWill, Write};
 
+/// A will that a start finds with its session waits at least so long: its client was connected when the
+/// server ended, or could not come back meanwhile, and is likely to be back at once.
+const WILL_GRACE_MILLIS: u64 = 5_000;
+
 impl<P: Ports> Shard<P> {
     /// Takes up what a restart has found on disk and is this shard's.
     pub(super) fn recover(&mut self, found: RecoveredPart) {
@@ -92,7 +96,7 @@ impl<P: Ports> Shard<P> {
         mut record: SessionRecord,
     ) {
         let (now, clocks) = (self.agenda.now(), self.here.shared().journal.clocks());
-        let shares = session.subscriptions.has_shared();
+        let shares = session.may_owe_groups();
         let Some(stored) = record.will.clone() else {
             self.sessions.push_found(Found { session, shares, number, will: None, key: None });
             return;
@@ -102,10 +106,6 @@ impl<P: Ports> Shard<P> {
         let will = pending_will(stored, now, clocks, memory, Holder::NOBODY);
         let publish_at = will.publish_at;
         let found = Found { session, shares, number, will: Some(will), key: None };
-        if publish_at <= now {
-            self.sessions.push_found(found);
-            return;
-        }
         if let Some(will) = &mut record.will
             && will.due_at.is_none()
         {
@@ -118,8 +118,7 @@ impl<P: Ports> Shard<P> {
 }
 
 /// The will of a session that a restart has found. The delay of one whose connection the crash has
-/// ended begins now.
-/// Its memory has been taken.
+/// ended begins now. Its memory has been taken.
 fn pending_will(
     stored: StoredWill,
     now: Monotonic,
@@ -131,8 +130,10 @@ fn pending_will(
     let charge = Some(memory.adopt(holder, will_weight_bytes(&message)));
     let message = Message::clone(&message);
     let will = Will { message, delay_secs, message_expiry_secs, charge };
-    match due_at {
-        Some(due_at) => Box::new(PendingWill { will, publish_at: clocks.to_monotonic(due_at) }),
-        None => Box::new(will.pending(now)),
+    let mut pending = will.pending(now);
+    if let Some(due_at) = due_at {
+        pending.publish_at = clocks.to_monotonic(due_at);
     }
+    pending.publish_at = pending.publish_at.max(now.after_millis(WILL_GRACE_MILLIS));
+    Box::new(pending)
 }
