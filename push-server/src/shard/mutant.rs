@@ -31,8 +31,6 @@ pub enum Rule {
     UnsentMoves,
     /// What a member leaves goes to others of its group.
     HandedOn,
-    /// A session's time goes on while there is no server, by the wall clock.
-    TimeWithoutServer,
     /// The kernel answers no pings of clients whose packets are in frames.
     FramedUnarmed,
     /// A door is told that a message is taken when the message is safe.
@@ -61,7 +59,6 @@ impl Rule {
         Self::SessionRemoved,
         Self::UnsentMoves,
         Self::HandedOn,
-        Self::TimeWithoutServer,
         Self::FramedUnarmed,
         Self::DoorWaits,
         Self::SlipWaits,
