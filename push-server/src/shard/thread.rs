@@ -31,10 +31,8 @@ use crate::config::{Config, DurabilityMode};
 use crate::kernel::{self, KernelPath, ShardPath};
 use crate::mqtt::Access;
 use crate::ring::{RingError, RingHandle};
-use crate::store::{
-    self, Claim, ClockReading, Clocks, Durability, Recovered, StoreCounters, StoreError,
-    StoreOptions,
-};
+use crate::store::embedded::{self, Claim, ClockReading, Durability, StoreError, StoreOptions};
+use crate::store::{Clocks, Recovered, StoreCounters};
 use bind::bind_all;
 use machine::{Machine, MachineClock, SystemRandomness};
 use wire::{RingWire, WakeUp};
@@ -317,7 +315,7 @@ fn open_store(
     let options = StoreOptions { clocks, clock, inflight_max, memory, sessions_max, ..options };
     let begun = Instant::now();
     let sink = StoreSink::new(Arc::clone(completions));
-    let (store, recovered) = store::open_claimed(claim, options, Arc::clone(retained), sink)?;
+    let (store, recovered) = embedded::open_claimed(claim, options, Arc::clone(retained), sink)?;
     tracing::info!(
         sessions = recovered.sessions.len(),
         retained = retained.len(),

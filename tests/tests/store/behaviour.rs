@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use push_common::clock::Monotonic;
 use push_server::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
+use push_server::store::embedded::{Durability, StoreOptions};
 use push_server::store::{
-    Clocks, Durability, OutboxSummary, Outcome, Page, PageLimit, Position, RecoveredWill,
-    SessionNumber, SessionRecord, Store as _, StoreFailure, StoreOptions, Stored, StoredWill,
-    WallMillis, WillNumber, Write,
+    Clocks, OutboxSummary, Outcome, Page, PageLimit, Position, RecoveredWill, SessionNumber,
+    SessionRecord, Store as _, StoreFailure, Stored, StoredWill, WallMillis, WillNumber, Write,
 };
 
 use super::rig::{

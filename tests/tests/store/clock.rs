@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use push_common::clock::Monotonic;
 use push_server::broker::Message;
-use push_server::store::{ClockReading, Clocks, Store as _, StoreOptions, WallMillis};
+use push_server::store::embedded::{ClockReading, StoreOptions};
+use push_server::store::{Clocks, Store as _, WallMillis};
 
 use super::rig::{Rig, copy_tree, message, options};
 

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 
 use push_common::clock::Monotonic;
 use push_server::broker::Message;
-use push_server::store::{Clocks, Store as _, StoreOptions, WallMillis, Write};
+use push_server::store::embedded::StoreOptions;
+use push_server::store::{Clocks, Store as _, WallMillis, Write};
 
 use super::rig::{Rig, message, options, put};
 

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use push_server::broker::{
     Held, Message, QoS, Retained, SubscriptionOptions, TopicFilter, TopicName,
 };
+use push_server::store::embedded::{self, Durability, EmbeddedStore, StoreError, StoreOptions};
 use push_server::store::{
-    self, Durability, EmbeddedStore, OutboxEntry, Outcome, Page, PageLimit, Position, Recovered,
-    RecoveredSession, SessionNumber, SessionRecord, Sink, Store as _, StoreCounters, StoreError,
-    StoreFailure, StoreOptions, Stored, WallMillis, Write,
+    OutboxEntry, Outcome, Page, PageLimit, Position, Recovered, RecoveredSession, SessionNumber,
+    SessionRecord, Sink, Store as _, StoreCounters, StoreFailure, Stored, WallMillis, Write,
 };
 
 /// Patience for whatever a store has to do.
@@ -58,7 +58,7 @@ impl Rig {
     pub(crate) fn try_open(options: StoreOptions) -> Result<Self, StoreError> {
         let (sender, completions) = channel();
         let retained = no_retained();
-        let (store, recovered) = store::open(options, Arc::clone(&retained), Forward(sender))?;
+        let (store, recovered) = embedded::open(options, Arc::clone(&retained), Forward(sender))?;
         Ok(Self { store, completions, next_token: 0, recovered, retained })
     }
 

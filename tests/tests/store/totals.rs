@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use push_server::broker::{Message, SessionMemory, SessionMemoryMax, will_weight_bytes};
-use push_server::store::{SessionNumber, SessionRecord, StoreOptions, WillNumber, Write};
+use push_server::store::embedded::StoreOptions;
+use push_server::store::{SessionNumber, SessionRecord, WillNumber, Write};
 
 use super::rig::{Rig, message, options, put, put_session, record};
 

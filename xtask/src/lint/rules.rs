@@ -153,11 +153,31 @@ const RULES: [Rule; 16] = [
         why: "store knows topics and messages, and no other room",
     },
     Rule {
+        within: &["push-server/src/store/api/"],
+        except: &[],
+        forbidden: &[
+            "crate::store::embedded",
+            "crate::store::memory",
+            "std::fs",
+            "std::path",
+            "std::thread",
+        ],
+        tests_may: false,
+        why: "store::api is an interface: it knows no implementation and no file system",
+    },
+    Rule {
+        within: &["push-server/src/shard/"],
+        except: &["push-server/src/shard/thread.rs", "push-server/src/shard/thread/"],
+        forbidden: &["crate::store::embedded"],
+        tests_may: false,
+        why: "of shard only `thread` knows which store there is: the rest uses store::api",
+    },
+    Rule {
         within: &["push-server/src/"],
-        except: &["push-server/src/store/"],
+        except: &["push-server/src/store/embedded/"],
         forbidden: &["fjall", "postcard"],
         tests_may: false,
-        why: "store is the only user of fjall and of its records' encoding",
+        why: "store::embedded is the only user of fjall and of its records' encoding",
     },
     Rule {
         within: &["push-server/src/"],
@@ -299,13 +319,21 @@ mod tests {
     }
 
     #[test]
+    fn who_uses_a_store_does_not_know_which() {
+        let text = "use crate::store::{Write, embedded::open}; use std::path::PathBuf;";
+        assert_eq!(check("push-server/src/store/api/write.rs", text).len(), 2);
+        assert_eq!(check("push-server/src/shard/journal.rs", text).len(), 1);
+        assert!(check("push-server/src/shard/thread.rs", text).is_empty());
+    }
+
+    #[test]
     fn libraries_have_one_user_each() {
         for (library, user) in [
             ("io_uring", "push-server/src/ring/mod.rs"),
             ("aya", "push-server/src/kernel/load.rs"),
             ("tokio", "push-server/src/main.rs"),
             ("mqttbytes", "push-server/src/mqtt/codec.rs"),
-            ("fjall", "push-server/src/store/database.rs"),
+            ("fjall", "push-server/src/store/embedded/database.rs"),
             ("tungstenite", "push-server/src/websocket/frames.rs"),
         ] {
             let text = format!("use {library}::Thing;");

@@ -8,21 +8,21 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::bodies::Bodies;
-use super::clocks::ClockWatch;
-use super::counters;
+use super::clock_watch::ClockWatch;
 use super::database::{self, Claim, Database, DatabaseError, Tree};
 use super::encode::{self, Place};
 use super::group::{GROUP_BYTES_MAX, Group, Key, Written};
+use super::options::StoreOptions;
 use super::queue::{Ask, Found, Refused, Request};
 use super::recover::{self, Index};
 use super::retained;
 use super::shared::Shared;
-use super::unsaved::Unsaved;
-use super::{
-    Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, StoreOptions, Stored,
-    Write,
-};
 use crate::broker::{Message, Retained};
+use crate::store::api::counters;
+use crate::store::api::unsaved::Unsaved;
+use crate::store::{
+    Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, Stored, Write,
+};
 
 /// Requests of a group beyond which it is closed.
 const GROUP_REQUESTS_MAX: usize = 16_384;

@@ -15,18 +15,19 @@ use std::sync::atomic::AtomicU64;
 use hashbrown::HashMap;
 
 use super::bodies::Bodies;
-use super::clocks::{ClockMark, Clocks};
-use super::counters::{self, StoreCounters};
+use super::clock_watch::ClockMark;
 use super::database::{Database, DatabaseError, Tree};
 use super::encode::{self, DecodeError, PlaceFacts};
 use super::group::{CLOCK_KEY, Group, Key, NEXT_NUMBER_KEY};
-use super::{
-    LeftOut, OutboxSummary, Position, Recovered, RecoveredSession, RecoveredWill, SessionNumber,
-    SessionRecord, StoreOptions, Write,
-};
+use super::options::StoreOptions;
 use crate::broker::{
     Kept, Retained, SessionMemory, session_weight_bytes, subscription_weight_bytes,
     will_weight_bytes,
+};
+use crate::store::api::counters;
+use crate::store::{
+    Clocks, LeftOut, OutboxSummary, Position, Recovered, RecoveredSession, RecoveredWill,
+    SessionNumber, SessionRecord, StoreCounters, Write,
 };
 
 /// Leftovers that are removed in one write.

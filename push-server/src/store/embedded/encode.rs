@@ -16,13 +16,14 @@ use xxhash_rust::xxh3::xxh3_128;
 
 pub(super) use error::DecodeError;
 
-use super::clocks::{ClockMark, Clocks, WallMillis};
-use super::{
-    OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill, WillNumber,
-};
+use super::clock_watch::ClockMark;
 use crate::broker::{
     Held, Kept, Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicFilter,
     TopicName, UserProperties, subscription_ids_weight_bytes,
+};
+use crate::store::{
+    Clocks, OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill,
+    WallMillis, WillNumber,
 };
 
 /// Which keys, values and trees there are. An unknown one is refused at start.

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::unsaved;
-use super::{PageLimit, Position, SessionNumber, StoreFailure, Write};
+use crate::store::api::unsaved;
+use crate::store::{PageLimit, Position, SessionNumber, StoreFailure, Write};
 
 /// What one change costs beside the message it carries, in bytes of the backlog.
 const CHANGE_BYTES: u64 = 64;

@@ -1,19 +1,42 @@
-//! The embedded store's handle: a queue, and the thread behind it.
+//! The embedded store: one thread over a database in a directory. This file is its handle: a queue,
+//! and the thread behind it.
+//!
+//! Retained messages are all in memory, where their order is made, and the disk follows that: see
+//! `retained`.
+
+mod bodies;
+mod clock_watch;
+mod database;
+mod encode;
+mod error;
+mod group;
+mod journal;
+mod options;
+mod private;
+mod queue;
+mod recover;
+mod retained;
+mod shared;
+mod thread;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use super::clocks::{ClockReading, ClockWatch, Clocks};
-use super::counters::StoreCounters;
-use super::database::{self, Claim, Database};
-use super::queue::Queue;
-use super::recover;
-use super::shared::Shared;
-use super::thread::StoreThread;
+pub(crate) use bodies::SHARED_MESSAGES_MAX;
+pub use clock_watch::ClockReading;
+pub use database::{Claim, DESCRIPTORS_MAX, claim};
+pub use error::StoreError;
+pub use options::{Durability, StoreOptions};
+
+use self::clock_watch::ClockWatch;
+use self::database::Database;
+use self::queue::Queue;
+use self::shared::Shared;
+use self::thread::StoreThread;
 use super::{
-    PageLimit, Position, Recovered, SessionNumber, Sink, Store, StoreError, StoreOptions, Write,
+    Clocks, PageLimit, Position, Recovered, SessionNumber, Sink, Store, StoreCounters, Write,
 };
 use crate::broker::Retained;
 

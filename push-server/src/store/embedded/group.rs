@@ -9,11 +9,11 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{HashSet, HashTable};
 
 use super::bodies::Bodies;
-use super::clocks::{ClockMark, Clocks};
+use super::clock_watch::ClockMark;
 use super::database::{Batch, Database, DatabaseError, Slice, Tree};
 use super::encode::{self, BodyNumber};
-use super::{OutboxEntry, Position, SessionNumber, WillNumber, Write};
 use crate::broker::{Kept, Retained, TopicFilter, TopicName};
+use crate::store::{Clocks, OutboxEntry, Position, SessionNumber, WillNumber, Write};
 
 /// Bytes of a group beyond which it is closed: bounds the time that one write takes.
 pub(super) const GROUP_BYTES_MAX: u64 = 4 << 20;
