@@ -20,7 +20,7 @@ use crate::broker::topic::TopicFilter;
 #[must_use]
 pub struct Walk {
     /// What was set later is passed by.
-    last_change: u64,
+    last_set: u64,
     /// Whose messages are passed by.
     without: Option<Arc<str>>,
     /// The node visited last, which is kept for it. `None`: none was visited.
@@ -35,7 +35,7 @@ impl Walk {
 
     fn passes_by(&self, content: &Content) -> bool {
         let publisher = content.kept.publisher.as_ref();
-        content.change > self.last_change
+        content.set > self.last_set
             || (publisher.is_some() && publisher == self.without.as_ref())
     }
 }
@@ -50,7 +50,7 @@ impl Retained {
         let start = filter.as_str().split('/').take_while(|level| !is_wild(level));
         let found = (!filter.is_shared()).then(|| store.tree.find(start)).flatten()?;
         let may_match = filter.has_wildcards() || store.content_of(found).is_some();
-        may_match.then(|| Walk { last_change: store.changes, without: None, rests_at: None })
+        may_match.then(|| Walk { last_set: store.set, without: None, rests_at: None })
     }
 
     /// Goes on with a walk by `filter`, which it was begun with: visits at most `nodes` topics, which

@@ -293,7 +293,7 @@ impl Disk {
             Write::RemoveWill { session, number } => {
                 self.wills.remove(&(session, number));
             }
-            Write::SaveRetained { cause } => self.save_retained(&cause.topic, retained),
+            Write::SaveRetained { change } => self.save_retained(&change),
         }
     }
 
@@ -307,10 +307,13 @@ impl Disk {
         }
     }
 
-    fn save_retained(&mut self, topic: &TopicName, retained: &Retained) {
-        let key = topic.as_str().to_owned();
-        match retained.get(topic) {
-            Some(kept) => self.retained.insert(key, kept),
+    fn save_retained(&mut self, change: &RetainedChange) {
+        if !change.take() {
+            return;
+        }
+        let key = change.topic().as_str().to_owned();
+        match change.kept() {
+            Some(kept) => self.retained.insert(key, kept.clone()),
             None => self.retained.remove(&key),
         };
     }

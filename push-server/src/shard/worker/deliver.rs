@@ -222,13 +222,16 @@ impl<P: Ports> Worker<P> {
         }
         let publisher = from.and_then(|key| self.sessions.session_mut(key));
         let publisher = publisher.map(|session| session.client_id());
-        match self.here.shared().retained.set_by(message, publisher) {
-            Ok(()) if self.here.shared().store.is_none() => {}
-            Ok(()) => draft.writes.push(Write::SaveRetained { cause: Arc::clone(message) }),
-            Err(error) => {
-                self.here.counters().limit_retained.add(1);
-                tracing::debug!(%error, topic = message.topic.as_str(), "not retained");
-            }
+        let retained = &self.here.shared().retained;
+        let set = if self.here.shared().store.is_some() {
+            let change = retained.change(message, publisher);
+            change.map(|change| draft.writes.push(Write::SaveRetained { change }))
+        } else {
+            retained.set_by(message, publisher)
+        };
+        if let Err(error) = set {
+            self.here.counters().limit_retained.add(1);
+            tracing::debug!(%error, topic = message.topic.as_str(), "not retained");
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::numbers::{Position, SessionNumber, WillNumber};
 use super::records::{OutboxEntry, SessionRecord};
-use crate::broker::{Message, SubscriptionOptions, TopicFilter};
+use crate::broker::{Message, RetainedChange, SubscriptionOptions, TopicFilter};
 
 /// One change. All of a request's changes take effect together or not at all.
 #[derive(Clone, Debug)]
@@ -97,11 +97,11 @@ pub enum Write {
         /// Which.
         number: WillNumber,
     },
-    /// Makes the retained message of a topic on disk the one in memory: what this change has made
-    /// it, or a later one. To be queued when memory has changed, not before. A change that is
-    /// refused for the backlog is made all the same.
+    /// Keeps what a topic keeps from a moment on. Committed is this change or a later one of its topic,
+    /// in whatever order they are asked for. One that is refused for the backlog, or for what else its
+    /// request asks for, is made all the same.
     SaveRetained {
-        /// What has changed it: what is retained now, what has removed it, or what was removed.
-        cause: Arc<Message>,
+        /// Which topic, and what.
+        change: RetainedChange,
     },
 }

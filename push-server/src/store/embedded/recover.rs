@@ -77,7 +77,7 @@ pub(super) fn recover(
     recovery.unused_bodies(&mut bodies)?;
     let next_number = set_aside(database)?.max(above);
     let group = Group::new(*clocks, next_number);
-    recovery.leftovers.remove(group, database, &mut bodies, retained)?;
+    recovery.leftovers.remove(group, database, &mut bodies)?;
     counters::add(&counters.unreadable, recovery.unreadable);
     let Recovery { left_out, wills_left_out, leftovers, .. } = recovery;
     counters::add(&counters.remains_removed, leftovers.sessions.len() as u64);
@@ -396,13 +396,12 @@ impl Leftovers {
         mut group: Group,
         database: &Database,
         bodies: &mut Bodies,
-        retained: &Retained,
     ) -> Result<(), DatabaseError> {
         self.sessions.sort_unstable();
         self.sessions.dedup();
         for numbers in self.sessions.chunks(REMOVED_AT_A_TIME) {
             for &number in numbers {
-                group.add(Write::RemoveSession { number }, bodies, retained);
+                group.add(Write::RemoveSession { number }, bodies);
             }
             group.write(database)?;
         }

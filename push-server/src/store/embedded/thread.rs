@@ -224,7 +224,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             if matches!(write, Write::RemoveSession { .. }) {
                 bytes += REMOVE_SESSION_BYTES;
             }
-            serving.group.add(write, &mut serving.bodies, &self.shared.retained);
+            serving.group.add(write, &mut serving.bodies);
         }
         self.requests.push(request);
         bytes
@@ -326,8 +326,14 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         for request in self.requests.drain(..) {
             match &request.ask {
                 // Those of a group are gone: it has told what it was to save.
-                Ask::Commit(writes) => self.unsaved.fail(writes),
-                Ask::Refused(refused) => self.unsaved.extend(refused.unsaved.iter().copied()),
+                Ask::Commit(writes) => {
+                    self.unsaved.fail(writes);
+                    retained::give_up(writes);
+                }
+                Ask::Refused(refused) => {
+                    self.unsaved.extend(refused.unsaved.iter().copied());
+                    retained::give_up(&refused.retained);
+                }
                 Ask::Read(..) => {}
             }
             self.sink.complete(request.token, Outcome::Failed(StoreFailure::Disk));
