@@ -2,7 +2,8 @@
 //! exactly-once ids, retained messages and pending wills.
 //!
 //! [`api`] is the interface, whose names stand here as well. [`embedded`] keeps it in a database in a
-//! directory, by a thread of its own. What uses a store names the interface only; who opens one names
+//! directory, by a thread of its own; [`memory`] keeps it as long as the process lives. `rules` is what
+//! both keep to. What uses a store names the interface only; who opens one names
 //! which.
 //!
 //! A store knows topics and messages, and no protocol: what an acknowledgement means, which limits an
@@ -10,10 +11,12 @@
 
 pub mod api;
 pub mod embedded;
+pub mod memory;
+pub(crate) mod rules;
 
-pub(crate) use api::unsaved;
 pub use api::{
-    Clocks, LeftOut, OutboxEntry, OutboxSummary, Outcome, Page, PageLimit, Position, Recovered,
-    RecoveredSession, RecoveredWill, SessionNumber, SessionRecord, Sink, Store, StoreCounters,
-    StoreFailure, Stored, StoredSubscription, StoredWill, WallMillis, WillNumber, Write,
+    Clocks, LeftOut, Opening, OutboxEntry, OutboxSummary, Outcome, Page, PageLimit, Position,
+    Recovered, RecoveredSession, RecoveredWill, SessionNumber, SessionRecord, Sink, Store,
+    StoreCounters, StoreFailure, Stored, StoredSubscription, StoredWill, WallMillis, WillNumber,
+    Write,
 };

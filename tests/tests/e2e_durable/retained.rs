@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use push_server::broker::Retained;
 use push_server::store::embedded::{self, Durability, StoreOptions};
-use push_server::store::{Clocks, Outcome, Sink, WallMillis};
+use push_server::store::{Clocks, Opening, Outcome, Sink, WallMillis};
 use push_tests::clients::{Client, Connect};
 use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::server::Target;
@@ -149,7 +149,10 @@ pub(crate) fn expired_retained_messages_leave_the_disk() -> TestResult {
 fn on_disk(data: &Path) -> Vec<String> {
     let now = Clocks::now();
     let clocks = Clocks { wall: WallMillis(now.wall.0 - LATE_MILLIS), ..now };
-    let options = StoreOptions { clocks, ..StoreOptions::new(data, Durability::Os) };
+    let options = StoreOptions {
+        opening: Opening::unlimited(clocks),
+        ..StoreOptions::new(data, Durability::Os)
+    };
     let found = Arc::new(Retained::new(usize::MAX, usize::MAX));
     embedded::open(options, Arc::clone(&found), Deaf).expect("open the data directory");
     let mut topics: Vec<_> =

@@ -16,7 +16,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 16] = [
+const RULES: &[Rule] = &[
     Rule {
         within: &["push-common/src/"],
         // Its thread-local exists under a feature of the tests' own.

@@ -35,8 +35,7 @@ impl Walk {
 
     fn passes_by(&self, content: &Content) -> bool {
         let publisher = content.kept.publisher.as_ref();
-        content.set > self.last_set
-            || (publisher.is_some() && publisher == self.without.as_ref())
+        content.set > self.last_set || (publisher.is_some() && publisher == self.without.as_ref())
     }
 }
 

@@ -30,10 +30,11 @@ use super::{ShardStore, Shared, SharedSetup};
 use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
 use crate::mqtt::Access;
-use crate::store::{Clocks, Recovered, SessionNumber, WallMillis};
+use crate::store::memory::Contents;
+use crate::store::{Clocks, Opening, Recovered, SessionNumber, WallMillis};
 use bell::Bell;
 use path::MemoryPath;
-use store::{Disk, MemoryStore};
+use store::SimulatedStore;
 use wire::{LISTENER_TCP, MemorySocket, MemoryWire};
 
 pub use wire::Peer;
@@ -82,7 +83,7 @@ pub struct World {
     clock: VirtualClock,
     randomness: SeededRandomness,
     shared: Arc<Shared>,
-    store: Option<Arc<MemoryStore>>,
+    store: Option<Arc<SimulatedStore>>,
     shards: Vec<Shard>,
 }
 
@@ -110,7 +111,7 @@ impl World {
         let clock = VirtualClock::new(BEGINNING);
         let mut randomness = SeededRandomness(setup.seed);
         let (shared, store, shards) =
-            start(&setup, &clock, &mut randomness, Disk::default(), SessionNumber(0));
+            start(&setup, &clock, &mut randomness, Contents::default(), SessionNumber(0));
         let mut world = Self { setup, clock, randomness, shared, store, shards };
         world.begin();
         world
@@ -320,9 +321,9 @@ fn start(
     setup: &Setup,
     clock: &VirtualClock,
     randomness: &mut SeededRandomness,
-    mut disk: Disk,
+    mut disk: Contents,
     next_number: SessionNumber,
-) -> (Arc<Shared>, Option<Arc<MemoryStore>>, Vec<Shard>) {
+) -> (Arc<Shared>, Option<Arc<SimulatedStore>>, Vec<Shard>) {
     let config = &setup.config;
     let bells: Vec<Arc<Bell>> = (0..config.shards).map(|_| Arc::default()).collect();
     let completions = bells.iter().map(|bell| Completions::new(Box::new(Arc::clone(bell))));
@@ -332,11 +333,19 @@ fn start(
     let retained = Arc::new(retained);
     let memory = SessionMemory::new(config.totals.into());
     let (store, recovered) = if setup.is_durable {
-        let inflight_max = config.limits.inflight_max;
-        let recovered =
-            disk.recover((clocks, next_number), inflight_max, &memory, &retained, clock.peek());
+        let now = clock.peek();
+        let opening = Opening {
+            clocks: Clocks { monotonic: now, wall: clocks.to_wall(now) },
+            inflight_max: config.limits.inflight_max,
+            memory: Arc::clone(&memory),
+            sessions_max: u32::MAX,
+        };
+        let recovered = disk.recover(&opening, &retained);
+        assert_eq!(recovered.left_out.sessions(), 0, "there is memory for all sessions");
+        assert_eq!(recovered.wills_left_out, 0, "there is memory for all wills");
+        let recovered = Recovered { clocks, next_number, ..recovered };
         let sink = StoreSink::new(Arc::clone(&completions));
-        (Some(Arc::new(MemoryStore::new(disk, sink, Arc::clone(&retained)))), recovered)
+        (Some(Arc::new(SimulatedStore::new(disk, sink, Arc::clone(&retained)))), recovered)
     } else {
         (None, Recovered { clocks, next_number, ..Recovered::default() })
     };

@@ -7,7 +7,7 @@
 //! atomic write (group commit).
 //!
 //! Nothing is promised in a session whose own record has failed: what puts something into it fails as
-//! well, until its record is written, whether or not the caller has heard of that ([`unsaved`]).
+//! well, until its record is written, whether or not the caller has heard of that (`rules/unsaved.rs`).
 //!
 //! A failure never loses what was reported as [`Outcome::Committed`]. What was reported as
 //! [`Outcome::Failed`] may or may not be found after a restart.
@@ -17,8 +17,7 @@ pub(super) mod counters;
 mod left_out;
 mod numbers;
 mod records;
-mod recovered;
-pub(super) mod unsaved;
+pub(super) mod recovered;
 mod write;
 
 use std::fmt;
@@ -28,7 +27,7 @@ pub use counters::StoreCounters;
 pub use left_out::LeftOut;
 pub use numbers::{Position, SessionNumber, WillNumber};
 pub use records::{OutboxEntry, SessionRecord, Stored, StoredSubscription, StoredWill};
-pub use recovered::{OutboxSummary, Recovered, RecoveredSession, RecoveredWill};
+pub use recovered::{Opening, OutboxSummary, Recovered, RecoveredSession, RecoveredWill};
 pub use write::Write;
 
 /// How much of an outbox to read at once. The first message comes whatever its size.

@@ -21,6 +21,7 @@ use crate::broker::{
     Held, Kept, Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicFilter,
     TopicName, UserProperties, subscription_ids_weight_bytes,
 };
+use crate::store::api::recovered::Occupant;
 use crate::store::{
     Clocks, OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill,
     WallMillis, WillNumber,
@@ -405,26 +406,24 @@ pub(super) fn decode_place(value: &[u8], clocks: &Clocks) -> Result<Place, Decod
 /// What recovery wants to know of a place in an outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PlaceFacts {
-    pub(super) weight_bytes: u64,
-    pub(super) queued_at: Option<WallMillis>,
+    pub(super) occupant: Occupant,
     pub(super) body: Option<BodyNumber>,
 }
 
 /// Decodes the value of a place as far as recovery needs it, without copying the message.
 pub(super) fn decode_place_facts(value: &[u8]) -> Result<PlaceFacts, DecodeError> {
-    Ok(match decode(value)? {
-        OutboxValue::Inline(record, body) => PlaceFacts {
-            weight_bytes: body.weight_bytes() + ids_weight_bytes(&record)?,
-            queued_at: Some(WallMillis(record.queued_at)),
-            body: None,
-        },
-        OutboxValue::Shared(record, shared) => PlaceFacts {
-            weight_bytes: shared.weight_bytes.saturating_add(ids_weight_bytes(&record)?),
-            queued_at: Some(WallMillis(record.queued_at)),
-            body: Some(BodyNumber(shared.number)),
-        },
-        OutboxValue::Released => PlaceFacts { weight_bytes: 0, queued_at: None, body: None },
-    })
+    let facts = |record: &DeliveryRecord, message_bytes: u64, body| {
+        let weight_bytes = message_bytes.saturating_add(ids_weight_bytes(record)?);
+        let queued_at = WallMillis(record.queued_at);
+        Ok(PlaceFacts { occupant: Occupant::Message { weight_bytes, queued_at }, body })
+    };
+    match decode(value)? {
+        OutboxValue::Inline(record, body) => facts(&record, body.weight_bytes(), None),
+        OutboxValue::Shared(record, shared) => {
+            facts(&record, shared.weight_bytes, Some(BodyNumber(shared.number)))
+        }
+        OutboxValue::Released => Ok(PlaceFacts { occupant: Occupant::Released, body: None }),
+    }
 }
 
 fn ids_weight_bytes(record: &DeliveryRecord) -> Result<u64, DecodeError> {

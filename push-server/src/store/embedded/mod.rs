@@ -90,7 +90,7 @@ where
 {
     let database = Database::open(&options)?;
     let (watch, clocks) = watch_clock(&options, &database)?;
-    options.clocks = clocks;
+    options.opening.clocks = clocks;
     let shared = Arc::new(Shared {
         queue: Queue::new(options.backlog_bytes_max),
         counters: StoreCounters::default(),
@@ -98,7 +98,7 @@ where
         retained,
     });
     let (recovered, index) =
-        recover::recover(&database, &options, &shared.counters, &shared.retained)
+        recover::recover(&database, &options.opening, &shared.counters, &shared.retained)
             .map_err(|error| error.at_start(&options.dir))?;
     let dir = options.dir.clone();
     let thread =
@@ -116,11 +116,11 @@ fn watch_clock(
     database: &Database,
 ) -> Result<(ClockWatch, Clocks), StoreError> {
     let Some(clock) = options.clock else {
-        let now = ClockReading { clocks: options.clocks, is_synchronised: true };
+        let now = ClockReading { clocks: options.opening.clocks, is_synchronised: true };
         return Ok(ClockWatch::resumed(now, None));
     };
     let noted = recover::clock_mark(database).map_err(|error| error.at_start(&options.dir))?;
-    let now = ClockReading { clocks: options.clocks, ..clock() };
+    let now = ClockReading { clocks: options.opening.clocks, ..clock() };
     let (watch, clocks) = ClockWatch::resumed(now, noted);
     if let Some(behind) = watch.behind_at_start(now) {
         tracing::warn!(

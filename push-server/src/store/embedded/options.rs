@@ -1,12 +1,10 @@
 //! Where and how the embedded store keeps things.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock_watch::ClockReading;
-use crate::broker::{SessionMemory, SessionMemoryMax};
-use crate::store::Clocks;
+use crate::store::{Clocks, Opening};
 
 /// What a commit waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,25 +23,19 @@ pub struct StoreOptions {
     pub dir: PathBuf,
     /// What a commit waits for.
     pub durability: Durability,
-    /// One instant on both clocks: monotonic times are stored as wall clock times.
-    pub clocks: Clocks,
+    /// What the start takes up.
+    pub opening: Opening,
     /// Where to look at the clocks while the store is open: now and then, and when it is told that the
-    /// wall clock was set ([`Store::clock_was_set`]). The start then reads from what an earlier one has
-    /// noted what time it is: see [`Recovered::clocks`]. `None`: nothing is noted, and `clocks` are
-    /// right.
+    /// wall clock was set ([`Store::clock_was_set`](crate::store::Store::clock_was_set)). The start then reads from what an earlier one has
+    /// noted what time it is: see [`Recovered::clocks`](crate::store::Recovered::clocks). `None`: nothing is noted, and the clocks of
+    /// `opening` are right.
     pub clock: Option<fn() -> ClockReading>,
-    /// Messages of a connected session that may be sent and not received for certain.
-    pub inflight_max: u16,
     /// Bytes that may wait to be stored, beyond which requests fail.
     pub backlog_bytes_max: u64,
     /// Memory for blocks that were read from disk, in bytes.
     pub cache_bytes: u64,
     /// Pause between attempts to open again after a failure.
     pub reopen_every: Duration,
-    /// What sessions may take of memory. What a start takes up is counted; the caller gives it back.
-    pub memory: Arc<SessionMemory>,
-    /// How many sessions a start takes up.
-    pub sessions_max: u32,
 }
 
 /// Default of [`StoreOptions::backlog_bytes_max`]: some seconds of full load.
@@ -59,14 +51,11 @@ impl StoreOptions {
         Self {
             dir: dir.into(),
             durability,
-            clocks: Clocks::now(),
+            opening: Opening::unlimited(Clocks::now()),
             clock: None,
-            inflight_max: 0,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             cache_bytes: CACHE_BYTES,
             reopen_every: REOPEN_EVERY,
-            memory: SessionMemory::new(SessionMemoryMax::UNLIMITED),
-            sessions_max: u32::MAX,
         }
     }
 }

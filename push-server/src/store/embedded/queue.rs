@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::store::api::unsaved;
+use crate::store::rules::unsaved;
 use crate::store::{PageLimit, Position, SessionNumber, StoreFailure, Write};
 
 /// What one change costs beside the message it carries, in bytes of the backlog.

@@ -67,11 +67,7 @@ pub(super) fn catch_up(
     Ok(())
 }
 
-fn save(
-    topics: &[Differing],
-    database: &Database,
-    group: &mut Group,
-) -> Result<(), DatabaseError> {
+fn save(topics: &[Differing], database: &Database, group: &mut Group) -> Result<(), DatabaseError> {
     let mut bytes = 0;
     for (topic, kept) in topics {
         bytes += group.save_retained(topic, kept.as_ref());

@@ -19,7 +19,7 @@ use super::retained;
 use super::shared::Shared;
 use crate::broker::{Message, Retained};
 use crate::store::api::counters;
-use crate::store::api::unsaved::Unsaved;
+use crate::store::rules::unsaved::Unsaved;
 use crate::store::{
     Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, Stored, Write,
 };
@@ -378,7 +378,7 @@ fn reopen(
 ) -> Result<Serving, Box<dyn std::error::Error + Send + Sync>> {
     database::probe(&options.dir)?;
     let database = Database::open(options)?;
-    let mut group = Group::new(options.clocks, SessionNumber::default());
+    let mut group = Group::new(options.opening.clocks, SessionNumber::default());
     for key in doubtful {
         group.remove(key.clone());
     }
@@ -393,7 +393,7 @@ fn reopen(
 impl Serving {
     fn new(database: Database, index: Index, options: &StoreOptions) -> Self {
         let Index { bodies, next_number } = index;
-        Self { database, bodies, group: Group::new(options.clocks, next_number) }
+        Self { database, bodies, group: Group::new(options.opening.clocks, next_number) }
     }
 
     /// Reads a piece of an outbox. Also returns how many places in it cannot be read.
@@ -436,7 +436,7 @@ impl Serving {
         value: &[u8],
         options: &StoreOptions,
     ) -> Result<Option<Stored>, DatabaseError> {
-        Ok(match encode::decode_place(value, &options.clocks) {
+        Ok(match encode::decode_place(value, &options.opening.clocks) {
             Ok(Place::Entry(entry)) => Some(Stored::Entry(entry)),
             Ok(Place::Released) => Some(Stored::Released),
             Ok(Place::Shared(number, delivery)) => {
@@ -456,7 +456,8 @@ impl Serving {
             return Ok(Some(message));
         }
         let value = self.database.read(Tree::Bodies, &number.0.to_be_bytes())?;
-        let decoded = value.and_then(|value| encode::decode_message(&value, &options.clocks).ok());
+        let decoded =
+            value.and_then(|value| encode::decode_message(&value, &options.opening.clocks).ok());
         Ok(decoded.map(|message| {
             let message = Arc::new(message);
             self.bodies.was_read(number, &message);

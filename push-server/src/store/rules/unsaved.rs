@@ -16,8 +16,7 @@
 
 use hashbrown::HashSet;
 
-use super::numbers::SessionNumber;
-use super::write::Write;
+use crate::store::{SessionNumber, Write};
 
 /// The sessions.
 #[derive(Debug, Default)]
