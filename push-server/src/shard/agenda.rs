@@ -1,12 +1,16 @@
 //! A shard's agenda: the instant of its turn, whose work comes next, who is sent something at its end, and
 //! how long each of that may take. It knows whose work waits, and not what work it is.
 
+mod fair_queue;
+
+pub(super) use fair_queue::{Due, Flow, FlowNumber};
+
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
 
-use super::fair_queue::{Due, FairQueue, Flow};
 use super::ports::Clock;
+use fair_queue::FairQueue;
 
 /// Units of work that a session may cause before the others have their turn: about 0.05 ms. The least
 /// that a client waits is the sum of those of all that had nothing waiting, so it is small: 200 clients

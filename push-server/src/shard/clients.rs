@@ -1,16 +1,25 @@
 //! The clients of a shard, by index: the slab, the generations that tell one from whoever has had its place
 //! before, and the lists of those that wait for something other than their turn.
 
+mod client;
+mod discarded;
+mod input_budget;
+mod receipts;
+mod sending;
+
+pub(super) use client::{Client, Introduction, LINGER_MILLIS, Phase};
+pub(super) use input_budget::{InputBudget, Unfinished};
+pub(super) use receipts::Receipts;
+pub(super) use sending::{SEND_BYTES_MAX, Sending};
+
 use std::ops::{Index, IndexMut};
 
 use push_common::clock::Monotonic;
 use slab::Slab;
 
-use super::client::{Client, Phase};
-use super::discarded::Discarded;
-use super::input_budget::InputCharge;
 use super::ports::{Ports, SocketOf, Token};
-use super::sending::Sending;
+use discarded::Discarded;
+use input_budget::InputCharge;
 
 /// Generations of clients, as tokens carry them.
 const GENERATION_MASK: u32 = 0x00FF_FFFF;

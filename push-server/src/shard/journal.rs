@@ -3,14 +3,30 @@
 //!
 //! It decides nothing about what is written, or what an answer means: that is `durable`'s.
 
+mod fresh;
+mod outgoing;
+mod refused;
+mod ticket;
+mod unremoved;
+
+pub(super) use outgoing::Outgoing;
+pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
+pub(crate) use refused::UNREMOVED_MAX;
+pub(super) use refused::{Again, Retrying};
+pub(super) use ticket::{
+    Completions, Done, Draft, Giver, Leaver, Part, StoreSink, Subscribed, Ticket, Unsubscribed,
+    Waiting, Wholes,
+};
+pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
+pub(super) use unremoved::UnremovedFilter;
+
 use std::collections::VecDeque;
 
 use super::counters::ShardCounters;
-use super::fresh::Fresh;
-use super::refused::Refused;
-use super::ticket::{Completions, Done, Draft, Waiting, Wholes};
 use crate::mqtt::HEAD_MESSAGES_MAX;
 use crate::store::{Outcome, PageLimit, Position, SessionNumber, Store};
+use fresh::Fresh;
+use refused::Refused;
 
 /// Bytes that wait to be stored, of all shards together, from which on what would add to them waits
 /// (`limit="store"`), until half of them is stored.

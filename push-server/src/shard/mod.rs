@@ -11,63 +11,37 @@
 //! shards by mailbox, only to shards with a subscriber; of a group that shares a subscription, to the
 //! shard of the one member whose turn it is.
 
-mod absence;
 mod accept;
 mod agenda;
-mod backlog;
-mod client;
 mod clients;
 mod connect_order;
 pub mod counters;
-mod departed;
-mod discarded;
-mod fair_queue;
-mod found;
-mod fresh;
 mod here;
-mod input_budget;
 mod journal;
 mod liveness;
-mod mail;
-mod mailbox;
 pub mod mutant;
 mod notices;
-mod outgoing;
 mod ports;
 mod post;
-mod postage;
-mod publishing;
-mod receipts;
-mod recovered;
-mod refused;
-mod remains_bytes;
-mod sending;
-mod session_shares;
+mod publish;
 mod sessions;
 mod shared_access;
-mod shared_mail;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod stop;
-mod strays;
 #[cfg(test)]
 mod tests;
 mod thread;
-mod ticket;
 mod timers;
-mod unremoved;
-mod unused;
-mod worker;
+mod turn;
 
 pub(crate) use accept::PARKED_MAX;
-pub(crate) use journal::STORE_BACKLOG_BYTES_MAX;
-pub(crate) use mailbox::MAILBOX_MESSAGES_MAX;
-pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
-pub(crate) use postage::LETTERS_MAX;
-pub(crate) use refused::UNREMOVED_MAX;
+pub(crate) use journal::{
+    STORE_BACKLOG_BYTES_MAX, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
+};
+pub(crate) use post::{LETTERS_MAX, MAILBOX_MESSAGES_MAX};
 pub use shared_access::SharedAccess;
 pub use thread::{LISTEN_FLAG, ShardError, Shards, StoreView, WS_LISTEN_FLAG, probe_bind};
-pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -76,14 +50,11 @@ use crate::broker::{Holders, Retained, Routing, SessionMemory, Shares};
 use crate::config::Config;
 use crate::mqtt::Access;
 use crate::store::{Clocks, LeftOut, Recovered, Store};
+use clients::InputBudget;
 use connect_order::ConnectOrder;
-use input_budget::InputBudget;
+use journal::{Completions, Waiting, Wholes};
 use notices::Notices;
-use recovered::RecoveredPart;
-use remains_bytes::RemainsBytes;
-use session_shares::SessionShares;
-use ticket::{Completions, Waiting, Wholes};
-use unused::UnusedCounts;
+use sessions::{RecoveredPart, RemainsBytes, SessionShares, UnusedCounts};
 
 /// What every shard sees of the whole.
 #[derive(Debug)]

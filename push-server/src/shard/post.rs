@@ -6,15 +6,26 @@
 //!
 //! What the mail says is `mail`'s.
 
+mod mail;
+mod mailbox;
+mod postage;
+mod shared_mail;
+
+pub(super) use mail::{Adoption, Arrival, Letter, Mail};
+pub(crate) use mailbox::MAILBOX_MESSAGES_MAX;
+pub(super) use mailbox::Mailbox;
+pub(crate) use postage::LETTERS_MAX;
+pub(super) use postage::Stamp;
+pub(super) use shared_mail::SharedMail;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::agenda::Flow;
 use super::counters::ShardCounters;
-use super::fair_queue::Flow;
-use super::mailbox::Mailbox;
 use super::ports::Wire;
-use super::postage::{Postage, Stamp};
 use crate::broker::ShardSet;
+use postage::Postage;
 
 /// Letters that wait for their turn at a shard; further ones wait in its mailbox.
 const LETTERS_WAITING_MAX: usize = 16_384;

@@ -1,6 +1,25 @@
 //! The sessions whose home is this shard, by key and by client id, and what they count against the total
 //! of all sessions.
 
+mod absence;
+mod departed;
+mod found;
+mod recovered;
+mod remains_bytes;
+mod session_shares;
+mod strays;
+mod unused;
+
+pub(super) use absence::Absence;
+use departed::Departed;
+pub(super) use departed::{Leaving, Records};
+pub(super) use found::Found;
+pub(super) use recovered::RecoveredPart;
+pub(super) use remains_bytes::RemainsBytes;
+pub(super) use session_shares::{NoPlace, SessionShares};
+pub(super) use unused::UnusedCounts;
+use unused::{Fit, Unused, UnusedSessions};
+
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -9,10 +28,6 @@ use hashbrown::HashTable;
 use push_common::clock::Monotonic;
 use slab::Slab;
 
-use super::absence::Absence;
-use super::departed::Departed;
-use super::found::Found;
-use super::unused::{Fit, Unused, UnusedSessions};
 use crate::broker::{MemoryBudget, Origin, session_weight_bytes};
 use crate::mqtt::Session;
 use crate::store::SessionNumber;

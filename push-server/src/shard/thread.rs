@@ -19,12 +19,11 @@ use push_common::clock::Monotonic;
 
 use super::accept::Transport;
 use super::counters::ShardCounters;
-use super::mail::Mail;
-use super::mailbox::Mailbox;
+use super::journal::{Completions, StoreSink};
 use super::ports::Waker;
-use super::recovered::RecoveredPart;
-use super::ticket::{Completions, StoreSink};
-use super::worker::{Worker, WorkerSetup};
+use super::post::{Mail, Mailbox};
+use super::sessions::RecoveredPart;
+use super::turn::{Shard, ShardSetup};
 use super::{ShardStore, Shared, SharedAccess, SharedSetup};
 use crate::broker::{Retained, SessionMemory};
 use crate::config::{Config, DurabilityMode};
@@ -367,13 +366,13 @@ fn run_shard(
     ready: &mpsc::Sender<(u16, RingHandle)>,
     peers: &mpsc::Receiver<Vec<RingHandle>>,
 ) -> Result<(), ShardError> {
-    let shard = setup.index;
-    let ring_error = |source| ShardError::Ring { shard, source };
+    let index = setup.index;
+    let ring_error = |source| ShardError::Ring { shard: index, source };
     let (listeners, transports) = setup.listeners.into_iter().unzip();
     let wire = RingWire::new(listeners, setup.wake_up).map_err(ring_error)?;
     let handle = wire.handle();
-    let mut worker = Worker::<Machine>::new(WorkerSetup {
-        index: shard,
+    let mut shard = Shard::<Machine>::new(ShardSetup {
+        index,
         shared: setup.shared,
         mailboxes: setup.mailboxes,
         transports,
@@ -385,11 +384,11 @@ fn run_shard(
         recovered: setup.recovered,
     });
     // The starter may be gone; then there are no peers either.
-    let _ = ready.send((shard, handle));
+    let _ = ready.send((index, handle));
     let Ok(handles) = peers.recv() else { return Ok(()) };
-    worker.wire.join(handles);
-    let ended = worker.run().map_err(ring_error);
+    shard.wire.join(handles);
+    let ended = shard.run().map_err(ring_error);
     // Freeing millions of messages one by one would outlast the time that a stop has.
-    worker.leave_memory();
+    shard.leave_memory();
     ended
 }

@@ -27,9 +27,8 @@ fn each_file_of_a_shard_is_in_the_architecture() {
     let is_named = |file: &String| {
         named.contains(file.as_str()) || named.contains(format!("shard/{file}").as_str())
     };
-    let is_file = |file: &String| file.ends_with(".rs");
-    let files = files_in("push-server/src/shard").into_iter().filter(is_file);
-    let missing: Vec<_> = files.filter(|file| !is_named(file)).collect();
+    let files = sources_below("push-server/src/shard", "");
+    let missing: Vec<_> = files.into_iter().filter(|file| !is_named(file)).collect();
     assert!(missing.is_empty(), "not in ARCHITECTURE.md: {missing:?}");
 }
 
@@ -64,6 +63,20 @@ fn the_licence_that_the_ebpf_object_declares_is_one_of_its_crates() {
     for text in ["LICENSE-MIT", "LICENSE-APACHE", "push-ebpf/LICENSE-GPL-2.0"] {
         assert!(workspace_path(text).exists(), "{text} is missing");
     }
+}
+
+/// Paths from `folder` on, but for those of unit tests.
+fn sources_below(folder: &str, prefix: &str) -> Vec<String> {
+    let is_of_tests = |name: &str| name == "tests" || name == "tests.rs";
+    let names = files_in(folder).into_iter().filter(|name| !is_of_tests(name));
+    let paths = names.flat_map(|name| {
+        let path = format!("{prefix}{name}");
+        match name.ends_with(".rs") {
+            true => vec![path],
+            false => sources_below(&format!("{folder}/{name}"), &format!("{path}/")),
+        }
+    });
+    paths.collect()
 }
 
 fn files_in(folder: &str) -> Vec<String> {

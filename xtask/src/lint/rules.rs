@@ -297,7 +297,7 @@ mod tests {
         let text = "use crate::{broker, kernel, ring}; use std::time::{Duration, Instant};
                     use std::net::{SocketAddr, TcpStream}; use rustix::io;
                     fn f() { rand::random(); Clocks::now(); crate::shard::thread::wire(); }";
-        for file in ["worker.rs", "simulation/wire.rs", "tests/mod.rs", "threads.rs"] {
+        for file in ["turn.rs", "simulation/wire.rs", "tests/mod.rs", "threads.rs"] {
             assert_eq!(check(&format!("push-server/src/shard/{file}"), text).len(), 8, "{file}");
         }
         for file in ["thread.rs", "thread/wire.rs"] {

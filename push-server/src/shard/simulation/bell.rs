@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::ports::Waker;
+use crate::shard::ports::Waker;
 
 /// Wakes a shard, once for any number of calls.
 #[derive(Debug, Default)]

@@ -20,12 +20,11 @@ use push_common::clock::Monotonic;
 
 use super::accept::Transport;
 use super::counters::ShardCounters;
-use super::mail::Mail;
-use super::mailbox::{MAILBOX_MESSAGES_MAX, Mailbox};
+use super::journal::{Completions, StoreSink};
 use super::ports::{Clock, Ports, Randomness};
-use super::recovered::RecoveredPart;
-use super::ticket::{Completions, StoreSink};
-use super::worker::{Worker, WorkerSetup};
+use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
+use super::sessions::RecoveredPart;
+use super::turn::{Shard, ShardSetup};
 use super::{ShardStore, Shared, SharedSetup};
 use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
@@ -84,12 +83,12 @@ pub struct World {
     randomness: SeededRandomness,
     shared: Arc<Shared>,
     store: Option<Arc<SimulatedStore>>,
-    shards: Vec<Shard>,
+    shards: Vec<SimulatedShard>,
 }
 
 #[derive(Debug)]
-struct Shard {
-    worker: Worker<Simulated>,
+struct SimulatedShard {
+    shard: Shard<Simulated>,
     counters: Arc<ShardCounters>,
     bell: Arc<Bell>,
     /// When it turns, if nothing comes before.
@@ -120,7 +119,7 @@ impl World {
     /// Not before every shard is there.
     fn begin(&mut self) {
         for shard in &mut self.shards {
-            shard.worker.begin();
+            shard.shard.begin();
             shard.begin_turn();
         }
     }
@@ -183,7 +182,7 @@ impl World {
 
     /// So many receives of this shard find no buffer.
     pub fn starve(&mut self, shard: u16, receives: u32) {
-        self.shards[usize::from(shard)].worker.wire.starve(receives);
+        self.shards[usize::from(shard)].shard.wire.starve(receives);
     }
 
     /// Moves the clock, and no shard turns meanwhile: the machine was asleep.
@@ -221,7 +220,7 @@ impl World {
 
     /// A client connects, over TCP, to a shard's listener.
     pub fn connect(&mut self, shard: u16) -> Peer {
-        self.shards[usize::from(shard)].worker.wire.connect(LISTENER_TCP)
+        self.shards[usize::from(shard)].shard.wire.connect(LISTENER_TCP)
     }
 
     /// The shard that a client's session lives with.
@@ -241,15 +240,15 @@ impl World {
         if peer.is_closed() {
             return false;
         }
-        let mut paths = self.shards.iter().filter_map(|shard| shard.worker.path.port());
+        let mut paths = self.shards.iter().filter_map(|shard| shard.shard.path.port());
         paths.any(|path| path.answer_ping(peer.address(), now))
     }
 
     /// What is not given back: slots of the kernel path and receive buffers, of all shards.
     pub fn on_loan(&self) -> usize {
         let loans = self.shards.iter().map(|shard| {
-            let slots = shard.worker.path.port().map_or(0, MemoryPath::taken);
-            slots + shard.worker.wire.pieces_lent()
+            let slots = shard.shard.path.port().map_or(0, MemoryPath::taken);
+            slots + shard.shard.wire.pieces_lent()
         });
         loans.sum()
     }
@@ -323,7 +322,7 @@ fn start(
     randomness: &mut SeededRandomness,
     mut disk: Contents,
     next_number: SessionNumber,
-) -> (Arc<Shared>, Option<Arc<SimulatedStore>>, Vec<Shard>) {
+) -> (Arc<Shared>, Option<Arc<SimulatedStore>>, Vec<SimulatedShard>) {
     let config = &setup.config;
     let bells: Vec<Arc<Bell>> = (0..config.shards).map(|_| Arc::default()).collect();
     let completions = bells.iter().map(|bell| Completions::new(Box::new(Arc::clone(bell))));
@@ -364,13 +363,13 @@ fn start(
     let mailboxes: Arc<[_]> =
         bells.iter().map(|_| Mailbox::with_room(setup.mailbox_messages_max)).collect();
     let shards = (0..config.shards).zip(parts).map(|(index, recovered)| {
-        Shard::new(&shared, &mailboxes, clock, randomness, &bells, (index, recovered))
+        SimulatedShard::new(&shared, &mailboxes, clock, randomness, &bells, (index, recovered))
     });
     let shards = shards.collect();
     (shared, store, shards)
 }
 
-impl Shard {
+impl SimulatedShard {
     fn new(
         shared: &Arc<Shared>,
         mailboxes: &Arc<[Mailbox<Mail<MemorySocket>>]>,
@@ -381,7 +380,7 @@ impl Shard {
     ) -> Self {
         let counters = Arc::new(ShardCounters::default());
         let bell = Arc::clone(&bells[usize::from(index)]);
-        let worker = Worker::new(WorkerSetup {
+        let shard = Shard::new(ShardSetup {
             index,
             shared: Arc::clone(shared),
             mailboxes: Arc::clone(mailboxes),
@@ -394,13 +393,13 @@ impl Shard {
             recovered,
         });
         let due = clock.peek();
-        Self { worker, counters, bell, due, clock: clock.clone(), has_ended: false }
+        Self { shard, counters, bell, due, clock: clock.clone(), has_ended: false }
     }
 
     /// What it holds, by what it is.
     fn leftovers(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-        let Self { worker, counters, .. } = self;
-        let slots = worker.path.port().map_or(0, MemoryPath::taken);
+        let Self { shard, counters, .. } = self;
+        let slots = shard.path.port().map_or(0, MemoryPath::taken);
         let gauges = [
             ("connections", counters.connections.value()),
             ("sessions", counters.sessions.value()),
@@ -409,25 +408,25 @@ impl Shard {
         ];
         let counts = [
             ("slots of the kernel path", slots),
-            ("receive buffers", worker.wire.pieces_lent()),
-            ("operations on sockets", worker.wire.under_way()),
+            ("receive buffers", shard.wire.pieces_lent()),
+            ("operations on sockets", shard.wire.under_way()),
         ];
-        let counts = counts.into_iter().chain(worker.leftovers());
+        let counts = counts.into_iter().chain(shard.leftovers());
         gauges.into_iter().chain(counts.map(|(name, count)| (name, count as u64)))
     }
 
     fn is_ready(&mut self, now: Monotonic) -> bool {
-        !self.has_ended && (self.due <= now || self.worker.wire.is_ready())
+        !self.has_ended && (self.due <= now || self.shard.wire.is_ready())
     }
 
     fn turn(&mut self) {
         if self.has_ended {
             return;
         }
-        self.worker.wire.collect();
-        self.worker.turn();
-        if self.worker.has_stopped() {
-            self.worker.end();
+        self.shard.wire.collect();
+        self.shard.turn();
+        if self.shard.has_stopped() {
+            self.shard.end();
             self.has_ended = true;
             return;
         }
@@ -436,8 +435,8 @@ impl Shard {
 
     /// Up to the wait, which is the caller's.
     fn begin_turn(&mut self) {
-        let timeout = self.worker.begin_turn();
-        self.worker.wire.submit();
+        let timeout = self.shard.begin_turn();
+        self.shard.wire.submit();
         self.due = self.clock.peek().after(timeout);
     }
 }

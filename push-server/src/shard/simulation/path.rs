@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use push_common::clock::Monotonic;
 
-use super::super::ports::{Liveness, Unarmed};
 use super::wire::MemorySocket;
+use crate::shard::ports::{Liveness, Unarmed};
 
 /// A shard's slots.
 #[derive(Debug)]

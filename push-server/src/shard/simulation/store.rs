@@ -9,8 +9,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::super::ticket::{StoreSink, Waiting};
 use crate::broker::Retained;
+use crate::shard::journal::{StoreSink, Waiting};
 use crate::store::memory::Contents;
 use crate::store::rules::unsaved::Unsaved;
 use crate::store::{

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::ports::{AcceptFault, Completion, Received, Socket, Token, Wire, WireFaults};
 use super::bell::Bell;
+use crate::shard::ports::{AcceptFault, Completion, Received, Socket, Token, Wire, WireFaults};
 
 /// The one listener that a shard has.
 pub(super) const LISTENER_TCP: u32 = 0;

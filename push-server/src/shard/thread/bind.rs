@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Socket, Type};
 
-use super::super::accept::Transport;
 use crate::ring::{self, Keepalive};
+use crate::shard::accept::Transport;
 
 /// Connections that the system may hold for a listener before a shard accepts them
 /// (capped by `net.core.somaxconn`).

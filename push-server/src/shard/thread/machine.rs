@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use push_common::clock::Monotonic;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::super::ports::{Clock, Liveness, Ports, Randomness, Unarmed};
 use super::wire::RingWire;
 use crate::kernel::{self, ShardPath, SlotRef};
+use crate::shard::ports::{Clock, Liveness, Ports, Randomness, Unarmed};
 
 /// This machine.
 #[derive(Debug)]
@@ -124,8 +124,8 @@ impl From<kernel::Unarmed> for Unarmed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::client::Client;
     use super::*;
+    use crate::shard::clients::Client;
 
     #[test]
     fn client_stays_small() {

@@ -12,11 +12,11 @@ use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{Shutdown, getpeername, getsockname, shutdown};
 
-use super::super::ports::{
-    AcceptFault, Completion, Received, Socket, Token, Waker, Wire, WireFaults,
-};
 use super::probes::is_unanswered;
 use crate::ring::{self, Piece, Ring, RingError, RingHandle, RingOptions};
+use crate::shard::ports::{
+    AcceptFault, Completion, Received, Socket, Token, Waker, Wire, WireFaults,
+};
 
 /// 8 MiB of receive buffers a shard, whatever the number of connections (`limit="receive_buffers"`).
 const RING_OPTIONS: RingOptions =

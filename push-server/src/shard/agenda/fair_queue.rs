@@ -1,0 +1,371 @@
+//! Whose work a shard does next: deficit round robin over the sessions that cause it, newcomers
+//! first.
+//!
+//! Each session with work waiting may cause `quantum` units of it a round (Shreedhar and Varghese,
+//! 1995). Whoever asks for more waits for its next round, and all others have theirs in between. A
+//! session that had nothing waiting goes before those that had (RFC 8290, section 4.2): a heartbeat
+//! or a single publish passes by any backlog. (They have eight times as much as the others at the most:
+//! thousands that come and go are not to starve one with more to do.) What a session spent in this turn while it had nothing
+//! waiting counts, so that coming and going wins nothing.
+//!
+//! Pure: it knows neither clocks nor rings, but what it is told by whoever does the work.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU16;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use push_common::clock::Monotonic;
+
+use crate::store::SessionNumber;
+
+/// Whose work it is: a session, by its shard and its number.
+///
+/// Not by its key, which a newcomer gets as soon as the session has ended: what the session has left
+/// (its will, a publish under way) may wait for the store much longer, and the newcomer's work would
+/// wait behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Flow {
+    shard: u16,
+    kind: Kind,
+    number: u32,
+}
+
+/// The low half of a session's number. That is enough: at worst two sessions with four billion others
+/// between them share a turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlowNumber(u32);
+
+impl From<SessionNumber> for FlowNumber {
+    fn from(number: SessionNumber) -> Self {
+        Self(number.0 as u32)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Session,
+    Newcomer,
+    Ended,
+    Left,
+    Nobody,
+}
+
+impl Flow {
+    /// A session's, whichever connection it has.
+    pub(crate) fn session(shard: u16, number: FlowNumber) -> Self {
+        Self { shard, kind: Kind::Session, number: number.0 }
+    }
+
+    /// A connection's that has no session (yet, or any more).
+    pub(crate) fn newcomer(shard: u16, client: u32) -> Self {
+        Self { shard, kind: Kind::Newcomer, number: client }
+    }
+
+    /// What has to be cleared away behind a session that has ended, whatever else of it still waits.
+    pub(crate) fn ended(shard: u16, key: u32) -> Self {
+        Self { shard, kind: Kind::Ended, number: key }
+    }
+
+    /// Tells it from nearly all others.
+    pub(crate) fn tag(self) -> NonZeroU16 {
+        let place = u32::from(self.shard) << 3 | self.kind as u32;
+        let mixed = (self.number ^ place << 24).wrapping_mul(0x9E37_79B1) >> 16;
+        NonZeroU16::new(mixed as u16).unwrap_or(NonZeroU16::MAX)
+    }
+
+    /// What sessions that have ended owed to their groups. One flow for all of them: a thousand that end
+    /// at once have as much of a shard as one that is there.
+    pub(crate) fn left(shard: u16) -> Self {
+        Self { shard, kind: Kind::Left, number: 0 }
+    }
+
+    /// All else that no session that is there causes: what the store is offered again, and wills that a
+    /// start has found.
+    pub(crate) fn nobody(shard: u16) -> Self {
+        Self { shard, kind: Kind::Nobody, number: 0 }
+    }
+}
+
+/// Work that waits, in order for each flow.
+#[derive(Debug)]
+pub(crate) struct FairQueue<W> {
+    quantum: u32,
+    flows: HashMap<Flow, Waiting<W>, foldhash::fast::RandomState>,
+    /// Flows that have not had a turn since they have work waiting.
+    fresh: VecDeque<Flow>,
+    /// Flows that have had one.
+    rest: VecDeque<Flow>,
+    /// Flows whose work cannot go on in this turn, whatever they may spend.
+    blocked: Vec<Flow>,
+    /// Flows whose work cannot go on before `unpark`.
+    parked: Vec<Flow>,
+    /// What flows without work waiting have spent in this turn.
+    spent: HashMap<Flow, u32, foldhash::fast::RandomState>,
+    /// Emptied ones, kept for their memory: flows come and go all the time.
+    spare: Vec<VecDeque<W>>,
+    /// Units that fresh flows have had ahead of their share against the others.
+    fresh_lead: i64,
+    now: Monotonic,
+}
+
+/// So many times the units of the others fresh flows may have while both wait, so that many who come
+/// and go cannot keep one from its work that has more of it.
+const FRESH_SHARE: i64 = 8;
+
+/// How many emptied queues are kept, and how large ones.
+const SPARE_MAX: usize = 256;
+const SPARE_CAPACITY_MAX: usize = 16;
+
+#[derive(Debug)]
+struct Waiting<W> {
+    work: VecDeque<W>,
+    /// Units it may spend before its turn ends; what it has overspent where negative.
+    deficit: i64,
+    /// When some of its work was done last.
+    since: Monotonic,
+    is_fresh: bool,
+    is_parked: bool,
+}
+
+/// Until when what is left of a piece of work waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// Its flow's next round.
+    Round,
+    /// The next turn.
+    Turn,
+    /// `unpark`.
+    Unpark,
+}
+
+/// A piece of work whose turn it is. To be given back by `done`, `unfinished`, `blocked` or `parked`.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Due<W> {
+    pub(crate) flow: Flow,
+    pub(crate) work: W,
+    /// Units that may be spent on it.
+    pub(crate) allowance: u32,
+}
+
+impl<W> FairQueue<W> {
+    /// `quantum`: units of a flow a round.
+    pub(crate) fn new(quantum: u32) -> Self {
+        Self {
+            quantum,
+            flows: HashMap::default(),
+            fresh: VecDeque::new(),
+            rest: VecDeque::new(),
+            blocked: Vec::new(),
+            parked: Vec::new(),
+            spent: HashMap::default(),
+            spare: Vec::new(),
+            fresh_lead: 0,
+            now: Monotonic(0),
+        }
+    }
+
+    /// A turn begins: what has been spent is forgotten, and blocked work is tried again.
+    pub(crate) fn begin_turn(&mut self, now: Monotonic) {
+        self.now = now;
+        if !self.spent.is_empty() {
+            self.spent.clear();
+        }
+        self.rest.extend(self.blocked.drain(..));
+    }
+
+    /// Whether no work waits that could be done now.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.fresh.is_empty() && self.rest.is_empty()
+    }
+
+    /// Whether no work waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// Whether work waits for something that only time brings.
+    pub(crate) fn has_blocked(&self) -> bool {
+        !self.blocked.is_empty()
+    }
+
+    /// Whether work waits for `unpark`.
+    pub(crate) fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// What parked work has waited for has come.
+    pub(crate) fn unpark(&mut self) {
+        for flow in self.parked.drain(..) {
+            if let Some(waiting) = self.flows.get_mut(&flow) {
+                waiting.is_parked = false;
+                waiting.since = self.now;
+                self.rest.push_back(flow);
+            }
+        }
+    }
+
+    /// How long the flow has waited that waited longest, in milliseconds. What is parked waits for
+    /// somebody else.
+    pub(crate) fn longest_wait_millis(&self, now: Monotonic) -> u64 {
+        let waiting = self.flows.values().filter(|waiting| !waiting.is_parked);
+        let oldest = waiting.map(|waiting| waiting.since).min();
+        oldest.map_or(0, |since| now.since(since).as_millis() as u64)
+    }
+
+    /// What a flow may spend at once on work that comes now. `None`: the work has to wait, behind
+    /// what waits already or because the flow has had its share of this turn.
+    pub(crate) fn allowance(&self, flow: Flow) -> Option<u32> {
+        if !self.flows.is_empty() && self.flows.contains_key(&flow) {
+            return None;
+        }
+        let spent = if self.spent.is_empty() { 0 } else { self.spent_of(flow) };
+        self.quantum.checked_sub(spent).filter(|allowance| *allowance > 0)
+    }
+
+    /// A flow without work waiting has spent so much of its allowance.
+    pub(crate) fn spend(&mut self, flow: Flow, units: u32) {
+        let spent = self.spent.entry(flow).or_insert(0);
+        *spent = spent.saturating_add(units);
+    }
+
+    /// Work comes, behind what the flow has waiting.
+    pub(crate) fn push(&mut self, flow: Flow, work: W) {
+        let spent = if self.spent.is_empty() { 0 } else { self.spent_of(flow) };
+        match self.flows.entry(flow) {
+            Entry::Occupied(waiting) => waiting.into_mut().work.push_back(work),
+            Entry::Vacant(place) => {
+                let mut waiting = self.spare.pop().unwrap_or_default();
+                waiting.push_back(work);
+                let deficit = i64::from(self.quantum) - i64::from(spent);
+                let is_fresh = spent == 0;
+                if is_fresh { &mut self.fresh } else { &mut self.rest }.push_back(flow);
+                let since = self.now;
+                let is_parked = false;
+                place.insert(Waiting { work: waiting, deficit, since, is_fresh, is_parked });
+            }
+        }
+    }
+
+    /// The same of several pieces.
+    pub(crate) fn extend(&mut self, flow: Flow, work: impl Iterator<Item = W>) {
+        work.for_each(|work| self.push(flow, work));
+    }
+
+    /// The piece of work whose turn it is, if any can be done now.
+    pub(crate) fn next(&mut self) -> Option<Due<W>> {
+        loop {
+            let flow = self.next_flow()?;
+            let Some(waiting) = self.flows.get_mut(&flow) else { continue };
+            if waiting.deficit <= 0 {
+                // A new round; one that has overspent sits some of them out.
+                waiting.deficit += i64::from(self.quantum);
+            }
+            if waiting.deficit <= 0 {
+                self.rest.push_back(flow);
+                continue;
+            }
+            // A deficit is the quantum at the most, which fits.
+            let allowance = waiting.deficit as u32;
+            let Some(work) = waiting.work.pop_front() else { continue };
+            return Some(Due { flow, work, allowance });
+        }
+    }
+
+    fn next_flow(&mut self) -> Option<Flow> {
+        if self.fresh_lead >= FRESH_SHARE * i64::from(self.quantum) || self.fresh.is_empty() {
+            match self.rest.pop_front() {
+                None => self.fresh_lead = 0,
+                found => return found,
+            }
+        }
+        self.fresh.pop_front()
+    }
+
+    /// A piece of work is done, for so many units.
+    pub(crate) fn done(&mut self, flow: Flow, units: u32) {
+        self.settle(flow, units, std::iter::empty(), Until::Round);
+    }
+
+    /// A piece of work has come so far as its flow may spend. What is left of it, in order, goes
+    /// before all else that the flow has waiting.
+    pub(crate) fn unfinished(
+        &mut self,
+        flow: Flow,
+        units: u32,
+        left: impl DoubleEndedIterator<Item = W>,
+    ) {
+        self.settle(flow, units, left, Until::Round);
+    }
+
+    /// A piece of work cannot go on before the next turn.
+    pub(crate) fn blocked(
+        &mut self,
+        flow: Flow,
+        units: u32,
+        left: impl DoubleEndedIterator<Item = W>,
+    ) {
+        self.settle(flow, units, left, Until::Turn);
+    }
+
+    /// A piece of work cannot go on before `unpark`.
+    pub(crate) fn parked(
+        &mut self,
+        flow: Flow,
+        units: u32,
+        left: impl DoubleEndedIterator<Item = W>,
+    ) {
+        self.settle(flow, units, left, Until::Unpark);
+    }
+
+    fn settle(
+        &mut self,
+        flow: Flow,
+        units: u32,
+        left: impl DoubleEndedIterator<Item = W>,
+        until: Until,
+    ) {
+        let (quantum, now) = (self.quantum, self.now);
+        let Some(waiting) = self.flows.get_mut(&flow) else { return };
+        for work in left.rev() {
+            waiting.work.push_front(work);
+        }
+        waiting.deficit -= i64::from(units);
+        if waiting.is_fresh {
+            self.fresh_lead += i64::from(units);
+        } else {
+            self.fresh_lead = (self.fresh_lead - FRESH_SHARE * i64::from(units)).max(0);
+        }
+        if units > 0 {
+            waiting.since = now;
+        }
+        if waiting.work.is_empty() {
+            let spent = i64::from(quantum) - waiting.deficit;
+            if let Some(Waiting { work, .. }) = self.flows.remove(&flow)
+                && self.spare.len() < SPARE_MAX
+                && work.capacity() <= SPARE_CAPACITY_MAX
+            {
+                self.spare.push(work);
+            }
+            self.spent.insert(flow, u32::try_from(spent.max(0)).unwrap_or(u32::MAX));
+        } else if until != Until::Round {
+            waiting.is_fresh = false;
+            waiting.is_parked = until == Until::Unpark;
+            if waiting.is_parked { &mut self.parked } else { &mut self.blocked }.push(flow);
+        } else if waiting.deficit > 0 {
+            let queue = if waiting.is_fresh { &mut self.fresh } else { &mut self.rest };
+            queue.push_front(flow);
+        } else {
+            waiting.is_fresh = false;
+            self.rest.push_back(flow);
+        }
+    }
+
+    fn spent_of(&self, flow: Flow) -> u32 {
+        self.spent.get(&flow).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

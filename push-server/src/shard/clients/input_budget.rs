@@ -1,0 +1,320 @@
+//! The memory that all shards together give to packets that have not come whole: each connection's is
+//! bounded by `--max-packet-bytes`, all of them by `--input-bytes-max`.
+//!
+//! When the budget is used up, whoever has held the most of it for the longest goes: bytes times
+//! nanoseconds, looked up over all shards. So clients that begin packets and never end them cannot use
+//! it up for those who do. A packet also has to go on at `--packet-rate-min`.
+//!
+//! Idle connections and small packets cost nothing here: a connection has a charge only while it has
+//! `CHARGED_BYTES_MIN` or more waiting.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use push_common::clock::Monotonic;
+use slab::Slab;
+
+use crate::shard::ports::Token;
+
+/// Input of a connection that is not worth counting: a receive buffer's worth.
+const CHARGED_BYTES_MIN: usize = 4 << 10;
+
+/// When somebody has to go, so much of the budget is made free at once: all holders are looked at for
+/// that, which many small ones must not bring about at each of their pieces.
+const FREED_PART: u64 = 64;
+
+/// How long a packet that is under way may take for what `--packet-rate-min` asks for. Long enough for
+/// a phone between two cells.
+const PROGRESS_WINDOW_MILLIS: u64 = 30_000;
+
+/// A client, by its shard.
+pub(crate) type Holder = (u16, Token);
+
+/// The budget, one for all shards.
+#[derive(Debug)]
+pub(crate) struct InputBudget {
+    bytes_max: u64,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    bytes: u64,
+    holdings: Slab<Holding>,
+}
+
+/// What one connection holds.
+#[derive(Clone, Copy, Debug)]
+struct Holding {
+    holder: Holder,
+    bytes: u64,
+    /// Since when, unless the server itself keeps it waiting.
+    since: Option<Monotonic>,
+    /// It has to go. Its bytes count no more.
+    is_condemned: bool,
+}
+
+/// Input that waits for the rest of its packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unfinished {
+    /// How much of it there is.
+    pub(crate) bytes: usize,
+    /// Bytes of whole packets that came before: it is another packet when they are more.
+    pub(crate) behind: u64,
+    /// The server does not look at it at present.
+    pub(crate) is_kept_waiting: bool,
+}
+
+/// One connection's part of the budget, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct InputCharge {
+    budget: Arc<InputBudget>,
+    key: usize,
+    behind: u64,
+    window: Window,
+}
+
+/// A time in which a packet has to go on.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    begun: Monotonic,
+    /// Its bytes then.
+    bytes: u64,
+}
+
+impl InputBudget {
+    pub(crate) fn new(bytes_max: u64) -> Arc<Self> {
+        Arc::new(Self { bytes_max, held: Mutex::default() })
+    }
+
+    /// A connection has `input` waiting at `now`. Returns who has to go for it: nobody, as long as
+    /// all together are within the budget.
+    pub(crate) fn charge(
+        self: &Arc<Self>,
+        charge: &mut Option<Box<InputCharge>>,
+        holder: Holder,
+        input: Unfinished,
+        now: Monotonic,
+    ) -> Vec<Holder> {
+        if input.bytes < CHARGED_BYTES_MIN {
+            *charge = None;
+            return Vec::new();
+        }
+        let bytes = input.bytes as u64;
+        let mut held = self.lock();
+        let charge = charge.get_or_insert_with(|| {
+            let since = Some(now);
+            let holding = Holding { holder, bytes: 0, since, is_condemned: false };
+            let key = held.holdings.insert(holding);
+            let window = Window { begun: now, bytes };
+            Box::new(InputCharge { budget: Arc::clone(self), key, behind: input.behind, window })
+        });
+        let Some(holding) = held.holdings.get_mut(charge.key) else { return Vec::new() };
+        if input.is_kept_waiting || charge.behind != input.behind {
+            charge.behind = input.behind;
+            charge.window = Window { begun: now, bytes };
+            holding.since = Some(now);
+        }
+        if input.is_kept_waiting {
+            holding.since = None;
+        } else if holding.since.is_none() {
+            holding.since = Some(now);
+        }
+        if holding.is_condemned {
+            return vec![holder];
+        }
+        let before = std::mem::replace(&mut holding.bytes, bytes);
+        held.bytes = held.bytes - before + bytes;
+        if bytes <= before || held.bytes <= self.bytes_max {
+            return Vec::new();
+        }
+        held.condemn(self.bytes_max - self.bytes_max / FREED_PART, now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // Nothing that holds it can panic half way through a change.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// Chooses who has to go until no more than `bytes_max` are held.
+    fn condemn(&mut self, bytes_max: u64, now: Monotonic) -> Vec<Holder> {
+        let weight = |holding: &Holding| {
+            let since = holding.since.filter(|_| !holding.is_condemned)?;
+            Some((
+                u128::from(now.0.saturating_sub(since.0)) * u128::from(holding.bytes),
+                holding.bytes,
+            ))
+        };
+        let weighed = self.holdings.iter().filter_map(|(key, h)| Some((weight(h)?, key)));
+        let mut heaviest: Vec<_> = weighed.collect();
+        heaviest.sort_unstable_by(|one, other| other.cmp(one));
+        let mut condemned = Vec::new();
+        for (_, key) in heaviest {
+            if self.bytes <= bytes_max {
+                break;
+            }
+            let holding = &mut self.holdings[key];
+            holding.is_condemned = true;
+            self.bytes -= std::mem::take(&mut holding.bytes);
+            condemned.push(holding.holder);
+        }
+        condemned
+    }
+}
+
+impl InputCharge {
+    /// Whether its connection has to go, and has not ended its packet meanwhile.
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.budget.lock().holdings.get(self.key).is_some_and(|holding| holding.is_condemned)
+    }
+
+    /// When the packet has to have gone on.
+    pub(crate) fn progress_deadline(&self) -> Monotonic {
+        self.window.begun.after_millis(PROGRESS_WINDOW_MILLIS)
+    }
+
+    /// Whether the packet, of which there are `bytes` by now, comes slower than `rate_min` bytes a
+    /// second. To be asked at the deadline, which then is a new one.
+    pub(crate) fn is_too_slow(&mut self, bytes: usize, rate_min: u32, now: Monotonic) -> bool {
+        let wanted = u64::from(rate_min) * PROGRESS_WINDOW_MILLIS / 1_000;
+        let come = (bytes as u64).saturating_sub(self.window.bytes);
+        self.window = Window { begun: now, bytes: bytes as u64 };
+        come < wanted
+    }
+}
+
+impl Drop for InputCharge {
+    fn drop(&mut self) {
+        let mut held = self.budget.lock();
+        if let Some(holding) = held.holdings.try_remove(self.key) {
+            held.bytes -= holding.bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUDGET_BYTES: u64 = 64_000;
+
+    struct Rig {
+        budget: Arc<InputBudget>,
+        charges: Vec<Option<Box<InputCharge>>>,
+        now: Monotonic,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let charges = (0..8).map(|_| None).collect();
+            Self { budget: InputBudget::new(BUDGET_BYTES), charges, now: Monotonic(1) }
+        }
+
+        /// A client has so much waiting; returns who has to go.
+        fn wait(&mut self, client: usize, input: Unfinished) -> Vec<u32> {
+            let holder = (0, Token { index: client as u32, generation: 7 });
+            let charge = &mut self.charges[client];
+            let condemned = self.budget.charge(charge, holder, input, self.now);
+            condemned.into_iter().map(|(_, token)| token.index).collect()
+        }
+
+        fn pass(&mut self, millis: u64) {
+            self.now = self.now.after_millis(millis);
+        }
+
+        fn held_bytes(&self) -> u64 {
+            self.budget.lock().bytes
+        }
+    }
+
+    fn of(bytes: usize) -> Unfinished {
+        Unfinished { bytes, behind: 0, is_kept_waiting: false }
+    }
+
+    #[test]
+    fn who_has_held_the_most_for_the_longest_goes_and_not_who_comes_next() {
+        let mut rig = Rig::new();
+        assert!(rig.wait(0, of(30_000)).is_empty());
+        rig.pass(1_000);
+        assert!(rig.wait(1, of(30_000)).is_empty());
+        rig.pass(1_000);
+        assert_eq!(rig.wait(2, of(5_000)), [0], "as much as another, and longer");
+        assert!(rig.charges[0].as_ref().is_some_and(|charge| charge.is_condemned()));
+        assert_eq!(rig.held_bytes(), 35_000);
+        assert_eq!(rig.wait(0, of(30_001)), [0], "it goes, whatever it still sends");
+        rig.charges[0] = None;
+        assert_eq!(rig.held_bytes(), 35_000);
+        assert_eq!(rig.wait(2, of(60_000)), [1], "longer, though it has less");
+        rig.charges.clear();
+        assert_eq!(rig.held_bytes(), 0);
+    }
+
+    #[test]
+    fn who_alone_would_use_it_up_goes_itself() {
+        let mut rig = Rig::new();
+        assert!(rig.wait(0, of(8_000)).is_empty());
+        rig.pass(10);
+        assert!(rig.wait(1, of(50_000)).is_empty());
+        rig.pass(10);
+        assert_eq!(rig.wait(1, of(60_000)), [1]);
+    }
+
+    #[test]
+    fn a_packet_that_came_whole_is_held_no_longer() {
+        let mut rig = Rig::new();
+        assert!(rig.wait(0, of(30_000)).is_empty());
+        assert!(rig.wait(1, of(30_000)).is_empty());
+        rig.pass(10_000);
+        // The first has ended its packet, and sends the next one.
+        assert!(rig.wait(0, Unfinished { behind: 30_001, ..of(30_000) }).is_empty());
+        rig.pass(1);
+        assert_eq!(rig.wait(2, of(5_000)), [1]);
+    }
+
+    #[test]
+    fn who_is_kept_waiting_by_the_server_does_not_go_for_it() {
+        let mut rig = Rig::new();
+        assert!(rig.wait(0, Unfinished { is_kept_waiting: true, ..of(40_000) }).is_empty());
+        rig.pass(60_000);
+        assert!(rig.wait(1, of(20_000)).is_empty());
+        rig.pass(1);
+        assert_eq!(rig.wait(2, of(10_000)), [1]);
+        assert_eq!(rig.held_bytes(), 50_000);
+    }
+
+    #[test]
+    fn little_input_is_not_counted() {
+        let mut rig = Rig::new();
+        assert!(rig.wait(0, of(CHARGED_BYTES_MIN - 1)).is_empty() && rig.charges[0].is_none());
+        assert!(rig.wait(0, of(CHARGED_BYTES_MIN)).is_empty());
+        assert_eq!(rig.held_bytes(), CHARGED_BYTES_MIN as u64);
+        assert!(rig.wait(0, of(0)).is_empty() && rig.charges[0].is_none());
+        assert_eq!(rig.held_bytes(), 0);
+    }
+
+    #[test]
+    fn a_packet_has_to_go_on_at_the_least_rate() {
+        const RATE_MIN: u32 = 100;
+        let mut rig = Rig::new();
+        rig.wait(0, of(5_000));
+        let begun = rig.now;
+        let charge = rig.charges[0].as_mut().expect("charged");
+        let due = charge.progress_deadline();
+        assert_eq!(due, begun.after_millis(PROGRESS_WINDOW_MILLIS));
+        assert!(!charge.is_too_slow(8_000, RATE_MIN, due));
+        let next = charge.progress_deadline();
+        assert_eq!(next, due.after_millis(PROGRESS_WINDOW_MILLIS));
+        assert!(charge.is_too_slow(10_999, RATE_MIN, next));
+    }
+
+    #[test]
+    fn a_packet_that_the_server_keeps_waiting_has_its_time_when_that_is_over() {
+        let mut rig = Rig::new();
+        rig.wait(0, of(5_000));
+        rig.pass(20_000);
+        rig.wait(0, Unfinished { is_kept_waiting: true, ..of(5_000) });
+        let charge = rig.charges[0].as_ref().expect("charged");
+        assert_eq!(charge.progress_deadline(), rig.now.after_millis(PROGRESS_WINDOW_MILLIS));
+    }
+}

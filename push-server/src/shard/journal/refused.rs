@@ -1,0 +1,206 @@
+//! What the store has refused, until it is offered again (`retry`): each kind in a list of its own, each list
+//! with a bound.
+
+use std::collections::BTreeMap;
+use std::vec;
+
+use super::outgoing::{Outgoing, Unpublished};
+use super::ticket::Leaver;
+use super::unremoved::{UnremovedFilter, UnremovedFilters};
+use crate::broker::TopicFilter;
+use crate::store::SessionNumber;
+
+/// Ended sessions that the store has failed to remove, of a shard. Further ones are not tried again
+/// (`limit="removals"`): a restart finds them on disk.
+pub(crate) const UNREMOVED_MAX: usize = 1 << 20;
+
+/// Records, and as many removals of sessions and of filters, that are tried again at a time.
+const RETRIED_AT_A_TIME: usize = 16_384;
+
+/// What a shard's store has refused.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    /// Sessions of which something could not be written (the record, or messages that had left), by key:
+    /// one entry each, however often it fails.
+    unsaved: BTreeMap<u32, SessionNumber>,
+    /// Ended sessions that could not be removed.
+    unremoved: Vec<SessionNumber>,
+    /// Filters that could not be.
+    filters: UnremovedFilters,
+    /// Sessions whose page could not be read, by key.
+    unread: BTreeMap<u32, SessionNumber>,
+    /// Ended ones whose page could not be read, or not be given away.
+    leavers: Vec<Leaver>,
+    /// Wills that could not be published safely.
+    wills: Unpublished,
+    /// Some of it is being offered again.
+    is_retrying: bool,
+}
+
+/// What is to be offered again.
+#[derive(Debug)]
+pub(crate) enum Again {
+    /// The record of the session with this key and number.
+    Record(u32, SessionNumber),
+    /// The removal of an ended session.
+    Removal(SessionNumber),
+    /// The removal of a filter.
+    FilterRemoval(UnremovedFilter),
+    /// The will that has waited longest.
+    Will,
+    /// A page of an ended session.
+    LeaversPage(Leaver),
+    /// A page of the session with this key and number.
+    Page(u32, SessionNumber),
+}
+
+/// What the store is being offered again.
+#[derive(Debug)]
+pub(crate) struct Retrying {
+    unsaved: vec::IntoIter<(u32, SessionNumber)>,
+    removals: vec::IntoIter<SessionNumber>,
+    filters: vec::IntoIter<UnremovedFilter>,
+    /// How many wills.
+    wills: usize,
+    leavers: vec::IntoIter<Leaver>,
+    unread: vec::IntoIter<(u32, SessionNumber)>,
+}
+
+impl Retrying {
+    /// Takes the next one.
+    pub(crate) fn next(&mut self) -> Option<Again> {
+        if let Some((key, number)) = self.unsaved.next() {
+            return Some(Again::Record(key, number));
+        }
+        if let Some(number) = self.removals.next() {
+            return Some(Again::Removal(number));
+        }
+        if let Some(filter) = self.filters.next() {
+            return Some(Again::FilterRemoval(filter));
+        }
+        if self.wills > 0 {
+            self.wills -= 1;
+            return Some(Again::Will);
+        }
+        if let Some(leaver) = self.leavers.next() {
+            return Some(Again::LeaversPage(leaver));
+        }
+        self.unread.next().map(|(key, number)| Again::Page(key, number))
+    }
+}
+
+impl Refused {
+    /// Begins to offer it again, as much as goes at a time. `None`: there is nothing, or it has begun
+    /// already and has not come to `end_retry`.
+    pub(crate) fn begin_retry(&mut self) -> Option<Retrying> {
+        if self.is_empty() || self.is_retrying {
+            return None;
+        }
+        self.is_retrying = true;
+        let numbered = |(key, number): (&u32, &SessionNumber)| (*key, *number);
+        let unsaved: Vec<_> = self.unsaved.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
+        let from = self.unremoved.len().saturating_sub(RETRIED_AT_A_TIME);
+        let unread: Vec<_> = self.unread.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
+        Some(Retrying {
+            unsaved: unsaved.into_iter(),
+            removals: self.unremoved.split_off(from).into_iter(),
+            filters: self.filters.take(RETRIED_AT_A_TIME).into_iter(),
+            wills: self.wills.len(),
+            leavers: std::mem::take(&mut self.leavers).into_iter(),
+            unread: unread.into_iter(),
+        })
+    }
+
+    pub(crate) fn end_retry(&mut self) {
+        self.is_retrying = false;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unsaved.is_empty()
+            && self.unremoved.is_empty()
+            && self.filters.is_empty()
+            && self.wills.is_empty()
+            && self.leavers.is_empty()
+            && self.unread.is_empty()
+    }
+
+    /// Something of a session could not be written.
+    pub(crate) fn push_unsaved(&mut self, key: u32, number: SessionNumber) {
+        self.unsaved.insert(key, number);
+    }
+
+    /// A session's record is on disk, or the session has ended.
+    pub(crate) fn end_unsaved(&mut self, key: u32, number: SessionNumber) {
+        if self.unsaved.get(&key) == Some(&number) {
+            self.unsaved.remove(&key);
+        }
+    }
+
+    /// The number of the session with this key of which the disk lacks something. It may have ended.
+    pub(crate) fn unsaved(&self, key: u32) -> Option<SessionNumber> {
+        // Nearly always there is none at all.
+        self.unsaved.get(&key).copied()
+    }
+
+    /// Whether the disk lacks something of any session.
+    pub(crate) fn has_unsaved(&self) -> bool {
+        !self.unsaved.is_empty()
+    }
+
+    /// An ended session could not be removed. Returns whether there was room to remember it.
+    pub(crate) fn push_unremoved(&mut self, number: SessionNumber) -> bool {
+        let has_room = self.unremoved.len() < UNREMOVED_MAX;
+        if has_room {
+            self.unremoved.push(number);
+        }
+        has_room
+    }
+
+    /// A filter that was unsubscribed from could not be removed. Returns whether there was room to
+    /// remember it.
+    pub(crate) fn push_filter(&mut self, filter: UnremovedFilter) -> bool {
+        self.filters.push(filter)
+    }
+
+    /// A later subscription to the filter is on disk in the place of the one to be removed.
+    pub(crate) fn replace_filter(&mut self, number: SessionNumber, filter: &TopicFilter) {
+        self.filters.replaced(number, filter);
+    }
+
+    /// A page of a session could not be read.
+    pub(crate) fn push_unread(&mut self, key: u32, number: SessionNumber) {
+        self.unread.insert(key, number);
+    }
+
+    /// It is asked for again.
+    pub(crate) fn end_unread(&mut self, key: u32, number: SessionNumber) {
+        if self.unread.get(&key) == Some(&number) {
+            self.unread.remove(&key);
+        }
+    }
+
+    /// A page of an ended session could not be read, or not be given away.
+    pub(crate) fn push_leaver(&mut self, leaver: Leaver) {
+        self.leavers.push(leaver);
+    }
+
+    /// A will could not be published safely. Returns whether there was room to remember it.
+    pub(crate) fn push_will(&mut self, will: Outgoing) -> bool {
+        self.wills.push(will)
+    }
+
+    /// Takes the will that has waited longest.
+    pub(crate) fn pop_will(&mut self) -> Option<Outgoing> {
+        self.wills.pop()
+    }
+
+    /// What is left in it, by what it is: nothing, when all has ended.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn leftovers(&self) -> [(&'static str, usize); 3] {
+        [
+            ("ended sessions not removed", self.unremoved.len()),
+            ("sessions not saved", self.unsaved.len()),
+            ("wills not published", self.wills.len()),
+        ]
+    }
+}

@@ -1,0 +1,440 @@
+//! What a shard has to write, what waits until it is safe, and how it hears of that.
+//!
+//! A message may have subscribers on several shards. What it changes on all of them is one write,
+//! together with what its publisher's session notes of it: after a crash there is all of it or nothing,
+//! so that a publish sent again is neither lost nor doubled. Each shard adds its part to the
+//! message's `Ticket`; the last one hands in the whole, which whoever's turn ends next files.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::outgoing::Outgoing;
+use crate::broker::{QoS, TopicFilter};
+use crate::mqtt::codec::Reason;
+use crate::mqtt::{Answer, Filing, PublishReceipt};
+use crate::shard::ports::{Token, Waker};
+use crate::store::{Outcome, SessionNumber, Sink, Write};
+
+/// What is to be done by a shard when what it waits for is safe, or has failed.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// Acknowledge a publish of this client, the one with this number among those that wait. The
+    /// session and the receipt are for the case that the client is gone.
+    Publish {
+        client: Token,
+        number: u64,
+        reason: Reason,
+        session: (u32, SessionNumber),
+        receipt: PublishReceipt,
+    },
+    /// Let a client have its CONNACK.
+    Connect { client: Token },
+    /// Give a client what it is owed (PUBREL, PUBCOMP).
+    Answer { client: Token, answer: Answer },
+    /// Answer a SUBSCRIBE.
+    Subscribe(Box<Subscribed>),
+    /// Answer an UNSUBSCRIBE.
+    Unsubscribe(Box<Unsubscribed>),
+    /// A filter that was unsubscribed from is removed, at another try.
+    FilterRemoved { session: u32, number: SessionNumber, filter: TopicFilter },
+    /// A message is in an outbox.
+    Written { session: u32, number: SessionNumber, position: u64, filed: Filing },
+    /// A session's own record is written.
+    Session { session: u32, number: SessionNumber },
+    /// A session that has ended is removed; `again`: at another try.
+    Removed { number: SessionNumber, again: bool },
+    /// A page of an outbox is here.
+    Page { session: u32, number: SessionNumber },
+    /// The oldest messages of an outbox that is over its limits are here.
+    Trim { session: u32, number: SessionNumber },
+    /// A will is published.
+    Will(Outgoing),
+    /// Something of what a session has left is safe elsewhere.
+    Left(Giver),
+    /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.
+    PassOn(Leaver),
+    /// Another client's input needs the room of this one's.
+    EndInput { client: Token },
+}
+
+/// A SUBSCRIBE whose subscriptions are being written.
+#[derive(Debug)]
+pub(crate) struct Subscribed {
+    pub(crate) client: Token,
+    pub(crate) session: (u32, SessionNumber),
+    pub(crate) packet_id: u16,
+    pub(crate) results: Vec<Result<QoS, Reason>>,
+    /// What tells it from others.
+    pub(crate) subscribe: u64,
+    /// The filters that may have to be forgotten, should it fail.
+    pub(crate) fresh: Vec<TopicFilter>,
+}
+
+/// A session that leaves messages to others of its groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Giver {
+    /// Its key, or the one that it had, if the shard has had it.
+    pub(crate) key: Option<u32>,
+    pub(crate) number: SessionNumber,
+}
+
+/// An UNSUBSCRIBE whose removals are being written.
+#[derive(Debug)]
+pub(crate) struct Unsubscribed {
+    pub(crate) client: Token,
+    pub(crate) session: (u32, SessionNumber),
+    pub(crate) packet_id: u16,
+    pub(crate) reasons: Vec<Reason>,
+    /// What is to be removed again, should it fail.
+    pub(crate) filters: Vec<TopicFilter>,
+}
+
+/// A session that has ended, and left messages of shared subscriptions on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leaver {
+    pub(crate) number: SessionNumber,
+    /// What lies before was sent, or may have been.
+    pub(crate) sent_to: u64,
+    /// Where the page begins.
+    pub(crate) from: u64,
+}
+
+/// Who waits: shards, and what for. The token of a request to the store.
+pub(crate) type Waiting = Vec<(u16, Done)>;
+
+/// Changes, and who waits for them.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) writes: Vec<Write>,
+    pub(crate) waiting: Waiting,
+}
+
+impl Draft {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.waiting.is_empty()
+    }
+
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.writes.append(&mut other.writes);
+        self.waiting.append(&mut other.waiting);
+    }
+
+    /// The publisher is told that an outbox had no room.
+    fn refuse(&mut self) {
+        for (_, done) in &mut self.waiting {
+            if let Done::Publish { reason, .. } = done {
+                *reason = Reason::QuotaExceeded;
+            }
+        }
+    }
+}
+
+impl From<Write> for Draft {
+    fn from(write: Write) -> Self {
+        Self { writes: vec![write], waiting: Vec::new() }
+    }
+}
+
+/// One message's changes on several shards.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    parts: AtomicU32,
+    /// Somebody's outbox has refused it.
+    is_refused: AtomicBool,
+    draft: Mutex<Draft>,
+}
+
+impl Ticket {
+    /// One part is missing: the publishing shard's.
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            parts: AtomicU32::new(1),
+            is_refused: AtomicBool::new(false),
+            draft: Mutex::default(),
+        })
+    }
+
+    /// One more part will come; to be called by who has not finished its own.
+    fn add_part(&self) {
+        self.parts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether only the caller's part is missing.
+    fn is_last(&self) -> bool {
+        self.parts.load(Ordering::Acquire) == 1
+    }
+
+    /// Adds a shard's part. Returns the whole to the last one.
+    fn finish(&self, part: Draft) -> Option<Draft> {
+        let mut draft = lock(&self.draft);
+        draft.append(part);
+        let last = self.parts.fetch_sub(1, Ordering::AcqRel) == 1;
+        last.then(|| {
+            let mut whole = std::mem::take(&mut *draft);
+            if self.is_refused.load(Ordering::Relaxed) {
+                whole.refuse();
+            }
+            whole
+        })
+    }
+}
+
+/// Writes of several shards that are whole, until the end of the first turn that ends. Of two
+/// messages for the same shards the earlier one is whole first, though perhaps by another shard. It is
+/// to be filed first, too: after a crash in between, only the later one would be there, and the
+/// earlier one, sent again, would come behind it [MQTT-4.6.0-6].
+#[derive(Debug, Default)]
+pub(crate) struct Wholes(Mutex<Draft>);
+
+impl Wholes {
+    pub(crate) fn push(&self, whole: Draft) {
+        lock(&self.0).append(whole);
+    }
+
+    /// Has all of them filed, before anybody else has later ones filed.
+    pub(crate) fn file(&self, commit: impl FnOnce(Draft)) {
+        let mut wholes = lock(&self.0);
+        if !wholes.is_empty() {
+            commit(std::mem::take(&mut *wholes));
+        }
+    }
+}
+
+/// What one shard adds to a message's write.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) draft: Draft,
+    ticket: Option<Arc<Ticket>>,
+    is_refused: bool,
+    /// How what goes into an outbox is on its way to the disk.
+    pub(crate) filing: Filing,
+}
+
+/// The whole of a write that concerns this shard alone.
+impl Default for Part {
+    fn default() -> Self {
+        Self { draft: Draft::default(), ticket: None, is_refused: false, filing: Filing::Queued }
+    }
+}
+
+impl Part {
+    /// The publishing shard's. Several shards' writes are `shared` in one.
+    pub(crate) fn of_publisher(draft: Draft, shared: bool) -> Self {
+        if shared {
+            let ticket = Some(Ticket::new());
+            Self { draft, ticket, is_refused: false, filing: Filing::Pending }
+        } else {
+            Self { draft, ..Self::default() }
+        }
+    }
+
+    /// That of a shard that a message has come to. It delivers, or sends on.
+    pub(crate) fn of_receiver(ticket: Option<Arc<Ticket>>) -> Self {
+        let is_last = ticket.as_ref().is_none_or(|ticket| ticket.is_last());
+        let filing = if is_last { Filing::Queued } else { Filing::Pending };
+        Self { draft: Draft::default(), ticket, is_refused: false, filing }
+    }
+
+    /// It is not finished in this turn, so that what is asked of the disk meanwhile comes before it.
+    pub(crate) fn wait_for_more(&mut self) {
+        self.filing = Filing::Pending;
+    }
+
+    /// For one more shard.
+    pub(crate) fn another(&self) -> Option<Arc<Ticket>> {
+        let ticket = self.ticket.as_ref()?;
+        ticket.add_part();
+        Some(Arc::clone(ticket))
+    }
+
+    /// Whether other shards have parts of it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.ticket.is_some()
+    }
+
+    /// Whether there is something to write, here or perhaps elsewhere.
+    pub(crate) fn has_to_wait(&self) -> bool {
+        self.ticket.is_some() || !self.draft.writes.is_empty()
+    }
+
+    /// An outbox had no room, and the publisher is to be told.
+    pub(crate) fn refuse(&mut self) {
+        self.is_refused = true;
+        if let Some(ticket) = &self.ticket {
+            // The lock of the ticket orders it before the last part.
+            ticket.is_refused.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether an outbox of this shard had no room.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
+    /// What is to be filed now.
+    pub(crate) fn finish(self) -> Draft {
+        match self.ticket {
+            Some(ticket) => ticket.finish(self.draft).unwrap_or_default(),
+            None => self.draft,
+        }
+    }
+}
+
+/// What has come to pass for one shard: filled by the store's thread and by other shards.
+#[derive(Debug)]
+pub(crate) struct Completions {
+    queue: Mutex<Vec<(Done, Outcome)>>,
+    waker: Box<dyn Waker>,
+}
+
+impl Completions {
+    /// `waker`: the shard's.
+    pub(crate) fn new(waker: Box<dyn Waker>) -> Self {
+        Self { queue: Mutex::new(Vec::new()), waker }
+    }
+
+    /// Hands over, and wakes the shard unless it is on its way already.
+    pub(crate) fn push(&self, done: &mut Vec<(Done, Outcome)>) {
+        let mut queue = lock(&self.queue);
+        let was_empty = queue.is_empty();
+        queue.append(done);
+        drop(queue);
+        if was_empty {
+            self.waker.wake();
+        }
+    }
+
+    /// Takes all there is into `out`, which is empty.
+    pub(crate) fn take(&self, out: &mut Vec<(Done, Outcome)>) {
+        std::mem::swap(&mut *lock(&self.queue), out);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.queue).is_empty()
+    }
+}
+
+/// Sorts the store's completions by shard.
+#[derive(Debug)]
+pub(crate) struct StoreSink {
+    shards: Arc<Vec<Completions>>,
+    batches: Vec<Vec<(Done, Outcome)>>,
+}
+
+impl StoreSink {
+    pub(crate) fn new(shards: Arc<Vec<Completions>>) -> Self {
+        let batches = shards.iter().map(|_| Vec::new()).collect();
+        Self { shards, batches }
+    }
+}
+
+impl Sink<Waiting> for StoreSink {
+    fn complete(&mut self, waiting: Waiting, outcome: Outcome) {
+        for (shard, done) in waiting {
+            self.batches[usize::from(shard)].push((done, outcome.clone()));
+        }
+    }
+
+    fn flush(&mut self) {
+        for (shard, batch) in self.shards.iter().zip(&mut self.batches) {
+            if !batch.is_empty() {
+                shard.push(batch);
+            }
+        }
+    }
+}
+
+/// A panic elsewhere leaves whole values behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts its wakes.
+    #[derive(Clone, Debug, Default)]
+    struct Bell(Arc<AtomicU32>);
+
+    impl Waker for Bell {
+        fn wake(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn session(number: u64) -> Done {
+        Done::Session { session: 7, number: SessionNumber(number) }
+    }
+
+    fn part(number: u64) -> Draft {
+        let mut draft = Draft::from(Write::RemoveSession { number: SessionNumber(number) });
+        draft.waiting.push((number as u16, session(number)));
+        draft
+    }
+
+    #[test]
+    fn the_last_part_brings_the_whole() {
+        let publisher = Part::of_publisher(part(0), true);
+        let mut first = Part::of_receiver(publisher.another());
+        let second = publisher.another();
+        assert_eq!(first.filing, Filing::Pending, "others are not done");
+        first.draft = part(1);
+        assert!(first.finish().is_empty());
+        assert!(publisher.finish().is_empty());
+        let mut second = Part::of_receiver(second);
+        assert_eq!(second.filing, Filing::Queued, "all others are done");
+        second.draft = part(2);
+        let whole = second.finish();
+        assert_eq!((whole.writes.len(), whole.waiting.len()), (3, 3));
+    }
+
+    #[test]
+    fn whole_writes_are_filed_in_the_order_they_became_whole_whoever_files_them() {
+        let wholes = Wholes::default();
+        let messages = [1, 2].map(|number| (Part::of_publisher(Draft::default(), true), number));
+        // Of the first the publisher's part is the last one, of the second another's.
+        for (mut publisher, number) in messages {
+            let mut other = Part::of_receiver(publisher.another());
+            publisher.draft = part(number * 10);
+            other.draft = part(number * 10 + 1);
+            let (first, last) = if number == 1 { (other, publisher) } else { (publisher, other) };
+            assert!(first.finish().is_empty());
+            wholes.push(last.finish());
+        }
+        let mut filed = Draft::default();
+        wholes.file(|whole| filed = whole);
+        let numbers: Vec<_> = filed.waiting.iter().map(|(shard, _)| *shard).collect();
+        assert_eq!(numbers, [11, 10, 20, 21]);
+        wholes.file(|_| panic!("nothing is left"));
+    }
+
+    #[test]
+    fn a_write_of_one_shard_alone_needs_no_ticket() {
+        let alone = Part::of_publisher(part(0), false);
+        assert!(alone.another().is_none() && alone.has_to_wait());
+        assert_eq!(alone.filing, Filing::Queued);
+        assert_eq!(alone.finish().writes.len(), 1);
+        assert!(!Part::default().has_to_wait());
+    }
+
+    #[test]
+    fn completions_go_to_their_shards_and_wake_each_once() {
+        let bells = [Bell::default(), Bell::default()];
+        let shards = bells.clone().map(|bell| Completions::new(Box::new(bell)));
+        let shards = Arc::new(Vec::from(shards));
+        let mut sink = StoreSink::new(Arc::clone(&shards));
+        sink.complete(vec![(0, session(1)), (1, session(2))], Outcome::Committed);
+        sink.complete(vec![(1, session(3))], Outcome::Committed);
+        assert!(shards[1].is_empty(), "nothing before the flush");
+        sink.flush();
+        sink.complete(vec![(1, session(4))], Outcome::Committed);
+        sink.flush();
+        assert_eq!(bells.map(|bell| bell.0.load(Ordering::Relaxed)), [1, 1]);
+        let mut done = Vec::new();
+        shards[1].take(&mut done);
+        assert_eq!(done.len(), 3);
+        shards[0].take(&mut Vec::new());
+        assert!(shards[0].is_empty() && shards[1].is_empty());
+    }
+}

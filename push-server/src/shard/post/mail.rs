@@ -1,0 +1,60 @@
+//! What shards say to each other, and what goes with it. How it travels is `post`.
+
+use std::sync::Arc;
+
+use push_common::clock::Monotonic;
+
+use super::postage::Stamp;
+use super::shared_mail::SharedMail;
+use crate::broker::{Holder, Message};
+use crate::mqtt::Connecting;
+use crate::shard::agenda::Flow;
+use crate::shard::clients::Introduction;
+use crate::shard::connect_order::ConnectNumber;
+use crate::shard::journal::Ticket;
+use crate::websocket::WebSocket;
+
+/// What one shard has to say to another.
+#[derive(Debug)]
+pub(crate) enum Mail<S> {
+    /// A message that some session of the receiving shard is subscribed to.
+    Publish(Letter),
+    /// A message for one session of the receiving shard, picked from a group.
+    Share(Box<SharedMail>),
+    /// A client whose session lives with the receiving shard.
+    Adopt(Box<Adoption<S>>),
+    /// A session that nobody has used is to end; `Some`: one whose end makes room in this newcomer's shares.
+    GiveWay(Option<Holder>),
+}
+
+/// A publish that goes on at another shard.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    /// Whose work it is.
+    pub(crate) flow: Flow,
+    pub(crate) message: Arc<Message>,
+    /// The write that it is part of.
+    pub(crate) ticket: Option<Arc<Ticket>>,
+    pub(crate) stamp: Stamp,
+}
+
+/// A socket on its way to its session's shard, with the CONNECT it sent. Nothing was sent on it, and
+/// no ring operation is under way.
+#[derive(Debug)]
+pub(crate) struct Adoption<S> {
+    pub(crate) socket: S,
+    pub(crate) arrival: Arrival,
+    /// With what it still owes to the client.
+    pub(crate) websocket: Option<Box<WebSocket>>,
+    pub(crate) last_seen: Monotonic,
+    pub(crate) connect_number: ConnectNumber,
+}
+
+/// How far it had come.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    /// It may come in.
+    Admitted(Connecting),
+    /// It has to say who it is, and is not told so yet.
+    Questioned(Introduction),
+}

@@ -1,0 +1,76 @@
+//! How many letters of a session are on their way to other shards: a bound for each, so that whoever
+//! sends more than others can handle waits, and nobody else.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::shard::agenda::Flow;
+
+/// Letters of one session that other shards have not handled yet; what it publishes beyond waits
+/// (`limit="letters"`).
+pub(crate) const LETTERS_MAX: usize = 256;
+
+/// Bytes of them, as if each were as large as the next one; one letter always goes.
+const LETTERS_BYTES_MAX: usize = 4 << 20;
+
+/// Goes with a letter until it is handled.
+#[derive(Debug)]
+pub(crate) struct Stamp {
+    /// Held, not read: how many hold it is how many letters there are.
+    _sheet: Arc<()>,
+}
+
+/// The letters of this shard's sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Postage(HashMap<Flow, Arc<()>, foldhash::fast::RandomState>);
+
+impl Postage {
+    /// A stamp for one more letter, of a message of so many bytes. `None`: too many are under way.
+    pub(crate) fn stamp(&mut self, flow: Flow, message_bytes: usize) -> Option<Stamp> {
+        let sheet = self.0.entry(flow).or_default();
+        let letters = Arc::strong_count(sheet) - 1;
+        let letters_max = (LETTERS_BYTES_MAX / message_bytes.max(1)).clamp(1, LETTERS_MAX);
+        (letters < letters_max).then(|| Stamp { _sheet: Arc::clone(sheet) })
+    }
+
+    /// Forgets those that have no letter under way. To be called now and then.
+    pub(crate) fn tidy(&mut self) {
+        self.0.retain(|_, sheet| Arc::strong_count(sheet) > 1);
+        if self.0.is_empty() {
+            self.0.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::SessionNumber;
+
+    #[test]
+    fn a_session_has_no_more_letters_under_way_than_it_may() {
+        let (first, second) =
+            (Flow::session(0, SessionNumber(1).into()), Flow::session(0, SessionNumber(2).into()));
+        let mut postage = Postage::default();
+        let mut stamps: Vec<_> = std::iter::from_fn(|| postage.stamp(first, 100)).collect();
+        assert_eq!(stamps.len(), LETTERS_MAX);
+        assert!(postage.stamp(second, 100).is_some(), "another one may");
+        stamps.pop();
+        assert!(postage.stamp(first, 100).is_some());
+        postage.tidy();
+        assert_eq!(postage.0.len(), 1, "the second one's letter is handled");
+        drop(stamps);
+        postage.tidy();
+        assert!(postage.0.is_empty());
+    }
+
+    #[test]
+    fn large_letters_are_fewer_and_one_always_goes() {
+        let flow = Flow::session(0, SessionNumber(1).into());
+        let mut postage = Postage::default();
+        let _large = postage.stamp(flow, 16 << 20).expect("the first one");
+        assert!(postage.stamp(flow, 16 << 20).is_none());
+        assert!(postage.stamp(flow, 1 << 20).is_some());
+    }
+}

@@ -1,0 +1,168 @@
+//! Retained messages that sessions of a shard are still to be brought by their subscriptions. How they are
+//! looked for and handed out is `feed`'s.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::broker::{Message, Retained, SubscriptionOptions, TopicFilter, Walk};
+use crate::mqtt::Delivery;
+use crate::store::SessionNumber;
+
+/// The backlogs of a shard's sessions, by key.
+#[derive(Debug, Default)]
+pub(crate) struct Backlogs {
+    by_session: HashMap<u32, Backlog, foldhash::fast::RandomState>,
+    /// Sessions without connection among them, in turns.
+    absent: VecDeque<u32>,
+    /// Topics visited for them that nobody is charged for yet.
+    walked: u32,
+    /// Scratch, kept for its memory.
+    found: Vec<Arc<Message>>,
+}
+
+/// What a session is still to be brought.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    /// Whose it is: keys are given again.
+    pub(crate) number: SessionNumber,
+    /// In the order of the subscriptions; the first one is under way.
+    pub(crate) walks: VecDeque<Wanted>,
+    /// Found, and the outbox had no room; bounded by whoever looks for them.
+    pub(crate) found: VecDeque<Delivery>,
+}
+
+/// A subscription whose retained messages are looked for.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) filter: TopicFilter,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) walk: Walk,
+    /// The SUBSCRIBE whose SUBACK is to leave first: simple clients expect that.
+    pub(crate) awaits: Option<u64>,
+}
+
+impl Backlog {
+    /// Lets what waits for certain SUBSCRIBEs to be answered go on.
+    fn release(&mut self, is_answered: impl Fn(u64) -> bool) {
+        for Wanted { awaits, .. } in &mut self.walks {
+            awaits.take_if(|awaited| is_answered(*awaited));
+        }
+    }
+
+    pub(crate) fn awaits_suback(&self) -> bool {
+        self.walks.front().is_some_and(|wanted| wanted.awaits.is_some())
+    }
+}
+
+impl Backlogs {
+    /// Whether retained messages are still to be brought to a session.
+    pub(crate) fn has(&self, key: u32) -> bool {
+        self.by_session.contains_key(&key)
+    }
+
+    /// Of how many subscriptions a session is still to be brought them.
+    pub(crate) fn walks(&self, key: u32) -> usize {
+        self.by_session.get(&key).map_or(0, |backlog| backlog.walks.len())
+    }
+
+    /// One more subscription of the session with this key and number. What the session before it with the
+    /// same key was owed is `end`ed before.
+    pub(crate) fn push(&mut self, key: u32, number: SessionNumber, wanted: Wanted) {
+        let backlog = self.by_session.entry(key).or_insert_with(|| Backlog {
+            number,
+            walks: VecDeque::new(),
+            found: VecDeque::new(),
+        });
+        backlog.walks.push_back(wanted);
+    }
+
+    /// Whose the backlog of a key is.
+    pub(crate) fn number(&self, key: u32) -> Option<SessionNumber> {
+        self.by_session.get(&key).map(|backlog| backlog.number)
+    }
+
+    /// What a SUBSCRIBE brings may follow its SUBACK.
+    pub(crate) fn release(&mut self, key: u32, subscribe: u64) {
+        if let Some(backlog) = self.by_session.get_mut(&key) {
+            backlog.release(|awaited| awaited == subscribe);
+        }
+    }
+
+    /// What a SUBSCRIBE would have brought is not brought.
+    pub(crate) fn fail(&mut self, key: u32, subscribe: u64, retained: &Retained) {
+        let Some(backlog) = self.by_session.get_mut(&key) else { return };
+        let awaits = |wanted: &Wanted| wanted.awaits == Some(subscribe);
+        for wanted in backlog.walks.iter_mut().filter(|wanted| awaits(wanted)) {
+            retained.end_walk(&mut wanted.walk);
+        }
+        backlog.walks.retain(|wanted| !awaits(wanted));
+    }
+
+    /// A session has no connection any more, and its SUBACKs have nobody to go to.
+    pub(crate) fn leave(&mut self, key: u32) {
+        if let Some(backlog) = self.by_session.get_mut(&key) {
+            self.absent.push_back(key);
+            backlog.release(|_| true);
+        }
+    }
+
+    /// Ends a session's backlog. Returns how many messages were found and not brought.
+    pub(crate) fn end(&mut self, key: u32, retained: &Retained) -> usize {
+        let Some(mut backlog) = self.by_session.remove(&key) else { return 0 };
+        backlog.end_walks(retained);
+        backlog.found.len()
+    }
+
+    /// Takes a session's backlog out, to be put back if something is left.
+    pub(crate) fn take(&mut self, key: u32) -> Option<Backlog> {
+        self.by_session.remove(&key)
+    }
+
+    pub(crate) fn put_back(&mut self, key: u32, backlog: Backlog) {
+        self.by_session.insert(key, backlog);
+    }
+
+    /// Of how many sessions without connection there are.
+    pub(crate) fn absent(&self) -> usize {
+        self.absent.len()
+    }
+
+    /// Takes the next session without connection.
+    pub(crate) fn take_absent(&mut self) -> Option<u32> {
+        self.absent.pop_front()
+    }
+
+    /// It has its next turn behind the others.
+    pub(crate) fn push_absent(&mut self, key: u32) {
+        self.absent.push_back(key);
+    }
+
+    /// Topics were visited.
+    pub(crate) fn add_walked(&mut self, nodes: u32) {
+        self.walked += nodes;
+    }
+
+    /// Takes what somebody is to be charged for.
+    pub(crate) fn take_walked(&mut self) -> u32 {
+        std::mem::take(&mut self.walked)
+    }
+
+    /// Scratch for what is found; to be given back, empty.
+    pub(crate) fn take_scratch(&mut self) -> Vec<Arc<Message>> {
+        std::mem::take(&mut self.found)
+    }
+
+    pub(crate) fn give_scratch_back(&mut self, found: Vec<Arc<Message>>) {
+        self.found = found;
+    }
+}
+
+impl Backlog {
+    pub(crate) fn end_walks(&mut self, retained: &Retained) {
+        for Wanted { walk, .. } in &mut self.walks {
+            retained.end_walk(walk);
+        }
+    }
+}

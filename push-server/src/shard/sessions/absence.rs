@@ -1,0 +1,171 @@
+//! A session's time without connection: how long it lasts, and what becomes of the will.
+//!
+//! A will is published when its delay has passed or its session ends, whichever comes first
+//! [MQTT-3.1.2-8] [MQTT-3.1.3-9]:
+//! - no delay, or a session that ends with its connection: at once;
+//! - the session is resumed in time, be it by a take-over: never;
+//! - a new connection with a clean start ends the session: then.
+//!
+//! The orderly stop publishes no will: its clients are alive and will be back. From then on all
+//! wills, with a delay or not, wait on disk for the next start: with their sessions, or, where these end
+//! with their connections, by themselves (`strays`).
+
+use push_common::clock::Monotonic;
+
+use crate::mqtt::{PendingWill, Will};
+use crate::shard::mutant::{Rule, is_left_out};
+use crate::store::{Clocks, WallMillis};
+
+/// What is known of a session while it has no connection.
+#[derive(Debug)]
+pub(crate) struct Absence {
+    /// When the session ends, unless it is endless.
+    ends_at: Monotonic,
+    /// The last connection's will, while it waits for its delay.
+    will: Option<Box<PendingWill>>,
+    /// The low half of the tick that tells the session's current timer from stale ones.
+    timer_tick: u32,
+    is_endless: bool,
+}
+
+impl Absence {
+    /// Begins at `now`, for a session that outlives its connection.
+    pub(crate) fn new(expiry_secs: u32, will: Option<Box<PendingWill>>, now: Monotonic) -> Self {
+        Self {
+            ends_at: now.after_millis(u64::from(expiry_secs) * 1_000),
+            will,
+            timer_tick: 0,
+            is_endless: expiry_secs == u32::MAX,
+        }
+    }
+
+    /// Goes on after a restart of the server, so long after it began.
+    pub(crate) fn resumed(
+        expiry_secs: u32,
+        gone_millis: u64,
+        will: Option<Box<PendingWill>>,
+        now: Monotonic,
+    ) -> Self {
+        let left_millis = (u64::from(expiry_secs) * 1_000).saturating_sub(gone_millis);
+        Self { ends_at: now.after_millis(left_millis), ..Self::new(expiry_secs, will, now) }
+    }
+
+    /// When it began. Told from its end, because that may have been before the boot.
+    pub(crate) fn begun(&self, expiry_secs: u32, clocks: Clocks) -> WallMillis {
+        let ends_at = clocks.to_wall(self.ends_at);
+        WallMillis(ends_at.0.saturating_sub(u64::from(expiry_secs) * 1_000))
+    }
+
+    /// The will that waits.
+    pub(crate) fn will(&self) -> Option<&PendingWill> {
+        self.will.as_deref()
+    }
+
+    /// The will that waits, of a session that ends.
+    pub(crate) fn into_will(self) -> Option<Box<PendingWill>> {
+        self.will
+    }
+
+    /// The session's timer is the one of this tick from now on.
+    pub(crate) fn set_timer(&mut self, tick: u64) {
+        self.timer_tick = tick as u32;
+    }
+
+    /// Whether the timer of this tick is the session's current one.
+    pub(crate) fn is_timer(&self, tick: u64) -> bool {
+        self.timer_tick == tick as u32
+    }
+
+    /// When there is something to do next, if ever.
+    pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
+        let end = (!self.is_endless).then_some(self.ends_at);
+        let will = self.will().map(|will| will.publish_at);
+        end.into_iter().chain(will).min()
+    }
+
+    pub(crate) fn is_over(&self, now: Monotonic) -> bool {
+        !self.is_endless && self.ends_at <= now && !is_left_out(Rule::ExpiredSession)
+    }
+
+    /// The will, if its time has come.
+    pub(crate) fn take_due_will(&mut self, now: Monotonic) -> Option<Will> {
+        let due =
+            self.will.take_if(|will| will.publish_at <= now || is_left_out(Rule::WillDelay))?;
+        Some(due.will)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{Held, Message, QoS, TopicName};
+    use crate::shard::sessions::{Entry, Presence};
+
+    const NOW: Monotonic = Monotonic(5_000_000_000);
+
+    fn pending(delay_secs: u32) -> Option<Box<PendingWill>> {
+        let message = Message {
+            topic: TopicName::parse("will", 8).expect("valid"),
+            payload: "gone".into(),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: None,
+            expires_at: None,
+            held: Held::default(),
+        };
+        let will = Will { message, delay_secs, message_expiry_secs: Some(9), charge: None };
+        Some(Box::new(will.pending(NOW)))
+    }
+
+    fn secs_later(secs: u64) -> Monotonic {
+        NOW.after_millis(secs * 1_000)
+    }
+
+    /// [MQTT-3.1.3-9]
+    #[test]
+    fn will_is_due_after_its_delay_and_once() {
+        let mut absence = Absence::new(60, pending(10), NOW);
+        assert_eq!(absence.next_deadline(), Some(secs_later(10)));
+        assert!(absence.take_due_will(Monotonic(secs_later(10).0 - 1)).is_none());
+        let message =
+            absence.take_due_will(secs_later(11)).expect("due").into_message(secs_later(11));
+        assert_eq!(message.expires_at, Some(secs_later(20)), "expiry begins with publication");
+        assert!(absence.take_due_will(secs_later(12)).is_none());
+        assert_eq!(absence.next_deadline(), Some(secs_later(60)), "the session's end is left");
+    }
+
+    /// [MQTT5 3.1.3.2.2]: the session ends, whatever is left of the delay.
+    #[test]
+    fn the_sessions_end_comes_first_where_the_delay_is_longer() {
+        let mut absence = Absence::new(60, pending(u32::MAX), NOW);
+        assert_eq!(absence.next_deadline(), Some(secs_later(60)));
+        assert!(!absence.is_over(secs_later(59)) && absence.is_over(secs_later(60)));
+        assert!(absence.take_due_will(secs_later(60)).is_none());
+        assert!(absence.will.is_some());
+    }
+
+    #[test]
+    fn a_restart_does_not_prolong_an_absence() {
+        let clocks = Clocks { monotonic: NOW, wall: WallMillis(1_000_000) };
+        let absence = Absence::resumed(60, 45_000, pending(10), NOW);
+        assert!(!absence.is_over(secs_later(14)) && absence.is_over(secs_later(15)));
+        assert_eq!(absence.begun(60, clocks), WallMillis(1_000_000 - 45_000));
+        assert!(Absence::resumed(60, u64::MAX, None, NOW).is_over(NOW));
+        assert!(!Absence::resumed(u32::MAX, u64::MAX, None, NOW).is_over(NOW));
+    }
+
+    #[test]
+    fn an_endless_session_waits_for_its_will_only() {
+        let mut absence = Absence::new(u32::MAX, pending(10), NOW);
+        assert_eq!(absence.next_deadline(), Some(secs_later(10)));
+        assert!(absence.take_due_will(secs_later(10)).is_some());
+        assert_eq!(absence.next_deadline(), None);
+        assert!(!absence.is_over(Monotonic(u64::MAX)));
+    }
+
+    #[test]
+    fn a_session_costs_no_more_for_being_absent() {
+        assert!(size_of::<Presence>() <= 24, "{} bytes", size_of::<Presence>());
+        assert!(size_of::<Entry>() <= 96, "{} bytes", size_of::<Entry>());
+    }
+}

@@ -1,0 +1,104 @@
+//! Sessions of a shard that have ended and are not gone yet: they have messages to give away, or a will that
+//! is not due. How they give away is `leaving`'s.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+use push_common::clock::Monotonic;
+
+use super::found::Found;
+use super::strays::Strays;
+use crate::mqtt::Left;
+use crate::shard::journal::{Leaver, Outgoing};
+use crate::store::SessionNumber;
+
+/// How far an ended session has come with giving away.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    /// What is in memory of it, and writes under way.
+    pub(crate) left: Left,
+    /// Its errand waits for its turn, or it waits for a page: nothing else decides how it goes on.
+    pub(crate) is_waiting: bool,
+    /// Of a session that is on disk.
+    pub(crate) records: Option<Records>,
+}
+
+/// What an ended session still has on disk.
+#[derive(Debug)]
+pub(crate) struct Records {
+    /// What is under way, to be read and given away again if a write of it fails.
+    pub(crate) page: Leaver,
+    /// What comes next; then the session's records go.
+    pub(crate) next: Option<Leaver>,
+}
+
+/// The ended sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Departed {
+    /// Those that still have something to give away.
+    leaving: HashMap<SessionNumber, Leaving, FixedState>,
+    /// Those that the start has found, with wills that are not due yet.
+    strays: Strays,
+    /// Others that the start has found.
+    found: Vec<Found>,
+    /// Wills that the start has found on their way.
+    found_wills: Vec<Outgoing>,
+}
+
+impl Departed {
+    /// A session begins to give away.
+    pub(crate) fn begin(&mut self, number: SessionNumber, leaving: Leaving) {
+        self.leaving.insert(number, leaving);
+    }
+
+    /// How far a session has come with giving away, if it does.
+    pub(crate) fn leaving(&mut self, number: SessionNumber) -> Option<&mut Leaving> {
+        self.leaving.get_mut(&number)
+    }
+
+    /// It has nothing left.
+    pub(crate) fn end(&mut self, number: SessionNumber) {
+        self.leaving.remove(&number);
+    }
+
+    /// Adds a session with a will that is due at `publish_at`.
+    pub(crate) fn add_stray(&mut self, publish_at: Monotonic, found: Found) {
+        self.strays.add(publish_at, found);
+    }
+
+    /// A client is back: takes what it had left. Another user's stays.
+    pub(crate) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<Found> {
+        self.strays.take_back(client_id, user)
+    }
+
+    /// Whether some will is due at `now`.
+    pub(crate) fn has_due(&self, now: Monotonic) -> bool {
+        self.strays.has_due(now)
+    }
+
+    /// Takes a session whose will is due at `now`.
+    pub(crate) fn take_due(&mut self, now: Monotonic) -> Option<Found> {
+        self.strays.take_due(now)
+    }
+
+    /// The start has found a session that has something to give away.
+    pub(crate) fn push_found(&mut self, found: Found) {
+        self.found.push(found);
+    }
+
+    /// The start has found these wills on their way.
+    pub(crate) fn set_found_wills(&mut self, wills: Vec<Outgoing>) {
+        self.found_wills = wills;
+    }
+
+    /// Takes what the start has found; every shard has its subscriptions by now.
+    pub(crate) fn take_found(&mut self) -> (Vec<Found>, Vec<Outgoing>) {
+        (std::mem::take(&mut self.found), std::mem::take(&mut self.found_wills))
+    }
+
+    /// What is left in it, by what it is: nothing, when all has ended.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn leftovers(&self) -> [(&'static str, usize); 1] {
+        [("sessions that leave something", self.leaving.len())]
+    }
+}

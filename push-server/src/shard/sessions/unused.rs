@@ -1,0 +1,162 @@
+//! Sessions that nobody has used: without connection, without a subscription, and never owed a message.
+//! They give way when places are short, the one that was left first before the others.
+//!
+//! Only their keys are here. Whether one is still what it was is looked up when its turn comes.
+//!
+//! A newcomer takes the place of one of its own shard's. Where that has none, another shard is asked by
+//! mail to end one, and the newcomer does not wait for it: sessions give way while a sixteenth of all
+//! places is still free. A newcomer that is refused, because its network's share is used up or places are
+//! so few that none was free, finds one when it tries again.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use foldhash::fast::FixedState;
+
+use crate::store::SessionNumber;
+
+/// A session's key, and its number, because keys are given again.
+pub(crate) type Unused = (u32, SessionNumber);
+
+/// How many are looked at for one that fits.
+const LOOKED_AT_MAX: usize = 1_024;
+
+/// Entries before the first look at which of them still are what they were.
+const SWEEP_FROM: usize = 1_024;
+
+/// The unused sessions of a shard, in the order they were left in.
+#[derive(Debug, Default)]
+pub(crate) struct UnusedSessions {
+    queue: VecDeque<Unused>,
+    sweep_at: usize,
+}
+
+impl UnusedSessions {
+    /// A session's client has left it unused. `is_unused` tells of any whether it still is.
+    pub(crate) fn push(&mut self, session: Unused, mut is_unused: impl FnMut(&Unused) -> bool) {
+        if self.queue.len() >= self.sweep_at.max(SWEEP_FROM) {
+            let mut seen = HashSet::with_hasher(FixedState::default());
+            self.queue.retain(|session| is_unused(session) && seen.insert(*session));
+            self.sweep_at = 2 * self.queue.len();
+        }
+        self.queue.push_back(session);
+    }
+
+    /// How many there are, those counted that are used again and were not looked at since.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Takes the first of those that `fits`, which is also asked whether they still are unused.
+    pub(crate) fn take(&mut self, mut fits: impl FnMut(&Unused) -> Fit) -> Option<Unused> {
+        let mut others = Vec::new();
+        let mut found = None;
+        for _ in 0..LOOKED_AT_MAX {
+            let Some(session) = self.queue.pop_front() else { break };
+            match fits(&session) {
+                Fit::Yes => {
+                    found = Some(session);
+                    break;
+                }
+                Fit::NotThis => others.push(session),
+                Fit::InUse => {}
+            }
+        }
+        for session in others.into_iter().rev() {
+            self.queue.push_front(session);
+        }
+        found
+    }
+}
+
+/// How many each shard has, those counted that are used again and were not looked at since.
+#[derive(Debug)]
+pub(crate) struct UnusedCounts(Box<[AtomicUsize]>);
+
+impl UnusedCounts {
+    pub(crate) fn new(shards: u16) -> Self {
+        Self((0..shards).map(|_| AtomicUsize::new(0)).collect())
+    }
+
+    pub(crate) fn set(&self, shard: u16, count: usize) {
+        self.0[usize::from(shard)].store(count, Ordering::Relaxed);
+    }
+
+    /// The shard to ask, other than the one that asks: one that has some, each in its turn. `turn`: the one
+    /// that was asked last.
+    pub(crate) fn next(&self, own: u16, turn: u16) -> Option<u16> {
+        let shards = self.0.len();
+        let others = (1..=shards).map(|step| (usize::from(turn) + step) % shards);
+        let mut others = others.filter(|shard| *shard != usize::from(own));
+        // There are at most 64 shards.
+        others.find(|shard| self.0[*shard].load(Ordering::Relaxed) > 0).map(|shard| shard as u16)
+    }
+}
+
+/// Whether a session is the one to give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// It is.
+    Yes,
+    /// It is unused, and not the one.
+    NotThis,
+    /// It is not unused any more, or gone.
+    InUse,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn session(key: u32) -> Unused {
+        (key, SessionNumber(key as u64))
+    }
+
+    #[test]
+    fn shards_that_have_some_are_asked_in_turn_and_not_the_one_that_asks() {
+        let counts = UnusedCounts::new(4);
+        assert_eq!(counts.next(1, 1), None);
+        for (shard, count) in [(0, 3), (1, 5), (3, 1)] {
+            counts.set(shard, count);
+        }
+        assert_eq!(counts.next(1, 1), Some(3));
+        assert_eq!(counts.next(1, 3), Some(0));
+        assert_eq!(counts.next(1, 0), Some(3));
+        counts.set(3, 0);
+        assert_eq!(counts.next(1, 0), Some(0), "it may be asked again");
+        assert_eq!(counts.next(0, 0), Some(1));
+        assert_eq!(UnusedCounts::new(1).next(0, 0), None);
+    }
+
+    #[test]
+    fn the_first_that_was_left_and_fits_gives_way() {
+        let mut sessions = UnusedSessions::default();
+        for key in 0..6 {
+            sessions.push(session(key), |_| true);
+        }
+        let odd = |(key, _): &Unused| match key {
+            0 | 1 => Fit::InUse,
+            key if key % 2 == 1 => Fit::Yes,
+            _ => Fit::NotThis,
+        };
+        assert_eq!(sessions.take(odd), Some(session(3)));
+        assert_eq!(sessions.take(|_| Fit::Yes), Some(session(2)), "it kept its place");
+        assert_eq!(sessions.take(odd), Some(session(5)));
+        assert_eq!(sessions.take(odd), None);
+        assert_eq!(sessions.take(|_| Fit::Yes), Some(session(4)));
+        assert_eq!(sessions.take(|_| Fit::Yes), None);
+    }
+
+    #[test]
+    fn sessions_that_come_and_go_take_no_more_room_than_there_are() {
+        let mut sessions = UnusedSessions::default();
+        for round in 0..100_000 {
+            sessions.push(session(round % 10), |_| true);
+        }
+        assert!(sessions.queue.len() <= SWEEP_FROM, "{}", sessions.queue.len());
+        for round in 0..100_000 {
+            sessions.push(session(round), |(key, _)| key % 1_000 == 0);
+        }
+        assert!(sessions.queue.len() <= 2 * SWEEP_FROM, "{}", sessions.queue.len());
+    }
+}

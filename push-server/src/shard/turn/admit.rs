@@ -1,0 +1,137 @@
+//! New connections: a place for each, and its time to say who it is.
+
+use std::sync::atomic::Ordering;
+
+use push_common::clock::Monotonic;
+
+use super::Shard;
+use crate::shard::accept::Transport;
+use crate::shard::clients::{Introduction, Phase};
+use crate::shard::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
+use crate::websocket::WebSocket;
+
+impl<P: Ports> Shard<P> {
+    /// Arms every listener that is not accepting.
+    pub(super) fn start_accepting(&mut self) {
+        self.acceptor.start(&mut self.wire);
+    }
+
+    /// For ever: the server stops.
+    pub(super) fn stop_accepting(&mut self) {
+        self.acceptor.stop(&mut self.wire);
+    }
+
+    pub(super) fn on_accepted(
+        &mut self,
+        listener: u32,
+        result: Result<SocketOf<P>, AcceptFault>,
+        more: bool,
+    ) {
+        if self.stop.has_begun() {
+            return;
+        }
+        let Some(transport) = self.acceptor.brought(listener, more) else { return };
+        match result {
+            Ok(socket) if !self.acceptor.has_parked() && self.take_place() => {
+                self.admit(socket, transport);
+            }
+            Ok(socket) => {
+                self.here.counters().limit_connections.add(1);
+                if self.acceptor.warns(self.agenda.now()) {
+                    tracing::warn!(
+                        limit = self.here.shared().connections_max,
+                        "accepting pauses: --max-connections is reached"
+                    );
+                }
+                self.acceptor.park(socket, transport);
+                self.pause_accepting();
+            }
+            Err(fault) => self.on_accept_fault(&fault),
+        }
+        if !self.acceptor.is_paused() {
+            self.start_accepting();
+        }
+    }
+
+    /// A place has become free, or the retry time has come.
+    pub(super) fn resume_accepting(&mut self) {
+        if !self.acceptor.is_paused() || self.stop.has_begun() {
+            return;
+        }
+        while self.take_place() {
+            let Some((socket, transport)) = self.acceptor.unpark() else {
+                self.give_place_back();
+                self.start_accepting();
+                return;
+            };
+            self.admit(socket, transport);
+        }
+        self.acceptor.retry_later(self.agenda.now());
+    }
+
+    /// Takes one of the `--max-connections` places, which all shards share.
+    fn take_place(&self) -> bool {
+        let taken = self.here.shared().open.fetch_add(1, Ordering::Relaxed)
+            < self.here.shared().connections_max;
+        if !taken {
+            self.give_place_back();
+        }
+        taken
+    }
+
+    pub(super) fn give_place_back(&self) {
+        self.here.shared().open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn on_accept_fault(&mut self, fault: &AcceptFault) {
+        match fault {
+            AcceptFault::Passing => return,
+            AcceptFault::Exhausted(error) => {
+                self.here.counters().limit_descriptors.add(1);
+                if self.acceptor.warns(self.agenda.now()) {
+                    tracing::warn!(
+                        %error,
+                        "accepting pauses; raise the limit (`ulimit -n`, LimitNOFILE=) or lower \
+                         --max-connections"
+                    );
+                }
+            }
+            AcceptFault::Failed(error) => {
+                tracing::warn!(%error, "accept failed; it is tried again");
+            }
+        }
+        self.pause_accepting();
+    }
+
+    fn pause_accepting(&mut self) {
+        if !self.acceptor.is_paused() {
+            tracing::debug!(shard = self.here.index(), "accepting pauses");
+        }
+        self.acceptor.pause(&mut self.wire, self.agenda.now());
+    }
+
+    /// A new client, its place taken: it has until the deadline to send its CONNECT, what WebSocket
+    /// asks for before it included.
+    fn admit(&mut self, socket: SocketOf<P>, transport: Transport) {
+        let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
+        let deadline = self.agenda.now().after_millis(timeout);
+        let phase = Phase::Handshake(Introduction::new(self.here.randomness().array(), deadline));
+        let index = self.add_client(socket, phase, self.agenda.now());
+        self.arm_client_timer(index, deadline);
+        // Not multishot: a client whose session lives elsewhere leaves without an operation to
+        // cancel.
+        let client = &mut self.clients[index];
+        if transport == Transport::WebSocket {
+            client.websocket = Some(Box::new(WebSocket::new(self.agenda.now())));
+        }
+        client.receiving = true;
+        let token = client.token(index);
+        self.wire.receive_once(&client.socket, token);
+    }
+
+    /// Puts a client into the slab, under a new generation.
+    pub(super) fn add_client(&mut self, socket: SocketOf<P>, phase: Phase, seen: Monotonic) -> u32 {
+        self.here.counters().connections.add(1);
+        self.clients.add(socket, phase, seen)
+    }
+}

@@ -1,0 +1,446 @@
+//! What clients ask for, and what becomes of messages: publish, route, deliver, send.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Shard;
+use super::durable;
+use super::errands::Errand;
+use super::fanout::{Fanout, Publisher};
+use crate::broker::{Budget, Charge, Message, NoMemory, QoS, SessionMemory};
+use crate::mqtt::codec::Reason;
+use crate::mqtt::{
+    Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, Transmit, Version,
+};
+use crate::shard::agenda::{Flow, Progress};
+use crate::shard::clients::{Phase, SEND_BYTES_MAX};
+use crate::shard::journal::{Done, Draft, Part};
+use crate::shard::mutant::{Rule, is_left_out};
+use crate::shard::notices::Kind;
+use crate::shard::ports::{Ports, Wire};
+use crate::store::{Position, Write};
+
+/// What it costs to send something: a system call's part, and a completion.
+const FLUSH_UNITS: u32 = 16;
+
+/// What a PUBLISH costs that is sent.
+const PUBLISH_SENT_UNITS: u32 = 3;
+
+/// Bytes that cost a unit to copy, and the system to send.
+const BYTES_PER_UNIT: usize = 256;
+
+impl<P: Ports> Shard<P> {
+    /// Returns what is left of a packet when the budget is spent.
+    pub(super) fn on_event(
+        &mut self,
+        index: u32,
+        key: u32,
+        event: Event,
+        budget: &mut Budget,
+    ) -> Option<(Errand, Progress)> {
+        match event {
+            Event::Publish(message, receipt) => {
+                let left = self.on_publish(index, key, message, receipt, budget);
+                return left.map(|(fanout, progress)| (Errand::Fanout(fanout), progress));
+            }
+            Event::Subscribe(subscribe) => {
+                let mut subscribing = self.begin_subscribing(index, key, subscribe);
+                let progress = self.go_on_subscribing(&mut subscribing, budget);
+                return (progress != Progress::Done)
+                    .then(|| (Errand::Subscribe(subscribing), progress));
+            }
+            Event::Unsubscribe(unsubscribe) => {
+                let mut unsubscribing = self.begin_unsubscribing(index, key, unsubscribe);
+                let progress = self.go_on_unsubscribing(&mut unsubscribing, budget);
+                return (progress != Progress::Done)
+                    .then(|| (Errand::Unsubscribe(unsubscribing), progress));
+            }
+            Event::PublishRefused(reason, receipt) => {
+                self.on_publish_refused(index, key, reason, receipt);
+            }
+            Event::Owes(answer) => {
+                let done = Done::Answer { client: self.token_of(index), answer };
+                if is_left_out(Rule::AnswerWaits) {
+                    self.file_changes(key, None);
+                    self.file(Draft {
+                        writes: Vec::new(),
+                        waiting: vec![(self.here.index(), done)],
+                    });
+                    return None;
+                }
+                self.file_changes(key, Some(done));
+            }
+            Event::Ping => self.here.counters().pings_user.add(1),
+            Event::Authenticate(auth) => self.on_authenticate(index, key, &auth),
+            Event::Disconnected => {
+                self.tell_ordinary(index, "client disconnected");
+                self.close_client(index, None);
+            }
+            Event::Failed(reason) => {
+                match reason {
+                    Reason::PacketTooLarge => self.here.counters().limit_packet_bytes.add(1),
+                    Reason::MessageRateTooHigh => self.here.counters().limit_ping_rate.add(1),
+                    Reason::QuotaExceeded => self.here.counters().limit_answers.add(1),
+                    _ => {}
+                }
+                self.tell(index, Kind::Fault, &reason);
+                self.close_client(index, None);
+            }
+        }
+        None
+    }
+
+    fn on_publish(
+        &mut self,
+        index: u32,
+        key: u32,
+        message: Message,
+        receipt: Option<PublishReceipt>,
+        budget: &mut Budget,
+    ) -> Option<(Box<Fanout>, Progress)> {
+        self.here.counters().publishes_received.add(1);
+        let mut draft = Draft::default();
+        if let Some(receipt @ PublishReceipt { exactly_once: true, .. }) = receipt
+            && let Err(no_memory) = self.check_inflight_room(key)
+        {
+            self.count_no_inflight(no_memory);
+            self.refuse_exactly_once(index, key, receipt);
+            return None;
+        }
+        if let Some(PublishReceipt { packet_id, exactly_once: true }) = receipt
+            && let Some(number) = self.number_of(key)
+        {
+            self.save_if_owed(key);
+            draft.writes.push(Write::PutExactlyOnce { number, packet_id });
+        }
+        let publisher = self.publisher(index, key, receipt);
+        let message = Arc::new(message);
+        self.retain(&message, Some(key), &mut draft);
+        let flow = self.flow_of(index);
+        let fanout = Fanout::published(flow, message, Some(key), draft, publisher);
+        self.begin_fanout(fanout, budget)
+    }
+
+    /// Who is to be told what becomes of a publish, if anybody.
+    fn publisher(
+        &mut self,
+        index: u32,
+        key: u32,
+        receipt: Option<PublishReceipt>,
+    ) -> Option<Publisher> {
+        let receipt = receipt?;
+        let number = self.sessions.entry_mut(key).map(|entry| entry.number).unwrap_or_default();
+        Some(Publisher { client: self.token_of(index), key, number, receipt })
+    }
+
+    /// Counts what a session has unacknowledged: the packet id, say, of a QoS 2 publish that it has taken.
+    ///
+    /// # Errors
+    /// There is no memory for more.
+    fn check_inflight_room(&mut self, key: u32) -> Result<(), NoMemory> {
+        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
+        let Some(session) = self.sessions.session_mut(key) else { return Ok(()) };
+        let inflight = &shared.memory.inflight;
+        session.charge_inflight(inflight, |user| shared.holders.holder(origin, user));
+        // What every session may have is not looked at, nor whose it is.
+        if !session.is_charged() {
+            return Ok(());
+        }
+        inflight.check_room_for(shared.holders.holder(origin, session.user()))
+    }
+
+    fn count_no_inflight(&self, no_memory: NoMemory) {
+        match no_memory {
+            NoMemory::Total => self.here.counters().limit_inflight_bytes_total.add(1),
+            NoMemory::Share => self.here.counters().limit_inflight_share.add(1),
+        }
+    }
+
+    /// There is no memory for the packet id of a QoS 2 publish: it is not taken.
+    fn refuse_exactly_once(&mut self, index: u32, key: u32, receipt: PublishReceipt) {
+        let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
+        let reason = match connection.version() {
+            Version::V5 => Reason::QuotaExceeded,
+            // Older ones would be told by that word that all is well, as of another's full outbox. But this
+            // message nobody has: its connection ends, and it sends again.
+            Version::V31 | Version::V311 => Reason::ImplementationSpecificError,
+        };
+        let Some(publisher) = self.publisher(index, key, Some(receipt)) else { return };
+        let mut part = Part::default();
+        self.answer_publisher(&publisher, reason, &mut part);
+        self.finish_part(part);
+    }
+
+    /// Drops a publish that nobody may make, and answers it in its turn. MQTT 3.1.1 has no word for a
+    /// refusal, and whoever is disconnected for a publish sends it again for ever: it is told that all
+    /// is well [MQTT-3.3.5-2].
+    fn on_publish_refused(
+        &mut self,
+        index: u32,
+        key: u32,
+        reason: Reason,
+        receipt: Option<PublishReceipt>,
+    ) {
+        self.here.counters().publishes_received.add(1);
+        match reason {
+            Reason::TopicNameInvalid => self.here.counters().dropped_topic_levels.add(1),
+            _ => self.here.counters().dropped_reserved_topic.add(1),
+        }
+        let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
+        let told = if connection.version() == Version::V5 { reason } else { Reason::Success };
+        let Some(publisher) = self.publisher(index, key, receipt) else { return };
+        let mut part = Part::default();
+        self.answer_publisher(&publisher, told, &mut part);
+        self.finish_part(part);
+    }
+
+    /// Publishes a will, when it is its turn: retains it if it asks for that, and routes it. One on a
+    /// topic that is the server's own comes from an earlier version, which took it, and is dropped.
+    pub(super) fn publish(
+        &mut self,
+        flow: Flow,
+        message: Arc<Message>,
+        from: Option<u32>,
+        mut draft: Draft,
+        charge: Option<Charge>,
+    ) {
+        if message.topic.is_hidden() {
+            self.here.counters().dropped_reserved_topic.add(1);
+            self.file(draft);
+            return;
+        }
+        self.retain(&message, from, &mut draft);
+        self.queue_fanout(Fanout::published(flow, message, from, draft, None).of_will(charge));
+    }
+
+    fn retain(&mut self, message: &Arc<Message>, from: Option<u32>, draft: &mut Draft) {
+        if !message.retain {
+            return;
+        }
+        let publisher = from.and_then(|key| self.sessions.session_mut(key));
+        let publisher = publisher.map(|session| session.client_id());
+        let retained = &self.here.shared().retained;
+        let set = if self.here.shared().store.is_some() {
+            let change = retained.change(message, publisher);
+            change.map(|change| draft.writes.push(Write::SaveRetained { change }))
+        } else {
+            retained.set_by(message, publisher)
+        };
+        if let Err(error) = set {
+            self.here.counters().limit_retained.add(1);
+            tracing::debug!(%error, topic = message.topic.as_str(), "not retained");
+        }
+    }
+
+    pub(super) fn deliver_to(&mut self, key: u32, delivery: Delivery, part: &mut Part) {
+        let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let client = entry.presence.client();
+        if client.is_none() && delivery.qos == QoS::AtMostOnce {
+            self.here.counters().dropped_absent.add(1);
+            return;
+        }
+        match self.put_into_outbox(key, delivery, client.is_some(), part) {
+            Delivered::Queued => {}
+            Delivered::QueuedDropping(dropped) => {
+                self.here.counters().dropped_outbox_full.add(u64::from(dropped));
+            }
+            Delivered::Dropped => self.here.counters().dropped_outbox_full.add(1),
+            Delivered::Refused => {
+                self.here.counters().dropped_outbox_full.add(1);
+                self.here.counters().limit_outbox_refused.add(1);
+                part.refuse();
+            }
+            Delivered::Overflow => {
+                self.here.counters().dropped_outbox_full.add(1);
+                // Not here: the close publishes a will, which may overflow another, and so on.
+                if let Some(index) = client
+                    && self.clients.push_overflowed(index)
+                {
+                    self.here.counters().limit_outbox.add(1);
+                }
+            }
+        }
+        if let Some(index) = client {
+            self.mark_dirty(index);
+        }
+    }
+
+    /// Puts a message into a session's outbox, and what that means for the disk into `part`.
+    pub(super) fn put_into_outbox(
+        &mut self,
+        key: u32,
+        delivery: Delivery,
+        connected: bool,
+        part: &mut Part,
+    ) -> Delivered {
+        let queued_at = self.here.shared().clocks.to_wall(self.agenda.now());
+        let has_store = self.here.shared().store.is_some();
+        let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
+        let number = entry.number;
+        let is_written = entry.session.is_durable() && delivery.qos != QoS::AtMostOnce;
+        if is_written {
+            self.save_if_owed(key);
+        }
+        let filing = if is_written {
+            part.filing
+        } else if has_store && delivery.message.qos == QoS::ExactlyOnce {
+            Filing::Held
+        } else {
+            Filing::Never
+        };
+        let limits = &self.here.shared().config.limits;
+        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
+        let SessionMemory { inflight, outboxes, .. } = &*shared.memory;
+        let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
+        let holder = |user: Option<&str>| shared.holders.holder(origin, user);
+        // Who is connected is disconnected for it, so not because others have come to need memory while there
+        // is some.
+        let is_bound = !connected || inflight.is_nearly_full();
+        if is_bound
+            && entry.session.is_charged()
+            && let Err(no_memory) = inflight.check_room_for(holder(entry.session.user()))
+        {
+            self.count_no_inflight(no_memory);
+            let is_refusing = limits.outbox_full == OutboxFull::Refuse;
+            return match delivery.qos {
+                QoS::AtMostOnce => Delivered::Dropped,
+                _ if connected => Delivered::Overflow,
+                _ if is_refusing => Delivered::Refused,
+                _ => Delivered::Dropped,
+            };
+        }
+        let outbox_entry = is_written.then(|| durable::outbox_entry(&delivery, queued_at));
+        // Whether it would be taken if it were not for the total of all.
+        let fits_alone = outboxes.left_bytes() < limits.outbox_bytes_max
+            && entry.session.has_room_of_its_own(&delivery, limits);
+        let delivered = entry.session.deliver(delivery, connected, filing, limits, outboxes);
+        if fits_alone && delivered != Delivered::Queued {
+            self.here.counters().limit_outbox_bytes_total.add(1);
+        }
+        entry.session.charge_inflight(inflight, holder);
+        if delivered.is_queued() && filing != Filing::Never {
+            let position = entry.session.last_position();
+            part.draft.writes.extend(outbox_entry.map(|entry| Write::PutOutbox {
+                number,
+                position: Position(position),
+                entry,
+            }));
+            let done = Done::Written { session: key, number, position, filed: filing };
+            part.draft.waiting.push((self.here.index(), done));
+        }
+        if matches!(delivered, Delivered::QueuedDropping(_)) {
+            self.file_changes(key, None);
+            self.begin_trim(key);
+        }
+        delivered
+    }
+
+    /// Has written what a client was sent and has not acknowledged, and could not be written then.
+    pub(super) fn file_unwritten(&mut self, key: u32) {
+        let queued_at = self.here.shared().clocks.to_wall(self.agenda.now());
+        let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let number = entry.number;
+        let mut draft = Draft::default();
+        for (position, delivery) in entry.session.take_unwritten() {
+            let entry = durable::outbox_entry(&delivery, queued_at);
+            draft.writes.push(Write::PutOutbox { number, position: Position(position), entry });
+            let filed = Filing::Queued;
+            draft
+                .waiting
+                .push((self.here.index(), Done::Written { session: key, number, position, filed }));
+        }
+        self.file(draft);
+    }
+
+    /// Closes the clients that did not keep up in this turn.
+    pub(super) fn close_overflowed(&mut self) {
+        while let Some(index) = self.clients.pop_overflowed() {
+            self.close_client_for(index, Reason::QuotaExceeded, "its outbox is full");
+        }
+    }
+
+    /// Sends what a client is owed, unless a send is under way: its end calls again. Returns what that
+    /// has cost.
+    pub(super) fn flush(&mut self, index: u32) -> u32 {
+        let client = &mut self.clients[index];
+        let is_served = matches!(client.phase, Phase::Serving { .. });
+        if client.sending || (client.holds > 0 && is_served) {
+            return FLUSH_UNITS;
+        }
+        if client.send_failed {
+            if matches!(client.phase, Phase::Flushing { .. }) {
+                self.abort(index);
+            }
+            return FLUSH_UNITS;
+        }
+        let feeding = self.feed_backlog(index);
+        let mut units = FLUSH_UNITS + self.publishing.backlogs_mut().take_walked();
+        let now = self.agenda.now();
+        let (client, sending) = self.clients.with_sending(index);
+        let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
+        let owes_frames = client.owes_frames();
+        let mut chunks = match &mut client.phase {
+            Phase::Serving { connection, session, .. } => {
+                served = Some(*session);
+                let Some(session) = self.sessions.session_mut(*session) else { return units };
+                let limits = &self.here.shared().config.limits;
+                let had_left = session.has_left();
+                let mut transmit = Transmit::default();
+                let bytes_max = sending.bytes_max();
+                connection.poll_transmit(
+                    session,
+                    &mut transmit,
+                    bytes_max,
+                    limits,
+                    self.agenda.now(),
+                );
+                if bytes_max < SEND_BYTES_MAX && transmit.len >= bytes_max {
+                    self.here.counters().limit_sending_bytes_total.add(1);
+                }
+                // Where it had, they are on their way.
+                leaves = !had_left && session.has_left();
+                self.here.counters().publishes_sent.add(u64::from(transmit.publishes));
+                self.here.counters().dropped_too_large.add(u64::from(transmit.dropped_too_large));
+                self.here.counters().dropped_expired.add(u64::from(transmit.dropped_expired));
+                units += transmit.publishes * PUBLISH_SENT_UNITS;
+                copied_bytes = Some(transmit.copied_bytes);
+                transmit.chunks
+            }
+            Phase::Flushing { frames, .. } => {
+                if frames.is_empty() && !owes_frames {
+                    self.send_fin(index);
+                    return units;
+                }
+                std::mem::take(frames)
+            }
+            Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
+            Phase::Lingering { .. } => return units,
+        };
+        if let Some(websocket) = &mut client.websocket {
+            websocket.wrap(&mut chunks);
+        }
+        if !chunks.is_empty() {
+            let bytes: usize = chunks.iter().map(Bytes::len).sum();
+            units += (bytes / BYTES_PER_UNIT) as u32;
+            client.sending = true;
+            client.set_throttled_since(client.throttled_since().map(|_| now));
+            let token = client.token(index);
+            // Whatever is no message has been made for this client alone.
+            let weight = sending.begin(copied_bytes.unwrap_or(bytes));
+            self.wire.send(&client.socket, token, chunks, weight);
+        } else if feeding {
+            // All that was fed was dropped (expired, too large), so no end of a send calls again.
+            self.mark_dirty(index);
+        }
+        if let Some(key) = served {
+            if leaves {
+                self.queue_left(key);
+            }
+            self.unthrottle(index);
+            self.file_changes(key, None);
+            self.begin_page(key);
+        }
+        units
+    }
+}

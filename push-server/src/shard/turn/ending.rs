@@ -1,0 +1,171 @@
+//! A connection has ended: its session waits for the next one (`absence`), or ends, then or when its time has
+//! come.
+
+use super::Shard;
+use crate::mqtt::Will;
+use crate::shard::ports::Ports;
+use crate::shard::sessions::{Absence, Entry, Found, Presence};
+
+impl<P: Ports> Shard<P> {
+    /// A session's connection has ended: it waits for the next one, or ends too.
+    pub(super) fn leave_session(&mut self, key: u32, will: Option<Box<Will>>) {
+        let now = self.agenda.now();
+        let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let forgotten = entry.session.connection_ended(now);
+        self.here.counters().dropped_session_ended.add(forgotten.at_most_once.into());
+        self.here.counters().dropped_expired.add(forgotten.expired.into());
+        let expiry_secs = entry.session.expiry_secs;
+        let pending = will.map(|will| Box::new(will.pending(now)));
+        entry.presence = Presence::Absent(Absence::new(expiry_secs, pending, now));
+        self.file_changes(key, None);
+        if expiry_secs == 0 {
+            if self.stop.has_begun() {
+                // When the will's delay began.
+                self.save_stray(key);
+            }
+            self.end_session(key);
+            return;
+        }
+        self.leave_shares_waiting(key);
+        if !self.publish_due_will(key) {
+            // With its will: a crash finds it, and publishes it.
+            self.save_session(key);
+        }
+        self.arm_absence(key);
+        self.note_unused(key);
+    }
+
+    /// Publishes a session's will if it is time. Returns whether it was: then the session's record
+    /// is written without it.
+    pub(super) fn publish_due_will(&mut self, key: u32) -> bool {
+        let now = self.agenda.now();
+        if self.stop.has_begun() {
+            return false;
+        }
+        let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
+        else {
+            return false;
+        };
+        let Some(will) = absence.take_due_will(now) else { return false };
+        if let Some(number) = self.number_of(key) {
+            let record = self.saved_session(key);
+            self.publish_will((number, Some(key)), will, record);
+        } else {
+            let number = self.sessions.number(key);
+            self.publish_unwritten_will(number, Some(key), will);
+        }
+        true
+    }
+
+    /// Whether a session has had its time: its timer comes up to a tick later.
+    pub(super) fn is_over(&mut self, key: u32) -> bool {
+        let now = self.agenda.now();
+        match self.sessions.entry_mut(key).map(|entry| &entry.presence) {
+            Some(Presence::Absent(absence)) => absence.is_over(now),
+            Some(Presence::Connected(_)) | None => false,
+        }
+    }
+
+    /// Arms the timer for whatever an absent session waits for next.
+    pub(super) fn arm_absence(&mut self, key: u32) {
+        let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
+        else {
+            return;
+        };
+        let Some(deadline) = absence.next_deadline() else { return };
+        let tick = self.arm_session_timer(key, deadline);
+        if let Some(Entry { presence: Presence::Absent(absence), .. }) =
+            self.sessions.entry_mut(key)
+        {
+            absence.set_timer(tick);
+        }
+    }
+
+    /// The timer of a session fired; stale ones are ignored, and all once the server stops.
+    pub(super) fn on_session_timer(&mut self, key: u32, due_tick: u64) {
+        if self.stop.has_begun() {
+            return;
+        }
+        let now = self.agenda.now();
+        let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
+        else {
+            return;
+        };
+        if !absence.is_timer(due_tick) {
+            return;
+        }
+        if absence.is_over(now) {
+            self.end_session(key);
+            return;
+        }
+        self.publish_due_will(key);
+        self.arm_absence(key);
+    }
+
+    /// Forgets a session and all it is owed but what goes to others of its groups, and publishes the
+    /// will that waited.
+    pub(super) fn end_session(&mut self, key: u32) {
+        let origin = self.sessions.origin(key);
+        let Some(Entry { mut session, presence, number }) = self.sessions.remove(key) else {
+            return;
+        };
+        let subscriptions = std::mem::take(&mut session.subscriptions);
+        let shares = subscriptions.has_shared();
+        let holder = self.here.shared().holders.holder(origin, session.user());
+        // They count against the total until they are out of the tables, for nobody.
+        self.here.shared().memory.subscriptions.discount(holder, subscriptions.bytes() as u64);
+        self.drop_subscriptions(key, subscriptions);
+        self.here.counters().sessions.sub(1);
+        self.here.shared().session_shares.give_back(holder);
+        let waiting = match presence {
+            Presence::Absent(absence) => absence.into_will(),
+            Presence::Connected(_) => None,
+        };
+        let stays_on_disk = self.stop.has_begun() && waiting.is_some();
+        let will = waiting.filter(|_| !self.stop.has_begun());
+        if session.is_durable() && stays_on_disk {
+            // With all it owes to others of its groups.
+            return;
+        }
+        if session.is_durable() {
+            self.leave_behind(Found { session, shares, number, will, key: Some(key) });
+            return;
+        }
+        self.leave_unwritten(number, &mut session);
+        self.here.counters().dropped_session_ended.add(session.owed() as u64);
+        match will {
+            Some(will) if session.keeps_will() => {
+                let record = self.record_removal(number);
+                self.publish_will((number, Some(key)), will.will, record);
+            }
+            Some(will) => self.publish_unwritten_will(number, None, will.will),
+            None if session.keeps_will() && !stays_on_disk => {
+                self.file(self.record_removal(number));
+            }
+            None => {}
+        }
+    }
+
+    /// Notes when the will of a session is due that ends with its connection by the orderly stop.
+    fn save_stray(&mut self, key: u32) {
+        let now = self.agenda.now();
+        if let Some(Entry { presence: Presence::Absent(absence), .. }) =
+            self.sessions.entry_mut(key)
+            && absence.will().is_some_and(|will| will.publish_at > now)
+        {
+            self.save_session(key);
+        }
+    }
+
+    /// Publishes wills that are due and that a start has found of sessions that had ended with their
+    /// connections, so many at the most.
+    pub(super) fn publish_strays(&mut self, wills_max: usize) {
+        for _ in 0..wills_max {
+            if self.stop.has_begun() {
+                return;
+            }
+            let Some(found) = self.sessions.departed().take_due(self.agenda.now()) else { return };
+            self.leave_behind(found);
+        }
+    }
+}

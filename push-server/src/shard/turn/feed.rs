@@ -1,0 +1,257 @@
+//! Retained messages that subscriptions still bring to a session: looked for and handed out as the
+//! client takes them, each time for a while only. A wide filter may match more than an outbox holds,
+//! and may match nothing and yet pass by every topic there is.
+//!
+//! A session whose connection has ended is still owed them: its outbox takes what it has room for.
+
+use super::Shard;
+use crate::broker::{QoS, SubscriptionOptions, TopicFilter};
+use crate::mqtt::{Delivered, Delivery};
+use crate::shard::clients::Phase;
+use crate::shard::journal::Part;
+use crate::shard::ports::Ports;
+use crate::shard::publish::{Backlog, Wanted};
+
+/// Retained messages wait outside the outbox of a connected client while it holds this many.
+const FEED_MESSAGES: usize = 64;
+
+/// Topics visited for one session before others have their turn: about a millisecond.
+const FEED_NODES: usize = 8_192;
+
+/// How far a session was fed.
+struct Fed {
+    /// Something has come out of the backlog, or some way was gone.
+    any: bool,
+    /// The outbox has no room, or a SUBACK has to leave first.
+    is_full: bool,
+}
+
+impl<P: Ports> Shard<P> {
+    /// Whether a session may ask for the retained messages of one more subscription: as many wait
+    /// as it may have subscriptions.
+    pub(super) fn has_backlog_room(&self, key: u32) -> bool {
+        let waiting = self.publishing.backlogs().walks(key);
+        waiting < self.here.shared().config.limits.subscriptions_max as usize
+    }
+
+    /// Has the retained messages of a filter, which the session has subscribed to by now with
+    /// `subscribe`, sent as soon as `release_retained` says so.
+    pub(super) fn queue_retained(
+        &mut self,
+        key: u32,
+        filter: &TopicFilter,
+        options: SubscriptionOptions,
+        subscribe: u64,
+    ) {
+        let Some(number) = self.sessions.entry_mut(key).map(|entry| entry.number) else { return };
+        let Some(mut walk) = self.here.shared().retained.begin_walk(filter) else { return };
+        if options.no_local
+            && let Some(session) = self.sessions.session_mut(key)
+        {
+            walk = walk.without(session.client_id());
+        }
+        let backlogs = self.publishing.backlogs_mut();
+        if backlogs.number(key).is_some_and(|other| other != number) {
+            backlogs.end(key, &self.here.shared().retained);
+        }
+        let awaits = Some(subscribe);
+        backlogs.push(key, number, Wanted { filter: filter.clone(), options, walk, awaits });
+    }
+
+    /// The SUBACK of `subscribe` is on its way to the client: what the subscriptions bring may follow, unless
+    /// they have `failed`.
+    pub(super) fn release_retained(&mut self, key: u32, subscribe: u64, failed: bool) {
+        let backlogs = self.publishing.backlogs_mut();
+        if failed {
+            backlogs.fail(key, subscribe, &self.here.shared().retained);
+        } else {
+            backlogs.release(key, subscribe);
+        }
+    }
+
+    /// Moves retained messages on into a client's outbox while it is nearly empty and takes them.
+    /// Returns whether some were moved, or may be at once, and some are left.
+    pub(super) fn feed_backlog(&mut self, index: u32) -> bool {
+        let Phase::Serving { session: key, .. } = self.clients[index].phase else {
+            return false;
+        };
+        if !self.publishing.backlogs().has(key) {
+            return false;
+        }
+        let fed = self.feed(key, true);
+        self.publishing.backlogs().has(key) && (fed.any || !fed.is_full)
+    }
+
+    /// Whether retained messages are still to be brought to a session.
+    pub(super) fn has_backlog(&self, key: u32) -> bool {
+        self.publishing.backlogs().has(key)
+    }
+
+    /// A connection has ended: what its session is still to be brought goes to its outbox, unless
+    /// the session `ends`, too.
+    pub(super) fn leave_backlog(&mut self, key: u32, ends: bool) {
+        let backlogs = self.publishing.backlogs_mut();
+        if ends {
+            let found = backlogs.end(key, &self.here.shared().retained);
+            self.here.counters().dropped_session_ended.add(found as u64);
+        } else {
+            backlogs.leave(key);
+        }
+    }
+
+    /// Whether sessions without connection are still to be brought something.
+    pub(super) fn has_absent_backlogs(&self) -> bool {
+        self.publishing.backlogs().absent() > 0
+    }
+
+    /// Feeds sessions without connection, each once, until the turn has lasted long enough; one at
+    /// least.
+    pub(super) fn feed_absent(&mut self) {
+        for _ in 0..self.publishing.backlogs().absent() {
+            let Some(key) = self.publishing.backlogs_mut().take_absent() else { break };
+            if !self.publishing.backlogs().has(key) {
+                continue;
+            }
+            match self.sessions.entry_mut(key).map(|entry| entry.presence.client()) {
+                None => {
+                    self.publishing.backlogs_mut().end(key, &self.here.shared().retained);
+                }
+                // It is back, and fed like any other.
+                Some(Some(index)) => self.mark_dirty(index),
+                Some(None) => {
+                    self.feed(key, false);
+                    if self.publishing.backlogs().has(key) {
+                        self.publishing.backlogs_mut().push_absent(key);
+                    }
+                }
+            }
+            if self.is_late() {
+                break;
+            }
+        }
+    }
+
+    fn feed(&mut self, key: u32, connected: bool) -> Fed {
+        let mut fed = Fed { any: false, is_full: false };
+        let Some(mut backlog) = self.publishing.backlogs_mut().take(key) else { return fed };
+        if self.sessions.entry_mut(key).is_none_or(|entry| entry.number != backlog.number) {
+            backlog.end_walks(&self.here.shared().retained);
+            return fed;
+        }
+        let mut part = Part::default();
+        let mut nodes = FEED_NODES;
+        for _ in 0..FEED_MESSAGES {
+            let owed = self.sessions.session_mut(key).map_or(0, |session| session.owed());
+            if connected && owed >= FEED_MESSAGES {
+                fed.is_full = true;
+                break;
+            }
+            if backlog.found.is_empty() {
+                if backlog.awaits_suback() {
+                    fed.is_full = true;
+                    break;
+                }
+                self.find(key, &mut backlog, &mut nodes);
+            }
+            let Some(delivery) = backlog.found.pop_front() else { break };
+            if let Err(delivery) = self.bring(key, delivery, connected, &mut part) {
+                fed.is_full = true;
+                backlog.found.push_front(delivery);
+                break;
+            }
+            fed.any = true;
+        }
+        self.finish_part(part);
+        self.publishing.backlogs_mut().add_walked((FEED_NODES - nodes) as u32);
+        fed.any |= nodes < FEED_NODES;
+        if backlog.walks.is_empty() && backlog.found.is_empty() {
+            return fed;
+        }
+        self.publishing.backlogs_mut().put_back(key, backlog);
+        fed
+    }
+
+    /// Looks for the next messages, until some are found or `nodes` topics were visited.
+    fn find(&mut self, key: u32, backlog: &mut Backlog, nodes: &mut usize) {
+        let retained = &self.here.shared().retained;
+        while *nodes > 0
+            && let Some(Wanted { filter, options, walk, awaits: None }) = backlog.walks.front_mut()
+        {
+            // Who unsubscribes has nothing more brought [MQTT-3.10.4-2].
+            let is_wanted = self
+                .sessions
+                .session_mut(key)
+                .is_some_and(|session| session.subscriptions.contains(filter));
+            let mut found = self.publishing.backlogs_mut().take_scratch();
+            let is_over = !is_wanted
+                || retained.walk_on(
+                    filter,
+                    walk,
+                    self.agenda.now(),
+                    nodes,
+                    FEED_MESSAGES,
+                    &mut found,
+                );
+            backlog.found.extend(found.drain(..).map(|message| Delivery {
+                qos: message.qos.min(options.qos),
+                message,
+                retain: true,
+                via: options.id.into(),
+            }));
+            self.publishing.backlogs_mut().give_scratch_back(found);
+            if is_over {
+                retained.end_walk(walk);
+                backlog.walks.pop_front();
+            }
+            if !backlog.found.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Puts one message into the outbox. One that has been replaced meanwhile is left out: the
+    /// subscription has brought the new one already. It is given back where a connected client has
+    /// to take others first.
+    fn bring(
+        &mut self,
+        key: u32,
+        delivery: Delivery,
+        connected: bool,
+        part: &mut Part,
+    ) -> Result<(), Delivery> {
+        if !self.here.shared().retained.holds(&delivery.message) {
+            return Ok(());
+        }
+        if !connected && delivery.qos == QoS::AtMostOnce {
+            self.here.counters().dropped_session_ended.add(1);
+            return Ok(());
+        }
+        // What is retained is no news: nothing else is dropped for it.
+        let (limits, memory) =
+            (&self.here.shared().config.limits, &self.here.shared().memory.outboxes);
+        let session = self.sessions.session_mut(key);
+        let has_room =
+            session.is_none_or(|session| session.has_room(&delivery, connected, limits, memory));
+        if !connected && !has_room {
+            self.here.counters().dropped_outbox_full.add(1);
+            return Ok(());
+        }
+        match self.put_into_outbox(key, delivery.clone(), connected, part) {
+            Delivered::Queued => {}
+            Delivered::QueuedDropping(others) => {
+                self.here.counters().dropped_outbox_full.add(u64::from(others));
+            }
+            // Its turn comes when the client has taken what it is owed; nothing else would bring it.
+            Delivered::Dropped | Delivered::Refused | Delivered::Overflow
+                if connected
+                    && self.sessions.session(key).is_some_and(|session| session.owed() > 0) =>
+            {
+                return Err(delivery);
+            }
+            Delivered::Dropped | Delivered::Refused | Delivered::Overflow => {
+                self.here.counters().dropped_outbox_full.add(1);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,415 @@
+//! What clients send: from the socket to the protocol state and on, as far as nothing is in the way.
+//! Input that waits is bounded, and what is beyond it waits in the socket.
+
+use push_common::clock::Monotonic;
+
+use super::Shard;
+use super::errands::Errand;
+use crate::broker::Budget;
+use crate::mqtt::Event;
+use crate::mqtt::codec::Reason;
+use crate::shard::agenda::Progress;
+use crate::shard::clients::{Introduction, Phase, Unfinished};
+use crate::shard::journal::Done;
+use crate::shard::notices::Kind;
+use crate::shard::ports::{PieceOf, Ports, Token, Wire};
+use crate::store::Outcome;
+
+/// Input that a stalled publisher may have waiting before the shard stops reading from it.
+const STALLED_INPUT_BYTES_MAX: usize = 64 << 10;
+
+/// How long a client's input waits for its answers to leave, while it takes nothing of what was sent
+/// before, until it is closed (`limit="answers"`).
+pub(super) const ANSWERS_WAIT_MILLIS: u64 = 10_000;
+
+/// Why a client is closed whose packet finds no room.
+const INPUT_IS_FULL: &str = "unfinished packets of all clients have reached --input-bytes-max";
+
+/// So many bytes of a packet under way count like a whole one for the keep alive.
+const HEARD_BYTES_MIN: usize = 1 << 10;
+
+/// What it costs to take a PUBLISH in, and to parse a filter of a SUBSCRIBE or UNSUBSCRIBE.
+const PUBLISH_UNITS: u32 = 8;
+const FILTER_PARSED_UNITS: u32 = 2;
+
+/// Bytes of packets that cost a unit to read: acknowledgements cost nothing else.
+const INPUT_BYTES_PER_UNIT: u64 = 64;
+
+/// What is in the way of a client's input.
+#[derive(Clone, Copy, Debug)]
+enum Obstacle {
+    /// The store does not keep up, and the session is one that it keeps.
+    Store,
+    /// Its answers have to leave first.
+    Answers,
+}
+
+/// Why a client's input waits for its session's next turn.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// The session has had its share.
+    Turn,
+    /// So it has, or another shard or the store is in the way, in the middle of a packet.
+    Packet(Errand, Progress),
+}
+
+impl<P: Ports> Shard<P> {
+    /// Takes received bytes to the client's protocol state.
+    pub(super) fn on_bytes(&mut self, index: u32, piece: &PieceOf<P>) {
+        let (client, unwrapped) = self.clients.with_scratch(index);
+        let mut bytes = self.wire.bytes(piece);
+        if let Some(websocket) = &mut client.websocket {
+            unwrapped.clear();
+            let limits = &self.here.shared().config.limits;
+            let pace = match &client.phase {
+                Phase::Serving { connection, .. } => connection.ping_pace(limits),
+                _ => limits.ping_rate.pace(0),
+            };
+            websocket.handle_bytes(bytes, pace, self.agenda.now(), unwrapped);
+            bytes = unwrapped;
+        }
+        if bytes.is_empty() {
+            self.after_frames(index);
+            return;
+        }
+        let bytes_len = bytes.len();
+        match &mut client.phase {
+            Phase::Handshake(introduction) => {
+                client.last_seen = self.agenda.now();
+                let limits = &self.here.shared().config.limits;
+                let access = self.here.shared().access.current();
+                let progress = introduction.handshake.handle_bytes(limits, &access, bytes);
+                self.on_introduction(index, progress);
+                self.charge_input(index);
+            }
+            Phase::Serving { connection, .. } => {
+                if let Some(pings) = self.path.pings(client.slot.as_ref()) {
+                    connection.pings_answered_elsewhere(pings, &self.here.shared().config.limits);
+                }
+                connection.handle_bytes(bytes);
+                self.hear(index, bytes_len);
+                self.take_input(index);
+            }
+            // Whatever a peer still says after the end is not read.
+            Phase::Flushing { .. } | Phase::Lingering { .. } => {}
+        }
+        self.after_frames(index);
+    }
+
+    /// Bytes of a packet that is not whole keep a connection alive where they are more than a few:
+    /// so a large one may be long under way, and a client cannot live on one that never ends.
+    fn hear(&mut self, index: u32, bytes_len: usize) {
+        let client = &mut self.clients[index];
+        let unheard = usize::from(client.unheard_bytes) + bytes_len;
+        if unheard < HEARD_BYTES_MIN {
+            // Less than the constant, which fits.
+            client.unheard_bytes = unheard as u16;
+        } else {
+            client.unheard_bytes = 0;
+            client.last_seen = self.agenda.now();
+        }
+    }
+
+    /// Arms the next receive, or lets a client go that waits for nothing else.
+    pub(super) fn after_receive(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        if client.receiving {
+            return;
+        }
+        let token = client.token(index);
+        match &client.phase {
+            // It may leave for another shard, which no send may be under way for.
+            Phase::Handshake(_) if client.sending || client.owes_frames() => {}
+            Phase::Handshake(_) => {
+                client.receiving = true;
+                self.wire.receive_once(&client.socket, token);
+            }
+            Phase::Serving { connection, .. } => {
+                if !client.stalled || connection.input_len() < STALLED_INPUT_BYTES_MAX {
+                    client.receiving = true;
+                    self.wire.receive(&client.socket, token);
+                }
+            }
+            Phase::Flushing { .. } | Phase::Lingering { .. } => {
+                if client.peer_gone {
+                    self.remove_if_quiet(index);
+                } else {
+                    client.receiving = true;
+                    self.wire.receive(&client.socket, token);
+                }
+            }
+        }
+    }
+
+    /// Parses and handles what a client has sent, until something is in the way. Returns why it has to
+    /// go on later, unless it is resumed by what was in the way.
+    pub(super) fn pump(&mut self, index: u32, budget: &mut Budget) -> Option<Halt> {
+        let served = self.clients.get(index).map(|client| &client.phase);
+        let Some(&Phase::Serving { session: key, .. }) = served else { return None };
+        let parsed_bytes = self.parsed_bytes(index);
+        self.clients[index].set_held_bytes(0);
+        let mut halt = None;
+        loop {
+            let client = self.clients.get_mut(index)?;
+            if client.stalled {
+                break;
+            }
+            if budget.is_spent() {
+                client.stalled = true;
+                halt = Some(Halt::Turn);
+                break;
+            }
+            if let Some(obstacle) = self.obstacle(index) {
+                self.stall(index, obstacle);
+                break;
+            }
+            let client = self.clients.get_mut(index)?;
+            let Phase::Serving { connection, .. } = &mut client.phase else { return None };
+            let session = self.sessions.session_mut(key)?;
+            let limits = &self.here.shared().config.limits;
+            let Some(event) = connection.poll_event(session, limits, self.agenda.now()) else {
+                break;
+            };
+            budget.charge(units(&event));
+            if let Some((errand, progress)) = self.on_event(index, key, event, budget) {
+                let client = self.clients.get_mut(index)?;
+                client.stalled = true;
+                client.set_held_bytes(errand.held_bytes());
+                halt = Some(Halt::Packet(errand, progress));
+                break;
+            }
+        }
+        let parsed_bytes_now = self.parsed_bytes(index);
+        if parsed_bytes_now > parsed_bytes {
+            let client = &mut self.clients[index];
+            client.unheard_bytes = 0;
+            client.last_seen = self.agenda.now();
+            budget.charge(((parsed_bytes_now - parsed_bytes) / INPUT_BYTES_PER_UNIT) as u32);
+        }
+        self.keep_input(index);
+        self.file_changes(key, None);
+        self.publish_rx(index);
+        self.mark_dirty(index);
+        halt
+    }
+
+    /// Holds input that waits to its limits.
+    pub(super) fn keep_input(&mut self, index: u32) {
+        self.charge_input(index);
+        self.limit_stalled_input(index);
+    }
+
+    /// Counts what a client has waiting to become whole packets against the budget of all. When that
+    /// is used up, whoever has held the most for the longest is disconnected, on whatever shard.
+    fn charge_input(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        let (bytes, behind) = match &client.phase {
+            Phase::Handshake(Introduction { handshake, .. }) => {
+                (handshake.input_len(), handshake.parsed_bytes())
+            }
+            Phase::Serving { connection, .. } => {
+                (connection.input_len() + client.held_bytes(), connection.parsed_bytes())
+            }
+            Phase::Flushing { .. } | Phase::Lingering { .. } => (0, 0),
+        };
+        let input = Unfinished { bytes, behind, is_kept_waiting: client.stalled };
+        let own = (self.here.index(), client.token(index));
+        let was_charged = client.input_charge.is_some();
+        let budget = &self.here.shared().input_budget;
+        let condemned = budget.charge(&mut client.input_charge, own, input, self.agenda.now());
+        let is_new = !was_charged && client.input_charge.is_some();
+        let goes = condemned.contains(&own);
+        for (shard, client) in condemned.into_iter().filter(|holder| *holder != own) {
+            let done = (Done::EndInput { client }, Outcome::Committed);
+            self.here.shared().completions[usize::from(shard)].push(&mut vec![done]);
+        }
+        if goes {
+            self.end_input(index);
+        } else if is_new {
+            self.watch_progress(index);
+        }
+    }
+
+    /// Another client's input needs the room of this one's, unless that has become whole meanwhile.
+    pub(super) fn on_end_input(&mut self, client: Token) {
+        if let Some(index) = self.resolve(client)
+            && let Some(charge) = &self.clients[index].input_charge
+            && charge.is_condemned()
+        {
+            self.end_input(index);
+        }
+    }
+
+    /// Disconnects a client that holds too much of the budget of input.
+    fn end_input(&mut self, index: u32) {
+        self.here.counters().limit_input_bytes.add(1);
+        let client = &mut self.clients[index];
+        client.input_charge = None;
+        match &client.phase {
+            // It is not known yet what it would understand.
+            Phase::Handshake(_) => {
+                self.tell(index, Kind::Ended, &INPUT_IS_FULL);
+                self.finish(index, Vec::new());
+            }
+            _ => self.close_client_for(index, Reason::QuotaExceeded, INPUT_IS_FULL),
+        }
+    }
+
+    /// A large packet has begun: it is looked at from time to time.
+    fn watch_progress(&mut self, index: u32) {
+        if let Some(deadline) = self.progress_deadline(index)
+            && !self.is_client_timer_before(index, deadline)
+        {
+            self.arm_client_timer(index, deadline);
+        }
+    }
+
+    /// When a served client's large packet has to have gone on, while the server takes it.
+    pub(super) fn progress_deadline(&self, index: u32) -> Option<Monotonic> {
+        let client = self.clients.get(index)?;
+        let is_watched = matches!(client.phase, Phase::Serving { .. })
+            && !client.stalled
+            && self.here.shared().config.packet_rate_min > 0;
+        let charge = client.input_charge.as_ref().filter(|_| is_watched)?;
+        Some(charge.progress_deadline())
+    }
+
+    /// A served client's large packet has had its time. Ends the connection if it has hardly gone on.
+    pub(super) fn on_progress_due(&mut self, index: u32) {
+        let (now, rate_min) = (self.agenda.now(), self.here.shared().config.packet_rate_min);
+        let client = &mut self.clients[index];
+        let Phase::Serving { connection, .. } = &client.phase else { return };
+        let bytes = connection.input_len();
+        if let Some(charge) = &mut client.input_charge
+            && charge.is_too_slow(bytes, rate_min, now)
+        {
+            self.here.counters().limit_packet_rate.add(1);
+            self.close_client(index, Some(Reason::QuotaExceeded));
+        } else if let Some(deadline) = self.serving_deadline(index) {
+            self.arm_client_timer(index, deadline);
+        }
+    }
+
+    /// Moves the slot's `rx` to the end of the last packet parsed.
+    fn publish_rx(&mut self, index: u32) {
+        let client = &self.clients[index];
+        if let Phase::Serving { connection, .. } = &client.phase {
+            self.path.parsed(client.slot.as_ref(), connection.parsed_bytes());
+        }
+    }
+
+    /// Bytes of whole packets that a client has sent, while it is served.
+    fn parsed_bytes(&self, index: u32) -> u64 {
+        match self.clients.get(index).map(|client| &client.phase) {
+            Some(Phase::Serving { connection, .. }) => connection.parsed_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// What is in the way of a client's input.
+    fn obstacle(&self, index: u32) -> Option<Obstacle> {
+        let client = self.clients.get(index)?;
+        let Phase::Serving { connection, session, .. } = &client.phase else { return None };
+        if self.journal.is_behind() && self.is_durable(*session) {
+            return Some(Obstacle::Store);
+        }
+        let is_throttled = connection.answers_due_bytes() > self.answers_due_bytes_max();
+        (is_throttled && !client.send_failed).then_some(Obstacle::Answers)
+    }
+
+    /// From here on a client's input waits for its answers. The other half of the limit is for those
+    /// that take more than they were expected to, and for what is not an answer to input.
+    fn answers_due_bytes_max(&self) -> usize {
+        self.here.shared().config.limits.answers_bytes_max as usize / 2
+    }
+
+    fn stall(&mut self, index: u32, obstacle: Obstacle) {
+        let client = &mut self.clients[index];
+        client.stalled = true;
+        match obstacle {
+            Obstacle::Store => self.clients.push_stalled(index),
+            Obstacle::Answers => {
+                client.set_throttled_since(Some(self.agenda.now()));
+                if let Some(deadline) = self.serving_deadline(index) {
+                    self.arm_client_timer(index, deadline);
+                }
+            }
+        }
+    }
+
+    /// Stops reading from a client whose input waits, where there is enough of it.
+    fn limit_stalled_input(&mut self, index: u32) {
+        if let Some(client) = self.clients.get(index)
+            && let Phase::Serving { connection, .. } = &client.phase
+            && client.stalled
+            && client.receiving
+            && connection.input_len() >= STALLED_INPUT_BYTES_MAX
+        {
+            let token = client.token(index);
+            self.wire.cancel_receive(token);
+        }
+    }
+
+    /// A client's answers were handed to the socket, or never will be: its input goes on in the next
+    /// turn, unless more is owed than is to wait.
+    pub(super) fn unthrottle(&mut self, index: u32) {
+        let due_bytes_max = self.answers_due_bytes_max();
+        let client = &mut self.clients[index];
+        if let Phase::Serving { connection, .. } = &client.phase
+            && client.throttled_since().is_some()
+            && (client.send_failed || connection.answers_due_bytes() <= due_bytes_max)
+        {
+            client.set_throttled_since(None);
+            self.queue_input(index);
+        }
+    }
+
+    /// It is a stalled client's turn: takes up what it has sent meanwhile. Returns why it has to wait
+    /// again.
+    pub(super) fn resume_stalled(&mut self, index: u32, budget: &mut Budget) -> Option<Halt> {
+        let client = self.clients.get_mut(index)?;
+        if !std::mem::take(&mut client.stalled) {
+            return None;
+        }
+        let halt = self.pump(index, budget);
+        self.after_frames(index);
+        let Some(client) = self.clients.get(index) else { return halt };
+        if client.peer_gone && !client.stalled {
+            self.on_peer_gone(index);
+        } else {
+            self.after_receive(index);
+        }
+        halt
+    }
+
+    /// A client's answers have waited long to leave. They may wait for the store; but a client that
+    /// has not taken what was sent before does not read.
+    pub(super) fn on_throttled_long(&mut self, index: u32) {
+        let client = &mut self.clients[index];
+        let Phase::Serving { connection, .. } = &client.phase else { return };
+        let waited = client.throttled_since().map_or(Monotonic(0), |since| since);
+        let is_over = waited.after_millis(ANSWERS_WAIT_MILLIS) <= self.agenda.now();
+        if is_over && client.sending && connection.has_answers() {
+            self.here.counters().limit_answers.add(1);
+            self.close_client_for(index, Reason::QuotaExceeded, "it takes none of its answers");
+            self.abort(index);
+            return;
+        }
+        if is_over {
+            client.set_throttled_since(Some(self.agenda.now()));
+        }
+        let again =
+            client.throttled_since().unwrap_or(self.agenda.now()).after_millis(ANSWERS_WAIT_MILLIS);
+        self.arm_client_timer(index, again);
+    }
+}
+
+/// What an event costs, beside what becomes of a message.
+fn units(event: &Event) -> u32 {
+    match event {
+        Event::Subscribe(subscribe) => subscribe.entries.len() as u32 * FILTER_PARSED_UNITS,
+        Event::Unsubscribe(unsubscribe) => unsubscribe.filters.len() as u32 * FILTER_PARSED_UNITS,
+        Event::Publish(..) => PUBLISH_UNITS,
+        _ => 2,
+    }
+}

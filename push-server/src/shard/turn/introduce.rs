@@ -1,0 +1,234 @@
+//! Before a client may come in: CONNECT, authentication, and the hand-over to its session's shard. The
+//! hand-over comes before the server's first byte, because that byte is what the kernel's record of the
+//! connection begins with, and the record belongs to a shard.
+
+use bytes::Bytes;
+
+use super::Shard;
+use crate::broker::Budget;
+use crate::mqtt::codec::{Auth, Reason};
+use crate::mqtt::{Connect, Connecting, Event, Progress, Refusal};
+use crate::shard::agenda::QUANTUM_UNITS;
+use crate::shard::clients::{Client, Phase};
+use crate::shard::notices::Kind;
+use crate::shard::ports::{Ports, Randomness, SocketOf};
+use crate::shard::post::{Adoption, Arrival, Mail};
+
+/// How long a stopping server that names another one waits for the CONNECT of clients that have
+/// connected already.
+const LAST_CONNECT_MILLIS: u64 = 500;
+
+impl<P: Ports> Shard<P> {
+    /// How far a client has introduced itself.
+    pub(super) fn on_introduction(&mut self, index: u32, progress: Progress) {
+        match progress {
+            Progress::More => {}
+            Progress::Reply(frame) => self.on_reply(index, frame),
+            Progress::Connect(connecting) => {
+                let authenticated = connecting.connect.authenticated.is_some();
+                self.here.counters().authentications_accepted.add(u64::from(authenticated));
+                self.on_connecting(index, *connecting);
+            }
+            Progress::Refused(refusal) => {
+                let kind = if refusal.frame.is_empty() {
+                    self.here.counters().connects_malformed.add(1);
+                    Kind::NotMqtt
+                } else {
+                    self.here.counters().connects_refused.add(1);
+                    Kind::Refused
+                };
+                // It may have said goodbye.
+                if refusal.reason.is_error() {
+                    let client_id = refusal.client_id.as_deref();
+                    self.tell_of(index, kind, client_id, &refusal.reason);
+                }
+                self.count_refusal(refusal.reason);
+                let mut frames = match &mut self.clients[index].phase {
+                    Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
+                    _ => Vec::new(),
+                };
+                frames.push(refusal.frame);
+                self.finish(index, frames);
+            }
+        }
+    }
+
+    /// A client has to say who it is before it may come in. The first time it goes to its session's
+    /// shard, which then says so.
+    fn on_reply(&mut self, index: u32, frame: Bytes) {
+        self.note_connect(index);
+        let Phase::Handshake(introduction) = &mut self.clients[index].phase else {
+            return;
+        };
+        introduction.frames.push(frame);
+        if introduction.is_home {
+            self.mark_dirty(index);
+            return;
+        }
+        let Some(connect) = introduction.handshake.pending_mut() else { return };
+        name(connect, self.here.randomness());
+        let home = self.here.shared().home_of(&connect.client_id);
+        if home == self.here.index() {
+            self.question(index);
+            return;
+        }
+        let client = self.clients.remove(index);
+        debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
+        let Client { socket, phase, websocket, connect_number, .. } = client;
+        self.here.counters().connections.sub(1);
+        if let Phase::Handshake(introduction) = phase {
+            let arrival = Arrival::Questioned(introduction);
+            let last_seen = self.agenda.now();
+            let adoption = Adoption { socket, arrival, websocket, last_seen, connect_number };
+            self.post(home, Mail::Adopt(Box::new(adoption)));
+        }
+    }
+
+    /// A client's CONNECT has been read whole, now or before.
+    fn note_connect(&mut self, index: u32) {
+        let client = &mut self.clients[index];
+        client.connect_number = self.here.shared().connect_order.number(client.connect_number);
+    }
+
+    /// Begins to authenticate a client whose session belongs here.
+    fn question(&mut self, index: u32) {
+        let limits = &self.here.shared().config.limits;
+        let Phase::Handshake(introduction) = &mut self.clients[index].phase else {
+            return;
+        };
+        introduction.is_home = true;
+        let rx = introduction.handshake.parsed_bytes();
+        let keep_alive =
+            introduction.handshake.pending_mut().map(|connect| connect.keep_alive(limits));
+        self.register_with_kernel(index, keep_alive.unwrap_or_default().0, rx);
+        self.mark_dirty(index);
+    }
+
+    /// A client that may come in: this shard serves it, or the shard of its session does.
+    fn on_connecting(&mut self, index: u32, mut connecting: Connecting) {
+        if self.stop.has_begun() {
+            self.turn_away(index, &connecting);
+            return;
+        }
+        let id_bytes_max = usize::from(self.here.shared().config.limits.client_id_bytes_max);
+        if connecting.connect.client_id.len() > id_bytes_max {
+            self.here.counters().limit_client_id_bytes.add(1);
+            self.refuse(index, connecting.refuse(Reason::ClientIdentifierNotValid));
+            return;
+        }
+        self.note_connect(index);
+        name(&mut connecting.connect, self.here.randomness());
+        if let Some(refusal) = connecting.unanswerable(&self.here.shared().config.limits) {
+            self.refuse(index, refusal);
+            return;
+        }
+        let home = self.here.shared().home_of(&connecting.connect.client_id);
+        if home == self.here.index() {
+            self.serve(index, connecting);
+            return;
+        }
+        let client = self.clients.remove(index);
+        debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
+        let Client { socket, websocket, connect_number, .. } = client;
+        self.here.counters().connections.sub(1);
+        let arrival = Arrival::Admitted(connecting);
+        let last_seen = self.agenda.now();
+        let adoption = Adoption { socket, arrival, websocket, last_seen, connect_number };
+        self.post(home, Mail::Adopt(Box::new(adoption)));
+    }
+
+    /// A client that another shard accepted; its place is taken already.
+    pub(super) fn on_adoption(&mut self, adoption: Adoption<SocketOf<P>>) {
+        let Adoption { socket, arrival, websocket, last_seen, connect_number } = adoption;
+        match arrival {
+            Arrival::Admitted(connecting) => {
+                let phase = Phase::Lingering { deadline: self.agenda.now() };
+                let index = self.add_client(socket, phase, last_seen);
+                let client = &mut self.clients[index];
+                (client.websocket, client.connect_number) = (websocket, connect_number);
+                if self.stop.has_begun() {
+                    self.turn_away(index, &connecting);
+                } else {
+                    self.serve(index, connecting);
+                }
+                self.after_frames(index);
+                self.after_receive(index);
+            }
+            Arrival::Questioned(introduction) => {
+                let deadline = introduction.deadline;
+                let index = self.add_client(socket, Phase::Handshake(introduction), last_seen);
+                let client = &mut self.clients[index];
+                (client.websocket, client.connect_number) = (websocket, connect_number);
+                self.arm_client_timer(index, deadline);
+                if self.stop.has_begun() {
+                    self.close_for_stop(index);
+                } else {
+                    self.question(index);
+                }
+                self.after_frames(index);
+                self.after_receive(index);
+            }
+        }
+    }
+
+    /// A client that was authenticated is so once more, or says that it wants to be.
+    pub(super) fn on_authenticate(&mut self, index: u32, key: u32, auth: &Auth) {
+        let access = self.here.shared().access.current();
+        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else {
+            return;
+        };
+        match connection.authenticate(auth, &access, &self.here.randomness().array()) {
+            Ok(done) => self.here.counters().authentications_accepted.add(u64::from(done)),
+            Err(event) => {
+                if let Event::Failed(reason) = event {
+                    self.count_refusal(reason);
+                }
+                // It is no publish, the only one that could be left unfinished.
+                let left = self.on_event(index, key, event, &mut Budget::new(QUANTUM_UNITS));
+                debug_assert!(left.is_none());
+            }
+        }
+    }
+
+    fn count_refusal(&self, reason: Reason) {
+        if matches!(reason, Reason::NotAuthorized | Reason::BadAuthenticationMethod) {
+            self.here.counters().authentications_refused.add(1);
+        }
+    }
+
+    /// A client that has connected and not said so yet has little time left for it.
+    pub(super) fn await_last_connect(&mut self, index: u32) {
+        let last = self.agenda.now().after_millis(LAST_CONNECT_MILLIS);
+        if let Some(client) = self.clients.get_mut(index)
+            && let Phase::Handshake(introduction) = &mut client.phase
+        {
+            let deadline = last.min(introduction.deadline);
+            introduction.deadline = deadline;
+            self.arm_client_timer(index, deadline);
+        }
+    }
+
+    /// A valid CONNECT came while the server stops: it is sent on, if there is where to.
+    fn turn_away(&mut self, index: u32, connecting: &Connecting) {
+        let refusal = match &self.here.shared().config.redirect_to {
+            Some(reference) => connecting.redirect(reference),
+            None => connecting.refuse(Reason::ServerUnavailable),
+        };
+        self.refuse(index, refusal);
+    }
+
+    /// A client whose CONNECT was valid does not come in.
+    pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
+        self.here.counters().connects_refused.add(1);
+        self.tell_of(index, Kind::Refused, refusal.client_id.as_deref(), &refusal.reason);
+        self.finish(index, vec![refusal.frame]);
+    }
+}
+
+/// Gives a client an id that has none.
+fn name(connect: &mut Connect, randomness: &mut impl Randomness) {
+    if connect.client_id.is_empty() {
+        connect.client_id = format!("auto-{:032x}", u128::from_ne_bytes(randomness.array()));
+        connect.client_id_assigned = true;
+    }
+}

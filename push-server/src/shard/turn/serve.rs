@@ -1,0 +1,542 @@
+//! A client's way through the shard once it may come in: take-over, expiry, close.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use push_common::clock::Monotonic;
+
+use super::Shard;
+use super::input::ANSWERS_WAIT_MILLIS;
+use crate::broker::{Charge, Holder, NoMemory, Origin, will_weight_bytes};
+use crate::mqtt::codec::Reason;
+use crate::mqtt::{Claim, Connecting, Connection, Session, Transmit, Version};
+use crate::shard::clients::{LINGER_MILLIS, Phase};
+use crate::shard::counters::{Counter, ShardCounters};
+use crate::shard::liveness::Applicant;
+use crate::shard::mutant::{Rule, is_left_out};
+use crate::shard::notices::Kind;
+use crate::shard::ports::{Ports, Socket, Wire};
+use crate::shard::sessions::{Found, NoPlace, Presence};
+use crate::websocket::Goodbye;
+
+/// How soon a client that was due to expire, but has bytes waiting, is looked at again.
+const UNREAD_RETRY_MILLIS: u64 = 16;
+
+/// A limit, by its counter.
+type LimitCounter = fn(&ShardCounters) -> &Counter;
+
+impl<P: Ports> Shard<P> {
+    /// Begins to serve a client whose session belongs here.
+    pub(super) fn serve(&mut self, index: u32, mut connecting: Connecting) {
+        if self.claim(&connecting) == Some(Claim::Refused) {
+            self.refuse(index, connecting.refuse(Reason::NotAuthorized));
+            return;
+        }
+        if self.is_overtaken(index, &connecting) {
+            self.here.counters().connects_refused.add(1);
+            let client_id = Some(&*connecting.connect.client_id);
+            self.tell_of(index, Kind::TakenOver, client_id, &"it has connected again meanwhile");
+            self.finish(index, Vec::new());
+            return;
+        }
+        if let Some(limit) = self.lacks_memory(index, &mut connecting) {
+            limit(self.here.counters()).add(1);
+            self.refuse(index, connecting.refuse(Reason::QuotaExceeded));
+            return;
+        }
+        let (key, session_present, ended) = match self.session_for(index, &connecting) {
+            Ok(found) => found,
+            Err(no_place) => {
+                self.count_no_place(no_place);
+                self.refuse(index, connecting.refuse(Reason::QuotaExceeded));
+                return;
+            }
+        };
+        let strays = self.sessions.take_strays_back(key);
+        let Some(session) = self.sessions.session_mut(key) else { return };
+        let limits = &self.here.shared().config.limits;
+        let connection =
+            Connection::accept(connecting, session, session_present, limits, self.agenda.now());
+        self.here.counters().connects_accepted.add(1);
+        match connection.version() {
+            Version::V31 => self.here.counters().connects_v31.add(1),
+            Version::V311 => self.here.counters().connects_v311.add(1),
+            Version::V5 => self.here.counters().connects_v5.add(1),
+        }
+        self.here.counters().connects_bridge.add(u64::from(connection.is_bridge()));
+        for found in strays {
+            // It is back before its will was due.
+            self.leave_behind(Found { will: None, ..found });
+        }
+        let keep_alive = connection.keep_alive();
+        let parsed_bytes = connection.parsed_bytes();
+        let flow = self.sessions.number(key).into();
+        let client = &mut self.clients[index];
+        client.phase = Phase::Serving { connection, session: key, flow };
+        self.save_connected(index, key, ended);
+        self.tell_ordinary(index, "client connected");
+        let client = &self.clients[index];
+        if let Some(deadline) = keep_alive.deadline(client.last_seen) {
+            self.arm_client_timer(index, deadline);
+        }
+        if self.clients[index].slot.is_none() {
+            // Before CONNACK leaves, because CONNACK is what anchors the flow.
+            self.register_with_kernel(index, keep_alive.0, parsed_bytes);
+        }
+        self.take_input(index);
+        self.mark_dirty(index);
+    }
+
+    /// Whether the same client has connected again while this CONNECT was on its way between shards, or
+    /// while the client was being authenticated.
+    fn is_overtaken(&mut self, index: u32, connecting: &Connecting) -> bool {
+        if is_left_out(Rule::LaterConnect) {
+            return false;
+        }
+        let number = self.clients[index].connect_number;
+        let Some(key) = self.sessions.find(&connecting.connect.client_id) else { return false };
+        let other = self.sessions.entry_mut(key).and_then(|entry| entry.presence.client());
+        other
+            .and_then(|other| self.clients.get(other))
+            .is_some_and(|other| number.is_overtaken_by(other.connect_number))
+    }
+
+    /// What a CONNECT makes of the session with its client id. `None`: there is none that would
+    /// still be one.
+    fn claim(&mut self, connecting: &Connecting) -> Option<Claim> {
+        let key = self.sessions.find(&connecting.connect.client_id)?;
+        if self.is_over(key) {
+            return None;
+        }
+        self.sessions.session_mut(key).map(|session| session.claimed_by(&connecting.connect))
+    }
+
+    /// Takes the memory of a client's will. `Some`: a limit that keeps the client out.
+    fn lacks_memory(&mut self, index: u32, connecting: &mut Connecting) -> Option<LimitCounter> {
+        let connect = &mut connecting.connect;
+        if self.here.shared().left_out.has_client(&connect.client_id) {
+            // Without its session it would be told that it has none, and begin a second one.
+            return Some(|counters| &counters.limit_sessions_left_out);
+        }
+        connect.will.as_ref()?;
+        let holder = self.here.shared().holders.holder(self.origin_of(index), connect.user());
+        let will = connect.will.as_deref_mut()?;
+        let bytes = will_weight_bytes(&will.message);
+        let wills = Arc::clone(&self.here.shared().memory.wills);
+        // In the place of the one that goes with what this CONNECT takes over.
+        let replaces = self.will_bytes(&connect.client_id) >= bytes;
+        let charge = match replaces {
+            true => Ok(wills.charge_anyway(holder, bytes)),
+            false => wills.charge(holder, bytes),
+        };
+        match charge {
+            Ok(charge) => {
+                will.charge = Some(charge);
+                None
+            }
+            Err(NoMemory::Total) => Some(|counters| &counters.limit_will_bytes_total),
+            Err(NoMemory::Share) => Some(|counters| &counters.limit_wills_share),
+        }
+    }
+
+    /// What the will of the session with this client id counts against the total.
+    fn will_bytes(&mut self, client_id: &str) -> u64 {
+        let Some(key) = self.sessions.find(client_id) else { return 0 };
+        let Some(entry) = self.sessions.entry_mut(key) else { return 0 };
+        let will = match &entry.presence {
+            Presence::Absent(absence) => absence.will().map(|pending| &pending.will),
+            Presence::Connected(index) => match &self.clients[*index].phase {
+                Phase::Serving { connection, .. } => connection.will(),
+                _ => None,
+            },
+        };
+        will.and_then(|will| will.charge.as_ref()).map_or(0, Charge::bytes)
+    }
+
+    /// Finds or makes the session that a CONNECT asks for, after ending what it replaces. Returns
+    /// its key, whether it was there, and whether a durable one has ended for it.
+    ///
+    /// # Errors
+    /// There may be no more sessions.
+    fn session_for(
+        &mut self,
+        index: u32,
+        connecting: &Connecting,
+    ) -> Result<(u32, bool, bool), NoPlace> {
+        let connect = &connecting.connect;
+        let origin = self.origin_of(index);
+        let replaced = self.sessions.find(&connect.client_id);
+        if let Some(key) = replaced
+            && let Some(entry) = self.sessions.entry_mut(key)
+            && let Some(other) = entry.presence.client()
+        {
+            self.close_client(other, Some(Reason::SessionTakenOver));
+        }
+        let mut found = self.sessions.find(&connect.client_id);
+        let mut ended = false;
+        if let Some(key) = found
+            && self.claim(connecting) != Some(Claim::Resumed)
+        {
+            ended = self.number_of(key).is_some();
+            self.end_session(key);
+            found = None;
+        }
+        if let Some(key) = found {
+            // Its time may have come before its timer.
+            self.publish_due_will(key);
+        }
+        if let Some(key) = found
+            && let Some(entry) = self.sessions.entry_mut(key)
+        {
+            // With the absence goes the will that still waited [MQTT-3.1.3-9].
+            entry.presence = Presence::Connected(index);
+            let before = self.sessions.set_origin(key, origin);
+            self.hand_over(key, before);
+            self.return_to_shares(index, key, connect.packet_bytes_max);
+            return Ok((key, true, false));
+        }
+        let holder = self.here.shared().holders.holder(origin, connect.user());
+        // What has ended for this client leaves it its place, whoever else wants one meanwhile.
+        if replaced.is_some() {
+            self.here.shared().session_shares.take_unasked(holder);
+        } else {
+            self.take_session_place(holder)?;
+        }
+        let (session, number) = self.new_session(connect);
+        if !self.sessions.take_memory(&session, replaced.is_some()) {
+            self.here.shared().session_shares.give_back(holder);
+            return Err(NoPlace::Memory);
+        }
+        self.here.counters().sessions.add(1);
+        let key = self.sessions.insert(session, Presence::Connected(index), number);
+        self.sessions.set_origin(key, origin);
+        Ok((key, false, ended))
+    }
+
+    /// The network that a client comes from.
+    fn origin_of(&self, index: u32) -> Origin {
+        let peer = self.clients[index].socket.peer_address();
+        peer.map(|peer| self.here.shared().holders.origin(peer.ip())).unwrap_or_default()
+    }
+
+    /// A session's client has come from another network, perhaps: what the session has counts there.
+    fn hand_over(&mut self, key: u32, before: Origin) {
+        let holder = self.holder(key);
+        let from = holder.at(before);
+        let Some(session) = self.sessions.session_mut(key).filter(|_| holder != from) else {
+            return;
+        };
+        session.hand_over(holder);
+        let subscription_bytes = session.subscriptions.bytes() as u64;
+        self.here.shared().memory.subscriptions.hand_over(from, holder, subscription_bytes);
+        self.here.shared().session_shares.hand_over(from, holder);
+    }
+
+    /// Whose a session is, for what all share.
+    pub(super) fn holder(&self, key: u32) -> Holder {
+        let user = self.sessions.session(key).and_then(Session::user);
+        self.here.shared().holders.holder(self.sessions.origin(key), user)
+    }
+
+    pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
+        let client = &mut self.clients[index];
+        let pace = self.here.shared().config.limits.ping_rate.pace(keep_alive_secs);
+        let applicant = Applicant {
+            socket: &client.socket,
+            is_framed: client.websocket.is_some(),
+            ping_interval_ns: pace.interval_ns,
+            rx,
+        };
+        client.slot = self.path.register(&applicant, self.agenda.now(), self.here.counters());
+    }
+
+    /// Bytes were sent: tells the kernel path how far, and the first time has it serve.
+    fn publish_tx(&mut self, index: u32) {
+        let client = &mut self.clients[index];
+        // What was sent may be AUTH, with CONNACK still to come.
+        let is_served = matches!(&client.phase,
+            Phase::Serving { connection, .. } if !connection.has_answers());
+        let sent = (client.sent_bytes, is_served);
+        let now = self.agenda.now();
+        self.path.sent(&mut client.slot, &client.socket, sent, now, self.here.counters());
+    }
+
+    /// The timer of a client fired: what it means depends on the phase.
+    pub(super) fn on_client_timer(&mut self, index: u32) {
+        let Some(client) = self.clients.get(index) else { return };
+        let due = match &client.phase {
+            Phase::Handshake(introduction) => Some(introduction.deadline),
+            Phase::Flushing { deadline, .. } | Phase::Lingering { deadline } => Some(*deadline),
+            Phase::Serving { .. } => self.serving_deadline(index),
+        };
+        let Some(deadline) = due else { return };
+        if deadline > self.agenda.now() {
+            self.arm_client_timer(index, deadline);
+            return;
+        }
+        match &client.phase {
+            Phase::Handshake(_) if self.stop.has_begun() => self.abort(index),
+            Phase::Handshake(_) => {
+                self.here.counters().connects_timeout.add(1);
+                self.tell(index, Kind::ConnectTimeout, &"no whole CONNECT in time");
+                self.abort(index);
+            }
+            Phase::Serving { .. } if client.throttled_since().is_some() => {
+                self.on_throttled_long(index);
+            }
+            Phase::Serving { .. } if self.is_unheard(index) => {
+                let slow = self.progress_deadline(index);
+                if slow.is_some_and(|deadline| deadline <= self.agenda.now()) {
+                    self.on_progress_due(index);
+                } else {
+                    self.expire(index);
+                }
+            }
+            Phase::Serving { .. } => {
+                let again = self.agenda.now().after_millis(UNREAD_RETRY_MILLIS);
+                self.arm_client_timer(index, again);
+            }
+            Phase::Flushing { .. } | Phase::Lingering { .. } => self.abort(index),
+        }
+    }
+
+    /// When a served client is to be looked at: its keep alive has run out, its input has waited too
+    /// long for its answers, or a large packet of its has had time to go on.
+    pub(super) fn serving_deadline(&self, index: u32) -> Option<Monotonic> {
+        let client = &self.clients[index];
+        let Phase::Serving { connection, .. } = &client.phase else { return None };
+        let by_kernel = self.path.last_seen(client.slot.as_ref());
+        let silent = connection.keep_alive().deadline(client.last_seen.max(by_kernel));
+        let deaf = client.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
+        silent.into_iter().chain(deaf).chain(self.progress_deadline(index)).min()
+    }
+
+    /// Whether a client has truly said nothing: a busy shard may not have read yet what it sent.
+    fn is_unheard(&self, index: u32) -> bool {
+        let client = &self.clients[index];
+        // A socket that cannot be asked has failed.
+        !client.stalled && client.socket.unread_bytes().unwrap_or(0) == 0
+    }
+
+    /// The keep alive ran out [MQTT-3.1.2-24].
+    fn expire(&mut self, index: u32) {
+        self.here.counters().expired.add(1);
+        let blocked = self.clients[index].sending;
+        self.close_client(index, Some(Reason::KeepAliveTimeout));
+        if blocked {
+            // It has not taken what we sent before, so it will not take a goodbye.
+            self.abort(index);
+        }
+    }
+
+    /// The peer ended the connection, or the socket failed.
+    pub(super) fn on_peer_gone(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        client.peer_gone = true;
+        match &client.phase {
+            Phase::Serving { .. } if client.stalled => {}
+            Phase::Serving { .. } => {
+                self.tell_ordinary(index, "client gone without a DISCONNECT");
+                self.detach(index);
+                self.abort(index);
+            }
+            Phase::Flushing { .. } => {
+                self.flush(index);
+            }
+            Phase::Handshake(_) | Phase::Lingering { .. } => self.abort(index),
+        }
+    }
+
+    /// Whether a served client is owed more that could be sent now.
+    pub(super) fn has_more_for(&mut self, index: u32) -> bool {
+        let client = &self.clients[index];
+        let Phase::Serving { connection, session: key, .. } = &client.phase else { return false };
+        let Some(session) = self.sessions.session_mut(*key) else { return false };
+        client.owes_frames()
+            || connection.has_transmit(session, &self.here.shared().config.limits)
+            || self.has_backlog(*key)
+    }
+
+    /// A send has ended.
+    pub(super) fn on_sent(&mut self, index: u32, result: &io::Result<usize>) {
+        let client = &mut self.clients[index];
+        client.sending = false;
+        match result {
+            Ok(bytes) => {
+                client.sent_bytes += *bytes as u64;
+                self.publish_tx(index);
+                let has_more = self.has_more_for(index);
+                match &self.clients[index].phase {
+                    Phase::Lingering { .. } => self.remove_if_quiet(index),
+                    Phase::Handshake(_) => {
+                        self.after_receive(index);
+                        self.mark_dirty(index);
+                    }
+                    Phase::Serving { .. } if !has_more => {
+                        self.flush(index);
+                    }
+                    Phase::Serving { .. } | Phase::Flushing { .. } => self.mark_dirty(index),
+                }
+            }
+            Err(_) if matches!(client.phase, Phase::Serving { .. }) => {
+                // What the client sent before it went (a DISCONNECT, say) may still be unread: the
+                // receive brings it, then the end.
+                client.send_failed = true;
+                client.socket.end_both_ways();
+                self.unthrottle(index);
+                let client = &self.clients[index];
+                if !client.receiving && !client.stalled {
+                    self.on_peer_gone(index);
+                }
+            }
+            Err(_) => self.abort(index),
+        }
+    }
+
+    /// Ends a served connection for a reason of the server's, which is logged; without one, the client
+    /// has ended it, or who calls this has said why. See `end_client`.
+    pub(super) fn close_client(&mut self, index: u32, reason: Option<Reason>) {
+        match reason {
+            // All of them: the stop is logged once.
+            None | Some(Reason::ServerShuttingDown) => {}
+            Some(reason @ Reason::KeepAliveTimeout) => self.tell(index, Kind::Expired, &reason),
+            Some(reason @ Reason::SessionTakenOver) => self.tell(index, Kind::TakenOver, &reason),
+            Some(reason) => self.tell(index, Kind::Ended, &reason),
+        }
+        self.end_client(index, reason);
+    }
+
+    /// The same where the log can tell more than the protocol: `why`.
+    pub(super) fn close_client_for(&mut self, index: u32, reason: Reason, why: &str) {
+        self.tell(index, Kind::Ended, &why);
+        self.end_client(index, Some(reason));
+    }
+
+    /// The goodbye (MQTT 5) and answers that wait are sent, then FIN. The will is published unless the
+    /// client took it back.
+    fn end_client(&mut self, index: u32, reason: Option<Reason>) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        let Phase::Serving { connection, session, .. } = &mut client.phase else { return };
+        if let Some(reason) = reason {
+            connection.close(reason);
+        }
+        let mut frames = Vec::new();
+        if let Some(session) = self.sessions.session_mut(*session) {
+            let limits = &self.here.shared().config.limits;
+            let mut transmit = Transmit::default();
+            // A connection that is over has nothing but answers to send.
+            connection.poll_transmit(session, &mut transmit, usize::MAX, limits, self.agenda.now());
+            frames = transmit.chunks;
+        }
+        self.detach(index);
+        self.finish(index, frames);
+    }
+
+    /// The orderly stop: every client is told, wills stay with us.
+    pub(super) fn close_for_stop(&mut self, index: u32) {
+        match &self.clients[index].phase {
+            Phase::Serving { .. } if self.here.shared().config.redirect_to.is_some() => {
+                self.redirect_client(index);
+            }
+            Phase::Serving { .. } => self.close_client(index, Some(Reason::ServerShuttingDown)),
+            Phase::Handshake(_) if self.here.shared().config.redirect_to.is_some() => {
+                self.await_last_connect(index);
+            }
+            Phase::Handshake(_) => self.abort(index),
+            Phase::Flushing { .. } | Phase::Lingering { .. } => {}
+        }
+    }
+
+    fn redirect_client(&mut self, index: u32) {
+        if let Some(client) = self.clients.get_mut(index)
+            && let Phase::Serving { connection, .. } = &mut client.phase
+            && let Some(reference) = &self.here.shared().config.redirect_to
+        {
+            connection.redirect(reference);
+            self.close_client(index, None);
+        }
+    }
+
+    /// Parts a served connection from its session, which takes its will along.
+    fn detach(&mut self, index: u32) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
+        let (key, will) = (*key, connection.take_will());
+        let (input, charge) = (connection.take_input(), client.input_charge.take());
+        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
+        client.phase = Phase::Lingering { deadline };
+        client.stalled = false;
+        client.set_throttled_since(None);
+        let receipts = client.receipts.take();
+        self.path.closing(client.slot.as_ref(), self.here.counters());
+        self.clients.discard(input, charge);
+        if let Some(receipts) = receipts {
+            self.settle_unanswered(key, *receipts);
+        }
+        let ends = self.sessions.session_mut(key).is_none_or(|session| session.expiry_secs == 0);
+        self.leave_backlog(key, ends);
+        self.leave_session(key, will);
+    }
+
+    /// Sends the last frames, then FIN.
+    pub(super) fn finish(&mut self, index: u32, mut frames: Vec<Bytes>) {
+        frames.retain(|frame| !frame.is_empty());
+        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
+        let client = &mut self.clients[index];
+        if let Some(websocket) = &mut client.websocket {
+            websocket.close(if self.stop.has_begun() { Goodbye::Stopping } else { Goodbye::Done });
+        }
+        client.phase = Phase::Flushing { deadline, frames };
+        self.arm_client_timer(index, deadline);
+        self.mark_dirty(index);
+        // A stalled client may have none: its FIN is to be heard.
+        self.after_receive(index);
+    }
+
+    /// All is sent: FIN, then wait for the peer's.
+    pub(super) fn send_fin(&mut self, index: u32) {
+        let client = &mut self.clients[index];
+        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
+        client.phase = Phase::Lingering { deadline };
+        client.socket.end_sending();
+        self.arm_client_timer(index, deadline);
+        if self.clients[index].peer_gone {
+            self.abort(index);
+        }
+    }
+
+    /// Lets go of the socket as soon as the ring's operations on it have ended, which this cancels.
+    pub(super) fn abort(&mut self, index: u32) {
+        let client = &mut self.clients[index];
+        client.peer_gone = true;
+        client.phase = Phase::Lingering { deadline: self.agenda.now().after_millis(LINGER_MILLIS) };
+        let token = client.token(index);
+        if client.receiving {
+            self.wire.cancel_receive(token);
+        }
+        if client.sending {
+            self.wire.cancel_send(token);
+        }
+        self.remove_if_quiet(index);
+    }
+
+    pub(super) fn remove_if_quiet(&mut self, index: u32) {
+        let client = &self.clients[index];
+        let done = client.peer_gone && matches!(client.phase, Phase::Lingering { .. });
+        if !done || !client.is_quiet() {
+            return;
+        }
+        let mut client = self.clients.remove(index);
+        let (slot, now) = (client.slot.take(), self.agenda.now());
+        self.path.release(slot, &client.socket, self.stop.has_begun(), now);
+        if self.stop.is_resetting() {
+            client.socket.reset_on_close();
+        }
+        self.here.counters().connections.sub(1);
+        self.give_place_back();
+        // The descriptor is to be free before the next accept.
+        drop(client);
+        self.resume_accepting();
+    }
+}

@@ -1,0 +1,290 @@
+//! Shared subscriptions, as a shard takes part in them: a message goes to one member of each group,
+//! and on to another when that one is gone, away, or cannot keep up.
+//!
+//! What is owed to a member that leaves (it unsubscribes, or its session ends) goes to another
+//! [MQTT5 4.8.2]: messages never sent, and those of QoS 1 that were sent and not acknowledged. One
+//! of QoS 2 that was sent stays with its session, or ends with it [MQTT-4.8.2-4] [MQTT-4.8.2-5];
+//! one that was refused is over [MQTT-4.8.2-6]. A member that only lost its connection keeps what
+//! it is owed until it is back.
+//!
+//! A session may be in a thousand groups. So its groups need not hear at once that it has gone: the one
+//! that chooses it next learns it then, and chooses another. That it is back they do hear before its
+//! client does: CONNACK waits for that, and so does what the client sends.
+
+use std::sync::Arc;
+
+use super::Shard;
+use super::errands::Errand;
+use super::fanout::REFUSAL_UNITS;
+use super::subscribe::filter_units;
+use crate::broker::{Budget, Group, Member, Message, TopicFilter, Via};
+use crate::mqtt::{Delivery, OutboxFull};
+use crate::shard::agenda::{Flow, Progress};
+use crate::shard::clients::Phase;
+use crate::shard::journal::Part;
+use crate::shard::ports::Ports;
+use crate::shard::post::{Mail, SharedMail};
+use crate::shard::publish::Return;
+
+/// What became of a message for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// Somebody has it or will, or nobody could take it. So many of this shard were asked in vain.
+    Done { refusals: u16 },
+    /// The next member's shard takes no letters now.
+    Blocked,
+}
+
+/// What a member does with a message that it was chosen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    /// The message is dealt with.
+    Taken,
+    /// Another member should rather have it.
+    Refused,
+    /// The group did not know yet that this member has gone, and knows it now.
+    WasGone,
+}
+
+/// What a message for a group costs the shard of its member.
+const SHARED_UNITS: u32 = 12;
+
+/// So many groups hear at once that a member has gone.
+const TOLD_AT_ONCE_MAX: usize = 64;
+
+/// As many groups hear at once that a member is back as this pays for: some ten.
+const TOLD_AT_ONCE_UNITS: u32 = 512;
+
+/// Whether a message for a group may wait for another shard to take letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    MayWait,
+    /// It takes the place of a letter that has been taken, or is among the last before the stop.
+    MustGo,
+}
+
+impl Placed {
+    /// What those have cost who were asked in vain.
+    pub(super) fn refusal_units(self) -> u32 {
+        match self {
+            Self::Done { refusals } => u32::from(refusals) * REFUSAL_UNITS,
+            Self::Blocked => 0,
+        }
+    }
+}
+
+impl<P: Ports> Shard<P> {
+    /// A message that another shard picked a member of this one for. Returns what that has cost.
+    pub(super) fn on_shared_mail(&mut self, mut mail: SharedMail) -> u32 {
+        self.agenda.begin_payment(mail.flow);
+        let mut part = Part::of_receiver(mail.ticket.take());
+        let choice = self.take_shared(&mail, &mut part);
+        let mut units = SHARED_UNITS;
+        if choice != Choice::Taken {
+            match choice {
+                Choice::WasGone => mail.round.member_left(),
+                _ => mail.tries += 1,
+            }
+            let placed = self.place_mail(mail, &mut part, Patience::MustGo);
+            units += placed.refusal_units();
+        }
+        self.finish_part(part);
+        self.agenda.end_payment();
+        units
+    }
+
+    /// A session's connection went: tells a few of its groups.
+    pub(super) fn leave_shares_waiting(&mut self, key: u32) {
+        let member = self.member(key);
+        let Some(session) = self.sessions.session(key) else { return };
+        for filter in session.subscriptions.shared_behind(None).take(TOLD_AT_ONCE_MAX) {
+            self.here.shared().shares.set_online(filter, member, false);
+        }
+    }
+
+    /// A session's connection came, which takes packets of so many bytes: tells its groups, many of them
+    /// in turns.
+    pub(super) fn return_to_shares(&mut self, index: u32, key: u32, packet_bytes_max: Option<u32>) {
+        let packet_bytes_max = packet_bytes_max.unwrap_or(u32::MAX);
+        let client = self.token_of(index);
+        let returning = Return { client, packet_bytes_max, told: None, holds: false };
+        self.publishing.set_returning(key, returning);
+        if self.tell_shares(key, &mut Budget::new(TOLD_AT_ONCE_UNITS)) != Progress::Done
+            && self.publishing.hold_returning(key)
+        {
+            self.clients[index].holds += 1;
+            // What the client sends comes behind it in the same flow.
+            self.agenda.push(self.flow_of_session(key), Errand::Return(key));
+        }
+    }
+
+    /// Tells groups of a session that is back until the budget is spent, or its client has gone again.
+    pub(super) fn tell_shares(&mut self, key: u32, budget: &mut Budget) -> Progress {
+        let member = self.member(key);
+        let Some(Return { client, packet_bytes_max, told, holds }) =
+            self.publishing.take_returning(key)
+        else {
+            return Progress::Done;
+        };
+        let Some(index) = self.resolve(client) else { return Progress::Done };
+        let Some(entry) = self.sessions.entry(key) else { return Progress::Done };
+        if entry.presence.client() != Some(index) {
+            return Progress::Done;
+        }
+        let shares = &self.here.shared().shares;
+        let mut last: Option<&TopicFilter> = None;
+        for filter in entry.session.subscriptions.shared_behind(told.as_ref()) {
+            if budget.is_spent() {
+                let told = last.or(told.as_ref()).cloned();
+                let left = Return { client, packet_bytes_max, told, holds };
+                self.publishing.set_returning(key, left);
+                return Progress::Spent;
+            }
+            shares.set_online(filter, member, true);
+            shares.set_packet_bytes_max(filter, member, packet_bytes_max);
+            budget.charge(filter_units(filter));
+            last = Some(filter);
+        }
+        if holds {
+            self.let_send(index);
+        }
+        Progress::Done
+    }
+
+    /// One of the things has come to pass that CONNACK waits for.
+    pub(super) fn let_send(&mut self, index: u32) {
+        let client = &mut self.clients[index];
+        client.holds = client.holds.saturating_sub(1);
+        self.mark_dirty(index);
+    }
+
+    pub(super) fn member(&self, key: u32) -> Member {
+        Member { shard: self.here.index(), session: key }
+    }
+
+    /// Looks for a member of a group that takes a message.
+    pub(super) fn place(
+        &mut self,
+        flow: Flow,
+        message: Arc<Message>,
+        group: &Arc<Group>,
+        part: &mut Part,
+    ) -> Placed {
+        let group = Arc::clone(group);
+        self.place_mail(SharedMail::new(flow, message, group), part, Patience::MayWait)
+    }
+
+    /// The same for a message that somebody who left was owed. Once the server stops, another shard may
+    /// be gone, and nothing is to wait for it.
+    pub(super) fn place_left(
+        &mut self,
+        flow: Flow,
+        message: &Arc<Message>,
+        group: &Arc<Group>,
+        part: &mut Part,
+    ) -> Placed {
+        let (message, group) = (Arc::clone(message), Arc::clone(group));
+        let mail = SharedMail { is_left: true, ..SharedMail::new(flow, message, group) };
+        let patience = if self.stop.has_begun() { Patience::MustGo } else { Patience::MayWait };
+        self.place_mail(mail, part, patience)
+    }
+
+    fn pick(&self, mail: &mut SharedMail) -> Option<Member> {
+        let SharedMail { message, group, round, .. } = mail;
+        // No packet that brings it is shorter: fixed header, length of the topic.
+        let packet_bytes = 4 + message.topic.as_str().len() + message.payload.len();
+        self.here.shared().shares.pick(group, message.qos, packet_bytes, round)
+    }
+
+    fn place_mail(&mut self, mut mail: SharedMail, part: &mut Part, patience: Patience) -> Placed {
+        let mut refusals = 0_u16;
+        while let Some(member) = self.pick(&mut mail) {
+            mail.session = member.session;
+            if member.shard != self.here.index() {
+                if patience == Patience::MayWait {
+                    mail.stamp = self.stamp(member.shard, mail.flow, &mail.message);
+                    if mail.stamp.is_none() {
+                        return Placed::Blocked;
+                    }
+                }
+                mail.ticket = part.another();
+                self.post(member.shard, Mail::Share(Box::new(mail)));
+                return Placed::Done { refusals };
+            }
+            match self.take_shared(&mail, part) {
+                Choice::Taken => return Placed::Done { refusals },
+                Choice::Refused => mail.tries += 1,
+                Choice::WasGone => mail.round.member_left(),
+            }
+            refusals = refusals.saturating_add(1);
+        }
+        self.here.counters().dropped_no_member.add(1);
+        Placed::Done { refusals }
+    }
+
+    /// Delivers to a session of this shard, unless another member should rather have it.
+    fn take_shared(&mut self, mail: &SharedMail, part: &mut Part) -> Choice {
+        let SharedMail { message, group, session: key, tries, .. } = mail;
+        let may_refuse = *tries < self.here.shared().config.share_tries_max;
+        let standing = group.standing(self.member(*key));
+        let (Some(standing), Some(entry)) = (standing, self.sessions.entry_mut(*key)) else {
+            // It has left while the message was on its way, or it has ended and its filters are still
+            // leaving.
+            if standing.is_none() || self.drop_subscription(*key, group.filter()) {
+                return Choice::WasGone;
+            }
+            if may_refuse {
+                return Choice::Refused;
+            }
+            self.here.counters().dropped_no_member.add(1);
+            return Choice::Taken;
+        };
+        if standing.is_online && entry.presence.client().is_none() {
+            group.set_online(self.member(*key), false);
+            return Choice::WasGone;
+        }
+        let options = standing.options;
+        let delivery = Delivery {
+            message: Arc::clone(message),
+            qos: message.qos.min(options.qos),
+            retain: message.retain && options.retain_as_published,
+            via: Via::Share(Arc::clone(group), options.id),
+        };
+        let client = entry.presence.client();
+        let (limits, memory) =
+            (&self.here.shared().config.limits, &self.here.shared().memory.outboxes);
+        let has_room = entry.session.has_room(&delivery, client.is_some(), limits, memory);
+        let phase = client.and_then(|index| Some(&self.clients.get(index)?.phase));
+        let is_too_large = match phase {
+            Some(Phase::Serving { connection, .. }) => {
+                !connection.takes(&delivery, self.agenda.now())
+            }
+            _ => false,
+        };
+        let is_fit = !standing.is_passed_over && has_room && !is_too_large;
+        if !is_fit && standing.others > 0 {
+            // A member that is passed over takes no turns, so its answer says nothing of those that do.
+            let are_all_asked = !standing.is_passed_over && usize::from(*tries) >= standing.others;
+            if !are_all_asked && may_refuse {
+                return Choice::Refused;
+            }
+            self.here.counters().limit_share_tries.add(u64::from(!are_all_asked));
+        }
+        if is_too_large && standing.others > 0 {
+            // Else it would come back from the outbox, and travel on for ever.
+            self.here.counters().dropped_too_large.add(1);
+            return Choice::Taken;
+        }
+        if !has_room && client.is_some() && (standing.others > 0 || mail.is_left) {
+            // The group does not keep up, not the one who happens to be asked last, or to be left.
+            self.here.counters().dropped_outbox_full.add(1);
+            if self.here.shared().config.limits.outbox_full == OutboxFull::Refuse {
+                self.here.counters().limit_outbox_refused.add(1);
+                part.refuse();
+            }
+            return Choice::Taken;
+        }
+        self.deliver_to(*key, delivery, part);
+        Choice::Taken
+    }
+}

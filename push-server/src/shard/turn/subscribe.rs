@@ -1,0 +1,417 @@
+//! What a client subscribes to and unsubscribes from: its list, the tables, the disk, and the answer.
+//!
+//! A packet may have thousands of filters. So it is done in steps of a budget, which its session pays
+//! (`fair_queue`), and what the client sends next waits behind it. What is to be written of it is one
+//! write at the end, and the answer waits for that. If the client goes meanwhile, what was done by then
+//! is written, and the rest is not done; if the session ends, nothing is left of it. What a member that
+//! unsubscribes leaves to its group goes within the same steps (`leaving`).
+
+use std::vec;
+
+use super::Shard;
+use super::remains::{NoSubscriptionMemory, REMAINS_WAITS_MAX};
+use crate::broker::{
+    Budget, NoMemory, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes,
+};
+use crate::mqtt::codec::Reason;
+use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
+use crate::shard::agenda::Progress;
+use crate::shard::clients::Phase;
+use crate::shard::journal::{Done, Draft, Giver, Subscribed, Unsubscribed};
+use crate::shard::mutant::{Rule, is_left_out};
+use crate::shard::ports::{Ports, Token};
+use crate::store::{SessionNumber, Write};
+
+/// What a filter's text takes beside its bytes.
+const FILTER_BYTES: usize = 32;
+
+/// What it costs to put a filter into the tables or take it out, and each of its levels.
+const FILTER_UNITS: u32 = 24;
+const LEVEL_UNITS: u32 = 16;
+
+/// What it costs to put a filter into the tables, or to take it out.
+pub(super) fn filter_units(filter: &TopicFilter) -> u32 {
+    // A filter has at most 65,535 bytes, and so levels.
+    FILTER_UNITS + LEVEL_UNITS * filter.as_str().split('/').count() as u32
+}
+
+/// A SUBSCRIBE under way.
+#[derive(Debug)]
+pub(super) struct Subscribing {
+    client: Token,
+    session: (u32, SessionNumber),
+    packet_id: u16,
+    entries: vec::IntoIter<Result<SubscribeEntry, Reason>>,
+    results: Vec<Result<QoS, Reason>>,
+    /// What tells it from others.
+    subscribe: u64,
+    /// The filters that may have to be forgotten, should the write fail.
+    fresh: Vec<TopicFilter>,
+    writes: Vec<Write>,
+    /// How many turns it has waited for filters of ended sessions to go.
+    waits: u16,
+}
+
+/// Why a filter is not subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotSubscribed {
+    /// Not yet: there will be memory for it.
+    Waits,
+    /// Not at all.
+    Refused(Reason),
+}
+
+impl From<Reason> for NotSubscribed {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+/// An UNSUBSCRIBE under way.
+#[derive(Debug)]
+pub(super) struct Unsubscribing {
+    client: Token,
+    session: (u32, SessionNumber),
+    packet_id: u16,
+    filters: vec::IntoIter<Result<TopicFilter, Reason>>,
+    reasons: Vec<Reason>,
+    writes: Vec<Write>,
+}
+
+impl Subscribing {
+    /// What is left of its packet takes so much memory, in bytes.
+    pub(super) fn left_bytes(&self) -> usize {
+        let filters = self.entries.as_slice().iter().flatten().map(|entry| &entry.filter);
+        weight_bytes(self.entries.as_slice(), filters)
+    }
+}
+
+impl Unsubscribing {
+    /// What is left of its packet takes so much memory, in bytes.
+    pub(super) fn left_bytes(&self) -> usize {
+        weight_bytes(self.filters.as_slice(), self.filters.as_slice().iter().flatten())
+    }
+}
+
+fn weight_bytes<'a, T>(places: &[T], filters: impl Iterator<Item = &'a TopicFilter>) -> usize {
+    size_of_val(places) + filters.map(|filter| filter.as_str().len() + FILTER_BYTES).sum::<usize>()
+}
+
+impl<P: Ports> Shard<P> {
+    /// Begins what a SUBSCRIBE asks for.
+    pub(super) fn begin_subscribing(
+        &mut self,
+        index: u32,
+        key: u32,
+        subscribe: Subscribe,
+    ) -> Box<Subscribing> {
+        Box::new(Subscribing {
+            client: self.token_of(index),
+            session: (key, self.sessions.number(key)),
+            packet_id: subscribe.packet_id,
+            results: Vec::with_capacity(subscribe.entries.len()),
+            entries: subscribe.entries.into_iter(),
+            subscribe: self.journal.fresh().begin(),
+            fresh: Vec::new(),
+            writes: Vec::new(),
+            waits: 0,
+        })
+    }
+
+    /// Goes on with a SUBSCRIBE until the budget is spent.
+    pub(super) fn go_on_subscribing(
+        &mut self,
+        subscribing: &mut Subscribing,
+        budget: &mut Budget,
+    ) -> Progress {
+        let Subscribing { client, session: (key, number), subscribe, .. } = *subscribing;
+        let Some(entry) = self.numbered(key, number) else {
+            // What it had subscribed to by now has gone with the session.
+            for filter in subscribing.fresh.drain(..) {
+                self.journal.fresh().failed(subscribe, number, &filter);
+            }
+            return Progress::Done;
+        };
+        let is_durable = entry.session.is_durable();
+        while self.serves(client)
+            && let Some(entry) = subscribing.entries.as_slice().first()
+        {
+            if budget.is_spent() {
+                return Progress::Spent;
+            }
+            let units = entry.as_ref().map_or(1, |entry| filter_units(&entry.filter));
+            budget.charge(units.saturating_add(self.list_units(key)));
+            let may_wait = subscribing.waits < REMAINS_WAITS_MAX;
+            let subscribed = match entry {
+                Ok(entry) => self.subscribe_one(key, entry, subscribe, may_wait),
+                Err(reason) => Err(NotSubscribed::Refused(*reason)),
+            };
+            if subscribed == Err(NotSubscribed::Waits) {
+                subscribing.waits += 1;
+                return Progress::Blocked;
+            }
+            let Some(entry) = subscribing.entries.next() else { break };
+            if is_durable && let (Ok((_, is_new)), Ok(entry)) = (subscribed, entry) {
+                let SubscribeEntry { filter, options } = entry;
+                if self.journal.fresh().touch(subscribe, number, &filter, is_new) {
+                    subscribing.fresh.push(filter.clone());
+                }
+                subscribing.writes.push(Write::PutSubscription { number, filter, options });
+            }
+            subscribing.results.push(match subscribed {
+                Ok((qos, _)) => Ok(qos),
+                Err(NotSubscribed::Refused(reason)) => Err(reason),
+                Err(NotSubscribed::Waits) => Err(Reason::QuotaExceeded),
+            });
+        }
+        self.end_subscribing(subscribing);
+        Progress::Done
+    }
+
+    /// All is done that a SUBSCRIBE asks for, or its client has gone, and the rest is as if it had never
+    /// come.
+    fn end_subscribing(&mut self, subscribing: &mut Subscribing) {
+        let Subscribing { client, session, packet_id, subscribe, .. } = *subscribing;
+        let mut draft = self.owed_record(session.0);
+        draft.writes.append(&mut subscribing.writes);
+        let subscribed = Subscribed {
+            client,
+            session,
+            packet_id,
+            results: std::mem::take(&mut subscribing.results),
+            subscribe,
+            fresh: std::mem::take(&mut subscribing.fresh),
+        };
+        draft.waiting.push((self.here.index(), Done::Subscribe(Box::new(subscribed))));
+        self.file(draft);
+    }
+
+    /// Subscribes, and has the retained messages sent that this brings; they leave behind SUBACK.
+    /// Returns the QoS granted, and whether the filter is new to the session.
+    ///
+    /// # Errors
+    /// The filter is refused, or, where the SUBSCRIBE `may_wait`, is to be tried again in another turn.
+    fn subscribe_one(
+        &mut self,
+        key: u32,
+        entry: &SubscribeEntry,
+        subscribe: u64,
+        may_wait: bool,
+    ) -> Result<(QoS, bool), NotSubscribed> {
+        let SubscribeEntry { filter, options } = entry;
+        let options = *options;
+        // Shared subscriptions bring no retained messages [MQTT5 4.8.2].
+        if options.retain_handling == 2 || filter.is_shared() {
+            let is_new = self.add_subscription(key, filter, options, may_wait)?;
+            return Ok((options.qos, is_new));
+        }
+        if !self.has_backlog_room(key) {
+            // It asks again and again without taking what it is owed.
+            self.here.counters().limit_backlog.add(1);
+            return Err(Reason::QuotaExceeded.into());
+        }
+        let is_new = self.add_subscription(key, filter, options, may_wait)?;
+        if options.retain_handling == 0 || is_new {
+            self.queue_retained(key, filter, options, subscribe);
+        }
+        Ok((options.qos, is_new))
+    }
+
+    /// Returns whether the session did not have the filter before.
+    fn add_subscription(
+        &mut self,
+        key: u32,
+        filter: &TopicFilter,
+        options: SubscriptionOptions,
+        may_wait: bool,
+    ) -> Result<bool, NotSubscribed> {
+        let session = self.sessions.session(key).ok_or(Reason::UnspecifiedError)?;
+        let is_new = !session.subscriptions.contains(filter);
+        let weight_bytes = if is_new { subscription_weight_bytes(filter) as u64 } else { 0 };
+        let holder = self.holder(key);
+        if is_new && let Err(missing) = self.take_subscription_memory(holder, weight_bytes) {
+            let counter = match missing {
+                NoSubscriptionMemory::Yet if may_wait => return Err(NotSubscribed::Waits),
+                NoSubscriptionMemory::Yet | NoSubscriptionMemory::Used(NoMemory::Total) => {
+                    &self.here.counters().limit_subscription_bytes_total
+                }
+                NoSubscriptionMemory::Used(NoMemory::Share) => {
+                    &self.here.counters().limit_subscriptions_share
+                }
+            };
+            counter.add(1);
+            return Err(Reason::QuotaExceeded.into());
+        }
+        let (limits, total) =
+            (&self.here.shared().config.limits, &self.here.shared().memory.subscriptions);
+        let session = self.sessions.session_mut(key).ok_or(Reason::UnspecifiedError)?;
+        if let Err(full) = session.subscriptions.set(filter, options, limits) {
+            total.give_back_for(holder, weight_bytes);
+            let counter = match full {
+                ListFull::Number => &self.here.counters().limit_subscriptions,
+                ListFull::Bytes => &self.here.counters().limit_subscription_bytes,
+            };
+            counter.add(1);
+            return Err(Reason::QuotaExceeded.into());
+        }
+        Ok(self.index_subscription(key, filter, options))
+    }
+
+    /// Puts a filter of a session into the tables, so that messages reach the session. The caller has put
+    /// it into the session's list and charged its memory. Returns whether the filter was not there before.
+    pub(super) fn index_subscription(
+        &mut self,
+        key: u32,
+        filter: &TopicFilter,
+        options: SubscriptionOptions,
+    ) -> bool {
+        let replaced = if filter.is_shared() {
+            let presence = self.sessions.entry_mut(key).map(|entry| &entry.presence);
+            let is_online = presence.is_some_and(|presence| presence.client().is_some());
+            let replaced =
+                self.here.shared().shares.join(filter, self.member(key), options, is_online);
+            if let Some(bytes) = self.packet_bytes_max(key) {
+                let member = self.member(key);
+                self.here.shared().shares.set_packet_bytes_max(filter, member, bytes);
+            }
+            replaced
+        } else {
+            let (replaced, is_first) = self.publishing.subscriptions().insert(filter, key, options);
+            if is_first {
+                self.here.shared().routing.add(filter, self.here.index());
+            }
+            replaced
+        };
+        self.here.counters().subscriptions.add(u64::from(!replaced));
+        !replaced
+    }
+
+    /// The largest packet that a session's client takes, if it is here and said so.
+    fn packet_bytes_max(&mut self, key: u32) -> Option<u32> {
+        let index = self.sessions.entry_mut(key)?.presence.client()?;
+        match &self.clients.get(index)?.phase {
+            Phase::Serving { connection, .. } => connection.packet_bytes_max(),
+            _ => None,
+        }
+    }
+
+    /// Begins what an UNSUBSCRIBE asks for.
+    pub(super) fn begin_unsubscribing(
+        &mut self,
+        index: u32,
+        key: u32,
+        unsubscribe: Unsubscribe,
+    ) -> Box<Unsubscribing> {
+        Box::new(Unsubscribing {
+            client: self.token_of(index),
+            session: (key, self.sessions.number(key)),
+            packet_id: unsubscribe.packet_id,
+            reasons: Vec::with_capacity(unsubscribe.filters.len()),
+            filters: unsubscribe.filters.into_iter(),
+            writes: Vec::new(),
+        })
+    }
+
+    /// Goes on with an UNSUBSCRIBE until the budget is spent.
+    pub(super) fn go_on_unsubscribing(
+        &mut self,
+        unsubscribing: &mut Unsubscribing,
+        budget: &mut Budget,
+    ) -> Progress {
+        let Unsubscribing { client, session: (key, number), packet_id, .. } = *unsubscribing;
+        let Some(entry) = self.numbered(key, number) else { return Progress::Done };
+        let is_durable = entry.session.is_durable();
+        let giver = Giver { key: Some(key), number };
+        loop {
+            // What it leaves by a filter goes before the next one, and UNSUBACK comes behind all of it.
+            let progress = self.pass_on(giver, budget);
+            if progress != Progress::Done {
+                return progress;
+            }
+            if !self.serves(client) {
+                break;
+            }
+            let Some(filter) = unsubscribing.filters.as_slice().first() else { break };
+            if budget.is_spent() {
+                return Progress::Spent;
+            }
+            let units = filter.as_ref().map_or(1, filter_units);
+            budget.charge(units.saturating_add(self.list_units(key)));
+            let Some(filter) = unsubscribing.filters.next() else { break };
+            let reason = match filter {
+                Ok(filter) => {
+                    let existed = self.forget_subscription(key, &filter);
+                    if existed && filter.is_shared() {
+                        budget.charge(self.owed_units(key));
+                        self.leave_unsent(key, &filter);
+                    }
+                    if is_durable && !is_left_out(Rule::FilterRemoved) {
+                        self.journal.fresh().end(number, &filter);
+                        // Also of one that memory does not know: an earlier removal may have failed.
+                        let removal = Write::RemoveSubscription { number, filter };
+                        unsubscribing.writes.push(removal);
+                    }
+                    if existed { Reason::Success } else { Reason::NoSubscriptionExisted }
+                }
+                Err(reason) => reason,
+            };
+            unsubscribing.reasons.push(reason);
+        }
+        let writes = std::mem::take(&mut unsubscribing.writes);
+        let reasons = std::mem::take(&mut unsubscribing.reasons);
+        let removed = writes.iter().filter_map(|write| match write {
+            Write::RemoveSubscription { filter, .. } => Some(filter.clone()),
+            _ => None,
+        });
+        let (session, filters) = ((key, number), removed.collect());
+        let unsubscribed = Unsubscribed { client, session, packet_id, reasons, filters };
+        let done = Done::Unsubscribe(Box::new(unsubscribed));
+        self.file(Draft { writes, waiting: vec![(self.here.index(), done)] });
+        Progress::Done
+    }
+
+    /// What it costs to change a session's list of filters.
+    fn list_units(&self, key: u32) -> u32 {
+        self.sessions.session(key).map_or(0, |session| session.subscriptions.change_units())
+    }
+
+    /// What it costs to look at all that a session is owed.
+    fn owed_units(&self, key: u32) -> u32 {
+        let owed = self.sessions.session(key).map_or(0, Session::owed);
+        u32::try_from(owed).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a client is still served.
+    fn serves(&self, client: Token) -> bool {
+        self.resolve(client).is_some_and(|index| self.is_served(index))
+    }
+
+    /// Ends a session's subscription. Returns whether there was one.
+    pub(super) fn forget_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
+        let session = self.sessions.session_mut(key);
+        if session.is_some_and(|session| session.subscriptions.remove(filter)) {
+            let weight_bytes = subscription_weight_bytes(filter) as u64;
+            self.here.shared().memory.subscriptions.discount(self.holder(key), weight_bytes);
+        }
+        self.drop_subscription(key, filter)
+    }
+
+    /// Returns whether there was one.
+    pub(super) fn drop_subscription(&mut self, key: u32, filter: &TopicFilter) -> bool {
+        let existed = if filter.is_shared() {
+            self.here.shared().shares.leave(filter, self.member(key))
+        } else {
+            let (existed, was_last) = self.publishing.subscriptions().remove(filter, key);
+            if was_last {
+                self.here.shared().routing.remove(filter, self.here.index());
+            }
+            existed
+        };
+        if existed {
+            self.here.counters().subscriptions.sub(1);
+            let weight_bytes = subscription_weight_bytes(filter) as u64;
+            self.here.shared().memory.subscriptions.give_back(weight_bytes);
+        }
+        existed
+    }
+}

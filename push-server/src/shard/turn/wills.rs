@@ -1,0 +1,118 @@
+//! Wills on their way out of the records of their sessions.
+//!
+//! A will waits in its session's record. Records have an order, which only the shard's own requests
+//! keep, and the next connection replaces them; the will's publication is a write of several shards,
+//! filed when the last of them is done with it. So the will is moved first: in one request of the
+//! shard's own the session's record is written without it, and the will as a record by itself. Its
+//! publication removes that, in one write with all that it puts into outboxes. Whenever a crash
+//! comes, it finds the will in one of these places: in the session's record or by itself, and then
+//! the start publishes it, or in every outbox. So it is not lost, whatever has become of its session
+//! meanwhile, and at QoS 2, where nobody is sent what is not safe, nobody gets it twice. (Should the
+//! move fail and the disk be back for the publication, the session's record still has the will: then
+//! the store fails the publication, too, as a promise in a session whose record has failed.)
+//!
+//! Who publishes and is told of a failure sends again. A will's client is gone; so the shard does it,
+//! once a second: all but what has QoS 0, and without retaining it once more, because memory has
+//! retained it, and something later perhaps instead.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Shard;
+use super::fanout::Fanout;
+use crate::broker::{Message, QoS};
+use crate::mqtt::Will;
+use crate::shard::agenda::Flow;
+use crate::shard::journal::{Done, Draft, Outgoing};
+use crate::shard::ports::Ports;
+use crate::store::{SessionNumber, WillNumber, Write};
+
+impl<P: Ports> Shard<P> {
+    /// Publishes the will of a session that has it on disk. `record` is that of the session, without it;
+    /// `key` is the session's, or was.
+    pub(super) fn publish_will(
+        &mut self,
+        (session, key): (SessionNumber, Option<u32>),
+        mut will: Will,
+        record: Draft,
+    ) {
+        let number = WillNumber(self.here.shared().next_number.fetch_add(1, Ordering::Relaxed));
+        let charge = will.charge.take();
+        let message = Arc::new(will.into_message(self.agenda.now()));
+        let will = Outgoing { number, session, key, message, charge };
+        self.move_will(&will, record);
+        self.send_will(will);
+    }
+
+    /// Publishes a will that is not on disk, for the session with this number. `from`: its key, if it
+    /// has not ended.
+    pub(super) fn publish_unwritten_will(
+        &mut self,
+        session: SessionNumber,
+        from: Option<u32>,
+        mut will: Will,
+    ) {
+        let flow = Flow::session(self.here.index(), session.into());
+        let charge = will.charge.take();
+        let message = Arc::new(will.into_message(self.agenda.now()));
+        self.publish(flow, message, from, Draft::default(), charge);
+    }
+
+    /// Has a will written by itself, ahead of all that other shards write for it.
+    fn move_will(&mut self, will: &Outgoing, mut record: Draft) {
+        let Outgoing { session, number, key: _, message, charge: _ } = will;
+        let (session, number, message) = (*session, *number, Arc::clone(message));
+        record.writes.push(Write::PutWill { session, number, message });
+        self.file(record);
+        self.submit_draft();
+    }
+
+    /// Publishes a will that is written by itself.
+    pub(super) fn send_will(&mut self, mut will: Outgoing) {
+        let charge = will.charge.take();
+        let flow = self.flow_of_will(&will);
+        let (message, from, draft) = self.sent_out(will);
+        self.publish(flow, message, from, draft, charge);
+    }
+
+    /// Its session's, even when that has ended: nobody else is to wait behind it.
+    fn flow_of_will(&self, will: &Outgoing) -> Flow {
+        match will.key {
+            Some(_) => Flow::session(self.here.index(), will.session.into()),
+            None => Flow::nobody(self.here.index()),
+        }
+    }
+
+    /// The message, who published it, and what is to be written with it.
+    fn sent_out(&mut self, will: Outgoing) -> (Arc<Message>, Option<u32>, Draft) {
+        let key = will.key.filter(|&key| self.numbered(key, will.session).is_some());
+        (Arc::clone(&will.message), key, self.will_draft(will))
+    }
+
+    fn will_draft(&self, will: Outgoing) -> Draft {
+        let mut draft = Draft::from(will.removal());
+        draft.waiting.push((self.here.index(), Done::Will(will)));
+        draft
+    }
+
+    /// A will is in every outbox, or is not.
+    pub(super) fn on_will_published(&mut self, will: Outgoing, failed: bool) {
+        if failed && !self.journal.refused().push_will(will) {
+            self.here.counters().limit_wills.add(1);
+        }
+    }
+
+    /// Publishes again the first of those that could not be published safely.
+    pub(super) fn retry_will(&mut self) {
+        let Some(will) = self.journal.refused().pop_will() else { return };
+        if will.message.qos == QoS::AtMostOnce {
+            let draft = self.will_draft(will);
+            self.file(draft);
+            return;
+        }
+        self.move_will(&will, Draft::default());
+        let flow = self.flow_of_will(&will);
+        let (message, from, draft) = self.sent_out(will);
+        self.queue_fanout(Fanout::published(flow, message, from, draft, None));
+    }
+}
