@@ -5,6 +5,7 @@
 
 mod fresh;
 mod outgoing;
+pub(super) mod records;
 mod refused;
 mod ticket;
 mod unremoved;

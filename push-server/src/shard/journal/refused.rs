@@ -22,7 +22,7 @@ const RETRIED_AT_A_TIME: usize = 16_384;
 pub(crate) struct Refused {
     /// Sessions of which something could not be written (the record, or messages that had left), by key:
     /// one entry each, however often it fails.
-    unsaved: BTreeMap<u32, SessionNumber>,
+    unwritten: BTreeMap<u32, SessionNumber>,
     /// Ended sessions that could not be removed.
     unremoved: Vec<SessionNumber>,
     /// Filters that could not be.
@@ -57,7 +57,7 @@ pub(crate) enum Again {
 /// What the store is being offered again.
 #[derive(Debug)]
 pub(crate) struct Retrying {
-    unsaved: vec::IntoIter<(u32, SessionNumber)>,
+    unwritten: vec::IntoIter<(u32, SessionNumber)>,
     removals: vec::IntoIter<SessionNumber>,
     filters: vec::IntoIter<UnremovedFilter>,
     /// How many wills.
@@ -69,7 +69,7 @@ pub(crate) struct Retrying {
 impl Retrying {
     /// Takes the next one.
     pub(crate) fn next(&mut self) -> Option<Again> {
-        if let Some((key, number)) = self.unsaved.next() {
+        if let Some((key, number)) = self.unwritten.next() {
             return Some(Again::Record(key, number));
         }
         if let Some(number) = self.removals.next() {
@@ -98,11 +98,12 @@ impl Refused {
         }
         self.is_retrying = true;
         let numbered = |(key, number): (&u32, &SessionNumber)| (*key, *number);
-        let unsaved: Vec<_> = self.unsaved.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
+        let unwritten: Vec<_> =
+            self.unwritten.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
         let from = self.unremoved.len().saturating_sub(RETRIED_AT_A_TIME);
         let unread: Vec<_> = self.unread.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
         Some(Retrying {
-            unsaved: unsaved.into_iter(),
+            unwritten: unwritten.into_iter(),
             removals: self.unremoved.split_off(from).into_iter(),
             filters: self.filters.take(RETRIED_AT_A_TIME).into_iter(),
             wills: self.wills.len(),
@@ -116,7 +117,7 @@ impl Refused {
     }
 
     fn is_empty(&self) -> bool {
-        self.unsaved.is_empty()
+        self.unwritten.is_empty()
             && self.unremoved.is_empty()
             && self.filters.is_empty()
             && self.wills.is_empty()
@@ -125,26 +126,26 @@ impl Refused {
     }
 
     /// Something of a session could not be written.
-    pub(crate) fn push_unsaved(&mut self, key: u32, number: SessionNumber) {
-        self.unsaved.insert(key, number);
+    pub(crate) fn push_unwritten(&mut self, key: u32, number: SessionNumber) {
+        self.unwritten.insert(key, number);
     }
 
     /// A session's record is on disk, or the session has ended.
-    pub(crate) fn end_unsaved(&mut self, key: u32, number: SessionNumber) {
-        if self.unsaved.get(&key) == Some(&number) {
-            self.unsaved.remove(&key);
+    pub(crate) fn end_unwritten(&mut self, key: u32, number: SessionNumber) {
+        if self.unwritten.get(&key) == Some(&number) {
+            self.unwritten.remove(&key);
         }
     }
 
     /// The number of the session with this key of which the disk lacks something. It may have ended.
-    pub(crate) fn unsaved(&self, key: u32) -> Option<SessionNumber> {
+    pub(crate) fn unwritten(&self, key: u32) -> Option<SessionNumber> {
         // Nearly always there is none at all.
-        self.unsaved.get(&key).copied()
+        self.unwritten.get(&key).copied()
     }
 
     /// Whether the disk lacks something of any session.
-    pub(crate) fn has_unsaved(&self) -> bool {
-        !self.unsaved.is_empty()
+    pub(crate) fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
     }
 
     /// An ended session could not be removed. Returns whether there was room to remember it.
@@ -199,7 +200,7 @@ impl Refused {
     pub(crate) fn leftovers(&self) -> [(&'static str, usize); 3] {
         [
             ("ended sessions not removed", self.unremoved.len()),
-            ("sessions not saved", self.unsaved.len()),
+            ("sessions not saved", self.unwritten.len()),
             ("wills not published", self.wills.len()),
         ]
     }

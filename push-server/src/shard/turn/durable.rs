@@ -13,21 +13,17 @@ use std::time::Duration;
 
 use super::Shard;
 use super::subscribe::filter_units;
-use crate::broker::{Shares, SubscriptionId, Via};
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{
-    Change, Connect, Delivery, Fetched, Filing, PendingWill, PublishReceipt, Session, Version, Will,
-};
+use crate::mqtt::{Change, Connect, Fetched, Filing, PublishReceipt, Session, Version};
 use crate::shard::clients::{Phase, Receipts};
-use crate::shard::journal::{Done, Draft, Journal, PageRead, Part, Subscribed, Unsubscribed};
+use crate::shard::journal::{
+    Done, Draft, Journal, PageRead, Part, Subscribed, Unsubscribed, records,
+};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Token};
 use crate::shard::sessions::{Entry, Presence};
-use crate::store::{
-    Clocks, OutboxEntry, Outcome, Page, Position, SessionNumber, SessionRecord, Stored, StoredWill,
-    WallMillis, Write,
-};
+use crate::store::{Outcome, Page, SessionNumber, Stored, WallMillis, Write};
 
 /// So long a turn notes what messages were written to disk, and as long what else has come to pass.
 const NOTING_BUDGET: Duration = Duration::from_millis(2);
@@ -61,7 +57,7 @@ impl<P: Ports> Shard<P> {
     /// Files a shard's part of a write, or has it wait for the others.
     pub(super) fn finish_part(&mut self, part: Part) {
         let is_shared = part.is_shared();
-        if is_shared && self.journal.refused().has_unsaved() {
+        if is_shared && self.journal.refused().has_unwritten() {
             // Another shard may file it at any time, behind the records that it needs.
             self.submit_draft();
         }
@@ -236,7 +232,7 @@ impl<P: Ports> Shard<P> {
             }
             // It came behind the session's end.
             if filed == Filing::Pending && !failed {
-                self.file(Write::RemoveOutbox { number, position: Position(position) }.into());
+                self.file(records::changed(Change::Settle(position), number).into());
             }
             return;
         };
@@ -245,7 +241,7 @@ impl<P: Ports> Shard<P> {
             let dropped = entry.session.not_written(position);
             self.here.counters().dropped_store.add(u64::from(dropped));
             if !dropped {
-                self.journal.refused().push_unsaved(key, number);
+                self.journal.refused().push_unwritten(key, number);
             }
         } else {
             entry.session.written(position, filed, client.is_some());
@@ -380,7 +376,10 @@ impl<P: Ports> Shard<P> {
         entry
             .session
             .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
-        Draft { writes: changes.map(|change| change.write(number)).collect(), waiting: Vec::new() }
+        Draft {
+            writes: changes.map(|change| records::changed(change, number)).collect(),
+            waiting: Vec::new(),
+        }
     }
 
     /// The store's number of a session, if it is durable.
@@ -445,21 +444,14 @@ impl<P: Ports> Shard<P> {
                     Some(Phase::Serving { connection, .. }) => connection.will(),
                     _ => None,
                 };
-                (None, will.map(|will| stored_will(will, None)))
+                (None, will.map(records::stored_will))
             }
             Presence::Absent(absence) => {
                 let begun = absence.begun(entry.session.expiry_secs, clocks);
-                (Some(begun), absence.will().map(|will| pending_will(will, clocks)))
+                (Some(begun), absence.will().map(|will| records::stored_pending_will(will, clocks)))
             }
         };
-        let record = SessionRecord {
-            client_id: entry.session.client_id().into(),
-            user: entry.session.user().map(Into::into),
-            expiry_secs: entry.session.expiry_secs,
-            disconnected_at,
-            sent_to: Position(entry.session.sent_to()),
-            will,
-        };
+        let record = records::session_record(&entry.session, disconnected_at, will);
         Draft {
             writes: vec![Write::PutSession { number, record: Box::new(record) }],
             waiting: vec![(self.here.index(), Done::Session { session: key, number })],
@@ -532,7 +524,8 @@ impl<P: Ports> Shard<P> {
         };
         let mut stale = 0;
         let fetched = entries.into_iter().map(|(position, stored)| {
-            let fetched = fetched(stored, WallMillis(oldest), &self.here.shared().shares);
+            let shares = &self.here.shared().shares;
+            let fetched = records::fetched(stored, WallMillis(oldest), shares);
             stale += u64::from(matches!(fetched, Fetched::Stale(_)));
             (position.0, fetched)
         });
@@ -563,29 +556,6 @@ impl<P: Ports> Shard<P> {
     }
 }
 
-/// A message as it goes into the outbox of a durable session.
-pub(super) fn outbox_entry(delivery: &Delivery, queued_at: WallMillis) -> OutboxEntry {
-    OutboxEntry {
-        message: Arc::clone(&delivery.message),
-        qos: delivery.qos,
-        retain: delivery.retain,
-        subscription_ids: delivery.via.ids().iter().map(|id| id.value()).collect(),
-        share: delivery.via.group().map(|group| group.filter().clone()),
-        queued_at,
-    }
-}
-
-impl Change {
-    /// The write that keeps it, in the outbox of the session with this number.
-    pub(super) fn write(self, number: SessionNumber) -> Write {
-        match self {
-            Self::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
-            Self::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
-            Self::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
-        }
-    }
-}
-
 /// What it costs to note something.
 fn noted_units(done: &Done, outcome: &Outcome) -> u32 {
     match done {
@@ -606,35 +576,6 @@ fn noted_units(done: &Done, outcome: &Outcome) -> u32 {
 /// message, and not the write that it is part of.
 fn is_recorded(reason: Reason) -> bool {
     !reason.is_error() || reason == Reason::QuotaExceeded
-}
-
-/// A will that waits, as the store has it.
-fn pending_will(pending: &PendingWill, clocks: Clocks) -> StoredWill {
-    stored_will(&pending.will, Some(clocks.to_wall(pending.publish_at)))
-}
-
-fn stored_will(will: &Will, due_at: Option<WallMillis>) -> StoredWill {
-    StoredWill {
-        message: Arc::new(will.message.clone()),
-        delay_secs: will.delay_secs,
-        message_expiry_secs: will.message_expiry_secs,
-        due_at,
-    }
-}
-
-fn fetched(stored: Stored, oldest: WallMillis, shares: &Shares) -> Fetched {
-    let entry = match stored {
-        Stored::Released => return Fetched::Release,
-        Stored::Entry(entry) => entry,
-    };
-    let mut ids = entry.subscription_ids.iter().filter_map(|&id| SubscriptionId::new(id));
-    // Of a group that is gone it is the session's own.
-    let via = match entry.share.and_then(|filter| shares.find(&filter)) {
-        Some(group) => Via::Share(group, ids.next()),
-        None => ids.collect(),
-    };
-    let delivery = Delivery { message: entry.message, qos: entry.qos, retain: entry.retain, via };
-    if entry.queued_at < oldest { Fetched::Stale(delivery) } else { Fetched::Message(delivery) }
 }
 
 #[cfg(test)]

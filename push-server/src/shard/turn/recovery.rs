@@ -5,16 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use push_common::clock::Monotonic;
 
 use super::Shard;
-use crate::broker::{Holder, MemoryBudget, Message, Origin, will_weight_bytes};
-use crate::mqtt::{Extent, PendingWill, Session, Will};
-use crate::shard::journal::Outgoing;
+use crate::broker::{Holder, Origin, will_weight_bytes};
+use crate::mqtt::Session;
+use crate::shard::journal::{Outgoing, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::sessions::{Absence, Found, Presence, RecoveredPart};
-use crate::store::{Clocks, RecoveredSession, SessionNumber, SessionRecord, StoredWill, Write};
+use crate::store::{SessionNumber, SessionRecord, Write};
 
 impl<P: Ports> Shard<P> {
     /// Takes up what a restart has found on disk and is this shard's.
@@ -26,22 +25,12 @@ impl<P: Ports> Shard<P> {
         let now_wall = clocks.to_wall(now);
         let shared = Arc::clone(self.here.shared());
         let (memory, holders) = (&shared.memory, &shared.holders);
-        for recovered in sessions {
-            let RecoveredSession { number, record, subscriptions, exactly_once, outbox } =
-                recovered;
-            let mut session = Session::durable(&record.client_id, record.expiry_secs)
-                .of_user(record.user.as_deref());
-            let filters = subscriptions.into_iter().map(|kept| (kept.filter, kept.options));
-            session.subscriptions = filters.collect();
-            let extent = Extent {
-                from: outbox.first.0,
-                next: outbox.next.0,
-                messages: outbox.messages,
-                bytes: outbox.bytes,
-            };
-            let extent = (outbox.messages > 0).then_some(extent);
-            let known = if is_left_out(Rule::ExactlyOnceFound) { &[][..] } else { &exactly_once };
-            session.recover(extent, outbox.sent_to.0, known);
+        for mut found in sessions {
+            if is_left_out(Rule::ExactlyOnceFound) {
+                found.exactly_once.clear();
+            }
+            let number = found.number;
+            let (mut session, record) = records::found_session(found);
             // Its network is not known before its client is back.
             let holder = holders.holder(Origin::default(), record.user.as_deref());
             session.charge_inflight(&memory.inflight, |_| holder);
@@ -52,8 +41,10 @@ impl<P: Ports> Shard<P> {
             }
             let gone_millis =
                 record.disconnected_at.map_or(0, |at| now_wall.0.saturating_sub(at.0));
-            let will =
-                record.will.map(|will| pending_will(will, now, clocks, &memory.wills, holder));
+            let will = record.will.map(|will| {
+                let charge = memory.wills.adopt(holder, will_weight_bytes(&will.message));
+                records::pending_will(will, now, clocks, charge)
+            });
             memory.subscriptions.count_for(holder, session.subscriptions.bytes() as u64);
             let absence = Absence::resumed(record.expiry_secs, gone_millis, will, now);
             let filters = session.subscriptions.clone();
@@ -105,7 +96,8 @@ impl<P: Ports> Shard<P> {
         };
         // Nobody's: its session has ended.
         let memory = &self.here.shared().memory.wills;
-        let will = pending_will(stored, now, clocks, memory, Holder::NOBODY);
+        let charge = memory.adopt(Holder::NOBODY, will_weight_bytes(&stored.message));
+        let will = records::pending_will(stored, now, clocks, charge);
         let publish_at = will.publish_at;
         let found = Found { session, shares, number, will: Some(will), key: None };
         if publish_at <= now {
@@ -120,25 +112,5 @@ impl<P: Ports> Shard<P> {
             self.file(Write::PutSession { number, record: Box::new(record) }.into());
         }
         self.sessions.departed().add_stray(publish_at, found);
-    }
-}
-
-/// The will of a session that a restart has found. The delay of one whose connection the crash has
-/// ended begins now.
-/// Its memory has been taken.
-fn pending_will(
-    stored: StoredWill,
-    now: Monotonic,
-    clocks: Clocks,
-    memory: &Arc<MemoryBudget>,
-    holder: Holder,
-) -> Box<PendingWill> {
-    let StoredWill { message, delay_secs, message_expiry_secs, due_at } = stored;
-    let charge = Some(memory.adopt(holder, will_weight_bytes(&message)));
-    let message = Message::clone(&message);
-    let will = Will { message, delay_secs, message_expiry_secs, charge };
-    match due_at {
-        Some(due_at) => Box::new(PendingWill { will, publish_at: clocks.to_monotonic(due_at) }),
-        None => Box::new(will.pending(now)),
     }
 }

@@ -55,7 +55,7 @@ impl<P: Ports> Shard<P> {
                     self.file_unwritten(key);
                     self.save_session(key);
                 } else {
-                    self.journal.refused().end_unsaved(key, number);
+                    self.journal.refused().end_unwritten(key, number);
                 }
             }
             Some(Again::Removal(number)) => self.file(self.removed(number, true)),
@@ -107,17 +107,17 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_saved(&mut self, key: u32, number: SessionNumber, failed: bool) {
         if failed {
             if self.numbered(key, number).is_some() {
-                self.journal.refused().push_unsaved(key, number);
+                self.journal.refused().push_unwritten(key, number);
             }
         } else {
-            self.journal.refused().end_unsaved(key, number);
+            self.journal.refused().end_unwritten(key, number);
         }
     }
 
     /// The record of a session that the disk does not have, to be written together with what is
     /// promised in it: a start takes what belongs to no session for leftovers.
     pub(super) fn owed_record(&mut self, key: u32) -> Draft {
-        if !self.is_unsaved(key) {
+        if !self.is_unwritten(key) {
             return Draft::default();
         }
         self.file_unwritten(key);
@@ -132,8 +132,8 @@ impl<P: Ports> Shard<P> {
         self.file(record);
     }
 
-    fn is_unsaved(&mut self, key: u32) -> bool {
-        let Some(number) = self.journal.refused().unsaved(key) else { return false };
+    fn is_unwritten(&mut self, key: u32) -> bool {
+        let Some(number) = self.journal.refused().unwritten(key) else { return false };
         self.numbered(key, number).is_some()
     }
 

@@ -273,3 +273,49 @@ fn an_identifier_that_many_filters_share_is_stored_once() {
     let Place::Entry(decoded) = decode_place(&bytes, &CLOCKS).unwrap() else { panic!() };
     assert_eq!(decoded, entry);
 }
+
+/// Whoever changes one of these changes [`LAYOUT`], and what a start makes of the one before.
+#[test]
+fn records_have_the_bytes_of_this_layout() {
+    assert_eq!(LAYOUT, 2);
+    let record = SessionRecord {
+        client_id: "c".into(),
+        user: Some("alice".into()),
+        expiry_secs: 60,
+        disconnected_at: Some(WallMillis(99)),
+        sent_to: Position(2),
+        will: None,
+    };
+    let bytes = encoded(|out| encode_session(&record, &CLOCKS, out));
+    assert_eq!(bytes, b"\x01c\x3c\x01\x63\x02\x00\x05alice");
+    let options = SubscriptionOptions {
+        qos: QoS::AtLeastOnce,
+        retain_handling: 2,
+        id: SubscriptionId::new(7),
+        ..SubscriptionOptions::default()
+    };
+    let filter = TopicFilter::parse("a/+", 8).unwrap();
+    let bytes = encoded(|out| encode_subscription(&filter, options, out));
+    assert_eq!(bytes, b"\x03a/+\x01\x00\x00\x02\x01\x07");
+    let message = Message {
+        topic: TopicName::parse("a/b", 8).unwrap(),
+        payload: Bytes::from_static(b"x"),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        properties: None,
+        expires_at: None,
+        held: Held::default(),
+    };
+    let entry = OutboxEntry {
+        message: Arc::new(message),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        subscription_ids: Box::default(),
+        share: None,
+        queued_at: WallMillis(1_000),
+    };
+    let bytes = encoded(|out| encode_entry(&entry, None, &CLOCKS, out));
+    assert_eq!(bytes, b"\x00\x01\x00\x00\x00\xe8\x07\x03a/b\x01x\x01\x00\x00\x00");
+    assert_eq!(encoded(encode_released), b"\x02");
+    assert_eq!(outbox_key(SessionNumber(1), Position(2)), *b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02");
+}
