@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::bodies::Bodies;
 use super::clock_watch::ClockWatch;
 use super::database::{self, Claim, Database, DatabaseError, Tree};
-use super::encode::{self, Place};
+use super::encode::{self, BodyNumber, DecodeError};
 use super::group::{GROUP_BYTES_MAX, Group, Key, Written};
 use super::options::StoreOptions;
 use super::queue::{Ask, Found, Refused, Request};
@@ -21,7 +21,7 @@ use crate::broker::{Message, Retained};
 use crate::store::api::counters;
 use crate::store::rules::unsaved::Unsaved;
 use crate::store::{
-    Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, Stored, Write,
+    Clocks, Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, Stored, Write,
 };
 
 /// Requests of a group beyond which it is closed.
@@ -436,33 +436,36 @@ impl Serving {
         value: &[u8],
         options: &StoreOptions,
     ) -> Result<Option<Stored>, DatabaseError> {
-        Ok(match encode::decode_place(value, &options.opening.clocks) {
-            Ok(Place::Entry(entry)) => Some(Stored::Entry(entry)),
-            Ok(Place::Released) => Some(Stored::Released),
-            Ok(Place::Shared(number, delivery)) => {
-                let message = self.body(number, options)?;
-                message.map(|message| Stored::Entry(delivery.with_message(message)))
-            }
-            Err(_) => None,
-        })
+        let clocks = &options.opening.clocks;
+        match encode::decode_stored(value, clocks, |number| self.body(number, clocks)) {
+            Ok(stored) => Ok(Some(stored)),
+            Err(PlaceError::Unreadable) => Ok(None),
+            Err(PlaceError::Database(error)) => Err(error),
+        }
     }
 
-    fn body(
-        &mut self,
-        number: encode::BodyNumber,
-        options: &StoreOptions,
-    ) -> Result<Option<Arc<Message>>, DatabaseError> {
+    fn body(&mut self, number: BodyNumber, clocks: &Clocks) -> Result<Arc<Message>, PlaceError> {
         if let Some(message) = self.bodies.in_memory(number) {
-            return Ok(Some(message));
+            return Ok(message);
         }
-        let value = self.database.read(Tree::Bodies, &number.0.to_be_bytes())?;
-        let decoded =
-            value.and_then(|value| encode::decode_message(&value, &options.opening.clocks).ok());
-        Ok(decoded.map(|message| {
-            let message = Arc::new(message);
-            self.bodies.was_read(number, &message);
-            message
-        }))
+        let value = self.database.read(Tree::Bodies, &number.0.to_be_bytes());
+        let value = value.map_err(PlaceError::Database)?.ok_or(PlaceError::Unreadable)?;
+        let message = Arc::new(encode::decode_message(&value, clocks)?);
+        self.bodies.was_read(number, &message);
+        Ok(message)
+    }
+}
+
+/// Why what lies in a place of an outbox cannot be told.
+enum PlaceError {
+    /// It, or its message, is not what a store writes.
+    Unreadable,
+    Database(DatabaseError),
+}
+
+impl From<DecodeError> for PlaceError {
+    fn from(_: DecodeError) -> Self {
+        Self::Unreadable
     }
 }
 
