@@ -156,7 +156,10 @@ impl<P: Ports> Shard<P> {
         left: LeftMessage,
         is_durable: bool,
     ) -> Placed {
-        let change = left.change().filter(|_| is_durable).map(|change| change.write(giver.number));
+        let change = left
+            .change()
+            .filter(|_| is_durable)
+            .map(|change| records::changed(change, giver.number));
         let Via::Share(group, _) = &left.delivery.via else {
             return Placed::Done { refusals: 0 };
         };

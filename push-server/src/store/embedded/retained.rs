@@ -56,7 +56,8 @@ pub(super) fn catch_up(
             Some(kept) => differing.push(held(kept)),
             // What names no topic is left alone here as at a start.
             None => {
-                differing.extend(encode::decode_retained_key(&key).ok().map(|topic| (topic, None)))
+                let topic = encode::decode_retained_key(&key).ok();
+                differing.extend(topic.map(|topic| (topic, None)));
             }
         }
     }
