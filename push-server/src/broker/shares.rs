@@ -235,18 +235,23 @@ impl Shares {
         })
     }
 
-    /// Whose turn it is in `group`, or in the one that has its name now, to take a packet of at least
-    /// `packet_bytes`. `None`: nobody there could take a message of this QoS. One that was picked and
-    /// refused comes again in the same `round` when all others have been.
+    /// Whose turn it is in `group` to take a packet of at least `packet_bytes`. `None`: nobody there could
+    /// take a message of this QoS. One that was picked and refused comes again in the same `round` when all
+    /// others have been. When all members have left and others have joined since, `group` becomes the one
+    /// that has its name now, whose member it is that is picked.
     pub fn pick(
         &self,
-        group: &Group,
+        group: &mut Arc<Group>,
         qos: QoS,
         packet_bytes: usize,
         round: &mut Round,
     ) -> Option<Member> {
-        let mut pick = |group: &Group| group.pick(qos, packet_bytes, round);
-        pick(group).or_else(|| pick(&*self.find(&group.filter)?))
+        let picked = group.pick(qos, packet_bytes, round);
+        if picked.is_some() {
+            return picked;
+        }
+        *group = self.find(&group.filter)?;
+        group.pick(qos, packet_bytes, round)
     }
 
     /// Whether somebody of the group could take a message.

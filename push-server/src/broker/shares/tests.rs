@@ -29,11 +29,27 @@ fn group(shares: &Shares, text: &str) -> Arc<Group> {
     shares.find(&filter(text)).expect("a group")
 }
 
+fn pick(
+    shares: &Shares,
+    group: &Arc<Group>,
+    qos: QoS,
+    packet_bytes: usize,
+    round: &mut Round,
+) -> Option<Member> {
+    shares.pick(&mut Arc::clone(group), qos, packet_bytes, round)
+}
+
 /// How often each member is picked in `picks` messages.
-fn turns(shares: &Shares, group: &Group, qos: QoS, picks: usize) -> BTreeMap<(u16, u32), usize> {
+fn turns(
+    shares: &Shares,
+    group: &Arc<Group>,
+    qos: QoS,
+    picks: usize,
+) -> BTreeMap<(u16, u32), usize> {
     let mut turns = BTreeMap::new();
     for _ in 0..picks {
-        if let Some(Member { shard, session }) = shares.pick(group, qos, 0, &mut Round::default()) {
+        if let Some(Member { shard, session }) = pick(shares, group, qos, 0, &mut Round::default())
+        {
             *turns.entry((shard, session)).or_default() += 1;
         }
     }
@@ -186,7 +202,7 @@ fn turns_survive_members_that_come_and_go() {
     }
     let group = group(&shares, text.as_str());
     for session in 0..9 {
-        assert!(shares.pick(&group, QoS::AtMostOnce, 0, &mut Round::default()).is_some());
+        assert!(pick(&shares, &group, QoS::AtMostOnce, 0, &mut Round::default()).is_some());
         assert!(shares.leave(&text, member(0, session)));
         let left = 9 - session as usize;
         let found = turns(&shares, &group, QoS::AtMostOnce, left * 3);
@@ -203,9 +219,13 @@ fn a_group_made_anew_serves_those_that_hold_the_old_one() {
     shares.join(&text, member(0, 0), at(QoS::AtLeastOnce), true);
     let old = group(&shares, text.as_str());
     shares.leave(&text, member(0, 0));
-    assert_eq!(shares.pick(&old, QoS::AtLeastOnce, 0, &mut Round::default()), None);
+    assert_eq!(pick(&shares, &old, QoS::AtLeastOnce, 0, &mut Round::default()), None);
     shares.join(&text, member(0, 1), at(QoS::AtLeastOnce), true);
-    assert_eq!(shares.pick(&old, QoS::AtLeastOnce, 0, &mut Round::default()), Some(member(0, 1)));
+    let (mut held, round) = (Arc::clone(&old), &mut Round::default());
+    let picked = shares.pick(&mut held, QoS::AtLeastOnce, 0, round);
+    assert_eq!(picked, Some(member(0, 1)));
+    assert!(old.standing(member(0, 1)).is_none());
+    assert!(held.standing(member(0, 1)).is_some(), "who holds it has the new one");
 }
 
 #[test]
@@ -221,11 +241,8 @@ fn shards_change_groups_at_the_same_time() {
                         shares.join(&text, member(shard, number), at(QoS::AtLeastOnce), true);
                         shares.set_online(&text, member(shard, number), false);
                         let group = shares.find(&text).expect("I am in it");
-                        assert!(
-                            shares
-                                .pick(&group, QoS::AtLeastOnce, 0, &mut Round::default())
-                                .is_some()
-                        );
+                        let round = &mut Round::default();
+                        assert!(pick(shares, &group, QoS::AtLeastOnce, 0, round).is_some());
                         if number >= 100 {
                             assert!(shares.leave(&text, member(shard, number)));
                         }
@@ -249,7 +266,8 @@ fn members_that_take_no_packet_so_large_are_passed_by() {
     shares.set_packet_bytes_max(&shared, member(0, 0), 100);
     shares.set_packet_bytes_max(&shared, member(0, 2), 100);
     let group = shares.find(&shared).expect("a group");
-    let pick = |bytes| shares.pick(&group, QoS::AtMostOnce, bytes, &mut Round::default());
+    let pick =
+        |bytes| super::tests::pick(&shares, &group, QoS::AtMostOnce, bytes, &mut Round::default());
     assert_eq!([101; 3].map(pick), [Some(member(0, 1)); 3]);
     let turns = [2, 0, 1].map(|session| Some(member(0, session)));
     assert_eq!([100; 3].map(pick), turns, "small ones take their turns");
@@ -276,7 +294,7 @@ fn a_message_that_is_refused_comes_to_each_member_once_whatever_other_messages_d
     let mut round = Round::default();
     let mut asked = Vec::new();
     for number in 0..20 {
-        asked.extend(shares.pick(&group, QoS::AtLeastOnce, 0, &mut round));
+        asked.extend(pick(&shares, &group, QoS::AtLeastOnce, 0, &mut round));
         turns(&shares, &group, QoS::AtLeastOnce, number % 3);
     }
     asked.sort_unstable_by_key(|member| member.session);
@@ -294,7 +312,7 @@ fn who_moves_into_the_place_of_a_member_that_left_is_asked() {
     let group = group(&shares, "$share/g/t");
     for first in 0..all.len() {
         let mut round = Round::default();
-        let picks = |round: &mut Round| shares.pick(&group, QoS::AtMostOnce, 0, round);
+        let picks = |round: &mut Round| pick(&shares, &group, QoS::AtMostOnce, 0, round);
         let mut asked = vec![picks(&mut round).expect("a member")];
         let gone = picks(&mut round).expect("a member");
         shares.leave(&filter("$share/g/t"), gone);

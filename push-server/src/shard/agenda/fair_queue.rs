@@ -49,6 +49,7 @@ enum Kind {
     Ended,
     Left,
     Nobody,
+    Returned,
 }
 
 impl Flow {
@@ -65,6 +66,18 @@ impl Flow {
     /// What has to be cleared away behind a session that has ended, whatever else of it still waits.
     pub(crate) fn ended(shard: u16, key: u32) -> Self {
         Self { shard, kind: Kind::Ended, number: key }
+    }
+
+    /// Messages for groups that have come back to this flow's shard, since a member elsewhere was gone or
+    /// refused them. They do not wait behind the flow's other work: that may wait for another shard to take
+    /// letters, which it does when these have been dealt with.
+    pub(crate) fn returned(self) -> Self {
+        Self { kind: Kind::Returned, ..self }
+    }
+
+    /// Whether it is a flow of this shard's own.
+    pub(crate) fn is_of(self, shard: u16) -> bool {
+        self.shard == shard
     }
 
     /// Tells it from nearly all others.

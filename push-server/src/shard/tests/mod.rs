@@ -8,6 +8,7 @@ use crate::config::Config;
 
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
 const SUBACK_QOS0: [u8; 5] = [0x90, 3, 0, 1, 0];
+const UNSUBACK_2: [u8; 4] = [0xB0, 2, 0, 2];
 const PINGREQ: [u8; 2] = [0xC0, 0];
 const PINGRESP: [u8; 2] = [0xD0, 0];
 const DISCONNECT: [u8; 2] = [0xE0, 0];
@@ -60,8 +61,13 @@ fn served(world: &mut World, shard: u16, client_id: &str) -> Peer {
 
 /// A client id whose session lives with this shard.
 fn id_at_home(world: &World, shard: u16) -> String {
-    let mut ids = (0..).map(|number| format!("client-{number}"));
-    ids.find(|id| world.home_of(id) == shard).expect("ids spread over all shards")
+    ids_at_home(world, shard).next().expect("ids spread over all shards")
+}
+
+/// Client ids whose sessions live with this shard.
+fn ids_at_home(world: &World, shard: u16) -> impl Iterator<Item = String> {
+    let ids = (0..).map(|number| format!("client-{number}"));
+    ids.filter(move |id| world.home_of(id) == shard)
 }
 
 #[test]
@@ -159,6 +165,56 @@ fn a_publish_goes_by_mail_to_the_subscriber_of_another_shard() {
     assert_eq!(writer.take(), []);
     assert_eq!(world.counters(1).publishes_received.value(), 1);
     assert_eq!(world.counters(0).publishes_sent.value(), 1);
+}
+
+/// Letters of the publisher come back for other members, while it waits to send more of them.
+#[test]
+fn messages_that_come_back_from_a_shard_do_not_wait_behind_those_that_are_to_go_there() {
+    // More than a session may have letters under way, and than groups hear at once of a member that went.
+    const GROUPS: usize = 500;
+    let mut world = world(2);
+    let ids = [0, 1].map(|shard| id_at_home(&world, shard));
+    let publisher_id = ids_at_home(&world, 0).nth(1).expect("ids spread over all shards");
+    let filters: Vec<_> = (0..GROUPS).map(|group| format!("$share/g/n/{group}")).collect();
+    let subscribes: Vec<_> = filters.iter().flat_map(|filter| subscribe(filter)).collect();
+    // It subscribes first, so each group's first message is for it.
+    let away = world.connect(1);
+    away.send(&packet(0x10, &[&string("MQTT"), &[4, 0, 0, KEEP_ALIVE_SECS], &string(&ids[1])]));
+    let here = served(&mut world, 0, &ids[0]);
+    for member in [&away, &here] {
+        member.send(&subscribes);
+        world.settle();
+        member.take();
+    }
+    let publisher = served(&mut world, 0, &publisher_id);
+    away.reset();
+    world.turn(1);
+    let publishes: Vec<_> =
+        (0..GROUPS).flat_map(|group| publish(&format!("n/{group}"), "x")).collect();
+    publisher.send(&publishes);
+    world.turn(0);
+    assert!(world.counters(0).limit_letters.value() > 0, "some wait for those under way");
+    world.advance(Duration::from_secs(1));
+    assert_eq!(here.take().len(), publishes.len(), "each group's goes to who is here");
+    assert_eq!(world.counters(0).dropped_no_member.value(), 0);
+}
+
+#[test]
+fn a_message_finds_the_group_that_was_made_anew_while_it_was_on_its_way() {
+    let mut world = world(2);
+    let ids = [0, 1].map(|shard| id_at_home(&world, shard));
+    let publisher = served(&mut world, 0, &ids[0]);
+    let member = served(&mut world, 1, &ids[1]);
+    member.send(&subscribe("$share/g/news"));
+    world.settle();
+    assert_eq!(member.take(), SUBACK_QOS0);
+    publisher.send(&publish("news", "rain"));
+    world.turn(0);
+    member.send(&packet(0xA2, &[&[0, 2], &string("$share/g/news")]));
+    member.send(&subscribe("$share/g/news"));
+    world.settle();
+    let expected = [&UNSUBACK_2[..], &SUBACK_QOS0, &publish("news", "rain")].concat();
+    assert_eq!(member.take(), expected);
 }
 
 #[test]

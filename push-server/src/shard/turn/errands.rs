@@ -173,6 +173,7 @@ impl<P: Ports> Shard<P> {
 
     fn on_share(&mut self, mail: Box<SharedMail>) {
         let flow = mail.flow();
+        let flow = if flow.is_of(self.here.index()) { flow.returned() } else { flow };
         if self.agenda.allowance(flow).is_none() {
             self.post.letter_waits();
             self.agenda.push(flow, Errand::Share(mail));
