@@ -1,7 +1,7 @@
 #![cfg_attr(not(any(test, feature = "mutants")), no_std)]
 //! What the eBPF program and the server share: records with a fixed layout, the names of counters,
-//! and the heartbeat splice as pure functions. It imports `core` only, does no I/O, reads no
-//! clock, and knows no packets: segment facts come in, verdicts go out.
+//! and the heartbeat splice as pure functions. It imports `core` only (in the server also aya, for its
+//! `Pod`), does no I/O, reads no clock, and knows no packets: segment facts come in, verdicts go out.
 //!
 //! # The heartbeat splice
 //!

@@ -1,7 +1,8 @@
 //! Validated settings: flag over file over default. What is here is valid; nobody checks again.
 //!
-//! `values` parses single settings, `settings` is the set of them, `file` reads the TOML file; this
-//! module puts them together and checks what concerns more than one of them.
+//! `settings` is the table of them, `table` what a row becomes, `values`, `bounded` and `modes` parse single
+//! values, `file` reads the TOML file. This module has the values in force and their defaults, and checks
+//! what concerns more than one setting.
 
 mod bounded;
 mod error;
@@ -9,6 +10,7 @@ mod file;
 mod log_filter;
 mod modes;
 mod settings;
+mod table;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -18,12 +20,10 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use push_common::ping_rate::PingRate;
-use toml::Value;
-
-use crate::mqtt::{Features, Limits};
+use crate::mqtt::Limits;
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
-pub use error::{ConfigError, FILE_BYTES_MAX, Origin};
+pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
+use file::File;
 pub use log_filter::LogFilter;
 pub use modes::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
 pub use settings::{CONNECTIONS_MAX, SHARDS_MAX, Settings};
@@ -167,313 +167,141 @@ pub struct Loaded {
     pub config: Config,
     /// Nobody asked for the listen addresses, so one that this machine lacks may be left out.
     pub listen_is_default: bool,
-    file: file::File,
+    flags: Settings,
+    file: File,
 }
 
 impl Loaded {
     /// Flag over file over default; all that is wrong with them otherwise.
     pub fn new(flags: &Settings, path: Option<&Path>) -> Result<Self, Vec<ConfigError>> {
-        let mut file = path.map(file::File::read).transpose()?.unwrap_or_default();
-        let said = flags.clone().over(std::mem::take(&mut file.settings));
+        let (loaded, errors) = Self::without_mistakes(flags, path).map_err(|error| vec![error])?;
+        if errors.is_empty() { Ok(loaded) } else { Err(errors) }
+    }
+
+    /// Flag over file over default, and all that is wrong with them. A setting whose value is refused has
+    /// its default, so that a check can go on and find what else is wrong.
+    ///
+    /// # Errors
+    /// The file cannot be read at all.
+    pub fn without_mistakes(
+        flags: &Settings,
+        path: Option<&Path>,
+    ) -> Result<(Self, Vec<ConfigError>), ConfigError> {
+        let (file, mut errors) = path.map(File::read).transpose()?.unwrap_or_default();
+        let said = flags.clone().over(file.settings.clone());
         let listen_is_default = said.listen.is_none();
-        let config = Config::from(said);
-        let origin = |key: &str, is_flag: bool| match is_flag {
-            true => Origin::Flag,
-            false => file.origin(key).unwrap_or(Origin::Default),
-        };
-        let errors = config.contradictions(flags, origin);
-        if errors.is_empty() { Ok(Self { config, listen_is_default, file }) } else { Err(errors) }
+        let mut config = Config::default();
+        said.fill(&mut config);
+        let loaded = Self { config, listen_is_default, flags: flags.clone(), file };
+        let refused: Vec<_> =
+            errors.iter().filter_map(ConfigError::key).map(str::to_owned).collect();
+        let is_refused = |key: &str| refused.iter().any(|refused| refused == key);
+        // A default that took a refused value's place contradicts nobody.
+        let contradictions = loaded.config.contradictions().into_iter();
+        errors.extend(
+            contradictions.filter(|found| !is_refused(found.key) && !is_refused(found.other)).map(
+                |found| ConfigError::Invalid {
+                    set_by: loaded.set_by(found.key),
+                    key: found.key.to_owned(),
+                    value: found.value,
+                    allowed: found.allowed,
+                },
+            ),
+        );
+        errors.sort_by_key(ConfigError::line);
+        Ok((loaded, errors))
     }
 
-    /// Where the value of `key` comes from, if no flag gave it.
-    pub fn origin(&self, key: &str) -> Origin {
-        self.file.origin(key).unwrap_or(Origin::Default)
-    }
-}
-
-impl From<Settings> for Config {
-    fn from(said: Settings) -> Self {
-        let default = Self::default();
-        let limits = Limits {
-            packet_bytes_max: value(said.max_packet_bytes, default.limits.packet_bytes_max),
-            keep_alive_max_secs: value(
-                said.keep_alive_max_secs,
-                default.limits.keep_alive_max_secs,
-            ),
-            keep_alive_default_secs: value(
-                said.keep_alive_default_secs,
-                default.limits.keep_alive_default_secs,
-            ),
-            receive_max: value(said.receive_max, default.limits.receive_max),
-            inflight_max: value(said.inflight_max, default.limits.inflight_max),
-            outbox_messages_max: value(
-                said.outbox_messages_max,
-                default.limits.outbox_messages_max,
-            ),
-            outbox_bytes_max: value(said.outbox_bytes_max, default.limits.outbox_bytes_max),
-            outbox_full: said.outbox_full.map_or(default.limits.outbox_full, Into::into),
-            topic_alias_max: value(said.topic_alias_max, default.limits.topic_alias_max),
-            topic_alias_send_max: value(
-                said.topic_alias_send_max,
-                default.limits.topic_alias_send_max,
-            ),
-            subscriptions_max: value(said.subscriptions_max, default.limits.subscriptions_max),
-            subscription_bytes_max: value(
-                said.subscription_bytes_max,
-                default.limits.subscription_bytes_max,
-            ),
-            client_id_bytes_max: value(
-                said.client_id_bytes_max,
-                default.limits.client_id_bytes_max,
-            ),
-            topic_levels_max: value(said.topic_levels_max, default.limits.topic_levels_max),
-            session_expiry_max_secs: value(
-                said.session_expiry_max_secs,
-                default.limits.session_expiry_max_secs,
-            ),
-            answers_bytes_max: value(said.answers_bytes_max, default.limits.answers_bytes_max),
-            response_topic_prefix: said
-                .response_topic_prefix
-                .map(|TopicPrefix(prefix)| prefix.into_boxed_str()),
-            ping_rate: PingRate {
-                per_sec: value(said.ping_rate, default.limits.ping_rate.per_sec),
-                burst: value(said.ping_burst, default.limits.ping_rate.burst),
-            },
-            filters_denied: said.denied_filter.map_or(default.limits.filters_denied, |filters| {
-                filters.into_iter().map(|PlainFilter(filter)| filter).collect()
-            }),
-            features: Features {
-                wildcard_subscriptions: is_on(
-                    said.wildcard_subscriptions,
-                    default.limits.features.wildcard_subscriptions,
-                ),
-                retain: is_on(said.retain, default.limits.features.retain),
-                shared_subscriptions: is_on(
-                    said.shared_subscriptions,
-                    default.limits.features.shared_subscriptions,
-                ),
-            },
-        };
-        Self {
-            listen: said.listen.map_or(default.listen, socket_addresses),
-            ws_listen: said.ws_listen.map_or(default.ws_listen, socket_addresses),
-            interfaces: said.iface.map_or(default.interfaces, |names| {
-                names.into_iter().map(|InterfaceName(name)| name).collect()
-            }),
-            http: said.http.map_or(default.http, |OptionalAddress(address)| address),
-            http_connections_max: value(said.http_connections_max, default.http_connections_max),
-            redirect_to: said.redirect_to.map(|ServerReference(reference)| reference),
-            scram_users: said.scram_users.map(|FilePath(path)| path),
-            scram_required: said.scram_required.unwrap_or(default.scram_required),
-            data_dir: said.data_dir.map_or(default.data_dir, |Directory(path)| path),
-            durability: said.durability.unwrap_or(default.durability),
-            outbox_age_max_secs: value(said.outbox_age_max_secs, default.outbox_age_max_secs),
-            bpf_dir: said.bpf_dir.map_or(default.bpf_dir, |Directory(path)| path),
-            start_wait_secs: value(said.start_wait_secs, default.start_wait_secs),
-            generations_max: value(said.generations_max, default.generations_max),
-            shards: value(said.shards, default.shards),
-            kernel_path: said.kernel_path.unwrap_or(default.kernel_path),
-            connections_max: said.max_connections.map(Bounded::value),
-            sessions_max: value(said.max_sessions, default.sessions_max),
-            sessions_share_percent: value(
-                said.sessions_share_percent,
-                default.sessions_share_percent,
-            ),
-            share_tries_max: value(said.share_tries_max, default.share_tries_max),
-            connect_timeout_secs: value(said.connect_timeout_secs, default.connect_timeout_secs),
-            tcp_keepalive_secs: value(said.tcp_keepalive_secs, default.tcp_keepalive_secs),
-            retained_messages_max: value(said.retained_messages_max, default.retained_messages_max),
-            retained_bytes_max: value(said.retained_bytes_max, default.retained_bytes_max),
-            input_bytes_max: value(said.input_bytes_max, default.input_bytes_max),
-            packet_rate_min: value(said.packet_rate_min, default.packet_rate_min),
-            totals: Totals {
-                session_bytes: said.session_bytes_total.map(Bounded::value),
-                subscription_bytes: said.subscription_bytes_total.map(Bounded::value),
-                will_bytes: said.will_bytes_total.map(Bounded::value),
-                inflight_bytes: said.inflight_bytes_total.map(Bounded::value),
-                outbox_bytes: said.outbox_bytes_total.map(Bounded::value),
-                sending_bytes: said.sending_bytes_total.map(Bounded::value),
-            },
-            log: said.log.map_or(default.log, |LogFilter(filter)| filter),
-            status: said.status.unwrap_or(default.status),
-            limits,
+    /// Where the value of `key` comes from.
+    pub fn set_by(&self, key: &str) -> SetBy {
+        match self.flags.says(key) {
+            true => SetBy::Flag,
+            false => self.file.set_by(key).unwrap_or(SetBy::Default),
         }
     }
 }
 
-fn value<T, const MIN: u64, const MAX: u64, U>(
-    said: Option<Bounded<T, MIN, MAX, U>>,
-    default: T,
-) -> T
-where
-    T: Copy + TryFrom<u64>,
-    U: Unit,
-{
-    said.map_or(default, Bounded::value)
+/// A value that is right by itself and does not go with another setting.
+struct Contradiction {
+    key: &'static str,
+    /// The setting that it does not go with; `key` itself where it is none.
+    other: &'static str,
+    value: String,
+    /// What would be allowed.
+    allowed: String,
 }
 
 fn not_one_of(key: &str) -> String {
     format!("an address that is not one of {key}")
 }
 
-fn socket_addresses(said: Vec<Address>) -> Vec<SocketAddr> {
-    said.into_iter().map(|Address(address)| address).collect()
-}
-
-fn is_on(said: Option<Switch>, default: bool) -> bool {
-    said.map_or(default, |switch| switch == Switch::On)
-}
-
 impl Config {
-    /// Every setting as key and value, in the order of `--help`. `None`: not set.
-    pub fn entries(&self) -> Vec<(&'static str, Option<Value>)> {
-        let number = |number: u64| Some(Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
-        let text = |text: &dyn fmt::Display| Some(Value::String(text.to_string()));
-        let addresses = |addresses: &[SocketAddr]| {
-            let texts = addresses.iter().map(|address| Value::String(address.to_string()));
-            Some(Value::Array(texts.collect()))
-        };
-        let interfaces = self.interfaces.iter().cloned().map(Value::String);
-        let denied = self.limits.filters_denied.iter().map(|filter| filter.as_str().into());
-        let prefix = &self.limits.response_topic_prefix;
-        vec![
-            ("listen", addresses(&self.listen)),
-            ("ws-listen", addresses(&self.ws_listen)),
-            ("iface", (!self.interfaces.is_empty()).then(|| Value::Array(interfaces.collect()))),
-            ("http", self.http.map_or_else(|| text(&"off"), |address| text(&address))),
-            ("redirect-to", self.redirect_to.as_ref().and_then(|to| text(to))),
-            ("response-topic-prefix", prefix.as_ref().and_then(|prefix| text(prefix))),
-            ("scram-users", self.scram_users.as_ref().and_then(|path| text(&path.display()))),
-            ("scram-required", Some(Value::Boolean(self.scram_required))),
-            ("data-dir", text(&self.data_dir.display())),
-            ("durability", text(&self.durability)),
-            ("shards", number(self.shards.into())),
-            ("bpf-dir", text(&self.bpf_dir.display())),
-            ("start-wait-secs", number(self.start_wait_secs.into())),
-            ("kernel-path", text(&self.kernel_path)),
-            ("log", text(&self.log)),
-            ("status", Some(Value::Boolean(self.status))),
-            ("max-connections", self.connections_max.and_then(|count| number(count.into()))),
-            ("generations-max", number(self.generations_max.into())),
-            ("http-connections-max", number(self.http_connections_max.into())),
-            ("max-sessions", number(self.sessions_max.into())),
-            ("sessions-share-percent", number(self.sessions_share_percent.into())),
-            ("share-tries-max", number(self.share_tries_max.into())),
-            ("retained-messages-max", number(self.retained_messages_max as u64)),
-            ("retained-bytes-max", number(self.retained_bytes_max as u64)),
-            ("input-bytes-max", number(self.input_bytes_max)),
-            ("session-bytes-total", self.totals.session_bytes.and_then(number)),
-            ("subscription-bytes-total", self.totals.subscription_bytes.and_then(number)),
-            ("will-bytes-total", self.totals.will_bytes.and_then(number)),
-            ("inflight-bytes-total", self.totals.inflight_bytes.and_then(number)),
-            ("outbox-bytes-total", self.totals.outbox_bytes.and_then(number)),
-            ("sending-bytes-total", self.totals.sending_bytes.and_then(number)),
-            ("connect-timeout-secs", number(self.connect_timeout_secs.into())),
-            ("keep-alive-max-secs", number(self.limits.keep_alive_max_secs.into())),
-            ("keep-alive-default-secs", number(self.limits.keep_alive_default_secs.into())),
-            ("tcp-keepalive-secs", number(self.tcp_keepalive_secs.into())),
-            ("session-expiry-max-secs", number(self.limits.session_expiry_max_secs.into())),
-            ("max-packet-bytes", number(self.limits.packet_bytes_max.into())),
-            ("packet-rate-min", number(self.packet_rate_min.into())),
-            ("receive-max", number(self.limits.receive_max.into())),
-            ("inflight-max", number(self.limits.inflight_max.into())),
-            ("outbox-messages-max", number(self.limits.outbox_messages_max.into())),
-            ("outbox-bytes-max", number(self.limits.outbox_bytes_max)),
-            ("outbox-full", text(&OutboxFullMode::from(self.limits.outbox_full))),
-            ("outbox-age-max-secs", number(self.outbox_age_max_secs.into())),
-            ("answers-bytes-max", number(self.limits.answers_bytes_max.into())),
-            ("topic-alias-max", number(self.limits.topic_alias_max.into())),
-            ("topic-alias-send-max", number(self.limits.topic_alias_send_max.into())),
-            ("subscriptions-max", number(self.limits.subscriptions_max.into())),
-            ("subscription-bytes-max", number(self.limits.subscription_bytes_max.into())),
-            ("client-id-bytes-max", number(self.limits.client_id_bytes_max.into())),
-            ("ping-rate", number(self.limits.ping_rate.per_sec.into())),
-            ("ping-burst", number(self.limits.ping_rate.burst.into())),
-            ("topic-levels-max", number(self.limits.topic_levels_max.into())),
-            (
-                "wildcard-subscriptions",
-                text(&Switch::from(self.limits.features.wildcard_subscriptions)),
-            ),
-            ("retain", text(&Switch::from(self.limits.features.retain))),
-            (
-                "shared-subscriptions",
-                text(&Switch::from(self.limits.features.shared_subscriptions)),
-            ),
-            ("denied-filter", Some(Value::Array(denied.collect()))),
-        ]
-    }
-
     /// The settings as a file that would give them.
     pub fn to_toml(&self) -> String {
-        let line = |(key, value): (&str, Option<Value>)| match value {
-            Some(value) => format!("{key} = {value}\n"),
-            None => format!("# {key} is not set\n"),
+        self.to_toml_on(self)
+    }
+
+    /// The settings as a file that would give them. Comments say what the machine decides where nothing is
+    /// set: `here` has the values in force on it.
+    pub fn to_toml_on(&self, here: &Self) -> String {
+        let line = |((key, value), (_, in_force))| match (value, in_force) {
+            (Some(value), _) => format!("{key} = {value}\n"),
+            (None, Some(in_force)) => format!("# {key} is not set: {in_force} on this machine\n"),
+            (None, None) => format!("# {key} is not set\n"),
         };
-        self.entries().into_iter().map(line).collect()
+        self.entries().into_iter().zip(here.entries()).map(line).collect()
     }
 
     /// What is wrong with settings that are each right by themselves.
-    fn contradictions(
-        &self,
-        flags: &Settings,
-        origin: impl Fn(&str, bool) -> Origin,
-    ) -> Vec<ConfigError> {
-        let mut errors = Vec::new();
-        let mut refuse = |key: &str, value: &dyn fmt::Display, is_flag, allowed: String| {
-            let (key, value) = (key.to_owned(), value.to_string());
-            errors.push(ConfigError::Invalid {
-                origin: origin(&key, is_flag),
-                key,
-                value,
-                allowed,
-            });
+    fn contradictions(&self) -> Vec<Contradiction> {
+        let mut found = Vec::new();
+        let mut refuse = |key, other, value: &dyn fmt::Display, allowed: String| {
+            found.push(Contradiction { key, other, value: value.to_string(), allowed });
         };
         let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
-        for (key, addresses, is_flag, least) in [
-            ("listen", &self.listen, flags.listen.is_some(), 1),
-            ("ws-listen", &self.ws_listen, flags.ws_listen.is_some(), 0),
-        ] {
+        for (key, addresses, least) in
+            [("listen", &self.listen, 1), ("ws-listen", &self.ws_listen, 0)]
+        {
             let listed = addresses.len();
             if listed < least || listed > LISTEN_MAX {
                 let allowed = format!("{least} to {LISTEN_MAX} addresses");
-                refuse(key, &format_args!("{listed} addresses"), is_flag, allowed);
+                refuse(key, key, &format_args!("{listed} addresses"), allowed);
             }
             for address in addresses.iter().filter(|address| address.port() != 0) {
                 match taken.iter().find(|(_, other)| other == address) {
                     Some(&(other, _)) if other == key => {
-                        refuse(key, address, is_flag, "each address once".into());
+                        refuse(key, key, address, "each address once".into());
                     }
-                    Some((other, _)) => refuse(key, address, is_flag, not_one_of(other)),
+                    Some(&(other, _)) => refuse(key, other, address, not_one_of(other)),
                     None => taken.push((key, *address)),
                 }
             }
         }
         if let Some(http) = self.http
-            && let Some((key, _)) = taken.iter().find(|(_, address)| *address == http)
+            && let Some(&(key, _)) = taken.iter().find(|(_, address)| *address == http)
         {
-            refuse("http", &http, flags.http.is_some(), not_one_of(key));
+            refuse("http", key, &http, not_one_of(key));
         }
         let denied = self.limits.filters_denied.len();
         if denied > FILTERS_DENIED_MAX {
-            let (value, allowed) =
-                (format_args!("{denied} filters"), format!("at most {FILTERS_DENIED_MAX} filters"));
-            refuse("denied-filter", &value, flags.denied_filter.is_some(), allowed);
+            let allowed = format!("at most {FILTERS_DENIED_MAX} filters");
+            refuse("denied-filter", "denied-filter", &format_args!("{denied} filters"), allowed);
         }
         if self.scram_required && self.scram_users.is_none() {
             let allowed = "a file of users, by scram-users".into();
-            refuse("scram-required", &true, flags.scram_required.is_some(), allowed);
+            refuse("scram-required", "scram-users", &true, allowed);
         }
         let (outbox, packet) = (self.limits.outbox_bytes_max, self.limits.packet_bytes_max);
         if outbox < u64::from(packet) {
             let allowed = format!("at least max-packet-bytes, which is {packet}");
-            refuse("outbox-bytes-max", &outbox, flags.outbox_bytes_max.is_some(), allowed);
+            refuse("outbox-bytes-max", "max-packet-bytes", &outbox, allowed);
         }
         let (input, least) = (self.input_bytes_max, INPUT_PACKETS_MIN * u64::from(packet));
         if input < least {
             let allowed =
                 format!("at least {INPUT_PACKETS_MIN} times max-packet-bytes, which is {least}");
-            refuse("input-bytes-max", &input, flags.input_bytes_max.is_some(), allowed);
+            refuse("input-bytes-max", "max-packet-bytes", &input, allowed);
         }
-        errors
+        found
     }
 }

@@ -58,19 +58,20 @@ fn serve(flags: &Settings, file: Option<&Path>) -> ExitCode {
 }
 
 fn check(file: &Path) -> ExitCode {
-    let checked = Loaded::new(&Settings::default(), Some(file)).map_err(|errors| lines(&errors));
-    let checked = checked.and_then(|loaded| {
-        // With the rights that the server has when it opens its files.
-        privileges::drop_after_load();
-        let problems = preflight::problems(&loaded);
-        if problems.is_empty() { Ok(loaded) } else { Err(lines(&problems)) }
-    });
-    match checked {
-        Ok(loaded) => match io::stdout().write_all(loaded.config.to_toml().as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::from(EXIT_FAILED),
-        },
-        Err(lines) => invalid(&lines),
+    let (loaded, mistakes) = match Loaded::without_mistakes(&Settings::default(), Some(file)) {
+        Ok(read) => read,
+        Err(error) => return invalid(&lines(&[error])),
+    };
+    // With the rights that the server has when it opens its files.
+    privileges::drop_after_load();
+    let problems = preflight::problems(&loaded, mistakes);
+    if !problems.is_empty() {
+        return invalid(&problems);
+    }
+    let shown = loaded.config.to_toml_on(&preflight::in_force(&loaded.config));
+    match io::stdout().write_all(shown.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(EXIT_FAILED),
     }
 }
 

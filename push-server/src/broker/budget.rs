@@ -1,4 +1,4 @@
-//! How much work one step may do, so that no publish keeps a shard from everybody else's.
+//! How much work one step may do, so that one publish cannot hold up a shard.
 
 /// What is left for this step, in units: a node of a tree visited, an entry of a table read. A unit
 /// is some tens of nanoseconds; it is counted, not timed, so that the same input always takes the
@@ -12,8 +12,8 @@ impl Budget {
         Self(units.into())
     }
 
-    /// Work was done. The last piece of a step may cost more than was left: what is owed then shows
-    /// as a negative `left`.
+    /// Counts work done. The last piece of a step may cost more than was left: then `left` is
+    /// negative.
     pub fn charge(&mut self, units: u32) {
         self.0 -= i64::from(units);
     }
@@ -30,16 +30,4 @@ impl Budget {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_piece_may_cost_more_than_is_left() {
-        let mut budget = Budget::new(2);
-        budget.charge(1);
-        assert!(!budget.is_spent());
-        budget.charge(5);
-        assert!(budget.is_spent());
-        assert_eq!(budget.left(), -4);
-    }
-}
+mod tests;

@@ -108,7 +108,7 @@ pub(super) enum Visited {
     /// The budget is spent, and the value is not done with: `visit` wants it again, with what it
     /// noted of how far it got.
     Part,
-    /// It needs no other value any more.
+    /// It needs no further value.
     Enough,
 }
 
@@ -243,14 +243,14 @@ impl<V: Default + Vacant> WildcardFilters<V> {
 
     /// What is kept for `filter`; perhaps vacant.
     pub(super) fn find(&self, filter: &TopicFilter) -> Option<&V> {
-        let path = Path::of(filter);
+        let path = FilterPath::of(filter);
         let ends = self.ends_at(self.tree.find(path.levels())?)?;
         Some(if path.below { &ends.below } else { &ends.here })
     }
 
     /// What is kept for `filter`, a default where nothing was: make it other than vacant.
     pub(super) fn make(&mut self, filter: &TopicFilter) -> &mut V {
-        let path = Path::of(filter);
+        let path = FilterPath::of(filter);
         let node = self.tree.make(path.levels());
         let Self { tree, ends } = self;
         let key = *tree.value_mut(node).get_or_insert_with(|| ends.insert(Ends::default()));
@@ -263,7 +263,7 @@ impl<V: Default + Vacant> WildcardFilters<V> {
         filter: &TopicFilter,
         change: impl FnOnce(&mut V) -> R,
     ) -> Option<R> {
-        let path = Path::of(filter);
+        let path = FilterPath::of(filter);
         let node = self.tree.find(path.levels())?;
         let key = (*self.tree.value(node))?;
         let ends = self.ends.at_mut(key);
@@ -405,12 +405,12 @@ struct Levels {
 }
 
 /// A filter as a path: its levels without a last `#`. `None`: `#` alone, the root itself.
-struct Path<'a> {
+struct FilterPath<'a> {
     levels: Option<&'a str>,
     below: bool,
 }
 
-impl<'a> Path<'a> {
+impl<'a> FilterPath<'a> {
     fn of(filter: &'a TopicFilter) -> Self {
         let text = filter.as_str();
         match text.strip_suffix('#') {
@@ -429,65 +429,4 @@ impl<'a> Path<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filter(text: &str) -> TopicFilter {
-        TopicFilter::parse(text, 128).unwrap()
-    }
-
-    #[test]
-    fn hash_at_the_start_is_the_root_and_hash_below_is_its_parent() {
-        let levels = |text: &str| {
-            let filter = filter(text);
-            let path = Path::of(&filter);
-            (path.levels().map(str::to_owned).collect::<Vec<_>>(), path.below)
-        };
-        assert_eq!(levels("#"), (vec![], true));
-        assert_eq!(levels("/#"), (vec![String::new()], true));
-        assert_eq!(levels("a/#"), (vec!["a".into()], true));
-        assert_eq!(levels("a/"), (vec!["a".into(), String::new()], false));
-    }
-
-    #[test]
-    fn exact_segments_forget_and_shrink() {
-        let hasher = TextHasher::default();
-        let mut segment = ExactFilters::<Option<u32>>::default();
-        for number in 0..1_000u32 {
-            let filter = filter(&number.to_string());
-            *segment.make(hasher.hash(filter.as_str()), &filter, &hasher) = Some(number);
-        }
-        let full = segment.0.capacity();
-        for number in 10..1_000u32 {
-            let filter = filter(&number.to_string());
-            let hash = hasher.hash(filter.as_str());
-            assert_eq!(segment.change(hash, &filter, &hasher, Option::take), Some(Some(number)));
-            assert_eq!(segment.change(hash, &filter, &hasher, Option::take), None);
-        }
-        assert!(segment.0.capacity() < full / 4, "{} of {full}", segment.0.capacity());
-        for number in 0..10u32 {
-            let text = number.to_string();
-            assert_eq!(segment.find(hasher.hash(&text), &text), Some(&Some(number)));
-        }
-    }
-
-    #[test]
-    fn changing_what_is_not_there_makes_nothing() {
-        let mut tree = WildcardFilters::<Option<u32>>::default();
-        *tree.make(&filter("a/b/#")) = Some(1);
-        for text in ["a/#", "a/+", "a/b/+", "#", "+/b/#"] {
-            assert_eq!(tree.change(&filter(text), Option::take), None, "{text}");
-        }
-        assert_eq!(tree.nodes_len(), 2);
-        assert_eq!(tree.change(&filter("a/b/#"), Option::take), Some(Some(1)));
-        assert!(tree.is_empty());
-    }
-
-    #[test]
-    fn the_filter_of_everything_counts_though_it_needs_no_node() {
-        let mut tree = WildcardFilters::<Option<u32>>::default();
-        *tree.make(&filter("#")) = Some(1);
-        assert!(!tree.is_empty());
-        assert_eq!(tree.nodes_len(), 0);
-    }
-}
+mod tests;

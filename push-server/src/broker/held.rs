@@ -1,13 +1,13 @@
-//! What outboxes hold together. Each thing counts once against the total, however many outboxes hold it,
-//! and until the last socket that it was handed to has taken it.
+//! Counts what several outboxes share. A message counts once against the total, however many outboxes
+//! hold it, until the last socket has taken it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::memory::MemoryBudget;
 
-/// Says how many outboxes, and sockets, hold the thing that it is part of: the first one charges what that weighs, and
-/// the last one gives it back.
+/// A field of what is shared: the number of outboxes and sockets that hold it. The first one charges its
+/// weight, and the last one gives that back.
 #[derive(Debug, Default)]
 pub struct Held {
     outboxes: AtomicU32,
@@ -28,8 +28,7 @@ impl Held {
         }
     }
 
-    /// It is handed to a socket, which holds it as an outbox does. It comes out of one, so what it counts
-    /// against is known.
+    /// A socket holds it as well. It comes from an outbox, so what it counts against is known.
     pub(crate) fn enter_socket(&self, weight_bytes: impl FnOnce() -> usize) {
         if self.outboxes.fetch_add(1, Ordering::AcqRel) == 0
             && let Some(memory) = self.memory.get()
@@ -38,8 +37,7 @@ impl Held {
         }
     }
 
-    /// One that held it does no longer. The first one had charged before it left itself, so the last one
-    /// finds what to give back.
+    /// One holder less. The first one charged before it left, so the last one finds what to give back.
     pub(crate) fn leave(&self, weight_bytes: impl FnOnce() -> usize) {
         if self.outboxes.fetch_sub(1, Ordering::AcqRel) == 1
             && let Some(memory) = self.memory.get()
@@ -66,36 +64,4 @@ impl PartialEq for Held {
 impl Eq for Held {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_charges_and_the_last_gives_back() {
-        let memory = MemoryBudget::new(100);
-        let held = Held::default();
-        for used_bytes in [30, 30] {
-            held.enter(|| 30, &memory);
-            assert_eq!(memory.used_bytes(), used_bytes);
-        }
-        held.leave(|| 30);
-        assert_eq!(memory.used_bytes(), 30);
-        held.leave(|| 30);
-        assert_eq!(memory.used_bytes(), 0);
-    }
-
-    #[test]
-    fn shards_that_hold_the_same_leave_nothing_counted() {
-        let (memory, held) = (MemoryBudget::new(100), Held::default());
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..10_000 {
-                        held.enter(|| 30, &memory);
-                        held.leave(|| 30);
-                    }
-                });
-            }
-        });
-        assert_eq!(memory.used_bytes(), 0);
-    }
-}
+mod tests;

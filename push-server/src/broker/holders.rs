@@ -74,7 +74,7 @@ impl Holders {
 }
 
 impl Holder {
-    /// Whose what is that nobody is known to have.
+    /// The holder of what belongs to nobody known.
     pub const NOBODY: Self =
         Self { origin: Origin { network: UNKNOWN, link: UNKNOWN }, user: UNKNOWN };
 
@@ -142,21 +142,21 @@ impl Tally {
         Self { share, by_network: buckets(), by_link: buckets(), by_user: buckets() }
     }
 
-    /// Somebody has so much more.
+    /// `holder` has so much more.
     pub fn add(&self, holder: Holder, amount: u64) {
         for count in self.counts(holder) {
             count.fetch_add(amount, Ordering::Relaxed);
         }
     }
 
-    /// Somebody has so much less.
+    /// `holder` has so much less.
     pub fn subtract(&self, holder: Holder, amount: u64) {
         for count in self.counts(holder) {
             count.fetch_sub(amount, Ordering::Relaxed);
         }
     }
 
-    /// So much is another's now.
+    /// So much moves from one holder to another.
     pub fn hand_over(&self, from: Holder, to: Holder, amount: u64) {
         if from != to && amount > 0 {
             self.add(to, amount);
@@ -169,8 +169,8 @@ impl Tally {
         self.full(holder, more).any()
     }
 
-    /// Whether it would not be, where another gives back as much. Who gives way must not be somebody who
-    /// shares nothing full with who comes.
+    /// Whether it would fit if `other` gave back as much. That helps only if the two count together in
+    /// what is full.
     pub fn makes_room(&self, newcomer: Holder, other: Holder, amount: u64) -> bool {
         let full = self.full(newcomer, amount);
         full.any()
@@ -202,55 +202,4 @@ impl Tally {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_is_a_24_or_a_48() {
-        let holders = Holders::new(7);
-        let origin = |address: &str| holders.origin(address.parse().expect("an address"));
-        let one = origin("192.0.2.1");
-        assert_eq!(origin("192.0.2.255"), one);
-        assert_eq!(origin("::ffff:192.0.2.9"), one, "the same by the other family");
-        assert_ne!(origin("192.0.3.1"), one);
-        let one = origin("2001:db8:1:2::3");
-        assert_eq!(origin("2001:db8:1:2:ffff::4"), one, "the same link");
-        let neighbour = origin("2001:db8:1:3::3");
-        assert_eq!(neighbour.network, one.network);
-        assert_ne!(neighbour.link, one.link);
-        assert_ne!(origin("2001:db8:2:2::3").network, one.network);
-        assert_ne!(one, Origin::default());
-    }
-
-    #[test]
-    fn what_is_handed_over_counts_for_who_has_it() {
-        let holders = Holders::new(7);
-        let at = |address: &str, user| {
-            holders.holder(holders.origin(address.parse().expect("an address")), user)
-        };
-        let tally = Tally::new(ShareMax::new(100, 10, 0));
-        let (home, away) = (at("192.0.2.1", Some("u")), at("198.51.100.1", Some("u")));
-        tally.add(home, 10);
-        assert!(tally.exceeds_share(home, 1) && !tally.exceeds_share(home, 0));
-        assert!(tally.exceeds_share(away, 1), "the user has his share wherever he is");
-        tally.hand_over(home, away, 10);
-        assert!(!tally.exceeds_share(at("192.0.2.1", None), 10));
-        assert!(tally.exceeds_share(at("198.51.100.1", None), 1));
-        tally.subtract(away, 10);
-        assert!(!tally.exceeds_share(away, 10));
-        tally.add(Holder::default(), 1_000);
-        assert!(!tally.exceeds_share(Holder::default(), 1), "nobody has no share");
-    }
-
-    #[test]
-    fn a_share_is_a_part_of_the_total_and_never_less_than_the_least() {
-        let share = |total, percent, least| {
-            let ShareMax { all, of_link } = ShareMax::new(total, percent, least);
-            (all, of_link)
-        };
-        assert_eq!(share(20_050, 10, 0), (2_005, 1_002));
-        assert_eq!(share(20_000, 10, 1_500), (2_000, 1_500));
-        assert_eq!(share(20_000, 10, 3_000), (3_000, 3_000));
-        assert_eq!(share(u64::MAX, 100, 0).0, u64::MAX);
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use super::message::ALLOCATION_BYTES;
 pub(super) struct LevelId(Key);
 
 #[derive(Debug)]
-struct Name {
+struct LevelName {
     text: Box<str>,
     uses: u32,
     /// So that the table grows without reading texts.
@@ -23,7 +23,7 @@ struct Name {
 /// The texts.
 #[derive(Debug, Default)]
 pub(super) struct LevelNames {
-    names: Arena<Name>,
+    names: Arena<LevelName>,
     by_text: HashTable<LevelId>,
     hasher: foldhash::fast::RandomState,
 }
@@ -32,7 +32,7 @@ impl LevelNames {
     /// What a text takes beside its bytes: its place, its entry of a table that is half empty, and its
     /// allocation.
     pub(super) const NAME_BYTES: usize =
-        Arena::<Name>::VALUE_BYTES + 16 * (size_of::<LevelId>() + 1) / 7 + ALLOCATION_BYTES;
+        Arena::<LevelName>::VALUE_BYTES + 16 * (size_of::<LevelId>() + 1) / 7 + ALLOCATION_BYTES;
 
     /// The id of `text`, if any node bears it.
     pub(super) fn find(&self, text: &str) -> Option<LevelId> {
@@ -52,7 +52,7 @@ impl LevelNames {
             return id;
         }
         let hash = self.hash(text);
-        let id = LevelId(self.names.insert(Name { text: text.into(), uses: 1, hash }));
+        let id = LevelId(self.names.insert(LevelName { text: text.into(), uses: 1, hash }));
         let Self { names, by_text, .. } = self;
         by_text.insert_unique(spread(hash), id, |id| spread(names.at(id.0).hash));
         id
@@ -100,38 +100,4 @@ pub(super) fn spread(hash: u32) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_is_kept_once_and_until_its_last_node_is_gone() {
-        let mut names = LevelNames::default();
-        let plus = names.take("+");
-        assert_eq!((names.take("+"), names.find("+")), (plus, Some(plus)));
-        let device = names.take("device");
-        assert_eq!((names.text(plus), names.text(device), names.len()), ("+", "device", 2));
-        names.give_back(plus);
-        assert_eq!(names.find("+"), Some(plus));
-        names.give_back(plus);
-        assert_eq!((names.find("+"), names.len()), (None, 1));
-    }
-
-    #[test]
-    fn the_table_shrinks_when_most_texts_are_gone() {
-        let mut names = LevelNames::default();
-        let ids: Vec<_> = (0..10_000).map(|number| names.take(&number.to_string())).collect();
-        let full = names.by_text.capacity();
-        for id in &ids[100..] {
-            names.give_back(*id);
-        }
-        assert!(names.by_text.capacity() < full / 10);
-        for (number, id) in ids[..100].iter().enumerate() {
-            assert_eq!(names.find(&number.to_string()), Some(*id));
-        }
-    }
-
-    #[test]
-    fn a_name_is_no_larger_than_it_says() {
-        assert_eq!(size_of::<Option<Name>>(), 24);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Filters and what is kept for each, for all shards at once: read at every publish.
+//! A filter table that all shards share: read at every publish.
 //!
 //! A million sessions with a topic of their own change such a table a million times, so filters
 //! without wildcards are spread over many locks; those with wildcards share one, which nobody takes
@@ -19,7 +19,7 @@ use super::topic::{TopicFilter, TopicName};
 #[derive(Debug)]
 pub(super) struct LockedFilters<V: Default> {
     hasher: TextHasher,
-    exact: Box<[Segment<V>]>,
+    exact: Box<[LockedSegment<V>]>,
     wildcard: RwLock<WildcardFilters<V>>,
     /// Whether `wildcard` has any: written under its lock, read without. A publish that reads it
     /// before a subscription set it came before that subscription was answered.
@@ -29,11 +29,11 @@ pub(super) struct LockedFilters<V: Default> {
 /// A lock to itself on its cache line: neighbours do not slow each other down.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Segment<V>(RwLock<ExactFilters<V>>);
+struct LockedSegment<V>(RwLock<ExactFilters<V>>);
 
 impl<V: Default> Default for LockedFilters<V> {
     fn default() -> Self {
-        let segment = || Segment(RwLock::new(ExactFilters::default()));
+        let segment = || LockedSegment(RwLock::new(ExactFilters::default()));
         Self {
             hasher: TextHasher::default(),
             exact: std::iter::repeat_with(segment).take(SEGMENTS).collect(),

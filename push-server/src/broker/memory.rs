@@ -2,8 +2,8 @@
 //! of its own, and there are too many of them for those to bound the whole.
 //!
 //! Bytes are what the things weigh, as if no other shared anything of them, so the limit is never passed
-//! by what it counts. What was there before the limit (a session that a start has found, say) may be
-//! counted beyond it: nothing is taken from anybody, only nothing is added.
+//! by what it counts. What was there before the limit (a session found at a start, say) may be counted
+//! beyond it: then nothing is removed, and nothing is added.
 //!
 //! One client, or one network of them, must not use up alone what is for all. So a budget may have shares:
 //! while more than half of it is used, a network, an IPv6 link or a user (`holders`) has no more than its
@@ -43,7 +43,7 @@ impl MemoryBudget {
         Arc::new(Self { used_bytes: AtomicU64::new(0), bytes_max, tally })
     }
 
-    /// Takes so many bytes, all or none. Returns whether they were there.
+    /// Takes so many bytes, all or none. Returns whether it could.
     #[must_use]
     pub fn take(&self, bytes: u64) -> bool {
         let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -54,7 +54,7 @@ impl MemoryBudget {
         fits
     }
 
-    /// Takes so many bytes for somebody, all or none.
+    /// Takes so many bytes for `holder`, all or none.
     ///
     /// # Errors
     /// There are no more, for anybody or for this holder.
@@ -69,21 +69,21 @@ impl MemoryBudget {
         Ok(())
     }
 
-    /// What is taken already is somebody's.
+    /// Bytes that are taken already belong to this holder from now on.
     pub fn count_for(&self, holder: Holder, bytes: u64) {
         if let Some(tally) = &self.tally {
             tally.add(holder, bytes);
         }
     }
 
-    /// What is taken is this holder's no longer. It stays taken.
+    /// Bytes that stay taken belong to this holder no longer.
     pub fn discount(&self, holder: Holder, bytes: u64) {
         if let Some(tally) = &self.tally {
             tally.subtract(holder, bytes);
         }
     }
 
-    /// What is taken by one is another's now.
+    /// Bytes that one holder has taken belong to another from now on.
     pub fn hand_over(&self, from: Holder, to: Holder, bytes: u64) {
         if let Some(tally) = &self.tally {
             tally.hand_over(from, to, bytes);
@@ -110,7 +110,7 @@ impl MemoryBudget {
         }
     }
 
-    /// Whether an eighth is left at most: whoever has more than its share is to suffer for it before others do.
+    /// Whether an eighth is left at most: then whoever has more than its share gives way before others do.
     pub fn is_nearly_full(&self) -> bool {
         self.used_bytes() > self.bytes_max - self.bytes_max / 8
     }
@@ -152,7 +152,7 @@ impl MemoryBudget {
         self.bytes_max
     }
 
-    /// Takes bytes of somebody for something that is dropped in many places.
+    /// Takes bytes of a holder for something that is dropped in many places.
     ///
     /// # Errors
     /// As for `take_for`.
@@ -161,7 +161,7 @@ impl MemoryBudget {
         Ok(Charge { budget: Arc::clone(self), holder, bytes })
     }
 
-    /// Makes a charge of bytes that were taken, whosever they are.
+    /// Makes a charge of bytes that were taken already.
     pub fn adopt(self: &Arc<Self>, holder: Holder, bytes: u64) -> Charge {
         self.count_for(holder, bytes);
         Charge { budget: Arc::clone(self), holder, bytes }
@@ -260,7 +260,7 @@ pub struct SessionMemoryMax {
 }
 
 impl SessionMemoryMax {
-    /// No limits: for whoever only reads what is there.
+    /// No limits: for code that only reads.
     pub const UNLIMITED: Self = Self {
         sessions: u64::MAX,
         subscriptions: u64::MAX,
@@ -324,100 +324,4 @@ impl SessionMemory {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::holders::Holders;
-    use super::*;
-
-    const NOBODY: Holder = Holder::NOBODY;
-
-    fn user(name: &str) -> Holder {
-        Holders::new(7).holder(Holder::NOBODY.origin(), Some(name))
-    }
-
-    #[test]
-    fn what_is_more_than_half_used_is_given_by_shares() {
-        let budget = MemoryBudget::with_shares(100, ShareMax::new(100, 10, 0));
-        let (greedy, modest) = (user("greedy"), user("modest"));
-        assert_eq!(budget.take_for(greedy, 50), Ok(()));
-        assert_eq!(budget.take_for(greedy, 1), Err(NoMemory::Share));
-        assert_eq!(budget.take_for(modest, 11), Err(NoMemory::Share));
-        assert_eq!(budget.take_for(modest, 10), Ok(()));
-        assert_eq!(budget.check_room_for(greedy), Err(NoMemory::Share));
-        assert_eq!(budget.take_for(NOBODY, 41), Err(NoMemory::Total), "nobody has no share");
-        assert_eq!(budget.take_for(NOBODY, 40), Ok(()));
-        assert_eq!(budget.check_room_for(user("late")), Err(NoMemory::Total));
-        budget.give_back_for(greedy, 45);
-        assert_eq!(budget.used_bytes(), 55);
-        assert_eq!(budget.take_for(greedy, 5), Ok(()));
-        assert_eq!(budget.take_for(greedy, 1), Err(NoMemory::Share));
-        // What nobody uses any more is not the user's that had it, though it is not free yet.
-        budget.discount(greedy, 10);
-        assert_eq!((budget.take_for(greedy, 10), budget.used_bytes()), (Ok(()), 70));
-    }
-
-    #[test]
-    fn a_share_of_all_is_none() {
-        let budget = MemoryBudget::with_shares(100, ShareMax::new(100, 100, 0));
-        let holders = Holders::new(7);
-        let link = holders.holder(holders.origin("2001:db8::1".parse().expect("valid")), None);
-        assert!(!budget.is_nearly_full());
-        assert_eq!(budget.take_for(link, 100), Ok(()), "by one link");
-        assert_eq!(budget.take_for(link, 1), Err(NoMemory::Total));
-        assert!(budget.is_nearly_full());
-    }
-
-    #[test]
-    fn a_charge_counts_for_its_holder_whatever_becomes_of_it() {
-        let budget = MemoryBudget::with_shares(100, ShareMax::new(100, 10, 0));
-        let (one, other) = (user("one"), user("other"));
-        budget.add(60);
-        let mut charge = budget.charge(one, 4).expect("within the share");
-        charge.resize(10);
-        assert_eq!(budget.check_room_for(one), Err(NoMemory::Share));
-        charge.hand_over(other);
-        assert_eq!(budget.check_room_for(one), Ok(()));
-        assert_eq!(budget.check_room_for(other), Err(NoMemory::Share));
-        charge.resize(3);
-        assert!(budget.charge(other, 8).is_err() && budget.charge(other, 7).is_ok());
-        drop(charge);
-        assert!(budget.charge(other, 10).is_ok());
-        assert_eq!(budget.used_bytes(), 60);
-    }
-
-    #[test]
-    fn what_does_not_fit_takes_nothing() {
-        let budget = MemoryBudget::new(10);
-        assert!(budget.take(6) && !budget.take(5) && budget.take(4));
-        assert_eq!((budget.used_bytes(), budget.is_full()), (10, true));
-        budget.give_back(6);
-        assert!(budget.charge(NOBODY, 7).is_err() && !budget.is_full());
-        assert_eq!(budget.used_bytes(), 4);
-        assert!(!budget.take(u64::MAX - 2), "no sum wraps into what is allowed");
-    }
-
-    #[test]
-    fn what_was_there_before_counts_beyond_the_limit_and_keeps_others_out() {
-        let budget = MemoryBudget::new(10);
-        let mut found = budget.charge_anyway(NOBODY, 25);
-        assert!(budget.is_full() && budget.charge(NOBODY, 1).is_err());
-        found.resize(8);
-        let other = budget.charge(NOBODY, 2);
-        assert!(other.is_ok());
-        drop(found);
-        assert_eq!(budget.used_bytes(), 2);
-        drop(other);
-        assert_eq!(budget.used_bytes(), 0);
-    }
-
-    #[test]
-    fn shards_never_take_more_than_there_is() {
-        let budget = MemoryBudget::new(1_000);
-        let taken: usize = std::thread::scope(|scope| {
-            let takers: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| (0..1_000).filter(|_| budget.take(1)).count()))
-                .collect();
-            takers.into_iter().map(|taker| taker.join().expect("no panic")).sum()
-        });
-        assert!(taken <= 1_000 && budget.used_bytes() == taken as u64);
-    }
-}
+mod tests;

@@ -48,9 +48,9 @@ pub struct Message {
     pub retain: bool,
     /// What MQTT 5 passes on with a message; `None` when there is nothing (every 3.1.1 publish).
     pub properties: Option<Arc<MessageProperties>>,
-    /// When it ceases to be worth delivering (message expiry interval), if ever.
+    /// When it expires (message expiry interval), if ever.
     pub expires_at: Option<Monotonic>,
-    /// By how many outboxes it is held, for the total of all.
+    /// How many outboxes hold it, for the total of all.
     pub held: Held,
 }
 
@@ -75,8 +75,8 @@ impl Message {
     pub const OWN_BYTES: usize =
         COUNTS_BYTES + size_of::<Self>() + COUNTS_BYTES + SHARED_BYTES + 4 * ALLOCATION_BYTES;
 
-    /// What it weighs in a queue or store, in bytes: all the memory it takes, whoever else holds it
-    /// too. Not the wire length, though near it where topic, payload and properties are large.
+    /// Its weight in bytes: all the memory it takes, though others may share it. Near the wire
+    /// length where topic, payload and properties are large.
     pub fn weight_bytes(&self) -> usize {
         let properties = self.properties.as_deref().map_or(0, MessageProperties::weight_bytes);
         Self::OWN_BYTES + self.topic.as_str().len() + self.payload.len() + properties
@@ -89,7 +89,7 @@ impl Message {
         Bytes::from_owner(SentPayload(Arc::clone(self)))
     }
 
-    /// Whether it is no longer worth delivering at `now` [MQTT-3.3.2-5].
+    /// Whether it has expired at `now` [MQTT-3.3.2-5].
     pub fn is_expired(&self, now: Monotonic) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
@@ -132,75 +132,4 @@ pub fn will_weight_bytes(message: &Message) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Buf as _;
-
-    use super::*;
-    use crate::broker::MemoryBudget;
-
-    #[test]
-    fn a_payload_counts_until_the_last_socket_has_taken_it() {
-        let memory = MemoryBudget::new(100_000);
-        let message = Arc::new(Message {
-            topic: TopicName::parse("a/b", 8).unwrap(),
-            payload: Bytes::from_static(&[7; 5_000]),
-            qos: QoS::AtMostOnce,
-            retain: false,
-            properties: None,
-            expires_at: None,
-            held: Held::default(),
-        });
-        let weight = message.weight_bytes() as u64;
-        message.held.enter(|| message.weight_bytes(), &memory);
-        let sent = [message.sent_payload(), message.sent_payload()];
-        message.held.leave(|| message.weight_bytes());
-        assert_eq!(memory.used_bytes(), weight, "once, whoever has it");
-        let [first, mut second] = sent;
-        assert_eq!(first.as_ptr(), message.payload.as_ptr(), "shared, not copied");
-        drop(first);
-        second.advance(4_999);
-        assert_eq!(memory.used_bytes(), weight, "all of it, though most is sent");
-        drop(second);
-        assert_eq!(memory.used_bytes(), 0);
-    }
-
-    #[test]
-    fn weight_counts_topic_payload_properties_and_what_they_lie_in() {
-        let mut message = Message {
-            topic: TopicName::parse("a/b", 8).unwrap(),
-            payload: Bytes::from_static(b"12345"),
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            properties: None,
-            expires_at: None,
-            held: Held::default(),
-        };
-        assert_eq!(message.weight_bytes(), Message::OWN_BYTES + 8);
-        message.properties = Some(Arc::new(MessageProperties {
-            payload_format: Some(1),
-            content_type: Some("ab".into()),
-            response_topic: Some("r".into()),
-            correlation_data: Some(Bytes::from_static(b"xyz")),
-            user_properties: UserProperties::collect([("k", "vv"), ("k", "")]).unwrap(),
-        }));
-        let own_bytes = Message::OWN_BYTES + MessageProperties::OWN_BYTES;
-        let pairs_bytes = (5 + 3) + (5 + 1);
-        assert_eq!(message.weight_bytes(), own_bytes + 8 + 2 + 1 + 3 + pairs_bytes);
-    }
-
-    #[test]
-    fn expires_at_the_instant_and_not_before() {
-        let message = Message {
-            topic: TopicName::parse("a", 8).unwrap(),
-            payload: Bytes::new(),
-            qos: QoS::AtMostOnce,
-            retain: false,
-            properties: None,
-            expires_at: Some(Monotonic(10)),
-            held: Held::default(),
-        };
-        assert!(!message.is_expired(Monotonic(9)));
-        assert!(message.is_expired(Monotonic(10)));
-        assert!(!Message { expires_at: None, ..message }.is_expired(Monotonic(u64::MAX)));
-    }
-}
+mod tests;

@@ -1,12 +1,12 @@
 //! Retained messages: one per topic, shared by all shards, in a tree of topic levels.
 //!
 //! Both limits are hard. A message over one is refused and changes nothing: the topic keeps the
-//! retained message it had. The message is still delivered, so its publisher is not told. What
-//! expired is never shown; it gives its place back when its topic is set again or by
-//! `remove_expired`, which shards call now and then.
+//! retained message it had. The message is still delivered, so its publisher is not told. An expired
+//! message is never delivered. It is removed when its topic is set again, or by `remove_expired`,
+//! which shards call now and then.
 //!
-//! What a subscription brings is found by a `Walk`, which whoever subscribes takes in parts: a filter
-//! may pass by every topic there is and match none.
+//! A subscription finds its messages by a `Walk`, which the shard takes in parts: a filter may pass
+//! every topic and match none.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -42,7 +42,7 @@ pub enum RetainedFull {
     Bytes,
 }
 
-/// A retained message, and whose it is.
+/// A retained message, and its publisher.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// The message.
@@ -59,18 +59,18 @@ const EXPIRY_BYTES: usize = 48;
 /// What a publisher's id takes beside its bytes.
 const PUBLISHER_BYTES: usize = COUNTS_BYTES + ALLOCATION_BYTES;
 
-/// The store.
+/// The retained messages of all topics.
 #[derive(Debug)]
 pub struct Retained {
     messages_max: usize,
     bytes_max: usize,
-    store: RwLock<Store>,
+    topics: RwLock<TopicTree>,
 }
 
 #[derive(Debug, Default)]
-struct Store {
-    tree: LevelTree<Place>,
-    /// What places hold: beside the tree, since most of its nodes only lead to others.
+struct TopicTree {
+    tree: LevelTree<TopicNode>,
+    /// The messages, beside the tree, since most of its nodes only lead to others.
     contents: Arena<Content>,
     /// Where the messages are that expire, in the order they do.
     expiries: BTreeSet<(Monotonic, NodeId)>,
@@ -84,13 +84,13 @@ struct Store {
 
 /// What a topic's node holds.
 #[derive(Debug, Default)]
-struct Place {
+struct TopicNode {
     content: Option<Key>,
     /// Walks that rest here: the node stays until they go on.
     walks: AtomicU32,
 }
 
-impl Vacant for Place {
+impl Vacant for TopicNode {
     fn is_vacant(&self) -> bool {
         self.content.is_none() && self.walks.load(Ordering::Relaxed) == 0
     }
@@ -100,7 +100,7 @@ impl Vacant for Place {
 #[derive(Debug)]
 struct Content {
     kept: Kept,
-    /// How many messages were set before and with it.
+    /// Which of all changes set it.
     set: u64,
 }
 
@@ -119,13 +119,13 @@ impl Kept {
 }
 
 impl Retained {
-    /// An empty store with its limits. Bytes are those that the messages take in memory, and the tree
+    /// No messages, with limits. Bytes are those that the messages take in memory, and the tree
     /// that they are in.
     pub fn new(messages_max: usize, bytes_max: usize) -> Self {
-        Self { messages_max, bytes_max, store: RwLock::default() }
+        Self { messages_max, bytes_max, topics: RwLock::default() }
     }
 
-    /// Keeps `message`, whoever published it, as `set_by` does.
+    /// As `set_by`, for a message whose publisher does not matter.
     pub fn set(&self, message: &Arc<Message>) -> Result<(), RetainedFull> {
         self.set_by(message, None)
     }
@@ -146,53 +146,53 @@ impl Retained {
         message: &Arc<Message>,
         publisher: Option<&str>,
     ) -> Result<RetainedChange, RetainedFull> {
-        let mut store = self.write();
-        let kept = self.set_in(&mut store, message, publisher)?;
-        Ok(store.changes.begin(&message.topic, kept))
+        let mut topics = self.write();
+        let kept = self.set_in(&mut topics, message, publisher)?;
+        Ok(topics.changes.begin(&message.topic, kept))
     }
 
     /// Returns what the topic keeps from now on.
     fn set_in(
         &self,
-        store: &mut Store,
+        topics: &mut TopicTree,
         message: &Arc<Message>,
         publisher: Option<&str>,
     ) -> Result<Option<Kept>, RetainedFull> {
         let levels = || message.topic.as_str().split('/');
-        let known = store.tree.find(levels());
+        let known = topics.tree.find(levels());
         if message.payload.is_empty() {
             if let Some(node) = known {
-                store.clear(node);
+                topics.clear(node);
             }
             return Ok(None);
         }
-        let replaced = known.and_then(|node| store.content_of(node));
+        let replaced = known.and_then(|node| topics.content_of(node));
         let (replaced, freed) = replaced.map_or((0, 0), |old| (1, old.kept.weight_bytes()));
-        if store.contents.len() - replaced >= self.messages_max {
+        if topics.contents.len() - replaced >= self.messages_max {
             return Err(RetainedFull::Messages);
         }
         let kept = Kept { message: Arc::clone(message), publisher: publisher.map(Arc::from) };
-        let new_nodes = if known.is_some() { 0 } else { store.tree.missing(levels()) };
-        let taken = store.bytes_taken() - freed + new_nodes * NODE_BYTES;
+        let new_nodes = if known.is_some() { 0 } else { topics.tree.missing(levels()) };
+        let taken = topics.bytes_taken() - freed + new_nodes * NODE_BYTES;
         if taken.saturating_add(kept.weight_bytes()) > self.bytes_max {
             return Err(RetainedFull::Bytes);
         }
-        let node = known.unwrap_or_else(|| store.tree.make(levels()));
-        store.put(node, kept.clone());
+        let node = known.unwrap_or_else(|| topics.tree.make(levels()));
+        topics.put(node, kept.clone());
         Ok(Some(kept))
     }
 
     /// The retained message of `topic`, expired or not.
     pub fn get(&self, topic: &TopicName) -> Option<Kept> {
-        let store = self.read();
-        let node = store.tree.find(topic.as_str().split('/'))?;
-        Some(store.content_of(node)?.kept.clone())
+        let topics = self.read();
+        let node = topics.tree.find(topic.as_str().split('/'))?;
+        Some(topics.content_of(node)?.kept.clone())
     }
 
     /// All there are, expired or not, in no particular order.
     pub fn all(&self) -> Vec<Kept> {
-        let store = self.read();
-        store.contents.iter().map(|content| content.kept.clone()).collect()
+        let topics = self.read();
+        topics.contents.iter().map(|content| content.kept.clone()).collect()
     }
 
     /// Whether `message` is its topic's retained one still.
@@ -203,16 +203,17 @@ impl Retained {
     /// Removes what has expired at `now`, at most `EXPIRED_PER_CALL_MAX` messages; a store is to hear of
     /// that.
     pub fn remove_expired(&self, now: Monotonic) -> Vec<RetainedChange> {
-        let nothing_due = |store: &Store| store.expiries.first().is_none_or(|first| first.0 > now);
+        let nothing_due =
+            |topics: &TopicTree| topics.expiries.first().is_none_or(|first| first.0 > now);
         if nothing_due(&self.read()) {
             return Vec::new();
         }
-        let mut store = self.write();
+        let mut topics = self.write();
         let mut removed = Vec::new();
-        while removed.len() < EXPIRED_PER_CALL_MAX && !nothing_due(&store) {
-            let Some(&(_, node)) = store.expiries.first() else { break };
-            let Some(kept) = store.clear(node) else { break };
-            removed.push(store.changes.begin(&kept.message.topic, None));
+        while removed.len() < EXPIRED_PER_CALL_MAX && !nothing_due(&topics) {
+            let Some(&(_, node)) = topics.expiries.first() else { break };
+            let Some(kept) = topics.clear(node) else { break };
+            removed.push(topics.changes.begin(&kept.message.topic, None));
         }
         removed
     }
@@ -232,20 +233,21 @@ impl Retained {
         self.read().bytes_taken()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Store> {
-        self.store.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, TopicTree> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Store> {
-        self.store.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, TopicTree> {
+        self.topics.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What a level of a topic takes that no other topic shares: a node, an edge, and its text's keeping.
-const NODE_BYTES: usize =
-    LevelTree::<Place>::NODE_BYTES + LevelTree::<Place>::EDGE_BYTES + LevelNames::NAME_BYTES;
+const NODE_BYTES: usize = LevelTree::<TopicNode>::NODE_BYTES
+    + LevelTree::<TopicNode>::EDGE_BYTES
+    + LevelNames::NAME_BYTES;
 
-impl Store {
+impl TopicTree {
     fn bytes_taken(&self) -> usize {
         self.bytes + self.tree.nodes_len() * NODE_BYTES
     }

@@ -28,8 +28,8 @@ use super::message::QoS;
 use super::subscription::SubscriptionOptions;
 use super::topic::{TopicFilter, TopicName};
 
-/// Members that one pick passes by since they take no packet so large; the next one is picked all the
-/// same then.
+/// How many members one pick may pass by because they take no packet so large; after so many it picks
+/// the next one regardless.
 const PASSED_BY_MAX: usize = 64;
 
 /// A session of a shard.
@@ -46,9 +46,9 @@ pub struct Member {
 pub struct Standing {
     /// What it subscribed with.
     pub options: SubscriptionOptions,
-    /// How many others a pick may name, the member being what it is now.
+    /// How many other members could be picked instead, as this one is now.
     pub others: usize,
-    /// Whether a pick would not name it, since it is away and others are not.
+    /// Whether picks pass it by, because it is away and others are not.
     pub is_passed_over: bool,
     /// Whether the group takes it for connected.
     pub is_online: bool,
@@ -65,7 +65,7 @@ pub struct Shares {
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
-/// The groups of one filter, by the whole of their text, in order: a search may stop at any of them.
+/// The groups of one filter, in the order of their full text: a search may stop at any of them.
 #[derive(Debug, Default)]
 struct Groups(Option<Box<ByText>>);
 
@@ -93,14 +93,14 @@ pub struct Group {
 
 #[derive(Debug, Default)]
 struct Members {
-    places: Map<Member, Place>,
+    places: Map<Member, MemberEntry>,
     /// Whose turn it is, of the members with connection and of those without.
-    online: Turns,
-    waiting: Turns,
+    online: Rotation,
+    waiting: Rotation,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct MemberEntry {
     options: SubscriptionOptions,
     among: Among,
     /// The index there.
@@ -131,7 +131,7 @@ impl Round {
 }
 
 #[derive(Debug, Default)]
-struct Turns {
+struct Rotation {
     members: Vec<Turn>,
     next: usize,
 }
@@ -200,15 +200,15 @@ impl Shares {
         let Some(group) = self.find(filter) else { return };
         let mut members = group.lock();
         let Members { places, online, .. } = &mut *members;
-        if let Some(Place { among: Among::Online, index, .. }) = places.get(&member)
+        if let Some(MemberEntry { among: Among::Online, index, .. }) = places.get(&member)
             && let Some(turn) = online.members.get_mut(*index)
         {
             turn.packet_bytes_max = bytes;
         }
     }
 
-    /// Looks for the groups that a message on `topic` goes to one member of each, and appends them to
-    /// `out`, until the budget is spent. Returns whether there are no more.
+    /// Finds the groups whose filter matches `topic`, and appends them to `out`, until the budget is
+    /// spent. Returns whether there are no more.
     pub fn search(
         &self,
         topic: &TopicName,
@@ -235,10 +235,10 @@ impl Shares {
         })
     }
 
-    /// Whose turn it is in `group` to take a packet of at least `packet_bytes`. `None`: nobody there could
-    /// take a message of this QoS. One that was picked and refused comes again in the same `round` when all
-    /// others have been. When all members have left and others have joined since, `group` becomes the one
-    /// that has its name now, whose member it is that is picked.
+    /// Picks the member of `group` whose turn it is to take a packet of at least `packet_bytes`. `None`:
+    /// no member can take a message of this QoS. Within one `round`, a member that refused is picked
+    /// again only after all others. Once every member has left, `group` becomes the one that has its
+    /// name now, and the member is one of that.
     pub fn pick(
         &self,
         group: &mut Arc<Group>,
@@ -254,7 +254,7 @@ impl Shares {
         group.pick(qos, packet_bytes, round)
     }
 
-    /// Whether somebody of the group could take a message.
+    /// Whether any member could take a message.
     pub fn is_served(&self, filter: &TopicFilter) -> bool {
         self.find(filter).is_some_and(|group| {
             let members = group.lock();
@@ -293,7 +293,7 @@ impl Group {
     /// A member's connection came or went.
     pub fn set_online(&self, member: Member, is_online: bool) {
         let mut members = self.lock();
-        if let Some(Place { options, .. }) = members.remove(member) {
+        if let Some(MemberEntry { options, .. }) = members.remove(member) {
             members.insert(member, options, is_online);
         }
     }
@@ -336,10 +336,10 @@ impl Members {
             false => Among::Neither,
         };
         let index = self.turns(among).map_or(0, |turns| turns.add(member));
-        self.places.insert(member, Place { options, among, index });
+        self.places.insert(member, MemberEntry { options, among, index });
     }
 
-    fn remove(&mut self, member: Member) -> Option<Place> {
+    fn remove(&mut self, member: Member) -> Option<MemberEntry> {
         let place = self.places.remove(&member)?;
         let moved = self.turns(place.among).and_then(|turns| turns.remove(place.index));
         if let Some(moved) = moved.and_then(|moved| self.places.get_mut(&moved)) {
@@ -348,7 +348,7 @@ impl Members {
         Some(place)
     }
 
-    fn turns(&mut self, among: Among) -> Option<&mut Turns> {
+    fn turns(&mut self, among: Among) -> Option<&mut Rotation> {
         match among {
             Among::Online => Some(&mut self.online),
             Among::Waiting => Some(&mut self.waiting),
@@ -357,7 +357,7 @@ impl Members {
     }
 }
 
-impl Turns {
+impl Rotation {
     fn next(&mut self, packet_bytes: usize, round: &mut Round) -> Option<Member> {
         let len = self.members.len();
         let next = round.next.unwrap_or(self.next);

@@ -26,7 +26,7 @@ impl SubscriptionId {
 /// What a subscriber asked for with a filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionOptions {
-    /// The most a delivery may have.
+    /// The highest QoS of a delivery.
     pub qos: QoS,
     /// MQTT 5: do not send back what this session published itself.
     pub no_local: bool,
@@ -39,17 +39,4 @@ pub struct SubscriptionOptions {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(number: u32) -> Option<SubscriptionId> {
-        SubscriptionId::new(number)
-    }
-
-    #[test]
-    fn identifiers_are_1_to_268435455() {
-        assert_eq!((id(0), id(SUBSCRIPTION_ID_MAX + 1)), (None, None));
-        assert_eq!(id(1).map(SubscriptionId::value), Some(1));
-        assert_eq!(id(SUBSCRIPTION_ID_MAX).map(SubscriptionId::value), Some(SUBSCRIPTION_ID_MAX));
-    }
-}
+mod tests;

@@ -4,8 +4,8 @@
 //! A session with several filters that match a topic gets it once:
 //! - with the highest QoS of them [MQTT-3.3.4-2];
 //! - with the identifiers of all of them [MQTT-3.3.4-3] [MQTT-3.3.4-4];
-//! - `retain_as_published` when any of them says so: the flag as published is what was published,
-//!   while a cleared one would take from that subscription what it asked for.
+//! - `retain_as_published` when any of them says so: clearing the flag would deny that subscription what it
+//!   asked for.
 //!
 //! Subscriptions with `no_local` match nothing that their own session published [MQTT-3.8.3-3], so
 //! they add neither QoS nor identifier to one that wants it.
@@ -84,7 +84,7 @@ pub fn subscription_weight_bytes(filter: &TopicFilter) -> usize {
 pub struct Match {
     /// The session's key in its shard.
     pub subscriber: u32,
-    /// The most the delivery may have.
+    /// The highest QoS that the delivery may have.
     pub qos: QoS,
     /// Whether the RETAIN flag is kept as published.
     pub retain_as_published: bool,
@@ -208,14 +208,14 @@ struct Matches {
     found: Vec<Match>,
     /// Where in `found` a session is: of the first `placed` ones, as soon as there may be another
     /// match of the same session.
-    places: Places,
+    places: MatchIndices,
     placed: usize,
     /// What one filter brings can be in `found` already. A session is in a filter's set once, so the
     /// first filter needs no look.
     is_merging: bool,
 }
 
-type Places = HashMap<u32, usize, foldhash::fast::RandomState>;
+type MatchIndices = HashMap<u32, usize, foldhash::fast::RandomState>;
 
 /// A place table that was made for more than this many is not kept for the next search.
 const PLACES_KEPT_MAX: usize = 4_096;
@@ -232,7 +232,7 @@ impl Matching {
         let Matches { found, places, placed, is_merging } = &mut self.matches;
         found.clear();
         if places.capacity() > PLACES_KEPT_MAX {
-            *places = Places::default();
+            *places = MatchIndices::default();
         }
         places.clear();
         (*placed, *is_merging) = (0, false);
@@ -334,7 +334,7 @@ impl From<SubscriptionOptions> for Packed {
 }
 
 impl Packed {
-    /// Whether the session that subscribed so is not to have what it published itself.
+    /// Whether the session does not receive what it published itself.
     fn is_no_local(self) -> bool {
         self.0 & NO_LOCAL != 0
     }

@@ -7,7 +7,7 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where a setting comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum SetBy {
     /// A flag of the command line.
     Flag,
     /// A line of the file, counted from 1.
@@ -21,13 +21,21 @@ pub enum Origin {
     Default,
 }
 
-impl Origin {
+impl SetBy {
     /// `key` as its writer knows it: the flag, or the place in the file and the key.
     pub(crate) fn name(&self, key: &str) -> String {
         match self {
             Self::Flag => format!("--{key}"),
             Self::File { path, line } => format!("{}:{line}: {key}", path.display()),
             Self::Default => format!("{key} (by default)"),
+        }
+    }
+
+    /// The line of the file, if it is one.
+    pub(crate) fn line(&self) -> Option<usize> {
+        match self {
+            Self::File { line, .. } => Some(*line),
+            Self::Flag | Self::Default => None,
         }
     }
 }
@@ -62,27 +70,46 @@ pub enum ConfigError {
         message: String,
     },
     /// The file has a key that means nothing.
-    #[error("{}: unknown key; {}", origin.name(key), suggestion(nearest.as_deref()))]
+    #[error("{}: unknown key; {}", set_by.name(key), suggestion(nearest.as_deref()))]
     UnknownKey {
         /// The key.
         key: String,
         /// The place that sets it.
-        origin: Origin,
+        set_by: SetBy,
         /// The key that was probably meant.
         nearest: Option<String>,
     },
     /// A value that is not allowed.
-    #[error("{} = {value}: expected {allowed}", origin.name(key))]
+    #[error("{} = {value}: expected {allowed}", set_by.name(key))]
     Invalid {
         /// The key.
         key: String,
         /// The value, as written.
         value: String,
         /// The place that sets it.
-        origin: Origin,
+        set_by: SetBy,
         /// What would be allowed.
         allowed: String,
     },
+}
+
+impl ConfigError {
+    /// The setting that is wrong, if it is one.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::UnknownKey { key, .. } | Self::Invalid { key, .. } => Some(key),
+            Self::Unreadable { .. } | Self::TooLarge { .. } | Self::Syntax { .. } => None,
+        }
+    }
+
+    /// Where in the file; what is not there comes first.
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::UnknownKey { set_by, .. } | Self::Invalid { set_by, .. } => set_by.line(),
+            Self::Syntax { line, .. } => Some(*line),
+            Self::Unreadable { .. } | Self::TooLarge { .. } => None,
+        }
+    }
 }
 
 fn suggestion(nearest: Option<&str>) -> String {

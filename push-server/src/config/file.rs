@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
 
-use super::error::{ConfigError, FILE_BYTES_MAX, Origin};
+use super::error::{ConfigError, FILE_BYTES_MAX, SetBy};
 use super::settings::Settings;
 
 /// How like a key a known one has to be to be proposed; clap proposes flags from 0.7.
@@ -24,29 +24,30 @@ pub(super) struct File {
 
 impl File {
     /// Where the file sets `key`, if it does.
-    pub(super) fn origin(&self, key: &str) -> Option<Origin> {
+    pub(super) fn set_by(&self, key: &str) -> Option<SetBy> {
         let line = *self.lines.get(key)?;
-        Some(Origin::File { path: self.path.clone(), line })
+        Some(SetBy::File { path: self.path.clone(), line })
     }
 
-    pub(super) fn read(path: &Path) -> Result<Self, Vec<ConfigError>> {
-        let unreadable = |source| vec![ConfigError::Unreadable { path: path.to_owned(), source }];
+    /// The file at `path`, without the keys that are refused; and those.
+    pub(super) fn read(path: &Path) -> Result<(Self, Vec<ConfigError>), ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
         let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
         if bytes > FILE_BYTES_MAX {
-            return Err(vec![ConfigError::TooLarge { path: path.to_owned(), bytes }]);
+            return Err(ConfigError::TooLarge { path: path.to_owned(), bytes });
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         Self::parse(path, &text)
     }
 
     /// Reads each key on its own, so that one mistake does not hide the next.
-    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Vec<ConfigError>> {
+    fn parse(path: &Path, text: &str) -> Result<(Self, Vec<ConfigError>), ConfigError> {
         let line_of =
             |offset: usize| text[..offset].bytes().filter(|&byte| byte == b'\n').count() + 1;
         let table = DeTable::parse(text).map_err(|error| {
             let line = line_of(error.span().map_or(0, |span| span.start));
             let message = error.message().trim().replace('\n', ", ");
-            vec![ConfigError::Syntax { path: path.to_owned(), line, message }]
+            ConfigError::Syntax { path: path.to_owned(), line, message }
         })?;
         let mut file = Self { path: path.to_owned(), ..Self::default() };
         let mut errors = Vec::new();
@@ -60,15 +61,12 @@ impl File {
                         .or(error.span())
                         .unwrap_or_else(|| value.span());
                     let line = line_of(span.start);
-                    let origin = Origin::File { path: path.to_owned(), line };
-                    errors.push((line, refusal(name, &text[span], origin, error.message())));
+                    let set_by = SetBy::File { path: path.to_owned(), line };
+                    errors.push(refusal(name, &text[span], set_by, error.message()));
                 }
             }
         }
-        // The table is in the order of its keys; its writer reads by line.
-        errors.sort_by_key(|(line, _)| *line);
-        let errors: Vec<_> = errors.into_iter().map(|(_, error)| error).collect();
-        if errors.is_empty() { Ok(file) } else { Err(errors) }
+        Ok((file, errors))
     }
 }
 
@@ -96,14 +94,14 @@ fn mistaken_item(
 }
 
 /// serde's message as ours: what is allowed without what was given, which we name ourselves.
-fn refusal(key: String, value: &str, origin: Origin, message: &str) -> ConfigError {
+fn refusal(key: String, value: &str, set_by: SetBy, message: &str) -> ConfigError {
     if message.starts_with("unknown field") {
         let known = message.split_once("expected ").map_or(message, |(_, known)| known);
         let nearest = nearest(&key, known.split('`').skip(1).step_by(2));
-        return ConfigError::UnknownKey { key, origin, nearest };
+        return ConfigError::UnknownKey { key, set_by, nearest };
     }
     let allowed = message.split_once("expected ").map_or(message, |(_, allowed)| allowed);
-    ConfigError::Invalid { key, value: value.to_owned(), origin, allowed: allowed.to_owned() }
+    ConfigError::Invalid { key, value: value.to_owned(), set_by, allowed: allowed.to_owned() }
 }
 
 /// The key that was probably meant by `key`, if one is near.

@@ -1,15 +1,55 @@
-//! Settings that are one of a few words.
+//! Settings that are one of a few words. The words are the variants' names in kebab-case, which clap
+//! derives; files are read and values shown by the same.
 
 use std::fmt;
 
 use clap::ValueEnum;
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error as _};
 
+use super::values::Expected;
 use crate::mqtt::OutboxFull;
 
+/// Gives types that are one of a few words their TOML form and their text.
+macro_rules! one_of_words {
+    ($($type:ty),*) => {$(
+        impl std::str::FromStr for $type {
+            type Err = Expected;
+
+            fn from_str(text: &str) -> Result<Self, Expected> {
+                <Self as ValueEnum>::from_str(text, false).map_err(|_| expected::<Self>())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                // Whatever else stands there, `true` say, the words are what would be allowed.
+                let text = String::deserialize(deserializer)
+                    .map_err(|_| D::Error::custom(expected::<Self>()))?;
+                text.parse().map_err(D::Error::custom)
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let value = self.to_possible_value();
+                formatter.write_str(value.as_ref().map_or("", |value| value.get_name()))
+            }
+        }
+    )*};
+}
+
+one_of_words!(KernelPathMode, DurabilityMode, OutboxFullMode, Switch);
+
+/// The words of `T` as a file has them: texts in quotes.
+fn expected<T: ValueEnum>() -> Expected {
+    let words = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    let words: Vec<_> = words.map(|value| format!("{:?}", value.get_name())).collect();
+    let (last, others) = words.split_last().map_or(("", &[][..]), |(last, others)| (last, others));
+    Expected(format!("{} or {last}", others.join(", ")))
+}
+
 /// Whether heartbeats are answered in the kernel.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum KernelPathMode {
     /// Where it can be; else the user path, said once at start-up.
     Auto,
@@ -19,19 +59,8 @@ pub enum KernelPathMode {
     Off,
 }
 
-impl fmt::Display for KernelPathMode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Auto => "auto",
-            Self::Require => "require",
-            Self::Off => "off",
-        })
-    }
-}
-
 /// What an acknowledgement of a message for a durable session means.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DurabilityMode {
     /// It is on the disk: survives a loss of power.
     Fsync,
@@ -41,19 +70,8 @@ pub enum DurabilityMode {
     Off,
 }
 
-impl fmt::Display for DurabilityMode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Fsync => "fsync",
-            Self::Os => "os",
-            Self::Off => "off",
-        })
-    }
-}
-
 /// What becomes of a message for a client that is away and whose outbox is full.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutboxFullMode {
     /// The oldest messages are dropped for it.
     DropOldest,
@@ -83,19 +101,8 @@ impl From<OutboxFull> for OutboxFullMode {
     }
 }
 
-impl fmt::Display for OutboxFullMode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::DropOldest => "drop-oldest",
-            Self::DropNewest => "drop-newest",
-            Self::Refuse => "refuse",
-        })
-    }
-}
-
 /// Whether there is something.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
     /// Clients may use the feature.
     On,
@@ -106,14 +113,5 @@ pub enum Switch {
 impl From<bool> for Switch {
     fn from(is_on: bool) -> Self {
         if is_on { Self::On } else { Self::Off }
-    }
-}
-
-impl fmt::Display for Switch {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::On => "on",
-            Self::Off => "off",
-        })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use clap::{Args, FromArgMatches};
+use toml::Value;
 
 use super::*;
 
@@ -55,7 +56,7 @@ fn every_setting_is_a_flag_a_key_and_an_entry_by_the_same_name() {
     let command = Settings::augment_args(clap::Command::new("run"));
     let flags: BTreeSet<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
     let entries = Config::default().entries();
-    assert_eq!(flags, entries.iter().map(|(key, _)| *key).collect());
+    assert_eq!(flags, entries.iter().map(|(key, _)| key.as_str()).collect());
     // That each is a key, too: all of them are in this file, which is read elsewhere.
     let keys = ALL_SET.lines().filter_map(|line| line.split_once(" = "));
     assert_eq!(keys.map(|(key, _)| key).collect::<BTreeSet<_>>(), flags);
@@ -271,9 +272,10 @@ fn a_wrong_key_names_line_key_value_and_what_is_allowed() {
         ("status = 1", "push.toml:1: status = 1: expected a boolean"),
         (
             "kernel-path = 'on'",
-            "push.toml:1: kernel-path = 'on': expected one of `auto`, `require`, `off`",
+            "push.toml:1: kernel-path = 'on': expected \"auto\", \"require\" or \"off\"",
         ),
-        ("retain = 'no'", "push.toml:1: retain = 'no': expected `on` or `off`"),
+        ("retain = 'no'", "push.toml:1: retain = 'no': expected \"on\" or \"off\""),
+        ("retain = true", "push.toml:1: retain = true: expected \"on\" or \"off\""),
     ] {
         assert_eq!(refusals(&[], file), [message]);
     }
@@ -287,6 +289,50 @@ fn every_mistake_of_a_file_is_reported_at_once() {
     assert_eq!(messages.len(), begins.len(), "{messages:?}");
     for (message, begin) in messages.iter().zip(begins) {
         assert!(message.starts_with(begin), "{messages:?}");
+    }
+}
+
+#[test]
+fn mistakes_of_one_value_do_not_hide_those_between_values() {
+    let messages = refusals(&[], "shards = 0\noutbox-bytes-max = 128\nsharts = 1\n");
+    let begins = [
+        "push.toml:1: shards = 0:",
+        "push.toml:2: outbox-bytes-max = 128: expected at least max-packet-bytes",
+        "push.toml:3: sharts: unknown",
+    ];
+    assert_eq!(messages.len(), begins.len(), "{messages:?}");
+    for (message, begin) in messages.iter().zip(begins) {
+        assert!(message.starts_with(begin), "{messages:?}");
+    }
+}
+
+#[test]
+fn a_refused_value_is_in_no_contradiction() {
+    for file in [
+        "scram-required = true\nscram-users = 5",
+        "outbox-bytes-max = 200\nmax-packet-bytes = 127",
+        "listen = ['here']\nws-listen = ['127.0.0.1:1883']",
+    ] {
+        assert_eq!(refusals(&[], file).len(), 1, "{file}");
+    }
+}
+
+#[test]
+fn what_the_machine_decides_is_shown_where_nothing_is_set() {
+    let config = load(&[], "will-bytes-total = 5").expect("valid").config;
+    let here = Config {
+        totals: config.totals.within(1 << 30),
+        connections_max: Some(77),
+        ..config.clone()
+    };
+    let shown = config.to_toml_on(&here);
+    for line in [
+        "# max-connections is not set: 77 on this machine",
+        "# session-bytes-total is not set: 134217728 on this machine",
+        "will-bytes-total = 5",
+        "# iface is not set",
+    ] {
+        assert!(shown.lines().any(|found| found == line), "no `{line}` in {shown}");
     }
 }
 

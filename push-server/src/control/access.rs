@@ -22,15 +22,15 @@ pub enum AccessError {
     #[error("cannot read {}: {source}; it is named by --scram-users, and read without \
          capabilities, as it is again on SIGHUP", path.display())]
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         source: io::Error,
     },
     /// It is no file of users.
     #[error("{} has {bytes} bytes: a file of users has at most {USERS_FILE_BYTES_MAX}", path.display())]
     TooLarge {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Its size.
         bytes: u64,
@@ -38,7 +38,7 @@ pub enum AccessError {
     /// A line that is none.
     #[error("{}:{}: {}; `push-server scram-user NAME` prints such a line", path.display(), error.line, error.problem)]
     Line {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         error: UsersError,
@@ -93,32 +93,4 @@ fn read(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mqtt::scram::verifier_line;
-
-    fn loaded(text: &str) -> Result<Access, String> {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        fs::write(file.path(), text).expect("written");
-        let scram_users = Some(file.path().to_owned());
-        load(&Config { scram_users, ..Config::default() }).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn users_are_read_and_a_wrong_line_is_named() {
-        let line = verifier_line("user", "pencil", &[0; 16], 4_096).expect("valid");
-        let access = loaded(&format!("# one\n{line}\n")).expect("valid");
-        assert_eq!(access.users.map(|users| users.len()), Some(1));
-        let error = loaded(&format!("{line}\nother pencil\n")).expect_err("no verifier");
-        assert!(error.contains(":2: expected NAME SCRAM-SHA-256$"), "{error}");
-        assert!(error.contains("push-server scram-user") && !error.contains("pencil"), "{error}");
-    }
-
-    #[test]
-    fn missing_file_names_the_flag_and_none_is_no_users() {
-        let config = Config { scram_users: Some("/nonexistent".into()), ..Config::default() };
-        let error = load(&config).expect_err("missing").to_string();
-        assert!(error.contains("/nonexistent") && error.contains("--scram-users"), "{error}");
-        assert!(load(&Config::default()).expect("none").users.is_none());
-    }
-}
+mod tests;

@@ -17,7 +17,7 @@ impl HttpCounters {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Requests whose heads came whole.
+    /// Requests whose heads arrived whole.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
@@ -27,7 +27,7 @@ impl HttpCounters {
         self.gave_way.load(Ordering::Relaxed)
     }
 
-    /// Connections closed because no whole head came in time.
+    /// Connections closed because no whole head arrived in time.
     pub fn timed_out(&self) -> u64 {
         self.timed_out.load(Ordering::Relaxed)
     }

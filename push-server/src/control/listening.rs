@@ -5,7 +5,7 @@ use std::io;
 
 use tracing::info;
 
-use super::observed::{Facts, Path};
+use super::observed::{Facts, PingPath};
 use crate::kernel;
 
 /// Logs a line for each listener.
@@ -25,10 +25,10 @@ pub(super) fn log(facts: &Facts) {
 const IN_FRAMES: &str = "user space: the kernel's programs do not read WebSocket's frames";
 
 /// Names what answers the heartbeats of clients that connect over `interfaces`.
-fn heartbeats(path: &Path, interfaces: io::Result<Vec<String>>) -> String {
+fn heartbeats(path: &PingPath, interfaces: io::Result<Vec<String>>) -> String {
     let attached = match path {
-        Path::User { reason } => return format!("user space: {reason}"),
-        Path::Kernel { interfaces, .. } => interfaces,
+        PingPath::User { reason } => return format!("user space: {reason}"),
+        PingPath::Kernel { interfaces, .. } => interfaces,
     };
     let Ok(interfaces) = interfaces else {
         return format!("kernel on {}, user space elsewhere", attached.join(", "));
@@ -47,27 +47,4 @@ fn heartbeats(path: &Path, interfaces: io::Result<Vec<String>>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::observed::tests::{kernel_path, user_path};
-    use super::*;
-
-    fn over(path: &Path, interfaces: &[&str]) -> String {
-        heartbeats(path, Ok(interfaces.iter().map(|name| (*name).to_owned()).collect()))
-    }
-
-    #[test]
-    fn who_answers_is_said_for_each_interface_of_a_listener() {
-        // Attached to lo and eth0.
-        let kernel = kernel_path(Vec::new());
-        assert_eq!(over(&kernel, &["lo"]), "kernel on lo");
-        assert_eq!(over(&kernel, &["wlan0"]), "user space: no program is attached to wlan0");
-        assert_eq!(
-            over(&kernel, &["eth0", "lo", "wlan0"]),
-            "kernel on eth0, lo; user space on wlan0, where no program is attached"
-        );
-        let unknown = heartbeats(&kernel, Err(io::ErrorKind::PermissionDenied.into()));
-        assert_eq!(unknown, "kernel on lo, eth0, user space elsewhere");
-        assert_eq!(over(&kernel, &[]), unknown);
-        assert_eq!(over(&user_path(), &["lo"]), "user space: CAP_BPF is missing");
-    }
-}
+mod tests;

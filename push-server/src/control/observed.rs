@@ -28,7 +28,7 @@ pub const WORK_WAIT_MAX: Duration = Duration::from_secs(5);
 const ANSWERED: &str = "answered";
 
 /// Which path answers heartbeats.
-pub enum Path {
+pub enum PingPath {
     /// The kernel, where it can.
     Kernel {
         /// The interfaces that it serves.
@@ -45,7 +45,7 @@ pub enum Path {
     },
 }
 
-impl fmt::Debug for Path {
+impl fmt::Debug for PingPath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kernel { interfaces, .. } => {
@@ -72,7 +72,7 @@ pub struct Facts {
     /// The connections that are served at most.
     pub connections_max: u32,
     /// Which path answers heartbeats.
-    pub path: Path,
+    pub path: PingPath,
     /// Servers that died whose programs are still needed, for what their sockets send.
     pub generations: Arc<EarlierGenerations>,
     /// How long the start waited for what others held.
@@ -96,12 +96,12 @@ pub struct Observed {
     pub http: HttpCounters,
     counters: Vec<Arc<ShardCounters>>,
     stopping: AtomicBool,
-    turns: Mutex<Vec<Turns>>,
+    turns: Mutex<Vec<TurnCount>>,
 }
 
 /// How far a shard's loop was when last looked at, and since when it is there.
 #[derive(Clone, Copy, Debug)]
-struct Turns {
+struct TurnCount {
     count: u64,
     since: Instant,
 }
@@ -110,7 +110,7 @@ impl Observed {
     /// Begins to observe shards that serve at `now`.
     pub fn new(facts: Facts, counters: Vec<Arc<ShardCounters>>, now: Instant) -> Self {
         let turns =
-            counters.iter().map(|shard| Turns { count: shard.loop_turns.value(), since: now });
+            counters.iter().map(|shard| TurnCount { count: shard.loop_turns.value(), since: now });
         let turns = Mutex::new(turns.collect());
         let http = HttpCounters::default();
         Self { facts, http, counters, stopping: AtomicBool::new(false), turns }
@@ -153,8 +153,8 @@ impl Observed {
     /// The kernel path's counters; none on the user path.
     pub fn kernel_counters(&self) -> Vec<KernelCounter> {
         match &self.facts.path {
-            Path::Kernel { counters, .. } => counters(),
-            Path::User { .. } => Vec::new(),
+            PingPath::Kernel { counters, .. } => counters(),
+            PingPath::User { .. } => Vec::new(),
         }
     }
 
@@ -175,7 +175,7 @@ impl Observed {
         for (turns, shard) in turns.iter_mut().zip(&self.counters) {
             let count = shard.loop_turns.value();
             if count != turns.count {
-                *turns = Turns { count, since: now };
+                *turns = TurnCount { count, since: now };
             }
         }
     }
@@ -199,7 +199,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A server of two shards that serves nobody.
-    pub(crate) fn observed(path: Path, now: Instant) -> (Observed, Vec<Arc<ShardCounters>>) {
+    pub(crate) fn observed(path: PingPath, now: Instant) -> (Observed, Vec<Arc<ShardCounters>>) {
         let mut config = Config::default();
         config.totals = config.totals.within(1 << 30);
         let config = Arc::new(config);
@@ -221,13 +221,13 @@ pub(super) mod tests {
         (Observed::new(facts, counters.clone(), now), counters)
     }
 
-    pub(crate) fn user_path() -> Path {
-        Path::User { reason: "CAP_BPF is missing".into() }
+    pub(crate) fn user_path() -> PingPath {
+        PingPath::User { reason: "CAP_BPF is missing".into() }
     }
 
-    pub(crate) fn kernel_path(counters: Vec<KernelCounter>) -> Path {
+    pub(crate) fn kernel_path(counters: Vec<KernelCounter>) -> PingPath {
         let counters = Box::new(move || counters.clone());
-        Path::Kernel { interfaces: vec!["lo".into(), "eth0".into()], counters, doubt: None }
+        PingPath::Kernel { interfaces: vec!["lo".into(), "eth0".into()], counters, doubt: None }
     }
 
     #[test]

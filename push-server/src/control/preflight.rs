@@ -6,25 +6,64 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use super::limits::ProcessLimits;
 use super::{access, startup};
-use crate::config::{Config, DurabilityMode, Loaded};
+use crate::config::{Config, ConfigError, DurabilityMode, Loaded, SetBy};
 use crate::kernel;
 
 /// Something that the start would stumble over.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{setting} = {value}: {problem}")]
-pub struct Problem {
-    /// The key, with its place in the file if it is there.
-    setting: String,
-    value: String,
-    problem: String,
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    /// Wrong on every machine.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    /// Wrong on this machine.
+    #[error("{} = {value}: {problem}", set_by.name(key))]
+    Machine { key: &'static str, set_by: SetBy, value: String, problem: String },
 }
 
-/// All that is in the way of a start. To be called with the rights that the server has left when it
-/// opens its files.
-pub fn problems(loaded: &Loaded) -> Vec<Problem> {
+impl Problem {
+    fn line(&self) -> Option<usize> {
+        match self {
+            Self::Settings(error) => error.line(),
+            Self::Machine { set_by, .. } => set_by.line(),
+        }
+    }
+}
+
+/// All that is in the way of a start, by line: `mistakes` in the settings, and what the machine lacks. To be
+/// called with the rights that the server has left when it opens its files.
+pub fn problems(loaded: &Loaded, mistakes: Vec<ConfigError>) -> Vec<String> {
+    // Where a value was refused its default is in force, which nobody asked for.
+    let refused: Vec<_> = mistakes.iter().filter_map(ConfigError::key).map(str::to_owned).collect();
+    let here =
+        missing(loaded).into_iter().filter(|(key, ..)| !refused.iter().any(|other| other == key));
+    let here = here.map(|(key, value, problem)| Problem::Machine {
+        key,
+        set_by: loaded.set_by(key),
+        value,
+        problem,
+    });
+    let mut problems: Vec<_> = mistakes.into_iter().map(Problem::from).chain(here).collect();
+    problems.sort_by_key(Problem::line);
+    problems.iter().map(Problem::to_string).collect()
+}
+
+/// The settings with what this machine decides where nothing is set, as far as it can be said before the
+/// start.
+pub fn in_force(config: &Config) -> Config {
+    let found = ProcessLimits::raised();
+    Config {
+        totals: config.totals.within(found.memory_bytes),
+        connections_max: found.connections_max(config).ok(),
+        ..config.clone()
+    }
+}
+
+/// What the machine lacks: key, value, and what is wrong.
+fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
     let config = &loaded.config;
-    let mut found: Vec<(&str, String, String)> = Vec::new();
+    let mut found: Vec<(&'static str, String, String)> = Vec::new();
     for (key, address) in asked_addresses(loaded) {
         if let Err(error) = TcpListener::bind(SocketAddr::new(address.ip(), 0))
             && startup::is_absence(&error)
@@ -50,9 +89,7 @@ pub fn problems(loaded: &Loaded) -> Vec<Problem> {
     {
         found.push(("data-dir", config.data_dir.display().to_string(), problem));
     }
-    let place =
-        |(key, value, problem)| Problem { setting: loaded.origin(key).name(key), value, problem };
-    found.into_iter().map(place).collect()
+    found
 }
 
 /// Where the server is to listen; a default address that is not there would be left out.
@@ -92,61 +129,4 @@ fn is_further_up(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-    use crate::config::Settings;
-
-    fn problems_of(file: &str) -> Vec<String> {
-        let mut on_disk = tempfile::NamedTempFile::new().expect("file");
-        on_disk.write_all(file.as_bytes()).expect("write");
-        let path = on_disk.path().display().to_string();
-        let loaded = Loaded::new(&Settings::default(), Some(on_disk.path())).expect("valid");
-        let found = problems(&loaded).into_iter();
-        found.map(|problem| problem.to_string().replace(&path, "push.toml")).collect()
-    }
-
-    #[test]
-    fn what_the_machine_lacks_is_found_by_line_all_at_once() {
-        let found = problems_of(
-            "listen = ['192.0.2.1:1883']\niface = ['lo', 'nosuch0']\n\
-             scram-users = '/nonexistent/users'\ndata-dir = '/proc/push/data'\n",
-        );
-        let begins = [
-            "push.toml:1: listen = 192.0.2.1:1883: this machine does not have it (",
-            "push.toml:2: iface = nosuch0: there is no such interface",
-            "push.toml:3: scram-users = /nonexistent/users: cannot read /nonexistent/users: No such",
-            "push.toml:4: data-dir = /proc/push/data: cannot write in /proc: ",
-        ];
-        assert_eq!(found.len(), begins.len(), "{found:?}");
-        for (found, begin) in found.iter().zip(begins) {
-            assert!(found.starts_with(begin), "{found}");
-        }
-    }
-
-    #[test]
-    fn a_directory_that_can_be_made_is_no_problem_and_is_not_made() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let deep = dir.path().join("a/b");
-        assert_eq!(try_directory(&deep), Ok(()));
-        assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 0);
-        assert_eq!(try_directory(dir.path()), Ok(()));
-    }
-
-    #[test]
-    fn a_file_in_the_way_is_named() {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        let below = file.path().join("data");
-        let problem = try_directory(&below).expect_err("a file is no directory");
-        assert_eq!(problem, format!("{} is not a directory", file.path().display()));
-    }
-
-    #[test]
-    fn a_server_that_keeps_nothing_asks_for_no_directory() {
-        assert_eq!(
-            problems_of("durability = 'off'\ndata-dir = '/proc/push'\n"),
-            Vec::<String>::new()
-        );
-    }
-}
+mod tests;

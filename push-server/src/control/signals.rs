@@ -1,5 +1,5 @@
-//! What the system tells the process, as values, so that what it causes can be tested without:
-//! signals, and that the wall clock was set.
+//! Signals, and changes of the wall clock, as values, so that their effects can be tested without
+//! them.
 
 use std::io;
 
@@ -50,21 +50,4 @@ impl Signals {
 }
 
 #[cfg(test)]
-mod tests {
-    use rustix::process::{Signal, getpid, kill_process};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn each_signal_is_its_request() {
-        let mut signals = Signals::new().expect("signals");
-        for (signal, request) in [
-            (Signal::TERM, Request::Stop(15)),
-            (Signal::INT, Request::Stop(2)),
-            (Signal::HUP, Request::Reload),
-        ] {
-            kill_process(getpid(), signal).expect("signal to ourselves");
-            assert_eq!(signals.next().await, request);
-        }
-    }
-}
+mod tests;

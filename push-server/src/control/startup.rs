@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path as FilePath, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -12,9 +12,9 @@ use rustix::fs::Mode;
 use tracing::{debug, info, warn};
 
 use super::access::AccessError;
-use super::limits::{Found, TooFewDescriptors};
+use super::limits::{ProcessLimits, TooFewDescriptors};
 use super::line_queue::{FLUSH_MAX, LineQueue};
-use super::observed::{Facts, Observed, Path};
+use super::observed::{Facts, Observed, PingPath};
 use super::patience::{AddressError, DirectoryError, Patience, Wanted};
 use super::supervise::{Ending, Supervisor};
 use super::{access, listening, privileges, status};
@@ -39,7 +39,7 @@ pub enum StartError {
     /// The HTTP address cannot be bound.
     #[error("cannot listen on {address} for http: {source}; choose another by --http")]
     Http {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// Why binding failed.
         source: AddressError,
@@ -47,14 +47,14 @@ pub enum StartError {
     /// A listen address cannot be bound.
     #[error("cannot listen on {address}: {source}; choose another by {flag}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// The flag that says so.
         flag: &'static str,
         /// Why binding failed.
         source: AddressError,
     },
-    /// `--kernel-path require` without the means.
+    /// The kernel path cannot be loaded, and `--kernel-path require` is set.
     #[error("--kernel-path require: {reason}")]
     KernelPath {
         /// What is missing.
@@ -63,10 +63,10 @@ pub enum StartError {
     /// Another server has the directory for programs.
     #[error(transparent)]
     Pins(DirectoryError<PinError>),
-    /// The data directory cannot be had.
+    /// The data directory cannot be made or locked.
     #[error(transparent)]
     DataDir(DirectoryError<StoreError>),
-    /// The file of users cannot be taken.
+    /// The file of users cannot be read or is not valid.
     #[error(transparent)]
     Access(#[from] AccessError),
     /// The shards cannot start.
@@ -80,16 +80,16 @@ pub enum StartError {
 /// Serves until stopped. The calling thread becomes the control thread. `log` is where log lines go.
 pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     privileges::raise_permitted();
-    // Whatever the server makes is its user's alone; sessions and messages are nobody else's.
+    // Only the server's user may read what it writes: sessions and messages are private.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    // Before all that takes long: a signal that comes meanwhile waits until it can be obeyed.
+    // Before every slow step: a signal that arrives meanwhile waits until it can be obeyed.
     let supervisor = Supervisor::new()?;
     let Loaded { mut config, listen_is_default, .. } = loaded;
     if listen_is_default {
         config.listen =
             present_addresses(&config.listen, |address| TcpListener::bind(address).map(drop))?;
     }
-    let found = Found::raised();
+    let found = ProcessLimits::raised();
     config.totals = config.totals.within(found.memory_bytes);
     let config = Arc::new(config);
     let connections_max = found.connections_max(&config)?;
@@ -106,8 +106,8 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     let generations = pins.as_ref().map(Pins::earlier).unwrap_or_default();
     let choice = choose_path(config.kernel_path, || load(&config, connections_max, &mut pins))?;
     let (mut kernel, reason) = match choice {
-        Choice::Kernel(loaded) => (Some(loaded), String::new()),
-        Choice::User(reason) => (None, reason),
+        PathChoice::Kernel(loaded) => (Some(loaded), String::new()),
+        PathChoice::User(reason) => (None, reason),
     };
     privileges::drop_after_load();
     // With the rights that the server has when it reads them again.
@@ -129,13 +129,13 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
             let (kernel, interfaces) = (Arc::clone(kernel), interfaces.clone());
             let doubt = kernel.doubt().map(str::to_owned);
             let counters = move || {
-                // Whoever looks at the counters wants to know this, too.
+                // The metrics show this, too.
                 kernel.flush_log();
                 kernel.counters()
             };
-            Path::Kernel { interfaces, counters: Box::new(counters), doubt }
+            PingPath::Kernel { interfaces, counters: Box::new(counters), doubt }
         }
-        None => Path::User { reason },
+        None => PingPath::User { reason },
     };
     let facts = Facts {
         listening: started.listening().to_vec(),
@@ -258,7 +258,7 @@ fn is_pinned_by_another(error: &PinError) -> bool {
 ///
 /// # Errors
 /// A server has the directory, and is not gone within `wait_secs`; or it cannot be read.
-pub fn detach(dir: &FilePath, wait_secs: u16) -> Result<Vec<PathBuf>, DirectoryError<PinError>> {
+pub fn detach(dir: &Path, wait_secs: u16) -> Result<Vec<PathBuf>, DirectoryError<PinError>> {
     let detach = || kernel::detach(dir);
     Patience::new(wait_secs).for_directory(Wanted::BpfDir, dir, detach, is_pinned_by_another)
 }
@@ -269,17 +269,17 @@ fn tidy_pins(config: &Config) {
     if !config.bpf_dir.exists() {
         return;
     }
-    // To drop it removes what is not needed, and tells what is.
+    // Dropping this removes what is not needed, and logs what is.
     if let Err(error) = Pins::claim(&config.bpf_dir, config.generations_max.into()) {
         debug!("what earlier servers left stays: {error}");
     }
 }
 
-/// What the kernel path came to.
-enum Choice<T> {
-    /// It is loaded.
+/// Which path answers heartbeats.
+enum PathChoice<T> {
+    /// The kernel path, loaded.
     Kernel(T),
-    /// It is not, and why.
+    /// User space, and why.
     User(String),
 }
 
@@ -287,17 +287,17 @@ enum Choice<T> {
 fn choose_path<T>(
     mode: KernelPathMode,
     load: impl FnOnce() -> Result<T, String>,
-) -> Result<Choice<T>, StartError> {
+) -> Result<PathChoice<T>, StartError> {
     if mode == KernelPathMode::Off {
         info!("heartbeats are answered in user space: --kernel-path off");
-        return Ok(Choice::User("--kernel-path off".into()));
+        return Ok(PathChoice::User("--kernel-path off".into()));
     }
     match load() {
-        Ok(loaded) => Ok(Choice::Kernel(loaded)),
+        Ok(loaded) => Ok(PathChoice::Kernel(loaded)),
         Err(reason) if mode == KernelPathMode::Require => Err(StartError::KernelPath { reason }),
         Err(reason) => {
             warn!("heartbeats are answered in user space: {reason}");
-            Ok(Choice::User(reason))
+            Ok(PathChoice::User(reason))
         }
     }
 }
@@ -360,78 +360,4 @@ pub fn log_clears_line(config: &Config) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use rustix::io::Errno;
-
-    use super::*;
-
-    fn without_v6(address: SocketAddr, errno: Errno) -> io::Result<()> {
-        assert_eq!(address.port(), 0, "asks for the address, not for the port");
-        if address.is_ipv6() { Err(errno.into()) } else { Ok(()) }
-    }
-
-    #[test]
-    fn a_default_address_that_the_machine_lacks_is_left_out() {
-        let default = Config::default().listen;
-        for errno in [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL] {
-            let present = present_addresses(&default, |address| without_v6(address, errno));
-            assert_eq!(present.expect("v4 is there"), default[..1]);
-        }
-        let present = present_addresses(&default, |address| without_v6(address, Errno::NFILE));
-        assert_eq!(present.expect("both"), default, "any other error is for the shards to report");
-    }
-
-    #[test]
-    fn a_machine_without_any_default_address_is_told_the_flag() {
-        let none = present_addresses(&Config::default().listen, |_| Err(Errno::AFNOSUPPORT.into()));
-        assert!(none.expect_err("none").to_string().contains("--listen"));
-    }
-
-    fn chosen(mode: KernelPathMode, load: Result<u8, &str>) -> Result<Choice<u8>, StartError> {
-        choose_path(mode, || load.map_err(str::to_owned))
-    }
-
-    #[test]
-    fn auto_falls_back_with_the_reason_and_require_fails_with_it() {
-        let missing = Err("CAP_BPF is missing");
-        let choice = chosen(KernelPathMode::Auto, missing).expect("falls back");
-        assert!(matches!(choice, Choice::User(reason) if reason == "CAP_BPF is missing"));
-        let error = chosen(KernelPathMode::Require, missing).map(drop).expect_err("required");
-        assert_eq!(error.to_string(), "--kernel-path require: CAP_BPF is missing");
-    }
-
-    #[test]
-    fn the_kernel_path_is_taken_where_it_loads_and_not_tried_when_off() {
-        for mode in [KernelPathMode::Auto, KernelPathMode::Require] {
-            assert!(matches!(chosen(mode, Ok(1)), Ok(Choice::Kernel(1))));
-        }
-        let off = choose_path::<u8>(KernelPathMode::Off, || panic!("tried"));
-        assert!(matches!(off, Ok(Choice::User(reason)) if reason == "--kernel-path off"));
-    }
-
-    #[test]
-    fn an_http_port_in_use_names_address_and_flag() {
-        let mut patience = Patience::new(0);
-        let any = "127.0.0.1:0".parse().expect("address");
-        let (_taken, address) = bind_http(any, &mut patience).expect("free");
-        let error = bind_http(address, &mut patience).map(drop).expect_err("taken").to_string();
-        assert!(error.starts_with(&format!("cannot listen on {address} for http: ")), "{error}");
-        assert!(error.contains("in use") && error.ends_with("--http"), "{error}");
-    }
-
-    #[test]
-    fn a_reason_names_its_causes_once_and_in_one_line() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot load")]
-        struct Outer(#[source] StartError);
-        let inner = StartError::Http {
-            address: "127.0.0.1:1".parse().expect("address"),
-            source: AddressError::Io(io::Error::other("first\nsecond")),
-        };
-        assert_eq!(
-            with_sources(&Outer(inner)),
-            "cannot load: cannot listen on 127.0.0.1:1 for http: first second; \
-             choose another by --http"
-        );
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::line_queue::{FLUSH_MAX, LineQueue, STATUS_LINES_MAX};
 use super::metrics;
-use super::observed::{Facts, Observed, Path, pings_kernel};
+use super::observed::{Facts, Observed, PingPath, pings_kernel};
 use super::status_text::{self, grouped, short};
 
 /// Has the terminal cut a line at its edge: one that wraps could not be redrawn in place.
@@ -27,7 +27,7 @@ pub const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// The counters of a status line, at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct StatusCounts {
     /// Open now.
     pub connections: u64,
     /// Answered by the kernel so far.
@@ -40,7 +40,7 @@ pub struct Totals {
     pub publishes_out: u64,
 }
 
-impl Totals {
+impl StatusCounts {
     fn read(observed: &Observed) -> Self {
         Self {
             connections: observed.sum(|shard| &shard.connections),
@@ -68,7 +68,7 @@ impl Totals {
     }
 }
 
-/// What went otherwise than clients wanted since the start: names and numbers, those above 0.
+/// What went wrong for clients since the start: names and numbers, those above 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Troubles(Vec<String>);
 
@@ -108,10 +108,10 @@ pub fn welcome(facts: &Facts) -> String {
     let websocket: Vec<String> =
         texts(&facts.websocket_listening).iter().map(|at| format!("ws://{at}/mqtt")).collect();
     let heartbeats = match &facts.path {
-        Path::Kernel { interfaces, .. } => {
+        PingPath::Kernel { interfaces, .. } => {
             format!("answered by the kernel on {}", interfaces.join(", "))
         }
-        Path::User { reason } => format!("answered in user space: {reason}"),
+        PingPath::User { reason } => format!("answered in user space: {reason}"),
     };
     let shards = match facts.config.shards {
         1 => "1 shard".to_owned(),
@@ -181,14 +181,14 @@ pub async fn show(observed: Arc<Observed>, mut stopped: watch::Receiver<bool>) {
     out.push(welcome(&observed.facts).into_bytes());
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.tick().await;
-    let (mut before, mut at) = (Totals::read(&observed), Instant::now());
+    let (mut before, mut at) = (StatusCounts::read(&observed), Instant::now());
     let mut told = Troubles::default();
     loop {
         let is_last = tokio::select! {
             _ = ticks.tick() => false,
             _ = stopped.wait_for(|stopped| *stopped) => true,
         };
-        let now = Totals::read(&observed);
+        let now = StatusCounts::read(&observed);
         let line = now.line_since(&before, at.elapsed());
         (before, at) = (now, Instant::now());
         let troubles = Troubles::read(&observed);
@@ -223,112 +223,4 @@ fn framed(line: &str, redrawn: bool, is_last: bool) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::observed::tests::{kernel_path, observed, user_path};
-    use super::super::status_text::COLUMNS;
-    use super::*;
-
-    #[test]
-    fn a_line_shows_rates_over_the_time_that_passed_and_totals() {
-        let before = Totals { pings_kernel: 1_000, publishes_in: 5, ..Totals::default() };
-        let now = Totals {
-            connections: 12_345,
-            pings_kernel: 3_001,
-            pings_user: 4,
-            publishes_in: 25,
-            publishes_out: 2_000_000,
-        };
-        assert_eq!(
-            now.line_since(&before, Duration::from_secs(2)),
-            "12.3k connected | pings/s 1,001 kernel 2 user | msgs/s 10 in 1.00M out"
-        );
-    }
-
-    #[test]
-    fn a_line_survives_no_time_and_counters_that_go_back() {
-        let before = Totals { pings_kernel: 10, ..Totals::default() };
-        let line = Totals::default().line_since(&before, Duration::ZERO);
-        assert!(line.starts_with("0 connected | pings/s 0 kernel"), "{line}");
-    }
-
-    #[test]
-    fn welcome_says_where_to_connect_who_answers_and_what_to_try() {
-        let (kernel, _) = observed(kernel_path(Vec::new()), Instant::now());
-        let screen = welcome(&kernel.facts);
-        for part in [
-            "127.0.0.1:1883  [::1]:1883",
-            "answered by the kernel on lo, eth0",
-            "up to 19,000 connections",
-            "http://127.0.0.1:9880/metrics",
-            "mosquitto_sub -h 127.0.0.1 -p 1883 -k 5 -t 'hello/#' -v",
-            "mosquitto_pub -h 127.0.0.1 -p 1883 -t hello/world -m hi",
-        ] {
-            assert!(screen.contains(part), "no `{part}` in:\n{screen}");
-        }
-        assert!(!screen.contains("ws://"), "{screen}");
-        let (mut user, _) = observed(user_path(), Instant::now());
-        user.facts.websocket_listening = vec!["127.0.0.1:9001".parse().expect("address")];
-        let screen = welcome(&user.facts);
-        assert!(screen.contains("answered in user space: CAP_BPF is missing"), "{screen}");
-        assert!(screen.contains("  ws://127.0.0.1:9001/mqtt\n"), "{screen}");
-        user.facts.http = None;
-        assert!(welcome(&user.facts).contains("  http        off\n"));
-    }
-
-    #[test]
-    fn lines_fit_a_narrow_terminal_whatever_the_numbers() {
-        let now = Totals {
-            connections: 88_888_888,
-            pings_kernel: 8_888_888,
-            pings_user: 8_888_888,
-            publishes_in: 8_888_888,
-            publishes_out: 8_888_888,
-        };
-        let line = now.line_since(&Totals::default(), Duration::from_secs(1));
-        assert!(line.len() <= COLUMNS, "{} columns: {line}", line.len());
-        let (mut user, _) = observed(user_path(), Instant::now());
-        user.facts.listening = vec!["[2001:db8:1:2:3:4:5:6]:1883".parse().expect("address"); 7];
-        user.facts.path = Path::User { reason: "no program can be attached ".repeat(9) };
-        for line in welcome(&user.facts).lines().filter(|line| !line.contains("mosquitto")) {
-            assert!(line.len() <= COLUMNS, "{} columns: {line}", line.len());
-        }
-    }
-
-    #[test]
-    fn troubles_are_named_above_zero_in_lines_that_fit() {
-        let (observed, counters) = observed(user_path(), Instant::now());
-        assert_eq!(Troubles::read(&observed).lines(), Vec::<String>::new());
-        counters[0].connects_refused.add(12);
-        counters[1].dropped_absent.add(3);
-        counters[0].dropped_stale.add(4);
-        counters[1].limit_outbox.add(50_000);
-        let lines = Troubles::read(&observed).lines();
-        assert_eq!(lines, ["  since start: 12 refused | 7 dropped | 50.0k limit outbox"]);
-        for counter in [&counters[0].limit_answers, &counters[0].limit_subscription_bytes] {
-            counter.add(1_234_567);
-        }
-        let lines = Troubles::read(&observed).lines();
-        assert!(lines.len() == 2 && lines.iter().all(|line| line.len() <= COLUMNS), "{lines:?}");
-    }
-
-    #[test]
-    fn troubles_stay_above_the_line_that_is_redrawn() {
-        assert_eq!(above(&["x".into(), "y".into()], true), "\r\x1b[Kx\n\r\x1b[Ky\n");
-        assert_eq!(above(&["x".into()], false), "x\n");
-    }
-
-    #[test]
-    fn what_to_try_connects_by_loopback_where_the_server_listens_on_any_address() {
-        let address = "[::]:2883".parse().expect("address");
-        assert_eq!(reachable(address).to_string(), "[::1]:2883");
-        let address = "0.0.0.0:2883".parse().expect("address");
-        assert_eq!(reachable(address).to_string(), "127.0.0.1:2883");
-    }
-
-    #[test]
-    fn a_terminal_line_is_redrawn_and_the_last_one_stays() {
-        assert_eq!(framed("x", true, false), "\r\x1b[K\x1b[?7lx\x1b[?7h");
-        assert_eq!(framed("x", true, true), "\r\x1b[K\x1b[?7lx\x1b[?7h\nstopped\n");
-        assert_eq!(framed("x", false, false), "x\n");
-    }
-}
+mod tests;

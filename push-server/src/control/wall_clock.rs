@@ -20,12 +20,13 @@ const ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// The wall clock, as something that is set.
 #[derive(Debug)]
 pub(super) struct WallClock {
-    /// `None`: the system does not tell. Read like a pipe; tokio does not look at what it is.
+    /// `None` where the system has no such timer. Read as a pipe is: tokio needs no more than a
+    /// descriptor.
     timer: Option<Receiver>,
 }
 
 impl WallClock {
-    /// From now on it is told. Within a tokio runtime only.
+    /// Notices changes from now on. Within a tokio runtime only.
     pub(super) fn new() -> Self {
         let timer = armed().and_then(Receiver::from_owned_fd_unchecked);
         let timer = timer.inspect_err(|error| {
@@ -68,23 +69,12 @@ fn arm(timer: impl AsFd) -> io::Result<()> {
     let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
     let never = Itimerspec { it_interval: ONCE, it_value: NEVER };
     match timerfd_settime(timer, flags, &never) {
-        // Set once more: it is armed all the same, and whoever was told looks at the clock after this.
+        // The clock was set again meanwhile: the timer is armed all the same, and the caller reads the
+        // clock after this.
         Ok(_) | Err(Errno::CANCELED) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn while_nobody_sets_it_nothing_is_told() {
-        let clock = WallClock::new();
-        assert!(clock.timer.is_some());
-        let told = tokio::time::timeout(Duration::from_millis(50), clock.set()).await;
-        assert!(told.is_err());
-    }
-}
+mod tests;

@@ -62,7 +62,7 @@ const VERIFY_TRIES_MAX: usize = 5;
 const LINGERING_MIN: u32 = 1024;
 
 /// The loaded programs with their typed maps.
-pub(super) struct Loaded {
+pub(super) struct Programs {
     /// Holds the programs and their links; dropping it detaches.
     pub(super) ebpf: Ebpf,
     pub(super) links: Vec<Attached>,
@@ -92,7 +92,7 @@ pub(super) fn lingering_max(connections_max: u32) -> u32 {
     connections_max.saturating_add(LINGERING_MIN)
 }
 
-pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathError> {
+pub(super) fn load(options: &KernelPathOptions) -> Result<Programs, KernelPathError> {
     if OBJECT.is_empty() {
         return Err(KernelPathError::NotBuiltIn);
     }
@@ -129,7 +129,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
     let flows_map = second_handle(&ebpf, "FLOWS")?;
     let flows = typed::<HashMap<MapData, FlowKey, LockedFlow<u32>>>(&mut ebpf, "FLOWS")?;
     let counters = typed(&mut ebpf, "COUNTERS")?;
-    let loaded = Loaded {
+    let loaded = Programs {
         slots: Arc::new(slots.map_err(KernelPathError::Mmap)?),
         heartbeats: Arc::new(heartbeats.map_err(KernelPathError::Mmap)?),
         early_fragments: Arc::new(early_fragments.map_err(KernelPathError::Mmap)?),
@@ -145,7 +145,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Loaded, KernelPathErro
 }
 
 /// Egress first: an answer at ingress relies on it.
-fn attach(mut loaded: Loaded, interfaces: &[String]) -> Result<Loaded, KernelPathError> {
+fn attach(mut loaded: Programs, interfaces: &[String]) -> Result<Programs, KernelPathError> {
     for (name, direction) in [(EGRESS, TcAttachType::Egress), (INGRESS, TcAttachType::Ingress)] {
         let program = program(&mut loaded.ebpf, name)?;
         for (interface, &index) in interfaces.iter().zip(loaded.covered.iter()) {
@@ -282,15 +282,4 @@ fn check_interfaces(names: &[String]) -> Result<Arc<[u32]>, KernelPathError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn release_is_compared_by_number() {
-        assert_eq!(version("6.18.44-fc-v669"), Some((6, 18)));
-        assert!(version("6.6.0").unwrap() >= KERNEL_MIN);
-        assert!(version("6.5.13").unwrap() < KERNEL_MIN);
-        assert!(version("10.0-rc1").unwrap() >= KERNEL_MIN);
-        assert_eq!(version("weird"), None);
-    }
-}
+mod tests;

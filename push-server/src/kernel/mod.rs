@@ -98,7 +98,7 @@ impl KernelPath {
     /// Loads, verifies and attaches. Minimum kernel 6.6 (TCX).
     pub fn load(options: &KernelPathOptions) -> Result<Self, KernelPathError> {
         let loaded = load::load(options)?;
-        let load::Loaded {
+        let load::Programs {
             ebpf,
             links,
             slots,

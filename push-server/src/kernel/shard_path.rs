@@ -58,9 +58,9 @@ pub struct ShardPath {
     covered: Arc<[u32]>,
     free: Vec<u32>,
     /// Freed slots whose flows may turn out never to have answered; oldest first.
-    closed: VecDeque<Leaving>,
+    closed: VecDeque<ClosingConnection>,
     /// Flows that linger; oldest first. At most `lingering_max`.
-    lingering: VecDeque<Leaving>,
+    lingering: VecDeque<ClosingConnection>,
     lingering_max: usize,
     speaking: Arc<AtomicBool>,
     diag: Option<Arc<SocketDiag>>,
@@ -68,7 +68,7 @@ pub struct ShardPath {
 }
 
 #[derive(Debug)]
-struct Leaving {
+struct ClosingConnection {
     slot: SlotRef,
     /// When its two minutes began.
     closed_at: Monotonic,
@@ -94,7 +94,8 @@ pub(super) struct Parts {
     pub(super) lingering_max: usize,
     /// Set when sockets that still speak are left behind.
     pub(super) speaking: Arc<AtomicBool>,
-    /// What is asked whether a closed socket still sends; where it cannot be, the flows tell.
+    /// Tells whether a closed socket still sends. `None` where the system cannot be asked: then the
+    /// flows tell.
     pub(super) diag: Option<Arc<SocketDiag>>,
     /// The programs may go with the process: no socket that they translate for may go on to send then.
     pub(super) resets_in_crash: bool,
@@ -230,15 +231,15 @@ impl ShardPath {
         self.slots.slot(slot.index).pings.load(Ordering::Acquire)
     }
 
-    /// The connection is going: no more answers from now on (state closing).
+    /// The connection is being closed: the kernel answers no more pings (state closing).
     pub fn closing(&self, slot: &SlotRef) {
         self.slots.slot(slot.index).state.store(state::CLOSING, Ordering::Release);
     }
 
-    /// To be called before the socket is closed. Whether it goes on to send then what must be translated:
-    /// without the programs, a client would miss two bytes for each ping, or hear no end. Where the
-    /// programs may be gone by then, because the server stops or they go in a crash, it does not: its
-    /// close is a reset.
+    /// Call it before closing the socket. Returns whether the system will go on to send bytes that the
+    /// programs must translate: without them a client would miss two bytes for each ping, or never see
+    /// the end. Where the programs may be gone by then, because the server stops or a crash takes them
+    /// along, the socket is set to close with a reset, and sends nothing more.
     pub fn before_close(&self, socket: BorrowedFd<'_>, slot: &SlotRef, is_stopping: bool) -> bool {
         // A socket that cannot be asked has failed.
         let is_heard_out = super::socket::is_heard_out(socket).unwrap_or(true);
@@ -255,13 +256,13 @@ impl ShardPath {
     /// [`Self::before_close`].
     pub fn release(&mut self, slot: SlotRef, speaks: bool, now: Monotonic) {
         self.vacate(&slot);
-        self.closed.push_back(Leaving { slot, closed_at: now, progress: [0; 4], speaks });
+        self.closed.push_back(ClosingConnection { slot, closed_at: now, progress: [0; 4], speaks });
     }
 
     /// The shard ends, and has closed every socket: notes whether one of those that were closed before
     /// still speaks, as far as the flows know.
     pub fn leave(&self) {
-        let is_unheard = |leaving: &Leaving| {
+        let is_unheard = |leaving: &ClosingConnection| {
             let SlotRef { index, generation, key, .. } = &leaving.slot;
             let flow = self.flows.look(key, *index, *generation);
             flow.is_some_and(|flow| flow.n > 0 && flow.acked_nxt != flow.egress_nxt)
@@ -283,7 +284,8 @@ impl ShardPath {
             match self.flows.look(key, *index, *generation) {
                 Some(Flow { n: 0, .. }) => self.flows.remove(key, *index, *generation),
                 Some(flow) => {
-                    self.lingering.push_back(Leaving { progress: progress(&flow), ..leaving });
+                    self.lingering
+                        .push_back(ClosingConnection { progress: progress(&flow), ..leaving });
                 }
                 None => {}
             }
@@ -296,7 +298,11 @@ impl ShardPath {
                 // A closed socket may go on sending for long, to a client that reads slowly or not at all,
                 // and none of it passes the programs while the interface is down.
                 Some(progress) if progress != leaving.progress || self.sends(&leaving.slot) => {
-                    self.lingering.push_back(Leaving { progress, closed_at: now, ..leaving });
+                    self.lingering.push_back(ClosingConnection {
+                        progress,
+                        closed_at: now,
+                        ..leaving
+                    });
                 }
                 Some(_) => self.flows.remove(key, *index, *generation),
                 None => {}
@@ -347,7 +353,11 @@ fn progress(flow: &Flow) -> [u32; 4] {
 }
 
 /// Takes the oldest entry, if it is due.
-fn take_due(queue: &mut VecDeque<Leaving>, linger: Duration, now: Monotonic) -> Option<Leaving> {
+fn take_due(
+    queue: &mut VecDeque<ClosingConnection>,
+    linger: Duration,
+    now: Monotonic,
+) -> Option<ClosingConnection> {
     let due = now.since(queue.front()?.closed_at) >= linger;
     if due { queue.pop_front() } else { None }
 }

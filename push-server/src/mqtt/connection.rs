@@ -8,20 +8,20 @@ use push_common::clock::Monotonic;
 use push_common::ping_rate::PingPace;
 
 use super::codec::{
-    self, ANSWER_BYTES, Ack, AckKind, Audience, Auth, Context, Header, Input, Outgoing, Packet,
-    Reason, answer_bytes,
+    self, ANSWER_BYTES, Ack, AckKind, Audience, Auth, Context, Header, Input, OutgoingPublish,
+    Packet, Reason, answer_bytes,
 };
 use super::delivery::Delivery;
 use super::handshake::Connecting;
-use super::inflight::Routing;
+use super::inflight::ReceivedPublish;
 use super::keep_alive::KeepAlive;
-use super::session::{Next, Session, Verdict};
+use super::session::{Next, SendOutcome, Session};
 use super::topic_alias::TopicForm;
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
 use super::{Limits, Version};
 use crate::broker::{Message, QoS, TopicName};
-use rare::{Rare, form};
+use extras::{Extras, form};
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
 
 /// A connection after CONNECT.
@@ -30,11 +30,11 @@ pub struct Connection {
     input: Input,
     /// Answers (CONNACK, PUBACK, PINGRESP, ...) not moved into a `Transmit` yet: whole frames.
     answers: BytesMut,
-    /// What the answers that whoever drives it still owes will take, about.
+    /// About how many bytes the answers will take that the shard still owes.
     owed_bytes: u32,
     parsed_bytes: u64,
-    /// Nothing with a client that has no will and no aliases, as nearly every idle one.
-    rare: Option<Box<Rare>>,
+    /// Empty for a client without will and aliases, as nearly every idle one is.
+    extras: Option<Box<Extras>>,
     /// The client's Maximum Packet Size.
     packet_bytes_max: Option<NonZeroU32>,
     /// The client's Receive Maximum.
@@ -71,8 +71,8 @@ enum State {
 pub enum Event {
     /// It published. Route the message, then call `publish_done` with the receipt, if any.
     Publish(Message, Option<PublishReceipt>),
-    /// It published what nobody may: the message is dropped. Call `publish_done` with the receipt, if
-    /// any, and the reason where the protocol has a word for it.
+    /// It published what no client may publish: the message is dropped. Call `publish_done` with the
+    /// receipt, if any, and the reason where the protocol has a word for it.
     PublishRefused(Reason, Option<PublishReceipt>),
     /// It subscribes; answer by `subscribed`.
     Subscribe(Subscribe),
@@ -85,7 +85,7 @@ pub enum Event {
     Ping,
     /// AUTH of a client that was authenticated; answer by `authenticate`.
     Authenticate(Auth),
-    /// It said goodbye: close. The will is gone unless it asked for it.
+    /// It sent DISCONNECT: close. The will is dropped unless the client asked for it.
     Disconnected,
     /// It broke the protocol, or a limit: a DISCONNECT is queued where the protocol has one. Send
     /// what is left, close, publish the will.
@@ -133,7 +133,7 @@ impl Connection {
             answers: BytesMut::new(),
             owed_bytes: 0,
             parsed_bytes: wire_bytes,
-            rare: Rare::of(&mut connect),
+            extras: Extras::of(&mut connect),
             packet_bytes_max: connect.packet_bytes_max.and_then(NonZeroU32::new),
             receive_max: connect.receive_max,
             topic_alias_max: connect.topic_alias_max,
@@ -164,8 +164,8 @@ impl Connection {
         if self.state == State::Over { 0 } else { self.input.len() }
     }
 
-    /// What has come and nobody will parse any more, of a connection that is over: emptied, for whoever
-    /// frees it. It may be as large as a packet, and to free that takes its time.
+    /// Takes out the input that a connection which is over will never parse, for the caller to free: it
+    /// may be as large as a packet, and freeing that takes time.
     pub fn take_input(&mut self) -> Vec<u8> {
         self.input.take_memory()
     }
@@ -228,26 +228,29 @@ impl Connection {
                 // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
                 if !dup && delivery.message.is_expired(now) {
                     writer.dropped_expired();
-                    return Verdict::Dropped;
+                    return SendOutcome::Dropped;
                 }
-                topic = form(&mut self.rare, &delivery.message.topic, topic_alias_max);
-                let publish = Outgoing { delivery, topic, packet_id: 0, dup, version, now };
+                topic = form(&mut self.extras, &delivery.message.topic, topic_alias_max);
+                let publish = OutgoingPublish { delivery, topic, packet_id: 0, dup, version, now };
                 match publish.fitting(packet_len_max) {
                     Some(fitting) => {
                         (topic, len) = fitting;
-                        Verdict::Sent
+                        SendOutcome::Sent
                     }
                     None => writer.too_large(delivery, dup),
                 }
             });
             match next {
                 Some(Next::Publish { delivery, packet_id, dup }) => {
-                    if let (TopicForm::Introduced(alias), Some(rare)) = (topic, &mut self.rare) {
-                        rare.outbound.introduced(&delivery.message.topic, alias);
+                    if let (TopicForm::Introduced(alias), Some(extras)) = (topic, &mut self.extras)
+                    {
+                        extras.outbound.introduced(&delivery.message.topic, alias);
                     }
                     let delivery = &delivery;
-                    writer
-                        .publish(&Outgoing { delivery, topic, packet_id, dup, version, now }, len);
+                    writer.publish(
+                        &OutgoingPublish { delivery, topic, packet_id, dup, version, now },
+                        len,
+                    );
                 }
                 Some(Next::Release(packet_id)) => {
                     let kind = AckKind::Release;
@@ -277,7 +280,7 @@ impl Connection {
     pub fn takes(&self, delivery: &Delivery, now: Monotonic) -> bool {
         let Audience { version, packet_len_max, .. } = self.audience();
         let topic = TopicForm::Whole;
-        let publish = Outgoing { delivery, topic, packet_id: 0, dup: false, version, now };
+        let publish = OutgoingPublish { delivery, topic, packet_id: 0, dup: false, version, now };
         publish.fitting(packet_len_max).is_some()
     }
 
@@ -345,8 +348,8 @@ impl Connection {
         }
     }
 
-    /// So many pings of this connection were answered by somebody else so far: they use up the same
-    /// ping rate. To be told before `poll_event`.
+    /// The kernel has answered so many pings of this connection so far: they count against the same
+    /// ping rate. Call this before `poll_event`.
     pub fn pings_answered_elsewhere(&mut self, pings: u64, limits: &Limits) {
         let pings = pings as u32;
         let more = pings.wrapping_sub(self.pings_elsewhere);
@@ -382,12 +385,12 @@ impl Connection {
 
     /// The will, if it is still to be published when the connection ends.
     pub fn will(&self) -> Option<&Will> {
-        self.rare.as_ref()?.will.as_deref()
+        self.extras.as_ref()?.will.as_deref()
     }
 
     /// Takes the will, if it is still to be published when the connection ends.
     pub fn take_will(&mut self) -> Option<Box<Will>> {
-        self.rare.as_mut().and_then(|rare| rare.will.take())
+        self.extras.as_mut().and_then(|extras| extras.will.take())
     }
 
     /// Parses the next packet, if it is there whole. Its header is judged as soon as it is there.
@@ -413,7 +416,7 @@ impl Connection {
         Ok(Some(packet))
     }
 
-    /// Acts on a packet. `Ok(None)`: there is nothing to tell.
+    /// Acts on a packet. `Ok(None)`: there is no event.
     fn handle_packet(
         &mut self,
         packet: Packet,
@@ -493,11 +496,11 @@ impl Connection {
             match session.exactly_once(packet_id) {
                 None => {}
                 // The answer follows when the receipt comes back.
-                Some(Routing::Pending | Routing::Asked) => {
+                Some(ReceivedPublish::Pending | ReceivedPublish::Asked) => {
                     session.ask_exactly_once(packet_id);
                     return Ok(None);
                 }
-                Some(Routing::Done) => {
+                Some(ReceivedPublish::Done) => {
                     self.acknowledge(AckKind::Received, packet_id, Reason::Success);
                     return Ok(None);
                 }
@@ -521,8 +524,8 @@ impl Connection {
         let topic = publish.topic.clone();
         match publish.topic_alias {
             Some(alias) => {
-                let rare = self.rare.get_or_insert_default();
-                rare.inbound.resolve(topic, alias, limits.topic_alias_max)
+                let extras = self.extras.get_or_insert_default();
+                extras.inbound.resolve(topic, alias, limits.topic_alias_max)
             }
             None => topic.ok_or(Reason::ProtocolError),
         }
@@ -596,9 +599,9 @@ impl Connection {
     }
 }
 
+mod answers;
 mod authenticate;
-mod due;
-mod rare;
+mod extras;
 mod subscribe;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use crate::broker::{MemoryBudget, Message, QoS, Via};
 /// A message for a session.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// What.
+    /// The message.
     pub message: Arc<Message>,
     /// The lower of the message's and the subscription's.
     pub qos: QoS,

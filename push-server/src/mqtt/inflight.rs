@@ -12,7 +12,7 @@ use crate::broker::QoS;
 /// Bounded by the window under which they were sent, and by the packet ids there are.
 #[derive(Debug, Default)]
 pub(super) struct Inflight {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<InflightEntry>,
     unsent: usize,
     /// How many were sent as PUBLISH on this connection: what the client's receive maximum limits
     /// [MQTT-3.3.4-9].
@@ -20,7 +20,7 @@ pub(super) struct Inflight {
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct InflightEntry {
     pub(super) position: u64,
     counted: bool,
     /// `None` once PUBREC came: PUBREL is what is owed from then on.
@@ -38,19 +38,19 @@ pub(super) enum Retry {
 
 /// What a PUBREC means.
 #[derive(Debug)]
-pub(super) enum Received {
+pub(super) enum PubrecOutcome {
     /// The message in this place arrived: answer by PUBREL. The message, when this was the first
     /// PUBREC for it.
     Release(u64, Option<Owed>),
     /// The client refused the message: the flow is over [MQTT5 4.3.3].
-    Refused(Ended),
+    Refused(EndedDelivery),
     /// No such flow.
     Unknown,
 }
 
 /// A flow that is over.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedDelivery {
     pub(super) position: u64,
     /// Its message, unless that was received before (PUBREC).
     pub(super) owed: Option<Owed>,
@@ -67,7 +67,7 @@ impl Inflight {
 
     /// What it takes in memory, messages not counted.
     pub(super) fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>()
+        self.entries.capacity() * size_of::<InflightEntry>()
     }
 
     pub(super) fn has_retries(&self) -> bool {
@@ -90,14 +90,14 @@ impl Inflight {
     pub(super) fn push(&mut self, owed: Owed) {
         debug_assert!(!self.has_retries() && self.find(packet_id(owed.position)).is_none());
         let position = owed.position;
-        self.entries.push_back(Entry { position, counted: true, owed: Some(owed) });
+        self.entries.push_back(InflightEntry { position, counted: true, owed: Some(owed) });
         self.counted += 1;
     }
 
-    /// What an earlier connection sent, or may have sent, and is behind all that is here: to be sent
+    /// Adds, behind the others, what an earlier connection sent, or may have sent: it is to be sent
     /// again. `None` for a release.
     pub(super) fn push_retry(&mut self, position: u64, owed: Option<Owed>) {
-        self.entries.push_back(Entry { position, counted: false, owed });
+        self.entries.push_back(InflightEntry { position, counted: false, owed });
         self.unsent += 1;
     }
 
@@ -122,7 +122,7 @@ impl Inflight {
     }
 
     /// PUBACK. The flow, or `None` when the packet id is not known.
-    pub(super) fn acknowledge(&mut self, packet_id: u16) -> Result<Option<Ended>, Reason> {
+    pub(super) fn acknowledge(&mut self, packet_id: u16) -> Result<Option<EndedDelivery>, Reason> {
         let Some(index) = self.find(packet_id) else { return Ok(None) };
         match &self.entries[index].owed {
             Some(owed) if owed.delivery.qos == QoS::AtLeastOnce => Ok(self.remove(index)),
@@ -131,18 +131,24 @@ impl Inflight {
     }
 
     /// PUBREC.
-    pub(super) fn receive(&mut self, packet_id: u16, is_error: bool) -> Result<Received, Reason> {
-        let Some(index) = self.find(packet_id) else { return Ok(Received::Unknown) };
+    pub(super) fn receive(
+        &mut self,
+        packet_id: u16,
+        is_error: bool,
+    ) -> Result<PubrecOutcome, Reason> {
+        let Some(index) = self.find(packet_id) else { return Ok(PubrecOutcome::Unknown) };
         let entry = &mut self.entries[index];
         match &entry.owed {
             Some(owed) if owed.delivery.qos != QoS::ExactlyOnce => Err(Reason::ProtocolError),
-            _ if is_error => Ok(self.remove(index).map_or(Received::Unknown, Received::Refused)),
-            _ => Ok(Received::Release(entry.position, entry.owed.take())),
+            _ if is_error => {
+                Ok(self.remove(index).map_or(PubrecOutcome::Unknown, PubrecOutcome::Refused))
+            }
+            _ => Ok(PubrecOutcome::Release(entry.position, entry.owed.take())),
         }
     }
 
     /// PUBCOMP. An unknown packet id is the rest of a flow that ended already: `None`.
-    pub(super) fn complete(&mut self, packet_id: u16) -> Result<Option<Ended>, Reason> {
+    pub(super) fn complete(&mut self, packet_id: u16) -> Result<Option<EndedDelivery>, Reason> {
         match self.find(packet_id) {
             Some(index) if self.entries[index].owed.is_some() => Err(Reason::ProtocolError),
             Some(index) => Ok(self.remove(index)),
@@ -151,7 +157,7 @@ impl Inflight {
     }
 
     /// Ends a flow as though it had been acknowledged.
-    pub(super) fn forget(&mut self, packet_id: u16) -> Option<Ended> {
+    pub(super) fn forget(&mut self, packet_id: u16) -> Option<EndedDelivery> {
         self.find(packet_id).and_then(|index| self.remove(index))
     }
 
@@ -163,7 +169,7 @@ impl Inflight {
     }
 
     /// All of them, in the order they were sent in.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &InflightEntry> {
         self.entries.iter()
     }
 
@@ -184,7 +190,7 @@ impl Inflight {
         &mut self,
         mut which: impl FnMut(&Delivery) -> bool,
     ) -> Vec<Owed> {
-        let mut wanted = |entry: &Entry| {
+        let mut wanted = |entry: &InflightEntry| {
             let delivery = &entry.owed.as_ref()?.delivery;
             (delivery.qos == QoS::AtLeastOnce && which(delivery)).then(|| packet_id(entry.position))
         };
@@ -201,32 +207,32 @@ impl Inflight {
         self.entries.iter().position(|entry| packet_id(entry.position) == id)
     }
 
-    fn remove(&mut self, index: usize) -> Option<Ended> {
+    fn remove(&mut self, index: usize) -> Option<EndedDelivery> {
         if index + self.unsent >= self.entries.len() {
             self.unsent -= 1;
         }
-        let Entry { position, counted, owed } = self.entries.remove(index)?;
+        let InflightEntry { position, counted, owed } = self.entries.remove(index)?;
         self.counted -= u16::from(counted);
-        Some(Ended { position, owed })
+        Some(EndedDelivery { position, owed })
     }
 }
 
-/// Packet ids of a client's QoS 2 publishes, from PUBLISH to PUBREL: what makes "exactly once" out
-/// of "again". A packet id has 16 bits, which bounds them.
+/// Packet ids of a client's QoS 2 publishes, from PUBLISH to PUBREL, by which a repeated PUBLISH is
+/// recognised. A packet id has 16 bits, which bounds them.
 #[derive(Debug, Default)]
-pub(super) struct Exactly(BTreeMap<u16, Routing>);
+pub(super) struct Exactly(BTreeMap<u16, ReceivedPublish>);
 
 /// What one of them takes, in a tree whose nodes are half full.
 const EXACTLY_BYTES: usize = 16;
 
-/// Where such a publish is.
+/// How far the server has come with such a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Routing {
-    /// Given out; its receipt is not back.
+pub(super) enum ReceivedPublish {
+    /// It is being routed; its receipt is not back.
     Pending,
-    /// So it is, and the client has sent it again on another connection than the receipt's.
+    /// It is being routed, and the client has sent it again on a newer connection.
     Asked,
-    /// Done, and PUBREC was sent.
+    /// It is routed, and PUBREC was sent.
     Done,
 }
 
@@ -242,29 +248,29 @@ impl Exactly {
 
     /// Taken and answered before a restart of the server.
     pub(super) fn recover(&mut self, packet_id: u16) {
-        self.0.insert(packet_id, Routing::Done);
+        self.0.insert(packet_id, ReceivedPublish::Done);
     }
 
     /// Where the publish with this packet id is, if it came before.
-    pub(super) fn find(&self, packet_id: u16) -> Option<Routing> {
+    pub(super) fn find(&self, packet_id: u16) -> Option<ReceivedPublish> {
         self.0.get(&packet_id).copied()
     }
 
     /// PUBLISH, again, while its receipt is not back.
     pub(super) fn ask(&mut self, packet_id: u16) {
-        self.0.entry(packet_id).and_modify(|routing| *routing = Routing::Asked);
+        self.0.entry(packet_id).and_modify(|routing| *routing = ReceivedPublish::Asked);
     }
 
     /// PUBLISH, for the first time.
     pub(super) fn begin(&mut self, packet_id: u16) {
-        self.0.insert(packet_id, Routing::Pending);
+        self.0.insert(packet_id, ReceivedPublish::Pending);
     }
 
     /// The publish was routed. Returns whether PUBREC is still owed: the client may have gone on.
     pub(super) fn routed(&mut self, packet_id: u16) -> bool {
         match self.0.get_mut(&packet_id) {
             Some(routing) => {
-                *routing = Routing::Done;
+                *routing = ReceivedPublish::Done;
                 true
             }
             None => false,
@@ -278,14 +284,14 @@ impl Exactly {
 
     /// The connection is gone; receipts will be back.
     pub(super) fn keep(&mut self) {
-        for routing in self.0.values_mut().filter(|routing| **routing == Routing::Asked) {
-            *routing = Routing::Pending;
+        for routing in self.0.values_mut().filter(|routing| **routing == ReceivedPublish::Asked) {
+            *routing = ReceivedPublish::Pending;
         }
     }
 
     /// The connection is gone, and receipts that are not back with it. Their publishes were given
     /// out, so they count as routed: never twice [MQTT-4.3.3-2].
     pub(super) fn restart(&mut self) {
-        self.0.values_mut().for_each(|routing| *routing = Routing::Done);
+        self.0.values_mut().for_each(|routing| *routing = ReceivedPublish::Done);
     }
 }

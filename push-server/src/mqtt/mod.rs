@@ -1,9 +1,9 @@
 //! The protocol core, sans I/O: bytes and a clock in, bytes and events out. It never reads a clock,
 //! a socket or a file.
 //!
-//! A socket begins as `Handshake`, which understands CONNECT, AUTH behind it, and nothing else. With a session found
-//! or made for it, `Connection::accept` turns the CONNECT into a `Connection`. From then on whoever
-//! drives it
+//! A socket begins as `Handshake`, which understands CONNECT, AUTH behind it, and nothing else. With a
+//! session found or made for it, `Connection::accept` turns the CONNECT into a `Connection`. From then on its
+//! driver (the shard)
 //!
 //! - gives what arrived to `handle_bytes` and takes events from `poll_event` until there are none;
 //! - answers those that want it (`publish_done`, `subscribed`, `unsubscribed`);
@@ -68,8 +68,8 @@ pub struct Limits {
     /// Longest keep alive granted, in seconds. MQTT 5 clients that ask for more (or for 0, when
     /// this is below 65,535) are given this by Server Keep Alive; 3.1.1 has no way to be told.
     pub keep_alive_max_secs: u16,
-    /// What MQTT 5 clients that ask for no keep alive (0) are given, `keep_alive_max_secs` at most; 0:
-    /// that says what becomes of them.
+    /// What MQTT 5 clients that ask for no keep alive (0) are given, at most `keep_alive_max_secs`; 0:
+    /// `keep_alive_max_secs` alone decides.
     pub keep_alive_default_secs: u16,
     /// QoS 1 and 2 publishes a client may have unacknowledged towards us (Receive Maximum).
     pub receive_max: u16,

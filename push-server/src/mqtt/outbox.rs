@@ -8,8 +8,8 @@
 //! A session that is not durable has nothing but a head. QoS 0 is never written, and always in the
 //! head: only messages of one QoS keep their order [MQTT-4.6.0-6].
 //!
-//! This file moves messages and counts them. What is asked of the disk is left behind as `Change`s
-//! for whoever drives the session.
+//! This file moves messages and counts them. What is to be done on disk it leaves as `Change`s for
+//! the shard.
 
 mod left;
 mod overrun;
@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::delivery::Delivery;
-use super::inflight::{Ended, Exactly, Inflight};
+use super::inflight::{EndedDelivery, Exactly, Inflight};
 use super::owed::{Change, Filing, Owed, find, remove_unsafe};
 use crate::broker::{Charge, Holder, MemoryBudget, QoS};
 pub use left::{Left, LeftMessage};
@@ -70,7 +70,7 @@ pub struct Extent {
 /// there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Loading {
-    /// Nothing.
+    /// Nothing is under way.
     #[default]
     No,
     /// The next messages, for the client that is here.
@@ -79,7 +79,7 @@ enum Loading {
     Trim,
 }
 
-/// What a session has under way.
+/// A session's outbox, and what is unacknowledged.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     head: VecDeque<Owed>,
@@ -94,7 +94,7 @@ pub(super) struct Pending {
     bytes: u64,
     /// The QoS 0 messages in the head.
     at_most_once: Load,
-    /// What lies before was sent, or may have been, before a crash.
+    /// Messages before this position were sent, or may have been, before a crash.
     pub(super) sent_to: u64,
     /// What is being read from disk.
     loading: Loading,
@@ -189,7 +189,7 @@ impl Pending {
         }
     }
 
-    /// Puts a message behind the others. `is_short`: it should not stay in memory if it can wait on disk.
+    /// Adds a message at the end. `is_short`: memory is short, so it should wait on disk if it can.
     pub(super) fn push(&mut self, mut owed: Owed, connected: bool, is_short: bool) {
         let size = owed.delivery.size();
         self.bytes += size;
@@ -212,7 +212,7 @@ impl Pending {
         }
     }
 
-    /// The next message, if it is here and may leave.
+    /// The next message, if it is in memory and may leave.
     pub(super) fn front(&mut self) -> Option<&Owed> {
         self.refill();
         self.head.front().filter(|owed| owed.may_leave())
@@ -271,7 +271,7 @@ impl Pending {
     }
 
     /// A flow is over.
-    pub(super) fn end(&mut self, ended: &Ended, durable: bool) {
+    pub(super) fn end(&mut self, ended: &EndedDelivery, durable: bool) {
         match &ended.owed {
             Some(owed) => self.settle(owed),
             None if durable => self.changes.push(Change::Settle(ended.position)),

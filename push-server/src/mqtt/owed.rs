@@ -19,10 +19,10 @@ pub(super) const fn packet_id(position: u64) -> u16 {
 /// How far a message of a durable session is on its way to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filing {
-    /// It is not on its way: QoS 0, or the session ends with its connection, or its write failed when
-    /// it had left.
+    /// Not to be written: QoS 0, or the session ends with its connection, or the write failed after
+    /// the message had left.
     Never,
-    /// Nor is this one, but it does not leave before what its publisher is promised is on disk.
+    /// Not to be written either, but held back until what its publisher is promised is on disk.
     Held,
     /// Its write is being put together; what is asked of the disk meanwhile may come before it.
     Pending,

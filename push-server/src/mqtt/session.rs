@@ -7,7 +7,7 @@ use push_common::clock::Monotonic;
 use super::codec::Reason;
 use super::connect::Connect;
 use super::delivery::Delivery;
-use super::inflight::{Received, Retry, Routing};
+use super::inflight::{PubrecOutcome, ReceivedPublish, Retry};
 use super::outbox::{Extent, Fetched, Left, Pending, Room};
 use super::owed::{Change, Filing, Owed, packet_id};
 use super::subscription_list::SubscriptionList;
@@ -16,11 +16,11 @@ use crate::broker::{Holder, MemoryBudget, QoS, TopicFilter};
 
 /// A session.
 ///
-/// A durable one is also kept on disk, by whoever drives it: its messages are `Filing`, and what
-/// becomes of them is told by `take_changes`.
+/// A durable one is also kept on disk, by the shard: `Filing` says how far each message is on its
+/// way there, and `take_changes` what is to be done.
 #[derive(Debug)]
 pub struct Session {
-    name: Name,
+    name: SessionName,
     /// The client's subscriptions, for resumption and clean-up.
     pub subscriptions: SubscriptionList,
     /// Nothing while nothing is pending, as with nearly every session nearly always.
@@ -35,7 +35,7 @@ pub struct Session {
 
 /// Whose a session is. A session that nobody was authenticated for pays nothing for that.
 #[derive(Debug)]
-enum Name {
+enum SessionName {
     Anybodys(Box<str>),
     Owned(Box<Owned>),
 }
@@ -46,7 +46,7 @@ struct Owned {
     user: Box<str>,
 }
 
-impl Name {
+impl SessionName {
     fn user(&self) -> Option<&str> {
         match self {
             Self::Anybodys(_) => None,
@@ -62,7 +62,7 @@ pub enum Claim {
     Resumed,
     /// It ends, and another one begins.
     Replaced,
-    /// It is somebody else's: the CONNECT is refused, and nothing happens to the session.
+    /// It belongs to another user: the CONNECT is refused, and the session stays as it is.
     Refused,
 }
 
@@ -99,9 +99,9 @@ pub struct Forgotten {
     pub expired: u32,
 }
 
-/// What becomes of a message that is due.
+/// What becomes of a message whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum SendOutcome {
     /// It is sent.
     Sent,
     /// It is dropped.
@@ -126,7 +126,7 @@ impl Session {
     /// A new session.
     pub fn new(client_id: &str, expiry_secs: u32) -> Self {
         Self {
-            name: Name::Anybodys(client_id.into()),
+            name: SessionName::Anybodys(client_id.into()),
             subscriptions: SubscriptionList::default(),
             pending: None,
             next_position: 0,
@@ -151,7 +151,7 @@ impl Session {
     pub fn of_user(mut self, user: Option<&str>) -> Self {
         if let Some(user) = user {
             let (client_id, user) = (self.client_id().into(), user.into());
-            self.name = Name::Owned(Box::new(Owned { client_id, user }));
+            self.name = SessionName::Owned(Box::new(Owned { client_id, user }));
         }
         self
     }
@@ -171,8 +171,8 @@ impl Session {
     /// Its client's identifier.
     pub fn client_id(&self) -> &str {
         match &self.name {
-            Name::Anybodys(client_id) => client_id,
-            Name::Owned(owned) => &owned.client_id,
+            SessionName::Anybodys(client_id) => client_id,
+            SessionName::Owned(owned) => &owned.client_id,
         }
     }
 
@@ -183,9 +183,9 @@ impl Session {
 
     /// What becomes of it by a CONNECT with its client id.
     ///
-    /// A user's session is nobody else's. One that is nobody's protects nobody, so a user is not kept
-    /// out by it; but neither may a user find what a stranger has put there, who could choose for him
-    /// what he is subscribed to, and which of his messages are taken for duplicates.
+    /// Only its user may resume a user's session. A session without a user does not keep a user out,
+    /// but the user does not resume it either: a stranger could have chosen the subscriptions in it,
+    /// and which messages are taken for duplicates.
     pub fn claimed_by(&self, connect: &Connect) -> Claim {
         match (self.user(), connect.user()) {
             (Some(owner), user) if user != Some(owner) => Claim::Refused,
@@ -195,8 +195,7 @@ impl Session {
         }
     }
 
-    /// Whether nothing would be missed if it ended: it has no subscription, and was never owed
-    /// anything.
+    /// Whether nobody would miss it: it has no subscription, and was never owed anything.
     pub fn is_unused(&self) -> bool {
         self.next_position == 0
             && self.pending.is_none()
@@ -289,7 +288,7 @@ impl Session {
         }
     }
 
-    /// What is counted of it is this holder's from now on: its client has come from another network.
+    /// Counts it for this holder from now on: its client has connected from another network.
     pub fn hand_over(&mut self, holder: Holder) {
         if let Some(pending) = self.pending.as_deref_mut() {
             pending.hand_over(holder);
@@ -535,13 +534,15 @@ impl Session {
     pub(super) fn next(
         &mut self,
         window: u16,
-        mut judge: impl FnMut(&Delivery, bool) -> Verdict,
+        mut judge: impl FnMut(&Delivery, bool) -> SendOutcome,
     ) -> Option<Next> {
         let pending = self.pending.as_deref_mut()?;
         while pending.inflight.has_retries() {
             match pending.inflight.retry(window)? {
                 Retry::Release(packet_id) => return Some(Next::Release(packet_id)),
-                Retry::Publish(packet_id, delivery) if judge(&delivery, true) == Verdict::Sent => {
+                Retry::Publish(packet_id, delivery)
+                    if judge(&delivery, true) == SendOutcome::Sent =>
+                {
                     return Some(Next::Publish { delivery, packet_id, dup: true });
                 }
                 Retry::Publish(packet_id, _) => {
@@ -559,12 +560,12 @@ impl Session {
             }
             let owed = pending.pop()?;
             match judge(&owed.delivery, false) {
-                Verdict::Sent => {}
-                Verdict::Dropped => {
+                SendOutcome::Sent => {}
+                SendOutcome::Dropped => {
                     pending.settle(&owed);
                     continue;
                 }
-                Verdict::Left => {
+                SendOutcome::Left => {
                     pending.leave(owed);
                     continue;
                 }
@@ -599,11 +600,11 @@ impl Session {
         let pending = self.pending.get_or_insert_default();
         let received = pending.inflight.receive(packet_id, is_error);
         let answer = match &received {
-            Ok(Received::Release(_, Some(owed))) => {
+            Ok(PubrecOutcome::Release(_, Some(owed))) => {
                 pending.received(owed);
                 Some(Reason::Success)
             }
-            Ok(Received::Release(position, None)) => {
+            Ok(PubrecOutcome::Release(position, None)) => {
                 // PUBREL leaves behind this, and so behind what the first PUBREC has under way; and
                 // if that has failed, this makes up for it.
                 if self.is_durable {
@@ -611,12 +612,12 @@ impl Session {
                 }
                 Some(Reason::Success)
             }
-            Ok(Received::Refused(ended)) => {
+            Ok(PubrecOutcome::Refused(ended)) => {
                 pending.end(ended, self.is_durable);
                 None
             }
             // An error ends the flow, also one that was not there.
-            Ok(Received::Unknown) => (!is_error).then_some(Reason::PacketIdentifierNotFound),
+            Ok(PubrecOutcome::Unknown) => (!is_error).then_some(Reason::PacketIdentifierNotFound),
             Err(_) => None,
         };
         self.tidy();
@@ -634,7 +635,7 @@ impl Session {
     }
 
     /// Where a client's QoS 2 publish is, if it came before.
-    pub(super) fn exactly_once(&self, packet_id: u16) -> Option<Routing> {
+    pub(super) fn exactly_once(&self, packet_id: u16) -> Option<ReceivedPublish> {
         self.pending.as_deref().and_then(|pending| pending.exactly.find(packet_id))
     }
 
@@ -648,7 +649,7 @@ impl Session {
     /// Whether the client waits for the answer to a QoS 2 publish on another connection than the
     /// one whose receipt is out.
     pub fn has_asked_again(&self, packet_id: u16) -> bool {
-        self.exactly_once(packet_id) == Some(Routing::Asked)
+        self.exactly_once(packet_id) == Some(ReceivedPublish::Asked)
     }
 
     /// A client's QoS 2 publish came for the first time.

@@ -2,11 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::codec::{Outgoing, SHARE_BYTES_MIN};
+use super::codec::{OutgoingPublish, SHARE_BYTES_MIN};
 use super::delivery::Delivery;
-use super::session::Verdict;
+use super::session::SendOutcome;
 
-/// Whole frames to write, in order, and what else became of the messages that were due.
+/// Whole frames to write, in order, and how many due messages were dropped instead.
 #[derive(Debug, Default)]
 pub struct Transmit {
     /// Chunks in wire order; small frames are merged into one chunk.
@@ -65,7 +65,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends a PUBLISH of `packet_len` bytes.
-    pub(super) fn publish(&mut self, publish: &Outgoing<'_>, packet_len: usize) {
+    pub(super) fn publish(&mut self, publish: &OutgoingPublish<'_>, packet_len: usize) {
         let payload = &publish.delivery.message.payload;
         if payload.len() < SHARE_BYTES_MIN {
             self.small.reserve(packet_len);
@@ -80,13 +80,14 @@ impl<'a> Writer<'a> {
         self.out.publishes += 1;
     }
 
-    /// A message is larger than the client takes; `dup`: it may have got it by an earlier connection.
-    pub(super) fn too_large(&mut self, delivery: &Delivery, dup: bool) -> Verdict {
+    /// A message is larger than the client takes. `dup`: the client may have received it on an
+    /// earlier connection.
+    pub(super) fn too_large(&mut self, delivery: &Delivery, dup: bool) -> SendOutcome {
         if !dup && delivery.via.group().is_some() {
-            return Verdict::Left;
+            return SendOutcome::Left;
         }
         self.out.dropped_too_large += 1;
-        Verdict::Dropped
+        SendOutcome::Dropped
     }
 
     pub(super) fn dropped_expired(&mut self) {
@@ -99,63 +100,4 @@ impl<'a> Writer<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use push_common::clock::Monotonic;
-
-    use super::*;
-    use crate::broker::{Held, Message, QoS, TopicName, Via};
-    use crate::mqtt::Version;
-    use crate::mqtt::topic_alias::TopicForm;
-
-    fn delivery(payload_len: usize) -> Delivery {
-        let message = Message {
-            topic: TopicName::parse("t", 8).expect("valid"),
-            payload: vec![7; payload_len].into(),
-            qos: QoS::AtMostOnce,
-            retain: false,
-            properties: None,
-            expires_at: None,
-            held: Held::default(),
-        };
-        Delivery {
-            message: Arc::new(message),
-            qos: QoS::AtMostOnce,
-            retain: false,
-            via: Via::default(),
-        }
-    }
-
-    fn write(deliveries: &[Delivery]) -> Transmit {
-        let mut out = Transmit::default();
-        let mut writer = Writer::new(&mut out, BytesMut::from(&[0xD0, 0][..]));
-        for delivery in deliveries {
-            let (version, now) = (Version::V311, Monotonic(0));
-            let topic = TopicForm::Whole;
-            let publish = Outgoing { delivery, topic, packet_id: 0, dup: false, version, now };
-            writer.publish(&publish, publish.packet_len().expect("short"));
-        }
-        writer.finish();
-        out
-    }
-
-    #[test]
-    fn small_frames_become_one_chunk() {
-        let out = write(&[delivery(0), delivery(10), delivery(SHARE_BYTES_MIN - 1)]);
-        assert_eq!((out.chunks.len(), out.publishes), (1, 3));
-        assert_eq!(out.len, 2 + 5 + 15 + (6 + SHARE_BYTES_MIN - 1));
-        assert_eq!(out.chunks[0].len(), out.len);
-        assert!((out.len..=2 * out.len).contains(&out.copied_bytes), "{}", out.copied_bytes);
-    }
-
-    #[test]
-    fn large_payload_is_the_message_itself() {
-        let large = delivery(SHARE_BYTES_MIN);
-        let out = write(&[delivery(1), large.clone(), delivery(1)]);
-        assert_eq!(out.chunks.len(), 3);
-        assert_eq!(out.chunks[1].as_ptr(), large.message.payload.as_ptr(), "shared, not copied");
-        assert_eq!(out.len, out.chunks.iter().map(Bytes::len).sum::<usize>());
-        assert!(out.copied_bytes < 256, "{}", out.copied_bytes);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The will: what the server publishes for a client that went without goodbye [MQTT-3.1.2-8].
+//! The will: what the server publishes for a client that goes without a DISCONNECT [MQTT-3.1.2-8].
 
 use push_common::clock::Monotonic;
 

@@ -1,5 +1,5 @@
-//! A shard's agenda: the instant of its turn, whose work comes next, who is sent something at its end, and
-//! how long each of that may take. It knows whose work waits, and not what work it is.
+//! A shard's agenda: the instant of its turn, whose work comes next, which clients are flushed at its end,
+//! and the time limit of each. It knows whose work waits, not what work it is.
 
 mod fair_queue;
 
@@ -17,7 +17,8 @@ use fair_queue::FairQueue;
 /// that subscribe at once cost one more 10 ms.
 pub(super) const QUANTUM_UNITS: u32 = 1_024;
 
-/// So long a turn takes input and letters as they come; then they wait for their sessions' turns.
+/// For so long a turn handles input and letters as they arrive; later ones wait for their sessions'
+/// turns.
 const INPUT_BUDGET: Duration = Duration::from_millis(3);
 
 /// How often flows of closed connections and expired retained messages are looked for.
@@ -32,7 +33,7 @@ pub(super) enum Progress {
     Done,
     /// The budget is spent.
     Spent,
-    /// Another shard takes no letters now, or has not given back memory yet that it is about to.
+    /// Another shard takes no letters now, or is about to give back memory and has not yet.
     Blocked,
     /// The store does not keep up.
     StoreBehind,
@@ -63,11 +64,11 @@ pub(super) struct Agenda<C, E> {
     /// On whose account clients get something to send now, and which have by now.
     payer: Option<Flow>,
     dirtied: Vec<u32>,
-    /// When the shard last looked for what has had its time.
+    /// When the shard last looked for what has expired.
     swept_at: Monotonic,
     /// Completions wait in the ring.
     leaves_completions: bool,
-    /// More has had its time than a turn removes.
+    /// More has expired than one turn removes.
     leaves_expired: bool,
 }
 
@@ -243,7 +244,7 @@ impl<C: Clock, E> Agenda<C, E> {
         !self.sends.is_idle()
     }
 
-    /// Whether it is time to look for what has had its time.
+    /// Whether it is time to look for what has expired.
     pub(super) fn is_sweep_due(&self) -> bool {
         self.now - self.swept_at >= SWEEP_PERIOD
     }
@@ -258,7 +259,7 @@ impl<C: Clock, E> Agenda<C, E> {
         self.leaves_completions = leaves;
     }
 
-    /// Whether the turn leaves something that has had its time, for the next one.
+    /// Whether the turn leaves expired things for the next one.
     pub(super) fn set_leaves_expired(&mut self, leaves: bool) {
         self.leaves_expired = leaves;
     }
@@ -290,15 +291,5 @@ impl<C: Clock, E> Agenda<C, E> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clock_is_looked_at_when_enough_was_done() {
-        let mut meter = Meter::default();
-        assert!(!meter.count(UNITS_PER_LOOK - 1));
-        assert!(meter.count(1));
-        assert!(!meter.count(1));
-        assert!(meter.count(u32::MAX));
-    }
-}
+#[path = "tests/agenda.rs"]
+mod tests;

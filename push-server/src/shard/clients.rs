@@ -1,14 +1,16 @@
-//! The clients of a shard, by index: the slab, the generations that tell one from whoever has had its place
-//! before, and the lists of those that wait for something other than their turn.
+//! The clients of a shard, by index: the slab, the generations that tell a client from an earlier one at
+//! the same index, and the lists of clients that wait for something other than their turn.
 
 mod client;
 mod discarded;
 mod input_budget;
+mod intake;
+mod output;
 mod receipts;
 mod sending;
 
 pub(super) use client::{Client, Introduction, LINGER_MILLIS, Phase};
-pub(super) use input_budget::{InputBudget, Unfinished};
+pub(super) use input_budget::InputBudget;
 pub(super) use receipts::Receipts;
 pub(super) use sending::{SEND_BYTES_MAX, Sending};
 
@@ -118,7 +120,7 @@ impl<P: Ports> Clients<P> {
         self.stalled.push(index);
     }
 
-    /// Takes those that wait for the store. In the place of one there may be another by now.
+    /// Takes those that wait for the store. Another client may have the index of one by now.
     pub(super) fn take_stalled(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.stalled)
     }
@@ -129,7 +131,7 @@ impl<P: Ports> Clients<P> {
 
     /// A client's outbox is full. Returns whether that is new.
     pub(super) fn push_overflowed(&mut self, index: u32) -> bool {
-        let is_new = !std::mem::replace(&mut self[index].overflowed, true);
+        let is_new = self[index].output.mark_overflowed();
         if is_new {
             self.overflowed.push(index);
         }
@@ -139,9 +141,9 @@ impl<P: Ports> Clients<P> {
     /// Takes one whose outbox was full.
     pub(super) fn pop_overflowed(&mut self) -> Option<u32> {
         while let Some(index) = self.overflowed.pop() {
-            // The flag tells it from one that has come into its place since.
+            // The flag tells it from a later client at the same index.
             if let Some(client) = self.get_mut(index)
-                && std::mem::take(&mut client.overflowed)
+                && client.output.take_overflowed()
             {
                 return Some(index);
             }
@@ -163,7 +165,7 @@ impl<P: Ports> Clients<P> {
         self.discarded.free_piece()
     }
 
-    /// What is left in it, by what it is: nothing, when all has ended.
+    /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> [(&'static str, usize); 2] {
         [("clients", self.slab.len()), ("clients that are stalled", self.stalled.len())]

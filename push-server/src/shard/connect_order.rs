@@ -1,11 +1,12 @@
-//! Which of two connections of one client is the later one: the one whose CONNECT the server has read
-//! whole later, whichever shard read it, and however long the client then took to authenticate itself.
+//! Which of two connections of one client is the later one: the one whose CONNECT the server finished
+//! reading later, on whichever shard, and however long the client then took to authenticate.
 //!
-//! Each connection gets a number at that moment, from one counter of all shards: the shards' own clocks
-//! stand still for a turn, each for its own. A client that has seen the server answer its first CONNECT,
-//! by AUTH or CONNACK, and then sends a second one, is served on the second. Of two that it sends without
-//! waiting, on connections of two shards, the shards may read the second first. The server cannot know
-//! better then, and takes the first for the later one. Exactly one of them stays, either way.
+//! Each connection gets a number at that moment, from one counter for all shards: a shard reads its clock
+//! once a turn, so clocks of two shards do not compare. A client that has seen the server answer its
+//! first CONNECT, by AUTH or CONNACK, and then sends a second one, is served on the second. Of two that
+//! it sends without waiting, on connections of two shards, the shards may read the second first. The
+//! server cannot know better then, and takes the first for the later one. Exactly one of them stays,
+//! either way.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,25 +37,5 @@ impl ConnectNumber {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const UNREAD: ConnectNumber = ConnectNumber(0);
-
-    #[test]
-    fn the_connection_whose_connect_was_read_later_overtakes() {
-        let order = ConnectOrder::default();
-        let (first, second) = (order.number(UNREAD), order.number(UNREAD));
-        assert!(first.is_overtaken_by(second) && !second.is_overtaken_by(first));
-        assert!(!first.is_overtaken_by(first));
-    }
-
-    #[test]
-    fn a_connection_keeps_its_place_while_it_is_authenticated() {
-        let order = ConnectOrder::default();
-        let first = order.number(UNREAD);
-        let second = order.number(UNREAD);
-        assert_eq!(order.number(first), first, "its CONNECT was read before the second's");
-        assert!(order.number(first).is_overtaken_by(second));
-    }
-}
+#[path = "tests/connect_order.rs"]
+mod tests;

@@ -26,7 +26,7 @@ impl Counter {
         self.0.store(n, Ordering::Relaxed);
     }
 
-    /// Reads.
+    /// The value now.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -32,7 +32,7 @@ impl<R: Randomness> Here<R> {
         self.index
     }
 
-    /// What every shard sees of the whole.
+    /// What all shards share.
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

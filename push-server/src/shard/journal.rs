@@ -1,12 +1,13 @@
-//! A shard's journal: what its turn has to write and to read, what the store has done and nobody has noted
-//! yet, and whether the store keeps up. What was refused waits in `refused`.
+//! A shard's journal: what its turn has to write and read, what the store has done and the sessions have
+//! not noted yet, and whether the store keeps up. `refused` has what the store refused.
 //!
-//! It decides nothing about what is written, or what an answer means: that is `durable`'s.
+//! It does not decide what is written, or what the store's answers mean: `durable` does.
 
 mod fresh;
 mod outgoing;
 pub(super) mod records;
 mod refused;
+mod shared_journal;
 mod ticket;
 mod unremoved;
 
@@ -14,9 +15,10 @@ pub(super) use outgoing::Outgoing;
 pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
 pub(crate) use refused::UNREMOVED_MAX;
 pub(super) use refused::{Again, Retrying};
+pub(super) use shared_journal::SharedJournal;
 pub(super) use ticket::{
     Completions, Done, Draft, Giver, Leaver, Part, StoreSink, Subscribed, Ticket, Unsubscribed,
-    Waiting, Wholes,
+    Waiting,
 };
 pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
 pub(super) use unremoved::UnremovedFilter;
@@ -24,12 +26,14 @@ pub(super) use unremoved::UnremovedFilter;
 use std::collections::VecDeque;
 
 use super::counters::ShardCounters;
+use crate::broker::TopicFilter;
 use crate::mqtt::HEAD_MESSAGES_MAX;
 use crate::store::{Outcome, PageLimit, Position, SessionNumber, Store};
 use fresh::Fresh;
 use refused::Refused;
+use ticket::Wholes;
 
-/// Bytes that wait to be stored, of all shards together, from which on what would add to them waits
+/// When so many bytes of all shards wait to be stored, work that would add to them waits
 /// (`limit="store"`), until half of them is stored.
 pub(crate) const STORE_BACKLOG_BYTES_MAX: u64 = 64 << 20;
 
@@ -73,14 +77,14 @@ impl PageRead {
     }
 }
 
-/// What is between a shard and the store.
+/// A shard's side of the store.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     /// What this turn has to write.
     draft: Draft,
     /// Pages to be read from the store.
     page_reads: Vec<PageRead>,
-    /// Too much waits to be stored: what would add to it waits.
+    /// Too much waits to be stored: work that would add to it waits.
     is_behind: bool,
     /// What the store has written or read that sessions have not noted yet.
     written: VecDeque<(Done, Outcome)>,
@@ -174,19 +178,117 @@ impl Journal {
         self.is_behind
     }
 
-    /// Subscriptions that may not be on disk yet.
-    pub(super) fn fresh(&mut self) -> &mut Fresh {
-        &mut self.fresh
+    /// A SUBSCRIBE begins; what tells it from others.
+    pub(super) fn begin_subscribe(&mut self) -> u64 {
+        self.fresh.begin()
     }
 
-    /// What is left in it, by what it is: nothing, when all has ended.
+    /// A SUBSCRIBE subscribes to a filter, which `is_new` to the session. Returns whether it is to say what
+    /// became of it.
+    pub(super) fn touch_filter(
+        &mut self,
+        subscribe: u64,
+        number: SessionNumber,
+        filter: &TopicFilter,
+        is_new: bool,
+    ) -> bool {
+        self.fresh.touch(subscribe, number, filter, is_new)
+    }
+
+    /// A session has unsubscribed.
+    pub(super) fn end_filter(&mut self, number: SessionNumber, filter: &TopicFilter) {
+        self.fresh.end(number, filter);
+    }
+
+    /// A filter of a SUBSCRIBE is on disk: its removal, if that was refused, is not offered again.
+    pub(super) fn filter_written(
+        &mut self,
+        subscribe: u64,
+        number: SessionNumber,
+        filter: TopicFilter,
+    ) {
+        self.refused.replace_filter(number, &filter);
+        self.fresh.written(subscribe, number, filter);
+    }
+
+    /// A filter of a SUBSCRIBE could not be written. Returns whether memory is to forget it.
+    pub(super) fn subscribe_failed(
+        &mut self,
+        subscribe: u64,
+        number: SessionNumber,
+        filter: &TopicFilter,
+    ) -> bool {
+        self.fresh.failed(subscribe, number, filter)
+    }
+
+    /// Begins to offer what was refused again, unless there is nothing, or that has begun already.
+    pub(super) fn begin_retry(&mut self) -> Option<Retrying> {
+        self.refused.begin_retry()
+    }
+
+    pub(super) fn end_retry(&mut self) {
+        self.refused.end_retry();
+    }
+
+    /// Something of a session could not be written.
+    pub(super) fn push_unwritten(&mut self, key: u32, number: SessionNumber) {
+        self.refused.push_unwritten(key, number);
+    }
+
+    /// A session's record is on disk, or the session has ended.
+    pub(super) fn end_unwritten(&mut self, key: u32, number: SessionNumber) {
+        self.refused.end_unwritten(key, number);
+    }
+
+    /// The number of the session with this key of which the disk lacks something. It may have ended.
+    pub(super) fn unwritten(&self, key: u32) -> Option<SessionNumber> {
+        self.refused.unwritten(key)
+    }
+
+    /// Whether the disk lacks something of any session.
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.refused.has_unwritten()
+    }
+
+    /// An ended session could not be removed. Returns whether there was room to remember it.
+    pub(super) fn push_unremoved(&mut self, number: SessionNumber) -> bool {
+        self.refused.push_unremoved(number)
+    }
+
+    /// A filter that was unsubscribed from could not be removed. Returns whether there was room to
+    /// remember it.
+    pub(super) fn push_unremoved_filter(&mut self, filter: UnremovedFilter) -> bool {
+        self.refused.push_filter(filter)
+    }
+
+    /// A page of a session could not be read.
+    pub(super) fn push_unread(&mut self, key: u32, number: SessionNumber) {
+        self.refused.push_unread(key, number);
+    }
+
+    /// It is asked for again.
+    pub(super) fn end_unread(&mut self, key: u32, number: SessionNumber) {
+        self.refused.end_unread(key, number);
+    }
+
+    /// A page of an ended session could not be read, or not be given away.
+    pub(super) fn push_leaver(&mut self, leaver: Leaver) {
+        self.refused.push_leaver(leaver);
+    }
+
+    /// A will could not be published safely. Returns whether there was room to remember it.
+    pub(super) fn push_will(&mut self, will: Outgoing) -> bool {
+        self.refused.push_will(will)
+    }
+
+    /// Takes the will that has waited longest.
+    pub(super) fn pop_will(&mut self) -> Option<Outgoing> {
+        self.refused.pop_will()
+    }
+
+    /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> [(&'static str, usize); 3] {
         self.refused.leftovers()
-    }
-
-    /// What the store has refused.
-    pub(super) fn refused(&mut self) -> &mut Refused {
-        &mut self.refused
     }
 }

@@ -1,6 +1,6 @@
 //! A shard's side of the kernel path: whether there is one, what it is told of each connection, and what it
-//! has noted meanwhile. Nothing else in the shard speaks to the port. A connection's slot stands with its
-//! client, and is an argument.
+//! has seen of them. Nothing else in the shard uses the port. A connection's slot stands with its client,
+//! and is an argument.
 
 use push_common::clock::Monotonic;
 
@@ -124,7 +124,7 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         Some(self.port.as_ref()?.pings(slot?))
     }
 
-    /// The connection is going: no more answers from now on.
+    /// The connection is being closed: the kernel answers no more pings.
     pub(super) fn closing(&self, slot: Option<&L::Slot>, counters: &ShardCounters) {
         if let (Some(slot), Some(port)) = (slot, &self.port) {
             port.closing(slot);

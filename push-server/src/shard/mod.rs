@@ -16,6 +16,7 @@ mod agenda;
 mod clients;
 mod connect_order;
 pub mod counters;
+mod entrance;
 mod here;
 mod journal;
 mod liveness;
@@ -33,6 +34,7 @@ mod stop;
 mod tests;
 mod thread;
 mod timers;
+mod totals;
 mod turn;
 
 pub(crate) use accept::PARKED_MAX;
@@ -44,56 +46,34 @@ pub use shared_access::SharedAccess;
 pub use thread::{LISTEN_FLAG, ShardError, Shards, StoreView, WS_LISTEN_FLAG, probe_bind};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use crate::broker::{Holders, Retained, Routing, SessionMemory, Shares};
 use crate::config::Config;
 use crate::mqtt::Access;
-use crate::store::{Clocks, LeftOut, Recovered, Store};
-use clients::InputBudget;
-use connect_order::ConnectOrder;
-use journal::{Completions, Waiting, Wholes};
+use crate::store::{Recovered, Store};
+use entrance::Entrance;
+use journal::{Completions, SharedJournal, Waiting};
 use notices::Notices;
-use sessions::{RecoveredPart, RemainsBytes, SessionShares, UnusedCounts};
+use sessions::RecoveredPart;
+use totals::Totals;
 
 /// What every shard sees of the whole.
 #[derive(Debug)]
 pub(crate) struct Shared {
     config: Arc<Config>,
     access: Arc<SharedAccess>,
-    connections_max: u32,
+    entrance: Entrance,
     routing: Routing,
     shares: Shares,
     retained: Arc<Retained>,
-    wholes: Wholes,
-    input_budget: Arc<InputBudget>,
     memory: Arc<SessionMemory>,
-    /// Of it, what filters of ended sessions take.
-    remains_bytes: RemainsBytes,
-    /// Sessions that the start has left on disk.
-    left_out: LeftOut,
+    /// Tells networks and users apart.
+    holders: Holders,
+    totals: Totals,
     notices: Notices,
     /// Durable sessions; none with `--durability off`.
     store: Option<Arc<ShardStore>>,
-    /// What the store and other shards have done for each shard.
-    completions: Arc<Vec<Completions>>,
-    /// The next durable session's.
-    next_number: AtomicU64,
-    /// For what the store keeps by the wall clock.
-    clocks: Clocks,
-    /// Which connection of a client is the later one.
-    connect_order: ConnectOrder,
-    /// Open sockets of all shards.
-    open: AtomicU32,
-    /// Tells networks and users apart.
-    holders: Holders,
-    /// Sessions of all shards, and whose they are.
-    session_shares: SessionShares,
-    /// How many sessions of each shard nobody uses.
-    unused_counts: UnusedCounts,
-    stopping: AtomicBool,
-    /// Random per process, so that clients cannot choose colliding ids.
-    hash_seed: u64,
+    journal: SharedJournal,
 }
 
 /// The store, as shards see it.
@@ -129,29 +109,20 @@ impl Shared {
             hash_seed,
             networks_seed,
         } = setup;
+        let left_out = std::mem::take(&mut recovered.left_out);
+        let (next_number, clocks) = (recovered.next_number, recovered.clocks);
         let shared = Self {
             access: Arc::new(SharedAccess::new(access)),
-            connections_max,
+            entrance: Entrance::new(connections_max, config.shards, hash_seed),
             routing: Routing::default(),
             shares: Shares::default(),
             retained,
-            wholes: Wholes::default(),
-            input_budget: InputBudget::new(config.input_bytes_max),
             memory,
-            remains_bytes: RemainsBytes::default(),
-            left_out: std::mem::take(&mut recovered.left_out),
-            notices: Notices::default(),
-            connect_order: ConnectOrder::default(),
-            open: AtomicU32::new(0),
             holders: Holders::new(networks_seed),
-            session_shares: SessionShares::new(config.sessions_max, config.sessions_share_percent),
-            unused_counts: UnusedCounts::new(config.shards),
-            stopping: AtomicBool::new(false),
-            hash_seed,
+            totals: Totals::new(&config),
+            notices: Notices::default(),
             store,
-            completions,
-            next_number: AtomicU64::new(recovered.next_number.0),
-            clocks: recovered.clocks,
+            journal: SharedJournal::new(completions, next_number, clocks, left_out),
             config,
         };
         let recovered = shared.sort_by_home(recovered);
@@ -162,7 +133,7 @@ impl Shared {
     fn sort_by_home(&self, recovered: Recovered) -> Vec<RecoveredPart> {
         let Recovered { sessions, wills, .. } = recovered;
         let mut by_shard: Vec<_> =
-            self.completions.iter().map(|_| RecoveredPart::default()).collect();
+            (0..self.config.shards).map(|_| RecoveredPart::default()).collect();
         for will in wills {
             // They are in the order of their numbers. A will whose session is gone goes to any.
             let found = sessions.binary_search_by_key(&will.session, |session| session.number);
@@ -177,11 +148,6 @@ impl Shared {
 
     /// The shard that a client's session lives with.
     fn home_of(&self, client_id: &str) -> u16 {
-        use std::hash::BuildHasher;
-        // Not the seed of the shards' own index: there the ids of one shard must spread again.
-        let hasher = foldhash::fast::FixedState::with_seed(self.hash_seed ^ 0x5EED);
-        let shards = self.completions.len() as u64;
-        // At most 64 shards, so the remainder fits.
-        (hasher.hash_one(client_id) % shards) as u16
+        self.entrance.home_of(client_id)
     }
 }

@@ -1,17 +1,17 @@
-//! Rules of a shard that the simulator may leave out, one at a time, to see that it notices: a rig that cannot
-//! fail proves nothing. Exists for tests only (feature `simulation`); without the feature every rule holds, and
-//! the compiler sees a constant.
+//! Rules of a shard that the simulator may leave out, one at a time, to see that it notices: a test that
+//! cannot fail proves nothing. Exists for tests only (feature `simulation`); without the feature every rule
+//! holds, and the compiler sees a constant.
 
 /// A rule that can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// A will that a start finds on its way goes out.
+    /// A start publishes a will that it finds on its way.
     FoundWill,
     /// The will of a session that ends with its connection is on disk before CONNACK.
     WillOfBriefSession,
     /// A will waits for its delay.
     WillDelay,
-    /// A session that has had its time is not resumed, though its timer has not come.
+    /// An expired session is not resumed, even before its timer fires.
     ExpiredSession,
     /// Of two connections of a client the one whose CONNECT was read later stays.
     LaterConnect,
@@ -27,6 +27,12 @@ pub enum Rule {
     FilterRemoved,
     /// A session that has ended leaves the disk.
     SessionRemoved,
+    /// What a member leaves goes to others of its group.
+    HandedOn,
+    /// A session's time goes on while there is no server, by the wall clock.
+    TimeWithoutServer,
+    /// The kernel answers no pings of clients whose packets are in frames.
+    FramedUnarmed,
 }
 
 impl Rule {
@@ -43,6 +49,9 @@ impl Rule {
         Self::ExactlyOnceFound,
         Self::FilterRemoved,
         Self::SessionRemoved,
+        Self::HandedOn,
+        Self::TimeWithoutServer,
+        Self::FramedUnarmed,
     ];
 }
 

@@ -1,9 +1,9 @@
-//! What operators are told of single clients: who was turned away, ended or came, from where and why.
+//! Log lines about single clients: which was refused, disconnected or connected, from where and why.
 //! Clients can cause any number of such lines, so a kind has at most [`LINES_PER_SECOND_MAX`] a second,
 //! of all shards, and then one line that counts the others.
 //!
 //! A client id is bytes of a peer: it is quoted, escaped and cut. Nothing else that a client sent is
-//! ever said: no password, no topic, no payload.
+//! ever logged: no password, no topic, no payload.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,9 +23,9 @@ const PERIOD_MILLIS: u64 = 1_000;
 /// What has happened to a client. Kinds are counted apart, so that a flood of one hides no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Its CONNECT was answered by a reason not to come in.
+    /// Its CONNECT was refused.
     Refused,
-    /// What it sent before it was let in is not MQTT.
+    /// What it sent before CONNECT is not MQTT.
     NotMqtt,
     /// It did not send its CONNECT in time.
     ConnectTimeout,
@@ -68,7 +68,7 @@ impl Kind {
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     rates: Mutex<[LineRate; KINDS.len()]>,
-    /// Whether lines were held back that are still to be counted aloud.
+    /// Whether lines were held back whose number is still to be logged.
     holds_back: AtomicBool,
 }
 
@@ -179,56 +179,5 @@ impl fmt::Debug for ClientId<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(millis: u64) -> Monotonic {
-        Monotonic(5_000_000_000).after_millis(millis)
-    }
-
-    #[test]
-    fn ten_lines_of_a_kind_are_said_in_a_second_and_the_others_counted_once() {
-        let mut rate = LineRate::default();
-        let admitted = (0..25).filter(|millis| rate.admit(at(*millis))).count();
-        assert_eq!(admitted, 10);
-        assert_eq!(rate.take_held_back(at(999)), None, "the second is not over");
-        assert_eq!(rate.take_held_back(at(1_000)), Some(15));
-        assert_eq!(rate.take_held_back(at(1_001)), None, "told once");
-        assert!(rate.admit(at(1_002)));
-    }
-
-    #[test]
-    fn a_slow_trickle_is_never_held_back() {
-        let mut rate = LineRate::default();
-        assert!((0..100).all(|line| rate.admit(at(line * 101))));
-        assert!(!rate.holds_back());
-    }
-
-    #[test]
-    fn lines_of_the_next_second_do_not_hide_those_held_back() {
-        let mut rate = LineRate::default();
-        for _ in 0..12 {
-            rate.admit(at(0));
-        }
-        assert!(rate.admit(at(1_500)));
-        assert_eq!(rate.take_held_back(at(2_500)), Some(2));
-    }
-
-    #[test]
-    fn every_kind_has_its_own_place() {
-        for (index, kind) in KINDS.into_iter().enumerate() {
-            assert_eq!(kind as usize, index);
-        }
-    }
-
-    #[test]
-    fn a_client_id_brings_no_line_and_no_terminal_code() {
-        let shown = |id: &str| format!("{:?}", ClientId(id));
-        assert_eq!(shown("sensor-1"), r#""sensor-1""#);
-        let forged = shown("a\n2026-11-28 ERROR disk full\u{1b}[2J\"\u{202e}\u{9b}1m\r\u{7f}");
-        assert!(forged.chars().all(|char| !char.is_control() && char != '\u{202e}'), "{forged}");
-        assert!(forged.contains(r"\n2026") && forged.contains(r#"\""#), "{forged}");
-        let long = shown(&"é".repeat(65_000 / 2));
-        assert!(long.ends_with("\"...") && long.chars().count() < 70, "{long}");
-    }
-}
+#[path = "tests/notices.rs"]
+mod tests;

@@ -1,6 +1,6 @@
-//! What a shard asks of the world, as traits: the wire that its clients are at the other end of, the
-//! kernel's record of who is alive, the time, and randomness. `thread` binds those of the machine;
-//! `simulation` has them in memory. The shard names its ports by one parameter, so calls are static.
+//! What a shard asks of the world, as traits: its clients' sockets, the kernel's record of who is alive,
+//! the time, and randomness. `thread` binds those of the machine; `simulation` has them in memory. The
+//! shard names its ports by one parameter, so calls are static.
 //!
 //! Two more ports are no parameter. What must outlive the process is [`crate::store::Store`]; what wakes
 //! a shard from another thread is a [`Waker`], called once for many messages.
@@ -32,7 +32,7 @@ pub(crate) type PieceOf<P> = <<P as Ports>::Wire as Wire>::Piece;
 /// A connection's line in the liveness map.
 pub(crate) type SlotOf<P> = <<P as Ports>::Liveness as Liveness>::Slot;
 
-/// Why a wire works no more.
+/// Why a wire has failed.
 pub(crate) type WireError<P> = <<P as Ports>::Wire as Wire>::Error;
 
 /// Whose operation it is: index and generation of a client, given back with every completion.
@@ -84,8 +84,7 @@ pub(crate) trait Wire: Debug {
 
     /// Submits what is queued, and waits for a completion, so long at most. May return early.
     ///
-    /// # Errors
-    /// The wire works no more, and neither does the shard.
+    /// # Errors The wire has failed, so the shard cannot go on.
     fn submit_and_wait(&mut self, timeout: Duration) -> Result<(), Self::Error>;
 
     /// The next completion at hand.
@@ -217,11 +216,11 @@ pub(crate) trait Liveness: Debug {
     /// How many pings of this connection the kernel has answered.
     fn pings(&self, slot: &Self::Slot) -> u64;
 
-    /// The connection is going: no more answers from now on.
+    /// The connection is being closed: the kernel answers no more pings.
     fn closing(&self, slot: &Self::Slot);
 
-    /// To be called before the socket is closed. Returns whether it goes on to send then what must be
-    /// translated.
+    /// Call it before closing the socket. Returns whether the system will go on to send bytes that
+    /// the programs must translate.
     fn before_close(&self, socket: &Self::Socket, slot: &Self::Slot, is_stopping: bool) -> bool;
 
     /// The socket is closed: gives the slot back. `speaks`: see [`Self::before_close`].

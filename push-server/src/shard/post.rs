@@ -1,8 +1,9 @@
-//! How shards talk: a bounded mailbox each, woken once per batch. Publishes wait before
-//! a full one, each with its session's turn (`fanout`); so do those of a session that has too many
-//! letters under way (`postage`). What cannot wait (a connection, a message for a group that its
-//! member refused) waits in the sender's overflow, of which there is no more than what it takes the
-//! place of. Nothing is lost, and nothing can deadlock, since mail itself is always taken.
+//! How shards talk to each other: a bounded mailbox each, woken once per batch. Publishes wait
+//! before a full one, each with its session's turn (`fanout`); so do those of a session that has
+//! too many letters under way (`postage`). What cannot wait (a connection, a message for a group
+//! that its member refused) waits in the sender's overflow, of which there is no more than what it
+//! takes the place of. Nothing is lost, and nothing can deadlock, since mail itself is always
+//! taken.
 //!
 //! What the mail says is `mail`'s.
 
@@ -135,7 +136,7 @@ impl<M> Post<M> {
         stamp
     }
 
-    /// To be called before mail is taken: whatever is sent after this wakes the shard again.
+    /// Call this before taking mail: mail sent afterwards wakes the shard again.
     pub(super) fn begin_reading(&self) {
         self.mailboxes[usize::from(self.own)].begin_drain();
     }
@@ -153,12 +154,12 @@ impl<M> Post<M> {
         self.letters < LETTERS_WAITING_MAX && !self.mailboxes[usize::from(self.own)].is_empty()
     }
 
-    /// A letter that was taken waits for its turn.
+    /// A letter was taken, and waits for its turn.
     pub(super) fn letter_waits(&mut self) {
         self.letters += 1;
     }
 
-    /// A letter that has waited is done.
+    /// A letter that waited is done.
     pub(super) fn letter_is_done(&mut self) {
         self.letters -= 1;
     }
@@ -168,7 +169,7 @@ impl<M> Post<M> {
         self.postage.tidy();
     }
 
-    /// What is left in it, by what it is: nothing, when all has ended.
+    /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> [(&'static str, usize); 2] {
         let overflow = self.overflow.iter().map(VecDeque::len).sum();

@@ -3,14 +3,22 @@
 //! brought. What each costs, and whose turn it is, is decided elsewhere.
 
 mod backlog;
+mod fanout;
+mod subscribing;
 
 pub(super) use backlog::{Backlog, Wanted};
+pub(super) use fanout::{Fanout, Publisher, Stage};
+pub(super) use subscribing::{Subscribing, Unsubscribing, filter_units};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::ports::Token;
-use crate::broker::{Matching, Subscriptions, TopicFilter};
+use crate::broker::{
+    Budget, Matching, Message, Retained, SubscriptionOptions, Subscriptions, TopicFilter,
+};
 use crate::mqtt::SubscriptionList;
+use crate::store::SessionNumber;
 use backlog::Backlogs;
 
 /// The tables.
@@ -39,16 +47,119 @@ pub(super) struct Return {
 }
 
 impl Publishing {
-    pub(super) fn subscriptions(&mut self) -> &mut Subscriptions {
-        &mut self.subscriptions
+    /// A session gets what matches a filter. Returns whether it did before, and whether nobody did.
+    pub(super) fn insert(
+        &mut self,
+        filter: &TopicFilter,
+        key: u32,
+        options: SubscriptionOptions,
+    ) -> (bool, bool) {
+        self.subscriptions.insert(filter, key, options)
     }
 
-    pub(super) fn backlogs(&self) -> &Backlogs {
-        &self.backlogs
+    /// A session no longer gets what matches a filter. Returns whether it did before, and whether nobody does
+    /// any more.
+    pub(super) fn remove(&mut self, filter: &TopicFilter, key: u32) -> (bool, bool) {
+        self.subscriptions.remove(filter, key)
     }
 
-    pub(super) fn backlogs_mut(&mut self) -> &mut Backlogs {
-        &mut self.backlogs
+    /// Looks for those who subscribe to what a publish brings. `sender`: the number of the session that has the
+    /// key of the one that published it. Returns whether all are known.
+    pub(super) fn find_matches(
+        &self,
+        fanout: &mut Fanout,
+        sender: Option<SessionNumber>,
+        budget: &mut Budget,
+    ) -> bool {
+        fanout.find_matches(&self.subscriptions, sender, budget)
+    }
+
+    /// Whether retained messages are still to be brought to a session.
+    pub(super) fn has_backlog(&self, key: u32) -> bool {
+        self.backlogs.has(key)
+    }
+
+    /// Of how many subscriptions a session is still to be brought them.
+    pub(super) fn walks(&self, key: u32) -> usize {
+        self.backlogs.walks(key)
+    }
+
+    /// The session with this key and number is to be brought those of one more subscription. What the session
+    /// before it with the same key was owed ends.
+    pub(super) fn push_wanted(
+        &mut self,
+        key: u32,
+        number: SessionNumber,
+        wanted: Wanted,
+        retained: &Retained,
+    ) {
+        if self.backlogs.number(key).is_some_and(|other| other != number) {
+            self.backlogs.end(key, retained);
+        }
+        self.backlogs.push(key, number, wanted);
+    }
+
+    /// What a SUBSCRIBE brings may follow its SUBACK.
+    pub(super) fn release_wanted(&mut self, key: u32, subscribe: u64) {
+        self.backlogs.release(key, subscribe);
+    }
+
+    /// What a SUBSCRIBE would have brought is not brought.
+    pub(super) fn fail_wanted(&mut self, key: u32, subscribe: u64, retained: &Retained) {
+        self.backlogs.fail(key, subscribe, retained);
+    }
+
+    /// A session has no connection any more, and its SUBACKs have nobody to go to.
+    pub(super) fn leave_backlog(&mut self, key: u32) {
+        self.backlogs.leave(key);
+    }
+
+    /// Ends a session's backlog. Returns how many messages were found and not brought.
+    pub(super) fn end_backlog(&mut self, key: u32, retained: &Retained) -> usize {
+        self.backlogs.end(key, retained)
+    }
+
+    /// Takes a session's backlog out, to be put back if something is left.
+    pub(super) fn take_backlog(&mut self, key: u32) -> Option<Backlog> {
+        self.backlogs.take(key)
+    }
+
+    pub(super) fn put_backlog_back(&mut self, key: u32, backlog: Backlog) {
+        self.backlogs.put_back(key, backlog);
+    }
+
+    /// How many sessions without connection are still to be brought something.
+    pub(super) fn absent_backlogs(&self) -> usize {
+        self.backlogs.absent()
+    }
+
+    /// Takes the next session without connection.
+    pub(super) fn take_absent(&mut self) -> Option<u32> {
+        self.backlogs.take_absent()
+    }
+
+    /// It has its next turn behind the others.
+    pub(super) fn push_absent(&mut self, key: u32) {
+        self.backlogs.push_absent(key);
+    }
+
+    /// Topics were visited.
+    pub(super) fn add_walked(&mut self, nodes: u32) {
+        self.backlogs.add_walked(nodes);
+    }
+
+    /// Takes how many, for somebody to be charged for them.
+    pub(super) fn take_walked(&mut self) -> u32 {
+        self.backlogs.take_walked()
+    }
+
+    /// Scratch for retained messages that are found; to be given back, empty.
+    pub(super) fn take_scratch(&mut self) -> Vec<Arc<Message>> {
+        self.backlogs.take_scratch()
+    }
+
+    pub(super) fn give_scratch_back(&mut self, found: Vec<Arc<Message>>) {
+        self.backlogs.give_scratch_back(found);
     }
 
     /// Scratch for a search; to be given back, empty.

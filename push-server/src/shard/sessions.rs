@@ -28,6 +28,7 @@ use hashbrown::HashTable;
 use push_common::clock::Monotonic;
 use slab::Slab;
 
+use super::journal::Outgoing;
 use crate::broker::{MemoryBudget, Origin, session_weight_bytes};
 use crate::mqtt::Session;
 use crate::store::SessionNumber;
@@ -193,9 +194,49 @@ impl Sessions {
         self.departed.leftovers()
     }
 
-    /// Sessions that have ended, and are not gone yet.
-    pub(super) fn departed(&mut self) -> &mut Departed {
-        &mut self.departed
+    /// An ended session begins to give away what it has left.
+    pub(super) fn begin_leaving(&mut self, number: SessionNumber, leaving: Leaving) {
+        self.departed.begin(number, leaving);
+    }
+
+    /// Whether an ended session still gives away what it has left.
+    pub(super) fn is_leaving(&self, number: SessionNumber) -> bool {
+        self.departed.is_leaving(number)
+    }
+
+    /// How far it has come with that.
+    pub(super) fn leaving(&mut self, number: SessionNumber) -> Option<&mut Leaving> {
+        self.departed.leaving(number)
+    }
+
+    /// It has nothing left.
+    pub(super) fn end_leaving(&mut self, number: SessionNumber) {
+        self.departed.end(number);
+    }
+
+    /// Adds an ended session with a will that is due at `publish_at`.
+    pub(super) fn add_stray(&mut self, publish_at: Monotonic, found: Found) {
+        self.departed.add_stray(publish_at, found);
+    }
+
+    /// Takes an ended session whose will is due at `now`.
+    pub(super) fn take_due_stray(&mut self, now: Monotonic) -> Option<Found> {
+        self.departed.take_due(now)
+    }
+
+    /// The start has found an ended session that has something to give away.
+    pub(super) fn push_found(&mut self, found: Found) {
+        self.departed.push_found(found);
+    }
+
+    /// The start has found these wills on their way.
+    pub(super) fn set_found_wills(&mut self, wills: Vec<Outgoing>) {
+        self.departed.set_found_wills(wills);
+    }
+
+    /// Takes what the start has found; every shard has its subscriptions by now.
+    pub(super) fn take_found(&mut self) -> (Vec<Found>, Vec<Outgoing>) {
+        self.departed.take_found()
     }
 
     /// Whether some will of an ended session is due at `now`.
@@ -264,64 +305,5 @@ fn weight_bytes(session: &Session) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::broker::SESSION_BYTES;
-
-    #[test]
-    fn a_session_takes_no_more_than_it_counts() {
-        let (entry, owned) = (size_of::<(Option<Entry>, u64)>(), 2 * size_of::<Box<str>>());
-        // Two tables that are half empty, a timer, and three allocations of at most 31 bytes more.
-        let most = 2 * entry + 16 * 5 / 7 + size_of::<[u64; 3]>() + owned;
-        assert!(most + Session::PENDING_BYTES <= SESSION_BYTES, "{most} bytes beside the texts");
-    }
-
-    #[test]
-    fn sessions_are_found_by_client_id_until_removed() {
-        let memory = MemoryBudget::new(u64::MAX);
-        let mut sessions = Sessions::new(0, 7, &memory);
-        let keys: Vec<u32> = (0..1_000)
-            .map(|n| {
-                let session = Session::new(&format!("device-{n}"), 0);
-                assert!(sessions.take_memory(&session, false));
-                sessions.insert(session, Presence::Connected(n), SessionNumber(0))
-            })
-            .collect();
-        assert_eq!(sessions.find("device-500"), Some(keys[500]));
-        assert_eq!(sessions.find("device-1000"), None);
-        assert!(sessions.remove(keys[500]).is_some());
-        assert!(sessions.remove(keys[500]).is_none());
-        assert_eq!(sessions.find("device-500"), None);
-        assert_eq!(sessions.find("device-501"), Some(keys[501]));
-        assert_eq!(sessions.len(), 1_000, "its key is not free yet");
-        sessions.release_key(keys[500]);
-        sessions.release_key(keys[501]);
-        assert_eq!(sessions.find("device-501"), Some(keys[501]), "it is there");
-        for key in keys {
-            sessions.remove(key);
-            sessions.release_key(key);
-        }
-        assert_eq!(sessions.len(), 0);
-        assert_eq!(memory.used_bytes(), 0);
-    }
-
-    #[test]
-    fn a_key_is_given_again_when_nothing_knows_the_session_by_it() {
-        let memory = MemoryBudget::new(u64::MAX);
-        let mut sessions = Sessions::new(0, 7, &memory);
-        let begin = |sessions: &mut Sessions| {
-            let session = Session::new("device", 0);
-            assert!(sessions.take_memory(&session, false));
-            sessions.insert(session, Presence::Connected(0), SessionNumber(0))
-        };
-        let first = begin(&mut sessions);
-        assert!(sessions.remove(first).is_some());
-        assert!(sessions.entry(first).is_none() && sessions.entry_mut(first).is_none());
-        let second = begin(&mut sessions);
-        assert_ne!(second, first);
-        assert_eq!(sessions.find("device"), Some(second));
-        sessions.release_key(first);
-        assert!(sessions.remove(second).is_some());
-        assert_eq!(begin(&mut sessions), first);
-    }
-}
+#[path = "tests/sessions.rs"]
+mod tests;

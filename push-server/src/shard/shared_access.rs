@@ -7,7 +7,7 @@ use crate::mqtt::Access;
 /// Who may connect.
 #[derive(Debug)]
 pub struct SharedAccess {
-    /// Held for a pointer's copy only.
+    /// Held only while a pointer is copied.
     current: RwLock<Arc<Access>>,
     /// Held through a change, however long that takes: a later one must not be overtaken.
     change: Mutex<()>,
@@ -19,14 +19,14 @@ impl SharedAccess {
         Self { current: RwLock::new(Arc::new(access)), change: Mutex::new(()) }
     }
 
-    /// As it is now.
+    /// The users now.
     pub fn current(&self) -> Arc<Access> {
         // The lock holds one pointer, whole whatever panicked.
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From now on others may connect; those that are connected stay. With an error all stays as it
-    /// was. Changes come one at a time.
+    /// Changes who may connect; clients that are connected stay. On an error nothing changes.
+    /// Changes happen one at a time.
     pub fn change<E>(&self, change: impl FnOnce(&Access) -> Result<Access, E>) -> Result<(), E> {
         let _changing = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = Arc::new(change(&self.current())?);

@@ -10,7 +10,6 @@ mod wire;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -38,33 +37,33 @@ use wire::{RingWire, WakeUp};
 
 pub use bind::{LISTEN_FLAG, WS_LISTEN_FLAG, probe_bind};
 
-/// Why shards could not start or went down.
+/// Why shards could not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
     /// A listen address could not be bound.
     #[error("cannot listen on {address}: {source}; choose another by {flag}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// The flag that says so.
         flag: &'static str,
-        /// Why.
+        /// The system's reason.
         source: io::Error,
     },
     /// The system gave no event descriptor or thread.
     #[error("cannot start shard {shard}: {source}")]
     Start {
-        /// Which.
+        /// The shard's number.
         shard: u16,
-        /// Why.
+        /// The system's reason.
         source: io::Error,
     },
     /// A shard's ring could not be set up, or broke.
     #[error("shard {shard}: {source}")]
     Ring {
-        /// Which.
+        /// The shard's number.
         shard: u16,
-        /// Why.
+        /// The system's reason.
         source: RingError,
     },
     /// What must outlive the process cannot be opened.
@@ -73,7 +72,7 @@ pub enum ShardError {
     /// A shard's thread ended by a panic: a bug.
     #[error("shard {shard} ended by a panic; please report the message above")]
     Panicked {
-        /// Which.
+        /// The shard's number.
         shard: u16,
     },
 }
@@ -89,7 +88,7 @@ pub struct Shards {
     threads: Vec<JoinHandle<Result<(), ShardError>>>,
 }
 
-/// The store, for those who only look at it.
+/// The store, for code that only reads its figures.
 #[derive(Clone, Debug)]
 pub struct StoreView(Arc<ShardStore>);
 
@@ -272,7 +271,7 @@ impl Shards {
 
     /// Begins the orderly stop: no more accepts, DISCONNECT 0x8B, close. From any thread.
     pub fn stop(&self) {
-        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.entrance.stop();
         for wake_up in &self.wake_ups {
             wake_up.wake();
         }

@@ -1,5 +1,5 @@
-//! When a shard's clients and sessions are to be looked at again: its timer wheel, and what of it is due.
-//! It knows neither clients nor sessions but by their numbers, and reads no clock.
+//! When a shard looks at its clients and sessions again: its timer wheel, and the timers that have fired.
+//! It knows clients and sessions by their numbers only, and reads no clock.
 
 mod wheel;
 
@@ -70,19 +70,5 @@ impl Timers {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_timer_fires_no_further_ahead_than_it_is_armed() {
-        let now = Monotonic(1_000_000_000);
-        let mut timers = Timers::new(now);
-        let tick = timers.arm(Timed::Session(7), now.after_millis(10 * TIMER_MILLIS_MAX), now);
-        let horizon = now.after_millis(TIMER_MILLIS_MAX);
-        assert!(timers.fires_by(tick, horizon));
-        timers.fire(horizon.after_millis(16));
-        assert!(timers.has_due() && !timers.fires_by(tick, horizon));
-        assert_eq!(timers.take_due(), Some((Timed::Session(7), tick)));
-        assert!(!timers.has_due() && timers.next_deadline().is_none());
-    }
-}
+#[path = "tests/timers.rs"]
+mod tests;

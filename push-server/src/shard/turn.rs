@@ -1,17 +1,21 @@
-//! One shard's thread: waits for completions, hands them on, fires timers, has work done that waits,
-//! and once a turn sends what the turn produced.
+//! The loop of a shard: waits for completions, handles them, fires timers, does the work that waits,
+//! and at the end of the turn sends what the turn produced.
 
 mod admit;
 mod deliver;
 mod durable;
 mod ending;
+mod errand;
 mod errands;
 mod fanout;
 mod feed;
 mod input;
 mod introduce;
 mod leaving;
+mod pages;
 mod places;
+mod receipts;
+mod records;
 mod recovery;
 mod remains;
 mod retry;
@@ -23,7 +27,6 @@ mod websocket;
 mod wills;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
@@ -47,7 +50,7 @@ use super::timers::{Timed, Timers};
 use crate::broker::Message;
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::store::Write;
-use errands::Errand;
+use errand::Errand;
 
 /// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
 /// a shard after 5 s.
@@ -74,7 +77,7 @@ const DISCARD_BUDGET: Duration = Duration::from_millis(2);
 /// Wills of sessions that an earlier start has known that are published at once.
 const STRAYS_PER_TURN_MAX: usize = 64;
 
-/// What a completion costs by itself.
+/// The cost of a completion by itself.
 const COMPLETION_UNITS: u32 = 16;
 
 /// How long a turn waits while another shard's mailbox is full.
@@ -125,8 +128,11 @@ impl<P: Ports> Shard<P> {
     pub(super) fn new(setup: ShardSetup<P>) -> Self {
         let agenda = Agenda::new(setup.clock);
         let now = agenda.now();
-        let sessions =
-            Sessions::new(setup.index, setup.shared.hash_seed, &setup.shared.memory.sessions);
+        let sessions = Sessions::new(
+            setup.index,
+            setup.shared.entrance.hash_seed(),
+            &setup.shared.memory.sessions,
+        );
         let sending = Sending::new(&setup.shared.memory.sending);
         let here = Here::new(setup.index, setup.shared, setup.counters, setup.randomness);
         let mut shard = Self {
@@ -147,7 +153,7 @@ impl<P: Ports> Shard<P> {
         shard
     }
 
-    /// What is left in its parts, by what it is: nothing, when all has ended.
+    /// What is left in its parts, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> Vec<(&'static str, usize)> {
         let mut left = vec![("work that waits", usize::from(!self.agenda.is_empty()))];
@@ -174,7 +180,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn begin(&mut self) {
         self.start_accepting();
         // Not before: every shard has its subscriptions now.
-        let (ended, wills) = self.sessions.departed().take_found();
+        let (ended, wills) = self.sessions.take_found();
         for found in ended {
             self.leave_behind(found);
         }
@@ -213,7 +219,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn leave_memory(&mut self) {
         let empty = Sessions::new(
             self.here.index(),
-            self.here.shared().hash_seed,
+            self.here.shared().entrance.hash_seed(),
             &self.here.shared().memory.sessions,
         );
         std::mem::forget(std::mem::replace(&mut self.sessions, empty));
@@ -236,14 +242,13 @@ impl<P: Ports> Shard<P> {
             self.here.counters().set_ring_faults(self.wire.faults());
         }
         self.publish_strays(STRAYS_PER_TURN_MAX);
-        if !self.stop.has_begun() && self.here.shared().stopping.load(Ordering::Acquire) {
+        if !self.stop.has_begun() && self.here.shared().entrance.is_stopping() {
             self.begin_stop();
         }
         self.wait_time()
     }
 
-    /// Forgets what has had its time; each call does a bounded amount of it. Returns whether there
-    /// is more.
+    /// Removes what has expired, a bounded amount each call. Returns whether there is more.
     fn sweep(&mut self) -> bool {
         let more_flows = self.path.sweep(self.agenda.now());
         // One shard for all: the retained messages are shared.
@@ -255,7 +260,7 @@ impl<P: Ports> Shard<P> {
     /// Removes retained messages that have expired, from the disk as well. Returns whether there
     /// are more.
     fn remove_expired(&mut self) -> bool {
-        // They can wait; what waits for the disk already is not to become more by them.
+        // They can wait: they should not add to what waits for the disk already.
         if self.journal.is_behind() {
             return false;
         }
@@ -324,8 +329,9 @@ impl<P: Ports> Shard<P> {
         if self.agenda.has_parked() || self.clients.has_stalled() {
             until = until.min(self.agenda.now().after_millis(STORE_LOOK_MILLIS));
         }
-        let own = usize::from(self.here.index());
-        let unread = self.post.has_mail() || !self.here.shared().completions[own].is_empty();
+        let own = self.here.index();
+        let unread =
+            self.post.has_mail() || !self.here.shared().journal.completions(own).is_empty();
         let unfinished = self.agenda.is_unfinished()
             || self.clients.has_discarded()
             || self.timers.has_due()
@@ -367,7 +373,7 @@ impl<P: Ports> Shard<P> {
             }
             return;
         };
-        self.clients[index].receiving = more;
+        self.clients[index].intake.on_received(more);
         match received {
             Received::Data(piece) => {
                 self.on_bytes(index, &piece);
@@ -383,7 +389,7 @@ impl<P: Ports> Shard<P> {
                 if matches!(received, Received::Unanswered) {
                     self.here.counters().unanswered.add(1);
                 }
-                self.clients[index].receiving = false;
+                self.clients[index].intake.on_received(false);
                 self.on_peer_gone(index);
             }
         }
@@ -397,19 +403,19 @@ impl<P: Ports> Shard<P> {
     /// Arms the one timer of a client; an earlier one is stale from now on.
     pub(super) fn arm_client_timer(&mut self, index: u32, deadline: Monotonic) {
         let tick = self.timers.arm(Timed::Client(index), deadline, self.agenda.now());
-        self.clients[index].timer_tick = tick;
+        self.clients[index].set_timer(tick);
     }
 
     /// Whether a client's timer is armed and fires no later than that.
     pub(super) fn is_client_timer_before(&self, index: u32, deadline: Monotonic) -> bool {
-        self.timers.fires_by(self.clients[index].timer_tick, deadline)
+        self.timers.fires_by(self.clients[index].timer(), deadline)
     }
 
     fn on_timer(&mut self, timed: Timed, tick: u64) {
         match timed {
             Timed::Client(index) => {
                 let current = self.clients.get(index);
-                if current.is_some_and(|client| client.timer_tick == tick) {
+                if current.is_some_and(|client| client.is_timer(tick)) {
                     self.on_client_timer(index);
                 }
             }
@@ -436,7 +442,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn resume_all_stalled(&mut self) {
         for index in self.clients.take_stalled() {
             // One that has come into a place since is served, or is queued itself.
-            if self.clients.get(index).is_some_and(|client| client.stalled) {
+            if self.clients.get(index).is_some_and(|client| client.intake.is_stalled()) {
                 self.queue_input(index);
             }
         }

@@ -79,7 +79,7 @@ impl Ledger {
     fn judge(&mut self, subscriber: usize, delivery: &Delivery<'_>) -> Result<(), String> {
         let Some(id) = delivery.id else { return self.judge_empty(delivery) };
         let is_settled = id.number < self.floors.get(&id.publisher).copied().unwrap_or(0);
-        if is_settled && delivery.qos == 1 {
+        if is_settled && (delivery.qos == 1 || self.may_come_again(0)) {
             // Its PUBACK may have been lost with the server.
             self.counts.repeated += 1;
             return Ok(());
@@ -122,6 +122,9 @@ impl Ledger {
             return judge_order(subscriber, id, sent, delivery, self.disk_fails);
         }
         self.counts.repeated += 1;
+        if self.may_come_again(before.round) {
+            return Ok(());
+        }
         let known = before.routings.iter().find(|routing| routing.packet_id == here.packet_id);
         if let Some(known) = known.filter(|_| delivery.qos > 0 && !delivery.dup) {
             if known.life == here.life {
@@ -202,6 +205,10 @@ fn judge_order(
     let after = *latest;
     // One that was sent again, and only then found the subscription, comes late in good order; so
     // does one whose first copy was lost, as it may be at QoS 0.
+    // Of one that has expired a copy that was dropped is found again by a start, if the removal was not on disk.
+    if sent.has_expired {
+        return Ok(());
+    }
     let is_certain = delivery.qos > 0 && subscriber.terms.iter().any(|term| term.holds_for(sent));
     if (is_certain && !disk_fails) || sent.sends == 1 {
         return Err(format!("out of order: after message {after}"));

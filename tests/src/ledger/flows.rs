@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use super::message::MessageId;
 use super::{Ledger, Publication};
-use crate::wire::{self, PUBACK, PUBCOMP, PUBREC, PUBREL, Publish, Version};
+use crate::wire::property::MESSAGE_EXPIRY_INTERVAL;
+use crate::wire::{self, PUBACK, PUBCOMP, PUBREC, PUBREL, Properties, Publish, Value, Version};
 
 /// A QoS 1 or 2 message under way.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ impl Flows {
         let packet_id = if what.qos == 0 { 0 } else { self.next_packet_id() };
         let flow = Flow { packet_id, id, what, payload, received: false };
         ledger.publishing(flow.id, &flow.what);
+        ledger.has_payload(flow.id, flow.payload.len());
         let packet = flow.packet(self.version, false);
         if flow.what.qos > 0 {
             self.queue.push_back(flow);
@@ -141,7 +143,10 @@ impl Flows {
 
 impl Flow {
     fn packet(&self, version: Version, dup: bool) -> Vec<u8> {
+        let expiry =
+            self.what.expiry_secs.map(|secs| (MESSAGE_EXPIRY_INTERVAL, Value::Number(secs)));
         let publish = Publish {
+            properties: Properties(expiry.into_iter().collect()),
             topic: self.what.topic.to_string(),
             payload: self.payload.clone(),
             qos: self.what.qos,

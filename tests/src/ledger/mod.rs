@@ -10,6 +10,7 @@
 
 mod delivery;
 mod flows;
+mod groups;
 pub mod message;
 mod retained;
 mod settle;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use groups::Group;
 use message::MessageId;
 
 pub use delivery::Delivery;
@@ -31,7 +33,7 @@ const FAULTS_TOLD_MAX: usize = 20;
 /// What is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
-    /// Where.
+    /// Its topic.
     pub topic: Arc<str>,
     /// 0 to 2.
     pub qos: u8,
@@ -39,6 +41,8 @@ pub struct Publication {
     pub retain: bool,
     /// Without payload: with `retain`, it clears what is retained.
     pub empty: bool,
+    /// The message expiry interval, if any.
+    pub expiry_secs: Option<u32>,
 }
 
 /// Sums for the report.
@@ -58,6 +62,10 @@ pub struct Counts {
     pub resumed: u64,
     /// Retained topics compared.
     pub retained: u64,
+    /// First deliveries to members of groups.
+    pub shared: u64,
+    /// Messages that had their time before they came.
+    pub expired: u64,
 }
 
 /// The history.
@@ -69,12 +77,15 @@ pub struct Ledger {
     /// By publisher, the first number that is not settled yet.
     floors: BTreeMap<u32, u32>,
     subscribers: Vec<Subscriber>,
+    groups: Vec<Group>,
     clients: BTreeMap<String, Standing>,
     faults: Vec<String>,
     faults_untold: u64,
     counts: Counts,
     /// What was refused for the disk may come late when it is sent again.
     disk_fails: bool,
+    /// The last round in which it did.
+    disk_failed_in: Option<u32>,
 }
 
 /// A message that was sent.
@@ -88,6 +99,10 @@ struct Sent {
     acknowledged: Option<Acknowledged>,
     refused: Option<u8>,
     complete: bool,
+    /// Its interval has passed: it need not come any more.
+    has_expired: bool,
+    interval_is_sure: bool,
+    payload_bytes: usize,
 }
 
 /// When PUBACK or PUBREC came.
@@ -118,6 +133,8 @@ struct Subscriber {
     connection: u32,
     /// The server's life that the connection is with.
     life: u32,
+    /// Larger packets it is not sent.
+    packet_bytes_max: Option<usize>,
 }
 
 /// The time from a SUBSCRIBE to the UNSUBSCRIBE, or the SUBSCRIBE of the same filter, that ended it.
@@ -166,6 +183,7 @@ impl Ledger {
             unreleased: BTreeMap::new(),
             connection: 0,
             life: 0,
+            packet_bytes_max: None,
         };
         Self {
             round: 0,
@@ -173,11 +191,13 @@ impl Ledger {
             messages: BTreeMap::new(),
             floors: BTreeMap::new(),
             subscribers: subscribers.iter().map(subscriber).collect(),
+            groups: Vec::new(),
             clients: BTreeMap::new(),
             faults: Vec::new(),
             faults_untold: 0,
             counts: Counts::default(),
             disk_fails: false,
+            disk_failed_in: None,
         }
     }
 
@@ -190,6 +210,17 @@ impl Ledger {
     /// because the refusal was lost, may come behind later ones.
     pub fn disk_may_fail(&mut self) {
         self.disk_fails = true;
+    }
+
+    /// It has failed, in this life of the server: what it has not taken then (that a message was received) it may not
+    /// be offered again, so the next life may deliver once more what came up to now.
+    pub fn disk_failed(&mut self) {
+        self.disk_failed_in = Some(self.round);
+    }
+
+    /// Whether what first came in a round may come again, whatever its QoS.
+    fn may_come_again(&self, round: u32) -> bool {
+        self.disk_failed_in.is_some_and(|failed_in| round <= failed_in && failed_in < self.round)
     }
 
     /// How much has happened: equal numbers, nothing in between.
@@ -261,10 +292,60 @@ impl Ledger {
             refused: None,
             // Nothing answers QoS 0.
             complete: what.qos == 0,
+            has_expired: false,
+            interval_is_sure: true,
+            payload_bytes: 0,
         });
         self.counts.resent += u64::from(sent.sends > 0);
         sent.sends += 1;
         sent.last_sent = moment;
+    }
+
+    /// The size of a message's payload, for subscribers that take no large packets.
+    pub fn has_payload(&mut self, id: MessageId, bytes: usize) {
+        if let Some(sent) = self.messages.get_mut(&id) {
+            sent.payload_bytes = bytes;
+        }
+    }
+
+    /// A subscriber takes no larger packets from the beginning.
+    pub fn takes_at_most(&mut self, subscriber: usize, packet_bytes_max: usize) {
+        self.subscribers[subscriber].packet_bytes_max = Some(packet_bytes_max);
+    }
+
+    /// So much time has passed since a message was first sent that its interval may have.
+    pub fn may_have_expired(&mut self, id: MessageId) {
+        if let Some(sent) = self.messages.get_mut(&id) {
+            sent.has_expired = true;
+            self.counts.expired += 1;
+        }
+    }
+
+    /// Nobody knows how long the server took itself to be down: whatever expires may have expired.
+    pub fn all_may_have_expired(&mut self) {
+        for sent in self.messages.values_mut().filter(|sent| sent.what.expiry_secs.is_some()) {
+            sent.has_expired = true;
+            sent.interval_is_sure = false;
+        }
+    }
+
+    /// The message expiry interval that a message came with, to somebody who can be told [MQTT-3.3.2-6].
+    pub fn judge_interval(&mut self, name: &str, id: MessageId, came_with: Option<u32>, dup: bool) {
+        let Some(sent) = self.messages.get(&id) else { return };
+        let is_right = match (sent.what.expiry_secs, came_with) {
+            (None, None) => true,
+            // It was in time when it was sent first.
+            (Some(most), Some(left)) => {
+                let is_possible = left <= most && (left > 0 || dup);
+                is_possible || !sent.interval_is_sure
+            }
+            _ => false,
+        };
+        if !is_right {
+            let (is, was) = (came_with, sent.what.expiry_secs);
+            let about = self.described(id);
+            self.fault(format_args!("{name}: expires in {is:?} s, sent with {was:?} s: {about}"));
+        }
     }
 
     /// PUBACK or PUBREC came and accepts the message.
@@ -392,7 +473,7 @@ impl Ledger {
         let Some(sent) = self.messages.get(&id) else {
             return format!("message {number} of publisher {publisher}");
         };
-        let Publication { topic, qos, retain, empty } = &sent.what;
+        let Publication { topic, qos, retain, empty, .. } = &sent.what;
         let acknowledged = match (sent.acknowledged, sent.refused) {
             (_, Some(reason)) => format!("refused with {reason:#04x}"),
             (Some(at), None) => format!("acknowledged in round {}", at.round),
@@ -413,6 +494,11 @@ impl Sent {
     /// That the server has promised to deliver it.
     fn is_promised(&self) -> bool {
         self.what.qos > 0 && self.acknowledged.is_some() && self.refused.is_none()
+    }
+
+    /// That it is promised, and in time still.
+    fn is_owed(&self) -> bool {
+        self.is_promised() && !self.has_expired
     }
 }
 

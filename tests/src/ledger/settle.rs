@@ -3,13 +3,17 @@
 use super::message::MessageId;
 use super::{Ledger, Receipt, Sent, Subscriber};
 
+/// What a PUBLISH has beside its topic and payload at most: headers, lengths, and the properties that tests send.
+const HEAD_BYTES: usize = 24;
+
 impl Ledger {
     /// How much is still to come: deliveries, and flows to be completed.
     pub fn missing(&self) -> usize {
         let flows = self.messages.values().filter(|sent| !sent.complete).count();
         let releases: usize = self.subscribers.iter().map(|one| one.unreleased.len()).sum();
         let deliveries: usize = self.subscribers.iter().map(|one| self.owed(one).count()).sum();
-        flows + releases + deliveries
+        let shared: usize = self.groups.iter().map(|group| self.group_owes(group).count()).sum();
+        flows + releases + deliveries + shared
     }
 
     /// Judges what did not come, and forgets what is settled but for what may be retained.
@@ -35,6 +39,12 @@ impl Ledger {
                 faults.push(format!("{name}: no PUBREL for packet id {packet_id}: {what}"));
             }
         }
+        for group in &self.groups {
+            for (id, _) in self.group_owes(group) {
+                let (about, filter) = (self.described(id), group.filter());
+                faults.push(format!("group of {filter}: lost: {about} came to no member"));
+            }
+        }
         faults.into_iter().for_each(|text| self.fault(text));
         self.forget();
     }
@@ -44,8 +54,13 @@ impl Ledger {
         &'a self,
         subscriber: &'a Subscriber,
     ) -> impl Iterator<Item = (MessageId, &'a Sent, &'a super::Term)> {
-        let promised = self.messages.iter().filter(|(_, sent)| sent.is_promised());
-        promised.filter(|(_, sent)| !sent.what.empty).filter_map(move |(id, sent)| {
+        let promised = self.messages.iter().filter(|(_, sent)| sent.is_owed());
+        let fits = |sent: &Sent| {
+            let bytes = HEAD_BYTES + sent.what.topic.len() + sent.payload_bytes;
+            subscriber.packet_bytes_max.is_none_or(|max| bytes <= max)
+        };
+        let promised = promised.filter(move |(_, sent)| !sent.what.empty && fits(sent));
+        promised.filter_map(move |(id, sent)| {
             let came = subscriber.receipts.get(id).is_some_and(Receipt::is_there);
             let terms = subscriber.terms.iter().filter(|_| !came);
             let by = terms.filter(|term| term.qos > 0 && term.holds_for(sent));
@@ -71,6 +86,7 @@ impl Ledger {
             subscriber.unreleased.clear();
             subscriber.terms.retain(|term| term.gone.is_none());
         }
+        self.forget_groups();
     }
 }
 

@@ -19,11 +19,11 @@ fn id(number: u32) -> MessageId {
 }
 
 fn live(topic: &str, qos: u8) -> Publication {
-    Publication { topic: topic.into(), qos, retain: false, empty: false }
+    Publication { topic: topic.into(), qos, retain: false, empty: false, expiry_secs: None }
 }
 
 fn retained(qos: u8, empty: bool) -> Publication {
-    Publication { topic: "r/0".into(), qos, retain: true, empty }
+    Publication { topic: "r/0".into(), qos, retain: true, empty, expiry_secs: None }
 }
 
 fn subscribe(ledger: &mut Ledger, filter: &str, qos: u8) {

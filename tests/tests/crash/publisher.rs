@@ -161,7 +161,13 @@ impl State<'_> {
             let leaf = LEAVES[self.rng.random_range(0..LEAVES.len())];
             format!("t/{branch}/{leaf}").into()
         };
-        Publication { topic, qos, retain, empty: retain && self.rng.random_bool(0.1) }
+        Publication {
+            topic,
+            qos,
+            retain,
+            empty: retain && self.rng.random_bool(0.1),
+            expiry_secs: None,
+        }
     }
 
     fn hear(&mut self, link: &mut Link, packet: &Packet) {

@@ -7,12 +7,12 @@
 //! seeds on all cores for so long (`cargo xtask test simulation --seed S`, `--hours H`);
 //! `PUSH_SIMULATION_TRACE=1` tells what happens.
 
-mod device;
+mod actors;
+mod frames;
 mod link;
 mod plan;
-mod publisher;
+mod report;
 mod run;
-mod subscriber;
 mod trace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +25,7 @@ use push_tests::wire::{self, Packet, Properties, Value, Version, Will, property}
 
 use plan::Plan;
 use push_server::shard::mutant::{Rule, leave_out};
-use run::Report;
+use report::Report;
 
 /// Steps of a run.
 const STEPS: u32 = 1_600;
@@ -136,6 +136,9 @@ noticed! {
     a_packet_id_that_a_start_forgets_is_noticed: ExactlyOnceFound,
     a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
     a_session_that_stays_on_disk_is_noticed: SessionRemoved,
+    what_a_member_leaves_and_nobody_gets_is_noticed: HandedOn,
+    a_session_whose_time_stands_still_without_a_server_is_noticed: TimeWithoutServer,
+    a_ping_in_a_frame_that_the_kernel_answers_is_noticed: FramedUnarmed,
 }
 
 /// The same runs each time, so that this is no matter of luck.

@@ -1,11 +1,12 @@
 //! `cargo xtask lint`: rustfmt, clippy with warnings denied, the import rules, no circle of imports
-//! between files, no method away from its type, no overgrown struct in a shard, and no suppressed lint. Every check runs; the command
-//! fails when one does.
+//! between files, no method away from its type, no overgrown struct in a shard, no unit tests between what
+//! they test, and no suppressed lint. Every check runs; the command fails when one does.
 
 mod circles;
 mod crates;
 mod fields;
 mod homes;
+mod inline_tests;
 mod rules;
 mod source;
 mod tokens;
@@ -69,8 +70,8 @@ fn lint_ebpf(workspace: &Workspace, tools: &BuildTools) -> Result<()> {
     run_checked(clippy.args(["--", "-Dwarnings"]))
 }
 
-/// Breaches of the import rules, circles of imports, methods away from home, overgrown structs and
-/// suppressed lints are refused, long files named.
+/// Breaches of the import rules, circles of imports, methods away from home, overgrown structs,
+/// tests between what they test, and suppressed lints are refused, long files named.
 fn source_rules(workspace: &Workspace) -> Result<()> {
     let mut sources = Sources::new();
     let mut violations = Vec::new();
@@ -91,6 +92,7 @@ fn source_rules(workspace: &Workspace) -> Result<()> {
     violations.extend(circles::violations(&crates));
     violations.extend(homes::violations(&crates));
     violations.extend(fields::violations(&sources));
+    violations.extend(inline_tests::violations(&sources));
     for violation in &violations {
         say(violation);
     }

@@ -12,7 +12,7 @@ mod test_tools;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 pub(crate) use ebpf_compiler::EbpfCompiler;
@@ -84,15 +84,19 @@ fn bpf_linker(workspace: &Workspace) -> Result<PathBuf> {
         return Ok(program);
     }
     say(format_args!(
-        "bpf-linker {BPF_LINKER_VERSION} is missing: building it into target/tools, once (a few \
-         minutes)"
+        "bpf-linker {BPF_LINKER_VERSION} is missing: building it into {}, once (a few minutes)",
+        workspace.tools().display()
     ));
+    // A target folder of its own: a linker's dependencies are not ours. Left to itself cargo takes one in
+    // the system's folder for temporary files, which may be small.
+    let built_in = workspace.tools().join("bpf-linker-build");
     let mut install = workspace.cargo();
-    // A target folder of its own, which cargo removes: a linker's dependencies are not ours.
-    install.env_remove("CARGO_TARGET_DIR");
+    install.env("CARGO_TARGET_DIR", &built_in);
     install.args(["install", "--locked", "--force", "--root"]).arg(workspace.tools());
     install.args(["--version", BPF_LINKER_VERSION, "bpf-linker"]);
     run_checked(&mut install)?;
+    std::fs::remove_dir_all(&built_in)
+        .with_context(|| format!("cannot remove {}", built_in.display()))?;
     if !is_present() {
         bail!("{} does not run after its installation", program.display());
     }

@@ -1,16 +1,16 @@
 //! A filter's way through the retained messages, taken in parts of a bounded length.
 //!
-//! Each level of a filter is one level of the tree, until its `#`. So the node that was visited last
-//! says all there is to say of where a walk is, and only that node has to stay while it rests. Others
-//! come and go meanwhile: a message that was set after the walk began is passed by, since the
-//! subscription that it is for has brought it already.
+//! Each level of a filter is one level of the tree, until its `#`. So the node visited last says
+//! where a walk is, and only that node has to stay while the walk rests. Others come and go
+//! meanwhile: a message that was set after the walk began is passed by, since the subscription that
+//! it is for has brought it already.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use push_common::clock::Monotonic;
 
-use super::{Content, Retained, Store};
+use super::{Content, Retained, TopicTree};
 use crate::broker::level_tree::{NodeId, ROOT};
 use crate::broker::message::Message;
 use crate::broker::topic::TopicFilter;
@@ -21,7 +21,7 @@ use crate::broker::topic::TopicFilter;
 pub struct Walk {
     /// What was set later is passed by.
     last_set: u64,
-    /// Whose messages are passed by.
+    /// The client whose messages are passed by (No Local).
     without: Option<Arc<str>>,
     /// The node visited last, which is kept for it. `None`: none was visited.
     rests_at: Option<NodeId>,
@@ -44,12 +44,12 @@ impl Retained {
     /// nothing to look for. A shared filter matches nothing: subscribing with one brings no retained
     /// messages [MQTT5 3.8.4].
     pub fn begin_walk(&self, filter: &TopicFilter) -> Option<Walk> {
-        let store = self.read();
+        let topics = self.read();
         let is_wild = |level: &&str| matches!(*level, "+" | "#");
         let start = filter.as_str().split('/').take_while(|level| !is_wild(level));
-        let found = (!filter.is_shared()).then(|| store.tree.find(start)).flatten()?;
-        let may_match = filter.has_wildcards() || store.content_of(found).is_some();
-        may_match.then(|| Walk { last_set: store.set, without: None, rests_at: None })
+        let found = (!filter.is_shared()).then(|| topics.tree.find(start)).flatten()?;
+        let may_match = filter.has_wildcards() || topics.content_of(found).is_some();
+        may_match.then(|| Walk { last_set: topics.set, without: None, rests_at: None })
     }
 
     /// Goes on with a walk by `filter`, which it was begun with: visits at most `nodes` topics, which
@@ -64,36 +64,36 @@ impl Retained {
         messages_max: usize,
         out: &mut Vec<Arc<Message>>,
     ) -> bool {
-        let path = Path::of(filter);
+        let path = FilterLevels::of(filter);
         let out_len_max = out.len() + messages_max;
-        let store = self.read();
+        let topics = self.read();
         let mut last = walk.rests_at;
         let mut next = match last {
             None => Some((ROOT, 0)),
-            Some(node) => store.following(&path, node, store.depth(node)),
+            Some(node) => topics.following(&path, node, topics.depth(node)),
         };
         while let Some((node, depth)) = next
             && *nodes > 0
             && out.len() < out_len_max
         {
             *nodes -= 1;
-            if let Some(content) = store.content_of(node)
+            if let Some(content) = topics.content_of(node)
                 && path.ends_at(depth)
-                && !store.is_hidden(&path, node, depth)
+                && !topics.is_hidden(&path, node, depth)
                 && !walk.passes_by(content)
                 && !content.kept.message.is_expired(now)
             {
                 out.push(Arc::clone(&content.kept.message));
             }
             last = Some(node);
-            next = store.following(&path, node, depth);
+            next = topics.following(&path, node, depth);
         }
         let rests_at = last.filter(|_| next.is_some());
         if let Some(node) = rests_at {
             // Before the lock is let go, or the node may be.
-            store.tree.value(node).walks.fetch_add(1, Ordering::Relaxed);
+            topics.tree.value(node).walks.fetch_add(1, Ordering::Relaxed);
         }
-        drop(store);
+        drop(topics);
         self.leave(std::mem::replace(&mut walk.rests_at, rests_at));
         next.is_none()
     }
@@ -106,20 +106,20 @@ impl Retained {
     /// A walk rests at `node` no longer.
     fn leave(&self, node: Option<NodeId>) {
         let Some(node) = node else { return };
-        let store = self.read();
-        let place = store.tree.value(node);
+        let topics = self.read();
+        let place = topics.tree.value(node);
         if place.content.is_some() {
             place.walks.fetch_sub(1, Ordering::Relaxed);
             return;
         }
-        drop(store);
-        let mut store = self.write();
-        *store.tree.value_mut(node).walks.get_mut() -= 1;
-        store.tree.prune(node);
+        drop(topics);
+        let mut topics = self.write();
+        *topics.tree.value_mut(node).walks.get_mut() -= 1;
+        topics.tree.prune(node);
     }
 }
 
-impl Store {
+impl TopicTree {
     /// Levels from the root to `node`.
     fn depth(&self, node: NodeId) -> usize {
         std::iter::successors(self.tree.parent(node), |&node| self.tree.parent(node)).count()
@@ -127,14 +127,14 @@ impl Store {
 
     /// Topics that begin with `$` are hidden from a wildcard in a filter's first level
     /// [MQTT-4.7.2-1].
-    fn is_hidden(&self, path: &Path<'_>, node: NodeId, depth: usize) -> bool {
+    fn is_hidden(&self, path: &FilterLevels<'_>, node: NodeId, depth: usize) -> bool {
         depth == 1 && path.is_wild(0) && self.tree.level(node).starts_with('$')
     }
 
     /// The node to visit after `node`: below it, or else beside it or one of those above.
     fn following(
         &self,
-        path: &Path<'_>,
+        path: &FilterLevels<'_>,
         mut node: NodeId,
         mut depth: usize,
     ) -> Option<(NodeId, usize)> {
@@ -160,21 +160,21 @@ impl Store {
 }
 
 /// A filter, level by level.
-struct Path<'a> {
+struct FilterLevels<'a> {
     /// Without a last `#`.
     levels: Vec<&'a str>,
     /// Whether there was one.
     is_open: bool,
 }
 
-impl<'a> Path<'a> {
+impl<'a> FilterLevels<'a> {
     fn of(filter: &'a TopicFilter) -> Self {
         let mut levels: Vec<_> = filter.as_str().split('/').collect();
         let is_open = levels.pop_if(|level| *level == "#").is_some();
         Self { levels, is_open }
     }
 
-    /// Whether any level will do in this place.
+    /// Whether this level is a wildcard.
     fn is_wild(&self, index: usize) -> bool {
         self.levels.get(index).map_or(self.is_open, |level| *level == "+")
     }

@@ -153,7 +153,7 @@ proptest! {
         prop_assert_eq!(&whole(read), &message);
 
         let delivery = delivery(message);
-        let publish = Outgoing {
+        let publish = OutgoingPublish {
             delivery: &delivery,
             topic: TopicForm::Whole,
             packet_id: theirs.pkid,
@@ -182,7 +182,7 @@ proptest! {
         let delivery = delivery(message);
         let (packet_id, version) = (theirs.pkid, Version::V311);
         let (topic, dup) = (TopicForm::Whole, false);
-        let publish = Outgoing { delivery: &delivery, topic, packet_id, dup, version, now: NOW };
+        let publish = OutgoingPublish { delivery: &delivery, topic, packet_id, dup, version, now: NOW };
         let mut ours = write(|out| publish.write_head(out));
         ours.extend_from_slice(&delivery.message.payload);
         let read = v4::read(&mut ours, usize::MAX).expect("readable");

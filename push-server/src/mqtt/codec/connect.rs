@@ -21,7 +21,8 @@ mod flags {
     pub(super) const USER_NAME: u8 = 0x80;
 }
 
-/// Why a CONNECT was not taken, and whom to say so to; `None`: nobody that would understand.
+/// Why a CONNECT was refused, and how to tell the client; `None`: it would not understand an
+/// answer.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mqtt) struct Refused {
     pub audience: Option<Audience>,
@@ -273,7 +274,7 @@ fn will(
 /// publishes are refused on is well-formed, but not accepted [MQTT5 3.2.2.2].
 fn will_topic(text: &str, version: Version, limits: &Limits) -> Result<TopicName, Reason> {
     let topic = TopicName::parse_any_depth(text).map_err(|_| match version {
-        // Nobody that deserves an answer [MQTT-3.1.4-1].
+        // It gets no answer [MQTT-3.1.4-1].
         Version::V31 | Version::V311 => Reason::MalformedPacket,
         Version::V5 => Reason::TopicNameInvalid,
     })?;

@@ -44,14 +44,15 @@ fn write(
     }
 }
 
-/// Who a packet is for: what it understands, takes, and wants to be told.
+/// The client that a packet is for: its version, its longest packet, and whether it wants reason
+/// strings.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mqtt) struct Audience {
     pub version: Version,
     /// The longest packet it takes, in bytes.
     pub packet_len_max: usize,
-    /// Whether it wants words beside reason codes. Without them it has them in CONNACK and
-    /// DISCONNECT only [MQTT-3.1.2-29].
+    /// Whether it wants reason strings. If not, it gets them in CONNACK and DISCONNECT only
+    /// [MQTT-3.1.2-29].
     pub wants_words: bool,
 }
 
@@ -77,9 +78,9 @@ impl Audience {
         Self { version, packet_len_max: CONNACK_BARE_LEN, wants_words: false }
     }
 
-    /// Writes a packet with `words` that it can do without, or without them where it would be longer
-    /// than the client takes: they must not be what makes a packet too long [MQTT-3.2.2-19]
-    /// [MQTT-3.9.2-1] [MQTT-3.11.2-1] [MQTT-3.14.2-3].
+    /// Writes a packet with the optional `words`, or without them where the packet would be longer
+    /// than the client takes: words must not make a packet too long [MQTT-3.2.2-19] [MQTT-3.9.2-1]
+    /// [MQTT-3.11.2-1] [MQTT-3.14.2-3].
     pub(super) fn write(
         self,
         out: &mut BytesMut,
@@ -148,8 +149,8 @@ pub(in crate::mqtt) fn connack(
     });
 }
 
-/// The part of the topic tree that is this client's to have responses in, if it asked for one and
-/// there is one [MQTT-3.1.2-28]. A client id that is no part of a topic has none.
+/// The topic below which this client may have its responses, if it asked for one and the server has
+/// one [MQTT-3.1.2-28]. A client id that is no part of a topic has none.
 fn response_information(connect: &Connect, limits: &Limits) -> Option<String> {
     let prefix = limits.response_topic_prefix.as_deref()?;
     let information = format!("{prefix}/{}", connect.client_id);
@@ -323,7 +324,8 @@ pub(in crate::mqtt) fn suback(
     });
 }
 
-/// Which filter of several was refused first, and why. `None`: none was, or nobody wants to know.
+/// The first filter that was refused, and why. `None`: none was, or the client does not want reason
+/// strings.
 fn refusal_words<'a>(
     audience: Audience,
     refusals: impl Iterator<Item = Option<&'a Reason>>,

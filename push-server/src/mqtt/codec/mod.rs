@@ -43,7 +43,7 @@ pub(super) use encode::{
     pingresp, suback, unsuback,
 };
 pub(super) use frame::{Header, Input, SHARE_BYTES_MIN};
-pub(super) use publish::{Outgoing, Publish};
+pub(super) use publish::{OutgoingPublish, Publish};
 pub(super) use redirect::{connack_to, disconnect_to};
 
 use frame::packet_type;

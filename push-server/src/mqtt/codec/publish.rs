@@ -110,7 +110,7 @@ pub(super) fn publish(
 
 /// A PUBLISH to a client.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::mqtt) struct Outgoing<'a> {
+pub(in crate::mqtt) struct OutgoingPublish<'a> {
     pub delivery: &'a Delivery,
     pub topic: TopicForm,
     /// 0 with QoS 0.
@@ -120,9 +120,9 @@ pub(in crate::mqtt) struct Outgoing<'a> {
     pub now: Monotonic,
 }
 
-impl Outgoing<'_> {
-    /// Length of the packet, in bytes. `None`: the wire format cannot say it, which only a message
-    /// of the server's own making can come to.
+impl OutgoingPublish<'_> {
+    /// Length of the packet, in bytes. `None`: the wire format cannot express it, which can only
+    /// happen to a message that the server made itself.
     pub(in crate::mqtt) fn packet_len(&self) -> Option<usize> {
         let body_len = self.head_len() + self.delivery.message.payload.len();
         let fits = body_len <= REMAINING_LENGTH_MAX && self.fields_fit();
@@ -140,7 +140,7 @@ impl Outgoing<'_> {
     }
 
     /// Whether the length of every text and of every binary field fits its two bytes. User
-    /// properties that do not are none.
+    /// properties fit by construction.
     fn fields_fit(&self) -> bool {
         let fits = |len: usize| len <= usize::from(u16::MAX);
         self.delivery.message.properties.as_ref().is_none_or(|properties| {

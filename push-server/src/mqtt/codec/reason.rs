@@ -1,4 +1,4 @@
-//! Reason codes, MQTT 5 numbering; what 3.1.1 makes of them is `encode`'s business.
+//! Reason codes, MQTT 5 numbering; `encode` translates them for 3.1.1.
 
 /// Reason codes that the server sends, MQTT 5 numbering [MQTT5 2.4]. As an error: why a packet was
 /// not taken.

@@ -1,18 +1,17 @@
-//! Authentication once more, on a connection that began with it [MQTT5 4.12.1]. Everything else goes
-//! on meanwhile.
+//! Re-authentication, on a connection that began with authentication [MQTT5 4.12.1]. Everything else
+//! goes on meanwhile.
 
-use super::rare::Identity;
+use super::extras::Identity;
 use super::{Connection, Event, State};
 use crate::mqtt::Access;
 use crate::mqtt::codec::{self, Auth, AuthReason, Reason};
 use crate::mqtt::scram::{Exchange, METHOD, Nonce, Step};
 
 impl Connection {
-    /// Answers an AUTH. `nonce` is random, and spent. Returns whether the client has shown once
-    /// more that it is who it was.
+    /// Answers an AUTH. `nonce` is random, and spent. Returns whether the client has proved its
+    /// user once more.
     ///
-    /// # Errors
-    /// It has not, or said something else: the connection has failed, as by `poll_event`.
+    /// # Errors It has not, or broke the protocol: the connection has failed, as by `poll_event`.
     pub fn authenticate(
         &mut self,
         auth: &Auth,
@@ -54,7 +53,7 @@ impl Connection {
                 self.say(AuthReason::Success, Some(&data));
                 Ok(true)
             }
-            // Somebody else, who may connect as himself.
+            // Another user, who may connect under their own name.
             Step::Done(..) => Err(Reason::NotAuthorized),
         }
     }
@@ -64,6 +63,6 @@ impl Connection {
     }
 
     pub(super) fn identity_mut(&mut self) -> Option<&mut Identity> {
-        self.rare.as_deref_mut()?.identity.as_deref_mut()
+        self.extras.as_deref_mut()?.identity.as_deref_mut()
     }
 }

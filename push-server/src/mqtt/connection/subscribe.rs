@@ -1,5 +1,5 @@
 //! What a client subscribes to and unsubscribes from, as its packets say it, less what nobody may
-//! subscribe to. Whether there is room for it is for whoever keeps the subscriptions.
+//! subscribe to. The shard decides whether there is room for them.
 
 use super::super::codec::Reason;
 use crate::broker::{SubscriptionOptions, TopicFilter};
@@ -43,9 +43,9 @@ impl Subscribe {
         }
     }
 
-    /// Refuses the entries whose filter, without the group that shares it, is one of `denied`. It is
-    /// not the client that is denied it, but everybody: an unspecified error (\[MQTT5 3.9.3\],
-    /// \[MQTT-3.9.3-2\]).
+    /// Refuses the entries whose filter, without the group that shares it, is one of `denied`. The
+    /// filter is denied to everybody, not to this client, so the code is an unspecified error
+    /// (\[MQTT5 3.9.3\], \[MQTT-3.9.3-2\]).
     pub(super) fn deny(&mut self, denied: &[TopicFilter]) {
         for entry in &mut self.entries {
             if entry.as_ref().is_ok_and(|entry| is_one_of(&entry.filter, denied)) {

@@ -68,10 +68,10 @@ fn client_that_takes_topic_aliases_owns_no_table_before_the_first() {
     let connect = b"\x10\x12\0\x04MQTT\x05\0\0\x0A\x03\x22\0\x09\0\x02id";
     let (mut connection, mut session) = accepted_with(connect);
     transmit(&mut connection, &mut session, 1 << 20);
-    assert!(connection.rare.is_none());
+    assert!(connection.extras.is_none());
     deliver(&mut session, QoS::AtMostOnce, 10);
     transmit(&mut connection, &mut session, 1 << 20);
-    assert!(connection.rare.is_none(), "a topic too short for an alias costs none either");
+    assert!(connection.extras.is_none(), "a topic too short for an alias costs none either");
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Left {
         Some(LeftMessage { position, filing, delivery: owed.delivery.clone() })
     }
 
-    /// Nobody could be asked now: it is the next one again.
+    /// It could not be offered now: it is the next one again.
     pub fn put_back(&mut self, message: LeftMessage, memory: &Arc<MemoryBudget>) {
         let LeftMessage { position, filing, delivery } = message;
         self.queue.push_front(Owed::new(position, filing, delivery, memory));
@@ -118,7 +118,7 @@ impl Left {
         self.queue.capacity() * size_of::<Owed>()
     }
 
-    /// Whether it says nothing any more.
+    /// Whether it holds nothing any more.
     pub(super) fn is_over(&self) -> bool {
         !self.is_busy() && !self.has_failed
     }

@@ -10,7 +10,7 @@ use crate::broker::{
     TopicName, Via,
 };
 use crate::mqtt::owed::packet_id;
-use crate::mqtt::session::{Next, Verdict};
+use crate::mqtt::session::{Next, SendOutcome};
 use crate::mqtt::{Limits, Session};
 
 mod total;
@@ -66,7 +66,7 @@ impl Rig {
 
     /// Sends what can be sent: packet ids, and whether again.
     fn send(&mut self) -> Vec<(u16, bool)> {
-        std::iter::from_fn(|| match self.session.next(u16::MAX, |_, _| Verdict::Sent)? {
+        std::iter::from_fn(|| match self.session.next(u16::MAX, |_, _| SendOutcome::Sent)? {
             Next::Publish { packet_id, dup, .. } => Some((packet_id, dup)),
             Next::Release(packet_id) => Some((packet_id, true)),
         })

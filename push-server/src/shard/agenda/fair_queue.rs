@@ -381,4 +381,5 @@ impl<W> FairQueue<W> {
 }
 
 #[cfg(test)]
+#[path = "tests/fair_queue.rs"]
 mod tests;

@@ -1,5 +1,5 @@
-//! Subscriptions of durable sessions that memory has and the disk perhaps not yet: what is to be
-//! forgotten should the write fail.
+//! Subscriptions of durable sessions that are in memory and perhaps not on disk yet: they are
+//! undone if the write fails.
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -28,8 +28,8 @@ impl Fresh {
         self.last
     }
 
-    /// It subscribes to a filter, which `is_new` to the session. Returns whether it is to say what
-    /// became of it.
+    /// It subscribes to a filter; `is_new`: the session did not have it. Returns whether it has to
+    /// report whether the write worked.
     pub(crate) fn touch(
         &mut self,
         subscribe: u64,
@@ -86,55 +86,5 @@ impl Fresh {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SESSION: SessionNumber = SessionNumber(7);
-
-    fn filter() -> TopicFilter {
-        TopicFilter::parse("a/+", 8).expect("valid")
-    }
-
-    /// One SUBSCRIBE, to a filter that the session has or not.
-    fn subscribe(fresh: &mut Fresh, is_new: bool) -> u64 {
-        let subscribe = fresh.begin();
-        assert!(fresh.touch(subscribe, SESSION, &filter(), is_new));
-        subscribe
-    }
-
-    #[test]
-    fn a_filter_whose_first_subscribe_failed_is_left_to_the_second() {
-        let mut fresh = Fresh::default();
-        let (first, second) = (subscribe(&mut fresh, true), subscribe(&mut fresh, false));
-        assert!(!fresh.failed(first, SESSION, &filter()), "the second may have it written");
-        fresh.written(second, SESSION, filter());
-        assert!(fresh.touched.is_empty());
-
-        let (first, second) = (subscribe(&mut fresh, true), subscribe(&mut fresh, false));
-        assert!(!fresh.failed(first, SESSION, &filter()));
-        assert!(fresh.failed(second, SESSION, &filter()), "no SUBSCRIBE has it written");
-        assert!(fresh.touched.is_empty());
-    }
-
-    #[test]
-    fn a_filter_that_is_on_disk_is_not_forgotten_for_a_later_failure() {
-        let mut fresh = Fresh::default();
-        let (first, second) = (subscribe(&mut fresh, true), subscribe(&mut fresh, false));
-        fresh.written(first, SESSION, filter());
-        assert!(!fresh.failed(second, SESSION, &filter()));
-        let third = fresh.begin();
-        assert!(!fresh.touch(third, SESSION, &filter(), false), "it is not in question any more");
-        assert!(fresh.touched.is_empty());
-    }
-
-    #[test]
-    fn an_unsubscribe_begins_anew() {
-        let mut fresh = Fresh::default();
-        let first = subscribe(&mut fresh, true);
-        fresh.end(SESSION, &filter());
-        let second = subscribe(&mut fresh, true);
-        fresh.written(first, SESSION, filter());
-        assert!(fresh.failed(second, SESSION, &filter()), "what was written is unsubscribed");
-        assert!(fresh.touched.is_empty());
-    }
-}
+#[path = "tests/fresh.rs"]
+mod tests;

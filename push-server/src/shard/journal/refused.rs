@@ -195,7 +195,7 @@ impl Refused {
         self.wills.pop()
     }
 
-    /// What is left in it, by what it is: nothing, when all has ended.
+    /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn leftovers(&self) -> [(&'static str, usize); 3] {
         [

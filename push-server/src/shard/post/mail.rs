@@ -1,4 +1,4 @@
-//! What shards say to each other, and what goes with it. How it travels is `post`.
+//! What shards send each other. `post` is how it travels.
 
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ pub(crate) struct Adoption<S> {
 /// How far it had come.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    /// It may come in.
+    /// It may connect.
     Admitted(Connecting),
-    /// It has to say who it is, and is not told so yet.
+    /// It has to authenticate, and has not been told yet.
     Questioned(Introduction),
 }

@@ -31,7 +31,7 @@ impl<M> Mailbox<M> {
         Ok(!self.notified.swap(true, Ordering::AcqRel))
     }
 
-    /// To be called by the owner before it drains: whatever is pushed after this wakes it again.
+    /// The owner calls this before it drains: mail pushed afterwards wakes it again.
     pub(crate) fn begin_drain(&self) {
         self.notified.swap(false, Ordering::AcqRel);
     }
@@ -50,25 +50,5 @@ impl<M> Mailbox<M> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_first_push_of_a_batch_wakes() {
-        let mailbox = Mailbox::new();
-        assert!(mailbox.push(1).expect("room"));
-        assert!(!mailbox.push(2).expect("room"));
-        mailbox.begin_drain();
-        assert!(mailbox.push(3).expect("room"), "a push after the drain began wakes again");
-        assert_eq!(std::iter::from_fn(|| mailbox.pop()).count(), 3);
-    }
-
-    #[test]
-    fn full_mailbox_gives_the_mail_back() {
-        let mailbox = Mailbox::new();
-        for mail in 0..MAILBOX_MESSAGES_MAX {
-            mailbox.push(mail).expect("room");
-        }
-        assert_eq!(mailbox.push(7), Err(7));
-    }
-}
+#[path = "tests/mailbox.rs"]
+mod tests;

@@ -1,5 +1,5 @@
-//! Retained messages that sessions of a shard are still to be brought by their subscriptions. How they are
-//! looked for and handed out is `feed`'s.
+//! Retained messages that a shard's sessions are still owed for their subscriptions. `feed` finds and
+//! delivers them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ pub(crate) struct Backlogs {
     found: Vec<Arc<Message>>,
 }
 
-/// What a session is still to be brought.
+/// The retained messages that a session is still owed.
 #[derive(Debug)]
 pub(crate) struct Backlog {
-    /// Whose it is: keys are given again.
+    /// The number of its session: keys are given again.
     pub(crate) number: SessionNumber,
     /// In the order of the subscriptions; the first one is under way.
     pub(crate) walks: VecDeque<Wanted>,
-    /// Found, and the outbox had no room; bounded by whoever looks for them.
+    /// Found, and the outbox had no room; their number is bounded by the search.
     pub(crate) found: VecDeque<Delivery>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Wanted {
     pub(crate) filter: TopicFilter,
     pub(crate) options: SubscriptionOptions,
     pub(crate) walk: Walk,
-    /// The SUBSCRIBE whose SUBACK is to leave first: simple clients expect that.
+    /// The SUBSCRIBE whose SUBACK has to leave first: simple clients expect that order.
     pub(crate) awaits: Option<u64>,
 }
 
@@ -57,12 +57,12 @@ impl Backlog {
 }
 
 impl Backlogs {
-    /// Whether retained messages are still to be brought to a session.
+    /// Whether a session is still owed retained messages.
     pub(crate) fn has(&self, key: u32) -> bool {
         self.by_session.contains_key(&key)
     }
 
-    /// Of how many subscriptions a session is still to be brought them.
+    /// For how many subscriptions a session is still owed them.
     pub(crate) fn walks(&self, key: u32) -> usize {
         self.by_session.get(&key).map_or(0, |backlog| backlog.walks.len())
     }
@@ -83,14 +83,14 @@ impl Backlogs {
         self.by_session.get(&key).map(|backlog| backlog.number)
     }
 
-    /// What a SUBSCRIBE brings may follow its SUBACK.
+    /// The SUBACK of a SUBSCRIBE is out: its retained messages may follow.
     pub(crate) fn release(&mut self, key: u32, subscribe: u64) {
         if let Some(backlog) = self.by_session.get_mut(&key) {
             backlog.release(|awaited| awaited == subscribe);
         }
     }
 
-    /// What a SUBSCRIBE would have brought is not brought.
+    /// A SUBSCRIBE has failed: its retained messages are not delivered.
     pub(crate) fn fail(&mut self, key: u32, subscribe: u64, retained: &Retained) {
         let Some(backlog) = self.by_session.get_mut(&key) else { return };
         let awaits = |wanted: &Wanted| wanted.awaits == Some(subscribe);
@@ -134,7 +134,7 @@ impl Backlogs {
         self.absent.pop_front()
     }
 
-    /// It has its next turn behind the others.
+    /// Its next turn comes after the others'.
     pub(crate) fn push_absent(&mut self, key: u32) {
         self.absent.push_back(key);
     }
@@ -144,7 +144,7 @@ impl Backlogs {
         self.walked += nodes;
     }
 
-    /// Takes what somebody is to be charged for.
+    /// Takes the number of visits that are not charged yet.
     pub(crate) fn take_walked(&mut self) -> u32 {
         std::mem::take(&mut self.walked)
     }

@@ -46,6 +46,7 @@ impl Absence {
         will: Option<Box<PendingWill>>,
         now: Monotonic,
     ) -> Self {
+        let gone_millis = if is_left_out(Rule::TimeWithoutServer) { 0 } else { gone_millis };
         let left_millis = (u64::from(expiry_secs) * 1_000).saturating_sub(gone_millis);
         Self { ends_at: now.after_millis(left_millis), ..Self::new(expiry_secs, will, now) }
     }
@@ -76,7 +77,7 @@ impl Absence {
         self.timer_tick == tick as u32
     }
 
-    /// When there is something to do next, if ever.
+    /// When it has something to do next, if ever.
     pub(crate) fn next_deadline(&self) -> Option<Monotonic> {
         let end = (!self.is_endless).then_some(self.ends_at);
         let will = self.will().map(|will| will.publish_at);
@@ -87,7 +88,7 @@ impl Absence {
         !self.is_endless && self.ends_at <= now && !is_left_out(Rule::ExpiredSession)
     }
 
-    /// The will, if its time has come.
+    /// The will, if its delay has passed.
     pub(crate) fn take_due_will(&mut self, now: Monotonic) -> Option<Will> {
         let due =
             self.will.take_if(|will| will.publish_at <= now || is_left_out(Rule::WillDelay))?;
@@ -96,76 +97,5 @@ impl Absence {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::broker::{Held, Message, QoS, TopicName};
-    use crate::shard::sessions::{Entry, Presence};
-
-    const NOW: Monotonic = Monotonic(5_000_000_000);
-
-    fn pending(delay_secs: u32) -> Option<Box<PendingWill>> {
-        let message = Message {
-            topic: TopicName::parse("will", 8).expect("valid"),
-            payload: "gone".into(),
-            qos: QoS::AtLeastOnce,
-            retain: false,
-            properties: None,
-            expires_at: None,
-            held: Held::default(),
-        };
-        let will = Will { message, delay_secs, message_expiry_secs: Some(9), charge: None };
-        Some(Box::new(will.pending(NOW)))
-    }
-
-    fn secs_later(secs: u64) -> Monotonic {
-        NOW.after_millis(secs * 1_000)
-    }
-
-    /// [MQTT-3.1.3-9]
-    #[test]
-    fn will_is_due_after_its_delay_and_once() {
-        let mut absence = Absence::new(60, pending(10), NOW);
-        assert_eq!(absence.next_deadline(), Some(secs_later(10)));
-        assert!(absence.take_due_will(Monotonic(secs_later(10).0 - 1)).is_none());
-        let message =
-            absence.take_due_will(secs_later(11)).expect("due").into_message(secs_later(11));
-        assert_eq!(message.expires_at, Some(secs_later(20)), "expiry begins with publication");
-        assert!(absence.take_due_will(secs_later(12)).is_none());
-        assert_eq!(absence.next_deadline(), Some(secs_later(60)), "the session's end is left");
-    }
-
-    /// [MQTT5 3.1.3.2.2]: the session ends, whatever is left of the delay.
-    #[test]
-    fn the_sessions_end_comes_first_where_the_delay_is_longer() {
-        let mut absence = Absence::new(60, pending(u32::MAX), NOW);
-        assert_eq!(absence.next_deadline(), Some(secs_later(60)));
-        assert!(!absence.is_over(secs_later(59)) && absence.is_over(secs_later(60)));
-        assert!(absence.take_due_will(secs_later(60)).is_none());
-        assert!(absence.will.is_some());
-    }
-
-    #[test]
-    fn a_restart_does_not_prolong_an_absence() {
-        let clocks = Clocks { monotonic: NOW, wall: WallMillis(1_000_000) };
-        let absence = Absence::resumed(60, 45_000, pending(10), NOW);
-        assert!(!absence.is_over(secs_later(14)) && absence.is_over(secs_later(15)));
-        assert_eq!(absence.begun(60, clocks), WallMillis(1_000_000 - 45_000));
-        assert!(Absence::resumed(60, u64::MAX, None, NOW).is_over(NOW));
-        assert!(!Absence::resumed(u32::MAX, u64::MAX, None, NOW).is_over(NOW));
-    }
-
-    #[test]
-    fn an_endless_session_waits_for_its_will_only() {
-        let mut absence = Absence::new(u32::MAX, pending(10), NOW);
-        assert_eq!(absence.next_deadline(), Some(secs_later(10)));
-        assert!(absence.take_due_will(secs_later(10)).is_some());
-        assert_eq!(absence.next_deadline(), None);
-        assert!(!absence.is_over(Monotonic(u64::MAX)));
-    }
-
-    #[test]
-    fn a_session_costs_no_more_for_being_absent() {
-        assert!(size_of::<Presence>() <= 24, "{} bytes", size_of::<Presence>());
-        assert!(size_of::<Entry>() <= 96, "{} bytes", size_of::<Entry>());
-    }
-}
+#[path = "tests/absence.rs"]
+mod tests;

@@ -51,6 +51,11 @@ impl Departed {
         self.leaving.insert(number, leaving);
     }
 
+    /// Whether a session still gives away.
+    pub(crate) fn is_leaving(&self, number: SessionNumber) -> bool {
+        self.leaving.contains_key(&number)
+    }
+
     /// How far a session has come with giving away, if it does.
     pub(crate) fn leaving(&mut self, number: SessionNumber) -> Option<&mut Leaving> {
         self.leaving.get_mut(&number)

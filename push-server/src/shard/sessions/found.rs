@@ -1,13 +1,13 @@
-//! What is known of a session that has ended, before it has left anything to anybody.
+//! An ended session, before it hands on its messages.
 
 use crate::mqtt::{PendingWill, Session};
 use crate::store::SessionNumber;
 
-/// An ended session, as its shard has had it or a start has found it on disk.
+/// An ended session, as its shard had it, or as a start found it on disk.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) session: Session,
-    /// Whether it had shared subscriptions: what it is owed by them goes to others.
+    /// Whether it had shared subscriptions: messages that it was owed by them go to others.
     pub(crate) shares: bool,
     pub(crate) number: SessionNumber,
     pub(crate) will: Option<Box<PendingWill>>,

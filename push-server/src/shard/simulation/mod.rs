@@ -8,12 +8,13 @@
 //! Of tests only: it exists for unit tests and, by the feature `simulation`, for other crates' tests.
 
 mod bell;
+mod clock;
 mod path;
+mod randomness;
 mod store;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
@@ -21,7 +22,7 @@ use push_common::clock::Monotonic;
 use super::accept::Transport;
 use super::counters::ShardCounters;
 use super::journal::{Completions, StoreSink};
-use super::ports::{Clock, Ports, Randomness};
+use super::ports::Ports;
 use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
@@ -29,20 +30,16 @@ use super::{ShardStore, Shared, SharedSetup};
 use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
 use crate::mqtt::Access;
-use crate::store::memory::Contents;
-use crate::store::{Clocks, Opening, Recovered, SessionNumber, WallMillis};
+use crate::store::{Recovered, SessionNumber, Store as _};
 use bell::Bell;
+use clock::VirtualClock;
 use path::MemoryPath;
-use store::SimulatedStore;
-use wire::{LISTENER_TCP, MemorySocket, MemoryWire};
+use randomness::SeededRandomness;
+use store::{Disk, SimulatedStore, Timing};
+use wire::{LISTENER_TCP, LISTENER_WEBSOCKET, MemorySocket, MemoryWire};
 
+pub use store::Written;
 pub use wire::Peer;
-
-/// When the clock begins. Not at 0, which the shard takes for never.
-const BEGINNING: Monotonic = Monotonic(1_000_000_000_000);
-
-/// The wall clock's time then: 2026-01-01.
-const BEGINNING_WALL: WallMillis = WallMillis(1_767_225_600_000);
 
 /// Turns of all shards without the clock moving, after which they are believed never to come to rest.
 const TURNS_MAX: u32 = 1_000_000;
@@ -107,10 +104,10 @@ impl World {
 
     /// As many shards as the configuration says; each accepts. Nothing is on disk yet.
     pub fn with(setup: Setup) -> Self {
-        let clock = VirtualClock::new(BEGINNING);
+        let clock = VirtualClock::new();
         let mut randomness = SeededRandomness(setup.seed);
         let (shared, store, shards) =
-            start(&setup, &clock, &mut randomness, Contents::default(), SessionNumber(0));
+            start(&setup, &clock, &mut randomness, Disk::default(), SessionNumber(0));
         let mut world = Self { setup, clock, randomness, shared, store, shards };
         world.begin();
         world
@@ -124,12 +121,12 @@ impl World {
         }
     }
 
-    /// The process ends at once, and begins again. Of what waited for the disk the first `written` requests
-    /// got there, and nobody was told.
-    pub fn crash(&mut self, written: usize) {
+    /// The process ends at once, and begins again. Of what waited for the disk a part got there, and nobody was
+    /// told.
+    pub fn crash(&mut self, written: Written) {
         let disk = self.store.as_ref().map(|store| store.left_on_disk(written));
         // Numbers of sessions are not used again.
-        let next_number = SessionNumber(self.shared.next_number.load(Ordering::Relaxed));
+        let next_number = self.shared.journal.next_number();
         // Its sockets go with it.
         self.shards.clear();
         let (shared, store, shards) = start(
@@ -141,6 +138,27 @@ impl World {
         );
         (self.shared, self.store, self.shards) = (shared, store, shards);
         self.begin();
+    }
+
+    /// The same befalls the machine, which has booted so long before the process begins again: the monotonic
+    /// clock says so.
+    pub fn crash_machine(&mut self, written: Written, uptime: Duration) {
+        self.clock = self.clock.booted(uptime);
+        self.crash(written);
+    }
+
+    /// The wall clock is set, by so many milliseconds; the store is told, unless there is no process that could
+    /// notice.
+    pub fn set_wall_clock(&mut self, by_millis: i64, is_noticed: bool) {
+        self.clock.set_wall(by_millis);
+        if let Some(store) = self.store.as_ref().filter(|_| is_noticed) {
+            store.clock_was_set();
+        }
+    }
+
+    /// What waits for the disk, in bytes.
+    pub fn store_waiting_bytes(&self) -> u64 {
+        self.store.as_ref().map_or(0, |store| store.backlog_bytes())
     }
 
     /// How many requests wait for the disk.
@@ -203,7 +221,7 @@ impl World {
         }
         let memory = self.shared.memory.kinds();
         left.extend(memory.map(|(name, kind)| (format!("bytes of {name}"), kind.used_bytes())));
-        left.push(("open sockets".to_owned(), self.shared.open.load(Ordering::Relaxed).into()));
+        left.push(("open sockets".to_owned(), self.shared.entrance.open().into()));
         if let Some(store) = &self.store {
             let kept = store.kept().map(|kept| kept as u64);
             let names = ["sessions on disk", "messages on disk", "wills on disk"];
@@ -213,14 +231,19 @@ impl World {
         left
     }
 
-    /// The time.
+    /// The time, whatever the clocks of the machine say.
     pub fn now(&self) -> Monotonic {
-        self.clock.peek()
+        self.clock.time()
     }
 
     /// A client connects, over TCP, to a shard's listener.
     pub fn connect(&mut self, shard: u16) -> Peer {
         self.shards[usize::from(shard)].shard.wire.connect(LISTENER_TCP)
+    }
+
+    /// The same over WebSocket, whose request and frames the client has to send.
+    pub fn connect_websocket(&mut self, shard: u16) -> Peer {
+        self.shards[usize::from(shard)].shard.wire.connect(LISTENER_WEBSOCKET)
     }
 
     /// The shard that a client's session lives with.
@@ -299,7 +322,7 @@ impl World {
 
     /// Orders the shards to stop.
     pub fn stop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.entrance.stop();
         for shard in &self.shards {
             shard.bell.ring();
         }
@@ -320,32 +343,26 @@ fn start(
     setup: &Setup,
     clock: &VirtualClock,
     randomness: &mut SeededRandomness,
-    mut disk: Contents,
+    mut disk: Disk,
     next_number: SessionNumber,
 ) -> (Arc<Shared>, Option<Arc<SimulatedStore>>, Vec<SimulatedShard>) {
     let config = &setup.config;
     let bells: Vec<Arc<Bell>> = (0..config.shards).map(|_| Arc::default()).collect();
     let completions = bells.iter().map(|bell| Completions::new(Box::new(Arc::clone(bell))));
     let completions: Arc<Vec<_>> = Arc::new(completions.collect());
-    let clocks = Clocks { monotonic: BEGINNING, wall: BEGINNING_WALL };
+    let reading = clock.reading();
     let retained = Retained::new(config.retained_messages_max, config.retained_bytes_max);
     let retained = Arc::new(retained);
     let memory = SessionMemory::new(config.totals.into());
     let (store, recovered) = if setup.is_durable {
-        let now = clock.peek();
-        let opening = Opening {
-            clocks: Clocks { monotonic: now, wall: clocks.to_wall(now) },
-            inflight_max: config.limits.inflight_max,
-            memory: Arc::clone(&memory),
-            sessions_max: u32::MAX,
-        };
-        let recovered = disk.recover(&opening, &retained);
-        assert_eq!(recovered.left_out.sessions(), 0, "there is memory for all sessions");
-        assert_eq!(recovered.wills_left_out, 0, "there is memory for all wills");
-        let recovered = Recovered { clocks, next_number, ..recovered };
+        let inflight_max = config.limits.inflight_max;
+        let watch = disk.resume_clock(reading);
+        let recovered = disk.recover(next_number, inflight_max, &memory, &retained, clock.peek());
         let sink = StoreSink::new(Arc::clone(&completions));
-        (Some(Arc::new(SimulatedStore::new(disk, sink, Arc::clone(&retained)))), recovered)
+        let timing = Timing { clock: clock.clone(), watch };
+        (Some(Arc::new(SimulatedStore::new(disk, sink, Arc::clone(&retained), timing))), recovered)
     } else {
+        let clocks = reading.clocks;
         (None, Recovered { clocks, next_number, ..Recovered::default() })
     };
     let shared_setup = SharedSetup {
@@ -384,8 +401,8 @@ impl SimulatedShard {
             index,
             shared: Arc::clone(shared),
             mailboxes: Arc::clone(mailboxes),
-            transports: vec![Transport::Tcp],
-            wire: MemoryWire::new(1, Arc::clone(&bell), bells.to_vec()),
+            transports: vec![Transport::Tcp, Transport::WebSocket],
+            wire: MemoryWire::new(2, Arc::clone(&bell), bells.to_vec()),
             path: Some(MemoryPath::new(SLOTS)),
             clock: clock.clone(),
             randomness: SeededRandomness(randomness.next()),
@@ -438,63 +455,5 @@ impl SimulatedShard {
         let timeout = self.shard.begin_turn();
         self.shard.wire.submit();
         self.due = self.clock.peek().after(timeout);
-    }
-}
-
-/// A clock that stands still unless it is set, or moves by a step at each look. Clones are the same clock.
-#[derive(Clone, Debug)]
-struct VirtualClock(Arc<Hands>);
-
-#[derive(Debug)]
-struct Hands {
-    now: AtomicU64,
-    step_ns: AtomicU64,
-}
-
-impl VirtualClock {
-    fn new(now: Monotonic) -> Self {
-        Self(Arc::new(Hands { now: AtomicU64::new(now.0), step_ns: AtomicU64::new(0) }))
-    }
-
-    fn set(&self, now: Monotonic) {
-        self.0.now.fetch_max(now.0, Ordering::Relaxed);
-    }
-
-    fn set_step(&self, step: Duration) {
-        self.0.step_ns.store(step.as_nanos() as u64, Ordering::Relaxed);
-    }
-
-    /// The time, without a step.
-    fn peek(&self) -> Monotonic {
-        Monotonic(self.0.now.load(Ordering::Relaxed))
-    }
-}
-
-impl Clock for VirtualClock {
-    fn now(&self) -> Monotonic {
-        let step = self.0.step_ns.load(Ordering::Relaxed);
-        Monotonic(self.0.now.fetch_add(step, Ordering::Relaxed) + step)
-    }
-}
-
-/// Numbers that follow from a seed (splitmix64).
-#[derive(Debug)]
-struct SeededRandomness(u64);
-
-impl SeededRandomness {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-}
-
-impl Randomness for SeededRandomness {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for part in bytes.chunks_mut(8) {
-            let next = self.next().to_le_bytes();
-            part.copy_from_slice(&next[..part.len()]);
-        }
     }
 }

@@ -5,16 +5,24 @@
 //! as the embedded store's does, or fails whole. From a failure until the disk works again everything fails,
 //! and the group that failed is in doubt: after a crash all of it is found or nothing, as the simulation says;
 //! where the disk works again first, what the group has made is undone.
+//!
+//! The disk also has marks of the wall clock, by which a start knows how long there was no server: by the same
+//! code as the embedded store's.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::broker::Retained;
+use push_common::clock::Monotonic;
+
+use super::clock::VirtualClock;
+use crate::broker::{Retained, SessionMemory};
 use crate::shard::journal::{StoreSink, Waiting};
 use crate::store::memory::Contents;
+use crate::store::rules::clock_watch::{ClockMark, ClockReading, ClockWatch};
 use crate::store::rules::unsaved::Unsaved;
 use crate::store::{
-    Outcome, PageLimit, Position, SessionNumber, Sink, Store, StoreCounters, StoreFailure, Write,
+    Clocks, Opening, Outcome, PageLimit, Position, Recovered, SessionNumber, Sink, Store,
+    StoreCounters, StoreFailure, Write,
 };
 
 /// What a request counts against the backlog, beside what it puts into outboxes.
@@ -29,19 +37,36 @@ pub(super) struct SimulatedStore {
 
 #[derive(Debug)]
 struct State {
-    disk: Contents,
+    disk: Disk,
     /// The disk as it would be with the group that has failed; `None`: it works.
     failing: Option<Failing>,
     queue: VecDeque<Request>,
     unsaved: Unsaved,
     sink: StoreSink,
     retained: Arc<Retained>,
+    timing: Timing,
+}
+
+/// The machine's clocks, and what is noted of them.
+#[derive(Debug)]
+pub(super) struct Timing {
+    pub(super) clock: VirtualClock,
+    pub(super) watch: ClockWatch,
+}
+
+/// How much of what waits for the disk gets there before the process ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Written {
+    /// So many requests.
+    Requests(usize),
+    /// So many bytes. A request that is cut is torn: no start finds a part of it.
+    Bytes(u64),
 }
 
 #[derive(Debug)]
 struct Failing {
     /// The disk with the group that has failed.
-    with_group: Contents,
+    with_group: Disk,
     /// Whether that is what is on it.
     is_written: bool,
 }
@@ -52,16 +77,32 @@ enum Request {
     Read { number: SessionNumber, from: Position, limit: PageLimit, token: Waiting },
 }
 
+/// What outlives the process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk {
+    contents: Contents,
+    mark: Option<ClockMark>,
+    /// By what instants of messages are to be read.
+    clocks: Clocks,
+}
+
 impl SimulatedStore {
-    pub(super) fn new(disk: Contents, sink: StoreSink, retained: Arc<Retained>) -> Self {
-        let state = State {
+    pub(super) fn new(
+        disk: Disk,
+        sink: StoreSink,
+        retained: Arc<Retained>,
+        timing: Timing,
+    ) -> Self {
+        let mut state = State {
             disk,
             failing: None,
             queue: VecDeque::new(),
             unsaved: Unsaved::default(),
             sink,
             retained,
+            timing,
         };
+        state.mark_clock();
         Self { state: Mutex::new(state), counters: StoreCounters::default() }
     }
 
@@ -81,19 +122,20 @@ impl SimulatedStore {
             state.fail(group);
             return;
         }
+        state.mark_clock();
         let mut done = Vec::new();
         for request in group {
             match request {
                 Request::Commit { writes, token } if state.unsaved.admits(&writes) => {
                     for write in writes {
-                        state.disk.apply(write);
+                        state.disk.contents.apply(write);
                     }
                     done.push((token, Ok(None)));
                 }
                 Request::Commit { writes, token } => {
                     state.unsaved.fail(&writes);
                     for write in writes.into_iter().filter(is_save_retained) {
-                        state.disk.apply(write);
+                        state.disk.contents.apply(write);
                     }
                     done.push((token, Err(StoreFailure::Unsaved)));
                 }
@@ -106,7 +148,7 @@ impl SimulatedStore {
             let outcome = match result {
                 Ok(None) => Outcome::Committed,
                 Ok(Some((number, from, limit))) => {
-                    Outcome::Page(state.disk.page(number, from, limit))
+                    Outcome::Page(state.disk.contents.page(number, from, limit))
                 }
                 Err(failure) => Outcome::Failed(failure),
             };
@@ -125,7 +167,7 @@ impl SimulatedStore {
             for request in state.queue.iter().take(requests_max) {
                 if let Request::Commit { writes, .. } = request {
                     for write in writes {
-                        with_group.apply(write.clone());
+                        with_group.contents.apply(write.clone());
                     }
                 }
             }
@@ -141,31 +183,40 @@ impl SimulatedStore {
         let state = &mut *state;
         let Some(Failing { mut with_group, is_written }) = state.failing.take() else { return };
         if is_written {
-            with_group.undo_made(&state.disk);
+            with_group.contents.undo_made(&state.disk.contents);
             state.disk = with_group;
         }
-        state.disk.catch_up(&state.retained);
+        state.timing.watch.forget_mark();
+        state.disk.contents.catch_up(&state.retained);
     }
 
     pub(super) fn is_failing(&self) -> bool {
         self.state().failing.is_some()
     }
 
-    /// The process has ended: what is on disk. Of what waited the first `written` requests got there, and
-    /// nobody was told.
-    pub(super) fn left_on_disk(&self, written: usize) -> Contents {
+    /// The process has ended: what is on disk. Of what waited a part got there, and nobody was told.
+    pub(super) fn left_on_disk(&self, written: Written) -> Disk {
         let mut state = self.state();
         let state = &mut *state;
         if let Some(Failing { with_group, is_written }) = state.failing.take() {
             return if is_written { with_group } else { std::mem::take(&mut state.disk) };
         }
-        let count = written.min(state.queue.len());
+        let count = match written {
+            Written::Requests(count) => count.min(state.queue.len()),
+            Written::Bytes(bytes) => {
+                let ends = state.queue.iter().scan(0, |end, request| {
+                    *end += request.weight_bytes();
+                    Some(*end)
+                });
+                ends.take_while(|end| *end <= bytes).count()
+            }
+        };
         for request in state.queue.drain(..count) {
             if let Request::Commit { writes, .. } = request
                 && state.unsaved.admits(&writes)
             {
                 for write in writes {
-                    state.disk.apply(write);
+                    state.disk.contents.apply(write);
                 }
             }
         }
@@ -174,7 +225,7 @@ impl SimulatedStore {
 
     /// Sessions, messages in outboxes and wills on disk.
     pub(super) fn kept(&self) -> [usize; 3] {
-        self.state().disk.len()
+        self.state().disk.contents.len()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -182,7 +233,27 @@ impl SimulatedStore {
     }
 }
 
+impl Request {
+    fn weight_bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Commit { writes, .. } => writes.iter().map(weight_bytes).sum(),
+            Self::Read { .. } => 0,
+        };
+        REQUEST_BYTES + bytes
+    }
+}
+
 impl State {
+    /// Notes what the wall clock says, where that is due.
+    fn mark_clock(&mut self) {
+        let Timing { clock, watch } = &mut self.timing;
+        let seen = watch.look(clock.reading());
+        if self.failing.is_none() && watch.due_in(seen).is_zero() {
+            self.disk.mark = Some(watch.mark(seen));
+            watch.marked(seen);
+        }
+    }
+
     fn fail(&mut self, requests: Vec<Request>) {
         for request in requests {
             let token = match request {
@@ -214,11 +285,7 @@ impl Store<Waiting> for SimulatedStore {
     }
 
     fn backlog_bytes(&self) -> u64 {
-        let bytes = |request: &Request| match request {
-            Request::Commit { writes, .. } => writes.iter().map(weight_bytes).sum::<u64>(),
-            Request::Read { .. } => 0,
-        };
-        self.state().queue.iter().map(|request| REQUEST_BYTES + bytes(request)).sum()
+        self.state().queue.iter().map(Request::weight_bytes).sum()
     }
 
     fn is_serving(&self) -> bool {
@@ -229,7 +296,38 @@ impl Store<Waiting> for SimulatedStore {
         &self.counters
     }
 
-    fn clock_was_set(&self) {}
+    fn clock_was_set(&self) {
+        self.state().mark_clock();
+    }
+}
+
+impl Disk {
+    /// The machine's clocks say this at a start: reads by them what there is.
+    pub(super) fn resume_clock(&mut self, reading: ClockReading) -> ClockWatch {
+        let (watch, clocks) = ClockWatch::resumed(reading, self.mark);
+        let before = std::mem::replace(&mut self.clocks, clocks);
+        self.contents.convert_expiries(|at| clocks.to_monotonic(before.to_wall(at)));
+        watch
+    }
+
+    /// What a start finds, as the embedded store's does: it counts what it takes of memory.
+    pub(super) fn recover(
+        &mut self,
+        next_number: SessionNumber,
+        inflight_max: u16,
+        memory: &Arc<SessionMemory>,
+        retained: &Retained,
+        now: Monotonic,
+    ) -> Recovered {
+        // A start reads what there is by this instant.
+        let at_now = Clocks { monotonic: now, wall: self.clocks.to_wall(now) };
+        let opening =
+            Opening { inflight_max, memory: Arc::clone(memory), ..Opening::unlimited(at_now) };
+        let recovered = self.contents.recover(&opening, retained);
+        assert_eq!(recovered.left_out.sessions(), 0, "there is memory for all sessions");
+        assert_eq!(recovered.wills_left_out, 0, "there is memory for all wills");
+        Recovered { clocks: self.clocks, next_number, ..recovered }
+    }
 }
 
 fn is_save_retained(write: &Write) -> bool {

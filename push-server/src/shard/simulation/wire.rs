@@ -12,8 +12,9 @@ use bytes::Bytes;
 use super::bell::Bell;
 use crate::shard::ports::{AcceptFault, Completion, Received, Socket, Token, Wire, WireFaults};
 
-/// The one listener that a shard has.
+/// A shard's listeners.
 pub(super) const LISTENER_TCP: u32 = 0;
+pub(super) const LISTENER_WEBSOCKET: u32 = 1;
 
 /// What a receive brings at once: a receive buffer of the ring has as many bytes.
 const PIECE_BYTES: usize = 4_096;

@@ -1,4 +1,4 @@
-//! Binds the listeners of all shards. Whoever starts them has waited until the addresses are free.
+//! Binds the listeners of all shards. The start has waited until the addresses are free.
 
 use std::io;
 use std::net::SocketAddr;
@@ -61,8 +61,8 @@ fn bind_each(
     Ok((actual, sockets))
 }
 
-/// Binds and lets go again, without `SO_REUSEPORT`: an error tells that somebody holds `address`, or
-/// that it cannot be had.
+/// Binds and closes again, without `SO_REUSEPORT`: an error says that another process holds
+/// `address`, or that this machine lacks it.
 ///
 /// # Errors
 /// What the system says.
@@ -76,16 +76,5 @@ pub fn probe_bind(address: SocketAddr) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-
-    #[test]
-    fn an_address_that_another_listens_at_is_not_shared() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-        let address = listener.local_addr().expect("address");
-        let error = bind_each(address, 1, None).expect_err("in use");
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-    }
-}
+#[path = "tests/bind.rs"]
+mod tests;

@@ -123,14 +123,5 @@ impl From<kernel::Unarmed> for Unarmed {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shard::clients::Client;
-
-    #[test]
-    fn client_stays_small() {
-        // A slab entry of an idle connection; with its session's it is most of the budget of 400.
-        let bytes = size_of::<Client<Machine>>();
-        assert!(bytes <= 256, "{bytes} bytes");
-    }
-}
+#[path = "tests/machine.rs"]
+mod tests;

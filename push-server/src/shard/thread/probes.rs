@@ -1,5 +1,4 @@
-//! TCP's own probes, by which clients that have vanished without a word are found where no keep alive
-//! finds them (MQTT 3.1.1 with 0).
+//! TCP's own probes. They find vanished clients that have no keep alive (MQTT 3.1.1 with 0).
 
 use std::io;
 use std::time::Duration;
@@ -31,16 +30,5 @@ pub(super) fn is_unanswered(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn probes_follow_each_other_faster_than_the_first_comes() {
-        let seconds = |secs| keepalive(secs).map(|k| (k.idle.as_secs(), k.interval.as_secs()));
-        assert_eq!(seconds(0), None);
-        assert_eq!(seconds(1), Some((1, 1)));
-        assert_eq!(seconds(100), Some((100, 10)));
-        assert_eq!(seconds(1_800), Some((1_800, 60)));
-        assert_eq!(seconds(u16::MAX), Some((65_535, 60)));
-    }
-}
+#[path = "tests/probes.rs"]
+mod tests;

@@ -1,6 +1,4 @@
-//! New connections: a place for each, and its time to say who it is.
-
-use std::sync::atomic::Ordering;
+//! New connections: a place for each, and the time limit for its CONNECT.
 
 use push_common::clock::Monotonic;
 
@@ -39,7 +37,7 @@ impl<P: Ports> Shard<P> {
                 self.here.counters().limit_connections.add(1);
                 if self.acceptor.warns(self.agenda.now()) {
                     tracing::warn!(
-                        limit = self.here.shared().connections_max,
+                        limit = self.here.shared().entrance.connections_max(),
                         "accepting pauses: --max-connections is reached"
                     );
                 }
@@ -71,16 +69,11 @@ impl<P: Ports> Shard<P> {
 
     /// Takes one of the `--max-connections` places, which all shards share.
     fn take_place(&self) -> bool {
-        let taken = self.here.shared().open.fetch_add(1, Ordering::Relaxed)
-            < self.here.shared().connections_max;
-        if !taken {
-            self.give_place_back();
-        }
-        taken
+        self.here.shared().entrance.take_place()
     }
 
     pub(super) fn give_place_back(&self) {
-        self.here.shared().open.fetch_sub(1, Ordering::Relaxed);
+        self.here.shared().entrance.give_place_back();
     }
 
     fn on_accept_fault(&mut self, fault: &AcceptFault) {
@@ -124,7 +117,7 @@ impl<P: Ports> Shard<P> {
         if transport == Transport::WebSocket {
             client.websocket = Some(Box::new(WebSocket::new(self.agenda.now())));
         }
-        client.receiving = true;
+        client.intake.begin_receive();
         let token = client.token(index);
         self.wire.receive_once(&client.socket, token);
     }

@@ -1,12 +1,11 @@
-//! What clients ask for, and what becomes of messages: publish, route, deliver, send.
+//! From a client's event to an outbox, and from there to the socket: publish, route, deliver, send.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Shard;
-use super::errands::Errand;
-use super::fanout::{Fanout, Publisher};
+use super::errand::Errand;
 use crate::broker::{Budget, Charge, Message, NoMemory, QoS, SessionMemory};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
@@ -18,12 +17,13 @@ use crate::shard::journal::{Done, Draft, Part, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Wire};
+use crate::shard::publish::{Fanout, Publisher};
 use crate::store::Write;
 
-/// What it costs to send something: a system call's part, and a completion.
+/// The cost of a send: its part of a system call, and a completion.
 const FLUSH_UNITS: u32 = 16;
 
-/// What a PUBLISH costs that is sent.
+/// The cost of sending a PUBLISH.
 const PUBLISH_SENT_UNITS: u32 = 3;
 
 /// Bytes that cost a unit to copy, and the system to send.
@@ -121,7 +121,7 @@ impl<P: Ports> Shard<P> {
         self.begin_fanout(fanout, budget)
     }
 
-    /// Who is to be told what becomes of a publish, if anybody.
+    /// The publisher that is told what became of a publish, if any.
     fn publisher(
         &mut self,
         index: u32,
@@ -161,8 +161,8 @@ impl<P: Ports> Shard<P> {
         let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
         let reason = match connection.version() {
             Version::V5 => Reason::QuotaExceeded,
-            // Older ones would be told by that word that all is well, as of another's full outbox. But this
-            // message nobody has: its connection ends, and it sends again.
+            // An older client would take that for success, as it may for another session's full outbox. But
+            // nobody has this message: the connection ends, and the client sends again.
             Version::V31 | Version::V311 => Reason::ImplementationSpecificError,
         };
         let Some(publisher) = self.publisher(index, key, Some(receipt)) else { return };
@@ -171,9 +171,9 @@ impl<P: Ports> Shard<P> {
         self.finish_part(part);
     }
 
-    /// Drops a publish that nobody may make, and answers it in its turn. MQTT 3.1.1 has no word for a
-    /// refusal, and whoever is disconnected for a publish sends it again for ever: it is told that all
-    /// is well [MQTT-3.3.5-2].
+    /// Drops a publish that no client may make, and answers it in its turn. MQTT 3.1.1 cannot refuse a
+    /// publish, and a client that is disconnected for one sends it again for ever, so it gets a normal
+    /// acknowledgement [MQTT-3.3.5-2].
     fn on_publish_refused(
         &mut self,
         index: u32,
@@ -273,7 +273,7 @@ impl<P: Ports> Shard<P> {
         connected: bool,
         part: &mut Part,
     ) -> Delivered {
-        let queued_at = self.here.shared().clocks.to_wall(self.agenda.now());
+        let queued_at = self.here.shared().journal.clocks().to_wall(self.agenda.now());
         let has_store = self.here.shared().store.is_some();
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let number = entry.number;
@@ -293,8 +293,8 @@ impl<P: Ports> Shard<P> {
         let SessionMemory { inflight, outboxes, .. } = &*shared.memory;
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let holder = |user: Option<&str>| shared.holders.holder(origin, user);
-        // Who is connected is disconnected for it, so not because others have come to need memory while there
-        // is some.
+        // A connected client is disconnected for it: not merely because others need memory, while there is
+        // some.
         let is_bound = !connected || inflight.is_nearly_full();
         if is_bound
             && entry.session.is_charged()
@@ -332,9 +332,10 @@ impl<P: Ports> Shard<P> {
         delivered
     }
 
-    /// Has written what a client was sent and has not acknowledged, and could not be written then.
+    /// Writes the messages that the client has not acknowledged and that could not be written
+    /// before they were sent.
     pub(super) fn file_unwritten(&mut self, key: u32) {
-        let queued_at = self.here.shared().clocks.to_wall(self.agenda.now());
+        let queued_at = self.here.shared().journal.clocks().to_wall(self.agenda.now());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let number = entry.number;
         let mut draft = Draft::default();
@@ -361,17 +362,17 @@ impl<P: Ports> Shard<P> {
     pub(super) fn flush(&mut self, index: u32) -> u32 {
         let client = &mut self.clients[index];
         let is_served = matches!(client.phase, Phase::Serving { .. });
-        if client.sending || (client.holds > 0 && is_served) {
+        if client.output.is_sending() || (client.output.is_held() && is_served) {
             return FLUSH_UNITS;
         }
-        if client.send_failed {
+        if client.output.has_failed() {
             if matches!(client.phase, Phase::Flushing { .. }) {
                 self.abort(index);
             }
             return FLUSH_UNITS;
         }
         let feeding = self.feed_backlog(index);
-        let mut units = FLUSH_UNITS + self.publishing.backlogs_mut().take_walked();
+        let mut units = FLUSH_UNITS + self.publishing.take_walked();
         let now = self.agenda.now();
         let (client, sending) = self.clients.with_sending(index);
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
@@ -419,10 +420,10 @@ impl<P: Ports> Shard<P> {
         if !chunks.is_empty() {
             let bytes: usize = chunks.iter().map(Bytes::len).sum();
             units += (bytes / BYTES_PER_UNIT) as u32;
-            client.sending = true;
-            client.set_throttled_since(client.throttled_since().map(|_| now));
+            client.output.begin_send();
+            client.intake.throttle_again(now);
             let token = client.token(index);
-            // Whatever is no message has been made for this client alone.
+            // Frames other than messages are made for this client alone.
             let weight = sending.begin(copied_bytes.unwrap_or(bytes));
             self.wire.send(&client.socket, token, chunks, weight);
         } else if feeding {

@@ -57,7 +57,7 @@ impl<P: Ports> Shard<P> {
         true
     }
 
-    /// Whether a session has had its time: its timer comes up to a tick later.
+    /// Whether a session has expired: its timer fires up to a tick later.
     pub(super) fn is_over(&mut self, key: u32) -> bool {
         let now = self.agenda.now();
         match self.sessions.entry_mut(key).map(|entry| &entry.presence) {
@@ -116,7 +116,7 @@ impl<P: Ports> Shard<P> {
         self.here.shared().memory.subscriptions.discount(holder, subscriptions.bytes() as u64);
         self.drop_subscriptions(key, subscriptions);
         self.here.counters().sessions.sub(1);
-        self.here.shared().session_shares.give_back(holder);
+        self.here.shared().totals.session_shares().give_back(holder);
         let waiting = match presence {
             Presence::Absent(absence) => absence.into_will(),
             Presence::Connected(_) => None,
@@ -164,7 +164,7 @@ impl<P: Ports> Shard<P> {
             if self.stop.has_begun() {
                 return;
             }
-            let Some(found) = self.sessions.departed().take_due(self.agenda.now()) else { return };
+            let Some(found) = self.sessions.take_due_stray(self.agenda.now()) else { return };
             self.leave_behind(found);
         }
     }

@@ -1,19 +1,18 @@
 //! What a shard does in a turn, and for how long: clients' input and other shards' letters as they
-//! come, as far as each session's share goes; then the work that waits; then what is to be sent.
+//! arrive, within each session's share; then the work that waits; then the sends.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Shard;
-use super::fanout::Fanout;
+use super::errand::Errand;
 use super::input::Halt;
-use super::subscribe::{Subscribing, Unsubscribing};
 use crate::broker::Budget;
 use crate::shard::agenda::{Dirty, Due, Flow, Progress, UNITS_PER_LOOK};
 use crate::shard::clients::Phase;
-use crate::shard::journal::{Giver, Retrying};
 use crate::shard::ports::{Ports, Token};
 use crate::shard::post::{Letter, Mail, SharedMail};
+use crate::shard::publish::Fanout;
 
 /// So long a turn does work that waits.
 const WORK_BUDGET: Duration = Duration::from_millis(3);
@@ -23,61 +22,6 @@ const SENDS_BUDGET: Duration = Duration::from_millis(4);
 
 /// Mail taken from the mailbox in one turn.
 const MAIL_PER_TURN_MAX: usize = 4_096;
-
-/// Work that waits for its session's turn.
-#[derive(Debug)]
-pub(super) enum Errand {
-    /// A client's input goes on.
-    Input(Token),
-    /// A publish goes on.
-    Fanout(Box<Fanout>),
-    /// A SUBSCRIBE goes on.
-    Subscribe(Box<Subscribing>),
-    /// An UNSUBSCRIBE goes on.
-    Unsubscribe(Box<Unsubscribing>),
-    /// A message for one of this shard's members of a group.
-    Share(Box<SharedMail>),
-    /// What a session has left goes to others of its groups.
-    PassOn(Giver),
-    /// Filters of a session that has ended, by its key, leave the tables.
-    Forget(u32),
-    /// Groups of a session that is back, by its key, hear of it.
-    Return(u32),
-    /// What the store has refused is offered again.
-    Retry(Box<Retrying>),
-}
-
-impl Errand {
-    /// Whether it came from another shard.
-    fn is_letter(&self) -> bool {
-        match self {
-            Self::Fanout(fanout) => fanout.is_received(),
-            Self::Share(_) => true,
-            Self::Input(_)
-            | Self::Subscribe(_)
-            | Self::Unsubscribe(_)
-            | Self::PassOn(_)
-            | Self::Forget(_)
-            | Self::Return(_)
-            | Self::Retry(_) => false,
-        }
-    }
-
-    /// What it holds of a client's packet, in bytes; messages excepted, which are not its own.
-    pub(super) fn held_bytes(&self) -> usize {
-        match self {
-            Self::Subscribe(subscribing) => subscribing.left_bytes(),
-            Self::Unsubscribe(unsubscribing) => unsubscribing.left_bytes(),
-            Self::Input(_)
-            | Self::Fanout(_)
-            | Self::Share(_)
-            | Self::PassOn(_)
-            | Self::Forget(_)
-            | Self::Return(_)
-            | Self::Retry(_) => 0,
-        }
-    }
-}
 
 impl<P: Ports> Shard<P> {
     /// Whose work it is what a client does.
@@ -93,22 +37,20 @@ impl<P: Ports> Shard<P> {
         Flow::session(self.here.index(), self.sessions.number(key).into())
     }
 
-    /// Has `flush` called for this client at the end of the turn. One that waits on account of one
-    /// session is not to wait for it when another has something for it, too.
+    /// Marks this client to be flushed at the end of the turn. A client that waits for one payer's
+    /// turn may go earlier when another payer has something for it.
     pub(super) fn mark_dirty(&mut self, index: u32) {
         let payer = self.agenda.payer().unwrap_or_else(|| self.flow_of(index));
         let Some(client) = self.clients.get_mut(index) else { return };
-        if client.dirty_for == Some(payer.tag()) {
-            return;
+        if client.output.mark_dirty(payer.tag()) {
+            self.agenda.push_dirty(payer, index);
         }
-        client.dirty_for = Some(payer.tag());
-        self.agenda.push_dirty(payer, index);
     }
 
     /// A client's input is to go on when it is its session's turn.
     pub(super) fn queue_input(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        client.stalled = true;
+        client.intake.stall();
         let token = client.token(index);
         self.agenda.push(self.flow_of(index), Errand::Input(token));
     }
@@ -116,7 +58,7 @@ impl<P: Ports> Shard<P> {
     /// Handles a client's input at once, as far as its session's share of the turn goes.
     pub(super) fn take_input(&mut self, index: u32) {
         let Some(client) = self.clients.get(index) else { return };
-        if client.stalled {
+        if client.intake.is_stalled() {
             self.keep_input(index);
             return;
         }
@@ -275,7 +217,7 @@ impl<P: Ports> Shard<P> {
 
     fn flush_dirty(&mut self, index: u32) -> u32 {
         let client = self.clients.get_mut(index);
-        let is_dirty = client.is_some_and(|client| client.dirty_for.take().is_some());
+        let is_dirty = client.is_some_and(|client| client.output.take_dirty());
         if is_dirty { self.flush(index) } else { 1 }
     }
 }

@@ -1,6 +1,6 @@
-//! Retained messages that subscriptions still bring to a session: looked for and handed out as the
-//! client takes them, each time for a while only. A wide filter may match more than an outbox holds,
-//! and may match nothing and yet pass by every topic there is.
+//! Retained messages for new subscriptions: found and delivered as fast as the client takes them, a
+//! bounded step at a time. A wide filter may match more than an outbox holds, and may match nothing
+//! and yet pass by every topic there is.
 //!
 //! A session whose connection has ended is still owed them: its outbox takes what it has room for.
 
@@ -15,12 +15,12 @@ use crate::shard::publish::{Backlog, Wanted};
 /// Retained messages wait outside the outbox of a connected client while it holds this many.
 const FEED_MESSAGES: usize = 64;
 
-/// Topics visited for one session before others have their turn: about a millisecond.
+/// Topics visited for one session before the next session's turn: about a millisecond.
 const FEED_NODES: usize = 8_192;
 
 /// How far a session was fed.
 struct Fed {
-    /// Something has come out of the backlog, or some way was gone.
+    /// Messages have left the backlog, or the search has gone on.
     any: bool,
     /// The outbox has no room, or a SUBACK has to leave first.
     is_full: bool,
@@ -30,7 +30,7 @@ impl<P: Ports> Shard<P> {
     /// Whether a session may ask for the retained messages of one more subscription: as many wait
     /// as it may have subscriptions.
     pub(super) fn has_backlog_room(&self, key: u32) -> bool {
-        let waiting = self.publishing.backlogs().walks(key);
+        let waiting = self.publishing.walks(key);
         waiting < self.here.shared().config.limits.subscriptions_max as usize
     }
 
@@ -50,22 +50,18 @@ impl<P: Ports> Shard<P> {
         {
             walk = walk.without(session.client_id());
         }
-        let backlogs = self.publishing.backlogs_mut();
-        if backlogs.number(key).is_some_and(|other| other != number) {
-            backlogs.end(key, &self.here.shared().retained);
-        }
         let awaits = Some(subscribe);
-        backlogs.push(key, number, Wanted { filter: filter.clone(), options, walk, awaits });
+        let wanted = Wanted { filter: filter.clone(), options, walk, awaits };
+        self.publishing.push_wanted(key, number, wanted, &self.here.shared().retained);
     }
 
     /// The SUBACK of `subscribe` is on its way to the client: what the subscriptions bring may follow, unless
     /// they have `failed`.
     pub(super) fn release_retained(&mut self, key: u32, subscribe: u64, failed: bool) {
-        let backlogs = self.publishing.backlogs_mut();
         if failed {
-            backlogs.fail(key, subscribe, &self.here.shared().retained);
+            self.publishing.fail_wanted(key, subscribe, &self.here.shared().retained);
         } else {
-            backlogs.release(key, subscribe);
+            self.publishing.release_wanted(key, subscribe);
         }
     }
 
@@ -75,53 +71,52 @@ impl<P: Ports> Shard<P> {
         let Phase::Serving { session: key, .. } = self.clients[index].phase else {
             return false;
         };
-        if !self.publishing.backlogs().has(key) {
+        if !self.publishing.has_backlog(key) {
             return false;
         }
         let fed = self.feed(key, true);
-        self.publishing.backlogs().has(key) && (fed.any || !fed.is_full)
+        self.publishing.has_backlog(key) && (fed.any || !fed.is_full)
     }
 
-    /// Whether retained messages are still to be brought to a session.
+    /// Whether a session is still owed retained messages.
     pub(super) fn has_backlog(&self, key: u32) -> bool {
-        self.publishing.backlogs().has(key)
+        self.publishing.has_backlog(key)
     }
 
     /// A connection has ended: what its session is still to be brought goes to its outbox, unless
     /// the session `ends`, too.
     pub(super) fn leave_backlog(&mut self, key: u32, ends: bool) {
-        let backlogs = self.publishing.backlogs_mut();
         if ends {
-            let found = backlogs.end(key, &self.here.shared().retained);
+            let found = self.publishing.end_backlog(key, &self.here.shared().retained);
             self.here.counters().dropped_session_ended.add(found as u64);
         } else {
-            backlogs.leave(key);
+            self.publishing.leave_backlog(key);
         }
     }
 
     /// Whether sessions without connection are still to be brought something.
     pub(super) fn has_absent_backlogs(&self) -> bool {
-        self.publishing.backlogs().absent() > 0
+        self.publishing.absent_backlogs() > 0
     }
 
     /// Feeds sessions without connection, each once, until the turn has lasted long enough; one at
     /// least.
     pub(super) fn feed_absent(&mut self) {
-        for _ in 0..self.publishing.backlogs().absent() {
-            let Some(key) = self.publishing.backlogs_mut().take_absent() else { break };
-            if !self.publishing.backlogs().has(key) {
+        for _ in 0..self.publishing.absent_backlogs() {
+            let Some(key) = self.publishing.take_absent() else { break };
+            if !self.publishing.has_backlog(key) {
                 continue;
             }
             match self.sessions.entry_mut(key).map(|entry| entry.presence.client()) {
                 None => {
-                    self.publishing.backlogs_mut().end(key, &self.here.shared().retained);
+                    self.publishing.end_backlog(key, &self.here.shared().retained);
                 }
                 // It is back, and fed like any other.
                 Some(Some(index)) => self.mark_dirty(index),
                 Some(None) => {
                     self.feed(key, false);
-                    if self.publishing.backlogs().has(key) {
-                        self.publishing.backlogs_mut().push_absent(key);
+                    if self.publishing.has_backlog(key) {
+                        self.publishing.push_absent(key);
                     }
                 }
             }
@@ -133,7 +128,7 @@ impl<P: Ports> Shard<P> {
 
     fn feed(&mut self, key: u32, connected: bool) -> Fed {
         let mut fed = Fed { any: false, is_full: false };
-        let Some(mut backlog) = self.publishing.backlogs_mut().take(key) else { return fed };
+        let Some(mut backlog) = self.publishing.take_backlog(key) else { return fed };
         if self.sessions.entry_mut(key).is_none_or(|entry| entry.number != backlog.number) {
             backlog.end_walks(&self.here.shared().retained);
             return fed;
@@ -162,12 +157,12 @@ impl<P: Ports> Shard<P> {
             fed.any = true;
         }
         self.finish_part(part);
-        self.publishing.backlogs_mut().add_walked((FEED_NODES - nodes) as u32);
+        self.publishing.add_walked((FEED_NODES - nodes) as u32);
         fed.any |= nodes < FEED_NODES;
         if backlog.walks.is_empty() && backlog.found.is_empty() {
             return fed;
         }
-        self.publishing.backlogs_mut().put_back(key, backlog);
+        self.publishing.put_backlog_back(key, backlog);
         fed
     }
 
@@ -177,12 +172,12 @@ impl<P: Ports> Shard<P> {
         while *nodes > 0
             && let Some(Wanted { filter, options, walk, awaits: None }) = backlog.walks.front_mut()
         {
-            // Who unsubscribes has nothing more brought [MQTT-3.10.4-2].
+            // After an UNSUBSCRIBE nothing more is delivered [MQTT-3.10.4-2].
             let is_wanted = self
                 .sessions
                 .session_mut(key)
                 .is_some_and(|session| session.subscriptions.contains(filter));
-            let mut found = self.publishing.backlogs_mut().take_scratch();
+            let mut found = self.publishing.take_scratch();
             let is_over = !is_wanted
                 || retained.walk_on(
                     filter,
@@ -198,7 +193,7 @@ impl<P: Ports> Shard<P> {
                 retain: true,
                 via: options.id.into(),
             }));
-            self.publishing.backlogs_mut().give_scratch_back(found);
+            self.publishing.give_scratch_back(found);
             if is_over {
                 retained.end_walk(walk);
                 backlog.walks.pop_front();
@@ -226,7 +221,7 @@ impl<P: Ports> Shard<P> {
             self.here.counters().dropped_session_ended.add(1);
             return Ok(());
         }
-        // What is retained is no news: nothing else is dropped for it.
+        // A retained message is old: no other message is dropped for it.
         let (limits, memory) =
             (&self.here.shared().config.limits, &self.here.shared().memory.outboxes);
         let session = self.sessions.session_mut(key);

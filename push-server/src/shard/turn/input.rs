@@ -1,15 +1,15 @@
-//! What clients send: from the socket to the protocol state and on, as far as nothing is in the way.
-//! Input that waits is bounded, and what is beyond it waits in the socket.
+//! What clients send: from the socket to the protocol state and on, until something blocks it. Input
+//! that waits is bounded, and what is beyond it waits in the socket.
 
 use push_common::clock::Monotonic;
 
 use super::Shard;
-use super::errands::Errand;
+use super::errand::Errand;
 use crate::broker::Budget;
 use crate::mqtt::Event;
 use crate::mqtt::codec::Reason;
 use crate::shard::agenda::Progress;
-use crate::shard::clients::{Introduction, Phase, Unfinished};
+use crate::shard::clients::{Introduction, Phase};
 use crate::shard::journal::Done;
 use crate::shard::notices::Kind;
 use crate::shard::ports::{PieceOf, Ports, Token, Wire};
@@ -25,9 +25,6 @@ pub(super) const ANSWERS_WAIT_MILLIS: u64 = 10_000;
 /// Why a client is closed whose packet finds no room.
 const INPUT_IS_FULL: &str = "unfinished packets of all clients have reached --input-bytes-max";
 
-/// So many bytes of a packet under way count like a whole one for the keep alive.
-const HEARD_BYTES_MIN: usize = 1 << 10;
-
 /// What it costs to take a PUBLISH in, and to parse a filter of a SUBSCRIBE or UNSUBSCRIBE.
 const PUBLISH_UNITS: u32 = 8;
 const FILTER_PARSED_UNITS: u32 = 2;
@@ -35,7 +32,7 @@ const FILTER_PARSED_UNITS: u32 = 2;
 /// Bytes of packets that cost a unit to read: acknowledgements cost nothing else.
 const INPUT_BYTES_PER_UNIT: u64 = 64;
 
-/// What is in the way of a client's input.
+/// What blocks a client's input.
 #[derive(Clone, Copy, Debug)]
 enum Obstacle {
     /// The store does not keep up, and the session is one that it keeps.
@@ -47,9 +44,9 @@ enum Obstacle {
 /// Why a client's input waits for its session's next turn.
 #[derive(Debug)]
 pub(super) enum Halt {
-    /// The session has had its share.
+    /// The session has used up its share.
     Turn,
-    /// So it has, or another shard or the store is in the way, in the middle of a packet.
+    /// The same, or another shard or the store blocks it, in the middle of a packet.
     Packet(Errand, Progress),
 }
 
@@ -75,7 +72,7 @@ impl<P: Ports> Shard<P> {
         let bytes_len = bytes.len();
         match &mut client.phase {
             Phase::Handshake(introduction) => {
-                client.last_seen = self.agenda.now();
+                client.intake.hear_whole(self.agenda.now());
                 let limits = &self.here.shared().config.limits;
                 let access = self.here.shared().access.current();
                 let progress = introduction.handshake.handle_bytes(limits, &access, bytes);
@@ -87,7 +84,7 @@ impl<P: Ports> Shard<P> {
                     connection.pings_answered_elsewhere(pings, &self.here.shared().config.limits);
                 }
                 connection.handle_bytes(bytes);
-                self.hear(index, bytes_len);
+                client.intake.hear(bytes_len, self.agenda.now());
                 self.take_input(index);
             }
             // Whatever a peer still says after the end is not read.
@@ -96,66 +93,52 @@ impl<P: Ports> Shard<P> {
         self.after_frames(index);
     }
 
-    /// Bytes of a packet that is not whole keep a connection alive where they are more than a few:
-    /// so a large one may be long under way, and a client cannot live on one that never ends.
-    fn hear(&mut self, index: u32, bytes_len: usize) {
-        let client = &mut self.clients[index];
-        let unheard = usize::from(client.unheard_bytes) + bytes_len;
-        if unheard < HEARD_BYTES_MIN {
-            // Less than the constant, which fits.
-            client.unheard_bytes = unheard as u16;
-        } else {
-            client.unheard_bytes = 0;
-            client.last_seen = self.agenda.now();
-        }
-    }
-
     /// Arms the next receive, or lets a client go that waits for nothing else.
     pub(super) fn after_receive(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        if client.receiving {
+        if client.intake.is_receiving() {
             return;
         }
         let token = client.token(index);
         match &client.phase {
             // It may leave for another shard, which no send may be under way for.
-            Phase::Handshake(_) if client.sending || client.owes_frames() => {}
+            Phase::Handshake(_) if client.output.is_sending() || client.owes_frames() => {}
             Phase::Handshake(_) => {
-                client.receiving = true;
+                client.intake.begin_receive();
                 self.wire.receive_once(&client.socket, token);
             }
             Phase::Serving { connection, .. } => {
-                if !client.stalled || connection.input_len() < STALLED_INPUT_BYTES_MAX {
-                    client.receiving = true;
+                if !client.intake.is_stalled() || connection.input_len() < STALLED_INPUT_BYTES_MAX {
+                    client.intake.begin_receive();
                     self.wire.receive(&client.socket, token);
                 }
             }
             Phase::Flushing { .. } | Phase::Lingering { .. } => {
-                if client.peer_gone {
+                if client.intake.is_peer_gone() {
                     self.remove_if_quiet(index);
                 } else {
-                    client.receiving = true;
+                    client.intake.begin_receive();
                     self.wire.receive(&client.socket, token);
                 }
             }
         }
     }
 
-    /// Parses and handles what a client has sent, until something is in the way. Returns why it has to
-    /// go on later, unless it is resumed by what was in the way.
+    /// Parses and handles what a client has sent, until something blocks it. Returns why it has to go
+    /// on later, unless what blocks it will resume it.
     pub(super) fn pump(&mut self, index: u32, budget: &mut Budget) -> Option<Halt> {
         let served = self.clients.get(index).map(|client| &client.phase);
         let Some(&Phase::Serving { session: key, .. }) = served else { return None };
         let parsed_bytes = self.parsed_bytes(index);
-        self.clients[index].set_held_bytes(0);
+        self.clients[index].intake.hold(0);
         let mut halt = None;
         loop {
             let client = self.clients.get_mut(index)?;
-            if client.stalled {
+            if client.intake.is_stalled() {
                 break;
             }
             if budget.is_spent() {
-                client.stalled = true;
+                client.intake.stall();
                 halt = Some(Halt::Turn);
                 break;
             }
@@ -173,8 +156,8 @@ impl<P: Ports> Shard<P> {
             budget.charge(units(&event));
             if let Some((errand, progress)) = self.on_event(index, key, event, budget) {
                 let client = self.clients.get_mut(index)?;
-                client.stalled = true;
-                client.set_held_bytes(errand.held_bytes());
+                client.intake.stall();
+                client.intake.hold(errand.held_bytes());
                 halt = Some(Halt::Packet(errand, progress));
                 break;
             }
@@ -182,8 +165,7 @@ impl<P: Ports> Shard<P> {
         let parsed_bytes_now = self.parsed_bytes(index);
         if parsed_bytes_now > parsed_bytes {
             let client = &mut self.clients[index];
-            client.unheard_bytes = 0;
-            client.last_seen = self.agenda.now();
+            client.intake.hear_whole(self.agenda.now());
             budget.charge(((parsed_bytes_now - parsed_bytes) / INPUT_BYTES_PER_UNIT) as u32);
         }
         self.keep_input(index);
@@ -200,7 +182,8 @@ impl<P: Ports> Shard<P> {
     }
 
     /// Counts what a client has waiting to become whole packets against the budget of all. When that
-    /// is used up, whoever has held the most for the longest is disconnected, on whatever shard.
+    /// is used up, the client that has held the most for the longest is disconnected, on whichever
+    /// shard it is.
     fn charge_input(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
         let (bytes, behind) = match &client.phase {
@@ -208,20 +191,17 @@ impl<P: Ports> Shard<P> {
                 (handshake.input_len(), handshake.parsed_bytes())
             }
             Phase::Serving { connection, .. } => {
-                (connection.input_len() + client.held_bytes(), connection.parsed_bytes())
+                (connection.input_len() + client.intake.held_bytes(), connection.parsed_bytes())
             }
             Phase::Flushing { .. } | Phase::Lingering { .. } => (0, 0),
         };
-        let input = Unfinished { bytes, behind, is_kept_waiting: client.stalled };
         let own = (self.here.index(), client.token(index));
-        let was_charged = client.input_charge.is_some();
-        let budget = &self.here.shared().input_budget;
-        let condemned = budget.charge(&mut client.input_charge, own, input, self.agenda.now());
-        let is_new = !was_charged && client.input_charge.is_some();
+        let (budget, now) = (self.here.shared().totals.input_budget(), self.agenda.now());
+        let (condemned, is_new) = client.intake.charge(budget, own, (bytes, behind), now);
         let goes = condemned.contains(&own);
         for (shard, client) in condemned.into_iter().filter(|holder| *holder != own) {
             let done = (Done::EndInput { client }, Outcome::Committed);
-            self.here.shared().completions[usize::from(shard)].push(&mut vec![done]);
+            self.here.shared().journal.completions(shard).push(&mut vec![done]);
         }
         if goes {
             self.end_input(index);
@@ -233,8 +213,7 @@ impl<P: Ports> Shard<P> {
     /// Another client's input needs the room of this one's, unless that has become whole meanwhile.
     pub(super) fn on_end_input(&mut self, client: Token) {
         if let Some(index) = self.resolve(client)
-            && let Some(charge) = &self.clients[index].input_charge
-            && charge.is_condemned()
+            && self.clients[index].intake.is_condemned()
         {
             self.end_input(index);
         }
@@ -244,7 +223,7 @@ impl<P: Ports> Shard<P> {
     fn end_input(&mut self, index: u32) {
         self.here.counters().limit_input_bytes.add(1);
         let client = &mut self.clients[index];
-        client.input_charge = None;
+        client.intake.discharge();
         match &client.phase {
             // It is not known yet what it would understand.
             Phase::Handshake(_) => {
@@ -264,25 +243,21 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// When a served client's large packet has to have gone on, while the server takes it.
+    /// When a served client's large packet is looked at next, while the server reads it.
     pub(super) fn progress_deadline(&self, index: u32) -> Option<Monotonic> {
         let client = self.clients.get(index)?;
         let is_watched = matches!(client.phase, Phase::Serving { .. })
-            && !client.stalled
             && self.here.shared().config.packet_rate_min > 0;
-        let charge = client.input_charge.as_ref().filter(|_| is_watched)?;
-        Some(charge.progress_deadline())
+        client.intake.progress_deadline().filter(|_| is_watched)
     }
 
-    /// A served client's large packet has had its time. Ends the connection if it has hardly gone on.
+    /// Looks at a served client's large packet. Ends the connection if it has hardly grown.
     pub(super) fn on_progress_due(&mut self, index: u32) {
         let (now, rate_min) = (self.agenda.now(), self.here.shared().config.packet_rate_min);
         let client = &mut self.clients[index];
         let Phase::Serving { connection, .. } = &client.phase else { return };
         let bytes = connection.input_len();
-        if let Some(charge) = &mut client.input_charge
-            && charge.is_too_slow(bytes, rate_min, now)
-        {
+        if client.intake.is_too_slow(bytes, rate_min, now) {
             self.here.counters().limit_packet_rate.add(1);
             self.close_client(index, Some(Reason::QuotaExceeded));
         } else if let Some(deadline) = self.serving_deadline(index) {
@@ -306,7 +281,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// What is in the way of a client's input.
+    /// What blocks a client's input.
     fn obstacle(&self, index: u32) -> Option<Obstacle> {
         let client = self.clients.get(index)?;
         let Phase::Serving { connection, session, .. } = &client.phase else { return None };
@@ -314,7 +289,7 @@ impl<P: Ports> Shard<P> {
             return Some(Obstacle::Store);
         }
         let is_throttled = connection.answers_due_bytes() > self.answers_due_bytes_max();
-        (is_throttled && !client.send_failed).then_some(Obstacle::Answers)
+        (is_throttled && !client.output.has_failed()).then_some(Obstacle::Answers)
     }
 
     /// From here on a client's input waits for its answers. The other half of the limit is for those
@@ -325,11 +300,11 @@ impl<P: Ports> Shard<P> {
 
     fn stall(&mut self, index: u32, obstacle: Obstacle) {
         let client = &mut self.clients[index];
-        client.stalled = true;
+        client.intake.stall();
         match obstacle {
             Obstacle::Store => self.clients.push_stalled(index),
             Obstacle::Answers => {
-                client.set_throttled_since(Some(self.agenda.now()));
+                client.intake.throttle(self.agenda.now());
                 if let Some(deadline) = self.serving_deadline(index) {
                     self.arm_client_timer(index, deadline);
                 }
@@ -341,8 +316,8 @@ impl<P: Ports> Shard<P> {
     fn limit_stalled_input(&mut self, index: u32) {
         if let Some(client) = self.clients.get(index)
             && let Phase::Serving { connection, .. } = &client.phase
-            && client.stalled
-            && client.receiving
+            && client.intake.is_stalled()
+            && client.intake.is_receiving()
             && connection.input_len() >= STALLED_INPUT_BYTES_MAX
         {
             let token = client.token(index);
@@ -356,10 +331,10 @@ impl<P: Ports> Shard<P> {
         let due_bytes_max = self.answers_due_bytes_max();
         let client = &mut self.clients[index];
         if let Phase::Serving { connection, .. } = &client.phase
-            && client.throttled_since().is_some()
-            && (client.send_failed || connection.answers_due_bytes() <= due_bytes_max)
+            && client.intake.throttled_since().is_some()
+            && (client.output.has_failed() || connection.answers_due_bytes() <= due_bytes_max)
         {
-            client.set_throttled_since(None);
+            client.intake.unthrottle();
             self.queue_input(index);
         }
     }
@@ -368,13 +343,13 @@ impl<P: Ports> Shard<P> {
     /// again.
     pub(super) fn resume_stalled(&mut self, index: u32, budget: &mut Budget) -> Option<Halt> {
         let client = self.clients.get_mut(index)?;
-        if !std::mem::take(&mut client.stalled) {
+        if !client.intake.resume() {
             return None;
         }
         let halt = self.pump(index, budget);
         self.after_frames(index);
         let Some(client) = self.clients.get(index) else { return halt };
-        if client.peer_gone && !client.stalled {
+        if client.intake.is_peer_gone() && !client.intake.is_stalled() {
             self.on_peer_gone(index);
         } else {
             self.after_receive(index);
@@ -387,19 +362,22 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_throttled_long(&mut self, index: u32) {
         let client = &mut self.clients[index];
         let Phase::Serving { connection, .. } = &client.phase else { return };
-        let waited = client.throttled_since().map_or(Monotonic(0), |since| since);
+        let waited = client.intake.throttled_since().map_or(Monotonic(0), |since| since);
         let is_over = waited.after_millis(ANSWERS_WAIT_MILLIS) <= self.agenda.now();
-        if is_over && client.sending && connection.has_answers() {
+        if is_over && client.output.is_sending() && connection.has_answers() {
             self.here.counters().limit_answers.add(1);
             self.close_client_for(index, Reason::QuotaExceeded, "it takes none of its answers");
             self.abort(index);
             return;
         }
         if is_over {
-            client.set_throttled_since(Some(self.agenda.now()));
+            client.intake.throttle(self.agenda.now());
         }
-        let again =
-            client.throttled_since().unwrap_or(self.agenda.now()).after_millis(ANSWERS_WAIT_MILLIS);
+        let again = client
+            .intake
+            .throttled_since()
+            .unwrap_or(self.agenda.now())
+            .after_millis(ANSWERS_WAIT_MILLIS);
         self.arm_client_timer(index, again);
     }
 }

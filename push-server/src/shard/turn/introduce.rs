@@ -87,7 +87,7 @@ impl<P: Ports> Shard<P> {
     /// A client's CONNECT has been read whole, now or before.
     fn note_connect(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        client.connect_number = self.here.shared().connect_order.number(client.connect_number);
+        client.connect_number = self.here.shared().entrance.number(client.connect_number);
     }
 
     /// Begins to authenticate a client whose session belongs here.

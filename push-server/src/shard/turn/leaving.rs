@@ -1,4 +1,5 @@
-//! What sessions leave to others of their groups, and how durable sessions end that leave something.
+//! Messages that a session leaves to other members of its groups, and how a durable session with such
+//! messages ends.
 //!
 //! A member that unsubscribes, is sent what is too large for it, or ends, leaves what it was owed (`share`).
 //! That may be a whole outbox, and each message of it asks as many members as any other. So it goes in
@@ -16,13 +17,14 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::errands::Errand;
+use super::errand::Errand;
 use super::fanout::GROUP_UNITS;
 use super::share::Placed;
 use crate::broker::{Budget, Group, QoS, TopicFilter, Via};
 use crate::mqtt::{Delivery, Left, LeftMessage, Session};
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::journal::{Done, Draft, Giver, Leaver, PageRead, Part, records};
+use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::sessions::{Found, Leaving, Records};
 use crate::store::{Outcome, Page, SessionNumber, Stored, Write};
@@ -94,7 +96,7 @@ impl<P: Ports> Shard<P> {
     }
 
     fn begin_leaving(&mut self, number: SessionNumber, leaving: Leaving) {
-        self.sessions.departed().begin(number, leaving);
+        self.sessions.begin_leaving(number, leaving);
         self.queue_leaving(number);
     }
 
@@ -105,7 +107,7 @@ impl<P: Ports> Shard<P> {
 
     /// Gives what a session has left to others until the budget is spent.
     pub(super) fn pass_on(&mut self, giver: Giver, budget: &mut Budget) -> Progress {
-        let is_ended = self.sessions.departed().leaving(giver.number).is_some();
+        let is_ended = self.sessions.is_leaving(giver.number);
         if !is_ended && !self.has_left(giver) {
             return Progress::Done;
         }
@@ -163,6 +165,10 @@ impl<P: Ports> Shard<P> {
         let Via::Share(group, _) = &left.delivery.via else {
             return Placed::Done { refusals: 0 };
         };
+        if is_left_out(Rule::HandedOn) {
+            self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
+            return Placed::Done { refusals: 0 };
+        }
         if self.is_only_member(giver, group) {
             // It is too large for it, and would come back.
             self.here.counters().dropped_too_large.add(1);
@@ -199,8 +205,8 @@ impl<P: Ports> Shard<P> {
     }
 
     fn left_of(&mut self, Giver { key, number }: Giver) -> Option<&mut Left> {
-        if self.sessions.departed().leaving(number).is_some() {
-            return self.sessions.departed().leaving(number).map(|leaving| &mut leaving.left);
+        if self.sessions.is_leaving(number) {
+            return self.sessions.leaving(number).map(|leaving| &mut leaving.left);
         }
         self.numbered(key?, number)?.session.left_mut()
     }
@@ -210,7 +216,7 @@ impl<P: Ports> Shard<P> {
     }
 
     fn is_on_disk(&mut self, Giver { key, number }: Giver) -> bool {
-        match self.sessions.departed().leaving(number) {
+        match self.sessions.leaving(number) {
             Some(leaving) => leaving.records.is_some(),
             None => key
                 .and_then(|key| self.numbered(key, number))
@@ -224,7 +230,7 @@ impl<P: Ports> Shard<P> {
             return;
         }
         if giver.key.is_none()
-            && let Some(leaving) = self.sessions.departed().leaving(giver.number)
+            && let Some(leaving) = self.sessions.leaving(giver.number)
         {
             // Its own errand, not one from before its end.
             leaving.is_waiting = false;
@@ -252,7 +258,7 @@ impl<P: Ports> Shard<P> {
 
     /// Goes on when all is safe elsewhere that has been left: what there is on disk may be read.
     fn go_on_leaving(&mut self, Giver { key, number }: Giver) {
-        let Some(leaving) = self.sessions.departed().leaving(number) else {
+        let Some(leaving) = self.sessions.leaving(number) else {
             if let Some(key) = key.filter(|&key| self.numbered(key, number).is_some()) {
                 self.go_on_with_outbox(key);
             }
@@ -264,15 +270,15 @@ impl<P: Ports> Shard<P> {
         leaving.is_waiting = true;
         let failed = leaving.left.take_failed();
         let Some(records) = &mut leaving.records else {
-            self.sessions.departed().end(number);
+            self.sessions.end_leaving(number);
             return;
         };
         if failed {
-            self.journal.refused().push_leaver(records.page);
+            self.journal.push_leaver(records.page);
         } else if let Some(next) = records.next {
             self.read_leavers_page(next);
         } else {
-            self.sessions.departed().end(number);
+            self.sessions.end_leaving(number);
             self.file(self.removal(number));
         }
     }
@@ -298,7 +304,7 @@ impl<P: Ports> Shard<P> {
         position: u64,
         failed: bool,
     ) -> bool {
-        let Some(leaving) = self.sessions.departed().leaving(number) else { return false };
+        let Some(leaving) = self.sessions.leaving(number) else { return false };
         let waited = leaving.left.written(position, failed);
         self.here.counters().dropped_store.add(u64::from(waited && failed));
         waited
@@ -312,12 +318,12 @@ impl<P: Ports> Shard<P> {
     /// Leaves the messages of a page to others.
     pub(super) fn on_leavers_page(&mut self, leaver: Leaver, outcome: Outcome) {
         let Outcome::Page(Page { entries, next }) = outcome else {
-            self.journal.refused().push_leaver(leaver);
+            self.journal.push_leaver(leaver);
             return;
         };
         let number = leaver.number;
         let memory = Arc::clone(&self.here.shared().memory);
-        let Some(leaving) = self.sessions.departed().leaving(number) else { return };
+        let Some(leaving) = self.sessions.leaving(number) else { return };
         let next = next.map(|next| Leaver { from: next.0, ..leaver });
         leaving.records = Some(Records { page: leaver, next });
         for (position, stored) in entries {

@@ -10,19 +10,23 @@ impl<P: Ports> Shard<P> {
     /// A session has no connection: it may have to give way if it was never used.
     pub(super) fn note_unused(&mut self, key: u32) {
         if self.sessions.note_unused(key) {
-            self.here.shared().unused_counts.set(self.here.index(), self.sessions.unused_len());
+            self.here
+                .shared()
+                .totals
+                .unused_counts()
+                .set(self.here.index(), self.sessions.unused_len());
         }
     }
 
     /// Takes a place for a new session. Those that nobody uses give way to it.
     pub(super) fn take_session_place(&mut self, holder: Holder) -> Result<(), NoPlace> {
-        if self.here.shared().session_shares.is_nearly_full() && !self.end_unused(None) {
+        if self.here.shared().totals.session_shares().is_nearly_full() && !self.end_unused(None) {
             self.ask_to_give_way(None);
         }
-        match self.here.shared().session_shares.take(holder) {
+        match self.here.shared().totals.session_shares().take(holder) {
             // Of the network, link or user that is full: others' places do not make theirs fewer.
             Err(NoPlace::Share) if self.end_unused(Some(holder)) => {
-                self.here.shared().session_shares.take_unasked(holder);
+                self.here.shared().totals.session_shares().take_unasked(holder);
                 Ok(())
             }
             Err(NoPlace::Share) => {
@@ -37,7 +41,9 @@ impl<P: Ports> Shard<P> {
     /// each newcomer, so that newcomers cost others no more than themselves.
     fn ask_to_give_way(&mut self, newcomer: Option<Holder>) {
         let asked_last = self.sessions.asked_last();
-        if let Some(shard) = self.here.shared().unused_counts.next(self.here.index(), asked_last) {
+        if let Some(shard) =
+            self.here.shared().totals.unused_counts().next(self.here.index(), asked_last)
+        {
             self.sessions.set_asked_last(shard);
             self.post(shard, Mail::GiveWay(newcomer));
         }
@@ -64,9 +70,14 @@ impl<P: Ports> Shard<P> {
         let shared = self.here.shared();
         let found = self.sessions.take_unused(|session, origin| {
             let other = shared.holders.holder(origin, session.user());
-            newcomer.is_none_or(|newcomer| shared.session_shares.makes_room(newcomer, other))
+            newcomer
+                .is_none_or(|newcomer| shared.totals.session_shares().makes_room(newcomer, other))
         });
-        self.here.shared().unused_counts.set(self.here.index(), self.sessions.unused_len());
+        self.here
+            .shared()
+            .totals
+            .unused_counts()
+            .set(self.here.index(), self.sessions.unused_len());
         let Some(key) = found else { return false };
         self.here.counters().limit_sessions_unused.add(1);
         self.end_session(key);

@@ -21,7 +21,7 @@ impl<P: Ports> Shard<P> {
         let RecoveredPart { sessions, wills } = found;
         let mut keys: HashMap<SessionNumber, Option<u32>, FixedState> =
             wills.iter().map(|will| (will.session, None)).collect();
-        let (now, clocks) = (self.agenda.now(), self.here.shared().clocks);
+        let (now, clocks) = (self.agenda.now(), self.here.shared().journal.clocks());
         let now_wall = clocks.to_wall(now);
         let shared = Arc::clone(self.here.shared());
         let (memory, holders) = (&shared.memory, &shared.holders);
@@ -52,7 +52,7 @@ impl<P: Ports> Shard<P> {
             keys.entry(number).and_modify(|found| *found = Some(key));
             self.here.counters().sessions.add(1);
             self.sessions.set_origin(key, Origin::default());
-            self.here.shared().session_shares.take_unasked(holder);
+            self.here.shared().totals.session_shares().take_unasked(holder);
             for (filter, options) in filters {
                 self.index_subscription(key, &filter, options);
             }
@@ -70,7 +70,7 @@ impl<P: Ports> Shard<P> {
                 Outgoing::found(will, key, &memory.wills)
             })
             .collect();
-        self.sessions.departed().set_found_wills(wills);
+        self.sessions.set_found_wills(wills);
     }
 }
 
@@ -82,16 +82,10 @@ impl<P: Ports> Shard<P> {
         number: SessionNumber,
         mut record: SessionRecord,
     ) {
-        let (now, clocks) = (self.agenda.now(), self.here.shared().clocks);
+        let (now, clocks) = (self.agenda.now(), self.here.shared().journal.clocks());
         let shares = session.subscriptions.has_shared();
         let Some(stored) = record.will.clone() else {
-            self.sessions.departed().push_found(Found {
-                session,
-                shares,
-                number,
-                will: None,
-                key: None,
-            });
+            self.sessions.push_found(Found { session, shares, number, will: None, key: None });
             return;
         };
         // Nobody's: its session has ended.
@@ -101,7 +95,7 @@ impl<P: Ports> Shard<P> {
         let publish_at = will.publish_at;
         let found = Found { session, shares, number, will: Some(will), key: None };
         if publish_at <= now {
-            self.sessions.departed().push_found(found);
+            self.sessions.push_found(found);
             return;
         }
         if let Some(will) = &mut record.will
@@ -111,6 +105,6 @@ impl<P: Ports> Shard<P> {
             will.due_at = Some(clocks.to_wall(publish_at));
             self.file(Write::PutSession { number, record: Box::new(record) }.into());
         }
-        self.sessions.departed().add_stray(publish_at, found);
+        self.sessions.add_stray(publish_at, found);
     }
 }

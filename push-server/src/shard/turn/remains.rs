@@ -13,21 +13,18 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::errands::Errand;
-use super::subscribe::filter_units;
+use super::errand::Errand;
 use crate::broker::{Budget, Holder, NoMemory, TopicFilter, subscription_weight_bytes};
 use crate::mqtt::SubscriptionList;
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::ports::Ports;
+use crate::shard::publish::filter_units;
 
 /// As many filters go with their session as this pays for: some ten, as nearly all sessions have.
 const AT_ONCE_UNITS: u32 = 512;
 
 /// So many filters go at once to make room for a new one.
 const FOR_ONE_MAX: usize = 16;
-
-/// So many turns, of a millisecond each or longer, a SUBSCRIBE waits for filters to go.
-pub(super) const REMAINS_WAITS_MAX: u16 = 2_000;
 
 /// Why a new subscription gets no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +43,7 @@ impl<P: Ports> Shard<P> {
             self.sessions.release_key(key);
             return;
         }
-        self.here.shared().remains_bytes.add(filters.bytes() as u64);
+        self.here.shared().totals.remains_bytes().add(filters.bytes() as u64);
         self.publishing.add_remains(key, filters);
         if self.forget_remains(key, &mut Budget::new(AT_ONCE_UNITS)) != Progress::Done {
             self.agenda.push(Flow::ended(self.here.index(), key), Errand::Forget(key));
@@ -85,7 +82,7 @@ impl<P: Ports> Shard<P> {
             taken = memory.take_for(holder, weight_bytes);
         }
         taken.map_err(|missing| {
-            if shared.remains_bytes.would_make_room(memory, missing, weight_bytes) {
+            if shared.totals.remains_bytes().would_make_room(memory, missing, weight_bytes) {
                 NoSubscriptionMemory::Yet
             } else {
                 NoSubscriptionMemory::Used(missing)
@@ -98,7 +95,11 @@ impl<P: Ports> Shard<P> {
         let (filter, was_last) = self.publishing.pop_remains(key)?;
         self.drop_subscription(key, &filter);
         // Not before: who looks in between would take it for somebody's that stays.
-        self.here.shared().remains_bytes.subtract(subscription_weight_bytes(&filter) as u64);
+        self.here
+            .shared()
+            .totals
+            .remains_bytes()
+            .subtract(subscription_weight_bytes(&filter) as u64);
         if was_last {
             self.sessions.release_key(key);
         }

@@ -7,7 +7,7 @@
 //! too, though the disk may be back: the store sees to that.
 
 use super::Shard;
-use super::errands::Errand;
+use super::errand::Errand;
 use crate::broker::Budget;
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::journal::{Again, Done, Draft, Retrying, UnremovedFilter};
@@ -22,13 +22,12 @@ impl<P: Ports> Shard<P> {
     /// Begins to offer the store again, in turns, what it has refused. Called now and then.
     pub(super) fn retry_store(&mut self) {
         let is_serving = self.here.shared().store.as_ref().is_some_and(|store| store.is_serving());
-        if is_serving && let Some(retrying) = self.journal.refused().begin_retry() {
+        if is_serving && let Some(retrying) = self.journal.begin_retry() {
             self.agenda.push(Flow::nobody(self.here.index()), Errand::Retry(Box::new(retrying)));
         }
     }
 
-    /// Goes on with that until the budget is spent. What is left when the server stops is found by the next
-    /// start.
+    /// Continues until the budget is spent. The next start finds what is left when the server stops.
     pub(super) fn go_on_retrying(
         &mut self,
         retrying: &mut Retrying,
@@ -43,7 +42,7 @@ impl<P: Ports> Shard<P> {
                 break;
             }
         }
-        self.journal.refused().end_retry();
+        self.journal.end_retry();
         Progress::Done
     }
 
@@ -55,7 +54,7 @@ impl<P: Ports> Shard<P> {
                     self.file_unwritten(key);
                     self.save_session(key);
                 } else {
-                    self.journal.refused().end_unwritten(key, number);
+                    self.journal.end_unwritten(key, number);
                 }
             }
             Some(Again::Removal(number)) => self.file(self.removed(number, true)),
@@ -63,7 +62,7 @@ impl<P: Ports> Shard<P> {
             Some(Again::Will) => self.retry_will(),
             Some(Again::LeaversPage(leaver)) => self.read_leavers_page(leaver),
             Some(Again::Page(key, number)) => {
-                self.journal.refused().end_unread(key, number);
+                self.journal.end_unread(key, number);
                 if let Some(index) = self.numbered(key, number).and_then(|e| e.presence.client()) {
                     self.mark_dirty(index);
                 }
@@ -98,7 +97,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_removed(&mut self, number: SessionNumber, again: bool, failed: bool) {
         if !failed {
             self.here.counters().removals_retried.add(u64::from(again));
-        } else if !self.journal.refused().push_unremoved(number) {
+        } else if !self.journal.push_unremoved(number) {
             self.here.counters().limit_removals.add(1);
         }
     }
@@ -107,10 +106,10 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_saved(&mut self, key: u32, number: SessionNumber, failed: bool) {
         if failed {
             if self.numbered(key, number).is_some() {
-                self.journal.refused().push_unwritten(key, number);
+                self.journal.push_unwritten(key, number);
             }
         } else {
-            self.journal.refused().end_unwritten(key, number);
+            self.journal.end_unwritten(key, number);
         }
     }
 
@@ -133,13 +132,13 @@ impl<P: Ports> Shard<P> {
     }
 
     fn is_unwritten(&mut self, key: u32) -> bool {
-        let Some(number) = self.journal.refused().unwritten(key) else { return false };
+        let Some(number) = self.journal.unwritten(key) else { return false };
         self.numbered(key, number).is_some()
     }
 
     /// A filter that was unsubscribed from could not be removed.
     pub(super) fn keep_unremoved(&mut self, filter: UnremovedFilter) {
-        if !self.journal.refused().push_filter(filter) {
+        if !self.journal.push_unremoved_filter(filter) {
             self.here.counters().limit_filter_removals.add(1);
         }
     }

@@ -1,4 +1,4 @@
-//! A client's way through the shard once it may come in: take-over, expiry, close.
+//! A served client, from take-over to expiry and close.
 
 use std::io;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl<P: Ports> Shard<P> {
         self.save_connected(index, key, ended);
         self.tell_ordinary(index, "client connected");
         let client = &self.clients[index];
-        if let Some(deadline) = keep_alive.deadline(client.last_seen) {
+        if let Some(deadline) = keep_alive.deadline(client.intake.last_seen()) {
             self.arm_client_timer(index, deadline);
         }
         if self.clients[index].slot.is_none() {
@@ -112,10 +112,10 @@ impl<P: Ports> Shard<P> {
         self.sessions.session_mut(key).map(|session| session.claimed_by(&connecting.connect))
     }
 
-    /// Takes the memory of a client's will. `Some`: a limit that keeps the client out.
+    /// Takes the memory of a client's will. `Some`: the limit for which the client is refused.
     fn lacks_memory(&mut self, index: u32, connecting: &mut Connecting) -> Option<LimitCounter> {
         let connect = &mut connecting.connect;
-        if self.here.shared().left_out.has_client(&connect.client_id) {
+        if self.here.shared().journal.has_left_out(&connect.client_id) {
             // Without its session it would be told that it has none, and begin a second one.
             return Some(|counters| &counters.limit_sessions_left_out);
         }
@@ -199,13 +199,13 @@ impl<P: Ports> Shard<P> {
         let holder = self.here.shared().holders.holder(origin, connect.user());
         // What has ended for this client leaves it its place, whoever else wants one meanwhile.
         if replaced.is_some() {
-            self.here.shared().session_shares.take_unasked(holder);
+            self.here.shared().totals.session_shares().take_unasked(holder);
         } else {
             self.take_session_place(holder)?;
         }
         let (session, number) = self.new_session(connect);
         if !self.sessions.take_memory(&session, replaced.is_some()) {
-            self.here.shared().session_shares.give_back(holder);
+            self.here.shared().totals.session_shares().give_back(holder);
             return Err(NoPlace::Memory);
         }
         self.here.counters().sessions.add(1);
@@ -230,7 +230,7 @@ impl<P: Ports> Shard<P> {
         session.hand_over(holder);
         let subscription_bytes = session.subscriptions.bytes() as u64;
         self.here.shared().memory.subscriptions.hand_over(from, holder, subscription_bytes);
-        self.here.shared().session_shares.hand_over(from, holder);
+        self.here.shared().totals.session_shares().hand_over(from, holder);
     }
 
     /// Whose a session is, for what all share.
@@ -244,7 +244,7 @@ impl<P: Ports> Shard<P> {
         let pace = self.here.shared().config.limits.ping_rate.pace(keep_alive_secs);
         let applicant = Applicant {
             socket: &client.socket,
-            is_framed: client.websocket.is_some(),
+            is_framed: client.websocket.is_some() && !is_left_out(Rule::FramedUnarmed),
             ping_interval_ns: pace.interval_ns,
             rx,
         };
@@ -257,7 +257,7 @@ impl<P: Ports> Shard<P> {
         // What was sent may be AUTH, with CONNACK still to come.
         let is_served = matches!(&client.phase,
             Phase::Serving { connection, .. } if !connection.has_answers());
-        let sent = (client.sent_bytes, is_served);
+        let sent = (client.sent_bytes(), is_served);
         let now = self.agenda.now();
         self.path.sent(&mut client.slot, &client.socket, sent, now, self.here.counters());
     }
@@ -282,7 +282,7 @@ impl<P: Ports> Shard<P> {
                 self.tell(index, Kind::ConnectTimeout, &"no whole CONNECT in time");
                 self.abort(index);
             }
-            Phase::Serving { .. } if client.throttled_since().is_some() => {
+            Phase::Serving { .. } if client.intake.throttled_since().is_some() => {
                 self.on_throttled_long(index);
             }
             Phase::Serving { .. } if self.is_unheard(index) => {
@@ -307,22 +307,23 @@ impl<P: Ports> Shard<P> {
         let client = &self.clients[index];
         let Phase::Serving { connection, .. } = &client.phase else { return None };
         let by_kernel = self.path.last_seen(client.slot.as_ref());
-        let silent = connection.keep_alive().deadline(client.last_seen.max(by_kernel));
-        let deaf = client.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
+        let silent = connection.keep_alive().deadline(client.intake.last_seen().max(by_kernel));
+        let deaf =
+            client.intake.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
         silent.into_iter().chain(deaf).chain(self.progress_deadline(index)).min()
     }
 
-    /// Whether a client has truly said nothing: a busy shard may not have read yet what it sent.
+    /// Whether a client has truly been silent: a busy shard may not have read yet what it sent.
     fn is_unheard(&self, index: u32) -> bool {
         let client = &self.clients[index];
         // A socket that cannot be asked has failed.
-        !client.stalled && client.socket.unread_bytes().unwrap_or(0) == 0
+        !client.intake.is_stalled() && client.socket.unread_bytes().unwrap_or(0) == 0
     }
 
     /// The keep alive ran out [MQTT-3.1.2-24].
     fn expire(&mut self, index: u32) {
         self.here.counters().expired.add(1);
-        let blocked = self.clients[index].sending;
+        let blocked = self.clients[index].output.is_sending();
         self.close_client(index, Some(Reason::KeepAliveTimeout));
         if blocked {
             // It has not taken what we sent before, so it will not take a goodbye.
@@ -333,9 +334,9 @@ impl<P: Ports> Shard<P> {
     /// The peer ended the connection, or the socket failed.
     pub(super) fn on_peer_gone(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        client.peer_gone = true;
+        client.intake.end_peer();
         match &client.phase {
-            Phase::Serving { .. } if client.stalled => {}
+            Phase::Serving { .. } if client.intake.is_stalled() => {}
             Phase::Serving { .. } => {
                 self.tell_ordinary(index, "client gone without a DISCONNECT");
                 self.detach(index);
@@ -361,10 +362,10 @@ impl<P: Ports> Shard<P> {
     /// A send has ended.
     pub(super) fn on_sent(&mut self, index: u32, result: &io::Result<usize>) {
         let client = &mut self.clients[index];
-        client.sending = false;
+        client.output.end_send();
         match result {
             Ok(bytes) => {
-                client.sent_bytes += *bytes as u64;
+                client.count_sent(*bytes);
                 self.publish_tx(index);
                 let has_more = self.has_more_for(index);
                 match &self.clients[index].phase {
@@ -382,11 +383,11 @@ impl<P: Ports> Shard<P> {
             Err(_) if matches!(client.phase, Phase::Serving { .. }) => {
                 // What the client sent before it went (a DISCONNECT, say) may still be unread: the
                 // receive brings it, then the end.
-                client.send_failed = true;
+                client.output.fail();
                 client.socket.end_both_ways();
                 self.unthrottle(index);
                 let client = &self.clients[index];
-                if !client.receiving && !client.stalled {
+                if !client.intake.is_receiving() && !client.intake.is_stalled() {
                     self.on_peer_gone(index);
                 }
             }
@@ -458,17 +459,15 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Parts a served connection from its session, which takes its will along.
+    /// Takes a served connection from its session, and its will with it.
     fn detach(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
         let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
         let (key, will) = (*key, connection.take_will());
-        let (input, charge) = (connection.take_input(), client.input_charge.take());
+        let (input, charge) = (connection.take_input(), client.intake.end());
         let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
         client.phase = Phase::Lingering { deadline };
-        client.stalled = false;
-        client.set_throttled_since(None);
-        let receipts = client.receipts.take();
+        let receipts = client.take_receipts();
         self.path.closing(client.slot.as_ref(), self.here.counters());
         self.clients.discard(input, charge);
         if let Some(receipts) = receipts {
@@ -490,7 +489,7 @@ impl<P: Ports> Shard<P> {
         client.phase = Phase::Flushing { deadline, frames };
         self.arm_client_timer(index, deadline);
         self.mark_dirty(index);
-        // A stalled client may have none: its FIN is to be heard.
+        // A stalled client may have no receive under way; its FIN has to be noticed.
         self.after_receive(index);
     }
 
@@ -501,7 +500,7 @@ impl<P: Ports> Shard<P> {
         client.phase = Phase::Lingering { deadline };
         client.socket.end_sending();
         self.arm_client_timer(index, deadline);
-        if self.clients[index].peer_gone {
+        if self.clients[index].intake.is_peer_gone() {
             self.abort(index);
         }
     }
@@ -509,13 +508,13 @@ impl<P: Ports> Shard<P> {
     /// Lets go of the socket as soon as the ring's operations on it have ended, which this cancels.
     pub(super) fn abort(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        client.peer_gone = true;
+        client.intake.end_peer();
         client.phase = Phase::Lingering { deadline: self.agenda.now().after_millis(LINGER_MILLIS) };
         let token = client.token(index);
-        if client.receiving {
+        if client.intake.is_receiving() {
             self.wire.cancel_receive(token);
         }
-        if client.sending {
+        if client.output.is_sending() {
             self.wire.cancel_send(token);
         }
         self.remove_if_quiet(index);
@@ -523,7 +522,7 @@ impl<P: Ports> Shard<P> {
 
     pub(super) fn remove_if_quiet(&mut self, index: u32) {
         let client = &self.clients[index];
-        let done = client.peer_gone && matches!(client.phase, Phase::Lingering { .. });
+        let done = client.intake.is_peer_gone() && matches!(client.phase, Phase::Lingering { .. });
         if !done || !client.is_quiet() {
             return;
         }

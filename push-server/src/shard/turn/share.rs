@@ -14,9 +14,7 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::errands::Errand;
-use super::fanout::REFUSAL_UNITS;
-use super::subscribe::filter_units;
+use super::errand::Errand;
 use crate::broker::{Budget, Group, Member, Message, TopicFilter, Via};
 use crate::mqtt::{Delivery, OutboxFull};
 use crate::shard::agenda::{Flow, Progress};
@@ -24,12 +22,12 @@ use crate::shard::clients::Phase;
 use crate::shard::journal::Part;
 use crate::shard::ports::Ports;
 use crate::shard::post::{Mail, SharedMail};
-use crate::shard::publish::Return;
+use crate::shard::publish::{Return, filter_units};
 
 /// What became of a message for a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// Somebody has it or will, or nobody could take it. So many of this shard were asked in vain.
+    /// A member has it or will, or none could take it. So many members of this shard refused it.
     Done { refusals: u16 },
     /// The next member's shard takes no letters now.
     Blocked,
@@ -49,6 +47,9 @@ enum Choice {
 /// What a message for a group costs the shard of its member.
 const SHARED_UNITS: u32 = 12;
 
+/// What a member costs that has no room.
+const REFUSAL_UNITS: u32 = 2;
+
 /// So many groups hear at once that a member has gone.
 const TOLD_AT_ONCE_MAX: usize = 64;
 
@@ -64,7 +65,7 @@ enum Patience {
 }
 
 impl Placed {
-    /// What those have cost who were asked in vain.
+    /// The cost of the members that refused it.
     pub(super) fn refusal_units(self) -> u32 {
         match self {
             Self::Done { refusals } => u32::from(refusals) * REFUSAL_UNITS,
@@ -112,7 +113,7 @@ impl<P: Ports> Shard<P> {
         if self.tell_shares(key, &mut Budget::new(TOLD_AT_ONCE_UNITS)) != Progress::Done
             && self.publishing.hold_returning(key)
         {
-            self.clients[index].holds += 1;
+            self.clients[index].output.hold();
             // What the client sends comes behind it in the same flow.
             self.agenda.push(self.flow_of_session(key), Errand::Return(key));
         }
@@ -154,7 +155,7 @@ impl<P: Ports> Shard<P> {
     /// One of the things has come to pass that CONNACK waits for.
     pub(super) fn let_send(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        client.holds = client.holds.saturating_sub(1);
+        client.output.release();
         self.mark_dirty(index);
     }
 
@@ -167,10 +168,9 @@ impl<P: Ports> Shard<P> {
         &mut self,
         flow: Flow,
         message: Arc<Message>,
-        group: &Arc<Group>,
+        group: Arc<Group>,
         part: &mut Part,
     ) -> Placed {
-        let group = Arc::clone(group);
         self.place_mail(SharedMail::new(flow, message, group), part, Patience::MayWait)
     }
 
@@ -276,7 +276,8 @@ impl<P: Ports> Shard<P> {
             return Choice::Taken;
         }
         if !has_room && client.is_some() && (standing.others > 0 || mail.is_left) {
-            // The group does not keep up, not the one who happens to be asked last, or to be left.
+            // The whole group does not keep up, not just the member that is asked last or is left
+            // over.
             self.here.counters().dropped_outbox_full.add(1);
             if self.here.shared().config.limits.outbox_full == OutboxFull::Refuse {
                 self.here.counters().limit_outbox_refused.add(1);

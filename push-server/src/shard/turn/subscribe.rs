@@ -6,10 +6,8 @@
 //! is written, and the rest is not done; if the session ends, nothing is left of it. What a member that
 //! unsubscribes leaves to its group goes within the same steps (`leaving`).
 
-use std::vec;
-
 use super::Shard;
-use super::remains::{NoSubscriptionMemory, REMAINS_WAITS_MAX};
+use super::remains::NoSubscriptionMemory;
 use crate::broker::{
     Budget, NoMemory, QoS, SubscriptionOptions, TopicFilter, subscription_weight_bytes,
 };
@@ -17,40 +15,10 @@ use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
 use crate::shard::agenda::Progress;
 use crate::shard::clients::Phase;
-use crate::shard::journal::{Done, Draft, Giver, Subscribed, Unsubscribed};
+use crate::shard::journal::{Done, Draft, Giver};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::{Ports, Token};
-use crate::store::{SessionNumber, Write};
-
-/// What a filter's text takes beside its bytes.
-const FILTER_BYTES: usize = 32;
-
-/// What it costs to put a filter into the tables or take it out, and each of its levels.
-const FILTER_UNITS: u32 = 24;
-const LEVEL_UNITS: u32 = 16;
-
-/// What it costs to put a filter into the tables, or to take it out.
-pub(super) fn filter_units(filter: &TopicFilter) -> u32 {
-    // A filter has at most 65,535 bytes, and so levels.
-    FILTER_UNITS + LEVEL_UNITS * filter.as_str().split('/').count() as u32
-}
-
-/// A SUBSCRIBE under way.
-#[derive(Debug)]
-pub(super) struct Subscribing {
-    client: Token,
-    session: (u32, SessionNumber),
-    packet_id: u16,
-    entries: vec::IntoIter<Result<SubscribeEntry, Reason>>,
-    results: Vec<Result<QoS, Reason>>,
-    /// What tells it from others.
-    subscribe: u64,
-    /// The filters that may have to be forgotten, should the write fail.
-    fresh: Vec<TopicFilter>,
-    writes: Vec<Write>,
-    /// How many turns it has waited for filters of ended sessions to go.
-    waits: u16,
-}
+use crate::shard::publish::{Subscribing, Unsubscribing, filter_units};
 
 /// Why a filter is not subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,36 +35,6 @@ impl From<Reason> for NotSubscribed {
     }
 }
 
-/// An UNSUBSCRIBE under way.
-#[derive(Debug)]
-pub(super) struct Unsubscribing {
-    client: Token,
-    session: (u32, SessionNumber),
-    packet_id: u16,
-    filters: vec::IntoIter<Result<TopicFilter, Reason>>,
-    reasons: Vec<Reason>,
-    writes: Vec<Write>,
-}
-
-impl Subscribing {
-    /// What is left of its packet takes so much memory, in bytes.
-    pub(super) fn left_bytes(&self) -> usize {
-        let filters = self.entries.as_slice().iter().flatten().map(|entry| &entry.filter);
-        weight_bytes(self.entries.as_slice(), filters)
-    }
-}
-
-impl Unsubscribing {
-    /// What is left of its packet takes so much memory, in bytes.
-    pub(super) fn left_bytes(&self) -> usize {
-        weight_bytes(self.filters.as_slice(), self.filters.as_slice().iter().flatten())
-    }
-}
-
-fn weight_bytes<'a, T>(places: &[T], filters: impl Iterator<Item = &'a TopicFilter>) -> usize {
-    size_of_val(places) + filters.map(|filter| filter.as_str().len() + FILTER_BYTES).sum::<usize>()
-}
-
 impl<P: Ports> Shard<P> {
     /// Begins what a SUBSCRIBE asks for.
     pub(super) fn begin_subscribing(
@@ -105,17 +43,9 @@ impl<P: Ports> Shard<P> {
         key: u32,
         subscribe: Subscribe,
     ) -> Box<Subscribing> {
-        Box::new(Subscribing {
-            client: self.token_of(index),
-            session: (key, self.sessions.number(key)),
-            packet_id: subscribe.packet_id,
-            results: Vec::with_capacity(subscribe.entries.len()),
-            entries: subscribe.entries.into_iter(),
-            subscribe: self.journal.fresh().begin(),
-            fresh: Vec::new(),
-            writes: Vec::new(),
-            waits: 0,
-        })
+        let session = (key, self.sessions.number(key));
+        let number = self.journal.begin_subscribe();
+        Box::new(Subscribing::new(self.token_of(index), session, number, subscribe))
     }
 
     /// Goes on with a SUBSCRIBE until the budget is spent.
@@ -124,45 +54,41 @@ impl<P: Ports> Shard<P> {
         subscribing: &mut Subscribing,
         budget: &mut Budget,
     ) -> Progress {
-        let Subscribing { client, session: (key, number), subscribe, .. } = *subscribing;
+        let (client, (key, number)) = (subscribing.client(), subscribing.session());
+        let subscribe = subscribing.number();
         let Some(entry) = self.numbered(key, number) else {
             // What it had subscribed to by now has gone with the session.
-            for filter in subscribing.fresh.drain(..) {
-                self.journal.fresh().failed(subscribe, number, &filter);
+            for filter in subscribing.take_fresh() {
+                self.journal.subscribe_failed(subscribe, number, &filter);
             }
             return Progress::Done;
         };
         let is_durable = entry.session.is_durable();
         while self.serves(client)
-            && let Some(entry) = subscribing.entries.as_slice().first()
+            && let Some(entry) = subscribing.next()
         {
             if budget.is_spent() {
                 return Progress::Spent;
             }
             let units = entry.as_ref().map_or(1, |entry| filter_units(&entry.filter));
             budget.charge(units.saturating_add(self.list_units(key)));
-            let may_wait = subscribing.waits < REMAINS_WAITS_MAX;
             let subscribed = match entry {
-                Ok(entry) => self.subscribe_one(key, entry, subscribe, may_wait),
+                Ok(entry) => self.subscribe_one(key, entry, subscribe, subscribing.may_wait()),
                 Err(reason) => Err(NotSubscribed::Refused(*reason)),
             };
-            if subscribed == Err(NotSubscribed::Waits) {
-                subscribing.waits += 1;
-                return Progress::Blocked;
-            }
-            let Some(entry) = subscribing.entries.next() else { break };
-            if is_durable && let (Ok((_, is_new)), Ok(entry)) = (subscribed, entry) {
-                let SubscribeEntry { filter, options } = entry;
-                if self.journal.fresh().touch(subscribe, number, &filter, is_new) {
-                    subscribing.fresh.push(filter.clone());
-                }
-                subscribing.writes.push(Write::PutSubscription { number, filter, options });
-            }
-            subscribing.results.push(match subscribed {
+            let result = match subscribed {
                 Ok((qos, _)) => Ok(qos),
                 Err(NotSubscribed::Refused(reason)) => Err(reason),
-                Err(NotSubscribed::Waits) => Err(Reason::QuotaExceeded),
-            });
+                Err(NotSubscribed::Waits) => {
+                    subscribing.wait();
+                    return Progress::Blocked;
+                }
+            };
+            let entry = subscribing.answer(result);
+            if is_durable && let (Ok((_, is_new)), Some(entry)) = (subscribed, entry) {
+                let is_fresh = self.journal.touch_filter(subscribe, number, &entry.filter, is_new);
+                subscribing.write(entry, is_fresh);
+            }
         }
         self.end_subscribing(subscribing);
         Progress::Done
@@ -171,17 +97,10 @@ impl<P: Ports> Shard<P> {
     /// All is done that a SUBSCRIBE asks for, or its client has gone, and the rest is as if it had never
     /// come.
     fn end_subscribing(&mut self, subscribing: &mut Subscribing) {
-        let Subscribing { client, session, packet_id, subscribe, .. } = *subscribing;
-        let mut draft = self.owed_record(session.0);
-        draft.writes.append(&mut subscribing.writes);
-        let subscribed = Subscribed {
-            client,
-            session,
-            packet_id,
-            results: std::mem::take(&mut subscribing.results),
-            subscribe,
-            fresh: std::mem::take(&mut subscribing.fresh),
-        };
+        let (key, _) = subscribing.session();
+        let mut draft = self.owed_record(key);
+        let (mut writes, subscribed) = subscribing.end();
+        draft.writes.append(&mut writes);
         draft.waiting.push((self.here.index(), Done::Subscribe(Box::new(subscribed))));
         self.file(draft);
     }
@@ -276,7 +195,7 @@ impl<P: Ports> Shard<P> {
             }
             replaced
         } else {
-            let (replaced, is_first) = self.publishing.subscriptions().insert(filter, key, options);
+            let (replaced, is_first) = self.publishing.insert(filter, key, options);
             if is_first {
                 self.here.shared().routing.add(filter, self.here.index());
             }
@@ -302,14 +221,8 @@ impl<P: Ports> Shard<P> {
         key: u32,
         unsubscribe: Unsubscribe,
     ) -> Box<Unsubscribing> {
-        Box::new(Unsubscribing {
-            client: self.token_of(index),
-            session: (key, self.sessions.number(key)),
-            packet_id: unsubscribe.packet_id,
-            reasons: Vec::with_capacity(unsubscribe.filters.len()),
-            filters: unsubscribe.filters.into_iter(),
-            writes: Vec::new(),
-        })
+        let session = (key, self.sessions.number(key));
+        Box::new(Unsubscribing::new(self.token_of(index), session, unsubscribe))
     }
 
     /// Goes on with an UNSUBSCRIBE until the budget is spent.
@@ -318,7 +231,7 @@ impl<P: Ports> Shard<P> {
         unsubscribing: &mut Unsubscribing,
         budget: &mut Budget,
     ) -> Progress {
-        let Unsubscribing { client, session: (key, number), packet_id, .. } = *unsubscribing;
+        let (client, (key, number)) = (unsubscribing.client(), unsubscribing.session());
         let Some(entry) = self.numbered(key, number) else { return Progress::Done };
         let is_durable = entry.session.is_durable();
         let giver = Giver { key: Some(key), number };
@@ -331,13 +244,13 @@ impl<P: Ports> Shard<P> {
             if !self.serves(client) {
                 break;
             }
-            let Some(filter) = unsubscribing.filters.as_slice().first() else { break };
+            let Some(filter) = unsubscribing.next() else { break };
             if budget.is_spent() {
                 return Progress::Spent;
             }
             let units = filter.as_ref().map_or(1, filter_units);
             budget.charge(units.saturating_add(self.list_units(key)));
-            let Some(filter) = unsubscribing.filters.next() else { break };
+            let Some(filter) = unsubscribing.take() else { break };
             let reason = match filter {
                 Ok(filter) => {
                     let existed = self.forget_subscription(key, &filter);
@@ -346,25 +259,17 @@ impl<P: Ports> Shard<P> {
                         self.leave_unsent(key, &filter);
                     }
                     if is_durable && !is_left_out(Rule::FilterRemoved) {
-                        self.journal.fresh().end(number, &filter);
+                        self.journal.end_filter(number, &filter);
                         // Also of one that memory does not know: an earlier removal may have failed.
-                        let removal = Write::RemoveSubscription { number, filter };
-                        unsubscribing.writes.push(removal);
+                        unsubscribing.remove(filter);
                     }
                     if existed { Reason::Success } else { Reason::NoSubscriptionExisted }
                 }
                 Err(reason) => reason,
             };
-            unsubscribing.reasons.push(reason);
+            unsubscribing.answer(reason);
         }
-        let writes = std::mem::take(&mut unsubscribing.writes);
-        let reasons = std::mem::take(&mut unsubscribing.reasons);
-        let removed = writes.iter().filter_map(|write| match write {
-            Write::RemoveSubscription { filter, .. } => Some(filter.clone()),
-            _ => None,
-        });
-        let (session, filters) = ((key, number), removed.collect());
-        let unsubscribed = Unsubscribed { client, session, packet_id, reasons, filters };
+        let (writes, unsubscribed) = unsubscribing.end();
         let done = Done::Unsubscribe(Box::new(unsubscribed));
         self.file(Draft { writes, waiting: vec![(self.here.index(), done)] });
         Progress::Done
@@ -401,7 +306,7 @@ impl<P: Ports> Shard<P> {
         let existed = if filter.is_shared() {
             self.here.shared().shares.leave(filter, self.member(key))
         } else {
-            let (existed, was_last) = self.publishing.subscriptions().remove(filter, key);
+            let (existed, was_last) = self.publishing.remove(filter, key);
             if was_last {
                 self.here.shared().routing.remove(filter, self.here.index());
             }

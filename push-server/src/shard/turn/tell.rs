@@ -8,12 +8,12 @@ use crate::shard::notices::{ClientId, Kind};
 use crate::shard::ports::{Ports, Socket};
 
 impl<P: Ports> Shard<P> {
-    /// Says what has happened to a client that is known by its connection.
+    /// Logs an event of a client whose connection is known.
     pub(super) fn tell(&self, index: u32, kind: Kind, reason: &dyn fmt::Display) {
         self.tell_of(index, kind, self.client_id_of(index), reason);
     }
 
-    /// The same of one that its connection does not tell.
+    /// The same, with the client id as an argument.
     pub(super) fn tell_of(
         &self,
         index: u32,
@@ -26,7 +26,7 @@ impl<P: Ports> Shard<P> {
         self.here.shared().notices.say(self.agenda.now(), kind, client_id, address, reason);
     }
 
-    /// Says what is no event for operators, but may be for whoever looks for something.
+    /// Logs, at debug level, what operators need only when they look for something.
     pub(super) fn tell_ordinary(&self, index: u32, words: &str) {
         if tracing::enabled!(tracing::Level::DEBUG)
             && let Some(client) = self.clients.get(index)

@@ -32,7 +32,7 @@ impl<P: Ports> Shard<P> {
         };
         match &client.phase {
             // What came before the end is still to be handled.
-            Phase::Serving { .. } if client.stalled => return,
+            Phase::Serving { .. } if client.intake.is_stalled() => return,
             Phase::Serving { .. } => {
                 match fault {
                     Some(fault) => self.tell(index, Kind::Fault, &fault),

@@ -11,20 +11,19 @@
 //! move fail and the disk be back for the publication, the session's record still has the will: then
 //! the store fails the publication, too, as a promise in a session whose record has failed.)
 //!
-//! Who publishes and is told of a failure sends again. A will's client is gone; so the shard does it,
-//! once a second: all but what has QoS 0, and without retaining it once more, because memory has
-//! retained it, and something later perhaps instead.
+//! A publisher sends again when its publish fails. A will has no publisher any more, so the shard
+//! publishes it again, once a second, unless it has QoS 0. It is not retained again: memory has
+//! retained it already, and a later message may have replaced it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Shard;
-use super::fanout::Fanout;
 use crate::broker::{Message, QoS};
 use crate::mqtt::Will;
 use crate::shard::agenda::Flow;
 use crate::shard::journal::{Done, Draft, Outgoing};
 use crate::shard::ports::Ports;
+use crate::shard::publish::Fanout;
 use crate::store::{SessionNumber, WillNumber, Write};
 
 impl<P: Ports> Shard<P> {
@@ -36,7 +35,7 @@ impl<P: Ports> Shard<P> {
         mut will: Will,
         record: Draft,
     ) {
-        let number = WillNumber(self.here.shared().next_number.fetch_add(1, Ordering::Relaxed));
+        let number = WillNumber(self.here.shared().journal.take_number());
         let charge = will.charge.take();
         let message = Arc::new(will.into_message(self.agenda.now()));
         let will = Outgoing { number, session, key, message, charge };
@@ -75,7 +74,7 @@ impl<P: Ports> Shard<P> {
         self.publish(flow, message, from, draft, charge);
     }
 
-    /// Its session's, even when that has ended: nobody else is to wait behind it.
+    /// Its session's, even when that has ended, so that nobody else waits behind it.
     fn flow_of_will(&self, will: &Outgoing) -> Flow {
         match will.key {
             Some(_) => Flow::session(self.here.index(), will.session.into()),
@@ -97,14 +96,14 @@ impl<P: Ports> Shard<P> {
 
     /// A will is in every outbox, or is not.
     pub(super) fn on_will_published(&mut self, will: Outgoing, failed: bool) {
-        if failed && !self.journal.refused().push_will(will) {
+        if failed && !self.journal.push_will(will) {
             self.here.counters().limit_wills.add(1);
         }
     }
 
     /// Publishes again the first of those that could not be published safely.
     pub(super) fn retry_will(&mut self) {
-        let Some(will) = self.journal.refused().pop_will() else { return };
+        let Some(will) = self.journal.pop_will() else { return };
         if will.message.qos == QoS::AtMostOnce {
             let draft = self.will_draft(will);
             self.file(draft);

@@ -392,7 +392,7 @@ fn write_probe(path: &Path) -> io::Result<()> {
 }
 
 impl DatabaseError {
-    /// What the error means to who starts the server.
+    /// The error in words for the operator who starts the server.
     pub(super) fn at_start(self, dir: &Path) -> StoreError {
         match self {
             Self::Fjall(error) => explain(error, dir),
@@ -401,7 +401,7 @@ impl DatabaseError {
     }
 }
 
-/// What an error at opening means to who runs the server.
+/// An error at opening, in words for the operator.
 fn explain(error: fjall::Error, dir: &Path) -> StoreError {
     let io = |source: io::Error| {
         // A position outside a file that is too short is an invalid argument.

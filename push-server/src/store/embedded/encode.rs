@@ -16,12 +16,12 @@ use xxhash_rust::xxh3::xxh3_128;
 
 pub(super) use error::DecodeError;
 
-use super::clock_watch::ClockMark;
 use crate::broker::{
     Held, Kept, Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicFilter,
     TopicName, UserProperties, subscription_ids_weight_bytes,
 };
 use crate::store::api::recovered::Occupant;
+use crate::store::rules::clock_watch::ClockMark;
 use crate::store::{
     Clocks, OutboxEntry, Position, SessionNumber, SessionRecord, Stored, StoredSubscription,
     StoredWill, WallMillis, WillNumber,

@@ -9,10 +9,10 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{HashSet, HashTable};
 
 use super::bodies::Bodies;
-use super::clock_watch::ClockMark;
 use super::database::{Batch, Database, DatabaseError, Slice, Tree};
 use super::encode::{self, BodyNumber};
 use crate::broker::{Kept, TopicFilter, TopicName};
+use crate::store::rules::clock_watch::ClockMark;
 use crate::store::{Clocks, OutboxEntry, Position, SessionNumber, WillNumber, Write};
 
 /// Bytes of a group beyond which it is closed: bounds the time that one write takes.

@@ -5,7 +5,6 @@
 //! `retained`.
 
 mod bodies;
-mod clock_watch;
 mod database;
 mod encode;
 mod error;
@@ -25,12 +24,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 pub(crate) use bodies::SHARED_MESSAGES_MAX;
-pub use clock_watch::ClockReading;
 pub use database::{Claim, DESCRIPTORS_MAX, claim};
 pub use error::StoreError;
 pub use options::{Durability, StoreOptions};
 
-use self::clock_watch::ClockWatch;
+pub use super::rules::clock_watch::ClockReading;
+
 use self::database::Database;
 use self::queue::Queue;
 use self::shared::Shared;
@@ -39,6 +38,7 @@ use super::{
     Clocks, PageLimit, Position, Recovered, SessionNumber, Sink, Store, StoreCounters, Write,
 };
 use crate::broker::Retained;
+use crate::store::rules::clock_watch::ClockWatch;
 
 /// The name of the store's thread.
 const THREAD_NAME: &str = "store";

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::clock_watch::ClockReading;
+use crate::store::rules::clock_watch::ClockReading;
 use crate::store::{Clocks, Opening};
 
 /// What a commit waits for.

@@ -73,7 +73,7 @@ struct Waiting<T> {
 /// What the store's thread found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Requests.
+    /// Requests to write.
     Requests,
     /// Nothing within the time, or before the wall clock was set.
     Nothing,
@@ -99,7 +99,7 @@ impl<T> Queue<T> {
 
     /// Queues changes, or, above the limit, only what is left of them when they are refused.
     pub(super) fn commit(&self, writes: Vec<Write>, token: T) {
-        // Whoever passes the limit first still gets in: a bit more, once.
+        // The request that passes the limit is still accepted: a bit more, once.
         let refused = self.backlog_bytes() > self.backlog_bytes_max && !writes.is_empty();
         let ask = if refused {
             Ask::Refused(Refused::new(writes, StoreFailure::Backlog))

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::bodies::Bodies;
-use super::clock_watch::ClockMark;
 use super::database::{Database, DatabaseError, Tree};
 use super::encode::{self, DecodeError, PlaceFacts};
 use super::group::{CLOCK_KEY, Group, Key, NEXT_NUMBER_KEY};
 use crate::broker::{Kept, Retained};
 use crate::store::api::counters;
 use crate::store::api::recovered::Occupant;
+use crate::store::rules::clock_watch::ClockMark;
 use crate::store::rules::room::Room;
 use crate::store::{
     Opening, Recovered, RecoveredSession, RecoveredWill, SessionNumber, StoreCounters, Write,

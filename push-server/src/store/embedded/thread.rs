@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::bodies::Bodies;
-use super::clock_watch::ClockWatch;
 use super::database::{self, Claim, Database, DatabaseError, Tree};
 use super::encode::{self, BodyNumber, DecodeError};
 use super::group::{GROUP_BYTES_MAX, Group, Key, Written};
@@ -19,6 +18,7 @@ use super::retained;
 use super::shared::Shared;
 use crate::broker::{Message, Retained};
 use crate::store::api::counters;
+use crate::store::rules::clock_watch::ClockWatch;
 use crate::store::rules::unsaved::Unsaved;
 use crate::store::{
     Clocks, Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, Stored, Write,

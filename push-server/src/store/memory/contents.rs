@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+#[cfg(any(test, feature = "simulation"))]
+use {crate::broker::Held, push_common::clock::Monotonic, std::collections::HashMap};
+
 use crate::broker::{Kept, Message, Retained, RetainedChange};
 use crate::store::api::recovered::Occupant;
 use crate::store::rules::room::Room;
@@ -191,6 +194,34 @@ impl Contents {
     pub(crate) fn catch_up(&mut self, retained: &Retained) {
         let all = retained.all().into_iter();
         self.retained = all.map(|kept| (kept.message.topic.as_str().to_owned(), kept)).collect();
+    }
+
+    /// Makes every instant at which a message expires what `convert` makes of it. Who shares a message
+    /// shares it afterwards.
+    pub(crate) fn convert_expiries(&mut self, convert: impl Fn(Monotonic) -> Monotonic) {
+        let mut converted = HashMap::new();
+        let mut to_now = |message: &mut Arc<Message>| {
+            let Some(at) = message.expires_at else { return };
+            let body = Arc::as_ptr(message);
+            // The one before stays as long as its address stands for it.
+            let (_, read) = converted.entry(body).or_insert_with(|| {
+                let (expires_at, held) = (Some(convert(at)), Held::default());
+                let read = Message { expires_at, held, ..Message::clone(message) };
+                (Arc::clone(message), Arc::new(read))
+            });
+            *message = Arc::clone(read);
+        };
+        for session in self.sessions.values_mut() {
+            let will = session.record.as_mut().and_then(|record| record.will.as_mut());
+            will.into_iter().for_each(|will| to_now(&mut will.message));
+            for stored in session.outbox.values_mut() {
+                if let Stored::Entry(entry) = stored {
+                    to_now(&mut entry.message);
+                }
+            }
+        }
+        self.wills.values_mut().for_each(&mut to_now);
+        self.retained.values_mut().for_each(|kept| to_now(&mut kept.message));
     }
 
     /// Sessions, messages in outboxes and wills.

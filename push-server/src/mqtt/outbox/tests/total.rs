@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::broker::SubscriptionId;
 use crate::mqtt::OutboxFull;
-use crate::mqtt::session::{Delivered, Verdict};
+use crate::mqtt::session::{Delivered, SendOutcome};
 
 const SESSIONS: usize = 4;
 const MESSAGES: usize = 6;
@@ -94,7 +94,7 @@ impl Holder {
     }
 
     fn send(&mut self) {
-        while let Some(next) = self.session.next(WINDOW, |_, _| Verdict::Sent) {
+        while let Some(next) = self.session.next(WINDOW, |_, _| SendOutcome::Sent) {
             if let Next::Publish { packet_id, .. } = next
                 && packet_id != 0
             {

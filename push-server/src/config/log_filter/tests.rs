@@ -1,0 +1,55 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+#[test]
+fn levels_and_targets_that_exist_are_filters() {
+    for good in [
+        "info",
+        "WARN",
+        "off",
+        "3",
+        "debug,push_server=trace",
+        "info,push_server::shard=debug",
+        "push_server",
+        "push_server::store::embedded::thread=debug",
+        "warn,fjall=info,lsm_tree=info,push_ebpf=trace",
+        "info,push_server[turn]=debug",
+    ] {
+        assert_eq!(good.parse(), Ok(LogFilter(good.into())), "{good}");
+    }
+}
+
+#[test]
+fn a_word_that_would_silence_the_server_is_refused_with_the_list() {
+    for bad in [
+        "",
+        "inof",
+        "verbose",
+        "info,",
+        "info,pushserver=debug",
+        "push_server=verbose",
+        "push_server=",
+        "=debug",
+        "push_server::shards=debug",
+        "push-server=debug",
+        "a=b=c",
+    ] {
+        let message = bad.parse::<LogFilter>().expect_err(bad).to_string();
+        for part in LEVELS.iter().chain(&ROOMS).chain(&LIBRARIES) {
+            assert!(message.contains(part), "{bad}: {message}");
+        }
+    }
+}
+
+#[test]
+fn the_rooms_are_those_of_the_crate() {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let entries = std::fs::read_dir(source).expect("the crate's source");
+    let folders: BTreeSet<String> = entries
+        .map(|entry| entry.expect("an entry"))
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(folders, ROOMS.iter().map(|room| (*room).to_owned()).collect());
+}

@@ -1,0 +1,183 @@
+//! What one row of the table of settings becomes: a flag, a key of the file, and a field of `Config` that
+//! is filled and shown.
+//!
+//! A macro of ours, because clap and serde each derive from fields, and neither knows which field of
+//! `Config` a setting fills, nor how its value is shown.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use toml::Value;
+
+use super::bounded::{Bounded, Unit};
+use super::log_filter::LogFilter;
+use super::modes::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
+use super::values::{
+    Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
+    TopicPrefix,
+};
+use crate::broker::TopicFilter;
+use crate::mqtt::OutboxFull;
+
+/// Makes `Settings` of rows `name: type, "VALUE" => field of Config;` below the headings of the help, and
+/// all that has to name every setting.
+macro_rules! settings {
+    ($($heading:literal {
+        $($(#[$attribute:meta])* $name:ident: $type:ty, $value_name:literal => $($field:ident).+;)*
+    })*) => {
+        /// What flags or a file say; `None` is "not said here".
+        #[derive(clap::Args, Clone, Debug, Default, serde::Deserialize, PartialEq)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+        pub struct Settings {
+            $($(
+                $(#[$attribute])*
+                #[arg(long, value_name = $value_name, help_heading = $heading)]
+                pub $name: Option<$type>,
+            )*)*
+        }
+
+        impl Settings {
+            /// What is said here, and where nothing is, what `lower` says.
+            #[must_use]
+            pub fn over(self, lower: Self) -> Self {
+                Self { $($($name: self.$name.or(lower.$name),)*)* }
+            }
+
+            /// Whether a value for `key` is said here.
+            pub(super) fn says(&self, key: &str) -> bool {
+                $($(if key == $crate::config::table::key(stringify!($name)) {
+                    return self.$name.is_some();
+                })*)*
+                false
+            }
+
+            /// Puts what is said here into `config`.
+            pub(super) fn fill(self, config: &mut $crate::config::Config) {
+                $($(if let Some(said) = self.$name {
+                    $crate::config::table::Field::fill(&mut config.$($field).+, said);
+                })*)*
+            }
+        }
+
+        impl $crate::config::Config {
+            /// Every setting as key and value, in the order of `--help`. `None`: not set.
+            pub fn entries(&self) -> Vec<(String, Option<toml::Value>)> {
+                vec![$($((
+                    $crate::config::table::key(stringify!($name)),
+                    $crate::config::table::Field::<$type>::show(&self.$($field).+),
+                ),)*)*]
+            }
+        }
+    };
+}
+pub(super) use settings;
+
+/// The key of a setting, by the name of its field.
+pub(super) fn key(field: &str) -> String {
+    field.replace('_', "-")
+}
+
+/// A field of `Config` that a setting of type `S` fills.
+pub(super) trait Field<S> {
+    /// Takes the value that was said.
+    fn fill(&mut self, said: S);
+
+    /// The value as a file would give it. `None`: not set.
+    fn show(&self) -> Option<Value>;
+}
+
+fn number(number: impl TryInto<u64>) -> Option<Value> {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    Some(Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)))
+}
+
+fn text(text: &(impl ToString + ?Sized)) -> Option<Value> {
+    Some(Value::String(text.to_string()))
+}
+
+fn texts<T: ToString>(texts: &[T]) -> Option<Value> {
+    Some(Value::Array(texts.iter().map(|text| Value::String(text.to_string())).collect()))
+}
+
+impl<T, const MIN: u64, const MAX: u64, U> Field<Bounded<T, MIN, MAX, U>> for T
+where
+    T: Copy + TryFrom<u64> + TryInto<u64>,
+    U: Unit,
+{
+    fn fill(&mut self, said: Bounded<T, MIN, MAX, U>) {
+        *self = said.value();
+    }
+
+    fn show(&self) -> Option<Value> {
+        number(*self)
+    }
+}
+
+impl<T, const MIN: u64, const MAX: u64, U> Field<Bounded<T, MIN, MAX, U>> for Option<T>
+where
+    T: Copy + TryFrom<u64> + TryInto<u64>,
+    U: Unit,
+{
+    fn fill(&mut self, said: Bounded<T, MIN, MAX, U>) {
+        *self = Some(said.value());
+    }
+
+    fn show(&self) -> Option<Value> {
+        self.and_then(number)
+    }
+}
+
+/// `impl Field<Setting> for Type`: what a value becomes, and how it is shown.
+macro_rules! field {
+    ($type:ty, $setting:ty, |$said:pat_param| $value:expr, |$shown:ident| $show:expr) => {
+        impl Field<$setting> for $type {
+            fn fill(&mut self, $said: $setting) {
+                *self = $value;
+            }
+
+            fn show(&self) -> Option<Value> {
+                let $shown = self;
+                $show
+            }
+        }
+    };
+}
+
+field!(
+    Vec<SocketAddr>,
+    Vec<Address>,
+    |said| said.into_iter().map(|Address(address)| address).collect(),
+    |addresses| texts(addresses)
+);
+field!(
+    Vec<String>,
+    Vec<InterfaceName>,
+    |said| said.into_iter().map(|InterfaceName(name)| name).collect(),
+    |names| (!names.is_empty()).then(|| texts(names)).flatten()
+);
+field!(
+    Box<[TopicFilter]>,
+    Vec<PlainFilter>,
+    |said| said.into_iter().map(|PlainFilter(filter)| filter).collect(),
+    |filters| texts(&filters.iter().map(TopicFilter::as_str).collect::<Vec<_>>())
+);
+field!(Option<SocketAddr>, OptionalAddress, |OptionalAddress(address)| address, |address| address
+    .map_or_else(|| text("off"), |address| text(&address)));
+field!(Option<String>, ServerReference, |ServerReference(server)| Some(server), |server| {
+    server.as_ref().and_then(text)
+});
+field!(Option<Box<str>>, TopicPrefix, |TopicPrefix(prefix)| Some(prefix.into()), |prefix| {
+    prefix.as_deref().and_then(text)
+});
+field!(Option<PathBuf>, FilePath, |FilePath(path)| Some(path), |path| {
+    path.as_ref().and_then(|path| text(&path.display()))
+});
+field!(PathBuf, Directory, |Directory(path)| path, |path| text(&path.display()));
+field!(String, LogFilter, |LogFilter(filter)| filter, |filter| text(filter));
+field!(bool, bool, |said| said, |is_on| Some(Value::Boolean(*is_on)));
+field!(bool, Switch, |said| said == Switch::On, |is_on| text(&Switch::from(*is_on)));
+field!(DurabilityMode, DurabilityMode, |said| said, |mode| text(mode));
+field!(KernelPathMode, KernelPathMode, |said| said, |mode| text(mode));
+field!(OutboxFull, OutboxFullMode, |said| said.into(), |policy| text(&OutboxFullMode::from(
+    *policy
+)));

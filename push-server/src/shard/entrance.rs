@@ -1,0 +1,86 @@
+//! Who comes in, over all shards: how many sockets are open, in what order CONNECTs were read, which shard a
+//! client's session lives with, and whether the server stops.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::connect_order::{ConnectNumber, ConnectOrder};
+
+/// One for all shards.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    connections_max: u32,
+    /// Open sockets of all shards.
+    open: AtomicU32,
+    /// Which connection of a client is the later one.
+    connect_order: ConnectOrder,
+    is_stopping: AtomicBool,
+    shards: u16,
+    /// Random per process, so that clients cannot choose colliding ids.
+    hash_seed: u64,
+}
+
+impl Entrance {
+    /// To so many shards; `hash_seed` is random.
+    pub(super) fn new(connections_max: u32, shards: u16, hash_seed: u64) -> Self {
+        Self {
+            connections_max,
+            open: AtomicU32::new(0),
+            connect_order: ConnectOrder::default(),
+            is_stopping: AtomicBool::new(false),
+            shards,
+            hash_seed,
+        }
+    }
+
+    pub(super) fn connections_max(&self) -> u32 {
+        self.connections_max
+    }
+
+    /// Open sockets of all shards.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn open(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place for a socket, if there is one.
+    pub(super) fn take_place(&self) -> bool {
+        let has_place = self.open.fetch_add(1, Ordering::Relaxed) < self.connections_max;
+        if !has_place {
+            self.give_place_back();
+        }
+        has_place
+    }
+
+    /// A socket is closed, or was not let in.
+    pub(super) fn give_place_back(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The number of a connection whose CONNECT has just been read whole. One that has a number keeps it.
+    pub(super) fn number(&self, known: ConnectNumber) -> ConnectNumber {
+        self.connect_order.number(known)
+    }
+
+    /// Every shard is to stop.
+    pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// The shard that a client's session lives with.
+    pub(super) fn home_of(&self, client_id: &str) -> u16 {
+        // Not the seed of the shards' own index: there the ids of one shard must spread again.
+        let hasher = foldhash::fast::FixedState::with_seed(self.hash_seed ^ 0x5EED);
+        // There are at most 64 shards, so the remainder fits.
+        (hasher.hash_one(client_id) % u64::from(self.shards)) as u16
+    }
+
+    /// The seed of a shard's own index of client ids.
+    pub(super) fn hash_seed(&self) -> u64 {
+        self.hash_seed
+    }
+}

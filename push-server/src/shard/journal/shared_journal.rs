@@ -1,0 +1,63 @@
+//! What the journals of all shards share: writes of several shards that are whole, what has come to pass for
+//! each shard, the numbers that sessions and wills get, and what is told by the wall clock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::ticket::{Completions, Wholes};
+use crate::store::{Clocks, LeftOut, SessionNumber};
+
+/// One for all shards.
+#[derive(Debug)]
+pub(crate) struct SharedJournal {
+    wholes: Wholes,
+    /// What the store and other shards have done for each shard.
+    completions: Arc<Vec<Completions>>,
+    /// The next durable session's.
+    next_number: AtomicU64,
+    /// For what the store keeps by the wall clock.
+    clocks: Clocks,
+    /// Sessions that the start has left on disk.
+    left_out: LeftOut,
+}
+
+impl SharedJournal {
+    /// As a start has found the disk. `completions`: of each shard.
+    pub(crate) fn new(
+        completions: Arc<Vec<Completions>>,
+        next_number: SessionNumber,
+        clocks: Clocks,
+        left_out: LeftOut,
+    ) -> Self {
+        let next_number = AtomicU64::new(next_number.0);
+        Self { wholes: Wholes::default(), completions, next_number, clocks, left_out }
+    }
+
+    pub(crate) fn wholes(&self) -> &Wholes {
+        &self.wholes
+    }
+
+    /// What has come to pass for a shard.
+    pub(crate) fn completions(&self, shard: u16) -> &Completions {
+        &self.completions[usize::from(shard)]
+    }
+
+    /// A number that nothing else on disk has, nor ever will.
+    pub(crate) fn take_number(&self) -> u64 {
+        self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number of the next session that begins.
+    pub(crate) fn next_number(&self) -> SessionNumber {
+        SessionNumber(self.next_number.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn clocks(&self) -> Clocks {
+        self.clocks
+    }
+
+    /// Whether the start has left the session of a client on disk.
+    pub(crate) fn has_left_out(&self, client_id: &str) -> bool {
+        self.left_out.has_client(client_id)
+    }
+}

@@ -1,0 +1,221 @@
+//! A SUBSCRIBE or UNSUBSCRIBE under way: which of its filters have been dealt with, what is to be written of
+//! it, and what is to be answered. Who deals with the filters is decided elsewhere.
+
+use std::vec;
+
+use crate::broker::{QoS, TopicFilter};
+use crate::mqtt::codec::Reason;
+use crate::mqtt::{Subscribe, SubscribeEntry, Unsubscribe};
+use crate::shard::journal::{Subscribed, Unsubscribed};
+use crate::shard::ports::Token;
+use crate::store::{SessionNumber, Write};
+
+/// What a filter's text takes beside its bytes.
+const FILTER_BYTES: usize = 32;
+
+/// What it costs to put a filter into the tables or take it out, and each of its levels.
+const FILTER_UNITS: u32 = 24;
+const LEVEL_UNITS: u32 = 16;
+
+/// So many turns, of a millisecond each or longer, a SUBSCRIBE waits for filters of ended sessions to go.
+const WAITS_MAX: u16 = 2_000;
+
+/// What it costs to put a filter into the tables, or to take it out.
+pub(crate) fn filter_units(filter: &TopicFilter) -> u32 {
+    // A filter has at most 65,535 bytes, and so levels.
+    FILTER_UNITS + LEVEL_UNITS * filter.as_str().split('/').count() as u32
+}
+
+/// A SUBSCRIBE under way.
+#[derive(Debug)]
+pub(crate) struct Subscribing {
+    client: Token,
+    session: (u32, SessionNumber),
+    packet_id: u16,
+    entries: vec::IntoIter<Result<SubscribeEntry, Reason>>,
+    results: Vec<Result<QoS, Reason>>,
+    /// What tells it from others.
+    number: u64,
+    /// The filters that may have to be forgotten, should the write fail.
+    fresh: Vec<TopicFilter>,
+    writes: Vec<Write>,
+    /// How many turns it has waited for filters of ended sessions to go.
+    waits: u16,
+}
+
+/// An UNSUBSCRIBE under way.
+#[derive(Debug)]
+pub(crate) struct Unsubscribing {
+    client: Token,
+    session: (u32, SessionNumber),
+    packet_id: u16,
+    filters: vec::IntoIter<Result<TopicFilter, Reason>>,
+    reasons: Vec<Reason>,
+    removed: Vec<TopicFilter>,
+}
+
+impl Subscribing {
+    /// Of a client and its session; `number` tells it from other SUBSCRIBEs.
+    pub(crate) fn new(
+        client: Token,
+        session: (u32, SessionNumber),
+        number: u64,
+        subscribe: Subscribe,
+    ) -> Self {
+        Self {
+            client,
+            session,
+            packet_id: subscribe.packet_id,
+            results: Vec::with_capacity(subscribe.entries.len()),
+            entries: subscribe.entries.into_iter(),
+            number,
+            fresh: Vec::new(),
+            writes: Vec::new(),
+            waits: 0,
+        }
+    }
+
+    pub(crate) fn client(&self) -> Token {
+        self.client
+    }
+
+    /// The key and the number of its session.
+    pub(crate) fn session(&self) -> (u32, SessionNumber) {
+        self.session
+    }
+
+    /// What tells it from others.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What is left of its packet takes so much memory, in bytes.
+    pub(crate) fn left_bytes(&self) -> usize {
+        let filters = self.entries.as_slice().iter().flatten().map(|entry| &entry.filter);
+        weight_bytes(self.entries.as_slice(), filters)
+    }
+
+    /// What it asks for next.
+    pub(crate) fn next(&self) -> Option<&Result<SubscribeEntry, Reason>> {
+        self.entries.as_slice().first()
+    }
+
+    /// Whether that may wait for memory.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.waits < WAITS_MAX
+    }
+
+    /// That waits for memory.
+    pub(crate) fn wait(&mut self) {
+        self.waits += 1;
+    }
+
+    /// That is subscribed to, or refused. Returns it, if it was a filter at all.
+    pub(crate) fn answer(&mut self, result: Result<QoS, Reason>) -> Option<SubscribeEntry> {
+        self.results.push(result);
+        self.entries.next()?.ok()
+    }
+
+    /// That is to be written. It `is_fresh`: memory has to forget it should that fail.
+    pub(crate) fn write(
+        &mut self,
+        SubscribeEntry { filter, options }: SubscribeEntry,
+        is_fresh: bool,
+    ) {
+        if is_fresh {
+            self.fresh.push(filter.clone());
+        }
+        let (_, number) = self.session;
+        self.writes.push(Write::PutSubscription { number, filter, options });
+    }
+
+    /// Its session has ended: takes the filters that were subscribed to by now.
+    pub(crate) fn take_fresh(&mut self) -> Vec<TopicFilter> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// No more is done of it. Returns what is to be written, and what is to be done then.
+    pub(crate) fn end(&mut self) -> (Vec<Write>, Subscribed) {
+        let subscribed = Subscribed {
+            client: self.client,
+            session: self.session,
+            packet_id: self.packet_id,
+            results: std::mem::take(&mut self.results),
+            subscribe: self.number,
+            fresh: std::mem::take(&mut self.fresh),
+        };
+        (std::mem::take(&mut self.writes), subscribed)
+    }
+}
+
+impl Unsubscribing {
+    /// Of a client and its session.
+    pub(crate) fn new(
+        client: Token,
+        session: (u32, SessionNumber),
+        unsubscribe: Unsubscribe,
+    ) -> Self {
+        Self {
+            client,
+            session,
+            packet_id: unsubscribe.packet_id,
+            reasons: Vec::with_capacity(unsubscribe.filters.len()),
+            filters: unsubscribe.filters.into_iter(),
+            removed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn client(&self) -> Token {
+        self.client
+    }
+
+    /// The key and the number of its session.
+    pub(crate) fn session(&self) -> (u32, SessionNumber) {
+        self.session
+    }
+
+    /// What is left of its packet takes so much memory, in bytes.
+    pub(crate) fn left_bytes(&self) -> usize {
+        weight_bytes(self.filters.as_slice(), self.filters.as_slice().iter().flatten())
+    }
+
+    /// What it asks for next.
+    pub(crate) fn next(&self) -> Option<&Result<TopicFilter, Reason>> {
+        self.filters.as_slice().first()
+    }
+
+    /// Takes that.
+    pub(crate) fn take(&mut self) -> Option<Result<TopicFilter, Reason>> {
+        self.filters.next()
+    }
+
+    /// What was taken is to be answered so.
+    pub(crate) fn answer(&mut self, reason: Reason) {
+        self.reasons.push(reason);
+    }
+
+    /// A filter is to be removed from the disk.
+    pub(crate) fn remove(&mut self, filter: TopicFilter) {
+        self.removed.push(filter);
+    }
+
+    /// No more is done of it. Returns what is to be written, and what is to be done then.
+    pub(crate) fn end(&mut self) -> (Vec<Write>, Unsubscribed) {
+        let (_, number) = self.session;
+        let filters = std::mem::take(&mut self.removed);
+        let removals = filters.iter().cloned();
+        let writes = removals.map(|filter| Write::RemoveSubscription { number, filter }).collect();
+        let unsubscribed = Unsubscribed {
+            client: self.client,
+            session: self.session,
+            packet_id: self.packet_id,
+            reasons: std::mem::take(&mut self.reasons),
+            filters,
+        };
+        (writes, unsubscribed)
+    }
+}
+
+fn weight_bytes<'a, T>(places: &[T], filters: impl Iterator<Item = &'a TopicFilter>) -> usize {
+    size_of_val(places) + filters.map(|filter| filter.as_str().len() + FILTER_BYTES).sum::<usize>()
+}

@@ -1,0 +1,61 @@
+//! What may wait for its session's turn. It knows nobody who does it.
+
+use crate::shard::journal::{Giver, Retrying};
+use crate::shard::ports::Token;
+use crate::shard::post::SharedMail;
+use crate::shard::publish::{Fanout, Subscribing, Unsubscribing};
+
+/// Work that waits for its session's turn.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// A client's input goes on.
+    Input(Token),
+    /// A publish goes on.
+    Fanout(Box<Fanout>),
+    /// A SUBSCRIBE goes on.
+    Subscribe(Box<Subscribing>),
+    /// An UNSUBSCRIBE goes on.
+    Unsubscribe(Box<Unsubscribing>),
+    /// A message for one of this shard's members of a group.
+    Share(Box<SharedMail>),
+    /// What a session has left goes to others of its groups.
+    PassOn(Giver),
+    /// Filters of a session that has ended, by its key, leave the tables.
+    Forget(u32),
+    /// Groups of a session that is back, by its key, hear of it.
+    Return(u32),
+    /// What the store has refused is offered again.
+    Retry(Box<Retrying>),
+}
+
+impl Errand {
+    /// Whether it came from another shard.
+    pub(super) fn is_letter(&self) -> bool {
+        match self {
+            Self::Fanout(fanout) => fanout.is_received(),
+            Self::Share(_) => true,
+            Self::Input(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::PassOn(_)
+            | Self::Forget(_)
+            | Self::Return(_)
+            | Self::Retry(_) => false,
+        }
+    }
+
+    /// What it holds of a client's packet, in bytes; messages excepted, which are not its own.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Subscribe(subscribing) => subscribing.left_bytes(),
+            Self::Unsubscribe(unsubscribing) => unsubscribing.left_bytes(),
+            Self::Input(_)
+            | Self::Fanout(_)
+            | Self::Share(_)
+            | Self::PassOn(_)
+            | Self::Forget(_)
+            | Self::Return(_)
+            | Self::Retry(_) => 0,
+        }
+    }
+}

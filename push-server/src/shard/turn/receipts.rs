@@ -1,0 +1,112 @@
+//! How publishes are acknowledged: in the order they came, and not before what an acknowledgement promises is
+//! safe.
+
+use super::Shard;
+use crate::mqtt::codec::Reason;
+use crate::mqtt::{PublishReceipt, Version};
+use crate::shard::clients::{Phase, Receipts};
+use crate::shard::notices::Kind;
+use crate::shard::ports::Ports;
+use crate::store::{SessionNumber, Write};
+
+impl<P: Ports> Shard<P> {
+    /// A connection ends with publishes that are settled, and wait for earlier ones to be answered.
+    pub(super) fn settle_unanswered(&mut self, key: u32, receipts: Receipts) {
+        let Some(session) = self.sessions.session_mut(key) else { return };
+        for (receipt, reason) in receipts.into_settled() {
+            if receipt.exactly_once {
+                session.routed_exactly_once(receipt.packet_id, reason.is_error());
+            }
+        }
+    }
+
+    /// The receipt of a client's publish waits; returns what tells it from others.
+    pub(super) fn wait_receipt(&mut self, index: u32, receipt: PublishReceipt) -> u64 {
+        self.clients[index].wait_receipt(receipt)
+    }
+
+    pub(super) fn settle_receipt(&mut self, index: u32, number: u64, reason: Reason) {
+        self.clients[index].settle_receipt(number, reason);
+        // An answer may be the connection's last.
+        while let Some(client) = self.clients.get_mut(index)
+            && let Some((receipt, reason)) = client.pop_settled()
+        {
+            self.acknowledge_publish(index, receipt, reason);
+        }
+    }
+
+    /// Answers a publish. A 3.1.1 client cannot be told that it failed: its connection ends, so that
+    /// it sends again.
+    pub(super) fn acknowledge_publish(
+        &mut self,
+        index: u32,
+        receipt: PublishReceipt,
+        reason: Reason,
+    ) {
+        let client = &mut self.clients[index];
+        let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
+        let key = *key;
+        let Some(session) = self.sessions.session_mut(key) else { return };
+        // What a full outbox refuses, it would refuse again at once: an older client is not to be sent
+        // into a loop for what somebody else does not fetch.
+        let is_heard = reason != Reason::QuotaExceeded || connection.version() == Version::V5;
+        let reason = if is_heard { reason } else { Reason::Success };
+        let told = !reason.is_error() || connection.version() == Version::V5;
+        if told {
+            connection.publish_done(session, receipt, reason);
+        } else if receipt.exactly_once {
+            session.routed_exactly_once(receipt.packet_id, true);
+        }
+        self.file_changes(key, None);
+        if told {
+            self.mark_dirty(index);
+        } else {
+            self.tell(
+                index,
+                Kind::Ended,
+                &"its message could not be taken, which 3.1.1 cannot say",
+            );
+            self.close_client(index, None);
+        }
+    }
+
+    /// The client has gone meanwhile. If it is back and has sent its publish again, PUBREC is owed
+    /// there; else its next one is answered.
+    pub(super) fn settle_for_absent(
+        &mut self,
+        (key, number): (u32, SessionNumber),
+        receipt: PublishReceipt,
+        reason: Reason,
+    ) {
+        if !receipt.exactly_once {
+            return;
+        }
+        let Some(entry) = self.numbered(key, number) else {
+            // Its id may have come to the disk behind the session's end.
+            if self.here.shared().store.is_some() && is_recorded(reason) {
+                let packet_id = receipt.packet_id;
+                self.file(Write::RemoveExactlyOnce { number, packet_id }.into());
+            }
+            return;
+        };
+        match entry.presence.client() {
+            Some(index) if entry.session.has_asked_again(receipt.packet_id) => {
+                self.acknowledge_publish(index, receipt, reason);
+            }
+            _ => {
+                entry.session.routed_exactly_once(receipt.packet_id, reason.is_error());
+                self.file_changes(key, None);
+            }
+        }
+    }
+}
+
+/// Whether the id of a QoS 2 publish may be on disk when this is its outcome. A full outbox refuses the
+/// message, and not the write that it is part of.
+fn is_recorded(reason: Reason) -> bool {
+    !reason.is_error() || reason == Reason::QuotaExceeded
+}
+
+#[cfg(test)]
+#[path = "tests/receipts.rs"]
+mod tests;

@@ -1,0 +1,230 @@
+//! What comes to the members of shared subscriptions, judged for the group as a whole: each message comes to one of
+//! them at least, whoever leaves, and at QoS 2 to one alone.
+//!
+//! A group is judged from when a member is there that stays. What was sent at QoS 2 to a member whose session has
+//! ended is nobody else's [MQTT-4.8.2-5], and may be lost: it was any of what had not come by then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::message::MessageId;
+use super::{Delivery, Ledger, Sent, filter_matches};
+
+/// The members that share a filter under one name.
+#[derive(Debug)]
+pub(super) struct Group {
+    filter: String,
+    /// From this moment on somebody is there.
+    served_from: Option<u64>,
+    /// How often what has come did so at QoS 2.
+    came: BTreeMap<MessageId, Came>,
+    /// What a session that ended may have taken with it.
+    may_be_lost: BTreeSet<MessageId>,
+}
+
+/// How a message has come to a group.
+#[derive(Clone, Copy, Debug)]
+struct Came {
+    exactly_once: u32,
+    /// When it came first.
+    round: u32,
+}
+
+impl Ledger {
+    /// Sessions share this filter. Returns the group's index.
+    pub fn add_group(&mut self, filter: &str) -> usize {
+        let (filter, may_be_lost) = (filter.to_owned(), BTreeSet::new());
+        self.groups.push(Group { filter, served_from: None, came: BTreeMap::new(), may_be_lost });
+        self.groups.len() - 1
+    }
+
+    /// SUBACK came to a member that stays in the group.
+    pub fn group_is_served(&mut self, group: usize) {
+        self.moment += 1;
+        self.groups[group].served_from.get_or_insert(self.moment);
+    }
+
+    /// The session of a member has ended, whatever it had been sent.
+    pub fn member_ended(&mut self, group: usize) {
+        let exactly_once = self.messages.iter().filter(|(_, sent)| sent.what.qos == 2);
+        self.groups[group].may_be_lost.extend(exactly_once.map(|(id, _)| *id));
+    }
+
+    /// A message came to a member.
+    pub fn member_delivered(&mut self, group: usize, member: &str, delivery: &Delivery<'_>) {
+        self.moment += 1;
+        if let Err(text) = self.judge_member(group, delivery) {
+            let about = delivery.id.map_or_else(
+                || format!("an empty message on {}", delivery.topic),
+                |id| self.described(id),
+            );
+            let Delivery { topic, qos, packet_id, dup, .. } = delivery;
+            self.fault(format_args!(
+                "{member}: {text}: {about}; came on {topic}, QoS {qos}, packet id {packet_id}, \
+                 DUP {dup}"
+            ));
+        }
+    }
+
+    fn judge_member(&mut self, group: usize, delivery: &Delivery<'_>) -> Result<(), String> {
+        let id = delivery.id.ok_or("nobody sends empty messages to groups")?;
+        let is_settled = id.number < self.floors.get(&id.publisher).copied().unwrap_or(0);
+        let may_come_again = self.may_come_again(0);
+        let Some(sent) = self.messages.get(&id) else {
+            return match (is_settled, delivery.qos) {
+                // Its PUBACK may have been lost with the server.
+                (true, qos) if qos == 1 || may_come_again => {
+                    self.counts.repeated += 1;
+                    Ok(())
+                }
+                (true, _) => Err("it came to the group after all was settled".into()),
+                (false, _) => Err("invented".into()),
+            };
+        };
+        let first = self.groups[group].came.get(&id).copied();
+        let may_come_again = first.is_some_and(|first| self.may_come_again(first.round));
+        let of = &mut self.groups[group];
+        if *sent.what.topic != *delivery.topic || !filter_matches(&of.filter, delivery.topic) {
+            return Err("it came on another topic".into());
+        }
+        if delivery.qos > sent.what.qos {
+            return Err("it came at more than it was published with".into());
+        }
+        if delivery.retain {
+            return Err("a shared subscription is sent nothing retained".into());
+        }
+        let came = of.came.entry(id).or_insert(Came { exactly_once: 0, round: self.round });
+        came.exactly_once += u32::from(delivery.qos == 2);
+        if came.exactly_once > 1 && !may_come_again {
+            let times = came.exactly_once;
+            return Err(format!("exactly once, and it came to the group {times} times"));
+        }
+        match first {
+            None => self.counts.shared += 1,
+            Some(_) => self.counts.repeated += 1,
+        }
+        Ok(())
+    }
+
+    /// What should have come to a group, and has not.
+    pub(super) fn group_owes<'a>(
+        &'a self,
+        group: &'a Group,
+    ) -> impl Iterator<Item = (MessageId, &'a Sent)> {
+        let promised = self.messages.iter().filter(|(_, sent)| sent.is_owed());
+        let from = group.served_from;
+        promised.filter_map(move |(id, sent)| {
+            let is_for_it = from.is_some_and(|from| from < sent.first_sent)
+                && filter_matches(&group.filter, &sent.what.topic);
+            let is_there = group.came.contains_key(id) || group.may_be_lost.contains(id);
+            (is_for_it && !is_there).then_some((*id, sent))
+        })
+    }
+
+    /// Everything is settled: forgets it, but for messages that stay.
+    pub(super) fn forget_groups(&mut self) {
+        for group in &mut self.groups {
+            group.came.retain(|id, _| self.messages.contains_key(id));
+            group.may_be_lost.clear();
+        }
+    }
+}
+
+impl Group {
+    pub(super) fn filter(&self) -> &str {
+        &self.filter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Publication;
+    use super::*;
+
+    const ID: MessageId = MessageId { publisher: 0, number: 0 };
+
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::new(&[]);
+        assert_eq!(ledger.add_group("s/#"), 0);
+        ledger.group_is_served(0);
+        ledger
+    }
+
+    fn publish(ledger: &mut Ledger, topic: &str, qos: u8) {
+        let topic = topic.into();
+        let what = Publication { topic, qos, retain: false, empty: false, expiry_secs: Some(60) };
+        ledger.publishing(ID, &what);
+        ledger.acknowledged(ID);
+        ledger.completed(ID);
+    }
+
+    fn came(ledger: &mut Ledger, member: &str, qos: u8) {
+        let (id, topic) = (Some(ID), "s/0");
+        let delivery = Delivery { id, topic, qos, retain: false, dup: false, packet_id: 1 };
+        ledger.member_delivered(0, member, &delivery);
+    }
+
+    #[track_caller]
+    fn assert_fault(ledger: &mut Ledger, words: &str) {
+        ledger.settle();
+        assert!(matches!(ledger.faults(), [one] if one.contains(words)), "{:?}", ledger.faults());
+    }
+
+    #[track_caller]
+    fn assert_good(ledger: &mut Ledger) {
+        assert_eq!(ledger.missing(), 0);
+        ledger.settle();
+        assert!(ledger.faults().is_empty(), "{:?}", ledger.faults());
+    }
+
+    #[test]
+    fn a_message_comes_to_any_member_and_one_that_comes_to_none_is_lost() {
+        for qos in [1, 2] {
+            let mut one = ledger();
+            publish(&mut one, "s/0", qos);
+            assert_eq!(one.missing(), 1);
+            came(&mut one, "member", qos);
+            assert_good(&mut one);
+            let mut one = ledger();
+            publish(&mut one, "s/0", qos);
+            assert_fault(&mut one, "came to no member");
+        }
+        let mut one = ledger();
+        publish(&mut one, "t/0", 1);
+        assert_good(&mut one);
+    }
+
+    #[test]
+    fn a_group_gets_a_qos_2_message_once_and_one_of_qos_1_again() {
+        for (qos, words) in [(1, None), (2, Some("exactly once"))] {
+            let mut one = ledger();
+            publish(&mut one, "s/0", qos);
+            came(&mut one, "member", qos);
+            came(&mut one, "other", qos);
+            match words {
+                Some(words) => assert_fault(&mut one, words),
+                None => assert_good(&mut one),
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_session_that_ended_was_sent_is_lost_at_qos_2_alone() {
+        for (qos, words) in [(1, Some("came to no member")), (2, None)] {
+            let mut one = ledger();
+            publish(&mut one, "s/0", qos);
+            one.member_ended(0);
+            match words {
+                Some(words) => assert_fault(&mut one, words),
+                None => assert_good(&mut one),
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_that_has_expired_is_not_owed() {
+        let mut one = ledger();
+        publish(&mut one, "s/0", 1);
+        one.may_have_expired(ID);
+        assert_good(&mut one);
+    }
+}

@@ -1,0 +1,36 @@
+//! Unit tests between what they test. A file's tests stand in a file of their own beside it, so that the
+//! file shows what it does, and its tests have room to grow.
+
+use super::crates::Sources;
+
+/// Folders whose files may still hold their tests.
+const LEFT: &[&str] = &[
+    "push-server/src/access/",
+    "push-server/src/shard/",
+    "push-server/src/store/",
+    "push-server/src/transport/",
+    "push-server/src/websocket/",
+];
+
+/// The inline modules called `tests`, a line each, but for those below `LEFT`.
+pub(crate) fn violations(sources: &Sources) -> Vec<String> {
+    let mut found = Vec::new();
+    for (file, source) in sources {
+        if LEFT.iter().any(|folder| file.starts_with(folder)) {
+            continue;
+        }
+        for module in source.modules.iter().filter(|module| module.is_inline) {
+            if module.path.last().is_some_and(|name| name == "tests") {
+                let beside = file.trim_end_matches(".rs").trim_end_matches("/mod");
+                found.push(format!(
+                    "{file}:{}: unit tests stand in a file of their own: {beside}/tests.rs",
+                    module.line
+                ));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;
