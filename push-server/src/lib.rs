@@ -1,6 +1,6 @@
 //! The push server, as a library for its binary and for the tests.
 //!
-//! `mqtt` and `store` use the topics and messages of `broker`; `websocket`, `ring` and `kernel` use no
+//! `mqtt` and `store` use the topics and messages of `broker`; `transport`, `ring` and `kernel` use no
 //! other module. `shard` joins them all, and `control` starts and watches it. ARCHITECTURE.md tells who
 //! may import whom.
 
@@ -12,4 +12,4 @@ pub mod mqtt;
 pub mod ring;
 pub mod shard;
 pub mod store;
-pub mod websocket;
+pub(crate) mod transport;

@@ -18,6 +18,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// An address that is gone to from wherever the caller is.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, veth: None }
+    }
+
     /// Connects from where clients are; `receive_buffer_bytes` is set before connecting, so that
     /// the window never grows beyond it.
     pub fn connect(&self, receive_buffer_bytes: Option<usize>) -> io::Result<TcpStream> {

@@ -17,7 +17,7 @@ const OWN: &str = "push_server";
 
 /// Its modules that may be named.
 const ROOMS: [&str; 9] =
-    ["broker", "config", "control", "kernel", "mqtt", "ring", "shard", "store", "websocket"];
+    ["broker", "config", "control", "kernel", "mqtt", "ring", "shard", "store", "transport"];
 
 /// Other crates that log.
 const LIBRARIES: [&str; 7] =

@@ -21,12 +21,13 @@ use super::observed::{Observed, PingPath, pings_kernel};
 use crate::config::Config;
 use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
+use crate::shard::door::{DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX, DOORS_MAX};
 use crate::shard::{
-    LETTERS_MAX, MAILBOX_MESSAGES_MAX, STORE_BACKLOG_BYTES_MAX, StoreView,
+    CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, STORE_BACKLOG_BYTES_MAX, StoreView,
     UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
 };
 use crate::store::embedded::SHARED_MESSAGES_MAX;
-use crate::websocket::UPGRADE_HEAD_BYTES_MAX;
+use crate::transport::UPGRADE_HEAD_BYTES_MAX;
 
 /// The text form's media type.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -53,6 +54,9 @@ const COUNTERS: &[(&str, &str, Pick)] = &[
         &shard.unanswered
     }),
     ("push_publishes_received", "PUBLISH packets from clients", |shard| &shard.publishes_received),
+    ("push_door_publishes", "Messages from other parts of the server", |shard| {
+        &shard.door_publishes
+    }),
     ("push_publishes_sent", "PUBLISH packets to clients", |shard| &shard.publishes_sent),
     ("push_publishes_cut", "Messages done in steps, for the many they go to", |shard| {
         &shard.publishes_cut
@@ -144,6 +148,7 @@ const FAMILIES: &[Family] = &[
             ("letters", |shard| &shard.limit_letters),
             ("store", |shard| &shard.limit_store),
             ("removals", |shard| &shard.limit_removals),
+            ("changes", |shard| &shard.limit_changes),
             ("filter_removals", |shard| &shard.limit_filter_removals),
             ("wills", |shard| &shard.limit_wills),
             ("outbox", |shard| &shard.limit_outbox),
@@ -241,7 +246,9 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
         ("http_head_timeout", observed.http.timed_out()),
     ];
     let of_start = [("generations", observed.facts.generations.limit_hit())];
-    of_shards.chain(of_http).chain(of_start).collect()
+    let doors = &observed.facts.door_counts;
+    let of_doors = [("door", doors.full()), ("door_followed", doors.unfollowed())];
+    of_shards.chain(of_http).chain(of_start).chain(of_doors).collect()
 }
 
 /// Messages not delivered to a subscriber, for whatever reason.
@@ -439,9 +446,13 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
         ("outbox_age_secs", config.outbox_age_max_secs.into()),
         ("mailbox", MAILBOX_MESSAGES_MAX as u64),
         ("letters", LETTERS_MAX as u64),
+        ("doors", DOORS_MAX as u64),
+        ("door", DOOR_MESSAGES_MAX as u64),
+        ("door_followed", DOOR_FOLLOWED_MAX as u64),
         ("store", STORE_BACKLOG_BYTES_MAX),
         ("store_shared_messages", SHARED_MESSAGES_MAX as u64),
         ("removals", UNREMOVED_MAX as u64),
+        ("changes", CHANGES_MAX as u64),
         ("filter_removals", UNREMOVED_FILTER_BYTES_MAX as u64),
         ("wills", UNPUBLISHED_WILL_BYTES_MAX as u64),
         ("answers", limits.answers_bytes_max.into()),

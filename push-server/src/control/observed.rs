@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::kernel::{EarlierGenerations, KernelCounter};
 use crate::shard::StoreView;
 use crate::shard::counters::{Counter, ShardCounters, TURN_BUCKETS};
+use crate::shard::door::DoorCounts;
 
 /// How long a shard's loop may stand still before the process counts as unhealthy. A loop turns at
 /// least once a second, by the kernel path's dead-man switch.
@@ -79,6 +80,8 @@ pub struct Facts {
     pub waited: Waited,
     /// The store; `None` where nothing is kept.
     pub store: Option<StoreView>,
+    /// How often limits of doors were reached.
+    pub door_counts: Arc<DoorCounts>,
     /// Lines of the log and of the status that could not be written.
     pub lines_lost: LinesLost,
     /// What sessions take of memory.
@@ -212,6 +215,7 @@ pub(super) mod tests {
             generations: Arc::default(),
             waited: Waited::default(),
             store: None,
+            door_counts: Arc::default(),
             lines_lost: LinesLost::default(),
             memory: SessionMemory::new(config.totals.into()),
             config,

@@ -147,6 +147,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
         generations,
         waited: patience.waited(),
         store: started.store(),
+        door_counts: Arc::clone(started.doors().counts()),
         lines_lost: log.lost().clone(),
         memory: Arc::clone(started.memory()),
         started: SystemTime::now(),

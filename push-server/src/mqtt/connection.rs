@@ -22,6 +22,7 @@ use super::will::Will;
 use super::{Limits, Version};
 use crate::broker::{Message, QoS, TopicName};
 use extras::{Extras, form};
+pub(crate) use frozen::FrozenConnection;
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
 
 /// A connection after CONNECT.
@@ -426,8 +427,8 @@ impl Connection {
     ) -> Result<Option<Event>, Reason> {
         match packet {
             Packet::Publish(publish) => self.handle_publish(publish, session, limits),
-            Packet::PubAck(Ack { packet_id, .. }) => {
-                session.acknowledge(packet_id)?;
+            Packet::PubAck(Ack { packet_id, is_error }) => {
+                session.acknowledge(packet_id, is_error)?;
                 Ok(None)
             }
             Packet::PubRec(Ack { packet_id, is_error }) => {
@@ -602,6 +603,7 @@ impl Connection {
 mod answers;
 mod authenticate;
 mod extras;
+mod frozen;
 mod subscribe;
 #[cfg(test)]
 mod tests;

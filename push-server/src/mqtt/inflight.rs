@@ -23,6 +23,8 @@ pub(super) struct Inflight {
 pub(super) struct InflightEntry {
     pub(super) position: u64,
     counted: bool,
+    /// PUBREC came, and the disk does not know of it yet: PUBREL does not leave before.
+    is_unreleased: bool,
     /// `None` once PUBREC came: PUBREL is what is owed from then on.
     pub(super) owed: Option<Owed>,
 }
@@ -82,22 +84,27 @@ impl Inflight {
 
     /// Whether `retry` would return anything.
     pub(super) fn has_retry(&self, window: u16) -> bool {
-        self.first_unsent()
-            .is_some_and(|index| self.entries[index].owed.is_none() || self.counted < window)
+        self.first_unsent().is_some_and(|index| match &self.entries[index] {
+            InflightEntry { owed: Some(_), .. } => self.counted < window,
+            InflightEntry { owed: None, is_unreleased, .. } => !is_unreleased,
+        })
     }
 
     /// A message is now sent. To be called with room only.
     pub(super) fn push(&mut self, owed: Owed) {
         debug_assert!(!self.has_retries() && self.find(packet_id(owed.position)).is_none());
         let position = owed.position;
-        self.entries.push_back(InflightEntry { position, counted: true, owed: Some(owed) });
+        let owed = Some(owed);
+        let entry = InflightEntry { position, counted: true, is_unreleased: false, owed };
+        self.entries.push_back(entry);
         self.counted += 1;
     }
 
     /// Adds, behind the others, what an earlier connection sent, or may have sent: it is to be sent
     /// again. `None` for a release.
     pub(super) fn push_retry(&mut self, position: u64, owed: Option<Owed>) {
-        self.entries.push_back(InflightEntry { position, counted: false, owed });
+        let entry = InflightEntry { position, counted: false, is_unreleased: false, owed };
+        self.entries.push_back(entry);
         self.unsent += 1;
     }
 
@@ -147,6 +154,26 @@ impl Inflight {
         }
     }
 
+    /// The message in this place was received, which the disk is asked to note.
+    pub(super) fn release_begins(&mut self, position: u64) {
+        if let Some(entry) = self.entry_mut(position) {
+            entry.is_unreleased = true;
+        }
+    }
+
+    /// The disk has noted it.
+    pub(super) fn released(&mut self, position: u64) {
+        if let Some(entry) = self.entry_mut(position) {
+            entry.is_unreleased = false;
+        }
+    }
+
+    /// The places of messages that were received, which the disk may not know yet.
+    pub(super) fn unreleased(&self) -> impl Iterator<Item = u64> {
+        let unreleased = self.entries.iter().filter(|entry| entry.is_unreleased);
+        unreleased.map(|entry| entry.position)
+    }
+
     /// PUBCOMP. An unknown packet id is the rest of a flow that ended already: `None`.
     pub(super) fn complete(&mut self, packet_id: u16) -> Result<Option<EndedDelivery>, Reason> {
         match self.find(packet_id) {
@@ -175,9 +202,12 @@ impl Inflight {
 
     /// The message of a flow that waits for its first acknowledgement.
     pub(super) fn owed_mut(&mut self, position: u64) -> Option<&mut Owed> {
+        self.entry_mut(position)?.owed.as_mut()
+    }
+
+    fn entry_mut(&mut self, position: u64) -> Option<&mut InflightEntry> {
         let index = self.find(packet_id(position))?;
-        let entry = &mut self.entries[index];
-        entry.owed.as_mut().filter(|owed| owed.position == position)
+        self.entries.get_mut(index).filter(|entry| entry.position == position)
     }
 
     /// All messages that wait for their first acknowledgement.
@@ -211,7 +241,7 @@ impl Inflight {
         if index + self.unsent >= self.entries.len() {
             self.unsent -= 1;
         }
-        let InflightEntry { position, counted, owed } = self.entries.remove(index)?;
+        let InflightEntry { position, counted, owed, .. } = self.entries.remove(index)?;
         self.counted -= u16::from(counted);
         Some(EndedDelivery { position, owed })
     }

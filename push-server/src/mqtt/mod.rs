@@ -36,6 +36,7 @@ use crate::broker::{TopicFilter, TopicName};
 use codec::Reason;
 
 pub use connect::{Authenticated, Authentication, Connect};
+pub(crate) use connection::FrozenConnection;
 pub use connection::{
     Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe,
 };

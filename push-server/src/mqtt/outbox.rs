@@ -11,6 +11,7 @@
 //! This file moves messages and counts them. What is to be done on disk it leaves as `Change`s for
 //! the shard.
 
+mod followed;
 mod left;
 mod overrun;
 pub(super) mod room;
@@ -21,7 +22,8 @@ use std::sync::Arc;
 use super::delivery::Delivery;
 use super::inflight::{EndedDelivery, Exactly, Inflight};
 use super::owed::{Change, Filing, Owed, find, remove_unsafe};
-use crate::broker::{Charge, Holder, MemoryBudget, QoS};
+use crate::broker::{Charge, Fate, Holder, MemoryBudget, QoS, Slip};
+use followed::Followed;
 pub use left::{Left, LeftMessage};
 pub(super) use room::{Load, Room};
 
@@ -90,6 +92,8 @@ pub(super) struct Pending {
     pub(super) changes: Vec<Change>,
     /// What goes to other members of its groups.
     left: Option<Box<Left>>,
+    /// Slips of messages that somebody outside the shards wants to know acknowledged.
+    followed: Option<Box<Followed>>,
     /// Bytes of all messages but those on disk and those left to others.
     bytes: u64,
     /// The QoS 0 messages in the head.
@@ -153,7 +157,8 @@ impl Pending {
         let queued = (self.head.capacity() + self.tail.capacity()) * size_of::<Owed>();
         let changes = self.changes.capacity() * size_of::<Change>();
         let left = self.left.as_deref().map_or(0, Left::bytes);
-        (queued + changes + left + self.inflight.bytes() + self.exactly.bytes()) as u64
+        let followed = self.followed.as_deref().map_or(0, Followed::bytes);
+        (queued + changes + left + followed + self.inflight.bytes() + self.exactly.bytes()) as u64
     }
 
     /// Everything that counts against the outbox's limits.
@@ -241,13 +246,42 @@ impl Pending {
     /// A message is owed no longer.
     pub(super) fn settle(&mut self, owed: &Owed) {
         self.release_bytes(owed);
+        self.unfollow(owed);
         self.settle_on_disk(owed.position, owed.filing);
     }
 
     /// A message is no longer owed here: another member of its group is to have it.
     pub(super) fn leave(&mut self, owed: Owed) {
         self.release_bytes(&owed);
-        self.left.get_or_insert_default().push(owed);
+        let slip = self.take_slip(owed.position);
+        self.left.get_or_insert_default().push(owed, slip);
+    }
+
+    /// The message in this place has a slip from now on.
+    pub(super) fn follow(&mut self, position: u64, slip: Slip) {
+        self.followed.get_or_insert_default().insert(position, slip);
+    }
+
+    /// The client has acknowledged or refused the message in this place.
+    pub(super) fn send_slip_back(&mut self, position: u64, client_id: &str, fate: Fate) {
+        if let Some(slip) = self.take_slip(position) {
+            slip.send_back(client_id, fate);
+        }
+    }
+
+    /// A message is owed no longer: its slip, if it has one that has not been sent back, says that it was
+    /// dropped.
+    fn unfollow(&mut self, owed: &Owed) {
+        // QoS 0 has no slip, and may have another's place.
+        if owed.delivery.qos != QoS::AtMostOnce {
+            drop(self.take_slip(owed.position));
+        }
+    }
+
+    fn take_slip(&mut self, position: u64) -> Option<Slip> {
+        let slip = self.followed.as_deref_mut()?.take(position);
+        self.followed.take_if(|followed| followed.is_empty());
+        slip
     }
 
     /// What it leaves to others, if anything.
@@ -255,8 +289,12 @@ impl Pending {
         self.left.as_deref_mut()
     }
 
-    /// The same, to outlive the session.
+    /// The same, to outlive the session, with the slips of all that is on disk.
     pub(super) fn take_left(&mut self) -> Option<Box<Left>> {
+        let followed = self.followed.take();
+        if let Some(followed) = followed {
+            self.left.get_or_insert_default().follow(*followed);
+        }
         self.left.take()
     }
 
@@ -283,8 +321,14 @@ impl Pending {
     pub(super) fn received(&mut self, owed: &Owed) {
         self.release_bytes(owed);
         if matches!(owed.filing, Filing::Queued | Filing::Written) {
+            self.inflight.release_begins(owed.position);
             self.changes.push(Change::Release(owed.position));
         }
+    }
+
+    /// Asks the disk once more to note what was received: nobody has said yet that it has.
+    pub(super) fn release_again(&mut self) {
+        self.changes.extend(self.inflight.unreleased().map(Change::Release));
     }
 
     fn release_bytes(&mut self, owed: &Owed) {
@@ -328,6 +372,7 @@ impl Pending {
         if let Some(owed) = dropped {
             self.no_longer_waits(&owed);
             self.release_bytes(&owed);
+            self.unfollow(&owed);
             self.spill();
             return true;
         }
@@ -474,7 +519,27 @@ impl Pending {
                 self.disk = Some(Extent { from: next, ..left });
                 0
             }
-            _ => left.messages,
+            _ => {
+                if left.messages > 0 {
+                    self.unfollow_lost();
+                }
+                left.messages
+            }
+        }
+    }
+
+    /// All that is owed is in memory now, and not all that should be: slips of the rest say that it was dropped.
+    fn unfollow_lost(&mut self) {
+        let Self { head, tail, inflight, followed, .. } = self;
+        if let Some(followed) = followed {
+            let is_in = |queue: &VecDeque<Owed>, position| {
+                queue.iter().any(|owed| owed.position == position)
+            };
+            followed.retain(|position| {
+                is_in(head, position)
+                    || is_in(tail, position)
+                    || inflight.iter().any(|entry| entry.position == position)
+            });
         }
     }
 
@@ -487,7 +552,10 @@ impl Pending {
         let was_sent = position < self.sent_to;
         match fetched {
             Fetched::Release => self.inflight.push_retry(position, None),
-            Fetched::Stale(_) if !was_sent => self.changes.push(Change::Settle(position)),
+            Fetched::Stale(_) if !was_sent => {
+                drop(self.take_slip(position));
+                self.changes.push(Change::Settle(position));
+            }
             Fetched::Message(mut delivery) | Fetched::Stale(mut delivery) => {
                 self.bytes += size;
                 self.share_ids(&mut delivery);

@@ -12,7 +12,7 @@ use super::outbox::{Extent, Fetched, Left, Pending, Room};
 use super::owed::{Change, Filing, Owed, packet_id};
 use super::subscription_list::SubscriptionList;
 use super::{Limits, OutboxFull};
-use crate::broker::{Holder, MemoryBudget, QoS, TopicFilter};
+use crate::broker::{Fate, Holder, MemoryBudget, QoS, Slip, TopicFilter};
 
 /// A session.
 ///
@@ -31,6 +31,8 @@ pub struct Session {
     pub expiry_secs: u32,
     is_durable: bool,
     keeps_will: bool,
+    /// Its outbox may hold messages of groups that it has left.
+    has_left_groups: bool,
 }
 
 /// Whose a session is. A session that nobody was authenticated for pays nothing for that.
@@ -47,6 +49,13 @@ struct Owned {
 }
 
 impl SessionName {
+    fn client_id(&self) -> &str {
+        match self {
+            Self::Anybodys(client_id) => client_id,
+            Self::Owned(owned) => &owned.client_id,
+        }
+    }
+
     fn user(&self) -> Option<&str> {
         match self {
             Self::Anybodys(_) => None,
@@ -133,6 +142,7 @@ impl Session {
             expiry_secs,
             is_durable: false,
             keeps_will: false,
+            has_left_groups: false,
         }
     }
 
@@ -160,6 +170,8 @@ impl Session {
     /// sent already, or may have been.
     pub fn recover(&mut self, disk: Option<Extent>, sent_to: u64, exactly_once: &[u16]) {
         self.next_position = disk.map_or(sent_to, |disk| disk.next.max(sent_to));
+        // Nobody has noted which groups it was in.
+        self.has_left_groups = disk.is_some();
         let mut pending = Pending::recovered(disk, sent_to);
         for &packet_id in exactly_once {
             pending.exactly.recover(packet_id);
@@ -170,10 +182,7 @@ impl Session {
 
     /// Its client's identifier.
     pub fn client_id(&self) -> &str {
-        match &self.name {
-            SessionName::Anybodys(client_id) => client_id,
-            SessionName::Owned(owned) => &owned.client_id,
-        }
+        self.name.client_id()
     }
 
     /// Whose it is: the user that its client was authenticated as.
@@ -300,6 +309,15 @@ impl Session {
         self.pending.as_deref().is_some_and(Pending::is_charged)
     }
 
+    /// The message that was put into the outbox last, of QoS 1 or 2, has this slip. It comes back when the
+    /// client has acknowledged the message, on whatever connection, or the session owes it no longer.
+    pub fn follow(&mut self, slip: Slip) {
+        let position = self.last_position();
+        if let Some(pending) = self.pending.as_deref_mut() {
+            pending.follow(position, slip);
+        }
+    }
+
     /// The place that was given to a message last.
     pub fn last_position(&self) -> u64 {
         self.next_position.saturating_sub(1)
@@ -395,6 +413,26 @@ impl Session {
         changes
     }
 
+    /// The disk has noted that the message in this place was received: PUBREL may leave.
+    pub fn released(&mut self, position: u64) {
+        if let Some(pending) = self.pending.as_deref_mut() {
+            pending.inflight.released(position);
+        }
+    }
+
+    /// Whether a change that the disk has refused is still to be made.
+    pub fn needs(&self, change: Change) -> bool {
+        let pending = self.pending.as_deref();
+        match change {
+            Change::Settle(_) => true,
+            Change::Release(position) => pending.is_some_and(|pending| {
+                pending.inflight.unreleased().any(|unreleased| unreleased == position)
+            }),
+            // What has the id now asks for its removal itself.
+            Change::EndExactlyOnce(packet_id) => self.exactly_once(packet_id).is_none(),
+        }
+    }
+
     /// Whether a message finds room without another, or the client, being dropped for it.
     pub fn has_room(
         &self,
@@ -445,6 +483,17 @@ impl Session {
             pending.leave(owed);
         }
         self.tidy();
+    }
+
+    /// It has unsubscribed from a group. Messages of that which are on disk alone stay there until the
+    /// session ends, or sends them.
+    pub fn leaves_group(&mut self) {
+        self.has_left_groups |= self.pending.is_some();
+    }
+
+    /// Whether its outbox may hold messages of groups: of those that it is in, or has left.
+    pub fn may_owe_groups(&self) -> bool {
+        self.has_left_groups || self.subscriptions.has_shared()
     }
 
     /// What it leaves to other members of its groups, if anything.
@@ -508,6 +557,7 @@ impl Session {
         if self.is_durable {
             pending.exactly.keep();
             pending.store_away();
+            pending.release_again();
         } else {
             pending.exactly.restart();
         }
@@ -582,10 +632,13 @@ impl Session {
     }
 
     /// PUBACK.
-    pub(super) fn acknowledge(&mut self, packet_id: u16) -> Result<(), Reason> {
-        let Some(pending) = self.pending.as_deref_mut() else { return Ok(()) };
+    pub(super) fn acknowledge(&mut self, packet_id: u16, is_error: bool) -> Result<(), Reason> {
+        let Self { pending, name, is_durable, .. } = self;
+        let Some(pending) = pending.as_deref_mut() else { return Ok(()) };
         if let Some(ended) = pending.inflight.acknowledge(packet_id)? {
-            pending.end(&ended, self.is_durable);
+            let fate = if is_error { Fate::Refused } else { Fate::Acknowledged };
+            pending.send_slip_back(ended.position, name.client_id(), fate);
+            pending.end(&ended, *is_durable);
         }
         self.tidy();
         Ok(())
@@ -597,7 +650,8 @@ impl Session {
         packet_id: u16,
         is_error: bool,
     ) -> Result<Option<Reason>, Reason> {
-        let pending = self.pending.get_or_insert_default();
+        let Self { pending, name, .. } = self;
+        let pending = pending.get_or_insert_default();
         let received = pending.inflight.receive(packet_id, is_error);
         let answer = match &received {
             Ok(PubrecOutcome::Release(_, Some(owed))) => {
@@ -613,6 +667,7 @@ impl Session {
                 Some(Reason::Success)
             }
             Ok(PubrecOutcome::Refused(ended)) => {
+                pending.send_slip_back(ended.position, name.client_id(), Fate::Refused);
                 pending.end(ended, self.is_durable);
                 None
             }
@@ -626,9 +681,11 @@ impl Session {
 
     /// PUBCOMP.
     pub(super) fn complete(&mut self, packet_id: u16) -> Result<(), Reason> {
-        let Some(pending) = self.pending.as_deref_mut() else { return Ok(()) };
+        let Self { pending, name, is_durable, .. } = self;
+        let Some(pending) = pending.as_deref_mut() else { return Ok(()) };
         if let Some(ended) = pending.inflight.complete(packet_id)? {
-            pending.end(&ended, self.is_durable);
+            pending.send_slip_back(ended.position, name.client_id(), Fate::Acknowledged);
+            pending.end(&ended, *is_durable);
         }
         self.tidy();
         Ok(())

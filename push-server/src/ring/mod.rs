@@ -126,6 +126,17 @@ pub enum Completion {
         /// Bytes accepted.
         result: io::Result<usize>,
     },
+    /// A send was interrupted.
+    Interrupted {
+        #[expect(missing_docs, reason = "said above")]
+        token: Token,
+        /// As it was given to `send`.
+        weight: u32,
+        /// Bytes that the socket has accepted.
+        accepted: usize,
+        /// Those that follow them.
+        unsent: Vec<Bytes>,
+    },
     /// Another ring called `wake`.
     Woken,
     /// A watched descriptor is readable. `!more`: watch again.
@@ -227,6 +238,14 @@ impl Ring {
     /// bytes if all had been accepted). How many bytes of a cancelled send went out is not known.
     pub fn cancel_send(&mut self, token: Token) {
         if let Some(user_data) = self.sends.cancel(token) {
+            self.cancel(user_data);
+        }
+    }
+
+    /// Cancels the send of `token`, and has what is left of it given back: it ends with
+    /// `Completion::Interrupted`, or with `Completion::Sent` if it was whole or has failed.
+    pub fn interrupt_send(&mut self, token: Token) {
+        if let Some(user_data) = self.sends.interrupt(token) {
             self.cancel(user_data);
         }
     }
@@ -350,6 +369,9 @@ impl Ring {
             }
             Progress::Done { token, weight, result } => {
                 Some(Completion::Sent { token, weight, result })
+            }
+            Progress::Interrupted { token, weight, accepted, unsent } => {
+                Some(Completion::Interrupted { token, weight, accepted, unsent })
             }
         }
     }

@@ -33,6 +33,8 @@ pub(super) enum Progress {
     Short { key: u32 },
     /// It is over and forgotten.
     Done { token: Token, weight: u32, result: io::Result<usize> },
+    /// It was interrupted after `accepted` bytes; `unsent` follow them.
+    Interrupted { token: Token, weight: u32, accepted: usize, unsent: Vec<Bytes> },
 }
 
 /// All sends in flight.
@@ -58,8 +60,18 @@ struct Send {
     /// The first chunk with bytes left.
     next: usize,
     accepted: usize,
-    cancelled: bool,
+    /// Whether it is not to be continued, and if so what becomes of the bytes that are left.
+    cancelled: Option<Cancelled>,
     message: Option<Box<Message>>,
+}
+
+/// What becomes of the bytes that a cancelled send leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cancelled {
+    /// They are dropped.
+    Drops,
+    /// The caller gets them back.
+    GivesBack,
 }
 
 /// What `sendmsg` is pointed to; boxed, so that it stays in place when the slab grows.
@@ -91,7 +103,7 @@ impl Sends {
             chunks,
             next: 0,
             accepted: 0,
-            cancelled: false,
+            cancelled: None,
             message: None,
         });
         let key = u32::try_from(key).expect("fewer than 2^32 sends fit into memory");
@@ -121,33 +133,51 @@ impl Sends {
                 send.advance(accepted);
                 match send.chunks.get(send.next) {
                     None => Ok(send.accepted),
-                    Some(_) if send.cancelled => Err(io::Error::from_raw_os_error(libc::ECANCELED)),
-                    Some(_) => return Progress::Short { key },
+                    Some(_) if send.cancelled.is_none() => return Progress::Short { key },
+                    Some(_) => Err(io::Error::from_raw_os_error(libc::ECANCELED)),
                 }
             }
-            Err(_) if result == -libc::EINTR && !send.cancelled => return Progress::Short { key },
+            Err(_) if result == -libc::EINTR && send.cancelled.is_none() => {
+                return Progress::Short { key };
+            }
             Err(_) => Err(io::Error::from_raw_os_error(-result)),
         };
-        let send = self.sends.remove(key as usize);
+        let mut send = self.sends.remove(key as usize);
         if self.by_token.get(&send.token) == Some(&key) {
             self.by_token.remove(&send.token);
         }
-        Progress::Done { token: send.token, weight: send.weight, result }
+        let Send { token, weight, accepted, .. } = send;
+        match result {
+            Err(error) if send.cancelled == Some(Cancelled::GivesBack) && is_cancel(&error) => {
+                let unsent = send.chunks.split_off(send.next);
+                Progress::Interrupted { token, weight, accepted, unsent }
+            }
+            result => Progress::Done { token, weight, result },
+        }
     }
 
     /// Marks the send of `token` as cancelled, so that it is not continued, and returns the user
     /// data of its operation.
     pub(super) fn cancel(&mut self, token: Token) -> Option<u64> {
+        self.end(token, Cancelled::Drops)
+    }
+
+    /// The same, and what has not been sent comes back.
+    pub(super) fn interrupt(&mut self, token: Token) -> Option<u64> {
+        self.end(token, Cancelled::GivesBack)
+    }
+
+    fn end(&mut self, token: Token, cancelled: Cancelled) -> Option<u64> {
         let key = *self.by_token.get(&token)?;
         let send = self.sends.get_mut(key as usize)?;
-        send.cancelled = true;
+        send.cancelled = Some(cancelled);
         Some(encode(Kind::Send, Token { index: key, generation: send.generation }))
     }
 
     /// Marks every send as cancelled.
     pub(super) fn cancel_all(&mut self) {
         for (_, send) in &mut self.sends {
-            send.cancelled = true;
+            send.cancelled = Some(Cancelled::Drops);
         }
     }
 
@@ -189,6 +219,11 @@ impl Send {
         };
         Some(entry)
     }
+}
+
+/// Whether a send failed for nothing but its cancel.
+fn is_cancel(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR))
 }
 
 impl Message {

@@ -331,6 +331,40 @@ fn a_cancelled_send_ends_once_and_frees_its_token() {
 }
 
 #[test]
+fn an_interrupted_send_gives_back_what_the_socket_has_not_taken() {
+    let mut ring = ring();
+    let (server, mut client) = pair();
+    let (all, chunks) = chunked(16 << 20);
+    ring.send(server.as_raw_fd(), TOKEN, chunks, 7);
+    assert_silent(&mut ring);
+    ring.interrupt_send(TOKEN);
+    let Completion::Interrupted { token, weight: 7, accepted, unsent } = next(&mut ring) else {
+        panic!("not interrupted")
+    };
+    assert_eq!(token, TOKEN);
+    let left: usize = unsent.iter().map(Bytes::len).sum();
+    assert!(accepted > 0 && left > 0, "{accepted} and {left}");
+    assert_eq!(accepted + left, all.len());
+    // Sent on, under another token, they arrive behind the others.
+    let reader = std::thread::spawn(move || {
+        let mut received = vec![0; 16 << 20];
+        client.read_exact(&mut received).map(|()| received)
+    });
+    let again = Token { index: TOKEN.index + 1, ..TOKEN };
+    ring.send(server.as_raw_fd(), again, unsent, 7);
+    let sent = loop {
+        ring.submit_and_wait(Some(Duration::from_secs(1))).expect("a turn");
+        if let Some(completion) = ring.next_completion() {
+            break completion;
+        }
+    };
+    assert!(
+        matches!(sent, Completion::Sent { token, result: Ok(n), .. } if (token, n) == (again, left))
+    );
+    assert!(reader.join().expect("no panic").expect("reads") == all, "the same bytes in order");
+}
+
+#[test]
 fn a_peers_reset_fails_receive_and_send() {
     let mut ring = ring();
     let (server, client) = pair();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use push_common::clock::Monotonic;
 
 use super::ports::Wire;
+use crate::transport::Kind;
 
 /// How soon a paused accept is tried again when no connection of this shard ends before.
 const RETRY_MILLIS: u64 = 100;
@@ -17,37 +18,25 @@ const WARNING_PERIOD: Duration = Duration::from_secs(10);
 /// they wait for room. More are closed.
 pub(crate) const PARKED_MAX: usize = 16;
 
-/// How MQTT comes over a listener's connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
-    /// Bytes of MQTT and nothing else.
-    Tcp,
-    /// In WebSocket's binary frames.
-    WebSocket,
-}
-
 /// A shard's listeners and whether they accept.
 #[derive(Debug)]
 pub(super) struct Acceptor<S> {
     listeners: Vec<Listener>,
-    parked: VecDeque<(S, Transport)>,
+    parked: VecDeque<(S, Kind)>,
     paused_until: Option<Monotonic>,
     warned_at: Option<Monotonic>,
 }
 
 #[derive(Debug)]
 struct Listener {
-    transport: Transport,
+    kind: Kind,
     accepting: bool,
 }
 
 impl<S> Acceptor<S> {
-    /// `transports`: of the wire's listeners.
-    pub(super) fn new(transports: Vec<Transport>) -> Self {
-        let listeners = transports
-            .into_iter()
-            .map(|transport| Listener { transport, accepting: false })
-            .collect();
+    /// `kinds`: of the wire's listeners.
+    pub(super) fn new(kinds: Vec<Kind>) -> Self {
+        let listeners = kinds.into_iter().map(|kind| Listener { kind, accepting: false }).collect();
         Self { listeners, parked: VecDeque::new(), paused_until: None, warned_at: None }
     }
 
@@ -81,23 +70,23 @@ impl<S> Acceptor<S> {
         wire.close_listeners();
     }
 
-    /// A listener has brought something, and accepts `more` or does not. Returns how MQTT comes by it;
+    /// A listener has brought something, and accepts `more` or does not. Returns which layers come by it;
     /// `None`: there is no such listener any more.
-    pub(super) fn brought(&mut self, listener: u32, more: bool) -> Option<Transport> {
+    pub(super) fn brought(&mut self, listener: u32, more: bool) -> Option<Kind> {
         let listener = self.listeners.get_mut(listener as usize)?;
         listener.accepting &= more;
-        Some(listener.transport)
+        Some(listener.kind)
     }
 
     /// A socket has no place: it waits for one, or is closed.
-    pub(super) fn park(&mut self, socket: S, transport: Transport) {
+    pub(super) fn park(&mut self, socket: S, kind: Kind) {
         if self.parked.len() < PARKED_MAX {
-            self.parked.push_back((socket, transport));
+            self.parked.push_back((socket, kind));
         }
     }
 
     /// Takes the socket that has waited longest for a place.
-    pub(super) fn unpark(&mut self) -> Option<(S, Transport)> {
+    pub(super) fn unpark(&mut self) -> Option<(S, Kind)> {
         self.parked.pop_front()
     }
 

@@ -3,14 +3,17 @@
 
 mod client;
 mod discarded;
+mod frozen;
 mod input_budget;
 mod intake;
+mod moving;
 mod output;
 mod receipts;
 mod sending;
 
 pub(super) use client::{Client, Introduction, LINGER_MILLIS, Phase};
 pub(super) use input_budget::InputBudget;
+pub(super) use moving::Unsent;
 pub(super) use receipts::Receipts;
 pub(super) use sending::{SEND_BYTES_MAX, Sending};
 
@@ -20,8 +23,10 @@ use push_common::clock::Monotonic;
 use slab::Slab;
 
 use super::ports::{Ports, SocketOf, Token};
+use crate::transport::Scratch;
 use discarded::Discarded;
 use input_budget::InputCharge;
+use moving::Moving;
 
 /// Generations of clients, as tokens carry them.
 const GENERATION_MASK: u32 = 0x00FF_FFFF;
@@ -37,10 +42,12 @@ pub(super) struct Clients<P: Ports> {
     overflowed: Vec<u32>,
     /// Input of connections that have ended.
     discarded: Discarded,
-    /// Scratch, kept for its memory: MQTT out of WebSocket, of one receive buffer.
-    unwrapped: Vec<u8>,
+    /// Kept for its memory: MQTT out of its layers, of one receive buffer.
+    unwrapped: Scratch,
     /// Bytes that sockets have not taken yet.
     sending: Sending,
+    /// Clients that move, and that have moved.
+    moving: Moving,
 }
 
 impl<P: Ports> Clients<P> {
@@ -51,8 +58,9 @@ impl<P: Ports> Clients<P> {
             stalled: Vec::new(),
             overflowed: Vec::new(),
             discarded: Discarded::default(),
-            unwrapped: Vec::new(),
+            unwrapped: Scratch::default(),
             sending,
+            moving: Moving::default(),
         }
     }
 
@@ -65,7 +73,49 @@ impl<P: Ports> Clients<P> {
 
     /// Takes out a client that is there.
     pub(super) fn remove(&mut self, index: u32) -> Client<P> {
-        self.slab.remove(index as usize)
+        let client = self.slab.remove(index as usize);
+        self.moving.forget(client.token(index));
+        if let Some(unsent) = self.moving.end(index) {
+            self.sending.end(unsent.weight);
+        }
+        client
+    }
+
+    /// A client is to move when its operations have ended.
+    pub(super) fn begin_move(&mut self, index: u32) {
+        self.moving.begin(index);
+    }
+
+    /// Whether a client waits for its operations to end, and begins none.
+    pub(super) fn is_moving(&self, index: u32) -> bool {
+        self.moving.is_under_way(index)
+    }
+
+    /// What is left of the send of a client that moves.
+    pub(super) fn keep_unsent(&mut self, index: u32, unsent: Unsent) {
+        self.moving.keep(index, unsent);
+    }
+
+    /// The operations of a client have ended. Returns what is left of its send.
+    pub(super) fn end_move(&mut self, index: u32) -> Option<Unsent> {
+        self.moving.end(index)
+    }
+
+    /// Makes a value of a client, and a client of the value. Returns its index. Tokens that it had before
+    /// still mean it: work that was begun for it comes back by them.
+    pub(super) fn move_to_new_place(&mut self, index: u32) -> u32 {
+        let client = self.slab.remove(index as usize);
+        let before = client.token(index);
+        let frozen = client.freeze();
+        self.generation = (self.generation + 1) & GENERATION_MASK;
+        let client = Client::thaw(frozen, self.generation);
+        let place =
+            u32::try_from(self.slab.insert(client)).expect("connections are limited to u32");
+        self.moving.has_moved(before, self[place].token(place));
+        for stalled in self.stalled.iter_mut().filter(|stalled| **stalled == index) {
+            *stalled = place;
+        }
+        place
     }
 
     pub(super) fn get(&self, index: u32) -> Option<&Client<P>> {
@@ -78,8 +128,10 @@ impl<P: Ports> Clients<P> {
 
     /// The client that a token means, unless it is gone.
     pub(super) fn resolve(&self, token: Token) -> Option<u32> {
-        let client = self.get(token.index)?;
-        (client.generation == token.generation).then_some(token.index)
+        let is_there =
+            |token: &Token| self.get(token.index).is_some_and(|c| c.generation == token.generation);
+        let token = if is_there(&token) { token } else { self.moving.token_now(token)? };
+        is_there(&token).then_some(token.index)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -96,7 +148,7 @@ impl<P: Ports> Clients<P> {
     }
 
     /// A client that is there, and scratch for what its bytes unwrap to.
-    pub(super) fn with_scratch(&mut self, index: u32) -> (&mut Client<P>, &mut Vec<u8>) {
+    pub(super) fn with_scratch(&mut self, index: u32) -> (&mut Client<P>, &mut Scratch) {
         (&mut self.slab[index as usize], &mut self.unwrapped)
     }
 
@@ -167,8 +219,12 @@ impl<P: Ports> Clients<P> {
 
     /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
-    pub(super) fn leftovers(&self) -> [(&'static str, usize); 2] {
-        [("clients", self.slab.len()), ("clients that are stalled", self.stalled.len())]
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 3] {
+        [
+            ("clients", self.slab.len()),
+            ("clients that are stalled", self.stalled.len()),
+            ("clients that have moved", self.moving.len()),
+        ]
     }
 }
 

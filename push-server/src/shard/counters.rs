@@ -120,6 +120,8 @@ counters! {
     authentications_refused,
     /// `push_publishes_received_total`.
     publishes_received,
+    /// `push_door_publishes_total`: messages that came in from outside the shards.
+    door_publishes,
     /// `push_publishes_cut_total`: did not fit into what its session may cause in a round.
     publishes_cut,
     /// `push_turns_ended_total`: a session's turn that ended with work left.
@@ -156,8 +158,8 @@ counters! {
     dropped_topic_levels,
     /// `push_shared_passed_on_total`: owed to a member that left, given to another.
     shared_passed_on,
-    /// `push_store_removals_retried_total`: ends of sessions and removals of filters that are written, though
-    /// not at the first try.
+    /// `push_store_removals_retried_total`: ends of sessions, and removals of filters and of what clients have
+    /// acknowledged, that are written, though not at the first try.
     removals_retried,
     /// `push_limits_hit_total{limit="descriptors"}`: accept paused.
     limit_descriptors,
@@ -173,6 +175,9 @@ counters! {
     limit_store,
     /// `push_limits_hit_total{limit="removals"}`: a session that ended may be back after a restart.
     limit_removals,
+    /// `push_limits_hit_total{limit="changes"}`: a message that was acknowledged while the disk failed may come
+    /// again after a restart.
+    limit_changes,
     /// `push_limits_hit_total{limit="filter_removals"}`: a filter that was unsubscribed from may be back after a
     /// restart.
     limit_filter_removals,

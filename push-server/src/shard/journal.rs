@@ -13,8 +13,8 @@ mod unremoved;
 
 pub(super) use outgoing::Outgoing;
 pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
-pub(crate) use refused::UNREMOVED_MAX;
 pub(super) use refused::{Again, Retrying};
+pub(crate) use refused::{CHANGES_MAX, UNREMOVED_MAX};
 pub(super) use shared_journal::SharedJournal;
 pub(super) use ticket::{
     Completions, Done, Draft, Giver, Leaver, Part, StoreSink, Subscribed, Ticket, Unsubscribed,
@@ -27,7 +27,7 @@ use std::collections::VecDeque;
 
 use super::counters::ShardCounters;
 use crate::broker::TopicFilter;
-use crate::mqtt::HEAD_MESSAGES_MAX;
+use crate::mqtt::{Change, HEAD_MESSAGES_MAX};
 use crate::store::{Outcome, PageLimit, Position, SessionNumber, Store};
 use fresh::Fresh;
 use refused::Refused;
@@ -138,7 +138,10 @@ impl Journal {
         for (done, outcome) in self.done.drain(..) {
             match done {
                 // In order: a page must not come before what it is behind.
-                Done::Written { .. } | Done::Page { .. } | Done::Trim { .. } => {
+                Done::Written { .. }
+                | Done::Changed { .. }
+                | Done::Page { .. }
+                | Done::Trim { .. } => {
                     self.written.push_back((done, outcome));
                 }
                 _ => self.settled.push_back((done, outcome)),
@@ -276,6 +279,26 @@ impl Journal {
         self.refused.push_leaver(leaver);
     }
 
+    /// A change of a session could not be made. Returns whether there was room to remember it.
+    pub(super) fn push_change(&mut self, key: u32, number: SessionNumber, change: Change) -> bool {
+        self.refused.push_change(key, number, change)
+    }
+
+    /// It is made, or is not to be made any more.
+    pub(super) fn end_change(&mut self, number: SessionNumber, change: Change) {
+        self.refused.end_change(number, change);
+    }
+
+    /// Whether the disk still has a message, in this place of a session's outbox, that is owed no longer.
+    pub(super) fn is_unsettled(&self, number: SessionNumber, position: u64) -> bool {
+        self.refused.is_unsettled(number, position)
+    }
+
+    /// A message of a session could not be passed on.
+    pub(super) fn push_giver(&mut self, giver: Giver) {
+        self.refused.push_giver(giver);
+    }
+
     /// A will could not be published safely. Returns whether there was room to remember it.
     pub(super) fn push_will(&mut self, will: Outgoing) -> bool {
         self.refused.push_will(will)
@@ -288,7 +311,7 @@ impl Journal {
 
     /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
-    pub(super) fn leftovers(&self) -> [(&'static str, usize); 3] {
+    pub(super) fn leftovers(&self) -> [(&'static str, usize); 4] {
         self.refused.leftovers()
     }
 }

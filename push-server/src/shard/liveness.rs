@@ -6,6 +6,7 @@ use push_common::clock::Monotonic;
 
 use super::counters::ShardCounters;
 use super::ports::{Liveness, Socket, Unarmed};
+use crate::transport::Heartbeat;
 
 /// The kernel path, where the shard has one.
 #[derive(Debug)]
@@ -17,11 +18,11 @@ pub(super) struct HeartbeatPath<L> {
 #[derive(Debug)]
 pub(super) struct Applicant<'a, S> {
     pub(super) socket: &'a S,
-    /// MQTT comes in frames of another protocol.
-    pub(super) is_framed: bool,
+    /// How long its heartbeats are on the wire.
+    pub(super) heartbeat: Option<Heartbeat>,
     /// The least time between two pings in the long run; 0: no limit.
     pub(super) ping_interval_ns: u32,
-    /// Bytes of whole packets parsed so far.
+    /// Bytes that came on the wire up to the end of the last whole packet.
     pub(super) rx: u64,
 }
 
@@ -59,9 +60,9 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         counters: &ShardCounters,
     ) -> Option<L::Slot> {
         let port = self.port.as_mut()?;
-        let Applicant { socket, is_framed, ping_interval_ns, rx } = *applicant;
-        if is_framed {
-            // The programs know no frames: neither the header around a ping nor its mask.
+        let Applicant { socket, heartbeat, ping_interval_ns, rx } = *applicant;
+        if heartbeat != Some(Heartbeat::PLAIN) {
+            // The programs know no layers: neither a header around a ping nor its mask.
             counters.unarmed_websocket.add(1);
             return None;
         }
@@ -104,7 +105,7 @@ impl<L: Liveness<Socket: Socket>> HeartbeatPath<L> {
         }
     }
 
-    /// Packets of so many bytes in all have been parsed.
+    /// Packets of so many bytes in all, on the wire, have been parsed.
     pub(super) fn parsed(&self, slot: Option<&L::Slot>, rx: u64) {
         if let (Some(slot), Some(port)) = (slot, &self.port) {
             port.set_rx(slot, rx);

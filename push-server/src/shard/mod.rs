@@ -1,4 +1,4 @@
-//! The loop that joins websocket, mqtt, broker and store: one thread a shard, with its connections and
+//! The loop that joins transport, mqtt, broker and store: one thread a shard, with its connections and
 //! its sessions.
 //!
 //! What a shard asks of the world (sockets, who is alive, the time, randomness) is a port (`ports`), so
@@ -16,6 +16,7 @@ mod agenda;
 mod clients;
 mod connect_order;
 pub mod counters;
+pub mod door;
 mod entrance;
 mod here;
 mod journal;
@@ -39,7 +40,8 @@ mod turn;
 
 pub(crate) use accept::PARKED_MAX;
 pub(crate) use journal::{
-    STORE_BACKLOG_BYTES_MAX, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
+    CHANGES_MAX, STORE_BACKLOG_BYTES_MAX, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX,
+    UNREMOVED_MAX,
 };
 pub(crate) use post::{LETTERS_MAX, MAILBOX_MESSAGES_MAX};
 pub use shared_access::SharedAccess;

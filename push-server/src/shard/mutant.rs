@@ -27,12 +27,20 @@ pub enum Rule {
     FilterRemoved,
     /// A session that has ended leaves the disk.
     SessionRemoved,
+    /// What a socket has not taken goes along with a client that moves.
+    UnsentMoves,
     /// What a member leaves goes to others of its group.
     HandedOn,
     /// A session's time goes on while there is no server, by the wall clock.
     TimeWithoutServer,
     /// The kernel answers no pings of clients whose packets are in frames.
     FramedUnarmed,
+    /// A door is told that a message is taken when the message is safe.
+    DoorWaits,
+    /// A door is told of a receiver's acknowledgement when that has come.
+    SlipWaits,
+    /// A receiver that is away when a message comes is followed as others are.
+    SlipOfAbsent,
 }
 
 impl Rule {
@@ -49,9 +57,13 @@ impl Rule {
         Self::ExactlyOnceFound,
         Self::FilterRemoved,
         Self::SessionRemoved,
+        Self::UnsentMoves,
         Self::HandedOn,
         Self::TimeWithoutServer,
         Self::FramedUnarmed,
+        Self::DoorWaits,
+        Self::SlipWaits,
+        Self::SlipOfAbsent,
     ];
 }
 

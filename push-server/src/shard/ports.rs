@@ -47,7 +47,7 @@ pub(crate) struct Token {
 /// completions come only from [`Self::submit_and_wait`].
 ///
 /// A socket is dropped, which closes it, only when its operations have ended: `!more` of a receive,
-/// [`Completion::Sent`] of a send.
+/// [`Completion::Sent`] or [`Completion::Interrupted`] of a send.
 pub(crate) trait Wire: Debug {
     type Socket: Socket;
     /// A loan: a lost piece is a buffer lost.
@@ -78,6 +78,10 @@ pub(crate) trait Wire: Debug {
 
     /// Cancels a send; it still ends with [`Completion::Sent`].
     fn cancel_send(&mut self, token: Token);
+
+    /// Cancels a send, and has what is left of it given back: it ends with [`Completion::Interrupted`], or
+    /// with [`Completion::Sent`] if it was whole or has failed.
+    fn interrupt_send(&mut self, token: Token);
 
     /// Wakes another shard, with this turn's submission.
     fn wake(&mut self, shard: u16);
@@ -125,6 +129,8 @@ pub(crate) enum Completion<S, B> {
     Received { token: Token, received: Received<B>, more: bool },
     /// The socket has accepted all bytes, so many, or the send failed.
     Sent { token: Token, weight: u32, result: io::Result<usize> },
+    /// A send was interrupted: the socket has accepted so many bytes, and `unsent` follow them.
+    Interrupted { token: Token, weight: u32, accepted: usize, unsent: Vec<Bytes> },
     /// Another shard or thread has something for this one.
     Woken,
 }

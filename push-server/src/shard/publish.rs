@@ -2,12 +2,14 @@
 //! of ended sessions are to go, groups are to hear that a member is back, and retained messages are to be
 //! brought. What each costs, and whose turn it is, is decided elsewhere.
 
+mod author;
 mod backlog;
 mod fanout;
 mod subscribing;
 
+pub(super) use author::{Author, Publisher};
 pub(super) use backlog::{Backlog, Wanted};
-pub(super) use fanout::{Fanout, Publisher, Stage};
+pub(super) use fanout::{Fanout, Stage};
 pub(super) use subscribing::{Subscribing, Unsubscribing, filter_units};
 
 use std::collections::BTreeMap;

@@ -16,8 +16,8 @@ use std::time::Instant;
 
 use push_common::clock::Monotonic;
 
-use super::accept::Transport;
 use super::counters::ShardCounters;
+use super::door::Doors;
 use super::journal::{Completions, StoreSink};
 use super::ports::Waker;
 use super::post::{Mail, Mailbox};
@@ -31,6 +31,7 @@ use crate::mqtt::Access;
 use crate::ring::{RingError, RingHandle};
 use crate::store::embedded::{self, Claim, ClockReading, Durability, StoreError, StoreOptions};
 use crate::store::{Clocks, Opening, Recovered, StoreCounters};
+use crate::transport::Kind;
 use bind::bind_all;
 use machine::{Machine, MachineClock, SystemRandomness};
 use wire::{RingWire, WakeUp};
@@ -86,6 +87,7 @@ pub struct Shards {
     counters: Vec<Arc<ShardCounters>>,
     wake_ups: Vec<WakeUp>,
     threads: Vec<JoinHandle<Result<(), ShardError>>>,
+    doors: Arc<Doors>,
 }
 
 /// The store, for code that only reads its figures.
@@ -127,10 +129,10 @@ impl Shards {
         let keepalive = probes::keepalive(config.tcp_keepalive_secs);
         let listen_error =
             |flag| move |(address, source)| ShardError::Listen { address, flag, source };
-        let listening = bind_all(&config.listen, Transport::Tcp, keepalive, &mut listeners)
+        let listening = bind_all(&config.listen, Kind::Plain, keepalive, &mut listeners)
             .map_err(listen_error(LISTEN_FLAG))?;
         let websocket_listening =
-            bind_all(&config.ws_listen, Transport::WebSocket, keepalive, &mut listeners)
+            bind_all(&config.ws_listen, Kind::WebSocket, keepalive, &mut listeners)
                 .map_err(listen_error(WS_LISTEN_FLAG))?;
         let start_error = |shard| move |source| ShardError::Start { shard, source };
         let wake_ups = (0..config.shards)
@@ -173,6 +175,7 @@ impl Shards {
             counters: Vec::new(),
             wake_ups,
             threads: Vec::new(),
+            doors: Doors::new(config, shared.journal.all_completions()),
         };
         let (ready_tx, ready_rx) = mpsc::channel();
         let mut peer_txs = Vec::new();
@@ -264,6 +267,11 @@ impl Shards {
         &self.shared.access
     }
 
+    /// The ways in from outside the shards.
+    pub fn doors(&self) -> &Arc<Doors> {
+        &self.doors
+    }
+
     /// Whether every shard's thread runs. One that has ended before `stop` has failed: `join` tells.
     pub fn is_whole(&self) -> bool {
         !self.threads.iter().any(JoinHandle::is_finished)
@@ -287,6 +295,7 @@ impl Shards {
             let ended = thread.join().unwrap_or(Err(ShardError::Panicked { shard }));
             result = result.and(ended);
         }
+        self.doors.close();
         self.shared.notices.tell_held_back(Monotonic(u64::MAX));
         result
     }
@@ -353,7 +362,7 @@ struct ThreadSetup {
     index: u16,
     shared: Arc<Shared>,
     mailboxes: Arc<[Mailbox<Mail<OwnedFd>>]>,
-    listeners: Vec<(OwnedFd, Transport)>,
+    listeners: Vec<(OwnedFd, Kind)>,
     wake_up: WakeUp,
     path: Option<ShardPath>,
     counters: Arc<ShardCounters>,
@@ -367,14 +376,14 @@ fn run_shard(
 ) -> Result<(), ShardError> {
     let index = setup.index;
     let ring_error = |source| ShardError::Ring { shard: index, source };
-    let (listeners, transports) = setup.listeners.into_iter().unzip();
+    let (listeners, kinds) = setup.listeners.into_iter().unzip();
     let wire = RingWire::new(listeners, setup.wake_up).map_err(ring_error)?;
     let handle = wire.handle();
     let mut shard = Shard::<Machine>::new(ShardSetup {
         index,
         shared: setup.shared,
         mailboxes: setup.mailboxes,
-        transports,
+        kinds,
         wire,
         path: setup.path,
         clock: MachineClock,

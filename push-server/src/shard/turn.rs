@@ -5,13 +5,16 @@ mod admit;
 mod deliver;
 mod durable;
 mod ending;
+mod enter;
 mod errand;
 mod errands;
 mod fanout;
 mod feed;
 mod input;
 mod introduce;
+mod layers;
 mod leaving;
+mod moving;
 mod pages;
 mod places;
 mod receipts;
@@ -23,7 +26,6 @@ mod serve;
 mod share;
 mod subscribe;
 mod tell;
-mod websocket;
 mod wills;
 
 use std::sync::Arc;
@@ -32,7 +34,7 @@ use std::time::Duration;
 use push_common::clock::Monotonic;
 
 use super::Shared;
-use super::accept::{Acceptor, Transport};
+use super::accept::Acceptor;
 use super::agenda::{Agenda, Flow};
 use super::clients::{Clients, Sending};
 use super::counters::ShardCounters;
@@ -50,6 +52,7 @@ use super::timers::{Timed, Timers};
 use crate::broker::Message;
 use crate::broker::retained::EXPIRED_PER_CALL_MAX;
 use crate::store::Write;
+use crate::transport::Kind;
 use errand::Errand;
 
 /// A shard turns at least this often, if only to stamp its heartbeat: the kernel stops vouching for
@@ -98,7 +101,7 @@ pub(super) struct ShardSetup<P: Ports> {
     /// Of every shard, in order.
     pub(super) mailboxes: Arc<[Mailbox<Mail<SocketOf<P>>>]>,
     /// Of the wire's listeners.
-    pub(super) transports: Vec<Transport>,
+    pub(super) kinds: Vec<Kind>,
     pub(super) wire: P::Wire,
     pub(super) path: Option<P::Liveness>,
     pub(super) clock: P::Clock,
@@ -140,7 +143,7 @@ impl<P: Ports> Shard<P> {
             wire: setup.wire,
             path: HeartbeatPath::new(setup.path),
             post: Post::new(setup.index, setup.mailboxes),
-            acceptor: Acceptor::new(setup.transports),
+            acceptor: Acceptor::new(setup.kinds),
             clients: Clients::new(sending),
             sessions,
             agenda,
@@ -356,9 +359,15 @@ impl<P: Ports> Shard<P> {
             Completion::Sent { token, weight, result } => {
                 self.clients.end_send(weight);
                 match self.resolve(token) {
-                    Some(index) => self.on_sent(index, &result),
+                    Some(index) => {
+                        self.on_sent(index, &result);
+                        self.go_on_moving(index);
+                    }
                     None => self.here.counters().stale_completions.add(1),
                 }
+            }
+            Completion::Interrupted { token, weight, accepted, unsent } => {
+                self.on_interrupted(token, weight, accepted, unsent);
             }
             // The mailbox is read every turn, and so is what the store has done.
             Completion::Woken => {}
@@ -393,6 +402,7 @@ impl<P: Ports> Shard<P> {
                 self.on_peer_gone(index);
             }
         }
+        self.go_on_moving(index);
     }
 
     /// The client that a token means, unless it is gone.

@@ -38,6 +38,10 @@ impl Ledger {
             let unreleased = &mut self.subscribers[subscriber].unreleased;
             unreleased.insert(delivery.packet_id, delivery.id);
         }
+        if delivery.qos == 1 {
+            // It answers at once.
+            self.subscribers[subscriber].confirmed.extend(delivery.id);
+        }
         if let Err(text) = self.judge(subscriber, delivery) {
             let about = delivery.id.map_or_else(
                 || format!("an empty message on {}", delivery.topic),
@@ -73,7 +77,8 @@ impl Ledger {
     /// PUBREL came.
     pub fn released(&mut self, subscriber: usize, packet_id: u16) {
         self.moment += 1;
-        self.subscribers[subscriber].unreleased.remove(&packet_id);
+        let subscriber = &mut self.subscribers[subscriber];
+        subscriber.confirmed.extend(subscriber.unreleased.remove(&packet_id).flatten());
     }
 
     fn judge(&mut self, subscriber: usize, delivery: &Delivery<'_>) -> Result<(), String> {

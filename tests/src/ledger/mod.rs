@@ -17,7 +17,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -129,6 +129,8 @@ struct Subscriber {
     latest: BTreeMap<(u32, Arc<str>, u8, u8), u32>,
     /// QoS 2 messages taken whose PUBREL has not come.
     unreleased: BTreeMap<u16, Option<MessageId>>,
+    /// Messages that it has acknowledged to the end: PUBACK, PUBCOMP.
+    confirmed: BTreeSet<MessageId>,
     /// Connections so far.
     connection: u32,
     /// The server's life that the connection is with.
@@ -181,6 +183,7 @@ impl Ledger {
             receipts: BTreeMap::new(),
             latest: BTreeMap::new(),
             unreleased: BTreeMap::new(),
+            confirmed: BTreeSet::new(),
             connection: 0,
             life: 0,
             packet_bytes_max: None,
@@ -374,6 +377,20 @@ impl Ledger {
         if let Some(sent) = self.messages.get_mut(&id) {
             sent.complete = true;
         }
+    }
+
+    /// Nobody will say what became of a message: who would have is gone.
+    pub fn unanswered(&mut self, id: MessageId) {
+        self.moment += 1;
+        if let Some(sent) = self.messages.get_mut(&id) {
+            sent.complete = true;
+        }
+    }
+
+    /// Whether a subscriber has acknowledged a message to the end, since all was settled last.
+    pub fn has_confirmed(&self, subscriber: &str, id: MessageId) -> bool {
+        let mut found = self.subscribers.iter().filter(|one| one.name == subscriber);
+        found.any(|one| one.confirmed.contains(&id))
     }
 
     /// A subscriber sends SUBSCRIBE for one filter, perhaps again. It ends an earlier subscription

@@ -84,6 +84,7 @@ impl Ledger {
             let messages = &self.messages;
             subscriber.receipts.retain(|id, _| messages.contains_key(id));
             subscriber.unreleased.clear();
+            subscriber.confirmed.clear();
             subscriber.terms.retain(|term| term.gone.is_none());
         }
         self.forget_groups();

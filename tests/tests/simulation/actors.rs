@@ -6,6 +6,7 @@
 //! `Run` with a share of the dice in `Run::step`. Each answers three questions: how it acts, how it comes to rest
 //! (`Run::drain`), and what is judged then.
 
+pub(crate) mod caller;
 pub(crate) mod device;
 pub(crate) mod member;
 pub(crate) mod publisher;

@@ -13,6 +13,7 @@ mod link;
 mod plan;
 mod report;
 mod run;
+mod scenarios;
 mod trace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +35,7 @@ const STEPS: u32 = 1_600;
 const RUNS: u64 = 50;
 
 /// Runs that may pass before a rule left out is noticed.
-const MUTANT_RUNS_MAX: u64 = 60;
+const MUTANT_RUNS_MAX: u64 = 200;
 
 #[test]
 fn what_shards_promise_they_keep_whatever_comes_between() {
@@ -136,9 +137,13 @@ noticed! {
     a_packet_id_that_a_start_forgets_is_noticed: ExactlyOnceFound,
     a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
     a_session_that_stays_on_disk_is_noticed: SessionRemoved,
+    a_move_that_loses_what_a_socket_has_not_taken_is_noticed: UnsentMoves,
     what_a_member_leaves_and_nobody_gets_is_noticed: HandedOn,
     a_session_whose_time_stands_still_without_a_server_is_noticed: TimeWithoutServer,
     a_ping_in_a_frame_that_the_kernel_answers_is_noticed: FramedUnarmed,
+    a_door_that_promises_too_early_is_noticed: DoorWaits,
+    a_receiver_that_is_said_to_acknowledge_too_early_is_noticed: SlipWaits,
+    a_receiver_that_is_away_and_not_followed_is_noticed: SlipOfAbsent,
 }
 
 /// The same runs each time, so that this is no matter of luck.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::actors::caller::Tally;
+
 /// What a run was made of, for the report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
@@ -24,6 +26,7 @@ pub(crate) struct Report {
     pub(crate) disk_failures: u64,
     pub(crate) resets: u64,
     pub(crate) take_overs: u64,
+    pub(crate) moves: u64,
     pub(crate) full_mailboxes: u64,
     /// Of groups: first deliveries, and what went from one member to another.
     pub(crate) shared: u64,
@@ -35,6 +38,8 @@ pub(crate) struct Report {
     pub(crate) torn: u64,
     pub(crate) boots: u64,
     pub(crate) clock_sets: u64,
+    /// What came in by a door.
+    pub(crate) called: Tally,
     /// Of every packet that clients with long sessions were sent, and of when everything happened.
     pub(crate) digest: u64,
 }
@@ -60,6 +65,7 @@ impl Report {
         self.disk_failures += other.disk_failures;
         self.resets += other.resets;
         self.take_overs += other.take_overs;
+        self.moves += other.moves;
         self.full_mailboxes += other.full_mailboxes;
         self.shared += other.shared;
         self.handed_on += other.handed_on;
@@ -68,6 +74,7 @@ impl Report {
         self.torn += other.torn;
         self.boots += other.boots;
         self.clock_sets += other.clock_sets;
+        self.called.add(other.called);
         self.digest ^= other.digest;
     }
 
@@ -88,6 +95,7 @@ impl Report {
             self.disk_failures,
             self.resets,
             self.take_overs,
+            self.moves,
             self.full_mailboxes,
             self.shared,
             self.handed_on,
@@ -96,6 +104,9 @@ impl Report {
             self.torn,
             self.boots,
             self.clock_sets,
+            self.called.taken,
+            self.called.refused,
+            self.called.confirmed,
         ];
         assert!(taken.iter().all(|&count| count > 0), "{self:?}");
     }
@@ -111,9 +122,10 @@ impl fmt::Display for Report {
              {least} QoS 1 and {once} QoS 2 messages acknowledged, {} delivered, {} again; {} sessions \
              resumed, {} retained topics compared, {} wills published and {} kept back, {} connections \
              expired, {} pings answered by the kernel; {} crashes, {} stops, {} failures of the disk, {} \
-             resets, {} take-overs, mailboxes full {} times; {} messages for a group, {} handed on to \
+             resets, {} take-overs, {} moves, mailboxes full {} times; {} messages for a group, {} handed on to \
              another member, {} that may have expired, {} too large for somebody; {} torn writes, {} boots \
-             of the machine, the wall clock set {} times",
+             of the machine, the wall clock set {} times; by a door {} messages taken, {} refused, {} \
+             acknowledgements told",
             self.delivered,
             self.repeated,
             self.resumed,
@@ -127,6 +139,7 @@ impl fmt::Display for Report {
             self.disk_failures,
             self.resets,
             self.take_overs,
+            self.moves,
             self.full_mailboxes,
             self.shared,
             self.handed_on,
@@ -135,6 +148,9 @@ impl fmt::Display for Report {
             self.torn,
             self.boots,
             self.clock_sets,
+            self.called.taken,
+            self.called.refused,
+            self.called.confirmed,
         )
     }
 }

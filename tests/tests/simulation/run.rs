@@ -16,6 +16,7 @@ use push_tests::wire::{self, Packet, Version};
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
+use crate::actors::caller::Caller;
 use crate::actors::device::{Device, FIRST_INDEX};
 use crate::actors::member::{Member, SHARED_TOPICS, Stay};
 use crate::actors::publisher::Publisher;
@@ -33,6 +34,9 @@ const DRAIN_EVERY: u32 = 400;
 
 /// While everything comes to an end the clock moves so far at a time.
 const DRAIN_STEP: Duration = Duration::from_millis(500);
+
+/// How often a client moves, of all steps.
+const MOVES: f64 = 0.03;
 
 /// Requests that are all there are.
 const ALL: usize = usize::MAX;
@@ -61,6 +65,7 @@ struct Run {
     ledger: Ledger,
     seats: Vec<Seat>,
     devices: Vec<Device>,
+    caller: Caller,
     /// Connections that clients have turned away from, without ending them.
     abandoned: Vec<Peer>,
     life: u32,
@@ -136,6 +141,7 @@ impl Run {
             ledger.disk_may_fail();
         }
         let begun = world.now();
+        let caller = Caller::new(world.doors(), faults.has_disk(), limits.packet_bytes_max);
         let mut run = Self {
             world,
             shards,
@@ -143,6 +149,7 @@ impl Run {
             ledger,
             seats: clients.into_iter().map(Seat::new).collect(),
             devices: (0..rng.random_range(2..=4)).map(Device::new).collect(),
+            caller,
             abandoned: Vec::new(),
             life: 0,
             is_clock_wrong: false,
@@ -179,7 +186,9 @@ impl Run {
                     self.tally.turns += 1;
                 }
             }
-            400..720 => self.act(rng.random_range(0..self.seats.len()), Phase::Load, rng),
+            400..690 => self.act(rng.random_range(0..self.seats.len()), Phase::Load, rng),
+            690..705 => self.caller.call(&mut self.ledger, rng),
+            705..720 => self.hear_caller(),
             720..800 => self.act_device(rng),
             800..880 => {
                 let requests = if rng.random_bool(0.3) { ALL } else { rng.random_range(1..6) };
@@ -200,8 +209,24 @@ impl Run {
             998 => self.stop(),
             _ => self.world.wake(rng.random_range(0..self.shards)),
         }
+        if rng.random_bool(MOVES) {
+            self.move_client(rng);
+        }
         trace(|| format!("step {step}: {dice}, at {:?}", self.world.now()));
         self.watch();
+    }
+
+    /// A connection moves, whoever's it is and whatever is under way on it.
+    fn move_client(&mut self, rng: &mut SmallRng) {
+        let seats = self.seats.iter().filter_map(|seat| seat.link.as_ref());
+        let devices = self.devices.iter().filter_map(Device::link);
+        let peers: Vec<&Peer> =
+            seats.chain(devices).map(|link| &link.peer).chain(&self.abandoned).collect();
+        if peers.is_empty() {
+            return;
+        }
+        let peer = peers[rng.random_range(0..peers.len())];
+        self.tally.moves += u64::from(self.world.move_client(peer));
     }
 
     /// After each step.
@@ -316,6 +341,12 @@ impl Run {
         }
     }
 
+    /// Whoever has called by a door takes the replies.
+    fn hear_caller(&mut self) {
+        let digest = &mut self.digest;
+        self.caller.hear(&mut self.ledger, |reply| digest.write(format!("{reply:?}").as_bytes()));
+    }
+
     /// Everything that can be done without time passing.
     fn settle_all(&mut self) {
         self.world.settle();
@@ -352,6 +383,7 @@ impl Run {
             wills: self.devices.iter().map(Device::wills_seen).sum(),
             wills_kept: self.devices.iter().map(Device::wills_kept).sum(),
             kernel_pings: self.devices.iter().map(Device::kernel_pings).sum(),
+            called: self.caller.tally(),
             digest: self.digest.finish(),
             ..self.tally
         }

@@ -50,7 +50,7 @@ const RULES: &[Rule] = &[
             "crate::kernel",
             "crate::store",
             "crate::control",
-            "crate::websocket",
+            "crate::transport",
             "tokio",
             "io_uring",
             "aya",
@@ -60,7 +60,7 @@ const RULES: &[Rule] = &[
         why: "mqtt and broker are sans I/O: only `shard` joins the parts",
     },
     Rule {
-        within: &["push-server/src/websocket/"],
+        within: &["push-server/src/transport/"],
         except: &[],
         forbidden: &[
             "crate::broker",
@@ -77,10 +77,10 @@ const RULES: &[Rule] = &[
             "libc",
         ],
         tests_may: false,
-        why: "websocket is sans I/O and knows no MQTT: only `shard` joins the parts",
+        why: "transport is sans I/O and knows no MQTT: only `shard` joins the parts",
     },
     Rule {
-        within: &["push-server/src/mqtt/", "push-server/src/broker/", "push-server/src/websocket/"],
+        within: &["push-server/src/mqtt/", "push-server/src/broker/", "push-server/src/transport/"],
         except: &[],
         forbidden: &[
             "std::fs",
@@ -92,14 +92,14 @@ const RULES: &[Rule] = &[
             "rustix",
         ],
         tests_may: false,
-        why: "mqtt, broker and websocket never read a clock, a socket or a file",
+        why: "mqtt, broker and transport never read a clock, a socket or a file",
     },
     Rule {
         within: &["push-server/src/ring/", "push-server/src/kernel/", "push-server/src/store/"],
         except: &[],
         forbidden: &[
             "crate::mqtt",
-            "crate::websocket",
+            "crate::transport",
             "crate::shard",
             "crate::control",
             "mqttbytes",
@@ -202,10 +202,10 @@ const RULES: &[Rule] = &[
     },
     Rule {
         within: &["push-server/src/"],
-        except: &["push-server/src/websocket/"],
+        except: &["push-server/src/transport/"],
         forbidden: &["tungstenite"],
         tests_may: false,
-        why: "websocket is the only user of tungstenite",
+        why: "transport is the only user of tungstenite",
     },
     Rule {
         within: &["push-server/src/"],

@@ -9,12 +9,15 @@ use std::sync::Arc;
 
 use super::super::delivery::Delivery;
 use super::super::owed::{Change, Filing, Owed, find, remove_unsafe};
-use crate::broker::{Charge, Holder, MemoryBudget};
+use super::followed::Followed;
+use crate::broker::{Charge, Holder, MemoryBudget, Slip};
 
 /// Messages that one session leaves.
 #[derive(Debug, Default)]
 pub struct Left {
     queue: VecDeque<Owed>,
+    /// Slips of these, and of those that are still to be read from disk.
+    followed: Followed,
     /// Writes that are not safe yet, of messages that have gone.
     writes: u32,
     /// One of these has failed: the disk still has its message in this outbox.
@@ -24,12 +27,14 @@ pub struct Left {
 }
 
 /// One of them, taken out to be offered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LeftMessage {
     position: u64,
     filing: Filing,
     /// The message, as the session was owed it.
     pub delivery: Delivery,
+    /// Its slip, which goes with it.
+    pub slip: Option<Slip>,
 }
 
 impl LeftMessage {
@@ -43,13 +48,21 @@ impl LeftMessage {
 
 impl Left {
     /// A message that the session owed is left.
-    pub(super) fn push(&mut self, owed: Owed) {
+    pub(super) fn push(&mut self, owed: Owed, slip: Option<Slip>) {
+        if let Some(slip) = slip {
+            self.followed.insert(owed.position, slip);
+        }
         self.queue.push_back(owed);
+    }
+
+    /// Slips of what the session owes on disk.
+    pub(super) fn follow(&mut self, followed: Followed) {
+        self.followed.append(followed);
     }
 
     /// So is one that is on disk alone.
     pub fn push_read(&mut self, position: u64, delivery: Delivery, memory: &Arc<MemoryBudget>) {
-        self.push(Owed::new(position, Filing::Written, delivery, memory));
+        self.queue.push_back(Owed::new(position, Filing::Written, delivery, memory));
     }
 
     /// Takes out the next message. While it is offered it counts nowhere, so that it is not in its own
@@ -57,12 +70,16 @@ impl Left {
     pub fn take(&mut self) -> Option<LeftMessage> {
         let owed = self.queue.pop_front()?;
         let (position, filing) = (owed.position, owed.filing);
-        Some(LeftMessage { position, filing, delivery: owed.delivery.clone() })
+        let slip = self.followed.take(position);
+        Some(LeftMessage { position, filing, delivery: owed.delivery.clone(), slip })
     }
 
-    /// It could not be offered now: it is the next one again.
+    /// It could not be offered now, or who was given it has it not on disk: it is the next one again.
     pub fn put_back(&mut self, message: LeftMessage, memory: &Arc<MemoryBudget>) {
-        let LeftMessage { position, filing, delivery } = message;
+        let LeftMessage { position, filing, delivery, slip } = message;
+        if let Some(slip) = slip {
+            self.followed.insert(position, slip);
+        }
         self.queue.push_front(Owed::new(position, filing, delivery, memory));
     }
 
@@ -96,7 +113,11 @@ impl Left {
     /// goes to nobody. Returns whether it was here.
     pub fn written(&mut self, position: u64, failed: bool) -> bool {
         if failed {
-            return remove_unsafe(&mut self.queue, position).is_some();
+            let dropped = remove_unsafe(&mut self.queue, position).is_some();
+            if dropped {
+                drop(self.followed.take(position));
+            }
+            return dropped;
         }
         let Some(owed) = find(&mut self.queue, position) else { return false };
         owed.filing = if owed.filing == Filing::Held { Filing::Never } else { Filing::Written };
@@ -115,7 +136,7 @@ impl Left {
 
     /// What it takes in memory, messages not counted.
     pub(super) fn bytes(&self) -> usize {
-        self.queue.capacity() * size_of::<Owed>()
+        self.queue.capacity() * size_of::<Owed>() + self.followed.bytes()
     }
 
     /// Whether it holds nothing any more.

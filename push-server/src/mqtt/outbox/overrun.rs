@@ -92,6 +92,7 @@ impl Pending {
                     disk.messages = disk.messages.saturating_sub(1);
                     disk.bytes = disk.bytes.saturating_sub(size);
                 }
+                drop(self.take_slip(position));
                 self.changes.push(Change::Settle(position));
                 // All that is left before it was sent.
                 self.sent_to = position + 1;

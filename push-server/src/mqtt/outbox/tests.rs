@@ -13,6 +13,7 @@ use crate::mqtt::owed::packet_id;
 use crate::mqtt::session::{Next, SendOutcome};
 use crate::mqtt::{Limits, Session};
 
+mod slips;
 mod total;
 
 const NOW: Monotonic = Monotonic(1);
@@ -157,14 +158,14 @@ fn an_early_acknowledgement_is_written_behind_the_message() {
     let mut rig = Rig::new();
     let place = rig.deliver(one(), Filing::Queued);
     assert_eq!(rig.send(), [(1, false)]);
-    rig.session.acknowledge(1).expect("inflight");
+    rig.session.acknowledge(1, false).expect("inflight");
     assert_eq!(rig.session.take_changes(), [Change::Settle(place)], "behind it in the queue");
     rig.session.written(place, Filing::Queued, true);
     assert!(rig.session.take_changes().is_empty());
 
     let place = rig.deliver(one(), Filing::Pending);
     assert_eq!(rig.send(), [(2, false)]);
-    rig.session.acknowledge(2).expect("inflight");
+    rig.session.acknowledge(2, false).expect("inflight");
     assert!(rig.session.take_changes().is_empty(), "it could come before the message");
     rig.session.written(place, Filing::Pending, true);
     assert_eq!(rig.session.take_changes(), [Change::Settle(place)]);
@@ -179,7 +180,7 @@ fn a_message_that_cannot_be_written_is_dropped_unless_it_has_left() {
     assert!(rig.session.not_written(waiting));
     assert!(!rig.session.not_written(sent));
     assert_eq!(rig.session.owed(), 1);
-    rig.session.acknowledge(1).expect("inflight");
+    rig.session.acknowledge(1, false).expect("inflight");
     assert_eq!(rig.session.owed(), 0);
     assert!(rig.session.take_changes().is_empty());
 }
@@ -280,7 +281,7 @@ fn what_could_not_be_written_and_has_left_is_written_later() {
     rig.connected = true;
     assert_eq!(rig.load(0..10), Some(sent));
     assert_eq!(rig.send()[..2], [(1, true), (2, false)]);
-    rig.session.acknowledge(1).expect("inflight");
+    rig.session.acknowledge(1, false).expect("inflight");
     assert_eq!(rig.session.take_changes(), [Change::Settle(sent)]);
 }
 

@@ -198,7 +198,7 @@ fn what_is_unacknowledged_counts_against_the_outbox_until_acknowledged() {
         session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited()),
         Delivered::Overflow
     );
-    session.acknowledge(packet_id).expect("known");
+    session.acknowledge(packet_id, false).expect("known");
     assert!(session.pending.is_none(), "settled sessions own nothing");
     assert_eq!(
         session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited()),
@@ -258,7 +258,7 @@ fn packet_ids_go_round_without_zero_and_wait_for_one_in_use() {
     session.next_position = 2 * u64::from(u16::MAX) - 1;
     assert_eq!(send(&mut session), None, "that id is in use");
     assert!(!session.has_next(10));
-    session.acknowledge(u16::MAX).expect("inflight");
+    session.acknowledge(u16::MAX, false).expect("inflight");
     assert!(session.has_next(10));
     let next = session.next(10, |_, _| SendOutcome::Sent);
     assert!(matches!(next, Some(Next::Publish { packet_id: u16::MAX, .. })), "{next:?}");

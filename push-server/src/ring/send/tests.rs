@@ -73,6 +73,35 @@ fn a_cancelled_send_is_not_continued() {
 }
 
 #[test]
+fn an_interrupted_send_gives_back_what_the_kernel_has_not_taken() {
+    for (result, accepted, left) in
+        [(4, 4, vec![1, 6]), (7, 7, vec![4]), (-libc::ECANCELED, 0, vec![5, 6])]
+    {
+        let (mut sends, key, generation) = started(&[5, 6]);
+        assert!(sends.interrupt(TOKEN).is_some());
+        let Progress::Interrupted { token, weight, accepted: taken, unsent } =
+            sends.complete(key, generation, result)
+        else {
+            panic!("no interruption");
+        };
+        assert_eq!((token, weight, taken), (TOKEN, 7, accepted));
+        assert_eq!(unsent.iter().map(Bytes::len).collect::<Vec<_>>(), left);
+    }
+}
+
+#[test]
+fn an_interrupted_send_that_was_whole_or_failed_says_so() {
+    let (mut sends, key, generation) = started(&[5]);
+    assert!(sends.interrupt(TOKEN).is_some());
+    let progress = sends.complete(key, generation, 5);
+    assert!(matches!(progress, Progress::Done { result: Ok(5), .. }));
+    let (mut sends, key, generation) = started(&[5]);
+    assert!(sends.interrupt(TOKEN).is_some());
+    let progress = sends.complete(key, generation, -libc::EPIPE);
+    assert!(matches!(progress, Progress::Done { result: Err(_), .. }));
+}
+
+#[test]
 fn a_cancelled_send_that_was_whole_is_a_success() {
     let (mut sends, key, generation) = started(&[5]);
     assert!(sends.cancel(TOKEN).is_some());

@@ -48,6 +48,7 @@ enum Kind {
     Newcomer,
     Ended,
     Left,
+    Door,
     Nobody,
     Returned,
 }
@@ -91,6 +92,11 @@ impl Flow {
     /// at once have as much of a shard as one that is there.
     pub(crate) fn left(shard: u16) -> Self {
         Self { shard, kind: Kind::Left, number: 0 }
+    }
+
+    /// What comes in by a door from outside the shards.
+    pub(crate) fn door(shard: u16, number: u32) -> Self {
+        Self { shard, kind: Kind::Door, number }
     }
 
     /// All else that no session that is there causes: what the store is offered again, and wills that a

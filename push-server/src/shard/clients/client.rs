@@ -12,7 +12,7 @@ use crate::mqtt::{Connection, Handshake, PublishReceipt};
 use crate::shard::agenda::FlowNumber;
 use crate::shard::connect_order::ConnectNumber;
 use crate::shard::ports::{Ports, SlotOf, SocketOf, Token};
-use crate::websocket::WebSocket;
+use crate::transport::Transport;
 
 /// How long a closing connection waits for its last bytes to be taken and for the peer's FIN.
 /// Closing at once would let a RST (for bytes we did not read) overtake the last DISCONNECT.
@@ -24,12 +24,11 @@ pub(crate) struct Client<P: Ports> {
     pub(crate) socket: SocketOf<P>,
     pub(crate) generation: u32,
     pub(crate) phase: Phase,
-    /// What stands between the socket and MQTT, for those who came by WebSocket.
-    pub(crate) websocket: Option<Box<WebSocket>>,
+    /// What lies between the socket and MQTT.
+    pub(crate) transport: Transport,
     /// Its place among the CONNECTs of all shards: of two connections of a client the later one stays.
     pub(crate) connect_number: ConnectNumber,
-    /// Bytes of whole frames that the socket has accepted: the slot's `tx`. With WebSocket, which has
-    /// no slot, its own bytes count, too.
+    /// Bytes of whole frames that the socket has accepted, with those of the layers: the slot's `tx`.
     sent_bytes: u64,
     pub(crate) slot: Option<SlotOf<P>>,
     /// The tick of the one timer of this client that counts; others are stale.
@@ -82,7 +81,7 @@ impl<P: Ports> Client<P> {
             socket,
             generation,
             phase,
-            websocket: None,
+            transport: Transport::default(),
             connect_number: ConnectNumber::default(),
             sent_bytes: 0,
             slot: None,
@@ -152,11 +151,6 @@ impl<P: Ports> Client<P> {
     /// Takes all of them: the connection is over.
     pub(crate) fn take_receipts(&mut self) -> Option<Box<Receipts>> {
         self.receipts.take()
-    }
-
-    /// Whether WebSocket has something to send that is not MQTT's.
-    pub(crate) fn owes_frames(&self) -> bool {
-        self.websocket.as_ref().is_some_and(|websocket| websocket.owes())
     }
 
     /// Whether no operation of the ring refers to the socket any more.

@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 use std::vec;
 
 use super::outgoing::{Outgoing, Unpublished};
-use super::ticket::Leaver;
+use super::ticket::{Giver, Leaver};
 use super::unremoved::{UnremovedFilter, UnremovedFilters};
 use crate::broker::TopicFilter;
+use crate::mqtt::Change;
 use crate::store::SessionNumber;
 
 /// Ended sessions that the store has failed to remove, of a shard. Further ones are not tried again
 /// (`limit="removals"`): a restart finds them on disk.
 pub(crate) const UNREMOVED_MAX: usize = 1 << 20;
+
+/// Removals from outboxes, and the like, that the store has failed to make, of a shard. Further ones are
+/// not tried again (`limit="changes"`): after a restart their messages may come once more.
+pub(crate) const CHANGES_MAX: usize = 1 << 20;
 
 /// Records, and as many removals of sessions and of filters, that are tried again at a time.
 const RETRIED_AT_A_TIME: usize = 16_384;
@@ -23,6 +28,9 @@ pub(crate) struct Refused {
     /// Sessions of which something could not be written (the record, or messages that had left), by key:
     /// one entry each, however often it fails.
     unwritten: BTreeMap<u32, SessionNumber>,
+    /// Changes of sessions, with their keys, or those that they had: messages that clients have
+    /// acknowledged, say, and that the disk still has.
+    changes: BTreeMap<(SessionNumber, Change), u32>,
     /// Ended sessions that could not be removed.
     unremoved: Vec<SessionNumber>,
     /// Filters that could not be.
@@ -31,6 +39,8 @@ pub(crate) struct Refused {
     unread: BTreeMap<u32, SessionNumber>,
     /// Ended ones whose page could not be read, or not be given away.
     leavers: Vec<Leaver>,
+    /// Sessions of which a message could not be passed on.
+    givers: Vec<Giver>,
     /// Wills that could not be published safely.
     wills: Unpublished,
     /// Some of it is being offered again.
@@ -42,6 +52,8 @@ pub(crate) struct Refused {
 pub(crate) enum Again {
     /// The record of the session with this key and number.
     Record(u32, SessionNumber),
+    /// A change of the session that has this key, or had it.
+    Change(u32, SessionNumber, Change),
     /// The removal of an ended session.
     Removal(SessionNumber),
     /// The removal of a filter.
@@ -50,6 +62,8 @@ pub(crate) enum Again {
     Will,
     /// A page of an ended session.
     LeaversPage(Leaver),
+    /// What a session could not pass on.
+    PassOn(Giver),
     /// A page of the session with this key and number.
     Page(u32, SessionNumber),
 }
@@ -58,11 +72,13 @@ pub(crate) enum Again {
 #[derive(Debug)]
 pub(crate) struct Retrying {
     unwritten: vec::IntoIter<(u32, SessionNumber)>,
+    changes: vec::IntoIter<(u32, SessionNumber, Change)>,
     removals: vec::IntoIter<SessionNumber>,
     filters: vec::IntoIter<UnremovedFilter>,
     /// How many wills.
     wills: usize,
     leavers: vec::IntoIter<Leaver>,
+    givers: vec::IntoIter<Giver>,
     unread: vec::IntoIter<(u32, SessionNumber)>,
 }
 
@@ -71,6 +87,9 @@ impl Retrying {
     pub(crate) fn next(&mut self) -> Option<Again> {
         if let Some((key, number)) = self.unwritten.next() {
             return Some(Again::Record(key, number));
+        }
+        if let Some((key, number, change)) = self.changes.next() {
+            return Some(Again::Change(key, number, change));
         }
         if let Some(number) = self.removals.next() {
             return Some(Again::Removal(number));
@@ -84,6 +103,9 @@ impl Retrying {
         }
         if let Some(leaver) = self.leavers.next() {
             return Some(Again::LeaversPage(leaver));
+        }
+        if let Some(giver) = self.givers.next() {
+            return Some(Again::PassOn(giver));
         }
         self.unread.next().map(|(key, number)| Again::Page(key, number))
     }
@@ -100,14 +122,19 @@ impl Refused {
         let numbered = |(key, number): (&u32, &SessionNumber)| (*key, *number);
         let unwritten: Vec<_> =
             self.unwritten.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
+        let keyed =
+            |(&(number, change), &key): (&(SessionNumber, Change), &u32)| (key, number, change);
+        let changes: Vec<_> = self.changes.iter().take(RETRIED_AT_A_TIME).map(keyed).collect();
         let from = self.unremoved.len().saturating_sub(RETRIED_AT_A_TIME);
         let unread: Vec<_> = self.unread.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
         Some(Retrying {
             unwritten: unwritten.into_iter(),
+            changes: changes.into_iter(),
             removals: self.unremoved.split_off(from).into_iter(),
             filters: self.filters.take(RETRIED_AT_A_TIME).into_iter(),
             wills: self.wills.len(),
             leavers: std::mem::take(&mut self.leavers).into_iter(),
+            givers: std::mem::take(&mut self.givers).into_iter(),
             unread: unread.into_iter(),
         })
     }
@@ -118,10 +145,12 @@ impl Refused {
 
     fn is_empty(&self) -> bool {
         self.unwritten.is_empty()
+            && self.changes.is_empty()
             && self.unremoved.is_empty()
             && self.filters.is_empty()
             && self.wills.is_empty()
             && self.leavers.is_empty()
+            && self.givers.is_empty()
             && self.unread.is_empty()
     }
 
@@ -135,6 +164,26 @@ impl Refused {
         if self.unwritten.get(&key) == Some(&number) {
             self.unwritten.remove(&key);
         }
+    }
+
+    /// A change of a session could not be made. Returns whether there was room to remember it.
+    pub(crate) fn push_change(&mut self, key: u32, number: SessionNumber, change: Change) -> bool {
+        let has_room = self.changes.len() < CHANGES_MAX;
+        if has_room {
+            self.changes.insert((number, change), key);
+        }
+        has_room
+    }
+
+    /// It is made, or is not to be made any more.
+    pub(crate) fn end_change(&mut self, number: SessionNumber, change: Change) {
+        self.changes.remove(&(number, change));
+    }
+
+    /// Whether the disk still has a message, in this place of a session's outbox, that is owed no longer.
+    pub(crate) fn is_unsettled(&self, number: SessionNumber, position: u64) -> bool {
+        // Nearly always there is none at all.
+        !self.changes.is_empty() && self.changes.contains_key(&(number, Change::Settle(position)))
     }
 
     /// The number of the session with this key of which the disk lacks something. It may have ended.
@@ -185,6 +234,13 @@ impl Refused {
         self.leavers.push(leaver);
     }
 
+    /// A message could not be passed on. One entry a session that goes on, however many they are.
+    pub(crate) fn push_giver(&mut self, giver: Giver) {
+        if self.givers.last() != Some(&giver) {
+            self.givers.push(giver);
+        }
+    }
+
     /// A will could not be published safely. Returns whether there was room to remember it.
     pub(crate) fn push_will(&mut self, will: Outgoing) -> bool {
         self.wills.push(will)
@@ -197,8 +253,9 @@ impl Refused {
 
     /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
-    pub(crate) fn leftovers(&self) -> [(&'static str, usize); 3] {
+    pub(crate) fn leftovers(&self) -> [(&'static str, usize); 4] {
         [
+            ("changes not made", self.changes.len()),
             ("ended sessions not removed", self.unremoved.len()),
             ("sessions not saved", self.unwritten.len()),
             ("wills not published", self.wills.len()),

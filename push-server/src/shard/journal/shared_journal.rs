@@ -42,6 +42,11 @@ impl SharedJournal {
         &self.completions[usize::from(shard)]
     }
 
+    /// The same of all shards, for whoever is outside them.
+    pub(crate) fn all_completions(&self) -> &Arc<Vec<Completions>> {
+        &self.completions
+    }
+
     /// A number that nothing else on disk has, nor ever will.
     pub(crate) fn take_number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)

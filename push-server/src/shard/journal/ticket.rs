@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outgoing::Outgoing;
-use crate::broker::{QoS, TopicFilter};
+use crate::broker::{QoS, Slip, TopicFilter};
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Answer, Filing, PublishReceipt};
+use crate::mqtt::{Answer, Change, Filing, LeftMessage, PublishReceipt};
+use crate::shard::door::{Doorway, Entered};
 use crate::shard::ports::{Token, Waker};
 use crate::store::{Outcome, SessionNumber, Sink, Write};
 
@@ -37,6 +38,8 @@ pub(crate) enum Done {
     Unsubscribe(Box<Unsubscribed>),
     /// A filter that was unsubscribed from is removed, at another try.
     FilterRemoved { session: u32, number: SessionNumber, filter: TopicFilter },
+    /// These changes of a session are made; `again`: at another try.
+    Changed { session: u32, number: SessionNumber, changes: Vec<Change>, again: bool },
     /// A message is in an outbox.
     Written { session: u32, number: SessionNumber, position: u64, filed: Filing },
     /// A session's own record is written.
@@ -51,10 +54,30 @@ pub(crate) enum Done {
     Will(Outgoing),
     /// Something of what a session has left is safe elsewhere.
     Left(Giver),
+    /// A message of a session that goes on is safe with another member of its group, or is still its own.
+    PassedOn(Giver, Box<LeftMessage>),
     /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.
     PassOn(Leaver),
     /// Another client's input needs the room of this one's.
     EndInput { client: Token },
+    /// Messages wait in a door, which nobody has said yet.
+    Knock(Arc<Doorway>),
+    /// A message that came in by a door is safe.
+    Entered { entered: Arc<Entered>, reason: Reason },
+}
+
+impl Done {
+    /// Whether the shard has something to do when the store has done its work: nearly all removals go
+    /// well, and nobody waits for them.
+    fn is_news(&self, outcome: &Outcome) -> bool {
+        match self {
+            Self::Changed { changes, again, .. } => {
+                let is_release = |change: &Change| matches!(change, Change::Release(_));
+                *again || matches!(outcome, Outcome::Failed(_)) || changes.iter().any(is_release)
+            }
+            _ => true,
+        }
+    }
 }
 
 /// A SUBSCRIBE whose subscriptions are being written.
@@ -122,7 +145,7 @@ impl Draft {
     /// The publisher is told that an outbox had no room.
     fn refuse(&mut self) {
         for (_, done) in &mut self.waiting {
-            if let Done::Publish { reason, .. } = done {
+            if let Done::Publish { reason, .. } | Done::Entered { reason, .. } = done {
                 *reason = Reason::QuotaExceeded;
             }
         }
@@ -142,15 +165,18 @@ pub(crate) struct Ticket {
     /// Somebody's outbox has refused it.
     is_refused: AtomicBool,
     draft: Mutex<Draft>,
+    /// The message, where it came in by a door.
+    entered: Option<Arc<Entered>>,
 }
 
 impl Ticket {
     /// One part is missing: the publishing shard's.
-    fn new() -> Arc<Self> {
+    fn new(entered: Option<Arc<Entered>>) -> Arc<Self> {
         Arc::new(Self {
             parts: AtomicU32::new(1),
             is_refused: AtomicBool::new(false),
             draft: Mutex::default(),
+            entered,
         })
     }
 
@@ -208,31 +234,51 @@ pub(crate) struct Part {
     is_refused: bool,
     /// How what goes into an outbox is on its way to the disk.
     pub(crate) filing: Filing,
+    /// The message, where it came in by a door.
+    entered: Option<Arc<Entered>>,
 }
 
 /// The whole of a write that concerns this shard alone.
 impl Default for Part {
     fn default() -> Self {
-        Self { draft: Draft::default(), ticket: None, is_refused: false, filing: Filing::Queued }
+        Self {
+            draft: Draft::default(),
+            ticket: None,
+            is_refused: false,
+            filing: Filing::Queued,
+            entered: None,
+        }
     }
 }
 
 impl Part {
     /// The publishing shard's. Several shards' writes are `shared` in one.
     pub(crate) fn of_publisher(draft: Draft, shared: bool) -> Self {
-        if shared {
-            let ticket = Some(Ticket::new());
-            Self { draft, ticket, is_refused: false, filing: Filing::Pending }
-        } else {
-            Self { draft, ..Self::default() }
-        }
+        Self::of(draft, shared, None)
+    }
+
+    /// The same of a message that came in by a door.
+    pub(crate) fn of_door(draft: Draft, shared: bool, entered: Arc<Entered>) -> Self {
+        Self::of(draft, shared, Some(entered))
+    }
+
+    fn of(draft: Draft, shared: bool, entered: Option<Arc<Entered>>) -> Self {
+        let ticket = shared.then(|| Ticket::new(entered.clone()));
+        let filing = if shared { Filing::Pending } else { Filing::Queued };
+        Self { draft, ticket, is_refused: false, filing, entered }
     }
 
     /// That of a shard that a message has come to. It delivers, or sends on.
     pub(crate) fn of_receiver(ticket: Option<Arc<Ticket>>) -> Self {
         let is_last = ticket.as_ref().is_none_or(|ticket| ticket.is_last());
         let filing = if is_last { Filing::Queued } else { Filing::Pending };
-        Self { draft: Draft::default(), ticket, is_refused: false, filing }
+        let entered = ticket.as_ref().and_then(|ticket| ticket.entered.clone());
+        Self { draft: Draft::default(), ticket, is_refused: false, filing, entered }
+    }
+
+    /// The message goes to one more receiver: the slip that goes along, if it came in by a door.
+    pub(crate) fn slip(&self) -> Option<Slip> {
+        self.entered.as_ref()?.slip()
     }
 
     /// It is not finished in this turn, so that what is asked of the disk meanwhile comes before it.
@@ -331,6 +377,9 @@ impl StoreSink {
 impl Sink<Waiting> for StoreSink {
     fn complete(&mut self, waiting: Waiting, outcome: Outcome) {
         for (shard, done) in waiting {
+            if !done.is_news(&outcome) {
+                continue;
+            }
             self.batches[usize::from(shard)].push((done, outcome.clone()));
         }
     }

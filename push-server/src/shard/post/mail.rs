@@ -12,7 +12,7 @@ use crate::shard::agenda::Flow;
 use crate::shard::clients::Introduction;
 use crate::shard::connect_order::ConnectNumber;
 use crate::shard::journal::Ticket;
-use crate::websocket::WebSocket;
+use crate::transport::Transport;
 
 /// What one shard has to say to another.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct Adoption<S> {
     pub(crate) socket: S,
     pub(crate) arrival: Arrival,
     /// With what it still owes to the client.
-    pub(crate) websocket: Option<Box<WebSocket>>,
+    pub(crate) transport: Transport,
     pub(crate) last_seen: Monotonic,
     pub(crate) connect_number: ConnectNumber,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::postage::Stamp;
-use crate::broker::{Group, Message, Round};
+use crate::broker::{Group, Message, Round, Slip};
 use crate::shard::agenda::Flow;
 use crate::shard::journal::Ticket;
 
@@ -23,6 +23,8 @@ pub(crate) struct SharedMail {
     pub(crate) stamp: Option<Stamp>,
     /// Whether somebody who left was owed it.
     pub(crate) is_left: bool,
+    /// Of a message that came in by a door.
+    pub(crate) slip: Option<Slip>,
 }
 
 impl SharedMail {
@@ -37,6 +39,7 @@ impl SharedMail {
             flow,
             stamp: None,
             is_left: false,
+            slip: None,
         }
     }
 

@@ -3,48 +3,33 @@
 
 use std::sync::Arc;
 
+use super::author::Author;
 use crate::broker::{
-    Budget, Charge, Group, GroupSearch, Match, Matching, Message, QoS, Routing, ShardSearch,
-    ShardSet, Shares, Subscriptions,
+    Budget, Group, GroupSearch, Match, Matching, Message, QoS, Routing, ShardSearch, ShardSet,
+    Shares, Subscriptions,
 };
+use crate::mqtt::Delivery;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Delivery, PublishReceipt};
 use crate::shard::agenda::Flow;
 use crate::shard::journal::{Draft, Part, Ticket};
-use crate::shard::ports::Token;
 use crate::shard::post::{Letter, Stamp};
 use crate::store::SessionNumber;
-
-/// Who is to be told what became of a publish.
-#[derive(Debug)]
-pub(crate) struct Publisher {
-    pub(crate) client: Token,
-    pub(crate) key: u32,
-    pub(crate) number: SessionNumber,
-    pub(crate) receipt: PublishReceipt,
-}
 
 /// A publish under way on one shard.
 #[derive(Debug)]
 pub(crate) struct Fanout {
     flow: Flow,
     message: Arc<Message>,
-    /// The key of the session of this shard that published it. See `begun`.
-    from: Option<u32>,
+    author: Author,
     stage: Stage,
     receivers: Receivers,
     writing: Writing,
     reason: Reason,
-    publisher: Option<Publisher>,
     /// Keys of sessions are given again: one with this number, or a later one, has begun since the
     /// search did, and is not whom it has found.
     begun: SessionNumber,
     /// It has waited, so sessions may have ended since.
     is_resumed: bool,
-    /// Of the letter by which it came.
-    stamp: Option<Stamp>,
-    /// Of a will: held, so that wills that wait for their turn count against the total of all.
-    _charge: Option<Charge>,
 }
 
 /// What comes next of a publish.
@@ -92,52 +77,43 @@ struct Writing {
 }
 
 impl Fanout {
-    /// Of a message that a session of this shard, or nobody any more, published.
+    /// Of a message that this shard is the first to see.
     pub(crate) fn published(
         flow: Flow,
         message: Arc<Message>,
-        from: Option<u32>,
+        author: Author,
         draft: Draft,
-        publisher: Option<Publisher>,
     ) -> Self {
         Self {
             flow,
             message,
-            from,
+            author,
             stage: Stage::Shards,
             receivers: Receivers::default(),
             writing: Writing { draft, ..Writing::default() },
             reason: Reason::Success,
-            publisher,
             begun: SessionNumber(u64::MAX),
             is_resumed: false,
-            stamp: None,
-            _charge: None,
         }
-    }
-
-    /// The same of a will, with what that counts against the total of all wills.
-    pub(crate) fn of_will(self, charge: Option<Charge>) -> Self {
-        Self { _charge: charge, ..self }
     }
 
     /// Of a letter from another shard, which has looked for the groups.
     pub(crate) fn received(letter: Letter) -> Self {
         let Letter { flow, message, ticket, stamp } = letter;
-        let published = Self::published(flow, message, None, Draft::default(), None);
+        let author = Author::Letter { _stamp: stamp };
+        let published = Self::published(flow, message, author, Draft::default());
         let groups = Groups { is_over: true, ..Groups::default() };
         Self {
             stage: Stage::Matches,
             receivers: Receivers { groups, ..Receivers::default() },
             writing: Writing { ticket, ..Writing::default() },
-            stamp: Some(stamp),
             ..published
         }
     }
 
     /// Whether it came from another shard.
     pub(crate) fn is_received(&self) -> bool {
-        self.stamp.is_some()
+        matches!(self.author, Author::Letter { .. })
     }
 
     /// On whose account it is done.
@@ -151,7 +127,7 @@ impl Fanout {
 
     /// The key of the session of this shard that published it.
     pub(crate) fn from(&self) -> Option<u32> {
-        self.from
+        self.author.key()
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -227,10 +203,15 @@ impl Fanout {
         let nobody = shards.is_empty() && !has_groups;
         self.reason = if nobody { Reason::NoMatchingSubscribers } else { Reason::Success };
         let draft = std::mem::take(&mut self.writing.draft);
-        let is_shared = (!others.is_empty() || has_groups)
-            && may_have_parts
-            && (self.message.qos != QoS::AtMostOnce || !draft.is_empty());
-        self.writing.part = Part::of_publisher(draft, is_shared);
+        let goes_on = !others.is_empty() || has_groups;
+        self.writing.part = match &self.author {
+            // Its receivers are counted on every shard before its reply.
+            Author::Door(entered) => Part::of_door(draft, goes_on, Arc::clone(entered)),
+            _ => {
+                let is_safe = self.message.qos != QoS::AtMostOnce || !draft.is_empty();
+                Part::of_publisher(draft, goes_on && may_have_parts && is_safe)
+            }
+        };
         self.receivers.others = others;
         self.stage = Stage::Letters;
     }
@@ -262,7 +243,7 @@ impl Fanout {
         budget: &mut Budget,
     ) -> bool {
         // No Local is for whoever published, not for who has its key now [MQTT-3.8.3-3].
-        let from = self.from.filter(|_| self.is_older(sender));
+        let from = self.author.key().filter(|_| self.is_older(sender));
         let matching = &mut self.receivers.matching;
         if !subscriptions.search(&self.message.topic, from, matching, budget) {
             return false;
@@ -330,11 +311,11 @@ impl Fanout {
         self.receivers.groups.is_over
     }
 
-    /// Everybody has it. Returns what is to be written, and who is to be told what.
-    pub(crate) fn end(&mut self) -> (Part, Option<(Publisher, Reason)>) {
+    /// Everybody has it. Returns what is to be written, and whom to tell what.
+    pub(crate) fn end(&mut self) -> (Part, &Author, Reason) {
         let part = std::mem::take(&mut self.writing.part);
         let reason = if part.is_refused() { Reason::QuotaExceeded } else { self.reason };
-        (part, self.publisher.take().map(|publisher| (publisher, reason)))
+        (part, &self.author, reason)
     }
 
     /// Whether the session that a key names now was there when it began.

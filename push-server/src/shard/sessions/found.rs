@@ -7,7 +7,7 @@ use crate::store::SessionNumber;
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) session: Session,
-    /// Whether it had shared subscriptions: messages that it was owed by them go to others.
+    /// Whether it may be owed something by groups that it is in, or was in before: that goes to others.
     pub(crate) shares: bool,
     pub(crate) number: SessionNumber,
     pub(crate) will: Option<Box<PendingWill>>,

@@ -14,13 +14,14 @@ mod randomness;
 mod store;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use push_common::clock::Monotonic;
 
-use super::accept::Transport;
 use super::counters::ShardCounters;
+use super::door::Doors;
 use super::journal::{Completions, StoreSink};
 use super::ports::Ports;
 use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
@@ -31,6 +32,7 @@ use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
 use crate::mqtt::Access;
 use crate::store::{Recovered, SessionNumber, Store as _};
+use crate::transport::Kind;
 use bell::Bell;
 use clock::VirtualClock;
 use path::MemoryPath;
@@ -81,6 +83,7 @@ pub struct World {
     shared: Arc<Shared>,
     store: Option<Arc<SimulatedStore>>,
     shards: Vec<SimulatedShard>,
+    doors: Arc<Doors>,
 }
 
 #[derive(Debug)]
@@ -108,7 +111,8 @@ impl World {
         let mut randomness = SeededRandomness(setup.seed);
         let (shared, store, shards) =
             start(&setup, &clock, &mut randomness, Disk::default(), SessionNumber(0));
-        let mut world = Self { setup, clock, randomness, shared, store, shards };
+        let doors = Doors::new(&setup.config, shared.journal.all_completions());
+        let mut world = Self { setup, clock, randomness, shared, store, shards, doors };
         world.begin();
         world
     }
@@ -124,6 +128,7 @@ impl World {
     /// The process ends at once, and begins again. Of what waited for the disk a part got there, and nobody was
     /// told.
     pub fn crash(&mut self, written: Written) {
+        self.doors.close();
         let disk = self.store.as_ref().map(|store| store.left_on_disk(written));
         // Numbers of sessions are not used again.
         let next_number = self.shared.journal.next_number();
@@ -136,8 +141,14 @@ impl World {
             disk.unwrap_or_default(),
             next_number,
         );
+        self.doors = Doors::new(&self.setup.config, shared.journal.all_completions());
         (self.shared, self.store, self.shards) = (shared, store, shards);
         self.begin();
+    }
+
+    /// The ways in from outside the shards, until the process ends.
+    pub fn doors(&self) -> &Arc<Doors> {
+        &self.doors
     }
 
     /// The same befalls the machine, which has booted so long before the process begins again: the monotonic
@@ -241,7 +252,15 @@ impl World {
         self.shards[usize::from(shard)].shard.wire.connect(LISTENER_TCP)
     }
 
-    /// The same over WebSocket, whose request and frames the client has to send.
+    /// A client moves, if it is served, as soon as its operations have ended. Returns whether it will.
+    pub fn move_client(&mut self, peer: &Peer) -> bool {
+        if peer.is_closed() {
+            return false;
+        }
+        self.shards.iter_mut().any(|shard| shard.move_client(peer.address()))
+    }
+
+    /// A client connects over WebSocket, whose request and frames the client has to send.
     pub fn connect_websocket(&mut self, shard: u16) -> Peer {
         self.shards[usize::from(shard)].shard.wire.connect(LISTENER_WEBSOCKET)
     }
@@ -401,7 +420,7 @@ impl SimulatedShard {
             index,
             shared: Arc::clone(shared),
             mailboxes: Arc::clone(mailboxes),
-            transports: vec![Transport::Tcp, Transport::WebSocket],
+            kinds: vec![Kind::Plain, Kind::WebSocket],
             wire: MemoryWire::new(2, Arc::clone(&bell), bells.to_vec()),
             path: Some(MemoryPath::new(SLOTS)),
             clock: clock.clone(),
@@ -448,6 +467,15 @@ impl SimulatedShard {
             return;
         }
         self.begin_turn();
+    }
+
+    fn move_client(&mut self, peer: SocketAddr) -> bool {
+        if self.has_ended || !self.shard.move_client_of(peer) {
+            return false;
+        }
+        self.shard.wire.submit();
+        self.bell.ring();
+        true
     }
 
     /// Up to the wait, which is the caller's.

@@ -215,6 +215,7 @@ enum Operation {
     CancelReceive { token: Token },
     Send { token: Token, sending: Sending },
     CancelSend { token: Token },
+    InterruptSend { token: Token },
     Wake { shard: u16 },
 }
 
@@ -362,6 +363,18 @@ impl MemoryWire {
                     });
                 }
             }
+            Operation::InterruptSend { token } => {
+                if let Some(sending) = self.sends.remove(&(token.index, token.generation)) {
+                    let Sending { mut bytes, accepted, weight, .. } = sending;
+                    let unsent = vec![bytes.split_off(accepted).into()];
+                    self.ready.push_back(Completion::Interrupted {
+                        token,
+                        weight,
+                        accepted,
+                        unsent,
+                    });
+                }
+            }
             Operation::Wake { shard } => self.bells[usize::from(shard)].ring(),
         }
     }
@@ -445,6 +458,10 @@ impl Wire for MemoryWire {
 
     fn cancel_send(&mut self, token: Token) {
         self.queued.push(Operation::CancelSend { token });
+    }
+
+    fn interrupt_send(&mut self, token: Token) {
+        self.queued.push(Operation::InterruptSend { token });
     }
 
     fn wake(&mut self, shard: u16) {

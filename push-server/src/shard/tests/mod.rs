@@ -1,5 +1,7 @@
 //! Claims about whole shards, on ports in memory: what clients send, and what they get back.
 
+mod door;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -286,4 +288,57 @@ fn transcript_of_many() -> Vec<Vec<u8>> {
         world.settle();
     }
     peers.iter().map(Peer::take).collect()
+}
+
+/// A client with half a packet under way to the server, and a message of which its socket has taken a part.
+#[test]
+fn a_client_that_moves_keeps_the_bytes_under_way_on_both_sides() {
+    let mut world = world(1);
+    let peer = served(&mut world, 0, "moving");
+    let publisher = served(&mut world, 0, "publisher");
+    peer.send(&subscribe("weather"));
+    world.settle();
+    assert_eq!(peer.take(), SUBACK_QOS0);
+    peer.set_window(7);
+    publisher.send(&publish("weather", "sun, and later rain"));
+    let own = publish("weather", "fog");
+    peer.send(&own[..9]);
+    world.settle();
+    assert!(world.move_client(&peer), "it is served");
+    assert!(!world.move_client(&peer), "and moves already");
+    world.settle();
+    peer.send(&own[9..]);
+    let mut heard = Vec::new();
+    loop {
+        world.settle();
+        let some = peer.take();
+        if some.is_empty() {
+            break;
+        }
+        heard.extend(some);
+    }
+    assert_eq!(heard, [publish("weather", "sun, and later rain"), own].concat());
+    assert!(world.answer_ping(&peer), "its slot has moved along");
+    peer.send(&DISCONNECT);
+    peer.end();
+    world.settle();
+    assert!(peer.is_closed());
+    assert_eq!(world.on_loan(), 1, "the publisher's slot");
+}
+
+#[test]
+fn a_client_that_moves_lives_as_long_as_it_is_heard_and_no_longer() {
+    let mut world = world(1);
+    let peer = served(&mut world, 0, "moving");
+    world.advance(SILENCE - Duration::from_secs(1));
+    assert!(world.move_client(&peer));
+    world.advance(Duration::from_millis(999));
+    assert_eq!(world.counters(0).expired.value(), 0);
+    world.advance(Duration::from_millis(18));
+    assert_eq!(world.counters(0).expired.value(), 1);
+    peer.end();
+    world.settle();
+    assert!(peer.is_closed());
+    assert_eq!(world.on_loan(), 0);
+    assert!(world.leftovers().is_empty(), "{:?}", world.leftovers());
 }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use socket2::{Domain, Socket, Type};
 
 use crate::ring::{self, Keepalive};
-use crate::shard::accept::Transport;
+use crate::transport::Kind;
 
 /// Connections that the system may hold for a listener before a shard accepts them
 /// (capped by `net.core.somaxconn`).
@@ -22,16 +22,16 @@ pub const WS_LISTEN_FLAG: &str = "--ws-listen";
 /// (`SO_REUSEPORT`). Returns the addresses, ports filled in; on an error, which of them failed.
 pub(super) fn bind_all(
     addresses: &[SocketAddr],
-    transport: Transport,
+    kind: Kind,
     keepalive: Option<Keepalive>,
-    by_shard: &mut [Vec<(OwnedFd, Transport)>],
+    by_shard: &mut [Vec<(OwnedFd, Kind)>],
 ) -> Result<Vec<SocketAddr>, (SocketAddr, io::Error)> {
     let mut bound = Vec::new();
     for &address in addresses {
         let (actual, sockets) =
             bind_each(address, by_shard.len(), keepalive).map_err(|error| (address, error))?;
         for (listeners, socket) in by_shard.iter_mut().zip(sockets) {
-            listeners.push((socket, transport));
+            listeners.push((socket, kind));
         }
         bound.push(actual);
     }

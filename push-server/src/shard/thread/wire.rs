@@ -97,6 +97,10 @@ impl Wire for RingWire {
         self.ring.cancel_send(token.into());
     }
 
+    fn interrupt_send(&mut self, token: Token) {
+        self.ring.interrupt_send(token.into());
+    }
+
     fn wake(&mut self, shard: u16) {
         if let Some(peer) = self.peers.get(usize::from(shard)) {
             self.ring.wake(*peer);
@@ -118,6 +122,9 @@ impl Wire for RingWire {
             }
             ring::Completion::Sent { token, weight, result } => {
                 Completion::Sent { token: token.into(), weight, result }
+            }
+            ring::Completion::Interrupted { token, weight, accepted, unsent } => {
+                Completion::Interrupted { token: token.into(), weight, accepted, unsent }
             }
             ring::Completion::Woken => Completion::Woken,
             ring::Completion::Readable { more, .. } => {

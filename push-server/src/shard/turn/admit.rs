@@ -3,10 +3,9 @@
 use push_common::clock::Monotonic;
 
 use super::Shard;
-use crate::shard::accept::Transport;
 use crate::shard::clients::{Introduction, Phase};
 use crate::shard::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
-use crate::websocket::WebSocket;
+use crate::transport::{Kind, Transport};
 
 impl<P: Ports> Shard<P> {
     /// Arms every listener that is not accepting.
@@ -28,10 +27,10 @@ impl<P: Ports> Shard<P> {
         if self.stop.has_begun() {
             return;
         }
-        let Some(transport) = self.acceptor.brought(listener, more) else { return };
+        let Some(kind) = self.acceptor.brought(listener, more) else { return };
         match result {
             Ok(socket) if !self.acceptor.has_parked() && self.take_place() => {
-                self.admit(socket, transport);
+                self.admit(socket, kind);
             }
             Ok(socket) => {
                 self.here.counters().limit_connections.add(1);
@@ -41,7 +40,7 @@ impl<P: Ports> Shard<P> {
                         "accepting pauses: --max-connections is reached"
                     );
                 }
-                self.acceptor.park(socket, transport);
+                self.acceptor.park(socket, kind);
                 self.pause_accepting();
             }
             Err(fault) => self.on_accept_fault(&fault),
@@ -57,12 +56,12 @@ impl<P: Ports> Shard<P> {
             return;
         }
         while self.take_place() {
-            let Some((socket, transport)) = self.acceptor.unpark() else {
+            let Some((socket, kind)) = self.acceptor.unpark() else {
                 self.give_place_back();
                 self.start_accepting();
                 return;
             };
-            self.admit(socket, transport);
+            self.admit(socket, kind);
         }
         self.acceptor.retry_later(self.agenda.now());
     }
@@ -103,9 +102,9 @@ impl<P: Ports> Shard<P> {
         self.acceptor.pause(&mut self.wire, self.agenda.now());
     }
 
-    /// A new client, its place taken: it has until the deadline to send its CONNECT, what WebSocket
-    /// asks for before it included.
-    fn admit(&mut self, socket: SocketOf<P>, transport: Transport) {
+    /// A new client, its place taken: it has until the deadline to send its CONNECT, what its layers
+    /// ask for before it included.
+    fn admit(&mut self, socket: SocketOf<P>, kind: Kind) {
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
         let phase = Phase::Handshake(Introduction::new(self.here.randomness().array(), deadline));
@@ -114,9 +113,7 @@ impl<P: Ports> Shard<P> {
         // Not multishot: a client whose session lives elsewhere leaves without an operation to
         // cancel.
         let client = &mut self.clients[index];
-        if transport == Transport::WebSocket {
-            client.websocket = Some(Box::new(WebSocket::new(self.agenda.now())));
-        }
+        client.transport = Transport::new(kind, self.agenda.now());
         client.intake.begin_receive();
         let token = client.token(index);
         self.wire.receive_once(&client.socket, token);

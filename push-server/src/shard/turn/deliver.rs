@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Shard;
 use super::errand::Errand;
-use crate::broker::{Budget, Charge, Message, NoMemory, QoS, SessionMemory};
+use crate::broker::{Budget, Fate, Message, NoMemory, QoS, SessionMemory, Slip};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
     Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, Transmit, Version,
@@ -17,7 +17,7 @@ use crate::shard::journal::{Done, Draft, Part, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Wire};
-use crate::shard::publish::{Fanout, Publisher};
+use crate::shard::publish::{Author, Fanout, Publisher};
 use crate::store::Write;
 
 /// The cost of a send: its part of a system call, and a completion.
@@ -117,7 +117,8 @@ impl<P: Ports> Shard<P> {
         let message = Arc::new(message);
         self.retain(&message, Some(key), &mut draft);
         let flow = self.flow_of(index);
-        let fanout = Fanout::published(flow, message, Some(key), draft, publisher);
+        let author = Author::Client { key, publisher };
+        let fanout = Fanout::published(flow, message, author, draft);
         self.begin_fanout(fanout, budget)
     }
 
@@ -200,20 +201,19 @@ impl<P: Ports> Shard<P> {
         &mut self,
         flow: Flow,
         message: Arc<Message>,
-        from: Option<u32>,
+        author: Author,
         mut draft: Draft,
-        charge: Option<Charge>,
     ) {
         if message.topic.is_hidden() {
             self.here.counters().dropped_reserved_topic.add(1);
             self.file(draft);
             return;
         }
-        self.retain(&message, from, &mut draft);
-        self.queue_fanout(Fanout::published(flow, message, from, draft, None).of_will(charge));
+        self.retain(&message, author.key(), &mut draft);
+        self.queue_fanout(Fanout::published(flow, message, author, draft));
     }
 
-    fn retain(&mut self, message: &Arc<Message>, from: Option<u32>, draft: &mut Draft) {
+    pub(super) fn retain(&mut self, message: &Arc<Message>, from: Option<u32>, draft: &mut Draft) {
         if !message.retain {
             return;
         }
@@ -232,14 +232,30 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    pub(super) fn deliver_to(&mut self, key: u32, delivery: Delivery, part: &mut Part) {
+    /// Delivers to a session of this shard. `slip`: of a message that came in by a door; where the message goes
+    /// into no outbox, it comes back at once.
+    pub(super) fn deliver_to(
+        &mut self,
+        key: u32,
+        delivery: Delivery,
+        slip: Option<Slip>,
+        part: &mut Part,
+    ) {
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let client = entry.presence.client();
         if client.is_none() && delivery.qos == QoS::AtMostOnce {
+            if let Some(slip) = slip {
+                slip.send_back(entry.session.client_id(), Fate::Dropped);
+            }
             self.here.counters().dropped_absent.add(1);
             return;
         }
-        match self.put_into_outbox(key, delivery, client.is_some(), part) {
+        let qos = delivery.qos;
+        let delivered = self.put_into_outbox(key, delivery, client.is_some(), part);
+        if let Some(slip) = slip {
+            self.follow(key, qos, slip, delivered);
+        }
+        match delivered {
             Delivered::Queued => {}
             Delivered::QueuedDropping(dropped) => {
                 self.here.counters().dropped_outbox_full.add(u64::from(dropped));
@@ -263,6 +279,31 @@ impl<P: Ports> Shard<P> {
         if let Some(index) = client {
             self.mark_dirty(index);
         }
+    }
+
+    /// A session has taken a message with a slip, or has not.
+    fn follow(&mut self, key: u32, qos: QoS, slip: Slip, delivered: Delivered) {
+        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
+        let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let session = &mut entry.session;
+        if !delivered.is_queued() {
+            slip.send_back(session.client_id(), Fate::Dropped);
+            return;
+        }
+        if is_left_out(Rule::SlipWaits) {
+            slip.send_back(session.client_id(), Fate::Acknowledged);
+            return;
+        }
+        if is_left_out(Rule::SlipOfAbsent) && entry.presence.client().is_none() {
+            return;
+        }
+        if qos == QoS::AtMostOnce {
+            slip.send_back(session.client_id(), Fate::Unconfirmed);
+            return;
+        }
+        session.follow(slip);
+        session
+            .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
     }
 
     /// Puts a message into a session's outbox, and what that means for the disk into `part`.
@@ -360,9 +401,10 @@ impl<P: Ports> Shard<P> {
     /// Sends what a client is owed, unless a send is under way: its end calls again. Returns what that
     /// has cost.
     pub(super) fn flush(&mut self, index: u32) -> u32 {
+        let is_moving = self.clients.is_moving(index);
         let client = &mut self.clients[index];
         let is_served = matches!(client.phase, Phase::Serving { .. });
-        if client.output.is_sending() || (client.output.is_held() && is_served) {
+        if client.output.is_sending() || is_moving || (client.output.is_held() && is_served) {
             return FLUSH_UNITS;
         }
         if client.output.has_failed() {
@@ -376,7 +418,7 @@ impl<P: Ports> Shard<P> {
         let now = self.agenda.now();
         let (client, sending) = self.clients.with_sending(index);
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
-        let owes_frames = client.owes_frames();
+        let owes = client.transport.owes();
         let mut chunks = match &mut client.phase {
             Phase::Serving { connection, session, .. } => {
                 served = Some(*session);
@@ -405,7 +447,7 @@ impl<P: Ports> Shard<P> {
                 transmit.chunks
             }
             Phase::Flushing { frames, .. } => {
-                if frames.is_empty() && !owes_frames {
+                if frames.is_empty() && !owes {
                     self.send_fin(index);
                     return units;
                 }
@@ -414,9 +456,7 @@ impl<P: Ports> Shard<P> {
             Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
             Phase::Lingering { .. } => return units,
         };
-        if let Some(websocket) = &mut client.websocket {
-            websocket.wrap(&mut chunks);
-        }
+        client.transport.wrap(&mut chunks);
         if !chunks.is_empty() {
             let bytes: usize = chunks.iter().map(Bytes::len).sum();
             units += (bytes / BYTES_PER_UNIT) as u32;

@@ -133,6 +133,9 @@ impl<P: Ports> Shard<P> {
             Done::FilterRemoved { session, number, filter } => {
                 self.on_filter_removed((session, number, filter), failed);
             }
+            Done::Changed { session, number, changes, again } => {
+                self.on_changed((session, number), changes, again, failed);
+            }
             Done::Written { session, number, position, filed } => {
                 self.on_written(session, number, position, filed, failed);
             }
@@ -142,8 +145,13 @@ impl<P: Ports> Shard<P> {
             Done::Trim { session, number } => self.on_trim(session, number, outcome),
             Done::Will(will) => self.on_will_published(will, failed),
             Done::Left(giver) => self.on_left(giver, failed),
+            Done::PassedOn(giver, message) => self.on_passed_on(giver, *message, failed),
             Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
             Done::EndInput { client } => self.on_end_input(client),
+            Done::Knock(doorway) => self.on_knock(doorway),
+            Done::Entered { entered, reason } => {
+                entered.settle(if failed { Reason::ImplementationSpecificError } else { reason });
+            }
         }
     }
 
@@ -267,15 +275,20 @@ impl<P: Ports> Shard<P> {
         let origin = self.sessions.origin(key);
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         let number = entry.number;
-        let changes = entry.session.take_changes().into_iter();
+        let changes = entry.session.take_changes();
         let shared = self.here.shared();
         entry
             .session
             .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
-        Draft {
-            writes: changes.map(|change| records::changed(change, number)).collect(),
-            waiting: Vec::new(),
-        }
+        let writes = changes.iter().map(|&change| records::changed(change, number)).collect();
+        let done = (!changes.is_empty()).then(|| Done::Changed {
+            session: key,
+            number,
+            changes,
+            again: false,
+        });
+        let own = self.here.index();
+        Draft { writes, waiting: done.map(|done| (own, done)).into_iter().collect() }
     }
 
     /// What a client's token is, for whoever answers it later.
@@ -295,6 +308,7 @@ fn noted_units(done: &Done, outcome: &Outcome) -> u32 {
         Done::Unsubscribe(unsubscribed) if matches!(outcome, Outcome::Failed(_)) => {
             NOTED_UNITS + FRESH_UNITS.saturating_mul(unsubscribed.filters.len() as u32)
         }
+        Done::Changed { changes, .. } => NOTED_UNITS.saturating_mul(changes.len() as u32),
         Done::Page { .. } | Done::Trim { .. } | Done::PassOn(_) => FETCHED_UNITS,
         _ => NOTED_UNITS,
     }

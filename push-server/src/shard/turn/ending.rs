@@ -109,8 +109,8 @@ impl<P: Ports> Shard<P> {
         let Some(Entry { mut session, presence, number }) = self.sessions.remove(key) else {
             return;
         };
+        let shares = session.may_owe_groups();
         let subscriptions = std::mem::take(&mut session.subscriptions);
-        let shares = subscriptions.has_shared();
         let holder = self.here.shared().holders.holder(origin, session.user());
         // They count against the total until they are out of the tables, for nobody.
         self.here.shared().memory.subscriptions.discount(holder, subscriptions.bytes() as u64);

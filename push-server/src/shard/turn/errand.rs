@@ -1,5 +1,8 @@
 //! What may wait for its session's turn. It knows nobody who does it.
 
+use std::sync::Arc;
+
+use crate::shard::door::Doorway;
 use crate::shard::journal::{Giver, Retrying};
 use crate::shard::ports::Token;
 use crate::shard::post::SharedMail;
@@ -26,6 +29,8 @@ pub(super) enum Errand {
     Return(u32),
     /// What the store has refused is offered again.
     Retry(Box<Retrying>),
+    /// Messages that have come in by a door go out.
+    Door(Arc<Doorway>),
 }
 
 impl Errand {
@@ -40,7 +45,8 @@ impl Errand {
             | Self::PassOn(_)
             | Self::Forget(_)
             | Self::Return(_)
-            | Self::Retry(_) => false,
+            | Self::Retry(_)
+            | Self::Door(_) => false,
         }
     }
 
@@ -55,7 +61,8 @@ impl Errand {
             | Self::PassOn(_)
             | Self::Forget(_)
             | Self::Return(_)
-            | Self::Retry(_) => 0,
+            | Self::Retry(_)
+            | Self::Door(_) => 0,
         }
     }
 }

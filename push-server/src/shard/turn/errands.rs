@@ -174,6 +174,7 @@ impl<P: Ports> Shard<P> {
                 unless_done(progress, Errand::Retry(retrying))
             }
             Errand::Return(key) => unless_done(self.tell_shares(key, budget), errand),
+            Errand::Door(doorway) => self.go_on_with_door(doorway, budget),
             Errand::Share(mail) => {
                 budget.charge(self.on_shared_mail(*mail));
                 (VecDeque::new(), Progress::Done)

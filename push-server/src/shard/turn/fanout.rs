@@ -20,7 +20,7 @@ use crate::shard::journal::{Done, Part};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::post::Mail;
-use crate::shard::publish::{Fanout, Publisher, Stage};
+use crate::shard::publish::{Author, Fanout, Publisher, Stage};
 
 /// What a delivery costs beside the match: an outbox, and a session that is read from memory.
 const DELIVERY_UNITS: u32 = 6;
@@ -152,7 +152,8 @@ impl<P: Ports> Shard<P> {
                 continue;
             }
             let delivery = fanout.delivery(found);
-            self.deliver_to(subscriber, delivery, fanout.part());
+            let slip = fanout.part().slip();
+            self.deliver_to(subscriber, delivery, slip, fanout.part());
         }
         Progress::Done
     }
@@ -186,9 +187,15 @@ impl<P: Ports> Shard<P> {
     }
 
     fn end_fanout(&mut self, fanout: &mut Fanout) {
-        let (mut part, told) = fanout.end();
-        if let Some((publisher, reason)) = told {
-            self.answer_publisher(&publisher, reason, &mut part);
+        let (mut part, author, reason) = fanout.end();
+        match author {
+            Author::Client { publisher: Some(publisher), .. } => {
+                self.answer_publisher(publisher, reason, &mut part);
+            }
+            Author::Door(entered) => self.answer_door(entered, reason, &mut part),
+            Author::Client { publisher: None, .. }
+            | Author::Will { .. }
+            | Author::Letter { .. } => {}
         }
         self.finish_part(part);
     }

@@ -53,20 +53,18 @@ pub(super) enum Halt {
 impl<P: Ports> Shard<P> {
     /// Takes received bytes to the client's protocol state.
     pub(super) fn on_bytes(&mut self, index: u32, piece: &PieceOf<P>) {
-        let (client, unwrapped) = self.clients.with_scratch(index);
-        let mut bytes = self.wire.bytes(piece);
-        if let Some(websocket) = &mut client.websocket {
-            unwrapped.clear();
-            let limits = &self.here.shared().config.limits;
-            let pace = match &client.phase {
-                Phase::Serving { connection, .. } => connection.ping_pace(limits),
-                _ => limits.ping_rate.pace(0),
-            };
-            websocket.handle_bytes(bytes, pace, self.agenda.now(), unwrapped);
-            bytes = unwrapped;
-        }
+        let (client, scratch) = self.clients.with_scratch(index);
+        let limits = &self.here.shared().config.limits;
+        let pace = match &client.phase {
+            Phase::Serving { connection, .. } => connection.ping_pace(limits),
+            _ => limits.ping_rate.pace(0),
+        };
+        let received = self.wire.bytes(piece);
+        let bytes = client.transport.take(received, pace, self.agenda.now(), scratch);
         if bytes.is_empty() {
-            self.after_frames(index);
+            // What came was the layers' own.
+            self.publish_rx(index);
+            self.after_layers(index);
             return;
         }
         let bytes_len = bytes.len();
@@ -90,19 +88,20 @@ impl<P: Ports> Shard<P> {
             // Whatever a peer still says after the end is not read.
             Phase::Flushing { .. } | Phase::Lingering { .. } => {}
         }
-        self.after_frames(index);
+        self.after_layers(index);
     }
 
     /// Arms the next receive, or lets a client go that waits for nothing else.
     pub(super) fn after_receive(&mut self, index: u32) {
+        let is_moving = self.clients.is_moving(index);
         let Some(client) = self.clients.get_mut(index) else { return };
-        if client.intake.is_receiving() {
+        if client.intake.is_receiving() || is_moving {
             return;
         }
         let token = client.token(index);
         match &client.phase {
             // It may leave for another shard, which no send may be under way for.
-            Phase::Handshake(_) if client.output.is_sending() || client.owes_frames() => {}
+            Phase::Handshake(_) if client.output.is_sending() || client.transport.owes() => {}
             Phase::Handshake(_) => {
                 client.intake.begin_receive();
                 self.wire.receive_once(&client.socket, token);
@@ -267,10 +266,25 @@ impl<P: Ports> Shard<P> {
 
     /// Moves the slot's `rx` to the end of the last packet parsed.
     fn publish_rx(&mut self, index: u32) {
-        let client = &self.clients[index];
-        if let Phase::Serving { connection, .. } = &client.phase {
-            self.path.parsed(client.slot.as_ref(), connection.parsed_bytes());
+        if let Some(rx) = self.whole_wire_bytes(index) {
+            self.path.parsed(self.clients[index].slot.as_ref(), rx);
         }
+    }
+
+    /// Bytes that a client has sent on the wire, up to the end of the last packet parsed; `None` while
+    /// that end is not known, or is not asked for any more.
+    pub(super) fn whole_wire_bytes(&self, index: u32) -> Option<u64> {
+        let client = self.clients.get(index)?;
+        let (parsed, pending) = match &client.phase {
+            Phase::Handshake(Introduction { handshake, .. }) => {
+                (handshake.parsed_bytes(), handshake.input_len())
+            }
+            Phase::Serving { connection, .. } => {
+                (connection.parsed_bytes(), connection.input_len())
+            }
+            Phase::Flushing { .. } | Phase::Lingering { .. } => return None,
+        };
+        client.transport.whole_wire_bytes(parsed, pending)
     }
 
     /// Bytes of whole packets that a client has sent, while it is served.
@@ -347,7 +361,7 @@ impl<P: Ports> Shard<P> {
             return None;
         }
         let halt = self.pump(index, budget);
-        self.after_frames(index);
+        self.after_layers(index);
         let Some(client) = self.clients.get(index) else { return halt };
         if client.intake.is_peer_gone() && !client.intake.is_stalled() {
             self.on_peer_gone(index);

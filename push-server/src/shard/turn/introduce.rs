@@ -74,12 +74,12 @@ impl<P: Ports> Shard<P> {
         }
         let client = self.clients.remove(index);
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
-        let Client { socket, phase, websocket, connect_number, .. } = client;
+        let Client { socket, phase, transport, connect_number, .. } = client;
         self.here.counters().connections.sub(1);
         if let Phase::Handshake(introduction) = phase {
             let arrival = Arrival::Questioned(introduction);
             let last_seen = self.agenda.now();
-            let adoption = Adoption { socket, arrival, websocket, last_seen, connect_number };
+            let adoption = Adoption { socket, arrival, transport, last_seen, connect_number };
             self.post(home, Mail::Adopt(Box::new(adoption)));
         }
     }
@@ -97,10 +97,9 @@ impl<P: Ports> Shard<P> {
             return;
         };
         introduction.is_home = true;
-        let rx = introduction.handshake.parsed_bytes();
         let keep_alive =
             introduction.handshake.pending_mut().map(|connect| connect.keep_alive(limits));
-        self.register_with_kernel(index, keep_alive.unwrap_or_default().0, rx);
+        self.register_with_kernel(index, keep_alive.unwrap_or_default().0);
         self.mark_dirty(index);
     }
 
@@ -129,43 +128,43 @@ impl<P: Ports> Shard<P> {
         }
         let client = self.clients.remove(index);
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
-        let Client { socket, websocket, connect_number, .. } = client;
+        let Client { socket, transport, connect_number, .. } = client;
         self.here.counters().connections.sub(1);
         let arrival = Arrival::Admitted(connecting);
         let last_seen = self.agenda.now();
-        let adoption = Adoption { socket, arrival, websocket, last_seen, connect_number };
+        let adoption = Adoption { socket, arrival, transport, last_seen, connect_number };
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
 
     /// A client that another shard accepted; its place is taken already.
     pub(super) fn on_adoption(&mut self, adoption: Adoption<SocketOf<P>>) {
-        let Adoption { socket, arrival, websocket, last_seen, connect_number } = adoption;
+        let Adoption { socket, arrival, transport, last_seen, connect_number } = adoption;
         match arrival {
             Arrival::Admitted(connecting) => {
                 let phase = Phase::Lingering { deadline: self.agenda.now() };
                 let index = self.add_client(socket, phase, last_seen);
                 let client = &mut self.clients[index];
-                (client.websocket, client.connect_number) = (websocket, connect_number);
+                (client.transport, client.connect_number) = (transport, connect_number);
                 if self.stop.has_begun() {
                     self.turn_away(index, &connecting);
                 } else {
                     self.serve(index, connecting);
                 }
-                self.after_frames(index);
+                self.after_layers(index);
                 self.after_receive(index);
             }
             Arrival::Questioned(introduction) => {
                 let deadline = introduction.deadline;
                 let index = self.add_client(socket, Phase::Handshake(introduction), last_seen);
                 let client = &mut self.clients[index];
-                (client.websocket, client.connect_number) = (websocket, connect_number);
+                (client.transport, client.connect_number) = (transport, connect_number);
                 self.arm_client_timer(index, deadline);
                 if self.stop.has_begun() {
                     self.close_for_stop(index);
                 } else {
                     self.question(index);
                 }
-                self.after_frames(index);
+                self.after_layers(index);
                 self.after_receive(index);
             }
         }

@@ -5,8 +5,11 @@
 //! That may be a whole outbox, and each message of it asks as many members as any other. So it goes in
 //! turns, of the session's own flow, or of the one flow of all that have ended; and it waits while the store
 //! is behind or another shard takes no letters. Until a message has gone it counts against the totals of all
-//! sessions (`mqtt::Left`). It goes in one write with its removal from the outbox that it leaves, so no
-//! message is lost or comes twice, wherever a crash or a stop comes between.
+//! sessions (`mqtt::Left`). It goes in one write with its removal from the outbox that it leaves, so a crash
+//! or a stop in between finds it with one of them. Should the write fail, it is passed on once more when the
+//! store works, and at QoS 1 may come twice. What nobody takes is dropped and counted, as a new message would
+//! be: by members that refuse it, or because the last member has left meanwhile. For then nobody has asked
+//! for it any more, neither the one that it waited for nor anybody else.
 //!
 //! A durable session that ends is first marked on disk as ended, by the shard's own draft, like all that has
 //! an order; CONNACK of whoever replaces it waits for that. With the mark a will leaves its record, and
@@ -33,6 +36,9 @@ impl<P: Ports> Shard<P> {
     /// A session has unsubscribed from a group: leaves to others what it was not sent yet, if there are
     /// any; else it is still its own. `pass_on` goes on with that.
     pub(super) fn leave_unsent(&mut self, key: u32, filter: &TopicFilter) {
+        if let Some(session) = self.sessions.session_mut(key) {
+            session.leaves_group();
+        }
         if !self.here.shared().shares.is_served(filter) {
             return;
         }
@@ -155,7 +161,7 @@ impl<P: Ports> Shard<P> {
         &mut self,
         giver: Giver,
         flow: Flow,
-        left: LeftMessage,
+        mut left: LeftMessage,
         is_durable: bool,
     ) -> Placed {
         let change = left
@@ -169,17 +175,24 @@ impl<P: Ports> Shard<P> {
             self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
             return Placed::Done { refusals: 0 };
         }
-        if self.is_only_member(giver, group) {
+        let group = Arc::clone(group);
+        if self.is_only_member(giver, &group) {
             // It is too large for it, and would come back.
             self.here.counters().dropped_too_large.add(1);
             self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
             return Placed::Done { refusals: 0 };
         }
-        let waiting = is_durable.then_some((self.here.index(), Done::Left(giver)));
+        let is_ended = self.sessions.leaving(giver.number).is_some();
+        let done = match is_ended {
+            true => Done::Left(giver),
+            // What fails is not read again from the disk: its client may be there, and has been sent more.
+            false => Done::PassedOn(giver, Box::new(left.clone())),
+        };
+        let waiting = is_durable.then_some((self.here.index(), done));
         let draft =
             Draft { writes: change.into_iter().collect(), waiting: waiting.into_iter().collect() };
         let mut part = Part::of_publisher(draft, self.here.shared().store.is_some());
-        let placed = self.place_left(flow, &left.delivery.message, group, &mut part);
+        let placed = self.place_left(flow, &mut left, &group, &mut part);
         if placed == Placed::Blocked {
             // Nobody has a part of it.
             let memory = Arc::clone(&self.here.shared().memory);
@@ -256,6 +269,32 @@ impl<P: Ports> Shard<P> {
         }
     }
 
+    /// A message that a session has passed on is safe, or nobody has it: then it waits for the disk, to be
+    /// passed on once more.
+    pub(super) fn on_passed_on(&mut self, giver: Giver, message: LeftMessage, failed: bool) {
+        let memory = Arc::clone(&self.here.shared().memory);
+        let Some(left) = self.left_of(giver) else { return };
+        left.end_write(false);
+        if failed {
+            left.put_back(message, &memory.outboxes);
+            self.journal.push_giver(giver);
+        } else {
+            self.go_on_leaving(giver);
+        }
+    }
+
+    /// Has what a session could not pass on go to others again, whether it goes on or has ended since.
+    pub(super) fn retry_giver(&mut self, giver: Giver) {
+        if !self.has_left(giver) {
+            return;
+        }
+        if self.sessions.leaving(giver.number).is_some() {
+            self.queue_leaving(giver.number);
+        } else if let Some(key) = giver.key {
+            self.queue_left(key);
+        }
+    }
+
     /// Goes on when all is safe elsewhere that has been left: what there is on disk may be read.
     fn go_on_leaving(&mut self, Giver { key, number }: Giver) {
         let Some(leaving) = self.sessions.leaving(number) else {
@@ -323,10 +362,13 @@ impl<P: Ports> Shard<P> {
         };
         let number = leaver.number;
         let memory = Arc::clone(&self.here.shared().memory);
+        let journal = &self.journal;
+        let owed =
+            entries.into_iter().filter(|(position, _)| !journal.is_unsettled(number, position.0));
         let Some(leaving) = self.sessions.leaving(number) else { return };
         let next = next.map(|next| Leaver { from: next.0, ..leaver });
         leaving.records = Some(Records { page: leaver, next });
-        for (position, stored) in entries {
+        for (position, stored) in owed {
             let was_sent = position.0 < leaver.sent_to;
             let Stored::Entry(entry) = stored else { continue };
             let delivery = records::delivery(entry, &self.here.shared().shares);

@@ -19,6 +19,9 @@ impl<P: Ports> Shard<P> {
             && let Some(from) = entry.session.begin_page(memory)
         {
             let number = entry.number;
+            // What is sent from now on must not look after a crash as though it had not been.
+            self.save_if_owed(key);
+            let memory = &self.here.shared().memory.outboxes;
             let done = Done::Page { session: key, number };
             let page = PageRead::next(number, from, done).into_memory(memory.left_bytes());
             self.journal.read_page(page);
@@ -40,15 +43,19 @@ impl<P: Ports> Shard<P> {
     /// The oldest messages of an outbox are here, and as many are dropped as it is over its limits.
     pub(super) fn on_trim(&mut self, key: u32, number: SessionNumber, outcome: Outcome) {
         let shared = Arc::clone(self.here.shared());
-        let Some(entry) = self.numbered(key, number) else { return };
-        let client = entry.presence.client();
+        let Some(client) = self.numbered(key, number).map(|entry| entry.presence.client()) else {
+            return;
+        };
         if let Outcome::Page(Page { entries, next }) = outcome {
+            let journal = &self.journal;
             let sizes = entries.into_iter().filter_map(|(position, stored)| match stored {
+                _ if journal.is_unsettled(number, position.0) => None,
                 Stored::Entry(entry) => Some((position.0, entry.weight_bytes())),
                 Stored::Released => None,
             });
             let (sizes, limits) = (sizes.collect::<Vec<_>>(), &shared.config.limits);
             let next = next.map(|next| next.0);
+            let Some(entry) = self.numbered(key, number) else { return };
             let dropped = entry.session.trimmed(&sizes, next, limits, client.is_some());
             self.here.counters().dropped_outbox_full.add(u64::from(dropped));
             self.file_changes(key, None);
@@ -58,7 +65,9 @@ impl<P: Ports> Shard<P> {
             }
         } else {
             // The next message for it tries again, or its client when the store is back.
-            entry.session.page_failed(client.is_some());
+            if let Some(entry) = self.numbered(key, number) {
+                entry.session.page_failed(client.is_some());
+            }
             self.journal.push_unread(key, number);
         }
     }
@@ -82,7 +91,10 @@ impl<P: Ports> Shard<P> {
             return;
         };
         let mut stale = 0;
-        let fetched = entries.into_iter().map(|(position, stored)| {
+        let journal = &self.journal;
+        let owed =
+            entries.into_iter().filter(|(position, _)| !journal.is_unsettled(number, position.0));
+        let fetched = owed.map(|(position, stored)| {
             let shares = &self.here.shared().shares;
             let fetched = records::fetched(stored, WallMillis(oldest), shares);
             stale += u64::from(matches!(fetched, Fetched::Stale(_)));

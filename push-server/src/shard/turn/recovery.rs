@@ -5,15 +5,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
+use push_common::clock::Monotonic;
 
 use super::Shard;
 use crate::broker::{Holder, Origin, will_weight_bytes};
-use crate::mqtt::Session;
+use crate::mqtt::{PendingWill, Session};
 use crate::shard::journal::{Outgoing, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::sessions::{Absence, Found, Presence, RecoveredPart};
 use crate::store::{SessionNumber, SessionRecord, Write};
+
+/// A will that a start finds with its session waits at least so long: its client was connected when the
+/// server ended, or could not come back meanwhile, and is likely to be back at once.
+const WILL_GRACE_MILLIS: u64 = 5_000;
 
 impl<P: Ports> Shard<P> {
     /// Takes up what a restart has found on disk and is this shard's.
@@ -43,7 +48,7 @@ impl<P: Ports> Shard<P> {
                 record.disconnected_at.map_or(0, |at| now_wall.0.saturating_sub(at.0));
             let will = record.will.map(|will| {
                 let charge = memory.wills.adopt(holder, will_weight_bytes(&will.message));
-                records::pending_will(will, now, clocks, charge)
+                after_grace(records::pending_will(will, now, clocks, charge), now)
             });
             memory.subscriptions.count_for(holder, session.subscriptions.bytes() as u64);
             let absence = Absence::resumed(record.expiry_secs, gone_millis, will, now);
@@ -83,7 +88,7 @@ impl<P: Ports> Shard<P> {
         mut record: SessionRecord,
     ) {
         let (now, clocks) = (self.agenda.now(), self.here.shared().journal.clocks());
-        let shares = session.subscriptions.has_shared();
+        let shares = session.may_owe_groups();
         let Some(stored) = record.will.clone() else {
             self.sessions.push_found(Found { session, shares, number, will: None, key: None });
             return;
@@ -91,13 +96,9 @@ impl<P: Ports> Shard<P> {
         // Nobody's: its session has ended.
         let memory = &self.here.shared().memory.wills;
         let charge = memory.adopt(Holder::NOBODY, will_weight_bytes(&stored.message));
-        let will = records::pending_will(stored, now, clocks, charge);
+        let will = after_grace(records::pending_will(stored, now, clocks, charge), now);
         let publish_at = will.publish_at;
         let found = Found { session, shares, number, will: Some(will), key: None };
-        if publish_at <= now {
-            self.sessions.push_found(found);
-            return;
-        }
         if let Some(will) = &mut record.will
             && will.due_at.is_none()
         {
@@ -107,4 +108,10 @@ impl<P: Ports> Shard<P> {
         }
         self.sessions.add_stray(publish_at, found);
     }
+}
+
+/// The will no sooner than its client has had time to come back.
+fn after_grace(mut will: Box<PendingWill>, now: Monotonic) -> Box<PendingWill> {
+    will.publish_at = will.publish_at.max(now.after_millis(WILL_GRACE_MILLIS));
+    will
 }

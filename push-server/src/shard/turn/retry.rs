@@ -1,5 +1,5 @@
-//! What the store has refused, and is offered again as soon as it serves: records of sessions, ends of
-//! sessions, filters that were unsubscribed from, and pages that somebody waits for.
+//! What the store has refused, and is offered again as soon as it serves: records of sessions, what their
+//! clients have acknowledged, ends of sessions, filters that were unsubscribed from, and pages that somebody waits for.
 //!
 //! A client may have been told meanwhile that it is connected, with its session or without the one
 //! before. What it is promised from then on stands on the session's record, which is written before
@@ -9,8 +9,9 @@
 use super::Shard;
 use super::errand::Errand;
 use crate::broker::Budget;
+use crate::mqtt::Change;
 use crate::shard::agenda::{Flow, Progress};
-use crate::shard::journal::{Again, Done, Draft, Retrying, UnremovedFilter};
+use crate::shard::journal::{Again, Done, Draft, Retrying, UnremovedFilter, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::store::{SessionNumber, Write};
@@ -57,9 +58,11 @@ impl<P: Ports> Shard<P> {
                     self.journal.end_unwritten(key, number);
                 }
             }
+            Some(Again::Change(key, number, change)) => self.retry_change((key, number), change),
             Some(Again::Removal(number)) => self.file(self.removed(number, true)),
             Some(Again::FilterRemoval(filter)) => self.retry_filter_removal(filter),
             Some(Again::Will) => self.retry_will(),
+            Some(Again::PassOn(giver)) => self.retry_giver(giver),
             Some(Again::LeaversPage(leaver)) => self.read_leavers_page(leaver),
             Some(Again::Page(key, number)) => {
                 self.journal.end_unread(key, number);
@@ -110,6 +113,63 @@ impl<P: Ports> Shard<P> {
             }
         } else {
             self.journal.end_unwritten(key, number);
+        }
+    }
+
+    /// Changes of a session are made on disk, or are not: then they are offered again.
+    pub(super) fn on_changed(
+        &mut self,
+        (key, number): (u32, SessionNumber),
+        changes: Vec<Change>,
+        again: bool,
+        failed: bool,
+    ) {
+        for change in changes {
+            if failed {
+                if self.needs(key, number, change) && !self.journal.push_change(key, number, change)
+                {
+                    self.here.counters().limit_changes.add(1);
+                }
+                continue;
+            }
+            if again {
+                self.journal.end_change(number, change);
+                self.here.counters().removals_retried.add(1);
+            }
+            let entry = self.numbered(key, number);
+            if let (Change::Release(position), Some(entry)) = (change, entry) {
+                entry.session.released(position);
+                if let Some(index) = entry.presence.client() {
+                    self.mark_dirty(index);
+                }
+            }
+        }
+    }
+
+    /// Whether a change is still to be made: its session may have gone on, or have ended.
+    fn needs(&mut self, key: u32, number: SessionNumber, change: Change) -> bool {
+        if let Some(entry) = self.numbered(key, number) {
+            return entry.session.needs(change);
+        }
+        // What it leaves to others is read from its outbox.
+        let is_leaving = self.sessions.leaving(number).is_some();
+        is_leaving && matches!(change, Change::Settle(_))
+    }
+
+    /// Offers a change again. It stays among those that were refused until it is made: a page that is being
+    /// read may still have its message.
+    fn retry_change(&mut self, (key, number): (u32, SessionNumber), change: Change) {
+        if !self.needs(key, number, change) {
+            self.journal.end_change(number, change);
+            return;
+        }
+        let changes = vec![change];
+        let done = Done::Changed { session: key, number, changes, again: true };
+        let waiting = vec![(self.here.index(), done)];
+        self.file(Draft { writes: vec![records::changed(change, number)], waiting });
+        if matches!(change, Change::EndExactlyOnce(_)) {
+            // Ahead of what a client may begin now under the same packet id, which another shard may file.
+            self.submit_draft();
         }
     }
 

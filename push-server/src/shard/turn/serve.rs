@@ -18,7 +18,7 @@ use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Socket, Wire};
 use crate::shard::sessions::{Found, NoPlace, Presence};
-use crate::websocket::Goodbye;
+use crate::transport::{Goodbye, Heartbeat};
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
 const UNREAD_RETRY_MILLIS: u64 = 16;
@@ -66,11 +66,12 @@ impl<P: Ports> Shard<P> {
         }
         self.here.counters().connects_bridge.add(u64::from(connection.is_bridge()));
         for found in strays {
-            // It is back before its will was due.
-            self.leave_behind(Found { will: None, ..found });
+            // Its will may have been due before it was back, in this same turn.
+            let now = self.agenda.now();
+            let will = found.will.filter(|will| will.publish_at <= now);
+            self.leave_behind(Found { will, ..found });
         }
         let keep_alive = connection.keep_alive();
-        let parsed_bytes = connection.parsed_bytes();
         let flow = self.sessions.number(key).into();
         let client = &mut self.clients[index];
         client.phase = Phase::Serving { connection, session: key, flow };
@@ -82,7 +83,7 @@ impl<P: Ports> Shard<P> {
         }
         if self.clients[index].slot.is_none() {
             // Before CONNACK leaves, because CONNACK is what anchors the flow.
-            self.register_with_kernel(index, keep_alive.0, parsed_bytes);
+            self.register_with_kernel(index, keep_alive.0);
         }
         self.take_input(index);
         self.mark_dirty(index);
@@ -239,12 +240,17 @@ impl<P: Ports> Shard<P> {
         self.here.shared().holders.holder(self.sessions.origin(key), user)
     }
 
-    pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16, rx: u64) {
+    pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16) {
+        // A lagging `rx` does no harm: the programs leave pings to user space until it is right.
+        let rx = self.whole_wire_bytes(index).unwrap_or_default();
         let client = &mut self.clients[index];
         let pace = self.here.shared().config.limits.ping_rate.pace(keep_alive_secs);
         let applicant = Applicant {
             socket: &client.socket,
-            is_framed: client.websocket.is_some() && !is_left_out(Rule::FramedUnarmed),
+            heartbeat: match is_left_out(Rule::FramedUnarmed) {
+                true => Some(Heartbeat::PLAIN),
+                false => client.transport.heartbeat(),
+            },
             ping_interval_ns: pace.interval_ns,
             rx,
         };
@@ -307,7 +313,10 @@ impl<P: Ports> Shard<P> {
         let client = &self.clients[index];
         let Phase::Serving { connection, .. } = &client.phase else { return None };
         let by_kernel = self.path.last_seen(client.slot.as_ref());
-        let silent = connection.keep_alive().deadline(client.intake.last_seen().max(by_kernel));
+        // Who waits for its CONNACK need not say anything before.
+        let held_until = if client.output.is_held() { self.agenda.now() } else { by_kernel };
+        let last_seen = client.intake.last_seen().max(by_kernel).max(held_until);
+        let silent = connection.keep_alive().deadline(last_seen);
         let deaf =
             client.intake.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
         silent.into_iter().chain(deaf).chain(self.progress_deadline(index)).min()
@@ -354,7 +363,7 @@ impl<P: Ports> Shard<P> {
         let client = &self.clients[index];
         let Phase::Serving { connection, session: key, .. } = &client.phase else { return false };
         let Some(session) = self.sessions.session_mut(*key) else { return false };
-        client.owes_frames()
+        client.transport.owes()
             || connection.has_transmit(session, &self.here.shared().config.limits)
             || self.has_backlog(*key)
     }
@@ -387,7 +396,8 @@ impl<P: Ports> Shard<P> {
                 client.socket.end_both_ways();
                 self.unthrottle(index);
                 let client = &self.clients[index];
-                if !client.intake.is_receiving() && !client.intake.is_stalled() {
+                let waits = client.intake.is_receiving() || client.intake.is_stalled();
+                if !waits && !self.clients.is_moving(index) {
                     self.on_peer_gone(index);
                 }
             }
@@ -483,9 +493,8 @@ impl<P: Ports> Shard<P> {
         frames.retain(|frame| !frame.is_empty());
         let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
         let client = &mut self.clients[index];
-        if let Some(websocket) = &mut client.websocket {
-            websocket.close(if self.stop.has_begun() { Goodbye::Stopping } else { Goodbye::Done });
-        }
+        let goodbye = if self.stop.has_begun() { Goodbye::Stopping } else { Goodbye::Done };
+        client.transport.close(goodbye);
         client.phase = Phase::Flushing { deadline, frames };
         self.arm_client_timer(index, deadline);
         self.mark_dirty(index);

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::errand::Errand;
-use crate::broker::{Budget, Group, Member, Message, TopicFilter, Via};
-use crate::mqtt::{Delivery, OutboxFull};
+use crate::broker::{Budget, Group, Member, Message, Slip, TopicFilter, Via};
+use crate::mqtt::{Delivery, LeftMessage, OutboxFull};
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::clients::Phase;
 use crate::shard::journal::Part;
@@ -56,6 +56,24 @@ const TOLD_AT_ONCE_MAX: usize = 64;
 /// As many groups hear at once that a member is back as this pays for: some ten.
 const TOLD_AT_ONCE_UNITS: u32 = 512;
 
+/// The slip that goes along with a message that came in by a door.
+#[derive(Debug)]
+enum Along {
+    /// Whoever takes the message is a new receiver.
+    New,
+    /// It has come along, if there is one.
+    Carried(Option<Slip>),
+}
+
+impl Along {
+    fn take(&mut self, part: &Part) -> Option<Slip> {
+        match self {
+            Self::New => part.slip(),
+            Self::Carried(slip) => slip.take(),
+        }
+    }
+}
+
 /// Whether a message for a group may wait for another shard to take letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Patience {
@@ -79,14 +97,15 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_shared_mail(&mut self, mut mail: SharedMail) -> u32 {
         self.agenda.begin_payment(mail.flow);
         let mut part = Part::of_receiver(mail.ticket.take());
-        let choice = self.take_shared(&mail, &mut part);
+        let mut along = Along::Carried(mail.slip.take());
+        let choice = self.take_shared(&mail, &mut along, &mut part);
         let mut units = SHARED_UNITS;
         if choice != Choice::Taken {
             match choice {
                 Choice::WasGone => mail.round.member_left(),
                 _ => mail.tries += 1,
             }
-            let placed = self.place_mail(mail, &mut part, Patience::MustGo);
+            let placed = self.place_mail(mail, &mut along, &mut part, Patience::MustGo);
             units += placed.refusal_units();
         }
         self.finish_part(part);
@@ -152,10 +171,13 @@ impl<P: Ports> Shard<P> {
         Progress::Done
     }
 
-    /// One of the things has come to pass that CONNACK waits for.
+    /// One of the things has come to pass that CONNACK waits for. Its keep alive begins when it has all of
+    /// them.
     pub(super) fn let_send(&mut self, index: u32) {
+        let now = self.agenda.now();
         let client = &mut self.clients[index];
         client.output.release();
+        client.intake.hear_whole(now);
         self.mark_dirty(index);
     }
 
@@ -171,22 +193,28 @@ impl<P: Ports> Shard<P> {
         group: Arc<Group>,
         part: &mut Part,
     ) -> Placed {
-        self.place_mail(SharedMail::new(flow, message, group), part, Patience::MayWait)
+        let mail = SharedMail::new(flow, message, group);
+        self.place_mail(mail, &mut Along::New, part, Patience::MayWait)
     }
 
     /// The same for a message that somebody who left was owed. Once the server stops, another shard may
-    /// be gone, and nothing is to wait for it.
+    /// be gone, and nothing is to wait for it. Its slip stays where it is blocked.
     pub(super) fn place_left(
         &mut self,
         flow: Flow,
-        message: &Arc<Message>,
+        left: &mut LeftMessage,
         group: &Arc<Group>,
         part: &mut Part,
     ) -> Placed {
-        let (message, group) = (Arc::clone(message), Arc::clone(group));
+        let (message, group) = (Arc::clone(&left.delivery.message), Arc::clone(group));
         let mail = SharedMail { is_left: true, ..SharedMail::new(flow, message, group) };
         let patience = if self.stop.has_begun() { Patience::MustGo } else { Patience::MayWait };
-        self.place_mail(mail, part, patience)
+        let mut along = Along::Carried(left.slip.take());
+        let placed = self.place_mail(mail, &mut along, part, patience);
+        if let Along::Carried(slip) = along {
+            left.slip = slip;
+        }
+        placed
     }
 
     fn pick(&self, mail: &mut SharedMail) -> Option<Member> {
@@ -196,7 +224,13 @@ impl<P: Ports> Shard<P> {
         self.here.shared().shares.pick(group, message.qos, packet_bytes, round)
     }
 
-    fn place_mail(&mut self, mut mail: SharedMail, part: &mut Part, patience: Patience) -> Placed {
+    fn place_mail(
+        &mut self,
+        mut mail: SharedMail,
+        along: &mut Along,
+        part: &mut Part,
+        patience: Patience,
+    ) -> Placed {
         let mut refusals = 0_u16;
         while let Some(member) = self.pick(&mut mail) {
             mail.session = member.session;
@@ -208,10 +242,11 @@ impl<P: Ports> Shard<P> {
                     }
                 }
                 mail.ticket = part.another();
+                mail.slip = along.take(part);
                 self.post(member.shard, Mail::Share(Box::new(mail)));
                 return Placed::Done { refusals };
             }
-            match self.take_shared(&mail, part) {
+            match self.take_shared(&mail, along, part) {
                 Choice::Taken => return Placed::Done { refusals },
                 Choice::Refused => mail.tries += 1,
                 Choice::WasGone => mail.round.member_left(),
@@ -223,7 +258,7 @@ impl<P: Ports> Shard<P> {
     }
 
     /// Delivers to a session of this shard, unless another member should rather have it.
-    fn take_shared(&mut self, mail: &SharedMail, part: &mut Part) -> Choice {
+    fn take_shared(&mut self, mail: &SharedMail, along: &mut Along, part: &mut Part) -> Choice {
         let SharedMail { message, group, session: key, tries, .. } = mail;
         let may_refuse = *tries < self.here.shared().config.share_tries_max;
         let standing = group.standing(self.member(*key));
@@ -285,7 +320,8 @@ impl<P: Ports> Shard<P> {
             }
             return Choice::Taken;
         }
-        self.deliver_to(*key, delivery, part);
+        let slip = along.take(part);
+        self.deliver_to(*key, delivery, slip, part);
         Choice::Taken
     }
 }

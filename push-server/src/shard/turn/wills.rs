@@ -23,7 +23,7 @@ use crate::mqtt::Will;
 use crate::shard::agenda::Flow;
 use crate::shard::journal::{Done, Draft, Outgoing};
 use crate::shard::ports::Ports;
-use crate::shard::publish::Fanout;
+use crate::shard::publish::{Author, Fanout};
 use crate::store::{SessionNumber, WillNumber, Write};
 
 impl<P: Ports> Shard<P> {
@@ -54,7 +54,8 @@ impl<P: Ports> Shard<P> {
         let flow = Flow::session(self.here.index(), session.into());
         let charge = will.charge.take();
         let message = Arc::new(will.into_message(self.agenda.now()));
-        self.publish(flow, message, from, Draft::default(), charge);
+        let author = Author::Will { key: from, _charge: charge };
+        self.publish(flow, message, author, Draft::default());
     }
 
     /// Has a will written by itself, ahead of all that other shards write for it.
@@ -68,10 +69,10 @@ impl<P: Ports> Shard<P> {
 
     /// Publishes a will that is written by itself.
     pub(super) fn send_will(&mut self, mut will: Outgoing) {
-        let charge = will.charge.take();
+        let _charge = will.charge.take();
         let flow = self.flow_of_will(&will);
-        let (message, from, draft) = self.sent_out(will);
-        self.publish(flow, message, from, draft, charge);
+        let (message, key, draft) = self.sent_out(will);
+        self.publish(flow, message, Author::Will { key, _charge }, draft);
     }
 
     /// Its session's, even when that has ended, so that nobody else waits behind it.
@@ -111,7 +112,8 @@ impl<P: Ports> Shard<P> {
         }
         self.move_will(&will, Draft::default());
         let flow = self.flow_of_will(&will);
-        let (message, from, draft) = self.sent_out(will);
-        self.queue_fanout(Fanout::published(flow, message, from, draft, None));
+        let (message, key, draft) = self.sent_out(will);
+        let author = Author::Will { key, _charge: None };
+        self.queue_fanout(Fanout::published(flow, message, author, draft));
     }
 }

@@ -18,6 +18,9 @@ use crate::trace::trace;
 /// is pending that depends on time, but sessions.
 pub(crate) const PENDING_MAX: Duration = Duration::from_secs(45);
 
+/// How long a start has wills wait.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// How far a restart may shift what waits, for what is stored in milliseconds and converted more than once.
 const ROUNDING: Duration = Duration::from_millis(4);
 
@@ -93,6 +96,8 @@ struct Will {
     is_unwritten: bool,
     /// It waits for its delay without a session, which a crash has ended: who is back takes it back.
     is_stray: bool,
+    /// A start has it wait until then, whatever its delay: who is back by then takes it back.
+    waits_until: Monotonic,
     /// The disk has failed meanwhile: what becomes of it is not sure.
     is_doubtful: bool,
 }
@@ -194,6 +199,7 @@ impl Device {
             seen: 0,
             is_unwritten: false,
             is_stray: false,
+            waits_until: Monotonic(0),
             is_doubtful: false,
         });
         self.connection = Some(Connection {
@@ -285,7 +291,7 @@ impl Device {
                 let is_back = will.delay_secs > 0 && is_resumed;
                 will.decide(if is_back { Verdict::MustNot } else { Verdict::Must });
             } else if will.verdict == Verdict::Must && will.seen == 0 {
-                if will.is_stray {
+                if will.is_stray || sent_at < will.waits_until {
                     will.decide(Verdict::May);
                 } else if is_resumed && will.delay_secs > 0 {
                     let in_time = now < will.not_before;
@@ -446,6 +452,8 @@ impl Device {
         self.leaving.clear();
         for will in &mut self.wills {
             will.is_stray |= will.expiry_secs == 0 && will.delay_secs > 0;
+            // A start has all of them wait a little, also those that are not delayed.
+            will.waits_until = now.after(GRACE);
             if will.is_unwritten && will.verdict == Verdict::MustNot {
                 will.verdict = Verdict::May;
             }

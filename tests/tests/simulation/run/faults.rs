@@ -188,6 +188,9 @@ impl Run {
             Some(uptime) => self.world.crash_machine(written, uptime),
             None => self.world.crash(written),
         }
+        // What the door said before is a promise, though nobody had heard it yet.
+        self.hear_caller();
+        self.caller.begin_life(&mut self.ledger, self.world.doors());
         self.life += 1;
         self.ledger.begin_round(self.life);
         let now = self.world.now();

@@ -9,6 +9,7 @@ use push_tests::wire::{self, PUBACK, Packet, Properties, Publish, Version};
 use rand::rngs::SmallRng;
 
 use super::{DRAIN_STEP, Run, hash};
+use crate::actors::caller::Caller;
 use crate::actors::device::PENDING_MAX;
 use crate::actors::seat::{Client, Phase, Seat};
 use crate::link::Link;
@@ -34,7 +35,10 @@ impl Run {
                 device.all_is_written(now);
                 device.listen(now, &mut self.ledger);
             }
-            let rests = self.seats.iter().all(Seat::is_at_rest) && self.ledger.missing() == 0;
+            self.hear_caller();
+            let rests = self.seats.iter().all(Seat::is_at_rest)
+                && self.caller.is_at_rest()
+                && self.ledger.missing() == 0;
             if rests && now > until {
                 break;
             }
@@ -46,6 +50,8 @@ impl Run {
             let name = seat.client.name();
             self.ledger.fault(format_args!("{name}: it does not come to rest"));
         }
+        self.hear_caller();
+        self.caller.judge(&mut self.ledger);
         self.ledger.settle();
         self.devices.iter().for_each(|device| device.judge(&mut self.ledger));
         self.judge_retained();
@@ -126,12 +132,13 @@ impl Run {
             self.seats.iter().map(|seat| seat.client.name().to_owned()).collect();
         names.extend(self.devices.iter().map(|device| device.name.clone()));
         if let Some(mut link) = self.visit("janitor", &mut rng) {
-            for seat in &self.seats {
-                let Client::Publisher(publisher) = &seat.client else { continue };
-                for topic in publisher.retained_topics() {
-                    let nothing = Publish { topic, retain: true, ..Publish::default() };
-                    link.say(&wire::publish(Version::V311, &nothing));
-                }
+            let topics = self.seats.iter().filter_map(|seat| match &seat.client {
+                Client::Publisher(publisher) => Some(publisher.retained_topics()),
+                _ => None,
+            });
+            for topic in topics.flatten().chain(Caller::retained_topics()) {
+                let nothing = Publish { topic, retain: true, ..Publish::default() };
+                link.say(&wire::publish(Version::V311, &nothing));
             }
             self.leave(link);
         }

@@ -41,10 +41,10 @@ fn of_shard_only_its_thread_sees_the_machine() {
 }
 
 #[test]
-fn websocket_knows_no_other_room() {
+fn transport_knows_no_other_room() {
     let text = "use crate::{broker, kernel, mqtt, ring, shard}; use std::net::TcpStream;";
-    assert_eq!(check("push-server/src/websocket/mod.rs", text).len(), 6);
-    assert_eq!(check("push-server/src/mqtt/mod.rs", "use crate::websocket;").len(), 1);
+    assert_eq!(check("push-server/src/transport/mod.rs", text).len(), 6);
+    assert_eq!(check("push-server/src/mqtt/mod.rs", "use crate::transport;").len(), 1);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn libraries_have_one_user_each() {
         ("tokio", "push-server/src/main.rs"),
         ("mqttbytes", "push-server/src/mqtt/codec.rs"),
         ("fjall", "push-server/src/store/embedded/database.rs"),
-        ("tungstenite", "push-server/src/websocket/frames.rs"),
+        ("tungstenite", "push-server/src/transport/websocket/frames.rs"),
     ] {
         let text = format!("use {library}::Thing;");
         assert!(check(user, &text).is_empty(), "{library} in {user}");

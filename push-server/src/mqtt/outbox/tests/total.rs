@@ -189,7 +189,7 @@ proptest! {
                 Act::Acknowledge(at) => {
                     let holder = &mut holders[at];
                     for packet_id in std::mem::take(&mut holder.unacknowledged) {
-                        holder.session.acknowledge(packet_id).expect("was sent");
+                        holder.session.acknowledge(packet_id, false).expect("was sent");
                     }
                 }
                 Act::Leave(at) => holders[at].leave(),
@@ -230,7 +230,7 @@ fn a_durable_session_whose_client_does_not_read_waits_on_disk_where_memory_is_sh
     let mut sent = rig.send();
     while sent.len() < 200 {
         for (packet_id, _) in sent.clone() {
-            rig.session.acknowledge(packet_id).expect("was sent");
+            rig.session.acknowledge(packet_id, false).expect("was sent");
         }
         assert!(rig.load(0..200).is_some(), "{} came", sent.len());
         assert!(rig.memory.used_bytes() <= 20 * size);

@@ -18,7 +18,8 @@ fn a_key_that_is_given_again_is_not_the_publisher() {
         held: Held::default(),
     });
     let flow = Flow::session(0, SessionNumber(1).into());
-    let mut fanout = Fanout::published(flow, message, Some(1), Draft::default(), None);
+    let author = Author::Client { key: 1, publisher: None };
+    let mut fanout = Fanout::published(flow, message, author, Draft::default());
     fanout.begin(SessionNumber(7));
     assert!(fanout.is_older(Some(SessionNumber(6))));
     assert!(!fanout.is_older(Some(SessionNumber(7))), "it began when the fan-out did, or later");

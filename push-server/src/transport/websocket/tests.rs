@@ -23,7 +23,7 @@ fn feed(websocket: &mut WebSocket, bytes: &[u8], cuts: &[usize]) -> Vec<u8> {
     let mut begin = 0;
     for end in cuts.iter().copied().chain([bytes.len()]) {
         let end = end.clamp(begin, bytes.len());
-        websocket.handle_bytes(&bytes[begin..end], PingPace::OFF, START, &mut mqtt);
+        websocket.take(&bytes[begin..end], PingPace::OFF, START, &mut mqtt);
         begin = end;
     }
     mqtt
@@ -231,7 +231,7 @@ fn pings_beyond_rate_and_burst_end_the_connection() {
     let (mut websocket, mut mqtt) = (open(), Vec::new());
     let ping = masked(0x89, b"");
     let mut send = |millis| {
-        websocket.handle_bytes(&ping, pace, START.after_millis(millis), &mut mqtt);
+        websocket.take(&ping, pace, START.after_millis(millis), &mut mqtt);
         websocket.ended()
     };
     assert_eq!([0, 0, 0, 1_000, 2_000].map(&mut send), [None; 5]);

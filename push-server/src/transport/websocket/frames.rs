@@ -1,10 +1,14 @@
 //! A client's frames, taken apart as their bytes come. What is kept between two calls: the beginning
 //! of a header, and the beginning of a control frame's payload, which has 125 bytes at most.
 
+mod frozen;
+
 use std::io::Cursor;
 
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+pub(super) use frozen::FrozenFrames;
 
 /// The longest header of a masked frame [RFC 6455, 5.2].
 const HEADER_BYTES_MAX: usize = 14;
@@ -15,8 +19,11 @@ const CONTROL_BYTES_MAX: u64 = 125;
 /// The longest payload of any frame: the highest bit is to be 0 [RFC 6455, 5.2].
 const FRAME_BYTES_MAX: u64 = i64::MAX as u64;
 
+/// The shortest header of a frame without its mask [RFC 6455, 5.2]: of payloads below 126 bytes.
+pub(super) const FRAME_HEADER_BYTES_MIN: u16 = 2;
+
 /// A mask [RFC 6455, 5.3].
-const MASK_BYTES: usize = 4;
+pub(super) const MASK_BYTES: usize = 4;
 
 /// Where a client's frames have come to.
 #[derive(Debug, Default)]
@@ -76,6 +83,11 @@ impl Frames {
                 Some(_) | None => {}
             }
         }
+    }
+
+    /// Whether no frame has come in part. A message may have: more frames of it are to come.
+    pub(super) fn is_whole(&self) -> bool {
+        self.header_len == 0 && self.payload.is_none()
     }
 
     /// The next frame, as soon as its header is whole.

@@ -7,10 +7,10 @@ use tungstenite::handshake::server::{Request, Response, create_response, write_r
 use tungstenite::http::header::{HeaderName, HeaderValue};
 use tungstenite::http::{self, StatusCode, header};
 
-use super::ended::Ended;
+use crate::transport::end::Ended;
 
 /// The longest request head taken, in bytes: room for the cookies that a browser may add.
-pub const UPGRADE_HEAD_BYTES_MAX: usize = 16 << 10;
+pub(crate) const UPGRADE_HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// The name of MQTT among subprotocols [MQTT-6.0.0-3].
 const SUBPROTOCOL: &str = "mqtt";

@@ -1,6 +1,5 @@
 //! MQTT over WebSocket (section 6 of both specifications, RFC 6455), the server's side: bytes of the
-//! peer in; bytes of MQTT, and what is owed to the peer, out. Knows no MQTT packet, no socket and no
-//! clock.
+//! peer in; bytes of MQTT, and what is owed to the peer, out.
 //!
 //! tungstenite reads and answers the request for the upgrade, and reads and writes frame headers. Its
 //! own `WebSocket` is not used: that keeps buffers in every connection, takes memory for a frame by
@@ -8,8 +7,8 @@
 //! as they come [MQTT-6.0.0-2], so that no length of a frame costs anything, an idle connection owns
 //! no buffer, and what is sent gets a header in front.
 
-mod ended;
 mod frames;
+mod frozen;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -20,15 +19,17 @@ use push_common::ping_rate::PingPace;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use frames::{Frames, Step};
+use super::end::{Ended, Goodbye};
+use super::heartbeat::Heartbeat;
+use frames::{FRAME_HEADER_BYTES_MIN, Frames, MASK_BYTES, Step};
 use upgrade::Answer;
 
-pub use ended::Ended;
-pub use upgrade::UPGRADE_HEAD_BYTES_MAX;
+pub(super) use frozen::FrozenWebSocket;
+pub(crate) use upgrade::UPGRADE_HEAD_BYTES_MAX;
 
 /// One connection, from its first byte on.
 #[derive(Debug)]
-pub struct WebSocket {
+pub(super) struct WebSocket {
     stage: Stage,
     /// The answer to the request, until it is moved out.
     answer: Vec<u8>,
@@ -52,18 +53,9 @@ enum Stage {
     Closed,
 }
 
-/// Why the server ends a connection, as its close frame says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goodbye {
-    /// MQTT has ended: 1000.
-    Done,
-    /// The server stops: 1001.
-    Stopping,
-}
-
 impl WebSocket {
     /// A connection from which nothing has come; pings are charged from `now` on.
-    pub fn new(now: Monotonic) -> Self {
+    pub(super) fn new(now: Monotonic) -> Self {
         Self {
             stage: Stage::Upgrading(Vec::new()),
             answer: Vec::new(),
@@ -75,7 +67,7 @@ impl WebSocket {
 
     /// Takes what came, and appends the bytes of MQTT in it to `mqtt`. Look at `ended` and `owes`
     /// then.
-    pub fn handle_bytes(
+    pub(super) fn take(
         &mut self,
         mut bytes: &[u8],
         pace: PingPace,
@@ -111,7 +103,7 @@ impl WebSocket {
     }
 
     /// Why nothing more is taken from the peer; `None` while it is, and once `close` was called.
-    pub fn ended(&self) -> Option<Ended> {
+    pub(super) fn ended(&self) -> Option<Ended> {
         match self.stage {
             Stage::Ended(how, _) => Some(how),
             Stage::Upgrading(_) | Stage::Open(_) | Stage::Closed => None,
@@ -120,22 +112,22 @@ impl WebSocket {
 
     /// Takes nothing more, and has a close frame sent behind all that is wrapped next: the answer to
     /// the peer's own, or the word for its fault, else `goodbye`.
-    pub fn close(&mut self, goodbye: Goodbye) {
+    pub(super) fn close(&mut self, goodbye: Goodbye) {
         self.farewell = match std::mem::replace(&mut self.stage, Stage::Closed) {
-            Stage::Open(_) => frame(Control::Close, &code_bytes(goodbye.code())),
+            Stage::Open(_) => frame(Control::Close, &code_bytes(code_of(goodbye))),
             Stage::Ended(_, Some(code)) => frame(Control::Close, &code),
             Stage::Upgrading(_) | Stage::Ended(_, None) | Stage::Closed => return,
         };
     }
 
     /// Whether something is to be sent that is not MQTT's.
-    pub fn owes(&self) -> bool {
+    pub(super) fn owes(&self) -> bool {
         !self.answer.is_empty() || self.pong.is_some() || !self.farewell.is_empty()
     }
 
     /// Makes a binary frame of the bytes in `chunks`, if any, and puts what is owed before and behind
     /// it.
-    pub fn wrap(&mut self, chunks: &mut Vec<Bytes>) {
+    pub(super) fn wrap(&mut self, chunks: &mut Vec<Bytes>) {
         let mut front = std::mem::take(&mut self.answer);
         if let Some(payload) = self.pong.take() {
             front.extend(frame(Control::Pong, &payload));
@@ -152,18 +144,30 @@ impl WebSocket {
         }
     }
 
+    /// How long a heartbeat is in a frame: a client's has a mask, the server's none.
+    pub(super) fn around(&self, inside: Heartbeat) -> Option<Heartbeat> {
+        let Stage::Open(_) = self.stage else { return None };
+        Some(Heartbeat {
+            ping_bytes: inside.ping_bytes + FRAME_HEADER_BYTES_MIN + MASK_BYTES as u16,
+            pong_bytes: inside.pong_bytes + FRAME_HEADER_BYTES_MIN,
+        })
+    }
+
+    /// Whether no frame has come in part.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(&self.stage, Stage::Open(frames) if frames.is_whole())
+    }
+
     fn end(&mut self, how: Ended, code: Option<CloseCode>) {
         let payload = code.map_or_else(Vec::new, |code| code_bytes(code).to_vec());
         self.stage = Stage::Ended(how, Some(payload));
     }
 }
 
-impl Goodbye {
-    fn code(self) -> CloseCode {
-        match self {
-            Self::Done => CloseCode::Normal,
-            Self::Stopping => CloseCode::Away,
-        }
+fn code_of(goodbye: Goodbye) -> CloseCode {
+    match goodbye {
+        Goodbye::Done => CloseCode::Normal,
+        Goodbye::Stopping => CloseCode::Away,
     }
 }
 

@@ -1,0 +1,46 @@
+//! Whose message a fan-out carries, and who is told what became of it.
+
+use std::sync::Arc;
+
+use crate::broker::Charge;
+use crate::mqtt::PublishReceipt;
+use crate::shard::door::Entered;
+use crate::shard::ports::Token;
+use crate::shard::post::Stamp;
+use crate::store::SessionNumber;
+
+/// Whose a message is.
+#[derive(Debug)]
+pub(crate) enum Author {
+    /// A client's. `key`: of its session, which is of this shard; `publisher`: whom to tell, unless it is of
+    /// QoS 0.
+    Client { key: u32, publisher: Option<Publisher> },
+    /// A client's will. `key`: of its session, unless that has ended; `_charge`: what the will counts against
+    /// the total of all wills as long as it waits for its turn.
+    Will { key: Option<u32>, _charge: Option<Charge> },
+    /// Somebody's outside the shards, who is told what becomes of it.
+    Door(Arc<Entered>),
+    /// Another shard knows: it has come by a letter.
+    Letter { _stamp: Stamp },
+}
+
+/// Who is to be told what became of a publish.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    pub(crate) client: Token,
+    pub(crate) key: u32,
+    pub(crate) number: SessionNumber,
+    pub(crate) receipt: PublishReceipt,
+}
+
+impl Author {
+    /// The key of the session of this shard that published it, or whose will it was. The session may have
+    /// ended since, and its key may be another's.
+    pub(crate) fn key(&self) -> Option<u32> {
+        match self {
+            Self::Client { key, .. } => Some(*key),
+            Self::Will { key, .. } => *key,
+            Self::Door(_) | Self::Letter { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A transport as a value, for a client that moves: what it holds of a connection, and nothing of how
+//! it is held. What is half received and what is not sent yet goes along.
+
+use super::layer::Layer;
+#[cfg(test)]
+use super::tests::records::Records;
+use super::websocket::{FrozenWebSocket, WebSocket};
+use super::{Layers, Transport};
+
+/// The layers of a transport, the outermost first.
+#[derive(Debug)]
+pub(crate) struct FrozenTransport(Vec<FrozenLayer>);
+
+/// One layer, and how much came to it.
+#[derive(Debug)]
+struct FrozenLayer {
+    received_bytes: u64,
+    held: Held,
+}
+
+/// What a layer holds.
+#[derive(Debug)]
+enum Held {
+    WebSocket(FrozenWebSocket),
+    #[cfg(test)]
+    Records(Records),
+}
+
+impl Transport {
+    /// All of it, as a value.
+    pub(crate) fn freeze(self) -> FrozenTransport {
+        let (mut frozen, mut rest) = (Vec::new(), self);
+        while let Some(layers) = rest.0 {
+            let Layers { received_bytes, outer, inside } = *layers;
+            let held = match outer {
+                Layer::WebSocket(websocket) => Held::WebSocket(websocket.freeze()),
+                #[cfg(test)]
+                Layer::Records(records) => Held::Records(records),
+            };
+            frozen.push(FrozenLayer { received_bytes, held });
+            rest = inside;
+        }
+        FrozenTransport(frozen)
+    }
+
+    /// The transport that `freeze` made a value of.
+    pub(crate) fn thaw(frozen: FrozenTransport) -> Self {
+        frozen.0.into_iter().rev().fold(Self(None), |inside, frozen| {
+            let FrozenLayer { received_bytes, held } = frozen;
+            let outer = match held {
+                Held::WebSocket(frozen) => Layer::WebSocket(WebSocket::thaw(frozen)),
+                #[cfg(test)]
+                Held::Records(records) => Layer::Records(records),
+            };
+            Self(Some(Box::new(Layers { received_bytes, outer, inside })))
+        })
+    }
+}

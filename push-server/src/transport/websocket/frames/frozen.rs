@@ -1,0 +1,66 @@
+//! Where a client's frames have come to, as a value.
+
+use tungstenite::protocol::frame::coding::Control;
+
+use super::{Frames, HEADER_BYTES_MAX, MASK_BYTES, Payload};
+
+/// Where the frames have come to.
+#[derive(Debug)]
+pub(in crate::transport) struct FrozenFrames {
+    /// The beginning of the next frame's header.
+    header: Vec<u8>,
+    is_fragmented: bool,
+    payload: Option<FrozenPayload>,
+}
+
+/// A frame whose payload has not come whole.
+#[derive(Debug)]
+struct FrozenPayload {
+    left_bytes: u64,
+    mask: [u8; MASK_BYTES],
+    /// The opcode of a control frame, and its payload so far.
+    control: Option<(u8, Vec<u8>)>,
+}
+
+impl Frames {
+    /// All of it, as a value.
+    pub(in crate::transport) fn freeze(self) -> FrozenFrames {
+        let Self { header, header_len, is_fragmented, payload } = self;
+        let payload = payload.map(|Payload { left, mask, control }| {
+            let control = control.map(|(kind, payload)| (opcode(kind), payload));
+            FrozenPayload { left_bytes: left, mask, control }
+        });
+        FrozenFrames { header: header[..usize::from(header_len)].to_vec(), is_fragmented, payload }
+    }
+
+    /// What `freeze` made a value of.
+    pub(in crate::transport) fn thaw(frozen: FrozenFrames) -> Self {
+        let FrozenFrames { header: begun, is_fragmented, payload } = frozen;
+        let mut header = [0; HEADER_BYTES_MAX];
+        let len = begun.len().min(HEADER_BYTES_MAX);
+        header[..len].copy_from_slice(&begun[..len]);
+        let payload = payload.map(|FrozenPayload { left_bytes, mask, control }| {
+            let control = control.map(|(opcode, payload)| (kind(opcode), payload));
+            Payload { left: left_bytes, mask, control }
+        });
+        Self { header, header_len: len as u8, is_fragmented, payload }
+    }
+}
+
+fn opcode(kind: Control) -> u8 {
+    match kind {
+        Control::Close => 8,
+        Control::Ping => 9,
+        Control::Pong => 10,
+        Control::Reserved(opcode) => opcode,
+    }
+}
+
+fn kind(opcode: u8) -> Control {
+    match opcode {
+        8 => Control::Close,
+        9 => Control::Ping,
+        10 => Control::Pong,
+        other => Control::Reserved(other),
+    }
+}

@@ -1,0 +1,56 @@
+//! WebSocket's state as a value.
+
+use push_common::clock::Monotonic;
+
+use super::frames::{Frames, FrozenFrames};
+use super::{Stage, WebSocket};
+use crate::transport::end::Ended;
+
+/// One connection, as a value.
+#[derive(Debug)]
+pub(in crate::transport) struct FrozenWebSocket {
+    stage: FrozenStage,
+    /// The answer to the request, if it has not been sent.
+    answer: Vec<u8>,
+    /// The payload of a pong that has not been sent.
+    pong: Option<Vec<u8>>,
+    /// The close frame, if it has not been sent.
+    farewell: Vec<u8>,
+    ping_due: Monotonic,
+}
+
+#[derive(Debug)]
+enum FrozenStage {
+    /// The beginning of the request.
+    Upgrading(Vec<u8>),
+    Open(FrozenFrames),
+    /// By the peer's doing; the payload of the close frame to send, where frames can be sent.
+    Ended(Ended, Option<Vec<u8>>),
+    Closed,
+}
+
+impl WebSocket {
+    /// All of it, as a value.
+    pub(in crate::transport) fn freeze(self) -> FrozenWebSocket {
+        let Self { stage, answer, pong, farewell, ping_due } = self;
+        let stage = match stage {
+            Stage::Upgrading(head) => FrozenStage::Upgrading(head),
+            Stage::Open(frames) => FrozenStage::Open(frames.freeze()),
+            Stage::Ended(how, code) => FrozenStage::Ended(how, code),
+            Stage::Closed => FrozenStage::Closed,
+        };
+        FrozenWebSocket { stage, answer, pong, farewell, ping_due }
+    }
+
+    /// The connection that `freeze` made a value of.
+    pub(in crate::transport) fn thaw(frozen: FrozenWebSocket) -> Self {
+        let FrozenWebSocket { stage, answer, pong, farewell, ping_due } = frozen;
+        let stage = match stage {
+            FrozenStage::Upgrading(head) => Stage::Upgrading(head),
+            FrozenStage::Open(frames) => Stage::Open(Frames::thaw(frames)),
+            FrozenStage::Ended(how, code) => Stage::Ended(how, code),
+            FrozenStage::Closed => Stage::Closed,
+        };
+        Self { stage, answer, pong, farewell, ping_due }
+    }
+}
