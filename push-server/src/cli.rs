@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use push_server::access::scram::{ITERATIONS_MAX, ITERATIONS_MIN};
 use push_server::config::{Config, START_WAIT_SECS, Settings};
-use push_server::mqtt::scram::{ITERATIONS_MAX, ITERATIONS_MIN};
 
 /// Columns of help text on a terminal that has more.
 const HELP_COLUMNS_MAX: usize = 100;

@@ -282,7 +282,7 @@ impl Config {
         {
             refuse("http", key, &http, not_one_of(key));
         }
-        let denied = self.limits.filters_denied.len();
+        let denied = self.limits.policy.filters_denied().count();
         if denied > FILTERS_DENIED_MAX {
             let allowed = format!("at most {FILTERS_DENIED_MAX} filters");
             refuse("denied-filter", "denied-filter", &format_args!("{denied} filters"), allowed);

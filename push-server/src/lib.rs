@@ -4,6 +4,7 @@
 //! other module. `shard` joins them all, and `control` starts and watches it. ARCHITECTURE.md tells who
 //! may import whom.
 
+pub mod access;
 pub mod broker;
 pub mod config;
 pub mod control;

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use push_server::access::scram;
 use push_server::config::{Config, Loaded, Settings};
 use push_server::control::line_queue::{FLUSH_MAX, LOG_LINES_MAX, LineQueue, LinesLost};
 use push_server::control::{preflight, privileges, startup, status};
-use push_server::mqtt::scram;
 use tracing_subscriber::EnvFilter;
 
 /// The server could not start, or failed.

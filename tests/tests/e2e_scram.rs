@@ -254,8 +254,19 @@ fn who_does_not_know_the_password_is_refused_and_nothing_of_it_is_logged(
     authenticated(&server, "client", "device", "pencil").ping();
     let metrics = server.metrics();
     assert_eq!(metrics.value("push_authentications_total{result=\"refused\"}"), 3);
+    for reason in ["wrong_password", "unknown_user", "unknown_method"] {
+        let name = format!("push_authentications_refused_total{{reason=\"{reason}\"}}");
+        assert_eq!(metrics.value(&name), 1, "{reason}");
+    }
     assert_eq!(metrics.value("push_authentications_total{result=\"accepted\"}"), 1);
     let (log, verifier) = (server.log(), fs::read_to_string(users.path()).expect("the file"));
+    for why in [
+        "not authorized: the password is wrong",
+        "not authorized: there is no such user",
+        "bad authentication method: its authentication method is not available",
+    ] {
+        assert!(log.contains(why), "{why}: {log}");
+    }
     let keys = verifier.trim().rsplit_once('$').expect("keys").1.split(':');
     for secret in ["pencil", "crayon-secret"].into_iter().chain(keys) {
         assert!(!log.contains(secret), "the log tells {secret}");
@@ -275,6 +286,9 @@ fn others_are_refused_where_authentication_is_required(path: PingPath) -> TestRe
         assert_eq!(client.connack.code, code);
         assert_eq!(client.wait_ending().how, Gone::Closed);
     }
+    let refused = server.metrics().value("push_authentications_refused_total{reason=\"no_proof\"}");
+    assert_eq!(refused, 2);
+    assert!(server.log().contains("it does not authenticate, which is required"));
     let mut client = authenticated(&server, "client", "device", "pencil");
     for _ in 0..4 {
         std::thread::sleep(PING_INTERVAL);

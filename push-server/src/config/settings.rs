@@ -272,6 +272,6 @@ settings! {
         /// A filter that nobody may subscribe to, shared or not; may be given several times. The
         /// subscription fails in the SUBACK (0x80). It is compared as written: with # denied, +/# is not.
         #[serde(deserialize_with = "one_or_more")]
-        denied_filter: Vec<PlainFilter>, "FILTER" => limits.filters_denied;
+        denied_filter: Vec<PlainFilter>, "FILTER" => limits.policy;
     }
 }

@@ -16,6 +16,7 @@ use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
     TopicPrefix,
 };
+use crate::access::Policy;
 use crate::broker::TopicFilter;
 use crate::mqtt::OutboxFull;
 
@@ -156,10 +157,10 @@ field!(
     |names| (!names.is_empty()).then(|| texts(names)).flatten()
 );
 field!(
-    Box<[TopicFilter]>,
+    Policy,
     Vec<PlainFilter>,
-    |said| said.into_iter().map(|PlainFilter(filter)| filter).collect(),
-    |filters| texts(&filters.iter().map(TopicFilter::as_str).collect::<Vec<_>>())
+    |said| Policy::denying_filters(said.into_iter().map(|PlainFilter(filter)| filter)),
+    |policy| texts(&policy.filters_denied().map(TopicFilter::as_str).collect::<Vec<_>>())
 );
 field!(Option<SocketAddr>, OptionalAddress, |OptionalAddress(address)| address, |address| address
     .map_or_else(|| text("off"), |address| text(&address)));

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use tracing::{error, info, warn};
 
+use crate::access::Access;
+use crate::access::scram::{Users, UsersError};
 use crate::config::Config;
-use crate::mqtt::Access;
-use crate::mqtt::scram::{Users, UsersError};
 use crate::shard::SharedAccess;
 
 /// Largest file read: 1,000,000 users take less.

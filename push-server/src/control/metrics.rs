@@ -23,8 +23,8 @@ use crate::kernel::KernelCounter;
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::door::{DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX, DOORS_MAX};
 use crate::shard::{
-    CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, STORE_BACKLOG_BYTES_MAX, StoreView,
-    UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
+    CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, QUESTIONS_MAX, STORE_BACKLOG_BYTES_MAX,
+    StoreView, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
 };
 use crate::store::embedded::SHARED_MESSAGES_MAX;
 use crate::transport::UPGRADE_HEAD_BYTES_MAX;
@@ -120,6 +120,32 @@ const FAMILIES: &[Family] = &[
         ],
     },
     Family {
+        name: "push_authentications_refused",
+        help: "Authentications refused, by what was wrong",
+        label: "reason",
+        samples: &[
+            ("no_proof", |shard| &shard.denied_no_proof),
+            ("unknown_method", |shard| &shard.denied_unknown_method),
+            ("invalid_proof", |shard| &shard.denied_invalid_proof),
+            ("unknown_user", |shard| &shard.denied_unknown_user),
+            ("wrong_password", |shard| &shard.denied_wrong_password),
+            ("other_user", |shard| &shard.denied_other_user),
+            ("busy", |shard| &shard.denied_busy),
+            ("unanswered", |shard| &shard.denied_unanswered),
+        ],
+    },
+    Family {
+        name: "push_authorizations_refused",
+        help: "What clients asked for and may not have, by what it was",
+        label: "action",
+        samples: &[
+            ("publish", |shard| &shard.unauthorized_publish),
+            ("subscribe", |shard| &shard.unauthorized_subscribe),
+            ("will", |shard| &shard.unauthorized_will),
+            ("receive", |shard| &shard.unauthorized_receive),
+        ],
+    },
+    Family {
         name: PUBLISHES_DROPPED,
         help: "Messages not delivered to a subscriber, by the reason",
         label: "reason",
@@ -134,6 +160,7 @@ const FAMILIES: &[Family] = &[
             ("no_member", |shard| &shard.dropped_no_member),
             ("reserved_topic", |shard| &shard.dropped_reserved_topic),
             ("topic_levels", |shard| &shard.dropped_topic_levels),
+            ("denied", |shard| &shard.dropped_denied),
         ],
     },
     Family {
@@ -166,6 +193,7 @@ const FAMILIES: &[Family] = &[
             ("sending_bytes_total", |shard| &shard.limit_sending_bytes_total),
             ("sessions_left_out", |shard| &shard.limit_sessions_left_out),
             ("client_id_bytes", |shard| &shard.limit_client_id_bytes),
+            ("auth_queue", |shard| &shard.limit_auth_queue),
             ("retained", |shard| &shard.limit_retained),
             ("retained_backlog", |shard| &shard.limit_backlog),
             ("answers", |shard| &shard.limit_answers),
@@ -422,6 +450,7 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
     let limits = &config.limits;
     vec![
         ("max_connections", connections_max.into()),
+        ("auth_queue", QUESTIONS_MAX.into()),
         ("start_wait_secs", config.start_wait_secs.into()),
         ("generations", config.generations_max.into()),
         ("http_connections", config.http_connections_max.into()),

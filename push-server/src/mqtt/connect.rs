@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::keep_alive::KeepAlive;
 use super::will::Will;
 use super::{Limits, Version};
+use crate::access::Identity;
 
 /// What a client asked for.
 #[derive(Debug)]
@@ -35,7 +36,10 @@ pub struct Connect {
     pub will: Option<Box<Will>>,
     /// The authentication that the client asked for; taken when it begins.
     pub authentication: Option<Authentication>,
+    /// How it has authenticated, if it asked for an authentication.
     pub authenticated: Option<Authenticated>,
+    /// Who the client is; nobody until an answer says so.
+    pub identity: Identity,
 }
 
 /// A client's request to authenticate.
@@ -47,13 +51,15 @@ pub struct Authentication {
     pub data: Option<Bytes>,
 }
 
-/// A client that has authenticated itself.
+/// A client that has authenticated itself by an exchange.
 #[derive(Debug)]
 pub struct Authenticated {
-    /// As which user.
-    pub user: Box<str>,
+    /// The Authentication Method, for CONNACK [MQTT-4.12.0-5].
+    pub method: Box<str>,
     /// The last Authentication Data, for CONNACK.
-    pub data: Bytes,
+    pub data: Option<Bytes>,
+    /// How many questions that took: a later one has another number.
+    pub questions: u32,
 }
 
 impl Connect {
@@ -62,8 +68,8 @@ impl Connect {
         KeepAlive::granted(self.version, self.keep_alive_secs, limits)
     }
 
-    /// The user that the client authenticated as.
+    /// The user that the client is.
     pub fn user(&self) -> Option<&str> {
-        self.authenticated.as_ref().map(|authenticated| &*authenticated.user)
+        self.identity.user()
     }
 }

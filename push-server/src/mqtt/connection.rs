@@ -19,7 +19,7 @@ use super::session::{Next, SendOutcome, Session};
 use super::topic_alias::TopicForm;
 use super::transmit::{Transmit, Writer};
 use super::will::Will;
-use super::{Limits, Version};
+use super::{Limits, PublishRefusal, Version};
 use crate::broker::{Message, QoS, TopicName};
 use extras::{Extras, form};
 pub(crate) use frozen::FrozenConnection;
@@ -74,7 +74,7 @@ pub enum Event {
     Publish(Message, Option<PublishReceipt>),
     /// It published what no client may publish: the message is dropped. Call `publish_done` with the
     /// receipt, if any, and the reason where the protocol has a word for it.
-    PublishRefused(Reason, Option<PublishReceipt>),
+    PublishRefused(PublishRefusal, Option<PublishReceipt>),
     /// It subscribes; answer by `subscribed`.
     Subscribe(Subscribe),
     /// It unsubscribes; answer by `unsubscribed`.
@@ -84,7 +84,7 @@ pub enum Event {
     Owes(Answer),
     /// PINGREQ; the answer is queued already.
     Ping,
-    /// AUTH of a client that was authenticated; answer by `authenticate`.
+    /// AUTH of a client that was authenticated; give it to `authenticate`.
     Authenticate(Auth),
     /// It sent DISCONNECT: close. The will is dropped unless the client asked for it.
     Disconnected,
@@ -225,11 +225,14 @@ impl Connection {
         let mut writer = Writer::new(out, std::mem::take(&mut self.answers));
         while self.state != State::Over && writer.len() < bytes_max.max(1) {
             let (mut topic, mut len) = (TopicForm::Whole, 0);
-            let next = session.next(window, |delivery, dup| {
+            let next = session.next(window, |delivery, dup, receiver| {
                 // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
                 if !dup && delivery.message.is_expired(now) {
                     writer.dropped_expired();
                     return SendOutcome::Dropped;
+                }
+                if !dup && limits.policy.receive(&delivery.message.topic, receiver).is_err() {
+                    return writer.denied(delivery);
                 }
                 topic = form(&mut self.extras, &delivery.message.topic, topic_alias_max);
                 let publish = OutgoingPublish { delivery, topic, packet_id: 0, dup, version, now };
@@ -447,7 +450,7 @@ impl Connection {
                 Ok(None)
             }
             Packet::Subscribe(mut subscribe) => {
-                subscribe.deny(&limits.filters_denied);
+                subscribe.deny(&limits.policy, session.subject());
                 if self.is_bridge {
                     subscribe.suit_bridge();
                 }
@@ -464,7 +467,7 @@ impl Connection {
                 Ok(Some(Event::Ping))
             }
             // [MQTT-4.12.0-6]: who asked for no authentication does not get any.
-            Packet::Auth(auth) => match self.identity_mut() {
+            Packet::Auth(auth) => match self.reauthentication_mut() {
                 Some(_) => Ok(Some(Event::Authenticate(auth))),
                 None => Err(Reason::ProtocolError),
             },
@@ -485,7 +488,8 @@ impl Connection {
         let topic = self.topic_of(&publish, limits)?;
         let qos = publish.qos;
         // Dropped or not, it is acknowledged as every publish is.
-        let event = |receipt| match limits.refuses_publish_to(&topic) {
+        let refusal = limits.refuses_publish(&topic, session.subject());
+        let event = |receipt| match refusal {
             Some(reason) => Event::PublishRefused(reason, receipt),
             None => Event::Publish(publish.into_message(topic), receipt),
         };
@@ -604,6 +608,7 @@ mod answers;
 mod authenticate;
 mod extras;
 mod frozen;
+mod reauthentication;
 mod subscribe;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,8 @@
 //! A connection before CONNACK. CONNECT must come first [MQTT-3.1.0-1]; a client that authenticates
 //! itself may send AUTH after it, and nothing else [MQTT5 4.12].
+//!
+//! The handshake does not decide who may connect. It offers what the client has sent as credentials, and goes on
+//! when it is told the verdict, whenever that comes; what the client sends meanwhile waits.
 
 use bytes::{Bytes, BytesMut};
 
@@ -7,8 +10,9 @@ use super::codec::{
     self, AUTH_FIRST, Audience, AuthReason, CONNECT_FIRST, DISCONNECT_FIRST, Header, Input, Reason,
 };
 use super::connect::{Authenticated, Authentication, Connect};
-use super::scram::{Exchange, METHOD, Nonce, Step, Users};
 use super::{Limits, Version};
+use crate::access::scram::{Exchange, Nonce};
+use crate::access::{Access, Credentials, Denial, Identity, Password, Proof, Subject, Verdict};
 
 /// The longest CONNECT, in bytes, whatever `Limits::packet_bytes_max`: an unknown client gets no more
 /// memory than the largest CONNECT needs (five fields of at most 64 KiB each).
@@ -17,16 +21,7 @@ pub const CONNECT_BYTES_MAX: u32 = 512 << 10;
 /// The longest AUTH, in bytes; `scram::MESSAGE_BYTES_MAX` of them may be its data.
 pub const AUTH_BYTES_MAX: u32 = 4 << 10;
 
-/// Who may connect.
-#[derive(Debug, Default)]
-pub struct Access {
-    /// Users that clients can authenticate as by SCRAM-SHA-256; `None`: clients cannot.
-    pub users: Option<Users>,
-    /// Whether clients that do not authenticate are refused.
-    pub scram_required: bool,
-}
-
-/// A connection whose CONNECT has not arrived whole, or whose client is being authenticated.
+/// A connection whose CONNECT has not arrived whole, or whose client may not connect yet.
 #[derive(Debug)]
 pub struct Handshake {
     input: Input,
@@ -34,23 +29,42 @@ pub struct Handshake {
     pending: Option<Box<Pending>>,
 }
 
-/// A CONNECT whose client is being authenticated.
+/// A CONNECT whose client may not connect yet.
 #[derive(Debug)]
 struct Pending {
     connect: Connect,
-    exchange: Exchange,
+    /// The Authentication Method, if the client named one.
+    method: Option<Box<str>>,
+    stage: Stage,
+    /// Questions asked so far: the number of the latest.
+    questions: u32,
+    /// Frames for the client that the caller has not been given yet.
+    said: BytesMut,
     /// Length of the client's packets so far, in bytes.
     wire_bytes: u64,
+}
+
+/// What comes next.
+#[derive(Debug)]
+enum Stage {
+    /// The caller takes the credentials, with this step of an exchange, if any.
+    Offers(Option<Box<Proof>>),
+    /// The caller brings the verdict.
+    Asks,
+    /// The client sends AUTH, which continues the exchange.
+    Awaits(Exchange),
 }
 
 /// How far a handshake has come.
 #[derive(Debug)]
 pub enum Progress {
-    /// More bytes are needed.
+    /// More bytes are needed, or a verdict.
     More,
     /// Send the frame; then more bytes are needed.
     Reply(Bytes),
-    /// A valid CONNECT.
+    /// Somebody has to say who the client is: take the `question`, and bring the verdict to `answer`.
+    Asks,
+    /// A valid CONNECT, of a client that may connect.
     Connect(Box<Connecting>),
     /// The client is refused: send the frame, which may be empty, then close.
     Refused(Refusal),
@@ -63,6 +77,8 @@ pub struct Refusal {
     pub frame: Bytes,
     /// The reason, for counters and logs; MQTT 5 numbering.
     pub reason: Reason,
+    /// What the reason does not tell the client.
+    pub denial: Option<Denial>,
     /// Its client id, for logs, if known.
     pub client_id: Option<String>,
 }
@@ -71,7 +87,16 @@ impl Refusal {
     fn with_connack(audience: Audience, reason: Reason, client_id: Option<String>) -> Self {
         let mut frame = BytesMut::new();
         codec::connack_refusal(&mut frame, audience, reason);
-        Self { frame: frame.freeze(), reason, client_id }
+        Self { frame: frame.freeze(), reason, denial: None, client_id }
+    }
+
+    /// After these frames.
+    fn after(self, mut said: BytesMut) -> Self {
+        if said.is_empty() {
+            return self;
+        }
+        said.extend_from_slice(&self.frame);
+        Self { frame: said.freeze(), ..self }
     }
 }
 
@@ -92,7 +117,7 @@ impl Handshake {
         Self { input: Input::default(), nonce, pending: None }
     }
 
-    /// The CONNECT of a client that is being authenticated; the caller may fill in an empty client id.
+    /// The CONNECT of a client that may not connect yet; the caller may fill in an empty client id.
     pub fn pending_mut(&mut self) -> Option<&mut Connect> {
         self.pending.as_mut().map(|pending| &mut pending.connect)
     }
@@ -112,53 +137,131 @@ impl Handshake {
         self.pending.as_ref().map_or(0, |pending| pending.wire_bytes)
     }
 
-    /// Takes the bytes that arrived. Do not call it again after it returned anything but `More` or
-    /// `Reply`.
-    pub fn handle_bytes(&mut self, limits: &Limits, access: &Access, bytes: &[u8]) -> Progress {
+    /// Whether a verdict has to come before anything that the client sends is looked at.
+    pub fn is_asking(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| !matches!(pending.stage, Stage::Awaits(_)))
+    }
+
+    /// The number of the question that was asked last.
+    pub fn question_number(&self) -> u32 {
+        self.pending.as_ref().map_or(0, |pending| pending.questions)
+    }
+
+    /// Takes the bytes that arrived. Do not call it again after it returned `Connect` or `Refused`.
+    pub fn handle_bytes(&mut self, limits: &Limits, bytes: &[u8]) -> Progress {
         self.input.extend(bytes);
-        let mut said = BytesMut::new();
-        loop {
-            match self.progress(limits, access) {
-                Ok(Progress::Reply(frame)) => said.extend_from_slice(&frame),
-                Ok(Progress::More) if said.is_empty() => return Progress::More,
-                Ok(Progress::More) => return Progress::Reply(said.freeze()),
-                Ok(Progress::Connect(connecting)) if said.is_empty() => {
-                    return Progress::Connect(connecting);
+        self.advance(limits)
+    }
+
+    /// The same where every answer is at hand.
+    pub fn handle_bytes_judged(
+        &mut self,
+        limits: &Limits,
+        access: &Access,
+        bytes: &[u8],
+    ) -> Progress {
+        let mut progress = self.handle_bytes(limits, bytes);
+        while let Progress::Asks = progress {
+            let Some(credentials) = self.question() else { break };
+            progress = self.answer(limits, access.judge(&credentials));
+        }
+        progress
+    }
+
+    /// What the client has offered to show who it is, once each time that the handshake `Asks`. Where it is, and where
+    /// it has come to, are for the caller to add.
+    pub fn question(&mut self) -> Option<Credentials> {
+        let pending = self.pending.as_mut()?;
+        let Stage::Offers(proof) = &mut pending.stage else { return None };
+        let proof = proof.take().map(|proof| *proof);
+        pending.stage = Stage::Asks;
+        pending.questions = pending.questions.wrapping_add(1);
+        let connect = &mut pending.connect;
+        Some(Credentials {
+            client_id: connect.client_id.as_str().into(),
+            user_name: connect.user_name.take().map(String::into_boxed_str),
+            password: connect.password.take().map(Password::new),
+            proof,
+            peer: None,
+            listener: None,
+        })
+    }
+
+    /// Goes on by the answer to the latest question. One that nobody has asked changes nothing.
+    pub fn answer(&mut self, limits: &Limits, verdict: Verdict) -> Progress {
+        let Some(mut pending) = self.pending.take_if(|one| matches!(one.stage, Stage::Asks)) else {
+            return Progress::More;
+        };
+        match verdict {
+            Verdict::Allowed(identity, data) => self.allow(limits, *pending, identity, data),
+            Verdict::Refused(denial) => self.deny(*pending, denial),
+            Verdict::Continue(exchange, data) => {
+                let Some(method) = pending.method.as_deref() else {
+                    // There is nothing that could go on.
+                    return self.deny(*pending, Denial::Unanswered);
+                };
+                // [MQTT-4.12.0-2]
+                let mut frame = BytesMut::new();
+                codec::put_auth(&mut frame, AuthReason::Continue, method, data.as_deref());
+                if frame.len() > Audience::of(&pending.connect).packet_len_max {
+                    return Progress::Refused(self.refusal(*pending, Reason::PacketTooLarge));
                 }
-                // The client answered a message that has not been sent yet.
-                Ok(Progress::Connect(_)) => return self.refused(Reason::ProtocolError, said),
-                Ok(Progress::Refused(refusal)) => {
-                    self.input.clear();
-                    said.extend_from_slice(&refusal.frame);
-                    return Progress::Refused(Refusal { frame: said.freeze(), ..refusal });
-                }
-                Err(reason) => return self.refused(reason, said),
+                pending.said.extend_from_slice(&frame);
+                pending.stage = Stage::Awaits(exchange);
+                self.pending = Some(pending);
+                self.advance(limits)
             }
         }
     }
 
-    /// Refuses the client without a CONNACK, after the frames of `said`.
-    fn refused(&mut self, reason: Reason, said: BytesMut) -> Progress {
-        self.input.clear();
-        Progress::Refused(Refusal { frame: said.freeze(), reason, client_id: None })
+    /// Parses what has arrived, as far as that is due.
+    fn advance(&mut self, limits: &Limits) -> Progress {
+        let Some(mut pending) = self.pending.take() else {
+            return self
+                .take_connect(limits)
+                .unwrap_or_else(|reason| Progress::Refused(self.silent_refusal(reason)));
+        };
+        let progress = match std::mem::replace(&mut pending.stage, Stage::Asks) {
+            Stage::Asks => Progress::More,
+            offers @ Stage::Offers(_) => {
+                pending.stage = offers;
+                Progress::Asks
+            }
+            Stage::Awaits(exchange) => match self.take_auth() {
+                Ok(Some((message, len))) if Some(&message.method) == pending.method.as_ref() => {
+                    pending.wire_bytes += len as u64;
+                    let method = message.method;
+                    let proof =
+                        Proof { method, exchange, nonce: self.nonce, message: message.data };
+                    pending.stage = Stage::Offers(Some(Box::new(proof)));
+                    Progress::Asks
+                }
+                Ok(None) => {
+                    pending.stage = Stage::Awaits(exchange);
+                    match pending.said.is_empty() {
+                        true => Progress::More,
+                        false => Progress::Reply(std::mem::take(&mut pending.said).freeze()),
+                    }
+                }
+                // [MQTT-4.12.0-5]
+                Ok(Some(_)) => {
+                    return Progress::Refused(self.refusal(*pending, Reason::ProtocolError));
+                }
+                // The client sent DISCONNECT.
+                Err(Reason::Success) => {
+                    let refusal = self.silent_refusal(Reason::Success);
+                    return Progress::Refused(refusal.after(pending.said));
+                }
+                Err(reason) => return Progress::Refused(self.refusal(*pending, reason)),
+            },
+        };
+        self.pending = Some(pending);
+        progress
     }
 
-    /// Takes one step. An error means: close without CONNACK, since there was no CONNECT to answer.
-    fn progress(&mut self, limits: &Limits, access: &Access) -> Result<Progress, Reason> {
+    /// Takes CONNECT. An error means: close without CONNACK, since there was no CONNECT to answer.
+    fn take_connect(&mut self, limits: &Limits) -> Result<Progress, Reason> {
         let Some(&first) = self.input.bytes().first() else { return Ok(Progress::More) };
-        if let Some(pending) = self.pending.take() {
-            let audience = Audience::of(&pending.connect);
-            let client_id = pending.connect.client_id.clone();
-            return match self.exchange(first, pending, access) {
-                // The client sent DISCONNECT.
-                Err(Reason::Success) => Err(Reason::Success),
-                Err(reason) => {
-                    let refusal = Refusal::with_connack(audience, reason, Some(client_id));
-                    Ok(Progress::Refused(refusal))
-                }
-                Ok(progress) => Ok(progress),
-            };
-        }
         // [MQTT-3.1.0-1]; the flags are reserved [MQTT-2.2.2-1].
         if first != CONNECT_FIRST {
             return Err(Reason::ProtocolError);
@@ -176,67 +279,49 @@ impl Handshake {
         };
         match codec::connect(body, limits) {
             Ok(connect) => {
-                let audience = Audience::of(&connect);
                 // Now the version is known: check the length by its rules [MQTT-1.5.5-1].
                 if let Err(reason) = Header::parse(self.input.bytes(), connect.version) {
+                    let audience = Audience::of(&connect);
                     let refusal = Refusal::with_connack(audience, reason, Some(connect.client_id));
+                    self.input.clear();
                     return Ok(Progress::Refused(refusal));
                 }
                 self.input.advance(len);
-                let admitted = self.admit(connect, len as u64, access);
-                Ok(admitted.unwrap_or_else(|(client_id, reason)| {
-                    Progress::Refused(Refusal::with_connack(audience, reason, Some(client_id)))
-                }))
+                self.offer(connect, len as u64);
+                Ok(Progress::Asks)
             }
             Err(codec::Refused { audience: None, reason }) => Err(reason),
             Err(codec::Refused { audience: Some(audience), reason }) => {
+                self.input.clear();
                 Ok(Progress::Refused(Refusal::with_connack(audience, reason, None)))
             }
         }
     }
 
-    /// Accepts the CONNECT, or begins to authenticate its client [MQTT-4.12.0-1]. An error is the
-    /// client id, and the reason for refusing it.
-    fn admit(
-        &mut self,
-        mut connect: Connect,
-        wire_bytes: u64,
-        access: &Access,
-    ) -> Result<Progress, (String, Reason)> {
-        match connect.authentication.take() {
-            None if access.scram_required => Err((connect.client_id, Reason::NotAuthorized)),
-            None => {
-                let rest = self.input.take_rest();
-                Ok(Progress::Connect(Box::new(Connecting { connect, rest, wire_bytes })))
-            }
-            Some(Authentication { method, data }) => {
-                if &*method != METHOD || access.users.is_none() {
-                    return Err((connect.client_id, Reason::BadAuthenticationMethod));
-                }
-                let client_id = connect.client_id.clone();
-                let pending = Pending { connect, exchange: Exchange::Begun, wire_bytes };
-                let begun = match data {
-                    Some(data) => self.step(pending, Some(&data), access),
-                    None => self.reply(pending, None),
-                };
-                begun.map_err(|reason| (client_id, reason))
-            }
-        }
+    /// What is offered by a CONNECT [MQTT-4.12.0-1].
+    fn offer(&mut self, mut connect: Connect, wire_bytes: u64) {
+        let authentication = connect.authentication.take();
+        let method = authentication.as_ref().map(|asked| asked.method.clone());
+        let proof = authentication.map(|Authentication { method, data }| {
+            let exchange = Exchange::default();
+            Box::new(Proof { method, exchange, nonce: self.nonce, message: data })
+        });
+        let stage = Stage::Offers(proof);
+        let said = BytesMut::new();
+        let pending = Pending { connect, method, stage, questions: 0, said, wire_bytes };
+        self.pending = Some(Box::new(pending));
     }
 
-    /// Takes a packet of a client that is being authenticated: AUTH or DISCONNECT [MQTT-3.1.2-30].
-    fn exchange(
-        &mut self,
-        first: u8,
-        mut pending: Box<Pending>,
-        access: &Access,
-    ) -> Result<Progress, Reason> {
-        match first {
-            AUTH_FIRST => {}
-            DISCONNECT_FIRST => return Err(Reason::Success),
+    /// Takes a packet of a client that is being authenticated: AUTH or DISCONNECT [MQTT-3.1.2-30]. Returns its
+    /// length, too.
+    fn take_auth(&mut self) -> Result<Option<(codec::Auth, usize)>, Reason> {
+        match self.input.bytes().first().copied() {
+            None => return Ok(None),
+            Some(AUTH_FIRST) => {}
+            Some(DISCONNECT_FIRST) => return Err(Reason::Success),
             // Reserved flags [MQTT-3.15.1-1].
-            _ if first & 0xF0 == AUTH_FIRST => return Err(Reason::MalformedPacket),
-            _ => return Err(Reason::ProtocolError),
+            Some(first) if first & 0xF0 == AUTH_FIRST => return Err(Reason::MalformedPacket),
+            Some(_) => return Err(Reason::ProtocolError),
         }
         let header = Header::parse(self.input.bytes(), Version::V5)?;
         let len = header.map_or(0, Header::packet_len);
@@ -244,50 +329,59 @@ impl Handshake {
             return Err(Reason::PacketTooLarge);
         }
         let body = header.and_then(|header| self.input.bytes().get(header.len..len));
-        let Some(body) = body else {
-            self.pending = Some(pending);
-            return Ok(Progress::More);
-        };
+        let Some(body) = body else { return Ok(None) };
         let auth = codec::auth(body)?;
         self.input.advance(len);
-        pending.wire_bytes += len as u64;
-        // [MQTT-4.12.0-3] [MQTT-4.12.0-5]
-        if auth.reason != AuthReason::Continue || &*auth.method != METHOD {
-            return Err(Reason::ProtocolError);
+        // [MQTT-4.12.0-3]
+        match auth.reason {
+            AuthReason::Continue => Ok(Some((auth, len))),
+            _ => Err(Reason::ProtocolError),
         }
-        self.step(*pending, auth.data.as_deref(), access)
     }
 
-    fn step(
+    /// The client may connect.
+    fn allow(
         &mut self,
+        limits: &Limits,
         pending: Pending,
-        data: Option<&[u8]>,
-        access: &Access,
-    ) -> Result<Progress, Reason> {
-        let Pending { mut connect, exchange, wire_bytes } = pending;
-        let users = access.users.as_ref().ok_or(Reason::NotAuthorized)?;
-        match exchange.step(users, &self.nonce, data) {
-            Ok(Step::Continue(exchange, data)) => {
-                self.reply(Pending { connect, exchange, wire_bytes }, Some(&data))
-            }
-            Ok(Step::Done(user, data)) => {
-                connect.authenticated = Some(Authenticated { user, data });
-                let rest = self.input.take_rest();
-                Ok(Progress::Connect(Box::new(Connecting { connect, rest, wire_bytes })))
-            }
-            Err(_) => Err(Reason::NotAuthorized),
+        identity: Identity,
+        data: Option<Bytes>,
+    ) -> Progress {
+        // The client answered a message that has not been sent yet.
+        if !pending.said.is_empty() {
+            let refusal = self.silent_refusal(Reason::ProtocolError);
+            return Progress::Refused(refusal.after(pending.said));
         }
+        let subject = Subject { user: identity.user(), client_id: &pending.connect.client_id };
+        if let Some(will) = &pending.connect.will
+            && limits.policy.will(&will.message.topic, subject).is_err()
+        {
+            return self.deny(pending, Denial::Will);
+        }
+        let Pending { mut connect, method, questions, wire_bytes, .. } = pending;
+        connect.identity = identity;
+        connect.authenticated = method.map(|method| Authenticated { method, data, questions });
+        let rest = self.input.take_rest();
+        Progress::Connect(Box::new(Connecting { connect, rest, wire_bytes }))
     }
 
-    /// Sends AUTH and waits for the client's next one [MQTT-4.12.0-2].
-    fn reply(&mut self, pending: Pending, data: Option<&[u8]>) -> Result<Progress, Reason> {
-        let mut frame = BytesMut::new();
-        codec::put_auth(&mut frame, AuthReason::Continue, METHOD, data);
-        if frame.len() > Audience::of(&pending.connect).packet_len_max {
-            return Err(Reason::PacketTooLarge);
-        }
-        self.pending = Some(Box::new(pending));
-        Ok(Progress::Reply(frame.freeze()))
+    fn deny(&mut self, pending: Pending, denial: Denial) -> Progress {
+        let refusal = self.refusal(pending, denial.into());
+        Progress::Refused(Refusal { denial: Some(denial), ..refusal })
+    }
+
+    /// By a CONNACK, after what the client is still to be told.
+    fn refusal(&mut self, pending: Pending, reason: Reason) -> Refusal {
+        self.input.clear();
+        let audience = Audience::of(&pending.connect);
+        let client_id = Some(pending.connect.client_id);
+        Refusal::with_connack(audience, reason, client_id).after(pending.said)
+    }
+
+    /// Without a CONNACK.
+    fn silent_refusal(&mut self, reason: Reason) -> Refusal {
+        self.input.clear();
+        Refusal { frame: Bytes::new(), reason, denial: None, client_id: None }
     }
 }
 
@@ -297,7 +391,8 @@ impl Connecting {
         let mut frame = BytesMut::new();
         codec::connack_to(&mut frame, Audience::of(&self.connect), reference);
         let client_id = Some(self.connect.client_id.clone());
-        Refusal { frame: frame.freeze(), reason: Reason::UseAnotherServer, client_id }
+        let reason = Reason::UseAnotherServer;
+        Refusal { frame: frame.freeze(), reason, denial: None, client_id }
     }
 
     /// Refuses the client if its CONNACK would exceed its Maximum Packet Size [MQTT-3.1.2-24]. Call this

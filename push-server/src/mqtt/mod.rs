@@ -1,12 +1,13 @@
 //! The protocol core, sans I/O: bytes and a clock in, bytes and events out. It never reads a clock,
 //! a socket or a file.
 //!
-//! A socket begins as `Handshake`, which understands CONNECT, AUTH behind it, and nothing else. With a
-//! session found or made for it, `Connection::accept` turns the CONNECT into a `Connection`. From then on its
-//! driver (the shard)
+//! A socket begins as `Handshake`, which understands CONNECT, AUTH behind it, and nothing else. It offers
+//! what the client has sent to show who it is, and goes on when it is told the verdict. With a session found
+//! or made for it, `Connection::accept` turns the CONNECT into a `Connection`. From then on its driver (the
+//! shard)
 //!
 //! - gives what arrived to `handle_bytes` and takes events from `poll_event` until there are none;
-//! - answers those that want it (`publish_done`, `subscribed`, `unsubscribed`);
+//! - answers those that want it (`publish_done`, `subscribed`, `unsubscribed`, `judged`);
 //! - puts messages for the client into its `Session`, connected or not;
 //! - moves whole frames out by `poll_transmit`, when the socket can take them.
 //!
@@ -23,7 +24,6 @@ pub mod inflight;
 pub mod keep_alive;
 pub mod outbox;
 mod owed;
-pub mod scram;
 pub mod session;
 pub mod subscription_list;
 mod topic_alias;
@@ -32,7 +32,8 @@ pub mod will;
 
 use push_common::ping_rate::PingRate;
 
-use crate::broker::{TopicFilter, TopicName};
+use crate::access::{Policy, Subject};
+use crate::broker::TopicName;
 use codec::Reason;
 
 pub use connect::{Authenticated, Authentication, Connect};
@@ -41,7 +42,7 @@ pub use connection::{
     Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe,
 };
 pub use delivery::Delivery;
-pub use handshake::{Access, Connecting, Handshake, Progress, Refusal};
+pub use handshake::{Connecting, Handshake, Progress, Refusal};
 pub use keep_alive::KeepAlive;
 pub use outbox::{Extent, Fetched, HEAD_MESSAGES_MAX, Left, LeftMessage};
 pub use owed::{Change, Filing};
@@ -102,9 +103,8 @@ pub struct Limits {
     pub answers_bytes_max: u32,
     /// Pings a client may send; one that exceeds it is closed (0x96).
     pub ping_rate: PingRate,
-    /// Filters that nobody may subscribe to, as they are written; others that match the same topics
-    /// are not among them.
-    pub filters_denied: Box<[TopicFilter]>,
+    /// What this or that client may not do.
+    pub policy: Policy,
     /// What clients may do at all.
     pub features: Features,
 }
@@ -112,13 +112,40 @@ pub struct Limits {
 impl Limits {
     /// Why a client's publish to `topic` is refused, if it is: topics that begin with `$` are the
     /// server's own [MQTT 4.7.2], and `topic_levels_max` bounds all others.
-    pub(crate) fn refuses_publish_to(&self, topic: &TopicName) -> Option<Reason> {
+    pub(crate) fn refuses_publish_to(&self, topic: &TopicName) -> Option<PublishRefusal> {
         if topic.is_hidden() {
-            Some(Reason::NotAuthorized)
+            Some(PublishRefusal::ReservedTopic)
         } else if topic.is_deeper_than(self.topic_levels_max) {
-            Some(Reason::TopicNameInvalid)
+            Some(PublishRefusal::TopicLevels)
         } else {
             None
+        }
+    }
+
+    /// The same for a client, which the policy may not let publish there.
+    fn refuses_publish(&self, topic: &TopicName, subject: Subject<'_>) -> Option<PublishRefusal> {
+        let denied = || self.policy.publish(topic, subject).err();
+        self.refuses_publish_to(topic).or_else(|| denied().map(|_| PublishRefusal::Denied))
+    }
+}
+
+/// Why a publish is dropped that came as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishRefusal {
+    /// Its topic is one of the server's own.
+    ReservedTopic,
+    /// Its topic has too many levels.
+    TopicLevels,
+    /// The policy does not let this client publish there.
+    Denied,
+}
+
+impl PublishRefusal {
+    /// What MQTT 5 calls it.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::ReservedTopic | Self::Denied => Reason::NotAuthorized,
+            Self::TopicLevels => Reason::TopicNameInvalid,
         }
     }
 }
@@ -173,7 +200,7 @@ impl Default for Limits {
             session_expiry_max_secs: 7 * 24 * 3600,
             answers_bytes_max: 64 << 10,
             ping_rate: PingRate::default(),
-            filters_denied: Box::default(),
+            policy: Policy::default(),
             features: Features::default(),
         }
     }

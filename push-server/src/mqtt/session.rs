@@ -12,6 +12,7 @@ use super::outbox::{Extent, Fetched, Left, Pending, Room};
 use super::owed::{Change, Filing, Owed, packet_id};
 use super::subscription_list::SubscriptionList;
 use super::{Limits, OutboxFull};
+use crate::access::Subject;
 use crate::broker::{Fate, Holder, MemoryBudget, QoS, Slip, TopicFilter};
 
 /// A session.
@@ -49,18 +50,15 @@ struct Owned {
 }
 
 impl SessionName {
-    fn client_id(&self) -> &str {
+    fn subject(&self) -> Subject<'_> {
         match self {
-            Self::Anybodys(client_id) => client_id,
-            Self::Owned(owned) => &owned.client_id,
+            Self::Anybodys(client_id) => Subject { user: None, client_id },
+            Self::Owned(owned) => Subject { user: Some(&owned.user), client_id: &owned.client_id },
         }
     }
 
     fn user(&self) -> Option<&str> {
-        match self {
-            Self::Anybodys(_) => None,
-            Self::Owned(owned) => Some(&owned.user),
-        }
+        self.subject().user
     }
 }
 
@@ -182,7 +180,12 @@ impl Session {
 
     /// Its client's identifier.
     pub fn client_id(&self) -> &str {
-        self.name.client_id()
+        self.name.subject().client_id
+    }
+
+    /// Whom a policy is asked about for it.
+    pub fn subject(&self) -> Subject<'_> {
+        self.name.subject()
     }
 
     /// Whose it is: the user that its client was authenticated as.
@@ -584,14 +587,15 @@ impl Session {
     pub(super) fn next(
         &mut self,
         window: u16,
-        mut judge: impl FnMut(&Delivery, bool) -> SendOutcome,
+        mut judge: impl FnMut(&Delivery, bool, Subject<'_>) -> SendOutcome,
     ) -> Option<Next> {
+        let receiver = self.name.subject();
         let pending = self.pending.as_deref_mut()?;
         while pending.inflight.has_retries() {
             match pending.inflight.retry(window)? {
                 Retry::Release(packet_id) => return Some(Next::Release(packet_id)),
                 Retry::Publish(packet_id, delivery)
-                    if judge(&delivery, true) == SendOutcome::Sent =>
+                    if judge(&delivery, true, receiver) == SendOutcome::Sent =>
                 {
                     return Some(Next::Publish { delivery, packet_id, dup: true });
                 }
@@ -609,7 +613,7 @@ impl Session {
                 return None;
             }
             let owed = pending.pop()?;
-            match judge(&owed.delivery, false) {
+            match judge(&owed.delivery, false, receiver) {
                 SendOutcome::Sent => {}
                 SendOutcome::Dropped => {
                     pending.settle(&owed);
@@ -637,7 +641,7 @@ impl Session {
         let Some(pending) = pending.as_deref_mut() else { return Ok(()) };
         if let Some(ended) = pending.inflight.acknowledge(packet_id)? {
             let fate = if is_error { Fate::Refused } else { Fate::Acknowledged };
-            pending.send_slip_back(ended.position, name.client_id(), fate);
+            pending.send_slip_back(ended.position, name.subject().client_id, fate);
             pending.end(&ended, *is_durable);
         }
         self.tidy();
@@ -667,7 +671,7 @@ impl Session {
                 Some(Reason::Success)
             }
             Ok(PubrecOutcome::Refused(ended)) => {
-                pending.send_slip_back(ended.position, name.client_id(), Fate::Refused);
+                pending.send_slip_back(ended.position, name.subject().client_id, Fate::Refused);
                 pending.end(ended, self.is_durable);
                 None
             }
@@ -684,7 +688,7 @@ impl Session {
         let Self { pending, name, is_durable, .. } = self;
         let Some(pending) = pending.as_deref_mut() else { return Ok(()) };
         if let Some(ended) = pending.inflight.complete(packet_id)? {
-            pending.send_slip_back(ended.position, name.client_id(), Fate::Acknowledged);
+            pending.send_slip_back(ended.position, name.subject().client_id, Fate::Acknowledged);
             pending.end(&ended, *is_durable);
         }
         self.tidy();

@@ -23,6 +23,9 @@ pub struct Transmit {
     pub dropped_too_large: u32,
     /// Messages dropped since their expiry interval had passed [MQTT-3.3.2-5].
     pub dropped_expired: u32,
+    /// Messages dropped since the policy does not let the client have them. Those that came by a shared subscription
+    /// are left to other members, and not counted.
+    pub dropped_denied: u32,
 }
 
 impl Transmit {
@@ -87,6 +90,15 @@ impl<'a> Writer<'a> {
             return SendOutcome::Left;
         }
         self.out.dropped_too_large += 1;
+        SendOutcome::Dropped
+    }
+
+    /// The client may not have a message, which it was never sent.
+    pub(super) fn denied(&mut self, delivery: &Delivery) -> SendOutcome {
+        if delivery.via.group().is_some() {
+            return SendOutcome::Left;
+        }
+        self.out.dropped_denied += 1;
         SendOutcome::Dropped
     }
 

@@ -118,6 +118,30 @@ counters! {
     authentications_accepted,
     /// `push_authentications_total{result="refused"}`: those that were missing, too.
     authentications_refused,
+    /// `push_authentications_refused_total{reason="no_proof"}`: it is required, and was not asked for.
+    denied_no_proof,
+    /// `push_authentications_refused_total{reason="unknown_method"}`.
+    denied_unknown_method,
+    /// `push_authentications_refused_total{reason="invalid_proof"}`: no message of the method.
+    denied_invalid_proof,
+    /// `push_authentications_refused_total{reason="unknown_user"}`.
+    denied_unknown_user,
+    /// `push_authentications_refused_total{reason="wrong_password"}`.
+    denied_wrong_password,
+    /// `push_authentications_refused_total{reason="other_user"}`: once more on a connection, as another user.
+    denied_other_user,
+    /// `push_authentications_refused_total{reason="busy"}`: too many wait for an answer.
+    denied_busy,
+    /// `push_authentications_refused_total{reason="unanswered"}`: no answer in time, or none at all.
+    denied_unanswered,
+    /// `push_authorizations_refused_total{action="publish"}`: by the policy.
+    unauthorized_publish,
+    /// `push_authorizations_refused_total{action="subscribe"}`: filters.
+    unauthorized_subscribe,
+    /// `push_authorizations_refused_total{action="will"}`: client refused, or will dropped when it was due.
+    unauthorized_will,
+    /// `push_authorizations_refused_total{action="receive"}`: messages.
+    unauthorized_receive,
     /// `push_publishes_received_total`.
     publishes_received,
     /// `push_door_publishes_total`: messages that came in from outside the shards.
@@ -156,6 +180,9 @@ counters! {
     dropped_reserved_topic,
     /// `push_publishes_dropped_total{reason="topic_levels"}`: more levels than `--topic-levels-max`.
     dropped_topic_levels,
+    /// `push_publishes_dropped_total{reason="denied"}`: the policy does not let the publisher publish it, or the
+    /// receiver have it.
+    dropped_denied,
     /// `push_shared_passed_on_total`: owed to a member that left, given to another.
     shared_passed_on,
     /// `push_store_removals_retried_total`: ends of sessions, and removals of filters and of what clients have
@@ -213,6 +240,8 @@ counters! {
     limit_sending_bytes_total,
     /// `push_limits_hit_total{limit="sessions_left_out"}`: client refused, whose session is on disk alone.
     limit_sessions_left_out,
+    /// `push_limits_hit_total{limit="auth_queue"}`: client refused.
+    limit_auth_queue,
     /// `push_limits_hit_total{limit="client_id_bytes"}`: client refused.
     limit_client_id_bytes,
     /// `push_limits_hit_total{limit="retained"}`.

@@ -13,6 +13,7 @@
 
 mod accept;
 mod agenda;
+mod answers;
 mod clients;
 mod connect_order;
 pub mod counters;
@@ -39,6 +40,8 @@ mod totals;
 mod turn;
 
 pub(crate) use accept::PARKED_MAX;
+pub(crate) use answers::QUESTIONS_MAX;
+pub use answers::{Answerer, Asker};
 pub(crate) use journal::{
     CHANGES_MAX, STORE_BACKLOG_BYTES_MAX, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX,
     UNREMOVED_MAX,
@@ -49,10 +52,11 @@ pub use thread::{LISTEN_FLAG, ShardError, Shards, StoreView, WS_LISTEN_FLAG, pro
 
 use std::sync::Arc;
 
+use crate::access::Access;
 use crate::broker::{Holders, Retained, Routing, SessionMemory, Shares};
 use crate::config::Config;
-use crate::mqtt::Access;
 use crate::store::{Recovered, Store};
+use answers::Questions;
 use entrance::Entrance;
 use journal::{Completions, SharedJournal, Waiting};
 use notices::Notices;
@@ -63,7 +67,8 @@ use totals::Totals;
 #[derive(Debug)]
 pub(crate) struct Shared {
     config: Arc<Config>,
-    access: Arc<SharedAccess>,
+    /// Who may connect.
+    questions: Questions,
     entrance: Entrance,
     routing: Routing,
     shares: Shares,
@@ -86,6 +91,8 @@ pub(crate) type ShardStore = dyn Store<Waiting>;
 struct SharedSetup {
     config: Arc<Config>,
     access: Access,
+    /// Says who clients are in the place of `access`: one of tests.
+    answerer: Option<Arc<dyn Answerer>>,
     connections_max: u32,
     retained: Arc<Retained>,
     memory: Arc<SessionMemory>,
@@ -103,6 +110,7 @@ impl Shared {
         let SharedSetup {
             config,
             access,
+            answerer,
             connections_max,
             retained,
             memory,
@@ -114,7 +122,7 @@ impl Shared {
         let left_out = std::mem::take(&mut recovered.left_out);
         let (next_number, clocks) = (recovered.next_number, recovered.clocks);
         let shared = Self {
-            access: Arc::new(SharedAccess::new(access)),
+            questions: Questions::new(access, answerer, Arc::clone(&completions)),
             entrance: Entrance::new(connections_max, config.shards, hash_seed),
             routing: Routing::default(),
             shares: Shares::default(),

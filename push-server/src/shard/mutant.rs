@@ -41,10 +41,12 @@ pub enum Rule {
     SlipWaits,
     /// A receiver that is away when a message comes is followed as others are.
     SlipOfAbsent,
+    /// An answer about who a client is counts for the question that it answers, and for no later one.
+    AnswerToItsQuestion,
 }
 
 impl Rule {
-    /// Every rule.
+    /// Every rule that runs of the simulation notice. [`Self::AnswerToItsQuestion`] has a test of its own.
     pub const ALL: &[Self] = &[
         Self::FoundWill,
         Self::WillOfBriefSession,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::mqtt::Access;
+use crate::access::Access;
 
 /// Who may connect.
 #[derive(Debug)]

@@ -24,10 +24,10 @@ use super::post::{Mail, Mailbox};
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
 use super::{ShardStore, Shared, SharedAccess, SharedSetup};
+use crate::access::Access;
 use crate::broker::{Retained, SessionMemory};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::{self, KernelPath, ShardPath};
-use crate::mqtt::Access;
 use crate::ring::{RingError, RingHandle};
 use crate::store::embedded::{self, Claim, ClockReading, Durability, StoreError, StoreOptions};
 use crate::store::{Clocks, Opening, Recovered, StoreCounters};
@@ -158,6 +158,7 @@ impl Shards {
         let setup = SharedSetup {
             config: Arc::clone(config),
             access,
+            answerer: None,
             connections_max,
             retained,
             memory,
@@ -264,7 +265,7 @@ impl Shards {
 
     /// Who may connect.
     pub fn access(&self) -> &Arc<SharedAccess> {
-        &self.shared.access
+        self.shared.questions.access()
     }
 
     /// The ways in from outside the shards.

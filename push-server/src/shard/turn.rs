@@ -2,6 +2,7 @@
 //! and at the end of the turn sends what the turn produced.
 
 mod admit;
+mod authenticate;
 mod deliver;
 mod durable;
 mod ending;

@@ -1,8 +1,8 @@
 //! Enhanced authentication by SCRAM-SHA-256.
 
+use push_server::access::scram::METHOD;
 use push_server::broker::QoS::AtLeastOnce;
 use push_server::mqtt::codec::Reason;
-use push_server::mqtt::scram::METHOD;
 
 use crate::scram::{CONTINUE, Client, REAUTHENTICATE, access, asking, auth, challenge, connect};
 use crate::server::{Seen, Server, at_every_split};

@@ -1,9 +1,10 @@
 //! Each packet bears only the reason codes that its own table has, whatever reason the server comes
 //! to say by it. The tables are copied from the specifications.
 
+use push_server::access::Access;
 use push_server::broker::QoS::{AtLeastOnce, ExactlyOnce};
 use push_server::mqtt::codec::Reason;
-use push_server::mqtt::{Access, Handshake, Limits, Progress};
+use push_server::mqtt::{Handshake, Limits, Progress};
 
 use crate::server::at_every_split;
 use crate::wire::{Connect, packet, publish};
@@ -21,6 +22,7 @@ const REASONS: &[Reason] = &[
     Reason::ClientIdentifierNotValid,
     Reason::NotAuthorized,
     Reason::ServerUnavailable,
+    Reason::ServerBusy,
     Reason::ServerShuttingDown,
     Reason::BadAuthenticationMethod,
     Reason::KeepAliveTimeout,
@@ -74,7 +76,7 @@ fn assert_code(code: u8, reason: Reason, table: &[u8]) {
 fn refusals_bear_only_reason_codes_of_connack() {
     for reason in errors() {
         for connect in [Connect::v311(), Connect::v5()] {
-            let progress = Handshake::new([0; 18]).handle_bytes(
+            let progress = Handshake::new([0; 18]).handle_bytes_judged(
                 &Limits::default(),
                 &Access::default(),
                 &connect.bytes(),

@@ -1,8 +1,9 @@
 //! The form of CONNECT, field by field, and what CONNACK may be and when.
 
+use push_server::access::Access;
 use push_server::broker::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use push_server::mqtt::codec::Reason;
-use push_server::mqtt::{Access, Handshake, Limits, Progress};
+use push_server::mqtt::{Handshake, Limits, Progress};
 
 use crate::server::{Seen, at_every_split};
 use crate::wire::{
@@ -256,7 +257,7 @@ fn client_that_takes_just_the_connack_is_accepted() {
 fn refusal_larger_than_the_client_takes_is_not_sent() {
     for (bytes, answer) in [(5, &[0x20, 3, 0, 0x97, 0][..]), (4, &[])] {
         let connect = Connect::v5().property(&[0x27, 0, 0, 0, bytes]);
-        let progress = Handshake::new([0; 18]).handle_bytes(
+        let progress = Handshake::new([0; 18]).handle_bytes_judged(
             &Limits::default(),
             &Access::default(),
             &connect.bytes(),

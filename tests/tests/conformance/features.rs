@@ -1,5 +1,6 @@
 //! What a server may leave out: announced, and refused to who asks for it all the same.
 
+use push_server::access::Policy;
 use push_server::broker::QoS::AtMostOnce;
 use push_server::broker::TopicFilter;
 use push_server::mqtt::Features;
@@ -72,7 +73,7 @@ fn filter_that_nobody_may_subscribe_to_fails_alone() {
     for level in [4, 5] {
         at_every_split(|server| {
             let denied = TopicFilter::parse("a/#", 8).expect("a filter");
-            server.limits.filters_denied = Box::new([denied]);
+            server.limits.policy = Policy::denying_filters([denied]);
             server.open(&connect(level));
             let filters = [("a", 1), ("a/#", 1), ("$share/g/a/#", 0), ("a/+", 2)];
             server.send(&subscribe(level, 1, &filters));

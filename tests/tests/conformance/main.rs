@@ -3,6 +3,7 @@
 
 mod alias;
 mod allowed;
+mod answers;
 mod authenticate;
 mod codes;
 mod connect;
@@ -11,6 +12,7 @@ mod end;
 mod features;
 mod flow;
 mod limits;
+mod policy;
 mod problem_information;
 mod publish_in;
 mod publish_out;

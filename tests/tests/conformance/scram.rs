@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use push_server::mqtt::Access;
-use push_server::mqtt::scram::{METHOD, Users, verifier_line};
+use push_server::access::Access;
+use push_server::access::scram::{METHOD, Users, verifier_line};
 use sha2::{Digest, Sha256};
 
 use crate::wire::{Connect, packet, properties, text, text_property};

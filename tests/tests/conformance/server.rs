@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use crate::wire::Connect;
 use push_common::clock::Monotonic;
+use push_server::access::scram::Nonce;
+use push_server::access::{Access, Credentials, Verdict};
 use push_server::broker::{
     Held, MemoryBudget, Message, QoS, SubscriptionId, SubscriptionOptions, TopicName, Via,
 };
 use push_server::mqtt::codec::Reason;
-use push_server::mqtt::scram::Nonce;
 use push_server::mqtt::{
-    Access, Claim, Connection, Delivered, Delivery, Event, Filing, Handshake, Limits, Progress,
+    Claim, Connection, Delivered, Delivery, Event, Filing, Handshake, Limits, Progress,
     PublishReceipt, Refusal, Session, Transmit,
 };
 
@@ -77,6 +78,10 @@ pub(crate) struct Server {
     pub(crate) redirect_to: Option<&'static str>,
     /// Who may connect.
     pub(crate) access: Access,
+    /// Whether questions wait for `answer`.
+    pub(crate) answers_late: bool,
+    /// What was asked last.
+    pub(crate) asked: Option<Credentials>,
     pub(crate) session: Option<Session>,
     pub(crate) messages: Vec<Message>,
     /// Of every filter subscribed to, in order.
@@ -102,6 +107,8 @@ impl Server {
             routed: Reason::Success,
             redirect_to: None,
             access: Access::default(),
+            answers_late: false,
+            asked: None,
             session: None,
             messages: Vec::new(),
             subscription_ids: Vec::new(),
@@ -240,50 +247,83 @@ impl Server {
         match &mut self.link {
             Link::Closed => {}
             Link::Handshake(handshake) => {
-                match handshake.handle_bytes(&self.limits, &self.access, bytes) {
-                    Progress::More => {}
-                    Progress::Reply(frame) => self.output.extend(&frame),
-                    Progress::Refused(refusal) => self.refuse(&refusal),
-                    Progress::Connect(connecting) if self.redirect_to.is_some() => {
-                        self.refuse(&connecting.redirect(self.redirect_to.unwrap_or_default()));
-                    }
-                    Progress::Connect(mut connecting) => {
-                        let connect = &mut connecting.connect;
-                        if connect.client_id.is_empty() {
-                            connect.client_id = "assigned".to_owned();
-                            connect.client_id_assigned = true;
-                        }
-                        if let Some(refusal) = connecting.unanswerable(&self.limits) {
-                            return self.refuse(&refusal);
-                        }
-                        let connect = &connecting.connect;
-                        match self.session.as_ref().map(|session| session.claimed_by(connect)) {
-                            Some(Claim::Refused) => {
-                                return self.refuse(&connecting.refuse(Reason::NotAuthorized));
-                            }
-                            Some(Claim::Replaced) => self.session = None,
-                            Some(Claim::Resumed) | None => {}
-                        }
-                        let present = self.session.is_some();
-                        let session = self.session.get_or_insert_with(|| {
-                            Session::new(&connect.client_id, connect.session_expiry_secs)
-                                .of_user(connect.user())
-                        });
-                        let connection = Connection::accept(
-                            *connecting,
-                            session,
-                            present,
-                            &self.limits,
-                            self.now,
-                        );
-                        self.link = Link::Open(Box::new(connection));
-                        self.poll();
-                    }
-                }
+                let progress = handshake.handle_bytes(&self.limits, bytes);
+                self.go_on(progress);
             }
             Link::Open(connection) => {
                 connection.handle_bytes(bytes);
                 self.poll();
+            }
+        }
+    }
+
+    /// Somebody answers who the client is.
+    pub(crate) fn answer(&mut self, verdict: Verdict) {
+        match &mut self.link {
+            Link::Closed => {}
+            Link::Handshake(handshake) => {
+                let progress = handshake.answer(&self.limits, verdict);
+                self.go_on(progress);
+            }
+            Link::Open(_) => self.judged(verdict),
+        }
+    }
+
+    fn go_on(&mut self, mut progress: Progress) {
+        while let (Progress::Asks, Link::Handshake(handshake)) = (&progress, &mut self.link) {
+            let credentials = handshake.question().expect("a question");
+            if self.answers_late {
+                self.asked = Some(credentials);
+                return;
+            }
+            progress = handshake.answer(&self.limits, self.access.judge(&credentials));
+        }
+        match progress {
+            Progress::More | Progress::Asks => {}
+            Progress::Reply(frame) => self.output.extend(&frame),
+            Progress::Refused(refusal) => self.refuse(&refusal),
+            Progress::Connect(connecting) if self.redirect_to.is_some() => {
+                self.refuse(&connecting.redirect(self.redirect_to.unwrap_or_default()));
+            }
+            Progress::Connect(mut connecting) => {
+                let connect = &mut connecting.connect;
+                if connect.client_id.is_empty() {
+                    connect.client_id = "assigned".to_owned();
+                    connect.client_id_assigned = true;
+                }
+                if let Some(refusal) = connecting.unanswerable(&self.limits) {
+                    return self.refuse(&refusal);
+                }
+                let connect = &connecting.connect;
+                match self.session.as_ref().map(|session| session.claimed_by(connect)) {
+                    Some(Claim::Refused) => {
+                        return self.refuse(&connecting.refuse(Reason::NotAuthorized));
+                    }
+                    Some(Claim::Replaced) => self.session = None,
+                    Some(Claim::Resumed) | None => {}
+                }
+                let present = self.session.is_some();
+                let session = self.session.get_or_insert_with(|| {
+                    Session::new(&connect.client_id, connect.session_expiry_secs)
+                        .of_user(connect.user())
+                });
+                let connection =
+                    Connection::accept(*connecting, session, present, &self.limits, self.now);
+                self.link = Link::Open(Box::new(connection));
+                self.poll();
+            }
+        }
+    }
+
+    fn judged(&mut self, verdict: Verdict) {
+        let Link::Open(connection) = &mut self.link else { return };
+        match connection.judged(verdict) {
+            Ok(false) => {}
+            Ok(true) => self.events.push(Seen::Authenticated),
+            Err(denial) => {
+                let reason = Reason::from(denial);
+                connection.close(reason);
+                self.events.push(Seen::Failed(reason));
             }
         }
     }
@@ -318,7 +358,8 @@ impl Server {
                 }
                 seen
             }
-            Event::PublishRefused(reason, receipt) => {
+            Event::PublishRefused(refusal, receipt) => {
+                let reason = refusal.reason();
                 if let (Some(receipt), Link::Open(connection), Some(session)) =
                     (receipt, &mut self.link, &mut self.session)
                 {
@@ -359,12 +400,17 @@ impl Server {
             Event::Ping => Seen::Ping,
             Event::Authenticate(auth) => {
                 let nonce = self.nonce();
-                let Link::Open(connection) = &mut self.link else { return };
-                match connection.authenticate(&auth, &self.access, &nonce) {
-                    Ok(true) => Seen::Authenticated,
-                    Ok(false) => return,
-                    Err(event) => return self.handle(event),
+                let (Link::Open(connection), Some(session)) = (&mut self.link, &self.session)
+                else {
+                    return;
+                };
+                match connection.authenticate(auth, nonce, session) {
+                    Ok(None) => {}
+                    Ok(Some(credentials)) if self.answers_late => self.asked = Some(credentials),
+                    Ok(Some(credentials)) => self.judged(self.access.judge(&credentials)),
+                    Err(event) => self.handle(event),
                 }
+                return;
             }
             Event::Disconnected => Seen::Disconnected,
             Event::Failed(reason) => Seen::Failed(reason),
@@ -390,6 +436,7 @@ impl Server {
             self.transmit.publishes += transmit.publishes;
             self.transmit.dropped_too_large += transmit.dropped_too_large;
             self.transmit.dropped_expired += transmit.dropped_expired;
+            self.transmit.dropped_denied += transmit.dropped_denied;
             transmit.chunks.iter().for_each(|chunk| self.output.extend(chunk));
         }
     }

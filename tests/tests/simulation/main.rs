@@ -8,6 +8,7 @@
 //! `PUSH_SIMULATION_TRACE=1` tells what happens.
 
 mod actors;
+mod answers;
 mod frames;
 mod link;
 mod plan;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::mqtt::scram::verifier_line;
+use crate::access::scram::verifier_line;
 
 fn loaded(text: &str) -> Result<Access, String> {
     let file = tempfile::NamedTempFile::new().expect("a file");

@@ -7,6 +7,7 @@ use super::properties::{self, Allowed, Passing, Value, flag, id};
 use super::publish::qos;
 use super::read::Reader;
 use super::{Audience, Reason};
+use crate::access::Identity;
 use crate::broker::{Held, Message, TopicName};
 use crate::mqtt::{Authentication, Connect, Limits, Version, Will};
 
@@ -105,6 +106,7 @@ fn connect_v3(
         will,
         authentication: None,
         authenticated: None,
+        identity: Identity::default(),
     })
 }
 
@@ -140,6 +142,7 @@ fn connect_v5(
         will,
         authentication: wishes.authentication,
         authenticated: None,
+        identity: Identity::default(),
     })
 }
 

@@ -191,7 +191,7 @@ fn subscribe(mut reader: Reader<'_>, context: &Context) -> Result<Subscribe, Rea
     if entries.is_empty() {
         return Err(Reason::ProtocolError);
     }
-    Ok(Subscribe { packet_id, entries })
+    Ok(Subscribe { packet_id, entries, denied: 0 })
 }
 
 /// Whether a filter asks for nothing that is switched off.

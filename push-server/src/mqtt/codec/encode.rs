@@ -6,7 +6,6 @@ use mqttbytes::{v4, v5};
 
 use super::Reason;
 use crate::broker::{QoS, TopicName};
-use crate::mqtt::scram::METHOD;
 use crate::mqtt::{Connect, Limits, Version};
 
 /// The least that an answer takes, in bytes; a PINGRESP, which is never owed, takes two.
@@ -133,8 +132,8 @@ pub(in crate::mqtt) fn connack(
         (keep_alive_secs != connect.keep_alive_secs).then_some(keep_alive_secs);
     // [MQTT-4.12.0-5]
     if let Some(authenticated) = &connect.authenticated {
-        properties.authentication_method = Some(METHOD.to_owned());
-        properties.authentication_data = Some(authenticated.data.clone());
+        properties.authentication_method = Some(authenticated.method.as_ref().to_owned());
+        properties.authentication_data = authenticated.data.clone();
     }
     let features = limits.features;
     let unless = |there: bool| (!there).then_some(0);
@@ -178,9 +177,10 @@ pub(in crate::mqtt) fn connack_refusal(out: &mut BytesMut, audience: Audience, r
     let code = match reason {
         Reason::UnsupportedProtocolVersion => v4::ConnectReturnCode::RefusedProtocolVersion,
         Reason::ClientIdentifierNotValid => v4::ConnectReturnCode::BadClientId,
-        Reason::ServerUnavailable | Reason::ServerShuttingDown | Reason::QuotaExceeded => {
-            v4::ConnectReturnCode::ServiceUnavailable
-        }
+        Reason::ServerUnavailable
+        | Reason::ServerBusy
+        | Reason::ServerShuttingDown
+        | Reason::QuotaExceeded => v4::ConnectReturnCode::ServiceUnavailable,
         // The will's topic is one that nobody may publish to.
         Reason::NotAuthorized | Reason::TopicNameInvalid => v4::ConnectReturnCode::NotAuthorized,
         _ => return,
@@ -199,6 +199,7 @@ fn connect_code_v5(reason: Reason) -> v5::ConnectReturnCode {
         Reason::ClientIdentifierNotValid => Code::ClientIdentifierNotValid,
         Reason::NotAuthorized => Code::NotAuthorized,
         Reason::ServerUnavailable | Reason::ServerShuttingDown => Code::ServerUnavailable,
+        Reason::ServerBusy => Code::ServerBusy,
         Reason::BadAuthenticationMethod => Code::BadAuthenticationMethod,
         Reason::TopicNameInvalid => Code::TopicNameInvalid,
         Reason::PacketTooLarge => Code::PacketTooLarge,

@@ -5,9 +5,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::access::Access;
+use crate::access::scram::Users;
 use crate::broker::MessageProperties;
-use crate::mqtt::scram::Users;
-use crate::mqtt::{Access, Connection, Event, Features, Handshake, Limits, Progress, Session};
+use crate::mqtt::{Connection, Event, Features, Handshake, Limits, Progress, Session};
 
 /// Packets of every type, valid in 3.1.1 and in MQTT 5, to be spoilt.
 const SAMPLES: &[(&[u8], &[u8])] = &[
@@ -119,7 +120,7 @@ fn serve(version: Version, bytes: &[u8], cut: usize) -> String {
         Version::V5 => b"\x10\x0F\0\x04MQTT\x05\0\0\x0A\0\0\x02id",
     };
     let Progress::Connect(connecting) =
-        Handshake::new([0; 18]).handle_bytes(&limits, &Access::default(), connect)
+        Handshake::new([0; 18]).handle_bytes_judged(&limits, &Access::default(), connect)
     else {
         panic!("a valid CONNECT")
     };
@@ -247,8 +248,8 @@ proptest! {
             let mut handshake = Handshake::new([0; 18]);
             let mut said = Vec::new();
             for piece in bytes.chunks(cut) {
-                match handshake.handle_bytes(&limits(), &access, piece) {
-                    Progress::More => {}
+                match handshake.handle_bytes_judged(&limits(), &access, piece) {
+                    Progress::More | Progress::Asks => {}
                     Progress::Reply(frame) => said.extend_from_slice(&frame),
                     Progress::Connect(connecting) => {
                         let client_id = connecting.connect.client_id;

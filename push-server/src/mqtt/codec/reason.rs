@@ -1,5 +1,7 @@
 //! Reason codes, MQTT 5 numbering; `encode` translates them for 3.1.1.
 
+use crate::access::Denial;
+
 /// Reason codes that the server sends, MQTT 5 numbering [MQTT5 2.4]. As an error: why a packet was
 /// not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +30,8 @@ pub enum Reason {
     NotAuthorized = 0x87,
     #[error("server unavailable")]
     ServerUnavailable = 0x88,
+    #[error("server busy")]
+    ServerBusy = 0x89,
     #[error("server shutting down")]
     ServerShuttingDown = 0x8B,
     #[error("bad authentication method")]
@@ -66,5 +70,22 @@ impl Reason {
     /// Whether it says that something went wrong [MQTT5 2.4].
     pub fn is_error(self) -> bool {
         self as u8 >= 0x80
+    }
+}
+
+impl From<Denial> for Reason {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::UnknownMethod => Self::BadAuthenticationMethod,
+            // Not told apart: a client is not to learn which names there are.
+            Denial::NoProof
+            | Denial::InvalidProof
+            | Denial::UnknownUser
+            | Denial::WrongPassword
+            | Denial::OtherUser
+            | Denial::Will => Self::NotAuthorized,
+            Denial::Busy => Self::ServerBusy,
+            Denial::Unanswered => Self::ServerUnavailable,
+        }
     }
 }

@@ -1,68 +1,70 @@
-//! Re-authentication, on a connection that began with authentication [MQTT5 4.12.1]. Everything else
-//! goes on meanwhile.
+//! Re-authentication, on a connection that began with it [MQTT5 4.12.1]. Everything else goes
+//! on meanwhile, also while the verdict is awaited.
 
-use super::extras::Identity;
+use super::reauthentication::{Judged, Reauthentication};
 use super::{Connection, Event, State};
-use crate::mqtt::Access;
+use crate::access::scram::Nonce;
+use crate::access::{Credentials, Denial, Verdict};
 use crate::mqtt::codec::{self, Auth, AuthReason, Reason};
-use crate::mqtt::scram::{Exchange, METHOD, Nonce, Step};
+use crate::mqtt::session::Session;
 
 impl Connection {
-    /// Answers an AUTH. `nonce` is random, and spent. Returns whether the client has proved its
-    /// user once more.
+    /// Takes an AUTH: what the client offers, to be answered by `judged`. Where it is, and where it has come to, are
+    /// for the caller to add. `nonce` is random, and spent.
     ///
-    /// # Errors It has not, or broke the protocol: the connection has failed, as by `poll_event`.
+    /// # Errors
+    /// AUTH is not due, or not one of this exchange: the connection has failed, as by `poll_event`.
     pub fn authenticate(
         &mut self,
-        auth: &Auth,
-        access: &Access,
-        nonce: &Nonce,
-    ) -> Result<bool, Event> {
+        auth: Auth,
+        nonce: Nonce,
+        session: &Session,
+    ) -> Result<Option<Credentials>, Event> {
+        if self.state != State::Open {
+            return Ok(None);
+        }
+        let proof = match self.reauthentication_mut() {
+            Some(reauthentication) => reauthentication.take(auth, nonce),
+            None => Err(Reason::ProtocolError),
+        };
+        let proof = proof.map_err(|reason| self.fail(reason))?;
+        Ok(Some(Credentials {
+            client_id: session.client_id().into(),
+            user_name: None,
+            password: None,
+            proof: Some(proof),
+            peer: None,
+            listener: None,
+        }))
+    }
+
+    /// The number of the question that was asked last; 0: none yet.
+    pub fn question_number(&self) -> u32 {
+        let extras = self.extras.as_deref();
+        let reauthentication = extras.and_then(|extras| extras.reauthentication.as_deref());
+        reauthentication.map_or(0, Reauthentication::question_number)
+    }
+
+    /// Takes the answer to the latest question. Returns whether the client has shown once more that it is who it was.
+    ///
+    /// # Errors
+    /// It has not: `close` the connection.
+    pub fn judged(&mut self, verdict: Verdict) -> Result<bool, Denial> {
         if self.state != State::Open {
             return Ok(false);
         }
-        self.step(auth, access, nonce).map_err(|reason| self.fail(reason))
-    }
-
-    fn step(&mut self, auth: &Auth, access: &Access, nonce: &Nonce) -> Result<bool, Reason> {
-        let identity = self.identity_mut().ok_or(Reason::ProtocolError)?;
-        let exchange = match (auth.reason, identity.exchange.take()) {
-            (AuthReason::Reauthenticate, None) => Exchange::Begun,
-            (AuthReason::Continue, Some(exchange)) => exchange,
-            _ => return Err(Reason::ProtocolError),
+        let Some(reauthentication) = self.reauthentication_mut() else { return Ok(false) };
+        let (reason, data) = match reauthentication.judge(verdict) {
+            Judged::Unasked => return Ok(false),
+            Judged::Denied(denial) => return Err(denial),
+            Judged::Told(reason, data) => (reason, data),
         };
-        // [MQTT-4.12.1-1]
-        if &*auth.method != METHOD {
-            return Err(Reason::ProtocolError);
-        }
-        let begins = auth.reason == AuthReason::Reauthenticate;
-        if begins && auth.data.is_none() {
-            identity.exchange = Some(exchange);
-            self.say(AuthReason::Continue, None);
-            return Ok(false);
-        }
-        let users = access.users.as_ref().ok_or(Reason::NotAuthorized)?;
-        let step = exchange.step(users, nonce, auth.data.as_deref());
-        match step.map_err(|_| Reason::NotAuthorized)? {
-            Step::Continue(exchange, data) => {
-                identity.exchange = Some(exchange);
-                self.say(AuthReason::Continue, Some(&data));
-                Ok(false)
-            }
-            Step::Done(user, data) if user == identity.user => {
-                self.say(AuthReason::Success, Some(&data));
-                Ok(true)
-            }
-            // Another user, who may connect under their own name.
-            Step::Done(..) => Err(Reason::NotAuthorized),
-        }
+        let method: Box<str> = reauthentication.method().into();
+        self.answer(|out| codec::put_auth(out, reason, &method, data.as_deref()));
+        Ok(reason == AuthReason::Success)
     }
 
-    fn say(&mut self, reason: AuthReason, data: Option<&[u8]>) {
-        self.answer(|out| codec::put_auth(out, reason, METHOD, data));
-    }
-
-    pub(super) fn identity_mut(&mut self) -> Option<&mut Identity> {
-        self.extras.as_deref_mut()?.identity.as_deref_mut()
+    pub(super) fn reauthentication_mut(&mut self) -> Option<&mut Reauthentication> {
+        self.extras.as_deref_mut()?.reauthentication.as_deref_mut()
     }
 }

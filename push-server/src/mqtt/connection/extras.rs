@@ -1,11 +1,11 @@
 //! What few connections have, in a box that the others do not pay for.
 
+use super::reauthentication::Reauthentication;
 use crate::broker::TopicName;
-use crate::mqtt::scram::Exchange;
 use crate::mqtt::topic_alias::{self, Inbound, Outbound, TopicForm};
-use crate::mqtt::{Authenticated, Connect, Will};
+use crate::mqtt::{Connect, Will};
 
-/// Will, topic aliases and who the client is.
+/// Will, topic aliases and how the client has authenticated.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
     pub(super) will: Option<Box<Will>>,
@@ -13,30 +13,17 @@ pub(super) struct Extras {
     pub(super) inbound: Inbound,
     /// The aliases that the server has said.
     pub(super) outbound: Outbound,
-    /// Who the client is, if it had to show it.
-    pub(super) identity: Option<Box<Identity>>,
+    /// For a client that has authenticated by an exchange, and may do so again.
+    pub(super) reauthentication: Option<Box<Reauthentication>>,
 }
 
 impl Extras {
     /// What a CONNECT brings of it, if any.
     pub(super) fn of(connect: &mut Connect) -> Option<Box<Self>> {
         let will = connect.will.take();
-        let identity = connect.authenticated.as_ref().map(|shown| Box::new(Identity::of(shown)));
-        let any = will.is_some() || identity.is_some();
-        any.then(|| Box::new(Self { will, identity, ..Self::default() }))
-    }
-}
-
-/// The user that a client has authenticated as, and the exchange under way if it does so again.
-#[derive(Debug)]
-pub(super) struct Identity {
-    pub(super) user: Box<str>,
-    pub(super) exchange: Option<Exchange>,
-}
-
-impl Identity {
-    fn of(authenticated: &Authenticated) -> Self {
-        Self { user: authenticated.user.clone(), exchange: None }
+        let reauthentication = Reauthentication::of(connect).map(Box::new);
+        let any = will.is_some() || reauthentication.is_some();
+        any.then(|| Box::new(Self { will, reauthentication, ..Self::default() }))
     }
 }
 

@@ -2,6 +2,7 @@
 //! subscribe to. The shard decides whether there is room for them.
 
 use super::super::codec::Reason;
+use crate::access::{Denied, Policy, Subject};
 use crate::broker::{SubscriptionOptions, TopicFilter};
 
 /// A SUBSCRIBE.
@@ -11,6 +12,8 @@ pub struct Subscribe {
     pub packet_id: u16,
     /// In the packet's order; `Err` carries the reason already found.
     pub entries: Vec<Result<SubscribeEntry, Reason>>,
+    /// How many of them the policy has refused.
+    pub denied: u32,
 }
 
 /// One valid entry of a SUBSCRIBE.
@@ -43,19 +46,18 @@ impl Subscribe {
         }
     }
 
-    /// Refuses the entries whose filter, without the group that shares it, is one of `denied`. The
-    /// filter is denied to everybody, not to this client, so the code is an unspecified error
-    /// (\[MQTT5 3.9.3\], \[MQTT-3.9.3-2\]).
-    pub(super) fn deny(&mut self, denied: &[TopicFilter]) {
+    /// Refuses the entries that the policy does not allow. Where it is not the client that is denied a filter, but
+    /// everybody, that is an unspecified error (\[MQTT5 3.9.3\], \[MQTT-3.9.3-2\]).
+    pub(super) fn deny(&mut self, policy: &Policy, subject: Subject<'_>) {
         for entry in &mut self.entries {
-            if entry.as_ref().is_ok_and(|entry| is_one_of(&entry.filter, denied)) {
-                *entry = Err(Reason::UnspecifiedError);
-            }
+            let Ok(SubscribeEntry { filter, .. }) = entry else { continue };
+            let reason = match policy.subscribe(filter, subject) {
+                Ok(()) => continue,
+                Err(Denied::Everybody) => Reason::UnspecifiedError,
+                Err(Denied::Subject) => Reason::NotAuthorized,
+            };
+            *entry = Err(reason);
+            self.denied += 1;
         }
     }
-}
-
-fn is_one_of(filter: &TopicFilter, denied: &[TopicFilter]) -> bool {
-    let plain = filter.share().map_or(filter.as_str(), |share| share.filter);
-    denied.iter().any(|denied| denied.as_str() == plain)
 }

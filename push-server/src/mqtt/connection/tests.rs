@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::access::Access;
 use crate::broker::{Held, MemoryBudget, TopicName, Via};
-use crate::mqtt::{Access, Delivery, Filing, Handshake, Progress};
+use crate::mqtt::{Delivery, Filing, Handshake, Progress};
 
 const NOW: Monotonic = Monotonic(1);
 
@@ -16,7 +17,7 @@ fn accepted() -> (Connection, Session) {
 fn accepted_with(connect: &[u8]) -> (Connection, Session) {
     let limits = Limits::default();
     let Progress::Connect(connecting) =
-        Handshake::new([0; 18]).handle_bytes(&limits, &Access::default(), connect)
+        Handshake::new([0; 18]).handle_bytes_judged(&limits, &Access::default(), connect)
     else {
         panic!("a valid CONNECT")
     };

@@ -27,7 +27,7 @@ pub struct Left {
 }
 
 /// One of them, taken out to be offered.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LeftMessage {
     position: u64,
     filing: Filing,
@@ -38,6 +38,12 @@ pub struct LeftMessage {
 }
 
 impl LeftMessage {
+    /// The same message to be offered once more, should the first offer fail. Its slip went with that.
+    pub fn for_another_try(&self) -> Self {
+        let Self { position, filing, delivery, .. } = self;
+        Self { position: *position, filing: *filing, delivery: delivery.clone(), slip: None }
+    }
+
     /// What is to be done on disk in one write with what others do to have it. A write still being put
     /// together would come behind the removal: `Session::written` removes it then.
     pub fn change(&self) -> Option<Change> {

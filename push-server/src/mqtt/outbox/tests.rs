@@ -67,7 +67,7 @@ impl Rig {
 
     /// Sends what can be sent: packet ids, and whether again.
     fn send(&mut self) -> Vec<(u16, bool)> {
-        std::iter::from_fn(|| match self.session.next(u16::MAX, |_, _| SendOutcome::Sent)? {
+        std::iter::from_fn(|| match self.session.next(u16::MAX, |_, _, _| SendOutcome::Sent)? {
             Next::Publish { packet_id, dup, .. } => Some((packet_id, dup)),
             Next::Release(packet_id) => Some((packet_id, true)),
         })

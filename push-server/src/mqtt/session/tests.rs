@@ -190,7 +190,8 @@ fn what_is_unacknowledged_counts_against_the_outbox_until_acknowledged() {
     let mut session = Session::new("c", 60);
     let limits = limits(1, 1 << 20);
     session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited());
-    let Some(Next::Publish { packet_id, .. }) = session.next(10, |_, _| SendOutcome::Sent) else {
+    let Some(Next::Publish { packet_id, .. }) = session.next(10, |_, _, _| SendOutcome::Sent)
+    else {
         panic!("nothing to send")
     };
     assert!(!session.has_outbox());
@@ -231,12 +232,12 @@ fn a_release_is_owed_on_the_next_connection_though_nothing_is_on_disk() {
         &Limits::default(),
         &unlimited(),
     );
-    assert!(session.next(10, |_, _| SendOutcome::Sent).is_some());
+    assert!(session.next(10, |_, _, _| SendOutcome::Sent).is_some());
     session.receive(1, false).expect("PUBREC for what was sent");
     session.connection_ended(Monotonic(1));
     session.restart();
     assert_eq!(session.begin_page(&unlimited()), None);
-    let next = session.next(10, |_, _| SendOutcome::Sent);
+    let next = session.next(10, |_, _, _| SendOutcome::Sent);
     assert!(matches!(next, Some(Next::Release(1))), "{next:?}");
 }
 
@@ -246,7 +247,7 @@ fn packet_ids_go_round_without_zero_and_wait_for_one_in_use() {
     let limits = Limits::default();
     let send = |session: &mut Session| {
         session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited());
-        match session.next(10, |_, _| SendOutcome::Sent) {
+        match session.next(10, |_, _, _| SendOutcome::Sent) {
             Some(Next::Publish { packet_id, .. }) => Some(packet_id),
             _ => None,
         }
@@ -260,7 +261,7 @@ fn packet_ids_go_round_without_zero_and_wait_for_one_in_use() {
     assert!(!session.has_next(10));
     session.acknowledge(u16::MAX, false).expect("inflight");
     assert!(session.has_next(10));
-    let next = session.next(10, |_, _| SendOutcome::Sent);
+    let next = session.next(10, |_, _, _| SendOutcome::Sent);
     assert!(matches!(next, Some(Next::Publish { packet_id: u16::MAX, .. })), "{next:?}");
 }
 
@@ -271,12 +272,12 @@ fn rejected_messages_are_owed_no_longer() {
     for qos in [QoS::AtLeastOnce, QoS::AtMostOnce] {
         session.deliver(delivery(qos, 50), true, Filing::Never, &limits, &unlimited());
     }
-    assert!(session.next(10, |_, _| SendOutcome::Dropped).is_none());
+    assert!(session.next(10, |_, _, _| SendOutcome::Dropped).is_none());
     session.tidy();
     assert!(session.pending.is_none());
     session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits, &unlimited());
     session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits, &unlimited());
-    session.next(10, |delivery, _| match delivery.message.payload.is_empty() {
+    session.next(10, |delivery, _, _| match delivery.message.payload.is_empty() {
         true => SendOutcome::Sent,
         false => SendOutcome::Dropped,
     });
@@ -331,7 +332,7 @@ fn a_session_that_ends_gives_others_what_no_one_else_may_have_got() {
         );
     }
     for _ in 0..4 {
-        assert!(session.next(4, |_, _| SendOutcome::Sent).is_some());
+        assert!(session.next(4, |_, _, _| SendOutcome::Sent).is_some());
     }
     session.receive(3, false).expect("PUBREC for what was sent");
     let left = TopicFilter::parse("$share/h/t", 8).expect("valid");
@@ -363,7 +364,7 @@ fn what_is_taken_away_from_a_session_costs_it_nothing_any_more() {
             &unlimited(),
         );
     }
-    assert!(session.next(1, |_, _| SendOutcome::Sent).is_some());
+    assert!(session.next(1, |_, _, _| SendOutcome::Sent).is_some());
     assert!(!session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits, &unlimited()));
     session.leave_shared(true, |_| true);
     assert!(session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits, &unlimited()));

@@ -6,8 +6,8 @@ use push_common::clock::Monotonic;
 use super::intake::Intake;
 use super::output::Output;
 use super::receipts::Receipts;
+use crate::access::scram::Nonce;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::scram::Nonce;
 use crate::mqtt::{Connection, Handshake, PublishReceipt};
 use crate::shard::agenda::FlowNumber;
 use crate::shard::connect_order::ConnectNumber;
@@ -151,6 +151,12 @@ impl<P: Ports> Client<P> {
     /// Takes all of them: the connection is over.
     pub(crate) fn take_receipts(&mut self) -> Option<Box<Receipts>> {
         self.receipts.take()
+    }
+
+    /// Whether somebody has yet to say who the client is. It may leave for another shard by that, so nothing is begun
+    /// on its socket: what it sends waits, and so does what WebSocket owes it.
+    pub(crate) fn is_asking(&self) -> bool {
+        matches!(&self.phase, Phase::Handshake(introduction) if introduction.handshake.is_asking())
     }
 
     /// Whether no operation of the ring refers to the socket any more.

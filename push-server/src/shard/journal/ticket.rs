@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outgoing::Outgoing;
+use crate::access::Verdict;
 use crate::broker::{QoS, Slip, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Answer, Change, Filing, LeftMessage, PublishReceipt};
@@ -64,6 +65,8 @@ pub(crate) enum Done {
     Knock(Arc<Doorway>),
     /// A message that came in by a door is safe.
     Entered { entered: Arc<Entered>, reason: Reason },
+    /// Somebody has said who a client is.
+    Answered { client: Token, number: u32, verdict: Box<Verdict> },
 }
 
 impl Done {

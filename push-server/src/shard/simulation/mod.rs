@@ -7,6 +7,7 @@
 //!
 //! Of tests only: it exists for unit tests and, by the feature `simulation`, for other crates' tests.
 
+mod answerer;
 mod bell;
 mod clock;
 mod path;
@@ -28,9 +29,9 @@ use super::post::{MAILBOX_MESSAGES_MAX, Mail, Mailbox};
 use super::sessions::RecoveredPart;
 use super::turn::{Shard, ShardSetup};
 use super::{ShardStore, Shared, SharedSetup};
+use crate::access::Access;
 use crate::broker::{Retained, SessionMemory};
 use crate::config::Config;
-use crate::mqtt::Access;
 use crate::store::{Recovered, SessionNumber, Store as _};
 use crate::transport::Kind;
 use bell::Bell;
@@ -40,6 +41,7 @@ use randomness::SeededRandomness;
 use store::{Disk, SimulatedStore, Timing};
 use wire::{LISTENER_TCP, LISTENER_WEBSOCKET, MemorySocket, MemoryWire};
 
+pub use answerer::{LateAnswerer, Question};
 pub use store::Written;
 pub use wire::Peer;
 
@@ -78,6 +80,8 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct World {
     setup: Setup,
+    /// Says who clients are that come with a user name.
+    answerer: LateAnswerer,
     clock: VirtualClock,
     randomness: SeededRandomness,
     shared: Arc<Shared>,
@@ -109,10 +113,11 @@ impl World {
     pub fn with(setup: Setup) -> Self {
         let clock = VirtualClock::new();
         let mut randomness = SeededRandomness(setup.seed);
-        let (shared, store, shards) =
-            start(&setup, &clock, &mut randomness, Disk::default(), SessionNumber(0));
+        let answerer = LateAnswerer::default();
+        let found = (Disk::default(), SessionNumber(0));
+        let (shared, store, shards) = start(&setup, &answerer, &clock, &mut randomness, found);
         let doors = Doors::new(&setup.config, shared.journal.all_completions());
-        let mut world = Self { setup, clock, randomness, shared, store, shards, doors };
+        let mut world = Self { setup, answerer, clock, randomness, shared, store, shards, doors };
         world.begin();
         world
     }
@@ -134,13 +139,11 @@ impl World {
         let next_number = self.shared.journal.next_number();
         // Its sockets go with it.
         self.shards.clear();
-        let (shared, store, shards) = start(
-            &self.setup,
-            &self.clock,
-            &mut self.randomness,
-            disk.unwrap_or_default(),
-            next_number,
-        );
+        let found = (disk.unwrap_or_default(), next_number);
+        // Nobody answers what the process had asked.
+        self.answerer = LateAnswerer::default();
+        let (shared, store, shards) =
+            start(&self.setup, &self.answerer, &self.clock, &mut self.randomness, found);
         self.doors = Doors::new(&self.setup.config, shared.journal.all_completions());
         (self.shared, self.store, self.shards) = (shared, store, shards);
         self.begin();
@@ -233,6 +236,7 @@ impl World {
         let memory = self.shared.memory.kinds();
         left.extend(memory.map(|(name, kind)| (format!("bytes of {name}"), kind.used_bytes())));
         left.push(("open sockets".to_owned(), self.shared.entrance.open().into()));
+        left.push(("unanswered questions".to_owned(), self.shared.questions.waiting().into()));
         if let Some(store) = &self.store {
             let kept = store.kept().map(|kept| kept as u64);
             let names = ["sessions on disk", "messages on disk", "wills on disk"];
@@ -240,6 +244,11 @@ impl World {
         }
         left.retain(|(_, count)| *count > 0);
         left
+    }
+
+    /// Whoever says who clients are that come with a user name. After a crash it is another one.
+    pub fn answerer(&self) -> &LateAnswerer {
+        &self.answerer
     }
 
     /// The time, whatever the clocks of the machine say.
@@ -360,10 +369,10 @@ impl World {
 /// A process: what all shards share, its store and the shards, none of which has begun.
 fn start(
     setup: &Setup,
+    answerer: &LateAnswerer,
     clock: &VirtualClock,
     randomness: &mut SeededRandomness,
-    mut disk: Disk,
-    next_number: SessionNumber,
+    (mut disk, next_number): (Disk, SessionNumber),
 ) -> (Arc<Shared>, Option<Arc<SimulatedStore>>, Vec<SimulatedShard>) {
     let config = &setup.config;
     let bells: Vec<Arc<Bell>> = (0..config.shards).map(|_| Arc::default()).collect();
@@ -387,6 +396,7 @@ fn start(
     let shared_setup = SharedSetup {
         config: Arc::clone(config),
         access: Access::default(),
+        answerer: Some(Arc::new(answerer.clone())),
         connections_max: config.connections_max.unwrap_or(u32::MAX),
         retained,
         memory,

@@ -6,6 +6,7 @@ use crate::mqtt::codec::Reason;
 use crate::shard::door::{
     DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX, DOORS_MAX, Door, DoorError, Publication, Refusal, Reply,
 };
+use crate::shard::simulation::Written;
 
 const QOS1: u8 = 1;
 
@@ -189,7 +190,7 @@ fn a_stop_answers_what_is_under_way_and_turns_away_what_comes() {
     let refused = Reply::Refused { number: during, why: Refusal::Stopping };
     assert_eq!(replies(&door), [taken(before, 0, 0), refused]);
     let after = door.publish(publication("t", "")).expect("nobody has said yet");
-    world.crash(0);
+    world.crash(Written::Requests(0));
     let refused = Reply::Refused { number: after, why: Refusal::Stopping };
     assert_eq!(replies(&door), [refused, Reply::Closed]);
     assert_eq!(door.publish(publication("t", "")), Err(Refusal::Stopping));

@@ -6,10 +6,12 @@ use bytes::Bytes;
 
 use super::Shard;
 use super::errand::Errand;
+use crate::access::Subject;
 use crate::broker::{Budget, Fate, Message, NoMemory, QoS, SessionMemory, Slip};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{
-    Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, Transmit, Version,
+    Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, PublishRefusal, Session,
+    Transmit, Version,
 };
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::clients::{Phase, SEND_BYTES_MAX};
@@ -55,8 +57,8 @@ impl<P: Ports> Shard<P> {
                 return (progress != Progress::Done)
                     .then(|| (Errand::Unsubscribe(unsubscribing), progress));
             }
-            Event::PublishRefused(reason, receipt) => {
-                self.on_publish_refused(index, key, reason, receipt);
+            Event::PublishRefused(refusal, receipt) => {
+                self.on_publish_refused(index, key, refusal, receipt);
             }
             Event::Owes(answer) => {
                 let done = Done::Answer { client: self.token_of(index), answer };
@@ -71,7 +73,7 @@ impl<P: Ports> Shard<P> {
                 self.file_changes(key, Some(done));
             }
             Event::Ping => self.here.counters().pings_user.add(1),
-            Event::Authenticate(auth) => self.on_authenticate(index, key, &auth),
+            Event::Authenticate(auth) => self.on_authenticate(index, key, auth),
             Event::Disconnected => {
                 self.tell_ordinary(index, "client disconnected");
                 self.close_client(index, None);
@@ -179,14 +181,20 @@ impl<P: Ports> Shard<P> {
         &mut self,
         index: u32,
         key: u32,
-        reason: Reason,
+        refusal: PublishRefusal,
         receipt: Option<PublishReceipt>,
     ) {
-        self.here.counters().publishes_received.add(1);
-        match reason {
-            Reason::TopicNameInvalid => self.here.counters().dropped_topic_levels.add(1),
-            _ => self.here.counters().dropped_reserved_topic.add(1),
+        let counters = self.here.counters();
+        counters.publishes_received.add(1);
+        match refusal {
+            PublishRefusal::TopicLevels => counters.dropped_topic_levels.add(1),
+            PublishRefusal::ReservedTopic => counters.dropped_reserved_topic.add(1),
+            PublishRefusal::Denied => {
+                counters.dropped_denied.add(1);
+                counters.unauthorized_publish.add(1);
+            }
         }
+        let reason = refusal.reason();
         let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
         let told = if connection.version() == Version::V5 { reason } else { Reason::Success };
         let Some(publisher) = self.publisher(index, key, receipt) else { return };
@@ -196,7 +204,9 @@ impl<P: Ports> Shard<P> {
     }
 
     /// Publishes a will, when it is its turn: retains it if it asks for that, and routes it. One on a
-    /// topic that is the server's own comes from an earlier version, which took it, and is dropped.
+    /// topic that is the server's own comes from an earlier version, which took it, and is dropped. So is one that
+    /// the policy does not allow: it may be from before a restart with another one. Of a session that has ended the
+    /// user is not known any more, and only what nobody may do is looked at.
     pub(super) fn publish(
         &mut self,
         flow: Flow,
@@ -206,6 +216,14 @@ impl<P: Ports> Shard<P> {
     ) {
         if message.topic.is_hidden() {
             self.here.counters().dropped_reserved_topic.add(1);
+            self.file(draft);
+            return;
+        }
+        let session = author.key().and_then(|key| self.sessions.session(key));
+        let subject = session.map_or(Subject::NOBODY, Session::subject);
+        if self.here.shared().config.limits.policy.will(&message.topic, subject).is_err() {
+            self.here.counters().dropped_denied.add(1);
+            self.here.counters().unauthorized_will.add(1);
             self.file(draft);
             return;
         }
@@ -404,7 +422,11 @@ impl<P: Ports> Shard<P> {
         let is_moving = self.clients.is_moving(index);
         let client = &mut self.clients[index];
         let is_served = matches!(client.phase, Phase::Serving { .. });
-        if client.output.is_sending() || is_moving || (client.output.is_held() && is_served) {
+        if client.output.is_sending()
+            || is_moving
+            || client.is_asking()
+            || (client.output.is_held() && is_served)
+        {
             return FLUSH_UNITS;
         }
         if client.output.has_failed() {
@@ -442,6 +464,8 @@ impl<P: Ports> Shard<P> {
                 self.here.counters().publishes_sent.add(u64::from(transmit.publishes));
                 self.here.counters().dropped_too_large.add(u64::from(transmit.dropped_too_large));
                 self.here.counters().dropped_expired.add(u64::from(transmit.dropped_expired));
+                self.here.counters().dropped_denied.add(u64::from(transmit.dropped_denied));
+                self.here.counters().unauthorized_receive.add(u64::from(transmit.dropped_denied));
                 units += transmit.publishes * PUBLISH_SENT_UNITS;
                 copied_bytes = Some(transmit.copied_bytes);
                 transmit.chunks

@@ -152,6 +152,7 @@ impl<P: Ports> Shard<P> {
             Done::Entered { entered, reason } => {
                 entered.settle(if failed { Reason::ImplementationSpecificError } else { reason });
             }
+            Done::Answered { client, number, verdict } => self.on_answer(client, number, *verdict),
         }
     }
 

@@ -72,8 +72,7 @@ impl<P: Ports> Shard<P> {
             Phase::Handshake(introduction) => {
                 client.intake.hear_whole(self.agenda.now());
                 let limits = &self.here.shared().config.limits;
-                let access = self.here.shared().access.current();
-                let progress = introduction.handshake.handle_bytes(limits, &access, bytes);
+                let progress = introduction.handshake.handle_bytes(limits, bytes);
                 self.on_introduction(index, progress);
                 self.charge_input(index);
             }
@@ -95,7 +94,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn after_receive(&mut self, index: u32) {
         let is_moving = self.clients.is_moving(index);
         let Some(client) = self.clients.get_mut(index) else { return };
-        if client.intake.is_receiving() || is_moving {
+        if client.intake.is_receiving() || is_moving || client.is_asking() {
             return;
         }
         let token = client.token(index);

@@ -5,10 +5,9 @@
 use bytes::Bytes;
 
 use super::Shard;
-use crate::broker::Budget;
-use crate::mqtt::codec::{Auth, Reason};
-use crate::mqtt::{Connect, Connecting, Event, Progress, Refusal};
-use crate::shard::agenda::QUANTUM_UNITS;
+use super::authenticate::Refused;
+use crate::mqtt::codec::Reason;
+use crate::mqtt::{Connect, Connecting, Progress, Refusal};
 use crate::shard::clients::{Client, Phase};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Randomness, SocketOf};
@@ -20,12 +19,17 @@ const LAST_CONNECT_MILLIS: u64 = 500;
 
 impl<P: Ports> Shard<P> {
     /// How far a client has introduced itself.
-    pub(super) fn on_introduction(&mut self, index: u32, progress: Progress) {
+    pub(super) fn on_introduction(&mut self, index: u32, mut progress: Progress) {
+        if let Progress::Asks = progress {
+            self.note_connect(index);
+            progress = self.ask(index);
+        }
         match progress {
-            Progress::More => {}
+            // Asked, it is told later.
+            Progress::More | Progress::Asks => {}
             Progress::Reply(frame) => self.on_reply(index, frame),
             Progress::Connect(connecting) => {
-                let authenticated = connecting.connect.authenticated.is_some();
+                let authenticated = connecting.connect.user().is_some();
                 self.here.counters().authentications_accepted.add(u64::from(authenticated));
                 self.on_connecting(index, *connecting);
             }
@@ -40,9 +44,11 @@ impl<P: Ports> Shard<P> {
                 // It may have said goodbye.
                 if refusal.reason.is_error() {
                     let client_id = refusal.client_id.as_deref();
-                    self.tell_of(index, kind, client_id, &refusal.reason);
+                    self.tell_of(index, kind, client_id, &Refused::from(&refusal));
                 }
-                self.count_refusal(refusal.reason);
+                if let Some(denial) = refusal.denial {
+                    self.count_denial(denial);
+                }
                 let mut frames = match &mut self.clients[index].phase {
                     Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
                     _ => Vec::new(),
@@ -56,7 +62,6 @@ impl<P: Ports> Shard<P> {
     /// A client has to say who it is before it may come in. The first time it goes to its session's
     /// shard, which then says so.
     fn on_reply(&mut self, index: u32, frame: Bytes) {
-        self.note_connect(index);
         let Phase::Handshake(introduction) = &mut self.clients[index].phase else {
             return;
         };
@@ -66,7 +71,6 @@ impl<P: Ports> Shard<P> {
             return;
         }
         let Some(connect) = introduction.handshake.pending_mut() else { return };
-        name(connect, self.here.randomness());
         let home = self.here.shared().home_of(&connect.client_id);
         if home == self.here.index() {
             self.question(index);
@@ -84,10 +88,15 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A client's CONNECT has been read whole, now or before.
+    /// A client's CONNECT has been read whole, now or before: it has a place among all of them, and a name.
     fn note_connect(&mut self, index: u32) {
         let client = &mut self.clients[index];
         client.connect_number = self.here.shared().entrance.number(client.connect_number);
+        if let Phase::Handshake(introduction) = &mut client.phase
+            && let Some(connect) = introduction.handshake.pending_mut()
+        {
+            name(connect, self.here.randomness());
+        }
     }
 
     /// Begins to authenticate a client whose session belongs here.
@@ -104,7 +113,7 @@ impl<P: Ports> Shard<P> {
     }
 
     /// A client that may come in: this shard serves it, or the shard of its session does.
-    fn on_connecting(&mut self, index: u32, mut connecting: Connecting) {
+    fn on_connecting(&mut self, index: u32, connecting: Connecting) {
         if self.stop.has_begun() {
             self.turn_away(index, &connecting);
             return;
@@ -115,8 +124,6 @@ impl<P: Ports> Shard<P> {
             self.refuse(index, connecting.refuse(Reason::ClientIdentifierNotValid));
             return;
         }
-        self.note_connect(index);
-        name(&mut connecting.connect, self.here.randomness());
         if let Some(refusal) = connecting.unanswerable(&self.here.shared().config.limits) {
             self.refuse(index, refusal);
             return;
@@ -167,31 +174,6 @@ impl<P: Ports> Shard<P> {
                 self.after_layers(index);
                 self.after_receive(index);
             }
-        }
-    }
-
-    /// A client that was authenticated is so once more, or says that it wants to be.
-    pub(super) fn on_authenticate(&mut self, index: u32, key: u32, auth: &Auth) {
-        let access = self.here.shared().access.current();
-        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else {
-            return;
-        };
-        match connection.authenticate(auth, &access, &self.here.randomness().array()) {
-            Ok(done) => self.here.counters().authentications_accepted.add(u64::from(done)),
-            Err(event) => {
-                if let Event::Failed(reason) = event {
-                    self.count_refusal(reason);
-                }
-                // It is no publish, the only one that could be left unfinished.
-                let left = self.on_event(index, key, event, &mut Budget::new(QUANTUM_UNITS));
-                debug_assert!(left.is_none());
-            }
-        }
-    }
-
-    fn count_refusal(&self, reason: Reason) {
-        if matches!(reason, Reason::NotAuthorized | Reason::BadAuthenticationMethod) {
-            self.here.counters().authentications_refused.add(1);
         }
     }
 

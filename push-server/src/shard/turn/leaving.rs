@@ -186,7 +186,7 @@ impl<P: Ports> Shard<P> {
         let done = match is_ended {
             true => Done::Left(giver),
             // What fails is not read again from the disk: its client may be there, and has been sent more.
-            false => Done::PassedOn(giver, Box::new(left.clone())),
+            false => Done::PassedOn(giver, Box::new(left.for_another_try())),
         };
         let waiting = is_durable.then_some((self.here.index(), done));
         let draft =

@@ -283,6 +283,9 @@ impl<P: Ports> Shard<P> {
         }
         match &client.phase {
             Phase::Handshake(_) if self.stop.has_begun() => self.abort(index),
+            Phase::Handshake(introduction) if introduction.handshake.is_asking() => {
+                self.on_unanswered(index);
+            }
             Phase::Handshake(_) => {
                 self.here.counters().connects_timeout.add(1);
                 self.tell(index, Kind::ConnectTimeout, &"no whole CONNECT in time");

@@ -43,6 +43,7 @@ impl<P: Ports> Shard<P> {
         key: u32,
         subscribe: Subscribe,
     ) -> Box<Subscribing> {
+        self.here.counters().unauthorized_subscribe.add(subscribe.denied.into());
         let session = (key, self.sessions.number(key));
         let number = self.journal.begin_subscribe();
         Box::new(Subscribing::new(self.token_of(index), session, number, subscribe))

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::broker::{Fate, Slip, Slips};
+use crate::mqtt::session::SendOutcome;
 
 /// What has come back.
 #[derive(Debug, Default)]
@@ -110,7 +111,7 @@ fn a_slip_says_that_its_message_was_dropped_whatever_became_of_it() {
     assert!(rig.session.not_written(place));
     assert_eq!(unwritten.take(), dropped(1));
     let (_, too_large) = rig.deliver_followed(one(), Filing::Queued);
-    assert!(rig.session.next(u16::MAX, |_, _| Verdict::Dropped).is_none());
+    assert!(rig.session.next(u16::MAX, |_, _, _| SendOutcome::Dropped).is_none());
     assert_eq!(too_large.take(), dropped(1));
     let (place, lost) = rig.deliver_followed(one(), Filing::Queued);
     rig.session.written(place, Filing::Queued, true);

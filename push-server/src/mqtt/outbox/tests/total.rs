@@ -94,7 +94,7 @@ impl Holder {
     }
 
     fn send(&mut self) {
-        while let Some(next) = self.session.next(WINDOW, |_, _| SendOutcome::Sent) {
+        while let Some(next) = self.session.next(WINDOW, |_, _, _| SendOutcome::Sent) {
             if let Next::Publish { packet_id, .. } = next
                 && packet_id != 0
             {

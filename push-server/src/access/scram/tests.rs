@@ -35,9 +35,9 @@ fn example() -> Challenge {
 const LAST: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                     p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
 
-fn answer(step: Result<Step, Refused>) -> String {
+fn answer(step: Result<Step, Denial>) -> String {
     match step {
-        Ok(Step::Continue(_, data) | Step::Done(_, data)) => {
+        Ok(Step::Continue(_, Some(data)) | Step::Done(_, data)) => {
             String::from_utf8(data.to_vec()).expect("text")
         }
         other => panic!("no answer: {other:?}"),
@@ -57,7 +57,11 @@ fn proof_that_differs_in_any_byte_is_refused() {
         let mut last = LAST.to_owned().into_bytes();
         last[index] = if last[index] == b'A' { b'B' } else { b'A' };
         let last = String::from_utf8(last).expect("text");
-        assert_eq!(example().judge(&last).err(), Some(Refused), "{last}");
+        let at_fault = match STANDARD.decode(&last[at..]).is_ok_and(|proof| proof.len() == 32) {
+            true => Denial::WrongPassword,
+            false => Denial::InvalidProof,
+        };
+        assert_eq!(example().judge(&last).err(), Some(at_fault), "{last}");
     }
 }
 
@@ -73,14 +77,14 @@ fn last_message_must_repeat_binding_and_nonce() {
         (",p=", ",x=y,p="),
     ] {
         let last = LAST.replace(said, instead);
-        assert_eq!(example().judge(&last).err(), Some(Refused), "{last}");
+        assert_eq!(example().judge(&last).err(), Some(Denial::InvalidProof), "{last}");
     }
 }
 
 #[test]
 fn first_message_must_be_whole_and_ask_for_nothing_that_is_not_there() {
     let users = users(&PENCIL);
-    let begin = |first: &[u8]| Exchange::Begun.step(&users, &[0; 18], Some(first));
+    let begin = |first: &[u8]| Exchange::default().step(&users, &[0; 18], Some(first));
     for first in ["n,,n=user,r=abc", "y,,n=user,r=abc", "n,a=user,n=user,r=abc", "n,,n=u,r=a,x=y"] {
         assert!(answer(begin(first.as_bytes())).starts_with("r=a"), "{first}");
     }
@@ -110,11 +114,13 @@ fn first_message_must_be_whole_and_ask_for_nothing_that_is_not_there() {
         "n,,n=us\u{7}er,r=a",
         &long,
     ] {
-        assert_eq!(begin(first.as_bytes()).err(), Some(Refused), "{first:?}");
+        assert_eq!(begin(first.as_bytes()).err(), Some(Denial::InvalidProof), "{first:?}");
     }
-    assert_eq!(begin(&[0xFF]).err(), Some(Refused));
-    let silent = Exchange::Begun.step(&users, &[0; 18], None);
-    assert_eq!(silent.err(), Some(Refused));
+    assert_eq!(begin(&[0xFF]).err(), Some(Denial::InvalidProof));
+    let silent = Exchange::default().step(&users, &[0; 18], None);
+    let Ok(Step::Continue(begun, None)) = silent else { panic!("it may name the method alone") };
+    let silent = begun.step(&users, &[0; 18], None);
+    assert_eq!(silent.err(), Some(Denial::InvalidProof), "asked twice");
 }
 
 #[test]
@@ -187,7 +193,8 @@ fn verifiers_of_unknown_names_satisfy_no_proof() {
     let unproved = format!("c=biws,r={}", challenge.nonce);
     let said = [challenge.said.as_bytes(), b",", unproved.as_bytes()];
     let proof = STANDARD.encode(mac(&challenge.stored_key, &said));
-    assert_eq!(challenge.judge(&format!("{unproved},p={proof}")).err(), Some(Refused));
+    let denied = challenge.judge(&format!("{unproved},p={proof}")).err();
+    assert_eq!(denied, Some(Denial::UnknownUser));
 }
 
 #[test]
@@ -218,7 +225,7 @@ fn neither_password_nor_keys_are_shown() {
     assert!(!good.contains("pencil"));
     let users = users(good);
     assert_eq!(format!("{users:?}"), "1 users");
-    let begun = Exchange::Begun.step(&users, &[0; 18], Some(FIRST.as_bytes()));
+    let begun = Exchange::default().step(&users, &[0; 18], Some(FIRST.as_bytes()));
     let Ok(Step::Continue(exchange, _)) = begun else { panic!("{begun:?}") };
     assert_eq!(format!("{exchange:?}"), "Challenged");
 }
@@ -242,7 +249,7 @@ proptest! {
         last in prop_oneof!["(c=)?[a-zA-Z=]{0,6},?(r=)?[ -~]{0,9},?(p=)?[ -~]{0,50}", ".{0,40}"],
     ) {
         let users = users(&PENCIL);
-        let begun = Exchange::Begun.step(&users, &[0; 18], Some(first.as_bytes()));
+        let begun = Exchange::default().step(&users, &[0; 18], Some(first.as_bytes()));
         if let Ok(Step::Continue(exchange, _)) = begun {
             let judged = exchange.step(&users, &[0; 18], Some(last.as_bytes()));
             prop_assert!(judged.is_err());

@@ -15,6 +15,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::verdict::Denial;
+
 /// The Authentication Method of MQTT 5 that this is.
 pub const METHOD: &str = "SCRAM-SHA-256";
 
@@ -85,11 +87,6 @@ pub enum VerifierError {
     #[error("a password has at least one character and no control characters")]
     Password,
 }
-
-/// An exchange fails without a reason: the client is not to learn which part of it was wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not authenticated")]
-pub(super) struct Refused;
 
 impl Users {
     /// Reads lines as `verifier_line` makes them; empty ones and those that begin with # are
@@ -233,15 +230,22 @@ fn parse_line(line: &str) -> Option<(Box<str>, Verifier)> {
 }
 
 /// Where an exchange with a client stands. `Debug` shows no key.
-pub(super) enum Exchange {
-    /// Its first message is due.
+#[derive(Default)]
+pub struct Exchange(State);
+
+#[derive(Default)]
+enum State {
+    /// The client has named the method, and may have sent its first message with it.
+    #[default]
+    New,
+    /// The client was asked for its first message.
     Begun,
     /// It has the challenge.
     Challenged(Box<Challenge>),
 }
 
 /// What the last message of a client is held against.
-pub(super) struct Challenge {
+struct Challenge {
     name: Box<str>,
     is_known: bool,
     stored_key: Key,
@@ -257,63 +261,70 @@ pub(super) struct Challenge {
 /// What a message of a client came to.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Send the data; the client's next message goes on with the exchange.
-    Continue(Exchange, Bytes),
+    /// Send the data, if any; the client's next message goes on with the exchange.
+    Continue(Exchange, Option<Bytes>),
     /// It knows the password. Send the data, by which it knows that we know its verifier.
     Done(Box<str>, Bytes),
 }
 
 impl Exchange {
-    /// Takes the client's next message; `None`: it has said nothing.
+    /// Takes the client's next message; `None`: it has sent none. What is wrong with it is for operators: the
+    /// client is not to learn that.
     pub(super) fn step(
-        self,
+        &self,
         users: &Users,
         nonce: &Nonce,
         message: Option<&[u8]>,
-    ) -> Result<Step, Refused> {
+    ) -> Result<Step, Denial> {
         let message = message.map(text).transpose()?;
-        match (self, message) {
-            (Self::Begun, Some(message)) => {
+        match (&self.0, message) {
+            (State::New, None) => Ok(Step::Continue(Self(State::Begun), None)),
+            (State::New | State::Begun, Some(message)) => {
                 let (challenge, answer) = challenge(users, nonce, message)?;
-                Ok(Step::Continue(Self::Challenged(Box::new(challenge)), answer.into()))
+                let exchange = Self(State::Challenged(Box::new(challenge)));
+                Ok(Step::Continue(exchange, Some(answer.into())))
             }
-            (Self::Challenged(challenge), Some(message)) => challenge.judge(message),
-            (_, None) => Err(Refused),
+            (State::Challenged(challenge), Some(message)) => challenge.judge(message),
+            (State::Begun | State::Challenged(_), None) => Err(Denial::InvalidProof),
         }
     }
 }
 
 impl fmt::Debug for Exchange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Begun => "Begun",
-            Self::Challenged(_) => "Challenged",
+        formatter.write_str(match self.0 {
+            State::New => "New",
+            State::Begun => "Begun",
+            State::Challenged(_) => "Challenged",
         })
     }
 }
 
-fn text(message: &[u8]) -> Result<&str, Refused> {
+fn text(message: &[u8]) -> Result<&str, Denial> {
     if message.len() > MESSAGE_BYTES_MAX {
-        return Err(Refused);
+        return Err(Denial::InvalidProof);
     }
-    std::str::from_utf8(message).map_err(|_| Refused)
+    std::str::from_utf8(message).map_err(|_| Denial::InvalidProof)
 }
 
 /// Answers a client's first message: `n,[a=NAME],n=NAME,r=NONCE[,...]` (RFC 5802, section 7).
-fn challenge(users: &Users, nonce: &Nonce, first: &str) -> Result<(Challenge, String), Refused> {
+fn challenge(users: &Users, nonce: &Nonce, first: &str) -> Result<(Challenge, String), Denial> {
     let mut header = first.splitn(3, ',');
     let (flag, authorized, bare) = match (header.next(), header.next(), header.next()) {
         (Some(flag), Some(authorized), Some(bare)) => (flag, authorized, bare),
-        _ => return Err(Refused),
+        _ => return Err(Denial::InvalidProof),
     };
     // n: no channel binding; y: not with a server that has none. p asks for it.
     if flag != "n" && flag != "y" {
-        return Err(Refused);
+        return Err(Denial::InvalidProof);
     }
     let mut attributes = bare.split(',');
-    let said_name = attributes.next().and_then(|part| part.strip_prefix("n=")).ok_or(Refused)?;
-    let client_nonce = attributes.next().and_then(|part| part.strip_prefix("r=")).ok_or(Refused)?;
-    let name = unescaped(said_name).and_then(|name| prepared_name(&name)).ok_or(Refused)?;
+    let said_name =
+        attributes.next().and_then(|part| part.strip_prefix("n=")).ok_or(Denial::InvalidProof)?;
+    let client_nonce =
+        attributes.next().and_then(|part| part.strip_prefix("r=")).ok_or(Denial::InvalidProof)?;
+    let name =
+        unescaped(said_name).and_then(|name| prepared_name(&name)).ok_or(Denial::InvalidProof)?;
     // To act for somebody else is not there.
     let is_own = match authorized.strip_prefix("a=") {
         Some(other) => other == said_name,
@@ -321,7 +332,7 @@ fn challenge(users: &Users, nonce: &Nonce, first: &str) -> Result<(Challenge, St
     };
     let is_printable = client_nonce.bytes().all(|byte| (0x21..=0x7E).contains(&byte));
     if !is_own || client_nonce.is_empty() || !is_printable {
-        return Err(Refused);
+        return Err(Denial::InvalidProof);
     }
     let (verifier, is_known) = users.verifier(&name);
     let nonce = format!("{client_nonce}{}", STANDARD.encode(nonce));
@@ -351,25 +362,28 @@ fn unescaped(name: &str) -> Option<String> {
 
 impl Challenge {
     /// Judges a client's last message: `c=BINDING,r=NONCE[,...],p=PROOF`.
-    fn judge(self, last: &str) -> Result<Step, Refused> {
-        let (unproved, proof) = last.rsplit_once(",p=").ok_or(Refused)?;
+    fn judge(&self, last: &str) -> Result<Step, Denial> {
+        let (unproved, proof) = last.rsplit_once(",p=").ok_or(Denial::InvalidProof)?;
         let mut attributes = unproved.split(',');
         let binding = attributes.next().and_then(|part| part.strip_prefix("c="));
         let nonce = attributes.next().and_then(|part| part.strip_prefix("r="));
-        if binding != Some(&self.binding) || nonce != Some(&self.nonce) {
-            return Err(Refused);
+        if binding != Some(&*self.binding) || nonce != Some(&*self.nonce) {
+            return Err(Denial::InvalidProof);
         }
         let proof = STANDARD.decode(proof).ok().and_then(|proof| Key::try_from(proof).ok());
-        let mut client_key = proof.ok_or(Refused)?;
+        let mut client_key = proof.ok_or(Denial::InvalidProof)?;
         let said = [self.said.as_bytes(), b",", unproved.as_bytes()];
         let signature = mac(&self.stored_key, &said);
         client_key.iter_mut().zip(signature).for_each(|(byte, other)| *byte ^= other);
-        let is_proved = Sha256::digest(client_key).ct_eq(&self.stored_key);
-        if !bool::from(is_proved) || !self.is_known {
-            return Err(Refused);
+        let is_proved = bool::from(Sha256::digest(client_key).ct_eq(&self.stored_key));
+        // Found out for unknown names as well, so that they take as long as known ones.
+        match (self.is_known, std::hint::black_box(is_proved)) {
+            (false, _) => return Err(Denial::UnknownUser),
+            (true, false) => return Err(Denial::WrongPassword),
+            (true, true) => {}
         }
         let answer = format!("v={}", STANDARD.encode(mac(&self.server_key, &said)));
-        Ok(Step::Done(self.name, answer.into()))
+        Ok(Step::Done(self.name.clone(), answer.into()))
     }
 }
 

@@ -1,0 +1,33 @@
+//! Who a client is.
+
+/// Who a client has shown to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    user: Option<Box<str>>,
+}
+
+impl Identity {
+    /// A client that has shown to be this user.
+    pub fn of_user(user: Box<str>) -> Self {
+        Self { user: Some(user) }
+    }
+
+    /// The user; `None`: the client has not shown to be one.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+}
+
+/// Whom a policy is asked about: an identity, and the client id that it came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// The user; `None`: nobody has authenticated.
+    pub user: Option<&'a str>,
+    /// The client id.
+    pub client_id: &'a str,
+}
+
+impl Subject<'_> {
+    /// Whoever it is, nothing is known of it.
+    pub const NOBODY: Self = Self { user: None, client_id: "" };
+}

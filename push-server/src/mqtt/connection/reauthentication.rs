@@ -1,0 +1,93 @@
+//! How a client has authenticated, and how far it is if it does so once more [MQTT5 4.12.1].
+
+use crate::access::scram::{Exchange, Nonce};
+use crate::access::{Denial, Identity, Proof, Verdict};
+use crate::mqtt::Connect;
+use crate::mqtt::codec::{Auth, AuthReason, Reason};
+
+/// Of one connection.
+#[derive(Debug)]
+pub(super) struct Reauthentication {
+    method: Box<str>,
+    identity: Identity,
+    stage: Stage,
+    /// Questions asked so far, those of the handshake included: the number of the latest.
+    questions: u32,
+}
+
+/// What comes next.
+#[derive(Debug, Default)]
+enum Stage {
+    /// The client may begin.
+    #[default]
+    Rests,
+    /// The client goes on with the exchange.
+    Awaits(Exchange),
+    /// A verdict.
+    Asks,
+}
+
+/// What a verdict comes to.
+#[derive(Debug)]
+pub(super) enum Judged {
+    /// Nobody has asked.
+    Unasked,
+    /// Tell the client: the exchange goes on, or is over with success.
+    Told(AuthReason, Option<bytes::Bytes>),
+    /// The client has not shown that it is who it was.
+    Denied(Denial),
+}
+
+impl Reauthentication {
+    /// Of a client that has connected by an exchange.
+    pub(super) fn of(connect: &Connect) -> Option<Self> {
+        let authenticated = connect.authenticated.as_ref()?;
+        let (method, identity) = (authenticated.method.clone(), connect.identity.clone());
+        let questions = authenticated.questions;
+        Some(Self { method, identity, stage: Stage::Rests, questions })
+    }
+
+    pub(super) fn method(&self) -> &str {
+        &self.method
+    }
+
+    pub(super) fn question_number(&self) -> u32 {
+        self.questions
+    }
+
+    /// Takes an AUTH: what it offers to show who the client is. `nonce` is random.
+    pub(super) fn take(&mut self, auth: Auth, nonce: Nonce) -> Result<Proof, Reason> {
+        let exchange = match (auth.reason, std::mem::take(&mut self.stage)) {
+            (AuthReason::Reauthenticate, Stage::Rests) => Exchange::default(),
+            (AuthReason::Continue, Stage::Awaits(exchange)) => exchange,
+            _ => return Err(Reason::ProtocolError),
+        };
+        // [MQTT-4.12.1-1]
+        if auth.method != self.method {
+            return Err(Reason::ProtocolError);
+        }
+        self.stage = Stage::Asks;
+        self.questions = self.questions.wrapping_add(1);
+        Ok(Proof { method: auth.method, exchange, nonce, message: auth.data })
+    }
+
+    /// Takes the answer to the latest question.
+    pub(super) fn judge(&mut self, verdict: Verdict) -> Judged {
+        if !matches!(self.stage, Stage::Asks) {
+            return Judged::Unasked;
+        }
+        self.stage = Stage::Rests;
+        match verdict {
+            Verdict::Continue(exchange, data) => {
+                self.stage = Stage::Awaits(exchange);
+                Judged::Told(AuthReason::Continue, data)
+            }
+            Verdict::Allowed(identity, data) if identity == self.identity => {
+                Judged::Told(AuthReason::Success, data)
+            }
+            // Who may connect as that user.
+            Verdict::Allowed(..) => Judged::Denied(Denial::OtherUser),
+            Verdict::Refused(denial) => Judged::Denied(denial),
+        }
+    }
+}

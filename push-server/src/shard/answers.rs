@@ -1,0 +1,130 @@
+//! Questions about who a client is, and the answers to them. Some are known at once. Others come later, from any
+//! thread: then the client's handshake waits, until its time to connect is over.
+//!
+//! Nobody has to keep count: an [`Asker`] answers once at most, and answers by itself when it is dropped. An answer
+//! that finds no client, or one that waits for another answer by now, is dropped.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::journal::{Completions, Done};
+use super::ports::Token;
+use super::shared_access::SharedAccess;
+use crate::access::{Access, Credentials, Denial, Verdict};
+use crate::store::Outcome;
+
+/// Questions of all shards that wait for an answer. One more is answered at once: the server is busy.
+pub(crate) const QUESTIONS_MAX: u32 = 1_024;
+
+/// Whoever says who a client is. Called by shards, which wait for it: it must not block.
+pub trait Answerer: fmt::Debug + Send + Sync {
+    /// The verdict, if it is known at once.
+    fn judge(&self, credentials: &Credentials) -> Option<Verdict>;
+
+    /// Takes what could not be judged at once, and answers later.
+    fn ask(&self, credentials: Credentials, asker: Asker);
+}
+
+/// Everything that it knows is in memory.
+impl Answerer for SharedAccess {
+    fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
+        Some(self.current().judge(credentials))
+    }
+
+    /// Not called: everything is judged at once. An asker that is dropped answers by itself.
+    fn ask(&self, _: Credentials, _: Asker) {}
+}
+
+/// What shards ask, and what came of it.
+#[derive(Debug)]
+pub(super) struct Questions {
+    access: Arc<SharedAccess>,
+    answerer: Arc<dyn Answerer>,
+    waiting: Arc<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    count: AtomicU32,
+    shards: Arc<Vec<Completions>>,
+}
+
+/// Who asks: a client of a shard, and its which question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Questioner {
+    pub(super) shard: u16,
+    pub(super) client: Token,
+    pub(super) number: u32,
+}
+
+/// A question that waits for its answer. Dropped without one, it is answered as one that nobody could answer.
+#[derive(Debug)]
+pub struct Asker {
+    waiting: Arc<Waiting>,
+    who: Questioner,
+    verdict: Option<Verdict>,
+}
+
+impl Questions {
+    /// `answerer`: in the place of `access`, one of tests.
+    pub(super) fn new(
+        access: Access,
+        answerer: Option<Arc<dyn Answerer>>,
+        shards: Arc<Vec<Completions>>,
+    ) -> Self {
+        let access = Arc::new(SharedAccess::new(access));
+        let answerer = answerer.unwrap_or_else(|| Arc::<SharedAccess>::clone(&access));
+        let waiting = Waiting { count: AtomicU32::new(0), shards };
+        Self { access, answerer, waiting: Arc::new(waiting) }
+    }
+
+    /// Who may connect, as far as it can be told at once.
+    pub(super) fn access(&self) -> &Arc<SharedAccess> {
+        &self.access
+    }
+
+    /// Has credentials judged. `None`: the verdict comes later.
+    pub(super) fn judge(&self, credentials: Credentials, who: Questioner) -> Option<Verdict> {
+        if let Some(verdict) = self.answerer.judge(&credentials) {
+            return Some(verdict);
+        }
+        if self.waiting.count.fetch_add(1, Ordering::Relaxed) >= QUESTIONS_MAX {
+            self.waiting.count.fetch_sub(1, Ordering::Relaxed);
+            return Some(Verdict::Refused(Denial::Busy));
+        }
+        let waiting = Arc::clone(&self.waiting);
+        self.answerer.ask(credentials, Asker { waiting, who, verdict: None });
+        None
+    }
+
+    /// How many wait for an answer.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn waiting(&self) -> u32 {
+        self.waiting.count.load(Ordering::Relaxed)
+    }
+}
+
+impl Asker {
+    /// Answers.
+    pub fn answer(mut self, verdict: Verdict) {
+        self.verdict = Some(verdict);
+    }
+
+    /// The same question once more, which an answerer cannot have: for tests of what a second answer does.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn twin(&self) -> Self {
+        self.waiting.count.fetch_add(1, Ordering::Relaxed);
+        Self { waiting: Arc::clone(&self.waiting), who: self.who, verdict: None }
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        let verdict = self.verdict.take().unwrap_or(Verdict::Refused(Denial::Unanswered));
+        let Questioner { shard, client, number } = self.who;
+        self.waiting.count.fetch_sub(1, Ordering::Relaxed);
+        let answer = Done::Answered { client, number, verdict: Box::new(verdict) };
+        self.waiting.shards[usize::from(shard)].push(&mut vec![(answer, Outcome::Committed)]);
+    }
+}

@@ -1,0 +1,57 @@
+//! Whoever says who clients are, in the hands of a test: it answers when the test says so, or never, or twice.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::access::{Access, Credentials, Verdict};
+use crate::shard::answers::{Answerer, Asker};
+
+/// Clients that come with a user name wait for the test to answer; others are judged at once, as by a server without
+/// users.
+#[derive(Clone, Debug, Default)]
+pub struct LateAnswerer(Arc<Mutex<Vec<Question>>>);
+
+/// A question that the test has not answered.
+#[derive(Debug)]
+pub struct Question {
+    credentials: Credentials,
+    asker: Asker,
+}
+
+impl LateAnswerer {
+    /// Takes the questions that have come since, in their order.
+    pub fn take(&self) -> Vec<Question> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Question>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answerer for LateAnswerer {
+    fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
+        let is_asked = credentials.user_name.is_some() || credentials.proof.is_some();
+        (!is_asked).then(|| Access::default().judge(credentials))
+    }
+
+    fn ask(&self, credentials: Credentials, asker: Asker) {
+        self.lock().push(Question { credentials, asker });
+    }
+}
+
+impl Question {
+    /// What the client offers.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Answers it.
+    pub fn answer(self, verdict: Verdict) {
+        self.asker.answer(verdict);
+    }
+
+    /// Answers it, and it can be answered again: no answerer can do that.
+    pub fn answer_first(&self, verdict: Verdict) {
+        self.asker.twin().answer(verdict);
+    }
+}
