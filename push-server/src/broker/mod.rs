@@ -31,7 +31,7 @@ pub use memory::{
     session_weight_bytes,
 };
 pub use message::{Message, MessageProperties, QoS, will_weight_bytes};
-pub use retained::{Kept, Retained, RetainedFull, Walk};
+pub use retained::{Kept, Retained, RetainedChange, RetainedFull, Walk};
 pub use routing::{Routing, ShardSearch, ShardSet};
 pub use shares::{Group, GroupSearch, Member, Round, Shares};
 pub use slip::{Fate, Slip, Slips};

@@ -20,8 +20,12 @@ use super::level_tree::{LevelTree, NodeId, Vacant};
 use super::message::{ALLOCATION_BYTES, COUNTS_BYTES, Message};
 use super::topic::TopicName;
 
+pub use change::RetainedChange;
 pub use walk::Walk;
 
+use change::Changes;
+
+mod change;
 mod walk;
 
 /// The most that one `remove_expired` removes: publishers on other shards wait for it.
@@ -73,7 +77,9 @@ struct TopicTree {
     /// What the messages weigh, the tree's nodes not counted.
     bytes: usize,
     /// Messages set so far.
-    changes: u64,
+    set: u64,
+    /// Changes that a store is to hear of.
+    changes: Changes,
 }
 
 /// What a topic's node holds.
@@ -95,7 +101,7 @@ impl Vacant for TopicNode {
 struct Content {
     kept: Kept,
     /// Which of all changes set it.
-    change: u64,
+    set: u64,
 }
 
 impl Kept {
@@ -131,14 +137,34 @@ impl Retained {
         message: &Arc<Message>,
         publisher: Option<&str>,
     ) -> Result<(), RetainedFull> {
+        self.set_in(&mut self.write(), message, publisher).map(drop)
+    }
+
+    /// The same, for a store to hear of.
+    pub fn change(
+        &self,
+        message: &Arc<Message>,
+        publisher: Option<&str>,
+    ) -> Result<RetainedChange, RetainedFull> {
         let mut topics = self.write();
+        let kept = self.set_in(&mut topics, message, publisher)?;
+        Ok(topics.changes.begin(&message.topic, kept))
+    }
+
+    /// Returns what the topic keeps from now on.
+    fn set_in(
+        &self,
+        topics: &mut TopicTree,
+        message: &Arc<Message>,
+        publisher: Option<&str>,
+    ) -> Result<Option<Kept>, RetainedFull> {
         let levels = || message.topic.as_str().split('/');
         let known = topics.tree.find(levels());
         if message.payload.is_empty() {
             if let Some(node) = known {
                 topics.clear(node);
             }
-            return Ok(());
+            return Ok(None);
         }
         let replaced = known.and_then(|node| topics.content_of(node));
         let (replaced, freed) = replaced.map_or((0, 0), |old| (1, old.kept.weight_bytes()));
@@ -152,8 +178,8 @@ impl Retained {
             return Err(RetainedFull::Bytes);
         }
         let node = known.unwrap_or_else(|| topics.tree.make(levels()));
-        topics.put(node, kept);
-        Ok(())
+        topics.put(node, kept.clone());
+        Ok(Some(kept))
     }
 
     /// The retained message of `topic`, expired or not.
@@ -174,8 +200,9 @@ impl Retained {
         self.get(&message.topic).is_some_and(|kept| Arc::ptr_eq(&kept.message, message))
     }
 
-    /// Removes what has expired at `now`, at most `EXPIRED_PER_CALL_MAX` messages, and returns it.
-    pub fn remove_expired(&self, now: Monotonic) -> Vec<Arc<Message>> {
+    /// Removes what has expired at `now`, at most `EXPIRED_PER_CALL_MAX` messages; a store is to hear of
+    /// that.
+    pub fn remove_expired(&self, now: Monotonic) -> Vec<RetainedChange> {
         let nothing_due =
             |topics: &TopicTree| topics.expiries.first().is_none_or(|first| first.0 > now);
         if nothing_due(&self.read()) {
@@ -185,7 +212,8 @@ impl Retained {
         let mut removed = Vec::new();
         while removed.len() < EXPIRED_PER_CALL_MAX && !nothing_due(&topics) {
             let Some(&(_, node)) = topics.expiries.first() else { break };
-            removed.extend(topics.clear(node).map(|kept| kept.message));
+            let Some(kept) = topics.clear(node) else { break };
+            removed.push(topics.changes.begin(&kept.message.topic, None));
         }
         removed
     }
@@ -229,9 +257,9 @@ impl TopicTree {
     }
 
     fn put(&mut self, node: NodeId, kept: Kept) {
-        self.changes += 1;
+        self.set += 1;
         let (bytes, expires_at) = (kept.weight_bytes(), kept.message.expires_at);
-        let content = Content { kept, change: self.changes };
+        let content = Content { kept, set: self.set };
         if let Some(key) = self.tree.value(node).content {
             let old = std::mem::replace(self.contents.at_mut(key), content);
             self.forget(node, &old.kept);

@@ -98,7 +98,7 @@ fn reserved(config: &Config) -> u64 {
     let listeners = (config.listen.len() + config.ws_listen.len()) as u64;
     let shards = u64::from(config.shards) * (DESCRIPTORS_RESERVED_PER_SHARD + listeners);
     let store = match config.durability {
-        DurabilityMode::Fsync | DurabilityMode::Os => store::DESCRIPTORS_MAX,
+        DurabilityMode::Fsync | DurabilityMode::Os => store::embedded::DESCRIPTORS_MAX,
         DurabilityMode::Off => 0,
     };
     // One more is accepted before another gives way.

@@ -26,7 +26,7 @@ use crate::shard::{
     CHANGES_MAX, LETTERS_MAX, MAILBOX_MESSAGES_MAX, QUESTIONS_MAX, STORE_BACKLOG_BYTES_MAX,
     StoreView, UNPUBLISHED_WILL_BYTES_MAX, UNREMOVED_FILTER_BYTES_MAX, UNREMOVED_MAX,
 };
-use crate::store::SHARED_MESSAGES_MAX;
+use crate::store::embedded::SHARED_MESSAGES_MAX;
 use crate::transport::UPGRADE_HEAD_BYTES_MAX;
 
 /// The text form's media type.

@@ -21,7 +21,7 @@ use super::{access, listening, privileges, status};
 use crate::config::{Config, DurabilityMode, KernelPathMode, Loaded};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
 use crate::shard::{LISTEN_FLAG, ShardError, Shards, WS_LISTEN_FLAG, probe_bind};
-use crate::store::{self, Claim, StoreError};
+use crate::store::embedded::{self, Claim, StoreError};
 
 /// One slot in so many is extra: shards share slots out evenly, but clients come to shards by the
 /// hash of their ids.
@@ -227,7 +227,7 @@ fn claim_data_dir(config: &Config, patience: &mut Patience) -> Result<Option<Cla
     }
     let dir = &config.data_dir;
     let is_in_use = |error: &StoreError| matches!(error, StoreError::InUse(_));
-    let claim = patience.for_directory(Wanted::DataDir, dir, || store::claim(dir), is_in_use);
+    let claim = patience.for_directory(Wanted::DataDir, dir, || embedded::claim(dir), is_in_use);
     claim.map(Some).map_err(StartError::DataDir)
 }
 

@@ -5,6 +5,7 @@
 
 mod fresh;
 mod outgoing;
+pub(super) mod records;
 mod refused;
 mod shared_journal;
 mod ticket;
@@ -233,23 +234,23 @@ impl Journal {
     }
 
     /// Something of a session could not be written.
-    pub(super) fn push_unsaved(&mut self, key: u32, number: SessionNumber) {
-        self.refused.push_unsaved(key, number);
+    pub(super) fn push_unwritten(&mut self, key: u32, number: SessionNumber) {
+        self.refused.push_unwritten(key, number);
     }
 
     /// A session's record is on disk, or the session has ended.
-    pub(super) fn end_unsaved(&mut self, key: u32, number: SessionNumber) {
-        self.refused.end_unsaved(key, number);
+    pub(super) fn end_unwritten(&mut self, key: u32, number: SessionNumber) {
+        self.refused.end_unwritten(key, number);
     }
 
     /// The number of the session with this key of which the disk lacks something. It may have ended.
-    pub(super) fn unsaved(&self, key: u32) -> Option<SessionNumber> {
-        self.refused.unsaved(key)
+    pub(super) fn unwritten(&self, key: u32) -> Option<SessionNumber> {
+        self.refused.unwritten(key)
     }
 
     /// Whether the disk lacks something of any session.
-    pub(super) fn has_unsaved(&self) -> bool {
-        self.refused.has_unsaved()
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.refused.has_unwritten()
     }
 
     /// An ended session could not be removed. Returns whether there was room to remember it.

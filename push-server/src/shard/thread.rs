@@ -29,10 +29,8 @@ use crate::broker::{Retained, SessionMemory};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::{self, KernelPath, ShardPath};
 use crate::ring::{RingError, RingHandle};
-use crate::store::{
-    self, Claim, ClockReading, Clocks, Durability, Recovered, StoreCounters, StoreError,
-    StoreOptions,
-};
+use crate::store::embedded::{self, Claim, ClockReading, Durability, StoreError, StoreOptions};
+use crate::store::{Clocks, Opening, Recovered, StoreCounters};
 use crate::transport::Kind;
 use bind::bind_all;
 use machine::{Machine, MachineClock, SystemRandomness};
@@ -317,15 +315,18 @@ fn open_store(
         DurabilityMode::Off | DurabilityMode::Os => Durability::Os,
         DurabilityMode::Fsync => Durability::Fsync,
     };
-    let inflight_max = config.limits.inflight_max;
-    let options = StoreOptions::new(&config.data_dir, durability);
-    let memory = Arc::clone(memory);
+    let opening = Opening {
+        clocks,
+        inflight_max: config.limits.inflight_max,
+        memory: Arc::clone(memory),
+        sessions_max: config.sessions_max,
+    };
     let clock = Some(read_clocks as fn() -> ClockReading);
-    let sessions_max = config.sessions_max;
-    let options = StoreOptions { clocks, clock, inflight_max, memory, sessions_max, ..options };
+    let options = StoreOptions::new(&config.data_dir, durability);
+    let options = StoreOptions { opening, clock, ..options };
     let begun = Instant::now();
     let sink = StoreSink::new(Arc::clone(completions));
-    let (store, recovered) = store::open_claimed(claim, options, Arc::clone(retained), sink)?;
+    let (store, recovered) = embedded::open_claimed(claim, options, Arc::clone(retained), sink)?;
     tracing::info!(
         sessions = recovered.sessions.len(),
         retained = retained.len(),

@@ -271,7 +271,7 @@ impl<P: Ports> Shard<P> {
         let expired = self.here.shared().retained.remove_expired(self.agenda.now());
         let more = expired.len() == EXPIRED_PER_CALL_MAX;
         if self.here.shared().store.is_some() {
-            let removals = expired.into_iter().map(|cause| Write::SaveRetained { cause });
+            let removals = expired.into_iter().map(|change| Write::SaveRetained { change });
             self.journal.append(Draft { writes: removals.collect(), ..Draft::default() });
         }
         more

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use push_server::broker::Retained;
-use push_server::store::{self, Clocks, Durability, Outcome, Sink, StoreOptions, WallMillis};
+use push_server::store::embedded::{self, Durability, StoreOptions};
+use push_server::store::{Clocks, Opening, Outcome, Sink, WallMillis};
 use push_tests::clients::{Client, Connect};
 use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::server::Target;
@@ -148,9 +149,12 @@ pub(crate) fn expired_retained_messages_leave_the_disk() -> TestResult {
 fn on_disk(data: &Path) -> Vec<String> {
     let now = Clocks::now();
     let clocks = Clocks { wall: WallMillis(now.wall.0 - LATE_MILLIS), ..now };
-    let options = StoreOptions { clocks, ..StoreOptions::new(data, Durability::Os) };
+    let options = StoreOptions {
+        opening: Opening::unlimited(clocks),
+        ..StoreOptions::new(data, Durability::Os)
+    };
     let found = Arc::new(Retained::new(usize::MAX, usize::MAX));
-    store::open(options, Arc::clone(&found), Deaf).expect("open the data directory");
+    embedded::open(options, Arc::clone(&found), Deaf).expect("open the data directory");
     let mut topics: Vec<_> =
         found.all().iter().map(|kept| kept.message.topic.as_str().to_owned()).collect();
     topics.sort();

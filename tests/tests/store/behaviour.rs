@@ -1,25 +1,41 @@
-//! What the store keeps, over a stop and a start.
+//! What a store keeps, over a stop and a start: claims about the interface, each held against every
+//! implementation.
 
 use std::sync::Arc;
 
-use push_common::clock::Monotonic;
 use push_server::broker::{Message, QoS, SubscriptionOptions, TopicFilter, TopicName};
 use push_server::store::{
-    Clocks, Durability, OutboxSummary, Outcome, Page, PageLimit, Position, RecoveredWill,
-    SessionNumber, SessionRecord, Store as _, StoreFailure, StoreOptions, Stored, StoredWill,
-    WallMillis, WillNumber, Write,
+    Opening, OutboxSummary, Outcome, Page, PageLimit, Position, RecoveredWill, SessionNumber,
+    SessionRecord, Store as _, Stored, StoredWill, WallMillis, WillNumber, Write,
 };
 
 use super::rig::{
-    Rig, entry, message, options, put, put_session, record, release, remove, subscribe,
+    Place, Rig, claims, entry, message, put, put_session, record, release, remove, subscribe,
+    unlimited,
 };
 
 /// What each message weighs beside topic and payload.
 const OWN_BYTES: u64 = Message::OWN_BYTES as u64;
 
-#[test]
-fn everything_comes_back_after_a_stop() {
-    let dir = tempfile::tempdir().unwrap();
+claims! {
+    everything_comes_back_after_a_stop
+    a_will_that_is_being_published_needs_no_session
+    what_may_have_been_sent_before_a_crash_is_told
+    what_was_removed_stays_away
+    a_removed_session_leaves_nothing
+    an_id_that_is_there_already_is_removed_in_the_group_that_puts_it
+    pages_are_limited_and_say_where_to_go_on
+    a_page_shows_what_was_queued_before_it
+    a_request_without_changes_is_a_barrier
+    what_is_queued_at_a_stop_is_written
+    of_two_sessions_with_one_client_identifier_the_younger_is_kept
+    an_ended_session_stays_beside_a_younger_one_of_its_client
+    what_belongs_to_no_session_is_removed_at_a_start
+    the_longest_of_everything_is_kept
+}
+
+fn everything_comes_back_after_a_stop<P: Place>() {
+    let place = P::default();
     let options =
         SubscriptionOptions { qos: QoS::ExactlyOnce, retain_handling: 2, ..Default::default() };
     let will = StoredWill {
@@ -37,7 +53,7 @@ fn everything_comes_back_after_a_stop() {
     };
     let number = SessionNumber(1);
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         assert!(rig.recovered.sessions.is_empty());
         assert_eq!(rig.recovered.next_number, SessionNumber(0));
         let retained = rig.retain(&message("r", "kept"));
@@ -56,7 +72,7 @@ fn everything_comes_back_after_a_stop() {
         ]);
         rig.commit(vec![release(1, 1), remove(1, 2)]);
     }
-    let mut rig = Rig::open(dir.path());
+    let mut rig = Rig::at(&place);
     assert_eq!(rig.recovered.sessions.len(), 2);
     assert!(rig.recovered.next_number > SessionNumber(2));
     assert_eq!(rig.retained(), [message("r", "kept")]);
@@ -84,9 +100,8 @@ fn everything_comes_back_after_a_stop() {
     assert_eq!(rig.outbox(2), []);
 }
 
-#[test]
-fn a_will_that_is_being_published_needs_no_session() {
-    let dir = tempfile::tempdir().unwrap();
+fn a_will_that_is_being_published_needs_no_session<P: Place>() {
+    let place = P::default();
     let session = SessionNumber(1);
     let will = |number, message: &Arc<Message>| Write::PutWill {
         session,
@@ -96,7 +111,7 @@ fn a_will_that_is_being_published_needs_no_session() {
     let over = |number| Write::RemoveWill { session, number: WillNumber(number) };
     let (first, second) = (message("wills/a", "first"), message("wills/a", "second"));
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         assert_eq!(rig.recovered.wills, []);
         rig.commit(vec![put_session(1, "one"), will(2, &first), will(3, &first)]);
         rig.commit(vec![put_session(1, "one"), will(5_000, &second), will(5_001, &first)]);
@@ -108,17 +123,16 @@ fn a_will_that_is_being_published_needs_no_session() {
         number: WillNumber(number),
         message: Arc::clone(message),
     };
-    let mut rig = Rig::open(dir.path());
+    let mut rig = Rig::at(&place);
     assert_eq!(rig.recovered.wills, [found(2, &first), found(5_000, &second)]);
     assert!(rig.recovered.next_number > SessionNumber(5_001), "no number is given twice");
     rig.commit(vec![over(2), over(5_000)]);
     drop(rig);
-    assert_eq!(Rig::open(dir.path()).recovered.wills, []);
+    assert_eq!(Rig::at(&place).recovered.wills, []);
 }
 
-#[test]
-fn what_may_have_been_sent_before_a_crash_is_told() {
-    let dir = tempfile::tempdir().unwrap();
+fn what_may_have_been_sent_before_a_crash_is_told<P: Place>() {
+    let place = P::default();
     let stopped = |client_id, sent_to| SessionRecord {
         disconnected_at: Some(WallMillis(99)),
         sent_to: Position(sent_to),
@@ -134,7 +148,7 @@ fn what_may_have_been_sent_before_a_crash_is_told() {
         numbers.iter().flat_map(put_all).map(|(number, at)| put(number, at, &message)).collect()
     };
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         rig.commit(vec![
             put_session(1, "nothing received"),
             put_session(2, "received in between"),
@@ -148,19 +162,17 @@ fn what_may_have_been_sent_before_a_crash_is_told() {
         // Received messages are outside the window, and so are gaps.
         rig.commit(vec![remove(1, 11), release(2, 11), release(2, 13), release(3, 17)]);
     }
-    let options = StoreOptions { inflight_max: 3, ..options(dir.path()) };
-    let rig = Rig::try_open(options).unwrap();
+    let rig = Rig::opened(&place, Opening { inflight_max: 3, ..unlimited() });
     let sent_to: Vec<u64> = (1..=7).map(|number| rig.session(number).outbox.sent_to.0).collect();
     assert_eq!(sent_to, [14, 15, 18, 18, 11, 0, 0]);
 }
 
-#[test]
-fn what_was_removed_stays_away() {
-    let dir = tempfile::tempdir().unwrap();
+fn what_was_removed_stays_away<P: Place>() {
+    let place = P::default();
     let number = SessionNumber(1);
     let filter = TopicFilter::parse("a", 8).unwrap();
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         let retained = rig.retain(&message("r", "x"));
         rig.commit(vec![
             put_session(1, "one"),
@@ -177,20 +189,19 @@ fn what_was_removed_stays_away() {
             removed,
         ]);
     }
-    let rig = Rig::open(dir.path());
+    let rig = Rig::at(&place);
     assert_eq!(rig.retained(), []);
     let one = rig.session(1);
     assert!(one.subscriptions.is_empty() && one.exactly_once.is_empty());
     assert_eq!(one.outbox, OutboxSummary::default());
 }
 
-#[test]
-fn a_removed_session_leaves_nothing() {
-    let dir = tempfile::tempdir().unwrap();
+fn a_removed_session_leaves_nothing<P: Place>() {
+    let place = P::default();
     let number = SessionNumber(1);
     let large = message("a", vec![1; 10_000]);
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         let puts = (0..500).map(|position| put(1, position, &message("a", "x")));
         rig.commit(
             [put_session(1, "one"), put_session(2, "two")].into_iter().chain(puts).collect(),
@@ -201,104 +212,35 @@ fn a_removed_session_leaves_nothing() {
             put(2, 1, &large),
             Write::PutExactlyOnce { number, packet_id: 1 },
         ]);
-        assert_eq!(rig.counter(|c| &c.shared_bodies), 1);
-        // In the same group as changes of the session, before and after.
-        rig.commit(vec![put(1, 501, &large), Write::RemoveSession { number }, put(1, 502, &large)]);
+        // In the same group as another change of the session.
+        rig.commit(vec![put(1, 501, &large), Write::RemoveSession { number }]);
         assert_eq!(rig.outbox(1), []);
         assert_eq!(rig.outbox(2).len(), 1);
         rig.commit(vec![Write::RemoveSession { number: SessionNumber(2) }]);
-        assert_eq!(rig.counter(|c| &c.shared_bodies), 0);
     }
-    let rig = Rig::open(dir.path());
+    let rig = Rig::at(&place);
     assert!(rig.recovered.sessions.is_empty());
     assert!(rig.recovered.next_number > SessionNumber(2), "numbers are not given out again");
 }
 
-#[test]
-fn what_is_put_and_removed_in_one_group_is_not_written() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut rig = Rig::open(dir.path());
-    rig.commit(vec![put_session(1, "one")]);
-    let (records, coalesced) = (rig.counter(|c| &c.records), rig.counter(|c| &c.coalesced));
-    let number = SessionNumber(1);
-    rig.commit(vec![
-        put(1, 1, &message("a", "small")),
-        put(1, 2, &message("a", vec![0; 100_000])),
-        put(1, 3, &message("a", "exactly once")),
-        release(1, 3),
-        remove(1, 1),
-        remove(1, 2),
-        remove(1, 3),
-    ]);
-    assert_eq!(rig.counter(|c| &c.records), records);
-    assert_eq!(rig.counter(|c| &c.coalesced), coalesced + 7);
-    // What is there already is removed for good, and what comes again is kept.
-    rig.commit(vec![put(1, 4, &message("a", "x")), Write::PutExactlyOnce { number, packet_id: 9 }]);
-    rig.commit(vec![
-        Write::RemoveExactlyOnce { number, packet_id: 9 },
-        Write::PutExactlyOnce { number, packet_id: 9 },
-        Write::RemoveExactlyOnce { number, packet_id: 9 },
-        release(1, 4),
-        remove(1, 4),
-        put(1, 5, &message("a", "y")),
-    ]);
-    drop(rig);
-    let mut rig = Rig::open(dir.path());
-    assert!(rig.session(1).exactly_once.is_empty());
-    assert_eq!(rig.outbox(1), [(5, Stored::Entry(entry(&message("a", "y"))))]);
-}
-
 /// Its removal failed, and its client has used it again.
-#[test]
-fn an_id_that_is_there_already_is_removed_in_the_group_that_puts_it() {
-    let dir = tempfile::tempdir().unwrap();
+fn an_id_that_is_there_already_is_removed_in_the_group_that_puts_it<P: Place>() {
+    let place = P::default();
     let (number, packet_id) = (SessionNumber(1), 7);
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         rig.commit(vec![put_session(1, "one"), Write::PutExactlyOnce { number, packet_id }]);
         rig.commit(vec![
             Write::PutExactlyOnce { number, packet_id },
             Write::RemoveExactlyOnce { number, packet_id },
         ]);
     }
-    assert!(Rig::open(dir.path()).session(1).exactly_once.is_empty());
+    assert!(Rig::at(&place).session(1).exactly_once.is_empty());
 }
 
-#[test]
-fn large_bodies_are_kept_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let large = message("a", vec![7; 100_000]);
-    {
-        let mut rig = Rig::open(dir.path());
-        for number in 0..50 {
-            rig.commit(vec![
-                put_session(number, &format!("client {number}")),
-                put(number, 1, &large),
-            ]);
-        }
-        assert_eq!(rig.counter(|c| &c.shared_bodies), 1);
-        assert!(rig.counter(|c| &c.bytes) < 120_000);
-    }
-    let mut rig = Rig::open(dir.path());
-    assert_eq!(rig.session(3).outbox.bytes, OWN_BYTES + 100_001);
-    let read = |rig: &mut Rig, number| match rig.outbox(number).pop() {
-        Some((1, Stored::Entry(entry))) => entry.message,
-        other => panic!("{other:?}"),
-    };
-    let (first, second) = (read(&mut rig, 0), read(&mut rig, 1));
-    assert_eq!(first, large);
-    assert!(Arc::ptr_eq(&first, &second), "read once as long as it is in memory");
-    rig.commit((0..49).map(|number| remove(number, 1)).collect());
-    assert_eq!(rig.counter(|c| &c.shared_bodies), 1);
-    rig.commit(vec![release(49, 1)]);
-    assert_eq!(rig.counter(|c| &c.shared_bodies), 0);
-    assert_eq!(rig.outbox(49), [(1, Stored::Released)]);
-}
-
-#[test]
-fn pages_are_limited_and_say_where_to_go_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut rig = Rig::open(dir.path());
+fn pages_are_limited_and_say_where_to_go_on<P: Place>() {
+    let place = P::default();
+    let mut rig = Rig::at(&place);
     let puts = (0..10).map(|position| put(1, 2 * position, &message("a", vec![0; 99])));
     rig.commit(
         [put_session(1, "one"), put(2, 0, &message("a", "other"))]
@@ -321,10 +263,9 @@ fn pages_are_limited_and_say_where_to_go_on() {
     assert_eq!(rig.counter(|c| &c.pages), 5);
 }
 
-#[test]
-fn a_page_shows_what_was_queued_before_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut rig = Rig::open(dir.path());
+fn a_page_shows_what_was_queued_before_it<P: Place>() {
+    let place = P::default();
+    let mut rig = Rig::at(&place);
     rig.commit(vec![put_session(1, "one")]);
     for position in 0..100 {
         let put = rig.queue(vec![put(1, position, &message("a", "x"))]);
@@ -341,144 +282,60 @@ fn a_page_shows_what_was_queued_before_it() {
     }
 }
 
-#[test]
-fn requests_that_wait_together_are_one_write() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut rig =
-        Rig::try_open(StoreOptions { durability: Durability::Fsync, ..options(dir.path()) })
-            .unwrap();
-    let mut last = 0;
-    for position in 0..1_000 {
-        last = rig.queue(vec![put(1, position, &message("a", "x"))]);
-    }
-    for token in 1..=last {
-        assert!(matches!(rig.wait(token), Outcome::Committed));
-    }
-    let groups = rig.counter(|c| &c.groups);
-    assert!(groups < 1_000, "{groups}");
-    assert_eq!(rig.counter(|c| &c.fsyncs), groups);
-    assert_eq!(rig.counter(|c| &c.committed), 1_000);
-    assert_eq!(rig.store.backlog_bytes(), 0);
-}
-
-#[test]
-fn a_request_without_changes_is_a_barrier() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut rig = Rig::open(dir.path());
+fn a_request_without_changes_is_a_barrier<P: Place>() {
+    let place = P::default();
+    let mut rig = Rig::at(&place);
     rig.commit(vec![]);
     assert_eq!(rig.counter(|c| &c.groups), 0);
 }
 
-#[test]
-fn a_backlog_over_the_limit_is_refused_and_only_that() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut rig = Rig::limited(dir.path());
-    let large = message("a", vec![0; 9_000]);
-    let tokens: Vec<_> =
-        (0..1_000).map(|position| rig.queue(vec![put(1, position, &large)])).collect();
-    let refused = rig.wait_for_refusals(tokens);
-    assert_eq!(rig.counter(|c| &c.refused_backlog), refused);
-    rig.commit(vec![put_session(1, "one")]);
-    let kept = rig.outbox(1).len() as u64;
-    assert_eq!(kept, 1_000 - refused);
-}
-
-#[test]
-fn nothing_is_promised_in_a_session_whose_record_was_too_much() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut rig = Rig::limited(dir.path());
-    let large = message("a", vec![0; 20_000]);
-    let refused = (1..1_000).find(|&number| {
-        let before = rig.queue(vec![put(0, number, &large)]);
-        let record = rig.queue(vec![put_session(number, "one")]);
-        assert!(matches!(rig.wait(before), Outcome::Committed));
-        matches!(rig.wait(record), Outcome::Failed(StoreFailure::Backlog))
-    });
-    let number = refused.expect("the store is not always that quick");
-    let promise = vec![put(number, 0, &message("a", "x"))];
-    assert_eq!(rig.try_commit(promise.clone()), Err(StoreFailure::Unsaved));
-    rig.commit(vec![put_session(number, "one")]);
-    rig.commit(promise);
-}
-
-#[test]
-fn what_is_queued_at_a_stop_is_written() {
-    let dir = tempfile::tempdir().unwrap();
+fn what_is_queued_at_a_stop_is_written<P: Place>() {
+    let place = P::default();
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         rig.queue(vec![put_session(1, "one")]);
         for position in 0..1_000 {
             rig.queue(vec![put(1, position, &message("a", "x"))]);
         }
     }
-    assert_eq!(Rig::open(dir.path()).session(1).outbox.messages, 1_000);
+    assert_eq!(Rig::at(&place).session(1).outbox.messages, 1_000);
 }
 
-#[test]
-fn times_are_kept_on_the_wall_clock() {
-    let dir = tempfile::tempdir().unwrap();
-    let clocks = Clocks { monotonic: Monotonic(1_000_000_000), wall: WallMillis(50_000) };
-    let expiring = |at_millis: u64| {
-        let message = Message::clone(&message(&format!("a/{at_millis}"), "x"));
-        Arc::new(Message { expires_at: Some(Monotonic(at_millis * 1_000_000)), ..message })
-    };
+fn of_two_sessions_with_one_client_identifier_the_younger_is_kept<P: Place>() {
+    let place = P::default();
     {
-        let mut rig = Rig::try_open(StoreOptions { clocks, ..options(dir.path()) }).unwrap();
-        rig.commit(vec![put_session(1, "one"), put(1, 1, &expiring(6_000))]);
-        let retained = [4_000, 9_000].map(|at_millis| rig.retain(&expiring(at_millis)));
-        rig.commit(retained.into());
-    }
-    // Booted anew: 5 seconds later by the wall clock, half a second by the other.
-    let clocks = Clocks { monotonic: Monotonic(500_000_000), wall: WallMillis(55_000) };
-    let mut rig = Rig::try_open(StoreOptions { clocks, ..options(dir.path()) }).unwrap();
-    let retained = rig.retained();
-    let topics: Vec<_> = retained.iter().map(|message| message.topic.as_str()).collect();
-    assert_eq!(topics, ["a/9000"], "what expired meanwhile is gone");
-    assert_eq!(retained[0].expires_at, Some(Monotonic(3_500_000_000)));
-    let Some((1, Stored::Entry(entry))) = rig.outbox(1).pop() else { panic!("no entry") };
-    assert_eq!(entry.message.expires_at, Some(Monotonic(500_000_000)));
-}
-
-#[test]
-fn of_two_sessions_with_one_client_identifier_the_younger_is_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         rig.commit(vec![put_session(3, "same"), put(3, 1, &message("a", vec![0; 5_000]))]);
         rig.commit(vec![put_session(9, "same"), put_session(4, "other")]);
     }
     {
-        let rig = Rig::open(dir.path());
+        let rig = Rig::at(&place);
         let numbers: Vec<_> = rig.recovered.sessions.iter().map(|s| s.number.0).collect();
         assert_eq!(numbers, [4, 9]);
     }
-    let mut rig = Rig::open(dir.path());
-    assert_eq!(rig.outbox(3), [], "what belonged to it is removed");
-    assert_eq!(rig.counter(|c| &c.shared_bodies), 0);
+    assert_eq!(Rig::at(&place).outbox(3), [], "what belonged to it is removed");
 }
 
-#[test]
-fn an_ended_session_stays_beside_a_younger_one_of_its_client() {
-    let dir = tempfile::tempdir().unwrap();
+fn an_ended_session_stays_beside_a_younger_one_of_its_client<P: Place>() {
+    let place = P::default();
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         let ended = SessionRecord { expiry_secs: 0, ..record("same") };
         rig.commit(vec![put_session(2, "same"), put(3, 1, &message("a", "left to its group"))]);
         let number = SessionNumber(3);
         rig.commit(vec![Write::PutSession { number, record: Box::new(ended) }]);
         rig.commit(vec![put_session(9, "same")]);
     }
-    let mut rig = Rig::open(dir.path());
+    let mut rig = Rig::at(&place);
     let numbers: Vec<_> = rig.recovered.sessions.iter().map(|s| s.number.0).collect();
     assert_eq!(numbers, [3, 9]);
     assert_eq!(rig.outbox(3).len(), 1, "it is given away yet");
 }
 
-#[test]
-fn what_belongs_to_no_session_is_removed_at_a_start() {
-    let dir = tempfile::tempdir().unwrap();
+fn what_belongs_to_no_session_is_removed_at_a_start<P: Place>() {
+    let place = P::default();
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         rig.commit(vec![
             put_session(5, "five"),
             put(1, 1, &message("a", "x")),
@@ -487,20 +344,19 @@ fn what_belongs_to_no_session_is_removed_at_a_start() {
             subscribe(2, "a", SubscriptionOptions::default()),
         ]);
     }
-    let mut rig = Rig::open(dir.path());
+    let mut rig = Rig::at(&place);
     assert_eq!(rig.recovered.sessions.len(), 1);
     assert_eq!(rig.session(5).outbox.messages, 1);
     assert_eq!((rig.outbox(1), rig.outbox(6)), (vec![], vec![]));
 }
 
-#[test]
-fn the_longest_of_everything_is_kept() {
-    let dir = tempfile::tempdir().unwrap();
+fn the_longest_of_everything_is_kept<P: Place>() {
+    let place = P::default();
     let longest = "x".repeat(65_535);
     let topic = TopicName::parse(&longest, 1).unwrap();
     let body = Arc::new(Message { topic, ..Message::clone(&message("a", "x")) });
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         let retained = rig.retain(&body);
         rig.commit(vec![
             put_session(1, &longest),
@@ -509,17 +365,9 @@ fn the_longest_of_everything_is_kept() {
             put(1, u64::MAX - 1, &body),
         ]);
     }
-    let mut rig = Rig::open(dir.path());
+    let mut rig = Rig::at(&place);
     assert_eq!(rig.retained(), [Arc::clone(&body)]);
     assert_eq!(&*rig.session(1).record.client_id, longest);
     assert_eq!(rig.session(1).subscriptions[0].filter.as_str(), longest);
     assert_eq!(rig.outbox(1), [(u64::MAX - 1, Stored::Entry(entry(&body)))]);
-}
-
-#[test]
-fn packet_ids_follow_from_places() {
-    assert_eq!(Position(0).packet_id(), 1);
-    assert_eq!(Position(65_534).packet_id(), 65_535);
-    assert_eq!(Position(65_535).packet_id(), 1);
-    assert_eq!(Position(u64::MAX).next(), Position(u64::MAX));
 }

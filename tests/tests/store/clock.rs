@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use push_common::clock::Monotonic;
 use push_server::broker::Message;
-use push_server::store::{ClockReading, Clocks, Store as _, StoreOptions, WallMillis};
+use push_server::store::embedded::{ClockReading, StoreOptions};
+use push_server::store::{Clocks, Opening, Store as _, WallMillis};
 
 use super::rig::{Rig, copy_tree, message, options};
 
@@ -32,7 +33,8 @@ fn set_clock(monotonic: u64, wall: u64) {
 }
 
 fn open(dir: &std::path::Path) -> Rig {
-    let options = StoreOptions { clocks: clocks(), clock: Some(clock), ..options(dir) };
+    let options =
+        StoreOptions { opening: Opening::unlimited(clocks()), clock: Some(clock), ..options(dir) };
     Rig::try_open(options).unwrap()
 }
 

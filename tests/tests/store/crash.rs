@@ -14,9 +14,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use push_server::broker::Message;
-use push_server::store::{
-    self, Durability, Outcome, SessionNumber, Sink, Store as _, StoreOptions, Stored, Write,
-};
+use push_server::store::embedded::{self, Durability, StoreOptions};
+use push_server::store::{Outcome, SessionNumber, Sink, Store as _, Stored, Write};
 use rand::RngExt as _;
 
 use super::rig::{Rig, message, no_retained, options, put, put_session, release, remove};
@@ -255,7 +254,7 @@ fn write_without_end(dir: &Path, durability: Durability, round: u64) -> ! {
     let (tell, told) = channel();
     let sink = Ledger { file, tokens: Vec::new(), tell };
     let options = StoreOptions { durability, ..options(&data_dir(dir)) };
-    let (store, recovered) = store::open(options, no_retained(), sink).unwrap();
+    let (store, recovered) = embedded::open(options, no_retained(), sink).unwrap();
     assert!(recovered.sessions.is_empty());
     let first = round * SESSIONS;
     store.commit((first..first + SESSIONS).map(|n| put_session(n, &n.to_string())).collect(), 0);

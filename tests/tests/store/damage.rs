@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use push_server::broker::SubscriptionOptions;
-use push_server::store::{Durability, SessionNumber, Store as _, StoreError, StoreOptions, Write};
+use push_server::store::embedded::{Durability, StoreError, StoreOptions};
+use push_server::store::{SessionNumber, Store as _, Write};
 
 use super::rig::{Rig, copy_tree, message, options, put, put_session, subscribe};
 

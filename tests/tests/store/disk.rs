@@ -4,10 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use push_server::broker::SubscriptionOptions;
-use push_server::store::{
-    Durability, SessionNumber, Store as _, StoreError, StoreFailure, StoreOptions, WillNumber,
-    Write,
-};
+use push_server::store::embedded::{Durability, StoreError, StoreOptions};
+use push_server::store::{SessionNumber, Store as _, StoreFailure, WillNumber, Write};
 use push_tests::claims;
 use push_tests::skip::{TestResult, need_root};
 use rustix::mount::{

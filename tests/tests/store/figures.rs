@@ -6,9 +6,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use push_server::broker::SubscriptionOptions;
-use push_server::store::{
-    self, Durability, EmbeddedStore, Outcome, Sink, Store as _, StoreCounters, StoreOptions, Write,
-};
+use push_server::store::embedded::{self, Durability, EmbeddedStore, StoreOptions};
+use push_server::store::{Outcome, Sink, Store as _, StoreCounters, Write};
 
 use super::rig::{message, no_retained, put, put_session, remove, subscribe};
 
@@ -51,7 +50,7 @@ impl Paced {
     fn open(dir: &Path, durability: Durability) -> Self {
         let (tell, told) = channel();
         let (store, _) =
-            store::open(StoreOptions::new(dir, durability), no_retained(), Tell(tell)).unwrap();
+            embedded::open(StoreOptions::new(dir, durability), no_retained(), Tell(tell)).unwrap();
         Self { store, told, under_way: 0 }
     }
 
@@ -115,7 +114,7 @@ fn a_start_reads_everything_but_the_bodies() {
     let (started, cpu_before) = (Instant::now(), cpu());
     let (tell, _told) = channel();
     let (_store, recovered) =
-        store::open(StoreOptions::new(dir.path(), Durability::Os), no_retained(), Tell(tell))
+        embedded::open(StoreOptions::new(dir.path(), Durability::Os), no_retained(), Tell(tell))
             .unwrap();
     println!(
         "start with {sessions} sessions, a subscription and {MESSAGES_PER_SESSION} messages each: \

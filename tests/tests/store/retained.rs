@@ -1,24 +1,31 @@
 //! Retained messages: the disk follows memory, whatever comes in between.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use push_common::clock::Monotonic;
 use push_server::broker::Message;
-use push_server::store::{Clocks, Store as _, StoreOptions, WallMillis, Write};
+use push_server::store::{Clocks, Opening, Store as _, WallMillis, Write};
 
-use super::rig::{Rig, message, options, put};
+use super::rig::{Place, Rig, claims, message};
 
-/// What a start finds on disk.
-fn found(dir: &std::path::Path) -> Vec<Arc<Message>> {
-    Rig::open(dir).retained()
+claims! {
+    the_last_one_in_memory_is_kept_when_its_request_comes_first
+    the_last_one_in_memory_is_kept_within_one_request
+    a_committed_one_is_not_lost_when_its_successor_is_not_queued
+    threads_that_queue_in_any_order_leave_on_disk_what_memory_has
+    what_has_expired_is_removed_and_not_what_came_instead
+    who_published_one_is_kept_with_it
 }
 
-#[test]
-fn the_last_one_in_memory_is_kept_when_its_request_comes_first() {
-    let dir = tempfile::tempdir().unwrap();
+/// What a start finds on disk.
+fn found<P: Place>(place: &P) -> Vec<Arc<Message>> {
+    Rig::at(place).retained()
+}
+
+fn the_last_one_in_memory_is_kept_when_its_request_comes_first<P: Place>() {
+    let place = P::default();
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         let older = rig.retain(&message("replaced", "older"));
         let newer = rig.retain(&message("replaced", "newer"));
         let put = rig.retain(&message("removed", "x"));
@@ -26,44 +33,41 @@ fn the_last_one_in_memory_is_kept_when_its_request_comes_first() {
         rig.commit(vec![newer, removal]);
         rig.commit(vec![older, put]);
     }
-    assert_eq!(found(dir.path()), [message("replaced", "newer")]);
+    assert_eq!(found(&place), [message("replaced", "newer")]);
 }
 
-#[test]
-fn the_last_one_in_memory_is_kept_within_one_request() {
-    let dir = tempfile::tempdir().unwrap();
+fn the_last_one_in_memory_is_kept_within_one_request<P: Place>() {
+    let place = P::default();
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         let older = rig.retain(&message("a", "older"));
         let newer = rig.retain(&message("a", "newer"));
         rig.commit(vec![newer, older]);
     }
-    assert_eq!(found(dir.path()), [message("a", "newer")]);
+    assert_eq!(found(&place), [message("a", "newer")]);
 }
 
-#[test]
-fn a_committed_one_is_not_lost_when_its_successor_is_not_queued() {
-    let dir = tempfile::tempdir().unwrap();
+fn a_committed_one_is_not_lost_when_its_successor_is_not_queued<P: Place>() {
+    let place = P::default();
     {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         let first = rig.retain(&message("a", "first"));
         rig.commit(vec![first]);
         let second = rig.retain(&message("a", "second"));
         let _waits_for_another_shard = rig.retain(&message("a", "third"));
         rig.commit(vec![second]);
     }
-    assert_eq!(found(dir.path()), [message("a", "third")], "it or a later one");
+    assert_eq!(found(&place), [message("a", "second")], "nobody has asked for the third");
 }
 
-#[test]
-fn threads_that_queue_in_any_order_leave_on_disk_what_memory_has() {
+fn threads_that_queue_in_any_order_leave_on_disk_what_memory_has<P: Place>() {
     const THREADS: u64 = 4;
     const SETS: u64 = 3_000;
     const TOPICS: u64 = 7;
     const HELD_BACK: usize = 50;
-    let dir = tempfile::tempdir().unwrap();
+    let place = P::default();
     let expected = {
-        let rig = Rig::open(dir.path());
+        let rig = Rig::at(&place);
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
                 let rig = (&rig.store, &rig.retained);
@@ -74,8 +78,8 @@ fn threads_that_queue_in_any_order_leave_on_disk_what_memory_has() {
                         let text =
                             if is_removal { String::new() } else { format!("{thread} {number}") };
                         let message = message(&format!("t/{}", number % TOPICS), text);
-                        rig.1.set(&message).unwrap();
-                        held_back.push(Write::SaveRetained { cause: message });
+                        let change = rig.1.change(&message, None).unwrap();
+                        held_back.push(Write::SaveRetained { change });
                         if held_back.len() == HELD_BACK || number + 1 == SETS {
                             // The last first, in two requests.
                             held_back.reverse();
@@ -89,20 +93,19 @@ fn threads_that_queue_in_any_order_leave_on_disk_what_memory_has() {
         });
         rig.retained()
     };
-    assert_eq!(found(dir.path()), expected);
+    assert_eq!(found(&place), expected);
 }
 
-#[test]
-fn what_has_expired_is_removed_and_not_what_came_instead() {
-    let dir = tempfile::tempdir().unwrap();
+fn what_has_expired_is_removed_and_not_what_came_instead<P: Place>() {
+    let place = P::default();
     let clocks = Clocks { monotonic: Monotonic(1_000_000_000), wall: WallMillis(50_000) };
-    let options = StoreOptions { clocks, ..options(dir.path()) };
+    let opening = Opening::unlimited(clocks);
     let short = |topic| {
         let message = Message::clone(&message(topic, "short"));
         Arc::new(Message { expires_at: Some(Monotonic(2_000_000_000)), ..message })
     };
     {
-        let mut rig = Rig::try_open(options.clone()).unwrap();
+        let mut rig = Rig::opened(&place, opening.clone());
         for topic in ["expired", "set again before", "set again after"] {
             let write = rig.retain(&short(topic));
             rig.commit(vec![write]);
@@ -111,65 +114,26 @@ fn what_has_expired_is_removed_and_not_what_came_instead() {
         let expired = rig.retained.remove_expired(Monotonic(3_000_000_000));
         assert_eq!(expired.len(), 2);
         let after = rig.retain(&message("set again after", "new"));
-        let removals = expired.into_iter().map(|cause| Write::SaveRetained { cause });
+        let removals = expired.into_iter().map(|change| Write::SaveRetained { change });
         let removals = removals.collect();
         // The removal is overtaken.
         rig.commit(vec![before, after]);
         rig.commit(removals);
     }
     // By this clock nothing has expired yet.
-    let found = Rig::try_open(options).unwrap().retained();
+    let found = Rig::opened(&place, opening).retained();
     assert_eq!(found, [message("set again after", "new"), message("set again before", "new")]);
 }
 
-#[test]
-fn a_change_that_the_backlog_has_no_room_for_is_made_all_the_same() {
-    let dir = tempfile::tempdir().unwrap();
-    let expected = {
-        let mut rig = Rig::limited(dir.path());
-        let large = message("a", vec![0; 9_000]);
-        let mut tokens = Vec::new();
-        for position in 0..1_000 {
-            let text = if position % 10 == 0 { String::new() } else { position.to_string() };
-            let retained = rig.retain(&message(&format!("r/{}", position % 100), text));
-            tokens.push(rig.queue(vec![put(1, position, &large), retained]));
-        }
-        let refused = rig.wait_for_refusals(tokens);
-        assert_eq!(rig.outbox(1).len() as u64, 1_000 - refused, "the rest of a refused one is not");
-        rig.retained()
-    };
-    assert_eq!(found(dir.path()), expected);
-}
-
-/// Earlier versions let clients publish there.
-#[test]
-fn what_is_on_a_topic_of_the_servers_own_is_removed_at_the_start() {
-    let dir = tempfile::tempdir().unwrap();
+fn who_published_one_is_kept_with_it<P: Place>() {
+    let place = P::default();
     {
-        let mut rig = Rig::open(dir.path());
-        for topic in ["$SYS/uptime", "$share/g/a", "a/$SYS"] {
-            let write = rig.retain(&message(topic, "x"));
-            rig.commit(vec![write]);
-        }
-    }
-    let removed = |rig: &Rig| rig.store.counters().reserved_removed.load(Ordering::Relaxed);
-    let rig = Rig::open(dir.path());
-    assert_eq!((rig.retained(), removed(&rig)), (vec![message("a/$SYS", "x")], 2));
-    drop(rig);
-    let rig = Rig::open(dir.path());
-    assert_eq!((rig.retained().len(), removed(&rig)), (1, 0), "from the disk, too");
-}
-
-#[test]
-fn who_published_one_is_kept_with_it() {
-    let dir = tempfile::tempdir().unwrap();
-    {
-        let mut rig = Rig::open(dir.path());
+        let mut rig = Rig::at(&place);
         let kept = message("a", "x");
-        rig.retained.set_by(&kept, Some("publisher")).unwrap();
-        rig.commit(vec![Write::SaveRetained { cause: kept }]);
+        let change = rig.retained.change(&kept, Some("publisher")).unwrap();
+        rig.commit(vec![Write::SaveRetained { change }]);
     }
-    let found = Rig::open(dir.path()).retained.all();
+    let found = Rig::at(&place).retained.all();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].publisher.as_deref(), Some("publisher"));
 }

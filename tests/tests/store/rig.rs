@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 use push_server::broker::{
     Held, Message, QoS, Retained, SubscriptionOptions, TopicFilter, TopicName,
 };
+use push_server::store::embedded::{self, Durability, EmbeddedStore, StoreError, StoreOptions};
+use push_server::store::memory::{Memory, MemoryStore};
 use push_server::store::{
-    self, Durability, EmbeddedStore, OutboxEntry, Outcome, Page, PageLimit, Position, Recovered,
-    RecoveredSession, SessionNumber, SessionRecord, Sink, Store as _, StoreCounters, StoreError,
-    StoreFailure, StoreOptions, Stored, WallMillis, Write,
+    Clocks, Opening, OutboxEntry, Outcome, Page, PageLimit, Position, Recovered, RecoveredSession,
+    SessionNumber, SessionRecord, Sink, Store, StoreCounters, StoreFailure, Stored, WallMillis,
+    Write,
 };
+use tempfile::TempDir;
 
 /// Patience for whatever a store has to do.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(crate) type Token = u64;
 
 /// A sink that passes everything on.
-struct Forward(Sender<(Token, Outcome)>);
+pub(crate) struct Forward(Sender<(Token, Outcome)>);
 
 impl Sink<Token> for Forward {
     fn complete(&mut self, token: Token, outcome: Outcome) {
@@ -37,12 +40,65 @@ impl Sink<Token> for Forward {
     fn flush(&mut self) {}
 }
 
-pub(crate) struct Rig {
-    pub(crate) store: EmbeddedStore<Token>,
+pub(crate) struct Rig<S = EmbeddedStore<Token>> {
+    pub(crate) store: S,
     completions: Receiver<(Token, Outcome)>,
     pub(crate) next_token: Token,
     pub(crate) recovered: Recovered,
     pub(crate) retained: Arc<Retained>,
+}
+
+/// What a store is opened in, again and again. Each is an implementation that `behaviour` holds to the
+/// interface.
+pub(crate) trait Place: Default {
+    type Store: Store<Token>;
+
+    fn open(
+        &self,
+        opening: Opening,
+        retained: &Arc<Retained>,
+        sink: Forward,
+    ) -> (Self::Store, Recovered);
+}
+
+/// A directory.
+pub(crate) struct OnDisk(TempDir);
+
+/// The memory of this process.
+#[derive(Default)]
+pub(crate) struct InMemory(Memory);
+
+impl Default for OnDisk {
+    fn default() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Place for OnDisk {
+    type Store = EmbeddedStore<Token>;
+
+    fn open(
+        &self,
+        opening: Opening,
+        retained: &Arc<Retained>,
+        sink: Forward,
+    ) -> (Self::Store, Recovered) {
+        let options = StoreOptions { opening, ..options(self.0.path()) };
+        embedded::open(options, Arc::clone(retained), sink).unwrap()
+    }
+}
+
+impl Place for InMemory {
+    type Store = MemoryStore<Forward>;
+
+    fn open(
+        &self,
+        opening: Opening,
+        retained: &Arc<Retained>,
+        sink: Forward,
+    ) -> (Self::Store, Recovered) {
+        MemoryStore::open(&self.0, &opening, retained, sink)
+    }
 }
 
 impl Rig {
@@ -58,15 +114,29 @@ impl Rig {
     pub(crate) fn try_open(options: StoreOptions) -> Result<Self, StoreError> {
         let (sender, completions) = channel();
         let retained = no_retained();
-        let (store, recovered) = store::open(options, Arc::clone(&retained), Forward(sender))?;
+        let (store, recovered) = embedded::open(options, Arc::clone(&retained), Forward(sender))?;
         Ok(Self { store, completions, next_token: 0, recovered, retained })
+    }
+}
+
+impl<S: Store<Token>> Rig<S> {
+    /// Opens the store that is in a place.
+    pub(crate) fn at<P: Place<Store = S>>(place: &P) -> Self {
+        Self::opened(place, unlimited())
+    }
+
+    /// The same, with limits and clocks.
+    pub(crate) fn opened<P: Place<Store = S>>(place: &P, opening: Opening) -> Self {
+        let (sender, completions) = channel();
+        let retained = no_retained();
+        let (store, recovered) = place.open(opening, &retained, Forward(sender));
+        Self { store, completions, next_token: 0, recovered, retained }
     }
 
     /// Sets the retained message of a topic in memory, or removes it if it is empty; what is to be
     /// written for that.
     pub(crate) fn retain(&self, message: &Arc<Message>) -> Write {
-        self.retained.set(message).unwrap();
-        Write::SaveRetained { cause: Arc::clone(message) }
+        Write::SaveRetained { change: self.retained.change(message, None).unwrap() }
     }
 
     /// The retained messages in memory, in the order of their topics.
@@ -159,6 +229,21 @@ impl Rig {
     }
 }
 
+/// Has each claim tested against each implementation.
+macro_rules! claims {
+    ($($claim:ident)*) => {
+        mod embedded {
+            $(#[test] fn $claim() { super::$claim::<crate::rig::OnDisk>(); })*
+        }
+
+        mod memory {
+            $(#[test] fn $claim() { super::$claim::<crate::rig::InMemory>(); })*
+        }
+    };
+}
+
+pub(crate) use claims;
+
 /// The first of a run of numbers without gaps, and the one behind its last.
 pub(crate) type Run = (u64, u64);
 
@@ -172,6 +257,11 @@ pub(crate) fn runs(numbers: impl IntoIterator<Item = u64>) -> Vec<Run> {
         }
     }
     runs
+}
+
+/// Takes up all that is found, by this moment's clocks.
+pub(crate) fn unlimited() -> Opening {
+    Opening::unlimited(Clocks::now())
 }
 
 /// What a store finds retained messages for.

@@ -136,8 +136,9 @@ fn expired_messages_are_not_shown_and_give_their_place_back() {
     assert_eq!(matched(&store, "a", NOW), [""; 0]);
     assert_eq!(store.set(&message("d", "x", None)), Err(RetainedFull::Messages));
     let removed = store.remove_expired(NOW);
-    assert_eq!(removed, [message("a", "x", Some(1_000))]);
-    assert_eq!(store.remove_expired(NOW), []);
+    assert_eq!(removed.iter().map(|change| change.topic().as_str()).collect::<Vec<_>>(), ["a"]);
+    assert!(removed[0].kept().is_none());
+    assert!(store.remove_expired(NOW).is_empty());
     store.set(&message("d", "x", None)).unwrap();
     assert_eq!(store.remove_expired(Monotonic(u64::MAX)).len(), 1);
     assert_eq!(matched(&store, "#", NOW), ["c", "d"]);
@@ -151,7 +152,7 @@ fn a_replaced_message_no_longer_expires() {
     store.set(&message("a", "x", None)).unwrap();
     store.set(&message("b", "x", Some(1_000))).unwrap();
     store.set(&message("b", "", None)).unwrap();
-    assert_eq!(store.remove_expired(Monotonic(u64::MAX)), []);
+    assert!(store.remove_expired(Monotonic(u64::MAX)).is_empty());
     assert!(store.read().expiries.is_empty());
     assert_eq!(matched(&store, "#", Monotonic(u64::MAX)), ["a"]);
 }

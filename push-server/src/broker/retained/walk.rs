@@ -20,7 +20,7 @@ use crate::broker::topic::TopicFilter;
 #[must_use]
 pub struct Walk {
     /// What was set later is passed by.
-    last_change: u64,
+    last_set: u64,
     /// The client whose messages are passed by (No Local).
     without: Option<Arc<str>>,
     /// The node visited last, which is kept for it. `None`: none was visited.
@@ -35,8 +35,7 @@ impl Walk {
 
     fn passes_by(&self, content: &Content) -> bool {
         let publisher = content.kept.publisher.as_ref();
-        content.change > self.last_change
-            || (publisher.is_some() && publisher == self.without.as_ref())
+        content.set > self.last_set || (publisher.is_some() && publisher == self.without.as_ref())
     }
 }
 
@@ -50,7 +49,7 @@ impl Retained {
         let start = filter.as_str().split('/').take_while(|level| !is_wild(level));
         let found = (!filter.is_shared()).then(|| topics.tree.find(start)).flatten()?;
         let may_match = filter.has_wildcards() || topics.content_of(found).is_some();
-        may_match.then(|| Walk { last_change: topics.changes, without: None, rests_at: None })
+        may_match.then(|| Walk { last_set: topics.set, without: None, rests_at: None })
     }
 
     /// Goes on with a walk by `filter`, which it was begun with: visits at most `nodes` topics, which

@@ -13,7 +13,7 @@ fn levels_and_targets_that_exist_are_filters() {
         "debug,push_server=trace",
         "info,push_server::shard=debug",
         "push_server",
-        "push_server::store::thread=debug",
+        "push_server::store::embedded::thread=debug",
         "warn,fjall=info,lsm_tree=info,push_ebpf=trace",
         "info,push_server[turn]=debug",
     ] {

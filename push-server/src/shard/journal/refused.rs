@@ -27,7 +27,7 @@ const RETRIED_AT_A_TIME: usize = 16_384;
 pub(crate) struct Refused {
     /// Sessions of which something could not be written (the record, or messages that had left), by key:
     /// one entry each, however often it fails.
-    unsaved: BTreeMap<u32, SessionNumber>,
+    unwritten: BTreeMap<u32, SessionNumber>,
     /// Changes of sessions, with their keys, or those that they had: messages that clients have
     /// acknowledged, say, and that the disk still has.
     changes: BTreeMap<(SessionNumber, Change), u32>,
@@ -71,7 +71,7 @@ pub(crate) enum Again {
 /// What the store is being offered again.
 #[derive(Debug)]
 pub(crate) struct Retrying {
-    unsaved: vec::IntoIter<(u32, SessionNumber)>,
+    unwritten: vec::IntoIter<(u32, SessionNumber)>,
     changes: vec::IntoIter<(u32, SessionNumber, Change)>,
     removals: vec::IntoIter<SessionNumber>,
     filters: vec::IntoIter<UnremovedFilter>,
@@ -85,7 +85,7 @@ pub(crate) struct Retrying {
 impl Retrying {
     /// Takes the next one.
     pub(crate) fn next(&mut self) -> Option<Again> {
-        if let Some((key, number)) = self.unsaved.next() {
+        if let Some((key, number)) = self.unwritten.next() {
             return Some(Again::Record(key, number));
         }
         if let Some((key, number, change)) = self.changes.next() {
@@ -120,14 +120,15 @@ impl Refused {
         }
         self.is_retrying = true;
         let numbered = |(key, number): (&u32, &SessionNumber)| (*key, *number);
-        let unsaved: Vec<_> = self.unsaved.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
+        let unwritten: Vec<_> =
+            self.unwritten.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
         let keyed =
             |(&(number, change), &key): (&(SessionNumber, Change), &u32)| (key, number, change);
         let changes: Vec<_> = self.changes.iter().take(RETRIED_AT_A_TIME).map(keyed).collect();
         let from = self.unremoved.len().saturating_sub(RETRIED_AT_A_TIME);
         let unread: Vec<_> = self.unread.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
         Some(Retrying {
-            unsaved: unsaved.into_iter(),
+            unwritten: unwritten.into_iter(),
             changes: changes.into_iter(),
             removals: self.unremoved.split_off(from).into_iter(),
             filters: self.filters.take(RETRIED_AT_A_TIME).into_iter(),
@@ -143,7 +144,7 @@ impl Refused {
     }
 
     fn is_empty(&self) -> bool {
-        self.unsaved.is_empty()
+        self.unwritten.is_empty()
             && self.changes.is_empty()
             && self.unremoved.is_empty()
             && self.filters.is_empty()
@@ -154,14 +155,14 @@ impl Refused {
     }
 
     /// Something of a session could not be written.
-    pub(crate) fn push_unsaved(&mut self, key: u32, number: SessionNumber) {
-        self.unsaved.insert(key, number);
+    pub(crate) fn push_unwritten(&mut self, key: u32, number: SessionNumber) {
+        self.unwritten.insert(key, number);
     }
 
     /// A session's record is on disk, or the session has ended.
-    pub(crate) fn end_unsaved(&mut self, key: u32, number: SessionNumber) {
-        if self.unsaved.get(&key) == Some(&number) {
-            self.unsaved.remove(&key);
+    pub(crate) fn end_unwritten(&mut self, key: u32, number: SessionNumber) {
+        if self.unwritten.get(&key) == Some(&number) {
+            self.unwritten.remove(&key);
         }
     }
 
@@ -186,14 +187,14 @@ impl Refused {
     }
 
     /// The number of the session with this key of which the disk lacks something. It may have ended.
-    pub(crate) fn unsaved(&self, key: u32) -> Option<SessionNumber> {
+    pub(crate) fn unwritten(&self, key: u32) -> Option<SessionNumber> {
         // Nearly always there is none at all.
-        self.unsaved.get(&key).copied()
+        self.unwritten.get(&key).copied()
     }
 
     /// Whether the disk lacks something of any session.
-    pub(crate) fn has_unsaved(&self) -> bool {
-        !self.unsaved.is_empty()
+    pub(crate) fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
     }
 
     /// An ended session could not be removed. Returns whether there was room to remember it.
@@ -256,7 +257,7 @@ impl Refused {
         [
             ("changes not made", self.changes.len()),
             ("ended sessions not removed", self.unremoved.len()),
-            ("sessions not saved", self.unsaved.len()),
+            ("sessions not saved", self.unwritten.len()),
             ("wills not published", self.wills.len()),
         ]
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use push_common::clock::Monotonic;
 
 use super::super::ports::Clock;
-use crate::store::{ClockReading, Clocks, WallMillis};
+use crate::store::rules::clock_watch::ClockReading;
+use crate::store::{Clocks, WallMillis};
 
 /// When time begins. Not at 0, which the shard takes for never.
 const BEGINNING: Monotonic = Monotonic(1_000_000_000_000);

@@ -38,7 +38,7 @@ use bell::Bell;
 use clock::VirtualClock;
 use path::MemoryPath;
 use randomness::SeededRandomness;
-use store::{Disk, MemoryStore, Timing};
+use store::{Disk, SimulatedStore, Timing};
 use wire::{LISTENER_TCP, LISTENER_WEBSOCKET, MemorySocket, MemoryWire};
 
 pub use answerer::{LateAnswerer, Question};
@@ -85,7 +85,7 @@ pub struct World {
     clock: VirtualClock,
     randomness: SeededRandomness,
     shared: Arc<Shared>,
-    store: Option<Arc<MemoryStore>>,
+    store: Option<Arc<SimulatedStore>>,
     shards: Vec<SimulatedShard>,
     doors: Arc<Doors>,
 }
@@ -373,7 +373,7 @@ fn start(
     clock: &VirtualClock,
     randomness: &mut SeededRandomness,
     (mut disk, next_number): (Disk, SessionNumber),
-) -> (Arc<Shared>, Option<Arc<MemoryStore>>, Vec<SimulatedShard>) {
+) -> (Arc<Shared>, Option<Arc<SimulatedStore>>, Vec<SimulatedShard>) {
     let config = &setup.config;
     let bells: Vec<Arc<Bell>> = (0..config.shards).map(|_| Arc::default()).collect();
     let completions = bells.iter().map(|bell| Completions::new(Box::new(Arc::clone(bell))));
@@ -388,7 +388,7 @@ fn start(
         let recovered = disk.recover(next_number, inflight_max, &memory, &retained, clock.peek());
         let sink = StoreSink::new(Arc::clone(&completions));
         let timing = Timing { clock: clock.clone(), watch };
-        (Some(Arc::new(MemoryStore::new(disk, sink, Arc::clone(&retained), timing))), recovered)
+        (Some(Arc::new(SimulatedStore::new(disk, sink, Arc::clone(&retained), timing))), recovered)
     } else {
         let clocks = reading.clocks;
         (None, Recovered { clocks, next_number, ..Recovered::default() })

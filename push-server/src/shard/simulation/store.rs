@@ -1,4 +1,5 @@
-//! The store in memory: what it has committed outlives the process, what it has not is lost with it.
+//! A store that fails as the simulation says. What it has written is in memory, and outlives the process that
+//! is simulated; what it has not is lost with it.
 //!
 //! Requests wait in a queue until the simulation has a group of them written. A group reaches the disk whole,
 //! as the embedded store's does, or fails whole. From a failure until the disk works again everything fails,
@@ -8,22 +9,20 @@
 //! The disk also has marks of the wall clock, by which a start knows how long there was no server: by the same
 //! code as the embedded store's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use push_common::clock::Monotonic;
 
 use super::clock::VirtualClock;
-use crate::broker::{
-    Held, Kept, Message, Retained, SessionMemory, TopicName, session_weight_bytes,
-    subscription_weight_bytes, will_weight_bytes,
-};
+use crate::broker::{Retained, SessionMemory};
 use crate::shard::journal::{StoreSink, Waiting};
-use crate::store::unsaved::Unsaved;
+use crate::store::memory::Contents;
+use crate::store::rules::clock_watch::{ClockMark, ClockReading, ClockWatch};
+use crate::store::rules::unsaved::Unsaved;
 use crate::store::{
-    ClockMark, ClockReading, ClockWatch, Clocks, LeftOut, OutboxSummary, Outcome, Page, PageLimit,
-    Position, Recovered, RecoveredSession, RecoveredWill, SessionNumber, SessionRecord, Sink,
-    Store, StoreCounters, StoreFailure, Stored, StoredSubscription, WillNumber, Write,
+    Clocks, Opening, Outcome, PageLimit, Position, Recovered, SessionNumber, Sink, Store,
+    StoreCounters, StoreFailure, Write,
 };
 
 /// What a request counts against the backlog, beside what it puts into outboxes.
@@ -31,7 +30,7 @@ const REQUEST_BYTES: u64 = 64;
 
 /// The store of one process.
 #[derive(Debug)]
-pub(super) struct MemoryStore {
+pub(super) struct SimulatedStore {
     state: Mutex<State>,
     counters: StoreCounters,
 }
@@ -81,23 +80,13 @@ enum Request {
 /// What outlives the process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
-    sessions: BTreeMap<SessionNumber, Session>,
-    wills: BTreeMap<(SessionNumber, WillNumber), Arc<Message>>,
-    retained: BTreeMap<String, Kept>,
+    contents: Contents,
     mark: Option<ClockMark>,
     /// By what instants of messages are to be read.
     clocks: Clocks,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Session {
-    record: Option<SessionRecord>,
-    subscriptions: BTreeMap<String, StoredSubscription>,
-    outbox: BTreeMap<Position, Stored>,
-    exactly_once: BTreeSet<u16>,
-}
-
-impl MemoryStore {
+impl SimulatedStore {
     pub(super) fn new(
         disk: Disk,
         sink: StoreSink,
@@ -139,14 +128,14 @@ impl MemoryStore {
             match request {
                 Request::Commit { writes, token } if state.unsaved.admits(&writes) => {
                     for write in writes {
-                        state.disk.apply(write, &state.retained);
+                        state.disk.contents.apply(write);
                     }
                     done.push((token, Ok(None)));
                 }
                 Request::Commit { writes, token } => {
                     state.unsaved.fail(&writes);
                     for write in writes.into_iter().filter(is_save_retained) {
-                        state.disk.apply(write, &state.retained);
+                        state.disk.contents.apply(write);
                     }
                     done.push((token, Err(StoreFailure::Unsaved)));
                 }
@@ -159,7 +148,7 @@ impl MemoryStore {
             let outcome = match result {
                 Ok(None) => Outcome::Committed,
                 Ok(Some((number, from, limit))) => {
-                    Outcome::Page(state.disk.page(number, from, limit))
+                    Outcome::Page(state.disk.contents.page(number, from, limit))
                 }
                 Err(failure) => Outcome::Failed(failure),
             };
@@ -178,7 +167,7 @@ impl MemoryStore {
             for request in state.queue.iter().take(requests_max) {
                 if let Request::Commit { writes, .. } = request {
                     for write in writes {
-                        with_group.apply(write.clone(), &state.retained);
+                        with_group.contents.apply(write.clone());
                     }
                 }
             }
@@ -194,13 +183,11 @@ impl MemoryStore {
         let state = &mut *state;
         let Some(Failing { mut with_group, is_written }) = state.failing.take() else { return };
         if is_written {
-            with_group.undo_made(&state.disk);
+            with_group.contents.undo_made(&state.disk.contents);
             state.disk = with_group;
         }
         state.timing.watch.forget_mark();
-        let all = state.retained.all().into_iter();
-        state.disk.retained =
-            all.map(|kept| (kept.message.topic.as_str().to_owned(), kept)).collect();
+        state.disk.contents.catch_up(&state.retained);
     }
 
     pub(super) fn is_failing(&self) -> bool {
@@ -229,7 +216,7 @@ impl MemoryStore {
                 && state.unsaved.admits(&writes)
             {
                 for write in writes {
-                    state.disk.apply(write, &state.retained);
+                    state.disk.contents.apply(write);
                 }
             }
         }
@@ -238,10 +225,7 @@ impl MemoryStore {
 
     /// Sessions, messages in outboxes and wills on disk.
     pub(super) fn kept(&self) -> [usize; 3] {
-        let state = self.state();
-        let sessions = &state.disk.sessions;
-        let messages = sessions.values().map(|session| session.outbox.len()).sum();
-        [sessions.len(), messages, state.disk.wills.len()]
+        self.state().disk.contents.len()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -275,6 +259,12 @@ impl State {
             let token = match request {
                 Request::Commit { writes, token } => {
                     self.unsaved.fail(&writes);
+                    for write in &writes {
+                        if let Write::SaveRetained { change } = write {
+                            // What is older must not be made over what memory has had written.
+                            change.take();
+                        }
+                    }
                     token
                 }
                 Request::Read { token, .. } => token,
@@ -285,7 +275,7 @@ impl State {
     }
 }
 
-impl Store<Waiting> for MemoryStore {
+impl Store<Waiting> for SimulatedStore {
     fn commit(&self, writes: Vec<Write>, token: Waiting) {
         self.state().queue.push_back(Request::Commit { writes, token });
     }
@@ -312,128 +302,11 @@ impl Store<Waiting> for MemoryStore {
 }
 
 impl Disk {
-    fn apply(&mut self, write: Write, retained: &Retained) {
-        match write {
-            Write::PutSession { number, record } => {
-                self.sessions.entry(number).or_default().record = Some(*record);
-            }
-            Write::RemoveSession { number } => {
-                self.sessions.remove(&number);
-            }
-            Write::RemoveRecord { number } => self.change(number, |session| session.record = None),
-            Write::PutSubscription { number, filter, options } => {
-                let key = filter.as_str().to_owned();
-                let kept = StoredSubscription { filter, options };
-                self.sessions.entry(number).or_default().subscriptions.insert(key, kept);
-            }
-            Write::RemoveSubscription { number, filter } => self.change(number, |session| {
-                session.subscriptions.remove(filter.as_str());
-            }),
-            Write::PutOutbox { number, position, entry } => {
-                let outbox = &mut self.sessions.entry(number).or_default().outbox;
-                outbox.insert(position, Stored::Entry(entry));
-            }
-            Write::ReleaseOutbox { number, position } => {
-                let outbox = &mut self.sessions.entry(number).or_default().outbox;
-                outbox.insert(position, Stored::Released);
-            }
-            Write::RemoveOutbox { number, position } => self.change(number, |session| {
-                session.outbox.remove(&position);
-            }),
-            Write::PutExactlyOnce { number, packet_id } => {
-                self.sessions.entry(number).or_default().exactly_once.insert(packet_id);
-            }
-            Write::RemoveExactlyOnce { number, packet_id } => self.change(number, |session| {
-                session.exactly_once.remove(&packet_id);
-            }),
-            Write::PutWill { session, number, message } => {
-                self.wills.insert((session, number), message);
-            }
-            Write::RemoveWill { session, number } => {
-                self.wills.remove(&(session, number));
-            }
-            Write::SaveRetained { cause } => self.save_retained(&cause.topic, retained),
-        }
-    }
-
-    /// Changes what there is of a session; a session without anything is none.
-    fn change(&mut self, number: SessionNumber, change: impl FnOnce(&mut Session)) {
-        if let Some(session) = self.sessions.get_mut(&number) {
-            change(session);
-            if session.is_empty() {
-                self.sessions.remove(&number);
-            }
-        }
-    }
-
-    fn save_retained(&mut self, topic: &TopicName, retained: &Retained) {
-        let key = topic.as_str().to_owned();
-        match retained.get(topic) {
-            Some(kept) => self.retained.insert(key, kept),
-            None => self.retained.remove(&key),
-        };
-    }
-
-    fn page(&self, number: SessionNumber, from: Position, limit: PageLimit) -> Page {
-        let mut page = Page::default();
-        let mut bytes = 0;
-        let Some(session) = self.sessions.get(&number) else { return page };
-        for (&position, stored) in session.outbox.range(from..) {
-            if page.entries.len() >= limit.messages as usize || bytes >= limit.bytes {
-                page.next = Some(position);
-                break;
-            }
-            if let Stored::Entry(entry) = stored {
-                bytes += entry.weight_bytes();
-            }
-            page.entries.push((position, stored.clone()));
-        }
-        page
-    }
-
-    /// Removes what was not there `before`.
-    fn undo_made(&mut self, before: &Self) {
-        let none = Session::default();
-        for (number, session) in &mut self.sessions {
-            let before = before.sessions.get(number).unwrap_or(&none);
-            if before.record.is_none() {
-                session.record = None;
-            }
-            session.subscriptions.retain(|filter, _| before.subscriptions.contains_key(filter));
-            session.outbox.retain(|position, _| before.outbox.contains_key(position));
-            session.exactly_once.retain(|packet_id| before.exactly_once.contains(packet_id));
-        }
-        self.sessions.retain(|_, session| !session.is_empty());
-        self.wills.retain(|key, _| before.wills.contains_key(key));
-    }
-
     /// The machine's clocks say this at a start: reads by them what there is.
     pub(super) fn resume_clock(&mut self, reading: ClockReading) -> ClockWatch {
         let (watch, clocks) = ClockWatch::resumed(reading, self.mark);
-        let (before, mut moved) = (std::mem::replace(&mut self.clocks, clocks), HashMap::new());
-        let mut to_now = |message: &mut Arc<Message>| {
-            let Some(at) = message.expires_at else { return };
-            let expires_at = Some(clocks.to_monotonic(before.to_wall(at)));
-            let body = Arc::as_ptr(message);
-            // The one before stays as long as its address stands for it.
-            let (_, read) = moved.entry(body).or_insert_with(|| {
-                let held = Held::default();
-                let read = Message { expires_at, held, ..Message::clone(message) };
-                (Arc::clone(message), Arc::new(read))
-            });
-            *message = Arc::clone(read);
-        };
-        for session in self.sessions.values_mut() {
-            let will = session.record.as_mut().and_then(|record| record.will.as_mut());
-            will.into_iter().for_each(|will| to_now(&mut will.message));
-            for stored in session.outbox.values_mut() {
-                if let Stored::Entry(entry) = stored {
-                    to_now(&mut entry.message);
-                }
-            }
-        }
-        self.wills.values_mut().for_each(&mut to_now);
-        self.retained.values_mut().for_each(|kept| to_now(&mut kept.message));
+        let before = std::mem::replace(&mut self.clocks, clocks);
+        self.contents.convert_expiries(|at| clocks.to_monotonic(before.to_wall(at)));
         watch
     }
 
@@ -442,109 +315,18 @@ impl Disk {
         &mut self,
         next_number: SessionNumber,
         inflight_max: u16,
-        memory: &SessionMemory,
+        memory: &Arc<SessionMemory>,
         retained: &Retained,
         now: Monotonic,
     ) -> Recovered {
-        self.remove_leftovers();
-        let sessions: Vec<_> = self
-            .sessions
-            .iter()
-            .filter_map(|(&number, session)| session.recovered(number, inflight_max))
-            .collect();
-        for RecoveredSession { record, subscriptions, .. } in &sessions {
-            let will_bytes =
-                record.will.as_ref().map_or(0, |will| will_weight_bytes(&will.message));
-            assert!(memory.wills.take(will_bytes), "there is memory for all wills");
-            if record.expiry_secs == 0 {
-                continue;
-            }
-            let bytes = session_weight_bytes(&record.client_id, record.user.as_deref());
-            assert!(memory.sessions.take(bytes), "there is memory for all sessions");
-            let filters = subscriptions.iter().map(|kept| &kept.filter);
-            let bytes = filters.map(|filter| subscription_weight_bytes(filter) as u64).sum();
-            assert!(memory.subscriptions.take(bytes), "there is memory for all subscriptions");
-        }
-        let wills = self.wills.iter().map(|(&(session, number), message)| {
-            assert!(memory.wills.take(will_weight_bytes(message)), "there is memory for all wills");
-            RecoveredWill { session, number, message: Arc::clone(message) }
-        });
-        let wills = wills.collect();
-        for Kept { message, publisher } in self.retained.values() {
-            if !message.is_expired(now) {
-                // What finds no room is left out, as ever.
-                let _ = retained.set_by(message, publisher.as_deref());
-            }
-        }
-        Recovered {
-            sessions,
-            left_out: LeftOut::default(),
-            wills,
-            wills_left_out: 0,
-            next_number,
-            clocks: self.clocks,
-        }
-    }
-
-    /// Removes what belongs to no session, and of two sessions of a client the older one.
-    fn remove_leftovers(&mut self) {
-        self.sessions.retain(|_, session| session.record.is_some());
-        let mut youngest = BTreeMap::new();
-        for (number, session) in &self.sessions {
-            if let Some(record) = session.record.as_ref().filter(|record| record.expiry_secs > 0) {
-                youngest.insert(record.client_id.clone(), *number);
-            }
-        }
-        self.sessions.retain(|number, session| match &session.record {
-            Some(record) if record.expiry_secs > 0 => {
-                youngest.get(&record.client_id) == Some(number)
-            }
-            _ => true,
-        });
-    }
-}
-
-impl Session {
-    fn is_empty(&self) -> bool {
-        let Self { record, subscriptions, outbox, exactly_once } = self;
-        record.is_none() && subscriptions.is_empty() && outbox.is_empty() && exactly_once.is_empty()
-    }
-
-    fn recovered(&self, number: SessionNumber, inflight_max: u16) -> Option<RecoveredSession> {
-        let record = self.record.clone()?;
-        let may_be_sent = if record.disconnected_at.is_none() { inflight_max } else { 0 };
-        let mut outbox = OutboxSummary {
-            first: record.sent_to,
-            next: record.sent_to,
-            sent_to: record.sent_to,
-            ..OutboxSummary::default()
-        };
-        for (&position, stored) in &self.outbox {
-            if outbox.messages == 0 {
-                outbox.first = position;
-            }
-            let is_released = *stored == Stored::Released;
-            if is_released || outbox.messages - outbox.released < may_be_sent.into() {
-                outbox.sent_to = outbox.sent_to.max(position.next());
-            }
-            outbox.next = outbox.next.max(position.next());
-            outbox.messages += 1;
-            match stored {
-                Stored::Entry(entry) => {
-                    outbox.bytes += entry.weight_bytes();
-                    let oldest = outbox.oldest_at.unwrap_or(entry.queued_at);
-                    outbox.oldest_at = Some(oldest.min(entry.queued_at));
-                }
-                Stored::Released => outbox.released += 1,
-            }
-        }
-        Some(RecoveredSession {
-            number,
-            record,
-            subscriptions: self.subscriptions.values().cloned().collect(),
-            exactly_once: self.exactly_once.iter().copied().collect(),
-            outbox,
-        })
+        // A start reads what there is by this instant.
+        let at_now = Clocks { monotonic: now, wall: self.clocks.to_wall(now) };
+        let opening =
+            Opening { inflight_max, memory: Arc::clone(memory), ..Opening::unlimited(at_now) };
+        let recovered = self.contents.recover(&opening, retained);
+        assert_eq!(recovered.left_out.sessions(), 0, "there is memory for all sessions");
+        assert_eq!(recovered.wills_left_out, 0, "there is memory for all wills");
+        Recovered { clocks: self.clocks, next_number, ..recovered }
     }
 }
 

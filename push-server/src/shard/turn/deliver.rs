@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Shard;
-use super::durable;
 use super::errand::Errand;
 use crate::access::Subject;
 use crate::broker::{Budget, Fate, Message, NoMemory, QoS, SessionMemory, Slip};
@@ -16,12 +15,12 @@ use crate::mqtt::{
 };
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::clients::{Phase, SEND_BYTES_MAX};
-use crate::shard::journal::{Done, Draft, Part};
+use crate::shard::journal::{Done, Draft, Part, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Wire};
 use crate::shard::publish::{Author, Fanout, Publisher};
-use crate::store::{Position, Write};
+use crate::store::Write;
 
 /// The cost of a send: its part of a system call, and a completion.
 const FLUSH_UNITS: u32 = 16;
@@ -238,13 +237,16 @@ impl<P: Ports> Shard<P> {
         }
         let publisher = from.and_then(|key| self.sessions.session_mut(key));
         let publisher = publisher.map(|session| session.client_id());
-        match self.here.shared().retained.set_by(message, publisher) {
-            Ok(()) if self.here.shared().store.is_none() => {}
-            Ok(()) => draft.writes.push(Write::SaveRetained { cause: Arc::clone(message) }),
-            Err(error) => {
-                self.here.counters().limit_retained.add(1);
-                tracing::debug!(%error, topic = message.topic.as_str(), "not retained");
-            }
+        let retained = &self.here.shared().retained;
+        let set = if self.here.shared().store.is_some() {
+            let change = retained.change(message, publisher);
+            change.map(|change| draft.writes.push(Write::SaveRetained { change }))
+        } else {
+            retained.set_by(message, publisher)
+        };
+        if let Err(error) = set {
+            self.here.counters().limit_retained.add(1);
+            tracing::debug!(%error, topic = message.topic.as_str(), "not retained");
         }
     }
 
@@ -366,7 +368,7 @@ impl<P: Ports> Shard<P> {
                 _ => Delivered::Dropped,
             };
         }
-        let outbox_entry = is_written.then(|| durable::outbox_entry(&delivery, queued_at));
+        let outbox_entry = is_written.then(|| records::outbox_entry(&delivery, queued_at));
         // Whether it would be taken if it were not for the total of all.
         let fits_alone = outboxes.left_bytes() < limits.outbox_bytes_max
             && entry.session.has_room_of_its_own(&delivery, limits);
@@ -377,11 +379,8 @@ impl<P: Ports> Shard<P> {
         entry.session.charge_inflight(inflight, holder);
         if delivered.is_queued() && filing != Filing::Never {
             let position = entry.session.last_position();
-            part.draft.writes.extend(outbox_entry.map(|entry| Write::PutOutbox {
-                number,
-                position: Position(position),
-                entry,
-            }));
+            let put = outbox_entry.map(|entry| records::put_outbox(number, position, entry));
+            part.draft.writes.extend(put);
             let done = Done::Written { session: key, number, position, filed: filing };
             part.draft.waiting.push((self.here.index(), done));
         }
@@ -400,8 +399,8 @@ impl<P: Ports> Shard<P> {
         let number = entry.number;
         let mut draft = Draft::default();
         for (position, delivery) in entry.session.take_unwritten() {
-            let entry = durable::outbox_entry(&delivery, queued_at);
-            draft.writes.push(Write::PutOutbox { number, position: Position(position), entry });
+            let entry = records::outbox_entry(&delivery, queued_at);
+            draft.writes.push(records::put_outbox(number, position, entry));
             let filed = Filing::Queued;
             draft
                 .waiting

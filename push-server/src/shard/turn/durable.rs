@@ -7,19 +7,18 @@
 //! keeps wait, and so do publishes for such sessions; while it fails, they are told so, and what was
 //! acknowledged stays.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shard;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Change, Delivery, Filing, Version};
+use crate::mqtt::{Change, Filing, Version};
 use crate::shard::clients::Phase;
-use crate::shard::journal::{Done, Draft, Journal, Part, Subscribed, Unsubscribed};
+use crate::shard::journal::{Done, Draft, Journal, Part, Subscribed, Unsubscribed, records};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Token};
 use crate::shard::publish::filter_units;
 use crate::shard::sessions::Entry;
-use crate::store::{OutboxEntry, Outcome, Position, SessionNumber, WallMillis, Write};
+use crate::store::{Outcome, SessionNumber};
 
 /// So long a turn notes what messages were written to disk, and as long what else has come to pass.
 const NOTING_BUDGET: Duration = Duration::from_millis(2);
@@ -51,7 +50,7 @@ impl<P: Ports> Shard<P> {
     /// Files a shard's part of a write, or has it wait for the others.
     pub(super) fn finish_part(&mut self, part: Part) {
         let is_shared = part.is_shared();
-        if is_shared && self.journal.has_unsaved() {
+        if is_shared && self.journal.has_unwritten() {
             // Another shard may file it at any time, behind the records that it needs.
             self.submit_draft();
         }
@@ -234,7 +233,7 @@ impl<P: Ports> Shard<P> {
             }
             // It came behind the session's end.
             if filed == Filing::Pending && !failed {
-                self.file(Write::RemoveOutbox { number, position: Position(position) }.into());
+                self.file(records::changed(Change::Settle(position), number).into());
             }
             return;
         };
@@ -243,7 +242,7 @@ impl<P: Ports> Shard<P> {
             let dropped = entry.session.not_written(position);
             self.here.counters().dropped_store.add(u64::from(dropped));
             if !dropped {
-                self.journal.push_unsaved(key, number);
+                self.journal.push_unwritten(key, number);
             }
         } else {
             entry.session.written(position, filed, client.is_some());
@@ -282,7 +281,7 @@ impl<P: Ports> Shard<P> {
         entry
             .session
             .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
-        let writes = changes.iter().map(|&change| write_of(change, number)).collect();
+        let writes = changes.iter().map(|&change| records::changed(change, number)).collect();
         let done = (!changes.is_empty()).then(|| Done::Changed {
             session: key,
             number,
@@ -296,27 +295,6 @@ impl<P: Ports> Shard<P> {
     /// What a client's token is, for whoever answers it later.
     pub(super) fn token_of(&self, index: u32) -> Token {
         self.clients[index].token(index)
-    }
-}
-
-/// A message as it goes into the outbox of a durable session.
-pub(super) fn outbox_entry(delivery: &Delivery, queued_at: WallMillis) -> OutboxEntry {
-    OutboxEntry {
-        message: Arc::clone(&delivery.message),
-        qos: delivery.qos,
-        retain: delivery.retain,
-        subscription_ids: delivery.via.ids().iter().map(|id| id.value()).collect(),
-        share: delivery.via.group().map(|group| group.filter().clone()),
-        queued_at,
-    }
-}
-
-/// The write that keeps a change, in the outbox of the session with this number.
-pub(super) fn write_of(change: Change, number: SessionNumber) -> Write {
-    match change {
-        Change::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
-        Change::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
-        Change::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
     }
 }
 

@@ -20,20 +20,17 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::durable;
 use super::errand::Errand;
 use super::fanout::GROUP_UNITS;
 use super::share::Placed;
 use crate::broker::{Budget, Group, QoS, TopicFilter, Via};
 use crate::mqtt::{Delivery, Left, LeftMessage, Session};
 use crate::shard::agenda::{Flow, Progress};
-use crate::shard::journal::{Done, Draft, Giver, Leaver, PageRead, Part};
+use crate::shard::journal::{Done, Draft, Giver, Leaver, PageRead, Part, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::sessions::{Found, Leaving, Records};
-use crate::store::{
-    Outcome, Page, Position, SessionNumber, SessionRecord, Stored, WallMillis, Write,
-};
+use crate::store::{Outcome, Page, SessionNumber, Stored, Write};
 
 impl<P: Ports> Shard<P> {
     /// A session has unsubscribed from a group: leaves to others what it was not sent yet, if there are
@@ -91,7 +88,10 @@ impl<P: Ports> Shard<P> {
         let records = Some(Records { page, next: stored.map(|_| leaver) });
         self.begin_leaving(number, Leaving { left, is_waiting: true, records });
         let mut mark = self.leavers_draft(Giver { key, number });
-        mark.writes.push(Write::PutSession { number, record: Box::new(ended(&session)) });
+        mark.writes.push(Write::PutSession {
+            number,
+            record: Box::new(records::ended_session_record(&session)),
+        });
         if let Some(will) = will {
             self.publish_will((number, key), will.will, mark);
         } else {
@@ -167,7 +167,7 @@ impl<P: Ports> Shard<P> {
         let change = left
             .change()
             .filter(|_| is_durable)
-            .map(|change| durable::write_of(change, giver.number));
+            .map(|change| records::changed(change, giver.number));
         let Via::Share(group, _) = &left.delivery.via else {
             return Placed::Done { refusals: 0 };
         };
@@ -371,31 +371,17 @@ impl<P: Ports> Shard<P> {
         for (position, stored) in owed {
             let was_sent = position.0 < leaver.sent_to;
             let Stored::Entry(entry) = stored else { continue };
-            let is_theirs = !was_sent || entry.qos == QoS::AtLeastOnce;
-            let group = entry.share.and_then(|filter| self.here.shared().shares.find(&filter));
-            let Some(group) = group.filter(|_| is_theirs) else {
+            let delivery = records::delivery(entry, &self.here.shared().shares);
+            let is_theirs = !was_sent || delivery.qos == QoS::AtLeastOnce;
+            let Some(group) = delivery.via.group().filter(|_| is_theirs).cloned() else {
                 self.here.counters().dropped_session_ended.add(1);
                 continue;
             };
-            let via = Via::Share(group, None);
-            let (message, qos, retain) = (entry.message, entry.qos, entry.retain);
-            let delivery = Delivery { message, qos, retain, via };
+            // The identifier was its own.
+            let delivery = Delivery { via: Via::Share(group, None), ..delivery };
             leaving.left.push_read(position.0, delivery, &memory.outboxes);
         }
         leaving.left.charge(&memory.inflight);
         self.queue_leaving(number);
-    }
-}
-
-/// The record of a session that has ended.
-fn ended(session: &Session) -> SessionRecord {
-    SessionRecord {
-        client_id: session.client_id().into(),
-        // Nobody can have it any more.
-        user: None,
-        expiry_secs: 0,
-        disconnected_at: Some(WallMillis(0)),
-        sent_to: Position(session.sent_to()),
-        will: None,
     }
 }

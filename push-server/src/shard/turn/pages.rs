@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::Shard;
-use crate::broker::{Shares, SubscriptionId, Via};
-use crate::mqtt::{Delivery, Fetched};
-use crate::shard::journal::{Done, PageRead};
+use crate::mqtt::Fetched;
+use crate::shard::journal::{Done, PageRead, records};
 use crate::shard::ports::Ports;
 use crate::store::{Outcome, Page, SessionNumber, Stored, WallMillis};
 
@@ -96,7 +95,8 @@ impl<P: Ports> Shard<P> {
         let owed =
             entries.into_iter().filter(|(position, _)| !journal.is_unsettled(number, position.0));
         let fetched = owed.map(|(position, stored)| {
-            let fetched = fetched(stored, WallMillis(oldest), &self.here.shared().shares);
+            let shares = &self.here.shared().shares;
+            let fetched = records::fetched(stored, WallMillis(oldest), shares);
             stale += u64::from(matches!(fetched, Fetched::Stale(_)));
             (position.0, fetched)
         });
@@ -120,19 +120,4 @@ impl<P: Ports> Shard<P> {
             None => self.begin_trim(key),
         }
     }
-}
-
-fn fetched(stored: Stored, oldest: WallMillis, shares: &Shares) -> Fetched {
-    let entry = match stored {
-        Stored::Released => return Fetched::Release,
-        Stored::Entry(entry) => entry,
-    };
-    let mut ids = entry.subscription_ids.iter().filter_map(|&id| SubscriptionId::new(id));
-    // Of a group that is gone it is the session's own.
-    let via = match entry.share.and_then(|filter| shares.find(&filter)) {
-        Some(group) => Via::Share(group, ids.next()),
-        None => ids.collect(),
-    };
-    let delivery = Delivery { message: entry.message, qos: entry.qos, retain: entry.retain, via };
-    if entry.queued_at < oldest { Fetched::Stale(delivery) } else { Fetched::Message(delivery) }
 }

@@ -1,15 +1,13 @@
 //! The records of sessions that outlive their connection: when one is written, and what is in it.
 
-use std::sync::Arc;
-
 use super::Shard;
-use crate::mqtt::{Connect, PendingWill, Session, Will};
+use crate::mqtt::{Connect, Session};
 use crate::shard::clients::Phase;
-use crate::shard::journal::{Done, Draft};
+use crate::shard::journal::{Done, Draft, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::sessions::Presence;
-use crate::store::{Clocks, Position, SessionNumber, SessionRecord, StoredWill, WallMillis, Write};
+use crate::store::{SessionNumber, Write};
 
 impl<P: Ports> Shard<P> {
     /// The store's number of a session, if it is durable.
@@ -74,38 +72,17 @@ impl<P: Ports> Shard<P> {
                     Some(Phase::Serving { connection, .. }) => connection.will(),
                     _ => None,
                 };
-                (None, will.map(|will| stored_will(will, None)))
+                (None, will.map(records::stored_will))
             }
             Presence::Absent(absence) => {
                 let begun = absence.begun(entry.session.expiry_secs, clocks);
-                (Some(begun), absence.will().map(|will| pending_will(will, clocks)))
+                (Some(begun), absence.will().map(|will| records::stored_pending_will(will, clocks)))
             }
         };
-        let record = SessionRecord {
-            client_id: entry.session.client_id().into(),
-            user: entry.session.user().map(Into::into),
-            expiry_secs: entry.session.expiry_secs,
-            disconnected_at,
-            sent_to: Position(entry.session.sent_to()),
-            will,
-        };
+        let record = records::session_record(&entry.session, disconnected_at, will);
         Draft {
             writes: vec![Write::PutSession { number, record: Box::new(record) }],
             waiting: vec![(self.here.index(), Done::Session { session: key, number })],
         }
-    }
-}
-
-/// A will that waits, as the store has it.
-fn pending_will(pending: &PendingWill, clocks: Clocks) -> StoredWill {
-    stored_will(&pending.will, Some(clocks.to_wall(pending.publish_at)))
-}
-
-fn stored_will(will: &Will, due_at: Option<WallMillis>) -> StoredWill {
-    StoredWill {
-        message: Arc::new(will.message.clone()),
-        delay_secs: will.delay_secs,
-        message_expiry_secs: will.message_expiry_secs,
-        due_at,
     }
 }

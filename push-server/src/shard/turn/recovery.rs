@@ -8,13 +8,13 @@ use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
 
 use super::Shard;
-use crate::broker::{Holder, MemoryBudget, Message, Origin, will_weight_bytes};
-use crate::mqtt::{Extent, PendingWill, Session, Will};
-use crate::shard::journal::Outgoing;
+use crate::broker::{Holder, Origin, will_weight_bytes};
+use crate::mqtt::{PendingWill, Session};
+use crate::shard::journal::{Outgoing, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::sessions::{Absence, Found, Presence, RecoveredPart};
-use crate::store::{Clocks, RecoveredSession, SessionNumber, SessionRecord, StoredWill, Write};
+use crate::store::{SessionNumber, SessionRecord, Write};
 
 /// A will that a start finds with its session waits at least so long: its client was connected when the
 /// server ended, or could not come back meanwhile, and is likely to be back at once.
@@ -30,22 +30,12 @@ impl<P: Ports> Shard<P> {
         let now_wall = clocks.to_wall(now);
         let shared = Arc::clone(self.here.shared());
         let (memory, holders) = (&shared.memory, &shared.holders);
-        for recovered in sessions {
-            let RecoveredSession { number, record, subscriptions, exactly_once, outbox } =
-                recovered;
-            let mut session = Session::durable(&record.client_id, record.expiry_secs)
-                .of_user(record.user.as_deref());
-            let filters = subscriptions.into_iter().map(|kept| (kept.filter, kept.options));
-            session.subscriptions = filters.collect();
-            let extent = Extent {
-                from: outbox.first.0,
-                next: outbox.next.0,
-                messages: outbox.messages,
-                bytes: outbox.bytes,
-            };
-            let extent = (outbox.messages > 0).then_some(extent);
-            let known = if is_left_out(Rule::ExactlyOnceFound) { &[][..] } else { &exactly_once };
-            session.recover(extent, outbox.sent_to.0, known);
+        for mut found in sessions {
+            if is_left_out(Rule::ExactlyOnceFound) {
+                found.exactly_once.clear();
+            }
+            let number = found.number;
+            let (mut session, record) = records::found_session(found);
             // Its network is not known before its client is back.
             let holder = holders.holder(Origin::default(), record.user.as_deref());
             session.charge_inflight(&memory.inflight, |_| holder);
@@ -56,8 +46,10 @@ impl<P: Ports> Shard<P> {
             }
             let gone_millis =
                 record.disconnected_at.map_or(0, |at| now_wall.0.saturating_sub(at.0));
-            let will =
-                record.will.map(|will| pending_will(will, now, clocks, &memory.wills, holder));
+            let will = record.will.map(|will| {
+                let charge = memory.wills.adopt(holder, will_weight_bytes(&will.message));
+                after_grace(records::pending_will(will, now, clocks, charge), now)
+            });
             memory.subscriptions.count_for(holder, session.subscriptions.bytes() as u64);
             let absence = Absence::resumed(record.expiry_secs, gone_millis, will, now);
             let filters = session.subscriptions.clone();
@@ -103,7 +95,8 @@ impl<P: Ports> Shard<P> {
         };
         // Nobody's: its session has ended.
         let memory = &self.here.shared().memory.wills;
-        let will = pending_will(stored, now, clocks, memory, Holder::NOBODY);
+        let charge = memory.adopt(Holder::NOBODY, will_weight_bytes(&stored.message));
+        let will = after_grace(records::pending_will(stored, now, clocks, charge), now);
         let publish_at = will.publish_at;
         let found = Found { session, shares, number, will: Some(will), key: None };
         if let Some(will) = &mut record.will
@@ -117,23 +110,8 @@ impl<P: Ports> Shard<P> {
     }
 }
 
-/// The will of a session that a restart has found. The delay of one whose connection the crash has
-/// ended begins now. Its memory has been taken.
-fn pending_will(
-    stored: StoredWill,
-    now: Monotonic,
-    clocks: Clocks,
-    memory: &Arc<MemoryBudget>,
-    holder: Holder,
-) -> Box<PendingWill> {
-    let StoredWill { message, delay_secs, message_expiry_secs, due_at } = stored;
-    let charge = Some(memory.adopt(holder, will_weight_bytes(&message)));
-    let message = Message::clone(&message);
-    let will = Will { message, delay_secs, message_expiry_secs, charge };
-    let mut pending = will.pending(now);
-    if let Some(due_at) = due_at {
-        pending.publish_at = clocks.to_monotonic(due_at);
-    }
-    pending.publish_at = pending.publish_at.max(now.after_millis(WILL_GRACE_MILLIS));
-    Box::new(pending)
+/// The will no sooner than its client has had time to come back.
+fn after_grace(mut will: Box<PendingWill>, now: Monotonic) -> Box<PendingWill> {
+    will.publish_at = will.publish_at.max(now.after_millis(WILL_GRACE_MILLIS));
+    will
 }

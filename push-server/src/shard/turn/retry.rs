@@ -7,12 +7,11 @@
 //! too, though the disk may be back: the store sees to that.
 
 use super::Shard;
-use super::durable::write_of;
 use super::errand::Errand;
 use crate::broker::Budget;
 use crate::mqtt::Change;
 use crate::shard::agenda::{Flow, Progress};
-use crate::shard::journal::{Again, Done, Draft, Retrying, UnremovedFilter};
+use crate::shard::journal::{Again, Done, Draft, Retrying, UnremovedFilter, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::store::{SessionNumber, Write};
@@ -56,7 +55,7 @@ impl<P: Ports> Shard<P> {
                     self.file_unwritten(key);
                     self.save_session(key);
                 } else {
-                    self.journal.end_unsaved(key, number);
+                    self.journal.end_unwritten(key, number);
                 }
             }
             Some(Again::Change(key, number, change)) => self.retry_change((key, number), change),
@@ -110,10 +109,10 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_saved(&mut self, key: u32, number: SessionNumber, failed: bool) {
         if failed {
             if self.numbered(key, number).is_some() {
-                self.journal.push_unsaved(key, number);
+                self.journal.push_unwritten(key, number);
             }
         } else {
-            self.journal.end_unsaved(key, number);
+            self.journal.end_unwritten(key, number);
         }
     }
 
@@ -167,7 +166,7 @@ impl<P: Ports> Shard<P> {
         let changes = vec![change];
         let done = Done::Changed { session: key, number, changes, again: true };
         let waiting = vec![(self.here.index(), done)];
-        self.file(Draft { writes: vec![write_of(change, number)], waiting });
+        self.file(Draft { writes: vec![records::changed(change, number)], waiting });
         if matches!(change, Change::EndExactlyOnce(_)) {
             // Ahead of what a client may begin now under the same packet id, which another shard may file.
             self.submit_draft();
@@ -177,7 +176,7 @@ impl<P: Ports> Shard<P> {
     /// The record of a session that the disk does not have, to be written together with what is
     /// promised in it: a start takes what belongs to no session for leftovers.
     pub(super) fn owed_record(&mut self, key: u32) -> Draft {
-        if !self.is_unsaved(key) {
+        if !self.is_unwritten(key) {
             return Draft::default();
         }
         self.file_unwritten(key);
@@ -192,8 +191,8 @@ impl<P: Ports> Shard<P> {
         self.file(record);
     }
 
-    fn is_unsaved(&mut self, key: u32) -> bool {
-        let Some(number) = self.journal.unsaved(key) else { return false };
+    fn is_unwritten(&mut self, key: u32) -> bool {
+        let Some(number) = self.journal.unwritten(key) else { return false };
         self.numbered(key, number).is_some()
     }
 

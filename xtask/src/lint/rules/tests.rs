@@ -54,13 +54,21 @@ fn store_knows_messages_and_no_other_room() {
 }
 
 #[test]
+fn who_uses_a_store_does_not_know_which() {
+    let text = "use crate::store::{Write, embedded::open}; use std::path::PathBuf;";
+    assert_eq!(check("push-server/src/store/api/write.rs", text).len(), 2);
+    assert_eq!(check("push-server/src/shard/journal.rs", text).len(), 1);
+    assert!(check("push-server/src/shard/thread.rs", text).is_empty());
+}
+
+#[test]
 fn libraries_have_one_user_each() {
     for (library, user) in [
         ("io_uring", "push-server/src/ring/mod.rs"),
         ("aya", "push-server/src/kernel/load.rs"),
         ("tokio", "push-server/src/main.rs"),
         ("mqttbytes", "push-server/src/mqtt/codec.rs"),
-        ("fjall", "push-server/src/store/database.rs"),
+        ("fjall", "push-server/src/store/embedded/database.rs"),
         ("tungstenite", "push-server/src/transport/websocket/frames.rs"),
     ] {
         let text = format!("use {library}::Thing;");

@@ -3,30 +3,22 @@
 //! messages up to their limits.
 //!
 //! What belongs to no session is removed on the way, and so is the older of two sessions with one
-//! client identifier: its removal failed, and whoever asked for it was told so.
-//!
-//! Memory has totals, and sessions a number. A session that does not fit into what is left of them when
-//! its turn comes, by itself, its will or its subscriptions, is left on disk as it is; smaller ones
-//! behind it may fit. So is a will that was being published: what sessions have comes first.
+//! client identifier. What there is no room for stays on disk: see [`Room`].
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use hashbrown::HashMap;
-
 use super::bodies::Bodies;
-use super::clocks::{ClockMark, Clocks};
-use super::counters::{self, StoreCounters};
 use super::database::{Database, DatabaseError, Tree};
 use super::encode::{self, DecodeError, PlaceFacts};
 use super::group::{CLOCK_KEY, Group, Key, NEXT_NUMBER_KEY};
-use super::{
-    LeftOut, OutboxSummary, Position, Recovered, RecoveredSession, RecoveredWill, SessionNumber,
-    SessionRecord, StoreOptions, Write,
-};
-use crate::broker::{
-    Kept, Retained, SessionMemory, session_weight_bytes, subscription_weight_bytes,
-    will_weight_bytes,
+use crate::broker::{Kept, Retained};
+use crate::store::api::counters;
+use crate::store::api::recovered::Occupant;
+use crate::store::rules::clock_watch::ClockMark;
+use crate::store::rules::room::Room;
+use crate::store::{
+    Opening, Recovered, RecoveredSession, RecoveredWill, SessionNumber, StoreCounters, Write,
 };
 
 /// Leftovers that are removed in one write.
@@ -49,41 +41,37 @@ pub(super) fn clock_mark(database: &Database) -> Result<Option<ClockMark>, Datab
 /// Reads everything.
 pub(super) fn recover(
     database: &Database,
-    options: &StoreOptions,
+    opening: &Opening,
     counters: &StoreCounters,
     retained: &Retained,
 ) -> Result<(Recovered, Index), DatabaseError> {
-    let StoreOptions { clocks, inflight_max, memory, sessions_max, .. } = options;
     let mut recovery = Recovery {
         database,
-        clocks,
-        memory,
-        inflight_max: (*inflight_max).into(),
-        places: *sessions_max,
-        left_out: LeftOut::default(),
-        wills_left_out: 0,
+        opening,
+        room: Room::new(opening),
         leftovers: Leftovers::default(),
         unreadable: 0,
         reserved: &counters.reserved_removed,
     };
     let (mut sessions, above) = recovery.sessions()?;
     recovery.subscriptions(&mut sessions)?;
-    recovery.leave_out_namesakes(&mut sessions);
+    recovery.room.leave_out_namesakes(&mut sessions);
     recovery.exactly_once(&mut sessions)?;
     let mut bodies = recovery.outboxes(&mut sessions)?;
     let wills = recovery.wills()?;
     recovery.retained(retained)?;
     recovery.unused_bodies(&mut bodies)?;
     let next_number = set_aside(database)?.max(above);
-    let group = Group::new(*clocks, next_number);
-    recovery.leftovers.remove(group, database, &mut bodies, retained)?;
+    let clocks = opening.clocks;
+    let group = Group::new(clocks, next_number);
+    recovery.leftovers.remove(group, database, &mut bodies)?;
     counters::add(&counters.unreadable, recovery.unreadable);
-    let Recovery { left_out, wills_left_out, leftovers, .. } = recovery;
+    let Recovery { room, leftovers, .. } = recovery;
+    let (left_out, wills_left_out) = room.into_left_out();
     counters::add(&counters.remains_removed, leftovers.sessions.len() as u64);
     counters::add(&counters.sessions_left_out, left_out.sessions() as u64);
     counters::add(&counters.wills_left_out, wills_left_out);
-    let recovered =
-        Recovered { sessions, left_out, wills, wills_left_out, next_number, clocks: *clocks };
+    let recovered = Recovered { sessions, left_out, wills, wills_left_out, next_number, clocks };
     Ok((recovered, Index { bodies, next_number }))
 }
 
@@ -115,13 +103,8 @@ fn set_aside(database: &Database) -> Result<SessionNumber, DatabaseError> {
 
 struct Recovery<'a> {
     database: &'a Database,
-    clocks: &'a Clocks,
-    memory: &'a SessionMemory,
-    inflight_max: u32,
-    /// That further sessions may take.
-    places: u32,
-    left_out: LeftOut,
-    wills_left_out: u64,
+    opening: &'a Opening,
+    room: Room<'a>,
     leftovers: Leftovers,
     unreadable: u64,
     /// Counts retained messages on topics that are the server's own.
@@ -137,83 +120,16 @@ impl Recovery<'_> {
             let (key, value) = found?;
             let Some((number, _)) = self.readable(encode::split_key(&key)) else { continue };
             above = SessionNumber(number.0.saturating_add(1));
-            match self.readable(encode::decode_session(&value, self.clocks)) {
-                Some(record) if !self.take_record(&record) => self.leave_out(number, &record),
-                Some(record) => sessions.push(RecoveredSession {
-                    number,
-                    outbox: OutboxSummary {
-                        first: record.sent_to,
-                        next: record.sent_to,
-                        sent_to: record.sent_to,
-                        ..OutboxSummary::default()
-                    },
-                    record,
-                    subscriptions: Vec::new(),
-                    exactly_once: Vec::new(),
-                }),
-                None => self.left_out.add_number(number),
+            match self.readable(encode::decode_session(&value, &self.opening.clocks)) {
+                Some(record) if self.room.take_session(number, &record) => {
+                    sessions.push(RecoveredSession::of(number, record));
+                }
+                Some(_) => {}
+                None => self.room.leave_out_unreadable(number),
             }
         }
-        let older = older_twins(&sessions);
-        sessions.retain(|session| {
-            let is_older = older.binary_search(&session.number).is_ok();
-            if is_older {
-                self.give_back_record(&session.record);
-            }
-            !is_older
-        });
-        self.leftovers.sessions.extend(older);
+        self.leftovers.sessions.extend(self.room.take_older_twins(&mut sessions));
         Ok((sessions, above))
-    }
-
-    /// Takes a session's place and the memory of its own record. Returns whether they were there.
-    fn take_record(&mut self, record: &SessionRecord) -> bool {
-        let place = place_taken(record);
-        let (session_bytes, will_bytes) = record_bytes(record);
-        if self.places < place || !self.memory.sessions.take(session_bytes) {
-            return false;
-        }
-        let fits = self.memory.wills.take(will_bytes);
-        if fits {
-            self.places -= place;
-        } else {
-            self.memory.sessions.give_back(session_bytes);
-        }
-        fits
-    }
-
-    fn give_back_record(&mut self, record: &SessionRecord) {
-        self.places += place_taken(record);
-        let (session_bytes, will_bytes) = record_bytes(record);
-        self.memory.sessions.give_back(session_bytes);
-        self.memory.wills.give_back(will_bytes);
-    }
-
-    fn leave_out(&mut self, number: SessionNumber, record: &SessionRecord) {
-        if record.expiry_secs == 0 {
-            self.left_out.add_number(number);
-        } else {
-            self.left_out.add(number, &record.client_id);
-        }
-    }
-
-    /// Leaves out sessions whose client id is that of one that was left out. They are an older and a younger
-    /// one, and which of them goes is for a start to say that takes up both.
-    fn leave_out_namesakes(&mut self, sessions: &mut Vec<RecoveredSession>) {
-        sessions.retain(|session| {
-            let RecoveredSession { number, record, subscriptions, .. } = session;
-            let is_left = self.left_out.has_number(*number);
-            let stays = !is_left
-                && (record.expiry_secs == 0 || !self.left_out.has_client(&record.client_id));
-            if !stays {
-                self.leave_out(*number, record);
-                self.give_back_record(record);
-                let filters = subscriptions.iter().map(|kept| &kept.filter);
-                let bytes = filters.map(|filter| subscription_weight_bytes(filter) as u64).sum();
-                self.memory.subscriptions.give_back(bytes);
-            }
-            stays
-        });
     }
 
     fn subscriptions(&mut self, sessions: &mut [RecoveredSession]) -> Result<(), DatabaseError> {
@@ -225,18 +141,12 @@ impl Recovery<'_> {
                 self.add_leftover(number);
                 continue;
             };
-            if self.left_out.has_number(number) {
+            if self.room.leaves_out(number) {
                 continue;
             }
             let Some(stored) = self.readable(encode::decode_subscription(&value)) else { continue };
-            // One that has ended is not subscribed to anything any more.
-            let is_counted = session.record.expiry_secs > 0;
-            let bytes =
-                if is_counted { subscription_weight_bytes(&stored.filter) as u64 } else { 0 };
-            if self.memory.subscriptions.take(bytes) {
+            if self.room.take_subscription(session, &stored.filter) {
                 session.subscriptions.push(stored);
-            } else {
-                self.left_out.add(number, &session.record.client_id);
             }
         }
         Ok(())
@@ -268,9 +178,8 @@ impl Recovery<'_> {
             match cursor.seek(place.0) {
                 // A place that cannot be read is one all the same: it must not be used again.
                 Some(session) => {
-                    let crashed = session.record.disconnected_at.is_none();
-                    let may_be_sent = if crashed { self.inflight_max } else { 0 };
-                    add_place(&mut session.outbox, place.1, facts, may_be_sent);
+                    let occupant = facts.map_or(Occupant::Unreadable, |facts| facts.occupant);
+                    session.add_place(place.1, occupant, self.opening.inflight_max);
                 }
                 None => self.add_leftover(place.0),
             }
@@ -285,12 +194,10 @@ impl Recovery<'_> {
             let Some((session, number)) = self.readable(encode::decode_will_key(&key)) else {
                 continue;
             };
-            let decoded = encode::decode_message(&value, self.clocks);
+            let decoded = encode::decode_message(&value, &self.opening.clocks);
             let Some(message) = self.readable(decoded) else { continue };
-            if self.memory.wills.take(will_weight_bytes(&message)) {
+            if self.room.take_will(&message) {
                 wills.push(RecoveredWill { session, number, message: Arc::new(message) });
-            } else {
-                self.wills_left_out += 1;
             }
         }
         Ok(wills)
@@ -302,9 +209,9 @@ impl Recovery<'_> {
         let (mut refused, mut reserved) = (0_u64, 0_u64);
         for found in self.database.scan(Tree::Retained, &[], &[]) {
             let (_, value) = found?;
-            let decoded = encode::decode_retained(&value, self.clocks);
+            let decoded = encode::decode_retained(&value, &self.opening.clocks);
             let Some(Kept { message, publisher }) = self.readable(decoded) else { continue };
-            if message.is_expired(self.clocks.monotonic) {
+            if message.is_expired(self.opening.clocks.monotonic) {
                 self.leftovers.records.push(Key::Retained(message.topic.clone()));
             } else if message.topic.is_hidden() {
                 reserved += 1;
@@ -343,7 +250,7 @@ impl Recovery<'_> {
 
     /// Has what is on disk of a session removed that is not there, and was not left out.
     fn add_leftover(&mut self, number: SessionNumber) {
-        if !self.left_out.has_number(number) {
+        if !self.room.leaves_out(number) {
             self.leftovers.add_session(number);
         }
     }
@@ -395,13 +302,12 @@ impl Leftovers {
         mut group: Group,
         database: &Database,
         bodies: &mut Bodies,
-        retained: &Retained,
     ) -> Result<(), DatabaseError> {
         self.sessions.sort_unstable();
         self.sessions.dedup();
         for numbers in self.sessions.chunks(REMOVED_AT_A_TIME) {
             for &number in numbers {
-                group.add(Write::RemoveSession { number }, bodies, retained);
+                group.add(Write::RemoveSession { number }, bodies);
             }
             group.write(database)?;
         }
@@ -413,60 +319,5 @@ impl Leftovers {
             group.write(database)?;
         }
         Ok(())
-    }
-}
-
-/// The place among sessions that this one takes: one that has ended takes none.
-fn place_taken(record: &SessionRecord) -> u32 {
-    u32::from(record.expiry_secs != 0)
-}
-
-/// What a session itself takes of memory, and its will. One that has ended is kept for its will and
-/// what it gives away only.
-fn record_bytes(record: &SessionRecord) -> (u64, u64) {
-    let session_bytes = match record.expiry_secs {
-        0 => 0,
-        _ => session_weight_bytes(&record.client_id, record.user.as_deref()),
-    };
-    let will_bytes = record.will.as_ref().map_or(0, |will| will_weight_bytes(&will.message));
-    (session_bytes, will_bytes)
-}
-
-/// The numbers of sessions whose client identifier a younger one has, in order. Those that have ended
-/// (expiry 0) are no sessions any more, but still have something to give away.
-fn older_twins(sessions: &[RecoveredSession]) -> Vec<SessionNumber> {
-    let mut youngest = HashMap::<&str, &RecoveredSession, foldhash::fast::RandomState>::default();
-    let mut older: Vec<_> = sessions
-        .iter()
-        .filter_map(|session| youngest.insert(&session.record.client_id, session))
-        .filter(|older| older.record.expiry_secs != 0)
-        .map(|older| older.number)
-        .collect();
-    older.sort_unstable();
-    older
-}
-
-/// Messages are sent in order. So what lies before an owed release was sent, and up to `inflight`
-/// others may have been, the first of them.
-fn add_place(
-    outbox: &mut OutboxSummary,
-    position: Position,
-    facts: Option<PlaceFacts>,
-    inflight: u32,
-) {
-    if outbox.messages == 0 {
-        outbox.first = position;
-    }
-    let is_released = facts.is_some_and(|facts| facts.queued_at.is_none());
-    if is_released || outbox.messages - outbox.released < inflight {
-        outbox.sent_to = outbox.sent_to.max(position.next());
-    }
-    outbox.next = outbox.next.max(position.next());
-    outbox.messages = outbox.messages.saturating_add(1);
-    let Some(facts) = facts else { return };
-    outbox.bytes = outbox.bytes.saturating_add(facts.weight_bytes);
-    match facts.queued_at {
-        Some(at) => outbox.oldest_at = Some(outbox.oldest_at.map_or(at, |oldest| oldest.min(at))),
-        None => outbox.released += 1,
     }
 }

@@ -16,13 +16,15 @@ use xxhash_rust::xxh3::xxh3_128;
 
 pub(super) use error::DecodeError;
 
-use super::clocks::{ClockMark, Clocks, WallMillis};
-use super::{
-    OutboxEntry, Position, SessionNumber, SessionRecord, StoredSubscription, StoredWill, WillNumber,
-};
 use crate::broker::{
     Held, Kept, Message, MessageProperties, QoS, SubscriptionId, SubscriptionOptions, TopicFilter,
     TopicName, UserProperties, subscription_ids_weight_bytes,
+};
+use crate::store::api::recovered::Occupant;
+use crate::store::rules::clock_watch::ClockMark;
+use crate::store::{
+    Clocks, OutboxEntry, Position, SessionNumber, SessionRecord, Stored, StoredSubscription,
+    StoredWill, WallMillis, WillNumber,
 };
 
 /// Which keys, values and trees there are. An unknown one is refused at start.
@@ -344,86 +346,52 @@ pub(super) fn encode_released(out: &mut Vec<u8>) {
     encode(&OutboxValue::Released, out);
 }
 
-/// An outbox entry as far as its own value tells.
-#[derive(Debug)]
-pub(super) enum Place {
-    /// All of it.
-    Entry(OutboxEntry),
-    /// To be completed by the body of this number.
-    Shared(BodyNumber, SharedDelivery),
-    /// An owed release.
-    Released,
-}
-
-/// A delivery whose message lies elsewhere.
-#[derive(Debug)]
-pub(super) struct SharedDelivery {
-    qos: QoS,
-    retain: bool,
-    subscription_ids: Box<[u32]>,
-    share: Option<TopicFilter>,
-    queued_at: WallMillis,
-}
-
-impl SharedDelivery {
-    /// The entry with its message.
-    pub(super) fn with_message(self, message: Arc<Message>) -> OutboxEntry {
-        OutboxEntry {
-            message,
-            qos: self.qos,
-            retain: self.retain,
-            subscription_ids: self.subscription_ids,
-            share: self.share,
-            queued_at: self.queued_at,
-        }
-    }
-}
-
-/// Decodes the value of a place in an outbox.
-pub(super) fn decode_place(value: &[u8], clocks: &Clocks) -> Result<Place, DecodeError> {
-    let delivery = |record: DeliveryRecord| {
-        Ok::<_, DecodeError>(SharedDelivery {
-            qos: qos(record.qos)?,
-            retain: record.retain,
-            subscription_ids: runs::ids(&record.subscription_ids)?,
-            share: record.share.map(|text| TopicFilter::parse(&text, LEVELS_ANY)).transpose()?,
-            queued_at: WallMillis(record.queued_at),
-        })
+/// Decodes what lies in a place of an outbox. `body`: finds a message that lies elsewhere.
+pub(super) fn decode_stored<E: From<DecodeError>>(
+    value: &[u8],
+    clocks: &Clocks,
+    body: impl FnOnce(BodyNumber) -> Result<Arc<Message>, E>,
+) -> Result<Stored, E> {
+    let (record, message) = match decode(value)? {
+        OutboxValue::Inline(record, inline) => (record, Arc::new(message(&inline, clocks)?)),
+        OutboxValue::Shared(record, shared) => (record, body(BodyNumber(shared.number))?),
+        OutboxValue::Released => return Ok(Stored::Released),
     };
-    Ok(match decode(value)? {
-        OutboxValue::Inline(record, body) => {
-            Place::Entry(delivery(record)?.with_message(Arc::new(message(&body, clocks)?)))
-        }
-        OutboxValue::Shared(record, shared) => {
-            Place::Shared(BodyNumber(shared.number), delivery(record)?)
-        }
-        OutboxValue::Released => Place::Released,
+    Ok(Stored::Entry(entry(record, message)?))
+}
+
+fn entry(record: DeliveryRecord, message: Arc<Message>) -> Result<OutboxEntry, DecodeError> {
+    Ok(OutboxEntry {
+        message,
+        qos: qos(record.qos)?,
+        retain: record.retain,
+        subscription_ids: runs::ids(&record.subscription_ids)?,
+        share: record.share.map(|text| TopicFilter::parse(&text, LEVELS_ANY)).transpose()?,
+        queued_at: WallMillis(record.queued_at),
     })
 }
 
 /// What recovery wants to know of a place in an outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PlaceFacts {
-    pub(super) weight_bytes: u64,
-    pub(super) queued_at: Option<WallMillis>,
+    pub(super) occupant: Occupant,
     pub(super) body: Option<BodyNumber>,
 }
 
 /// Decodes the value of a place as far as recovery needs it, without copying the message.
 pub(super) fn decode_place_facts(value: &[u8]) -> Result<PlaceFacts, DecodeError> {
-    Ok(match decode(value)? {
-        OutboxValue::Inline(record, body) => PlaceFacts {
-            weight_bytes: body.weight_bytes() + ids_weight_bytes(&record)?,
-            queued_at: Some(WallMillis(record.queued_at)),
-            body: None,
-        },
-        OutboxValue::Shared(record, shared) => PlaceFacts {
-            weight_bytes: shared.weight_bytes.saturating_add(ids_weight_bytes(&record)?),
-            queued_at: Some(WallMillis(record.queued_at)),
-            body: Some(BodyNumber(shared.number)),
-        },
-        OutboxValue::Released => PlaceFacts { weight_bytes: 0, queued_at: None, body: None },
-    })
+    let facts = |record: &DeliveryRecord, message_bytes: u64, body| {
+        let weight_bytes = message_bytes.saturating_add(ids_weight_bytes(record)?);
+        let queued_at = WallMillis(record.queued_at);
+        Ok(PlaceFacts { occupant: Occupant::Message { weight_bytes, queued_at }, body })
+    };
+    match decode(value)? {
+        OutboxValue::Inline(record, body) => facts(&record, body.weight_bytes(), None),
+        OutboxValue::Shared(record, shared) => {
+            facts(&record, shared.weight_bytes, Some(BodyNumber(shared.number)))
+        }
+        OutboxValue::Released => Ok(PlaceFacts { occupant: Occupant::Released, body: None }),
+    }
 }
 
 fn ids_weight_bytes(record: &DeliveryRecord) -> Result<u64, DecodeError> {

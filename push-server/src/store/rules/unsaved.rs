@@ -16,7 +16,7 @@
 
 use hashbrown::HashSet;
 
-use super::{SessionNumber, Write};
+use crate::store::{SessionNumber, Write};
 
 /// The sessions.
 #[derive(Debug, Default)]
@@ -51,13 +51,13 @@ impl Unsaved {
     }
 
     /// The records of these sessions have failed.
-    pub(super) fn extend(&mut self, numbers: impl IntoIterator<Item = SessionNumber>) {
+    pub(in crate::store) fn extend(&mut self, numbers: impl IntoIterator<Item = SessionNumber>) {
         self.numbers.extend(numbers);
     }
 }
 
 /// The session whose own record a change is.
-pub(super) fn saves(write: &Write) -> Option<SessionNumber> {
+pub(in crate::store) fn saves(write: &Write) -> Option<SessionNumber> {
     match write {
         Write::PutSession { number, .. } => Some(*number),
         _ => None,

@@ -9,11 +9,11 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{HashSet, HashTable};
 
 use super::bodies::Bodies;
-use super::clocks::{ClockMark, Clocks};
 use super::database::{Batch, Database, DatabaseError, Slice, Tree};
 use super::encode::{self, BodyNumber};
-use super::{OutboxEntry, Position, SessionNumber, WillNumber, Write};
-use crate::broker::{Kept, Retained, TopicFilter, TopicName};
+use crate::broker::{Kept, TopicFilter, TopicName};
+use crate::store::rules::clock_watch::ClockMark;
+use crate::store::{Clocks, OutboxEntry, Position, SessionNumber, WillNumber, Write};
 
 /// Bytes of a group beyond which it is closed: bounds the time that one write takes.
 pub(super) const GROUP_BYTES_MAX: u64 = 4 << 20;
@@ -105,7 +105,7 @@ impl Group {
     }
 
     /// Adds a change.
-    pub(super) fn add(&mut self, write: Write, bodies: &mut Bodies, retained: &Retained) {
+    pub(super) fn add(&mut self, write: Write, bodies: &mut Bodies) {
         self.changes += 1;
         match write {
             Write::PutSession { number, record } => {
@@ -157,20 +157,22 @@ impl Group {
                 self.put(Key::Will(session, number), value);
             }
             Write::RemoveWill { session, number } => self.remove(Key::Will(session, number)),
-            Write::SaveRetained { cause } => {
-                self.save_retained(&cause.topic, retained);
+            Write::SaveRetained { change } => {
+                if change.take() {
+                    self.save_retained(change.topic(), change.kept());
+                }
             }
         }
     }
 
-    /// Makes the record of a topic what memory holds now. Returns the bytes of that.
-    pub(super) fn save_retained(&mut self, topic: &TopicName, retained: &Retained) -> u64 {
+    /// Makes what a topic keeps its record. Returns the bytes of that.
+    pub(super) fn save_retained(&mut self, topic: &TopicName, kept: Option<&Kept>) -> u64 {
         let key = Key::Retained(topic.clone());
-        let Some(kept) = retained.get(topic) else {
+        let Some(kept) = kept else {
             self.remove(key);
             return 0;
         };
-        let value = self.encoded(|clocks, out| encode::encode_retained(&kept, clocks, out));
+        let value = self.encoded(|clocks, out| encode::encode_retained(kept, clocks, out));
         let bytes = value.len() as u64;
         self.put(key, value);
         bytes

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::unsaved;
-use super::{PageLimit, Position, SessionNumber, StoreFailure, Write};
+use crate::store::rules::unsaved;
+use crate::store::{PageLimit, Position, SessionNumber, StoreFailure, Write};
 
 /// What one change costs beside the message it carries, in bytes of the backlog.
 const CHANGE_BYTES: u64 = 64;
@@ -28,7 +28,7 @@ pub(super) enum Ask {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) failure: StoreFailure,
-    /// Which retained messages have changed: memory has that already.
+    /// Changes of retained messages: memory has them already, and they are made.
     pub(super) retained: Vec<Write>,
     /// Whose own records were among the changes.
     pub(super) unsaved: Vec<SessionNumber>,
@@ -206,7 +206,7 @@ fn weight_bytes(write: &Write) -> u64 {
             entry.weight_bytes() as usize + share
         }
         Write::PutWill { message, .. } => message.weight_bytes(),
-        Write::SaveRetained { cause } => cause.weight_bytes(),
+        Write::SaveRetained { change } => change.weight_bytes(),
         Write::PutSubscription { filter, .. } | Write::RemoveSubscription { filter, .. } => {
             filter.as_str().len()
         }

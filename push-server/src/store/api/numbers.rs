@@ -14,19 +14,10 @@ pub struct WillNumber(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
-/// Packet ids there are: 1 to 65,535.
-const PACKET_IDS: u64 = 65_535;
-
 impl Position {
     /// The place behind this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
-    }
-
-    /// The packet id that a message in this place is sent with, before and after a restart.
-    pub const fn packet_id(self) -> u16 {
-        // A remainder of 65,535, plus one, fits.
-        (self.0 % PACKET_IDS) as u16 + 1
     }
 }

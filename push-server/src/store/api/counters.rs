@@ -52,16 +52,16 @@ pub struct StoreCounters {
 }
 
 /// Adds to a total.
-pub(super) fn add(counter: &AtomicU64, n: u64) {
+pub(in crate::store) fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }
 
 /// Keeps the larger.
-pub(super) fn max(counter: &AtomicU64, n: u64) {
+pub(in crate::store) fn max(counter: &AtomicU64, n: u64) {
     counter.fetch_max(n, Ordering::Relaxed);
 }
 
 /// Sets a gauge.
-pub(super) fn set(counter: &AtomicU64, n: u64) {
+pub(in crate::store) fn set(counter: &AtomicU64, n: u64) {
     counter.store(n, Ordering::Relaxed);
 }

@@ -15,9 +15,10 @@ use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy, FilterPoli
 use fjall::{CompressionType, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::encode::{LAYOUT, LAYOUT_BEFORE};
+use super::error::StoreError;
 use super::journal::{self, JournalError};
+use super::options::{Durability, StoreOptions};
 use super::private;
-use super::{Durability, StoreError, StoreOptions};
 
 pub(super) use fjall::Slice;
 

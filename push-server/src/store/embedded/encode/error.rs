@@ -4,7 +4,7 @@ use crate::broker::{TopicError, UserPropertyTooLong};
 
 /// Why bytes are not the record that they should be.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::store) enum DecodeError {
+pub(in crate::store::embedded) enum DecodeError {
     #[error("malformed record: {0}")]
     Malformed(#[from] postcard::Error),
     #[error("record with {0} bytes too many")]

@@ -30,17 +30,17 @@ impl LeftOut {
     }
 
     /// Whether what is on disk of the session with this number stays there.
-    pub(super) fn has_number(&self, number: SessionNumber) -> bool {
+    pub(in crate::store) fn has_number(&self, number: SessionNumber) -> bool {
         !self.numbers.is_empty() && self.numbers.contains(&number)
     }
 
     /// Leaves out a session that has ended, or whose record cannot be read: nobody comes back for it.
-    pub(super) fn add_number(&mut self, number: SessionNumber) {
+    pub(in crate::store) fn add_number(&mut self, number: SessionNumber) {
         self.numbers.insert(number);
     }
 
     /// Leaves out a session.
-    pub(super) fn add(&mut self, number: SessionNumber, client_id: &str) {
+    pub(in crate::store) fn add(&mut self, number: SessionNumber, client_id: &str) {
         self.numbers.insert(number);
         self.client_ids.insert(self.hash(client_id));
     }

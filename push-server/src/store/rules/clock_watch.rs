@@ -1,21 +1,16 @@
-//! Two clocks: the server reckons on the monotonic one, which begins anew with each boot; what is
-//! on disk is on the store's own time.
+//! What the store's time is after a start: see [`Clocks`].
 //!
-//! The store's time begins as the wall clock when the store is made, and from then on goes on by the
-//! monotonic clock while the server runs, however the wall clock is set: boards without a battery start
-//! with a wrong one. What the server was down is told by the wall clock alone, so the store notes
-//! now and then, and at once when it is told that the wall clock was set, what that said at which of
-//! its own times ([`ClockMark`]). A start adds what has passed on the wall clock since the last such
-//! note.
+//! What the server was down is told by the wall clock alone, so the store notes now and then, and at
+//! once when it is told that the wall clock was set, what that said at which of its own times
+//! ([`ClockMark`]). A start adds what has passed on the wall clock since the last such note.
 //!
 //! A clock that is behind the note has not been set yet, or the one before it was wrong: what the server
 //! was down cannot be known, and none is counted, so that nothing ends too early. Nor is such a clock
 //! noted, until it is set, has caught up, or the system says that a time service keeps it right.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use push_common::clock::Monotonic;
-use rustix::time::{ClockId, clock_gettime};
+use crate::store::{Clocks, WallMillis};
 
 /// What the clocks say, and what is known of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,66 +19,6 @@ pub struct ClockReading {
     pub clocks: Clocks,
     /// A time service keeps the wall clock right.
     pub is_synchronised: bool,
-}
-
-/// An instant on the wall clock, or on the store's time, in milliseconds since 1970.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WallMillis(pub u64);
-
-const NANOS_PER_MILLI: u64 = 1_000_000;
-
-/// One instant on both clocks, or on the monotonic clock and the store's time. What is converted by it
-/// stays right, relative to everything else converted by it, when the wall clock is set later.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Clocks {
-    /// The instant.
-    pub monotonic: Monotonic,
-    /// The same.
-    pub wall: WallMillis,
-}
-
-impl Clocks {
-    /// This moment.
-    pub fn now() -> Self {
-        let monotonic = clock_gettime(ClockId::Monotonic);
-        let since_boot = Duration::try_from(monotonic).unwrap_or_default();
-        // A clock before 1970 reads as 1970: wrong, but no reason not to serve.
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            monotonic: Monotonic(0).after(since_boot),
-            wall: WallMillis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)),
-        }
-    }
-
-    /// The monotonic clock and the store's time, these being the clocks at the start, and `mark` what the store
-    /// has noted last.
-    #[must_use]
-    pub(super) fn resumed(self, mark: Option<ClockMark>) -> Self {
-        let Some(mark) = mark else { return self };
-        let passed = self.wall.0.saturating_sub(mark.wall.0);
-        Self { wall: WallMillis(mark.stored.0.saturating_add(passed)), ..self }
-    }
-
-    /// `at` on the wall clock, rounded up to the millisecond.
-    pub fn to_wall(&self, at: Monotonic) -> WallMillis {
-        if at >= self.monotonic {
-            let ahead = (at.0 - self.monotonic.0).div_ceil(NANOS_PER_MILLI);
-            WallMillis(self.wall.0.saturating_add(ahead))
-        } else {
-            let behind = (self.monotonic.0 - at.0) / NANOS_PER_MILLI;
-            WallMillis(self.wall.0.saturating_sub(behind))
-        }
-    }
-
-    /// `at` on the monotonic clock. What was before the boot becomes the boot.
-    pub fn to_monotonic(&self, at: WallMillis) -> Monotonic {
-        if at >= self.wall {
-            self.monotonic.after_millis(at.0 - self.wall.0)
-        } else {
-            let behind = (self.wall.0 - at.0).saturating_mul(NANOS_PER_MILLI);
-            Monotonic(self.monotonic.0.saturating_sub(behind))
-        }
-    }
 }
 
 /// A look at the clocks.
@@ -96,8 +31,8 @@ pub(crate) struct Seen {
 /// What the wall clock said at an instant of the store's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClockMark {
-    pub(super) stored: WallMillis,
-    pub(super) wall: WallMillis,
+    pub(in crate::store) stored: WallMillis,
+    pub(in crate::store) wall: WallMillis,
 }
 
 impl ClockMark {
@@ -106,6 +41,14 @@ impl ClockMark {
         let wall = self.wall.0.saturating_add(stored.0).saturating_sub(self.stored.0);
         Self { stored, wall: WallMillis(wall) }
     }
+}
+
+/// The monotonic clock and the store's time, `now` being the clocks at the start, and `mark` what the
+/// store has noted last.
+fn resumed(now: Clocks, mark: Option<ClockMark>) -> Clocks {
+    let Some(mark) = mark else { return now };
+    let passed = now.wall.0.saturating_sub(mark.wall.0);
+    Clocks { wall: WallMillis(mark.stored.0.saturating_add(passed)), ..now }
 }
 
 /// How far the wall clock may be from where the last mark has it, before it counts as set. Reading two
@@ -132,13 +75,13 @@ impl ClockWatch {
     /// `now` is what the clocks say at the start, and `found` the last mark of the one before. Also the
     /// monotonic clock and the store's time.
     pub(crate) fn resumed(now: ClockReading, found: Option<ClockMark>) -> (Self, Clocks) {
-        let clocks = now.clocks.resumed(found);
+        let clocks = resumed(now.clocks, found);
         let is_ahead = |mark: &ClockMark| now.clocks.wall < mark.wall && !now.is_synchronised;
         (Self { clocks, unset_since: found.filter(is_ahead), last: None }, clocks)
     }
 
     /// By how much the wall clock was behind at the start, if it is not to be trusted.
-    pub(super) fn behind_at_start(&self, now: ClockReading) -> Option<Duration> {
+    pub(in crate::store) fn behind_at_start(&self, now: ClockReading) -> Option<Duration> {
         let behind = self.unset_since?.wall.0.saturating_sub(now.clocks.wall.0);
         Some(Duration::from_millis(behind))
     }
@@ -162,7 +105,7 @@ impl ClockWatch {
     }
 
     /// By how many milliseconds the wall clock was set since the last mark, if it was.
-    pub(super) fn set_by(&self, seen: Seen) -> Option<i64> {
+    pub(in crate::store) fn set_by(&self, seen: Seen) -> Option<i64> {
         let expected = self.last?.at(seen.mark.stored);
         let set_by = seen.mark.wall.0.cast_signed().wrapping_sub(expected.wall.0.cast_signed());
         (set_by.unsigned_abs() >= SET_MILLIS_MIN).then_some(set_by)
@@ -200,7 +143,11 @@ impl ClockWatch {
 
 #[cfg(test)]
 mod tests {
+    use push_common::clock::Monotonic;
+
     use super::*;
+
+    const NANOS_PER_MILLI: u64 = 1_000_000;
 
     const CLOCKS: Clocks =
         Clocks { monotonic: Monotonic(5_000 * NANOS_PER_MILLI), wall: WallMillis(1_000_000) };
@@ -229,15 +176,15 @@ mod tests {
     #[test]
     fn a_start_adds_what_has_passed_on_the_wall_clock() {
         let mark = ClockMark { stored: WallMillis(5_000), wall: WallMillis(900_000) };
-        assert_eq!(CLOCKS.resumed(None), CLOCKS, "a new store begins with the wall clock");
-        let resumed = CLOCKS.resumed(Some(mark));
+        assert_eq!(resumed(CLOCKS, None), CLOCKS, "a new store begins with the wall clock");
+        let resumed = resumed(CLOCKS, Some(mark));
         assert_eq!(resumed, Clocks { wall: WallMillis(105_000), ..CLOCKS });
     }
 
     #[test]
     fn a_clock_that_is_behind_the_last_mark_adds_nothing() {
         let mark = ClockMark { stored: WallMillis(5_000), wall: WallMillis(1_000_001) };
-        assert_eq!(CLOCKS.resumed(Some(mark)), Clocks { wall: WallMillis(5_000), ..CLOCKS });
+        assert_eq!(resumed(CLOCKS, Some(mark)), Clocks { wall: WallMillis(5_000), ..CLOCKS });
     }
 
     fn is_due(watch: &ClockWatch, seen: Seen) -> bool {
@@ -346,25 +293,5 @@ mod tests {
         let (watch, clocks) = ClockWatch::resumed(kept(start), Some(ahead));
         assert_eq!(clocks.wall, ahead.stored);
         assert_eq!(watch.behind_at_start(kept(start)), None, "right from the start");
-    }
-
-    #[test]
-    fn an_instant_survives_a_boot() {
-        let due = CLOCKS.to_wall(CLOCKS.monotonic.after_millis(7_000));
-        assert_eq!(due, WallMillis(1_007_000));
-        let after_boot = Clocks { monotonic: Monotonic(0), wall: WallMillis(1_003_000) };
-        assert_eq!(after_boot.to_monotonic(due), Monotonic(4_000 * NANOS_PER_MILLI));
-    }
-
-    #[test]
-    fn what_was_before_the_boot_is_over() {
-        assert_eq!(CLOCKS.to_monotonic(WallMillis(0)), Monotonic(0));
-        assert_eq!(CLOCKS.to_wall(Monotonic(0)), WallMillis(995_000));
-    }
-
-    #[test]
-    fn the_ends_of_time_do_not_overflow() {
-        assert!(CLOCKS.to_monotonic(WallMillis(u64::MAX)) > CLOCKS.monotonic);
-        assert!(CLOCKS.to_wall(Monotonic(u64::MAX)) > CLOCKS.wall);
     }
 }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 use hashbrown::HashMap;
 
 use super::encode::BodyNumber;
-use super::{Position, SessionNumber};
 use crate::broker::Message;
+use crate::store::{Position, SessionNumber};
 
 /// Weight from which a message is kept beside the outboxes even for one of them: a start reads all
 /// outboxes, and no body.

@@ -1,21 +1,44 @@
-//! The embedded store's handle: a queue, and the thread behind it.
+//! The embedded store: one thread over a database in a directory. This file is its handle: a queue,
+//! and the thread behind it.
+//!
+//! Retained messages are all in memory, where their order is made, and the disk follows that: see
+//! `retained`.
+
+mod bodies;
+mod database;
+mod encode;
+mod error;
+mod group;
+mod journal;
+mod options;
+mod private;
+mod queue;
+mod recover;
+mod retained;
+mod shared;
+mod thread;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use super::clocks::{ClockReading, ClockWatch, Clocks};
-use super::counters::StoreCounters;
-use super::database::{self, Claim, Database};
-use super::queue::Queue;
-use super::recover;
-use super::shared::Shared;
-use super::thread::StoreThread;
+pub(crate) use bodies::SHARED_MESSAGES_MAX;
+pub use database::{Claim, DESCRIPTORS_MAX, claim};
+pub use error::StoreError;
+pub use options::{Durability, StoreOptions};
+
+pub use super::rules::clock_watch::ClockReading;
+
+use self::database::Database;
+use self::queue::Queue;
+use self::shared::Shared;
+use self::thread::StoreThread;
 use super::{
-    PageLimit, Position, Recovered, SessionNumber, Sink, Store, StoreError, StoreOptions, Write,
+    Clocks, PageLimit, Position, Recovered, SessionNumber, Sink, Store, StoreCounters, Write,
 };
 use crate::broker::Retained;
+use crate::store::rules::clock_watch::ClockWatch;
 
 /// The name of the store's thread.
 const THREAD_NAME: &str = "store";
@@ -67,7 +90,7 @@ where
 {
     let database = Database::open(&options)?;
     let (watch, clocks) = watch_clock(&options, &database)?;
-    options.clocks = clocks;
+    options.opening.clocks = clocks;
     let shared = Arc::new(Shared {
         queue: Queue::new(options.backlog_bytes_max),
         counters: StoreCounters::default(),
@@ -75,7 +98,7 @@ where
         retained,
     });
     let (recovered, index) =
-        recover::recover(&database, &options, &shared.counters, &shared.retained)
+        recover::recover(&database, &options.opening, &shared.counters, &shared.retained)
             .map_err(|error| error.at_start(&options.dir))?;
     let dir = options.dir.clone();
     let thread =
@@ -93,11 +116,11 @@ fn watch_clock(
     database: &Database,
 ) -> Result<(ClockWatch, Clocks), StoreError> {
     let Some(clock) = options.clock else {
-        let now = ClockReading { clocks: options.clocks, is_synchronised: true };
+        let now = ClockReading { clocks: options.opening.clocks, is_synchronised: true };
         return Ok(ClockWatch::resumed(now, None));
     };
     let noted = recover::clock_mark(database).map_err(|error| error.at_start(&options.dir))?;
-    let now = ClockReading { clocks: options.clocks, ..clock() };
+    let now = ClockReading { clocks: options.opening.clocks, ..clock() };
     let (watch, clocks) = ClockWatch::resumed(now, noted);
     if let Some(behind) = watch.behind_at_start(now) {
         tracing::warn!(

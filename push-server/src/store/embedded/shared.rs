@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::counters::StoreCounters;
 use super::queue::Queue;
 use crate::broker::Retained;
+use crate::store::StoreCounters;
 
 /// What the handle and the thread share.
 #[derive(Debug)]

@@ -8,21 +8,21 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::bodies::Bodies;
-use super::clocks::ClockWatch;
-use super::counters;
 use super::database::{self, Claim, Database, DatabaseError, Tree};
-use super::encode::{self, Place};
+use super::encode::{self, BodyNumber, DecodeError};
 use super::group::{GROUP_BYTES_MAX, Group, Key, Written};
+use super::options::StoreOptions;
 use super::queue::{Ask, Found, Refused, Request};
 use super::recover::{self, Index};
 use super::retained;
 use super::shared::Shared;
-use super::unsaved::Unsaved;
-use super::{
-    Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, StoreOptions, Stored,
-    Write,
-};
 use crate::broker::{Message, Retained};
+use crate::store::api::counters;
+use crate::store::rules::clock_watch::ClockWatch;
+use crate::store::rules::unsaved::Unsaved;
+use crate::store::{
+    Clocks, Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, Stored, Write,
+};
 
 /// Requests of a group beyond which it is closed.
 const GROUP_REQUESTS_MAX: usize = 16_384;
@@ -224,7 +224,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             if matches!(write, Write::RemoveSession { .. }) {
                 bytes += REMOVE_SESSION_BYTES;
             }
-            serving.group.add(write, &mut serving.bodies, &self.shared.retained);
+            serving.group.add(write, &mut serving.bodies);
         }
         self.requests.push(request);
         bytes
@@ -326,8 +326,14 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         for request in self.requests.drain(..) {
             match &request.ask {
                 // Those of a group are gone: it has told what it was to save.
-                Ask::Commit(writes) => self.unsaved.fail(writes),
-                Ask::Refused(refused) => self.unsaved.extend(refused.unsaved.iter().copied()),
+                Ask::Commit(writes) => {
+                    self.unsaved.fail(writes);
+                    retained::give_up(writes);
+                }
+                Ask::Refused(refused) => {
+                    self.unsaved.extend(refused.unsaved.iter().copied());
+                    retained::give_up(&refused.retained);
+                }
                 Ask::Read(..) => {}
             }
             self.sink.complete(request.token, Outcome::Failed(StoreFailure::Disk));
@@ -372,7 +378,7 @@ fn reopen(
 ) -> Result<Serving, Box<dyn std::error::Error + Send + Sync>> {
     database::probe(&options.dir)?;
     let database = Database::open(options)?;
-    let mut group = Group::new(options.clocks, SessionNumber::default());
+    let mut group = Group::new(options.opening.clocks, SessionNumber::default());
     for key in doubtful {
         group.remove(key.clone());
     }
@@ -387,7 +393,7 @@ fn reopen(
 impl Serving {
     fn new(database: Database, index: Index, options: &StoreOptions) -> Self {
         let Index { bodies, next_number } = index;
-        Self { database, bodies, group: Group::new(options.clocks, next_number) }
+        Self { database, bodies, group: Group::new(options.opening.clocks, next_number) }
     }
 
     /// Reads a piece of an outbox. Also returns how many places in it cannot be read.
@@ -430,32 +436,36 @@ impl Serving {
         value: &[u8],
         options: &StoreOptions,
     ) -> Result<Option<Stored>, DatabaseError> {
-        Ok(match encode::decode_place(value, &options.clocks) {
-            Ok(Place::Entry(entry)) => Some(Stored::Entry(entry)),
-            Ok(Place::Released) => Some(Stored::Released),
-            Ok(Place::Shared(number, delivery)) => {
-                let message = self.body(number, options)?;
-                message.map(|message| Stored::Entry(delivery.with_message(message)))
-            }
-            Err(_) => None,
-        })
+        let clocks = &options.opening.clocks;
+        match encode::decode_stored(value, clocks, |number| self.body(number, clocks)) {
+            Ok(stored) => Ok(Some(stored)),
+            Err(PlaceError::Unreadable) => Ok(None),
+            Err(PlaceError::Database(error)) => Err(error),
+        }
     }
 
-    fn body(
-        &mut self,
-        number: encode::BodyNumber,
-        options: &StoreOptions,
-    ) -> Result<Option<Arc<Message>>, DatabaseError> {
+    fn body(&mut self, number: BodyNumber, clocks: &Clocks) -> Result<Arc<Message>, PlaceError> {
         if let Some(message) = self.bodies.in_memory(number) {
-            return Ok(Some(message));
+            return Ok(message);
         }
-        let value = self.database.read(Tree::Bodies, &number.0.to_be_bytes())?;
-        let decoded = value.and_then(|value| encode::decode_message(&value, &options.clocks).ok());
-        Ok(decoded.map(|message| {
-            let message = Arc::new(message);
-            self.bodies.was_read(number, &message);
-            message
-        }))
+        let value = self.database.read(Tree::Bodies, &number.0.to_be_bytes());
+        let value = value.map_err(PlaceError::Database)?.ok_or(PlaceError::Unreadable)?;
+        let message = Arc::new(encode::decode_message(&value, clocks)?);
+        self.bodies.was_read(number, &message);
+        Ok(message)
+    }
+}
+
+/// Why what lies in a place of an outbox cannot be told.
+enum PlaceError {
+    /// It, or its message, is not what a store writes.
+    Unreadable,
+    Database(DatabaseError),
+}
+
+impl From<DecodeError> for PlaceError {
+    fn from(_: DecodeError) -> Self {
+        Self::Unreadable
     }
 }
 

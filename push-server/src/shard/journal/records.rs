@@ -1,0 +1,139 @@
+//! The one place where values of the protocol become records of the store, and come back: each record
+//! with both directions side by side. It writes and reads nothing, and decides nothing.
+
+use std::sync::Arc;
+
+use push_common::clock::Monotonic;
+
+use crate::broker::{Charge, Shares, SubscriptionId, Via};
+use crate::mqtt::{Change, Delivery, Extent, Fetched, PendingWill, Session, Will};
+use crate::store::{
+    Clocks, OutboxEntry, OutboxSummary, Position, RecoveredSession, SessionNumber, SessionRecord,
+    Stored, StoredWill, WallMillis, Write,
+};
+
+/// What has changed in an outbox, or among a client's packet ids, of the session with this number.
+pub(in crate::shard) fn changed(change: Change, number: SessionNumber) -> Write {
+    match change {
+        Change::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
+        Change::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
+        Change::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
+    }
+}
+
+/// A message in its place in an outbox.
+pub(in crate::shard) fn put_outbox(
+    number: SessionNumber,
+    position: u64,
+    entry: OutboxEntry,
+) -> Write {
+    Write::PutOutbox { number, position: Position(position), entry }
+}
+
+/// A message as it goes into an outbox.
+pub(in crate::shard) fn outbox_entry(delivery: &Delivery, queued_at: WallMillis) -> OutboxEntry {
+    OutboxEntry {
+        message: Arc::clone(&delivery.message),
+        qos: delivery.qos,
+        retain: delivery.retain,
+        subscription_ids: delivery.via.ids().iter().map(|id| id.value()).collect(),
+        share: delivery.via.group().map(|group| group.filter().clone()),
+        queued_at,
+    }
+}
+
+/// A message as it comes out of an outbox. What came by a group that is gone is the session's own.
+pub(in crate::shard) fn delivery(entry: OutboxEntry, shares: &Shares) -> Delivery {
+    let OutboxEntry { message, qos, retain, subscription_ids, share, .. } = entry;
+    let mut ids = subscription_ids.iter().filter_map(|&id| SubscriptionId::new(id));
+    let via = match share.and_then(|filter| shares.find(&filter)) {
+        Some(group) => Via::Share(group, ids.next()),
+        None => ids.collect(),
+    };
+    Delivery { message, qos, retain, via }
+}
+
+/// What lies in a place of an outbox. What was queued before `oldest` has waited too long.
+pub(in crate::shard) fn fetched(stored: Stored, oldest: WallMillis, shares: &Shares) -> Fetched {
+    match stored {
+        Stored::Released => Fetched::Release,
+        Stored::Entry(entry) if entry.queued_at < oldest => Fetched::Stale(delivery(entry, shares)),
+        Stored::Entry(entry) => Fetched::Message(delivery(entry, shares)),
+    }
+}
+
+/// A session's own record. `disconnected_at`: `None` while it is connected.
+pub(in crate::shard) fn session_record(
+    session: &Session,
+    disconnected_at: Option<WallMillis>,
+    will: Option<StoredWill>,
+) -> SessionRecord {
+    SessionRecord {
+        client_id: session.client_id().into(),
+        user: session.user().map(Into::into),
+        expiry_secs: session.expiry_secs,
+        disconnected_at,
+        sent_to: Position(session.sent_to()),
+        will,
+    }
+}
+
+/// The record of a session that has ended, and still has something to give away. Nobody can have it any
+/// more.
+pub(in crate::shard) fn ended_session_record(session: &Session) -> SessionRecord {
+    let record = session_record(session, Some(WallMillis(0)), None);
+    SessionRecord { user: None, expiry_secs: 0, ..record }
+}
+
+/// A session as a start finds it, and its record.
+pub(in crate::shard) fn found_session(found: RecoveredSession) -> (Session, SessionRecord) {
+    let RecoveredSession { record, subscriptions, exactly_once, outbox, .. } = found;
+    let session = Session::durable(&record.client_id, record.expiry_secs);
+    let mut session = session.of_user(record.user.as_deref());
+    let filters = subscriptions.into_iter().map(|kept| (kept.filter, kept.options));
+    session.subscriptions = filters.collect();
+    session.recover(extent(&outbox), outbox.sent_to.0, &exactly_once);
+    (session, record)
+}
+
+/// What lies on disk of an outbox, if anything does.
+fn extent(outbox: &OutboxSummary) -> Option<Extent> {
+    let OutboxSummary { first, next, messages, bytes, .. } = *outbox;
+    (messages > 0).then_some(Extent { from: first.0, next: next.0, messages, bytes })
+}
+
+/// The will of a session that is connected.
+pub(in crate::shard) fn stored_will(will: &Will) -> StoredWill {
+    StoredWill {
+        message: Arc::new(will.message.clone()),
+        delay_secs: will.delay_secs,
+        message_expiry_secs: will.message_expiry_secs,
+        due_at: None,
+    }
+}
+
+/// A will that waits for its delay.
+pub(in crate::shard) fn stored_pending_will(pending: &PendingWill, clocks: Clocks) -> StoredWill {
+    let due_at = Some(clocks.to_wall(pending.publish_at));
+    StoredWill { due_at, ..stored_will(&pending.will) }
+}
+
+/// A will as a start finds it at `now`. The delay of one whose connection the crash has ended begins
+/// then. `charge`: the memory that it has taken.
+pub(in crate::shard) fn pending_will(
+    stored: StoredWill,
+    now: Monotonic,
+    clocks: Clocks,
+    charge: Charge,
+) -> Box<PendingWill> {
+    let StoredWill { message, delay_secs, message_expiry_secs, due_at } = stored;
+    let message = Arc::unwrap_or_clone(message);
+    let will = Will { message, delay_secs, message_expiry_secs, charge: Some(charge) };
+    match due_at {
+        Some(due_at) => Box::new(PendingWill { will, publish_at: clocks.to_monotonic(due_at) }),
+        None => Box::new(will.pending(now)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

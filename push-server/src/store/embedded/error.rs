@@ -1,0 +1,48 @@
+//! Why the embedded store cannot be opened.
+
+use std::path::PathBuf;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds the directory.
+    #[error(
+        "another push-server keeps its sessions in {}: stop it, or name another --data-dir",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// It was written by another version.
+    #[error(
+        "{} has layout {found}, this server knows layout {known} only: \
+         run the version that wrote it, or begin anew in another --data-dir",
+        dir.display()
+    )]
+    UnknownLayout {
+        /// Where.
+        dir: PathBuf,
+        /// What was found.
+        found: String,
+        /// What is known.
+        known: u32,
+    },
+    /// Files are missing or damaged beyond what can be recovered.
+    #[error(
+        "the database in {} is damaged ({detail}): restore it from a backup, \
+         or begin anew, without its sessions, in another --data-dir",
+        dir.display()
+    )]
+    Damaged {
+        /// Where.
+        dir: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The directory cannot be read or written.
+    #[error("cannot use {} as --data-dir: {source}", dir.display())]
+    Io {
+        /// Where.
+        dir: PathBuf,
+        /// What.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,61 @@
+//! Where and how the embedded store keeps things.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::store::rules::clock_watch::ClockReading;
+use crate::store::{Clocks, Opening};
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The disk: survives the loss of power.
+    #[default]
+    Fsync,
+    /// The operating system: survives a crash of the process, not of the machine.
+    Os,
+}
+
+/// Where and how to store.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// The directory; made if it is not there. One server each.
+    pub dir: PathBuf,
+    /// What a commit waits for.
+    pub durability: Durability,
+    /// What the start takes up.
+    pub opening: Opening,
+    /// Where to look at the clocks while the store is open: now and then, and when it is told that the
+    /// wall clock was set ([`Store::clock_was_set`](crate::store::Store::clock_was_set)). The start then reads from what an earlier one has
+    /// noted what time it is: see [`Recovered::clocks`](crate::store::Recovered::clocks). `None`: nothing is noted, and the clocks of
+    /// `opening` are right.
+    pub clock: Option<fn() -> ClockReading>,
+    /// Bytes that may wait to be stored, beyond which requests fail.
+    pub backlog_bytes_max: u64,
+    /// Memory for blocks that were read from disk, in bytes.
+    pub cache_bytes: u64,
+    /// Pause between attempts to open again after a failure.
+    pub reopen_every: Duration,
+}
+
+/// Default of [`StoreOptions::backlog_bytes_max`]: some seconds of full load.
+const BACKLOG_BYTES_MAX: u64 = 256 << 20;
+/// Default of [`StoreOptions::cache_bytes`].
+const CACHE_BYTES: u64 = 32 << 20;
+/// Default of [`StoreOptions::reopen_every`].
+const REOPEN_EVERY: Duration = Duration::from_secs(2);
+
+impl StoreOptions {
+    /// A store in `dir` with the defaults, on this moment's clocks.
+    pub fn new(dir: impl Into<PathBuf>, durability: Durability) -> Self {
+        Self {
+            dir: dir.into(),
+            durability,
+            opening: Opening::unlimited(Clocks::now()),
+            clock: None,
+            backlog_bytes_max: BACKLOG_BYTES_MAX,
+            cache_bytes: CACHE_BYTES,
+            reopen_every: REOPEN_EVERY,
+        }
+    }
+}
