@@ -107,7 +107,8 @@ impl Caller {
                 }
             };
             let payload = message::make(rng, id);
-            let is_large = payload.len() + HEAD_BYTES_MAX > self.packet_bytes_max;
+            let payload_bytes = payload.len();
+            let is_large = payload_bytes + HEAD_BYTES_MAX > self.packet_bytes_max;
             let publication = Publication {
                 retain,
                 is_followed: rng.random_bool(0.8),
@@ -125,6 +126,7 @@ impl Caller {
                     trace(|| format!("caller: {number} is {id:?}, {what:?}"));
                     // No shard has turned since.
                     ledger.publishing(id, &what);
+                    ledger.has_payload(id, payload_bytes);
                     self.next_number += 1;
                     let (outcome, replies, confirmed_by) = Default::default();
                     let call = Call { id, qos, is_large, outcome, replies, confirmed_by };
