@@ -113,7 +113,13 @@ impl Caller {
                 is_followed: rng.random_bool(0.8),
                 ..Publication::new(topic.as_str(), payload, of_level(qos))
             };
-            let what = ledger::Publication { topic: topic.into(), qos, retain, empty: false };
+            let what = ledger::Publication {
+                topic: topic.into(),
+                qos,
+                retain,
+                empty: false,
+                expiry_secs: None,
+            };
             match self.door.publish(publication) {
                 Ok(number) => {
                     trace(|| format!("caller: {number} is {id:?}, {what:?}"));
