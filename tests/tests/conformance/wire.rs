@@ -221,6 +221,8 @@ fn name(reason: u8) -> &'static str {
         0x81 => "malformed packet",
         0x82 => "protocol error",
         0x87 => "not authorized",
+        0x88 => "server unavailable",
+        0x89 => "server busy",
         0x8C => "bad authentication method",
         0x8B => "server shutting down",
         0x90 => "topic name invalid",
