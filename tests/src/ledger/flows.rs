@@ -153,7 +153,6 @@ impl Flow {
             retain: self.what.retain,
             dup,
             packet_id: self.packet_id,
-            ..Publish::default()
         };
         wire::publish(version, &publish)
     }
