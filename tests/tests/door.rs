@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use push_server::access::Access;
 use push_server::broker::{Fate, QoS};
 use push_server::config::{Config, DurabilityMode};
-use push_server::mqtt::Access;
 use push_server::shard::Shards;
 use push_server::shard::door::{Door, Publication, Refusal, Reply};
-use push_server::store;
+use push_server::store::embedded;
 use push_tests::clients::{Client, Connect};
 use push_tests::expectations::PATIENCE;
 use push_tests::target::Target;
@@ -33,7 +33,7 @@ fn threads_publish_by_doors_and_hear_of_each_acknowledgement_once() {
         durability: DurabilityMode::Fsync,
         ..Config::default()
     };
-    let claim = store::claim(directory.path()).expect("nobody else has it");
+    let claim = embedded::claim(directory.path()).expect("nobody else has it");
     let shards = Shards::start(&Arc::new(config), Access::default(), 100, None, Some(claim))
         .expect("shards start");
     let target = Target::at(shards.listening()[0]);

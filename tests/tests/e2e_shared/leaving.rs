@@ -23,7 +23,7 @@ enum Leave {
 }
 
 /// One member leaves as much as it may hold to a group where all but one are full.
-pub fn a_whole_outbox_goes_to_others_in_turns_and_every_member_is_asked() -> TestResult {
+pub(crate) fn a_whole_outbox_goes_to_others_in_turns_and_every_member_is_asked() -> TestResult {
     const HELD: u32 = 200;
     const FULL: u32 = 20;
     stand_in::not_for("has no counter of turns")?;
@@ -110,7 +110,7 @@ fn publish_burst(publisher: &mut Client, numbers: std::ops::Range<u32>) {
 }
 
 /// [MQTT5 4.8.2]: the server should send what was not acknowledged at QoS 1 to another member.
-pub fn a_session_that_ends_leaves_its_messages_to_others() -> TestResult {
+pub(crate) fn a_session_that_ends_leaves_its_messages_to_others() -> TestResult {
     let server = server()?;
     let target = server.target();
     for (round, ends_by_expiry) in [(0, false), (1, true)] {
@@ -142,7 +142,7 @@ pub fn a_session_that_ends_leaves_its_messages_to_others() -> TestResult {
 }
 
 /// [MQTT-4.8.2-5]
-pub fn what_was_sent_at_qos_2_goes_to_nobody_else() -> TestResult {
+pub(crate) fn what_was_sent_at_qos_2_goes_to_nobody_else() -> TestResult {
     let server = server()?;
     let target = server.target();
     for acknowledges in [false, true] {
@@ -167,7 +167,7 @@ pub fn what_was_sent_at_qos_2_goes_to_nobody_else() -> TestResult {
 }
 
 /// [MQTT-4.8.2-4]
-pub fn a_qos_2_flow_goes_on_with_its_member_when_it_is_back() -> TestResult {
+pub(crate) fn a_qos_2_flow_goes_on_with_its_member_when_it_is_back() -> TestResult {
     let server = server()?;
     let target = server.target();
     let connect = Connect::new(Version::V5, "keeper").persistent();
@@ -190,7 +190,7 @@ pub fn a_qos_2_flow_goes_on_with_its_member_when_it_is_back() -> TestResult {
 }
 
 /// [MQTT-4.8.2-6]
-pub fn a_message_that_its_member_refused_is_over() -> TestResult {
+pub(crate) fn a_message_that_its_member_refused_is_over() -> TestResult {
     const NOT_AUTHORIZED: u8 = 0x87;
     let server = server()?;
     let target = server.target();
@@ -212,7 +212,7 @@ pub fn a_message_that_its_member_refused_is_over() -> TestResult {
 }
 
 /// [MQTT-3.10.4-2] [MQTT-3.10.4-3]
-pub fn who_unsubscribes_leaves_unsent_messages_to_others() -> TestResult {
+pub(crate) fn who_unsubscribes_leaves_unsent_messages_to_others() -> TestResult {
     let server = server()?;
     let target = server.target();
     let mut leaver = slow_member(target, "leaver", 1);
@@ -235,7 +235,7 @@ pub fn who_unsubscribes_leaves_unsent_messages_to_others() -> TestResult {
     Ok(())
 }
 
-pub fn the_last_member_keeps_what_it_was_owed() -> TestResult {
+pub(crate) fn the_last_member_keeps_what_it_was_owed() -> TestResult {
     let server = server()?;
     let target = server.target();
     let mut last = slow_member(target, "last", 1);

@@ -4,7 +4,7 @@ use push_tests::clients::{Client, Connect};
 use push_tests::expectations::SILENCE;
 use push_tests::server::{PingPath, Server, ServerBuilder, Target};
 use push_tests::skip::TestResult;
-use push_tests::wire::{Packet, Publish, Value, Version, property};
+use push_tests::wire::{Packet, Value, Version, property};
 
 use super::rig::{
     GLANCE, JOBS, OUTBOX_FULL, PASSED_ON, SHARE_TRIES, client, collect, member, number_of,
@@ -16,7 +16,7 @@ const TOO_LARGE: &str = "push_publishes_dropped_total{reason=\"too_large\"}";
 /// The Maximum Packet Size of some members, in bytes.
 const SMALL_BYTES: usize = 100;
 
-pub fn a_member_that_has_no_room_is_passed_over() -> TestResult {
+pub(crate) fn a_member_that_has_no_room_is_passed_over() -> TestResult {
     let server = Server::with(PingPath::User)
         .flag("--shards", 4)
         .flag("--outbox-messages-max", 10)
@@ -61,7 +61,7 @@ fn one_place_each() -> ServerBuilder {
     Server::with(PingPath::User).flag("--shards", 4).flag("--outbox-messages-max", 1)
 }
 
-pub fn every_member_is_asked_before_a_message_is_dropped() -> TestResult {
+pub(crate) fn every_member_is_asked_before_a_message_is_dropped() -> TestResult {
     const FULL: u32 = 40;
     let server = one_place_each().start()?;
     let mut full = full_members(&server, FULL);
@@ -87,7 +87,7 @@ pub fn every_member_is_asked_before_a_message_is_dropped() -> TestResult {
     Ok(())
 }
 
-pub fn members_beyond_the_tries_are_not_asked_and_that_is_counted() -> TestResult {
+pub(crate) fn members_beyond_the_tries_are_not_asked_and_that_is_counted() -> TestResult {
     const FULL: u32 = 12;
     let server = one_place_each().flag("--share-tries-max", 2).start()?;
     let mut full = full_members(&server, FULL);
@@ -100,7 +100,7 @@ pub fn members_beyond_the_tries_are_not_asked_and_that_is_counted() -> TestResul
     Ok(())
 }
 
-pub fn who_publishes_to_a_full_group_is_told_where_that_is_asked_for() -> TestResult {
+pub(crate) fn who_publishes_to_a_full_group_is_told_where_that_is_asked_for() -> TestResult {
     const FULL: u32 = 12;
     const QUOTA_EXCEEDED: u8 = 0x97;
     let server = one_place_each().flag("--outbox-full", "refuse").start()?;
@@ -117,7 +117,7 @@ pub fn who_publishes_to_a_full_group_is_told_where_that_is_asked_for() -> TestRe
     Ok(())
 }
 
-pub fn who_is_left_with_what_others_were_owed_stays_connected() -> TestResult {
+pub(crate) fn who_is_left_with_what_others_were_owed_stays_connected() -> TestResult {
     const FULL: u32 = 12;
     let server = one_place_each().start()?;
     let full = full_members(&server, FULL);
@@ -143,7 +143,7 @@ fn small_member(target: &Target, connect: Connect) -> Client {
 }
 
 /// [MQTT-3.1.2-25]
-pub fn a_message_too_large_for_one_member_goes_to_another() -> TestResult {
+pub(crate) fn a_message_too_large_for_one_member_goes_to_another() -> TestResult {
     const MESSAGES: usize = 20;
     let server = server()?;
     let mut small: Vec<Client> = (0..3)
@@ -170,7 +170,7 @@ pub fn a_message_too_large_for_one_member_goes_to_another() -> TestResult {
 }
 
 /// Nobody was there when it was published, so nobody knew.
-pub fn what_turns_out_too_large_for_its_member_goes_to_another() -> TestResult {
+pub(crate) fn what_turns_out_too_large_for_its_member_goes_to_another() -> TestResult {
     let data = tempfile::TempDir::new().expect("a directory");
     for durable in [false, true] {
         let builder = Server::with(PingPath::User).flag("--shards", 4);
@@ -201,7 +201,7 @@ pub fn what_turns_out_too_large_for_its_member_goes_to_another() -> TestResult {
     Ok(())
 }
 
-pub fn a_message_too_large_for_every_member_is_dropped() -> TestResult {
+pub(crate) fn a_message_too_large_for_every_member_is_dropped() -> TestResult {
     let server = server()?;
     let mut publisher = client(server.target(), "publisher");
     let mut members = Vec::new();

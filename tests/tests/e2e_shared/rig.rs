@@ -7,30 +7,30 @@ use push_tests::expectations::PATIENCE;
 use push_tests::server::{PingPath, Server, Target};
 use push_tests::wire::{Packet, Publish, Value, Version, property};
 
-pub const JOBS: &str = "$share/workers/jobs/#";
-pub const PASSED_ON: &str = "push_shared_passed_on_total";
-pub const OUTBOX_FULL: &str = "push_publishes_dropped_total{reason=\"outbox_full\"}";
-pub const SHARE_TRIES: &str = "push_limits_hit_total{limit=\"share_tries\"}";
+pub(crate) const JOBS: &str = "$share/workers/jobs/#";
+pub(crate) const PASSED_ON: &str = "push_shared_passed_on_total";
+pub(crate) const OUTBOX_FULL: &str = "push_publishes_dropped_total{reason=\"outbox_full\"}";
+pub(crate) const SHARE_TRIES: &str = "push_limits_hit_total{limit=\"share_tries\"}";
 
 /// How long one look at one of several clients lasts.
-pub const GLANCE: Duration = Duration::from_millis(2);
+pub(crate) const GLANCE: Duration = Duration::from_millis(2);
 
-pub fn server() -> Result<Server, push_tests::skip::Skip> {
+pub(crate) fn server() -> Result<Server, push_tests::skip::Skip> {
     Server::with(PingPath::User).flag("--shards", 4).start()
 }
 
-pub fn client(target: &Target, name: &str) -> Client {
+pub(crate) fn client(target: &Target, name: &str) -> Client {
     Client::connect(target, &Connect::new(Version::V5, name))
 }
 
-pub fn member(target: &Target, name: &str, qos: u8) -> Client {
+pub(crate) fn member(target: &Target, name: &str, qos: u8) -> Client {
     let mut member = client(target, name);
     assert_eq!(member.subscribe(&[(JOBS, qos)]), [qos]);
     member
 }
 
 /// Members who take one QoS 1 or 2 message at a time.
-pub fn slow_member(target: &Target, name: &str, qos: u8) -> Client {
+pub(crate) fn slow_member(target: &Target, name: &str, qos: u8) -> Client {
     let connect = Connect::new(Version::V5, name);
     let connect = connect.property(property::RECEIVE_MAXIMUM, Value::Number(1));
     let mut member = Client::connect(target, &connect);
@@ -39,19 +39,19 @@ pub fn slow_member(target: &Target, name: &str, qos: u8) -> Client {
 }
 
 /// Publishes numbered jobs.
-pub fn publish_jobs(publisher: &mut Client, numbers: std::ops::Range<u32>, qos: u8) {
+pub(crate) fn publish_jobs(publisher: &mut Client, numbers: std::ops::Range<u32>, qos: u8) {
     for number in numbers {
         publisher.publish("jobs/a", &number.to_be_bytes(), qos);
     }
 }
 
-pub fn number_of(publish: &Publish) -> u32 {
+pub(crate) fn number_of(publish: &Publish) -> u32 {
     u32::from_be_bytes(publish.payload[..].try_into().expect("a number"))
 }
 
 /// What each client gets, `total` messages together, each acknowledged; and then no more.
 #[track_caller]
-pub fn collect(clients: &mut [Client], total: usize) -> Vec<Vec<u32>> {
+pub(crate) fn collect(clients: &mut [Client], total: usize) -> Vec<Vec<u32>> {
     let mut received = vec![Vec::new(); clients.len()];
     let begun = Instant::now();
     while received.iter().map(Vec::len).sum::<usize>() < total {
@@ -73,7 +73,7 @@ pub fn collect(clients: &mut [Client], total: usize) -> Vec<Vec<u32>> {
 }
 
 /// All numbers, in order.
-pub fn sorted(received: &[Vec<u32>]) -> Vec<u32> {
+pub(crate) fn sorted(received: &[Vec<u32>]) -> Vec<u32> {
     let mut all: Vec<u32> = received.concat();
     all.sort_unstable();
     all
@@ -81,7 +81,7 @@ pub fn sorted(received: &[Vec<u32>]) -> Vec<u32> {
 
 /// The next message, not acknowledged.
 #[track_caller]
-pub fn unacknowledged(client: &mut Client) -> Publish {
+pub(crate) fn unacknowledged(client: &mut Client) -> Publish {
     client.expect("a PUBLISH", |packet| match packet {
         Packet::Publish(publish) => Some(publish.clone()),
         _ => None,

@@ -13,7 +13,7 @@ use super::rig::{
 const NO_MEMBER: &str = "push_publishes_dropped_total{reason=\"no_member\"}";
 const ABSENT: &str = "push_publishes_dropped_total{reason=\"absent\"}";
 
-pub fn members_on_all_shards_take_turns() -> TestResult {
+pub(crate) fn members_on_all_shards_take_turns() -> TestResult {
     let server = server()?;
     let target = server.target();
     // Sixteen of them miss one of four shards once in a hundred runs, and all but one hardly ever.
@@ -36,7 +36,7 @@ pub fn members_on_all_shards_take_turns() -> TestResult {
 }
 
 /// [MQTT5 4.8.2]: a copy for each group, and one for the session's own subscriptions.
-pub fn every_group_and_every_own_subscription_gets_each_message() -> TestResult {
+pub(crate) fn every_group_and_every_own_subscription_gets_each_message() -> TestResult {
     let server = server()?;
     let target = server.target();
     let mut both = client(target, "both");
@@ -53,7 +53,7 @@ pub fn every_group_and_every_own_subscription_gets_each_message() -> TestResult 
     Ok(())
 }
 
-pub fn members_without_connection_are_passed_over() -> TestResult {
+pub(crate) fn members_without_connection_are_passed_over() -> TestResult {
     let server = server()?;
     let target = server.target();
     for number in 0..4 {
@@ -80,7 +80,7 @@ pub fn members_without_connection_are_passed_over() -> TestResult {
     Ok(())
 }
 
-pub fn with_nobody_online_persistent_members_keep_the_messages() -> TestResult {
+pub(crate) fn with_nobody_online_persistent_members_keep_the_messages() -> TestResult {
     let server = server()?;
     let target = server.target();
     let names = ["away-0", "away-1", "away-2"];
@@ -105,7 +105,7 @@ pub fn with_nobody_online_persistent_members_keep_the_messages() -> TestResult {
 }
 
 /// [MQTT-4.8.2-3] [MQTT-3.3.4-3] [MQTT-3.3.1-12] [MQTT5 4.8.2]
-pub fn members_get_what_they_subscribed_for() -> TestResult {
+pub(crate) fn members_get_what_they_subscribed_for() -> TestResult {
     let server = server()?;
     let target = server.target();
     let mut publisher = client(target, "publisher");
@@ -138,7 +138,7 @@ pub fn members_get_what_they_subscribed_for() -> TestResult {
 }
 
 /// [MQTT5 3.2.2.3.13] [MQTT-3.8.3-4] [MQTT-4.8.2-1] [MQTT-4.8.2-2]
-pub fn shared_subscriptions_are_announced_and_their_faults_answered() -> TestResult {
+pub(crate) fn shared_subscriptions_are_announced_and_their_faults_answered() -> TestResult {
     let server = server()?;
     let target = server.target();
     let mut subscriber = client(target, "subscriber");
@@ -161,7 +161,7 @@ pub fn shared_subscriptions_are_announced_and_their_faults_answered() -> TestRes
 
 /// Whoever comes and goes: every message reaches somebody once, or twice where it was not
 /// acknowledged.
-pub fn members_that_come_and_go_lose_and_repeat_nothing() -> TestResult {
+pub(crate) fn members_that_come_and_go_lose_and_repeat_nothing() -> TestResult {
     const MESSAGES: u32 = 2_000;
     let server = server()?;
     let target = server.target();
@@ -226,7 +226,7 @@ pub fn members_that_come_and_go_lose_and_repeat_nothing() -> TestResult {
     Ok(())
 }
 
-pub fn mosquitto_sub_takes_part() -> TestResult {
+pub(crate) fn mosquitto_sub_takes_part() -> TestResult {
     need_mosquitto_clients()?;
     let server = server()?;
     let target = server.target();

@@ -10,7 +10,7 @@ use super::rig::{NEVER_RETAINED, RETAIN_AS_PUBLISHED, client, retained, server};
 
 /// mosquitto as a bridge. In MQTT 5 it subscribes with No Local and Retain As Published; in older
 /// versions the highest bit of its protocol level asks for both.
-pub fn a_bridge_keeps_retained_messages_retained() -> TestResult {
+pub(crate) fn a_bridge_keeps_retained_messages_retained() -> TestResult {
     for (protocol, version, bridges) in
         [("mqttv50", "5", 0), ("mqttv311", "3.1.1", 1), ("mqttv31", "3.1", 1)]
     {

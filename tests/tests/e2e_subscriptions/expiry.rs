@@ -17,7 +17,7 @@ fn expiring(topic: &str, payload: &[u8], secs: u32) -> Publish {
 }
 
 /// [MQTT-3.3.2-5] [MQTT-3.3.2-6]
-pub fn a_message_is_delivered_with_what_is_left_of_its_expiry_or_not_at_all() -> TestResult {
+pub(crate) fn a_message_is_delivered_with_what_is_left_of_its_expiry_or_not_at_all() -> TestResult {
     let server = server()?;
     let target = server.target();
     let connect = Connect::new(Version::V5, "sleeper").persistent();
@@ -49,7 +49,7 @@ pub fn a_message_is_delivered_with_what_is_left_of_its_expiry_or_not_at_all() ->
     Ok(())
 }
 
-pub fn a_retained_message_expires() -> TestResult {
+pub(crate) fn a_retained_message_expires() -> TestResult {
     let server = server()?;
     let target = server.target();
     let mut publisher = client(target, "publisher");
@@ -74,7 +74,7 @@ pub fn a_retained_message_expires() -> TestResult {
 }
 
 /// [MQTT5 3.1.2.11.2] [MQTT5 3.2.2.3.2] [MQTT5 3.14.2.2.2]
-pub fn a_session_lasts_as_long_as_asked_and_granted() -> TestResult {
+pub(crate) fn a_session_lasts_as_long_as_asked_and_granted() -> TestResult {
     let server = Server::with(PingPath::User).flag("--session-expiry-max-secs", 2).start()?;
     let target = server.target();
     let asking = |name: &str, secs: u32| {

@@ -18,7 +18,8 @@ fn ids(client: &mut Client) -> Vec<u32> {
 }
 
 /// [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4]
-pub fn a_message_carries_the_identifiers_of_all_subscriptions_that_brought_it() -> TestResult {
+pub(crate) fn a_message_carries_the_identifiers_of_all_subscriptions_that_brought_it() -> TestResult
+{
     let server = server()?;
     let target = server.target();
     let mut publisher = client(target, "publisher");
@@ -48,7 +49,7 @@ pub fn a_message_carries_the_identifiers_of_all_subscriptions_that_brought_it() 
 }
 
 /// [MQTT-3.8.4-3]
-pub fn a_subscription_made_again_has_its_new_identifier_only() -> TestResult {
+pub(crate) fn a_subscription_made_again_has_its_new_identifier_only() -> TestResult {
     let server = server()?;
     let target = server.target();
     let mut publisher = client(target, "publisher");
@@ -67,8 +68,8 @@ pub fn a_subscription_made_again_has_its_new_identifier_only() -> TestResult {
 }
 
 /// [MQTT-3.3.4-3]
-pub fn retained_messages_carry_the_identifier_of_the_subscription_that_brought_them() -> TestResult
-{
+pub(crate) fn retained_messages_carry_the_identifier_of_the_subscription_that_brought_them()
+-> TestResult {
     let server = server()?;
     let target = server.target();
     client(target, "publisher").publish_packet(retained("a/b", b"kept", 2));
@@ -85,7 +86,7 @@ pub fn retained_messages_carry_the_identifier_of_the_subscription_that_brought_t
     Ok(())
 }
 
-pub fn identifiers_outlive_the_connection() -> TestResult {
+pub(crate) fn identifiers_outlive_the_connection() -> TestResult {
     let server = server()?;
     let target = server.target();
     let connect = Connect::new(Version::V5, "sleeper").persistent();
@@ -104,7 +105,7 @@ pub fn identifiers_outlive_the_connection() -> TestResult {
 }
 
 /// [MQTT-3.3.4-2]; in 3.1.1 [MQTT-3.3.5-1]
-pub fn overlapping_subscriptions_bring_a_message_once_at_the_highest_qos() -> TestResult {
+pub(crate) fn overlapping_subscriptions_bring_a_message_once_at_the_highest_qos() -> TestResult {
     let server = server()?;
     let target = server.target();
     let mut publisher = client(target, "publisher");

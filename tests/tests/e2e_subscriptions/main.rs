@@ -24,7 +24,7 @@ use push_tests::clients::{Client, Connect};
 use push_tests::expectations::{PATIENCE, SILENCE};
 use push_tests::server::{PingPath, Server};
 use push_tests::skip::TestResult;
-use push_tests::wire::{self, Packet, Publish, VERSIONS, Version, property};
+use push_tests::wire::{self, Packet, VERSIONS, Version, property};
 use rig::{
     ID, NEVER_RETAINED, NO_LOCAL, ONLY_IF_NEW, RETAIN_AS_PUBLISHED, client, retained, server,
 };
