@@ -18,7 +18,7 @@ pub struct Credentials {
     pub password: Option<Password>,
     /// The step of an exchange (MQTT 5's enhanced authentication); `None`: the client asked for none.
     pub proof: Option<Proof>,
-    /// Where the client is; `None`: its socket cannot be asked any more.
+    /// Where the client is; `None`: its socket cannot be asked any more, or nobody looks at it.
     pub peer: Option<SocketAddr>,
     /// The address of ours that it has come to.
     pub listener: Option<SocketAddr>,

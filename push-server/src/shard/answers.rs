@@ -19,6 +19,11 @@ pub(crate) const QUESTIONS_MAX: u32 = 1_024;
 
 /// Whoever says who a client is. Called by shards, which wait for it: it must not block.
 pub trait Answerer: fmt::Debug + Send + Sync {
+    /// Whether it looks at where a client is, and where it has come to. Each costs a system call.
+    fn asks_for_addresses(&self) -> bool {
+        true
+    }
+
     /// The verdict, if it is known at once.
     fn judge(&self, credentials: &Credentials) -> Option<Verdict>;
 
@@ -28,6 +33,10 @@ pub trait Answerer: fmt::Debug + Send + Sync {
 
 /// Everything that it knows is in memory.
 impl Answerer for SharedAccess {
+    fn asks_for_addresses(&self) -> bool {
+        false
+    }
+
     fn judge(&self, credentials: &Credentials) -> Option<Verdict> {
         Some(self.current().judge(credentials))
     }
@@ -82,6 +91,11 @@ impl Questions {
     /// Who may connect, as far as it can be told at once.
     pub(super) fn access(&self) -> &Arc<SharedAccess> {
         &self.access
+    }
+
+    /// Whether credentials are to say where their client is, and where it has come to.
+    pub(super) fn ask_for_addresses(&self) -> bool {
+        self.answerer.asks_for_addresses()
     }
 
     /// Has credentials judged. `None`: the verdict comes later.

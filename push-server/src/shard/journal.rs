@@ -181,6 +181,11 @@ impl Journal {
         self.is_behind
     }
 
+    /// The same for all shards: another one may have brought the store so far behind.
+    pub(super) fn is_store_behind(&self, store: &dyn Store<Waiting>) -> bool {
+        self.is_behind || store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX
+    }
+
     /// A SUBSCRIBE begins; what tells it from others.
     pub(super) fn begin_subscribe(&mut self) -> u64 {
         self.fresh.begin()

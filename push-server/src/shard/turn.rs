@@ -327,10 +327,14 @@ impl<P: Ports> Shard<P> {
         if self.stop.has_begun() {
             until = until.min(self.agenda.now().after_millis(STOP_TURN_MILLIS));
         }
-        if self.post.overflows() || self.agenda.has_blocked() {
+        // While the store is behind, what waits for another shard waits for the store there.
+        let store = self.here.shared().store.as_deref();
+        let is_store_behind = store.is_some_and(|store| self.journal.is_store_behind(store));
+        let waits_for_shard = self.agenda.has_blocked() && !is_store_behind;
+        if self.post.overflows() || waits_for_shard {
             until = until.min(self.agenda.now().after_millis(OVERFLOW_RETRY_MILLIS));
         }
-        if self.agenda.has_parked() || self.clients.has_stalled() {
+        if self.agenda.has_parked() || self.agenda.has_blocked() || self.clients.has_stalled() {
             until = until.min(self.agenda.now().after_millis(STORE_LOOK_MILLIS));
         }
         let own = self.here.index();

@@ -212,7 +212,8 @@ fn crash_among_wills(lives: &mut Lives, seen: usize, leaving: Leaving) -> TestRe
     }
     lives.restart(Duration::ZERO)?;
     drop(taking_over);
-    for (n, counted) in count_messages(&mut self::watchers(lives)).into_iter().enumerate() {
+    for (n, counted) in count_messages(&mut self::watchers(lives), DEVICES).into_iter().enumerate()
+    {
         let times = |will: String| (counted.get(&will).copied().unwrap_or(0), will);
         let wrong: Vec<_> =
             (0..DEVICES).map(|n| times(will(n))).filter(|(times, _)| *times != 1).collect();
@@ -226,8 +227,9 @@ fn watchers(lives: &Lives) -> Vec<Client> {
     (0..WATCHERS).map(|n| lives.persistent(&format!("watcher-{n}")).0).collect()
 }
 
-/// How often each message comes to each client, until no more do.
-fn count_messages(clients: &mut [Client]) -> Vec<BTreeMap<String, usize>> {
+/// How often each message comes to each client, until so many have come to each, which may take the grace that a
+/// start gives to wills, and no more do.
+fn count_messages(clients: &mut [Client], expected: usize) -> Vec<BTreeMap<String, usize>> {
     let mut counted = vec![BTreeMap::new(); clients.len()];
     let mut quiet = 0;
     wait_for("the last message", || {
@@ -242,7 +244,8 @@ fn count_messages(clients: &mut [Client]) -> Vec<BTreeMap<String, usize>> {
                 }
             }
         }
-        (quiet > GLANCES_QUIET).then_some(())
+        let all = counted.iter().all(|counted| counted.len() >= expected);
+        (all && quiet > GLANCES_QUIET).then_some(())
     });
     counted
 }

@@ -62,10 +62,17 @@ impl<P: Ports> Shard<P> {
     /// `None`: the verdict comes later.
     fn judge(&self, index: u32, number: u32, credentials: Credentials) -> Option<Verdict> {
         let client = &self.clients[index];
-        let (peer, listener) =
-            (client.socket.peer_address().ok(), client.socket.local_address().ok());
+        let questions = &self.here.shared().questions;
+        let credentials = match questions.ask_for_addresses() {
+            true => Credentials {
+                peer: client.socket.peer_address().ok(),
+                listener: client.socket.local_address().ok(),
+                ..credentials
+            },
+            false => credentials,
+        };
         let who = Questioner { shard: self.here.index(), client: client.token(index), number };
-        self.here.shared().questions.judge(Credentials { peer, listener, ..credentials }, who)
+        questions.judge(credentials, who)
     }
 
     fn tell_handshake(&mut self, index: u32, verdict: Verdict) -> Progress {
