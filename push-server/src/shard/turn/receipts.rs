@@ -108,5 +108,4 @@ fn is_recorded(reason: Reason) -> bool {
 }
 
 #[cfg(test)]
-#[path = "tests/receipts.rs"]
 mod tests;
