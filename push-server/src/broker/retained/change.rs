@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use hashbrown::HashMap;
 
 use super::super::topic::TopicName;
-use super::Kept;
+use super::kept::Kept;
 
 /// Topics with changes known before the first look at which of them are still under way.
 const SWEEP_FROM: usize = 1_024;
