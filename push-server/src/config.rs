@@ -1,12 +1,13 @@
 //! Validated settings: flag over file over default. What is here is valid; nobody checks again.
 //!
 //! `settings` is the table of them, `table` what a row becomes, `values`, `bounded` and `modes` parse single
-//! values, `file` reads the TOML file. This module has the values in force and their defaults, and checks
-//! what concerns more than one setting.
+//! values, `file` reads the TOML file, `loaded` puts flags over the file. This module has the values in force
+//! and their defaults, and checks what concerns more than one setting.
 
 mod bounded;
 mod error;
 mod file;
+mod loaded;
 mod log_filter;
 mod modes;
 mod settings;
@@ -18,21 +19,23 @@ mod values;
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::mqtt::Limits;
 pub use bounded::{Bounded, Bytes, Count, InBytes, InSecs, Secs, Unit};
 pub use error::{ConfigError, FILE_BYTES_MAX, SetBy};
-use file::File;
+pub use loaded::Loaded;
 pub use log_filter::LogFilter;
 pub use modes::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
-pub use settings::{CONNECTIONS_MAX, SHARDS_MAX, Settings};
+pub use settings::{CONNECTIONS_MAX, Settings};
 pub use totals::Totals;
 pub use values::{
     Address, Directory, Expected, FilePath, InterfaceName, OptionalAddress, PlainFilter,
     ServerReference, TopicPrefix,
 };
 
+/// Most shards a server may have: one per core, on machines of today.
+pub const SHARDS_MAX: u64 = 64;
 /// Most addresses that clients may connect to, by either kind of listener.
 pub const LISTEN_MAX: usize = 64;
 /// Most filters that nobody may subscribe to: each subscription is compared with all of them.
@@ -156,67 +159,6 @@ impl Default for Config {
             log: "info".into(),
             status: false,
             limits: Limits::default(),
-        }
-    }
-}
-
-/// Settings and what cannot be seen from them.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// The settings.
-    pub config: Config,
-    /// Nobody asked for the listen addresses, so one that this machine lacks may be left out.
-    pub listen_is_default: bool,
-    flags: Settings,
-    file: File,
-}
-
-impl Loaded {
-    /// Flag over file over default; all that is wrong with them otherwise.
-    pub fn new(flags: &Settings, path: Option<&Path>) -> Result<Self, Vec<ConfigError>> {
-        let (loaded, errors) = Self::without_mistakes(flags, path).map_err(|error| vec![error])?;
-        if errors.is_empty() { Ok(loaded) } else { Err(errors) }
-    }
-
-    /// Flag over file over default, and all that is wrong with them. A setting whose value is refused has
-    /// its default, so that a check can go on and find what else is wrong.
-    ///
-    /// # Errors
-    /// The file cannot be read at all.
-    pub fn without_mistakes(
-        flags: &Settings,
-        path: Option<&Path>,
-    ) -> Result<(Self, Vec<ConfigError>), ConfigError> {
-        let (file, mut errors) = path.map(File::read).transpose()?.unwrap_or_default();
-        let said = flags.clone().over(file.settings.clone());
-        let listen_is_default = said.listen.is_none();
-        let mut config = Config::default();
-        said.fill(&mut config);
-        let loaded = Self { config, listen_is_default, flags: flags.clone(), file };
-        let refused: Vec<_> =
-            errors.iter().filter_map(ConfigError::key).map(str::to_owned).collect();
-        let is_refused = |key: &str| refused.iter().any(|refused| refused == key);
-        // A default that took a refused value's place contradicts nobody.
-        let contradictions = loaded.config.contradictions().into_iter();
-        errors.extend(
-            contradictions.filter(|found| !is_refused(found.key) && !is_refused(found.other)).map(
-                |found| ConfigError::Invalid {
-                    set_by: loaded.set_by(found.key),
-                    key: found.key.to_owned(),
-                    value: found.value,
-                    allowed: found.allowed,
-                },
-            ),
-        );
-        errors.sort_by_key(ConfigError::line);
-        Ok((loaded, errors))
-    }
-
-    /// Where the value of `key` comes from.
-    pub fn set_by(&self, key: &str) -> SetBy {
-        match self.flags.says(key) {
-            true => SetBy::Flag,
-            false => self.file.set_by(key).unwrap_or(SetBy::Default),
         }
     }
 }

@@ -8,15 +8,17 @@
 //! publishes, when it subscribes, when it leaves a will, and when a message is about to be sent to it.
 
 mod credentials;
+mod denial;
 mod identity;
 mod policy;
 pub mod scram;
 mod verdict;
 
 pub use credentials::{Credentials, Password, Proof};
+pub use denial::Denial;
 pub use identity::{Identity, Subject};
 pub use policy::{Action, Denied, Policy, Rule, Whom};
-pub use verdict::{Denial, Verdict};
+pub use verdict::Verdict;
 
 use scram::{METHOD, Step, Users};
 

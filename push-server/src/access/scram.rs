@@ -15,7 +15,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::verdict::Denial;
+use super::denial::Denial;
 
 /// The Authentication Method of MQTT 5 that this is.
 pub const METHOD: &str = "SCRAM-SHA-256";

@@ -21,11 +21,13 @@ use super::message::{ALLOCATION_BYTES, COUNTS_BYTES, Message};
 use super::topic::TopicName;
 
 pub use change::RetainedChange;
+pub use kept::Kept;
 pub use walk::Walk;
 
 use change::Changes;
 
 mod change;
+mod kept;
 mod walk;
 
 /// The most that one `remove_expired` removes: publishers on other shards wait for it.
@@ -40,16 +42,6 @@ pub enum RetainedFull {
     /// `--retained-bytes-max` is reached.
     #[error("the limit of retained bytes is reached")]
     Bytes,
-}
-
-/// A retained message, and its publisher.
-#[derive(Clone, Debug)]
-pub struct Kept {
-    /// The message.
-    pub message: Arc<Message>,
-    /// The client id of its publisher, where that is known: a subscription that does not want its
-    /// own client's messages passes it by (No Local, [MQTT-3.8.3-3]).
-    pub publisher: Option<Arc<str>>,
 }
 
 /// What a message that expires takes in the order of expiry, in bytes: an entry of a tree whose nodes
@@ -104,15 +96,15 @@ struct Content {
     set: u64,
 }
 
-impl Kept {
-    /// What it takes here: its topic is kept once more, as levels.
-    fn weight_bytes(&self) -> usize {
-        let Self { message, publisher } = self;
+impl Content {
+    /// What `kept` takes here: its topic is kept once more, as levels.
+    fn weight_bytes(kept: &Kept) -> usize {
+        let Kept { message, publisher } = kept;
         let expiry_bytes = message.expires_at.map_or(0, |_| EXPIRY_BYTES);
         let publisher_bytes = publisher.as_ref().map_or(0, |name| PUBLISHER_BYTES + name.len());
         message.weight_bytes()
             + message.topic.as_str().len()
-            + Arena::<Content>::VALUE_BYTES
+            + Arena::<Self>::VALUE_BYTES
             + expiry_bytes
             + publisher_bytes
     }
@@ -167,14 +159,15 @@ impl Retained {
             return Ok(None);
         }
         let replaced = known.and_then(|node| topics.content_of(node));
-        let (replaced, freed) = replaced.map_or((0, 0), |old| (1, old.kept.weight_bytes()));
+        let (replaced, freed) =
+            replaced.map_or((0, 0), |old| (1, Content::weight_bytes(&old.kept)));
         if topics.contents.len() - replaced >= self.messages_max {
             return Err(RetainedFull::Messages);
         }
         let kept = Kept { message: Arc::clone(message), publisher: publisher.map(Arc::from) };
         let new_nodes = if known.is_some() { 0 } else { topics.tree.missing(levels()) };
         let taken = topics.bytes_taken() - freed + new_nodes * NODE_BYTES;
-        if taken.saturating_add(kept.weight_bytes()) > self.bytes_max {
+        if taken.saturating_add(Content::weight_bytes(&kept)) > self.bytes_max {
             return Err(RetainedFull::Bytes);
         }
         let node = known.unwrap_or_else(|| topics.tree.make(levels()));
@@ -258,7 +251,7 @@ impl TopicTree {
 
     fn put(&mut self, node: NodeId, kept: Kept) {
         self.set += 1;
-        let (bytes, expires_at) = (kept.weight_bytes(), kept.message.expires_at);
+        let (bytes, expires_at) = (Content::weight_bytes(&kept), kept.message.expires_at);
         let content = Content { kept, set: self.set };
         if let Some(key) = self.tree.value(node).content {
             let old = std::mem::replace(self.contents.at_mut(key), content);
@@ -282,7 +275,7 @@ impl TopicTree {
 
     /// Gives back what `old`, no longer at `node`, took.
     fn forget(&mut self, node: NodeId, old: &Kept) {
-        self.bytes -= old.weight_bytes();
+        self.bytes -= Content::weight_bytes(old);
         if let Some(at) = old.message.expires_at {
             self.expiries.remove(&(at, node));
         }

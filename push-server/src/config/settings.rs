@@ -5,6 +5,7 @@
 //! may be in, what the value is called in the help, and the field of `Config` that the setting fills. The
 //! field's default is where the field is: in `Config::default()` or `Limits::default()`.
 
+use super::SHARDS_MAX;
 use super::bounded::{Bounded, Bytes, Secs};
 use super::log_filter::LogFilter;
 use super::modes::{DurabilityMode, KernelPathMode, OutboxFullMode, Switch};
@@ -13,9 +14,6 @@ use super::values::{
     Address, Directory, FilePath, InterfaceName, OptionalAddress, PlainFilter, ServerReference,
     TopicPrefix, one_or_more,
 };
-
-/// Most shards a server may have: one per core, on machines of today.
-pub const SHARDS_MAX: u64 = 64;
 
 /// Each is a look at a session, all of them perhaps in one turn of a shard.
 const SHARE_TRIES_MAX: u64 = 1_024;

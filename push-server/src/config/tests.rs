@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 
 use clap::{Args, FromArgMatches};
 use toml::Value;

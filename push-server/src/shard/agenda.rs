@@ -291,5 +291,4 @@ impl<C: Clock, E> Agenda<C, E> {
 }
 
 #[cfg(test)]
-#[path = "tests/agenda.rs"]
 mod tests;

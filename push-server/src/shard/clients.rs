@@ -3,7 +3,6 @@
 
 mod client;
 mod discarded;
-mod frozen;
 mod input_budget;
 mod intake;
 mod moving;

@@ -37,5 +37,4 @@ impl ConnectNumber {
 }
 
 #[cfg(test)]
-#[path = "tests/connect_order.rs"]
 mod tests;

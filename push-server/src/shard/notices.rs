@@ -179,5 +179,4 @@ impl fmt::Debug for ClientId<'_> {
 }
 
 #[cfg(test)]
-#[path = "tests/notices.rs"]
 mod tests;

@@ -305,5 +305,4 @@ fn weight_bytes(session: &Session) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "tests/sessions.rs"]
 mod tests;

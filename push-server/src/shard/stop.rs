@@ -44,5 +44,4 @@ impl Stop {
 }
 
 #[cfg(test)]
-#[path = "tests/stop.rs"]
 mod tests;

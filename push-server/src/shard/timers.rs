@@ -70,5 +70,4 @@ impl Timers {
 }
 
 #[cfg(test)]
-#[path = "tests/timers.rs"]
 mod tests;

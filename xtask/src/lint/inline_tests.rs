@@ -3,22 +3,10 @@
 
 use super::crates::Sources;
 
-/// Folders whose files may still hold their tests.
-const LEFT: &[&str] = &[
-    "push-server/src/access/",
-    "push-server/src/shard/",
-    "push-server/src/store/",
-    "push-server/src/transport/",
-    "push-server/src/websocket/",
-];
-
-/// The inline modules called `tests`, a line each, but for those below `LEFT`.
+/// The inline modules called `tests`, a line each.
 pub(crate) fn violations(sources: &Sources) -> Vec<String> {
     let mut found = Vec::new();
     for (file, source) in sources {
-        if LEFT.iter().any(|folder| file.starts_with(folder)) {
-            continue;
-        }
         for module in source.modules.iter().filter(|module| module.is_inline) {
             if module.path.last().is_some_and(|name| name == "tests") {
                 let beside = file.trim_end_matches(".rs").trim_end_matches("/mod");

@@ -387,5 +387,4 @@ impl<W> FairQueue<W> {
 }
 
 #[cfg(test)]
-#[path = "tests/fair_queue.rs"]
 mod tests;

@@ -1,5 +1,7 @@
 //! One accepted socket, from accept to close.
 
+mod frozen;
+
 use bytes::Bytes;
 use push_common::clock::Monotonic;
 

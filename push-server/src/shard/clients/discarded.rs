@@ -39,5 +39,4 @@ impl Discarded {
 }
 
 #[cfg(test)]
-#[path = "tests/discarded.rs"]
 mod tests;

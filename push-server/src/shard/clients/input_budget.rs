@@ -194,5 +194,4 @@ impl Drop for InputCharge {
 }
 
 #[cfg(test)]
-#[path = "tests/input_budget.rs"]
 mod tests;

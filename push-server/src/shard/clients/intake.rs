@@ -191,5 +191,4 @@ impl Intake {
 }
 
 #[cfg(test)]
-#[path = "tests/intake.rs"]
 mod tests;

@@ -97,5 +97,4 @@ impl Output {
 }
 
 #[cfg(test)]
-#[path = "tests/output.rs"]
 mod tests;

@@ -46,5 +46,4 @@ impl Receipts {
 }
 
 #[cfg(test)]
-#[path = "tests/receipts.rs"]
 mod tests;

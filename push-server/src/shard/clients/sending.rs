@@ -82,5 +82,4 @@ fn bytes_max(used: u64, total: u64) -> usize {
 }
 
 #[cfg(test)]
-#[path = "tests/sending.rs"]
 mod tests;

@@ -86,5 +86,4 @@ impl Fresh {
 }
 
 #[cfg(test)]
-#[path = "tests/fresh.rs"]
 mod tests;

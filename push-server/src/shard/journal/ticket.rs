@@ -402,5 +402,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-#[path = "tests/ticket.rs"]
 mod tests;

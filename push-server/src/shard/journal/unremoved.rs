@@ -75,5 +75,4 @@ fn weight_bytes(filter: &TopicFilter) -> usize {
 }
 
 #[cfg(test)]
-#[path = "tests/unremoved.rs"]
 mod tests;

@@ -50,5 +50,4 @@ impl<M> Mailbox<M> {
 }
 
 #[cfg(test)]
-#[path = "tests/mailbox.rs"]
 mod tests;

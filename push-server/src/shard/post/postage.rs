@@ -44,5 +44,4 @@ impl Postage {
 }
 
 #[cfg(test)]
-#[path = "tests/postage.rs"]
 mod tests;

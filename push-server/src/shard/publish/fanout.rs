@@ -325,5 +325,4 @@ impl Fanout {
 }
 
 #[cfg(test)]
-#[path = "tests/fanout.rs"]
 mod tests;

@@ -96,5 +96,4 @@ impl Absence {
 }
 
 #[cfg(test)]
-#[path = "tests/absence.rs"]
 mod tests;

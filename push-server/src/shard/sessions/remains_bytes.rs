@@ -37,5 +37,4 @@ impl RemainsBytes {
 }
 
 #[cfg(test)]
-#[path = "tests/remains_bytes.rs"]
 mod tests;

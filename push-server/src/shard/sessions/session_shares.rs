@@ -89,5 +89,4 @@ impl SessionShares {
 }
 
 #[cfg(test)]
-#[path = "tests/session_shares.rs"]
 mod tests;

@@ -65,5 +65,4 @@ impl Strays {
 }
 
 #[cfg(test)]
-#[path = "tests/strays.rs"]
 mod tests;

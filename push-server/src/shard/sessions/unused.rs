@@ -105,5 +105,4 @@ pub(crate) enum Fit {
 }
 
 #[cfg(test)]
-#[path = "tests/unused.rs"]
 mod tests;

@@ -76,5 +76,4 @@ pub fn probe_bind(address: SocketAddr) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[path = "tests/bind.rs"]
 mod tests;

@@ -123,5 +123,4 @@ impl From<kernel::Unarmed> for Unarmed {
 }
 
 #[cfg(test)]
-#[path = "tests/machine.rs"]
 mod tests;

@@ -30,5 +30,4 @@ pub(super) fn is_unanswered(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-#[path = "tests/probes.rs"]
 mod tests;

@@ -252,5 +252,4 @@ impl Waker for WakeUp {
 }
 
 #[cfg(test)]
-#[path = "tests/wire.rs"]
 mod tests;

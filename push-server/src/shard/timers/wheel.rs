@@ -163,5 +163,4 @@ impl<K> Level<K> {
 }
 
 #[cfg(test)]
-#[path = "tests/wheel.rs"]
 mod tests;

@@ -14,13 +14,10 @@ use super::errand::Errand;
 use super::share::Placed;
 use crate::broker::{Budget, QoS};
 use crate::mqtt::OutboxFull;
-use crate::mqtt::codec::Reason;
 use crate::shard::agenda::Progress;
-use crate::shard::journal::{Done, Part};
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::post::Mail;
-use crate::shard::publish::{Author, Fanout, Publisher, Stage};
+use crate::shard::publish::{Author, Fanout, Stage};
 
 /// What a delivery costs beside the match: an outbox, and a session that is read from memory.
 const DELIVERY_UNITS: u32 = 6;
@@ -198,33 +195,5 @@ impl<P: Ports> Shard<P> {
             | Author::Letter { .. } => {}
         }
         self.finish_part(part);
-    }
-
-    /// Answers a publish, at once or when its part of the store's work is done.
-    pub(super) fn answer_publisher(
-        &mut self,
-        publisher: &Publisher,
-        reason: Reason,
-        part: &mut Part,
-    ) {
-        let Publisher { client, key, number: session_number, receipt } = *publisher;
-        let session = (key, session_number);
-        let has_to_wait = part.has_to_wait() && !is_left_out(Rule::PublishWaits);
-        let served = self.resolve(client).filter(|index| self.is_served(*index));
-        let number = match served {
-            Some(index) if !has_to_wait && !self.clients[index].has_receipts() => {
-                self.acknowledge_publish(index, receipt, reason);
-                return;
-            }
-            Some(index) => self.wait_receipt(index, receipt),
-            None if !has_to_wait => {
-                self.settle_for_absent(session, receipt, reason);
-                return;
-            }
-            // Nobody looks for it among those of its connection, which is gone.
-            None => 0,
-        };
-        let done = Done::Publish { client, number, reason, session, receipt };
-        part.draft.waiting.push((self.here.index(), done));
     }
 }

@@ -5,8 +5,11 @@ use super::Shard;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{PublishReceipt, Version};
 use crate::shard::clients::{Phase, Receipts};
+use crate::shard::journal::{Done, Part};
+use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::Ports;
+use crate::shard::publish::Publisher;
 use crate::store::{SessionNumber, Write};
 
 impl<P: Ports> Shard<P> {
@@ -18,6 +21,34 @@ impl<P: Ports> Shard<P> {
                 session.routed_exactly_once(receipt.packet_id, reason.is_error());
             }
         }
+    }
+
+    /// Answers a publish, at once or when its part of the store's work is done.
+    pub(super) fn answer_publisher(
+        &mut self,
+        publisher: &Publisher,
+        reason: Reason,
+        part: &mut Part,
+    ) {
+        let Publisher { client, key, number: session_number, receipt } = *publisher;
+        let session = (key, session_number);
+        let has_to_wait = part.has_to_wait() && !is_left_out(Rule::PublishWaits);
+        let served = self.resolve(client).filter(|index| self.is_served(*index));
+        let number = match served {
+            Some(index) if !has_to_wait && !self.clients[index].has_receipts() => {
+                self.acknowledge_publish(index, receipt, reason);
+                return;
+            }
+            Some(index) => self.wait_receipt(index, receipt),
+            None if !has_to_wait => {
+                self.settle_for_absent(session, receipt, reason);
+                return;
+            }
+            // Nobody looks for it among those of its connection, which is gone.
+            None => 0,
+        };
+        let done = Done::Publish { client, number, reason, session, receipt };
+        part.draft.waiting.push((self.here.index(), done));
     }
 
     /// The receipt of a client's publish waits; returns what tells it from others.
@@ -108,5 +139,4 @@ fn is_recorded(reason: Reason) -> bool {
 }
 
 #[cfg(test)]
-#[path = "tests/receipts.rs"]
 mod tests;

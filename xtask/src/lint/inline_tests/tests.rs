@@ -8,7 +8,6 @@ fn tests_between_what_they_test_are_refused_with_where_they_belong() {
         ("push-server/src/mqtt/a.rs", inline),
         ("push-server/src/ring/mod.rs", inline),
         ("push-server/src/broker/a.rs", "#[cfg(test)]\nmod tests;\nmod inner { }"),
-        ("push-server/src/shard/a.rs", inline),
     ]);
     let beside = "unit tests stand in a file of their own:";
     assert_eq!(

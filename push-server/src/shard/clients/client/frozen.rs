@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::client::{Client, Phase};
+use super::{Client, Phase};
 use crate::mqtt::{Connection, FrozenConnection};
 use crate::shard::agenda::FlowNumber;
 use crate::shard::ports::Ports;
@@ -11,7 +11,7 @@ use crate::transport::{FrozenTransport, Transport};
 
 /// A client that no operation refers to.
 #[derive(Debug)]
-pub(super) struct FrozenClient<P: Ports> {
+pub(in crate::shard::clients) struct FrozenClient<P: Ports> {
     phase: FrozenPhase,
     transport: FrozenTransport,
     /// Without those two.
@@ -26,7 +26,7 @@ enum FrozenPhase {
 
 impl<P: Ports> Client<P> {
     /// All of it, as a value.
-    pub(super) fn freeze(mut self) -> FrozenClient<P> {
+    pub(in crate::shard::clients) fn freeze(mut self) -> FrozenClient<P> {
         debug_assert!(self.is_quiet(), "operations would go on without it");
         let none =
             Phase::Flushing { deadline: self.intake.last_seen(), frames: Vec::<Bytes>::new() };
@@ -42,7 +42,7 @@ impl<P: Ports> Client<P> {
     }
 
     /// The client that `freeze` made a value of, under another generation.
-    pub(super) fn thaw(frozen: FrozenClient<P>, generation: u32) -> Self {
+    pub(in crate::shard::clients) fn thaw(frozen: FrozenClient<P>, generation: u32) -> Self {
         let FrozenClient { phase, transport, rest: mut client } = frozen;
         client.phase = match phase {
             FrozenPhase::Serving { connection, session, flow } => {
