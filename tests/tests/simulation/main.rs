@@ -168,6 +168,12 @@ noticed! {
     }
 }
 
+/// That strangers can tell: the scenario does not ask them.
+#[test]
+fn a_yes_to_an_earlier_question_is_noticed_in_random_runs_too() {
+    notices(Rule::AnswerToItsQuestion);
+}
+
 /// The same runs each time, so that this is no matter of luck.
 fn notices(rule: Rule) {
     let found = (0..MUTANT_RUNS_MAX).find_map(|seed| {
