@@ -27,6 +27,8 @@ pub enum Rule {
     FilterRemoved,
     /// A session that has ended leaves the disk.
     SessionRemoved,
+    /// A session's time goes on while there is no server.
+    TimeWithoutServer,
     /// What a socket has not taken goes along with a client that moves.
     UnsentMoves,
     /// What a member leaves goes to others of its group.
@@ -44,7 +46,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Every rule that runs of the simulation notice. [`Self::AnswerToItsQuestion`] has a test of its own.
+    /// Every rule. The simulation's test of this list has each of them noticed.
     pub const ALL: &[Self] = &[
         Self::FoundWill,
         Self::WillOfBriefSession,
@@ -63,6 +65,8 @@ impl Rule {
         Self::DoorWaits,
         Self::SlipWaits,
         Self::SlipOfAbsent,
+        Self::TimeWithoutServer,
+        Self::AnswerToItsQuestion,
     ];
 }
 

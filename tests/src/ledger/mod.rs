@@ -21,7 +21,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use groups::Group;
 use message::MessageId;
 
 pub use delivery::Delivery;
@@ -137,6 +136,26 @@ struct Subscriber {
     life: u32,
     /// Larger packets it is not sent.
     packet_bytes_max: Option<usize>,
+}
+
+/// The members that share a filter under one name.
+#[derive(Debug)]
+struct Group {
+    filter: String,
+    /// From this moment on somebody is there.
+    served_from: Option<u64>,
+    /// How often what has come did so at QoS 2.
+    came: BTreeMap<MessageId, Came>,
+    /// What a session that ended may have taken with it.
+    may_be_lost: BTreeSet<MessageId>,
+}
+
+/// How a message has come to a group.
+#[derive(Clone, Copy, Debug)]
+struct Came {
+    exactly_once: u32,
+    /// When it came first.
+    round: u32,
 }
 
 /// The time from a SUBSCRIBE to the UNSUBSCRIBE, or the SUBSCRIBE of the same filter, that ended it.

@@ -41,7 +41,7 @@ impl Ledger {
         }
         for group in &self.groups {
             for (id, _) in self.group_owes(group) {
-                let (about, filter) = (self.described(id), group.filter());
+                let (about, filter) = (self.described(id), &group.filter);
                 faults.push(format!("group of {filter}: lost: {about} came to no member"));
             }
         }

@@ -11,5 +11,6 @@ pub(crate) mod device;
 pub(crate) mod member;
 pub(crate) mod publisher;
 pub(crate) mod seat;
+pub(crate) mod strangers;
 pub(crate) mod subscriber;
 pub(crate) mod witness;

@@ -3,8 +3,8 @@
 //! what goes wrong: short reads and writes, resets, full mailboxes, a disk that is slow or fails, crashes. A
 //! ledger judges what comes of it.
 //!
-//! `PUSH_SIMULATION_SEED` runs one plan again, a seed or what a failure printed; `PUSH_SIMULATION_HOURS` runs new
-//! seeds on all cores for so long (`cargo xtask test simulation --seed S`, `--hours H`);
+//! `PUSH_SIMULATION_SEED` runs one plan again, a seed or what a failure printed; `PUSH_SIMULATION_HOURS` runs seed after
+//! seed on all cores for so long, from that one or a random one on (`cargo xtask test simulation --seed S`, `--hours H`);
 //! `PUSH_SIMULATION_TRACE=1` tells what happens.
 
 mod actors;
@@ -19,6 +19,7 @@ mod trace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use push_server::config::Config;
@@ -41,8 +42,11 @@ const MUTANT_RUNS_MAX: u64 = 200;
 #[test]
 fn what_shards_promise_they_keep_whatever_comes_between() {
     let report = match (seed_asked(), hours_asked()) {
-        (Some(plan), _) => tried(&plan),
-        (None, Some(hours)) => on_all_cores(Duration::from_secs_f64(hours * 3_600.0)),
+        (Some(plan), None) => tried(&plan),
+        (first, Some(hours)) => {
+            let first = first.map_or_else(rand::random, |plan| plan.seed);
+            on_all_cores(first, Duration::from_secs_f64(hours * 3_600.0))
+        }
         (None, None) => {
             let mut report = Report::default();
             (0..RUNS).for_each(|seed| report.add(&tried(&Plan::new(seed, STEPS))));
@@ -109,41 +113,65 @@ fn a_will_whose_delay_has_passed_is_published_though_its_client_is_back_before_t
     );
 }
 
-/// Each of these leaves a rule of the shard out, and expects a run to fail that is right with it.
+/// Each of these leaves a rule of the shard out, and expects a run or a scenario to go wrong. With the rule it goes
+/// right.
 macro_rules! noticed {
-    ($($name:ident: $rule:ident,)+) => {
+    (
+        runs { $($name:ident: $rule:ident,)+ }
+        scenarios { $($scenario_name:ident: $scenario_rule:ident by $goes_wrong:path,)+ }
+    ) => {
         $(
             #[test]
             fn $name() {
                 notices(Rule::$rule);
             }
         )+
+        $(
+            #[test]
+            fn $scenario_name() {
+                goes_wrong_without(Rule::$scenario_rule, $goes_wrong);
+            }
+        )+
 
         #[test]
         fn every_rule_that_can_be_left_out_is() {
-            assert_eq!([$(Rule::$rule),+], Rule::ALL);
+            assert_eq!([$(Rule::$rule,)+ $(Rule::$scenario_rule),+], Rule::ALL);
         }
     };
 }
 
 noticed! {
-    a_will_on_its_way_that_a_start_forgets_is_noticed: FoundWill,
-    a_will_of_a_brief_session_that_is_not_on_disk_is_noticed: WillOfBriefSession,
-    a_will_that_does_not_wait_is_noticed: WillDelay,
-    a_session_that_outlives_its_time_is_noticed: ExpiredSession,
-    a_connection_that_takes_over_from_a_later_one_is_noticed: LaterConnect,
-    a_publish_that_is_acknowledged_too_early_is_noticed: PublishWaits,
-    a_connack_that_comes_too_early_is_noticed: ConnackWaits,
-    a_pubrel_that_comes_too_early_is_noticed: AnswerWaits,
-    a_packet_id_that_a_start_forgets_is_noticed: ExactlyOnceFound,
-    a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
-    a_session_that_stays_on_disk_is_noticed: SessionRemoved,
-    a_move_that_loses_what_a_socket_has_not_taken_is_noticed: UnsentMoves,
-    what_a_member_leaves_and_nobody_gets_is_noticed: HandedOn,
-    a_ping_in_a_frame_that_the_kernel_answers_is_noticed: FramedUnarmed,
-    a_door_that_promises_too_early_is_noticed: DoorWaits,
-    a_receiver_that_is_said_to_acknowledge_too_early_is_noticed: SlipWaits,
-    a_receiver_that_is_away_and_not_followed_is_noticed: SlipOfAbsent,
+    runs {
+        a_will_on_its_way_that_a_start_forgets_is_noticed: FoundWill,
+        a_will_of_a_brief_session_that_is_not_on_disk_is_noticed: WillOfBriefSession,
+        a_will_that_does_not_wait_is_noticed: WillDelay,
+        a_session_that_outlives_its_time_is_noticed: ExpiredSession,
+        a_connection_that_takes_over_from_a_later_one_is_noticed: LaterConnect,
+        a_publish_that_is_acknowledged_too_early_is_noticed: PublishWaits,
+        a_connack_that_comes_too_early_is_noticed: ConnackWaits,
+        a_pubrel_that_comes_too_early_is_noticed: AnswerWaits,
+        a_packet_id_that_a_start_forgets_is_noticed: ExactlyOnceFound,
+        a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
+        a_session_that_stays_on_disk_is_noticed: SessionRemoved,
+        a_move_that_loses_what_a_socket_has_not_taken_is_noticed: UnsentMoves,
+        what_a_member_leaves_and_nobody_gets_is_noticed: HandedOn,
+        a_ping_in_a_frame_that_the_kernel_answers_is_noticed: FramedUnarmed,
+        a_door_that_promises_too_early_is_noticed: DoorWaits,
+        a_receiver_that_is_said_to_acknowledge_too_early_is_noticed: SlipWaits,
+        a_receiver_that_is_away_and_not_followed_is_noticed: SlipOfAbsent,
+    }
+    scenarios {
+        a_session_whose_time_stands_still_without_a_server_is_noticed:
+            TimeWithoutServer by scenarios::is_resumed_after_its_time,
+        a_second_answer_to_one_question_that_answers_the_next_is_noticed:
+            AnswerToItsQuestion by answers::is_fooled_by_a_second_answer,
+    }
+}
+
+/// That strangers can tell: the scenario does not ask them.
+#[test]
+fn a_yes_to_an_earlier_question_is_noticed_in_random_runs_too() {
+    notices(Rule::AnswerToItsQuestion);
 }
 
 /// The same runs each time, so that this is no matter of luck.
@@ -162,6 +190,15 @@ fn notices(rule: Rule) {
     outcome(&plan).expect("with all rules the same run is right");
 }
 
+/// For what random runs come by too seldom.
+fn goes_wrong_without(rule: Rule, goes_wrong: fn() -> bool) {
+    assert!(!goes_wrong(), "with all rules it is right");
+    leave_out(Some(rule));
+    let is_noticed = goes_wrong();
+    leave_out(None);
+    assert!(is_noticed, "without {rule:?}, and nobody noticed");
+}
+
 fn seed_asked() -> Option<Plan> {
     let text = std::env::var("PUSH_SIMULATION_SEED").ok()?;
     let plan = plan::parse(&text, STEPS);
@@ -173,7 +210,9 @@ fn hours_asked() -> Option<f64> {
     Some(text.parse().unwrap_or_else(|_| panic!("PUSH_SIMULATION_HOURS is no number: {text}")))
 }
 
-fn on_all_cores(time: Duration) -> Report {
+/// The seeds from `first` on, one after the other.
+fn on_all_cores(first: u64, time: Duration) -> Report {
+    let next = AtomicU64::new(first);
     let end = Instant::now() + time;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut total = Report::default();
@@ -181,7 +220,7 @@ fn on_all_cores(time: Duration) -> Report {
         let work = || {
             let mut total = Report::default();
             while Instant::now() < end {
-                total.add(&tried(&Plan::new(rand::random(), STEPS)));
+                total.add(&tried(&Plan::new(next.fetch_add(1, Ordering::Relaxed), STEPS)));
             }
             total
         };

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::actors::caller::Tally;
+use crate::actors::caller;
+use crate::actors::strangers;
 
 /// What a run was made of, for the report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +40,9 @@ pub(crate) struct Report {
     pub(crate) boots: u64,
     pub(crate) clock_sets: u64,
     /// What came in by a door.
-    pub(crate) called: Tally,
+    pub(crate) called: caller::Tally,
+    /// Clients whose authentication was answered late.
+    pub(crate) strangers: strangers::Tally,
     /// Of every packet that clients with long sessions were sent, and of when everything happened.
     pub(crate) digest: u64,
 }
@@ -75,6 +78,7 @@ impl Report {
         self.boots += other.boots;
         self.clock_sets += other.clock_sets;
         self.called.add(other.called);
+        self.strangers.add(other.strangers);
         self.digest ^= other.digest;
     }
 
@@ -107,6 +111,10 @@ impl Report {
             self.called.taken,
             self.called.refused,
             self.called.confirmed,
+            self.strangers.accepted,
+            self.strangers.refused,
+            self.strangers.steps,
+            self.strangers.in_vain,
         ];
         assert!(taken.iter().all(|&count| count > 0), "{self:?}");
     }
@@ -125,7 +133,7 @@ impl fmt::Display for Report {
              resets, {} take-overs, {} moves, mailboxes full {} times; {} messages for a group, {} handed on to \
              another member, {} that may have expired, {} too large for somebody; {} torn writes, {} boots \
              of the machine, the wall clock set {} times; by a door {} messages taken, {} refused, {} \
-             acknowledgements told",
+             acknowledgements told; {} clients accepted and {} refused by late answers, {} further steps, {} answers in vain",
             self.delivered,
             self.repeated,
             self.resumed,
@@ -151,6 +159,10 @@ impl fmt::Display for Report {
             self.called.taken,
             self.called.refused,
             self.called.confirmed,
+            self.strangers.accepted,
+            self.strangers.refused,
+            self.strangers.steps,
+            self.strangers.in_vain,
         )
     }
 }

@@ -21,6 +21,7 @@ use crate::actors::device::{Device, FIRST_INDEX};
 use crate::actors::member::{Member, SHARED_TOPICS, Stay};
 use crate::actors::publisher::Publisher;
 use crate::actors::seat::{Client, Phase, Seat};
+use crate::actors::strangers::Strangers;
 use crate::actors::subscriber::{Limits, Subscriber};
 use crate::actors::witness::Witness;
 use crate::link::Link;
@@ -66,6 +67,7 @@ struct Run {
     seats: Vec<Seat>,
     devices: Vec<Device>,
     caller: Caller,
+    strangers: Strangers,
     /// Connections that clients have turned away from, without ending them.
     abandoned: Vec<Peer>,
     life: u32,
@@ -150,6 +152,7 @@ impl Run {
             seats: clients.into_iter().map(Seat::new).collect(),
             devices: (0..rng.random_range(2..=4)).map(Device::new).collect(),
             caller,
+            strangers: Strangers::default(),
             abandoned: Vec::new(),
             life: 0,
             is_clock_wrong: false,
@@ -179,13 +182,14 @@ impl Run {
         self.tally.steps += 1;
         let dice = rng.random_range(0..1_000);
         match dice {
-            0..400 => {
+            0..380 => {
                 let shard = rng.random_range(0..self.shards);
                 if self.world.is_ready(shard) || rng.random_bool(0.05) {
                     self.world.turn(shard);
                     self.tally.turns += 1;
                 }
             }
+            380..400 => self.act_strangers(rng),
             400..690 => self.act(rng.random_range(0..self.seats.len()), Phase::Load, rng),
             690..705 => self.caller.call(&mut self.ledger, rng),
             705..720 => self.hear_caller(),
@@ -220,8 +224,8 @@ impl Run {
     fn move_client(&mut self, rng: &mut SmallRng) {
         let seats = self.seats.iter().filter_map(|seat| seat.link.as_ref());
         let devices = self.devices.iter().filter_map(Device::link);
-        let peers: Vec<&Peer> =
-            seats.chain(devices).map(|link| &link.peer).chain(&self.abandoned).collect();
+        let links = seats.chain(devices).chain(self.strangers.links());
+        let peers: Vec<&Peer> = links.map(|link| &link.peer).chain(&self.abandoned).collect();
         if peers.is_empty() {
             return;
         }
@@ -341,6 +345,11 @@ impl Run {
         }
     }
 
+    fn act_strangers(&mut self, rng: &mut SmallRng) {
+        self.strangers.listen(&self.world, &mut self.ledger);
+        self.strangers.act(&mut self.world, self.shards, rng);
+    }
+
     /// Whoever has called by a door takes the replies.
     fn hear_caller(&mut self) {
         let digest = &mut self.digest;
@@ -384,6 +393,7 @@ impl Run {
             wills_kept: self.devices.iter().map(Device::wills_kept).sum(),
             kernel_pings: self.devices.iter().map(Device::kernel_pings).sum(),
             called: self.caller.tally(),
+            strangers: self.strangers.tally(),
             digest: self.digest.finish(),
             ..self.tally
         }

@@ -21,6 +21,9 @@ const KEEP_ALIVE_SECS: u16 = 10;
 /// How long sessions outlive their connection.
 const SESSION_EXPIRY_SECS: u32 = 3_600;
 
+/// And brief ones.
+const BRIEF_EXPIRY_SECS: u32 = 5;
+
 /// A store that works again is offered within this what it has refused.
 const OFFERED_AGAIN: Duration = Duration::from_secs(3);
 
@@ -266,6 +269,30 @@ fn a_will_without_delay_is_not_published_where_its_client_is_back_soon_after_a_s
     settle(&mut world);
     witness.message();
     witness.expect_nothing();
+}
+
+/// A session of seconds, with all about it on disk, when a crash comes and no server runs until its time is over.
+/// Returns whether it is there all the same.
+pub(crate) fn is_resumed_after_its_time() -> bool {
+    let mut world = world();
+    let brief = Client::begin(&mut world, "brief", BRIEF_EXPIRY_SECS, None);
+    settle(&mut world);
+    brief.peer.reset();
+    settle(&mut world);
+    world.set_wall_clock(i64::from(BRIEF_EXPIRY_SECS) * 2_000, false);
+    world.crash(Written::Requests(ALL));
+    let mut again = Client::begin(&mut world, "brief", BRIEF_EXPIRY_SECS, None);
+    settle(&mut world);
+    let connack = again.receive();
+    let Some(Packet::Connack { code: 0, session_present, .. }) = connack else {
+        panic!("it may connect, whatever it finds: {connack:?}")
+    };
+    session_present
+}
+
+#[test]
+fn a_session_ends_though_no_server_runs_when_its_time_is_over() {
+    assert!(!is_resumed_after_its_time());
 }
 
 #[test]

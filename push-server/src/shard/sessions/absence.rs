@@ -46,6 +46,7 @@ impl Absence {
         will: Option<Box<PendingWill>>,
         now: Monotonic,
     ) -> Self {
+        let gone_millis = if is_left_out(Rule::TimeWithoutServer) { 0 } else { gone_millis };
         let left_millis = (u64::from(expiry_secs) * 1_000).saturating_sub(gone_millis);
         Self { ends_at: now.after_millis(left_millis), ..Self::new(expiry_secs, will, now) }
     }

@@ -180,6 +180,7 @@ impl Run {
         self.seats.iter().filter_map(|seat| seat.link.as_ref()).for_each(|link| link.peer.end());
         self.devices.iter().filter_map(Device::link).for_each(|link| link.peer.end());
         self.abandoned.iter().for_each(Peer::end);
+        self.strangers.links().for_each(|link| link.peer.end());
     }
 
     fn begin_life(&mut self, written: Written, machine: Option<Duration>, hears: bool) {
@@ -191,6 +192,7 @@ impl Run {
         // What the door said before is a promise, though nobody had heard it yet.
         self.hear_caller();
         self.caller.begin_life(&mut self.ledger, self.world.doors());
+        self.strangers.server_ended();
         self.life += 1;
         self.ledger.begin_round(self.life);
         let now = self.world.now();

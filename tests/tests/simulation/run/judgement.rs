@@ -35,9 +35,12 @@ impl Run {
                 device.all_is_written(now);
                 device.listen(now, &mut self.ledger);
             }
+            self.strangers.listen(&self.world, &mut self.ledger);
+            self.strangers.answer_all();
             self.hear_caller();
             let rests = self.seats.iter().all(Seat::is_at_rest)
                 && self.caller.is_at_rest()
+                && self.strangers.is_at_rest()
                 && self.ledger.missing() == 0;
             if rests && now > until {
                 break;
@@ -52,6 +55,7 @@ impl Run {
         }
         self.hear_caller();
         self.caller.judge(&mut self.ledger);
+        self.strangers.judge(&mut self.ledger);
         self.ledger.settle();
         self.devices.iter().for_each(|device| device.judge(&mut self.ledger));
         self.judge_retained();
@@ -60,7 +64,9 @@ impl Run {
 
     /// Each client that is there has one connection, and no session is nobody's.
     fn judge_owners(&mut self) {
-        let served = self.seats.iter().filter(|seat| seat.link.is_some()).count() as u64;
+        let served = self.seats.iter().filter(|seat| seat.link.is_some()).count();
+        let strangers = self.strangers.links().count();
+        let served = (served + strangers) as u64;
         let sum = |gauge: fn(&World, u16) -> u64| -> u64 {
             (0..self.shards).map(|shard| gauge(&self.world, shard)).sum()
         };
@@ -69,7 +75,7 @@ impl Run {
             self.ledger.fault(format_args!("{served} clients have {open} connections"));
         }
         let sessions = sum(|world, shard| world.counters(shard).sessions.value());
-        let clients = (self.seats.len() + self.devices.len()) as u64;
+        let clients = (self.seats.len() + self.devices.len() + strangers) as u64;
         if sessions > clients {
             self.ledger.fault(format_args!("{clients} clients have {sessions} sessions"));
         }
@@ -147,6 +153,7 @@ impl Run {
                 link.peer.end();
             }
         }
+        self.strangers.leave();
         self.settle_all();
         for name in names {
             if let Some(link) = self.visit(&name, &mut rng) {
