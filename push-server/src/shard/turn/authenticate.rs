@@ -106,7 +106,7 @@ impl<P: Ports> Shard<P> {
         self.after_layers(index);
     }
 
-    /// A client that was authenticated is so once more, or says that it wants to be.
+    /// A client re-authenticates, or asks to.
     pub(super) fn on_authenticate(&mut self, index: u32, key: u32, auth: Auth) {
         let nonce = self.here.randomness().array();
         let Phase::Serving { connection, .. } = &mut self.clients[index].phase else { return };
