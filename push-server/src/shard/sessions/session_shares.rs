@@ -19,7 +19,7 @@ const SHARE_MIN: u64 = 1_024;
 pub(crate) enum NoPlace {
     /// All places are taken.
     Full,
-    /// More than half of them are, and the network, the link or the user has its share.
+    /// Half of them are, and the network, the link or the user has its share.
     Share,
     /// The memory of all sessions is used up.
     Memory,
