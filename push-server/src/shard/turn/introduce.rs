@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::Shard;
-use super::authenticate::Refused;
+use super::authenticate::RefusalText;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connect, Connecting, Progress, Refusal};
 use crate::shard::clients::{Client, Phase};
@@ -44,7 +44,7 @@ impl<P: Ports> Shard<P> {
                 // It may have said goodbye.
                 if refusal.reason.is_error() {
                     let client_id = refusal.client_id.as_deref();
-                    self.tell_of(index, kind, client_id, &Refused::from(&refusal));
+                    self.tell_of(index, kind, client_id, &RefusalText::from(&refusal));
                 }
                 if let Some(denial) = refusal.denial {
                     self.count_denial(denial);
