@@ -3,7 +3,7 @@
 
 mod absence;
 mod departed;
-mod found;
+mod ended_session;
 mod recovered;
 mod remains_bytes;
 mod session_shares;
@@ -13,7 +13,7 @@ mod unused;
 pub(super) use absence::Absence;
 use departed::Departed;
 pub(super) use departed::{Leaving, Records};
-pub(super) use found::Found;
+pub(super) use ended_session::EndedSession;
 pub(super) use recovered::RecoveredPart;
 pub(super) use remains_bytes::RemainsBytes;
 pub(super) use session_shares::{NoPlace, SessionShares};
@@ -215,17 +215,17 @@ impl Sessions {
     }
 
     /// Adds an ended session with a will that is due at `publish_at`.
-    pub(super) fn add_stray(&mut self, publish_at: Monotonic, found: Found) {
+    pub(super) fn add_stray(&mut self, publish_at: Monotonic, found: EndedSession) {
         self.departed.add_stray(publish_at, found);
     }
 
     /// Takes an ended session whose will is due at `now`.
-    pub(super) fn take_due_stray(&mut self, now: Monotonic) -> Option<Found> {
+    pub(super) fn take_due_stray(&mut self, now: Monotonic) -> Option<EndedSession> {
         self.departed.take_due(now)
     }
 
     /// The start has found an ended session that has something to give away.
-    pub(super) fn push_found(&mut self, found: Found) {
+    pub(super) fn push_found(&mut self, found: EndedSession) {
         self.departed.push_found(found);
     }
 
@@ -235,7 +235,7 @@ impl Sessions {
     }
 
     /// Takes what the start has found; every shard has its subscriptions by now.
-    pub(super) fn take_found(&mut self) -> (Vec<Found>, Vec<Outgoing>) {
+    pub(super) fn take_found(&mut self) -> (Vec<EndedSession>, Vec<Outgoing>) {
         self.departed.take_found()
     }
 
@@ -245,7 +245,7 @@ impl Sessions {
     }
 
     /// The client of a session is back: takes the will that the session left.
-    pub(super) fn take_strays_back(&mut self, key: u32) -> Vec<Found> {
+    pub(super) fn take_strays_back(&mut self, key: u32) -> Vec<EndedSession> {
         let entry = self.entries.get(key as usize).and_then(Option::as_ref);
         let Some(Entry { session, .. }) = entry else { return Vec::new() };
         self.departed.take_back(session.client_id(), session.user())

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
 
-use super::found::Found;
+use super::ended_session::EndedSession;
 use super::strays::Strays;
 use crate::mqtt::Left;
 use crate::shard::journal::{Leaver, Outgoing};
@@ -40,7 +40,7 @@ pub(crate) struct Departed {
     /// Those that the start has found, with wills that are not due yet.
     strays: Strays,
     /// Others that the start has found.
-    found: Vec<Found>,
+    found: Vec<EndedSession>,
     /// Wills that the start has found on their way.
     found_wills: Vec<Outgoing>,
 }
@@ -67,13 +67,13 @@ impl Departed {
     }
 
     /// Adds a session with a will that is due at `publish_at`.
-    pub(crate) fn add_stray(&mut self, publish_at: Monotonic, found: Found) {
+    pub(crate) fn add_stray(&mut self, publish_at: Monotonic, found: EndedSession) {
         self.strays.add(publish_at, found);
     }
 
     /// A client is back: takes the will that its session left. That of another user's session
     /// stays.
-    pub(crate) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<Found> {
+    pub(crate) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<EndedSession> {
         self.strays.take_back(client_id, user)
     }
 
@@ -83,12 +83,12 @@ impl Departed {
     }
 
     /// Takes a session whose will's delay has passed at `now`.
-    pub(crate) fn take_due(&mut self, now: Monotonic) -> Option<Found> {
+    pub(crate) fn take_due(&mut self, now: Monotonic) -> Option<EndedSession> {
         self.strays.take_due(now)
     }
 
     /// The start has found an ended session with messages to hand on.
-    pub(crate) fn push_found(&mut self, found: Found) {
+    pub(crate) fn push_found(&mut self, found: EndedSession) {
         self.found.push(found);
     }
 
@@ -98,7 +98,7 @@ impl Departed {
     }
 
     /// Takes what the start has found; every shard has its subscriptions by now.
-    pub(crate) fn take_found(&mut self) -> (Vec<Found>, Vec<Outgoing>) {
+    pub(crate) fn take_found(&mut self) -> (Vec<EndedSession>, Vec<Outgoing>) {
         (std::mem::take(&mut self.found), std::mem::take(&mut self.found_wills))
     }
 
