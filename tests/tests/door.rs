@@ -33,8 +33,8 @@ fn threads_publish_by_doors_and_hear_of_each_acknowledgement_once() {
         durability: DurabilityMode::Fsync,
         ..Config::default()
     };
-    let claim = embedded::claim(directory.path()).expect("nobody else has it");
-    let shards = Shards::start(&Arc::new(config), Access::default(), 100, None, Some(claim))
+    let lock = embedded::lock_directory(directory.path()).expect("nobody else has it");
+    let shards = Shards::start(&Arc::new(config), Access::default(), 100, None, Some(lock))
         .expect("shards start");
     let target = Target::at(shards.listening()[0]);
     let away = Connect::new(Version::V5, "away").persistent();

@@ -21,7 +21,7 @@ use super::{access, listening, privileges, status};
 use crate::config::{Config, DurabilityMode, KernelPathMode, Loaded};
 use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
 use crate::shard::{LISTEN_FLAG, ShardError, Shards, WS_LISTEN_FLAG, probe_bind};
-use crate::store::embedded::{self, Claim, StoreError};
+use crate::store::embedded::{self, DirectoryLock, StoreError};
 
 /// One slot in so many is extra: shards share slots out evenly, but clients come to shards by the
 /// hash of their ids.
@@ -100,7 +100,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     wait_for_addresses(&config, &mut patience)?;
     let http = config.http.map(|address| bind_http(address, &mut patience));
     let (http, http_address) = http.transpose()?.unzip();
-    let data = claim_data_dir(&config, &mut patience)?;
+    let data = lock_data_dir(&config, &mut patience)?;
 
     let mut pins = claim_pins(&config, &mut patience)?;
     let generations = pins.as_ref().map(Pins::earlier).unwrap_or_default();
@@ -221,14 +221,18 @@ fn wait_for_addresses(config: &Config, patience: &mut Patience) -> Result<(), St
 }
 
 /// Claims the data directory, before all that takes long; `None` where nothing is kept.
-fn claim_data_dir(config: &Config, patience: &mut Patience) -> Result<Option<Claim>, StartError> {
+fn lock_data_dir(
+    config: &Config,
+    patience: &mut Patience,
+) -> Result<Option<DirectoryLock>, StartError> {
     if config.durability == DurabilityMode::Off {
         return Ok(None);
     }
     let dir = &config.data_dir;
     let is_in_use = |error: &StoreError| matches!(error, StoreError::InUse(_));
-    let claim = patience.for_directory(Wanted::DataDir, dir, || embedded::claim(dir), is_in_use);
-    claim.map(Some).map_err(StartError::DataDir)
+    let lock =
+        patience.for_directory(Wanted::DataDir, dir, || embedded::lock_directory(dir), is_in_use);
+    lock.map(Some).map_err(StartError::DataDir)
 }
 
 /// Claims the pin directory. Two servers at once would share clients as they come, so a second

@@ -26,12 +26,12 @@ pub const AUTH_BYTES_MAX: u32 = 4 << 10;
 pub struct Handshake {
     input: Input,
     nonce: Nonce,
-    pending: Option<Box<Pending>>,
+    pending: Option<Box<PendingConnect>>,
 }
 
 /// A CONNECT whose client may not connect yet.
 #[derive(Debug)]
-struct Pending {
+struct PendingConnect {
     connect: Connect,
     /// The Authentication Method, if the client named one.
     method: Option<Box<str>>,
@@ -290,8 +290,8 @@ impl Handshake {
                 self.offer(connect, len as u64);
                 Ok(Progress::Asks)
             }
-            Err(codec::Refused { audience: None, reason }) => Err(reason),
-            Err(codec::Refused { audience: Some(audience), reason }) => {
+            Err(codec::ConnectError { audience: None, reason }) => Err(reason),
+            Err(codec::ConnectError { audience: Some(audience), reason }) => {
                 self.input.clear();
                 Ok(Progress::Refused(Refusal::with_connack(audience, reason, None)))
             }
@@ -308,7 +308,7 @@ impl Handshake {
         });
         let stage = Stage::Offers(proof);
         let said = BytesMut::new();
-        let pending = Pending { connect, method, stage, questions: 0, said, wire_bytes };
+        let pending = PendingConnect { connect, method, stage, questions: 0, said, wire_bytes };
         self.pending = Some(Box::new(pending));
     }
 
@@ -343,7 +343,7 @@ impl Handshake {
     fn allow(
         &mut self,
         limits: &Limits,
-        pending: Pending,
+        pending: PendingConnect,
         identity: Identity,
         data: Option<Bytes>,
     ) -> Progress {
@@ -358,20 +358,20 @@ impl Handshake {
         {
             return self.deny(pending, Denial::Will);
         }
-        let Pending { mut connect, method, questions, wire_bytes, .. } = pending;
+        let PendingConnect { mut connect, method, questions, wire_bytes, .. } = pending;
         connect.identity = identity;
         connect.authenticated = method.map(|method| Authenticated { method, data, questions });
         let rest = self.input.take_rest();
         Progress::Connect(Box::new(Connecting { connect, rest, wire_bytes }))
     }
 
-    fn deny(&mut self, pending: Pending, denial: Denial) -> Progress {
+    fn deny(&mut self, pending: PendingConnect, denial: Denial) -> Progress {
         let refusal = self.refusal(pending, denial.into());
         Progress::Refused(Refusal { denial: Some(denial), ..refusal })
     }
 
     /// By a CONNACK, after what the client is still to be told.
-    fn refusal(&mut self, pending: Pending, reason: Reason) -> Refusal {
+    fn refusal(&mut self, pending: PendingConnect, reason: Reason) -> Refusal {
         self.input.clear();
         let audience = Audience::of(&pending.connect);
         let client_id = Some(pending.connect.client_id);

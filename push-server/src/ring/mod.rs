@@ -48,7 +48,7 @@ use io_uring::{cqueue, opcode, squeue, types};
 
 use buffers::{GROUP, ReceiveBuffers};
 use driver::Driver;
-use send::{Progress, Sends};
+use send::{SendProgress, Sends};
 use user_data::{Kind, decode, encode, encode_kind};
 
 pub use buffers::Piece;
@@ -359,18 +359,18 @@ impl Ring {
 
     fn sent(&mut self, slab: Token, result: i32) -> Option<Completion> {
         match self.sends.complete(slab.index, slab.generation, result) {
-            Progress::Stale => {
+            SendProgress::Stale => {
                 self.counters.stale += 1;
                 None
             }
-            Progress::Short { key } => {
+            SendProgress::Short { key } => {
                 self.push_send(key);
                 None
             }
-            Progress::Done { token, weight, result } => {
+            SendProgress::Done { token, weight, result } => {
                 Some(Completion::Sent { token, weight, result })
             }
-            Progress::Interrupted { token, weight, accepted, unsent } => {
+            SendProgress::Interrupted { token, weight, accepted, unsent } => {
                 Some(Completion::Interrupted { token, weight, accepted, unsent })
             }
         }

@@ -26,7 +26,7 @@ const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
 /// What a completion means for its send.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(super) enum SendProgress {
     /// No such send.
     Stale,
     /// Some bytes were accepted. Submit `Sends::operation` of this key again.
@@ -122,10 +122,10 @@ impl Sends {
     }
 
     /// Takes a completion's result in.
-    pub(super) fn complete(&mut self, key: u32, generation: u32, result: i32) -> Progress {
+    pub(super) fn complete(&mut self, key: u32, generation: u32, result: i32) -> SendProgress {
         let send = match self.sends.get_mut(key as usize) {
             Some(send) if send.generation == generation => send,
-            _ => return Progress::Stale,
+            _ => return SendProgress::Stale,
         };
         let result = match usize::try_from(result) {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
@@ -133,12 +133,12 @@ impl Sends {
                 send.advance(accepted);
                 match send.chunks.get(send.next) {
                     None => Ok(send.accepted),
-                    Some(_) if send.cancelled.is_none() => return Progress::Short { key },
+                    Some(_) if send.cancelled.is_none() => return SendProgress::Short { key },
                     Some(_) => Err(io::Error::from_raw_os_error(libc::ECANCELED)),
                 }
             }
             Err(_) if result == -libc::EINTR && send.cancelled.is_none() => {
-                return Progress::Short { key };
+                return SendProgress::Short { key };
             }
             Err(_) => Err(io::Error::from_raw_os_error(-result)),
         };
@@ -150,9 +150,9 @@ impl Sends {
         match result {
             Err(error) if send.cancelled == Some(Cancelled::GivesBack) && is_cancel(&error) => {
                 let unsent = send.chunks.split_off(send.next);
-                Progress::Interrupted { token, weight, accepted, unsent }
+                SendProgress::Interrupted { token, weight, accepted, unsent }
             }
-            result => Progress::Done { token, weight, result },
+            result => SendProgress::Done { token, weight, result },
         }
     }
 

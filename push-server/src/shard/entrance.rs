@@ -12,7 +12,7 @@ pub(super) struct Entrance {
     connections_max: u32,
     /// Open sockets of all shards.
     open: AtomicU32,
-    /// Which connection of a client is the later one.
+    /// Tells which connection of a client is the later one.
     connect_order: ConnectOrder,
     is_stopping: AtomicBool,
     shards: u16,

@@ -1,20 +1,20 @@
 //! A shard's journal: what its turn has to write and read, what the store has done and the sessions have
-//! not noted yet, and whether the store keeps up. `refused` has what the store refused.
+//! not noted yet, and whether the store keeps up. `retry_list` has what the store refused.
 //!
 //! It does not decide what is written, or what the store's answers mean: `durable` does.
 
-mod fresh;
 mod outgoing;
 pub(super) mod records;
-mod refused;
+mod retry_list;
 mod shared_journal;
 mod ticket;
+mod unconfirmed_filters;
 mod unremoved;
 
 pub(super) use outgoing::Outgoing;
 pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
-pub(super) use refused::{Again, Retrying};
-pub(crate) use refused::{CHANGES_MAX, UNREMOVED_MAX};
+pub(super) use retry_list::{Again, Retrying};
+pub(crate) use retry_list::{CHANGES_MAX, UNREMOVED_MAX};
 pub(super) use shared_journal::SharedJournal;
 pub(super) use ticket::{
     Completions, Done, Draft, Giver, Leaver, Part, StoreSink, Subscribed, Ticket, Unsubscribed,
@@ -29,9 +29,9 @@ use super::counters::ShardCounters;
 use crate::broker::TopicFilter;
 use crate::mqtt::{Change, HEAD_MESSAGES_MAX};
 use crate::store::{Outcome, PageLimit, Position, SessionNumber, Store};
-use fresh::Fresh;
-use refused::Refused;
-use ticket::Wholes;
+use retry_list::RetryList;
+use ticket::CompleteWrites;
+use unconfirmed_filters::UnconfirmedFilters;
 
 /// When so many bytes of all shards wait to be stored, work that would add to them waits
 /// (`limit="store"`), until half of them is stored.
@@ -91,8 +91,8 @@ pub(super) struct Journal {
     /// What else the store and other shards have done.
     settled: VecDeque<(Done, Outcome)>,
     /// Subscriptions that may not be on disk yet.
-    fresh: Fresh,
-    refused: Refused,
+    unconfirmed: UnconfirmedFilters,
+    retry_list: RetryList,
     /// Scratch, kept for its memory.
     done: Vec<(Done, Outcome)>,
 }
@@ -108,16 +108,16 @@ impl Journal {
         self.page_reads.push(page);
     }
 
-    /// Gives the store what the shard `own` has to write by now, behind all `wholes`, and asks it for the
+    /// Gives the store what the shard `own` has to write by now, behind all `complete_writes`, and asks it for the
     /// pages.
     pub(super) fn submit(
         &mut self,
         own: u16,
         store: &dyn Store<Waiting>,
-        wholes: &Wholes,
+        complete_writes: &CompleteWrites,
         counters: &ShardCounters,
     ) {
-        wholes.file(|Draft { writes, waiting }| store.commit(writes, waiting));
+        complete_writes.file(|Draft { writes, waiting }| store.commit(writes, waiting));
         if !self.draft.is_empty() {
             let Draft { writes, waiting } = std::mem::take(&mut self.draft);
             store.commit(writes, waiting);
@@ -188,7 +188,7 @@ impl Journal {
 
     /// A SUBSCRIBE begins; what tells it from others.
     pub(super) fn begin_subscribe(&mut self) -> u64 {
-        self.fresh.begin()
+        self.unconfirmed.begin()
     }
 
     /// A SUBSCRIBE subscribes to a filter, which `is_new` to the session. Returns whether it is to say what
@@ -200,12 +200,12 @@ impl Journal {
         filter: &TopicFilter,
         is_new: bool,
     ) -> bool {
-        self.fresh.touch(subscribe, number, filter, is_new)
+        self.unconfirmed.touch(subscribe, number, filter, is_new)
     }
 
     /// A session has unsubscribed.
     pub(super) fn end_filter(&mut self, number: SessionNumber, filter: &TopicFilter) {
-        self.fresh.end(number, filter);
+        self.unconfirmed.end(number, filter);
     }
 
     /// A filter of a SUBSCRIBE is on disk: its removal, if that was refused, is not offered again.
@@ -215,8 +215,8 @@ impl Journal {
         number: SessionNumber,
         filter: TopicFilter,
     ) {
-        self.refused.replace_filter(number, &filter);
-        self.fresh.written(subscribe, number, filter);
+        self.retry_list.replace_filter(number, &filter);
+        self.unconfirmed.written(subscribe, number, filter);
     }
 
     /// A filter of a SUBSCRIBE could not be written. Returns whether memory is to forget it.
@@ -226,97 +226,97 @@ impl Journal {
         number: SessionNumber,
         filter: &TopicFilter,
     ) -> bool {
-        self.fresh.failed(subscribe, number, filter)
+        self.unconfirmed.failed(subscribe, number, filter)
     }
 
     /// Begins to offer what was refused again, unless there is nothing, or that has begun already.
     pub(super) fn begin_retry(&mut self) -> Option<Retrying> {
-        self.refused.begin_retry()
+        self.retry_list.begin_retry()
     }
 
     pub(super) fn end_retry(&mut self) {
-        self.refused.end_retry();
+        self.retry_list.end_retry();
     }
 
     /// Something of a session could not be written.
     pub(super) fn push_unwritten(&mut self, key: u32, number: SessionNumber) {
-        self.refused.push_unwritten(key, number);
+        self.retry_list.push_unwritten(key, number);
     }
 
     /// A session's record is on disk, or the session has ended.
     pub(super) fn end_unwritten(&mut self, key: u32, number: SessionNumber) {
-        self.refused.end_unwritten(key, number);
+        self.retry_list.end_unwritten(key, number);
     }
 
     /// The number of the session with this key of which the disk lacks something. It may have ended.
     pub(super) fn unwritten(&self, key: u32) -> Option<SessionNumber> {
-        self.refused.unwritten(key)
+        self.retry_list.unwritten(key)
     }
 
     /// Whether the disk lacks something of any session.
     pub(super) fn has_unwritten(&self) -> bool {
-        self.refused.has_unwritten()
+        self.retry_list.has_unwritten()
     }
 
     /// An ended session could not be removed. Returns whether there was room to remember it.
     pub(super) fn push_unremoved(&mut self, number: SessionNumber) -> bool {
-        self.refused.push_unremoved(number)
+        self.retry_list.push_unremoved(number)
     }
 
     /// A filter that was unsubscribed from could not be removed. Returns whether there was room to
     /// remember it.
     pub(super) fn push_unremoved_filter(&mut self, filter: UnremovedFilter) -> bool {
-        self.refused.push_filter(filter)
+        self.retry_list.push_filter(filter)
     }
 
     /// A page of a session could not be read.
     pub(super) fn push_unread(&mut self, key: u32, number: SessionNumber) {
-        self.refused.push_unread(key, number);
+        self.retry_list.push_unread(key, number);
     }
 
     /// It is asked for again.
     pub(super) fn end_unread(&mut self, key: u32, number: SessionNumber) {
-        self.refused.end_unread(key, number);
+        self.retry_list.end_unread(key, number);
     }
 
     /// A page of an ended session could not be read, or not be given away.
     pub(super) fn push_leaver(&mut self, leaver: Leaver) {
-        self.refused.push_leaver(leaver);
+        self.retry_list.push_leaver(leaver);
     }
 
     /// A change of a session could not be made. Returns whether there was room to remember it.
     pub(super) fn push_change(&mut self, key: u32, number: SessionNumber, change: Change) -> bool {
-        self.refused.push_change(key, number, change)
+        self.retry_list.push_change(key, number, change)
     }
 
     /// It is made, or is not to be made any more.
     pub(super) fn end_change(&mut self, number: SessionNumber, change: Change) {
-        self.refused.end_change(number, change);
+        self.retry_list.end_change(number, change);
     }
 
     /// Whether the disk still has a message, in this place of a session's outbox, that is owed no longer.
     pub(super) fn is_unsettled(&self, number: SessionNumber, position: u64) -> bool {
-        self.refused.is_unsettled(number, position)
+        self.retry_list.is_unsettled(number, position)
     }
 
     /// A message of a session could not be passed on.
     pub(super) fn push_giver(&mut self, giver: Giver) {
-        self.refused.push_giver(giver);
+        self.retry_list.push_giver(giver);
     }
 
     /// A will could not be published safely. Returns whether there was room to remember it.
     pub(super) fn push_will(&mut self, will: Outgoing) -> bool {
-        self.refused.push_will(will)
+        self.retry_list.push_will(will)
     }
 
     /// Takes the will that has waited longest.
     pub(super) fn pop_will(&mut self) -> Option<Outgoing> {
-        self.refused.pop_will()
+        self.retry_list.pop_will()
     }
 
     /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> [(&'static str, usize); 4] {
-        self.refused.leftovers()
+        self.retry_list.leftovers()
     }
 }

@@ -63,7 +63,7 @@ use notices::Notices;
 use sessions::RecoveredPart;
 use totals::Totals;
 
-/// What every shard sees of the whole.
+/// What all shards share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     config: Arc<Config>,
@@ -86,7 +86,7 @@ pub(crate) struct Shared {
 /// The store, as shards see it.
 pub(crate) type ShardStore = dyn Store<Waiting>;
 
-/// What the whole starts from.
+/// What the shards start from.
 #[derive(Debug)]
 struct SharedSetup {
     config: Arc<Config>,
@@ -98,9 +98,9 @@ struct SharedSetup {
     memory: Arc<SessionMemory>,
     store: Option<Arc<ShardStore>>,
     completions: Arc<Vec<Completions>>,
-    /// Random.
+    /// Random, so that no client can choose ids that meet in one bucket.
     hash_seed: u64,
-    /// Random.
+    /// Random, so that no client can choose whose bucket its network shares.
     networks_seed: u64,
 }
 

@@ -76,12 +76,12 @@ impl Publishing {
         fanout.find_matches(&self.subscriptions, sender, budget)
     }
 
-    /// Whether retained messages are still to be brought to a session.
+    /// Whether a session is still owed retained messages.
     pub(super) fn has_backlog(&self, key: u32) -> bool {
         self.backlogs.has(key)
     }
 
-    /// Of how many subscriptions a session is still to be brought them.
+    /// For how many subscriptions a session is still owed them.
     pub(super) fn walks(&self, key: u32) -> usize {
         self.backlogs.walks(key)
     }
@@ -101,12 +101,12 @@ impl Publishing {
         self.backlogs.push(key, number, wanted);
     }
 
-    /// What a SUBSCRIBE brings may follow its SUBACK.
+    /// The SUBACK of a SUBSCRIBE is out: its retained messages may follow.
     pub(super) fn release_wanted(&mut self, key: u32, subscribe: u64) {
         self.backlogs.release(key, subscribe);
     }
 
-    /// What a SUBSCRIBE would have brought is not brought.
+    /// A SUBSCRIBE has failed: its retained messages are not delivered.
     pub(super) fn fail_wanted(&mut self, key: u32, subscribe: u64, retained: &Retained) {
         self.backlogs.fail(key, subscribe, retained);
     }
@@ -140,7 +140,7 @@ impl Publishing {
         self.backlogs.take_absent()
     }
 
-    /// It has its next turn behind the others.
+    /// Its next turn comes after the others'.
     pub(super) fn push_absent(&mut self, key: u32) {
         self.backlogs.push_absent(key);
     }

@@ -3,7 +3,7 @@
 
 mod absence;
 mod departed;
-mod found;
+mod ended_session;
 mod recovered;
 mod remains_bytes;
 mod session_shares;
@@ -13,7 +13,7 @@ mod unused;
 pub(super) use absence::Absence;
 use departed::Departed;
 pub(super) use departed::{Leaving, Records};
-pub(super) use found::Found;
+pub(super) use ended_session::EndedSession;
 pub(super) use recovered::RecoveredPart;
 pub(super) use remains_bytes::RemainsBytes;
 pub(super) use session_shares::{NoPlace, SessionShares};
@@ -47,7 +47,7 @@ pub(super) struct Entry {
 pub(super) enum Presence {
     /// Connected, as this client of the shard's.
     Connected(u32),
-    /// Away.
+    /// Without a connection.
     Absent(Absence),
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Sessions {
     memory: Arc<MemoryBudget>,
     /// Those that give way when places are short.
     unused: UnusedSessions,
-    /// The shard that was asked last for the place of one of its.
+    /// The shard that was last asked to end one of its unused sessions.
     asked_last: u16,
     /// Those that have ended.
     departed: Departed,
@@ -106,8 +106,8 @@ impl Sessions {
         self.by_client_id.find(hash, same).copied()
     }
 
-    /// Takes the memory of a session; `anyway` where it takes the place of another. Returns whether it
-    /// was there.
+    /// Takes the memory of a session; `anyway`: even beyond the limit, because it replaces another
+    /// session. Returns whether there was enough.
     pub(super) fn take_memory(&self, session: &Session, anyway: bool) -> bool {
         let bytes = weight_bytes(session);
         if anyway {
@@ -146,7 +146,7 @@ impl Sessions {
         Some(entry)
     }
 
-    /// Nothing knows a removed session by its key any more.
+    /// A removed session's key may be given again: nothing refers to it any more.
     pub(super) fn release_key(&mut self, key: u32) {
         if self.entries.get(key as usize).is_some_and(Option::is_none) {
             self.entries.remove(key as usize);
@@ -158,7 +158,7 @@ impl Sessions {
         self.origins.get(key as usize).copied().unwrap_or_default()
     }
 
-    /// A session's client has connected from there. Returns from where before.
+    /// A session's client has connected from this network. Returns the network before.
     pub(super) fn set_origin(&mut self, key: u32, origin: Origin) -> Origin {
         let index = key as usize;
         if self.origins.len() <= index {
@@ -188,7 +188,7 @@ impl Sessions {
         self.entry_mut(key).map(|entry| &mut entry.session)
     }
 
-    /// What is left in it, by what it is: nothing, when all has ended.
+    /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> [(&'static str, usize); 1] {
         self.departed.leftovers()
@@ -215,17 +215,17 @@ impl Sessions {
     }
 
     /// Adds an ended session with a will that is due at `publish_at`.
-    pub(super) fn add_stray(&mut self, publish_at: Monotonic, found: Found) {
+    pub(super) fn add_stray(&mut self, publish_at: Monotonic, found: EndedSession) {
         self.departed.add_stray(publish_at, found);
     }
 
     /// Takes an ended session whose will is due at `now`.
-    pub(super) fn take_due_stray(&mut self, now: Monotonic) -> Option<Found> {
+    pub(super) fn take_due_stray(&mut self, now: Monotonic) -> Option<EndedSession> {
         self.departed.take_due(now)
     }
 
     /// The start has found an ended session that has something to give away.
-    pub(super) fn push_found(&mut self, found: Found) {
+    pub(super) fn push_found(&mut self, found: EndedSession) {
         self.departed.push_found(found);
     }
 
@@ -235,17 +235,17 @@ impl Sessions {
     }
 
     /// Takes what the start has found; every shard has its subscriptions by now.
-    pub(super) fn take_found(&mut self) -> (Vec<Found>, Vec<Outgoing>) {
+    pub(super) fn take_found(&mut self) -> (Vec<EndedSession>, Vec<Outgoing>) {
         self.departed.take_found()
     }
 
-    /// Whether some will of an ended session is due at `now`.
+    /// Whether the delay of some ended session's will has passed at `now`.
     pub(super) fn has_due_stray(&self, now: Monotonic) -> bool {
         self.departed.has_due(now)
     }
 
-    /// The client of a session is back: takes what it had left.
-    pub(super) fn take_strays_back(&mut self, key: u32) -> Vec<Found> {
+    /// The client of a session is back: takes the will that the session left.
+    pub(super) fn take_strays_back(&mut self, key: u32) -> Vec<EndedSession> {
         let entry = self.entries.get(key as usize).and_then(Option::as_ref);
         let Some(Entry { session, .. }) = entry else { return Vec::new() };
         self.departed.take_back(session.client_id(), session.user())
@@ -278,7 +278,7 @@ impl Sessions {
         self.unused.len()
     }
 
-    /// The shard that was asked last for the place of one of its.
+    /// The shard that was last asked to end one of its unused sessions.
     pub(super) fn asked_last(&self) -> u16 {
         self.asked_last
     }

@@ -29,7 +29,9 @@ use crate::broker::{Retained, SessionMemory};
 use crate::config::{Config, DurabilityMode};
 use crate::kernel::{self, KernelPath, ShardPath};
 use crate::ring::{RingError, RingHandle};
-use crate::store::embedded::{self, Claim, ClockReading, Durability, StoreError, StoreOptions};
+use crate::store::embedded::{
+    self, ClockReading, DirectoryLock, Durability, StoreError, StoreOptions,
+};
 use crate::store::{Clocks, Opening, Recovered, StoreCounters};
 use crate::transport::Kind;
 use bind::bind_all;
@@ -113,7 +115,7 @@ impl StoreView {
 
 impl Shards {
     /// Binds the listeners, opens the store and starts one thread a shard. Returns when all of them
-    /// serve. `claim`: of the data directory, if anything is to be kept.
+    /// serve. `lock`: of the data directory, if anything is to be kept.
     ///
     /// # Errors
     /// An address that cannot be bound; a data directory that cannot be used; a ring that cannot be set
@@ -123,7 +125,7 @@ impl Shards {
         access: Access,
         connections_max: u32,
         mut kernel: Option<&mut KernelPath>,
-        claim: Option<Claim>,
+        lock: Option<DirectoryLock>,
     ) -> Result<Self, ShardError> {
         let mut listeners: Vec<Vec<_>> = (0..config.shards).map(|_| Vec::new()).collect();
         let keepalive = probes::keepalive(config.tcp_keepalive_secs);
@@ -151,8 +153,8 @@ impl Shards {
             config.sessions_share_percent,
             config.limits.subscription_bytes_max.into(),
         );
-        let (store, recovered) = match claim {
-            Some(claim) => open_store(claim, config, clocks, &retained, &memory, &completions)?,
+        let (store, recovered) = match lock {
+            Some(lock) => open_store(lock, config, clocks, &retained, &memory, &completions)?,
             None => (None, Recovered { clocks, ..Recovered::default() }),
         };
         let setup = SharedSetup {
@@ -304,7 +306,7 @@ impl Shards {
 
 /// Opens the data directory.
 fn open_store(
-    claim: Claim,
+    lock: DirectoryLock,
     config: &Config,
     clocks: Clocks,
     retained: &Arc<Retained>,
@@ -326,7 +328,7 @@ fn open_store(
     let options = StoreOptions { opening, clock, ..options };
     let begun = Instant::now();
     let sink = StoreSink::new(Arc::clone(completions));
-    let (store, recovered) = embedded::open_claimed(claim, options, Arc::clone(retained), sink)?;
+    let (store, recovered) = embedded::open_locked(lock, options, Arc::clone(retained), sink)?;
     tracing::info!(
         sessions = recovered.sessions.len(),
         retained = retained.len(),

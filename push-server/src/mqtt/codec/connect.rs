@@ -25,13 +25,13 @@ mod flags {
 /// Why a CONNECT was refused, and how to tell the client; `None`: it would not understand an
 /// answer.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::mqtt) struct Refused {
+pub(in crate::mqtt) struct ConnectError {
     pub audience: Option<Audience>,
     pub reason: Reason,
 }
 
 /// Parses the body of a CONNECT.
-pub(in crate::mqtt) fn connect(body: &[u8], limits: &Limits) -> Result<Connect, Refused> {
+pub(in crate::mqtt) fn connect(body: &[u8], limits: &Limits) -> Result<Connect, ConnectError> {
     let mut reader = Reader::new(body);
     let (version, is_bridge) = protocol(&mut reader)?;
     let mut audience = Audience::unknown(version);
@@ -39,18 +39,18 @@ pub(in crate::mqtt) fn connect(body: &[u8], limits: &Limits) -> Result<Connect, 
         Version::V31 | Version::V311 => connect_v3(reader, version, is_bridge, limits),
         Version::V5 => connect_v5(reader, limits, &mut audience),
     }
-    .map_err(|reason| Refused { audience: Some(audience), reason })
+    .map_err(|reason| ConnectError { audience: Some(audience), reason })
 }
 
 /// Protocol name and level [MQTT-3.1.2-1] [MQTT-3.1.2-2], and whether the client is a bridge: mosquitto's
 /// say so by the highest bit of a level before 5. MQTT 3.1 called itself MQIsdp; it and every older
 /// level understand the return code of 3.1.1.
-fn protocol(reader: &mut Reader<'_>) -> Result<(Version, bool), Refused> {
-    let silently = |reason| Refused { audience: None, reason };
+fn protocol(reader: &mut Reader<'_>) -> Result<(Version, bool), ConnectError> {
+    let silently = |reason| ConnectError { audience: None, reason };
     let name = reader.binary().map_err(silently)?;
     let level = reader.u8().map_err(silently)?;
     let reason = Reason::UnsupportedProtocolVersion;
-    let told = |version| Refused { audience: Some(Audience::unknown(version)), reason };
+    let told = |version| ConnectError { audience: Some(Audience::unknown(version)), reason };
     match (name, level) {
         (b"MQIsdp", 3 | BRIDGE_3) => Ok((Version::V31, level == BRIDGE_3)),
         (b"MQTT", 4 | BRIDGE_4) => Ok((Version::V311, level == BRIDGE_4)),

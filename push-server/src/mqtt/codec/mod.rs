@@ -36,7 +36,7 @@ pub use auth::Auth;
 pub use reason::Reason;
 
 pub(super) use auth::{AuthReason, put_auth};
-pub(super) use connect::{Refused, connect};
+pub(super) use connect::{ConnectError, connect};
 pub(super) use decode::{Ack, Disconnect, Packet, check_header, packet};
 pub(super) use encode::{
     ANSWER_BYTES, AckKind, Audience, ack, answer_bytes, connack, connack_refusal, disconnect,

@@ -36,17 +36,17 @@ fn short_sends_continue_where_the_kernel_stopped() {
     let (mut sends, key, generation) = started(&[5, 6, 7]);
     for (accepted, left) in [(4, vec![1, 6, 7]), (7, vec![7]), (6, vec![1])] {
         let progress = sends.complete(key, generation, accepted);
-        assert!(matches!(progress, Progress::Short { key: k } if k == key));
+        assert!(matches!(progress, SendProgress::Short { key: k } if k == key));
         let send = &sends.sends[key as usize];
         let lengths: Vec<usize> = send.chunks[send.next..].iter().map(Bytes::len).collect();
         assert_eq!(lengths, left);
         assert!(sends.operation(key, 1).is_some());
     }
-    let Progress::Done { token, weight, result } = sends.complete(key, generation, 1) else {
+    let SendProgress::Done { token, weight, result } = sends.complete(key, generation, 1) else {
         panic!("not done after the last byte");
     };
     assert_eq!((token, weight, result.expect("all accepted")), (TOKEN, 7, 18));
-    assert!(matches!(sends.complete(key, generation, 1), Progress::Stale));
+    assert!(matches!(sends.complete(key, generation, 1), SendProgress::Stale));
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn vectors_are_bounded() {
     let message = sends.sends[key as usize].message.as_ref().expect("a vector");
     assert_eq!(message.header.msg_iovlen, IOVECS_MAX);
     let all = i32::try_from(IOVECS_MAX).expect("a small number");
-    assert!(matches!(sends.complete(key, generation, all), Progress::Short { .. }));
+    assert!(matches!(sends.complete(key, generation, all), SendProgress::Short { .. }));
     sends.operation(key, 2).expect("bytes left");
     let message = sends.sends[key as usize].message.as_ref().expect("a vector");
     assert_eq!(message.header.msg_iovlen, 3);
@@ -66,7 +66,7 @@ fn vectors_are_bounded() {
 fn a_cancelled_send_is_not_continued() {
     let (mut sends, key, generation) = started(&[5, 6]);
     assert!(sends.cancel(TOKEN).is_some());
-    let Progress::Done { result, .. } = sends.complete(key, generation, 4) else {
+    let SendProgress::Done { result, .. } = sends.complete(key, generation, 4) else {
         panic!("continued");
     };
     assert_eq!(result.expect_err("half sent").raw_os_error(), Some(libc::ECANCELED));
@@ -79,7 +79,7 @@ fn an_interrupted_send_gives_back_what_the_kernel_has_not_taken() {
     {
         let (mut sends, key, generation) = started(&[5, 6]);
         assert!(sends.interrupt(TOKEN).is_some());
-        let Progress::Interrupted { token, weight, accepted: taken, unsent } =
+        let SendProgress::Interrupted { token, weight, accepted: taken, unsent } =
             sends.complete(key, generation, result)
         else {
             panic!("no interruption");
@@ -94,11 +94,11 @@ fn an_interrupted_send_that_was_whole_or_failed_says_so() {
     let (mut sends, key, generation) = started(&[5]);
     assert!(sends.interrupt(TOKEN).is_some());
     let progress = sends.complete(key, generation, 5);
-    assert!(matches!(progress, Progress::Done { result: Ok(5), .. }));
+    assert!(matches!(progress, SendProgress::Done { result: Ok(5), .. }));
     let (mut sends, key, generation) = started(&[5]);
     assert!(sends.interrupt(TOKEN).is_some());
     let progress = sends.complete(key, generation, -libc::EPIPE);
-    assert!(matches!(progress, Progress::Done { result: Err(_), .. }));
+    assert!(matches!(progress, SendProgress::Done { result: Err(_), .. }));
 }
 
 #[test]
@@ -106,17 +106,17 @@ fn a_cancelled_send_that_was_whole_is_a_success() {
     let (mut sends, key, generation) = started(&[5]);
     assert!(sends.cancel(TOKEN).is_some());
     let progress = sends.complete(key, generation, 5);
-    assert!(matches!(progress, Progress::Done { result: Ok(5), .. }));
+    assert!(matches!(progress, SendProgress::Done { result: Ok(5), .. }));
 }
 
 #[test]
 fn a_stale_generation_does_not_touch_the_slabs_next_user() {
     let (mut sends, key, old) = started(&[5]);
-    assert!(matches!(sends.complete(key, old, 5), Progress::Done { .. }));
+    assert!(matches!(sends.complete(key, old, 5), SendProgress::Done { .. }));
     let again = sends.start(3, TOKEN, chunks(&[8]), 7).expect("bytes to send");
     assert_eq!(again, key, "the slab entry is used again");
-    assert!(matches!(sends.complete(key, old, 8), Progress::Stale));
-    assert!(matches!(sends.complete(key, sends.generation, 8), Progress::Done { .. }));
+    assert!(matches!(sends.complete(key, old, 8), SendProgress::Stale));
+    assert!(matches!(sends.complete(key, sends.generation, 8), SendProgress::Done { .. }));
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(crate) struct Client<P: Ports> {
     pub(crate) output: Output,
 }
 
-/// Where a client's life is.
+/// The phases of a client's life.
 #[derive(Debug)]
 pub(crate) enum Phase {
     /// CONNECT has not come whole, or the client is being authenticated; closed at the deadline.
@@ -54,7 +54,7 @@ pub(crate) enum Phase {
     Lingering { deadline: Monotonic },
 }
 
-/// A client that may come in, once it has introduced itself.
+/// A client that has sent its CONNECT and may be served.
 #[derive(Debug)]
 pub(crate) struct Introduction {
     pub(crate) handshake: Handshake,

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::ticket::{Completions, Wholes};
+use super::ticket::{CompleteWrites, Completions};
 use crate::store::{Clocks, LeftOut, SessionNumber};
 
 /// One for all shards.
 #[derive(Debug)]
 pub(crate) struct SharedJournal {
-    wholes: Wholes,
+    complete_writes: CompleteWrites,
     /// What the store and other shards have done for each shard.
     completions: Arc<Vec<Completions>>,
     /// The next durable session's.
@@ -30,11 +30,17 @@ impl SharedJournal {
         left_out: LeftOut,
     ) -> Self {
         let next_number = AtomicU64::new(next_number.0);
-        Self { wholes: Wholes::default(), completions, next_number, clocks, left_out }
+        Self {
+            complete_writes: CompleteWrites::default(),
+            completions,
+            next_number,
+            clocks,
+            left_out,
+        }
     }
 
-    pub(crate) fn wholes(&self) -> &Wholes {
-        &self.wholes
+    pub(crate) fn complete_writes(&self) -> &CompleteWrites {
+        &self.complete_writes
     }
 
     /// What has come to pass for a shard.

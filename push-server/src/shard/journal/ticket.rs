@@ -93,7 +93,7 @@ pub(crate) struct Subscribed {
     /// What tells it from others.
     pub(crate) subscribe: u64,
     /// The filters that may have to be forgotten, should it fail.
-    pub(crate) fresh: Vec<TopicFilter>,
+    pub(crate) unconfirmed: Vec<TopicFilter>,
 }
 
 /// A session that leaves messages to others of its groups.
@@ -213,18 +213,18 @@ impl Ticket {
 /// to be filed first, too: after a crash in between, only the later one would be there, and the
 /// earlier one, sent again, would come behind it [MQTT-4.6.0-6].
 #[derive(Debug, Default)]
-pub(crate) struct Wholes(Mutex<Draft>);
+pub(crate) struct CompleteWrites(Mutex<Draft>);
 
-impl Wholes {
+impl CompleteWrites {
     pub(crate) fn push(&self, whole: Draft) {
         lock(&self.0).append(whole);
     }
 
     /// Has all of them filed, before anybody else has later ones filed.
     pub(crate) fn file(&self, commit: impl FnOnce(Draft)) {
-        let mut wholes = lock(&self.0);
-        if !wholes.is_empty() {
-            commit(std::mem::take(&mut *wholes));
+        let mut complete_writes = lock(&self.0);
+        if !complete_writes.is_empty() {
+            commit(std::mem::take(&mut *complete_writes));
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) enum Author {
     Letter { _stamp: Stamp },
 }
 
-/// Who is to be told what became of a publish.
+/// The publisher that is told what became of a publish.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     pub(crate) client: Token,

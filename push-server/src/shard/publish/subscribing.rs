@@ -37,7 +37,7 @@ pub(crate) struct Subscribing {
     /// What tells it from others.
     number: u64,
     /// The filters that may have to be forgotten, should the write fail.
-    fresh: Vec<TopicFilter>,
+    unconfirmed: Vec<TopicFilter>,
     writes: Vec<Write>,
     /// How many turns it has waited for filters of ended sessions to go.
     waits: u16,
@@ -69,7 +69,7 @@ impl Subscribing {
             results: Vec::with_capacity(subscribe.entries.len()),
             entries: subscribe.entries.into_iter(),
             number,
-            fresh: Vec::new(),
+            unconfirmed: Vec::new(),
             writes: Vec::new(),
             waits: 0,
         }
@@ -116,22 +116,22 @@ impl Subscribing {
         self.entries.next()?.ok()
     }
 
-    /// That is to be written. It `is_fresh`: memory has to forget it should that fail.
+    /// That is to be written. It `is_unconfirmed`: memory has to forget it should that fail.
     pub(crate) fn write(
         &mut self,
         SubscribeEntry { filter, options }: SubscribeEntry,
-        is_fresh: bool,
+        is_unconfirmed: bool,
     ) {
-        if is_fresh {
-            self.fresh.push(filter.clone());
+        if is_unconfirmed {
+            self.unconfirmed.push(filter.clone());
         }
         let (_, number) = self.session;
         self.writes.push(Write::PutSubscription { number, filter, options });
     }
 
     /// Its session has ended: takes the filters that were subscribed to by now.
-    pub(crate) fn take_fresh(&mut self) -> Vec<TopicFilter> {
-        std::mem::take(&mut self.fresh)
+    pub(crate) fn take_unconfirmed(&mut self) -> Vec<TopicFilter> {
+        std::mem::take(&mut self.unconfirmed)
     }
 
     /// No more is done of it. Returns what is to be written, and what is to be done then.
@@ -142,7 +142,7 @@ impl Subscribing {
             packet_id: self.packet_id,
             results: std::mem::take(&mut self.results),
             subscribe: self.number,
-            fresh: std::mem::take(&mut self.fresh),
+            unconfirmed: std::mem::take(&mut self.unconfirmed),
         };
         (std::mem::take(&mut self.writes), subscribed)
     }

@@ -1,18 +1,18 @@
-//! Sessions of a shard that have ended and are not gone yet: they have messages to give away, or a will that
-//! is not due. How they give away is `leaving`'s.
+//! Sessions of a shard that have ended with something left: messages for other members of their groups, or a
+//! will whose delay has not passed. `leaving` hands the messages on.
 
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
 
-use super::found::Found;
+use super::ended_session::EndedSession;
 use super::strays::Strays;
 use crate::mqtt::Left;
 use crate::shard::journal::{Leaver, Outgoing};
 use crate::store::SessionNumber;
 
-/// How far an ended session has come with giving away.
+/// How far an ended session has come with handing on its messages.
 #[derive(Debug)]
 pub(crate) struct Leaving {
     /// What is in memory of it, and writes under way.
@@ -35,18 +35,18 @@ pub(crate) struct Records {
 /// The ended sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Departed {
-    /// Those that still have something to give away.
+    /// Those that still have messages to hand on.
     leaving: HashMap<SessionNumber, Leaving, FixedState>,
     /// Those that the start has found, with wills that are not due yet.
     strays: Strays,
     /// Others that the start has found.
-    found: Vec<Found>,
+    found: Vec<EndedSession>,
     /// Wills that the start has found on their way.
     found_wills: Vec<Outgoing>,
 }
 
 impl Departed {
-    /// A session begins to give away.
+    /// A session begins to hand on its messages.
     pub(crate) fn begin(&mut self, number: SessionNumber, leaving: Leaving) {
         self.leaving.insert(number, leaving);
     }
@@ -56,7 +56,7 @@ impl Departed {
         self.leaving.contains_key(&number)
     }
 
-    /// How far a session has come with giving away, if it does.
+    /// How far a session has come with handing on its messages, if it has any.
     pub(crate) fn leaving(&mut self, number: SessionNumber) -> Option<&mut Leaving> {
         self.leaving.get_mut(&number)
     }
@@ -67,27 +67,28 @@ impl Departed {
     }
 
     /// Adds a session with a will that is due at `publish_at`.
-    pub(crate) fn add_stray(&mut self, publish_at: Monotonic, found: Found) {
+    pub(crate) fn add_stray(&mut self, publish_at: Monotonic, found: EndedSession) {
         self.strays.add(publish_at, found);
     }
 
-    /// A client is back: takes what it had left. Another user's stays.
-    pub(crate) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<Found> {
+    /// A client is back: takes the will that its session left. That of another user's session
+    /// stays.
+    pub(crate) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<EndedSession> {
         self.strays.take_back(client_id, user)
     }
 
-    /// Whether some will is due at `now`.
+    /// Whether the delay of some will has passed at `now`.
     pub(crate) fn has_due(&self, now: Monotonic) -> bool {
         self.strays.has_due(now)
     }
 
-    /// Takes a session whose will is due at `now`.
-    pub(crate) fn take_due(&mut self, now: Monotonic) -> Option<Found> {
+    /// Takes a session whose will's delay has passed at `now`.
+    pub(crate) fn take_due(&mut self, now: Monotonic) -> Option<EndedSession> {
         self.strays.take_due(now)
     }
 
-    /// The start has found a session that has something to give away.
-    pub(crate) fn push_found(&mut self, found: Found) {
+    /// The start has found an ended session with messages to hand on.
+    pub(crate) fn push_found(&mut self, found: EndedSession) {
         self.found.push(found);
     }
 
@@ -97,11 +98,11 @@ impl Departed {
     }
 
     /// Takes what the start has found; every shard has its subscriptions by now.
-    pub(crate) fn take_found(&mut self) -> (Vec<Found>, Vec<Outgoing>) {
+    pub(crate) fn take_found(&mut self) -> (Vec<EndedSession>, Vec<Outgoing>) {
         (std::mem::take(&mut self.found), std::mem::take(&mut self.found_wills))
     }
 
-    /// What is left in it, by what it is: nothing, when all has ended.
+    /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn leftovers(&self) -> [(&'static str, usize); 1] {
         [("sessions that leave something", self.leaving.len())]

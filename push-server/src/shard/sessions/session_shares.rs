@@ -1,4 +1,4 @@
-//! Who may begin a session: `--max-sessions`, and within it a share for each user and each network.
+//! Who may have a new session: `--max-sessions`, and within it a share for each user and each network.
 //!
 //! One script makes thousands of sessions a second. It must not take the places of all others. But a
 //! network may well be a carrier's, with thousands of phones behind one address. So shares bind only
@@ -21,11 +21,11 @@ pub(crate) enum NoPlace {
     Full,
     /// Half of them are, and the network, the link or the user has its share.
     Share,
-    /// The memory of all sessions is.
+    /// The memory of all sessions is used up.
     Memory,
 }
 
-/// The places of all shards, and who has them.
+/// How many sessions there are on all shards, and whose they are.
 #[derive(Debug)]
 pub(crate) struct SessionShares {
     places: u32,
@@ -58,8 +58,8 @@ impl SessionShares {
         Ok(())
     }
 
-    /// Takes a place whatever the limits: for a session that a restart has found, or that comes in the
-    /// place of one that has just ended.
+    /// Takes a place regardless of the limits: for a session that a restart has found, or that
+    /// replaces one that has just ended.
     pub(crate) fn take_unasked(&self, holder: Holder) {
         self.taken.fetch_add(1, Ordering::Relaxed);
         self.tally.add(holder, 1);
@@ -71,7 +71,7 @@ impl SessionShares {
         self.tally.subtract(holder, 1);
     }
 
-    /// A session's client is back, from another network perhaps.
+    /// A session's client is back, perhaps from another network.
     pub(crate) fn hand_over(&self, from: Holder, to: Holder) {
         self.tally.hand_over(from, to, 1);
     }
@@ -82,7 +82,7 @@ impl SessionShares {
     }
 
     /// Whether the end of another session gives a newcomer back every share that it lacks. It must not
-    /// take the place of somebody who shares nothing full with it.
+    /// displace a session whose end would not help it.
     pub(crate) fn makes_room(&self, newcomer: Holder, other: Holder) -> bool {
         self.tally.makes_room(newcomer, other, 1)
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use foldhash::fast::RandomState;
 use push_common::clock::Monotonic;
 
-use super::found::Found;
+use super::ended_session::EndedSession;
 use crate::store::SessionNumber;
 
 type Due = (Monotonic, SessionNumber);
@@ -18,13 +18,13 @@ type Due = (Monotonic, SessionNumber);
 /// The sessions that had these wills.
 #[derive(Debug, Default)]
 pub(crate) struct Strays {
-    by_due: BTreeMap<Due, Found>,
+    by_due: BTreeMap<Due, EndedSession>,
     by_client_id: HashMap<Box<str>, Vec<Due>, RandomState>,
 }
 
 impl Strays {
     /// Adds a session that has ended and left a will.
-    pub(crate) fn add(&mut self, publish_at: Monotonic, found: Found) {
+    pub(crate) fn add(&mut self, publish_at: Monotonic, found: EndedSession) {
         let due = (publish_at, found.number);
         self.by_client_id.entry(found.session.client_id().into()).or_default().push(due);
         self.by_due.insert(due, found);
@@ -32,7 +32,7 @@ impl Strays {
 
     /// A client is back: takes the will that its session left. That of another user's session
     /// stays.
-    pub(crate) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<Found> {
+    pub(crate) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<EndedSession> {
         let Some(dues) = self.by_client_id.get(client_id).cloned() else { return Vec::new() };
         let is_theirs =
             |due: &Due| self.by_due.get(due).is_some_and(|found| found.session.user() == user);
@@ -46,12 +46,12 @@ impl Strays {
     }
 
     /// Takes one whose will's delay has passed at `now`.
-    pub(crate) fn take_due(&mut self, now: Monotonic) -> Option<Found> {
+    pub(crate) fn take_due(&mut self, now: Monotonic) -> Option<EndedSession> {
         let (&due, _) = self.by_due.first_key_value()?;
         if due.0 <= now { self.remove(due) } else { None }
     }
 
-    fn remove(&mut self, due: Due) -> Option<Found> {
+    fn remove(&mut self, due: Due) -> Option<EndedSession> {
         let found = self.by_due.remove(&due)?;
         let client_id = found.session.client_id();
         if let Some(dues) = self.by_client_id.get_mut(client_id) {

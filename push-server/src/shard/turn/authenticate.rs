@@ -17,18 +17,18 @@ use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Randomness, Socket, Token};
 
 /// Why a client is refused, for the log: more than it is told.
-pub(super) struct Refused {
+pub(super) struct RefusalText {
     pub(super) reason: Reason,
     pub(super) denial: Option<Denial>,
 }
 
-impl From<&Refusal> for Refused {
+impl From<&Refusal> for RefusalText {
     fn from(refusal: &Refusal) -> Self {
         Self { reason: refusal.reason, denial: refusal.denial }
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for RefusalText {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.denial {
             None => self.reason.fmt(formatter),
@@ -113,7 +113,7 @@ impl<P: Ports> Shard<P> {
         self.after_layers(index);
     }
 
-    /// A client that was authenticated is so once more, or says that it wants to be.
+    /// A client re-authenticates, or asks to.
     pub(super) fn on_authenticate(&mut self, index: u32, key: u32, auth: Auth) {
         let nonce = self.here.randomness().array();
         let Phase::Serving { connection, .. } = &mut self.clients[index].phase else { return };
@@ -145,7 +145,7 @@ impl<P: Ports> Shard<P> {
                 let reason = Reason::from(denial);
                 connection.close(reason);
                 self.count_denial(denial);
-                let refused = Refused { reason, denial: Some(denial) };
+                let refused = RefusalText { reason, denial: Some(denial) };
                 self.tell(index, Kind::Fault, &refused);
                 self.close_client(index, None);
             }

@@ -56,7 +56,7 @@ impl<P: Ports> Shard<P> {
         }
         let draft = part.finish();
         if is_shared && !draft.writes.is_empty() {
-            self.here.shared().journal.wholes().push(draft);
+            self.here.shared().journal.complete_writes().push(draft);
         } else {
             self.file(draft);
         }
@@ -69,7 +69,7 @@ impl<P: Ports> Shard<P> {
         self.journal.submit(
             self.here.index(),
             &**store,
-            self.here.shared().journal.wholes(),
+            self.here.shared().journal.complete_writes(),
             self.here.counters(),
         );
     }
@@ -170,7 +170,7 @@ impl<P: Ports> Shard<P> {
     fn on_subscribed(&mut self, subscribed: Subscribed, failed: bool) {
         let Subscribed { client, session: (key, number), packet_id, results, .. } = subscribed;
         let (subscribe, mut results) = (subscribed.subscribe, results);
-        for filter in subscribed.fresh {
+        for filter in subscribed.unconfirmed {
             if !failed {
                 self.journal.filter_written(subscribe, number, filter);
             } else if self.journal.subscribe_failed(subscribe, number, &filter)
@@ -304,7 +304,7 @@ fn noted_units(done: &Done, outcome: &Outcome) -> u32 {
         Done::Subscribe(subscribed) => {
             let failed = matches!(outcome, Outcome::Failed(_));
             let each = |filter| if failed { filter_units(filter) } else { FRESH_UNITS };
-            NOTED_UNITS + subscribed.fresh.iter().map(each).sum::<u32>()
+            NOTED_UNITS + subscribed.unconfirmed.iter().map(each).sum::<u32>()
         }
         Done::Unsubscribe(unsubscribed) if matches!(outcome, Outcome::Failed(_)) => {
             NOTED_UNITS + FRESH_UNITS.saturating_mul(unsubscribed.filters.len() as u32)

@@ -4,7 +4,7 @@
 use super::Shard;
 use crate::mqtt::Will;
 use crate::shard::ports::Ports;
-use crate::shard::sessions::{Absence, Entry, Found, Presence};
+use crate::shard::sessions::{Absence, EndedSession, Entry, Presence};
 
 impl<P: Ports> Shard<P> {
     /// A session's connection has ended: it waits for the next one, or ends too.
@@ -128,7 +128,7 @@ impl<P: Ports> Shard<P> {
             return;
         }
         if session.is_durable() {
-            self.leave_behind(Found { session, shares, number, will, key: Some(key) });
+            self.leave_behind(EndedSession { session, shares, number, will, key: Some(key) });
             return;
         }
         self.leave_unwritten(number, &mut session);

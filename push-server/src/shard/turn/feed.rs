@@ -19,7 +19,7 @@ const FEED_MESSAGES: usize = 64;
 const FEED_NODES: usize = 8_192;
 
 /// How far a session was fed.
-struct Fed {
+struct FeedOutcome {
     /// Messages have left the backlog, or the search has gone on.
     any: bool,
     /// The outbox has no room, or a SUBACK has to leave first.
@@ -126,8 +126,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    fn feed(&mut self, key: u32, connected: bool) -> Fed {
-        let mut fed = Fed { any: false, is_full: false };
+    fn feed(&mut self, key: u32, connected: bool) -> FeedOutcome {
+        let mut fed = FeedOutcome { any: false, is_full: false };
         let Some(mut backlog) = self.publishing.take_backlog(key) else { return fed };
         if self.sessions.entry_mut(key).is_none_or(|entry| entry.number != backlog.number) {
             backlog.end_walks(&self.here.shared().retained);

@@ -1,11 +1,11 @@
-//! Before a client may come in: CONNECT, authentication, and the hand-over to its session's shard. The
+//! Before a client is served: CONNECT, authentication, and the hand-over to its session's shard. The
 //! hand-over comes before the server's first byte, because that byte is what the kernel's record of the
 //! connection begins with, and the record belongs to a shard.
 
 use bytes::Bytes;
 
 use super::Shard;
-use super::authenticate::Refused;
+use super::authenticate::RefusalText;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Connect, Connecting, Progress, Refusal};
 use crate::shard::clients::{Client, Phase};
@@ -44,7 +44,7 @@ impl<P: Ports> Shard<P> {
                 // It may have said goodbye.
                 if refusal.reason.is_error() {
                     let client_id = refusal.client_id.as_deref();
-                    self.tell_of(index, kind, client_id, &Refused::from(&refusal));
+                    self.tell_of(index, kind, client_id, &RefusalText::from(&refusal));
                 }
                 if let Some(denial) = refusal.denial {
                     self.count_denial(denial);
@@ -59,8 +59,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A client has to say who it is before it may come in. The first time it goes to its session's
-    /// shard, which then says so.
+    /// A client has to authenticate before it is served. Before the first reply it moves to its
+    /// session's shard, which then sends that.
     fn on_reply(&mut self, index: u32, frame: Bytes) {
         let Phase::Handshake(introduction) = &mut self.clients[index].phase else {
             return;
@@ -112,7 +112,7 @@ impl<P: Ports> Shard<P> {
         self.mark_dirty(index);
     }
 
-    /// A client that may come in: this shard serves it, or the shard of its session does.
+    /// A client may connect: this shard serves it, or the shard of its session does.
     fn on_connecting(&mut self, index: u32, connecting: Connecting) {
         if self.stop.has_begun() {
             self.turn_away(index, &connecting);
@@ -198,7 +198,7 @@ impl<P: Ports> Shard<P> {
         self.refuse(index, refusal);
     }
 
-    /// A client whose CONNECT was valid does not come in.
+    /// A client whose CONNECT was valid is refused.
     pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
         self.here.counters().connects_refused.add(1);
         self.tell_of(index, Kind::Refused, refusal.client_id.as_deref(), &refusal.reason);

@@ -29,7 +29,7 @@ use crate::shard::agenda::{Flow, Progress};
 use crate::shard::journal::{Done, Draft, Giver, Leaver, PageRead, Part, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
-use crate::shard::sessions::{Found, Leaving, Records};
+use crate::shard::sessions::{EndedSession, Leaving, Records};
 use crate::store::{Outcome, Page, SessionNumber, Stored, Write};
 
 impl<P: Ports> Shard<P> {
@@ -66,8 +66,8 @@ impl<P: Ports> Shard<P> {
     }
 
     /// A durable session has ended, and is no longer one of the shard's.
-    pub(super) fn leave_behind(&mut self, found: Found) {
-        let Found { mut session, shares, number, will, key } = found;
+    pub(super) fn leave_behind(&mut self, found: EndedSession) {
+        let EndedSession { mut session, shares, number, will, key } = found;
         session.leave_shared(true, |_| true);
         let mut left = session.take_left(&self.here.shared().memory.inflight);
         // What a failed write has left there is in no part of the outbox that the session knew.

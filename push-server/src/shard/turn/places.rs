@@ -1,4 +1,4 @@
-//! Places for new sessions: those that nobody has used give way, on this shard or on another (`unused`).
+//! Places for new sessions: unused ones give way, on this shard or on another (`unused`).
 
 use super::Shard;
 use crate::broker::Holder;
@@ -18,13 +18,13 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Takes a place for a new session. Those that nobody uses give way to it.
+    /// Takes a place for a new session. Unused sessions give way to it.
     pub(super) fn take_session_place(&mut self, holder: Holder) -> Result<(), NoPlace> {
         if self.here.shared().totals.session_shares().is_nearly_full() && !self.end_unused(None) {
             self.ask_to_give_way(None);
         }
         match self.here.shared().totals.session_shares().take(holder) {
-            // Of the network, link or user that is full: others' places do not make theirs fewer.
+            // Of the network, link or user that is full: ending another's session would not help.
             Err(NoPlace::Share) if self.end_unused(Some(holder)) => {
                 self.here.shared().totals.session_shares().take_unasked(holder);
                 Ok(())

@@ -13,7 +13,7 @@ use crate::mqtt::{PendingWill, Session};
 use crate::shard::journal::{Outgoing, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
-use crate::shard::sessions::{Absence, Found, Presence, RecoveredPart};
+use crate::shard::sessions::{Absence, EndedSession, Presence, RecoveredPart};
 use crate::store::{SessionNumber, SessionRecord, Write};
 
 /// A will that a start finds with its session waits at least so long: its client was connected when the
@@ -90,7 +90,13 @@ impl<P: Ports> Shard<P> {
         let (now, clocks) = (self.agenda.now(), self.here.shared().journal.clocks());
         let shares = session.may_owe_groups();
         let Some(stored) = record.will.clone() else {
-            self.sessions.push_found(Found { session, shares, number, will: None, key: None });
+            self.sessions.push_found(EndedSession {
+                session,
+                shares,
+                number,
+                will: None,
+                key: None,
+            });
             return;
         };
         // Nobody's: its session has ended.
@@ -98,7 +104,7 @@ impl<P: Ports> Shard<P> {
         let charge = memory.adopt(Holder::NOBODY, will_weight_bytes(&stored.message));
         let will = after_grace(records::pending_will(stored, now, clocks, charge), now);
         let publish_at = will.publish_at;
-        let found = Found { session, shares, number, will: Some(will), key: None };
+        let found = EndedSession { session, shares, number, will: Some(will), key: None };
         if let Some(will) = &mut record.will
             && will.due_at.is_none()
         {

@@ -17,7 +17,7 @@ use crate::shard::liveness::Applicant;
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Socket, Wire};
-use crate::shard::sessions::{Found, NoPlace, Presence};
+use crate::shard::sessions::{EndedSession, NoPlace, Presence};
 use crate::transport::{Goodbye, Heartbeat};
 
 /// How soon a client that was due to expire, but has bytes waiting, is looked at again.
@@ -69,7 +69,7 @@ impl<P: Ports> Shard<P> {
             // Its will may have been due before it was back, in this same turn.
             let now = self.agenda.now();
             let will = found.will.filter(|will| will.publish_at <= now);
-            self.leave_behind(Found { will, ..found });
+            self.leave_behind(EndedSession { will, ..found });
         }
         let keep_alive = connection.keep_alive();
         let flow = self.sessions.number(key).into();

@@ -59,7 +59,7 @@ impl<P: Ports> Shard<P> {
         let subscribe = subscribing.number();
         let Some(entry) = self.numbered(key, number) else {
             // What it had subscribed to by now has gone with the session.
-            for filter in subscribing.take_fresh() {
+            for filter in subscribing.take_unconfirmed() {
                 self.journal.subscribe_failed(subscribe, number, &filter);
             }
             return Progress::Done;
@@ -87,8 +87,9 @@ impl<P: Ports> Shard<P> {
             };
             let entry = subscribing.answer(result);
             if is_durable && let (Ok((_, is_new)), Some(entry)) = (subscribed, entry) {
-                let is_fresh = self.journal.touch_filter(subscribe, number, &entry.filter, is_new);
-                subscribing.write(entry, is_fresh);
+                let is_unconfirmed =
+                    self.journal.touch_filter(subscribe, number, &entry.filter, is_new);
+                subscribing.write(entry, is_unconfirmed);
             }
         }
         self.end_subscribing(subscribing);

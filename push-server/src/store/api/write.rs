@@ -11,71 +11,71 @@ use crate::broker::{Message, RetainedChange, SubscriptionOptions, TopicFilter};
 pub enum Write {
     /// Adds or replaces a session's own record.
     PutSession {
-        /// Whose.
+        /// The session.
         number: SessionNumber,
-        /// What.
+        /// What is kept of it.
         record: Box<SessionRecord>,
     },
     /// Removes a session with its subscriptions, outbox and exactly-once ids.
     RemoveSession {
-        /// Whose.
+        /// The session.
         number: SessionNumber,
     },
     /// Removes a session's own record: that of a session that has nothing else on disk.
     RemoveRecord {
-        /// Whose.
+        /// The session.
         number: SessionNumber,
     },
     /// Adds or replaces a subscription.
     PutSubscription {
-        /// Whose.
+        /// The session.
         number: SessionNumber,
         /// To what.
         filter: TopicFilter,
-        /// How.
+        /// Its options.
         options: SubscriptionOptions,
     },
     /// Removes a subscription.
     RemoveSubscription {
-        /// Whose.
+        /// The session.
         number: SessionNumber,
         /// To what.
         filter: TopicFilter,
     },
     /// Puts a message into an outbox.
     PutOutbox {
-        /// Whose.
+        /// The session.
         number: SessionNumber,
         /// Where; behind every earlier one.
         position: Position,
-        /// What.
+        /// The message.
         entry: OutboxEntry,
     },
     /// Turns a message into an owed release: PUBREC came.
     ReleaseOutbox {
-        /// Whose.
+        /// The session.
         number: SessionNumber,
-        /// Where.
+        /// Its place in the outbox.
         position: Position,
     },
     /// Removes a message or an owed release: PUBACK or PUBCOMP came, or a limit says so. What is
     /// not there is no error.
     RemoveOutbox {
-        /// Whose.
+        /// The session.
         number: SessionNumber,
-        /// Where.
+        /// Its place in the outbox.
         position: Position,
     },
     /// Notes that a client's message of QoS 2 was taken, until its PUBREL.
     PutExactlyOnce {
-        /// Whose.
+        /// The session.
         number: SessionNumber,
         /// The client's packet id.
         packet_id: u16,
     },
     /// Forgets it: PUBREL came.
     RemoveExactlyOnce {
-        /// Whose.
+        /// The session.
         number: SessionNumber,
         /// The client's packet id.
         packet_id: u16,
@@ -84,7 +84,7 @@ pub enum Write {
     PutWill {
         /// Whose it was.
         session: SessionNumber,
-        /// Which.
+        /// The will.
         number: WillNumber,
         /// What is published.
         message: Arc<Message>,
@@ -94,7 +94,7 @@ pub enum Write {
     RemoveWill {
         /// Whose it was.
         session: SessionNumber,
-        /// Which.
+        /// The will.
         number: WillNumber,
     },
     /// Keeps what a topic keeps from a moment on. Committed is this change or a later one of its topic,

@@ -26,13 +26,13 @@ pub(crate) const SHARED_MESSAGES_MAX: usize = 1 << 20;
 /// Identities known before the first look at which messages are still alive.
 const SWEEP_FROM: usize = 1_024;
 
-type Place = (SessionNumber, Position);
+type EntryKey = (SessionNumber, Position);
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// The index.
 #[derive(Debug, Default)]
 pub(super) struct Bodies {
-    of_place: BTreeMap<Place, BodyNumber>,
+    body_of: BTreeMap<EntryKey, BodyNumber>,
     bodies: Map<BodyNumber, Body>,
     /// Bodies of messages that may be alive, by address. The `Weak` keeps the address from being
     /// used again.
@@ -62,8 +62,8 @@ pub(super) struct Taken {
 
 impl Bodies {
     /// Notes an entry found on disk.
-    pub(super) fn found(&mut self, place: Place, number: BodyNumber) {
-        self.of_place.insert(place, number);
+    pub(super) fn found(&mut self, place: EntryKey, number: BodyNumber) {
+        self.body_of.insert(place, number);
         self.bodies.entry(number).or_default().entries += 1;
         self.reserve(number);
     }
@@ -83,7 +83,7 @@ impl Bodies {
     pub(super) fn has_to_share(&mut self, message: &Message) -> bool {
         let is_worth_it =
             message.held.outboxes() >= SHARED_BY_MIN || message.weight_bytes() >= LARGE_BYTES;
-        let has_room = self.of_place.len() < SHARED_MESSAGES_MAX;
+        let has_room = self.body_of.len() < SHARED_MESSAGES_MAX;
         self.copied += u64::from(is_worth_it && !has_room);
         is_worth_it && has_room
     }
@@ -94,7 +94,7 @@ impl Bodies {
     }
 
     /// The body of `message` is wanted in `place`.
-    pub(super) fn take(&mut self, place: Place, message: &Arc<Message>) -> Taken {
+    pub(super) fn take(&mut self, place: EntryKey, message: &Arc<Message>) -> Taken {
         let address = Arc::as_ptr(message) as usize;
         let known = self.by_address.get(&address).map(|&(_, number)| number);
         let known = known.filter(|number| self.bodies.contains_key(number));
@@ -108,26 +108,25 @@ impl Bodies {
         let body = self.bodies.entry(number).or_default();
         body.entries += 1;
         body.seen = Arc::downgrade(message);
-        let orphan =
-            self.of_place.insert(place, number).and_then(|replaced| self.release(replaced));
+        let orphan = self.body_of.insert(place, number).and_then(|replaced| self.release(replaced));
         Taken { number, is_new: known.is_none(), orphan }
     }
 
     /// Nothing refers to a body from `place` any more. Returns the body if nothing refers to it at
     /// all.
-    pub(super) fn drop_place(&mut self, place: Place) -> Option<BodyNumber> {
+    pub(super) fn drop_place(&mut self, place: EntryKey) -> Option<BodyNumber> {
         // Many stores have none at all.
-        if self.of_place.is_empty() {
+        if self.body_of.is_empty() {
             return None;
         }
-        let number = self.of_place.remove(&place)?;
+        let number = self.body_of.remove(&place)?;
         self.release(number)
     }
 
     /// The places of a session that refer to bodies.
-    pub(super) fn places_of(&self, number: SessionNumber) -> Vec<Place> {
+    pub(super) fn places_of(&self, number: SessionNumber) -> Vec<EntryKey> {
         let (first, last) = ((number, Position(0)), (number, Position(u64::MAX)));
-        self.of_place.range(first..=last).map(|(&place, _)| place).collect()
+        self.body_of.range(first..=last).map(|(&place, _)| place).collect()
     }
 
     /// The message of a body, if it is in memory.

@@ -111,15 +111,15 @@ pub(super) struct Batch {
 
 /// Keeps other servers out of a data directory, as long as it lives.
 #[derive(Debug)]
-pub struct Claim {
+pub struct DirectoryLock {
     _locked: File,
 }
 
-/// Claims a data directory for this process, making it if there is none.
+/// Locks a data directory for this process, making it if there is none.
 ///
 /// # Errors
 /// Another process has it, or it cannot be made or read.
-pub fn claim(dir: &Path) -> Result<Claim, StoreError> {
+pub fn lock_directory(dir: &Path) -> Result<DirectoryLock, StoreError> {
     let io = |source| StoreError::Io { dir: dir.to_owned(), source };
     private::make_dir(dir).map_err(io)?;
     let locked = File::open(dir).map_err(io)?;
@@ -129,7 +129,7 @@ pub fn claim(dir: &Path) -> Result<Claim, StoreError> {
         Err(fs::TryLockError::Error(source)) => return Err(io(source)),
     }
     private::warn_if_open(dir).map_err(io)?;
-    Ok(Claim { _locked: locked })
+    Ok(DirectoryLock { _locked: locked })
 }
 
 impl Batch {
@@ -140,7 +140,7 @@ impl Batch {
 }
 
 impl Database {
-    /// Opens the database in a claimed data directory, making it if there is none.
+    /// Opens the database in a locked data directory, making it if there is none.
     pub(super) fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         let dir = &options.dir;
         let io = |source| StoreError::Io { dir: dir.clone(), source };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why a store cannot be opened.
+/// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process holds the directory.
@@ -18,7 +18,7 @@ pub enum StoreError {
         dir.display()
     )]
     UnknownLayout {
-        /// Where.
+        /// The data directory.
         dir: PathBuf,
         /// What was found.
         found: String,
@@ -32,7 +32,7 @@ pub enum StoreError {
         dir.display()
     )]
     Damaged {
-        /// Where.
+        /// The data directory.
         dir: PathBuf,
         /// What is wrong.
         detail: String,
@@ -40,9 +40,9 @@ pub enum StoreError {
     /// The directory cannot be read or written.
     #[error("cannot use {} as --data-dir: {source}", dir.display())]
     Io {
-        /// Where.
+        /// The data directory.
         dir: PathBuf,
-        /// What.
+        /// The system's reason.
         source: std::io::Error,
     },
 }

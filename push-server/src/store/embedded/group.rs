@@ -43,15 +43,15 @@ pub(super) enum Key {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct GroupedRecord {
     key: Key,
     /// Whether the record was made in this group: then unmaking it leaves nothing to be done.
     is_new: bool,
-    change: Change,
+    effect: NetEffect,
 }
 
 #[derive(Debug)]
-enum Change {
+enum NetEffect {
     Nothing,
     Put(Slice),
     Remove,
@@ -61,8 +61,8 @@ enum Change {
 pub(super) struct Group {
     clocks: Clocks,
     next_number: SessionNumber,
-    slots: Vec<Slot>,
-    /// Indices of `slots`.
+    records: Vec<GroupedRecord>,
+    /// Indices of `records`.
     by_key: HashTable<u32>,
     hasher: foldhash::fast::RandomState,
     removed: HashSet<SessionNumber, foldhash::fast::RandomState>,
@@ -89,7 +89,7 @@ impl Group {
         Self {
             clocks,
             next_number,
-            slots: Vec::new(),
+            records: Vec::new(),
             by_key: HashTable::new(),
             hasher: foldhash::fast::RandomState::default(),
             removed: HashSet::default(),
@@ -187,28 +187,28 @@ impl Group {
     pub(super) fn remove(&mut self, key: Key) {
         // An id that is new may be on disk all the same: its removal failed, and its client began anew.
         let may_be_there = matches!(key, Key::ExactlyOnce(..));
-        let slot = self.slot(key, false);
-        let leaves_nothing = slot.is_new && !may_be_there;
-        slot.change = if leaves_nothing { Change::Nothing } else { Change::Remove };
+        let record = self.record(key, false);
+        let leaves_nothing = record.is_new && !may_be_there;
+        record.effect = if leaves_nothing { NetEffect::Nothing } else { NetEffect::Remove };
     }
 
     /// Writes everything as one, and begins anew. After an error [`Group::made`] tells what may
     /// have to be undone.
     pub(super) fn write(&mut self, database: &Database) -> Result<Written, DatabaseError> {
-        let mut batch = database.batch(self.slots.len());
+        let mut batch = database.batch(self.records.len());
         let mut records = 0;
         let mut key = Vec::with_capacity(64);
-        for slot in &self.slots {
-            if slot.key.session().is_some_and(|number| self.removed.contains(&number)) {
+        for record in &self.records {
+            if record.key.session().is_some_and(|number| self.removed.contains(&number)) {
                 continue;
             }
-            let value = match &slot.change {
-                Change::Nothing => continue,
-                Change::Put(value) => Some(value.clone()),
-                Change::Remove => None,
+            let value = match &record.effect {
+                NetEffect::Nothing => continue,
+                NetEffect::Put(value) => Some(value.clone()),
+                NetEffect::Remove => None,
             };
             key.clear();
-            let tree = slot.key.encode(&mut key);
+            let tree = record.key.encode(&mut key);
             database.change(&mut batch, tree, &key, value);
             records += 1;
         }
@@ -224,14 +224,15 @@ impl Group {
 
     /// Records that this group makes, and that were not there before.
     pub(super) fn made(&self) -> Vec<Key> {
-        let is_made = |slot: &&Slot| slot.is_new && matches!(slot.change, Change::Put(_));
-        self.slots.iter().filter(is_made).map(|slot| slot.key.clone()).collect()
+        let is_made =
+            |record: &&GroupedRecord| record.is_new && matches!(record.effect, NetEffect::Put(_));
+        self.records.iter().filter(is_made).map(|record| record.key.clone()).collect()
     }
 
     /// Sessions whose own record this group writes.
     pub(super) fn saved(&self) -> impl Iterator<Item = SessionNumber> {
-        self.slots.iter().filter_map(|slot| match (&slot.key, &slot.change) {
-            (Key::Session(number), Change::Put(_)) if !self.removed.contains(number) => {
+        self.records.iter().filter_map(|record| match (&record.key, &record.effect) {
+            (Key::Session(number), NetEffect::Put(_)) if !self.removed.contains(number) => {
                 Some(*number)
             }
             _ => None,
@@ -239,7 +240,7 @@ impl Group {
     }
 
     fn clear(&mut self) {
-        self.slots.clear();
+        self.records.clear();
         self.by_key.clear();
         self.removed.clear();
         self.changes = 0;
@@ -292,12 +293,12 @@ impl Group {
 
     /// Writes a record that may be on disk already.
     fn put(&mut self, key: Key, value: Slice) {
-        self.slot(key, false).change = Change::Put(value);
+        self.record(key, false).effect = NetEffect::Put(value);
     }
 
     /// Writes a record that is not on disk, unless this group has touched it.
     fn put_new(&mut self, key: Key, value: Slice) {
-        self.slot(key, true).change = Change::Put(value);
+        self.record(key, true).effect = NetEffect::Put(value);
     }
 
     fn encoded(&mut self, encode: impl FnOnce(&Clocks, &mut Vec<u8>)) -> Slice {
@@ -306,22 +307,22 @@ impl Group {
         Slice::from(&self.scratch[..])
     }
 
-    /// The slot of a key. `is_new` matters for the first change of a record only.
-    fn slot(&mut self, key: Key, is_new: bool) -> &mut Slot {
-        let Self { slots, by_key, hasher, .. } = self;
+    /// The record of a key. `is_new` matters for the first change of a record only.
+    fn record(&mut self, key: Key, is_new: bool) -> &mut GroupedRecord {
+        let Self { records, by_key, hasher, .. } = self;
         let hash = hasher.hash_one(&key);
-        let same = |&index: &u32| slots[index as usize].key == key;
-        let index = match by_key.entry(hash, same, |&i| hasher.hash_one(&slots[i as usize].key)) {
+        let same = |&index: &u32| records[index as usize].key == key;
+        let index = match by_key.entry(hash, same, |&i| hasher.hash_one(&records[i as usize].key)) {
             Entry::Occupied(entry) => *entry.get() as usize,
             Entry::Vacant(entry) => {
-                let index = slots.len();
+                let index = records.len();
                 // Groups are limited to far fewer.
                 entry.insert(index as u32);
-                slots.push(Slot { key, is_new, change: Change::Nothing });
+                records.push(GroupedRecord { key, is_new, effect: NetEffect::Nothing });
                 index
             }
         };
-        &mut slots[index]
+        &mut records[index]
     }
 }
 

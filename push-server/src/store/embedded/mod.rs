@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 pub(crate) use bodies::SHARED_MESSAGES_MAX;
-pub use database::{Claim, DESCRIPTORS_MAX, claim};
+pub use database::{DESCRIPTORS_MAX, DirectoryLock, lock_directory};
 pub use error::StoreError;
 pub use options::{Durability, StoreOptions};
 
@@ -50,7 +50,7 @@ pub struct EmbeddedStore<T> {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Claims `options.dir`, and opens the store in it ([`open_claimed`]).
+/// Locks `options.dir`, and opens the store in it ([`open_locked`]).
 ///
 /// # Errors
 /// The directory is another's, or what is there cannot be read.
@@ -63,11 +63,11 @@ where
     T: Send + 'static,
     S: Sink<T> + 'static,
 {
-    let claim = database::claim(&options.dir)?;
-    open_claimed(claim, options, retained, sink)
+    let lock = database::lock_directory(&options.dir)?;
+    open_locked(lock, options, retained, sink)
 }
 
-/// Opens the store in `options.dir`, which is claimed, making it if there is none, and reads what is
+/// Opens the store in `options.dir`, which is locked, making it if there is none, and reads what is
 /// there.
 ///
 /// Retained messages are put into `retained`, which is empty; from then on those on disk follow
@@ -78,8 +78,8 @@ where
 ///
 /// # Errors
 /// What is there cannot be read.
-pub fn open_claimed<T, S>(
-    claim: Claim,
+pub fn open_locked<T, S>(
+    lock: DirectoryLock,
     mut options: StoreOptions,
     retained: Arc<Retained>,
     sink: S,
@@ -101,8 +101,7 @@ where
         recover::recover(&database, &options.opening, &shared.counters, &shared.retained)
             .map_err(|error| error.at_start(&options.dir))?;
     let dir = options.dir.clone();
-    let thread =
-        StoreThread::new(Arc::clone(&shared), sink, options, watch, claim, database, index);
+    let thread = StoreThread::new(Arc::clone(&shared), sink, options, watch, lock, database, index);
     let thread = std::thread::Builder::new()
         .name(THREAD_NAME.to_owned())
         .spawn(move || thread.run())

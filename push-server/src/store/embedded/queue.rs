@@ -18,15 +18,15 @@ const REQUEST_BYTES: u64 = 64;
 pub(super) enum Ask {
     /// Changes to be made together.
     Commit(Vec<Write>),
-    /// Changes that are not made.
-    Refused(Refused),
+    /// Changes that are dropped instead of made.
+    Dropped(DroppedWrites),
     /// A piece of an outbox.
     Read(SessionNumber, Position, PageLimit),
 }
 
-/// What is left of changes that were let go.
+/// What remains of changes that were dropped.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct DroppedWrites {
     pub(super) failure: StoreFailure,
     /// Changes of retained messages: memory has them already, and they are made.
     pub(super) retained: Vec<Write>,
@@ -34,7 +34,7 @@ pub(super) struct Refused {
     pub(super) unsaved: Vec<SessionNumber>,
 }
 
-impl Refused {
+impl DroppedWrites {
     pub(super) fn new(mut writes: Vec<Write>, failure: StoreFailure) -> Self {
         let unsaved = writes.iter().filter_map(unsaved::saves).collect();
         writes.retain(|write| matches!(write, Write::SaveRetained { .. }));
@@ -70,9 +70,9 @@ struct Waiting<T> {
     clock_was_set: bool,
 }
 
-/// What the store's thread found.
+/// Why the store's thread goes on.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum Wakeup {
     /// Requests to write.
     Requests,
     /// Nothing within the time, or before the wall clock was set.
@@ -102,13 +102,13 @@ impl<T> Queue<T> {
         // The request that passes the limit is still accepted: a bit more, once.
         let refused = self.backlog_bytes() > self.backlog_bytes_max && !writes.is_empty();
         let ask = if refused {
-            Ask::Refused(Refused::new(writes, StoreFailure::Backlog))
+            Ask::Dropped(DroppedWrites::new(writes, StoreFailure::Backlog))
         } else {
             Ask::Commit(writes)
         };
         let bytes = match &ask {
             Ask::Commit(writes) => writes.iter().map(weight_bytes).sum(),
-            Ask::Refused(refused) => refused.retained.iter().map(weight_bytes).sum(),
+            Ask::Dropped(refused) => refused.retained.iter().map(weight_bytes).sum(),
             Ask::Read(..) => 0,
         };
         self.push(Request { ask, token, bytes: REQUEST_BYTES + bytes });
@@ -144,15 +144,15 @@ impl<T> Queue<T> {
     /// Moves all waiting requests to the end of `taken`, waiting for one until `until`, or without
     /// end, or until the wall clock is set. Waits for nothing while [`Self::take_clock_was_set`] is to be
     /// asked.
-    pub(super) fn take(&self, taken: &mut VecDeque<Request<T>>, until: Option<Instant>) -> Found {
+    pub(super) fn take(&self, taken: &mut VecDeque<Request<T>>, until: Option<Instant>) -> Wakeup {
         let mut waiting = self.lock();
         while waiting.requests.is_empty() {
             if waiting.is_closed {
-                return Found::Closed;
+                return Wakeup::Closed;
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) || waiting.clock_was_set {
-                return Found::Nothing;
+                return Wakeup::Nothing;
             }
             waiting.is_awaited = true;
             waiting = match left {
@@ -169,7 +169,7 @@ impl<T> Queue<T> {
         } else {
             taken.append(&mut waiting.requests);
         }
-        Found::Requests
+        Wakeup::Requests
     }
 
     /// Requests of so many bytes are done with.

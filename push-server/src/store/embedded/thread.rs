@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::bodies::Bodies;
-use super::database::{self, Claim, Database, DatabaseError, Tree};
+use super::database::{self, Database, DatabaseError, DirectoryLock, Tree};
 use super::encode::{self, BodyNumber, DecodeError};
 use super::group::{GROUP_BYTES_MAX, Group, Key, Written};
 use super::options::StoreOptions;
-use super::queue::{Ask, Found, Refused, Request};
+use super::queue::{Ask, DroppedWrites, Request, Wakeup};
 use super::recover::{self, Index};
 use super::retained;
 use super::shared::Shared;
@@ -44,7 +44,7 @@ pub(super) struct StoreThread<T, S> {
     shared: Arc<Shared<T>>,
     sink: S,
     options: StoreOptions,
-    _claim: Claim,
+    _lock: DirectoryLock,
     state: State,
     /// Taken from the queue, and not yet in a group.
     taken: VecDeque<Request<T>>,
@@ -80,7 +80,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         sink: S,
         options: StoreOptions,
         clock: ClockWatch,
-        claim: Claim,
+        lock: DirectoryLock,
         database: Database,
         index: Index,
     ) -> Self {
@@ -90,7 +90,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             shared,
             sink,
             options,
-            _claim: claim,
+            _lock: lock,
             state: State::Serving(Box::new(serving)),
             taken: VecDeque::new(),
             requests: Vec::new(),
@@ -113,7 +113,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
                 State::Failing { retry_at, .. } => Some(retry_at),
             };
             let found = self.shared.queue.take(&mut self.taken, until);
-            let is_over = found == Found::Closed && self.taken.is_empty();
+            let is_over = found == Wakeup::Closed && self.taken.is_empty();
             // Whatever the state: a failing store looks at the clock when it serves again.
             let was_set = self.shared.queue.take_clock_was_set();
             self.look_at_clock(was_set, is_over);
@@ -207,11 +207,11 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             && !self.unsaved.admits(writes)
         {
             let writes = std::mem::take(writes);
-            request.ask = Ask::Refused(Refused::new(writes, StoreFailure::Unsaved));
+            request.ask = Ask::Dropped(DroppedWrites::new(writes, StoreFailure::Unsaved));
         }
         let writes = match &mut request.ask {
             Ask::Commit(writes) => std::mem::take(writes),
-            Ask::Refused(refused) => {
+            Ask::Dropped(refused) => {
                 self.unsaved.extend(refused.unsaved.drain(..));
                 std::mem::take(&mut refused.retained)
             }
@@ -237,7 +237,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         for Request { ask, token, .. } in self.requests.drain(..) {
             let outcome = match ask {
                 Ask::Commit(_) => Outcome::Committed,
-                Ask::Refused(Refused { failure, .. }) => {
+                Ask::Dropped(DroppedWrites { failure, .. }) => {
                     let for_backlog = u64::from(failure == StoreFailure::Backlog);
                     counters::add(&counters.refused_backlog, for_backlog);
                     counters::add(&counters.failed, 1);
@@ -330,7 +330,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
                     self.unsaved.fail(writes);
                     retained::give_up(writes);
                 }
-                Ask::Refused(refused) => {
+                Ask::Dropped(refused) => {
                     self.unsaved.extend(refused.unsaved.iter().copied());
                     retained::give_up(&refused.retained);
                 }

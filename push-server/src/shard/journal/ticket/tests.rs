@@ -40,7 +40,7 @@ fn the_last_part_brings_the_whole() {
 
 #[test]
 fn whole_writes_are_filed_in_the_order_they_became_whole_whoever_files_them() {
-    let wholes = Wholes::default();
+    let complete_writes = CompleteWrites::default();
     let messages = [1, 2].map(|number| (Part::of_publisher(Draft::default(), true), number));
     // Of the first the publisher's part is the last one, of the second another's.
     for (mut publisher, number) in messages {
@@ -49,13 +49,13 @@ fn whole_writes_are_filed_in_the_order_they_became_whole_whoever_files_them() {
         other.draft = part(number * 10 + 1);
         let (first, last) = if number == 1 { (other, publisher) } else { (publisher, other) };
         assert!(first.finish().is_empty());
-        wholes.push(last.finish());
+        complete_writes.push(last.finish());
     }
     let mut filed = Draft::default();
-    wholes.file(|whole| filed = whole);
+    complete_writes.file(|whole| filed = whole);
     let numbers: Vec<_> = filed.waiting.iter().map(|(shard, _)| *shard).collect();
     assert_eq!(numbers, [11, 10, 20, 21]);
-    wholes.file(|_| panic!("nothing is left"));
+    complete_writes.file(|_| panic!("nothing is left"));
 }
 
 #[test]

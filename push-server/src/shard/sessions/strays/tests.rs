@@ -3,10 +3,10 @@
 use super::*;
 use crate::mqtt::Session;
 
-fn found(number: u64, client_id: &str, user: Option<&str>) -> Found {
+fn found(number: u64, client_id: &str, user: Option<&str>) -> EndedSession {
     let session = Session::durable(client_id, 0).of_user(user);
     let number = SessionNumber(number);
-    Found { session, shares: false, number, will: None, key: None }
+    EndedSession { session, shares: false, number, will: None, key: None }
 }
 
 fn due(strays: &mut Strays, now: u64) -> Vec<u64> {
@@ -16,7 +16,7 @@ fn due(strays: &mut Strays, now: u64) -> Vec<u64> {
     due
 }
 
-fn numbers(found: &[Found]) -> Vec<u64> {
+fn numbers(found: &[EndedSession]) -> Vec<u64> {
     found.iter().map(|found| found.number.0).collect()
 }
 

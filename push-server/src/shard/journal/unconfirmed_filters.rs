@@ -9,7 +9,7 @@ use crate::store::SessionNumber;
 
 /// New subscriptions whose write is not back, by session. Each ends with the last SUBSCRIBE for it.
 #[derive(Debug, Default)]
-pub(crate) struct Fresh {
+pub(crate) struct UnconfirmedFilters {
     last: u64,
     touched: HashMap<(SessionNumber, TopicFilter), Touched, foldhash::fast::RandomState>,
 }
@@ -21,7 +21,7 @@ struct Touched {
     last: u64,
 }
 
-impl Fresh {
+impl UnconfirmedFilters {
     /// A SUBSCRIBE begins; what tells it from others.
     pub(crate) fn begin(&mut self) -> u64 {
         self.last += 1;

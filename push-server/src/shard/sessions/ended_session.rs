@@ -5,7 +5,7 @@ use crate::store::SessionNumber;
 
 /// An ended session, as its shard had it, or as a start found it on disk.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct EndedSession {
     pub(crate) session: Session,
     /// Whether it may be owed something by groups that it is in, or was in before: that goes to others.
     pub(crate) shares: bool,

@@ -24,7 +24,7 @@ const RETRIED_AT_A_TIME: usize = 16_384;
 
 /// What a shard's store has refused.
 #[derive(Debug, Default)]
-pub(crate) struct Refused {
+pub(crate) struct RetryList {
     /// Sessions of which something could not be written (the record, or messages that had left), by key:
     /// one entry each, however often it fails.
     unwritten: BTreeMap<u32, SessionNumber>,
@@ -111,7 +111,7 @@ impl Retrying {
     }
 }
 
-impl Refused {
+impl RetryList {
     /// Begins to offer it again, as much as goes at a time. `None`: there is nothing, or it has begun
     /// already and has not come to `end_retry`.
     pub(crate) fn begin_retry(&mut self) -> Option<Retrying> {
