@@ -35,10 +35,8 @@ fn what_several_outboxes_hold_or_is_large_is_shared() {
 #[test]
 fn entries_that_refer_to_bodies_are_so_many_and_further_ones_are_copied() {
     let mut bodies = Bodies::default();
-    let large = Arc::new(Message {
-        payload: vec![0; LARGE_BYTES].into(),
-        ..Message::clone(&message())
-    });
+    let large =
+        Arc::new(Message { payload: vec![0; LARGE_BYTES].into(), ..Message::clone(&message()) });
     for position in 0..SHARED_MESSAGES_MAX as u64 {
         assert!(bodies.has_to_share(&large));
         bodies.take(place(1, position), &large);
