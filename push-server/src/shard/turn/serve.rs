@@ -395,8 +395,8 @@ impl<P: Ports> Shard<P> {
                         self.after_receive(index);
                         self.mark_dirty(index);
                     }
-                    Phase::Serving { .. } if !has_more => {
-                        self.flush(index);
+                    &Phase::Serving { session, .. } if !has_more => {
+                        self.on_all_sent(index, session);
                     }
                     Phase::Serving { .. } | Phase::Flushing { .. } => self.mark_dirty(index),
                 }
