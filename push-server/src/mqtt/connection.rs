@@ -5,7 +5,6 @@ use std::num::NonZeroU32;
 
 use bytes::BytesMut;
 use push_common::clock::Monotonic;
-use push_common::ping_rate::PingPace;
 
 use super::codec::{
     self, ANSWER_BYTES, Ack, AckKind, Audience, Auth, Context, Header, Input, OutgoingPublish,
@@ -21,6 +20,7 @@ use super::transmit::{Transmit, Writer};
 use super::will::Will;
 use super::{Limits, PublishRefusal, Version};
 use crate::broker::{Message, QoS, TopicName};
+pub use alive::Timeout;
 use extras::{Extras, form};
 pub(crate) use frozen::FrozenConnection;
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
@@ -50,6 +50,11 @@ pub struct Connection {
     /// Pings answered elsewhere that are charged already; the low half is enough.
     pings_elsewhere: u32,
     keep_alive: KeepAlive,
+    /// Bytes that came since `last_heard`, of a packet that is not whole.
+    unheard_bytes: u16,
+    /// When the last packet came whole, or a good part of one; or when the kernel heard the client, as far as
+    /// we were told.
+    last_heard: Monotonic,
     version: Version,
     /// Whether the client is the bridge of another broker.
     is_bridge: bool,
@@ -142,6 +147,8 @@ impl Connection {
             ping_due: now,
             pings_elsewhere: 0,
             keep_alive,
+            unheard_bytes: 0,
+            last_heard: now,
             version: connect.version,
             is_bridge: connect.is_bridge,
             wants_words: connect.request_problem_information,
@@ -154,9 +161,10 @@ impl Connection {
     }
 
     /// Takes what arrived; parse it by `poll_event`.
-    pub fn handle_bytes(&mut self, bytes: &[u8]) {
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Monotonic) {
         if self.state != State::Over {
             self.input.extend(bytes);
+            self.hear(bytes.len(), now);
         }
     }
 
@@ -352,20 +360,6 @@ impl Connection {
         }
     }
 
-    /// The kernel has answered so many pings of this connection so far: they count against the same
-    /// ping rate. Call this before `poll_event`.
-    pub fn pings_answered_elsewhere(&mut self, pings: u64, limits: &Limits) {
-        let pings = pings as u32;
-        let more = pings.wrapping_sub(self.pings_elsewhere);
-        self.pings_elsewhere = pings;
-        self.ping_due = self.ping_pace(limits).charged_earlier(self.ping_due, more);
-    }
-
-    /// How often this client may ping.
-    pub fn ping_pace(&self, limits: &Limits) -> PingPace {
-        limits.ping_rate.pace(self.keep_alive.0)
-    }
-
     /// Bytes of whole packets parsed since the socket was accepted, CONNECT included: the slot's
     /// `rx`.
     pub fn parsed_bytes(&self) -> u64 {
@@ -417,6 +411,7 @@ impl Connection {
             packet
         };
         self.parsed_bytes += len as u64;
+        self.hear_whole(context.now);
         Ok(Some(packet))
     }
 
@@ -556,15 +551,6 @@ impl Connection {
         Ok(())
     }
 
-    fn charge_ping(&mut self, limits: &Limits, now: Monotonic) -> Result<(), Reason> {
-        let pace = self.ping_pace(limits);
-        if !pace.admits(self.ping_due, now) {
-            return Err(Reason::MessageRateTooHigh);
-        }
-        self.ping_due = pace.charged(self.ping_due, now);
-        Ok(())
-    }
-
     /// How many publishes may be unacknowledged towards the client.
     fn window(&self, limits: &Limits) -> u16 {
         self.receive_max.min(limits.inflight_max)
@@ -604,6 +590,7 @@ impl Connection {
     }
 }
 
+mod alive;
 mod answers;
 mod authenticate;
 mod extras;

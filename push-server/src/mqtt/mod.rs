@@ -39,7 +39,7 @@ use codec::Reason;
 pub use connect::{Authenticated, Authentication, Connect};
 pub(crate) use connection::FrozenConnection;
 pub use connection::{
-    Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Unsubscribe,
+    Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Timeout, Unsubscribe,
 };
 pub use delivery::Delivery;
 pub use handshake::{Connecting, Handshake, Progress, Refusal};

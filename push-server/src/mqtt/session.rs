@@ -763,7 +763,7 @@ impl Session {
     }
 
     /// Gives memory back where nothing is pending.
-    pub(super) fn tidy(&mut self) {
+    pub fn tidy(&mut self) {
         if self.pending.as_deref().is_some_and(Pending::is_empty) {
             self.pending = None;
         }

@@ -18,7 +18,6 @@ pub(super) use sending::{SEND_BYTES_MAX, Sending};
 
 use std::ops::{Index, IndexMut};
 
-use push_common::clock::Monotonic;
 use slab::Slab;
 
 use super::ports::{Ports, SocketOf, Token};
@@ -47,6 +46,9 @@ pub(super) struct Clients<P: Ports> {
     sending: Sending,
     /// Clients that move, and that have moved.
     moving: Moving,
+    /// How often one of them was to be sent what it is owed.
+    #[cfg(any(test, feature = "simulation"))]
+    flushes: u64,
 }
 
 impl<P: Ports> Clients<P> {
@@ -60,14 +62,30 @@ impl<P: Ports> Clients<P> {
             unwrapped: Scratch::default(),
             sending,
             moving: Moving::default(),
+            #[cfg(any(test, feature = "simulation"))]
+            flushes: 0,
         }
     }
 
     /// Adds a client, under a new generation.
-    pub(super) fn add(&mut self, socket: SocketOf<P>, phase: Phase, seen: Monotonic) -> u32 {
+    pub(super) fn add(&mut self, socket: SocketOf<P>, phase: Phase) -> u32 {
         self.generation = (self.generation + 1) & GENERATION_MASK;
-        let client = Client::new(socket, self.generation, phase, seen);
+        let client = Client::new(socket, self.generation, phase);
         u32::try_from(self.slab.insert(client)).expect("connections are limited to u32")
+    }
+
+    /// One of them is to be sent what it is owed. Counted for tests alone.
+    pub(super) fn count_flush(&mut self) {
+        #[cfg(any(test, feature = "simulation"))]
+        {
+            self.flushes += 1;
+        }
+    }
+
+    /// How often one of them was to be sent what it is owed.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn flushes(&self) -> u64 {
+        self.flushes
     }
 
     /// Takes out a client that is there.

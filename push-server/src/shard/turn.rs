@@ -157,6 +157,12 @@ impl<P: Ports> Shard<P> {
         shard
     }
 
+    /// How often it looked for something to send to one of its clients.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn flushes(&self) -> u64 {
+        self.clients.flushes()
+    }
+
     /// What is left in its parts, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> Vec<(&'static str, usize)> {

@@ -251,7 +251,7 @@ impl Server {
                 self.go_on(progress);
             }
             Link::Open(connection) => {
-                connection.handle_bytes(bytes);
+                connection.handle_bytes(bytes, self.now);
                 self.poll();
             }
         }

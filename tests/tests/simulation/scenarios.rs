@@ -151,6 +151,27 @@ fn heal(world: &mut World) {
     settle(world);
 }
 
+/// A send that has ended has nothing sent again: there is nothing more.
+#[test]
+fn a_message_has_each_client_flushed_once_for_each_packet_that_comes_or_goes() {
+    let mut world = world();
+    let mut publisher = Client::connect(&mut world, "publisher");
+    let mut subscriber = Client::subscriber(&mut world, "subscriber", "t", 1);
+    let before = world.flushes(0);
+    let publish = Publish { topic: "t".into(), payload: vec![1], ..Publish::default() };
+    publisher.say(&mut world, &wire::publish(Version::V5, &publish));
+    subscriber.message();
+    // PUBLISH of the publisher, PUBLISH to the subscriber.
+    assert_eq!(world.flushes(0) - before, 2);
+    let before = world.flushes(0);
+    publisher.publish(&mut world, 1, 1);
+    let id = subscriber.message();
+    subscriber.say(&mut world, &wire::ack(PUBACK, id));
+    settle(&mut world);
+    // PUBLISH and PUBACK on both connections.
+    assert_eq!(world.flushes(0) - before, 4);
+}
+
 #[test]
 fn a_pubrel_waits_for_the_disk_on_the_next_connection_too() {
     let mut world = world();

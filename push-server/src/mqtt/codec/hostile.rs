@@ -129,7 +129,7 @@ fn serve(version: Version, bytes: &[u8], cut: usize) -> String {
     let mut told = String::new();
     let mut arrived = connection.parsed_bytes();
     for piece in bytes.chunks(cut) {
-        connection.handle_bytes(piece);
+        connection.handle_bytes(piece, now);
         arrived += piece.len() as u64;
         while let Some(event) = connection.poll_event(&mut session, &limits, now) {
             told += &format!("{event:?}\n");

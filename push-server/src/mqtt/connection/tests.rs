@@ -8,13 +8,13 @@ use crate::access::Access;
 use crate::broker::{Held, MemoryBudget, TopicName, Via};
 use crate::mqtt::{Delivery, Filing, Handshake, Progress};
 
-const NOW: Monotonic = Monotonic(1);
+pub(super) const NOW: Monotonic = Monotonic(1);
 
-fn accepted() -> (Connection, Session) {
+pub(super) fn accepted() -> (Connection, Session) {
     accepted_with(b"\x10\x0E\0\x04MQTT\x04\0\0\x0A\0\x02id")
 }
 
-fn accepted_with(connect: &[u8]) -> (Connection, Session) {
+pub(super) fn accepted_with(connect: &[u8]) -> (Connection, Session) {
     let limits = Limits::default();
     let Progress::Connect(connecting) =
         Handshake::new([0; 18]).handle_bytes_judged(&limits, &Access::default(), connect)
@@ -55,7 +55,7 @@ fn deliver(session: &mut Session, qos: QoS, payload_len: usize) {
 #[test]
 fn connection_that_is_done_with_its_packets_owns_no_buffer() {
     let (mut connection, mut session) = accepted();
-    connection.handle_bytes(&[0xC0, 0, 0xC0, 0]);
+    connection.handle_bytes(&[0xC0, 0, 0xC0, 0], NOW);
     while connection.poll_event(&mut session, &Limits::default(), NOW).is_some() {}
     deliver(&mut session, QoS::AtMostOnce, 10);
     assert_eq!(transmit(&mut connection, &mut session, 1 << 20).publishes, 1);
@@ -81,9 +81,9 @@ fn large_payload_is_a_slice_of_the_input() {
     let payload_len = 1 << 20;
     let body_len: u32 = 3 + payload_len;
     let length = [0x80 | body_len as u8, 0x80 | (body_len >> 7) as u8, (body_len >> 14) as u8];
-    connection.handle_bytes(&[&[0x30][..], &length, b"\0\x01t"].concat());
+    connection.handle_bytes(&[&[0x30][..], &length, b"\0\x01t"].concat(), NOW);
     for _ in 0..payload_len / 1024 {
-        connection.handle_bytes(&[7; 1024]);
+        connection.handle_bytes(&[7; 1024], NOW);
     }
     let packet = connection.input.bytes().as_ptr_range();
     let event = connection.poll_event(&mut session, &Limits::default(), NOW);
@@ -95,7 +95,7 @@ fn large_payload_is_a_slice_of_the_input() {
 #[test]
 fn small_payload_does_not_keep_the_input_alive() {
     let (mut connection, mut session) = accepted();
-    connection.handle_bytes(&[0x30, 4, 0, 1, b't', b'x']);
+    connection.handle_bytes(&[0x30, 4, 0, 1, b't', b'x'], NOW);
     let packet = connection.input.bytes().as_ptr_range();
     let event = connection.poll_event(&mut session, &Limits::default(), NOW);
     let Some(Event::Publish(message, None)) = event else { panic!("{event:?}") };
@@ -121,9 +121,9 @@ fn answers_are_due_from_their_event_until_they_are_moved_out() {
     let (mut connection, mut session) = accepted();
     transmit(&mut connection, &mut session, 1);
     assert_eq!(connection.answers_due_bytes(), 0);
-    connection.handle_bytes(b"\x32\x05\0\x01t\0\x01"); // PUBLISH
-    connection.handle_bytes(b"\x82\x0A\0\x02\0\x01a\0\0\x01b\0"); // SUBSCRIBE, two filters
-    connection.handle_bytes(b"\x62\x02\0\x09"); // PUBREL
+    connection.handle_bytes(b"\x32\x05\0\x01t\0\x01", NOW); // PUBLISH
+    connection.handle_bytes(b"\x82\x0A\0\x02\0\x01a\0\0\x01b\0", NOW); // SUBSCRIBE, two filters
+    connection.handle_bytes(b"\x62\x02\0\x09", NOW); // PUBREL
     let mut next = || connection.poll_event(&mut session, &Limits::default(), NOW);
     let (publish, subscribe, release) = (next(), next(), next());
     assert_eq!((connection.answers_due_bytes(), connection.has_answers()), (4 + 6 + 4, false));
@@ -148,14 +148,14 @@ fn a_thawed_connection_is_the_one_that_was_frozen() {
     let (mut connection, mut session) = accepted();
     deliver(&mut session, QoS::AtMostOnce, 10);
     let publish = b"\x32\x05\0\x01t\0\x01";
-    connection.handle_bytes(&publish[..3]);
+    connection.handle_bytes(&publish[..3], NOW);
     assert!(connection.poll_event(&mut session, &limits, NOW).is_none());
     let due = connection.answers_due_bytes();
     let parsed = connection.parsed_bytes();
     let mut connection = Connection::thaw(connection.freeze());
     assert_eq!((connection.answers_due_bytes(), connection.parsed_bytes()), (due, parsed));
     assert_eq!(connection.input_len(), 3, "a packet that has come in part");
-    connection.handle_bytes(&publish[3..]);
+    connection.handle_bytes(&publish[3..], NOW);
     let event = connection.poll_event(&mut session, &limits, NOW);
     let Some(Event::Publish(_, Some(receipt))) = event else { panic!("{event:?}") };
     let mut connection = Connection::thaw(connection.freeze());

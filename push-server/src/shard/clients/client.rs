@@ -73,12 +73,7 @@ impl Introduction {
 }
 
 impl<P: Ports> Client<P> {
-    pub(crate) fn new(
-        socket: SocketOf<P>,
-        generation: u32,
-        phase: Phase,
-        last_seen: Monotonic,
-    ) -> Self {
+    pub(crate) fn new(socket: SocketOf<P>, generation: u32, phase: Phase) -> Self {
         Self {
             socket,
             generation,
@@ -89,7 +84,7 @@ impl<P: Ports> Client<P> {
             slot: None,
             timer_tick: 0,
             receipts: None,
-            intake: Intake::new(last_seen),
+            intake: Intake::default(),
             output: Output::default(),
         }
     }

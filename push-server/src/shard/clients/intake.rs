@@ -1,5 +1,5 @@
-//! What comes from a client: whether it is received, when the client was last heard, and what its input waits
-//! for. It decides nothing about what was received.
+//! What comes from a client: whether it is received, and what its input waits for. It decides nothing about
+//! what was received.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -8,23 +8,16 @@ use push_common::clock::Monotonic;
 
 use super::input_budget::{Holder, InputBudget, InputCharge, Unfinished};
 
-/// So many bytes of a packet under way count like a whole one for the keep alive.
-const HEARD_BYTES_MIN: usize = 1 << 10;
-
 /// What is kept of packets that are being done is counted in parts of 64 KiB: up to 16 MiB in a byte.
 const HELD_PART_BITS: u32 = 16;
 
 /// One client's.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Intake {
-    /// When the last packet came whole, or a good part of one, as user space saw it.
-    last_seen: Monotonic,
     /// Its part of the budget of input, while it has much waiting.
     charge: Option<Box<InputCharge>>,
     /// Since when its input has waited for its answers to leave, in nanoseconds.
     throttled_at: Option<NonZeroU64>,
-    /// Bytes that came since `last_seen`, of a packet that is not whole.
-    unheard_bytes: u16,
     /// What is kept of a packet that is being done, in parts of 64 KiB.
     held_parts: u8,
     /// It waits: for the store, for its session's turn, or for its own answers to leave.
@@ -36,43 +29,6 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Of a client that was last seen then.
-    pub(crate) fn new(last_seen: Monotonic) -> Self {
-        Self {
-            last_seen,
-            charge: None,
-            throttled_at: None,
-            unheard_bytes: 0,
-            held_parts: 0,
-            is_stalled: false,
-            is_receiving: false,
-            is_peer_gone: false,
-        }
-    }
-
-    /// When the last packet came whole, or a good part of one, as user space saw it.
-    pub(crate) fn last_seen(&self) -> Monotonic {
-        self.last_seen
-    }
-
-    /// Bytes came, of a packet that may not be whole. They keep a connection alive where they are more than a
-    /// few: so a large packet may be long under way, and a client cannot live on one that never ends.
-    pub(crate) fn hear(&mut self, bytes_len: usize, now: Monotonic) {
-        let unheard = usize::from(self.unheard_bytes) + bytes_len;
-        if unheard < HEARD_BYTES_MIN {
-            // Less than the constant, which fits.
-            self.unheard_bytes = unheard as u16;
-        } else {
-            self.hear_whole(now);
-        }
-    }
-
-    /// A packet came whole.
-    pub(crate) fn hear_whole(&mut self, now: Monotonic) {
-        self.unheard_bytes = 0;
-        self.last_seen = now;
-    }
-
     /// Whether a receive is under way in the ring.
     pub(crate) fn is_receiving(&self) -> bool {
         self.is_receiving

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use push_common::clock::Monotonic;
-
 use super::postage::Stamp;
 use super::shared_mail::SharedMail;
 use crate::broker::{Holder, Message};
@@ -46,7 +44,6 @@ pub(crate) struct Adoption<S> {
     pub(crate) arrival: Arrival,
     /// With what it still owes to the client.
     pub(crate) transport: Transport,
-    pub(crate) last_seen: Monotonic,
     pub(crate) connect_number: ConnectNumber,
 }
 

@@ -284,6 +284,11 @@ impl World {
         &self.shards[usize::from(shard)].counters
     }
 
+    /// How often a shard looked for something to send to one of its clients.
+    pub fn flushes(&self, shard: u16) -> u64 {
+        self.shards[usize::from(shard)].shard.flushes()
+    }
+
     /// The kernel answers a ping of this client, unless it may not: returns whether it has.
     pub fn answer_ping(&mut self, peer: &Peer) -> bool {
         let now = self.clock.peek();

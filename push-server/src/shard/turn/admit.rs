@@ -1,7 +1,5 @@
 //! New connections: a place for each, and the time limit for its CONNECT.
 
-use push_common::clock::Monotonic;
-
 use super::Shard;
 use crate::shard::clients::{Introduction, Phase};
 use crate::shard::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
@@ -108,7 +106,7 @@ impl<P: Ports> Shard<P> {
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
         let phase = Phase::Handshake(Introduction::new(self.here.randomness().array(), deadline));
-        let index = self.add_client(socket, phase, self.agenda.now());
+        let index = self.add_client(socket, phase);
         self.arm_client_timer(index, deadline);
         // Not multishot: a client whose session lives elsewhere leaves without an operation to
         // cancel.
@@ -120,8 +118,8 @@ impl<P: Ports> Shard<P> {
     }
 
     /// Puts a client into the slab, under a new generation.
-    pub(super) fn add_client(&mut self, socket: SocketOf<P>, phase: Phase, seen: Monotonic) -> u32 {
+    pub(super) fn add_client(&mut self, socket: SocketOf<P>, phase: Phase) -> u32 {
         self.here.counters().connections.add(1);
-        self.clients.add(socket, phase, seen)
+        self.clients.add(socket, phase)
     }
 }

@@ -419,6 +419,7 @@ impl<P: Ports> Shard<P> {
     /// Sends what a client is owed, unless a send is under way: its end calls again. Returns what that
     /// has cost.
     pub(super) fn flush(&mut self, index: u32) -> u32 {
+        self.clients.count_flush();
         let is_moving = self.clients.is_moving(index);
         let client = &mut self.clients[index];
         let is_served = matches!(client.phase, Phase::Serving { .. });
@@ -503,5 +504,17 @@ impl<P: Ports> Shard<P> {
             self.begin_page(key);
         }
         units
+    }
+    /// A send has ended, and nothing more could be sent: what waited for the send goes on.
+    pub(super) fn on_all_sent(&mut self, index: u32, key: u32) {
+        if self.clients[index].output.is_held() || self.clients.is_moving(index) {
+            // It is flushed when that is over.
+            return;
+        }
+        if let Some(session) = self.sessions.session_mut(key) {
+            session.tidy();
+        }
+        self.unthrottle(index);
+        self.begin_page(key);
     }
 }

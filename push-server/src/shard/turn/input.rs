@@ -67,10 +67,8 @@ impl<P: Ports> Shard<P> {
             self.after_layers(index);
             return;
         }
-        let bytes_len = bytes.len();
         match &mut client.phase {
             Phase::Handshake(introduction) => {
-                client.intake.hear_whole(self.agenda.now());
                 let limits = &self.here.shared().config.limits;
                 let progress = introduction.handshake.handle_bytes(limits, bytes);
                 self.on_introduction(index, progress);
@@ -80,8 +78,7 @@ impl<P: Ports> Shard<P> {
                 if let Some(pings) = self.path.pings(client.slot.as_ref()) {
                     connection.pings_answered_elsewhere(pings, &self.here.shared().config.limits);
                 }
-                connection.handle_bytes(bytes);
-                client.intake.hear(bytes_len, self.agenda.now());
+                connection.handle_bytes(bytes, self.agenda.now());
                 self.take_input(index);
             }
             // Whatever a peer still says after the end is not read.
@@ -162,8 +159,6 @@ impl<P: Ports> Shard<P> {
         }
         let parsed_bytes_now = self.parsed_bytes(index);
         if parsed_bytes_now > parsed_bytes {
-            let client = &mut self.clients[index];
-            client.intake.hear_whole(self.agenda.now());
             budget.charge(((parsed_bytes_now - parsed_bytes) / INPUT_BYTES_PER_UNIT) as u32);
         }
         self.keep_input(index);

@@ -82,8 +82,7 @@ impl<P: Ports> Shard<P> {
         self.here.counters().connections.sub(1);
         if let Phase::Handshake(introduction) = phase {
             let arrival = Arrival::Questioned(introduction);
-            let last_seen = self.agenda.now();
-            let adoption = Adoption { socket, arrival, transport, last_seen, connect_number };
+            let adoption = Adoption { socket, arrival, transport, connect_number };
             self.post(home, Mail::Adopt(Box::new(adoption)));
         }
     }
@@ -138,18 +137,17 @@ impl<P: Ports> Shard<P> {
         let Client { socket, transport, connect_number, .. } = client;
         self.here.counters().connections.sub(1);
         let arrival = Arrival::Admitted(connecting);
-        let last_seen = self.agenda.now();
-        let adoption = Adoption { socket, arrival, transport, last_seen, connect_number };
+        let adoption = Adoption { socket, arrival, transport, connect_number };
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
 
     /// A client that another shard accepted; its place is taken already.
     pub(super) fn on_adoption(&mut self, adoption: Adoption<SocketOf<P>>) {
-        let Adoption { socket, arrival, transport, last_seen, connect_number } = adoption;
+        let Adoption { socket, arrival, transport, connect_number } = adoption;
         match arrival {
             Arrival::Admitted(connecting) => {
                 let phase = Phase::Lingering { deadline: self.agenda.now() };
-                let index = self.add_client(socket, phase, last_seen);
+                let index = self.add_client(socket, phase);
                 let client = &mut self.clients[index];
                 (client.transport, client.connect_number) = (transport, connect_number);
                 if self.stop.has_begun() {
@@ -162,7 +160,7 @@ impl<P: Ports> Shard<P> {
             }
             Arrival::Questioned(introduction) => {
                 let deadline = introduction.deadline;
-                let index = self.add_client(socket, Phase::Handshake(introduction), last_seen);
+                let index = self.add_client(socket, Phase::Handshake(introduction));
                 let client = &mut self.clients[index];
                 (client.transport, client.connect_number) = (transport, connect_number);
                 self.arm_client_timer(index, deadline);

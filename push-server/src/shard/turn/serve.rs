@@ -10,7 +10,7 @@ use super::Shard;
 use super::input::ANSWERS_WAIT_MILLIS;
 use crate::broker::{Charge, Holder, NoMemory, Origin, will_weight_bytes};
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Claim, Connecting, Connection, Session, Transmit, Version};
+use crate::mqtt::{Claim, Connecting, Connection, Session, Timeout, Transmit, Version};
 use crate::shard::clients::{LINGER_MILLIS, Phase};
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::liveness::Applicant;
@@ -77,8 +77,7 @@ impl<P: Ports> Shard<P> {
         client.phase = Phase::Serving { connection, session: key, flow };
         self.save_connected(index, key, ended);
         self.tell_ordinary(index, "client connected");
-        let client = &self.clients[index];
-        if let Some(deadline) = keep_alive.deadline(client.intake.last_seen()) {
+        if let Some(deadline) = self.serving_deadline(index) {
             self.arm_client_timer(index, deadline);
         }
         if self.clients[index].slot.is_none() {
@@ -271,12 +270,11 @@ impl<P: Ports> Shard<P> {
     /// The timer of a client fired: what it means depends on the phase.
     pub(super) fn on_client_timer(&mut self, index: u32) {
         let Some(client) = self.clients.get(index) else { return };
-        let due = match &client.phase {
-            Phase::Handshake(introduction) => Some(introduction.deadline),
-            Phase::Flushing { deadline, .. } | Phase::Lingering { deadline } => Some(*deadline),
-            Phase::Serving { .. } => self.serving_deadline(index),
+        let deadline = match &client.phase {
+            Phase::Handshake(introduction) => introduction.deadline,
+            Phase::Flushing { deadline, .. } | Phase::Lingering { deadline } => *deadline,
+            Phase::Serving { .. } => return self.on_serving_timer(index),
         };
-        let Some(deadline) = due else { return };
         if deadline > self.agenda.now() {
             self.arm_client_timer(index, deadline);
             return;
@@ -291,38 +289,49 @@ impl<P: Ports> Shard<P> {
                 self.tell(index, Kind::ConnectTimeout, &"no whole CONNECT in time");
                 self.abort(index);
             }
-            Phase::Serving { .. } if client.intake.throttled_since().is_some() => {
-                self.on_throttled_long(index);
-            }
-            Phase::Serving { .. } if self.is_unheard(index) => {
-                let slow = self.progress_deadline(index);
-                if slow.is_some_and(|deadline| deadline <= self.agenda.now()) {
-                    self.on_progress_due(index);
-                } else {
-                    self.expire(index);
-                }
-            }
-            Phase::Serving { .. } => {
-                let again = self.agenda.now().after_millis(UNREAD_RETRY_MILLIS);
-                self.arm_client_timer(index, again);
-            }
-            Phase::Flushing { .. } | Phase::Lingering { .. } => self.abort(index),
+            _ => self.abort(index),
         }
     }
 
-    /// When a served client is to be looked at: its keep alive has run out, its input has waited too
+    /// The timer of a served client fired: its connection says whether it has been silent for too long.
+    fn on_serving_timer(&mut self, index: u32) {
+        let (now, seen) = (self.agenda.now(), self.seen_by_kernel(index));
+        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else { return };
+        let timeout = connection.handle_timeout(now, seen);
+        let Some(deadline) = self.serving_deadline(index) else { return };
+        let is_slow = self.progress_deadline(index).is_some_and(|deadline| deadline <= now);
+        if deadline > now {
+            self.arm_client_timer(index, deadline);
+        } else if self.clients[index].intake.throttled_since().is_some() {
+            self.on_throttled_long(index);
+        } else if !self.is_unheard(index) {
+            self.arm_client_timer(index, now.after_millis(UNREAD_RETRY_MILLIS));
+        } else if is_slow {
+            self.on_progress_due(index);
+        } else if timeout == Timeout::Expired {
+            self.expire(index);
+        }
+    }
+
+    /// When a served client is to be looked at: its connection asks for it, its input has waited too
     /// long for its answers, or a large packet of its has had time to go on.
     pub(super) fn serving_deadline(&self, index: u32) -> Option<Monotonic> {
         let client = &self.clients[index];
         let Phase::Serving { connection, .. } = &client.phase else { return None };
-        let by_kernel = self.path.last_seen(client.slot.as_ref());
-        // Who waits for its CONNACK need not say anything before.
-        let held_until = if client.output.is_held() { self.agenda.now() } else { by_kernel };
-        let last_seen = client.intake.last_seen().max(by_kernel).max(held_until);
-        let silent = connection.keep_alive().deadline(last_seen);
+        let silent = connection.poll_timeout();
         let deaf =
             client.intake.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
         silent.into_iter().chain(deaf).chain(self.progress_deadline(index)).min()
+    }
+
+    /// When the kernel last heard a client, for its connection.
+    fn seen_by_kernel(&self, index: u32) -> Monotonic {
+        let client = &self.clients[index];
+        if client.output.is_held() {
+            // A client that waits for its CONNACK need not say anything before.
+            return self.agenda.now();
+        }
+        self.path.last_seen(client.slot.as_ref())
     }
 
     /// Whether a client has truly been silent: a busy shard may not have read yet what it sent.
@@ -332,7 +341,7 @@ impl<P: Ports> Shard<P> {
         !client.intake.is_stalled() && client.socket.unread_bytes().unwrap_or(0) == 0
     }
 
-    /// The keep alive ran out [MQTT-3.1.2-24].
+    /// A client has been silent for too long.
     fn expire(&mut self, index: u32) {
         self.here.counters().expired.add(1);
         let blocked = self.clients[index].output.is_sending();
@@ -386,8 +395,8 @@ impl<P: Ports> Shard<P> {
                         self.after_receive(index);
                         self.mark_dirty(index);
                     }
-                    Phase::Serving { .. } if !has_more => {
-                        self.flush(index);
+                    &Phase::Serving { session, .. } if !has_more => {
+                        self.on_all_sent(index, session);
                     }
                     Phase::Serving { .. } | Phase::Flushing { .. } => self.mark_dirty(index),
                 }

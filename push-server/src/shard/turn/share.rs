@@ -177,7 +177,9 @@ impl<P: Ports> Shard<P> {
         let now = self.agenda.now();
         let client = &mut self.clients[index];
         client.output.release();
-        client.intake.hear_whole(now);
+        if let Phase::Serving { connection, .. } = &mut client.phase {
+            connection.begin_keep_alive(now);
+        }
         self.mark_dirty(index);
     }
 

@@ -1,7 +1,7 @@
 //! A served client as a value, for a move: its connection and its layers as values, and what needs no
 //! thawing: the socket, the slot, and counts.
 
-use bytes::Bytes;
+use push_common::clock::Monotonic;
 
 use super::{Client, Phase};
 use crate::mqtt::{Connection, FrozenConnection};
@@ -28,8 +28,7 @@ impl<P: Ports> Client<P> {
     /// All of it, as a value.
     pub(in crate::shard::clients) fn freeze(mut self) -> FrozenClient<P> {
         debug_assert!(self.is_quiet(), "operations would go on without it");
-        let none =
-            Phase::Flushing { deadline: self.intake.last_seen(), frames: Vec::<Bytes>::new() };
+        let none = Phase::Lingering { deadline: Monotonic(0) };
         let phase = match std::mem::replace(&mut self.phase, none) {
             Phase::Serving { connection, session, flow } => {
                 let connection = Box::new(connection.freeze());
