@@ -21,6 +21,7 @@ use super::will::Will;
 use super::{Limits, PublishRefusal, Version};
 use crate::broker::{Message, QoS, TopicName};
 pub use alive::Timeout;
+use dialect::Dialect;
 use extras::{Extras, form};
 pub(crate) use frozen::FrozenConnection;
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
@@ -55,11 +56,7 @@ pub struct Connection {
     /// When the last packet came whole, or a good part of one; or when the kernel heard the client, as far as
     /// we were told.
     last_heard: Monotonic,
-    version: Version,
-    /// Whether the client is the bridge of another broker.
-    is_bridge: bool,
-    /// Whether the client asked for problem information.
-    wants_words: bool,
+    dialect: Dialect,
     state: State,
 }
 
@@ -149,9 +146,11 @@ impl Connection {
             keep_alive,
             unheard_bytes: 0,
             last_heard: now,
-            version: connect.version,
-            is_bridge: connect.is_bridge,
-            wants_words: connect.request_problem_information,
+            dialect: Dialect::new(
+                connect.version,
+                connect.is_bridge,
+                connect.request_problem_information,
+            ),
             state: State::Open,
         };
         connection.answer(|out| {
@@ -189,7 +188,7 @@ impl Connection {
         now: Monotonic,
     ) -> Option<Event> {
         let context = Context {
-            version: self.version,
+            version: self.dialect.version(),
             packet_bytes_max: limits.packet_bytes_max,
             topic_levels_max: limits.topic_levels_max,
             features: limits.features,
@@ -306,7 +305,7 @@ impl Connection {
         let PublishReceipt { packet_id, exactly_once } = receipt;
         self.answered(ANSWER_BYTES);
         // 3.1.1 cannot refuse a publish, only acknowledge it [MQTT-3.3.5-2].
-        let refused = reason.is_error() && self.version == Version::V5;
+        let refused = reason.is_error() && self.dialect.version() == Version::V5;
         let (kind, owed) = if exactly_once {
             (AckKind::Received, session.routed_exactly_once(packet_id, refused))
         } else {
@@ -373,12 +372,12 @@ impl Connection {
 
     /// Whether the client is the bridge of another broker, by what it said.
     pub fn is_bridge(&self) -> bool {
-        self.is_bridge
+        self.dialect.is_bridge()
     }
 
     /// The protocol spoken.
     pub fn version(&self) -> Version {
-        self.version
+        self.dialect.version()
     }
 
     /// The will, if it is still to be published when the connection ends.
@@ -446,7 +445,7 @@ impl Connection {
             }
             Packet::Subscribe(mut subscribe) => {
                 subscribe.deny(&limits.policy, session.subject());
-                if self.is_bridge {
+                if self.dialect.is_bridge() {
                     subscribe.suit_bridge();
                 }
                 self.owed_bytes += answer_bytes(subscribe.entries.len());
@@ -507,7 +506,7 @@ impl Connection {
             }
         }
         // [MQTT-3.3.4-7]; 3.1.1 has no such limit but that of its packet ids.
-        if self.version == Version::V5 && self.unacknowledged >= limits.receive_max {
+        if self.dialect.version() == Version::V5 && self.unacknowledged >= limits.receive_max {
             return Err(Reason::ReceiveMaximumExceeded);
         }
         if exactly_once {
@@ -557,11 +556,11 @@ impl Connection {
     }
 
     fn audience(&self) -> Audience {
-        Audience::new(self.version, self.packet_bytes_max(), self.wants_words)
+        Audience::new(self.dialect.version(), self.packet_bytes_max(), self.dialect.wants_words())
     }
 
     fn acknowledge(&mut self, kind: AckKind, packet_id: u16, reason: Reason) {
-        let version = self.version;
+        let version = self.dialect.version();
         self.answer(|out| codec::ack(out, version, kind, packet_id, reason));
     }
 
@@ -593,6 +592,7 @@ impl Connection {
 mod alive;
 mod answers;
 mod authenticate;
+mod dialect;
 mod extras;
 mod frozen;
 mod reauthentication;

@@ -6,8 +6,7 @@ use std::num::NonZeroU32;
 use bytes::BytesMut;
 use push_common::clock::Monotonic;
 
-use super::{Connection, Extras, State};
-use crate::mqtt::Version;
+use super::{Connection, Dialect, Extras, State};
 use crate::mqtt::codec::Input;
 use crate::mqtt::keep_alive::KeepAlive;
 
@@ -31,9 +30,7 @@ pub(crate) struct FrozenConnection {
     keep_alive: KeepAlive,
     unheard_bytes: u16,
     last_heard: Monotonic,
-    version: Version,
-    is_bridge: bool,
-    wants_words: bool,
+    dialect: Dialect,
     state: State,
 }
 
@@ -55,9 +52,7 @@ impl Connection {
             keep_alive: self.keep_alive,
             unheard_bytes: self.unheard_bytes,
             last_heard: self.last_heard,
-            version: self.version,
-            is_bridge: self.is_bridge,
-            wants_words: self.wants_words,
+            dialect: self.dialect,
             state: self.state,
         }
     }
@@ -79,9 +74,7 @@ impl Connection {
             keep_alive: frozen.keep_alive,
             unheard_bytes: frozen.unheard_bytes,
             last_heard: frozen.last_heard,
-            version: frozen.version,
-            is_bridge: frozen.is_bridge,
-            wants_words: frozen.wants_words,
+            dialect: frozen.dialect,
             state: frozen.state,
         }
     }
