@@ -254,6 +254,11 @@ impl<C: Clock, E> Agenda<C, E> {
         self.swept_at = self.now;
     }
 
+    /// Whether completions wait in the ring that the turn has left for the next one.
+    pub(super) fn leaves_completions(&self) -> bool {
+        self.leaves_completions
+    }
+
     /// Whether the turn leaves completions in the ring, for the next one.
     pub(super) fn set_leaves_completions(&mut self, leaves: bool) {
         self.leaves_completions = leaves;

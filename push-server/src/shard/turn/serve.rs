@@ -337,8 +337,10 @@ impl<P: Ports> Shard<P> {
     /// Whether a client has truly been silent: a busy shard may not have read yet what it sent.
     fn is_unheard(&self, index: u32) -> bool {
         let client = &self.clients[index];
-        // A socket that cannot be asked has failed.
-        !client.intake.is_stalled() && client.socket.unread_bytes().unwrap_or(0) == 0
+        // What it sent may be among the completions that the turn has left. A socket that cannot be asked has failed.
+        !self.agenda.leaves_completions()
+            && !client.intake.is_stalled()
+            && client.socket.unread_bytes().unwrap_or(0) == 0
     }
 
     /// A client has been silent for too long.
