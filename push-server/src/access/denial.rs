@@ -28,7 +28,7 @@ pub enum Denial {
     /// Too many questions wait for an answer already.
     #[error("too many clients wait to be authenticated")]
     Busy,
-    /// Whoever should answer did not, or could not.
+    /// The answerer gave no answer in time, or could not find one.
     #[error("nobody answered who it is")]
     Unanswered,
 }

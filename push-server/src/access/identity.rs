@@ -1,6 +1,6 @@
-//! Who a client is.
+//! The identity that a client has proved, and the subject that a policy judges.
 
-/// Who a client has shown to be.
+/// The identity that a client has proved: a user, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     user: Option<Box<str>>,
@@ -28,6 +28,6 @@ pub struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Whoever it is, nothing is known of it.
+    /// A publisher of which nothing is known: no user, no client id.
     pub const NOBODY: Self = Self { user: None, client_id: "" };
 }

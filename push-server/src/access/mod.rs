@@ -1,4 +1,4 @@
-//! Who a client is, and what it may do. Pure: credentials in, a verdict out. It never reads a clock, a socket or a
+//! Authentication and authorization of clients. Pure: credentials in, a verdict out. It never reads a clock, a socket or a
 //! file, and knows no packet: files are read by `control`, `mqtt` turns a verdict into the protocol's reason codes,
 //! and `shard` carries questions and answers between a handshake and whoever answers it.
 //!
@@ -22,7 +22,7 @@ pub use verdict::Verdict;
 
 use scram::{METHOD, Step, Users};
 
-/// Who may connect, as far as it can be told at once.
+/// The rules for connecting that are in memory: they judge a client at once.
 #[derive(Debug, Default)]
 pub struct Access {
     /// Users that clients can authenticate as by SCRAM-SHA-256; `None`: clients cannot.

@@ -1,4 +1,4 @@
-//! Who may connect, and what clients may do, without a packet.
+//! Tests of authentication and policy, without a packet.
 
 use super::scram::verifier_line;
 use super::*;

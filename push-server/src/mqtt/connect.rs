@@ -38,7 +38,7 @@ pub struct Connect {
     pub authentication: Option<Authentication>,
     /// How it has authenticated, if it asked for an authentication.
     pub authenticated: Option<Authenticated>,
-    /// Who the client is; nobody until an answer says so.
+    /// The identity that the client has proved; of no user until the verdict comes.
     pub identity: Identity,
 }
 

@@ -17,7 +17,7 @@ use crate::store::Outcome;
 /// Questions of all shards that wait for an answer. One more is answered at once: the server is busy.
 pub(crate) const QUESTIONS_MAX: u32 = 1_024;
 
-/// Whoever says who a client is. Called by shards, which wait for it: it must not block.
+/// Judges what clients offer to show who they are. Shards call it and wait, so it must not block.
 pub trait Answerer: fmt::Debug + Send + Sync {
     /// Whether it looks at where a client is, and where it has come to. Each costs a system call.
     fn asks_for_addresses(&self) -> bool {
@@ -59,7 +59,7 @@ struct Waiting {
     shards: Arc<Vec<Completions>>,
 }
 
-/// Who asks: a client of a shard, and its which question.
+/// The client that asks, and the number of its question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Questioner {
     pub(super) shard: u16,
@@ -88,7 +88,7 @@ impl Questions {
         Self { access, answerer, waiting: Arc::new(waiting) }
     }
 
-    /// Who may connect, as far as it can be told at once.
+    /// The rules for connecting that are in memory.
     pub(super) fn access(&self) -> &Arc<SharedAccess> {
         &self.access
     }

@@ -85,7 +85,7 @@ impl Reauthentication {
             Verdict::Allowed(identity, data) if identity == self.identity => {
                 Judged::Told(AuthReason::Success, data)
             }
-            // Who may connect as that user.
+            // The client proved to be another user than before.
             Verdict::Allowed(..) => Judged::Denied(Denial::OtherUser),
             Verdict::Refused(denial) => Judged::Denied(denial),
         }
