@@ -323,6 +323,11 @@ impl<P: Ports> Shard<P> {
         self.agenda.lasted() > TURN_BUDGET
     }
 
+    fn is_store_behind(&self) -> bool {
+        let store = self.here.shared().store.as_deref();
+        store.is_some_and(|store| self.journal.is_store_behind(store))
+    }
+
     fn wait_time(&self) -> Duration {
         let mut until = self.agenda.now().after_millis(TURN_MILLIS_MAX);
         for deadline in
@@ -334,10 +339,7 @@ impl<P: Ports> Shard<P> {
             until = until.min(self.agenda.now().after_millis(STOP_TURN_MILLIS));
         }
         // While the store is behind, what waits for another shard waits for the store there.
-        let store = self.here.shared().store.as_deref();
-        let is_store_behind = store.is_some_and(|store| self.journal.is_store_behind(store));
-        let waits_for_shard = self.agenda.has_blocked() && !is_store_behind;
-        if self.post.overflows() || waits_for_shard {
+        if self.post.overflows() || (self.agenda.has_blocked() && !self.is_store_behind()) {
             until = until.min(self.agenda.now().after_millis(OVERFLOW_RETRY_MILLIS));
         }
         if self.agenda.has_parked() || self.agenda.has_blocked() || self.clients.has_stalled() {

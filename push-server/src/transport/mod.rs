@@ -97,6 +97,11 @@ impl Transport {
         Self(Some(Box::new(Layers { received_bytes: 0, outer, inside })))
     }
 
+    /// Whether no layer is between the socket and MQTT.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Takes what came, and returns the bytes of MQTT in it. `pace`: how often the peer may ping, for
     /// layers that have pings of their own.
     pub(crate) fn take<'a>(

@@ -121,11 +121,12 @@ impl<P: Ports> Shard<P> {
             }
             Done::Answer { client, answer } => {
                 let Some(index) = self.resolve(client) else { return };
-                if failed && self.is_served(index) {
+                let Phase::Serving { connection, .. } = &mut self.clients[index].phase else {
+                    return;
+                };
+                if failed {
                     self.close_client(index, Some(Reason::ImplementationSpecificError));
-                } else if failed {
-                    // Another answer that failed has closed it.
-                } else if let Phase::Serving { connection, .. } = &mut self.clients[index].phase {
+                } else {
                     connection.answer_now(answer);
                     self.mark_dirty(index);
                 }

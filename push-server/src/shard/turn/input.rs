@@ -2,6 +2,7 @@
 //! that waits is bounded, and what is beyond it waits in the socket.
 
 use push_common::clock::Monotonic;
+use push_common::ping_rate::PingPace;
 
 use super::Shard;
 use super::errand::Errand;
@@ -56,6 +57,8 @@ impl<P: Ports> Shard<P> {
         let (client, scratch) = self.clients.with_scratch(index);
         let limits = &self.here.shared().config.limits;
         let pace = match &client.phase {
+            // No layer has pings of its own.
+            _ if client.transport.is_plain() => PingPace::OFF,
             Phase::Serving { connection, .. } => connection.ping_pace(limits),
             _ => limits.ping_rate.pace(0),
         };
