@@ -21,8 +21,8 @@ const UNKNOWN: u16 = 0;
 
 /// The network that a session's client has connected from last, as far as it is told from others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
-    network: u16,
+pub struct PeerNetwork {
+    prefix: u16,
     /// Of IPv6 only.
     link: u16,
 }
@@ -31,7 +31,7 @@ pub struct Origin {
 /// nobody's, and has no share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
-    origin: Origin,
+    network: PeerNetwork,
     user: u16,
 }
 
@@ -48,22 +48,22 @@ impl Holders {
     }
 
     /// The network of an address.
-    pub fn origin(&self, address: IpAddr) -> Origin {
+    pub fn network(&self, address: IpAddr) -> PeerNetwork {
         match address.to_canonical() {
             IpAddr::V4(address) => {
                 let [a, b, c, _] = address.octets();
-                Origin { network: self.bucket(Ipv4Addr::from([a, b, c, 0])), link: UNKNOWN }
+                PeerNetwork { prefix: self.bucket(Ipv4Addr::from([a, b, c, 0])), link: UNKNOWN }
             }
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
-                Origin { network: self.bucket([a, b, c]), link: self.bucket([a, b, c, d]) }
+                PeerNetwork { prefix: self.bucket([a, b, c]), link: self.bucket([a, b, c, d]) }
             }
         }
     }
 
     /// Names the holder by its network and its user; `None`: the client is not authenticated.
-    pub fn holder(&self, origin: Origin, user: Option<&str>) -> Holder {
-        Holder { origin, user: user.map_or(UNKNOWN, |user| self.bucket(user)) }
+    pub fn holder(&self, network: PeerNetwork, user: Option<&str>) -> Holder {
+        Holder { network, user: user.map_or(UNKNOWN, |user| self.bucket(user)) }
     }
 
     /// Not the first.
@@ -76,17 +76,17 @@ impl Holders {
 impl Holder {
     /// The holder of what belongs to nobody known.
     pub const NOBODY: Self =
-        Self { origin: Origin { network: UNKNOWN, link: UNKNOWN }, user: UNKNOWN };
+        Self { network: PeerNetwork { prefix: UNKNOWN, link: UNKNOWN }, user: UNKNOWN };
 
     /// Where it has connected from.
-    pub fn origin(self) -> Origin {
-        self.origin
+    pub fn network(self) -> PeerNetwork {
+        self.network
     }
 
     /// The same user at another network.
     #[must_use]
-    pub fn at(self, origin: Origin) -> Self {
-        Self { origin, ..self }
+    pub fn at(self, network: PeerNetwork) -> Self {
+        Self { network, ..self }
     }
 }
 
@@ -174,8 +174,8 @@ impl Tally {
     pub fn makes_room(&self, newcomer: Holder, other: Holder, amount: u64) -> bool {
         let full = self.full(newcomer, amount);
         full.any()
-            && (!full.network || newcomer.origin.network == other.origin.network)
-            && (!full.link || newcomer.origin.link == other.origin.link)
+            && (!full.network || newcomer.network.prefix == other.network.prefix)
+            && (!full.link || newcomer.network.link == other.network.link)
             && (!full.user || newcomer.user == other.user)
     }
 
@@ -186,16 +186,16 @@ impl Tally {
                 && buckets[usize::from(bucket)].load(Ordering::Relaxed).saturating_add(more) > share
         };
         Full {
-            network: exceeds(&self.by_network, holder.origin.network, all),
-            link: exceeds(&self.by_link, holder.origin.link, of_link),
+            network: exceeds(&self.by_network, holder.network.prefix, all),
+            link: exceeds(&self.by_link, holder.network.link, of_link),
             user: exceeds(&self.by_user, holder.user, all),
         }
     }
 
     fn counts(&self, holder: Holder) -> [&AtomicU64; 3] {
         [
-            &self.by_network[usize::from(holder.origin.network)],
-            &self.by_link[usize::from(holder.origin.link)],
+            &self.by_network[usize::from(holder.network.prefix)],
+            &self.by_link[usize::from(holder.network.link)],
             &self.by_user[usize::from(holder.user)],
         ]
     }

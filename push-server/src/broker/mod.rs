@@ -25,7 +25,7 @@ mod locked_filters;
 
 pub use budget::Budget;
 pub use held::Held;
-pub use holders::{Holder, Holders, Origin, ShareMax, Tally};
+pub use holders::{Holder, Holders, PeerNetwork, ShareMax, Tally};
 pub use memory::{
     Charge, MemoryBudget, NoMemory, SESSION_BYTES, SessionMemory, SessionMemoryMax,
     session_weight_bytes,

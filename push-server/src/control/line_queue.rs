@@ -47,11 +47,11 @@ impl LinesLost {
 pub struct LineQueue {
     sender: SyncSender<Vec<u8>>,
     lost: LinesLost,
-    progress: Arc<Progress>,
+    counts: Arc<LineCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Progress {
+struct LineCounts {
     queued: AtomicU64,
     done: AtomicU64,
     is_gone: AtomicBool,
@@ -68,11 +68,11 @@ impl LineQueue {
         lost: LinesLost,
     ) -> io::Result<Self> {
         let (sender, lines) = mpsc::sync_channel(lines_max);
-        let progress = Arc::new(Progress::default());
-        let queue = Self { sender, lost: lost.clone(), progress: Arc::clone(&progress) };
+        let counts = Arc::new(LineCounts::default());
+        let queue = Self { sender, lost: lost.clone(), counts: Arc::clone(&counts) };
         let body = move || {
             privileges::drop_all();
-            write_lines(&lines, out, &lost, &progress);
+            write_lines(&lines, out, &lost, &counts);
         };
         thread::Builder::new().name(name.into()).spawn(body)?;
         Ok(queue)
@@ -80,18 +80,18 @@ impl LineQueue {
 
     /// Queues `text`, one line or more, for writing; drops and counts it where the queue is full.
     pub fn push(&self, text: Vec<u8>) {
-        self.progress.queued.fetch_add(1, Ordering::Relaxed);
+        self.counts.queued.fetch_add(1, Ordering::Relaxed);
         if self.sender.try_send(text).is_err() {
             self.lost.add();
-            self.progress.done.fetch_add(1, Ordering::Release);
+            self.counts.done.fetch_add(1, Ordering::Release);
         }
     }
 
     /// Waits until what was pushed before is written or dropped, at most `timeout`.
     pub fn flush(&self, timeout: Duration) {
         let until = Instant::now() + timeout;
-        let queued = self.progress.queued.load(Ordering::Relaxed);
-        while self.progress.done.load(Ordering::Acquire) < queued && Instant::now() < until {
+        let queued = self.counts.queued.load(Ordering::Relaxed);
+        while self.counts.done.load(Ordering::Acquire) < queued && Instant::now() < until {
             thread::sleep(FLUSH_PAUSE);
         }
     }
@@ -103,7 +103,7 @@ impl LineQueue {
 
     /// Whether the last line could not be written.
     pub fn is_gone(&self) -> bool {
-        self.progress.is_gone.load(Ordering::Relaxed)
+        self.counts.is_gone.load(Ordering::Relaxed)
     }
 }
 
@@ -111,15 +111,15 @@ fn write_lines(
     lines: &Receiver<Vec<u8>>,
     mut out: impl Write,
     lost: &LinesLost,
-    progress: &Progress,
+    counts: &LineCounts,
 ) {
     for line in lines {
         let written = write_whole(&mut out, &line);
         if written.is_err() {
             lost.add();
         }
-        progress.is_gone.store(written.is_err(), Ordering::Relaxed);
-        progress.done.fetch_add(1, Ordering::Release);
+        counts.is_gone.store(written.is_err(), Ordering::Relaxed);
+        counts.done.fetch_add(1, Ordering::Release);
     }
 }
 

@@ -57,7 +57,7 @@ enum Stage {
 
 /// How far a handshake has come.
 #[derive(Debug)]
-pub enum Progress {
+pub enum HandshakeProgress {
     /// More bytes are needed, or a verdict.
     More,
     /// Send the frame; then more bytes are needed.
@@ -148,7 +148,7 @@ impl Handshake {
     }
 
     /// Takes the bytes that arrived. Do not call it again after it returned `Connect` or `Refused`.
-    pub fn handle_bytes(&mut self, limits: &Limits, bytes: &[u8]) -> Progress {
+    pub fn handle_bytes(&mut self, limits: &Limits, bytes: &[u8]) -> HandshakeProgress {
         self.input.extend(bytes);
         self.advance(limits)
     }
@@ -159,9 +159,9 @@ impl Handshake {
         limits: &Limits,
         access: &Access,
         bytes: &[u8],
-    ) -> Progress {
+    ) -> HandshakeProgress {
         let mut progress = self.handle_bytes(limits, bytes);
-        while let Progress::Asks = progress {
+        while let HandshakeProgress::Asks = progress {
             let Some(credentials) = self.question() else { break };
             progress = self.answer(limits, access.judge(&credentials));
         }
@@ -188,9 +188,9 @@ impl Handshake {
     }
 
     /// Goes on by the answer to the latest question. One that nobody has asked changes nothing.
-    pub fn answer(&mut self, limits: &Limits, verdict: Verdict) -> Progress {
+    pub fn answer(&mut self, limits: &Limits, verdict: Verdict) -> HandshakeProgress {
         let Some(mut pending) = self.pending.take_if(|one| matches!(one.stage, Stage::Asks)) else {
-            return Progress::More;
+            return HandshakeProgress::More;
         };
         match verdict {
             Verdict::Allowed(identity, data) => self.allow(limits, *pending, identity, data),
@@ -204,7 +204,9 @@ impl Handshake {
                 let mut frame = BytesMut::new();
                 codec::put_auth(&mut frame, AuthReason::Continue, method, data.as_deref());
                 if frame.len() > Audience::of(&pending.connect).packet_len_max {
-                    return Progress::Refused(self.refusal(*pending, Reason::PacketTooLarge));
+                    return HandshakeProgress::Refused(
+                        self.refusal(*pending, Reason::PacketTooLarge),
+                    );
                 }
                 pending.said.extend_from_slice(&frame);
                 pending.stage = Stage::Awaits(exchange);
@@ -215,17 +217,17 @@ impl Handshake {
     }
 
     /// Parses what has arrived, as far as that is due.
-    fn advance(&mut self, limits: &Limits) -> Progress {
+    fn advance(&mut self, limits: &Limits) -> HandshakeProgress {
         let Some(mut pending) = self.pending.take() else {
             return self
                 .take_connect(limits)
-                .unwrap_or_else(|reason| Progress::Refused(self.silent_refusal(reason)));
+                .unwrap_or_else(|reason| HandshakeProgress::Refused(self.silent_refusal(reason)));
         };
         let progress = match std::mem::replace(&mut pending.stage, Stage::Asks) {
-            Stage::Asks => Progress::More,
+            Stage::Asks => HandshakeProgress::More,
             offers @ Stage::Offers(_) => {
                 pending.stage = offers;
-                Progress::Asks
+                HandshakeProgress::Asks
             }
             Stage::Awaits(exchange) => match self.take_auth() {
                 Ok(Some((message, len))) if Some(&message.method) == pending.method.as_ref() => {
@@ -234,25 +236,29 @@ impl Handshake {
                     let proof =
                         Proof { method, exchange, nonce: self.nonce, message: message.data };
                     pending.stage = Stage::Offers(Some(Box::new(proof)));
-                    Progress::Asks
+                    HandshakeProgress::Asks
                 }
                 Ok(None) => {
                     pending.stage = Stage::Awaits(exchange);
                     match pending.said.is_empty() {
-                        true => Progress::More,
-                        false => Progress::Reply(std::mem::take(&mut pending.said).freeze()),
+                        true => HandshakeProgress::More,
+                        false => {
+                            HandshakeProgress::Reply(std::mem::take(&mut pending.said).freeze())
+                        }
                     }
                 }
                 // [MQTT-4.12.0-5]
                 Ok(Some(_)) => {
-                    return Progress::Refused(self.refusal(*pending, Reason::ProtocolError));
+                    return HandshakeProgress::Refused(
+                        self.refusal(*pending, Reason::ProtocolError),
+                    );
                 }
                 // The client sent DISCONNECT.
                 Err(Reason::Success) => {
                     let refusal = self.silent_refusal(Reason::Success);
-                    return Progress::Refused(refusal.after(pending.said));
+                    return HandshakeProgress::Refused(refusal.after(pending.said));
                 }
-                Err(reason) => return Progress::Refused(self.refusal(*pending, reason)),
+                Err(reason) => return HandshakeProgress::Refused(self.refusal(*pending, reason)),
             },
         };
         self.pending = Some(pending);
@@ -260,22 +266,22 @@ impl Handshake {
     }
 
     /// Takes CONNECT. An error means: close without CONNACK, since there was no CONNECT to answer.
-    fn take_connect(&mut self, limits: &Limits) -> Result<Progress, Reason> {
-        let Some(&first) = self.input.bytes().first() else { return Ok(Progress::More) };
+    fn take_connect(&mut self, limits: &Limits) -> Result<HandshakeProgress, Reason> {
+        let Some(&first) = self.input.bytes().first() else { return Ok(HandshakeProgress::More) };
         // [MQTT-3.1.0-1]; the flags are reserved [MQTT-2.2.2-1].
         if first != CONNECT_FIRST {
             return Err(Reason::ProtocolError);
         }
         // The version is not known yet; 3.1.1 has the laxer rules for the length.
         let Some(header) = Header::parse(self.input.bytes(), Version::V311)? else {
-            return Ok(Progress::More);
+            return Ok(HandshakeProgress::More);
         };
         let len = header.packet_len();
         if len > limits.packet_bytes_max.min(CONNECT_BYTES_MAX) as usize {
             return Err(Reason::PacketTooLarge);
         }
         let Some(body) = self.input.bytes().get(header.len..len) else {
-            return Ok(Progress::More);
+            return Ok(HandshakeProgress::More);
         };
         match codec::connect(body, limits) {
             Ok(connect) => {
@@ -284,16 +290,16 @@ impl Handshake {
                     let audience = Audience::of(&connect);
                     let refusal = Refusal::with_connack(audience, reason, Some(connect.client_id));
                     self.input.clear();
-                    return Ok(Progress::Refused(refusal));
+                    return Ok(HandshakeProgress::Refused(refusal));
                 }
                 self.input.advance(len);
                 self.offer(connect, len as u64);
-                Ok(Progress::Asks)
+                Ok(HandshakeProgress::Asks)
             }
             Err(codec::ConnectError { audience: None, reason }) => Err(reason),
             Err(codec::ConnectError { audience: Some(audience), reason }) => {
                 self.input.clear();
-                Ok(Progress::Refused(Refusal::with_connack(audience, reason, None)))
+                Ok(HandshakeProgress::Refused(Refusal::with_connack(audience, reason, None)))
             }
         }
     }
@@ -346,11 +352,11 @@ impl Handshake {
         pending: PendingConnect,
         identity: Identity,
         data: Option<Bytes>,
-    ) -> Progress {
+    ) -> HandshakeProgress {
         // The client answered a message that has not been sent yet.
         if !pending.said.is_empty() {
             let refusal = self.silent_refusal(Reason::ProtocolError);
-            return Progress::Refused(refusal.after(pending.said));
+            return HandshakeProgress::Refused(refusal.after(pending.said));
         }
         let subject = Subject { user: identity.user(), client_id: &pending.connect.client_id };
         if let Some(will) = &pending.connect.will
@@ -362,12 +368,12 @@ impl Handshake {
         connect.identity = identity;
         connect.authenticated = method.map(|method| Authenticated { method, data, questions });
         let rest = self.input.take_rest();
-        Progress::Connect(Box::new(Connecting { connect, rest, wire_bytes }))
+        HandshakeProgress::Connect(Box::new(Connecting { connect, rest, wire_bytes }))
     }
 
-    fn deny(&mut self, pending: PendingConnect, denial: Denial) -> Progress {
+    fn deny(&mut self, pending: PendingConnect, denial: Denial) -> HandshakeProgress {
         let refusal = self.refusal(pending, denial.into());
-        Progress::Refused(Refusal { denial: Some(denial), ..refusal })
+        HandshakeProgress::Refused(Refusal { denial: Some(denial), ..refusal })
     }
 
     /// By a CONNACK, after what the client is still to be told.

@@ -42,10 +42,10 @@ pub use connection::{
     Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Timeout, Unsubscribe,
 };
 pub use delivery::Delivery;
-pub use handshake::{Connecting, Handshake, Progress, Refusal};
+pub use handshake::{Connecting, Handshake, HandshakeProgress, Refusal};
 pub use keep_alive::KeepAlive;
 pub use outbox::{Extent, Fetched, HEAD_MESSAGES_MAX, Left, LeftMessage};
-pub use owed::{Change, Filing};
+pub use owed::{Filing, SessionChange};
 pub use session::{Claim, Delivered, Forgotten, Session};
 pub use subscription_list::{ListFull, SubscriptionList};
 pub use transmit::Transmit;

@@ -8,7 +8,7 @@
 //! A session that is not durable has nothing but a head. QoS 0 is never written, and always in the
 //! head: only messages of one QoS keep their order [MQTT-4.6.0-6].
 //!
-//! This file moves messages and counts them. What is to be done on disk it leaves as `Change`s for
+//! This file moves messages and counts them. What is to be done on disk it leaves as `SessionChange`s for
 //! the shard.
 
 mod followed;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use super::delivery::Delivery;
 use super::inflight::{EndedDelivery, Exactly, Inflight};
-use super::owed::{Change, Filing, Owed, find, remove_unsafe};
+use super::owed::{Filing, Owed, SessionChange, find, remove_unsafe};
 use crate::broker::{Charge, Fate, Holder, MemoryBudget, QoS, Slip};
 use followed::Followed;
 pub use left::{Left, LeftMessage};
@@ -83,13 +83,13 @@ enum Loading {
 
 /// A session's outbox, and what is unacknowledged.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(super) struct Outbox {
     head: VecDeque<Owed>,
     disk: Option<Extent>,
     tail: VecDeque<Owed>,
     pub(super) inflight: Inflight,
     pub(super) exactly: Exactly,
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<SessionChange>,
     /// What goes to other members of its groups.
     left: Option<Box<Left>>,
     /// Slips of messages that somebody outside the shards wants to know acknowledged.
@@ -108,12 +108,12 @@ pub(super) struct Pending {
     is_short: bool,
 }
 
-/// What is kept of a session that has something pending counts with the session. Beyond that it
+/// The outbox itself counts with its session. Beyond that it
 /// is counted in steps of so many bytes, so that a message that comes and goes costs no look at what all
 /// shards share.
 const CHARGED_STEP_BYTES: u64 = 512;
 
-impl Pending {
+impl Outbox {
     /// What a restart of the server found.
     pub(super) fn recovered(disk: Option<Extent>, sent_to: u64) -> Self {
         Self { disk, sent_to, ..Self::default() }
@@ -155,7 +155,7 @@ impl Pending {
 
     fn places_bytes(&self) -> u64 {
         let queued = (self.head.capacity() + self.tail.capacity()) * size_of::<Owed>();
-        let changes = self.changes.capacity() * size_of::<Change>();
+        let changes = self.changes.capacity() * size_of::<SessionChange>();
         let left = self.left.as_deref().map_or(0, Left::bytes);
         let followed = self.followed.as_deref().map_or(0, Followed::bytes);
         (queued + changes + left + followed + self.inflight.bytes() + self.exactly.bytes()) as u64
@@ -312,7 +312,7 @@ impl Pending {
     pub(super) fn end(&mut self, ended: &EndedDelivery, durable: bool) {
         match &ended.owed {
             Some(owed) => self.settle(owed),
-            None if durable => self.changes.push(Change::Settle(ended.position)),
+            None if durable => self.changes.push(SessionChange::Settle(ended.position)),
             None => {}
         }
     }
@@ -322,13 +322,13 @@ impl Pending {
         self.release_bytes(owed);
         if matches!(owed.filing, Filing::Queued | Filing::Written) {
             self.inflight.release_begins(owed.position);
-            self.changes.push(Change::Release(owed.position));
+            self.changes.push(SessionChange::Release(owed.position));
         }
     }
 
     /// Asks the disk once more to note what was received: nobody has said yet that it has.
     pub(super) fn release_again(&mut self) {
-        self.changes.extend(self.inflight.unreleased().map(Change::Release));
+        self.changes.extend(self.inflight.unreleased().map(SessionChange::Release));
     }
 
     fn release_bytes(&mut self, owed: &Owed) {
@@ -338,7 +338,7 @@ impl Pending {
     /// A write still being put together would come behind the removal: `written` removes it then.
     fn settle_on_disk(&mut self, position: u64, filing: Filing) {
         if matches!(filing, Filing::Queued | Filing::Written) {
-            self.changes.push(Change::Settle(position));
+            self.changes.push(SessionChange::Settle(position));
         }
     }
 
@@ -354,7 +354,7 @@ impl Pending {
             Some(owed) => owed.filing = Filing::Written,
             None if self.left.as_deref_mut().is_some_and(|left| left.written(position, false)) => {}
             // Acknowledged meanwhile, when its removal could not be asked for.
-            None if filed == Filing::Pending => self.changes.push(Change::Settle(position)),
+            None if filed == Filing::Pending => self.changes.push(SessionChange::Settle(position)),
             None => {}
         }
         if connected {
@@ -554,7 +554,7 @@ impl Pending {
             Fetched::Release => self.inflight.push_retry(position, None),
             Fetched::Stale(_) if !was_sent => {
                 drop(self.take_slip(position));
-                self.changes.push(Change::Settle(position));
+                self.changes.push(SessionChange::Settle(position));
             }
             Fetched::Message(mut delivery) | Fetched::Stale(mut delivery) => {
                 self.bytes += size;

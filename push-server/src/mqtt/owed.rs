@@ -34,7 +34,7 @@ pub enum Filing {
 
 /// What is to be done on disk. Nothing waits for the removals but the answers that say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
+pub enum SessionChange {
     /// The message in this place is owed no longer.
     Settle(u64),
     /// The message in this place was received (PUBREC): its release is owed.

@@ -8,8 +8,8 @@ use super::codec::Reason;
 use super::connect::Connect;
 use super::delivery::Delivery;
 use super::inflight::{PubrecOutcome, ReceivedPublish, Retry};
-use super::outbox::{Extent, Fetched, Left, Pending, Room};
-use super::owed::{Change, Filing, Owed, packet_id};
+use super::outbox::{Extent, Fetched, Left, Outbox, Room};
+use super::owed::{Filing, Owed, SessionChange, packet_id};
 use super::subscription_list::SubscriptionList;
 use super::{Limits, OutboxFull};
 use crate::access::Subject;
@@ -24,8 +24,8 @@ pub struct Session {
     name: SessionName,
     /// The client's subscriptions, for resumption and clean-up.
     pub subscriptions: SubscriptionList,
-    /// Nothing while nothing is pending, as with nearly every session nearly always.
-    pending: Option<Box<Pending>>,
+    /// Nothing while the session is owed nothing, as with nearly every session nearly always.
+    outbox: Option<Box<Outbox>>,
     /// The place of the next message.
     next_position: u64,
     /// How long it outlives its connection, in seconds; `u32::MAX`: for ever.
@@ -127,15 +127,15 @@ pub(super) enum Next {
 }
 
 impl Session {
-    /// What it has in memory as soon as anything is pending: that, and a first step of what it counts.
-    pub const PENDING_BYTES: usize = size_of::<Pending>();
+    /// What a session takes in memory as soon as it is owed anything, beside the first step of what is counted.
+    pub const OUTBOX_BYTES: usize = size_of::<Outbox>();
 
     /// A new session.
     pub fn new(client_id: &str, expiry_secs: u32) -> Self {
         Self {
             name: SessionName::Anybodys(client_id.into()),
             subscriptions: SubscriptionList::default(),
-            pending: None,
+            outbox: None,
             next_position: 0,
             expiry_secs,
             is_durable: false,
@@ -170,11 +170,11 @@ impl Session {
         self.next_position = disk.map_or(sent_to, |disk| disk.next.max(sent_to));
         // Nobody has noted which groups it was in.
         self.has_left_groups = disk.is_some();
-        let mut pending = Pending::recovered(disk, sent_to);
+        let mut outbox = Outbox::recovered(disk, sent_to);
         for &packet_id in exactly_once {
-            pending.exactly.recover(packet_id);
+            outbox.exactly.recover(packet_id);
         }
-        self.pending = Some(Box::new(pending));
+        self.outbox = Some(Box::new(outbox));
         self.tidy();
     }
 
@@ -210,7 +210,7 @@ impl Session {
     /// Whether nobody would miss it: it has no subscription, and was never owed anything.
     pub fn is_unused(&self) -> bool {
         self.next_position == 0
-            && self.pending.is_none()
+            && self.outbox.is_none()
             && self.subscriptions.iter().next().is_none()
     }
 
@@ -253,21 +253,21 @@ impl Session {
         // Without a durable part all of it is in memory.
         let room = Room::own(limits);
         let room = if self.is_durable { room } else { room.and(in_memory) };
-        let pending = self.pending.get_or_insert_default();
-        let is_short = !pending.in_memory().takes(size, in_memory);
+        let outbox = self.outbox.get_or_insert_default();
+        let is_short = !outbox.in_memory().takes(size, in_memory);
         let mut delivered = Delivered::Queued;
-        if !pending.total().takes(size, room) || (is_short && at_most_once) {
-            let dropped = if at_most_once { None } else { pending.make_room(size, room) };
+        if !outbox.total().takes(size, room) || (is_short && at_most_once) {
+            let dropped = if at_most_once { None } else { outbox.make_room(size, room) };
             delivered = match dropped {
                 Some(dropped) => Delivered::QueuedDropping(dropped),
                 None if at_most_once => Delivered::Dropped,
                 // A client that reconnects before the oldest were dropped has done nothing wrong, nor has
                 // one that is owed nothing while others hold all the memory.
-                None if connected && pending.total().messages > 0 && !pending.is_over(limits) => {
+                None if connected && outbox.total().messages > 0 && !outbox.is_over(limits) => {
                     Delivered::Overflow
                 }
                 None => match limits.outbox_full {
-                    OutboxFull::DropOldest => match pending.drop_oldest(size, room) {
+                    OutboxFull::DropOldest => match outbox.drop_oldest(size, room) {
                         Some(dropped) => Delivered::QueuedDropping(dropped),
                         None => Delivered::Dropped,
                     },
@@ -280,9 +280,9 @@ impl Session {
             self.tidy();
             return delivered;
         }
-        pending.share_ids(&mut delivery);
+        outbox.share_ids(&mut delivery);
         let owed = Owed::new(self.next_position, filing, delivery, memory);
-        pending.push(owed, connected, is_short);
+        outbox.push(owed, connected, is_short);
         self.next_position += u64::from(!at_most_once || filing == Filing::Held);
         delivered
     }
@@ -294,30 +294,30 @@ impl Session {
         memory: &Arc<MemoryBudget>,
         holder: impl FnOnce(Option<&str>) -> Holder,
     ) {
-        let Self { pending, name, .. } = self;
-        if let Some(pending) = pending.as_deref_mut() {
-            pending.charge(memory, || holder(name.user()));
+        let Self { outbox, name, .. } = self;
+        if let Some(outbox) = outbox.as_deref_mut() {
+            outbox.charge(memory, || holder(name.user()));
         }
     }
 
     /// Counts it for this holder from now on: its client has connected from another network.
     pub fn hand_over(&mut self, holder: Holder) {
-        if let Some(pending) = self.pending.as_deref_mut() {
-            pending.hand_over(holder);
+        if let Some(outbox) = self.outbox.as_deref_mut() {
+            outbox.hand_over(holder);
         }
     }
 
     /// Whether that is more than a session may have where the total of all is reached.
     pub fn is_charged(&self) -> bool {
-        self.pending.as_deref().is_some_and(Pending::is_charged)
+        self.outbox.as_deref().is_some_and(Outbox::is_charged)
     }
 
     /// The message that was put into the outbox last, of QoS 1 or 2, has this slip. It comes back when the
     /// client has acknowledged the message, on whatever connection, or the session owes it no longer.
     pub fn follow(&mut self, slip: Slip) {
         let position = self.last_position();
-        if let Some(pending) = self.pending.as_deref_mut() {
-            pending.follow(position, slip);
+        if let Some(outbox) = self.outbox.as_deref_mut() {
+            outbox.follow(position, slip);
         }
     }
 
@@ -328,24 +328,24 @@ impl Session {
 
     /// What lies before this place was sent already, or may have been, for all that is owed.
     pub fn sent_to(&self) -> u64 {
-        self.pending.as_deref().map_or(self.next_position, |pending| pending.sent_to)
+        self.outbox.as_deref().map_or(self.next_position, |outbox| outbox.sent_to)
     }
 
     /// Where the part of its outbox that lies on disk begins.
     pub fn on_disk(&self) -> Option<u64> {
-        self.pending.as_deref()?.on_disk()
+        self.outbox.as_deref()?.on_disk()
     }
 
     /// The message in this place is on disk; `filed`: what was said of it when it was delivered.
     pub fn written(&mut self, position: u64, filed: Filing, connected: bool) {
-        self.pending.get_or_insert_default().written(position, filed, connected);
+        self.outbox.get_or_insert_default().written(position, filed, connected);
         self.tidy();
     }
 
     /// The message in this place will not be on disk, and its publisher knows. Returns whether it was
     /// dropped: it may have left already.
     pub fn not_written(&mut self, position: u64) -> bool {
-        let dropped = self.pending.as_deref_mut().is_some_and(|p| p.not_written(position));
+        let dropped = self.outbox.as_deref_mut().is_some_and(|p| p.not_written(position));
         self.tidy_left();
         dropped
     }
@@ -354,18 +354,18 @@ impl Session {
     /// have them written now: they count as queued. Until they are on disk, or acknowledged, all
     /// behind them is kept in memory.
     pub fn take_unwritten(&mut self) -> Vec<(u64, Delivery)> {
-        let pending = self.pending.as_deref_mut().filter(|_| self.is_durable);
-        pending.map(Pending::take_unwritten).unwrap_or_default()
+        let outbox = self.outbox.as_deref_mut().filter(|_| self.is_durable);
+        outbox.map(Outbox::take_unwritten).unwrap_or_default()
     }
 
     /// Where the next page is to be read from disk, if one is due. The client is here.
     pub fn begin_page(&mut self, memory: &MemoryBudget) -> Option<u64> {
-        self.pending.as_deref_mut()?.begin_page(memory)
+        self.outbox.as_deref_mut()?.begin_page(memory)
     }
 
     /// Where the oldest messages on disk are to be read from, because some of them have to be dropped.
     pub fn begin_trim(&mut self, limits: &Limits) -> Option<u64> {
-        self.pending.as_deref_mut()?.begin_trim(limits)
+        self.outbox.as_deref_mut()?.begin_trim(limits)
     }
 
     /// What `begin_trim` asked for: places and sizes, in order, and where to read on. Returns how many
@@ -377,8 +377,8 @@ impl Session {
         limits: &Limits,
         connected: bool,
     ) -> u32 {
-        let Some(pending) = self.pending.as_deref_mut() else { return 0 };
-        let dropped = pending.trimmed(found, behind, limits, connected);
+        let Some(outbox) = self.outbox.as_deref_mut() else { return 0 };
+        let dropped = outbox.trimmed(found, behind, limits, connected);
         self.tidy();
         dropped
     }
@@ -393,23 +393,23 @@ impl Session {
         connected: bool,
         memory: &Arc<MemoryBudget>,
     ) -> u32 {
-        let Some(pending) = self.pending.as_deref_mut() else { return 0 };
-        let lost = pending.page_loaded(found, next, connected, memory);
+        let Some(outbox) = self.outbox.as_deref_mut() else { return 0 };
+        let lost = outbox.page_loaded(found, next, connected, memory);
         self.tidy();
         lost
     }
 
     /// The page could not be read.
     pub fn page_failed(&mut self, connected: bool) {
-        if let Some(pending) = self.pending.as_deref_mut() {
-            pending.page_failed(connected);
+        if let Some(outbox) = self.outbox.as_deref_mut() {
+            outbox.page_failed(connected);
         }
     }
 
     /// Takes what is to be done on disk, in order.
-    pub fn take_changes(&mut self) -> Vec<Change> {
-        let Some(pending) = self.pending.as_deref_mut() else { return Vec::new() };
-        let changes = std::mem::take(&mut pending.changes);
+    pub fn take_changes(&mut self) -> Vec<SessionChange> {
+        let Some(outbox) = self.outbox.as_deref_mut() else { return Vec::new() };
+        let changes = std::mem::take(&mut outbox.changes);
         if !changes.is_empty() {
             self.tidy();
         }
@@ -418,21 +418,21 @@ impl Session {
 
     /// The disk has noted that the message in this place was received: PUBREL may leave.
     pub fn released(&mut self, position: u64) {
-        if let Some(pending) = self.pending.as_deref_mut() {
-            pending.inflight.released(position);
+        if let Some(outbox) = self.outbox.as_deref_mut() {
+            outbox.inflight.released(position);
         }
     }
 
     /// Whether a change that the disk has refused is still to be made.
-    pub fn needs(&self, change: Change) -> bool {
-        let pending = self.pending.as_deref();
+    pub fn needs(&self, change: SessionChange) -> bool {
+        let outbox = self.outbox.as_deref();
         match change {
-            Change::Settle(_) => true,
-            Change::Release(position) => pending.is_some_and(|pending| {
-                pending.inflight.unreleased().any(|unreleased| unreleased == position)
+            SessionChange::Settle(_) => true,
+            SessionChange::Release(position) => outbox.is_some_and(|outbox| {
+                outbox.inflight.unreleased().any(|unreleased| unreleased == position)
             }),
             // What has the id now asks for its removal itself.
-            Change::EndExactlyOnce(packet_id) => self.exactly_once(packet_id).is_none(),
+            SessionChange::EndExactlyOnce(packet_id) => self.exactly_once(packet_id).is_none(),
         }
     }
 
@@ -460,9 +460,9 @@ impl Session {
     }
 
     fn takes(&self, delivery: &Delivery, room: Room) -> bool {
-        let in_the_way = self.pending.as_deref().map(|pending| match delivery.qos {
-            QoS::AtMostOnce => pending.total(),
-            QoS::AtLeastOnce | QoS::ExactlyOnce => pending.total_to_keep(),
+        let in_the_way = self.outbox.as_deref().map(|outbox| match delivery.qos {
+            QoS::AtMostOnce => outbox.total(),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => outbox.total_to_keep(),
         });
         in_the_way.unwrap_or_default().takes(delivery.size(), room)
     }
@@ -472,18 +472,18 @@ impl Session {
     /// session `ends`, those of QoS 1 sent and not acknowledged. What was sent at QoS 2 no other
     /// member may have [MQTT-4.8.2-5].
     pub fn leave_shared(&mut self, ends: bool, mut which: impl FnMut(&TopicFilter) -> bool) {
-        let Some(pending) = self.pending.as_deref_mut() else { return };
+        let Some(outbox) = self.outbox.as_deref_mut() else { return };
         let mut is_left =
             |delivery: &Delivery| delivery.via.group().is_some_and(|group| which(group.filter()));
         if ends {
-            for owed in pending.inflight.take_unacknowledged(&mut is_left) {
-                pending.leave(owed);
+            for owed in outbox.inflight.take_unacknowledged(&mut is_left) {
+                outbox.leave(owed);
             }
         }
         let unsent =
-            pending.take_unsent(|delivery| delivery.qos != QoS::AtMostOnce && is_left(delivery));
+            outbox.take_unsent(|delivery| delivery.qos != QoS::AtMostOnce && is_left(delivery));
         for owed in unsent {
-            pending.leave(owed);
+            outbox.leave(owed);
         }
         self.tidy();
     }
@@ -491,7 +491,7 @@ impl Session {
     /// It has unsubscribed from a group. Messages of that which are on disk alone stay there until the
     /// session ends, or sends them.
     pub fn leaves_group(&mut self) {
-        self.has_left_groups |= self.pending.is_some();
+        self.has_left_groups |= self.outbox.is_some();
     }
 
     /// Whether its outbox may hold messages of groups: of those that it is in, or has left.
@@ -501,7 +501,7 @@ impl Session {
 
     /// What it leaves to other members of its groups, if anything.
     pub fn left_mut(&mut self) -> Option<&mut Left> {
-        self.pending.as_deref_mut()?.left_mut()
+        self.outbox.as_deref_mut()?.left_mut()
     }
 
     /// Whether any of that waits to be offered to them.
@@ -511,7 +511,7 @@ impl Session {
 
     /// The same, to outlive the session, which ends; its places count against `memory` from now on.
     pub fn take_left(&mut self, memory: &Arc<MemoryBudget>) -> Left {
-        let left = self.pending.as_deref_mut().and_then(Pending::take_left);
+        let left = self.outbox.as_deref_mut().and_then(Outbox::take_left);
         let mut left = left.map_or_else(Left::default, |left| *left);
         left.charge(memory);
         self.tidy();
@@ -520,8 +520,8 @@ impl Session {
 
     /// Forgets what it left if all of that is safe elsewhere.
     pub fn tidy_left(&mut self) {
-        if let Some(pending) = self.pending.as_deref_mut() {
-            pending.tidy_left();
+        if let Some(outbox) = self.outbox.as_deref_mut() {
+            outbox.tidy_left();
         }
         self.tidy();
     }
@@ -529,13 +529,13 @@ impl Session {
     /// Whether anything waits to be sent. It may have to wait longer: see
     /// `Connection::has_transmit`.
     pub fn has_outbox(&self) -> bool {
-        let waits = |pending: &Pending| pending.has_waiting() || pending.inflight.has_retries();
-        self.pending.as_deref().is_some_and(waits)
+        let waits = |outbox: &Outbox| outbox.has_waiting() || outbox.inflight.has_retries();
+        self.outbox.as_deref().is_some_and(waits)
     }
 
     /// Messages owed: outbox and inflight.
     pub fn owed(&self) -> usize {
-        self.pending.as_ref().map_or(0, |pending| pending.total().messages as usize)
+        self.outbox.as_ref().map_or(0, |outbox| outbox.total().messages as usize)
     }
 
     /// Tells the session that its connection ended at `now`: what was sent and not acknowledged is
@@ -545,9 +545,9 @@ impl Session {
     /// Receipts of QoS 2 publishes that are still out count as given back, unless the session is
     /// durable: there `routed_exactly_once` is to be told.
     pub fn connection_ended(&mut self, now: Monotonic) -> Forgotten {
-        let Some(pending) = self.pending.as_deref_mut() else { return Forgotten::default() };
-        let at_most_once = pending.discard(|delivery| delivery.qos == QoS::AtMostOnce);
-        let expired = pending.discard(|delivery| delivery.message.is_expired(now));
+        let Some(outbox) = self.outbox.as_deref_mut() else { return Forgotten::default() };
+        let at_most_once = outbox.discard(|delivery| delivery.qos == QoS::AtMostOnce);
+        let expired = outbox.discard(|delivery| delivery.message.is_expired(now));
         self.restart();
         Forgotten { at_most_once, expired }
     }
@@ -555,29 +555,29 @@ impl Session {
     /// A new connection begins, whether or not anybody said that the last one ended: what is
     /// unacknowledged is to be sent again.
     pub(super) fn restart(&mut self) {
-        let Some(pending) = self.pending.as_deref_mut() else { return };
-        pending.inflight.restart();
+        let Some(outbox) = self.outbox.as_deref_mut() else { return };
+        outbox.inflight.restart();
         if self.is_durable {
-            pending.exactly.keep();
-            pending.store_away();
-            pending.release_again();
+            outbox.exactly.keep();
+            outbox.store_away();
+            outbox.release_again();
         } else {
-            pending.exactly.restart();
+            outbox.exactly.restart();
         }
         self.tidy();
     }
 
     /// Whether `next` would find anything to send within `window`, expired messages included.
     pub(super) fn has_next(&self, window: u16) -> bool {
-        self.pending.as_deref().is_some_and(|pending| {
-            if pending.inflight.has_retries() {
-                return pending.inflight.has_retry(window);
+        self.outbox.as_deref().is_some_and(|outbox| {
+            if outbox.inflight.has_retries() {
+                return outbox.inflight.has_retry(window);
             }
             let fits = |next: &Owed| {
                 next.delivery.qos == QoS::AtMostOnce
-                    || pending.inflight.has_room(window, next.position)
+                    || outbox.inflight.has_room(window, next.position)
             };
-            pending.peek().is_some_and(fits)
+            outbox.peek().is_some_and(fits)
         })
     }
 
@@ -590,9 +590,9 @@ impl Session {
         mut judge: impl FnMut(&Delivery, bool, Subject<'_>) -> SendOutcome,
     ) -> Option<Next> {
         let receiver = self.name.subject();
-        let pending = self.pending.as_deref_mut()?;
-        while pending.inflight.has_retries() {
-            match pending.inflight.retry(window)? {
+        let outbox = self.outbox.as_deref_mut()?;
+        while outbox.inflight.has_retries() {
+            match outbox.inflight.retry(window)? {
                 Retry::Release(packet_id) => return Some(Next::Release(packet_id)),
                 Retry::Publish(packet_id, delivery)
                     if judge(&delivery, true, receiver) == SendOutcome::Sent =>
@@ -600,49 +600,49 @@ impl Session {
                     return Some(Next::Publish { delivery, packet_id, dup: true });
                 }
                 Retry::Publish(packet_id, _) => {
-                    if let Some(ended) = pending.inflight.forget(packet_id) {
-                        pending.end(&ended, self.is_durable);
+                    if let Some(ended) = outbox.inflight.forget(packet_id) {
+                        outbox.end(&ended, self.is_durable);
                     }
                 }
             }
         }
         loop {
-            let front = pending.front()?;
+            let front = outbox.front()?;
             let (position, exact) = (front.position, front.delivery.qos != QoS::AtMostOnce);
-            if exact && !pending.inflight.has_room(window, position) {
+            if exact && !outbox.inflight.has_room(window, position) {
                 return None;
             }
-            let owed = pending.pop()?;
+            let owed = outbox.pop()?;
             match judge(&owed.delivery, false, receiver) {
                 SendOutcome::Sent => {}
                 SendOutcome::Dropped => {
-                    pending.settle(&owed);
+                    outbox.settle(&owed);
                     continue;
                 }
                 SendOutcome::Left => {
-                    pending.leave(owed);
+                    outbox.leave(owed);
                     continue;
                 }
             }
             let delivery = owed.delivery.clone();
             if !exact {
-                pending.settle(&owed);
+                outbox.settle(&owed);
                 return Some(Next::Publish { delivery, packet_id: 0, dup: false });
             }
-            pending.sent_to = pending.sent_to.max(position + 1);
-            pending.inflight.push(owed);
+            outbox.sent_to = outbox.sent_to.max(position + 1);
+            outbox.inflight.push(owed);
             return Some(Next::Publish { delivery, packet_id: packet_id(position), dup: false });
         }
     }
 
     /// PUBACK.
     pub(super) fn acknowledge(&mut self, packet_id: u16, is_error: bool) -> Result<(), Reason> {
-        let Self { pending, name, is_durable, .. } = self;
-        let Some(pending) = pending.as_deref_mut() else { return Ok(()) };
-        if let Some(ended) = pending.inflight.acknowledge(packet_id)? {
+        let Self { outbox, name, is_durable, .. } = self;
+        let Some(outbox) = outbox.as_deref_mut() else { return Ok(()) };
+        if let Some(ended) = outbox.inflight.acknowledge(packet_id)? {
             let fate = if is_error { Fate::Refused } else { Fate::Acknowledged };
-            pending.send_slip_back(ended.position, name.subject().client_id, fate);
-            pending.end(&ended, *is_durable);
+            outbox.send_slip_back(ended.position, name.subject().client_id, fate);
+            outbox.end(&ended, *is_durable);
         }
         self.tidy();
         Ok(())
@@ -654,25 +654,25 @@ impl Session {
         packet_id: u16,
         is_error: bool,
     ) -> Result<Option<Reason>, Reason> {
-        let Self { pending, name, .. } = self;
-        let pending = pending.get_or_insert_default();
-        let received = pending.inflight.receive(packet_id, is_error);
+        let Self { outbox, name, .. } = self;
+        let outbox = outbox.get_or_insert_default();
+        let received = outbox.inflight.receive(packet_id, is_error);
         let answer = match &received {
             Ok(PubrecOutcome::Release(_, Some(owed))) => {
-                pending.received(owed);
+                outbox.received(owed);
                 Some(Reason::Success)
             }
             Ok(PubrecOutcome::Release(position, None)) => {
                 // PUBREL leaves behind this, and so behind what the first PUBREC has under way; and
                 // if that has failed, this makes up for it.
                 if self.is_durable {
-                    pending.changes.push(Change::Release(*position));
+                    outbox.changes.push(SessionChange::Release(*position));
                 }
                 Some(Reason::Success)
             }
             Ok(PubrecOutcome::Refused(ended)) => {
-                pending.send_slip_back(ended.position, name.subject().client_id, Fate::Refused);
-                pending.end(ended, self.is_durable);
+                outbox.send_slip_back(ended.position, name.subject().client_id, Fate::Refused);
+                outbox.end(ended, self.is_durable);
                 None
             }
             // An error ends the flow, also one that was not there.
@@ -685,11 +685,11 @@ impl Session {
 
     /// PUBCOMP.
     pub(super) fn complete(&mut self, packet_id: u16) -> Result<(), Reason> {
-        let Self { pending, name, is_durable, .. } = self;
-        let Some(pending) = pending.as_deref_mut() else { return Ok(()) };
-        if let Some(ended) = pending.inflight.complete(packet_id)? {
-            pending.send_slip_back(ended.position, name.subject().client_id, Fate::Acknowledged);
-            pending.end(&ended, *is_durable);
+        let Self { outbox, name, is_durable, .. } = self;
+        let Some(outbox) = outbox.as_deref_mut() else { return Ok(()) };
+        if let Some(ended) = outbox.inflight.complete(packet_id)? {
+            outbox.send_slip_back(ended.position, name.subject().client_id, Fate::Acknowledged);
+            outbox.end(&ended, *is_durable);
         }
         self.tidy();
         Ok(())
@@ -697,13 +697,13 @@ impl Session {
 
     /// Where a client's QoS 2 publish is, if it came before.
     pub(super) fn exactly_once(&self, packet_id: u16) -> Option<ReceivedPublish> {
-        self.pending.as_deref().and_then(|pending| pending.exactly.find(packet_id))
+        self.outbox.as_deref().and_then(|outbox| outbox.exactly.find(packet_id))
     }
 
     /// A client's QoS 2 publish came again while its receipt is not back.
     pub(super) fn ask_exactly_once(&mut self, packet_id: u16) {
-        if let Some(pending) = self.pending.as_deref_mut() {
-            pending.exactly.ask(packet_id);
+        if let Some(outbox) = self.outbox.as_deref_mut() {
+            outbox.exactly.ask(packet_id);
         }
     }
 
@@ -715,22 +715,19 @@ impl Session {
 
     /// A client's QoS 2 publish came for the first time.
     pub(super) fn begin_exactly_once(&mut self, packet_id: u16) {
-        self.pending.get_or_insert_default().exactly.begin(packet_id);
+        self.outbox.get_or_insert_default().exactly.begin(packet_id);
     }
 
     /// A client's QoS 2 publish was routed, or refused, which ends its flow. Returns whether PUBREC
     /// is still owed.
     pub fn routed_exactly_once(&mut self, packet_id: u16, refused: bool) -> bool {
         let is_durable = self.is_durable;
-        let Some(pending) = self.pending_for_change() else { return false };
-        let owed = if refused {
-            pending.exactly.end(packet_id)
-        } else {
-            pending.exactly.routed(packet_id)
-        };
+        let Some(outbox) = self.outbox_for_change() else { return false };
+        let owed =
+            if refused { outbox.exactly.end(packet_id) } else { outbox.exactly.routed(packet_id) };
         // An id that is not known has been released meanwhile, before it was noted on disk.
         if is_durable && (refused || !owed) {
-            pending.changes.push(Change::EndExactlyOnce(packet_id));
+            outbox.changes.push(SessionChange::EndExactlyOnce(packet_id));
         }
         self.tidy();
         owed
@@ -740,32 +737,32 @@ impl Session {
     /// earlier attempt may have failed, and this is the client's next one.
     pub(super) fn release(&mut self, packet_id: u16) -> bool {
         let is_durable = self.is_durable;
-        let Some(pending) = self.pending_for_change() else { return false };
-        let known = pending.exactly.end(packet_id);
+        let Some(outbox) = self.outbox_for_change() else { return false };
+        let known = outbox.exactly.end(packet_id);
         if is_durable {
-            pending.changes.push(Change::EndExactlyOnce(packet_id));
+            outbox.changes.push(SessionChange::EndExactlyOnce(packet_id));
         }
         self.tidy();
         known
     }
 
-    /// What is pending; also where that is nothing, if the disk may be asked for something.
-    fn pending_for_change(&mut self) -> Option<&mut Pending> {
-        if self.is_durable && self.pending.is_none() {
-            self.pending = Some(Box::default());
+    /// The outbox; made anew for a durable session, whose disk may be asked for something.
+    fn outbox_for_change(&mut self) -> Option<&mut Outbox> {
+        if self.is_durable && self.outbox.is_none() {
+            self.outbox = Some(Box::default());
         }
-        self.pending.as_deref_mut()
+        self.outbox.as_deref_mut()
     }
 
     #[cfg(test)]
-    pub(super) fn pending(&self) -> Option<&Pending> {
-        self.pending.as_deref()
+    pub(super) fn outbox(&self) -> Option<&Outbox> {
+        self.outbox.as_deref()
     }
 
-    /// Gives memory back where nothing is pending.
+    /// Gives the outbox back once it is empty.
     pub fn tidy(&mut self) {
-        if self.pending.as_deref().is_some_and(Pending::is_empty) {
-            self.pending = None;
+        if self.outbox.as_deref().is_some_and(Outbox::is_empty) {
+            self.outbox = None;
         }
     }
 }

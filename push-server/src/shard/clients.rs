@@ -10,7 +10,7 @@ mod output;
 mod receipts;
 mod sending;
 
-pub(super) use client::{Client, Introduction, LINGER_MILLIS, Phase};
+pub(super) use client::{Client, LINGER_MILLIS, PendingClient, Phase};
 pub(super) use input_budget::InputBudget;
 pub(super) use moving::Unsent;
 pub(super) use receipts::Receipts;

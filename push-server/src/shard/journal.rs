@@ -18,7 +18,7 @@ pub(crate) use retry_list::{CHANGES_MAX, UNREMOVED_MAX};
 pub(super) use shared_journal::SharedJournal;
 pub(super) use ticket::{
     Completions, Done, Draft, Giver, Leaver, Part, StoreSink, Subscribed, Ticket, Unsubscribed,
-    Waiting,
+    Waiters,
 };
 pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
 pub(super) use unremoved::UnremovedFilter;
@@ -27,7 +27,7 @@ use std::collections::VecDeque;
 
 use super::counters::ShardCounters;
 use crate::broker::TopicFilter;
-use crate::mqtt::{Change, HEAD_MESSAGES_MAX};
+use crate::mqtt::{HEAD_MESSAGES_MAX, SessionChange};
 use crate::store::{Outcome, PageLimit, Position, SessionNumber, Store};
 use retry_list::RetryList;
 use ticket::CompleteWrites;
@@ -113,7 +113,7 @@ impl Journal {
     pub(super) fn submit(
         &mut self,
         own: u16,
-        store: &dyn Store<Waiting>,
+        store: &dyn Store<Waiters>,
         complete_writes: &CompleteWrites,
         counters: &ShardCounters,
     ) {
@@ -168,7 +168,7 @@ impl Journal {
     }
 
     /// Whether the store was behind, and keeps up again.
-    pub(super) fn catches_up(&mut self, store: &dyn Store<Waiting>) -> bool {
+    pub(super) fn catches_up(&mut self, store: &dyn Store<Waiters>) -> bool {
         let catches_up = self.is_behind
             && store.backlog_bytes() < STORE_BACKLOG_BYTES_MAX / 2
             && self.written.len() < WRITTEN_WAITING_MAX / 2;
@@ -182,7 +182,7 @@ impl Journal {
     }
 
     /// The same for all shards: another one may have brought the store so far behind.
-    pub(super) fn is_store_behind(&self, store: &dyn Store<Waiting>) -> bool {
+    pub(super) fn is_store_behind(&self, store: &dyn Store<Waiters>) -> bool {
         self.is_behind || store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX
     }
 
@@ -285,12 +285,17 @@ impl Journal {
     }
 
     /// A change of a session could not be made. Returns whether there was room to remember it.
-    pub(super) fn push_change(&mut self, key: u32, number: SessionNumber, change: Change) -> bool {
+    pub(super) fn push_change(
+        &mut self,
+        key: u32,
+        number: SessionNumber,
+        change: SessionChange,
+    ) -> bool {
         self.retry_list.push_change(key, number, change)
     }
 
     /// It is made, or is not to be made any more.
-    pub(super) fn end_change(&mut self, number: SessionNumber, change: Change) {
+    pub(super) fn end_change(&mut self, number: SessionNumber, change: SessionChange) {
         self.retry_list.end_change(number, change);
     }
 

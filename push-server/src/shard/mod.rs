@@ -58,7 +58,7 @@ use crate::config::Config;
 use crate::store::{Recovered, Store};
 use answers::Questions;
 use entrance::Entrance;
-use journal::{Completions, SharedJournal, Waiting};
+use journal::{Completions, SharedJournal, Waiters};
 use notices::Notices;
 use sessions::RecoveredPart;
 use totals::Totals;
@@ -84,7 +84,7 @@ pub(crate) struct Shared {
 }
 
 /// The store, as shards see it.
-pub(crate) type ShardStore = dyn Store<Waiting>;
+pub(crate) type ShardStore = dyn Store<Waiters>;
 
 /// What the shards start from.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ use push_common::clock::Monotonic;
 use slab::Slab;
 
 use super::journal::Outgoing;
-use crate::broker::{MemoryBudget, Origin, session_weight_bytes};
+use crate::broker::{MemoryBudget, PeerNetwork, session_weight_bytes};
 use crate::mqtt::Session;
 use crate::store::SessionNumber;
 
@@ -67,7 +67,7 @@ pub(super) struct Sessions {
     /// `None`: of one that has ended, until its filters are out of the tables.
     entries: Slab<Option<Entry>>,
     /// Beside the entries, which would grow by eight bytes for its four.
-    origins: Vec<Origin>,
+    networks: Vec<PeerNetwork>,
     by_client_id: HashTable<u32>,
     hasher: FixedState,
     memory: Arc<MemoryBudget>,
@@ -85,7 +85,7 @@ impl Sessions {
         Self {
             memory: Arc::clone(memory),
             entries: Slab::new(),
-            origins: Vec::new(),
+            networks: Vec::new(),
             by_client_id: HashTable::new(),
             hasher: FixedState::with_seed(seed),
             unused: UnusedSessions::default(),
@@ -154,17 +154,17 @@ impl Sessions {
     }
 
     /// The network that a session's client has connected from last.
-    pub(super) fn origin(&self, key: u32) -> Origin {
-        self.origins.get(key as usize).copied().unwrap_or_default()
+    pub(super) fn network(&self, key: u32) -> PeerNetwork {
+        self.networks.get(key as usize).copied().unwrap_or_default()
     }
 
     /// A session's client has connected from this network. Returns the network before.
-    pub(super) fn set_origin(&mut self, key: u32, origin: Origin) -> Origin {
+    pub(super) fn set_network(&mut self, key: u32, network: PeerNetwork) -> PeerNetwork {
         let index = key as usize;
-        if self.origins.len() <= index {
-            self.origins.resize(index + 1, Origin::default());
+        if self.networks.len() <= index {
+            self.networks.resize(index + 1, PeerNetwork::default());
         }
-        std::mem::replace(&mut self.origins[index], origin)
+        std::mem::replace(&mut self.networks[index], network)
     }
 
     pub(super) fn entry_mut(&mut self, key: u32) -> Option<&mut Entry> {
@@ -263,12 +263,15 @@ impl Sessions {
     }
 
     /// Takes the key of the session that was left unused before the others, of those that `fits`.
-    pub(super) fn take_unused(&mut self, fits: impl Fn(&Session, Origin) -> bool) -> Option<u32> {
-        let Self { entries, origins, unused, .. } = self;
+    pub(super) fn take_unused(
+        &mut self,
+        fits: impl Fn(&Session, PeerNetwork) -> bool,
+    ) -> Option<u32> {
+        let Self { entries, networks, unused, .. } = self;
         let found = unused.take(|session| {
             let Some(other) = unused_in(entries, session) else { return Fit::InUse };
-            let origin = origins.get(session.0 as usize).copied().unwrap_or_default();
-            if fits(other, origin) { Fit::Yes } else { Fit::NotThis }
+            let network = networks.get(session.0 as usize).copied().unwrap_or_default();
+            if fits(other, network) { Fit::Yes } else { Fit::NotThis }
         });
         found.map(|(key, _)| key)
     }

@@ -3,25 +3,25 @@ use super::*;
 #[test]
 fn a_network_is_a_24_or_a_48() {
     let holders = Holders::new(7);
-    let origin = |address: &str| holders.origin(address.parse().expect("an address"));
-    let one = origin("192.0.2.1");
-    assert_eq!(origin("192.0.2.255"), one);
-    assert_eq!(origin("::ffff:192.0.2.9"), one, "the same by the other family");
-    assert_ne!(origin("192.0.3.1"), one);
-    let one = origin("2001:db8:1:2::3");
-    assert_eq!(origin("2001:db8:1:2:ffff::4"), one, "the same link");
-    let neighbour = origin("2001:db8:1:3::3");
+    let network = |address: &str| holders.network(address.parse().expect("an address"));
+    let one = network("192.0.2.1");
+    assert_eq!(network("192.0.2.255"), one);
+    assert_eq!(network("::ffff:192.0.2.9"), one, "the same by the other family");
+    assert_ne!(network("192.0.3.1"), one);
+    let one = network("2001:db8:1:2::3");
+    assert_eq!(network("2001:db8:1:2:ffff::4"), one, "the same link");
+    let neighbour = network("2001:db8:1:3::3");
     assert_eq!(neighbour.network, one.network);
     assert_ne!(neighbour.link, one.link);
-    assert_ne!(origin("2001:db8:2:2::3").network, one.network);
-    assert_ne!(one, Origin::default());
+    assert_ne!(network("2001:db8:2:2::3").network, one.network);
+    assert_ne!(one, PeerNetwork::default());
 }
 
 #[test]
 fn what_is_handed_over_counts_for_who_has_it() {
     let holders = Holders::new(7);
     let at = |address: &str, user| {
-        holders.holder(holders.origin(address.parse().expect("an address")), user)
+        holders.holder(holders.network(address.parse().expect("an address")), user)
     };
     let tally = Tally::new(ShareMax::new(100, 10, 0));
     let (home, away) = (at("192.0.2.1", Some("u")), at("198.51.100.1", Some("u")));

@@ -4,7 +4,7 @@ use super::*;
 const NOBODY: Holder = Holder::NOBODY;
 
 fn user(name: &str) -> Holder {
-    Holders::new(7).holder(Holder::NOBODY.origin(), Some(name))
+    Holders::new(7).holder(Holder::NOBODY.network(), Some(name))
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn what_is_more_than_half_used_is_given_by_shares() {
 fn a_share_of_all_is_none() {
     let budget = MemoryBudget::with_shares(100, ShareMax::new(100, 100, 0));
     let holders = Holders::new(7);
-    let link = holders.holder(holders.origin("2001:db8::1".parse().expect("valid")), None);
+    let link = holders.holder(holders.network("2001:db8::1".parse().expect("valid")), None);
     assert!(!budget.is_nearly_full());
     assert_eq!(budget.take_for(link, 100), Ok(()), "by one link");
     assert_eq!(budget.take_for(link, 1), Err(NoMemory::Total));

@@ -8,7 +8,7 @@ use super::*;
 use crate::access::Access;
 use crate::access::scram::Users;
 use crate::broker::MessageProperties;
-use crate::mqtt::{Connection, Event, Features, Handshake, Limits, Progress, Session};
+use crate::mqtt::{Connection, Event, Features, Handshake, HandshakeProgress, Limits, Session};
 
 /// Packets of every type, valid in 3.1.1 and in MQTT 5, to be spoilt.
 const SAMPLES: &[(&[u8], &[u8])] = &[
@@ -119,7 +119,7 @@ fn serve(version: Version, bytes: &[u8], cut: usize) -> String {
         Version::V311 => b"\x10\x0E\0\x04MQTT\x04\0\0\x0A\0\x02id",
         Version::V5 => b"\x10\x0F\0\x04MQTT\x05\0\0\x0A\0\0\x02id",
     };
-    let Progress::Connect(connecting) =
+    let HandshakeProgress::Connect(connecting) =
         Handshake::new([0; 18]).handle_bytes_judged(&limits, &Access::default(), connect)
     else {
         panic!("a valid CONNECT")
@@ -249,13 +249,13 @@ proptest! {
             let mut said = Vec::new();
             for piece in bytes.chunks(cut) {
                 match handshake.handle_bytes_judged(&limits(), &access, piece) {
-                    Progress::More | Progress::Asks => {}
-                    Progress::Reply(frame) => said.extend_from_slice(&frame),
-                    Progress::Connect(connecting) => {
+                    HandshakeProgress::More | HandshakeProgress::Asks => {}
+                    HandshakeProgress::Reply(frame) => said.extend_from_slice(&frame),
+                    HandshakeProgress::Connect(connecting) => {
                         let client_id = connecting.connect.client_id;
                         return (Some(Ok(client_id)), connecting.wire_bytes, said);
                     }
-                    Progress::Refused(refusal) => {
+                    HandshakeProgress::Refused(refusal) => {
                         said.extend_from_slice(&refusal.frame);
                         return (Some(Err(refusal.reason)), 0, said);
                     }

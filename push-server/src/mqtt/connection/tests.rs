@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::access::Access;
 use crate::broker::{Held, MemoryBudget, TopicName, Via};
-use crate::mqtt::{Delivery, Filing, Handshake, Progress};
+use crate::mqtt::{Delivery, Filing, Handshake, HandshakeProgress};
 
 pub(super) const NOW: Monotonic = Monotonic(1);
 
@@ -16,7 +16,7 @@ pub(super) fn accepted() -> (Connection, Session) {
 
 pub(super) fn accepted_with(connect: &[u8]) -> (Connection, Session) {
     let limits = Limits::default();
-    let Progress::Connect(connecting) =
+    let HandshakeProgress::Connect(connecting) =
         Handshake::new([0; 18]).handle_bytes_judged(&limits, &Access::default(), connect)
     else {
         panic!("a valid CONNECT")

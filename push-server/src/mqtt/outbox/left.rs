@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::delivery::Delivery;
-use super::super::owed::{Change, Filing, Owed, find, remove_unsafe};
+use super::super::owed::{Filing, Owed, SessionChange, find, remove_unsafe};
 use super::followed::Followed;
 use crate::broker::{Charge, Holder, MemoryBudget, Slip};
 
@@ -46,9 +46,9 @@ impl LeftMessage {
 
     /// What is to be done on disk in one write with what others do to have it. A write still being put
     /// together would come behind the removal: `Session::written` removes it then.
-    pub fn change(&self) -> Option<Change> {
+    pub fn change(&self) -> Option<SessionChange> {
         let is_filed = matches!(self.filing, Filing::Queued | Filing::Written);
-        is_filed.then_some(Change::Settle(self.position))
+        is_filed.then_some(SessionChange::Settle(self.position))
     }
 }
 

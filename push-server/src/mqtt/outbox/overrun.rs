@@ -6,11 +6,11 @@
 //! read (`begin_trim`, `trimmed`). Until then no message joins those on disk, and those behind it keep to
 //! the limits by themselves, so an outbox never grows to more than twice its limits.
 
-use super::super::owed::Change;
+use super::super::owed::SessionChange;
 use super::super::{Limits, OutboxFull};
-use super::{Load, Loading, Pending, Room};
+use super::{Load, Loading, Outbox, Room};
 
-impl Pending {
+impl Outbox {
     /// Whether more is owed than the limits allow, and older messages are to be dropped for it.
     pub(in super::super) fn is_over(&self, limits: &Limits) -> bool {
         let total = self.total();
@@ -93,7 +93,7 @@ impl Pending {
                     disk.bytes = disk.bytes.saturating_sub(size);
                 }
                 drop(self.take_slip(position));
-                self.changes.push(Change::Settle(position));
+                self.changes.push(SessionChange::Settle(position));
                 // All that is left before it was sent.
                 self.sent_to = position + 1;
                 dropped += 1;

@@ -98,10 +98,10 @@ fn a_client_that_is_away_costs_no_message_in_memory() {
     assert_eq!(rig.send(), [(1, false), (2, false), (3, false)]);
     rig.leave();
     rig.deliver_written(900);
-    let pending = rig.session.pending().expect("owed");
-    assert_eq!(pending.queued().count(), 0);
-    assert!(pending.inflight.is_empty());
-    assert_eq!(pending.counted_bytes().0, 0);
+    let outbox = rig.session.outbox().expect("owed");
+    assert_eq!(outbox.queued().count(), 0);
+    assert!(outbox.inflight.is_empty());
+    assert_eq!(outbox.counted_bytes().0, 0);
     assert_eq!(rig.session.owed(), 903);
 }
 
@@ -125,7 +125,7 @@ fn a_slow_client_has_a_page_in_memory_and_the_rest_on_disk() {
     let mut rig = Rig::new();
     let messages = 5 * HEAD_MESSAGES_MAX as u64;
     rig.deliver_written(messages);
-    let in_memory = |rig: &Rig| rig.session.pending().map_or(0, |p| p.queued().count());
+    let in_memory = |rig: &Rig| rig.session.outbox().map_or(0, |p| p.queued().count());
     assert_eq!(in_memory(&rig), HEAD_MESSAGES_MAX);
     let mut sent = rig.send();
     while rig.load(0..messages).is_some() {
@@ -159,7 +159,11 @@ fn an_early_acknowledgement_is_written_behind_the_message() {
     let place = rig.deliver(one(), Filing::Queued);
     assert_eq!(rig.send(), [(1, false)]);
     rig.session.acknowledge(1, false).expect("inflight");
-    assert_eq!(rig.session.take_changes(), [Change::Settle(place)], "behind it in the queue");
+    assert_eq!(
+        rig.session.take_changes(),
+        [SessionChange::Settle(place)],
+        "behind it in the queue"
+    );
     rig.session.written(place, Filing::Queued, true);
     assert!(rig.session.take_changes().is_empty());
 
@@ -168,7 +172,7 @@ fn an_early_acknowledgement_is_written_behind_the_message() {
     rig.session.acknowledge(2, false).expect("inflight");
     assert!(rig.session.take_changes().is_empty(), "it could come before the message");
     rig.session.written(place, Filing::Pending, true);
-    assert_eq!(rig.session.take_changes(), [Change::Settle(place)]);
+    assert_eq!(rig.session.take_changes(), [SessionChange::Settle(place)]);
 }
 
 #[test]
@@ -241,7 +245,7 @@ fn messages_missing_on_disk_are_told_and_hold_nothing_up() {
     let found = vec![(1, Fetched::Message(one())), (3, Fetched::Stale(one()))];
     assert_eq!(rig.session.page_loaded(found, None, true, &rig.memory), 2);
     assert_eq!(rig.send(), [(2, false)]);
-    assert_eq!(rig.session.take_changes(), [Change::Settle(3)], "the stale one");
+    assert_eq!(rig.session.take_changes(), [SessionChange::Settle(3)], "the stale one");
     assert_eq!(rig.session.owed(), 1);
 }
 
@@ -268,7 +272,7 @@ fn what_could_not_be_written_and_has_left_is_written_later() {
     assert!(!rig.session.not_written(sent));
     rig.leave();
     rig.deliver_written(9);
-    let in_memory = |rig: &Rig| rig.session.pending().expect("owed").queued().count();
+    let in_memory = |rig: &Rig| rig.session.outbox().expect("owed").queued().count();
     assert_eq!(in_memory(&rig), 9, "behind what is nowhere else");
     let unwritten = rig.session.take_unwritten();
     assert_eq!(unwritten.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [sent]);
@@ -282,7 +286,7 @@ fn what_could_not_be_written_and_has_left_is_written_later() {
     assert_eq!(rig.load(0..10), Some(sent));
     assert_eq!(rig.send()[..2], [(1, true), (2, false)]);
     rig.session.acknowledge(1, false).expect("inflight");
-    assert_eq!(rig.session.take_changes(), [Change::Settle(sent)]);
+    assert_eq!(rig.session.take_changes(), [SessionChange::Settle(sent)]);
 }
 
 #[test]
@@ -295,8 +299,8 @@ fn at_most_once_messages_that_were_held_in_vain_leave_no_trace() {
     for place in held {
         assert!(rig.session.not_written(place));
     }
-    let pending = rig.session.pending().expect("one is inflight");
-    assert_eq!(pending.counted_bytes(), (one().size(), 0));
+    let outbox = rig.session.outbox().expect("one is inflight");
+    assert_eq!(outbox.counted_bytes(), (one().size(), 0));
     assert!(rig.session.has_room(&one(), true, &rig.limits, &rig.memory));
     // As many as the limits say, and no more.
     rig.limits.outbox_messages_max = 3;
@@ -315,7 +319,7 @@ fn what_is_received_again_is_written_again() {
     for _ in 0..2 {
         // The second answer waits behind the first write, and makes up for it should it fail.
         rig.session.receive(1, false).expect("inflight");
-        assert_eq!(rig.session.take_changes(), [Change::Release(place)]);
+        assert_eq!(rig.session.take_changes(), [SessionChange::Release(place)]);
     }
 }
 
@@ -326,7 +330,7 @@ fn what_is_released_again_is_written_again() {
     assert!(rig.session.routed_exactly_once(7, false));
     for known in [true, false] {
         assert_eq!(rig.session.release(7), known);
-        assert_eq!(rig.session.take_changes(), [Change::EndExactlyOnce(7)]);
+        assert_eq!(rig.session.take_changes(), [SessionChange::EndExactlyOnce(7)]);
     }
 }
 
@@ -338,8 +342,8 @@ fn a_page_that_cannot_be_read_when_the_client_has_gone_leaves_nothing_in_memory(
     assert_eq!(rig.session.begin_page(&rig.memory), Some(HEAD_MESSAGES_MAX as u64));
     rig.leave();
     rig.session.page_failed(false);
-    let pending = rig.session.pending().expect("owed");
-    assert_eq!((pending.counted_bytes().0, pending.inflight.len()), (0, 0));
+    let outbox = rig.session.outbox().expect("owed");
+    assert_eq!((outbox.counted_bytes().0, outbox.inflight.len()), (0, 0));
     rig.connected = true;
     assert_eq!(rig.load(0..2 * HEAD_MESSAGES_MAX as u64), Some(0));
 }
@@ -384,7 +388,7 @@ impl Rig {
         let changes = self.session.take_changes().into_iter();
         changes
             .map(|change| match change {
-                Change::Settle(place) => place,
+                SessionChange::Settle(place) => place,
                 other => panic!("{other:?}"),
             })
             .collect()
@@ -410,7 +414,7 @@ fn a_full_outbox_on_disk_drops_its_oldest_when_it_knows_how_large_they_are() {
         }
         assert_eq!((dropped, rig.session.owed()), (2, 5));
         assert_eq!(rig.settled(), [0, 1]);
-        assert_eq!(rig.session.pending().map_or(9, |p| p.queued().count()), 0);
+        assert_eq!(rig.session.outbox().map_or(9, |p| p.queued().count()), 0);
         rig.connected = true;
         assert_eq!(rig.load(2..7), Some(2));
         assert_eq!(rig.send().iter().map(|(id, _)| *id).collect::<Vec<_>>(), [3, 4, 5, 6, 7]);
@@ -550,7 +554,7 @@ fn what_is_left_counts_against_the_totals_until_it_is_offered() {
     left.put_back(first, &rig.memory);
     assert_eq!(rig.memory.used_bytes(), held_bytes);
     let places_left = std::iter::from_fn(|| left.take()?.change());
-    assert!(places_left.eq((0..100).map(Change::Settle)), "in order");
+    assert!(places_left.eq((0..100).map(SessionChange::Settle)), "in order");
     assert_eq!(rig.memory.used_bytes(), 0);
     drop(left);
     assert_eq!(places.used_bytes(), 0);
@@ -566,7 +570,7 @@ fn a_page_waits_until_what_was_left_is_safe_elsewhere() {
     rig.send();
     assert!(rig.session.begin_page(&rig.memory).is_none(), "the page may have it");
     let message = left(&mut rig).take().expect("left");
-    assert_eq!(message.change(), Some(Change::Settle(position)));
+    assert_eq!(message.change(), Some(SessionChange::Settle(position)));
     left(&mut rig).begin_write();
     assert!(rig.session.begin_page(&rig.memory).is_none(), "the removal is not written");
     left(&mut rig).end_write(false);
@@ -582,12 +586,12 @@ fn what_is_left_before_it_is_written_leaves_the_disk_with_the_write_that_moves_i
     rig.session.written(position, Filing::Pending, true);
     assert!(rig.session.take_changes().is_empty(), "nobody else has it yet");
     let message = left(&mut rig).take().expect("left");
-    assert_eq!(message.change(), Some(Change::Settle(position)));
+    assert_eq!(message.change(), Some(SessionChange::Settle(position)));
     // One that has gone before comes behind its removal.
     let position = leave_one(&mut rig, Filing::Pending);
     assert_eq!(left(&mut rig).take().expect("left").change(), None);
     rig.session.written(position, Filing::Pending, true);
-    assert_eq!(rig.session.take_changes(), [Change::Settle(position)]);
+    assert_eq!(rig.session.take_changes(), [SessionChange::Settle(position)]);
 }
 
 #[test]

@@ -414,10 +414,10 @@ fn room_is_what_deliver_would_find() {
 fn a_release_is_written_down_whether_or_not_its_id_is_known() {
     let mut session = Session::durable("c", 60);
     assert!(!session.release(7));
-    assert_eq!(session.take_changes(), [Change::EndExactlyOnce(7)]);
+    assert_eq!(session.take_changes(), [SessionChange::EndExactlyOnce(7)]);
     session.begin_exactly_once(7);
     assert!(session.release(7));
-    assert_eq!(session.take_changes(), [Change::EndExactlyOnce(7)]);
+    assert_eq!(session.take_changes(), [SessionChange::EndExactlyOnce(7)]);
     assert!(session.pending.is_none());
     let mut session = Session::new("c", 60);
     assert!(!session.release(7));
@@ -432,7 +432,7 @@ fn an_id_released_before_its_publish_is_routed_is_not_left_on_disk() {
     assert!(session.release(7));
     session.take_changes();
     assert!(!session.routed_exactly_once(7, false));
-    assert_eq!(session.take_changes(), [Change::EndExactlyOnce(7)]);
+    assert_eq!(session.take_changes(), [SessionChange::EndExactlyOnce(7)]);
     session.begin_exactly_once(8);
     assert!(session.routed_exactly_once(8, false));
     assert!(session.take_changes().is_empty());

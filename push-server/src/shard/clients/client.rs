@@ -44,8 +44,8 @@ pub(crate) struct Client<P: Ports> {
 /// The phases of a client's life.
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// CONNECT has not come whole, or the client is being authenticated; closed at the deadline.
-    Handshake(Introduction),
+    /// Not served yet: CONNECT has not come whole, or the client is being authenticated. Closed at the deadline.
+    Handshake(PendingClient),
     /// Served, with this session, whose flow is kept here because all input asks for it.
     Serving { connection: Connection, session: u32, flow: FlowNumber },
     /// The last bytes (a CONNACK with a reason, a DISCONNECT) are on their way; then FIN.
@@ -54,9 +54,9 @@ pub(crate) enum Phase {
     Lingering { deadline: Monotonic },
 }
 
-/// A client that has sent its CONNECT and may be served.
+/// A client that is not served yet.
 #[derive(Debug)]
-pub(crate) struct Introduction {
+pub(crate) struct PendingClient {
     pub(crate) handshake: Handshake,
     pub(crate) deadline: Monotonic,
     /// What is to be sent meanwhile (AUTH).
@@ -65,7 +65,7 @@ pub(crate) struct Introduction {
     pub(crate) is_home: bool,
 }
 
-impl Introduction {
+impl PendingClient {
     /// Of a new socket; `nonce` is random.
     pub(crate) fn new(nonce: Nonce, deadline: Monotonic) -> Self {
         Self { handshake: Handshake::new(nonce), deadline, frames: Vec::new(), is_home: false }
@@ -153,7 +153,7 @@ impl<P: Ports> Client<P> {
     /// Whether somebody has yet to say who the client is. It may leave for another shard by that, so nothing is begun
     /// on its socket: what it sends waits, and so does what WebSocket owes it.
     pub(crate) fn is_asking(&self) -> bool {
-        matches!(&self.phase, Phase::Handshake(introduction) if introduction.handshake.is_asking())
+        matches!(&self.phase, Phase::Handshake(pending) if pending.handshake.is_asking())
     }
 
     /// Whether no operation of the ring refers to the socket any more.

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use push_common::clock::Monotonic;
 
 use crate::broker::{Charge, Shares, SubscriptionId, Via};
-use crate::mqtt::{Change, Delivery, Extent, Fetched, PendingWill, Session, Will};
+use crate::mqtt::{Delivery, Extent, Fetched, PendingWill, Session, SessionChange, Will};
 use crate::store::{
     Clocks, OutboxEntry, OutboxSummary, Position, RecoveredSession, SessionNumber, SessionRecord,
     Stored, StoredWill, WallMillis, Write,
 };
 
 /// What has changed in an outbox, or among a client's packet ids, of the session with this number.
-pub(in crate::shard) fn changed(change: Change, number: SessionNumber) -> Write {
+pub(in crate::shard) fn changed(change: SessionChange, number: SessionNumber) -> Write {
     match change {
-        Change::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
-        Change::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
-        Change::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
+        SessionChange::Settle(at) => Write::RemoveOutbox { number, position: Position(at) },
+        SessionChange::Release(at) => Write::ReleaseOutbox { number, position: Position(at) },
+        SessionChange::EndExactlyOnce(packet_id) => Write::RemoveExactlyOnce { number, packet_id },
     }
 }
 

@@ -8,7 +8,7 @@ use super::outgoing::{Outgoing, Unpublished};
 use super::ticket::{Giver, Leaver};
 use super::unremoved::{UnremovedFilter, UnremovedFilters};
 use crate::broker::TopicFilter;
-use crate::mqtt::Change;
+use crate::mqtt::SessionChange;
 use crate::store::SessionNumber;
 
 /// Ended sessions that the store has failed to remove, of a shard. Further ones are not tried again
@@ -30,7 +30,7 @@ pub(crate) struct RetryList {
     unwritten: BTreeMap<u32, SessionNumber>,
     /// Changes of sessions, with their keys, or those that they had: messages that clients have
     /// acknowledged, say, and that the disk still has.
-    changes: BTreeMap<(SessionNumber, Change), u32>,
+    changes: BTreeMap<(SessionNumber, SessionChange), u32>,
     /// Ended sessions that could not be removed.
     unremoved: Vec<SessionNumber>,
     /// Filters that could not be.
@@ -53,7 +53,7 @@ pub(crate) enum Again {
     /// The record of the session with this key and number.
     Record(u32, SessionNumber),
     /// A change of the session that has this key, or had it.
-    Change(u32, SessionNumber, Change),
+    SessionChange(u32, SessionNumber, SessionChange),
     /// The removal of an ended session.
     Removal(SessionNumber),
     /// The removal of a filter.
@@ -72,7 +72,7 @@ pub(crate) enum Again {
 #[derive(Debug)]
 pub(crate) struct Retrying {
     unwritten: vec::IntoIter<(u32, SessionNumber)>,
-    changes: vec::IntoIter<(u32, SessionNumber, Change)>,
+    changes: vec::IntoIter<(u32, SessionNumber, SessionChange)>,
     removals: vec::IntoIter<SessionNumber>,
     filters: vec::IntoIter<UnremovedFilter>,
     /// How many wills.
@@ -89,7 +89,7 @@ impl Retrying {
             return Some(Again::Record(key, number));
         }
         if let Some((key, number, change)) = self.changes.next() {
-            return Some(Again::Change(key, number, change));
+            return Some(Again::SessionChange(key, number, change));
         }
         if let Some(number) = self.removals.next() {
             return Some(Again::Removal(number));
@@ -122,8 +122,9 @@ impl RetryList {
         let numbered = |(key, number): (&u32, &SessionNumber)| (*key, *number);
         let unwritten: Vec<_> =
             self.unwritten.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
-        let keyed =
-            |(&(number, change), &key): (&(SessionNumber, Change), &u32)| (key, number, change);
+        let keyed = |(&(number, change), &key): (&(SessionNumber, SessionChange), &u32)| {
+            (key, number, change)
+        };
         let changes: Vec<_> = self.changes.iter().take(RETRIED_AT_A_TIME).map(keyed).collect();
         let from = self.unremoved.len().saturating_sub(RETRIED_AT_A_TIME);
         let unread: Vec<_> = self.unread.iter().take(RETRIED_AT_A_TIME).map(numbered).collect();
@@ -167,7 +168,12 @@ impl RetryList {
     }
 
     /// A change of a session could not be made. Returns whether there was room to remember it.
-    pub(crate) fn push_change(&mut self, key: u32, number: SessionNumber, change: Change) -> bool {
+    pub(crate) fn push_change(
+        &mut self,
+        key: u32,
+        number: SessionNumber,
+        change: SessionChange,
+    ) -> bool {
         let has_room = self.changes.len() < CHANGES_MAX;
         if has_room {
             self.changes.insert((number, change), key);
@@ -176,14 +182,15 @@ impl RetryList {
     }
 
     /// It is made, or is not to be made any more.
-    pub(crate) fn end_change(&mut self, number: SessionNumber, change: Change) {
+    pub(crate) fn end_change(&mut self, number: SessionNumber, change: SessionChange) {
         self.changes.remove(&(number, change));
     }
 
     /// Whether the disk still has a message, in this place of a session's outbox, that is owed no longer.
     pub(crate) fn is_unsettled(&self, number: SessionNumber, position: u64) -> bool {
         // Nearly always there is none at all.
-        !self.changes.is_empty() && self.changes.contains_key(&(number, Change::Settle(position)))
+        !self.changes.is_empty()
+            && self.changes.contains_key(&(number, SessionChange::Settle(position)))
     }
 
     /// The number of the session with this key of which the disk lacks something. It may have ended.

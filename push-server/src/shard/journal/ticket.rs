@@ -12,7 +12,7 @@ use super::outgoing::Outgoing;
 use crate::access::Verdict;
 use crate::broker::{QoS, Slip, TopicFilter};
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Answer, Change, Filing, LeftMessage, PublishReceipt};
+use crate::mqtt::{Answer, Filing, LeftMessage, PublishReceipt, SessionChange};
 use crate::shard::door::{Doorway, Entered};
 use crate::shard::ports::{Token, Waker};
 use crate::store::{Outcome, SessionNumber, Sink, Write};
@@ -40,7 +40,7 @@ pub(crate) enum Done {
     /// A filter that was unsubscribed from is removed, at another try.
     FilterRemoved { session: u32, number: SessionNumber, filter: TopicFilter },
     /// These changes of a session are made; `again`: at another try.
-    Changed { session: u32, number: SessionNumber, changes: Vec<Change>, again: bool },
+    Changed { session: u32, number: SessionNumber, changes: Vec<SessionChange>, again: bool },
     /// A message is in an outbox.
     Written { session: u32, number: SessionNumber, position: u64, filed: Filing },
     /// A session's own record is written.
@@ -75,7 +75,8 @@ impl Done {
     fn is_news(&self, outcome: &Outcome) -> bool {
         match self {
             Self::Changed { changes, again, .. } => {
-                let is_release = |change: &Change| matches!(change, Change::Release(_));
+                let is_release =
+                    |change: &SessionChange| matches!(change, SessionChange::Release(_));
                 *again || matches!(outcome, Outcome::Failed(_)) || changes.iter().any(is_release)
             }
             _ => true,
@@ -126,13 +127,13 @@ pub(crate) struct Leaver {
 }
 
 /// Who waits: shards, and what for. The token of a request to the store.
-pub(crate) type Waiting = Vec<(u16, Done)>;
+pub(crate) type Waiters = Vec<(u16, Done)>;
 
 /// Changes, and who waits for them.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) writes: Vec<Write>,
-    pub(crate) waiting: Waiting,
+    pub(crate) waiting: Waiters,
 }
 
 impl Draft {
@@ -377,8 +378,8 @@ impl StoreSink {
     }
 }
 
-impl Sink<Waiting> for StoreSink {
-    fn complete(&mut self, waiting: Waiting, outcome: Outcome) {
+impl Sink<Waiters> for StoreSink {
+    fn complete(&mut self, waiting: Waiters, outcome: Outcome) {
         for (shard, done) in waiting {
             if !done.is_news(&outcome) {
                 continue;

@@ -7,7 +7,7 @@ use super::shared_mail::SharedMail;
 use crate::broker::{Holder, Message};
 use crate::mqtt::Connecting;
 use crate::shard::agenda::Flow;
-use crate::shard::clients::Introduction;
+use crate::shard::clients::PendingClient;
 use crate::shard::connect_order::ConnectNumber;
 use crate::shard::journal::Ticket;
 use crate::transport::Transport;
@@ -53,5 +53,5 @@ pub(crate) enum Arrival {
     /// It may connect.
     Admitted(Connecting),
     /// It has to authenticate, and has not been told yet.
-    Questioned(Introduction),
+    Questioned(PendingClient),
 }

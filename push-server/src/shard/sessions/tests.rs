@@ -8,7 +8,7 @@ fn a_session_takes_no_more_than_it_counts() {
     let (entry, owned) = (size_of::<(Option<Entry>, u64)>(), 2 * size_of::<Box<str>>());
     // Two tables that are half empty, a timer, and three allocations of at most 31 bytes more.
     let most = 2 * entry + 16 * 5 / 7 + size_of::<[u64; 3]>() + owned;
-    assert!(most + Session::PENDING_BYTES <= SESSION_BYTES, "{most} bytes beside the texts");
+    assert!(most + Session::OUTBOX_BYTES <= SESSION_BYTES, "{most} bytes beside the texts");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use push_common::clock::Monotonic;
 
 use super::clock::VirtualClock;
 use crate::broker::{Retained, SessionMemory};
-use crate::shard::journal::{StoreSink, Waiting};
+use crate::shard::journal::{StoreSink, Waiters};
 use crate::store::memory::Contents;
 use crate::store::rules::clock_watch::{ClockMark, ClockReading, ClockWatch};
 use crate::store::rules::unsaved::Unsaved;
@@ -73,8 +73,8 @@ struct Failing {
 
 #[derive(Debug)]
 enum Request {
-    Commit { writes: Vec<Write>, token: Waiting },
-    Read { number: SessionNumber, from: Position, limit: PageLimit, token: Waiting },
+    Commit { writes: Vec<Write>, token: Waiters },
+    Read { number: SessionNumber, from: Position, limit: PageLimit, token: Waiters },
 }
 
 /// What outlives the process.
@@ -275,12 +275,12 @@ impl State {
     }
 }
 
-impl Store<Waiting> for SimulatedStore {
-    fn commit(&self, writes: Vec<Write>, token: Waiting) {
+impl Store<Waiters> for SimulatedStore {
+    fn commit(&self, writes: Vec<Write>, token: Waiters) {
         self.state().queue.push_back(Request::Commit { writes, token });
     }
 
-    fn read_outbox(&self, number: SessionNumber, from: Position, limit: PageLimit, token: Waiting) {
+    fn read_outbox(&self, number: SessionNumber, from: Position, limit: PageLimit, token: Waiters) {
         self.state().queue.push_back(Request::Read { number, from, limit, token });
     }
 

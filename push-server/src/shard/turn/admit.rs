@@ -1,7 +1,7 @@
 //! New connections: a place for each, and the time limit for its CONNECT.
 
 use super::Shard;
-use crate::shard::clients::{Introduction, Phase};
+use crate::shard::clients::{PendingClient, Phase};
 use crate::shard::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
 use crate::transport::{Kind, Transport};
 
@@ -105,7 +105,7 @@ impl<P: Ports> Shard<P> {
     fn admit(&mut self, socket: SocketOf<P>, kind: Kind) {
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
-        let phase = Phase::Handshake(Introduction::new(self.here.randomness().array(), deadline));
+        let phase = Phase::Handshake(PendingClient::new(self.here.randomness().array(), deadline));
         let index = self.add_client(socket, phase);
         self.arm_client_timer(index, deadline);
         // Not multishot: a client whose session lives elsewhere leaves without an operation to

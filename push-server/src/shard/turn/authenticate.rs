@@ -7,7 +7,7 @@ use super::Shard;
 use crate::access::{Credentials, Denial, Verdict};
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
-use crate::mqtt::{Progress, Refusal};
+use crate::mqtt::{HandshakeProgress, Refusal};
 use crate::shard::agenda::QUANTUM_UNITS;
 use crate::shard::answers::Questioner;
 use crate::shard::clients::Phase;
@@ -40,20 +40,20 @@ impl fmt::Display for RefusalText {
 impl<P: Ports> Shard<P> {
     /// Has what a client offers judged, as long as that is known at once. Returns how far its handshake has come
     /// by that.
-    pub(super) fn ask(&mut self, index: u32) -> Progress {
+    pub(super) fn ask(&mut self, index: u32) -> HandshakeProgress {
         loop {
-            let Phase::Handshake(introduction) = &mut self.clients[index].phase else {
-                return Progress::More;
+            let Phase::Handshake(pending) = &mut self.clients[index].phase else {
+                return HandshakeProgress::More;
             };
-            let Some(credentials) = introduction.handshake.question() else {
-                return Progress::More;
+            let Some(credentials) = pending.handshake.question() else {
+                return HandshakeProgress::More;
             };
-            let number = introduction.handshake.question_number();
+            let number = pending.handshake.question_number();
             let Some(verdict) = self.judge(index, number, credentials) else {
-                return Progress::More;
+                return HandshakeProgress::More;
             };
             match self.tell_handshake(index, verdict) {
-                Progress::Asks => {}
+                HandshakeProgress::Asks => {}
                 progress => return progress,
             }
         }
@@ -75,11 +75,11 @@ impl<P: Ports> Shard<P> {
         questions.judge(credentials, who)
     }
 
-    fn tell_handshake(&mut self, index: u32, verdict: Verdict) -> Progress {
+    fn tell_handshake(&mut self, index: u32, verdict: Verdict) -> HandshakeProgress {
         let limits = &self.here.shared().config.limits;
         match &mut self.clients[index].phase {
-            Phase::Handshake(introduction) => introduction.handshake.answer(limits, verdict),
-            _ => Progress::More,
+            Phase::Handshake(pending) => pending.handshake.answer(limits, verdict),
+            _ => HandshakeProgress::More,
         }
     }
 
@@ -87,7 +87,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_answer(&mut self, client: Token, number: u32, verdict: Verdict) {
         let Some(index) = self.resolve(client) else { return };
         let asked = match &self.clients[index].phase {
-            Phase::Handshake(introduction) => introduction.handshake.question_number(),
+            Phase::Handshake(pending) => pending.handshake.question_number(),
             Phase::Serving { connection, .. } => connection.question_number(),
             Phase::Flushing { .. } | Phase::Lingering { .. } => return,
         };
@@ -98,7 +98,7 @@ impl<P: Ports> Shard<P> {
             self.on_judged(index, verdict);
         } else {
             let progress = self.tell_handshake(index, verdict);
-            self.on_introduction(index, progress);
+            self.on_handshake(index, progress);
         }
         self.keep_input(index);
         self.after_layers(index);
@@ -109,7 +109,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_unanswered(&mut self, index: u32) {
         let verdict = Verdict::Refused(Denial::Unanswered);
         let progress = self.tell_handshake(index, verdict);
-        self.on_introduction(index, progress);
+        self.on_handshake(index, progress);
         self.after_layers(index);
     }
 

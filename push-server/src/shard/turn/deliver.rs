@@ -141,15 +141,15 @@ impl<P: Ports> Shard<P> {
     /// # Errors
     /// There is no memory for more.
     fn check_inflight_room(&mut self, key: u32) -> Result<(), NoMemory> {
-        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
+        let (network, shared) = (self.sessions.network(key), self.here.shared());
         let Some(session) = self.sessions.session_mut(key) else { return Ok(()) };
         let inflight = &shared.memory.inflight;
-        session.charge_inflight(inflight, |user| shared.holders.holder(origin, user));
+        session.charge_inflight(inflight, |user| shared.holders.holder(network, user));
         // What every session may have is not looked at, nor whose it is.
         if !session.is_charged() {
             return Ok(());
         }
-        inflight.check_room_for(shared.holders.holder(origin, session.user()))
+        inflight.check_room_for(shared.holders.holder(network, session.user()))
     }
 
     fn count_no_inflight(&self, no_memory: NoMemory) {
@@ -301,7 +301,7 @@ impl<P: Ports> Shard<P> {
 
     /// A session has taken a message with a slip, or has not.
     fn follow(&mut self, key: u32, qos: QoS, slip: Slip, delivered: Delivered) {
-        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
+        let (network, shared) = (self.sessions.network(key), self.here.shared());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
         let session = &mut entry.session;
         if !delivered.is_queued() {
@@ -321,7 +321,7 @@ impl<P: Ports> Shard<P> {
         }
         session.follow(slip);
         session
-            .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
+            .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(network, user));
     }
 
     /// Puts a message into a session's outbox, and what that means for the disk into `part`.
@@ -348,10 +348,10 @@ impl<P: Ports> Shard<P> {
             Filing::Never
         };
         let limits = &self.here.shared().config.limits;
-        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
+        let (network, shared) = (self.sessions.network(key), self.here.shared());
         let SessionMemory { inflight, outboxes, .. } = &*shared.memory;
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
-        let holder = |user: Option<&str>| shared.holders.holder(origin, user);
+        let holder = |user: Option<&str>| shared.holders.holder(network, user);
         // A connected client is disconnected for it: not merely because others need memory, while there is
         // some.
         let is_bound = !connected || inflight.is_nearly_full();
@@ -478,7 +478,7 @@ impl<P: Ports> Shard<P> {
                 }
                 std::mem::take(frames)
             }
-            Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
+            Phase::Handshake(pending) => std::mem::take(&mut pending.frames),
             Phase::Lingering { .. } => return units,
         };
         client.transport.wrap(&mut chunks);

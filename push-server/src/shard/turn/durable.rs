@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::Shard;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Change, Filing, Version};
+use crate::mqtt::{Filing, SessionChange, Version};
 use crate::shard::clients::Phase;
 use crate::shard::journal::{Done, Draft, Journal, Part, Subscribed, Unsubscribed, records};
 use crate::shard::notices::Kind;
@@ -236,7 +236,7 @@ impl<P: Ports> Shard<P> {
             }
             // It came behind the session's end.
             if filed == Filing::Pending && !failed {
-                self.file(records::changed(Change::Settle(position), number).into());
+                self.file(records::changed(SessionChange::Settle(position), number).into());
             }
             return;
         };
@@ -276,14 +276,14 @@ impl<P: Ports> Shard<P> {
 
     /// What has changed in a session, to be filed.
     pub(super) fn drafted_changes(&mut self, key: u32) -> Draft {
-        let origin = self.sessions.origin(key);
+        let network = self.sessions.network(key);
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
         let number = entry.number;
         let changes = entry.session.take_changes();
         let shared = self.here.shared();
         entry
             .session
-            .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(origin, user));
+            .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(network, user));
         let writes = changes.iter().map(|&change| records::changed(change, number)).collect();
         let done = (!changes.is_empty()).then(|| Done::Changed {
             session: key,

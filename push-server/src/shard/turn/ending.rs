@@ -105,13 +105,13 @@ impl<P: Ports> Shard<P> {
     /// Forgets a session and all it is owed but what goes to others of its groups, and publishes the
     /// will that waited.
     pub(super) fn end_session(&mut self, key: u32) {
-        let origin = self.sessions.origin(key);
+        let network = self.sessions.network(key);
         let Some(Entry { mut session, presence, number }) = self.sessions.remove(key) else {
             return;
         };
         let shares = session.may_owe_groups();
         let subscriptions = std::mem::take(&mut session.subscriptions);
-        let holder = self.here.shared().holders.holder(origin, session.user());
+        let holder = self.here.shared().holders.holder(network, session.user());
         // They count against the total until they are out of the tables, for nobody.
         self.here.shared().memory.subscriptions.discount(holder, subscriptions.bytes() as u64);
         self.drop_subscriptions(key, subscriptions);

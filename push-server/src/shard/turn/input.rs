@@ -10,7 +10,7 @@ use crate::broker::Budget;
 use crate::mqtt::Event;
 use crate::mqtt::codec::Reason;
 use crate::shard::agenda::Progress;
-use crate::shard::clients::{Introduction, Phase};
+use crate::shard::clients::{PendingClient, Phase};
 use crate::shard::journal::Done;
 use crate::shard::notices::Kind;
 use crate::shard::ports::{PieceOf, Ports, Token, Wire};
@@ -71,10 +71,10 @@ impl<P: Ports> Shard<P> {
             return;
         }
         match &mut client.phase {
-            Phase::Handshake(introduction) => {
+            Phase::Handshake(pending) => {
                 let limits = &self.here.shared().config.limits;
-                let progress = introduction.handshake.handle_bytes(limits, bytes);
-                self.on_introduction(index, progress);
+                let progress = pending.handshake.handle_bytes(limits, bytes);
+                self.on_handshake(index, progress);
                 self.charge_input(index);
             }
             Phase::Serving { connection, .. } => {
@@ -183,7 +183,7 @@ impl<P: Ports> Shard<P> {
     fn charge_input(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
         let (bytes, behind) = match &client.phase {
-            Phase::Handshake(Introduction { handshake, .. }) => {
+            Phase::Handshake(PendingClient { handshake, .. }) => {
                 (handshake.input_len(), handshake.parsed_bytes())
             }
             Phase::Serving { connection, .. } => {
@@ -273,7 +273,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn whole_wire_bytes(&self, index: u32) -> Option<u64> {
         let client = self.clients.get(index)?;
         let (parsed, pending) = match &client.phase {
-            Phase::Handshake(Introduction { handshake, .. }) => {
+            Phase::Handshake(PendingClient { handshake, .. }) => {
                 (handshake.parsed_bytes(), handshake.input_len())
             }
             Phase::Serving { connection, .. } => {

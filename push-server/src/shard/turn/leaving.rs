@@ -42,10 +42,10 @@ impl<P: Ports> Shard<P> {
         if !self.here.shared().shares.is_served(filter) {
             return;
         }
-        let (origin, shared) = (self.sessions.origin(key), self.here.shared());
+        let (network, shared) = (self.sessions.network(key), self.here.shared());
         if let Some(session) = self.sessions.session_mut(key) {
             session.leave_shared(false, |left| left == filter);
-            let holder = |user: Option<&str>| shared.holders.holder(origin, user);
+            let holder = |user: Option<&str>| shared.holders.holder(network, user);
             session.charge_inflight(&shared.memory.inflight, holder);
         }
     }

@@ -68,8 +68,8 @@ impl<P: Ports> Shard<P> {
     /// in its shares. Returns whether there was one.
     fn end_unused(&mut self, newcomer: Option<Holder>) -> bool {
         let shared = self.here.shared();
-        let found = self.sessions.take_unused(|session, origin| {
-            let other = shared.holders.holder(origin, session.user());
+        let found = self.sessions.take_unused(|session, network| {
+            let other = shared.holders.holder(network, session.user());
             newcomer
                 .is_none_or(|newcomer| shared.totals.session_shares().makes_room(newcomer, other))
         });

@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
 
 use super::Shard;
-use crate::broker::{Holder, Origin, will_weight_bytes};
+use crate::broker::{Holder, PeerNetwork, will_weight_bytes};
 use crate::mqtt::{PendingWill, Session};
 use crate::shard::journal::{Outgoing, records};
 use crate::shard::mutant::{Rule, is_left_out};
@@ -37,7 +37,7 @@ impl<P: Ports> Shard<P> {
             let number = found.number;
             let (mut session, record) = records::found_session(found);
             // Its network is not known before its client is back.
-            let holder = holders.holder(Origin::default(), record.user.as_deref());
+            let holder = holders.holder(PeerNetwork::default(), record.user.as_deref());
             session.charge_inflight(&memory.inflight, |_| holder);
             // It ended with its connection, or before, and was giving away what it owed to its groups.
             if record.expiry_secs == 0 {
@@ -56,7 +56,7 @@ impl<P: Ports> Shard<P> {
             let key = self.sessions.insert(session, Presence::Absent(absence), number);
             keys.entry(number).and_modify(|found| *found = Some(key));
             self.here.counters().sessions.add(1);
-            self.sessions.set_origin(key, Origin::default());
+            self.sessions.set_network(key, PeerNetwork::default());
             self.here.shared().totals.session_shares().take_unasked(holder);
             for (filter, options) in filters {
                 self.index_subscription(key, &filter, options);

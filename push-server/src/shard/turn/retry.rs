@@ -9,7 +9,7 @@
 use super::Shard;
 use super::errand::Errand;
 use crate::broker::Budget;
-use crate::mqtt::Change;
+use crate::mqtt::SessionChange;
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::journal::{Again, Done, Draft, Retrying, UnremovedFilter, records};
 use crate::shard::mutant::{Rule, is_left_out};
@@ -58,7 +58,9 @@ impl<P: Ports> Shard<P> {
                     self.journal.end_unwritten(key, number);
                 }
             }
-            Some(Again::Change(key, number, change)) => self.retry_change((key, number), change),
+            Some(Again::SessionChange(key, number, change)) => {
+                self.retry_change((key, number), change)
+            }
             Some(Again::Removal(number)) => self.file(self.removed(number, true)),
             Some(Again::FilterRemoval(filter)) => self.retry_filter_removal(filter),
             Some(Again::Will) => self.retry_will(),
@@ -120,7 +122,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_changed(
         &mut self,
         (key, number): (u32, SessionNumber),
-        changes: Vec<Change>,
+        changes: Vec<SessionChange>,
         again: bool,
         failed: bool,
     ) {
@@ -137,7 +139,7 @@ impl<P: Ports> Shard<P> {
                 self.here.counters().removals_retried.add(1);
             }
             let entry = self.numbered(key, number);
-            if let (Change::Release(position), Some(entry)) = (change, entry) {
+            if let (SessionChange::Release(position), Some(entry)) = (change, entry) {
                 entry.session.released(position);
                 if let Some(index) = entry.presence.client() {
                     self.mark_dirty(index);
@@ -147,18 +149,18 @@ impl<P: Ports> Shard<P> {
     }
 
     /// Whether a change is still to be made: its session may have gone on, or have ended.
-    fn needs(&mut self, key: u32, number: SessionNumber, change: Change) -> bool {
+    fn needs(&mut self, key: u32, number: SessionNumber, change: SessionChange) -> bool {
         if let Some(entry) = self.numbered(key, number) {
             return entry.session.needs(change);
         }
         // What it leaves to others is read from its outbox.
         let is_leaving = self.sessions.leaving(number).is_some();
-        is_leaving && matches!(change, Change::Settle(_))
+        is_leaving && matches!(change, SessionChange::Settle(_))
     }
 
     /// Offers a change again. It stays among those that were refused until it is made: a page that is being
     /// read may still have its message.
-    fn retry_change(&mut self, (key, number): (u32, SessionNumber), change: Change) {
+    fn retry_change(&mut self, (key, number): (u32, SessionNumber), change: SessionChange) {
         if !self.needs(key, number, change) {
             self.journal.end_change(number, change);
             return;
@@ -167,7 +169,7 @@ impl<P: Ports> Shard<P> {
         let done = Done::Changed { session: key, number, changes, again: true };
         let waiting = vec![(self.here.index(), done)];
         self.file(Draft { writes: vec![records::changed(change, number)], waiting });
-        if matches!(change, Change::EndExactlyOnce(_)) {
+        if matches!(change, SessionChange::EndExactlyOnce(_)) {
             // Ahead of what a client may begin now under the same packet id, which another shard may file.
             self.submit_draft();
         }

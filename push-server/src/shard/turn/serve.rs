@@ -8,7 +8,7 @@ use push_common::clock::Monotonic;
 
 use super::Shard;
 use super::input::ANSWERS_WAIT_MILLIS;
-use crate::broker::{Charge, Holder, NoMemory, Origin, will_weight_bytes};
+use crate::broker::{Charge, Holder, NoMemory, PeerNetwork, will_weight_bytes};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Claim, Connecting, Connection, Session, Timeout, Transmit, Version};
 use crate::shard::clients::{LINGER_MILLIS, Phase};
@@ -120,7 +120,7 @@ impl<P: Ports> Shard<P> {
             return Some(|counters| &counters.limit_sessions_left_out);
         }
         connect.will.as_ref()?;
-        let holder = self.here.shared().holders.holder(self.origin_of(index), connect.user());
+        let holder = self.here.shared().holders.holder(self.network_of(index), connect.user());
         let will = connect.will.as_deref_mut()?;
         let bytes = will_weight_bytes(&will.message);
         let wills = Arc::clone(&self.here.shared().memory.wills);
@@ -165,7 +165,7 @@ impl<P: Ports> Shard<P> {
         connecting: &Connecting,
     ) -> Result<(u32, bool, bool), NoPlace> {
         let connect = &connecting.connect;
-        let origin = self.origin_of(index);
+        let network = self.network_of(index);
         let replaced = self.sessions.find(&connect.client_id);
         if let Some(key) = replaced
             && let Some(entry) = self.sessions.entry_mut(key)
@@ -191,12 +191,12 @@ impl<P: Ports> Shard<P> {
         {
             // With the absence goes the will that still waited [MQTT-3.1.3-9].
             entry.presence = Presence::Connected(index);
-            let before = self.sessions.set_origin(key, origin);
+            let before = self.sessions.set_network(key, network);
             self.hand_over(key, before);
             self.return_to_shares(index, key, connect.packet_bytes_max);
             return Ok((key, true, false));
         }
-        let holder = self.here.shared().holders.holder(origin, connect.user());
+        let holder = self.here.shared().holders.holder(network, connect.user());
         // What has ended for this client leaves it its place, whoever else wants one meanwhile.
         if replaced.is_some() {
             self.here.shared().totals.session_shares().take_unasked(holder);
@@ -210,18 +210,18 @@ impl<P: Ports> Shard<P> {
         }
         self.here.counters().sessions.add(1);
         let key = self.sessions.insert(session, Presence::Connected(index), number);
-        self.sessions.set_origin(key, origin);
+        self.sessions.set_network(key, network);
         Ok((key, false, ended))
     }
 
     /// The network that a client comes from.
-    fn origin_of(&self, index: u32) -> Origin {
+    fn network_of(&self, index: u32) -> PeerNetwork {
         let peer = self.clients[index].socket.peer_address();
-        peer.map(|peer| self.here.shared().holders.origin(peer.ip())).unwrap_or_default()
+        peer.map(|peer| self.here.shared().holders.network(peer.ip())).unwrap_or_default()
     }
 
     /// A session's client has come from another network, perhaps: what the session has counts there.
-    fn hand_over(&mut self, key: u32, before: Origin) {
+    fn hand_over(&mut self, key: u32, before: PeerNetwork) {
         let holder = self.holder(key);
         let from = holder.at(before);
         let Some(session) = self.sessions.session_mut(key).filter(|_| holder != from) else {
@@ -236,7 +236,7 @@ impl<P: Ports> Shard<P> {
     /// Whose a session is, for what all share.
     pub(super) fn holder(&self, key: u32) -> Holder {
         let user = self.sessions.session(key).and_then(Session::user);
-        self.here.shared().holders.holder(self.sessions.origin(key), user)
+        self.here.shared().holders.holder(self.sessions.network(key), user)
     }
 
     pub(super) fn register_with_kernel(&mut self, index: u32, keep_alive_secs: u16) {
@@ -271,7 +271,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_client_timer(&mut self, index: u32) {
         let Some(client) = self.clients.get(index) else { return };
         let deadline = match &client.phase {
-            Phase::Handshake(introduction) => introduction.deadline,
+            Phase::Handshake(pending) => pending.deadline,
             Phase::Flushing { deadline, .. } | Phase::Lingering { deadline } => *deadline,
             Phase::Serving { .. } => return self.on_serving_timer(index),
         };
@@ -281,7 +281,7 @@ impl<P: Ports> Shard<P> {
         }
         match &client.phase {
             Phase::Handshake(_) if self.stop.has_begun() => self.abort(index),
-            Phase::Handshake(introduction) if introduction.handshake.is_asking() => {
+            Phase::Handshake(pending) if pending.handshake.is_asking() => {
                 self.on_unanswered(index);
             }
             Phase::Handshake(_) => {

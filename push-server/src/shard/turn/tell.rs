@@ -39,7 +39,7 @@ impl<P: Ports> Shard<P> {
 
     fn client_id_of(&self, index: u32) -> Option<&str> {
         match &self.clients.get(index)?.phase {
-            Phase::Handshake(introduction) => introduction.handshake.client_id(),
+            Phase::Handshake(pending) => pending.handshake.client_id(),
             Phase::Serving { session, .. } => Some(self.sessions.session(*session)?.client_id()),
             Phase::Flushing { .. } | Phase::Lingering { .. } => None,
         }

@@ -46,6 +46,9 @@ pub(crate) struct DurableArguments {
     /// Measure these only; repeatable
     #[arg(long, value_name = "MODE")]
     pub(super) only: Vec<Mode>,
+    /// Also measure this earlier build of push-server, in the same rounds
+    #[arg(long, value_name = "PATH")]
+    pub(super) before: Option<PathBuf>,
     /// Shards of our server; mosquitto has one thread
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -116,11 +119,31 @@ pub(super) enum Mode {
     Off,
     /// In memory, written every second.
     Mosquitto,
+    /// The build of `--before`: on the disk.
+    BeforeFsync,
+    /// The build of `--before`: in memory.
+    BeforeOff,
 }
 
 impl Mode {
     /// In the order of the report's columns.
-    pub(super) const ALL: [Self; 4] = [Self::Fsync, Self::Os, Self::Off, Self::Mosquitto];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Fsync, Self::Os, Self::Off, Self::Mosquitto, Self::BeforeFsync, Self::BeforeOff];
+
+    /// What our server is given as `--durability`; `None`: it is not ours.
+    pub(super) const fn durability(self) -> Option<&'static str> {
+        match self {
+            Self::Fsync | Self::BeforeFsync => Some("fsync"),
+            Self::Os => Some("os"),
+            Self::Off | Self::BeforeOff => Some("off"),
+            Self::Mosquitto => None,
+        }
+    }
+
+    /// Whether it is the build of `--before`.
+    pub(super) const fn is_before(self) -> bool {
+        matches!(self, Self::BeforeFsync | Self::BeforeOff)
+    }
 }
 
 impl fmt::Display for Mode {
@@ -130,6 +153,8 @@ impl fmt::Display for Mode {
             Self::Os => "os",
             Self::Off => "off",
             Self::Mosquitto => "mosquitto",
+            Self::BeforeFsync => "fsync before",
+            Self::BeforeOff => "off before",
         })
     }
 }

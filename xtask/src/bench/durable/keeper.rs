@@ -28,6 +28,8 @@ const OUTBOX_BYTES_MAX: &str = "1000000000000";
 #[derive(Debug)]
 pub(super) struct Keeper {
     server: PathBuf,
+    /// The build of `--before`.
+    before: Option<PathBuf>,
     mosquitto: Option<PathBuf>,
     /// Where logs and configurations go.
     folder: PathBuf,
@@ -48,6 +50,7 @@ impl Keeper {
         }
         Ok(Self {
             server,
+            before: arguments.before.clone(),
             mosquitto: bench.brokers.mosquitto.clone(),
             folder: bench.results.clone(),
             below,
@@ -63,6 +66,8 @@ impl Keeper {
             let is_there = match mode {
                 Mode::Fsync | Mode::Os => self.is_durable,
                 Mode::Off => true,
+                Mode::BeforeFsync => self.is_durable && self.before.is_some(),
+                Mode::BeforeOff => self.before.is_some(),
                 Mode::Mosquitto => self.mosquitto.is_some(),
             };
             is_there && (only.is_empty() || only.contains(mode))
@@ -78,9 +83,13 @@ impl Keeper {
     /// Starts a server on a data directory and waits until it serves.
     pub(super) fn start(&self, bench: &Bench, mode: Mode, data: &Path) -> Result<Broker> {
         let [mqtt, http] = free_ports()?;
-        let (name, mut command, http) = match mode {
-            Mode::Mosquitto => ("mosquitto", self.mosquitto(mqtt, data)?, None),
-            _ => ("push-server", self.own(mode, mqtt, http, data), Some(http)),
+        let (name, mut command, http) = match mode.durability() {
+            None => ("mosquitto", self.mosquitto(mqtt, data)?, None),
+            Some(durability) => {
+                let server = if mode.is_before() { self.before()? } else { &self.server };
+                let name = if mode.is_before() { "push-server-before" } else { "push-server" };
+                (name, self.own(server, durability, (mqtt, http), data), Some(http))
+            }
         };
         let addresses = (mqtt, http);
         let (folder, interrupt) = (&self.folder, &bench.interrupt);
@@ -88,8 +97,14 @@ impl Keeper {
     }
 
     /// Heartbeats are not what is measured: the kernel path is off.
-    fn own(&self, mode: Mode, mqtt: SocketAddr, http: SocketAddr, data: &Path) -> Command {
-        let mut command = Command::new(&self.server);
+    fn own(
+        &self,
+        server: &Path,
+        durability: &str,
+        (mqtt, http): (SocketAddr, SocketAddr),
+        data: &Path,
+    ) -> Command {
+        let mut command = Command::new(server);
         command.args(["run", "--listen", &mqtt.to_string(), "--http", &http.to_string()]);
         command.args(["--kernel-path", "off", "--shards", &self.shards.to_string()]);
         command.args(["--max-connections", &self.connections.to_string(), "--log", "warn"]);
@@ -97,9 +112,13 @@ impl Keeper {
         command.args(["--outbox-bytes-max", OUTBOX_BYTES_MAX]);
         command.arg("--data-dir").arg(data);
         if self.is_durable {
-            command.args(["--durability", &mode.to_string()]);
+            command.args(["--durability", durability]);
         }
         command
+    }
+
+    fn before(&self) -> Result<&Path> {
+        self.before.as_deref().context("no build is given with --before")
     }
 
     fn mosquitto(&self, mqtt: SocketAddr, data: &Path) -> Result<Command> {

@@ -73,7 +73,7 @@ pub(super) fn run(
     file_system: &str,
 ) -> Result<ExitCode> {
     let mut modes = keeper.modes(&arguments.only);
-    modes.retain(|mode| *mode != Mode::Off);
+    modes.retain(|mode| mode.durability() != Some("off"));
     if modes.is_empty() {
         bail!("no server here keeps anything: this push-server has no --durability");
     }

@@ -54,9 +54,14 @@ pub(super) struct Row {
     os: Option<Spread>,
     off: Option<Spread>,
     mosquitto: Option<Spread>,
+    fsync_before: Option<Spread>,
+    off_before: Option<Spread>,
     fsync_to_off: Option<Spread>,
     os_to_off: Option<Spread>,
     fsync_to_mosquitto: Option<Spread>,
+    /// This build over that of `--before`.
+    fsync_to_before: Option<Spread>,
+    off_to_before: Option<Spread>,
 }
 
 pub(super) fn summary(visits: &[Visit]) -> Vec<Row> {
@@ -94,14 +99,24 @@ fn row(scenario: Scenario, quantity: &Quantity, visits: &[&Visit]) -> Row {
         os: spread(Mode::Os),
         off: spread(Mode::Off),
         mosquitto: spread(Mode::Mosquitto),
+        fsync_before: spread(Mode::BeforeFsync),
+        off_before: spread(Mode::BeforeOff),
         fsync_to_off: ratio(Mode::Fsync, Mode::Off),
         os_to_off: ratio(Mode::Os, Mode::Off),
         fsync_to_mosquitto: ratio(Mode::Fsync, Mode::Mosquitto),
+        fsync_to_before: ratio(Mode::Fsync, Mode::BeforeFsync),
+        off_to_before: ratio(Mode::Off, Mode::BeforeOff),
     }
 }
 
+/// Columns of the build of `--before` are there if it was measured.
 pub(super) fn table(rows: &[Row]) -> Table {
-    let head = ["", "fsync", "os", "off", "mosquitto", "fsync/off", "os/off", "fsync/mosquitto"];
+    let mut head =
+        vec!["", "fsync", "os", "off", "mosquitto", "fsync/off", "os/off", "fsync/mosquitto"];
+    let has_before = rows.iter().any(|row| row.fsync_before.is_some() || row.off_before.is_some());
+    if has_before {
+        head.extend(["fsync before", "off before", "fsync/before", "off/before"]);
+    }
     let figure = |spread: Option<Spread>, decimals: usize| {
         spread.map_or_else(|| "-".to_owned(), |spread| spread.text(decimals))
     };
@@ -111,12 +126,20 @@ pub(super) fn table(rows: &[Row]) -> Table {
         cells.extend(values.map(|spread| figure(spread, row.decimals)));
         let ratios = [row.fsync_to_off, row.os_to_off, row.fsync_to_mosquitto];
         cells.extend(ratios.map(|spread| figure(spread, 2)));
+        if has_before {
+            let values = [row.fsync_before, row.off_before];
+            cells.extend(values.map(|spread| figure(spread, row.decimals)));
+            let ratios = [row.fsync_to_before, row.off_to_before];
+            cells.extend(ratios.map(|spread| figure(spread, 3)));
+        }
         cells
     };
-    let is_there =
-        |row: &&Row| [row.fsync, row.os, row.off, row.mosquitto].iter().any(Option::is_some);
+    let is_there = |row: &&Row| {
+        let values = [row.fsync, row.os, row.off, row.mosquitto, row.fsync_before, row.off_before];
+        values.iter().any(Option::is_some)
+    };
     let rows = rows.iter().filter(is_there).map(cells).collect();
-    Table { head: head.map(str::to_owned).to_vec(), rows }
+    Table { head: head.into_iter().map(str::to_owned).collect(), rows }
 }
 
 #[cfg(test)]

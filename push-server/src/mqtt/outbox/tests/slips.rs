@@ -92,7 +92,7 @@ fn a_slip_outlives_the_connection_while_its_message_is_on_disk() {
     rig.leave();
     let (place, waiting) = rig.deliver_followed(one(), Filing::Queued);
     rig.session.written(place, Filing::Queued, false);
-    assert_eq!(rig.session.pending().map_or(1, |pending| pending.queued().count()), 0);
+    assert_eq!(rig.session.outbox().map_or(1, |outbox| outbox.queued().count()), 0);
     rig.connected = true;
     rig.load(0..2);
     assert_eq!(rig.send(), [(1, true), (2, false)]);
@@ -102,7 +102,7 @@ fn a_slip_outlives_the_connection_while_its_message_is_on_disk() {
     assert_eq!(sent.take(), by_client(Fate::Acknowledged));
     assert_eq!(waiting.take(), by_client(Fate::Acknowledged));
     rig.session.take_changes();
-    assert!(rig.session.pending().is_none(), "nothing is left of them");
+    assert!(rig.session.outbox().is_none(), "nothing is left of them");
 }
 
 #[test]
@@ -165,9 +165,9 @@ fn messages_without_slips_pay_nothing_for_those_with() {
     assert_eq!(size_of::<Owed>(), 48, "place, filing, delivery");
     let mut rig = Rig::new();
     rig.deliver(one(), Filing::Queued);
-    assert!(rig.session.pending().is_some_and(|pending| pending.followed.is_none()));
+    assert!(rig.session.outbox().is_some_and(|outbox| outbox.followed.is_none()));
     let (_, _returned) = rig.deliver_followed(one(), Filing::Queued);
     rig.send();
     rig.session.acknowledge(2, false).expect("inflight");
-    assert!(rig.session.pending().is_some_and(|pending| pending.followed.is_none()));
+    assert!(rig.session.outbox().is_some_and(|outbox| outbox.followed.is_none()));
 }

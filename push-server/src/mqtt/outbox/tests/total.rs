@@ -119,7 +119,7 @@ impl Holder {
 
     fn note_changes(&mut self) {
         for change in self.session.take_changes() {
-            if let Change::Settle(position) = change {
+            if let SessionChange::Settle(position) = change {
                 self.disk.remove(&position);
                 self.unwritten.retain(|(at, _)| *at != position);
             }
@@ -130,9 +130,9 @@ impl Holder {
 /// Bytes in memory, each thing once.
 fn held_bytes(holders: &[Holder]) -> u64 {
     let mut things = HashMap::new();
-    for pending in holders.iter().filter_map(|holder| holder.session.pending()) {
-        let sent = pending.inflight.iter().filter_map(|entry| entry.owed.as_ref());
-        for Owed { delivery, .. } in pending.queued().chain(sent) {
+    for outbox in holders.iter().filter_map(|holder| holder.session.outbox()) {
+        let sent = outbox.inflight.iter().filter_map(|entry| entry.owed.as_ref());
+        for Owed { delivery, .. } in outbox.queued().chain(sent) {
             let message = Arc::as_ptr(&delivery.message).addr();
             things.insert(message, delivery.message.weight_bytes());
             if let Via::Several(ids) = &delivery.via {
@@ -223,7 +223,7 @@ fn a_durable_session_whose_client_does_not_read_waits_on_disk_where_memory_is_sh
     rig.memory = MemoryBudget::new(20 * size);
     rig.deliver_written(200);
     assert_eq!(rig.session.owed(), 200);
-    let in_memory = rig.session.pending().expect("owed").in_memory();
+    let in_memory = rig.session.outbox().expect("owed").in_memory();
     assert!(in_memory.messages >= 10 && in_memory.messages < 20, "{in_memory:?}");
     assert_eq!(rig.memory.used_bytes(), in_memory.bytes);
     // As it reads, all of it comes, in order.
@@ -306,7 +306,7 @@ fn messages_by_the_same_subscriptions_share_their_identifiers() {
     for _ in 0..50 {
         rig.deliver(with_ids(), Filing::Queued);
     }
-    assert_eq!(rig.session.pending().expect("owed").total().bytes, 50 * size);
+    assert_eq!(rig.session.outbox().expect("owed").total().bytes, 50 * size);
     assert_eq!(rig.memory.used_bytes(), 50 * one().size() + ids_bytes);
     rig.send();
     rig.session = Session::durable("c", 60);

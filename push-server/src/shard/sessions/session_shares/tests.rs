@@ -12,7 +12,7 @@ fn shares() -> SessionShares {
 
 fn at(address: &str, user: Option<&str>) -> Holder {
     let holders = Holders::new(7);
-    holders.holder(holders.origin(address.parse().expect("an address")), user)
+    holders.holder(holders.network(address.parse().expect("an address")), user)
 }
 
 fn take_many(shares: &SessionShares, address: &str, user: Option<&str>) -> u32 {

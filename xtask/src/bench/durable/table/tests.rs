@@ -48,3 +48,12 @@ fn ratios_are_taken_within_a_round() {
     // Nothing was delivered, and no fsync counted.
     assert_eq!(table(&rows).rows.len(), QUANTITIES.len() - 3);
 }
+
+#[test]
+fn an_earlier_build_has_columns_only_where_it_was_measured() {
+    let visits = [visit(0, Mode::Off, 90.0), visit(0, Mode::BeforeOff, 100.0)];
+    let rows = summary(&visits);
+    assert_eq!(rows[0].off_to_before.unwrap().median, 0.9);
+    assert_eq!(table(&rows).head.last().unwrap(), "off/before");
+    assert_eq!(table(&summary(&visits[..1])).head.last().unwrap(), "fsync/mosquitto");
+}

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Shard;
 use super::authenticate::RefusalText;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Connect, Connecting, Progress, Refusal};
+use crate::mqtt::{Connect, Connecting, HandshakeProgress, Refusal};
 use crate::shard::clients::{Client, Phase};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Randomness, SocketOf};
@@ -18,22 +18,22 @@ use crate::shard::post::{Adoption, Arrival, Mail};
 const LAST_CONNECT_MILLIS: u64 = 500;
 
 impl<P: Ports> Shard<P> {
-    /// How far a client has introduced itself.
-    pub(super) fn on_introduction(&mut self, index: u32, mut progress: Progress) {
-        if let Progress::Asks = progress {
+    /// Acts on how far a client has come with its handshake.
+    pub(super) fn on_handshake(&mut self, index: u32, mut progress: HandshakeProgress) {
+        if let HandshakeProgress::Asks = progress {
             self.note_connect(index);
             progress = self.ask(index);
         }
         match progress {
             // Asked, it is told later.
-            Progress::More | Progress::Asks => {}
-            Progress::Reply(frame) => self.on_reply(index, frame),
-            Progress::Connect(connecting) => {
+            HandshakeProgress::More | HandshakeProgress::Asks => {}
+            HandshakeProgress::Reply(frame) => self.on_reply(index, frame),
+            HandshakeProgress::Connect(connecting) => {
                 let authenticated = connecting.connect.user().is_some();
                 self.here.counters().authentications_accepted.add(u64::from(authenticated));
                 self.on_connecting(index, *connecting);
             }
-            Progress::Refused(refusal) => {
+            HandshakeProgress::Refused(refusal) => {
                 let kind = if refusal.frame.is_empty() {
                     self.here.counters().connects_malformed.add(1);
                     Kind::NotMqtt
@@ -50,7 +50,7 @@ impl<P: Ports> Shard<P> {
                     self.count_denial(denial);
                 }
                 let mut frames = match &mut self.clients[index].phase {
-                    Phase::Handshake(introduction) => std::mem::take(&mut introduction.frames),
+                    Phase::Handshake(pending) => std::mem::take(&mut pending.frames),
                     _ => Vec::new(),
                 };
                 frames.push(refusal.frame);
@@ -62,15 +62,15 @@ impl<P: Ports> Shard<P> {
     /// A client has to authenticate before it is served. Before the first reply it moves to its
     /// session's shard, which then sends that.
     fn on_reply(&mut self, index: u32, frame: Bytes) {
-        let Phase::Handshake(introduction) = &mut self.clients[index].phase else {
+        let Phase::Handshake(pending) = &mut self.clients[index].phase else {
             return;
         };
-        introduction.frames.push(frame);
-        if introduction.is_home {
+        pending.frames.push(frame);
+        if pending.is_home {
             self.mark_dirty(index);
             return;
         }
-        let Some(connect) = introduction.handshake.pending_mut() else { return };
+        let Some(connect) = pending.handshake.pending_mut() else { return };
         let home = self.here.shared().home_of(&connect.client_id);
         if home == self.here.index() {
             self.question(index);
@@ -80,8 +80,8 @@ impl<P: Ports> Shard<P> {
         debug_assert!(client.is_quiet(), "an operation of this ring would follow it");
         let Client { socket, phase, transport, connect_number, .. } = client;
         self.here.counters().connections.sub(1);
-        if let Phase::Handshake(introduction) = phase {
-            let arrival = Arrival::Questioned(introduction);
+        if let Phase::Handshake(pending) = phase {
+            let arrival = Arrival::Questioned(pending);
             let adoption = Adoption { socket, arrival, transport, connect_number };
             self.post(home, Mail::Adopt(Box::new(adoption)));
         }
@@ -91,8 +91,8 @@ impl<P: Ports> Shard<P> {
     fn note_connect(&mut self, index: u32) {
         let client = &mut self.clients[index];
         client.connect_number = self.here.shared().entrance.number(client.connect_number);
-        if let Phase::Handshake(introduction) = &mut client.phase
-            && let Some(connect) = introduction.handshake.pending_mut()
+        if let Phase::Handshake(pending) = &mut client.phase
+            && let Some(connect) = pending.handshake.pending_mut()
         {
             name(connect, self.here.randomness());
         }
@@ -101,12 +101,11 @@ impl<P: Ports> Shard<P> {
     /// Begins to authenticate a client whose session belongs here.
     fn question(&mut self, index: u32) {
         let limits = &self.here.shared().config.limits;
-        let Phase::Handshake(introduction) = &mut self.clients[index].phase else {
+        let Phase::Handshake(pending) = &mut self.clients[index].phase else {
             return;
         };
-        introduction.is_home = true;
-        let keep_alive =
-            introduction.handshake.pending_mut().map(|connect| connect.keep_alive(limits));
+        pending.is_home = true;
+        let keep_alive = pending.handshake.pending_mut().map(|connect| connect.keep_alive(limits));
         self.register_with_kernel(index, keep_alive.unwrap_or_default().0);
         self.mark_dirty(index);
     }
@@ -158,9 +157,9 @@ impl<P: Ports> Shard<P> {
                 self.after_layers(index);
                 self.after_receive(index);
             }
-            Arrival::Questioned(introduction) => {
-                let deadline = introduction.deadline;
-                let index = self.add_client(socket, Phase::Handshake(introduction));
+            Arrival::Questioned(pending) => {
+                let deadline = pending.deadline;
+                let index = self.add_client(socket, Phase::Handshake(pending));
                 let client = &mut self.clients[index];
                 (client.transport, client.connect_number) = (transport, connect_number);
                 self.arm_client_timer(index, deadline);
@@ -179,10 +178,10 @@ impl<P: Ports> Shard<P> {
     pub(super) fn await_last_connect(&mut self, index: u32) {
         let last = self.agenda.now().after_millis(LAST_CONNECT_MILLIS);
         if let Some(client) = self.clients.get_mut(index)
-            && let Phase::Handshake(introduction) = &mut client.phase
+            && let Phase::Handshake(pending) = &mut client.phase
         {
-            let deadline = last.min(introduction.deadline);
-            introduction.deadline = deadline;
+            let deadline = last.min(pending.deadline);
+            pending.deadline = deadline;
             self.arm_client_timer(index, deadline);
         }
     }
