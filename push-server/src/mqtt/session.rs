@@ -38,19 +38,19 @@ pub struct Session {
 
 /// Whose a session is. A session that nobody was authenticated for pays nothing for that.
 #[derive(Debug)]
-enum SessionName {
+pub(super) enum SessionName {
     Anybodys(Box<str>),
     Owned(Box<Owned>),
 }
 
 #[derive(Debug)]
-struct Owned {
+pub(super) struct Owned {
     client_id: Box<str>,
     user: Box<str>,
 }
 
 impl SessionName {
-    fn subject(&self) -> Subject<'_> {
+    pub(super) fn subject(&self) -> Subject<'_> {
         match self {
             Self::Anybodys(client_id) => Subject { user: None, client_id },
             Self::Owned(owned) => Subject { user: Some(&owned.user), client_id: &owned.client_id },
@@ -587,9 +587,9 @@ impl Session {
     pub(super) fn next(
         &mut self,
         window: u16,
-        mut judge: impl FnMut(&Delivery, bool, Subject<'_>) -> SendOutcome,
+        mut judge: impl FnMut(&Delivery, bool, &SessionName) -> SendOutcome,
     ) -> Option<Next> {
-        let receiver = self.name.subject();
+        let receiver = &self.name;
         let outbox = self.outbox.as_deref_mut()?;
         while outbox.inflight.has_retries() {
             match outbox.inflight.retry(window)? {

@@ -285,6 +285,11 @@ impl Part {
         self.entered.as_ref()?.slip()
     }
 
+    /// Whether there may be slips: the message came in by a door.
+    pub(crate) fn has_slips(&self) -> bool {
+        self.entered.is_some()
+    }
+
     /// It is not finished in this turn, so that what is asked of the disk meanwhile comes before it.
     pub(crate) fn wait_for_more(&mut self) {
         self.filing = Filing::Pending;

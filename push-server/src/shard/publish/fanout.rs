@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::author::Author;
 use crate::broker::{
-    Budget, Group, GroupSearch, Match, Matching, Message, QoS, Routing, ShardSearch, ShardSet,
-    Shares, Subscriptions,
+    Budget, Group, GroupSearch, Matching, Message, QoS, Routing, ShardSearch, ShardSet, Shares,
+    Subscriptions,
 };
 use crate::mqtt::Delivery;
 use crate::mqtt::codec::Reason;
@@ -266,19 +266,20 @@ impl Fanout {
         Some((found.subscriber, self.message.qos.min(found.qos)))
     }
 
-    /// Takes that one.
-    pub(crate) fn take_match(&mut self) -> Option<Match> {
-        self.receivers.matching.found().pop()
-    }
-
-    /// What a subscriber gets.
-    pub(crate) fn delivery(&self, found: Match) -> Delivery {
-        Delivery {
+    /// Takes that one: what it gets.
+    pub(crate) fn take_delivery(&mut self) -> Option<Delivery> {
+        let found = self.receivers.matching.found().pop()?;
+        Some(Delivery {
             message: Arc::clone(&self.message),
             qos: self.message.qos.min(found.qos),
             retain: self.message.retain && found.retain_as_published,
             via: found.via,
-        }
+        })
+    }
+
+    /// Whether others may have had their turn since the subscribers were found.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.is_resumed
     }
 
     /// Whether a session with this number, or none, may be another than the one that was found.

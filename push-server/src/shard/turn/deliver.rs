@@ -259,20 +259,23 @@ impl<P: Ports> Shard<P> {
         slip: Option<Slip>,
         part: &mut Part,
     ) {
-        let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let Some(slip) = slip else {
+            self.deliver(key, delivery, part);
+            return;
+        };
+        let qos = delivery.qos;
+        let delivered = self.deliver(key, delivery, part);
+        self.follow(key, qos, slip, delivered);
+    }
+
+    fn deliver(&mut self, key: u32, delivery: Delivery, part: &mut Part) -> Delivered {
+        let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let client = entry.presence.client();
         if client.is_none() && delivery.qos == QoS::AtMostOnce {
-            if let Some(slip) = slip {
-                slip.send_back(entry.session.client_id(), Fate::Dropped);
-            }
             self.here.counters().dropped_absent.add(1);
-            return;
+            return Delivered::Dropped;
         }
-        let qos = delivery.qos;
         let delivered = self.put_into_outbox(key, delivery, client.is_some(), part);
-        if let Some(slip) = slip {
-            self.follow(key, qos, slip, delivered);
-        }
         match delivered {
             Delivered::Queued => {}
             Delivered::QueuedDropping(dropped) => {
@@ -297,6 +300,7 @@ impl<P: Ports> Shard<P> {
         if let Some(index) = client {
             self.mark_dirty(index);
         }
+        delivered
     }
 
     /// A session has taken a message with a slip, or has not.
@@ -332,7 +336,7 @@ impl<P: Ports> Shard<P> {
         connected: bool,
         part: &mut Part,
     ) -> Delivered {
-        let queued_at = self.here.shared().journal.clocks().to_wall(self.agenda.now());
+        let now = self.agenda.now();
         let has_store = self.here.shared().store.is_some();
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let number = entry.number;
@@ -368,7 +372,8 @@ impl<P: Ports> Shard<P> {
                 _ => Delivered::Dropped,
             };
         }
-        let outbox_entry = is_written.then(|| records::outbox_entry(&delivery, queued_at));
+        let outbox_entry = is_written
+            .then(|| records::outbox_entry(&delivery, shared.journal.clocks().to_wall(now)));
         // Whether it would be taken if it were not for the total of all.
         let fits_alone = outboxes.left_bytes() < limits.outbox_bytes_max
             && entry.session.has_room_of_its_own(&delivery, limits);

@@ -134,6 +134,7 @@ impl<P: Ports> Shard<P> {
 
     /// Delivers to this shard's subscribers.
     fn deliver_matches(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> Progress {
+        let (is_resumed, has_slips) = (fanout.is_resumed(), fanout.part().has_slips());
         while let Some((subscriber, qos)) = fanout.next_match() {
             if budget.is_spent() {
                 return Progress::Spent;
@@ -143,13 +144,14 @@ impl<P: Ports> Shard<P> {
                 return Progress::StoreBehind;
             }
             budget.charge(DELIVERY_UNITS);
-            let Some(found) = fanout.take_match() else { break };
-            let number = self.sessions.entry(subscriber).map(|entry| entry.number);
-            if fanout.may_be_another(number) {
-                continue;
+            let Some(delivery) = fanout.take_delivery() else { break };
+            if is_resumed {
+                let number = self.sessions.entry(subscriber).map(|entry| entry.number);
+                if fanout.may_be_another(number) {
+                    continue;
+                }
             }
-            let delivery = fanout.delivery(found);
-            let slip = fanout.part().slip();
+            let slip = if has_slips { fanout.part().slip() } else { None };
             self.deliver_to(subscriber, delivery, slip, fanout.part());
         }
         Progress::Done
