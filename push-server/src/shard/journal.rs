@@ -3,6 +3,7 @@
 //!
 //! It does not decide what is written, or what the store's answers mean: `durable` does.
 
+mod giver;
 mod outgoing;
 pub(super) mod records;
 mod retry_list;
@@ -11,13 +12,14 @@ mod ticket;
 mod unconfirmed_filters;
 mod unremoved;
 
+pub(super) use giver::{Giver, HandOnCursor};
 pub(super) use outgoing::Outgoing;
 pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
 pub(super) use retry_list::{Again, Retrying};
 pub(crate) use retry_list::{CHANGES_MAX, UNREMOVED_MAX};
 pub(super) use shared_journal::SharedJournal;
 pub(super) use ticket::{
-    Completions, Done, Draft, Giver, Leaver, Part, StoreSink, Subscribed, Ticket, Unsubscribed,
+    Completions, Done, Draft, Part, StoreSink, Subscribed, Ticket, Unsubscribed,
     Waiters,
 };
 pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
@@ -280,8 +282,8 @@ impl Journal {
     }
 
     /// A page of an ended session could not be read, or not be given away.
-    pub(super) fn push_leaver(&mut self, leaver: Leaver) {
-        self.retry_list.push_leaver(leaver);
+    pub(super) fn push_hand_on_page(&mut self, page: HandOnCursor) {
+        self.retry_list.push_hand_on_page(page);
     }
 
     /// A change of a session could not be made. Returns whether there was room to remember it.

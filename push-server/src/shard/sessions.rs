@@ -2,8 +2,9 @@
 //! of all sessions.
 
 mod absence;
-mod departed;
 mod ended_session;
+mod ended_sessions;
+mod hand_on;
 mod recovered;
 mod remains_bytes;
 mod session_shares;
@@ -11,9 +12,9 @@ mod strays;
 mod unused;
 
 pub(super) use absence::Absence;
-use departed::Departed;
-pub(super) use departed::{Leaving, Records};
 pub(super) use ended_session::EndedSession;
+use ended_sessions::EndedSessions;
+pub(super) use hand_on::{HandOn, NextStep};
 pub(super) use recovered::RecoveredPart;
 pub(super) use remains_bytes::RemainsBytes;
 pub(super) use session_shares::{NoPlace, SessionShares};
@@ -76,7 +77,7 @@ pub(super) struct Sessions {
     /// The shard that was last asked to end one of its unused sessions.
     asked_last: u16,
     /// Those that have ended.
-    departed: Departed,
+    ended: EndedSessions,
 }
 
 impl Sessions {
@@ -90,7 +91,7 @@ impl Sessions {
             hasher: FixedState::with_seed(seed),
             unused: UnusedSessions::default(),
             asked_last: own,
-            departed: Departed::default(),
+            ended: EndedSessions::default(),
         }
     }
 
@@ -191,64 +192,65 @@ impl Sessions {
     /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> [(&'static str, usize); 1] {
-        self.departed.leftovers()
+        self.ended.leftovers()
     }
 
-    /// An ended session begins to give away what it has left.
-    pub(super) fn begin_leaving(&mut self, number: SessionNumber, leaving: Leaving) {
-        self.departed.begin(number, leaving);
+    /// An ended session begins to hand on its messages.
+    pub(super) fn begin_hand_on(&mut self, number: SessionNumber, hand_on: HandOn) {
+        self.ended.begin_hand_on(number, hand_on);
     }
 
-    /// Whether an ended session still gives away what it has left.
-    pub(super) fn is_leaving(&self, number: SessionNumber) -> bool {
-        self.departed.is_leaving(number)
+    /// Whether an ended session hands on its messages still.
+    pub(super) fn hands_on(&self, number: SessionNumber) -> bool {
+        self.ended.hands_on(number)
     }
 
-    /// How far it has come with that.
-    pub(super) fn leaving(&mut self, number: SessionNumber) -> Option<&mut Leaving> {
-        self.departed.leaving(number)
+    /// How far an ended session has come with handing on its messages.
+    pub(super) fn hand_on_mut(&mut self, number: SessionNumber) -> Option<&mut HandOn> {
+        self.ended.hand_on_mut(number)
     }
 
-    /// It has nothing left.
-    pub(super) fn end_leaving(&mut self, number: SessionNumber) {
-        self.departed.end(number);
+    /// Decides the next step of an ended session with nothing under way, and forgets the session if it was the
+    /// last one.
+    pub(super) fn next_step(&mut self, number: SessionNumber) -> Option<NextStep> {
+        self.ended.next_step(number)
     }
 
     /// Adds an ended session with a will that is due at `publish_at`.
     pub(super) fn add_stray(&mut self, publish_at: Monotonic, found: EndedSession) {
-        self.departed.add_stray(publish_at, found);
+        self.ended.add_stray(publish_at, found);
     }
 
     /// Takes an ended session whose will is due at `now`.
     pub(super) fn take_due_stray(&mut self, now: Monotonic) -> Option<EndedSession> {
-        self.departed.take_due(now)
+        self.ended.take_due(now)
     }
 
-    /// The start has found an ended session that has something to give away.
+    /// The start has found an ended session with messages to hand on.
     pub(super) fn push_found(&mut self, found: EndedSession) {
-        self.departed.push_found(found);
+        self.ended.push_found(found);
     }
 
     /// The start has found these wills on their way.
     pub(super) fn set_found_wills(&mut self, wills: Vec<Outgoing>) {
-        self.departed.set_found_wills(wills);
+        self.ended.set_found_wills(wills);
     }
 
     /// Takes what the start has found; every shard has its subscriptions by now.
     pub(super) fn take_found(&mut self) -> (Vec<EndedSession>, Vec<Outgoing>) {
-        self.departed.take_found()
+        self.ended.take_found()
     }
 
     /// Whether the delay of some ended session's will has passed at `now`.
     pub(super) fn has_due_stray(&self, now: Monotonic) -> bool {
-        self.departed.has_due(now)
+        self.ended.has_due(now)
     }
 
     /// The client of a session is back: takes the will that the session left.
     pub(super) fn take_strays_back(&mut self, key: u32) -> Vec<EndedSession> {
         let entry = self.entries.get(key as usize).and_then(Option::as_ref);
         let Some(Entry { session, .. }) = entry else { return Vec::new() };
-        self.departed.take_back(session.client_id(), session.user())
+        self.ended.take_back(session.client_id(), session.user())
     }
 
     /// A session has no connection: it may have to give way if it was never used. Returns whether it may.

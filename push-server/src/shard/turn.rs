@@ -11,10 +11,10 @@ mod errand;
 mod errands;
 mod fanout;
 mod feed;
+mod hand_on;
 mod handshake;
 mod input;
 mod layers;
-mod leaving;
 mod moving;
 mod pages;
 mod places;
@@ -192,7 +192,7 @@ impl<P: Ports> Shard<P> {
         // Not before: every shard has its subscriptions now.
         let (ended, wills) = self.sessions.take_found();
         for found in ended {
-            self.leave_behind(found);
+            self.end_on_disk(found);
         }
         for will in wills {
             self.send_will(will);

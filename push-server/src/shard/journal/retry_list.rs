@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::vec;
 
+use super::giver::{Giver, HandOnCursor};
 use super::outgoing::{Outgoing, Unpublished};
-use super::ticket::{Giver, Leaver};
 use super::unremoved::{UnremovedFilter, UnremovedFilters};
 use crate::broker::TopicFilter;
 use crate::mqtt::SessionChange;
@@ -38,7 +38,7 @@ pub(crate) struct RetryList {
     /// Sessions whose page could not be read, by key.
     unread: BTreeMap<u32, SessionNumber>,
     /// Ended ones whose page could not be read, or not be given away.
-    leavers: Vec<Leaver>,
+    hand_on_pages: Vec<HandOnCursor>,
     /// Sessions of which a message could not be passed on.
     givers: Vec<Giver>,
     /// Wills that could not be published safely.
@@ -61,9 +61,9 @@ pub(crate) enum Again {
     /// The will that has waited longest.
     Will,
     /// A page of an ended session.
-    LeaversPage(Leaver),
+    HandOnPage(HandOnCursor),
     /// What a session could not pass on.
-    PassOn(Giver),
+    HandOn(Giver),
     /// A page of the session with this key and number.
     Page(u32, SessionNumber),
 }
@@ -77,7 +77,7 @@ pub(crate) struct Retrying {
     filters: vec::IntoIter<UnremovedFilter>,
     /// How many wills.
     wills: usize,
-    leavers: vec::IntoIter<Leaver>,
+    hand_on_pages: vec::IntoIter<HandOnCursor>,
     givers: vec::IntoIter<Giver>,
     unread: vec::IntoIter<(u32, SessionNumber)>,
 }
@@ -101,11 +101,11 @@ impl Retrying {
             self.wills -= 1;
             return Some(Again::Will);
         }
-        if let Some(leaver) = self.leavers.next() {
-            return Some(Again::LeaversPage(leaver));
+        if let Some(page) = self.hand_on_pages.next() {
+            return Some(Again::HandOnPage(page));
         }
         if let Some(giver) = self.givers.next() {
-            return Some(Again::PassOn(giver));
+            return Some(Again::HandOn(giver));
         }
         self.unread.next().map(|(key, number)| Again::Page(key, number))
     }
@@ -134,7 +134,7 @@ impl RetryList {
             removals: self.unremoved.split_off(from).into_iter(),
             filters: self.filters.take(RETRIED_AT_A_TIME).into_iter(),
             wills: self.wills.len(),
-            leavers: std::mem::take(&mut self.leavers).into_iter(),
+            hand_on_pages: std::mem::take(&mut self.hand_on_pages).into_iter(),
             givers: std::mem::take(&mut self.givers).into_iter(),
             unread: unread.into_iter(),
         })
@@ -150,7 +150,7 @@ impl RetryList {
             && self.unremoved.is_empty()
             && self.filters.is_empty()
             && self.wills.is_empty()
-            && self.leavers.is_empty()
+            && self.hand_on_pages.is_empty()
             && self.givers.is_empty()
             && self.unread.is_empty()
     }
@@ -237,8 +237,8 @@ impl RetryList {
     }
 
     /// A page of an ended session could not be read, or not be given away.
-    pub(crate) fn push_leaver(&mut self, leaver: Leaver) {
-        self.leavers.push(leaver);
+    pub(crate) fn push_hand_on_page(&mut self, page: HandOnCursor) {
+        self.hand_on_pages.push(page);
     }
 
     /// A message could not be passed on. One entry a session that goes on, however many they are.

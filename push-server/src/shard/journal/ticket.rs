@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::giver::{Giver, HandOnCursor};
 use super::outgoing::Outgoing;
 use crate::access::Verdict;
 use crate::broker::{QoS, Slip, TopicFilter};
@@ -53,12 +54,13 @@ pub(crate) enum Done {
     Trim { session: u32, number: SessionNumber },
     /// A will is published.
     Will(Outgoing),
-    /// Something of what a session has left is safe elsewhere.
-    Left(Giver),
-    /// A message of a session that goes on is safe with another member of its group, or is still its own.
-    PassedOn(Giver, Box<LeftMessage>),
-    /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.
-    PassOn(Leaver),
+    /// A write is safe that the end of a session waits for: a message that it has handed on, say.
+    EndWritten(Giver),
+    /// A message that a session handed on is safe with another member of its group, or nobody has it: this
+    /// copy is for another try.
+    HandedOn(Giver, Box<LeftMessage>),
+    /// A page of the outbox of an ended session is here: other members of its groups get its messages.
+    HandOnPage(HandOnCursor),
     /// Another client's input needs the room of this one's.
     EndInput { client: Token },
     /// Messages wait in a door, which nobody has said yet.
@@ -97,14 +99,6 @@ pub(crate) struct Subscribed {
     pub(crate) unconfirmed: Vec<TopicFilter>,
 }
 
-/// A session that leaves messages to others of its groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Giver {
-    /// Its key, or the one that it had, if the shard has had it.
-    pub(crate) key: Option<u32>,
-    pub(crate) number: SessionNumber,
-}
-
 /// An UNSUBSCRIBE whose removals are being written.
 #[derive(Debug)]
 pub(crate) struct Unsubscribed {
@@ -114,16 +108,6 @@ pub(crate) struct Unsubscribed {
     pub(crate) reasons: Vec<Reason>,
     /// What is to be removed again, should it fail.
     pub(crate) filters: Vec<TopicFilter>,
-}
-
-/// A session that has ended, and left messages of shared subscriptions on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Leaver {
-    pub(crate) number: SessionNumber,
-    /// What lies before was sent, or may have been.
-    pub(crate) sent_to: u64,
-    /// Where the page begins.
-    pub(crate) from: u64,
 }
 
 /// Who waits: shards, and what for. The token of a request to the store.

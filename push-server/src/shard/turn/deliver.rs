@@ -497,7 +497,7 @@ impl<P: Ports> Shard<P> {
         }
         if let Some(key) = served {
             if leaves {
-                self.queue_left(key);
+                self.queue_hand_on(key);
             }
             self.unthrottle(index);
             self.file_changes(key, None);

@@ -147,9 +147,9 @@ impl<P: Ports> Shard<P> {
             Done::Page { session, number } => self.on_page(session, number, outcome),
             Done::Trim { session, number } => self.on_trim(session, number, outcome),
             Done::Will(will) => self.on_will_published(will, failed),
-            Done::Left(giver) => self.on_left(giver, failed),
-            Done::PassedOn(giver, message) => self.on_passed_on(giver, *message, failed),
-            Done::PassOn(leaver) => self.on_leavers_page(leaver, outcome),
+            Done::EndWritten(giver) => self.on_end_written(giver, failed),
+            Done::HandedOn(giver, message) => self.on_handed_on(giver, *message, failed),
+            Done::HandOnPage(page) => self.on_hand_on_page(page, outcome),
             Done::EndInput { client } => self.on_end_input(client),
             Done::Knock(doorway) => self.on_knock(doorway),
             Done::Entered { entered, reason } => {
@@ -231,7 +231,7 @@ impl<P: Ports> Shard<P> {
         failed: bool,
     ) {
         let Some(entry) = self.numbered(key, number) else {
-            if self.on_left_written(number, position, failed) {
+            if self.on_written_after_end(number, position, failed) {
                 return;
             }
             // It came behind the session's end.
@@ -313,7 +313,7 @@ fn noted_units(done: &Done, outcome: &Outcome) -> u32 {
             NOTED_UNITS + FRESH_UNITS.saturating_mul(unsubscribed.filters.len() as u32)
         }
         Done::Changed { changes, .. } => NOTED_UNITS.saturating_mul(changes.len() as u32),
-        Done::Page { .. } | Done::Trim { .. } | Done::PassOn(_) => FETCHED_UNITS,
+        Done::Page { .. } | Done::Trim { .. } | Done::HandOnPage(_) => FETCHED_UNITS,
         _ => NOTED_UNITS,
     }
 }

@@ -128,10 +128,10 @@ impl<P: Ports> Shard<P> {
             return;
         }
         if session.is_durable() {
-            self.leave_behind(EndedSession { session, shares, number, will, key: Some(key) });
+            self.end_on_disk(EndedSession { session, shares, number, will, key: Some(key) });
             return;
         }
-        self.leave_unwritten(number, &mut session);
+        self.end_in_memory(number, &mut session);
         self.here.counters().dropped_session_ended.add(session.owed() as u64);
         match will {
             Some(will) if session.keeps_will() => {
@@ -165,7 +165,7 @@ impl<P: Ports> Shard<P> {
                 return;
             }
             let Some(found) = self.sessions.take_due_stray(self.agenda.now()) else { return };
-            self.leave_behind(found);
+            self.end_on_disk(found);
         }
     }
 }

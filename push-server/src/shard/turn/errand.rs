@@ -22,7 +22,7 @@ pub(super) enum Errand {
     /// A message for one of this shard's members of a group.
     Share(Box<SharedMail>),
     /// What a session has left goes to others of its groups.
-    PassOn(Giver),
+    HandOn(Giver),
     /// Filters of a session that has ended, by its key, leave the tables.
     Forget(u32),
     /// Groups of a session that is back, by its key, hear of it.
@@ -42,7 +42,7 @@ impl Errand {
             Self::Input(_)
             | Self::Subscribe(_)
             | Self::Unsubscribe(_)
-            | Self::PassOn(_)
+            | Self::HandOn(_)
             | Self::Forget(_)
             | Self::Return(_)
             | Self::Retry(_)
@@ -58,7 +58,7 @@ impl Errand {
             Self::Input(_)
             | Self::Fanout(_)
             | Self::Share(_)
-            | Self::PassOn(_)
+            | Self::HandOn(_)
             | Self::Forget(_)
             | Self::Return(_)
             | Self::Retry(_)

@@ -167,7 +167,7 @@ impl<P: Ports> Shard<P> {
                 let progress = self.go_on_unsubscribing(&mut unsubscribing, budget);
                 unless_done(progress, Errand::Unsubscribe(unsubscribing))
             }
-            Errand::PassOn(giver) => unless_done(self.pass_on(giver, budget), errand),
+            Errand::HandOn(giver) => unless_done(self.hand_on(giver, budget), errand),
             Errand::Forget(key) => unless_done(self.forget_remains(key, budget), errand),
             Errand::Retry(mut retrying) => {
                 let progress = self.go_on_retrying(&mut retrying, budget);

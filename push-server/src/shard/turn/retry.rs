@@ -64,8 +64,8 @@ impl<P: Ports> Shard<P> {
             Some(Again::Removal(number)) => self.file(self.removed(number, true)),
             Some(Again::FilterRemoval(filter)) => self.retry_filter_removal(filter),
             Some(Again::Will) => self.retry_will(),
-            Some(Again::PassOn(giver)) => self.retry_giver(giver),
-            Some(Again::LeaversPage(leaver)) => self.read_leavers_page(leaver),
+            Some(Again::HandOn(giver)) => self.retry_hand_on(giver),
+            Some(Again::HandOnPage(page)) => self.read_hand_on_page(page),
             Some(Again::Page(key, number)) => {
                 self.journal.end_unread(key, number);
                 if let Some(index) = self.numbered(key, number).and_then(|e| e.presence.client()) {
@@ -154,8 +154,7 @@ impl<P: Ports> Shard<P> {
             return entry.session.needs(change);
         }
         // What it leaves to others is read from its outbox.
-        let is_leaving = self.sessions.leaving(number).is_some();
-        is_leaving && matches!(change, SessionChange::Settle(_))
+        self.sessions.hands_on(number) && matches!(change, SessionChange::Settle(_))
     }
 
     /// Offers a change again. It stays among those that were refused until it is made: a page that is being

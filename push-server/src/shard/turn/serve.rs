@@ -69,7 +69,7 @@ impl<P: Ports> Shard<P> {
             // Its will may have been due before it was back, in this same turn.
             let now = self.agenda.now();
             let will = found.will.filter(|will| will.publish_at <= now);
-            self.leave_behind(EndedSession { will, ..found });
+            self.end_on_disk(EndedSession { will, ..found });
         }
         let keep_alive = connection.keep_alive();
         let flow = self.sessions.number(key).into();

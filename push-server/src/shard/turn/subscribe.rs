@@ -4,7 +4,7 @@
 //! (`fair_queue`), and what the client sends next waits behind it. What is to be written of it is one
 //! write at the end, and the answer waits for that. If the client goes meanwhile, what was done by then
 //! is written, and the rest is not done; if the session ends, nothing is left of it. What a member that
-//! unsubscribes leaves to its group goes within the same steps (`leaving`).
+//! unsubscribes leaves to its group goes within the same steps (`hand_on`).
 
 use super::Shard;
 use super::remains::NoSubscriptionMemory;
@@ -239,7 +239,7 @@ impl<P: Ports> Shard<P> {
         let giver = Giver { key: Some(key), number };
         loop {
             // What it leaves by a filter goes before the next one, and UNSUBACK comes behind all of it.
-            let progress = self.pass_on(giver, budget);
+            let progress = self.hand_on(giver, budget);
             if progress != Progress::Done {
                 return progress;
             }
@@ -258,7 +258,7 @@ impl<P: Ports> Shard<P> {
                     let existed = self.forget_subscription(key, &filter);
                     if existed && filter.is_shared() {
                         budget.charge(self.owed_units(key));
-                        self.leave_unsent(key, &filter);
+                        self.hand_on_unsent(key, &filter);
                     }
                     if is_durable && !is_left_out(Rule::FilterRemoved) {
                         self.journal.end_filter(number, &filter);

@@ -1,5 +1,5 @@
-//! Sessions of a shard that have ended with something left: messages for other members of their groups, or a
-//! will whose delay has not passed. `leaving` hands the messages on.
+//! Sessions of a shard that have ended and still have messages for other members of their groups, or a will
+//! whose delay has not passed.
 
 use std::collections::HashMap;
 
@@ -7,36 +7,16 @@ use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
 
 use super::ended_session::EndedSession;
+use super::hand_on::{HandOn, NextStep};
 use super::strays::Strays;
-use crate::mqtt::Left;
-use crate::shard::journal::{Leaver, Outgoing};
+use crate::shard::journal::Outgoing;
 use crate::store::SessionNumber;
-
-/// How far an ended session has come with handing on its messages.
-#[derive(Debug)]
-pub(crate) struct Leaving {
-    /// What is in memory of it, and writes under way.
-    pub(crate) left: Left,
-    /// Its errand waits for its turn, or it waits for a page: nothing else decides how it goes on.
-    pub(crate) is_waiting: bool,
-    /// Of a session that is on disk.
-    pub(crate) records: Option<Records>,
-}
-
-/// What an ended session still has on disk.
-#[derive(Debug)]
-pub(crate) struct Records {
-    /// What is under way, to be read and given away again if a write of it fails.
-    pub(crate) page: Leaver,
-    /// What comes next; then the session's records go.
-    pub(crate) next: Option<Leaver>,
-}
 
 /// The ended sessions.
 #[derive(Debug, Default)]
-pub(crate) struct Departed {
-    /// Those that still have messages to hand on.
-    leaving: HashMap<SessionNumber, Leaving, FixedState>,
+pub(crate) struct EndedSessions {
+    /// Those that still have messages to hand on, or writes of such messages under way.
+    handing_on: HashMap<SessionNumber, HandOn, FixedState>,
     /// Those that the start has found, with wills that are not due yet.
     strays: Strays,
     /// Others that the start has found.
@@ -45,25 +25,30 @@ pub(crate) struct Departed {
     found_wills: Vec<Outgoing>,
 }
 
-impl Departed {
+impl EndedSessions {
     /// A session begins to hand on its messages.
-    pub(crate) fn begin(&mut self, number: SessionNumber, leaving: Leaving) {
-        self.leaving.insert(number, leaving);
+    pub(crate) fn begin_hand_on(&mut self, number: SessionNumber, hand_on: HandOn) {
+        self.handing_on.insert(number, hand_on);
     }
 
-    /// Whether a session still gives away.
-    pub(crate) fn is_leaving(&self, number: SessionNumber) -> bool {
-        self.leaving.contains_key(&number)
+    /// Whether a session hands on its messages still.
+    pub(crate) fn hands_on(&self, number: SessionNumber) -> bool {
+        self.handing_on.contains_key(&number)
     }
 
-    /// How far a session has come with handing on its messages, if it has any.
-    pub(crate) fn leaving(&mut self, number: SessionNumber) -> Option<&mut Leaving> {
-        self.leaving.get_mut(&number)
+    /// How far a session has come with handing on its messages.
+    pub(crate) fn hand_on_mut(&mut self, number: SessionNumber) -> Option<&mut HandOn> {
+        self.handing_on.get_mut(&number)
     }
 
-    /// It has nothing left.
-    pub(crate) fn end(&mut self, number: SessionNumber) {
-        self.leaving.remove(&number);
+    /// Decides the next step of a session with nothing under way, and forgets the session if it was the
+    /// last one.
+    pub(crate) fn next_step(&mut self, number: SessionNumber) -> Option<NextStep> {
+        let next = self.handing_on.get_mut(&number)?.next();
+        if let Some(NextStep::RemoveRecords | NextStep::Forget) = next {
+            self.handing_on.remove(&number);
+        }
+        next
     }
 
     /// Adds a session with a will that is due at `publish_at`.
@@ -105,6 +90,6 @@ impl Departed {
     /// What is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn leftovers(&self) -> [(&'static str, usize); 1] {
-        [("sessions that leave something", self.leaving.len())]
+        [("sessions that hand on messages", self.handing_on.len())]
     }
 }
