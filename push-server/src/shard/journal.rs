@@ -281,7 +281,7 @@ impl Journal {
         self.retry_list.end_unread(key, number);
     }
 
-    /// A page of an ended session could not be read, or not be given away.
+    /// A page of an ended session could not be read, or one of its messages not be handed on.
     pub(super) fn push_hand_on_page(&mut self, page: HandOnCursor) {
         self.retry_list.push_hand_on_page(page);
     }
@@ -306,7 +306,7 @@ impl Journal {
         self.retry_list.is_unsettled(number, position)
     }
 
-    /// A message of a session could not be passed on.
+    /// A message of a session could not be handed on.
     pub(super) fn push_giver(&mut self, giver: Giver) {
         self.retry_list.push_giver(giver);
     }

@@ -197,7 +197,7 @@ impl Sessions {
 
     /// An ended session begins to hand on its messages.
     pub(super) fn begin_hand_on(&mut self, number: SessionNumber, hand_on: HandOn) {
-        self.ended.begin_hand_on(number, hand_on);
+        self.ended.begin_hand_on(number, hand_on, &self.memory);
     }
 
     /// Whether an ended session hands on its messages still.

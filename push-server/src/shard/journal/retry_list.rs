@@ -1,7 +1,18 @@
-//! What the store has refused, until it is offered again (`retry`): each kind in a list of its own, each list
-//! with a bound.
+//! What the store has refused, until it is offered again (`retry`): each kind in a list of its own.
+//!
+//! Each list has a bound. `changes`, `unremoved`, `filters` and `wills` have a limit of their own, because what
+//! they hold outlives its session. The others have one entry a session, which counts against the total of all
+//! sessions: `unwritten` and `unread` one for each key, `givers` and `hand_on_pages` one for each session that
+//! hands on messages, which has ended at the most once. Entries of sessions that have ended meanwhile go when
+//! they are offered next.
+//!
+//! `unwritten` looks like the store's `rules::Unsaved`, and answers another question. There it is asked, of each
+//! request in its order, whether an earlier record of the session has failed; a shard learns of that too late
+//! to ask itself. Here it is asked which sessions' records, and messages that have left, the shard has to write
+//! again, which the store cannot know: it has none of them. So each shard may promise once more in a session
+//! before it hears of a failure (the store refuses that), and knows from then on what to write first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::vec;
 
 use super::giver::{Giver, HandOnCursor};
@@ -37,10 +48,10 @@ pub(crate) struct RetryList {
     filters: UnremovedFilters,
     /// Sessions whose page could not be read, by key.
     unread: BTreeMap<u32, SessionNumber>,
-    /// Ended ones whose page could not be read, or not be given away.
+    /// Pages of ended sessions that could not be read, or whose messages could not be handed on.
     hand_on_pages: Vec<HandOnCursor>,
-    /// Sessions of which a message could not be passed on.
-    givers: Vec<Giver>,
+    /// Sessions of which a message could not be handed on, with the keys that they have or had.
+    givers: BTreeMap<SessionNumber, Option<u32>>,
     /// Wills that could not be published safely.
     wills: Unpublished,
     /// Some of it is being offered again.
@@ -60,9 +71,9 @@ pub(crate) enum Again {
     FilterRemoval(UnremovedFilter),
     /// The will that has waited longest.
     Will,
-    /// A page of an ended session.
+    /// A page of an ended session, whose messages it is to hand on.
     HandOnPage(HandOnCursor),
-    /// What a session could not pass on.
+    /// Messages that a session could not hand on.
     HandOn(Giver),
     /// A page of the session with this key and number.
     Page(u32, SessionNumber),
@@ -78,7 +89,7 @@ pub(crate) struct Retrying {
     /// How many wills.
     wills: usize,
     hand_on_pages: vec::IntoIter<HandOnCursor>,
-    givers: vec::IntoIter<Giver>,
+    givers: btree_map::IntoIter<SessionNumber, Option<u32>>,
     unread: vec::IntoIter<(u32, SessionNumber)>,
 }
 
@@ -104,8 +115,8 @@ impl Retrying {
         if let Some(page) = self.hand_on_pages.next() {
             return Some(Again::HandOnPage(page));
         }
-        if let Some(giver) = self.givers.next() {
-            return Some(Again::HandOn(giver));
+        if let Some((number, key)) = self.givers.next() {
+            return Some(Again::HandOn(Giver { key, number }));
         }
         self.unread.next().map(|(key, number)| Again::Page(key, number))
     }
@@ -236,16 +247,14 @@ impl RetryList {
         }
     }
 
-    /// A page of an ended session could not be read, or not be given away.
+    /// A page of an ended session could not be read, or one of its messages not be handed on.
     pub(crate) fn push_hand_on_page(&mut self, page: HandOnCursor) {
         self.hand_on_pages.push(page);
     }
 
-    /// A message could not be passed on. One entry a session that goes on, however many they are.
-    pub(crate) fn push_giver(&mut self, giver: Giver) {
-        if self.givers.last() != Some(&giver) {
-            self.givers.push(giver);
-        }
+    /// A message of a session could not be handed on.
+    pub(crate) fn push_giver(&mut self, Giver { key, number }: Giver) {
+        self.givers.insert(number, key);
     }
 
     /// A will could not be published safely. Returns whether there was room to remember it.

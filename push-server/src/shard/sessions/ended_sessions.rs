@@ -2,6 +2,7 @@
 //! whose delay has not passed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use push_common::clock::Monotonic;
@@ -9,14 +10,16 @@ use push_common::clock::Monotonic;
 use super::ended_session::EndedSession;
 use super::hand_on::{HandOn, NextStep};
 use super::strays::Strays;
+use crate::broker::{Charge, Holder, MemoryBudget, SESSION_BYTES};
 use crate::shard::journal::Outgoing;
 use crate::store::SessionNumber;
 
 /// The ended sessions.
 #[derive(Debug, Default)]
 pub(crate) struct EndedSessions {
-    /// Those that still have messages to hand on, or writes of such messages under way.
-    handing_on: HashMap<SessionNumber, HandOn, FixedState>,
+    /// Those that still have messages to hand on, or writes of such messages under way; and what each counts
+    /// against the total of all sessions.
+    handing_on: HashMap<SessionNumber, (HandOn, Charge), FixedState>,
     /// Those that the start has found, with wills that are not due yet.
     strays: Strays,
     /// Others that the start has found.
@@ -26,9 +29,16 @@ pub(crate) struct EndedSessions {
 }
 
 impl EndedSessions {
-    /// A session begins to hand on its messages.
-    pub(crate) fn begin_hand_on(&mut self, number: SessionNumber, hand_on: HandOn) {
-        self.handing_on.insert(number, hand_on);
+    /// A session begins to hand on its messages. While the disk fails none of them comes to an end, so each
+    /// counts against the total of all `sessions`.
+    pub(crate) fn begin_hand_on(
+        &mut self,
+        number: SessionNumber,
+        hand_on: HandOn,
+        sessions: &Arc<MemoryBudget>,
+    ) {
+        let charge = sessions.charge_anyway(Holder::NOBODY, SESSION_BYTES as u64);
+        self.handing_on.insert(number, (hand_on, charge));
     }
 
     /// Whether a session hands on its messages still.
@@ -38,13 +48,13 @@ impl EndedSessions {
 
     /// How far a session has come with handing on its messages.
     pub(crate) fn hand_on_mut(&mut self, number: SessionNumber) -> Option<&mut HandOn> {
-        self.handing_on.get_mut(&number)
+        self.handing_on.get_mut(&number).map(|(hand_on, _)| hand_on)
     }
 
     /// Decides the next step of a session with nothing under way, and forgets the session if it was the
     /// last one.
     pub(crate) fn next_step(&mut self, number: SessionNumber) -> Option<NextStep> {
-        let next = self.handing_on.get_mut(&number)?.next();
+        let next = self.hand_on_mut(number)?.next();
         if let Some(NextStep::RemoveRecords | NextStep::Forget) = next {
             self.handing_on.remove(&number);
         }
