@@ -3,7 +3,7 @@
 
 mod fair_queue;
 
-pub(super) use fair_queue::{Due, Flow, FlowNumber};
+pub(super) use fair_queue::{Flow, FlowNumber, NextWork};
 
 use std::time::Duration;
 
@@ -165,7 +165,7 @@ impl<C: Clock, E> Agenda<C, E> {
     }
 
     /// The work whose turn it is; to be given back by `put_back`.
-    pub(super) fn next_work(&mut self) -> Option<Due<E>> {
+    pub(super) fn next_work(&mut self) -> Option<NextWork<E>> {
         self.work.next()
     }
 
@@ -218,7 +218,7 @@ impl<C: Clock, E> Agenda<C, E> {
     }
 
     /// The clients whose turn to be sent something it is; to be given back by `put_back_send`.
-    pub(super) fn next_send(&mut self) -> Option<Due<Dirty>> {
+    pub(super) fn next_send(&mut self) -> Option<NextWork<Dirty>> {
         self.sends.next()
     }
 

@@ -50,11 +50,11 @@ impl Answerer for SharedAccess {
 pub(super) struct Questions {
     access: Arc<SharedAccess>,
     answerer: Arc<dyn Answerer>,
-    waiting: Arc<Waiting>,
+    waiting: Arc<OpenQuestions>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct OpenQuestions {
     count: AtomicU32,
     shards: Arc<Vec<Completions>>,
 }
@@ -70,7 +70,7 @@ pub(super) struct Questioner {
 /// A question that waits for its answer. Dropped without one, it is answered as one that nobody could answer.
 #[derive(Debug)]
 pub struct Asker {
-    waiting: Arc<Waiting>,
+    waiting: Arc<OpenQuestions>,
     who: Questioner,
     verdict: Option<Verdict>,
 }
@@ -84,7 +84,7 @@ impl Questions {
     ) -> Self {
         let access = Arc::new(SharedAccess::new(access));
         let answerer = answerer.unwrap_or_else(|| Arc::<SharedAccess>::clone(&access));
-        let waiting = Waiting { count: AtomicU32::new(0), shards };
+        let waiting = OpenQuestions { count: AtomicU32::new(0), shards };
         Self { access, answerer, waiting: Arc::new(waiting) }
     }
 

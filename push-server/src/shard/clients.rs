@@ -10,7 +10,7 @@ mod output;
 mod receipts;
 mod sending;
 
-pub(super) use client::{Client, LINGER_MILLIS, PendingClient, Phase};
+pub(super) use client::{Client, DepartingClient, EndedConnection, PendingClient, Phase};
 pub(super) use input_budget::InputBudget;
 pub(super) use moving::Unsent;
 pub(super) use receipts::Receipts;
@@ -20,8 +20,9 @@ use std::ops::{Index, IndexMut};
 
 use slab::Slab;
 
+use super::connect_order::ConnectNumber;
 use super::ports::{Ports, SocketOf, Token};
-use crate::transport::Scratch;
+use crate::transport::{Scratch, Transport};
 use discarded::Discarded;
 use input_budget::InputCharge;
 use moving::Moving;
@@ -68,9 +69,15 @@ impl<P: Ports> Clients<P> {
     }
 
     /// Adds a client, under a new generation.
-    pub(super) fn add(&mut self, socket: SocketOf<P>, phase: Phase) -> u32 {
+    pub(super) fn add(
+        &mut self,
+        socket: SocketOf<P>,
+        transport: Transport,
+        connect_number: ConnectNumber,
+        phase: Phase,
+    ) -> u32 {
         self.generation = (self.generation + 1) & GENERATION_MASK;
-        let client = Client::new(socket, self.generation, phase);
+        let client = Client::new(socket, self.generation, transport, connect_number, phase);
         u32::try_from(self.slab.insert(client)).expect("connections are limited to u32")
     }
 
@@ -146,7 +153,7 @@ impl<P: Ports> Clients<P> {
     /// The client that a token means, unless it is gone.
     pub(super) fn resolve(&self, token: Token) -> Option<u32> {
         let is_there =
-            |token: &Token| self.get(token.index).is_some_and(|c| c.generation == token.generation);
+            |token: &Token| self.get(token.index).is_some_and(|client| client.is_meant_by(*token));
         let token = if is_there(&token) { token } else { self.moving.token_now(token)? };
         is_there(&token).then_some(token.index)
     }

@@ -24,7 +24,7 @@ use super::journal::{Completions, Done};
 use crate::broker::{Held, Message, MessageProperties, QoS, TopicName};
 use crate::config::Config;
 use crate::store::Outcome;
-use doorway::Waiting;
+use doorway::WaitingMessage;
 
 pub use doorway::DoorCounts;
 pub(crate) use doorway::{DOOR_FOLLOWED_MAX, DOOR_MESSAGES_MAX};
@@ -166,7 +166,7 @@ impl Door {
         let entered = self.doorway.enter(|number| {
             let bytes = message.weight_bytes();
             let entered = Entered::new(Arc::clone(&self.doorway), number, bytes, is_followed);
-            (bytes, Waiting { message, expiry, entered: Arc::new(entered) })
+            (bytes, WaitingMessage { message, expiry, entered: Arc::new(entered) })
         })?;
         if entered.has_to_knock {
             let knock = (Done::Knock(Arc::clone(&self.doorway)), Outcome::Committed);

@@ -8,6 +8,7 @@ mod outgoing;
 pub(super) mod records;
 mod retry_list;
 mod shared_journal;
+mod subscribed;
 mod ticket;
 mod unconfirmed_filters;
 mod unremoved;
@@ -15,13 +16,11 @@ mod unremoved;
 pub(super) use giver::{Giver, HandOnCursor};
 pub(super) use outgoing::Outgoing;
 pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
-pub(super) use retry_list::{Again, Retrying};
+pub(super) use retry_list::{Again, RetryList, Retrying};
 pub(crate) use retry_list::{CHANGES_MAX, UNREMOVED_MAX};
 pub(super) use shared_journal::SharedJournal;
-pub(super) use ticket::{
-    Completions, Done, Draft, Part, StoreSink, Subscribed, Ticket, Unsubscribed,
-    Waiters,
-};
+pub(super) use subscribed::{Request, Subscribed, Unsubscribed};
+pub(super) use ticket::{Completions, Done, Draft, Part, StoreSink, Ticket, Waiters};
 pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
 pub(super) use unremoved::UnremovedFilter;
 
@@ -29,9 +28,8 @@ use std::collections::VecDeque;
 
 use super::counters::ShardCounters;
 use crate::broker::TopicFilter;
-use crate::mqtt::{HEAD_MESSAGES_MAX, SessionChange};
+use crate::mqtt::HEAD_MESSAGES_MAX;
 use crate::store::{Outcome, PageLimit, Position, SessionNumber, Store};
-use retry_list::RetryList;
 use ticket::CompleteWrites;
 use unconfirmed_filters::UnconfirmedFilters;
 
@@ -119,10 +117,13 @@ impl Journal {
         complete_writes: &CompleteWrites,
         counters: &ShardCounters,
     ) {
-        complete_writes.file(|Draft { writes, waiting }| store.commit(writes, waiting));
-        if !self.draft.is_empty() {
-            let Draft { writes, waiting } = std::mem::take(&mut self.draft);
+        let commit = |draft: Draft| {
+            let (writes, waiting) = draft.into_parts();
             store.commit(writes, waiting);
+        };
+        complete_writes.file(commit);
+        if !self.draft.is_empty() {
+            commit(std::mem::take(&mut self.draft));
         }
         for PageRead { number, from, limit, done } in self.page_reads.drain(..) {
             store.read_outbox(number, Position(from), limit, vec![(own, done)]);
@@ -188,26 +189,19 @@ impl Journal {
         self.is_behind || store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX
     }
 
-    /// A SUBSCRIBE begins; what tells it from others.
-    pub(super) fn begin_subscribe(&mut self) -> u64 {
-        self.unconfirmed.begin()
+    /// Subscriptions that may not be on disk yet.
+    pub(super) fn unconfirmed_mut(&mut self) -> &mut UnconfirmedFilters {
+        &mut self.unconfirmed
     }
 
-    /// A SUBSCRIBE subscribes to a filter, which `is_new` to the session. Returns whether it is to say what
-    /// became of it.
-    pub(super) fn touch_filter(
-        &mut self,
-        subscribe: u64,
-        number: SessionNumber,
-        filter: &TopicFilter,
-        is_new: bool,
-    ) -> bool {
-        self.unconfirmed.touch(subscribe, number, filter, is_new)
+    /// What the store has refused.
+    pub(super) fn retry_list(&self) -> &RetryList {
+        &self.retry_list
     }
 
-    /// A session has unsubscribed.
-    pub(super) fn end_filter(&mut self, number: SessionNumber, filter: &TopicFilter) {
-        self.unconfirmed.end(number, filter);
+    /// What the store has refused.
+    pub(super) fn retry_list_mut(&mut self) -> &mut RetryList {
+        &mut self.retry_list
     }
 
     /// A filter of a SUBSCRIBE is on disk: its removal, if that was refused, is not offered again.
@@ -219,106 +213,6 @@ impl Journal {
     ) {
         self.retry_list.replace_filter(number, &filter);
         self.unconfirmed.written(subscribe, number, filter);
-    }
-
-    /// A filter of a SUBSCRIBE could not be written. Returns whether memory is to forget it.
-    pub(super) fn subscribe_failed(
-        &mut self,
-        subscribe: u64,
-        number: SessionNumber,
-        filter: &TopicFilter,
-    ) -> bool {
-        self.unconfirmed.failed(subscribe, number, filter)
-    }
-
-    /// Begins to offer what was refused again, unless there is nothing, or that has begun already.
-    pub(super) fn begin_retry(&mut self) -> Option<Retrying> {
-        self.retry_list.begin_retry()
-    }
-
-    pub(super) fn end_retry(&mut self) {
-        self.retry_list.end_retry();
-    }
-
-    /// Something of a session could not be written.
-    pub(super) fn push_unwritten(&mut self, key: u32, number: SessionNumber) {
-        self.retry_list.push_unwritten(key, number);
-    }
-
-    /// A session's record is on disk, or the session has ended.
-    pub(super) fn end_unwritten(&mut self, key: u32, number: SessionNumber) {
-        self.retry_list.end_unwritten(key, number);
-    }
-
-    /// The number of the session with this key of which the disk lacks something. It may have ended.
-    pub(super) fn unwritten(&self, key: u32) -> Option<SessionNumber> {
-        self.retry_list.unwritten(key)
-    }
-
-    /// Whether the disk lacks something of any session.
-    pub(super) fn has_unwritten(&self) -> bool {
-        self.retry_list.has_unwritten()
-    }
-
-    /// An ended session could not be removed. Returns whether there was room to remember it.
-    pub(super) fn push_unremoved(&mut self, number: SessionNumber) -> bool {
-        self.retry_list.push_unremoved(number)
-    }
-
-    /// A filter that was unsubscribed from could not be removed. Returns whether there was room to
-    /// remember it.
-    pub(super) fn push_unremoved_filter(&mut self, filter: UnremovedFilter) -> bool {
-        self.retry_list.push_filter(filter)
-    }
-
-    /// A page of a session could not be read.
-    pub(super) fn push_unread(&mut self, key: u32, number: SessionNumber) {
-        self.retry_list.push_unread(key, number);
-    }
-
-    /// It is asked for again.
-    pub(super) fn end_unread(&mut self, key: u32, number: SessionNumber) {
-        self.retry_list.end_unread(key, number);
-    }
-
-    /// A page of an ended session could not be read, or one of its messages not be handed on.
-    pub(super) fn push_hand_on_page(&mut self, page: HandOnCursor) {
-        self.retry_list.push_hand_on_page(page);
-    }
-
-    /// A change of a session could not be made. Returns whether there was room to remember it.
-    pub(super) fn push_change(
-        &mut self,
-        key: u32,
-        number: SessionNumber,
-        change: SessionChange,
-    ) -> bool {
-        self.retry_list.push_change(key, number, change)
-    }
-
-    /// It is made, or is not to be made any more.
-    pub(super) fn end_change(&mut self, number: SessionNumber, change: SessionChange) {
-        self.retry_list.end_change(number, change);
-    }
-
-    /// Whether the disk still has a message, in this place of a session's outbox, that is owed no longer.
-    pub(super) fn is_unsettled(&self, number: SessionNumber, position: u64) -> bool {
-        self.retry_list.is_unsettled(number, position)
-    }
-
-    /// A message of a session could not be handed on.
-    pub(super) fn push_giver(&mut self, giver: Giver) {
-        self.retry_list.push_giver(giver);
-    }
-
-    /// A will could not be published safely. Returns whether there was room to remember it.
-    pub(super) fn push_will(&mut self, will: Outgoing) -> bool {
-        self.retry_list.push_will(will)
-    }
-
-    /// Takes the will that has waited longest.
-    pub(super) fn pop_will(&mut self) -> Option<Outgoing> {
-        self.retry_list.pop_will()
     }
 
     /// What is left, by kind: nothing once every session and connection has ended.

@@ -22,7 +22,7 @@ const PERIOD_MILLIS: u64 = 1_000;
 
 /// What has happened to a client. Kinds are counted apart, so that a flood of one hides no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum NoticeKind {
     /// Its CONNECT was refused.
     Refused,
     /// What it sent before CONNECT is not MQTT.
@@ -39,17 +39,17 @@ pub(crate) enum Kind {
     Ended,
 }
 
-const KINDS: [Kind; 7] = [
-    Kind::Refused,
-    Kind::NotMqtt,
-    Kind::ConnectTimeout,
-    Kind::Fault,
-    Kind::Expired,
-    Kind::TakenOver,
-    Kind::Ended,
+const KINDS: [NoticeKind; 7] = [
+    NoticeKind::Refused,
+    NoticeKind::NotMqtt,
+    NoticeKind::ConnectTimeout,
+    NoticeKind::Fault,
+    NoticeKind::Expired,
+    NoticeKind::TakenOver,
+    NoticeKind::Ended,
 ];
 
-impl Kind {
+impl NoticeKind {
     /// The line's words.
     fn words(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl Notices {
     pub(super) fn say(
         &self,
         now: Monotonic,
-        kind: Kind,
+        kind: NoticeKind,
         client: Option<&str>,
         address: impl FnOnce() -> Option<SocketAddr>,
         reason: &dyn fmt::Display,
@@ -122,7 +122,7 @@ impl Notices {
     }
 }
 
-fn tell_more(kind: Kind, more: u64) {
+fn tell_more(kind: NoticeKind, more: u64) {
     tracing::info!("{}: {more} more of this kind", kind.words());
 }
 

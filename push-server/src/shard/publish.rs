@@ -8,7 +8,7 @@ mod fanout;
 mod subscribing;
 
 pub(super) use author::{Author, Publisher};
-pub(super) use backlog::{Backlog, Wanted};
+pub(super) use backlog::{Backlog, SubscriptionWalk};
 pub(super) use fanout::{Fanout, Stage};
 pub(super) use subscribing::{Subscribing, Unsubscribing, filter_units};
 
@@ -88,26 +88,26 @@ impl Publishing {
 
     /// The session with this key and number is to be brought those of one more subscription. What the session
     /// before it with the same key was owed ends.
-    pub(super) fn push_wanted(
+    pub(super) fn push_walk(
         &mut self,
         key: u32,
         number: SessionNumber,
-        wanted: Wanted,
+        walk: SubscriptionWalk,
         retained: &Retained,
     ) {
         if self.backlogs.number(key).is_some_and(|other| other != number) {
             self.backlogs.end(key, retained);
         }
-        self.backlogs.push(key, number, wanted);
+        self.backlogs.push(key, number, walk);
     }
 
     /// The SUBACK of a SUBSCRIBE is out: its retained messages may follow.
-    pub(super) fn release_wanted(&mut self, key: u32, subscribe: u64) {
+    pub(super) fn release_walks(&mut self, key: u32, subscribe: u64) {
         self.backlogs.release(key, subscribe);
     }
 
     /// A SUBSCRIBE has failed: its retained messages are not delivered.
-    pub(super) fn fail_wanted(&mut self, key: u32, subscribe: u64, retained: &Retained) {
+    pub(super) fn fail_walks(&mut self, key: u32, subscribe: u64, retained: &Retained) {
         self.backlogs.fail(key, subscribe, retained);
     }
 

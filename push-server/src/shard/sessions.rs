@@ -4,6 +4,7 @@
 mod absence;
 mod ended_session;
 mod ended_sessions;
+mod entry;
 mod hand_on;
 mod recovered;
 mod remains_bytes;
@@ -14,6 +15,7 @@ mod unused;
 pub(super) use absence::Absence;
 pub(super) use ended_session::EndedSession;
 use ended_sessions::EndedSessions;
+pub(super) use entry::{Entry, Presence};
 pub(super) use hand_on::{HandOn, NextStep};
 pub(super) use recovered::RecoveredPart;
 pub(super) use remains_bytes::RemainsBytes;
@@ -33,34 +35,6 @@ use super::journal::Outgoing;
 use crate::broker::{MemoryBudget, PeerNetwork, session_weight_bytes};
 use crate::mqtt::Session;
 use crate::store::SessionNumber;
-
-/// A session and where it stands.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) session: Session,
-    pub(super) presence: Presence,
-    /// What the store knows a durable session by.
-    pub(super) number: SessionNumber,
-}
-
-/// Whether a session's client is here.
-#[derive(Debug)]
-pub(super) enum Presence {
-    /// Connected, as this client of the shard's.
-    Connected(u32),
-    /// Without a connection.
-    Absent(Absence),
-}
-
-impl Presence {
-    /// The client, when it is here.
-    pub(super) fn client(&self) -> Option<u32> {
-        match self {
-            Self::Connected(client) => Some(*client),
-            Self::Absent(_) => None,
-        }
-    }
-}
 
 /// The sessions. The index holds keys only: four bytes and a hash byte a session.
 #[derive(Debug)]
@@ -126,7 +100,7 @@ impl Sessions {
         number: SessionNumber,
     ) -> u32 {
         let hash = self.hasher.hash_one(session.client_id());
-        let key = u32::try_from(self.entries.insert(Some(Entry { session, presence, number })))
+        let key = u32::try_from(self.entries.insert(Some(Entry::new(session, presence, number))))
             .expect("sessions are limited to u32 by configuration");
         let Self { entries, by_client_id, hasher, .. } = self;
         by_client_id.insert_unique(hash, key, |key| {
@@ -176,9 +150,34 @@ impl Sessions {
         self.entries.get(key as usize)?.as_ref()
     }
 
+    /// The session with this key, if it is still the one with this number.
+    pub(super) fn numbered(&mut self, key: u32, number: SessionNumber) -> Option<&mut Entry> {
+        self.entry_mut(key).filter(|entry| entry.number() == number)
+    }
+
+    /// Whether this key is still that of the session with this number.
+    pub(super) fn is_there(&self, key: u32, number: SessionNumber) -> bool {
+        self.entry(key).is_some_and(|entry| entry.number() == number)
+    }
+
     /// The number of the session that has a key now; 0: none has.
     pub(super) fn number(&self, key: u32) -> SessionNumber {
-        self.entry(key).map(|entry| entry.number).unwrap_or_default()
+        self.entry(key).map(Entry::number).unwrap_or_default()
+    }
+
+    /// The client of the session that has a key, when it is connected.
+    pub(super) fn client(&self, key: u32) -> Option<u32> {
+        self.entry(key)?.client()
+    }
+
+    /// Whether the store keeps the session that has a key.
+    pub(super) fn is_durable(&self, key: u32) -> bool {
+        self.session(key).is_some_and(Session::is_durable)
+    }
+
+    /// The time without a connection of the session that has a key, if it has none.
+    pub(super) fn absence_mut(&mut self, key: u32) -> Option<&mut Absence> {
+        self.entry_mut(key)?.absence_mut()
     }
 
     pub(super) fn session(&self, key: u32) -> Option<&Session> {
@@ -295,13 +294,13 @@ impl Sessions {
 
 fn number_in(entries: &Slab<Option<Entry>>, key: u32) -> SessionNumber {
     let entry = entries.get(key as usize).and_then(Option::as_ref);
-    entry.map(|entry| entry.number).unwrap_or_default()
+    entry.map(Entry::number).unwrap_or_default()
 }
 
 /// The session, if it is still the one and nobody has used it.
 fn unused_in<'a>(entries: &'a Slab<Option<Entry>>, &(key, number): &Unused) -> Option<&'a Session> {
     let entry = entries.get(key as usize)?.as_ref()?;
-    let is_left = entry.number == number && entry.presence.client().is_none();
+    let is_left = entry.number() == number && entry.client().is_none();
     (is_left && entry.session.is_unused()).then_some(&entry.session)
 }
 

@@ -40,7 +40,7 @@ use super::agenda::{Agenda, Flow};
 use super::clients::{Clients, Sending};
 use super::counters::ShardCounters;
 use super::here::Here;
-use super::journal::{Draft, Journal};
+use super::journal::Journal;
 use super::liveness::HeartbeatPath;
 use super::ports::{
     Completion, PieceOf, Ports, Received, Socket, SocketOf, Token, Wire, WireError,
@@ -278,7 +278,7 @@ impl<P: Ports> Shard<P> {
         let more = expired.len() == EXPIRED_PER_CALL_MAX;
         if self.here.shared().store.is_some() {
             let removals = expired.into_iter().map(|change| Write::SaveRetained { change });
-            self.journal.append(Draft { writes: removals.collect(), ..Draft::default() });
+            self.journal.append(removals.collect());
         }
         more
     }

@@ -27,7 +27,7 @@ use crate::store::SessionNumber;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Flow {
     shard: u16,
-    kind: Kind,
+    kind: FlowKind,
     number: u32,
 }
 
@@ -43,11 +43,11 @@ impl From<SessionNumber> for FlowNumber {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
+enum FlowKind {
     Session,
     Newcomer,
     Ended,
-    Left,
+    HandOn,
     Door,
     Nobody,
     Returned,
@@ -56,24 +56,24 @@ enum Kind {
 impl Flow {
     /// A session's, whichever connection it has.
     pub(crate) fn session(shard: u16, number: FlowNumber) -> Self {
-        Self { shard, kind: Kind::Session, number: number.0 }
+        Self { shard, kind: FlowKind::Session, number: number.0 }
     }
 
     /// A connection's that has no session (yet, or any more).
     pub(crate) fn newcomer(shard: u16, client: u32) -> Self {
-        Self { shard, kind: Kind::Newcomer, number: client }
+        Self { shard, kind: FlowKind::Newcomer, number: client }
     }
 
     /// What has to be cleared away behind a session that has ended, whatever else of it still waits.
     pub(crate) fn ended(shard: u16, key: u32) -> Self {
-        Self { shard, kind: Kind::Ended, number: key }
+        Self { shard, kind: FlowKind::Ended, number: key }
     }
 
     /// Messages for groups that have come back to this flow's shard, since a member elsewhere was gone or
     /// refused them. They do not wait behind the flow's other work: that may wait for another shard to take
     /// letters, which it does when these have been dealt with.
     pub(crate) fn returned(self) -> Self {
-        Self { kind: Kind::Returned, ..self }
+        Self { kind: FlowKind::Returned, ..self }
     }
 
     /// Whether it is a flow of this shard's own.
@@ -90,19 +90,19 @@ impl Flow {
 
     /// What sessions that have ended owed to their groups. One flow for all of them: a thousand that end
     /// at once have as much of a shard as one that is there.
-    pub(crate) fn left(shard: u16) -> Self {
-        Self { shard, kind: Kind::Left, number: 0 }
+    pub(crate) fn hand_on(shard: u16) -> Self {
+        Self { shard, kind: FlowKind::HandOn, number: 0 }
     }
 
     /// What comes in by a door from outside the shards.
     pub(crate) fn door(shard: u16, number: u32) -> Self {
-        Self { shard, kind: Kind::Door, number }
+        Self { shard, kind: FlowKind::Door, number }
     }
 
     /// All else that no session that is there causes: what the store is offered again, and wills that a
     /// start has found.
     pub(crate) fn nobody(shard: u16) -> Self {
-        Self { shard, kind: Kind::Nobody, number: 0 }
+        Self { shard, kind: FlowKind::Nobody, number: 0 }
     }
 }
 
@@ -110,7 +110,7 @@ impl Flow {
 #[derive(Debug)]
 pub(crate) struct FairQueue<W> {
     quantum: u32,
-    flows: HashMap<Flow, Waiting<W>, foldhash::fast::RandomState>,
+    flows: HashMap<Flow, WaitingFlow<W>, foldhash::fast::RandomState>,
     /// Flows that have not had a turn since they have work waiting.
     fresh: VecDeque<Flow>,
     /// Flows that have had one.
@@ -137,7 +137,7 @@ const SPARE_MAX: usize = 256;
 const SPARE_CAPACITY_MAX: usize = 16;
 
 #[derive(Debug)]
-struct Waiting<W> {
+struct WaitingFlow<W> {
     work: VecDeque<W>,
     /// Units it may spend before its turn ends; what it has overspent where negative.
     deficit: i64,
@@ -161,7 +161,7 @@ enum Until {
 /// A piece of work whose turn it is. To be given back by `done`, `unfinished`, `blocked` or `parked`.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Due<W> {
+pub(crate) struct NextWork<W> {
     pub(crate) flow: Flow,
     pub(crate) work: W,
     /// Units that may be spent on it.
@@ -262,7 +262,7 @@ impl<W> FairQueue<W> {
                 if is_fresh { &mut self.fresh } else { &mut self.rest }.push_back(flow);
                 let since = self.now;
                 let is_parked = false;
-                place.insert(Waiting { work: waiting, deficit, since, is_fresh, is_parked });
+                place.insert(WaitingFlow { work: waiting, deficit, since, is_fresh, is_parked });
             }
         }
     }
@@ -273,7 +273,7 @@ impl<W> FairQueue<W> {
     }
 
     /// The piece of work whose turn it is, if any can be done now.
-    pub(crate) fn next(&mut self) -> Option<Due<W>> {
+    pub(crate) fn next(&mut self) -> Option<NextWork<W>> {
         loop {
             let flow = self.next_flow()?;
             let Some(waiting) = self.flows.get_mut(&flow) else { continue };
@@ -288,7 +288,7 @@ impl<W> FairQueue<W> {
             // A deficit is the quantum at the most, which fits.
             let allowance = waiting.deficit as u32;
             let Some(work) = waiting.work.pop_front() else { continue };
-            return Some(Due { flow, work, allowance });
+            return Some(NextWork { flow, work, allowance });
         }
     }
 
@@ -361,7 +361,7 @@ impl<W> FairQueue<W> {
         }
         if waiting.work.is_empty() {
             let spent = i64::from(quantum) - waiting.deficit;
-            if let Some(Waiting { work, .. }) = self.flows.remove(&flow)
+            if let Some(WaitingFlow { work, .. }) = self.flows.remove(&flow)
                 && self.spare.len() < SPARE_MAX
                 && work.capacity() <= SPARE_CAPACITY_MAX
             {

@@ -18,7 +18,7 @@ use crate::shard::ports::Token;
 /// Input of a connection that is not worth counting: a receive buffer's worth.
 const CHARGED_BYTES_MIN: usize = 4 << 10;
 
-/// When somebody has to go, so much of the budget is made free at once: all holders are looked at for
+/// When somebody has to go, so much of the budget is made free at once: all owners are looked at for
 /// that, which many small ones must not bring about at each of their pieces.
 const FREED_PART: u64 = 64;
 
@@ -27,7 +27,7 @@ const FREED_PART: u64 = 64;
 const PROGRESS_WINDOW_MILLIS: u64 = 30_000;
 
 /// A client, by its shard.
-pub(crate) type Holder = (u16, Token);
+pub(crate) type InputOwner = (u16, Token);
 
 /// The budget, one for all shards.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ struct Held {
 /// What one connection holds.
 #[derive(Clone, Copy, Debug)]
 struct Holding {
-    holder: Holder,
+    owner: InputOwner,
     bytes: u64,
     /// Since when, unless the server itself keeps it waiting.
     since: Option<Monotonic>,
@@ -91,10 +91,10 @@ impl InputBudget {
     pub(crate) fn charge(
         self: &Arc<Self>,
         charge: &mut Option<Box<InputCharge>>,
-        holder: Holder,
+        owner: InputOwner,
         input: Unfinished,
         now: Monotonic,
-    ) -> Vec<Holder> {
+    ) -> Vec<InputOwner> {
         if input.bytes < CHARGED_BYTES_MIN {
             *charge = None;
             return Vec::new();
@@ -103,7 +103,7 @@ impl InputBudget {
         let mut held = self.lock();
         let charge = charge.get_or_insert_with(|| {
             let since = Some(now);
-            let holding = Holding { holder, bytes: 0, since, is_condemned: false };
+            let holding = Holding { owner, bytes: 0, since, is_condemned: false };
             let key = held.holdings.insert(holding);
             let window = Window { begun: now, bytes };
             Box::new(InputCharge { budget: Arc::clone(self), key, behind: input.behind, window })
@@ -120,7 +120,7 @@ impl InputBudget {
             holding.since = Some(now);
         }
         if holding.is_condemned {
-            return vec![holder];
+            return vec![owner];
         }
         let before = std::mem::replace(&mut holding.bytes, bytes);
         held.bytes = held.bytes - before + bytes;
@@ -138,7 +138,7 @@ impl InputBudget {
 
 impl Held {
     /// Chooses who has to go until no more than `bytes_max` are held.
-    fn condemn(&mut self, bytes_max: u64, now: Monotonic) -> Vec<Holder> {
+    fn condemn(&mut self, bytes_max: u64, now: Monotonic) -> Vec<InputOwner> {
         let weight = |holding: &Holding| {
             let since = holding.since.filter(|_| !holding.is_condemned)?;
             Some((
@@ -157,7 +157,7 @@ impl Held {
             let holding = &mut self.holdings[key];
             holding.is_condemned = true;
             self.bytes -= std::mem::take(&mut holding.bytes);
-            condemned.push(holding.holder);
+            condemned.push(holding.owner);
         }
         condemned
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use push_common::clock::Monotonic;
 
-use super::input_budget::{Holder, InputBudget, InputCharge, Unfinished};
+use super::input_budget::{InputBudget, InputCharge, InputOwner, Unfinished};
 
 /// What is kept of packets that are being done is counted in parts of 64 KiB: up to 16 MiB in a byte.
 const HELD_PART_BITS: u32 = 16;
@@ -107,13 +107,13 @@ impl Intake {
     pub(crate) fn charge(
         &mut self,
         budget: &Arc<InputBudget>,
-        holder: Holder,
+        owner: InputOwner,
         (bytes, behind): (usize, u64),
         now: Monotonic,
-    ) -> (Vec<Holder>, bool) {
+    ) -> (Vec<InputOwner>, bool) {
         let input = Unfinished { bytes, behind, is_kept_waiting: self.is_stalled };
         let was_charged = self.charge.is_some();
-        let condemned = budget.charge(&mut self.charge, holder, input, now);
+        let condemned = budget.charge(&mut self.charge, owner, input, now);
         (condemned, !was_charged && self.charge.is_some())
     }
 

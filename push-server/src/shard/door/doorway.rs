@@ -44,7 +44,7 @@ impl DoorCounts {
 
 /// A message that waits for its door's turn.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingMessage {
     pub(crate) message: Message,
     /// From when it goes out.
     pub(crate) expiry: Option<Duration>,
@@ -53,7 +53,7 @@ pub(crate) struct Waiting {
 
 /// A message was taken.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
+pub(super) struct EntryPass {
     pub(super) number: u64,
     /// The shard does not know yet that something waits.
     pub(super) has_to_knock: bool,
@@ -72,7 +72,7 @@ pub(crate) struct Doorway {
 #[derive(Debug, Default)]
 struct State {
     next_number: u64,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingMessage>,
     /// The shard knows that messages wait.
     has_knocked: bool,
     /// Each with the bytes of the door's room that it gives back.
@@ -106,8 +106,8 @@ impl Doorway {
     /// Takes a message of so many bytes, if there is room.
     pub(super) fn enter(
         &self,
-        make: impl FnOnce(u64) -> (usize, Waiting),
-    ) -> Result<Taken, Refusal> {
+        make: impl FnOnce(u64) -> (usize, WaitingMessage),
+    ) -> Result<EntryPass, Refusal> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(Refusal::Stopping);
@@ -125,11 +125,11 @@ impl Doorway {
         state.bytes += bytes;
         state.waiting.push_back(waiting);
         let has_to_knock = !std::mem::replace(&mut state.has_knocked, true);
-        Ok(Taken { number, has_to_knock })
+        Ok(EntryPass { number, has_to_knock })
     }
 
     /// The next message that waits. `None`: the next one to come knocks.
-    pub(crate) fn next(&self) -> Option<Waiting> {
+    pub(crate) fn next(&self) -> Option<WaitingMessage> {
         let mut state = self.lock();
         let next = state.waiting.pop_front();
         if next.is_none() {
@@ -188,7 +188,7 @@ impl Doorway {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
-        for Waiting { entered, .. } in std::mem::take(&mut state.waiting) {
+        for WaitingMessage { entered, .. } in std::mem::take(&mut state.waiting) {
             let Entered { number, bytes, .. } = *entered;
             state.replies.push_back((Reply::Refused { number, why: Refusal::Stopping }, bytes));
         }

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::giver::{Giver, HandOnCursor};
 use super::outgoing::Outgoing;
+use super::subscribed::{Subscribed, Unsubscribed};
 use crate::access::Verdict;
-use crate::broker::{QoS, Slip, TopicFilter};
+use crate::broker::{Slip, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Answer, Filing, LeftMessage, PublishReceipt, SessionChange};
 use crate::shard::door::{Doorway, Entered};
@@ -86,48 +87,50 @@ impl Done {
     }
 }
 
-/// A SUBSCRIBE whose subscriptions are being written.
-#[derive(Debug)]
-pub(crate) struct Subscribed {
-    pub(crate) client: Token,
-    pub(crate) session: (u32, SessionNumber),
-    pub(crate) packet_id: u16,
-    pub(crate) results: Vec<Result<QoS, Reason>>,
-    /// What tells it from others.
-    pub(crate) subscribe: u64,
-    /// The filters that may have to be forgotten, should it fail.
-    pub(crate) unconfirmed: Vec<TopicFilter>,
-}
-
-/// An UNSUBSCRIBE whose removals are being written.
-#[derive(Debug)]
-pub(crate) struct Unsubscribed {
-    pub(crate) client: Token,
-    pub(crate) session: (u32, SessionNumber),
-    pub(crate) packet_id: u16,
-    pub(crate) reasons: Vec<Reason>,
-    /// What is to be removed again, should it fail.
-    pub(crate) filters: Vec<TopicFilter>,
-}
-
 /// Who waits: shards, and what for. The token of a request to the store.
 pub(crate) type Waiters = Vec<(u16, Done)>;
 
 /// Changes, and who waits for them.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
-    pub(crate) writes: Vec<Write>,
-    pub(crate) waiting: Waiters,
+    writes: Vec<Write>,
+    waiting: Waiters,
 }
 
 impl Draft {
+    /// Has a change made.
+    pub(crate) fn write(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    /// A shard waits for all of it, to do something.
+    pub(crate) fn wait(&mut self, shard: u16, done: Done) {
+        self.waiting.push((shard, done));
+    }
+
+    /// The same draft, with one more that waits.
+    pub(crate) fn then(mut self, shard: u16, done: Done) -> Self {
+        self.wait(shard, done);
+        self
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Whether it changes anything on disk. If not, nothing has to be waited for.
+    pub(crate) fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
     }
 
     pub(crate) fn append(&mut self, mut other: Self) {
         self.writes.append(&mut other.writes);
         self.waiting.append(&mut other.waiting);
+    }
+
+    /// For the store, or for who does what waits.
+    pub(crate) fn into_parts(self) -> (Vec<Write>, Waiters) {
+        (self.writes, self.waiting)
     }
 
     /// The publisher is told that an outbox had no room.
@@ -142,7 +145,19 @@ impl Draft {
 
 impl From<Write> for Draft {
     fn from(write: Write) -> Self {
-        Self { writes: vec![write], waiting: Vec::new() }
+        Self::from_iter([write])
+    }
+}
+
+impl FromIterator<Write> for Draft {
+    fn from_iter<T: IntoIterator<Item = Write>>(writes: T) -> Self {
+        Self { writes: writes.into_iter().collect(), waiting: Vec::new() }
+    }
+}
+
+impl Extend<Write> for Draft {
+    fn extend<T: IntoIterator<Item = Write>>(&mut self, writes: T) {
+        self.writes.extend(writes);
     }
 }
 
@@ -217,11 +232,11 @@ impl CompleteWrites {
 /// What one shard adds to a message's write.
 #[derive(Debug)]
 pub(crate) struct Part {
-    pub(crate) draft: Draft,
+    draft: Draft,
     ticket: Option<Arc<Ticket>>,
     is_refused: bool,
-    /// How what goes into an outbox is on its way to the disk.
-    pub(crate) filing: Filing,
+    /// How far on its way to the disk a message is that goes into an outbox now.
+    filing: Filing,
     /// The message, where it came in by a door.
     entered: Option<Arc<Entered>>,
 }
@@ -269,6 +284,21 @@ impl Part {
         self.entered.as_ref()?.slip()
     }
 
+    /// How far on its way to the disk a message is that goes into an outbox now.
+    pub(crate) fn filing(&self) -> Filing {
+        self.filing
+    }
+
+    /// Has a change made with the message.
+    pub(crate) fn write(&mut self, write: Write) {
+        self.draft.write(write);
+    }
+
+    /// A shard waits for the message's write, to do something.
+    pub(crate) fn wait(&mut self, shard: u16, done: Done) {
+        self.draft.wait(shard, done);
+    }
+
     /// It is not finished in this turn, so that what is asked of the disk meanwhile comes before it.
     pub(crate) fn wait_for_more(&mut self) {
         self.filing = Filing::Pending;
@@ -288,7 +318,7 @@ impl Part {
 
     /// Whether there is something to write, here or perhaps elsewhere.
     pub(crate) fn has_to_wait(&self) -> bool {
-        self.ticket.is_some() || !self.draft.writes.is_empty()
+        self.ticket.is_some() || self.draft.has_writes()
     }
 
     /// An outbox had no room, and the publisher is to be told.

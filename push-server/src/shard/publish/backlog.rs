@@ -28,14 +28,14 @@ pub(crate) struct Backlog {
     /// The number of its session: keys are given again.
     pub(crate) number: SessionNumber,
     /// In the order of the subscriptions; the first one is under way.
-    pub(crate) walks: VecDeque<Wanted>,
+    pub(crate) walks: VecDeque<SubscriptionWalk>,
     /// Found, and the outbox had no room; their number is bounded by the search.
     pub(crate) found: VecDeque<Delivery>,
 }
 
 /// A subscription whose retained messages are looked for.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct SubscriptionWalk {
     pub(crate) filter: TopicFilter,
     pub(crate) options: SubscriptionOptions,
     pub(crate) walk: Walk,
@@ -46,13 +46,13 @@ pub(crate) struct Wanted {
 impl Backlog {
     /// Lets what waits for certain SUBSCRIBEs to be answered go on.
     fn release(&mut self, is_answered: impl Fn(u64) -> bool) {
-        for Wanted { awaits, .. } in &mut self.walks {
+        for SubscriptionWalk { awaits, .. } in &mut self.walks {
             awaits.take_if(|awaited| is_answered(*awaited));
         }
     }
 
     pub(crate) fn awaits_suback(&self) -> bool {
-        self.walks.front().is_some_and(|wanted| wanted.awaits.is_some())
+        self.walks.front().is_some_and(|walk| walk.awaits.is_some())
     }
 }
 
@@ -69,13 +69,13 @@ impl Backlogs {
 
     /// One more subscription of the session with this key and number. What the session before it with the
     /// same key was owed is `end`ed before.
-    pub(crate) fn push(&mut self, key: u32, number: SessionNumber, wanted: Wanted) {
+    pub(crate) fn push(&mut self, key: u32, number: SessionNumber, walk: SubscriptionWalk) {
         let backlog = self.by_session.entry(key).or_insert_with(|| Backlog {
             number,
             walks: VecDeque::new(),
             found: VecDeque::new(),
         });
-        backlog.walks.push_back(wanted);
+        backlog.walks.push_back(walk);
     }
 
     /// Whose the backlog of a key is.
@@ -93,11 +93,11 @@ impl Backlogs {
     /// A SUBSCRIBE has failed: its retained messages are not delivered.
     pub(crate) fn fail(&mut self, key: u32, subscribe: u64, retained: &Retained) {
         let Some(backlog) = self.by_session.get_mut(&key) else { return };
-        let awaits = |wanted: &Wanted| wanted.awaits == Some(subscribe);
-        for wanted in backlog.walks.iter_mut().filter(|wanted| awaits(wanted)) {
-            retained.end_walk(&mut wanted.walk);
+        let awaits = |walk: &SubscriptionWalk| walk.awaits == Some(subscribe);
+        for walk in backlog.walks.iter_mut().filter(|walk| awaits(walk)) {
+            retained.end_walk(&mut walk.walk);
         }
-        backlog.walks.retain(|wanted| !awaits(wanted));
+        backlog.walks.retain(|walk| !awaits(walk));
     }
 
     /// A session has no connection any more, and its SUBACKs have nobody to go to.
@@ -161,7 +161,7 @@ impl Backlogs {
 
 impl Backlog {
     pub(crate) fn end_walks(&mut self, retained: &Retained) {
-        for Wanted { walk, .. } in &mut self.walks {
+        for SubscriptionWalk { walk, .. } in &mut self.walks {
             retained.end_walk(walk);
         }
     }

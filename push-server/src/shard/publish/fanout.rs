@@ -56,12 +56,12 @@ struct Receivers {
     /// Shards that no letter has gone to yet.
     others: ShardSet,
     matching: Matching,
-    groups: Groups,
+    groups: GroupReceivers,
 }
 
 /// Groups that the message goes to one member of each, found a few at a time.
 #[derive(Debug, Default)]
-struct Groups {
+struct GroupReceivers {
     search: GroupSearch,
     found: Vec<Arc<Group>>,
     is_over: bool,
@@ -102,7 +102,7 @@ impl Fanout {
         let Letter { flow, message, ticket, stamp } = letter;
         let author = Author::Letter { _stamp: stamp };
         let published = Self::published(flow, message, author, Draft::default());
-        let groups = Groups { is_over: true, ..Groups::default() };
+        let groups = GroupReceivers { is_over: true, ..GroupReceivers::default() };
         Self {
             stage: Stage::Matches,
             receivers: Receivers { groups, ..Receivers::default() },
@@ -187,7 +187,7 @@ impl Fanout {
 
     /// Finds a few groups, at least one if there is any. Returns whether it has come so far.
     pub(crate) fn find_groups(&mut self, shares: &Shares, budget: &mut Budget) -> bool {
-        let Groups { search, found, is_over } = &mut self.receivers.groups;
+        let GroupReceivers { search, found, is_over } = &mut self.receivers.groups;
         if !*is_over && found.is_empty() {
             *is_over = shares.search(&self.message.topic, search, budget, found);
         }

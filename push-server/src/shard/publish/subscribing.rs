@@ -6,7 +6,7 @@ use std::vec;
 use crate::broker::{QoS, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Subscribe, SubscribeEntry, Unsubscribe};
-use crate::shard::journal::{Subscribed, Unsubscribed};
+use crate::shard::journal::{Request, Subscribed, Unsubscribed};
 use crate::shard::ports::Token;
 use crate::store::{SessionNumber, Write};
 
@@ -29,9 +29,7 @@ pub(crate) fn filter_units(filter: &TopicFilter) -> u32 {
 /// A SUBSCRIBE under way.
 #[derive(Debug)]
 pub(crate) struct Subscribing {
-    client: Token,
-    session: (u32, SessionNumber),
-    packet_id: u16,
+    request: Request,
     entries: vec::IntoIter<Result<SubscribeEntry, Reason>>,
     results: Vec<Result<QoS, Reason>>,
     /// What tells it from others.
@@ -46,9 +44,7 @@ pub(crate) struct Subscribing {
 /// An UNSUBSCRIBE under way.
 #[derive(Debug)]
 pub(crate) struct Unsubscribing {
-    client: Token,
-    session: (u32, SessionNumber),
-    packet_id: u16,
+    request: Request,
     filters: vec::IntoIter<Result<TopicFilter, Reason>>,
     reasons: Vec<Reason>,
     removed: Vec<TopicFilter>,
@@ -62,10 +58,9 @@ impl Subscribing {
         number: u64,
         subscribe: Subscribe,
     ) -> Self {
+        let packet_id = subscribe.packet_id;
         Self {
-            client,
-            session,
-            packet_id: subscribe.packet_id,
+            request: Request { client, session, packet_id },
             results: Vec::with_capacity(subscribe.entries.len()),
             entries: subscribe.entries.into_iter(),
             number,
@@ -76,12 +71,12 @@ impl Subscribing {
     }
 
     pub(crate) fn client(&self) -> Token {
-        self.client
+        self.request.client
     }
 
     /// The key and the number of its session.
     pub(crate) fn session(&self) -> (u32, SessionNumber) {
-        self.session
+        self.request.session
     }
 
     /// What tells it from others.
@@ -125,7 +120,7 @@ impl Subscribing {
         if is_unconfirmed {
             self.unconfirmed.push(filter.clone());
         }
-        let (_, number) = self.session;
+        let (_, number) = self.request.session;
         self.writes.push(Write::PutSubscription { number, filter, options });
     }
 
@@ -136,14 +131,9 @@ impl Subscribing {
 
     /// No more is done of it. Returns what is to be written, and what is to be done then.
     pub(crate) fn end(&mut self) -> (Vec<Write>, Subscribed) {
-        let subscribed = Subscribed {
-            client: self.client,
-            session: self.session,
-            packet_id: self.packet_id,
-            results: std::mem::take(&mut self.results),
-            subscribe: self.number,
-            unconfirmed: std::mem::take(&mut self.unconfirmed),
-        };
+        let results = std::mem::take(&mut self.results);
+        let unconfirmed = std::mem::take(&mut self.unconfirmed);
+        let subscribed = Subscribed::new(self.request, self.number, results, unconfirmed);
         (std::mem::take(&mut self.writes), subscribed)
     }
 }
@@ -155,10 +145,9 @@ impl Unsubscribing {
         session: (u32, SessionNumber),
         unsubscribe: Unsubscribe,
     ) -> Self {
+        let packet_id = unsubscribe.packet_id;
         Self {
-            client,
-            session,
-            packet_id: unsubscribe.packet_id,
+            request: Request { client, session, packet_id },
             reasons: Vec::with_capacity(unsubscribe.filters.len()),
             filters: unsubscribe.filters.into_iter(),
             removed: Vec::new(),
@@ -166,12 +155,12 @@ impl Unsubscribing {
     }
 
     pub(crate) fn client(&self) -> Token {
-        self.client
+        self.request.client
     }
 
     /// The key and the number of its session.
     pub(crate) fn session(&self) -> (u32, SessionNumber) {
-        self.session
+        self.request.session
     }
 
     /// What is left of its packet takes so much memory, in bytes.
@@ -201,18 +190,12 @@ impl Unsubscribing {
 
     /// No more is done of it. Returns what is to be written, and what is to be done then.
     pub(crate) fn end(&mut self) -> (Vec<Write>, Unsubscribed) {
-        let (_, number) = self.session;
+        let (_, number) = self.request.session;
         let filters = std::mem::take(&mut self.removed);
         let removals = filters.iter().cloned();
         let writes = removals.map(|filter| Write::RemoveSubscription { number, filter }).collect();
-        let unsubscribed = Unsubscribed {
-            client: self.client,
-            session: self.session,
-            packet_id: self.packet_id,
-            reasons: std::mem::take(&mut self.reasons),
-            filters,
-        };
-        (writes, unsubscribed)
+        let reasons = std::mem::take(&mut self.reasons);
+        (writes, Unsubscribed::new(self.request, reasons, filters))
     }
 }
 

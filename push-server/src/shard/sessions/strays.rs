@@ -13,13 +13,13 @@ use push_common::clock::Monotonic;
 use super::ended_session::EndedSession;
 use crate::store::SessionNumber;
 
-type Due = (Monotonic, SessionNumber);
+type DueWill = (Monotonic, SessionNumber);
 
 /// The sessions that had these wills.
 #[derive(Debug, Default)]
 pub(crate) struct Strays {
-    by_due: BTreeMap<Due, EndedSession>,
-    by_client_id: HashMap<Box<str>, Vec<Due>, RandomState>,
+    by_due: BTreeMap<DueWill, EndedSession>,
+    by_client_id: HashMap<Box<str>, Vec<DueWill>, RandomState>,
 }
 
 impl Strays {
@@ -35,7 +35,7 @@ impl Strays {
     pub(crate) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<EndedSession> {
         let Some(dues) = self.by_client_id.get(client_id).cloned() else { return Vec::new() };
         let is_theirs =
-            |due: &Due| self.by_due.get(due).is_some_and(|found| found.session.user() == user);
+            |due: &DueWill| self.by_due.get(due).is_some_and(|found| found.session.user() == user);
         let theirs: Vec<_> = dues.into_iter().filter(is_theirs).collect();
         theirs.into_iter().filter_map(|due| self.remove(due)).collect()
     }
@@ -51,7 +51,7 @@ impl Strays {
         if due.0 <= now { self.remove(due) } else { None }
     }
 
-    fn remove(&mut self, due: Due) -> Option<EndedSession> {
+    fn remove(&mut self, due: DueWill) -> Option<EndedSession> {
         let found = self.by_due.remove(&due)?;
         let client_id = found.session.client_id();
         if let Some(dues) = self.by_client_id.get_mut(client_id) {

@@ -2,6 +2,7 @@
 
 use super::Shard;
 use crate::shard::clients::{PendingClient, Phase};
+use crate::shard::connect_order::ConnectNumber;
 use crate::shard::ports::{AcceptFault, Ports, Randomness, SocketOf, Wire};
 use crate::transport::{Kind, Transport};
 
@@ -106,20 +107,26 @@ impl<P: Ports> Shard<P> {
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
         let phase = Phase::Handshake(PendingClient::new(self.here.randomness().array(), deadline));
-        let index = self.add_client(socket, phase);
+        let transport = Transport::new(kind, self.agenda.now());
+        let index = self.add_client(socket, transport, ConnectNumber::default(), phase);
         self.arm_client_timer(index, deadline);
         // Not multishot: a client whose session lives elsewhere leaves without an operation to
         // cancel.
         let client = &mut self.clients[index];
-        client.transport = Transport::new(kind, self.agenda.now());
         client.intake.begin_receive();
         let token = client.token(index);
         self.wire.receive_once(&client.socket, token);
     }
 
     /// Puts a client into the slab, under a new generation.
-    pub(super) fn add_client(&mut self, socket: SocketOf<P>, phase: Phase) -> u32 {
+    pub(super) fn add_client(
+        &mut self,
+        socket: SocketOf<P>,
+        transport: Transport,
+        connect_number: ConnectNumber,
+        phase: Phase,
+    ) -> u32 {
         self.here.counters().connections.add(1);
-        self.clients.add(socket, phase)
+        self.clients.add(socket, transport, connect_number, phase)
     }
 }

@@ -13,7 +13,7 @@ use crate::shard::answers::Questioner;
 use crate::shard::clients::Phase;
 use crate::shard::counters::Counter;
 use crate::shard::mutant::{Rule, is_left_out};
-use crate::shard::notices::Kind;
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Randomness, Socket, Token};
 
 /// Why a client is refused, for the log: more than it is told.
@@ -42,7 +42,7 @@ impl<P: Ports> Shard<P> {
     /// by that.
     pub(super) fn ask(&mut self, index: u32) -> HandshakeProgress {
         loop {
-            let Phase::Handshake(pending) = &mut self.clients[index].phase else {
+            let Some(pending) = self.clients[index].pending_mut() else {
                 return HandshakeProgress::More;
             };
             let Some(credentials) = pending.handshake.question() else {
@@ -77,16 +77,16 @@ impl<P: Ports> Shard<P> {
 
     fn tell_handshake(&mut self, index: u32, verdict: Verdict) -> HandshakeProgress {
         let limits = &self.here.shared().config.limits;
-        match &mut self.clients[index].phase {
-            Phase::Handshake(pending) => pending.handshake.answer(limits, verdict),
-            _ => HandshakeProgress::More,
+        match self.clients[index].pending_mut() {
+            Some(pending) => pending.handshake.answer(limits, verdict),
+            None => HandshakeProgress::More,
         }
     }
 
     /// An answer has come. Its client may be gone, or may have gone on: then nobody waits for it.
     pub(super) fn on_answer(&mut self, client: Token, number: u32, verdict: Verdict) {
         let Some(index) = self.resolve(client) else { return };
-        let asked = match &self.clients[index].phase {
+        let asked = match self.clients[index].phase() {
             Phase::Handshake(pending) => pending.handshake.question_number(),
             Phase::Serving { connection, .. } => connection.question_number(),
             Phase::Flushing { .. } | Phase::Lingering { .. } => return,
@@ -94,7 +94,7 @@ impl<P: Ports> Shard<P> {
         if asked != number && !is_left_out(Rule::AnswerToItsQuestion) {
             return;
         }
-        if let Phase::Serving { .. } = self.clients[index].phase {
+        if self.clients[index].is_served() {
             self.on_judged(index, verdict);
         } else {
             let progress = self.tell_handshake(index, verdict);
@@ -116,7 +116,7 @@ impl<P: Ports> Shard<P> {
     /// A client re-authenticates, or asks to.
     pub(super) fn on_authenticate(&mut self, index: u32, key: u32, auth: Auth) {
         let nonce = self.here.randomness().array();
-        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else { return };
+        let Some(connection) = self.clients[index].connection_mut() else { return };
         let Some(session) = self.sessions.session(key) else { return };
         match connection.authenticate(auth, nonce, session) {
             Ok(None) => {}
@@ -135,7 +135,7 @@ impl<P: Ports> Shard<P> {
     }
 
     fn on_judged(&mut self, index: u32, verdict: Verdict) {
-        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else { return };
+        let Some(connection) = self.clients[index].connection_mut() else { return };
         match connection.judged(verdict) {
             Ok(done) => {
                 self.here.counters().authentications_accepted.add(u64::from(done));
@@ -146,7 +146,7 @@ impl<P: Ports> Shard<P> {
                 connection.close(reason);
                 self.count_denial(denial);
                 let refused = RefusalText { reason, denial: Some(denial) };
-                self.tell(index, Kind::Fault, &refused);
+                self.tell(index, NoticeKind::Fault, &refused);
                 self.close_client(index, None);
             }
         }

@@ -17,7 +17,7 @@ use crate::shard::agenda::{Flow, Progress};
 use crate::shard::clients::{Phase, SEND_BYTES_MAX};
 use crate::shard::journal::{Done, Draft, Part, records};
 use crate::shard::mutant::{Rule, is_left_out};
-use crate::shard::notices::Kind;
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Wire};
 use crate::shard::publish::{Author, Fanout, Publisher};
 use crate::store::Write;
@@ -64,10 +64,7 @@ impl<P: Ports> Shard<P> {
                 let done = Done::Answer { client: self.token_of(index), answer };
                 if is_left_out(Rule::AnswerWaits) {
                     self.file_changes(key, None);
-                    self.file(Draft {
-                        writes: Vec::new(),
-                        waiting: vec![(self.here.index(), done)],
-                    });
+                    self.file(Draft::default().then(self.here.index(), done));
                     return None;
                 }
                 self.file_changes(key, Some(done));
@@ -85,7 +82,7 @@ impl<P: Ports> Shard<P> {
                     Reason::QuotaExceeded => self.here.counters().limit_answers.add(1),
                     _ => {}
                 }
-                self.tell(index, Kind::Fault, &reason);
+                self.tell(index, NoticeKind::Fault, &reason);
                 self.close_client(index, None);
             }
         }
@@ -113,7 +110,7 @@ impl<P: Ports> Shard<P> {
             && let Some(number) = self.number_of(key)
         {
             self.save_if_owed(key);
-            draft.writes.push(Write::PutExactlyOnce { number, packet_id });
+            draft.write(Write::PutExactlyOnce { number, packet_id });
         }
         let publisher = self.publisher(index, key, receipt);
         let message = Arc::new(message);
@@ -132,7 +129,7 @@ impl<P: Ports> Shard<P> {
         receipt: Option<PublishReceipt>,
     ) -> Option<Publisher> {
         let receipt = receipt?;
-        let number = self.sessions.entry_mut(key).map(|entry| entry.number).unwrap_or_default();
+        let number = self.sessions.number(key);
         Some(Publisher { client: self.token_of(index), key, number, receipt })
     }
 
@@ -161,7 +158,7 @@ impl<P: Ports> Shard<P> {
 
     /// There is no memory for the packet id of a QoS 2 publish: it is not taken.
     fn refuse_exactly_once(&mut self, index: u32, key: u32, receipt: PublishReceipt) {
-        let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
+        let Some(connection) = self.clients[index].connection() else { return };
         let reason = match connection.version() {
             Version::V5 => Reason::QuotaExceeded,
             // An older client would take that for success, as it may for another session's full outbox. But
@@ -195,7 +192,7 @@ impl<P: Ports> Shard<P> {
             }
         }
         let reason = refusal.reason();
-        let Phase::Serving { connection, .. } = &self.clients[index].phase else { return };
+        let Some(connection) = self.clients[index].connection() else { return };
         let told = if connection.version() == Version::V5 { reason } else { Reason::Success };
         let Some(publisher) = self.publisher(index, key, receipt) else { return };
         let mut part = Part::default();
@@ -240,7 +237,7 @@ impl<P: Ports> Shard<P> {
         let retained = &self.here.shared().retained;
         let set = if self.here.shared().store.is_some() {
             let change = retained.change(message, publisher);
-            change.map(|change| draft.writes.push(Write::SaveRetained { change }))
+            change.map(|change| draft.write(Write::SaveRetained { change }))
         } else {
             retained.set_by(message, publisher)
         };
@@ -260,7 +257,7 @@ impl<P: Ports> Shard<P> {
         part: &mut Part,
     ) {
         let Some(entry) = self.sessions.entry_mut(key) else { return };
-        let client = entry.presence.client();
+        let client = entry.client();
         if client.is_none() && delivery.qos == QoS::AtMostOnce {
             if let Some(slip) = slip {
                 slip.send_back(entry.session.client_id(), Fate::Dropped);
@@ -303,6 +300,7 @@ impl<P: Ports> Shard<P> {
     fn follow(&mut self, key: u32, qos: QoS, slip: Slip, delivered: Delivered) {
         let (network, shared) = (self.sessions.network(key), self.here.shared());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
+        let is_absent = entry.client().is_none();
         let session = &mut entry.session;
         if !delivered.is_queued() {
             slip.send_back(session.client_id(), Fate::Dropped);
@@ -312,7 +310,7 @@ impl<P: Ports> Shard<P> {
             slip.send_back(session.client_id(), Fate::Acknowledged);
             return;
         }
-        if is_left_out(Rule::SlipOfAbsent) && entry.presence.client().is_none() {
+        if is_left_out(Rule::SlipOfAbsent) && is_absent {
             return;
         }
         if qos == QoS::AtMostOnce {
@@ -335,13 +333,13 @@ impl<P: Ports> Shard<P> {
         let queued_at = self.here.shared().journal.clocks().to_wall(self.agenda.now());
         let has_store = self.here.shared().store.is_some();
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
-        let number = entry.number;
+        let number = entry.number();
         let is_written = entry.session.is_durable() && delivery.qos != QoS::AtMostOnce;
         if is_written {
             self.save_if_owed(key);
         }
         let filing = if is_written {
-            part.filing
+            part.filing()
         } else if has_store && delivery.message.qos == QoS::ExactlyOnce {
             Filing::Held
         } else {
@@ -379,10 +377,11 @@ impl<P: Ports> Shard<P> {
         entry.session.charge_inflight(inflight, holder);
         if delivered.is_queued() && filing != Filing::Never {
             let position = entry.session.last_position();
-            let put = outbox_entry.map(|entry| records::put_outbox(number, position, entry));
-            part.draft.writes.extend(put);
+            if let Some(entry) = outbox_entry {
+                part.write(records::put_outbox(number, position, entry));
+            }
             let done = Done::Written { session: key, number, position, filed: filing };
-            part.draft.waiting.push((self.here.index(), done));
+            part.wait(self.here.index(), done);
         }
         if matches!(delivered, Delivered::QueuedDropping(_)) {
             self.file_changes(key, None);
@@ -396,15 +395,14 @@ impl<P: Ports> Shard<P> {
     pub(super) fn file_unwritten(&mut self, key: u32) {
         let queued_at = self.here.shared().journal.clocks().to_wall(self.agenda.now());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
-        let number = entry.number;
+        let number = entry.number();
         let mut draft = Draft::default();
         for (position, delivery) in entry.session.take_unwritten() {
             let entry = records::outbox_entry(&delivery, queued_at);
-            draft.writes.push(records::put_outbox(number, position, entry));
+            draft.write(records::put_outbox(number, position, entry));
             let filed = Filing::Queued;
-            draft
-                .waiting
-                .push((self.here.index(), Done::Written { session: key, number, position, filed }));
+            let done = Done::Written { session: key, number, position, filed };
+            draft.wait(self.here.index(), done);
         }
         self.file(draft);
     }
@@ -422,7 +420,7 @@ impl<P: Ports> Shard<P> {
         self.clients.count_flush();
         let is_moving = self.clients.is_moving(index);
         let client = &mut self.clients[index];
-        let is_served = matches!(client.phase, Phase::Serving { .. });
+        let is_served = client.is_served();
         if client.output.is_sending()
             || is_moving
             || client.is_asking()
@@ -431,7 +429,7 @@ impl<P: Ports> Shard<P> {
             return FLUSH_UNITS;
         }
         if client.output.has_failed() {
-            if matches!(client.phase, Phase::Flushing { .. }) {
+            if matches!(client.phase(), Phase::Flushing { .. }) {
                 self.abort(index);
             }
             return FLUSH_UNITS;
@@ -442,10 +440,10 @@ impl<P: Ports> Shard<P> {
         let (client, sending) = self.clients.with_sending(index);
         let (mut served, mut leaves, mut copied_bytes) = (None, false, None);
         let owes = client.transport.owes();
-        let mut chunks = match &mut client.phase {
-            Phase::Serving { connection, session, .. } => {
-                served = Some(*session);
-                let Some(session) = self.sessions.session_mut(*session) else { return units };
+        let mut chunks = match client.served_mut() {
+            Some((connection, key)) => {
+                served = Some(key);
+                let Some(session) = self.sessions.session_mut(key) else { return units };
                 let limits = &self.here.shared().config.limits;
                 let had_left = session.has_left();
                 let mut transmit = Transmit::default();
@@ -471,15 +469,15 @@ impl<P: Ports> Shard<P> {
                 copied_bytes = Some(transmit.copied_bytes);
                 transmit.chunks
             }
-            Phase::Flushing { frames, .. } => {
-                if frames.is_empty() && !owes {
+            None => {
+                let Some(frames) = client.take_frames() else { return units };
+                let is_last = matches!(client.phase(), Phase::Flushing { .. });
+                if is_last && frames.is_empty() && !owes {
                     self.send_fin(index);
                     return units;
                 }
-                std::mem::take(frames)
+                frames
             }
-            Phase::Handshake(pending) => std::mem::take(&mut pending.frames),
-            Phase::Lingering { .. } => return units,
         };
         client.transport.wrap(&mut chunks);
         if !chunks.is_empty() {

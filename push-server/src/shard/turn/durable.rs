@@ -12,12 +12,12 @@ use std::time::Duration;
 use super::Shard;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Filing, SessionChange, Version};
-use crate::shard::clients::Phase;
-use crate::shard::journal::{Done, Draft, Journal, Part, Subscribed, Unsubscribed, records};
-use crate::shard::notices::Kind;
+use crate::shard::journal::{
+    Done, Draft, Journal, Part, Request, Subscribed, Unsubscribed, records,
+};
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Token};
 use crate::shard::publish::filter_units;
-use crate::shard::sessions::Entry;
 use crate::store::{Outcome, SessionNumber};
 
 /// So long a turn notes what messages were written to disk, and as long what else has come to pass.
@@ -28,16 +28,17 @@ const NOTED_UNITS: u32 = 16;
 const FETCHED_UNITS: u32 = 256;
 
 /// What it costs to note that a filter is on disk.
-const FRESH_UNITS: u32 = 4;
+const FILTER_NOTED_UNITS: u32 = 4;
 
 impl<P: Ports> Shard<P> {
     /// Has a draft written at the end of the turn. What changes nothing is done at once.
     pub(super) fn file(&mut self, draft: Draft) {
-        if !draft.writes.is_empty() {
+        if draft.has_writes() {
             self.journal.append(draft);
             return;
         }
-        for (shard, done) in draft.waiting {
+        let (_, waiting) = draft.into_parts();
+        for (shard, done) in waiting {
             if shard == self.here.index() {
                 self.on_done(done, Outcome::Committed);
             } else {
@@ -50,12 +51,12 @@ impl<P: Ports> Shard<P> {
     /// Files a shard's part of a write, or has it wait for the others.
     pub(super) fn finish_part(&mut self, part: Part) {
         let is_shared = part.is_shared();
-        if is_shared && self.journal.has_unwritten() {
+        if is_shared && self.journal.retry_list().has_unwritten() {
             // Another shard may file it at any time, behind the records that it needs.
             self.submit_draft();
         }
         let draft = part.finish();
-        if is_shared && !draft.writes.is_empty() {
+        if is_shared && draft.has_writes() {
             self.here.shared().journal.complete_writes().push(draft);
         } else {
             self.file(draft);
@@ -121,9 +122,7 @@ impl<P: Ports> Shard<P> {
             }
             Done::Answer { client, answer } => {
                 let Some(index) = self.resolve(client) else { return };
-                let Phase::Serving { connection, .. } = &mut self.clients[index].phase else {
-                    return;
-                };
+                let Some(connection) = self.clients[index].connection_mut() else { return };
                 if failed {
                     self.close_client(index, Some(Reason::ImplementationSpecificError));
                 } else {
@@ -159,66 +158,49 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Whether the store keeps a session.
-    pub(super) fn is_durable(&self, key: u32) -> bool {
-        self.sessions.entry(key).is_some_and(|entry| entry.session.is_durable())
-    }
-
-    /// The session with this key, if it is still the one with this number.
-    pub(super) fn numbered(&mut self, key: u32, number: SessionNumber) -> Option<&mut Entry> {
-        self.sessions.entry_mut(key).filter(|entry| entry.number == number)
-    }
-
     /// What a SUBSCRIBE brought is on disk, or is not.
-    fn on_subscribed(&mut self, subscribed: Subscribed, failed: bool) {
-        let Subscribed { client, session: (key, number), packet_id, results, .. } = subscribed;
-        let (subscribe, mut results) = (subscribed.subscribe, results);
-        for filter in subscribed.unconfirmed {
+    fn on_subscribed(&mut self, mut subscribed: Subscribed, failed: bool) {
+        let Request { client, session: (key, number), packet_id } = subscribed.request();
+        let subscribe = subscribed.number();
+        for filter in subscribed.take_unconfirmed() {
             if !failed {
                 self.journal.filter_written(subscribe, number, filter);
-            } else if self.journal.subscribe_failed(subscribe, number, &filter)
-                && self.numbered(key, number).is_some()
+            } else if self.journal.unconfirmed_mut().failed(subscribe, number, &filter)
+                && self.sessions.is_there(key, number)
             {
                 self.forget_subscription(key, &filter);
             }
         }
-        if failed {
-            results = vec![Err(Reason::ImplementationSpecificError); results.len()];
-        }
         let Some(index) = self.resolve(client) else { return };
-        if let Phase::Serving { connection, .. } = &mut self.clients[index].phase {
+        if let Some(connection) = self.clients[index].connection_mut() {
             if failed && connection.version() == Version::V31 {
                 // Its SUBACK always says that it was done.
                 self.close_client(index, None);
                 return;
             }
-            connection.subscribed(packet_id, &results);
+            connection.subscribed(packet_id, &subscribed.into_results(failed));
             self.release_retained(key, subscribe, failed);
             self.mark_dirty(index);
         }
     }
 
     /// What an UNSUBSCRIBE removed is off the disk, or is not: then it is offered again.
-    fn on_unsubscribed(&mut self, unsubscribed: Unsubscribed, failed: bool) {
-        let Unsubscribed { client, session: (key, number), packet_id, .. } = unsubscribed;
-        let mut reasons = unsubscribed.reasons;
+    fn on_unsubscribed(&mut self, mut unsubscribed: Unsubscribed, failed: bool) {
+        let Request { client, session: (key, number), packet_id } = unsubscribed.request();
         if failed {
-            for filter in unsubscribed.filters {
+            for filter in unsubscribed.take_filters() {
                 self.keep_unremoved((key, number, filter));
             }
-            reasons = vec![Reason::ImplementationSpecificError; reasons.len()];
         }
         let Some(index) = self.resolve(client) else { return };
-        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else {
-            return;
-        };
+        let Some(connection) = self.clients[index].connection_mut() else { return };
         if failed && connection.version() != Version::V5 {
             // Its UNSUBACK always says that it was done.
-            self.tell(index, Kind::Ended, &"its UNSUBSCRIBE could not be stored");
+            self.tell(index, NoticeKind::Ended, &"its UNSUBSCRIBE could not be stored");
             self.close_client(index, None);
             return;
         }
-        connection.unsubscribed(packet_id, &reasons);
+        connection.unsubscribed(packet_id, &unsubscribed.into_reasons(failed));
         self.mark_dirty(index);
     }
 
@@ -230,7 +212,7 @@ impl<P: Ports> Shard<P> {
         filed: Filing,
         failed: bool,
     ) {
-        let Some(entry) = self.numbered(key, number) else {
+        let Some(entry) = self.sessions.numbered(key, number) else {
             if self.on_written_after_end(number, position, failed) {
                 return;
             }
@@ -240,12 +222,12 @@ impl<P: Ports> Shard<P> {
             }
             return;
         };
-        let client = entry.presence.client();
+        let client = entry.client();
         if failed {
             let dropped = entry.session.not_written(position);
             self.here.counters().dropped_store.add(u64::from(dropped));
             if !dropped {
-                self.journal.push_unwritten(key, number);
+                self.journal.retry_list_mut().push_unwritten(key, number);
             }
         } else {
             entry.session.written(position, filed, client.is_some());
@@ -262,13 +244,15 @@ impl<P: Ports> Shard<P> {
     }
 
     pub(super) fn is_served(&self, index: u32) -> bool {
-        matches!(self.clients[index].phase, Phase::Serving { .. })
+        self.clients[index].is_served()
     }
 
     /// Files what has changed in a session, and what waits for it.
     pub(super) fn file_changes(&mut self, key: u32, done: Option<Done>) {
         let mut draft = self.drafted_changes(key);
-        draft.waiting.extend(done.map(|done| (self.here.index(), done)));
+        if let Some(done) = done {
+            draft.wait(self.here.index(), done);
+        }
         if !draft.is_empty() {
             self.file(draft);
         }
@@ -278,21 +262,18 @@ impl<P: Ports> Shard<P> {
     pub(super) fn drafted_changes(&mut self, key: u32) -> Draft {
         let network = self.sessions.network(key);
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
-        let number = entry.number;
+        let number = entry.number();
         let changes = entry.session.take_changes();
         let shared = self.here.shared();
         entry
             .session
             .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(network, user));
-        let writes = changes.iter().map(|&change| records::changed(change, number)).collect();
-        let done = (!changes.is_empty()).then(|| Done::Changed {
-            session: key,
-            number,
-            changes,
-            again: false,
-        });
-        let own = self.here.index();
-        Draft { writes, waiting: done.map(|done| (own, done)).into_iter().collect() }
+        let draft: Draft = changes.iter().map(|&change| records::changed(change, number)).collect();
+        if changes.is_empty() {
+            return draft;
+        }
+        let done = Done::Changed { session: key, number, changes, again: false };
+        draft.then(self.here.index(), done)
     }
 
     /// What a client's token is, for whoever answers it later.
@@ -306,11 +287,11 @@ fn noted_units(done: &Done, outcome: &Outcome) -> u32 {
     match done {
         Done::Subscribe(subscribed) => {
             let failed = matches!(outcome, Outcome::Failed(_));
-            let each = |filter| if failed { filter_units(filter) } else { FRESH_UNITS };
-            NOTED_UNITS + subscribed.unconfirmed.iter().map(each).sum::<u32>()
+            let each = |filter| if failed { filter_units(filter) } else { FILTER_NOTED_UNITS };
+            NOTED_UNITS + subscribed.unconfirmed().iter().map(each).sum::<u32>()
         }
         Done::Unsubscribe(unsubscribed) if matches!(outcome, Outcome::Failed(_)) => {
-            NOTED_UNITS + FRESH_UNITS.saturating_mul(unsubscribed.filters.len() as u32)
+            NOTED_UNITS + FILTER_NOTED_UNITS.saturating_mul(unsubscribed.filters().len() as u32)
         }
         Done::Changed { changes, .. } => NOTED_UNITS.saturating_mul(changes.len() as u32),
         Done::Page { .. } | Done::Trim { .. } | Done::HandOnPage(_) => FETCHED_UNITS,

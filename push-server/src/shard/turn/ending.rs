@@ -4,7 +4,7 @@
 use super::Shard;
 use crate::mqtt::Will;
 use crate::shard::ports::Ports;
-use crate::shard::sessions::{Absence, EndedSession, Entry, Presence};
+use crate::shard::sessions::{Absence, EndedSession};
 
 impl<P: Ports> Shard<P> {
     /// A session's connection has ended: it waits for the next one, or ends too.
@@ -16,7 +16,7 @@ impl<P: Ports> Shard<P> {
         self.here.counters().dropped_expired.add(forgotten.expired.into());
         let expiry_secs = entry.session.expiry_secs;
         let pending = will.map(|will| Box::new(will.pending(now)));
-        entry.presence = Presence::Absent(Absence::new(expiry_secs, pending, now));
+        entry.begin_absence(Absence::new(expiry_secs, pending, now));
         self.file_changes(key, None);
         if expiry_secs == 0 {
             if self.stop.has_begun() {
@@ -42,11 +42,10 @@ impl<P: Ports> Shard<P> {
         if self.stop.has_begun() {
             return false;
         }
-        let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
-        else {
+        let absence = self.sessions.absence_mut(key);
+        let Some(will) = absence.and_then(|absence| absence.take_due_will(now)) else {
             return false;
         };
-        let Some(will) = absence.take_due_will(now) else { return false };
         if let Some(number) = self.number_of(key) {
             let record = self.saved_session(key);
             self.publish_will((number, Some(key)), will, record);
@@ -60,23 +59,15 @@ impl<P: Ports> Shard<P> {
     /// Whether a session has expired: its timer fires up to a tick later.
     pub(super) fn is_over(&mut self, key: u32) -> bool {
         let now = self.agenda.now();
-        match self.sessions.entry_mut(key).map(|entry| &entry.presence) {
-            Some(Presence::Absent(absence)) => absence.is_over(now),
-            Some(Presence::Connected(_)) | None => false,
-        }
+        self.sessions.absence_mut(key).is_some_and(|absence| absence.is_over(now))
     }
 
     /// Arms the timer for whatever an absent session waits for next.
     pub(super) fn arm_absence(&mut self, key: u32) {
-        let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
-        else {
-            return;
-        };
-        let Some(deadline) = absence.next_deadline() else { return };
+        let absence = self.sessions.absence_mut(key);
+        let Some(deadline) = absence.and_then(|absence| absence.next_deadline()) else { return };
         let tick = self.arm_session_timer(key, deadline);
-        if let Some(Entry { presence: Presence::Absent(absence), .. }) =
-            self.sessions.entry_mut(key)
-        {
+        if let Some(absence) = self.sessions.absence_mut(key) {
             absence.set_timer(tick);
         }
     }
@@ -87,10 +78,7 @@ impl<P: Ports> Shard<P> {
             return;
         }
         let now = self.agenda.now();
-        let Some(Entry { presence: Presence::Absent(absence), .. }) = self.sessions.entry_mut(key)
-        else {
-            return;
-        };
+        let Some(absence) = self.sessions.absence_mut(key) else { return };
         if !absence.is_timer(due_tick) {
             return;
         }
@@ -106,9 +94,8 @@ impl<P: Ports> Shard<P> {
     /// will that waited.
     pub(super) fn end_session(&mut self, key: u32) {
         let network = self.sessions.network(key);
-        let Some(Entry { mut session, presence, number }) = self.sessions.remove(key) else {
-            return;
-        };
+        let Some(entry) = self.sessions.remove(key) else { return };
+        let (mut session, number, waiting) = entry.end();
         let shares = session.may_owe_groups();
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let holder = self.here.shared().holders.holder(network, session.user());
@@ -117,10 +104,6 @@ impl<P: Ports> Shard<P> {
         self.drop_subscriptions(key, subscriptions);
         self.here.counters().sessions.sub(1);
         self.here.shared().totals.session_shares().give_back(holder);
-        let waiting = match presence {
-            Presence::Absent(absence) => absence.into_will(),
-            Presence::Connected(_) => None,
-        };
         let stays_on_disk = self.stop.has_begun() && waiting.is_some();
         let will = waiting.filter(|_| !self.stop.has_begun());
         if session.is_durable() && stays_on_disk {
@@ -149,10 +132,8 @@ impl<P: Ports> Shard<P> {
     /// Notes when the will of a session is due that ends with its connection by the orderly stop.
     fn save_stray(&mut self, key: u32) {
         let now = self.agenda.now();
-        if let Some(Entry { presence: Presence::Absent(absence), .. }) =
-            self.sessions.entry_mut(key)
-            && absence.will().is_some_and(|will| will.publish_at > now)
-        {
+        let absence = self.sessions.absence_mut(key);
+        if absence.and_then(|absence| absence.will()).is_some_and(|will| will.publish_at > now) {
             self.save_session(key);
         }
     }

@@ -61,7 +61,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn answer_door(&self, entered: &Arc<Entered>, reason: Reason, part: &mut Part) {
         if part.has_to_wait() && !is_left_out(Rule::DoorWaits) {
             let done = Done::Entered { entered: Arc::clone(entered), reason };
-            part.draft.waiting.push((self.here.index(), done));
+            part.wait(self.here.index(), done);
         } else {
             entered.settle(reason);
         }

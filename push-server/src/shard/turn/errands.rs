@@ -8,7 +8,7 @@ use super::Shard;
 use super::errand::Errand;
 use super::input::Halt;
 use crate::broker::Budget;
-use crate::shard::agenda::{Dirty, Due, Flow, Progress, UNITS_PER_LOOK};
+use crate::shard::agenda::{Dirty, Flow, NextWork, Progress, UNITS_PER_LOOK};
 use crate::shard::clients::Phase;
 use crate::shard::ports::{Ports, Token};
 use crate::shard::post::{Letter, Mail, SharedMail};
@@ -26,7 +26,7 @@ const MAIL_PER_TURN_MAX: usize = 4_096;
 impl<P: Ports> Shard<P> {
     /// Whose work it is what a client does.
     pub(super) fn flow_of(&self, index: u32) -> Flow {
-        match self.clients.get(index).map(|client| &client.phase) {
+        match self.clients.get(index).map(|client| client.phase()) {
             Some(Phase::Serving { flow, .. }) => Flow::session(self.here.index(), *flow),
             _ => Flow::newcomer(self.here.index(), index),
         }
@@ -131,7 +131,7 @@ impl<P: Ports> Shard<P> {
             return;
         }
         let begun = self.agenda.read_clock();
-        while let Some(Due { flow, work, allowance }) = self.agenda.next_work() {
+        while let Some(NextWork { flow, work, allowance }) = self.agenda.next_work() {
             let mut budget = Budget::new(allowance);
             let was_letter = work.is_letter();
             let (left, progress) = self.do_errand(work, &mut budget);
@@ -189,7 +189,7 @@ impl<P: Ports> Shard<P> {
             return;
         }
         let begun = self.agenda.read_clock();
-        while let Some(Due { flow, work, allowance }) = self.agenda.next_send() {
+        while let Some(NextWork { flow, work, allowance }) = self.agenda.next_send() {
             let (units, left) = match work {
                 Dirty::One(index) => (self.flush_dirty(index), None),
                 Dirty::Many(indices) => self.flush_many(indices, allowance),

@@ -18,6 +18,7 @@ use crate::shard::agenda::Progress;
 use crate::shard::ports::Ports;
 use crate::shard::post::Mail;
 use crate::shard::publish::{Author, Fanout, Stage};
+use crate::shard::sessions::Entry;
 
 /// What a delivery costs beside the match: an outbox, and a session that is read from memory.
 const DELIVERY_UNITS: u32 = 6;
@@ -85,7 +86,7 @@ impl<P: Ports> Shard<P> {
         }
         if fanout.stage() == Stage::Matches {
             let sender = fanout.from().and_then(|key| self.sessions.entry(key));
-            let sender = sender.map(|entry| entry.number);
+            let sender = sender.map(Entry::number);
             if !self.publishing.find_matches(fanout, sender, budget) {
                 return Progress::Spent;
             }
@@ -138,13 +139,16 @@ impl<P: Ports> Shard<P> {
             if budget.is_spent() {
                 return Progress::Spent;
             }
-            if self.waits_for_store() && qos != QoS::AtMostOnce && self.is_durable(subscriber) {
+            if self.waits_for_store()
+                && qos != QoS::AtMostOnce
+                && self.sessions.is_durable(subscriber)
+            {
                 fanout.part().wait_for_more();
                 return Progress::StoreBehind;
             }
             budget.charge(DELIVERY_UNITS);
             let Some(found) = fanout.take_match() else { break };
-            let number = self.sessions.entry(subscriber).map(|entry| entry.number);
+            let number = self.sessions.entry(subscriber).map(Entry::number);
             if fanout.may_be_another(number) {
                 continue;
             }

@@ -10,7 +10,8 @@ use crate::mqtt::{Delivered, Delivery};
 use crate::shard::clients::Phase;
 use crate::shard::journal::Part;
 use crate::shard::ports::Ports;
-use crate::shard::publish::{Backlog, Wanted};
+use crate::shard::publish::{Backlog, SubscriptionWalk};
+use crate::shard::sessions::Entry;
 
 /// Retained messages wait outside the outbox of a connected client while it holds this many.
 const FEED_MESSAGES: usize = 64;
@@ -43,7 +44,7 @@ impl<P: Ports> Shard<P> {
         options: SubscriptionOptions,
         subscribe: u64,
     ) {
-        let Some(number) = self.sessions.entry_mut(key).map(|entry| entry.number) else { return };
+        let Some(number) = self.sessions.entry(key).map(Entry::number) else { return };
         let Some(mut walk) = self.here.shared().retained.begin_walk(filter) else { return };
         if options.no_local
             && let Some(session) = self.sessions.session_mut(key)
@@ -51,24 +52,24 @@ impl<P: Ports> Shard<P> {
             walk = walk.without(session.client_id());
         }
         let awaits = Some(subscribe);
-        let wanted = Wanted { filter: filter.clone(), options, walk, awaits };
-        self.publishing.push_wanted(key, number, wanted, &self.here.shared().retained);
+        let walk = SubscriptionWalk { filter: filter.clone(), options, walk, awaits };
+        self.publishing.push_walk(key, number, walk, &self.here.shared().retained);
     }
 
     /// The SUBACK of `subscribe` is on its way to the client: what the subscriptions bring may follow, unless
     /// they have `failed`.
     pub(super) fn release_retained(&mut self, key: u32, subscribe: u64, failed: bool) {
         if failed {
-            self.publishing.fail_wanted(key, subscribe, &self.here.shared().retained);
+            self.publishing.fail_walks(key, subscribe, &self.here.shared().retained);
         } else {
-            self.publishing.release_wanted(key, subscribe);
+            self.publishing.release_walks(key, subscribe);
         }
     }
 
     /// Moves retained messages on into a client's outbox while it is nearly empty and takes them.
     /// Returns whether some were moved, or may be at once, and some are left.
     pub(super) fn feed_backlog(&mut self, index: u32) -> bool {
-        let Phase::Serving { session: key, .. } = self.clients[index].phase else {
+        let &Phase::Serving { session: key, .. } = self.clients[index].phase() else {
             return false;
         };
         if !self.publishing.has_backlog(key) {
@@ -107,7 +108,7 @@ impl<P: Ports> Shard<P> {
             if !self.publishing.has_backlog(key) {
                 continue;
             }
-            match self.sessions.entry_mut(key).map(|entry| entry.presence.client()) {
+            match self.sessions.entry(key).map(Entry::client) {
                 None => {
                     self.publishing.end_backlog(key, &self.here.shared().retained);
                 }
@@ -129,7 +130,7 @@ impl<P: Ports> Shard<P> {
     fn feed(&mut self, key: u32, connected: bool) -> FeedOutcome {
         let mut fed = FeedOutcome { any: false, is_full: false };
         let Some(mut backlog) = self.publishing.take_backlog(key) else { return fed };
-        if self.sessions.entry_mut(key).is_none_or(|entry| entry.number != backlog.number) {
+        if !self.sessions.is_there(key, backlog.number) {
             backlog.end_walks(&self.here.shared().retained);
             return fed;
         }
@@ -170,7 +171,8 @@ impl<P: Ports> Shard<P> {
     fn find(&mut self, key: u32, backlog: &mut Backlog, nodes: &mut usize) {
         let retained = &self.here.shared().retained;
         while *nodes > 0
-            && let Some(Wanted { filter, options, walk, awaits: None }) = backlog.walks.front_mut()
+            && let Some(SubscriptionWalk { filter, options, walk, awaits: None }) =
+                backlog.walks.front_mut()
         {
             // After an UNSUBSCRIBE nothing more is delivered [MQTT-3.10.4-2].
             let is_wanted = self

@@ -87,10 +87,8 @@ impl<P: Ports> Shard<P> {
         let begin = HandOnCursor::new(number, session.sent_to(), stored.unwrap_or_default());
         self.begin_hand_on(number, HandOn::on_disk(left, begin, stored.is_some()));
         let mut mark = self.draft_of_end(Giver { key, number });
-        mark.writes.push(Write::PutSession {
-            number,
-            record: Box::new(records::ended_session_record(&session)),
-        });
+        let record = Box::new(records::ended_session_record(&session));
+        mark.write(Write::PutSession { number, record });
         if let Some(will) = will {
             self.publish_will((number, key), will.will, mark);
         } else {
@@ -107,7 +105,7 @@ impl<P: Ports> Shard<P> {
 
     fn queue_hand_on_of_ended(&mut self, number: SessionNumber) {
         self.agenda
-            .push(Flow::left(self.here.index()), Errand::HandOn(Giver { key: None, number }));
+            .push(Flow::hand_on(self.here.index()), Errand::HandOn(Giver { key: None, number }));
     }
 
     /// Hands on messages of a session until the budget is spent.
@@ -117,7 +115,7 @@ impl<P: Ports> Shard<P> {
             return Progress::Done;
         }
         let flow = match is_ended {
-            true => Flow::left(self.here.index()),
+            true => Flow::hand_on(self.here.index()),
             false => Flow::session(self.here.index(), giver.number.into()),
         };
         // A message that this turn has put into its outbox must not come behind its removal there.
@@ -171,14 +169,14 @@ impl<P: Ports> Shard<P> {
             return Placed::Done { refusals: 0 };
         };
         if is_left_out(Rule::HandedOn) {
-            self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
+            self.file(change.into_iter().collect());
             return Placed::Done { refusals: 0 };
         }
         let group = Arc::clone(group);
         if self.is_only_member(giver, &group) {
             // It is too large for it, and would come back.
             self.here.counters().dropped_too_large.add(1);
-            self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
+            self.file(change.into_iter().collect());
             return Placed::Done { refusals: 0 };
         }
         let done = match self.sessions.hands_on(giver.number) {
@@ -186,9 +184,10 @@ impl<P: Ports> Shard<P> {
             // If it fails, the disk is not read for it: its client may be there, and has been sent more.
             false => Done::HandedOn(giver, Box::new(left.for_another_try())),
         };
-        let waiting = is_durable.then_some((self.here.index(), done));
-        let draft =
-            Draft { writes: change.into_iter().collect(), waiting: waiting.into_iter().collect() };
+        let mut draft: Draft = change.into_iter().collect();
+        if is_durable {
+            draft.wait(self.here.index(), done);
+        }
         let mut part = Part::of_publisher(draft, self.here.shared().store.is_some());
         let placed = self.place_left(flow, &mut left, &group, &mut part);
         if placed == Placed::Blocked {
@@ -209,7 +208,7 @@ impl<P: Ports> Shard<P> {
 
     /// Whether a session is a member of a group still, and nobody else is that could take a message.
     fn is_only_member(&mut self, giver: Giver, group: &Group) -> bool {
-        let Some(key) = giver.key.filter(|&key| self.numbered(key, giver.number).is_some()) else {
+        let Some(key) = giver.key.filter(|&key| self.sessions.is_there(key, giver.number)) else {
             return false;
         };
         group.standing(self.member(key)).is_some_and(|standing| standing.others == 0)
@@ -219,7 +218,7 @@ impl<P: Ports> Shard<P> {
         if self.sessions.hands_on(number) {
             return self.sessions.hand_on_mut(number).map(HandOn::left_mut);
         }
-        self.numbered(key?, number)?.session.left_mut()
+        self.sessions.numbered(key?, number)?.session.left_mut()
     }
 
     fn has_left(&mut self, giver: Giver) -> bool {
@@ -230,7 +229,7 @@ impl<P: Ports> Shard<P> {
         match self.sessions.hand_on_mut(number) {
             Some(hand_on) => hand_on.is_on_disk(),
             None => key
-                .and_then(|key| self.numbered(key, number))
+                .and_then(|key| self.sessions.numbered(key, number))
                 .is_some_and(|entry| entry.session.is_durable()),
         }
     }
@@ -254,7 +253,7 @@ impl<P: Ports> Shard<P> {
         let mut draft = Draft::default();
         if let Some(left) = self.left_of(giver) {
             left.begin_write();
-            draft.waiting.push((self.here.index(), Done::EndWritten(giver)));
+            draft.wait(self.here.index(), Done::EndWritten(giver));
         }
         draft
     }
@@ -275,7 +274,7 @@ impl<P: Ports> Shard<P> {
         left.end_write(false);
         if failed {
             left.put_back(message, &memory.outboxes);
-            self.journal.push_giver(giver);
+            self.journal.retry_list_mut().push_giver(giver);
         } else {
             self.go_on_handing_on(giver);
         }
@@ -298,12 +297,14 @@ impl<P: Ports> Shard<P> {
     fn go_on_handing_on(&mut self, Giver { key, number }: Giver) {
         if self.sessions.hands_on(number) {
             match self.sessions.next_step(number) {
-                Some(NextStep::ReadAgain(page)) => self.journal.push_hand_on_page(page),
+                Some(NextStep::ReadAgain(page)) => {
+                    self.journal.retry_list_mut().push_hand_on_page(page)
+                }
                 Some(NextStep::Read(page)) => self.read_hand_on_page(page),
                 Some(NextStep::RemoveRecords) => self.file(self.removal(number)),
                 Some(NextStep::Forget) | None => {}
             }
-        } else if let Some(key) = key.filter(|&key| self.numbered(key, number).is_some()) {
+        } else if let Some(key) = key.filter(|&key| self.sessions.is_there(key, number)) {
             self.go_on_with_outbox(key);
         }
     }
@@ -315,7 +316,7 @@ impl<P: Ports> Shard<P> {
             return;
         }
         session.tidy_left();
-        match entry.presence.client() {
+        match entry.client() {
             Some(index) => self.mark_dirty(index),
             None => self.begin_trim(key),
         }
@@ -343,21 +344,20 @@ impl<P: Ports> Shard<P> {
     /// A page of an ended session's outbox is here: its messages for groups are handed on.
     pub(super) fn on_hand_on_page(&mut self, page: HandOnCursor, outcome: Outcome) {
         let Outcome::Page(Page { entries, next }) = outcome else {
-            self.journal.push_hand_on_page(page);
+            self.journal.retry_list_mut().push_hand_on_page(page);
             return;
         };
         let number = page.number();
         let Some(hand_on) = self.sessions.hand_on_mut(number) else { return };
-        let (shared, journal) = (Arc::clone(self.here.shared()), &self.journal);
+        let (shared, retry_list) = (Arc::clone(self.here.shared()), self.journal.retry_list());
         let mut dropped = 0;
         let messages = entries
             .into_iter()
-            .filter(|(position, _)| !journal.is_unsettled(number, position.0))
+            .filter(|(position, _)| !retry_list.is_unsettled(number, position.0))
             .filter_map(|(position, stored)| {
                 let Stored::Entry(entry) = stored else { return None };
                 let delivery = records::delivery(entry, &shared.shares);
-                let is_theirs =
-                    !page.was_sent(position.0) || delivery.qos == QoS::AtLeastOnce;
+                let is_theirs = !page.was_sent(position.0) || delivery.qos == QoS::AtLeastOnce;
                 let group = delivery.via.group().filter(|_| is_theirs).cloned();
                 dropped += u64::from(group.is_none());
                 // The subscription identifier was the session's own.

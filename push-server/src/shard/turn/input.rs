@@ -12,7 +12,7 @@ use crate::mqtt::codec::Reason;
 use crate::shard::agenda::Progress;
 use crate::shard::clients::{PendingClient, Phase};
 use crate::shard::journal::Done;
-use crate::shard::notices::Kind;
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{PieceOf, Ports, Token, Wire};
 use crate::store::Outcome;
 
@@ -56,7 +56,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_bytes(&mut self, index: u32, piece: &PieceOf<P>) {
         let (client, scratch) = self.clients.with_scratch(index);
         let limits = &self.here.shared().config.limits;
-        let pace = match &client.phase {
+        let pace = match client.phase() {
             // No layer has pings of its own.
             _ if client.transport.is_plain() => PingPace::OFF,
             Phase::Serving { connection, .. } => connection.ping_pace(limits),
@@ -70,22 +70,18 @@ impl<P: Ports> Shard<P> {
             self.after_layers(index);
             return;
         }
-        match &mut client.phase {
-            Phase::Handshake(pending) => {
-                let limits = &self.here.shared().config.limits;
-                let progress = pending.handshake.handle_bytes(limits, bytes);
-                self.on_handshake(index, progress);
-                self.charge_input(index);
+        let pings = self.path.pings(client.slot.as_ref());
+        // What a peer says after the end is not read.
+        if let Some(connection) = client.connection_mut() {
+            if let Some(pings) = pings {
+                connection.pings_answered_elsewhere(pings, limits);
             }
-            Phase::Serving { connection, .. } => {
-                if let Some(pings) = self.path.pings(client.slot.as_ref()) {
-                    connection.pings_answered_elsewhere(pings, &self.here.shared().config.limits);
-                }
-                connection.handle_bytes(bytes, self.agenda.now());
-                self.take_input(index);
-            }
-            // Whatever a peer still says after the end is not read.
-            Phase::Flushing { .. } | Phase::Lingering { .. } => {}
+            connection.handle_bytes(bytes, self.agenda.now());
+            self.take_input(index);
+        } else if let Some(pending) = client.pending_mut() {
+            let progress = pending.handshake.handle_bytes(limits, bytes);
+            self.on_handshake(index, progress);
+            self.charge_input(index);
         }
         self.after_layers(index);
     }
@@ -98,7 +94,7 @@ impl<P: Ports> Shard<P> {
             return;
         }
         let token = client.token(index);
-        match &client.phase {
+        match client.phase() {
             // It may leave for another shard, which no send may be under way for.
             Phase::Handshake(_) if client.output.is_sending() || client.transport.owes() => {}
             Phase::Handshake(_) => {
@@ -125,7 +121,7 @@ impl<P: Ports> Shard<P> {
     /// Parses and handles what a client has sent, until something blocks it. Returns why it has to go
     /// on later, unless what blocks it will resume it.
     pub(super) fn pump(&mut self, index: u32, budget: &mut Budget) -> Option<Halt> {
-        let served = self.clients.get(index).map(|client| &client.phase);
+        let served = self.clients.get(index).map(|client| client.phase());
         let Some(&Phase::Serving { session: key, .. }) = served else { return None };
         let parsed_bytes = self.parsed_bytes(index);
         self.clients[index].intake.hold(0);
@@ -145,7 +141,7 @@ impl<P: Ports> Shard<P> {
                 break;
             }
             let client = self.clients.get_mut(index)?;
-            let Phase::Serving { connection, .. } = &mut client.phase else { return None };
+            let connection = client.connection_mut()?;
             let session = self.sessions.session_mut(key)?;
             let limits = &self.here.shared().config.limits;
             let Some(event) = connection.poll_event(session, limits, self.agenda.now()) else {
@@ -182,7 +178,7 @@ impl<P: Ports> Shard<P> {
     /// shard it is.
     fn charge_input(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        let (bytes, behind) = match &client.phase {
+        let (bytes, behind) = match client.phase() {
             Phase::Handshake(PendingClient { handshake, .. }) => {
                 (handshake.input_len(), handshake.parsed_bytes())
             }
@@ -220,10 +216,10 @@ impl<P: Ports> Shard<P> {
         self.here.counters().limit_input_bytes.add(1);
         let client = &mut self.clients[index];
         client.intake.discharge();
-        match &client.phase {
+        match client.phase() {
             // It is not known yet what it would understand.
             Phase::Handshake(_) => {
-                self.tell(index, Kind::Ended, &INPUT_IS_FULL);
+                self.tell(index, NoticeKind::Ended, &INPUT_IS_FULL);
                 self.finish(index, Vec::new());
             }
             _ => self.close_client_for(index, Reason::QuotaExceeded, INPUT_IS_FULL),
@@ -242,8 +238,7 @@ impl<P: Ports> Shard<P> {
     /// When a served client's large packet is looked at next, while the server reads it.
     pub(super) fn progress_deadline(&self, index: u32) -> Option<Monotonic> {
         let client = self.clients.get(index)?;
-        let is_watched = matches!(client.phase, Phase::Serving { .. })
-            && self.here.shared().config.packet_rate_min > 0;
+        let is_watched = client.is_served() && self.here.shared().config.packet_rate_min > 0;
         client.intake.progress_deadline().filter(|_| is_watched)
     }
 
@@ -251,7 +246,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_progress_due(&mut self, index: u32) {
         let (now, rate_min) = (self.agenda.now(), self.here.shared().config.packet_rate_min);
         let client = &mut self.clients[index];
-        let Phase::Serving { connection, .. } = &client.phase else { return };
+        let Some(connection) = client.connection() else { return };
         let bytes = connection.input_len();
         if client.intake.is_too_slow(bytes, rate_min, now) {
             self.here.counters().limit_packet_rate.add(1);
@@ -272,7 +267,7 @@ impl<P: Ports> Shard<P> {
     /// that end is not known, or is not asked for any more.
     pub(super) fn whole_wire_bytes(&self, index: u32) -> Option<u64> {
         let client = self.clients.get(index)?;
-        let (parsed, pending) = match &client.phase {
+        let (parsed, pending) = match client.phase() {
             Phase::Handshake(PendingClient { handshake, .. }) => {
                 (handshake.parsed_bytes(), handshake.input_len())
             }
@@ -286,7 +281,7 @@ impl<P: Ports> Shard<P> {
 
     /// Bytes of whole packets that a client has sent, while it is served.
     fn parsed_bytes(&self, index: u32) -> u64 {
-        match self.clients.get(index).map(|client| &client.phase) {
+        match self.clients.get(index).map(|client| client.phase()) {
             Some(Phase::Serving { connection, .. }) => connection.parsed_bytes(),
             _ => 0,
         }
@@ -295,8 +290,8 @@ impl<P: Ports> Shard<P> {
     /// What blocks a client's input.
     fn obstacle(&self, index: u32) -> Option<Obstacle> {
         let client = self.clients.get(index)?;
-        let Phase::Serving { connection, session, .. } = &client.phase else { return None };
-        if self.journal.is_behind() && self.is_durable(*session) {
+        let Phase::Serving { connection, session, .. } = client.phase() else { return None };
+        if self.journal.is_behind() && self.sessions.is_durable(*session) {
             return Some(Obstacle::Store);
         }
         let is_throttled = connection.answers_due_bytes() > self.answers_due_bytes_max();
@@ -326,7 +321,7 @@ impl<P: Ports> Shard<P> {
     /// Stops reading from a client whose input waits, where there is enough of it.
     fn limit_stalled_input(&mut self, index: u32) {
         if let Some(client) = self.clients.get(index)
-            && let Phase::Serving { connection, .. } = &client.phase
+            && let Phase::Serving { connection, .. } = client.phase()
             && client.intake.is_stalled()
             && client.intake.is_receiving()
             && connection.input_len() >= STALLED_INPUT_BYTES_MAX
@@ -341,7 +336,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn unthrottle(&mut self, index: u32) {
         let due_bytes_max = self.answers_due_bytes_max();
         let client = &mut self.clients[index];
-        if let Phase::Serving { connection, .. } = &client.phase
+        if let Phase::Serving { connection, .. } = client.phase()
             && client.intake.throttled_since().is_some()
             && (client.output.has_failed() || connection.answers_due_bytes() <= due_bytes_max)
         {
@@ -372,7 +367,7 @@ impl<P: Ports> Shard<P> {
     /// has not taken what was sent before does not read.
     pub(super) fn on_throttled_long(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        let Phase::Serving { connection, .. } = &client.phase else { return };
+        let Some(connection) = client.connection() else { return };
         let waited = client.intake.throttled_since().map_or(Monotonic(0), |since| since);
         let is_over = waited.after_millis(ANSWERS_WAIT_MILLIS) <= self.agenda.now();
         if is_over && client.output.is_sending() && connection.has_answers() {

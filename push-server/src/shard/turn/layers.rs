@@ -2,7 +2,7 @@
 
 use super::Shard;
 use crate::shard::clients::Phase;
-use crate::shard::notices::Kind;
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::Ports;
 use crate::transport::{Ended, Limit};
 
@@ -22,12 +22,12 @@ impl<P: Ports> Shard<P> {
 
     fn on_layers_ended(&mut self, index: u32, ended: Ended) {
         let client = &self.clients[index];
-        match &client.phase {
+        match client.phase() {
             // What came before the end is still to be handled.
             Phase::Serving { .. } if client.intake.is_stalled() => return,
             Phase::Serving { .. } => {
                 if ended.is_fault() {
-                    self.tell(index, Kind::Fault, &ended.text());
+                    self.tell(index, NoticeKind::Fault, &ended.text());
                 } else {
                     self.tell_ordinary(index, ended.text());
                 }
@@ -36,7 +36,7 @@ impl<P: Ports> Shard<P> {
             Phase::Handshake { .. } => {
                 if ended.is_fault() {
                     self.here.counters().connects_malformed.add(1);
-                    self.tell(index, Kind::NotMqtt, &ended.text());
+                    self.tell(index, NoticeKind::NotMqtt, &ended.text());
                 }
                 self.finish(index, Vec::new());
             }

@@ -4,10 +4,10 @@
 use super::Shard;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{PublishReceipt, Version};
-use crate::shard::clients::{Phase, Receipts};
+use crate::shard::clients::Receipts;
 use crate::shard::journal::{Done, Part};
 use crate::shard::mutant::{Rule, is_left_out};
-use crate::shard::notices::Kind;
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::Ports;
 use crate::shard::publish::Publisher;
 use crate::store::{SessionNumber, Write};
@@ -48,7 +48,7 @@ impl<P: Ports> Shard<P> {
             None => 0,
         };
         let done = Done::Publish { client, number, reason, session, receipt };
-        part.draft.waiting.push((self.here.index(), done));
+        part.wait(self.here.index(), done);
     }
 
     /// The receipt of a client's publish waits; returns what tells it from others.
@@ -75,8 +75,7 @@ impl<P: Ports> Shard<P> {
         reason: Reason,
     ) {
         let client = &mut self.clients[index];
-        let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
-        let key = *key;
+        let Some((connection, key)) = client.served_mut() else { return };
         let Some(session) = self.sessions.session_mut(key) else { return };
         // What a full outbox refuses, it would refuse again at once: an older client is not to be sent
         // into a loop for what somebody else does not fetch.
@@ -94,7 +93,7 @@ impl<P: Ports> Shard<P> {
         } else {
             self.tell(
                 index,
-                Kind::Ended,
+                NoticeKind::Ended,
                 &"its message could not be taken, which 3.1.1 cannot say",
             );
             self.close_client(index, None);
@@ -112,7 +111,7 @@ impl<P: Ports> Shard<P> {
         if !receipt.exactly_once {
             return;
         }
-        let Some(entry) = self.numbered(key, number) else {
+        let Some(entry) = self.sessions.numbered(key, number) else {
             // Its id may have come to the disk behind the session's end.
             if self.here.shared().store.is_some() && is_recorded(reason) {
                 let packet_id = receipt.packet_id;
@@ -120,7 +119,7 @@ impl<P: Ports> Shard<P> {
             }
             return;
         };
-        match entry.presence.client() {
+        match entry.client() {
             Some(index) if entry.session.has_asked_again(receipt.packet_id) => {
                 self.acknowledge_publish(index, receipt, reason);
             }

@@ -23,7 +23,7 @@ impl<P: Ports> Shard<P> {
     /// Begins to offer the store again, in turns, what it has refused. Called now and then.
     pub(super) fn retry_store(&mut self) {
         let is_serving = self.here.shared().store.as_ref().is_some_and(|store| store.is_serving());
-        if is_serving && let Some(retrying) = self.journal.begin_retry() {
+        if is_serving && let Some(retrying) = self.journal.retry_list_mut().begin_retry() {
             self.agenda.push(Flow::nobody(self.here.index()), Errand::Retry(Box::new(retrying)));
         }
     }
@@ -43,7 +43,7 @@ impl<P: Ports> Shard<P> {
                 break;
             }
         }
-        self.journal.end_retry();
+        self.journal.retry_list_mut().end_retry();
         Progress::Done
     }
 
@@ -51,11 +51,11 @@ impl<P: Ports> Shard<P> {
     fn retry_one(&mut self, retrying: &mut Retrying) -> bool {
         match retrying.next() {
             Some(Again::Record(key, number)) => {
-                if self.numbered(key, number).is_some() {
+                if self.sessions.is_there(key, number) {
                     self.file_unwritten(key);
                     self.save_session(key);
                 } else {
-                    self.journal.end_unwritten(key, number);
+                    self.journal.retry_list_mut().end_unwritten(key, number);
                 }
             }
             Some(Again::SessionChange(key, number, change)) => {
@@ -67,8 +67,8 @@ impl<P: Ports> Shard<P> {
             Some(Again::HandOn(giver)) => self.retry_hand_on(giver),
             Some(Again::HandOnPage(page)) => self.read_hand_on_page(page),
             Some(Again::Page(key, number)) => {
-                self.journal.end_unread(key, number);
-                if let Some(index) = self.numbered(key, number).and_then(|e| e.presence.client()) {
+                self.journal.retry_list_mut().end_unread(key, number);
+                if let Some(index) = self.sessions.numbered(key, number).and_then(|e| e.client()) {
                     self.mark_dirty(index);
                 }
             }
@@ -85,24 +85,21 @@ impl<P: Ports> Shard<P> {
     /// The same for a session of which there is a record with its will alone. Where it fails, all that may
     /// be there is tried.
     pub(super) fn record_removal(&self, number: SessionNumber) -> Draft {
-        Draft {
-            writes: vec![Write::RemoveRecord { number }],
-            waiting: vec![(self.here.index(), Done::Removed { number, again: false })],
-        }
+        let done = Done::Removed { number, again: false };
+        Draft::from(Write::RemoveRecord { number }).then(self.here.index(), done)
     }
 
     fn removed(&self, number: SessionNumber, again: bool) -> Draft {
         let is_left = is_left_out(Rule::SessionRemoved);
-        Draft {
-            writes: if is_left { Vec::new() } else { vec![Write::RemoveSession { number }] },
-            waiting: vec![(self.here.index(), Done::Removed { number, again })],
-        }
+        let write = (!is_left).then_some(Write::RemoveSession { number });
+        let draft: Draft = write.into_iter().collect();
+        draft.then(self.here.index(), Done::Removed { number, again })
     }
 
     pub(super) fn on_removed(&mut self, number: SessionNumber, again: bool, failed: bool) {
         if !failed {
             self.here.counters().removals_retried.add(u64::from(again));
-        } else if !self.journal.push_unremoved(number) {
+        } else if !self.journal.retry_list_mut().push_unremoved(number) {
             self.here.counters().limit_removals.add(1);
         }
     }
@@ -110,11 +107,11 @@ impl<P: Ports> Shard<P> {
     /// A session's own record is on disk, or is not.
     pub(super) fn on_saved(&mut self, key: u32, number: SessionNumber, failed: bool) {
         if failed {
-            if self.numbered(key, number).is_some() {
-                self.journal.push_unwritten(key, number);
+            if self.sessions.is_there(key, number) {
+                self.journal.retry_list_mut().push_unwritten(key, number);
             }
         } else {
-            self.journal.end_unwritten(key, number);
+            self.journal.retry_list_mut().end_unwritten(key, number);
         }
     }
 
@@ -128,20 +125,21 @@ impl<P: Ports> Shard<P> {
     ) {
         for change in changes {
             if failed {
-                if self.needs(key, number, change) && !self.journal.push_change(key, number, change)
+                if self.needs(key, number, change)
+                    && !self.journal.retry_list_mut().push_change(key, number, change)
                 {
                     self.here.counters().limit_changes.add(1);
                 }
                 continue;
             }
             if again {
-                self.journal.end_change(number, change);
+                self.journal.retry_list_mut().end_change(number, change);
                 self.here.counters().removals_retried.add(1);
             }
-            let entry = self.numbered(key, number);
+            let entry = self.sessions.numbered(key, number);
             if let (SessionChange::Release(position), Some(entry)) = (change, entry) {
                 entry.session.released(position);
-                if let Some(index) = entry.presence.client() {
+                if let Some(index) = entry.client() {
                     self.mark_dirty(index);
                 }
             }
@@ -150,7 +148,7 @@ impl<P: Ports> Shard<P> {
 
     /// Whether a change is still to be made: its session may have gone on, or have ended.
     fn needs(&mut self, key: u32, number: SessionNumber, change: SessionChange) -> bool {
-        if let Some(entry) = self.numbered(key, number) {
+        if let Some(entry) = self.sessions.numbered(key, number) {
             return entry.session.needs(change);
         }
         // What it leaves to others is read from its outbox.
@@ -161,13 +159,12 @@ impl<P: Ports> Shard<P> {
     /// read may still have its message.
     fn retry_change(&mut self, (key, number): (u32, SessionNumber), change: SessionChange) {
         if !self.needs(key, number, change) {
-            self.journal.end_change(number, change);
+            self.journal.retry_list_mut().end_change(number, change);
             return;
         }
         let changes = vec![change];
         let done = Done::Changed { session: key, number, changes, again: true };
-        let waiting = vec![(self.here.index(), done)];
-        self.file(Draft { writes: vec![records::changed(change, number)], waiting });
+        self.file(Draft::from(records::changed(change, number)).then(self.here.index(), done));
         if matches!(change, SessionChange::EndExactlyOnce(_)) {
             // Ahead of what a client may begin now under the same packet id, which another shard may file.
             self.submit_draft();
@@ -193,20 +190,20 @@ impl<P: Ports> Shard<P> {
     }
 
     fn is_unwritten(&mut self, key: u32) -> bool {
-        let Some(number) = self.journal.unwritten(key) else { return false };
-        self.numbered(key, number).is_some()
+        let Some(number) = self.journal.retry_list().unwritten(key) else { return false };
+        self.sessions.is_there(key, number)
     }
 
     /// A filter that was unsubscribed from could not be removed.
     pub(super) fn keep_unremoved(&mut self, filter: UnremovedFilter) {
-        if !self.journal.push_unremoved_filter(filter) {
+        if !self.journal.retry_list_mut().push_filter(filter) {
             self.here.counters().limit_filter_removals.add(1);
         }
     }
 
     /// Offers a removal again, unless the session has ended, and with it all that it has on disk.
     pub(super) fn retry_filter_removal(&mut self, (key, number, filter): UnremovedFilter) {
-        let Some(entry) = self.numbered(key, number) else { return };
+        let Some(entry) = self.sessions.numbered(key, number) else { return };
         if entry.session.subscriptions.contains(&filter) {
             // It is subscribed to again. Its write may have to fail yet, so it is asked again later.
             self.keep_unremoved((key, number, filter));
@@ -214,7 +211,7 @@ impl<P: Ports> Shard<P> {
         }
         let write = Write::RemoveSubscription { number, filter: filter.clone() };
         let done = Done::FilterRemoved { session: key, number, filter };
-        self.file(Draft { writes: vec![write], waiting: vec![(self.here.index(), done)] });
+        self.file(Draft::from(write).then(self.here.index(), done));
     }
 
     pub(super) fn on_filter_removed(&mut self, filter: UnremovedFilter, failed: bool) {

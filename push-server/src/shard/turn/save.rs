@@ -1,8 +1,8 @@
 //! The records of sessions that outlive their connection: when one is written, and what is in it.
 
 use super::Shard;
-use crate::mqtt::{Connect, Session};
-use crate::shard::clients::Phase;
+use crate::mqtt::{Connect, Connection, Session};
+use crate::shard::clients::Client;
 use crate::shard::journal::{Done, Draft, records};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
@@ -13,7 +13,7 @@ impl<P: Ports> Shard<P> {
     /// The store's number of a session, if it is durable.
     pub(super) fn number_of(&mut self, key: u32) -> Option<SessionNumber> {
         let entry = self.sessions.entry_mut(key)?;
-        entry.session.is_durable().then_some(entry.number)
+        entry.session.is_durable().then_some(entry.number())
     }
 
     /// Makes the session that a CONNECT asks for, durable if it outlives its connection. Of one that
@@ -38,7 +38,7 @@ impl<P: Ports> Shard<P> {
     /// CONNACK said becomes true when the store is back.
     pub(super) fn save_connected(&mut self, index: u32, key: u32, ended: bool) {
         let mut draft = self.saved_session(key);
-        if draft.writes.is_empty() && !ended {
+        if !draft.has_writes() && !ended {
             return;
         }
         if is_left_out(Rule::ConnackWaits) {
@@ -46,7 +46,7 @@ impl<P: Ports> Shard<P> {
             return;
         }
         self.clients[index].output.hold();
-        draft.waiting.push((self.here.index(), Done::Connect { client: self.token_of(index) }));
+        draft.wait(self.here.index(), Done::Connect { client: self.token_of(index) });
         self.journal.append(draft);
     }
 
@@ -64,15 +64,11 @@ impl<P: Ports> Shard<P> {
         if !entry.session.is_durable() && !entry.session.keeps_will() {
             return Draft::default();
         }
-        let number = entry.number;
-        let (disconnected_at, will) = match &entry.presence {
+        let number = entry.number();
+        let (disconnected_at, will) = match entry.presence() {
             Presence::Connected(index) => {
-                let phase = self.clients.get(*index).map(|client| &client.phase);
-                let will = match phase {
-                    Some(Phase::Serving { connection, .. }) => connection.will(),
-                    _ => None,
-                };
-                (None, will.map(records::stored_will))
+                let connection = self.clients.get(*index).and_then(Client::connection);
+                (None, connection.and_then(Connection::will).map(records::stored_will))
             }
             Presence::Absent(absence) => {
                 let begun = absence.begun(entry.session.expiry_secs, clocks);
@@ -80,9 +76,7 @@ impl<P: Ports> Shard<P> {
             }
         };
         let record = records::session_record(&entry.session, disconnected_at, will);
-        Draft {
-            writes: vec![Write::PutSession { number, record: Box::new(record) }],
-            waiting: vec![(self.here.index(), Done::Session { session: key, number })],
-        }
+        let write = Write::PutSession { number, record: Box::new(record) };
+        Draft::from(write).then(self.here.index(), Done::Session { session: key, number })
     }
 }

@@ -11,11 +11,11 @@ use super::input::ANSWERS_WAIT_MILLIS;
 use crate::broker::{Charge, Holder, NoMemory, PeerNetwork, will_weight_bytes};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Claim, Connecting, Connection, Session, Timeout, Transmit, Version};
-use crate::shard::clients::{LINGER_MILLIS, Phase};
+use crate::shard::clients::{EndedConnection, Phase};
 use crate::shard::counters::{Counter, ShardCounters};
 use crate::shard::liveness::Applicant;
 use crate::shard::mutant::{Rule, is_left_out};
-use crate::shard::notices::Kind;
+use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Socket, Wire};
 use crate::shard::sessions::{EndedSession, NoPlace, Presence};
 use crate::transport::{Goodbye, Heartbeat};
@@ -36,7 +36,12 @@ impl<P: Ports> Shard<P> {
         if self.is_overtaken(index, &connecting) {
             self.here.counters().connects_refused.add(1);
             let client_id = Some(&*connecting.connect.client_id);
-            self.tell_of(index, Kind::TakenOver, client_id, &"it has connected again meanwhile");
+            self.tell_of(
+                index,
+                NoticeKind::TakenOver,
+                client_id,
+                &"it has connected again meanwhile",
+            );
             self.finish(index, Vec::new());
             return;
         }
@@ -74,7 +79,7 @@ impl<P: Ports> Shard<P> {
         let keep_alive = connection.keep_alive();
         let flow = self.sessions.number(key).into();
         let client = &mut self.clients[index];
-        client.phase = Phase::Serving { connection, session: key, flow };
+        client.serve(connection, key, flow);
         self.save_connected(index, key, ended);
         self.tell_ordinary(index, "client connected");
         if let Some(deadline) = self.serving_deadline(index) {
@@ -94,12 +99,12 @@ impl<P: Ports> Shard<P> {
         if is_left_out(Rule::LaterConnect) {
             return false;
         }
-        let number = self.clients[index].connect_number;
+        let number = self.clients[index].connect_number();
         let Some(key) = self.sessions.find(&connecting.connect.client_id) else { return false };
-        let other = self.sessions.entry_mut(key).and_then(|entry| entry.presence.client());
-        other
+        self.sessions
+            .client(key)
             .and_then(|other| self.clients.get(other))
-            .is_some_and(|other| number.is_overtaken_by(other.connect_number))
+            .is_some_and(|other| number.is_overtaken_by(other.connect_number()))
     }
 
     /// What a CONNECT makes of the session with its client id. `None`: there is none that would
@@ -144,12 +149,11 @@ impl<P: Ports> Shard<P> {
     fn will_bytes(&mut self, client_id: &str) -> u64 {
         let Some(key) = self.sessions.find(client_id) else { return 0 };
         let Some(entry) = self.sessions.entry_mut(key) else { return 0 };
-        let will = match &entry.presence {
+        let will = match entry.presence() {
             Presence::Absent(absence) => absence.will().map(|pending| &pending.will),
-            Presence::Connected(index) => match &self.clients[*index].phase {
-                Phase::Serving { connection, .. } => connection.will(),
-                _ => None,
-            },
+            Presence::Connected(index) => {
+                self.clients[*index].connection().and_then(Connection::will)
+            }
         };
         will.and_then(|will| will.charge.as_ref()).map_or(0, Charge::bytes)
     }
@@ -168,8 +172,7 @@ impl<P: Ports> Shard<P> {
         let network = self.network_of(index);
         let replaced = self.sessions.find(&connect.client_id);
         if let Some(key) = replaced
-            && let Some(entry) = self.sessions.entry_mut(key)
-            && let Some(other) = entry.presence.client()
+            && let Some(other) = self.sessions.client(key)
         {
             self.close_client(other, Some(Reason::SessionTakenOver));
         }
@@ -189,8 +192,7 @@ impl<P: Ports> Shard<P> {
         if let Some(key) = found
             && let Some(entry) = self.sessions.entry_mut(key)
         {
-            // With the absence goes the will that still waited [MQTT-3.1.3-9].
-            entry.presence = Presence::Connected(index);
+            entry.connect(index);
             let before = self.sessions.set_network(key, network);
             self.hand_over(key, before);
             self.return_to_shares(index, key, connect.packet_bytes_max);
@@ -260,8 +262,7 @@ impl<P: Ports> Shard<P> {
     fn publish_tx(&mut self, index: u32) {
         let client = &mut self.clients[index];
         // What was sent may be AUTH, with CONNACK still to come.
-        let is_served = matches!(&client.phase,
-            Phase::Serving { connection, .. } if !connection.has_answers());
+        let is_served = client.connection().is_some_and(|served| !served.has_answers());
         let sent = (client.sent_bytes(), is_served);
         let now = self.agenda.now();
         self.path.sent(&mut client.slot, &client.socket, sent, now, self.here.counters());
@@ -270,8 +271,8 @@ impl<P: Ports> Shard<P> {
     /// The timer of a client fired: what it means depends on the phase.
     pub(super) fn on_client_timer(&mut self, index: u32) {
         let Some(client) = self.clients.get(index) else { return };
-        let deadline = match &client.phase {
-            Phase::Handshake(pending) => pending.deadline,
+        let deadline = match client.phase() {
+            Phase::Handshake(pending) => pending.deadline(),
             Phase::Flushing { deadline, .. } | Phase::Lingering { deadline } => *deadline,
             Phase::Serving { .. } => return self.on_serving_timer(index),
         };
@@ -279,14 +280,14 @@ impl<P: Ports> Shard<P> {
             self.arm_client_timer(index, deadline);
             return;
         }
-        match &client.phase {
+        match client.phase() {
             Phase::Handshake(_) if self.stop.has_begun() => self.abort(index),
             Phase::Handshake(pending) if pending.handshake.is_asking() => {
                 self.on_unanswered(index);
             }
             Phase::Handshake(_) => {
                 self.here.counters().connects_timeout.add(1);
-                self.tell(index, Kind::ConnectTimeout, &"no whole CONNECT in time");
+                self.tell(index, NoticeKind::ConnectTimeout, &"no whole CONNECT in time");
                 self.abort(index);
             }
             _ => self.abort(index),
@@ -296,7 +297,7 @@ impl<P: Ports> Shard<P> {
     /// The timer of a served client fired: its connection says whether it has been silent for too long.
     fn on_serving_timer(&mut self, index: u32) {
         let (now, seen) = (self.agenda.now(), self.seen_by_kernel(index));
-        let Phase::Serving { connection, .. } = &mut self.clients[index].phase else { return };
+        let Some(connection) = self.clients[index].connection_mut() else { return };
         let timeout = connection.handle_timeout(now, seen);
         let Some(deadline) = self.serving_deadline(index) else { return };
         let is_slow = self.progress_deadline(index).is_some_and(|deadline| deadline <= now);
@@ -317,7 +318,7 @@ impl<P: Ports> Shard<P> {
     /// long for its answers, or a large packet of its has had time to go on.
     pub(super) fn serving_deadline(&self, index: u32) -> Option<Monotonic> {
         let client = &self.clients[index];
-        let Phase::Serving { connection, .. } = &client.phase else { return None };
+        let Some(connection) = client.connection() else { return None };
         let silent = connection.poll_timeout();
         let deaf =
             client.intake.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
@@ -358,7 +359,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn on_peer_gone(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
         client.intake.end_peer();
-        match &client.phase {
+        match client.phase() {
             Phase::Serving { .. } if client.intake.is_stalled() => {}
             Phase::Serving { .. } => {
                 self.tell_ordinary(index, "client gone without a DISCONNECT");
@@ -375,7 +376,7 @@ impl<P: Ports> Shard<P> {
     /// Whether a served client is owed more that could be sent now.
     pub(super) fn has_more_for(&mut self, index: u32) -> bool {
         let client = &self.clients[index];
-        let Phase::Serving { connection, session: key, .. } = &client.phase else { return false };
+        let Phase::Serving { connection, session: key, .. } = client.phase() else { return false };
         let Some(session) = self.sessions.session_mut(*key) else { return false };
         client.transport.owes()
             || connection.has_transmit(session, &self.here.shared().config.limits)
@@ -391,7 +392,7 @@ impl<P: Ports> Shard<P> {
                 client.count_sent(*bytes);
                 self.publish_tx(index);
                 let has_more = self.has_more_for(index);
-                match &self.clients[index].phase {
+                match self.clients[index].phase() {
                     Phase::Lingering { .. } => self.remove_if_quiet(index),
                     Phase::Handshake(_) => {
                         self.after_receive(index);
@@ -403,7 +404,7 @@ impl<P: Ports> Shard<P> {
                     Phase::Serving { .. } | Phase::Flushing { .. } => self.mark_dirty(index),
                 }
             }
-            Err(_) if matches!(client.phase, Phase::Serving { .. }) => {
+            Err(_) if client.is_served() => {
                 // What the client sent before it went (a DISCONNECT, say) may still be unread: the
                 // receive brings it, then the end.
                 client.output.fail();
@@ -425,16 +426,20 @@ impl<P: Ports> Shard<P> {
         match reason {
             // All of them: the stop is logged once.
             None | Some(Reason::ServerShuttingDown) => {}
-            Some(reason @ Reason::KeepAliveTimeout) => self.tell(index, Kind::Expired, &reason),
-            Some(reason @ Reason::SessionTakenOver) => self.tell(index, Kind::TakenOver, &reason),
-            Some(reason) => self.tell(index, Kind::Ended, &reason),
+            Some(reason @ Reason::KeepAliveTimeout) => {
+                self.tell(index, NoticeKind::Expired, &reason)
+            }
+            Some(reason @ Reason::SessionTakenOver) => {
+                self.tell(index, NoticeKind::TakenOver, &reason)
+            }
+            Some(reason) => self.tell(index, NoticeKind::Ended, &reason),
         }
         self.end_client(index, reason);
     }
 
     /// The same where the log can tell more than the protocol: `why`.
     pub(super) fn close_client_for(&mut self, index: u32, reason: Reason, why: &str) {
-        self.tell(index, Kind::Ended, &why);
+        self.tell(index, NoticeKind::Ended, &why);
         self.end_client(index, Some(reason));
     }
 
@@ -442,12 +447,12 @@ impl<P: Ports> Shard<P> {
     /// client took it back.
     fn end_client(&mut self, index: u32, reason: Option<Reason>) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        let Phase::Serving { connection, session, .. } = &mut client.phase else { return };
+        let Some((connection, key)) = client.served_mut() else { return };
         if let Some(reason) = reason {
             connection.close(reason);
         }
         let mut frames = Vec::new();
-        if let Some(session) = self.sessions.session_mut(*session) {
+        if let Some(session) = self.sessions.session_mut(key) {
             let limits = &self.here.shared().config.limits;
             let mut transmit = Transmit::default();
             // A connection that is over has nothing but answers to send.
@@ -460,7 +465,7 @@ impl<P: Ports> Shard<P> {
 
     /// The orderly stop: every client is told, wills stay with us.
     pub(super) fn close_for_stop(&mut self, index: u32) {
-        match &self.clients[index].phase {
+        match self.clients[index].phase() {
             Phase::Serving { .. } if self.here.shared().config.redirect_to.is_some() => {
                 self.redirect_client(index);
             }
@@ -475,7 +480,7 @@ impl<P: Ports> Shard<P> {
 
     fn redirect_client(&mut self, index: u32) {
         if let Some(client) = self.clients.get_mut(index)
-            && let Phase::Serving { connection, .. } = &mut client.phase
+            && let Some(connection) = client.connection_mut()
             && let Some(reference) = &self.here.shared().config.redirect_to
         {
             connection.redirect(reference);
@@ -486,12 +491,8 @@ impl<P: Ports> Shard<P> {
     /// Takes a served connection from its session, and its will with it.
     fn detach(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        let Phase::Serving { connection, session: key, .. } = &mut client.phase else { return };
-        let (key, will) = (*key, connection.take_will());
-        let (input, charge) = (connection.take_input(), client.intake.end());
-        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
-        client.phase = Phase::Lingering { deadline };
-        let receipts = client.take_receipts();
+        let Some(ended) = client.end_connection(self.agenda.now()) else { return };
+        let EndedConnection { session: key, will, input: (input, charge), receipts } = ended;
         self.path.closing(client.slot.as_ref(), self.here.counters());
         self.clients.discard(input, charge);
         if let Some(receipts) = receipts {
@@ -505,11 +506,8 @@ impl<P: Ports> Shard<P> {
     /// Sends the last frames, then FIN.
     pub(super) fn finish(&mut self, index: u32, mut frames: Vec<Bytes>) {
         frames.retain(|frame| !frame.is_empty());
-        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
-        let client = &mut self.clients[index];
         let goodbye = if self.stop.has_begun() { Goodbye::Stopping } else { Goodbye::Done };
-        client.transport.close(goodbye);
-        client.phase = Phase::Flushing { deadline, frames };
+        let deadline = self.clients[index].finish(frames, goodbye, self.agenda.now());
         self.arm_client_timer(index, deadline);
         self.mark_dirty(index);
         // A stalled client may have no receive under way; its FIN has to be noticed.
@@ -518,10 +516,7 @@ impl<P: Ports> Shard<P> {
 
     /// All is sent: FIN, then wait for the peer's.
     pub(super) fn send_fin(&mut self, index: u32) {
-        let client = &mut self.clients[index];
-        let deadline = self.agenda.now().after_millis(LINGER_MILLIS);
-        client.phase = Phase::Lingering { deadline };
-        client.socket.end_sending();
+        let deadline = self.clients[index].end_sending(self.agenda.now());
         self.arm_client_timer(index, deadline);
         if self.clients[index].intake.is_peer_gone() {
             self.abort(index);
@@ -531,8 +526,7 @@ impl<P: Ports> Shard<P> {
     /// Lets go of the socket as soon as the ring's operations on it have ended, which this cancels.
     pub(super) fn abort(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        client.intake.end_peer();
-        client.phase = Phase::Lingering { deadline: self.agenda.now().after_millis(LINGER_MILLIS) };
+        client.give_up(self.agenda.now());
         let token = client.token(index);
         if client.intake.is_receiving() {
             self.wire.cancel_receive(token);
@@ -544,9 +538,7 @@ impl<P: Ports> Shard<P> {
     }
 
     pub(super) fn remove_if_quiet(&mut self, index: u32) {
-        let client = &self.clients[index];
-        let done = client.intake.is_peer_gone() && matches!(client.phase, Phase::Lingering { .. });
-        if !done || !client.is_quiet() {
+        if !self.clients[index].is_over() {
             return;
         }
         let mut client = self.clients.remove(index);

@@ -18,7 +18,6 @@ use super::errand::Errand;
 use crate::broker::{Budget, Group, Member, Message, Slip, TopicFilter, Via};
 use crate::mqtt::{Delivery, LeftMessage, OutboxFull};
 use crate::shard::agenda::{Flow, Progress};
-use crate::shard::clients::Phase;
 use crate::shard::journal::Part;
 use crate::shard::ports::Ports;
 use crate::shard::post::{Mail, SharedMail};
@@ -148,7 +147,7 @@ impl<P: Ports> Shard<P> {
         };
         let Some(index) = self.resolve(client) else { return Progress::Done };
         let Some(entry) = self.sessions.entry(key) else { return Progress::Done };
-        if entry.presence.client() != Some(index) {
+        if entry.client() != Some(index) {
             return Progress::Done;
         }
         let shares = &self.here.shared().shares;
@@ -177,7 +176,7 @@ impl<P: Ports> Shard<P> {
         let now = self.agenda.now();
         let client = &mut self.clients[index];
         client.output.release();
-        if let Phase::Serving { connection, .. } = &mut client.phase {
+        if let Some(connection) = client.connection_mut() {
             connection.begin_keep_alive(now);
         }
         self.mark_dirty(index);
@@ -276,7 +275,7 @@ impl<P: Ports> Shard<P> {
             self.here.counters().dropped_no_member.add(1);
             return Choice::Taken;
         };
-        if standing.is_online && entry.presence.client().is_none() {
+        if standing.is_online && entry.client().is_none() {
             group.set_online(self.member(*key), false);
             return Choice::WasGone;
         }
@@ -287,17 +286,13 @@ impl<P: Ports> Shard<P> {
             retain: message.retain && options.retain_as_published,
             via: Via::Share(Arc::clone(group), options.id),
         };
-        let client = entry.presence.client();
+        let client = entry.client();
         let (limits, memory) =
             (&self.here.shared().config.limits, &self.here.shared().memory.outboxes);
         let has_room = entry.session.has_room(&delivery, client.is_some(), limits, memory);
-        let phase = client.and_then(|index| Some(&self.clients.get(index)?.phase));
-        let is_too_large = match phase {
-            Some(Phase::Serving { connection, .. }) => {
-                !connection.takes(&delivery, self.agenda.now())
-            }
-            _ => false,
-        };
+        let connection = client.and_then(|index| self.clients.get(index)?.connection());
+        let is_too_large =
+            connection.is_some_and(|connection| !connection.takes(&delivery, self.agenda.now()));
         let is_fit = !standing.is_passed_over && has_room && !is_too_large;
         if !is_fit && standing.others > 0 {
             // A member that is passed over takes no turns, so its answer says nothing of those that do.

@@ -14,7 +14,6 @@ use crate::broker::{
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
 use crate::shard::agenda::Progress;
-use crate::shard::clients::Phase;
 use crate::shard::journal::{Done, Draft, Giver};
 use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::{Ports, Token};
@@ -45,7 +44,7 @@ impl<P: Ports> Shard<P> {
     ) -> Box<Subscribing> {
         self.here.counters().unauthorized_subscribe.add(subscribe.denied.into());
         let session = (key, self.sessions.number(key));
-        let number = self.journal.begin_subscribe();
+        let number = self.journal.unconfirmed_mut().begin();
         Box::new(Subscribing::new(self.token_of(index), session, number, subscribe))
     }
 
@@ -57,10 +56,10 @@ impl<P: Ports> Shard<P> {
     ) -> Progress {
         let (client, (key, number)) = (subscribing.client(), subscribing.session());
         let subscribe = subscribing.number();
-        let Some(entry) = self.numbered(key, number) else {
+        let Some(entry) = self.sessions.numbered(key, number) else {
             // What it had subscribed to by now has gone with the session.
             for filter in subscribing.take_unconfirmed() {
-                self.journal.subscribe_failed(subscribe, number, &filter);
+                self.journal.unconfirmed_mut().failed(subscribe, number, &filter);
             }
             return Progress::Done;
         };
@@ -88,7 +87,7 @@ impl<P: Ports> Shard<P> {
             let entry = subscribing.answer(result);
             if is_durable && let (Ok((_, is_new)), Some(entry)) = (subscribed, entry) {
                 let is_unconfirmed =
-                    self.journal.touch_filter(subscribe, number, &entry.filter, is_new);
+                    self.journal.unconfirmed_mut().touch(subscribe, number, &entry.filter, is_new);
                 subscribing.write(entry, is_unconfirmed);
             }
         }
@@ -101,9 +100,9 @@ impl<P: Ports> Shard<P> {
     fn end_subscribing(&mut self, subscribing: &mut Subscribing) {
         let (key, _) = subscribing.session();
         let mut draft = self.owed_record(key);
-        let (mut writes, subscribed) = subscribing.end();
-        draft.writes.append(&mut writes);
-        draft.waiting.push((self.here.index(), Done::Subscribe(Box::new(subscribed))));
+        let (writes, subscribed) = subscribing.end();
+        draft.extend(writes);
+        draft.wait(self.here.index(), Done::Subscribe(Box::new(subscribed)));
         self.file(draft);
     }
 
@@ -187,8 +186,7 @@ impl<P: Ports> Shard<P> {
         options: SubscriptionOptions,
     ) -> bool {
         let replaced = if filter.is_shared() {
-            let presence = self.sessions.entry_mut(key).map(|entry| &entry.presence);
-            let is_online = presence.is_some_and(|presence| presence.client().is_some());
+            let is_online = self.sessions.client(key).is_some();
             let replaced =
                 self.here.shared().shares.join(filter, self.member(key), options, is_online);
             if let Some(bytes) = self.packet_bytes_max(key) {
@@ -209,11 +207,8 @@ impl<P: Ports> Shard<P> {
 
     /// The largest packet that a session's client takes, if it is here and said so.
     fn packet_bytes_max(&mut self, key: u32) -> Option<u32> {
-        let index = self.sessions.entry_mut(key)?.presence.client()?;
-        match &self.clients.get(index)?.phase {
-            Phase::Serving { connection, .. } => connection.packet_bytes_max(),
-            _ => None,
-        }
+        let index = self.sessions.client(key)?;
+        self.clients.get(index)?.connection()?.packet_bytes_max()
     }
 
     /// Begins what an UNSUBSCRIBE asks for.
@@ -234,7 +229,7 @@ impl<P: Ports> Shard<P> {
         budget: &mut Budget,
     ) -> Progress {
         let (client, (key, number)) = (unsubscribing.client(), unsubscribing.session());
-        let Some(entry) = self.numbered(key, number) else { return Progress::Done };
+        let Some(entry) = self.sessions.numbered(key, number) else { return Progress::Done };
         let is_durable = entry.session.is_durable();
         let giver = Giver { key: Some(key), number };
         loop {
@@ -261,7 +256,7 @@ impl<P: Ports> Shard<P> {
                         self.hand_on_unsent(key, &filter);
                     }
                     if is_durable && !is_left_out(Rule::FilterRemoved) {
-                        self.journal.end_filter(number, &filter);
+                        self.journal.unconfirmed_mut().end(number, &filter);
                         // Also of one that memory does not know: an earlier removal may have failed.
                         unsubscribing.remove(filter);
                     }
@@ -273,7 +268,7 @@ impl<P: Ports> Shard<P> {
         }
         let (writes, unsubscribed) = unsubscribing.end();
         let done = Done::Unsubscribe(Box::new(unsubscribed));
-        self.file(Draft { writes, waiting: vec![(self.here.index(), done)] });
+        self.file(Draft::from_iter(writes).then(self.here.index(), done));
         Progress::Done
     }
 

@@ -62,7 +62,7 @@ impl<P: Ports> Shard<P> {
     fn move_will(&mut self, will: &Outgoing, mut record: Draft) {
         let Outgoing { session, number, key: _, message, charge: _ } = will;
         let (session, number, message) = (*session, *number, Arc::clone(message));
-        record.writes.push(Write::PutWill { session, number, message });
+        record.write(Write::PutWill { session, number, message });
         self.file(record);
         self.submit_draft();
     }
@@ -85,26 +85,24 @@ impl<P: Ports> Shard<P> {
 
     /// The message, who published it, and what is to be written with it.
     fn sent_out(&mut self, will: Outgoing) -> (Arc<Message>, Option<u32>, Draft) {
-        let key = will.key.filter(|&key| self.numbered(key, will.session).is_some());
+        let key = will.key.filter(|&key| self.sessions.is_there(key, will.session));
         (Arc::clone(&will.message), key, self.will_draft(will))
     }
 
     fn will_draft(&self, will: Outgoing) -> Draft {
-        let mut draft = Draft::from(will.removal());
-        draft.waiting.push((self.here.index(), Done::Will(will)));
-        draft
+        Draft::from(will.removal()).then(self.here.index(), Done::Will(will))
     }
 
     /// A will is in every outbox, or is not.
     pub(super) fn on_will_published(&mut self, will: Outgoing, failed: bool) {
-        if failed && !self.journal.push_will(will) {
+        if failed && !self.journal.retry_list_mut().push_will(will) {
             self.here.counters().limit_wills.add(1);
         }
     }
 
     /// Publishes again the first of those that could not be published safely.
     pub(super) fn retry_will(&mut self) {
-        let Some(will) = self.journal.pop_will() else { return };
+        let Some(will) = self.journal.retry_list_mut().pop_will() else { return };
         if will.message.qos == QoS::AtMostOnce {
             let draft = self.will_draft(will);
             self.file(draft);
