@@ -1,7 +1,7 @@
-//! A shard's journal: what its turn has to write and read, what the store has done and the sessions have
-//! not noted yet, and whether the store keeps up. `retry_list` has what the store refused.
+//! A shard's journal: the writes and reads of its turn, completions of the store that its sessions have not noted
+//! yet, and whether the store keeps up. `retry_list` has the writes that the store refused.
 //!
-//! It does not decide what is written, or what the store's answers mean: `durable` does.
+//! It does not decide what is written, or what the store's answers mean: `turn/durable` does.
 
 mod giver;
 mod outgoing;
@@ -37,17 +37,17 @@ use unconfirmed_filters::UnconfirmedFilters;
 /// (`limit="store"`), until half of them is stored.
 pub(crate) const STORE_BACKLOG_BYTES_MAX: u64 = 64 << 20;
 
-/// What is read of an outbox at a time.
+/// How much of an outbox is read at a time.
 const PAGE: PageLimit = PageLimit { messages: HEAD_MESSAGES_MAX as u32, bytes: 256 << 10 };
 
 /// The same where there is no memory for so much.
 const PAGE_SHORT: PageLimit = PageLimit { messages: 1, bytes: PAGE.bytes };
 
-/// The same of its oldest messages, to drop some: more, because those that come meanwhile must not
-/// outrun it.
+/// How many of its oldest messages are read at a time, to drop some: more, because new ones must not come faster
+/// than old ones go.
 const TRIM_PAGE: PageLimit = PageLimit { messages: 1_024, bytes: 4 << 20 };
 
-/// So many messages that are on disk may wait to be noted before the store counts as behind.
+/// When so many completions wait to be noted, the store counts as behind.
 const WRITTEN_WAITING_MAX: usize = 65_536;
 
 /// A page of an outbox that the store is to read at the end of the turn.
@@ -60,7 +60,7 @@ pub(super) struct PageRead {
 }
 
 impl PageRead {
-    /// The next messages from a place on.
+    /// The next messages from a position on.
     pub(super) fn next(number: SessionNumber, from: u64, done: Done) -> Self {
         Self { number, from, limit: PAGE, done }
     }
@@ -80,15 +80,15 @@ impl PageRead {
 /// A shard's side of the store.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    /// What this turn has to write.
+    /// The writes of this turn.
     draft: Draft,
     /// Pages to be read from the store.
     page_reads: Vec<PageRead>,
     /// Too much waits to be stored: work that would add to it waits.
     is_behind: bool,
-    /// What the store has written or read that sessions have not noted yet.
+    /// Writes and reads that are done and that sessions have not noted yet.
     written: VecDeque<(Done, Outcome)>,
-    /// What else the store and other shards have done.
+    /// Other things that the store and other shards have done.
     settled: VecDeque<(Done, Outcome)>,
     /// Subscriptions that may not be on disk yet.
     unconfirmed: UnconfirmedFilters,
@@ -108,8 +108,7 @@ impl Journal {
         self.page_reads.push(page);
     }
 
-    /// Gives the store what the shard `own` has to write by now, behind all `complete_writes`, and asks it for the
-    /// pages.
+    /// Gives the store the writes of the shard `own`, behind all `complete_writes`, and asks it for the pages.
     pub(super) fn submit(
         &mut self,
         own: u16,
@@ -140,7 +139,7 @@ impl Journal {
         completions.take(&mut self.done);
         for (done, outcome) in self.done.drain(..) {
             match done {
-                // In order: a page must not come before what it is behind.
+                // In order: a page must come behind the writes that it was asked for behind.
                 Done::Written { .. }
                 | Done::Changed { .. }
                 | Done::Page { .. }
@@ -152,7 +151,7 @@ impl Journal {
         }
     }
 
-    /// Takes the next of what clients wait for.
+    /// Takes the next completion that a client may wait for.
     pub(super) fn take_settled(&mut self) -> Option<(Done, Outcome)> {
         self.settled.pop_front()
     }
@@ -161,7 +160,7 @@ impl Journal {
         !self.settled.is_empty()
     }
 
-    /// Takes the next of what sessions have to note.
+    /// Takes the next completion that a session has to note.
     pub(super) fn take_written(&mut self) -> Option<(Done, Outcome)> {
         self.written.pop_front()
     }
@@ -184,7 +183,7 @@ impl Journal {
         self.is_behind
     }
 
-    /// The same for all shards: another one may have brought the store so far behind.
+    /// The same for all shards together.
     pub(super) fn is_store_behind(&self, store: &dyn Store<Waiters>) -> bool {
         self.is_behind || store.backlog_bytes() > STORE_BACKLOG_BYTES_MAX
     }
@@ -194,7 +193,7 @@ impl Journal {
         &mut self.unconfirmed
     }
 
-    /// What the store has refused.
+    /// The writes that the store has refused.
     pub(super) fn retry_list(&self) -> &RetryList {
         &self.retry_list
     }
@@ -204,7 +203,7 @@ impl Journal {
         &mut self.retry_list
     }
 
-    /// A filter of a SUBSCRIBE is on disk: its removal, if that was refused, is not offered again.
+    /// A filter of a SUBSCRIBE is on disk. An earlier removal of it that was refused is not offered again.
     pub(super) fn filter_written(
         &mut self,
         subscribe: u64,
@@ -215,7 +214,7 @@ impl Journal {
         self.unconfirmed.written(subscribe, number, filter);
     }
 
-    /// What is left, by kind: nothing once every session and connection has ended.
+    /// How much is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> [(&'static str, usize); 4] {
         self.retry_list.leftovers()

@@ -39,18 +39,18 @@ use crate::store::SessionNumber;
 /// The sessions. The index holds keys only: four bytes and a hash byte a session.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    /// `None`: of one that has ended, until its filters are out of the tables.
+    /// `None`: the session has ended, and its filters are not out of the tables yet.
     entries: Slab<Option<Entry>>,
-    /// Beside the entries, which would grow by eight bytes for its four.
+    /// By key. Not in the entries, which would grow by eight bytes for its four.
     networks: Vec<PeerNetwork>,
     by_client_id: HashTable<u32>,
     hasher: FixedState,
     memory: Arc<MemoryBudget>,
-    /// Those that give way when places are short.
+    /// Sessions that give way when places are short.
     unused: UnusedSessions,
     /// The shard that was last asked to end one of its unused sessions.
     asked_last: u16,
-    /// Those that have ended.
+    /// Sessions that have ended and are not done yet.
     ended: EndedSessions,
 }
 
@@ -188,7 +188,7 @@ impl Sessions {
         self.entry_mut(key).map(|entry| &mut entry.session)
     }
 
-    /// What is left, by kind: nothing once every session and connection has ended.
+    /// How much is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn leftovers(&self) -> [(&'static str, usize); 1] {
         self.ended.leftovers()
@@ -230,12 +230,12 @@ impl Sessions {
         self.ended.push_found(found);
     }
 
-    /// The start has found these wills on their way.
+    /// The start has found these wills, which an earlier process was publishing.
     pub(super) fn set_found_wills(&mut self, wills: Vec<Outgoing>) {
         self.ended.set_found_wills(wills);
     }
 
-    /// Takes what the start has found; every shard has its subscriptions by now.
+    /// Takes the sessions and wills that the start has found. By now every shard has its subscriptions.
     pub(super) fn take_found(&mut self) -> (Vec<EndedSession>, Vec<Outgoing>) {
         self.ended.take_found()
     }
@@ -263,7 +263,7 @@ impl Sessions {
         is_noted
     }
 
-    /// Takes the key of the session that was left unused before the others, of those that `fits`.
+    /// Takes the key of the session that has been unused for longest, among those that fit.
     pub(super) fn take_unused(
         &mut self,
         fits: impl Fn(&Session, PeerNetwork) -> bool,
@@ -277,7 +277,7 @@ impl Sessions {
         found.map(|(key, _)| key)
     }
 
-    /// How many may have to give way.
+    /// How many sessions may have to give way.
     pub(super) fn unused_len(&self) -> usize {
         self.unused.len()
     }
@@ -297,7 +297,7 @@ fn number_in(entries: &Slab<Option<Entry>>, key: u32) -> SessionNumber {
     entry.map(Entry::number).unwrap_or_default()
 }
 
-/// The session, if it is still the one and nobody has used it.
+/// The session, if it is still the same one and still unused.
 fn unused_in<'a>(entries: &'a Slab<Option<Entry>>, &(key, number): &Unused) -> Option<&'a Session> {
     let entry = entries.get(key as usize)?.as_ref()?;
     let is_left = entry.number() == number && entry.client().is_none();

@@ -48,7 +48,7 @@ pub(crate) struct Client<P: Ports> {
 pub(crate) enum Phase {
     /// Not served yet: CONNECT has not come whole, or the client is being authenticated. Closed at the deadline.
     Handshake(PendingClient),
-    /// Served, with this session, whose flow is kept here because all input asks for it.
+    /// Served, with this session. The session's flow is here because all input needs it.
     Serving { connection: Connection, session: u32, flow: FlowNumber },
     /// The last bytes (a CONNACK with a reason, a DISCONNECT) are on their way; then FIN.
     Flushing { deadline: Monotonic, frames: Vec<Bytes> },
@@ -270,7 +270,7 @@ impl<P: Ports> Client<P> {
         deadline
     }
 
-    /// Whether nothing keeps it any more.
+    /// Whether it can be removed.
     pub(crate) fn is_over(&self) -> bool {
         let is_lingering = matches!(self.phase, Phase::Lingering { .. });
         is_lingering && self.intake.is_peer_gone() && self.is_quiet()
@@ -306,19 +306,19 @@ impl<P: Ports> Client<P> {
         self.receipts.is_some()
     }
 
-    /// The receipt of a publish waits; returns what tells it from others.
+    /// The receipt of a publish waits. Returns the number by which it is settled.
     pub(crate) fn wait_receipt(&mut self, receipt: PublishReceipt) -> u64 {
         self.receipts.get_or_insert_default().push(receipt)
     }
 
-    /// What one waits for is done.
+    /// The publish with this number can be acknowledged.
     pub(crate) fn settle_receipt(&mut self, number: u64, reason: Reason) {
         if let Some(receipts) = &mut self.receipts {
             receipts.settle(number, reason);
         }
     }
 
-    /// Takes the first one, if what it waits for is done.
+    /// Takes the first receipt, if it is settled.
     pub(crate) fn pop_settled(&mut self) -> Option<(PublishReceipt, Reason)> {
         let receipts = self.receipts.as_mut()?;
         let settled = receipts.pop_settled()?;
@@ -328,8 +328,8 @@ impl<P: Ports> Client<P> {
         Some(settled)
     }
 
-    /// Whether somebody has yet to say who the client is. It may leave for another shard by that, so nothing is begun
-    /// on its socket: what it sends waits, and so does what WebSocket owes it.
+    /// Whether the client waits for an answer to who it is. It may leave for another shard then, so no operation is
+    /// begun on its socket: bytes that it sends wait, and so do those that WebSocket owes it.
     pub(crate) fn is_asking(&self) -> bool {
         matches!(&self.phase, Phase::Handshake(pending) if pending.handshake.is_asking())
     }

@@ -22,12 +22,12 @@ use crate::broker::TopicFilter;
 use crate::mqtt::SessionChange;
 use crate::store::SessionNumber;
 
-/// Ended sessions that the store has failed to remove, of a shard. Further ones are not tried again
+/// Ended sessions of a shard that the store has failed to remove. Further ones are not tried again
 /// (`limit="removals"`): a restart finds them on disk.
 pub(crate) const UNREMOVED_MAX: usize = 1 << 20;
 
-/// Removals from outboxes, and the like, that the store has failed to make, of a shard. Further ones are
-/// not tried again (`limit="changes"`): after a restart their messages may come once more.
+/// Changes of sessions (removals from outboxes, mostly) that the store of a shard has failed to make. Further ones
+/// are not tried again (`limit="changes"`): after a restart their messages may come once more.
 pub(crate) const CHANGES_MAX: usize = 1 << 20;
 
 /// Records, and as many removals of sessions and of filters, that are tried again at a time.
@@ -36,15 +36,14 @@ const RETRIED_AT_A_TIME: usize = 16_384;
 /// What a shard's store has refused.
 #[derive(Debug, Default)]
 pub(crate) struct RetryList {
-    /// Sessions of which something could not be written (the record, or messages that had left), by key:
-    /// one entry each, however often it fails.
+    /// Sessions whose record could not be written, or messages of theirs that had been sent, by key.
     unwritten: BTreeMap<u32, SessionNumber>,
-    /// Changes of sessions, with their keys, or those that they had: messages that clients have
-    /// acknowledged, say, and that the disk still has.
+    /// Changes of sessions, with the keys that these have or had: messages that clients have acknowledged, say, and
+    /// that the disk still has.
     changes: BTreeMap<(SessionNumber, SessionChange), u32>,
     /// Ended sessions that could not be removed.
     unremoved: Vec<SessionNumber>,
-    /// Filters that could not be.
+    /// Filters that could not be removed.
     filters: UnremovedFilters,
     /// Sessions whose page could not be read, by key.
     unread: BTreeMap<u32, SessionNumber>,
@@ -86,7 +85,7 @@ pub(crate) struct Retrying {
     changes: vec::IntoIter<(u32, SessionNumber, SessionChange)>,
     removals: vec::IntoIter<SessionNumber>,
     filters: vec::IntoIter<UnremovedFilter>,
-    /// How many wills.
+    /// How many wills are still to be offered.
     wills: usize,
     hand_on_pages: vec::IntoIter<HandOnCursor>,
     givers: btree_map::IntoIter<SessionNumber, Option<u32>>,
@@ -123,8 +122,8 @@ impl Retrying {
 }
 
 impl RetryList {
-    /// Begins to offer it again, as much as goes at a time. `None`: there is nothing, or it has begun
-    /// already and has not come to `end_retry`.
+    /// Begins to offer it all again, a bounded number of each kind. `None`: there is nothing, or an earlier retry
+    /// has not come to `end_retry`.
     pub(crate) fn begin_retry(&mut self) -> Option<Retrying> {
         if self.is_empty() || self.is_retrying {
             return None;
@@ -166,7 +165,7 @@ impl RetryList {
             && self.unread.is_empty()
     }
 
-    /// Something of a session could not be written.
+    /// A session's record could not be written, or messages of its that had been sent.
     pub(crate) fn push_unwritten(&mut self, key: u32, number: SessionNumber) {
         self.unwritten.insert(key, number);
     }
@@ -192,12 +191,12 @@ impl RetryList {
         has_room
     }
 
-    /// It is made, or is not to be made any more.
+    /// The change is made, or is no longer needed.
     pub(crate) fn end_change(&mut self, number: SessionNumber, change: SessionChange) {
         self.changes.remove(&(number, change));
     }
 
-    /// Whether the disk still has a message, in this place of a session's outbox, that is owed no longer.
+    /// Whether the disk still has a message, at this position of a session's outbox, that is owed no longer.
     pub(crate) fn is_unsettled(&self, number: SessionNumber, position: u64) -> bool {
         // Nearly always there is none at all.
         !self.changes.is_empty()
@@ -230,7 +229,7 @@ impl RetryList {
         self.filters.push(filter)
     }
 
-    /// A later subscription to the filter is on disk in the place of the one to be removed.
+    /// A later subscription to the filter is on disk, in the place of the one to be removed.
     pub(crate) fn replace_filter(&mut self, number: SessionNumber, filter: &TopicFilter) {
         self.filters.replaced(number, filter);
     }
@@ -267,7 +266,7 @@ impl RetryList {
         self.wills.pop()
     }
 
-    /// What is left, by kind: nothing once every session and connection has ended.
+    /// How much is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn leftovers(&self) -> [(&'static str, usize); 4] {
         [

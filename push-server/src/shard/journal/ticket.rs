@@ -1,9 +1,9 @@
-//! What a shard has to write, what waits until it is safe, and how it hears of that.
+//! What a shard has to write, what it does when that is safe, and how it hears of that.
 //!
-//! A message may have subscribers on several shards. What it changes on all of them is one write,
-//! together with what its publisher's session notes of it: after a crash there is all of it or nothing,
-//! so that a publish sent again is neither lost nor doubled. Each shard adds its part to the
-//! message's `Ticket`; the last one hands in the whole, which whoever's turn ends next files.
+//! A message may have subscribers on several shards. All its changes on all of them, and what its publisher's
+//! session notes of it, are one write: after a crash there is all of it or nothing, so that a publish sent again is
+//! neither lost nor doubled. Each shard adds its part to the message's `Ticket`; the last one hands in the whole,
+//! and the shard whose turn ends next files it.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use crate::shard::door::{Doorway, Entered};
 use crate::shard::ports::{Token, Waker};
 use crate::store::{Outcome, SessionNumber, Sink, Write};
 
-/// What is to be done by a shard when what it waits for is safe, or has failed.
+/// What a shard does when a write that it waits for is safe, or has failed. Plain data.
 #[derive(Debug)]
 pub(crate) enum Done {
     /// Acknowledge a publish of this client, the one with this number among those that wait. The
@@ -33,21 +33,21 @@ pub(crate) enum Done {
     },
     /// Let a client have its CONNACK.
     Connect { client: Token },
-    /// Give a client what it is owed (PUBREL, PUBCOMP).
+    /// Send a client a PUBREL or PUBCOMP.
     Answer { client: Token, answer: Answer },
     /// Answer a SUBSCRIBE.
     Subscribe(Box<Subscribed>),
     /// Answer an UNSUBSCRIBE.
     Unsubscribe(Box<Unsubscribed>),
-    /// A filter that was unsubscribed from is removed, at another try.
+    /// A filter that was unsubscribed from is removed, after that had failed before.
     FilterRemoved { session: u32, number: SessionNumber, filter: TopicFilter },
-    /// These changes of a session are made; `again`: at another try.
+    /// These changes of a session are made. `again`: they had failed before.
     Changed { session: u32, number: SessionNumber, changes: Vec<SessionChange>, again: bool },
     /// A message is in an outbox.
     Written { session: u32, number: SessionNumber, position: u64, filed: Filing },
     /// A session's own record is written.
     Session { session: u32, number: SessionNumber },
-    /// A session that has ended is removed; `again`: at another try.
+    /// An ended session is removed. `again`: that had failed before.
     Removed { number: SessionNumber, again: bool },
     /// A page of an outbox is here.
     Page { session: u32, number: SessionNumber },
@@ -57,24 +57,24 @@ pub(crate) enum Done {
     Will(Outgoing),
     /// A write is safe that the end of a session waits for: a message that it has handed on, say.
     EndWritten(Giver),
-    /// A message that a session handed on is safe with another member of its group, or nobody has it: this
-    /// copy is for another try.
+    /// A message that a session handed on is safe with another member of its group, or its write has failed: then
+    /// this copy is for another try.
     HandedOn(Giver, Box<LeftMessage>),
     /// A page of the outbox of an ended session is here: other members of its groups get its messages.
     HandOnPage(HandOnCursor),
     /// Another client's input needs the room of this one's.
     EndInput { client: Token },
-    /// Messages wait in a door, which nobody has said yet.
+    /// Messages wait in a door.
     Knock(Arc<Doorway>),
     /// A message that came in by a door is safe.
     Entered { entered: Arc<Entered>, reason: Reason },
-    /// Somebody has said who a client is.
+    /// The question who a client is has its answer.
     Answered { client: Token, number: u32, verdict: Box<Verdict> },
 }
 
 impl Done {
-    /// Whether the shard has something to do when the store has done its work: nearly all removals go
-    /// well, and nobody waits for them.
+    /// Whether the shard has to hear of it. Of changes that went well at once, as nearly all do, it only has to
+    /// hear of releases.
     fn is_news(&self, outcome: &Outcome) -> bool {
         match self {
             Self::Changed { changes, again, .. } => {
@@ -90,7 +90,7 @@ impl Done {
 /// Who waits: shards, and what for. The token of a request to the store.
 pub(crate) type Waiters = Vec<(u16, Done)>;
 
-/// Changes, and who waits for them.
+/// Changes to be made together, and what shards do when they are made.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     writes: Vec<Write>,
@@ -128,7 +128,7 @@ impl Draft {
         self.waiting.append(&mut other.waiting);
     }
 
-    /// For the store, or for who does what waits.
+    /// Its changes and what waits for them.
     pub(crate) fn into_parts(self) -> (Vec<Write>, Waiters) {
         (self.writes, self.waiting)
     }
@@ -165,7 +165,7 @@ impl Extend<Write> for Draft {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     parts: AtomicU32,
-    /// Somebody's outbox has refused it.
+    /// An outbox has refused the message.
     is_refused: AtomicBool,
     draft: Mutex<Draft>,
     /// The message, where it came in by a door.
@@ -183,7 +183,7 @@ impl Ticket {
         })
     }
 
-    /// One more part will come; to be called by who has not finished its own.
+    /// One more part will come. To be called by a shard that has not finished its own.
     fn add_part(&self) {
         self.parts.fetch_add(1, Ordering::AcqRel);
     }
@@ -208,10 +208,10 @@ impl Ticket {
     }
 }
 
-/// Writes of several shards that are whole, until the end of the first turn that ends. Of two
-/// messages for the same shards the earlier one is whole first, though perhaps by another shard. It is
-/// to be filed first, too: after a crash in between, only the later one would be there, and the
-/// earlier one, sent again, would come behind it [MQTT-4.6.0-6].
+/// Complete writes of several shards; the shard whose turn ends next files them. Of two messages for the same
+/// shards the earlier one is complete first, perhaps by another shard. It has to be filed first, too: otherwise a
+/// crash in between would leave only the later one, and the earlier one, sent again, would come behind it
+/// [MQTT-4.6.0-6].
 #[derive(Debug, Default)]
 pub(crate) struct CompleteWrites(Mutex<Draft>);
 
@@ -220,7 +220,7 @@ impl CompleteWrites {
         lock(&self.0).append(whole);
     }
 
-    /// Has all of them filed, before anybody else has later ones filed.
+    /// Files all of them by `commit`, before any shard files later ones.
     pub(crate) fn file(&self, commit: impl FnOnce(Draft)) {
         let mut complete_writes = lock(&self.0);
         if !complete_writes.is_empty() {
@@ -255,12 +255,12 @@ impl Default for Part {
 }
 
 impl Part {
-    /// The publishing shard's. Several shards' writes are `shared` in one.
+    /// The publishing shard's part. `shared`: other shards have parts of the same write.
     pub(crate) fn of_publisher(draft: Draft, shared: bool) -> Self {
         Self::of(draft, shared, None)
     }
 
-    /// The same of a message that came in by a door.
+    /// The same, for a message that came in by a door.
     pub(crate) fn of_door(draft: Draft, shared: bool, entered: Arc<Entered>) -> Self {
         Self::of(draft, shared, Some(entered))
     }
@@ -271,7 +271,7 @@ impl Part {
         Self { draft, ticket, is_refused: false, filing, entered }
     }
 
-    /// That of a shard that a message has come to. It delivers, or sends on.
+    /// The part of a shard that a letter has come to.
     pub(crate) fn of_receiver(ticket: Option<Arc<Ticket>>) -> Self {
         let is_last = ticket.as_ref().is_none_or(|ticket| ticket.is_last());
         let filing = if is_last { Filing::Queued } else { Filing::Pending };
@@ -279,7 +279,7 @@ impl Part {
         Self { draft: Draft::default(), ticket, is_refused: false, filing, entered }
     }
 
-    /// The message goes to one more receiver: the slip that goes along, if it came in by a door.
+    /// The message goes to one more receiver. Returns the slip that goes along, if it came in by a door.
     pub(crate) fn slip(&self) -> Option<Slip> {
         self.entered.as_ref()?.slip()
     }
@@ -299,12 +299,12 @@ impl Part {
         self.draft.wait(shard, done);
     }
 
-    /// It is not finished in this turn, so that what is asked of the disk meanwhile comes before it.
+    /// It is not finished in this turn: requests that go to the disk meanwhile come before it.
     pub(crate) fn wait_for_more(&mut self) {
         self.filing = Filing::Pending;
     }
 
-    /// For one more shard.
+    /// The ticket for one more shard's part, if other shards have any.
     pub(crate) fn another(&self) -> Option<Arc<Ticket>> {
         let ticket = self.ticket.as_ref()?;
         ticket.add_part();
@@ -335,7 +335,7 @@ impl Part {
         self.is_refused
     }
 
-    /// What is to be filed now.
+    /// The shard has added all its changes. Returns those to be filed now: of all shards, from the last of them.
     pub(crate) fn finish(self) -> Draft {
         match self.ticket {
             Some(ticket) => ticket.finish(self.draft).unwrap_or_default(),
@@ -344,7 +344,7 @@ impl Part {
     }
 }
 
-/// What has come to pass for one shard: filled by the store's thread and by other shards.
+/// What the store and other shards have done for one shard: filled by their threads.
 #[derive(Debug)]
 pub(crate) struct Completions {
     queue: Mutex<Vec<(Done, Outcome)>>,
@@ -357,7 +357,7 @@ impl Completions {
         Self { queue: Mutex::new(Vec::new()), waker }
     }
 
-    /// Hands over, and wakes the shard unless it is on its way already.
+    /// Hands completions over, and wakes the shard unless others were waiting already.
     pub(crate) fn push(&self, done: &mut Vec<(Done, Outcome)>) {
         let mut queue = lock(&self.queue);
         let was_empty = queue.is_empty();
@@ -368,7 +368,7 @@ impl Completions {
         }
     }
 
-    /// Takes all there is into `out`, which is empty.
+    /// Takes all completions into `out`, which is empty.
     pub(crate) fn take(&self, out: &mut Vec<(Done, Outcome)>) {
         std::mem::swap(&mut *lock(&self.queue), out);
     }

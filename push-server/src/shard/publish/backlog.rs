@@ -14,9 +14,9 @@ use crate::store::SessionNumber;
 #[derive(Debug, Default)]
 pub(crate) struct Backlogs {
     by_session: HashMap<u32, Backlog, foldhash::fast::RandomState>,
-    /// Sessions without connection among them, in turns.
+    /// The sessions among them that have no connection, in turns.
     absent: VecDeque<u32>,
-    /// Topics visited for them that nobody is charged for yet.
+    /// Topics visited that no flow has been charged for yet.
     walked: u32,
     /// Scratch, kept for its memory.
     found: Vec<Arc<Message>>,
@@ -29,7 +29,7 @@ pub(crate) struct Backlog {
     pub(crate) number: SessionNumber,
     /// In the order of the subscriptions; the first one is under way.
     pub(crate) walks: VecDeque<SubscriptionWalk>,
-    /// Found, and the outbox had no room; their number is bounded by the search.
+    /// Messages found, for which the outbox had no room. The search bounds their number.
     pub(crate) found: VecDeque<Delivery>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct SubscriptionWalk {
 }
 
 impl Backlog {
-    /// Lets what waits for certain SUBSCRIBEs to be answered go on.
+    /// Lets searches go on that waited for SUBSCRIBEs which now are answered.
     fn release(&mut self, is_answered: impl Fn(u64) -> bool) {
         for SubscriptionWalk { awaits, .. } in &mut self.walks {
             awaits.take_if(|awaited| is_answered(*awaited));
@@ -67,8 +67,8 @@ impl Backlogs {
         self.by_session.get(&key).map_or(0, |backlog| backlog.walks.len())
     }
 
-    /// One more subscription of the session with this key and number. What the session before it with the
-    /// same key was owed is `end`ed before.
+    /// Adds a subscription of the session with this key and number. The caller has `end`ed the backlog of an
+    /// earlier session with this key.
     pub(crate) fn push(&mut self, key: u32, number: SessionNumber, walk: SubscriptionWalk) {
         let backlog = self.by_session.entry(key).or_insert_with(|| Backlog {
             number,
@@ -78,7 +78,7 @@ impl Backlogs {
         backlog.walks.push_back(walk);
     }
 
-    /// Whose the backlog of a key is.
+    /// The number of the session whose backlog a key has.
     pub(crate) fn number(&self, key: u32) -> Option<SessionNumber> {
         self.by_session.get(&key).map(|backlog| backlog.number)
     }
@@ -100,7 +100,7 @@ impl Backlogs {
         backlog.walks.retain(|walk| !awaits(walk));
     }
 
-    /// A session has no connection any more, and its SUBACKs have nobody to go to.
+    /// A session has lost its connection: its backlog waits for no SUBACK any more.
     pub(crate) fn leave(&mut self, key: u32) {
         if let Some(backlog) = self.by_session.get_mut(&key) {
             self.absent.push_back(key);
@@ -115,7 +115,7 @@ impl Backlogs {
         backlog.found.len()
     }
 
-    /// Takes a session's backlog out, to be put back if something is left.
+    /// Takes a session's backlog out, to be put back if messages are left.
     pub(crate) fn take(&mut self, key: u32) -> Option<Backlog> {
         self.by_session.remove(&key)
     }
@@ -124,7 +124,7 @@ impl Backlogs {
         self.by_session.insert(key, backlog);
     }
 
-    /// Of how many sessions without connection there are.
+    /// How many sessions without a connection have a backlog.
     pub(crate) fn absent(&self) -> usize {
         self.absent.len()
     }
@@ -134,12 +134,12 @@ impl Backlogs {
         self.absent.pop_front()
     }
 
-    /// Its next turn comes after the others'.
+    /// Puts a session without a connection behind the others.
     pub(crate) fn push_absent(&mut self, key: u32) {
         self.absent.push_back(key);
     }
 
-    /// Topics were visited.
+    /// So many topics were visited.
     pub(crate) fn add_walked(&mut self, nodes: u32) {
         self.walked += nodes;
     }
@@ -149,7 +149,7 @@ impl Backlogs {
         std::mem::take(&mut self.walked)
     }
 
-    /// Scratch for what is found; to be given back, empty.
+    /// Scratch for messages that are found; to be given back, empty.
     pub(crate) fn take_scratch(&mut self) -> Vec<Arc<Message>> {
         std::mem::take(&mut self.found)
     }

@@ -1,5 +1,5 @@
-//! A SUBSCRIBE or UNSUBSCRIBE under way: which of its filters have been dealt with, what is to be written of
-//! it, and what is to be answered. Who deals with the filters is decided elsewhere.
+//! A SUBSCRIBE or UNSUBSCRIBE under way: the filters that are still to be dealt with, its writes, and its answer.
+//! `turn/subscribe` deals with the filters.
 
 use std::vec;
 
@@ -10,19 +10,19 @@ use crate::shard::journal::{Request, Subscribed, Unsubscribed};
 use crate::shard::ports::Token;
 use crate::store::{SessionNumber, Write};
 
-/// What a filter's text takes beside its bytes.
+/// Bytes that a filter takes beside its text.
 const FILTER_BYTES: usize = 32;
 
-/// What it costs to put a filter into the tables or take it out, and each of its levels.
+/// Units that it costs to put a filter into the tables or take it out, and for each of its levels.
 const FILTER_UNITS: u32 = 24;
 const LEVEL_UNITS: u32 = 16;
 
-/// So many turns, of a millisecond each or longer, a SUBSCRIBE waits for filters of ended sessions to go.
+/// How many turns, of a millisecond each or longer, a SUBSCRIBE waits for filters of ended sessions to go.
 const WAITS_MAX: u16 = 2_000;
 
-/// What it costs to put a filter into the tables, or to take it out.
+/// Units that it costs to put a filter into the tables, or to take it out.
 pub(crate) fn filter_units(filter: &TopicFilter) -> u32 {
-    // A filter has at most 65,535 bytes, and so levels.
+    // A filter has at most 65,535 bytes, and no more levels.
     FILTER_UNITS + LEVEL_UNITS * filter.as_str().split('/').count() as u32
 }
 
@@ -84,34 +84,34 @@ impl Subscribing {
         self.number
     }
 
-    /// What is left of its packet takes so much memory, in bytes.
+    /// How much memory the rest of its packet takes, in bytes.
     pub(crate) fn left_bytes(&self) -> usize {
         let filters = self.entries.as_slice().iter().flatten().map(|entry| &entry.filter);
         weight_bytes(self.entries.as_slice(), filters)
     }
 
-    /// What it asks for next.
+    /// The next filter that it asks for.
     pub(crate) fn next(&self) -> Option<&Result<SubscribeEntry, Reason>> {
         self.entries.as_slice().first()
     }
 
-    /// Whether that may wait for memory.
+    /// Whether the next filter may wait for memory.
     pub(crate) fn may_wait(&self) -> bool {
         self.waits < WAITS_MAX
     }
 
-    /// That waits for memory.
+    /// The next filter waits for memory.
     pub(crate) fn wait(&mut self) {
         self.waits += 1;
     }
 
-    /// That is subscribed to, or refused. Returns it, if it was a filter at all.
+    /// The next filter is subscribed to, or refused. Returns it, if it is a valid one.
     pub(crate) fn answer(&mut self, result: Result<QoS, Reason>) -> Option<SubscribeEntry> {
         self.results.push(result);
         self.entries.next()?.ok()
     }
 
-    /// That is to be written. It `is_unconfirmed`: memory has to forget it should that fail.
+    /// A filter is to be written. `is_unconfirmed`: the session has to forget it if that fails.
     pub(crate) fn write(
         &mut self,
         SubscribeEntry { filter, options }: SubscribeEntry,
@@ -124,12 +124,12 @@ impl Subscribing {
         self.writes.push(Write::PutSubscription { number, filter, options });
     }
 
-    /// Its session has ended: takes the filters that were subscribed to by now.
+    /// Its session has ended: takes the filters that were subscribed to so far.
     pub(crate) fn take_unconfirmed(&mut self) -> Vec<TopicFilter> {
         std::mem::take(&mut self.unconfirmed)
     }
 
-    /// No more is done of it. Returns what is to be written, and what is to be done then.
+    /// It ends. Returns its writes, and its answer for when they are done.
     pub(crate) fn end(&mut self) -> (Vec<Write>, Subscribed) {
         let results = std::mem::take(&mut self.results);
         let unconfirmed = std::mem::take(&mut self.unconfirmed);
@@ -173,12 +173,12 @@ impl Unsubscribing {
         self.filters.as_slice().first()
     }
 
-    /// Takes that.
+    /// Takes the next filter.
     pub(crate) fn take(&mut self) -> Option<Result<TopicFilter, Reason>> {
         self.filters.next()
     }
 
-    /// What was taken is to be answered so.
+    /// The answer to the filter that was taken.
     pub(crate) fn answer(&mut self, reason: Reason) {
         self.reasons.push(reason);
     }

@@ -17,14 +17,14 @@ use crate::store::SessionNumber;
 /// The ended sessions.
 #[derive(Debug, Default)]
 pub(crate) struct EndedSessions {
-    /// Those that still have messages to hand on, or writes of such messages under way; and what each counts
-    /// against the total of all sessions.
+    /// Sessions with messages to hand on, or with writes of such messages under way; with each its part of the
+    /// total of all sessions.
     handing_on: HashMap<SessionNumber, (HandOn, Charge), FixedState>,
-    /// Those that the start has found, with wills that are not due yet.
+    /// Sessions that the start has found, with wills that are not due yet.
     strays: Strays,
-    /// Others that the start has found.
+    /// Other ended sessions that the start has found.
     found: Vec<EndedSession>,
-    /// Wills that the start has found on their way.
+    /// Wills that the start has found, which an earlier process was publishing.
     found_wills: Vec<Outgoing>,
 }
 
@@ -66,8 +66,7 @@ impl EndedSessions {
         self.strays.add(publish_at, found);
     }
 
-    /// A client is back: takes the will that its session left. That of another user's session
-    /// stays.
+    /// A client is back: takes the wills that its sessions left. Wills of another user's sessions stay.
     pub(crate) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<EndedSession> {
         self.strays.take_back(client_id, user)
     }
@@ -87,17 +86,17 @@ impl EndedSessions {
         self.found.push(found);
     }
 
-    /// The start has found these wills on their way.
+    /// The start has found these wills, which an earlier process was publishing.
     pub(crate) fn set_found_wills(&mut self, wills: Vec<Outgoing>) {
         self.found_wills = wills;
     }
 
-    /// Takes what the start has found; every shard has its subscriptions by now.
+    /// Takes the sessions and wills that the start has found. By now every shard has its subscriptions.
     pub(crate) fn take_found(&mut self) -> (Vec<EndedSession>, Vec<Outgoing>) {
         (std::mem::take(&mut self.found), std::mem::take(&mut self.found_wills))
     }
 
-    /// What is left, by kind: nothing once every session and connection has ended.
+    /// How much is left, by kind: nothing once every session and connection has ended.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn leftovers(&self) -> [(&'static str, usize); 1] {
         [("sessions that hand on messages", self.handing_on.len())]

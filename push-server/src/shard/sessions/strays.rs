@@ -1,9 +1,8 @@
 //! Wills of sessions that ended with their connection while the server stopped or died: found by a start,
 //! each due after its delay, unless its client is back before.
 //!
-//! A session that ends with its connection keeps nothing on disk but a record with its will, as long as
-//! its client is connected. What a start finds of them are wills without sessions: nobody can resume
-//! them.
+//! A session that ends with its connection keeps nothing on disk but a record with its will, while its client is
+//! connected. So a start finds wills of sessions that no client can resume.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -30,8 +29,7 @@ impl Strays {
         self.by_due.insert(due, found);
     }
 
-    /// A client is back: takes the will that its session left. That of another user's session
-    /// stays.
+    /// A client is back: takes the wills that its sessions left. Wills of another user's sessions stay.
     pub(crate) fn take_back(&mut self, client_id: &str, user: Option<&str>) -> Vec<EndedSession> {
         let Some(dues) = self.by_client_id.get(client_id).cloned() else { return Vec::new() };
         let is_theirs =
@@ -45,7 +43,7 @@ impl Strays {
         self.by_due.first_key_value().is_some_and(|((publish_at, _), _)| *publish_at <= now)
     }
 
-    /// Takes one whose will's delay has passed at `now`.
+    /// Takes a session whose will's delay has passed at `now`.
     pub(crate) fn take_due(&mut self, now: Monotonic) -> Option<EndedSession> {
         let (&due, _) = self.by_due.first_key_value()?;
         if due.0 <= now { self.remove(due) } else { None }

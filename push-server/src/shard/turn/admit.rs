@@ -12,7 +12,7 @@ impl<P: Ports> Shard<P> {
         self.acceptor.start(&mut self.wire);
     }
 
-    /// For ever: the server stops.
+    /// Closes the listeners for ever: the server stops.
     pub(super) fn stop_accepting(&mut self) {
         self.acceptor.stop(&mut self.wire);
     }
@@ -101,8 +101,8 @@ impl<P: Ports> Shard<P> {
         self.acceptor.pause(&mut self.wire, self.agenda.now());
     }
 
-    /// A new client, its place taken: it has until the deadline to send its CONNECT, what its layers
-    /// ask for before it included.
+    /// A new client has a place. Until the deadline it has to send its CONNECT, and before that all that its layers
+    /// need.
     fn admit(&mut self, socket: SocketOf<P>, kind: Kind) {
         let timeout = u64::from(self.here.shared().config.connect_timeout_secs) * 1_000;
         let deadline = self.agenda.now().after_millis(timeout);
@@ -110,8 +110,7 @@ impl<P: Ports> Shard<P> {
         let transport = Transport::new(kind, self.agenda.now());
         let index = self.add_client(socket, transport, ConnectNumber::default(), phase);
         self.arm_client_timer(index, deadline);
-        // Not multishot: a client whose session lives elsewhere leaves without an operation to
-        // cancel.
+        // Not multishot: a client whose session lives elsewhere can leave without an operation to cancel.
         let client = &mut self.clients[index];
         client.intake.begin_receive();
         let token = client.token(index);

@@ -1,5 +1,4 @@
-//! Who a client is: the question that its handshake, or its connection, asks, and the answer, which may come in
-//! another turn.
+//! Who a client is: its handshake or its connection asks, and the answer may come in another turn.
 
 use std::fmt;
 
@@ -16,7 +15,7 @@ use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Randomness, Socket, Token};
 
-/// Why a client is refused, for the log: more than it is told.
+/// Why a client is refused, for the log. The client is told less.
 pub(super) struct RefusalText {
     pub(super) reason: Reason,
     pub(super) denial: Option<Denial>,
@@ -38,8 +37,8 @@ impl fmt::Display for RefusalText {
 }
 
 impl<P: Ports> Shard<P> {
-    /// Has what a client offers judged, as long as that is known at once. Returns how far its handshake has come
-    /// by that.
+    /// Has a client's credentials judged, as long as verdicts are known at once. Returns how far its handshake has
+    /// come.
     pub(super) fn ask(&mut self, index: u32) -> HandshakeProgress {
         loop {
             let Some(pending) = self.clients[index].pending_mut() else {
@@ -83,7 +82,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// An answer has come. Its client may be gone, or may have gone on: then nobody waits for it.
+    /// An answer has come. It is dropped if its client is gone, or waits for another answer by now.
     pub(super) fn on_answer(&mut self, client: Token, number: u32, verdict: Verdict) {
         let Some(index) = self.resolve(client) else { return };
         let asked = match self.clients[index].phase() {
@@ -105,7 +104,7 @@ impl<P: Ports> Shard<P> {
         self.after_receive(index);
     }
 
-    /// The time to connect is over, and nobody has said who the client is.
+    /// The time to connect is over, and no answer has come.
     pub(super) fn on_unanswered(&mut self, index: u32) {
         let verdict = Verdict::Refused(Denial::Unanswered);
         let progress = self.tell_handshake(index, verdict);
@@ -127,7 +126,7 @@ impl<P: Ports> Shard<P> {
                 }
             }
             Err(event) => {
-                // It is no publish, the only one that could be left unfinished.
+                // Only a publish could be left unfinished, and this is none.
                 let left = self.on_event(index, key, event, &mut Budget::new(QUANTUM_UNITS));
                 debug_assert!(left.is_none());
             }
@@ -164,7 +163,7 @@ impl<P: Ports> Shard<P> {
             Denial::OtherUser => &counters.denied_other_user,
             Denial::Unanswered => &counters.denied_unanswered,
             Denial::Busy => &counters.denied_busy,
-            // It is who it says.
+            // It has shown who it is.
             Denial::Will => return counters.unauthorized_will.add(1),
         };
         counter.add(1);

@@ -22,17 +22,17 @@ use crate::shard::ports::{Ports, Wire};
 use crate::shard::publish::{Author, Fanout, Publisher};
 use crate::store::Write;
 
-/// The cost of a send: its part of a system call, and a completion.
+/// Units that a send costs: its part of a system call, and a completion.
 const FLUSH_UNITS: u32 = 16;
 
-/// The cost of sending a PUBLISH.
+/// Units that it costs to send a PUBLISH.
 const PUBLISH_SENT_UNITS: u32 = 3;
 
-/// Bytes that cost a unit to copy, and the system to send.
+/// So many bytes cost a unit, to copy and for the system to send.
 const BYTES_PER_UNIT: usize = 256;
 
 impl<P: Ports> Shard<P> {
-    /// Returns what is left of a packet when the budget is spent.
+    /// Handles what a client did. Returns the rest of a packet that is not done when the budget is spent.
     pub(super) fn on_event(
         &mut self,
         index: u32,
@@ -121,7 +121,7 @@ impl<P: Ports> Shard<P> {
         self.begin_fanout(fanout, budget)
     }
 
-    /// The publisher that is told what became of a publish, if any.
+    /// The publisher of a publish that has to be answered.
     fn publisher(
         &mut self,
         index: u32,
@@ -133,7 +133,8 @@ impl<P: Ports> Shard<P> {
         Some(Publisher { client: self.token_of(index), key, number, receipt })
     }
 
-    /// Counts what a session has unacknowledged: the packet id, say, of a QoS 2 publish that it has taken.
+    /// Charges a session for its unacknowledged packet ids, and checks that it may have one more of a QoS 2
+    /// publish.
     ///
     /// # Errors
     /// There is no memory for more.
@@ -142,7 +143,7 @@ impl<P: Ports> Shard<P> {
         let Some(session) = self.sessions.session_mut(key) else { return Ok(()) };
         let inflight = &shared.memory.inflight;
         session.charge_inflight(inflight, |user| shared.holders.holder(network, user));
-        // What every session may have is not looked at, nor whose it is.
+        // A small session is not charged, and no holder is looked up for it.
         if !session.is_charged() {
             return Ok(());
         }
@@ -156,13 +157,13 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// There is no memory for the packet id of a QoS 2 publish: it is not taken.
+    /// There is no memory for the packet id of a QoS 2 publish: refuses the publish.
     fn refuse_exactly_once(&mut self, index: u32, key: u32, receipt: PublishReceipt) {
         let Some(connection) = self.clients[index].connection() else { return };
         let reason = match connection.version() {
             Version::V5 => Reason::QuotaExceeded,
-            // An older client would take that for success, as it may for another session's full outbox. But
-            // nobody has this message: the connection ends, and the client sends again.
+            // For an older client QuotaExceeded becomes success, as where another session's outbox is full. But
+            // here no session has the message: the connection ends, and the client sends it again.
             Version::V31 | Version::V311 => Reason::ImplementationSpecificError,
         };
         let Some(publisher) = self.publisher(index, key, Some(receipt)) else { return };
@@ -171,9 +172,9 @@ impl<P: Ports> Shard<P> {
         self.finish_part(part);
     }
 
-    /// Drops a publish that no client may make, and answers it in its turn. MQTT 3.1.1 cannot refuse a
-    /// publish, and a client that is disconnected for one sends it again for ever, so it gets a normal
-    /// acknowledgement [MQTT-3.3.5-2].
+    /// Drops a publish that is not allowed, and answers it in its turn. MQTT 3.1.1 cannot refuse a publish, and a
+    /// client that is disconnected for one sends it again for ever, so it gets a normal acknowledgement
+    /// [MQTT-3.3.5-2].
     fn on_publish_refused(
         &mut self,
         index: u32,
@@ -200,10 +201,10 @@ impl<P: Ports> Shard<P> {
         self.finish_part(part);
     }
 
-    /// Publishes a will, when it is its turn: retains it if it asks for that, and routes it. One on a
-    /// topic that is the server's own comes from an earlier version, which took it, and is dropped. So is one that
-    /// the policy does not allow: it may be from before a restart with another one. Of a session that has ended the
-    /// user is not known any more, and only what nobody may do is looked at.
+    /// Publishes a will, when it is its turn: retains it if it asks for that, and routes it. A will on a topic of
+    /// the server's own comes from an earlier version, which took it, and is dropped. So is a will that the policy
+    /// forbids: it may be from before a restart with another policy. The user of an ended session is no longer
+    /// known, so only rules for all users hold for its will.
     pub(super) fn publish(
         &mut self,
         flow: Flow,
@@ -247,8 +248,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Delivers to a session of this shard. `slip`: of a message that came in by a door; where the message goes
-    /// into no outbox, it comes back at once.
+    /// Delivers to a session of this shard. `slip`: of a message that came in by a door; it comes back at once if
+    /// no outbox takes the message.
     pub(super) fn deliver_to(
         &mut self,
         key: u32,
@@ -283,7 +284,7 @@ impl<P: Ports> Shard<P> {
             }
             Delivered::Overflow => {
                 self.here.counters().dropped_outbox_full.add(1);
-                // Not here: the close publishes a will, which may overflow another, and so on.
+                // It is closed later: the close publishes a will, which may overflow another outbox, and so on.
                 if let Some(index) = client
                     && self.clients.push_overflowed(index)
                 {
@@ -296,7 +297,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A session has taken a message with a slip, or has not.
+    /// A session has taken a message with a slip, or has not: keeps the slip, or sends it back.
     fn follow(&mut self, key: u32, qos: QoS, slip: Slip, delivered: Delivered) {
         let (network, shared) = (self.sessions.network(key), self.here.shared());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
@@ -322,7 +323,7 @@ impl<P: Ports> Shard<P> {
             .charge_inflight(&shared.memory.inflight, |user| shared.holders.holder(network, user));
     }
 
-    /// Puts a message into a session's outbox, and what that means for the disk into `part`.
+    /// Puts a message into a session's outbox, and its write into `part`.
     pub(super) fn put_into_outbox(
         &mut self,
         key: u32,
@@ -350,8 +351,7 @@ impl<P: Ports> Shard<P> {
         let SessionMemory { inflight, outboxes, .. } = &*shared.memory;
         let Some(entry) = self.sessions.entry_mut(key) else { return Delivered::Dropped };
         let holder = |user: Option<&str>| shared.holders.holder(network, user);
-        // A connected client is disconnected for it: not merely because others need memory, while there is
-        // some.
+        // A connected client would be disconnected for it, so its share binds only when memory is nearly used up.
         let is_bound = !connected || inflight.is_nearly_full();
         if is_bound
             && entry.session.is_charged()
@@ -367,7 +367,7 @@ impl<P: Ports> Shard<P> {
             };
         }
         let outbox_entry = is_written.then(|| records::outbox_entry(&delivery, queued_at));
-        // Whether it would be taken if it were not for the total of all.
+        // Whether the outbox would take it if there were no total of all outboxes.
         let fits_alone = outboxes.left_bytes() < limits.outbox_bytes_max
             && entry.session.has_room_of_its_own(&delivery, limits);
         let delivered = entry.session.deliver(delivery, connected, filing, limits, outboxes);
@@ -390,8 +390,7 @@ impl<P: Ports> Shard<P> {
         delivered
     }
 
-    /// Writes the messages that the client has not acknowledged and that could not be written
-    /// before they were sent.
+    /// Writes the unacknowledged messages that could not be written before they were sent.
     pub(super) fn file_unwritten(&mut self, key: u32) {
         let queued_at = self.here.shared().journal.clocks().to_wall(self.agenda.now());
         let Some(entry) = self.sessions.entry_mut(key) else { return };
@@ -414,8 +413,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Sends what a client is owed, unless a send is under way: its end calls again. Returns what that
-    /// has cost.
+    /// Sends a client what it is owed. If a send is under way, its end calls again. Returns the units that this has
+    /// cost.
     pub(super) fn flush(&mut self, index: u32) -> u32 {
         self.clients.count_flush();
         let is_moving = self.clients.is_moving(index);
@@ -458,7 +457,7 @@ impl<P: Ports> Shard<P> {
                 if bytes_max < SEND_BYTES_MAX && transmit.len >= bytes_max {
                     self.here.counters().limit_sending_bytes_total.add(1);
                 }
-                // Where it had, they are on their way.
+                // If it had messages to hand on before, their errand is queued.
                 leaves = !had_left && session.has_left();
                 self.here.counters().publishes_sent.add(u64::from(transmit.publishes));
                 self.here.counters().dropped_too_large.add(u64::from(transmit.dropped_too_large));
@@ -486,11 +485,11 @@ impl<P: Ports> Shard<P> {
             client.output.begin_send();
             client.intake.throttle_again(now);
             let token = client.token(index);
-            // Frames other than messages are made for this client alone.
+            // Only messages may share their bytes with other clients.
             let weight = sending.begin(copied_bytes.unwrap_or(bytes));
             self.wire.send(&client.socket, token, chunks, weight);
         } else if feeding {
-            // All that was fed was dropped (expired, too large), so no end of a send calls again.
+            // All messages that were fed have been dropped (expired, too large), so no end of a send calls again.
             self.mark_dirty(index);
         }
         if let Some(key) = served {
@@ -503,10 +502,10 @@ impl<P: Ports> Shard<P> {
         }
         units
     }
-    /// A send has ended, and nothing more could be sent: what waited for the send goes on.
+    /// A send has ended, and nothing more can be sent: input and pages that waited for that go on.
     pub(super) fn on_all_sent(&mut self, index: u32, key: u32) {
         if self.clients[index].output.is_held() || self.clients.is_moving(index) {
-            // It is flushed when that is over.
+            // It is flushed when it is held no longer, or has moved.
             return;
         }
         if let Some(session) = self.sessions.session_mut(key) {

@@ -1,11 +1,10 @@
-//! Durable sessions: what a shard writes to the store, reads from it, and answers when it hears back.
+//! Durable sessions: when a shard writes to the store and reads from it, and what it does when the store answers.
 //!
-//! A turn's changes are filed as one request at its end. An acknowledgement leaves when what it promises
-//! is safe: PUBACK and PUBREC wait for the message in every durable outbox and for the publisher's
-//! exactly-once id, PUBREL and PUBCOMP for the flow's next state, SUBACK and UNSUBACK for the
-//! subscriptions. The shard itself never waits. While the store is behind, clients whose sessions it
-//! keeps wait, and so do publishes for such sessions; while it fails, they are told so, and what was
-//! acknowledged stays.
+//! A turn's changes are filed as one request at its end. An acknowledgement leaves when its promise is safe: PUBACK
+//! and PUBREC wait for the message in every durable outbox and for the publisher's exactly-once id, PUBREL and
+//! PUBCOMP for the flow's next state, SUBACK and UNSUBACK for the subscriptions. The shard itself never waits.
+//! While the store is behind, clients with durable sessions wait, and so do publishes for such sessions; while it
+//! fails, their publishers are told, and all that was acknowledged stays.
 
 use std::time::Duration;
 
@@ -20,18 +19,18 @@ use crate::shard::ports::{Ports, Token};
 use crate::shard::publish::filter_units;
 use crate::store::{Outcome, SessionNumber};
 
-/// So long a turn notes what messages were written to disk, and as long what else has come to pass.
+/// How long a turn notes that messages are on disk, and as long again other completions.
 const NOTING_BUDGET: Duration = Duration::from_millis(2);
 
-/// What it costs to note something, and messages fetched.
+/// Units that it costs to note a completion, and a page of messages.
 const NOTED_UNITS: u32 = 16;
 const FETCHED_UNITS: u32 = 256;
 
-/// What it costs to note that a filter is on disk.
+/// Units that it costs to note that a filter is on disk.
 const FILTER_NOTED_UNITS: u32 = 4;
 
 impl<P: Ports> Shard<P> {
-    /// Has a draft written at the end of the turn. What changes nothing is done at once.
+    /// Has a draft written at the end of the turn. A draft without writes is done at once.
     pub(super) fn file(&mut self, draft: Draft) {
         if draft.has_writes() {
             self.journal.append(draft);
@@ -48,7 +47,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Files a shard's part of a write, or has it wait for the others.
+    /// Files this shard's part of a write, or leaves it to wait for the others'.
     pub(super) fn finish_part(&mut self, part: Part) {
         let is_shared = part.is_shared();
         if is_shared && self.journal.retry_list().has_unwritten() {
@@ -63,8 +62,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Gives the store what this turn has brought, and asks it for what clients wait for. What a
-    /// turn does to an outbox comes behind what the same turn has helped to put there.
+    /// Gives the store the writes and reads of this turn. Complete writes of several shards go first, so that what
+    /// a turn removes from an outbox comes behind what it has helped to put there.
     pub(super) fn submit_draft(&mut self) {
         let Some(store) = &self.here.shared().store else { return };
         self.journal.submit(
@@ -75,8 +74,8 @@ impl<P: Ports> Shard<P> {
         );
     }
 
-    /// Takes what the store and other shards have done, and notes it as far as the turn goes. A message
-    /// may be in as many outboxes as there are sessions: what clients wait for comes first.
+    /// Takes the completions of the store and of other shards, and notes as many as the turn has time for. A
+    /// message may be in as many outboxes as there are sessions, so those come first that clients wait for.
     pub(super) fn read_completions(&mut self) {
         self.journal.collect(self.here.shared().journal.completions(self.here.index()));
         self.note(Journal::take_settled, Journal::has_settled);
@@ -158,7 +157,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// What a SUBSCRIBE brought is on disk, or is not.
+    /// The filters of a SUBSCRIBE are on disk, or could not be written.
     fn on_subscribed(&mut self, mut subscribed: Subscribed, failed: bool) {
         let Request { client, session: (key, number), packet_id } = subscribed.request();
         let subscribe = subscribed.number();
@@ -174,7 +173,7 @@ impl<P: Ports> Shard<P> {
         let Some(index) = self.resolve(client) else { return };
         if let Some(connection) = self.clients[index].connection_mut() {
             if failed && connection.version() == Version::V31 {
-                // Its SUBACK always says that it was done.
+                // A SUBACK of MQTT 3.1 cannot say that it failed.
                 self.close_client(index, None);
                 return;
             }
@@ -184,7 +183,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// What an UNSUBSCRIBE removed is off the disk, or is not: then it is offered again.
+    /// The filters of an UNSUBSCRIBE are off the disk, or could not be removed: then that is tried again.
     fn on_unsubscribed(&mut self, mut unsubscribed: Unsubscribed, failed: bool) {
         let Request { client, session: (key, number), packet_id } = unsubscribed.request();
         if failed {
@@ -195,7 +194,7 @@ impl<P: Ports> Shard<P> {
         let Some(index) = self.resolve(client) else { return };
         let Some(connection) = self.clients[index].connection_mut() else { return };
         if failed && connection.version() != Version::V5 {
-            // Its UNSUBACK always says that it was done.
+            // An UNSUBACK before MQTT 5 cannot say that it failed.
             self.tell(index, NoticeKind::Ended, &"its UNSUBSCRIBE could not be stored");
             self.close_client(index, None);
             return;
@@ -216,7 +215,7 @@ impl<P: Ports> Shard<P> {
             if self.on_written_after_end(number, position, failed) {
                 return;
             }
-            // It came behind the session's end.
+            // The write came behind the session's end.
             if filed == Filing::Pending && !failed {
                 self.file(records::changed(SessionChange::Settle(position), number).into());
             }
@@ -234,7 +233,7 @@ impl<P: Ports> Shard<P> {
         }
         self.file_changes(key, None);
         if let Some(index) = client {
-            // QoS 2 may go out now, or has to be fetched first.
+            // A QoS 2 message may leave now, or has to be read from disk first.
             if self.has_more_for(index) {
                 self.mark_dirty(index);
             } else {
@@ -247,7 +246,7 @@ impl<P: Ports> Shard<P> {
         self.clients[index].is_served()
     }
 
-    /// Files what has changed in a session, and what waits for it.
+    /// Files the changes of a session, and what is to be done when they are made.
     pub(super) fn file_changes(&mut self, key: u32, done: Option<Done>) {
         let mut draft = self.drafted_changes(key);
         if let Some(done) = done {
@@ -258,7 +257,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// What has changed in a session, to be filed.
+    /// Takes the changes of a session, to be filed.
     pub(super) fn drafted_changes(&mut self, key: u32) -> Draft {
         let network = self.sessions.network(key);
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };
@@ -276,13 +275,13 @@ impl<P: Ports> Shard<P> {
         draft.then(self.here.index(), done)
     }
 
-    /// What a client's token is, for whoever answers it later.
+    /// A client's token, for work that comes back later.
     pub(super) fn token_of(&self, index: u32) -> Token {
         self.clients[index].token(index)
     }
 }
 
-/// What it costs to note something.
+/// Units that it costs to note a completion.
 fn noted_units(done: &Done, outcome: &Outcome) -> u32 {
     match done {
         Done::Subscribe(subscribed) => {

@@ -1,4 +1,4 @@
-//! A connection has ended: its session waits for the next one (`absence`), or ends, then or when its time has
+//! A connection has ended: its session waits for the next one (`absence`), or ends, at once or when its time has
 //! come.
 
 use super::Shard;
@@ -20,7 +20,7 @@ impl<P: Ports> Shard<P> {
         self.file_changes(key, None);
         if expiry_secs == 0 {
             if self.stop.has_begun() {
-                // When the will's delay began.
+                // So that the next start knows when the will's delay began.
                 self.save_stray(key);
             }
             self.end_session(key);
@@ -28,15 +28,15 @@ impl<P: Ports> Shard<P> {
         }
         self.leave_shares_waiting(key);
         if !self.publish_due_will(key) {
-            // With its will: a crash finds it, and publishes it.
+            // With its will, so that the start after a crash publishes it.
             self.save_session(key);
         }
         self.arm_absence(key);
         self.note_unused(key);
     }
 
-    /// Publishes a session's will if it is time. Returns whether it was: then the session's record
-    /// is written without it.
+    /// Publishes a session's will if it is due, and writes the session's record without it. Returns whether it was
+    /// due.
     pub(super) fn publish_due_will(&mut self, key: u32) -> bool {
         let now = self.agenda.now();
         if self.stop.has_begun() {
@@ -62,7 +62,7 @@ impl<P: Ports> Shard<P> {
         self.sessions.absence_mut(key).is_some_and(|absence| absence.is_over(now))
     }
 
-    /// Arms the timer for whatever an absent session waits for next.
+    /// Arms an absent session's timer for its next deadline.
     pub(super) fn arm_absence(&mut self, key: u32) {
         let absence = self.sessions.absence_mut(key);
         let Some(deadline) = absence.and_then(|absence| absence.next_deadline()) else { return };
@@ -90,8 +90,8 @@ impl<P: Ports> Shard<P> {
         self.arm_absence(key);
     }
 
-    /// Forgets a session and all it is owed but what goes to others of its groups, and publishes the
-    /// will that waited.
+    /// Ends a session: forgets what it is owed, except for messages that its groups get, and publishes the will
+    /// that waited.
     pub(super) fn end_session(&mut self, key: u32) {
         let network = self.sessions.network(key);
         let Some(entry) = self.sessions.remove(key) else { return };
@@ -99,7 +99,7 @@ impl<P: Ports> Shard<P> {
         let shares = session.may_owe_groups();
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let holder = self.here.shared().holders.holder(network, session.user());
-        // They count against the total until they are out of the tables, for nobody.
+        // They count against the total until they are out of the tables, but for no holder.
         self.here.shared().memory.subscriptions.discount(holder, subscriptions.bytes() as u64);
         self.drop_subscriptions(key, subscriptions);
         self.here.counters().sessions.sub(1);
@@ -107,7 +107,7 @@ impl<P: Ports> Shard<P> {
         let stays_on_disk = self.stop.has_begun() && waiting.is_some();
         let will = waiting.filter(|_| !self.stop.has_begun());
         if session.is_durable() && stays_on_disk {
-            // With all it owes to others of its groups.
+            // The next start finds it, with its will and all messages for its groups.
             return;
         }
         if session.is_durable() {
@@ -129,7 +129,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Notes when the will of a session is due that ends with its connection by the orderly stop.
+    /// Writes down when the will is due, of a session that the orderly stop ends with its connection.
     fn save_stray(&mut self, key: u32) {
         let now = self.agenda.now();
         let absence = self.sessions.absence_mut(key);
@@ -138,8 +138,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Publishes wills that are due and that a start has found of sessions that had ended with their
-    /// connections, so many at the most.
+    /// Publishes due wills of strays, at most so many.
     pub(super) fn publish_strays(&mut self, wills_max: usize) {
         for _ in 0..wills_max {
             if self.stop.has_begun() {

@@ -14,17 +14,17 @@ use crate::shard::ports::{Ports, Token};
 use crate::shard::post::{Letter, Mail, SharedMail};
 use crate::shard::publish::Fanout;
 
-/// So long a turn does work that waits.
+/// How long a turn does waiting work.
 const WORK_BUDGET: Duration = Duration::from_millis(3);
 
-/// So long a turn sends.
+/// How long a turn sends.
 const SENDS_BUDGET: Duration = Duration::from_millis(4);
 
 /// Mail taken from the mailbox in one turn.
 const MAIL_PER_TURN_MAX: usize = 4_096;
 
 impl<P: Ports> Shard<P> {
-    /// Whose work it is what a client does.
+    /// The flow that pays for a client's work.
     pub(super) fn flow_of(&self, index: u32) -> Flow {
         match self.clients.get(index).map(|client| client.phase()) {
             Some(Phase::Serving { flow, .. }) => Flow::session(self.here.index(), *flow),
@@ -32,13 +32,13 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Whose work it is what a session does.
+    /// The flow that pays for a session's work.
     pub(super) fn flow_of_session(&self, key: u32) -> Flow {
         Flow::session(self.here.index(), self.sessions.number(key).into())
     }
 
-    /// Marks this client to be flushed at the end of the turn. A client that waits for one payer's
-    /// turn may go earlier when another payer has something for it.
+    /// Marks a client to be flushed at the end of the turn. A client that waits for one payer's turn is flushed
+    /// earlier if another payer has something for it.
     pub(super) fn mark_dirty(&mut self, index: u32) {
         let payer = self.agenda.payer().unwrap_or_else(|| self.flow_of(index));
         let Some(client) = self.clients.get_mut(index) else { return };
@@ -47,7 +47,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A client's input is to go on when it is its session's turn.
+    /// Has a client's input go on when it is its session's turn.
     pub(super) fn queue_input(&mut self, index: u32) {
         let Some(client) = self.clients.get_mut(index) else { return };
         client.intake.stall();
@@ -55,7 +55,7 @@ impl<P: Ports> Shard<P> {
         self.agenda.push(self.flow_of(index), Errand::Input(token));
     }
 
-    /// Handles a client's input at once, as far as its session's share of the turn goes.
+    /// Handles a client's input at once, as far as its session's allowance goes.
     pub(super) fn take_input(&mut self, index: u32) {
         let Some(client) = self.clients.get(index) else { return };
         if client.intake.is_stalled() {
@@ -125,7 +125,7 @@ impl<P: Ports> Shard<P> {
         self.agenda.spend(flow, units);
     }
 
-    /// Does work that waits, each session's in its turn.
+    /// Does waiting work, each session's in its turn.
     pub(super) fn do_work(&mut self) {
         if !self.agenda.has_work() {
             return;
@@ -148,7 +148,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Returns what is left of it, and why.
+    /// Does an errand. Returns the errands that are left of it, and why.
     fn do_errand(&mut self, errand: Errand, budget: &mut Budget) -> (VecDeque<Errand>, Progress) {
         match errand {
             Errand::Input(token) => {
@@ -182,7 +182,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Sends what is owed to clients, in turns of those on whose account it is.
+    /// Sends clients what they are owed, in turns of the flows that pay for it.
     pub(super) fn send_dirty(&mut self) {
         self.close_overflowed();
         if !self.agenda.has_sends() {
@@ -201,7 +201,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Returns what that has cost, and who is left.
+    /// Flushes clients until the allowance is spent. Returns the cost, and the clients that are left.
     fn flush_many(&mut self, mut indices: Vec<u32>, allowance: u32) -> (u32, Option<Vec<u32>>) {
         let mut units = 0;
         while units < allowance
@@ -232,7 +232,7 @@ fn spent(allowance: u32, budget: &Budget) -> u32 {
     u32::try_from(i64::from(allowance) - budget.left()).unwrap_or(0)
 }
 
-/// What a client's input waits for, as errands in order, and why.
+/// The errands, in order, that go on with a client's input, and why they have to wait.
 fn left_of(halt: Option<Halt>, token: Token) -> (VecDeque<Errand>, Progress) {
     match halt {
         None => (VecDeque::new(), Progress::Done),

@@ -1,11 +1,10 @@
-//! A publish on its way to all that it goes to: the search for them, the deliveries, the letters to
-//! other shards, and the answer to its publisher.
+//! A publish on its way to its receivers: the search for them, the deliveries, the letters to other shards, and the
+//! answer to its publisher.
 //!
-//! One publish may have as many receivers as all clients together subscribed to. So it is done in
-//! steps of a budget, which its publisher's session pays (`fair_queue`), and waits between them.
-//! What its session does next waits behind it; so do, on another shard, its next letters: the order
-//! of a publisher's messages is kept. What is to be written of it, on all shards, is one write at the
-//! end, as ever.
+//! One publish may have a receiver for each subscription that there is. So it is done in steps of a budget, which
+//! its publisher's session pays (`fair_queue`), and waits between them. The session's later work waits behind it,
+//! and so do the session's later letters on another shard: a publisher's messages keep their order. All its writes,
+//! on all shards, are one write at the end.
 
 use std::sync::Arc;
 
@@ -20,17 +19,17 @@ use crate::shard::post::Mail;
 use crate::shard::publish::{Author, Fanout, Stage};
 use crate::shard::sessions::Entry;
 
-/// What a delivery costs beside the match: an outbox, and a session that is read from memory.
+/// Units that a delivery costs beside the match: an outbox, and a session that is read from memory.
 const DELIVERY_UNITS: u32 = 6;
 
-/// What a letter costs the sender.
+/// Units that a letter costs the sender.
 const LETTER_UNITS: u32 = 6;
 
-/// What a group costs: a member is picked, and gets it.
+/// Units that a group costs: a member is picked, and gets the message.
 pub(super) const GROUP_UNITS: u32 = 12;
 
 impl<P: Ports> Shard<P> {
-    /// Begins a publish. Returns what is left of it when the budget is spent.
+    /// Begins a publish. Returns it if it is not done when the budget is spent.
     pub(super) fn begin_fanout(
         &mut self,
         mut fanout: Fanout,
@@ -92,7 +91,7 @@ impl<P: Ports> Shard<P> {
             }
             let units = fanout.matches_len() as i64 * i64::from(DELIVERY_UNITS);
             if units > budget.left() {
-                // Who gets it first may acknowledge it before the write is filed.
+                // The first receivers may acknowledge it before its write is filed.
                 fanout.part().wait_for_more();
             }
         }
@@ -110,13 +109,14 @@ impl<P: Ports> Shard<P> {
         progress
     }
 
-    /// Whether what needs the store has to wait. Not when the server stops, which no disk is to hold up.
+    /// Whether work that needs the store has to wait. Not when the server stops: the disk must not hold up the
+    /// stop.
     pub(super) fn waits_for_store(&self) -> bool {
         self.journal.is_behind() && !self.stop.has_begun()
     }
 
-    /// Whether other shards may have something to write with a publish: then all of it is one write. Or to say,
-    /// as long as the publisher can be refused.
+    /// Whether other shards may add to a publish's write, which then is one for all of them, or may have a refusal
+    /// to report.
     fn may_have_parts(&self) -> bool {
         self.here.shared().store.is_some()
             || self.here.shared().config.limits.outbox_full == OutboxFull::Refuse
@@ -159,7 +159,7 @@ impl<P: Ports> Shard<P> {
         Progress::Done
     }
 
-    /// Gives it to one member of each group.
+    /// Delivers to one member of each group.
     fn place_groups(&mut self, fanout: &mut Fanout, budget: &mut Budget) -> Progress {
         loop {
             if fanout.has_groups() && fanout.is_shared() && self.waits_for_store() {

@@ -72,7 +72,7 @@ impl<P: Ports> Shard<P> {
         let EndedSession { mut session, shares, number, will, key } = found;
         session.leave_shared(true, |_| true);
         let mut left = session.take_left(&self.here.shared().memory.inflight);
-        // Where a write failed, its message is on disk before the part of the outbox that the session knew.
+        // The message of a failed write may be on disk outside the part of the outbox that the session knows.
         let stored = match left.take_failed() {
             true => Some(0),
             false => session.on_disk().filter(|_| shares),
@@ -191,7 +191,7 @@ impl<P: Ports> Shard<P> {
         let mut part = Part::of_publisher(draft, self.here.shared().store.is_some());
         let placed = self.place_left(flow, &mut left, &group, &mut part);
         if placed == Placed::Blocked {
-            // Nobody has a part of it.
+            // No shard has added to its write.
             let memory = Arc::clone(&self.here.shared().memory);
             if let Some(others) = self.left_of(giver) {
                 others.put_back(left, &memory.outboxes);
@@ -206,7 +206,7 @@ impl<P: Ports> Shard<P> {
         placed
     }
 
-    /// Whether a session is a member of a group still, and nobody else is that could take a message.
+    /// Whether a session is still a member of a group, and the group has no other member that could take a message.
     fn is_only_member(&mut self, giver: Giver, group: &Group) -> bool {
         let Some(key) = giver.key.filter(|&key| self.sessions.is_there(key, giver.number)) else {
             return false;

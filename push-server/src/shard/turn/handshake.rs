@@ -1,6 +1,6 @@
-//! Before a client is served: CONNECT, authentication, and the hand-over to its session's shard. The
-//! hand-over comes before the server's first byte, because that byte is what the kernel's record of the
-//! connection begins with, and the record belongs to a shard.
+//! Before a client is served: CONNECT, authentication, and the hand-over to its session's shard. The hand-over
+//! comes before the server's first byte: the kernel's record of the connection begins with that byte, and belongs
+//! to a shard.
 
 use bytes::Bytes;
 
@@ -13,8 +13,7 @@ use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Randomness, SocketOf};
 use crate::shard::post::{Adoption, Arrival, Mail};
 
-/// How long a stopping server that names another one waits for the CONNECT of clients that have
-/// connected already.
+/// How long a stopping server that redirects clients waits for the CONNECT of those whose socket it has.
 const LAST_CONNECT_MILLIS: u64 = 500;
 
 impl<P: Ports> Shard<P> {
@@ -25,7 +24,7 @@ impl<P: Ports> Shard<P> {
             progress = self.ask(index);
         }
         match progress {
-            // Asked, it is told later.
+            // The answer to a question comes later.
             HandshakeProgress::More | HandshakeProgress::Asks => {}
             HandshakeProgress::Reply(frame) => self.on_reply(index, frame),
             HandshakeProgress::Connect(connecting) => {
@@ -41,7 +40,7 @@ impl<P: Ports> Shard<P> {
                     self.here.counters().connects_refused.add(1);
                     NoticeKind::Refused
                 };
-                // It may have said goodbye.
+                // A client that has said goodbye itself is not logged.
                 if refusal.reason.is_error() {
                     let client_id = refusal.client_id.as_deref();
                     self.tell_of(index, kind, client_id, &RefusalText::from(&refusal));
@@ -57,8 +56,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A client has to authenticate before it is served. Before the first reply it moves to its
-    /// session's shard, which then sends that.
+    /// A client has to authenticate before it is served. It moves to its session's shard first, which then sends
+    /// the reply.
     fn on_reply(&mut self, index: u32, frame: Bytes) {
         let Some(pending) = self.clients[index].pending_mut() else {
             return;
@@ -87,7 +86,7 @@ impl<P: Ports> Shard<P> {
         self.clients.remove(index).depart()
     }
 
-    /// A client's CONNECT has been read whole, now or before: it has a place among all of them, and a name.
+    /// A client's CONNECT has been read whole, now or before: gives it a number, and a client id if it has none.
     fn note_connect(&mut self, index: u32) {
         let client = &mut self.clients[index];
         client.set_connect_number(self.here.shared().entrance.number(client.connect_number()));
@@ -110,7 +109,7 @@ impl<P: Ports> Shard<P> {
         self.mark_dirty(index);
     }
 
-    /// A client may connect: this shard serves it, or the shard of its session does.
+    /// A client is accepted: this shard serves it, or the shard of its session does.
     fn on_connecting(&mut self, index: u32, connecting: Connecting) {
         if self.stop.has_begun() {
             self.turn_away(index, &connecting);
@@ -137,7 +136,7 @@ impl<P: Ports> Shard<P> {
         self.post(home, Mail::Adopt(Box::new(adoption)));
     }
 
-    /// A client that another shard accepted; its place is taken already.
+    /// Takes over a client that another shard has accepted. It has a place already.
     pub(super) fn on_adoption(&mut self, adoption: Adoption<SocketOf<P>>) {
         let Adoption { socket, arrival, transport, connect_number } = adoption;
         match arrival {
@@ -168,7 +167,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A client that has connected and not said so yet has little time left for it.
+    /// The server stops: a client that has not sent its CONNECT has little time left for it.
     pub(super) fn await_last_connect(&mut self, index: u32) {
         let last = self.agenda.now().after_millis(LAST_CONNECT_MILLIS);
         if let Some(client) = self.clients.get_mut(index)
@@ -179,7 +178,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A valid CONNECT came while the server stops: it is sent on, if there is where to.
+    /// A valid CONNECT came while the server stops: redirects the client, if there is another server.
     fn turn_away(&mut self, index: u32, connecting: &Connecting) {
         let refusal = match &self.here.shared().config.redirect_to {
             Some(reference) => connecting.redirect(reference),
@@ -196,7 +195,7 @@ impl<P: Ports> Shard<P> {
     }
 }
 
-/// Gives a client an id that has none.
+/// Gives a client without an id one.
 fn name(connect: &mut Connect, randomness: &mut impl Randomness) {
     if connect.client_id.is_empty() {
         connect.client_id = format!("auto-{:032x}", u128::from_ne_bytes(randomness.array()));

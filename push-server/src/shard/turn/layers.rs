@@ -1,4 +1,4 @@
-//! What the layers around MQTT bring besides its bytes: answers of their own, and ends.
+//! What the layers around MQTT cause besides its bytes: answers of their own, and ends.
 
 use super::Shard;
 use crate::shard::clients::Phase;
@@ -7,8 +7,7 @@ use crate::shard::ports::Ports;
 use crate::transport::{Ended, Limit};
 
 impl<P: Ports> Shard<P> {
-    /// A client's bytes were handled: sends what its layers owe, and closes where they take nothing
-    /// more.
+    /// A client's bytes were handled: sends what its layers owe, and closes it if they have ended.
     pub(super) fn after_layers(&mut self, index: u32) {
         let Some(client) = self.clients.get(index) else { return };
         let ended = client.transport.ended();
@@ -23,7 +22,7 @@ impl<P: Ports> Shard<P> {
     fn on_layers_ended(&mut self, index: u32, ended: Ended) {
         let client = &self.clients[index];
         match client.phase() {
-            // What came before the end is still to be handled.
+            // Bytes from before the end still wait to be handled.
             Phase::Serving { .. } if client.intake.is_stalled() => return,
             Phase::Serving { .. } => {
                 if ended.is_fault() {

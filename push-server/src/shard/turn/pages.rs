@@ -1,4 +1,4 @@
-//! Outboxes that are longer than what memory has of them: when a page of one is read, and what becomes of it.
+//! Outboxes of which a part is on disk alone: when a page is read, and what becomes of it.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ impl<P: Ports> Shard<P> {
             && let Some(from) = entry.session.begin_page(memory)
         {
             let number = entry.number();
-            // What is sent from now on must not look after a crash as though it had not been.
+            // Without its record, a restart would take messages that are sent from now on for ones that were not.
             self.save_if_owed(key);
             let memory = &self.here.shared().memory.outboxes;
             let done = Done::Page { session: key, number };
@@ -40,7 +40,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// The oldest messages of an outbox are here, and as many are dropped as it is over its limits.
+    /// The oldest messages of an outbox are here: drops as many as the outbox is over its limits.
     pub(super) fn on_trim(&mut self, key: u32, number: SessionNumber, outcome: Outcome) {
         let shared = Arc::clone(self.here.shared());
         let Some(client) = self.sessions.numbered(key, number).map(|entry| entry.client()) else {
@@ -64,7 +64,7 @@ impl<P: Ports> Shard<P> {
                 self.mark_dirty(index);
             }
         } else {
-            // The next message for it tries again, or its client when the store is back.
+            // The next message for it tries again, or the retry when the store is back.
             if let Some(entry) = self.sessions.numbered(key, number) {
                 entry.session.page_failed(client.is_some());
             }

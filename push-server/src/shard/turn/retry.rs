@@ -1,10 +1,9 @@
-//! What the store has refused, and is offered again as soon as it serves: records of sessions, what their
-//! clients have acknowledged, ends of sessions, filters that were unsubscribed from, and pages that somebody waits for.
+//! Offers the store again what it has refused, as soon as it serves: records of sessions, removals of acknowledged
+//! messages, ends of sessions, removals of filters, wills, and pages.
 //!
-//! A client may have been told meanwhile that it is connected, with its session or without the one
-//! before. What it is promised from then on stands on the session's record, which is written before
-//! or with it. What was asked for when the shard did not know yet that the record had failed, fails,
-//! too, though the disk may be back: the store sees to that.
+//! A client may have had its CONNACK although its session's record could not be written. Everything that it is
+//! promised from then on needs that record, which is written before or with it. Requests that a shard made before
+//! it knew of the failure fail, too, even if the disk is back: the store sees to that (`store/rules/unsaved`).
 
 use super::Shard;
 use super::errand::Errand;
@@ -16,11 +15,11 @@ use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::store::{SessionNumber, Write};
 
-/// What it costs to offer a record, a removal, a will or a page again.
+/// Units that it costs to offer a record, a removal, a will or a page again.
 const RETRIED_UNITS: u32 = 32;
 
 impl<P: Ports> Shard<P> {
-    /// Begins to offer the store again, in turns, what it has refused. Called now and then.
+    /// Begins to offer the store again, in turns, what it has refused. To be called about once a second.
     pub(super) fn retry_store(&mut self) {
         let is_serving = self.here.shared().store.as_ref().is_some_and(|store| store.is_serving());
         if is_serving && let Some(retrying) = self.journal.retry_list_mut().begin_retry() {
@@ -28,7 +27,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Continues until the budget is spent. The next start finds what is left when the server stops.
+    /// Continues until the budget is spent. When the server stops, the next start finds the rest.
     pub(super) fn go_on_retrying(
         &mut self,
         retrying: &mut Retrying,
@@ -47,7 +46,7 @@ impl<P: Ports> Shard<P> {
         Progress::Done
     }
 
-    /// Returns whether there was anything left.
+    /// Offers the next thing again. Returns whether there was one.
     fn retry_one(&mut self, retrying: &mut Retrying) -> bool {
         match retrying.next() {
             Some(Again::Record(key, number)) => {
@@ -77,13 +76,13 @@ impl<P: Ports> Shard<P> {
         true
     }
 
-    /// The removal of a session and all that is its own, which is tried until it is done.
+    /// The removal of a session's record, outbox and subscriptions, which is tried until it works.
     pub(super) fn removal(&self, number: SessionNumber) -> Draft {
         self.removed(number, false)
     }
 
-    /// The same for a session of which there is a record with its will alone. Where it fails, all that may
-    /// be there is tried.
+    /// The same for a session that has only a record with its will. If it fails, the retry removes all that a
+    /// session may have.
     pub(super) fn record_removal(&self, number: SessionNumber) -> Draft {
         let done = Done::Removed { number, again: false };
         Draft::from(Write::RemoveRecord { number }).then(self.here.index(), done)
@@ -104,7 +103,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// A session's own record is on disk, or is not.
+    /// A session's own record is on disk, or could not be written.
     pub(super) fn on_saved(&mut self, key: u32, number: SessionNumber, failed: bool) {
         if failed {
             if self.sessions.is_there(key, number) {
@@ -115,7 +114,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Changes of a session are made on disk, or are not: then they are offered again.
+    /// Changes of a session are made on disk, or have failed: then they are offered again.
     pub(super) fn on_changed(
         &mut self,
         (key, number): (u32, SessionNumber),
@@ -146,17 +145,17 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Whether a change is still to be made: its session may have gone on, or have ended.
+    /// Whether a change is still needed: its session may have gone on, or have ended.
     fn needs(&mut self, key: u32, number: SessionNumber, change: SessionChange) -> bool {
         if let Some(entry) = self.sessions.numbered(key, number) {
             return entry.session.needs(change);
         }
-        // What it leaves to others is read from its outbox.
+        // It reads messages from its outbox, to hand them on.
         self.sessions.hands_on(number) && matches!(change, SessionChange::Settle(_))
     }
 
-    /// Offers a change again. It stays among those that were refused until it is made: a page that is being
-    /// read may still have its message.
+    /// Offers a change again. It stays in the retry list until it is made: a page that is being read may still have
+    /// its message.
     fn retry_change(&mut self, (key, number): (u32, SessionNumber), change: SessionChange) {
         if !self.needs(key, number, change) {
             self.journal.retry_list_mut().end_change(number, change);
@@ -166,13 +165,13 @@ impl<P: Ports> Shard<P> {
         let done = Done::Changed { session: key, number, changes, again: true };
         self.file(Draft::from(records::changed(change, number)).then(self.here.index(), done));
         if matches!(change, SessionChange::EndExactlyOnce(_)) {
-            // Ahead of what a client may begin now under the same packet id, which another shard may file.
+            // It has to come before a new publish under the same packet id, which another shard may file.
             self.submit_draft();
         }
     }
 
-    /// The record of a session that the disk does not have, to be written together with what is
-    /// promised in it: a start takes what belongs to no session for leftovers.
+    /// The record of a session, if the disk lacks it, to be written together with promises to that session: a start
+    /// takes messages of no session for leftovers.
     pub(super) fn owed_record(&mut self, key: u32) -> Draft {
         if !self.is_unwritten(key) {
             return Draft::default();
@@ -181,9 +180,9 @@ impl<P: Ports> Shard<P> {
         self.saved_session(key)
     }
 
-    /// The same for what is part of a write of several shards: in this shard's own draft, which
-    /// `finish_part` has go before, because in a write that waits for others the record would be
-    /// older than what is filed meanwhile.
+    /// The same before a write of several shards. The record goes into this shard's own draft, which `finish_part`
+    /// submits first: in a write that waits for other shards it would be older than records that are filed
+    /// meanwhile.
     pub(super) fn save_if_owed(&mut self, key: u32) {
         let record = self.owed_record(key);
         self.file(record);
@@ -205,7 +204,8 @@ impl<P: Ports> Shard<P> {
     pub(super) fn retry_filter_removal(&mut self, (key, number, filter): UnremovedFilter) {
         let Some(entry) = self.sessions.numbered(key, number) else { return };
         if entry.session.subscriptions.contains(&filter) {
-            // It is subscribed to again. Its write may have to fail yet, so it is asked again later.
+            // The session has subscribed to it again. That write may fail yet, so the removal is looked at again
+            // later.
             self.keep_unremoved((key, number, filter));
             return;
         }

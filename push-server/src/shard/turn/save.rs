@@ -16,8 +16,8 @@ impl<P: Ports> Shard<P> {
         entry.session.is_durable().then_some(entry.number())
     }
 
-    /// Makes the session that a CONNECT asks for, durable if it outlives its connection. Of one that
-    /// does not, its will is kept: CONNACK promises it.
+    /// Makes the session that a CONNECT asks for, durable if it outlives its connection. If it does not, only its
+    /// will is on disk: CONNACK promises that it is published.
     pub(super) fn new_session(&mut self, connect: &Connect) -> (Session, SessionNumber) {
         let (client_id, expiry_secs) = (&connect.client_id, connect.session_expiry_secs);
         let number = SessionNumber(self.here.shared().journal.take_number());
@@ -31,11 +31,11 @@ impl<P: Ports> Shard<P> {
         (session.of_user(connect.user()), number)
     }
 
-    /// A session begins, or goes on, with a connection: CONNACK waits for what it says of the session,
-    /// and that of one that `ended` for it. If the store fails, CONNACK leaves all the same: who is
-    /// connected has its heartbeats answered and gets what needs no disk, where a refusal would only
-    /// bring it back the next second. SUBACK and PUBACK tell that nothing is promised, and what the
-    /// CONNACK said becomes true when the store is back.
+    /// A session begins, or goes on, with a connection. CONNACK waits for the session's record, and for the end of
+    /// a durable session that it replaces (`ended`). If the store fails, CONNACK leaves all the same: a connected
+    /// client has its heartbeats answered and gets messages that need no disk, and a refused one would only be back
+    /// the next second. SUBACK and PUBACK say that nothing is promised, and what CONNACK said becomes true when the
+    /// store is back.
     pub(super) fn save_connected(&mut self, index: u32, key: u32, ended: bool) {
         let mut draft = self.saved_session(key);
         if !draft.has_writes() && !ended {
@@ -56,8 +56,7 @@ impl<P: Ports> Shard<P> {
         self.file(draft);
     }
 
-    /// The record of a session that is durable, or keeps its will, to be written together with something
-    /// else.
+    /// The record of a session that is durable, or keeps its will, to be written with other changes.
     pub(super) fn saved_session(&mut self, key: u32) -> Draft {
         let clocks = self.here.shared().journal.clocks();
         let Some(entry) = self.sessions.entry_mut(key) else { return Draft::default() };

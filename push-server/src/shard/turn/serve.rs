@@ -71,7 +71,7 @@ impl<P: Ports> Shard<P> {
         }
         self.here.counters().connects_bridge.add(u64::from(connection.is_bridge()));
         for found in strays {
-            // Its will may have been due before it was back, in this same turn.
+            // A will may have become due in this turn, before the client was back.
             let now = self.agenda.now();
             let will = found.will.filter(|will| will.publish_at <= now);
             self.end_on_disk(EndedSession { will, ..found });
@@ -86,7 +86,7 @@ impl<P: Ports> Shard<P> {
             self.arm_client_timer(index, deadline);
         }
         if self.clients[index].slot.is_none() {
-            // Before CONNACK leaves, because CONNACK is what anchors the flow.
+            // Before CONNACK leaves, because CONNACK's first byte anchors the flow.
             self.register_with_kernel(index, keep_alive.0);
         }
         self.take_input(index);
@@ -107,8 +107,8 @@ impl<P: Ports> Shard<P> {
             .is_some_and(|other| number.is_overtaken_by(other.connect_number()))
     }
 
-    /// What a CONNECT makes of the session with its client id. `None`: there is none that would
-    /// still be one.
+    /// Whether a CONNECT resumes or ends the session with its client id. `None`: there is none, or its time is
+    /// over.
     fn claim(&mut self, connecting: &Connecting) -> Option<Claim> {
         let key = self.sessions.find(&connecting.connect.client_id)?;
         if self.is_over(key) {
@@ -121,7 +121,7 @@ impl<P: Ports> Shard<P> {
     fn lacks_memory(&mut self, index: u32, connecting: &mut Connecting) -> Option<LimitCounter> {
         let connect = &mut connecting.connect;
         if self.here.shared().journal.has_left_out(&connect.client_id) {
-            // Without its session it would be told that it has none, and begin a second one.
+            // It would begin a second session, while its first one is on disk.
             return Some(|counters| &counters.limit_sessions_left_out);
         }
         connect.will.as_ref()?;
@@ -129,7 +129,7 @@ impl<P: Ports> Shard<P> {
         let will = connect.will.as_deref_mut()?;
         let bytes = will_weight_bytes(&will.message);
         let wills = Arc::clone(&self.here.shared().memory.wills);
-        // In the place of the one that goes with what this CONNECT takes over.
+        // The will takes the place of that of the session that this CONNECT takes over.
         let replaces = self.will_bytes(&connect.client_id) >= bytes;
         let charge = match replaces {
             true => Ok(wills.charge_anyway(holder, bytes)),
@@ -145,7 +145,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// What the will of the session with this client id counts against the total.
+    /// How many bytes the will of the session with this client id counts.
     fn will_bytes(&mut self, client_id: &str) -> u64 {
         let Some(key) = self.sessions.find(client_id) else { return 0 };
         let Some(entry) = self.sessions.entry_mut(key) else { return 0 };
@@ -158,8 +158,8 @@ impl<P: Ports> Shard<P> {
         will.and_then(|will| will.charge.as_ref()).map_or(0, Charge::bytes)
     }
 
-    /// Finds or makes the session that a CONNECT asks for, after ending what it replaces. Returns
-    /// its key, whether it was there, and whether a durable one has ended for it.
+    /// Finds or makes the session that a CONNECT asks for, after ending the connection and the session that it
+    /// replaces. Returns its key, whether it was there, and whether a durable one has ended for it.
     ///
     /// # Errors
     /// There may be no more sessions.
@@ -199,7 +199,7 @@ impl<P: Ports> Shard<P> {
             return Ok((key, true, false));
         }
         let holder = self.here.shared().holders.holder(network, connect.user());
-        // What has ended for this client leaves it its place, whoever else wants one meanwhile.
+        // The session that has ended for this client leaves it its place, even if all places are taken.
         if replaced.is_some() {
             self.here.shared().totals.session_shares().take_unasked(holder);
         } else {
@@ -216,13 +216,13 @@ impl<P: Ports> Shard<P> {
         Ok((key, false, ended))
     }
 
-    /// The network that a client comes from.
+    /// The network that a client has connected from.
     fn network_of(&self, index: u32) -> PeerNetwork {
         let peer = self.clients[index].socket.peer_address();
         peer.map(|peer| self.here.shared().holders.network(peer.ip())).unwrap_or_default()
     }
 
-    /// A session's client has come from another network, perhaps: what the session has counts there.
+    /// A session's client may have come from another network: what the session has counts there now.
     fn hand_over(&mut self, key: u32, before: PeerNetwork) {
         let holder = self.holder(key);
         let from = holder.at(before);
@@ -235,7 +235,7 @@ impl<P: Ports> Shard<P> {
         self.here.shared().totals.session_shares().hand_over(from, holder);
     }
 
-    /// Whose a session is, for what all share.
+    /// The holder that a session counts for.
     pub(super) fn holder(&self, key: u32) -> Holder {
         let user = self.sessions.session(key).and_then(Session::user);
         self.here.shared().holders.holder(self.sessions.network(key), user)
@@ -258,10 +258,10 @@ impl<P: Ports> Shard<P> {
         client.slot = self.path.register(&applicant, self.agenda.now(), self.here.counters());
     }
 
-    /// Bytes were sent: tells the kernel path how far, and the first time has it serve.
+    /// Bytes were sent: tells the kernel path how many, and the first time lets it serve.
     fn publish_tx(&mut self, index: u32) {
         let client = &mut self.clients[index];
-        // What was sent may be AUTH, with CONNACK still to come.
+        // Before CONNACK, the bytes were AUTH.
         let is_served = client.connection().is_some_and(|served| !served.has_answers());
         let sent = (client.sent_bytes(), is_served);
         let now = self.agenda.now();
@@ -314,8 +314,8 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// When a served client is to be looked at: its connection asks for it, its input has waited too
-    /// long for its answers, or a large packet of its has had time to go on.
+    /// When a served client's timer has to fire: for its connection, for input that waits too long for its answers,
+    /// or to measure a large packet.
     pub(super) fn serving_deadline(&self, index: u32) -> Option<Monotonic> {
         let client = &self.clients[index];
         let Some(connection) = client.connection() else { return None };
@@ -335,10 +335,10 @@ impl<P: Ports> Shard<P> {
         self.path.last_seen(client.slot.as_ref())
     }
 
-    /// Whether a client has truly been silent: a busy shard may not have read yet what it sent.
+    /// Whether a client has truly been silent. A busy shard may not have read its bytes yet.
     fn is_unheard(&self, index: u32) -> bool {
         let client = &self.clients[index];
-        // What it sent may be among the completions that the turn has left. A socket that cannot be asked has failed.
+        // Its bytes may be among the completions that the turn has left. A socket that cannot be asked has failed.
         !self.agenda.leaves_completions()
             && !client.intake.is_stalled()
             && client.socket.unread_bytes().unwrap_or(0) == 0
@@ -350,7 +350,7 @@ impl<P: Ports> Shard<P> {
         let blocked = self.clients[index].output.is_sending();
         self.close_client(index, Some(Reason::KeepAliveTimeout));
         if blocked {
-            // It has not taken what we sent before, so it will not take a goodbye.
+            // It has not taken earlier bytes, so it will not take a goodbye.
             self.abort(index);
         }
     }
@@ -405,8 +405,8 @@ impl<P: Ports> Shard<P> {
                 }
             }
             Err(_) if client.is_served() => {
-                // What the client sent before it went (a DISCONNECT, say) may still be unread: the
-                // receive brings it, then the end.
+                // The client's last bytes (a DISCONNECT, say) may still be unread: the receive brings them, then
+                // the end.
                 client.output.fail();
                 client.socket.end_both_ways();
                 self.unthrottle(index);
@@ -420,11 +420,11 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Ends a served connection for a reason of the server's, which is logged; without one, the client
-    /// has ended it, or who calls this has said why. See `end_client`.
+    /// Ends a served connection for a reason of the server's, which is logged. Without a reason, the client has
+    /// ended it, or the caller has logged why. See `end_client`.
     pub(super) fn close_client(&mut self, index: u32, reason: Option<Reason>) {
         match reason {
-            // All of them: the stop is logged once.
+            // The stop is logged once for all clients.
             None | Some(Reason::ServerShuttingDown) => {}
             Some(reason @ Reason::KeepAliveTimeout) => {
                 self.tell(index, NoticeKind::Expired, &reason)
@@ -437,14 +437,14 @@ impl<P: Ports> Shard<P> {
         self.end_client(index, reason);
     }
 
-    /// The same where the log can tell more than the protocol: `why`.
+    /// The same, where the log says more than the protocol: `why`.
     pub(super) fn close_client_for(&mut self, index: u32, reason: Reason, why: &str) {
         self.tell(index, NoticeKind::Ended, &why);
         self.end_client(index, Some(reason));
     }
 
-    /// The goodbye (MQTT 5) and answers that wait are sent, then FIN. The will is published unless the
-    /// client took it back.
+    /// Sends the goodbye (MQTT 5) and the answers that wait, then FIN. Publishes the will, unless the client took
+    /// it back.
     fn end_client(&mut self, index: u32, reason: Option<Reason>) {
         let Some(client) = self.clients.get_mut(index) else { return };
         let Some((connection, key)) = client.served_mut() else { return };
@@ -463,7 +463,7 @@ impl<P: Ports> Shard<P> {
         self.finish(index, frames);
     }
 
-    /// The orderly stop: every client is told, wills stay with us.
+    /// The orderly stop: tells a client. Its will is not published.
     pub(super) fn close_for_stop(&mut self, index: u32) {
         match self.clients[index].phase() {
             Phase::Serving { .. } if self.here.shared().config.redirect_to.is_some() => {
@@ -514,7 +514,7 @@ impl<P: Ports> Shard<P> {
         self.after_receive(index);
     }
 
-    /// All is sent: FIN, then wait for the peer's.
+    /// All frames are sent: sends FIN, and waits for the peer's.
     pub(super) fn send_fin(&mut self, index: u32) {
         let deadline = self.clients[index].end_sending(self.agenda.now());
         self.arm_client_timer(index, deadline);
@@ -523,7 +523,7 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    /// Lets go of the socket as soon as the ring's operations on it have ended, which this cancels.
+    /// Cancels the ring's operations on the socket, and closes it as soon as they have ended.
     pub(super) fn abort(&mut self, index: u32) {
         let client = &mut self.clients[index];
         client.give_up(self.agenda.now());
@@ -549,7 +549,7 @@ impl<P: Ports> Shard<P> {
         }
         self.here.counters().connections.sub(1);
         self.give_place_back();
-        // The descriptor is to be free before the next accept.
+        // The descriptor has to be free before the next accept.
         drop(client);
         self.resume_accepting();
     }
