@@ -75,11 +75,11 @@ pub struct Doors {
     completions: Arc<Vec<Completions>>,
     counts: Arc<DoorCounts>,
     next_number: AtomicU32,
-    open: Mutex<Open>,
+    open: Mutex<OpenDoors>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenDoors {
     doorways: Vec<Weak<Doorway>>,
     has_closed: bool,
 }
@@ -151,7 +151,7 @@ impl Doors {
     }
 
     /// A panic elsewhere leaves whole values behind.
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenDoors> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,7 +19,7 @@ pub(crate) use outgoing::UNPUBLISHED_WILL_BYTES_MAX;
 pub(super) use retry_list::{Again, RetryList, Retrying};
 pub(crate) use retry_list::{CHANGES_MAX, UNREMOVED_MAX};
 pub(super) use shared_journal::SharedJournal;
-pub(super) use subscribed::{Request, Subscribed, Unsubscribed};
+pub(super) use subscribed::{FilterPacket, Subscribed, Unsubscribed};
 pub(super) use ticket::{Completions, Done, Draft, Part, StoreSink, Ticket, Waiters};
 pub(crate) use unremoved::UNREMOVED_FILTER_BYTES_MAX;
 pub(super) use unremoved::UnremovedFilter;

@@ -88,7 +88,8 @@ pub(crate) trait Wire: Debug {
 
     /// Submits the queued operations, and waits for a completion, for at most `timeout`. May return early.
     ///
-    /// # Errors The wire has failed, so the shard cannot go on.
+    /// # Errors
+    /// The wire has failed, so the shard cannot go on.
     fn submit_and_wait(&mut self, timeout: Duration) -> Result<(), Self::Error>;
 
     /// The next completion that the wait has brought.

@@ -9,7 +9,7 @@ mod subscribing;
 
 pub(super) use author::{Author, Publisher};
 pub(super) use backlog::{Backlog, SubscriptionWalk};
-pub(super) use fanout::{Fanout, Stage};
+pub(super) use fanout::{Fanout, FanoutStage};
 pub(super) use subscribing::{Subscribing, Unsubscribing, filter_units};
 
 use std::collections::BTreeMap;

@@ -32,11 +32,11 @@ pub(crate) type InputOwner = (u16, Token);
 #[derive(Debug)]
 pub(crate) struct InputBudget {
     bytes_max: u64,
-    held: Mutex<Held>,
+    held: Mutex<Holdings>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct Holdings {
     bytes: u64,
     holdings: Slab<Holding>,
 }
@@ -129,13 +129,13 @@ impl InputBudget {
         held.condemn(self.bytes_max - self.bytes_max / FREED_PART, now)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, Holdings> {
         // Nothing that holds it can panic half way through a change.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Held {
+impl Holdings {
     /// Chooses clients to be disconnected until the others hold no more than `bytes_max`.
     fn condemn(&mut self, bytes_max: u64, now: Monotonic) -> Vec<InputOwner> {
         let weight = |holding: &Holding| {

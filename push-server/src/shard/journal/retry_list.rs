@@ -277,3 +277,6 @@ impl RetryList {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests;

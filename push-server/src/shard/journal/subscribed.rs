@@ -8,7 +8,7 @@ use crate::store::SessionNumber;
 
 /// Whose packet it is. Plain data.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Request {
+pub(crate) struct FilterPacket {
     pub(crate) client: Token,
     /// The key and the number of the client's session.
     pub(crate) session: (u32, SessionNumber),
@@ -18,7 +18,7 @@ pub(crate) struct Request {
 /// A SUBSCRIBE whose subscriptions are being written.
 #[derive(Debug)]
 pub(crate) struct Subscribed {
-    request: Request,
+    packet: FilterPacket,
     /// What tells it from other SUBSCRIBEs.
     number: u64,
     results: Vec<Result<QoS, Reason>>,
@@ -29,7 +29,7 @@ pub(crate) struct Subscribed {
 /// An UNSUBSCRIBE whose removals are being written.
 #[derive(Debug)]
 pub(crate) struct Unsubscribed {
-    request: Request,
+    packet: FilterPacket,
     reasons: Vec<Reason>,
     /// The filters to be removed again, should it fail.
     filters: Vec<TopicFilter>,
@@ -38,16 +38,16 @@ pub(crate) struct Unsubscribed {
 impl Subscribed {
     /// `results`: what SUBACK says if all of it is written.
     pub(crate) fn new(
-        request: Request,
+        packet: FilterPacket,
         number: u64,
         results: Vec<Result<QoS, Reason>>,
         unconfirmed: Vec<TopicFilter>,
     ) -> Self {
-        Self { request, number, results, unconfirmed }
+        Self { packet, number, results, unconfirmed }
     }
 
-    pub(crate) fn request(&self) -> Request {
-        self.request
+    pub(crate) fn packet(&self) -> FilterPacket {
+        self.packet
     }
 
     /// What tells it from other SUBSCRIBEs.
@@ -76,12 +76,16 @@ impl Subscribed {
 
 impl Unsubscribed {
     /// `reasons`: what UNSUBACK says if all of it is written.
-    pub(crate) fn new(request: Request, reasons: Vec<Reason>, filters: Vec<TopicFilter>) -> Self {
-        Self { request, reasons, filters }
+    pub(crate) fn new(
+        packet: FilterPacket,
+        reasons: Vec<Reason>,
+        filters: Vec<TopicFilter>,
+    ) -> Self {
+        Self { packet, reasons, filters }
     }
 
-    pub(crate) fn request(&self) -> Request {
-        self.request
+    pub(crate) fn packet(&self) -> FilterPacket {
+        self.packet
     }
 
     /// The filters to be removed again, should it fail.

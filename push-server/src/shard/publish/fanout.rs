@@ -21,7 +21,7 @@ pub(crate) struct Fanout {
     flow: Flow,
     message: Arc<Message>,
     author: Author,
-    stage: Stage,
+    stage: FanoutStage,
     receivers: Receivers,
     writing: Writing,
     reason: Reason,
@@ -34,7 +34,7 @@ pub(crate) struct Fanout {
 
 /// The next step of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum FanoutStage {
     /// Find the shards with a subscriber.
     Shards,
     /// Find out whether there is a group at all.
@@ -88,7 +88,7 @@ impl Fanout {
             flow,
             message,
             author,
-            stage: Stage::Shards,
+            stage: FanoutStage::Shards,
             receivers: Receivers::default(),
             writing: Writing { draft, ..Writing::default() },
             reason: Reason::Success,
@@ -104,7 +104,7 @@ impl Fanout {
         let published = Self::published(flow, message, author, Draft::default());
         let groups = GroupReceivers { is_over: true, ..GroupReceivers::default() };
         Self {
-            stage: Stage::Matches,
+            stage: FanoutStage::Matches,
             receivers: Receivers { groups, ..Receivers::default() },
             writing: Writing { ticket, ..Writing::default() },
             ..published
@@ -130,7 +130,7 @@ impl Fanout {
         self.author.key()
     }
 
-    pub(crate) fn stage(&self) -> Stage {
+    pub(crate) fn stage(&self) -> FanoutStage {
         self.stage
     }
 
@@ -180,7 +180,7 @@ impl Fanout {
     ) -> bool {
         let is_over = routing.search(&self.message.topic, all, &mut self.receivers.shards, budget);
         if is_over {
-            self.stage = Stage::FirstGroup;
+            self.stage = FanoutStage::FirstGroup;
         }
         is_over
     }
@@ -213,7 +213,7 @@ impl Fanout {
             }
         };
         self.receivers.others = others;
-        self.stage = Stage::Letters;
+        self.stage = FanoutStage::Letters;
     }
 
     /// The next shard that a letter is to go to.
@@ -231,7 +231,7 @@ impl Fanout {
     /// All letters have gone. `here`: this shard.
     pub(crate) fn end_letters(&mut self, here: u16) {
         let is_here = self.receivers.shards.found().contains(here);
-        self.stage = if is_here { Stage::Matches } else { Stage::Groups };
+        self.stage = if is_here { FanoutStage::Matches } else { FanoutStage::Groups };
     }
 
     /// Looks for this shard's subscribers. `sender`: the number of the session that now has the publisher's key.
@@ -251,7 +251,7 @@ impl Fanout {
         if self.is_received() {
             self.writing.part = Part::of_receiver(self.writing.ticket.take());
         }
-        self.stage = Stage::Deliveries;
+        self.stage = FanoutStage::Deliveries;
         true
     }
 
@@ -289,7 +289,7 @@ impl Fanout {
 
     /// All subscribers of this shard have it.
     pub(crate) fn end_deliveries(&mut self) {
-        self.stage = Stage::Groups;
+        self.stage = FanoutStage::Groups;
     }
 
     /// Whether known groups wait for it.

@@ -6,7 +6,7 @@ use std::vec;
 use crate::broker::{QoS, TopicFilter};
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Subscribe, SubscribeEntry, Unsubscribe};
-use crate::shard::journal::{Request, Subscribed, Unsubscribed};
+use crate::shard::journal::{FilterPacket, Subscribed, Unsubscribed};
 use crate::shard::ports::Token;
 use crate::store::{SessionNumber, Write};
 
@@ -29,7 +29,7 @@ pub(crate) fn filter_units(filter: &TopicFilter) -> u32 {
 /// A SUBSCRIBE under way.
 #[derive(Debug)]
 pub(crate) struct Subscribing {
-    request: Request,
+    packet: FilterPacket,
     entries: vec::IntoIter<Result<SubscribeEntry, Reason>>,
     results: Vec<Result<QoS, Reason>>,
     /// What tells it from others.
@@ -44,7 +44,7 @@ pub(crate) struct Subscribing {
 /// An UNSUBSCRIBE under way.
 #[derive(Debug)]
 pub(crate) struct Unsubscribing {
-    request: Request,
+    packet: FilterPacket,
     filters: vec::IntoIter<Result<TopicFilter, Reason>>,
     reasons: Vec<Reason>,
     removed: Vec<TopicFilter>,
@@ -60,7 +60,7 @@ impl Subscribing {
     ) -> Self {
         let packet_id = subscribe.packet_id;
         Self {
-            request: Request { client, session, packet_id },
+            packet: FilterPacket { client, session, packet_id },
             results: Vec::with_capacity(subscribe.entries.len()),
             entries: subscribe.entries.into_iter(),
             number,
@@ -71,12 +71,12 @@ impl Subscribing {
     }
 
     pub(crate) fn client(&self) -> Token {
-        self.request.client
+        self.packet.client
     }
 
     /// The key and the number of its session.
     pub(crate) fn session(&self) -> (u32, SessionNumber) {
-        self.request.session
+        self.packet.session
     }
 
     /// What tells it from others.
@@ -120,7 +120,7 @@ impl Subscribing {
         if is_unconfirmed {
             self.unconfirmed.push(filter.clone());
         }
-        let (_, number) = self.request.session;
+        let (_, number) = self.packet.session;
         self.writes.push(Write::PutSubscription { number, filter, options });
     }
 
@@ -133,7 +133,7 @@ impl Subscribing {
     pub(crate) fn end(&mut self) -> (Vec<Write>, Subscribed) {
         let results = std::mem::take(&mut self.results);
         let unconfirmed = std::mem::take(&mut self.unconfirmed);
-        let subscribed = Subscribed::new(self.request, self.number, results, unconfirmed);
+        let subscribed = Subscribed::new(self.packet, self.number, results, unconfirmed);
         (std::mem::take(&mut self.writes), subscribed)
     }
 }
@@ -147,7 +147,7 @@ impl Unsubscribing {
     ) -> Self {
         let packet_id = unsubscribe.packet_id;
         Self {
-            request: Request { client, session, packet_id },
+            packet: FilterPacket { client, session, packet_id },
             reasons: Vec::with_capacity(unsubscribe.filters.len()),
             filters: unsubscribe.filters.into_iter(),
             removed: Vec::new(),
@@ -155,12 +155,12 @@ impl Unsubscribing {
     }
 
     pub(crate) fn client(&self) -> Token {
-        self.request.client
+        self.packet.client
     }
 
     /// The key and the number of its session.
     pub(crate) fn session(&self) -> (u32, SessionNumber) {
-        self.request.session
+        self.packet.session
     }
 
     /// What is left of its packet takes so much memory, in bytes.
@@ -190,12 +190,12 @@ impl Unsubscribing {
 
     /// No more is done of it. Returns what is to be written, and what is to be done then.
     pub(crate) fn end(&mut self) -> (Vec<Write>, Unsubscribed) {
-        let (_, number) = self.request.session;
+        let (_, number) = self.packet.session;
         let filters = std::mem::take(&mut self.removed);
         let removals = filters.iter().cloned();
         let writes = removals.map(|filter| Write::RemoveSubscription { number, filter }).collect();
         let reasons = std::mem::take(&mut self.reasons);
-        (writes, Unsubscribed::new(self.request, reasons, filters))
+        (writes, Unsubscribed::new(self.packet, reasons, filters))
     }
 }
 

@@ -102,3 +102,6 @@ impl EndedSessions {
         [("sessions that hand on messages", self.handing_on.len())]
     }
 }
+
+#[cfg(test)]
+mod tests;

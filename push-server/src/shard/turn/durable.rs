@@ -12,7 +12,7 @@ use super::Shard;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{Filing, SessionChange, Version};
 use crate::shard::journal::{
-    Done, Draft, Journal, Part, Request, Subscribed, Unsubscribed, records,
+    Done, Draft, FilterPacket, Journal, Part, Subscribed, Unsubscribed, records,
 };
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Token};
@@ -159,7 +159,7 @@ impl<P: Ports> Shard<P> {
 
     /// The filters of a SUBSCRIBE are on disk, or could not be written.
     fn on_subscribed(&mut self, mut subscribed: Subscribed, failed: bool) {
-        let Request { client, session: (key, number), packet_id } = subscribed.request();
+        let FilterPacket { client, session: (key, number), packet_id } = subscribed.packet();
         let subscribe = subscribed.number();
         for filter in subscribed.take_unconfirmed() {
             if !failed {
@@ -185,7 +185,7 @@ impl<P: Ports> Shard<P> {
 
     /// The filters of an UNSUBSCRIBE are off the disk, or could not be removed: then that is tried again.
     fn on_unsubscribed(&mut self, mut unsubscribed: Unsubscribed, failed: bool) {
-        let Request { client, session: (key, number), packet_id } = unsubscribed.request();
+        let FilterPacket { client, session: (key, number), packet_id } = unsubscribed.packet();
         if failed {
             for filter in unsubscribed.take_filters() {
                 self.keep_unremoved((key, number, filter));

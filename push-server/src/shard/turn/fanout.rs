@@ -16,7 +16,7 @@ use crate::mqtt::OutboxFull;
 use crate::shard::agenda::Progress;
 use crate::shard::ports::Ports;
 use crate::shard::post::Mail;
-use crate::shard::publish::{Author, Fanout, Stage};
+use crate::shard::publish::{Author, Fanout, FanoutStage};
 use crate::shard::sessions::Entry;
 
 /// Units that a delivery costs beside the match: an outbox, and a session that is read from memory.
@@ -65,25 +65,25 @@ impl<P: Ports> Shard<P> {
         if self.waits_for_store() && fanout.has_draft() {
             return Progress::StoreBehind;
         }
-        if fanout.stage() == Stage::Shards {
+        if fanout.stage() == FanoutStage::Shards {
             let all = self.post.all_shards();
             if !fanout.find_shards(&self.here.shared().routing, all, budget) {
                 return Progress::Spent;
             }
         }
-        if fanout.stage() == Stage::FirstGroup {
+        if fanout.stage() == FanoutStage::FirstGroup {
             if !fanout.find_groups(&self.here.shared().shares, budget) {
                 return Progress::Spent;
             }
             fanout.begin_part(self.here.index(), self.may_have_parts());
         }
-        if fanout.stage() == Stage::Letters {
+        if fanout.stage() == FanoutStage::Letters {
             if !self.send_letters(fanout, budget) {
                 return Progress::Blocked;
             }
             fanout.end_letters(self.here.index());
         }
-        if fanout.stage() == Stage::Matches {
+        if fanout.stage() == FanoutStage::Matches {
             let sender = fanout.from().and_then(|key| self.sessions.entry(key));
             let sender = sender.map(Entry::number);
             if !self.publishing.find_matches(fanout, sender, budget) {
@@ -95,7 +95,7 @@ impl<P: Ports> Shard<P> {
                 fanout.part().wait_for_more();
             }
         }
-        if fanout.stage() == Stage::Deliveries {
+        if fanout.stage() == FanoutStage::Deliveries {
             let progress = self.deliver_matches(fanout, budget);
             if progress != Progress::Done {
                 return progress;

@@ -298,7 +298,7 @@ impl<P: Ports> Shard<P> {
         if self.sessions.hands_on(number) {
             match self.sessions.next_step(number) {
                 Some(NextStep::ReadAgain(page)) => {
-                    self.journal.retry_list_mut().push_hand_on_page(page)
+                    self.journal.retry_list_mut().push_hand_on_page(page);
                 }
                 Some(NextStep::Read(page)) => self.read_hand_on_page(page),
                 Some(NextStep::RemoveRecords) => self.file(self.removal(number)),

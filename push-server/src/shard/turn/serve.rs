@@ -318,7 +318,7 @@ impl<P: Ports> Shard<P> {
     /// or to measure a large packet.
     pub(super) fn serving_deadline(&self, index: u32) -> Option<Monotonic> {
         let client = &self.clients[index];
-        let Some(connection) = client.connection() else { return None };
+        let connection = client.connection()?;
         let silent = connection.poll_timeout();
         let deaf =
             client.intake.throttled_since().map(|since| since.after_millis(ANSWERS_WAIT_MILLIS));
@@ -427,10 +427,10 @@ impl<P: Ports> Shard<P> {
             // The stop is logged once for all clients.
             None | Some(Reason::ServerShuttingDown) => {}
             Some(reason @ Reason::KeepAliveTimeout) => {
-                self.tell(index, NoticeKind::Expired, &reason)
+                self.tell(index, NoticeKind::Expired, &reason);
             }
             Some(reason @ Reason::SessionTakenOver) => {
-                self.tell(index, NoticeKind::TakenOver, &reason)
+                self.tell(index, NoticeKind::TakenOver, &reason);
             }
             Some(reason) => self.tell(index, NoticeKind::Ended, &reason),
         }

@@ -75,7 +75,7 @@ impl Along {
 
 /// Whether a message for a group may wait for another shard to take letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Patience {
+enum Urgency {
     MayWait,
     /// It may not: it takes the place of a letter that was taken, or the server stops.
     MustGo,
@@ -104,7 +104,7 @@ impl<P: Ports> Shard<P> {
                 Choice::WasGone => mail.round.member_left(),
                 _ => mail.tries += 1,
             }
-            let placed = self.place_mail(mail, &mut along, &mut part, Patience::MustGo);
+            let placed = self.place_mail(mail, &mut along, &mut part, Urgency::MustGo);
             units += placed.refusal_units();
         }
         self.finish_part(part);
@@ -194,7 +194,7 @@ impl<P: Ports> Shard<P> {
         part: &mut Part,
     ) -> Placed {
         let mail = SharedMail::new(flow, message, group);
-        self.place_mail(mail, &mut Along::New, part, Patience::MayWait)
+        self.place_mail(mail, &mut Along::New, part, Urgency::MayWait)
     }
 
     /// The same for a message that a member hands on. Once the server stops, another shard may be gone, so nothing
@@ -208,9 +208,9 @@ impl<P: Ports> Shard<P> {
     ) -> Placed {
         let (message, group) = (Arc::clone(&left.delivery.message), Arc::clone(group));
         let mail = SharedMail { is_left: true, ..SharedMail::new(flow, message, group) };
-        let patience = if self.stop.has_begun() { Patience::MustGo } else { Patience::MayWait };
+        let urgency = if self.stop.has_begun() { Urgency::MustGo } else { Urgency::MayWait };
         let mut along = Along::Carried(left.slip.take());
-        let placed = self.place_mail(mail, &mut along, part, patience);
+        let placed = self.place_mail(mail, &mut along, part, urgency);
         if let Along::Carried(slip) = along {
             left.slip = slip;
         }
@@ -229,13 +229,13 @@ impl<P: Ports> Shard<P> {
         mut mail: SharedMail,
         along: &mut Along,
         part: &mut Part,
-        patience: Patience,
+        urgency: Urgency,
     ) -> Placed {
         let mut refusals = 0_u16;
         while let Some(member) = self.pick(&mut mail) {
             mail.session = member.session;
             if member.shard != self.here.index() {
-                if patience == Patience::MayWait {
+                if urgency == Urgency::MayWait {
                     mail.stamp = self.stamp(member.shard, mail.flow, &mail.message);
                     if mail.stamp.is_none() {
                         return Placed::Blocked;
