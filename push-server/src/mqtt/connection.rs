@@ -6,23 +6,16 @@ use std::num::NonZeroU32;
 use bytes::BytesMut;
 use push_common::clock::Monotonic;
 
-use super::codec::{
-    self, ANSWER_BYTES, Ack, AckKind, Audience, Auth, Context, Header, Input, OutgoingPublish,
-    Packet, Reason, answer_bytes,
-};
-use super::delivery::Delivery;
+use super::codec::{self, AckKind, Audience, Auth, Context, Input, Reason};
 use super::handshake::Connecting;
-use super::inflight::ReceivedPublish;
 use super::keep_alive::KeepAlive;
-use super::session::{Next, SendOutcome, Session};
-use super::topic_alias::TopicForm;
-use super::transmit::{Transmit, Writer};
+use super::session::Session;
 use super::will::Will;
 use super::{Limits, PublishRefusal, Version};
-use crate::broker::{Message, QoS, TopicName};
+use crate::broker::Message;
 pub use alive::Timeout;
 use dialect::Dialect;
-use extras::{Extras, form};
+use extras::Extras;
 pub(crate) use frozen::FrozenConnection;
 pub use subscribe::{Subscribe, SubscribeEntry, Unsubscribe};
 
@@ -216,128 +209,9 @@ impl Connection {
         }
     }
 
-    /// Moves frames into `out` until it holds about `bytes_max` bytes (at least one frame, if any):
-    /// answers first, then the outbox as far as the client's receive maximum allows.
-    pub fn poll_transmit(
-        &mut self,
-        session: &mut Session,
-        out: &mut Transmit,
-        bytes_max: usize,
-        limits: &Limits,
-        now: Monotonic,
-    ) {
-        let window = self.window(limits);
-        let Audience { version, packet_len_max, .. } = self.audience();
-        let topic_alias_max = self.topic_alias_max.min(limits.topic_alias_send_max);
-        let mut writer = Writer::new(out, std::mem::take(&mut self.answers));
-        while self.state != State::Over && writer.len() < bytes_max.max(1) {
-            let (mut topic, mut len) = (TopicForm::Whole, 0);
-            let next = session.next(window, |delivery, dup, receiver| {
-                // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
-                if !dup && delivery.message.is_expired(now) {
-                    writer.dropped_expired();
-                    return SendOutcome::Dropped;
-                }
-                if !dup && limits.policy.receive(&delivery.message.topic, receiver).is_err() {
-                    return writer.denied(delivery);
-                }
-                topic = form(&mut self.extras, &delivery.message.topic, topic_alias_max);
-                let publish = OutgoingPublish { delivery, topic, packet_id: 0, dup, version, now };
-                match publish.fitting(packet_len_max) {
-                    Some(fitting) => {
-                        (topic, len) = fitting;
-                        SendOutcome::Sent
-                    }
-                    None => writer.too_large(delivery, dup),
-                }
-            });
-            match next {
-                Some(Next::Publish { delivery, packet_id, dup }) => {
-                    if let (TopicForm::Introduced(alias), Some(extras)) = (topic, &mut self.extras)
-                    {
-                        extras.outbound.introduced(&delivery.message.topic, alias);
-                    }
-                    let delivery = &delivery;
-                    writer.publish(
-                        &OutgoingPublish { delivery, topic, packet_id, dup, version, now },
-                        len,
-                    );
-                }
-                Some(Next::Release(packet_id)) => {
-                    let kind = AckKind::Release;
-                    codec::ack(writer.frames(), version, kind, packet_id, Reason::Success);
-                }
-                None => break,
-            }
-        }
-        writer.finish();
-        session.tidy();
-    }
-
-    /// Whether `poll_transmit` would move anything: a session's outbox may be full and yet wait for
-    /// acknowledgements.
-    pub fn has_transmit(&self, session: &Session, limits: &Limits) -> bool {
-        !self.answers.is_empty()
-            || (self.state != State::Over && session.has_next(self.window(limits)))
-    }
-
     /// The client's Maximum Packet Size, if it gave one.
     pub fn packet_bytes_max(&self) -> Option<u32> {
         self.packet_bytes_max.map(NonZeroU32::get)
-    }
-
-    /// Whether a message is no larger than the client takes, its topic said in full
-    /// [MQTT-3.1.2-24].
-    pub fn takes(&self, delivery: &Delivery, now: Monotonic) -> bool {
-        let Audience { version, packet_len_max, .. } = self.audience();
-        let topic = TopicForm::Whole;
-        let publish = OutgoingPublish { delivery, topic, packet_id: 0, dup: false, version, now };
-        publish.fitting(packet_len_max).is_some()
-    }
-
-    /// Whether answers, CONNACK the first of them, wait to be moved out.
-    pub fn has_answers(&self) -> bool {
-        !self.answers.is_empty()
-    }
-
-    /// The publish was routed (`Success`, `NoMatchingSubscribers`) or refused.
-    pub fn publish_done(&mut self, session: &mut Session, receipt: PublishReceipt, reason: Reason) {
-        let PublishReceipt { packet_id, exactly_once } = receipt;
-        self.answered(ANSWER_BYTES);
-        // 3.1.1 cannot refuse a publish, only acknowledge it [MQTT-3.3.5-2].
-        let refused = reason.is_error() && self.dialect.version() == Version::V5;
-        let (kind, owed) = if exactly_once {
-            (AckKind::Received, session.routed_exactly_once(packet_id, refused))
-        } else {
-            (AckKind::Ack, true)
-        };
-        if !exactly_once || (owed && refused) {
-            self.unacknowledged = self.unacknowledged.saturating_sub(1);
-        }
-        if owed {
-            self.acknowledge(kind, packet_id, reason);
-        }
-    }
-
-    /// Queues what an event owed.
-    pub fn answer_now(&mut self, answer: Answer) {
-        let Answer { kind, packet_id, reason } = answer;
-        self.answered(ANSWER_BYTES);
-        self.acknowledge(kind, packet_id, reason);
-    }
-
-    /// Queues SUBACK. Granted QoS as `Ok`, a refusal as `Err`.
-    pub fn subscribed(&mut self, packet_id: u16, results: &[Result<QoS, Reason>]) {
-        self.answered(answer_bytes(results.len()));
-        let audience = self.audience();
-        self.answer(|out| codec::suback(out, audience, packet_id, results));
-    }
-
-    /// Queues UNSUBACK.
-    pub fn unsubscribed(&mut self, packet_id: u16, results: &[Reason]) {
-        self.answered(answer_bytes(results.len()));
-        let audience = self.audience();
-        self.answer(|out| codec::unsuback(out, audience, packet_id, results));
     }
 
     /// The server ends the connection: queues DISCONNECT for MQTT 5; nothing but queued answers is
@@ -390,193 +264,8 @@ impl Connection {
         self.extras.as_mut().and_then(|extras| extras.will.take())
     }
 
-    /// Parses the next packet, if it is there whole. Its header is judged as soon as it is there.
-    fn next_packet(&mut self, context: &Context) -> Result<Option<Packet>, Reason> {
-        let Some(header) = Header::parse(self.input.bytes(), context.version)? else {
-            return Ok(None);
-        };
-        codec::check_header(header, context)?;
-        let len = header.packet_len();
-        if self.input.len() < len {
-            return Ok(None);
-        }
-        let packet = if len >= codec::SHARE_BYTES_MIN {
-            let shared = self.input.take(len);
-            codec::packet(header.first, &shared[header.len..], Some(&shared), context)?
-        } else {
-            let body = &self.input.bytes()[header.len..len];
-            let packet = codec::packet(header.first, body, None, context)?;
-            self.input.advance(len);
-            packet
-        };
-        self.parsed_bytes += len as u64;
-        self.hear_whole(context.now);
-        Ok(Some(packet))
-    }
-
-    /// Acts on a packet. `Ok(None)`: there is no event.
-    fn handle_packet(
-        &mut self,
-        packet: Packet,
-        session: &mut Session,
-        limits: &Limits,
-        now: Monotonic,
-    ) -> Result<Option<Event>, Reason> {
-        match packet {
-            Packet::Publish(publish) => self.handle_publish(publish, session, limits),
-            Packet::PubAck(Ack { packet_id, is_error }) => {
-                session.acknowledge(packet_id, is_error)?;
-                Ok(None)
-            }
-            Packet::PubRec(Ack { packet_id, is_error }) => {
-                let reason = session.receive(packet_id, is_error)?;
-                let kind = AckKind::Release;
-                Ok(reason.map(|reason| self.owe(Answer { kind, packet_id, reason })))
-            }
-            Packet::PubRel(Ack { packet_id, .. }) => {
-                let known = session.release(packet_id);
-                self.unacknowledged = self.unacknowledged.saturating_sub(u16::from(known));
-                let reason = if known { Reason::Success } else { Reason::PacketIdentifierNotFound };
-                Ok(Some(self.owe(Answer { kind: AckKind::Complete, packet_id, reason })))
-            }
-            Packet::PubComp(Ack { packet_id, .. }) => {
-                session.complete(packet_id)?;
-                Ok(None)
-            }
-            Packet::Subscribe(mut subscribe) => {
-                subscribe.deny(&limits.policy, session.subject());
-                if self.dialect.is_bridge() {
-                    subscribe.suit_bridge();
-                }
-                self.owed_bytes += answer_bytes(subscribe.entries.len());
-                Ok(Some(Event::Subscribe(subscribe)))
-            }
-            Packet::Unsubscribe(unsubscribe) => {
-                self.owed_bytes += answer_bytes(unsubscribe.filters.len());
-                Ok(Some(Event::Unsubscribe(unsubscribe)))
-            }
-            Packet::PingReq => {
-                self.charge_ping(limits, now)?;
-                self.answer(codec::pingresp);
-                Ok(Some(Event::Ping))
-            }
-            // [MQTT-4.12.0-6]: who asked for no authentication does not get any.
-            Packet::Auth(auth) => match self.reauthentication_mut() {
-                Some(_) => Ok(Some(Event::Authenticate(auth))),
-                None => Err(Reason::ProtocolError),
-            },
-            Packet::Disconnect(disconnect) => {
-                self.handle_disconnect(disconnect, session, limits)?;
-                Ok(Some(Event::Disconnected))
-            }
-        }
-    }
-
-    fn handle_publish(
-        &mut self,
-        publish: codec::Publish,
-        session: &mut Session,
-        limits: &Limits,
-    ) -> Result<Option<Event>, Reason> {
-        let packet_id = publish.packet_id;
-        let topic = self.topic_of(&publish, limits)?;
-        let qos = publish.qos;
-        // Dropped or not, it is acknowledged as every publish is.
-        let refusal = limits.refuses_publish(&topic, session.subject());
-        let event = |receipt| match refusal {
-            Some(reason) => Event::PublishRefused(reason, receipt),
-            None => Event::Publish(publish.into_message(topic), receipt),
-        };
-        if qos == QoS::AtMostOnce {
-            return Ok(Some(event(None)));
-        }
-        let exactly_once = qos == QoS::ExactlyOnce;
-        if exactly_once {
-            match session.exactly_once(packet_id) {
-                None => {}
-                // The answer follows when the receipt comes back.
-                Some(ReceivedPublish::Pending | ReceivedPublish::Asked) => {
-                    session.ask_exactly_once(packet_id);
-                    return Ok(None);
-                }
-                Some(ReceivedPublish::Done) => {
-                    self.acknowledge(AckKind::Received, packet_id, Reason::Success);
-                    return Ok(None);
-                }
-            }
-        }
-        // [MQTT-3.3.4-7]; 3.1.1 has no such limit but that of its packet ids.
-        if self.dialect.version() == Version::V5 && self.unacknowledged >= limits.receive_max {
-            return Err(Reason::ReceiveMaximumExceeded);
-        }
-        if exactly_once {
-            session.begin_exactly_once(packet_id);
-        }
-        self.unacknowledged = self.unacknowledged.saturating_add(1);
-        self.owed_bytes += ANSWER_BYTES;
-        Ok(Some(event(Some(PublishReceipt { packet_id, exactly_once }))))
-    }
-
-    /// What a PUBLISH is about: every one that comes counts for its alias, whatever else becomes
-    /// of it.
-    fn topic_of(&mut self, publish: &codec::Publish, limits: &Limits) -> Result<TopicName, Reason> {
-        let topic = publish.topic.clone();
-        match publish.topic_alias {
-            Some(alias) => {
-                let extras = self.extras.get_or_insert_default();
-                extras.inbound.resolve(topic, alias, limits.topic_alias_max)
-            }
-            None => topic.ok_or(Reason::ProtocolError),
-        }
-    }
-
-    fn handle_disconnect(
-        &mut self,
-        disconnect: codec::Disconnect,
-        session: &mut Session,
-        limits: &Limits,
-    ) -> Result<(), Reason> {
-        if let Some(secs) = disconnect.session_expiry_secs {
-            // A session that was to end with its connection cannot be kept now [MQTT5 3.14.2.2.2].
-            if session.expiry_secs == 0 && secs != 0 {
-                return Err(Reason::ProtocolError);
-            }
-            session.expiry_secs = secs.min(limits.session_expiry_max_secs);
-        }
-        if !disconnect.keeps_will {
-            self.take_will();
-        }
-        self.end();
-        Ok(())
-    }
-
-    /// How many publishes may be unacknowledged towards the client.
-    fn window(&self, limits: &Limits) -> u16 {
-        self.receive_max.min(limits.inflight_max)
-    }
-
     fn audience(&self) -> Audience {
         Audience::new(self.dialect.version(), self.packet_bytes_max(), self.dialect.wants_words())
-    }
-
-    fn acknowledge(&mut self, kind: AckKind, packet_id: u16, reason: Reason) {
-        let version = self.dialect.version();
-        self.answer(|out| codec::ack(out, version, kind, packet_id, reason));
-    }
-
-    /// Queues an answer. One that is larger than the client takes must not be sent
-    /// [MQTT-3.1.2-24]; the client would wait for it in vain, so the connection fails.
-    fn answer(&mut self, encode: impl FnOnce(&mut BytesMut)) {
-        if self.state == State::Over {
-            return;
-        }
-        let len = self.answers.len();
-        encode(&mut self.answers);
-        let answer_len = self.answers.len() - len;
-        if answer_len > self.audience().packet_len_max {
-            self.answers.truncate(len);
-            self.state = State::Unanswerable;
-        }
     }
 
     fn fail(&mut self, reason: Reason) -> Event {
@@ -595,7 +284,9 @@ mod authenticate;
 mod dialect;
 mod extras;
 mod frozen;
+mod packets;
 mod reauthentication;
+mod send;
 mod subscribe;
 #[cfg(test)]
 mod tests;
