@@ -1,5 +1,5 @@
 //! One served connection: decodes packets on demand, answers them, and turns the session's outbox
-//! into frames.
+//! into frames. It owns what dies with the socket; sockets and timers are its driver's.
 
 use std::num::NonZeroU32;
 
@@ -25,10 +25,10 @@ pub struct Connection {
     input: Input,
     /// Answers (CONNACK, PUBACK, PINGRESP, ...) not moved into a `Transmit` yet: whole frames.
     answers: BytesMut,
-    /// About how many bytes the answers will take that the shard still owes.
+    /// About how many bytes the answers will take that the shard has not given yet.
     owed_bytes: u32,
     parsed_bytes: u64,
-    /// Empty for a client without will and aliases, as nearly every idle one is.
+    /// `None` for a client without will and aliases, as nearly every idle one is.
     extras: Option<Box<Extras>>,
     /// The client's Maximum Packet Size.
     packet_bytes_max: Option<NonZeroU32>,
@@ -36,18 +36,18 @@ pub struct Connection {
     receive_max: u16,
     /// The client's Topic Alias Maximum.
     topic_alias_max: u16,
-    /// The client's QoS 1 and 2 publishes of this connection that we have not acknowledged to the
-    /// end: what our Receive Maximum limits.
+    /// QoS 1 and 2 publishes of this client that we have not fully acknowledged; our Receive
+    /// Maximum limits them.
     unacknowledged: u16,
     /// When the next ping is due by the ping rate.
     ping_due: Monotonic,
-    /// Pings answered elsewhere that are charged already; the low half is enough.
+    /// Pings that the kernel answered and `ping_due` already counts. Wraps; differences matter.
     pings_elsewhere: u32,
     keep_alive: KeepAlive,
-    /// Bytes that came since `last_heard`, of a packet that is not whole.
+    /// Bytes of an incomplete packet that came since `last_heard`.
     unheard_bytes: u16,
-    /// When the last packet came whole, or a good part of one; or when the kernel heard the client, as far as
-    /// we were told.
+    /// When the last packet, or `HEARD_BYTES_MIN` bytes of one, had arrived; or when the kernel
+    /// last heard the client, as far as the caller has said.
     last_heard: Monotonic,
     dialect: Dialect,
     state: State,
@@ -56,9 +56,9 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// An answer did not fit the client's Maximum Packet Size: about to fail.
+    /// An answer did not fit the client's Maximum Packet Size: the connection is about to fail.
     Unanswerable,
-    /// Nothing is parsed any more, and nothing but queued answers sent.
+    /// The connection parses nothing any more, and sends nothing but queued answers.
     Over,
 }
 
@@ -67,38 +67,39 @@ enum State {
 pub enum Event {
     /// It published. Route the message, then call `publish_done` with the receipt, if any.
     Publish(Message, Option<PublishReceipt>),
-    /// It published what no client may publish: the message is dropped. Call `publish_done` with the
-    /// receipt, if any, and the reason where the protocol has a word for it.
+    /// It published what it may not publish, so the message is dropped. Call `publish_done` with
+    /// the receipt, if any, and the reason if the protocol has a code for it.
     PublishRefused(PublishRefusal, Option<PublishReceipt>),
-    /// It subscribes; answer by `subscribed`.
+    /// It subscribes; answer with `subscribed`.
     Subscribe(Subscribe),
-    /// It unsubscribes; answer by `unsubscribed`.
+    /// It unsubscribes; answer with `unsubscribed`.
     Unsubscribe(Unsubscribe),
-    /// It acknowledged, and is owed an answer to that (PUBREL, PUBCOMP): give it to `answer_now` as
-    /// soon as what the session changed by it is safe.
+    /// It acknowledged, and the server owes an answer to that (PUBREL, PUBCOMP). Give the answer to
+    /// `answer_now` as soon as the session's change is safe.
     Owes(Answer),
     /// PINGREQ; the answer is queued already.
     Ping,
-    /// AUTH of a client that was authenticated; give it to `authenticate`.
+    /// A client that has authenticated sent AUTH; pass it to `authenticate`.
     Authenticate(Auth),
-    /// It sent DISCONNECT: close. The will is dropped unless the client asked for it.
+    /// It sent DISCONNECT: close. The connection has dropped the will unless the client wanted it
+    /// published.
     Disconnected,
-    /// It broke the protocol, or a limit: a DISCONNECT is queued where the protocol has one. Send
-    /// what is left, close, publish the will.
+    /// It broke the protocol, or a limit. DISCONNECT is queued if its version has one. Send what is
+    /// queued, close, publish the will.
     Failed(Reason),
 }
 
-/// The promise to answer a QoS 1 or 2 publish. Must be given back.
+/// The promise to answer a QoS 1 or 2 publish. Give it back to `publish_done`.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct PublishReceipt {
     /// The publish's packet id.
     pub packet_id: u16,
-    /// Whether PUBREC answers it, else PUBACK.
+    /// Whether PUBREC answers the publish; otherwise PUBACK does.
     pub exactly_once: bool,
 }
 
-/// An acknowledgement that the server owes.
+/// An acknowledgement that the server owes a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     kind: AckKind,
@@ -108,11 +109,11 @@ pub struct Answer {
 
 impl Connection {
     /// Begins to serve: queues CONNACK (with the assigned client id, server keep alive and limits),
-    /// and has the session send again what it is owed. The session's expiry becomes what CONNECT
-    /// asked for. Poll events at once: there may be packets behind the CONNECT.
+    /// sets the session's expiry to what CONNECT asked for, and makes the session send its
+    /// unacknowledged messages again. Poll events at once: packets may follow the CONNECT.
     ///
-    /// Not for a client that is `Connecting::unanswerable`: no DISCONNECT may come before a CONNACK
-    /// that accepts [MQTT-3.14.0-1].
+    /// Do not call this for a client that is `Connecting::unanswerable`: no DISCONNECT may come
+    /// before a CONNACK that accepts [MQTT-3.14.0-1].
     pub fn accept(
         connecting: Connecting,
         session: &mut Session,
@@ -152,7 +153,7 @@ impl Connection {
         connection
     }
 
-    /// Takes what arrived; parse it by `poll_event`.
+    /// Stores received bytes. Then call `poll_event`.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Monotonic) {
         if self.state != State::Over {
             self.input.extend(bytes);
@@ -160,19 +161,19 @@ impl Connection {
         }
     }
 
-    /// Bytes taken and not yet parsed; those of a connection that is over never will be.
+    /// Bytes received and not yet parsed; 0 once the connection is over, which parses no more.
     pub fn input_len(&self) -> usize {
         if self.state == State::Over { 0 } else { self.input.len() }
     }
 
-    /// Takes out the input that a connection which is over will never parse, for the caller to free: it
-    /// may be as large as a packet, and freeing that takes time.
+    /// Takes out the unparsed input of a connection that is over. The caller frees it: it may be as
+    /// large as a packet, and freeing that takes time.
     pub fn take_input(&mut self) -> Vec<u8> {
         self.input.take_memory()
     }
 
-    /// Parses the next whole packet. `None`: more bytes are needed (or the connection is over).
-    /// To be called until then after every `handle_bytes`: that is what keeps the input within
+    /// Parses the next whole packet. `None`: more bytes are needed, or the connection is over. Call
+    /// it after every `handle_bytes` until it returns `None`; that keeps the input within
     /// `Limits::packet_bytes_max`.
     pub fn poll_event(
         &mut self,
@@ -214,8 +215,8 @@ impl Connection {
         self.packet_bytes_max.map(NonZeroU32::get)
     }
 
-    /// The server ends the connection: queues DISCONNECT for MQTT 5; nothing but queued answers is
-    /// sent from now on, and nothing parsed.
+    /// The server ends the connection: queues DISCONNECT for MQTT 5. From now on the connection
+    /// parses nothing and sends only queued answers.
     pub fn close(&mut self, reason: Reason) {
         if self.state != State::Over {
             let audience = self.audience();
@@ -224,7 +225,7 @@ impl Connection {
         }
     }
 
-    /// The server stops and names another one: as `close`, with the Server Reference.
+    /// Like `close`, when the server stops and names another server (Server Reference).
     pub fn redirect(&mut self, reference: &str) {
         if self.state != State::Over {
             let audience = self.audience();
@@ -233,18 +234,17 @@ impl Connection {
         }
     }
 
-    /// Bytes of whole packets parsed since the socket was accepted, CONNECT included: the slot's
-    /// `rx`.
+    /// Bytes of whole packets parsed since accept, CONNECT included: the slot's `rx`.
     pub fn parsed_bytes(&self) -> u64 {
         self.parsed_bytes
     }
 
-    /// The keep alive in force.
+    /// The keep alive that the server has granted.
     pub fn keep_alive(&self) -> KeepAlive {
         self.keep_alive
     }
 
-    /// Whether the client is the bridge of another broker, by what it said.
+    /// Whether the client's CONNECT said that it is the bridge of another broker.
     pub fn is_bridge(&self) -> bool {
         self.dialect.is_bridge()
     }
@@ -254,12 +254,12 @@ impl Connection {
         self.dialect.version()
     }
 
-    /// The will, if it is still to be published when the connection ends.
+    /// The will, while it may still have to be published.
     pub fn will(&self) -> Option<&Will> {
         self.extras.as_ref()?.will.as_deref()
     }
 
-    /// Takes the will, if it is still to be published when the connection ends.
+    /// Takes the will out, while it may still have to be published.
     pub fn take_will(&mut self) -> Option<Box<Will>> {
         self.extras.as_mut().and_then(|extras| extras.will.take())
     }

@@ -1,15 +1,15 @@
-//! What a session is owed, in order: in memory, and for a durable session's further part on disk.
+//! The messages that a session is owed, in order. A durable session keeps the further part on disk.
 //!
 //! ```text
 //!   inflight | head | disk | tail
 //! ```
-//! The head goes out next. What lies on disk is known by its extent alone and comes back into the
-//! head page by page. The tail holds what is not safe yet; once it is, it joins what lies on disk.
-//! A session that is not durable has nothing but a head. QoS 0 is never written, and always in the
-//! head: only messages of one QoS keep their order [MQTT-4.6.0-6].
+//! The head is sent next. The disk part is known only by its extent, and comes back into the head
+//! page by page. The tail holds messages that are not safe yet; once safe, they join the disk part.
+//! A session that is not durable has only a head. QoS 0 messages are never written and always in
+//! the head: only messages of one QoS keep their order [MQTT-4.6.0-6].
 //!
-//! This file moves messages and counts them. What is to be done on disk it leaves as `SessionChange`s for
-//! the shard.
+//! This file moves and counts messages. The shard makes the changes on disk, which it takes as
+//! `SessionChange`s.
 
 mod disk;
 mod followed;
@@ -28,23 +28,23 @@ use followed::Followed;
 pub use left::{Left, LeftMessage};
 pub(super) use room::{Load, Room};
 
-/// Messages of a durable session that the head takes from the disk at a time, and holds before
-/// further ones stay on disk.
+/// Messages that a page brings from disk, and that the head holds before further ones stay on disk.
+/// 64: twice the default `Limits::inflight_max`.
 pub const HEAD_MESSAGES_MAX: usize = 64;
 
-/// What was found in a place on disk.
+/// A record found at a position on disk.
 #[derive(Debug)]
 pub enum Fetched {
     /// A message.
     Message(Delivery),
-    /// A message that was received already (PUBREC): its release is owed.
+    /// The client received the message already (PUBREC): PUBREL is owed.
     Release,
-    /// A message that has waited too long, and is owed no longer.
+    /// A message that has expired.
     Stale(Delivery),
 }
 
 impl Fetched {
-    /// What it takes as soon as it is in memory.
+    /// Bytes that it takes once it is in memory.
     fn size(&self) -> u64 {
         match self {
             Self::Message(delivery) | Self::Stale(delivery) => delivery.size(),
@@ -53,12 +53,13 @@ impl Fetched {
     }
 }
 
-/// The part of an outbox that lies on disk: `from` up to but without `next`, with gaps.
+/// The part of an outbox that lies on disk: positions from `from` up to, not including, `next`,
+/// with gaps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
-    /// The first place.
+    /// The first position.
     pub from: u64,
-    /// The place behind the last.
+    /// The position after the last.
     pub next: u64,
     /// Messages and releases in it.
     pub messages: u32,
@@ -66,20 +67,19 @@ pub struct Extent {
     pub bytes: u64,
 }
 
-/// What an outbox has asked the disk for. One thing at a time, so that what is found is what is still
-/// there.
+/// The read from disk that is under way. One at a time, so that what it finds is still there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Loading {
-    /// Nothing is under way.
+    /// None.
     #[default]
     No,
-    /// The next messages, for the client that is here.
+    /// A page, for the connected client.
     Page,
-    /// The oldest messages, to be dropped.
+    /// The oldest messages, to drop them.
     Trim,
 }
 
-/// A session's outbox, and what is unacknowledged.
+/// A session's outbox and its unacknowledged messages.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     head: VecDeque<Owed>,
@@ -88,31 +88,31 @@ pub(super) struct Outbox {
     pub(super) inflight: Inflight,
     pub(super) exactly: Exactly,
     pub(super) changes: Vec<SessionChange>,
-    /// What goes to other members of its groups.
+    /// Messages for other members of the session's groups.
     left: Option<Box<Left>>,
-    /// Slips of messages that somebody outside the shards wants to know acknowledged.
+    /// Slips of messages whose acknowledgement a door waits for.
     followed: Option<Box<Followed>>,
-    /// Bytes of all messages but those on disk and those left to others.
+    /// Bytes of all messages, except those on disk and those left to others.
     bytes: u64,
     /// The QoS 0 messages in the head.
     at_most_once: Load,
     /// Messages before this position were sent, or may have been, before a crash.
     pub(super) sent_to: u64,
-    /// What is being read from disk.
+    /// The read from disk that is under way.
     loading: Loading,
-    /// What it counts against the total of all sessions.
+    /// What this counts against the total of all sessions.
     charge: Option<Charge>,
-    /// There was no memory for the last message that the store keeps: those behind it wait on disk.
+    /// Memory was short when the last durable message came: those after it wait on disk.
     is_short: bool,
 }
 
-/// The outbox itself counts with its session. Beyond that it
-/// is counted in steps of so many bytes, so that a message that comes and goes costs no look at what all
+/// Bytes by which the charge of an outbox grows. The outbox itself counts with its session. The
+/// step is large enough that a message which comes and goes does not touch the total, which all
 /// shards share.
 const CHARGED_STEP_BYTES: u64 = 512;
 
 impl Outbox {
-    /// What a restart of the server found.
+    /// The outbox that a restart of the server found on disk.
     pub(super) fn recovered(disk: Option<Extent>, sent_to: u64) -> Self {
         Self { disk, sent_to, ..Self::default() }
     }
@@ -127,8 +127,8 @@ impl Outbox {
             && self.left.is_none()
     }
 
-    /// Counts what it takes, messages and a first step not counted, against `memory`, for the holder that it
-    /// has from then on.
+    /// Charges what this takes to `memory`, messages and the first step excepted. `holder` is asked
+    /// at the first charge.
     pub(super) fn charge(&mut self, memory: &Arc<MemoryBudget>, holder: impl FnOnce() -> Holder) {
         let bytes = self.places_bytes() / CHARGED_STEP_BYTES * CHARGED_STEP_BYTES;
         match &mut self.charge {
@@ -139,14 +139,14 @@ impl Outbox {
         }
     }
 
-    /// What it takes counts for this holder from now on.
+    /// Charges what this takes to `holder` from now on.
     pub(super) fn hand_over(&mut self, holder: Holder) {
         if let Some(charge) = &mut self.charge {
             charge.hand_over(holder);
         }
     }
 
-    /// Whether it takes more than every session may.
+    /// Whether it takes more than the step that every session may have.
     pub(super) fn is_charged(&self) -> bool {
         self.charge.as_ref().is_some_and(|charge| charge.bytes() > 0)
     }
@@ -166,24 +166,24 @@ impl Outbox {
         Load { messages: messages + u64::from(disk.messages), bytes: bytes + disk.bytes }
     }
 
-    /// The part of it that takes memory.
+    /// The part of the total that is in memory.
     pub(super) fn in_memory(&self) -> Load {
         let messages = self.head.len() + self.tail.len() + self.inflight.len();
         Load { messages: messages as u64, bytes: self.bytes }
     }
 
-    /// The same without what would make room for others.
+    /// The total without the QoS 0 messages, which give way to others.
     pub(super) fn total_to_keep(&self) -> Load {
         self.total().without(self.at_most_once)
     }
 
-    /// Whether any message waits, for room or for the disk.
+    /// Whether any message waits, in memory or on disk.
     pub(super) fn has_waiting(&self) -> bool {
         !self.head.is_empty() || self.disk.is_some() || !self.tail.is_empty()
     }
 
-    /// Lets a message that comes behind the others share what it has in common with the last of them in
-    /// memory.
+    /// Lets the new message share subscription ids with the last one in memory, if they are the
+    /// same.
     pub(super) fn share_ids(&self, delivery: &mut Delivery) {
         let queued = self.tail.back().or(self.head.back());
         let sent = || self.inflight.iter().next_back()?.owed.as_ref();
@@ -192,7 +192,8 @@ impl Outbox {
         }
     }
 
-    /// Adds a message at the end. `is_short`: memory is short, so it should wait on disk if it can.
+    /// Adds a message at the end. `is_short`: memory is short, so the message should wait on disk
+    /// if it can.
     pub(super) fn push(&mut self, mut owed: Owed, connected: bool, is_short: bool) {
         let size = owed.delivery.size();
         self.bytes += size;
@@ -221,13 +222,13 @@ impl Outbox {
         self.head.front().filter(|owed| owed.may_leave())
     }
 
-    /// The same, without looking where it would have to be fetched from.
+    /// Like `front`, without fetching anything into the head.
     pub(super) fn peek(&self) -> Option<&Owed> {
         let behind = if self.may_refill() { self.tail.front() } else { None };
         self.head.front().or(behind).filter(|owed| owed.may_leave())
     }
 
-    /// Takes the next message out; `settle` it unless it is inflight from now on.
+    /// Takes out the next message. Then either put it into `inflight` or `settle` it.
     pub(super) fn pop(&mut self) -> Option<Owed> {
         let owed = self.head.pop_front()?;
         self.no_longer_waits(&owed);
@@ -241,36 +242,35 @@ impl Outbox {
         }
     }
 
-    /// A message is owed no longer.
+    /// The session owes the message no longer.
     pub(super) fn settle(&mut self, owed: &Owed) {
         self.release_bytes(owed);
         self.unfollow(owed);
         self.settle_on_disk(owed.position, owed.filing);
     }
 
-    /// A message is no longer owed here: another member of its group is to have it.
+    /// Another member of its group gets the message instead.
     pub(super) fn leave(&mut self, owed: Owed) {
         self.release_bytes(&owed);
         let slip = self.take_slip(owed.position);
         self.left.get_or_insert_default().push(owed, slip);
     }
 
-    /// The message in this place has a slip from now on.
+    /// Keeps the slip of the message at this position.
     pub(super) fn follow(&mut self, position: u64, slip: Slip) {
         self.followed.get_or_insert_default().insert(position, slip);
     }
 
-    /// The client has acknowledged or refused the message in this place.
+    /// The client has acknowledged or refused the message at this position.
     pub(super) fn send_slip_back(&mut self, position: u64, client_id: &str, fate: Fate) {
         if let Some(slip) = self.take_slip(position) {
             slip.send_back(client_id, fate);
         }
     }
 
-    /// A message is owed no longer: its slip, if it has one that has not been sent back, says that it was
-    /// dropped.
+    /// The session owes the message no longer. Its slip, if it still has one, reports it dropped.
     fn unfollow(&mut self, owed: &Owed) {
-        // QoS 0 has no slip, and may have another's place.
+        // QoS 0 has no slip, and may share the position of a message that has one.
         if owed.delivery.qos != QoS::AtMostOnce {
             drop(self.take_slip(owed.position));
         }
@@ -282,12 +282,12 @@ impl Outbox {
         slip
     }
 
-    /// What it leaves to others, if anything.
+    /// Messages left to other members, if any.
     pub(super) fn left_mut(&mut self) -> Option<&mut Left> {
         self.left.as_deref_mut()
     }
 
-    /// The same, to outlive the session, with the slips of all that is on disk.
+    /// Takes these out, with the slips of the messages on disk, when the session ends.
     pub(super) fn take_left(&mut self) -> Option<Box<Left>> {
         let followed = self.followed.take();
         if let Some(followed) = followed {
@@ -296,17 +296,17 @@ impl Outbox {
         self.left.take()
     }
 
-    /// Forgets what it left if all of that is safe elsewhere.
+    /// Drops the list of messages left to others once all are safe elsewhere.
     pub(super) fn tidy_left(&mut self) {
         self.left.take_if(|left| left.is_over());
     }
 
-    /// Whether the disk may still have, in this outbox, what others have or will.
+    /// Whether the disk may still have, in this outbox, messages that went to other members.
     fn is_leaving(&self) -> bool {
         self.left.as_deref().is_some_and(Left::is_busy)
     }
 
-    /// A flow is over.
+    /// A flow has ended.
     pub(super) fn end(&mut self, ended: &EndedDelivery, durable: bool) {
         match &ended.owed {
             Some(owed) => self.settle(owed),
@@ -324,7 +324,7 @@ impl Outbox {
         }
     }
 
-    /// Asks the disk once more to note what was received: nobody has said yet that it has.
+    /// Asks the disk once more to note which messages were received: it has not confirmed that yet.
     pub(super) fn release_again(&mut self) {
         self.changes.extend(self.inflight.unreleased().map(SessionChange::Release));
     }
@@ -333,7 +333,7 @@ impl Outbox {
         self.bytes -= owed.delivery.size();
     }
 
-    /// A write still being put together would come behind the removal: `written` removes it then.
+    /// A `Pending` write would come after the removal; `written` removes the message in that case.
     fn settle_on_disk(&mut self, position: u64, filing: Filing) {
         if matches!(filing, Filing::Queued | Filing::Written) {
             self.changes.push(SessionChange::Settle(position));
@@ -349,15 +349,15 @@ impl Outbox {
         }
     }
 
-    /// Whether the tail's front may join the head. Where memory is short it waits to go to the disk, unless
-    /// it is the only one that the client may have next.
+    /// Whether the tail's front may join the head. If memory is short it waits to go to disk,
+    /// unless it is the only message that the client can get next.
     fn may_refill(&self) -> bool {
         let is_next = self.head.is_empty() && self.inflight.is_empty();
         self.disk.is_none() && (!self.is_short || is_next)
     }
 
-    /// Drops as many QoS 0 messages as make room for `size` bytes, the oldest first; none, if all
-    /// of them would not. Returns how many, or `None` when there is no room.
+    /// Drops QoS 0 messages, the oldest first, until `size` bytes have room; none at all if
+    /// dropping every one would not suffice. Returns how many, or `None` if there is no room.
     pub(super) fn make_room(&mut self, size: u64, room: Room) -> Option<u32> {
         if !self.total_to_keep().takes(size, room) {
             return None;
@@ -372,7 +372,7 @@ impl Outbox {
         }))
     }
 
-    /// Drops the messages not sent yet, and in memory, that `which` points at. Returns how many.
+    /// Drops the unsent messages in memory that `which` selects. Returns how many.
     pub(super) fn discard(&mut self, which: impl FnMut(&Delivery) -> bool) -> u32 {
         let dropped = self.take_unsent(which);
         for owed in &dropped {
@@ -381,7 +381,8 @@ impl Outbox {
         dropped.len() as u32
     }
 
-    /// Takes them out, in their order; each is to be settled, or left.
+    /// Takes out the unsent messages in memory that `which` selects, in order. The caller settles
+    /// or leaves each.
     pub(super) fn take_unsent(&mut self, mut which: impl FnMut(&Delivery) -> bool) -> Vec<Owed> {
         let mut taken = Vec::new();
         for queue in [&mut self.head, &mut self.tail] {

@@ -1,4 +1,5 @@
-//! A client's MQTT state, which outlives connections.
+//! A client's MQTT state, which outlives connections. It decides; the shard sends, and reads and
+//! writes the disk.
 
 mod deliver;
 mod disk;
@@ -16,28 +17,28 @@ use crate::broker::QoS;
 pub use deliver::Delivered;
 pub(super) use send::{Next, SendOutcome};
 
-/// A session.
+/// A client's session.
 ///
-/// A durable one is also kept on disk, by the shard: `Filing` says how far each message is on its
-/// way there, and `take_changes` what is to be done.
+/// The shard keeps a durable one on disk: `Filing` says how far the write of each message has come,
+/// and `take_changes` what to write next.
 #[derive(Debug)]
 pub struct Session {
     name: SessionName,
     /// The client's subscriptions, for resumption and clean-up.
     pub subscriptions: SubscriptionList,
-    /// Nothing while the session is owed nothing, as with nearly every session nearly always.
+    /// `None` while the session is owed nothing, as nearly every session is nearly always.
     outbox: Option<Box<Outbox>>,
-    /// The place of the next message.
+    /// The position of the next message.
     next_position: u64,
-    /// How long it outlives its connection, in seconds; `u32::MAX`: for ever.
+    /// How long the session outlives its connection, in seconds; `u32::MAX`: for ever.
     pub expiry_secs: u32,
     is_durable: bool,
     keeps_will: bool,
-    /// Its outbox may hold messages of groups that it has left.
+    /// The outbox may hold messages of groups that the session has left.
     has_left_groups: bool,
 }
 
-/// Whose a session is. A session that nobody was authenticated for pays nothing for that.
+/// Client id and user. A session without a user pays nothing for the user's field.
 #[derive(Debug)]
 enum SessionName {
     Anybodys(Box<str>),
@@ -63,32 +64,32 @@ impl SessionName {
     }
 }
 
-/// What a CONNECT with a session's client id makes of it.
+/// What a CONNECT with the session's client id does to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It goes on.
+    /// The session goes on.
     Resumed,
-    /// It ends, and another one begins.
+    /// The session ends, and a new one begins.
     Replaced,
-    /// It belongs to another user: the CONNECT is refused, and the session stays as it is.
+    /// The session belongs to another user: it stays as it is, and the CONNECT is refused.
     Refused,
 }
 
-/// What a session forgets with its connection.
+/// How many messages a session dropped when its connection ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forgotten {
     /// Messages of QoS 0.
     pub at_most_once: u32,
-    /// Others whose expiry interval had passed before they were sent.
+    /// Unsent messages of QoS 1 and 2 whose expiry interval had passed.
     pub expired: u32,
 }
 
 
 impl Session {
-    /// What a session takes in memory as soon as it is owed anything, beside the first step of what is counted.
+    /// Bytes that a session takes for its outbox, beside what `charge_inflight` charges.
     pub const OUTBOX_BYTES: usize = size_of::<Outbox>();
 
-    /// A new session.
+    /// A session that is kept in memory alone.
     pub fn new(client_id: &str, expiry_secs: u32) -> Self {
         Self {
             name: SessionName::Anybodys(client_id.into()),
@@ -102,17 +103,17 @@ impl Session {
         }
     }
 
-    /// The same, to be kept on disk.
+    /// A session that the store keeps.
     pub fn durable(client_id: &str, expiry_secs: u32) -> Self {
         Self { is_durable: true, ..Self::new(client_id, expiry_secs) }
     }
 
-    /// The same, of which nothing is kept on disk but a record with the will of its connection.
+    /// A session that is not kept, but whose connection's will the store keeps.
     pub fn keeping_will(client_id: &str) -> Self {
         Self { keeps_will: true, ..Self::new(client_id, 0) }
     }
 
-    /// The same, made by a client that was authenticated as `user`; `None`: by one that was not.
+    /// The session of a client that has authenticated as `user`; `None`: it has not authenticated.
     #[must_use]
     pub fn of_user(mut self, user: Option<&str>) -> Self {
         if let Some(user) = user {
@@ -127,21 +128,21 @@ impl Session {
         self.name.subject().client_id
     }
 
-    /// Whom a policy is asked about for it.
+    /// Whom to ask the policy about.
     pub fn subject(&self) -> Subject<'_> {
         self.name.subject()
     }
 
-    /// Whose it is: the user that its client was authenticated as.
+    /// The user that its client has authenticated as.
     pub fn user(&self) -> Option<&str> {
         self.name.user()
     }
 
-    /// What becomes of it by a CONNECT with its client id.
+    /// What a CONNECT with this session's client id does to it.
     ///
-    /// Only its user may resume a user's session. A session without a user does not keep a user out,
-    /// but the user does not resume it either: a stranger could have chosen the subscriptions in it,
-    /// and which messages are taken for duplicates.
+    /// Only its user may resume a user's session. A session without a user keeps no user out, but a
+    /// user does not resume it: a stranger could have chosen its subscriptions, and the packet ids
+    /// that it takes for duplicates.
     pub fn claimed_by(&self, connect: &Connect) -> Claim {
         match (self.user(), connect.user()) {
             (Some(owner), user) if user != Some(owner) => Claim::Refused,
@@ -151,39 +152,38 @@ impl Session {
         }
     }
 
-    /// Whether nobody would miss it: it has no subscription, and was never owed anything.
+    /// Whether nobody would miss the session: it has no subscription and was never owed anything.
     pub fn is_unused(&self) -> bool {
         self.next_position == 0
             && self.outbox.is_none()
             && self.subscriptions.iter().next().is_none()
     }
 
-    /// Whether it is kept on disk.
+    /// Whether the store keeps it.
     pub fn is_durable(&self) -> bool {
         self.is_durable
     }
 
-    /// Whether nothing of it is kept on disk but a record with the will of its connection.
+    /// Whether the store keeps only the will of its connection.
     pub fn keeps_will(&self) -> bool {
         self.keeps_will
     }
 
-    /// The place that was given to a message last.
+    /// The position that the last message got.
     pub fn last_position(&self) -> u64 {
         self.next_position.saturating_sub(1)
     }
 
-    /// Messages owed: outbox and inflight.
+    /// How many messages the session is owed, unacknowledged ones included.
     pub fn owed(&self) -> usize {
         self.outbox.as_ref().map_or(0, |outbox| outbox.total().messages as usize)
     }
 
-    /// Tells the session that its connection ended at `now`: what was sent and not acknowledged is
-    /// to be sent again, QoS 0 messages are forgotten, and so are expired ones that were never
-    /// sent. Returns how many were forgotten.
+    /// The connection ended at `now`: unacknowledged messages will be sent again; QoS 0 messages
+    /// and expired unsent ones are dropped. Returns how many were dropped.
     ///
-    /// Receipts of QoS 2 publishes that are still out count as given back, unless the session is
-    /// durable: there `routed_exactly_once` is to be told.
+    /// Open receipts of QoS 2 publishes count as given back, unless the session is durable: then
+    /// call `routed_exactly_once` when they come.
     pub fn connection_ended(&mut self, now: Monotonic) -> Forgotten {
         let Some(outbox) = self.outbox.as_deref_mut() else { return Forgotten::default() };
         let at_most_once = outbox.discard(|delivery| delivery.qos == QoS::AtMostOnce);
@@ -192,8 +192,8 @@ impl Session {
         Forgotten { at_most_once, expired }
     }
 
-    /// A new connection begins, whether or not anybody said that the last one ended: what is
-    /// unacknowledged is to be sent again.
+    /// A new connection begins, even if `connection_ended` was not called: unacknowledged messages
+    /// will be sent again.
     pub(super) fn restart(&mut self) {
         let Some(outbox) = self.outbox.as_deref_mut() else { return };
         outbox.inflight.restart();
@@ -212,7 +212,7 @@ impl Session {
         self.outbox.as_deref()
     }
 
-    /// Gives the outbox back once it is empty.
+    /// Frees the outbox if it is empty.
     pub fn tidy(&mut self) {
         if self.outbox.as_deref().is_some_and(Outbox::is_empty) {
             self.outbox = None;

@@ -1,4 +1,5 @@
-//! Answers that wait, those that are still owed among them: how far a client may run ahead.
+//! Answers: those that wait to be sent, and about how many bytes those will take that the shard has
+//! not given yet. This bounds how far a client may run ahead of its answers.
 
 use bytes::BytesMut;
 
@@ -9,14 +10,14 @@ use crate::mqtt::codec::{self, ANSWER_BYTES, AckKind, Reason, answer_bytes};
 use crate::mqtt::session::Session;
 
 impl Connection {
-    /// Bytes of answers that wait to be moved out, or will, when the events that want one are
-    /// answered. A client that sends more while these wait may be left unread: when more than
+    /// Bytes of answers that wait, or will wait once the shard has answered the open events. A
+    /// driver may stop reading from a client while these are many; when more than
     /// `Limits::answers_bytes_max` wait already, `poll_event` fails.
     pub fn answers_due_bytes(&self) -> usize {
         self.answers.len() + self.owed_bytes as usize
     }
 
-    /// Whether answers, CONNACK the first of them, wait to be moved out.
+    /// Whether answers wait to be sent, CONNACK included.
     pub fn has_answers(&self) -> bool {
         !self.answers.is_empty()
     }
@@ -40,14 +41,14 @@ impl Connection {
         }
     }
 
-    /// Queues what an event owed.
+    /// Queues the answer that an event owed.
     pub fn answer_now(&mut self, answer: Answer) {
         let Answer { kind, packet_id, reason } = answer;
         self.answered(ANSWER_BYTES);
         self.acknowledge(kind, packet_id, reason);
     }
 
-    /// Queues SUBACK. Granted QoS as `Ok`, a refusal as `Err`.
+    /// Queues SUBACK. `Ok` is the granted QoS, `Err` a refusal.
     pub fn subscribed(&mut self, packet_id: u16, results: &[Result<QoS, Reason>]) {
         self.answered(answer_bytes(results.len()));
         let audience = self.audience();
@@ -66,8 +67,8 @@ impl Connection {
         Event::Owes(answer)
     }
 
-    /// So many bytes are owed no longer. An earlier connection of the session may have been the one
-    /// to owe them.
+    /// These bytes are no longer owed. It may have been an earlier connection of the session that
+    /// owed them, so the count stops at 0.
     pub(super) fn answered(&mut self, bytes: u32) {
         self.owed_bytes = self.owed_bytes.saturating_sub(bytes);
     }
@@ -77,8 +78,9 @@ impl Connection {
         self.answer(|out| codec::ack(out, version, kind, packet_id, reason));
     }
 
-    /// Queues an answer. One that is larger than the client takes must not be sent
-    /// [MQTT-3.1.2-24]; the client would wait for it in vain, so the connection fails.
+    /// Queues an answer. If it is larger than the client's Maximum Packet Size, the server must not
+    /// send it [MQTT-3.1.2-24]; then the connection fails, since the client would wait for the
+    /// answer in vain.
     pub(super) fn answer(&mut self, encode: impl FnOnce(&mut BytesMut)) {
         if self.state == State::Over {
             return;

@@ -1,5 +1,5 @@
-//! A connection as a value, for a client that moves: what is half received and what is not sent yet goes
-//! along. The session does not; whoever thaws the connection has it.
+//! A connection as a plain value, for a client that moves. Input received in part and answers not
+//! sent yet go along. The session does not; the caller that thaws the connection has it.
 
 use std::num::NonZeroU32;
 
@@ -10,16 +10,16 @@ use super::{Connection, Dialect, Extras, State};
 use crate::mqtt::codec::Input;
 use crate::mqtt::keep_alive::KeepAlive;
 
-/// All that a connection is.
+/// Everything that a `Connection` consists of.
 #[derive(Debug)]
 pub(crate) struct FrozenConnection {
-    /// Of a packet that has not come whole, or that waits to be parsed.
+    /// Input of an incomplete packet, or packets not parsed yet.
     input: Vec<u8>,
-    /// Whole packets that have not left.
+    /// Answers not sent yet: whole packets.
     answers: Vec<u8>,
     owed_bytes: u32,
     parsed_bytes: u64,
-    /// Will, topic aliases and identity: values already.
+    /// Will, topic aliases and identity, which are plain values already.
     extras: Option<Box<Extras>>,
     packet_bytes_max: Option<u32>,
     receive_max: u16,
@@ -35,7 +35,7 @@ pub(crate) struct FrozenConnection {
 }
 
 impl Connection {
-    /// All of it, as a value.
+    /// Turns the connection into a value.
     pub(crate) fn freeze(mut self) -> FrozenConnection {
         FrozenConnection {
             input: self.input.take_rest().into(),
@@ -57,7 +57,7 @@ impl Connection {
         }
     }
 
-    /// The connection that `freeze` made a value of. It owns a buffer only where bytes are under way.
+    /// Turns the value back into a connection. It owns a buffer only if bytes are under way.
     pub(crate) fn thaw(frozen: FrozenConnection) -> Self {
         Self {
             input: Input::new(BytesMut::from(&frozen.input[..])),

@@ -1,5 +1,5 @@
-//! Parses the client's packets and acts on them: each changes the session, is answered, or becomes an
-//! event.
+//! Parses the client's packets and acts on them: a packet changes the session, is answered, or
+//! becomes an event.
 
 use push_common::clock::Monotonic;
 
@@ -11,8 +11,9 @@ use crate::mqtt::codec::{
 use crate::mqtt::inflight::ReceivedPublish;
 use crate::mqtt::session::Session;
 use crate::mqtt::{Limits, Version};
+
 impl Connection {
-    /// Parses the next packet, if it is there whole. Its header is judged as soon as it is there.
+    /// Parses the next packet if it is complete. Checks its header as soon as that is there.
     pub(super) fn next_packet(&mut self, context: &Context) -> Result<Option<Packet>, Reason> {
         let Some(header) = Header::parse(self.input.bytes(), context.version)? else {
             return Ok(None);
@@ -82,7 +83,7 @@ impl Connection {
                 self.answer(codec::pingresp);
                 Ok(Some(Event::Ping))
             }
-            // [MQTT-4.12.0-6]: who asked for no authentication does not get any.
+            // [MQTT-4.12.0-6]: a client that did not authenticate by an exchange gets none.
             Packet::Auth(auth) => match self.reauthentication_mut() {
                 Some(_) => Ok(Some(Event::Authenticate(auth))),
                 None => Err(Reason::ProtocolError),
@@ -103,7 +104,7 @@ impl Connection {
         let packet_id = publish.packet_id;
         let topic = self.topic_of(&publish, limits)?;
         let qos = publish.qos;
-        // Dropped or not, it is acknowledged as every publish is.
+        // A refused publish is acknowledged as every publish is.
         let refusal = limits.refuses_publish(&topic, session.subject());
         let event = |receipt| match refusal {
             Some(reason) => Event::PublishRefused(reason, receipt),
@@ -127,7 +128,7 @@ impl Connection {
                 }
             }
         }
-        // [MQTT-3.3.4-7]; 3.1.1 has no such limit but that of its packet ids.
+        // [MQTT-3.3.4-7]; in 3.1.1 only the number of packet ids limits this.
         if self.dialect.version() == Version::V5 && self.unacknowledged >= limits.receive_max {
             return Err(Reason::ReceiveMaximumExceeded);
         }
@@ -139,8 +140,7 @@ impl Connection {
         Ok(Some(event(Some(PublishReceipt { packet_id, exactly_once }))))
     }
 
-    /// What a PUBLISH is about: every one that comes counts for its alias, whatever else becomes
-    /// of it.
+    /// The topic of a PUBLISH. A publish that is refused sets its alias all the same.
     fn topic_of(&mut self, publish: &codec::Publish, limits: &Limits) -> Result<TopicName, Reason> {
         let topic = publish.topic.clone();
         match publish.topic_alias {

@@ -12,8 +12,8 @@ use crate::mqtt::topic_alias::TopicForm;
 use crate::mqtt::transmit::{Transmit, Writer};
 
 impl Connection {
-    /// Moves frames into `out` until it holds about `bytes_max` bytes (at least one frame, if any):
-    /// answers first, then the outbox as far as the client's receive maximum allows.
+    /// Moves frames into `out` until it holds about `bytes_max` bytes (at least one frame, if there
+    /// is one): answers first, then the outbox as far as the client's Receive Maximum allows.
     pub fn poll_transmit(
         &mut self,
         session: &mut Session,
@@ -29,7 +29,8 @@ impl Connection {
         while self.state != State::Over && writer.len() < bytes_max.max(1) {
             let (mut topic, mut len) = (TopicForm::Whole, 0);
             let next = session.next(window, |delivery, dup, receiver| {
-                // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
+                // A message sent before is sent again even if it has expired meanwhile
+                // [MQTT-3.3.2-5].
                 if !dup && delivery.message.is_expired(now) {
                     writer.dropped_expired();
                     return SendOutcome::Dropped;
@@ -70,14 +71,14 @@ impl Connection {
         session.tidy();
     }
 
-    /// Whether `poll_transmit` would move anything: a session's outbox may be full and yet wait for
-    /// acknowledgements.
+    /// Whether `poll_transmit` would move anything. An outbox may hold messages that wait for the
+    /// client's acknowledgements.
     pub fn has_transmit(&self, session: &Session, limits: &Limits) -> bool {
         !self.answers.is_empty()
             || (self.state != State::Over && session.has_next(self.window(limits)))
     }
 
-    /// Whether a message is no larger than the client takes, its topic said in full
+    /// Whether the client's Maximum Packet Size allows this message, its topic in full
     /// [MQTT-3.1.2-24].
     pub fn takes(&self, delivery: &Delivery, now: Monotonic) -> bool {
         let Audience { version, packet_len_max, .. } = self.audience();
@@ -86,7 +87,7 @@ impl Connection {
         publish.fitting(packet_len_max).is_some()
     }
 
-    /// How many publishes may be unacknowledged towards the client.
+    /// How many publishes the client may have unacknowledged.
     pub(super) fn window(&self, limits: &Limits) -> u16 {
         self.receive_max.min(limits.inflight_max)
     }

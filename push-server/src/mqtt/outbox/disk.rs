@@ -1,4 +1,5 @@
-//! The part of an outbox that lies on disk: what is read from there, and what goes there once it is safe.
+//! The part of an outbox that lies on disk: pages come from there, and messages go there once they
+//! are safe.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,20 +10,23 @@ use super::super::owed::{Filing, Owed, SessionChange, find, remove_unsafe};
 use super::{Extent, Fetched, HEAD_MESSAGES_MAX, Loading, Outbox, Room};
 use crate::broker::MemoryBudget;
 
-/// Without memory for so many bytes no page is read for an outbox that has something in memory.
+/// Bytes of memory that must be free before an outbox with something in memory reads a page: 16
+/// KiB, a few dozen small messages.
 const PAGE_BYTES_MIN: u64 = 16 << 10;
 
 impl Outbox {
-    /// Where the part on disk begins.
+    /// The position where the part on disk begins.
     pub(in super::super) fn on_disk(&self) -> Option<u64> {
         Some(self.disk?.from)
     }
 
-    /// Where a page is to be read from, for the client that is here; `page_loaded` brings it.
+    /// Where to read a page for the connected client, if one is due; pass the page to
+    /// `page_loaded`.
     pub(in super::super) fn begin_page(&mut self, memory: &MemoryBudget) -> Option<u64> {
         let disk = self.disk?;
         let is_low = self.head.len() < HEAD_MESSAGES_MAX / 4 && !self.inflight.has_retries();
-        // Where it holds nothing a page has to come all the same: of that one message is taken at least.
+        // An outbox that holds nothing in memory reads a page all the same, and takes at least one
+        // message.
         let held = self.in_memory();
         let has_room = held.messages == 0 || held.takes(PAGE_BYTES_MIN, Room::in_memory(memory));
         if self.loading != Loading::No || self.is_leaving() || !is_low || !has_room {
@@ -32,8 +36,9 @@ impl Outbox {
         Some(disk.from)
     }
 
-    /// A page from disk: what was found in order, and where to read on. What there is no memory for
-    /// stays there, but for the first message. Returns how many messages that should be there are not.
+    /// Takes a page from disk: what was found, in order, and where to read on. Messages without
+    /// room in memory stay on disk, except the first. Returns how many messages are missing that
+    /// should be there.
     pub(in super::super) fn page_loaded(
         &mut self,
         found: Vec<(u64, Fetched)>,
@@ -101,7 +106,8 @@ impl Outbox {
         }
     }
 
-    /// All that is owed is in memory now, and not all that should be: slips of the rest say that it was dropped.
+    /// The disk has nothing more, and fewer messages than it should: slips of the missing ones
+    /// report them dropped.
     fn unfollow_lost(&mut self) {
         let Self { head, tail, inflight, followed, .. } = self;
         if let Some(followed) = followed {
@@ -124,7 +130,7 @@ impl Outbox {
         }
     }
 
-    /// The message in this place is on disk. `filed`: how it was on its way when it came here.
+    /// The message at this position is on disk. `filed`: its `Filing` when it was delivered.
     pub(in super::super) fn written(&mut self, position: u64, filed: Filing, connected: bool) {
         let found = match find(&mut self.tail, position).or_else(|| find(&mut self.head, position))
         {
@@ -135,7 +141,7 @@ impl Outbox {
             Some(owed) if owed.filing == Filing::Held => owed.filing = Filing::Never,
             Some(owed) => owed.filing = Filing::Written,
             None if self.left.as_deref_mut().is_some_and(|left| left.written(position, false)) => {}
-            // Acknowledged meanwhile, when its removal could not be asked for.
+            // The client acknowledged it before its removal could be queued.
             None if filed == Filing::Pending => self.changes.push(SessionChange::Settle(position)),
             None => {}
         }
@@ -146,8 +152,8 @@ impl Outbox {
         }
     }
 
-    /// The message in this place is not going to be on disk: its publisher has been told so. What
-    /// has not left is dropped. Returns whether it was.
+    /// The message at this position will not be on disk, and its publisher knows. Drops it unless
+    /// it has left. Returns whether it dropped it.
     pub(in super::super) fn not_written(&mut self, position: u64) -> bool {
         let dropped = remove_unsafe(&mut self.head, position)
             .or_else(|| remove_unsafe(&mut self.tail, position));
@@ -167,7 +173,7 @@ impl Outbox {
         false
     }
 
-    /// Messages that have left and whose write failed: their write is queued once more.
+    /// Queues once more the writes of messages that had left when their write failed.
     pub(in super::super) fn take_unwritten(&mut self) -> Vec<(u64, Delivery)> {
         let unwritten = self.inflight.owed_iter_mut().filter(|owed| owed.filing == Filing::Never);
         let queue = |owed: &mut Owed| {
@@ -177,7 +183,8 @@ impl Outbox {
         unwritten.map(queue).collect()
     }
 
-    /// Lets the front of the tail join what lies on disk, unless the head can take it.
+    /// Moves written messages from the front of the tail to the disk part, unless the head has room
+    /// for them.
     fn spill(&mut self) {
         if self.disk.is_none() && !self.is_short && self.head.len() < HEAD_MESSAGES_MAX {
             return;
@@ -197,7 +204,8 @@ impl Outbox {
         disk.bytes += owed.delivery.size();
     }
 
-    /// The client is away: memory holds nothing that is on disk, once all that comes first is.
+    /// The client is away: frees every message in memory that is on disk, once all before it are on
+    /// disk too.
     pub(in super::super) fn store_away(&mut self) {
         if self.loading != Loading::No || !self.is_safe_before_tail() {
             return;
@@ -212,7 +220,7 @@ impl Outbox {
             self.put_on_disk(&owed);
         }
         if self.tail.is_empty() {
-            // A slow disk may have made it long, and what is on disk may wait for years.
+            // A slow disk may have made the tail long, and its messages may stay on disk for years.
             self.tail = VecDeque::new();
         }
     }
@@ -222,7 +230,7 @@ impl Outbox {
         inflight.chain(&self.head).all(|owed| owed.filing == Filing::Written)
     }
 
-    /// Inflight, head and disk as one piece.
+    /// Inflight, head and the disk part as one extent.
     fn extent_before_tail(&self) -> Option<Extent> {
         let mut whole = Extent::default();
         let inflight = self.inflight.iter().map(|entry| {

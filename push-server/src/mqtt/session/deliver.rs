@@ -1,4 +1,5 @@
-//! A message comes to a session: whether its outbox has room, and what gives way where it has none.
+//! Puts messages into a session's outbox: whether there is room, and which messages give way if
+//! there is not.
 
 use std::sync::Arc;
 
@@ -9,20 +10,20 @@ use super::super::{Limits, OutboxFull};
 use super::Session;
 use crate::broker::{Holder, MemoryBudget, QoS, Slip};
 
-/// What became of a delivery.
+/// What `Session::deliver` did with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
     /// It is in the outbox.
     Queued,
-    /// In the outbox, and that many messages were dropped for it: queued ones of QoS 0, or the
+    /// It is in the outbox, and this many were dropped for it: queued QoS 0 messages, or the
     /// oldest.
     QueuedDropping(u32),
-    /// Dropped, the outbox being full: a QoS 0 message, or any for a session without connection.
-    /// Without connection QoS 0 messages are never queued.
+    /// The outbox was full, and the message dropped: QoS 0, or any QoS while the client is away. An
+    /// absent client gets no QoS 0 message at all.
     Dropped,
-    /// The same, and its publisher is to be told (0x97).
+    /// Dropped like this, and the publisher must be told (0x97).
     Refused,
-    /// Not taken: QoS 1 or 2 for a connected client that does not keep up. Close with 0x97.
+    /// Not taken: QoS 1 or 2, and the connected client reads too slowly. Close with 0x97.
     Overflow,
 }
 
@@ -34,16 +35,17 @@ impl Delivered {
 }
 
 impl Session {
-    /// Puts a message into the outbox. `filing`: how it is on its way to the disk, if the session is
+    /// Puts a message into the outbox. `filing`: how far its write has come, if the session is
     /// durable.
     ///
-    /// Messages unacknowledged count against its limits. A session that is owed nothing takes any
-    /// message, even one larger than `outbox_bytes_max`. Where room is missing, queued QoS 0
-    /// messages make it for the others, the oldest first, if that is enough. If it is not,
-    /// `Limits::outbox_full` decides for a client that is away; one that is here does not keep up.
+    /// Unacknowledged messages count against the limits. A session that is owed nothing takes any
+    /// message, even one larger than `outbox_bytes_max`. If room is short, queued QoS 0 messages
+    /// are dropped for a QoS 1 or 2 message, the oldest first, if that suffices. If not,
+    /// `Limits::outbox_full` decides for an absent client; for a connected one the answer is
+    /// `Overflow`.
     ///
-    /// `memory`: what all outboxes together may hold. Where it is short, room is missing just so, but for
-    /// messages that are kept on disk: these need not stay in memory.
+    /// `memory`: what all outboxes together may hold. If it is short, room is short in the same
+    /// way, but not for messages that the store keeps: they need not stay in memory.
     pub fn deliver(
         &mut self,
         mut delivery: Delivery,
@@ -60,7 +62,7 @@ impl Session {
         let filing = if is_written || filing == Filing::Held { filing } else { Filing::Never };
         let size = delivery.size();
         let in_memory = Room::in_memory(memory);
-        // Without a durable part all of it is in memory.
+        // Without a disk part all messages are in memory.
         let room = Room::own(limits);
         let room = if self.is_durable { room } else { room.and(in_memory) };
         let outbox = self.outbox.get_or_insert_default();
@@ -71,8 +73,8 @@ impl Session {
             delivered = match dropped {
                 Some(dropped) => Delivered::QueuedDropping(dropped),
                 None if at_most_once => Delivered::Dropped,
-                // A client that reconnects before the oldest were dropped has done nothing wrong, nor has
-                // one that is owed nothing while others hold all the memory.
+                // A client that reconnects before its oldest messages were dropped has done nothing
+                // wrong. Nor has a client that is owed nothing while others hold all the memory.
                 None if connected && outbox.total().messages > 0 && !outbox.is_over(limits) => {
                     Delivered::Overflow
                 }
@@ -97,7 +99,7 @@ impl Session {
         delivered
     }
 
-    /// Whether a message finds room without another, or the client, being dropped for it.
+    /// Whether a message finds room without dropping another one, or the client.
     pub fn has_room(
         &self,
         delivery: &Delivery,
@@ -115,7 +117,7 @@ impl Session {
         self.takes(delivery, room)
     }
 
-    /// The same, whatever other sessions hold.
+    /// The same by the session's own limits, whatever other sessions hold.
     pub fn has_room_of_its_own(&self, delivery: &Delivery, limits: &Limits) -> bool {
         self.takes(delivery, Room::own(limits))
     }
@@ -128,8 +130,9 @@ impl Session {
         in_the_way.unwrap_or_default().takes(delivery.size(), room)
     }
 
-    /// The message that was put into the outbox last, of QoS 1 or 2, has this slip. It comes back when the
-    /// client has acknowledged the message, on whatever connection, or the session owes it no longer.
+    /// Attaches a slip to the QoS 1 or 2 message that was put into the outbox last. The slip goes
+    /// back when the client acknowledges the message, on any connection, or the session stops owing
+    /// it.
     pub fn follow(&mut self, slip: Slip) {
         let position = self.last_position();
         if let Some(outbox) = self.outbox.as_deref_mut() {
@@ -137,8 +140,8 @@ impl Session {
         }
     }
 
-    /// Counts what it has unacknowledged and queued, messages not counted, against `memory`, for its
-    /// `holder`. To be called when that has changed.
+    /// Charges the places of unacknowledged and queued messages, without the messages themselves,
+    /// to `memory` for `holder`. Call this when they have changed.
     pub fn charge_inflight(
         &mut self,
         memory: &Arc<MemoryBudget>,
@@ -150,14 +153,14 @@ impl Session {
         }
     }
 
-    /// Counts it for this holder from now on: its client has connected from another network.
+    /// Charges them to this holder from now on: the client has connected from another network.
     pub fn hand_over(&mut self, holder: Holder) {
         if let Some(outbox) = self.outbox.as_deref_mut() {
             outbox.hand_over(holder);
         }
     }
 
-    /// Whether that is more than a session may have where the total of all is reached.
+    /// Whether it charges more than every session may have when the total is reached.
     pub fn is_charged(&self) -> bool {
         self.outbox.as_deref().is_some_and(Outbox::is_charged)
     }

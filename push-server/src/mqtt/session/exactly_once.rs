@@ -1,4 +1,5 @@
-//! QoS 2 publishes of the client, from the first PUBLISH to PUBREL: a duplicate is known by its packet id.
+//! QoS 2 publishes of the client, from the first PUBLISH to PUBREL: the packet id tells a
+//! duplicate.
 
 use super::super::inflight::ReceivedPublish;
 use super::super::outbox::Outbox;
@@ -6,13 +7,13 @@ use super::super::owed::SessionChange;
 use super::Session;
 
 impl Session {
-    /// Where a client's QoS 2 publish is, if it came before.
+    /// How far a client's QoS 2 publish has come, if it came before.
     pub(in super::super) fn exactly_once(&self, packet_id: u16) -> Option<ReceivedPublish> {
         self.outbox.as_deref().and_then(|outbox| outbox.exactly.find(packet_id))
     }
 
-    /// Whether the client waits for the answer to a QoS 2 publish on another connection than the
-    /// one whose receipt is out.
+    /// Whether the client has sent the publish again on a newer connection than the one that the
+    /// open receipt belongs to.
     pub fn has_asked_again(&self, packet_id: u16) -> bool {
         self.exactly_once(packet_id) == Some(ReceivedPublish::Asked)
     }
@@ -36,7 +37,7 @@ impl Session {
         let Some(outbox) = self.outbox_for_change() else { return false };
         let owed =
             if refused { outbox.exactly.end(packet_id) } else { outbox.exactly.routed(packet_id) };
-        // An id that is not known has been released meanwhile, before it was noted on disk.
+        // An unknown id was released before the disk had noted it.
         if is_durable && (refused || !owed) {
             outbox.changes.push(SessionChange::EndExactlyOnce(packet_id));
         }
@@ -44,8 +45,8 @@ impl Session {
         owed
     }
 
-    /// PUBREL. Returns whether its packet id was known. On disk it is forgotten in any case: an
-    /// earlier attempt may have failed, and this is the client's next one.
+    /// PUBREL. Returns whether the packet id was known. The disk removes it in any case: this may
+    /// be the client's second try, after a removal that failed.
     pub(in super::super) fn release(&mut self, packet_id: u16) -> bool {
         let is_durable = self.is_durable;
         let Some(outbox) = self.outbox_for_change() else { return false };
@@ -57,7 +58,8 @@ impl Session {
         known
     }
 
-    /// The outbox; made anew for a durable session, whose disk may be asked for something.
+    /// The outbox. A durable session gets one if it has none, because the change goes to disk
+    /// through it.
     fn outbox_for_change(&mut self) -> Option<&mut Outbox> {
         if self.is_durable && self.outbox.is_none() {
             self.outbox = Some(Box::default());

@@ -1,4 +1,4 @@
-//! What a session sends next, and what its client acknowledges of that.
+//! What a session sends next, and how the client's acknowledgements change it.
 
 use super::super::codec::Reason;
 use super::super::delivery::Delivery;
@@ -9,7 +9,7 @@ use super::Session;
 use crate::access::Subject;
 use crate::broker::{Fate, QoS};
 
-/// What becomes of a message whose turn it is.
+/// What happens to the next message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum SendOutcome {
     /// It is sent.
@@ -37,7 +37,7 @@ impl Session {
         self.outbox.as_deref().is_some_and(waits)
     }
 
-    /// Whether `next` would find anything to send within `window`, expired messages included.
+    /// Whether `next` would find anything within `window`, expired messages included.
     pub(in super::super) fn has_next(&self, window: u16) -> bool {
         self.outbox.as_deref().is_some_and(|outbox| {
             if outbox.inflight.has_retries() {
@@ -51,9 +51,10 @@ impl Session {
         })
     }
 
-    /// Takes what is to be sent next: first what an earlier connection left unacknowledged, then
-    /// the outbox, as long as less than `window` publishes are unacknowledged. `judge` (given whether
-    /// the message was sent before, when it cannot be left to others) says what becomes of each.
+    /// Takes the next packet to send: first the unacknowledged ones of an earlier connection, then
+    /// the outbox, while fewer than `window` publishes are unacknowledged. `judge` decides about
+    /// each message; its second argument says whether the message was sent before, in which case it
+    /// cannot be left to others.
     pub(in super::super) fn next(
         &mut self,
         window: u16,
@@ -118,7 +119,7 @@ impl Session {
         Ok(())
     }
 
-    /// PUBREC. Returns the reason for the PUBREL to answer with; `None`: none is due.
+    /// PUBREC. Returns the reason code of the PUBREL that answers it; `None`: no answer.
     pub(in super::super) fn receive(
         &mut self,
         packet_id: u16,
@@ -133,8 +134,8 @@ impl Session {
                 Some(Reason::Success)
             }
             Ok(PubrecOutcome::Release(position, None)) => {
-                // PUBREL leaves behind this, and so behind what the first PUBREC has under way; and
-                // if that has failed, this makes up for it.
+                // PUBREL leaves after this change, and so after that of the first PUBREC; if the
+                // first has failed, this one makes up for it.
                 if self.is_durable {
                     outbox.changes.push(SessionChange::Release(*position));
                 }
@@ -145,7 +146,7 @@ impl Session {
                 outbox.end(ended, self.is_durable);
                 None
             }
-            // An error ends the flow, also one that was not there.
+            // An error code ends the flow, whether or not it was known.
             Ok(PubrecOutcome::Unknown) => (!is_error).then_some(Reason::PacketIdentifierNotFound),
             Err(_) => None,
         };
