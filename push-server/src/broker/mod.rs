@@ -1,6 +1,6 @@
-//! Topics and messages: names and filters, who is subscribed to what, which shard serves them, and
-//! what is retained. It knows neither sockets, rings, clocks nor the wire format, but that user
-//! properties are kept in the bytes they are sent in.
+//! Topics and messages: names and filters, who is subscribed to what, which shard serves whom, and
+//! which messages are retained. It knows no sockets, rings or clocks, and no wire format, except
+//! that it keeps user properties in the bytes that they are sent in.
 
 pub mod held;
 pub mod holders;

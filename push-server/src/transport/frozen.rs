@@ -1,5 +1,5 @@
-//! A transport as a value, for a client that moves: what it holds of a connection, and nothing of how
-//! it is held. What is half received and what is not sent yet goes along.
+//! A transport as a plain value, for a client that moves. Input received in part and output not
+//! sent yet go along.
 
 use super::layer::Layer;
 #[cfg(test)]
@@ -11,14 +11,14 @@ use super::{Layers, Transport};
 #[derive(Debug)]
 pub(crate) struct FrozenTransport(Vec<FrozenLayer>);
 
-/// One layer, and how much came to it.
+/// One layer, and how many bytes it has received.
 #[derive(Debug)]
 struct FrozenLayer {
     received_bytes: u64,
     held: Held,
 }
 
-/// What a layer holds.
+/// The state of a layer.
 #[derive(Debug)]
 enum Held {
     WebSocket(FrozenWebSocket),
@@ -27,7 +27,7 @@ enum Held {
 }
 
 impl Transport {
-    /// All of it, as a value.
+    /// Turns the transport into a value.
     pub(crate) fn freeze(self) -> FrozenTransport {
         let (mut frozen, mut rest) = (Vec::new(), self);
         while let Some(layers) = rest.0 {
@@ -43,7 +43,7 @@ impl Transport {
         FrozenTransport(frozen)
     }
 
-    /// The transport that `freeze` made a value of.
+    /// Turns the value back into a transport.
     pub(crate) fn thaw(frozen: FrozenTransport) -> Self {
         frozen.0.into_iter().rev().fold(Self(None), |inside, frozen| {
             let FrozenLayer { received_bytes, held } = frozen;
