@@ -1,6 +1,6 @@
-//! A group of requests on its way to the disk as one write: each record at most once, in its last
-//! state. What is put and removed within the group is not written at all, which at full load, with
-//! subscribers that acknowledge at once, is most of it.
+//! A group of requests that becomes one write: each record at most once, in its last state. A
+//! record that is put and removed within the group is not written at all; at full load, with
+//! subscribers that acknowledge at once, that is most of it.
 
 use std::hash::{BuildHasher as _, Hash};
 use std::time::Duration;
@@ -15,20 +15,20 @@ use crate::broker::{Kept, TopicFilter, TopicName};
 use crate::store::rules::clock_watch::ClockMark;
 use crate::store::{Clocks, OutboxEntry, Position, SessionNumber, WillNumber, Write};
 
-/// Bytes of a group beyond which it is closed: bounds the time that one write takes.
+/// Bytes at which a group is closed. 4 MiB, to bound the time of one write.
 pub(super) const GROUP_BYTES_MAX: u64 = 4 << 20;
 
-/// Numbers of sessions that are set aside at a time, so that none is used twice even when its
-/// session, and with it every trace on disk, is gone.
+/// Numbers of sessions reserved at a time. The reservation outlasts the sessions, so no number is
+/// used twice.
 const NUMBERS_AHEAD: u64 = 1_024;
 
-/// The key of the first number not set aside, in `Meta`.
+/// The key of the first number not reserved, in `Meta`.
 pub(super) const NEXT_NUMBER_KEY: &[u8] = b"next-number";
 
 /// The key of the last [`ClockMark`], in `Meta`.
 pub(super) const CLOCK_KEY: &[u8] = b"clock";
 
-/// A record's name.
+/// The key of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     NextNumber,
@@ -45,7 +45,7 @@ pub(super) enum Key {
 #[derive(Debug)]
 struct GroupedRecord {
     key: Key,
-    /// Whether the record was made in this group: then unmaking it leaves nothing to be done.
+    /// Whether this group made the record; then removing it leaves nothing to write.
     is_new: bool,
     effect: NetEffect,
 }
@@ -57,7 +57,7 @@ enum NetEffect {
     Remove,
 }
 
-/// What is put together.
+/// The changes of the group so far.
 pub(super) struct Group {
     clocks: Clocks,
     next_number: SessionNumber,
@@ -70,7 +70,7 @@ pub(super) struct Group {
     scratch: Vec<u8>,
 }
 
-/// What a group came to.
+/// What writing a group did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
     /// Records written, removals included.
@@ -79,12 +79,12 @@ pub(super) struct Written {
     pub(super) coalesced: u64,
     /// Bytes of keys and values.
     pub(super) bytes: u64,
-    /// How long the disk was waited for, if it was.
+    /// How long it waited for the disk, if it did.
     pub(super) fsync: Option<Duration>,
 }
 
 impl Group {
-    /// An empty one. Numbers below `next_number` are set aside already.
+    /// An empty group. Numbers below `next_number` are reserved already.
     pub(super) fn new(clocks: Clocks, next_number: SessionNumber) -> Self {
         Self {
             clocks,
@@ -98,7 +98,7 @@ impl Group {
         }
     }
 
-    /// Notes what the wall clock says.
+    /// Adds a note of the wall clock.
     pub(super) fn mark_clock(&mut self, mark: ClockMark) {
         let value = self.encoded(|_, out| encode::encode_clock_mark(mark, out));
         self.put(Key::Clock, value);
@@ -165,7 +165,7 @@ impl Group {
         }
     }
 
-    /// Makes what a topic keeps its record. Returns the bytes of that.
+    /// Stores what the topic keeps as its record. Returns the bytes.
     pub(super) fn save_retained(&mut self, topic: &TopicName, kept: Option<&Kept>) -> u64 {
         let key = Key::Retained(topic.clone());
         let Some(kept) = kept else {
@@ -178,22 +178,22 @@ impl Group {
         bytes
     }
 
-    /// Whether `value` is what a retained message is written as.
+    /// Whether `value` is the encoding of this retained message.
     pub(super) fn is_record_of(&mut self, kept: &Kept, value: &[u8]) -> bool {
         *self.encoded(|clocks, out| encode::encode_retained(kept, clocks, out)) == *value
     }
 
     /// Removes a record, whether or not it is there.
     pub(super) fn remove(&mut self, key: Key) {
-        // An id that is new may be on disk all the same: its removal failed, and its client began anew.
+        // A "new" id may be on disk all the same, if its removal failed and its client began anew.
         let may_be_there = matches!(key, Key::ExactlyOnce(..));
         let record = self.record(key, false);
         let leaves_nothing = record.is_new && !may_be_there;
         record.effect = if leaves_nothing { NetEffect::Nothing } else { NetEffect::Remove };
     }
 
-    /// Writes everything as one, and begins anew. After an error [`Group::made`] tells what may
-    /// have to be undone.
+    /// Writes all changes as one batch, and begins a new group. After an error, [`Group::made`]
+    /// tells what may have to be undone.
     pub(super) fn write(&mut self, database: &Database) -> Result<Written, DatabaseError> {
         let mut batch = database.batch(self.records.len());
         let mut records = 0;
@@ -222,7 +222,7 @@ impl Group {
         Ok(Written { records, coalesced, bytes, fsync })
     }
 
-    /// Records that this group makes, and that were not there before.
+    /// Records that this group makes and that did not exist before.
     pub(super) fn made(&self) -> Vec<Key> {
         let is_made =
             |record: &&GroupedRecord| record.is_new && matches!(record.effect, NetEffect::Put(_));
@@ -281,7 +281,7 @@ impl Group {
         }
     }
 
-    /// Sees to it that no session, and no will, is ever given this number again.
+    /// Reserves this number, so that no session or will ever gets it again.
     fn set_aside(&mut self, number: SessionNumber) {
         if number < self.next_number {
             return;
@@ -291,7 +291,7 @@ impl Group {
         self.put(Key::NextNumber, value);
     }
 
-    /// Writes a record that may be on disk already.
+    /// Writes a record that may be on disk.
     fn put(&mut self, key: Key, value: Slice) {
         self.record(key, false).effect = NetEffect::Put(value);
     }
@@ -307,7 +307,7 @@ impl Group {
         Slice::from(&self.scratch[..])
     }
 
-    /// The record of a key. `is_new` matters for the first change of a record only.
+    /// The record of a key. `is_new` only matters at the record's first change.
     fn record(&mut self, key: Key, is_new: bool) -> &mut GroupedRecord {
         let Self { records, by_key, hasher, .. } = self;
         let hash = hasher.hash_one(&key);
@@ -316,7 +316,7 @@ impl Group {
             Entry::Occupied(entry) => *entry.get() as usize,
             Entry::Vacant(entry) => {
                 let index = records.len();
-                // Groups are limited to far fewer.
+                // A group has far fewer records.
                 entry.insert(index as u32);
                 records.push(GroupedRecord { key, is_new, effect: NetEffect::Nothing });
                 index
@@ -339,7 +339,7 @@ impl Key {
         }
     }
 
-    /// Appends the key's bytes, and says where it belongs.
+    /// Appends the key's bytes, and returns its tree.
     fn encode(&self, out: &mut Vec<u8>) -> Tree {
         match self {
             Self::NextNumber => {
@@ -382,7 +382,7 @@ impl Key {
     }
 }
 
-/// Removes all that is on disk of a session; its bodies are seen to already.
+/// Removes everything of a session on disk, except bodies, which the caller has handled.
 fn remove_session(
     database: &Database,
     batch: &mut Batch,

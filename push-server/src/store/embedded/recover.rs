@@ -1,9 +1,9 @@
-//! What a start reads: everything but the bodies in outboxes, of which it keeps figures only. One
-//! pass over each tree, in order; memory grows with sessions and subscriptions, and with retained
+//! What a start reads: everything except message bodies in outboxes, of which it keeps figures. One
+//! pass over each tree, in order. Memory grows with sessions and subscriptions, and with retained
 //! messages up to their limits.
 //!
-//! What belongs to no session is removed on the way, and so is the older of two sessions with one
-//! client identifier. What there is no room for stays on disk: see [`Room`].
+//! On the way it removes records without a session, and the older of two sessions with one client
+//! identifier. Sessions without room stay on disk: see [`Room`].
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -21,18 +21,17 @@ use crate::store::{
     Opening, Recovered, RecoveredSession, RecoveredWill, SessionNumber, StoreCounters, Write,
 };
 
-/// Leftovers that are removed in one write.
+/// Leftover records that one write removes.
 const REMOVED_AT_A_TIME: usize = 1_000;
 
-/// What the store's thread goes on with.
+/// The state that the store's thread starts with.
 pub(super) struct Index {
     pub(super) bodies: Bodies,
-    /// Above every number that was set aside.
+    /// Higher than every reserved number.
     pub(super) next_number: SessionNumber,
 }
 
-/// What an earlier start has noted of the wall clock last. A note that cannot be read is one that is not
-/// there.
+/// The last note of the wall clock by an earlier start. An unreadable note counts as none.
 pub(super) fn clock_mark(database: &Database) -> Result<Option<ClockMark>, DatabaseError> {
     let noted = database.read(Tree::Meta, CLOCK_KEY)?;
     Ok(noted.and_then(|value| encode::decode_clock_mark(&value).ok()))
@@ -75,7 +74,7 @@ pub(super) fn recover(
     Ok((recovered, Index { bodies, next_number }))
 }
 
-/// Reads what the store's thread keeps, to go on after a failure.
+/// Reads what the store's thread needs to go on after a failure.
 pub(super) fn reindex(database: &Database) -> Result<Index, DatabaseError> {
     let mut bodies = Bodies::default();
     for found in database.scan(Tree::Outbox, &[], &[]) {
@@ -94,7 +93,7 @@ pub(super) fn reindex(database: &Database) -> Result<Index, DatabaseError> {
     Ok(Index { bodies, next_number: set_aside(database)? })
 }
 
-/// The first number not set aside.
+/// The first number that is not reserved.
 fn set_aside(database: &Database) -> Result<SessionNumber, DatabaseError> {
     let value = database.read(Tree::Meta, NEXT_NUMBER_KEY)?;
     let number = value.and_then(|value| encode::split_key(&value).map(|(number, _)| number).ok());
@@ -107,12 +106,12 @@ struct Recovery<'a> {
     room: Room<'a>,
     leftovers: Leftovers,
     unreadable: u64,
-    /// Counts retained messages on topics that are the server's own.
+    /// Counts retained messages on the server's own topics.
     reserved: &'a AtomicU64,
 }
 
 impl Recovery<'_> {
-    /// The sessions, and the number above all that were found.
+    /// The sessions, and the number after the highest found.
     fn sessions(&mut self) -> Result<(Vec<RecoveredSession>, SessionNumber), DatabaseError> {
         let mut sessions = Vec::new();
         let mut above = SessionNumber(0);
@@ -176,7 +175,7 @@ impl Recovery<'_> {
                 bodies.found(place, body);
             }
             match cursor.seek(place.0) {
-                // A place that cannot be read is one all the same: it must not be used again.
+                // An unreadable record still occupies its position, which must not be used again.
                 Some(session) => {
                     let occupant = facts.map_or(Occupant::Unreadable, |facts| facts.occupant);
                     session.add_place(place.1, occupant, self.opening.inflight_max);
@@ -203,8 +202,9 @@ impl Recovery<'_> {
         Ok(wills)
     }
 
-    /// Takes up what has not expired, as far as there is room for it. Topics that begin with `$` are
-    /// the server's own: what a client of an earlier version has put there is removed.
+    /// Puts unexpired retained messages into memory, as far as there is room. Removes those on
+    /// topics that begin with `$`: these are the server's own, and a client of an earlier version
+    /// has published them.
     fn retained(&mut self, retained: &Retained) -> Result<(), DatabaseError> {
         let (mut refused, mut reserved) = (0_u64, 0_u64);
         for found in self.database.scan(Tree::Retained, &[], &[]) {
@@ -248,7 +248,7 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Has what is on disk of a session removed that is not there, and was not left out.
+    /// Removes the records of a session that is neither on disk nor left out.
     fn add_leftover(&mut self, number: SessionNumber) {
         if !self.room.leaves_out(number) {
             self.leftovers.add_session(number);
@@ -268,7 +268,7 @@ impl Recovery<'_> {
     }
 }
 
-/// Finds sessions in order.
+/// Finds sessions by ascending number.
 struct Cursor<'a> {
     sessions: &'a mut [RecoveredSession],
     at: usize,
@@ -283,7 +283,7 @@ impl Cursor<'_> {
     }
 }
 
-/// What is to be removed.
+/// Records to remove.
 #[derive(Default)]
 struct Leftovers {
     sessions: Vec<SessionNumber>,
