@@ -1,4 +1,4 @@
-//! What a ring is made with, and why one cannot be had.
+//! The sizes of a ring, and why one cannot be made.
 
 use std::io;
 
@@ -9,19 +9,19 @@ pub struct RingOptions {
     pub entries: u32,
     /// Provided receive buffers, a power of two.
     pub buffers: u16,
-    /// Bytes of each.
+    /// Bytes of each receive buffer.
     pub buffer_bytes: u32,
 }
 
-/// Why a ring cannot be had, or does not work any more.
+/// Why a ring cannot be made, or no longer works.
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
     /// The kernel refused.
     #[error("io_uring: {what}: {source}")]
     Kernel {
-        /// The step that failed, with the knob to turn.
+        /// The step that failed, with the setting to change.
         what: &'static str,
-        /// The kernel's word.
+        /// The kernel's error.
         source: io::Error,
     },
 }
