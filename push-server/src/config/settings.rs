@@ -1,9 +1,9 @@
-//! The table of settings: each row is a flag of `push-server run` and a key of its TOML file, by the same
-//! name in kebab-case.
+//! The table of settings: each row is a flag of `push-server run` and a key of its TOML file, with
+//! the same name in kebab-case.
 //!
-//! A row has the text of `--help` (where `cli` adds the default), the name, the type with the range it
-//! may be in, what the value is called in the help, and the field of `Config` that the setting fills. The
-//! field's default is where the field is: in `Config::default()` or `Limits::default()`.
+//! A row has the text of `--help` (where `cli` adds the default), the name, the type with its
+//! range, the value's name in the help, and the field of `Config` that the setting fills. That
+//! field's default is in `Config::default()` or `Limits::default()`.
 
 use super::SHARDS_MAX;
 use super::bounded::{Bounded, Bytes, Secs};
@@ -15,40 +15,41 @@ use super::values::{
     TopicPrefix, one_or_more,
 };
 
-/// Each is a look at a session, all of them perhaps in one turn of a shard.
+/// Highest `share-tries-max`: each try looks at a session, all of them perhaps in one turn of a
+/// shard.
 const SHARE_TRIES_MAX: u64 = 1_024;
-/// Most connections that may be asked for; liveness slots are numbered in 24 bits.
+/// Highest `max-connections`: liveness slots are numbered in 24 bits.
 pub const CONNECTIONS_MAX: u64 = 1 << 24;
-/// Most sessions, retained messages or owed messages that may be asked for.
+/// Highest number of sessions, retained messages or messages in an outbox.
 pub(super) const COUNT_MAX: u64 = 1_000_000_000;
-/// Most bytes that may be asked for where there is no narrower bound: 1 TiB.
+/// Highest number of bytes for settings without a narrower bound: 1 TiB.
 pub(super) const BYTES_MAX: u64 = 1 << 40;
-/// Smallest `max-packet-bytes`: room for a CONNECT with a client id.
+/// Lowest `max-packet-bytes`: room for a CONNECT with a client id.
 pub(super) const PACKET_BYTES_MIN: u64 = 128;
-/// Largest packet that MQTT can express: remaining length 268,435,455 and the fixed header
-/// \[MQTT-1.5.5\].
+/// Highest `max-packet-bytes`, the largest packet that MQTT can express: remaining length
+/// 268,435,455 and the fixed header \[MQTT-1.5.5\].
 pub(super) const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
-/// Most HTTP connections that may be asked for: each takes a descriptor that no client can have.
+/// Highest `http-connections-max`: each takes a descriptor from the clients.
 pub(super) const HTTP_CONNECTIONS_MAX: u64 = 1_024;
-/// Longest time a start may wait for what another process holds.
+/// Highest `start-wait-secs`: ten minutes.
 pub(super) const START_WAIT_SECS_MAX: u64 = 600;
-/// Most generations beside ours: the system attaches 64 programs to an interface (`BPF_MPROG_MAX`).
+/// Highest `generations-max`: the system attaches 64 programs to an interface (`BPF_MPROG_MAX`).
 pub(super) const GENERATIONS_MAX: u64 = 62;
-/// Longest time a client may be given for its CONNECT.
+/// Highest `connect-timeout-secs`: ten minutes.
 pub(super) const CONNECT_TIMEOUT_SECS_MAX: u64 = 600;
-/// Longest time until TCP asks for a sign of life: what Linux takes (`MAX_TCP_KEEPIDLE`).
+/// Highest `tcp-keepalive-secs`: Linux's own bound (`MAX_TCP_KEEPIDLE`).
 pub(super) const TCP_KEEPALIVE_SECS_MAX: u64 = 32_767;
-/// Least room for answers, so that no ordinary burst of acknowledgements reaches it.
+/// Lowest `answers-bytes-max`: an ordinary burst of acknowledgements must not reach it.
 pub(super) const ANSWERS_BYTES_MIN: u64 = 1024;
-/// Least room for the filters of a session.
+/// Lowest `subscription-bytes-max`: room for a few filters.
 pub(super) const SUBSCRIPTION_BYTES_MIN: u64 = 1024;
-/// Client ids of this length every server takes \[MQTT-3.1.3-5\].
+/// Lowest `client-id-bytes-max`: every server must accept ids of this length \[MQTT-3.1.3-5\].
 pub(super) const CLIENT_ID_BYTES_MIN: u64 = 23;
-/// Most pings, a second or at once, that can be asked for.
+/// Highest `ping-rate` and `ping-burst`.
 pub(super) const PINGS_MAX: u64 = 1_000_000;
-/// Most topics said by alias towards one client: they are looked through one by one.
+/// Highest `topic-alias-send-max`: the server searches these topics one by one.
 pub(super) const ALIASES_SENT_MAX: u64 = 256;
-/// Most room for answers of one client.
+/// Highest `answers-bytes-max`: 64 MiB for one client.
 pub(super) const ANSWERS_BYTES_MAX: u64 = 64 << 20;
 
 const U16_MAX: u64 = u16::MAX as u64;
