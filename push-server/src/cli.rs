@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use push_server::access::scram::{ITERATIONS_MAX, ITERATIONS_MIN};
 use push_server::config::{Config, START_WAIT_SECS, Settings};
 
@@ -27,11 +27,11 @@ or failed, 2 invalid settings, 128 and more cut short by a second signal of that
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub(crate) action: Action,
+    pub(crate) subcommand: Subcommand,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Action {
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Subcommand {
     /// Serve until SIGTERM or SIGINT.
     #[command(after_help = AFTER_HELP)]
     Run(Box<Run>),

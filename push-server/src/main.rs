@@ -24,11 +24,11 @@ const EXIT_INVALID: u8 = 2;
 const QUIET: &str = "fjall=warn,lsm_tree=warn";
 
 fn main() -> ExitCode {
-    match cli::Cli::from_process().action {
-        cli::Action::Run(run) => serve(&run.settings, run.config.as_deref()),
-        cli::Action::CheckConfig { file } => check(&file),
-        cli::Action::ScramUser { name, iterations } => scram_user(&name, iterations),
-        cli::Action::Detach { bpf_dir, wait_secs } => detach(&bpf_dir, wait_secs),
+    match cli::Cli::from_process().subcommand {
+        cli::Subcommand::Run(run) => serve(&run.settings, run.config.as_deref()),
+        cli::Subcommand::CheckConfig { file } => check(&file),
+        cli::Subcommand::ScramUser { name, iterations } => scram_user(&name, iterations),
+        cli::Subcommand::Detach { bpf_dir, wait_secs } => detach(&bpf_dir, wait_secs),
     }
 }
 

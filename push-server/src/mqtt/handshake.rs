@@ -69,12 +69,12 @@ pub enum HandshakeProgress {
     /// A valid CONNECT of a client that may connect.
     Connect(Box<Connecting>),
     /// The client is refused: send the frame if it is not empty, then close.
-    Refused(Refusal),
+    Refused(ConnectRefusal),
 }
 
 /// Why a client is refused, and the CONNACK that says so.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct ConnectRefusal {
     /// CONNACK, or empty if the client is to be told nothing.
     pub frame: Bytes,
     /// The reason, for counters and logs; MQTT 5 numbering.
@@ -85,7 +85,7 @@ pub struct Refusal {
     pub client_id: Option<String>,
 }
 
-impl Refusal {
+impl ConnectRefusal {
     fn with_connack(audience: Audience, reason: Reason, client_id: Option<String>) -> Self {
         let mut frame = BytesMut::new();
         codec::connack_refusal(&mut frame, audience, reason);
@@ -290,7 +290,8 @@ impl Handshake {
                 // Now the version is known: check the length by its rules [MQTT-1.5.5-1].
                 if let Err(reason) = Header::parse(self.input.bytes(), connect.version) {
                     let audience = Audience::of(&connect);
-                    let refusal = Refusal::with_connack(audience, reason, Some(connect.client_id));
+                    let refusal =
+                        ConnectRefusal::with_connack(audience, reason, Some(connect.client_id));
                     self.input.clear();
                     return Ok(HandshakeProgress::Refused(refusal));
                 }
@@ -301,7 +302,7 @@ impl Handshake {
             Err(codec::ConnectError { audience: None, reason }) => Err(reason),
             Err(codec::ConnectError { audience: Some(audience), reason }) => {
                 self.input.clear();
-                Ok(HandshakeProgress::Refused(Refusal::with_connack(audience, reason, None)))
+                Ok(HandshakeProgress::Refused(ConnectRefusal::with_connack(audience, reason, None)))
             }
         }
     }
@@ -375,38 +376,38 @@ impl Handshake {
 
     fn deny(&mut self, pending: PendingConnect, denial: Denial) -> HandshakeProgress {
         let refusal = self.refusal(pending, denial.into());
-        HandshakeProgress::Refused(Refusal { denial: Some(denial), ..refusal })
+        HandshakeProgress::Refused(ConnectRefusal { denial: Some(denial), ..refusal })
     }
 
     /// Refuses with a CONNACK, after the frames that still wait.
-    fn refusal(&mut self, pending: PendingConnect, reason: Reason) -> Refusal {
+    fn refusal(&mut self, pending: PendingConnect, reason: Reason) -> ConnectRefusal {
         self.input.clear();
         let audience = Audience::of(&pending.connect);
         let client_id = Some(pending.connect.client_id);
-        Refusal::with_connack(audience, reason, client_id).after(pending.said)
+        ConnectRefusal::with_connack(audience, reason, client_id).after(pending.said)
     }
 
     /// Refuses without a CONNACK.
-    fn silent_refusal(&mut self, reason: Reason) -> Refusal {
+    fn silent_refusal(&mut self, reason: Reason) -> ConnectRefusal {
         self.input.clear();
-        Refusal { frame: Bytes::new(), reason, denial: None, client_id: None }
+        ConnectRefusal { frame: Bytes::new(), reason, denial: None, client_id: None }
     }
 }
 
 impl Connecting {
     /// Refuses the client and names another server, `reference` (Server Reference).
-    pub fn redirect(&self, reference: &str) -> Refusal {
+    pub fn redirect(&self, reference: &str) -> ConnectRefusal {
         let mut frame = BytesMut::new();
         codec::connack_to(&mut frame, Audience::of(&self.connect), reference);
         let client_id = Some(self.connect.client_id.clone());
         let reason = Reason::UseAnotherServer;
-        Refusal { frame: frame.freeze(), reason, denial: None, client_id }
+        ConnectRefusal { frame: frame.freeze(), reason, denial: None, client_id }
     }
 
     /// Refuses the client if its CONNACK would exceed its Maximum Packet Size [MQTT-3.1.2-24]. Call
     /// this once the client id is filled in, and before finding or making a session: a refused
     /// client must not end or change one.
-    pub fn unanswerable(&self, limits: &Limits) -> Option<Refusal> {
+    pub fn unanswerable(&self, limits: &Limits) -> Option<ConnectRefusal> {
         let max = self.connect.packet_bytes_max?;
         let keep_alive_secs = self.connect.keep_alive(limits).0;
         let mut frame = BytesMut::new();
@@ -417,12 +418,12 @@ impl Connecting {
 
     /// Refuses the client for `reason`, without a CONNACK if that would exceed its Maximum Packet
     /// Size [MQTT-3.1.2-24].
-    pub fn refuse(&self, reason: Reason) -> Refusal {
+    pub fn refuse(&self, reason: Reason) -> ConnectRefusal {
         let client_id = Some(self.connect.client_id.clone());
-        let refusal = Refusal::with_connack(Audience::of(&self.connect), reason, client_id);
+        let refusal = ConnectRefusal::with_connack(Audience::of(&self.connect), reason, client_id);
         match self.connect.packet_bytes_max {
             Some(max) if refusal.frame.len() > max as usize => {
-                Refusal { frame: Bytes::new(), ..refusal }
+                ConnectRefusal { frame: Bytes::new(), ..refusal }
             }
             _ => refusal,
         }

@@ -43,7 +43,7 @@ pub use connection::{
     Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Timeout, Unsubscribe,
 };
 pub use delivery::Delivery;
-pub use handshake::{Connecting, Handshake, HandshakeProgress, Refusal};
+pub use handshake::{ConnectRefusal, Connecting, Handshake, HandshakeProgress};
 pub use keep_alive::KeepAlive;
 pub use outbox::{Extent, Fetched, HEAD_MESSAGES_MAX, Left, LeftMessage};
 pub use owed::{Filing, SessionChange};

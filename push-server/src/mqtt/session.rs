@@ -84,7 +84,6 @@ pub struct Forgotten {
     pub expired: u32,
 }
 
-
 impl Session {
     /// Bytes that a session takes for its outbox, beside what `charge_inflight` charges.
     pub const OUTBOX_BYTES: usize = size_of::<Outbox>();

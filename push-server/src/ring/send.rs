@@ -63,7 +63,7 @@ struct Send {
     accepted: usize,
     /// Set once the send is cancelled, so that it is not continued.
     cancelled: Option<Cancelled>,
-    message: Option<Box<Message>>,
+    message: Option<Box<SendHeader>>,
 }
 
 /// What to do with the unsent bytes of a cancelled send.
@@ -76,7 +76,7 @@ enum Cancelled {
 }
 
 /// The memory that `sendmsg` reads; boxed, so that it stays in place when the slab grows.
-struct Message {
+struct SendHeader {
     header: libc::msghdr,
     vector: Vec<libc::iovec>,
 }
@@ -212,7 +212,7 @@ impl Send {
             }
             chunks => {
                 // The previous operation's header is free: that operation has completed.
-                let message = self.message.insert(Message::new(chunks));
+                let message = self.message.insert(SendHeader::new(chunks));
                 opcode::SendMsg::new(socket, &raw const message.header)
                     .flags(FLAGS.cast_unsigned())
                     .build()
@@ -227,7 +227,7 @@ fn is_cancel(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR))
 }
 
-impl Message {
+impl SendHeader {
     fn new(chunks: &[Bytes]) -> Box<Self> {
         let vector = chunks
             .iter()

@@ -15,12 +15,12 @@ pub(crate) struct FrozenTransport(Vec<FrozenLayer>);
 #[derive(Debug)]
 struct FrozenLayer {
     received_bytes: u64,
-    held: Held,
+    held: LayerState,
 }
 
 /// The state of a layer.
 #[derive(Debug)]
-enum Held {
+enum LayerState {
     WebSocket(FrozenWebSocket),
     #[cfg(test)]
     Records(Records),
@@ -33,9 +33,9 @@ impl Transport {
         while let Some(layers) = rest.0 {
             let Layers { received_bytes, outer, inside } = *layers;
             let held = match outer {
-                Layer::WebSocket(websocket) => Held::WebSocket(websocket.freeze()),
+                Layer::WebSocket(websocket) => LayerState::WebSocket(websocket.freeze()),
                 #[cfg(test)]
-                Layer::Records(records) => Held::Records(records),
+                Layer::Records(records) => LayerState::Records(records),
             };
             frozen.push(FrozenLayer { received_bytes, held });
             rest = inside;
@@ -48,9 +48,9 @@ impl Transport {
         frozen.0.into_iter().rev().fold(Self(None), |inside, frozen| {
             let FrozenLayer { received_bytes, held } = frozen;
             let outer = match held {
-                Held::WebSocket(frozen) => Layer::WebSocket(WebSocket::thaw(frozen)),
+                LayerState::WebSocket(frozen) => Layer::WebSocket(WebSocket::thaw(frozen)),
                 #[cfg(test)]
-                Held::Records(records) => Layer::Records(records),
+                LayerState::Records(records) => Layer::Records(records),
             };
             Self(Some(Box::new(Layers { received_bytes, outer, inside })))
         })

@@ -22,12 +22,12 @@ pub struct RetainedChange {
     topic: TopicName,
     kept: Option<Kept>,
     number: u64,
-    taken: Arc<Taken>,
+    taken: Arc<LastTaken>,
 }
 
 /// The highest number among a topic's changes that the store has taken.
 #[derive(Debug, Default)]
-struct Taken(AtomicU64);
+struct LastTaken(AtomicU64);
 
 impl RetainedChange {
     /// The topic.
@@ -58,7 +58,7 @@ impl RetainedChange {
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     made: u64,
-    under_way: HashMap<TopicName, Weak<Taken>, foldhash::fast::RandomState>,
+    under_way: HashMap<TopicName, Weak<LastTaken>, foldhash::fast::RandomState>,
     sweep_at: usize,
 }
 

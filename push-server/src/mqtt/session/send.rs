@@ -107,7 +107,11 @@ impl Session {
     }
 
     /// PUBACK.
-    pub(in super::super) fn acknowledge(&mut self, packet_id: u16, is_error: bool) -> Result<(), Reason> {
+    pub(in super::super) fn acknowledge(
+        &mut self,
+        packet_id: u16,
+        is_error: bool,
+    ) -> Result<(), Reason> {
         let Self { outbox, name, is_durable, .. } = self;
         let Some(outbox) = outbox.as_deref_mut() else { return Ok(()) };
         if let Some(ended) = outbox.inflight.acknowledge(packet_id)? {

@@ -1,11 +1,16 @@
 //! The outbox and its limits. Flows are tested through `Connection`, in the conformance tests.
 
 use std::mem::size_of;
+use std::sync::Arc;
 
-use super::super::Connection;
+use super::super::delivery::Delivery;
+use super::super::outbox::Left;
+use super::super::owed::{Filing, SessionChange};
+use super::super::{Connection, Limits, OutboxFull};
 use super::*;
 use crate::broker::{
-    Held, Member, Message, Shares, SubscriptionId, SubscriptionOptions, TopicName, Via,
+    Held, Member, MemoryBudget, Message, Shares, SubscriptionId, SubscriptionOptions, TopicFilter,
+    TopicName, Via,
 };
 
 fn delivery(qos: QoS, payload_len: usize) -> Delivery {
@@ -345,10 +350,7 @@ fn a_session_that_ends_gives_others_what_no_one_else_may_have_got() {
     // What is left: 2 and 3 under way, 4, 6 and 8.
     assert_eq!(session.owed(), 5);
     let outbox = session.outbox.as_deref().expect("owed");
-    assert_eq!(
-        outbox.counted_bytes().0,
-        [2, 4, 6, 8].iter().map(|len| OWN + len + 1).sum::<u64>()
-    );
+    assert_eq!(outbox.counted_bytes().0, [2, 4, 6, 8].iter().map(|len| OWN + len + 1).sum::<u64>());
 }
 
 #[test]

@@ -53,7 +53,7 @@ struct Body {
 
 /// The result of `Bodies::take`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(super) struct TakenBody {
     /// The body's number.
     pub(super) number: BodyNumber,
     /// Whether the body is new and must be written.
@@ -96,7 +96,7 @@ impl Bodies {
     }
 
     /// Makes the entry at `place` refer to the body of `message`.
-    pub(super) fn take(&mut self, place: EntryKey, message: &Arc<Message>) -> Taken {
+    pub(super) fn take(&mut self, place: EntryKey, message: &Arc<Message>) -> TakenBody {
         let address = Arc::as_ptr(message) as usize;
         let known = self.by_address.get(&address).map(|&(_, number)| number);
         let known = known.filter(|number| self.bodies.contains_key(number));
@@ -111,7 +111,7 @@ impl Bodies {
         body.entries += 1;
         body.seen = Arc::downgrade(message);
         let orphan = self.body_of.insert(place, number).and_then(|replaced| self.release(replaced));
-        Taken { number, is_new: known.is_none(), orphan }
+        TakenBody { number, is_new: known.is_none(), orphan }
     }
 
     /// The entry at `place` refers to no body any more. Returns its body if no other entry refers

@@ -30,7 +30,7 @@ pub(super) const CLOCK_KEY: &[u8] = b"clock";
 
 /// The key of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Key {
+pub(super) enum RecordKey {
     NextNumber,
     Clock,
     Session(SessionNumber),
@@ -44,7 +44,7 @@ pub(super) enum Key {
 
 #[derive(Debug)]
 struct GroupedRecord {
-    key: Key,
+    key: RecordKey,
     /// Whether this group made the record; then removing it leaves nothing to write.
     is_new: bool,
     effect: NetEffect,
@@ -58,7 +58,7 @@ enum NetEffect {
 }
 
 /// The changes of the group so far.
-pub(super) struct Group {
+pub(super) struct CommitGroup {
     clocks: Clocks,
     next_number: SessionNumber,
     records: Vec<GroupedRecord>,
@@ -83,7 +83,7 @@ pub(super) struct Written {
     pub(super) fsync: Option<Duration>,
 }
 
-impl Group {
+impl CommitGroup {
     /// An empty group. Numbers below `next_number` are reserved already.
     pub(super) fn new(clocks: Clocks, next_number: SessionNumber) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl Group {
     /// Adds a note of the wall clock.
     pub(super) fn mark_clock(&mut self, mark: ClockMark) {
         let value = self.encoded(|_, out| encode::encode_clock_mark(mark, out));
-        self.put(Key::Clock, value);
+        self.put(RecordKey::Clock, value);
     }
 
     /// Adds a change.
@@ -113,7 +113,7 @@ impl Group {
                 let value = self.encoded(|clocks, out| {
                     encode::encode_session(&record, clocks, out);
                 });
-                self.put(Key::Session(number), value);
+                self.put(RecordKey::Session(number), value);
             }
             Write::RemoveSession { number } => {
                 for place in bodies.places_of(number) {
@@ -121,15 +121,15 @@ impl Group {
                 }
                 self.removed.insert(number);
             }
-            Write::RemoveRecord { number } => self.remove(Key::Session(number)),
+            Write::RemoveRecord { number } => self.remove(RecordKey::Session(number)),
             Write::PutSubscription { number, filter, options } => {
                 let value = self.encoded(|_, out| {
                     encode::encode_subscription(&filter, options, out);
                 });
-                self.put(Key::Subscription(number, filter), value);
+                self.put(RecordKey::Subscription(number, filter), value);
             }
             Write::RemoveSubscription { number, filter } => {
-                self.remove(Key::Subscription(number, filter));
+                self.remove(RecordKey::Subscription(number, filter));
             }
             Write::PutOutbox { number, position, entry } => {
                 self.put_outbox(number, position, &entry, bodies);
@@ -137,26 +137,26 @@ impl Group {
             Write::ReleaseOutbox { number, position } => {
                 self.forget_body(bodies.drop_place((number, position)));
                 let value = self.encoded(|_, out| encode::encode_released(out));
-                self.put(Key::Outbox(number, position), value);
+                self.put(RecordKey::Outbox(number, position), value);
             }
             Write::RemoveOutbox { number, position } => {
                 self.forget_body(bodies.drop_place((number, position)));
-                self.remove(Key::Outbox(number, position));
+                self.remove(RecordKey::Outbox(number, position));
             }
             Write::PutExactlyOnce { number, packet_id } => {
-                self.put_new(Key::ExactlyOnce(number, packet_id), Slice::from([]));
+                self.put_new(RecordKey::ExactlyOnce(number, packet_id), Slice::from([]));
             }
             Write::RemoveExactlyOnce { number, packet_id } => {
-                self.remove(Key::ExactlyOnce(number, packet_id));
+                self.remove(RecordKey::ExactlyOnce(number, packet_id));
             }
             Write::PutWill { session, number, message } => {
                 self.set_aside(SessionNumber(number.0));
                 let value = self.encoded(|clocks, out| {
                     encode::encode_message(&message, clocks, out);
                 });
-                self.put(Key::Will(session, number), value);
+                self.put(RecordKey::Will(session, number), value);
             }
-            Write::RemoveWill { session, number } => self.remove(Key::Will(session, number)),
+            Write::RemoveWill { session, number } => self.remove(RecordKey::Will(session, number)),
             Write::SaveRetained { change } => {
                 if change.take() {
                     self.save_retained(change.topic(), change.kept());
@@ -167,7 +167,7 @@ impl Group {
 
     /// Stores what the topic keeps as its record. Returns the bytes.
     pub(super) fn save_retained(&mut self, topic: &TopicName, kept: Option<&Kept>) -> u64 {
-        let key = Key::Retained(topic.clone());
+        let key = RecordKey::Retained(topic.clone());
         let Some(kept) = kept else {
             self.remove(key);
             return 0;
@@ -184,15 +184,15 @@ impl Group {
     }
 
     /// Removes a record, whether or not it is there.
-    pub(super) fn remove(&mut self, key: Key) {
+    pub(super) fn remove(&mut self, key: RecordKey) {
         // A "new" id may be on disk all the same, if its removal failed and its client began anew.
-        let may_be_there = matches!(key, Key::ExactlyOnce(..));
+        let may_be_there = matches!(key, RecordKey::ExactlyOnce(..));
         let record = self.record(key, false);
         let leaves_nothing = record.is_new && !may_be_there;
         record.effect = if leaves_nothing { NetEffect::Nothing } else { NetEffect::Remove };
     }
 
-    /// Writes all changes as one batch, and begins a new group. After an error, [`Group::made`]
+    /// Writes all changes as one batch, and begins a new group. After an error, [`CommitGroup::made`]
     /// tells what may have to be undone.
     pub(super) fn write(&mut self, database: &Database) -> Result<Written, DatabaseError> {
         let mut batch = database.batch(self.records.len());
@@ -223,7 +223,7 @@ impl Group {
     }
 
     /// Records that this group makes and that did not exist before.
-    pub(super) fn made(&self) -> Vec<Key> {
+    pub(super) fn made(&self) -> Vec<RecordKey> {
         let is_made =
             |record: &&GroupedRecord| record.is_new && matches!(record.effect, NetEffect::Put(_));
         self.records.iter().filter(is_made).map(|record| record.key.clone()).collect()
@@ -232,7 +232,7 @@ impl Group {
     /// Sessions whose own record this group writes.
     pub(super) fn saved(&self) -> impl Iterator<Item = SessionNumber> {
         self.records.iter().filter_map(|record| match (&record.key, &record.effect) {
-            (Key::Session(number), NetEffect::Put(_)) if !self.removed.contains(number) => {
+            (RecordKey::Session(number), NetEffect::Put(_)) if !self.removed.contains(number) => {
                 Some(*number)
             }
             _ => None,
@@ -267,17 +267,17 @@ impl Group {
                 let value = self.encoded(|clocks, out| {
                     encode::encode_message(&entry.message, clocks, out);
                 });
-                self.put_new(Key::Body(taken.number), value);
+                self.put_new(RecordKey::Body(taken.number), value);
             }
             Some(taken.number)
         };
         let value = self.encoded(|clocks, out| encode::encode_entry(entry, body, clocks, out));
-        self.put_new(Key::Outbox(number, position), value);
+        self.put_new(RecordKey::Outbox(number, position), value);
     }
 
     fn forget_body(&mut self, orphan: Option<BodyNumber>) {
         if let Some(number) = orphan {
-            self.remove(Key::Body(number));
+            self.remove(RecordKey::Body(number));
         }
     }
 
@@ -288,16 +288,16 @@ impl Group {
         }
         self.next_number = SessionNumber(number.0.saturating_add(NUMBERS_AHEAD));
         let value = Slice::from(self.next_number.0.to_be_bytes());
-        self.put(Key::NextNumber, value);
+        self.put(RecordKey::NextNumber, value);
     }
 
     /// Writes a record that may be on disk.
-    fn put(&mut self, key: Key, value: Slice) {
+    fn put(&mut self, key: RecordKey, value: Slice) {
         self.record(key, false).effect = NetEffect::Put(value);
     }
 
     /// Writes a record that is not on disk, unless this group has touched it.
-    fn put_new(&mut self, key: Key, value: Slice) {
+    fn put_new(&mut self, key: RecordKey, value: Slice) {
         self.record(key, true).effect = NetEffect::Put(value);
     }
 
@@ -308,7 +308,7 @@ impl Group {
     }
 
     /// The record of a key. `is_new` only matters at the record's first change.
-    fn record(&mut self, key: Key, is_new: bool) -> &mut GroupedRecord {
+    fn record(&mut self, key: RecordKey, is_new: bool) -> &mut GroupedRecord {
         let Self { records, by_key, hasher, .. } = self;
         let hash = hasher.hash_one(&key);
         let same = |&index: &u32| records[index as usize].key == key;
@@ -326,7 +326,7 @@ impl Group {
     }
 }
 
-impl Key {
+impl RecordKey {
     fn session(&self) -> Option<SessionNumber> {
         match self {
             Self::Session(number)

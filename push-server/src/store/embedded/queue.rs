@@ -44,7 +44,7 @@ impl DroppedWrites {
 
 /// A request with its token.
 #[derive(Debug)]
-pub(super) struct Request<T> {
+pub(super) struct QueuedRequest<T> {
     pub(super) ask: Ask,
     pub(super) token: T,
     pub(super) bytes: u64,
@@ -53,7 +53,7 @@ pub(super) struct Request<T> {
 /// The requests that wait for the store's thread.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    waiting: Mutex<Waiting<T>>,
+    waiting: Mutex<QueueState<T>>,
     wake: Condvar,
     /// Bytes of requests that are queued or under way.
     backlog_bytes: AtomicU64,
@@ -61,8 +61,8 @@ pub(super) struct Queue<T> {
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
-    requests: VecDeque<Request<T>>,
+struct QueueState<T> {
+    requests: VecDeque<QueuedRequest<T>>,
     is_closed: bool,
     /// Whether the store's thread sleeps and must be woken.
     is_awaited: bool,
@@ -83,7 +83,7 @@ pub(super) enum Wakeup {
 
 impl<T> Queue<T> {
     pub(super) fn new(backlog_bytes_max: u64) -> Self {
-        let waiting = Waiting {
+        let waiting = QueueState {
             requests: VecDeque::new(),
             is_closed: false,
             is_awaited: false,
@@ -112,13 +112,13 @@ impl<T> Queue<T> {
             Ask::Dropped(refused) => refused.retained.iter().map(weight_bytes).sum(),
             Ask::Read(..) => 0,
         };
-        self.push(Request { ask, token, bytes: REQUEST_BYTES + bytes });
+        self.push(QueuedRequest { ask, token, bytes: REQUEST_BYTES + bytes });
     }
 
     /// Queues a read.
     pub(super) fn read(&self, number: SessionNumber, from: Position, limit: PageLimit, token: T) {
         let ask = Ask::Read(number, from, limit);
-        self.push(Request { ask, token, bytes: REQUEST_BYTES });
+        self.push(QueuedRequest { ask, token, bytes: REQUEST_BYTES });
     }
 
     /// No more requests are coming.
@@ -145,7 +145,11 @@ impl<T> Queue<T> {
     /// Moves all waiting requests to the end of `taken`. If there are none, waits for one until
     /// `until` (`None`: without end) or until the wall clock is set. Does not wait while
     /// [`Self::take_clock_was_set`] would return true.
-    pub(super) fn take(&self, taken: &mut VecDeque<Request<T>>, until: Option<Instant>) -> Wakeup {
+    pub(super) fn take(
+        &self,
+        taken: &mut VecDeque<QueuedRequest<T>>,
+        until: Option<Instant>,
+    ) -> Wakeup {
         let mut waiting = self.lock();
         while waiting.requests.is_empty() {
             if waiting.is_closed {
@@ -178,7 +182,7 @@ impl<T> Queue<T> {
         self.backlog_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    fn push(&self, request: Request<T>) {
+    fn push(&self, request: QueuedRequest<T>) {
         self.backlog_bytes.fetch_add(request.bytes, Ordering::Relaxed);
         let mut waiting = self.lock();
         waiting.requests.push_back(request);
@@ -189,7 +193,7 @@ impl<T> Queue<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
         // No holder of the lock can panic half-way through a change.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

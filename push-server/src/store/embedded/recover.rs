@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use super::bodies::Bodies;
 use super::database::{Database, DatabaseError, Tree};
 use super::encode::{self, DecodeError, PlaceFacts};
-use super::group::{CLOCK_KEY, Group, Key, NEXT_NUMBER_KEY};
+use super::group::{CLOCK_KEY, CommitGroup, NEXT_NUMBER_KEY, RecordKey};
 use crate::broker::{Kept, Retained};
 use crate::store::api::counters;
 use crate::store::api::recovered::Occupant;
@@ -62,7 +62,7 @@ pub(super) fn recover(
     recovery.unused_bodies(&mut bodies)?;
     let next_number = set_aside(database)?.max(above);
     let clocks = opening.clocks;
-    let group = Group::new(clocks, next_number);
+    let group = CommitGroup::new(clocks, next_number);
     recovery.leftovers.remove(group, database, &mut bodies)?;
     counters::add(&counters.unreadable, recovery.unreadable);
     let Recovery { room, leftovers, .. } = recovery;
@@ -132,7 +132,7 @@ impl Recovery<'_> {
     }
 
     fn subscriptions(&mut self, sessions: &mut [RecoveredSession]) -> Result<(), DatabaseError> {
-        let mut cursor = Cursor { sessions, at: 0 };
+        let mut cursor = SessionCursor { sessions, at: 0 };
         for found in self.database.scan(Tree::Subscriptions, &[], &[]) {
             let (key, value) = found?;
             let Some((number, _)) = self.readable(encode::split_key(&key)) else { continue };
@@ -152,7 +152,7 @@ impl Recovery<'_> {
     }
 
     fn exactly_once(&mut self, sessions: &mut [RecoveredSession]) -> Result<(), DatabaseError> {
-        let mut cursor = Cursor { sessions, at: 0 };
+        let mut cursor = SessionCursor { sessions, at: 0 };
         for key in self.database.keys(Tree::ExactlyOnce, &[]) {
             let decoded = encode::decode_exactly_once_key(&key?);
             let Some((number, packet_id)) = self.readable(decoded) else { continue };
@@ -166,7 +166,7 @@ impl Recovery<'_> {
 
     fn outboxes(&mut self, sessions: &mut [RecoveredSession]) -> Result<Bodies, DatabaseError> {
         let mut bodies = Bodies::default();
-        let mut cursor = Cursor { sessions, at: 0 };
+        let mut cursor = SessionCursor { sessions, at: 0 };
         for found in self.database.scan(Tree::Outbox, &[], &[]) {
             let (key, value) = found?;
             let Some(place) = self.readable(encode::decode_outbox_key(&key)) else { continue };
@@ -212,10 +212,10 @@ impl Recovery<'_> {
             let decoded = encode::decode_retained(&value, &self.opening.clocks);
             let Some(Kept { message, publisher }) = self.readable(decoded) else { continue };
             if message.is_expired(self.opening.clocks.monotonic) {
-                self.leftovers.records.push(Key::Retained(message.topic.clone()));
+                self.leftovers.records.push(RecordKey::Retained(message.topic.clone()));
             } else if message.topic.is_hidden() {
                 reserved += 1;
-                self.leftovers.records.push(Key::Retained(message.topic.clone()));
+                self.leftovers.records.push(RecordKey::Retained(message.topic.clone()));
             } else if retained.set_by(&message, publisher.as_deref()).is_err() {
                 refused += 1;
             }
@@ -242,7 +242,7 @@ impl Recovery<'_> {
             let Some(number) = self.readable(encode::decode_body_key(&key?)) else { continue };
             bodies.reserve(number);
             if !bodies.is_known(number) {
-                self.leftovers.records.push(Key::Body(number));
+                self.leftovers.records.push(RecordKey::Body(number));
             }
         }
         Ok(())
@@ -269,12 +269,12 @@ impl Recovery<'_> {
 }
 
 /// Finds sessions by ascending number.
-struct Cursor<'a> {
+struct SessionCursor<'a> {
     sessions: &'a mut [RecoveredSession],
     at: usize,
 }
 
-impl Cursor<'_> {
+impl SessionCursor<'_> {
     fn seek(&mut self, number: SessionNumber) -> Option<&mut RecoveredSession> {
         while self.sessions.get(self.at)?.number < number {
             self.at += 1;
@@ -287,7 +287,7 @@ impl Cursor<'_> {
 #[derive(Default)]
 struct Leftovers {
     sessions: Vec<SessionNumber>,
-    records: Vec<Key>,
+    records: Vec<RecordKey>,
 }
 
 impl Leftovers {
@@ -299,7 +299,7 @@ impl Leftovers {
 
     fn remove(
         &mut self,
-        mut group: Group,
+        mut group: CommitGroup,
         database: &Database,
         bodies: &mut Bodies,
     ) -> Result<(), DatabaseError> {

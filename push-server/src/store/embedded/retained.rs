@@ -18,7 +18,7 @@ use hashbrown::HashMap;
 
 use super::database::{Database, DatabaseError, Tree};
 use super::encode;
-use super::group::{GROUP_BYTES_MAX, Group};
+use super::group::{CommitGroup, GROUP_BYTES_MAX};
 use crate::broker::{Kept, Retained, TopicName};
 use crate::store::Write;
 
@@ -41,7 +41,7 @@ pub(super) fn give_up(writes: &[Write]) {
 /// room for. Changes made meanwhile are not lost: their requests are queued behind.
 pub(super) fn catch_up(
     database: &Database,
-    group: &mut Group,
+    group: &mut CommitGroup,
     retained: &Retained,
 ) -> Result<(), DatabaseError> {
     let all = retained.all();
@@ -68,7 +68,11 @@ pub(super) fn catch_up(
     Ok(())
 }
 
-fn save(topics: &[Differing], database: &Database, group: &mut Group) -> Result<(), DatabaseError> {
+fn save(
+    topics: &[Differing],
+    database: &Database,
+    group: &mut CommitGroup,
+) -> Result<(), DatabaseError> {
     let mut bytes = 0;
     for (topic, kept) in topics {
         bytes += group.save_retained(topic, kept.as_ref());

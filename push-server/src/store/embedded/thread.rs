@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use super::bodies::Bodies;
 use super::database::{self, Database, DatabaseError, DirectoryLock, Tree};
 use super::encode::{self, BodyNumber, DecodeError};
-use super::group::{GROUP_BYTES_MAX, Group, Key, Written};
+use super::group::{CommitGroup, GROUP_BYTES_MAX, RecordKey, Written};
 use super::options::StoreOptions;
-use super::queue::{Ask, DroppedWrites, Request, Wakeup};
+use super::queue::{Ask, DroppedWrites, QueuedRequest, Wakeup};
 use super::recover::{self, Index};
 use super::retained;
 use super::shared::Shared;
@@ -48,11 +48,11 @@ pub(super) struct StoreThread<T, S> {
     _lock: DirectoryLock,
     state: State,
     /// Requests taken from the queue that are not in a group yet.
-    taken: VecDeque<Request<T>>,
+    taken: VecDeque<QueuedRequest<T>>,
     /// Requests in the group.
-    requests: Vec<Request<T>>,
+    requests: Vec<QueuedRequest<T>>,
     /// Records of a failed group that may be on disk and must not be.
-    doubtful: Vec<Key>,
+    doubtful: Vec<RecordKey>,
     /// Sessions that nothing may be promised in.
     unsaved: Unsaved,
     /// The earliest start of the next group.
@@ -72,7 +72,7 @@ enum State {
 struct Serving {
     database: Database,
     bodies: Bodies,
-    group: Group,
+    group: CommitGroup,
 }
 
 impl<T, S: Sink<T>> StoreThread<T, S> {
@@ -201,7 +201,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
 
     /// Adds a request to the group, or only its retained changes if it may not be promised. Returns
     /// the bytes that it counts.
-    fn add_to_group(&mut self, mut request: Request<T>) -> u64 {
+    fn add_to_group(&mut self, mut request: QueuedRequest<T>) -> u64 {
         let State::Serving(serving) = &mut self.state else { return 0 };
         let mut bytes = request.bytes;
         if let Ask::Commit(writes) = &mut request.ask
@@ -235,7 +235,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         let State::Serving(serving) = &mut self.state else { return };
         let counters = &self.shared.counters;
         self.shared.queue.done(self.requests.iter().map(|request| request.bytes).sum());
-        for Request { ask, token, .. } in self.requests.drain(..) {
+        for QueuedRequest { ask, token, .. } in self.requests.drain(..) {
             let outcome = match ask {
                 Ask::Commit(_) => Outcome::Committed,
                 Ask::Dropped(DroppedWrites { failure, .. }) => {
@@ -269,7 +269,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
 
     fn count_group(&mut self, written: Written) {
         let counters = &self.shared.counters;
-        let is_commit = |request: &&Request<T>| matches!(request.ask, Ask::Commit(_));
+        let is_commit = |request: &&QueuedRequest<T>| matches!(request.ask, Ask::Commit(_));
         let committed = self.requests.iter().filter(is_commit).count();
         counters::add(&counters.committed, committed as u64);
         counters::max(&counters.group_requests_max, self.requests.len() as u64);
@@ -375,12 +375,12 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
 /// messages become what memory holds.
 fn reopen(
     options: &StoreOptions,
-    doubtful: &[Key],
+    doubtful: &[RecordKey],
     in_memory: &Retained,
 ) -> Result<Serving, Box<dyn std::error::Error + Send + Sync>> {
     database::probe(&options.dir)?;
     let database = Database::open(options)?;
-    let mut group = Group::new(options.opening.clocks, SessionNumber::default());
+    let mut group = CommitGroup::new(options.opening.clocks, SessionNumber::default());
     for key in doubtful {
         group.remove(key.clone());
     }
@@ -395,7 +395,7 @@ fn reopen(
 impl Serving {
     fn new(database: Database, index: Index, options: &StoreOptions) -> Self {
         let Index { bodies, next_number } = index;
-        Self { database, bodies, group: Group::new(options.opening.clocks, next_number) }
+        Self { database, bodies, group: CommitGroup::new(options.opening.clocks, next_number) }
     }
 
     /// Reads a page of an outbox. Also returns how many of its records cannot be read.

@@ -18,7 +18,7 @@ use crate::store::{
 /// Everything that stores on this memory have kept.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Contents {
-    sessions: BTreeMap<SessionNumber, Session>,
+    sessions: BTreeMap<SessionNumber, SessionContents>,
     wills: BTreeMap<(SessionNumber, WillNumber), Arc<Message>>,
     /// By topic.
     retained: BTreeMap<String, Kept>,
@@ -27,7 +27,7 @@ pub(crate) struct Contents {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Session {
+struct SessionContents {
     record: Option<SessionRecord>,
     subscriptions: BTreeMap<String, StoredSubscription>,
     outbox: BTreeMap<Position, Stored>,
@@ -141,12 +141,12 @@ impl Contents {
     }
 
     /// The session with this number, made if it is missing.
-    fn session(&mut self, number: SessionNumber) -> &mut Session {
+    fn session(&mut self, number: SessionNumber) -> &mut SessionContents {
         self.sessions.entry(number).or_default()
     }
 
     /// Takes something out of a session, and removes the session if that leaves it empty.
-    fn take_from(&mut self, number: SessionNumber, take: impl FnOnce(&mut Session)) {
+    fn take_from(&mut self, number: SessionNumber, take: impl FnOnce(&mut SessionContents)) {
         if let Some(session) = self.sessions.get_mut(&number) {
             take(session);
             if session.is_empty() {
@@ -176,7 +176,7 @@ impl Contents {
 impl Contents {
     /// Removes records that were not there in `before`.
     pub(crate) fn undo_made(&mut self, before: &Self) {
-        let none = Session::default();
+        let none = SessionContents::default();
         for (number, session) in &mut self.sessions {
             let before = before.sessions.get(number).unwrap_or(&none);
             if before.record.is_none() {
@@ -230,7 +230,7 @@ impl Contents {
     }
 }
 
-impl Session {
+impl SessionContents {
     fn is_empty(&self) -> bool {
         let Self { record, subscriptions, outbox, exactly_once } = self;
         record.is_none() && subscriptions.is_empty() && outbox.is_empty() && exactly_once.is_empty()

@@ -22,7 +22,7 @@ use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 use super::end::{Ended, Goodbye};
 use super::heartbeat::Heartbeat;
 use frames::{FRAME_HEADER_BYTES_MIN, Frames, MASK_BYTES, Step};
-use upgrade::Answer;
+use upgrade::UpgradeAnswer;
 
 pub(super) use frozen::FrozenWebSocket;
 pub(crate) use upgrade::UPGRADE_HEAD_BYTES_MAX;
@@ -76,13 +76,13 @@ impl WebSocket {
     ) {
         if let Stage::Upgrading(head) = &mut self.stage {
             match upgrade::answer(head, bytes) {
-                Answer::More => return,
-                Answer::Accepted { answer, used } => {
+                UpgradeAnswer::More => return,
+                UpgradeAnswer::Accepted { answer, used } => {
                     self.answer = answer;
                     self.stage = Stage::Open(Frames::default());
                     bytes = &bytes[used..];
                 }
-                Answer::Refused { answer, how } => {
+                UpgradeAnswer::Refused { answer, how } => {
                     self.answer = answer;
                     self.stage = Stage::Ended(how, None);
                 }

@@ -21,7 +21,7 @@ const VERSION: HeaderValue = HeaderValue::from_static("13");
 
 /// What a request led to.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum UpgradeAnswer {
     /// It is incomplete.
     More,
     /// It is granted. Frames begin after `used` of the bytes passed in.
@@ -31,7 +31,7 @@ pub(super) enum Answer {
 }
 
 /// Takes more bytes of a request that begins with `head`.
-pub(super) fn answer(head: &mut Vec<u8>, bytes: &[u8]) -> Answer {
+pub(super) fn answer(head: &mut Vec<u8>, bytes: &[u8]) -> UpgradeAnswer {
     let begun = head.len();
     let room = UPGRADE_HEAD_BYTES_MAX - begun;
     head.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -42,7 +42,7 @@ pub(super) fn answer(head: &mut Vec<u8>, bytes: &[u8]) -> Answer {
         false => Ok(None),
     };
     let granted = match parsed {
-        Ok(None) if bytes.len() < room => return Answer::More,
+        Ok(None) if bytes.len() < room => return UpgradeAnswer::More,
         Ok(None) => Err(Refusal::head_too_large()),
         Ok(Some((len, request))) => grant(&request).map(|response| (len, response)),
         Err(error) => Err(Refusal::from(error)),
@@ -50,7 +50,7 @@ pub(super) fn answer(head: &mut Vec<u8>, bytes: &[u8]) -> Answer {
     *head = Vec::new();
     match granted {
         Ok((len, response)) => {
-            Answer::Accepted { answer: written(&response, ""), used: len - begun }
+            UpgradeAnswer::Accepted { answer: written(&response, ""), used: len - begun }
         }
         Err(refusal) => refusal.answer(),
     }
@@ -90,7 +90,7 @@ impl Refusal {
         Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, why)
     }
 
-    fn answer(self) -> Answer {
+    fn answer(self) -> UpgradeAnswer {
         let Self { status, why } = self;
         let how = match status {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Ended::HeadTooLarge,
@@ -114,7 +114,7 @@ impl Refusal {
             StatusCode::METHOD_NOT_ALLOWED => add(header::ALLOW, HeaderValue::from_static("GET")),
             _ => {}
         }
-        Answer::Refused { answer: written(&response, &body), how }
+        UpgradeAnswer::Refused { answer: written(&response, &body), how }
     }
 }
 
