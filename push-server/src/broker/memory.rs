@@ -272,7 +272,7 @@ impl SessionMemoryMax {
 
 /// Bytes of wills, and of inflight state, that any network or user may have: 1 MiB, more than any
 /// will takes.
-pub const SHARE_BYTES_MIN: u64 = 1 << 20;
+pub(crate) const SHARE_BYTES_MIN: u64 = 1 << 20;
 
 impl SessionMemory {
     /// Budgets without shares, of which nothing is used.

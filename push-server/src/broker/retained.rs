@@ -31,7 +31,7 @@ mod kept;
 mod walk;
 
 /// Most messages that one `remove_expired` removes: publishers on other shards wait meanwhile.
-pub const EXPIRED_PER_CALL_MAX: usize = 1_000;
+pub(crate) const EXPIRED_PER_CALL_MAX: usize = 1_000;
 
 /// Why a message was not retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

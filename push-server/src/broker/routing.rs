@@ -11,7 +11,7 @@ use super::locked_filters::LockedFilters;
 use super::topic::{TopicFilter, TopicName};
 
 /// Most shards in a set: the bits of its word.
-pub const SHARDS_MAX: u16 = 64;
+pub(crate) const SHARDS_MAX: u16 = 64;
 
 /// A set of shards, at most 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

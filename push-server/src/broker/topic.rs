@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Bytes of the longest topic name or filter: the most that a two-byte length can say
 /// [MQTT-4.7.3-3].
-pub const TOPIC_BYTES_MAX: usize = 65_535;
+pub(crate) const TOPIC_BYTES_MAX: usize = 65_535;
 
 /// The prefix of a shared subscription's filter [MQTT-4.8.2-1].
 pub const SHARE_PREFIX: &str = "$share/";

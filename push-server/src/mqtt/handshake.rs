@@ -17,10 +17,10 @@ use crate::access::{Access, Credentials, Denial, Identity, Password, Proof, Subj
 
 /// The longest CONNECT, in bytes, whatever `Limits::packet_bytes_max`: an unknown client gets no
 /// more memory than the largest CONNECT needs (five fields of at most 64 KiB each).
-pub const CONNECT_BYTES_MAX: u32 = 512 << 10;
+pub(crate) const CONNECT_BYTES_MAX: u32 = 512 << 10;
 
 /// The longest AUTH, in bytes; `scram::MESSAGE_BYTES_MAX` of them may be its data.
-pub const AUTH_BYTES_MAX: u32 = 4 << 10;
+pub(crate) const AUTH_BYTES_MAX: u32 = 4 << 10;
 
 /// A connection whose CONNECT has not arrived whole, or whose client may not connect yet.
 #[derive(Debug)]

@@ -17,19 +17,19 @@
 //! reconnect finds the `Session` again. While idle, both own no heap memory but the client's names.
 
 pub mod codec;
-pub mod connect;
-pub mod connection;
-pub mod delivery;
-pub mod handshake;
-pub mod inflight;
-pub mod keep_alive;
-pub mod outbox;
+pub(crate) mod connect;
+pub(crate) mod connection;
+pub(crate) mod delivery;
+pub(crate) mod handshake;
+pub(crate) mod inflight;
+pub(crate) mod keep_alive;
+pub(crate) mod outbox;
 mod owed;
-pub mod session;
-pub mod subscription_list;
+pub(crate) mod session;
+pub(crate) mod subscription_list;
 mod topic_alias;
-pub mod transmit;
-pub mod will;
+pub(crate) mod transmit;
+pub(crate) mod will;
 
 use push_common::ping_rate::PingRate;
 

@@ -30,7 +30,7 @@ static NEXT_ID: AtomicU16 = AtomicU16::new(0);
 /// Received bytes in a provided buffer. Give it back by [`super::Ring::recycle`].
 #[derive(Debug)]
 #[must_use]
-pub struct Piece {
+pub(crate) struct Piece {
     buffer: u16,
     ring: u16,
     len: u32,
@@ -91,6 +91,7 @@ impl ReceiveBuffers {
     }
 
     /// Buffers that no piece stands for.
+    #[cfg(test)]
     pub(super) fn free(&self) -> u16 {
         self.buffers - self.lent
     }

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// When TCP asks whether a peer is still there (`SO_KEEPALIVE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keepalive {
+pub(crate) struct Keepalive {
     /// Time after the peer's last segment, in whole seconds.
     pub idle: Duration,
     /// Time between two probes, in whole seconds.
@@ -27,7 +27,7 @@ pub struct Keepalive {
 /// Accepted sockets inherit `keepalive` as well. `TCP_USER_TIMEOUT` stays unset: it would replace
 /// `keepalive`'s probes, and unacknowledged data has a timeout of its own (`net.ipv4.tcp_retries2`,
 /// some 15 minutes).
-pub fn listen(
+pub(crate) fn listen(
     address: SocketAddr,
     backlog: i32,
     keepalive: Option<Keepalive>,

@@ -53,10 +53,10 @@ use driver::Driver;
 use send::{SendProgress, Sends};
 use user_data::{Kind, decode, encode, encode_kind};
 
-pub use buffers::Piece;
-pub use listener::{Keepalive, listen};
-pub use options::{RingError, RingOptions};
-pub use user_data::Token;
+pub(crate) use buffers::Piece;
+pub(crate) use listener::{Keepalive, listen};
+pub(crate) use options::{RingError, RingOptions};
+pub(crate) use user_data::Token;
 
 /// Most waits for the kernel to end cancelled operations when a ring is dropped.
 const SETTLE_WAITS_MAX: u32 = 50;
@@ -67,11 +67,11 @@ const SETTLE_WAIT: Duration = Duration::from_millis(20);
 /// Where to wake another ring. Valid as long as that ring lives. Waking a ring that is gone is
 /// counted ([`RingCounters::wake_failed`]); at worst it wakes a ring that got the same descriptor.
 #[derive(Clone, Copy, Debug)]
-pub struct RingHandle(RawFd);
+pub(crate) struct RingHandle(RawFd);
 
 /// Errors of a ring that belong to no caller's completion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RingCounters {
+pub(crate) struct RingCounters {
     /// Completions that belong to no operation.
     pub stale: u64,
     /// Wakes that did not arrive: the other ring is gone or out of memory.
@@ -84,7 +84,7 @@ pub struct RingCounters {
 
 /// The result of a receive.
 #[derive(Debug)]
-pub enum Received {
+pub(crate) enum Received {
     /// Bytes: read them by `Ring::bytes`, then call `Ring::recycle`.
     Data(Piece),
     /// The peer sent FIN.
@@ -99,29 +99,14 @@ pub enum Received {
 
 /// An operation has ended or made progress.
 #[derive(Debug)]
-pub enum Completion {
+pub(crate) enum Completion {
     /// A connection, or an error. `!more`: the multishot accept has ended.
-    Accepted {
-        #[expect(missing_docs, reason = "said above")]
-        token: Token,
-        #[expect(missing_docs, reason = "said above")]
-        result: io::Result<OwnedFd>,
-        #[expect(missing_docs, reason = "said above")]
-        more: bool,
-    },
+    Accepted { token: Token, result: io::Result<OwnedFd>, more: bool },
     /// Bytes, or an error. `!more`: the multishot receive has ended.
-    Received {
-        #[expect(missing_docs, reason = "said above")]
-        token: Token,
-        #[expect(missing_docs, reason = "said above")]
-        received: Received,
-        #[expect(missing_docs, reason = "said above")]
-        more: bool,
-    },
+    Received { token: Token, received: Received, more: bool },
     /// The socket has accepted all bytes, or the send failed. The ring continues short sends
     /// itself.
     Sent {
-        #[expect(missing_docs, reason = "said above")]
         token: Token,
         /// As it was given to `send`.
         weight: u32,
@@ -130,7 +115,6 @@ pub enum Completion {
     },
     /// An interrupted send has ended.
     Interrupted {
-        #[expect(missing_docs, reason = "said above")]
         token: Token,
         /// As it was given to `send`.
         weight: u32,
@@ -143,15 +127,17 @@ pub enum Completion {
     Woken,
     /// A watched descriptor is readable. `!more`: watch again.
     Readable {
-        #[expect(missing_docs, reason = "said above")]
+        #[cfg_attr(
+            not(test),
+            expect(dead_code, reason = "a shard watches one descriptor; tests watch several")
+        )]
         token: Token,
-        #[expect(missing_docs, reason = "said above")]
         more: bool,
     },
 }
 
 /// The ring.
-pub struct Ring {
+pub(crate) struct Ring {
     // First, so that the ring is closed before its memory goes.
     driver: Driver,
     sends: Sends,
@@ -163,7 +149,7 @@ pub struct Ring {
 
 impl Ring {
     /// Sets up the ring and its provided buffers. Must be called by the thread that will use it.
-    pub fn new(options: RingOptions) -> Result<Self, RingError> {
+    pub(crate) fn new(options: RingOptions) -> Result<Self, RingError> {
         let buffers = ReceiveBuffers::new(&options)?;
         let mut driver = Driver::new(&options)?;
         // SAFETY: `drop` withdraws the buffers and waits for all operations, or leaks the buffers.
@@ -178,40 +164,41 @@ impl Ring {
     }
 
     /// The handle by which others wake this ring.
-    pub fn handle(&self) -> RingHandle {
+    pub(crate) fn handle(&self) -> RingHandle {
         RingHandle(self.driver.as_raw_fd())
     }
 
     /// The errors so far.
-    pub fn counters(&self) -> RingCounters {
+    pub(crate) fn counters(&self) -> RingCounters {
         RingCounters { sq_full: self.driver.sq_full(), ..self.counters }
     }
 
     /// Receive buffers that no [`Piece`] holds. Those in completions not yet taken count as free.
-    pub fn receive_buffers_free(&self) -> u16 {
+    #[cfg(test)]
+    fn receive_buffers_free(&self) -> u16 {
         self.buffers.free()
     }
 
     /// Accepts connections until cancelled or failed (multishot). They are close-on-exec.
-    pub fn accept(&mut self, listener: RawFd, token: Token) {
+    pub(crate) fn accept(&mut self, listener: RawFd, token: Token) {
         let flags = libc::SOCK_CLOEXEC;
         let entry = opcode::AcceptMulti::new(types::Fd(listener)).flags(flags).build();
         self.push_plain(entry.user_data(encode(Kind::Accept, token)));
     }
 
     /// Cancels a multishot accept; it ends with `ECANCELED`.
-    pub fn cancel_accept(&mut self, token: Token) {
+    pub(crate) fn cancel_accept(&mut self, token: Token) {
         self.cancel(encode(Kind::Accept, token));
     }
 
     /// Receives into provided buffers until cancelled, ended or failed (multishot).
-    pub fn receive(&mut self, socket: RawFd, token: Token) {
+    pub(crate) fn receive(&mut self, socket: RawFd, token: Token) {
         let entry = opcode::RecvMulti::new(types::Fd(socket), GROUP).build();
         self.push_plain(entry.user_data(encode(Kind::Receive, token)));
     }
 
     /// Receives once into a provided buffer.
-    pub fn receive_once(&mut self, socket: RawFd, token: Token) {
+    pub(crate) fn receive_once(&mut self, socket: RawFd, token: Token) {
         let len = self.buffers.buffer_bytes();
         let entry = opcode::Recv::new(types::Fd(socket), ptr::null_mut(), len)
             .buf_group(GROUP)
@@ -222,13 +209,13 @@ impl Ring {
 
     /// Cancels the receive of `token`; it ends with `Received::Cancelled`, unless it has ended
     /// already.
-    pub fn cancel_receive(&mut self, token: Token) {
+    pub(crate) fn cancel_receive(&mut self, token: Token) {
         self.cancel(encode(Kind::Receive, token));
     }
 
     /// Sends all chunks, in order. The ring owns them until `Completion::Sent`, which returns
     /// `weight`: what the caller counts for them. At most one send for each token at a time.
-    pub fn send(&mut self, socket: RawFd, token: Token, chunks: Vec<Bytes>, weight: u32) {
+    pub(crate) fn send(&mut self, socket: RawFd, token: Token, chunks: Vec<Bytes>, weight: u32) {
         match self.sends.start(socket, token, chunks, weight) {
             Some(key) => self.push_send(key),
             None => self.ready.push_back(Completion::Sent { token, weight, result: Ok(0) }),
@@ -237,7 +224,7 @@ impl Ring {
 
     /// Cancels the send of `token`. It still ends with `Completion::Sent`: `ECANCELED`, or the
     /// bytes if all were accepted. It is unknown how many bytes of a cancelled send went out.
-    pub fn cancel_send(&mut self, token: Token) {
+    pub(crate) fn cancel_send(&mut self, token: Token) {
         if let Some(user_data) = self.sends.cancel(token) {
             self.cancel(user_data);
         }
@@ -245,7 +232,7 @@ impl Ring {
 
     /// Cancels the send of `token` and gives back its unsent bytes: it ends with
     /// `Completion::Interrupted`, or with `Completion::Sent` if it was complete or has failed.
-    pub fn interrupt_send(&mut self, token: Token) {
+    pub(crate) fn interrupt_send(&mut self, token: Token) {
         if let Some(user_data) = self.sends.interrupt(token) {
             self.cancel(user_data);
         }
@@ -253,14 +240,14 @@ impl Ring {
 
     /// Reports when a descriptor becomes readable (multishot poll; for event descriptors). Edges,
     /// not levels: read the descriptor until it is empty each time.
-    pub fn watch(&mut self, fd: RawFd, token: Token) {
+    pub(crate) fn watch(&mut self, fd: RawFd, token: Token) {
         let events = u32::from(libc::POLLIN.cast_unsigned());
         let entry = opcode::PollAdd::new(types::Fd(fd), events).multi(true).build();
         self.push_plain(entry.user_data(encode(Kind::Watch, token)));
     }
 
     /// Wakes another ring (`MSG_RING`) at this turn's submission.
-    pub fn wake(&mut self, other: RingHandle) {
+    pub(crate) fn wake(&mut self, other: RingHandle) {
         let woken = encode_kind(Kind::Woken);
         let entry = opcode::MsgRingData::new(types::Fd(other.0), 0, woken, None).build();
         let entry = entry.flags(squeue::Flags::SKIP_SUCCESS);
@@ -270,13 +257,13 @@ impl Ring {
     /// Submits everything queued and waits for at least one completion, at most `timeout`
     /// (`Duration::ZERO`: does not wait; `None`: for ever). May return early without a completion
     /// (a signal, or an operation of the ring's own).
-    pub fn submit_and_wait(&mut self, timeout: Option<Duration>) -> Result<(), RingError> {
+    pub(crate) fn submit_and_wait(&mut self, timeout: Option<Duration>) -> Result<(), RingError> {
         let timeout = if self.ready.is_empty() { timeout } else { Some(Duration::ZERO) };
         self.driver.submit_and_wait(timeout)
     }
 
     /// Takes the next completion.
-    pub fn next_completion(&mut self) -> Option<Completion> {
+    pub(crate) fn next_completion(&mut self) -> Option<Completion> {
         if let Some(completion) = self.ready.pop_front() {
             return Some(completion);
         }
@@ -292,7 +279,7 @@ impl Ring {
     ///
     /// # Panics
     /// If the piece is another ring's.
-    pub fn bytes(&self, piece: &Piece) -> &[u8] {
+    pub(crate) fn bytes(&self, piece: &Piece) -> &[u8] {
         self.buffers.bytes(piece)
     }
 
@@ -300,7 +287,7 @@ impl Ring {
     ///
     /// # Panics
     /// If the piece is another ring's.
-    pub fn recycle(&mut self, piece: Piece) {
+    pub(crate) fn recycle(&mut self, piece: Piece) {
         self.buffers.recycle(piece);
     }
 

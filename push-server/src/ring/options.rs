@@ -4,7 +4,7 @@ use std::io;
 
 /// Sizes of a ring.
 #[derive(Clone, Copy, Debug)]
-pub struct RingOptions {
+pub(crate) struct RingOptions {
     /// Submission queue entries; the completion queue has four times as many.
     pub entries: u32,
     /// Provided receive buffers, a power of two.

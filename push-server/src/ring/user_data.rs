@@ -11,8 +11,7 @@ const GENERATION_SHIFT: u32 = 32;
 /// Index and generation by which the shard finds an operation's owner; every completion returns
 /// them. The ring adds the kind of operation. Generations have 24 bits; higher ones are cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "said above")]
-pub struct Token {
+pub(crate) struct Token {
     pub index: u32,
     pub generation: u32,
 }
