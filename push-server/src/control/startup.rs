@@ -124,19 +124,7 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
         pins.remove_earlier_later();
     }
 
-    let path = match &kernel {
-        Some((kernel, interfaces)) => {
-            let (kernel, interfaces) = (Arc::clone(kernel), interfaces.clone());
-            let doubt = kernel.doubt().map(str::to_owned);
-            let counters = move || {
-                // The metrics show this, too.
-                kernel.flush_log();
-                kernel.counters()
-            };
-            PingPath::Kernel { interfaces, counters: Box::new(counters), doubt }
-        }
-        None => PingPath::User { reason },
-    };
+    let path = ping_path(kernel.as_ref(), reason);
     let facts = Facts {
         listening: started.listening().to_vec(),
         websocket_listening: started.websocket_listening().to_vec(),
@@ -158,15 +146,33 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     log.flush(FLUSH_MAX);
     let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));
     let ending = supervisor.run(started, &observed, http)?;
-    match (&ending, kernel) {
-        // They end with `path` and `observed`, when this function returns.
-        (Ending::Stopped, Some((path, _))) => path.end_serving(),
+    end_programs(&ending, kernel.map(|(path, _)| path));
+    Ok(ending)
+}
+
+/// The path of heartbeats, as metrics and log show it. `reason`: why the kernel does not answer.
+fn ping_path(kernel: Option<&(Arc<KernelPath>, Vec<String>)>, reason: String) -> PingPath {
+    let Some((kernel, interfaces)) = kernel else { return PingPath::User { reason } };
+    let (kernel, interfaces) = (Arc::clone(kernel), interfaces.clone());
+    let doubt = kernel.doubt().map(str::to_owned);
+    let counters = move || {
+        // The metrics show this, too.
+        kernel.flush_log();
+        kernel.counters()
+    };
+    PingPath::Kernel { interfaces, counters: Box::new(counters), doubt }
+}
+
+/// Lets the programs end with the process after an orderly stop, and keeps them after any other end.
+fn end_programs(ending: &Ending, path: Option<Arc<KernelPath>>) {
+    match (ending, path) {
+        // They end with the last handle, when `serve` returns.
+        (Ending::Stopped, Some(path)) => path.end_serving(),
         // There may be sockets left, or the system is about to end them: the programs stay, as
         // after a crash. If they are not pinned, they end last of all that the process has.
-        (_, Some((path, _))) => std::mem::forget(path),
+        (_, Some(path)) => std::mem::forget(path),
         (_, None) => {}
     }
-    Ok(ending)
 }
 
 /// The default addresses that this machine has: without IPv6 (`ipv6.disable=1`, or a container
