@@ -1,7 +1,7 @@
-//! The counters that the programs keep, one word a CPU each: their order in the map, their names
-//! in `/metrics`, and what class of event they count. Both sides use this one list.
+//! The programs' counters, one word on each CPU: their order in the map, their names in `/metrics`,
+//! and the class of event that they count. Both sides use this one list.
 
-/// What kind of event a counter counts; `/metrics` chooses the metric by it.
+/// The class of event that a counter counts, which decides its metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// A ping answered in the kernel.
@@ -58,17 +58,18 @@ counters! {
     Window = "window", Declined;
     /// Rule 1: its timestamp is older than one that was taken before it, or missing.
     Timestamp = "timestamp", Declined;
-    /// Rule 2: the last answer is not acknowledged yet; mostly a repeated PINGREQ.
+    /// Rule 2: the client has not acknowledged the last answer yet; mostly a repeated PINGREQ.
     Pending = "pending", Declined;
-    /// Rule 3: the server has not parsed everything before it, or later bytes were passed.
+    /// Rule 3: user space has not parsed everything before it, or later bytes were passed.
     ClientBusy = "client_busy", Declined;
-    /// Rule 4: the server has sent bytes that are not whole frames, or not acknowledged.
+    /// Rule 4: the server has sent bytes that are not whole frames, or are not acknowledged.
     ServerBusy = "server_busy", Declined;
     /// Rule 5: the connection's slot is not armed, or belongs to another one.
     NotArmed = "not_armed", Declined;
-    /// Rule 5: it came by another interface than answers leave by.
+    /// Rule 5: it came by another interface than answers go by.
     Interface = "interface", Declined;
-    /// Rule 5: it came from another neighbour than answers leave to; the stack shows the way.
+    /// Rule 5: it came from another neighbour than answers go to; the stack's next segment shows
+    /// where to.
     NextHop = "next_hop", Declined;
     /// Rule 5: the shard has not stamped its heartbeat for 5 s.
     ShardSilent = "shard_silent", Declined;
@@ -76,11 +77,11 @@ counters! {
     NotAnchored = "not_anchored", Declined;
     /// Bytes were passed that the flow could not follow; it never answers.
     Barred = "barred", Declined;
-    /// Rule 16: fragments went by, and the streams have not gone beyond the longest datagram yet.
+    /// Rule 16: fragments went by, and the streams are not past the longest datagram yet.
     Fragments = "fragments", Declined;
-    /// The connection has used up its pings (`--ping-rate`); user space counts it, and judges.
+    /// The connection has used up its pings (`--ping-rate`); user space counts and judges this one.
     PingRate = "ping_rate", Declined;
-    /// Rule 12: every 256th ping is for user space.
+    /// Rule 12: every 256th ping goes to user space.
     EveryNth = "every_256th", Declined;
     /// Rule 12: the stack was silent for so long that connection tracking on this host would forget
     /// the connection, or for a day.
@@ -92,16 +93,16 @@ counters! {
     Anchored = "anchored", Step;
     /// Rule 6: a bare ACK of the server that left as the pending PINGRESP.
     Resent = "resent", Step;
-    /// Rule 8: a retransmission of what the client has acknowledged, which left as the pending
+    /// Rule 8: a retransmission of bytes that the client has acknowledged, sent as the pending
     /// PINGRESP.
     StaleBytes = "stale_bytes", Step;
-    /// Rule 7: a bare ACK of the client that was turned around into the PINGRESP it misses.
+    /// Rule 7: a bare ACK of the client, turned around into the PINGRESP that it misses.
     Refilled = "refilled", Step;
     /// Rule 9: a bare ACK of a PINGRESP that the stack need not see.
     Absorbed = "absorbed", Step;
     /// Rule 15: an ICMP error whose quoted sequence number was shifted, either way.
     IcmpTranslated = "icmp_translated", Step;
-    /// Rule 16: the first fragment of a datagram, either way, which was followed.
+    /// Rule 16: the first fragment of a datagram, in either direction, which was followed.
     Fragment = "fragment", Step;
     /// Rule 10: a flow deleted because the stack began a new connection on its addresses.
     Replaced = "replaced", Step;

@@ -1,37 +1,39 @@
-//! First fragments that come before their connection has a flow: with CONNECT in the same datagram, or
-//! right behind it. The flow does not know of them, so it cannot wait for the stream to go beyond
-//! (rule 16), and the rest of such a datagram may come when pings have been answered. What was sent
-//! before the first answer needs no translation, and is old by then, unless the datagram itself has a
-//! ping that came once more, in a segment of its own, and was answered: then the stack would take it
-//! for new, and bytes of the stream for old.
+//! First fragments that come before their connection has a flow: with CONNECT in the same datagram,
+//! or right after it. The flow does not know of them, so it cannot wait for the stream to go past
+//! them (rule 16), and the rest of such a datagram may come after pings have been answered. What
+//! was sent before the first answer needs no translation, and is old by then. The exception is a
+//! datagram that contains a ping which was sent again in a segment of its own, and answered: the
+//! stack would take the ping in the datagram for new, and bytes of the stream for old.
 //!
-//! So the programs note when such a fragment came, in a place that its addresses and ports lead to, and
-//! user space leaves a connection unarmed if one came there in the time that the stack waits for the
-//! rest. Others may have come there, too; who sends many of them for that has connections served by user
-//! space, and nothing else. Which place it is depends on a seed that nobody outside knows, so that nobody
-//! can choose fragments for the places of others, or for one place each. To take two places of three at
-//! random it takes as many fragments as there are places in `INCOMPLETE_SECS_MAX`: 546 a second.
+//! So the programs note when such a fragment came, in a place given by its addresses and ports.
+//! User space does not arm a connection if a fragment came to its place within the time that the
+//! stack waits for the rest. Fragments of other connections may have come there, too; so an
+//! attacker who sends many can make user space serve connections, and nothing else. A random seed,
+//! which nobody outside knows, decides the place, so that nobody can aim at the places of others,
+//! or hit a new place with each fragment. To occupy two places of three at random takes as many
+//! fragments as there are places in `INCOMPLETE_SECS_MAX`: 546 a second.
 
 use crate::clock::Monotonic;
 use crate::flow::FlowKey;
 use crate::mutant::{Part, is_left_out};
 
-/// How many places there are; a power of two.
+/// How many places there are. A power of two, because the hash is masked.
 pub const PLACES: u32 = 65_536;
 
-/// Twice as long as the stack waits for the rest of a datagram, in seconds (Linux:
-/// `net.ipv6.ip6frag_time` and `nf_conntrack_frag6_timeout`, 60 s; `net.ipv4.ipfrag_time`, 30 s).
+/// Seconds in which the rest of a datagram may come: twice as long as the stack waits for it
+/// (Linux: `net.ipv6.ip6frag_time` and `nf_conntrack_frag6_timeout`, 60 s; `net.ipv4.ipfrag_time`,
+/// 30 s).
 pub const INCOMPLETE_SECS_MAX: u64 = 120;
 
 /// One place in the map (`EARLY_FRAGMENTS`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct EarlyFragment {
-    /// When one came here last (`CLOCK_MONOTONIC`, nanoseconds); 0: never.
+    /// When the last one came here (`CLOCK_MONOTONIC`, nanoseconds); 0: never.
     pub seen: u64,
 }
 
-/// The place of a connection. `seed` is random to each load of the programs.
+/// The place of a connection. `seed` is random for each load of the programs.
 #[inline(always)]
 #[must_use]
 pub const fn place(key: &FlowKey, seed: u64) -> u32 {
@@ -52,7 +54,7 @@ const fn mixed(hash: u64, word: u64) -> u64 {
     hash ^ (hash >> 33)
 }
 
-/// Whether the rest of a datagram may still come whose first fragment came at `seen` (0: never).
+/// Whether the rest of a datagram whose first fragment came at `seen` (0: never) may still come.
 #[inline(always)]
 #[must_use]
 pub fn may_be_incomplete(seen: u64, now: Monotonic) -> bool {

@@ -6,7 +6,7 @@
 
 use crate::mac::Mac;
 
-/// How a flow is found: the server's end first. IPv4 addresses are mapped into IPv6
+/// The key of a flow: the server's end, then the client's. IPv4 addresses are mapped into IPv6
 /// (`::ffff:a.b.c.d`), whatever the family of the listening socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
@@ -29,9 +29,9 @@ pub mod bits {
     pub const PENDING: u16 = 1 << 1;
     /// `ingress_nxt` holds a position.
     pub const INGRESS_SEEN: u16 = 1 << 2;
-    /// Something was passed that the flow could not follow; it never answers.
+    /// Something passed that the flow could not follow; it never answers.
     pub const BARRED: u16 = 1 << 3;
-    /// `peer_window` is what the stack was last shown.
+    /// `peer_window` holds the window that the stack was shown last.
     pub const PEER_WINDOW_KNOWN: u16 = 1 << 4;
     /// `stack_window` holds a window.
     pub const STACK_WINDOW_KNOWN: u16 = 1 << 5;
@@ -39,7 +39,7 @@ pub mod bits {
     pub const STACK_TS_KNOWN: u16 = 1 << 6;
     /// `client_ts` holds a timestamp.
     pub const CLIENT_TS_KNOWN: u16 = 1 << 7;
-    /// Fragments have gone by since the last answer; tells why pings are declined, and decides nothing.
+    /// Fragments have gone by since the last answer. Only tells why pings are declined.
     pub const FRAGMENTED: u16 = 1 << 8;
 }
 
@@ -53,11 +53,11 @@ pub struct Flow {
     pub rx_base: u32,
     /// S-space position of the server's stream byte 0.
     pub tx_base: u32,
-    /// S-space: behind the furthest byte (or FIN) that ever left.
+    /// S-space: after the furthest byte (or FIN) that ever left.
     pub egress_nxt: u32,
-    /// S-space: behind the furthest byte (or FIN) ever passed to the stack.
+    /// S-space: after the furthest byte (or FIN) ever passed to the stack.
     pub ingress_nxt: u32,
-    /// S-space: the furthest acknowledgement that a verified segment has shown to the stack.
+    /// S-space: the furthest acknowledgement of a verified segment that the stack was shown.
     pub acked_nxt: u32,
     /// C-space: where the PINGREQ last answered begins.
     pub req_pos: u32,
@@ -73,9 +73,9 @@ pub struct Flow {
     pub stack_ts: u32,
     /// When the stack last sent a segment (`CLOCK_MONOTONIC`, seconds).
     pub stack_secs: u32,
-    /// The timestamp of the client that the stack last said it has taken (TSecr); 0: none yet.
+    /// The client's timestamp that the stack last echoed (TSecr); 0: none yet.
     pub stack_ecr: u32,
-    /// The newest timestamp (TSval) of the client that was taken, by the stack or in its place.
+    /// The newest client timestamp (TSval) that was taken, by the stack or in its place.
     pub client_ts: u32,
     /// When that was (`CLOCK_MONOTONIC`, seconds).
     pub client_ts_secs: u32,
@@ -89,7 +89,8 @@ pub struct Flow {
     pub bits: u16,
     /// The neighbour on the link to which the stack last sent.
     pub next_hop: Mac,
-    /// The neighbour whose ping was last left to user space to learn that (rule 5).
+    /// The neighbour whose ping was last left to user space so that the flow learns its way (rule
+    /// 5).
     pub sender: Mac,
 }
 
@@ -123,7 +124,7 @@ impl Flow {
         }
     }
 
-    /// How far C-space runs ahead of S-space: two bytes a ping, each way.
+    /// How far C-space is ahead of S-space: two bytes for each ping, in each direction.
     #[inline(always)]
     #[must_use]
     pub const fn delta(&self) -> u32 {

@@ -1,6 +1,6 @@
-//! Rules that a test may leave out, to see that it notices: a rig that cannot fail proves nothing.
-//! Exists for tests only (feature `mutants`); without the feature every rule holds, and the compiler
-//! sees a constant.
+//! Rules that a test may leave out, to check that the test notices: a rig that cannot fail proves
+//! nothing. Only with feature `mutants`; without it every rule holds, and the compiler sees a
+//! constant.
 
 /// A part of the rules that can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,27 +1,27 @@
-//! How many pings a connection may send: so many a second, with a burst. One budget for both paths:
-//! the kernel charges what it answers, user space charges everything.
+//! How many pings a connection may send: a rate, with a burst. One budget for both paths: the
+//! kernel charges what it answers, user space charges everything.
 //!
-//! The generic cell rate algorithm (ITU-T I.371) in its virtual scheduling form: all it remembers is
+//! The generic cell rate algorithm (ITU-T I.371) in its virtual scheduling form: it only remembers
 //! the *theoretical arrival time*, when the next ping would be due if all had come evenly.
 //!
-//! A ping is read later than it was sent: by any time, where the network, a stopped process or a
-//! suspended machine held it back, and then together with all that were sent since. Nobody can tell
-//! when each was sent, so the budget does not ask. A connection keeps the pings that it has not used
-//! for [`UNUSED_SECS_MAX`]: pings that were within the rate when they were sent are within it
-//! whenever they are read. Nor can the time since the last packet replace that: it is zero for the
-//! second part of what was read at once, and a suspended machine's clock may stand still. Who floods
-//! wins nothing in the long run; over any time, a connection has its burst and the rate.
+//! The server reads a ping later than the client sent it. The network, a stopped process or a
+//! suspended machine may hold pings back for any time, and then they are read together. Nobody can
+//! tell when each was sent, so the budget does not ask. A connection keeps the pings that it has
+//! not used for [`UNUSED_SECS_MAX`]: pings that were within the rate when they were sent stay
+//! within it whenever they are read. The time since the last packet cannot replace that: it is zero
+//! for the second part of what was read at once, and a suspended machine's clock may stand still. A
+//! client that floods wins nothing in the long run: over any time, it has its burst and the rate.
 
 use crate::clock::Monotonic;
 
 const NANOS_PER_SEC: u32 = 1_000_000_000;
 
-/// How long a connection keeps pings that it has not used, in seconds: as long as TCP repeats what
-/// it cannot deliver before it gives up (Linux: `tcp_retries2`, 924 s).
+/// How long a connection keeps unused pings, in seconds: as long as TCP retransmits before it gives
+/// up (Linux: `tcp_retries2`, 924 s).
 pub const UNUSED_SECS_MAX: u64 = 924;
 
-/// A client may ping this often within its keep alive, however low the rate: brokers before this
-/// one taught devices to ping at half of it, and a device that hears no answer tries again.
+/// Pings that a client may send within its keep alive, however low the rate. 4: other brokers have
+/// taught devices to ping at half of it, and a device that gets no answer tries again.
 const PINGS_PER_KEEP_ALIVE: u32 = 4;
 
 /// A sustained rate and the burst on top of it.
@@ -29,7 +29,7 @@ const PINGS_PER_KEEP_ALIVE: u32 = 4;
 pub struct PingRate {
     /// Pings a second, for ever; 0: no limit.
     pub per_sec: u32,
-    /// Pings that may come at once, besides those that were not used before; at least 1.
+    /// Pings that may come at once, besides unused ones; at least 1.
     pub burst: u32,
 }
 
@@ -37,7 +37,8 @@ impl PingRate {
     /// No limit.
     pub const OFF: Self = Self { per_sec: 0, burst: 1 };
 
-    /// The pace of a client with this keep alive (0: none): never slower than it takes to keep the promise.
+    /// The pace of a client with this keep alive (0: none). Always allows `PINGS_PER_KEEP_ALIVE`
+    /// pings within it.
     #[must_use]
     pub const fn pace(self, keep_alive_secs: u16) -> PingPace {
         if self.per_sec == 0 {
@@ -53,7 +54,7 @@ impl PingRate {
     }
 }
 
-/// The rate of one connection, as the programs need it: they do not divide.
+/// The rate of one connection in the form that the programs need: they do not divide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PingPace {
     /// Nanoseconds from one ping to the next, for ever; 0: no limit.
@@ -66,7 +67,7 @@ impl PingPace {
     /// No limit.
     pub const OFF: Self = Self { interval_ns: 0, burst: 1 };
 
-    /// Whether a ping that comes at `now` is within the budget, when the next one is due at `due`.
+    /// Whether a ping at `now` is within the budget if the next one is due at `due`.
     #[inline(always)]
     #[must_use]
     pub const fn admits(self, due: Monotonic, now: Monotonic) -> bool {
@@ -86,8 +87,8 @@ impl PingPace {
         Monotonic(from.saturating_add(self.interval_ns as u64))
     }
 
-    /// The same for `pings` that came at times not known, the last `due` being from before them:
-    /// as early as can be, which is in the client's favour.
+    /// Like `charged`, for `pings` that came at unknown times after `due` was noted: assumes the
+    /// earliest times, in the client's favour.
     #[must_use]
     pub const fn charged_earlier(self, due: Monotonic, pings: u32) -> Monotonic {
         Monotonic(due.0.saturating_add(self.interval_ns as u64 * pings as u64))
@@ -95,8 +96,8 @@ impl PingPace {
 }
 
 impl Default for PingRate {
-    /// One a second with a burst of 20: far above any heartbeat that spares a battery, far below
-    /// what costs the server something.
+    /// One a second with a burst of 20: far more than any device on a battery sends, and far less
+    /// than costs the server something.
     fn default() -> Self {
         Self { per_sec: 1, burst: 20 }
     }

@@ -1,5 +1,5 @@
-//! The facts of one TCP segment that the splice needs. Whoever parses packets fills them in; the
-//! splice never sees a packet.
+//! The facts of one TCP segment that the splice needs. The parser fills them in; the splice never
+//! sees a packet.
 
 use crate::mac::Mac;
 use crate::mutant::{Part, is_left_out};
@@ -33,8 +33,8 @@ pub struct Segment {
     pub seq: u32,
     /// Acknowledgement number; meaningless without [`flags::ACK`].
     pub ack: u32,
-    /// Payload bytes, by the IP header's length (link-layer padding does not count). Of a fragment: those
-    /// in it.
+    /// Payload bytes, by the IP header's length (link-layer padding does not count). Of a fragment:
+    /// the bytes in it.
     pub payload_bytes: u32,
     /// The window field, unscaled.
     pub window: u16,
@@ -48,19 +48,19 @@ pub struct Segment {
     pub timestamped: bool,
     /// The payload is exactly `C0 00`.
     pub pingreq: bool,
-    /// At most two payload bytes, and its checksum was found right. At egress of no meaning.
+    /// At most two payload bytes, and the checksum is right. Meaningless at egress.
     pub verified: bool,
-    /// Its TCP options could be read through: none, timestamps, SACK blocks, padding.
+    /// All its TCP options were readable: none, timestamps, SACK blocks, padding.
     pub options_known: bool,
-    /// The first fragment of a datagram, with the whole TCP header: how many bytes follow in others is
-    /// not known.
+    /// It is the first fragment of a datagram, with the whole TCP header; how many bytes follow in
+    /// others is unknown.
     pub fragment: bool,
     /// No IP options, extension headers or fragments; TCP options none, or timestamps only; no
     /// congestion mark.
     pub plain: bool,
     /// Like `plain`, but SACK blocks may be there as well.
     pub plain_or_sack: bool,
-    /// Index of the interface it was seen at.
+    /// Index of the interface where it was seen.
     pub iface: u32,
     /// The neighbour on the link: at ingress the one it came from, at egress the one it goes to.
     pub neighbour: Mac,
@@ -74,7 +74,8 @@ impl Segment {
         self.flags & mask != 0
     }
 
-    /// Sequence space it takes: payload, SYN and FIN; of a fragment as much as there can be (rule 16).
+    /// Sequence space that it takes: payload, SYN and FIN; a fragment counts as the longest
+    /// datagram (rule 16).
     #[inline(always)]
     #[must_use]
     pub fn span(&self) -> u32 {
@@ -96,9 +97,9 @@ impl Segment {
     }
 }
 
-/// What the sending socket says of itself when a segment leaves (`bpf_tcp_sock`); it anchors the
-/// flow. Where `rcv_nxt` and `bytes_received` are read while they move, `rcv_nxt` must be read
-/// first: the base then comes out too low, which never answers, and not too high.
+/// The sending socket's numbers when a segment leaves (`bpf_tcp_sock`); they anchor the flow. Read
+/// `rcv_nxt` before `bytes_received`, since both may move: the base then comes out too low, so that
+/// the flow never answers, instead of too high.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketFacts {
     /// The next byte it expects.

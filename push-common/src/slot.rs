@@ -1,19 +1,19 @@
-//! The liveness slot: what the kernel and the server tell each other about one connection without
-//! a system call. A slot is one 64-byte line of an mmapped array map; it holds no lock, because a
-//! map with a spin lock cannot be mmapped. This file owns the layout and the meaning of the words;
+//! The liveness slot: what the kernel and the server tell each other about one connection without a
+//! system call. A slot is one 64-byte line of an mmapped array map; it holds no lock, because a map
+//! with a spin lock cannot be mmapped. This file defines the layout and the meaning of the words;
 //! it never touches the memory itself.
 
 use crate::clock::Monotonic;
 
 /// Values of [`Slot::state`].
 pub mod state {
-    /// Nobody's: pings of a flow that still names it are not answered.
+    /// Free: the kernel answers no pings of a flow that still names it.
     pub const FREE: u8 = 0;
-    /// Taken by a connection that user space alone serves so far.
+    /// A connection has it, and user space alone serves that so far.
     pub const HELD: u8 = 1;
-    /// Pings of the connection may be answered.
+    /// The kernel may answer the connection's pings.
     pub const ARMED: u8 = 2;
-    /// The connection is going; pings are not answered any more.
+    /// The connection is closing, and the kernel answers no more pings.
     pub const CLOSING: u8 = 3;
 }
 
@@ -26,7 +26,8 @@ pub mod state {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct Slot {
-    /// When a ping was last answered (`CLOCK_MONOTONIC`, nanoseconds); the registration at first.
+    /// When the kernel last answered a ping (`CLOCK_MONOTONIC`, nanoseconds); at first, the
+    /// registration.
     pub last_seen: u64,
     /// Pings answered by the kernel since the registration.
     pub pings: u64,
@@ -36,7 +37,7 @@ pub struct Slot {
     pub tx: u64,
     /// When the next ping is due by the ping rate (`CLOCK_MONOTONIC`, nanoseconds).
     pub ping_due: u64,
-    /// Changes whenever the slot changes hands; a flow with another generation is not answered.
+    /// Changes whenever the slot changes hands; a flow with another generation gets no answers.
     pub generation: u32,
     /// Nanoseconds from one ping to the next, by the ping rate for the keep alive granted; 0: no limit.
     pub ping_interval_ns: u32,
@@ -52,25 +53,26 @@ pub struct Slot {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct ShardLine {
-    /// When the shard last said that it lives (`CLOCK_MONOTONIC`, nanoseconds).
+    /// When the shard last stamped it (`CLOCK_MONOTONIC`, nanoseconds).
     pub heartbeat: u64,
-    /// How long the stack may be silent towards a client before a ping is left to it, in seconds
-    /// (rule 12); 0: as long as the rule allows by itself.
+    /// How long the stack may be silent towards a client before a ping goes to it, in seconds (rule
+    /// 12); 0: only the rule's own limit counts.
     pub silence_secs_max: u64,
     /// Fills the line.
     pub reserved: [u64; 6],
 }
 
-/// The most shards that can have a heartbeat line: one page of lines.
+/// Most shards with a heartbeat line: one page of lines.
 pub const SHARDS_MAX: u16 = 64;
 
-/// How old a shard's heartbeat may be before the kernel stops vouching for it (rule 5).
+/// Age of a shard's heartbeat, in nanoseconds, from which the kernel stops answering for it (rule
+/// 5). 5 s: a shard stamps once a second.
 pub const HEARTBEAT_AGE_NS_MAX: u64 = 5_000_000_000;
 
 const _: () = assert!(size_of::<Slot>() == 64 && align_of::<Slot>() == 64);
 const _: () = assert!(size_of::<ShardLine>() == 64 && align_of::<ShardLine>() == 64);
 
-/// What the splice sees of a slot and of its shard's heartbeat: a copy, read before the lock.
+/// The splice's copy of a slot and of its shard's heartbeat, read before the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotView {
     /// Low half of [`Slot::rx`]: sequence numbers are modulo 2^32.

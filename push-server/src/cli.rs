@@ -1,17 +1,17 @@
-//! The command line. The settings themselves are in `push_server::config`; this adds their defaults
-//! to the help text, from the same place that the server takes them from.
+//! The command line. The settings themselves are in `push_server::config`; this file adds their
+//! defaults to the help text, from the values that the server uses.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use push_server::access::scram::{ITERATIONS_MAX, ITERATIONS_MIN};
 use push_server::config::{Config, START_WAIT_SECS, Settings};
 
-/// Columns of help text on a terminal that has more.
+/// Most columns of help text.
 const HELP_COLUMNS_MAX: usize = 100;
 
-/// What --iterations may be.
+/// The range of --iterations.
 const ITERATIONS: RangeInclusive<i64> = ITERATIONS_MIN as i64..=ITERATIONS_MAX as i64;
 
 const AFTER_HELP: &str = "\
@@ -27,11 +27,11 @@ or failed, 2 invalid settings, 128 and more cut short by a second signal of that
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub(crate) action: Action,
+    pub(crate) subcommand: Subcommand,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Action {
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Subcommand {
     /// Serve until SIGTERM or SIGINT.
     #[command(after_help = AFTER_HELP)]
     Run(Box<Run>),
@@ -45,8 +45,8 @@ pub(crate) enum Action {
     },
     /// Print the line of a user for the file of --scram-users.
     ///
-    /// Reads the password from standard input, up to the end of its first line. The line has what
-    /// it takes to recognise the password (RFC 5803), not the password.
+    /// Reads the password from standard input, up to the end of its first line. The line recognises
+    /// the password (RFC 5803) without containing it.
     ScramUser {
         /// The user's name.
         name: String,
@@ -80,7 +80,7 @@ pub(crate) struct Run {
     /// An unknown key is an error.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// What the flags say.
+    /// The settings that the flags give.
     #[command(flatten)]
     pub(crate) settings: Settings,
 }
@@ -101,7 +101,7 @@ fn command() -> Command {
             let Some(help) = arg.get_help() else {
                 return arg;
             };
-            // clap takes the last full stop away, which suits one sentence and not three.
+            // clap removes the last full stop, which suits one sentence and not three.
             let mut help = format!("{help}.");
             let key = arg.get_long().unwrap_or_default();
             if let Some((_, Some(value))) = defaults.iter().find(|(name, _)| *name == key) {
@@ -112,7 +112,7 @@ fn command() -> Command {
     })
 }
 
-/// A value as one would give it on the command line.
+/// A value as a user would write it on the command line.
 fn as_flag(value: &toml::Value) -> String {
     match value {
         toml::Value::Array(items) if items.is_empty() => "none".into(),

@@ -1,8 +1,10 @@
-//! Validated settings: flag over file over default. What is here is valid; nobody checks again.
+//! Validated settings: flag over file over default. These values are valid, so no other code checks
+//! them again.
 //!
-//! `settings` is the table of them, `table` what a row becomes, `values`, `bounded` and `modes` parse single
-//! values, `file` reads the TOML file, `loaded` puts flags over the file. This module has the values in force
-//! and their defaults, and checks what concerns more than one setting.
+//! `settings` is the table of them, and `table` turns a row into code; `values`, `bounded` and
+//! `modes` parse single values, `file` reads the TOML file, `loaded` puts flags over the file. This
+//! module has the values in force and their defaults, and checks rules that concern several
+//! settings.
 
 mod bounded;
 mod error;
@@ -34,21 +36,21 @@ pub use values::{
     ServerReference, TopicPrefix,
 };
 
-/// Most shards a server may have: one per core, on machines of today.
+/// Most shards of a server: one for each core of today's machines; a set of shards fits one word.
 pub const SHARDS_MAX: u64 = 64;
 /// Most addresses that clients may connect to, by either kind of listener.
 pub const LISTEN_MAX: usize = 64;
-/// Most filters that nobody may subscribe to: each subscription is compared with all of them.
+/// Most filters denied to everybody: each subscription is compared with all of them.
 pub const FILTERS_DENIED_MAX: usize = 64;
-/// Connections where `max-connections` is not given and the descriptors allow more: every one of
-/// them takes a preallocated slot in the kernel's liveness map.
+/// Connections if `max-connections` is not given and the descriptors allow more. One million,
+/// because each takes a preallocated slot in the kernel's liveness map.
 pub const CONNECTIONS_DEFAULT_MAX: u32 = 1_000_000;
-/// Largest packets that may be under way at once, at the least: one client alone is not to use up
-/// what all have.
+/// Packets of the largest size that must fit into `input-bytes-max`: one client alone must not use
+/// up what is for all.
 pub const INPUT_PACKETS_MIN: u64 = 4;
-/// Where links are pinned.
+/// The default directory for pinned links.
 pub const BPF_DIR: &str = "/sys/fs/bpf/push";
-/// How long a start waits, unless it is told otherwise: longer than a stop takes.
+/// Default of `start-wait-secs`: longer than a stop takes.
 pub const START_WAIT_SECS: u16 = 10;
 /// The port of MQTT (IANA).
 const MQTT_PORT: u16 = 1883;
@@ -58,9 +60,9 @@ const HTTP_PORT: u16 = 9880;
 /// Every setting of `push-server run`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `--listen`: where clients connect.
+    /// `--listen`: addresses for MQTT clients.
     pub listen: Vec<SocketAddr>,
-    /// `--ws-listen`: where clients connect over WebSocket.
+    /// `--ws-listen`: addresses for clients over WebSocket.
     pub ws_listen: Vec<SocketAddr>,
     /// `--iface`: interfaces to attach to; empty: those that own the listen addresses.
     pub interfaces: Vec<String>,
@@ -68,23 +70,23 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// `--http-connections-max`.
     pub http_connections_max: u16,
-    /// `--redirect-to`: the server that clients are told to use when this one stops.
+    /// `--redirect-to`: the server that clients are sent to when this one stops.
     pub redirect_to: Option<String>,
-    /// `--scram-users`: who can be authenticated.
+    /// `--scram-users`: the file of users.
     pub scram_users: Option<PathBuf>,
-    /// `--scram-required`: whether nobody else is served.
+    /// `--scram-required`: whether to refuse clients that do not authenticate.
     pub scram_required: bool,
     /// `--data-dir`.
     pub data_dir: PathBuf,
     /// `--durability`: what acknowledgements promise.
     pub durability: DurabilityMode,
-    /// `--outbox-age-max-secs`: a message that has waited longer on disk is not delivered.
+    /// `--outbox-age-max-secs`: messages that have waited longer on disk are dropped.
     pub outbox_age_max_secs: u32,
     /// `--bpf-dir`: where links are pinned.
     pub bpf_dir: PathBuf,
-    /// `--start-wait-secs`: for what an ended server still holds.
+    /// `--start-wait-secs`: for addresses and directories that an ending server still holds.
     pub start_wait_secs: u16,
-    /// `--generations-max`: of servers that died, beside this one's.
+    /// `--generations-max`: of dead servers, beside this one's.
     pub generations_max: u16,
     /// `--shards`, 1 to 64.
     pub shards: u16,
@@ -92,12 +94,12 @@ pub struct Config {
     pub kernel_path: KernelPathMode,
     /// `--max-connections`; `None`: as many as the descriptors allow.
     pub connections_max: Option<u32>,
-    /// `--max-sessions`: with and without connection.
+    /// `--max-sessions`: with and without a connection.
     pub sessions_max: u32,
-    /// `--sessions-share-percent`: of those, how many a network or user may have when they are short; the same
-    /// of totals of memory.
+    /// `--sessions-share-percent`: the part of these that a network or user gets when they are
+    /// short; the same of totals of memory.
     pub sessions_share_percent: u8,
-    /// `--share-tries-max`: members of a group that are asked to take a message.
+    /// `--share-tries-max`: members of a group that may refuse a message before it is dropped.
     pub share_tries_max: u16,
     /// `--connect-timeout-secs`: from accept to CONNECT.
     pub connect_timeout_secs: u16,
@@ -107,22 +109,22 @@ pub struct Config {
     pub retained_messages_max: usize,
     /// `--retained-bytes-max`.
     pub retained_bytes_max: usize,
-    /// `--input-bytes-max`: of packets of all clients that have not come whole.
+    /// `--input-bytes-max`: of incomplete packets of all clients.
     pub input_bytes_max: u64,
-    /// `--packet-rate-min`: bytes a second that a large packet has to come at; 0: at any.
+    /// `--packet-rate-min`: bytes a second at which a large packet must arrive; 0: at any rate.
     pub packet_rate_min: u32,
-    /// What sessions may take of memory, all together.
+    /// Memory of all sessions together.
     pub totals: Totals,
     /// `--log`: a tracing filter.
     pub log: String,
     /// `--status`: a status line on stdout each second.
     pub status: bool,
-    /// What the protocol core grants.
+    /// What the server grants to every client.
     pub limits: Limits,
 }
 
 impl Default for Config {
-    /// What a server without flags and file runs with.
+    /// The settings of a server without flags and file.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -163,13 +165,13 @@ impl Default for Config {
     }
 }
 
-/// A value that is right by itself and does not go with another setting.
+/// A value that is valid by itself and contradicts another setting.
 struct Contradiction {
     key: &'static str,
-    /// The setting that it does not go with; `key` itself where it is none.
+    /// The other setting; `key` itself if there is none.
     other: &'static str,
     value: String,
-    /// What would be allowed.
+    /// The values that would be allowed.
     allowed: String,
 }
 
@@ -178,13 +180,13 @@ fn not_one_of(key: &str) -> String {
 }
 
 impl Config {
-    /// The settings as a file that would give them.
+    /// A settings file that gives these settings.
     pub fn to_toml(&self) -> String {
         self.to_toml_on(self)
     }
 
-    /// The settings as a file that would give them. Comments say what the machine decides where nothing is
-    /// set: `here` has the values in force on it.
+    /// A settings file that gives these settings. For those that are not set, comments show what
+    /// the machine decides: `here` has the values in force on it.
     pub fn to_toml_on(&self, here: &Self) -> String {
         let line = |((key, value), (_, in_force))| match (value, in_force) {
             (Some(value), _) => format!("{key} = {value}\n"),
@@ -194,7 +196,7 @@ impl Config {
         self.entries().into_iter().zip(here.entries()).map(line).collect()
     }
 
-    /// What is wrong with settings that are each right by themselves.
+    /// Contradictions between settings that are each valid by themselves.
     fn contradictions(&self) -> Vec<Contradiction> {
         let mut found = Vec::new();
         let mut refuse = |key, other, value: &dyn fmt::Display, allowed: String| {

@@ -10,7 +10,7 @@ pub mod config;
 pub mod control;
 pub mod kernel;
 pub mod mqtt;
-pub mod ring;
+pub(crate) mod ring;
 pub mod shard;
 pub mod store;
 pub(crate) mod transport;

@@ -13,22 +13,22 @@ use push_server::control::line_queue::{FLUSH_MAX, LOG_LINES_MAX, LineQueue, Line
 use push_server::control::{preflight, privileges, startup, status};
 use tracing_subscriber::EnvFilter;
 
-/// The server could not start, or failed.
+/// Exit code: the server could not start, or failed.
 const EXIT_FAILED: u8 = 1;
-/// Longest line read as a password.
+/// Bytes of the longest line that is read as a password.
 const PASSWORD_BYTES_MAX: u64 = 4 << 10;
-/// The settings are not valid.
+/// Exit code: the settings are not valid.
 const EXIT_INVALID: u8 = 2;
 
-/// What the database's own messages are worth, unless `--log` says otherwise.
+/// Levels for the database's own log lines, unless `--log` names others.
 const QUIET: &str = "fjall=warn,lsm_tree=warn";
 
 fn main() -> ExitCode {
-    match cli::Cli::from_process().action {
-        cli::Action::Run(run) => serve(&run.settings, run.config.as_deref()),
-        cli::Action::CheckConfig { file } => check(&file),
-        cli::Action::ScramUser { name, iterations } => scram_user(&name, iterations),
-        cli::Action::Detach { bpf_dir, wait_secs } => detach(&bpf_dir, wait_secs),
+    match cli::Cli::from_process().subcommand {
+        cli::Subcommand::Run(run) => serve(&run.settings, run.config.as_deref()),
+        cli::Subcommand::CheckConfig { file } => check(&file),
+        cli::Subcommand::ScramUser { name, iterations } => scram_user(&name, iterations),
+        cli::Subcommand::Detach { bpf_dir, wait_secs } => detach(&bpf_dir, wait_secs),
     }
 }
 
@@ -47,7 +47,7 @@ fn serve(flags: &Settings, file: Option<&Path>) -> ExitCode {
     let code = match startup::serve(loaded, &log).context("cannot start") {
         Ok(ending) => ending.exit_code(),
         Err(error) => {
-            // After what was logged before it, and not waiting for a reader either.
+            // Written after the log lines before it, and without waiting for a reader.
             let complaint = format!("error: {}\n", startup::with_sources(error.as_ref()));
             log.push(complaint.into_bytes());
             EXIT_FAILED
@@ -88,7 +88,7 @@ fn scram_user(name: &str, iterations: u32) -> ExitCode {
     }
 }
 
-/// The first line of standard input.
+/// Reads the first line of standard input.
 fn read_password() -> anyhow::Result<String> {
     if io::stdin().is_terminal() {
         writeln!(io::stderr(), "password (shown as you type):")?;
@@ -128,14 +128,14 @@ fn invalid(lines: &[String]) -> ExitCode {
     ExitCode::from(EXIT_INVALID)
 }
 
-/// In clap's form, which refuses flags before we see them. A closed stderr is no reason to panic.
+/// In clap's form, as for flags that clap refuses. A closed stderr is no reason to panic.
 fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "error: {message}");
 }
 
-/// Logs to standard error, by way of a queue: nobody waits for whoever reads it.
+/// Logs to standard error through a queue, so that a slow reader holds up nobody.
 fn log_to_stderr(config: &Config) -> anyhow::Result<LineQueue> {
-    // The database says much at `info`. Whoever names it in the filter hears it all the same.
+    // The database says much at `info`; a filter that names it shows that all the same.
     let log = format!("{QUIET},{}", config.log);
     let filter = EnvFilter::builder().parse(log).context("log")?;
     let clears_line = startup::log_clears_line(config);
@@ -156,7 +156,7 @@ fn log_to_stderr(config: &Config) -> anyhow::Result<LineQueue> {
     Ok(queue)
 }
 
-/// Standard error; a status line that is redrawn on the same terminal makes room first.
+/// Standard error; clears a status line on the same terminal first.
 struct LogWriter {
     clears_line: bool,
 }
@@ -167,7 +167,7 @@ impl Write for LogWriter {
         if self.clears_line {
             stderr.write_all(status::CLEAR_LINE.as_bytes())?;
         }
-        // A whole line at once: otherwise the next write would clear what this one wrote.
+        // A whole line at once: otherwise the next write would clear it.
         stderr.write_all(bytes)?;
         Ok(bytes.len())
     }

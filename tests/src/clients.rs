@@ -1,4 +1,4 @@
-//! A small blocking MQTT client over one socket. What goes wrong panics: it is a test's client.
+//! A small blocking MQTT client over one socket. Errors panic, since only tests use it.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -23,7 +23,7 @@ pub struct Connect {
     pub client_id: String,
     /// Keep alive, in seconds.
     pub keep_alive_secs: u16,
-    /// Clean session (3.1.1), clean start (5).
+    /// Clean session (3.1.1) or clean start (5).
     pub clean: bool,
     /// The will.
     pub will: Option<Will>,
@@ -95,14 +95,14 @@ pub struct Connack {
     pub properties: Properties,
 }
 
-/// Why nothing more was received.
+/// Why no packet came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gone {
     /// Nothing came in time.
     Silent,
-    /// The server closed: FIN.
+    /// The server closed the connection (FIN).
     Closed,
-    /// The server broke off: RST.
+    /// The server reset the connection (RST).
     Reset,
 }
 
@@ -113,7 +113,7 @@ pub struct Ending {
     pub how: Gone,
     /// The reason of the server's DISCONNECT (MQTT 5), if there was one.
     pub reason: Option<u8>,
-    /// When the end was seen.
+    /// When the client saw the end.
     pub at: Instant,
 }
 
@@ -138,7 +138,7 @@ impl Client {
         client
     }
 
-    /// Connects and returns with whatever CONNACK comes; `Err` when none does.
+    /// Connects and returns whatever CONNACK comes; `Err`: none came.
     pub fn open(target: &Target, connect: &Connect) -> Result<Self, Gone> {
         let stream = target.connect(connect.receive_buffer_bytes).map_err(|_| Gone::Silent)?;
         let mut client = Self::over(stream, connect.version);
@@ -147,7 +147,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Connects and sends CONNECT, waiting for nothing.
+    /// Connects and sends CONNECT, without waiting for an answer.
     #[track_caller]
     pub fn send_connect(target: &Target, connect: &Connect) -> Self {
         let mut client = Self::dial(target, connect.version, connect.receive_buffer_bytes);
@@ -155,7 +155,7 @@ impl Client {
         client
     }
 
-    /// Sends CONNECT, waiting for nothing.
+    /// Sends CONNECT, without waiting for an answer.
     #[track_caller]
     pub fn say_connect(&mut self, connect: &Connect) {
         let will = connect.will.as_ref();
@@ -176,7 +176,7 @@ impl Client {
         Self::over(stream, version)
     }
 
-    /// The same from an address of this host's.
+    /// Like `dial`, from an address of this host.
     #[track_caller]
     pub fn dial_from(address: IpAddr, target: SocketAddr, version: Version) -> Self {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM, None);
@@ -222,7 +222,7 @@ impl Client {
         self.stream.write_all(bytes)
     }
 
-    /// The next packet, those set aside first.
+    /// The next packet, beginning with those set aside.
     pub fn receive(&mut self, within: Duration) -> Result<Packet, Gone> {
         match self.waiting.pop_front() {
             Some(packet) => Ok(packet),
@@ -230,7 +230,7 @@ impl Client {
         }
     }
 
-    /// The first packet that `wanted` takes; others are set aside.
+    /// The first packet that `wanted` accepts; others are set aside.
     #[track_caller]
     pub fn expect<T>(&mut self, what: &str, wanted: impl Fn(&Packet) -> Option<T>) -> T {
         if let Some(index) = self.waiting.iter().position(|packet| wanted(packet).is_some()) {
@@ -256,13 +256,13 @@ impl Client {
         self.expect("a PINGRESP", |packet| (*packet == Packet::Pingresp).then_some(()));
     }
 
-    /// Subscribes; the codes of SUBACK.
+    /// Subscribes, and returns the codes of SUBACK.
     #[track_caller]
     pub fn subscribe(&mut self, filters: &[(&str, u8)]) -> Vec<u8> {
         self.subscribe_with(&Properties::default(), filters)
     }
 
-    /// Subscribes with an identifier (MQTT 5); the codes of SUBACK.
+    /// Subscribes with an identifier (MQTT 5), and returns the codes of SUBACK.
     #[track_caller]
     pub fn subscribe_as(&mut self, identifier: u32, filters: &[(&str, u8)]) -> Vec<u8> {
         let number = Value::Number(identifier);
@@ -279,7 +279,7 @@ impl Client {
         })
     }
 
-    /// Unsubscribes; the codes of UNSUBACK (none in 3.1.1).
+    /// Unsubscribes, and returns the codes of UNSUBACK (none in 3.1.1).
     #[track_caller]
     pub fn unsubscribe(&mut self, filters: &[&str]) -> Vec<u8> {
         let id = self.next_packet_id();
@@ -290,14 +290,14 @@ impl Client {
         })
     }
 
-    /// Publishes and waits for the last acknowledgement of its QoS; its reason code.
+    /// Publishes, waits for the last acknowledgement of its QoS, and returns the reason code.
     #[track_caller]
     pub fn publish(&mut self, topic: &str, payload: &[u8], qos: u8) -> u8 {
         let (topic, payload) = (topic.to_owned(), payload.to_vec());
         self.publish_packet(Publish { topic, payload, qos, ..Publish::default() })
     }
 
-    /// Publishes what is given, with a packet id of its own, and waits as `publish` does.
+    /// Sends this PUBLISH with a fresh packet id, and waits like `publish`.
     #[track_caller]
     pub fn publish_packet(&mut self, mut publish: Publish) -> u8 {
         if publish.qos > 0 {
@@ -318,7 +318,7 @@ impl Client {
         }
     }
 
-    /// The next message, acknowledged as its QoS asks.
+    /// The next message; acknowledges it.
     #[track_caller]
     pub fn message(&mut self) -> Publish {
         let publish = self.expect("a PUBLISH", |packet| match packet {
@@ -343,7 +343,7 @@ impl Client {
         }
     }
 
-    /// That no message comes for a while.
+    /// Asserts that no message comes for a while.
     #[track_caller]
     pub fn expect_no_message(&mut self, within: Duration) {
         let begun = Instant::now();
@@ -373,13 +373,13 @@ impl Client {
         }
     }
 
-    /// That the server has not ended the connection: it answers a ping.
+    /// Asserts that the server has not ended the connection: it answers a ping.
     #[track_caller]
     pub fn assert_alive(&mut self) {
         self.ping();
     }
 
-    /// Says goodbye and closes.
+    /// Sends DISCONNECT and closes.
     #[track_caller]
     pub fn disconnect(mut self) {
         self.send(&wire::disconnect());
@@ -387,7 +387,7 @@ impl Client {
         assert_eq!(ending.how, Gone::Closed, "after our DISCONNECT");
     }
 
-    /// Says goodbye with a reason and properties (MQTT 5), and closes.
+    /// Sends DISCONNECT with a reason and properties (MQTT 5), and closes.
     #[track_caller]
     pub fn disconnect_with(mut self, reason: u8, properties: &Properties) {
         self.send(&wire::disconnect_with(reason, properties));
@@ -415,14 +415,14 @@ impl Client {
         }
     }
 
-    /// The next packet of what was read, without reading.
+    /// The next packet among the bytes read, without reading more.
     pub fn decode_read(&mut self) -> Option<Packet> {
         let (packet, used) = wire::decode(self.version, &self.input)?;
         self.input.drain(..used);
         Some(packet)
     }
 
-    /// What was read and is no whole packet.
+    /// Bytes read that are no whole packet yet.
     pub fn unread(&self) -> &[u8] {
         &self.input
     }

@@ -1,5 +1,5 @@
-//! What tests of the durable store share: whether there is one, and disks that can be
-//! full, or have everybody wait.
+//! Tools for tests of the durable store: whether the server has one, and disks that can be full or
+//! slow.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,13 +14,13 @@ use crate::server::server_binary;
 use crate::skip::{Skip, TestResult, need_root};
 use crate::stand_in;
 
-/// The flag that tells a server with a store from one without.
+/// The flag that only a server with a store has.
 const DURABILITY_FLAG: &str = "--durability";
 
-/// Bytes that a [`SmallDisk`] is filled by at a time.
+/// Bytes that fill a [`SmallDisk`] at a time.
 const FILLER_BYTES: usize = 64 << 10;
 
-/// Whether the server knows `--durability`; a stand-in is taken at its word.
+/// Whether the server knows `--durability`; a stand-in is assumed to.
 pub fn is_there() -> Result<bool, Skip> {
     if stand_in::binary().is_some() {
         return Ok(true);
@@ -33,7 +33,7 @@ pub fn is_there() -> Result<bool, Skip> {
     Ok(String::from_utf8_lossy(&help.stdout).contains(DURABILITY_FLAG))
 }
 
-/// A durable server, or the reason to skip.
+/// Skips the test if the server has no durable store.
 pub fn need() -> TestResult {
     if is_there()? {
         return Ok(());
@@ -41,14 +41,14 @@ pub fn need() -> TestResult {
     Err(Skip::missing("this push-server keeps nothing yet: `run --help` has no --durability"))
 }
 
-/// A file system of its own with little room, gone when dropped.
+/// A small file system of its own; unmounted when dropped.
 #[derive(Debug)]
 pub struct SmallDisk {
     directory: TempDir,
 }
 
 impl SmallDisk {
-    /// Mounts one of so many MiB.
+    /// Mounts one of `mib` MiB.
     pub fn mount(mib: u32) -> Result<Self, Skip> {
         need_root()?;
         let directory = TempDir::new().expect("make a directory to mount on");
@@ -63,17 +63,17 @@ impl SmallDisk {
         self.directory.path()
     }
 
-    /// Nobody can write to it any more.
+    /// Makes it read-only.
     pub fn make_read_only(&self) {
         mount_remount(self.path(), MountFlags::RDONLY, c"").expect("make a tmpfs read-only");
     }
 
-    /// Takes all the room that is left.
+    /// Fills the rest of it.
     pub fn fill(&self) {
         let mut filler = File::create(self.filler()).expect("create the filler");
         let block = vec![0x5A; FILLER_BYTES];
         let full = loop {
-            // Of the last block a part may fit.
+            // A part of the last block may fit.
             if let Err(error) = filler.write_all(&block) {
                 break error;
             }
@@ -81,7 +81,8 @@ impl SmallDisk {
         assert_eq!(full.kind(), io::ErrorKind::StorageFull, "{full}");
     }
 
-    /// Gives the room back, at once: a child that another test's thread is about to start may still hold the file.
+    /// Frees the room at once: a child process that another test's thread is about to start may
+    /// still hold the file.
     pub fn empty(&self) {
         let filler = File::options().write(true).open(self.filler()).expect("open the filler");
         filler.set_len(0).expect("empty the filler");
@@ -95,22 +96,22 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // What still has files open there keeps them, and nobody else sees them.
+        // Processes with open files keep it; nobody else sees it.
         let _ = unmount(self.path(), UnmountFlags::DETACH);
     }
 }
 
-/// The size of a [`SlowDisk`].
+/// Bytes of a [`SlowDisk`].
 const SLOW_DISK_BYTES: u64 = 256 << 20;
 
-/// A file system of its own that can be made to wait, gone when dropped.
+/// A file system of its own whose writes can be made to wait; unmounted when dropped.
 #[derive(Debug)]
 pub struct SlowDisk {
     directory: TempDir,
 }
 
-/// Holds up all that writes to a [`SlowDisk`], which cannot even be killed meanwhile: to be dropped
-/// before whatever waits for such a process.
+/// Holds up all writers of a [`SlowDisk`], which cannot even be killed meanwhile: drop it before
+/// anything that waits for such a process.
 #[derive(Debug)]
 #[must_use]
 pub struct Stopped<'a>(&'a SlowDisk);
@@ -128,7 +129,7 @@ impl SlowDisk {
         let (image, path) = (image.as_os_str(), disk.path().into_os_string());
         run("mkfs.ext4", &["-q".as_ref(), image])?;
         run("mount", &["-o".as_ref(), "loop".as_ref(), image, &path])?;
-        // Whether it can be stopped is to be known before anything depends on it.
+        // Find out whether it can be stopped before a test depends on it.
         drop(disk.try_stop()?);
         Ok(disk)
     }
@@ -138,7 +139,7 @@ impl SlowDisk {
         self.directory.path().join("disk")
     }
 
-    /// Has writes wait.
+    /// Makes writes wait.
     pub fn stop(&self) -> Stopped<'_> {
         self.try_stop().expect("it could be stopped when it was mounted")
     }
@@ -158,7 +159,7 @@ impl Drop for Stopped<'_> {
 
 impl Drop for SlowDisk {
     fn drop(&mut self) {
-        // As with a small one; the loop device goes with the last file open on it.
+        // As with a small disk; the loop device goes with the last open file on it.
         let _ = unmount(self.path(), UnmountFlags::DETACH);
     }
 }

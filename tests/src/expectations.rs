@@ -1,18 +1,18 @@
-//! How long tests wait, and what they wait by. None of it measures the server's speed.
+//! How long tests wait, and how. None of this measures the server's speed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what must come. Far above what it takes, for slow and busy machines:
-/// the emulated ones of `cargo xtask test vm` are ten times slower than this.
+/// How long a test waits for an event. Far more than any takes, for slow and busy machines: the
+/// emulated ones of `cargo xtask test vm` are ten times slower than this one.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a test listens for what must not come.
+/// How long a test listens for something that must not come.
 pub const SILENCE: Duration = Duration::from_millis(300);
 
-/// Between two looks at something that is waited for.
+/// Time between two looks at a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Waits until `look` finds something.
@@ -31,8 +31,8 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Measures how late this machine wakes a sleeping thread while a test runs: the part of a measured
-/// delay that is the scheduler's and not the server's.
+/// Measures how late this machine wakes a sleeping thread while a test runs: the scheduler's part
+/// of a measured delay.
 #[derive(Debug)]
 pub struct SchedulingWatch {
     stop: Arc<AtomicBool>,
@@ -41,7 +41,7 @@ pub struct SchedulingWatch {
 }
 
 impl SchedulingWatch {
-    /// Begins to watch, by a thread that mostly sleeps.
+    /// Starts a thread that mostly sleeps.
     pub fn start() -> Self {
         const NAP: Duration = Duration::from_millis(2);
         let (stop, late_max_us) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

@@ -1,4 +1,4 @@
-//! Other people's clients: `mosquitto_pub` and `mosquitto_sub`, and by scripts paho for Python,
+//! Clients of others: `mosquitto_pub` and `mosquitto_sub`, and, by scripts, paho for Python,
 //! MQTT.js and paho for JavaScript.
 
 use std::io::{BufRead, BufReader};
@@ -12,10 +12,10 @@ use crate::server::{Target, workspace_path};
 use crate::skip::Skip;
 use crate::wire::Version;
 
-/// Begins every message line of a [`Subscriber`], to tell them from what it says of itself.
+/// Begins every message line of a [`Subscriber`]; its other lines are its own log.
 const MESSAGE_MARK: &str = "> ";
 
-/// That mosquitto's clients are installed.
+/// Skips the test if mosquitto's clients are not installed.
 pub fn need_mosquitto_clients() -> Result<(), Skip> {
     for program in ["mosquitto_pub", "mosquitto_sub", "stdbuf"] {
         let found = Command::new(program).arg("--help").output();
@@ -36,7 +36,7 @@ impl Subscriber {
     /// server has granted its subscriptions.
     #[track_caller]
     pub fn start(target: &Target, version: Version, format: &str, arguments: &[&str]) -> Self {
-        // Line buffering, because what it prints into a pipe would otherwise come at its end.
+        // Line buffering, because output into a pipe would otherwise come at its end.
         let mut command = target.command("stdbuf");
         command.args(["-oL", "mosquitto_sub"]).args(common_arguments(target, version));
         command.args(["-d", "-F", &format!("{MESSAGE_MARK}{format}")]).args(arguments);
@@ -61,7 +61,7 @@ impl Subscriber {
         subscriber
     }
 
-    /// The next message, as the format says.
+    /// The next message, in the subscriber's format.
     #[track_caller]
     pub fn message(&self) -> String {
         self.wait_line("a message at mosquitto_sub", |line| {
@@ -75,12 +75,12 @@ impl Subscriber {
         (0..count).map(|_| self.message()).collect()
     }
 
-    /// Messages that have come and were not asked for.
+    /// Messages that have come and that no test asked for.
     pub fn unexpected(&self) -> Vec<String> {
         self.lines.try_iter().filter(|line| line.starts_with(MESSAGE_MARK)).collect()
     }
 
-    /// Waits for it to say that it sent a ping and got the answer.
+    /// Waits until it logs that it sent a ping and got the answer.
     #[track_caller]
     pub fn wait_ping(&self) {
         self.wait_line("mosquitto_sub's PINGRESP", |line| {
@@ -88,12 +88,12 @@ impl Subscriber {
         });
     }
 
-    /// Ends it without a goodbye (SIGKILL).
+    /// Kills it without a goodbye (SIGKILL).
     pub fn kill(mut self) {
         let _ = self.child.kill();
     }
 
-    /// Waits for it to end by itself, as after the last message of `-C`.
+    /// Waits until it ends by itself, as after the last message of `-C`.
     #[track_caller]
     pub fn wait_exit(mut self) {
         wait_for("mosquitto_sub's end", || self.child.try_wait().expect("wait"));
@@ -124,7 +124,7 @@ impl Drop for Subscriber {
 /// Runs `mosquitto_pub` to its end.
 ///
 /// # Panics
-/// When it fails.
+/// It fails.
 #[track_caller]
 pub fn mosquitto_pub(target: &Target, version: Version, arguments: &[&str]) {
     let mut command = target.command("mosquitto_pub");
@@ -140,7 +140,7 @@ pub fn mosquitto_pub(target: &Target, version: Version, arguments: &[&str]) {
 /// Runs the `case` of `tests/clients/paho_roundtrip.py`.
 ///
 /// # Panics
-/// When it fails.
+/// It fails.
 #[track_caller]
 pub fn paho(target: &Target, version: Version, case: &str) -> Result<(), Skip> {
     let python = python()?;
@@ -162,7 +162,7 @@ pub fn paho(target: &Target, version: Version, case: &str) -> Result<(), Skip> {
     Ok(())
 }
 
-/// The Python that has paho: `PUSH_PYTHON`, else the one that `cargo xtask setup` makes.
+/// The Python that has paho: `PUSH_PYTHON`, or the one that `cargo xtask setup` makes.
 fn python() -> Result<PathBuf, Skip> {
     let named = std::env::var_os("PUSH_PYTHON").map(PathBuf::from);
     let python = named.unwrap_or_else(|| workspace_path("target/tools/venv/bin/python"));
@@ -179,7 +179,7 @@ fn python() -> Result<PathBuf, Skip> {
 /// Runs the `case` of `tests/clients/mqttjs_roundtrip.cjs` over TCP.
 ///
 /// # Panics
-/// When it fails.
+/// It fails.
 #[track_caller]
 pub fn mqtt_js(target: &Target, version: Version, case: &str) -> Result<(), Skip> {
     run_mqtt_js(target.command("node"), target.address, version, case, "mqtt")
@@ -188,7 +188,7 @@ pub fn mqtt_js(target: &Target, version: Version, case: &str) -> Result<(), Skip
 /// Runs it against a WebSocket listener.
 ///
 /// # Panics
-/// When it fails.
+/// It fails.
 #[track_caller]
 pub fn mqtt_js_by_websocket(
     listener: SocketAddr,
@@ -223,7 +223,7 @@ fn run_mqtt_js(
 /// Runs the `case` of `tests/clients/paho_websocket.cjs` against a WebSocket listener.
 ///
 /// # Panics
-/// When it fails.
+/// It fails.
 #[track_caller]
 pub fn paho_js(listener: SocketAddr, case: &str) -> Result<(), Skip> {
     let modules = node_modules("paho-mqtt")?;
@@ -238,8 +238,8 @@ pub fn paho_js(listener: SocketAddr, case: &str) -> Result<(), Skip> {
     Ok(())
 }
 
-/// Where Node.js finds `package`: `PUSH_NODE_MODULES`, else the folder that `cargo xtask setup`
-/// fills.
+/// The folder where Node.js finds `package`: `PUSH_NODE_MODULES`, or the one that `cargo xtask
+/// setup` fills.
 fn node_modules(package: &str) -> Result<PathBuf, Skip> {
     let named = std::env::var_os("PUSH_NODE_MODULES").map(PathBuf::from);
     let modules = named.unwrap_or_else(|| workspace_path("target/tools/node/node_modules"));

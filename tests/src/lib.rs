@@ -1,8 +1,8 @@
-//! What the tests of this workspace share: the server as a process, the places it runs in, an MQTT
-//! client of our own, other people's clients, and the load generator.
+//! Shared code of this workspace's tests: the server as a process, the places it runs in, an MQTT
+//! client of our own, clients of others, and the load generator.
 //!
-//! It imports nothing of the server's protocol core: what the tests expect is written down here a
-//! second time, from the specification.
+//! It imports nothing of the server's protocol core: the tests' expectations are written down here
+//! a second time, from the specification.
 
 pub mod clients;
 pub mod durable;
@@ -21,7 +21,7 @@ pub mod target;
 pub mod websocket;
 pub mod wire;
 
-/// Makes two tests of each function named: `name::kernel_path` and `name::user_path`. The functions
+/// Makes two tests of each named function: `name::kernel_path` and `name::user_path`. The functions
 /// take a [`server::PingPath`] and return [`skip::TestResult`]; both get the same expectations.
 #[macro_export]
 macro_rules! both_paths {
@@ -47,7 +47,7 @@ macro_rules! both_paths {
     };
 }
 
-/// Makes a test of each function named, for what the path of pings has no part in: `name::once`.
+/// Makes a test of each named function that the path of pings does not concern: `name::once`.
 #[macro_export]
 macro_rules! claims {
     ($($name:ident,)+) => {

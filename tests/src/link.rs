@@ -1,10 +1,10 @@
-//! A link of ours between two network namespaces: a TAP device in each, and two threads that carry
-//! Ethernet frames between them and lose, repeat, hold back, reorder and corrupt TCP segments by a
-//! seed. What else there is (ARP, neighbour discovery) passes unharmed.
+//! A link between two network namespaces: a TAP device in each, and two threads that carry Ethernet
+//! frames between them and lose, repeat, hold back, reorder and corrupt TCP segments by a seed.
+//! Other frames (ARP, neighbour discovery) pass unharmed.
 //!
-//! The seed decides what becomes of the n-th frame of a direction. Which frame that is the machine's
-//! scheduler decides, so a seed repeats the adversary and not the whole run; a failed run is
-//! examined by its captures ([`Link::save_captures`]).
+//! The seed decides the fate of the n-th frame of a direction. The machine's scheduler decides
+//! which frame that is, so a seed repeats the adversary and not the whole run; examine a failed run
+//! by its captures ([`Link::save_captures`]).
 
 mod capture;
 mod faults;
@@ -32,10 +32,10 @@ use crate::skip::Skip;
 /// The largest Ethernet frame of an interface with an MTU of 1,500.
 const FRAME_BYTES_MAX: usize = 1514;
 
-/// How long a frame is on the way, when nothing befalls it.
+/// How long a frame takes without a fault.
 const TRAVEL: Duration = Duration::from_micros(150);
 
-/// A direction looks at least this often whether the link is to end.
+/// A direction checks at least this often whether the link has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Two namespaces, and the link between them. Ends when dropped.
@@ -53,7 +53,7 @@ impl fmt::Debug for Link {
     }
 }
 
-/// Where a frame goes.
+/// The direction of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// From client to server.
@@ -74,8 +74,8 @@ struct Shared {
 }
 
 impl Link {
-    /// Makes both namespaces and joins them. Each direction works on the CPU named for it: the one
-    /// to the server is where its ingress program runs.
+    /// Makes both namespaces and joins them. Each direction works on the CPU named for it; the
+    /// ingress program of the direction to the server runs on that CPU.
     pub fn create(faults: Faults, seed: u64, cpus: [usize; 2]) -> Result<Self, Skip> {
         let veth = Arc::new(Veth::apart()?);
         let server = Arc::new(tap(&veth.server, SERVER_INTERFACE)?);
@@ -92,7 +92,7 @@ impl Link {
                 from: Arc::clone(from),
                 to: Arc::clone(to),
                 faults,
-                // Any two streams of numbers of one seed that differ.
+                // Any two different streams of numbers from one seed.
                 rng: StdRng::seed_from_u64(seed.wrapping_mul(2).wrapping_add(way as u64)),
                 on_the_way: BinaryHeap::new(),
                 last_due: Instant::now(),
@@ -112,9 +112,9 @@ impl Link {
         Arc::clone(&self.veth)
     }
 
-    /// Has TCP, which waits twice as long after each loss in a row, get through in a time that tests
-    /// wait. Kernels before 6.15 have no such setting and take their chance. Not for where connections
-    /// end: the system then gives up a closed socket at its first loss, and its client hears nothing.
+    /// Lets TCP, which doubles its wait after each loss in a row, get through within the time that
+    /// tests wait. Kernels before 6.15 lack this setting. Not for tests in which connections end:
+    /// the system then gives up a closed socket at its first loss, and its client hears nothing.
     pub fn resend_within_a_second(&self) {
         for namespace in [&self.veth.server, &self.veth.client] {
             namespace.run(|| {
@@ -126,13 +126,12 @@ impl Link {
         }
     }
 
-    /// From now on nothing befalls a frame any more.
+    /// From now on frames suffer no faults.
     pub fn heal(&self) {
         self.shared.healed.store(true, Ordering::Relaxed);
     }
 
-    /// From now on frames of one direction enter the link and do not leave it, until they are
-    /// released.
+    /// From now on frames of one direction enter the link and stay in it until they are released.
     pub fn hold(&self, way: Way) {
         self.shared.held[way as usize].store(true, Ordering::Relaxed);
     }
@@ -142,25 +141,25 @@ impl Link {
         self.shared.cut[way as usize].store(true, Ordering::Relaxed);
     }
 
-    /// Lets go of all frames that were held, and loses none any more.
+    /// Lets go of all frames that were held, and ends losses.
     pub fn release(&self) {
         let Shared { held, cut, .. } = &*self.shared;
         held.iter().chain(cut).for_each(|flag| flag.store(false, Ordering::Relaxed));
     }
 
-    /// Puts a frame of somebody else's onto the link, where it is about to leave it.
+    /// Puts a foreign frame onto the link, just before its end.
     pub fn inject(&self, way: Way, frame: &[u8]) -> io::Result<()> {
         let [server, client] = &self.devices;
         let sent = if way == Way::ToServer { server } else { client }.send(frame)?;
         if sent == frame.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
-    /// The last frame that the client's end has sent or received and that `wanted` takes.
+    /// The last frame that the client's end has sent or received and that `wanted` accepts.
     pub fn last_frame(&self, wanted: impl Fn(&[u8]) -> bool) -> Option<Arc<[u8]>> {
         self.shared.at_client.last(wanted)
     }
 
-    /// How often something befell a frame of one direction.
+    /// How often a fault happened to frames of one direction.
     pub fn count(&self, way: Way, fault: Fault) -> u64 {
         self.shared.count(way, fault).load(Ordering::Relaxed)
     }
@@ -194,7 +193,7 @@ impl Shared {
     }
 }
 
-/// Lets the calling thread run on one CPU only.
+/// Restricts the calling thread to one CPU.
 pub fn pin(cpu: usize) {
     let mut cpus = CpuSet::new();
     cpus.set(cpu);
@@ -219,13 +218,13 @@ struct Carrier {
     faults: Faults,
     rng: StdRng,
     on_the_way: BinaryHeap<Reverse<Held>>,
-    /// When the last frame that keeps the order arrives.
+    /// When the last frame in order arrives.
     last_due: Instant,
     number: u64,
     shared: Arc<Shared>,
 }
 
-/// A frame on its way, in the order of arrival.
+/// A frame on its way, sorted by arrival.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
     due: Instant,
@@ -246,14 +245,14 @@ impl Carrier {
         }
     }
 
-    /// Until a frame comes, or one on its way is due.
+    /// Waits until a frame comes, or one on its way is due.
     fn wait(&self) {
         let next = self.on_the_way.peek().map(|Reverse(held)| held.due);
         let time = next.map_or(LOOK, |due| due.saturating_duration_since(Instant::now()));
         let time = if self.shared.is_held(self.way) { LOOK } else { time };
         let time = Timespec::try_from(time.min(LOOK)).expect("a short time");
         let mut fds = [PollFd::new(&*self.from, PollFlags::IN)];
-        // Interrupted is as good as nothing there.
+        // An interrupted poll counts as an empty one.
         let _ = poll(&mut fds, Some(&time));
     }
 
@@ -280,7 +279,7 @@ impl Carrier {
         }
     }
 
-    /// Decides what becomes of a frame.
+    /// Decides the fate of a frame.
     fn take(&mut self, bytes: &[u8]) {
         let frame: Arc<[u8]> = bytes.into();
         self.captures().0.record(&frame);
@@ -312,8 +311,8 @@ impl Carrier {
         }
     }
 
-    /// When a frame is to arrive. One that is reordered is overtaken; one that is held back holds
-    /// back all that follow it.
+    /// When a frame arrives. Others overtake one that is reordered; one that is held back holds
+    /// back all that follow.
     fn due(&mut self, faults: &Faults) -> Instant {
         let due = Instant::now() + TRAVEL;
         if self.happens(faults.reordered) {

@@ -16,7 +16,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Parses the Prometheus text format as far as we print it (no escapes in label values).
+    /// Parses the Prometheus text format as far as the server prints it (no escapes in label
+    /// values).
     pub fn parse(text: &str) -> Self {
         let samples = text
             .lines()
@@ -31,16 +32,16 @@ impl Metrics {
 
     /// A sample by name and labels, if it is there.
     pub fn find(&self, sample: &str) -> Option<u64> {
-        // The counters are integers far below 2^53; the format prints them as floating point.
+        // The counters are integers far below 2^53, printed as floating point.
         self.samples.get(&normal(sample)).map(|value| *value as u64)
     }
 
-    /// A sample by name and labels; 0 when it is not there, as a label never used yet may be.
+    /// A sample by name and labels; 0 if it is missing, as a label never used may be.
     pub fn value(&self, sample: &str) -> u64 {
         self.find(sample).unwrap_or(0)
     }
 
-    /// Whether any sample, or a `# TYPE` line, bears the name.
+    /// Whether any sample or `# TYPE` line has the name.
     pub fn has_name(&self, name: &str) -> bool {
         self.text.lines().any(|line| {
             let rest = line.strip_prefix("# TYPE ").unwrap_or(line);

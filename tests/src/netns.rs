@@ -1,5 +1,5 @@
-//! Network namespaces of a test's own, and the veth pair between two of them. They go when dropped,
-//! panics included.
+//! Network namespaces for a test, and the veth pair between two of them. They end when dropped,
+//! even by a panic.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes one with its loopback up; `role` ends its name.
+    /// Makes one with its loopback up. Its name ends with `role`.
     pub fn create(role: &str) -> Result<Self, Skip> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         need_root()?;
@@ -49,16 +49,16 @@ impl Namespace {
         &self.name
     }
 
-    /// Runs `ip` with these words on it.
+    /// Runs `ip` on it with these words.
     pub fn ip(&self, words: &str) -> Result<(), Skip> {
         let words: Vec<&str> = ["-n", &self.name].into_iter().chain(words.split(' ')).collect();
         ip(&words)
     }
 
-    /// Runs `work` inside. Sockets made there stay there, wherever they are used afterwards.
+    /// Runs `work` inside. Sockets made there stay there, wherever they are used.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let path = PathBuf::from("/var/run/netns").join(&self.name);
-        // A thread of its own, because a thread that moved has no way back.
+        // In a thread of its own, because a thread cannot move back.
         std::thread::scope(|scope| {
             let inside = scope.spawn(move || {
                 let file = File::open(&path).expect("open the namespace");
@@ -78,7 +78,7 @@ impl Drop for Namespace {
 }
 
 /// Two namespaces with a veth pair between them, IPv4 and IPv6. (Or with another pair of Ethernet
-/// interfaces of the same names and addresses: see [`crate::link`].)
+/// interfaces that has the same names and addresses: see [`crate::link`].)
 #[derive(Debug)]
 pub struct Veth {
     /// Where the server runs.
@@ -95,7 +95,7 @@ impl Veth {
         Ok(veth)
     }
 
-    /// Makes the pair, with addresses, up; again, if it was deleted.
+    /// Makes the pair, with addresses, up; also again after it was deleted.
     pub fn join(&self) -> Result<(), Skip> {
         let client = self.client.name();
         self.server.ip(&format!(
@@ -135,7 +135,7 @@ impl Veth {
     }
 }
 
-/// Runs `ip`; that it cannot is a reason to skip (no privilege, no such tool, no such kernel).
+/// Runs `ip`. If that fails, the test is skipped (no privilege, no such tool, no such kernel).
 fn ip(arguments: &[&str]) -> Result<(), Skip> {
     let output = Command::new("ip")
         .args(arguments)

@@ -1,5 +1,5 @@
 //! Directories for `--bpf-dir`, one for each server of a test, on a BPF file system of the tests'
-//! own: `ip netns exec` hides the usual one, whose mount is below `/sys`.
+//! own: `ip netns exec` hides the usual one, which is mounted below `/sys`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::fs::{FlockOperation, flock, statfs};
 use rustix::mount::{MountFlags, mount};
 
-/// Where that file system is mounted, and stays.
+/// Where that file system is mounted; it stays mounted.
 const ROOT: &str = "/run/push-tests-bpf";
 /// `f_type` of a BPF file system (`<linux/magic.h>`).
 const BPF_FS_MAGIC: u64 = 0xCAFE_4A11;
 
-/// A directory that a server may pin in; removed with all that is left in it.
+/// A directory for a server's pins; removed with its contents when dropped.
 #[derive(Debug)]
 pub struct PinDir(PathBuf);
 
 impl PinDir {
-    /// A name of its own; the server makes the directory. Without root there is no file system to
-    /// pin in, and servers go without.
+    /// A fresh name; the server makes the directory. Without root there is no file system to pin
+    /// in, and servers run without.
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if crate::skip::is_root() {
@@ -34,7 +34,7 @@ impl PinDir {
         &self.0
     }
 
-    /// The links that are pinned in it.
+    /// The links pinned in it.
     pub fn links(&self) -> Vec<PathBuf> {
         let entries = |dir: &Path| -> Vec<PathBuf> {
             fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
@@ -58,7 +58,7 @@ impl Drop for PinDir {
     }
 }
 
-/// One test process mounts it, the others find it.
+/// One test process mounts it, and the others find it.
 fn mount_root() -> std::io::Result<()> {
     fs::create_dir_all(ROOT)?;
     let is_mounted = || statfs(ROOT).map(|found| found.f_type as u64 == BPF_FS_MAGIC);

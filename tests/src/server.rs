@@ -1,5 +1,5 @@
-//! The real binary as a child process: started where a test wants it, asked over HTTP, stopped and
-//! looked after.
+//! The real binary as a child process: started where a test wants it, queried over HTTP, and
+//! stopped.
 
 mod builder;
 
@@ -30,20 +30,21 @@ pub const STOP_MAX: Duration = Duration::from_secs(5);
 /// How long a start may take: 20 s in an emulated machine, nearly all of it the verifier's.
 const START_MAX: Duration = Duration::from_secs(120);
 
-/// Pings a witness sends until one must have been answered by the kernel.
+/// Most pings of a witness before the kernel must have answered one.
 const WITNESS_PINGS_MAX: usize = 30;
 
-/// Between two of them: longer than the 40 ms that TCP may hold an ACK back, because a connection
-/// is quiescent only when everything is acknowledged.
+/// Time between two of them: longer than the 40 ms for which TCP may delay an ACK, because a
+/// connection is quiescent only once everything is acknowledged.
 const WITNESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// `USER_HZ`: the unit of CPU times in `/proc`, the same on all architectures that we build for.
+/// `USER_HZ`: the unit of CPU times in `/proc`, the same on all architectures that the server is
+/// built for.
 const TICKS_PER_SECOND: u32 = 100;
 
 /// Lines of the server's log shown when a test fails.
 const LOG_LINES_SHOWN: usize = 60;
 
-/// Who is to answer pings.
+/// Which path must answer pings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PingPath {
     /// `--kernel-path require`.
@@ -52,7 +53,7 @@ pub enum PingPath {
     User,
 }
 
-/// Where the server listens, and clients come from.
+/// The server's address, and the place of its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// 127.0.0.1 in the namespace of the tests.
@@ -78,7 +79,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Where clients connect.
+    /// Address of the server, and where its clients are.
     pub fn target(&self) -> &Target {
         &self.target
     }
@@ -88,12 +89,12 @@ impl Server {
         self.child.id()
     }
 
-    /// Who is to answer pings here.
+    /// The path that must answer pings.
     pub fn path(&self) -> PingPath {
         self.path
     }
 
-    /// CPU time that it has used, all threads, to 10 ms.
+    /// CPU time of all its threads so far, to 10 ms.
     pub fn cpu_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
         let stat = stat.expect("look at the server's CPU time");
@@ -120,12 +121,12 @@ impl Server {
         Metrics::parse(&answer.body)
     }
 
-    /// Where the HTTP port is.
+    /// The address of the HTTP port.
     pub fn http_address(&self) -> SocketAddr {
         self.http
     }
 
-    /// Asks the HTTP port.
+    /// Sends a request to the HTTP port.
     pub fn http(&self, path: &str) -> io::Result<metrics::Answer> {
         let connect = || TcpStream::connect_timeout(&self.http, PATIENCE);
         let stream = match &self.target.veth {
@@ -135,8 +136,8 @@ impl Server {
         metrics::request(stream, path)
     }
 
-    /// Waits until a sample satisfies `holds`, and returns it. (`Ok` at once for a stand-in, which
-    /// has no metrics.)
+    /// Waits until a sample satisfies `holds`, and returns it. (A stand-in has no metrics: returns
+    /// at once.)
     #[track_caller]
     pub fn wait_metric(&self, sample: &str, holds: impl Fn(u64) -> bool) -> u64 {
         if stand_in::binary().is_some() {
@@ -145,8 +146,8 @@ impl Server {
         wait_for(sample, || Some(self.metrics().value(sample)).filter(|value| holds(*value)))
     }
 
-    /// Proves by the counters who answers pings: a witness pings, and the other path must not have
-    /// answered anything (kernel path off), or the kernel must have (kernel path required).
+    /// Proves by the counters which path answers pings: a witness pings. With the kernel path off
+    /// the kernel must not have answered, and with it required the kernel must have.
     #[track_caller]
     pub fn prove_path(&self) {
         if stand_in::binary().is_some() {
@@ -178,8 +179,8 @@ impl Server {
         );
     }
 
-    /// That it has answered so many pings, by its path: of a calm client's, all but the first two are
-    /// the kernel's.
+    /// Asserts that its path has answered this many pings; of a calm client's, the kernel answers
+    /// all but the first two.
     #[track_caller]
     pub fn expect_pings(&self, pings: u64) {
         let metrics = self.metrics();
@@ -191,12 +192,12 @@ impl Server {
         }
     }
 
-    /// Where it pins its programs.
+    /// The directory of its pins.
     pub fn pins(&self) -> &Arc<PinDir> {
         &self.pins
     }
 
-    /// Asks it to stop, by SIGTERM.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
     }
@@ -207,7 +208,7 @@ impl Server {
         rustix::process::kill_process(pid, signal).expect("signal the server");
     }
 
-    /// Waits for its end, and how long that took.
+    /// Waits until it has ended, and returns how long that took.
     #[track_caller]
     pub fn wait_exit(&mut self) -> (ExitStatus, Duration) {
         let begun = Instant::now();
@@ -215,7 +216,8 @@ impl Server {
         (status, begun.elapsed())
     }
 
-    /// The end of a good test: the path is proven, and an orderly stop exits 0 in time.
+    /// The end of a good test: proves the path, and checks that an orderly stop exits with 0 in
+    /// time.
     #[track_caller]
     pub fn finish(mut self) {
         self.assert_running();
@@ -228,7 +230,7 @@ impl Server {
         assert!(!log.contains("panicked at"), "the server panicked:\n{log}");
     }
 
-    /// That it has not ended by itself.
+    /// Asserts that it has not ended by itself.
     #[track_caller]
     pub fn assert_running(&mut self) {
         let ended = self.child.try_wait().expect("look after the server");
@@ -250,7 +252,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Waits until it is ready; its log, when it ends instead.
+    /// Waits until it is ready; if it ends instead, returns its log.
     #[track_caller]
     pub fn wait_ready(&mut self) -> Result<(), String> {
         let stand_in = stand_in::binary().is_some();
@@ -278,12 +280,12 @@ pub fn workspace_path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace").join(relative)
 }
 
-/// The server's binary: `PUSH_SERVER_BIN`, else the release build, else the debug build.
+/// The server's binary: `PUSH_SERVER_BIN`, or the release build, or the debug build.
 pub fn server_binary() -> Result<PathBuf, Skip> {
     find_binary("PUSH_SERVER_BIN", "push-server")
 }
 
-/// A binary of the workspace: by the environment, else the release build, else the debug build.
+/// A binary of the workspace: the environment's, or the release build, or the debug build.
 pub fn find_binary(variable: &str, name: &str) -> Result<PathBuf, Skip> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
@@ -295,8 +297,7 @@ pub fn find_binary(variable: &str, name: &str) -> Result<PathBuf, Skip> {
         .ok_or_else(|| Skip::kernel_path(format!("no {name} is built: `cargo xtask build`")))
 }
 
-/// Lets this process, and what it starts from now on, open as many descriptors as the hard limit
-/// allows.
+/// Raises the limit of descriptors of this process and its later children to the hard limit.
 pub fn raise_descriptor_limit() {
     let mut limit = rustix::process::getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

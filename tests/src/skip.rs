@@ -1,9 +1,9 @@
-//! Tests that cannot run here say so: on stdout, and in the file that `cargo xtask test` counts.
+//! Tests that cannot run here report it: on stdout, and in the file that `cargo xtask test` counts.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 
-/// Names the file that skipped tests are appended to, a line each.
+/// The environment variable with the path of that file; each skipped test appends a line.
 const SKIPPED_FILE_VARIABLE: &str = "PUSH_SKIPPED_FILE";
 
 /// Why a test cannot run here.
@@ -13,16 +13,16 @@ pub struct Skip {
     kernel_path: bool,
 }
 
-/// What a test body returns: it holds, or it could not be tried. Anything else panics.
+/// The result of a test body: the claim holds, or could not be tried. A false claim panics.
 pub type TestResult = Result<(), Skip>;
 
 impl Skip {
-    /// Something foreign is missing: a tool, an interpreter, a binary.
+    /// A foreign part is missing: a tool, an interpreter, a binary.
     pub fn missing(why: impl Into<String>) -> Self {
         Self { why: why.into(), kernel_path: false }
     }
 
-    /// The kernel path, or a network namespace, cannot be had here. Never an excuse on CI.
+    /// The kernel path, or a network namespace, is not available. Never an excuse in CI.
     pub fn kernel_path(why: impl Into<String>) -> Self {
         Self { why: why.into(), kernel_path: true }
     }
@@ -33,7 +33,7 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Root, or the reason to skip.
+/// Skips the test without root.
 pub fn need_root() -> TestResult {
     if is_root() { Ok(()) } else { Err(Skip::kernel_path("needs root")) }
 }
@@ -41,7 +41,7 @@ pub fn need_root() -> TestResult {
 /// The first kernel that serves the kernel path (TCX).
 const KERNEL_PATH_MIN: (u32, u32) = (6, 6);
 
-/// A kernel new enough for the kernel path, or the reason to skip.
+/// Skips the test if the kernel is too old for the kernel path.
 pub fn need_kernel_path_kernel() -> TestResult {
     match old_kernel() {
         Some(release) => {
@@ -61,10 +61,10 @@ pub fn old_kernel() -> Option<String> {
     (version < KERNEL_PATH_MIN).then_some(release)
 }
 
-/// Ends a test: reports it by `name` when it was skipped.
+/// Ends a test: reports it by `name` if it was skipped.
 ///
 /// # Panics
-/// Where CI runs as root and the kernel path was to be skipped: there it must be there.
+/// CI runs as root, and the test skipped the kernel path: there it must be available.
 pub fn report(name: &str, result: TestResult) {
     let Err(skip) = result else { return };
     let on_ci = std::env::var("CI").is_ok_and(|value| value == "true");
@@ -76,7 +76,7 @@ pub fn report(name: &str, result: TestResult) {
     let line = format!("SKIPPED {name}: {}\n", skip.why.replace('\n', " "));
     print!("{line}");
     if let Some(file) = std::env::var_os(SKIPPED_FILE_VARIABLE) {
-        // One write of one short line: appends of parallel tests do not mix.
+        // One write of one short line, so that appends of parallel tests do not mix.
         let written = OpenOptions::new()
             .create(true)
             .append(true)

@@ -1,7 +1,7 @@
-//! mosquitto in the server's place, to test the tests: what they expect of the user path must hold
-//! for a broker that none of us wrote. `PUSH_STAND_IN=/usr/sbin/mosquitto cargo test ...` runs the
-//! user-path half against it; what only our server has (metrics, limits, the kernel path) is then
-//! skipped by name.
+//! mosquitto instead of the server, to test the tests: their expectations of the user path must
+//! hold for a broker that we did not write. `PUSH_STAND_IN=/usr/sbin/mosquitto cargo test ...` runs
+//! the user-path half against it; tests of what only our server has (metrics, limits, the kernel
+//! path) are skipped by name.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 
 use crate::skip::{Skip, TestResult};
 
-/// Names the binary to put in the server's place.
+/// The environment variable with the path of the stand-in.
 const STAND_IN_VARIABLE: &str = "PUSH_STAND_IN";
 
-/// The binary to put in the server's place, if any.
+/// The binary of the stand-in, if there is one.
 pub fn binary() -> Option<PathBuf> {
     std::env::var_os(STAND_IN_VARIABLE).map(PathBuf::from)
 }
 
-/// Skips a test that a stand-in cannot pass: it `does` something else.
+/// Skips a test that a stand-in cannot pass, because it `does` something else.
 pub fn not_for(does: &str) -> TestResult {
     match binary() {
         Some(_) => Err(Skip::missing(format!("the stand-in {does}"))),
@@ -25,17 +25,17 @@ pub fn not_for(does: &str) -> TestResult {
     }
 }
 
-/// Flags of ours that change nothing a client sees, or that its configuration says otherwise.
+/// Flags of ours that change nothing for clients, or that its configuration replaces.
 const FLAGS_SPARED: [&str; 4] =
     ["--shards", "--durability", "--outbox-messages-max", "--outbox-bytes-max"];
 
-/// Whether it can go without these flags, which come with their values.
+/// Whether it can go without these flags and their values.
 pub fn does_without(flags: &[String]) -> bool {
     flags.chunks(2).all(|flag| FLAGS_SPARED.contains(&flag[0].as_str()))
 }
 
-/// Writes its configuration into `directory`. With `data`, it keeps there what is to outlive it, as
-/// often as it can be told to: every second.
+/// Writes its configuration into `directory`. With `data`, it stores its state there as often as
+/// its settings allow: every second.
 pub fn write_configuration(
     directory: &Path,
     listen: SocketAddr,

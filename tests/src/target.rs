@@ -1,4 +1,4 @@
-//! Where a server listens, and the way there.
+//! Where a server listens, and from where its clients connect.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::expectations::PATIENCE;
 use crate::netns::{CLIENT_INTERFACE, Veth};
 
-/// An address, and the namespace to go there from.
+/// An address, and the namespace to connect from.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Where the server listens.
@@ -18,13 +18,13 @@ pub struct Target {
 }
 
 impl Target {
-    /// An address that is gone to from wherever the caller is.
+    /// An address to connect to from the caller's namespace.
     pub fn at(address: SocketAddr) -> Self {
         Self { address, veth: None }
     }
 
-    /// Connects from where clients are; `receive_buffer_bytes` is set before connecting, so that
-    /// the window never grows beyond it.
+    /// Connects from the clients' namespace. `receive_buffer_bytes` is set before connecting, so
+    /// that the window never grows beyond it.
     pub fn connect(&self, receive_buffer_bytes: Option<usize>) -> io::Result<TcpStream> {
         let connect = || {
             let domain = socket2::Domain::for_address(self.address);
@@ -42,7 +42,7 @@ impl Target {
         }
     }
 
-    /// A command that runs where clients are.
+    /// A command that runs in the clients' namespace.
     pub fn command(&self, program: impl Into<OsString>) -> Command {
         match &self.veth {
             Some(veth) => in_namespace(veth.client.name(), program),
@@ -50,12 +50,12 @@ impl Target {
         }
     }
 
-    /// The same address, to be gone to from wherever the caller is.
+    /// The same address, to connect to from the caller's namespace.
     pub fn from_here(&self) -> Self {
         Self { address: self.address, veth: None }
     }
 
-    /// Runs `work` in the namespace that clients are in.
+    /// Runs `work` in the clients' namespace.
     pub fn run_at_client<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.veth {
             Some(veth) => veth.client.run(work),
@@ -63,7 +63,7 @@ impl Target {
         }
     }
 
-    /// Runs `work` in the namespace that the server is in.
+    /// Runs `work` in the server's namespace.
     pub fn run_at_server<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.veth {
             Some(veth) => veth.server.run(work),
@@ -71,7 +71,7 @@ impl Target {
         }
     }
 
-    /// The name of the interface that clients go out by.
+    /// The name of the clients' interface.
     pub fn client_interface(&self) -> &'static str {
         if self.veth.is_some() { CLIENT_INTERFACE } else { "lo" }
     }

@@ -1,5 +1,5 @@
-//! A small blocking MQTT client over WebSocket, whose frames a test may choose. The library on this
-//! end is the one that the server takes frame headers from; e2e_javascript has others.
+//! A small blocking MQTT client over WebSocket, whose frames a test may choose. It uses the library
+//! that the server takes frame headers from; e2e_javascript uses others.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ use crate::expectations::{PATIENCE, wait_for};
 use crate::server::Server;
 use crate::wire::{self, Packet, Publish, Version};
 
-/// Where a server that was started with `--ws-listen 127.0.0.1:0` listens for WebSocket.
+/// The WebSocket listener of a server started with `--ws-listen 127.0.0.1:0`.
 #[track_caller]
 pub fn listener_of(server: &Server) -> SocketAddr {
     wait_for("the log line of the WebSocket listener", || {
@@ -36,14 +36,14 @@ pub fn dial(listener: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The end of a connection, said by the server's close frame and then by its FIN.
+/// The end of a connection: the server's close frame, then its FIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed {
     /// The close frame's code.
     pub code: Option<u16>,
 }
 
-/// A client, upgraded.
+/// A client whose connection is upgraded.
 #[derive(Debug)]
 pub struct WebClient {
     socket: WebSocket<TcpStream>,
@@ -53,7 +53,7 @@ pub struct WebClient {
 }
 
 impl WebClient {
-    /// Asks for `path` and offers `subprotocols`; the answer, or the status that refuses.
+    /// Requests `path` and offers `subprotocols`. Returns the answer, or the status that refuses.
     pub fn upgrade(
         listener: SocketAddr,
         version: Version,
@@ -65,7 +65,7 @@ impl WebClient {
             let value = HeaderValue::from_str(subprotocols).expect("a header's value");
             request.headers_mut().insert("Sec-WebSocket-Protocol", value);
         }
-        // Each message goes out as it is sent.
+        // Each message is sent at once.
         let config = WebSocketConfig::default().write_buffer_size(0);
         match client_with_config(request, dial(listener), Some(config)) {
             Ok((socket, response)) => {
@@ -82,7 +82,7 @@ impl WebClient {
         Self::upgrade(listener, version, "/mqtt", "mqtt").expect("an upgrade").0
     }
 
-    /// Upgrades, connects, and expects to be accepted; whether there was a session.
+    /// Upgrades, connects, and expects to be accepted. Returns whether there was a session.
     #[track_caller]
     pub fn connect(listener: SocketAddr, connect: &Connect) -> (Self, bool) {
         let mut client = Self::open(listener, connect.version);
@@ -91,7 +91,7 @@ impl WebClient {
         (client, session_present)
     }
 
-    /// Expects a CONNACK that accepts; whether there was a session.
+    /// Expects a CONNACK that accepts. Returns whether there was a session.
     #[track_caller]
     pub fn accepted(&mut self) -> bool {
         match self.packet() {
@@ -106,24 +106,24 @@ impl WebClient {
         self.send_message(Message::from(bytes.to_vec()));
     }
 
-    /// Sends a message, or a frame, of WebSocket.
+    /// Sends a WebSocket message or frame.
     #[track_caller]
     pub fn send_message(&mut self, message: Message) {
         self.try_send_message(message).expect("send to the server");
     }
 
-    /// Sends a message, or a frame, of WebSocket; the server may have gone.
+    /// Sends a WebSocket message or frame; the server may have gone.
     pub fn try_send_message(&mut self, message: Message) -> Result<(), Error> {
         self.socket.send(message)
     }
 
-    /// Sends bytes that are frames, or are not.
+    /// Sends raw bytes, whether or not they are frames.
     #[track_caller]
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.socket.get_mut().write_all(bytes).expect("send to the server");
     }
 
-    /// The next packet, out of binary frames; no other frame may bring data.
+    /// The next packet, read from binary frames; other frames must not carry data.
     pub fn receive(&mut self) -> Result<Packet, Closed> {
         loop {
             if let Some((packet, used)) = wire::decode(self.version, &self.input) {
@@ -150,7 +150,7 @@ impl WebClient {
         self.receive().expect("a packet")
     }
 
-    /// The next packet, being a message.
+    /// The next packet, which must be a message.
     #[track_caller]
     pub fn message(&mut self) -> Publish {
         match self.packet() {
@@ -178,7 +178,7 @@ impl WebClient {
         std::mem::take(&mut self.pongs)
     }
 
-    /// Waits for the server's close frame and FIN, dropping packets before.
+    /// Waits for the server's close frame and FIN; drops packets before them.
     pub fn closed(&mut self) -> Closed {
         loop {
             if let Err(closed) = self.receive() {
@@ -187,7 +187,7 @@ impl WebClient {
         }
     }
 
-    /// Whatever we answer to its close frame, the server ends in order.
+    /// Whatever the client answers to its close frame, the server ends in order.
     fn expect_fin(&mut self) {
         loop {
             match self.socket.read() {

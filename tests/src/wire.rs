@@ -1,5 +1,5 @@
-//! MQTT packets, written down from the specification a second time and independently of the
-//! server's codec. Only what the tests send and receive; no validation beyond what they assert.
+//! MQTT packets, written down from the specification a second time, independently of the server's
+//! codec. Only what the tests send and receive; they validate what they assert, and no more.
 
 /// The protocol version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Version {
     V5,
 }
 
-/// Those that most tests hold for.
+/// The versions that most tests cover.
 pub const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
 
 /// A whole PINGREQ.
@@ -52,7 +52,7 @@ pub mod property {
 /// The value of a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// A byte, two or four byte integer, or variable byte integer, as the identifier says.
+    /// A byte, two or four byte integer, or variable byte integer, depending on the identifier.
     Number(u32),
     /// A string.
     Text(String),
@@ -67,12 +67,12 @@ pub enum Value {
 pub struct Properties(pub Vec<(u8, Value)>);
 
 impl Properties {
-    /// The first one of that identifier.
+    /// The first one with that identifier.
     pub fn find(&self, identifier: u8) -> Option<&Value> {
         self.0.iter().find(|(id, _)| *id == identifier).map(|(_, value)| value)
     }
 
-    /// The first one of that identifier, being a number.
+    /// The first one with that identifier, which must be a number.
     pub fn number(&self, identifier: u8) -> Option<u32> {
         match self.find(identifier) {
             Some(Value::Number(number)) => Some(*number),
@@ -80,7 +80,7 @@ impl Properties {
         }
     }
 
-    /// All of that identifier that are numbers, in the order of the packet.
+    /// All numbers with that identifier, in the packet's order.
     pub fn numbers(&self, identifier: u8) -> Vec<u32> {
         let of_it = self.0.iter().filter(|(id, _)| *id == identifier);
         of_it
@@ -208,7 +208,7 @@ pub fn subscribe(version: Version, packet_id: u16, filters: &[(&str, u8)]) -> Ve
     subscribe_with(version, packet_id, &Properties::default(), filters)
 }
 
-/// The same, with properties.
+/// Like `subscribe`, with properties.
 pub fn subscribe_with(
     version: Version,
     packet_id: u16,
@@ -234,7 +234,7 @@ pub fn unsubscribe(version: Version, packet_id: u16, filters: &[&str]) -> Vec<u8
     frame(0xA2, &body)
 }
 
-/// A PUBACK, PUBREC, PUBREL or PUBCOMP, whole; success, in the short form of both versions.
+/// A PUBACK, PUBREC, PUBREL or PUBCOMP, whole, with success in the short form of both versions.
 pub fn ack(kind: u8, packet_id: u16) -> Vec<u8> {
     let flags = if kind == PUBREL { 0x02 } else { 0 };
     frame((kind << 4) | flags, &packet_id.to_be_bytes())
@@ -267,10 +267,11 @@ pub fn frame(first: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Decodes the first packet of `bytes`, and how many bytes it took; `None` when it is not whole.
+/// Decodes the first packet of `bytes`. Returns it and how many bytes it took; `None`: it is
+/// incomplete.
 ///
 /// # Panics
-/// When the bytes are not a packet that a server sends: the stream is then broken.
+/// The bytes are not a packet that a server sends, so the stream is broken.
 pub fn decode(version: Version, bytes: &[u8]) -> Option<(Packet, usize)> {
     let first = *bytes.first()?;
     let (length, used) = read_varint(&bytes[1..])?;

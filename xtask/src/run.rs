@@ -1,5 +1,5 @@
-//! `cargo xtask run`: the README's first command. Builds, then becomes the server, or with `--demo`
-//! stands beside it: starts our own devices once it is ready, and ends both in order.
+//! `cargo xtask run`: the README's first command. Builds, then becomes the server; with `--demo` it
+//! stays beside the server, starts our own devices once that is ready, and ends both in order.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,27 +19,27 @@ use crate::build::{self, Profile};
 use crate::setup;
 use crate::workspace::{Workspace, command_line, output_of, say};
 
-/// Where the server's embedded defaults listen.
+/// The default listen address of the server.
 const MQTT_DEFAULT: &str = "127.0.0.1:1883";
 const HTTP_DEFAULT: &str = "127.0.0.1:9880";
-/// What `--http` takes for nowhere.
+/// The value of `--http` that switches HTTP off.
 const HTTP_OFF: &str = "off";
-/// Where the server keeps what it keeps, in the target folder.
+/// The default data directory, in the target folder.
 const DATA_DIR: &str = "data";
 
 /// How often each device of the demonstration pings, in milliseconds.
 const DEMO_INTERVAL_MS: u32 = 2_000;
 
-/// How long the server may take to be ready for the demonstration.
+/// Longest time for the server to be ready for the demonstration.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a child may take to end in order before it is killed. The server promises 5 s.
 const END_WITHIN: Duration = Duration::from_secs(10);
 
-/// How often children and signals are looked at.
+/// Time between two looks at children and signals.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long one question for readiness may take.
+/// Longest time for one request to `/readyz`.
 const PROBE_WITHIN: Duration = Duration::from_millis(500);
 
 #[derive(Args, Debug)]
@@ -53,7 +53,7 @@ pub(crate) struct RunArguments {
 }
 
 fn has_data_dir(arguments: &RunArguments) -> bool {
-    // A file may name it, too.
+    // A settings file may name it, too.
     flag_value(&arguments.flags, "--data-dir").is_some()
         || flag_value(&arguments.flags, "--config").is_some()
 }
@@ -71,36 +71,36 @@ pub(crate) fn run(workspace: &Workspace, arguments: &RunArguments) -> Result<Exi
     let mut command = Command::new(&server);
     command.current_dir(workspace.root()).args(["run", "--status"]);
     if !has_data_dir(arguments) {
-        // The default is an installed server's, which only root may make.
+        // The server's own default is an installed server's, which only root may make.
         command.arg("--data-dir").arg(workspace.target().join(DATA_DIR));
     }
     command.args(&arguments.flags);
     let Some((generator, clients)) = devices else {
         say(format_args!("$ {}", command_line(&command)));
-        // Signals and the exit code are the server's from here on.
+        // From here on the signals and the exit code are the server's.
         return Err(command.exec()).context("cannot start the server");
     };
     let addresses = Addresses::of(&server, &arguments.flags);
     demonstrate(command, &generator, clients, &addresses)
 }
 
-/// Where the server of a demonstration is.
+/// The addresses of a demonstration's server.
 #[derive(Debug, PartialEq, Eq)]
 struct Addresses {
-    /// Where devices connect.
+    /// The address that devices connect to.
     mqtt: String,
-    /// Where it says that it is ready; `off`: nowhere.
+    /// The address of `/readyz`; `off`: none.
     http: String,
 }
 
 impl Addresses {
-    /// As flags say, else the file that they name, else the defaults.
+    /// From the flags, else the settings file, else the defaults.
     fn of(server: &Path, flags: &[String]) -> Self {
         let settings = match flag_value(flags, "--config") {
             Some(file) => {
                 let mut check = Command::new(server);
                 check.arg("check-config").arg(file);
-                // What is wrong with it the server says itself.
+                // The server itself reports what is wrong with the file.
                 output_of(&mut check).unwrap_or_default()
             }
             None => String::new(),
@@ -121,7 +121,7 @@ impl Addresses {
     }
 }
 
-/// The first text of a key in settings as `check-config` prints them.
+/// The first text of a key in the output of `check-config`.
 fn first_value<'a>(settings: &'a str, key: &str) -> Option<&'a str> {
     let value = |line: &'a str| line.strip_prefix(key)?.strip_prefix(" = ");
     settings.lines().find_map(value)?.split('"').nth(1)
@@ -136,7 +136,8 @@ fn demonstrate(
 ) -> Result<ExitCode> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot wait for signals")?;
     say(format_args!("$ {}", command_line(&server)));
-    // A process group each: Ctrl-C comes to us alone, and the children end in order.
+    // In process groups of their own, so that Ctrl-C reaches only us, and the children end in
+    // order.
     let mut server = server.process_group(0).spawn().context("cannot start the server")?;
     let mut devices = None;
     let ready_until = Instant::now() + READY_WITHIN;
@@ -172,9 +173,9 @@ fn start_devices(generator: &Path, clients: u32, target: &str) -> Result<Child> 
     command.args(["demo", "--clients", &clients.to_string()]);
     command.args(["--interval-ms", &DEMO_INTERVAL_MS.to_string(), "--target", target]);
     say(format_args!("$ {}", command_line(&command)));
-    // They live as long as this pipe, so they never outlive us.
+    // The devices live as long as this pipe, so they never outlive us.
     command.process_group(0).stdin(Stdio::piped());
-    // What people read of them is on stderr; the same on stdout is JSON, for programs.
+    // Their lines for people are on stderr; stdout has the same as JSON, for programs.
     command.stdout(Stdio::null());
     command.spawn().context("cannot start the devices")
 }
@@ -237,7 +238,7 @@ fn flag_value<'a>(flags: &'a [String], name: &str) -> Option<&'a str> {
     })
 }
 
-/// The child's exit code, or what a shell makes of a signal.
+/// The child's exit code, or a shell's code for a signal.
 fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)

@@ -1,4 +1,5 @@
-//! Where things are, and how child processes are started: their environment, and saying what runs.
+//! The folders of the workspace, and how to start child processes: their environment, and the
+//! printed command line.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -16,7 +17,8 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// The workspace around this package: the one `cargo run` names, else the one it was built in.
+    /// The workspace around this package: the one that `cargo run` names, else the one that it was
+    /// built in.
     pub(crate) fn locate() -> Result<Self> {
         let package = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
@@ -31,7 +33,7 @@ impl Workspace {
         &self.root
     }
 
-    /// `target/`, or what `CARGO_TARGET_DIR` says.
+    /// `target/`, or `CARGO_TARGET_DIR`.
     pub(crate) fn target(&self) -> &Path {
         &self.target
     }
@@ -49,7 +51,7 @@ impl Workspace {
         command
     }
 
-    /// A cargo of another toolchain: nothing of the toolchain that runs xtask reaches it.
+    /// A cargo of another toolchain, without any variable of the toolchain that runs xtask.
     pub(crate) fn foreign_cargo(&self, cargo: &Path) -> Command {
         let mut command = Command::new(cargo);
         command.current_dir(&self.root);
@@ -61,13 +63,15 @@ impl Workspace {
     }
 }
 
-/// Where cargo would build: as the first variable that is set says, seen from where cargo was called.
+/// The folder where cargo would build: that of the first variable that is set, relative to the
+/// folder where cargo was called.
 fn target_folder(root: &Path, here: &Path, said: &[Option<OsString>]) -> PathBuf {
     let said = said.iter().flatten().find(|said| !said.is_empty());
     said.map_or_else(|| root.join("target"), |said| here.join(said))
 }
 
-/// What rustup and `cargo run` set, or a user may have set, for the toolchain of the workspace.
+/// Variables that rustup and `cargo run` set, or a user may have set, for the workspace's
+/// toolchain.
 const TOOLCHAIN_VARIABLES: [&str; 14] = [
     "CARGO",
     "CARGO_BUILD_RUSTC",
@@ -85,7 +89,7 @@ const TOOLCHAIN_VARIABLES: [&str; 14] = [
     "RUST_RECURSION_COUNT",
 ];
 
-/// `cargo run` describes xtask's own package to xtask; to a build it would be noise.
+/// `cargo run` sets variables about xtask's own package, which a build must not see.
 fn remove_package_variables(command: &mut Command) {
     for (variable, _) in env::vars_os() {
         let name = variable.to_string_lossy();
@@ -95,7 +99,7 @@ fn remove_package_variables(command: &mut Command) {
     }
 }
 
-/// Prints a line of xtask's own to stderr; stdout belongs to what the command is about.
+/// Prints a line of xtask's own to stderr; stdout belongs to the command's result.
 pub(crate) fn say(line: impl fmt::Display) {
     eprintln!("xtask: {line}");
 }
@@ -110,7 +114,7 @@ pub(crate) fn command_line(command: &Command) -> String {
     line
 }
 
-/// Says the command, runs it with our standard streams, and fails when it does.
+/// Prints the command, runs it with our standard streams, and returns an error if it fails.
 pub(crate) fn run_checked(command: &mut Command) -> Result<()> {
     let line = command_line(command);
     say(format_args!("$ {line}"));
@@ -121,13 +125,14 @@ pub(crate) fn run_checked(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command quietly and returns its stdout; `None` when it cannot run or fails.
+/// Runs a command quietly and returns its stdout; `None`: it cannot run, or fails.
 pub(crate) fn output_of(command: &mut Command) -> Option<String> {
     let output = command.output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The path of an executable in `PATH`, or where a non-root `PATH` does not look for daemons.
+/// The path of an executable in `PATH`, or in folders of daemons, which a non-root `PATH` leaves
+/// out.
 pub(crate) fn find_program(name: impl AsRef<OsStr>) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

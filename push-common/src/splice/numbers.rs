@@ -1,4 +1,5 @@
-//! Sequence numbers and timestamps of TCP lie on a circle of 2^32: which of two comes first.
+//! Sequence numbers and timestamps of TCP lie on a circle of 2^32. This file tells which of two
+//! comes first.
 
 /// Whether `a` comes before `b` on the number circle (RFC 9293, section 3.4).
 #[inline(always)]

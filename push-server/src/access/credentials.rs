@@ -1,4 +1,4 @@
-//! What a client offers to show who it is.
+//! What a client sends to prove who it is.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::scram::{Exchange, Nonce};
 
-/// What a client offers, at CONNECT or in a later step of an exchange.
+/// A client's proof of who it is, from CONNECT or from a later step of an exchange.
 #[derive(Debug)]
 pub struct Credentials {
-    /// The client id that it asks for, or that the server has given it.
+    /// The client id from CONNECT, or the one that the server assigned.
     pub client_id: Box<str>,
     /// The user name of CONNECT.
     pub user_name: Option<Box<str>>,
@@ -18,9 +18,9 @@ pub struct Credentials {
     pub password: Option<Password>,
     /// The step of an exchange (MQTT 5's enhanced authentication); `None`: the client asked for none.
     pub proof: Option<Proof>,
-    /// Where the client is; `None`: its socket cannot be asked any more, or nobody looks at it.
+    /// The client's address; `None` if its socket can no longer tell, or no rule asks for it.
     pub peer: Option<SocketAddr>,
-    /// The address of ours that it has come to.
+    /// The address of the server's that the client connected to.
     pub listener: Option<SocketAddr>,
 }
 
@@ -29,9 +29,9 @@ pub struct Credentials {
 pub struct Proof {
     /// The Authentication Method that the client named.
     pub method: Box<str>,
-    /// Where the exchange stands.
+    /// How far the exchange has come.
     pub exchange: Exchange,
-    /// Random, and the same for all steps of one exchange.
+    /// Random; the same for all steps of one exchange.
     pub nonce: Nonce,
     /// The client's message; `None`: it has sent none.
     pub message: Option<Bytes>,
@@ -42,12 +42,12 @@ pub struct Proof {
 pub struct Password(Bytes);
 
 impl Password {
-    /// The password that these bytes are.
+    /// Takes the bytes as a password.
     pub fn new(bytes: Bytes) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes, for whoever hashes them.
+    /// The bytes, for the code that hashes them.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -7,27 +7,27 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A client that has shown to be this user.
+    /// The identity of a client that has proved to be this user.
     pub fn of_user(user: Box<str>) -> Self {
         Self { user: Some(user) }
     }
 
-    /// The user; `None`: the client has not shown to be one.
+    /// The user; `None`: the client has not authenticated.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 }
 
-/// Whom a policy is asked about: an identity, and the client id that it came with.
+/// The client that a policy judges: its identity and its client id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subject<'a> {
-    /// The user; `None`: nobody has authenticated.
+    /// The user; `None`: the client has not authenticated.
     pub user: Option<&'a str>,
     /// The client id.
     pub client_id: &'a str,
 }
 
 impl Subject<'_> {
-    /// A publisher of which nothing is known: no user, no client id.
+    /// A publisher without user and client id.
     pub const NOBODY: Self = Self { user: None, client_id: "" };
 }

@@ -1,11 +1,13 @@
-//! Authentication and authorization of clients. Pure: credentials in, a verdict out. It never reads a clock, a socket or a
-//! file, and knows no packet: files are read by `control`, `mqtt` turns a verdict into the protocol's reason codes,
-//! and `shard` carries questions and answers between a handshake and whoever answers it.
+//! Authentication and authorization of clients. Pure: credentials in, a verdict out. It never reads
+//! a clock, a socket or a file, and knows no packet: `control` reads the files, `mqtt` turns a
+//! verdict into reason codes, and `shard` carries questions and answers between a handshake and the
+//! answerer.
 //!
-//! A handshake offers [`Credentials`]. An answer to them is a [`Verdict`]: the client's [`Identity`], another step of
-//! the exchange, or a [`Denial`]. [`Access`] answers at once by what it has in memory; an answer that takes longer
-//! may come later (`shard/answers.rs`). What an identity may do is asked of the [`Policy`], at four points: when it
-//! publishes, when it subscribes, when it leaves a will, and when a message is about to be sent to it.
+//! A handshake yields [`Credentials`]. The answer is a [`Verdict`]: the client's [`Identity`],
+//! another step of the exchange, or a [`Denial`]. [`Access`] answers at once from memory; a slower
+//! answer may come later (`shard/answers.rs`). The [`Policy`] says what an identity may do. It is
+//! asked at four points: when a client publishes, when it subscribes, when it leaves a will, and
+//! when the server is about to send it a message.
 
 mod credentials;
 mod denial;
@@ -22,17 +24,17 @@ pub use verdict::Verdict;
 
 use scram::{METHOD, Step, Users};
 
-/// The rules for connecting that are in memory: they judge a client at once.
+/// The rules for connecting that are in memory, so they judge a client at once.
 #[derive(Debug, Default)]
 pub struct Access {
-    /// Users that clients can authenticate as by SCRAM-SHA-256; `None`: clients cannot.
+    /// Users that may authenticate by SCRAM-SHA-256; `None`: SCRAM is off.
     pub users: Option<Users>,
-    /// Whether clients that do not authenticate are refused.
+    /// Whether to refuse clients that do not authenticate by SCRAM.
     pub scram_required: bool,
 }
 
 impl Access {
-    /// Judges what a client has offered.
+    /// Judges a client's credentials.
     pub fn judge(&self, credentials: &Credentials) -> Verdict {
         let Some(Proof { method, exchange, nonce, message }) = &credentials.proof else {
             return match self.scram_required {

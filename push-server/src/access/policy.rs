@@ -1,25 +1,25 @@
-//! What a client may do. Rules only take away: what no rule denies is allowed.
+//! What a client may do. Rules only forbid: everything that no rule denies is allowed.
 //!
-//! Each action has rules of its own, so that an action without rules costs one look at a length. That is the state
-//! of three of the four actions unless an operator asks for more.
+//! Each action has its own rules, so an action without rules costs one check of a length. By
+//! default that holds for three of the four.
 
 use super::identity::Subject;
 use crate::broker::{TopicFilter, TopicName};
 
-/// What a policy is asked about.
+/// An action that a policy may deny.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Publishes to a topic.
+    /// Publish to a topic.
     Publish,
-    /// Subscribes by a filter, shared or not.
+    /// Subscribe with a filter, shared or not.
     Subscribe,
-    /// Leaves a will for a topic, or has it published.
+    /// Leave a will for a topic, or have it published.
     Will,
-    /// Is sent a message.
+    /// Receive a message.
     Receive,
 }
 
-/// Whom a rule is about.
+/// The clients that a rule applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whom {
     /// Every client.
@@ -28,28 +28,28 @@ pub enum Whom {
     User(Box<str>),
 }
 
-/// What somebody may not do.
+/// A rule: who is denied which topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Who.
+    /// The clients that it applies to.
     pub whom: Whom,
-    /// For a topic: those that match it. For a filter: this one, as written; others that match the same topics are
-    /// not denied.
+    /// For topics: those that match it. For filters: only this filter as written, not others that
+    /// match the same topics.
     pub filter: TopicFilter,
 }
 
-/// Why somebody may not do something.
+/// Whether a rule for everybody or one for the client denied an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// No client may.
+    /// The rule applies to every client.
     #[error("nobody may")]
     Everybody,
-    /// This client may not.
+    /// The rule applies to this client.
     #[error("this client may not")]
     Subject,
 }
 
-/// What clients may not do.
+/// The rules of all four actions.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     publish: Vec<Rule>,
@@ -59,13 +59,13 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Nobody may subscribe to one of these, as they are written.
+    /// Denies everybody these filters, as written.
     pub fn denying_filters(filters: impl IntoIterator<Item = TopicFilter>) -> Self {
         let rule = |filter| Rule { whom: Whom::Everybody, filter };
         Self { subscribe: filters.into_iter().map(rule).collect(), ..Self::default() }
     }
 
-    /// Denies one thing more.
+    /// Adds a rule.
     #[must_use]
     pub fn deny(mut self, action: Action, rule: Rule) -> Self {
         match action {
@@ -77,13 +77,13 @@ impl Policy {
         self
     }
 
-    /// The filters that nobody may subscribe to, as they are written.
+    /// The filters that are denied to everybody, as written.
     pub fn filters_denied(&self) -> impl Iterator<Item = &TopicFilter> {
         let everybodys = self.subscribe.iter().filter(|rule| rule.whom == Whom::Everybody);
         everybodys.map(|rule| &rule.filter)
     }
 
-    /// Whether messages are to be looked at before they are sent to a client.
+    /// Whether `receive` has any rules.
     pub fn judges_receivers(&self) -> bool {
         !self.receive.is_empty()
     }
@@ -91,15 +91,16 @@ impl Policy {
     /// Whether a client may publish to a topic.
     ///
     /// # Errors
-    /// It may not.
+    /// A rule denies it.
     pub fn publish(&self, topic: &TopicName, subject: Subject<'_>) -> Result<(), Denied> {
         judge(&self.publish, subject, |rule| rule.filter.matches(topic))
     }
 
-    /// Whether a client may subscribe by a filter; of a shared one, the filter behind the group counts.
+    /// Whether a client may subscribe with a filter. Of a shared one the filter after the group
+    /// counts.
     ///
     /// # Errors
-    /// It may not.
+    /// A rule denies it.
     pub fn subscribe(&self, filter: &TopicFilter, subject: Subject<'_>) -> Result<(), Denied> {
         let plain = filter.share().map_or(filter.as_str(), |share| share.filter);
         judge(&self.subscribe, subject, |rule| rule.filter.as_str() == plain)
@@ -108,21 +109,21 @@ impl Policy {
     /// Whether a client may leave a will for a topic.
     ///
     /// # Errors
-    /// It may not.
+    /// A rule denies it.
     pub fn will(&self, topic: &TopicName, subject: Subject<'_>) -> Result<(), Denied> {
         judge(&self.will, subject, |rule| rule.filter.matches(topic))
     }
 
-    /// Whether a client may be sent a message.
+    /// Whether a client may receive a message.
     ///
     /// # Errors
-    /// It may not.
+    /// A rule denies it.
     pub fn receive(&self, topic: &TopicName, subject: Subject<'_>) -> Result<(), Denied> {
         judge(&self.receive, subject, |rule| rule.filter.matches(topic))
     }
 }
 
-/// The first rule that is about this client, and applies.
+/// The first rule that applies to this client and this topic or filter.
 fn judge(
     rules: &[Rule],
     subject: Subject<'_>,

@@ -1,9 +1,9 @@
 //! SCRAM-SHA-256 (RFC 5802, RFC 7677), the server's side: verifiers in, messages in and out. Nonces
-//! come in as arguments; no password is ever here but where a verifier is made of it.
+//! are arguments. A password is in memory only while a verifier is made from it.
 //!
-//! The primitives are crates'. The messages are read here, since the libraries there are (rsasl
-//! 2.3, scram 0.6) slice a client's bytes without looking how many there are, and so can be made to
-//! panic by anybody who connects; they also draw their nonces themselves.
+//! Crates compute the primitives. This file parses the messages itself, since the libraries (rsasl
+//! 2.3, scram 0.6) slice a client's bytes without checking their length, so that any client can
+//! make them panic. They also draw their nonces themselves.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -17,15 +17,15 @@ use subtle::ConstantTimeEq;
 
 use super::denial::Denial;
 
-/// The Authentication Method of MQTT 5 that this is.
+/// The name of the Authentication Method in MQTT 5.
 pub const METHOD: &str = "SCRAM-SHA-256";
 
 /// The longest message of a client, in bytes: a user's name and a nonce.
 pub const MESSAGE_BYTES_MAX: usize = 1_024;
 
-/// Fewest and most iterations of a verifier: RFC 7677 wants 4,096 at least.
+/// Fewest iterations of a verifier that is accepted: RFC 7677 asks for 4,096 at least.
 pub const ITERATIONS_MIN: u32 = 4_096;
-/// See `ITERATIONS_MIN`.
+/// Most iterations of a verifier that is accepted: a client computes ten million for seconds.
 pub const ITERATIONS_MAX: u32 = 10_000_000;
 
 /// The salt of a verifier made here, in bytes.
@@ -34,15 +34,15 @@ pub const SALT_BYTES: usize = 16;
 /// The longest salt read, in bytes.
 const SALT_BYTES_MAX: usize = 64;
 
-/// Users read from one file; each takes some 200 bytes.
+/// Most users in one file; each takes some 200 bytes.
 pub const USERS_MAX: usize = 1_000_000;
 
 type Key = [u8; 32];
 
-/// Random bytes for one exchange, never to be used for a second one.
+/// Random bytes for one exchange. Never use them for a second one.
 pub type Nonce = [u8; 18];
 
-/// What is known of a password: enough to recognise it, not to know it.
+/// Recognises a password, without telling it.
 #[derive(Clone)]
 struct Verifier {
     salt: Box<[u8]>,
@@ -51,23 +51,23 @@ struct Verifier {
     server_key: Key,
 }
 
-/// The users there are, by name. `Debug` says how many.
+/// The users by name. `Debug` shows only their number.
 pub struct Users {
     by_name: HashMap<Box<str>, Verifier>,
-    /// What the salts of names that are not there are made of, so that those look like any other
-    /// (RFC 5802, section 9) each time they are asked for.
+    /// Key for the salts of unknown names, so that those look like any other, and the same each
+    /// time (RFC 5802, section 9).
     secret: Key,
     shapes: Shapes,
 }
 
-/// What is seen of a verifier without the password: iterations, and length of the salt in bytes.
+/// What a challenge shows of a verifier: iterations, and length of the salt in bytes.
 type Shape = (u32, usize);
 
-/// What the users' verifiers look like, and how many look like that or like one before. A name that
-/// is not there has a shape as often as users have it, so that the shape tells nothing.
+/// Each shape among the users' verifiers, with the number of users up to it. An unknown name gets a
+/// shape as often as users have it, so the shape does not tell whether a user exists.
 struct Shapes(Vec<(Shape, u64)>);
 
-/// Why a file of users is not taken.
+/// Why a file of users is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct UsersError {
@@ -77,7 +77,7 @@ pub struct UsersError {
     pub problem: &'static str,
 }
 
-/// Why no verifier is made.
+/// Why no verifier can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifierError {
     /// The name.
@@ -89,8 +89,9 @@ pub enum VerifierError {
 }
 
 impl Users {
-    /// Reads lines as `verifier_line` makes them; empty ones and those that begin with # are
-    /// skipped. `secret` is random, or the same as before where names are to go on looking alike.
+    /// Parses lines as `verifier_line` writes them; skips empty lines and those that begin with #.
+    /// `secret` is random; keep it when reading a file again, so that unknown names look the same
+    /// as before.
     pub fn parse(text: &str, secret: Key) -> Result<Self, UsersError> {
         let mut by_name = HashMap::new();
         for (line, said) in (1..).zip(text.lines()) {
@@ -113,12 +114,12 @@ impl Users {
         Ok(Self { by_name, secret, shapes })
     }
 
-    /// Reads another file, with the secret of this one.
+    /// Parses another file, with this one's secret.
     pub fn parse_again(&self, text: &str) -> Result<Self, UsersError> {
         Self::parse(text, self.secret)
     }
 
-    /// How many there are.
+    /// How many users there are.
     pub fn len(&self) -> usize {
         self.by_name.len()
     }
@@ -128,13 +129,12 @@ impl Users {
         self.by_name.is_empty()
     }
 
-    /// The verifier of a name, and whether there is such a user: for others one that nothing
-    /// satisfies. Both take the same steps.
+    /// The verifier of a name, and whether the user exists. If not, the verifier is one that no
+    /// password satisfies. Both cases take the same steps.
     fn verifier(&self, name: &str) -> (Verifier, bool) {
         let made = |what: &[u8]| mac(&self.secret, &[what, name.as_bytes()]);
         let (iterations, salt_len) = self.shapes.choose(&made(b"shape"));
-        // Where another file has another shape for the name, it is as with a new password: the salt
-        // is another as well.
+        // If a new file changes the name's shape, the salt changes as well, as with a new password.
         let shape = [iterations.to_be_bytes(), (salt_len as u32).to_be_bytes()].concat();
         let salted = |what: &[u8]| mac(&self.secret, &[what, &shape, name.as_bytes()]);
         let mut salt = [salted(b"salt"), salted(b"more salt")].concat();
@@ -166,11 +166,11 @@ impl Shapes {
         Self(shapes.into_iter().map(up_to).collect())
     }
 
-    /// The shape of the user that a random key falls on.
+    /// Picks a shape by a random key.
     fn choose(&self, key: &Key) -> Shape {
         let users = self.0.last().map_or(0, |&(_, users)| users);
         let random = u64::from_be_bytes(std::array::from_fn(|index| key[index]));
-        // A fraction of them, and so below them.
+        // Less than `users`, since it is a fraction of it.
         let user = ((u128::from(random) * u128::from(users)) >> 64) as u64;
         let at = self.0.partition_point(|&(_, up_to)| up_to <= user);
         self.0.get(at).map_or((ITERATIONS_MIN, SALT_BYTES), |&(shape, _)| shape)
@@ -183,7 +183,7 @@ impl fmt::Debug for Users {
     }
 }
 
-/// The line of a file of users for `name`: the verifier of `password`, which is not in it.
+/// The line for `name` in a file of users: a verifier of `password`, without the password.
 pub fn verifier_line(
     name: &str,
     password: &str,
@@ -204,7 +204,8 @@ pub fn verifier_line(
     Ok(format!("{name} {METHOD}${iterations}:{salt}${stored_key}:{server_key}"))
 }
 
-/// The form of a name by which users are known (RFC 5802, section 5.1). `None`: no name.
+/// The prepared form of a name, by which users are stored (RFC 5802, section 5.1). `None`: not a
+/// valid name.
 fn prepared_name(name: &str) -> Option<Box<str>> {
     let name = stringprep::saslprep(name).ok()?;
     let is_name = (1..=255).contains(&name.len()) && !name.starts_with('#') && name.trim() == name;
@@ -229,7 +230,7 @@ fn parse_line(line: &str) -> Option<(Box<str>, Verifier)> {
     is_valid.then(|| (name, Verifier { salt: salt.into(), iterations, stored_key, server_key }))
 }
 
-/// Where an exchange with a client stands. `Debug` shows no key.
+/// How far an exchange with a client has come. `Debug` shows no key.
 #[derive(Default)]
 pub struct Exchange(State);
 
@@ -238,38 +239,39 @@ enum State {
     /// The client has named the method, and may have sent its first message with it.
     #[default]
     New,
-    /// The client was asked for its first message.
+    /// The server asked for the client's first message.
     Begun,
-    /// It has the challenge.
+    /// The client has the challenge.
     Challenged(Box<Challenge>),
 }
 
-/// What the last message of a client is held against.
+/// What the client's last message must agree with.
 struct Challenge {
     name: Box<str>,
     is_known: bool,
     stored_key: Key,
     server_key: Key,
-    /// The first part of the client's first message, as it comes again in the last.
+    /// The first part of the client's first message, which its last message repeats.
     binding: String,
     /// The client's nonce and ours.
     nonce: String,
-    /// The client's first message without that part, and our answer.
+    /// The rest of the client's first message, and the server's answer.
     said: String,
 }
 
-/// What a message of a client came to.
+/// What the client's message leads to.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Send the data, if any; the client's next message goes on with the exchange.
+    /// Send the data, if any; the client's next message continues the exchange.
     Continue(Exchange, Option<Bytes>),
-    /// It knows the password. Send the data, by which it knows that we know its verifier.
+    /// The client has proved to be this user. Send it the data, which proves that the server has
+    /// its verifier.
     Done(Box<str>, Bytes),
 }
 
 impl Exchange {
-    /// Takes the client's next message; `None`: it has sent none. What is wrong with it is for operators: the
-    /// client is not to learn that.
+    /// Takes the client's next message; `None`: it sent none. The error is for operators, not for
+    /// the client.
     pub(super) fn step(
         &self,
         users: &Users,
@@ -314,7 +316,7 @@ fn challenge(users: &Users, nonce: &Nonce, first: &str) -> Result<(Challenge, St
         (Some(flag), Some(authorized), Some(bare)) => (flag, authorized, bare),
         _ => return Err(Denial::InvalidProof),
     };
-    // n: no channel binding; y: not with a server that has none. p asks for it.
+    // n: no channel binding; y: the client could, but believes the server cannot. p asks for it.
     if flag != "n" && flag != "y" {
         return Err(Denial::InvalidProof);
     }
@@ -325,7 +327,7 @@ fn challenge(users: &Users, nonce: &Nonce, first: &str) -> Result<(Challenge, St
         attributes.next().and_then(|part| part.strip_prefix("r=")).ok_or(Denial::InvalidProof)?;
     let name =
         unescaped(said_name).and_then(|name| prepared_name(&name)).ok_or(Denial::InvalidProof)?;
-    // To act for somebody else is not there.
+    // Acting for another user is not supported.
     let is_own = match authorized.strip_prefix("a=") {
         Some(other) => other == said_name,
         None => authorized.is_empty(),
@@ -344,7 +346,7 @@ fn challenge(users: &Users, nonce: &Nonce, first: &str) -> Result<(Challenge, St
     Ok((Challenge { name, is_known, stored_key, server_key, binding, nonce, said }, answer))
 }
 
-/// A name as it was before `,` and `=` were written as `=2C` and `=3D`. `None`: anything else was.
+/// Undoes the escapes `=2C` (`,`) and `=3D` (`=`). `None`: there is any other `=`.
 fn unescaped(name: &str) -> Option<String> {
     let mut parts = name.split('=');
     let mut plain = parts.next()?.to_owned();
@@ -376,7 +378,7 @@ impl Challenge {
         let signature = mac(&self.stored_key, &said);
         client_key.iter_mut().zip(signature).for_each(|(byte, other)| *byte ^= other);
         let is_proved = bool::from(Sha256::digest(client_key).ct_eq(&self.stored_key));
-        // Found out for unknown names as well, so that they take as long as known ones.
+        // Computed for unknown names as well, so that they take as long as known ones.
         match (self.is_known, std::hint::black_box(is_proved)) {
             (false, _) => return Err(Denial::UnknownUser),
             (true, false) => return Err(Denial::WrongPassword),
@@ -387,9 +389,9 @@ impl Challenge {
     }
 }
 
-/// HMAC-SHA-256 of the parts, one behind the other.
+/// HMAC-SHA-256 of the concatenated parts.
 fn mac(key: &Key, parts: &[&[u8]]) -> Key {
-    // A key is a block, filled up by zeros (RFC 2104, section 2).
+    // A key is padded with zeros to one block (RFC 2104, section 2).
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
     let mut mac = Hmac::<Sha256>::new(&block.into());

@@ -1,4 +1,4 @@
-//! What an answer to credentials says.
+//! The answer to a client's credentials.
 
 use bytes::Bytes;
 
@@ -9,9 +9,10 @@ use super::scram::Exchange;
 /// An answer to credentials.
 #[derive(Debug)]
 pub enum Verdict {
-    /// The client may connect as this identity. The data, if any, is what tells it that the server knows it, too.
+    /// The client may connect as this identity. The data, if any, proves to it that the server
+    /// knows it.
     Allowed(Identity, Option<Bytes>),
-    /// The exchange goes on: the data, if any, is for the client, whose next message continues it.
+    /// The exchange goes on: send the data, if any; the client's next message continues it.
     Continue(Exchange, Option<Bytes>),
     /// The client may not connect.
     Refused(Denial),

@@ -1,38 +1,38 @@
-//! Values named by 32 bits, in chunks: growing moves no value, so that a large arena neither stops its
-//! shard nor stands half empty, and a chunk whose last value goes is freed.
+//! Values with 32-bit keys, kept in chunks. Growing moves no value, so a large arena neither stops
+//! its shard nor stands half empty, and a chunk is freed with its last value.
 //!
-//! A new value goes to the lowest chunk with room, which empties the upper ones of an arena that
-//! shrinks.
+//! A new value goes to the lowest chunk with room; so the upper chunks of a shrinking arena empty.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use slab::Slab;
 
-/// Values a chunk holds; a power of two, so that a chunk that grows by doubling ends up exactly full.
+/// Values of a chunk. 256, and a power of two, so that a chunk that grows by doubling ends exactly
+/// full.
 const CHUNK_LEN: usize = 256;
 
-/// A table is shrunk when less than 1 / `SPARSE` of it is in use...
+/// A table shrinks when less than 1 / `SPARSE` of it is in use...
 pub(super) const SPARSE: usize = 4;
-/// ...and it is not small anyway.
+/// ...and it has room for more entries than this.
 pub(super) const SPARSE_CAPACITY_MIN: usize = 64;
 
-/// Names a value of the arena that is asked. An `Option` of it takes no more.
+/// Names a value of one arena. An `Option<Key>` takes no more memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key(NonZeroU32);
 
 impl Key {
-    /// Names the first value of an empty arena.
+    /// The key of the first value of an empty arena.
     pub(super) const FIRST: Self = Self(NonZeroU32::MIN);
 
     fn new(chunk: usize, place: usize) -> Self {
-        // Four billion values need 100 GB: memory ends first, and limits on subscriptions and
-        // retained messages long before.
+        // Four billion values need 100 GB: memory and the limits on subscriptions and retained
+        // messages end first.
         let index = u32::try_from(chunk * CHUNK_LEN + place + 1).ok().and_then(NonZeroU32::new);
         Self(index.expect("fewer values than 32 bits can name"))
     }
 
-    /// The chunk, and the place in it.
+    /// The chunk, and the index in it.
     fn split(self) -> (usize, usize) {
         let index = self.0.get() as usize - 1;
         (index / CHUNK_LEN, index % CHUNK_LEN)
@@ -55,13 +55,13 @@ impl<T> Default for Arena<T> {
 }
 
 impl<T> Arena<T> {
-    /// What a value takes. Beside that there is at most one chunk more than needed, as long as none
-    /// has been removed.
+    /// Bytes that a value takes. Beyond that there is at most one chunk more than needed, until a
+    /// value is removed.
     pub(super) const VALUE_BYTES: usize = {
-        // What a slab makes of it: a vacant place holds the index of the next one.
+        // In a slab: a vacant entry holds the index of the next one.
         let (size, align) = (size_of::<T>(), align_of::<T>());
         let aligned = if align < 8 { size.next_multiple_of(8) } else { size };
-        // The chunk's own fields, shared by its values, in a vector that may be half empty.
+        // The chunk's own fields, divided among its values, in a vector that may be half empty.
         aligned + 1
     };
 
@@ -75,16 +75,16 @@ impl<T> Arena<T> {
         self.chunks.iter().flat_map(|chunk| chunk.iter().map(|(_, value)| value))
     }
 
-    /// The value that `key` names.
+    /// The value with this key.
     ///
     /// # Panics
-    /// It was removed: keys live as long as what they are kept with.
+    /// It was removed. Whoever keeps a key drops it with the value.
     pub(super) fn at(&self, key: Key) -> &T {
         let (chunk, place) = key.split();
         &self.chunks[chunk][place]
     }
 
-    /// The same, to change it.
+    /// Like `at`, to change the value.
     pub(super) fn at_mut(&mut self, key: Key) -> &mut T {
         let (chunk, place) = key.split();
         &mut self.chunks[chunk][place]

@@ -1,10 +1,10 @@
-//! Filters and what is kept for each: `ExactFilters`, a hash map in segments, for filters without
+//! Tables from filters to values: `ExactFilters`, a hash map in segments, for filters without
 //! wildcards; `WildcardFilters`, a tree, for the others.
 //!
-//! Most subscribers of a push server have one topic of their own. Such a filter costs an entry of
-//! the hash map and shares its text with the session. The map comes in segments, so that growing
-//! one never stops a shard for longer than it takes to move a 64th of a million entries, and so
-//! that shards can lock them one by one.
+//! Most subscribers of a push server have one topic of their own. Such a filter costs one entry of
+//! the hash map, and shares its text with the session. The map has segments so that growing one
+//! stops a shard no longer than it takes to move a 64th of a million entries, and so that shards
+//! can lock them one by one.
 
 use std::hash::BuildHasher;
 
@@ -18,11 +18,12 @@ use super::level_names::{LevelId, LevelNames};
 use super::level_tree::{LevelTree, NodeId, ROOT, Vacant};
 use super::topic::{TopicFilter, TopicName};
 
-/// Segments of the filters without wildcards; a power of two.
+/// Segments of the filters without wildcards. 64, and a power of two, so that bits of the hash pick
+/// one.
 pub(super) const SEGMENTS: usize = 64;
 
-/// Hashes the text of filters and names, both alike, with a seed of its own: which filters
-/// collide is not for a client to know.
+/// Hashes the text of filters and names alike. The seed is random, so that clients do not know
+/// which filters collide.
 #[derive(Debug, Default)]
 pub(super) struct TextHasher(foldhash::fast::RandomState);
 
@@ -32,7 +33,7 @@ impl TextHasher {
         self.0.hash_one(text)
     }
 
-    /// The segment that a hash belongs to. The bits are none that the segment's table looks at.
+    /// The segment of a hash. Uses bits that the segment's own table does not use.
     pub(super) fn segment(hash: u64) -> usize {
         (hash >> 40) as usize % SEGMENTS
     }
@@ -49,16 +50,16 @@ impl<V> Default for ExactFilters<V> {
 }
 
 impl<V: Default + Vacant> ExactFilters<V> {
-    /// What a filter takes at the most, beside its text: its entry of a table that is half empty.
+    /// Most bytes that a filter takes beside its text: its entry in a table that is half empty.
     pub(super) const FILTER_BYTES: usize = 16 * (size_of::<(TopicFilter, V)>() + 1) / 7;
 
-    /// What is kept for the filter that reads `text`.
+    /// The value of the filter with this text.
     pub(super) fn find(&self, hash: u64, text: &str) -> Option<&V> {
         let (_, value) = self.0.find(hash, |(filter, _)| filter.as_str() == text)?;
         Some(value)
     }
 
-    /// What is kept for `filter`, a default where nothing was: make it other than vacant.
+    /// The value of `filter`, or a new default; the caller must not leave it vacant.
     pub(super) fn make(&mut self, hash: u64, filter: &TopicFilter, hasher: &TextHasher) -> &mut V {
         let entry = self.0.entry(
             hash,
@@ -72,7 +73,7 @@ impl<V: Default + Vacant> ExactFilters<V> {
         value
     }
 
-    /// Changes what is kept for `filter`, if anything, and forgets it when `change` left it vacant.
+    /// Changes the value of `filter`, if there is one, and removes it if `change` left it vacant.
     pub(super) fn change<R>(
         &mut self,
         hash: u64,
@@ -100,25 +101,24 @@ impl<V: Default + Vacant> ExactFilters<V> {
     }
 }
 
-/// How far `visit` got with a value.
+/// How far `visit` came with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Visited {
-    /// It is done with it.
+    /// It has finished the value.
     Whole,
-    /// The budget is spent, and the value is not done with: `visit` wants it again, with what it
-    /// noted of how far it got.
+    /// The budget is spent before the value is finished: `visit` gets it again next time, with the
+    /// progress that it noted.
     Part,
-    /// It needs no further value.
+    /// It needs no more values.
     Enough,
 }
 
-/// How far a walk over the filters that match a topic has come. `P`: how far it has come within what
-/// is kept for one filter.
+/// Progress of a walk over the filters that match a topic. `P`: progress within one filter's value.
 ///
-/// Filters come and go between two steps, so a way names no node, but how to get to one: at each
-/// level by `+` or by the topic's own. A walk takes all ways in one fixed order. So it goes by each
-/// place once: a filter that is there all the time is shown once, one that comes or goes meanwhile
-/// once or not at all.
+/// Filters come and go between two steps, so a way does not name a node, but how to get to it: at
+/// each level by `+` or by the topic's own level. A walk takes all ways in one fixed order and
+/// passes each place once. So it shows a filter that stays the whole time exactly once, and one
+/// that comes or goes meanwhile once or not at all.
 #[derive(Debug)]
 pub(super) struct Cursor<P> {
     stage: Stage,
@@ -127,20 +127,20 @@ pub(super) struct Cursor<P> {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
-    /// At the filter that reads like the topic.
+    /// At the filter that is equal to the topic.
     #[default]
     Exact,
-    /// At those with wildcards.
+    /// Among the filters with wildcards.
     Wildcard,
     Over,
 }
 
-/// A place among the filters with wildcards: a node yet to be visited, and how far within it.
+/// A place among the filters with wildcards: a node to visit, and progress within it.
 #[derive(Debug)]
 pub(super) struct Way<P> {
-    /// For each level above the node whether it is `+`.
+    /// For each level above the node, whether the way goes by `+`.
     levels: Vec<bool>,
-    /// What ends below the node is done with.
+    /// The filter that ends with `#` is finished, so the one that ends at the node is next.
     is_here: bool,
     within: P,
 }
@@ -160,18 +160,18 @@ impl<P: Default> Way<P> {
 }
 
 impl<P: Default> Cursor<P> {
-    /// Whether all is shown.
+    /// Whether the walk has shown everything.
     pub(super) fn is_over(&self) -> bool {
         self.stage == Stage::Over
     }
 
-    /// There is nothing to show, or nothing more that matters.
+    /// Ends the walk: nothing more to show, or nothing that matters.
     pub(super) fn end(&mut self) {
         self.stage = Stage::Over;
     }
 
-    /// Goes on until the budget is spent: `exact` with the filter that reads like the topic, then
-    /// `wildcard` with those that have wildcards. Returns whether all is shown.
+    /// Goes on until the budget is spent: `exact` gets the filter that is equal to the topic, then
+    /// `wildcard` those with wildcards. Returns whether everything is shown.
     pub(super) fn step(
         &mut self,
         budget: &mut Budget,
@@ -194,12 +194,12 @@ impl<P: Default> Cursor<P> {
     }
 }
 
-/// What is kept for the filters that end at a node of the tree.
+/// The values of the filters that end at a node of the tree.
 #[derive(Debug, Default)]
 struct Ends<V> {
-    /// For the filter that ends here.
+    /// Of the filter that ends at this node.
     here: V,
-    /// For the filter that ends with `#` below here. It matches what ends here, too.
+    /// Of the filter that ends with `#` below this node. It matches topics that end here, too.
     below: V,
 }
 
@@ -209,8 +209,7 @@ impl<V: Vacant> Vacant for Ends<V> {
     }
 }
 
-/// Filters with wildcards. Most nodes lead to others and are the end of no filter, so what is kept for
-/// filters lies beside the tree.
+/// Filters with wildcards. At most nodes no filter ends, so the values lie beside the tree.
 #[derive(Debug)]
 pub(super) struct WildcardFilters<V> {
     tree: LevelTree<Option<Key>>,
@@ -224,14 +223,14 @@ impl<V> Default for WildcardFilters<V> {
 }
 
 impl<V> WildcardFilters<V> {
-    /// What a filter takes at the most, beside its levels.
+    /// Most bytes that a filter takes, beside its levels.
     pub(super) const FILTER_BYTES: usize =
         Arena::<Ends<V>>::VALUE_BYTES + LevelTree::<Option<Key>>::PATH_BYTES;
 
-    /// What a level of a filter takes at the most, beside its text.
+    /// Most bytes that a level of a filter takes, beside its text.
     pub(super) const LEVEL_BYTES: usize = LevelTree::<Option<Key>>::NODE_BYTES;
 
-    /// What the text of a level takes beside its bytes, if no other level reads the same.
+    /// Bytes that a level's text takes beside its characters, if no other level has the same.
     pub(super) const TEXT_BYTES: usize = LevelNames::NAME_BYTES;
 }
 
@@ -241,14 +240,14 @@ impl<V: Default + Vacant> WildcardFilters<V> {
         self.ends.len() == 0
     }
 
-    /// What is kept for `filter`; perhaps vacant.
+    /// The value of `filter`, perhaps vacant.
     pub(super) fn find(&self, filter: &TopicFilter) -> Option<&V> {
         let path = FilterPath::of(filter);
         let ends = self.ends_at(self.tree.find(path.levels())?)?;
         Some(if path.below { &ends.below } else { &ends.here })
     }
 
-    /// What is kept for `filter`, a default where nothing was: make it other than vacant.
+    /// The value of `filter`, or a new default; the caller must not leave it vacant.
     pub(super) fn make(&mut self, filter: &TopicFilter) -> &mut V {
         let path = FilterPath::of(filter);
         let node = self.tree.make(path.levels());
@@ -257,7 +256,7 @@ impl<V: Default + Vacant> WildcardFilters<V> {
         path.end(ends.at_mut(key))
     }
 
-    /// Changes what is kept for `filter`, if anything, and forgets it when `change` left it vacant.
+    /// Changes the value of `filter`, if there is one, and removes it if `change` left it vacant.
     pub(super) fn change<R>(
         &mut self,
         filter: &TopicFilter,
@@ -280,9 +279,9 @@ impl<V: Default + Vacant> WildcardFilters<V> {
         Some(result)
     }
 
-    /// Shows `visit` what is kept for each filter that matches `topic`, going on where `way` stands,
-    /// until the budget is spent. Visits no node twice; the stack holds at most two entries a level.
-    /// Returns whether the walk is over.
+    /// Shows `visit` the value of each filter that matches `topic`, from `way` on, until the budget
+    /// is spent. Visits no node twice; its stack holds at most two entries for each level. Returns
+    /// whether the walk is over.
     pub(super) fn walk<P: Default>(
         &self,
         topic: &TopicName,
@@ -328,9 +327,9 @@ impl<V: Default + Vacant> WildcardFilters<V> {
         true
     }
 
-    /// Where a walk goes on, as `walk` keeps it: nodes, each with how many levels of the topic led
-    /// there, the next one last. If the node that `way` leads to is gone, so is what `way` says of the
-    /// inside of it.
+    /// The stack that `walk` left off with: nodes, each with the number of topic levels that lead
+    /// there; the next one is last. If the node of `way` is gone, this drops the progress within
+    /// it.
     fn stack_at<P: Default>(&self, levels: &Levels, way: &mut Way<P>) -> Vec<(NodeId, usize)> {
         let mut stack = Vec::new();
         let mut at = (ROOT, 0);
@@ -353,7 +352,7 @@ impl<V: Default + Vacant> WildcardFilters<V> {
         stack
     }
 
-    /// The ids of a topic's levels, as the tree has them now.
+    /// The level ids of a topic, as the tree has them now.
     fn resolve(&self, topic: &TopicName) -> Levels {
         Levels {
             ids: topic.as_str().split('/').map(|level| self.tree.level_id(level)).collect(),
@@ -362,7 +361,7 @@ impl<V: Default + Vacant> WildcardFilters<V> {
         }
     }
 
-    /// The child of a node for any next level, if there is a next level.
+    /// The `+` child of a node, if the topic has a further level.
     fn plus_below(&self, node: NodeId, depth: usize, levels: &Levels) -> Option<(NodeId, usize)> {
         let is_hidden = node == ROOT && levels.is_hidden;
         let plus = levels.plus.filter(|_| !is_hidden && depth < levels.ids.len())?;
@@ -397,14 +396,14 @@ impl<V: Default + Vacant> WildcardFilters<V> {
     }
 }
 
-/// A topic's levels as a tree knows them; `None`: it has none of that name.
+/// The level ids of a topic; `None`: the tree has no level of that name.
 struct Levels {
     ids: Vec<Option<LevelId>>,
     plus: Option<LevelId>,
     is_hidden: bool,
 }
 
-/// A filter as a path: its levels without a last `#`. `None`: `#` alone, the root itself.
+/// A filter as a path: its levels without a final `#`. `None`: `#` alone, which is the root.
 struct FilterPath<'a> {
     levels: Option<&'a str>,
     below: bool,

@@ -1,17 +1,17 @@
-//! Counts what several outboxes share. A message counts once against the total, however many outboxes
-//! hold it, until the last socket has taken it.
+//! Counts values that several outboxes share. A message counts once against the total, however many
+//! outboxes hold it, until the last socket has taken it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::memory::MemoryBudget;
 
-/// A field of what is shared: the number of outboxes and sockets that hold it. The first one charges its
-/// weight, and the last one gives that back.
+/// A field of a shared value: how many outboxes and sockets hold it. The first holder charges the
+/// value's weight, the last one gives it back.
 #[derive(Debug, Default)]
 pub struct Held {
     outboxes: AtomicU32,
-    /// What it counts against, once an outbox has held it.
+    /// The total that it is charged to, once an outbox has held it.
     memory: OnceLock<Arc<MemoryBudget>>,
 }
 
@@ -28,7 +28,7 @@ impl Held {
         }
     }
 
-    /// A socket holds it as well. It comes from an outbox, so what it counts against is known.
+    /// One more socket holds it. The socket got it from an outbox, so the total is known.
     pub(crate) fn enter_socket(&self, weight_bytes: impl FnOnce() -> usize) {
         if self.outboxes.fetch_add(1, Ordering::AcqRel) == 0
             && let Some(memory) = self.memory.get()
@@ -37,7 +37,7 @@ impl Held {
         }
     }
 
-    /// One holder less. The first one charged before it left, so the last one finds what to give back.
+    /// One holder less. The first holder charged before it left, so the last one finds the charge.
     pub(crate) fn leave(&self, weight_bytes: impl FnOnce() -> usize) {
         if self.outboxes.fetch_sub(1, Ordering::AcqRel) == 1
             && let Some(memory) = self.memory.get()
@@ -47,14 +47,14 @@ impl Held {
     }
 }
 
-/// A copy is in no outbox.
+/// No outbox holds a copy yet.
 impl Clone for Held {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-/// Two messages are equal whoever holds them.
+/// Two messages are equal, whatever holds them.
 impl PartialEq for Held {
     fn eq(&self, _: &Self) -> bool {
         true

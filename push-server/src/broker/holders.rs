@@ -1,11 +1,12 @@
-//! Counts what each network, link and user holds of a resource that all clients share.
+//! Counts how much of a shared resource each network, link and user holds.
 //!
-//! A network is an IPv4 /24 or an IPv6 /48, the prefix that a site is given. Of an IPv6 network's share
-//! a /64, which is one link of the site or one customer of a provider, has half at most: it has more
-//! addresses than anybody can count, so addresses are never counted one by one. Networks, links and
-//! users are counted in a fixed number of buckets by a hash whose seed is random: a session remembers
-//! two buckets in four bytes, nothing grows with the networks there are, and nobody can choose with
-//! whom to share a bucket. Two that do share one are counted as one, which a share is large enough for.
+//! A network is an IPv4 /24 or an IPv6 /48, the prefix that a site gets. Within an IPv6 network a
+//! /64, which is one link of the site or one customer of a provider, gets at most half of the
+//! network's share. A /64 has too many addresses to count them one by one, so addresses are not
+//! counted. Networks, links and users fall into a fixed number of buckets, by a hash with a random
+//! seed: a session remembers two buckets in four bytes, nothing grows with the number of networks,
+//! and nobody can choose whom to share a bucket with. Two in the same bucket count as one; a share
+//! is large enough for that.
 
 use std::hash::{BuildHasher, Hash};
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,29 +14,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::FixedState;
 
-/// Buckets that networks, links, and users are counted in.
+/// Buckets of networks, of links, and of users. 65,536, so that a bucket's number has two bytes.
 const BUCKETS: usize = 1 << 16;
 
-/// The bucket of those that are not known.
+/// The bucket of the unknown.
 const UNKNOWN: u16 = 0;
 
-/// The network that a session's client has connected from last, as far as it is told from others.
+/// The bucket of the network that a session's client connected from last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerNetwork {
     prefix: u16,
-    /// Of IPv6 only.
+    /// Only for IPv6.
     link: u16,
 }
 
-/// A network, a link and a user, as far as they are told from others. The default is known to be
-/// nobody's, and has no share.
+/// Buckets of a network, a link and a user: whose something is. The default is nobody's, and has no
+/// share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
     network: PeerNetwork,
     user: u16,
 }
 
-/// Tells networks, links and users from others of their kind.
+/// Sorts networks, links and users into buckets.
 #[derive(Debug)]
 pub struct Holders {
     hasher: FixedState,
@@ -47,7 +48,7 @@ impl Holders {
         Self { hasher: FixedState::with_seed(seed) }
     }
 
-    /// The network of an address.
+    /// The buckets of an address's network and link.
     pub fn network(&self, address: IpAddr) -> PeerNetwork {
         match address.to_canonical() {
             IpAddr::V4(address) => {
@@ -61,14 +62,14 @@ impl Holders {
         }
     }
 
-    /// Names the holder by its network and its user; `None`: the client is not authenticated.
+    /// The holder with this network and user; `None`: the client has not authenticated.
     pub fn holder(&self, network: PeerNetwork, user: Option<&str>) -> Holder {
         Holder { network, user: user.map_or(UNKNOWN, |user| self.bucket(user)) }
     }
 
-    /// Not the first.
+    /// A bucket other than `UNKNOWN`.
     fn bucket(&self, key: impl Hash) -> u16 {
-        // The remainder is less than the buckets there are.
+        // Less than `BUCKETS`.
         (self.hasher.hash_one(key) % (BUCKETS as u64 - 1)) as u16 + 1
     }
 }
@@ -78,7 +79,7 @@ impl Holder {
     pub const NOBODY: Self =
         Self { network: PeerNetwork { prefix: UNKNOWN, link: UNKNOWN }, user: UNKNOWN };
 
-    /// Where it has connected from.
+    /// The network that it connected from.
     pub fn network(self) -> PeerNetwork {
         self.network
     }
@@ -90,7 +91,7 @@ impl Holder {
     }
 }
 
-/// How much a network or user may have.
+/// The largest share of a network or user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShareMax {
     all: u64,
@@ -98,21 +99,21 @@ pub struct ShareMax {
 }
 
 impl ShareMax {
-    /// So many percent of a total, and never less than `least`, so that small servers have none. 100 is no
-    /// share: whoever there is may have everything, be it from one link.
+    /// `percent` of `total`, but at least `least`, so that small servers do not limit shares. 100
+    /// means no limit: one link may take everything.
     pub fn new(total: u64, percent: u8, least: u64) -> Self {
         if percent >= 100 {
             return Self { all: u64::MAX, of_link: u64::MAX };
         }
         let all = (total / 100 * u64::from(percent)).saturating_add(
-            // What the division has cut off.
+            // The remainder of the division.
             total % 100 * u64::from(percent) / 100,
         );
         Self { all: all.max(least), of_link: (all / 2).max(least) }
     }
 }
 
-/// Which shares are used up.
+/// The shares that are used up.
 #[derive(Clone, Copy, Debug)]
 struct Full {
     network: bool,
@@ -126,7 +127,7 @@ impl Full {
     }
 }
 
-/// How much each network, link and user has. What is not known has no share.
+/// How much each network, link and user holds. The unknown have no limit.
 #[derive(Debug)]
 pub struct Tally {
     share: ShareMax,
@@ -136,27 +137,27 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nobody has anything.
+    /// A tally in which nobody holds anything.
     pub fn new(share: ShareMax) -> Self {
         let buckets = || (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
         Self { share, by_network: buckets(), by_link: buckets(), by_user: buckets() }
     }
 
-    /// `holder` has so much more.
+    /// `holder` takes `amount` more.
     pub fn add(&self, holder: Holder, amount: u64) {
         for count in self.counts(holder) {
             count.fetch_add(amount, Ordering::Relaxed);
         }
     }
 
-    /// `holder` has so much less.
+    /// `holder` gives `amount` back.
     pub fn subtract(&self, holder: Holder, amount: u64) {
         for count in self.counts(holder) {
             count.fetch_sub(amount, Ordering::Relaxed);
         }
     }
 
-    /// So much moves from one holder to another.
+    /// `amount` moves from one holder to another.
     pub fn hand_over(&self, from: Holder, to: Holder, amount: u64) {
         if from != to && amount > 0 {
             self.add(to, amount);
@@ -164,13 +165,13 @@ impl Tally {
         }
     }
 
-    /// Whether so much more is beyond a share.
+    /// Whether `more` would exceed a share of `holder`.
     pub fn exceeds_share(&self, holder: Holder, more: u64) -> bool {
         self.full(holder, more).any()
     }
 
-    /// Whether it would fit if `other` gave back as much. That helps only if the two count together in
-    /// what is full.
+    /// Whether `newcomer` would fit if `other` gave back as much. That only helps if both count in
+    /// the share that is full.
     pub fn makes_room(&self, newcomer: Holder, other: Holder, amount: u64) -> bool {
         let full = self.full(newcomer, amount);
         full.any()

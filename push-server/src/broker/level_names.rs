@@ -1,5 +1,5 @@
-//! The texts of a tree's levels, each kept once however many nodes bear it: `+` alone is the level of
-//! half of all filters with wildcards.
+//! The texts of a tree's levels. Each is stored once, however many nodes have it: in half of all
+//! filters with wildcards `+` is a level.
 
 use std::hash::BuildHasher;
 
@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use super::arena::{Arena, Key, SPARSE, SPARSE_CAPACITY_MIN};
 use super::message::ALLOCATION_BYTES;
 
-/// Names a level's text as long as a node of the tree bears it.
+/// Names the text of a level, as long as a node of the tree has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LevelId(Key);
 
@@ -16,7 +16,7 @@ pub(super) struct LevelId(Key);
 struct LevelName {
     text: Box<str>,
     uses: u32,
-    /// So that the table grows without reading texts.
+    /// Stored, so that the table grows without reading texts.
     hash: u32,
 }
 
@@ -29,12 +29,12 @@ pub(super) struct LevelNames {
 }
 
 impl LevelNames {
-    /// What a text takes beside its bytes: its place, its entry of a table that is half empty, and its
-    /// allocation.
+    /// Bytes that a text takes beside its characters: its entry in the arena and in a table that is
+    /// half empty, and its allocation.
     pub(super) const NAME_BYTES: usize =
         Arena::<LevelName>::VALUE_BYTES + 16 * (size_of::<LevelId>() + 1) / 7 + ALLOCATION_BYTES;
 
-    /// The id of `text`, if any node bears it.
+    /// The id of `text`, if any node has it.
     pub(super) fn find(&self, text: &str) -> Option<LevelId> {
         let hash = self.hash(text);
         self.by_text.find(spread(hash), |id| self.is_named(*id, hash, text)).copied()
@@ -45,7 +45,7 @@ impl LevelNames {
         &self.names.at(id.0).text
     }
 
-    /// The id of `text` for one node more.
+    /// The id of `text`, for one node more.
     pub(super) fn take(&mut self, text: &str) -> LevelId {
         if let Some(id) = self.find(text) {
             self.names.at_mut(id.0).uses += 1;
@@ -58,7 +58,7 @@ impl LevelNames {
         id
     }
 
-    /// A node that bore `id` is gone.
+    /// A node with this text is gone.
     pub(super) fn give_back(&mut self, id: LevelId) {
         let name = self.names.at_mut(id.0);
         name.uses -= 1;
@@ -78,7 +78,7 @@ impl LevelNames {
     }
 
     fn hash(&self, text: &str) -> u32 {
-        // The upper half: foldhash folds its last multiplication, both halves are as good.
+        // The upper half: foldhash folds its last multiplication, so both halves are equally good.
         (self.hasher.hash_one(text) >> 32) as u32
     }
 
@@ -94,7 +94,7 @@ impl LevelNames {
     }
 }
 
-/// Makes of 32 bits of hash the 64 that a table wants: it reads the lowest and the highest.
+/// Spreads 32 bits of hash to the 64 that a table wants: it reads the lowest and the highest.
 pub(super) fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

@@ -1,12 +1,12 @@
-//! A tree of topic levels: what the wildcard filters of a shard, the routing between shards and
-//! the retained messages are kept in. It knows levels as text, and nothing of wildcards.
+//! A tree of topic levels, for the wildcard filters of a shard, the routing between shards and the
+//! retained messages. It treats levels as text, and knows no wildcards.
 //!
-//! Nodes live in one arena and name each other by index, so that nothing recurses: neither a walk
-//! nor the drop of a tree a peer made deep. A peer chooses how many nodes its filters and topics have, two
-//! bytes of text each, so a node is small: it names its level's text, which `LevelNames` keeps once, and an
-//! only child is found by its parent alone. Where nodes have several children, the edges of all of them
-//! share one hash table of 8 byte entries. A node that holds nothing and leads nowhere is removed at
-//! once; its place is used again.
+//! Nodes live in one arena and name each other by index, so nothing recurses, neither walks nor
+//! drops, however deep a peer makes the tree. Peers choose how many nodes their filters and topics
+//! need, and pay two bytes of text for each, so a node is small: it names its level's text, which
+//! `LevelNames` stores once, and the parent alone finds an only child. For nodes with several
+//! children, the edges of all share one hash table with entries of 8 bytes. A node that holds
+//! nothing and leads nowhere is removed at once, and its place is used again.
 
 use std::hash::BuildHasher;
 
@@ -15,9 +15,9 @@ use hashbrown::HashTable;
 use super::arena::{Arena, Key, SPARSE, SPARSE_CAPACITY_MIN};
 use super::level_names::{LevelId, LevelNames, spread};
 
-/// Whether what a place holds may be forgotten.
+/// A value that may be removed when it is vacant.
 pub(super) trait Vacant {
-    /// Whether it is as good as its default.
+    /// Whether it equals its default.
     fn is_vacant(&self) -> bool;
 }
 
@@ -27,17 +27,17 @@ impl<T> Vacant for Option<T> {
     }
 }
 
-/// A node of the tree that is asked.
+/// A node of one tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeId(Key);
 
-/// Where every path begins. It is never removed.
+/// The root, where every path begins. It is never removed.
 pub(super) const ROOT: NodeId = NodeId(Key::FIRST);
 
 #[derive(Debug)]
 struct Node<V> {
     level: LevelId,
-    /// The root alone has none.
+    /// `None` only for the root.
     parent: Option<NodeId>,
     first_child: Option<NodeId>,
     next_sibling: Option<NodeId>,
@@ -45,7 +45,7 @@ struct Node<V> {
     value: V,
 }
 
-/// An edge to one of several children: where it leads, and 32 bits of its hash, so that the table grows
+/// An edge to one of several children: the child, and 32 bits of its hash, so that the table grows
 /// without reading nodes.
 #[derive(Clone, Copy, Debug)]
 struct Edge {
@@ -80,14 +80,14 @@ impl<V: Default> Node<V> {
 }
 
 impl<V> LevelTree<V> {
-    /// What a node takes beside its level's text and the edges.
+    /// Bytes that a node takes beside its level's text and its edges.
     pub(super) const NODE_BYTES: usize = Arena::<Node<V>>::VALUE_BYTES;
 
-    /// What the edges take that a path adds, at the most, in a table that is half empty: it branches
-    /// off from one other, which gives two children an edge that had none.
+    /// Most bytes that the edges of a new path take, in a table that is half empty: where it
+    /// branches off, two children get an edge that had none.
     pub(super) const PATH_BYTES: usize = 2 * Self::EDGE_BYTES;
 
-    /// What an edge takes, in a table that is half empty.
+    /// Bytes that an edge takes, in a table that is half empty.
     pub(super) const EDGE_BYTES: usize = 16 * (size_of::<Edge>() + 1) / 7;
 
     /// Whether there is nothing but the root.
@@ -101,12 +101,12 @@ impl<V> LevelTree<V> {
         self.nodes.len() - 1
     }
 
-    /// What `node` holds.
+    /// The value of `node`.
     pub(super) fn value(&self, node: NodeId) -> &V {
         &self.node(node).value
     }
 
-    /// What `node` holds. Call `prune` when it may have become vacant.
+    /// The value of `node`. Call `prune` if it may have become vacant.
     pub(super) fn value_mut(&mut self, node: NodeId) -> &mut V {
         &mut self.node_mut(node).value
     }
@@ -116,8 +116,8 @@ impl<V> LevelTree<V> {
         self.names.text(self.node(node).level)
     }
 
-    /// The id by which `child_by_id` finds children at `level`. `None`: no node has any. Valid until a
-    /// node is removed.
+    /// The id by which `child_by_id` finds children at `level`; `None`: no node has this level.
+    /// Valid until a node is removed.
     pub(super) fn level_id(&self, level: &str) -> Option<LevelId> {
         self.names.find(level)
     }
@@ -127,7 +127,7 @@ impl<V> LevelTree<V> {
         self.child_by_id(node, self.level_id(level)?)
     }
 
-    /// The child of `node` at the level of this id.
+    /// The child of `node` at the level with this id.
     pub(super) fn child_by_id(&self, node: NodeId, level: LevelId) -> Option<NodeId> {
         let first = self.node(node).first_child?;
         let child = self.node(first);
@@ -141,7 +141,7 @@ impl<V> LevelTree<V> {
         Some(edge.child)
     }
 
-    /// Where `levels` lead from the root.
+    /// The node that `levels` lead to from the root.
     pub(super) fn find<'a>(&self, levels: impl IntoIterator<Item = &'a str>) -> Option<NodeId> {
         levels.into_iter().try_fold(ROOT, |node, level| self.child(node, level))
     }
@@ -172,7 +172,7 @@ impl<V> LevelTree<V> {
     }
 
     fn edge_hash(&self, parent: NodeId, level: LevelId) -> u32 {
-        // The upper half: foldhash folds its last multiplication, both halves are as good.
+        // The upper half: foldhash folds its last multiplication, so both halves are equally good.
         (self.hasher.hash_one((parent.0, level)) >> 32) as u32
     }
 
@@ -193,14 +193,15 @@ impl<V> LevelTree<V> {
 }
 
 impl<V: Default + Vacant> LevelTree<V> {
-    /// Where `levels` lead from the root, made where it is missing. Give it a value, or `prune`.
+    /// The node that `levels` lead to from the root, with missing nodes made. Give it a value, or
+    /// `prune` it.
     pub(super) fn make<'a>(&mut self, levels: impl IntoIterator<Item = &'a str>) -> NodeId {
         levels.into_iter().fold(ROOT, |node, level| {
             self.child(node, level).unwrap_or_else(|| self.add_child(node, level))
         })
     }
 
-    /// Removes `node` when it holds nothing and leads nowhere, and so its ancestors.
+    /// Removes `node` if it holds nothing and leads nowhere, then its ancestors likewise.
     pub(super) fn prune(&mut self, node: NodeId) {
         let mut id = node;
         loop {

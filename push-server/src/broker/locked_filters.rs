@@ -1,8 +1,8 @@
-//! A filter table that all shards share: read at every publish.
+//! A filter table that all shards share and every publish reads.
 //!
 //! A million sessions with a topic of their own change such a table a million times, so filters
-//! without wildcards are spread over many locks; those with wildcards share one, which nobody takes
-//! while there are none. Locks are held for one look-up; a poisoned one is recovered, not
+//! without wildcards are spread over many locks. Those with wildcards share one lock, which nobody
+//! takes while there are none. A lock is held for one look-up; a poisoned one is recovered, not
 //! propagated.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,12 +21,12 @@ pub(super) struct LockedFilters<V: Default> {
     hasher: TextHasher,
     exact: Box<[LockedSegment<V>]>,
     wildcard: RwLock<WildcardFilters<V>>,
-    /// Whether `wildcard` has any: written under its lock, read without. A publish that reads it
-    /// before a subscription set it came before that subscription was answered.
+    /// Whether `wildcard` has any; written under its lock, read without. A publish that misses a
+    /// subscription here came before that subscription was answered.
     any_wildcard: AtomicBool,
 }
 
-/// A lock to itself on its cache line: neighbours do not slow each other down.
+/// Each lock has its own cache line, so that neighbours do not slow each other down.
 #[derive(Debug)]
 #[repr(align(64))]
 struct LockedSegment<V>(RwLock<ExactFilters<V>>);
@@ -44,8 +44,7 @@ impl<V: Default> Default for LockedFilters<V> {
 }
 
 impl<V: Default + Vacant> LockedFilters<V> {
-    /// Changes what is kept for `filter`, a default where nothing was. `change` must not leave it
-    /// vacant.
+    /// Changes the value of `filter`, or a new default. `change` must not leave it vacant.
     pub(super) fn make<R>(&self, filter: &TopicFilter, change: impl FnOnce(&mut V) -> R) -> R {
         if filter.has_wildcards() {
             let mut wildcard = write(&self.wildcard);
@@ -59,7 +58,7 @@ impl<V: Default + Vacant> LockedFilters<V> {
         }
     }
 
-    /// Changes what is kept for `filter`, if anything, and forgets it when `change` left it vacant.
+    /// Changes the value of `filter`, if there is one, and removes it if `change` left it vacant.
     pub(super) fn change<R>(
         &self,
         filter: &TopicFilter,
@@ -77,7 +76,7 @@ impl<V: Default + Vacant> LockedFilters<V> {
         }
     }
 
-    /// Looks at what is kept for `filter`, if anything.
+    /// Reads the value of `filter`, if there is one.
     pub(super) fn look<R>(&self, filter: &TopicFilter, look: impl FnOnce(&V) -> R) -> Option<R> {
         if filter.has_wildcards() {
             read(&self.wildcard).find(filter).map(look)
@@ -88,9 +87,8 @@ impl<V: Default + Vacant> LockedFilters<V> {
         }
     }
 
-    /// Shows `visit` what is kept for each filter that matches `topic`, going on where `cursor`
-    /// stands, until the budget is spent; no lock is held longer than that. Returns whether all is
-    /// shown.
+    /// Shows `visit` the value of each filter that matches `topic`, from `cursor` on, until the
+    /// budget is spent; then it releases the lock. Returns whether everything is shown.
     pub(super) fn walk<P: Default>(
         &self,
         topic: &TopicName,
@@ -111,7 +109,7 @@ impl<V: Default + Vacant> LockedFilters<V> {
         cursor.step(budget, exact, wildcard)
     }
 
-    /// Filters without wildcards, nodes of those with, and whether anybody looks at them.
+    /// Filters without wildcards, nodes of those with, and whether publishes look at them.
     #[cfg(test)]
     pub(super) fn kept(&self) -> (usize, usize, bool) {
         let exact = self.exact.iter().map(|segment| read(&segment.0).len()).sum();
@@ -119,7 +117,7 @@ impl<V: Default + Vacant> LockedFilters<V> {
         (exact, read(&self.wildcard).nodes_len(), any_wildcard)
     }
 
-    /// Panics with the lock of the wildcards held.
+    /// Panics while it holds the lock of the wildcards.
     #[cfg(test)]
     pub(super) fn poison(&self)
     where

@@ -1,49 +1,49 @@
-//! Memory that all shards together give to one kind of state: each client's part is bounded by limits
-//! of its own, and there are too many of them for those to bound the whole.
+//! Memory that all shards together give to one kind of state. Each client has limits of its own,
+//! but there are too many clients for those to bound the whole.
 //!
-//! Bytes are what the things weigh, as if no other shared anything of them, so the limit is never passed
-//! by what it counts. What was there before the limit (a session found at a start, say) may be counted
-//! beyond it: then nothing is removed, and nothing is added.
+//! Bytes are what the things weigh if none shares anything, so real use never passes the limit.
+//! State that exists before the limit applies (a session found at a start, say) may exceed it: then
+//! nothing is removed, and nothing is added.
 //!
-//! One client, or one network of them, must not use up alone what is for all. So a budget may have shares:
-//! while more than half of it is used, a network, an IPv6 link or a user (`holders`) has no more than its
-//! share.
+//! One client, or one network of clients, must not use up what is for all. So a budget may have
+//! shares: while more than half of it is used, a network, an IPv6 link or a user (`holders`) gets
+//! no more than its share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::holders::{Holder, ShareMax, Tally};
-/// One kind's budget.
+/// The memory of one kind of state.
 #[derive(Debug)]
 pub struct MemoryBudget {
     used_bytes: AtomicU64,
     bytes_max: u64,
-    /// Counts each holder's bytes, if shares limit them.
+    /// Each holder's bytes, if shares limit them.
     tally: Option<Tally>,
 }
 
-/// Why memory is not there.
+/// Why a budget gives no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoMemory {
     /// All is used.
     Total,
-    /// More than half is, and the network, the link or the user has its share.
+    /// More than half is used, and the network, link or user has its share.
     Share,
 }
 
 impl MemoryBudget {
-    /// Nothing of `bytes_max` is used.
+    /// A budget of which nothing is used.
     pub fn new(bytes_max: u64) -> Arc<Self> {
         Arc::new(Self { used_bytes: AtomicU64::new(0), bytes_max, tally: None })
     }
 
-    /// The same with shares.
+    /// Like `new`, with shares.
     pub fn with_shares(bytes_max: u64, share: ShareMax) -> Arc<Self> {
         let tally = Some(Tally::new(share));
         Arc::new(Self { used_bytes: AtomicU64::new(0), bytes_max, tally })
     }
 
-    /// Takes so many bytes, all or none. Returns whether it could.
+    /// Takes these bytes, all or none. Returns whether it could.
     #[must_use]
     pub fn take(&self, bytes: u64) -> bool {
         let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -54,10 +54,10 @@ impl MemoryBudget {
         fits
     }
 
-    /// Takes so many bytes for `holder`, all or none.
+    /// Takes these bytes for `holder`, all or none.
     ///
     /// # Errors
-    /// There are no more, for anybody or for this holder.
+    /// The total or the holder's share is used up.
     pub fn take_for(&self, holder: Holder, bytes: u64) -> Result<(), NoMemory> {
         if self.exceeds_share(holder, bytes) {
             return Err(NoMemory::Share);
@@ -69,37 +69,37 @@ impl MemoryBudget {
         Ok(())
     }
 
-    /// Bytes that are taken already belong to this holder from now on.
+    /// Counts bytes that are already taken for this holder from now on.
     pub fn count_for(&self, holder: Holder, bytes: u64) {
         if let Some(tally) = &self.tally {
             tally.add(holder, bytes);
         }
     }
 
-    /// Bytes that stay taken belong to this holder no longer.
+    /// Counts these bytes, which stay taken, no longer for this holder.
     pub fn discount(&self, holder: Holder, bytes: u64) {
         if let Some(tally) = &self.tally {
             tally.subtract(holder, bytes);
         }
     }
 
-    /// Bytes that one holder has taken belong to another from now on.
+    /// Counts bytes of one holder for another from now on.
     pub fn hand_over(&self, from: Holder, to: Holder, bytes: u64) {
         if let Some(tally) = &self.tally {
             tally.hand_over(from, to, bytes);
         }
     }
 
-    /// Gives back what was taken for somebody.
+    /// Gives back what was taken for this holder.
     pub fn give_back_for(&self, holder: Holder, bytes: u64) {
         self.discount(holder, bytes);
         self.give_back(bytes);
     }
 
-    /// Whether nothing is left, for anybody or for this holder.
+    /// Whether anything is left for this holder.
     ///
     /// # Errors
-    /// Nothing is.
+    /// The total or the holder's share is used up.
     pub fn check_room_for(&self, holder: Holder) -> Result<(), NoMemory> {
         if self.is_full() {
             Err(NoMemory::Total)
@@ -110,7 +110,8 @@ impl MemoryBudget {
         }
     }
 
-    /// Whether an eighth is left at most: then whoever has more than its share gives way before others do.
+    /// Whether at most an eighth is left: then sessions whose holder exceeds its share give way
+    /// before others do.
     pub fn is_nearly_full(&self) -> bool {
         self.used_bytes() > self.bytes_max - self.bytes_max / 8
     }
@@ -122,7 +123,7 @@ impl MemoryBudget {
             && self.tally.as_ref().is_some_and(|tally| tally.exceeds_share(holder, more_bytes))
     }
 
-    /// Counts what is there already, whatever is left.
+    /// Counts what exists already, even beyond the total.
     pub fn add(&self, bytes: u64) {
         self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -137,22 +138,22 @@ impl MemoryBudget {
         self.used_bytes() >= self.bytes_max
     }
 
-    /// What is left.
+    /// Bytes left.
     pub fn left_bytes(&self) -> u64 {
         self.bytes_max.saturating_sub(self.used_bytes())
     }
 
-    /// What is used.
+    /// Bytes in use.
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// What may be used.
+    /// The total, in bytes.
     pub fn bytes_max(&self) -> u64 {
         self.bytes_max
     }
 
-    /// Takes bytes of a holder for something that is dropped in many places.
+    /// Takes bytes for something that is dropped in many places.
     ///
     /// # Errors
     /// As for `take_for`.
@@ -161,13 +162,13 @@ impl MemoryBudget {
         Ok(Charge { budget: Arc::clone(self), holder, bytes })
     }
 
-    /// Makes a charge of bytes that were taken already.
+    /// Makes a charge of bytes that were taken before.
     pub fn adopt(self: &Arc<Self>, holder: Holder, bytes: u64) -> Charge {
         self.count_for(holder, bytes);
         Charge { budget: Arc::clone(self), holder, bytes }
     }
 
-    /// The same for what is there already.
+    /// Like `charge`, for what exists already: even beyond the total.
     pub fn charge_anyway(self: &Arc<Self>, holder: Holder, bytes: u64) -> Charge {
         self.add(bytes);
         self.adopt(holder, bytes)
@@ -183,12 +184,12 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// How much it is.
+    /// Its bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// What it stands for takes so much now.
+    /// Changes how many bytes it stands for.
     pub fn resize(&mut self, bytes: u64) {
         let before = std::mem::replace(&mut self.bytes, bytes);
         if bytes > before {
@@ -199,7 +200,7 @@ impl Charge {
         }
     }
 
-    /// It is another's now.
+    /// Counts it for another holder.
     pub fn hand_over(&mut self, to: Holder) {
         self.budget.hand_over(self.holder, to, self.bytes);
         self.holder = to;
@@ -212,37 +213,35 @@ impl Drop for Charge {
     }
 }
 
-/// What sessions keep in memory, by kind, for all shards.
+/// The memory of sessions by kind, for all shards together.
 #[derive(Debug)]
 pub struct SessionMemory {
     /// The sessions themselves: client id, user, place in the tables.
     pub sessions: Arc<MemoryBudget>,
     /// Their subscriptions.
     pub subscriptions: Arc<MemoryBudget>,
-    /// Wills, of clients that are connected and of those that are away.
+    /// Wills of connected and of absent clients.
     pub wills: Arc<MemoryBudget>,
-    /// What is unacknowledged in either direction, and places in outboxes; the messages themselves
-    /// not counted.
+    /// Unacknowledged packets in both directions, and places in outboxes, without the messages.
     pub inflight: Arc<MemoryBudget>,
-    /// Messages in outboxes, what lies on disk not counted: each once, however many outboxes hold it. Large
-    /// ones until the sockets have taken them.
+    /// Messages in outboxes, except those on disk: each once, however many outboxes hold it. Large
+    /// ones count until the sockets have taken them.
     pub outboxes: Arc<MemoryBudget>,
-    /// Copies handed to sockets that have not taken them yet.
+    /// Copies that sockets were given and have not taken yet.
     pub sending: Arc<MemoryBudget>,
 }
 
-/// What a session takes beside the texts of its client id and user: its place in its shard's table and
-/// its entry of the index, where both are half empty, its timer, the texts' allocations, and what it
-/// has as soon as anything is pending.
+/// Bytes that a session takes beside the texts of its client id and user: its entry in its shard's
+/// table and in the index, both half empty, its timer, the texts' allocations, and its outbox.
 pub const SESSION_BYTES: usize = 640;
 
-/// What a session of this client id and user takes in memory at the most, its connection and what has
-/// budgets of its own not counted.
+/// Most bytes that a session with this client id and user takes, without its connection and without
+/// what has budgets of its own.
 pub fn session_weight_bytes(client_id: &str, user: Option<&str>) -> u64 {
     (SESSION_BYTES + client_id.len() + user.map_or(0, str::len)) as u64
 }
 
-/// How many bytes each kind may take.
+/// The total of each kind, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionMemoryMax {
     /// `--session-bytes-total`.
@@ -260,7 +259,7 @@ pub struct SessionMemoryMax {
 }
 
 impl SessionMemoryMax {
-    /// No limits: for code that only reads.
+    /// No limits, for code that only reads.
     pub const UNLIMITED: Self = Self {
         sessions: u64::MAX,
         subscriptions: u64::MAX,
@@ -271,11 +270,12 @@ impl SessionMemoryMax {
     };
 }
 
-/// The least share of wills, and of inflight state, that a network or user has: more than any will takes.
-pub const SHARE_BYTES_MIN: u64 = 1 << 20;
+/// Bytes of wills, and of inflight state, that any network or user may have: 1 MiB, more than any
+/// will takes.
+pub(crate) const SHARE_BYTES_MIN: u64 = 1 << 20;
 
 impl SessionMemory {
-    /// Nothing is used, and there are no shares.
+    /// Budgets without shares, of which nothing is used.
     pub fn new(max: SessionMemoryMax) -> Arc<Self> {
         Arc::new(Self {
             sessions: MemoryBudget::new(max.sessions),
@@ -287,11 +287,12 @@ impl SessionMemory {
         })
     }
 
-    /// Nothing is used, and a network or user has so many percent of subscriptions, wills and inflight
-    /// state, or the least share: of subscriptions, what a session may have, `subscription_bytes_min`.
+    /// Budgets with shares, of which nothing is used. A network or user gets `percent` of
+    /// subscriptions, wills and inflight state, but at least `SHARE_BYTES_MIN`; of subscriptions at
+    /// least what one session may have, `subscription_bytes_min`.
     ///
-    /// Sessions have shares of their places. What outboxes hold is not shared by network, because each
-    /// of them holds no more than it leaves to all others (`mqtt::outbox::room`).
+    /// Sessions have shares of their places. Outboxes have no shares by network, because each holds
+    /// no more than it leaves to all others (`mqtt::outbox::room`).
     pub fn with_shares(
         max: SessionMemoryMax,
         percent: u8,

@@ -1,4 +1,4 @@
-//! An application message, as it travels between sessions: shared, never changed.
+//! An application message as it travels between sessions: shared and never changed.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use super::held::Held;
 use super::topic::TopicName;
 use super::user_properties::UserProperties;
 
-/// What an allocation may take beside the bytes that were asked for: glibc keeps 8 of its own, rounds
-/// to 16, and gives no less than 32.
+/// Most bytes that an allocation takes beside those asked for: glibc keeps 8, rounds up to 16, and
+/// gives at least 32.
 pub(super) const ALLOCATION_BYTES: usize = 31;
 
-/// The two counts of an `Arc`.
+/// Bytes of the two counts of an `Arc`.
 pub(super) const COUNTS_BYTES: usize = 2 * size_of::<usize>();
 
-/// What `Bytes` allocate the first time that they are shared: where they are, and a count.
+/// Bytes that `Bytes` allocate when they are first shared: pointer, length and count.
 const SHARED_BYTES: usize = 3 * size_of::<usize>();
 
-/// What a will takes beside its message.
+/// Bytes that a will takes beside its message.
 const WILL_BYTES: usize = 128;
 
 /// Quality of service of a delivery [MQTT-4.3].
@@ -38,7 +38,7 @@ pub enum QoS {
 /// An application message. `Arc<Message>` is what queues hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Where it was published to.
+    /// The topic that it was published to.
     pub topic: TopicName,
     /// The application's bytes.
     pub payload: Bytes,
@@ -46,11 +46,12 @@ pub struct Message {
     pub qos: QoS,
     /// Whether it was published with RETAIN.
     pub retain: bool,
-    /// What MQTT 5 passes on with a message; `None` when there is nothing (every 3.1.1 publish).
+    /// The properties that MQTT 5 passes on with a message; `None` if there are none (every 3.1.1
+    /// publish).
     pub properties: Option<Arc<MessageProperties>>,
-    /// When it expires (message expiry interval), if ever.
+    /// When it expires (message expiry interval); `None`: never.
     pub expires_at: Option<Monotonic>,
-    /// How many outboxes hold it, for the total of all.
+    /// How many outboxes hold it, for their total.
     pub held: Held,
 }
 
@@ -70,20 +71,20 @@ pub struct MessageProperties {
 }
 
 impl Message {
-    /// What it weighs beside its topic, its payload and its properties: itself, and the allocations
-    /// that these are in.
+    /// Bytes that it weighs beside topic, payload and properties: the struct, and the allocations
+    /// of these.
     pub const OWN_BYTES: usize =
         COUNTS_BYTES + size_of::<Self>() + COUNTS_BYTES + SHARED_BYTES + 4 * ALLOCATION_BYTES;
 
-    /// Its weight in bytes: all the memory it takes, though others may share it. Near the wire
-    /// length where topic, payload and properties are large.
+    /// Its weight in bytes: all the memory it takes, even if others share it. Near the wire length
+    /// if topic, payload and properties are large.
     pub fn weight_bytes(&self) -> usize {
         let properties = self.properties.as_deref().map_or(0, MessageProperties::weight_bytes);
         Self::OWN_BYTES + self.topic.as_str().len() + self.payload.len() + properties
     }
 
-    /// Its payload, to be handed to a socket and not copied: the message counts against what outboxes may
-    /// hold until that is dropped.
+    /// Its payload for a socket, without a copy: until the socket drops that, the message counts
+    /// against the total of outboxes.
     pub fn sent_payload(self: &Arc<Self>) -> Bytes {
         self.held.enter_socket(|| self.weight_bytes());
         Bytes::from_owner(SentPayload(Arc::clone(self)))
@@ -111,11 +112,11 @@ impl Drop for SentPayload {
 }
 
 impl MessageProperties {
-    /// What they weigh beside the bytes of text and data: themselves, and five allocations.
+    /// Bytes that they weigh beside text and data: the struct, and five allocations.
     pub const OWN_BYTES: usize =
         COUNTS_BYTES + size_of::<Self>() + SHARED_BYTES + 6 * ALLOCATION_BYTES;
 
-    /// What they weigh, in bytes: all the memory that they take.
+    /// Their weight in bytes: all the memory they take.
     pub fn weight_bytes(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         Self::OWN_BYTES
@@ -126,7 +127,7 @@ impl MessageProperties {
     }
 }
 
-/// What a will with this message takes.
+/// Bytes that a will with this message takes.
 pub fn will_weight_bytes(message: &Message) -> u64 {
     (WILL_BYTES + message.weight_bytes()) as u64
 }

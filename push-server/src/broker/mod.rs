@@ -1,20 +1,20 @@
-//! Topics and messages: names and filters, who is subscribed to what, which shard serves them, and
-//! what is retained. It knows neither sockets, rings, clocks nor the wire format, but that user
-//! properties are kept in the bytes they are sent in.
+//! Topics and messages: names and filters, who is subscribed to what, which shard serves whom, and
+//! which messages are retained. It knows no sockets, rings or clocks, and no wire format, except
+//! that it keeps user properties in the bytes that they are sent in.
 
-pub mod held;
-pub mod holders;
-pub mod memory;
-pub mod message;
-pub mod retained;
-pub mod routing;
-pub mod shares;
-pub mod slip;
-pub mod subscription;
-pub mod subscriptions;
-pub mod topic;
-pub mod user_properties;
-pub mod via;
+pub(crate) mod held;
+pub(crate) mod holders;
+pub(crate) mod memory;
+pub(crate) mod message;
+pub(crate) mod retained;
+pub(crate) mod routing;
+pub(crate) mod shares;
+pub(crate) mod slip;
+pub(crate) mod subscription;
+pub(crate) mod subscriptions;
+pub(crate) mod topic;
+pub(crate) mod user_properties;
+pub(crate) mod via;
 
 mod arena;
 mod budget;

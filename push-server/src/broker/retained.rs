@@ -1,12 +1,12 @@
-//! Retained messages: one per topic, shared by all shards, in a tree of topic levels.
+//! Retained messages: one for each topic, shared by all shards, in a tree of topic levels.
 //!
-//! Both limits are hard. A message over one is refused and changes nothing: the topic keeps the
-//! retained message it had. The message is still delivered, so its publisher is not told. An expired
-//! message is never delivered. It is removed when its topic is set again, or by `remove_expired`,
-//! which shards call now and then.
+//! Both limits are hard. A message that exceeds one is refused and changes nothing: the topic keeps
+//! its retained message. Subscribers still get the message, so its publisher is not told. An
+//! expired message is never delivered. It is removed when its topic is set again, or by
+//! `remove_expired`, which shards call now and then.
 //!
-//! A subscription finds its messages by a `Walk`, which the shard takes in parts: a filter may pass
-//! every topic and match none.
+//! A subscription finds its messages by a `Walk`, which the shard takes in parts, since a filter
+//! may pass every topic and match none.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,8 +30,8 @@ mod change;
 mod kept;
 mod walk;
 
-/// The most that one `remove_expired` removes: publishers on other shards wait for it.
-pub const EXPIRED_PER_CALL_MAX: usize = 1_000;
+/// Most messages that one `remove_expired` removes: publishers on other shards wait meanwhile.
+pub(crate) const EXPIRED_PER_CALL_MAX: usize = 1_000;
 
 /// Why a message was not retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,11 +44,11 @@ pub enum RetainedFull {
     Bytes,
 }
 
-/// What a message that expires takes in the order of expiry, in bytes: an entry of a tree whose nodes
-/// are at least half full.
+/// Bytes that the order of expiry takes for a message: an entry of a tree whose nodes are at least
+/// half full.
 const EXPIRY_BYTES: usize = 48;
 
-/// What a publisher's id takes beside its bytes.
+/// Bytes that a publisher's id takes beside its text.
 const PUBLISHER_BYTES: usize = COUNTS_BYTES + ALLOCATION_BYTES;
 
 /// The retained messages of all topics.
@@ -62,23 +62,23 @@ pub struct Retained {
 #[derive(Debug, Default)]
 struct TopicTree {
     tree: LevelTree<TopicNode>,
-    /// The messages, beside the tree, since most of its nodes only lead to others.
+    /// The messages. They lie beside the tree, since most of its nodes hold none.
     contents: Arena<Content>,
-    /// Where the messages are that expire, in the order they do.
+    /// Nodes whose messages expire, in order of expiry.
     expiries: BTreeSet<(Monotonic, NodeId)>,
-    /// What the messages weigh, the tree's nodes not counted.
+    /// Bytes of the messages, without the tree's nodes.
     bytes: usize,
-    /// Messages set so far.
+    /// How many messages were set so far.
     set: u64,
-    /// Changes that a store is to hear of.
+    /// Changes under way to the store.
     changes: Changes,
 }
 
-/// What a topic's node holds.
+/// The value of a node.
 #[derive(Debug, Default)]
 struct TopicNode {
     content: Option<Key>,
-    /// Walks that rest here: the node stays until they go on.
+    /// Walks that rest here, for which the node must stay.
     walks: AtomicU32,
 }
 
@@ -88,16 +88,16 @@ impl Vacant for TopicNode {
     }
 }
 
-/// A topic's message.
+/// The retained message of a topic.
 #[derive(Debug)]
 struct Content {
     kept: Kept,
-    /// Which of all changes set it.
+    /// The number of the `set` that brought it.
     set: u64,
 }
 
 impl Content {
-    /// What `kept` takes here: its topic is kept once more, as levels.
+    /// Bytes that `kept` takes here: the tree has its topic once more, as levels.
     fn weight_bytes(kept: &Kept) -> usize {
         let Kept { message, publisher } = kept;
         let expiry_bytes = message.expires_at.map_or(0, |_| EXPIRY_BYTES);
@@ -111,19 +111,18 @@ impl Content {
 }
 
 impl Retained {
-    /// No messages, with limits. Bytes are those that the messages take in memory, and the tree
-    /// that they are in.
+    /// An empty table with its limits. Bytes are the memory that messages and tree take.
     pub fn new(messages_max: usize, bytes_max: usize) -> Self {
         Self { messages_max, bytes_max, topics: RwLock::default() }
     }
 
-    /// As `set_by`, for a message whose publisher does not matter.
+    /// Like `set_by`, if the publisher does not matter.
     pub fn set(&self, message: &Arc<Message>) -> Result<(), RetainedFull> {
         self.set_by(message, None)
     }
 
-    /// Keeps `message` as its topic's retained one, published by the client of that id; an empty
-    /// payload removes [MQTT-3.3.1-6].
+    /// Makes `message` its topic's retained one, published by the client with this id. An empty
+    /// payload removes the topic's message [MQTT-3.3.1-6].
     pub fn set_by(
         &self,
         message: &Arc<Message>,
@@ -132,7 +131,7 @@ impl Retained {
         self.set_in(&mut self.write(), message, publisher).map(drop)
     }
 
-    /// The same, for a store to hear of.
+    /// Like `set_by`, and returns the change for the store.
     pub fn change(
         &self,
         message: &Arc<Message>,
@@ -143,7 +142,7 @@ impl Retained {
         Ok(topics.changes.begin(&message.topic, kept))
     }
 
-    /// Returns what the topic keeps from now on.
+    /// Returns what the topic keeps now.
     fn set_in(
         &self,
         topics: &mut TopicTree,
@@ -175,26 +174,26 @@ impl Retained {
         Ok(Some(kept))
     }
 
-    /// The retained message of `topic`, expired or not.
+    /// The retained message of `topic`, even if it has expired.
     pub fn get(&self, topic: &TopicName) -> Option<Kept> {
         let topics = self.read();
         let node = topics.tree.find(topic.as_str().split('/'))?;
         Some(topics.content_of(node)?.kept.clone())
     }
 
-    /// All there are, expired or not, in no particular order.
+    /// All retained messages, expired ones included, in no particular order.
     pub fn all(&self) -> Vec<Kept> {
         let topics = self.read();
         topics.contents.iter().map(|content| content.kept.clone()).collect()
     }
 
-    /// Whether `message` is its topic's retained one still.
+    /// Whether `message` is still its topic's retained one.
     pub fn holds(&self, message: &Arc<Message>) -> bool {
         self.get(&message.topic).is_some_and(|kept| Arc::ptr_eq(&kept.message, message))
     }
 
-    /// Removes what has expired at `now`, at most `EXPIRED_PER_CALL_MAX` messages; a store is to hear of
-    /// that.
+    /// Removes messages that have expired at `now`, at most `EXPIRED_PER_CALL_MAX`. Returns the
+    /// changes for the store.
     pub fn remove_expired(&self, now: Monotonic) -> Vec<RetainedChange> {
         let nothing_due =
             |topics: &TopicTree| topics.expiries.first().is_none_or(|first| first.0 > now);
@@ -211,7 +210,7 @@ impl Retained {
         removed
     }
 
-    /// How many there are, expired ones that still hold a place included.
+    /// How many there are, expired ones that are not removed yet included.
     pub fn len(&self) -> usize {
         self.read().contents.len()
     }
@@ -221,7 +220,7 @@ impl Retained {
         self.len() == 0
     }
 
-    /// How many bytes count against the limit.
+    /// Bytes that count against the limit.
     pub fn bytes(&self) -> usize {
         self.read().bytes_taken()
     }
@@ -235,7 +234,7 @@ impl Retained {
     }
 }
 
-/// What a level of a topic takes that no other topic shares: a node, an edge, and its text's keeping.
+/// Bytes of a topic level that no other topic shares: a node, an edge, and the place of its text.
 const NODE_BYTES: usize = LevelTree::<TopicNode>::NODE_BYTES
     + LevelTree::<TopicNode>::EDGE_BYTES
     + LevelNames::NAME_BYTES;
@@ -263,7 +262,7 @@ impl TopicTree {
         self.expiries.extend(expires_at.map(|at| (at, node)));
     }
 
-    /// Returns what was there.
+    /// Returns what was removed.
     fn clear(&mut self, node: NodeId) -> Option<Kept> {
         let old = self.tree.value_mut(node).content.take().map(|key| self.contents.remove(key));
         if let Some(old) = &old {
@@ -273,7 +272,7 @@ impl TopicTree {
         old.map(|content| content.kept)
     }
 
-    /// Gives back what `old`, no longer at `node`, took.
+    /// Gives back the bytes of `old`, which is no longer at `node`.
     fn forget(&mut self, node: NodeId, old: &Kept) {
         self.bytes -= Content::weight_bytes(old);
         if let Some(at) = old.message.expires_at {

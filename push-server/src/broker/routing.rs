@@ -1,6 +1,6 @@
-//! Which shards have a subscriber for a topic: shared by all shards, read at every publish. Shards
-//! count their own subscribers and come here for the first and the last of a filter only. Shared
-//! subscriptions are not here but in `shares`.
+//! Which shards have a subscriber for a topic. All shards share this table, and every publish reads
+//! it. Shards count their own subscribers, and change it only for the first and the last of a
+//! filter. `shares` has the shared subscriptions.
 
 use std::cell::Cell;
 
@@ -10,21 +10,21 @@ use super::level_tree::Vacant;
 use super::locked_filters::LockedFilters;
 use super::topic::{TopicFilter, TopicName};
 
-/// The most shards a set can name.
-pub const SHARDS_MAX: u16 = 64;
+/// Most shards in a set: the bits of its word.
+pub(crate) const SHARDS_MAX: u16 = 64;
 
 /// A set of shards, at most 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardSet(pub u64);
 
 impl ShardSet {
-    /// The set of one shard, which is below `SHARDS_MAX`.
+    /// The set of one shard, which must be below `SHARDS_MAX`.
     pub fn of(shard: u16) -> Self {
         debug_assert!(shard < SHARDS_MAX, "config admits 1 to 64 shards");
         Self(1 << (shard % SHARDS_MAX))
     }
 
-    /// The set of the first `shards` ones, which are at most `SHARDS_MAX`.
+    /// The set of the first `shards` shards, at most `SHARDS_MAX`.
     pub fn first(shards: usize) -> Self {
         (0..SHARDS_MAX)
             .take(shards)
@@ -74,14 +74,14 @@ impl Routing {
         self.0.make(filter, |shards| shards.0 |= shard.0);
     }
 
-    /// `shard` lost its last subscriber of `filter`.
+    /// `shard` has lost its last subscriber of `filter`.
     pub fn remove(&self, filter: &TopicFilter, shard: u16) {
         let shard = ShardSet::of(shard);
         self.0.change(filter, |shards| shards.0 &= !shard.0);
     }
 
-    /// Looks for the shards that `topic` must be sent to, until there are no more, the set `all` is
-    /// found, or the budget is spent. Returns whether the search is over.
+    /// Searches for the shards that must get `topic`, until it has found `all`, no more exist, or
+    /// the budget is spent. Returns whether the search is over.
     pub fn search(
         &self,
         topic: &TopicName,
@@ -101,7 +101,7 @@ impl Routing {
     }
 }
 
-/// A search for the shards that a topic must be sent to, perhaps in several steps.
+/// A search for the shards that must get a topic, in one or several steps.
 #[derive(Debug, Default)]
 pub struct ShardSearch {
     cursor: Cursor<()>,

@@ -1,16 +1,18 @@
-//! Shared subscriptions: groups of sessions, on whichever shards, that share a filter's messages
-//! [MQTT5 4.8.2]. One table for all shards.
+//! Shared subscriptions: groups of sessions, on any shards, that share a filter's messages [MQTT5
+//! 4.8.2]. One table for all shards.
 //!
-//! A group is a share name and a filter. Each message that its filter matches goes to one member:
-//! whoever publishes picks, and the member's shard asks here again when the pick does not fit any
-//! more (the member left, or lost its connection meanwhile).
+//! A group is a share name and a filter. Each message that its filter matches goes to one member.
+//! The publishing shard picks the member. The member's shard asks here again if the pick no longer
+//! fits: the member has left, or lost its connection meanwhile.
 //!
-//! - Members that are online take turns, over all shards. One that joins or leaves moves another's
-//!   turn by one place at most.
-//! - Nobody is online: members whose subscription has QoS 1 or 2 take turns keeping the message
-//!   until they are back; the others have nothing to keep it by.
+//! - Online members take turns, over all shards. A member that joins or leaves moves another's turn
+//!   by
+//!   one place at most.
+//! - If nobody is online, members with a QoS 1 or 2 subscription take turns keeping the message
+//!   until
+//!   they are back; QoS 0 members cannot keep one.
 //!
-//! What a client can make grow: its memberships, limited per session by `subscriptions_max`.
+//! What a client can make grow: its memberships; `subscriptions_max` limits them for each session.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -28,8 +30,8 @@ use super::message::QoS;
 use super::subscription::SubscriptionOptions;
 use super::topic::{TopicFilter, TopicName};
 
-/// How many members one pick may pass by because they take no packet so large; after so many it picks
-/// the next one regardless.
+/// Most members that one pick skips because they accept no packet so large. After that many it
+/// picks the next one regardless.
 const PASSED_BY_MAX: usize = 64;
 
 /// A session of a shard.
@@ -41,40 +43,41 @@ pub struct Member {
     pub session: u32,
 }
 
-/// How a member stands in its group.
+/// The state of a member in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// What it subscribed with.
+    /// The options of its subscription.
     pub options: SubscriptionOptions,
-    /// How many other members could be picked instead, as this one is now.
+    /// How many other members could be picked instead.
     pub others: usize,
-    /// Whether picks pass it by, because it is away and others are not.
+    /// Whether picks skip it, because it is away and others are not.
     pub is_passed_over: bool,
-    /// Whether the group takes it for connected.
+    /// Whether the group takes it for online.
     pub is_online: bool,
 }
 
-/// The groups.
+/// All groups.
 #[derive(Debug, Default)]
 pub struct Shares {
-    /// By the filter behind the share name.
+    /// By the filter without share name.
     groups: LockedFilters<Groups>,
-    /// How many there are: spares a publish the look-up where nobody shares.
+    /// How many groups there are: without any, a publish skips the look-up.
     len: AtomicUsize,
 }
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
-/// The groups of one filter, in the order of their full text: a search may stop at any of them.
+/// The groups of one filter, sorted by their full text, so that a search may stop after any of
+/// them.
 #[derive(Debug, Default)]
 struct Groups(Option<Box<ByText>>);
 
-/// Boxed: it is what every node of the tree of filters holds a place for.
+/// Boxed, because every node of the filter tree has a place for it.
 #[derive(Debug, Default)]
 struct ByText(BTreeMap<TopicFilter, Arc<Group>>);
 
-/// A search for groups, perhaps in several steps. Groups that come and go meanwhile are found or not;
-/// all others are found once.
+/// A search for groups, in one or several steps. It finds every group that exists the whole time
+/// once; it may miss those that come or go.
 #[derive(Debug, Default)]
 pub struct GroupSearch(Cursor<Option<TopicFilter>>);
 
@@ -84,7 +87,7 @@ impl Vacant for Groups {
     }
 }
 
-/// A share name, a filter, and the sessions that subscribed to both.
+/// A share name, a filter, and the sessions that subscribed with both.
 #[derive(Debug)]
 pub struct Group {
     filter: TopicFilter,
@@ -94,7 +97,7 @@ pub struct Group {
 #[derive(Debug, Default)]
 struct Members {
     places: Map<Member, MemberEntry>,
-    /// Whose turn it is, of the members with connection and of those without.
+    /// The turns of the members that are online, and of those that are away.
     online: Rotation,
     waiting: Rotation,
 }
@@ -103,7 +106,7 @@ struct Members {
 struct MemberEntry {
     options: SubscriptionOptions,
     among: Among,
-    /// The index there.
+    /// Its index in that rotation.
     index: usize,
 }
 
@@ -111,20 +114,20 @@ struct MemberEntry {
 enum Among {
     Online,
     Waiting,
-    /// Away, with nothing to keep a message by.
+    /// Away, with a QoS 0 subscription, so it cannot keep a message.
     Neither,
 }
 
-/// One message's way through the members of its group. It keeps its own place, so that the turns that
-/// other messages take meanwhile bring it to nobody twice.
+/// One message's way through the members of its group. It has a position of its own, so turns that
+/// other messages take meanwhile do not bring it to a member twice.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Round {
     next: Option<usize>,
 }
 
 impl Round {
-    /// The member that was picked last has left the group: the last of the members has its place now, and is
-    /// not to be left out.
+    /// The member picked last has left. The last member has moved to its place, and must not be
+    /// skipped.
     pub fn member_left(&mut self) {
         self.next = self.next.map(|next| next.saturating_sub(1));
     }
@@ -139,12 +142,13 @@ struct Rotation {
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     member: Member,
-    /// The largest packet that it takes, in bytes.
+    /// The largest packet that it accepts, in bytes.
     packet_bytes_max: u32,
 }
 
 impl Shares {
-    /// A session subscribes; a second time with the same filter replaces. Returns whether it did.
+    /// A session subscribes; with the same filter again, the new options replace the old. Returns
+    /// whether they did.
     pub fn join(
         &self,
         filter: &TopicFilter,
@@ -166,7 +170,7 @@ impl Shares {
         })
     }
 
-    /// A session unsubscribes, or ends. Returns whether it was a member.
+    /// A session unsubscribes or ends. Returns whether it was a member.
     pub fn leave(&self, filter: &TopicFilter, member: Member) -> bool {
         let Some(plain) = filter.unshared() else { return false };
         let left = self.groups.change(&plain, |groups| {
@@ -188,14 +192,14 @@ impl Shares {
         left.flatten().is_some()
     }
 
-    /// A member's connection came or went.
+    /// A member has come online or gone.
     pub fn set_online(&self, filter: &TopicFilter, member: Member, is_online: bool) {
         if let Some(group) = self.find(filter) {
             group.set_online(member, is_online);
         }
     }
 
-    /// The client of a member that is online takes packets of so many bytes at most; until it has gone.
+    /// The client of an online member accepts packets up to this many bytes, until it goes.
     pub fn set_packet_bytes_max(&self, filter: &TopicFilter, member: Member, bytes: u32) {
         let Some(group) = self.find(filter) else { return };
         let mut members = group.lock();
@@ -207,8 +211,8 @@ impl Shares {
         }
     }
 
-    /// Finds the groups whose filter matches `topic`, and appends them to `out`, until the budget is
-    /// spent. Returns whether there are no more.
+    /// Appends the groups whose filter matches `topic` to `out`, until the budget is spent. Returns
+    /// whether there are no more.
     pub fn search(
         &self,
         topic: &TopicName,
@@ -235,10 +239,10 @@ impl Shares {
         })
     }
 
-    /// Picks the member of `group` whose turn it is to take a packet of at least `packet_bytes`. `None`:
-    /// no member can take a message of this QoS. Within one `round`, a member that refused is picked
-    /// again only after all others. Once every member has left, `group` becomes the one that has its
-    /// name now, and the member is one of that.
+    /// Picks the member of `group` whose turn it is and that accepts a packet of `packet_bytes`.
+    /// `None`: no member can take a message of this QoS. Within one `round`, a member that refused
+    /// is picked again only after all others. If every member of `group` has left, `group` becomes
+    /// the present group of that name, and the member is one of that.
     pub fn pick(
         &self,
         group: &mut Arc<Group>,
@@ -262,7 +266,7 @@ impl Shares {
         })
     }
 
-    /// How many members a group has, if it is there.
+    /// How many members a group has, if it exists.
     #[cfg(test)]
     fn members_len(&self, filter: &TopicFilter) -> Option<usize> {
         Some(self.find(filter)?.lock().places.len())
@@ -275,7 +279,7 @@ impl Shares {
     }
 }
 
-/// Groups of the same text are the same, made anew or not.
+/// Groups with the same text are equal, even if one was made anew.
 impl PartialEq for Group {
     fn eq(&self, other: &Self) -> bool {
         self.filter == other.filter
@@ -285,12 +289,12 @@ impl PartialEq for Group {
 impl Eq for Group {}
 
 impl Group {
-    /// The filter that its members subscribed to: `$share/{name}/{filter}`.
+    /// The filter that its members subscribed with: `$share/{name}/{filter}`.
     pub fn filter(&self) -> &TopicFilter {
         &self.filter
     }
 
-    /// A member's connection came or went.
+    /// A member has come online or gone.
     pub fn set_online(&self, member: Member, is_online: bool) {
         let mut members = self.lock();
         if let Some(MemberEntry { options, .. }) = members.remove(member) {
@@ -298,7 +302,7 @@ impl Group {
         }
     }
 
-    /// How a member stands, if it is one.
+    /// The state of a member; `None`: it is not in the group.
     pub fn standing(&self, member: Member) -> Option<Standing> {
         let members = self.lock();
         let place = members.places.get(&member)?;
@@ -328,7 +332,7 @@ impl Group {
 }
 
 impl Members {
-    /// Adds a member that is not there.
+    /// Adds a member that is not in the group yet.
     fn insert(&mut self, member: Member, options: SubscriptionOptions, is_online: bool) {
         let among = match is_online {
             true => Among::Online,
@@ -378,7 +382,7 @@ impl Rotation {
         self.members.len() - 1
     }
 
-    /// Returns who is at `index` now, if anybody.
+    /// Returns the member that has moved to `index`, if any.
     fn remove(&mut self, index: usize) -> Option<Member> {
         self.members.swap_remove(index);
         self.members.get(index).map(|turn| turn.member)

@@ -1,10 +1,10 @@
-//! What a client says of a subscription beside its filter: its options, and its identifier.
+//! The options and the identifier of a subscription.
 
 use std::num::NonZeroU32;
 
 use super::message::QoS;
 
-/// The greatest subscription identifier [MQTT5 3.8.2.1.2].
+/// The highest subscription identifier [MQTT5 3.8.2.1.2].
 pub const SUBSCRIPTION_ID_MAX: u32 = 268_435_455;
 
 /// A subscription identifier: 1 to 268,435,455, chosen by the client.
@@ -23,18 +23,18 @@ impl SubscriptionId {
     }
 }
 
-/// What a subscriber asked for with a filter.
+/// The options that a client asked for with a filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionOptions {
     /// The highest QoS of a delivery.
     pub qos: QoS,
-    /// MQTT 5: do not send back what this session published itself.
+    /// MQTT 5: do not deliver what this session published itself.
     pub no_local: bool,
     /// MQTT 5: keep the RETAIN flag as published.
     pub retain_as_published: bool,
     /// MQTT 5: 0 send retained at subscribe, 1 only for a new subscription, 2 never.
     pub retain_handling: u8,
-    /// MQTT 5: the identifier to send along with what the subscription brings.
+    /// MQTT 5: the identifier to send with every message of the subscription.
     pub id: Option<SubscriptionId>,
 }
 

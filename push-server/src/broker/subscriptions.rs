@@ -1,24 +1,25 @@
-//! One shard's subscriptions, from filters to the sessions of that shard: a hash map for filters
-//! without wildcards, a trie of topic levels for those with.
+//! One shard's subscriptions, from filters to sessions of that shard: a hash map for filters
+//! without wildcards, a tree of topic levels for those with.
 //!
-//! A session with several filters that match a topic gets it once:
+//! A session with several filters that match a topic gets one copy:
 //! - with the highest QoS of them [MQTT-3.3.4-2];
 //! - with the identifiers of all of them [MQTT-3.3.4-3] [MQTT-3.3.4-4];
-//! - `retain_as_published` when any of them says so: clearing the flag would deny that subscription what it
-//!   asked for.
+//! - `retain_as_published` if any of them asks for it: clearing the flag would deny that
+//!   subscription
+//!   what it asked for.
 //!
-//! Subscriptions with `no_local` match nothing that their own session published [MQTT-3.8.3-3], so
-//! they add neither QoS nor identifier to one that wants it.
+//! A `no_local` subscription matches nothing that its own session published [MQTT-3.8.3-3], so it
+//! adds neither QoS nor identifier to one that does.
 //!
-//! Shared filters (`$share/...`) belong into `Shares` and match nothing here: a group's choice of
-//! one session is not this table's to make.
+//! Shared filters (`$share/...`) belong in `Shares` and match nothing here.
 //!
-//! What a client can make grow: its subscriptions, limited per session by `subscriptions_max` and, by
-//! what they weigh, `subscription_bytes_max`; and the nodes of a filter, by `topic_levels_max`. A publish visits
-//! each node at most once, and in steps of a budget that its caller sets.
+//! What a client can make grow: its subscriptions, which `subscriptions_max` and
+//! `subscription_bytes_max` limit for each session, and the nodes of a filter, which
+//! `topic_levels_max` limits. A publish visits each node at most once, in steps of a budget that
+//! its caller sets.
 //!
-//! What a filter takes here, in `Routing` and in its session's list is measured by `tests/weights.rs`: a
-//! thousand of nine levels, nearly all `+`, take 750 bytes each, of which 430 are nodes.
+//! `tests/weights.rs` measures what a filter takes here, in `Routing` and in its session's list: a
+//! thousand of nine levels, nearly all `+`, take 750 bytes each, 430 of them nodes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -38,32 +39,33 @@ use super::subscription::{SubscriptionId, SubscriptionOptions};
 use super::topic::{TopicFilter, TopicName};
 use super::via::Via;
 
-/// What a subscription takes beside its filter's text and what tables have, in bytes: its place in its
+/// Bytes that a subscription takes beside its filter's text and the tables: its entry in its
 /// session's list, which may be half empty, and the text's allocation.
 const SUBSCRIPTION_BYTES: usize = 2 * 32 + COUNTS_BYTES + ALLOCATION_BYTES;
 
-/// What a filter without wildcards takes: an entry each of its shard's table and of `Routing`.
+/// Bytes that a filter without wildcards takes: an entry in its shard's table, and one in
+/// `Routing`.
 const EXACT_BYTES: usize =
     ExactFilters::<Subscribers>::FILTER_BYTES + ExactFilters::<ShardSet>::FILTER_BYTES;
 
-/// The same of a filter with wildcards, its levels not counted.
+/// The same for a filter with wildcards, without its levels.
 const WILDCARD_BYTES: usize =
     WildcardFilters::<Subscribers>::FILTER_BYTES + WildcardFilters::<ShardSet>::FILTER_BYTES;
 
-/// What a level of a filter with wildcards takes, its text not counted: a node each of the shard's
-/// tree and of `Routing`'s.
+/// Bytes that a level of a filter with wildcards takes, without its text: a node in the shard's
+/// tree, and one in `Routing`'s.
 const LEVEL_BYTES: usize =
     WildcardFilters::<Subscribers>::LEVEL_BYTES + WildcardFilters::<ShardSet>::LEVEL_BYTES;
 
-/// What the text of a level takes beside its bytes, in both trees. Levels of a byte, `+` and `#` among
-/// them, are not counted: all filters together have a few hundred different ones.
+/// Bytes that the text of a level takes beside its characters, in both trees. Levels of one byte,
+/// `+` and `#` included, are not counted: there are a few hundred different ones in all.
 const LEVEL_TEXT_BYTES: usize = 2 * WildcardFilters::<Subscribers>::TEXT_BYTES;
 
-/// What a shared subscription takes in `Shares`: a group with its members.
+/// Bytes that a shared subscription takes in `Shares`: a group with its members.
 const SHARE_BYTES: usize = 768;
 
-/// What a subscription takes in memory at the most, in bytes, as if no other shared anything of it.
-/// `tests/weights.rs` holds it against the allocator.
+/// Most bytes that a subscription takes in memory, if none shares anything with it.
+/// `tests/weights.rs` holds this against the allocator.
 pub fn subscription_weight_bytes(filter: &TopicFilter) -> usize {
     let text_bytes = filter.as_str().len();
     let filter_bytes = if filter.has_wildcards() {
@@ -79,12 +81,12 @@ pub fn subscription_weight_bytes(filter: &TopicFilter) -> usize {
     SUBSCRIPTION_BYTES + text_bytes + filter_bytes + share_bytes
 }
 
-/// A session that a message goes to; overlapping filters are merged to one.
+/// A session that must get a message; overlapping filters are merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
     /// The session's key in its shard.
     pub subscriber: u32,
-    /// The highest QoS that the delivery may have.
+    /// The highest QoS for the delivery.
     pub qos: QoS,
     /// Whether the RETAIN flag is kept as published.
     pub retain_as_published: bool,
@@ -92,7 +94,7 @@ pub struct Match {
     pub via: Via,
 }
 
-/// The table.
+/// The subscriptions of one shard.
 #[derive(Debug)]
 pub struct Subscriptions {
     hasher: TextHasher,
@@ -113,10 +115,10 @@ impl Default for Subscriptions {
 }
 
 impl Subscriptions {
-    /// Adds or replaces. Returns whether it replaced, and whether this is the shard's first
-    /// subscriber of the filter (then `Routing::add` is due).
+    /// Adds or replaces a subscription. Returns whether it replaced one, and whether this is the
+    /// shard's first subscriber of the filter (then call `Routing::add`).
     ///
-    /// The filter's text is shared with `filter`, not copied, unless it has wildcards.
+    /// Without wildcards, the filter's text is shared with `filter`, not copied.
     pub fn insert(
         &mut self,
         filter: &TopicFilter,
@@ -135,8 +137,8 @@ impl Subscriptions {
         (replaced, first)
     }
 
-    /// Removes. Returns whether it was there, and whether it was the shard's last subscriber of the
-    /// filter (then `Routing::remove` is due).
+    /// Removes a subscription. Returns whether it was there, and whether it was the shard's last
+    /// subscriber of the filter (then call `Routing::remove`).
     pub fn remove(&mut self, filter: &TopicFilter, subscriber: u32) -> (bool, bool) {
         let change = |subscribers: &mut Subscribers| {
             let removed = subscribers.remove(subscriber);
@@ -153,8 +155,8 @@ impl Subscriptions {
         (removed, last)
     }
 
-    /// Looks for the sessions that `topic` goes to, until the budget is spent. `from`: the session
-    /// that published, if it is one of this table. Returns whether all are found.
+    /// Searches for the sessions that must get `topic`, until the budget is spent. `from`: the
+    /// publishing session, if it is in this table. Returns whether all are found.
     pub fn search(
         &self,
         topic: &TopicName,
@@ -192,41 +194,42 @@ impl Subscriptions {
     }
 }
 
-/// A search for the sessions that a topic goes to, perhaps in several steps, and what it has found.
+/// A search for the sessions that must get a topic, in one or several steps, with its result so
+/// far.
 ///
-/// Subscriptions that come, go or change meanwhile bring the message or not. A session that is
-/// subscribed all the time is found once.
+/// A subscription that comes, goes or changes meanwhile may or may not bring the message. A session
+/// that is subscribed the whole time is found once.
 #[derive(Debug, Default)]
 pub struct Matching {
     cursor: Cursor<Option<u32>>,
     matches: Matches,
 }
 
-/// What was found, each session once.
+/// The sessions found, each once.
 #[derive(Debug, Default)]
 struct Matches {
     found: Vec<Match>,
-    /// Where in `found` a session is: of the first `placed` ones, as soon as there may be another
-    /// match of the same session.
+    /// Index in `found` by session, for the first `placed` of them; filled as soon as a session may
+    /// come twice.
     places: MatchIndices,
     placed: usize,
-    /// What one filter brings can be in `found` already. A session is in a filter's set once, so the
-    /// first filter needs no look.
+    /// Another filter may bring sessions that are in `found` already. Within one filter's set a
+    /// session comes once, so the first filter needs no look-up.
     is_merging: bool,
 }
 
 type MatchIndices = HashMap<u32, usize, foldhash::fast::RandomState>;
 
-/// A place table that was made for more than this many is not kept for the next search.
+/// A table of places with room for more than this is not kept for the next search.
 const PLACES_KEPT_MAX: usize = 4_096;
 
 impl Matching {
-    /// What was found so far; all of it once `search` says so.
+    /// The sessions found so far; complete once `search` says so.
     pub fn found(&mut self) -> &mut Vec<Match> {
         &mut self.matches.found
     }
 
-    /// Forgets all but the memory, for the next search.
+    /// Empties the result, and keeps its memory for the next search.
     pub fn clear(&mut self) {
         self.cursor = Cursor::default();
         let Matches { found, places, placed, is_merging } = &mut self.matches;
@@ -240,7 +243,7 @@ impl Matching {
 }
 
 impl Matches {
-    /// Adds the subscribers of one filter that come behind `behind`, as far as the budget goes.
+    /// Adds the subscribers of one filter after `behind`, as far as the budget goes.
     fn add(
         &mut self,
         subscribers: &Subscribers,
@@ -263,7 +266,7 @@ impl Matches {
         }
         match subscribers {
             Subscribers::Nobody => {}
-            // There were more when the last step stopped.
+            // There were more subscribers when the last step stopped.
             Subscribers::One(subscriber, _) if *behind >= Some(*subscriber) => {}
             Subscribers::One(subscriber, options) => {
                 budget.charge(1);
@@ -301,7 +304,7 @@ impl Matches {
 }
 
 impl Match {
-    /// Two subscriptions as one; the module says why so.
+    /// Merges two subscriptions of one session, as the module says.
     fn merge(&mut self, other: &Self) {
         self.qos = self.qos.max(other.qos);
         self.retain_as_published |= other.retain_as_published;
@@ -311,8 +314,8 @@ impl Match {
     }
 }
 
-/// What a delivery needs of the options, in a word: two bits of QoS, two flags, and the identifier,
-/// 0 for none. `retain_handling` matters when subscribing only.
+/// The options that a delivery needs, in a word: two bits of QoS, two flags, and the identifier (0:
+/// none). `retain_handling` only matters when subscribing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Packed(u32);
 
@@ -334,7 +337,7 @@ impl From<SubscriptionOptions> for Packed {
 }
 
 impl Packed {
-    /// Whether the session does not receive what it published itself.
+    /// Whether the session does not get what it published itself.
     fn is_no_local(self) -> bool {
         self.0 & NO_LOCAL != 0
     }
@@ -353,15 +356,16 @@ impl Packed {
     }
 }
 
-/// In order of the subscribers.
+/// Sorted by subscriber.
 type Entries = BTreeMap<u32, Packed>;
 
 /// Boxed, because few filters have more than one subscriber.
 #[derive(Debug, Default)]
 struct Set(Entries);
 
-/// The subscribers of one filter: 16 bytes for the usual one, an ordered map for more: a
-/// topic with a million of them loses one as fast as any, and a search may stop at any of them.
+/// The subscribers of one filter: 16 bytes if there is one, as usual, else a sorted map. A topic
+/// with a million of them loses one as fast as any other topic, and a search may stop after any of
+/// them.
 #[derive(Debug, Default)]
 enum Subscribers {
     #[default]
@@ -377,7 +381,7 @@ impl Vacant for Subscribers {
 }
 
 impl Subscribers {
-    /// Whether it replaced.
+    /// Returns whether it replaced one.
     fn insert(&mut self, subscriber: u32, options: Packed) -> bool {
         match self {
             Self::Nobody => {
@@ -397,7 +401,7 @@ impl Subscribers {
         }
     }
 
-    /// Whether it was there.
+    /// Returns whether it was there.
     fn remove(&mut self, subscriber: u32) -> bool {
         match self {
             Self::Nobody => false,

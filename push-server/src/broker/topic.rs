@@ -1,16 +1,17 @@
-//! Topic names and filters: parsed once at the edge, valid ever after [MQTT-4.7].
+//! Topic names and filters: parsed once at the edge, valid from then on [MQTT-4.7].
 //!
 //! Both are shared text (`Arc<str>`), because the session, its shard's subscriptions and the
-//! routing between shards all keep the same filter: a clone costs a reference, not a copy.
+//! routing between shards keep the same filter: a clone costs a reference, not a copy.
 //!
-//! Text arrives as UTF-8 already; the encoding itself is the codec's to check [MQTT-1.5.3-1].
+//! Text arrives as UTF-8; the codec checks the encoding [MQTT-1.5.3-1].
 
 use std::sync::Arc;
 
-/// Longest topic name or filter, in bytes: what a two byte length can say [MQTT-4.7.3-3].
-pub const TOPIC_BYTES_MAX: usize = 65_535;
+/// Bytes of the longest topic name or filter: the most that a two-byte length can say
+/// [MQTT-4.7.3-3].
+pub(crate) const TOPIC_BYTES_MAX: usize = 65_535;
 
-/// What a shared subscription's filter starts with [MQTT-4.8.2-1].
+/// The prefix of a shared subscription's filter [MQTT-4.8.2-1].
 pub const SHARE_PREFIX: &str = "$share/";
 
 /// A valid topic name: 1 to 65,535 bytes of UTF-8 without wildcards and U+0000.
@@ -24,9 +25,9 @@ pub struct TopicFilter(Arc<str>);
 /// The two parts of a shared subscription's filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share<'a> {
-    /// Who shares: the name of the group.
+    /// The share name.
     pub group: &'a str,
-    /// What they share: an ordinary filter.
+    /// The ordinary filter.
     pub filter: &'a str,
 }
 
@@ -42,10 +43,10 @@ pub enum TopicError {
     /// U+0000 [MQTT-4.7.3-2].
     #[error("a topic must not contain U+0000")]
     Nul,
-    /// More levels than the server grants.
+    /// More levels than the server allows.
     #[error("a topic must not have more than {levels_max} levels")]
     TooManyLevels {
-        /// The limit passed.
+        /// The limit.
         levels_max: u16,
     },
     /// `+` or `#` in a topic name [MQTT-3.3.2-2].
@@ -73,7 +74,7 @@ impl TopicName {
         Ok(name)
     }
 
-    /// Parses a topic name and leaves it to the caller to ask whether it `is_deeper_than` it may be.
+    /// Parses a topic name with any number of levels; the caller asks `is_deeper_than`.
     pub fn parse_any_depth(text: &str) -> Result<Self, TopicError> {
         check_text(text)?;
         if text.contains(['+', '#']) {
@@ -84,7 +85,7 @@ impl TopicName {
 
     /// Whether it has more than `levels_max` levels.
     pub fn is_deeper_than(&self, levels_max: u16) -> bool {
-        // A topic of n bytes has at most n + 1 levels: nearly all need no counting.
+        // A topic of n bytes has at most n + 1 levels, so nearly all need no counting.
         self.0.len() >= usize::from(levels_max) && has_more_levels(&self.0, levels_max)
     }
 
@@ -93,14 +94,15 @@ impl TopicName {
         &self.0
     }
 
-    /// Whether wildcards at a filter's start pass it by: it begins with `$` [MQTT-4.7.2-1]. Such topics
-    /// are the server's own; clients may subscribe to them and not publish [MQTT 4.7.2].
+    /// Whether a leading wildcard does not match it, because it begins with `$` [MQTT-4.7.2-1].
+    /// Such topics are the server's own: clients may subscribe to them, but not publish [MQTT
+    /// 4.7.2].
     pub fn is_hidden(&self) -> bool {
         self.0.starts_with('$')
     }
 
-    /// Whether no filter that is not itself shared can match it: it begins with `$share/`. Such
-    /// a filter parses as a shared one, and leading wildcards pass `$`-topics by.
+    /// Whether no ordinary filter can match it, because it begins with `$share/`: such a filter
+    /// parses as a shared one, and leading wildcards do not match topics with `$`.
     pub(super) fn is_out_of_reach(&self) -> bool {
         self.0.starts_with(SHARE_PREFIX)
     }
@@ -119,17 +121,17 @@ impl TopicFilter {
         Ok(Self(text.into()))
     }
 
-    /// The filter as the client wrote it.
+    /// The filter as the client sent it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Group and filter, when it is a shared subscription (`$share/{group}/{filter}`).
+    /// Group and filter, if this is a shared subscription (`$share/{group}/{filter}`).
     pub fn share(&self) -> Option<Share<'_>> {
         split_share(self.0.strip_prefix(SHARE_PREFIX)?)
     }
 
-    /// The ordinary filter behind the group, when it is a shared subscription.
+    /// The ordinary filter of a shared subscription; `None`: this is not one.
     pub(super) fn unshared(&self) -> Option<Self> {
         self.share().map(|share| Self(share.filter.into()))
     }
@@ -144,8 +146,8 @@ impl TopicFilter {
         self.0.contains(['+', '#'])
     }
 
-    /// Whether `topic` matches, `$`-topics being hidden from leading wildcards [MQTT-4.7.2-1]. Of
-    /// a shared subscription, whether its filter matches.
+    /// Whether `topic` matches; leading wildcards do not match topics that begin with `$`
+    /// [MQTT-4.7.2-1]. For a shared subscription its ordinary filter decides.
     pub fn matches(&self, topic: &TopicName) -> bool {
         let plain = self.share().map_or(self.as_str(), |share| share.filter);
         if topic.is_hidden() && plain.starts_with(['+', '#']) {
@@ -165,7 +167,7 @@ impl TopicFilter {
     }
 }
 
-/// What is the same for names and filters.
+/// Checks the rules that names and filters share.
 fn check_text(text: &str) -> Result<(), TopicError> {
     if text.is_empty() {
         return Err(TopicError::Empty);
@@ -203,7 +205,7 @@ fn check_wildcards(filter: &str) -> Result<(), TopicError> {
     Ok(())
 }
 
-/// Splits what follows `$share/`; `None` when group or filter are missing or not allowed.
+/// Splits the text after `$share/`; `None`: group or filter are missing or invalid.
 fn split_share(rest: &str) -> Option<Share<'_>> {
     let (group, filter) = rest.split_once('/')?;
     let valid = !group.is_empty() && !group.contains(['+', '#']) && !filter.is_empty();

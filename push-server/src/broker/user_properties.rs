@@ -1,19 +1,19 @@
-//! The user properties of a message, in the bytes that they are sent in [MQTT5 2.2.2.2]: as objects,
-//! a thousand short ones would take fifteen times as much.
+//! The user properties of a message, in the bytes that they are sent in [MQTT5 2.2.2.2]: as
+//! objects, a thousand short ones would take fifteen times as much.
 
 use std::fmt;
 
-/// What stands before each: its identifier (38), the one piece of the wire format in this room.
+/// Stands before each property; the only piece of the wire format in this room.
 const IDENTIFIER: u8 = 38;
 
-/// Longest name or value, in bytes: what a two byte length can say [MQTT5 1.5.4].
+/// Bytes of the longest name or value: the most that a two-byte length can say [MQTT5 1.5.4].
 const TEXT_BYTES_MAX: usize = u16::MAX as usize;
 
-/// Names and values in the publisher's order [MQTT-3.3.2-18]; a name may come again.
+/// Names and values in the publisher's order [MQTT-3.3.2-18]; names may repeat.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct UserProperties(Box<[u8]>);
 
-/// Puts them together.
+/// Collects user properties.
 #[derive(Debug, Default)]
 pub struct UserPropertiesBuilder(Vec<u8>);
 
@@ -23,10 +23,10 @@ pub struct UserPropertiesBuilder(Vec<u8>);
 pub struct UserPropertyTooLong(usize);
 
 impl UserProperties {
-    /// What each takes beside its name and its value, in bytes.
+    /// Bytes that each property takes beside its name and its value.
     pub const PAIR_BYTES: usize = 5;
 
-    /// Of names and values.
+    /// Makes user properties of names and values.
     ///
     /// # Errors
     /// One of them is longer than 65,535 bytes.
@@ -40,7 +40,7 @@ impl UserProperties {
         Ok(builder.finish())
     }
 
-    /// As they are sent, and as much as they take in memory.
+    /// The bytes to send, which are also all the memory that they take.
     pub fn encoded(&self) -> &[u8] {
         &self.0
     }
@@ -48,7 +48,7 @@ impl UserProperties {
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut rest = &*self.0;
-        // What was put together here has none of the faults that would end it early.
+        // The builder wrote these bytes, so none of the parse errors below occurs.
         std::iter::from_fn(move || {
             rest = rest.strip_prefix(&[IDENTIFIER])?;
             Some((take_text(&mut rest)?, take_text(&mut rest)?))
@@ -63,7 +63,7 @@ impl fmt::Debug for UserProperties {
 }
 
 impl UserPropertiesBuilder {
-    /// One more, behind the others.
+    /// Adds one at the end.
     ///
     /// # Errors
     /// Its name or its value is longer than 65,535 bytes. Nothing was added.
@@ -80,7 +80,7 @@ impl UserPropertiesBuilder {
         Ok(())
     }
 
-    /// What was put together.
+    /// The collected properties.
     pub fn finish(self) -> UserProperties {
         UserProperties(self.0.into_boxed_slice())
     }

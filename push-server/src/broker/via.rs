@@ -1,5 +1,5 @@
-//! By which subscriptions a message came to a session: what the session needs to tell its client,
-//! and nothing of the tables that found it.
+//! The subscriptions by which a message came to a session: what the session needs to tell its
+//! client.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use super::message::{ALLOCATION_BYTES, COUNTS_BYTES};
 use super::shares::Group;
 use super::subscription::SubscriptionId;
 
-/// What so many identifiers of one delivery weigh, in bytes: the memory of a list that has grown to
-/// them. A single one lies in the delivery itself.
+/// Bytes that this many identifiers of one delivery weigh: a list that has grown to that length. A
+/// single one lies in the delivery itself.
 pub fn subscription_ids_weight_bytes(ids: usize) -> usize {
     if ids < 2 {
         return 0;
@@ -19,8 +19,8 @@ pub fn subscription_ids_weight_bytes(ids: usize) -> usize {
     list_bytes + 2 * ALLOCATION_BYTES + 2 * size_of::<SubscriptionId>() * ids
 }
 
-/// Several identifiers of one delivery. Messages that came by the same subscriptions share them in their
-/// session's outbox.
+/// Several identifiers of one delivery. Messages that came by the same subscriptions share them in
+/// their session's outbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionIds {
     pub(super) list: Vec<SubscriptionId>,
@@ -39,17 +39,17 @@ impl SubscriptionIds {
     }
 }
 
-/// By which subscriptions a message comes to a session. No allocation but for several
-/// identifiers, which only overlapping filters bring.
+/// The subscriptions by which a message comes to a session. Only several identifiers need an
+/// allocation, which only overlapping filters bring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// By subscriptions of the session's own of which at most one has an identifier.
+    /// Subscriptions of the session's own, of which at most one has an identifier.
     Own(Option<SubscriptionId>),
-    /// By several with identifiers, which may repeat: all go into the PUBLISH, in any order
+    /// Several with identifiers, which may repeat: all go into the PUBLISH, in any order
     /// [MQTT-3.3.4-4].
     Several(Arc<SubscriptionIds>),
-    /// By a shared subscription of this group, and its identifier for this member: a delivery of
-    /// its own, whatever else the session subscribed to.
+    /// A shared subscription of this group, with its identifier for this member. It makes a
+    /// delivery of its own, whatever else the session subscribed to.
     Share(Arc<Group>, Option<SubscriptionId>),
 }
 
@@ -74,7 +74,7 @@ impl FromIterator<SubscriptionId> for Via {
 }
 
 impl Via {
-    /// The identifiers to send along.
+    /// The identifiers to send with the message.
     pub fn ids(&self) -> &[SubscriptionId] {
         match self {
             Self::Own(id) | Self::Share(_, id) => id.as_slice(),
@@ -82,12 +82,12 @@ impl Via {
         }
     }
 
-    /// What they weigh in an outbox, in bytes.
+    /// Bytes that the identifiers weigh in an outbox.
     pub fn weight_bytes(&self) -> usize {
         subscription_ids_weight_bytes(self.ids().len())
     }
 
-    /// Shares the list of `other` where that is the same.
+    /// Shares the list of `other` if both have the same identifiers.
     pub(crate) fn share_ids(&mut self, other: &Self) {
         if let (Self::Several(ids), Self::Several(others)) = (&*self, other)
             && ids == others
@@ -96,21 +96,21 @@ impl Via {
         }
     }
 
-    /// An outbox holds it; a list counts once, however many messages share it.
+    /// An outbox holds the message; the list counts once, however many messages share it.
     pub(crate) fn enter_outbox(&self, memory: &Arc<MemoryBudget>) {
         if let Self::Several(ids) = self {
             ids.held.enter(|| ids.weight_bytes(), memory);
         }
     }
 
-    /// The outbox holds it no longer.
+    /// The outbox holds the message no longer.
     pub(crate) fn leave_outbox(&self) {
         if let Self::Several(ids) = self {
             ids.held.leave(|| ids.weight_bytes());
         }
     }
 
-    /// The group, when it came by a shared subscription.
+    /// The group, if the message came by a shared subscription.
     pub fn group(&self) -> Option<&Arc<Group>> {
         match self {
             Self::Share(group, _) => Some(group),
@@ -118,7 +118,7 @@ impl Via {
         }
     }
 
-    /// One more subscription of the session's own matches.
+    /// Another subscription of the session's own matches.
     pub(super) fn add(&mut self, other: Option<SubscriptionId>) {
         let Some(other) = other else { return };
         match self {

@@ -50,7 +50,7 @@ fn help_says_which_connections_are_served_by_default() {
 fn run_takes_file_and_flags_together() {
     let arguments = ["push-server", "run", "--config", "a.toml", "--shards", "2", "--status"];
     let matches = command().try_get_matches_from(arguments).expect("valid");
-    let Action::Run(run) = Cli::from_arg_matches(&matches).expect("valid").action else {
+    let Subcommand::Run(run) = Cli::from_arg_matches(&matches).expect("valid").subcommand else {
         panic!("another action");
     };
     assert_eq!(run.config, Some("a.toml".into()));

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, Unexpected, Visitor};
 
 use super::values::Expected;
 
-/// A whole number from `MIN` to `MAX`, both included, of what `U` counts.
+/// A whole number from `MIN` to `MAX`, both included, in unit `U`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounded<T, const MIN: u64, const MAX: u64, U = Count>(T, PhantomData<U>);
 
@@ -20,15 +20,15 @@ pub type Bytes<T, const MIN: u64, const MAX: u64> = Bounded<T, MIN, MAX, InBytes
 /// A number of seconds from `MIN` to `MAX`.
 pub type Secs<T, const MIN: u64, const MAX: u64> = Bounded<T, MIN, MAX, InSecs>;
 
-/// What a number counts, and how its text is read.
+/// The unit of a number, and how to read its text.
 pub trait Unit {
-    /// Whether a text, as opposed to a number, may stand in the file.
+    /// Whether the file may give a text instead of a number.
     const HAS_NAMES: bool;
 
-    /// The number that `text` means, if it means one.
+    /// The number that `text` means, if it is valid.
     fn parse(text: &str) -> Option<u64>;
 
-    /// What is allowed from `min` to `max`.
+    /// Describes the values allowed from `min` to `max`.
     fn expected(min: u64, max: u64) -> String;
 }
 
@@ -75,12 +75,12 @@ impl Unit for InSecs {
         if let Ok(secs) = text.parse() {
             return Some(secs);
         }
-        // A month to humantime; whoever writes `10M` mostly means minutes.
+        // humantime reads `M` as months; people who write `10M` mostly mean minutes.
         if text.contains('M') {
             return None;
         }
         let time = humantime::parse_duration(text).ok()?;
-        // Half a second would become none, which often means "never".
+        // Half a second would become 0, which often means "never".
         (time.subsec_nanos() == 0).then_some(time.as_secs())
     }
 
@@ -128,8 +128,8 @@ where
     }
 }
 
-/// Reads a non-negative integer, or a text where the unit has names; the text of this says what would
-/// be allowed.
+/// Reads a non-negative integer, or a text if the unit has names. The field describes the values
+/// allowed.
 struct Number<'a, U>(&'a str, PhantomData<U>);
 
 impl<U: Unit> Visitor<'_> for Number<'_, U> {

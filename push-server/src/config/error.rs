@@ -1,4 +1,4 @@
-//! What is wrong with the settings, and where each was said.
+//! What is wrong with the settings, and where each was set.
 
 use std::path::PathBuf;
 
@@ -12,17 +12,17 @@ pub enum SetBy {
     Flag,
     /// A line of the file, counted from 1.
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which line.
+        /// The line.
         line: usize,
     },
-    /// Nobody said anything.
+    /// Not set, so the default holds.
     Default,
 }
 
 impl SetBy {
-    /// `key` as its writer knows it: the flag, or the place in the file and the key.
+    /// `key` as the user knows it: the flag, or the place in the file and the key.
     pub(crate) fn name(&self, key: &str) -> String {
         match self {
             Self::Flag => format!("--{key}"),
@@ -31,7 +31,7 @@ impl SetBy {
         }
     }
 
-    /// The line of the file, if it is one.
+    /// The line of the file, if it was set there.
     pub(crate) fn line(&self) -> Option<usize> {
         match self {
             Self::File { line, .. } => Some(*line),
@@ -40,7 +40,7 @@ impl SetBy {
     }
 }
 
-/// What is wrong with the settings. Flags that are wrong by themselves are refused by clap.
+/// What is wrong with the settings. clap refuses flags that are wrong by themselves.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -51,7 +51,7 @@ pub enum ConfigError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// The file is no settings file.
+    /// The file is too large for a settings file.
     #[error("{} has {bytes} bytes: a settings file has at most {FILE_BYTES_MAX}", path.display())]
     TooLarge {
         /// The file.
@@ -64,22 +64,22 @@ pub enum ConfigError {
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Where, counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// The parser's words.
+        /// The parser's message.
         message: String,
     },
-    /// The file has a key that means nothing.
+    /// The file has an unknown key.
     #[error("{}: unknown key; {}", set_by.name(key), suggestion(nearest.as_deref()))]
     UnknownKey {
         /// The key.
         key: String,
         /// The place that sets it.
         set_by: SetBy,
-        /// The key that was probably meant.
+        /// A known key like it.
         nearest: Option<String>,
     },
-    /// A value that is not allowed.
+    /// A value is not allowed.
     #[error("{} = {value}: expected {allowed}", set_by.name(key))]
     Invalid {
         /// The key.
@@ -88,13 +88,13 @@ pub enum ConfigError {
         value: String,
         /// The place that sets it.
         set_by: SetBy,
-        /// What would be allowed.
+        /// The values that would be allowed.
         allowed: String,
     },
 }
 
 impl ConfigError {
-    /// The setting that is wrong, if it is one.
+    /// The setting that is wrong, if it is a single one.
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::UnknownKey { key, .. } | Self::Invalid { key, .. } => Some(key),
@@ -102,7 +102,7 @@ impl ConfigError {
         }
     }
 
-    /// Where in the file; what is not there comes first.
+    /// The line in the file; errors without one sort first.
     pub fn line(&self) -> Option<usize> {
         match self {
             Self::UnknownKey { set_by, .. } | Self::Invalid { set_by, .. } => set_by.line(),

@@ -11,10 +11,10 @@ use toml::de::{DeArray, DeString, DeTable, DeValue};
 use super::error::{ConfigError, FILE_BYTES_MAX, SetBy};
 use super::settings::Settings;
 
-/// How like a key a known one has to be to be proposed; clap proposes flags from 0.7.
+/// How similar a known key must be to be proposed, from 0 to 1; clap proposes flags from 0.7.
 const LIKENESS_MIN: f64 = 0.8;
 
-/// What a file says, and where it says it.
+/// The settings of a file, and the line of each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct File {
     pub(super) settings: Settings,
@@ -23,13 +23,13 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Where the file sets `key`, if it does.
+    /// The place where the file sets `key`, if it does.
     pub(super) fn set_by(&self, key: &str) -> Option<SetBy> {
         let line = *self.lines.get(key)?;
         Some(SetBy::File { path: self.path.clone(), line })
     }
 
-    /// The file at `path`, without the keys that are refused; and those.
+    /// Reads the file at `path`: its valid settings, and the errors of the others.
     pub(super) fn read(path: &Path) -> Result<(Self, Vec<ConfigError>), ConfigError> {
         let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
         let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
@@ -80,7 +80,7 @@ fn settings_of(
     Settings::deserialize(toml::Deserializer::from(Spanned::new(span, only)))
 }
 
-/// The first item of a list that is refused by itself: serde places such errors at the whole list.
+/// The first invalid item of a list: serde reports such an error for the whole list.
 fn mistaken_item(
     key: &Spanned<DeString<'_>>,
     value: &Spanned<DeValue<'_>>,
@@ -93,7 +93,7 @@ fn mistaken_item(
     items.iter().find(is_mistaken).map(Spanned::span)
 }
 
-/// serde's message as ours: what is allowed without what was given, which we name ourselves.
+/// Turns serde's message into an error of ours: the part that says what is allowed.
 fn refusal(key: String, value: &str, set_by: SetBy, message: &str) -> ConfigError {
     if message.starts_with("unknown field") {
         let known = message.split_once("expected ").map_or(message, |(_, known)| known);
@@ -104,9 +104,9 @@ fn refusal(key: String, value: &str, set_by: SetBy, message: &str) -> ConfigErro
     ConfigError::Invalid { key, value: value.to_owned(), set_by, allowed: allowed.to_owned() }
 }
 
-/// The key that was probably meant by `key`, if one is near.
+/// The known key that is most like `key`, if one is similar enough.
 fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    // The field's own spelling and others' are the same to whoever reads them.
+    // `_` and `-`, and the case, make no difference to a reader.
     let key = key.to_lowercase().replace('_', "-");
     let rated = known.map(|known| (strsim::jaro_winkler(&key, known), known));
     let (likeness, known) = rated.max_by(|a, b| a.0.total_cmp(&b.0))?;

@@ -1,4 +1,4 @@
-//! Flag over file over default, and where each value was said.
+//! Flag over file over default, and where each value was set.
 
 use std::path::Path;
 
@@ -7,26 +7,26 @@ use super::error::{ConfigError, SetBy};
 use super::file::File;
 use super::settings::Settings;
 
-/// Settings and what cannot be seen from them.
+/// Settings, and what the values themselves do not show.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The settings.
     pub config: Config,
-    /// Nobody asked for the listen addresses, so one that this machine lacks may be left out.
+    /// The listen addresses are the defaults, so one that this machine lacks may be left out.
     pub listen_is_default: bool,
     flags: Settings,
     file: File,
 }
 
 impl Loaded {
-    /// Flag over file over default; all that is wrong with them otherwise.
+    /// Flag over file over default, or everything that is wrong with them.
     pub fn new(flags: &Settings, path: Option<&Path>) -> Result<Self, Vec<ConfigError>> {
         let (loaded, errors) = Self::without_mistakes(flags, path).map_err(|error| vec![error])?;
         if errors.is_empty() { Ok(loaded) } else { Err(errors) }
     }
 
-    /// Flag over file over default, and all that is wrong with them. A setting whose value is refused has
-    /// its default, so that a check can go on and find what else is wrong.
+    /// Flag over file over default, and everything that is wrong with them. A refused value is
+    /// replaced by its default, so that a check can find further mistakes.
     ///
     /// # Errors
     /// The file cannot be read at all.
@@ -43,7 +43,7 @@ impl Loaded {
         let refused: Vec<_> =
             errors.iter().filter_map(ConfigError::key).map(str::to_owned).collect();
         let is_refused = |key: &str| refused.iter().any(|refused| refused == key);
-        // A default that took a refused value's place contradicts nobody.
+        // A default that replaces a refused value contradicts nothing.
         let contradictions = loaded.config.contradictions().into_iter();
         errors.extend(
             contradictions.filter(|found| !is_refused(found.key) && !is_refused(found.other)).map(
@@ -59,7 +59,7 @@ impl Loaded {
         Ok((loaded, errors))
     }
 
-    /// Where the value of `key` comes from.
+    /// Where the value of `key` was set.
     pub fn set_by(&self, key: &str) -> SetBy {
         match self.flags.says(key) {
             true => SetBy::Flag,

@@ -1,5 +1,5 @@
-//! `--log`: what is logged. tracing takes any word for the name of a crate, so that a level with a
-//! slip in it (`inof`) silences the server; here every word has to mean something.
+//! `--log`: which lines are logged. tracing takes any word for the name of a crate, so a misspelt
+//! level (`inof`) would silence the server; this file refuses unknown words.
 
 use std::str::FromStr;
 
@@ -15,7 +15,7 @@ const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 /// This crate, as its log lines name it.
 const OWN: &str = "push_server";
 
-/// Its modules that may be named.
+/// Its modules that a filter may name.
 const ROOMS: [&str; 10] = [
     "access",
     "broker",
@@ -42,7 +42,7 @@ impl FromStr for LogFilter {
 
     fn from_str(text: &str) -> Result<Self, Expected> {
         let is_filter = EnvFilter::builder().parse(text).is_ok();
-        // A span's fields may have commas and words of their own.
+        // The fields of a span may have commas and any words.
         let is_known = match text.contains('[') {
             true => true,
             false => text.split(',').all(is_directive),
@@ -62,7 +62,7 @@ impl FromStr for LogFilter {
 
 deserialize_from_str!(LogFilter);
 
-/// Whether `text` is a level, or a target that exists with or without one.
+/// Whether `text` is a level, or an existing target with or without one.
 fn is_directive(text: &str) -> bool {
     match text.split_once('=') {
         Some((target, level)) => is_target(target) && is_level(level),
@@ -70,7 +70,7 @@ fn is_directive(text: &str) -> bool {
     }
 }
 
-/// A level by its name, or by its number as tracing has them.
+/// Whether `text` is a level by name, or by its number in tracing.
 fn is_level(text: &str) -> bool {
     !text.is_empty() && text.parse::<LevelFilter>().is_ok()
 }

@@ -1,5 +1,5 @@
-//! Settings that are one of a few words. The words are the variants' names in kebab-case, which clap
-//! derives; files are read and values shown by the same.
+//! Settings that take one of a few words: the variants' names in kebab-case. clap derives them, and
+//! the file and the display use the same.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use super::values::Expected;
 use crate::mqtt::OutboxFull;
 
-/// Gives types that are one of a few words their TOML form and their text.
+/// Gives types that take one of a few words their TOML form and their text.
 macro_rules! one_of_words {
     ($($type:ty),*) => {$(
         impl std::str::FromStr for $type {
@@ -22,7 +22,7 @@ macro_rules! one_of_words {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                // Whatever else stands there, `true` say, the words are what would be allowed.
+                // Whatever else the file has (`true`, say), the error names the words.
                 let text = String::deserialize(deserializer)
                     .map_err(|_| D::Error::custom(expected::<Self>()))?;
                 text.parse().map_err(D::Error::custom)
@@ -48,18 +48,18 @@ fn expected<T: ValueEnum>() -> Expected {
     Expected(format!("{} or {last}", others.join(", ")))
 }
 
-/// Whether heartbeats are answered in the kernel.
+/// Whether the kernel answers heartbeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum KernelPathMode {
-    /// Where it can be; else the user path, said once at start-up.
+    /// If it can; otherwise user space does, and a log line at the start says why.
     Auto,
-    /// Exit 1 where it cannot.
+    /// The server exits with 1 if it cannot.
     Require,
     /// Never.
     Off,
 }
 
-/// What an acknowledgement of a message for a durable session means.
+/// What the server promises by acknowledging a message for a durable session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DurabilityMode {
     /// It is on the disk: survives a loss of power.
@@ -70,10 +70,10 @@ pub enum DurabilityMode {
     Off,
 }
 
-/// What becomes of a message for a client that is away and whose outbox is full.
+/// What happens to a message for an absent client whose outbox is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OutboxFullMode {
-    /// The oldest messages are dropped for it.
+    /// The outbox takes it, and drops its oldest messages.
     DropOldest,
     /// It is dropped.
     DropNewest,
@@ -101,7 +101,7 @@ impl From<OutboxFull> for OutboxFullMode {
     }
 }
 
-/// Whether there is something.
+/// Whether a feature is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
     /// Clients may use the feature.

@@ -1,9 +1,9 @@
-//! The table of settings: each row is a flag of `push-server run` and a key of its TOML file, by the same
-//! name in kebab-case.
+//! The table of settings: each row is a flag of `push-server run` and a key of its TOML file, with
+//! the same name in kebab-case.
 //!
-//! A row has the text of `--help` (where `cli` adds the default), the name, the type with the range it
-//! may be in, what the value is called in the help, and the field of `Config` that the setting fills. The
-//! field's default is where the field is: in `Config::default()` or `Limits::default()`.
+//! A row has the text of `--help` (where `cli` adds the default), the name, the type with its
+//! range, the value's name in the help, and the field of `Config` that the setting fills. That
+//! field's default is in `Config::default()` or `Limits::default()`.
 
 use super::SHARDS_MAX;
 use super::bounded::{Bounded, Bytes, Secs};
@@ -15,40 +15,41 @@ use super::values::{
     TopicPrefix, one_or_more,
 };
 
-/// Each is a look at a session, all of them perhaps in one turn of a shard.
+/// Highest `share-tries-max`: each try looks at a session, all of them perhaps in one turn of a
+/// shard.
 const SHARE_TRIES_MAX: u64 = 1_024;
-/// Most connections that may be asked for; liveness slots are numbered in 24 bits.
+/// Highest `max-connections`: liveness slots are numbered in 24 bits.
 pub const CONNECTIONS_MAX: u64 = 1 << 24;
-/// Most sessions, retained messages or owed messages that may be asked for.
+/// Highest number of sessions, retained messages or messages in an outbox.
 pub(super) const COUNT_MAX: u64 = 1_000_000_000;
-/// Most bytes that may be asked for where there is no narrower bound: 1 TiB.
+/// Highest number of bytes for settings without a narrower bound: 1 TiB.
 pub(super) const BYTES_MAX: u64 = 1 << 40;
-/// Smallest `max-packet-bytes`: room for a CONNECT with a client id.
+/// Lowest `max-packet-bytes`: room for a CONNECT with a client id.
 pub(super) const PACKET_BYTES_MIN: u64 = 128;
-/// Largest packet that MQTT can express: remaining length 268,435,455 and the fixed header
-/// \[MQTT-1.5.5\].
+/// Highest `max-packet-bytes`, the largest packet that MQTT can express: remaining length
+/// 268,435,455 and the fixed header \[MQTT-1.5.5\].
 pub(super) const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
-/// Most HTTP connections that may be asked for: each takes a descriptor that no client can have.
+/// Highest `http-connections-max`: each takes a descriptor from the clients.
 pub(super) const HTTP_CONNECTIONS_MAX: u64 = 1_024;
-/// Longest time a start may wait for what another process holds.
+/// Highest `start-wait-secs`: ten minutes.
 pub(super) const START_WAIT_SECS_MAX: u64 = 600;
-/// Most generations beside ours: the system attaches 64 programs to an interface (`BPF_MPROG_MAX`).
+/// Highest `generations-max`: the system attaches 64 programs to an interface (`BPF_MPROG_MAX`).
 pub(super) const GENERATIONS_MAX: u64 = 62;
-/// Longest time a client may be given for its CONNECT.
+/// Highest `connect-timeout-secs`: ten minutes.
 pub(super) const CONNECT_TIMEOUT_SECS_MAX: u64 = 600;
-/// Longest time until TCP asks for a sign of life: what Linux takes (`MAX_TCP_KEEPIDLE`).
+/// Highest `tcp-keepalive-secs`: Linux's own bound (`MAX_TCP_KEEPIDLE`).
 pub(super) const TCP_KEEPALIVE_SECS_MAX: u64 = 32_767;
-/// Least room for answers, so that no ordinary burst of acknowledgements reaches it.
+/// Lowest `answers-bytes-max`: an ordinary burst of acknowledgements must not reach it.
 pub(super) const ANSWERS_BYTES_MIN: u64 = 1024;
-/// Least room for the filters of a session.
+/// Lowest `subscription-bytes-max`: room for a few filters.
 pub(super) const SUBSCRIPTION_BYTES_MIN: u64 = 1024;
-/// Client ids of this length every server takes \[MQTT-3.1.3-5\].
+/// Lowest `client-id-bytes-max`: every server must accept ids of this length \[MQTT-3.1.3-5\].
 pub(super) const CLIENT_ID_BYTES_MIN: u64 = 23;
-/// Most pings, a second or at once, that can be asked for.
+/// Highest `ping-rate` and `ping-burst`.
 pub(super) const PINGS_MAX: u64 = 1_000_000;
-/// Most topics said by alias towards one client: they are looked through one by one.
+/// Highest `topic-alias-send-max`: the server searches these topics one by one.
 pub(super) const ALIASES_SENT_MAX: u64 = 256;
-/// Most room for answers of one client.
+/// Highest `answers-bytes-max`: 64 MiB for one client.
 pub(super) const ANSWERS_BYTES_MAX: u64 = 64 << 20;
 
 const U16_MAX: u64 = u16::MAX as u64;
@@ -56,63 +57,64 @@ const U32_MAX: u64 = u32::MAX as u64;
 
 settings! {
     "Addresses" {
-        /// Where MQTT clients connect, IPv4 or IPv6; may be given several times. Only clients that can
-        /// reach one of these addresses are served. A default address that this machine does not have
-        /// is left out; one that was asked for is an error.
+        /// Address for MQTT clients, IPv4 or IPv6; may be given several times. Only clients that
+        /// can reach one of these addresses are served. A default address that this machine does
+        /// not have is left out; one that you name must exist.
         #[serde(deserialize_with = "one_or_more")]
         listen: Vec<Address>, "ADDR:PORT" => listen;
-        /// Where MQTT clients connect over WebSocket, as those in browsers do; may be given several times.
-        /// Any path is taken, /mqtt by custom; clients offer the subprotocol mqtt. The kernel does not
-        /// answer heartbeats there. For wss:// put a proxy in front.
+        /// Address for MQTT clients over WebSocket, such as browsers; may be given several times.
+        /// Every path is accepted, /mqtt by custom; clients offer the subprotocol mqtt. The kernel
+        /// does not answer heartbeats there. For wss:// put a proxy in front.
         #[serde(deserialize_with = "one_or_more")]
         ws_listen: Vec<Address>, "ADDR:PORT" => ws_listen;
-        /// Interface on which the kernel answers heartbeats; may be given several times. Connections
-        /// over other interfaces are served in user space. Left out: the interfaces that own the listen
+        /// Interface on which the kernel answers heartbeats; may be given several times. User space
+        /// serves connections over other interfaces. Left out: the interfaces that own the listen
         /// addresses.
         #[serde(deserialize_with = "one_or_more")]
         iface: Vec<InterfaceName>, "NAME" => interfaces;
-        /// Where /healthz, /readyz and /metrics are served, without authentication: keep it on an
-        /// address that only your own machines reach. off: nowhere.
+        /// Address for /healthz, /readyz and /metrics, without authentication: use one that only
+        /// your own machines reach. off: none.
         http: OptionalAddress, "ADDR:PORT|off" => http;
-        /// Another server, which MQTT 5 clients are told when this one stops and when they connect
-        /// meanwhile (0x9C with a Server Reference). MQTT 3.1.1 clients are only closed. Left out: they
-        /// are told that the server stops.
+        /// Another server, to which MQTT 5 clients are sent when this one stops, and when they
+        /// connect meanwhile (0x9C with a Server Reference). MQTT 3.1.1 clients are just closed.
+        /// Left out: clients are told that the server stops.
         redirect_to: ServerReference, "HOST:PORT" => redirect_to;
-        /// Topic below which MQTT 5 clients that ask for it are told to have their responses: TOPIC, a
-        /// slash, and the client id (Response Information). Left out: they are told none.
+        /// Prefix of response topics. MQTT 5 clients that ask for Response Information get TOPIC, a
+        /// slash, and their client id. Left out: they get none.
         response_topic_prefix: TopicPrefix, "TOPIC" => limits.response_topic_prefix;
     }
     "Authentication" {
-        /// File of users that MQTT 5 clients can be authenticated as by SCRAM-SHA-256; push-server
-        /// scram-user prints its lines. Read again on SIGHUP. Left out: nobody can.
+        /// File of users that MQTT 5 clients can authenticate as by SCRAM-SHA-256; push-server
+        /// scram-user prints its lines. Read again on SIGHUP. Left out: no client can.
         scram_users: FilePath, "FILE" => scram_users;
-        /// Refuse clients that are not authenticated by SCRAM-SHA-256 (MQTT 5: 0x87, not authorized;
-        /// 3.1.1, which has no way to be: 5).
+        /// Refuse clients that do not authenticate by SCRAM-SHA-256 (MQTT 5: 0x87, not authorized;
+        /// 3.1.1, which cannot: 5).
         #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         scram_required: bool, "BOOL" => scram_required;
     }
     "Process" {
-        /// Directory for what outlives the process: sessions that outlive their connection, with all they
-        /// are owed, and retained messages. It is made if it is not there. One server at a time has it.
+        /// Directory for retained messages, and for sessions that outlive their connection with all
+        /// that they are owed. Made if it is missing. One server at a time can use it.
         data_dir: Directory, "DIR" => data_dir;
-        /// When a message for such a session, or a subscription of one, is acknowledged. fsync: when it is
-        /// on the disk. os: when the operating system has it, which survives a crash of the server, not
-        /// of the machine. off: at once; nothing is kept in data-dir.
+        /// When a message for a persistent session, or a subscription of one, is acknowledged.
+        /// fsync: when it is on the disk. os: when the operating system has it, which survives a
+        /// crash of the server, not of the machine. off: at once; nothing is stored in data-dir.
         durability: DurabilityMode, "WHEN" => durability;
         /// Threads that serve connections, each with its own ring and listener. Left out: one for each
         /// core.
         shards: Bounded<u16, 1, SHARDS_MAX>, "N" => shards;
-        /// Directory on a BPF file system where the programs are kept alive through a crash of the server.
-        /// One server at a time has it. Below /sys/fs/bpf that file system is mounted if it is missing.
+        /// Directory on a BPF file system that keeps the programs alive through a crash of the
+        /// server. One server at a time can use it. Below /sys/fs/bpf the file system is mounted if
+        /// it is missing.
         bpf_dir: Directory, "DIR" => bpf_dir;
-        /// How long a start waits for what a server that was killed, or is being stopped, still holds: a
-        /// listen or HTTP address, data-dir, bpf-dir. A listen or HTTP address is not waited for while a
-        /// process that is not ending holds it. 0: not at all.
+        /// How long a start waits for things that a killed or stopping server still holds: a listen
+        /// or HTTP address, data-dir, bpf-dir. It does not wait for an address while a process that
+        /// is not ending holds it. 0: not at all.
         start_wait_secs: Secs<u16, 0, START_WAIT_SECS_MAX>, "TIME" => start_wait_secs;
-        /// Whether the kernel answers heartbeats. auto: where it can, else user space answers them, and
-        /// a log line says why. require: exit with 1 where it cannot. off: never.
+        /// Whether the kernel answers heartbeats. auto: if it can; otherwise user space answers
+        /// them, and a log line says why. require: exit with 1 if it cannot. off: never.
         kernel_path: KernelPathMode, "WHEN" => kernel_path;
-        /// What is logged on standard error: a level or a tracing filter, as
+        /// What to log on standard error: a level or a tracing filter, such as
         /// info,push_server::shard=debug.
         log: LogFilter, "FILTER" => log;
         /// Show where to connect on standard output, then one line each second about what the server
@@ -121,154 +123,163 @@ settings! {
         status: bool, "BOOL" => status;
     }
     "Limits of the server" {
-        /// Open connections. Reaching it pauses accepting until one closes; clients wait in the listen
-        /// queue. Left out: as many as RLIMIT_NOFILE allows, at most 1000000.
+        /// Open connections. At the limit accepting pauses until one closes; clients wait in the
+        /// listen queue. Left out: as many as RLIMIT_NOFILE allows, at most 1000000.
         max_connections: Bounded<u32, 1, CONNECTIONS_MAX>, "N" => connections_max;
-        /// Servers that were killed whose programs may stay attached beside this server's, because their
-        /// sockets still send. Each costs every packet a little. With more of them user space answers
-        /// heartbeats, or the start fails (kernel-path require).
+        /// Killed servers whose programs may stay attached beside this server's, because their
+        /// sockets still send. Each costs every packet a little. With more of them user space
+        /// answers heartbeats, or the start fails (kernel-path require).
         generations_max: Bounded<u16, 0, GENERATIONS_MAX>, "N" => generations_max;
-        /// Connections to the HTTP port. Reaching it closes one that has asked for nothing the longest,
-        /// of the network that has the most; the new one is served.
+        /// Connections to the HTTP port. At the limit a new one replaces the one that has been
+        /// silent the longest, of the network that has the most.
         http_connections_max: Bounded<u16, 1, HTTP_CONNECTIONS_MAX>, "N" => http_connections_max;
-        /// Sessions, with and without connection. From 15 of 16 on, sessions without connection that have
-        /// no subscription and were never owed a message give way, the oldest first. Reaching it refuses
-        /// clients that would need a new session (MQTT 5: 0x97, quota exceeded; 3.1.1: 3, unavailable).
+        /// Sessions, with and without connection. From 15 of 16 on, sessions without connection
+        /// that have no subscription and were never owed a message give way, the oldest first. At
+        /// the limit clients that would need a new session are refused (MQTT 5: 0x97, quota
+        /// exceeded; 3.1.1: 3, unavailable).
         max_sessions: Bounded<u32, 1, COUNT_MAX>, "N" => sessions_max;
-        /// Of max-sessions, how many clients of one network (IPv4 /24, IPv6 /48), or of one user, may have
-        /// while more than half of all are taken; never less than 1024. Of an IPv6 network's share one /64 has
-        /// half, and never less than 1024. A client that would need one more is refused (MQTT 5: 0x97;
-        /// 3.1.1: 3). Where all clients come by one proxy or address translator:
-        /// 100, which is no share. Of subscription-bytes-total, will-bytes-total and inflight-bytes-total a
-        /// network or user has the same share, while more than half of them is used.
+        /// The part of max-sessions that clients of one network (IPv4 /24, IPv6 /48), or of one
+        /// user, may have while more than half of all are taken; never less than 1024. Of an IPv6
+        /// network's share one /64 has half, and never less than 1024. A client that would need one
+        /// more is refused (MQTT 5: 0x97; 3.1.1: 3). If all clients come through one proxy or
+        /// address translator: 100, which sets no share. A network or user has the same part of
+        /// subscription-bytes-total, will-bytes-total and inflight-bytes-total while more than half
+        /// of them is used.
         sessions_share_percent: Bounded<u8, 1, 100>, "PERCENT" => sessions_share_percent;
-        /// Members of a shared subscription that refuse a message, since they have no room or take no packet
-        /// so large, before it is dropped. Nobody is disconnected for it.
+        /// Members of a shared subscription that may refuse a message, for want of room or because
+        /// of its size, before it is dropped. No client is disconnected for it.
         share_tries_max: Bounded<u16, 1, SHARE_TRIES_MAX>, "N" => share_tries_max;
-        /// Retained messages. Reaching it keeps no further topic: the publish is delivered, not
+        /// Retained messages. At the limit no further topic is kept: the publish is delivered, not
         /// retained, and counted.
         retained_messages_max: Bounded<usize, 0, COUNT_MAX>, "N" => retained_messages_max;
-        /// Memory of all retained messages: topic, payload and properties, some 250 bytes a message, and 120
-        /// a level of its topic that no other shares. Reaching it is as for their number.
+        /// Memory of all retained messages: topic, payload and properties, some 250 bytes for each
+        /// message, and 120 for each level of its topic that no other shares. The limit acts like
+        /// that of their number.
         retained_bytes_max: Bytes<usize, 0, BYTES_MAX>, "SIZE" => retained_bytes_max;
-        /// Bytes of packets that have not come whole, of all clients together, where a client has 4 KiB of
-        /// them or more; at least four times max-packet-bytes. When it is used up, the client that has
-        /// held the most of it for the longest is disconnected (MQTT 5: 0x97, quota exceeded).
+        /// Bytes of incomplete packets of all clients together, counting clients that have 4 KiB of
+        /// them or more; at least four times max-packet-bytes. At the limit, the client that has
+        /// held the most for the longest is disconnected (MQTT 5: 0x97, quota exceeded).
         input_bytes_max: Bytes<u64, PACKET_BYTES_MIN, BYTES_MAX>, "SIZE" => input_bytes_max;
-        /// Memory of all sessions, some 640 bytes and the client id each; what has totals of its own not
-        /// counted. Reaching it refuses clients that would need a new session (MQTT 5: 0x97, quota exceeded;
-        /// 3.1.1: 3, unavailable). Left out: an eighth of the machine's memory, or of that of the control
-        /// group that the server runs in.
+        /// Memory of all sessions, some 640 bytes and the client id each, without what has totals
+        /// of its own. At the limit clients that would need a new session are refused (MQTT 5:
+        /// 0x97, quota exceeded; 3.1.1: 3, unavailable). Left out: an eighth of the memory of the
+        /// machine, or of the control group that the server runs in.
         session_bytes_total: Bytes<u64, 0, BYTES_MAX>, "SIZE" => totals.session_bytes;
         /// Memory of the subscriptions of all sessions, each counted as for subscription-bytes-max. Further
         /// ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1: 0x80). Left out: an eighth of the memory.
         subscription_bytes_total: Bytes<u64, 0, BYTES_MAX>, "SIZE" => totals.subscription_bytes;
-        /// Memory of all wills, of clients that are connected and of those that are away. A client whose
-        /// will does not fit is refused (MQTT 5: 0x97; 3.1.1: 3). Left out: a 32nd of the memory.
+        /// Memory of all wills, of connected and of absent clients. A client whose will does not
+        /// fit is refused (MQTT 5: 0x97; 3.1.1: 3). Left out: a 32nd of the memory.
         will_bytes_total: Bytes<u64, 0, BYTES_MAX>, "SIZE" => totals.will_bytes;
-        /// Memory of what is unacknowledged in either direction and of the places in outboxes, of all
-        /// sessions that have more than 512 bytes of it; messages not counted. Where it is reached, the outbox
-        /// of such a session is full, and its QoS 2 publishes are refused (MQTT 5: 0x97; 3.1.1: closed).
-        /// Left out: a 16th of the memory.
+        /// Memory of unacknowledged packets in both directions and of places in outboxes, without
+        /// the messages, of all sessions that have more than 512 bytes of it. At the limit the
+        /// outbox of such a session is full, and its QoS 2 publishes are refused (MQTT 5: 0x97;
+        /// 3.1.1: closed). Left out: a 16th of the memory.
         inflight_bytes_total: Bytes<u64, 0, BYTES_MAX>, "SIZE" => totals.inflight_bytes;
-        /// Memory of the messages in all outboxes, each counted once however many sessions wait for it, those
-        /// of 4 KiB and more until sockets have taken them; what waits on disk not counted. A session may hold
-        /// as much as it leaves of it, and 2 KiB anyway; beyond that, what the store keeps waits on disk, and
-        /// for any other session its outbox is full. Left out: three 16ths of the memory.
+        /// Memory of the messages in all outboxes, except those on disk. A message counts once,
+        /// however many sessions wait for it, and one of 4 KiB or more until sockets have taken it.
+        /// A session may hold as much as it leaves for others, and 2 KiB in any case. Beyond that,
+        /// messages that the store keeps wait on disk, and the outbox of any other session is full.
+        /// Left out: three 16ths of the memory.
         outbox_bytes_total: Bytes<u64, 0, BYTES_MAX>, "SIZE" => totals.outbox_bytes;
-        /// Memory of what is handed to sockets that have not taken it yet, copies of small messages and
-        /// answers: up to 128 KiB for each connection. From half of it on each has less at a time, and 4 KiB
-        /// where it is reached; nobody is closed for it. Left out: a 32nd of the memory.
+        /// Memory of bytes that sockets were given and have not taken, copies of small messages and
+        /// answers: up to 128 KiB for each connection. From half of the limit on each gets less at
+        /// a time, and 4 KiB at the limit; no client is closed for it. Left out: a 32nd of the
+        /// memory.
         sending_bytes_total: Bytes<u64, 0, BYTES_MAX>, "SIZE" => totals.sending_bytes;
     }
     "Limits of each client" {
         /// Time from accept to a complete CONNECT. A client that takes longer is closed.
         connect_timeout_secs: Secs<u16, 1, CONNECT_TIMEOUT_SECS_MAX>, "TIME" => connect_timeout_secs;
-        /// Longest keep alive granted. MQTT 5 clients that ask for more are told this one (Server Keep
-        /// Alive) and expired by it; so are those that ask for none (0), except with 65535, which lets them
-        /// go without. MQTT 3.1.1 cannot be told and keeps its own.
+        /// Longest keep alive granted. MQTT 5 clients that ask for more get this one (Server Keep
+        /// Alive), and expire by it; so do those that ask for none (0), except with 65535, which
+        /// lets them go without. MQTT 3.1.1 clients cannot be told, and keep their own.
         keep_alive_max_secs: Secs<u16, 1, U16_MAX>, "TIME" => limits.keep_alive_max_secs;
-        /// Keep alive of MQTT 5 clients that ask for none (0): they are told this one, or
-        /// keep-alive-max-secs where that is less. 0: they are treated as keep-alive-max-secs says. MQTT
-        /// 3.1.1 cannot be told; a client of it that vanishes is found by tcp-keepalive-secs.
+        /// Keep alive for MQTT 5 clients that ask for none (0), at most keep-alive-max-secs. 0:
+        /// keep-alive-max-secs alone decides. MQTT 3.1.1 clients cannot be told; tcp-keepalive-secs
+        /// finds those that vanish.
         keep_alive_default_secs: Secs<u16, 0, U16_MAX>, "TIME" => limits.keep_alive_default_secs;
-        /// Time without a segment from a client after which TCP asks whether it is still there. One
-        /// that answers none of five such probes, a tenth of this apart and a minute at most, is gone. It is
-        /// what finds vanished clients without keep alive. 0: never.
+        /// Silence of a client after which TCP asks whether it is still there. After five
+        /// unanswered probes, a tenth of this apart but a minute at most, the client counts as
+        /// gone. This finds vanished clients without keep alive. 0: never.
         tcp_keepalive_secs: Secs<u16, 0, TCP_KEEPALIVE_SECS_MAX>, "TIME" => tcp_keepalive_secs;
-        /// Longest session expiry granted. MQTT 5 clients that ask for more are told this one; 3.1.1
-        /// sessions without clean session end so long after their connection. 0: sessions end with
-        /// their connection.
+        /// Longest session expiry granted. MQTT 5 clients that ask for more get this one; 3.1.1
+        /// sessions without clean session end this long after their connection. 0: sessions end
+        /// with their connection.
         session_expiry_max_secs: Secs<u32, 0, U32_MAX>, "TIME" => limits.session_expiry_max_secs;
         /// Largest packet accepted, fixed header included. A larger one closes the connection (MQTT 5:
         /// 0x95, packet too large).
         max_packet_bytes: Bytes<u32, PACKET_BYTES_MIN, PACKET_BYTES_MAX>, "SIZE" => limits.packet_bytes_max;
-        /// Bytes a second at which a packet has to come of which 4 KiB or more are here and which is not
-        /// whole, over 30 seconds. A client that is slower is disconnected (MQTT 5: 0x97). 0: at any.
+        /// Least bytes a second, over 30 seconds, for an incomplete packet of which 4 KiB or more
+        /// have arrived. A slower client is disconnected (MQTT 5: 0x97). 0: no limit.
         packet_rate_min: Bytes<u32, 0, PACKET_BYTES_MAX>, "SIZE" => packet_rate_min;
-        /// QoS 1 and 2 publishes that a client may have unacknowledged towards the server. MQTT 5
+        /// QoS 1 and 2 publishes that a client may have unacknowledged by the server. MQTT 5
         /// clients are told (Receive Maximum); one that exceeds it is closed (0x93).
         receive_max: Bounded<u16, 1, U16_MAX>, "N" => limits.receive_max;
-        /// QoS 1 and 2 publishes that the server has unacknowledged towards a client; an MQTT 5 client
-        /// may ask for fewer. Further messages wait in the outbox.
+        /// QoS 1 and 2 publishes that the server sends to a client before it acknowledges; an MQTT
+        /// 5 client may ask for fewer. Further messages wait in the outbox.
         inflight_max: Bounded<u16, 1, U16_MAX>, "N" => limits.inflight_max;
-        /// Messages that a session may be owed. Reaching it drops QoS 0 messages; for an absent client
-        /// outbox-full says what is dropped; a connected client that does not keep up is disconnected
-        /// (MQTT 5: 0x97).
+        /// Messages in a session's outbox. At the limit QoS 0 messages are dropped; for an absent
+        /// client outbox-full says what else is dropped; a connected client that reads too slowly
+        /// is disconnected (MQTT 5: 0x97).
         outbox_messages_max: Bounded<u32, 1, COUNT_MAX>, "N" => limits.outbox_messages_max;
-        /// Memory of the messages that a session may be owed, some 250 bytes beside what each says
-        /// included; at least max-packet-bytes. Reaching it is as for their number.
+        /// Memory of the messages in a session's outbox, some 250 bytes for each included; at least
+        /// max-packet-bytes. The limit acts like that of their number.
         outbox_bytes_max: Bytes<u64, PACKET_BYTES_MIN, BYTES_MAX>, "SIZE" => limits.outbox_bytes_max;
-        /// What becomes of a message for a client that is away and whose outbox is full. drop-oldest: the
-        /// oldest messages never sent are dropped for it. drop-newest: it is dropped. refuse: it is
-        /// dropped, and an MQTT 5 publisher is told (PUBACK or PUBREC 0x97), though other subscribers have
-        /// it; 3.1.1, which has no way to be told, is answered as usual. All of them are counted.
+        /// What happens to a message for an absent client whose outbox is full. drop-oldest: the
+        /// outbox takes it, and drops its oldest messages that were never sent. drop-newest: it is
+        /// dropped. refuse: it is dropped, and an MQTT 5 publisher is told (PUBACK or PUBREC 0x97),
+        /// though other subscribers get it; a 3.1.1 publisher, which cannot be told, gets its usual
+        /// answer. All are counted.
         outbox_full: OutboxFullMode, "POLICY" => limits.outbox_full;
-        /// How long a message may wait on disk for its client. One that has waited longer is dropped when
-        /// its turn comes, and counted.
+        /// How long a message may wait on disk for its client. One that has waited longer is
+        /// dropped when its turn comes, and counted.
         outbox_age_max_secs: Secs<u32, 1, U32_MAX>, "TIME" => outbox_age_max_secs;
-        /// Bytes of answers (PUBACK, PINGRESP, ...) that wait for a client. Beyond half of it no more is
-        /// taken from the client until they have left; one that takes none of them for 10 seconds is
-        /// closed (MQTT 5: 0x97).
+        /// Bytes of answers (PUBACK, PINGRESP, ...) that wait for a client. Above half of it the
+        /// server reads no more from the client until they have left; a client that takes none of
+        /// them for 10 seconds is closed (MQTT 5: 0x97).
         answers_bytes_max: Bytes<u32, ANSWERS_BYTES_MIN, ANSWERS_BYTES_MAX>, "SIZE" => limits.answers_bytes_max;
-        /// Topics that an MQTT 5 client may say by alias towards the server, which keeps them as long as
-        /// the connection. Clients are told (Topic Alias Maximum); one that exceeds it is closed (0x94).
-        /// 0: none.
+        /// Topic aliases that an MQTT 5 client may use; the server keeps their topics as long as
+        /// the connection. Clients are told (Topic Alias Maximum); one that exceeds it is closed
+        /// (0x94). 0: none.
         topic_alias_max: Bounded<u16, 0, U16_MAX>, "N" => limits.topic_alias_max;
-        /// Topics that the server says by alias towards an MQTT 5 client, which may take fewer. Topics
-        /// beyond it go in full. 0: none.
+        /// Topic aliases that the server uses towards an MQTT 5 client, which may accept fewer.
+        /// Further topics are sent in full. 0: none.
         topic_alias_send_max: Bounded<u16, 0, ALIASES_SENT_MAX>, "N" => limits.topic_alias_send_max;
         /// Subscriptions of a session. Further ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1: 0x80).
         subscriptions_max: Bounded<u32, 1, COUNT_MAX>, "N" => limits.subscriptions_max;
-        /// Memory that the subscriptions of a session may take, if no other shares any of it: a filter's
-        /// text, some 250 bytes, and with wildcards 50 a level and 140 more if its name is longer than a
-        /// byte. Further ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1: 0x80).
+        /// Memory of a session's subscriptions, if they share nothing with others: for each the
+        /// filter's text and some 250 bytes; with wildcards also 50 for each level, and 140 more if
+        /// its name is longer than a byte. Further ones fail in the SUBACK (MQTT 5: 0x97; 3.1.1:
+        /// 0x80).
         subscription_bytes_max: Bytes<u32, SUBSCRIPTION_BYTES_MIN, U32_MAX>, "SIZE" => limits.subscription_bytes_max;
         /// Longest client id. A client with a longer one is refused (MQTT 5: 0x85, client identifier not
         /// valid; 3.1.1: 2).
         client_id_bytes_max: Bytes<u16, CLIENT_ID_BYTES_MIN, U16_MAX>, "SIZE" => limits.client_id_bytes_max;
-        /// Pings a second that a client may send for ever, answered by the kernel or not. One that exceeds
-        /// rate and burst is disconnected (MQTT 5: 0x96, message rate too high). A keep alive below 4
-        /// seconds has at least four pings in each. 0: no limit.
+        /// Pings a second that a client may send without end, whoever answers them. A client that
+        /// exceeds rate and burst is disconnected (MQTT 5: 0x96, message rate too high). A keep
+        /// alive below 4 seconds still allows four pings within it. 0: no limit.
         ping_rate: Bounded<u32, 0, PINGS_MAX>, "N" => limits.ping_rate.per_sec;
-        /// Pings that a client may send at once, besides those that it has not used in the last 924 seconds.
+        /// Pings that a client may send at once, besides those that it did not use in the last 924
+        /// seconds.
         ping_burst: Bounded<u32, 1, PINGS_MAX>, "N" => limits.ping_rate.burst;
         /// Levels of a topic name or filter. A publish or subscription with more is refused.
         topic_levels_max: Bounded<u16, 1, U16_MAX>, "N" => limits.topic_levels_max;
     }
     "Features" {
-        /// Whether filters may have + and #. off: MQTT 5 clients are told, and disconnected if they ask
-        /// all the same (0xA2); to 3.1.1 the subscription fails in the SUBACK (0x80).
+        /// Whether filters may have + and #. off: MQTT 5 clients are told, and disconnected if they
+        /// use them (0xA2); for 3.1.1 the subscription fails in the SUBACK (0x80).
         wildcard_subscriptions: Switch, "SWITCH" => limits.features.wildcard_subscriptions;
-        /// Whether messages are retained. off: MQTT 5 clients are told, and disconnected if they ask all
-        /// the same, by a publish or a will (0x9A); 3.1.1 clients are disconnected.
+        /// Whether messages may be retained. off: MQTT 5 clients are told, and disconnected if a
+        /// publish or a will asks for it (0x9A); 3.1.1 clients are disconnected.
         retain: Switch, "SWITCH" => limits.features.retain;
         /// Whether sessions may share a filter ($share/...). off: MQTT 5 clients are told, and
-        /// disconnected if they ask all the same (0x9E); to 3.1.1 the subscription fails in the SUBACK
+        /// disconnected if they use it (0x9E); for 3.1.1 the subscription fails in the SUBACK
         /// (0x80).
         shared_subscriptions: Switch, "SWITCH" => limits.features.shared_subscriptions;
-        /// A filter that nobody may subscribe to, shared or not; may be given several times. The
-        /// subscription fails in the SUBACK (0x80). It is compared as written: with # denied, +/# is not.
+        /// A filter that no client may subscribe to, shared or not; may be given several times. The
+        /// subscription fails in the SUBACK (0x80). Compared as written: if # is denied, +/# is
+        /// not.
         #[serde(deserialize_with = "one_or_more")]
         denied_filter: Vec<PlainFilter>, "FILTER" => limits.policy;
     }

@@ -1,8 +1,8 @@
-//! What one row of the table of settings becomes: a flag, a key of the file, and a field of `Config` that
-//! is filled and shown.
+//! Turns one row of the table of settings into a flag, a key of the file, and code that fills and
+//! shows a field of `Config`.
 //!
-//! A macro of ours, because clap and serde each derive from fields, and neither knows which field of
-//! `Config` a setting fills, nor how its value is shown.
+//! A macro of ours, because clap and serde derive from fields, but neither knows which field of
+//! `Config` a setting fills, nor how to show its value.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,13 +20,13 @@ use crate::access::Policy;
 use crate::broker::TopicFilter;
 use crate::mqtt::OutboxFull;
 
-/// Makes `Settings` of rows `name: type, "VALUE" => field of Config;` below the headings of the help, and
-/// all that has to name every setting.
+/// Makes `Settings` from rows `name: type, "VALUE" => field of Config;` below the headings of the
+/// help, with all code that names every setting.
 macro_rules! settings {
     ($($heading:literal {
         $($(#[$attribute:meta])* $name:ident: $type:ty, $value_name:literal => $($field:ident).+;)*
     })*) => {
-        /// What flags or a file say; `None` is "not said here".
+        /// The settings that flags or a file give; `None`: not given here.
         #[derive(clap::Args, Clone, Debug, Default, serde::Deserialize, PartialEq)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
         pub struct Settings {
@@ -38,13 +38,13 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// What is said here, and where nothing is, what `lower` says.
+            /// These settings, with `lower`'s where none is given here.
             #[must_use]
             pub fn over(self, lower: Self) -> Self {
                 Self { $($($name: self.$name.or(lower.$name),)*)* }
             }
 
-            /// Whether a value for `key` is said here.
+            /// Whether a value for `key` is given here.
             pub(super) fn says(&self, key: &str) -> bool {
                 $($(if key == $crate::config::table::key(stringify!($name)) {
                     return self.$name.is_some();
@@ -52,7 +52,7 @@ macro_rules! settings {
                 false
             }
 
-            /// Puts what is said here into `config`.
+            /// Puts the settings given here into `config`.
             pub(super) fn fill(self, config: &mut $crate::config::Config) {
                 $($(if let Some(said) = self.$name {
                     $crate::config::table::Field::fill(&mut config.$($field).+, said);
@@ -80,10 +80,10 @@ pub(super) fn key(field: &str) -> String {
 
 /// A field of `Config` that a setting of type `S` fills.
 pub(super) trait Field<S> {
-    /// Takes the value that was said.
+    /// Takes the value that was given.
     fn fill(&mut self, said: S);
 
-    /// The value as a file would give it. `None`: not set.
+    /// The value as a file would give it; `None`: not set.
     fn show(&self) -> Option<Value>;
 }
 
@@ -128,7 +128,7 @@ where
     }
 }
 
-/// `impl Field<Setting> for Type`: what a value becomes, and how it is shown.
+/// `impl Field<Setting> for Type`: how a value is filled in, and how it is shown.
 macro_rules! field {
     ($type:ty, $setting:ty, |$said:pat_param| $value:expr, |$shown:ident| $show:expr) => {
         impl Field<$setting> for $type {

@@ -1,15 +1,16 @@
-//! Totals of memory that are found out at start-up where nobody says them: shares of what the machine, or
-//! the control group that the server runs in, has.
+//! Totals of memory. If one is not given, the start sets it to a share of the memory of the
+//! machine, or of the control group that the server runs in.
 //!
-//! All of them together are 18/32 of it. The rest is for connections, messages under way, retained messages,
-//! the database's buffers, and what the system needs for sockets.
+//! All of them together are 18/32 of that memory. The rest is for connections, messages under way,
+//! retained messages, the database's buffers, and the system's socket buffers.
 
 use crate::broker::SessionMemoryMax;
 
-/// The least that is made of a share, so that a small container serves a few thousand clients.
+/// Lowest total that a share becomes: 8 MiB, so that a small container serves a few thousand
+/// clients.
 const SHARE_BYTES_MIN: u64 = 8 << 20;
 
-/// Memory of all sessions and connections together, by kind. `None`: a share of what there is.
+/// Memory of all sessions and connections together, by kind. `None`: a share of the memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// `--session-bytes-total`: the sessions themselves.
@@ -27,7 +28,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// What is in force where there are so many bytes of memory.
+    /// The totals in force on a machine with this much memory.
     #[must_use]
     pub fn within(self, memory_bytes: u64) -> Self {
         let share = |said: Option<u64>, part: u64| {
@@ -43,7 +44,7 @@ impl Totals {
         }
     }
 
-    /// Each by its name in metrics, 0 where it is not known yet.
+    /// Each total by its name in metrics; 0 if it is not known yet.
     pub fn named(&self) -> [(&'static str, u64); 6] {
         [
             ("session_bytes_total", self.session_bytes.unwrap_or(0)),

@@ -1,6 +1,5 @@
-//! The types of single settings: text and TOML become values here or are refused, with what is
-//! allowed in the message. clap and serde both parse through these, so a flag and a key can never
-//! disagree about what they take.
+//! The types of single settings: they parse text and TOML, and their errors say what is allowed.
+//! clap and serde both use these, so flag and key never disagree.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,19 +13,19 @@ use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
 use crate::broker::{TopicFilter, TopicName};
 
-/// Longest name of a network interface in bytes (`IFNAMSIZ` less its terminating zero).
+/// Bytes of the longest name of a network interface (`IFNAMSIZ` less its terminating zero).
 pub(super) const INTERFACE_NAME_BYTES_MAX: usize = 15;
 
-/// Longest prefix of response topics in bytes: a client's own id has to follow.
+/// Bytes of the longest prefix of response topics: the client's own id must follow.
 pub(super) const TOPIC_PREFIX_BYTES_MAX: usize = 1_000;
 
 /// Most levels of such a prefix.
 pub(super) const TOPIC_PREFIX_LEVELS_MAX: u16 = 16;
 
-/// Longest name of a host in bytes (RFC 1035, section 2.3.4).
+/// Bytes of the longest host name (RFC 1035, section 2.3.4).
 pub(super) const HOST_BYTES_MAX: usize = 253;
 
-/// Why a value was refused: what would have been allowed.
+/// Why a value was refused: the values that would be allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
 pub struct Expected(pub String);
@@ -42,10 +41,11 @@ macro_rules! deserialize_from_str {
     };
 }
 
-/// Reads a setting that may be given several times: a list, or a text, which is a list of one.
+/// Reads a setting that may be given several times: a list, or a text, which counts as a list of
+/// one.
 ///
 /// # Errors
-/// Says what an item may be, or that it is neither.
+/// An item is not valid, or the value is neither a list nor a text.
 pub(super) fn one_or_more<'de, T, D>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
 where
     T: Deserialize<'de>,
@@ -108,7 +108,7 @@ impl FromStr for OptionalAddress {
 
 deserialize_from_str!(OptionalAddress);
 
-/// The name of a network interface; whether it exists is found out at start-up.
+/// The name of a network interface; the start checks whether it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceName(pub String);
 
@@ -150,7 +150,7 @@ impl FromStr for Directory {
 
 deserialize_from_str!(Directory);
 
-/// The path of a file; whether it is there is found out at start-up.
+/// The path of a file; the start checks whether it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePath(pub PathBuf);
 
@@ -167,7 +167,7 @@ impl FromStr for FilePath {
 
 deserialize_from_str!(FilePath);
 
-/// The part of the topic tree below which clients are told to have their responses.
+/// The prefix of clients' response topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPrefix(pub String);
 
@@ -205,7 +205,7 @@ impl FromStr for PlainFilter {
 
 deserialize_from_str!(PlainFilter);
 
-/// Another server, as clients are told it.
+/// The server that clients are sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerReference(pub String);
 

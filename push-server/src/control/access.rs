@@ -1,4 +1,4 @@
-//! Who may connect, from the file of `--scram-users`: read at start and on SIGHUP.
+//! Loads the rules for connecting from the file of `--scram-users`, at the start and on SIGHUP.
 
 use std::fs;
 use std::io;
@@ -12,10 +12,10 @@ use crate::access::scram::{Users, UsersError};
 use crate::config::Config;
 use crate::shard::SharedAccess;
 
-/// Largest file read: 1,000,000 users take less.
+/// Bytes of the largest file: 1,000,000 users take less.
 pub const USERS_FILE_BYTES_MAX: u64 = 256 << 20;
 
-/// Why the file is not taken.
+/// Why the file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// It cannot be read.
@@ -27,7 +27,7 @@ pub enum AccessError {
         /// The system's reason.
         source: io::Error,
     },
-    /// It is no file of users.
+    /// It is too large for a file of users.
     #[error("{} has {bytes} bytes: a file of users has at most {USERS_FILE_BYTES_MAX}", path.display())]
     TooLarge {
         /// The file.
@@ -35,7 +35,7 @@ pub enum AccessError {
         /// Its size.
         bytes: u64,
     },
-    /// A line that is none.
+    /// A line of it is not valid.
     #[error("{}:{}: {}; `push-server scram-user NAME` prints such a line", path.display(), error.line, error.problem)]
     Line {
         /// The file.
@@ -45,7 +45,7 @@ pub enum AccessError {
     },
 }
 
-/// Who may connect at the start. Salts of names that are not there are random to this process.
+/// The rules at the start. Salts of unknown names are random for each process.
 pub fn load(config: &Config) -> Result<Access, AccessError> {
     let users = match &config.scram_users {
         Some(path) => Some(read(path, |text| Users::parse(text, rand::random()))?),
@@ -54,7 +54,7 @@ pub fn load(config: &Config) -> Result<Access, AccessError> {
     Ok(Access { users, scram_required: config.scram_required })
 }
 
-/// Reads the file again. Clients that are connected stay, also those whose user is gone.
+/// Reads the file again. Connected clients stay, even if their user is gone.
 pub fn reload(config: &Config, access: &SharedAccess) {
     let Some(path) = &config.scram_users else {
         warn!("SIGHUP: there is nothing to reload; restart to change settings");

@@ -1,7 +1,7 @@
-//! HTTP for operators: `/healthz`, `/readyz` and `/metrics`. It changes nothing, trusts nobody and
-//! holds no more than a named number of connections, each for a named time. A new connection is
-//! always accepted: when the places are full, a silent one gives way (`http_places`), so that nobody
-//! can keep a supervisor's probe waiting.
+//! HTTP for operators: `/healthz`, `/readyz` and `/metrics`. It changes nothing and trusts nobody.
+//! The number of connections and the life of each have named limits. A new connection is always
+//! accepted: when the places are full, a silent one gives way (`http_places`), so that nobody can
+//! keep a supervisor's probe waiting.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,7 +28,7 @@ use super::http_places::{PlaceId, Places};
 use super::metrics::{CONTENT_TYPE, Metrics};
 use super::observed::Observed;
 
-/// Pause after a failed accept (no descriptor left), so that it does not spin.
+/// Pause after a failed accept (no descriptor left, say), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ struct Sources {
     metrics: Metrics,
 }
 
-/// The open connections: their places, and how to end each.
+/// The open connections: their places, and handles to end them.
 #[derive(Debug)]
 struct Open {
     observed: Arc<Observed>,
@@ -60,7 +60,7 @@ impl Open {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a new connection, and the end of the one that gives way for it.
+    /// Takes a place for a new connection, and ends the one that gives way for it.
     fn take(&self, peer: SocketAddr) -> PlaceId {
         let mut state = self.state();
         let (id, victim) = state.places.take(peer.ip(), Instant::now());
@@ -75,7 +75,7 @@ impl Open {
         id
     }
 
-    /// How to end a connection that is served now; it may have ended already.
+    /// Notes how to end a connection that is served now; it may have ended already.
     fn serves(&self, id: PlaceId, task: AbortHandle) {
         if !task.is_finished() {
             self.state().tasks.insert(id, task);
@@ -119,7 +119,7 @@ pub async fn serve(listener: TcpListener, observed: Arc<Observed>, limits: HttpL
     }
 }
 
-/// The error belongs to the connection that was to be accepted, not to the listener.
+/// Whether the error concerns the connection to accept, rather than the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
@@ -164,7 +164,7 @@ fn routes(observed: Arc<Observed>) -> Router {
         .with_state(Arc::new(Sources { observed, metrics }))
 }
 
-/// What there is to ask for.
+/// Lists the pages.
 async fn index() -> &'static str {
     concat!(
         "push-server ",
@@ -176,8 +176,8 @@ async fn index() -> &'static str {
     )
 }
 
-/// 200 while the process lives, every shard's loop turns, and every client with work waiting has its
-/// turn: what a supervisor restarts by.
+/// For a supervisor that restarts the server. 200 while every shard's loop turns and every session
+/// with waiting work gets its turn.
 async fn healthz(State(sources): State<Arc<Sources>>) -> Response {
     match stall(&sources.observed) {
         None => "ok\n".into_response(),
@@ -185,7 +185,7 @@ async fn healthz(State(sources): State<Arc<Sources>>) -> Response {
     }
 }
 
-/// 200 while clients should be sent here: what a load balancer goes by.
+/// For a load balancer. 200 while new clients should come here.
 async fn readyz(State(sources): State<Arc<Sources>>) -> Response {
     if sources.observed.is_stopping() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();

@@ -1,8 +1,8 @@
-//! What the HTTP port counts.
+//! Counters of the HTTP port.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters of the HTTP port; written by its thread alone.
+/// Counters of the HTTP port; only its thread writes them.
 #[derive(Debug, Default)]
 pub struct HttpCounters {
     connections: AtomicU64,
@@ -17,7 +17,7 @@ impl HttpCounters {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Requests whose heads arrived whole.
+    /// Requests whose heads arrived complete.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
@@ -27,7 +27,7 @@ impl HttpCounters {
         self.gave_way.load(Ordering::Relaxed)
     }
 
-    /// Connections closed because no whole head arrived in time.
+    /// Connections closed because no complete head arrived in time.
     pub fn timed_out(&self) -> u64 {
         self.timed_out.load(Ordering::Relaxed)
     }

@@ -1,21 +1,21 @@
-//! What HTTP clients may take of the server.
+//! Limits of HTTP clients.
 
 use std::time::Duration;
 
-/// Bytes of a request's head, and of what is buffered for one connection.
+/// Most bytes of a request's head, and of the buffers of one connection.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
-/// Header fields of a request.
+/// Most header fields of a request.
 pub const HTTP_HEADERS_MAX: usize = 64;
-/// From accept, or the last answer, to the end of the next request's head.
-/// Scrapers that come less often open a connection each time.
+/// Longest time from accept, or the last answer, to the end of the next request's head. Scrapers
+/// that come less often open a new connection each time.
 pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// The whole life of a connection; scrapers that keep one open simply open the next.
+/// Longest life of a connection; a scraper that keeps one open opens the next.
 pub const HTTP_CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// What HTTP clients may take; the constants of this module, less in tests.
+/// The limits of HTTP clients: this file's constants; smaller in tests.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// Connections at a time.
+    /// Most connections at a time.
     pub connections: usize,
     /// Time for a request's head.
     pub head_timeout: Duration,
@@ -24,7 +24,7 @@ pub struct HttpLimits {
 }
 
 impl HttpLimits {
-    /// With so many connections at a time.
+    /// The limits, with this many connections at a time.
     pub fn new(connections: usize) -> Self {
         Self {
             connections,

@@ -1,19 +1,19 @@
-//! Which HTTP connections hold the places, and which one gives way when they are full. Knows no
-//! sockets and no clock.
+//! Decides which HTTP connection gives way when the places are full. It knows no sockets and no
+//! clock.
 //!
-//! A new connection is never kept waiting: silent ones must not keep a probe out. Who gives way is
-//! with the network that holds the most places, so that one network cannot push out another's; of
-//! its connections it is the one that has asked for nothing the longest.
+//! A new connection never waits: silent ones must not keep a probe out. The connection that gives
+//! way belongs to the network with the most places, so that no network can push out another's; of
+//! that network it is the one that has been silent the longest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
-/// A connection, as long as it holds a place.
+/// Names a connection while it holds a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PlaceId(u64);
 
-/// The places.
+/// The connections that hold places.
 #[derive(Debug)]
 pub(super) struct Places {
     max: usize,
@@ -32,7 +32,7 @@ impl Places {
         Self { max, next: 0, taken: BTreeMap::new() }
     }
 
-    /// Gives `peer` a place, and says who has to give way for it.
+    /// Gives `peer` a place, and returns the connection that has to give way for it.
     pub(super) fn take(&mut self, peer: IpAddr, now: Instant) -> (PlaceId, Option<PlaceId>) {
         let victim = if self.taken.len() < self.max { None } else { self.victim() };
         if let Some(victim) = victim {
@@ -44,19 +44,19 @@ impl Places {
         (id, victim)
     }
 
-    /// A whole request came.
+    /// A complete request came.
     pub(super) fn asked(&mut self, id: PlaceId, now: Instant) {
         if let Some(place) = self.taken.get_mut(&id) {
             place.asked_at = now;
         }
     }
 
-    /// Its connection has ended.
+    /// The connection has ended.
     pub(super) fn leave(&mut self, id: PlaceId) {
         self.taken.remove(&id);
     }
 
-    /// How many there are.
+    /// How many places are taken.
     pub(super) fn len(&self) -> usize {
         self.taken.len()
     }
@@ -72,7 +72,8 @@ impl Places {
     }
 }
 
-/// What counts as one: an IPv4 address, or an IPv6 network of 64 bits, which one machine may have.
+/// The network that an address counts for: itself for IPv4, its /64 for IPv6, which one machine may
+/// have.
 fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {

@@ -1,5 +1,5 @@
-//! The resource limits of the process: raises them as far as it may, logs them, and computes from
-//! the descriptors how many connections can be served.
+//! The resource limits of the process: raises and logs them, and computes how many connections the
+//! descriptors allow.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use crate::config::{CONNECTIONS_DEFAULT_MAX, CONNECTIONS_MAX, Config, Durability
 use crate::shard::PARKED_MAX;
 use crate::store;
 
-/// Descriptors kept for everything but clients, HTTP and the store: standard streams, the tokio
+/// Descriptors reserved for everything but clients, HTTP and the store: standard streams, the tokio
 /// runtime, the kernel path's maps, programs and links, and files that are read now and then.
 pub const DESCRIPTORS_RESERVED: u64 = 96;
-/// Descriptors kept for each shard: its ring, its event descriptor, and sockets accepted beyond the
+/// Descriptors reserved for each shard: its ring, its event descriptor, and sockets beyond the
 /// limit of connections, which wait for a place.
 pub const DESCRIPTORS_RESERVED_PER_SHARD: u64 = 4 + PARKED_MAX as u64;
 
-/// The resource limits in force; `None` is unlimited.
+/// The resource limits in force; `None`: unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessLimits {
     /// `RLIMIT_NOFILE`, soft, after it was raised to the hard limit.
@@ -26,11 +26,11 @@ pub struct ProcessLimits {
     /// `RLIMIT_MEMLOCK`, soft, in bytes: registered buffers of a ring count against it unless
     /// `CAP_IPC_LOCK` is held.
     pub locked_bytes: Option<u64>,
-    /// The machine's memory, or what the control group that the server runs in may have of it.
+    /// Bytes of memory of the machine, or of the control group that the server runs in.
     pub memory_bytes: u64,
 }
 
-/// Too few descriptors to serve anybody.
+/// Too few descriptors to serve any client.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "{descriptors} descriptors are too few: {reserved} are needed before the first connection; \
@@ -57,7 +57,7 @@ impl ProcessLimits {
         }
     }
 
-    /// The connections to serve at most: what is asked, as far as the descriptors allow.
+    /// Most connections to serve: as many as the settings ask for and the descriptors allow.
     pub fn connections_max(&self, config: &Config) -> Result<u32, TooFewDescriptors> {
         let reserved = reserved(config);
         let descriptors = self.descriptors.unwrap_or(u64::MAX);
@@ -69,7 +69,7 @@ impl ProcessLimits {
         Ok(config.connections_max.unwrap_or(CONNECTIONS_DEFAULT_MAX).min(allowed))
     }
 
-    /// Logs what was found and what it comes to.
+    /// Logs the limits and what follows from them.
     pub fn log(&self, config: &Config, connections_max: u32) {
         let reserved = reserved(config);
         info!(
@@ -106,11 +106,11 @@ fn reserved(config: &Config) -> u64 {
     DESCRIPTORS_RESERVED + http + store + shards
 }
 
-/// The memory assumed where the machine does not say how much it has.
+/// Bytes of memory to assume if the machine does not tell.
 const MEMORY_BYTES_UNKNOWN: u64 = 1 << 30;
 
-/// The memory available, according to the files below `root`: the machine's, or the least that a
-/// control group allows of those that this process is in.
+/// Bytes of memory, according to the files below `root`: the machine's, or the least that a control
+/// group of this process allows.
 fn memory_bytes(root: &Path) -> u64 {
     let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
     let meminfo = read(Path::new("proc/meminfo")).unwrap_or_default();
@@ -123,8 +123,8 @@ fn memory_bytes(root: &Path) -> u64 {
     limits.fold(machine, u64::min)
 }
 
-/// The files that a line of `/proc/self/cgroup` leads to, which may hold a limit of memory: the group's
-/// and those of all groups around it.
+/// The files that may limit memory for a line of `/proc/self/cgroup`: those of the group and of all
+/// groups around it.
 fn limit_files(line: &str) -> Vec<PathBuf> {
     let mut fields = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else {

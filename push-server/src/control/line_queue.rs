@@ -1,9 +1,9 @@
-//! Lines for standard error and standard output, written by a thread of their own, so that a slow
-//! reader holds up nobody who logs. A line is dropped and counted if the queue is full, or if it
-//! cannot be written because the reader has gone.
+//! Lines for standard error and standard output, written by threads of their own, so that a slow
+//! reader holds up no thread that logs. A line is dropped and counted if the queue is full, or if
+//! the reader has gone.
 //!
-//! Not `tracing-appender`: its thread would keep the capabilities that the start drops, and it counts
-//! only what finds its queue full.
+//! Not `tracing-appender`: its thread would keep the capabilities that the start drops, and it
+//! counts only lines that find its queue full.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -16,23 +16,24 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::privileges;
 
-/// Log lines that may wait to be written.
+/// Most log lines that wait to be written.
 pub const LOG_LINES_MAX: usize = 4_096;
-/// Status lines that may wait: more would be old when they are read.
+/// Most status lines that wait; more would be old when they are read.
 pub const STATUS_LINES_MAX: usize = 4;
-/// How long the end waits for lines to be written.
+/// Longest time that the end of the process waits for lines to be written.
 pub const FLUSH_MAX: Duration = Duration::from_millis(200);
-/// Pause before what would block is written again (`O_NONBLOCK` by whoever shares the output).
+/// Pause before writing again when the output would block (another process that shares it has set
+/// `O_NONBLOCK`).
 const BLOCKED_PAUSE: Duration = Duration::from_millis(10);
 /// Pause before [`LineQueue::flush`] looks again.
 const FLUSH_PAUSE: Duration = Duration::from_millis(2);
 
-/// Lines that were dropped, of all queues that share it.
+/// Counts dropped lines of all queues that share it.
 #[derive(Clone, Debug, Default)]
 pub struct LinesLost(Arc<AtomicU64>);
 
 impl LinesLost {
-    /// How many so far.
+    /// Lines dropped so far.
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -58,9 +59,10 @@ struct LineCounts {
 }
 
 impl LineQueue {
-    /// Starts the thread that writes to `out`, with at most `lines_max` lines waiting.
+    /// Starts the thread that writes to `out`; at most `lines_max` lines wait.
     ///
-    /// # Errors The system cannot start a thread.
+    /// # Errors
+    /// The system cannot start a thread.
     pub fn start(
         name: &str,
         out: impl Write + Send + 'static,
@@ -78,7 +80,7 @@ impl LineQueue {
         Ok(queue)
     }
 
-    /// Queues `text`, one line or more, for writing; drops and counts it where the queue is full.
+    /// Queues `text`, one line or more. If the queue is full, drops and counts it.
     pub fn push(&self, text: Vec<u8>) {
         self.counts.queued.fetch_add(1, Ordering::Relaxed);
         if self.sender.try_send(text).is_err() {
@@ -87,7 +89,7 @@ impl LineQueue {
         }
     }
 
-    /// Waits until what was pushed before is written or dropped, at most `timeout`.
+    /// Waits until everything pushed before is written or dropped, at most `timeout`.
     pub fn flush(&self, timeout: Duration) {
         let until = Instant::now() + timeout;
         let queued = self.counts.queued.load(Ordering::Relaxed);
@@ -96,7 +98,7 @@ impl LineQueue {
         }
     }
 
-    /// The lines that were dropped.
+    /// The count of dropped lines.
     pub fn lost(&self) -> &LinesLost {
         &self.lost
     }
@@ -136,7 +138,7 @@ fn write_whole(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// For tracing, which writes each line whole.
+/// tracing writes each line in one piece.
 impl<'a> MakeWriter<'a> for LineQueue {
     type Writer = LineWriter<'a>;
 
@@ -145,7 +147,7 @@ impl<'a> MakeWriter<'a> for LineQueue {
     }
 }
 
-/// Pushes what is written; never fails, since tracing would complain on standard error.
+/// Pushes every write; never fails, since tracing would complain on standard error.
 #[derive(Debug)]
 pub struct LineWriter<'a>(&'a LineQueue);
 

@@ -1,5 +1,5 @@
-//! What the start says about where it listens: one line for each listener, with who answers the
-//! heartbeats of those who connect there.
+//! Logs where the server listens: one line for each listener, with what answers the heartbeats of
+//! its clients.
 
 use std::io;
 

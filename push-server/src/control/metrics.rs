@@ -1,6 +1,6 @@
-//! `/metrics`: the counters of shards and kernel path as OpenMetrics text, read when scraped.
+//! `/metrics`: the counters of shards and kernel path as OpenMetrics text, read at each scrape.
 //!
-//! Names of counters are written here without `_total`, which the text form adds.
+//! Names of counters lack `_total` here; the text form adds it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,7 +29,7 @@ use crate::shard::{
 use crate::store::embedded::SHARED_MESSAGES_MAX;
 use crate::transport::UPGRADE_HEAD_BYTES_MAX;
 
-/// The text form's media type.
+/// The media type of the text form.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Pick = fn(&ShardCounters) -> &Counter;
@@ -232,7 +232,7 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-/// Reasons, counted by the shards, for which a connection is served in user space.
+/// Reasons why user space serves a connection, counted by the shards.
 const UNARMED: &[(&str, Pick)] = &[
     ("no_slot", |shard| &shard.unarmed_no_slot),
     ("flow_map", |shard| &shard.unarmed_flow_map),
@@ -251,7 +251,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics that read `observed` whenever they are asked for.
+    /// Metrics that read `observed` at each scrape.
     pub fn new(observed: Arc<Observed>) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Scrape(observed)));
@@ -279,7 +279,7 @@ pub(super) fn limits_hit(observed: &Observed) -> Vec<(&'static str, u64)> {
     of_shards.chain(of_http).chain(of_start).chain(of_doors).collect()
 }
 
-/// Messages not delivered to a subscriber, for whatever reason.
+/// Messages not delivered to a subscriber, for any reason.
 pub(super) fn publishes_dropped(observed: &Observed) -> u64 {
     samples(observed, PUBLISHES_DROPPED).map(|(_, count)| count).sum()
 }
@@ -327,7 +327,7 @@ impl Collector for Scrape {
     }
 }
 
-/// How long turns take, and whether anybody waits long for one.
+/// How long turns take, and the longest wait for one.
 fn turns(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let (buckets, sum_secs) = observed.turn_times();
     let help = "How long a shard worked between two waits";
@@ -337,7 +337,7 @@ fn turns(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     out.gauge("push_work_wait_ms_max", help, observed.longest_wait().1.as_millis() as u64)
 }
 
-/// What is kept on disk, and how it fares.
+/// The store's figures.
 fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
     let counters = view.counters();
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -384,7 +384,7 @@ fn store(out: &mut Out<'_>, view: &StoreView) -> fmt::Result {
     out.gauge("push_store_serving", "1 while the disk works", view.is_serving().into())
 }
 
-/// Whether the kernel answers pings, and why user space serves the connections that it does not.
+/// Whether the kernel answers pings, and why user space serves the other connections.
 fn kernel_path(out: &mut Out<'_>, observed: &Observed, kernel: &[KernelCounter]) -> fmt::Result {
     let mut declined: BTreeMap<&str, u64> =
         UNARMED.iter().map(|(reason, pick)| (*reason, observed.sum(pick))).collect();
@@ -417,7 +417,7 @@ fn kernel_path(out: &mut Out<'_>, observed: &Observed, kernel: &[KernelCounter])
     out.gauge("push_kernel_path_generations", help, generations as u64)
 }
 
-/// The process, and the limits that the counters of `push_limits_hit` lead to.
+/// The process, and the limits whose reaching `push_limits_hit` counts.
 fn process(out: &mut Out<'_>, observed: &Observed) -> fmt::Result {
     let version = [(env!("CARGO_PKG_VERSION"), 1)];
     out.gauges("push_build_info", "The version that runs", "version", version)?;
@@ -497,7 +497,7 @@ fn limits(config: &Config, connections_max: u32) -> Vec<(&'static str, u64)> {
     ]
 }
 
-/// Writes metrics whose values are known.
+/// Writes metrics with known values.
 struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {

@@ -1,8 +1,8 @@
-//! Everything about the server that is not serving: the order of starting, who may connect, the
-//! limits and privileges of the process, signals, HTTP (health, metrics), the status line, and the
-//! threads that write what is said.
+//! Everything about the server that is not serving: the order of starting, the rules for
+//! connecting, limits and privileges of the process, signals, HTTP (health, metrics), the status
+//! line, and the threads that write lines.
 //!
-//! The only user of tokio, in one thread of its own: the main one, which has nothing else to do.
+//! The only user of tokio, in the main thread, which does nothing else.
 
 pub mod access;
 pub mod http;

@@ -1,5 +1,5 @@
-//! What the rest of `control` may see of the running server: facts fixed at start-up, the shards'
-//! counters and the kernel path's. Nothing in here can change what the server does.
+//! The part of the running server that `control` may read: facts from the start, the shards'
+//! counters and the kernel path's. Nothing here can change what the server does.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,25 +18,25 @@ use crate::shard::counters::{Counter, ShardCounters, TURN_BUCKETS};
 use crate::shard::door::DoorCounts;
 
 /// How long a shard's loop may stand still before the process counts as unhealthy. A loop turns at
-/// least once a second, by the kernel path's dead-man switch.
+/// least once a second, for the kernel path's dead man's switch.
 pub const SHARD_STALL_MAX: Duration = Duration::from_secs(5);
 
-/// How long the work of a session may wait for its turn before the process counts as unhealthy.
-/// Every session that has work waiting has a turn in each round, which lasts some milliseconds.
+/// How long a session's work may wait for its turn before the process counts as unhealthy. Each
+/// round, of some milliseconds, gives every session with waiting work a turn.
 pub const WORK_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// The kernel's name for heartbeats that it answered.
+/// The label of heartbeats that the kernel answered.
 const ANSWERED: &str = "answered";
 
 /// Which path answers heartbeats.
 pub enum PingPath {
-    /// The kernel, where it can.
+    /// The kernel, if it can.
     Kernel {
         /// The interfaces that it serves.
         interfaces: Vec<String>,
         /// Reads the programs' counters.
         counters: Box<dyn Fn() -> Vec<KernelCounter> + Send + Sync>,
-        /// Why the programs may not outlive a crash of the server; `None` when they do.
+        /// Why the programs may not outlive a crash of the server; `None`: they do.
         doubt: Option<String>,
     },
     /// User space alone.
@@ -59,32 +59,32 @@ impl fmt::Debug for PingPath {
     }
 }
 
-/// What was settled at start-up.
+/// Facts that hold from the start on.
 #[derive(Debug)]
 pub struct Facts {
     /// The settings.
     pub config: Arc<Config>,
-    /// Where clients connect, as bound.
+    /// The bound addresses for MQTT clients.
     pub listening: Vec<SocketAddr>,
-    /// Where clients connect over WebSocket.
+    /// The bound addresses for clients over WebSocket.
     pub websocket_listening: Vec<SocketAddr>,
-    /// Where HTTP is served, as bound, if it is.
+    /// The bound HTTP address, if there is one.
     pub http: Option<SocketAddr>,
-    /// The connections that are served at most.
+    /// Most connections that are served.
     pub connections_max: u32,
     /// Which path answers heartbeats.
     pub path: PingPath,
-    /// Servers that died whose programs are still needed, for what their sockets send.
+    /// Dead servers whose programs are still needed by their sockets.
     pub generations: Arc<EarlierGenerations>,
-    /// How long the start waited for what others held.
+    /// How long the start waited for addresses and directories of other processes.
     pub waited: Waited,
-    /// The store; `None` where nothing is kept.
+    /// The store; `None`: nothing is stored.
     pub store: Option<StoreView>,
-    /// How often limits of doors were reached.
+    /// How often the limits of doors were reached.
     pub door_counts: Arc<DoorCounts>,
-    /// Lines of the log and of the status that could not be written.
+    /// Lines of log and status that could not be written.
     pub lines_lost: LinesLost,
-    /// What sessions take of memory.
+    /// The memory of sessions.
     pub memory: Arc<SessionMemory>,
     /// When the process started serving.
     pub started: SystemTime,
@@ -93,16 +93,16 @@ pub struct Facts {
 /// The running server as HTTP and the status line see it.
 #[derive(Debug)]
 pub struct Observed {
-    /// What was settled at start-up.
+    /// The facts from the start.
     pub facts: Facts,
-    /// What the HTTP port counts.
+    /// The counters of the HTTP port.
     pub http: HttpCounters,
     counters: Vec<Arc<ShardCounters>>,
     stopping: AtomicBool,
     turns: Mutex<Vec<TurnCount>>,
 }
 
-/// How far a shard's loop was when last looked at, and since when it is there.
+/// A shard's number of turns when last read, and since when it has not changed.
 #[derive(Clone, Copy, Debug)]
 struct TurnCount {
     count: u64,
@@ -110,7 +110,7 @@ struct TurnCount {
 }
 
 impl Observed {
-    /// Begins to observe shards that serve at `now`.
+    /// Observes shards that serve from `now` on.
     pub fn new(facts: Facts, counters: Vec<Arc<ShardCounters>>, now: Instant) -> Self {
         let turns =
             counters.iter().map(|shard| TurnCount { count: shard.loop_turns.value(), since: now });
@@ -119,7 +119,7 @@ impl Observed {
         Self { facts, http, counters, stopping: AtomicBool::new(false), turns }
     }
 
-    /// Whether what must be kept can be written; also true where nothing is kept.
+    /// Whether the store works; true if nothing is stored.
     pub fn is_storing(&self) -> bool {
         self.facts.store.as_ref().is_none_or(StoreView::is_serving)
     }
@@ -171,8 +171,8 @@ impl Observed {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Looks at every shard's loop. To be called more often than `SHARD_STALL_MAX`, by whoever has a
-    /// clock, so that a stall is noticed even if nobody asks.
+    /// Reads every shard's number of turns. Call it more often than `SHARD_STALL_MAX`, so that a
+    /// stall is noticed even if nobody asks.
     pub fn observe_turns(&self, now: Instant) {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         for (turns, shard) in turns.iter_mut().zip(&self.counters) {
@@ -183,7 +183,7 @@ impl Observed {
         }
     }
 
-    /// The first shard whose loop stands still for too long, and since when.
+    /// The first shard whose loop has stood still for too long, and since when.
     pub fn stalled_shard(&self, now: Instant) -> Option<(usize, Duration)> {
         self.observe_turns(now);
         let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,7 +192,7 @@ impl Observed {
     }
 }
 
-/// The heartbeats that the kernel answered, out of its counters.
+/// The number of heartbeats that the kernel answered, out of its counters.
 pub fn pings_kernel(counters: &[KernelCounter]) -> u64 {
     counters.iter().filter(|counter| counter.name == ANSWERED).map(|counter| counter.value).sum()
 }

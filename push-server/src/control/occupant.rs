@@ -1,5 +1,5 @@
-//! Finds the process that holds an address or a directory which a start needs, by what `/proc` shows to
-//! this process. A dead or dying process does not count as an occupant.
+//! Finds the process that holds an address or a directory that a start needs, as far as `/proc`
+//! shows it. A dead or dying process does not count.
 
 use std::fmt;
 use std::fs;
@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// A process that lives, and its name.
+/// A living process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occupant {
     /// Its number.
@@ -17,7 +17,7 @@ pub struct Occupant {
 }
 
 impl Occupant {
-    /// Whether it is a server of this kind, by its name.
+    /// Whether its name is this server's.
     pub(super) fn is_push_server(&self) -> bool {
         self.name == env!("CARGO_PKG_NAME")
     }
@@ -58,7 +58,7 @@ pub(super) fn locker_of(dir: &Path) -> Option<Occupant> {
     lockers(&locks, inode).find_map(process)
 }
 
-/// The process, if one of these sockets is its and it lives.
+/// The process, if it lives and one of these sockets belongs to it.
 fn owner(pid: u32, sockets: &[String]) -> Option<Occupant> {
     let directory = Path::new("/proc").join(pid.to_string());
     let mut descriptors = fs::read_dir(directory.join("fd")).ok()?.flatten();
@@ -74,10 +74,11 @@ fn process(pid: u32) -> Option<Occupant> {
     Some(Occupant { pid, name })
 }
 
-/// The processes that have locked the file of this inode, from `/proc/locks`. The device there is not
-/// always the one that `stat` tells (btrfs), so the inode alone counts: it only names a process.
+/// The processes that have locked the file with this inode, from `/proc/locks`. The device there
+/// may differ from `stat`'s (btrfs), so only the inode counts: the result only names a process.
 fn lockers(locks: &str, inode: u64) -> impl Iterator<Item = u32> {
-    // `1: FLOCK  ADVISORY  WRITE 712 00:1f:4711 0 EOF`; who waits for a lock has `->` after the number.
+    // `1: FLOCK  ADVISORY  WRITE 712 00:1f:4711 0 EOF`; a process that waits has `->` after the
+    // number.
     locks.lines().filter_map(move |line| {
         let mut fields = line.split_whitespace().skip(1);
         let is_lock = fields.next() == Some("FLOCK");
@@ -98,9 +99,9 @@ fn living(stat: &str) -> Option<String> {
     (!is_dead && flags & EXITING == 0).then(|| name.to_owned())
 }
 
-/// The inodes of the listeners that are in the way of `address`, from `/proc/net/tcp` or `tcp6`.
+/// The inodes of listeners that keep `address` busy, from `/proc/net/tcp` or `tcp6`.
 fn listening(table: &str, address: SocketAddr) -> impl Iterator<Item = &str> {
-    // The system lists listeners first, and there may be a million others.
+    // The system lists listeners first, and there may be a million other sockets.
     let fields = table.lines().skip(1).map(|line| line.split_whitespace());
     fields
         .map_while(move |mut fields| {
@@ -117,7 +118,7 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && (a == b || a.is_unspecified() || b.is_unspecified())
 }
 
-/// An address as the kernel prints it: words of the host's byte order in hexadecimal.
+/// Parses an address as the kernel prints it: words in the host's byte order, in hexadecimal.
 fn parsed(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let word = |at: usize| u32::from_str_radix(ip.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);

@@ -1,8 +1,7 @@
-//! Waits for addresses and directories that are in use when the server starts. A server that has
-//! just been killed holds its addresses and directories a little longer than its process seems to
-//! live (the system tears its rings and memory down in the background), and one that is being
-//! stopped holds its directories until its end. So a start tries again for a while, and then says
-//! who is in the way.
+//! Waits for addresses and directories that are in use when the server starts. A server that was
+//! just killed holds its addresses and directories a little longer than its process seems to live
+//! (the system frees its rings and memory in the background), and one that is stopping holds its
+//! directories until its end. So a start tries for a while, and then names the process in the way.
 
 use std::fmt;
 use std::io;
@@ -12,20 +11,19 @@ use std::time::Duration;
 
 use super::occupant::{Occupant, listener_at, locker_of};
 
-/// Between two tries.
+/// Pause between two tries.
 const RETRY_PERIOD: Duration = Duration::from_millis(10);
 
-/// Tries before it looks for the process that holds the thing: one that is being killed looks
-/// alive.
+/// Tries before the start looks for the process: one that is being killed still looks alive.
 const UNASKED_TRIES: u32 = 25;
 
-/// It looks again after so many tries each, because looking reads much of `/proc`.
+/// Tries between two such looks, because each reads much of `/proc`.
 const ASK_EVERY: u32 = 25;
 
-/// Names the occupant of a directory if `/proc` does not show it.
+/// Stands for a process that `/proc` does not show.
 const UNSEEN: &str = "a process that cannot be seen from here";
 
-/// What a start may have to wait for.
+/// A thing that a start may have to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// A listen address, by its flag.
@@ -52,7 +50,7 @@ impl Wanted {
     }
 }
 
-/// How long a start has waited, in milliseconds, by what for.
+/// How long a start has waited for each thing, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waited([u64; Wanted::LABELS.len()]);
 
@@ -66,7 +64,7 @@ impl Waited {
 /// An address or directory that was still in use after the wait.
 #[derive(Debug)]
 pub struct NotHad<E> {
-    /// What the last try said.
+    /// The error of the last try.
     pub error: E,
     /// The process that holds it, if `/proc` shows it.
     pub occupant: Option<Occupant>,
@@ -83,14 +81,14 @@ pub enum DirectoryError<E: std::error::Error + 'static> {
         secs = waited.as_secs()
     )]
     Held {
-        /// What the last try said.
+        /// The error of the last try.
         error: E,
         /// The process that holds it.
         by: String,
         /// How long the start waited.
         waited: Duration,
     },
-    /// Something else.
+    /// Another error.
     #[error(transparent)]
     Other(E),
 }
@@ -98,7 +96,7 @@ pub enum DirectoryError<E: std::error::Error + 'static> {
 /// Why an address cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
-    /// A process that lives listens there.
+    /// A living process listens there.
     #[error("address already in use by {0}; stop it")]
     Held(Occupant),
     /// It stays in use, and no process is seen to hold it.
@@ -107,17 +105,17 @@ pub enum AddressError {
          holds it", secs = waited.as_secs()
     )]
     InUse {
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
         /// How long the start waited.
         waited: Duration,
     },
-    /// Something else.
+    /// Another error.
     #[error(transparent)]
     Io(io::Error),
 }
 
-/// How long a start waits for each thing, and how long it has waited.
+/// How long a start may wait for each thing, and how long it has waited.
 #[derive(Debug)]
 pub struct Patience {
     max: Duration,
@@ -125,7 +123,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// As `--start-wait-secs` says.
+    /// For `--start-wait-secs`.
     pub fn new(secs: u16) -> Self {
         Self { max: Duration::from_secs(secs.into()), waited: Waited::default() }
     }
@@ -135,8 +133,8 @@ impl Patience {
         self.waited
     }
 
-    /// Binds `address` by `bind`. A process that lives is not waited for: it listens there for good. But
-    /// a server that is being stopped answers for itself by HTTP to its end.
+    /// Binds `address` by `bind`. Does not wait for a living process, which listens there for good;
+    /// but waits for the HTTP address of a stopping server, which answers until its end.
     pub fn for_address<T>(
         &mut self,
         wanted: Wanted,
@@ -154,7 +152,7 @@ impl Patience {
         })
     }
 
-    /// Locks `dir` by `lock`. A process that lives is waited for: it may be stopping.
+    /// Locks `dir` by `lock`. Waits even for a living process, since it may be stopping.
     pub fn for_directory<T, E: std::error::Error + 'static>(
         &mut self,
         wanted: Wanted,
@@ -206,17 +204,17 @@ impl Patience {
     }
 }
 
-/// Whether a process that lives may let go of an address.
+/// Whether a living process may release an address soon.
 fn may_let_go(wanted: Wanted, occupant: &Occupant) -> bool {
     wanted == Wanted::Http && occupant.is_push_server()
 }
 
-/// What is waited for.
+/// One wait.
 struct Wait<'a, F> {
     wanted: Wanted,
     name: &'a dyn fmt::Display,
     is_in_use: F,
-    /// Whether it may be let go by a process that lives.
+    /// Whether to wait for this living process.
     waits_for: &'a dyn Fn(&Occupant) -> bool,
 }
 

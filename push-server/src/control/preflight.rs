@@ -1,5 +1,5 @@
-//! `check-config`: what the settings ask of this machine, looked for without starting. Serves nobody
-//! and leaves nothing behind.
+//! `check-config`: checks whether this machine has what the settings need, without starting. It
+//! serves no client and leaves nothing behind.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use super::{access, startup};
 use crate::config::{Config, ConfigError, DurabilityMode, Loaded, SetBy};
 use crate::kernel;
 
-/// Something that the start would stumble over.
+/// Something that would stop a start.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
     /// Wrong on every machine.
@@ -31,10 +31,10 @@ impl Problem {
     }
 }
 
-/// All that is in the way of a start, by line: `mistakes` in the settings, and what the machine lacks. To be
-/// called with the rights that the server has left when it opens its files.
+/// Everything that would stop a start, by line: `mistakes` in the settings, and what the machine
+/// lacks. Call it with the rights that the server has when it opens its files.
 pub fn problems(loaded: &Loaded, mistakes: Vec<ConfigError>) -> Vec<String> {
-    // Where a value was refused its default is in force, which nobody asked for.
+    // A refused value was replaced by its default, which the user did not ask for.
     let refused: Vec<_> = mistakes.iter().filter_map(ConfigError::key).map(str::to_owned).collect();
     let here =
         missing(loaded).into_iter().filter(|(key, ..)| !refused.iter().any(|other| other == key));
@@ -49,8 +49,8 @@ pub fn problems(loaded: &Loaded, mistakes: Vec<ConfigError>) -> Vec<String> {
     problems.iter().map(Problem::to_string).collect()
 }
 
-/// The settings with what this machine decides where nothing is set, as far as it can be said before the
-/// start.
+/// The settings, with the values that this machine decides for those not set, as far as they are
+/// known before a start.
 pub fn in_force(config: &Config) -> Config {
     let found = ProcessLimits::raised();
     Config {
@@ -60,7 +60,7 @@ pub fn in_force(config: &Config) -> Config {
     }
 }
 
-/// What the machine lacks: key, value, and what is wrong.
+/// What the machine lacks: key, value, and the problem.
 fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
     let config = &loaded.config;
     let mut found: Vec<(&'static str, String, String)> = Vec::new();
@@ -92,7 +92,7 @@ fn missing(loaded: &Loaded) -> Vec<(&'static str, String, String)> {
     found
 }
 
-/// Where the server is to listen; a default address that is not there would be left out.
+/// The addresses to listen at, without default ones that this machine lacks.
 fn asked_addresses(loaded: &Loaded) -> Vec<(&'static str, SocketAddr)> {
     let Config { listen, ws_listen, http, .. } = &loaded.config;
     let listen = if loaded.listen_is_default { &[][..] } else { listen };
@@ -101,8 +101,8 @@ fn asked_addresses(loaded: &Loaded) -> Vec<(&'static str, SocketAddr)> {
     clients.chain(websocket).chain(http.map(|address| ("http", address))).collect()
 }
 
-/// Whether files can be made in `dir`, or `dir` itself: by making one where it would be, because
-/// permissions alone do not tell (read-only file systems, `/proc`).
+/// Whether files can be made in `dir`, or `dir` itself. Tries it, because permissions alone do not
+/// tell (read-only file systems, `/proc`).
 fn try_directory(dir: &Path) -> Result<(), String> {
     for folder in dir.ancestors() {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };

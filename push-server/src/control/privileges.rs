@@ -1,28 +1,30 @@
 //! Capabilities: what the process keeps after start-up, and why.
 //!
-//! The start first makes effective what is permitted ([`raise_permitted`]): with `setcap ...+p`, and with
-//! some supervisors, the program has to do that itself.
+//! The start first makes every permitted capability effective ([`raise_permitted`]): with `setcap
+//! ...+p`, and with some supervisors, the program has to do that itself.
 //!
-//! Linux keeps capabilities per thread, and a new thread inherits those of the thread that creates it.
-//! The main thread drops them in two steps:
+//! Linux keeps capabilities for each thread, and a new thread inherits those of its creator. The
+//! main thread drops them in two steps:
 //!
-//! 1. [`drop_after_load`], when the kernel path is loaded and HTTP is bound, and before the first shard
+//! 1. [`drop_after_load`], when the kernel path is loaded and HTTP is bound, and before the first
+//!    shard
 //!    thread exists: drops everything, `CAP_NET_ADMIN`, `CAP_PERFMON` and `CAP_SYS_ADMIN` included, but
 //!    the two capabilities that shards need to start.
-//! 2. [`drop_after_start`], when every shard serves: the main thread, which handles signals and HTTP,
+//! 2. [`drop_after_start`], when every shard serves: the main thread, which handles signals and
+//!    HTTP,
 //!    drops these two as well. The shards' threads keep them, since one thread cannot change another's;
-//!    they allow no more than low ports and locked memory.
+//!    they only allow low ports and locked memory.
 //!
 //! A process without capabilities has nothing to drop, and serves as well.
 
 use caps::{CapSet, Capability, CapsHashSet};
 use tracing::{debug, warn};
 
-/// What serving needs: nothing. `kernel.unprivileged_bpf_disabled` forbids creating maps and programs, not
-/// using open ones (Linux 6.0, `__sys_bpf`; tested by
+/// Capabilities needed to serve: none. `kernel.unprivileged_bpf_disabled` forbids creating maps and
+/// programs, not using open ones (Linux 6.0, `__sys_bpf`; tested by
 /// `connections_come_and_go_without_any_capability`).
 pub const RUN_CAPABILITIES: &[Capability] = &[];
-/// What shards need to start: binding ports below 1024, and registering buffers beyond
+/// Capabilities that shards need to start: for ports below 1024, and for registered buffers beyond
 /// `RLIMIT_MEMLOCK`.
 pub const START_CAPABILITIES: &[Capability] =
     &[Capability::CAP_NET_BIND_SERVICE, Capability::CAP_IPC_LOCK];
@@ -73,8 +75,8 @@ fn try_keep_only(kept: &[Capability]) -> Result<(), caps::errors::CapsError> {
     if kept == held {
         return Ok(());
     }
-    // The bounding set comes first, because lowering it needs CAP_SETPCAP, which is dropped below. It
-    // only matters to execve, which this process never calls, so a failure is harmless.
+    // First, because lowering the bounding set needs CAP_SETPCAP, which is dropped below. It only
+    // matters to execve, which this process never calls, so a failure is harmless.
     if let Err(error) = narrow_bounding_set(&kept) {
         debug!("the bounding set of capabilities stays: {error}");
     }

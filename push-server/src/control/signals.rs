@@ -1,5 +1,4 @@
-//! Signals, and changes of the wall clock, as values, so that their effects can be tested without
-//! them.
+//! Signals and changes of the wall clock as values, so that tests need neither.
 
 use std::io;
 
@@ -10,7 +9,7 @@ use super::wall_clock::WallClock;
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// SIGTERM or SIGINT, by its number: stop in order; the second time at once.
+    /// SIGTERM or SIGINT, by its number: the first stops in order, the second at once.
     Stop(i32),
     /// SIGHUP: read the settings again.
     Reload,
@@ -28,7 +27,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over from their default actions. Within a tokio runtime only.
+    /// Takes over the signals from their default actions. Call it within a tokio runtime.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: unix::signal(SignalKind::terminate())?,
@@ -38,7 +37,7 @@ impl Signals {
         })
     }
 
-    /// The next request. May be dropped and called again without losing one.
+    /// The next request. The future may be dropped and called again without losing one.
     pub async fn next(&mut self) -> Request {
         tokio::select! {
             _ = self.terminate.recv() => Request::Stop(SignalKind::terminate().as_raw_value()),

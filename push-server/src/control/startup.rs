@@ -1,6 +1,5 @@
-//! The order of starting: signals, limits, addresses, HTTP, directories, kernel path, privileges, users,
-//! shards.
-//! Each step says what it found; what cannot be had names its cause and its knob.
+//! The order of starting: signals, limits, addresses, HTTP, directories, kernel path, privileges,
+//! users, shards. Each step logs what it found; an error names the cause and the setting to change.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -23,14 +22,14 @@ use crate::kernel::{self, KernelPath, KernelPathOptions, PinError, Pins};
 use crate::shard::{LISTEN_FLAG, ShardError, Shards, WS_LISTEN_FLAG, probe_bind};
 use crate::store::embedded::{self, DirectoryLock, StoreError};
 
-/// One slot in so many is extra: shards share slots out evenly, but clients come to shards by the
-/// hash of their ids.
+/// One extra slot for each so many: slots are divided evenly among shards, but clients come to
+/// shards by the hash of their ids.
 const SLOT_SLACK: u32 = 4;
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No descriptors.
+    /// Too few descriptors.
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
     /// None of the default addresses can be bound.
@@ -49,15 +48,15 @@ pub enum StartError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The flag that says so.
+        /// The flag that names it.
         flag: &'static str,
         /// Why binding failed.
         source: AddressError,
     },
-    /// The kernel path cannot be loaded, and `--kernel-path require` is set.
+    /// The kernel path cannot be loaded, and the settings require it (`--kernel-path require`).
     #[error("--kernel-path require: {reason}")]
     KernelPath {
-        /// What is missing.
+        /// The cause.
         reason: String,
     },
     /// Another server has the directory for programs.
@@ -77,10 +76,10 @@ pub enum StartError {
     Control(#[from] io::Error),
 }
 
-/// Serves until stopped. The calling thread becomes the control thread. `log` is where log lines go.
+/// Serves until stopped. The calling thread becomes the control thread. `log` takes the log lines.
 pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     privileges::raise_permitted();
-    // Only the server's user may read what it writes: sessions and messages are private.
+    // Only the server's user may read its files: sessions and messages are private.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     // Before every slow step: a signal that arrives meanwhile waits until it can be obeyed.
     let supervisor = Supervisor::new()?;
@@ -94,9 +93,10 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     let config = Arc::new(config);
     let connections_max = found.connections_max(&config)?;
     found.log(&config, connections_max);
-    // Before anything that takes long, and before the right to a low port is dropped.
+    // Before every slow step, and before the right to a low port is dropped.
     let mut patience = Patience::new(config.start_wait_secs);
-    // A process that listens for clients is not about to stop, so the start fails at once and names it.
+    // A living process that listens for clients will not stop, so the start fails at once and names
+    // it.
     wait_for_addresses(&config, &mut patience)?;
     let http = config.http.map(|address| bind_http(address, &mut patience));
     let (http, http_address) = http.transpose()?.unzip();
@@ -119,24 +119,12 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     if let Some((path, _)) = &kernel {
         path.begin_serving();
     }
-    // On the user path because there are too many, perhaps: the next start finds fewer.
+    // Too many programs may have forced the user path; then the next start finds fewer.
     if let Some(pins) = &pins {
         pins.remove_earlier_later();
     }
 
-    let path = match &kernel {
-        Some((kernel, interfaces)) => {
-            let (kernel, interfaces) = (Arc::clone(kernel), interfaces.clone());
-            let doubt = kernel.doubt().map(str::to_owned);
-            let counters = move || {
-                // The metrics show this, too.
-                kernel.flush_log();
-                kernel.counters()
-            };
-            PingPath::Kernel { interfaces, counters: Box::new(counters), doubt }
-        }
-        None => PingPath::User { reason },
-    };
+    let path = ping_path(kernel.as_ref(), reason);
     let facts = Facts {
         listening: started.listening().to_vec(),
         websocket_listening: started.websocket_listening().to_vec(),
@@ -154,24 +142,42 @@ pub fn serve(loaded: Loaded, log: &LineQueue) -> Result<Ending, StartError> {
     };
     listening::log(&facts);
     info!("ready");
-    // A supervisor that sees /readyz answer may read the start's log at once.
+    // A supervisor that sees /readyz answer may read the log of the start at once.
     log.flush(FLUSH_MAX);
     let observed = Arc::new(Observed::new(facts, started.counters().to_vec(), Instant::now()));
     let ending = supervisor.run(started, &observed, http)?;
-    match (&ending, kernel) {
-        // They go with it and `observed`, when this function returns.
-        (Ending::Stopped, Some((path, _))) => path.end_serving(),
-        // There may be sockets still, or the system is about to end them: the programs stay, as after a
-        // crash. Where they are not pinned, they go last of all that the process has.
-        (_, Some((path, _))) => std::mem::forget(path),
-        (_, None) => {}
-    }
+    end_programs(&ending, kernel.map(|(path, _)| path));
     Ok(ending)
 }
 
+/// The path of heartbeats, as metrics and log show it. `reason`: why the kernel does not answer.
+fn ping_path(kernel: Option<&(Arc<KernelPath>, Vec<String>)>, reason: String) -> PingPath {
+    let Some((kernel, interfaces)) = kernel else { return PingPath::User { reason } };
+    let (kernel, interfaces) = (Arc::clone(kernel), interfaces.clone());
+    let doubt = kernel.doubt().map(str::to_owned);
+    let counters = move || {
+        // The metrics show this, too.
+        kernel.flush_log();
+        kernel.counters()
+    };
+    PingPath::Kernel { interfaces, counters: Box::new(counters), doubt }
+}
+
+/// Lets the programs end with the process after an orderly stop, and keeps them after any other end.
+fn end_programs(ending: &Ending, path: Option<Arc<KernelPath>>) {
+    match (ending, path) {
+        // They end with the last handle, when `serve` returns.
+        (Ending::Stopped, Some(path)) => path.end_serving(),
+        // There may be sockets left, or the system is about to end them: the programs stay, as
+        // after a crash. If they are not pinned, they end last of all that the process has.
+        (_, Some(path)) => std::mem::forget(path),
+        (_, None) => {}
+    }
+}
+
 /// The default addresses that this machine has: without IPv6 (`ipv6.disable=1`, or a container
-/// without it) the server serves IPv4, and the other way round. An address in use is no such case:
-/// the shards report it.
+/// without it) the server serves IPv4, and the reverse. An address in use does not count as
+/// missing: the shards report it.
 fn present_addresses(
     addresses: &[SocketAddr],
     bind: impl Fn(SocketAddr) -> io::Result<()>,
@@ -205,10 +211,10 @@ fn bind_http(
     bound.map_err(|source| StartError::Http { address, source })
 }
 
-/// Waits until nobody holds a listen address; port 0 is free by itself. While the process has the
-/// rights to see who holds one. The shards bind again, and find out for themselves right before they
-/// listen: a socket that is bound and does not listen keeps nobody out, and one that listens already takes
-/// clients that nobody serves before the start is through, or has failed.
+/// Waits until no process holds a listen address; port 0 is always free. Done while this process
+/// still has the rights to see who holds one. The shards bind again right before they listen: a
+/// socket that is bound and does not listen keeps no other out, and one that listens early accepts
+/// clients that nobody serves until the start succeeds.
 fn wait_for_addresses(config: &Config, patience: &mut Patience) -> Result<(), StartError> {
     for (addresses, flag) in [(&config.listen, LISTEN_FLAG), (&config.ws_listen, WS_LISTEN_FLAG)] {
         for &address in addresses.iter().filter(|address| address.port() != 0) {
@@ -220,7 +226,7 @@ fn wait_for_addresses(config: &Config, patience: &mut Patience) -> Result<(), St
     Ok(())
 }
 
-/// Claims the data directory, before all that takes long; `None` where nothing is kept.
+/// Locks the data directory before every slow step; `None`: nothing is stored.
 fn lock_data_dir(
     config: &Config,
     patience: &mut Patience,
@@ -235,9 +241,8 @@ fn lock_data_dir(
     lock.map(Some).map_err(StartError::DataDir)
 }
 
-/// Claims the pin directory. Two servers at once would share clients as they come, so a second
-/// one does not start; where nothing can be pinned, it goes without, and its connections are reset
-/// in a crash.
+/// Locks the pin directory. Two servers at once would share clients at random, so a second one does
+/// not start. If pinning is impossible the server goes without, and a crash resets its connections.
 fn claim_pins(config: &Config, patience: &mut Patience) -> Result<Option<Pins>, StartError> {
     if config.kernel_path == KernelPathMode::Off {
         tidy_pins(config);
@@ -259,17 +264,17 @@ fn is_pinned_by_another(error: &PinError) -> bool {
     matches!(error, PinError::InUse(_))
 }
 
-/// Removes what servers that are gone have left pinned in `dir`; the paths of the links.
+/// Removes pins in `dir` of servers that are gone. Returns the paths of their links.
 ///
 /// # Errors
-/// A server has the directory, and is not gone within `wait_secs`; or it cannot be read.
+/// A server holds the directory for longer than `wait_secs`, or it cannot be read.
 pub fn detach(dir: &Path, wait_secs: u16) -> Result<Vec<PathBuf>, DirectoryError<PinError>> {
     let detach = || kernel::detach(dir);
     Patience::new(wait_secs).for_directory(Wanted::BpfDir, dir, detach, is_pinned_by_another)
 }
 
-/// Without a kernel path of its own, a server removes what crashed ones have left as far as it may, and
-/// does not hold the directory.
+/// Without a kernel path of its own, a server removes the pins of crashed ones as far as it may,
+/// and does not hold the directory.
 fn tidy_pins(config: &Config) {
     if !config.bpf_dir.exists() {
         return;
@@ -307,7 +312,7 @@ fn choose_path<T>(
     }
 }
 
-/// The loaded programs and the interfaces they are attached to.
+/// Loads the programs. Returns them, and the interfaces that they are attached to.
 fn load(
     config: &Config,
     connections_max: u32,
@@ -349,7 +354,7 @@ pub fn with_sources(error: &dyn std::error::Error) -> String {
     let mut source = error.source();
     while let Some(error) = source {
         let cause = error.to_string();
-        // Many messages already quote their source.
+        // Many messages quote their source already.
         if !text.contains(&cause) {
             text.push_str(": ");
             text.push_str(&cause);
@@ -359,7 +364,7 @@ pub fn with_sources(error: &dyn std::error::Error) -> String {
     text.replace('\n', " ")
 }
 
-/// Whether log lines have to make room for a status line: both are on terminals, so on the same.
+/// Whether log lines have to clear a status line: if both go to terminals, they go to the same.
 pub fn log_clears_line(config: &Config) -> bool {
     config.status && status::is_redrawn() && status::takes_terminal_codes(&io::stderr())
 }

@@ -1,5 +1,5 @@
-//! `--status`: one screen at the start, then one line each second. The text is made by pure
-//! functions; [`show`] only reads, waits and writes.
+//! `--status`: one screen at the start, then one line each second. Pure functions make the text;
+//! [`show`] only reads, waits and writes.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
@@ -15,7 +15,7 @@ use super::metrics;
 use super::observed::{Facts, Observed, PingPath, pings_kernel};
 use super::status_text::{self, grouped, short};
 
-/// Has the terminal cut a line at its edge: one that wraps could not be redrawn in place.
+/// Makes the terminal cut a line at its edge: a wrapped one could not be redrawn in place.
 const WRAP_OFF: &str = "\x1b[?7l";
 const WRAP_ON: &str = "\x1b[?7h";
 
@@ -25,7 +25,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Goes to the start of the terminal's line and clears it.
 pub const CLEAR_LINE: &str = "\r\x1b[K";
 
-/// The counters of a status line, at one instant.
+/// The counters of a status line, read at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatusCounts {
     /// Open now.
@@ -51,7 +51,7 @@ impl StatusCounts {
         }
     }
 
-    /// What happened since `before`, `elapsed` ago, as one line without its end.
+    /// One line, without its end, about the time since `before`, which was `elapsed` ago.
     pub fn line_since(&self, before: &Self, elapsed: Duration) -> String {
         let rate = |now: u64, before: u64| {
             let per_sec = now.saturating_sub(before) as f64 / elapsed.as_secs_f64().max(0.001);
@@ -68,7 +68,7 @@ impl StatusCounts {
     }
 }
 
-/// What went wrong for clients since the start: names and numbers, those above 0.
+/// Problems of clients since the start: names and numbers, those above 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Troubles(Vec<String>);
 
@@ -95,7 +95,7 @@ impl Troubles {
         Self(troubles)
     }
 
-    /// As lines without their ends; none if there is nothing.
+    /// Lines without their ends; none if there are no problems.
     fn lines(&self) -> Vec<String> {
         status_text::lines("  since start: ", self.0.iter().map(String::as_str), " | ")
     }
@@ -143,7 +143,7 @@ pub fn welcome(facts: &Facts) -> String {
     screen
 }
 
-/// An address that a client on this machine can connect to: loopback for "any".
+/// An address that a client on this machine can connect to: loopback for an unspecified one.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -158,16 +158,16 @@ pub fn is_redrawn() -> bool {
     takes_terminal_codes(&io::stdout())
 }
 
-/// Whether `output` is a terminal, and one that understands more than text. The user may not want it
-/// all the same (<https://no-color.org>).
+/// Whether `output` is a terminal that understands control codes, and the user has not switched
+/// them off (<https://no-color.org>).
 pub fn takes_terminal_codes(output: &impl IsTerminal) -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     output.is_terminal() && !is_dumb && !is_set("NO_COLOR")
 }
 
-/// Shows the screen and the lines on standard output until `stopped` turns true. A standard output
-/// that is gone (`| head`) ends the showing, not the server; nor does one that is not read stop it.
+/// Writes the screen and the lines to standard output until `stopped` turns true. If standard
+/// output is closed (`| head`), only this ends; if nobody reads it, nothing waits.
 pub async fn show(observed: Arc<Observed>, mut stopped: watch::Receiver<bool>) {
     let redrawn = is_redrawn();
     let lost = observed.facts.lines_lost.clone();
@@ -206,13 +206,13 @@ pub async fn show(observed: Arc<Observed>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// `lines` where they stay, above the one that is redrawn.
+/// `lines`, placed above the line that is redrawn.
 fn above(lines: &[String], redrawn: bool) -> String {
     let clear = if redrawn { CLEAR_LINE } else { "" };
     lines.iter().map(|line| format!("{clear}{line}\n")).collect()
 }
 
-/// `line` with what puts it in its place.
+/// `line`, with the codes that put it in its place.
 fn framed(line: &str, redrawn: bool, is_last: bool) -> String {
     match (redrawn, is_last) {
         (true, false) => format!("{CLEAR_LINE}{WRAP_OFF}{line}{WRAP_ON}"),

@@ -1,6 +1,6 @@
 //! The texts of `--status`: numbers in few columns, parts in lines of at most [`COLUMNS`].
 
-/// Columns that any terminal has.
+/// Columns of the narrowest terminal.
 pub(super) const COLUMNS: usize = 80;
 
 /// A number in at most six columns: 9,999, then 12.3k, 4.56M, 7.89G.
@@ -9,7 +9,7 @@ pub(super) fn short(number: u64) -> String {
         return grouped(number);
     }
     let units = [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
-    // What would be rounded to 1,000 of a unit belongs to the next one.
+    // A number that would be rounded to 1,000 of a unit is shown in the next unit.
     let of = |size: u64| number as f64 / size as f64;
     let found = units.into_iter().find(|(size, _)| of(*size) >= 0.9995);
     let (size, unit) = found.unwrap_or((1_000, "k"));
@@ -35,8 +35,8 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-/// `parts` in lines that begin with `label`, as many to a line as fit, with `gap` between them. A
-/// part that is too long for any line has one of its own.
+/// `parts` in lines that begin with `label`: as many in a line as fit, with `gap` between them. A
+/// part that is too long for any line gets its own.
 pub(super) fn lines<'a>(
     label: &str,
     parts: impl IntoIterator<Item = &'a str>,

@@ -1,4 +1,4 @@
-//! From "every shard serves" to the exit code: HTTP, status line, signals, the orderly stop.
+//! From "every shard serves" to the exit code: HTTP, status line, signals, orderly stop.
 
 use std::io;
 use std::net;
@@ -19,21 +19,21 @@ use super::signals::{Request, Signals};
 use super::status;
 use crate::shard::{ShardError, Shards};
 
-/// From the first signal to giving up on shards; `Shards::join` takes about 4 s at most, and the
-/// process promises to be gone after 5.
+/// Longest time from the first signal until the shards are given up. `Shards::join` takes about 4 s
+/// at most, and the process promises to end within 5.
 pub const STOP_TIMEOUT: Duration = Duration::from_millis(4_500);
-/// How often the shards' loops are looked at.
+/// Time between two looks at the shards' loops.
 const OBSERVE_PERIOD: Duration = Duration::from_secs(1);
 
-/// What is stopped: the shards, or a stand-in in tests.
+/// The shards, or a stand-in in tests.
 pub trait Service: Send + 'static {
     /// Begins the orderly stop and returns at once.
     fn stop(&self);
-    /// What reads again what can be changed while it runs. That may take seconds.
+    /// Returns the work of reading changeable files again, which may take seconds.
     fn reload(&self) -> impl FnOnce() + Send + 'static;
     /// The wall clock was set.
     fn clock_was_set(&self);
-    /// Whether every part of it still runs.
+    /// Whether every part of the service still runs.
     fn is_whole(&self) -> bool;
     /// Waits for its end.
     fn join(self) -> Result<(), ShardError>;
@@ -65,7 +65,7 @@ impl Service for Shards {
 /// How the server ended.
 #[derive(Debug)]
 pub enum Ending {
-    /// Everything was closed in order.
+    /// Every connection was closed in order.
     Stopped,
     /// A second signal, by its number, cut the stop short.
     Cut(i32),
@@ -86,7 +86,7 @@ impl Ending {
     }
 }
 
-/// The control thread, before there is anything to supervise: it has the signals.
+/// The control thread before it has shards to supervise: it only holds the signals.
 #[derive(Debug)]
 pub struct Supervisor {
     runtime: Runtime,
@@ -94,14 +94,14 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Takes the signals over: from now on they wait for [`Supervisor::run`]. Starts no thread.
+    /// Takes over the signals: from now on they wait for [`Supervisor::run`]. Starts no thread.
     pub fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let signals = runtime.block_on(async { Signals::new() })?;
         Ok(Self { runtime, signals })
     }
 
-    /// Runs the control thread, the calling one, until the server has ended.
+    /// Runs the control thread, which is the calling one, until the server has ended.
     pub fn run(
         self,
         service: impl Service,
@@ -110,7 +110,7 @@ impl Supervisor {
     ) -> io::Result<Ending> {
         let Self { runtime, mut signals } = self;
         let ending = runtime.block_on(serve(service, observed, http, &mut signals));
-        // A shard that does not end keeps its joining thread: do not wait for that.
+        // If a shard does not end, its joining thread stays: do not wait for it.
         runtime.shutdown_background();
         ending
     }
@@ -138,7 +138,7 @@ async fn serve(
     let ending = supervise(service, observed, STOP_TIMEOUT, async || signals.next().await).await;
     stopped.send_replace(true);
     if let Some(status) = status {
-        // It writes one more line; should that panic, the exit code matters more.
+        // It writes one more line; if that panics, the exit code matters more.
         let _ = status.await;
     }
     Ok(ending)
@@ -159,7 +159,7 @@ async fn supervise(
             info!("stopping on signal {signal}; a second one ends at once");
         }
         () = part_ended(&service) => {
-            // Its clients hang: better all of them connect to a fresh process.
+            // Its clients hang: better all of them connect to a new process.
             error!("a shard has ended by itself: stopping the server");
         }
     }
@@ -184,7 +184,7 @@ async fn supervise(
         },
         signal = next_stop(&mut next, |asked| match asked {
             Asked::Reload => warn!("SIGHUP: the server stops"),
-            // The store looks at its end.
+            // The store looks at the clock at its end.
             Asked::LookAtClock => {}
         }) => {
             warn!("stopping at once on a second signal, {signal}");
@@ -200,7 +200,7 @@ async fn part_ended(service: &impl Service) {
     }
 }
 
-/// What is asked for besides a stop.
+/// Requests besides a stop.
 #[derive(Clone, Copy, Debug)]
 enum Asked {
     Reload,
@@ -217,7 +217,7 @@ async fn next_stop(next: &mut impl AsyncFnMut() -> Request, obey: impl Fn(Asked)
     }
 }
 
-/// Notes the shards' progress, and says once when one stands still and when it goes on.
+/// Watches the shards' progress, and logs once when one stands still and when it goes on.
 async fn observe(observed: Arc<Observed>) {
     let mut ticks = tokio::time::interval(OBSERVE_PERIOD);
     let mut was_stalled = false;

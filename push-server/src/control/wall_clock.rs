@@ -1,5 +1,5 @@
-//! Tells when the wall clock is set: by a timer for a time that never comes, which the system cancels
-//! then (`TFD_TIMER_CANCEL_ON_SET`, see `timerfd_create(2)`). A resume from suspend counts, too.
+//! Notices when the wall clock is set: the system cancels a timer that would never expire
+//! (`TFD_TIMER_CANCEL_ON_SET`, see `timerfd_create(2)`). A resume from suspend counts, too.
 
 use std::future::pending;
 use std::io;
@@ -13,20 +13,19 @@ use rustix::time::{
 use tokio::net::unix::pipe::Receiver;
 use tracing::warn;
 
-/// In some 290 billion years.
+/// Some 290 billion years from now.
 const NEVER: Timespec = Timespec { tv_sec: i64::MAX, tv_nsec: 0 };
 const ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// The wall clock, as something that is set.
+/// Notices when the wall clock is set.
 #[derive(Debug)]
 pub(super) struct WallClock {
-    /// `None` where the system has no such timer. Read as a pipe is: tokio needs no more than a
-    /// descriptor.
+    /// `None`: the system has no such timer. A pipe's type, because tokio needs only a descriptor.
     timer: Option<Receiver>,
 }
 
 impl WallClock {
-    /// Notices changes from now on. Within a tokio runtime only.
+    /// Notices changes from now on. Call it within a tokio runtime.
     pub(super) fn new() -> Self {
         let timer = armed().and_then(Receiver::from_owned_fd_unchecked);
         let timer = timer.inspect_err(|error| {
@@ -35,7 +34,8 @@ impl WallClock {
         Self { timer: timer.ok() }
     }
 
-    /// Waits until it is set. May be dropped and called again without missing a time.
+    /// Waits until the clock is set. The future may be dropped and called again without missing a
+    /// change.
     pub(super) async fn set(&self) {
         while let Some(timer) = &self.timer {
             let Err(error) = timer.readable().await.and_then(|()| timer.try_read(&mut [0; 8]))
@@ -69,8 +69,8 @@ fn arm(timer: impl AsFd) -> io::Result<()> {
     let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
     let never = Itimerspec { it_interval: ONCE, it_value: NEVER };
     match timerfd_settime(timer, flags, &never) {
-        // The clock was set again meanwhile: the timer is armed all the same, and the caller reads the
-        // clock after this.
+        // The clock was set again meanwhile. The timer is armed all the same, and the caller reads
+        // the clock after this.
         Ok(_) | Err(Errno::CANCELED) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -1,9 +1,9 @@
-//! Connection tracking on this host: how long it remembers a connection that says nothing.
+//! Connection tracking on this host: how long it remembers a silent connection.
 //!
-//! It sees what the stack sends and receives, and nothing of a ping that a program answers before the
-//! stack. A firewall that accepts established connections would drop the next message of a client that
-//! only pings. So one ping in a while is left to the stack (rule 12), and this tells how long a while is.
-//! Connection tracking on other machines sees the pings themselves.
+//! It sees what the stack sends and receives, and no ping that a program answers before the stack.
+//! So a firewall that accepts established connections would drop the next message of a client that
+//! only pings. Therefore one ping now and then is left to the stack (rule 12); this file computes
+//! how often. Connection tracking on other machines sees the pings themselves.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -15,15 +15,15 @@ use push_common::splice::SILENCE_SECS_MAX;
 
 use super::slots::Lines;
 
-/// After how many silent seconds an established connection is forgotten, in the network namespace of
-/// whoever reads it. There while the module `nf_conntrack` is loaded, which may come and go.
+/// Seconds of silence after which this network namespace forgets an established connection. The
+/// file exists while the module `nf_conntrack` is loaded, which may come and go.
 const TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established";
 
-/// How often it is read again.
+/// Time between two readings.
 const READ_EVERY: Duration = Duration::from_secs(10);
 
-/// The pings that may pass within the timeout before it is too late: a ping that comes just before
-/// its third is answered here, and the next may be a third later.
+/// Parts that the timeout is divided into. Pings go to the stack when one part has passed; three,
+/// because a ping just before that is answered here, and the next may come a part later.
 const PARTS: u64 = 3;
 
 /// Tells the programs how long the stack may be silent.
@@ -31,7 +31,7 @@ const PARTS: u64 = 3;
 pub(super) struct Conntrack {
     lines: Weak<Lines<ShardLine>>,
     shards: u16,
-    /// What they were told last, in seconds; 0: nothing.
+    /// What the programs were told last, in seconds; 0: no limit.
     told: AtomicU64,
 }
 
@@ -40,7 +40,7 @@ impl Conntrack {
         Self { lines: Arc::downgrade(lines), shards, told: AtomicU64::new(0) }
     }
 
-    /// Reads the timeout and passes it on; returns whether the programs are still there.
+    /// Reads the timeout and passes it on. Returns whether the programs still exist.
     pub(super) fn tell(&self) -> bool {
         let Some(lines) = self.lines.upgrade() else { return false };
         let timeout = read(TIMEOUT);
@@ -61,7 +61,7 @@ impl Conntrack {
         true
     }
 
-    /// Starts a thread that does so now and then, as long as the programs are there.
+    /// Starts a thread that repeats this while the programs exist.
     pub(super) fn keep_telling(self: &Arc<Self>) {
         let conntrack = Arc::clone(self);
         let work = move || {
@@ -75,13 +75,14 @@ impl Conntrack {
     }
 }
 
-/// How long the stack may be silent where connection tracking forgets after `timeout_secs`.
+/// How long the stack may be silent, in seconds, if connection tracking forgets after
+/// `timeout_secs`.
 fn silence_secs_max(timeout_secs: Option<u64>) -> u64 {
     let most = u64::from(SILENCE_SECS_MAX);
     timeout_secs.map_or(most, |timeout| (timeout / PARTS).clamp(1, most))
 }
 
-/// The number in a file of `/proc/sys`; `None` where there is no such file, or no number in it.
+/// The number in a file of `/proc/sys`; `None`: there is no such file, or no number in it.
 fn read(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }

@@ -1,9 +1,10 @@
-//! Whether pins outlive this process. A BPF file system lives as long as it is mounted somewhere, and
-//! a mount as long as its mount namespace: in a container, or under `ip netns exec`, that may end with
-//! this process, and the programs with it.
+//! Whether pins outlive this process. A BPF file system lives while it is mounted somewhere, and a
+//! mount while its mount namespace lives: in a container, or under `ip netns exec`, that may end
+//! with this process, and the programs with it.
 //!
-//! What can be known: that the machine's init has the file system mounted, or that its mount here is
-//! the slave of one elsewhere. Whatever else it may be, a crash is prepared for as if it ended.
+//! Two things prove that pins outlive the process: the machine's init has the file system mounted,
+//! or the mount here is the slave of one elsewhere. In every other case the server prepares for a
+//! crash that takes the programs along.
 
 use std::fs;
 use std::io;
@@ -11,12 +12,12 @@ use std::path::Path;
 
 use rustix::fs::{major, minor, stat};
 
-/// This folder exists where systemd has started the machine (`sd_booted`).
+/// This directory exists if systemd has started the machine (`sd_booted`).
 const SYSTEMD: &str = "/run/systemd/system";
 /// The first PID namespace (`PROC_PID_INIT_INO` of the kernel).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// Why what is pinned in `dir` may not outlive this process; `None` when it does.
+/// Why pins in `dir` may not outlive this process; `None`: they do.
 pub(super) fn doubt(dir: &Path) -> Option<String> {
     let shown = dir.display();
     let found = stat(dir).map_err(io::Error::from);
@@ -38,14 +39,14 @@ pub(super) fn doubt(dir: &Path) -> Option<String> {
     ))
 }
 
-/// Whether process 1 is the machine's, and not a container's, which may end with this one.
+/// Whether process 1 is the machine's init. A container's may end with this process.
 fn init_outlives_us() -> bool {
     let namespace = fs::read_link("/proc/self/ns/pid");
     let is_first = namespace.is_ok_and(|name| name == Path::new(FIRST_PID_NAMESPACE));
     std::process::id() != 1 && (is_first || Path::new(SYSTEMD).is_dir())
 }
 
-/// Whether somebody who outlives us holds the file system on `device`, by our mounts and those of an
+/// Whether the file system on `device` outlives this process, by its own mounts and those of an
 /// init that does (`/proc/PID/mountinfo`).
 fn outlives(device: &str, own: &str, init: Option<&str>) -> bool {
     let is_held = init.is_some_and(|init| init.lines().any(|line| is_of(line, device)));
@@ -57,7 +58,7 @@ fn is_of(line: &str, device: &str) -> bool {
     line.split(' ').nth(2) == Some(device)
 }
 
-/// Such a mount was handed down from another namespace, which has it.
+/// A slave mount comes from another namespace, which has the file system too.
 fn is_slave(line: &str) -> bool {
     let tags = line.split(' ').skip(6).take_while(|&field| field != "-");
     tags.into_iter().any(|tag| tag.starts_with("master:"))

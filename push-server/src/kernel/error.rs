@@ -3,10 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-/// The usual place of the BPF file system, which is mounted here if it is missing.
+/// The usual mount point of the BPF file system; the server mounts it there if it is missing.
 pub(super) const BPF_ROOT: &str = "/sys/fs/bpf";
 
-/// Why the kernel path cannot serve; every message names the cause and the knob.
+/// Why the kernel path cannot serve. Every message names the cause and the setting to change.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelPathError {
     /// The binary was built without the eBPF object.
@@ -18,7 +18,7 @@ pub enum KernelPathError {
     /// TCX is missing.
     #[error("kernel {release} is too old for the kernel path: 6.6 or later is needed (TCX)")]
     Kernel {
-        /// What runs.
+        /// The running kernel.
         release: String,
     },
     /// The process may not load programs.
@@ -33,18 +33,18 @@ pub enum KernelPathError {
     /// The interfaces could not be listed.
     #[error("cannot list the network interfaces")]
     Interfaces(#[source] io::Error),
-    /// There is nothing to attach to.
+    /// No interface to attach to.
     #[error("no interface owns the listen addresses: name one with --iface")]
     NoInterface,
-    /// A named interface is not there.
+    /// A named interface does not exist.
     #[error("no interface {interface} for --iface; there are: {found}")]
     InterfaceNotFound {
         /// The name asked for.
         interface: String,
-        /// The names there are.
+        /// The existing names.
         found: String,
     },
-    /// A named interface has another link layer.
+    /// A named interface does not use Ethernet headers.
     #[error("interface {interface} has no Ethernet header; --iface takes lo, veth and Ethernet")]
     InterfaceKind {
         /// Its name.
@@ -55,18 +55,18 @@ pub enum KernelPathError {
         "{lower} is part of {upper}, which sees its packets again: leave {lower} out of --iface"
     )]
     Stacked {
-        /// The one below.
+        /// The lower one.
         lower: String,
-        /// The one above.
+        /// The upper one.
         upper: String,
     },
-    /// The object or its maps were refused.
+    /// The kernel refused the object or its maps.
     #[error("the kernel refused the maps of the kernel path (memory limit of the cgroup?)")]
     Maps(#[source] Box<aya::EbpfError>),
     /// A map could not be mapped into memory.
     #[error("cannot mmap the liveness slots (RLIMIT_AS?)")]
     Mmap(#[source] io::Error),
-    /// The embedded object is not ours.
+    /// The embedded object lacks something that the server expects.
     #[error("the embedded eBPF object has no {0}: rebuild by `cargo xtask build`")]
     Object(&'static str),
     /// The verifier refused a program.
@@ -74,10 +74,10 @@ pub enum KernelPathError {
     Verifier {
         /// Its name.
         program: &'static str,
-        /// What the verifier said.
+        /// The verifier's message.
         source: aya::programs::ProgramError,
     },
-    /// Too many programs of servers that died are needed by what their sockets still send.
+    /// Too many programs of dead servers are needed by sockets that still send.
     #[error(
         "{count} servers that died before have sockets that still send, and need their programs; \
          at most {max} may be left (--generations-max)"
@@ -109,7 +109,7 @@ pub enum KernelPathError {
     },
 }
 
-/// Why nothing can be pinned.
+/// Why pinning is impossible.
 #[derive(Debug, thiserror::Error)]
 pub enum PinError {
     /// Another process holds the directory.
@@ -121,7 +121,7 @@ pub enum PinError {
     /// The directory is not on a BPF file system.
     #[error("{} is on no BPF file system (`mount -t bpf bpf {BPF_ROOT}`)", .0.display())]
     NotBpf(PathBuf),
-    /// Something else.
+    /// Another error.
     #[error("{}: {source}", path.display())]
     Io {
         /// The path that failed.

@@ -1,5 +1,5 @@
-//! The flow map from user space: inserts and removes, never rewrites. A flow's numbers belong to
-//! the programs.
+//! The flow map from user space: inserts and removes flows, and never changes one. A flow's numbers
+//! belong to the programs.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
@@ -11,21 +11,21 @@ use push_common::flow::{Flow, FlowKey, LockedFlow};
 
 use super::unarmed::Unarmed;
 
-/// How long a flow outlives its socket (rule 10) and the last sign of life of what the stack still
-/// does for it: FIN, RST and TIME_WAIT are translated so long. Longer than TCP ever waits before it
-/// says the same once more (Linux: `TCP_RTO_MAX`, two minutes).
+/// How long a flow outlives its socket (rule 10) and the stack's last segment for it: until then
+/// FIN, RST and TIME_WAIT are translated. 125 s: longer than TCP waits between two retransmissions
+/// (Linux: `TCP_RTO_MAX`, two minutes).
 pub(super) const FLOW_LINGER: Duration = Duration::from_secs(125);
 
-/// Inserts or replaces (`BPF_ANY`).
+/// Insert or replace (`BPF_ANY`).
 const ANY: u64 = 0;
 
 type FlowMap = HashMap<MapData, FlowKey, LockedFlow<u32>>;
 
-/// The flow map, shared by the shards' handles.
+/// The flow map, which the shards' handles share.
 ///
-/// The kernel has no "delete if unchanged", so looking, comparing and deleting is one step against
-/// inserts of this process: that is what the mutex is for. A connection's begin and end take it
-/// for a system call each; nothing takes it for a message or a ping.
+/// The kernel has no "delete if unchanged", so the mutex makes looking, comparing and deleting one
+/// step as regards inserts of this process. A connection takes it at its begin and end for one
+/// system call each; no message or ping takes it.
 pub(super) struct Flows {
     map: Mutex<FlowMap>,
 }
@@ -41,7 +41,7 @@ impl Flows {
         Self { map: Mutex::new(map) }
     }
 
-    /// Inserts the flow of a connection that has sent nothing yet. An old flow of the same
+    /// Inserts the flow of a connection that has sent nothing yet. An old flow with the same
     /// addresses is replaced: its socket cannot exist beside this one.
     pub(super) fn insert(&self, key: &FlowKey, flow: Flow) -> Result<(), Unarmed> {
         let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,14 +51,14 @@ impl Flows {
         })
     }
 
-    /// A look at the flow of this slot; `None` when it is gone, or another's.
+    /// Reads the flow of this slot; `None`: it is gone, or another connection's.
     pub(super) fn look(&self, key: &FlowKey, slot: u32, generation: u32) -> Option<Flow> {
         let map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
         let flow = map.get(key, 0).ok()?.flow;
         (flow.slot == slot && flow.generation == generation).then_some(flow)
     }
 
-    /// Removes the flow of this slot, and no newer one of the same addresses.
+    /// Removes the flow of this slot, but no newer one with the same addresses.
     pub(super) fn remove(&self, key: &FlowKey, slot: u32, generation: u32) {
         let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(LockedFlow { flow, .. }) = map.get(key, 0) else { return };
@@ -67,7 +67,7 @@ impl Flows {
         }
         match map.remove(key) {
             Ok(()) => {}
-            // An egress SYN-ACK was faster (rule 10).
+            // The SYN-ACK of a new connection removed it first (rule 10).
             Err(MapError::SyscallError(error))
                 if error.io_error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => tracing::warn!(%error, "flow not removed"),
@@ -75,9 +75,9 @@ impl Flows {
     }
 }
 
-/// The key of a connection; IPv4 mapped into IPv6, so a v4-mapped peer of a listener on `[::]`
-/// comes out the same. `None` for addresses that do not tell a connection by themselves:
-/// unspecified ones, and link-local ones, which mean another host on each link.
+/// The key of a connection. IPv4 is mapped into IPv6, so that a v4-mapped peer of a listener on
+/// `[::]` gets the same key. `None`: the addresses do not identify a connection, because one is
+/// unspecified, or link-local, which means another host on each link.
 pub(super) fn key_of(local: SocketAddr, peer: SocketAddr) -> Option<FlowKey> {
     Some(FlowKey {
         local: octets(local.ip())?,

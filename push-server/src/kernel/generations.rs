@@ -1,14 +1,14 @@
-//! Generations: programs and maps that a server left pinned because it died, or stopped while sockets
-//! were still sending. Each is one directory below `--bpf-dir`.
+//! Generations: programs and maps that a server left pinned because it died, or stopped while
+//! sockets were still sending. Each is one directory in `--bpf-dir`.
 //!
 //! A generation is needed while a socket of one of its flows still sends to a client whose pings it
-//! answered: without the programs, these bytes would arrive at wrong sequence numbers. That can take as
-//! long as a client reads slowly. The kernel tells whether a socket still sends (sock_diag); where it
-//! cannot be asked, the time of the flow's last segment tells. Generations that are not needed are
+//! answered: without the programs, these bytes would arrive at wrong sequence numbers. That lasts
+//! as long as the client takes to read. The kernel tells whether a socket still sends (sock_diag);
+//! if it cannot, the time of the flow's last segment tells. Generations that are not needed are
 //! removed.
 //!
-//! The maps of a server of another version may be laid out differently, or not pinned at all: its
-//! generation stays for [`FLOW_LINGER`], and then goes whether or not a socket still sends.
+//! The maps of another version's server may have another layout, or not be pinned: such a
+//! generation stays for [`FLOW_LINGER`], and then goes even if a socket still sends.
 
 use std::ffi::OsString;
 use std::fs;
@@ -30,42 +30,43 @@ use super::flows::FLOW_LINGER;
 use super::slots::Lines;
 use super::socket_diag::{SocketDiag, SocketState};
 
-/// Flows that a start or a stop looks at in each generation; the thread looks at the others.
+/// Most flows of each generation that a start or a stop looks at; the thread looks at the others.
 const FLOWS_AT_ONCE_MAX: usize = 16_384;
 /// Flows that the thread looks at before it pauses.
 const FLOWS_A_LOOK_MAX: usize = 1_024;
-/// How long that pause is.
+/// How long the thread pauses.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// Time between two looks at all generations.
 const LOOK_PERIOD: Duration = Duration::from_secs(2);
 
-/// Names of the maps' pins, in the same directory as the links.
+/// Names of the maps' pins, which lie beside the links.
 pub(super) const FLOWS_PIN: &str = "flows";
 pub(super) const HEARTBEATS_PIN: &str = "heartbeats";
 
-/// How much a generation is needed, in ascending order.
+/// How urgently a generation is needed, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Need {
     /// No socket sends anything that needs translation.
     Nothing,
-    /// Sockets whose data is acknowledged see the client's end sooner with it; no data depends on it.
+    /// Sockets whose data is acknowledged learn of the client's end sooner with it; no data depends
+    /// on it.
     Courtesy,
     /// A socket still sends.
     Sending,
 }
 
-/// A generation that is left.
+/// A generation that a server has left.
 #[derive(Debug)]
 struct Generation {
     path: PathBuf,
-    /// `None` where another version made it, without pinned maps or with another layout.
+    /// `None`: another version made it, and its maps are not pinned or have another layout.
     flows: Option<Mutex<HashMap<MapData, FlowKey, LockedFlow<u32>>>>,
     /// Whether its sockets are in this process's network namespace.
     is_of_our_network: bool,
     opened_at: Instant,
 }
 
-/// Generations of servers that are gone, in figures.
+/// How many generations earlier servers have left.
 #[derive(Debug, Default)]
 pub struct EarlierGenerations {
     left: AtomicUsize,
@@ -73,38 +74,40 @@ pub struct EarlierGenerations {
 }
 
 impl EarlierGenerations {
-    /// How many are left.
+    /// How many exist now.
     pub fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// How often there were more than may be attached beside ours.
+    /// How often there were too many to attach one more.
     pub fn limit_hit(&self) -> u64 {
         self.limit_hit.load(Ordering::Relaxed)
     }
 }
 
-/// Those that are left.
+/// The generations that earlier servers have left.
 #[derive(Debug)]
 pub(super) struct Generations {
     left: Mutex<Vec<Arc<Generation>>>,
-    /// How many may be attached beside ours: each sees every packet, and the system attaches 64
-    /// programs to an interface.
+    /// How many may stay attached beside this server's: each sees every packet, and the system
+    /// attaches 64 programs to an interface.
     max: usize,
     figures: Arc<EarlierGenerations>,
     diag: Option<SocketDiag>,
-    /// Whether every program run that could still answer has ended: no further flow becomes needed.
+    /// Whether every program run that could still answer a ping has ended: then no further flow
+    /// becomes needed.
     are_disarmed: bool,
 }
 
 impl Generations {
-    /// Opens the generations in `dir` and stops their answers. The caller has locked the directory, so
-    /// the servers that made them are gone. `max` of them may be attached beside ours.
+    /// Opens the generations in `dir` and stops their answers. The caller has locked the directory,
+    /// so their servers are gone. At most `max` of them may stay attached beside this server's.
     pub(super) fn open(dir: &Path, max: usize) -> io::Result<Self> {
         let entries = fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>()?;
         let left: Vec<_> =
             entries.into_iter().map(|entry| Arc::new(Generation::open(entry.path()))).collect();
-        // Waits until every program run of this moment has ended: each is a read-side section of RCU.
+        // Waits until every program run that has begun has ended: each is a read-side section of
+        // RCU.
         let are_disarmed = left.is_empty() || membarrier(MembarrierCommand::Global).is_ok();
         let figures = Arc::new(EarlierGenerations::default());
         figures.left.store(left.len(), Ordering::Relaxed);
@@ -117,12 +120,12 @@ impl Generations {
         self.list().iter().map(|generation| generation.path.clone()).collect()
     }
 
-    /// How many are left, now and later.
+    /// The count, now and later.
     pub(super) fn figures(&self) -> Arc<EarlierGenerations> {
         Arc::clone(&self.figures)
     }
 
-    /// How many there are, if one more of ours would be too many; which is counted.
+    /// How many there are if one more would be too many; counts that.
     pub(super) fn crowd(&self) -> Option<usize> {
         let crowd = Some(self.list().len()).filter(|&count| count > self.max);
         if crowd.is_some() {
@@ -131,13 +134,13 @@ impl Generations {
         crowd
     }
 
-    /// How many may be attached beside ours.
+    /// How many may stay attached beside this server's.
     pub(super) fn max(&self) -> usize {
         self.max
     }
 
-    /// Removes generations that a quick look shows to be unneeded. Where there are more than `max`, also
-    /// those that are kept as a courtesy.
+    /// Removes generations that a quick look shows to be unneeded. If there are more than `max`,
+    /// also removes those that are a courtesy.
     pub(super) fn remove_unneeded(&self) {
         if !self.are_disarmed {
             return;
@@ -165,7 +168,7 @@ impl Generations {
         }
     }
 
-    /// Starts a thread that removes each generation when it is not needed any more. The thread inherits
+    /// Starts a thread that removes each generation once no socket needs it. The thread inherits
     /// the caller's capabilities.
     pub(super) fn remove_later(generations: &Arc<Self>) {
         if generations.list().is_empty() {
@@ -174,7 +177,7 @@ impl Generations {
         let kept = Arc::clone(generations);
         let work = move || {
             while !kept.list().is_empty() {
-                // This also waits for a program run that had begun when they were disarmed.
+                // This also waits for program runs that had begun before the answers were stopped.
                 thread::sleep(LOOK_PERIOD);
                 kept.look();
             }
@@ -200,7 +203,8 @@ impl Generations {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How much a generation is needed; `None` when `goes_on`, asked now and then, ended the look early.
+    /// How urgently a generation is needed; `None`: `goes_on`, asked now and then, ended the look
+    /// early.
     fn need(&self, generation: &Generation, goes_on: impl FnMut() -> bool) -> Option<Need> {
         let diag = self.diag.as_ref().filter(|_| generation.is_of_our_network);
         generation.need(diag, goes_on)
@@ -212,7 +216,7 @@ impl Generations {
             Ok(_) => tracing::info!("{}: removed, no socket needs it any more", path.display()),
             Err(error) => tracing::warn!("{}: not removed: {error}", path.display()),
         }
-        // If this failed it would fail again: the next start has the capabilities to do it.
+        // A removal that failed would fail again: the next start has the capabilities.
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.retain(|other| !Arc::ptr_eq(other, generation));
         self.figures.left.store(left.len(), Ordering::Relaxed);
@@ -233,7 +237,7 @@ impl Generation {
 
     fn need(&self, diag: Option<&SocketDiag>, mut goes_on: impl FnMut() -> bool) -> Option<Need> {
         let Some(flows) = &self.flows else {
-            // A crash between making the directory and the first link has left it empty.
+            // A crash between making the directory and the first link leaves it empty.
             let is_empty =
                 fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_none());
             let is_over = is_empty || self.opened_at.elapsed() > FLOW_LINGER;
@@ -247,7 +251,7 @@ impl Generation {
             if looked % FLOWS_A_LOOK_MAX == 0 && !goes_on() {
                 return None;
             }
-            // An error keeps the generation; a flow that is gone meanwhile is skipped.
+            // An error keeps the generation; a flow that went meanwhile is skipped.
             let key = key.ok()?;
             let Ok(LockedFlow { flow, .. }) = flows.get(&key, 0) else { continue };
             let socket = match flow.n {
@@ -257,14 +261,15 @@ impl Generation {
             match flow_need(&flow, socket, boot_secs()) {
                 Need::Nothing => unneeded.push(key),
                 Need::Courtesy => need = Need::Courtesy,
-                // That decides it. The flows behind are looked at next time.
+                // One such flow decides. The others are looked at next time.
                 Need::Sending => {
                     need = Need::Sending;
                     break;
                 }
             }
         }
-        // Removed so that the next look skips them. Not during the iteration, which would start over.
+        // Removed so that the next look skips them. Not during the iteration, which would start
+        // over.
         for key in unneeded {
             let _ = flows.remove(&key);
         }
@@ -272,10 +277,10 @@ impl Generation {
     }
 }
 
-/// How much one flow needs its generation. `socket` is what the kernel says of the flow's socket, if it
-/// could be asked.
+/// How urgently one flow needs its generation. `socket`: the state of the flow's socket, if the
+/// kernel could tell.
 fn flow_need(flow: &Flow, socket: Option<SocketState>, now_secs: u32) -> Need {
-    // No ping was answered, and none will be: nothing needs translation.
+    // The kernel has answered no ping, and will answer none: nothing needs translation.
     if flow.n == 0 {
         return Need::Nothing;
     }
@@ -283,7 +288,7 @@ fn flow_need(flow: &Flow, socket: Option<SocketState>, now_secs: u32) -> Need {
         Some(SocketState::Gone) => Need::Nothing,
         Some(SocketState::HeardOut) => Need::Courtesy,
         Some(SocketState::Sends) => Need::Sending,
-        // A socket with something to send retransmits at least every two minutes, until it gives up.
+        // A socket that still sends retransmits at least every two minutes, until it gives up.
         None => {
             let silence_secs = now_secs.wrapping_sub(flow.stack_secs);
             let is_silent =
@@ -293,7 +298,8 @@ fn flow_need(flow: &Flow, socket: Option<SocketState>, now_secs: u32) -> Need {
     }
 }
 
-/// Stops the generation's answers by setting its shards' heartbeats to 0 (rule 5); whether that worked.
+/// Stops the generation's answers by setting its shards' heartbeats to 0 (rule 5). Returns whether
+/// that worked.
 fn disarm(path: &Path) -> bool {
     let Ok(data) = MapData::from_pin(path.join(HEARTBEATS_PIN)) else { return false };
     let Ok(lines) = Lines::<ShardLine>::map(data.fd().as_fd(), SHARDS_MAX.into()) else {
@@ -305,8 +311,8 @@ fn disarm(path: &Path) -> bool {
     true
 }
 
-/// A path for a new generation: a free number, and the network namespace of its sockets. The file system
-/// is checked as well as `taken`, which lacks generations that could not be removed.
+/// The path of a new generation: a free number, and the network namespace of its sockets. Checks
+/// the file system as well as `taken`, which lacks generations that could not be removed.
 pub(super) fn new_path(dir: &Path, taken: &[PathBuf]) -> PathBuf {
     let network = network_namespace();
     (0_u32..)
@@ -320,7 +326,7 @@ fn made_in(generation: &Path) -> Option<u64> {
     generation.file_name()?.to_str()?.rsplit_once('-')?.1.parse().ok()
 }
 
-/// The inode of this thread's network namespace; 0 where it cannot be read.
+/// The inode of this thread's network namespace; 0 if it cannot be read.
 fn network_namespace() -> u64 {
     rustix::fs::stat("/proc/thread-self/ns/net").map_or(0, |found| found.st_ino)
 }
@@ -330,8 +336,8 @@ fn boot_secs() -> u32 {
     clock_gettime(ClockId::Monotonic).tv_sec as u32
 }
 
-/// Removes a generation's pins, which detaches its programs, and its directory; returns the links that
-/// were pinned.
+/// Removes a generation's pins, which detaches its programs, and its directory. Returns the links
+/// that were pinned.
 pub(super) fn remove(generation: &Path) -> io::Result<Vec<PathBuf>> {
     let names: Vec<OsString> = match fs::read_dir(generation) {
         Ok(entries) => entries.map(|e| e.map(|e| e.file_name())).collect::<io::Result<_>>()?,
@@ -339,7 +345,7 @@ pub(super) fn remove(generation: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) => return Err(error),
     };
     let is_map = |name: &OsString| name == FLOWS_PIN || name == HEARTBEATS_PIN;
-    // Links first: as long as a link is left, the maps must be there to tell whether it is needed.
+    // Links first: while a link is left, the maps must exist to tell whether it is needed.
     let (maps, links): (Vec<OsString>, Vec<OsString>) = names.into_iter().partition(is_map);
     for name in links.iter().chain(&maps) {
         gone(fs::remove_file(generation.join(name)))?;
@@ -348,7 +354,7 @@ pub(super) fn remove(generation: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(links.iter().map(|name| generation.join(name)).collect())
 }
 
-/// Takes "not found" as success: somebody else has removed it.
+/// Takes "not found" as success: another process has removed it.
 fn gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,5 +1,5 @@
-//! Which network interfaces there are, which of them own an address, and on which the programs can
-//! work: those with an Ethernet header (lo, veth, Ethernet), and not two that see the same packet.
+//! The network interfaces of the machine: which own an address, and which the programs can serve.
+//! Those have an Ethernet header (lo, veth, Ethernet), and no two see the same packet.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -13,21 +13,21 @@ use std::ptr;
 pub(super) struct Interface {
     pub(super) index: u32,
     pub(super) up: bool,
-    /// Its packets begin with an Ethernet header.
+    /// Whether its packets begin with an Ethernet header.
     pub(super) ethernet: bool,
     pub(super) addresses: Vec<IpAddr>,
 }
 
-/// The interfaces that own the listen addresses, in order of their names. An unspecified address
-/// means all that are up and whose packets we can read, without the ports of bridges and bonds:
-/// the bridge or bond sees their packets again.
+/// The interfaces that own the listen addresses, by name. An unspecified address means all that are
+/// up and have an Ethernet header, except the ports of bridges and bonds: the bridge or bond sees
+/// their packets again.
 pub fn interfaces_for(addresses: &[SocketAddr]) -> io::Result<Vec<String>> {
     let all = list()?;
     let wanted: Vec<IpAddr> = addresses.iter().map(|address| address.ip().to_canonical()).collect();
     let any = wanted.iter().any(IpAddr::is_unspecified);
     let serves = |name: &str, interface: &Interface| {
         let owns = interface.addresses.iter().any(|address| wanted.contains(address));
-        // All of 127.0.0.0/8 is lo's, though it lists one address of it.
+        // All of 127.0.0.0/8 belongs to lo, which lists one address of it.
         let loops = wanted.iter().any(IpAddr::is_loopback)
             && interface.addresses.iter().any(IpAddr::is_loopback);
         let usable = interface.up && interface.ethernet && !is_port(name);
@@ -36,7 +36,7 @@ pub fn interfaces_for(addresses: &[SocketAddr]) -> io::Result<Vec<String>> {
     Ok(all.into_iter().filter(|(name, i)| serves(name, i)).map(|(name, _)| name).collect())
 }
 
-/// Those of `names` that this machine does not have.
+/// The names in `names` that this machine does not have.
 pub fn missing_interfaces(names: &[String]) -> io::Result<Vec<String>> {
     let all = list()?;
     Ok(names.iter().filter(|name| !all.contains_key(*name)).cloned().collect())
@@ -87,9 +87,9 @@ pub(super) fn list() -> io::Result<BTreeMap<String, Interface>> {
     Ok(interfaces)
 }
 
-/// The first pair (lower, upper) of these of which both would see the same packet, as a bridge and
-/// its port do, or a macvlan and its parent: the second one would translate it again. VLAN devices
-/// are no such pair, because their parent sees tagged packets, which the programs leave alone.
+/// The first pair (lower, upper) that would both see the same packet, as a bridge and its port do,
+/// or a macvlan and its parent: the second would translate it again. A VLAN device and its parent
+/// are no such pair, because the parent sees tagged packets, which the programs leave alone.
 pub(super) fn stacked(names: &[String]) -> Option<(String, String)> {
     for upper in names {
         for lower in names {

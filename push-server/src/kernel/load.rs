@@ -1,5 +1,5 @@
-//! Loading and attaching: checks the means first, so that an error names the cause and the knob
-//! instead of an errno.
+//! Loads and attaches the programs. Checks the requirements first, so that an error names the cause
+//! and the setting to change instead of an errno.
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -27,64 +27,64 @@ use super::slots::Lines;
 pub struct KernelPathOptions {
     /// Interfaces to attach to, by name.
     pub interfaces: Vec<String>,
-    /// Slots in all, shared out evenly to the shards.
+    /// Slots in all, divided evenly among the shards.
     pub connections_max: u32,
     /// How many shards there are.
     pub shards: u16,
-    /// Pings that a connection may send at once and have answered by the kernel; what exceeds that, or the
-    /// interval that it is registered with, goes to user space.
+    /// Pings that the kernel answers at once for a connection. Beyond that, or faster than the
+    /// interval that the connection is registered with, they go to user space.
     pub ping_burst: u32,
-    /// Random: what the places of early fragments depend on.
+    /// Random; decides the places of early fragments.
     pub place_seed: u64,
 }
 
-/// The eBPF object; empty when the binary was built without (see `build.rs`).
+/// The eBPF object; empty if the binary was built without it (see `build.rs`).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/push-ebpf"));
 
 const EGRESS: &str = "push_egress";
 const INGRESS: &str = "push_ingress";
 
-/// TCX: the first kernel that has it. Older ones would take more than filters by netlink (clsact),
-/// whose removal needs the CAP_NET_ADMIN that is dropped: 6.1's verifier refuses both programs
-/// (at egress, because it loses the bounds of a TCP option's place in `parse`).
+/// The first kernel with TCX. Older ones would need more than filters by netlink (clsact), whose
+/// removal takes the CAP_NET_ADMIN that the server drops: 6.1's verifier refuses both programs (at
+/// egress, because it loses the bounds of a TCP option's offset in `parse`).
 const KERNEL_MIN: (u32, u32) = (6, 6);
 
-/// What loading needs: maps and programs, attaching to a network interface, and the verifier's
-/// trust in pointers.
+/// Capabilities for loading maps and programs, for attaching to an interface, and for the verifier
+/// to allow pointers.
 const CAPABILITIES: [Capability; 3] =
     [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
 
-/// The verifier gives up with EAGAIN when a signal waits for the thread that loads (bpf_check in the
-/// kernel); libbpf tries as often again.
+/// How often to try verification: the verifier returns EAGAIN when a signal waits for the thread
+/// (bpf_check in the kernel). libbpf tries as often.
 const VERIFY_TRIES_MAX: usize = 5;
 
-/// Room in the flow map for the flows of connections that are gone (rule 10), besides those alive.
+/// Least room in the flow map for flows of closed connections (rule 10), beside the open ones.
 const LINGERING_MIN: u32 = 1024;
 
 /// The loaded programs with their typed maps.
 pub(super) struct Programs {
-    /// Holds the programs and their links; dropping it detaches.
+    /// Owns the programs and their links; dropping it detaches them.
     pub(super) ebpf: Ebpf,
     pub(super) links: Vec<Attached>,
     pub(super) slots: Arc<Lines<Slot>>,
     pub(super) heartbeats: Arc<Lines<ShardLine>>,
     pub(super) early_fragments: Arc<Lines<EarlyFragment>>,
     pub(super) flows: Arc<Flows>,
-    /// The flows' and the heartbeats' map, for pinning.
+    /// The maps of flows and heartbeats, for pinning.
     pub(super) maps: [MapData; 2],
     pub(super) covered: Arc<[u32]>,
     pub(super) counters: PerCpuArray<MapData, u64>,
     pub(super) log: Option<ProgramLog>,
 }
 
-/// A link: program, interface, and its number in the program's own list.
+/// A link: the program, the interface, and the link's number in the program's own list.
 pub(super) struct Attached {
     program: &'static str,
     interface: u32,
     id: SchedClassifierLinkId,
 }
 
-/// Reads what the programs log, for the `log` crate, which `tracing` takes over.
+/// Reads the programs' log lines, for the `log` crate, which `tracing` takes over.
 pub(super) type ProgramLog = EbpfLogger<&'static dyn log::Log>;
 
 /// How many flows may linger, over all shards.
@@ -112,13 +112,13 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Programs, KernelPathEr
         .load(OBJECT)
         .map_err(|error| KernelPathError::Maps(Box::new(error)))?;
 
-    // The programs first: until they are loaded, they know the maps by descriptors that taking a
-    // map out would close. Attaching last: nothing is answered before all is in place.
+    // Load the programs before taking maps out: they know the maps by descriptors that taking would
+    // close. Attach last: the kernel answers nothing before everything is in place.
     for name in [EGRESS, INGRESS] {
         verify(program(&mut ebpf, name)?)
             .map_err(|source| KernelPathError::Verifier { program: name, source })?;
     }
-    // Without it the programs serve all the same.
+    // The programs serve without it as well.
     let log = EbpfLogger::init(&mut ebpf)
         .inspect_err(|error| tracing::warn!(%error, "the programs' log cannot be read"))
         .ok();
@@ -144,7 +144,7 @@ pub(super) fn load(options: &KernelPathOptions) -> Result<Programs, KernelPathEr
     attach(loaded, &options.interfaces)
 }
 
-/// Egress first: an answer at ingress relies on it.
+/// Egress first, because an answer at ingress relies on it.
 fn attach(mut loaded: Programs, interfaces: &[String]) -> Result<Programs, KernelPathError> {
     for (name, direction) in [(EGRESS, TcAttachType::Egress), (INGRESS, TcAttachType::Ingress)] {
         let program = program(&mut loaded.ebpf, name)?;
@@ -160,8 +160,8 @@ fn attach(mut loaded: Programs, interfaces: &[String]) -> Result<Programs, Kerne
     Ok(loaded)
 }
 
-/// Pins maps and every link; while what is returned lives, so does each link without its pin. The maps
-/// come first: where there is a link, they tell whether it is needed.
+/// Pins the maps and every link. Each returned link lives without its pin as long as the value
+/// does. Maps come first: they tell whether a link is needed.
 pub(super) fn pin(
     ebpf: &mut Ebpf,
     links: Vec<Attached>,
@@ -192,7 +192,7 @@ fn program<'a>(
     program.try_into().map_err(|_| KernelPathError::Object(name))
 }
 
-/// Asks the kernel to verify a program, and asks again where a signal interrupted it.
+/// Asks the kernel to verify a program, and again if a signal interrupted it.
 fn verify(program: &mut SchedClassifier) -> Result<(), ProgramError> {
     for _ in 1..VERIFY_TRIES_MAX {
         match program.load() {
@@ -232,7 +232,7 @@ fn check_kernel() -> Result<(), KernelPathError> {
     let release = uname.release().to_string_lossy().into_owned();
     match version(&release) {
         Some(found) if found < KERNEL_MIN => Err(KernelPathError::Kernel { release }),
-        // What cannot be read is tried.
+        // Try a kernel whose version cannot be read.
         _ => Ok(()),
     }
 }
@@ -256,7 +256,7 @@ fn check_capabilities() -> Result<(), KernelPathError> {
     Err(KernelPathError::Capabilities { missing: missing.join(", ") })
 }
 
-/// Returns their indices.
+/// Returns the indices of the interfaces.
 fn check_interfaces(names: &[String]) -> Result<Arc<[u32]>, KernelPathError> {
     if names.is_empty() {
         return Err(KernelPathError::NoInterface);

@@ -1,10 +1,10 @@
-//! The kernel path from user space: loads and attaches the programs, typed maps, and the mmapped
-//! liveness slots. The only user of aya; it knows no MQTT.
+//! The kernel path from user space: loads and attaches the programs, and holds typed maps and the
+//! mmapped liveness slots. The only user of aya; it knows no MQTT.
 //!
 //! `load` needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. Afterwards maps are reached through open
-//! descriptors and mmapped memory, which needs no capability on the kernels that can load this at
-//! all (`kernel.unprivileged_bpf_disabled` refuses only new maps and programs since 6.0), so a
-//! server may drop all of them once [`KernelPath::load`] has returned.
+//! descriptors and mmapped memory, which needs no capability on any kernel that can load this
+//! (since 6.0 `kernel.unprivileged_bpf_disabled` refuses only new maps and programs). So a server
+//! may drop all of them once [`KernelPath::load`] has returned.
 #![expect(unsafe_code, reason = "liveness slots are memory shared with the kernel; adjtimex")]
 
 mod conntrack;
@@ -63,16 +63,16 @@ pub struct KernelPath {
     shards: u16,
     taken: Vec<bool>,
     links: Vec<load::Attached>,
-    /// What is pinned besides the links.
+    /// The maps to pin besides the links.
     maps: [MapData; 2],
     diag: Option<Arc<SocketDiag>>,
-    /// A shard has left closed sockets behind that still speak.
+    /// Set when a shard has left closed sockets behind that still send.
     speaking: Arc<AtomicBool>,
-    /// Why the programs may not outlive this process; `None` when they do.
+    /// Why the programs may not outlive this process; `None`: they do.
     doubt: Option<String>,
-    /// Goes before the programs: what is pinned outlives them.
+    /// Dropped before the programs, because pinned ones outlive them.
     pins: Option<(Pins, Vec<PinnedLink>)>,
-    /// Owns the programs and their links; last, so that it goes last.
+    /// Owns the programs and their links; dropped last.
     ebpf: Ebpf,
 }
 
@@ -88,7 +88,7 @@ impl fmt::Debug for KernelPath {
 pub struct KernelCounter {
     /// Its name in push-common.
     pub name: &'static str,
-    /// What it counts; tells the metric it belongs to.
+    /// What it counts, and so which metric it belongs to.
     pub class: Class,
     /// Its value, summed over CPUs.
     pub value: u64,
@@ -136,8 +136,8 @@ impl KernelPath {
         })
     }
 
-    /// Pins the links where `claimed` says, and takes that: from now on they outlive a crash of this
-    /// process, if the file system does. To be called before [`Self::shard`].
+    /// Pins the links in the directory of `claimed`, and takes that: from now on they outlive a
+    /// crash of this process, if the file system does. Call it before [`Self::shard`].
     pub fn pin(&mut self, claimed: &mut Option<Pins>) -> Result<(), KernelPathError> {
         let Some(pins) = claimed.as_ref() else { return Ok(()) };
         let links = std::mem::take(&mut self.links);
@@ -147,15 +147,17 @@ impl KernelPath {
         Ok(())
     }
 
-    /// Why the programs may not outlive a crash of this process; `None` when they do. In doubt, the
-    /// sockets that they serve are reset when it dies: what they had still to send would be wrong.
+    /// Why the programs may not outlive a crash of this process; `None`: they do. In doubt, sockets
+    /// that they serve are reset when the process dies, since their remaining bytes would arrive
+    /// wrong.
     pub fn doubt(&self) -> Option<&str> {
         self.doubt.as_deref()
     }
 
-    /// Clients are served: until [`Self::end_serving`], what is pinned stays when this is dropped, as it
-    /// does in a crash. And has what crashed servers left removed, once their sockets do not need it; the
-    /// thread for it has the caller's capabilities, so call this when they are dropped.
+    /// The server begins to serve: until [`Self::end_serving`], dropping this leaves everything
+    /// pinned, as a crash does. Also starts the thread that removes the generations of crashed
+    /// servers once no socket needs them. The thread inherits the caller's capabilities, so call
+    /// this after dropping them.
     pub fn begin_serving(&self) {
         self.conntrack.keep_telling();
         if let Some((pins, _)) = &self.pins {
@@ -164,8 +166,8 @@ impl KernelPath {
         }
     }
 
-    /// Every socket is closed, and every shard has left: dropping this detaches the programs, unless
-    /// sockets that were closed before still need them.
+    /// Every socket is closed and every shard has left: dropping this now detaches the programs,
+    /// unless sockets closed before still need them.
     pub fn end_serving(&self) {
         let Some((pins, _)) = &self.pins else { return };
         if self.speaking.load(Ordering::Acquire) {
@@ -178,8 +180,8 @@ impl KernelPath {
         }
     }
 
-    /// The handle of shard `shard`; once each. Panics when asked twice or for a shard there is
-    /// not: two handles would give the same slots away.
+    /// The handle of shard `shard`, once each. Panics on a second call or an unknown shard: two
+    /// handles would assign the same slots.
     pub fn shard(&mut self, shard: u16) -> ShardPath {
         let taken = &mut self.taken[usize::from(shard)];
         assert!(!std::mem::replace(taken, true), "shard {shard} has its handle already");
@@ -204,7 +206,7 @@ impl KernelPath {
         })
     }
 
-    /// Passes what the programs have logged on to `tracing`; to be called now and then.
+    /// Passes the programs' log lines on to `tracing`. Call it now and then.
     pub fn flush_log(&self) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(log) = &mut *log {
@@ -212,7 +214,7 @@ impl KernelPath {
         }
     }
 
-    /// Every counter of the programs, for metrics. May be called from any thread.
+    /// Every counter of the programs, for metrics. Any thread may call it.
     pub fn counters(&self) -> Vec<KernelCounter> {
         let read = |counter: Counter| {
             let values = self.counters.get(&(counter as u32), 0);

@@ -1,14 +1,15 @@
-//! Pins the programs' links in a BPF file system, so that the programs stay attached when the process
-//! dies.
+//! Pins the programs' links in a BPF file system, so that the programs stay attached when the
+//! process dies.
 //!
 //! Once the kernel has answered a ping of a connection, every segment of that connection must be
-//! translated, down to the last FIN; after a crash the kernel sends these. So a crash leaves the programs
-//! attached, with their maps: a *generation* (see [`generations`](super::generations)), one directory
-//! below `--bpf-dir`. A start does not adopt an earlier generation's maps, whose layout may differ and
-//! whose sockets are gone. It attaches its own programs beside them, and removes each earlier
-//! generation, at once or later, when no socket needs it any more. An orderly stop removes its own
-//! generation unless sockets that it closed still send; a stop that is cut short leaves it, like a crash.
-//! What a stop leaves, the next start removes. `push-server detach` removes everything, needed or not.
+//! translated, down to the last FIN; after a crash the kernel sends these. So a crash leaves the
+//! programs attached, with their maps: a *generation* (see [`generations`](super::generations)),
+//! one directory in `--bpf-dir`. A start does not adopt an earlier generation's maps, whose layout
+//! may differ and whose sockets are gone. It attaches its own programs beside them, and removes
+//! each earlier generation, at once or later, when no socket needs it. An orderly stop removes its
+//! own generation, unless sockets that it closed still send; a stop that is cut short leaves it,
+//! like a crash. The next start removes what a stop leaves. `push-server detach` removes
+//! everything, needed or not.
 //!
 //! A server locks the directory; the lock ends with the process.
 
@@ -36,8 +37,8 @@ const BPF_FS_MAGIC: u64 = 0xCAFE_4A11;
 /// Only the server's user has access.
 const DIR_MODE: u32 = 0o700;
 
-/// The pin directory, locked by this process. Dropping it removes this process's generation, unless it
-/// serves (see [`Pins::set_serving`]), and those earlier generations that no socket needs any more; it logs
+/// The pin directory, locked by this process. Dropping it removes this process's generation, unless
+/// it serves (see [`Pins::set_serving`]), and the earlier generations that no socket needs; it logs
 /// how many are left.
 #[derive(Debug)]
 pub struct Pins {
@@ -51,8 +52,8 @@ pub struct Pins {
 
 impl Pins {
     /// Locks `dir`, and makes it if it is missing. Programs that an earlier server left there stop
-    /// answering heartbeats, and stay attached while its sockets need them; at most `generations_max` of
-    /// those may be beside this server's.
+    /// answering heartbeats, and stay attached while its sockets need them; at most
+    /// `generations_max` of those may stay beside this server's.
     pub fn claim(dir: &Path, generations_max: usize) -> Result<Self, PinError> {
         let locked = lock(dir)?;
         let found = paths(dir)?;
@@ -72,18 +73,19 @@ impl Pins {
         self.earlier.figures()
     }
 
-    /// Fails where there are too many earlier generations for one more beside them.
+    /// Fails if there are too many earlier generations for one more.
     pub fn check_room(&self) -> Result<(), KernelPathError> {
         let crowded = |count| KernelPathError::Crowded { count, max: self.earlier.max() };
         self.earlier.crowd().map_or(Ok(()), |count| Err(crowded(count)))
     }
 
-    /// Whether sockets may need what this process has pinned: while they may, dropping this leaves it.
+    /// Whether sockets may need what this process has pinned; while they may, dropping this leaves
+    /// it.
     pub(super) fn set_serving(&self, serving: bool) {
         self.serving.store(serving, Ordering::Release);
     }
 
-    /// Starts a thread that removes each earlier generation when no socket needs it any more. The thread
+    /// Starts a thread that removes each earlier generation once no socket needs it. The thread
     /// inherits the caller's capabilities.
     pub fn remove_earlier_later(&self) {
         Generations::remove_later(&self.earlier);
@@ -94,7 +96,7 @@ impl Pins {
         make(&self.generation)
     }
 
-    /// Why what is pinned may not outlive this process; `None` when it does.
+    /// Why pins may not outlive this process; `None`: they do.
     pub(super) fn doubt(&self) -> Option<String> {
         durable::doubt(&self.generation)
     }
@@ -104,8 +106,8 @@ impl Pins {
         self.generation.join(format!("{program}-{interface}"))
     }
 
-    /// The pins of two maps for the next start: the flows, which tell whether the programs are still
-    /// needed, and the heartbeats, by which it stops their answers.
+    /// The pins of two maps for the next start: the flows, which tell whether the programs are
+    /// still needed, and the heartbeats, through which it stops their answers.
     pub(super) fn map_paths(&self) -> [PathBuf; 2] {
         [FLOWS_PIN, HEARTBEATS_PIN].map(|name| self.generation.join(name))
     }
@@ -131,8 +133,8 @@ impl Drop for Pins {
     }
 }
 
-/// Removes every generation in `dir`; returns the paths of their links. A directory that does not exist
-/// has none.
+/// Removes every generation in `dir`. Returns the paths of their links; none if the directory does
+/// not exist.
 pub fn detach(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
     if !dir.exists() {
         return Ok(Vec::new());
@@ -163,8 +165,8 @@ fn lock(dir: &Path) -> Result<File, PinError> {
     }
 }
 
-/// Mounts the BPF file system if it is missing. The lock keeps two servers from doing so at once: the
-/// second mount would hide the first server's pins.
+/// Mounts the BPF file system if it is missing. The caller's lock keeps two servers from doing so
+/// at once: the second mount would hide the first server's pins.
 fn mount_root() -> io::Result<()> {
     let root = Path::new(BPF_ROOT);
     if is_bpf(root)? {
@@ -190,9 +192,9 @@ fn make(dir: &Path) -> Result<(), PinError> {
     }
 }
 
-/// Makes this user the owner of a directory that another user's server has left. Root could unpin there
-/// now, but not at the stop, without capabilities. A user who may not change the owner goes on: the
-/// directory's mode may still give access.
+/// Makes this user the owner of a directory that another user's server has left. Root could unpin
+/// there now, but not at the stop, without capabilities. A user who may not change the owner goes
+/// on: the directory's mode may still give access.
 fn take_over(dir: &Path) -> Result<(), PinError> {
     let (owner, own) = (fs::metadata(dir).map_err(at(dir))?.uid(), geteuid());
     if owner != own.as_raw() && chown(dir, Some(own), None).is_ok() {

@@ -1,5 +1,5 @@
-//! A shard's handle: which slots are free, which flows are to be removed when. No locks but the
-//! flow map's; it moves to the shard's thread.
+//! A shard's handle to the kernel path: its free slots, and the flows to remove later. It takes no
+//! lock but the flow map's, and moves to the shard's thread.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,23 +18,23 @@ use super::slots::Lines;
 use super::socket_diag::{SocketDiag, SocketState};
 use super::unarmed::Unarmed;
 
-/// A flow that never answered needs no translation; it goes this long after its slot was freed, by
-/// when no program can be running that still saw the slot armed.
+/// How long the flow of a connection whose pings were never answered outlives its slot. It needs no
+/// translation; 1 s, so that no program run is left that saw the slot armed.
 const UNUSED_LINGER: Duration = Duration::from_secs(1);
 
-/// So many flows `sweep` looks at in one call; each is a system call or two.
+/// Flows that one `sweep` looks at; each costs a system call or two.
 const SWEEP_MAX: usize = 2048;
 
-/// A connection's place in the liveness map.
+/// A connection's slot in the liveness map.
 #[derive(Debug)]
 pub struct SlotRef {
     /// Index in the map.
     pub index: u32,
     /// Its generation.
     pub generation: u32,
-    /// The flow that names the slot.
+    /// The key of the flow that names the slot.
     key: FlowKey,
-    /// The interface that the connection came by, an index.
+    /// The index of the interface that the connection came by.
     iface: u32,
     armed: bool,
 }
@@ -46,7 +46,7 @@ impl SlotRef {
     }
 }
 
-/// One shard's handle: its slots and the flow map. Moves to the shard's thread.
+/// One shard's slots and the flow map. Moves to the shard's thread.
 #[derive(Debug)]
 pub struct ShardPath {
     shard: u16,
@@ -57,9 +57,9 @@ pub struct ShardPath {
     flows: Arc<Flows>,
     covered: Arc<[u32]>,
     free: Vec<u32>,
-    /// Freed slots whose flows may turn out never to have answered; oldest first.
+    /// Closed connections that may turn out never to have been answered; oldest first.
     closed: VecDeque<ClosingConnection>,
-    /// Flows that linger; oldest first. At most `lingering_max`.
+    /// Closed connections whose flows linger; oldest first. At most `lingering_max`.
     lingering: VecDeque<ClosingConnection>,
     lingering_max: usize,
     speaking: Arc<AtomicBool>,
@@ -70,15 +70,15 @@ pub struct ShardPath {
 #[derive(Debug)]
 struct ClosingConnection {
     slot: SlotRef,
-    /// When its two minutes began.
+    /// When it was closed.
     closed_at: Monotonic,
-    /// How far its numbers were then, and when the stack had last sent.
+    /// Its numbers then, and when the stack had last sent.
     progress: [u32; 4],
-    /// When it was closed, the peer had not acknowledged everything: the system goes on to send.
+    /// The peer had not acknowledged everything at close: the system goes on sending.
     speaks: bool,
 }
 
-/// What a handle is made of.
+/// Everything that a handle is made of.
 pub(super) struct Parts {
     pub(super) shard: u16,
     pub(super) slots: Arc<Lines<Slot>>,
@@ -92,12 +92,13 @@ pub(super) struct Parts {
     pub(super) range: std::ops::Range<u32>,
     /// Flows that may linger before new connections are refused.
     pub(super) lingering_max: usize,
-    /// Set when sockets that still speak are left behind.
+    /// Set when sockets that still send are left behind.
     pub(super) speaking: Arc<AtomicBool>,
-    /// Tells whether a closed socket still sends. `None` where the system cannot be asked: then the
-    /// flows tell.
+    /// Tells whether a closed socket still sends. `None`: the system cannot tell, so the flows have
+    /// to.
     pub(super) diag: Option<Arc<SocketDiag>>,
-    /// The programs may go with the process: no socket that they translate for may go on to send then.
+    /// The programs may end with the process, so the sockets they translate for must not send on
+    /// then.
     pub(super) resets_in_crash: bool,
 }
 
@@ -111,7 +112,7 @@ impl ShardPath {
             place_seed: parts.place_seed,
             flows: parts.flows,
             covered: parts.covered,
-            // Popped from the end: low indices first, so that few pages are touched.
+            // Popped from the end, so low indices come first and few pages are touched.
             free: parts.range.rev().collect(),
             closed: VecDeque::new(),
             lingering: VecDeque::new(),
@@ -122,17 +123,17 @@ impl ShardPath {
         }
     }
 
-    /// The dead-man switch: at least once a second. The kernel stops answering for this shard's
-    /// connections when the last stamp is older than 5 s.
+    /// The dead man's switch: call it at least once a second. The kernel stops answering for this
+    /// shard's connections when the last stamp is older than 5 s.
     pub fn stamp_heartbeat(&self, now: Monotonic) {
         self.heartbeats.heartbeat(self.shard).store(now.0, Ordering::Release);
     }
 
-    /// Takes a slot and inserts the flow; to be called before the first byte (CONNACK) is sent,
-    /// because that byte anchors the flow. `local` and `peer` are the socket's own addresses
-    /// (`getsockname`, `getpeername`); `ping_interval_ns` is the least time between two pings in the long
-    /// run, 0 for no limit; `rx` is the number of bytes of whole packets parsed so far.
-    /// On an error nothing is left behind, and the connection is served by user space alone.
+    /// Takes a slot and inserts the flow. Call it before sending the first byte (CONNACK), which
+    /// anchors the flow. `local` and `peer`: the socket's addresses (`getsockname`, `getpeername`);
+    /// `ping_interval_ns`: the least time between two pings in the long run, 0 for no limit; `rx`:
+    /// bytes of whole packets parsed so far. On an error nothing is left behind, and user space
+    /// alone serves the connection.
     pub fn register(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -163,12 +164,12 @@ impl ShardPath {
         }
     }
 
-    /// Lets the kernel answer; to be called once, when the CONNACK has been sent. On an error the
-    /// slot is to be released, and the connection is served by user space alone.
+    /// Lets the kernel answer. Call it once, when CONNACK has been sent. On an error release the
+    /// slot; user space alone serves the connection then.
     ///
-    /// A segment that passes by none of our programs is not translated, so an armed connection must
+    /// A segment that passes none of our programs is not translated, so an armed connection must
     /// keep to an interface that has them: the socket is bound to the one that both directions use.
-    /// Should the route change later, the connection ends, and the client comes back by the new one.
+    /// If the route changes later, the connection ends, and the client comes back by the new route.
     pub fn arm(
         &self,
         socket: BorrowedFd<'_>,
@@ -189,9 +190,9 @@ impl ShardPath {
         if has_fine_timestamps.map_err(|_| Unarmed::Socket)? {
             return Err(Unarmed::FineTimestamps);
         }
-        // Bytes that overtook others before the flow was there, or by another interface, are
-        // invisible to it. Asked before it is bound, which takes a capability to undo, and again
-        // after: from there on the flow sees whatever comes.
+        // The flow misses bytes that overtook others before it existed, or came by another
+        // interface. Checked before binding, which takes a capability to undo, and again after it:
+        // from then on the flow sees everything.
         Self::check_order(socket)?;
         super::socket::bind_to_interface(socket, slot.iface).map_err(|_| Unarmed::Socket)?;
         Self::check_order(socket)?;
@@ -211,17 +212,17 @@ impl ShardPath {
         }
     }
 
-    /// Publishes the boundary of what was parsed.
+    /// Publishes how many bytes were parsed.
     pub fn set_rx(&self, slot: &SlotRef, rx: u64) {
         self.slots.slot(slot.index).rx.store(rx, Ordering::Release);
     }
 
-    /// Publishes the boundary of what the socket accepted.
+    /// Publishes how many bytes the socket has accepted.
     pub fn set_tx(&self, slot: &SlotRef, tx: u64) {
         self.slots.slot(slot.index).tx.store(tx, Ordering::Release);
     }
 
-    /// When the kernel last answered a ping of this connection; the registration if never.
+    /// When the kernel last answered a ping of this connection; if never, when it was registered.
     pub fn last_seen(&self, slot: &SlotRef) -> Monotonic {
         Monotonic(self.slots.slot(slot.index).last_seen.load(Ordering::Acquire))
     }
@@ -231,36 +232,36 @@ impl ShardPath {
         self.slots.slot(slot.index).pings.load(Ordering::Acquire)
     }
 
-    /// The connection is being closed: the kernel answers no more pings (state closing).
+    /// The connection is about to close: the kernel answers no more pings (state closing).
     pub fn closing(&self, slot: &SlotRef) {
         self.slots.slot(slot.index).state.store(state::CLOSING, Ordering::Release);
     }
 
-    /// Call it before closing the socket. Returns whether the system will go on to send bytes that the
-    /// programs must translate: without them a client would miss two bytes for each ping, or never see
-    /// the end. Where the programs may be gone by then, because the server stops or a crash takes them
-    /// along, the socket is set to close with a reset, and sends nothing more.
+    /// Call it before closing the socket. Returns whether the system will send on bytes that the
+    /// programs must translate: otherwise a client would miss two bytes for each ping, or never see
+    /// the end. If the programs may be gone by then, because the server stops or a crash takes them
+    /// along, sets the socket to close with a reset and send nothing more.
     pub fn before_close(&self, socket: BorrowedFd<'_>, slot: &SlotRef, is_stopping: bool) -> bool {
         // A socket that cannot be asked has failed.
         let is_heard_out = super::socket::is_heard_out(socket).unwrap_or(true);
         let speaks = self.pings(slot) > 0 && !is_heard_out;
         let resets = speaks && (is_stopping || self.resets_in_crash);
         if resets || (self.resets_in_crash && slot.armed) {
-            // A socket that refuses has failed, too.
+            // A socket that refuses this has failed, too.
             let _ = super::socket::set_reset_on_close(socket, resets);
         }
         speaks && !resets
     }
 
-    /// The socket is closed: frees the slot at once, the flow two minutes later (rule 10). `speaks`: see
-    /// [`Self::before_close`].
+    /// The socket is closed: frees the slot at once, and the flow two minutes later (rule 10).
+    /// `speaks`: what [`Self::before_close`] returned.
     pub fn release(&mut self, slot: SlotRef, speaks: bool, now: Monotonic) {
         self.vacate(&slot);
         self.closed.push_back(ClosingConnection { slot, closed_at: now, progress: [0; 4], speaks });
     }
 
-    /// The shard ends, and has closed every socket: notes whether one of those that were closed before
-    /// still speaks, as far as the flows know.
+    /// The shard ends and has closed every socket: notes whether a closed one still sends, as far
+    /// as the flows know.
     pub fn leave(&self) {
         let is_unheard = |leaving: &ClosingConnection| {
             let SlotRef { index, generation, key, .. } = &leaving.slot;
@@ -273,8 +274,8 @@ impl ShardPath {
         }
     }
 
-    /// Removes flows whose two minutes are over, and at once those that never answered; call about
-    /// once a second. At most a bounded number per call; returns whether there may be more.
+    /// Removes flows whose two minutes are over, and those that were never answered. Call it about
+    /// once a second. It looks at `SWEEP_MAX` flows at most; returns whether there may be more.
     pub fn sweep(&mut self, now: Monotonic) -> bool {
         let mut left = SWEEP_MAX;
         while left > 0 {
@@ -295,8 +296,8 @@ impl ShardPath {
             left -= 1;
             let SlotRef { index, generation, key, .. } = &leaving.slot;
             match self.flows.look(key, *index, *generation).map(|flow| progress(&flow)) {
-                // A closed socket may go on sending for long, to a client that reads slowly or not at all,
-                // and none of it passes the programs while the interface is down.
+                // A closed socket may send for long to a client that reads slowly or not at all,
+                // and nothing passes the programs while the interface is down.
                 Some(progress) if progress != leaving.progress || self.sends(&leaving.slot) => {
                     self.lingering.push_back(ClosingConnection {
                         progress,
@@ -322,7 +323,7 @@ impl ShardPath {
         self.closed.len() + self.lingering.len()
     }
 
-    /// Fills a slot; its generation.
+    /// Fills a slot. Returns its generation.
     fn hold(&self, index: u32, ping_interval_ns: u32, rx: u64, now: Monotonic) -> u32 {
         let words = self.slots.slot(index);
         words.last_seen.store(now.0, Ordering::Relaxed);
@@ -336,8 +337,8 @@ impl ShardPath {
         words.generation.load(Ordering::Relaxed)
     }
 
-    /// Gives the slot back under a new generation. The old flow finds the generation changed
-    /// before any other word is.
+    /// Gives the slot back under a new generation, which changes before any other word, so that the
+    /// old flow notices.
     fn vacate(&mut self, slot: &SlotRef) {
         let words = self.slots.slot(slot.index);
         words.state.store(state::FREE, Ordering::Release);
@@ -347,7 +348,7 @@ impl ShardPath {
     }
 }
 
-/// What moves while the two ends still talk.
+/// Numbers that change while the two ends still talk.
 fn progress(flow: &Flow) -> [u32; 4] {
     [flow.egress_nxt, flow.acked_nxt, flow.ingress_nxt, flow.stack_secs]
 }

@@ -1,5 +1,6 @@
-//! The memory shared with the programs: liveness slots, heartbeat lines and early fragments, mmapped from
-//! their maps. aya has no mmap, so this is the one place that does it. It knows words, not connections.
+//! The memory shared with the programs: liveness slots, heartbeat lines and early fragments,
+//! mmapped from their maps. aya has no mmap, so only this file does it. It knows words, not
+//! connections.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -10,7 +11,7 @@ use push_common::early_fragment::EarlyFragment;
 use push_common::slot::{ShardLine, Slot};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// A line of shared memory, and the size that the kernel and we agree on.
+/// A line of shared memory; the kernel and user space agree on its size.
 ///
 /// # Safety
 /// Any bytes must be a value of the type, its size must be a multiple of 8 (the kernel rounds
@@ -51,7 +52,8 @@ impl<T: Line> Lines<T> {
         self.len
     }
 
-    /// The address of line `index`. Panics when there is none: indices come from our free list.
+    /// The address of line `index`. Panics if there is none: indices come from this process's free
+    /// list.
     fn line(&self, index: u32) -> *mut T {
         assert!(index < self.len, "slot {index} of {}", self.len);
         // SAFETY: inside the mapping, which holds `len` lines.

@@ -1,5 +1,5 @@
-//! What the kernel path asks of a socket, and the two things it does to it. Raw `getsockopt`, because
-//! no library knows these options.
+//! What the kernel path asks of a socket, and the two options it sets. Raw `getsockopt`, because no
+//! library knows these options.
 
 use std::ffi::c_int;
 use std::io;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
-/// How many packets have reached the socket ahead of others (`tcpi_rcv_ooopack`, kernel 5.4).
+/// How many packets have reached the socket before an earlier one (`tcpi_rcv_ooopack`, kernel 5.4).
 pub(super) fn out_of_order_packets(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let (info, bytes) = tcp_info(socket)?;
     let needed = std::mem::offset_of!(libc::tcp_info, tcpi_rcv_ooopack) + size_of::<u32>();
@@ -18,8 +18,8 @@ pub(super) fn out_of_order_packets(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(info.tcpi_rcv_ooopack)
 }
 
-/// Whether its timestamps are microseconds instead of milliseconds (a route's feature `tcp_usec_ts`,
-/// kernel 6.7).
+/// Whether its timestamps are microseconds instead of milliseconds (a route's feature
+/// `tcp_usec_ts`, kernel 6.7).
 pub(super) fn has_fine_timestamps(socket: BorrowedFd<'_>) -> io::Result<bool> {
     /// `TCPI_OPT_USEC_TS` of `<linux/tcp.h>`, which libc does not name.
     const USEC_TS: u8 = 64;
@@ -27,10 +27,11 @@ pub(super) fn has_fine_timestamps(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(info.tcpi_options & USEC_TS != 0)
 }
 
-/// Whether the peer has acknowledged all that was sent, FIN included: a socket that is closed now has
-/// nothing more to say.
+/// Whether the peer has acknowledged everything, FIN included: a socket that is closed now sends
+/// nothing more.
 pub(super) fn is_heard_out(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    /// States of `<net/tcp_states.h>`: FIN is acknowledged, and the peer's is still to come, or has come.
+    /// States of `<net/tcp_states.h>`: FIN is acknowledged; the peer's is still to come, or has
+    /// come.
     const FIN_WAIT2: u8 = 5;
     const TIME_WAIT: u8 = 6;
     const CLOSE: u8 = 7;
@@ -38,12 +39,12 @@ pub(super) fn is_heard_out(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(matches!(info.tcpi_state, FIN_WAIT2 | TIME_WAIT | CLOSE))
 }
 
-/// Whether closing the socket, by a process that dies as well, sends a reset and nothing else.
+/// Sets whether closing the socket, even by the process's death, sends a reset and nothing else.
 pub(super) fn set_reset_on_close(socket: BorrowedFd<'_>, resets: bool) -> io::Result<()> {
     Ok(set_socket_linger(socket, resets.then_some(Duration::ZERO))?)
 }
 
-/// What TCP says of the socket, and how many bytes of the record this kernel fills.
+/// TCP's figures of the socket, and how many bytes of the record this kernel fills.
 fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<(libc::tcp_info, usize)> {
     // SAFETY: the record is integers and bit fields; zeros are a value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
@@ -51,13 +52,12 @@ fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<(libc::tcp_info, usize)> {
     Ok((info, bytes))
 }
 
-/// The index of the interface by which the connection came (its handshake's last segment).
+/// The index of the interface that the connection came by (its handshake's last segment).
 pub(super) fn arrival_interface(socket: BorrowedFd<'_>, is_ipv6: bool) -> io::Result<u32> {
     if is_ipv6 { arrival_ipv6(socket) } else { arrival_ipv4(socket) }
 }
 
-/// From now on the connection leaves and arrives by this interface, or not at all
-/// (`SO_BINDTOIFINDEX`).
+/// Binds the connection to this interface: it sends and receives by no other (`SO_BINDTOIFINDEX`).
 pub(super) fn bind_to_interface(socket: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     let index = c_int::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
     set(socket, (libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX), index)
@@ -85,7 +85,7 @@ fn arrival_ipv4(socket: BorrowedFd<'_>) -> io::Result<u32> {
 }
 
 fn arrival_ipv6(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    // Switched off again, because with it the kernel keeps a copy of each segment for us.
+    // Switched off again, because the kernel would keep a copy of each segment.
     set(socket, (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO), 1)?;
     // SAFETY: integers only; zeros are a value.
     let mut control: Control<libc::in6_pktinfo> = unsafe { std::mem::zeroed() };
@@ -96,7 +96,7 @@ fn arrival_ipv6(socket: BorrowedFd<'_>) -> io::Result<u32> {
     found.then_some(control.info.ipi6_ifindex).ok_or(io::ErrorKind::Unsupported.into())
 }
 
-/// Reads an option into `value`, plain old data; how many bytes the kernel wrote.
+/// Reads an option into `value`, plain old data. Returns how many bytes the kernel wrote.
 fn get<T>(
     socket: BorrowedFd<'_>,
     (level, name): (c_int, c_int),

@@ -1,5 +1,5 @@
-//! Asks the kernel what became of a connection's socket (`NETLINK_SOCK_DIAG`), whoever's it is: also
-//! of one whose process is dead, and which the system sends for. It takes no capability, and sees the
+//! Asks the kernel for the state of a connection's socket (`NETLINK_SOCK_DIAG`), even of one whose
+//! process is dead and which the system still sends for. It takes no capability, and sees the
 //! network namespace of the thread that opened it.
 
 use std::net::{SocketAddr, TcpListener};
@@ -13,18 +13,18 @@ use rustix::net::{
 
 use super::flows::key_of;
 
-/// What a socket has still to say.
+/// What a socket still sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SocketState {
-    /// Bytes, or its FIN, may still have to reach the peer.
+    /// It may still send bytes, or its FIN.
     Sends,
     /// The peer has acknowledged everything, FIN included.
     HeardOut,
-    /// There is none, or none that ever sent bytes of this connection.
+    /// There is no such socket, or none that ever sent bytes of this connection.
     Gone,
 }
 
-/// A netlink socket for such questions.
+/// A netlink socket for these questions.
 #[derive(Debug)]
 pub(super) struct SocketDiag {
     asking: Mutex<Asking>,
@@ -41,7 +41,7 @@ struct Asking {
 const REQUEST_BYTES: usize = 16 + 56;
 /// Room for an answer: `struct nlmsghdr`, `struct inet_diag_msg` and attributes.
 const REPLY_BYTES_MAX: usize = 4_096;
-/// Answers to earlier questions that are skipped before giving up.
+/// Replies to earlier questions that are skipped before giving up.
 const STALE_REPLIES_MAX: usize = 8;
 
 /// `SOCK_DIAG_BY_FAMILY` and `NLMSG_ERROR`.
@@ -59,8 +59,8 @@ mod tcp {
 }
 
 impl SocketDiag {
-    /// `None` where this kernel cannot be asked. It says "not found" then, too, so it is tried out on
-    /// a socket that is there.
+    /// `None`: this kernel cannot answer. It says "not found" then, too, so this tries it on an
+    /// existing socket.
     pub(super) fn open() -> Option<Self> {
         let flags = SocketFlags::CLOEXEC;
         let protocol = Some(netlink::SOCK_DIAG);
@@ -73,8 +73,8 @@ impl SocketDiag {
         (diag.ask(&key, 0) == Reply::State(tcp::LISTEN)).then_some(diag)
     }
 
-    /// What the socket of a connection has to say that is bound to `iface`, or to none; `None` when the
-    /// kernel did not answer.
+    /// The state of the socket of a connection bound to `iface`, or not bound; `None`: the kernel
+    /// did not answer.
     pub(super) fn state(&self, key: &FlowKey, iface: u32) -> Option<SocketState> {
         match self.ask(key, iface) {
             Reply::State(state) => Some(meaning(state)),
@@ -102,21 +102,21 @@ impl SocketDiag {
     }
 }
 
-/// What the kernel answers.
+/// What the kernel replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reply {
     /// There is a socket, in this state.
     State(u8),
-    /// There is none, or the kernel knows no such questions.
+    /// There is no socket, or the kernel does not know such questions.
     NotFound,
-    /// It does not tell.
+    /// It failed to tell.
     Failed,
 }
 
 fn meaning(state: u8) -> SocketState {
     match state {
         tcp::FIN_WAIT2 | tcp::TIME_WAIT => SocketState::HeardOut,
-        // Those of a listener, or of a newer connection that has yet to become one.
+        // Of a listener, or of a newer connection that is not established yet.
         tcp::CLOSE | tcp::LISTEN | tcp::SYN_RECV | tcp::NEW_SYN_RECV => SocketState::Gone,
         _ => SocketState::Sends,
     }
@@ -165,7 +165,7 @@ fn request(key: &FlowKey, iface: u32, sequence: u32) -> [u8; REQUEST_BYTES] {
     bytes
 }
 
-/// What an answer says; `None` when it is another question's.
+/// Parses a reply; `None`: it answers another question.
 fn reply(bytes: &[u8], sequence: u32) -> Option<Reply> {
     let u16_at = |at: usize| Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
     let u32_at = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));

@@ -1,7 +1,7 @@
-//! What the kernel knows of its wall clock besides the time.
+//! Whether the wall clock is kept right, as the kernel knows.
 
-/// Whether a time service keeps the wall clock right: the kernel has been told so, and the clock was not
-/// set by hand since. `false` where it cannot be asked.
+/// Whether a time service keeps the wall clock right: one has told the kernel so, and nobody has
+/// set the clock since. `false` if the kernel cannot be asked.
 pub fn is_wall_clock_kept() -> bool {
     // SAFETY: `timex` is integers only, for which zeroes are values.
     let mut timex: libc::timex = unsafe { std::mem::zeroed() };

@@ -1,8 +1,9 @@
 //! A connection before CONNACK. CONNECT must come first [MQTT-3.1.0-1]; a client that authenticates
-//! itself may send AUTH after it, and nothing else [MQTT5 4.12].
+//! by an exchange may send AUTH after it, and nothing else [MQTT5 4.12].
 //!
-//! The handshake does not decide who may connect. It offers what the client has sent as credentials, and goes on
-//! when it is told the verdict, whenever that comes; what the client sends meanwhile waits.
+//! The handshake does not decide who may connect. It hands out what the client has sent as
+//! credentials, and goes on when the caller brings the verdict, at once or later. Until then it
+//! parses nothing more.
 
 use bytes::{Bytes, BytesMut};
 
@@ -14,12 +15,12 @@ use super::{Limits, Version};
 use crate::access::scram::{Exchange, Nonce};
 use crate::access::{Access, Credentials, Denial, Identity, Password, Proof, Subject, Verdict};
 
-/// The longest CONNECT, in bytes, whatever `Limits::packet_bytes_max`: an unknown client gets no more
-/// memory than the largest CONNECT needs (five fields of at most 64 KiB each).
-pub const CONNECT_BYTES_MAX: u32 = 512 << 10;
+/// The longest CONNECT, in bytes, whatever `Limits::packet_bytes_max`: an unknown client gets no
+/// more memory than the largest CONNECT needs (five fields of at most 64 KiB each).
+pub(crate) const CONNECT_BYTES_MAX: u32 = 512 << 10;
 
 /// The longest AUTH, in bytes; `scram::MESSAGE_BYTES_MAX` of them may be its data.
-pub const AUTH_BYTES_MAX: u32 = 4 << 10;
+pub(crate) const AUTH_BYTES_MAX: u32 = 4 << 10;
 
 /// A connection whose CONNECT has not arrived whole, or whose client may not connect yet.
 #[derive(Debug)]
@@ -36,22 +37,22 @@ struct PendingConnect {
     /// The Authentication Method, if the client named one.
     method: Option<Box<str>>,
     stage: Stage,
-    /// Questions asked so far: the number of the latest.
+    /// How many questions the handshake has asked: the number of the latest.
     questions: u32,
-    /// Frames for the client that the caller has not been given yet.
+    /// Frames for the client that the caller has not taken yet.
     said: BytesMut,
     /// Length of the client's packets so far, in bytes.
     wire_bytes: u64,
 }
 
-/// What comes next.
+/// Who acts next.
 #[derive(Debug)]
 enum Stage {
-    /// The caller takes the credentials, with this step of an exchange, if any.
+    /// The caller, which takes the credentials, with this step of an exchange, if any.
     Offers(Option<Box<Proof>>),
-    /// The caller brings the verdict.
+    /// The caller, which brings the verdict.
     Asks,
-    /// The client sends AUTH, which continues the exchange.
+    /// The client, with an AUTH that continues the exchange.
     Awaits(Exchange),
 }
 
@@ -62,35 +63,36 @@ pub enum HandshakeProgress {
     More,
     /// Send the frame; then more bytes are needed.
     Reply(Bytes),
-    /// Somebody has to say who the client is: take the `question`, and bring the verdict to `answer`.
+    /// The server has to find out who the client is: take the `question`, and bring the verdict to
+    /// `answer`.
     Asks,
-    /// A valid CONNECT, of a client that may connect.
+    /// A valid CONNECT of a client that may connect.
     Connect(Box<Connecting>),
-    /// The client is refused: send the frame, which may be empty, then close.
-    Refused(Refusal),
+    /// The client is refused: send the frame if it is not empty, then close.
+    Refused(ConnectRefusal),
 }
 
-/// Why a client is refused, and what to tell it.
+/// Why a client is refused, and the CONNACK that says so.
 #[derive(Debug)]
-pub struct Refusal {
-    /// CONNACK, where the protocol allows one; else empty.
+pub struct ConnectRefusal {
+    /// CONNACK, or empty if the client is to be told nothing.
     pub frame: Bytes,
     /// The reason, for counters and logs; MQTT 5 numbering.
     pub reason: Reason,
-    /// What the reason does not tell the client.
+    /// The exact cause, which the reason code does not tell the client.
     pub denial: Option<Denial>,
     /// Its client id, for logs, if known.
     pub client_id: Option<String>,
 }
 
-impl Refusal {
+impl ConnectRefusal {
     fn with_connack(audience: Audience, reason: Reason, client_id: Option<String>) -> Self {
         let mut frame = BytesMut::new();
         codec::connack_refusal(&mut frame, audience, reason);
         Self { frame: frame.freeze(), reason, denial: None, client_id }
     }
 
-    /// After these frames.
+    /// Puts `said` in front of the frame.
     fn after(self, mut said: BytesMut) -> Self {
         if said.is_empty() {
             return self;
@@ -117,7 +119,7 @@ impl Handshake {
         Self { input: Input::default(), nonce, pending: None }
     }
 
-    /// The CONNECT of a client that may not connect yet; the caller may fill in an empty client id.
+    /// The CONNECT that waits for a verdict; the caller may fill in an empty client id.
     pub fn pending_mut(&mut self) -> Option<&mut Connect> {
         self.pending.as_mut().map(|pending| &mut pending.connect)
     }
@@ -127,7 +129,7 @@ impl Handshake {
         self.pending.as_ref().map(|pending| &*pending.connect.client_id)
     }
 
-    /// Bytes that have arrived and are not parsed yet.
+    /// Bytes received and not parsed yet.
     pub fn input_len(&self) -> usize {
         self.input.len()
     }
@@ -137,12 +139,12 @@ impl Handshake {
         self.pending.as_ref().map_or(0, |pending| pending.wire_bytes)
     }
 
-    /// Whether a verdict has to come before anything that the client sends is looked at.
+    /// Whether the handshake waits for a verdict and parses nothing until then.
     pub fn is_asking(&self) -> bool {
         self.pending.as_ref().is_some_and(|pending| !matches!(pending.stage, Stage::Awaits(_)))
     }
 
-    /// The number of the question that was asked last.
+    /// The number of the latest question.
     pub fn question_number(&self) -> u32 {
         self.pending.as_ref().map_or(0, |pending| pending.questions)
     }
@@ -153,7 +155,7 @@ impl Handshake {
         self.advance(limits)
     }
 
-    /// The same where every answer is at hand.
+    /// Like `handle_bytes`, if `access` answers every question at once.
     pub fn handle_bytes_judged(
         &mut self,
         limits: &Limits,
@@ -168,8 +170,8 @@ impl Handshake {
         progress
     }
 
-    /// What the client has offered to show who it is, once each time that the handshake `Asks`. Where it is, and where
-    /// it has come to, are for the caller to add.
+    /// Takes the client's credentials, once for each time that the handshake `Asks`. The caller
+    /// adds the client's address and the listener.
     pub fn question(&mut self) -> Option<Credentials> {
         let pending = self.pending.as_mut()?;
         let Stage::Offers(proof) = &mut pending.stage else { return None };
@@ -187,7 +189,7 @@ impl Handshake {
         })
     }
 
-    /// Goes on by the answer to the latest question. One that nobody has asked changes nothing.
+    /// Takes the verdict on the latest question, and goes on. Ignored if no question is open.
     pub fn answer(&mut self, limits: &Limits, verdict: Verdict) -> HandshakeProgress {
         let Some(mut pending) = self.pending.take_if(|one| matches!(one.stage, Stage::Asks)) else {
             return HandshakeProgress::More;
@@ -197,7 +199,7 @@ impl Handshake {
             Verdict::Refused(denial) => self.deny(*pending, denial),
             Verdict::Continue(exchange, data) => {
                 let Some(method) = pending.method.as_deref() else {
-                    // There is nothing that could go on.
+                    // There is no exchange that could go on.
                     return self.deny(*pending, Denial::Unanswered);
                 };
                 // [MQTT-4.12.0-2]
@@ -216,7 +218,7 @@ impl Handshake {
         }
     }
 
-    /// Parses what has arrived, as far as that is due.
+    /// Parses the input, as far as the stage allows.
     fn advance(&mut self, limits: &Limits) -> HandshakeProgress {
         let Some(mut pending) = self.pending.take() else {
             return self
@@ -265,7 +267,7 @@ impl Handshake {
         progress
     }
 
-    /// Takes CONNECT. An error means: close without CONNACK, since there was no CONNECT to answer.
+    /// Takes CONNECT. On an error close without CONNACK, since there was no CONNECT to answer.
     fn take_connect(&mut self, limits: &Limits) -> Result<HandshakeProgress, Reason> {
         let Some(&first) = self.input.bytes().first() else { return Ok(HandshakeProgress::More) };
         // [MQTT-3.1.0-1]; the flags are reserved [MQTT-2.2.2-1].
@@ -288,7 +290,8 @@ impl Handshake {
                 // Now the version is known: check the length by its rules [MQTT-1.5.5-1].
                 if let Err(reason) = Header::parse(self.input.bytes(), connect.version) {
                     let audience = Audience::of(&connect);
-                    let refusal = Refusal::with_connack(audience, reason, Some(connect.client_id));
+                    let refusal =
+                        ConnectRefusal::with_connack(audience, reason, Some(connect.client_id));
                     self.input.clear();
                     return Ok(HandshakeProgress::Refused(refusal));
                 }
@@ -299,12 +302,12 @@ impl Handshake {
             Err(codec::ConnectError { audience: None, reason }) => Err(reason),
             Err(codec::ConnectError { audience: Some(audience), reason }) => {
                 self.input.clear();
-                Ok(HandshakeProgress::Refused(Refusal::with_connack(audience, reason, None)))
+                Ok(HandshakeProgress::Refused(ConnectRefusal::with_connack(audience, reason, None)))
             }
         }
     }
 
-    /// What is offered by a CONNECT [MQTT-4.12.0-1].
+    /// Turns a CONNECT into a question: who is this client [MQTT-4.12.0-1]?
     fn offer(&mut self, mut connect: Connect, wire_bytes: u64) {
         let authentication = connect.authentication.take();
         let method = authentication.as_ref().map(|asked| asked.method.clone());
@@ -318,8 +321,8 @@ impl Handshake {
         self.pending = Some(Box::new(pending));
     }
 
-    /// Takes a packet of a client that is being authenticated: AUTH or DISCONNECT [MQTT-3.1.2-30]. Returns its
-    /// length, too.
+    /// Takes an AUTH or DISCONNECT of a client that is authenticating [MQTT-3.1.2-30]. Returns the
+    /// AUTH and its length.
     fn take_auth(&mut self) -> Result<Option<(codec::Auth, usize)>, Reason> {
         match self.input.bytes().first().copied() {
             None => return Ok(None),
@@ -353,7 +356,7 @@ impl Handshake {
         identity: Identity,
         data: Option<Bytes>,
     ) -> HandshakeProgress {
-        // The client answered a message that has not been sent yet.
+        // The client answered a challenge that it was not sent yet.
         if !pending.said.is_empty() {
             let refusal = self.silent_refusal(Reason::ProtocolError);
             return HandshakeProgress::Refused(refusal.after(pending.said));
@@ -373,54 +376,54 @@ impl Handshake {
 
     fn deny(&mut self, pending: PendingConnect, denial: Denial) -> HandshakeProgress {
         let refusal = self.refusal(pending, denial.into());
-        HandshakeProgress::Refused(Refusal { denial: Some(denial), ..refusal })
+        HandshakeProgress::Refused(ConnectRefusal { denial: Some(denial), ..refusal })
     }
 
-    /// By a CONNACK, after what the client is still to be told.
-    fn refusal(&mut self, pending: PendingConnect, reason: Reason) -> Refusal {
+    /// Refuses with a CONNACK, after the frames that still wait.
+    fn refusal(&mut self, pending: PendingConnect, reason: Reason) -> ConnectRefusal {
         self.input.clear();
         let audience = Audience::of(&pending.connect);
         let client_id = Some(pending.connect.client_id);
-        Refusal::with_connack(audience, reason, client_id).after(pending.said)
+        ConnectRefusal::with_connack(audience, reason, client_id).after(pending.said)
     }
 
-    /// Without a CONNACK.
-    fn silent_refusal(&mut self, reason: Reason) -> Refusal {
+    /// Refuses without a CONNACK.
+    fn silent_refusal(&mut self, reason: Reason) -> ConnectRefusal {
         self.input.clear();
-        Refusal { frame: Bytes::new(), reason, denial: None, client_id: None }
+        ConnectRefusal { frame: Bytes::new(), reason, denial: None, client_id: None }
     }
 }
 
 impl Connecting {
     /// Refuses the client and names another server, `reference` (Server Reference).
-    pub fn redirect(&self, reference: &str) -> Refusal {
+    pub fn redirect(&self, reference: &str) -> ConnectRefusal {
         let mut frame = BytesMut::new();
         codec::connack_to(&mut frame, Audience::of(&self.connect), reference);
         let client_id = Some(self.connect.client_id.clone());
         let reason = Reason::UseAnotherServer;
-        Refusal { frame: frame.freeze(), reason, denial: None, client_id }
+        ConnectRefusal { frame: frame.freeze(), reason, denial: None, client_id }
     }
 
-    /// Refuses the client if its CONNACK would exceed its Maximum Packet Size [MQTT-3.1.2-24]. Call this
-    /// with the client id filled in, and before a session is found or made: a refused client must not
-    /// end or change a session.
-    pub fn unanswerable(&self, limits: &Limits) -> Option<Refusal> {
+    /// Refuses the client if its CONNACK would exceed its Maximum Packet Size [MQTT-3.1.2-24]. Call
+    /// this once the client id is filled in, and before finding or making a session: a refused
+    /// client must not end or change one.
+    pub fn unanswerable(&self, limits: &Limits) -> Option<ConnectRefusal> {
         let max = self.connect.packet_bytes_max?;
         let keep_alive_secs = self.connect.keep_alive(limits).0;
         let mut frame = BytesMut::new();
-        // Session Present is a bit: the length is the same with it.
+        // Session Present is one bit of the same byte, so the length does not depend on it.
         codec::connack(&mut frame, &self.connect, false, keep_alive_secs, limits);
         (frame.len() > max as usize).then(|| self.refuse(Reason::PacketTooLarge))
     }
 
-    /// Refuses the client for `reason`; without a CONNACK where that would exceed its Maximum Packet Size
-    /// [MQTT-3.1.2-24].
-    pub fn refuse(&self, reason: Reason) -> Refusal {
+    /// Refuses the client for `reason`, without a CONNACK if that would exceed its Maximum Packet
+    /// Size [MQTT-3.1.2-24].
+    pub fn refuse(&self, reason: Reason) -> ConnectRefusal {
         let client_id = Some(self.connect.client_id.clone());
-        let refusal = Refusal::with_connack(Audience::of(&self.connect), reason, client_id);
+        let refusal = ConnectRefusal::with_connack(Audience::of(&self.connect), reason, client_id);
         match self.connect.packet_bytes_max {
             Some(max) if refusal.frame.len() > max as usize => {
-                Refusal { frame: Bytes::new(), ..refusal }
+                ConnectRefusal { frame: Bytes::new(), ..refusal }
             }
             _ => refusal,
         }

@@ -1,4 +1,4 @@
-//! What is unacknowledged, both directions.
+//! Unacknowledged messages, in both directions.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,15 +7,14 @@ use super::delivery::Delivery;
 use super::owed::{Owed, packet_id};
 use crate::broker::QoS;
 
-/// Publishes to a client that it has not acknowledged to the end, in the order they were sent in.
-/// Those of an earlier connection that were not sent again yet are the last `unsent` of them.
-/// Bounded by the window under which they were sent, and by the packet ids there are.
+/// Publishes to a client that it has not fully acknowledged, in the order they were sent. The last
+/// `unsent` of them come from an earlier connection and were not sent again yet. The window that
+/// they were sent under bounds them, and so does the number of packet ids.
 #[derive(Debug, Default)]
 pub(super) struct Inflight {
     entries: VecDeque<InflightEntry>,
     unsent: usize,
-    /// How many were sent as PUBLISH on this connection: what the client's receive maximum limits
-    /// [MQTT-3.3.4-9].
+    /// Publishes sent on this connection; the client's Receive Maximum limits them [MQTT-3.3.4-9].
     counted: u16,
 }
 
@@ -23,9 +22,9 @@ pub(super) struct Inflight {
 pub(super) struct InflightEntry {
     pub(super) position: u64,
     counted: bool,
-    /// PUBREC came, and the disk does not know of it yet: PUBREL does not leave before.
+    /// PUBREC came, and the disk does not know yet: PUBREL has to wait.
     is_unreleased: bool,
-    /// `None` once PUBREC came: PUBREL is what is owed from then on.
+    /// `None` once PUBREC came; from then on PUBREL is owed.
     pub(super) owed: Option<Owed>,
 }
 
@@ -38,23 +37,23 @@ pub(super) enum Retry {
     Release(u16),
 }
 
-/// What a PUBREC means.
+/// What a PUBREC leads to.
 #[derive(Debug)]
 pub(super) enum PubrecOutcome {
-    /// The message in this place arrived: answer by PUBREL. The message, when this was the first
-    /// PUBREC for it.
+    /// The message at this position arrived: answer with PUBREL. Carries the message if this was
+    /// its first PUBREC.
     Release(u64, Option<Owed>),
-    /// The client refused the message: the flow is over [MQTT5 4.3.3].
+    /// The client refused the message, which ends the flow [MQTT5 4.3.3].
     Refused(EndedDelivery),
     /// No such flow.
     Unknown,
 }
 
-/// A flow that is over.
+/// A flow that has ended.
 #[derive(Debug)]
 pub(super) struct EndedDelivery {
     pub(super) position: u64,
-    /// Its message, unless that was received before (PUBREC).
+    /// Its message, unless PUBREC came before.
     pub(super) owed: Option<Owed>,
 }
 
@@ -67,7 +66,7 @@ impl Inflight {
         self.entries.is_empty()
     }
 
-    /// What it takes in memory, messages not counted.
+    /// Bytes that this takes in memory, messages excepted.
     pub(super) fn bytes(&self) -> usize {
         self.entries.capacity() * size_of::<InflightEntry>()
     }
@@ -77,7 +76,7 @@ impl Inflight {
     }
 
     /// Whether a PUBLISH from `position` fits `window`, and its packet id is free. A client that
-    /// never acknowledges one message holds up the one that comes 65,535 behind it.
+    /// never acknowledges one message holds up the one that comes 65,535 later.
     pub(super) fn has_room(&self, window: u16, position: u64) -> bool {
         self.counted < window && self.find(packet_id(position)).is_none()
     }
@@ -90,7 +89,7 @@ impl Inflight {
         })
     }
 
-    /// A message is now sent. To be called with room only.
+    /// Notes a message as sent. `has_room` must be true.
     pub(super) fn push(&mut self, owed: Owed) {
         debug_assert!(!self.has_retries() && self.find(packet_id(owed.position)).is_none());
         let position = owed.position;
@@ -100,15 +99,15 @@ impl Inflight {
         self.counted += 1;
     }
 
-    /// Adds, behind the others, what an earlier connection sent, or may have sent: it is to be sent
-    /// again. `None` for a release.
+    /// Adds at the end a message that an earlier connection sent, or may have sent; it will be sent
+    /// again. `None`: PUBREL is owed.
     pub(super) fn push_retry(&mut self, position: u64, owed: Option<Owed>) {
         let entry = InflightEntry { position, counted: false, is_unreleased: false, owed };
         self.entries.push_back(entry);
         self.unsent += 1;
     }
 
-    /// The next of what is to be sent again, in its original order [MQTT-4.6.0-1]. `None`: nothing,
+    /// The next packet to send again, in the original order [MQTT-4.6.0-1]. `None`: there is none,
     /// or `window` is full.
     pub(super) fn retry(&mut self, window: u16) -> Option<Retry> {
         if !self.has_retry(window) {
@@ -128,7 +127,7 @@ impl Inflight {
         })
     }
 
-    /// PUBACK. The flow, or `None` when the packet id is not known.
+    /// PUBACK. Returns the flow that it ended; `None`: the packet id is unknown.
     pub(super) fn acknowledge(&mut self, packet_id: u16) -> Result<Option<EndedDelivery>, Reason> {
         let Some(index) = self.find(packet_id) else { return Ok(None) };
         match &self.entries[index].owed {
@@ -154,7 +153,7 @@ impl Inflight {
         }
     }
 
-    /// The message in this place was received, which the disk is asked to note.
+    /// The disk was asked to note that the message at this position was received.
     pub(super) fn release_begins(&mut self, position: u64) {
         if let Some(entry) = self.entry_mut(position) {
             entry.is_unreleased = true;
@@ -168,13 +167,13 @@ impl Inflight {
         }
     }
 
-    /// The places of messages that were received, which the disk may not know yet.
+    /// Positions of received messages that the disk may not know of yet.
     pub(super) fn unreleased(&self) -> impl Iterator<Item = u64> {
         let unreleased = self.entries.iter().filter(|entry| entry.is_unreleased);
         unreleased.map(|entry| entry.position)
     }
 
-    /// PUBCOMP. An unknown packet id is the rest of a flow that ended already: `None`.
+    /// PUBCOMP. `None`: the packet id is unknown, because its flow ended before.
     pub(super) fn complete(&mut self, packet_id: u16) -> Result<Option<EndedDelivery>, Reason> {
         match self.find(packet_id) {
             Some(index) if self.entries[index].owed.is_some() => Err(Reason::ProtocolError),
@@ -183,24 +182,24 @@ impl Inflight {
         }
     }
 
-    /// Ends a flow as though it had been acknowledged.
+    /// Ends a flow as if the client had acknowledged it.
     pub(super) fn forget(&mut self, packet_id: u16) -> Option<EndedDelivery> {
         self.find(packet_id).and_then(|index| self.remove(index))
     }
 
-    /// The connection is gone: all is to be sent again on the next one.
+    /// The connection has ended: everything must be sent again on the next one.
     pub(super) fn restart(&mut self) {
         self.unsent = self.entries.len();
         self.counted = 0;
         self.entries.iter_mut().for_each(|entry| entry.counted = false);
     }
 
-    /// All of them, in the order they were sent in.
+    /// All flows, in the order they were sent.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &InflightEntry> {
         self.entries.iter()
     }
 
-    /// The message of a flow that waits for its first acknowledgement.
+    /// The message at `position`, while it waits for its first acknowledgement.
     pub(super) fn owed_mut(&mut self, position: u64) -> Option<&mut Owed> {
         self.entry_mut(position)?.owed.as_mut()
     }
@@ -215,7 +214,7 @@ impl Inflight {
         self.entries.iter_mut().filter_map(|entry| entry.owed.as_mut())
     }
 
-    /// Takes out the messages of QoS 1 that `which` points at, in their order.
+    /// Takes out the QoS 1 messages that `which` selects, in order.
     pub(super) fn take_unacknowledged(
         &mut self,
         mut which: impl FnMut(&Delivery) -> bool,
@@ -232,7 +231,7 @@ impl Inflight {
         (self.unsent != 0).then(|| self.entries.len() - self.unsent)
     }
 
-    /// From the front, since clients acknowledge in order [MQTT-4.6.0-2].
+    /// Searches from the front, since clients acknowledge in order [MQTT-4.6.0-2].
     fn find(&self, id: u16) -> Option<usize> {
         self.entries.iter().position(|entry| packet_id(entry.position) == id)
     }
@@ -247,22 +246,22 @@ impl Inflight {
     }
 }
 
-/// Packet ids of a client's QoS 2 publishes, from PUBLISH to PUBREL, by which a repeated PUBLISH is
-/// recognised. A packet id has 16 bits, which bounds them.
+/// Packet ids of a client's QoS 2 publishes, from PUBLISH to PUBREL, to recognise a repeated
+/// PUBLISH. There are at most 65,535.
 #[derive(Debug, Default)]
 pub(super) struct Exactly(BTreeMap<u16, ReceivedPublish>);
 
-/// What one of them takes, in a tree whose nodes are half full.
+/// Bytes that one of them takes, in a tree whose nodes are half full.
 const EXACTLY_BYTES: usize = 16;
 
-/// How far the server has come with such a publish.
+/// How far the server has come with a client's QoS 2 publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReceivedPublish {
-    /// It is being routed; its receipt is not back.
+    /// The server is routing it; the receipt is not back.
     Pending,
-    /// It is being routed, and the client has sent it again on a newer connection.
+    /// The same, and the client has sent it again on a newer connection.
     Asked,
-    /// It is routed, and PUBREC was sent.
+    /// The server has routed it and sent PUBREC.
     Done,
 }
 
@@ -271,32 +270,33 @@ impl Exactly {
         self.0.is_empty()
     }
 
-    /// What it takes in memory: nodes that are half full.
+    /// Bytes that they take in memory, at half-full nodes.
     pub(super) fn bytes(&self) -> usize {
         self.0.len() * EXACTLY_BYTES
     }
 
-    /// Taken and answered before a restart of the server.
+    /// The server took and answered this publish before it restarted.
     pub(super) fn recover(&mut self, packet_id: u16) {
         self.0.insert(packet_id, ReceivedPublish::Done);
     }
 
-    /// Where the publish with this packet id is, if it came before.
+    /// How far the publish with this packet id has come, if it came before.
     pub(super) fn find(&self, packet_id: u16) -> Option<ReceivedPublish> {
         self.0.get(&packet_id).copied()
     }
 
-    /// PUBLISH, again, while its receipt is not back.
+    /// PUBLISH came again while the receipt is not back.
     pub(super) fn ask(&mut self, packet_id: u16) {
         self.0.entry(packet_id).and_modify(|routing| *routing = ReceivedPublish::Asked);
     }
 
-    /// PUBLISH, for the first time.
+    /// PUBLISH came for the first time.
     pub(super) fn begin(&mut self, packet_id: u16) {
         self.0.insert(packet_id, ReceivedPublish::Pending);
     }
 
-    /// The publish was routed. Returns whether PUBREC is still owed: the client may have gone on.
+    /// The publish was routed. Returns whether PUBREC is still owed: the client may have released
+    /// the id.
     pub(super) fn routed(&mut self, packet_id: u16) -> bool {
         match self.0.get_mut(&packet_id) {
             Some(routing) => {
@@ -307,20 +307,20 @@ impl Exactly {
         }
     }
 
-    /// PUBREL, or an end by refusal. Returns whether the packet id was known.
+    /// PUBREL, or the publish was refused. Returns whether the packet id was known.
     pub(super) fn end(&mut self, packet_id: u16) -> bool {
         self.0.remove(&packet_id).is_some()
     }
 
-    /// The connection is gone; receipts will be back.
+    /// The connection has ended, and receipts will still come back.
     pub(super) fn keep(&mut self) {
         for routing in self.0.values_mut().filter(|routing| **routing == ReceivedPublish::Asked) {
             *routing = ReceivedPublish::Pending;
         }
     }
 
-    /// The connection is gone, and receipts that are not back with it. Their publishes were given
-    /// out, so they count as routed: never twice [MQTT-4.3.3-2].
+    /// The connection has ended, and open receipts with it. Their publishes may have reached
+    /// subscribers, so they count as routed: never twice [MQTT-4.3.3-2].
     pub(super) fn restart(&mut self) {
         self.0.values_mut().for_each(|routing| *routing = ReceivedPublish::Done);
     }

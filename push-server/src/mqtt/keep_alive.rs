@@ -9,8 +9,9 @@ use super::{Limits, Version};
 pub struct KeepAlive(pub u16);
 
 impl KeepAlive {
-    /// What is in force when the client asks for `wish_secs`: an MQTT 5 client is held to the
-    /// server's limits, and told [MQTT-3.2.2-21]; older versions get what they ask for.
+    /// The keep alive that the server grants to a client that asks for `wish_secs`. MQTT 5 clients
+    /// get at most the server's limits, and CONNACK tells them [MQTT-3.2.2-21]; older versions get
+    /// what they ask for.
     pub(super) fn granted(version: Version, wish_secs: u16, limits: &Limits) -> Self {
         let (max_secs, default_secs) = (limits.keep_alive_max_secs, limits.keep_alive_default_secs);
         match (version, wish_secs) {
@@ -21,8 +22,7 @@ impl KeepAlive {
         }
     }
 
-    /// The instant at which a connection last heard of at `last_seen` is dead: 1.5 times the keep
-    /// alive later. `None`: never.
+    /// When a connection last heard at `last_seen` expires: 1.5 keep alives later. `None`: never.
     pub fn deadline(self, last_seen: Monotonic) -> Option<Monotonic> {
         (self.0 != 0).then(|| last_seen.after_millis(u64::from(self.0) * 1_500))
     }

@@ -1,34 +1,35 @@
 //! The protocol core, sans I/O: bytes and a clock in, bytes and events out. It never reads a clock,
 //! a socket or a file.
 //!
-//! A socket begins as `Handshake`, which understands CONNECT, AUTH behind it, and nothing else. It offers
-//! what the client has sent to show who it is, and goes on when it is told the verdict. With a session found
-//! or made for it, `Connection::accept` turns the CONNECT into a `Connection`. From then on its driver (the
-//! shard)
+//! A socket begins as a `Handshake`, which understands CONNECT, AUTH behind it, and nothing else.
+//! It hands out the client's credentials and goes on when the caller brings the verdict. Once the
+//! caller has found or made a session, `Connection::accept` turns the CONNECT into a `Connection`.
+//! From then on its driver (the shard)
 //!
-//! - gives what arrived to `handle_bytes` and takes events from `poll_event` until there are none;
-//! - answers those that want it (`publish_done`, `subscribed`, `unsubscribed`, `judged`);
+//! - passes received bytes to `handle_bytes` and takes events from `poll_event` until there are
+//!   none;
+//! - answers the events that want an answer (`publish_done`, `subscribed`, `unsubscribed`,
+//!   `judged`);
 //! - puts messages for the client into its `Session`, connected or not;
 //! - moves whole frames out by `poll_transmit`, when the socket can take them.
 //!
-//! A client's state is split by how long it lives: what dies with the socket is `Connection`, what
-//! a reconnect finds again is `Session`. Both own no heap memory but the client's names
-//! while idle.
+//! A client's state is split by how long it lives: `Connection` dies with the socket, and a
+//! reconnect finds the `Session` again. While idle, both own no heap memory but the client's names.
 
 pub mod codec;
-pub mod connect;
-pub mod connection;
-pub mod delivery;
-pub mod handshake;
-pub mod inflight;
-pub mod keep_alive;
-pub mod outbox;
+pub(crate) mod connect;
+pub(crate) mod connection;
+pub(crate) mod delivery;
+pub(crate) mod handshake;
+pub(crate) mod inflight;
+pub(crate) mod keep_alive;
+pub(crate) mod outbox;
 mod owed;
-pub mod session;
-pub mod subscription_list;
+pub(crate) mod session;
+pub(crate) mod subscription_list;
 mod topic_alias;
-pub mod transmit;
-pub mod will;
+pub(crate) mod transmit;
+pub(crate) mod will;
 
 use push_common::ping_rate::PingRate;
 
@@ -42,7 +43,7 @@ pub use connection::{
     Answer, Connection, Event, PublishReceipt, Subscribe, SubscribeEntry, Timeout, Unsubscribe,
 };
 pub use delivery::Delivery;
-pub use handshake::{Connecting, Handshake, HandshakeProgress, Refusal};
+pub use handshake::{ConnectRefusal, Connecting, Handshake, HandshakeProgress};
 pub use keep_alive::KeepAlive;
 pub use outbox::{Extent, Fetched, HEAD_MESSAGES_MAX, Left, LeftMessage};
 pub use owed::{Filing, SessionChange};
@@ -68,50 +69,52 @@ pub struct Limits {
     /// Largest packet accepted, fixed header included, in bytes.
     pub packet_bytes_max: u32,
     /// Longest keep alive granted, in seconds. MQTT 5 clients that ask for more (or for 0, when
-    /// this is below 65,535) are given this by Server Keep Alive; 3.1.1 has no way to be told.
+    /// this is below 65,535) get this one as Server Keep Alive; 3.1.1 has no way to tell them.
     pub keep_alive_max_secs: u16,
-    /// What MQTT 5 clients that ask for no keep alive (0) are given, at most `keep_alive_max_secs`; 0:
-    /// `keep_alive_max_secs` alone decides.
+    /// Keep alive in seconds for MQTT 5 clients that ask for none (0), at most
+    /// `keep_alive_max_secs`. 0: `keep_alive_max_secs` alone decides.
     pub keep_alive_default_secs: u16,
-    /// QoS 1 and 2 publishes a client may have unacknowledged towards us (Receive Maximum).
+    /// Most QoS 1 and 2 publishes that we let a client have unacknowledged (our Receive Maximum).
     pub receive_max: u16,
-    /// QoS 1 and 2 publishes we have unacknowledged towards a client, its own wish being lower.
+    /// Most QoS 1 and 2 publishes that we send a client unacknowledged; its own Receive Maximum may
+    /// be lower.
     pub inflight_max: u16,
-    /// Messages a session may be owed.
+    /// Most messages in a session's outbox.
     pub outbox_messages_max: u32,
-    /// Bytes a session may be owed, as `Message::weight_bytes` counts them.
+    /// Most bytes in a session's outbox, as `Message::weight_bytes` counts them.
     pub outbox_bytes_max: u64,
-    /// What becomes of a message for a client that is away and whose outbox is full.
+    /// What happens to a message for an absent client whose outbox is full.
     pub outbox_full: OutboxFull,
-    /// Subscriptions a session may have.
+    /// Most subscriptions of a session.
     pub subscriptions_max: u32,
-    /// Bytes that they may take together, as `subscription_weight_bytes` counts them.
+    /// Most bytes of a session's subscriptions, as `subscription_weight_bytes` counts them.
     pub subscription_bytes_max: u32,
     /// Longest client id, in bytes.
     pub client_id_bytes_max: u16,
-    /// Levels of a topic name or filter.
+    /// Most levels of a topic name or filter.
     pub topic_levels_max: u16,
-    /// Topics a client may say by alias towards us (Topic Alias Maximum); 0: none.
+    /// Most topic aliases that a client may use towards us (Topic Alias Maximum); 0: none.
     pub topic_alias_max: u16,
-    /// Topics we say by alias towards a client, its own wish being lower; 0: none.
+    /// Most topic aliases that we use towards a client; its own maximum may be lower. 0: none.
     pub topic_alias_send_max: u16,
-    /// Where clients are told to have their responses, each below its own id.
+    /// Response Information begins with this prefix, and ends with the client's id. `None`: clients
+    /// get none.
     pub response_topic_prefix: Option<Box<str>>,
     /// Longest session expiry granted, in seconds.
     pub session_expiry_max_secs: u32,
-    /// Answers (PUBACK, PINGRESP, ...) waiting for a client that does not read, in bytes.
+    /// Most bytes of answers (PUBACK, PINGRESP, ...) that wait for a client that does not read.
     pub answers_bytes_max: u32,
-    /// Pings a client may send; one that exceeds it is closed (0x96).
+    /// How often a client may ping; the server closes a client that pings more often (0x96).
     pub ping_rate: PingRate,
-    /// What this or that client may not do.
+    /// What particular clients may not do.
     pub policy: Policy,
-    /// What clients may do at all.
+    /// What no client may do.
     pub features: Features,
 }
 
 impl Limits {
-    /// Why a client's publish to `topic` is refused, if it is: topics that begin with `$` are the
-    /// server's own [MQTT 4.7.2], and `topic_levels_max` bounds all others.
+    /// Why the server refuses a client's publish to `topic`, if it does: topics that begin with `$`
+    /// are the server's own [MQTT 4.7.2], and `topic_levels_max` bounds all others.
     pub(crate) fn refuses_publish_to(&self, topic: &TopicName) -> Option<PublishRefusal> {
         if topic.is_hidden() {
             Some(PublishRefusal::ReservedTopic)
@@ -122,14 +125,14 @@ impl Limits {
         }
     }
 
-    /// The same for a client, which the policy may not let publish there.
+    /// Like `refuses_publish_to`, and asks the policy whether this client may publish there.
     fn refuses_publish(&self, topic: &TopicName, subject: Subject<'_>) -> Option<PublishRefusal> {
         let denied = || self.policy.publish(topic, subject).err();
         self.refuses_publish_to(topic).or_else(|| denied().map(|_| PublishRefusal::Denied))
     }
 }
 
-/// Why a publish is dropped that came as it should.
+/// Why the server drops a valid publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishRefusal {
     /// Its topic is one of the server's own.
@@ -141,7 +144,7 @@ pub enum PublishRefusal {
 }
 
 impl PublishRefusal {
-    /// What MQTT 5 calls it.
+    /// The reason code for MQTT 5.
     pub fn reason(self) -> Reason {
         match self {
             Self::ReservedTopic | Self::Denied => Reason::NotAuthorized,
@@ -150,26 +153,26 @@ impl PublishRefusal {
     }
 }
 
-/// What becomes of a message for a client that is away, when its outbox is full.
+/// What happens to a message for an absent client whose outbox is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutboxFull {
-    /// It is taken, and the oldest messages that were never sent are dropped for it.
+    /// The outbox takes it, and drops its oldest messages that were never sent.
     DropOldest,
-    /// It is dropped.
+    /// The server drops it.
     DropNewest,
-    /// It is dropped, and its publisher is told.
+    /// The server drops it and tells its publisher.
     Refuse,
 }
 
-/// What the specification leaves to a server. MQTT 5 clients are told what there is not; one that
-/// asks for it all the same is disconnected.
+/// Features that the specification leaves to the server. CONNACK tells MQTT 5 clients which are
+/// missing; the server disconnects a client that uses one all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
-    /// Filters with `+` and `#` (else 0xA2; 3.1.1: SUBACK 0x80).
+    /// Filters with `+` and `#`. Without: 0xA2; 3.1.1: SUBACK 0x80.
     pub wildcard_subscriptions: bool,
-    /// Retained messages, wills included (else 0x9A; 3.1.1: the connection is closed).
+    /// Retained messages, wills included. Without: 0x9A; 3.1.1: the server closes the connection.
     pub retain: bool,
-    /// `$share/...` (else 0x9E; 3.1.1: SUBACK 0x80).
+    /// `$share/...`. Without: 0x9E; 3.1.1: SUBACK 0x80.
     pub shared_subscriptions: bool,
 }
 

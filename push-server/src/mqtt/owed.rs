@@ -1,5 +1,5 @@
-//! One message that a session is owed: its place, its packet id, and how far it is on its way to the
-//! disk.
+//! One message that a session is owed: its position, its packet id, and how far its write to disk
+//! has come.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,46 +7,47 @@ use std::sync::Arc;
 use super::delivery::Delivery;
 use crate::broker::{MemoryBudget, QoS};
 
-/// Packet ids there are: 1 to 65,535 [MQTT-2.3.1-1].
+/// How many packet ids there are: 1 to 65,535 [MQTT-2.3.1-1].
 const PACKET_IDS: u64 = u16::MAX as u64;
 
-/// The packet id that a message is sent with, and sent again with [MQTT-4.4.0-1]: it follows from
-/// its place, so that it needs no writing down.
+/// The packet id of the message at `position`, the same whenever it is sent [MQTT-4.4.0-1]. It
+/// follows from the position, so nothing stores it.
 pub(super) const fn packet_id(position: u64) -> u16 {
     (position % PACKET_IDS) as u16 + 1
 }
 
-/// How far a message of a durable session is on its way to the disk.
+/// How far the write of a durable session's message has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filing {
-    /// Not to be written: QoS 0, or the session ends with its connection, or the write failed after
-    /// the message had left.
+    /// No write: QoS 0, or the session ends with its connection, or the write failed after the
+    /// message had left.
     Never,
-    /// Not to be written either, but held back until what its publisher is promised is on disk.
+    /// No write either, but the message waits until the promise to its publisher is on disk.
     Held,
-    /// Its write is being put together; what is asked of the disk meanwhile may come before it.
+    /// The write is being put together; other changes may reach the disk before it.
     Pending,
-    /// Its write is queued; what is asked of the disk from now on comes behind it.
+    /// The write is queued; later changes reach the disk after it.
     Queued,
     /// It is on disk.
     Written,
 }
 
-/// What is to be done on disk. Nothing waits for the removals but the answers that say so.
+/// A change to a session that the disk has to make. Only the answers that report a change wait for
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SessionChange {
-    /// The message in this place is owed no longer.
+    /// The session owes the message at this position no longer.
     Settle(u64),
-    /// The message in this place was received (PUBREC): its release is owed.
+    /// The client received the message at this position (PUBREC), and is owed PUBREL.
     Release(u64),
-    /// The client's QoS 2 publish with this packet id is over.
+    /// The client's QoS 2 publish with this packet id has ended.
     EndExactlyOnce(u16),
 }
 
-/// A message in its place. It counts as held by an outbox from `new` on until it is dropped.
+/// A message at its position. From `new` until it is dropped it counts as held by an outbox.
 #[derive(Debug)]
 pub(super) struct Owed {
-    /// Its place, given out in order; with QoS 0 that of the message before.
+    /// Ascending; a QoS 0 message has that of the message before.
     pub(super) position: u64,
     pub(super) filing: Filing,
     pub(super) delivery: Delivery,
@@ -63,9 +64,10 @@ impl Owed {
         Self { position, filing, delivery }
     }
 
-    /// A message published with QoS 2 does not leave before it is on disk, at whatever QoS: after a
-    /// crash its publisher would send it again as one that nobody has had. And its packet id would
-    /// mean another one, which a client at QoS 2 would take for this one.
+    /// A message published with QoS 2 waits until it is on disk, whatever QoS it is delivered with.
+    /// Otherwise its publisher would send it again after a crash, and the server would take it for
+    /// new. And its packet id would then stand for another message, which a QoS 2 client would take
+    /// for this one.
     pub(super) fn may_leave(&self) -> bool {
         self.delivery.message.qos != QoS::ExactlyOnce
             || matches!(self.filing, Filing::Never | Filing::Written)
@@ -82,20 +84,20 @@ impl Drop for Owed {
     }
 }
 
-/// Takes out the message in a place, if it is not on disk yet.
+/// Takes out the message at `position` if it is not on disk yet.
 pub(super) fn remove_unsafe(queue: &mut VecDeque<Owed>, position: u64) -> Option<Owed> {
     let index = queue.iter().position(|owed| owed.position == position && owed.is_unsafe())?;
     queue.remove(index)
 }
 
-/// The message in a place. Nearly always they are in order of their places; a QoS 0 message that is
-/// held may stand before an earlier one.
+/// The message at `position`. The queue is nearly always in order of positions; a QoS 0 message
+/// that is held may stand before an earlier one.
 pub(super) fn find(queue: &mut VecDeque<Owed>, position: u64) -> Option<&mut Owed> {
     let is_it = |owed: &Owed| owed.position == position && owed.filing != Filing::Never;
     let guess = queue.partition_point(|owed| owed.position < position);
     let index = match queue.get(guess) {
         Some(owed) if is_it(owed) => guess,
-        // QoS 0 messages share the place of the one before.
+        // QoS 0 messages share the position of the one before.
         _ => queue.iter().position(is_it)?,
     };
     queue.get_mut(index)

@@ -1,5 +1,5 @@
-//! The subscriptions of one session, in the order of their filters' text: one is found among many
-//! without a look at them all, and a list takes no more memory than its entries.
+//! The subscriptions of one session, sorted by filter, so that finding one does not read them all.
+//! A list takes no more memory than its entries.
 
 use super::Limits;
 use crate::broker::{SHARE_PREFIX, SubscriptionOptions, TopicFilter, subscription_weight_bytes};
@@ -7,19 +7,19 @@ use crate::broker::{SHARE_PREFIX, SubscriptionOptions, TopicFilter, subscription
 type Subscription = (TopicFilter, SubscriptionOptions);
 type Shown<'a> = (&'a TopicFilter, &'a SubscriptionOptions);
 
-/// Private, though named by the iterators.
+/// Public only because the iterators name it.
 #[derive(Clone, Debug)]
 pub struct ListedSubscription {
     filter: TopicFilter,
     options: SubscriptionOptions,
-    /// Counting a filter's levels takes longer than adding all of these up.
+    /// Kept here, since weighing a filter takes longer than adding up all of these.
     weight_bytes: u32,
 }
 
-/// So many entries are moved, and their weights added up, for what a unit of work costs.
+/// How many entries one unit of work moves and adds up.
 const ENTRIES_PER_UNIT: usize = 32;
 
-/// The list.
+/// Sorted by filter.
 #[derive(Clone, Debug, Default)]
 pub struct SubscriptionList(Vec<ListedSubscription>);
 
@@ -28,15 +28,15 @@ pub struct SubscriptionList(Vec<ListedSubscription>);
 pub enum ListFull {
     /// `Limits::subscriptions_max` is reached.
     Number,
-    /// `Limits::subscription_bytes_max` is.
+    /// `Limits::subscription_bytes_max` is reached.
     Bytes,
 }
 
 impl SubscriptionList {
-    /// Adds a subscription, or gives it other options.
+    /// Adds a subscription, or changes its options.
     ///
     /// # Errors
-    /// It would be one more than the limits allow. The list is as it was.
+    /// The limits allow no more. The list stays as it was.
     pub fn set(
         &mut self,
         filter: &TopicFilter,
@@ -69,13 +69,13 @@ impl SubscriptionList {
         found.is_ok()
     }
 
-    /// Whether there is one with this filter.
+    /// Whether the list has this filter.
     pub fn contains(&self, filter: &TopicFilter) -> bool {
         self.find(filter).is_ok()
     }
 
-    /// The shared ones that come behind `behind`, or all of them. Found without a look at the others,
-    /// since they have their beginning in common.
+    /// Shared subscriptions after `behind`; `None`: all. They begin with the same text, so this
+    /// reads no others.
     pub fn shared_behind(
         &self,
         behind: Option<&TopicFilter>,
@@ -92,13 +92,13 @@ impl SubscriptionList {
         self.shared_behind(None).next().is_some()
     }
 
-    /// Removes any one of them.
+    /// Removes some subscription.
     pub fn pop(&mut self) -> Option<TopicFilter> {
         self.0.pop().map(|entry| entry.filter)
     }
 
-    /// Units that it costs to add or remove one, beside what the tables cost: those behind it make room or
-    /// move up, and what all of them weigh is added up. Nothing for a list as nearly all are.
+    /// Units of work to add or remove one, beside what the tables cost: later entries move, and all
+    /// weights are added up. 0 for a list as short as nearly all are.
     pub fn change_units(&self) -> u32 {
         u32::try_from(self.0.len() / ENTRIES_PER_UNIT).unwrap_or(u32::MAX)
     }
@@ -113,13 +113,13 @@ impl SubscriptionList {
         self.0.is_empty()
     }
 
-    /// All of them.
+    /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = Shown<'_>> {
         self.0.iter().map(ListedSubscription::show)
     }
 
-    /// What all of them weigh. Added up when it is asked, because every session, nearly all of them with a
-    /// filter or two, would have to have room for it.
+    /// Bytes that all of them weigh. Added up at each call: a stored sum would cost every session
+    /// memory, and nearly all have a filter or two.
     pub fn bytes(&self) -> usize {
         self.0.iter().map(|entry| entry.weight_bytes as usize).sum()
     }
@@ -142,7 +142,7 @@ impl ListedSubscription {
 }
 
 impl FromIterator<Subscription> for SubscriptionList {
-    /// Of subscriptions whose filters differ, however many.
+    /// From subscriptions with distinct filters, in any number.
     fn from_iter<I: IntoIterator<Item = Subscription>>(subscriptions: I) -> Self {
         let entries = subscriptions
             .into_iter()

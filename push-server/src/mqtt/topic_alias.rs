@@ -1,23 +1,23 @@
-//! Topic aliases: numbers that stand for topics said before on the same connection, one table each
-//! way [MQTT-3.3.2-10]. Both belong to the connection and end with it [MQTT-3.3.2-7].
+//! Topic aliases: numbers for topics that were sent before on the same connection, one table for
+//! each direction [MQTT-3.3.2-10]. Both end with the connection [MQTT-3.3.2-7].
 
 use std::num::NonZeroU16;
 
 use super::codec::Reason;
 use crate::broker::TopicName;
 
-/// The shortest topic that gets an alias, in bytes: the property takes 3, and an alias is to pay at
-/// the second message.
+/// The shortest topic that gets an alias, in bytes. 6: the property takes 3 bytes, so the alias
+/// pays from the second message on.
 const ALIASED_BYTES_MIN: usize = 6;
 
-/// What a client's aliases stand for. Bounded by `Limits::topic_alias_max` topics.
+/// Topics by the client's alias. `Limits::topic_alias_max` bounds it.
 #[derive(Debug, Default)]
 pub(super) struct Inbound(Vec<Option<TopicName>>);
 
 impl Inbound {
-    /// What a PUBLISH with `alias` is about, `topic` being what it said; from now on the alias
-    /// stands for that. `max` is what we announced: every alias up to it is accepted
-    /// [MQTT-3.3.2-12], 0 and those above it never [MQTT-3.3.2-8] [MQTT-3.3.2-9].
+    /// The topic of a PUBLISH with `alias`. `topic` is the one in the packet; if there is one, the
+    /// alias stands for it from now on. `max` is what CONNACK announced: aliases up to it are
+    /// accepted [MQTT-3.3.2-12], 0 and higher ones are errors [MQTT-3.3.2-8] [MQTT-3.3.2-9].
     pub(super) fn resolve(
         &mut self,
         topic: Option<TopicName>,
@@ -40,14 +40,14 @@ impl Inbound {
     }
 }
 
-/// How a PUBLISH to a client says its topic.
+/// How a PUBLISH to a client names its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TopicForm {
-    /// In full.
+    /// In full, without an alias.
     Whole,
-    /// In full, and from now on the alias stands for it.
+    /// In full, and the alias stands for it from now on.
     Introduced(NonZeroU16),
-    /// By its alias.
+    /// By its alias alone.
     Alias(NonZeroU16),
 }
 
@@ -61,9 +61,9 @@ impl TopicForm {
     }
 }
 
-/// Our aliases towards a client. Full, it goes on by the clock rule: a topic without alias takes
-/// the place under the hand unless that was used since the hand last came by, so that topics said
-/// once do not drive out those said often, and a miss looks at one place only.
+/// Our aliases towards a client. When all are taken, the clock rule decides: a new topic takes the
+/// alias under the hand, unless that was used since the hand last passed. So topics sent once do
+/// not drive out those sent often, and a miss checks one alias only.
 #[derive(Debug, Default)]
 pub(super) struct Outbound {
     places: Vec<Alias>,
@@ -77,8 +77,8 @@ struct Alias {
 }
 
 impl Outbound {
-    /// How to say `topic` to a client that takes `max` aliases. To be told by `introduced` when a
-    /// packet that introduces one is sent.
+    /// The form for `topic` to a client that accepts `max` aliases. When a packet that introduces
+    /// an alias is sent, call `introduced`.
     pub(super) fn form(&mut self, topic: &TopicName, max: u16) -> TopicForm {
         if !pays(topic, max) {
             return TopicForm::Whole;
@@ -98,7 +98,7 @@ impl Outbound {
         alias_at(index).map_or(TopicForm::Whole, TopicForm::Introduced)
     }
 
-    /// A PUBLISH of that form is sent, so the client knows.
+    /// The packet was sent, so the client knows the alias.
     pub(super) fn introduced(&mut self, topic: &TopicName, alias: NonZeroU16) {
         let place = Alias { topic: topic.clone(), used: false };
         match self.places.get_mut(usize::from(alias.get()) - 1) {
@@ -108,7 +108,7 @@ impl Outbound {
     }
 }
 
-/// Whether a topic may have an alias at all towards a client that takes `max`.
+/// Whether an alias for this topic would pay with a client that accepts `max`.
 pub(super) fn pays(topic: &TopicName, max: u16) -> bool {
     max != 0 && topic.as_str().len() >= ALIASED_BYTES_MIN
 }

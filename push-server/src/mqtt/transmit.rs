@@ -1,4 +1,4 @@
-//! Bytes on their way out: whole frames, small ones copied together, large payloads shared.
+//! Bytes to send: whole frames; small ones are copied together, large payloads shared.
 
 use bytes::{Bytes, BytesMut};
 
@@ -6,25 +6,25 @@ use super::codec::{OutgoingPublish, SHARE_BYTES_MIN};
 use super::delivery::Delivery;
 use super::session::SendOutcome;
 
-/// Whole frames to write, in order, and how many due messages were dropped instead.
+/// Whole frames to write, in order, and how many messages were dropped instead.
 #[derive(Debug, Default)]
 pub struct Transmit {
     /// Chunks in wire order; small frames are merged into one chunk.
     pub chunks: Vec<Bytes>,
-    /// Sum of their lengths.
+    /// Sum of the chunks' lengths.
     pub len: usize,
-    /// Memory of those that are copies, in bytes. The others are payloads of messages, which count with
-    /// what outboxes hold.
+    /// Bytes of the chunks that are copies. The others are payloads of messages, which outboxes
+    /// count.
     pub copied_bytes: usize,
     /// PUBLISH packets among the frames, those sent again included.
     pub publishes: u32,
-    /// Messages dropped since they are larger than the client takes [MQTT-3.1.2-25]. Those among them
-    /// that came by a shared subscription and were never sent are left to other members, and not counted.
+    /// Messages dropped because they exceed the client's Maximum Packet Size [MQTT-3.1.2-25]. Not
+    /// counted: messages of a shared subscription that were never sent, which go to other members.
     pub dropped_too_large: u32,
-    /// Messages dropped since their expiry interval had passed [MQTT-3.3.2-5].
+    /// Messages dropped because their expiry interval had passed [MQTT-3.3.2-5].
     pub dropped_expired: u32,
-    /// Messages dropped since the policy does not let the client have them. Those that came by a shared subscription
-    /// are left to other members, and not counted.
+    /// Messages dropped because the policy denies them to the client. Not counted: messages of a
+    /// shared subscription, which go to other members.
     pub dropped_denied: u32,
 }
 
@@ -44,7 +44,7 @@ impl Transmit {
     }
 }
 
-/// Appends frames to a `Transmit`; `finish` hands over the last of them.
+/// Appends frames to a `Transmit`; `finish` adds the last of them.
 #[derive(Debug)]
 pub(super) struct Writer<'a> {
     out: &'a mut Transmit,
@@ -52,17 +52,17 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Begins with whole frames that are encoded already.
+    /// Begins with frames that are encoded already.
     pub(super) fn new(out: &'a mut Transmit, frames: BytesMut) -> Self {
         Self { out, small: frames }
     }
 
-    /// Bytes in the `Transmit` and on their way into it.
+    /// Bytes in the `Transmit`, those not handed over yet included.
     pub(super) fn len(&self) -> usize {
         self.out.len + self.small.len()
     }
 
-    /// Where frames without payload are encoded.
+    /// The buffer for frames without payload.
     pub(super) fn frames(&mut self) -> &mut BytesMut {
         &mut self.small
     }
@@ -83,8 +83,8 @@ impl<'a> Writer<'a> {
         self.out.publishes += 1;
     }
 
-    /// A message is larger than the client takes. `dup`: the client may have received it on an
-    /// earlier connection.
+    /// The message exceeds the client's Maximum Packet Size. `dup`: the client may have received it
+    /// on an earlier connection.
     #[cold]
     pub(super) fn too_large(&mut self, delivery: &Delivery, dup: bool) -> SendOutcome {
         if !dup && delivery.via.group().is_some() {
@@ -94,7 +94,7 @@ impl<'a> Writer<'a> {
         SendOutcome::Dropped
     }
 
-    /// The client may not have a message, which it was never sent.
+    /// The policy denies the client a message that was never sent.
     #[cold]
     pub(super) fn denied(&mut self, delivery: &Delivery) -> SendOutcome {
         if delivery.via.group().is_some() {

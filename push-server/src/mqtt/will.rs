@@ -1,4 +1,5 @@
-//! The will: what the server publishes for a client that goes without a DISCONNECT [MQTT-3.1.2-8].
+//! The will: a message that the server publishes when a client goes without DISCONNECT
+//! [MQTT-3.1.2-8].
 
 use push_common::clock::Monotonic;
 
@@ -7,24 +8,24 @@ use crate::broker::{Charge, Message};
 /// A will.
 #[derive(Debug)]
 pub struct Will {
-    /// What to publish.
+    /// The message to publish.
     pub message: Message,
-    /// How long after the connection's end, in seconds; 0 in 3.1.1.
+    /// Seconds between the connection's end and the publish; 0 in 3.1.1.
     pub delay_secs: u32,
-    /// The message expiry interval, in seconds, which begins when the will is published
-    /// [MQTT5 3.1.3.2.4]; until then `message.expires_at` is `None`.
+    /// The message expiry interval in seconds. It begins when the will is published [MQTT5
+    /// 3.1.3.2.4]; until then `message.expires_at` is `None`.
     pub message_expiry_secs: Option<u32>,
-    /// The memory that it counts against the total of all wills, once it is accepted.
+    /// Its share of the total of all wills, once the will is accepted.
     pub charge: Option<Charge>,
 }
 
-/// The will of a client that has gone, until its delay has passed or its session ends; a new
-/// connection of the session cancels it [MQTT-3.1.3-9].
+/// The will of a client that has gone. It waits until its delay has passed or its session ends; a
+/// new connection of the session cancels it [MQTT-3.1.3-9].
 #[derive(Debug)]
 pub struct PendingWill {
-    /// What to publish.
+    /// The will to publish.
     pub will: Will,
-    /// When, if the session lasts so long.
+    /// When to publish it, if the session does not end before.
     pub publish_at: Monotonic,
 }
 

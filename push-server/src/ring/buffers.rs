@@ -15,22 +15,22 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use super::options::{RingError, RingOptions};
 
-/// The one buffer group of a ring.
+/// The only buffer group of a ring.
 pub(super) const GROUP: u16 = 0;
 
-/// The kernel's bound on the entries of a buffer ring.
+/// Most entries that the kernel allows in a buffer ring.
 const BUFFERS_MAX: u16 = 1 << 15;
 
-/// The buffer ring must start at a page; the data that follow it start at the next.
+/// Bytes of a page. The buffer ring must start at one; the data start at the next.
 const PAGE_BYTES: usize = 4096;
 
-/// Told apart in every [`Piece`], so that one ring's piece is never read in another's memory.
+/// Numbers the rings, so that no ring reads another's [`Piece`].
 static NEXT_ID: AtomicU16 = AtomicU16::new(0);
 
-/// A received piece in a provided buffer. Give it back by [`super::Ring::recycle`].
+/// Received bytes in a provided buffer. Give it back by [`super::Ring::recycle`].
 #[derive(Debug)]
 #[must_use]
-pub struct Piece {
+pub(crate) struct Piece {
     buffer: u16,
     ring: u16,
     len: u32,
@@ -42,7 +42,7 @@ pub(super) struct ReceiveBuffers {
     data_offset: usize,
     buffers: u16,
     buffer_bytes: u32,
-    /// Ours; the kernel sees it when it is stored into the shared tail.
+    /// User space's copy; the kernel sees it once it is stored into the shared tail.
     tail: u16,
     lent: u16,
     id: u16,
@@ -91,12 +91,13 @@ impl ReceiveBuffers {
     }
 
     /// Buffers that no piece stands for.
+    #[cfg(test)]
     pub(super) fn free(&self) -> u16 {
         self.buffers - self.lent
     }
 
-    /// Makes the piece for `len` bytes that the kernel says are in `buffer`; `None` if that cannot
-    /// be. Call it once for each completion that names a buffer.
+    /// Makes the piece for `len` bytes in `buffer`, as a completion says; `None`: that is
+    /// impossible. Call it once for each completion that names a buffer.
     pub(super) fn lend(&mut self, buffer: u16, len: u32) -> Option<Piece> {
         if buffer >= self.buffers || len > self.buffer_bytes || self.lent == self.buffers {
             return None;
@@ -124,13 +125,13 @@ impl ReceiveBuffers {
         self.publish();
     }
 
-    /// Keeps the memory mapped for ever, because the kernel may still write it.
+    /// Keeps the memory mapped for ever, because the kernel may still write to it.
     pub(super) fn leak(&mut self) {
         self.memory.leaked = true;
     }
 
-    /// Writes the entry of a free buffer behind the tail. There is always room: the buffer ring has
-    /// as many entries as there are buffers, and pieces cannot be copied.
+    /// Writes the entry of a free buffer at the tail. There is always room: the ring has as many
+    /// entries as there are buffers, and pieces cannot be copied.
     fn provide(&mut self, buffer: u16) {
         let address = self.data(buffer).as_ptr().expose_provenance() as u64;
         let slot = usize::from(self.tail & (self.buffers - 1));
@@ -169,8 +170,8 @@ impl ReceiveBuffers {
     }
 }
 
-/// Anonymous, private, zeroed memory that starts at a page. It is populated at once: buffers are used
-/// in turn, so all of it is touched soon anyway, and then it is no connection's receive that pays.
+/// Anonymous, private, zeroed memory from a page's start. Populated at once: buffers are used in
+/// turn, so all of it is touched soon, and no connection's receive has to wait for that.
 struct Mapping {
     address: NonNull<u8>,
     bytes: usize,

@@ -1,5 +1,5 @@
-//! The two queues shared with the kernel: set-up, putting operations in, entering the kernel,
-//! taking completions out. Knows nothing of what the operations mean.
+//! The two queues shared with the kernel: set-up, queueing operations, entering the kernel, taking
+//! completions. It does not know what the operations mean.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,34 +12,34 @@ use io_uring::{EnterFlags, IoUring, cqueue, squeue};
 use super::buffers::{GROUP, ReceiveBuffers};
 use super::options::{RingError, RingOptions};
 
-/// Completion entries for each submission entry: multishot operations complete many times. What
-/// does not fit is kept by the kernel (`IORING_FEAT_NODROP`) until the next enter.
+/// Completion entries for each submission entry: multishot operations complete many times. The
+/// kernel keeps what does not fit (`IORING_FEAT_NODROP`) until the next enter.
 const COMPLETIONS_PER_ENTRY: u32 = 4;
 
-/// How long to wait for completions before submitting again when the kernel could take nothing.
+/// Pause before submitting again when the kernel took nothing.
 const PRESSURE_PAUSE: Duration = Duration::from_millis(10);
 
-/// Longer waits end early: a length that the kernel's signed seconds could not hold is no length.
+/// Longest wait; longer ones end early. A day, because the kernel's signed seconds have a limit.
 const WAIT_MAX: Duration = Duration::from_secs(86_400);
 
-/// How long a synchronous cancel of everything may take.
+/// Longest time of a synchronous cancel of everything, in seconds.
 const CANCEL_SECS_MAX: u64 = 1;
 
 /// The queues, and what did not fit into them.
 pub(super) struct Driver {
     io: IoUring,
-    /// Operations behind the submission queue, in order. It grows only while the kernel refuses to
-    /// take more, and is bounded by what the shard has in flight.
+    /// Operations that did not fit into the submission queue, in order. It grows only while the
+    /// kernel takes no more; the shard's operations in flight bound it.
     backlog: VecDeque<squeue::Entry>,
-    /// Operations ever pushed.
+    /// How many operations were pushed.
     pushed: u64,
     /// Times that the submission queue was full within a turn.
     sq_full: u64,
 }
 
 impl Driver {
-    /// Linux 6.1 (`DEFER_TASKRUN`): completions are prepared by this thread inside `enter`, in
-    /// batches, and never by interrupting it.
+    /// Linux 6.1 (`DEFER_TASKRUN`): this thread prepares completions inside `enter`, in batches,
+    /// and nothing interrupts it.
     pub(super) fn new(options: &RingOptions) -> Result<Self, RingError> {
         let io = IoUring::builder()
             .setup_single_issuer()
@@ -75,18 +75,18 @@ impl Driver {
             .map_err(|source| RingError::Kernel { what: register_advice(&source), source })
     }
 
-    /// Operations pushed so far, this one's number if it was the last.
+    /// Operations pushed so far; the last one has this number.
     pub(super) fn pushed(&self) -> u64 {
         self.pushed
     }
 
-    /// How many of the operations pushed the kernel has taken; it takes them in order.
+    /// How many of the pushed operations the kernel has taken; it takes them in order.
     pub(super) fn taken(&mut self) -> u64 {
         self.pushed - (self.io.submission().len() + self.backlog.len()) as u64
     }
 
-    /// Queues an operation for the next enter. When the submission queue is full, what is there is
-    /// submitted at once; when the kernel takes nothing, the operation waits in the backlog.
+    /// Queues an operation for the next enter. If the submission queue is full, submits it at once;
+    /// if the kernel takes nothing, the operation waits in the backlog.
     ///
     /// # Safety
     /// All memory that `entry` points to stays valid and in place until its last completion.
@@ -98,7 +98,7 @@ impl Driver {
                 return;
             }
             self.sq_full += 1;
-            // A refusal is met again, and judged, by the next `submit_and_wait`.
+            // If the kernel refused, the next `submit_and_wait` meets the error and handles it.
             let _refused = self.submit();
             // SAFETY: handed through from the caller.
             if unsafe { self.push_to_queue(&entry) } {
@@ -108,11 +108,11 @@ impl Driver {
         self.backlog.push_back(entry);
     }
 
-    /// Submits everything and waits for a completion, at most `timeout`. One system call unless
+    /// Submits everything and waits for a completion, at most `timeout`. One system call, unless
     /// more was pushed than the submission queue holds. May return early without a completion.
     pub(super) fn submit_and_wait(&mut self, timeout: Option<Duration>) -> Result<(), RingError> {
         self.drain_backlog();
-        // What the kernel refused is tried again soon, whatever the caller's timeout.
+        // Try soon again what the kernel refused, whatever the caller's timeout.
         let timeout = if self.backlog.is_empty() { timeout } else { Some(pressed(timeout)) };
         let queued = self.io.submission().len();
         match self.enter(queued, timeout) {
@@ -137,8 +137,8 @@ impl Driver {
         self.io.completion().next()
     }
 
-    /// Withdraws the receive buffers and cancels everything that the kernel has taken; true if it
-    /// did. Their completions follow at the next enter.
+    /// Withdraws the receive buffers and cancels every operation that the kernel has. Returns
+    /// whether it could. The completions follow at the next enter.
     pub(super) fn cancel_all(&mut self) -> bool {
         let submitter = self.io.submitter();
         // First, so that no receive takes a buffer from here on.
@@ -160,8 +160,8 @@ impl Driver {
         unsafe { queue.push(entry) }.is_ok()
     }
 
-    /// Submits what lies in the backlog, a queue's length at a time, until it is empty or the
-    /// kernel takes no more. Every round but the last moves at least one operation.
+    /// Submits the backlog, a queue's length at a time, until it is empty or the kernel takes no
+    /// more. Every round but the last moves at least one operation.
     fn drain_backlog(&mut self) {
         while let Some(entry) = self.backlog.pop_front() {
             // SAFETY: `push`'s caller keeps the operation's memory until its last completion.
@@ -184,8 +184,8 @@ impl Driver {
         unsafe { self.io.submitter().enter::<Timespec>(length(queued), 0, flags, None) }
     }
 
-    /// One `io_uring_enter`. `GETEVENTS` always, even without waiting: only it runs deferred task
-    /// work and flushes completions that had overflowed.
+    /// One `io_uring_enter`. `GETEVENTS` even without waiting: only it runs deferred work and
+    /// flushes completions that had overflowed.
     fn enter(&mut self, submit: usize, timeout: Option<Duration>) -> io::Result<()> {
         let want = u32::from(timeout != Some(Duration::ZERO));
         let timespec = timeout.map(|timeout| Timespec::from(timeout.min(WAIT_MAX)));
@@ -199,8 +199,9 @@ impl Driver {
         unsafe { self.io.submitter().enter(length(submit), want, flags, Some(&args)) }.map(drop)
     }
 
-    /// The kernel had no memory for more requests, or no room for their completions. If there are
-    /// completions the caller must take them first; else some must come before a new attempt.
+    /// The kernel had no memory for more requests, or no room for completions. If there are
+    /// completions the caller must take them first; otherwise waits for some before another
+    /// attempt.
     fn wait_out_pressure(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if !self.io.completion().is_empty() {
             return Ok(());

@@ -10,24 +10,24 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// When TCP asks whether a peer is still there (`SO_KEEPALIVE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keepalive {
-    /// So long after the peer's last segment, whole seconds.
+pub(crate) struct Keepalive {
+    /// Time after the peer's last segment, in whole seconds.
     pub idle: Duration,
-    /// And then so often, whole seconds.
+    /// Time between two probes, in whole seconds.
     pub interval: Duration,
-    /// Probes without an answer after which it is gone.
+    /// Unanswered probes after which the peer counts as gone.
     pub probes: u32,
 }
 
-/// A listening TCP socket with `SO_REUSEPORT` and `TCP_NODELAY` (accepted sockets inherit it),
-/// close-on-exec, and for IPv6 addresses `IPV6_V6ONLY`, so that `0.0.0.0` and `[::]` can both be
-/// listened on. It is left blocking: the ring polls before it would block, and a non-blocking
+/// Opens a listening TCP socket with `SO_REUSEPORT` and `TCP_NODELAY` (accepted sockets inherit
+/// it), close-on-exec, and for IPv6 addresses `IPV6_V6ONLY`, so that `0.0.0.0` and `[::]` can be
+/// used together. It stays blocking: the ring polls before it would block, and a non-blocking
 /// socket would fail with `EAGAIN` instead.
 ///
-/// Accepted sockets inherit `keepalive` as well. `TCP_USER_TIMEOUT` stays unset: it would take the place
-/// of `keepalive`'s probes, and data that is not acknowledged has an end of its own
-/// (`net.ipv4.tcp_retries2`, some 15 minutes).
-pub fn listen(
+/// Accepted sockets inherit `keepalive` as well. `TCP_USER_TIMEOUT` stays unset: it would replace
+/// `keepalive`'s probes, and unacknowledged data has a timeout of its own (`net.ipv4.tcp_retries2`,
+/// some 15 minutes).
+pub(crate) fn listen(
     address: SocketAddr,
     backlog: i32,
     keepalive: Option<Keepalive>,

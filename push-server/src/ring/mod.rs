@@ -1,32 +1,34 @@
-//! io_uring: one ring a shard. The only user of the io-uring crate; it knows no MQTT. Kernel 6.1 or
-//! later (`SINGLE_ISSUER | DEFER_TASKRUN`, multishot accept and receive, provided-buffer rings).
+//! io_uring: one ring for each shard. The only user of the io-uring crate; it knows no MQTT. Kernel
+//! 6.1 or later (`SINGLE_ISSUER | DEFER_TASKRUN`, multishot accept and receive, provided-buffer
+//! rings).
 //!
 //! # A turn
-//! Operations are queued by the methods of [`Ring`] and submitted together by
-//! [`Ring::submit_and_wait`]: one system call a turn. Then [`Ring::next_completion`] is called until
-//! it has no more. Completions are prepared by the kernel inside that call only, so nothing happens
-//! between turns, and a completion that did not fit into the queue comes with the next turn.
+//! The methods of [`Ring`] queue operations, and [`Ring::submit_and_wait`] submits them together:
+//! one system call for each turn. Then call [`Ring::next_completion`] until it has no more. The
+//! kernel prepares completions inside that call only, so nothing happens between turns, and a
+//! completion that did not fit into the queue comes with the next turn.
 //!
 //! # What the ring owns
 //! - Sent bytes, from [`Ring::send`] until [`Completion::Sent`], even when cancelled.
-//! - Receive buffers. A [`Piece`] is a loan; a lost piece is a buffer lost.
+//! - Receive buffers. A [`Piece`] is a loan; a lost piece is a lost buffer.
 //!
 //! # What the caller keeps
-//! - *Descriptors.* The ring borrows numbers. A socket is closed only when its operations have
-//!   ended (`!more`, `Sent`), else a queued or continued operation could meet a stranger that got
-//!   the same number; besides, an armed operation keeps the connection open behind the closed
-//!   descriptor. Cancel first, then wait for the ends.
+//! - *Descriptors.* The ring borrows numbers. Close a socket only when its operations have ended
+//!   (`!more`, `Sent`), or a queued or continued operation may act on another socket that got the same
+//!   number; besides, an armed operation keeps the connection open behind the closed descriptor.
+//!   Cancel first, then wait for the ends.
 //! - *Ends of multishot operations.* `!more` can come with success too (the kernel ends them under
 //!   pressure): take the result, then arm again.
-//! - *Generations.* A completion may come after the shard gave a slot to another connection: the
-//!   shard compares the token's generation. What the ring itself cannot place (an unknown kind, a
-//!   send that is over) it drops and counts ([`RingCounters::stale`]).
-//! - *One thread.* The kernel takes operations from the creating thread alone; `Ring` is not `Send`.
+//! - *Generations.* A completion may come after the shard gave a slot to another connection, so the
+//!   shard compares the token's generation. The ring drops and counts completions that it cannot match
+//!   itself (an unknown kind, a send that is over): [`RingCounters::stale`].
+//! - *One thread.* The kernel takes operations from the creating thread alone; `Ring` is not
+//!   `Send`.
 //!
 //! # Dropping a ring
-//! Whatever the kernel has taken is cancelled and waited for, about two seconds at most. Memory that
-//! it might still use after that is leaked, never freed. Operations not yet submitted are forgotten,
-//! accepted connections not yet taken are closed.
+//! Operations that the kernel has are cancelled and waited for, about two seconds at most. Memory
+//! that the kernel might still use after that is leaked, never freed. Operations not yet submitted
+//! are forgotten, and accepted connections not yet taken are closed.
 #![expect(unsafe_code, reason = "the ring's memory is shared with the kernel")]
 
 mod buffers;
@@ -51,39 +53,39 @@ use driver::Driver;
 use send::{SendProgress, Sends};
 use user_data::{Kind, decode, encode, encode_kind};
 
-pub use buffers::Piece;
-pub use listener::{Keepalive, listen};
-pub use options::{RingError, RingOptions};
-pub use user_data::Token;
+pub(crate) use buffers::Piece;
+pub(crate) use listener::{Keepalive, listen};
+pub(crate) use options::{RingError, RingOptions};
+pub(crate) use user_data::Token;
 
-/// Waits for the kernel to end cancelled operations when a ring is dropped.
+/// Most waits for the kernel to end cancelled operations when a ring is dropped.
 const SETTLE_WAITS_MAX: u32 = 50;
 
-/// Length of each.
+/// Length of each of these waits.
 const SETTLE_WAIT: Duration = Duration::from_millis(20);
 
-/// Where another ring is woken. Good as long as that ring lives; waking a ring that is gone is
-/// counted ([`RingCounters::wake_failed`]), at worst a ring that got the same descriptor is woken.
+/// Where to wake another ring. Valid as long as that ring lives. Waking a ring that is gone is
+/// counted ([`RingCounters::wake_failed`]); at worst it wakes a ring that got the same descriptor.
 #[derive(Clone, Copy, Debug)]
-pub struct RingHandle(RawFd);
+pub(crate) struct RingHandle(RawFd);
 
-/// What went wrong in a ring without being anyone's completion.
+/// Errors of a ring that belong to no caller's completion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RingCounters {
+pub(crate) struct RingCounters {
     /// Completions that belong to no operation.
     pub stale: u64,
     /// Wakes that did not arrive: the other ring is gone or out of memory.
     pub wake_failed: u64,
-    /// Watches that ended by an error. Whoever watches is told that there may be something.
+    /// Watches that ended by an error. Their callers are told that the descriptor may be readable.
     pub watch_failed: u64,
-    /// Times that the submission queue was full before the turn's end.
+    /// Times that the submission queue was full before the end of a turn.
     pub sq_full: u64,
 }
 
-/// What a receive brought.
+/// The result of a receive.
 #[derive(Debug)]
-pub enum Received {
-    /// Bytes: read by `Ring::bytes`, then `Ring::recycle`.
+pub(crate) enum Received {
+    /// Bytes: read them by `Ring::bytes`, then call `Ring::recycle`.
     Data(Piece),
     /// The peer sent FIN.
     End,
@@ -95,61 +97,47 @@ pub enum Received {
     Failed(io::Error),
 }
 
-/// A finished or progressing operation.
+/// An operation has ended or made progress.
 #[derive(Debug)]
-pub enum Completion {
-    /// A connection, or why not. `!more`: the multishot accept has ended.
-    Accepted {
-        #[expect(missing_docs, reason = "said above")]
-        token: Token,
-        #[expect(missing_docs, reason = "said above")]
-        result: io::Result<OwnedFd>,
-        #[expect(missing_docs, reason = "said above")]
-        more: bool,
-    },
-    /// Bytes, or why not. `!more`: the multishot receive has ended.
-    Received {
-        #[expect(missing_docs, reason = "said above")]
-        token: Token,
-        #[expect(missing_docs, reason = "said above")]
-        received: Received,
-        #[expect(missing_docs, reason = "said above")]
-        more: bool,
-    },
-    /// All bytes were accepted by the socket, or the send failed. Short sends are continued by the
-    /// ring and not seen here.
+pub(crate) enum Completion {
+    /// A connection, or an error. `!more`: the multishot accept has ended.
+    Accepted { token: Token, result: io::Result<OwnedFd>, more: bool },
+    /// Bytes, or an error. `!more`: the multishot receive has ended.
+    Received { token: Token, received: Received, more: bool },
+    /// The socket has accepted all bytes, or the send failed. The ring continues short sends
+    /// itself.
     Sent {
-        #[expect(missing_docs, reason = "said above")]
         token: Token,
         /// As it was given to `send`.
         weight: u32,
         /// Bytes accepted.
         result: io::Result<usize>,
     },
-    /// A send was interrupted.
+    /// An interrupted send has ended.
     Interrupted {
-        #[expect(missing_docs, reason = "said above")]
         token: Token,
         /// As it was given to `send`.
         weight: u32,
         /// Bytes that the socket has accepted.
         accepted: usize,
-        /// Those that follow them.
+        /// The bytes after them.
         unsent: Vec<Bytes>,
     },
     /// Another ring called `wake`.
     Woken,
     /// A watched descriptor is readable. `!more`: watch again.
     Readable {
-        #[expect(missing_docs, reason = "said above")]
+        #[cfg_attr(
+            not(test),
+            expect(dead_code, reason = "a shard watches one descriptor; tests watch several")
+        )]
         token: Token,
-        #[expect(missing_docs, reason = "said above")]
         more: bool,
     },
 }
 
 /// The ring.
-pub struct Ring {
+pub(crate) struct Ring {
     // First, so that the ring is closed before its memory goes.
     driver: Driver,
     sends: Sends,
@@ -161,7 +149,7 @@ pub struct Ring {
 
 impl Ring {
     /// Sets up the ring and its provided buffers. Must be called by the thread that will use it.
-    pub fn new(options: RingOptions) -> Result<Self, RingError> {
+    pub(crate) fn new(options: RingOptions) -> Result<Self, RingError> {
         let buffers = ReceiveBuffers::new(&options)?;
         let mut driver = Driver::new(&options)?;
         // SAFETY: `drop` withdraws the buffers and waits for all operations, or leaks the buffers.
@@ -175,42 +163,42 @@ impl Ring {
         })
     }
 
-    /// Where others wake this ring.
-    pub fn handle(&self) -> RingHandle {
+    /// The handle by which others wake this ring.
+    pub(crate) fn handle(&self) -> RingHandle {
         RingHandle(self.driver.as_raw_fd())
     }
 
-    /// What went wrong so far.
-    pub fn counters(&self) -> RingCounters {
+    /// The errors so far.
+    pub(crate) fn counters(&self) -> RingCounters {
         RingCounters { sq_full: self.driver.sq_full(), ..self.counters }
     }
 
-    /// Receive buffers that no [`Piece`] stands for. Those in completions not yet taken count as
-    /// free.
-    pub fn receive_buffers_free(&self) -> u16 {
+    /// Receive buffers that no [`Piece`] holds. Those in completions not yet taken count as free.
+    #[cfg(test)]
+    fn receive_buffers_free(&self) -> u16 {
         self.buffers.free()
     }
 
     /// Accepts connections until cancelled or failed (multishot). They are close-on-exec.
-    pub fn accept(&mut self, listener: RawFd, token: Token) {
+    pub(crate) fn accept(&mut self, listener: RawFd, token: Token) {
         let flags = libc::SOCK_CLOEXEC;
         let entry = opcode::AcceptMulti::new(types::Fd(listener)).flags(flags).build();
         self.push_plain(entry.user_data(encode(Kind::Accept, token)));
     }
 
     /// Cancels a multishot accept; it ends with `ECANCELED`.
-    pub fn cancel_accept(&mut self, token: Token) {
+    pub(crate) fn cancel_accept(&mut self, token: Token) {
         self.cancel(encode(Kind::Accept, token));
     }
 
     /// Receives into provided buffers until cancelled, ended or failed (multishot).
-    pub fn receive(&mut self, socket: RawFd, token: Token) {
+    pub(crate) fn receive(&mut self, socket: RawFd, token: Token) {
         let entry = opcode::RecvMulti::new(types::Fd(socket), GROUP).build();
         self.push_plain(entry.user_data(encode(Kind::Receive, token)));
     }
 
     /// Receives once into a provided buffer.
-    pub fn receive_once(&mut self, socket: RawFd, token: Token) {
+    pub(crate) fn receive_once(&mut self, socket: RawFd, token: Token) {
         let len = self.buffers.buffer_bytes();
         let entry = opcode::Recv::new(types::Fd(socket), ptr::null_mut(), len)
             .buf_group(GROUP)
@@ -219,47 +207,47 @@ impl Ring {
         self.push_plain(entry.user_data(encode(Kind::Receive, token)));
     }
 
-    /// Cancels the receive of `token`; it ends with `Received::Cancelled`, unless it had ended
-    /// already: then that end is the last word.
-    pub fn cancel_receive(&mut self, token: Token) {
+    /// Cancels the receive of `token`; it ends with `Received::Cancelled`, unless it has ended
+    /// already.
+    pub(crate) fn cancel_receive(&mut self, token: Token) {
         self.cancel(encode(Kind::Receive, token));
     }
 
-    /// Sends all chunks, in order; the ring owns them until `Completion::Sent`, which brings `weight`
-    /// back: what the caller counts for them. At most one send a token at a time.
-    pub fn send(&mut self, socket: RawFd, token: Token, chunks: Vec<Bytes>, weight: u32) {
+    /// Sends all chunks, in order. The ring owns them until `Completion::Sent`, which returns
+    /// `weight`: what the caller counts for them. At most one send for each token at a time.
+    pub(crate) fn send(&mut self, socket: RawFd, token: Token, chunks: Vec<Bytes>, weight: u32) {
         match self.sends.start(socket, token, chunks, weight) {
             Some(key) => self.push_send(key),
             None => self.ready.push_back(Completion::Sent { token, weight, result: Ok(0) }),
         }
     }
 
-    /// Cancels the send of `token` (it still ends with `Completion::Sent`: `ECANCELED`, or the
-    /// bytes if all had been accepted). How many bytes of a cancelled send went out is not known.
-    pub fn cancel_send(&mut self, token: Token) {
+    /// Cancels the send of `token`. It still ends with `Completion::Sent`: `ECANCELED`, or the
+    /// bytes if all were accepted. It is unknown how many bytes of a cancelled send went out.
+    pub(crate) fn cancel_send(&mut self, token: Token) {
         if let Some(user_data) = self.sends.cancel(token) {
             self.cancel(user_data);
         }
     }
 
-    /// Cancels the send of `token`, and has what is left of it given back: it ends with
-    /// `Completion::Interrupted`, or with `Completion::Sent` if it was whole or has failed.
-    pub fn interrupt_send(&mut self, token: Token) {
+    /// Cancels the send of `token` and gives back its unsent bytes: it ends with
+    /// `Completion::Interrupted`, or with `Completion::Sent` if it was complete or has failed.
+    pub(crate) fn interrupt_send(&mut self, token: Token) {
         if let Some(user_data) = self.sends.interrupt(token) {
             self.cancel(user_data);
         }
     }
 
     /// Reports when a descriptor becomes readable (multishot poll; for event descriptors). Edges,
-    /// not levels: read the descriptor empty each time.
-    pub fn watch(&mut self, fd: RawFd, token: Token) {
+    /// not levels: read the descriptor until it is empty each time.
+    pub(crate) fn watch(&mut self, fd: RawFd, token: Token) {
         let events = u32::from(libc::POLLIN.cast_unsigned());
         let entry = opcode::PollAdd::new(types::Fd(fd), events).multi(true).build();
         self.push_plain(entry.user_data(encode(Kind::Watch, token)));
     }
 
-    /// Wakes another ring (`MSG_RING`) with this turn's submission.
-    pub fn wake(&mut self, other: RingHandle) {
+    /// Wakes another ring (`MSG_RING`) at this turn's submission.
+    pub(crate) fn wake(&mut self, other: RingHandle) {
         let woken = encode_kind(Kind::Woken);
         let entry = opcode::MsgRingData::new(types::Fd(other.0), 0, woken, None).build();
         let entry = entry.flags(squeue::Flags::SKIP_SUCCESS);
@@ -267,15 +255,15 @@ impl Ring {
     }
 
     /// Submits everything queued and waits for at least one completion, at most `timeout`
-    /// (`Duration::ZERO`: does not wait; `None`: for ever). May return early with no completion
-    /// (a signal, or an operation that is the ring's own affair).
-    pub fn submit_and_wait(&mut self, timeout: Option<Duration>) -> Result<(), RingError> {
+    /// (`Duration::ZERO`: does not wait; `None`: for ever). May return early without a completion
+    /// (a signal, or an operation of the ring's own).
+    pub(crate) fn submit_and_wait(&mut self, timeout: Option<Duration>) -> Result<(), RingError> {
         let timeout = if self.ready.is_empty() { timeout } else { Some(Duration::ZERO) };
         self.driver.submit_and_wait(timeout)
     }
 
-    /// The next completion at hand.
-    pub fn next_completion(&mut self) -> Option<Completion> {
+    /// Takes the next completion.
+    pub(crate) fn next_completion(&mut self) -> Option<Completion> {
         if let Some(completion) = self.ready.pop_front() {
             return Some(completion);
         }
@@ -291,7 +279,7 @@ impl Ring {
     ///
     /// # Panics
     /// If the piece is another ring's.
-    pub fn bytes(&self, piece: &Piece) -> &[u8] {
+    pub(crate) fn bytes(&self, piece: &Piece) -> &[u8] {
         self.buffers.bytes(piece)
     }
 
@@ -299,11 +287,11 @@ impl Ring {
     ///
     /// # Panics
     /// If the piece is another ring's.
-    pub fn recycle(&mut self, piece: Piece) {
+    pub(crate) fn recycle(&mut self, piece: Piece) {
         self.buffers.recycle(piece);
     }
 
-    /// What a completion entry means; `None` if it is nobody's affair but the ring's.
+    /// Turns a completion entry into a completion; `None`: it concerns only the ring.
     fn completion(&mut self, entry: &cqueue::Entry) -> Option<Completion> {
         let Some((kind, token)) = decode(entry.user_data()) else {
             self.counters.stale += 1;
@@ -330,13 +318,14 @@ impl Ring {
                 self.counters.wake_failed += 1;
                 None
             }
-            // Nothing was there to cancel: it had ended, and its end has been or will be seen.
+            // There was nothing to cancel: the operation has ended, and its end has been or will be
+            // taken.
             Kind::Cancel => None,
         }
     }
 
     fn received(&mut self, entry: &cqueue::Entry) -> Received {
-        // A buffer can be named beside an error or the stream's end: it comes back at once.
+        // The kernel may name a buffer along with an error or the stream's end: recycle it at once.
         let len = u32::try_from(entry.result()).unwrap_or(0);
         let piece =
             cqueue::buffer_select(entry.flags()).and_then(|buffer| self.buffers.lend(buffer, len));
@@ -397,7 +386,7 @@ impl Ring {
         unsafe { self.driver.push(entry) };
     }
 
-    /// Takes completions until there is none; how many there were.
+    /// Takes completions until there is none. Returns how many there were.
     fn discard_completions(&mut self) -> usize {
         let mut discarded = 0;
         while let Some(entry) = self.driver.next_entry() {
@@ -413,7 +402,8 @@ impl Ring {
         discarded
     }
 
-    /// Waits until the kernel has ended what `cancel_all` cancelled; false if it takes too long.
+    /// Waits until the kernel has ended what `cancel_all` cancelled. Returns false if that takes
+    /// too long.
     fn settle(&mut self) -> bool {
         for _ in 0..SETTLE_WAITS_MAX {
             let taken = self.driver.taken();

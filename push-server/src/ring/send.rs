@@ -1,6 +1,6 @@
-//! Sends in flight. Each owns its bytes, and the message header and vector that describe them,
-//! from the first submission to the last completion, cancelled or not: the kernel reads them
-//! whenever the socket has room. Short sends are continued here.
+//! Sends in flight. Each owns its bytes, and the message header and vector that describe them, from
+//! the first submission to the last completion, even when cancelled: the kernel reads them whenever
+//! the socket has room. This file continues short sends.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -13,15 +13,16 @@ use slab::Slab;
 
 use super::user_data::{GENERATION_MASK, Kind, Token, encode};
 
-/// Chunks handed to the kernel by one operation; the rest follows in the next. The kernel's own
-/// bound is 1024 (`UIO_MAXIOV`), and it allocates for more than 8.
+/// Most chunks in one operation; the rest follows in the next. The kernel's own maximum is 1024
+/// (`UIO_MAXIOV`), and it allocates for more than 8.
 pub(super) const IOVECS_MAX: usize = 256;
 
-/// Bytes of one chunk handed to the kernel by one operation; it takes no more than 2 GiB at once.
+/// Most bytes of one chunk in one operation. 1 GiB, because the kernel takes no more than 2 GiB at
+/// once.
 const OPERATION_BYTES_MAX: u32 = 1 << 30;
 
-/// `MSG_WAITALL` has the kernel continue most short sends itself; `MSG_NOSIGNAL` has a closed
-/// peer show as `EPIPE`, not as a signal.
+/// `MSG_WAITALL` makes the kernel continue most short sends itself; with `MSG_NOSIGNAL` a closed
+/// peer causes `EPIPE` instead of a signal.
 const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 
 /// What a completion means for its send.
@@ -31,9 +32,9 @@ pub(super) enum SendProgress {
     Stale,
     /// Some bytes were accepted. Submit `Sends::operation` of this key again.
     Short { key: u32 },
-    /// It is over and forgotten.
+    /// The send is over and forgotten.
     Done { token: Token, weight: u32, result: io::Result<usize> },
-    /// It was interrupted after `accepted` bytes; `unsent` follow them.
+    /// The send was interrupted after `accepted` bytes; `unsent` are the bytes after them.
     Interrupted { token: Token, weight: u32, accepted: usize, unsent: Vec<Bytes> },
 }
 
@@ -41,47 +42,47 @@ pub(super) enum SendProgress {
 #[derive(Default)]
 pub(super) struct Sends {
     sends: Slab<Send>,
-    /// For cancelling; one send a token.
+    /// For cancelling; one send for each token.
     by_token: HashMap<Token, u32, foldhash::fast::RandomState>,
-    /// Counts sends, to tell the users of one slab entry apart.
+    /// Counts sends, to distinguish users of one slab entry.
     generation: u32,
 }
 
 struct Send {
     token: Token,
-    /// The caller's.
+    /// The caller's number for these bytes.
     weight: u32,
     socket: RawFd,
     generation: u32,
-    /// Number of its latest operation among all that the ring pushed.
+    /// The number of its latest operation among all that the ring pushed.
     operation: u64,
-    /// None is empty. Sent ones stay until the end, cut to what is left of the last.
+    /// None is empty. Sent ones stay until the end; the last one sent in part is cut.
     chunks: Vec<Bytes>,
-    /// The first chunk with bytes left.
+    /// The first chunk with unsent bytes.
     next: usize,
     accepted: usize,
-    /// Whether it is not to be continued, and if so what becomes of the bytes that are left.
+    /// Set once the send is cancelled, so that it is not continued.
     cancelled: Option<Cancelled>,
-    message: Option<Box<Message>>,
+    message: Option<Box<SendHeader>>,
 }
 
-/// What becomes of the bytes that a cancelled send leaves.
+/// What to do with the unsent bytes of a cancelled send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cancelled {
-    /// They are dropped.
+    /// Drop them.
     Drops,
-    /// The caller gets them back.
+    /// Give them back to the caller.
     GivesBack,
 }
 
-/// What `sendmsg` is pointed to; boxed, so that it stays in place when the slab grows.
-struct Message {
+/// The memory that `sendmsg` reads; boxed, so that it stays in place when the slab grows.
+struct SendHeader {
     header: libc::msghdr,
     vector: Vec<libc::iovec>,
 }
 
 impl Sends {
-    /// Takes the chunks in; `None` if there is not one byte to send.
+    /// Takes the chunks; `None`: there is not one byte to send.
     pub(super) fn start(
         &mut self,
         socket: RawFd,
@@ -112,8 +113,8 @@ impl Sends {
         Some(key)
     }
 
-    /// The operation that sends what is left. `number` is its place among all that the ring pushed.
-    /// What it points to stays in place until the send is done.
+    /// The operation that sends the rest. `number`: its number among all that the ring pushed. The
+    /// memory that it points to stays in place until the send is done.
     pub(super) fn operation(&mut self, key: u32, number: u64) -> Option<squeue::Entry> {
         let send = self.sends.get_mut(key as usize)?;
         send.operation = number;
@@ -121,7 +122,7 @@ impl Sends {
         Some(send.entry()?.user_data(user_data))
     }
 
-    /// Takes a completion's result in.
+    /// Takes the result of a completion.
     pub(super) fn complete(&mut self, key: u32, generation: u32, result: i32) -> SendProgress {
         let send = match self.sends.get_mut(key as usize) {
             Some(send) if send.generation == generation => send,
@@ -156,13 +157,13 @@ impl Sends {
         }
     }
 
-    /// Marks the send of `token` as cancelled, so that it is not continued, and returns the user
-    /// data of its operation.
+    /// Cancels the send of `token`, so that it is not continued. Returns the user data of its
+    /// operation.
     pub(super) fn cancel(&mut self, token: Token) -> Option<u64> {
         self.end(token, Cancelled::Drops)
     }
 
-    /// The same, and what has not been sent comes back.
+    /// Like `cancel`, and gives the unsent bytes back.
     pub(super) fn interrupt(&mut self, token: Token) -> Option<u64> {
         self.end(token, Cancelled::GivesBack)
     }
@@ -181,7 +182,7 @@ impl Sends {
         }
     }
 
-    /// How many of the sends the kernel has, if it took the first `taken` operations of the ring.
+    /// How many of the sends the kernel has, if it took the ring's first `taken` operations.
     pub(super) fn in_kernel(&self, taken: u64) -> usize {
         self.sends.iter().filter(|(_, send)| send.operation <= taken).count()
     }
@@ -210,8 +211,8 @@ impl Send {
                 opcode::Send::new(socket, chunk.as_ptr(), len).flags(FLAGS).build()
             }
             chunks => {
-                // The header of the operation before, if any, has served: it has completed.
-                let message = self.message.insert(Message::new(chunks));
+                // The previous operation's header is free: that operation has completed.
+                let message = self.message.insert(SendHeader::new(chunks));
                 opcode::SendMsg::new(socket, &raw const message.header)
                     .flags(FLAGS.cast_unsigned())
                     .build()
@@ -221,12 +222,12 @@ impl Send {
     }
 }
 
-/// Whether a send failed for nothing but its cancel.
+/// Whether a send failed only because it was cancelled.
 fn is_cancel(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR))
 }
 
-impl Message {
+impl SendHeader {
     fn new(chunks: &[Bytes]) -> Box<Self> {
         let vector = chunks
             .iter()

@@ -1,23 +1,22 @@
-//! What the kernel gives back with every completion, packed into 64 bits: kind (8) | generation
-//! (24) | index (32). For token operations generation and index are the shard's, for sends they
-//! are those of the slab of [`super::send`].
+//! The user data of an operation, which the kernel returns with every completion, in 64 bits: kind
+//! (8) | generation (24) | index (32). For operations with a token, generation and index are the
+//! shard's; for sends, those of the slab of [`super::send`].
 
-/// Bits of a generation that survive the trip through the kernel.
+/// Bits of a generation that fit into the user data.
 pub(super) const GENERATION_MASK: u32 = 0x00ff_ffff;
 
 const KIND_SHIFT: u32 = 56;
 const GENERATION_SHIFT: u32 = 32;
 
-/// Whose operation it is: index and generation of the shard's, given back with every completion.
-/// The ring adds the kind of operation; generations are 24 bits (higher ones are cut off).
+/// Index and generation by which the shard finds an operation's owner; every completion returns
+/// them. The ring adds the kind of operation. Generations have 24 bits; higher ones are cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "said above")]
-pub struct Token {
+pub(crate) struct Token {
     pub index: u32,
     pub generation: u32,
 }
 
-/// What an operation is. Zero is none, so that a forgotten `user_data` shows as unknown.
+/// The kind of an operation. Zero is none, so that a forgotten `user_data` shows as unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
@@ -49,7 +48,7 @@ impl Kind {
     }
 }
 
-/// Packs kind and token; generation bits above the 24th are cut off.
+/// Packs kind and token, without generation bits above the 24th.
 pub(super) fn encode(kind: Kind, token: Token) -> u64 {
     let generation = u64::from(token.generation & GENERATION_MASK);
     (u64::from(kind as u8) << KIND_SHIFT)

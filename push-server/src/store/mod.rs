@@ -1,13 +1,13 @@
 //! What must outlive the process: persistent sessions with their subscriptions, outboxes and
 //! exactly-once ids, retained messages and pending wills.
 //!
-//! [`api`] is the interface, whose names stand here as well. [`embedded`] keeps it in a database in a
-//! directory, by a thread of its own; [`memory`] keeps it as long as the process lives. `rules` is what
-//! both keep to. What uses a store names the interface only; who opens one names
-//! which.
+//! [`api`] is the interface, whose names are re-exported here. [`embedded`] stores in a database in
+//! a directory, with a thread of its own; [`memory`] stores as long as the process lives. `rules`
+//! holds for both. Users of a store name the interface only; the code that opens one names the
+//! implementation.
 //!
-//! A store knows topics and messages, and no protocol: what an acknowledgement means, which limits an
-//! outbox has, and what to do while the disk fails is its caller's to say.
+//! A store knows topics and messages, and no protocol: its caller decides what an acknowledgement
+//! means, which limits an outbox has, and what to do while the disk fails.
 
 pub mod api;
 pub mod embedded;

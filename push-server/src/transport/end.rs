@@ -1,21 +1,21 @@
-//! How a connection ends: by its peer's doing, or by ours.
+//! Why a connection ends: the peer's reasons, and the server's.
 
-/// Why a layer takes nothing more of what its peer sends.
+/// Why a layer stopped taking the peer's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// Its request was for something else than MQTT over WebSocket.
+    /// The peer asked for something other than MQTT over WebSocket.
     NotUpgraded,
     /// Its request is longer than [`super::UPGRADE_HEAD_BYTES_MAX`].
     HeadTooLarge,
     /// It sent a close frame.
     Left,
-    /// It broke the rules of frames, or sent text [MQTT-6.0.0-1].
+    /// It broke the framing rules, or sent text [MQTT-6.0.0-1].
     Fault,
-    /// It sent too many pings of WebSocket.
+    /// It sent WebSocket pings too often.
     PingRate,
 }
 
-/// A limit that a layer holds its peer to.
+/// A limit that a layer enforces on its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     /// [`super::UPGRADE_HEAD_BYTES_MAX`].
@@ -24,7 +24,7 @@ pub(crate) enum Limit {
     PingRate,
 }
 
-/// Why the server ends a connection, where a layer can say it.
+/// Why the server ends a connection, for layers that can tell the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goodbye {
     /// MQTT has ended: WebSocket's 1000.
@@ -50,7 +50,7 @@ impl Ended {
         self != Self::Left
     }
 
-    /// The limit that the peer has reached, if it was one.
+    /// The limit that the peer exceeded, if that was the reason.
     pub(crate) fn limit(self) -> Option<Limit> {
         match self {
             Self::HeadTooLarge => Some(Limit::UpgradeHead),

@@ -1,5 +1,5 @@
-//! A transport as a value, for a client that moves: what it holds of a connection, and nothing of how
-//! it is held. What is half received and what is not sent yet goes along.
+//! A transport as a plain value, for a client that moves. Input received in part and output not
+//! sent yet go along.
 
 use super::layer::Layer;
 #[cfg(test)]
@@ -11,31 +11,31 @@ use super::{Layers, Transport};
 #[derive(Debug)]
 pub(crate) struct FrozenTransport(Vec<FrozenLayer>);
 
-/// One layer, and how much came to it.
+/// One layer, and how many bytes it has received.
 #[derive(Debug)]
 struct FrozenLayer {
     received_bytes: u64,
-    held: Held,
+    held: LayerState,
 }
 
-/// What a layer holds.
+/// The state of a layer.
 #[derive(Debug)]
-enum Held {
+enum LayerState {
     WebSocket(FrozenWebSocket),
     #[cfg(test)]
     Records(Records),
 }
 
 impl Transport {
-    /// All of it, as a value.
+    /// Turns the transport into a value.
     pub(crate) fn freeze(self) -> FrozenTransport {
         let (mut frozen, mut rest) = (Vec::new(), self);
         while let Some(layers) = rest.0 {
             let Layers { received_bytes, outer, inside } = *layers;
             let held = match outer {
-                Layer::WebSocket(websocket) => Held::WebSocket(websocket.freeze()),
+                Layer::WebSocket(websocket) => LayerState::WebSocket(websocket.freeze()),
                 #[cfg(test)]
-                Layer::Records(records) => Held::Records(records),
+                Layer::Records(records) => LayerState::Records(records),
             };
             frozen.push(FrozenLayer { received_bytes, held });
             rest = inside;
@@ -43,14 +43,14 @@ impl Transport {
         FrozenTransport(frozen)
     }
 
-    /// The transport that `freeze` made a value of.
+    /// Turns the value back into a transport.
     pub(crate) fn thaw(frozen: FrozenTransport) -> Self {
         frozen.0.into_iter().rev().fold(Self(None), |inside, frozen| {
             let FrozenLayer { received_bytes, held } = frozen;
             let outer = match held {
-                Held::WebSocket(frozen) => Layer::WebSocket(WebSocket::thaw(frozen)),
+                LayerState::WebSocket(frozen) => Layer::WebSocket(WebSocket::thaw(frozen)),
                 #[cfg(test)]
-                Held::Records(records) => Layer::Records(records),
+                LayerState::Records(records) => Layer::Records(records),
             };
             Self(Some(Box::new(Layers { received_bytes, outer, inside })))
         })

@@ -1,4 +1,4 @@
-//! One layer, whichever it is. What is inside of it, it does not know.
+//! One layer of any kind. It does not know what is inside.
 
 use bytes::Bytes;
 use push_common::clock::Monotonic;
@@ -14,13 +14,13 @@ use super::websocket::WebSocket;
 #[derive(Debug)]
 pub(super) enum Layer {
     WebSocket(WebSocket),
-    /// Stands for TLS in tests.
+    /// A stand-in for TLS in tests.
     #[cfg(test)]
     Records(Records),
 }
 
 impl Layer {
-    /// Takes what came, and appends what it holds for the inside to `inside`.
+    /// Takes received bytes, and appends those for the inside to `inside`.
     pub(super) fn take(
         &mut self,
         bytes: &[u8],
@@ -35,7 +35,7 @@ impl Layer {
         }
     }
 
-    /// Makes of what the inside sends what goes on, with what the layer itself owes.
+    /// Wraps what the inside sends, and adds what the layer itself has to send.
     pub(super) fn wrap(&mut self, chunks: &mut Vec<Bytes>) {
         match self {
             Self::WebSocket(websocket) => websocket.wrap(chunks),
@@ -44,7 +44,7 @@ impl Layer {
         }
     }
 
-    /// Whether the layer has something to send though the inside has nothing.
+    /// Whether the layer has something to send of its own.
     pub(super) fn owes(&self) -> bool {
         match self {
             Self::WebSocket(websocket) => websocket.owes(),
@@ -53,7 +53,7 @@ impl Layer {
         }
     }
 
-    /// Takes nothing more, and says goodbye behind all that is wrapped next.
+    /// Takes no more input, and says goodbye after the bytes that are wrapped next.
     pub(super) fn close(&mut self, goodbye: Goodbye) {
         match self {
             Self::WebSocket(websocket) => websocket.close(goodbye),
@@ -62,7 +62,8 @@ impl Layer {
         }
     }
 
-    /// Why nothing more is taken from the peer; `None` while it is, and once `close` was called.
+    /// Why the layer takes no more input from the peer. `None`: it still does, or `close` was
+    /// called.
     pub(super) fn ended(&self) -> Option<Ended> {
         match self {
             Self::WebSocket(websocket) => websocket.ended(),
@@ -71,7 +72,7 @@ impl Layer {
         }
     }
 
-    /// How long a heartbeat is with this layer around it; `None` while the layer carries nothing.
+    /// The length of a heartbeat with this layer around it; `None` while the layer carries nothing.
     pub(super) fn around(&self, inside: Heartbeat) -> Option<Heartbeat> {
         match self {
             Self::WebSocket(websocket) => websocket.around(inside),
@@ -80,7 +81,7 @@ impl Layer {
         }
     }
 
-    /// Whether no part of a frame has come whose rest is still to come.
+    /// Whether no frame is incomplete.
     pub(super) fn is_whole(&self) -> bool {
         match self {
             Self::WebSocket(websocket) => websocket.is_whole(),

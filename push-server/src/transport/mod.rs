@@ -1,38 +1,44 @@
-//! What lies around the MQTT bytes of a connection, in layers: nothing, or WebSocket's frames. Sans
-//! I/O: a peer's bytes in, bytes of MQTT out, and the reverse. Knows no MQTT packet, no socket and no
+//! The layers around the MQTT bytes of a connection: none, or WebSocket's frames. Sans I/O: a
+//! peer's bytes in, MQTT's bytes out, and the reverse. It knows no MQTT packet, no socket and no
 //! clock.
 //!
-//! A [`Transport`] is a stack of layers, the outermost first; MQTT is inside the last. Whoever uses one
+//! A [`Transport`] is a stack of layers, the outermost first; MQTT is inside the last. Its user
 //! does not know which layers there are:
-//! - [`Transport::take`] unwraps what came. Then look at [`Transport::owes`] (a layer has an answer of its
-//!   own to send: have `wrap` called soon, with or without bytes of MQTT) and [`Transport::ended`].
-//! - [`Transport::wrap`] wraps what is sent next. It is called in the order in which bytes leave, and
-//!   what it returns has to leave.
-//! - [`Transport::close`] has the layers say goodbye behind all that is wrapped next.
+//! - [`Transport::take`] unwraps received bytes. Afterwards look at [`Transport::owes`] (a layer
+//!   has an
+//!   answer of its own to send: call `wrap` soon, with or without bytes of MQTT) and [`Transport::ended`].
+//! - [`Transport::wrap`] wraps the next bytes to send. Call it in the order in which bytes leave,
+//!   and
+//!   send all that it returns.
+//! - [`Transport::close`] makes the layers say goodbye after the bytes that are wrapped next.
 //! - [`Transport::freeze`] and [`Transport::thaw`] are for a client that moves.
-//! - [`Transport::heartbeat`] and [`Transport::whole_wire_bytes`] are for the kernel path, which answers
+//! - [`Transport::heartbeat`] and [`Transport::whole_wire_bytes`] are for the kernel path, which
+//!   answers
 //!   pings by their length on the wire and only while both streams are at rest.
 //!
 //! # How TLS fits
-//! TLS will be a variant of `layer::Layer`, with `Kind`s of its own (alone, and around WebSocket), and
-//! its configuration becomes an argument of [`Transport::new`]. What it does maps so:
-//! - Handshake: its flights are what the layer owes; MQTT's bytes begin when `take` first returns some.
-//!   Nothing is wrapped before, since a server says nothing before CONNECT. `heartbeat` is `None` until
-//!   the keys are there.
-//! - A record that has not come whole stays in the layer, and `is_whole` says so: `rx` keeps its
-//!   value, and the kernel declines. An idle connection holds no part of a record, so no buffer.
-//! - `wrap` seals, which takes the claim of the kernel path (`HELD`). The claim may be released when
-//!   all that was sealed has been handed to TCP, `tx` is published, and `owes` is false: rustls seals
-//!   its answer to a KeyUpdate at once and holds it until the next write, and `owes` is true meanwhile.
-//!   The end of a send is where the shard publishes `tx` already, so the release belongs there.
-//! - Alerts and close_notify are what it owes behind an end or after `close`; their causes are variants
-//!   of [`Ended`], which callers ask for text and limit only.
-//! - [`Transport::heartbeat`] asks the layers from the inside out: 2 and 2 bytes are 24 and 24 in TLS 1.3,
-//!   8 and 4 in WebSocket, and 30 and 26 in WebSocket in TLS 1.3.
-//! - `freeze` gives suite, keys, record numbers and traffic secrets, with a record in part.
+//! TLS will be a variant of `layer::Layer`, with `Kind`s of its own (alone, and around WebSocket);
+//! its configuration becomes an argument of [`Transport::new`]. Its parts map so:
+//! - Handshake: the layer owes its flights; MQTT's bytes begin when `take` first returns some.
+//!   Nothing
+//!   is wrapped before, since a server says nothing before CONNECT. `heartbeat` is `None` until the
+//!   keys are there.
+//! - An incomplete record stays in the layer, and `is_whole` says so: `rx` keeps its value, and the
+//!   kernel declines. An idle connection holds no part of a record, so no buffer.
+//! - `wrap` seals, which takes the claim of the kernel path (`HELD`). The claim may be released
+//!   when
+//!   TCP has all sealed bytes, `tx` is published, and `owes` is false: rustls seals its answer to a
+//!   KeyUpdate at once and holds it until the next write, and `owes` is true meanwhile. The shard
+//!   publishes `tx` at the end of a send already, so the release belongs there.
+//! - The layer owes alerts and close_notify after an end or `close`; their causes are variants of
+//!   [`Ended`], of which callers only ask text and limit.
+//! - [`Transport::heartbeat`] asks the layers from the inside out: 2 and 2 bytes become 24 and 24
+//!   in
+//!   TLS 1.3, 8 and 4 in WebSocket, and 30 and 26 in WebSocket in TLS 1.3.
+//! - `freeze` yields suite, keys, record numbers and traffic secrets, with an incomplete record.
 //!
-//! Not covered: how many handshakes advance in a turn, and who a client certificate names. Both are
-//! questions that the shard will ask the transport.
+//! Not covered: how many handshakes advance in a turn, and whom a client certificate names. The
+//! shard will have to ask the transport for both.
 
 mod end;
 mod frozen;
@@ -58,26 +64,25 @@ pub(crate) use websocket::UPGRADE_HEAD_BYTES_MAX;
 /// Which layers a listener's connections have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// None: bytes of MQTT and nothing else.
+    /// None: only bytes of MQTT.
     Plain,
     /// WebSocket's binary frames.
     WebSocket,
 }
 
-/// The layers of one connection. Nothing but a null pointer where there is none.
+/// The layers of one connection; a null pointer if there are none.
 #[derive(Debug, Default)]
 pub(crate) struct Transport(Option<Box<Layers>>);
 
 #[derive(Debug)]
 struct Layers {
-    /// Bytes that came to the outermost of these.
+    /// Bytes received by the outermost layer.
     received_bytes: u64,
     outer: Layer,
     inside: Transport,
 }
 
-/// What bytes are unwrapped into, one buffer a layer. For one connection after another, so that none
-/// owns any.
+/// Buffers to unwrap into, one for each layer. All connections use the same, so none owns any.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     unwrapped: Vec<u8>,
@@ -85,7 +90,7 @@ pub(crate) struct Scratch {
 }
 
 impl Transport {
-    /// Of a connection from which nothing has come; pings of its layers are charged from `now` on.
+    /// The transport of a new connection. Pings of its layers count from `now` on.
     pub(crate) fn new(kind: Kind, now: Monotonic) -> Self {
         match kind {
             Kind::Plain => Self(None),
@@ -97,13 +102,13 @@ impl Transport {
         Self(Some(Box::new(Layers { received_bytes: 0, outer, inside })))
     }
 
-    /// Whether no layer is between the socket and MQTT.
+    /// Whether MQTT's bytes go to the socket as they are.
     pub(crate) fn is_plain(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Takes what came, and returns the bytes of MQTT in it. `pace`: how often the peer may ping, for
-    /// layers that have pings of their own.
+    /// Takes received bytes, and returns the bytes of MQTT in them. `pace`: how often the peer may
+    /// ping, for layers with pings of their own.
     pub(crate) fn take<'a>(
         &mut self,
         bytes: &'a [u8],
@@ -119,7 +124,7 @@ impl Transport {
         layers.inside.take(unwrapped, pace, now, inside.get_or_insert_default())
     }
 
-    /// Wraps bytes of MQTT, if any, and what the layers owe.
+    /// Wraps bytes of MQTT, if any, and adds what the layers have to send.
     pub(crate) fn wrap(&mut self, chunks: &mut Vec<Bytes>) {
         if let Some(layers) = &mut self.0 {
             layers.inside.wrap(chunks);
@@ -127,13 +132,13 @@ impl Transport {
         }
     }
 
-    /// Whether `wrap` would give something to send without bytes of MQTT.
+    /// Whether `wrap` would return something without bytes of MQTT.
     pub(crate) fn owes(&self) -> bool {
         self.0.as_ref().is_some_and(|layers| layers.outer.owes() || layers.inside.owes())
     }
 
-    /// Takes nothing more. Layers that have a goodbye send it behind all that is wrapped next: the
-    /// answer to the peer's own, or the word for its fault, else `goodbye`.
+    /// Takes no more input. Layers that can say goodbye do so after the bytes that are wrapped
+    /// next: they answer the peer's own, or name its fault, or say `goodbye`.
     pub(crate) fn close(&mut self, goodbye: Goodbye) {
         if let Some(layers) = &mut self.0 {
             layers.inside.close(goodbye);
@@ -141,14 +146,15 @@ impl Transport {
         }
     }
 
-    /// Why nothing more is taken from the peer; `None` while it is, and once `close` was called.
+    /// Why the layers take no more input from the peer. `None`: they still do, or `close` was
+    /// called.
     pub(crate) fn ended(&self) -> Option<Ended> {
         let layers = self.0.as_ref()?;
-        // What the inside has taken came before the end of what is around it.
+        // The inner layer's end came first in the stream.
         layers.inside.ended().or_else(|| layers.outer.ended())
     }
 
-    /// How long a heartbeat is on the wire. `None`: no heartbeat can come yet, or any more.
+    /// The length of a heartbeat on the wire. `None`: none can come yet, or any more.
     pub(crate) fn heartbeat(&self) -> Option<Heartbeat> {
         match &self.0 {
             None => Some(Heartbeat::PLAIN),
@@ -156,9 +162,9 @@ impl Transport {
         }
     }
 
-    /// How many bytes came on the wire up to the end of the last whole packet. `parsed_bytes` is that
-    /// end in bytes of MQTT, `pending_bytes` what MQTT has of the packet after it. `None`: a packet or
-    /// a frame has come in part, and where in the frames the last whole packet ended is not known.
+    /// Bytes on the wire up to the end of the last whole packet. `parsed_bytes` is that end in
+    /// bytes of MQTT; `pending_bytes` is how much of the next packet MQTT has. `None`: a packet or
+    /// a frame is incomplete, so the position of that end in the frames is not known.
     pub(crate) fn whole_wire_bytes(&self, parsed_bytes: u64, pending_bytes: usize) -> Option<u64> {
         let Some(layers) = &self.0 else { return Some(parsed_bytes) };
         (pending_bytes == 0 && self.is_whole()).then_some(layers.received_bytes)

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Frames kept.
+/// Frames kept of each end.
 const FRAMES_MAX: usize = 50_000;
 
 /// The magic number of pcap files with times in microseconds.

@@ -1,4 +1,5 @@
-//! What may befall a frame, how often, and how one is corrupted so that every checksum must tell.
+//! The faults of a link, how often each happens, and how to corrupt a frame so that every checksum
+//! notices.
 
 use std::ops::Range;
 
@@ -9,14 +10,14 @@ const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xDD];
 const TCP: u8 = 6;
 
-/// How long a reordered frame is overtaken, in microseconds.
+/// How long others may overtake a reordered frame, in microseconds.
 pub(super) const REORDERED_US: Range<u64> = 200..10_000;
 
-/// How long a direction stands still: up to longer than TCP's shortest timeout, so that segments
-/// are repeated that were not lost.
+/// How long a direction stands still, in microseconds: up to longer than TCP's shortest timeout, so
+/// that TCP repeats segments that were not lost.
 pub(super) const HELD_BACK_US: Range<u64> = 5_000..300_000;
 
-/// How often each fault befalls a TCP segment, in permille.
+/// How often each fault happens to a TCP segment, in permille.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "named as the variants of `Fault`")]
 pub struct Faults {
@@ -28,11 +29,11 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Nothing.
+    /// No faults.
     pub const NONE: Self = Self { lost: 0, repeated: 0, reordered: 0, held_back: 0, corrupted: 0 };
 
-    /// So many percent lost, and all the rest as well. Without loss nothing is corrupted, because
-    /// to TCP that is a loss.
+    /// Losses of `percent`, and all other faults as well. Without loss no frame is corrupted
+    /// either, because to TCP that is a loss.
     pub const fn with_loss(percent: u32) -> Self {
         Self {
             lost: percent * 10,
@@ -44,10 +45,10 @@ impl Faults {
     }
 }
 
-/// What is counted.
+/// A fault, for counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Frames that came, none of it a fault.
+    /// Frames that came; not a fault.
     Carried,
     /// Never arrives.
     Lost,
@@ -72,7 +73,7 @@ impl Fault {
         Self::Corrupted,
     ];
 
-    /// For people.
+    /// Its name in output.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Carried => "carried",

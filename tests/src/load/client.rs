@@ -1,5 +1,5 @@
-//! One client: how far its connection has come, and what an answer means there. No I/O but the
-//! socket it holds for its engine.
+//! One client: how far its connection has come, and what a packet means at that point. It does no
+//! I/O but on the socket that it holds for its engine.
 
 use std::io::{self, Write};
 
@@ -15,7 +15,7 @@ pub(super) struct Client {
     pub(super) stream: Option<TcpStream>,
     pub(super) stage: Stage,
     pub(super) decoder: Decoder,
-    /// When the ping was sent that is not answered yet.
+    /// When the unanswered ping was sent.
     pub(super) pinged_at_ns: Option<u64>,
     /// When the attempt to connect began.
     pub(super) connecting_since_ns: u64,
@@ -37,7 +37,7 @@ pub(super) enum Stage {
     Leaving,
 }
 
-/// What a valid packet says.
+/// The meaning of a valid packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// CONNACK: in service now.
@@ -52,10 +52,10 @@ pub(super) enum Heard {
     Goodbye(u8),
 }
 
-/// What a server must not send.
+/// A packet that a server must not send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// CONNACK that says no: not bad, but the end.
+    /// CONNACK that refuses: allowed, but the end.
     Refused(u8),
     /// A packet that is wrong, or wrong at this point.
     Unexpected(Packet, Stage),
@@ -81,7 +81,7 @@ impl std::fmt::Display for Fault {
 }
 
 impl Client {
-    /// What `packet` means here.
+    /// The meaning of `packet` now.
     pub(super) fn hear(&mut self, packet: Packet, version: Version) -> Result<Heard, Fault> {
         let unexpected = Err(Fault::Unexpected(packet, self.stage));
         if self.stage == Stage::Greeting {
@@ -110,8 +110,8 @@ impl Client {
         }
     }
 
-    /// Writes what is a few bytes, all of them: a socket that does not take them is as good as
-    /// lost, since we never have more than a few unread.
+    /// Writes a few bytes, all of them. A socket that does not take them counts as lost, since the
+    /// server never has more than a few of ours unread.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         match stream.write(bytes)? {
@@ -123,7 +123,7 @@ impl Client {
     fn is_granted(&self, packet: Packet, version: Version) -> bool {
         match version {
             Version::V311 => packet.remaining == 3 && packet.head[2] == 0,
-            // With properties the code is out of sight: taken as granted.
+            // With properties the code lies further behind, so assume that it was granted.
             Version::V5 => packet.remaining >= 4 && (packet.head[2] != 0 || packet.head[3] == 0),
         }
     }

@@ -1,4 +1,4 @@
-//! What the main thread and the threads of clients say to each other.
+//! Messages between the main thread and the threads of clients.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::tally::Tally;
 use super::wire::Version;
 
-/// What is the same for all threads and does not change.
+/// Settings that are the same for all threads.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) target: SocketAddr,
@@ -19,11 +19,11 @@ pub(super) struct Settings {
     pub(super) connect_concurrency: u32,
     /// Whether clients publish, subscribe, and connect again when they lose the connection.
     pub(super) demo: bool,
-    /// Whether pings count from the start, and not only once `Measure` is told.
+    /// Whether pings count from the start, rather than from `Measure` on.
     pub(super) counts_at_once: bool,
-    /// Wakes for pings are at multiples of this.
+    /// Engines wake for pings at multiples of this.
     pub(super) tick_ns: u64,
-    /// Where nanoseconds are counted from.
+    /// Zero of all nanoseconds.
     pub(super) epoch: Instant,
 }
 
@@ -36,25 +36,25 @@ pub(super) enum Plan {
     Inflight { pings: u64 },
 }
 
-/// What an engine is told.
+/// A command to an engine.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Command {
-    /// Grow to so many clients, of all threads together; say `Ready` when they are up.
+    /// Grow to this many clients, of all threads together; send `Ready` when they are up.
     Connect { clients: usize },
-    /// Ping by this plan; what is sent from then until then counts; then end.
+    /// Ping by this plan, count the pings sent in this time, then end.
     Measure { plan: Plan, from_ns: u64, until_ns: u64 },
     /// End now.
     Stop,
 }
 
-/// What the main thread is told.
+/// A message to the main thread.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Nobody of this thread waits to connect.
+    /// No client of this thread waits to connect.
     Ready { connected: u64, closed: u64 },
     /// A client could not connect.
     Failed(String),
-    /// So many lost their connection, and will try again.
+    /// This many lost their connection, and will try again.
     Lost(u64),
     /// The thread is done.
     Finished(Box<Tally>),

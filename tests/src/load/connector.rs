@@ -1,4 +1,5 @@
-//! Making connections: from which address, how many at a time, how many a second, and since when.
+//! Makes connections: from which address, how many at a time, how many a second, and with which
+//! timeout.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,12 +14,12 @@ const CLIENTS_PER_LOOPBACK_ADDRESS: usize = 20_000;
 /// Addresses of 127.0.0.0/24 that are used without being asked to.
 const LOOPBACK_ADDRESSES_MAX: usize = 250;
 
-/// Which client may begin to connect, and which one takes too long.
+/// Decides which client may begin to connect, and which one takes too long.
 #[derive(Debug)]
 pub(super) struct Connector {
-    /// Who is to connect, and not before when.
+    /// Clients that wait to connect, each with its earliest time.
     queue: VecDeque<(u64, usize)>,
-    /// Who began when, in that order; long finished ones among them.
+    /// Clients by when they began to connect; some have long finished.
     begun: VecDeque<(u64, usize)>,
     in_flight: usize,
     in_flight_max: usize,
@@ -28,7 +29,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// At most `rate` a second and `in_flight_max` at a time.
+    /// At most `rate` a second, and `in_flight_max` at a time.
     pub(super) fn new(rate: f64, in_flight_max: usize) -> Self {
         Self {
             queue: VecDeque::new(),
@@ -40,18 +41,18 @@ impl Connector {
         }
     }
 
-    /// `client` is to connect, not before `not_before_ns`.
+    /// `client` waits to connect, not before `not_before_ns`.
     pub(super) fn enqueue(&mut self, client: usize, not_before_ns: u64) {
         self.queue.push_back((not_before_ns, client));
     }
 
-    /// The next to begin now. Tell `ended` when it is up, or down again.
+    /// The next client to begin now. Call `ended` when it is up, or down again.
     pub(super) fn begin(&mut self, now_ns: u64) -> Option<usize> {
         if self.next_wake_ns()? > now_ns || self.in_flight == self.in_flight_max {
             return None;
         }
         let (_, client) = self.queue.pop_front()?;
-        // A wake that comes late is made up for, within what a wake may be late.
+        // Makes up for a late wake, by at most as much as a wake may be late.
         let behind_max_ns = 10_000_000;
         self.next_start_ns =
             self.next_start_ns.max(now_ns.saturating_sub(behind_max_ns)) + self.spacing_ns;
@@ -60,13 +61,13 @@ impl Connector {
         Some(client)
     }
 
-    /// An attempt is over, one way or the other.
+    /// An attempt has succeeded or failed.
     pub(super) fn ended(&mut self) {
         self.in_flight -= 1;
     }
 
-    /// Who began longer than `CONNECT_NS_MAX` ago, and when; ask again until `None`. It may have
-    /// ended since: compare.
+    /// A client that began longer than `CONNECT_NS_MAX` ago, and when; call it until `None`. It may
+    /// have ended since: compare.
     pub(super) fn overdue(&mut self, now_ns: u64) -> Option<(u64, usize)> {
         let &(since_ns, _) = self.begun.front()?;
         if since_ns + CONNECT_NS_MAX > now_ns {
@@ -84,18 +85,18 @@ impl Connector {
         begin.into_iter().chain(overdue).min()
     }
 
-    /// Whether nobody waits to connect and nobody is connecting.
+    /// Whether no client waits to connect or is connecting.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.in_flight == 0
     }
 
-    /// Nobody is to connect any more.
+    /// Forgets the clients that wait to connect.
     pub(super) fn clear(&mut self) {
         self.queue.clear();
     }
 }
 
-/// Where the client with this number connects from; `None`: the system chooses.
+/// The address that the client with this number connects from; `None`: the system chooses.
 pub(super) fn source_of(number: usize, sources: &[IpAddr], target: SocketAddr) -> Option<IpAddr> {
     if !sources.is_empty() {
         return Some(sources[number % sources.len()]);

@@ -1,5 +1,5 @@
-//! Threads that load a server together: they get ready, are told when to measure, and what they
-//! counted is added up.
+//! Threads that load a server together: they get ready, measure when told, and their counts are
+//! added up.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -34,18 +34,18 @@ impl Span {
     }
 }
 
-/// What a thread tells.
+/// A message from a thread.
 #[derive(Debug)]
 enum News<C> {
-    /// Its connections are there.
+    /// Its connections are up.
     Ready,
-    /// It has done all it had to.
+    /// It has finished.
     Finished(Box<C>),
     /// The run is over.
     Failed(String),
 }
 
-/// A thread's end of the conversation.
+/// A thread's channel to the main thread.
 #[derive(Debug)]
 pub(super) struct Post<C> {
     news: Sender<News<C>>,
@@ -53,14 +53,14 @@ pub(super) struct Post<C> {
 }
 
 impl<C> Post<C> {
-    /// Says that this thread is ready, and waits to be told when to measure.
+    /// Reports that this thread is ready, and waits for the time to measure.
     pub(super) fn wait_for_span(&self) -> anyhow::Result<Span> {
         self.news.send(News::Ready).ok().context("nobody listens")?;
         self.orders.recv().context("nobody gives the word")
     }
 }
 
-/// What a crew counted in the time measured.
+/// The counts of a crew in the measured time.
 #[derive(Debug)]
 pub(super) struct Measured<C> {
     pub(super) counts: C,
@@ -70,10 +70,10 @@ pub(super) struct Measured<C> {
     pub(super) cpu: Duration,
 }
 
-/// The threads, seen from the main one.
+/// The threads, as the main thread sees them.
 #[derive(Debug)]
 pub(super) struct Crew<C> {
-    /// Where the threads count nanoseconds from.
+    /// Zero of all nanoseconds.
     epoch: Instant,
     orders: Vec<Sender<Span>>,
     news: Receiver<News<C>>,
@@ -82,7 +82,7 @@ pub(super) struct Crew<C> {
 }
 
 impl<C: Sum> Crew<C> {
-    /// Starts so many threads; each does `work` with its number.
+    /// Starts the threads; each does `work` with its number.
     pub(super) fn start(
         threads: usize,
         epoch: Instant,
@@ -147,7 +147,7 @@ impl<C: Sum> Crew<C> {
         Ok(Measured { counts, took, cpu })
     }
 
-    /// Takes news until an instant, or until all threads have finished.
+    /// Takes messages until an instant, or until all threads have finished.
     fn wait(&mut self, until: Option<Instant>, counts: &mut C) -> anyhow::Result<()> {
         while self.unfinished > 0 {
             let next = match until {
@@ -174,7 +174,7 @@ impl<C: Sum> Crew<C> {
     }
 }
 
-/// Sends the last word of a thread, of one that panics too.
+/// Sends the last message of a thread, even of one that panics.
 struct LastWord<C> {
     news: Sender<News<C>>,
     word: Option<News<C>>,

@@ -1,18 +1,18 @@
 //! What the devices of `push-load demo` do beside pinging: every tenth subscribes to a topic of
 //! its own, and the first one publishes to one of those each second, so that counters move.
 
-/// One of so many devices subscribes.
+/// One of this many devices subscribes.
 const SUBSCRIBER_EVERY: usize = 10;
 /// The first that subscribes.
 const FIRST_SUBSCRIBER: usize = 1;
 /// Time between two publishes.
 const PUBLISH_INTERVAL_NS: u64 = 1_000_000_000;
 
-/// Who does what, and when.
+/// Which devices subscribe, which one publishes, and when.
 #[derive(Debug)]
 pub(super) struct Roles {
     demo: bool,
-    /// When to publish next; `None` where there is no publisher.
+    /// When to publish next; `None`: there is no publisher.
     next_publish_ns: Option<u64>,
     published: usize,
 }
@@ -34,12 +34,12 @@ impl Roles {
         format!("demo/{number}")
     }
 
-    /// When `take_publish` has something next.
+    /// When `take_publish` will return something.
     pub(super) fn next_publish_ns(&self) -> Option<u64> {
         self.next_publish_ns
     }
 
-    /// The number of the device to publish to now, if it is time, of `devices` in all.
+    /// The device to publish to, of `devices` in all, if it is time.
     pub(super) fn take_publish(&mut self, now_ns: u64, devices: usize) -> Option<usize> {
         self.next_publish_ns.filter(|&at| at <= now_ns)?;
         self.next_publish_ns = Some(now_ns + PUBLISH_INTERVAL_NS);

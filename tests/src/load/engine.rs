@@ -1,7 +1,7 @@
-//! One thread of clients: an epoll instance, a pacer, a connector. It does what it is told by
-//! `Command` and tells what came of it by `Event`.
+//! One thread of clients: an epoll instance, a pacer, a connector. It obeys `Command`s and reports
+//! by `Event`s.
 //!
-//! The client's CPU is part of what is measured, so a ping costs a write, a read, two readings of
+//! The client's CPU is part of the measurement, so a ping costs a write, a read, two readings of
 //! the clock and its share of a wake: no allocation, no timer of its own, and no second read to
 //! find the socket empty (epoll's edges allow that, see `read`).
 
@@ -29,14 +29,14 @@ const TURNS_PER_WAKE_MAX: usize = 1_024;
 const CONNECTS_PER_WAKE_MAX: usize = 64;
 /// Bytes read at a time.
 const READ_BYTES: usize = 16 * 1_024;
-/// How long answers are waited for after the last ping.
+/// How long to wait for answers after the last ping.
 const DRAIN_NS_MAX: u64 = 2_000_000_000;
-/// How long the server's closes are waited for after DISCONNECT. Let the server close first, and
-/// our ports are free for the next run at once.
+/// How long to wait for the server to close after DISCONNECT. If the server closes first, our ports
+/// are free for the next run at once.
 const LEAVE_NS_MAX: u64 = 1_000_000_000;
-/// How long a client that lost its connection waits, where it tries again.
+/// How long a client waits before connecting again, if it does.
 const RETRY_NS: u64 = 2_000_000_000;
-/// Longest sleep, whatever there is to wait for.
+/// Longest sleep.
 const SLEEP_NS_MAX: u64 = 3_600_000_000_000;
 /// The token of the waker; clients have their index.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -47,9 +47,9 @@ enum Phase {
     Holding,
     /// Pings by plan.
     Measuring { until_ns: u64 },
-    /// No more pings; answers are awaited.
+    /// No more pings; waits for answers.
     Draining { until_ns: u64 },
-    /// Goodbye is said; closes are awaited.
+    /// DISCONNECT is sent; waits for closes.
     Leaving { until_ns: u64 },
     /// Nothing to do.
     Done,
@@ -70,21 +70,21 @@ pub(super) struct Engine {
     phase: Phase,
     commands: Receiver<Command>,
     events: Sender<Event>,
-    /// Whether `Ready` is owed.
+    /// Whether `Ready` must be sent.
     owes_ready: bool,
-    /// Whether `Ready` was ever told: from then on losses are news, not failures.
+    /// Whether `Ready` was ever sent: from then on losses are reported, not failures.
     was_ready: bool,
-    /// Connections lost and not told yet.
+    /// Connections lost and not reported yet.
     lost: u64,
-    /// Pings unanswered.
+    /// Unanswered pings.
     outstanding: u64,
-    /// Closed loop: pings to have unanswered; else 0.
+    /// Closed loop: how many pings to have unanswered; else 0.
     inflight: u64,
-    /// Closed loop: who pings next, those who did not for longest first.
+    /// Closed loop: the clients by when they pinged last; the longest ago is next.
     waiting: VecDeque<usize>,
-    /// Connections whose close is awaited.
+    /// Connections that wait for the server's close.
     leaving: u64,
-    /// From when on pings count.
+    /// Pings count from here on.
     from_ns: u64,
     buffer: Box<[u8]>,
     frame: Vec<u8>,
@@ -130,7 +130,7 @@ impl Engine {
         }
     }
 
-    /// Runs until it is told to end, and tells the tally.
+    /// Runs until a command ends it, and reports the tally.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_WAKE_MAX);
         while self.phase != Phase::Done {
@@ -150,7 +150,7 @@ impl Engine {
             }
             self.advance();
         }
-        // Nobody listens any more when the main thread gave up: then nobody needs the tally.
+        // Nobody listens any more if the main thread gave up.
         let _ = self.events.send(Event::Finished(Box::new(std::mem::take(&mut self.tally))));
         Ok(())
     }
@@ -216,7 +216,7 @@ impl Engine {
         }
         self.clients_of_all = clients_of_all;
         self.owes_ready = true;
-        // Three times a keep alive, so that a round in which clients were added is still in time.
+        // Three times a keep alive, so that a round that grows is still in time.
         let interval_ns = u64::from(self.settings.keep_alive_secs) * 1_000_000_000 / 3;
         self.pacer.set(interval_ns, self.clients.len(), now_ns);
     }
@@ -225,7 +225,7 @@ impl Engine {
         let threads = self.settings.threads as u64;
         match plan {
             Plan::Interval { interval_ns } => {
-                // Threads begin apart, as their clients do.
+                // Threads start out of phase, as their clients do.
                 let phase_ns =
                     interval_ns / (self.clients_of_all as u64).max(1) * self.thread as u64;
                 self.pacer.set(interval_ns, self.clients.len(), now_ns + phase_ns);
@@ -239,7 +239,7 @@ impl Engine {
         }
     }
 
-    /// What time brings.
+    /// Does everything whose time has come.
     fn advance(&mut self) {
         let now_ns = self.now_ns();
         self.advance_connects(now_ns);
@@ -262,7 +262,7 @@ impl Engine {
         }
     }
 
-    /// Goes from phase to phase as far as it can, for what there is to wait for may be nothing.
+    /// Goes from phase to phase as far as it can, since there may be nothing to wait for.
     fn advance_phase(&mut self, now_ns: u64) {
         loop {
             match self.phase {
@@ -403,9 +403,9 @@ impl Engine {
         client.write(&self.frame)
     }
 
-    /// Reads what is there. A read that does not fill the buffer emptied the socket, and what
-    /// comes later is an edge of its own (epoll(7)); unless the end is there, too, which only
-    /// another read tells.
+    /// Reads what is there. A read that does not fill the buffer has emptied the socket, and later
+    /// bytes cause a new edge (epoll(7)); but the end may be there too, which only another read
+    /// tells.
     fn read(&mut self, index: usize, ends: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
         while let Some(stream) = self.clients[index].stream.as_mut() {
@@ -488,7 +488,7 @@ impl Engine {
         }
     }
 
-    /// A connection is over, other than by our own will.
+    /// A connection has ended without our doing.
     fn lose(&mut self, index: usize, why: impl FnOnce() -> String) {
         let number = self.number(index);
         let client = std::mem::take(&mut self.clients[index]);

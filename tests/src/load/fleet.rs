@@ -1,5 +1,5 @@
-//! All threads of clients, as the main thread sees them: it tells them what to do, and waits for
-//! them, for stdin and for signals at one place.
+//! All threads of clients, as the main thread sees them. It sends them commands, and waits in one
+//! place for them, for stdin and for signals.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -15,7 +15,7 @@ use super::command::{Command, Event, Settings};
 use super::engine::{Engine, WAKER};
 use super::tally::Tally;
 
-/// How long the threads may take to end: draining, leaving, and some patience.
+/// Longest time for the threads to end: draining, leaving, and a margin.
 const END_MAX: Duration = Duration::from_secs(10);
 
 /// The threads.
@@ -30,13 +30,13 @@ pub(super) struct Fleet {
 /// Why waiting ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Woken {
-    /// What was waited for is there.
+    /// The condition holds.
     Done,
     /// SIGINT or SIGTERM came.
     Signal,
 }
 
-/// How many clients are up, and how many were and no longer are.
+/// How many clients are up, and how many have lost their connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Standing {
     pub(super) connected: u64,
@@ -67,12 +67,12 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Where nanoseconds are counted from.
+    /// Zero of all nanoseconds.
     pub(super) fn epoch(&self) -> Instant {
         self.settings.epoch
     }
 
-    /// Has every line of stdin, and its end, turn up as events.
+    /// Makes every line of stdin, and its end, an event.
     pub(super) fn watch_stdin(&self) {
         let sender = self.sender.clone();
         thread::spawn(move || {
@@ -102,7 +102,7 @@ impl Fleet {
     /// Tells every thread.
     pub(super) fn tell(&self, command: Command) -> anyhow::Result<()> {
         for (commands, waker) in &self.engines {
-            // A thread that is gone has told why, or will: its last words are an event.
+            // A thread that has ended has sent, or will send, the reason as an event.
             let _ = commands.send(command);
             waker.wake().context("cannot wake a thread")?;
         }
@@ -159,7 +159,7 @@ impl Fleet {
         }
     }
 
-    /// Waits for every thread's end and adds up what they counted.
+    /// Waits until every thread has ended, and adds up their counts.
     pub(super) fn finish(mut self) -> anyhow::Result<Tally> {
         let deadline = Instant::now() + END_MAX;
         while self.finished.len() < self.engines.len() {
@@ -174,7 +174,7 @@ impl Fleet {
     }
 }
 
-/// Tells the main thread when a thread of clients panics, so that it does not wait for ever.
+/// Notifies the main thread when a thread of clients panics, so that it does not wait for ever.
 struct LastWords(Sender<Event>);
 
 impl LastWords {

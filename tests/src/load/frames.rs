@@ -1,4 +1,4 @@
-//! Whole packets found in what was read, without a copy.
+//! Finds whole packets in the bytes read, without a copy.
 
 /// A packet in the bytes read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(super) struct Frame<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// The first packet of `input`, and what is behind it; `None`: it is not whole.
+/// The first packet of `input`, and the bytes after it; `None`: it is incomplete.
 pub(super) fn split(input: &[u8]) -> Result<Option<(Frame<'_>, &[u8])>, Malformed> {
     let Some((&first, rest)) = input.split_first() else { return Ok(None) };
     let mut length = 0;

@@ -1,9 +1,9 @@
-//! Descriptors: as many as there are clients, and a few.
+//! Raises the limit of descriptors to what the clients need.
 
 use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that are no client's: standard streams, epoll, wakers, signals.
+/// Descriptors beside the clients': standard streams, epoll, wakers, signals.
 const OTHER_DESCRIPTORS: u64 = 64;
 
 /// Raises `RLIMIT_NOFILE` as far as `clients` and `threads` need.

@@ -1,4 +1,4 @@
-//! A connection's bytes: what is read, cut into packets, and what waits to be written.
+//! A connection's bytes: those read, cut into packets, and those that wait to be written.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,7 @@ use super::connector;
 use super::frames::{self, Frame, Malformed};
 use super::wire::{self, CONNACK, SUBACK, Version};
 
-/// How long an answer may take that is waited for.
+/// How long to wait for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// A connection that is being made, or is there.
@@ -24,7 +24,7 @@ pub(super) struct Link {
     out: Vec<u8>,
 }
 
-/// What became of a connection.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Open,
@@ -90,7 +90,7 @@ impl Link {
         self.out.is_empty()
     }
 
-    /// Writes, and keeps what the socket has no room for.
+    /// Writes, and keeps the bytes that the socket does not take.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if !self.out.is_empty() {
             self.out.extend_from_slice(bytes);
@@ -110,8 +110,9 @@ impl Link {
         Ok(())
     }
 
-    /// Reads all there is, and has each packet looked at. A read that does not fill the buffer
-    /// emptied the socket (epoll(7)); `ends`: the end may be there, too, which another read tells.
+    /// Reads everything there is, and passes each packet to the caller. A read that does not fill
+    /// the buffer has emptied the socket (epoll(7)); `ends`: the end may be there too, which
+    /// another read tells.
     pub(super) fn read(
         &mut self,
         buffer: &mut [u8],

@@ -1,8 +1,8 @@
 //! The load generator behind `push-load`: tens of thousands of raw MQTT clients in one process, to
-//! measure a server by. It shares no code with the server.
+//! measure a server. It shares no code with the server.
 //!
-//! The main thread (here) says what to do; `engine` threads do it, each with its own share of the
-//! clients; `fleet` is what is between them.
+//! The main thread (this file) decides what to do; `engine` threads do it, each with its own share
+//! of the clients; `fleet` connects the two.
 
 pub mod options;
 pub mod tally;
@@ -35,14 +35,14 @@ use output::print_line;
 use tally::{Summary, Tally, process_cpu};
 use wire::Version;
 
-/// Keep alive of clients that ping, unless told.
+/// Default keep alive of clients that ping, in seconds.
 const KEEP_ALIVE_SECS: u16 = 60;
-/// Keep alive of clients that are to be quiet, unless told.
+/// Default keep alive of silent clients, in seconds.
 const KEEP_ALIVE_IDLE_SECS: u16 = 1_200;
-/// Lost connections are told when none was lost for so long.
+/// Losses are reported once none has come for this long.
 const LOSSES_GATHERED_FOR: Duration = Duration::from_millis(300);
 
-/// Does what the command line says. An error: it could not connect.
+/// Runs by the command line. An error means that it could not connect.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let common = options.mode.common();
     limits::raise(options.mode.connections(), u64::from(common.threads))?;
@@ -163,8 +163,7 @@ impl Run {
         })
     }
 
-    /// Grows to `clients`, and says so on both streams. What is measured begins anew the first
-    /// time.
+    /// Grows to `clients`, and reports it on both streams. The first time, measuring starts anew.
     fn connect(&mut self, clients: u32) -> anyhow::Result<Woken> {
         let begin = Instant::now();
         self.clients = clients;
@@ -191,7 +190,7 @@ impl Run {
         self.measured_from = (Instant::now(), process_cpu());
     }
 
-    /// Ends the threads, unless they end by themselves, and tells what came of it.
+    /// Ends the threads, unless they end by themselves, and prints the result.
     fn end(self, tell_them: bool) -> anyhow::Result<()> {
         let (from, cpu_from) = self.measured_from;
         let (seconds, cpu) = (from.elapsed(), process_cpu().saturating_sub(cpu_from));
@@ -247,12 +246,12 @@ fn plan(options: &Ping) -> Plan {
     }
     let of_rate = |rate| u64::from(options.common.clients) * 1_000_000_000 / rate;
     let of_interval = options.interval_ms.map(|ms| ms * 1_000_000);
-    // clap sees to it that one of the two is there.
+    // clap makes sure that one of the two is given.
     let interval_ns = of_interval.or(options.rate.map(of_rate)).unwrap_or(1_000_000_000);
     Plan::Interval { interval_ns: interval_ns.max(1) }
 }
 
-/// Says that the server may close clients, and be right [MQTT-3.1.2-24].
+/// Warns if the server may rightly close clients [MQTT-3.1.2-24].
 fn warn_of_keep_alive(keep_alive_secs: u16, plan: Plan) {
     let Plan::Interval { interval_ns } = plan else { return };
     let keep_alive_ns = u64::from(keep_alive_secs) * 1_000_000_000;
@@ -265,7 +264,7 @@ fn warn_of_keep_alive(keep_alive_secs: u16, plan: Plan) {
     }
 }
 
-/// Reads `to N`, a number of clients that is not lower than `now`.
+/// Parses `to N`, a number of clients that is not lower than `now`.
 fn clients_wished(line: &str, now: u32) -> Result<u32, String> {
     let number = line.trim().strip_prefix("to ").and_then(|number| number.trim().parse().ok());
     match number {

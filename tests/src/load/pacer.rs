@@ -11,17 +11,17 @@ pub(super) struct Pacer {
     start_ns: u64,
     /// Turns taken since.
     turns: u64,
-    /// The client whose turn is next.
+    /// The client of the next turn.
     cursor: u64,
 }
 
 impl Pacer {
-    /// Never anyone's turn.
+    /// A pace without turns.
     pub(super) fn never() -> Self {
         Self { interval_ns: 0, clients: 0, start_ns: 0, turns: 0, cursor: 0 }
     }
 
-    /// A pace for `clients`, that begins at `now_ns`. The order of turns goes on where it was.
+    /// A pace for `clients` that begins at `now_ns`. The order of turns continues where it was.
     pub(super) fn set(&mut self, interval_ns: u64, clients: usize, now_ns: u64) {
         let clients = clients as u64;
         let cursor = if self.cursor < clients { self.cursor } else { 0 };
@@ -39,7 +39,7 @@ impl Pacer {
         Some(self.start_ns.saturating_add(u64::try_from(since).unwrap_or(u64::MAX)))
     }
 
-    /// Whose turn it is at `now_ns`, if anyone's.
+    /// The client whose turn it is at `now_ns`, if any.
     pub(super) fn take_turn(&mut self, now_ns: u64) -> Option<usize> {
         if self.next_due_ns()? > now_ns {
             return None;
@@ -50,8 +50,8 @@ impl Pacer {
         Some(client as usize)
     }
 
-    /// Passes over turns that are a whole interval late, so that a stall is not made up for by
-    /// pings that nobody's interval asked for. Returns how many.
+    /// Skips turns that are a whole interval late, so that a stall is not made up for by pings that
+    /// no client's interval asks for. Returns how many.
     pub(super) fn skip_late(&mut self, now_ns: u64) -> u64 {
         let Some(due_ns) = self.next_due_ns() else { return 0 };
         let late_ns = now_ns.saturating_sub(due_ns);

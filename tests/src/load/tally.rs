@@ -1,4 +1,4 @@
-//! What is counted, how it is added up over threads, and how it is told.
+//! The counts of `push-load`, added up over threads, and their output.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const RTT_NS_MIN: u64 = 1_000;
 const RTT_NS_MAX: u64 = 60_000_000_000;
 /// to three significant digits.
 const RTT_DIGITS: u8 = 3;
-/// So many faults are told in words; the others are counted only.
+/// Most faults kept in words; others are only counted.
 const FAULTS_TOLD_MAX: usize = 5;
 
 /// Times from a question to its answer.
@@ -28,7 +28,7 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// One more.
+    /// Records one time.
     pub fn record(&mut self, ns: u64) {
         self.0.saturating_record(ns);
     }
@@ -38,7 +38,7 @@ impl Latencies {
         self.0.add(&other.0).expect("histograms of the same bounds");
     }
 
-    /// In microseconds; zeros when there are none.
+    /// In microseconds; zeros if there are none.
     pub fn us(&self) -> RoundTrips {
         let us = |ns: u64| (ns + 500) / 1_000;
         let quantile = |q| if self.0.is_empty() { 0 } else { self.0.value_at_quantile(q) };
@@ -60,9 +60,9 @@ pub struct Tally {
     pub sent: u64,
     /// Those of `sent` that were answered.
     pub answered: u64,
-    /// Turns not used, the client's ping before being unanswered or the generator too late.
+    /// Turns not used: the client's last ping was unanswered, or the generator too late.
     pub skipped: u64,
-    /// Connections that were up and that the server, or a fault, ended.
+    /// Connections that ended without our doing.
     pub closed: u64,
     /// Packets that a server must not send.
     pub bad: u64,
@@ -82,7 +82,7 @@ impl Tally {
         self.rtt.record(rtt_ns);
     }
 
-    /// Keeps a fault in words, as long as there are few.
+    /// Keeps a fault in words, while there are few.
     pub fn tell(&mut self, fault: impl FnOnce() -> String) {
         if self.faults.len() < FAULTS_TOLD_MAX {
             self.faults.push(fault());
@@ -104,7 +104,7 @@ impl Tally {
         self.rtt.add(&other.rtt);
     }
 
-    /// The round trips in microseconds; zeros when there are none.
+    /// The round trips in microseconds; zeros if there are none.
     pub fn rtt_us(&self) -> RoundTrips {
         self.rtt.us()
     }
@@ -133,15 +133,15 @@ pub struct Summary {
     pub connected: u64,
     /// PINGREQ sent in the time measured.
     pub sent: u64,
-    /// Those that were answered.
+    /// Of these, answered.
     pub answered: u64,
-    /// Those that were not, 2 s after the last was sent.
+    /// Of these, unanswered 2 s after the last was sent.
     pub missing: u64,
-    /// Turns not used: the client's ping before was unanswered, or the generator too late.
+    /// Turns not used: the client's last ping was unanswered, or the generator too late.
     pub skipped: u64,
-    /// Connections that ended before we ended them, from the first on.
+    /// Connections that ended before we ended them, from the start.
     pub closed: u64,
-    /// Packets that a server must not send, from the first on.
+    /// Packets that a server must not send, from the start.
     pub bad: u64,
     /// PUBLISH sent, from the first on.
     pub publishes_sent: u64,
@@ -158,7 +158,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Says it to people, on stderr.
+    /// Prints it for people, on stderr.
     pub fn tell(&self, faults: &[String]) {
         let Self { sent, answered, missing, skipped, closed, bad, .. } = *self;
         let rate = if self.seconds > 0.0 { answered as f64 / self.seconds } else { 0.0 };

@@ -1,8 +1,8 @@
-//! The little of MQTT that a load client speaks: requests as bytes, and answers taken apart as
-//! they come, however the stream is cut. Nothing here allocates per packet, and no server byte
-//! panics.
+//! The little of MQTT that a load client speaks: requests as bytes, and a parser of answers,
+//! however the stream is cut. Nothing here allocates for each packet, and no byte of the server
+//! causes a panic.
 //!
-//! Written from the specification and not with the server's codec: it is to disagree where the
+//! Written from the specification, without the server's codec, so that the two disagree where the
 //! server errs.
 
 /// The protocol spoken.
@@ -22,9 +22,9 @@ pub const CONNACK: u8 = 0x20;
 pub const SUBACK: u8 = 0x90;
 /// First byte of PINGRESP.
 pub const PINGRESP: u8 = 0xD0;
-/// First byte of a PUBLISH at QoS 0, whatever its RETAIN flag when that bit is masked out.
+/// First byte of a PUBLISH at QoS 0; mask the RETAIN bit.
 pub const PUBLISH_QOS0: u8 = 0x30;
-/// First byte of a PUBLISH at QoS 1, but for its flags.
+/// First byte of a PUBLISH at QoS 1, without its flags.
 pub const PUBLISH_QOS1: u8 = 0x32;
 /// The RETAIN bit of a PUBLISH.
 pub const RETAIN: u8 = 0x01;
@@ -38,7 +38,7 @@ pub const DISCONNECT: u8 = 0xE0;
 /// DISCONNECT, normal, in both protocols.
 pub const DISCONNECT_NORMAL: [u8; 2] = [DISCONNECT, 0x00];
 
-/// Bytes of an answer's body that a packet shows; enough for every code we look at.
+/// Bytes of an answer's body that a packet keeps: enough for every code that is checked.
 const HEAD_BYTES: usize = 4;
 /// Most bytes that the remaining length takes [MQTT-2.2.3].
 const LENGTH_BYTES_MAX: u8 = 4;
@@ -113,15 +113,15 @@ pub struct Packet {
     pub first: u8,
     /// Length of the body in bytes.
     pub remaining: u32,
-    /// The first bytes of the body, zeros behind a shorter one.
+    /// The first bytes of the body, filled with zeros.
     pub head: [u8; HEAD_BYTES],
 }
 
-/// A remaining length of more than four bytes: the stream is lost.
+/// A remaining length of more than four bytes: the rest of the stream is unreadable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// Where in a packet the stream is. 16 bytes, for there are many.
+/// The position within a packet. 16 bytes, since there are many.
 #[derive(Debug, Default)]
 pub struct Decoder {
     first: u8,
@@ -141,8 +141,8 @@ enum Stage {
 }
 
 impl Decoder {
-    /// Takes bytes off `input` up to the end of the next packet. `None`: it took all, and the
-    /// packet is not whole yet.
+    /// Takes bytes off `input` up to the end of the next packet. `None`: took all, and the packet
+    /// is incomplete.
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Packet>, Malformed> {
         while let Some((&byte, rest)) = input.split_first() {
             match self.stage {

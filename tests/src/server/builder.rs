@@ -1,4 +1,4 @@
-//! Starting a server: with which flags, where, as whom, and on ports that are free.
+//! Starts a server: its flags, place, user, and free ports.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -21,10 +21,10 @@ use crate::skip::{self, Skip};
 use crate::stand_in;
 use crate::target::{Target, in_namespace};
 
-/// Starts that lost the race for their port are tried again this often.
+/// Tries for a start that loses the race for its port.
 const START_TRIES: usize = 5;
 
-/// What to start, with which flags. Made by [`Server::with`].
+/// A server to start. Made by [`Server::with`].
 #[derive(Clone, Debug)]
 pub struct ServerBuilder {
     path: PingPath,
@@ -48,7 +48,7 @@ impl Server {
 }
 
 impl ServerBuilder {
-    /// One that is started with the path's defaults.
+    /// A server with the path's defaults.
     fn new(path: PingPath) -> Self {
         Self {
             path,
@@ -65,96 +65,96 @@ impl ServerBuilder {
         }
     }
 
-    /// Another place than 127.0.0.1.
+    /// Uses another place than 127.0.0.1.
     pub fn place(mut self, place: Place) -> Self {
         self.place = place;
         self
     }
 
-    /// Another `--kernel-path` than the path says.
+    /// Sets another `--kernel-path` than the path implies.
     pub fn kernel_path(mut self, mode: &'static str) -> Self {
         self.mode = Some(mode);
         self
     }
 
-    /// On the interface of a server that runs over veth.
+    /// Uses the interface of a server that runs over veth.
     pub fn beside(mut self, other: &Server, place: Place) -> Self {
         self.beside.clone_from(&other.target.veth);
         self.place = place;
         self
     }
 
-    /// In namespaces that the test has made.
+    /// Uses namespaces that the test has made.
     pub fn within(mut self, veth: Arc<Veth>, place: Place) -> Self {
         self.beside = Some(veth);
         self.place = place;
         self
     }
 
-    /// Where another server pins, or has pinned, and over the same link.
+    /// Uses the pin directory and the link of another server.
     pub fn pinned_as(mut self, other: &Server) -> Self {
         self.pins = Some(Arc::clone(&other.pins));
         self.beside.clone_from(&other.target.veth);
         self
     }
 
-    /// Another `--bpf-dir` than one that the tests look after.
+    /// Sets a `--bpf-dir` that the tests do not manage.
     pub fn bpf_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.bpf_dir = Some(directory.into());
         self
     }
 
-    /// At the very addresses of another server, which it is to get at the first try.
+    /// Uses the addresses of another server, and must get them at the first try.
     pub fn at(mut self, other: &Server) -> Self {
         self.addresses = Some([other.target.address, other.http]);
         self.beside.clone_from(&other.target.veth);
         self
     }
 
-    /// A `--data-dir` that outlives the server.
+    /// Sets a `--data-dir` that outlives the server.
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(directory.into());
         self
     }
 
-    /// Where it writes what it says, instead of the file that `Server::log` reads.
+    /// Sends its output here, instead of to the file that `Server::log` reads.
     pub fn outputs_to(mut self, outputs: impl Into<OwnedFd>) -> Self {
         self.outputs = Some(Arc::new(outputs.into()));
         self
     }
 
-    /// A flag with its value.
+    /// Adds a flag with its value.
     pub fn flag(mut self, name: &str, value: impl Display + Copy) -> Self {
         self.flags.extend([name.to_owned(), value.to_string()]);
         self
     }
 
-    /// A flag without value.
+    /// Adds a flag without value.
     pub fn switch(mut self, name: &str) -> Self {
         self.flags.push(name.to_owned());
         self
     }
 
-    /// A soft and hard limit on the server's descriptors.
+    /// Limits the server's descriptors, soft and hard.
     pub fn descriptors(mut self, limit: u64) -> Self {
         self.wrapper.extend(["prlimit".to_owned(), format!("--nofile={limit}:{limit}")]);
         self
     }
 
-    /// A variable of its environment.
+    /// Sets an environment variable.
     pub fn environment(mut self, name: &str, value: impl Display) -> Self {
         self.wrapper.extend(["env".to_owned(), format!("{name}={value}")]);
         self
     }
 
-    /// Not as root, but as nobody with these capabilities.
+    /// Runs as nobody with these capabilities, instead of as root.
     pub fn as_nobody_with(mut self, capabilities: &[&str]) -> Self {
         self.wrapper.push("setpriv".to_owned());
         self.wrapper.extend(nobody_with(capabilities));
         self
     }
 
-    /// Descriptors that are open in the server before it begins.
+    /// Opens this many descriptors in the server before it begins.
     pub fn inherited_descriptors(mut self, count: u64) -> Self {
         const FIRST: u64 = 20;
         let last = FIRST + count - 1;
@@ -167,7 +167,7 @@ impl ServerBuilder {
     /// Starts it and waits until it is ready.
     ///
     /// # Panics
-    /// When it ends instead, other than for the want of a kernel path, which skips.
+    /// It ends instead. If it lacks a kernel path, the test is skipped.
     #[track_caller]
     pub fn start(&self) -> Result<Server, Skip> {
         if self.path == PingPath::Kernel {
@@ -204,10 +204,10 @@ impl ServerBuilder {
         Err(Skip::kernel_path(format!("`--kernel-path require` did not start: {last}")))
     }
 
-    /// Starts it and waits for nothing: it may be about to end, or to be killed. Not over veth.
+    /// Starts it and does not wait: it may be about to end, or to be killed. Not over veth.
     ///
     /// # Panics
-    /// When it is to require the kernel path.
+    /// It requires the kernel path.
     #[track_caller]
     pub fn launch(&self) -> Result<Server, Skip> {
         assert!(self.path == PingPath::User, "a launched server has not been waited for");
@@ -225,7 +225,7 @@ impl ServerBuilder {
         let pins = self.pins.clone().unwrap_or_default();
         let directory = server_directory().expect("make a directory for the server");
         if !self.wrapper.is_empty() {
-            // It may run as somebody else, who keeps its data there.
+            // It may run as another user, who keeps its data there.
             let for_all = Permissions::from_mode(0o777);
             std::fs::set_permissions(directory.path(), for_all).expect("open up a directory");
         }
@@ -287,7 +287,7 @@ impl ServerBuilder {
         }
         let data = self.data_dir.clone().unwrap_or_else(|| directory.join("data"));
         arguments.extend(["--data-dir".into(), data.into()]);
-        // On lo the interface is left for the server to find, on veth it is named: both are served.
+        // On lo the server finds the interface, on veth a flag names it: this tests both.
         if on_veth {
             arguments.extend(["--iface".into(), SERVER_INTERFACE.into()]);
         }
@@ -317,14 +317,14 @@ pub fn nobody_with(capabilities: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// A server's own directory, in memory where the system has such a place: what most tests store is not
-/// what they are about, and the disk would be what they wait for.
+/// A server's own directory, in memory if the system has such a place: most tests are not about the
+/// disk, and would only wait for it.
 fn server_directory() -> io::Result<TempDir> {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new())
 }
 
-/// One server of this machine at a time attaches to lo: what a test counts there is then its own
-/// server's.
+/// One server of this machine at a time attaches to lo, so that a test counts only its own server's
+/// packets there.
 fn lock_loopback() -> File {
     let path = std::env::temp_dir().join("push-tests-on-lo.lock");
     let file = File::create(path).expect("create the lock for lo");
@@ -332,8 +332,8 @@ fn lock_loopback() -> File {
     file
 }
 
-/// Two addresses that nobody listens at. Both ports are held until both are chosen: the kernel may
-/// give out a port again that was let go of.
+/// Two addresses that nobody listens at. Both ports are held until both are chosen, since the
+/// kernel may assign a released port again.
 fn free_addresses(ip: IpAddr) -> [SocketAddr; 2] {
     let held = [(); 2].map(|()| TcpListener::bind((ip, 0)).expect("find a free port"));
     held.map(|listener| listener.local_addr().expect("ask for the port"))

@@ -8,12 +8,14 @@ use push_common::clock::Monotonic;
 use push_server::access::scram::Nonce;
 use push_server::access::{Access, Credentials, Verdict};
 use push_server::broker::{
-    Held, MemoryBudget, Message, QoS, SubscriptionId, SubscriptionOptions, TopicName, Via,
+    Held, MemoryBudget, Message, QoS, SubscriptionId, SubscriptionOptions, TopicFilter, TopicName,
+    Via,
 };
 use push_server::mqtt::codec::Reason;
 use push_server::mqtt::{
-    Claim, Connection, Delivered, Delivery, Event, Filing, Handshake, HandshakeProgress, Limits,
-    PublishReceipt, Refusal, Session, Transmit,
+    Claim, ConnectRefusal, Connection, Delivered, Delivery, Event, Filing, Handshake,
+    HandshakeProgress, Limits, PublishReceipt, Session, Subscribe, SubscribeEntry, Transmit,
+    Unsubscribe,
 };
 
 /// Runs a test with whole packets, byte by byte, and cut in two at every offset of its input.
@@ -330,7 +332,7 @@ impl Server {
         }
     }
 
-    fn refuse(&mut self, refusal: &Refusal) {
+    fn refuse(&mut self, refusal: &ConnectRefusal) {
         self.output.extend(&refusal.frame);
         self.events.push(Seen::Refused(refusal.reason));
         self.link = Link::Closed;
@@ -369,32 +371,8 @@ impl Server {
                 }
                 Seen::PublishRefused(reason)
             }
-            Event::Subscribe(subscribe) => {
-                let entries = &subscribe.entries;
-                let granted: Vec<_> = entries
-                    .iter()
-                    .map(|entry| entry.as_ref().map(|entry| entry.options.qos).map_err(|r| *r))
-                    .collect();
-                let ids = entries.iter().flatten().map(|entry| entry.options.id);
-                self.subscription_ids.extend(ids);
-                self.options.extend(entries.iter().flatten().map(|entry| entry.options));
-                self.connection().subscribed(subscribe.packet_id, &granted);
-                let filter = |entry: &Result<push_server::mqtt::SubscribeEntry, Reason>| {
-                    entry.as_ref().map(|e| e.filter.as_str().to_owned()).map_err(|r| *r)
-                };
-                Seen::Subscribe(entries.iter().map(filter).collect())
-            }
-            Event::Unsubscribe(unsubscribe) => {
-                let filters = &unsubscribe.filters;
-                let reasons =
-                    filters.iter().map(|f| f.as_ref().err().copied().unwrap_or(Reason::Success));
-                let reasons: Vec<_> = reasons.collect();
-                self.connection().unsubscribed(unsubscribe.packet_id, &reasons);
-                let text = |f: &Result<push_server::broker::TopicFilter, Reason>| {
-                    f.as_ref().map(|f| f.as_str().to_owned()).map_err(|r| *r)
-                };
-                Seen::Unsubscribe(filters.iter().map(text).collect())
-            }
+            Event::Subscribe(subscribe) => self.subscribe(&subscribe),
+            Event::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
             Event::Owes(answer) => {
                 self.connection().answer_now(answer);
                 return;
@@ -418,6 +396,33 @@ impl Server {
             Event::Failed(reason) => Seen::Failed(reason),
         };
         self.events.push(seen);
+    }
+
+    fn subscribe(&mut self, subscribe: &Subscribe) -> Seen {
+        let entries = &subscribe.entries;
+        let granted: Vec<_> = entries
+            .iter()
+            .map(|entry| entry.as_ref().map(|entry| entry.options.qos).map_err(|r| *r))
+            .collect();
+        let ids = entries.iter().flatten().map(|entry| entry.options.id);
+        self.subscription_ids.extend(ids);
+        self.options.extend(entries.iter().flatten().map(|entry| entry.options));
+        self.connection().subscribed(subscribe.packet_id, &granted);
+        let filter = |entry: &Result<SubscribeEntry, Reason>| {
+            entry.as_ref().map(|e| e.filter.as_str().to_owned()).map_err(|r| *r)
+        };
+        Seen::Subscribe(entries.iter().map(filter).collect())
+    }
+
+    fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Seen {
+        let filters = &unsubscribe.filters;
+        let reasons = filters.iter().map(|f| f.as_ref().err().copied().unwrap_or(Reason::Success));
+        let reasons: Vec<_> = reasons.collect();
+        self.connection().unsubscribed(unsubscribe.packet_id, &reasons);
+        let text = |f: &Result<TopicFilter, Reason>| {
+            f.as_ref().map(|f| f.as_str().to_owned()).map_err(|r| *r)
+        };
+        Seen::Unsubscribe(filters.iter().map(text).collect())
     }
 
     /// Another one each time.

@@ -1,5 +1,5 @@
-//! The servers that are compared, one at a time: started on a free loopback port, asked for their
-//! counters, ended in order.
+//! Starts the compared servers, one at a time, on a free loopback port, reads their counters, and
+//! ends them in order.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ use crate::workspace::output_of;
 /// How long a server may take until it serves.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
-/// How often it is asked meanwhile.
+/// Time between two looks meanwhile.
 const READY_TICK: Duration = Duration::from_millis(20);
 
 /// How long one request to its HTTP port may take.
@@ -30,27 +30,27 @@ const HTTP_WITHIN: Duration = Duration::from_secs(5);
 /// Connections that a server must have room for beside the clients measured.
 const CONNECTIONS_SPARE: u32 = 100;
 
-/// What is compared.
+/// A column of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Variant {
-    /// Our server, heartbeats answered by the kernel.
+    /// Our server; the kernel answers heartbeats.
     Kernel,
-    /// Our server, heartbeats answered by itself.
+    /// Our server; user space answers heartbeats.
     User,
-    /// The yardstick.
+    /// mosquitto, for comparison.
     Mosquitto,
-    /// The build of `--before`, heartbeats answered by the kernel.
+    /// The build of `--before`; the kernel answers heartbeats.
     BeforeKernel,
-    /// The build of `--before`, heartbeats answered by itself.
+    /// The build of `--before`; user space answers heartbeats.
     BeforeUser,
 }
 
 impl Variant {
-    /// What every run compares, in the order of the report's columns.
+    /// The variants that every run compares, in the order of the report's columns.
     pub(super) const ALL: [Self; 3] = [Self::Kernel, Self::User, Self::Mosquitto];
 
-    /// What `--before` adds.
+    /// The variants that `--before` adds.
     pub(super) const BEFORE: [Self; 2] = [Self::BeforeKernel, Self::BeforeUser];
 }
 
@@ -66,8 +66,8 @@ impl fmt::Display for Variant {
     }
 }
 
-/// The order of a round: rotated by one each round, so that what drifts with time, or is left behind
-/// by the one before, falls on each alike.
+/// The order of a round: rotated by one each round, so that drift, and whatever one turn leaves
+/// behind, affects all alike.
 pub(super) fn rotated<T>(measured: &[T], round: u32) -> impl Iterator<Item = &T> {
     let first = round as usize % measured.len().max(1);
     measured[first..].iter().chain(&measured[..first])
@@ -82,18 +82,18 @@ pub(super) struct Brokers {
     pub(super) before: Option<PathBuf>,
     /// `None`: not installed.
     pub(super) mosquitto: Option<PathBuf>,
-    /// Those wanted; none: all.
+    /// The variants to measure; none: all.
     pub(super) only: Vec<Variant>,
-    /// Where configurations and logs go.
+    /// The folder for configurations and logs.
     pub(super) folder: PathBuf,
     /// Shards of our server.
     pub(super) shards: u16,
-    /// Clients there will be.
+    /// How many clients there will be.
     pub(super) clients: u32,
 }
 
 impl Brokers {
-    /// Those that are wanted and that there are programs for, in the order of the report's columns.
+    /// The variants to measure whose programs exist, in the order of the report's columns.
     pub(super) fn variants(&self) -> Vec<Variant> {
         let is_measured = |variant: &Variant| {
             let is_wanted = self.only.is_empty() || self.only.contains(variant);
@@ -107,10 +107,10 @@ impl Brokers {
         Variant::ALL.into_iter().chain(Variant::BEFORE).filter(is_measured).collect()
     }
 
-    /// What mosquitto calls itself.
+    /// mosquitto's version, as it prints it.
     pub(super) fn mosquitto_version(&self) -> Option<String> {
         let program = self.mosquitto.as_ref()?;
-        // The help is what says the version; 2.0 ends it with a failure's exit code.
+        // The help has the version; 2.0 ends it with a failure's exit code.
         let help = Command::new(program).arg("-h").output().ok()?.stdout;
         let help = String::from_utf8_lossy(&help).into_owned();
         let first = help.lines().next()?;
@@ -162,17 +162,18 @@ impl Brokers {
         let mut command = Command::new(server);
         command.args(["run", "--listen", &mqtt.to_string(), "--http", &http.to_string()]);
         command.args(["--kernel-path", kernel_path, "--shards", &self.shards.to_string()]);
-        // Its clients ping as fast as they are answered.
+        // Its clients ping as fast as they get answers.
         command.args(["--ping-rate", "0"]);
         command.args(["--max-connections", &room, "--log", "warn"]);
-        // Builds of before sessions were kept have no such flag.
+        // Builds from before sessions were stored have no such flag.
         if knows_flag(server, "--data-dir")? {
             command.arg("--data-dir").arg(data);
         }
         Ok(command)
     }
 
-    /// As installed, but for a port of ours, strangers allowed, and no word on each connection.
+    /// As installed, except that it uses a port of ours, allows anonymous clients, and does not log
+    /// each connection.
     fn mosquitto(&self, mqtt: SocketAddr) -> Result<Command> {
         let program = self.mosquitto.as_ref().context("mosquitto is not installed")?;
         let file = self.folder.join("mosquitto.conf");
@@ -202,13 +203,13 @@ pub(super) struct Broker {
     child: Child,
     mqtt: SocketAddr,
     http: Option<SocketAddr>,
-    /// Held for its end, which comes after the child's.
+    /// Dropped after the child has ended.
     data: Option<DataDirectory>,
 }
 
 impl Broker {
     /// Starts a command that serves at these addresses, with its log in `folder`, and waits until
-    /// it does.
+    /// it serves.
     pub(super) fn launch(
         name: &'static str,
         command: &mut Command,
@@ -245,12 +246,12 @@ impl Broker {
         self.child.line()
     }
 
-    /// An error once it has ended.
+    /// An error if it has ended.
     pub(super) fn check_alive(&mut self) -> Result<()> {
         self.child.check_alive()
     }
 
-    /// Its counters; `None` for mosquitto, which has none by HTTP.
+    /// Its counters; `None` for mosquitto, which has none over HTTP.
     pub(super) fn metrics(&self) -> Result<Option<Metrics>> {
         let Some(http) = self.http else { return Ok(None) };
         let (status, body) = http_request(http, "/metrics")?;
@@ -269,7 +270,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Ends it as a crash would.
+    /// Ends it like a crash.
     pub(super) fn kill(mut self) -> Result<()> {
         self.child.kill()
     }
@@ -304,12 +305,12 @@ impl Metrics {
     pub(super) fn value(&self, sample: &str) -> Option<f64> {
         self.0.lines().find_map(|line| {
             let rest = line.strip_prefix(sample)?;
-            // Behind a space is the value, and perhaps a time.
+            // The value follows a space, and perhaps a time follows that.
             rest.strip_prefix(' ')?.split(' ').next()?.parse().ok()
         })
     }
 
-    /// Why the kernel left connections or segments to user space so far, by reason.
+    /// Why the kernel left connections or segments to user space so far, with counts.
     pub(super) fn declined(&self) -> BTreeMap<String, u64> {
         let sample = |line: &str| {
             let rest = line.strip_prefix("push_kernel_path_declined_total{reason=\"")?;
@@ -329,7 +330,7 @@ impl Metrics {
     }
 }
 
-/// Pings answered, by who answered.
+/// Pings answered, by path.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pings {
     pub(super) kernel: f64,
@@ -337,14 +338,15 @@ pub(super) struct Pings {
 }
 
 impl Pings {
-    /// The kernel's share of those answered since `before`; `None` when there were none.
+    /// The kernel's share of those answered since `before`; `None`: there were none.
     pub(super) fn kernel_share_since(self, before: Self) -> Option<f64> {
         let (kernel, user) = (self.kernel - before.kernel, self.user - before.user);
         (kernel + user > 0.0).then(|| kernel / (kernel + user))
     }
 }
 
-/// What the kernel declined between two readings, most frequent first: `unacked 812, retransmit 3`.
+/// The reasons why the kernel declined between two readings, most frequent first: `unacked 812,
+/// retransmit 3`.
 pub(super) fn declined_text(
     before: &BTreeMap<String, u64>,
     after: &BTreeMap<String, u64>,
@@ -363,7 +365,7 @@ pub(super) fn declined_text(
     words.join(", ")
 }
 
-/// The commit that is checked out, with `+` behind it when files differ from it.
+/// The commit that is checked out, followed by `+` if files differ from it.
 pub(super) fn git_commit(root: &Path) -> Option<String> {
     let git = |arguments: &[&str]| output_of(Command::new("git").current_dir(root).args(arguments));
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;

@@ -1,7 +1,7 @@
-//! Child processes of a benchmark, and the user's wish to stop: nothing that we start outlives us.
+//! Child processes of a benchmark, and the user's wish to stop. No child outlives us.
 //!
-//! Children lead process groups of their own, so that Ctrl-C reaches us alone; we notice it between
-//! two looks, and the children end in order as their owners are dropped.
+//! Children lead process groups of their own, so Ctrl-C reaches only us. We notice it at the next
+//! look, and the children end in order as their owners are dropped.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -21,10 +21,10 @@ use crate::workspace::{command_line, say};
 /// How long a child may take to end in order before it is killed. The server promises 5 s.
 const END_WITHIN: Duration = Duration::from_secs(8);
 
-/// How often a child's end and the user's wish are looked at.
+/// Time between two looks for a child's end or the user's wish.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Lines of a child's log that an error quotes.
+/// Most lines of a child's log in an error.
 const LOG_LINES_QUOTED: usize = 6;
 
 /// Whether the user wants to stop.
@@ -42,7 +42,7 @@ impl Interrupt {
         Ok(Self(wish))
     }
 
-    /// An error once the user wants to stop.
+    /// An error if the user wants to stop.
     pub(super) fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) {
             bail!("interrupted");
@@ -50,7 +50,7 @@ impl Interrupt {
         Ok(())
     }
 
-    /// Sleeps, unless the user wants to stop.
+    /// Sleeps; an error if the user wants to stop.
     pub(super) fn sleep(&self, duration: Duration) -> Result<()> {
         let until = Instant::now() + duration;
         loop {
@@ -64,7 +64,7 @@ impl Interrupt {
     }
 }
 
-/// A running child. Dropping it ends it in order, and by force when it takes too long.
+/// A running child. Dropping it ends it in order, or kills it if that takes too long.
 #[derive(Debug)]
 pub(super) struct Child {
     name: &'static str,
@@ -95,17 +95,17 @@ impl Child {
         &self.line
     }
 
-    /// Its standard input, the first time.
+    /// Its standard input; `None` after the first call.
     pub(super) fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.process.stdin.take()
     }
 
-    /// Its standard output, the first time.
+    /// Its standard output; `None` after the first call.
     pub(super) fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.process.stdout.take()
     }
 
-    /// An error, with the end of its log, once it has ended.
+    /// An error with the end of its log, if it has ended.
     pub(super) fn check_alive(&mut self) -> Result<()> {
         if let Some(status) = self.process.try_wait()? {
             bail!("{} ended ({status}){}", self.name, self.last_words());
@@ -113,14 +113,14 @@ impl Child {
         Ok(())
     }
 
-    /// Ends it: closes its stdin, asks it by signal, kills it when it takes too long.
+    /// Ends it: closes its stdin, sends a signal, and kills it if that takes too long.
     pub(super) fn end(&mut self) -> Result<ExitStatus> {
         drop(self.process.stdin.take());
         if let Some(status) = self.process.try_wait()? {
             return Ok(status);
         }
         if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
-            // It may end at this very moment; the wait below tells.
+            // It may end at this moment; the wait below tells.
             let _ = kill_process(pid, Signal::TERM);
         }
         let until = Instant::now() + END_WITHIN;
@@ -143,7 +143,7 @@ impl Child {
         Ok(())
     }
 
-    /// The end of its log, as the continuation of an error.
+    /// The end of its log, to append to an error.
     pub(super) fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();

@@ -1,4 +1,4 @@
-//! The data directory of a server that is measured: empty at first, and gone with its owner.
+//! The data directory of a measured server: empty at first, removed when its owner is dropped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 pub(super) struct DataDirectory(PathBuf);
 
 impl DataDirectory {
-    /// A new one of this process's below `folder`, without what an earlier run may have left.
+    /// Makes a fresh one for this process in `folder`, and removes what an earlier run has left.
     pub(super) fn below(folder: &Path) -> Result<Self> {
         let path = folder.join(format!("data-{}", std::process::id()));
         let directory = Self(path);
@@ -24,13 +24,13 @@ impl DataDirectory {
         &self.0
     }
 
-    /// What it occupies on the disk.
+    /// Bytes that it occupies on the disk.
     pub(super) fn bytes(&self) -> u64 {
         occupied(&self.0)
     }
 
     fn remove(&self) {
-        // What cannot be removed is found when it is made again.
+        // If removing fails, the next run notices when it makes the directory.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -4,11 +4,12 @@
 //! A visit is one server in one round: a closed loop for the costs, then a fixed rate for the round
 //! trips, each by a generator of its own with new connections.
 //!
-//! Why so many clients: every 256th ping of a connection goes to user space, and the kernel answers
-//! again once a segment before the next ping has acknowledged that answer (rules 12 and 4 of the
-//! splice). A client that pings again within its delayed ACK, 40 ms, acknowledges by the ping itself,
-//! and would stay on the user path from its 256th ping on. Devices do not ping that often; a closed
-//! loop over too few clients does, and would measure a mixture of both paths.
+//! It needs many clients, because every 256th ping of a connection goes to user space, and the
+//! kernel answers again only once a segment before the next ping has acknowledged that answer
+//! (rules 12 and 4 of the splice). A client that pings again within its delayed ACK, 40 ms,
+//! acknowledges by the ping itself, and would stay on the user path from its 256th ping on. Devices
+//! do not ping that often; a closed loop over too few clients does, and would measure a mixture of
+//! both paths.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,19 +26,20 @@ use super::report::{Machine, Shown, Spread, Table, finish};
 use super::rig::{Bench, CommonArguments, prepare, take_turns};
 use crate::workspace::{Workspace, say};
 
-/// Least share of the pings that must go the way that is measured.
+/// Least share of the pings that must take the measured path.
 const PATH_SHARE_MIN: f64 = 0.95;
 
-/// Most pings that may stay unanswered, or be skipped by a late generator, as a share of those sent.
+/// Most pings that may stay unanswered, or be skipped by a late generator, as a share of those
+/// sent.
 const LOST_SHARE_MAX: f64 = 0.001;
 
-/// Left out at either end of the time measured: this share of it.
+/// The share of the measured time that is left out at either end.
 const EDGE_SHARE: f64 = 0.1;
 
-/// How long clients may take to connect.
+/// Longest time for clients to connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long the generator may take to end behind its time.
+/// Longest time for the generator to end after its measured time.
 const DRAIN_WITHIN: Duration = Duration::from_secs(15);
 
 #[derive(Args, Clone, Debug)]
@@ -54,11 +56,11 @@ pub(crate) struct HeartbeatArguments {
     #[arg(long, value_name = "R", default_value_t = 1_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     rate: u32,
-    /// How long each of both is measured
+    /// How long to measure each of both
     #[arg(long, value_name = "S", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u32).range(2..=3_600))]
     seconds: u32,
-    /// How long clients ping before it
+    /// How long clients ping before that
     #[arg(long, value_name = "S", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=600))]
     warm_up_s: u32,
@@ -101,13 +103,13 @@ struct Visit {
     fixed_rate: Figures,
 }
 
-/// What one run of the generator gave.
+/// The figures of one run of the generator.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Figures {
     pings_per_s: f64,
-    /// Everything that was busy, client included.
+    /// CPU time of the machine that was busy, client included.
     machine_us_per_ping: f64,
-    /// The same, from the time that was not idle.
+    /// The same, computed from the time that was not idle.
     machine_not_idle_us_per_ping: f64,
     server_us_per_ping: f64,
     client_us_per_ping: f64,
@@ -206,7 +208,7 @@ fn visit(
     Ok(Visit { round, variant, closed_loop, fixed_rate })
 }
 
-/// Follows one run of the generator; the figures, or why there are none.
+/// Follows one run of the generator. Returns the figures, or why there are none.
 fn measure(
     bench: &Bench,
     variant: Variant,
@@ -262,7 +264,7 @@ fn figures(samples: &[Sample], outcome: Outcome, kernel_share: Option<f64>) -> R
     })
 }
 
-/// Figures of a run that lost pings or connections are no figures.
+/// Refuses the figures of a run that lost pings or connections.
 fn check_outcome(outcome: &Outcome) -> Result<()> {
     let most = (outcome.sent as f64 * LOST_SHARE_MAX) as u64;
     if outcome.answered == 0 || outcome.seconds <= 0.0 {
@@ -280,7 +282,7 @@ fn check_outcome(outcome: &Outcome) -> Result<()> {
     Ok(())
 }
 
-/// Figures of the wrong path are no figures.
+/// Refuses figures of the wrong path.
 fn check_path(variant: Variant, kernel_share: Option<f64>, declined: &str) -> Result<()> {
     let (meant, share) = match (variant, kernel_share) {
         (Variant::Mosquitto, _) => return Ok(()),
@@ -321,7 +323,7 @@ impl Visit {
 struct Quantity {
     label: &'static str,
     decimals: usize,
-    /// Whether the kernel path is set in relation to the others.
+    /// Whether the table compares the kernel path with the others.
     compared: bool,
     value: fn(&Visit) -> Option<f64>,
 }
@@ -409,7 +411,7 @@ struct Row {
     mosquitto: Option<Spread>,
     kernel_to_user: Option<Spread>,
     kernel_to_mosquitto: Option<Spread>,
-    /// This build over that of `--before`, the same path.
+    /// This build divided by that of `--before`, on the same path.
     kernel_to_before: Option<Spread>,
     user_to_before: Option<Spread>,
 }
@@ -441,7 +443,7 @@ fn summary(visits: &[Visit]) -> Vec<Row> {
     QUANTITIES.iter().map(row).collect()
 }
 
-/// One over the other, round by round, where both have a figure.
+/// Ratios round by round, for rounds in which both have a figure.
 fn ratios(values: &[(u32, f64)], others: &[(u32, f64)]) -> Vec<f64> {
     let same_round = |&(round, value): &(u32, f64)| {
         let &(_, other) = others.iter().find(|&&(other_round, _)| other_round == round)?;

@@ -1,17 +1,18 @@
-//! `cargo xtask bench idle`: what a quiet connection occupies, as the slope of a line through
-//! several numbers of connections. What is there without any connection is not in it.
+//! `cargo xtask bench idle`: what an idle connection occupies, as the slope of a line through
+//! several numbers of connections. So it does not contain what is there without any connection.
 //!
-//! Kernel memory is the machine's: both ends of each connection are on it, so that the slab's slope
-//! holds the client's socket, too, the same for every server; a difference between two servers is
-//! theirs alone. BPF maps are stated by the kernel (`procfs::bpf_map_bytes`): a hash that allocates on
-//! demand takes its elements from the slab or the per-cpu area, where they are seen a second time, so
-//! its figure says what part of those is the maps', and is not to be added. What was allocated at
-//! creation (arrays, `VmallocUsed`) has no slope; the JSON has the readings, and the kernel's memory
-//! before the server began. The reclaimable part of the slab moves with every file that anybody
-//! touches: on a machine that is not quite idle trust the unreclaimable part.
+//! Kernel memory is the machine's. Both ends of each connection are on it, so the slope of the slab
+//! contains the client's socket, which is the same for every server; a difference between two
+//! servers is theirs alone. The kernel states the memory of BPF maps (`procfs::bpf_map_bytes`). A
+//! hash that allocates on demand takes its elements from the slab or the per-cpu area, where they
+//! appear a second time: so its figure tells which part of those is the maps', and must not be
+//! added. Memory allocated at creation (arrays, `VmallocUsed`) has no slope; the JSON has its
+//! readings, and the kernel's memory before the server started. The reclaimable part of the slab
+//! changes with every file that any process touches: on a machine that is not quite idle trust the
+//! unreclaimable part.
 //!
-//! Sockets in TIME_WAIT that one server leaves behind would fade out of the slab during the next
-//! one's turn: each turn waits for them first.
+//! Sockets in TIME_WAIT that one server leaves behind would vanish from the slab during the next
+//! one's turn, so each turn waits for them first.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -27,19 +28,19 @@ use super::report::{Line, Machine, Shown, Spread, Table, finish};
 use super::rig::{Bench, CommonArguments, prepare, take_turns};
 use crate::workspace::{Workspace, say};
 
-/// Fewer readings are no line.
+/// Fewest readings for a line.
 const STEPS_MIN: usize = 4;
 
-/// How long clients may take to connect, a step.
+/// Longest time for clients to connect, in each step.
 const CONNECT_WITHIN: Duration = Duration::from_secs(120);
 
-/// How long sockets stay in TIME_WAIT: 60 s in Linux, and some patience.
+/// How long sockets stay in TIME_WAIT: 60 s in Linux, and a margin.
 const TIME_WAIT_WITHIN: Duration = Duration::from_secs(75);
 
-/// So many of them are no disturbance.
+/// So few sockets in TIME_WAIT do not disturb a figure.
 const TIME_WAIT_MAX: u64 = 50;
 
-/// How often they are counted.
+/// Time between two counts of them.
 const TIME_WAIT_TICK: Duration = Duration::from_millis(500);
 
 /// Least share of the connections whose heartbeats the kernel must answer, on the kernel path.
@@ -51,15 +52,15 @@ pub(crate) struct IdleArguments {
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     from: u32,
-    /// Connections at the last
+    /// Connections at the last reading
     #[arg(long, value_name = "N", default_value_t = 15_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     to: u32,
-    /// Connections more at each reading in between
+    /// Connections added for each reading in between
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     step: u32,
-    /// How long each number of connections rests before it is read
+    /// How long connections rest before each reading
     #[arg(long, value_name = "S", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=600))]
     settle_s: u32,
@@ -92,13 +93,13 @@ struct Report<'a> {
 struct Visit {
     round: u32,
     variant: Variant,
-    /// Before the server was started: what turns before left behind shows here.
+    /// Before the server was started; shows what earlier turns have left behind.
     kernel_before: KernelMemory,
     readings: Vec<Reading>,
     slopes: Vec<Slope>,
 }
 
-/// Memory at one number of connections, bytes.
+/// Bytes of memory at one number of connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 struct Reading {
     connections: u32,
@@ -114,7 +115,7 @@ struct Reading {
     available: u64,
 }
 
-/// A quantity's line over the connections.
+/// The slope of a quantity over the connections.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Slope {
     label: &'static str,
@@ -186,7 +187,7 @@ fn about(bench: &Bench, arguments: &IdleArguments, readings: usize) -> String {
     )
 }
 
-/// The numbers of connections that are read, ascending; the last is `to`.
+/// The numbers of connections to read, ascending; the last is `to`.
 fn steps(arguments: &IdleArguments) -> Result<Vec<u32>> {
     let IdleArguments { from, to, step, .. } = *arguments;
     let mut steps: Vec<u32> = (from..to).step_by(step as usize).collect();
@@ -242,7 +243,7 @@ fn visit(
     Ok(Visit { round, variant, kernel_before, readings, slopes })
 }
 
-/// Sockets of the turn before are still in the slab, and would leave it during this one.
+/// Sockets of the previous turn are still in the slab, and would leave it during this one.
 fn wait_for_time_wait(bench: &Bench) -> Result<()> {
     let until = Instant::now() + TIME_WAIT_WITHIN;
     let mut is_said = false;
@@ -263,8 +264,8 @@ fn wait_for_time_wait(bench: &Bench) -> Result<()> {
     }
 }
 
-/// Memory of other connections than those meant is no figure. Mosquitto is believed: the generator
-/// has its CONNACKs.
+/// Refuses figures with another number of connections. Mosquitto is trusted: the generator has its
+/// CONNACKs.
 fn check_connections(broker: &Broker, variant: Variant, meant: u32) -> Result<()> {
     let Some(metrics) = broker.metrics()? else { return Ok(()) };
     let value = |name| metrics.value(name).with_context(|| format!("the server counts no {name}"));
@@ -326,7 +327,7 @@ struct Row {
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Cell {
     bytes: Spread,
-    /// The largest of the rounds.
+    /// The largest of the rounds'.
     slope_error: f64,
 }
 

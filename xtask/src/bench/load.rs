@@ -1,5 +1,5 @@
-//! The load generator `push-load` as a child: its command lines, and what it says on stdout, one
-//! JSON object a line.
+//! The load generator `push-load` as a child process: its command lines, and its output on stdout,
+//! one JSON object in each line.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 use super::children::{Child, Interrupt};
 use crate::workspace::say;
 
-/// How the pings of all clients together are paced.
+/// The pace of all clients' pings together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Pace {
-    /// So many unanswered at any time, the next sent when one is answered.
+    /// This many unanswered at any time; the next is sent when one is answered.
     ClosedLoop(u32),
-    /// So many a second, the clients' phases spread evenly.
+    /// This many a second, the clients' phases spread evenly.
     FixedRate(u32),
 }
 
@@ -35,7 +35,7 @@ pub(super) struct RoundTrips {
     pub(super) max: f64,
 }
 
-/// What a run of `push-load ping` counted, in the time that it measured.
+/// The counts of `push-load ping` in its measured time.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Outcome {
     pub(super) sent: u64,
@@ -43,7 +43,7 @@ pub(super) struct Outcome {
     pub(super) missing: u64,
     /// Connections that the server ended.
     pub(super) closed: u64,
-    /// Turns that the generator came too late for.
+    /// Turns that the generator was too late for.
     #[serde(default)]
     pub(super) skipped: u64,
     pub(super) rtt_us: RoundTrips,
@@ -52,7 +52,7 @@ pub(super) struct Outcome {
     pub(super) seconds: f64,
 }
 
-/// What a run of `push-load publish` counted.
+/// The counts of `push-load publish`.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Published {
     pub(super) sent: u64,
@@ -71,7 +71,7 @@ pub(super) struct Published {
     pub(super) seconds: f64,
 }
 
-/// What a run of `push-load throughput` counted.
+/// The counts of `push-load throughput`.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Carried {
     pub(super) sent: u64,
@@ -94,7 +94,7 @@ pub(super) struct Carried {
     pub(super) seconds: f64,
 }
 
-/// What a run of `push-load connects` counted.
+/// The counts of `push-load connects`.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Connected {
     pub(super) connects: u64,
@@ -109,7 +109,7 @@ pub(super) struct Connected {
     pub(super) seconds: f64,
 }
 
-/// What the generator says once all its clients are up, or have tried.
+/// The generator's message once all its clients are up, or have tried.
 #[derive(Debug, Deserialize)]
 struct Ready {
     event: String,
@@ -158,7 +158,7 @@ impl Load {
         Self::start(&mut command, folder)
     }
 
-    /// `push-load MODE`, with what else it is to be told.
+    /// `push-load MODE`, with these further arguments.
     pub(super) fn with(
         generator: &Path,
         mode: &str,
@@ -177,7 +177,7 @@ impl Load {
         let stdin = child.take_stdin();
         let stdout = child.take_stdout().context("push-load has no stdout")?;
         let (sender, lines) = mpsc::channel();
-        // It ends with the pipe, that is with the child.
+        // It ends with the pipe, that is, with the child.
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if sender.send((Instant::now(), line)).is_err() {
@@ -193,13 +193,13 @@ impl Load {
         self.child.line()
     }
 
-    /// Asks an idle generator for `clients` in all; it says `ready` when they are up.
+    /// Asks an idle generator for `clients` in all; it reports `ready` when they are up.
     pub(super) fn grow(&mut self, clients: u32) -> Result<()> {
         let stdin = self.stdin.as_mut().context("push-load has no stdin")?;
         writeln!(stdin, "to {clients}").context("push-load does not listen")
     }
 
-    /// Ends it in order: its stdin closes, it says goodbye to the server.
+    /// Ends it in order: closes its stdin, so that it disconnects from the server.
     pub(super) fn end(mut self) -> Result<()> {
         drop(self.stdin.take());
         let until = Instant::now() + GOODBYE_WITHIN;
@@ -214,7 +214,7 @@ impl Load {
         Ok(())
     }
 
-    /// Waits until all clients are up; returns when they were. `each` is called meanwhile.
+    /// Waits until all clients are up. Returns when they were. Calls `each` meanwhile.
     pub(super) fn wait_until_ready(
         &mut self,
         within: Duration,
@@ -229,7 +229,7 @@ impl Load {
         Ok(at)
     }
 
-    /// Waits for the counts of the mode, which come last. `each` is called meanwhile.
+    /// Waits for the counts of the mode, which come last. Calls `each` meanwhile.
     pub(super) fn wait_until_done<T: DeserializeOwned>(
         &mut self,
         within: Duration,
@@ -240,7 +240,7 @@ impl Load {
         Ok(self.wait_for(counts, within, interrupt, each)?.1)
     }
 
-    /// Waits for a line that says no more than `event`.
+    /// Waits for a line that contains only `event`.
     pub(super) fn wait_until(
         &mut self,
         event: &str,
@@ -295,14 +295,14 @@ fn parse_ready(line: &str) -> Option<Ready> {
     serde_json::from_str(line).ok().filter(|ready: &Ready| ready.event == "ready")
 }
 
-/// How often `each` is called: the resolution of what is sampled while the generator works, and
-/// about 0.05 % of a processor, the same for every server.
+/// How often `each` is called. This is the resolution of what is sampled while the generator works,
+/// and costs about 0.05 % of a processor, for every server alike.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// How long the generator may take to close its connections.
+/// Longest time for the generator to close its connections.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(20);
 
-/// How often its end is looked at.
+/// Time between two looks for its end.
 const GOODBYE_TICK: Duration = Duration::from_millis(20);
 
 #[cfg(test)]

@@ -1,25 +1,30 @@
 //! `cargo xtask bench`: measures our kernel path, our user path and mosquitto in one run, prints a
-//! table and writes JSON below `target/bench/`.
+//! table and writes JSON to `target/bench/`.
 //!
 //! What could make the figures wrong, and what is done about it:
 //! - *Drift* (temperature, neighbours on the host): the three take turns in every round, each round
-//!   begins with another one, ratios are taken within a round. Median and both ends are shown.
-//! - *One server loads another*: only one runs at a time, and each of its turns is a new process. Our
+//!   begins with another one, and ratios are taken within a round. The table shows median and extremes.
+//! - *One server loads another*: only one runs at a time, and each of its turns is a new process.
+//!   Our
 //!   programs on `lo` would see the packets of the others, too.
-//! - *Who pays*: on loopback the receiver's work is done on the sender's time, so that the kernel path
-//!   moves work from the server to whoever sends. The machine's time, client included, is the honest
-//!   figure; the server's and the client's own stand beside it. The client is the same program with
-//!   the same flags for all, and its cost is in every machine figure: it draws the ratios towards 1.
-//! - *Start-up*: clients connect and ping for a while before anything counts. Of the time measured
-//!   the middle is sampled, so that neither its beginning nor its end can be hit or missed.
-//! - *Pings in step*: at a fixed rate the phases of all clients are spread evenly; in the closed loop
-//!   the number unanswered is constant. Latencies are taken from the fixed rate, costs from the
-//!   closed loop, where the machine is busy enough for its 10 ms ticks (see `procfs`).
-//! - *The wrong path*: `push_pings_total` before and after tells who answered. A figure is refused
-//!   when less than 95 % went the way that its column says, or pings went missing.
-//! - *Other work on the machine* counts as ours: the machine is looked at first, and a warning given.
-//! - *Settings*: mosquitto has Debian's defaults, our server has as many shards as mosquitto has
-//!   threads, one, unless `--shards` says otherwise. No process is bound to a processor.
+//! - *Who pays*: on loopback the kernel does the receiver's work in the sender's time, so the
+//!   kernel
+//!   path moves work from the server to the sender. The machine's time, client included, is the honest
+//!   figure; the server's and the client's own are beside it. The client is the same program with the
+//!   same flags for all, and its cost is in every machine figure: it draws the ratios towards 1.
+//! - *Start-up*: clients connect and ping for a while before anything counts. Only the middle of
+//!   the
+//!   measured time is sampled, so its beginning and its end cannot matter.
+//! - *Pings in step*: at a fixed rate the phases of all clients are spread evenly; in the closed
+//!   loop
+//!   the number unanswered is constant. Latencies come from the fixed rate, costs from the closed
+//!   loop, where the machine is busy enough for its 10 ms ticks (see `procfs`).
+//! - *The wrong path*: `push_pings_total` before and after tells which path answered. A figure is
+//!   refused if less than 95 % took the path of its column, or pings were lost.
+//! - *Other work on the machine* would count as ours: the bench looks for it first, and warns.
+//! - *Settings*: mosquitto has Debian's defaults. Our server has one shard, because mosquitto has
+//!   one
+//!   thread, unless `--shards` says otherwise. No process is bound to a processor.
 
 mod brokers;
 mod children;
@@ -46,7 +51,7 @@ pub(crate) struct BenchArguments {
     benchmark: Benchmark,
 }
 
-/// The benchmarks there are.
+/// The benchmarks.
 #[derive(Debug, Subcommand)]
 enum Benchmark {
     /// Cost of a ping and its round trip

@@ -1,4 +1,4 @@
-//! What becomes of measurements: medians and slopes, tables for people and for the README, JSON.
+//! From measurements to output: medians and slopes, tables for people and for the README, JSON.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,7 +20,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// `None` when there is nothing, or something that is no number.
+    /// `None`: there is no value, or one is not a number.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
@@ -54,12 +54,12 @@ impl Spread {
 pub(super) struct Line {
     pub(super) slope: f64,
     pub(super) intercept: f64,
-    /// Standard error of the slope: what does not lie on the line shows here.
+    /// Standard error of the slope: how far the points lie from the line.
     pub(super) slope_error: f64,
 }
 
 impl Line {
-    /// Least squares; `None` below three points or when all have the same x.
+    /// Least squares; `None`: fewer than three points, or all have the same x.
     pub(super) fn through(points: &[(f64, f64)]) -> Option<Self> {
         if points.len() < 3 {
             return None;
@@ -79,7 +79,7 @@ impl Line {
     }
 }
 
-/// Rows of text under a head; the first column is words, the others are numbers.
+/// Rows of text under a head; the first column has words, the others numbers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     pub(super) head: Vec<String>,
@@ -128,7 +128,7 @@ impl Table {
     }
 }
 
-/// What was measured on.
+/// The machine of a measurement.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Machine {
     pub(super) processor: String,
@@ -137,7 +137,7 @@ pub(super) struct Machine {
     pub(super) kernel: String,
     /// UTC, ISO 8601.
     pub(super) date: String,
-    /// `+` behind it: files differ from it.
+    /// Followed by `+` if files differ from it.
     pub(super) commit: Option<String>,
     pub(super) mosquitto: Option<String>,
     /// The resolution of machine processor time.
@@ -145,7 +145,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Looks; what a kernel does not state stays `unknown`.
+    /// Reads all of it; what the kernel does not tell stays `unknown`.
     pub(super) fn look(commit: Option<String>, mosquitto: Option<String>, tick_us: u64) -> Self {
         let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let memory = file("/proc/meminfo");
@@ -165,7 +165,7 @@ impl Machine {
         }
     }
 
-    /// In a sentence, below a table.
+    /// One sentence, for below a table.
     pub(super) fn text(&self) -> String {
         format!(
             "{}, {} cores, {:.0} GB, Linux {}, {}, commit {}, mosquitto {}",
@@ -180,18 +180,18 @@ impl Machine {
     }
 }
 
-/// What a benchmark shows when it is done.
+/// The output of a finished benchmark.
 pub(super) struct Shown<'a> {
     pub(super) table: Table,
     /// What was measured, and where.
     pub(super) about: String,
-    /// Whether the README's table is wanted, too.
+    /// Whether to print the table for the README, too.
     pub(super) markdown: bool,
-    /// Figures that there are not, and why.
+    /// The figures that are missing, and why.
     pub(super) refused: &'a [String],
 }
 
-/// Writes the report, prints the table, and says whether nothing was refused.
+/// Writes the report and prints the table. The exit code tells whether any figure was refused.
 pub(super) fn finish(path: &Path, report: &impl Serialize, shown: &Shown) -> Result<ExitCode> {
     let Shown { table, about, markdown, refused } = shown;
     write_json(path, report)?;
@@ -206,7 +206,7 @@ pub(super) fn finish(path: &Path, report: &impl Serialize, shown: &Shown) -> Res
     Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Writes a report where the next run replaces it.
+/// Writes a report over that of the previous run.
 fn write_json(path: &Path, report: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(report).context("the report is no JSON")?;
     text.push('\n');
@@ -229,7 +229,7 @@ pub(super) fn grouped(value: f64, decimals: usize) -> String {
         out.push('.');
         out.push_str(fraction);
     }
-    // -0.0 is 0.0 to a reader.
+    // -0.0 reads as 0.0.
     if out.trim_start_matches('-').chars().all(|c| matches!(c, '0' | '.')) {
         out.trim_start_matches('-').to_owned()
     } else {

@@ -1,5 +1,5 @@
-//! What every benchmark begins with: the servers and the load generator, built; what the machine is and
-//! what else it does; and turns, which each server takes in every round.
+//! The beginning of every benchmark: builds the servers and the load generator, looks at the
+//! machine and its other work, and gives each server its turn in every round.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,16 +17,16 @@ use crate::build;
 use crate::setup;
 use crate::workspace::{Workspace, find_program, say};
 
-/// The machine is looked at for so long before anything is measured.
+/// How long to look at the machine before measuring.
 const BACKGROUND_LOOK: Duration = Duration::from_secs(2);
 
-/// Above this share of the machine, other work is worth a warning.
+/// Share of the machine from which other work causes a warning.
 const BACKGROUND_SHARE_MAX: f64 = 0.03;
 
-/// Descriptors that a process needs beside one for each client.
+/// Descriptors of a process beside one for each client.
 const DESCRIPTORS_SPARE: u64 = 100;
 
-/// What all benchmarks take.
+/// Arguments of all benchmarks.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CommonArguments {
     /// Also print the table for the README
@@ -44,7 +44,7 @@ pub(super) struct CommonArguments {
     pub(super) no_build: bool,
 }
 
-/// What a benchmark works with.
+/// Everything that a benchmark needs.
 #[derive(Debug)]
 pub(super) struct Bench {
     pub(super) brokers: Brokers,
@@ -53,7 +53,7 @@ pub(super) struct Bench {
     /// `target/bench/`; it exists.
     pub(super) results: PathBuf,
     pub(super) machine: Machine,
-    /// The machine's share that was busy before we began.
+    /// The share of the machine that was busy before we began.
     pub(super) background_share: f64,
     pub(super) interrupt: Interrupt,
 }
@@ -74,7 +74,7 @@ pub(super) fn prepare(
     };
     let folder = workspace.target().join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    // From here on, not before: a build is ended by the signal itself.
+    // From here on, not before: during a build the signal itself ends us.
     let interrupt = Interrupt::catch()?;
     let mosquitto = find_program("mosquitto");
     if mosquitto.is_none() {
@@ -98,7 +98,7 @@ pub(super) fn prepare(
     Ok(Bench { brokers, generator, results: folder, machine, background_share, interrupt })
 }
 
-/// Raises the limit of descriptors for the children: both ends take one a client.
+/// Raises the limit of descriptors for the children: both ends need one for each client.
 fn raise_descriptors(wanted: u64) -> Result<()> {
     let found = getrlimit(Resource::Nofile);
     let most = found.maximum.map(|most| most.max(wanted));
@@ -131,8 +131,8 @@ fn look_at_background(interrupt: &Interrupt) -> Result<f64> {
     Ok(share)
 }
 
-/// Has every variant its turn in every round. Returns the visits made, and what went wrong with the
-/// others, which is no figure.
+/// Gives every variant its turn in every round. Returns the successful visits, and the errors of
+/// the others.
 pub(super) fn take_turns<V>(
     bench: &Bench,
     rounds: u32,
@@ -157,18 +157,18 @@ pub(super) fn take_turns<V>(
     Ok((visits, refused))
 }
 
-/// What the rounds of a benchmark with scenarios have brought.
+/// The results of a benchmark with scenarios.
 #[derive(Debug)]
 pub(super) struct Rounds<V> {
     pub(super) visits: Vec<V>,
-    /// What went wrong with others, which is no figure.
+    /// The errors of visits without figures.
     pub(super) refused: Vec<String>,
     /// The commands of the first round.
     pub(super) commands: Vec<String>,
 }
 
-/// Has every contender its turn in every scenario of every round. A visit comes with its commands; an error
-/// says whose it is.
+/// Gives every contender its turn in every scenario of every round. A visit comes with its
+/// commands; an error names its contender.
 pub(super) fn take_scenarios<S: Copy, C, V>(
     bench: &Bench,
     rounds: u32,

@@ -1,6 +1,7 @@
-//! Files of a crate that import each other in a circle. A file imports those that define what its
-//! paths name, wherever that is re-exported. It imports nothing by `mod name;`, by a `use` of a module
-//! (the paths through it count), by a `pub use` of a name that it does not say itself, and in its tests.
+//! Files of a crate that import each other in a circle. A file imports the files that define the
+//! names in its paths, even through re-exports. It imports nothing by `mod name;`, by a `use` of a
+//! module (the paths through it count), by a `pub use` of a name that it does not use itself, or in
+//! its tests.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -36,7 +37,7 @@ fn imports<'a>(of: &'a Crate<'_>) -> Imports<'a> {
     let mut imports = Imports::new();
     for (file, source) in of.files() {
         let mut others = BTreeMap::new();
-        // A room's front says what of its files is seen outside.
+        // A room's front file re-exports names for the outside.
         let is_signpost = |path: &Path| {
             path.is_public && path.binds.as_ref().is_some_and(|name| !source.words.contains(name))
         };
@@ -79,7 +80,7 @@ fn shortest_circle<'a>(imports: &Imports<'a>, file: &'a str) -> Option<Vec<&'a s
     None
 }
 
-/// The circle in words: which file names what of the next, and where.
+/// The circle in words: which file names an item of the next, and in which line.
 fn told(imports: &Imports<'_>, circle: &[&str]) -> String {
     let next = circle.iter().cycle().skip(1);
     let links = circle.iter().zip(next).map(|(file, other)| {

@@ -1,5 +1,5 @@
-//! The module tree of each crate of the workspace: which file a module is, and where a name that a
-//! path says is defined.
+//! The module tree of each crate of the workspace: the file of each module, and the place where a
+//! path's name is defined.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::source::{Path, Source};
 /// Scanned files by their path from the workspace's root.
 pub(crate) type Sources = BTreeMap<String, Source>;
 
-/// Imports followed from one name to where it is defined; more of them would be a circle.
+/// Most imports to follow from a name to its definition; more would be a circle.
 const STEPS_MAX: usize = 16;
 
 /// A crate, from its root on, without the modules of its tests.
@@ -16,13 +16,13 @@ pub(crate) struct Crate<'a> {
     files: BTreeMap<String, &'a Source>,
     /// The file of every module, inline ones included.
     modules: BTreeMap<Vec<String>, String>,
-    /// What modules hold themselves: their path and the item's name.
+    /// The items that modules define, by path and name.
     items: BTreeSet<Vec<String>>,
-    /// What a `use` brings into a module, by the module and the name it has there.
+    /// The imports of a module, by the module and the name there.
     imports: BTreeMap<(Vec<String>, String), Vec<&'a Path>>,
 }
 
-/// Where a path leads to.
+/// The place that a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) module: Vec<String>,
@@ -31,7 +31,7 @@ pub(crate) struct Place {
 }
 
 impl<'a> Crate<'a> {
-    /// Every crate in `sources`; what of them has no file is told in the second list.
+    /// Every crate in `sources`. The second list names modules without a file.
     pub(crate) fn all(sources: &'a Sources) -> (Vec<Self>, Vec<String>) {
         let mut missing = Vec::new();
         let roots = sources.keys().filter(|file| is_root(file));
@@ -95,13 +95,13 @@ impl<'a> Crate<'a> {
         self.modules.get(module).map(String::as_str)
     }
 
-    /// Whether `place` is an item that its module holds itself.
+    /// Whether `place` is an item that its module defines.
     pub(crate) fn defines(&self, place: &Place) -> bool {
         place.item.as_ref().is_some_and(|item| self.items.contains(&joined(&place.module, item)))
     }
 
-    /// Where `segments`, said in `module`, lead to: re-exports are followed to what they name. `None`
-    /// when it is another crate's, a generic parameter's or a variable's.
+    /// The place that `segments` lead to in `module`, through re-exports. `None`: another crate's,
+    /// a generic parameter's or a variable's.
     pub(crate) fn find(&self, module: &[String], segments: &[String]) -> Option<Place> {
         self.follow(module, segments, STEPS_MAX)
     }
@@ -125,7 +125,7 @@ impl<'a> Crate<'a> {
         Some(place)
     }
 
-    /// What `name` means in `module`.
+    /// The meaning of `name` in `module`.
     fn name(&self, module: &[String], name: &str, steps: usize) -> Option<Place> {
         let path = joined(module, name);
         if self.modules.contains_key(&path) {

@@ -1,12 +1,12 @@
-//! Structs of `shard` with more fields than one thing has. A shard is made of parts, and each part is small
-//! enough to be the only owner of its state.
+//! Structs of `shard` with too many fields. A shard is made of parts, each small enough to be the
+//! only owner of its state.
 
 use super::crates::Sources;
 
-/// Where that is asked.
+/// The folder that this lint checks.
 const ROOM: &str = "push-server/src/shard/";
 
-/// Fields of a struct.
+/// Most fields of a struct.
 const FIELDS_MAX: usize = 12;
 
 /// The structs with too many fields, a line each.

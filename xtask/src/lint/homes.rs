@@ -1,7 +1,8 @@
-//! `impl` blocks away from home: methods of a type outside the module that defines it and the modules
-//! below, so that no file reaches into a struct that another owns. A trait's `impl` may stand with the
-//! trait as well, or with a type that the trait is given (`From<Given>`), and anywhere where it joins a
-//! type of one room with a trait or type of another, as adapters do. Tests may extend what they test.
+//! `impl` blocks away from home: methods of a type outside the module that defines it and the
+//! modules below, so that no file reaches into another's struct. A trait's `impl` may also stand
+//! with the trait, or with a type that the trait is given (`From<Given>`), and anywhere if it joins
+//! a type of one room with a trait or type of another, as adapters do. Tests may extend what they
+//! test.
 
 use super::crates::{Crate, Place};
 

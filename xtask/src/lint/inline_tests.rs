@@ -1,5 +1,5 @@
-//! Unit tests between what they test. A file's tests stand in a file of their own beside it, so that the
-//! file shows what it does, and its tests have room to grow.
+//! Unit tests inside the file that they test. A file's tests stand in a file of their own beside
+//! it, so that the file shows what it does, and its tests have room to grow.
 
 use super::crates::Sources;
 

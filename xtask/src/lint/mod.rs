@@ -23,7 +23,7 @@ use crate::build;
 use crate::setup::{self, BuildTools};
 use crate::workspace::{Workspace, run_checked, say};
 
-/// A file longer than this wants a reason; it is named, not refused.
+/// Lines from which a file is named, though not refused: it wants a reason.
 const FILE_LINES_MAX: usize = 600;
 
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
@@ -56,8 +56,8 @@ fn clippy(workspace: &Workspace, tools: &BuildTools) -> Result<()> {
     run_checked(clippy.args(["--", "-Dwarnings"]))
 }
 
-/// The eBPF compiler denies its own warnings. Clippy of another compiler cannot read `core` built by
-/// that one, so clippy looks at the programs as if they were for this machine; it links nothing.
+/// The eBPF compiler denies its own warnings. Clippy of another compiler cannot read that one's
+/// `core`, so clippy checks the programs as if they were for this machine; it links nothing.
 fn lint_ebpf(workspace: &Workspace, tools: &BuildTools) -> Result<()> {
     let mut check = build::ebpf_cargo(workspace, tools, "check", &["-Dwarnings"]);
     run_checked(&mut check)?;
@@ -70,8 +70,8 @@ fn lint_ebpf(workspace: &Workspace, tools: &BuildTools) -> Result<()> {
     run_checked(clippy.args(["--", "-Dwarnings"]))
 }
 
-/// Breaches of the import rules, circles of imports, methods away from home, overgrown structs,
-/// tests between what they test, and suppressed lints are refused, long files named.
+/// Refuses breaches of the import rules, circles of imports, methods away from home, large structs,
+/// inline tests and suppressed lints. Names long files.
 fn source_rules(workspace: &Workspace) -> Result<()> {
     let mut sources = Sources::new();
     let mut violations = Vec::new();

@@ -1,4 +1,4 @@
-//! "Who may import whom" of the architecture, as a table, and the check of a source file against it.
+//! The architecture's "Who may import whom" as a table, and the check of a source file against it.
 
 use super::source::Source;
 
@@ -8,9 +8,9 @@ struct Rule {
     within: &'static [&'static str],
     /// Except those that start with one of these.
     except: &'static [&'static str],
-    /// Beginnings of paths that they must not hold, in whole segments.
+    /// Beginnings of paths that they must not name, in whole segments.
     forbidden: &'static [&'static str],
-    /// Whether unit tests may all the same.
+    /// Whether unit tests may name them.
     tests_may: bool,
     /// Why, for the reader of the message.
     why: &'static str,
@@ -241,7 +241,7 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// What breaks a rule in `file` (its path from the workspace's root), a line each.
+/// The breaches of rules in `file` (its path from the workspace's root), a line each.
 pub(crate) fn violations(file: &str, source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     for rule in RULES.iter().filter(|rule| rule.covers(file)) {

@@ -1,6 +1,6 @@
-//! Reads out of Rust source what lints ask for: the paths that it names (`a::b`, and every leaf of
-//! `a::{b, c::d}`), its modules, its items and its `impl` blocks; comments and literals are left
-//! out. A scanner, not a parser: it knows as much of Rust as the lints need.
+//! Reads Rust source for the lints: its paths (`a::b`, and every leaf of `a::{b, c::d}`), modules,
+//! items and `impl` blocks, without comments and literals. A scanner, not a parser: it knows only
+//! as much of Rust as the lints need.
 
 use std::collections::BTreeSet;
 

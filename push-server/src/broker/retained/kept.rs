@@ -1,4 +1,4 @@
-//! What a topic keeps.
+//! A topic's retained message.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::super::message::Message;
 pub struct Kept {
     /// The message.
     pub message: Arc<Message>,
-    /// The client id of its publisher, where that is known: a subscription that does not want its
-    /// own client's messages passes it by (No Local, [MQTT-3.8.3-3]).
+    /// The client id of its publisher, if known. A subscription with No Local skips its own
+    /// client's messages [MQTT-3.8.3-3].
     pub publisher: Option<Arc<str>>,
 }

@@ -1,9 +1,9 @@
-//! A filter's way through the retained messages, taken in parts of a bounded length.
+//! A filter's walk through the retained messages, in parts of bounded length.
 //!
-//! Each level of a filter is one level of the tree, until its `#`. So the node visited last says
-//! where a walk is, and only that node has to stay while the walk rests. Others come and go
-//! meanwhile: a message that was set after the walk began is passed by, since the subscription that
-//! it is for has brought it already.
+//! Each level of a filter, up to its `#`, is one level of the tree. So the last node visited says
+//! how far the walk has come, and only that node has to stay while the walk rests. Others come and
+//! go meanwhile. The walk skips messages that were set after it began, since its subscription has
+//! delivered those already.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,20 +15,20 @@ use crate::broker::level_tree::{NodeId, ROOT};
 use crate::broker::message::Message;
 use crate::broker::topic::TopicFilter;
 
-/// A walk that has begun. To be ended by `Retained::end_walk`, unless it came to its end.
+/// A walk under way. End it with `Retained::end_walk`, unless it came to its end.
 #[derive(Debug)]
 #[must_use]
 pub struct Walk {
-    /// What was set later is passed by.
+    /// Messages set later are skipped.
     last_set: u64,
-    /// The client whose messages are passed by (No Local).
+    /// The client whose messages are skipped (No Local).
     without: Option<Arc<str>>,
-    /// The node visited last, which is kept for it. `None`: none was visited.
+    /// The last node visited, which is kept for the walk. `None`: none yet.
     rests_at: Option<NodeId>,
 }
 
 impl Walk {
-    /// Passes by what the client of this id has published.
+    /// Skips messages that the client with this id has published.
     pub fn without(self, client_id: &str) -> Self {
         Self { without: Some(client_id.into()), ..self }
     }
@@ -40,8 +40,8 @@ impl Walk {
 }
 
 impl Retained {
-    /// Begins to look for what `filter` matches of the messages retained now. `None`: there is
-    /// nothing to look for. A shared filter matches nothing: subscribing with one brings no retained
+    /// Begins a walk over the messages retained now that `filter` matches. `None`: there are none
+    /// to look for. A shared filter matches nothing: a subscription with one gets no retained
     /// messages [MQTT5 3.8.4].
     pub fn begin_walk(&self, filter: &TopicFilter) -> Option<Walk> {
         let topics = self.read();
@@ -52,9 +52,9 @@ impl Retained {
         may_match.then(|| Walk { last_set: topics.set, without: None, rests_at: None })
     }
 
-    /// Goes on with a walk by `filter`, which it was begun with: visits at most `nodes` topics, which
-    /// are counted down, and appends at most `messages_max` messages that have not expired at `now`.
-    /// Returns whether it came to its end.
+    /// Continues a walk with the `filter` that it was begun with. Visits at most `nodes` topics,
+    /// counting `nodes` down, and appends at most `messages_max` messages that have not expired at
+    /// `now`. Returns whether the walk has ended.
     pub fn walk_on(
         &self,
         filter: &TopicFilter,
@@ -90,7 +90,7 @@ impl Retained {
         }
         let rests_at = last.filter(|_| next.is_some());
         if let Some(node) = rests_at {
-            // Before the lock is let go, or the node may be.
+            // Before the lock is released, since the node may be removed afterwards.
             topics.tree.value(node).walks.fetch_add(1, Ordering::Relaxed);
         }
         drop(topics);
@@ -98,12 +98,12 @@ impl Retained {
         next.is_none()
     }
 
-    /// Ends a walk before its end.
+    /// Ends a walk early.
     pub fn end_walk(&self, walk: &mut Walk) {
         self.leave(walk.rests_at.take());
     }
 
-    /// A walk rests at `node` no longer.
+    /// A walk no longer rests at `node`.
     fn leave(&self, node: Option<NodeId>) {
         let Some(node) = node else { return };
         let topics = self.read();
@@ -125,13 +125,13 @@ impl TopicTree {
         std::iter::successors(self.tree.parent(node), |&node| self.tree.parent(node)).count()
     }
 
-    /// Topics that begin with `$` are hidden from a wildcard in a filter's first level
+    /// A wildcard in a filter's first level does not match topics that begin with `$`
     /// [MQTT-4.7.2-1].
     fn is_hidden(&self, path: &FilterLevels<'_>, node: NodeId, depth: usize) -> bool {
         depth == 1 && path.is_wild(0) && self.tree.level(node).starts_with('$')
     }
 
-    /// The node to visit after `node`: below it, or else beside it or one of those above.
+    /// The node to visit after `node`: a child, else a sibling, its own or of an ancestor.
     fn following(
         &self,
         path: &FilterLevels<'_>,
@@ -163,7 +163,7 @@ impl TopicTree {
 struct FilterLevels<'a> {
     /// Without a last `#`.
     levels: Vec<&'a str>,
-    /// Whether there was one.
+    /// Whether the filter ends with `#`.
     is_open: bool,
 }
 
@@ -179,7 +179,7 @@ impl<'a> FilterLevels<'a> {
         self.levels.get(index).map_or(self.is_open, |level| *level == "+")
     }
 
-    /// Whether topics of so many levels are matched, as far as their number goes.
+    /// Whether the filter matches topics with this number of levels, as far as the number goes.
     fn ends_at(&self, depth: usize) -> bool {
         depth == self.levels.len() || (self.is_open && depth > self.levels.len())
     }

@@ -1,5 +1,5 @@
-//! The codec here and mqttbytes' held against each other: what one writes the other must read, to
-//! the same values. Only packets that mqttbytes gets right take part.
+//! Holds the codec and mqttbytes against each other: each must read what the other writes, to the
+//! same values. Only packets that mqttbytes gets right take part.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ fn message() -> impl Strategy<Value = Message> {
     )
 }
 
-/// The message as mqttbytes says it.
+/// The message's properties as mqttbytes has them.
 fn their_properties(message: &Message, properties: &MessageProperties) -> v5::PublishProperties {
     let expiry_secs = message.expires_at.map(|expires_at| expires_at.since(NOW).as_secs() as u32);
     v5::PublishProperties {
@@ -124,7 +124,7 @@ fn parse(version: Version, bytes: &[u8]) -> Packet {
     packet(header.first, &bytes[header.len..], None, &context).expect("a good packet")
 }
 
-/// The message of a PUBLISH that says its topic.
+/// The message of a PUBLISH with its topic in full.
 fn whole(publish: Publish) -> Message {
     let topic = publish.topic.clone().expect("a topic");
     publish.into_message(topic)

@@ -11,11 +11,11 @@ use super::read::Reader;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(in crate::mqtt) enum AuthReason {
-    /// The exchange is over; only a server says so.
+    /// The exchange has succeeded; only a server sends this.
     Success = 0x00,
-    /// It goes on.
+    /// The exchange goes on.
     Continue = 0x18,
-    /// A new one begins; only a client says so.
+    /// A new exchange begins; only a client sends this.
     Reauthenticate = 0x19,
 }
 
@@ -27,8 +27,8 @@ pub struct Auth {
     pub(in crate::mqtt) data: Option<Bytes>,
 }
 
-/// Parses the body of a client's AUTH. A method must be there [MQTT5 3.15.2.2.2]; without it nothing
-/// but success can be meant, which is not the client's to say.
+/// Parses the body of a client's AUTH. A method must be there [MQTT5 3.15.2.2.2]; without one the
+/// packet could only mean success, which only a server sends.
 pub(in crate::mqtt) fn auth(mut reader: Reader<'_>) -> Result<Auth, Reason> {
     if reader.is_empty() {
         return Err(Reason::ProtocolError);
@@ -55,8 +55,8 @@ pub(in crate::mqtt) fn auth(mut reader: Reader<'_>) -> Result<Auth, Reason> {
     Ok(Auth { reason, method: method.ok_or(Reason::ProtocolError)?, data })
 }
 
-/// Writes an AUTH with the exchange's method [MQTT-4.12.0-5] and data, if any. Both are ones that the
-/// server knows, and far shorter than 64 KiB.
+/// Writes an AUTH with the exchange's method [MQTT-4.12.0-5] and data, if any. The server chose
+/// both, and they are far shorter than 64 KiB.
 pub(in crate::mqtt) fn put_auth(
     out: &mut BytesMut,
     reason: AuthReason,

@@ -1,5 +1,5 @@
-//! CONNECT. By hand: mqttbytes takes the password for text, forgets whether user name and password
-//! were there, and lets reserved flags, repeated properties and trailing bytes pass.
+//! CONNECT. Parsed by hand: mqttbytes takes the password for text, forgets whether user name and
+//! password were there, and accepts reserved flags, repeated properties and trailing bytes.
 
 use bytes::Bytes;
 
@@ -22,8 +22,8 @@ mod flags {
     pub(super) const USER_NAME: u8 = 0x80;
 }
 
-/// Why a CONNECT was refused, and how to tell the client; `None`: it would not understand an
-/// answer.
+/// Why a CONNECT was refused, and the packet that tells the client; `None`: it would not understand
+/// one.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::mqtt) struct ConnectError {
     pub audience: Option<Audience>,
@@ -42,9 +42,9 @@ pub(in crate::mqtt) fn connect(body: &[u8], limits: &Limits) -> Result<Connect, 
     .map_err(|reason| ConnectError { audience: Some(audience), reason })
 }
 
-/// Protocol name and level [MQTT-3.1.2-1] [MQTT-3.1.2-2], and whether the client is a bridge: mosquitto's
-/// say so by the highest bit of a level before 5. MQTT 3.1 called itself MQIsdp; it and every older
-/// level understand the return code of 3.1.1.
+/// Protocol name and level [MQTT-3.1.2-1] [MQTT-3.1.2-2], and whether the client is a bridge:
+/// mosquitto's set the highest bit of a level below 5. MQTT 3.1 called itself MQIsdp; clients of it
+/// and of every older level understand 3.1.1's return code.
 fn protocol(reader: &mut Reader<'_>) -> Result<(Version, bool), ConnectError> {
     let silently = |reason| ConnectError { audience: None, reason };
     let name = reader.binary().map_err(silently)?;
@@ -61,7 +61,7 @@ fn protocol(reader: &mut Reader<'_>) -> Result<(Version, bool), ConnectError> {
     }
 }
 
-/// The levels of bridges that speak MQTT 3.1 and 3.1.1.
+/// The levels that bridges send for MQTT 3.1 and 3.1.1.
 const BRIDGE_3: u8 = 0x80 | 3;
 const BRIDGE_4: u8 = 0x80 | 4;
 
@@ -79,8 +79,8 @@ fn connect_v3(
     let keep_alive_secs = reader.u16()?;
     let client_id = reader.text()?.to_owned();
     let clean_start = flags & flags::CLEAN_START != 0;
-    // [MQTT-3.1.3-8]; MQTT 3.1 knows no client without. It allows 23 characters at most, which many
-    // clients do not keep to: the server takes what 3.1.1 takes.
+    // [MQTT-3.1.3-8]; MQTT 3.1 requires a client id. It allows 23 characters at most, but many
+    // clients send more: the server accepts what 3.1.1 accepts.
     if client_id.is_empty() && (!clean_start || version == Version::V31) {
         return Err(Reason::ClientIdentifierNotValid);
     }
@@ -146,8 +146,8 @@ fn connect_v5(
     })
 }
 
-/// The flags, consistent [MQTT-3.1.2-3] [MQTT-3.1.2-11] [MQTT-3.1.2-13] [MQTT-3.1.2-15]. MQTT 3.1 says
-/// that the lowest is not used, and those of a will that is not there disregarded.
+/// Reads the flags and checks that they agree [MQTT-3.1.2-3] [MQTT-3.1.2-11] [MQTT-3.1.2-13]
+/// [MQTT-3.1.2-15]. MQTT 3.1 does not use the lowest, and ignores will flags without a will.
 fn connect_flags(reader: &mut Reader<'_>, version: Version) -> Result<u8, Reason> {
     let mut flags = reader.u8()?;
     let of_will = flags::WILL_QOS | flags::WILL_RETAIN;
@@ -165,7 +165,7 @@ fn connect_flags(reader: &mut Reader<'_>, version: Version) -> Result<u8, Reason
     Ok(flags)
 }
 
-/// What an MQTT 5 client asks for by properties.
+/// The properties of an MQTT 5 CONNECT.
 struct Wishes {
     session_expiry_secs: u32,
     receive_max: u16,
@@ -209,7 +209,7 @@ impl Wishes {
                 (id::AUTHENTICATION_DATA, Value::Binary(bytes)) => {
                     data = Some(Bytes::copy_from_slice(bytes));
                 }
-                // User properties of a CONNECT mean nothing to us.
+                // The server ignores user properties of a CONNECT.
                 _ => {}
             }
             Ok(())
@@ -259,7 +259,7 @@ fn will(
         })?;
     }
     let topic = will_topic(reader.text()?, version, limits)?;
-    // A will lives as long as its connection: it must not keep the whole CONNECT alive.
+    // A will lives as long as its connection, so it must not keep the whole CONNECT in memory.
     let payload = Bytes::copy_from_slice(reader.binary()?);
     let message = Message {
         topic,
@@ -273,11 +273,11 @@ fn will(
     Ok(Some(Box::new(Will { message, delay_secs, message_expiry_secs, charge: None })))
 }
 
-/// A will is refused with its client: CONNACK is the only packet that can tell it. One on a topic that
-/// publishes are refused on is well-formed, but not accepted [MQTT5 3.2.2.2].
+/// The will's topic. A bad one refuses the client, since CONNACK is the only packet that can tell
+/// it. A topic that publishes are refused on is well-formed, but not accepted [MQTT5 3.2.2.2].
 fn will_topic(text: &str, version: Version, limits: &Limits) -> Result<TopicName, Reason> {
     let topic = TopicName::parse_any_depth(text).map_err(|_| match version {
-        // It gets no answer [MQTT-3.1.4-1].
+        // 3.1 and 3.1.1 get no answer [MQTT-3.1.4-1].
         Version::V31 | Version::V311 => Reason::MalformedPacket,
         Version::V5 => Reason::TopicNameInvalid,
     })?;

@@ -1,4 +1,4 @@
-//! A client's packets behind CONNECT.
+//! A client's packets after CONNECT.
 
 use super::auth::{Auth, auth};
 use super::properties::{self, Allowed, Value, id};
@@ -9,8 +9,8 @@ use crate::broker::{SubscriptionId, SubscriptionOptions, TopicFilter};
 use crate::mqtt::{Subscribe, SubscribeEntry, Unsubscribe, Version};
 use bytes::Bytes;
 
-/// Filters that one SUBSCRIBE or UNSUBSCRIBE may have. Beyond it the connection fails with 0x97:
-/// filters of one byte each would take fifteen times the packet's size in memory.
+/// Most filters in one SUBSCRIBE or UNSUBSCRIBE; more fail the connection with 0x97. 16,384,
+/// because filters of one byte each take fifteen times the packet's size in memory.
 const ENTRIES_MAX: usize = 16_384;
 
 /// A client's packet.
@@ -39,21 +39,19 @@ pub(in crate::mqtt) struct Ack {
 /// DISCONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::mqtt) struct Disconnect {
-    /// Whether the will is to be published all the same: any reason code but 0x00
-    /// [MQTT-3.14.4-3].
+    /// Whether to publish the will all the same: any reason code but 0x00 [MQTT-3.14.4-3].
     pub keeps_will: bool,
     /// A new session expiry interval, in seconds.
     pub session_expiry_secs: Option<u32>,
 }
 
-/// Judges a packet by its fixed header alone, before any of its body is waited for: too long, of a
-/// type that no client sends here, or with flags that are reserved [MQTT-2.2.2-2].
+/// Checks a packet by its fixed header, before waiting for its body: its length, a type that
+/// clients may send here, and the reserved flags [MQTT-2.2.2-2].
 pub(in crate::mqtt) fn check_header(header: Header, context: &Context) -> Result<(), Reason> {
     if header.packet_len() > context.packet_bytes_max as usize {
         return Err(Reason::PacketTooLarge);
     }
-    // MQTT 3.1 says of some flags that they are not used, and of DUP that it may be set wherever
-    // something is sent again.
+    // MQTT 3.1 does not use some flags, and allows DUP on every packet that is sent again.
     let flags = header.first & 0x0F;
     let is_lax = context.version == Version::V31;
     match header.first >> 4 {
@@ -73,13 +71,13 @@ pub(in crate::mqtt) fn check_header(header: Header, context: &Context) -> Result
         | packet_type::PINGREQ
         | packet_type::DISCONNECT => Ok(()),
         packet_type::AUTH if context.version == Version::V5 => Ok(()),
-        // A second CONNECT [MQTT-3.1.0-2], and what only servers send.
+        // A second CONNECT [MQTT-3.1.0-2], or a type that only servers send.
         _ => Err(Reason::ProtocolError),
     }
 }
 
-/// Parses a packet whose header passed `check_header`. `shared` is the memory `body` lies in,
-/// where payloads may be shared with it.
+/// Parses a packet whose header passed `check_header`. `shared` is the memory that `body` lies in;
+/// payloads may be slices of it.
 pub(in crate::mqtt) fn packet(
     first: u8,
     body: &[u8],
@@ -111,7 +109,7 @@ const RELEASE_REASONS: &[u8] = &[0x00, 0x92];
 const DISCONNECT_REASONS: &[u8] =
     &[0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99];
 
-/// A reason code, which may be missing (0x00 then); and whether anything follows it.
+/// Reads a reason code; 0x00 if it is missing.
 fn reason(reader: &mut Reader<'_>, reasons: &[u8]) -> Result<u8, Reason> {
     if reader.is_empty() {
         return Ok(0);
@@ -153,7 +151,8 @@ fn subscribe(mut reader: Reader<'_>, context: &Context) -> Result<Subscribe, Rea
     if context.version == Version::V5 {
         properties::for_each(&mut reader, Allowed::SUBSCRIBE, |id, value| {
             if let (id::SUBSCRIPTION_IDENTIFIER, Value::Int(number)) = (id, value) {
-                // 0 is a protocol error [MQTT5 3.8.2.1.2]; the encoding has no more than the most.
+                // 0 is a protocol error [MQTT5 3.8.2.1.2]; the encoding cannot express more than
+                // the maximum.
                 let id = SubscriptionId::new(number).ok_or(Reason::ProtocolError)?;
                 subscription_id = Some(id);
             }
@@ -174,7 +173,7 @@ fn subscribe(mut reader: Reader<'_>, context: &Context) -> Result<Subscribe, Rea
             available(&filter, context)?;
             Ok(SubscribeEntry { filter, options })
         }));
-        // The CONNACK said that there is no such thing [MQTT5 3.2.2.3.11] [MQTT5 3.2.2.3.13].
+        // CONNACK said that the server does not offer this [MQTT5 3.2.2.3.11] [MQTT5 3.2.2.3.13].
         if let Some(&Err(
             reason @ (Reason::WildcardSubscriptionsNotSupported
             | Reason::SharedSubscriptionsNotSupported),
@@ -194,7 +193,7 @@ fn subscribe(mut reader: Reader<'_>, context: &Context) -> Result<Subscribe, Rea
     Ok(Subscribe { packet_id, entries, denied: 0 })
 }
 
-/// Whether a filter asks for nothing that is switched off.
+/// Checks that a filter uses no feature that is switched off.
 fn available(filter: &TopicFilter, context: &Context) -> Result<(), Reason> {
     if filter.is_shared() && !context.features.shared_subscriptions {
         return Err(Reason::SharedSubscriptionsNotSupported);
@@ -205,7 +204,7 @@ fn available(filter: &TopicFilter, context: &Context) -> Result<(), Reason> {
     Ok(())
 }
 
-/// The byte behind a filter [MQTT-3.8.3-4] [MQTT5 3.8.3.1].
+/// Parses the options byte after a filter [MQTT-3.8.3-4] [MQTT5 3.8.3.1].
 fn subscription_options(byte: u8, version: Version) -> Result<SubscriptionOptions, Reason> {
     let reserved = match version {
         // Not used.

@@ -1,5 +1,5 @@
-//! The server's packets but PUBLISH, written by mqttbytes. Reason codes that a packet type does not
-//! have become the nearest one it has.
+//! The server's packets except PUBLISH, written by mqttbytes. A reason code that a packet type does
+//! not have becomes the nearest that it has.
 
 use bytes::BytesMut;
 use mqttbytes::{v4, v5};
@@ -8,10 +8,10 @@ use super::Reason;
 use crate::broker::{QoS, TopicName};
 use crate::mqtt::{Connect, Limits, Version};
 
-/// The least that an answer takes, in bytes; a PINGRESP, which is never owed, takes two.
+/// Bytes that the shortest owed answer takes. (A PINGRESP takes two, but is never owed.)
 pub(in crate::mqtt) const ANSWER_BYTES: u32 = 4;
 
-/// The least that a SUBACK or UNSUBACK for so many filters takes.
+/// Bytes that the shortest SUBACK or UNSUBACK for this many filters takes.
 pub(in crate::mqtt) fn answer_bytes(filters: usize) -> u32 {
     // A packet has 16,384 filters at most.
     ANSWER_BYTES + filters as u32
@@ -30,8 +30,9 @@ pub(in crate::mqtt) enum AckKind {
     Complete,
 }
 
-/// Runs an encoder of mqttbytes. They fail only on packets longer than 256 MB and on packet id 0,
-/// neither of which is ever written here; should it happen, nothing is written, not half a frame.
+/// Runs an encoder of mqttbytes. It fails only on packets longer than 256 MB and on packet id 0,
+/// which this file never writes. If it fails all the same, nothing is written, rather than half a
+/// frame.
 fn write(
     out: &mut BytesMut,
     encoder: impl FnOnce(&mut BytesMut) -> Result<usize, mqttbytes::Error>,
@@ -50,13 +51,13 @@ pub(in crate::mqtt) struct Audience {
     pub version: Version,
     /// The longest packet it takes, in bytes.
     pub packet_len_max: usize,
-    /// Whether it wants reason strings. If not, it gets them in CONNACK and DISCONNECT only
+    /// Whether it wants reason strings. Otherwise only CONNACK and DISCONNECT carry one
     /// [MQTT-3.1.2-29].
     pub wants_words: bool,
 }
 
 impl Audience {
-    /// A client that takes packets of so many bytes; `None`: of any length.
+    /// A client that accepts packets of this many bytes; `None`: of any length.
     pub(in crate::mqtt) fn new(
         version: Version,
         packet_bytes_max: Option<u32>,
@@ -72,14 +73,13 @@ impl Audience {
         Self::new(connect.version, connect.packet_bytes_max, wants_words)
     }
 
-    /// A client of which only the version is known: it is sent no more than needs be.
+    /// A client of which only the version is known: it gets no optional text.
     pub(in crate::mqtt) fn unknown(version: Version) -> Self {
         Self { version, packet_len_max: CONNACK_BARE_LEN, wants_words: false }
     }
 
-    /// Writes a packet with the optional `words`, or without them where the packet would be longer
-    /// than the client takes: words must not make a packet too long [MQTT-3.2.2-19] [MQTT-3.9.2-1]
-    /// [MQTT-3.11.2-1] [MQTT-3.14.2-3].
+    /// Writes a packet with its optional `words`, or without them if the packet would exceed the
+    /// client's Maximum Packet Size [MQTT-3.2.2-19] [MQTT-3.9.2-1] [MQTT-3.11.2-1] [MQTT-3.14.2-3].
     pub(super) fn write(
         self,
         out: &mut BytesMut,
@@ -98,17 +98,17 @@ impl Audience {
     }
 }
 
-/// The length of a CONNACK of MQTT 5 without properties.
+/// Bytes of an MQTT 5 CONNACK without properties.
 const CONNACK_BARE_LEN: usize = 5;
 
-/// The CONNACK of an accepted MQTT 3.1.1 client, and of one of MQTT 3.1.
+/// Writes the CONNACK that accepts a client of MQTT 3.1 or 3.1.1.
 fn connack_v311(out: &mut BytesMut, session_present: bool) {
     let code = v4::ConnectReturnCode::Success;
     write(out, |out| v4::ConnAck::new(code, session_present).write(out));
 }
 
-/// Writes the CONNACK that accepts. MQTT 5 is told what differs from what it would take for
-/// granted [MQTT5 3.2.2.3], and the limits in any case.
+/// Writes the CONNACK that accepts. For MQTT 5 it names every value that differs from the
+/// specification's default [MQTT5 3.2.2.3], and always the limits.
 pub(in crate::mqtt) fn connack(
     out: &mut BytesMut,
     connect: &Connect,
@@ -117,7 +117,7 @@ pub(in crate::mqtt) fn connack(
     limits: &Limits,
 ) {
     if connect.version != Version::V5 {
-        // That byte is reserved in MQTT 3.1.
+        // MQTT 3.1 reserves that byte.
         return connack_v311(out, session_present && connect.version != Version::V31);
     }
     let mut properties = v5::ConnAckProperties::new();
@@ -148,8 +148,8 @@ pub(in crate::mqtt) fn connack(
     });
 }
 
-/// The topic below which this client may have its responses, if it asked for one and the server has
-/// one [MQTT-3.1.2-28]. A client id that is no part of a topic has none.
+/// The response topic prefix for this client, if it asked for one and the server has one
+/// [MQTT-3.1.2-28]. A client whose id cannot be part of a topic gets none.
 fn response_information(connect: &Connect, limits: &Limits) -> Option<String> {
     let prefix = limits.response_topic_prefix.as_deref()?;
     let information = format!("{prefix}/{}", connect.client_id);
@@ -157,9 +157,9 @@ fn response_information(connect: &Connect, limits: &Limits) -> Option<String> {
     (connect.request_response_information && is_topic).then_some(information)
 }
 
-/// Writes the CONNACK that refuses, the reason in words too. 3.1.1 knows five reasons; for others
-/// nothing is written and the connection just closes [MQTT-3.2.2-6], as for a client that takes no
-/// packet as long as this [MQTT-3.1.2-24].
+/// Writes the CONNACK that refuses, with a reason string. 3.1.1 has five reasons; for others this
+/// writes nothing, and the connection just closes [MQTT-3.2.2-6]. The same goes for a client that
+/// accepts no packet as long as this [MQTT-3.1.2-24].
 pub(in crate::mqtt) fn connack_refusal(out: &mut BytesMut, audience: Audience, reason: Reason) {
     if audience.version == Version::V5 {
         if audience.packet_len_max < CONNACK_BARE_LEN {
@@ -168,7 +168,8 @@ pub(in crate::mqtt) fn connack_refusal(out: &mut BytesMut, audience: Audience, r
         let words = Some(reason.to_string());
         return audience.write(out, words, |out, reason_string| {
             let code = connect_code_v5(reason);
-            // mqttbytes leaves out the length of no properties, which MQTT 5 does not allow here.
+            // mqttbytes omits the property length when there are no properties, which MQTT 5
+            // forbids here.
             let properties =
                 Some(v5::ConnAckProperties { reason_string, ..v5::ConnAckProperties::new() });
             v5::ConnAck { session_present: false, code, properties }.write(out)
@@ -181,7 +182,7 @@ pub(in crate::mqtt) fn connack_refusal(out: &mut BytesMut, audience: Audience, r
         | Reason::ServerBusy
         | Reason::ServerShuttingDown
         | Reason::QuotaExceeded => v4::ConnectReturnCode::ServiceUnavailable,
-        // The will's topic is one that nobody may publish to.
+        // No client may publish to the will's topic.
         Reason::NotAuthorized | Reason::TopicNameInvalid => v4::ConnectReturnCode::NotAuthorized,
         _ => return,
     };
@@ -282,8 +283,9 @@ fn pubrec_reason(reason: Reason) -> v5::PubRecReason {
     }
 }
 
-/// Writes SUBACK, with the first refusal in words too. 3.1.1 has one code for every failure
-/// [MQTT-3.9.3-2]; 3.1 has none, and there a refused subscription is acknowledged as one of QoS 0 [MQTT 3.1, 3.8].
+/// Writes SUBACK, with the first refusal as a reason string. 3.1.1 has one code for every failure
+/// [MQTT-3.9.3-2]; 3.1 has none, so a refused subscription is answered like one of QoS 0 [MQTT 3.1,
+/// 3.8].
 pub(in crate::mqtt) fn suback(
     out: &mut BytesMut,
     audience: Audience,
@@ -325,8 +327,8 @@ pub(in crate::mqtt) fn suback(
     });
 }
 
-/// The first filter that was refused, and why. `None`: none was, or the client does not want reason
-/// strings.
+/// Names the first refused filter and the reason. `None`: none was refused, or the client does not
+/// want reason strings.
 fn refusal_words<'a>(
     audience: Audience,
     refusals: impl Iterator<Item = Option<&'a Reason>>,
@@ -338,7 +340,7 @@ fn refusal_words<'a>(
     Some(format!("filter {number}: {reason}"))
 }
 
-/// Writes UNSUBACK; 3.1.1 has no codes in it.
+/// Writes UNSUBACK. 3.1.1 has no codes in it.
 pub(in crate::mqtt) fn unsuback(
     out: &mut BytesMut,
     audience: Audience,
@@ -374,8 +376,8 @@ pub(in crate::mqtt) fn pingresp(out: &mut BytesMut) {
     write(out, |out| v4::PingResp.write(out));
 }
 
-/// Writes the server's DISCONNECT, which only MQTT 5 has. The reason goes in words too, as far as
-/// the client takes the packet: people read it, and paho 2.1 reads a reason only from a body of
+/// Writes the server's DISCONNECT, which only MQTT 5 has, with a reason string if the client
+/// accepts so long a packet. People read it, and paho 2.1 reads a reason code only from a body of
 /// three bytes or more.
 pub(in crate::mqtt) fn disconnect(out: &mut BytesMut, audience: Audience, reason: Reason) {
     if audience.version != Version::V5 {

@@ -1,13 +1,13 @@
-//! Framing: where a packet ends, whether it may be as long as it says, and the input buffer that
-//! grows by what arrived, never by what was announced.
+//! Framing: where a packet ends, and whether its length is allowed. The input buffer grows by what
+//! arrived, never by what a packet announced.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::Reason;
 use crate::mqtt::Version;
 
-/// Payloads of at least this many bytes are slices of the input and of the output, not copies. A
-/// smaller slice would keep a larger buffer alive than its copy costs.
+/// Bytes from which a payload is a slice of the input or output buffer instead of a copy. 4 KiB: a
+/// smaller slice would keep a larger buffer in memory than its copy costs.
 pub(in crate::mqtt) const SHARE_BYTES_MIN: usize = 4 << 10;
 
 /// The largest remaining length that four bytes encode [MQTT-2.2.3].
@@ -59,7 +59,7 @@ impl Header {
     }
 }
 
-/// Reads a variable byte integer: its value and its length. `None`: it goes on behind `bytes`.
+/// Reads a variable byte integer: its value and its length. `None`: `bytes` ends within it.
 pub(super) fn variable_int(bytes: &[u8]) -> Result<Option<(u32, usize)>, Reason> {
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(4).enumerate() {
@@ -71,7 +71,7 @@ pub(super) fn variable_int(bytes: &[u8]) -> Result<Option<(u32, usize)>, Reason>
     if bytes.len() < 4 { Ok(None) } else { Err(Reason::MalformedPacket) }
 }
 
-/// Whether the variable byte integer that takes `len` bytes of `bytes` could not be shorter.
+/// Whether the variable byte integer in the first `len` bytes of `bytes` has its shortest form.
 pub(super) fn is_shortest(bytes: &[u8], len: usize) -> bool {
     len == 1 || bytes[len - 1] != 0
 }
@@ -95,13 +95,13 @@ pub(super) fn put_variable_int(out: &mut BytesMut, mut value: usize) {
     out.put_u8(value as u8);
 }
 
-/// Writes text or binary data, of at most 65,535 bytes; callers have seen to it.
+/// Writes text or binary data. Callers make sure that it has at most 65,535 bytes.
 pub(super) fn put_binary(out: &mut BytesMut, bytes: &[u8]) {
     out.put_u16(bytes.len() as u16);
     out.put_slice(bytes);
 }
 
-/// Bytes that arrived and are not parsed yet. Owns nothing while empty.
+/// Bytes received and not parsed yet. Owns no memory while empty.
 #[derive(Debug, Default)]
 pub(in crate::mqtt) struct Input(BytesMut);
 
@@ -118,8 +118,8 @@ impl Input {
         &self.0
     }
 
-    /// Appends. The buffer doubles at most, so its size is paid for by bytes that did arrive, and
-    /// stops at the end of the packet under way, where that is known.
+    /// Appends. The buffer doubles at most, so received bytes pay for its size, and it ends where
+    /// the current packet ends, if that is known.
     pub(in crate::mqtt) fn extend(&mut self, bytes: &[u8]) {
         let needed = self.0.len() + bytes.len();
         if needed > self.0.capacity() {
@@ -143,9 +143,8 @@ impl Input {
         }
     }
 
-    /// Takes the first `len` bytes out, to be shared. Copies the smaller part, what is taken or
-    /// what stays: neither then keeps much more memory alive than it fills, and every byte is
-    /// copied at most once.
+    /// Takes out the first `len` bytes, to be shared. Copies the smaller part, taken or left, so
+    /// that neither keeps much more memory than it fills, and every byte is copied once at most.
     pub(in crate::mqtt) fn take(&mut self, len: usize) -> Bytes {
         if len < self.0.len() / 2 {
             let taken = Bytes::copy_from_slice(&self.0[..len]);
@@ -158,20 +157,20 @@ impl Input {
         taken.freeze()
     }
 
-    /// Takes all.
+    /// Takes everything.
     pub(in crate::mqtt) fn take_rest(&mut self) -> BytesMut {
         std::mem::take(&mut self.0)
     }
 
-    /// Forgets all.
+    /// Drops everything.
     pub(in crate::mqtt) fn clear(&mut self) {
         self.0 = BytesMut::new();
     }
 
-    /// Forgets all, and hands over the memory that it was in.
+    /// Drops the bytes, and returns their memory for the caller to free.
     pub(in crate::mqtt) fn take_memory(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.0);
-        // Else they would be moved to the front of their memory.
+        // Otherwise the bytes would be moved to the front of their memory.
         bytes.clear();
         bytes.into()
     }

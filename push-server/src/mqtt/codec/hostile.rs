@@ -1,5 +1,5 @@
-//! Hostile bytes: whatever comes, nothing panics, nothing grows past what arrived, and how the
-//! bytes were cut makes no difference.
+//! Hostile bytes: nothing panics, nothing grows beyond what arrived, and it makes no difference how
+//! the bytes were cut.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use crate::access::scram::Users;
 use crate::broker::MessageProperties;
 use crate::mqtt::{Connection, Event, Features, Handshake, HandshakeProgress, Limits, Session};
 
-/// Packets of every type, valid in 3.1.1 and in MQTT 5, to be spoilt.
+/// Valid packets of every type, for 3.1.1 and MQTT 5, that the tests damage.
 const SAMPLES: &[(&[u8], &[u8])] = &[
     (
         b"\x10\x24\0\x04MQTT\x04\xCE\0\x0A\0\x02id\0\x04will\0\x04gone\0\x02me\0\x02pw",
@@ -51,7 +51,7 @@ fn sample(version: Version) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A valid packet with up to four bytes changed, put in or taken out.
+/// A valid packet with up to four bytes changed, inserted or removed.
 fn spoilt(version: Version) -> impl Strategy<Value = Vec<u8>> {
     let edits = vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 0..4);
     (sample(version), edits).prop_map(|(mut bytes, edits)| {
@@ -68,7 +68,7 @@ fn spoilt(version: Version) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// The same with a fixed header that fits what follows, so that the fields are reached.
+/// The same, with a fixed header that fits the length, so that the fields are reached.
 fn spoilt_in_a_frame(version: Version) -> impl Strategy<Value = Vec<u8>> {
     spoilt(version).prop_map(|bytes| {
         let body = bytes.get(2..).unwrap_or_default();
@@ -110,7 +110,7 @@ fn limits() -> Limits {
     Limits { packet_bytes_max: 200, answers_bytes_max: 100, ..Limits::default() }
 }
 
-/// Serves `bytes` cut into pieces of `cut` bytes. Returns everything told and sent.
+/// Serves `bytes` cut into pieces of `cut` bytes. Returns all events and frames.
 fn serve(version: Version, bytes: &[u8], cut: usize) -> String {
     let limits = limits();
     let now = Monotonic(1);
@@ -162,7 +162,7 @@ fn serve(version: Version, bytes: &[u8], cut: usize) -> String {
     told + &format!("{sent:02x?}")
 }
 
-/// How much memory a parsed packet holds, heap included, roughly and at most.
+/// An upper bound of the memory that a parsed packet holds, heap included.
 fn weight(packet: &Packet) -> usize {
     match packet {
         Packet::Publish(publish) => {

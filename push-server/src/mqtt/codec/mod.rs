@@ -1,17 +1,19 @@
 //! The wire format, and the only user of mqttbytes.
 //!
-//! Outbound, mqttbytes writes every packet but AUTH, which it does not have, and PUBLISH, whose large
-//! payloads are to be shared and not copied. Inbound, every packet is parsed here, once and strictly, since mqttbytes 0.6
+//! Outbound, mqttbytes writes every packet except AUTH, which it lacks, and PUBLISH, whose large
+//! payloads are shared rather than copied. Inbound, this room parses every packet, once and
+//! strictly, since mqttbytes 0.6
 //!
 //! - has no AUTH, no DISCONNECT with a remaining length of 0 or 1, and takes passwords for text;
-//! - reads properties past the end of their section, miscounts subscription identifiers, and lets
-//!   repeated properties, reserved flags and options, empty lists and trailing bytes pass;
+//! - reads properties past the end of their section, miscounts subscription identifiers, and
+//!   accepts
+//!   repeated properties, reserved flags and options, empty lists and trailing bytes;
 //! - prints the packet id of every MQTT 5 UNSUBSCRIBE to stderr;
-//! - never looks for U+0000, and copies every topic and filter before anything judges it.
+//! - never looks for U+0000, and copies every topic and filter before checking it.
 //!
 //! A strict pass in front of it would be a second parser that has to agree with the first on every
-//! byte. Instead the tests hold the two against each other: what mqttbytes writes must parse here
-//! to the same values, and what is written here must parse there.
+//! byte. Instead the tests hold the two against each other: each must read what the other writes,
+//! to the same values.
 
 #[cfg(test)]
 mod agreement;
@@ -62,7 +64,7 @@ pub(super) fn auth(body: &[u8]) -> Result<Auth, Reason> {
     auth::auth(read::Reader::new(body))
 }
 
-/// What parsing depends on beside the bytes.
+/// What parsing depends on, beside the bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context {
     pub version: Version,

@@ -1,5 +1,5 @@
-//! MQTT 5 properties: which there are, where each may stand, and that none but the user property
-//! stands twice [MQTT5 2.2.2].
+//! MQTT 5 properties: which exist, which packet may have which, and that only the user property may
+//! repeat [MQTT5 2.2.2].
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use super::Reason;
 use super::read::Reader;
 use crate::broker::{MessageProperties, UserPropertiesBuilder};
 
-/// User properties one packet may have. Beyond it the connection fails with 0x97: each of them is
-/// looked at, and nobody has use for so many.
+/// Most user properties of one packet; more fail the connection with 0x97. 1,000, since the server
+/// looks at each, and no client needs so many.
 const USER_PROPERTIES_MAX: usize = 1_000;
 
 /// Property identifiers [MQTT5 2.2.2.2].
@@ -35,7 +35,7 @@ pub(super) mod id {
     pub(crate) const MAXIMUM_PACKET_SIZE: u32 = 39;
 }
 
-/// The properties that a packet of a client may have, one bit each.
+/// The set of properties that a client's packet may have, one bit each.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowed(u64);
 
@@ -68,7 +68,7 @@ impl Allowed {
         id::RESPONSE_TOPIC,
         id::CORRELATION_DATA,
     ]);
-    /// Without subscription identifier, which only a server may send [MQTT-3.3.4-6].
+    /// Without the subscription identifier, which only a server may send [MQTT-3.3.4-6].
     pub(super) const PUBLISH: Self = Self::of(&[
         id::PAYLOAD_FORMAT_INDICATOR,
         id::MESSAGE_EXPIRY_INTERVAL,
@@ -82,7 +82,7 @@ impl Allowed {
     pub(super) const UNSUBSCRIBE: Self = Self::of(&[]);
     pub(super) const AUTH: Self =
         Self::of(&[id::AUTHENTICATION_METHOD, id::AUTHENTICATION_DATA, id::REASON_STRING]);
-    /// Without server reference, which only a server may send [MQTT5 3.14.2.2.5].
+    /// Without the server reference, which only a server may send [MQTT5 3.14.2.2.5].
     pub(super) const DISCONNECT: Self = Self::of(&[id::SESSION_EXPIRY_INTERVAL, id::REASON_STRING]);
 }
 
@@ -96,7 +96,7 @@ pub(super) enum Value<'a> {
     Pair(&'a str, &'a str),
 }
 
-/// Reads a packet's property section, length included, and hands each property to `take`.
+/// Reads a packet's property section, length included, and passes each property to `take`.
 pub(super) fn for_each<'a>(
     reader: &mut Reader<'a>,
     allowed: Allowed,
@@ -130,7 +130,7 @@ pub(super) fn for_each<'a>(
 /// Reads the value of property `id`. An identifier that no packet has is malformed.
 fn value<'a>(section: &mut Reader<'a>, id: u32) -> Result<Value<'a>, Reason> {
     Ok(match id {
-        // The flags and indicators of one byte, those of the server among them.
+        // Flags and indicators of one byte, the server's included.
         1 | 23 | 25 | 36 | 37 | 40 | 41 | 42 => Value::Int(u32::from(section.u8()?)),
         // Server keep alive, receive maximum, topic alias maximum, topic alias.
         19 | 33 | 34 | 35 => Value::Int(u32::from(section.u16()?)),
@@ -146,7 +146,7 @@ fn value<'a>(section: &mut Reader<'a>, id: u32) -> Result<Value<'a>, Reason> {
     })
 }
 
-/// 0 or 1; anything else is a protocol error, as each such property says of itself.
+/// Reads 0 or 1; MQTT 5 calls any other value of such a property a protocol error.
 pub(super) fn flag(value: u32) -> Result<bool, Reason> {
     match value {
         0 => Ok(false),
@@ -155,7 +155,7 @@ pub(super) fn flag(value: u32) -> Result<bool, Reason> {
     }
 }
 
-/// What a server passes on with a message, as it is collected from a PUBLISH or from a will.
+/// Properties that a server passes on with a message, collected from a PUBLISH or a will.
 #[derive(Debug, Default)]
 pub(super) struct Passing {
     properties: MessageProperties,
@@ -164,7 +164,7 @@ pub(super) struct Passing {
 }
 
 impl Passing {
-    /// Takes the property if it is one to pass on.
+    /// Keeps the property if it is passed on.
     pub(super) fn take(&mut self, id: u32, value: Value<'_>) -> Result<(), Reason> {
         let properties = &mut self.properties;
         match (id, value) {
@@ -183,7 +183,7 @@ impl Passing {
                 properties.correlation_data = Some(Bytes::copy_from_slice(data));
             }
             (id::USER_PROPERTY, Value::Pair(name, value)) => {
-                // The lengths that they were read by have two bytes.
+                // They were read with two-byte lengths, so they fit.
                 let pushed = self.user_properties.push(name, value);
                 pushed.map_err(|_| Reason::MalformedPacket)?;
             }
@@ -193,7 +193,7 @@ impl Passing {
         Ok(())
     }
 
-    /// What was collected; `None` when there was nothing.
+    /// The collected properties; `None` if there are none.
     pub(super) fn finish(self) -> Option<Arc<MessageProperties>> {
         self.any.then(|| {
             let user_properties = self.user_properties.finish();

@@ -1,5 +1,5 @@
-//! PUBLISH, both ways. By hand: mqttbytes reads properties past the end of their section and into
-//! the payload, copies the topic on its way in, and the payload on its way out.
+//! PUBLISH, in both directions. Done by hand: mqttbytes reads properties past the end of their
+//! section into the payload, and copies the topic when reading and the payload when writing.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::mqtt::{Delivery, Version};
 /// A client's PUBLISH.
 #[derive(Debug)]
 pub(in crate::mqtt) struct Publish {
-    /// `None`: the alias says it.
+    /// `None`: the alias stands for it.
     pub topic: Option<TopicName>,
     pub topic_alias: Option<u16>,
     /// 0 with QoS 0.
@@ -33,14 +33,14 @@ pub(in crate::mqtt) struct Publish {
 }
 
 impl Publish {
-    /// The message, its topic known.
+    /// Makes the message, now that its topic is known.
     pub(in crate::mqtt) fn into_message(self, topic: TopicName) -> Message {
         let Self { payload, qos, retain, properties, expires_at, .. } = self;
         Message { topic, payload, qos, retain, properties, expires_at, held: Held::default() }
     }
 }
 
-/// A quality of service from its two bits; 3 is malformed [MQTT-3.3.1-4].
+/// The QoS of two bits; 3 is malformed [MQTT-3.3.1-4].
 pub(super) fn qos(bits: u8) -> Result<QoS, Reason> {
     match bits {
         0 => Ok(QoS::AtMostOnce),
@@ -50,9 +50,8 @@ pub(super) fn qos(bits: u8) -> Result<QoS, Reason> {
     }
 }
 
-/// Parses the body of a PUBLISH. The payload is a slice of `shared`, which `body` is a part of,
-/// when it is large enough to be worth it, and most of it: else a message would keep more alive
-/// than it weighs.
+/// Parses the body of a PUBLISH. The payload is a slice of `shared`, which contains `body`, if it
+/// is large enough and most of it; otherwise a small message would keep a large buffer in memory.
 pub(super) fn publish(
     flags: u8,
     body: &[u8],
@@ -65,7 +64,8 @@ pub(super) fn publish(
         return Err(Reason::MalformedPacket);
     }
     let retain = flags & 0x01 != 0;
-    // The CONNACK said so [MQTT-3.2.2-14]. 3.1.1 has no other way to refuse [MQTT-3.3.5-2].
+    // CONNACK said that retained messages are off [MQTT-3.2.2-14]. 3.1.1 has no other way to refuse
+    // [MQTT-3.3.5-2].
     if retain && !context.features.retain {
         return Err(Reason::RetainNotSupported);
     }
@@ -93,7 +93,7 @@ pub(super) fn publish(
         "" if topic_alias.is_none() => return Err(Reason::ProtocolError),
         "" => None,
         name => {
-            // One that is too deep is well-formed: only this publish is refused for it.
+            // A topic with too many levels is well-formed: only this publish is refused.
             let topic = TopicName::parse_any_depth(name);
             Some(topic.map_err(|_| Reason::TopicNameInvalid)?)
         }
@@ -121,16 +121,16 @@ pub(in crate::mqtt) struct OutgoingPublish<'a> {
 }
 
 impl OutgoingPublish<'_> {
-    /// Length of the packet, in bytes. `None`: the wire format cannot express it, which can only
-    /// happen to a message that the server made itself.
+    /// Length of the packet, in bytes. `None`: the wire format cannot express it, which only
+    /// happens to a message that the server made itself.
     pub(in crate::mqtt) fn packet_len(&self) -> Option<usize> {
         let body_len = self.head_len() + self.delivery.message.payload.len();
         let fits = body_len <= REMAINING_LENGTH_MAX && self.fields_fit();
         fits.then(|| 1 + variable_int_len(body_len) + body_len)
     }
 
-    /// How the topic is to be said and how long the packet is then, in bytes, within
-    /// `packet_len_max`: introducing an alias must not make a packet too long [MQTT-3.1.2-24].
+    /// The form of the topic and the packet's length in bytes, within `packet_len_max`. If
+    /// introducing an alias made the packet too long, the topic goes without [MQTT-3.1.2-24].
     pub(in crate::mqtt) fn fitting(mut self, packet_len_max: usize) -> Option<(TopicForm, usize)> {
         let fits = |publish: &Self| publish.packet_len().filter(|len| *len <= packet_len_max);
         if matches!(self.topic, TopicForm::Introduced(_)) && fits(&self).is_none() {
@@ -139,8 +139,7 @@ impl OutgoingPublish<'_> {
         fits(&self).map(|len| (self.topic, len))
     }
 
-    /// Whether the length of every text and of every binary field fits its two bytes. User
-    /// properties fit by construction.
+    /// Whether every text and binary field fits its two-byte length. User properties always fit.
     fn fields_fit(&self) -> bool {
         let fits = |len: usize| len <= usize::from(u16::MAX);
         self.delivery.message.properties.as_ref().is_none_or(|properties| {
@@ -165,7 +164,7 @@ impl OutgoingPublish<'_> {
         }
     }
 
-    /// The topic as it stands in the packet: empty where its alias says it.
+    /// The topic in the packet: empty if its alias stands for it.
     fn topic(&self) -> &str {
         match self.topic {
             TopicForm::Whole | TopicForm::Introduced(_) => self.delivery.message.topic.as_str(),
@@ -242,7 +241,7 @@ impl OutgoingPublish<'_> {
     }
 }
 
-/// The message expiry interval to send: what was received minus the time that the message waited
+/// The message expiry interval to send: the received one minus the time that the message waited
 /// here [MQTT-3.3.2-6]. Rounded up, so that a message passed on at once keeps its interval.
 fn secs_left(expires_at: Monotonic, now: Monotonic) -> u32 {
     let left = expires_at.since(now);

@@ -1,9 +1,9 @@
-//! Fields of a packet's body, read strictly: nothing past the end, no text that is not UTF-8.
+//! Reads fields of a packet's body strictly: nothing past the end, and only text that is UTF-8.
 
 use super::Reason;
 use super::frame::{is_shortest, variable_int};
 
-/// A cursor over a packet's body, or over a part of it.
+/// The unread rest of a packet's body, or of a part of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
@@ -21,7 +21,7 @@ impl<'a> Reader<'a> {
         self.0
     }
 
-    /// Nothing may be left.
+    /// Checks that nothing is left.
     pub(super) fn end(self) -> Result<(), Reason> {
         if self.is_empty() { Ok(()) } else { Err(Reason::MalformedPacket) }
     }

@@ -2,8 +2,8 @@
 
 use crate::access::Denial;
 
-/// Reason codes that the server sends, MQTT 5 numbering [MQTT5 2.4]. As an error: why a packet was
-/// not taken.
+/// Reason codes that the server sends, MQTT 5 numbering [MQTT5 2.4]. As an error: why the server
+/// did not accept a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "names are the specification's")]
@@ -67,7 +67,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether it says that something went wrong [MQTT5 2.4].
+    /// Whether the code reports an error [MQTT5 2.4].
     pub fn is_error(self) -> bool {
         self as u8 >= 0x80
     }
@@ -77,7 +77,7 @@ impl From<Denial> for Reason {
     fn from(denial: Denial) -> Self {
         match denial {
             Denial::UnknownMethod => Self::BadAuthenticationMethod,
-            // Not told apart: a client is not to learn which names there are.
+            // One code for all, so that clients cannot find out which user names exist.
             Denial::NoProof
             | Denial::InvalidProof
             | Denial::UnknownUser

@@ -1,5 +1,5 @@
-//! Sending clients to another server [MQTT5 4.11]: for the time being (0x9C), since a server that
-//! stops says nothing about coming back. 3.1.1 has no words for it.
+//! Sends clients to another server [MQTT5 4.11], for the time being (0x9C): a server that stops
+//! does not know whether it will come back. 3.1.1 cannot say this.
 
 use bytes::BytesMut;
 use mqttbytes::v5;
@@ -7,7 +7,7 @@ use mqttbytes::v5;
 use super::encode::{Audience, connack_refusal, disconnect};
 use super::{Reason, Version};
 
-/// Writes the DISCONNECT with `reference`. A client that does not take so long a packet is told that
+/// Writes the DISCONNECT with `reference`. If that is too long for the client, writes one that says
 /// the server stops.
 pub(in crate::mqtt) fn disconnect_to(out: &mut BytesMut, audience: Audience, reference: &str) {
     if audience.version != Version::V5 {
@@ -29,7 +29,7 @@ pub(in crate::mqtt) fn disconnect_to(out: &mut BytesMut, audience: Audience, ref
     }
 }
 
-/// Writes the CONNACK with `reference`, or the one that refuses as unavailable.
+/// Writes the CONNACK with `reference`; if that is too long, the one that says unavailable.
 pub(in crate::mqtt) fn connack_to(out: &mut BytesMut, audience: Audience, reference: &str) {
     let start = out.len();
     if audience.version == Version::V5 {

@@ -1,5 +1,5 @@
-//! Whether the client is still there: when it was last heard, when it has been silent for too long
-//! [MQTT-3.1.2-24], and how often it may ping. It closes nothing.
+//! Whether the client is still there: when the server last heard it, when it has been silent for
+//! too long [MQTT-3.1.2-24], and how often it may ping. This file closes nothing.
 
 use push_common::clock::Monotonic;
 use push_common::ping_rate::PingPace;
@@ -8,29 +8,30 @@ use super::{Connection, State};
 use crate::mqtt::Limits;
 use crate::mqtt::codec::Reason;
 
-/// So many bytes of a packet under way count like a whole one: a large packet may be long under way, and a
-/// client cannot live on one that never ends.
+/// This many bytes of an incomplete packet count as hearing the client, as a whole packet does: a
+/// large packet may take long to arrive. 1 KiB, so that a client cannot stay alive by a byte at a
+/// time.
 const HEARD_BYTES_MIN: usize = 1 << 10;
 
-/// What a deadline means that has come.
+/// What `handle_timeout` finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Timeout {
-    /// The client was heard since, or need not be. `Connection::poll_timeout` has the next deadline.
+    /// The client was heard since, or has no keep alive. `Connection::poll_timeout` has the next
+    /// deadline.
     Alive,
-    /// The client has been silent for one and a half keep alives: close with `Reason::KeepAliveTimeout`.
+    /// The client was silent for one and a half keep alives: close with `Reason::KeepAliveTimeout`.
     Expired,
 }
 
 impl Connection {
-    /// When `handle_timeout` is to be called. A later call does no harm, and neither does an earlier one.
-    /// `None`: never.
+    /// When to call `handle_timeout`. Calling it earlier or later does no harm. `None`: never.
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         if self.state == State::Over { None } else { self.keep_alive.deadline(self.last_heard) }
     }
 
-    /// Time has passed. `seen_by_kernel`: when the kernel last heard the client, whose pings it may answer
-    /// without a word to us.
+    /// Checks the deadline at `now`. `seen_by_kernel`: when the kernel last heard the client; it
+    /// answers pings without telling user space.
     pub fn handle_timeout(&mut self, now: Monotonic, seen_by_kernel: Monotonic) -> Timeout {
         self.last_heard = self.last_heard.max(seen_by_kernel);
         match self.poll_timeout() {
@@ -39,13 +40,14 @@ impl Connection {
         }
     }
 
-    /// The client may count on the server from now on: it need not have said anything while CONNACK waited.
+    /// Starts the keep alive anew, when CONNACK has left: until then the client had no reason to
+    /// send.
     pub fn begin_keep_alive(&mut self, now: Monotonic) {
         self.hear_whole(now);
     }
 
-    /// The kernel has answered so many pings of this connection so far: they count against the same
-    /// ping rate. Call this before `poll_event`.
+    /// Counts pings of this connection that the kernel answered against the ping rate. `pings`: how
+    /// many in all. Call this before `poll_event`.
     pub fn pings_answered_elsewhere(&mut self, pings: u64, limits: &Limits) {
         let pings = pings as u32;
         let more = pings.wrapping_sub(self.pings_elsewhere);
@@ -58,7 +60,7 @@ impl Connection {
         limits.ping_rate.pace(self.keep_alive.0)
     }
 
-    /// Counts a ping that came to us.
+    /// Counts a PINGREQ that user space received.
     ///
     /// # Errors
     /// It came too soon.
@@ -71,18 +73,18 @@ impl Connection {
         Ok(())
     }
 
-    /// Bytes came, of a packet that may not be whole.
+    /// Bytes came; their packet may be incomplete.
     pub(super) fn hear(&mut self, bytes_len: usize, now: Monotonic) {
         let unheard = usize::from(self.unheard_bytes) + bytes_len;
         if unheard < HEARD_BYTES_MIN {
-            // Less than the constant, which fits.
+            // Less than `HEARD_BYTES_MIN`, so it fits.
             self.unheard_bytes = unheard as u16;
         } else {
             self.hear_whole(now);
         }
     }
 
-    /// A packet came whole.
+    /// A whole packet came.
     pub(super) fn hear_whole(&mut self, now: Monotonic) {
         self.unheard_bytes = 0;
         self.last_heard = self.last_heard.max(now);

@@ -1,8 +1,9 @@
-//! The protocol as one client speaks it, in one byte: an idle connection keeps little else.
+//! The protocol version that a client speaks, with two flags, in one byte: an idle connection keeps
+//! little else.
 
 use crate::mqtt::Version;
 
-/// A version of the protocol, with what a client has said of itself that holds for as long as it is connected.
+/// A version of the protocol, with what CONNECT said that holds as long as the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     V31,
@@ -15,7 +16,7 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
-    /// `is_bridge` means something in 3.1 and 3.1.1 alone, `wants_words` in 5.0.
+    /// `is_bridge` counts in 3.1 and 3.1.1 only, `wants_words` in 5.0 only.
     pub(super) fn new(version: Version, is_bridge: bool, wants_words: bool) -> Self {
         match (version, is_bridge, wants_words) {
             (Version::V31, false, _) => Self::V31,
@@ -35,7 +36,7 @@ impl Dialect {
         }
     }
 
-    /// Whether the client is the bridge of another broker, by what it said.
+    /// Whether the client's CONNECT said that it is the bridge of another broker.
     pub(super) fn is_bridge(self) -> bool {
         matches!(self, Self::V31Bridge | Self::V311Bridge)
     }

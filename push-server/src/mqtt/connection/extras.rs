@@ -1,4 +1,4 @@
-//! What few connections have, in a box that the others do not pay for.
+//! Parts that few connections have, in a box, so that the others do not pay for them.
 
 use super::reauthentication::Reauthentication;
 use crate::broker::TopicName;
@@ -11,14 +11,14 @@ pub(super) struct Extras {
     pub(super) will: Option<Box<Will>>,
     /// The client's topic aliases.
     pub(super) inbound: Inbound,
-    /// The aliases that the server has said.
+    /// The server's topic aliases.
     pub(super) outbound: Outbound,
-    /// For a client that has authenticated by an exchange, and may do so again.
+    /// Present if the client has authenticated by an exchange; then it may do so again.
     pub(super) reauthentication: Option<Box<Reauthentication>>,
 }
 
 impl Extras {
-    /// What a CONNECT brings of it, if any.
+    /// The extras that a CONNECT asks for, if any.
     pub(super) fn of(connect: &mut Connect) -> Option<Box<Self>> {
         let will = connect.will.take();
         let reauthentication = Reauthentication::of(connect).map(Box::new);
@@ -27,7 +27,8 @@ impl Extras {
     }
 }
 
-/// How to say a topic to a client that takes `max` aliases; a box is made where there is one.
+/// The form of a topic for a client that accepts `max` aliases. Makes the box if the topic needs
+/// one.
 pub(super) fn form(extras: &mut Option<Box<Extras>>, topic: &TopicName, max: u16) -> TopicForm {
     if topic_alias::pays(topic, max) {
         extras.get_or_insert_default().outbound.form(topic, max)

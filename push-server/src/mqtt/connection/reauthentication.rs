@@ -1,11 +1,11 @@
-//! How a client has authenticated, and how far it is if it does so once more [MQTT5 4.12.1].
+//! How a client has authenticated, and how far it has come with doing so again [MQTT5 4.12.1].
 
 use crate::access::scram::{Exchange, Nonce};
 use crate::access::{Denial, Identity, Proof, Verdict};
 use crate::mqtt::Connect;
 use crate::mqtt::codec::{Auth, AuthReason, Reason};
 
-/// Of one connection.
+/// The authentication of one connection.
 #[derive(Debug)]
 pub(super) struct Reauthentication {
     method: Box<str>,
@@ -15,31 +15,31 @@ pub(super) struct Reauthentication {
     questions: u32,
 }
 
-/// What comes next.
+/// Who acts next.
 #[derive(Debug, Default)]
 enum Stage {
-    /// The client may begin.
+    /// The client may begin a new exchange.
     #[default]
     Rests,
     /// The client goes on with the exchange.
     Awaits(Exchange),
-    /// A verdict.
+    /// The caller, with a verdict.
     Asks,
 }
 
-/// What a verdict comes to.
+/// What to do after a verdict.
 #[derive(Debug)]
 pub(super) enum Judged {
-    /// Nobody has asked.
+    /// Nothing: no question was open.
     Unasked,
-    /// Tell the client: the exchange goes on, or is over with success.
+    /// Send the client AUTH: the exchange goes on, or has succeeded.
     Told(AuthReason, Option<bytes::Bytes>),
-    /// The client has not shown that it is who it was.
+    /// Close: the client did not prove to be the user that it was.
     Denied(Denial),
 }
 
 impl Reauthentication {
-    /// Of a client that has connected by an exchange.
+    /// For a client that has connected by an exchange; `None` for others.
     pub(super) fn of(connect: &Connect) -> Option<Self> {
         let authenticated = connect.authenticated.as_ref()?;
         let (method, identity) = (authenticated.method.clone(), connect.identity.clone());
@@ -55,7 +55,7 @@ impl Reauthentication {
         self.questions
     }
 
-    /// Takes an AUTH: what it offers to show who the client is. `nonce` is random.
+    /// Takes the client's AUTH and returns the proof in it. `nonce` is random.
     pub(super) fn take(&mut self, auth: Auth, nonce: Nonce) -> Result<Proof, Reason> {
         let exchange = match (auth.reason, std::mem::take(&mut self.stage)) {
             (AuthReason::Reauthenticate, Stage::Rests) => Exchange::default(),
@@ -71,7 +71,7 @@ impl Reauthentication {
         Ok(Proof { method: auth.method, exchange, nonce, message: auth.data })
     }
 
-    /// Takes the answer to the latest question.
+    /// Takes the verdict on the latest question.
     pub(super) fn judge(&mut self, verdict: Verdict) -> Judged {
         if !matches!(self.stage, Stage::Asks) {
             return Judged::Unasked;

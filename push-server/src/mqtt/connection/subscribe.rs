@@ -1,5 +1,5 @@
-//! What a client subscribes to and unsubscribes from, as its packets say it, less what nobody may
-//! subscribe to. The shard decides whether there is room for them.
+//! SUBSCRIBE and UNSUBSCRIBE as the shard gets them: entries that the policy denies are refused
+//! already. The shard decides whether there is room for the rest.
 
 use super::super::codec::Reason;
 use crate::access::{Denied, Policy, Subject};
@@ -10,9 +10,9 @@ use crate::broker::{SubscriptionOptions, TopicFilter};
 pub struct Subscribe {
     /// Its packet id.
     pub packet_id: u16,
-    /// In the packet's order; `Err` carries the reason already found.
+    /// In the packet's order. `Err`: why this entry is refused already.
     pub entries: Vec<Result<SubscribeEntry, Reason>>,
-    /// How many of them the policy has refused.
+    /// How many entries the policy has refused.
     pub denied: u32,
 }
 
@@ -30,24 +30,25 @@ pub struct SubscribeEntry {
 pub struct Unsubscribe {
     /// Its packet id.
     pub packet_id: u16,
-    /// In the packet's order.
+    /// In the packet's order. `Err`: why this filter is refused.
     pub filters: Vec<Result<TopicFilter, Reason>>,
 }
 
 impl Subscribe {
-    /// Gives a bridge of mosquitto's what MQTT 5 bridges ask for by options: messages keep the RETAIN
-    /// flag they were published with, so that the broker behind it retains them, too, and its own do
-    /// not come back to it.
+    /// Gives the bridge of a mosquitto the options that MQTT 5 bridges ask for: messages keep the
+    /// RETAIN flag that they were published with, so that the broker behind the bridge retains them
+    /// too, and the bridge's own messages do not come back to it.
     pub(super) fn suit_bridge(&mut self) {
         for entry in self.entries.iter_mut().flatten() {
             entry.options.retain_as_published = true;
-            // A shared message goes to one of its members, whoever published it [MQTT-3.8.3-4].
+            // A shared message goes to one member of the group, its publisher included
+            // [MQTT-3.8.3-4].
             entry.options.no_local = !entry.filter.is_shared();
         }
     }
 
-    /// Refuses the entries that the policy does not allow. Where it is not the client that is denied a filter, but
-    /// everybody, that is an unspecified error (\[MQTT5 3.9.3\], \[MQTT-3.9.3-2\]).
+    /// Refuses the entries that the policy denies. A filter denied to everybody is an unspecified
+    /// error (\[MQTT5 3.9.3\], \[MQTT-3.9.3-2\]).
     pub(super) fn deny(&mut self, policy: &Policy, subject: Subject<'_>) {
         for entry in &mut self.entries {
             let Ok(SubscribeEntry { filter, .. }) = entry else { continue };

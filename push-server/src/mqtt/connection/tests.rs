@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::access::Access;
-use crate::broker::{Held, MemoryBudget, TopicName, Via};
-use crate::mqtt::{Delivery, Filing, Handshake, HandshakeProgress};
+use crate::broker::{Held, MemoryBudget, QoS, TopicName, Via};
+use crate::mqtt::{Delivery, Filing, Handshake, HandshakeProgress, Transmit};
 
 pub(super) const NOW: Monotonic = Monotonic(1);
 

@@ -1,8 +1,10 @@
-//! What a session leaves to other members of its groups, in order, until it has been offered to them.
+//! Messages that a session leaves to other members of its groups, in order, until the shard has
+//! offered them.
 //!
-//! The session owes it no longer: it is neither sent nor counted against the outbox's own limits. It does
-//! count against the totals of all outboxes, and what comes to be known of it on disk is noted here. While
-//! the disk may still have some of it in this outbox, nothing is read from there.
+//! The session owes them no longer: it does not send them, and they do not count against its
+//! outbox's own limits. They do count against the total of all outboxes, and this file notes when
+//! their writes end. While the disk may still have one of them in this outbox, the session reads
+//! nothing from there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,36 +18,37 @@ use crate::broker::{Charge, Holder, MemoryBudget, Slip};
 #[derive(Debug, Default)]
 pub struct Left {
     queue: VecDeque<Owed>,
-    /// Slips of these, and of those that are still to be read from disk.
+    /// Slips of these messages, and of messages that are still on disk.
     followed: Followed,
-    /// Writes that are not safe yet, of messages that have gone.
+    /// Writes under way that take messages out of this outbox.
     writes: u32,
-    /// One of these has failed: the disk still has its message in this outbox.
+    /// One of these writes has failed: the disk still has its message in this outbox.
     has_failed: bool,
-    /// What it counts against the total of all sessions, where there is no session any more to do so.
+    /// What these messages count against the total of all sessions once their session has ended.
     charge: Option<Charge>,
 }
 
-/// One of them, taken out to be offered.
+/// A message taken out to be offered to another member.
 #[derive(Debug)]
 pub struct LeftMessage {
     position: u64,
     filing: Filing,
     /// The message, as the session was owed it.
     pub delivery: Delivery,
-    /// Its slip, which goes with it.
+    /// Goes with the message.
     pub slip: Option<Slip>,
 }
 
 impl LeftMessage {
-    /// The same message to be offered once more, should the first offer fail. Its slip went with that.
+    /// A copy to offer once more if the first offer fails. The slip went with the first offer.
     pub fn for_another_try(&self) -> Self {
         let Self { position, filing, delivery, .. } = self;
         Self { position: *position, filing: *filing, delivery: delivery.clone(), slip: None }
     }
 
-    /// What is to be done on disk in one write with what others do to have it. A write still being put
-    /// together would come behind the removal: `Session::written` removes it then.
+    /// Removes the message from this outbox, in the same write that puts it into another's. A write
+    /// still being put together would come after the removal; in that case `Session::written`
+    /// removes the message.
     pub fn change(&self) -> Option<SessionChange> {
         let is_filed = matches!(self.filing, Filing::Queued | Filing::Written);
         is_filed.then_some(SessionChange::Settle(self.position))
@@ -53,7 +56,7 @@ impl LeftMessage {
 }
 
 impl Left {
-    /// A message that the session owed is left.
+    /// Adds a message that the session owed.
     pub(super) fn push(&mut self, owed: Owed, slip: Option<Slip>) {
         if let Some(slip) = slip {
             self.followed.insert(owed.position, slip);
@@ -61,18 +64,18 @@ impl Left {
         self.queue.push_back(owed);
     }
 
-    /// Slips of what the session owes on disk.
+    /// Adds the slips of messages on disk.
     pub(super) fn follow(&mut self, followed: Followed) {
         self.followed.append(followed);
     }
 
-    /// So is one that is on disk alone.
+    /// Adds a message that was on disk alone.
     pub fn push_read(&mut self, position: u64, delivery: Delivery, memory: &Arc<MemoryBudget>) {
         self.queue.push_back(Owed::new(position, Filing::Written, delivery, memory));
     }
 
-    /// Takes out the next message. While it is offered it counts nowhere, so that it is not in its own
-    /// way.
+    /// Takes out the next message. While it is offered it counts nowhere, so that it does not take
+    /// its own room.
     pub fn take(&mut self) -> Option<LeftMessage> {
         let owed = self.queue.pop_front()?;
         let (position, filing) = (owed.position, owed.filing);
@@ -80,7 +83,8 @@ impl Left {
         Some(LeftMessage { position, filing, delivery: owed.delivery.clone(), slip })
     }
 
-    /// It could not be offered now, or who was given it has it not on disk: it is the next one again.
+    /// Makes the message the next one again: nobody could take it now, or its new owner could not
+    /// write it.
     pub fn put_back(&mut self, message: LeftMessage, memory: &Arc<MemoryBudget>) {
         let LeftMessage { position, filing, delivery, slip } = message;
         if let Some(slip) = slip {
@@ -94,7 +98,7 @@ impl Left {
         self.queue.is_empty()
     }
 
-    /// Whether some of it is not safe elsewhere yet.
+    /// Whether some of the messages are not safe elsewhere yet.
     pub fn is_busy(&self) -> bool {
         !self.is_empty() || self.writes > 0
     }
@@ -104,19 +108,19 @@ impl Left {
         self.writes += 1;
     }
 
-    /// It is safe, or has failed.
+    /// The write is safe, or has failed.
     pub fn end_write(&mut self, failed: bool) {
         self.writes = self.writes.saturating_sub(1);
         self.has_failed |= failed;
     }
 
-    /// Whether a write has failed since this was asked last.
+    /// Whether a write has failed since the last call.
     pub fn take_failed(&mut self) -> bool {
         std::mem::take(&mut self.has_failed)
     }
 
-    /// The message in this place is on disk, or could not be written, as its publisher is told; then it
-    /// goes to nobody. Returns whether it was here.
+    /// The message at this position is on disk, or its write failed and its publisher knows; then
+    /// nobody gets it. Returns whether it was here.
     pub fn written(&mut self, position: u64, failed: bool) -> bool {
         if failed {
             let dropped = remove_unsafe(&mut self.queue, position).is_some();
@@ -130,8 +134,8 @@ impl Left {
         true
     }
 
-    /// Counts what it takes, messages not counted, against `memory`, now that its session has ended; for
-    /// nobody, as what else of that session is on its way out.
+    /// Counts the memory of these messages, payloads excepted, against `memory` under no holder,
+    /// because their session has ended.
     pub fn charge(&mut self, memory: &Arc<MemoryBudget>) {
         let bytes = self.bytes() as u64;
         match &mut self.charge {
@@ -140,12 +144,12 @@ impl Left {
         }
     }
 
-    /// What it takes in memory, messages not counted.
+    /// Bytes that this takes in memory, messages excepted.
     pub(super) fn bytes(&self) -> usize {
         self.queue.capacity() * size_of::<Owed>() + self.followed.bytes()
     }
 
-    /// Whether it holds nothing any more.
+    /// Whether nothing is left to do here.
     pub(super) fn is_over(&self) -> bool {
         !self.is_busy() && !self.has_failed
     }

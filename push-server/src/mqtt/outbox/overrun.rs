@@ -1,17 +1,17 @@
 //! A full outbox that drops its oldest messages (`OutboxFull::DropOldest`).
 //!
-//! What was sent stays: its client may have it, and its packet id is taken. Of the rest the oldest go
-//! first. In memory they go at once. How large a message on disk is, only the disk knows, so the new
-//! message is taken first, and the outbox is over its limits until a page with the oldest ones has been
-//! read (`begin_trim`, `trimmed`). Until then no message joins those on disk, and those behind it keep to
-//! the limits by themselves, so an outbox never grows to more than twice its limits.
+//! Sent messages stay: the client may have them, and they hold packet ids. Of the others the oldest
+//! go first, those in memory at once. Only the disk knows the size of a message on disk, so the
+//! outbox takes the new message first, and is over its limits until the shard has read a page of
+//! the oldest (`begin_trim`, `trimmed`). Until then no message joins those on disk, and the
+//! messages behind keep to the limits by themselves, so an outbox never exceeds twice its limits.
 
 use super::super::owed::SessionChange;
 use super::super::{Limits, OutboxFull};
 use super::{Load, Loading, Outbox, Room};
 
 impl Outbox {
-    /// Whether more is owed than the limits allow, and older messages are to be dropped for it.
+    /// Whether the outbox exceeds its limits and has to drop older messages.
     pub(in super::super) fn is_over(&self, limits: &Limits) -> bool {
         let total = self.total();
         limits.outbox_full == OutboxFull::DropOldest
@@ -20,9 +20,9 @@ impl Outbox {
                 || total.bytes > limits.outbox_bytes_max)
     }
 
-    /// Drops the oldest messages that were never sent, and are in memory, until one of `size` bytes
-    /// finds room, if need be beside what is to be dropped from disk. Returns how many; `None`: what
-    /// was sent leaves no room for it.
+    /// Drops the oldest messages in memory that were never sent, until a message of `size` bytes
+    /// has room, if need be beside what is about to be dropped from disk. Returns how many it
+    /// dropped; `None`: the sent messages leave no room.
     pub(in super::super) fn drop_oldest(&mut self, size: u64, room: Room) -> Option<u32> {
         let mut sent = self.inflight_load();
         if !self.has_unsent_on_disk() {
@@ -43,7 +43,7 @@ impl Outbox {
         if self.total().takes(size, room) {
             return Some(dropped);
         }
-        // The head is empty by now, so the tail has all bytes that are not inflight.
+        // The head is empty by now, so all bytes not inflight are the tail's.
         let mut behind = Load {
             messages: sent.messages + self.tail.len() as u64,
             bytes: sent.bytes + self.bytes - self.inflight_load().bytes,
@@ -59,7 +59,7 @@ impl Outbox {
         Some(dropped)
     }
 
-    /// Where the oldest messages on disk are to be read from, to be dropped; `trimmed` brings them.
+    /// Where to read the oldest messages on disk, if some must go; pass them to `trimmed`.
     pub(in super::super) fn begin_trim(&mut self, limits: &Limits) -> Option<u64> {
         let from = self.disk?.from.max(self.sent_to);
         let is_idle = self.loading == Loading::No && !self.is_leaving();
@@ -70,8 +70,8 @@ impl Outbox {
         Some(from)
     }
 
-    /// The oldest messages on disk with their sizes, and where to read on. Drops as many as are over
-    /// the limits, and returns how many.
+    /// Takes positions and sizes of the oldest messages on disk, and where to read on. Drops as
+    /// many as exceed the limits, and returns how many.
     pub(in super::super) fn trimmed(
         &mut self,
         found: &[(u64, u64)],
@@ -94,12 +94,12 @@ impl Outbox {
                 }
                 drop(self.take_slip(position));
                 self.changes.push(SessionChange::Settle(position));
-                // All that is left before it was sent.
+                // Every message before this one was sent or is gone.
                 self.sent_to = position + 1;
                 dropped += 1;
             }
             if behind.is_none_or(|behind| behind >= next) && self.is_over(limits) {
-                // Nothing unsent is left there.
+                // Nothing unsent is on disk.
                 self.sent_to = self.sent_to.max(next);
             }
             let is_gone = self.disk.is_some_and(|disk| disk.messages == 0)

@@ -1,16 +1,17 @@
-//! How much an outbox may hold: by its own limits, and by what all outboxes together may take in memory.
+//! How much an outbox may hold: by its own limits, and by the memory that all outboxes share.
 //!
-//! Of memory a session may hold as much as it leaves for all others. So a few that hoard leave each other
-//! and everybody else an equal part. The more hoard, the smaller it is; a session that fetches its messages
-//! hardly needs any.
+//! In memory a session may hold as much as it leaves free for all others. So a few that hoard end
+//! up with equal parts, and leave everybody else the same. The more sessions hoard, the smaller the
+//! parts; a session whose client reads hardly needs any.
 
 use super::super::Limits;
 use crate::broker::MemoryBudget;
 
-/// What a session may always hold in memory: a few small messages.
+/// Bytes that every session may hold in memory, however short memory is: 2 KiB, a few small
+/// messages.
 pub(in super::super) const HELD_ANYWAY_BYTES: u64 = 2 << 10;
 
-/// So many messages and so many bytes.
+/// A number of messages and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct Load {
     pub(in super::super) messages: u64,
@@ -18,7 +19,7 @@ pub(in super::super) struct Load {
 }
 
 impl Load {
-    /// Whether a message of `size` bytes may come on top.
+    /// Whether a message of `size` bytes may be added.
     pub(in super::super) fn takes(self, size: u64, room: Room) -> bool {
         let bytes = self.bytes + size;
         let fits_memory =
@@ -45,19 +46,19 @@ impl Load {
     }
 }
 
-/// What an outbox, or the part of it that is in memory, may hold now.
+/// What an outbox may still hold, in all or in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Room {
     messages_max: u64,
     bytes_max: u64,
-    /// What is left for all before the message comes.
+    /// Bytes free for all outboxes before the message comes.
     left_bytes: u64,
-    /// Whether one that holds nothing takes a message of any size.
+    /// Whether an empty outbox takes a message of any size.
     takes_any_first: bool,
 }
 
 impl Room {
-    /// By its own limits.
+    /// The outbox's own limits.
     pub(in super::super) fn own(limits: &Limits) -> Self {
         Self {
             messages_max: limits.outbox_messages_max.into(),
@@ -67,7 +68,7 @@ impl Room {
         }
     }
 
-    /// In memory, by what is left for all outboxes.
+    /// What memory is free for all outboxes.
     pub(in super::super) fn in_memory(memory: &MemoryBudget) -> Self {
         Self {
             messages_max: u64::MAX,
@@ -77,7 +78,7 @@ impl Room {
         }
     }
 
-    /// By both.
+    /// Both at once.
     pub(in super::super) fn and(self, other: Self) -> Self {
         Self {
             messages_max: self.messages_max.min(other.messages_max),

@@ -1,11 +1,16 @@
 //! The outbox and its limits. Flows are tested through `Connection`, in the conformance tests.
 
 use std::mem::size_of;
+use std::sync::Arc;
 
-use super::super::Connection;
+use super::super::delivery::Delivery;
+use super::super::outbox::Left;
+use super::super::owed::{Filing, SessionChange};
+use super::super::{Connection, Limits, OutboxFull};
 use super::*;
 use crate::broker::{
-    Held, Member, Message, Shares, SubscriptionId, SubscriptionOptions, TopicName, Via,
+    Held, Member, MemoryBudget, Message, Shares, SubscriptionId, SubscriptionOptions, TopicFilter,
+    TopicName, Via,
 };
 
 fn delivery(qos: QoS, payload_len: usize) -> Delivery {
@@ -33,7 +38,7 @@ fn limits(outbox_messages_max: u32, outbox_bytes_max: u64) -> Limits {
 }
 
 fn outbox_qos(session: &Session) -> Vec<QoS> {
-    let outbox = session.outbox.as_ref().expect("something is outbox");
+    let outbox = session.outbox.as_ref().expect("something is owed");
     outbox.queued().map(|owed| owed.delivery.qos).collect()
 }
 
@@ -136,7 +141,7 @@ fn a_full_outbox_of_an_absent_client_drops_its_oldest_and_no_more_than_needed() 
     assert_eq!(deliver(299), Delivered::QueuedDropping(2), "by bytes");
     // One that is larger than all of them may be is taken alone.
     assert_eq!(deliver(5_000), Delivered::QueuedDropping(2));
-    let outbox = session.outbox.as_ref().expect("something is outbox");
+    let outbox = session.outbox.as_ref().expect("something is owed");
     let lens: Vec<usize> =
         outbox.queued().map(|owed| owed.delivery.message.payload.len()).collect();
     assert_eq!(lens, [5_000]);

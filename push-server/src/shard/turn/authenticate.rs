@@ -6,7 +6,7 @@ use super::Shard;
 use crate::access::{Credentials, Denial, Verdict};
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
-use crate::mqtt::{HandshakeProgress, Refusal};
+use crate::mqtt::{ConnectRefusal, HandshakeProgress};
 use crate::shard::agenda::QUANTUM_UNITS;
 use crate::shard::answers::Questioner;
 use crate::shard::clients::Phase;
@@ -21,8 +21,8 @@ pub(super) struct RefusalText {
     pub(super) denial: Option<Denial>,
 }
 
-impl From<&Refusal> for RefusalText {
-    fn from(refusal: &Refusal) -> Self {
+impl From<&ConnectRefusal> for RefusalText {
+    fn from(refusal: &ConnectRefusal) -> Self {
         Self { reason: refusal.reason, denial: refusal.denial }
     }
 }

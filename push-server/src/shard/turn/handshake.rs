@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Shard;
 use super::authenticate::RefusalText;
 use crate::mqtt::codec::Reason;
-use crate::mqtt::{Connect, Connecting, HandshakeProgress, Refusal};
+use crate::mqtt::{Connect, ConnectRefusal, Connecting, HandshakeProgress};
 use crate::shard::clients::{DepartingClient, PendingClient, Phase};
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Randomness, SocketOf};
@@ -188,7 +188,7 @@ impl<P: Ports> Shard<P> {
     }
 
     /// A client whose CONNECT was valid is refused.
-    pub(super) fn refuse(&mut self, index: u32, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, index: u32, refusal: ConnectRefusal) {
         self.here.counters().connects_refused.add(1);
         self.tell_of(index, NoticeKind::Refused, refusal.client_id.as_deref(), &refusal.reason);
         self.finish(index, vec![refusal.frame]);

@@ -1,9 +1,9 @@
-//! Two clocks: the server reckons on the monotonic one, which begins anew with each boot; what a store
-//! keeps is on the store's own time.
+//! Two clocks. The server reckons on the monotonic one, which starts anew with each boot; the
+//! store's records are in the store's own time.
 //!
-//! The store's time begins as the wall clock when the store is made, and from then on goes on by the
-//! monotonic clock while the server runs, however the wall clock is set: boards without a battery start
-//! with a wrong one.
+//! The store's time starts as the wall clock when the store is made. From then on it follows the
+//! monotonic clock while the server runs, however the wall clock is set: boards without a battery
+//! start with a wrong one.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,18 +16,18 @@ pub struct WallMillis(pub u64);
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// One instant on both clocks, or on the monotonic clock and the store's time. What is converted by it
-/// stays right, relative to everything else converted by it, when the wall clock is set later.
+/// One instant on both clocks, or on the monotonic clock and the store's time. It converts between
+/// them. Values converted by the same `Clocks` keep their distances if the wall clock is set later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clocks {
-    /// The instant.
+    /// The instant on the monotonic clock.
     pub monotonic: Monotonic,
-    /// The same.
+    /// The same instant on the wall clock or the store's time.
     pub wall: WallMillis,
 }
 
 impl Clocks {
-    /// This moment.
+    /// The current instant.
     pub fn now() -> Self {
         let monotonic = clock_gettime(ClockId::Monotonic);
         let since_boot = Duration::try_from(monotonic).unwrap_or_default();
@@ -50,7 +50,7 @@ impl Clocks {
         }
     }
 
-    /// `at` on the monotonic clock. What was before the boot becomes the boot.
+    /// `at` on the monotonic clock. An instant before the boot becomes the boot.
     pub fn to_monotonic(&self, at: WallMillis) -> Monotonic {
         if at >= self.wall {
             self.monotonic.after_millis(at.0 - self.wall.0)

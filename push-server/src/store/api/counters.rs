@@ -1,8 +1,8 @@
-//! The store's counters: written by the store's thread (relaxed), read by `control`.
+//! The store's counters: the store's thread writes them (relaxed), `control` reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the store did so far. Totals, unless it says gauge or maximum.
+/// What the store has done so far. Totals, except where a field says gauge or maximum.
 #[derive(Debug, Default)]
 pub struct StoreCounters {
     /// Requests that came back as committed.
@@ -11,7 +11,7 @@ pub struct StoreCounters {
     pub failed: AtomicU64,
     /// Pages read.
     pub pages: AtomicU64,
-    /// Groups of requests written as one.
+    /// Groups of requests, each written as one batch.
     pub groups: AtomicU64,
     /// Most requests in a group.
     pub group_requests_max: AtomicU64,
@@ -21,33 +21,34 @@ pub struct StoreCounters {
     pub records: AtomicU64,
     /// Changes that needed no record, because a later one of the same group undid them.
     pub coalesced: AtomicU64,
-    /// Bytes of keys and values written, before what the database makes of them.
+    /// Bytes of keys and values written, before the database compresses or repeats them.
     pub bytes: AtomicU64,
     /// Longest time from taking a group to its completion, in microseconds.
     pub group_us_max: AtomicU64,
     /// Longest wait for the disk, in microseconds.
     pub fsync_us_max: AtomicU64,
-    /// Times that the disk or the database failed while it was thought to work.
+    /// Failures of a disk or database that worked before.
     pub failures: AtomicU64,
-    /// Times that it was opened again after a failure.
+    /// Times that the database was opened again after a failure.
     pub reopened: AtomicU64,
-    /// Requests refused because too much was waiting.
+    /// Requests refused because too many bytes were waiting.
     pub refused_backlog: AtomicU64,
-    /// Records that could not be understood, and were left out.
+    /// Records that could not be decoded, and were skipped.
     pub unreadable: AtomicU64,
-    /// Retained messages removed at the start, their topic beginning with `$`.
+    /// Retained messages on topics that begin with `$`, which the start removed.
     pub reserved_removed: AtomicU64,
-    /// Sessions that the start left on disk, for want of places or of room in memory.
+    /// Sessions that the start left on disk, because places or memory ran out.
     pub sessions_left_out: AtomicU64,
-    /// Sessions that were not there, or had a younger namesake, and that the start has removed the rest of.
+    /// Sessions whose remains the start removed: their record was gone, or a younger session has
+    /// the client id.
     pub remains_removed: AtomicU64,
-    /// Wills under way that the start left on disk, for want of room in memory.
+    /// Wills under way that the start left on disk, because memory ran out.
     pub wills_left_out: AtomicU64,
-    /// Messages copied into outboxes since no more entries may refer to bodies.
+    /// Messages copied into outboxes because too many entries refer to shared bodies already.
     pub bodies_copied: AtomicU64,
-    /// Gauge: bodies kept once for all their outboxes.
+    /// Gauge: bodies stored once for all their outboxes.
     pub shared_bodies: AtomicU64,
-    /// Gauge: bytes on disk, as last looked at.
+    /// Gauge: bytes on disk, when last measured.
     pub disk_bytes: AtomicU64,
 }
 

@@ -1,6 +1,6 @@
-//! Sessions that a start leaves on disk, since there is no room for them within the totals of memory.
-//! Nothing of theirs is removed: a start with more room finds them. Until then their clients must not
-//! be told that they have no session.
+//! Sessions that a start leaves on disk because the totals of memory have no room for them. Nothing
+//! of theirs is removed: a start with more room finds them. Until then the server must not tell
+//! their clients that they have no session.
 
 use std::hash::BuildHasher;
 
@@ -8,12 +8,12 @@ use hashbrown::HashSet;
 
 use super::numbers::SessionNumber;
 
-/// The sessions. Each takes a few bytes more than two numbers: there may be very many.
+/// The sessions left out. Each takes little more than two numbers, since there may be very many.
 #[derive(Debug, Default)]
 pub struct LeftOut {
     numbers: HashSet<SessionNumber, foldhash::fast::RandomState>,
-    /// Hashes of client ids, by a seed of their own: that two of them are the same does not happen
-    /// by chance nor by choice.
+    /// Hashes of client ids, with a random seed, so that two ids do not collide by chance or on
+    /// purpose.
     client_ids: HashSet<u64, foldhash::fast::RandomState>,
     hasher: foldhash::quality::RandomState,
 }
@@ -24,17 +24,18 @@ impl LeftOut {
         self.client_ids.len()
     }
 
-    /// Whether the session of this client id is one of them.
+    /// Whether the session of this client id was left out.
     pub fn has_client(&self, client_id: &str) -> bool {
         !self.client_ids.is_empty() && self.client_ids.contains(&self.hash(client_id))
     }
 
-    /// Whether what is on disk of the session with this number stays there.
+    /// Whether the records of the session with this number stay on disk.
     pub(in crate::store) fn has_number(&self, number: SessionNumber) -> bool {
         !self.numbers.is_empty() && self.numbers.contains(&number)
     }
 
-    /// Leaves out a session that has ended, or whose record cannot be read: nobody comes back for it.
+    /// Leaves out a session that has ended, or whose record cannot be read; no client comes back
+    /// for it.
     pub(in crate::store) fn add_number(&mut self, number: SessionNumber) {
         self.numbers.insert(number);
     }

@@ -1,4 +1,4 @@
-//! What a store keeps, as values: sessions, their subscriptions, wills, and what lies in an outbox.
+//! The records that a store keeps: sessions, subscriptions, wills, and the contents of outboxes.
 
 use std::sync::Arc;
 
@@ -13,30 +13,31 @@ use crate::broker::{
 pub struct SessionRecord {
     /// The client identifier.
     pub client_id: Box<str>,
-    /// Whose it is; `None`: nobody was authenticated for it, or it was written before users were kept.
+    /// The user that it belongs to; `None`: its client had not authenticated, or the record is from
+    /// before users were stored.
     pub user: Option<Box<str>>,
-    /// The session expiry interval, in seconds; `u32::MAX` for never [MQTT5 3.1.2.11.2].
+    /// The session expiry interval in seconds; `u32::MAX`: never [MQTT5 3.1.2.11.2].
     pub expiry_secs: u32,
     /// When its connection ended; `None` while it is connected, which after a crash means "until
     /// the crash".
     pub disconnected_at: Option<WallMillis>,
-    /// Everything in its outbox before this was sent at least once, or may have been. A watermark
-    /// for orderly stops: after a crash [`OutboxSummary::sent_to`] is what counts.
+    /// Everything in its outbox before this position was sent, or may have been. Exact after an
+    /// orderly stop; after a crash use [`OutboxSummary::sent_to`].
     pub sent_to: Position,
-    /// What to publish when the client is gone.
+    /// The will of its connection.
     pub will: Option<StoredWill>,
 }
 
-/// A will, pending or not yet.
+/// A will, with or without its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredWill {
-    /// What to publish.
+    /// The message to publish.
     pub message: Arc<Message>,
-    /// How long after the connection's end, in seconds.
+    /// Seconds between the connection's end and the publish.
     pub delay_secs: u32,
-    /// The message expiry interval, in seconds, which begins when the will is published.
+    /// The message expiry interval in seconds; it begins when the will is published.
     pub message_expiry_secs: Option<u32>,
-    /// When it is to be published; `None` while its client is connected.
+    /// When to publish it; `None` while its client is connected.
     pub due_at: Option<WallMillis>,
 }
 
@@ -45,40 +46,40 @@ pub struct StoredWill {
 pub struct StoredSubscription {
     /// The filter, `$share/...` included.
     pub filter: TopicFilter,
-    /// What was asked for with it.
+    /// Its options.
     pub options: SubscriptionOptions,
 }
 
 /// A message that a session is owed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxEntry {
-    /// The message. Large bodies are kept once for all outboxes that were given the same `Arc`.
+    /// The message. Outboxes that were given the same `Arc` share one stored body if it is large.
     pub message: Arc<Message>,
-    /// The quality of service of this delivery.
+    /// The QoS of this delivery.
     pub qos: QoS,
     /// The RETAIN flag of this delivery.
     pub retain: bool,
-    /// The subscription identifiers of this delivery [MQTT5 3.3.2.3.8]; empty costs no allocation.
+    /// The subscription identifiers of this delivery [MQTT5 3.3.2.3.8]. Empty costs no allocation.
     pub subscription_ids: Box<[u32]>,
-    /// The shared subscription that it came by, if it did.
+    /// The shared subscription that it came by, if it came by one.
     pub share: Option<TopicFilter>,
-    /// When it was queued; for limits of age.
+    /// When it was queued, for limits of age.
     pub queued_at: WallMillis,
 }
 
 impl OutboxEntry {
-    /// What it weighs in its outbox, in bytes: its message, and the identifiers that come with it.
+    /// Bytes that it weighs in its outbox: its message and its identifiers.
     pub fn weight_bytes(&self) -> u64 {
         let ids_bytes = subscription_ids_weight_bytes(self.subscription_ids.len());
         (self.message.weight_bytes() + ids_bytes) as u64
     }
 }
 
-/// What is found in a place of an outbox.
+/// A record at a position of an outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// A message that has not been received for certain.
+    /// A message that the client may not have received.
     Entry(OutboxEntry),
-    /// A message that was received (PUBREC): its body is gone, its release (PUBREL) is owed.
+    /// A message that the client has received (PUBREC): its body is gone, and PUBREL is owed.
     Released,
 }

@@ -1,4 +1,4 @@
-//! What a start finds in a store.
+//! What a store needs when it opens, and what a start finds in it.
 
 use std::sync::Arc;
 
@@ -8,47 +8,49 @@ use super::numbers::{Position, SessionNumber, WillNumber};
 use super::records::{SessionRecord, StoredSubscription};
 use crate::broker::{Message, SessionMemory, SessionMemoryMax};
 
-/// What a store is told when it is opened, to take up what it finds.
+/// What a store needs to know when it opens.
 #[derive(Clone, Debug)]
 pub struct Opening {
-    /// One instant on both clocks: monotonic times are stored as wall clock times.
+    /// One instant on both clocks, to convert stored times.
     pub clocks: Clocks,
-    /// Messages of a connected session that may be sent and not received for certain.
+    /// Most messages of a connected session that may have been sent without being received for
+    /// certain.
     pub inflight_max: u16,
-    /// What sessions may take of memory. What is taken up is counted; the caller gives it back.
+    /// The totals of memory. The store charges the sessions it returns; the caller gives the bytes
+    /// back.
     pub memory: Arc<SessionMemory>,
-    /// How many sessions are taken up.
+    /// Most sessions to return.
     pub sessions_max: u32,
 }
 
 impl Opening {
-    /// Without limits, by these clocks.
+    /// Without limits, with these clocks.
     pub fn unlimited(clocks: Clocks) -> Self {
         let memory = SessionMemory::new(SessionMemoryMax::UNLIMITED);
         Self { clocks, inflight_max: 0, memory, sessions_max: u32::MAX }
     }
 }
 
-/// What was found. Bodies of messages in outboxes stay there, and retained messages have
-/// gone where memory keeps them.
+/// What a start found. Message bodies stay in the outboxes on disk, and retained messages are in
+/// memory's table already.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// Every session that there is room for, in the order of their numbers. Of two with the same client
-    /// identifier only the younger.
+    /// The sessions that there is room for, by number. If two have the same client identifier, only
+    /// the younger.
     pub sessions: Vec<RecoveredSession>,
-    /// Those that there is no room for.
+    /// The sessions that there is no room for.
     pub left_out: LeftOut,
-    /// Wills that were being published, and that there is room for.
+    /// The wills under way that there is room for.
     pub wills: Vec<RecoveredWill>,
-    /// How many there is no room for: they stay on disk, until a start finds room for them.
+    /// Wills under way without room: they stay on disk for a later start.
     pub wills_left_out: u64,
-    /// Above every number ever used.
+    /// Higher than every number ever used.
     pub next_number: SessionNumber,
-    /// What monotonic times are stored by; the wall clock may say something else.
+    /// The clocks that stored times were converted by; the wall clock may differ.
     pub clocks: Clocks,
 }
 
-/// A session that was found on disk.
+/// A session found on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveredSession {
     /// Its number.
@@ -57,57 +59,57 @@ pub struct RecoveredSession {
     pub record: SessionRecord,
     /// Its subscriptions.
     pub subscriptions: Vec<StoredSubscription>,
-    /// Packet ids of its client's messages of QoS 2 that were taken and not released.
+    /// Packet ids of its client's QoS 2 messages that were taken and not released.
     pub exactly_once: Vec<u16>,
-    /// What lies in its outbox.
+    /// Its outbox in figures.
     pub outbox: OutboxSummary,
 }
 
-/// A will that was being published, in no outbox yet.
+/// A will that was being published and is in no outbox yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveredWill {
-    /// Whose it was. The session need not be there any more.
+    /// The session that it came from, which may be gone.
     pub session: SessionNumber,
-    /// Its number, to remove it by.
+    /// Its number; remove the will by it.
     pub number: WillNumber,
-    /// What to publish.
+    /// The message to publish.
     pub message: Arc<Message>,
 }
 
-/// An outbox in figures.
+/// The size and extent of an outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutboxSummary {
-    /// The first occupied place; with `next` equal to it the outbox is empty.
+    /// The first occupied position; equal to `next` if the outbox is empty.
     pub first: Position,
-    /// The place behind the last occupied one, and not before `sent_to` of the record.
+    /// The position after the last occupied one, and not before the record's `sent_to`.
     pub next: Position,
-    /// Messages in it, owed releases included. There may be gaps between them.
+    /// Messages and owed releases. There may be gaps between them.
     pub messages: u32,
-    /// Of which owed releases.
+    /// Owed releases among them.
     pub released: u32,
-    /// What lies before this was sent, or may have been: as the record says, or, of a session that
-    /// was connected until a crash, what is owed a release, all before that, and the first
-    /// [`Opening::inflight_max`] messages.
+    /// Everything before this was sent, or may have been. The record says so; or, if the session
+    /// was connected until a crash, it is the position after the last owed release and after the
+    /// first [`Opening::inflight_max`] messages.
     pub sent_to: Position,
-    /// Their bytes ([`Message::weight_bytes`]).
+    /// Bytes of the messages ([`Message::weight_bytes`]).
     pub bytes: u64,
     /// When the oldest message was queued.
     pub oldest_at: Option<WallMillis>,
 }
 
-/// What is found in a place of an outbox, as far as a start needs to know it.
+/// The record at a position, as far as a start needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Occupant {
-    /// A message that has not been received for certain.
+    /// A message that the client may not have received.
     Message { weight_bytes: u64, queued_at: WallMillis },
     /// An owed release.
     Released,
-    /// Nobody knows. The place must not be used again all the same.
+    /// The record cannot be read. Its position must not be used again all the same.
     Unreadable,
 }
 
 impl RecoveredSession {
-    /// One whose record was found, and nothing else yet.
+    /// A session of which only the record is known so far.
     pub(in crate::store) fn of(number: SessionNumber, record: SessionRecord) -> Self {
         let sent_to = record.sent_to;
         let outbox =
@@ -115,7 +117,7 @@ impl RecoveredSession {
         Self { number, record, subscriptions: Vec::new(), exactly_once: Vec::new(), outbox }
     }
 
-    /// Adds a place of its outbox, behind those that were added before.
+    /// Adds a position of its outbox; they come in order.
     pub(in crate::store) fn add_place(
         &mut self,
         position: Position,
@@ -128,8 +130,8 @@ impl RecoveredSession {
 }
 
 impl OutboxSummary {
-    /// Messages are sent in order. So what lies before an owed release was sent, and up to `inflight`
-    /// others may have been, the first of them.
+    /// Messages are sent in order, so everything before an owed release was sent, and the first
+    /// `inflight` others may have been.
     fn add(&mut self, position: Position, occupant: Occupant, inflight: u32) {
         if self.messages == 0 {
             self.first = position;

@@ -1,4 +1,4 @@
-//! The changes that a store is asked for.
+//! The changes that a store can make.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use super::numbers::{Position, SessionNumber, WillNumber};
 use super::records::{OutboxEntry, SessionRecord};
 use crate::broker::{Message, RetainedChange, SubscriptionOptions, TopicFilter};
 
-/// One change. All of a request's changes take effect together or not at all.
+/// One change. All changes of a request take effect together or not at all.
 #[derive(Clone, Debug)]
 pub enum Write {
     /// Adds or replaces a session's own record.
     PutSession {
         /// The session.
         number: SessionNumber,
-        /// What is kept of it.
+        /// Its record.
         record: Box<SessionRecord>,
     },
     /// Removes a session with its subscriptions, outbox and exactly-once ids.
@@ -21,7 +21,7 @@ pub enum Write {
         /// The session.
         number: SessionNumber,
     },
-    /// Removes a session's own record: that of a session that has nothing else on disk.
+    /// Removes only a session's own record; the session must have nothing else on disk.
     RemoveRecord {
         /// The session.
         number: SessionNumber,
@@ -30,7 +30,7 @@ pub enum Write {
     PutSubscription {
         /// The session.
         number: SessionNumber,
-        /// To what.
+        /// The filter.
         filter: TopicFilter,
         /// Its options.
         options: SubscriptionOptions,
@@ -39,69 +39,69 @@ pub enum Write {
     RemoveSubscription {
         /// The session.
         number: SessionNumber,
-        /// To what.
+        /// The filter.
         filter: TopicFilter,
     },
     /// Puts a message into an outbox.
     PutOutbox {
         /// The session.
         number: SessionNumber,
-        /// Where; behind every earlier one.
+        /// Its position, after every earlier one.
         position: Position,
         /// The message.
         entry: OutboxEntry,
     },
-    /// Turns a message into an owed release: PUBREC came.
+    /// Replaces a message by an owed release: PUBREC came.
     ReleaseOutbox {
         /// The session.
         number: SessionNumber,
-        /// Its place in the outbox.
+        /// Its position in the outbox.
         position: Position,
     },
-    /// Removes a message or an owed release: PUBACK or PUBCOMP came, or a limit says so. What is
-    /// not there is no error.
+    /// Removes a message or an owed release: PUBACK or PUBCOMP came, or a limit dropped it. It is
+    /// no error if nothing is there.
     RemoveOutbox {
         /// The session.
         number: SessionNumber,
-        /// Its place in the outbox.
+        /// Its position in the outbox.
         position: Position,
     },
-    /// Notes that a client's message of QoS 2 was taken, until its PUBREL.
+    /// Notes that the server took a client's QoS 2 message, until its PUBREL.
     PutExactlyOnce {
         /// The session.
         number: SessionNumber,
         /// The client's packet id.
         packet_id: u16,
     },
-    /// Forgets it: PUBREL came.
+    /// Removes that note: PUBREL came.
     RemoveExactlyOnce {
         /// The session.
         number: SessionNumber,
         /// The client's packet id.
         packet_id: u16,
     },
-    /// Keeps a will that is being published by itself, whatever becomes of its session.
+    /// Stores a will that is being published, by itself, whatever happens to its session.
     PutWill {
-        /// Whose it was.
+        /// The session that it came from.
         session: SessionNumber,
         /// The will.
         number: WillNumber,
-        /// What is published.
+        /// The message to publish.
         message: Arc<Message>,
     },
-    /// Forgets it: it is published. Like a promise in its session, this fails where the session's own
-    /// record has failed: that may still have the will.
+    /// Removes a will that has been published. This fails if the session's own record has failed,
+    /// like a promise in the session: that record may still have the will.
     RemoveWill {
-        /// Whose it was.
+        /// The session that it came from.
         session: SessionNumber,
         /// The will.
         number: WillNumber,
     },
-    /// Keeps what a topic keeps from a moment on. Committed is this change or a later one of its topic,
-    /// in whatever order they are asked for. One that is refused for the backlog, or for what else its
-    /// request asks for, is made all the same.
+    /// Makes a change to a topic's retained message. `Committed` means that this or a later change
+    /// of the topic is written, in whatever order they came. If the request is refused, for the
+    /// backlog or another of its changes, this change is made all the same.
     SaveRetained {
-        /// Which topic, and what.
+        /// The topic, and its message from now on.
         change: RetainedChange,
     },
 }

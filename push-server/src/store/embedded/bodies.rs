@@ -1,7 +1,9 @@
-//! Bodies that are kept once for all outboxes that hold them, because they are large or because several
-//! do: which entry refers to which body, and how many do. Of the bodies themselves nothing is kept here.
+//! Which outbox entries refer to which shared body, and how many entries a body has. A body is
+//! stored once for all outboxes if it is large, or if several hold it. The bodies themselves are
+//! not here.
 //!
-//! Memory: some 50 bytes an entry that refers to a body, and 100 a body; `SHARED_MESSAGES_MAX` bounds it.
+//! Memory: some 50 bytes for an entry that refers to a body, and 100 for a body;
+//! `SHARED_MESSAGES_MAX` bounds it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -12,30 +14,30 @@ use super::encode::BodyNumber;
 use crate::broker::Message;
 use crate::store::{Position, SessionNumber};
 
-/// Weight from which a message is kept beside the outboxes even for one of them: a start reads all
-/// outboxes, and no body.
+/// Weight in bytes from which a message's body is stored apart, even for one outbox. 4 KiB, since a
+/// start reads all outboxes, but no bodies.
 const LARGE_BYTES: usize = 4 << 10;
 
-/// So many outboxes that hold a message when it is written share its body, however small it is. For
-/// fewer a second record and a second removal cost more than copies.
+/// How many outboxes must hold a message at its write to share its body, however small. For fewer,
+/// a second record and a second removal cost more than copies.
 const SHARED_BY_MIN: u32 = 4;
 
-/// Entries that refer to bodies, 50 MB or so of memory. Beyond that each has a copy.
+/// Most entries that refer to bodies: about 50 MB of memory. Further ones get copies.
 pub(crate) const SHARED_MESSAGES_MAX: usize = 1 << 20;
 
-/// Identities known before the first look at which messages are still alive.
+/// How many bodies may be noted before the first sweep for those whose messages are gone.
 const SWEEP_FROM: usize = 1_024;
 
 type EntryKey = (SessionNumber, Position);
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
-/// The index.
+/// The references from entries to bodies.
 #[derive(Debug, Default)]
 pub(super) struct Bodies {
     body_of: BTreeMap<EntryKey, BodyNumber>,
     bodies: Map<BodyNumber, Body>,
-    /// Bodies of messages that may be alive, by address. The `Weak` keeps the address from being
-    /// used again.
+    /// Bodies whose messages may still be in memory, by address. The `Weak` keeps the address from
+    /// being used again.
     by_address: Map<usize, (Weak<Message>, BodyNumber)>,
     next: BodyNumber,
     sweep_at: usize,
@@ -45,30 +47,30 @@ pub(super) struct Bodies {
 #[derive(Debug, Default)]
 struct Body {
     entries: u64,
-    /// The message as it was last seen in memory.
+    /// The message when last seen in memory.
     seen: Weak<Message>,
 }
 
-/// What taking a reference came to.
+/// The result of `Bodies::take`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(super) struct TakenBody {
     /// The body's number.
     pub(super) number: BodyNumber,
-    /// Whether it is new, and has to be written.
+    /// Whether the body is new and must be written.
     pub(super) is_new: bool,
-    /// A body that the place referred to before, and nothing does any more.
+    /// The body that the entry referred to before, if no entry refers to it now.
     pub(super) orphan: Option<BodyNumber>,
 }
 
 impl Bodies {
-    /// Notes an entry found on disk.
+    /// Notes the reference of an entry found on disk.
     pub(super) fn found(&mut self, place: EntryKey, number: BodyNumber) {
         self.body_of.insert(place, number);
         self.bodies.entry(number).or_default().entries += 1;
         self.reserve(number);
     }
 
-    /// Numbers up to this one are in use.
+    /// Marks the numbers up to this one as used.
     pub(super) fn reserve(&mut self, number: BodyNumber) {
         self.next = self.next.max(BodyNumber(number.0.saturating_add(1)));
     }
@@ -78,7 +80,7 @@ impl Bodies {
         self.bodies.contains_key(&number)
     }
 
-    /// Whether an entry that is written now is to refer to the body of `message`, which costs memory, or to
+    /// Whether a new entry should refer to the body of `message`, which costs memory, rather than
     /// have a copy.
     pub(super) fn has_to_share(&mut self, message: &Message) -> bool {
         let is_worth_it =
@@ -88,13 +90,13 @@ impl Bodies {
         is_worth_it && has_room
     }
 
-    /// Takes the number of entries that have copies for want of room.
+    /// Returns how many entries got copies for want of room, and resets the count.
     pub(super) fn take_copied(&mut self) -> u64 {
         std::mem::take(&mut self.copied)
     }
 
-    /// The body of `message` is wanted in `place`.
-    pub(super) fn take(&mut self, place: EntryKey, message: &Arc<Message>) -> Taken {
+    /// Makes the entry at `place` refer to the body of `message`.
+    pub(super) fn take(&mut self, place: EntryKey, message: &Arc<Message>) -> TakenBody {
         let address = Arc::as_ptr(message) as usize;
         let known = self.by_address.get(&address).map(|&(_, number)| number);
         let known = known.filter(|number| self.bodies.contains_key(number));
@@ -104,18 +106,18 @@ impl Bodies {
             self.remember(number, message);
             number
         });
-        // The reference is counted before the place's old one is let go: it may be the same body.
+        // Count the new reference before dropping the old one: it may be the same body.
         let body = self.bodies.entry(number).or_default();
         body.entries += 1;
         body.seen = Arc::downgrade(message);
         let orphan = self.body_of.insert(place, number).and_then(|replaced| self.release(replaced));
-        Taken { number, is_new: known.is_none(), orphan }
+        TakenBody { number, is_new: known.is_none(), orphan }
     }
 
-    /// Nothing refers to a body from `place` any more. Returns the body if nothing refers to it at
-    /// all.
+    /// The entry at `place` refers to no body any more. Returns its body if no other entry refers
+    /// to that.
     pub(super) fn drop_place(&mut self, place: EntryKey) -> Option<BodyNumber> {
-        // Many stores have none at all.
+        // Many stores have no bodies at all.
         if self.body_of.is_empty() {
             return None;
         }
@@ -123,7 +125,7 @@ impl Bodies {
         self.release(number)
     }
 
-    /// The places of a session that refer to bodies.
+    /// Entries of a session that refer to bodies.
     pub(super) fn places_of(&self, number: SessionNumber) -> Vec<EntryKey> {
         let (first, last) = ((number, Position(0)), (number, Position(u64::MAX)));
         self.body_of.range(first..=last).map(|(&place, _)| place).collect()
@@ -134,7 +136,7 @@ impl Bodies {
         self.bodies.get(&number)?.seen.upgrade()
     }
 
-    /// The message of a body was read from disk: who reads it next, or stores it again, shares it.
+    /// A body was read from disk: later readers and writers of the message share it.
     pub(super) fn was_read(&mut self, number: BodyNumber, message: &Arc<Message>) {
         if let Some(body) = self.bodies.get_mut(&number) {
             body.seen = Arc::downgrade(message);
@@ -142,7 +144,7 @@ impl Bodies {
         }
     }
 
-    /// How many there are.
+    /// How many bodies there are.
     pub(super) fn len(&self) -> usize {
         self.bodies.len()
     }

@@ -1,8 +1,7 @@
-//! The embedded database: which trees it has, how it is tuned, and what its errors mean. The only
-//! user of fjall.
+//! The embedded database: its trees, its tuning, and what its errors mean. The only user of fjall.
 //!
-//! All trees share one journal, which is what makes a group of changes atomic and what is synced.
-//! The database's own threads move it into sorted tables and merge those.
+//! All trees share one journal; so a group of changes is atomic, and one sync covers it. The
+//! database's own threads move the journal into sorted tables and merge those.
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
@@ -22,42 +21,42 @@ use super::private;
 
 pub(super) use fjall::Slice;
 
-/// The database's directory below the data directory.
+/// The database's directory, in the data directory.
 const DATABASE: &str = "db";
-/// The same while it is made for the first time.
+/// Its name while it is made for the first time.
 const DATABASE_NEW: &str = "db.new";
-/// There while batches are written without waiting for the disk.
+/// Exists while batches are written without waiting for the disk.
 const UNSYNCED: &str = "unsynced";
-/// Holds the number of a journal that there was, so that its absence is noticed.
+/// Holds the number of a journal that existed, so that a missing one is noticed.
 const NEWEST_JOURNAL: &str = "newest-journal";
-/// Written and removed to find out whether the disk takes anything.
+/// Written and removed to find out whether the disk can be written.
 const PROBE: &str = "probe";
-/// Bytes of the probe: room without which opening again would fail again at once.
+/// Bytes of the probe: with less room, opening again would fail again at once.
 const PROBE_BYTES: usize = 1 << 20;
 
-/// Size from which a tree's changes in memory are written out as a table. Most outbox entries are
-/// gone by then, and only their removal is written.
+/// Bytes of a tree's changes in memory from which they are written out as a table. 32 MiB: most
+/// outbox entries are gone by then, and only their removal is written.
 const MEMTABLE_BYTES: u64 = 32 << 20;
-/// Size of all journals from which trees that hold up their removal are written out. Bounds what a
+/// Bytes of all journals from which the trees that keep them are written out. 128 MiB bounds what a
 /// start reads again, and the memory that takes.
 const JOURNALS_BYTES: u64 = 128 << 20;
-/// Threads of the database; one may merge while the other writes out.
+/// Threads of the database. 2: one may merge while the other writes out.
 const WORKERS: usize = 2;
-/// Tables of the database that are kept open.
+/// Most tables that the database keeps open.
 const FILES_MAX: usize = 200;
-/// Descriptors that a store takes at most: its tables, and its journals, the tables that are being
+/// Most descriptors that a store takes: its tables, its journals, the tables that are being
 /// written, and directories.
 pub const DESCRIPTORS_MAX: u64 = FILES_MAX as u64 + 40;
-/// Block size: outboxes are read in order.
+/// Bytes of a block. 16 KiB, since outboxes are read in order.
 const BLOCK_BYTES: u32 = 16 << 10;
 
-/// Pending tables and merges at which writing pauses. The database has limits of its own, 4 and 20,
-/// but waits at them for ever when its threads have failed; this room looks.
+/// Pending tables and merges at which writing pauses. The database pauses at 4 and 20 itself, but
+/// then waits for ever if its threads have failed; this file checks them.
 const PENDING_TABLES_MAX: usize = 3;
 const UNMERGED_TABLES_MAX: usize = 16;
 const PRESSURE_PAUSE: Duration = Duration::from_millis(2);
 
-/// The trees.
+/// The trees of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(usize)]
 pub(super) enum Tree {
@@ -83,7 +82,7 @@ const TREES: [(Tree, &str); 7] = [
 /// The key of the layout's number in `Meta`.
 const LAYOUT_KEY: &[u8] = b"layout";
 
-/// What the database says when it fails.
+/// Why the database failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DatabaseError {
     #[error(transparent)]
@@ -103,22 +102,22 @@ pub(super) struct Database {
     noted_journal: Cell<u64>,
 }
 
-/// Changes to be made together.
+/// Changes to make together.
 pub(super) struct Batch {
     changes: fjall::OwnedWriteBatch,
     bytes: u64,
 }
 
-/// Keeps other servers out of a data directory, as long as it lives.
+/// Keeps other servers out of a data directory while it lives.
 #[derive(Debug)]
 pub struct DirectoryLock {
     _locked: File,
 }
 
-/// Locks a data directory for this process, making it if there is none.
+/// Locks a data directory for this process, and makes it if it is missing.
 ///
 /// # Errors
-/// Another process has it, or it cannot be made or read.
+/// Another process has locked it, or it cannot be made or read.
 pub fn lock_directory(dir: &Path) -> Result<DirectoryLock, StoreError> {
     let io = |source| StoreError::Io { dir: dir.to_owned(), source };
     private::make_dir(dir).map_err(io)?;
@@ -133,14 +132,14 @@ pub fn lock_directory(dir: &Path) -> Result<DirectoryLock, StoreError> {
 }
 
 impl Batch {
-    /// Bytes of keys and values in it.
+    /// Bytes of its keys and values.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 }
 
 impl Database {
-    /// Opens the database in a locked data directory, making it if there is none.
+    /// Opens the database in a locked data directory, and makes it if it is missing.
     pub(super) fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         let dir = &options.dir;
         let io = |source| StoreError::Io { dir: dir.clone(), source };
@@ -153,8 +152,8 @@ impl Database {
         if closed > 0 {
             tracing::info!("{closed} files of {} could be read by others, no more", path.display());
         }
-        // Where one of these is missing, fjall begins a new database on top of the old, or removes
-        // the tree. The first tree is its own.
+        // If one of these is missing, fjall begins a new database on top of the old one, or removes
+        // the tree. The first tree is fjall's own.
         let current = |tree: usize| path.join(format!("keyspaces/{tree}/current"));
         for needed in (0..=TREES.len()).map(current).chain([path.join("version")]) {
             if !needed.try_exists().map_err(io)? {
@@ -175,7 +174,7 @@ impl Database {
             );
         }
         let opened = Self::open_at(&path, options)?;
-        // Opening synced the journal.
+        // Opening has synced the journal.
         match options.durability {
             Durability::Os => File::create(&unsynced).and_then(|_| File::open(dir)?.sync_all()),
             Durability::Fsync => remove_if_there(&unsynced),
@@ -185,8 +184,7 @@ impl Database {
         Ok(opened)
     }
 
-    /// Notes which journals there are. To be called now and then; a note that is late, or cannot be
-    /// written, is no fault.
+    /// Notes which journals exist. Call it now and then; a late or failed note does no harm.
     pub(super) fn note_journals(&self) {
         if let Ok(Some(newest)) = journal::newest(&self.dir.join(DATABASE))
             && newest != self.noted_journal.replace(newest)
@@ -217,7 +215,7 @@ impl Database {
             };
             Ok(Self { trees, database, persist, dir: dir.clone(), noted_journal: Cell::new(0) })
         };
-        // Damaged files can run into assertions of the database.
+        // Damaged files can trigger assertions in the database.
         let opened = catch_unwind(AssertUnwindSafe(opening))
             .unwrap_or_else(|_| Err(fjall::Error::Unrecoverable))
             .map_err(|error| explain(error, dir))?;
@@ -225,7 +223,7 @@ impl Database {
         Ok(opened)
     }
 
-    /// In the same journal as all that this layout has and the one before had not, and ahead of it.
+    /// The note lies in the same journal as the new layout's first records, and before them.
     fn note_layout(&self) -> Result<(), DatabaseError> {
         let mut batch = self.batch(1);
         self.change(&mut batch, Tree::Meta, LAYOUT_KEY, Some(Slice::from(LAYOUT.to_be_bytes())));
@@ -253,7 +251,7 @@ impl Database {
         Batch { changes, bytes: 0 }
     }
 
-    /// Adds a change: a new value, or none.
+    /// Adds a change: a new value, or `None` to remove.
     pub(super) fn change(&self, batch: &mut Batch, tree: Tree, key: &[u8], value: Option<Slice>) {
         batch.bytes += key.len() as u64;
         match value {
@@ -265,9 +263,9 @@ impl Database {
         }
     }
 
-    /// Makes the changes of a batch, and waits for what the durability promises. Returns how long
-    /// the disk was waited for, if it was. After an error none of it is certain, and the database
-    /// must be dropped.
+    /// Makes the changes of a batch, and waits as long as the durability requires. Returns how long
+    /// it waited for the disk, if it did. After an error none of the changes is certain, and the
+    /// database must be dropped.
     pub(super) fn commit(&self, batch: Batch) -> Result<Option<Duration>, DatabaseError> {
         self.await_capacity()?;
         batch.changes.commit()?;
@@ -286,7 +284,7 @@ impl Database {
             if !behind {
                 return Ok(());
             }
-            // Nothing is buffered here, so this only tells whether the threads are alive.
+            // Nothing is buffered, so this only tells whether the threads are alive.
             self.database.persist(PersistMode::Buffer).map_err(|_| DatabaseError::Poisoned)?;
             std::thread::sleep(PRESSURE_PAUSE);
         }
@@ -297,7 +295,7 @@ impl Database {
         Ok(self.tree(tree).get(key)?)
     }
 
-    /// Keys and values from `from` on as long as keys begin with `prefix`, in order.
+    /// Keys and values from `from` on while keys begin with `prefix`, in order.
     pub(super) fn scan(
         &self,
         tree: Tree,
@@ -322,7 +320,7 @@ impl Database {
         self.tree(tree).prefix(prefix).map(|guard| guard.key().map_err(DatabaseError::from))
     }
 
-    /// Bytes on disk; `None` when that cannot be told.
+    /// Bytes on disk; `None` if that is unknown.
     pub(super) fn disk_bytes(&self) -> Option<u64> {
         self.database.disk_space().ok()
     }
@@ -338,12 +336,12 @@ fn tree_options() -> KeyspaceCreateOptions {
         .max_memtable_size(MEMTABLE_BYTES)
         .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
         .data_block_compression_policy(CompressionPolicy::disabled())
-        // Nothing is looked up that is not there.
+        // The store never looks up a key that is not there.
         .filter_policy(FilterPolicy::all(FilterPolicyEntry::None))
         .expect_point_read_hits(true)
 }
 
-/// Makes the database under another name first, so that one that is there is complete.
+/// Makes the database under another name first, so that one under its own name is complete.
 fn create(options: &StoreOptions) -> Result<(), StoreError> {
     let dir = &options.dir;
     let io = |source| StoreError::Io { dir: dir.clone(), source };
@@ -368,11 +366,11 @@ fn create(options: &StoreOptions) -> Result<(), StoreError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
 }
 
-/// Whether the disk takes anything.
+/// Checks that the disk can be written.
 pub(super) fn probe(dir: &Path) -> io::Result<()> {
     let path = dir.join(PROBE);
     let written = write_probe(&path);
-    // In any case, and above all when the disk is full.
+    // Remove it in any case, above all if the disk is full.
     let removed = remove_if_there(&path);
     written.and(removed)
 }
@@ -392,7 +390,7 @@ fn write_probe(path: &Path) -> io::Result<()> {
 }
 
 impl DatabaseError {
-    /// The error in words for the operator who starts the server.
+    /// The error in words, for the operator who starts the server.
     pub(super) fn at_start(self, dir: &Path) -> StoreError {
         match self {
             Self::Fjall(error) => explain(error, dir),
@@ -401,10 +399,10 @@ impl DatabaseError {
     }
 }
 
-/// An error at opening, in words for the operator.
+/// Why the database could not be opened, in words for the operator.
 fn explain(error: fjall::Error, dir: &Path) -> StoreError {
     let io = |source: io::Error| {
-        // A position outside a file that is too short is an invalid argument.
+        // fjall reads at an offset past the end of a file that is too short: an invalid argument.
         use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
         if matches!(source.kind(), NotFound | UnexpectedEof | InvalidData | InvalidInput) {
             damaged(dir, format!("a file is missing or too short: {source}"))

@@ -1,9 +1,9 @@
 //! Records as bytes. Keys are fixed and big-endian, so that a session's records lie together and in
-//! order; values are postcard of the private types below, whose fields may only change together
+//! order. Values are postcard of the private types below, whose fields may only change together
 //! with [`LAYOUT`].
 //!
-//! What is read is checked like what a peer sends: nothing panics, and nothing is allocated beyond a
-//! small multiple of the bytes that are there.
+//! Decoding checks everything, as for bytes from a peer: it never panics, and never allocates more
+//! than a small multiple of the bytes that are there.
 
 mod error;
 mod runs;
@@ -27,24 +27,24 @@ use crate::store::{
     StoredWill, WallMillis, WillNumber,
 };
 
-/// Which keys, values and trees there are. An unknown one is refused at start.
+/// The version of keys, values and trees. A start refuses an unknown one.
 pub(super) const LAYOUT: u32 = 2;
-/// The one before, whose records are all records of this one: there, no session had a user. A start
-/// makes it this one, since a server of then would not know the sessions that have.
+/// The version before, whose records are all valid in this one, but have no users. A start turns it
+/// into this one, since an older server would not understand sessions with users.
 pub(super) const LAYOUT_BEFORE: u32 = 1;
 
-/// Levels are limited where topics come in; what was let in then stays valid.
+/// Any number: levels are limited when a topic comes in, and stored topics stay valid.
 const LEVELS_ANY: u16 = u16::MAX;
 
-/// Bytes of a session's number in keys.
+/// Bytes of a session's number in a key.
 pub(super) const NUMBER_BYTES: usize = 8;
 
-/// What keys of wills begin with: in `Meta` few other keys are, and none of them does.
+/// Prefix of a will's key in `Meta`; no other key there begins with it.
 pub(super) const WILL_PREFIX: &[u8] = b"will";
-/// Bytes of such a key.
+/// Bytes of a will's key.
 const WILL_KEY_BYTES: usize = WILL_PREFIX.len() + 2 * NUMBER_BYTES;
 
-/// The number of a large body that is kept beside the outboxes.
+/// The number of a body that is stored apart from the outboxes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct BodyNumber(pub(super) u64);
 
@@ -74,7 +74,7 @@ struct PropertiesRecord<'a> {
     user_properties: Vec<(&'a str, &'a str)>,
 }
 
-/// If the session has a user, that follows.
+/// The session's user follows, if it has one.
 #[derive(Serialize, Deserialize)]
 struct SessionValue<'a> {
     #[serde(borrow)]
@@ -117,13 +117,13 @@ enum OutboxValue<'a> {
 struct DeliveryRecord {
     qos: u8,
     retain: bool,
-    /// As [`runs`] makes them of the identifiers.
+    /// As [`runs`] encodes them.
     subscription_ids: Vec<u32>,
     share: Option<String>,
     queued_at: u64,
 }
 
-/// A message that lies in the tree of bodies.
+/// A message whose body lies in the tree of bodies.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct SharedRecord {
     number: u64,
@@ -135,7 +135,7 @@ pub(super) fn number_key(number: SessionNumber) -> [u8; NUMBER_BYTES] {
     number.0.to_be_bytes()
 }
 
-/// The key of a place in an outbox.
+/// The key of a position in an outbox.
 pub(super) fn outbox_key(number: SessionNumber, position: Position) -> [u8; 16] {
     let mut key = [0; 16];
     key[..NUMBER_BYTES].copy_from_slice(&number.0.to_be_bytes());
@@ -151,7 +151,7 @@ pub(super) fn exactly_once_key(number: SessionNumber, packet_id: u16) -> [u8; 10
     key
 }
 
-/// The key of a subscription. The filter itself may be longer than keys can be.
+/// The key of a subscription. It has a hash of the filter, which may be longer than a key.
 pub(super) fn subscription_key(number: SessionNumber, filter: &TopicFilter) -> [u8; 24] {
     let mut key = [0; 24];
     key[..NUMBER_BYTES].copy_from_slice(&number.0.to_be_bytes());
@@ -170,33 +170,33 @@ pub(super) fn will_key(session: SessionNumber, number: WillNumber) -> [u8; WILL_
     key
 }
 
-/// The number that a key begins with, and the rest.
+/// The number at the front of a key, and the rest.
 pub(super) fn split_key(key: &[u8]) -> Result<(SessionNumber, &[u8]), DecodeError> {
     let (number, rest) = key.split_first_chunk().ok_or(DecodeError::KeyLength(key.len()))?;
     Ok((SessionNumber(u64::from_be_bytes(*number)), rest))
 }
 
-/// The place that an outbox key names.
+/// The session and position of an outbox key.
 pub(super) fn decode_outbox_key(key: &[u8]) -> Result<(SessionNumber, Position), DecodeError> {
     let (number, rest) = split_key(key)?;
     let position = rest.try_into().map_err(|_| DecodeError::KeyLength(key.len()))?;
     Ok((number, Position(u64::from_be_bytes(position))))
 }
 
-/// The packet id that a key names.
+/// The session and packet id of a key.
 pub(super) fn decode_exactly_once_key(key: &[u8]) -> Result<(SessionNumber, u16), DecodeError> {
     let (number, rest) = split_key(key)?;
     let packet_id = rest.try_into().map_err(|_| DecodeError::KeyLength(key.len()))?;
     Ok((number, u16::from_be_bytes(packet_id)))
 }
 
-/// The body that a key names.
+/// The body of a key.
 pub(super) fn decode_body_key(key: &[u8]) -> Result<BodyNumber, DecodeError> {
     let number = key.try_into().map_err(|_| DecodeError::KeyLength(key.len()))?;
     Ok(BodyNumber(u64::from_be_bytes(number)))
 }
 
-/// The will that a key names, and whose it was.
+/// The session and will of a key.
 pub(super) fn decode_will_key(key: &[u8]) -> Result<(SessionNumber, WillNumber), DecodeError> {
     let numbers = key.strip_prefix(WILL_PREFIX).ok_or(DecodeError::KeyLength(key.len()))?;
     let (session, rest) = split_key(numbers)?;
@@ -204,12 +204,13 @@ pub(super) fn decode_will_key(key: &[u8]) -> Result<(SessionNumber, WillNumber),
     Ok((session, WillNumber(u64::from_be_bytes(number))))
 }
 
-/// The topic that a key is.
+/// The topic of a key.
 pub(super) fn decode_retained_key(key: &[u8]) -> Result<TopicName, DecodeError> {
     Ok(TopicName::parse(std::str::from_utf8(key)?, LEVELS_ANY)?)
 }
 
-/// Encodes a note of the wall clock as two numbers of milliseconds: the store's time, the wall clock.
+/// Encodes a note of the wall clock as two numbers of milliseconds: the store's time and the wall
+/// clock.
 pub(super) fn encode_clock_mark(mark: ClockMark, out: &mut Vec<u8>) {
     out.extend_from_slice(&mark.stored.0.to_be_bytes());
     out.extend_from_slice(&mark.wall.0.to_be_bytes());
@@ -220,7 +221,7 @@ pub(super) fn decode_clock_mark(value: &[u8]) -> Result<ClockMark, DecodeError> 
     let bytes: [u8; 2 * NUMBER_BYTES] =
         value.try_into().map_err(|_| DecodeError::KeyLength(value.len()))?;
     let both = u128::from_be_bytes(bytes);
-    // The halves fit.
+    // Each half fits 64 bits.
     let (stored, wall) = ((both >> 64) as u64, both as u64);
     Ok(ClockMark { stored: WallMillis(stored), wall: WallMillis(wall) })
 }
@@ -307,17 +308,17 @@ pub(super) fn decode_retained(value: &[u8], clocks: &Clocks) -> Result<Kept, Dec
     Ok(Kept { message, publisher: publisher.map(Arc::from) })
 }
 
-/// Encodes a message by itself: a will, or the body of several outboxes.
+/// Encodes a message alone: a will, or a shared body.
 pub(super) fn encode_message(message: &Message, clocks: &Clocks, out: &mut Vec<u8>) {
     encode(&message_record(message, clocks), out);
 }
 
-/// Decodes a message by itself.
+/// Decodes a message alone.
 pub(super) fn decode_message(value: &[u8], clocks: &Clocks) -> Result<Message, DecodeError> {
     message(&decode(value)?, clocks)
 }
 
-/// Encodes an outbox entry with its message, or, if that has a number, without.
+/// Encodes an outbox entry, with its message, or with the number of its body.
 pub(super) fn encode_entry(
     entry: &OutboxEntry,
     body: Option<BodyNumber>,
@@ -346,7 +347,7 @@ pub(super) fn encode_released(out: &mut Vec<u8>) {
     encode(&OutboxValue::Released, out);
 }
 
-/// Decodes what lies in a place of an outbox. `body`: finds a message that lies elsewhere.
+/// Decodes the record at a position of an outbox. `body` finds a message that is stored apart.
 pub(super) fn decode_stored<E: From<DecodeError>>(
     value: &[u8],
     clocks: &Clocks,
@@ -371,14 +372,14 @@ fn entry(record: DeliveryRecord, message: Arc<Message>) -> Result<OutboxEntry, D
     })
 }
 
-/// What recovery wants to know of a place in an outbox.
+/// What a start needs to know of a record in an outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PlaceFacts {
     pub(super) occupant: Occupant,
     pub(super) body: Option<BodyNumber>,
 }
 
-/// Decodes the value of a place as far as recovery needs it, without copying the message.
+/// Decodes a record as far as a start needs it, without copying the message.
 pub(super) fn decode_place_facts(value: &[u8]) -> Result<PlaceFacts, DecodeError> {
     let facts = |record: &DeliveryRecord, message_bytes: u64, body| {
         let weight_bytes = message_bytes.saturating_add(ids_weight_bytes(record)?);
@@ -399,7 +400,7 @@ fn ids_weight_bytes(record: &DeliveryRecord) -> Result<u64, DecodeError> {
 }
 
 impl MessageRecord<'_> {
-    /// As [`Message::weight_bytes`].
+    /// Like [`Message::weight_bytes`].
     fn weight_bytes(&self) -> u64 {
         let properties = self.properties.as_ref().map_or(0, |properties| {
             let text = |text: Option<&str>| text.map_or(0, str::len);
@@ -465,9 +466,8 @@ fn qos(byte: u8) -> Result<QoS, DecodeError> {
     }
 }
 
-/// Appends to `out`.
-/// Encodes a record, and a text behind it if there is one. So records of before there could be one
-/// are like those without.
+/// Appends to `out`: the record, and after it the text, if there is one. So a record without text
+/// looks as it did before texts existed.
 fn encode_with_text(value: &impl Serialize, text: Option<&str>, out: &mut Vec<u8>) {
     encode(value, out);
     if let Some(text) = text {
@@ -484,7 +484,7 @@ fn decode_with_text<'a, T: Deserialize<'a>>(
 }
 
 fn encode(value: &impl Serialize, out: &mut Vec<u8>) {
-    // Growing a vector cannot fail, and every type here has a known length.
+    // A vector can always grow, and every type here knows its length.
     match postcard::to_extend(value, std::mem::take(out)) {
         Ok(bytes) => *out = bytes,
         Err(error) => unreachable!("a record that cannot be encoded: {error}"),

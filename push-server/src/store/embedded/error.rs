@@ -5,13 +5,13 @@ use std::path::PathBuf;
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process holds the directory.
+    /// Another process has locked the directory.
     #[error(
         "another push-server keeps its sessions in {}: stop it, or name another --data-dir",
         .0.display()
     )]
     InUse(PathBuf),
-    /// It was written by another version.
+    /// Another version wrote it.
     #[error(
         "{} has layout {found}, this server knows layout {known} only: \
          run the version that wrote it, or begin anew in another --data-dir",
@@ -20,9 +20,9 @@ pub enum StoreError {
     UnknownLayout {
         /// The data directory.
         dir: PathBuf,
-        /// What was found.
+        /// The layout found.
         found: String,
-        /// What is known.
+        /// The layout that this server knows.
         known: u32,
     },
     /// Files are missing or damaged beyond what can be recovered.

@@ -1,6 +1,6 @@
-//! A group of requests on its way to the disk as one write: each record at most once, in its last
-//! state. What is put and removed within the group is not written at all, which at full load, with
-//! subscribers that acknowledge at once, is most of it.
+//! A group of requests that becomes one write: each record at most once, in its last state. A
+//! record that is put and removed within the group is not written at all; at full load, with
+//! subscribers that acknowledge at once, that is most of it.
 
 use std::hash::{BuildHasher as _, Hash};
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::broker::{Kept, TopicFilter, TopicName};
 use crate::store::rules::clock_watch::ClockMark;
 use crate::store::{Clocks, OutboxEntry, Position, SessionNumber, WillNumber, Write};
 
-/// Bytes of a group beyond which it is closed: bounds the time that one write takes.
+/// Bytes at which a group is closed. 4 MiB, to bound the time of one write.
 pub(super) const GROUP_BYTES_MAX: u64 = 4 << 20;
 
-/// Numbers of sessions that are set aside at a time, so that none is used twice even when its
-/// session, and with it every trace on disk, is gone.
+/// Numbers of sessions reserved at a time. The reservation outlasts the sessions, so no number is
+/// used twice.
 const NUMBERS_AHEAD: u64 = 1_024;
 
-/// The key of the first number not set aside, in `Meta`.
+/// The key of the first number not reserved, in `Meta`.
 pub(super) const NEXT_NUMBER_KEY: &[u8] = b"next-number";
 
 /// The key of the last [`ClockMark`], in `Meta`.
 pub(super) const CLOCK_KEY: &[u8] = b"clock";
 
-/// A record's name.
+/// The key of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Key {
+pub(super) enum RecordKey {
     NextNumber,
     Clock,
     Session(SessionNumber),
@@ -44,8 +44,8 @@ pub(super) enum Key {
 
 #[derive(Debug)]
 struct GroupedRecord {
-    key: Key,
-    /// Whether the record was made in this group: then unmaking it leaves nothing to be done.
+    key: RecordKey,
+    /// Whether this group made the record; then removing it leaves nothing to write.
     is_new: bool,
     effect: NetEffect,
 }
@@ -57,8 +57,8 @@ enum NetEffect {
     Remove,
 }
 
-/// What is put together.
-pub(super) struct Group {
+/// The changes of the group so far.
+pub(super) struct CommitGroup {
     clocks: Clocks,
     next_number: SessionNumber,
     records: Vec<GroupedRecord>,
@@ -70,7 +70,7 @@ pub(super) struct Group {
     scratch: Vec<u8>,
 }
 
-/// What a group came to.
+/// What writing a group did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
     /// Records written, removals included.
@@ -79,12 +79,12 @@ pub(super) struct Written {
     pub(super) coalesced: u64,
     /// Bytes of keys and values.
     pub(super) bytes: u64,
-    /// How long the disk was waited for, if it was.
+    /// How long it waited for the disk, if it did.
     pub(super) fsync: Option<Duration>,
 }
 
-impl Group {
-    /// An empty one. Numbers below `next_number` are set aside already.
+impl CommitGroup {
+    /// An empty group. Numbers below `next_number` are reserved already.
     pub(super) fn new(clocks: Clocks, next_number: SessionNumber) -> Self {
         Self {
             clocks,
@@ -98,10 +98,10 @@ impl Group {
         }
     }
 
-    /// Notes what the wall clock says.
+    /// Adds a note of the wall clock.
     pub(super) fn mark_clock(&mut self, mark: ClockMark) {
         let value = self.encoded(|_, out| encode::encode_clock_mark(mark, out));
-        self.put(Key::Clock, value);
+        self.put(RecordKey::Clock, value);
     }
 
     /// Adds a change.
@@ -113,7 +113,7 @@ impl Group {
                 let value = self.encoded(|clocks, out| {
                     encode::encode_session(&record, clocks, out);
                 });
-                self.put(Key::Session(number), value);
+                self.put(RecordKey::Session(number), value);
             }
             Write::RemoveSession { number } => {
                 for place in bodies.places_of(number) {
@@ -121,15 +121,15 @@ impl Group {
                 }
                 self.removed.insert(number);
             }
-            Write::RemoveRecord { number } => self.remove(Key::Session(number)),
+            Write::RemoveRecord { number } => self.remove(RecordKey::Session(number)),
             Write::PutSubscription { number, filter, options } => {
                 let value = self.encoded(|_, out| {
                     encode::encode_subscription(&filter, options, out);
                 });
-                self.put(Key::Subscription(number, filter), value);
+                self.put(RecordKey::Subscription(number, filter), value);
             }
             Write::RemoveSubscription { number, filter } => {
-                self.remove(Key::Subscription(number, filter));
+                self.remove(RecordKey::Subscription(number, filter));
             }
             Write::PutOutbox { number, position, entry } => {
                 self.put_outbox(number, position, &entry, bodies);
@@ -137,26 +137,26 @@ impl Group {
             Write::ReleaseOutbox { number, position } => {
                 self.forget_body(bodies.drop_place((number, position)));
                 let value = self.encoded(|_, out| encode::encode_released(out));
-                self.put(Key::Outbox(number, position), value);
+                self.put(RecordKey::Outbox(number, position), value);
             }
             Write::RemoveOutbox { number, position } => {
                 self.forget_body(bodies.drop_place((number, position)));
-                self.remove(Key::Outbox(number, position));
+                self.remove(RecordKey::Outbox(number, position));
             }
             Write::PutExactlyOnce { number, packet_id } => {
-                self.put_new(Key::ExactlyOnce(number, packet_id), Slice::from([]));
+                self.put_new(RecordKey::ExactlyOnce(number, packet_id), Slice::from([]));
             }
             Write::RemoveExactlyOnce { number, packet_id } => {
-                self.remove(Key::ExactlyOnce(number, packet_id));
+                self.remove(RecordKey::ExactlyOnce(number, packet_id));
             }
             Write::PutWill { session, number, message } => {
                 self.set_aside(SessionNumber(number.0));
                 let value = self.encoded(|clocks, out| {
                     encode::encode_message(&message, clocks, out);
                 });
-                self.put(Key::Will(session, number), value);
+                self.put(RecordKey::Will(session, number), value);
             }
-            Write::RemoveWill { session, number } => self.remove(Key::Will(session, number)),
+            Write::RemoveWill { session, number } => self.remove(RecordKey::Will(session, number)),
             Write::SaveRetained { change } => {
                 if change.take() {
                     self.save_retained(change.topic(), change.kept());
@@ -165,9 +165,9 @@ impl Group {
         }
     }
 
-    /// Makes what a topic keeps its record. Returns the bytes of that.
+    /// Stores what the topic keeps as its record. Returns the bytes.
     pub(super) fn save_retained(&mut self, topic: &TopicName, kept: Option<&Kept>) -> u64 {
-        let key = Key::Retained(topic.clone());
+        let key = RecordKey::Retained(topic.clone());
         let Some(kept) = kept else {
             self.remove(key);
             return 0;
@@ -178,22 +178,22 @@ impl Group {
         bytes
     }
 
-    /// Whether `value` is what a retained message is written as.
+    /// Whether `value` is the encoding of this retained message.
     pub(super) fn is_record_of(&mut self, kept: &Kept, value: &[u8]) -> bool {
         *self.encoded(|clocks, out| encode::encode_retained(kept, clocks, out)) == *value
     }
 
     /// Removes a record, whether or not it is there.
-    pub(super) fn remove(&mut self, key: Key) {
-        // An id that is new may be on disk all the same: its removal failed, and its client began anew.
-        let may_be_there = matches!(key, Key::ExactlyOnce(..));
+    pub(super) fn remove(&mut self, key: RecordKey) {
+        // A "new" id may be on disk all the same, if its removal failed and its client began anew.
+        let may_be_there = matches!(key, RecordKey::ExactlyOnce(..));
         let record = self.record(key, false);
         let leaves_nothing = record.is_new && !may_be_there;
         record.effect = if leaves_nothing { NetEffect::Nothing } else { NetEffect::Remove };
     }
 
-    /// Writes everything as one, and begins anew. After an error [`Group::made`] tells what may
-    /// have to be undone.
+    /// Writes all changes as one batch, and begins a new group. After an error, [`CommitGroup::made`]
+    /// tells what may have to be undone.
     pub(super) fn write(&mut self, database: &Database) -> Result<Written, DatabaseError> {
         let mut batch = database.batch(self.records.len());
         let mut records = 0;
@@ -222,8 +222,8 @@ impl Group {
         Ok(Written { records, coalesced, bytes, fsync })
     }
 
-    /// Records that this group makes, and that were not there before.
-    pub(super) fn made(&self) -> Vec<Key> {
+    /// Records that this group makes and that did not exist before.
+    pub(super) fn made(&self) -> Vec<RecordKey> {
         let is_made =
             |record: &&GroupedRecord| record.is_new && matches!(record.effect, NetEffect::Put(_));
         self.records.iter().filter(is_made).map(|record| record.key.clone()).collect()
@@ -232,7 +232,7 @@ impl Group {
     /// Sessions whose own record this group writes.
     pub(super) fn saved(&self) -> impl Iterator<Item = SessionNumber> {
         self.records.iter().filter_map(|record| match (&record.key, &record.effect) {
-            (Key::Session(number), NetEffect::Put(_)) if !self.removed.contains(number) => {
+            (RecordKey::Session(number), NetEffect::Put(_)) if !self.removed.contains(number) => {
                 Some(*number)
             }
             _ => None,
@@ -267,37 +267,37 @@ impl Group {
                 let value = self.encoded(|clocks, out| {
                     encode::encode_message(&entry.message, clocks, out);
                 });
-                self.put_new(Key::Body(taken.number), value);
+                self.put_new(RecordKey::Body(taken.number), value);
             }
             Some(taken.number)
         };
         let value = self.encoded(|clocks, out| encode::encode_entry(entry, body, clocks, out));
-        self.put_new(Key::Outbox(number, position), value);
+        self.put_new(RecordKey::Outbox(number, position), value);
     }
 
     fn forget_body(&mut self, orphan: Option<BodyNumber>) {
         if let Some(number) = orphan {
-            self.remove(Key::Body(number));
+            self.remove(RecordKey::Body(number));
         }
     }
 
-    /// Sees to it that no session, and no will, is ever given this number again.
+    /// Reserves this number, so that no session or will ever gets it again.
     fn set_aside(&mut self, number: SessionNumber) {
         if number < self.next_number {
             return;
         }
         self.next_number = SessionNumber(number.0.saturating_add(NUMBERS_AHEAD));
         let value = Slice::from(self.next_number.0.to_be_bytes());
-        self.put(Key::NextNumber, value);
+        self.put(RecordKey::NextNumber, value);
     }
 
-    /// Writes a record that may be on disk already.
-    fn put(&mut self, key: Key, value: Slice) {
+    /// Writes a record that may be on disk.
+    fn put(&mut self, key: RecordKey, value: Slice) {
         self.record(key, false).effect = NetEffect::Put(value);
     }
 
     /// Writes a record that is not on disk, unless this group has touched it.
-    fn put_new(&mut self, key: Key, value: Slice) {
+    fn put_new(&mut self, key: RecordKey, value: Slice) {
         self.record(key, true).effect = NetEffect::Put(value);
     }
 
@@ -307,8 +307,8 @@ impl Group {
         Slice::from(&self.scratch[..])
     }
 
-    /// The record of a key. `is_new` matters for the first change of a record only.
-    fn record(&mut self, key: Key, is_new: bool) -> &mut GroupedRecord {
+    /// The record of a key. `is_new` only matters at the record's first change.
+    fn record(&mut self, key: RecordKey, is_new: bool) -> &mut GroupedRecord {
         let Self { records, by_key, hasher, .. } = self;
         let hash = hasher.hash_one(&key);
         let same = |&index: &u32| records[index as usize].key == key;
@@ -316,7 +316,7 @@ impl Group {
             Entry::Occupied(entry) => *entry.get() as usize,
             Entry::Vacant(entry) => {
                 let index = records.len();
-                // Groups are limited to far fewer.
+                // A group has far fewer records.
                 entry.insert(index as u32);
                 records.push(GroupedRecord { key, is_new, effect: NetEffect::Nothing });
                 index
@@ -326,7 +326,7 @@ impl Group {
     }
 }
 
-impl Key {
+impl RecordKey {
     fn session(&self) -> Option<SessionNumber> {
         match self {
             Self::Session(number)
@@ -339,7 +339,7 @@ impl Key {
         }
     }
 
-    /// Appends the key's bytes, and says where it belongs.
+    /// Appends the key's bytes, and returns its tree.
     fn encode(&self, out: &mut Vec<u8>) -> Tree {
         match self {
             Self::NextNumber => {
@@ -382,7 +382,7 @@ impl Key {
     }
 }
 
-/// Removes all that is on disk of a session; its bodies are seen to already.
+/// Removes everything of a session on disk, except bodies, which the caller has handled.
 fn remove_session(
     database: &Database,
     batch: &mut Batch,

@@ -1,15 +1,15 @@
-//! A look at the database's journals before it reads them itself.
+//! Checks the database's journals before the database reads them.
 //!
-//! fjall 3.1 cuts a journal at the first byte it does not understand and says nothing, refuses one
-//! whose last batch was torn by a loss of power, and misses no journal that is gone. So this module
-//! tells the end of what was being written, which is cut off, from damage before it, which is
-//! refused: behind a torn batch nothing was written, as a batch is synced before the next.
+//! fjall 3.1 silently cuts a journal at the first byte it does not understand, refuses one whose
+//! last batch a power loss has torn, and does not notice a missing one. So this file distinguishes
+//! the unfinished end, which it cuts off, from damage before it, which it refuses: nothing was
+//! written after a torn batch, since each batch is synced before the next.
 //!
-//! Journals are `N.jnl`, counting up without gaps; all but the last are complete. A journal is a row
-//! of batches, and zeros where nothing was written yet. A batch: `1`, count of items (4), sequence
-//! number (8); per item `2`, type, compression (1 each), tree (8), length of key (2), of value (4),
-//! of value as stored (4), key, value; or `4`, tree (8); then `3`, xxh3 of all items (8), `FJL` 3.
-//! Numbers are little-endian.
+//! Journals are `N.jnl`, counting up without gaps; all but the last are complete. A journal is a
+//! sequence of batches, then zeros. A batch: `1`, count of items (4), sequence number (8); for each
+//! item `2`, type, compression (1 each), tree (8), length of key (2), of value (4), of value as
+//! stored (4), key, value; or `4`, tree (8); then `3`, xxh3 of all items (8), `FJL` 3. Numbers are
+//! little-endian.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -23,14 +23,14 @@ const TAG_ITEM: u8 = 2;
 const TAG_END: u8 = 3;
 const TAG_CLEAR: u8 = 4;
 const TRAILER: [u8; 4] = *b"FJL\x03";
-/// Bytes of an item's head behind its tag.
+/// Bytes of an item's head after its tag.
 const ITEM_HEAD_BYTES: usize = 20;
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Bytes behind a broken batch that are searched for whole ones.
+/// Bytes after a broken batch that are searched for whole ones.
 const SEARCHED_BYTES_MAX: u64 = 64 << 20;
 
-/// Why the database would lose something if it read its journals.
+/// Why the database would lose something by reading its journals.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JournalError {
     #[error("there is no journal")]
@@ -43,11 +43,12 @@ pub(super) enum JournalError {
     Io { path: PathBuf, source: io::Error },
 }
 
-/// Checks the journals in `dir`, and cuts off what was being written when the process or the
-/// machine died. Returns how many bytes that were.
+/// Checks the journals in `dir`, and cuts off the batch that was being written when the process or
+/// the machine died. Returns how many bytes it cut off.
 ///
-/// `newest`: the number of a journal that is known to have been there. `may_be_torn`: whether batches were written without waiting for the disk, so that after a loss of
-/// power a later one may be whole while an earlier one is not.
+/// `newest`: the number of a journal that must exist. `may_be_torn`: whether batches were written
+/// without waiting for the disk, so that after a power loss a later batch may be whole while an
+/// earlier one is not.
 pub(super) fn check(
     dir: &Path,
     newest: Option<u64>,
@@ -96,18 +97,18 @@ fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
     Ok(journals)
 }
 
-/// What is behind the whole batches of a journal.
+/// What follows the whole batches of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
-    /// The end, or only zeros.
+    /// The end, or zeros only.
     Nothing,
     /// A broken batch.
     Torn,
-    /// A broken batch, and behind it a whole one.
+    /// A broken batch, and a whole one after it.
     Whole,
 }
 
-/// Where the whole batches end, and what is behind.
+/// The offset where the whole batches end, and what follows.
 fn examine(path: &Path) -> io::Result<(u64, Rest)> {
     let file = File::open(path)?;
     let len = file.metadata()?.len();
@@ -115,7 +116,7 @@ fn examine(path: &Path) -> io::Result<(u64, Rest)> {
     let mut whole_to = 0;
     let mut last = None;
     while let Some(number) = reader.skip_batch()? {
-        // The sum does not cover the sequence number; but it counts up.
+        // The checksum does not cover the sequence number, but that must count up.
         if last >= Some(number) {
             return Ok((whole_to, Rest::Whole));
         }
@@ -158,8 +159,8 @@ struct Reader {
 }
 
 impl Reader {
-    /// Passes a batch, and returns its sequence number. `None` if there is no whole one; then it is
-    /// anywhere.
+    /// Skips a batch, and returns its sequence number. `None`: there is no whole batch; the
+    /// position is undefined then.
     fn skip_batch(&mut self) -> io::Result<Option<u64>> {
         if self.take()? != Some([TAG_START]) {
             return Ok(None);
@@ -197,7 +198,7 @@ impl Reader {
         }
     }
 
-    /// Passes so many bytes, a chunk at a time: a length is not to be trusted.
+    /// Skips bytes in chunks, since the length may be wrong.
     fn skip_hashing(&mut self, mut bytes: u64, hasher: &mut Xxh3) -> io::Result<bool> {
         if bytes > self.len.saturating_sub(self.at) {
             return Ok(false);

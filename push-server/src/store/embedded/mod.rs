@@ -1,8 +1,7 @@
 //! The embedded store: one thread over a database in a directory. This file is its handle: a queue,
 //! and the thread behind it.
 //!
-//! Retained messages are all in memory, where their order is made, and the disk follows that: see
-//! `retained`.
+//! All retained messages are in memory, which decides their order; the disk follows (`retained`).
 
 mod bodies;
 mod database;
@@ -43,7 +42,7 @@ use crate::store::rules::clock_watch::ClockWatch;
 /// The name of the store's thread.
 const THREAD_NAME: &str = "store";
 
-/// A store in a directory. Dropping it writes what is queued, and waits for that.
+/// A store in a directory. Dropping it writes what is queued, and waits until that is done.
 #[derive(Debug)]
 pub struct EmbeddedStore<T> {
     shared: Arc<Shared<T>>,
@@ -53,7 +52,7 @@ pub struct EmbeddedStore<T> {
 /// Locks `options.dir`, and opens the store in it ([`open_locked`]).
 ///
 /// # Errors
-/// The directory is another's, or what is there cannot be read.
+/// Another process has the directory, or its contents cannot be read.
 pub fn open<T, S>(
     options: StoreOptions,
     retained: Arc<Retained>,
@@ -67,17 +66,17 @@ where
     open_locked(lock, options, retained, sink)
 }
 
-/// Opens the store in `options.dir`, which is locked, making it if there is none, and reads what is
-/// there.
+/// Opens the store in `options.dir`, which the caller has locked; makes it if it is missing, and
+/// reads its contents.
 ///
-/// Retained messages are put into `retained`, which is empty; from then on those on disk follow
-/// what it holds.
+/// Puts retained messages into `retained`, which must be empty; from then on the disk follows
+/// `retained`.
 ///
-/// Completions go to `sink`, on the store's own thread. Cost of a start: about a microsecond a
-/// record, and the database's journals, of at most some 200 MiB.
+/// Completions go to `sink`, on the store's own thread. A start takes about a microsecond for each
+/// record, plus the time to read the database's journals, of at most some 200 MiB.
 ///
 /// # Errors
-/// What is there cannot be read.
+/// The contents cannot be read.
 pub fn open_locked<T, S>(
     lock: DirectoryLock,
     mut options: StoreOptions,
@@ -109,7 +108,7 @@ where
     Ok((EmbeddedStore { shared, thread: Some(thread) }, recovered))
 }
 
-/// What the store's time is, by what an earlier start has noted.
+/// Works out the store's time from the last note of an earlier start.
 fn watch_clock(
     options: &StoreOptions,
     database: &Database,

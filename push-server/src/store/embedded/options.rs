@@ -1,4 +1,4 @@
-//! Where and how the embedded store keeps things.
+//! The settings of the embedded store.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,23 +16,24 @@ pub enum Durability {
     Os,
 }
 
-/// Where and how to store.
+/// The settings of the embedded store.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// The directory; made if it is not there. One server each.
+    /// The directory, made if it is missing. One server for each.
     pub dir: PathBuf,
     /// What a commit waits for.
     pub durability: Durability,
-    /// What the start takes up.
+    /// What the store needs to know when it opens.
     pub opening: Opening,
-    /// Where to look at the clocks while the store is open: now and then, and when it is told that the
-    /// wall clock was set ([`Store::clock_was_set`](crate::store::Store::clock_was_set)). The start then reads from what an earlier one has
-    /// noted what time it is: see [`Recovered::clocks`](crate::store::Recovered::clocks). `None`: nothing is noted, and the clocks of
-    /// `opening` are right.
+    /// How to read the clocks while the store is open: now and then, and when the wall clock was
+    /// set ([`Store::clock_was_set`](crate::store::Store::clock_was_set)). The start works out its
+    /// time from the notes of an earlier one: see
+    /// [`Recovered::clocks`](crate::store::Recovered::clocks). `None`: the store notes nothing, and
+    /// trusts the clocks of `opening`.
     pub clock: Option<fn() -> ClockReading>,
-    /// Bytes that may wait to be stored, beyond which requests fail.
+    /// Most bytes of waiting requests; beyond it requests fail.
     pub backlog_bytes_max: u64,
-    /// Memory for blocks that were read from disk, in bytes.
+    /// Bytes of memory for blocks read from disk.
     pub cache_bytes: u64,
     /// Pause between attempts to open again after a failure.
     pub reopen_every: Duration,
@@ -46,7 +47,7 @@ const CACHE_BYTES: u64 = 32 << 20;
 const REOPEN_EVERY: Duration = Duration::from_secs(2);
 
 impl StoreOptions {
-    /// A store in `dir` with the defaults, on this moment's clocks.
+    /// Defaults for a store in `dir`, with the current clocks.
     pub fn new(dir: impl Into<PathBuf>, durability: Durability) -> Self {
         Self {
             dir: dir.into(),

@@ -1,9 +1,9 @@
-//! Who may look into the data directory: the server's user and nobody else, since sessions and
-//! messages are in it.
+//! Permissions of the data directory: only the server's user may look into it, since it holds
+//! sessions and messages.
 //!
-//! What the store has made is closed to others, also if an earlier server left it open. A directory
-//! that was there before it, somebody else may use as well (`/srv`, a volume's root), so that one is
-//! only warned of.
+//! Files and directories that the store makes are closed to others, even if an earlier server left
+//! them open. A directory that existed before may have other users (`/srv`, a volume's root), so
+//! the store only warns about that one.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -14,7 +14,7 @@ const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 const OTHERS: u32 = 0o077;
 
-/// Makes `dir`, and what is missing above it, for this user alone.
+/// Makes `dir` and missing parents, for this user alone.
 pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -22,7 +22,7 @@ pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)
 }
 
-/// Warns if others may look into `dir`.
+/// Warns if other users may look into `dir`.
 pub(super) fn warn_if_open(dir: &Path) -> io::Result<()> {
     if fs::metadata(dir)?.permissions().mode() & OTHERS != 0 {
         tracing::warn!(
@@ -34,7 +34,7 @@ pub(super) fn warn_if_open(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes `dir` and all that is in it, which the store has made. Returns how much of it was open.
+/// Closes `dir` and everything in it, all made by the store. Returns how many of them were open.
 pub(super) fn close_tree(dir: &Path) -> io::Result<u64> {
     let mut closed = close(dir, DIR_MODE)?;
     for entry in fs::read_dir(dir)? {

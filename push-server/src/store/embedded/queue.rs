@@ -1,4 +1,4 @@
-//! The way in: requests of all shards in one line, taken by the store's thread all at once.
+//! The queue of requests from all shards; the store's thread takes all of them at once.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,29 +8,29 @@ use std::time::{Duration, Instant};
 use crate::store::rules::unsaved;
 use crate::store::{PageLimit, Position, SessionNumber, StoreFailure, Write};
 
-/// What one change costs beside the message it carries, in bytes of the backlog.
+/// Bytes of backlog that a change counts beside its message.
 const CHANGE_BYTES: u64 = 64;
-/// What a request costs by itself.
+/// Bytes of backlog that a request counts by itself.
 const REQUEST_BYTES: u64 = 64;
 
-/// What is asked for.
+/// A request without its token.
 #[derive(Debug)]
 pub(super) enum Ask {
     /// Changes to be made together.
     Commit(Vec<Write>),
-    /// Changes that are dropped instead of made.
+    /// Changes of a refused request.
     Dropped(DroppedWrites),
-    /// A piece of an outbox.
+    /// A read of an outbox.
     Read(SessionNumber, Position, PageLimit),
 }
 
-/// What remains of changes that were dropped.
+/// The parts of a refused request that still matter.
 #[derive(Debug)]
 pub(super) struct DroppedWrites {
     pub(super) failure: StoreFailure,
-    /// Changes of retained messages: memory has them already, and they are made.
+    /// Changes to retained messages: memory has made them, so the disk must too.
     pub(super) retained: Vec<Write>,
-    /// Whose own records were among the changes.
+    /// Sessions whose own records were among the changes.
     pub(super) unsaved: Vec<SessionNumber>,
 }
 
@@ -42,18 +42,18 @@ impl DroppedWrites {
     }
 }
 
-/// A request in the queue.
+/// A request with its token.
 #[derive(Debug)]
-pub(super) struct Request<T> {
+pub(super) struct QueuedRequest<T> {
     pub(super) ask: Ask,
     pub(super) token: T,
     pub(super) bytes: u64,
 }
 
-/// The queue.
+/// The requests that wait for the store's thread.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    waiting: Mutex<Waiting<T>>,
+    waiting: Mutex<QueueState<T>>,
     wake: Condvar,
     /// Bytes of requests that are queued or under way.
     backlog_bytes: AtomicU64,
@@ -61,29 +61,29 @@ pub(super) struct Queue<T> {
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
-    requests: VecDeque<Request<T>>,
+struct QueueState<T> {
+    requests: VecDeque<QueuedRequest<T>>,
     is_closed: bool,
-    /// Whether the store's thread sleeps, and wants to be woken.
+    /// Whether the store's thread sleeps and must be woken.
     is_awaited: bool,
-    /// The wall clock was set, and the store's thread has not been told.
+    /// The wall clock was set, and the store's thread does not know yet.
     clock_was_set: bool,
 }
 
-/// Why the store's thread goes on.
+/// Why `take` returned.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wakeup {
     /// Requests to write.
     Requests,
-    /// Nothing within the time, or before the wall clock was set.
+    /// No request came in time, or the wall clock was set.
     Nothing,
-    /// Nothing, and nothing will come.
+    /// No request, and none will come.
     Closed,
 }
 
 impl<T> Queue<T> {
     pub(super) fn new(backlog_bytes_max: u64) -> Self {
-        let waiting = Waiting {
+        let waiting = QueueState {
             requests: VecDeque::new(),
             is_closed: false,
             is_awaited: false,
@@ -97,9 +97,10 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Queues changes, or, above the limit, only what is left of them when they are refused.
+    /// Queues changes. Above the limit, queues only the parts that matter of a refused request.
     pub(super) fn commit(&self, writes: Vec<Write>, token: T) {
-        // The request that passes the limit is still accepted: a bit more, once.
+        // The request that passes the limit is still accepted, so the limit is exceeded by one
+        // request at most.
         let refused = self.backlog_bytes() > self.backlog_bytes_max && !writes.is_empty();
         let ask = if refused {
             Ask::Dropped(DroppedWrites::new(writes, StoreFailure::Backlog))
@@ -111,13 +112,13 @@ impl<T> Queue<T> {
             Ask::Dropped(refused) => refused.retained.iter().map(weight_bytes).sum(),
             Ask::Read(..) => 0,
         };
-        self.push(Request { ask, token, bytes: REQUEST_BYTES + bytes });
+        self.push(QueuedRequest { ask, token, bytes: REQUEST_BYTES + bytes });
     }
 
     /// Queues a read.
     pub(super) fn read(&self, number: SessionNumber, from: Position, limit: PageLimit, token: T) {
         let ask = Ask::Read(number, from, limit);
-        self.push(Request { ask, token, bytes: REQUEST_BYTES });
+        self.push(QueuedRequest { ask, token, bytes: REQUEST_BYTES });
     }
 
     /// No more requests are coming.
@@ -126,13 +127,13 @@ impl<T> Queue<T> {
         self.wake.notify_one();
     }
 
-    /// The wall clock was set. Ends the wait for requests, or the next one.
+    /// The wall clock was set. Wakes the thread, now or at its next wait.
     pub(super) fn clock_was_set(&self) {
         self.lock().clock_was_set = true;
         self.wake.notify_one();
     }
 
-    /// Whether the wall clock was set since this was asked last.
+    /// Whether the wall clock was set since the last call.
     pub(super) fn take_clock_was_set(&self) -> bool {
         std::mem::take(&mut self.lock().clock_was_set)
     }
@@ -141,10 +142,14 @@ impl<T> Queue<T> {
         self.backlog_bytes.load(Ordering::Relaxed)
     }
 
-    /// Moves all waiting requests to the end of `taken`, waiting for one until `until`, or without
-    /// end, or until the wall clock is set. Waits for nothing while [`Self::take_clock_was_set`] is to be
-    /// asked.
-    pub(super) fn take(&self, taken: &mut VecDeque<Request<T>>, until: Option<Instant>) -> Wakeup {
+    /// Moves all waiting requests to the end of `taken`. If there are none, waits for one until
+    /// `until` (`None`: without end) or until the wall clock is set. Does not wait while
+    /// [`Self::take_clock_was_set`] would return true.
+    pub(super) fn take(
+        &self,
+        taken: &mut VecDeque<QueuedRequest<T>>,
+        until: Option<Instant>,
+    ) -> Wakeup {
         let mut waiting = self.lock();
         while waiting.requests.is_empty() {
             if waiting.is_closed {
@@ -172,12 +177,12 @@ impl<T> Queue<T> {
         Wakeup::Requests
     }
 
-    /// Requests of so many bytes are done with.
+    /// Requests of this many bytes have completed.
     pub(super) fn done(&self, bytes: u64) {
         self.backlog_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    fn push(&self, request: Request<T>) {
+    fn push(&self, request: QueuedRequest<T>) {
         self.backlog_bytes.fetch_add(request.bytes, Ordering::Relaxed);
         let mut waiting = self.lock();
         waiting.requests.push_back(request);
@@ -188,13 +193,13 @@ impl<T> Queue<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
-        // Nothing that holds it can panic half way through a change.
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
+        // No holder of the lock can panic half-way through a change.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a change weighs in the backlog.
+/// Bytes that a change counts in the backlog.
 fn weight_bytes(write: &Write) -> u64 {
     let carried = match write {
         Write::PutSession { record, .. } => {

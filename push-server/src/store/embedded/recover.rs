@@ -1,9 +1,9 @@
-//! What a start reads: everything but the bodies in outboxes, of which it keeps figures only. One
-//! pass over each tree, in order; memory grows with sessions and subscriptions, and with retained
+//! What a start reads: everything except message bodies in outboxes, of which it keeps figures. One
+//! pass over each tree, in order. Memory grows with sessions and subscriptions, and with retained
 //! messages up to their limits.
 //!
-//! What belongs to no session is removed on the way, and so is the older of two sessions with one
-//! client identifier. What there is no room for stays on disk: see [`Room`].
+//! On the way it removes records without a session, and the older of two sessions with one client
+//! identifier. Sessions without room stay on disk: see [`Room`].
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use super::bodies::Bodies;
 use super::database::{Database, DatabaseError, Tree};
 use super::encode::{self, DecodeError, PlaceFacts};
-use super::group::{CLOCK_KEY, Group, Key, NEXT_NUMBER_KEY};
+use super::group::{CLOCK_KEY, CommitGroup, NEXT_NUMBER_KEY, RecordKey};
 use crate::broker::{Kept, Retained};
 use crate::store::api::counters;
 use crate::store::api::recovered::Occupant;
@@ -21,18 +21,17 @@ use crate::store::{
     Opening, Recovered, RecoveredSession, RecoveredWill, SessionNumber, StoreCounters, Write,
 };
 
-/// Leftovers that are removed in one write.
+/// Leftover records that one write removes.
 const REMOVED_AT_A_TIME: usize = 1_000;
 
-/// What the store's thread goes on with.
+/// The state that the store's thread starts with.
 pub(super) struct Index {
     pub(super) bodies: Bodies,
-    /// Above every number that was set aside.
+    /// Higher than every reserved number.
     pub(super) next_number: SessionNumber,
 }
 
-/// What an earlier start has noted of the wall clock last. A note that cannot be read is one that is not
-/// there.
+/// The last note of the wall clock by an earlier start. An unreadable note counts as none.
 pub(super) fn clock_mark(database: &Database) -> Result<Option<ClockMark>, DatabaseError> {
     let noted = database.read(Tree::Meta, CLOCK_KEY)?;
     Ok(noted.and_then(|value| encode::decode_clock_mark(&value).ok()))
@@ -63,7 +62,7 @@ pub(super) fn recover(
     recovery.unused_bodies(&mut bodies)?;
     let next_number = set_aside(database)?.max(above);
     let clocks = opening.clocks;
-    let group = Group::new(clocks, next_number);
+    let group = CommitGroup::new(clocks, next_number);
     recovery.leftovers.remove(group, database, &mut bodies)?;
     counters::add(&counters.unreadable, recovery.unreadable);
     let Recovery { room, leftovers, .. } = recovery;
@@ -75,7 +74,7 @@ pub(super) fn recover(
     Ok((recovered, Index { bodies, next_number }))
 }
 
-/// Reads what the store's thread keeps, to go on after a failure.
+/// Reads what the store's thread needs to go on after a failure.
 pub(super) fn reindex(database: &Database) -> Result<Index, DatabaseError> {
     let mut bodies = Bodies::default();
     for found in database.scan(Tree::Outbox, &[], &[]) {
@@ -94,7 +93,7 @@ pub(super) fn reindex(database: &Database) -> Result<Index, DatabaseError> {
     Ok(Index { bodies, next_number: set_aside(database)? })
 }
 
-/// The first number not set aside.
+/// The first number that is not reserved.
 fn set_aside(database: &Database) -> Result<SessionNumber, DatabaseError> {
     let value = database.read(Tree::Meta, NEXT_NUMBER_KEY)?;
     let number = value.and_then(|value| encode::split_key(&value).map(|(number, _)| number).ok());
@@ -107,12 +106,12 @@ struct Recovery<'a> {
     room: Room<'a>,
     leftovers: Leftovers,
     unreadable: u64,
-    /// Counts retained messages on topics that are the server's own.
+    /// Counts retained messages on the server's own topics.
     reserved: &'a AtomicU64,
 }
 
 impl Recovery<'_> {
-    /// The sessions, and the number above all that were found.
+    /// The sessions, and the number after the highest found.
     fn sessions(&mut self) -> Result<(Vec<RecoveredSession>, SessionNumber), DatabaseError> {
         let mut sessions = Vec::new();
         let mut above = SessionNumber(0);
@@ -133,7 +132,7 @@ impl Recovery<'_> {
     }
 
     fn subscriptions(&mut self, sessions: &mut [RecoveredSession]) -> Result<(), DatabaseError> {
-        let mut cursor = Cursor { sessions, at: 0 };
+        let mut cursor = SessionCursor { sessions, at: 0 };
         for found in self.database.scan(Tree::Subscriptions, &[], &[]) {
             let (key, value) = found?;
             let Some((number, _)) = self.readable(encode::split_key(&key)) else { continue };
@@ -153,7 +152,7 @@ impl Recovery<'_> {
     }
 
     fn exactly_once(&mut self, sessions: &mut [RecoveredSession]) -> Result<(), DatabaseError> {
-        let mut cursor = Cursor { sessions, at: 0 };
+        let mut cursor = SessionCursor { sessions, at: 0 };
         for key in self.database.keys(Tree::ExactlyOnce, &[]) {
             let decoded = encode::decode_exactly_once_key(&key?);
             let Some((number, packet_id)) = self.readable(decoded) else { continue };
@@ -167,7 +166,7 @@ impl Recovery<'_> {
 
     fn outboxes(&mut self, sessions: &mut [RecoveredSession]) -> Result<Bodies, DatabaseError> {
         let mut bodies = Bodies::default();
-        let mut cursor = Cursor { sessions, at: 0 };
+        let mut cursor = SessionCursor { sessions, at: 0 };
         for found in self.database.scan(Tree::Outbox, &[], &[]) {
             let (key, value) = found?;
             let Some(place) = self.readable(encode::decode_outbox_key(&key)) else { continue };
@@ -176,7 +175,7 @@ impl Recovery<'_> {
                 bodies.found(place, body);
             }
             match cursor.seek(place.0) {
-                // A place that cannot be read is one all the same: it must not be used again.
+                // An unreadable record still occupies its position, which must not be used again.
                 Some(session) => {
                     let occupant = facts.map_or(Occupant::Unreadable, |facts| facts.occupant);
                     session.add_place(place.1, occupant, self.opening.inflight_max);
@@ -203,8 +202,9 @@ impl Recovery<'_> {
         Ok(wills)
     }
 
-    /// Takes up what has not expired, as far as there is room for it. Topics that begin with `$` are
-    /// the server's own: what a client of an earlier version has put there is removed.
+    /// Puts unexpired retained messages into memory, as far as there is room. Removes those on
+    /// topics that begin with `$`: these are the server's own, and a client of an earlier version
+    /// has published them.
     fn retained(&mut self, retained: &Retained) -> Result<(), DatabaseError> {
         let (mut refused, mut reserved) = (0_u64, 0_u64);
         for found in self.database.scan(Tree::Retained, &[], &[]) {
@@ -212,10 +212,10 @@ impl Recovery<'_> {
             let decoded = encode::decode_retained(&value, &self.opening.clocks);
             let Some(Kept { message, publisher }) = self.readable(decoded) else { continue };
             if message.is_expired(self.opening.clocks.monotonic) {
-                self.leftovers.records.push(Key::Retained(message.topic.clone()));
+                self.leftovers.records.push(RecordKey::Retained(message.topic.clone()));
             } else if message.topic.is_hidden() {
                 reserved += 1;
-                self.leftovers.records.push(Key::Retained(message.topic.clone()));
+                self.leftovers.records.push(RecordKey::Retained(message.topic.clone()));
             } else if retained.set_by(&message, publisher.as_deref()).is_err() {
                 refused += 1;
             }
@@ -242,13 +242,13 @@ impl Recovery<'_> {
             let Some(number) = self.readable(encode::decode_body_key(&key?)) else { continue };
             bodies.reserve(number);
             if !bodies.is_known(number) {
-                self.leftovers.records.push(Key::Body(number));
+                self.leftovers.records.push(RecordKey::Body(number));
             }
         }
         Ok(())
     }
 
-    /// Has what is on disk of a session removed that is not there, and was not left out.
+    /// Removes the records of a session that is neither on disk nor left out.
     fn add_leftover(&mut self, number: SessionNumber) {
         if !self.room.leaves_out(number) {
             self.leftovers.add_session(number);
@@ -268,13 +268,13 @@ impl Recovery<'_> {
     }
 }
 
-/// Finds sessions in order.
-struct Cursor<'a> {
+/// Finds sessions by ascending number.
+struct SessionCursor<'a> {
     sessions: &'a mut [RecoveredSession],
     at: usize,
 }
 
-impl Cursor<'_> {
+impl SessionCursor<'_> {
     fn seek(&mut self, number: SessionNumber) -> Option<&mut RecoveredSession> {
         while self.sessions.get(self.at)?.number < number {
             self.at += 1;
@@ -283,11 +283,11 @@ impl Cursor<'_> {
     }
 }
 
-/// What is to be removed.
+/// Records to remove.
 #[derive(Default)]
 struct Leftovers {
     sessions: Vec<SessionNumber>,
-    records: Vec<Key>,
+    records: Vec<RecordKey>,
 }
 
 impl Leftovers {
@@ -299,7 +299,7 @@ impl Leftovers {
 
     fn remove(
         &mut self,
-        mut group: Group,
+        mut group: CommitGroup,
         database: &Database,
         bodies: &mut Bodies,
     ) -> Result<(), DatabaseError> {

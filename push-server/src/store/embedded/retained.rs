@@ -1,34 +1,34 @@
 //! How retained messages on disk follow those in memory.
 //!
-//! Their order is made in memory, by whoever comes first to [`Retained`]. The store hears of a change
-//! later, and not in that order. Each change says what its topic keeps from then on, and knows whether
-//! the store has taken a later one of its topic ([`RetainedChange::take`]): then it is not made any
-//! more. So:
+//! Memory decides the order of changes, by who comes first to [`Retained`]. The store gets a change
+//! later, perhaps in another order. Each change says what its topic keeps from then on, and knows
+//! whether the store has taken a later one of the same topic ([`RetainedChange::take`]); in that
+//! case it is skipped. So:
 //!
-//! - What was reported as committed is on disk, or a later change of its topic is.
-//! - The last change of a topic is made, whenever it comes: in the end disk and memory have the same.
+//! - If a change was reported as committed, it or a later change of its topic is on disk.
+//! - The last change of a topic is always made, so in the end disk and memory are the same.
 //!
-//! Nothing that memory has may be forgotten here, or an older state would come back with the next
-//! start. So changes that are refused for the backlog stay in the queue, and after a failure of the
-//! disk, in which memory went on alone, [`catch_up`] makes all of it good before anything else is
-//! written. What failed meanwhile counts as taken ([`give_up`]): what comes behind it and is older must
-//! not be made over what [`catch_up`] has written.
+//! The store may forget nothing that memory has, or the next start would bring back an older state.
+//! So changes that are refused for the backlog stay in the queue. While the disk fails, memory goes
+//! on alone; afterwards [`catch_up`] writes the difference before anything else. Changes that
+//! failed meanwhile count as taken ([`give_up`]), so that an older one which arrives later is not
+//! written over what [`catch_up`] wrote.
 
 use hashbrown::HashMap;
 
 use super::database::{Database, DatabaseError, Tree};
 use super::encode;
-use super::group::{GROUP_BYTES_MAX, Group};
+use super::group::{CommitGroup, GROUP_BYTES_MAX};
 use crate::broker::{Kept, Retained, TopicName};
 use crate::store::Write;
 
-/// Topics that are written as one, if they have not too many bytes.
+/// Topics in one write, unless their bytes close it earlier.
 const TOPICS_AT_A_TIME: usize = 1_000;
 
-/// What a topic keeps, and the disk does not.
+/// What a topic keeps in memory and not on disk.
 type Differing = (TopicName, Option<Kept>);
 
-/// Takes the changes among these writes, which have failed.
+/// Marks the retained changes among these failed writes as taken.
 pub(super) fn give_up(writes: &[Write]) {
     for write in writes {
         if let Write::SaveRetained { change } = write {
@@ -37,11 +37,11 @@ pub(super) fn give_up(writes: &[Write]) {
     }
 }
 
-/// Writes what memory holds wherever the disk differs; what a start had no room for is removed by
-/// that. A change meanwhile is not missed: its request comes behind.
+/// Writes what memory holds wherever the disk differs; this removes messages that a start had no
+/// room for. Changes made meanwhile are not lost: their requests are queued behind.
 pub(super) fn catch_up(
     database: &Database,
-    group: &mut Group,
+    group: &mut CommitGroup,
     retained: &Retained,
 ) -> Result<(), DatabaseError> {
     let all = retained.all();
@@ -54,7 +54,7 @@ pub(super) fn catch_up(
         match missing.remove(&*key) {
             Some(kept) if group.is_record_of(kept, &value) => {}
             Some(kept) => differing.push(held(kept)),
-            // What names no topic is left alone here as at a start.
+            // A key that is no topic is left alone, as at a start.
             None => {
                 let topic = encode::decode_retained_key(&key).ok();
                 differing.extend(topic.map(|topic| (topic, None)));
@@ -68,7 +68,11 @@ pub(super) fn catch_up(
     Ok(())
 }
 
-fn save(topics: &[Differing], database: &Database, group: &mut Group) -> Result<(), DatabaseError> {
+fn save(
+    topics: &[Differing],
+    database: &Database,
+    group: &mut CommitGroup,
+) -> Result<(), DatabaseError> {
     let mut bytes = 0;
     for (topic, kept) in topics {
         bytes += group.save_retained(topic, kept.as_ref());

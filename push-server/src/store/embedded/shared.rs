@@ -7,7 +7,7 @@ use super::queue::Queue;
 use crate::broker::Retained;
 use crate::store::StoreCounters;
 
-/// What the handle and the thread share.
+/// State that the store's handle and its thread share.
 #[derive(Debug)]
 pub(super) struct Shared<T> {
     pub(super) queue: Queue<T>,

@@ -1,5 +1,6 @@
-//! The store's thread: takes what is queued, writes it as one, tells what became of it. When the
-//! disk fails it fails every request at once, and tries now and then to begin again.
+//! The store's thread: takes the queued requests, writes them as one, and reports the results. If
+//! the disk fails it fails every request at once, and tries now and then to open the database
+//! again.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,9 +11,9 @@ use std::time::{Duration, Instant};
 use super::bodies::Bodies;
 use super::database::{self, Database, DatabaseError, DirectoryLock, Tree};
 use super::encode::{self, BodyNumber, DecodeError};
-use super::group::{GROUP_BYTES_MAX, Group, Key, Written};
+use super::group::{CommitGroup, GROUP_BYTES_MAX, RecordKey, Written};
 use super::options::StoreOptions;
-use super::queue::{Ask, DroppedWrites, Request, Wakeup};
+use super::queue::{Ask, DroppedWrites, QueuedRequest, Wakeup};
 use super::recover::{self, Index};
 use super::retained;
 use super::shared::Shared;
@@ -24,37 +25,37 @@ use crate::store::{
     Clocks, Outcome, Page, PageLimit, Position, SessionNumber, Sink, StoreFailure, Stored, Write,
 };
 
-/// Requests of a group beyond which it is closed.
+/// Requests at which a group is closed.
 const GROUP_REQUESTS_MAX: usize = 16_384;
-/// Requests from which a group counts as load, and the time from the start of such a group to the
-/// start of the next: a larger group costs less a request, and more of it undoes itself.
+/// Requests from which a group counts as load, and the time between the starts of two such groups:
+/// a larger group costs less for each request, and more of its changes cancel out.
 const LOAD_REQUESTS_MIN: usize = 64;
 const GATHER: Duration = Duration::from_millis(1);
-/// What a page weighs in a group, for the time it takes.
+/// Bytes that a page counts in a group, for the time it takes.
 const PAGE_BYTES: u64 = 64 << 10;
-/// What removing a session weighs: the search for its records.
+/// Bytes that removing a session counts in a group, for the search of its records.
 const REMOVE_SESSION_BYTES: u64 = 16 << 10;
-/// Time between looks at the size on disk.
+/// Time between measurements of the size on disk.
 const DISK_LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Time between reports that records cannot be read.
+/// Time between log lines about unreadable records.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
-/// The thread's state.
+/// The state of the store's thread.
 pub(super) struct StoreThread<T, S> {
     shared: Arc<Shared<T>>,
     sink: S,
     options: StoreOptions,
     _lock: DirectoryLock,
     state: State,
-    /// Taken from the queue, and not yet in a group.
-    taken: VecDeque<Request<T>>,
-    /// In the group.
-    requests: Vec<Request<T>>,
-    /// Records of a failed group that may be on disk all the same, and must not be.
-    doubtful: Vec<Key>,
+    /// Requests taken from the queue that are not in a group yet.
+    taken: VecDeque<QueuedRequest<T>>,
+    /// Requests in the group.
+    requests: Vec<QueuedRequest<T>>,
+    /// Records of a failed group that may be on disk and must not be.
+    doubtful: Vec<RecordKey>,
     /// Sessions that nothing may be promised in.
     unsaved: Unsaved,
-    /// When the next group may begin.
+    /// The earliest start of the next group.
     gather_until: Instant,
     clock: ClockWatch,
     clock_look_at: Instant,
@@ -67,11 +68,11 @@ enum State {
     Failing { since: Instant, retry_at: Instant },
 }
 
-/// What there is while the disk works.
+/// State that exists while the disk works.
 struct Serving {
     database: Database,
     bodies: Bodies,
-    group: Group,
+    group: CommitGroup,
 }
 
 impl<T, S: Sink<T>> StoreThread<T, S> {
@@ -114,7 +115,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
             };
             let found = self.shared.queue.take(&mut self.taken, until);
             let is_over = found == Wakeup::Closed && self.taken.is_empty();
-            // Whatever the state: a failing store looks at the clock when it serves again.
+            // In every state: a failing store reads the clock again when it serves again.
             let was_set = self.shared.queue.take_clock_was_set();
             self.look_at_clock(was_set, is_over);
             if is_over {
@@ -134,7 +135,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         }
     }
 
-    /// Notes what the wall clock says, if it is time or the clock was set, and at the end. The group is
+    /// Notes the wall clock if it is time, if the clock was set, or at the end. The group must be
     /// empty.
     fn look_at_clock(&mut self, was_set: bool, at_end: bool) {
         let (Some(clock), State::Serving(serving)) = (self.options.clock, &mut self.state) else {
@@ -167,7 +168,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         }
     }
 
-    /// Makes a group of what was taken, writes it, and completes its requests.
+    /// Makes a group of the taken requests, writes it, and completes them.
     fn write_group(&mut self) {
         let wait = self.gather_until.saturating_duration_since(Instant::now());
         if !wait.is_zero() {
@@ -189,7 +190,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         let State::Serving(serving) = &mut self.state else { return };
         match caught(|| serving.group.write(&serving.database)) {
             Ok(written) => {
-                // Counted first: who sees a completion finds it counted.
+                // Count first, so that a caller that sees its completion finds it counted.
                 self.count_group(written);
                 self.complete_requests();
                 counters::max(&self.shared.counters.group_us_max, micros(started.elapsed()));
@@ -198,9 +199,9 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         }
     }
 
-    /// Adds a request to the group, or what is left of it if it may not be promised. Returns what it
-    /// weighs.
-    fn add_to_group(&mut self, mut request: Request<T>) -> u64 {
+    /// Adds a request to the group, or only its retained changes if it may not be promised. Returns
+    /// the bytes that it counts.
+    fn add_to_group(&mut self, mut request: QueuedRequest<T>) -> u64 {
         let State::Serving(serving) = &mut self.state else { return 0 };
         let mut bytes = request.bytes;
         if let Ask::Commit(writes) = &mut request.ask
@@ -234,7 +235,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         let State::Serving(serving) = &mut self.state else { return };
         let counters = &self.shared.counters;
         self.shared.queue.done(self.requests.iter().map(|request| request.bytes).sum());
-        for Request { ask, token, .. } in self.requests.drain(..) {
+        for QueuedRequest { ask, token, .. } in self.requests.drain(..) {
             let outcome = match ask {
                 Ask::Commit(_) => Outcome::Committed,
                 Ask::Dropped(DroppedWrites { failure, .. }) => {
@@ -268,7 +269,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
 
     fn count_group(&mut self, written: Written) {
         let counters = &self.shared.counters;
-        let is_commit = |request: &&Request<T>| matches!(request.ask, Ask::Commit(_));
+        let is_commit = |request: &&QueuedRequest<T>| matches!(request.ask, Ask::Commit(_));
         let committed = self.requests.iter().filter(is_commit).count();
         counters::add(&counters.committed, committed as u64);
         counters::max(&counters.group_requests_max, self.requests.len() as u64);
@@ -325,7 +326,8 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         self.shared.queue.done(self.requests.iter().map(|request| request.bytes).sum());
         for request in self.requests.drain(..) {
             match &request.ask {
-                // Those of a group are gone: it has told what it was to save.
+                // A grouped request no longer has its writes; the group has told which records it
+                // was to save.
                 Ask::Commit(writes) => {
                     self.unsaved.fail(writes);
                     retained::give_up(writes);
@@ -341,7 +343,7 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
         self.sink.flush();
     }
 
-    /// Opens the database again, if it is time and the disk takes anything.
+    /// Opens the database again, if it is time and the disk can be written.
     fn try_again(&mut self) {
         let State::Failing { since, retry_at } = &mut self.state else { return };
         if Instant::now() < *retry_at {
@@ -364,21 +366,21 @@ impl<T, S: Sink<T>> StoreThread<T, S> {
     }
 }
 
-/// Opens the database again, undoes what was reported as failed and got to the disk all the same,
-/// and reads what the thread keeps.
+/// Opens the database again, undoes changes that were reported as failed but reached the disk, and
+/// reads what the thread needs.
 ///
-/// Only what a failed group made is undone, and all of it at once: what it replaced or removed has
-/// no earlier state to go back to, and is what its requests wanted. Without that a message could
-/// lie in an outbox twice: from a publish that failed, and from its repetition. Retained messages
-/// become what memory holds.
+/// Only records that a failed group made are undone, all at once. Those it replaced or removed have
+/// no earlier state to return to, and their requests wanted that result anyway. Otherwise an outbox
+/// could hold a message twice: from the publish that failed, and from its repetition. Retained
+/// messages become what memory holds.
 fn reopen(
     options: &StoreOptions,
-    doubtful: &[Key],
+    doubtful: &[RecordKey],
     in_memory: &Retained,
 ) -> Result<Serving, Box<dyn std::error::Error + Send + Sync>> {
     database::probe(&options.dir)?;
     let database = Database::open(options)?;
-    let mut group = Group::new(options.opening.clocks, SessionNumber::default());
+    let mut group = CommitGroup::new(options.opening.clocks, SessionNumber::default());
     for key in doubtful {
         group.remove(key.clone());
     }
@@ -393,10 +395,10 @@ fn reopen(
 impl Serving {
     fn new(database: Database, index: Index, options: &StoreOptions) -> Self {
         let Index { bodies, next_number } = index;
-        Self { database, bodies, group: Group::new(options.opening.clocks, next_number) }
+        Self { database, bodies, group: CommitGroup::new(options.opening.clocks, next_number) }
     }
 
-    /// Reads a piece of an outbox. Also returns how many places in it cannot be read.
+    /// Reads a page of an outbox. Also returns how many of its records cannot be read.
     fn read_page(
         &mut self,
         number: SessionNumber,
@@ -430,7 +432,7 @@ impl Serving {
         Ok((page, unreadable))
     }
 
-    /// What a place holds; `None` if it cannot be read.
+    /// The record at a position; `None`: it cannot be read.
     fn stored(
         &mut self,
         value: &[u8],
@@ -456,9 +458,9 @@ impl Serving {
     }
 }
 
-/// Why what lies in a place of an outbox cannot be told.
+/// Why the record at a position cannot be told.
 enum PlaceError {
-    /// It, or its message, is not what a store writes.
+    /// It, or its message, is not a valid record.
     Unreadable,
     Database(DatabaseError),
 }
@@ -469,7 +471,7 @@ impl From<DecodeError> for PlaceError {
     }
 }
 
-/// A damaged file can run into an assertion of the database: that is an error like others.
+/// A damaged file can trigger an assertion in the database; that becomes an error like others.
 fn caught<R>(act: impl FnOnce() -> Result<R, DatabaseError>) -> Result<R, DatabaseError> {
     catch_unwind(AssertUnwindSafe(act)).unwrap_or(Err(DatabaseError::Panicked))
 }

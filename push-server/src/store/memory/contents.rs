@@ -1,5 +1,5 @@
-//! What a store keeps, as values in memory: how changes alter it, what a page of it is, and what a
-//! start finds in it. It knows no requests, and nothing of it fails.
+//! The contents of a memory store: how changes alter them, a page of an outbox, and what a start
+//! finds. It knows no requests, and nothing of it fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use crate::store::{
     SessionRecord, Stored, StoredSubscription, WillNumber, Write,
 };
 
-/// What there is.
+/// Everything that stores on this memory have kept.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Contents {
-    sessions: BTreeMap<SessionNumber, Session>,
+    sessions: BTreeMap<SessionNumber, SessionContents>,
     wills: BTreeMap<(SessionNumber, WillNumber), Arc<Message>>,
     /// By topic.
     retained: BTreeMap<String, Kept>,
-    /// Above every number of a session or a will that was put.
+    /// Higher than every number of a session or will so far.
     next_number: SessionNumber,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Session {
+struct SessionContents {
     record: Option<SessionRecord>,
     subscriptions: BTreeMap<String, StoredSubscription>,
     outbox: BTreeMap<Position, Stored>,
@@ -82,7 +82,7 @@ impl Contents {
         }
     }
 
-    /// A piece of an outbox.
+    /// A page of an outbox.
     pub(crate) fn page(&self, number: SessionNumber, from: Position, limit: PageLimit) -> Page {
         let mut page = Page::default();
         let mut bytes = 0;
@@ -100,8 +100,8 @@ impl Contents {
         page
     }
 
-    /// What a start takes up. What belongs to no session is removed, and so is what has an older
-    /// namesake or has expired.
+    /// What a start finds. Removes records without a session, sessions with a younger namesake, and
+    /// expired messages.
     pub(crate) fn recover(&mut self, opening: &Opening, retained: &Retained) -> Recovered {
         let mut room = Room::new(opening);
         let mut sessions = Vec::new();
@@ -132,7 +132,7 @@ impl Contents {
             !message.is_expired(opening.clocks.monotonic) && !message.topic.is_hidden()
         });
         for Kept { message, publisher } in self.retained.values() {
-            // What finds no room is left out.
+            // A message without room is left out.
             let _ = retained.set_by(message, publisher.as_deref());
         }
         let (left_out, wills_left_out) = room.into_left_out();
@@ -140,13 +140,13 @@ impl Contents {
         Recovered { sessions, left_out, wills, wills_left_out, next_number, clocks }
     }
 
-    /// A session, with nothing in it if there is none.
-    fn session(&mut self, number: SessionNumber) -> &mut Session {
+    /// The session with this number, made if it is missing.
+    fn session(&mut self, number: SessionNumber) -> &mut SessionContents {
         self.sessions.entry(number).or_default()
     }
 
-    /// Takes something from a session; a session without anything is none.
-    fn take_from(&mut self, number: SessionNumber, take: impl FnOnce(&mut Session)) {
+    /// Takes something out of a session, and removes the session if that leaves it empty.
+    fn take_from(&mut self, number: SessionNumber, take: impl FnOnce(&mut SessionContents)) {
         if let Some(session) = self.sessions.get_mut(&number) {
             take(session);
             if session.is_empty() {
@@ -171,12 +171,12 @@ impl Contents {
     }
 }
 
-/// What the simulation of a disk that fails asks for.
+/// For the simulation of a failing disk.
 #[cfg(any(test, feature = "simulation"))]
 impl Contents {
-    /// Removes what was not there `before`.
+    /// Removes records that were not there in `before`.
     pub(crate) fn undo_made(&mut self, before: &Self) {
-        let none = Session::default();
+        let none = SessionContents::default();
         for (number, session) in &mut self.sessions {
             let before = before.sessions.get(number).unwrap_or(&none);
             if before.record.is_none() {
@@ -190,20 +190,19 @@ impl Contents {
         self.wills.retain(|key, _| before.wills.contains_key(key));
     }
 
-    /// Keeps the retained messages that memory has, and no other.
+    /// Makes the retained messages those that memory has.
     pub(crate) fn catch_up(&mut self, retained: &Retained) {
         let all = retained.all().into_iter();
         self.retained = all.map(|kept| (kept.message.topic.as_str().to_owned(), kept)).collect();
     }
 
-    /// Makes every instant at which a message expires what `convert` makes of it. Who shares a message
-    /// shares it afterwards.
+    /// Converts every expiry by `convert`. Records that share a message still share it afterwards.
     pub(crate) fn convert_expiries(&mut self, convert: impl Fn(Monotonic) -> Monotonic) {
         let mut converted = HashMap::new();
         let mut to_now = |message: &mut Arc<Message>| {
             let Some(at) = message.expires_at else { return };
             let body = Arc::as_ptr(message);
-            // The one before stays as long as its address stands for it.
+            // The original stays alive, so that its address is not used for another message.
             let (_, read) = converted.entry(body).or_insert_with(|| {
                 let (expires_at, held) = (Some(convert(at)), Held::default());
                 let read = Message { expires_at, held, ..Message::clone(message) };
@@ -224,20 +223,20 @@ impl Contents {
         self.retained.values_mut().for_each(|kept| to_now(&mut kept.message));
     }
 
-    /// Sessions, messages in outboxes and wills.
+    /// How many sessions, messages in outboxes, and wills.
     pub(crate) fn len(&self) -> [usize; 3] {
         let messages = self.sessions.values().map(|session| session.outbox.len()).sum();
         [self.sessions.len(), messages, self.wills.len()]
     }
 }
 
-impl Session {
+impl SessionContents {
     fn is_empty(&self) -> bool {
         let Self { record, subscriptions, outbox, exactly_once } = self;
         record.is_none() && subscriptions.is_empty() && outbox.is_empty() && exactly_once.is_empty()
     }
 
-    /// Adds to a session that was found what it has beside its record.
+    /// Adds everything beside the record to a session that was found.
     fn add_to(&self, found: &mut RecoveredSession, room: &mut Room<'_>, inflight_max: u16) {
         for stored in self.subscriptions.values() {
             if !room.leaves_out(found.number) && room.take_subscription(found, &stored.filter) {

@@ -1,7 +1,7 @@
-//! A store in memory: what it keeps outlives it, and dies with the process. For tests, and as the
+//! A store in memory. Its contents outlive it, and end with the process. For tests, and as the
 //! interface's second implementation.
 //!
-//! Whatever is asked of it is done at once, by whoever asks: nothing waits, and nothing fails.
+//! It makes every change at once, on the caller's thread: nothing waits, and nothing fails.
 
 mod contents;
 
@@ -17,11 +17,11 @@ use super::{
 };
 use crate::broker::Retained;
 
-/// What stores have kept. Clones are the same memory; one store at a time is to be open on it.
+/// The contents of stores. Clones are the same memory; open one store on it at a time.
 #[derive(Clone, Debug, Default)]
 pub struct Memory(Arc<Mutex<Contents>>);
 
-/// A store on a memory. `S` takes its completions.
+/// A store on a `Memory`. `S` takes its completions.
 pub struct MemoryStore<S> {
     memory: Memory,
     sink: Mutex<S>,
@@ -29,8 +29,8 @@ pub struct MemoryStore<S> {
 }
 
 impl<S> MemoryStore<S> {
-    /// Opens the store on what earlier ones have kept. Retained messages are put into `retained`, which
-    /// is empty. Completions go to `sink`, on the thread of whoever asks.
+    /// Opens a store on the contents of earlier ones. Puts retained messages into `retained`, which
+    /// must be empty. Completions go to `sink`, on the caller's thread.
     pub fn open(
         memory: &Memory,
         opening: &Opening,
@@ -46,7 +46,7 @@ impl<S> MemoryStore<S> {
     where
         S: Sink<T>,
     {
-        // Held until the completion is out: they come in the order of what was asked for.
+        // Held until the completion is out, so that completions keep the order of requests.
         let mut sink = lock(&self.sink);
         let outcome = act(&mut self.memory.contents());
         let counter = match outcome {
@@ -87,7 +87,7 @@ impl<T, S: Sink<T>> Store<T> for MemoryStore<S> {
     }
 
     fn clock_was_set(&self) {
-        // What dies with the process needs no clock but the process's own.
+        // The contents end with the process, so they need no clock but the process's own.
     }
 }
 

@@ -1,34 +1,36 @@
-//! What the store's time is after a start: see [`Clocks`].
+//! Works out the store's time after a start: see [`Clocks`].
 //!
-//! What the server was down is told by the wall clock alone, so the store notes now and then, and at
-//! once when it is told that the wall clock was set, what that said at which of its own times
-//! ([`ClockMark`]). A start adds what has passed on the wall clock since the last such note.
+//! Only the wall clock tells how long the server was down. So the store notes now and then which
+//! wall clock time belongs to which of its own times ([`ClockMark`]), and at once when it is told
+//! that the wall clock was set. A start adds the wall clock time that has passed since the last
+//! note.
 //!
-//! A clock that is behind the note has not been set yet, or the one before it was wrong: what the server
-//! was down cannot be known, and none is counted, so that nothing ends too early. Nor is such a clock
-//! noted, until it is set, has caught up, or the system says that a time service keeps it right.
+//! If the wall clock is behind the note, either it has not been set yet or it was wrong before: the
+//! time that the server was down is unknown, and counts as none, so that nothing ends too early.
+//! Such a clock is not noted either, until somebody sets it, it has caught up, or the system says
+//! that a time service keeps it right.
 
 use std::time::Duration;
 
 use crate::store::{Clocks, WallMillis};
 
-/// What the clocks say, and what is known of them.
+/// The clocks, and whether they can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockReading {
-    /// What they say.
+    /// The clocks.
     pub clocks: Clocks,
     /// A time service keeps the wall clock right.
     pub is_synchronised: bool,
 }
 
-/// A look at the clocks.
+/// One reading of the clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     mark: ClockMark,
     is_synchronised: bool,
 }
 
-/// What the wall clock said at an instant of the store's time.
+/// The wall clock at an instant of the store's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClockMark {
     pub(in crate::store) stored: WallMillis,
@@ -36,43 +38,43 @@ pub(crate) struct ClockMark {
 }
 
 impl ClockMark {
-    /// What the wall clock says later, or earlier, if nobody sets it.
+    /// The mark for another instant, if nobody sets the wall clock.
     fn at(self, stored: WallMillis) -> Self {
         let wall = self.wall.0.saturating_add(stored.0).saturating_sub(self.stored.0);
         Self { stored, wall: WallMillis(wall) }
     }
 }
 
-/// The monotonic clock and the store's time, `now` being the clocks at the start, and `mark` what the
-/// store has noted last.
+/// The monotonic clock and the store's time at a start. `now`: the clocks at the start; `mark`: the
+/// last mark of the store.
 fn resumed(now: Clocks, mark: Option<ClockMark>) -> Clocks {
     let Some(mark) = mark else { return now };
     let passed = now.wall.0.saturating_sub(mark.wall.0);
     Clocks { wall: WallMillis(mark.stored.0.saturating_add(passed)), ..now }
 }
 
-/// How far the wall clock may be from where the last mark has it, before it counts as set. Reading two
-/// clocks one after the other is never so far off.
+/// Milliseconds between the wall clock and its last mark from which it counts as set. 500: reading
+/// two clocks one after the other never takes so long.
 const SET_MILLIS_MIN: u64 = 500;
 
-/// A mark is made this often at least: what a start with a clock that is not set yet may miss.
+/// Milliseconds between two marks: what a start whose clock is not set yet may miss.
 const MARK_EVERY_MILLIS: u64 = 10 * 60 * 1_000;
 
-/// Says when a mark is to be made, and what it says.
+/// Decides when to make a mark, and which.
 #[derive(Debug)]
 pub(crate) struct ClockWatch {
     /// The monotonic clock and the store's time.
     clocks: Clocks,
-    /// The mark that the start found, as long as the wall clock is behind it. Whatever the wall clock says
-    /// until it can be trusted must not be noted: the next start may come with a clock that is right, and
-    /// would take all the time between the two for time that the server was down.
+    /// The mark that the start found, while the wall clock is behind it. Until that clock can be
+    /// trusted, the store must not note it: the next start may have a right clock, and would take
+    /// the whole difference for time that the server was down.
     unset_since: Option<ClockMark>,
-    /// What the clocks said when the last mark was made.
+    /// The clocks at the last mark.
     last: Option<ClockMark>,
 }
 
 impl ClockWatch {
-    /// `now` is what the clocks say at the start, and `found` the last mark of the one before. Also the
+    /// `now`: the clocks at the start; `found`: the last mark of the start before. Also returns the
     /// monotonic clock and the store's time.
     pub(crate) fn resumed(now: ClockReading, found: Option<ClockMark>) -> (Self, Clocks) {
         let clocks = resumed(now.clocks, found);
@@ -80,21 +82,20 @@ impl ClockWatch {
         (Self { clocks, unset_since: found.filter(is_ahead), last: None }, clocks)
     }
 
-    /// By how much the wall clock was behind at the start, if it is not to be trusted.
+    /// How far the wall clock was behind at the start, if it cannot be trusted.
     pub(in crate::store) fn behind_at_start(&self, now: ClockReading) -> Option<Duration> {
         let behind = self.unset_since?.wall.0.saturating_sub(now.clocks.wall.0);
         Some(Duration::from_millis(behind))
     }
 
-    /// What the clocks say at this moment, `now`.
+    /// Reads the clocks, which say `now`.
     pub(crate) fn look(&self, now: ClockReading) -> Seen {
         let ClockReading { clocks, is_synchronised } = now;
         let stored = self.clocks.to_wall(clocks.monotonic);
         Seen { mark: ClockMark { stored, wall: clocks.wall }, is_synchronised }
     }
 
-    /// In how long the next mark is due if nobody sets the clock, the clocks saying `seen`; at once when
-    /// it is zero.
+    /// Time until the next mark is due, if nobody sets the clock; zero: now.
     pub(crate) fn due_in(&self, seen: Seen) -> Duration {
         let Some(last) = self.last else { return Duration::ZERO };
         if self.set_by(seen).is_some() {
@@ -104,14 +105,14 @@ impl ClockWatch {
         Duration::from_millis(MARK_EVERY_MILLIS.saturating_sub(passed))
     }
 
-    /// By how many milliseconds the wall clock was set since the last mark, if it was.
+    /// Milliseconds by which the wall clock was set since the last mark, if it was.
     pub(in crate::store) fn set_by(&self, seen: Seen) -> Option<i64> {
         let expected = self.last?.at(seen.mark.stored);
         let set_by = seen.mark.wall.0.cast_signed().wrapping_sub(expected.wall.0.cast_signed());
         (set_by.unsigned_abs() >= SET_MILLIS_MIN).then_some(set_by)
     }
 
-    /// The mark to be made, the clocks saying `seen`.
+    /// The mark to make at `seen`.
     pub(crate) fn mark(&self, seen: Seen) -> ClockMark {
         match self.unset_since {
             Some(since) if self.is_unset(seen) => since.at(seen.mark.stored),
@@ -127,13 +128,13 @@ impl ClockWatch {
         self.last = Some(seen.mark);
     }
 
-    /// The last mark may be gone from the disk: the next is due at once.
+    /// The last mark may be gone from the disk, so the next is due at once.
     pub(crate) fn forget_mark(&mut self) {
         self.last = None;
     }
 
-    /// Whether the wall clock is still not to be trusted: it is behind, nobody has set it since the start,
-    /// and no time service keeps it.
+    /// Whether the wall clock still cannot be trusted: it is behind, nobody has set it since the
+    /// start, and no time service keeps it.
     fn is_unset(&self, seen: Seen) -> bool {
         let is_behind = |since: ClockMark| seen.mark.wall < since.at(seen.mark.stored).wall;
         let is_vouched_for = seen.is_synchronised || self.set_by(seen).is_some();

@@ -1,5 +1,5 @@
-//! What every store keeps to, whatever it keeps things in: which promises wait for a session's own
-//! record, what a start takes up, and what the store's time is then.
+//! Rules of every store, whatever it stores in: which promises wait for a session's own record,
+//! what a start returns, and the store's time after it.
 
 pub(crate) mod clock_watch;
 pub(super) mod room;

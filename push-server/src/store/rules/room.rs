@@ -1,10 +1,10 @@
-//! What a start takes up of what it finds. Memory has totals, and sessions a number. A session that
-//! does not fit into what is left of them when its turn comes, by itself, its will or its
-//! subscriptions, is left where it is; smaller ones behind it may fit. So is a will that was being
-//! published: what sessions have comes first.
+//! Which sessions and wills a start returns. Memory has totals, and the number of sessions a limit.
+//! A session stays where it is if itself, its will or its subscriptions do not fit into the room
+//! that is left; smaller ones after it may fit. Wills that were being published come after all
+//! sessions.
 //!
-//! Of two sessions with one client identifier only the younger is taken up: the removal of the older
-//! one failed, and whoever asked for it was told so.
+//! Of two sessions with one client identifier a start returns only the younger: the removal of the
+//! older one failed, and its caller was told so.
 
 use hashbrown::HashMap;
 
@@ -14,11 +14,11 @@ use crate::broker::{
 };
 use crate::store::{LeftOut, Opening, RecoveredSession, SessionNumber, SessionRecord};
 
-/// The room that is left.
+/// The room that is left for a start.
 #[derive(Debug)]
 pub(in crate::store) struct Room<'a> {
     memory: &'a SessionMemory,
-    /// That further sessions may take.
+    /// How many more sessions may be returned.
     places: u32,
     left_out: LeftOut,
     wills_left_out: u64,
@@ -34,23 +34,23 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// The sessions and the number of wills that there was no room for.
+    /// The sessions left out, and how many wills were.
     pub(in crate::store) fn into_left_out(self) -> (LeftOut, u64) {
         (self.left_out, self.wills_left_out)
     }
 
-    /// Whether what is kept of the session with this number stays as it is.
+    /// Whether the records of the session with this number stay as they are.
     pub(in crate::store) fn leaves_out(&self, number: SessionNumber) -> bool {
         self.left_out.has_number(number)
     }
 
-    /// A session's own record cannot be read: it stays as it is.
+    /// Leaves out a session whose own record cannot be read.
     pub(in crate::store) fn leave_out_unreadable(&mut self, number: SessionNumber) {
         self.left_out.add_number(number);
     }
 
-    /// Takes a session's place and the memory of its own record, or leaves it out. Returns whether it
-    /// is taken up.
+    /// Takes a place and the memory of a session's own record, or leaves the session out. Returns
+    /// whether it has room.
     pub(in crate::store) fn take_session(
         &mut self,
         number: SessionNumber,
@@ -72,7 +72,7 @@ impl<'a> Room<'a> {
         fits
     }
 
-    /// Takes the older of two sessions with one client identifier from `sessions`. Returns their
+    /// Takes the older of two sessions with one client identifier out of `sessions`. Returns their
     /// numbers, in order.
     pub(in crate::store) fn take_older_twins(
         &mut self,
@@ -89,8 +89,8 @@ impl<'a> Room<'a> {
         older
     }
 
-    /// Takes the memory of a session's subscription, or leaves the session out. Returns whether it is
-    /// taken up.
+    /// Takes the memory of a session's subscription, or leaves the session out. Returns whether it
+    /// has room.
     pub(in crate::store) fn take_subscription(
         &mut self,
         session: &RecoveredSession,
@@ -104,9 +104,9 @@ impl<'a> Room<'a> {
         fits
     }
 
-    /// Takes sessions from `sessions` that are left out by their subscriptions, and those whose client id
-    /// is that of one that was left out: they are an older and a younger one, and which of them goes is
-    /// for a start to say that takes up both.
+    /// Takes out of `sessions` those that their subscriptions have left out, and those that share a
+    /// client id with one left out: of an older and a younger one, only a start that returns both
+    /// may remove one.
     pub(in crate::store) fn leave_out_namesakes(&mut self, sessions: &mut Vec<RecoveredSession>) {
         sessions.retain(|session| {
             let RecoveredSession { number, record, subscriptions, .. } = session;
@@ -124,8 +124,8 @@ impl<'a> Room<'a> {
         });
     }
 
-    /// Takes the memory of a will that was being published, or leaves it out. Returns whether it is
-    /// taken up.
+    /// Takes the memory of a will that was being published, or leaves the will out. Returns whether
+    /// it has room.
     pub(in crate::store) fn take_will(&mut self, message: &Message) -> bool {
         let fits = self.memory.wills.take(will_weight_bytes(message));
         self.wills_left_out += u64::from(!fits);
@@ -148,13 +148,12 @@ impl<'a> Room<'a> {
     }
 }
 
-/// The place among sessions that this one takes: one that has ended takes none.
+/// Places that a session takes: none if it has ended.
 fn place_taken(record: &SessionRecord) -> u32 {
     u32::from(record.expiry_secs != 0)
 }
 
-/// What a session itself takes of memory, and its will. One that has ended is kept for its will and
-/// what it gives away only.
+/// Bytes of a session itself, and of its will. One that has ended counts only its will.
 fn record_bytes(record: &SessionRecord) -> (u64, u64) {
     let session_bytes = match record.expiry_secs {
         0 => 0,
@@ -164,7 +163,7 @@ fn record_bytes(record: &SessionRecord) -> (u64, u64) {
     (session_bytes, will_bytes)
 }
 
-/// What a subscription takes. A session that has ended is not subscribed to anything any more.
+/// Bytes of a subscription; none if the session has ended, since it is subscribed to nothing.
 fn subscription_bytes(record: &SessionRecord, filter: &TopicFilter) -> u64 {
     match record.expiry_secs {
         0 => 0,
@@ -172,8 +171,8 @@ fn subscription_bytes(record: &SessionRecord, filter: &TopicFilter) -> u64 {
     }
 }
 
-/// The numbers of sessions whose client identifier a younger one has, in order. Those that have ended
-/// (expiry 0) are no sessions any more, but still have something to give away.
+/// The numbers of sessions with a younger namesake, in order. Ended ones (expiry 0) do not count:
+/// they are kept for the messages that they hand on.
 fn older_twins(sessions: &[RecoveredSession]) -> Vec<SessionNumber> {
     let mut youngest = HashMap::<&str, &RecoveredSession, foldhash::fast::RandomState>::default();
     let mut older: Vec<_> = sessions

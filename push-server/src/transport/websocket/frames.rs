@@ -1,5 +1,5 @@
-//! A client's frames, taken apart as their bytes come. What is kept between two calls: the beginning
-//! of a header, and the beginning of a control frame's payload, which has 125 bytes at most.
+//! Parses a client's frames as their bytes come. Between two calls it keeps only the beginning of a
+//! header, and of a control frame's payload, which has 125 bytes at most.
 
 mod frozen;
 
@@ -10,58 +10,58 @@ use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
 pub(super) use frozen::FrozenFrames;
 
-/// The longest header of a masked frame [RFC 6455, 5.2].
+/// Bytes of the longest header of a masked frame [RFC 6455, 5.2].
 const HEADER_BYTES_MAX: usize = 14;
 
-/// The longest payload of a control frame [RFC 6455, 5.5].
+/// Bytes of the longest payload of a control frame [RFC 6455, 5.5].
 const CONTROL_BYTES_MAX: u64 = 125;
 
-/// The longest payload of any frame: the highest bit is to be 0 [RFC 6455, 5.2].
+/// Bytes of the longest payload of any frame: the highest bit must be 0 [RFC 6455, 5.2].
 const FRAME_BYTES_MAX: u64 = i64::MAX as u64;
 
-/// The shortest header of a frame without its mask [RFC 6455, 5.2]: of payloads below 126 bytes.
+/// Bytes of the shortest header, mask excluded [RFC 6455, 5.2]: that of payloads below 126 bytes.
 pub(super) const FRAME_HEADER_BYTES_MIN: u16 = 2;
 
-/// A mask [RFC 6455, 5.3].
+/// Bytes of a mask [RFC 6455, 5.3].
 pub(super) const MASK_BYTES: usize = 4;
 
-/// Where a client's frames have come to.
+/// How far the parser has come in a client's frames.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     /// The first `header_len` bytes of the next frame's header.
     header: [u8; HEADER_BYTES_MAX],
     header_len: u8,
-    /// Whether the last data frame was not the final one of its message.
+    /// Whether the last data frame was not the last one of its message.
     is_fragmented: bool,
     pub(super) payload: Option<Payload>,
 }
 
-/// A frame whose payload has not come whole.
+/// A frame whose payload is incomplete.
 #[derive(Debug)]
 pub(super) struct Payload {
     left: u64,
-    /// Turned so that its first byte belongs to the next byte of the payload.
+    /// Rotated so that its first byte is for the next byte of the payload.
     mask: [u8; MASK_BYTES],
     /// The kind of a control frame, and its payload so far.
     control: Option<(Control, Vec<u8>)>,
 }
 
-/// What a client's bytes have come to.
+/// What a step found in a client's bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// All are taken.
+    /// It has parsed them all.
     More,
     /// A ping with this payload.
     Ping(Vec<u8>),
-    /// A close frame, and the code to answer it by.
+    /// A close frame, and the code to answer it with.
     Left(Option<CloseCode>),
-    /// A broken rule, and the code for it.
+    /// A broken rule, and the code to name it.
     Fault(CloseCode),
 }
 
 impl Frames {
-    /// Takes bytes from the front of `bytes` until something has to be done about them, and appends
-    /// those that are MQTT's to `mqtt`.
+    /// Parses the front of `bytes` until something has to be done about it, and appends bytes of
+    /// MQTT to `mqtt`.
     pub(super) fn step(&mut self, bytes: &mut &[u8], mqtt: &mut Vec<u8>) -> Step {
         loop {
             if self.payload.is_none() {
@@ -79,18 +79,18 @@ impl Frames {
             match self.payload.take().and_then(|payload| payload.control) {
                 Some((Control::Ping, payload)) => return Step::Ping(payload),
                 Some((Control::Close, payload)) => return left(&payload),
-                // A pong that nobody asked for is allowed [RFC 6455, 5.5.3].
+                // A peer may send a pong without a ping [RFC 6455, 5.5.3].
                 Some(_) | None => {}
             }
         }
     }
 
-    /// Whether no frame has come in part. A message may have: more frames of it are to come.
+    /// Whether no frame is incomplete. A message may be: more frames may follow.
     pub(super) fn is_whole(&self) -> bool {
         self.header_len == 0 && self.payload.is_none()
     }
 
-    /// The next frame, as soon as its header is whole.
+    /// Parses the next frame's header, as soon as it is complete.
     fn read_header(&mut self, bytes: &mut &[u8]) -> Result<Option<Payload>, CloseCode> {
         let begun = usize::from(self.header_len);
         let more = bytes.len().min(HEADER_BYTES_MAX - begun);
@@ -98,7 +98,7 @@ impl Frames {
         let mut cursor = Cursor::new(&self.header[..begun + more]);
         let parsed = FrameHeader::parse(&mut cursor).map_err(|_| CloseCode::Protocol)?;
         let Some((header, len)) = parsed else {
-            // At most 13: no header is longer than 14.
+            // At most 13, since no header is longer than 14.
             self.header_len = (begun + more) as u8;
             *bytes = &bytes[more..];
             return Ok(None);
@@ -112,7 +112,7 @@ impl Frames {
     /// Checks a frame's header by the rules that concern a server without extensions.
     fn begin(&mut self, header: &FrameHeader, len: u64) -> Result<Payload, CloseCode> {
         let FrameHeader { is_final, rsv1, rsv2, rsv3, opcode, mask } = *header;
-        // A client's frames have a mask [RFC 6455, 5.1].
+        // A client must mask its frames [RFC 6455, 5.1].
         let Some(mask) = mask else { return Err(CloseCode::Protocol) };
         if rsv1 || rsv2 || rsv3 || len > FRAME_BYTES_MAX {
             return Err(CloseCode::Protocol);
@@ -135,7 +135,7 @@ impl Frames {
 }
 
 impl Payload {
-    /// Takes what there is of the payload, without its mask.
+    /// Reads as much of the payload as there is, and removes the mask.
     fn read(&mut self, bytes: &mut &[u8], mqtt: &mut Vec<u8>) {
         let len = usize::try_from(self.left).map_or(bytes.len(), |left| left.min(bytes.len()));
         let (taken, rest) = bytes.split_at(len);
@@ -152,7 +152,7 @@ impl Payload {
     }
 }
 
-/// Takes a mask off [RFC 6455, 5.3].
+/// Removes a mask [RFC 6455, 5.3].
 fn unmask(bytes: &mut [u8], mask: [u8; MASK_BYTES]) {
     let (words, rest) = bytes.as_chunks_mut::<MASK_BYTES>();
     for word in words {
@@ -163,7 +163,7 @@ fn unmask(bytes: &mut [u8], mask: [u8; MASK_BYTES]) {
     }
 }
 
-/// A close frame: answered by its own code, if that is one that may be sent.
+/// A close frame. Its answer carries the same code, if that may be sent.
 fn left(payload: &[u8]) -> Step {
     match payload {
         [] => Step::Left(None),

@@ -1,4 +1,4 @@
-//! WebSocket's state as a value.
+//! WebSocket's state as a plain value.
 
 use push_common::clock::Monotonic;
 
@@ -24,13 +24,13 @@ enum FrozenStage {
     /// The beginning of the request.
     Upgrading(Vec<u8>),
     Open(FrozenFrames),
-    /// By the peer's doing; the payload of the close frame to send, where frames can be sent.
+    /// The peer ended it; the payload of the close frame to send, if frames can be sent.
     Ended(Ended, Option<Vec<u8>>),
     Closed,
 }
 
 impl WebSocket {
-    /// All of it, as a value.
+    /// Turns the connection into a value.
     pub(in crate::transport) fn freeze(self) -> FrozenWebSocket {
         let Self { stage, answer, pong, farewell, ping_due } = self;
         let stage = match stage {
@@ -42,7 +42,7 @@ impl WebSocket {
         FrozenWebSocket { stage, answer, pong, farewell, ping_due }
     }
 
-    /// The connection that `freeze` made a value of.
+    /// Turns the value back into a connection.
     pub(in crate::transport) fn thaw(frozen: FrozenWebSocket) -> Self {
         let FrozenWebSocket { stage, answer, pong, farewell, ping_due } = frozen;
         let stage = match stage {

@@ -1,11 +1,11 @@
-//! MQTT over WebSocket (section 6 of both specifications, RFC 6455), the server's side: bytes of the
-//! peer in; bytes of MQTT, and what is owed to the peer, out.
+//! MQTT over WebSocket (section 6 of both specifications, RFC 6455), the server's side: the peer's
+//! bytes in; MQTT's bytes, and what to send to the peer, out.
 //!
-//! tungstenite reads and answers the request for the upgrade, and reads and writes frame headers. Its
-//! own `WebSocket` is not used: that keeps buffers in every connection, takes memory for a frame by
-//! the length that its header announces, and copies all that is sent. Here the bytes of a frame go on
-//! as they come [MQTT-6.0.0-2], so that no length of a frame costs anything, an idle connection owns
-//! no buffer, and what is sent gets a header in front.
+//! tungstenite reads and answers the upgrade request, and reads and writes frame headers. Its own
+//! `WebSocket` is not used: that keeps buffers in every connection, allocates by the length that a
+//! frame's header announces, and copies everything it sends. Here the bytes of a frame go on as
+//! they come [MQTT-6.0.0-2], so no announced length costs anything, an idle connection owns no
+//! buffer, and a header goes in front of what is sent.
 
 mod frames;
 mod frozen;
@@ -22,7 +22,7 @@ use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 use super::end::{Ended, Goodbye};
 use super::heartbeat::Heartbeat;
 use frames::{FRAME_HEADER_BYTES_MIN, Frames, MASK_BYTES, Step};
-use upgrade::Answer;
+use upgrade::UpgradeAnswer;
 
 pub(super) use frozen::FrozenWebSocket;
 pub(crate) use upgrade::UPGRADE_HEAD_BYTES_MAX;
@@ -31,12 +31,12 @@ pub(crate) use upgrade::UPGRADE_HEAD_BYTES_MAX;
 #[derive(Debug)]
 pub(super) struct WebSocket {
     stage: Stage,
-    /// The answer to the request, until it is moved out.
+    /// The answer to the request, until it is sent.
     answer: Vec<u8>,
-    /// The payload of the last ping, which alone is answered [RFC 6455, 5.5.3]: a peer that pings and
-    /// does not read makes nothing grow.
+    /// The payload of the last ping. Only that one is answered [RFC 6455, 5.5.3], so a peer that
+    /// pings and does not read makes nothing grow.
     pong: Option<Vec<u8>>,
-    /// The close frame, until it is moved out.
+    /// The close frame, until it is sent.
     farewell: Vec<u8>,
     /// When the next ping is due by the ping rate.
     ping_due: Monotonic,
@@ -44,17 +44,17 @@ pub(super) struct WebSocket {
 
 #[derive(Debug)]
 enum Stage {
-    /// What came of the request.
+    /// The beginning of the request.
     Upgrading(Vec<u8>),
     Open(Frames),
-    /// The peer's doing; the payload of the close frame to send, where frames can be sent.
+    /// The peer ended it; the payload of the close frame to send, if frames can be sent.
     Ended(Ended, Option<Vec<u8>>),
-    /// Our doing.
+    /// The server ended it.
     Closed,
 }
 
 impl WebSocket {
-    /// A connection from which nothing has come; pings are charged from `now` on.
+    /// A new connection; pings count from `now` on.
     pub(super) fn new(now: Monotonic) -> Self {
         Self {
             stage: Stage::Upgrading(Vec::new()),
@@ -65,8 +65,8 @@ impl WebSocket {
         }
     }
 
-    /// Takes what came, and appends the bytes of MQTT in it to `mqtt`. Look at `ended` and `owes`
-    /// then.
+    /// Takes received bytes, and appends the bytes of MQTT in them to `mqtt`. Look at `ended` and
+    /// `owes` afterwards.
     pub(super) fn take(
         &mut self,
         mut bytes: &[u8],
@@ -76,13 +76,13 @@ impl WebSocket {
     ) {
         if let Stage::Upgrading(head) = &mut self.stage {
             match upgrade::answer(head, bytes) {
-                Answer::More => return,
-                Answer::Accepted { answer, used } => {
+                UpgradeAnswer::More => return,
+                UpgradeAnswer::Accepted { answer, used } => {
                     self.answer = answer;
                     self.stage = Stage::Open(Frames::default());
                     bytes = &bytes[used..];
                 }
-                Answer::Refused { answer, how } => {
+                UpgradeAnswer::Refused { answer, how } => {
                     self.answer = answer;
                     self.stage = Stage::Ended(how, None);
                 }
@@ -102,7 +102,8 @@ impl WebSocket {
         }
     }
 
-    /// Why nothing more is taken from the peer; `None` while it is, and once `close` was called.
+    /// Why the connection takes no more input from the peer. `None`: it still does, or `close` was
+    /// called.
     pub(super) fn ended(&self) -> Option<Ended> {
         match self.stage {
             Stage::Ended(how, _) => Some(how),
@@ -110,8 +111,8 @@ impl WebSocket {
         }
     }
 
-    /// Takes nothing more, and has a close frame sent behind all that is wrapped next: the answer to
-    /// the peer's own, or the word for its fault, else `goodbye`.
+    /// Takes no more input, and sends a close frame after the bytes that are wrapped next: the
+    /// answer to the peer's own, the name of its fault, or else `goodbye`.
     pub(super) fn close(&mut self, goodbye: Goodbye) {
         self.farewell = match std::mem::replace(&mut self.stage, Stage::Closed) {
             Stage::Open(_) => frame(Control::Close, &code_bytes(code_of(goodbye))),
@@ -120,13 +121,13 @@ impl WebSocket {
         };
     }
 
-    /// Whether something is to be sent that is not MQTT's.
+    /// Whether there is something to send besides MQTT.
     pub(super) fn owes(&self) -> bool {
         !self.answer.is_empty() || self.pong.is_some() || !self.farewell.is_empty()
     }
 
-    /// Makes a binary frame of the bytes in `chunks`, if any, and puts what is owed before and behind
-    /// it.
+    /// Makes `chunks` one binary frame, if it holds any bytes, and adds what else must be sent
+    /// before and after it.
     pub(super) fn wrap(&mut self, chunks: &mut Vec<Bytes>) {
         let mut front = std::mem::take(&mut self.answer);
         if let Some(payload) = self.pong.take() {
@@ -144,7 +145,7 @@ impl WebSocket {
         }
     }
 
-    /// How long a heartbeat is in a frame: a client's has a mask, the server's none.
+    /// The length of a heartbeat in a frame: the client's has a mask, the server's none.
     pub(super) fn around(&self, inside: Heartbeat) -> Option<Heartbeat> {
         let Stage::Open(_) = self.stage else { return None };
         Some(Heartbeat {
@@ -153,7 +154,7 @@ impl WebSocket {
         })
     }
 
-    /// Whether no frame has come in part.
+    /// Whether no frame is incomplete.
     pub(super) fn is_whole(&self) -> bool {
         matches!(&self.stage, Stage::Open(frames) if frames.is_whole())
     }
@@ -184,7 +185,7 @@ fn frame(control: Control, payload: &[u8]) -> Vec<u8> {
 }
 
 fn write_header(out: &mut Vec<u8>, opcode: OpCode, len: usize) {
-    // By default the frame is a final one, and a server's has no mask.
+    // By default the frame is final and, as a server's must, has no mask.
     let header = FrameHeader { opcode, ..FrameHeader::default() };
     header.format(len as u64, out).expect("a vector takes all");
 }

@@ -1,5 +1,5 @@
-//! The request that a connection begins with, and its answer [RFC 6455, 4.2]. Any path is taken, and
-//! any origin: nothing that a browser adds by itself, such as a cookie, means anything here.
+//! The HTTP request that a connection begins with, and its answer [RFC 6455, 4.2]. Every path and
+//! every origin is accepted: what a browser adds by itself, such as a cookie, means nothing here.
 
 use tungstenite::error::{CapacityError, Error, ProtocolError};
 use tungstenite::handshake::machine::TryParse;
@@ -9,7 +9,8 @@ use tungstenite::http::{self, StatusCode, header};
 
 use crate::transport::end::Ended;
 
-/// The longest request head taken, in bytes: room for the cookies that a browser may add.
+/// Bytes of the longest request head that is accepted. 16 KiB: room for the cookies that a browser
+/// may add.
 pub(crate) const UPGRADE_HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// The name of MQTT among subprotocols [MQTT-6.0.0-3].
@@ -18,29 +19,30 @@ const SUBPROTOCOL: &str = "mqtt";
 /// The version of WebSocket [RFC 6455, 4.4].
 const VERSION: HeaderValue = HeaderValue::from_static("13");
 
-/// What has become of a request.
+/// What a request led to.
 #[derive(Debug)]
-pub(super) enum Answer {
-    /// It has not come whole.
+pub(super) enum UpgradeAnswer {
+    /// It is incomplete.
     More,
-    /// It is granted; frames begin behind `used` of the bytes that were given.
+    /// It is granted. Frames begin after `used` of the bytes passed in.
     Accepted { answer: Vec<u8>, used: usize },
-    /// It is not.
+    /// It is refused.
     Refused { answer: Vec<u8>, how: Ended },
 }
 
-/// Takes more of a request, whose beginning is in `head`.
-pub(super) fn answer(head: &mut Vec<u8>, bytes: &[u8]) -> Answer {
+/// Takes more bytes of a request that begins with `head`.
+pub(super) fn answer(head: &mut Vec<u8>, bytes: &[u8]) -> UpgradeAnswer {
     let begun = head.len();
     let room = UPGRADE_HEAD_BYTES_MAX - begun;
     head.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    // Whatever is no request shows at once; its end, only in a line's end.
+    // A first line that is no request shows at once; the end of a request shows only at the end of
+    // a line.
     let parsed = match begun == 0 || head[begun..].contains(&b'\n') {
         true => Request::try_parse(head),
         false => Ok(None),
     };
     let granted = match parsed {
-        Ok(None) if bytes.len() < room => return Answer::More,
+        Ok(None) if bytes.len() < room => return UpgradeAnswer::More,
         Ok(None) => Err(Refusal::head_too_large()),
         Ok(Some((len, request))) => grant(&request).map(|response| (len, response)),
         Err(error) => Err(Refusal::from(error)),
@@ -48,7 +50,7 @@ pub(super) fn answer(head: &mut Vec<u8>, bytes: &[u8]) -> Answer {
     *head = Vec::new();
     match granted {
         Ok((len, response)) => {
-            Answer::Accepted { answer: written(&response, ""), used: len - begun }
+            UpgradeAnswer::Accepted { answer: written(&response, ""), used: len - begun }
         }
         Err(refusal) => refusal.answer(),
     }
@@ -72,7 +74,7 @@ fn grant(request: &Request) -> Result<Response, Refusal> {
     Ok(response)
 }
 
-/// Why a request is refused, for those who look at it by hand.
+/// Why a request is refused, for people who try it by hand.
 struct Refusal {
     status: StatusCode,
     why: String,
@@ -88,7 +90,7 @@ impl Refusal {
         Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, why)
     }
 
-    fn answer(self) -> Answer {
+    fn answer(self) -> UpgradeAnswer {
         let Self { status, why } = self;
         let how = match status {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Ended::HeadTooLarge,
@@ -112,7 +114,7 @@ impl Refusal {
             StatusCode::METHOD_NOT_ALLOWED => add(header::ALLOW, HeaderValue::from_static("GET")),
             _ => {}
         }
-        Answer::Refused { answer: written(&response, &body), how }
+        UpgradeAnswer::Refused { answer: written(&response, &body), how }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is counted, and how it is told.
+//! The counts of `push-load connects`, and their output.
 
 use serde::Serialize;
 
@@ -66,7 +66,7 @@ impl Summary {
         }
     }
 
-    /// Says it to people, on stderr.
+    /// Prints it for people, on stderr.
     pub(super) fn tell(&self) {
         let Self { connects, goodbyes, seconds, .. } = *self;
         eprintln!("push-load: {connects} connects, {goodbyes} goodbyes");

@@ -1,7 +1,7 @@
-//! `push-load connects`: clients that connect, are greeted, say goodbye, and connect again.
+//! `push-load connects`: clients that connect, wait for CONNACK, disconnect, and connect again.
 //!
-//! The server closes first, as it does after DISCONNECT, so that the ports of this side are free at
-//! once and TIME_WAIT is the server's.
+//! The server closes first, as it does after DISCONNECT, so the client's ports are free at once,
+//! and the server has the TIME_WAIT.
 
 mod counts;
 mod plan;
@@ -20,7 +20,7 @@ use super::crew::{Crew, Post};
 use super::options::Connects;
 use super::output::print_line;
 
-/// Does what the command line says.
+/// Runs by the command line.
 pub(super) fn run(options: &Connects) -> anyhow::Result<()> {
     let (clients, threads) = (options.common.clients, options.common.threads);
     if options.common.v5 {

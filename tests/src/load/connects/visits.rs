@@ -19,7 +19,7 @@ use super::plan::Plan;
 const EVENTS_PER_WAKE_MAX: usize = 1_024;
 /// Bytes read at a time: a CONNACK is four.
 const READ_BYTES: usize = 64;
-/// The longest sleep: the end of the time measured is noticed no later.
+/// Longest sleep, so that the end of the measured time is noticed in time.
 const SLEEP: Duration = Duration::from_millis(20);
 
 /// How far a connection has come.
@@ -72,7 +72,7 @@ impl Visits {
         })
     }
 
-    /// Waits for the word, and connects until the end.
+    /// Waits for the start, and connects until the end.
     pub(super) fn run(mut self, post: &Post<Counts>) -> anyhow::Result<Counts> {
         let span = post.wait_for_span()?;
         let mut events = Events::with_capacity(EVENTS_PER_WAKE_MAX);
@@ -114,7 +114,7 @@ impl Visits {
 
     fn begin(&mut self, client: usize) -> io::Result<()> {
         let common = &self.plan.options.common;
-        // Each connection has another port for a while, and an address has so many.
+        // Each connection uses another port for a while, and an address has a limited number.
         let number = self.begun * usize::from(common.threads) + self.thread;
         let begun_ns = self.now_ns();
         let mut link =
@@ -126,7 +126,7 @@ impl Visits {
         Ok(())
     }
 
-    /// Goes on with a connection; whether it is over.
+    /// Continues a connection. Returns whether it is over.
     fn advance(&mut self, client: usize, ends: bool, span: Span) -> Result<bool, String> {
         let (number, now_ns) = (self.number(client), self.now_ns());
         let Self { visits, plan, counts, buffer, frame, .. } = self;

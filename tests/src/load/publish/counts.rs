@@ -1,4 +1,4 @@
-//! What publishing counts, and how it is told.
+//! The counts of `push-load publish`, and their output.
 
 use serde::Serialize;
 
@@ -93,7 +93,7 @@ impl Summary {
         }
     }
 
-    /// Says it to people, on stderr.
+    /// Prints it for people, on stderr.
     pub(super) fn tell(&self) {
         let Self { sent, acknowledged, missing, delivered, repeated, measured, .. } = *self;
         eprintln!(

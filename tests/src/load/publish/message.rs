@@ -1,4 +1,4 @@
-//! The messages of publishing: made from a template, and read.
+//! The messages of `push-load publish`: made from a template, and read back.
 
 use super::super::frames::Frame;
 use super::super::wire::{self, DUP, PUBLISH_QOS1, RETAIN};
@@ -23,7 +23,7 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// Of messages with so many bytes of payload, at least 8.
+    /// For messages with this many bytes of payload, at least 8.
     pub(super) fn new(payload_bytes: usize) -> Self {
         let topic = topic(0);
         let mut bytes = Vec::new();
@@ -59,7 +59,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// The message in a PUBLISH at QoS 1 that a [`Template`] made.
+    /// Reads the message in a QoS 1 PUBLISH that a [`Template`] made.
     pub(super) fn of(frame: Frame<'_>) -> Option<Self> {
         if frame.first & !(DUP | RETAIN) != PUBLISH_QOS1 {
             return None;

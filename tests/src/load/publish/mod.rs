@@ -1,11 +1,11 @@
 //! `push-load publish`: QoS 1 messages to many sessions, as fast as they are acknowledged.
 //!
-//! The client's CPU is spent on the machine that is measured. So messages are written many at a
-//! time, acknowledgements read many at a time, the clock is read once for all of them, and a
-//! subscriber is looked at once in a tick, so that it reads and acknowledges what has come since by
-//! one system call each.
+//! The client shares the measured machine's CPU. So it writes many messages at a time, reads many
+//! acknowledgements at a time, and reads the clock once for all of them. It looks at a subscriber
+//! once in a tick, and so reads and acknowledges everything since by one system call each.
 //!
-//! Each thread has its share of publishers and sessions; the main thread (here) tells them when.
+//! Each thread has its share of publishers and sessions; the main thread (this file) tells them
+//! when.
 
 mod counts;
 mod message;
@@ -26,7 +26,7 @@ use counts::{Counts, Summary};
 use plan::Plan;
 use traffic::Traffic;
 
-/// Does what the command line says.
+/// Runs by the command line.
 pub(super) fn run(options: &Publish) -> anyhow::Result<()> {
     if options.common.v5 {
         bail!("publish speaks MQTT 3.1.1 only: its window may exceed what MQTT 5 servers receive");

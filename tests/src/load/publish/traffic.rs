@@ -25,11 +25,11 @@ const READ_BYTES: usize = 64 << 10;
 const WRITE_BYTES: usize = 64 << 10;
 /// The longest sleep while there may be something to do.
 const SLEEP: Duration = Duration::from_millis(50);
-/// How long nothing may come in the end before the rest is given up.
+/// How long to wait for further messages at the end.
 const DRAIN_NS_MAX: u64 = 10_000_000_000;
 /// How long goodbyes may take.
 const LEAVE: Duration = Duration::from_millis(200);
-/// Most messages that a rate may have saved up, as a time.
+/// Time whose messages a rate may save up.
 const SAVED_NS_MAX: u64 = 20_000_000;
 
 const GRANTED_QOS: u8 = 1;
@@ -65,7 +65,7 @@ struct Session {
 struct Publisher {
     link: Link,
     sent_ns: Box<[u64]>,
-    /// Packet ids less one.
+    /// Free packet ids, less one.
     free: Vec<u16>,
     /// Messages left to send.
     quota: u64,
@@ -73,11 +73,11 @@ struct Publisher {
     session: usize,
 }
 
-/// See above.
+/// The publishers and sessions of one thread.
 pub(super) struct Traffic {
     plan: Arc<Plan>,
     thread: usize,
-    /// Sessions have a poll of their own, looked at once a tick.
+    /// Sessions have a poll of their own, which is read once in a tick.
     sessions_poll: Poll,
     publishers_poll: Poll,
     sessions: Vec<Session>,
@@ -106,7 +106,7 @@ impl Traffic {
         })
     }
 
-    /// Makes the sessions, waits for the word, publishes.
+    /// Makes the sessions, waits for the start, publishes.
     pub(super) fn run(mut self, post: &Post<Counts>) -> anyhow::Result<Counts> {
         self.make_sessions()?;
         self.connect_publishers()?;
@@ -172,7 +172,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// Goes on with a session; whether it is made.
+    /// Continues a session. Returns whether it is ready.
     fn advance_session(&mut self, index: usize, ends: bool) -> Result<bool, String> {
         let number = self.number(index);
         let options = &self.plan.options;
@@ -211,7 +211,7 @@ impl Traffic {
                 }
                 Ok(())
             }
-            // What an earlier run has left is taken, and not counted.
+            // Messages that an earlier run has left are taken, and not counted.
             (Stage::Subscribing | Stage::Leaving | Stage::There, _) => {
                 let [high, low] = Message::of(packet).ok_or("no message of ours")?.packet_id;
                 if *stage != Stage::Leaving {
@@ -235,7 +235,7 @@ impl Traffic {
         Ok(made)
     }
 
-    /// Blocks, for they are few.
+    /// Blocks, since there are few.
     fn connect_publishers(&mut self) -> anyhow::Result<()> {
         let options = &self.plan.options;
         let (common, threads) = (&options.common, usize::from(options.common.threads));
@@ -255,7 +255,7 @@ impl Traffic {
                 sent_ns: vec![0; usize::from(options.window)].into_boxed_slice(),
                 free: (0..options.window).rev().collect(),
                 quota,
-                // Publishers begin apart.
+                // Publishers start at different sessions.
                 session: clients * number / all,
             });
         }
@@ -312,7 +312,7 @@ impl Traffic {
             if !publisher.link.is_flushed() {
                 publisher.link.flush()?;
             }
-            // A socket that is full gets nothing more.
+            // A full socket gets nothing more.
             while publisher.link.is_flushed() && publisher.quota > 0 && left > 0 {
                 frame.clear();
                 while frame.len() < WRITE_BYTES && publisher.quota > 0 && left > 0 {
@@ -401,7 +401,7 @@ impl Traffic {
         }
     }
 
-    /// Whether all is sent, acknowledged and delivered, or nothing has come for long.
+    /// Whether everything is sent, acknowledged and delivered, or nothing has come for long.
     fn is_done(&self, span: Span, progress: &mut (u64, u64)) -> bool {
         let now_ns = self.now_ns();
         let sending = now_ns < span.until_ns && self.publishers.iter().any(|one| one.quota > 0);
@@ -416,10 +416,10 @@ impl Traffic {
             || now_ns - progress.1 > DRAIN_NS_MAX
     }
 
-    /// Says goodbye, and lets the server close first.
+    /// Disconnects, and lets the server close first.
     fn leave(&mut self) {
         for publisher in &mut self.publishers {
-            // It has gone then, as it should.
+            // An error means that it has gone, as it should.
             let _ = publisher.link.write(&wire::DISCONNECT_NORMAL);
         }
         for session in &mut self.sessions {
@@ -431,7 +431,7 @@ impl Traffic {
     }
 }
 
-/// How many of `all` a thread has.
+/// How many of `all` belong to a thread.
 fn share(all: usize, threads: usize, thread: usize) -> usize {
     (all + threads - 1 - thread) / threads
 }

@@ -1,5 +1,5 @@
-//! A wake at a nanosecond: epoll's own timeout has milliseconds, between two of which ten messages
-//! may be due.
+//! Wakes at a nanosecond: epoll's own timeout counts milliseconds, and ten messages may be due
+//! within one.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -16,7 +16,7 @@ use rustix::time::{
 pub(super) struct Alarm(OwnedFd);
 
 impl Alarm {
-    /// Has the poll report `token` whenever the timer goes off.
+    /// Makes the poll report `token` when the timer goes off.
     pub(super) fn new(poll: &Poll, token: Token) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
@@ -24,7 +24,7 @@ impl Alarm {
         Ok(Self(timer))
     }
 
-    /// Goes off once, in so many nanoseconds, and not when it was to before.
+    /// Goes off once, in this many nanoseconds, instead of the time set before.
     pub(super) fn set(&self, in_ns: u64) -> io::Result<()> {
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         // Zero would switch it off.

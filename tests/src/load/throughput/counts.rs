@@ -1,4 +1,4 @@
-//! What is counted, and how it is told.
+//! The counts of `push-load throughput`, and their output.
 
 use serde::Serialize;
 
@@ -94,7 +94,7 @@ impl Summary {
         }
     }
 
-    /// Says it to people, on stderr.
+    /// Prints it for people, on stderr.
     pub(super) fn tell(&self) {
         let Self { sent, delivered, missing, seconds, .. } = *self;
         eprintln!("push-load: {sent} messages sent, {delivered} delivered, {missing} missing");

@@ -1,25 +1,25 @@
-//! The messages of a publisher that are on their way, and what each of them is still to cause.
-//! Decisions only: no sockets and no clock.
+//! The messages of a publisher that are on their way, and what each still has to cause. No sockets
+//! and no clock.
 
-/// What a message is to cause.
+/// What a message must cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
-    /// Subscribers that it is to come to.
+    /// How many subscribers must get it.
     pub(super) deliveries: u32,
-    /// Whether it is to be acknowledged to its publisher.
+    /// Whether its publisher must get an acknowledgement.
     pub(super) acknowledgement: bool,
 }
 
 /// A message that may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Departure {
-    /// Its place; one more is its packet id.
+    /// Its slot; its packet id is one more.
     pub(super) slot: u16,
-    /// Tells it from the others that had the same place.
+    /// Distinguishes it from other messages in the same slot.
     pub(super) sequence: u32,
 }
 
-/// The server sent something that no message of ours is to cause (any more).
+/// The server sent something that none of our messages causes (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stray;
 
@@ -29,7 +29,7 @@ pub(super) struct Flight {
     expected: Expected,
     window: u16,
     slots: Vec<Slot>,
-    /// Slots of nobody.
+    /// Unused slots.
     free: Vec<u16>,
     next_sequence: u32,
 }
@@ -38,17 +38,17 @@ pub(super) struct Flight {
 struct Slot {
     sequence: u32,
     due_ns: u64,
-    /// What is still to come.
+    /// What it still has to cause.
     left: Expected,
 }
 
 impl Flight {
-    /// Nothing is on its way yet; each message is to cause the same.
+    /// An empty flight; each message must cause the same.
     pub(super) fn new(window: u16, expected: Expected) -> Self {
         Self { expected, window, slots: Vec::new(), free: Vec::new(), next_sequence: 0 }
     }
 
-    /// Takes a place for a message that was due then; `None`: the window is full.
+    /// Takes a slot for a message that was due at `due_ns`; `None`: the window is full.
     pub(super) fn depart(&mut self, due_ns: u64) -> Option<Departure> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
@@ -78,7 +78,7 @@ impl Flight {
         Ok(())
     }
 
-    /// The message with this place was acknowledged. Returns when it was due.
+    /// The message in this slot was acknowledged. Returns when it was due.
     pub(super) fn acknowledge(&mut self, slot: u16) -> Result<u64, Stray> {
         let at = self.slots.get_mut(usize::from(slot)).ok_or(Stray)?;
         if !at.left.acknowledgement {
@@ -102,7 +102,7 @@ impl Flight {
         self.free.len() == self.slots.len()
     }
 
-    /// Frees a place that waits for nothing more.
+    /// Frees a slot whose message has caused everything.
     fn release(&mut self, slot: u16) {
         let left = self.slots[usize::from(slot)].left;
         if left.deliveries == 0 && !left.acknowledgement {

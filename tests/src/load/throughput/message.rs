@@ -1,17 +1,17 @@
-//! A message: who sent it, when it was due, and which place it has among those on their way.
+//! A message: its sender, when it was due, and its slot among those on their way.
 
 use super::super::frames::Frame;
 use super::super::wire::{self, DUP, PUBLISH_QOS0, PUBLISH_QOS1, RETAIN};
 use super::flight::Departure;
 
-/// Bytes of a payload that say something: due time, publisher, sequence, slot.
+/// Bytes of a payload with content: due time, publisher, sequence, slot.
 const SAID_BYTES: usize = 8 + 4 + 4 + 2;
 
 /// The packets of one publisher, whose message is filled in for each.
 #[derive(Debug)]
 pub(super) struct Template {
     bytes: Vec<u8>,
-    /// Where the packet id is, at QoS 1.
+    /// The offset of the packet id, at QoS 1.
     id_at: Option<usize>,
     due_at: usize,
     sequence_at: usize,
@@ -37,7 +37,7 @@ impl Template {
         out.extend_from_slice(&self.bytes);
         let packet = &mut out[begin..];
         if let Some(at) = self.id_at {
-            // The window leaves 65,535 out, so that one more is no zero.
+            // The window leaves 65,535 out, so that one more is not zero.
             packet[at..at + 2].copy_from_slice(&(message.slot + 1).to_be_bytes());
         }
         packet[self.due_at..self.due_at + 8].copy_from_slice(&due_ns.to_be_bytes());
@@ -58,7 +58,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// The message in a PUBLISH that a [`Template`] made.
+    /// Reads the message in a PUBLISH that a [`Template`] made.
     pub(super) fn of(frame: Frame<'_>) -> Option<Self> {
         let (length, rest) = frame.body.split_first_chunk::<2>()?;
         let rest = rest.get(usize::from(u16::from_be_bytes(*length))..)?;

@@ -1,9 +1,8 @@
 //! `push-load throughput`: messages to connected subscribers, by a window or at a rate.
 //!
-//! The client's CPU is spent on the machine that is measured, and must not be what limits it. So a
-//! thread has both ends of every message, and learns without a word to another thread that one is
-//! complete; messages and acknowledgements are written many at a time, and read many at a time, with
-//! one look at the clock.
+//! The client shares the measured machine's CPU, and must not be the bottleneck. So one thread has
+//! both ends of every message, and needs no other thread to learn that it is complete. It writes
+//! and reads many messages and acknowledgements at a time, with one reading of the clock.
 
 mod alarm;
 mod counts;
@@ -26,7 +25,7 @@ use super::crew::{Crew, Post};
 use super::options::{Shape, Throughput};
 use super::output::print_line;
 
-/// Does what the command line says.
+/// Runs by the command line.
 pub(super) fn run(options: &Throughput) -> anyhow::Result<()> {
     check(options)?;
     let epoch = Instant::now();
@@ -53,7 +52,7 @@ pub(super) fn run(options: &Throughput) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What clap cannot tell.
+/// Checks rules that clap cannot express.
 fn check(options: &Throughput) -> anyhow::Result<()> {
     let Throughput { common, shape, publishers, .. } = options;
     if common.v5 {

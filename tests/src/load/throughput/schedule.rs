@@ -1,17 +1,16 @@
-//! When messages are due that are sent at a rate, whatever the server does. No clock of its own.
+//! When messages at a rate are due, whatever the server does. It reads no clock.
 
 /// Messages at even distances.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     from_ns: u64,
     interval_ns: f64,
-    /// Messages taken so far.
+    /// Messages sent so far.
     taken: u64,
 }
 
 impl Schedule {
-    /// The share of one of so many threads in `per_s` messages a second; the threads' messages are
-    /// due in turn.
+    /// One thread's part of `per_s` messages a second; the threads' messages are due in turn.
     pub(super) fn new(from_ns: u64, per_s: u64, threads: usize, thread: usize) -> Self {
         let of_all_ns = 1e9 / per_s as f64;
         Self {
@@ -23,7 +22,7 @@ impl Schedule {
 
     /// When the next message is due.
     pub(super) fn next_due_ns(&self) -> u64 {
-        // From the number, so that no rounding adds up.
+        // Computed from the number, so that rounding does not add up.
         self.from_ns + (self.taken as f64 * self.interval_ns) as u64
     }
 

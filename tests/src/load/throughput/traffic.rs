@@ -25,13 +25,13 @@ const EVENTS_PER_WAKE_MAX: usize = 1_024;
 const READ_BYTES: usize = 64 << 10;
 /// Bytes of messages written at a time.
 const WRITE_BYTES: usize = 64 << 10;
-/// The longest sleep: the end of the time measured is noticed no later.
+/// Longest sleep, so that the end of the measured time is noticed in time.
 const SLEEP: Duration = Duration::from_millis(20);
-/// How long nothing may come in the end before the rest is given up.
+/// How long to wait for further messages at the end.
 const DRAIN_NS_MAX: u64 = 3_000_000_000;
 /// How long goodbyes may take.
 const LEAVE: Duration = Duration::from_millis(50);
-/// Messages of a publisher that may be on their way at a rate: one for each packet id there is.
+/// Messages of a publisher that may be on their way at a rate: one for each packet id.
 const WINDOW_AT_A_RATE: u16 = u16::MAX;
 
 /// The token of the alarm; those of links are their numbers.
@@ -50,19 +50,19 @@ pub(super) struct Traffic {
     plan: Arc<Plan>,
     thread: usize,
     poll: Poll,
-    /// Tokens from 0 on.
+    /// Their tokens begin at 0.
     publishers: Vec<Publisher>,
-    /// Tokens from the number of publishers on.
+    /// Their tokens begin at the number of publishers.
     subscribers: Vec<Link>,
     counts: Counts,
     buffer: Box<[u8]>,
     frame: Vec<u8>,
-    /// When something last came.
+    /// When the last bytes came.
     heard_ns: u64,
 }
 
 impl Traffic {
-    /// Connects the thread's share; blocks.
+    /// Connects this thread's part; blocks.
     pub(super) fn connect(plan: Arc<Plan>, thread: usize) -> anyhow::Result<Self> {
         let mut traffic = Self {
             plan,
@@ -117,7 +117,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// The topic that a publisher publishes to, and a subscriber with that number subscribes to.
+    /// The topic of this number: its publisher publishes there, and its subscriber subscribes.
     fn topic(&self, number: u32) -> String {
         match self.plan.options.shape {
             Shape::FanOut => "load/all".to_owned(),
@@ -130,7 +130,7 @@ impl Traffic {
         (0..all).skip(self.thread).step_by(self.plan.options.common.threads.into())
     }
 
-    /// Waits for the word, and publishes until the end.
+    /// Waits for the start, and publishes until the end.
     pub(super) fn run(mut self, post: &Post<Counts>) -> anyhow::Result<Counts> {
         let span = post.wait_for_span()?;
         self.publish(span)?;
@@ -192,7 +192,7 @@ impl Traffic {
     fn fill_windows(&mut self, span: Span, now_ns: u64) -> anyhow::Result<()> {
         let Self { publishers, frame, counts, .. } = self;
         for Publisher { link, template, flight } in publishers {
-            // A socket that is full gets nothing more.
+            // A full socket gets nothing more.
             while link.is_flushed() {
                 frame.clear();
                 while frame.len() < WRITE_BYTES
@@ -211,8 +211,8 @@ impl Traffic {
         Ok(())
     }
 
-    /// Sends what is due, the publishers in turn. Whether that was all: what cannot be sent yet stays
-    /// due, and the event that there is room again wakes us.
+    /// Sends what is due, the publishers in turn. Returns whether that was all: the rest stays due,
+    /// and an event says when there is room again.
     fn send_due(
         &mut self,
         schedule: &mut Schedule,
@@ -297,7 +297,7 @@ impl Traffic {
             || now_ns.saturating_sub(self.heard_ns) > DRAIN_NS_MAX
     }
 
-    /// Says goodbye, and lets the server close first.
+    /// Disconnects, and lets the server close first.
     fn leave(&mut self) {
         let publishers = self.publishers.iter_mut().map(|publisher| &mut publisher.link);
         for link in publishers.chain(&mut self.subscribers) {

@@ -1,4 +1,4 @@
-//! What `cargo xtask bench durable` takes: its rows and columns, by name, among it.
+//! The arguments of `cargo xtask bench durable`, and its rows and columns by name.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -53,10 +53,10 @@ pub(crate) struct DurableArguments {
     #[arg(long, value_name = "N", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(super) shards: u16,
-    /// Make data directories below this one; default: target/bench
+    /// Make data directories in this one; default: target/bench
     #[arg(long, value_name = "DIR")]
     pub(super) data_below: Option<PathBuf>,
-    /// Measure instead how soon a server with many sessions and messages is back
+    /// Instead measure how soon a server with many sessions and messages serves again
     #[arg(long)]
     pub(super) recovery: bool,
     /// Sessions of --recovery
@@ -75,22 +75,22 @@ pub(crate) struct DurableArguments {
     pub(super) no_build: bool,
 }
 
-/// What the sessions do meanwhile.
+/// What the sessions do during a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Scenario {
-    /// They are there and acknowledge.
+    /// They are connected and acknowledge.
     Connected,
-    /// They are away.
+    /// They are not connected.
     Absent,
-    /// They are there, and messages come at a fixed rate.
+    /// They are connected, and messages come at a fixed rate.
     Paced,
 }
 
 impl Scenario {
     const ALL: [Self; 3] = [Self::Connected, Self::Absent, Self::Paced];
 
-    /// Those wanted; none: all.
+    /// The rows to measure; none given: all.
     pub(super) fn chosen(only: &[Self]) -> Vec<Self> {
         let is_wanted = |scenario: &Self| only.is_empty() || only.contains(scenario);
         Self::ALL.into_iter().filter(is_wanted).collect()
@@ -107,7 +107,7 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// What an acknowledgement means.
+/// What an acknowledgement promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Mode {
@@ -117,7 +117,7 @@ pub(super) enum Mode {
     Os,
     /// Ours: in memory.
     Off,
-    /// In memory, written every second.
+    /// In memory; written to disk every second.
     Mosquitto,
     /// The build of `--before`: on the disk.
     BeforeFsync,
@@ -130,7 +130,7 @@ impl Mode {
     pub(super) const ALL: [Self; 6] =
         [Self::Fsync, Self::Os, Self::Off, Self::Mosquitto, Self::BeforeFsync, Self::BeforeOff];
 
-    /// What our server is given as `--durability`; `None`: it is not ours.
+    /// The `--durability` of our server; `None`: another server.
     pub(super) const fn durability(self) -> Option<&'static str> {
         match self {
             Self::Fsync | Self::BeforeFsync => Some("fsync"),

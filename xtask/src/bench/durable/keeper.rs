@@ -1,4 +1,4 @@
-//! The servers that keep what they acknowledge, or do not: how each is started on a data directory.
+//! Starts the servers to compare, each with its way of storing messages, on a data directory.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,13 +14,13 @@ use super::super::rig::Bench;
 use super::arguments::{DurableArguments, Mode};
 use crate::workspace::say;
 
-/// How long a server may take until it serves, a large directory to be read included.
+/// How long a server may take until it serves, including the time to read a large directory.
 const READY_WITHIN: Duration = Duration::from_secs(300);
 
 /// Connections that a server must have room for beside those measured.
 const CONNECTIONS_SPARE: u32 = 100;
 
-/// Nothing is to be dropped for being too much: more than any run sends.
+/// The limit of messages in an outbox: more than any run sends, so that none is dropped.
 const OUTBOX_MESSAGES_MAX: &str = "1000000000";
 const OUTBOX_BYTES_MAX: &str = "1000000000000";
 
@@ -31,9 +31,9 @@ pub(super) struct Keeper {
     /// The build of `--before`.
     before: Option<PathBuf>,
     mosquitto: Option<PathBuf>,
-    /// Where logs and configurations go.
+    /// The folder for logs and configurations.
     folder: PathBuf,
-    /// Where data directories are made.
+    /// The folder for data directories.
     below: PathBuf,
     shards: u16,
     connections: u32,
@@ -60,7 +60,7 @@ impl Keeper {
         })
     }
 
-    /// Those that are wanted and that there are programs for.
+    /// The modes to measure whose programs exist.
     pub(super) fn modes(&self, only: &[Mode]) -> Vec<Mode> {
         let is_measured = |mode: &Mode| {
             let is_there = match mode {
@@ -96,7 +96,7 @@ impl Keeper {
         Broker::launch(name, &mut command, folder, addresses, READY_WITHIN, interrupt)
     }
 
-    /// Heartbeats are not what is measured: the kernel path is off.
+    /// The kernel path is off, since heartbeats are not measured.
     fn own(
         &self,
         server: &Path,

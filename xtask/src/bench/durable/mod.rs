@@ -1,19 +1,23 @@
-//! `cargo xtask bench durable`: QoS 1 messages to sessions that outlive their connections, with what
-//! each `--durability` costs; `--recovery`: how soon a server with many sessions and messages is back.
+//! `cargo xtask bench durable`: QoS 1 messages to sessions that outlive their connections, and what
+//! each `--durability` costs; with `--recovery`, how soon a server with many sessions and messages
+//! serves again.
 //!
 //! What the figures mean, beside what `bench` says of all of them:
-//! - A message is one PUBLISH to one session's topic, and counts when its PUBACK has come. The
+//! - A message is one PUBLISH to one session's topic. It counts when its PUBACK has come. The
 //!   generator is one process; it writes and reads many messages at a time (`push-load publish`).
-//! - *Connected*: every session is there and acknowledges; a message is written to the store, sent,
-//!   and removed. *Absent*: none is there; messages pile up. Both as fast as the window allows, so
-//!   that PUBACK latency there is the window over the rate. *Paced*: connected, at a fixed rate far
-//!   below, where latency is the server's.
-//! - Fsyncs are the server's own count; bytes written are the kernel's (`write_bytes` of the process:
-//!   pages made dirty, before any compaction to come).
-//! - mosquitto has nothing to compare with `fsync`: it acknowledges from memory and writes its whole
-//!   database every second here (`autosave_interval 1`), so that a crash loses up to a second and
-//!   more. It is the yardstick of what an acknowledgement costs that promises less.
-//! - Each turn has a new data directory, on the file system that is named below the table.
+//! - *Connected*: every session is connected and acknowledges; a message is written to the store,
+//!   sent,
+//!   and removed. *Absent*: no session is connected; messages pile up. Both run as fast as the window
+//!   allows, so the PUBACK latency is the window over the rate. *Paced*: connected, at a fixed rate far
+//!   below the maximum, so the latency is the server's.
+//! - Fsyncs are the server's own count; bytes written are the kernel's (`write_bytes` of the
+//!   process:
+//!   pages made dirty, before any later compaction).
+//! - mosquitto has nothing like `fsync`: it acknowledges from memory, and here writes its whole
+//!   database
+//!   every second (`autosave_interval 1`), so a crash loses a second or more. It shows what an
+//!   acknowledgement costs that promises less.
+//! - Each turn has a new data directory, on the file system named below the table.
 
 mod arguments;
 mod keeper;

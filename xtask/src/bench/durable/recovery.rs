@@ -1,5 +1,5 @@
-//! `--recovery`: how soon a server is back that has many sessions and owes many messages, after an
-//! orderly stop and after a crash, and what memory it then has.
+//! `--recovery`: how soon a server with many sessions and many owed messages serves again, after an
+//! orderly stop and after a crash, and how much memory it uses then.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -17,13 +17,13 @@ use super::arguments::{DurableArguments, Mode};
 use super::keeper::Keeper;
 use crate::workspace::say;
 
-/// How long the sessions may take to be made.
+/// Longest time to make the sessions.
 const SESSIONS_WITHIN: Duration = Duration::from_secs(900);
 
-/// How long the messages may take to be acknowledged.
+/// Longest time to acknowledge the messages.
 const MESSAGES_WITHIN: Duration = Duration::from_secs(900);
 
-/// Sessions made a second, at most.
+/// Most sessions made in a second.
 const CONNECT_RATE: u32 = 20_000;
 
 /// What is written to `recovery.json`.
@@ -46,21 +46,21 @@ struct Report<'a> {
 struct Start {
     mode: Mode,
     after: After,
-    /// From the start of the process until it serves; our server by `/readyz`.
+    /// Seconds from the start of the process until it serves; for our server, by `/readyz`.
     ready_s: f64,
     resident_bytes: u64,
     anonymous_bytes: u64,
-    /// What the directory occupied before the start.
+    /// Bytes of the directory before the start.
     disk_bytes: u64,
-    /// `push_sessions` once it serves; mosquitto does not say.
+    /// `push_sessions` once it serves; mosquitto has no such figure.
     sessions: Option<f64>,
 }
 
-/// How the life before ended.
+/// How the previous life ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum After {
-    /// There was none: the memory of the server that was filled, and the time to fill it.
+    /// There was none. The row shows the memory of the filled server and the time to fill it.
     Filling,
     Stop,
     Crash,
@@ -126,14 +126,14 @@ fn visit(
     broker.end()?;
     let broker = again(bench, arguments, keeper, (mode, After::Stop), &data, starts)?;
     if mode == Mode::Mosquitto {
-        // A crash costs it what it has not written.
+        // A crash costs it everything that it has not written.
         return broker.end();
     }
     broker.kill()?;
     again(bench, arguments, keeper, (mode, After::Crash), &data, starts)?.end()
 }
 
-/// Starts it on what the life before has left.
+/// Starts it on the directory of its previous life.
 fn again(
     bench: &Bench,
     arguments: &DurableArguments,
@@ -155,7 +155,7 @@ fn again(
     }
 }
 
-/// Makes the sessions and has them owed the messages; how long that took.
+/// Makes the sessions and publishes the messages that they are owed. Returns how long that took.
 fn fill(bench: &Bench, arguments: &DurableArguments, broker: &mut Broker) -> Result<Duration> {
     let mut words = vec!["--absent".to_owned()];
     let mut say = |flag: &str, value: u64| words.extend([flag.to_owned(), value.to_string()]);

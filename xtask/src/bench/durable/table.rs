@@ -1,4 +1,5 @@
-//! The table: quantities of each row by server, and what durability costs as ratios of one run.
+//! The table: quantities of each row by server, and the costs of durability as ratios within one
+//! run.
 
 use serde::Serialize;
 
@@ -10,7 +11,7 @@ use super::visit::{StoreFigures, Visit};
 struct Quantity {
     label: &'static str,
     decimals: usize,
-    /// Whether ratios are taken.
+    /// Whether the table has ratios of it.
     compared: bool,
     value: fn(&Visit) -> Option<f64>,
 }
@@ -59,7 +60,7 @@ pub(super) struct Row {
     fsync_to_off: Option<Spread>,
     os_to_off: Option<Spread>,
     fsync_to_mosquitto: Option<Spread>,
-    /// This build over that of `--before`.
+    /// This build divided by that of `--before`.
     fsync_to_before: Option<Spread>,
     off_to_before: Option<Spread>,
 }
@@ -109,7 +110,7 @@ fn row(scenario: Scenario, quantity: &Quantity, visits: &[&Visit]) -> Row {
     }
 }
 
-/// Columns of the build of `--before` are there if it was measured.
+/// Builds the table; it has columns of the build of `--before` if that was measured.
 pub(super) fn table(rows: &[Row]) -> Table {
     let mut head =
         vec!["", "fsync", "os", "off", "mosquitto", "fsync/off", "os/off", "fsync/mosquitto"];

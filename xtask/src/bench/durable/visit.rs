@@ -13,10 +13,10 @@ use super::arguments::{DurableArguments, Mode, Scenario};
 use super::keeper::Keeper;
 use crate::workspace::say;
 
-/// How long sessions may take to be made.
+/// Longest time to make the sessions.
 const SESSIONS_WITHIN: Duration = Duration::from_secs(120);
 
-/// How long the rest may take to be acknowledged and delivered.
+/// Longest time until the rest is acknowledged and delivered.
 const DRAIN_WITHIN: Duration = Duration::from_secs(60);
 
 /// How often the generator looks at its subscribers, in milliseconds.
@@ -41,7 +41,7 @@ pub(super) struct Visit {
     pub(super) commands: [String; 2],
 }
 
-/// What the store counted in the time measured.
+/// The store's counts in the measured time.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct StoreFigures {
     pub(super) fsyncs: f64,
@@ -52,7 +52,7 @@ pub(super) struct StoreFigures {
     pub(super) fsyncs_per_s: f64,
 }
 
-/// What is read at both ends of the time measured.
+/// Readings at both ends of the measured time.
 struct Reading {
     at: Instant,
     machine: MachineTime,
@@ -72,7 +72,7 @@ impl Reading {
         })
     }
 
-    /// A counter of the store; `None`: it has none.
+    /// A counter of the store; `None`: the server has no store.
     fn counter(&self, name: &str) -> Option<f64> {
         self.metrics.as_ref()?.value(name)
     }
@@ -101,7 +101,7 @@ pub(super) fn run(
         load.wait_until_done(DRAIN_WITHIN, interrupt, || broker.check_alive())?;
     load.end()?;
     check(scenario, &outcome, broker.metrics()?.as_ref())?;
-    // Not in order: a server that holds millions of messages may take long to let go of them.
+    // Not in order: a server that holds millions of messages may take long to free them.
     broker.kill()?;
     let mut visit = figures(&first, &last, outcome)?;
     (visit.round, visit.scenario, visit.mode) = (round, scenario, mode);
@@ -109,7 +109,7 @@ pub(super) fn run(
     Ok(visit)
 }
 
-/// What the generator is told.
+/// The arguments of the generator.
 fn words(arguments: &DurableArguments, scenario: Scenario) -> Vec<String> {
     let mut words = Vec::new();
     let mut say = |flag: &str, value: u64| words.extend([flag.to_owned(), value.to_string()]);
@@ -128,7 +128,7 @@ fn words(arguments: &DurableArguments, scenario: Scenario) -> Vec<String> {
     words
 }
 
-/// Figures of a run that lost messages are no figures.
+/// Refuses the figures of a run that lost messages.
 fn check(scenario: Scenario, outcome: &Published, metrics: Option<&Metrics>) -> Result<()> {
     let Published { sent, acknowledged, missing, delivered, measured, .. } = *outcome;
     if measured == 0 || outcome.seconds <= 0.0 {

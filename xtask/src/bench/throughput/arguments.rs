@@ -1,4 +1,4 @@
-//! What `cargo xtask bench throughput` takes, and what it makes of each scenario.
+//! The arguments of `cargo xtask bench throughput`, and the load of each scenario.
 
 use std::path::PathBuf;
 
@@ -60,9 +60,9 @@ pub(crate) struct ThroughputArguments {
     /// Also measure this earlier build of push-server, in the same rounds
     #[arg(long, value_name = "PATH")]
     pub(super) before: Option<PathBuf>,
-    /// Also measure this broker; repeatable. In COMMAND, which is split at blanks and goes through no
-    /// shell, {port} is where it is to listen on 127.0.0.1, and {data} an empty directory. It is to
-    /// stay in the foreground
+    /// Also measure this broker; repeatable. COMMAND is split at blanks, without a shell; {port} in
+    /// it becomes the port to listen at on 127.0.0.1, and {data} an empty directory. It must stay
+    /// in the foreground
     #[arg(long, value_name = "NAME=COMMAND")]
     pub(super) peer: Vec<Peer>,
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub(crate) struct ThroughputArguments {
 }
 
 impl ThroughputArguments {
-    /// Clients of a scenario that subscribe, or connect, and publishers beside them.
+    /// The clients of a scenario that subscribe or connect, and the publishers beside them.
     pub(super) fn clients(&self, scenario: Scenario) -> (u32, u32) {
         match scenario {
             Scenario::FanOutQos0 | Scenario::FanOutQos1 => (self.fan_out, 1),
@@ -83,7 +83,7 @@ impl ThroughputArguments {
         }
     }
 
-    /// The mode of the generator in a scenario, and what it is told.
+    /// The mode of the generator in a scenario, and its arguments.
     pub(super) fn words(&self, scenario: Scenario) -> (&'static str, Vec<String>) {
         let (clients, publishers) = self.clients(scenario);
         let mut words = Vec::new();
@@ -114,7 +114,7 @@ impl ThroughputArguments {
         ("throughput", words)
     }
 
-    /// A scenario as the table has it.
+    /// The name of a scenario in the table.
     pub(super) fn label(&self, scenario: Scenario) -> String {
         let ThroughputArguments { fan_out, fan_in, pairs, rate, connecting, .. } = self;
         let qos = scenario.qos();

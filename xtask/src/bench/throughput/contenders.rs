@@ -1,4 +1,4 @@
-//! Who is measured: our server, mosquitto, and any broker that `--peer` names.
+//! The servers to measure: ours, mosquitto, and any broker that `--peer` names.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,13 +14,13 @@ use super::super::rig::Bench;
 /// How long a peer may take until it serves.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// Where the port stands in a peer's command.
+/// Stands for the port in a peer's command.
 const PORT: &str = "{port}";
 
-/// Where an empty directory stands in it.
+/// Stands for an empty directory in it.
 const DATA: &str = "{data}";
 
-/// A broker that is not ours, as `--peer NAME=COMMAND` says.
+/// Another broker, from `--peer NAME=COMMAND`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Peer {
     name: String,
@@ -106,7 +106,7 @@ impl Contender {
         }
     }
 
-    /// Ends it. What a peer makes of SIGTERM is its own affair.
+    /// Ends it. A peer may react to SIGTERM as it likes.
     pub(super) fn end(&self, broker: Broker) -> Result<()> {
         match self {
             Self::Known(_) => broker.end(),

@@ -1,31 +1,31 @@
-//! Whether a figure may be the generator's or the machine's rather than the server's.
+//! Whether a figure may show the generator's or the machine's limit instead of the server's.
 
 use serde::Serialize;
 
 use super::super::load::RoundTrips;
 use super::scenario::Load;
 
-/// From this share of its threads' time on, a process may be what sets the pace.
+/// Share of its threads' time from which a process may be the bottleneck.
 const BUSY_SHARE: f64 = 0.85;
 
-/// From this share on, no processor was left for whoever wanted one.
+/// Share of all processors from which none was free.
 const FULL_SHARE: f64 = 0.97;
 
 /// Most of a delivery's time that may be the generator's own lateness.
 const LATE_SHARE_MAX: f64 = 0.25;
 
-/// Shares of their time that they were busy.
+/// Shares of the time that processes were busy.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Busy {
-    /// Of the server's shards; above 1 when it has more threads than are known.
+    /// The server's shards; above 1 if it has more threads than we know of.
     pub(super) server: f64,
-    /// Of the generator's threads.
+    /// The generator's threads.
     pub(super) generator: f64,
-    /// Of all processors, whoever was busy.
+    /// All processors.
     pub(super) machine: f64,
 }
 
-/// Why a figure is doubtful; `None`: it is the server's. What a unit costs holds either way.
+/// Why a figure is doubtful; `None`: it is the server's. The cost of a unit holds either way.
 pub(super) fn doubt(
     load: Load,
     busy: &Busy,

@@ -1,4 +1,4 @@
-//! What is measured: who publishes to whom, at which QoS, and how fast.
+//! The scenarios: which clients publish to which, at which QoS, and how fast.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ pub(super) enum Load {
 }
 
 impl Scenario {
-    /// Those wanted; none: all.
+    /// The scenarios to measure; none given: all.
     pub(super) fn chosen(only: &[Self]) -> Vec<Self> {
         let is_wanted = |scenario: &Self| only.is_empty() || only.contains(scenario);
         Self::value_variants().iter().copied().filter(is_wanted).collect()
@@ -68,7 +68,7 @@ impl Scenario {
         }
     }
 
-    /// What is counted, in the singular.
+    /// The unit that it counts, in the singular.
     pub(super) fn unit(self) -> &'static str {
         if self == Self::Connects { "connect" } else { "delivery" }
     }

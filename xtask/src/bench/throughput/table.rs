@@ -1,4 +1,4 @@
-//! The table: what each server did in each scenario, and ratios of one run.
+//! The table: the figures of each server in each scenario, and ratios within one run.
 
 use serde::Serialize;
 
@@ -9,19 +9,19 @@ use super::contenders::Contender;
 use super::scenario::{Load, Scenario};
 use super::visit::Visit;
 
-/// Stands behind a figure that may be another's than the server's.
+/// Follows a figure that may not show the server's limit.
 const DOUBT_MARK: &str = "?";
 
-/// What is taken from a visit.
+/// A quantity taken from a visit.
 struct Quantity {
-    /// With `UNIT` where the scenario's unit goes.
+    /// `UNIT` stands for the scenario's unit.
     label: &'static str,
     decimals: usize,
-    /// The loads that it says something about.
+    /// The loads that it makes sense for.
     loads: &'static [Load],
-    /// Whether ratios are taken.
+    /// Whether the table has ratios of it.
     is_compared: bool,
-    /// Whether it is doubtful when the visit is: costs are not.
+    /// Whether doubt about a visit concerns it: costs stay valid.
     is_doubted: bool,
     value: fn(&Visit) -> Option<f64>,
 }
@@ -101,8 +101,8 @@ struct Ratio {
     spread: Option<Spread>,
 }
 
-/// What is set in relation: our user path to everybody else's, each path to the earlier build's, and
-/// what the programs on the interface cost.
+/// The pairs to compare: our user path with every other broker, each path with the earlier build's,
+/// and with and without the programs on the interface.
 fn pairs(contenders: &[Contender]) -> Vec<(String, String)> {
     let known = |variant| {
         let contender = Contender::Known(variant);
@@ -171,7 +171,7 @@ pub(super) fn table(contenders: &[Contender], rows: &[Row]) -> Table {
     let mut head = vec![String::new()];
     head.extend(contenders.iter().map(Contender::name));
     let ratio_name = |(server, over): (String, String)| {
-        // Without the word that all of ours have; the earlier build's path is the same.
+        // Without the word that all of ours share; the earlier build's path is the same.
         let over = if over.ends_with(" before") { "before" } else { over.as_str() };
         format!("{server}/{over}").replace(" path", "")
     };
@@ -193,10 +193,10 @@ pub(super) fn table(contenders: &[Contender], rows: &[Row]) -> Table {
     Table { head, rows: rows.iter().map(cells).collect() }
 }
 
-/// A change of 3 % is to be seen.
+/// Enough to see a change of 3 %.
 const RATIO_DECIMALS: usize = 3;
 
-/// Below the table: what is in doubt, in which rounds, and the first of the reasons.
+/// The lines below the table: what is in doubt, in which rounds, and the first reason.
 pub(super) fn doubts(
     arguments: &ThroughputArguments,
     contenders: &[Contender],

@@ -15,10 +15,10 @@ use super::doubt::{Busy, doubt};
 use super::scenario::{self, Scenario};
 use crate::workspace::say;
 
-/// How long clients may take to connect.
+/// Longest time for clients to connect.
 const CLIENTS_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long the generator may take to notice an end, and the rest to be delivered.
+/// Longest time until the generator notices the end and the rest is delivered.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Least share of the fixed rate that must be delivered.
@@ -34,22 +34,22 @@ pub(super) struct Visit {
     /// Deliveries or connects.
     pub(super) per_s: f64,
     pub(super) server_us: f64,
-    /// Everything that was busy, generator included.
+    /// CPU time of everything that was busy, generator included.
     pub(super) machine_us: f64,
     pub(super) generator_us: f64,
     pub(super) busy: Busy,
-    /// From when a message was due to its subscriber, or from SYN to CONNACK. By a window, this is
-    /// the window over the rate.
+    /// From the time a message was due to its subscriber, or from SYN to CONNACK. By a window, this
+    /// is the window over the rate.
     pub(super) times_us: RoundTrips,
     /// How late the generator sent, at a fixed rate.
     pub(super) late_us: Option<RoundTrips>,
-    /// Why the rate, or the times, may be another's than the server's.
+    /// Why the rate or the times may not be the server's.
     pub(super) doubt: Option<String>,
     #[serde(skip)]
     pub(super) commands: [String; 2],
 }
 
-/// What is read at both ends of the time measured.
+/// Readings at both ends of the measured time.
 struct Reading {
     at: Instant,
     machine: MachineTime,
@@ -66,7 +66,7 @@ impl Reading {
     }
 }
 
-/// What the generator counted in the time measured, whichever its mode.
+/// The generator's counts in the measured time, in any mode.
 struct Counted {
     /// Deliveries or connects.
     units: u64,
@@ -107,7 +107,7 @@ pub(super) fn run(
     };
     load.end()?;
     contender.end(broker)?;
-    // A peer's threads are not known; one that is busy with all it has is no less busy for it.
+    // We do not know a peer's number of threads; one busy thread may be its limit.
     let threads = if contender.is_ours() { arguments.common.shards } else { 1 };
     let mut visit = figures(&first, &last, &counted, threads)?;
     visit.doubt = doubt(scenario.load(), &visit.busy, &visit.times_us, visit.late_us.as_ref());
@@ -140,7 +140,7 @@ impl Counted {
     }
 }
 
-/// Figures of a run that lost messages, or did not keep to its rate, are no figures.
+/// Refuses the figures of a run that lost messages or did not keep its rate.
 fn check(carried: &Carried, rate: Option<u32>) -> Result<()> {
     if carried.missing > 0 {
         let Carried { missing, sent, .. } = carried;

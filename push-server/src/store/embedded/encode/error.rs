@@ -1,8 +1,8 @@
-//! What may be wrong with a record.
+//! Why a record cannot be decoded.
 
 use crate::broker::{TopicError, UserPropertyTooLong};
 
-/// Why bytes are not the record that they should be.
+/// Why bytes are not a valid record.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::store::embedded) enum DecodeError {
     #[error("malformed record: {0}")]

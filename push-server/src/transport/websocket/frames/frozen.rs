@@ -1,10 +1,10 @@
-//! Where a client's frames have come to, as a value.
+//! The state of the frame parser as a plain value.
 
 use tungstenite::protocol::frame::coding::Control;
 
 use super::{Frames, HEADER_BYTES_MAX, MASK_BYTES, Payload};
 
-/// Where the frames have come to.
+/// How far the parser has come.
 #[derive(Debug)]
 pub(in crate::transport) struct FrozenFrames {
     /// The beginning of the next frame's header.
@@ -13,7 +13,7 @@ pub(in crate::transport) struct FrozenFrames {
     payload: Option<FrozenPayload>,
 }
 
-/// A frame whose payload has not come whole.
+/// A frame whose payload is incomplete.
 #[derive(Debug)]
 struct FrozenPayload {
     left_bytes: u64,
@@ -23,7 +23,7 @@ struct FrozenPayload {
 }
 
 impl Frames {
-    /// All of it, as a value.
+    /// Turns the parser into a value.
     pub(in crate::transport) fn freeze(self) -> FrozenFrames {
         let Self { header, header_len, is_fragmented, payload } = self;
         let payload = payload.map(|Payload { left, mask, control }| {
@@ -33,7 +33,7 @@ impl Frames {
         FrozenFrames { header: header[..usize::from(header_len)].to_vec(), is_fragmented, payload }
     }
 
-    /// What `freeze` made a value of.
+    /// Turns the value back into a parser.
     pub(in crate::transport) fn thaw(frozen: FrozenFrames) -> Self {
         let FrozenFrames { header: begun, is_fragmented, payload } = frozen;
         let mut header = [0; HEADER_BYTES_MAX];
