@@ -4,7 +4,7 @@
 use push_server::access::Access;
 use push_server::broker::QoS::{AtLeastOnce, ExactlyOnce};
 use push_server::mqtt::codec::Reason;
-use push_server::mqtt::{Handshake, Limits, Progress};
+use push_server::mqtt::{Handshake, HandshakeProgress, Limits};
 
 use crate::server::at_every_split;
 use crate::wire::{Connect, packet, publish};
@@ -81,7 +81,7 @@ fn refusals_bear_only_reason_codes_of_connack() {
                 &Access::default(),
                 &connect.bytes(),
             );
-            let Progress::Connect(connecting) = progress else { panic!("a good CONNECT") };
+            let HandshakeProgress::Connect(connecting) = progress else { panic!("a good CONNECT") };
             let frame = connecting.refuse(reason).frame;
             if connect.level == 5 {
                 // Session present is 0.

@@ -3,7 +3,7 @@
 use push_server::access::Access;
 use push_server::broker::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use push_server::mqtt::codec::Reason;
-use push_server::mqtt::{Handshake, Limits, Progress};
+use push_server::mqtt::{Handshake, HandshakeProgress, Limits};
 
 use crate::server::{Seen, at_every_split};
 use crate::wire::{
@@ -262,7 +262,7 @@ fn refusal_larger_than_the_client_takes_is_not_sent() {
             &Access::default(),
             &connect.bytes(),
         );
-        let Progress::Connect(connecting) = progress else { panic!("a good CONNECT") };
+        let HandshakeProgress::Connect(connecting) = progress else { panic!("a good CONNECT") };
         assert_eq!(connecting.refuse(Reason::QuotaExceeded).frame, answer);
     }
 }

@@ -12,7 +12,7 @@ use push_server::broker::{
 };
 use push_server::mqtt::codec::Reason;
 use push_server::mqtt::{
-    Claim, Connection, Delivered, Delivery, Event, Filing, Handshake, Limits, Progress,
+    Claim, Connection, Delivered, Delivery, Event, Filing, Handshake, HandshakeProgress, Limits,
     PublishReceipt, Refusal, Session, Transmit,
 };
 
@@ -269,8 +269,10 @@ impl Server {
         }
     }
 
-    fn go_on(&mut self, mut progress: Progress) {
-        while let (Progress::Asks, Link::Handshake(handshake)) = (&progress, &mut self.link) {
+    fn go_on(&mut self, mut progress: HandshakeProgress) {
+        while let (HandshakeProgress::Asks, Link::Handshake(handshake)) =
+            (&progress, &mut self.link)
+        {
             let credentials = handshake.question().expect("a question");
             if self.answers_late {
                 self.asked = Some(credentials);
@@ -279,13 +281,13 @@ impl Server {
             progress = handshake.answer(&self.limits, self.access.judge(&credentials));
         }
         match progress {
-            Progress::More | Progress::Asks => {}
-            Progress::Reply(frame) => self.output.extend(&frame),
-            Progress::Refused(refusal) => self.refuse(&refusal),
-            Progress::Connect(connecting) if self.redirect_to.is_some() => {
+            HandshakeProgress::More | HandshakeProgress::Asks => {}
+            HandshakeProgress::Reply(frame) => self.output.extend(&frame),
+            HandshakeProgress::Refused(refusal) => self.refuse(&refusal),
+            HandshakeProgress::Connect(connecting) if self.redirect_to.is_some() => {
                 self.refuse(&connecting.redirect(self.redirect_to.unwrap_or_default()));
             }
-            Progress::Connect(mut connecting) => {
+            HandshakeProgress::Connect(mut connecting) => {
                 let connect = &mut connecting.connect;
                 if connect.client_id.is_empty() {
                     connect.client_id = "assigned".to_owned();

@@ -59,7 +59,7 @@ impl<P: Ports> Shard<P> {
                 }
             }
             Some(Again::SessionChange(key, number, change)) => {
-                self.retry_change((key, number), change)
+                self.retry_change((key, number), change);
             }
             Some(Again::Removal(number)) => self.file(self.removed(number, true)),
             Some(Again::FilterRemoval(filter)) => self.retry_filter_removal(filter),
