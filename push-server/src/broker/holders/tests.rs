@@ -11,9 +11,9 @@ fn a_network_is_a_24_or_a_48() {
     let one = network("2001:db8:1:2::3");
     assert_eq!(network("2001:db8:1:2:ffff::4"), one, "the same link");
     let neighbour = network("2001:db8:1:3::3");
-    assert_eq!(neighbour.network, one.network);
+    assert_eq!(neighbour.prefix, one.prefix);
     assert_ne!(neighbour.link, one.link);
-    assert_ne!(network("2001:db8:2:2::3").network, one.network);
+    assert_ne!(network("2001:db8:2:2::3").prefix, one.prefix);
     assert_ne!(one, PeerNetwork::default());
 }
 

@@ -33,19 +33,19 @@ fn limits(outbox_messages_max: u32, outbox_bytes_max: u64) -> Limits {
 }
 
 fn outbox_qos(session: &Session) -> Vec<QoS> {
-    let pending = session.pending.as_ref().expect("something is pending");
-    pending.queued().map(|owed| owed.delivery.qos).collect()
+    let outbox = session.outbox.as_ref().expect("something is outbox");
+    outbox.queued().map(|owed| owed.delivery.qos).collect()
 }
 
 /// The counters agree with what they count, nothing being inflight.
 fn check(session: &Session) {
-    let Some(pending) = &session.pending else { return };
+    let Some(outbox) = &session.outbox else { return };
     let bytes = |qos0: bool| {
         let counts = |delivery: &&Delivery| !qos0 || delivery.qos == QoS::AtMostOnce;
-        let all = pending.queued().map(|owed| &owed.delivery);
+        let all = outbox.queued().map(|owed| &owed.delivery);
         all.filter(counts).map(Delivery::size).sum::<u64>()
     };
-    assert_eq!(pending.counted_bytes(), (bytes(false), bytes(true)));
+    assert_eq!(outbox.counted_bytes(), (bytes(false), bytes(true)));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn at_most_once_is_not_queued_for_the_absent() {
         session.deliver(delivery(QoS::AtMostOnce, 1), false, Filing::Never, &limits, &unlimited()),
         Delivered::Dropped
     );
-    assert!(session.pending.is_none(), "nor does it cost memory");
+    assert!(session.outbox.is_none(), "nor does it cost memory");
     assert_eq!(
         session.deliver(delivery(QoS::AtLeastOnce, 1), false, Filing::Never, &limits, &unlimited()),
         Delivered::Queued
@@ -136,9 +136,9 @@ fn a_full_outbox_of_an_absent_client_drops_its_oldest_and_no_more_than_needed() 
     assert_eq!(deliver(299), Delivered::QueuedDropping(2), "by bytes");
     // One that is larger than all of them may be is taken alone.
     assert_eq!(deliver(5_000), Delivered::QueuedDropping(2));
-    let pending = session.pending.as_ref().expect("something is pending");
+    let outbox = session.outbox.as_ref().expect("something is outbox");
     let lens: Vec<usize> =
-        pending.queued().map(|owed| owed.delivery.message.payload.len()).collect();
+        outbox.queued().map(|owed| owed.delivery.message.payload.len()).collect();
     assert_eq!(lens, [5_000]);
     check(&session);
 }
@@ -200,7 +200,7 @@ fn what_is_unacknowledged_counts_against_the_outbox_until_acknowledged() {
         Delivered::Overflow
     );
     session.acknowledge(packet_id, false).expect("known");
-    assert!(session.pending.is_none(), "settled sessions own nothing");
+    assert!(session.outbox.is_none(), "settled sessions own nothing");
     assert_eq!(
         session.deliver(delivery(QoS::AtLeastOnce, 1), true, Filing::Never, &limits, &unlimited()),
         Delivered::Queued
@@ -274,7 +274,7 @@ fn rejected_messages_are_owed_no_longer() {
     }
     assert!(session.next(10, |_, _, _| SendOutcome::Dropped).is_none());
     session.tidy();
-    assert!(session.pending.is_none());
+    assert!(session.outbox.is_none());
     session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits, &unlimited());
     session.deliver(delivery(QoS::AtLeastOnce, 50), true, Filing::Never, &limits, &unlimited());
     session.next(10, |delivery, _, _| match delivery.message.payload.is_empty() {
@@ -344,11 +344,8 @@ fn a_session_that_ends_gives_others_what_no_one_else_may_have_got() {
     assert!(!session.has_left());
     // What is left: 2 and 3 under way, 4, 6 and 8.
     assert_eq!(session.owed(), 5);
-    let pending = session.pending.as_deref().expect("owed");
-    assert_eq!(
-        pending.counted_bytes().0,
-        [2, 4, 6, 8].iter().map(|len| OWN + len + 1).sum::<u64>()
-    );
+    let outbox = session.outbox.as_deref().expect("owed");
+    assert_eq!(outbox.counted_bytes().0, [2, 4, 6, 8].iter().map(|len| OWN + len + 1).sum::<u64>());
 }
 
 #[test]
@@ -369,7 +366,7 @@ fn what_is_taken_away_from_a_session_costs_it_nothing_any_more() {
     session.leave_shared(true, |_| true);
     assert!(session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits, &unlimited()));
     assert_eq!(take_left(&mut session).len(), 2);
-    assert!(session.pending.is_none());
+    assert!(session.outbox.is_none());
     assert!(session.has_room(&delivery(QoS::AtLeastOnce, 1), true, &limits, &unlimited()));
 }
 
@@ -418,10 +415,10 @@ fn a_release_is_written_down_whether_or_not_its_id_is_known() {
     session.begin_exactly_once(7);
     assert!(session.release(7));
     assert_eq!(session.take_changes(), [SessionChange::EndExactlyOnce(7)]);
-    assert!(session.pending.is_none());
+    assert!(session.outbox.is_none());
     let mut session = Session::new("c", 60);
     assert!(!session.release(7));
-    assert!(session.take_changes().is_empty() && session.pending.is_none());
+    assert!(session.take_changes().is_empty() && session.outbox.is_none());
 }
 
 /// The note of it may come behind the removal that the release asked for.
