@@ -29,6 +29,7 @@ impl Ledger {
         let subscriber = &mut self.subscribers[subscriber];
         subscriber.connection += 1;
         subscriber.life = life;
+        subscriber.latest_again.clear();
     }
 
     /// A message came.
@@ -60,6 +61,14 @@ impl Ledger {
     pub fn repeated(&mut self, subscriber: usize, delivery: &Delivery<'_>) {
         self.moment += 1;
         self.counts.repeated += 1;
+        let of = &mut self.subscribers[subscriber];
+        let sent = delivery.id.and_then(|id| Some((id, self.messages.get(&id)?)));
+        if let Some((id, sent)) = sent.filter(|_| !delivery.retain)
+            && let Err(text) = judge_order_again(of, id, sent, delivery)
+        {
+            let (name, about) = (of.name.clone(), self.described(id));
+            self.fault(format_args!("{name}: {text}: {about}"));
+        }
         let subscriber = &self.subscribers[subscriber];
         let before = subscriber.unreleased.get(&delivery.packet_id).copied().flatten();
         if before != delivery.id {
@@ -96,6 +105,8 @@ impl Ledger {
             let text = if is_settled { "retained long after it was replaced" } else { "invented" };
             return Err(text.into());
         };
+        let first = self.subscribers[subscriber].receipts.get(&id);
+        let may_come_again = first.is_some_and(|first| self.may_come_again(first.round));
         let subscriber = &mut self.subscribers[subscriber];
         if *sent.what.topic != *delivery.topic {
             return Err("it came on another topic".into());
@@ -127,7 +138,7 @@ impl Ledger {
             return judge_order(subscriber, id, sent, delivery, self.disk_fails);
         }
         self.counts.repeated += 1;
-        if self.may_come_again(before.round) {
+        if may_come_again {
             return Ok(());
         }
         let known = before.routings.iter().find(|routing| routing.packet_id == here.packet_id);
@@ -137,7 +148,8 @@ impl Ledger {
             }
             self.counts.repeated_without_dup += 1;
         }
-        judge_repetition(&before, sent, delivery, known.copied(), here)
+        judge_repetition(&before, sent, delivery, known.copied(), here)?;
+        judge_order_again(subscriber, id, sent, delivery)
     }
 
     /// Without payload nothing says which message it is: one of its kind must have been sent.
@@ -219,6 +231,24 @@ fn judge_order(
         return Err(format!("out of order: after message {after}"));
     }
     Ok(())
+}
+
+/// Of a publisher, a topic and a QoS, what one connection is sent again comes in the order sent [MQTT-4.6.0-1].
+fn judge_order_again(
+    subscriber: &mut Subscriber,
+    id: MessageId,
+    sent: &Sent,
+    delivery: &Delivery<'_>,
+) -> Result<(), String> {
+    let key = (id.publisher, Arc::clone(&sent.what.topic), sent.what.qos, delivery.qos);
+    let latest = subscriber.latest_again.entry(key).or_insert(id.number);
+    let before = *latest;
+    *latest = before.max(id.number);
+    // Of one that its publisher sent again there may be a copy behind later ones.
+    match before > id.number && sent.sends == 1 {
+        true => Err(format!("sent again out of order: after message {before}")),
+        false => Ok(()),
+    }
 }
 
 /// A delivery of what was delivered before; `known`: where it came last under this packet id.

@@ -126,6 +126,8 @@ struct Subscriber {
     receipts: BTreeMap<MessageId, Receipt>,
     /// The last first delivery by publisher, topic, QoS published and QoS delivered.
     latest: BTreeMap<(u32, Arc<str>, u8, u8), u32>,
+    /// The same of what was delivered again on this connection.
+    latest_again: BTreeMap<(u32, Arc<str>, u8, u8), u32>,
     /// QoS 2 messages taken whose PUBREL has not come.
     unreleased: BTreeMap<u16, Option<MessageId>>,
     /// Messages that it has acknowledged to the end: PUBACK, PUBCOMP.
@@ -201,6 +203,7 @@ impl Ledger {
             terms: Vec::new(),
             receipts: BTreeMap::new(),
             latest: BTreeMap::new(),
+            latest_again: BTreeMap::new(),
             unreleased: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             connection: 0,

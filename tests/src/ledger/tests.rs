@@ -313,6 +313,36 @@ fn copies_of_a_message_are_repeated_each_for_itself() {
 }
 
 #[test]
+fn what_is_sent_again_comes_in_the_order_sent_but_for_copies() {
+    for (qos, sends) in [(1, 1), (2, 1), (1, 2)] {
+        let mut one = ledger();
+        subscribe(&mut one, "t/+", 2);
+        for number in [0, 1] {
+            (1..sends).for_each(|_| one.publishing(id(number), &live("t/0", qos)));
+            publish(&mut one, id(number), &live("t/0", qos));
+        }
+        let come = |number: u32, dup| Delivery {
+            dup,
+            packet_id: number as u16 + 1,
+            ..came(id(number), "t/0", qos)
+        };
+        (0..2).for_each(|number| one.delivered(0, &come(number, false)));
+        one.begin_connection(0, 1);
+        for number in [1, 0] {
+            match qos {
+                2 => one.repeated(0, &come(number, true)),
+                _ => one.delivered(0, &come(number, true)),
+            }
+        }
+        (1..=2).for_each(|packet_id| one.released(0, packet_id));
+        match sends {
+            1 => assert_fault(&mut one, "sent again out of order"),
+            _ => assert_good(&mut one),
+        }
+    }
+}
+
+#[test]
 fn what_nobody_sent_is_invented() {
     let mut one = ledger();
     subscribe(&mut one, "t/+", 1);
