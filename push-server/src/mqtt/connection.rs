@@ -20,6 +20,7 @@ use super::transmit::{Transmit, Writer};
 use super::will::Will;
 use super::{Limits, PublishRefusal, Version};
 use crate::broker::{Message, QoS, TopicName};
+use crate::mutant::{Rule, is_left_out};
 pub use alive::Timeout;
 use dialect::Dialect;
 use extras::{Extras, form};
@@ -234,7 +235,9 @@ impl Connection {
             let (mut topic, mut len) = (TopicForm::Whole, 0);
             let next = session.next(window, |delivery, dup, receiver| {
                 // Delivery once begun goes on, whatever the time [MQTT-3.3.2-5].
-                if !dup && delivery.message.is_expired(now) {
+                let is_expired =
+                    delivery.message.is_expired(now) && !is_left_out(Rule::ExpiredUnsent);
+                if !dup && is_expired {
                     writer.dropped_expired();
                     return SendOutcome::Dropped;
                 }
@@ -552,11 +555,15 @@ impl Connection {
 
     /// How many publishes may be unacknowledged towards the client.
     fn window(&self, limits: &Limits) -> u16 {
+        if is_left_out(Rule::ReceiveMaximum) {
+            return limits.inflight_max;
+        }
         self.receive_max.min(limits.inflight_max)
     }
 
     fn audience(&self) -> Audience {
-        Audience::new(self.dialect.version(), self.packet_bytes_max(), self.dialect.wants_words())
+        let bytes_max = self.packet_bytes_max().filter(|_| !is_left_out(Rule::PacketBytesMax));
+        Audience::new(self.dialect.version(), bytes_max, self.dialect.wants_words())
     }
 
     fn acknowledge(&mut self, kind: AckKind, packet_id: u16, reason: Reason) {

@@ -14,6 +14,7 @@ use super::subscription_list::SubscriptionList;
 use super::{Limits, OutboxFull};
 use crate::access::Subject;
 use crate::broker::{Fate, Holder, MemoryBudget, QoS, Slip, TopicFilter};
+use crate::mutant::{Rule, is_left_out};
 
 /// A session.
 ///
@@ -597,7 +598,8 @@ impl Session {
                 Retry::Publish(packet_id, delivery)
                     if judge(&delivery, true, receiver) == SendOutcome::Sent =>
                 {
-                    return Some(Next::Publish { delivery, packet_id, dup: true });
+                    let dup = !is_left_out(Rule::RetryIsDup);
+                    return Some(Next::Publish { delivery, packet_id, dup });
                 }
                 Retry::Publish(packet_id, _) => {
                     if let Some(ended) = outbox.inflight.forget(packet_id) {

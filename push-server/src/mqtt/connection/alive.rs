@@ -7,6 +7,7 @@ use push_common::ping_rate::PingPace;
 use super::{Connection, State};
 use crate::mqtt::Limits;
 use crate::mqtt::codec::Reason;
+use crate::mutant::{Rule, is_left_out};
 
 /// So many bytes of a packet under way count like a whole one: a large packet may be long under way, and a
 /// client cannot live on one that never ends.
@@ -26,13 +27,18 @@ impl Connection {
     /// When `handle_timeout` is to be called. A later call does no harm, and neither does an earlier one.
     /// `None`: never.
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        if self.state == State::Over { None } else { self.keep_alive.deadline(self.last_heard) }
+        if self.state == State::Over || is_left_out(Rule::SilentExpires) {
+            return None;
+        }
+        self.keep_alive.deadline(self.last_heard)
     }
 
     /// Time has passed. `seen_by_kernel`: when the kernel last heard the client, whose pings it may answer
     /// without a word to us.
     pub fn handle_timeout(&mut self, now: Monotonic, seen_by_kernel: Monotonic) -> Timeout {
-        self.last_heard = self.last_heard.max(seen_by_kernel);
+        if !is_left_out(Rule::KernelHears) {
+            self.last_heard = self.last_heard.max(seen_by_kernel);
+        }
         match self.poll_timeout() {
             Some(deadline) if deadline <= now => Timeout::Expired,
             _ => Timeout::Alive,

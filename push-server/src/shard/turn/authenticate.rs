@@ -8,11 +8,11 @@ use crate::access::{Credentials, Denial, Verdict};
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
 use crate::mqtt::{HandshakeProgress, Refusal};
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::QUANTUM_UNITS;
 use crate::shard::answers::Questioner;
 use crate::shard::clients::Phase;
 use crate::shard::counters::Counter;
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::Kind;
 use crate::shard::ports::{Ports, Randomness, Socket, Token};
 
