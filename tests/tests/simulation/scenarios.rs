@@ -362,6 +362,43 @@ fn what_a_member_leaves_while_the_disk_fails_goes_to_another_when_it_works() {
     assert_eq!(messages(&mut heir), 2);
 }
 
+/// Nothing of its session is on disk, and so nothing of what it was owed.
+#[test]
+fn what_a_brief_member_leaves_while_the_disk_fails_goes_to_another_when_it_works() {
+    for ends in [true, false] {
+        let mut world = world();
+        let mut publisher = Client::connect(&mut world, "publisher");
+        let heir = Client::subscriber(&mut world, "heir", "$share/g/t", 2);
+        heir.peer.reset();
+        settle(&mut world);
+        let mut leaver = Client::dial(&mut world);
+        let receive_max = (property::RECEIVE_MAXIMUM, Value::Number(1));
+        leaver.connect_as("leaver", 0, None, &[receive_max]);
+        leaver.peer.send(&wire::subscribe(Version::V5, 1, &[("$share/g/t", 2)]));
+        settle(&mut world);
+        leaver.expect("a CONNACK", |packet| matches!(packet, Packet::Connack { code: 0, .. }));
+        leaver.expect("a SUBACK", |packet| matches!(packet, Packet::Suback { .. }));
+        for (packet_id, qos) in [(1, 1), (2, 1), (3, 2)] {
+            publisher.publish(&mut world, packet_id, qos);
+        }
+        leaver.message();
+        leaver.expect_nothing();
+        fail(&mut world);
+        if ends {
+            leaver.peer.reset();
+        } else {
+            leaver.say(&mut world, &wire::unsubscribe(Version::V5, 2, &["$share/g/t"]));
+        }
+        settle(&mut world);
+        assert!(world.counters(0).shared_passed_on.value() > 0, "they were passed on in vain");
+        heal(&mut world);
+        world.crash(Written::Requests(ALL));
+        let mut heir = Client::connect(&mut world, "heir");
+        // What it was sent is its own as long as its session lasts.
+        assert_eq!(messages(&mut heir), if ends { 3 } else { 2 });
+    }
+}
+
 #[test]
 fn messages_on_disk_of_a_group_that_its_member_has_left_go_to_others_when_it_ends() {
     let mut world = world();

@@ -55,7 +55,8 @@ pub(crate) enum Done {
     Will(Outgoing),
     /// Something of what a session has left is safe elsewhere.
     Left(Giver),
-    /// A message of a session that goes on is safe with another member of its group, or is still its own.
+    /// A message of a session that goes on, or was never on disk, is safe with another member of its group, or is
+    /// still its own.
     PassedOn(Giver, Box<LeftMessage>),
     /// A page of the outbox of a session that has ended is here: what it owed to groups goes to others.
     PassOn(Leaver),

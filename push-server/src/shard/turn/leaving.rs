@@ -60,7 +60,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn leave_unwritten(&mut self, number: SessionNumber, session: &mut Session) {
         session.leave_shared(true, |_| true);
         let left = session.take_left(&self.here.shared().memory.inflight);
-        if !left.is_empty() {
+        if left.is_busy() {
             self.begin_leaving(number, Leaving { left, is_waiting: true, records: None });
         }
     }
@@ -182,16 +182,18 @@ impl<P: Ports> Shard<P> {
             self.file(Draft { writes: change.into_iter().collect(), ..Draft::default() });
             return Placed::Done { refusals: 0 };
         }
-        let is_ended = self.sessions.leaving(giver.number).is_some();
-        let done = match is_ended {
+        let has_store = self.here.shared().store.is_some();
+        let is_read_again = is_durable && self.sessions.is_leaving(giver.number);
+        let done = match is_read_again {
             true => Done::Left(giver),
-            // What fails is not read again from the disk: its client may be there, and has been sent more.
+            // What fails is not read again from the disk: it was never there, or its client is, and has been sent
+            // more.
             false => Done::PassedOn(giver, Box::new(left.for_another_try())),
         };
-        let waiting = is_durable.then_some((self.here.index(), done));
+        let waiting = has_store.then_some((self.here.index(), done));
         let draft =
             Draft { writes: change.into_iter().collect(), waiting: waiting.into_iter().collect() };
-        let mut part = Part::of_publisher(draft, self.here.shared().store.is_some());
+        let mut part = Part::of_publisher(draft, has_store);
         let placed = self.place_left(flow, &mut left, &group, &mut part);
         if placed == Placed::Blocked {
             // Nobody has a part of it.
@@ -202,7 +204,7 @@ impl<P: Ports> Shard<P> {
             return placed;
         }
         self.here.counters().shared_passed_on.add(1);
-        if is_durable && let Some(others) = self.left_of(giver) {
+        if has_store && let Some(others) = self.left_of(giver) {
             others.begin_write();
         }
         self.finish_part(part);
