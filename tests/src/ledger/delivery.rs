@@ -93,7 +93,7 @@ impl Ledger {
     fn judge(&mut self, subscriber: usize, delivery: &Delivery<'_>) -> Result<(), String> {
         let Some(id) = delivery.id else { return self.judge_empty(delivery) };
         let is_settled = id.number < self.floors.get(&id.publisher).copied().unwrap_or(0);
-        if is_settled && (delivery.qos == 1 || self.may_come_again(0)) {
+        if is_settled && delivery.qos == 1 {
             // Its PUBACK may have been lost with the server.
             self.counts.repeated += 1;
             return Ok(());
@@ -105,8 +105,6 @@ impl Ledger {
             let text = if is_settled { "retained long after it was replaced" } else { "invented" };
             return Err(text.into());
         };
-        let first = self.subscribers[subscriber].receipts.get(&id);
-        let may_come_again = first.is_some_and(|first| self.may_come_again(first.round));
         let subscriber = &mut self.subscribers[subscriber];
         if *sent.what.topic != *delivery.topic {
             return Err("it came on another topic".into());
@@ -138,9 +136,6 @@ impl Ledger {
             return judge_order(subscriber, id, sent, delivery, self.disk_fails);
         }
         self.counts.repeated += 1;
-        if may_come_again {
-            return Ok(());
-        }
         let known = before.routings.iter().find(|routing| routing.packet_id == here.packet_id);
         if let Some(known) = known.filter(|_| delivery.qos > 0 && !delivery.dup) {
             if known.life == here.life {

@@ -83,8 +83,6 @@ pub struct Ledger {
     counts: Counts,
     /// What was refused for the disk may come late when it is sent again.
     disk_fails: bool,
-    /// The last round in which it did.
-    disk_failed_in: Option<u32>,
 }
 
 /// A message that was sent.
@@ -147,17 +145,9 @@ struct Group {
     /// From this moment on somebody is there.
     served_from: Option<u64>,
     /// How often what has come did so at QoS 2.
-    came: BTreeMap<MessageId, Came>,
+    came: BTreeMap<MessageId, u32>,
     /// What a session that ended may have taken with it.
     may_be_lost: BTreeSet<MessageId>,
-}
-
-/// How a message has come to a group.
-#[derive(Clone, Copy, Debug)]
-struct Came {
-    exactly_once: u32,
-    /// When it came first.
-    round: u32,
 }
 
 /// The time from a SUBSCRIBE to the UNSUBSCRIBE, or the SUBSCRIBE of the same filter, that ended it.
@@ -222,7 +212,6 @@ impl Ledger {
             faults_untold: 0,
             counts: Counts::default(),
             disk_fails: false,
-            disk_failed_in: None,
         }
     }
 
@@ -235,17 +224,6 @@ impl Ledger {
     /// because the refusal was lost, may come behind later ones.
     pub fn disk_may_fail(&mut self) {
         self.disk_fails = true;
-    }
-
-    /// It has failed, in this life of the server: what it has not taken then (that a message was received) it may not
-    /// be offered again, so the next life may deliver once more what came up to now.
-    pub fn disk_failed(&mut self) {
-        self.disk_failed_in = Some(self.round);
-    }
-
-    /// Whether what first came in a round may come again, whatever its QoS.
-    fn may_come_again(&self, round: u32) -> bool {
-        self.disk_failed_in.is_some_and(|failed_in| round <= failed_in && failed_in < self.round)
     }
 
     /// How much has happened: equal numbers, nothing in between.

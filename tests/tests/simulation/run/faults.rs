@@ -41,7 +41,7 @@ impl Faults {
         matches!(self, Self::Disk | Self::Both)
     }
 
-    fn has_endings(self) -> bool {
+    pub(super) fn has_endings(self) -> bool {
         matches!(self, Self::Endings | Self::Both)
     }
 }
@@ -92,7 +92,6 @@ impl Run {
             self.heal_disk();
         } else {
             self.tally.disk_failures += 1;
-            self.ledger.disk_failed();
             self.world.fail_disk(rng.random_range(0..20), rng.random_bool(0.5));
         }
         self.devices.iter_mut().for_each(Device::disk_failed);
@@ -205,6 +204,9 @@ impl Run {
         self.strangers.server_ended();
         self.life += 1;
         self.ledger.begin_round(self.life);
+        if let Some(group) = self.brief_group {
+            self.ledger.group_lost_sessions(group);
+        }
         let now = self.world.now();
         for device in &mut self.devices {
             device.server_ended(ended_from, now);
