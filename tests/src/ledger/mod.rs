@@ -170,6 +170,8 @@ struct Term {
 struct Receipt {
     /// Deliveries other than for a new subscription, repeated ones included.
     times: u32,
+    /// Those of them at QoS 0, none of which is repeated.
+    at_most_once_times: u32,
     /// Those for a new subscription (RETAIN set).
     retained_times: u32,
     /// The packet ids they came under, each a routing of its own, and where each came last.

@@ -295,6 +295,26 @@ fn at_most_once_a_message_sent_again_may_come_late() {
     assert_fault(&mut late(1), "out of order");
 }
 
+/// The subscription has changed between two copies.
+#[test]
+fn one_copy_may_come_again_at_qos_1_and_the_next_once_at_qos_0() {
+    for again in [1, 2] {
+        let mut one = ledger();
+        subscribe(&mut one, "t/+", 1);
+        one.publishing(ID, &live("t/0", 1));
+        one.delivered(0, &came(ID, "t/0", 1));
+        one.begin_connection(0, 1);
+        one.delivered(0, &Delivery { dup: true, ..came(ID, "t/0", 1) });
+        subscribe(&mut one, "t/+", 0);
+        publish(&mut one, ID, &live("t/0", 1));
+        (0..again).for_each(|_| one.delivered(0, &came(ID, "t/0", 0)));
+        match again {
+            1 => assert_good(&mut one),
+            _ => assert_fault(&mut one, "at most once"),
+        }
+    }
+}
+
 #[test]
 fn copies_of_a_message_are_repeated_each_for_itself() {
     let mut one = ledger();

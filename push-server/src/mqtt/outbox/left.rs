@@ -22,6 +22,8 @@ pub struct Left {
     writes: u32,
     /// One of these has failed: the disk still has its message in this outbox.
     has_failed: bool,
+    /// The next message was asked for, and is not safe yet.
+    is_held: bool,
     /// What it counts against the total of all sessions, where there is no session any more to do so.
     charge: Option<Charge>,
 }
@@ -71,9 +73,14 @@ impl Left {
         self.queue.push_back(Owed::new(position, Filing::Written, delivery, memory));
     }
 
-    /// Takes out the next message. While it is offered it counts nowhere, so that it is not in its own
-    /// way.
+    /// Takes out the next message, unless it may not leave before it is safe: should its write fail, its publisher
+    /// sends it again, and at QoS 2 nobody may have had it. While it is offered it counts nowhere, so that it is not
+    /// in its own way.
     pub fn take(&mut self) -> Option<LeftMessage> {
+        if !self.queue.front()?.may_leave() {
+            self.is_held = true;
+            return None;
+        }
         let owed = self.queue.pop_front()?;
         let (position, filing) = (owed.position, owed.filing);
         let slip = self.followed.take(position);
@@ -87,6 +94,12 @@ impl Left {
             self.followed.insert(position, slip);
         }
         self.queue.push_front(Owed::new(position, filing, delivery, memory));
+    }
+
+    /// Whether a message was asked for in vain since this was asked last: what has become safe, or has failed, may let
+    /// it go on.
+    pub fn take_held(&mut self) -> bool {
+        std::mem::take(&mut self.is_held)
     }
 
     /// Whether no message waits to be offered.

@@ -251,6 +251,7 @@ impl<P: Ports> Shard<P> {
             entry.session.written(position, filed, client.is_some());
         }
         self.file_changes(key, None);
+        self.go_on_passing(key);
         if let Some(index) = client {
             // QoS 2 may go out now, or has to be fetched first.
             if self.has_more_for(index) {

@@ -101,7 +101,9 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    fn begin_leaving(&mut self, number: SessionNumber, leaving: Leaving) {
+    fn begin_leaving(&mut self, number: SessionNumber, mut leaving: Leaving) {
+        // Its errand begins anew.
+        leaving.left.take_held();
         self.sessions.begin_leaving(number, leaving);
         self.queue_leaving(number);
     }
@@ -347,8 +349,25 @@ impl<P: Ports> Shard<P> {
     ) -> bool {
         let Some(leaving) = self.sessions.leaving(number) else { return false };
         let waited = leaving.left.written(position, failed);
+        let is_held = leaving.left.take_held();
         self.here.counters().dropped_store.add(u64::from(waited && failed));
+        if is_held {
+            self.queue_leaving(number);
+        }
         waited
+    }
+
+    /// Something that a session is owed is safe, or has failed: what it leaves may have waited for that.
+    pub(super) fn go_on_passing(&mut self, key: u32) {
+        let Some(left) = self.sessions.session_mut(key).and_then(Session::left_mut) else { return };
+        if !left.take_held() {
+            return;
+        }
+        if left.is_empty() {
+            self.go_on_with_outbox(key);
+        } else {
+            self.queue_left(key);
+        }
     }
 
     pub(super) fn read_leavers_page(&mut self, leaver: Leaver) {
