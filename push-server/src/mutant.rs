@@ -70,7 +70,6 @@ impl Rule {
         Self::ExpiredSession,
         Self::LaterConnect,
         Self::PublishWaits,
-        Self::ConnackWaits,
         Self::AnswerWaits,
         Self::ExactlyOnceFound,
         Self::FilterRemoved,
@@ -89,6 +88,7 @@ impl Rule {
         Self::RetryIsDup,
         Self::PacketIdKept,
         Self::ExpiredUnsent,
+        Self::ConnackWaits,
         Self::TimeWithoutServer,
         Self::AnswerToItsQuestion,
     ];

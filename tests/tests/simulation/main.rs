@@ -148,7 +148,6 @@ noticed! {
         a_session_that_outlives_its_time_is_noticed: ExpiredSession,
         a_connection_that_takes_over_from_a_later_one_is_noticed: LaterConnect,
         a_publish_that_is_acknowledged_too_early_is_noticed: PublishWaits,
-        a_connack_that_comes_too_early_is_noticed: ConnackWaits,
         a_pubrel_that_comes_too_early_is_noticed: AnswerWaits,
         a_packet_id_that_a_start_forgets_is_noticed: ExactlyOnceFound,
         a_filter_that_stays_on_disk_is_noticed: FilterRemoved,
@@ -169,6 +168,8 @@ noticed! {
         a_message_sent_after_its_time_is_noticed: ExpiredUnsent,
     }
     scenarios {
+        a_connack_that_comes_too_early_is_noticed:
+            ConnackWaits by scenarios::loses_a_will_that_connack_has_promised,
         a_session_whose_time_stands_still_without_a_server_is_noticed:
             TimeWithoutServer by scenarios::is_resumed_after_its_time,
         a_second_answer_to_one_question_that_answers_the_next_is_noticed:

@@ -311,6 +311,28 @@ pub(crate) fn is_resumed_after_its_time() -> bool {
     session_present
 }
 
+/// A client connects, and a crash comes before anything of that is on disk. Returns whether it has its CONNACK and its
+/// will is lost all the same.
+pub(crate) fn loses_a_will_that_connack_has_promised() -> bool {
+    let mut world = world();
+    Client::subscriber(&mut world, "witness", "will", 1);
+    let will = Will { topic: "will".into(), qos: 1, ..Will::default() };
+    let mut device = Client::begin(&mut world, "device", SESSION_EXPIRY_SECS, Some(&will));
+    world.settle();
+    let is_accepted = matches!(device.receive(), Some(Packet::Connack { code: 0, .. }));
+    world.crash(Written::Requests(0));
+    let mut witness = Client::connect(&mut world, "witness");
+    world.advance(GRACE);
+    settle(&mut world);
+    let is_published = matches!(witness.receive(), Some(Packet::Publish(_)));
+    is_accepted && !is_published
+}
+
+#[test]
+fn connack_waits_until_the_will_that_it_promises_is_on_disk() {
+    assert!(!loses_a_will_that_connack_has_promised());
+}
+
 #[test]
 fn a_session_ends_though_no_server_runs_when_its_time_is_over() {
     assert!(!is_resumed_after_its_time());
