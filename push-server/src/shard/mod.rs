@@ -20,7 +20,6 @@ mod entrance;
 mod here;
 mod journal;
 mod liveness;
-pub mod mutant;
 mod notices;
 mod ports;
 mod post;

@@ -10,6 +10,7 @@ use crate::mqtt::delivery::Delivery;
 use crate::mqtt::session::{Next, SendOutcome, Session};
 use crate::mqtt::topic_alias::TopicForm;
 use crate::mqtt::transmit::{Transmit, Writer};
+use crate::mutant::{Rule, is_left_out};
 
 impl Connection {
     /// Moves frames into `out` until it holds about `bytes_max` bytes (at least one frame, if there
@@ -32,7 +33,9 @@ impl Connection {
             let next = session.next(window, |delivery, dup, receiver| {
                 // A message sent before is sent again even if it has expired meanwhile
                 // [MQTT-3.3.2-5].
-                if !dup && delivery.message.is_expired(now) {
+                let is_expired =
+                    delivery.message.is_expired(now) && !is_left_out(Rule::ExpiredUnsent);
+                if !dup && is_expired {
                     writer.dropped_expired();
                     return SendOutcome::Dropped;
                 }
@@ -93,6 +96,9 @@ impl Connection {
 
     /// How many publishes the client may have unacknowledged.
     pub(super) fn window(&self, limits: &Limits) -> u16 {
+        if is_left_out(Rule::ReceiveMaximum) {
+            return limits.inflight_max;
+        }
         self.receive_max.min(limits.inflight_max)
     }
 }

@@ -7,6 +7,7 @@ use super::super::outbox::Outbox;
 use super::super::owed::{Owed, SessionChange, packet_id};
 use super::{Session, SessionName};
 use crate::broker::{Fate, QoS};
+use crate::mutant::{Rule, is_left_out};
 
 /// What happens to the next message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,8 @@ impl Session {
                 Retry::Publish(packet_id, delivery)
                     if judge(&delivery, true, receiver) == SendOutcome::Sent =>
                 {
-                    return Some(Next::Publish { delivery, packet_id, dup: true });
+                    let dup = !is_left_out(Rule::RetryIsDup);
+                    return Some(Next::Publish { delivery, packet_id, dup });
                 }
                 Retry::Publish(packet_id, _) => {
                     if let Some(ended) = outbox.inflight.forget(packet_id) {

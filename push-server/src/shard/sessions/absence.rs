@@ -13,7 +13,7 @@
 use push_common::clock::Monotonic;
 
 use crate::mqtt::{PendingWill, Will};
-use crate::shard::mutant::{Rule, is_left_out};
+use crate::mutant::{Rule, is_left_out};
 use crate::store::{Clocks, WallMillis};
 
 /// A session's time without a connection.

@@ -7,11 +7,11 @@ use crate::access::{Credentials, Denial, Verdict};
 use crate::broker::Budget;
 use crate::mqtt::codec::{Auth, Reason};
 use crate::mqtt::{ConnectRefusal, HandshakeProgress};
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::QUANTUM_UNITS;
 use crate::shard::answers::Questioner;
 use crate::shard::clients::Phase;
 use crate::shard::counters::Counter;
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Randomness, Socket, Token};
 

@@ -13,10 +13,10 @@ use crate::mqtt::{
     Delivered, Delivery, Event, Filing, OutboxFull, PublishReceipt, PublishRefusal, Session,
     Transmit, Version,
 };
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::clients::{Phase, SEND_BYTES_MAX};
 use crate::shard::journal::{Done, Draft, Part, records};
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::{Ports, Wire};
 use crate::shard::publish::{Author, Fanout, Publisher};

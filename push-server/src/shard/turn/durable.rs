@@ -232,6 +232,7 @@ impl<P: Ports> Shard<P> {
             entry.session.written(position, filed, client.is_some());
         }
         self.file_changes(key, None);
+        self.go_on_with_held(key);
         if let Some(index) = client {
             // A QoS 2 message may leave now, or has to be read from disk first.
             if self.has_more_for(index) {

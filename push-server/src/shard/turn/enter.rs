@@ -10,10 +10,10 @@ use super::Shard;
 use super::errand::Errand;
 use crate::broker::{Budget, Message};
 use crate::mqtt::codec::Reason;
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::door::{Doorway, Entered};
 use crate::shard::journal::{Done, Draft, Part};
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::publish::{Author, Fanout};
 

@@ -26,9 +26,9 @@ use super::fanout::GROUP_UNITS;
 use super::share::Placed;
 use crate::broker::{Budget, Group, QoS, TopicFilter, Via};
 use crate::mqtt::{Delivery, Left, LeftMessage, Session};
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::journal::{Done, Draft, Giver, HandOnCursor, PageRead, Part, records};
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::sessions::{EndedSession, HandOn, NextStep};
 use crate::store::{Outcome, Page, SessionNumber, Stored, Write};
@@ -61,7 +61,7 @@ impl<P: Ports> Shard<P> {
     pub(super) fn end_in_memory(&mut self, number: SessionNumber, session: &mut Session) {
         session.leave_shared(true, |_| true);
         let left = session.take_left(&self.here.shared().memory.inflight);
-        if !left.is_empty() {
+        if left.is_busy() {
             self.begin_hand_on(number, HandOn::in_memory(left));
         }
     }
@@ -98,7 +98,9 @@ impl<P: Ports> Shard<P> {
         }
     }
 
-    fn begin_hand_on(&mut self, number: SessionNumber, hand_on: HandOn) {
+    fn begin_hand_on(&mut self, number: SessionNumber, mut hand_on: HandOn) {
+        // Its errand begins anew.
+        hand_on.left_mut().take_held();
         self.sessions.begin_hand_on(number, hand_on);
         self.queue_hand_on_of_ended(number);
     }
@@ -179,16 +181,19 @@ impl<P: Ports> Shard<P> {
             self.file(change.into_iter().collect());
             return Placed::Done { refusals: 0 };
         }
-        let done = match self.sessions.hands_on(giver.number) {
+        let has_store = self.here.shared().store.is_some();
+        let is_read_again = is_durable && self.sessions.hands_on(giver.number);
+        let done = match is_read_again {
             true => Done::EndWritten(giver),
-            // If it fails, the disk is not read for it: its client may be there, and has been sent more.
+            // If it fails, the disk is not read for it: the message was never there, or its client is here, and has
+            // been sent more.
             false => Done::HandedOn(giver, Box::new(left.for_another_try())),
         };
         let mut draft: Draft = change.into_iter().collect();
-        if is_durable {
+        if has_store {
             draft.wait(self.here.index(), done);
         }
-        let mut part = Part::of_publisher(draft, self.here.shared().store.is_some());
+        let mut part = Part::of_publisher(draft, has_store);
         let placed = self.place_left(flow, &mut left, &group, &mut part);
         if placed == Placed::Blocked {
             // No shard has added to its write.
@@ -199,7 +204,7 @@ impl<P: Ports> Shard<P> {
             return placed;
         }
         self.here.counters().shared_passed_on.add(1);
-        if is_durable && let Some(others) = self.left_of(giver) {
+        if has_store && let Some(others) = self.left_of(giver) {
             others.begin_write();
         }
         self.finish_part(part);
@@ -332,8 +337,26 @@ impl<P: Ports> Shard<P> {
     ) -> bool {
         let Some(hand_on) = self.sessions.hand_on_mut(number) else { return false };
         let waited = hand_on.left_mut().written(position, failed);
+        let is_held = hand_on.left_mut().take_held();
         self.here.counters().dropped_store.add(u64::from(waited && failed));
+        if is_held {
+            self.queue_hand_on_of_ended(number);
+        }
         waited
+    }
+
+    /// A message that a session is owed is on disk, or could not be written: another that it hands on may have
+    /// waited for that.
+    pub(super) fn go_on_with_held(&mut self, key: u32) {
+        let Some(left) = self.sessions.session_mut(key).and_then(Session::left_mut) else { return };
+        if !left.take_held() {
+            return;
+        }
+        if left.is_empty() {
+            self.go_on_with_outbox(key);
+        } else {
+            self.queue_hand_on(key);
+        }
     }
 
     pub(super) fn read_hand_on_page(&mut self, page: HandOnCursor) {

@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::Shard;
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::clients::{Phase, Unsent};
-use crate::shard::mutant::{Rule, is_left_out};
 #[cfg(any(test, feature = "simulation"))]
 use crate::shard::ports::Socket;
 use crate::shard::ports::{Ports, Token, Wire};

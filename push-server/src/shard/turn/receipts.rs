@@ -4,9 +4,9 @@
 use super::Shard;
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{PublishReceipt, Version};
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::clients::Receipts;
 use crate::shard::journal::{Done, Part};
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::notices::NoticeKind;
 use crate::shard::ports::Ports;
 use crate::shard::publish::Publisher;

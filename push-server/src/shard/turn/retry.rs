@@ -9,9 +9,9 @@ use super::Shard;
 use super::errand::Errand;
 use crate::broker::Budget;
 use crate::mqtt::SessionChange;
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::{Flow, Progress};
 use crate::shard::journal::{Again, Done, Draft, Retrying, UnremovedFilter, records};
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::store::{SessionNumber, Write};
 

@@ -2,9 +2,9 @@
 
 use super::Shard;
 use crate::mqtt::{Connect, Connection, Session};
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::clients::Client;
 use crate::shard::journal::{Done, Draft, records};
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::Ports;
 use crate::shard::sessions::Presence;
 use crate::store::{SessionNumber, Write};

@@ -13,9 +13,9 @@ use crate::broker::{
 };
 use crate::mqtt::codec::Reason;
 use crate::mqtt::{ListFull, Session, Subscribe, SubscribeEntry, Unsubscribe};
+use crate::mutant::{Rule, is_left_out};
 use crate::shard::agenda::Progress;
 use crate::shard::journal::{Done, Draft, Giver};
-use crate::shard::mutant::{Rule, is_left_out};
 use crate::shard::ports::{Ports, Token};
 use crate::shard::publish::{Subscribing, Unsubscribing, filter_units};
 
