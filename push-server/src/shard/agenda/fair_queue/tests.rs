@@ -155,7 +155,7 @@ fn the_longest_wait_is_that_since_work_was_done_last() {
 }
 
 proptest! {
-    /// Whoever waits gets as much as any other that waits, but for one round and one piece.
+    /// Each waiting flow gets as much as any other, but for one round and one piece.
     #[test]
     fn flows_that_wait_all_the_time_are_served_alike(
         pieces in prop::collection::vec(1..400u32, 2..6),
@@ -221,7 +221,7 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 
-    /// A newcomer waits for other newcomers' first shares and for nobody else.
+    /// A newcomer waits for other newcomers' first shares, and for no other flow.
     #[test]
     fn a_newcomer_waits_for_no_more_than_the_shares_of_other_newcomers(
         backlogs in prop::collection::vec(1..1_000_000u32, 1..20),

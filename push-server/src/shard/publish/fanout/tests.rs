@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::broker::{Held, TopicName};
 
-/// No Local is for whoever published, not for who has its key now [MQTT-3.8.3-3].
+/// No Local is for the session that published, not for another one that has its key now [MQTT-3.8.3-3].
 #[test]
 fn a_key_that_is_given_again_is_not_the_publisher() {
     let message = Arc::new(Message {
