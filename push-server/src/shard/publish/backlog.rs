@@ -1,10 +1,11 @@
-//! Retained messages that a shard's sessions are still owed for their subscriptions. `feed` finds and
-//! delivers them.
+//! Retained messages that a shard's sessions are still owed for their subscriptions: the searches for them, and
+//! what these have found. `turn/feed` delivers the messages.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use push_common::clock::Monotonic;
 
 use crate::broker::{Message, Retained, SubscriptionOptions, TopicFilter, Walk};
 use crate::mqtt::Delivery;
@@ -26,33 +27,112 @@ pub(crate) struct Backlogs {
 #[derive(Debug)]
 pub(crate) struct Backlog {
     /// The number of its session: keys are given again.
-    pub(crate) number: SessionNumber,
+    number: SessionNumber,
     /// In the order of the subscriptions; the first one is under way.
-    pub(crate) walks: VecDeque<SubscriptionWalk>,
+    walks: VecDeque<SubscriptionWalk>,
     /// Messages found, for which the outbox had no room. The search bounds their number.
-    pub(crate) found: VecDeque<Delivery>,
+    found: VecDeque<Delivery>,
 }
 
 /// A subscription whose retained messages are looked for.
 #[derive(Debug)]
 pub(crate) struct SubscriptionWalk {
-    pub(crate) filter: TopicFilter,
-    pub(crate) options: SubscriptionOptions,
-    pub(crate) walk: Walk,
+    filter: TopicFilter,
+    options: SubscriptionOptions,
+    walk: Walk,
     /// The SUBSCRIBE whose SUBACK has to leave first: simple clients expect that order.
-    pub(crate) awaits: Option<u64>,
+    awaits: Option<u64>,
+}
+
+impl SubscriptionWalk {
+    /// `awaits`: the SUBSCRIBE whose SUBACK has to leave first.
+    pub(crate) fn new(
+        filter: TopicFilter,
+        options: SubscriptionOptions,
+        walk: Walk,
+        awaits: u64,
+    ) -> Self {
+        Self { filter, options, walk, awaits: Some(awaits) }
+    }
 }
 
 impl Backlog {
+    /// The number of its session.
+    pub(crate) fn number(&self) -> SessionNumber {
+        self.number
+    }
+
+    /// Whether the session is owed nothing more.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.walks.is_empty() && self.found.is_empty()
+    }
+
+    /// Whether found messages wait to be delivered.
+    pub(crate) fn has_found(&self) -> bool {
+        !self.found.is_empty()
+    }
+
+    /// Whether the next search waits for a SUBACK to leave.
+    pub(crate) fn awaits_suback(&self) -> bool {
+        self.walks.front().is_some_and(|walk| walk.awaits.is_some())
+    }
+
+    /// Takes the next message that was found.
+    pub(crate) fn pop_found(&mut self) -> Option<Delivery> {
+        self.found.pop_front()
+    }
+
+    /// The outbox had no room for that message: it is the next one again.
+    pub(crate) fn put_found_back(&mut self, delivery: Delivery) {
+        self.found.push_front(delivery);
+    }
+
+    /// Looks for the next messages, `messages_max` at a time, until some are found or `nodes` topics were visited.
+    /// A search ends early when its filter `is_subscribed` to no more. `scratch` is empty, before and after.
+    pub(crate) fn find(
+        &mut self,
+        retained: &Retained,
+        now: Monotonic,
+        messages_max: usize,
+        nodes: &mut usize,
+        scratch: &mut Vec<Arc<Message>>,
+        is_subscribed: impl Fn(&TopicFilter) -> bool,
+    ) {
+        while *nodes > 0
+            && let Some(SubscriptionWalk { filter, options, walk, awaits: None }) =
+                self.walks.front_mut()
+        {
+            // After an UNSUBSCRIBE nothing more is delivered [MQTT-3.10.4-2].
+            let is_over = !is_subscribed(filter)
+                || retained.walk_on(filter, walk, now, nodes, messages_max, scratch);
+            self.found.extend(scratch.drain(..).map(|message| Delivery {
+                qos: message.qos.min(options.qos),
+                message,
+                retain: true,
+                via: options.id.into(),
+            }));
+            if is_over {
+                retained.end_walk(walk);
+                self.walks.pop_front();
+            }
+            if self.has_found() {
+                return;
+            }
+        }
+    }
+
+    /// Ends its searches. Messages that were found stay.
+    pub(crate) fn end_walks(&mut self, retained: &Retained) {
+        for SubscriptionWalk { walk, .. } in &mut self.walks {
+            retained.end_walk(walk);
+        }
+    }
+
     /// Lets searches go on that waited for SUBSCRIBEs which now are answered.
     fn release(&mut self, is_answered: impl Fn(u64) -> bool) {
         for SubscriptionWalk { awaits, .. } in &mut self.walks {
             awaits.take_if(|awaited| is_answered(*awaited));
         }
-    }
-
-    pub(crate) fn awaits_suback(&self) -> bool {
-        self.walks.front().is_some_and(|walk| walk.awaits.is_some())
     }
 }
 
@@ -159,10 +239,5 @@ impl Backlogs {
     }
 }
 
-impl Backlog {
-    pub(crate) fn end_walks(&mut self, retained: &Retained) {
-        for SubscriptionWalk { walk, .. } in &mut self.walks {
-            retained.end_walk(walk);
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -51,8 +51,7 @@ impl<P: Ports> Shard<P> {
         {
             walk = walk.without(session.client_id());
         }
-        let awaits = Some(subscribe);
-        let walk = SubscriptionWalk { filter: filter.clone(), options, walk, awaits };
+        let walk = SubscriptionWalk::new(filter.clone(), options, walk, subscribe);
         self.publishing.push_walk(key, number, walk, &self.here.shared().retained);
     }
 
@@ -129,7 +128,7 @@ impl<P: Ports> Shard<P> {
     fn feed(&mut self, key: u32, connected: bool) -> FeedOutcome {
         let mut fed = FeedOutcome { any: false, is_full: false };
         let Some(mut backlog) = self.publishing.take_backlog(key) else { return fed };
-        if !self.sessions.is_there(key, backlog.number) {
+        if !self.sessions.is_there(key, backlog.number()) {
             backlog.end_walks(&self.here.shared().retained);
             return fed;
         }
@@ -141,17 +140,17 @@ impl<P: Ports> Shard<P> {
                 fed.is_full = true;
                 break;
             }
-            if backlog.found.is_empty() {
+            if !backlog.has_found() {
                 if backlog.awaits_suback() {
                     fed.is_full = true;
                     break;
                 }
                 self.find(key, &mut backlog, &mut nodes);
             }
-            let Some(delivery) = backlog.found.pop_front() else { break };
+            let Some(delivery) = backlog.pop_found() else { break };
             if let Err(delivery) = self.bring(key, delivery, connected, &mut part) {
                 fed.is_full = true;
-                backlog.found.push_front(delivery);
+                backlog.put_found_back(delivery);
                 break;
             }
             fed.any = true;
@@ -159,50 +158,22 @@ impl<P: Ports> Shard<P> {
         self.finish_part(part);
         self.publishing.add_walked((FEED_NODES - nodes) as u32);
         fed.any |= nodes < FEED_NODES;
-        if backlog.walks.is_empty() && backlog.found.is_empty() {
-            return fed;
+        if !backlog.is_empty() {
+            self.publishing.put_backlog_back(key, backlog);
         }
-        self.publishing.put_backlog_back(key, backlog);
         fed
     }
 
     /// Looks for the next messages, until some are found or `nodes` topics were visited.
     fn find(&mut self, key: u32, backlog: &mut Backlog, nodes: &mut usize) {
-        let retained = &self.here.shared().retained;
-        while *nodes > 0
-            && let Some(SubscriptionWalk { filter, options, walk, awaits: None }) =
-                backlog.walks.front_mut()
-        {
-            // After an UNSUBSCRIBE nothing more is delivered [MQTT-3.10.4-2].
-            let is_wanted = self
-                .sessions
-                .session_mut(key)
-                .is_some_and(|session| session.subscriptions.contains(filter));
-            let mut found = self.publishing.take_scratch();
-            let is_over = !is_wanted
-                || retained.walk_on(
-                    filter,
-                    walk,
-                    self.agenda.now(),
-                    nodes,
-                    FEED_MESSAGES,
-                    &mut found,
-                );
-            backlog.found.extend(found.drain(..).map(|message| Delivery {
-                qos: message.qos.min(options.qos),
-                message,
-                retain: true,
-                via: options.id.into(),
-            }));
-            self.publishing.give_scratch_back(found);
-            if is_over {
-                retained.end_walk(walk);
-                backlog.walks.pop_front();
-            }
-            if !backlog.found.is_empty() {
-                return;
-            }
-        }
+        let (retained, now) = (&self.here.shared().retained, self.agenda.now());
+        let session = self.sessions.session(key);
+        let is_subscribed = |filter: &TopicFilter| {
+            session.is_some_and(|session| session.subscriptions.contains(filter))
+        };
+        let mut scratch = self.publishing.take_scratch();
+        backlog.find(retained, now, FEED_MESSAGES, nodes, &mut scratch, is_subscribed);
+        self.publishing.give_scratch_back(scratch);
     }
 
     /// Puts one message into the outbox. A message that has been replaced meanwhile is left out, because the
