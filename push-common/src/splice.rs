@@ -28,67 +28,68 @@ pub const PINGREQ: [u8; 2] = [0xC0, 0x00];
 /// Its answer: PINGRESP [MQTT-3.13].
 pub const PINGRESP: [u8; 2] = [0xD0, 0x00];
 
-/// So many pings are answered in a row before one is left to user space (rule 12: every 256th).
+/// Pings that are answered in a row before one is left to user space (rule 12: every 256th).
 pub const IN_A_ROW_MAX: u16 = 255;
 
-/// When the stack has said nothing for so long, the next ping is left to user space (rule 12), at the
-/// latest; user space may want it earlier ([`SlotView::silence_secs_max`]). Each answer bears the last
-/// timestamp of the stack, and makes it the newest to the client's PAWS: what the stack sends once its
-/// clock has gone half around from there would be old, and thrown away for good.
-/// In milliseconds that is 24 days; connections whose timestamps are microseconds are not armed.
+/// Seconds of the stack's silence after which the next ping is left to user space (rule 12); user
+/// space may want it earlier ([`SlotView::silence_secs_max`]). A day, because each answer carries
+/// the stack's last timestamp and makes it the newest for the client's PAWS: once the stack's clock
+/// has gone half around from there, its segments would count as old and be dropped for good. With
+/// milliseconds that takes 24 days; connections whose timestamps are microseconds are not armed.
 pub const SILENCE_SECS_MAX: u32 = 24 * 3_600;
 
-/// The largest window there is (RFC 7323, section 2.3): TCP discards what begins further ahead.
+/// Bytes of the largest window (RFC 7323, section 2.3): TCP discards segments that begin further
+/// ahead.
 const WINDOW_BYTES_MAX: u32 = 1 << 30;
 
-/// The length of both packets in sequence space.
+/// Bytes of each of both packets in sequence space.
 const PING_BYTES: u32 = 2;
 
-/// What to do with a segment.
+/// What the program does with a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Let it go as it is.
+    /// Passes it unchanged.
     Pass,
-    /// Shift its numbers by `delta` and let it go: ingress subtracts it from the sequence number,
-    /// the acknowledgement and SACK blocks, egress adds it.
+    /// Shifts its numbers by `delta` and passes it: ingress subtracts `delta` from the sequence
+    /// number, the acknowledgement and SACK blocks, egress adds it.
     Translate,
-    /// Ingress: send it back by the interface it came from, as a PINGRESP with `seq`, `ack`
-    /// (C-space), `window` and `ts_val`. SACK blocks become NOPs, the client's TSval is echoed.
+    /// Ingress: sends it back by the interface it came from, as a PINGRESP with `seq`, `ack`
+    /// (C-space), `window` and `ts_val`. SACK blocks become NOPs, and the client's TSval is echoed.
     TurnAround,
-    /// Ingress: the stack need not see it.
+    /// Ingress: swallows it, since the stack need not see it.
     Absorb,
-    /// Egress: it leaves as the pending PINGRESP, whatever its payload was: with `seq` (C-space),
+    /// Egress: sends it as the pending PINGRESP, whatever its payload was: with `seq` (C-space),
     /// without FIN, its acknowledgement and SACK blocks shifted by `delta`.
     Resend,
-    /// Egress: let it go as it is and delete the flow; a new connection begins.
+    /// Egress: passes it unchanged and deletes the flow; a new connection begins.
     Forget,
-    /// Do not let it go.
+    /// Drops it.
     Drop,
 }
 
 /// A verdict, its numbers, and what to count for it.
 ///
-/// Flat, and every number always set: an enum's payload would be undefined in the variants without
-/// it, the compiler copies such values about, and the verifier refuses to read them.
+/// Flat, with every number always set: in an enum the payload would be undefined in variants
+/// without it. The compiler copies such values around, and the verifier refuses to read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// What to do.
+    /// What to do with the segment.
     pub verdict: Verdict,
-    /// What happened, where that is worth a counter. [`Counter::Answered`] also tells the caller
-    /// to stamp the slot (rule 13), still under the lock. [`Verdict::Translate`] is to be counted
-    /// besides, as [`Counter::Translated`].
+    /// The counter to raise, if any. With [`Counter::Answered`] the caller also stamps the slot
+    /// (rule 13), still under the lock. [`Verdict::Translate`] is counted in addition, as
+    /// [`Counter::Translated`].
     pub counter: Option<Counter>,
-    /// Sequence number to set; 0 where the verdict needs none.
+    /// The sequence number to set; 0 if the verdict needs none.
     pub seq: u32,
-    /// Acknowledgement number to set; 0 where the verdict needs none.
+    /// The acknowledgement number to set; 0 if the verdict needs none.
     pub ack: u32,
-    /// How far to shift; 0 where the verdict needs none.
+    /// How far to shift; 0 if the verdict needs none.
     pub delta: u32,
-    /// TSval to set, where the segment has timestamps: 0 where the verdict needs none.
+    /// The TSval to set if the segment has timestamps; 0 if the verdict needs none.
     pub ts_val: u32,
-    /// Window field to set; 0 where the verdict needs none.
+    /// The window field to set; 0 if the verdict needs none.
     pub window: u16,
-    /// The neighbour to send to, where the verdict turns a segment around.
+    /// The neighbour to send to, if the verdict turns a segment around.
     pub next_hop: Mac,
 }
 
@@ -117,9 +118,9 @@ impl Decision {
         Self::new(verdict, Some(counter))
     }
 
-    /// The pending PINGRESP of a flow, as the answer to a segment of the client. Its timestamp is the
-    /// stack's latest: the one that the client echoes may be older than what it has got since, and
-    /// PAWS would drop it.
+    /// The pending PINGRESP of a flow, as the answer to a segment of the client. It carries the
+    /// stack's latest timestamp: the one that the client echoes may be older than others that it
+    /// has got since, and PAWS would drop it.
     #[inline(always)]
     fn pingresp(flow: &Flow, segment: &Segment, counter: Counter) -> Self {
         Self {
@@ -132,13 +133,13 @@ impl Decision {
         }
     }
 
-    /// The pending PINGRESP of a flow, in the place of what the stack sends.
+    /// The pending PINGRESP of a flow, in place of a segment of the stack.
     #[inline(always)]
     const fn resent(flow: &Flow, counter: Counter) -> Self {
         Self { seq: flow.resp_pos, delta: flow.delta(), ..Self::counted(Verdict::Resend, counter) }
     }
 
-    /// Lets a segment go, shifted if anything has been answered.
+    /// Passes a segment, shifted if any ping has been answered.
     #[inline(always)]
     const fn shifted(flow: &Flow, counter: Option<Counter>) -> Self {
         match flow.delta() {
@@ -163,7 +164,7 @@ pub fn on_ingress(
         return Decision::pass();
     }
     if !flow.has(bits::ANCHORED) {
-        // `n` is 0 here. Whether bytes are ahead of the anchor must be known later (rule 3).
+        // `n` is 0 here. Rule 3 needs to know later whether bytes are ahead of the anchor.
         raise_ingress_before_anchor(flow, segment);
         let followed = fragment(flow, segment);
         let counter = if segment.pingreq { Some(Counter::NotAnchored) } else { followed };
@@ -173,8 +174,8 @@ pub fn on_ingress(
     if hides_numbers(flow, segment) {
         return Decision::counted(Verdict::Drop, Counter::Unexpected);
     }
-    // PAWS. The stack may not know that it is old, once newer segments were taken in its place. A RST
-    // needs no timestamp.
+    // PAWS. The stack may not know that the segment is old, once newer ones were taken in its
+    // place. A RST needs no timestamp.
     let old = timestamps::is_old(flow, segment, now);
     if old && flow.n > 0 && !segment.any(flags::RST) {
         return Decision::counted(Verdict::Drop, Counter::OldTimestamp);
@@ -211,8 +212,8 @@ pub fn on_ingress(
     Decision::shifted(flow, counter)
 }
 
-/// Decides about a segment of the server's stack (S-space). `socket` is what the sending socket
-/// says of itself; needed until the flow is anchored.
+/// Decides about a segment of the server's stack (S-space). `socket`: the sending socket's numbers;
+/// needed until the flow is anchored.
 #[inline(always)]
 pub fn on_egress(
     flow: &mut Flow,
@@ -220,8 +221,8 @@ pub fn on_egress(
     socket: Option<&SocketFacts>,
     now: Monotonic,
 ) -> Decision {
-    // Rule 10: only the stack's own word begins a new connection on these addresses. The reset of a
-    // refused one bears no number of the old.
+    // Rule 10: only the stack's own SYN-ACK begins a new connection on these addresses. The reset
+    // of a refused one has no number of the old one.
     if segment.any(flags::SYN) {
         let replaced = Decision::counted(Verdict::Forget, Counter::Replaced);
         return if segment.any(flags::ACK) { replaced } else { Decision::pass() };
@@ -246,20 +247,22 @@ pub fn on_egress(
     note_asked_again(flow, segment);
     let delta = flow.delta();
     if segment.span() == 0 {
-        // Rule 6: whatever tells the client that its PINGREQ arrived brings the answer too.
+        // Rule 6: every segment that tells the client that its PINGREQ arrived brings the answer
+        // too.
         if flow.has(bits::PENDING) && !segment.any(flags::RST) && !is_left_out(Part::Resend) {
             return Decision::resent(flow, Counter::Resent);
         }
         return Decision::shifted(flow, None);
     }
-    // Rule 8. In S-space new bytes begin at `resp_pos + 2 - delta`; what begins before is a
-    // retransmission of acknowledged bytes and would land on the PINGRESP's place. Dropping it is not
-    // enough: where the acknowledgement of the PINGRESP was lost, nobody would say anything new,
-    // and the stack would repeat itself in vain until the next ping. The PINGRESP asks the client.
+    // Rule 8. In S-space new bytes begin at `resp_pos + 2 - delta`. A segment that begins before is
+    // a retransmission of acknowledged bytes, and would land on the PINGRESP's place. Dropping it
+    // is not enough: if the acknowledgement of the PINGRESP was lost, no segment would say anything
+    // new, and the stack would repeat itself in vain until the next ping. The PINGRESP makes the
+    // client acknowledge.
     let new_bytes = flow.resp_pos.wrapping_add(PING_BYTES).wrapping_sub(delta);
     let stale = flow.has(bits::PENDING) && is_before(segment.seq, new_bytes);
     if stale && !is_left_out(Part::StaleBytes) {
-        // The rest of its datagram would be put behind. This one TCP has to repeat.
+        // The rest of its datagram would be appended. TCP has to repeat this one.
         if segment.fragment {
             return Decision::counted(Verdict::Drop, Counter::Unexpected);
         }
@@ -272,9 +275,10 @@ pub fn on_egress(
     Decision::shifted(flow, counter)
 }
 
-/// Decides about a segment, either way, that belongs to the flow but cannot be followed: a fragment
-/// that ends within the TCP header, or headers that do not add up (rule 11). Before the first answer it
-/// passes and bars the flow for good; afterwards it is dropped, which TCP repairs.
+/// Decides about a segment, in either direction, that belongs to the flow but cannot be followed: a
+/// fragment that ends within the TCP header, or headers that contradict each other (rule 11).
+/// Before the first answer it passes and bars the flow for good; afterwards it is dropped, which
+/// TCP repairs.
 #[inline(always)]
 pub fn on_unexpected(flow: &mut Flow) -> Decision {
     if flow.n > 0 {
@@ -284,7 +288,8 @@ pub fn on_unexpected(flow: &mut Flow) -> Decision {
     Decision::pass()
 }
 
-/// Rules 1 to 5 and 12, and the ping rate: why this PINGREQ is left to user space; `None` to answer it.
+/// Rules 1 to 5 and 12, and the ping rate: why this PINGREQ is left to user space; `None`: answer
+/// it.
 #[inline(always)]
 fn declines(
     flow: &Flow,
@@ -297,7 +302,7 @@ fn declines(
     if flow.has(bits::BARRED) {
         return Some(Counter::Barred);
     }
-    // Rule 1. What is verified, and not believed, is old.
+    // Rule 1. A verified segment that is not believed is old.
     if !segment.plain || segment.flags & !flags::PSH != flags::ACK {
         return Some(Counter::NotPlain);
     }
@@ -333,9 +338,9 @@ fn declines(
     {
         return Some(busy(flow, Counter::ClientBusy));
     }
-    // Rule 4. Its last equality has a price: a client that pings on within its delayed ACK (some
-    // 40 ms) after an answer of user space brings the ack of that answer with the ping itself, and
-    // stays with user space until it pauses.
+    // Rule 4. Its last equality has a price: a client that pings again within its delayed ACK (some
+    // 40 ms) after an answer of user space acknowledges that answer with the ping itself, and stays
+    // with user space until it pauses.
     let accepted = flow.tx_base.wrapping_add(slot.tx);
     let acknowledged = segment.ack.wrapping_sub(delta) == flow.egress_nxt;
     if !holds(Part::ServerAcknowledged, acknowledged)
@@ -344,8 +349,8 @@ fn declines(
     {
         return Some(busy(flow, Counter::ServerBusy));
     }
-    // What exceeds the rate is for user space to judge. The slot was read before the lock, but rule
-    // 2 keeps answers so far apart that the last one's charge is seen.
+    // User space judges pings that exceed the rate. The slot was read before the lock, but rule 2
+    // keeps answers so far apart that the last one's charge is visible.
     if !pace.admits(slot.ping_due, now) {
         return Some(Counter::PingRate);
     }
@@ -357,7 +362,7 @@ fn declines(
     if !holds(Part::StackSilent, is_heard) {
         return Some(Counter::StackSilent);
     }
-    // Rule 5; last, because a ping that is left for this must be one that the stack takes and answers.
+    // Rule 5; last, because the stack must take and answer a ping that is left for this reason.
     let is_known = segment.neighbour.is(flow.next_hop) || segment.neighbour.is(flow.sender);
     if !holds(Part::NextHop, is_known) {
         return Some(Counter::NextHop);
@@ -374,13 +379,13 @@ const fn silence_secs_max(slot: &SlotView) -> u32 {
     }
 }
 
-/// Why a stream is not where the rules want it.
+/// Why a stream is not at rest.
 #[inline(always)]
 const fn busy(flow: &Flow, reason: Counter) -> Counter {
     if flow.has(bits::FRAGMENTED) { Counter::Fragments } else { reason }
 }
 
-/// Rule 16: notes that fragments go by, for [`busy`]; that they are followed is counted.
+/// Rule 16: notes that fragments go by, for [`busy`]. Counts those that are followed.
 #[inline(always)]
 fn fragment(flow: &mut Flow, segment: &Segment) -> Option<Counter> {
     if !segment.fragment {
@@ -395,8 +400,8 @@ fn holds(part: Part, condition: bool) -> bool {
     condition || is_left_out(part)
 }
 
-/// Rule 11: among options that could not be read there may be SACK blocks, which would go
-/// untranslated. A RST goes all the same; it is the last word.
+/// Rule 11: unreadable options may contain SACK blocks, which would pass untranslated. A RST passes
+/// all the same, since nothing follows it.
 #[inline(always)]
 fn hides_numbers(flow: &Flow, segment: &Segment) -> bool {
     flow.n > 0 && !segment.options_known && !segment.any(flags::RST)
@@ -413,9 +418,9 @@ fn answer(flow: &mut Flow, segment: &Segment) -> Decision {
     Decision::pingresp(flow, segment, Counter::Answered)
 }
 
-/// The stack repeats itself, or probes a closed window: it has not got the acknowledgement that it
-/// was shown (a firewall behind us dropped it, say), or wants to hear one. Neither is absorbed next
-/// (rule 9), and what it has not got was not shown (rule 4).
+/// The stack repeats itself, or probes a closed window: it lacks the acknowledgement that it was
+/// shown (a firewall behind us dropped it, say), or wants to see one. The next ones are not
+/// absorbed (rule 9), and what the stack lacks does not count as shown (rule 4).
 #[inline(always)]
 fn note_asked_again(flow: &mut Flow, segment: &Segment) {
     if segment.any(flags::RST) || !is_before(segment.seq, flow.egress_nxt) {
@@ -427,16 +432,17 @@ fn note_asked_again(flow: &mut Flow, segment: &Segment) {
     }
 }
 
-/// Rule 9, first half. An acknowledgement of bytes that were never sent ends nothing, nor does one
-/// from far off. One from ahead of what was passed does, because the segments between may be lost, and
-/// what is lost is repeated only when the client hears ACKs again: a bare ACK that leaves as a PINGRESP
-/// long taken is old to it, and not read.
+/// Rule 9, first half. An acknowledgement of bytes that were never sent does not end pending, nor
+/// does one from far off. One from ahead of the passed bytes does, because the segments between may
+/// be lost, and are only repeated when the client gets ACKs again: a bare ACK that leaves as a
+/// PINGRESP which the client has long taken is old to it, and ignored.
 ///
-/// A forger must have the acknowledgement right, but only half of the sequence number: TCP asks for one
-/// within its window. Asking for the same here leads to a standstill, which the model finds: a segment
-/// that TCP refuses (its checksum is wrong, say) may have raised `ingress_nxt` by any distance (rule 3
-/// becomes more careful by that), and then no true one would be within the window again. What he wins
-/// is that a PINGRESP which is lost as well is not repeated, so the connection ends by its keep alive.
+/// A forger needs the exact acknowledgement, but only half of the sequence number: TCP asks for one
+/// within its window. Asking for the same here leads to a standstill, which the model finds: a
+/// segment that TCP refuses (its checksum is wrong, say) may have raised `ingress_nxt` by any
+/// distance (which makes rule 3 more careful), and then no true one would be within the window
+/// again. The forger only achieves that a PINGRESP which is also lost is not repeated, so the
+/// connection ends by its keep alive.
 #[inline(always)]
 fn acknowledges_pingresp(flow: &Flow, segment: &Segment) -> bool {
     flow.has(bits::PENDING)
@@ -447,7 +453,8 @@ fn acknowledges_pingresp(flow: &Flow, segment: &Segment) -> bool {
 }
 
 /// Rule 7. A client without room for the answer drops it and says so again at once: it waits for
-/// its window update, which acknowledges the same place. Duplicate ACKs may bear congestion marks.
+/// its window update, which acknowledges the same position. Duplicate ACKs may have congestion
+/// marks.
 #[inline(always)]
 fn misses_pingresp(flow: &Flow, segment: &Segment) -> bool {
     flow.has(bits::PENDING)
@@ -461,8 +468,8 @@ fn misses_pingresp(flow: &Flow, segment: &Segment) -> bool {
 }
 
 /// Rule 9, second half. The sequence number must be the next one: a keep-alive or window probe of
-/// the client's stack repeats an old one and wants an answer. And the connection must be served
-/// still: behind a socket that is gone, an ACK must reach the stack, which resets it.
+/// the client's stack repeats an old one and wants an answer. And the connection must still be
+/// served: if its socket is gone, an ACK must reach the stack, which resets it.
 #[inline(always)]
 fn tells_nothing_new(flow: &Flow, slot: &SlotView, segment: &Segment) -> bool {
     let delta = flow.delta();
@@ -479,8 +486,8 @@ fn tells_nothing_new(flow: &Flow, slot: &SlotView, segment: &Segment) -> bool {
         && segment.window == flow.peer_window
 }
 
-/// Records what a segment that goes to the stack tells it. Whatever is not believed, or is not
-/// next in order, can only make the rules more cautious.
+/// Records what a segment that goes to the stack tells it. A segment that is not believed, or is
+/// not next in order, can only make the rules more cautious.
 #[inline(always)]
 fn note_passed_ingress(flow: &mut Flow, slot: &SlotView, segment: &Segment, believed: bool) {
     let delta = flow.delta();
@@ -498,11 +505,12 @@ fn note_passed_ingress(flow: &mut Flow, slot: &SlotView, segment: &Segment, beli
 
     let span = segment.span();
     if span == 0 || slot.generation != flow.generation {
-        // With another generation it never answers again, so nothing need be known.
+        // With another generation it never answers again, so it needs to know nothing.
         return;
     }
-    // Compared as distances from the parsed boundary, which no peer can move: compared with each
-    // other, a few forged segments could lead `ingress_nxt` once around the number circle.
+    // Compared as distances from the parsed boundary, which no peer can move: if they were compared
+    // with each other, a few forged segments could lead `ingress_nxt` once around the number
+    // circle.
     let parsed = flow.rx_base.wrapping_add(slot.rx);
     let end = seq.wrapping_add(span);
     let reached = end.wrapping_sub(parsed);
@@ -524,8 +532,8 @@ fn raise_ingress_before_anchor(flow: &mut Flow, segment: &Segment) {
     }
 }
 
-/// The first egress payload anchors the flow, if it is the server's first byte by the socket's own
-/// count. Anything else bars the flow: bytes left that it has not followed.
+/// The first egress payload anchors the flow if it is the server's first byte by the socket's own
+/// count. Anything else bars the flow, because bytes left that it has not followed.
 #[inline(always)]
 fn anchor(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> Decision {
     if segment.span() == 0 || flow.has(bits::BARRED) {
@@ -552,7 +560,7 @@ fn anchor(flow: &mut Flow, segment: &Segment, socket: Option<&SocketFacts>) -> D
     Decision::counted(Verdict::Pass, Counter::Anchored)
 }
 
-/// Whether less than a window lies between `a` and `b`, either way.
+/// Whether `a` and `b` are less than a window apart, either way.
 #[inline(always)]
 const fn is_near(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).wrapping_add(WINDOW_BYTES_MAX) <= 2 * WINDOW_BYTES_MAX

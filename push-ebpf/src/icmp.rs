@@ -15,11 +15,11 @@ use crate::rewrite::{difference, shifted};
 const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_ICMPV6: u8 = 58;
 
-/// Type, code, checksum, and four bytes whose meaning differs; the quote comes next.
+/// Bytes of type, code, checksum, and four whose meaning differs; the quote follows.
 const ICMP_BYTES: u32 = 8;
-/// Where its checksum lies.
+/// The offset of its checksum.
 const CHECKSUM: u32 = 2;
-/// Where the sequence number lies in a TCP header.
+/// The offset of the sequence number in a TCP header.
 const SEQ: u32 = 4;
 
 /// The types that TCP acts on (Linux: `tcp_v4_err`): destination unreachable, fragmentation needed
@@ -35,11 +35,11 @@ const fn is_error_v6(kind: u8) -> bool {
 }
 const REDIRECT_V6: u8 = 137;
 
-/// So many options of a redirect are read: the new neighbour's address mostly comes before the quote, and
-/// nothing else that there is today.
+/// Most options of a redirect that are read: the new neighbour's address usually comes before the
+/// quote, and no other option exists today.
 const REDIRECT_OPTIONS_MAX: usize = 4;
 
-/// Where an error lies in the packet, and what it quotes.
+/// The offsets of an error and of its quote in the packet.
 pub(crate) struct Quote {
     /// Offset of the ICMP header.
     icmp: u32,
@@ -49,8 +49,8 @@ pub(crate) struct Quote {
     end: u32,
 }
 
-/// Finds the quote of an ICMP error, and the key of the flow that it is about. `None`: it is
-/// something else, or does not quote a TCP segment.
+/// Finds the quote of an ICMP error, and the key of the flow that it concerns. `None`: this is not
+/// such an error, or it does not quote a TCP segment.
 #[inline(always)]
 pub(crate) fn quote(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Quote> {
     if packet.has_vlan_tag() {
@@ -65,7 +65,7 @@ pub(crate) fn quote(packet: Packet, direction: Direction, key: &mut FlowKey) -> 
     if quote.tcp + SEQ + 4 > quote.end {
         return None;
     }
-    // What came in is about what went out: its source is the server's end.
+    // An error that came in concerns a segment that went out: its source is the server's end.
     (key.local_port, key.peer_port) = match direction {
         Direction::Ingress => ([s0, s1], [d0, d1]),
         Direction::Egress => ([d0, d1], [s0, s1]),
@@ -96,7 +96,7 @@ fn quote_v4(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Q
     Some(Quote { icmp, tcp, end })
 }
 
-/// Length of an IPv4 header; `None` where no transport header follows: it is none, or belongs to a
+/// Length of an IPv4 header; `None`: no transport header follows, because this is not IPv4, or a
 /// fragment that is not the first.
 #[inline(always)]
 fn header_v4_bytes(header: &[u8; IPV4_BYTES]) -> Option<u32> {
@@ -142,8 +142,8 @@ fn quote_v6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Q
     Some(Quote { icmp, tcp: upper.at, end })
 }
 
-/// Where a redirect's quote begins, which is an option of it (RFC 4861, section 4.6.3). The stack takes the
-/// first of its kind (Linux: `ndisc_parse_options`).
+/// The offset of a redirect's quote, which is one of its options (RFC 4861, section 4.6.3). The
+/// stack uses the first of its kind (Linux: `ndisc_parse_options`).
 #[inline(always)]
 fn quoted_by_redirect(packet: Packet, icmp: u32) -> Option<u32> {
     /// The two addresses that it is about come first.
@@ -171,9 +171,9 @@ fn set_addresses(key: &mut FlowKey, direction: Direction, source: [u8; 16], dest
     };
 }
 
-/// Shifts the quoted sequence number, and the acknowledgement where the quote goes so far (no stack
-/// reads it; who dumps packets does). They lie at an even place, as the checksum wants it; the quoted
-/// segment's own checksum stays what it is, since nobody can verify it.
+/// Shifts the quoted sequence number, and the acknowledgement if the quote includes it (no stack
+/// reads it, but people who dump packets do). They lie at an even offset, as the checksum needs.
+/// The quoted segment's own checksum stays, since nobody can verify it.
 #[inline(always)]
 pub(crate) fn translate(
     packet: Packet,

@@ -41,7 +41,7 @@ use maps::{FLOWS, FlowCell, HEARTBEATS, PING_BURST, SLOTS, count, note_early_fra
 use packet::Packet;
 use parse::{Direction, Headers, Scratch, Tcp};
 
-/// Goes on to the next program of the interface, or to the stack (`TCX_NEXT`).
+/// Passes to the next program of the interface, or to the stack (`TCX_NEXT`).
 const NEXT: i32 = TC_ACT_UNSPEC;
 /// Drops (`TCX_DROP`).
 const DROP: i32 = TC_ACT_SHOT;
@@ -49,18 +49,18 @@ const DROP: i32 = TC_ACT_SHOT;
 /// `skb->pkt_type` of a packet for this host (`<linux/if_packet.h>`).
 const PACKET_HOST: u32 = 0;
 
-/// `skb->tc_index` of a PINGRESP from the turn at ingress on: egress programs leave it alone. The
-/// mark stays, because several servers may have programs on one interface, and each of them must
-/// see it. Nothing on the wire and no socket option can set it.
+/// Value of `skb->tc_index` that marks a PINGRESP from its turn at ingress on: egress programs
+/// leave it alone. The mark stays, because several servers may have programs on one interface, and
+/// each of them must see it. Nothing on the wire and no socket option can set it.
 const TURNED: u32 = 0x5B10;
 
-/// What the client sends.
+/// Segments from clients.
 #[classifier]
 fn push_ingress(ctx: TcContext) -> i32 {
     ingress(Packet { skb: ctx.skb.skb })
 }
 
-/// What the server's stack sends.
+/// Segments from the server's stack.
 #[classifier]
 fn push_egress(ctx: TcContext) -> i32 {
     egress(Packet { skb: ctx.skb.skb })
@@ -81,11 +81,12 @@ fn ingress(packet: Packet) -> i32 {
     if cell.is_none() && headers.fragment {
         // SAFETY: the helper has no arguments.
         note_early_fragment(&scratch.key, Monotonic(unsafe { bpf_ktime_get_ns() }));
-        // Where user space has inserted it just now, and has looked before that note, it sees the fragment.
+        // User space may just have inserted the flow, having looked before that note; then this
+        // sees the fragment.
         cell = FLOWS.get_ptr_mut(&scratch.key);
     }
     let Some(cell) = cell else { return NEXT };
-    // Whatever needs a helper comes before the lock: the verifier allows none under it.
+    // Everything that needs a helper comes before the lock: the verifier allows none under it.
     let tcp = parse::tcp(packet, &headers, Direction::Ingress, scratch);
     let slot = slot_of(cell);
     let view = match slot {
@@ -199,7 +200,7 @@ fn apply_egress(
             written(packet, rewrite::resend(packet, headers, tcp, scratch, decision))
         }
         Verdict::Forget => {
-            // It may be gone already; that is as good.
+            // It may be gone already, which is as good.
             let _ = FLOWS.remove(&scratch.key);
             NEXT
         }
@@ -207,7 +208,7 @@ fn apply_egress(
     }
 }
 
-/// What is not TCP may be an ICMP error about a segment of ours (rule 15).
+/// A packet that is not TCP may be an ICMP error about a segment of ours (rule 15).
 #[inline(always)]
 fn icmp_error(packet: Packet, scratch: &mut Scratch, direction: Direction) -> i32 {
     let Some(quote) = icmp::quote(packet, direction, &mut scratch.key) else { return NEXT };
@@ -225,7 +226,8 @@ fn icmp_error(packet: Packet, scratch: &mut Scratch, direction: Direction) -> i3
     written(packet, icmp::translate(packet, &quote, direction, &decision))
 }
 
-/// Rule 11: half a rewrite never leaves. It is not known to happen, so it is worth a line in the log.
+/// Rule 11: half a rewrite never leaves. It is not known to happen, so it is worth a line in the
+/// log.
 #[inline(always)]
 fn written(packet: Packet, done: Option<()>) -> i32 {
     if done.is_some() {
@@ -266,9 +268,9 @@ fn slot_of(cell: *mut FlowCell) -> Option<*mut Slot> {
     SLOTS.get_ptr_mut(index)
 }
 
-/// Copies what the splice wants of a slot. User space changes the generation before it gives the
-/// other words to another connection, so a generation that is the same before and after says that
-/// they belong together.
+/// Copies the words of a slot that the splice needs. User space changes the generation before it
+/// gives the other words to another connection, so equal generations before and after the copy
+/// prove that they belong together.
 #[inline(always)]
 fn view_of(slot: *mut Slot) -> SlotView {
     macro_rules! word {
@@ -318,9 +320,9 @@ fn stamp(slot: *mut Slot, now: Monotonic, ping_due: Monotonic) {
     unsafe { ptr::write_volatile(&raw mut (*slot).pings, pings.wrapping_add(1)) };
 }
 
-/// Has the sending socket say of itself what anchors a flow; `None` when the segment has no socket,
-/// or a small one (SYN-ACK, TIME_WAIT). Fills a record instead of returning an `Option` of one, for
-/// the reason told at [`Tcp`].
+/// Reads the sending socket's numbers, which anchor a flow; `None`: the segment has no socket, or a
+/// small one (SYN-ACK, TIME_WAIT). Fills a record instead of returning an `Option` of one, for the
+/// reason told at [`Tcp`].
 #[inline(always)]
 fn ask_socket(packet: Packet, facts: &mut SocketFacts) -> Option<()> {
     // SAFETY: `skb` is the context of the running program.

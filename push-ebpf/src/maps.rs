@@ -1,5 +1,4 @@
-//! Every map. Their sizes here are placeholders where user space knows better (`SLOTS`, `FLOWS`);
-//! their names are what user space finds them by.
+//! All maps. User space sets the real sizes of some (`SLOTS`, `FLOWS`), and finds them by name.
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_spin_lock};
@@ -28,8 +27,8 @@ pub(crate) static HEARTBEATS: Array<
     { BPF_F_MMAPABLE as usize },
 > = Array::new();
 
-/// Flows by addresses and ports. Never LRU: an evicted flow is a corrupted stream. Not
-/// preallocated: memory goes with connections. Sized by user space.
+/// Flows by addresses and ports. Never LRU: evicting a flow would corrupt a stream. Not
+/// preallocated: memory grows with connections. Sized by user space.
 #[btf_map]
 pub(crate) static FLOWS: HashMap<FlowKey, FlowCell, 1, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
@@ -50,7 +49,8 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { COUNTERS_LEN as usize }> = PerCpu
 #[unsafe(no_mangle)]
 pub(crate) static PING_BURST: Global<u32> = Global::new(1);
 
-/// What the places of early fragments depend on; random, set by user space before the programs are loaded.
+/// The seed for the places of early fragments; random, set by user space before the programs are
+/// loaded.
 #[unsafe(no_mangle)]
 pub(crate) static PLACE_SEED: Global<u64> = Global::new(1);
 
@@ -59,7 +59,7 @@ pub(crate) static PLACE_SEED: Global<u64> = Global::new(1);
 #[btf_map]
 static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 
-/// This CPU's scratch room; it holds what the last packet left there.
+/// This CPU's scratch memory, with whatever the last packet left in it.
 #[inline(always)]
 pub(crate) fn scratch() -> Option<&'static mut Scratch> {
     // SAFETY: the element lives as long as the program, and nobody else uses it meanwhile (above);

@@ -1,5 +1,6 @@
-//! A packet as the programs see it: reads, writes, sums and its length, by helpers only, so that it
-//! does not matter where a device has put the bytes. Knows of no header but where the first one begins.
+//! A packet as the programs see it: reads, writes, checksums and its length, by helpers only, so
+//! that it does not matter where a device has put the bytes. It knows no header but the offset of
+//! the first.
 
 use core::ptr;
 
@@ -30,8 +31,8 @@ impl Packet {
         if failed == 0 { Some(bytes) } else { None }
     }
 
-    /// Copies both addresses of the Ethernet header; straight to where they are kept, because the stack
-    /// is full.
+    /// Copies both addresses of the Ethernet header straight to their destination, because the
+    /// stack is full.
     #[inline(always)]
     pub(crate) fn load_link(self, link: &mut [Mac; 2]) -> Option<()> {
         let to = ptr::from_mut(link).cast();
@@ -60,8 +61,8 @@ impl Packet {
         unsafe { (*self.skb).protocol }
     }
 
-    /// Whether it is tagged for a VLAN. Tag 0 only bears a priority: such a packet belongs to the
-    /// device itself, and as the tag lies beside the packet, offsets hold.
+    /// Whether it has a VLAN tag. Tag 0 only gives a priority: such a packet belongs to the device
+    /// itself, and offsets hold, since the tag lies beside the packet.
     #[inline(always)]
     pub(crate) fn has_vlan_tag(self) -> bool {
         const VLAN_ID: u32 = 0x0FFF;

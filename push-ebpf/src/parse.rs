@@ -1,5 +1,5 @@
-//! From a packet to the facts of one TCP segment. Reads only, by helpers, so that it does not
-//! matter where a device has put the bytes. Never fails loudly: what it cannot follow it says.
+//! Reads the facts of one TCP segment from a packet, by helpers, so that it does not matter where a
+//! device has put the bytes. It never fails loudly: it reports what it cannot follow.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -20,7 +20,7 @@ pub(crate) const IPV6_BYTES: u32 = 40;
 const TCP_BYTES: usize = 20;
 /// A TCP header with all the options it can hold, rounded up.
 pub(crate) const TCP_BYTES_MAX: usize = 64;
-/// So many IPv6 extension headers are walked; a packet with more is not looked at.
+/// Most IPv6 extension headers that are skipped; a packet with more is ignored.
 const EXTENSIONS_MAX: usize = 6;
 
 pub(crate) const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
@@ -28,7 +28,7 @@ pub(crate) const ETH_P_IPV6: u32 = 0x86DD_u16.to_be() as u32;
 pub(crate) const IPPROTO_TCP: u8 = 6;
 const CONGESTION_EXPERIENCED: u8 = 3;
 
-/// Timestamps, SACK, and words of padding: so many groups of options are read.
+/// Most groups of options that are read: timestamps, SACK, and words of padding.
 const OPTION_GROUPS_MAX: usize = 4;
 
 /// TCP option kinds (IANA).
@@ -40,7 +40,7 @@ pub(crate) mod option {
     pub(crate) const TIMESTAMPS_BYTES: u8 = 10;
 }
 
-/// Which way a packet goes; tells which of its ends is the server.
+/// The direction of a packet, which tells the server's end from the client's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     Ingress,
@@ -58,14 +58,14 @@ impl Direction {
     }
 }
 
-/// What the IP header says.
+/// Facts of the IP header.
 pub(crate) struct Headers {
     pub(crate) ipv6: bool,
     /// Offset of the TCP header.
     pub(crate) l4: u32,
     /// TCP header and payload, in bytes.
     pub(crate) tcp_bytes: u32,
-    /// The checksum of the IP header is right, or there is none; with options it is not looked at.
+    /// The checksum of the IP header is right, or there is none; not checked if there are options.
     checked: bool,
     /// No IP options or extension headers, no congestion mark, not a fragment.
     plain: bool,
@@ -78,36 +78,36 @@ pub(crate) struct Headers {
 /// refuses to read those.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tcp {
-    /// Whether the rest is filled in; not where headers are cut off, or do not add up.
+    /// Whether the rest is filled in; false if headers are cut off, or contradict each other.
     pub(crate) followed: bool,
     pub(crate) segment: Segment,
     /// Length of the header with its options: 20 to 60.
     pub(crate) header_bytes: u32,
-    /// Where the timestamps option begins in the header; 0 if none.
+    /// The offset of the timestamps option in the header; 0: none.
     pub(crate) timestamps: u32,
-    /// Where the SACK option begins in the header; 0 if none.
+    /// The offset of the SACK option in the header; 0: none.
     pub(crate) sack: u32,
     /// How many blocks it has.
     pub(crate) sack_blocks: u32,
 }
 
-/// Room that the stack of a program (512 bytes) does not have.
+/// Memory that the stack of a program (512 bytes) does not have.
 #[repr(C, align(8))]
 pub(crate) struct Scratch {
     /// The TCP header with its options, zeros behind.
     pub(crate) header: [u8; TCP_BYTES_MAX],
-    /// The header as it is to become.
+    /// The header after the rewrite.
     pub(crate) changed: [u8; TCP_BYTES_MAX],
     /// Both addresses of the Ethernet header: whom it goes to, and whom it comes from.
     pub(crate) link: [Mac; 2],
     /// The flow's key.
     pub(crate) key: FlowKey,
-    /// What was read of the packet; see [`tcp`].
+    /// The facts of the packet's TCP header; see [`tcp`].
     pub(crate) tcp: Tcp,
 }
 
-/// Reads as far as the flow's key. `None`: not TCP over IP, or tagged for a VLAN, whose own device
-/// sees the packet again without the tag.
+/// Reads up to the flow's key. `None`: not TCP over IP, or tagged for a VLAN, whose own device sees
+/// the packet again without the tag.
 #[inline(always)]
 pub(crate) fn headers(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Headers> {
     if packet.has_vlan_tag() {
@@ -132,13 +132,13 @@ fn ipv4(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
     let header_bytes = u32::from(ip[0] & 0x0F) * 4;
     let fragment = u16::from_be_bytes([ip[6], ip[7]]);
     let has_options = header_bytes != IPV4_BYTES as u32;
-    // What the stack drops at once has told it nothing, so it must tell the splice nothing.
+    // A packet that the stack drops at once tells it nothing, so it must tell the splice nothing.
     let is_spoiled = direction == Direction::Ingress && !has_options && fold(sum(&ip, 0)) != 0xFFFF;
     if ip[0] >> 4 != 4 || is_spoiled {
         return None;
     }
-    // A fragment that is not the first has no ports, and is nothing to TCP without the first, which the
-    // splice follows.
+    // A fragment that is not the first has no ports, and TCP cannot use it without the first, which
+    // the splice follows.
     if ip[9] != IPPROTO_TCP || header_bytes < IPV4_BYTES as u32 || fragment & 0x1FFF != 0 {
         return None;
     }
@@ -165,7 +165,7 @@ fn ipv4(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
     })
 }
 
-/// What comes behind an IPv6 header and its extension headers.
+/// The header after an IPv6 header and its extension headers.
 pub(crate) struct Upper {
     pub(crate) protocol: u8,
     /// Where it begins.
@@ -174,8 +174,8 @@ pub(crate) struct Upper {
     pub(crate) fragment: bool,
 }
 
-/// Walks extension headers, the first of which is a `next` at offset `at`, as far as the stack does
-/// (Linux: `ipv6_skip_exthdr`), or as many as there may be. `None`: they are cut off, or belong to a
+/// Skips extension headers, the first of which is a `next` at offset `at`, as the stack does
+/// (Linux: `ipv6_skip_exthdr`), up to `EXTENSIONS_MAX`. `None`: they are cut off, or belong to a
 /// fragment that is not the first.
 #[inline(always)]
 pub(crate) fn skip_extensions(packet: Packet, mut next: u8, mut at: u32) -> Option<Upper> {
@@ -198,8 +198,8 @@ pub(crate) fn skip_extensions(packet: Packet, mut next: u8, mut at: u32) -> Opti
                 if place & 0xFFF8 != 0 {
                     return None;
                 }
-                // Without more to come the datagram is whole (RFC 6946); but it may itself be what a
-                // fragment bears.
+                // A fragment without more to come is a whole datagram (RFC 6946); but it may itself
+                // be inside another fragment.
                 fragment |= place & 1 != 0;
                 8
             }
@@ -248,7 +248,7 @@ fn ipv6(packet: Packet, direction: Direction, key: &mut FlowKey) -> Option<Heade
     })
 }
 
-/// What IPv4 addresses mapped into IPv6 begin with (RFC 4291, section 2.5.5.2).
+/// The prefix of IPv4 addresses mapped into IPv6 (RFC 4291, section 2.5.5.2).
 pub(crate) const MAPPED_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF];
 
 #[inline(always)]
@@ -271,9 +271,9 @@ pub(crate) fn tcp(
     forgotten(tcp, &mut scratch.tcp)
 }
 
-/// The same value, by way of a map: the verifier does not follow what lies there, so it walks what
-/// comes next once, and not once for every way by which the value may have come about. Without
-/// this the programs exceed its million of instructions.
+/// The same value, by way of a map. The verifier does not track values in maps, so it checks the
+/// code after this once, rather than once for every way in which the value may arise. Without this
+/// the programs exceed its million of instructions.
 #[inline(always)]
 fn forgotten<T: Copy>(value: T, place: &mut T) -> T {
     // SAFETY: a reference is valid for writes.
@@ -361,9 +361,8 @@ fn load_header(
     if failed == 0 { Some(()) } else { None }
 }
 
-/// The same number of header bytes, in a form that shows the verifier that it lies in
-/// `1..=TCP_BYTES_MAX`. The volatile read hides from the compiler that it does so anyway, lest the
-/// mask be optimised away.
+/// The same number of header bytes, in a form that proves to the verifier that it lies in
+/// `1..=TCP_BYTES_MAX`. The volatile read keeps the compiler from optimising the mask away.
 #[inline(always)]
 pub(crate) fn bounded(header_bytes: u32) -> u32 {
     // SAFETY: a local variable.

@@ -1,11 +1,11 @@
 //! Changes packets as the splice has decided: shifts numbers, turns a segment around, makes a bare
 //! ACK a PINGRESP. Writes by helpers only.
 //!
-//! Checksums are changed by difference. `bpf_l4_csum_replace` leaves a partial sum
-//! (`CHECKSUM_PARTIAL`: lo, veth, all of egress) alone, unless the change is one of the
-//! pseudo-header, where a length lives. The sum over a segment together with its checksum field
-//! stays what it was, so a device's sum of the whole packet (`CHECKSUM_COMPLETE`) holds as well.
-//! A function that returns `None` may have left half a packet: its caller drops it.
+//! Checksums change by difference. `bpf_l4_csum_replace` leaves a partial sum (`CHECKSUM_PARTIAL`:
+//! lo, veth, all of egress) alone, unless the change concerns the pseudo-header, which contains a
+//! length. The sum over a segment together with its checksum field stays the same, so a device's
+//! sum of the whole packet (`CHECKSUM_COMPLETE`) holds as well. If a function returns `None`, it
+//! may have left half a packet: its caller drops it.
 
 use core::ptr;
 
@@ -29,7 +29,7 @@ const CHECKSUM: u32 = 16;
 /// Keeps an index below the buffer's size; for the verifier, the indices here are below 60 anyway.
 const MASK: usize = TCP_BYTES_MAX - 1;
 
-/// As many as 40 bytes of options hold.
+/// Most SACK blocks that 40 bytes of options hold.
 const SACK_BLOCKS_MAX: u32 = 4;
 
 /// Hop limit of a PINGRESP.
@@ -84,7 +84,7 @@ pub(crate) fn turn_around(
 
     let grown = 2 - tcp.segment.payload_bytes;
     let payload = if grown == 0 { [0xC0, 0, 0, 0] } else { [0; 4] };
-    // Cuts off what the link layer padded, too.
+    // Also cuts off padding of the link layer.
     packet.set_len(headers.l4 + tcp.header_bytes + 2)?;
     turn_link(packet, scratch, decision)?;
     turn_network(packet, headers, &scratch.key, grown)?;
@@ -92,8 +92,8 @@ pub(crate) fn turn_around(
     lengthen_pseudo_header(packet, headers, grown)
 }
 
-/// Makes a segment of the server the pending PINGRESP: a bare ACK (rule 6), or stale bytes, which go
-/// (rule 8). Their part in the checksum is not undone: here it is partial always.
+/// Makes a segment of the server the pending PINGRESP: a bare ACK (rule 6), or stale bytes, which
+/// are removed (rule 8). Their part of the checksum is not undone, since it is always partial here.
 #[inline(always)]
 pub(crate) fn resend(
     packet: Packet,
@@ -129,7 +129,7 @@ fn put_pingresp(
 }
 
 /// Replaces the TCP header and its options, and corrects the checksum by the difference and by
-/// `more`, that of the payload. The checksum field is still the old one.
+/// `more`, that of the payload. The checksum field still has the old value.
 #[inline(always)]
 fn store_tcp_header(
     packet: Packet,
@@ -169,8 +169,7 @@ fn turn_link(packet: Packet, scratch: &mut Scratch, decision: &Decision) -> Opti
     packet.store(0, &scratch.link)
 }
 
-/// Swaps the addresses, gives the packet a fresh TTL, no congestion bits, and `grown` more
-/// bytes.
+/// Swaps the addresses, sets a new TTL and no congestion bits, and adds `grown` bytes.
 #[inline(always)]
 fn turn_network(packet: Packet, headers: &Headers, key: &FlowKey, grown: u32) -> Option<()> {
     if headers.ipv6 {
@@ -192,7 +191,7 @@ fn turn_network(packet: Packet, headers: &Headers, key: &FlowKey, grown: u32) ->
     store_ipv4(packet, &old, &ip)
 }
 
-/// `grown` more bytes in the IP header; modulo 2^16, as its length is.
+/// Adds `grown` bytes to the IP header's length, modulo 2^16.
 #[inline(always)]
 fn lengthen_network(packet: Packet, headers: &Headers, grown: u32) -> Option<()> {
     if headers.ipv6 {
@@ -214,7 +213,7 @@ fn store_ipv4(packet: Packet, old: &[u8; IPV4_BYTES], new: &[u8; IPV4_BYTES]) ->
     done(unsafe { bpf_l3_csum_replace(packet.skb, L2_BYTES + 10, 0, to, 0) })
 }
 
-/// What a checksum changes by when `old` becomes `new`; their size is a multiple of four.
+/// How a checksum changes when `old` becomes `new`; their size is a multiple of four.
 #[inline(always)]
 pub(crate) fn difference<T>(old: &T, new: &T, seed: u32) -> u32 {
     const { assert!(size_of::<T>().is_multiple_of(4)) };
@@ -225,7 +224,7 @@ pub(crate) fn difference<T>(old: &T, new: &T, seed: u32) -> u32 {
     unsafe { bpf_csum_diff(old, bytes, new, bytes, seed) as u32 }
 }
 
-/// A number of the wire, shifted.
+/// A number in wire order, shifted.
 #[inline(always)]
 pub(crate) const fn shifted(number: [u8; 4], shift: u32) -> [u8; 4] {
     u32::from_be_bytes(number).wrapping_add(shift).to_be_bytes()
@@ -247,7 +246,7 @@ fn shift_sack(scratch: &mut Scratch, tcp: &Tcp, shift: u32) {
     }
 }
 
-/// SACK blocks say what the client has of the server's bytes; to the client they mean nothing.
+/// SACK blocks say which of the server's bytes the client has; to the client they mean nothing.
 #[inline(always)]
 fn blank_sack(scratch: &mut Scratch, tcp: &Tcp) {
     if tcp.sack == 0 {
@@ -263,7 +262,7 @@ fn blank_sack(scratch: &mut Scratch, tcp: &Tcp) {
     }
 }
 
-/// The client's TSval is echoed, and `ts_val` is ours.
+/// Echoes the client's TSval; `ts_val` is ours.
 #[inline(always)]
 fn answer_timestamps(scratch: &mut Scratch, tcp: &Tcp, ts_val: u32) {
     if tcp.timestamps == 0 {

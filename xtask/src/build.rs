@@ -1,7 +1,9 @@
-//! `cargo xtask build`: the eBPF object by its own compiler, then the server with the object in it.
+//! `cargo xtask build`: builds the eBPF object by its own compiler, then the server that contains
+//! it.
 //!
-//! The two compilers never share a target folder: `target/ebpf` is the eBPF compiler's. Cargo decides
-//! what is stale; the object is copied only when its bytes changed, so the server is too.
+//! The two compilers never share a target folder: `target/ebpf` is the eBPF compiler's. Cargo
+//! decides what to rebuild. The object is copied only if its bytes have changed; otherwise the
+//! server is not rebuilt.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ use crate::workspace::{Workspace, run_checked, say};
 /// The target of aya's programs: little-endian BPF.
 const EBPF_TARGET: &str = "bpfel-unknown-none";
 
-/// Names the object to push-server's build script, which embeds it.
+/// The environment variable by which push-server's build script finds the object.
 const EBPF_OBJECT_VARIABLE: &str = "PUSH_EBPF_OBJECT";
 
 #[derive(Args, Debug)]
@@ -54,7 +56,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BuildArguments) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the eBPF object; returns its path, `target/ebpf/push-ebpf`.
+/// Builds the eBPF object. Returns its path, `target/ebpf/push-ebpf`.
 pub(crate) fn ebpf_object(workspace: &Workspace, tools: &BuildTools) -> Result<PathBuf> {
     say(format_args!("building the eBPF object with {}", tools.compiler));
     run_checked(&mut ebpf_cargo(workspace, tools, "build", &[]))?;
@@ -65,7 +67,7 @@ pub(crate) fn ebpf_object(workspace: &Workspace, tools: &BuildTools) -> Result<P
     Ok(object)
 }
 
-/// Cargo of the eBPF compiler: `subcommand` on push-ebpf with all its flags, and `more_rustflags`.
+/// The eBPF compiler's cargo: `subcommand` on push-ebpf with all its flags, and `more_rustflags`.
 pub(crate) fn ebpf_cargo(
     workspace: &Workspace,
     tools: &BuildTools,
@@ -85,7 +87,7 @@ pub(crate) fn ebpf_cargo(
     let mut command = workspace.foreign_cargo(&tools.compiler.cargo);
     command
         .env("RUSTC", &tools.compiler.rustc)
-        // Debian's compiler is a stable one, and a nightly takes no notice.
+        // Debian's compiler is a stable one; a nightly ignores this.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_DIR", workspace.target().join("ebpf"))
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &tools.bpf_linker)
@@ -101,21 +103,21 @@ pub(crate) fn ebpf_cargo(
     command
 }
 
-/// Builds the server with the object embedded; returns its path.
+/// Builds the server with the object embedded. Returns its path.
 pub(crate) fn server(workspace: &Workspace, object: &Path, profile: Profile) -> Result<PathBuf> {
     let [server] = binaries(workspace, object, profile, [SERVER])?;
     Ok(server)
 }
 
-/// Builds the load generator, optimised; returns its path.
+/// Builds the load generator, optimised. Returns its path.
 pub(crate) fn load_generator(workspace: &Workspace, object: &Path) -> Result<PathBuf> {
     let [generator] = binaries(workspace, object, Profile::Release, [LOAD_GENERATOR])?;
     Ok(generator)
 }
 
-/// Builds the server and the load generator, optimised; returns their paths.
+/// Builds the server and the load generator, optimised. Returns their paths.
 ///
-/// One cargo builds both: their packages ask some crates for different features, so that two builds
+/// One cargo builds both: their packages ask some crates for different features, so two builds
 /// would compile those crates, and all that use them, twice.
 pub(crate) fn server_and_load_generator(
     workspace: &Workspace,
@@ -124,15 +126,15 @@ pub(crate) fn server_and_load_generator(
     binaries(workspace, object, Profile::Release, [SERVER, LOAD_GENERATOR])
 }
 
-/// Has push-server's build script embed the object. It finds the usual one by itself; naming that
-/// too would have cargo compile anew whenever a plain `cargo build` comes between.
+/// Makes push-server's build script embed the object. The script finds the usual one by itself;
+/// naming that too would make cargo compile anew after every plain `cargo build`.
 pub(crate) fn embed(cargo: &mut Command, workspace: &Workspace, object: &Path) {
     if object != workspace.root().join("target/ebpf/push-ebpf") {
         cargo.env(EBPF_OBJECT_VARIABLE, object);
     }
 }
 
-/// Builds them all by one cargo; returns their paths in the same order.
+/// Builds them all by one cargo. Returns their paths in the same order.
 fn binaries<const COUNT: usize>(
     workspace: &Workspace,
     object: &Path,

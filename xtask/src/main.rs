@@ -1,8 +1,8 @@
 //! `cargo xtask`: sets up, builds, runs, tests, benches and lints the workspace.
 //!
-//! One module a command. Every command sets up first, says what it runs, and uses no shell. What is
-//! fetched or built goes below `target/`; only Debian packages and rustup toolchains go elsewhere,
-//! and those are announced before they are installed.
+//! One module for each command. Every command sets up first, prints the commands that it runs, and
+//! uses no shell. Downloads and builds go to `target/`; only Debian packages and rustup toolchains
+//! go elsewhere, and xtask announces them before it installs them.
 
 mod bench;
 mod build;

@@ -1,9 +1,10 @@
-//! `cargo xtask test`: every test of the workspace, against the released server, and an honest count.
+//! `cargo xtask test`: runs every test of the workspace, against the released server, and counts
+//! honestly.
 //!
 //! A test that cannot run here appends `SKIPPED <name>: <why>` to the file that the environment
-//! names. libtest counts such a test as passed; here it is counted, and named, as skipped.
+//! names. libtest counts such a test as passed; xtask counts and lists it as skipped.
 //!
-//! `cargo xtask test vm` runs those that ask something of the kernel under other kernels: [`vm`].
+//! `cargo xtask test vm` runs the tests that need the kernel under other kernels: [`vm`].
 
 mod arguments;
 mod environment;
@@ -69,7 +70,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     if let Some(file) = file {
         cargo.args(["--package", TESTS_PACKAGE, "--test", file]);
     } else if arguments.package.is_empty() {
-        // push-ebpf has no tests of its own: what it decides is tested in push-common.
+        // push-ebpf has no tests of its own: its decisions are tested in push-common.
         cargo.args(["--workspace", "--exclude", "push-ebpf"]);
     }
     for package in &arguments.package {
@@ -121,7 +122,7 @@ fn run_simulation(
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs the tests, passes their output on line by line, and adds up what libtest says.
+/// Runs the tests, passes their output on line by line, and adds up libtest's counts.
 fn stream(command: &mut Command) -> Result<(Tally, bool)> {
     let line = command_line(command);
     say(format_args!("$ {line}"));
@@ -131,7 +132,7 @@ fn stream(command: &mut Command) -> Result<(Tally, bool)> {
     let mut reader = BufReader::new(child.stdout.take().context("no stdout of cargo test")?);
     let mut stdout = io::stdout().lock();
     let mut bytes = Vec::new();
-    // Tests print what they like: bytes, not text, are passed on.
+    // Tests may print any bytes, so bytes are passed on, not text.
     while reader.read_until(b'\n', &mut bytes)? > 0 {
         stdout.write_all(&bytes)?;
         tally.read_line(String::from_utf8_lossy(&bytes).trim_end());

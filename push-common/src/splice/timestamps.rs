@@ -1,10 +1,10 @@
-//! TCP timestamps (RFC 7323): which one an answer bears, and whether a segment of the client is older
-//! than what was taken before it (PAWS), which TCP would throw away.
+//! TCP timestamps (RFC 7323): which one an answer carries, and whether a segment of the client is
+//! older than others that were taken before it (PAWS), so that TCP would drop it.
 //!
-//! The stack says itself what it has taken last: every segment that it sends echoes that timestamp
-//! (TSecr). What it was never shown, pings answered and ACKs absorbed, is known here. So nobody
-//! raises the client's timestamp who could not have raised TCP's own: what is merely passed on, a
-//! forged segment say, raises nothing until the stack has taken it.
+//! The stack itself says which timestamp it has taken last: every segment that it sends echoes that
+//! (TSecr). The programs know what the stack was never shown, pings answered and ACKs absorbed. So
+//! a sender can raise the client's timestamp here only if it could have raised TCP's own: a segment
+//! that just passes, a forged one say, raises nothing until the stack has taken it.
 
 use crate::clock::Monotonic;
 use crate::flow::{Flow, bits};
@@ -13,15 +13,15 @@ use crate::segment::Segment;
 
 use super::numbers::is_before;
 
-/// So long the newest timestamp of either side can be compared with: in the finest unit in use,
-/// microseconds, half of the number circle goes by meanwhile. Afterwards the stack compares no more
-/// either (Linux: `TCP_PAWS_WRAP`; RFC 7323, section 5.5).
+/// Seconds for which the newest timestamp of either side is comparable: with microseconds, the
+/// finest unit in use, half of the number circle goes by in this time. Later the stack does not
+/// compare either (Linux: `TCP_PAWS_WRAP`; RFC 7323, section 5.5).
 const COMPARABLE_SECS_MAX: u32 = i32::MAX as u32 / 1_000_000;
 
 const NS_PER_SEC: u64 = 1_000_000_000;
 
-/// Whether TCP would throw the segment away as a duplicate of old. Without a timestamp it would not
-/// (Linux, though RFC 7323, section 3.2, wants it to).
+/// Whether TCP would drop the segment as an old duplicate. Without a timestamp it would not (Linux,
+/// although RFC 7323, section 3.2, asks for it).
 #[inline(always)]
 pub(super) fn is_old(flow: &Flow, segment: &Segment, now: Monotonic) -> bool {
     segment.timestamped
@@ -36,7 +36,7 @@ pub(super) fn is_missing(flow: &Flow, segment: &Segment) -> bool {
     !segment.timestamped && flow.has(bits::CLIENT_TS_KNOWN)
 }
 
-/// A segment of the client was taken in the stack's place. It was not old.
+/// A segment of the client was taken in the stack's place; it was not old.
 #[inline(always)]
 pub(super) fn note_taken(flow: &mut Flow, segment: &Segment, now: Monotonic) {
     if segment.timestamped {
@@ -44,8 +44,8 @@ pub(super) fn note_taken(flow: &mut Flow, segment: &Segment, now: Monotonic) {
     }
 }
 
-/// What a segment of the stack says: that it is there, its own time, and which of the client's it has
-/// taken last.
+/// Notes what a segment of the stack tells: that the stack is not silent, its own time, and which
+/// of the client's timestamps it has taken last.
 #[inline(always)]
 pub(super) fn note_stack(flow: &mut Flow, segment: &Segment, now: Monotonic) {
     let silence_secs = silence_secs(flow, now);
@@ -53,8 +53,8 @@ pub(super) fn note_stack(flow: &mut Flow, segment: &Segment, now: Monotonic) {
     if !segment.timestamped {
         return;
     }
-    // The stack's clock only goes forward; what overtakes on another CPU may be older. After a long
-    // silence the two cannot be compared, and nothing is overtaken by that much.
+    // The stack's clock only goes forward; a segment that overtakes on another CPU may be older.
+    // After a long silence the two are not comparable, and nothing is overtaken by that much.
     if !flow.has(bits::STACK_TS_KNOWN)
         || silence_secs > COMPARABLE_SECS_MAX
         || is_before(flow.stack_ts, segment.ts_val)
@@ -62,8 +62,8 @@ pub(super) fn note_stack(flow: &mut Flow, segment: &Segment, now: Monotonic) {
         flow.stack_ts = segment.ts_val;
         flow.set(bits::STACK_TS_KNOWN);
     }
-    // An echo that has not changed is no news: it may be older than half of the circle, where pings
-    // have been answered ever since. Zero is none (Linux takes anything behind it).
+    // An unchanged echo is no news: it may be older than half of the circle, if pings have been
+    // answered ever since. Zero means none (Linux accepts anything after it).
     if segment.ts_ecr == 0 || segment.ts_ecr == flow.stack_ecr {
         return;
     }
@@ -73,7 +73,7 @@ pub(super) fn note_stack(flow: &mut Flow, segment: &Segment, now: Monotonic) {
     }
 }
 
-/// How long the stack has sent nothing; the clock may be behind the stamp here, too.
+/// How long the stack has been silent; the clock may be behind the stamp here, too.
 #[inline(always)]
 pub(super) fn silence_secs(flow: &Flow, now: Monotonic) -> u32 {
     let secs = secs(now).wrapping_sub(flow.stack_secs);
@@ -87,7 +87,7 @@ fn set_client_ts(flow: &mut Flow, ts_val: u32, now: Monotonic) {
     flow.set(bits::CLIENT_TS_KNOWN);
 }
 
-/// The clock was read before the lock was taken, so it may be behind the stamp.
+/// The clock was read before taking the lock, so it may be behind the stamp.
 #[inline(always)]
 fn is_comparable(flow: &Flow, now: Monotonic) -> bool {
     flow.has(bits::CLIENT_TS_KNOWN)

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::shard::SharedAccess;
 
 /// Bytes of the largest file: 1,000,000 users take less.
-pub const USERS_FILE_BYTES_MAX: u64 = 256 << 20;
+pub(crate) const USERS_FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// Why the file is refused.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum AccessError {
 }
 
 /// The rules at the start. Salts of unknown names are random for each process.
-pub fn load(config: &Config) -> Result<Access, AccessError> {
+pub(crate) fn load(config: &Config) -> Result<Access, AccessError> {
     let users = match &config.scram_users {
         Some(path) => Some(read(path, |text| Users::parse(text, rand::random()))?),
         None => None,
@@ -55,7 +55,7 @@ pub fn load(config: &Config) -> Result<Access, AccessError> {
 }
 
 /// Reads the file again. Connected clients stay, even if their user is gone.
-pub fn reload(config: &Config, access: &SharedAccess) {
+pub(crate) fn reload(config: &Config, access: &SharedAccess) {
     let Some(path) = &config.scram_users else {
         warn!("SIGHUP: there is nothing to reload; restart to change settings");
         return;

@@ -96,7 +96,7 @@ impl Open {
 }
 
 /// Serves until dropped.
-pub async fn serve(listener: TcpListener, observed: Arc<Observed>, limits: HttpLimits) {
+pub(crate) async fn serve(listener: TcpListener, observed: Arc<Observed>, limits: HttpLimits) {
     let routes = routes(Arc::clone(&observed));
     let open = Arc::new(Open::new(limits.connections, observed));
     loop {

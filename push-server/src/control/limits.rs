@@ -13,14 +13,14 @@ use crate::store;
 
 /// Descriptors reserved for everything but clients, HTTP and the store: standard streams, the tokio
 /// runtime, the kernel path's maps, programs and links, and files that are read now and then.
-pub const DESCRIPTORS_RESERVED: u64 = 96;
+pub(crate) const DESCRIPTORS_RESERVED: u64 = 96;
 /// Descriptors reserved for each shard: its ring, its event descriptor, and sockets beyond the
 /// limit of connections, which wait for a place.
-pub const DESCRIPTORS_RESERVED_PER_SHARD: u64 = 4 + PARKED_MAX as u64;
+pub(crate) const DESCRIPTORS_RESERVED_PER_SHARD: u64 = 4 + PARKED_MAX as u64;
 
 /// The resource limits in force; `None`: unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProcessLimits {
+pub(crate) struct ProcessLimits {
     /// `RLIMIT_NOFILE`, soft, after it was raised to the hard limit.
     pub descriptors: Option<u64>,
     /// `RLIMIT_MEMLOCK`, soft, in bytes: registered buffers of a ring count against it unless
@@ -43,7 +43,7 @@ pub struct TooFewDescriptors {
 
 impl ProcessLimits {
     /// Raises the descriptors to their hard limit and reads both limits.
-    pub fn raised() -> Self {
+    pub(crate) fn raised() -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         if current != maximum
             && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
@@ -58,7 +58,7 @@ impl ProcessLimits {
     }
 
     /// Most connections to serve: as many as the settings ask for and the descriptors allow.
-    pub fn connections_max(&self, config: &Config) -> Result<u32, TooFewDescriptors> {
+    pub(crate) fn connections_max(&self, config: &Config) -> Result<u32, TooFewDescriptors> {
         let reserved = reserved(config);
         let descriptors = self.descriptors.unwrap_or(u64::MAX);
         let allowed = descriptors.saturating_sub(reserved).min(CONNECTIONS_MAX);
@@ -70,7 +70,7 @@ impl ProcessLimits {
     }
 
     /// Logs the limits and what follows from them.
-    pub fn log(&self, config: &Config, connections_max: u32) {
+    pub(crate) fn log(&self, config: &Config, connections_max: u32) {
         let reserved = reserved(config);
         info!(
             "limits: RLIMIT_NOFILE {} less {reserved} reserved, RLIMIT_MEMLOCK {} bytes; \

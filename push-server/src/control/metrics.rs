@@ -30,7 +30,7 @@ use crate::store::embedded::SHARED_MESSAGES_MAX;
 use crate::transport::UPGRADE_HEAD_BYTES_MAX;
 
 /// The media type of the text form.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Pick = fn(&ShardCounters) -> &Counter;
 
@@ -246,20 +246,20 @@ const UNARMED: &[(&str, Pick)] = &[
 
 /// All metrics of the server.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
 }
 
 impl Metrics {
     /// Metrics that read `observed` at each scrape.
-    pub fn new(observed: Arc<Observed>) -> Self {
+    pub(crate) fn new(observed: Arc<Observed>) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Scrape(observed)));
         Self { registry }
     }
 
     /// The text form.
-    pub fn text(&self) -> Result<String, fmt::Error> {
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;
         Ok(text)

@@ -4,23 +4,23 @@
 //!
 //! The only user of tokio, in the main thread, which does nothing else.
 
-pub mod access;
-pub mod http;
-pub mod http_counters;
-pub mod http_limits;
+pub(crate) mod access;
+pub(crate) mod http;
+pub(crate) mod http_counters;
+pub(crate) mod http_limits;
 mod http_places;
-pub mod limits;
+pub(crate) mod limits;
 pub mod line_queue;
 mod listening;
-pub mod metrics;
-pub mod observed;
+pub(crate) mod metrics;
+pub(crate) mod observed;
 mod occupant;
-pub mod patience;
+pub(crate) mod patience;
 pub mod preflight;
 pub mod privileges;
-pub mod signals;
+pub(crate) mod signals;
 pub mod startup;
 pub mod status;
 mod status_text;
-pub mod supervise;
+pub(crate) mod supervise;
 mod wall_clock;

@@ -19,11 +19,11 @@ use crate::shard::door::DoorCounts;
 
 /// How long a shard's loop may stand still before the process counts as unhealthy. A loop turns at
 /// least once a second, for the kernel path's dead man's switch.
-pub const SHARD_STALL_MAX: Duration = Duration::from_secs(5);
+pub(crate) const SHARD_STALL_MAX: Duration = Duration::from_secs(5);
 
 /// How long a session's work may wait for its turn before the process counts as unhealthy. Each
 /// round, of some milliseconds, gives every session with waiting work a turn.
-pub const WORK_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const WORK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The label of heartbeats that the kernel answered.
 const ANSWERED: &str = "answered";
@@ -193,7 +193,7 @@ impl Observed {
 }
 
 /// The number of heartbeats that the kernel answered, out of its counters.
-pub fn pings_kernel(counters: &[KernelCounter]) -> u64 {
+pub(crate) fn pings_kernel(counters: &[KernelCounter]) -> u64 {
     counters.iter().filter(|counter| counter.name == ANSWERED).map(|counter| counter.value).sum()
 }
 

@@ -25,7 +25,7 @@ const UNSEEN: &str = "a process that cannot be seen from here";
 
 /// A thing that a start may have to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     /// A listen address, by its flag.
     Listen(&'static str),
     /// The HTTP address.
@@ -63,7 +63,7 @@ impl Waited {
 
 /// An address or directory that was still in use after the wait.
 #[derive(Debug)]
-pub struct NotHad<E> {
+pub(crate) struct NotHad<E> {
     /// The error of the last try.
     pub error: E,
     /// The process that holds it, if `/proc` shows it.
@@ -117,25 +117,25 @@ pub enum AddressError {
 
 /// How long a start may wait for each thing, and how long it has waited.
 #[derive(Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     max: Duration,
     waited: Waited,
 }
 
 impl Patience {
     /// For `--start-wait-secs`.
-    pub fn new(secs: u16) -> Self {
+    pub(crate) fn new(secs: u16) -> Self {
         Self { max: Duration::from_secs(secs.into()), waited: Waited::default() }
     }
 
     /// How long the start has waited so far.
-    pub fn waited(&self) -> Waited {
+    pub(crate) fn waited(&self) -> Waited {
         self.waited
     }
 
     /// Binds `address` by `bind`. Does not wait for a living process, which listens there for good;
     /// but waits for the HTTP address of a stopping server, which answers until its end.
-    pub fn for_address<T>(
+    pub(crate) fn for_address<T>(
         &mut self,
         wanted: Wanted,
         address: SocketAddr,
@@ -153,7 +153,7 @@ impl Patience {
     }
 
     /// Locks `dir` by `lock`. Waits even for a living process, since it may be stopping.
-    pub fn for_directory<T, E: std::error::Error + 'static>(
+    pub(crate) fn for_directory<T, E: std::error::Error + 'static>(
         &mut self,
         wanted: Wanted,
         dir: &Path,

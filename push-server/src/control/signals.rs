@@ -8,7 +8,7 @@ use super::wall_clock::WallClock;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub(crate) enum Request {
     /// SIGTERM or SIGINT, by its number: the first stops in order, the second at once.
     Stop(i32),
     /// SIGHUP: read the settings again.
@@ -19,7 +19,7 @@ pub enum Request {
 
 /// The signals of the process, and its wall clock.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     hangup: unix::Signal,
@@ -28,7 +28,7 @@ pub struct Signals {
 
 impl Signals {
     /// Takes over the signals from their default actions. Call it within a tokio runtime.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
@@ -38,7 +38,7 @@ impl Signals {
     }
 
     /// The next request. The future may be dropped and called again without losing one.
-    pub async fn next(&mut self) -> Request {
+    pub(crate) async fn next(&mut self) -> Request {
         tokio::select! {
             _ = self.terminate.recv() => Request::Stop(SignalKind::terminate().as_raw_value()),
             _ = self.interrupt.recv() => Request::Stop(SignalKind::interrupt().as_raw_value()),

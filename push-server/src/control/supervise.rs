@@ -21,12 +21,12 @@ use crate::shard::{ShardError, Shards};
 
 /// Longest time from the first signal until the shards are given up. `Shards::join` takes about 4 s
 /// at most, and the process promises to end within 5.
-pub const STOP_TIMEOUT: Duration = Duration::from_millis(4_500);
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_millis(4_500);
 /// Time between two looks at the shards' loops.
 const OBSERVE_PERIOD: Duration = Duration::from_secs(1);
 
 /// The shards, or a stand-in in tests.
-pub trait Service: Send + 'static {
+pub(crate) trait Service: Send + 'static {
     /// Begins the orderly stop and returns at once.
     fn stop(&self);
     /// Returns the work of reading changeable files again, which may take seconds.
@@ -88,21 +88,21 @@ impl Ending {
 
 /// The control thread before it has shards to supervise: it only holds the signals.
 #[derive(Debug)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     runtime: Runtime,
     signals: Signals,
 }
 
 impl Supervisor {
     /// Takes over the signals: from now on they wait for [`Supervisor::run`]. Starts no thread.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let signals = runtime.block_on(async { Signals::new() })?;
         Ok(Self { runtime, signals })
     }
 
     /// Runs the control thread, which is the calling one, until the server has ended.
-    pub fn run(
+    pub(crate) fn run(
         self,
         service: impl Service,
         observed: &Arc<Observed>,

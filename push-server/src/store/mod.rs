@@ -9,7 +9,7 @@
 //! A store knows topics and messages, and no protocol: its caller decides what an acknowledgement
 //! means, which limits an outbox has, and what to do while the disk fails.
 
-pub mod api;
+pub(crate) mod api;
 pub mod embedded;
 pub mod memory;
 pub(crate) mod rules;

@@ -1,7 +1,8 @@
-//! A publisher's messages under way, as the protocol wants them: what is not acknowledged is kept, and sent
-//! again on the next connection with the same packet id, as PUBLISH with DUP, or as PUBREL once PUBREC came.
+//! A publisher's messages under way, as the protocol demands: it keeps unacknowledged ones, and
+//! sends them again on the next connection with the same packet id, as PUBLISH with DUP, or as
+//! PUBREL once PUBREC has come.
 //!
-//! Sends nothing by itself: the caller is given what is to be said.
+//! It sends nothing itself: the caller gets the packets to send.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! What is published: who, the how many-th of his, random bytes, and a hash of it all, so that a
-//! reader needs no list of what was sent.
+//! The payloads that publishers send: publisher, number, random bytes, and a hash of everything, so
+//! that a reader needs no list of sent messages.
 
 use std::hash::{DefaultHasher, Hasher as _};
 
@@ -9,16 +9,16 @@ use rand::RngExt;
 const HEAD_BYTES: usize = 8;
 const HASH_BYTES: usize = 8;
 
-/// Which message: the `number`-th of a publisher, from 0.
+/// Names a message: the `number`-th of a publisher, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId {
     /// Who published it, by number.
     pub publisher: u32,
-    /// The how many-th of its.
+    /// Counts the publisher's messages.
     pub number: u32,
 }
 
-/// Mostly small; now and then so large that a store may treat it in another way.
+/// Makes a payload: mostly small; now and then so large that a store may treat it differently.
 pub fn make(rng: &mut impl RngExt, id: MessageId) -> Vec<u8> {
     let mut payload: Vec<u8> =
         [id.publisher, id.number].iter().flat_map(|word| word.to_be_bytes()).collect();
@@ -29,7 +29,7 @@ pub fn make(rng: &mut impl RngExt, id: MessageId) -> Vec<u8> {
     payload
 }
 
-/// Which message it is; an error, when a byte of it has changed.
+/// Reads which message it is; an error if a byte of it has changed.
 pub fn read(payload: &[u8]) -> Result<MessageId, String> {
     let (told, sent) = payload
         .split_last_chunk::<HASH_BYTES>()

@@ -1,5 +1,5 @@
-//! What may be retained: the last acknowledged retained publish of a topic, or one that may have
-//! been processed after it.
+//! The messages that a topic may retain: the last acknowledged retained publish, or one that the
+//! server may have processed after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) struct Possible {
 }
 
 impl Ledger {
-    /// Compares what a new subscriber was sent with RETAIN, when nothing is under way.
+    /// Compares the messages that a new subscriber got with RETAIN, when nothing is under way.
     pub fn judge_retained(&mut self, found: &BTreeMap<String, MessageId>) {
         let possible = self.retained_possible();
         self.counts.retained += possible.len() as u64;
@@ -44,10 +44,10 @@ impl Ledger {
         faults.into_iter().for_each(|text| self.fault(text));
     }
 
-    /// By topic that anything was ever retained on.
+    /// The possible states of every topic that ever retained anything.
     ///
     /// Retained topics have one publisher each, which sends in order, and the server processes in
-    /// order: a message is replaced for certain by one that was acknowledged and first sent after
+    /// order. So a message is certainly replaced by one that was acknowledged and first sent after
     /// the message was last sent.
     pub(super) fn retained_possible(&self) -> BTreeMap<Arc<str>, Possible> {
         let mut topics: BTreeMap<Arc<str>, Vec<(MessageId, &Sent)>> = BTreeMap::new();
@@ -56,7 +56,7 @@ impl Ledger {
         }
         let possible = |sent: Vec<(MessageId, &Sent)>| {
             let settled = sent.iter().filter(|(_, sent)| sent.is_promised());
-            // `None`: it may be as it was in the beginning, empty.
+            // `None`: it may still be empty, as in the beginning.
             let replaces_from = settled.map(|(_, sent)| sent.first_sent).max();
             let mut may = Possible { nothing: replaces_from.is_none(), ..Possible::default() };
             for (id, sent) in &sent {

@@ -1,13 +1,14 @@
-//! What is missing when nothing is under way any more.
+//! Finds what is missing when nothing is under way any more.
 
 use super::message::MessageId;
 use super::{Ledger, Receipt, Sent, Subscriber};
 
-/// What a PUBLISH has beside its topic and payload at most: headers, lengths, and the properties that tests send.
+/// Most bytes of a PUBLISH beside topic and payload: headers, lengths, and the properties that
+/// tests send.
 const HEAD_BYTES: usize = 24;
 
 impl Ledger {
-    /// How much is still to come: deliveries, and flows to be completed.
+    /// How many deliveries and unfinished flows are still to come.
     pub fn missing(&self) -> usize {
         let flows = self.messages.values().filter(|sent| !sent.complete).count();
         let releases: usize = self.subscribers.iter().map(|one| one.unreleased.len()).sum();
@@ -16,7 +17,7 @@ impl Ledger {
         flows + releases + deliveries + shared
     }
 
-    /// Judges what did not come, and forgets what is settled but for what may be retained.
+    /// Judges what did not come, and forgets everything settled except what may be retained.
     pub fn settle(&mut self) {
         let mut faults = Vec::new();
         for (id, sent) in self.messages.iter().filter(|(_, sent)| !sent.complete) {
@@ -49,7 +50,7 @@ impl Ledger {
         self.forget();
     }
 
-    /// What a subscriber should have got and has not, and by which subscription.
+    /// Messages that a subscriber should have got and has not, with their subscriptions.
     fn owed<'a>(
         &'a self,
         subscriber: &'a Subscriber,
@@ -68,7 +69,7 @@ impl Ledger {
         })
     }
 
-    /// What may still be retained is remembered, an empty message that says so included.
+    /// Keeps what may still be retained, including an empty message that says so.
     fn forget(&mut self) {
         let possible = self.retained_possible();
         let may_stand = |id: &MessageId, sent: &Sent| {

@@ -1,6 +1,7 @@
-//! What the kernel counts, read from `/proc`: processor time, memory of a process and of the kernel.
+//! The kernel's figures in `/proc`: processor time, and memory of a process and of the kernel.
 //!
-//! Parsers take text and are tested; readers only name the file. Times are microseconds, sizes bytes.
+//! Parsers take text and are tested; readers only name the file. Times are in microseconds, sizes
+//! in bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -12,9 +13,10 @@ use serde::Serialize;
 
 /// Processor time of the whole machine since boot, all processors added.
 ///
-/// `busy_us` comes from ticks: each is charged to what it interrupts, so a short span of a nearly idle
-/// machine is a small sample. `idle_us` is measured where the kernel stops the tick of an idle
-/// processor (`NO_HZ_IDLE`), so that the wall clock less `idle_us` tells the same from the other side.
+/// `busy_us` comes from ticks. Each tick is charged to whatever it interrupts, so a short span on a
+/// nearly idle machine is a small sample. `idle_us` is measured when the kernel stops the tick of
+/// an idle processor (`NO_HZ_IDLE`), so the wall clock less `idle_us` shows the same from the other
+/// side.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct MachineTime {
     /// User, nice, system, irq and softirq.
@@ -57,7 +59,7 @@ impl ProcessTime {
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
             let entry = entry?;
             let thread = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            // A thread may end while we look; a kernel without SCHED_INFO has no such file at all.
+            // A thread may end meanwhile; a kernel without SCHED_INFO has no such file.
             let Ok(text) = fs::read_to_string(entry.path().join("schedstat")) else { continue };
             if let Some(thread) = thread {
                 threads_ns.insert(thread, parse_run_ns(&text)?);
@@ -68,11 +70,12 @@ impl ProcessTime {
 
     /// Microseconds that the process ran since `before`.
     ///
-    /// The threads' nanoseconds, unless the coarse count of the whole process is larger by more than
-    /// its resolution: then threads ended in between and took their nanoseconds with them.
+    /// The sum of the threads' nanoseconds, unless the coarse count of the whole process exceeds it
+    /// by more than its resolution: then threads ended in between and took their nanoseconds with
+    /// them.
     pub(super) fn since_us(&self, before: &Self, tick_us: u64) -> f64 {
         let ran_ns = |(thread, &ns): (&u32, &u64)| {
-            // Less than before: the number went to another thread, which began at zero.
+            // Less than before: the number belongs to a new thread, which began at zero.
             let began_at = before.threads_ns.get(thread).copied().filter(|&then| then <= ns);
             ns - began_at.unwrap_or(0)
         };
@@ -104,13 +107,13 @@ impl ProcessMemory {
     }
 }
 
-/// What a process had the disk write since its start, in bytes: pages that it made dirty, less those
+/// Bytes that a process made the disk write since its start: pages that it made dirty, less those
 /// that it took back before they were written (`/proc/PID/io`, `write_bytes`).
 pub(super) fn disk_bytes_written(pid: u32) -> Result<u64> {
     parse_written(&read(format!("/proc/{pid}/io"))?)
 }
 
-/// The file system that a directory is on: `ext4 on /dev/vda`.
+/// The file system of a directory: `ext4 on /dev/vda`.
 pub(super) fn file_system(directory: &Path) -> Result<String> {
     let directory = directory.canonicalize().context("cannot find the directory")?;
     let mounts = read("/proc/self/mounts")?;
@@ -118,7 +121,7 @@ pub(super) fn file_system(directory: &Path) -> Result<String> {
         .with_context(|| format!("no mount is above {}", directory.display()))
 }
 
-/// Memory of the kernel, all processes and both ends of each connection together, bytes.
+/// Bytes of kernel memory, for all processes and both ends of each connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct KernelMemory {
     pub(super) slab: u64,
@@ -149,7 +152,7 @@ impl KernelMemory {
 /// TCP sockets of this network namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TcpSockets {
-    /// In TIME_WAIT: of connections that are over, and still in slab.
+    /// In TIME_WAIT: their connections have ended, but they are still in the slab.
     pub(super) time_wait: u64,
     /// Pages of send and receive queues.
     pub(super) queue_pages: u64,
@@ -162,14 +165,15 @@ impl TcpSockets {
     }
 }
 
-/// What the BPF maps of a process occupy, as the kernel states it in `fdinfo`: exact for what is
-/// allocated at creation, elements times their size for a hash that allocates on demand (Linux 6.4).
+/// Bytes of the BPF maps of a process, as the kernel states them in `fdinfo`: exact for memory
+/// allocated at creation; elements times their size for a hash that allocates on demand (Linux
+/// 6.4).
 pub(super) fn bpf_map_bytes(pid: u32) -> Result<u64> {
     let folder = format!("/proc/{pid}/fd");
     let mut maps = HashMap::new();
     for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
         let entry = entry?;
-        // A descriptor may be closed while we look.
+        // A descriptor may be closed meanwhile.
         if !fs::read_link(entry.path()).is_ok_and(|target| target.ends_with("anon_inode:bpf-map")) {
             continue;
         }
@@ -207,7 +211,8 @@ fn parse_written(text: &str) -> Result<u64> {
     Ok(written.saturating_sub(taken_back))
 }
 
-/// The mount with the longest path above `directory`; of equal ones the last, which hides the others.
+/// The mount with the longest path above `directory`; of equal ones the last, which hides the
+/// others.
 fn parse_file_system(mounts: &str, directory: &Path) -> Option<String> {
     let mount = |line: &str| {
         let mut fields = line.split(' ');
@@ -227,7 +232,7 @@ fn parse_machine_time(text: &str, tick_us: u64) -> Result<MachineTime> {
         .map(str::parse)
         .collect::<Result<_, _>>()
         .context("/proc/stat holds no numbers")?;
-    // The guest columns that follow are in user and nice already.
+    // The guest columns after these are contained in user and nice.
     let &[user, nice, system, idle, io_wait, irq, softirq, stolen, ..] = ticks.as_slice() else {
         return Err(anyhow!("/proc/stat has {} columns, not 8", ticks.len()));
     };
@@ -240,8 +245,8 @@ fn parse_machine_time(text: &str, tick_us: u64) -> Result<MachineTime> {
     })
 }
 
-/// User plus system time of `/proc/PID/stat`: fields 14 and 15, counted behind the name, which may
-/// hold anything, parentheses too.
+/// User plus system time of `/proc/PID/stat`: fields 14 and 15, counted after the name, which may
+/// contain anything, even parentheses.
 fn parse_process_us(text: &str, tick_us: u64) -> Result<u64> {
     let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
     let mut fields = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);

@@ -9,17 +9,17 @@ use super::tokens::{Token, tokenize};
 /// A path as it is written, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Path {
-    /// Its segments; `self` and `super` are resolved by the module that it stands in.
+    /// Its segments. The module that it stands in resolves `self` and `super`.
     pub(crate) segments: Vec<String>,
-    /// The module that it stands in, inline ones included.
+    /// The module that it stands in, including inline ones.
     pub(crate) module: Vec<String>,
-    /// The name that a `use` gives it there: `*` for all that is in it; `None` outside of a `use`.
+    /// The name that a `use` gives it; `*`: everything in it; `None`: it is not in a `use`.
     pub(crate) binds: Option<String>,
-    /// Whether it is of a `pub use`, of whatever visibility.
+    /// Whether it is in a `pub use`, of any visibility.
     pub(crate) is_public: bool,
     /// Line in the file, from 1.
     pub(crate) line: usize,
-    /// Whether it stands in a module called `tests` or in an item under `#[cfg(test)]`.
+    /// Whether it stands in a module called `tests`, or in an item under `#[cfg(test)]`.
     pub(crate) in_tests: bool,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Module {
     pub(crate) in_tests: bool,
 }
 
-/// A function, type, trait, constant or static of a module itself, that is not within another item.
+/// A function, type, trait, constant or static of a module, outside any other item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) module: Vec<String>,
@@ -43,7 +43,7 @@ pub(crate) struct Item {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Struct {
     pub(crate) name: String,
-    /// How many there are.
+    /// The number of its fields.
     pub(crate) fields: usize,
     pub(crate) line: usize,
     pub(crate) in_tests: bool,
@@ -55,13 +55,14 @@ pub(crate) struct Impl {
     pub(crate) module: Vec<String>,
     /// The type that it is for, without its arguments.
     pub(crate) type_path: Vec<String>,
-    /// The trait and what its arguments name; none where the block holds methods of the type's own.
+    /// The trait and the names in its arguments; empty if the block holds methods of the type's
+    /// own.
     pub(crate) trait_paths: Vec<Vec<String>>,
     pub(crate) line: usize,
     pub(crate) in_tests: bool,
 }
 
-/// What a source file holds that lints ask for.
+/// The parts of a source file that the lints need.
 #[derive(Debug, Default)]
 pub(crate) struct Source {
     /// Every path of two segments or more, and every one-segment `use`.
@@ -70,9 +71,9 @@ pub(crate) struct Source {
     pub(crate) items: Vec<Item>,
     pub(crate) impls: Vec<Impl>,
     pub(crate) structs: Vec<Struct>,
-    /// Every word outside of a `use` and of tests.
+    /// Every word outside `use` and tests.
     pub(crate) words: BTreeSet<String>,
-    /// Lines with an attribute that suppresses a lint without an expectation.
+    /// Lines with an attribute that suppresses a lint without `expect`.
     pub(crate) allow_lines: Vec<usize>,
 }
 
@@ -96,13 +97,13 @@ pub(crate) fn scan(text: &str, module: &[String]) -> Source {
 struct Scanner<'a> {
     tokens: &'a [(Token, usize)],
     at: usize,
-    /// The module around the current token, inline ones included.
+    /// The module around the current token, including inline ones.
     module: Vec<String>,
     /// Depths at which inline modules opened.
     modules_open: Vec<usize>,
     /// Brackets of every kind that are open.
     depth: usize,
-    /// Whether the `use` that is being read is a `pub use`.
+    /// Whether the current `use` is a `pub use`.
     is_public: bool,
     /// Depth of the item under `#[cfg(test)]` that the current token belongs to.
     test_item: Option<usize>,
@@ -183,7 +184,7 @@ impl Scanner<'_> {
             return;
         }
         let in_tests = name == "tests" || self.in_tests();
-        // The name is no word that the module around it says.
+        // The name is not a word of the surrounding module.
         self.at += 1;
         let path = [self.module.as_slice(), std::slice::from_ref(&name)].concat();
         self.source.modules.push(Module { path, is_inline, line, in_tests });
@@ -233,7 +234,7 @@ impl Scanner<'_> {
         self.source.structs.push(Struct { name, fields, line, in_tests });
     }
 
-    /// The header of an `impl` block; its paths are read once more as paths.
+    /// The header of an `impl` block; its paths are read a second time as paths.
     fn impl_block(&mut self, line: usize) {
         let at = self.after_generics(self.at + 1);
         let (mut type_path, next) = self.header_path(at);
@@ -253,8 +254,8 @@ impl Scanner<'_> {
         }
     }
 
-    /// The path of the type or trait at `at`, which a tuple or a slice has none of, and where the
-    /// header goes on.
+    /// The path of the type or trait at `at` (empty for a tuple or a slice), and where the header
+    /// goes on.
     fn header_path(&self, mut at: usize) -> (Vec<String>, usize) {
         let mut segments = Vec::new();
         let mut is_path = true;
@@ -267,7 +268,7 @@ impl Scanner<'_> {
                     continue;
                 }
                 Token::Word(word) if is_path => {
-                    // A lifetime's name, `mut` or `dyn` may stand before.
+                    // A lifetime's name, `mut` or `dyn` may precede it.
                     if at > 0 && self.tokens[at - 1].0 != Token::Joint {
                         segments.clear();
                     }
@@ -294,7 +295,7 @@ impl Scanner<'_> {
         paths.into_iter().map(|path| self.resolve(path)).collect()
     }
 
-    /// Behind the `<...>` at `at`, if there is one.
+    /// The position after the `<...>` at `at`, if there is one.
     fn after_generics(&self, mut at: usize) -> usize {
         let mut depth = 0_usize;
         while let Some((token, _)) = self.tokens.get(at) {
@@ -312,7 +313,7 @@ impl Scanner<'_> {
         at
     }
 
-    /// Reads a path, and the tree of a `use`, whose leaves each become one.
+    /// Reads a path or the tree of a `use`, whose leaves each become a path.
     fn tree(&mut self, prefix: &[String], in_use: bool) {
         let mut segments = prefix.to_vec();
         let line = self.tokens.get(self.at).map_or(0, |(_, line)| *line);
@@ -401,7 +402,7 @@ impl Scanner<'_> {
         })
     }
 
-    /// Whether `in` is that of `pub(in path)`, which names no import.
+    /// Whether `in` belongs to `pub(in path)`, which imports nothing.
     fn is_visibility(&self) -> bool {
         self.before(1) == Some(&Token::Mark('('))
             && self.before(2) == Some(&Token::Word("pub".to_owned()))
@@ -425,7 +426,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Whether `#[name(` or `#![name(` begins here, with `argument` alone in its brackets if one is
+    /// Whether `#[name(` or `#![name(` begins here, with only `argument` in its brackets, if one is
     /// given.
     fn is_attribute(&self, name: &str, argument: Option<&str>) -> bool {
         let inner = usize::from(self.peek(1) == Some(&Token::Mark('!')));

@@ -1,6 +1,6 @@
-//! Cuts Rust source into words, `::` and other marks; comments and literals are left out.
+//! Cuts Rust source into words, `::` and other marks, without comments and literals.
 
-/// A piece of source that lints tell apart.
+/// A piece of source that the lints distinguish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     Word(String),
@@ -47,7 +47,7 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// Length of the comment or literal that `text` begins with; `None` when it begins with neither.
+/// Length of the comment or literal at the start of `text`; `None`: it begins with neither.
 fn literal_length(text: &[char]) -> Option<usize> {
     if text.starts_with(&['/', '/']) {
         return Some(text.iter().take_while(|character| **character != '\n').count());
@@ -103,7 +103,7 @@ fn quoted_length(text: &[char], quote: char) -> usize {
     (at + 1).min(text.len())
 }
 
-/// `'a'` as a whole; of a lifetime only the mark, its name being a word like another.
+/// `'a'` as a whole; of a lifetime only the mark, since its name is a word.
 fn character_or_lifetime_length(text: &[char]) -> usize {
     match text {
         ['\'', '\\', ..] => quoted_length(text, '\''),

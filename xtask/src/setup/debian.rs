@@ -1,4 +1,4 @@
-//! Debian and its kin: whether packages can be installed here, and installing them aloud.
+//! Debian and its derivatives: whether packages can be installed here, and how to install them.
 
 use std::fs;
 use std::process::Command;
@@ -7,12 +7,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::{find_program, output_of, run_checked, say};
 
-/// Whether this is root on a system of Debian's packages.
+/// Whether this is root on a system with Debian's packages.
 pub(crate) fn can_install() -> bool {
     rustix::process::geteuid().is_root() && is_debian() && find_program("apt-get").is_some()
 }
 
-/// Whether `/etc/os-release` tells of Debian or something made from it.
+/// Whether `/etc/os-release` names Debian or a derivative.
 pub(crate) fn is_debian() -> bool {
     fs::read_to_string("/etc/os-release").is_ok_and(|text| is_debian_like(&text))
 }
@@ -22,8 +22,8 @@ pub(crate) fn install_line(packages: &[&str]) -> String {
     format!("apt-get update && apt-get install --no-install-recommends {}", packages.join(" "))
 }
 
-/// Installs `packages` when the version on offer of each is `acceptable`. The lists of packages are
-/// fetched only when they do not know one, or only an unacceptable version.
+/// Installs `packages` if the version on offer of each is `acceptable`. Fetches the package lists
+/// only if they lack a package, or have only an unacceptable version.
 pub(crate) fn install(packages: &[&str], acceptable: impl Fn(&str) -> bool) -> Result<()> {
     if !can_install() {
         bail!("installing Debian packages takes root, on Debian");
@@ -40,7 +40,7 @@ pub(crate) fn install(packages: &[&str], acceptable: impl Fn(&str) -> bool) -> R
     }
     say(format_args!("installing Debian packages: {}", packages.join(", ")));
     let mut install = Command::new("apt-get");
-    // Nobody loses a package by our setup: apt-get fails where it would have to remove one.
+    // Set-up must not remove a package: apt-get fails instead.
     install.args(["install", "--yes", "--no-install-recommends", "--no-remove"]);
     install.args(["-o", "DPkg::Lock::Timeout=120"]).args(packages);
     run_checked(install.env("DEBIAN_FRONTEND", "noninteractive"))

@@ -1,7 +1,7 @@
-//! The eBPF-capable compiler: a rustc whose `core` source is at hand and whose LLVM is the linker's.
+//! The compiler for eBPF: a rustc with the source of `core`, whose LLVM is the linker's.
 //!
-//! In order of preference: a rustup nightly with `rust-src`, then Debian's `rustc-web`. Only when
-//! neither is there something is installed, in the same order.
+//! In order of preference: a rustup nightly with `rust-src`, then Debian's `rustc-web`. If neither
+//! exists, one is installed, in the same order.
 
 use std::fmt;
 use std::fs;
@@ -17,20 +17,19 @@ use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
 /// The oldest compiler that push-ebpf's dependencies accept.
 const MINOR_MIN: u32 = 96;
 
-/// The LLVM major that the linker, `setup`'s `BPF_LINKER_VERSION`, speaks: the compiler must have the
-/// same.
+/// The LLVM major of the linker, `setup`'s `BPF_LINKER_VERSION`: the compiler must have the same.
 const LLVM_MAJOR: u32 = 22;
 
-/// A nightly of `LLVM_MAJOR`; the channel `nightly` itself moves on to another LLVM.
+/// A nightly with `LLVM_MAJOR`; the channel `nightly` itself moves on to newer LLVMs.
 const NIGHTLY: &str = "nightly-2026-05-20";
 
 /// Debian's own compiler of about the same age, for its browsers.
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
-/// Where a toolchain with `rust-src` has the crate that `-Z build-std` builds.
+/// The folder in a toolchain with `rust-src` that has the crate for `-Z build-std`.
 const CORE_SOURCE: &str = "lib/rustlib/src/rust/library/core";
 
-/// A compiler that was looked at and fits.
+/// A compiler that was checked and fits.
 #[derive(Debug)]
 pub(crate) struct EbpfCompiler {
     name: String,
@@ -39,7 +38,7 @@ pub(crate) struct EbpfCompiler {
     pub(crate) rustc: PathBuf,
     /// Its cargo, not rustup's proxy.
     pub(crate) cargo: PathBuf,
-    /// A folder with its libLLVM and no other, for the linker's `LD_LIBRARY_PATH`.
+    /// A folder that contains only its libLLVM, for the linker's `LD_LIBRARY_PATH`.
     pub(crate) llvm: PathBuf,
 }
 
@@ -53,14 +52,14 @@ impl fmt::Display for EbpfCompiler {
     }
 }
 
-/// What decides whether a compiler fits.
+/// The properties that decide whether a compiler fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct CompilerVersion {
     minor: u32,
     llvm_major: u32,
 }
 
-/// The compiler that is there, or the one that could be installed.
+/// An existing compiler, or a newly installed one.
 pub(crate) fn find_or_install(workspace: &Workspace) -> Result<EbpfCompiler> {
     let rejected = match find(workspace)? {
         Ok(compiler) => return Ok(compiler),
@@ -88,7 +87,7 @@ pub(crate) fn find_or_install(workspace: &Workspace) -> Result<EbpfCompiler> {
     )
 }
 
-/// Looks at every candidate in order of preference; why each was rejected when none fits.
+/// Checks every candidate in order of preference. If none fits, returns why each was rejected.
 fn find(workspace: &Workspace) -> Result<Result<EbpfCompiler, Vec<String>>> {
     let mut candidates = rustup_nightlies();
     candidates.push(("Debian's rustc-web".to_owned(), PathBuf::from("/usr")));
@@ -116,7 +115,7 @@ fn rustup_nightlies() -> Vec<(String, PathBuf)> {
     nightlies
 }
 
-/// Lines of `rustup toolchain list -v`: a name, perhaps remarks in parentheses, a folder.
+/// Parses lines of `rustup toolchain list -v`: a name, perhaps remarks in parentheses, a folder.
 fn parse_toolchains(listed: &str) -> Vec<(String, PathBuf)> {
     let parse = |line: &str| {
         let name = line.split_whitespace().next()?;
@@ -126,7 +125,7 @@ fn parse_toolchains(listed: &str) -> Vec<(String, PathBuf)> {
     listed.lines().filter_map(parse).collect()
 }
 
-/// Whether the toolchain at `sysroot` fits; its version and its libLLVM, or what it lacks.
+/// Checks the toolchain at `sysroot`. Returns its version and its libLLVM, or what it lacks.
 fn inspect(sysroot: &Path) -> Result<(CompilerVersion, PathBuf), String> {
     let rustc = sysroot.join("bin/rustc");
     if !sysroot.join("bin/cargo").is_file() || !rustc.is_file() {
@@ -156,7 +155,7 @@ fn parse_version(text: &str) -> Option<CompilerVersion> {
     Some(CompilerVersion { minor, llvm_major })
 }
 
-/// The libLLVM of a toolchain. Rustup's has it in `lib`, Debian's in the multiarch folder.
+/// The libLLVM of a toolchain: rustup's is in `lib`, Debian's in the multiarch folder.
 fn find_llvm(sysroot: &Path) -> Option<PathBuf> {
     let lib = sysroot.join("lib");
     let multiarch = lib.join(format!("{}-linux-gnu", std::env::consts::ARCH));
@@ -164,13 +163,13 @@ fn find_llvm(sysroot: &Path) -> Option<PathBuf> {
         let names = fs::read_dir(folder)
             .ok()?
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        // `libLLVM-22-rust-*.so` is a linker script, which cannot be loaded: this is the library.
+        // `libLLVM-22-rust-*.so` is a linker script, which cannot be loaded; this is the library.
         let prefix = format!("libLLVM.so.{LLVM_MAJOR}.");
         names.filter(|name| name.starts_with(&prefix)).min().map(|name| folder.join(name))
     })
 }
 
-/// Gives the linker a folder with one libLLVM: it loads the first it finds in any folder, and
+/// Gives the linker a folder with one libLLVM: it loads the first that it finds in any folder, and
 /// Debian's holds those of every version.
 fn link_llvm(workspace: &Workspace, library: &Path) -> Result<PathBuf> {
     let folder = workspace.tools().join("llvm");

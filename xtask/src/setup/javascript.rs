@@ -1,4 +1,4 @@
-//! The JavaScript clients that the tests run with Node.js: npm packages below `target/tools/node`.
+//! The JavaScript clients that tests run with Node.js: npm packages in `target/tools/node`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use anyhow::{Result, bail};
 
 use crate::workspace::{Workspace, find_program, run_checked, say};
 
-/// The packages, pinned: MQTT.js, which speaks TCP; paho, which speaks WebSocket alone; and the
-/// WebSocket that Node.js 20 does not have of its own.
+/// The pinned packages: MQTT.js, which uses TCP; paho, which only uses WebSocket; and a WebSocket,
+/// which Node.js 20 lacks.
 const PACKAGES: [(&str, &str); 3] = [("mqtt", "5.16.0"), ("paho-mqtt", "1.1.0"), ("ws", "8.23.0")];
 
-/// Finds or installs the packages; returns the folder to require them from. `None`: there is no
-/// Node.js, which is the user's to install, as Debian 12 has none recent.
+/// Finds or installs the packages. Returns the folder to require them from; `None`: there is no
+/// Node.js, which the user has to install, since Debian 12 has no recent one.
 pub(super) fn node_modules(workspace: &Workspace) -> Result<Option<PathBuf>> {
     let folder = workspace.tools().join("node");
     let modules = folder.join("node_modules");
@@ -37,7 +37,7 @@ pub(super) fn node_modules(workspace: &Workspace) -> Result<Option<PathBuf>> {
     Ok(Some(modules))
 }
 
-/// Whether the folder holds the packages in their versions.
+/// Whether the folder has the packages in the pinned versions.
 fn has_packages(modules: &Path) -> bool {
     PACKAGES.iter().all(|(name, version)| {
         fs::read_to_string(modules.join(name).join("package.json"))

@@ -1,8 +1,8 @@
-//! `cargo xtask setup`: finds, or installs, what building and testing need.
+//! `cargo xtask setup`: finds or installs everything for building and testing.
 //!
-//! What is present decides; nothing is fetched twice, nothing is fetched silently. Three groups:
-//! what a build needs (fatal when it cannot be had), what the tests need beside it (mosquitto, `ip`,
-//! a Python with paho: without them tests skip by name), and the components of `lint`.
+//! It looks first, so that nothing is fetched twice, and fetches nothing silently. Three groups:
+//! what a build needs (a failure is fatal), what the tests need besides (mosquitto, `ip`, a Python
+//! with paho: without them tests skip by name), and the components of `lint`.
 
 mod debian;
 mod ebpf_compiler;
@@ -20,18 +20,18 @@ pub(crate) use test_tools::{test_needs, vm_needs};
 
 use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
 
-/// The linker's version: the last whose default is the LLVM of `ebpf_compiler::LLVM_MAJOR`.
+/// The linker's version: the last that uses the LLVM of `ebpf_compiler::LLVM_MAJOR` by default.
 const BPF_LINKER_VERSION: &str = "0.10.3";
 
 #[derive(Args, Debug)]
 pub(crate) struct SetupArguments {
-    /// Also what the tests need: mosquitto and its clients, iproute2, nftables, a Python with
-    /// paho-mqtt, and for Node.js MQTT.js and paho-mqtt
+    /// Also find or install what the tests need: mosquitto and its clients, iproute2, nftables, a
+    /// Python with paho-mqtt, and for Node.js MQTT.js and paho-mqtt
     #[arg(long)]
     tests: bool,
 }
 
-/// What a build works with.
+/// The tools of a build.
 #[derive(Debug)]
 pub(crate) struct BuildTools {
     /// Compiles push-ebpf.
@@ -87,7 +87,7 @@ fn bpf_linker(workspace: &Workspace) -> Result<PathBuf> {
         "bpf-linker {BPF_LINKER_VERSION} is missing: building it into {}, once (a few minutes)",
         workspace.tools().display()
     ));
-    // A target folder of its own: a linker's dependencies are not ours. Left to itself cargo takes one in
+    // A target folder of its own, since a linker's dependencies are not ours. By default cargo uses
     // the system's folder for temporary files, which may be small.
     let built_in = workspace.tools().join("bpf-linker-build");
     let mut install = workspace.cargo();

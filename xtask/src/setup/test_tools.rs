@@ -1,6 +1,6 @@
-//! What the tests need beside the build: foreign clients and a broker to compare with, network
-//! namespaces, paho for Python in a virtual environment below `target/tools`, and beside it the
-//! clients for JavaScript.
+//! Everything that the tests need besides the build: foreign clients and a broker to compare with,
+//! network namespaces, paho for Python in a virtual environment in `target/tools`, and the
+//! JavaScript clients beside it.
 
 use std::fmt;
 use std::fs;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::{debian, javascript};
 use crate::workspace::{Workspace, find_program, output_of, run_checked, say};
 
-/// Programs and the Debian packages that bring them.
+/// Programs, and the Debian packages that contain them.
 const PROGRAMS: [(&str, &str); 7] = [
     ("mosquitto", "mosquitto"),
     ("mosquitto_pub", "mosquitto-clients"),
@@ -23,20 +23,20 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("faketime", "faketime"),
 ];
 
-/// The same for what makes the images of virtual machines; qemu is unpacked, not installed.
+/// The same for programs that make images of virtual machines; qemu is unpacked, not installed.
 const VM_PROGRAMS: [(&str, &str); 3] = [("modprobe", "kmod"), ("depmod", "kmod"), ("cpio", "cpio")];
 
 /// The foreign client library of the end-to-end tests, from PyPI.
 const PAHO: &str = "paho-mqtt==2.1.0";
 
-/// What was found for the tests.
+/// The tools that were found for the tests.
 #[derive(Debug)]
 pub(crate) struct TestTools {
     /// A Python that imports paho.
     pub(crate) python: PathBuf,
     /// The broker that benchmarks compare with.
     pub(crate) mosquitto: PathBuf,
-    /// Where the JavaScript clients are, if there is a Node.js.
+    /// The folder of the JavaScript clients, if there is a Node.js.
     pub(crate) node_modules: Option<PathBuf>,
 }
 
@@ -59,8 +59,8 @@ pub(crate) fn test_needs(workspace: &Workspace) -> Result<TestTools> {
     Ok(TestTools { python, mosquitto, node_modules })
 }
 
-/// Finds or installs what makes the images of `cargo xtask test vm`, and what the tests in the
-/// machines need.
+/// Finds or installs what `cargo xtask test vm` needs for its images, and the tools of the tests in
+/// the machines.
 pub(crate) fn vm_needs(workspace: &Workspace) -> Result<TestTools> {
     if std::env::consts::ARCH != "x86_64" || !debian::is_debian() {
         bail!("`test vm` boots Debian's amd64 kernels, on x86-64 Debian");
@@ -95,8 +95,8 @@ fn install_programs(programs: &[(&str, &'static str)]) -> Result<()> {
     Ok(())
 }
 
-/// Debian starts the broker that it installs, on the port that `cargo xtask run` serves. We wanted
-/// the program only.
+/// Debian starts the broker that it installs, on the port that `cargo xtask run` uses. The tests
+/// only want the program.
 fn stop_packaged_mosquitto() -> Result<()> {
     let booted_by_systemd = Path::new("/run/systemd/system").is_dir();
     match find_program("systemctl") {
@@ -134,14 +134,15 @@ fn python_with_paho(workspace: &Workspace) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Whether the environment holds paho: a look at its folder, a tenth of a second cheaper than Python.
+/// Whether the environment has paho: looks at its folder, a tenth of a second faster than running
+/// Python.
 fn has_paho(folder: &Path) -> bool {
     let versions = fs::read_dir(folder.join("lib")).into_iter().flatten().flatten();
     let mut packages = versions.map(|entry| entry.path().join("site-packages/paho/mqtt"));
     packages.any(|package| package.is_dir())
 }
 
-/// The system's Python first: one from a version manager may vanish under the environment.
+/// Prefers the system's Python: one from a version manager may disappear later.
 fn python_with_venv() -> Option<PathBuf> {
     let candidates = [Some(PathBuf::from("/usr/bin/python3")), find_program("python3")];
     candidates.into_iter().flatten().find(|python| {

@@ -1,4 +1,5 @@
-//! What `cargo xtask test` takes, and what of it the tests are told by their environment.
+//! The arguments of `cargo xtask test`, and the environment variables that pass some of them to
+//! tests.
 
 use std::process::Command;
 
@@ -6,7 +7,7 @@ use clap::Args;
 
 use crate::workspace::Workspace;
 
-/// The package of the tests that are files of `tests/tests`.
+/// The package whose tests are files of `tests/tests`.
 pub(super) const TESTS_PACKAGE: &str = "push-tests";
 
 #[derive(Args, Debug)]
@@ -17,25 +18,25 @@ pub(crate) struct TestArguments {
     /// Only this test file, such as tests/tests/NAME.rs (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(super) test: Vec<String>,
-    /// Run the model test alone for so many hours, on all cores, optimised
+    /// Run the model test alone for this many hours, on all cores, optimised
     #[arg(long, value_name = "H", conflicts_with_all = ["package", "test", "filters"])]
     pub(super) model_hours: Option<f64>,
-    /// Run the simulation alone, with new seeds, for so many hours, on all cores, optimised
+    /// Run the simulation alone, with new seeds, for this many hours, on all cores, optimised
     #[arg(long, value_name = "H", conflicts_with_all = ["package", "test", "model_hours"])]
     pub(super) hours: Option<f64>,
-    /// How long tests that take a length run: wire, packet
+    /// How long the tests with a length run: wire, packet
     #[arg(long, value_name = "S")]
     pub(super) seconds: Option<u64>,
-    /// How many lives of the server the crash test takes; it then also prints what it counted
+    /// How many lives of the server the crash test runs; it then also prints its counts
     #[arg(long, value_name = "N")]
     pub(super) rounds: Option<u32>,
-    /// The seed of tests that take one: model, wire, packet, crash, simulation
+    /// The seed of the tests with a seed: model, wire, packet, crash, simulation
     #[arg(long, value_name = "N")]
     pub(super) seed: Option<u64>,
-    /// Only tests whose name holds one of these. A first one that names a test file of tests/tests
-    /// means that file. `vm [6.1|6.12] [FILE...]`: in virtual machines with Debian's kernels
+    /// Only tests whose name contains one of these. If the first names a test file of tests/tests,
+    /// it selects that file. `vm [6.1|6.12] [FILE...]`: in virtual machines with Debian's kernels
     pub(super) filters: Vec<String>,
-    /// What the test binaries take, for example `-- --nocapture`
+    /// Arguments of the test binaries, for example `-- --nocapture`
     #[arg(last = true, value_name = "TEST BINARY ARGUMENTS")]
     pub(super) binaries: Vec<String>,
 }
@@ -56,7 +57,7 @@ impl TestArguments {
         }
     }
 
-    /// The test file that the first filter names, if it does, and the filters that are left.
+    /// The test file that the first filter names, if it names one, and the other filters.
     pub(super) fn file_and_filters(&self, workspace: &Workspace) -> (Option<&str>, &[String]) {
         let tests = workspace.root().join("tests/tests");
         match self.filters.split_first() {

@@ -1,5 +1,5 @@
-//! What the tests are told by their environment: which server and load generator they use, built now
-//! unless the caller's own environment names others, and where to say that they skipped.
+//! The environment of the tests: the server and load generator to use, built now unless the
+//! caller's own environment names others, and the file for skipped tests.
 
 use std::env;
 use std::fs;
@@ -10,18 +10,18 @@ use anyhow::{Context, Result};
 use crate::build::{self, Profile};
 use crate::workspace::{Workspace, say};
 
-/// Names the released server to the end-to-end tests, and to us one that is to be tested instead.
+/// The server for the end-to-end tests; if it is set for xtask, tests use that one.
 pub(super) const SERVER_VARIABLE: &str = "PUSH_SERVER_BIN";
 /// The same for the load generator.
 pub(super) const LOAD_VARIABLE: &str = "PUSH_LOAD_BIN";
-/// Names a Python that imports paho; not set where there is none.
+/// A Python that imports paho; not set if there is none.
 pub(super) const PYTHON_VARIABLE: &str = "PUSH_PYTHON";
-/// Names the folder of the JavaScript clients; not set where there is no Node.js.
+/// The folder of the JavaScript clients; not set if there is no Node.js.
 pub(super) const NODE_MODULES_VARIABLE: &str = "PUSH_NODE_MODULES";
-/// Names the file that skipped tests are appended to.
+/// The file that skipped tests are appended to.
 pub(super) const SKIPPED_FILE_VARIABLE: &str = "PUSH_SKIPPED_FILE";
 
-/// The server and the load generator that the environment names; what it does not is built now.
+/// The server and the load generator that the environment names; others are built now.
 pub(super) fn server_and_load_generator(
     workspace: &Workspace,
     object: &Path,
@@ -34,7 +34,7 @@ pub(super) fn server_and_load_generator(
     })
 }
 
-/// The binary that a variable names, which is said: it may not fit the tests.
+/// The binary that a variable names. Prints it, since it may not fit the tests.
 fn named(variable: &str) -> Result<Option<PathBuf>> {
     let Some(path) = env::var_os(variable).filter(|path| !path.is_empty()) else {
         return Ok(None);

@@ -1,11 +1,11 @@
-//! An honest count: what libtest's lines add up to, without the tests that skipped themselves.
+//! Counts the results of libtest's lines, without the tests that skipped themselves.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// What libtest's lines add up to.
+/// The sums of libtest's lines.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) passed: u64,
@@ -15,7 +15,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Takes a line of libtest's: the result of a binary, or an ignored test.
+    /// Counts a line of libtest: the result of a binary, or an ignored test.
     pub(super) fn read_line(&mut self, line: &str) {
         if let Some((passed, failed)) = parse_result(line) {
             self.passed += passed;
@@ -28,13 +28,13 @@ impl Tally {
         }
     }
 
-    /// Takes the tests that skipped themselves; libtest has counted them as passed.
+    /// Counts the tests that skipped themselves, which libtest has counted as passed.
     pub(super) fn count_skipped(&mut self, names: &[String]) {
         self.passed = self.passed.saturating_sub(names.len() as u64);
         self.skipped.extend_from_slice(names);
     }
 
-    /// Takes what was counted `under` another kernel.
+    /// Adds the counts of another kernel, named `under`.
     pub(super) fn add(&mut self, under: &str, other: &Self) {
         self.passed += other.passed;
         self.failed += other.failed;
@@ -49,7 +49,7 @@ impl Tally {
     }
 }
 
-/// Passed and failed of `test result: ok. 1 passed; 0 failed; 0 ignored; ...`.
+/// Reads passed and failed from `test result: ok. 1 passed; 0 failed; 0 ignored; ...`.
 fn parse_result(line: &str) -> Option<(u64, u64)> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |name: &str| {

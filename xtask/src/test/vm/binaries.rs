@@ -1,4 +1,4 @@
-//! The test binaries that are run in machines: built by `cargo test`, which says where they are.
+//! The test binaries to run in machines: built by `cargo test`, which prints their paths.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -20,15 +20,15 @@ pub(super) struct TestBinary {
     pub(super) folder: PathBuf,
 }
 
-/// What one call of a test binary in a machine is.
+/// One run of a test binary in a machine.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) binary: TestBinary,
-    /// What the names of tests to leave out hold.
+    /// Tests to leave out: those whose names contain one of these.
     pub(super) skip: Vec<&'static str>,
 }
 
-/// Builds the tests of the workspace, or those of the files that are named, and says where they are.
+/// Builds the tests of the workspace, or those of the named files, and returns their binaries.
 pub(super) fn test_binaries(
     workspace: &Workspace,
     object: &Path,
@@ -60,7 +60,7 @@ pub(super) fn test_binaries(
     Ok(binaries)
 }
 
-/// The test binary that a message of cargo's is about, if it is about one with tests in it.
+/// The test binary of a cargo message, if the message is about one that contains tests.
 fn parse_artifact(line: &str) -> Option<TestBinary> {
     let message: Value = serde_json::from_str(line).ok()?;
     let path = message["executable"].as_str()?;

@@ -1,7 +1,8 @@
-//! What a machine runs: an initial memory file system with the programs, libraries and test binaries
-//! of this machine at their own paths, the kernel's modules, and a script as its first process.
+//! The contents of a machine: an initial memory file system with the programs, libraries and test
+//! binaries of this machine at their own paths, the kernel's modules, and a script as its first
+//! process.
 //!
-//! Only what the tests use is in it: a program that is missing shows as a skipped test, by name.
+//! It only has what the tests use: a missing program shows as a skipped test, by name.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,23 +19,23 @@ use super::binaries::Step;
 use super::kernels::Kernel;
 use crate::workspace::{Workspace, checked_output, find_program, output_of};
 
-/// Where tests of a machine report that they skipped.
+/// The file in a machine where tests report that they skipped.
 pub(super) const SKIPPED_FILE: &str = "/run/skipped-tests";
 
-/// File systems that the machine mounts: what the image has below one of them is out of sight. `/tmp`
-/// and `/run` are the image's own, which is in memory anyway.
+/// File systems that the machine mounts, which hide files of the image below them. `/tmp` and
+/// `/run` are the image's own, which is in memory anyway.
 const MOUNTED: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// Begins the line before a test binary's own.
+/// The prefix of the line before a test binary's output.
 pub(super) const RUNNING: &str = "vm: running ";
-/// Begins the line of a test that skipped.
+/// The prefix of a line about a skipped test.
 pub(super) const SKIPPED: &str = "vm: SKIPPED ";
-/// Begins the line of a binary that ended otherwise than by libtest's count.
+/// The prefix of a line about a binary that ended without libtest's count.
 pub(super) const BROKEN: &str = "vm: broken: ";
 /// The last line.
 pub(super) const DONE: &str = "vm: done";
 
-/// Kernel modules that tests use, where the kernel has them as modules.
+/// Kernel modules that tests use, if the kernel has them as modules.
 const MODULES: [&str; 10] = [
     "veth",
     "tun",
@@ -90,7 +91,7 @@ const FILES: [&str; 12] = [
     "/var/run",
 ];
 
-/// Folders that the tests' Python does without: half of the image.
+/// Folders that the tests' Python does not need: half of the image.
 const NOT_NEEDED: [&str; 9] = [
     "config-3.11-x86_64-linux-gnu",
     "ensurepip",
@@ -103,29 +104,29 @@ const NOT_NEEDED: [&str; 9] = [
     "tkinter",
 ];
 
-/// What an image is made of.
+/// The parts of an image.
 pub(super) struct Parts<'a> {
-    /// Where it is made; what was there goes.
+    /// The folder to make it in, which is emptied first.
     pub(super) folder: &'a Path,
     pub(super) workspace: &'a Workspace,
     pub(super) kernel: &'a Kernel,
     pub(super) steps: &'a [Step],
     pub(super) environment: &'a [(String, String)],
-    /// What every binary is given.
+    /// Arguments of every binary.
     pub(super) arguments: &'a [String],
     pub(super) binary_secs_max: u64,
 }
 
-/// A made image.
+/// A finished image.
 #[derive(Debug)]
 pub(super) struct Image {
     /// For `-initrd`.
     pub(super) file: PathBuf,
-    /// Where the kernel's messages go.
+    /// The file for the kernel's messages.
     pub(super) console: PathBuf,
 }
 
-/// Refuses a checkout that the tests would not see in a machine, before anything is built.
+/// Refuses, before building, a checkout that the tests would not see in a machine.
 pub(super) fn check_place(workspace: &Workspace) -> Result<()> {
     for folder in [workspace.root(), workspace.target()] {
         if let Some(mounted) = hiding(folder) {
@@ -189,7 +190,7 @@ pub(super) fn build(parts: &Parts<'_>) -> Result<Image> {
     Ok(Image { file, console: parts.folder.join("console.log") })
 }
 
-/// A binary of ours at its own path, without what only a debugger reads.
+/// Adds a binary of ours at its own path, without debug information.
 fn own_binary(host: &mut HostFiles, own: &Path, binary: &Path) -> Result<()> {
     host.add(binary)?;
     host.add_libraries(&[binary.to_owned()])?;
@@ -207,7 +208,7 @@ fn own_binary(host: &mut HostFiles, own: &Path, binary: &Path) -> Result<()> {
 fn script(parts: &Parts<'_>, modules: &[String]) -> String {
     let mut text = format!("#!/bin/bash\n{FUNCTION}{SET_UP}");
     for module in modules {
-        // A bond or a dummy of their own accord would be in everybody's way.
+        // A bond or a dummy that a module makes by itself would disturb the tests.
         let options = match module.split('.').next() {
             Some("bonding") => " max_bonds=0",
             Some("dummy") => " numdummies=0",
@@ -269,14 +270,14 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Files of this machine, by their paths without symbolic links in their folders.
+/// Files of this machine, by their paths, with symbolic links in their folders resolved.
 #[derive(Debug, Default)]
 struct HostFiles {
     files: BTreeSet<PathBuf>,
 }
 
 impl HostFiles {
-    /// A file, or a symbolic link and what it points to, with the folders above.
+    /// Adds a file, or a symbolic link and its target, and the folders above.
     fn add(&mut self, path: &Path) -> Result<()> {
         let unknown = || format!("cannot find {}", path.display());
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
@@ -318,7 +319,7 @@ impl HostFiles {
         Ok(())
     }
 
-    /// Programs and their libraries; those that are not here are left out.
+    /// Adds programs and their libraries; skips those that this machine lacks.
     fn add_programs(&mut self, names: &[&str]) -> Result<()> {
         let found: Vec<PathBuf> = names.iter().filter_map(find_program).collect();
         for program in &found {
@@ -327,9 +328,9 @@ impl HostFiles {
         self.add_libraries(&found)
     }
 
-    /// What the dynamic linker loads for each of `programs`.
+    /// Adds the libraries that the dynamic linker loads for `programs`.
     fn add_libraries(&mut self, programs: &[PathBuf]) -> Result<()> {
-        // It fails for a static one, and names the libraries of the others all the same.
+        // ldd fails for a static program, but lists the libraries of the others all the same.
         let output = Command::new("ldd").args(programs).stderr(Stdio::null()).output();
         let text = output.context("cannot run ldd")?.stdout;
         for library in libraries(&String::from_utf8_lossy(&text)) {
@@ -338,7 +339,7 @@ impl HostFiles {
         Ok(())
     }
 
-    /// A virtual environment, the Python it was made by, and its library.
+    /// Adds a virtual environment, the Python that made it, and its library.
     fn add_python(&mut self, environment: &Path) -> Result<()> {
         let python = environment.join("bin/python");
         let ask = "import sysconfig; print(sysconfig.get_path('stdlib'))";
@@ -352,13 +353,13 @@ impl HostFiles {
         self.add_libraries(&loaded)
     }
 
-    /// Their names for cpio, folders before what is in them.
+    /// Their names for cpio; a folder comes before its contents.
     fn names(&self) -> Vec<&Path> {
         self.files.iter().filter_map(|path| path.strip_prefix("/").ok()).collect()
     }
 }
 
-/// The paths in what ldd says.
+/// The paths in ldd's output.
 fn libraries(text: &str) -> Vec<&str> {
     text.lines()
         .filter_map(|line| line.trim().split_once(" (0x"))
@@ -386,7 +387,7 @@ fn archive_of_tree(folder: &Path) -> Result<Vec<u8>> {
     archive(folder, &names)
 }
 
-/// An archive of files below `folder`, root's, in the format that the kernel unpacks.
+/// An archive of files below `folder`, owned by root, in the format that the kernel unpacks.
 fn archive(folder: &Path, names: &[&Path]) -> Result<Vec<u8>> {
     let mut list = Vec::new();
     for name in names {

@@ -1,5 +1,5 @@
-//! Debian's kernels for virtual machines: found on offer, downloaded as packages, unpacked below
-//! `target/vm`. Nothing is installed: this machine's own kernel stays as it is.
+//! Debian's kernels for virtual machines: finds them on offer, downloads the packages, and unpacks
+//! them in `target/vm`. It installs nothing: this machine's own kernel stays as it is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use anyhow::{Context, Result, bail};
 use super::packages;
 use crate::workspace::{checked_output, find_program, output_of, run_checked, say};
 
-/// How the packages of small kernels for virtual machines end.
+/// The suffix of packages with small kernels for virtual machines.
 const FLAVOUR: &str = "-cloud-amd64";
 
 /// An unpacked kernel.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    /// As `uname -r` will say.
+    /// The output of `uname -r` in the machine.
     pub(super) release: String,
     /// The package's files.
     root: PathBuf,
@@ -28,8 +28,8 @@ impl Kernel {
         self.root.join("boot").join(format!("vmlinuz-{}", self.release))
     }
 
-    /// The files of `modules` and all that they need, in the order to load them in. A module that
-    /// this kernel has not, or has built in, has none.
+    /// The files of `modules` and of all that they need, in loading order. A module that this
+    /// kernel lacks, or has built in, has no file.
     pub(super) fn modules(&self, modules: &[&str]) -> Result<Vec<PathBuf>> {
         let modprobe = find_program("modprobe").context("modprobe is not in PATH")?;
         let mut files: Vec<PathBuf> = Vec::new();
@@ -51,8 +51,8 @@ impl Kernel {
     }
 }
 
-/// The newest kernel of `series` that Debian offers, unpacked in `folder`; what was downloaded
-/// before, where nothing is on offer.
+/// The newest kernel of `series` that Debian offers, unpacked in `folder`; if none is on offer, an
+/// earlier download.
 pub(super) fn find_or_download(folder: &Path, series: &str) -> Result<Kernel> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let unpacked = || newest(&packages::names_in(folder), series);
@@ -91,7 +91,7 @@ fn on_offer(series: &str) -> Option<String> {
     newest(&names.lines().map(str::to_owned).collect::<Vec<_>>(), series)
 }
 
-/// The newest of `packages` that is a kernel of `series`, by the numbers in its name.
+/// The newest kernel of `series` in `packages`, by the numbers in its name.
 fn newest(packages: &[String], series: &str) -> Option<String> {
     let numbers = |name: &str| -> Vec<u64> {
         name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()

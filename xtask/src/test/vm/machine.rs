@@ -1,5 +1,5 @@
-//! One virtual machine: qemu from start to end. What the tests say comes by the second serial line,
-//! what the kernel says goes to a file. A machine that does not end in time is killed.
+//! One virtual machine: qemu from start to end. The tests' output comes by the second serial line;
+//! the kernel's goes to a file. A machine that does not end in time is killed.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -15,17 +15,18 @@ use super::qemu::Qemu;
 use crate::test::tally::Tally;
 use crate::workspace::{command_line, say};
 
-/// Room for the files in memory, twice while they are unpacked, and for the tests.
+/// Memory of a machine: for its files, twice while they are unpacked, and for the tests.
 const MEMORY_MIB: u32 = 2048;
 const CPUS: u32 = 2;
 
-/// A word of the kernel's command line. Tests that change the machine itself, as its clock, look for it.
+/// A word of the kernel's command line. Tests that change the machine itself, such as its clock,
+/// look for it.
 const MARK: &str = "push_test_vm";
 
-/// How long a machine may say nothing at all before its first word: the boot.
+/// Longest silence of a machine before its first word: the boot.
 const BOOT_MAX: Duration = Duration::from_secs(300);
 
-/// Kills qemu whatever happens to us.
+/// Kills qemu however we end.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -35,8 +36,8 @@ impl Drop for Killed {
     }
 }
 
-/// Runs the image to its end, passes on what the tests say and adds it up. Whether it ended in
-/// order; if not, it was said why.
+/// Runs the image to its end, passes on the tests' output and counts it. Returns whether the
+/// machine ended in order; if not, it has printed why.
 pub(super) fn run(
     qemu: &Qemu,
     kernel: &Kernel,
@@ -44,13 +45,13 @@ pub(super) fn run(
     whole: Duration,
     tally: &mut Tally,
 ) -> Result<bool> {
-    // It ends with us, even if we are killed; and everybody else's work comes first.
+    // It ends with us, even if we are killed, and other work on this machine comes first.
     let mut command = qemu.with_libraries(Command::new("setpriv"));
     command.args(["--pdeathsig", "KILL", "nice", "-n", "10"]).arg(qemu.program());
     command.args(qemu.arguments());
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-    // One thread for both processors: with one each, qemu 7.2 lets a processor run code that the
-    // kernel is patching on the other (seen: an oops in `sched_clock_cpu` at boot).
+    // One thread for both processors: with one for each, qemu 7.2 lets a processor run code that
+    // the kernel is patching on the other (seen: an oops in `sched_clock_cpu` at boot).
     command.args(["-machine", "q35", "-accel", "tcg,thread=single"]);
     command.args(["-cpu", "max", "-m", &MEMORY_MIB.to_string(), "-smp", &CPUS.to_string()]);
     command.arg("-serial").arg(format!("file:{}", image.console.display()));
@@ -69,7 +70,7 @@ pub(super) fn run(
     Ok(done)
 }
 
-/// Takes lines until the machine says that it is done (true), ends, or is late.
+/// Takes lines until the machine reports that it is done (true), ends, or is late.
 fn follow(lines: &Receiver<String>, whole: Duration, tally: &mut Tally) -> Result<bool> {
     let begun = Instant::now();
     let mut patience = BOOT_MAX;
@@ -100,7 +101,7 @@ fn follow(lines: &Receiver<String>, whole: Duration, tally: &mut Tally) -> Resul
     }
 }
 
-/// A line of libtest's, or one of the image's own about a binary.
+/// Counts a line of libtest, or one of the image's own about a binary.
 fn read_line(line: &str, tally: &mut Tally) {
     if let Some(test) = line.strip_prefix(image::SKIPPED) {
         tally.count_skipped(&[test.to_owned()]);

@@ -1,9 +1,9 @@
-//! `cargo xtask test vm`: the tests that ask something of the kernel, in virtual machines with other
+//! `cargo xtask test vm`: runs the tests that need the kernel in virtual machines with other
 //! kernels than this machine's.
 //!
-//! A machine is qemu, emulated throughout, with a Debian kernel and an initial
-//! memory file system of what the tests need of this machine: [`image`]. No disk, no network, no
-//! share: what happens inside stays inside. The test binaries are those that `cargo test` builds.
+//! A machine is qemu, fully emulated, with a Debian kernel and an initial memory file system of
+//! everything that the tests need of this machine: [`image`]. It has no disk, no network and no
+//! share, so nothing gets out. `cargo test` builds the test binaries.
 
 mod binaries;
 mod image;
@@ -30,36 +30,36 @@ use crate::build;
 use crate::setup;
 use crate::workspace::{Workspace, say};
 
-/// A series of kernels, of which the newest on offer is run.
+/// A series of kernels; the newest on offer is run.
 struct Series {
     /// Its first two numbers.
     name: &'static str,
-    /// Whether the kernel path must serve there. If so, no test may skip for want of it.
+    /// Whether the kernel path must work there. If so, no test may skip because it is missing.
     serves_kernel_path: bool,
-    /// Tests that are not run on it.
+    /// Tests that are left out on it.
     left_out: &'static [LeftOut],
 }
 
-/// Tests that are not run in a machine, and why.
+/// Tests that are left out in a machine, and why.
 struct LeftOut {
     binary: &'static str,
-    /// What their names hold.
+    /// They are the tests whose names contain this.
     test: &'static str,
     why: &'static str,
 }
 
-/// The kernels that are tried.
+/// The series to run.
 const SERIES: [Series; 2] = [
     Series { name: "6.1", serves_kernel_path: false, left_out: &[] },
     Series { name: "6.12", serves_kernel_path: true, left_out: &[] },
 ];
 
-/// Test binaries that ask nothing of the kernel, or read the source, which machines do not have: the
-/// ordinary run has them.
+/// Test binaries that do not need the kernel, or read the source, which machines lack: the ordinary
+/// run has them.
 const NO_KERNEL: [&str; 7] =
     ["documents", "exit_codes", "load_generator", "model", "push-common", "statements", "xtask"];
 
-/// Tests that are too much for an emulated machine, whatever its kernel.
+/// Tests that are too heavy for an emulated machine with any kernel.
 const TOO_MUCH: [LeftOut; 5] = [
     LeftOut {
         binary: "e2e_expiry",
@@ -88,14 +88,14 @@ const TOO_MUCH: [LeftOut; 5] = [
     },
 ];
 
-/// How long a test binary may take in a machine. The longest takes a tenth of it on this one, and
-/// emulation costs a factor of ten.
+/// Longest time of a test binary in a machine. The longest takes a tenth of it on this one, and
+/// emulation is about ten times slower.
 const BINARY_SECS_MAX: u64 = 900;
 
-/// How long the tests of a length run in a machine.
+/// How long tests with a length run in a machine.
 const LENGTH_SECS: u64 = 5;
 
-/// Builds, boots every kernel that `arguments` name (all, if none), and adds up.
+/// Builds, boots every kernel that `arguments` name (all, if none), and adds up the counts.
 pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<ExitCode> {
     let words = &arguments.filters[1..];
     let (kernels, tests): (Vec<&String>, Vec<&String>) =
@@ -147,7 +147,7 @@ pub(super) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A kernel's turn.
+/// The run of one kernel.
 struct Run<'a> {
     workspace: &'a Workspace,
     qemu: &'a Qemu,
@@ -166,7 +166,7 @@ impl Run<'_> {
         let steps = self.steps(binaries, &mut tally);
         let mut environment = self.environment.to_vec();
         if self.series.serves_kernel_path {
-            // Where it must serve, a test that skips for want of it fails.
+            // If the kernel path must work, a test that skips without it fails.
             environment.push(("CI".to_owned(), "true".to_owned()));
         }
         let image = image::build(&image::Parts {
@@ -186,7 +186,7 @@ impl Run<'_> {
         Ok(tally)
     }
 
-    /// What to run; what is left out of it goes to the tally by name.
+    /// The binaries to run. Adds the tests left out to the tally, by name.
     fn steps(&self, binaries: &[TestBinary], tally: &mut Tally) -> Vec<Step> {
         let left_out: Vec<&LeftOut> = self.series.left_out.iter().chain(&TOO_MUCH).collect();
         let mut steps = Vec::new();

@@ -1,5 +1,5 @@
-//! Debian packages for virtual machines: downloaded and unpacked below `target/vm`. Nothing is
-//! installed, so that nothing of this machine has to give way.
+//! Debian packages for virtual machines: downloaded and unpacked in `target/vm`. Nothing is
+//! installed, so no package of this machine has to go.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::workspace::{checked_output, run_checked};
 
-/// Downloads `packages`, unpacks them into one folder, finishes that by `complete`, and only then
-/// gives it the name `root`, in `folder`.
+/// Downloads `packages`, unpacks them into one folder, calls `complete`, and only then names the
+/// folder `root`, in `folder`.
 pub(super) fn unpack(
     folder: &Path,
     packages: &[String],
@@ -21,7 +21,7 @@ pub(super) fn unpack(
     let download =
         || run_checked(Command::new("apt-get").current_dir(&debs).arg("download").args(packages));
     if download().is_err() {
-        // A list of packages that is out of date names files that are gone.
+        // An outdated list of packages names files that no longer exist.
         run_checked(Command::new("apt-get").arg("update"))?;
         download()?;
     }
@@ -34,7 +34,7 @@ pub(super) fn unpack(
     fs::remove_dir_all(&debs).with_context(|| format!("cannot remove {}", debs.display()))
 }
 
-/// An empty folder of this name.
+/// Makes an empty folder of this name.
 fn fresh(folder: &Path) -> Result<PathBuf> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", folder.display()))?;
@@ -43,7 +43,7 @@ fn fresh(folder: &Path) -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// The names of what is in a folder; none if there is no folder.
+/// The names in a folder; none if it does not exist.
 pub(super) fn names_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()

@@ -1,5 +1,5 @@
-//! The qemu that runs the machines: this machine's, or Debian's, unpacked below `target/vm`. It is not
-//! installed: apt would have to remove a `qemu-utils` of another version.
+//! The qemu that runs the machines: this machine's, or Debian's, unpacked in `target/vm`. It is not
+//! installed, because apt would have to remove a `qemu-utils` of another version.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,19 +11,19 @@ use crate::workspace::{find_program, output_of, run_checked, say};
 
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
-/// Where Debian's packages have libraries; some have them where `/lib` was a folder.
+/// Folders of libraries in Debian's packages; some use those from when `/lib` was a folder.
 const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
 
 /// A qemu that runs.
 #[derive(Debug)]
 pub(super) struct Qemu {
-    /// Where it is unpacked; `None`: it is this machine's own.
+    /// The folder where it is unpacked; `None`: it is this machine's own.
     root: Option<PathBuf>,
     program: PathBuf,
 }
 
 impl Qemu {
-    /// This machine's, else the one in `folder`, which is filled if it is not there.
+    /// This machine's qemu, or the one in `folder`, which is downloaded if it is missing.
     pub(super) fn find_or_download(folder: &Path) -> Result<Self> {
         if let Some(program) = find_program(PROGRAM) {
             return Ok(Self { root: None, program });
@@ -42,12 +42,12 @@ impl Qemu {
         Ok(qemu)
     }
 
-    /// The program, for another's command line.
+    /// The program, for use in another command line.
     pub(super) fn program(&self) -> &Path {
         &self.program
     }
 
-    /// Has `command`, which runs the program, find what belongs to it.
+    /// Makes `command`, which runs the program, find its libraries and firmware.
     pub(super) fn with_libraries(&self, mut command: Command) -> Command {
         if let Some(root) = &self.root {
             let folders = LIBRARIES.map(|folder| root.join(folder).display().to_string());
